@@ -1,0 +1,37 @@
+//! A workflow failure is a value: it is matched by Retry and Catch tables and ends as the caller's error.
+
+use std::borrow::Cow;
+
+/// What went wrong inside a workflow, as Amazon States Language names it (specification, "Errors").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The error name: `States.Timeout`, `States.Runtime`, or one of the author's own. Absent when a Fail state
+    /// names none.
+    pub error: Option<Cow<'static, str>>,
+    /// Free text for people. Timeouts have none.
+    pub cause: Option<String>,
+}
+
+impl Fault {
+    /// A fault with one of the predefined names and a cause.
+    pub fn new(error: &'static str, cause: impl Into<String>) -> Fault {
+        Fault { error: Some(Cow::Borrowed(error)), cause: Some(cause.into()) }
+    }
+}
+
+/// `States.Runtime`: the interpreter could not go on. Never caught.
+pub const RUNTIME: &str = "States.Runtime";
+/// `States.QueryEvaluationError`: a JSONata expression failed.
+pub const QUERY_EVALUATION_ERROR: &str = "States.QueryEvaluationError";
+/// `States.Timeout`: a task or the execution ran too long.
+pub const TIMEOUT: &str = "States.Timeout";
+/// `States.HeartbeatTimeout`: a task missed its heartbeat.
+pub const HEARTBEAT_TIMEOUT: &str = "States.HeartbeatTimeout";
+/// `States.TaskFailed`: a task failed; as a wildcard, any task failure but a timeout.
+pub const TASK_FAILED: &str = "States.TaskFailed";
+/// `States.ALL`: the wildcard.
+pub const ALL: &str = "States.ALL";
+/// `States.DataLimitExceeded`: a payload is larger than the service limit.
+pub const DATA_LIMIT_EXCEEDED: &str = "States.DataLimitExceeded";
+/// `States.ExceedToleratedFailureThreshold`: a Map has more failed items than it tolerates.
+pub const EXCEED_TOLERATED_FAILURE_THRESHOLD: &str = "States.ExceedToleratedFailureThreshold";

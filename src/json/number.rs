@@ -1,0 +1,48 @@
+//! Numbers: exact integers where they fit 64 bits, doubles elsewhere.
+
+/// A JSON number to compute with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// Fits a signed 64-bit integer and was written without fraction and exponent.
+    Int(i64),
+    /// Anything else.
+    Float(f64),
+}
+
+impl Number {
+    /// As a double; integers beyond 2^53 lose their last digits.
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Number::Int(int) => int as f64,
+            Number::Float(float) => float,
+        }
+    }
+
+    /// The order of two numbers; exact between integers. `None` with NaN.
+    pub fn compare(self, other: Number) -> Option<std::cmp::Ordering> {
+        match (self, other) {
+            (Number::Int(a), Number::Int(b)) => Some(a.cmp(&b)),
+            (a, b) => a.to_f64().partial_cmp(&b.to_f64()),
+        }
+    }
+}
+
+/// Bytes of an integer as text.
+pub(super) fn int_len(int: i64) -> u32 {
+    let magnitude = int.unsigned_abs();
+    let digits = if magnitude == 0 { 1 } else { magnitude.ilog10() + 1 };
+    digits + u32::from(int < 0)
+}
+
+/// Bytes of a double as text.
+pub(super) fn float_len(float: f64) -> u32 {
+    if float.is_finite() { ryu::Buffer::new().format_finite(float).len() as u32 } else { 4 }
+}
+
+/// Appends the shortest text that reads back as the same double; `null` for NaN and infinities.
+pub fn shortest(float: f64, out: &mut Vec<u8>) {
+    match float.is_finite() {
+        true => out.extend_from_slice(ryu::Buffer::new().format_finite(float).as_bytes()),
+        false => out.extend_from_slice(b"null"),
+    }
+}

@@ -1,0 +1,6 @@
+//! Expressway runs AWS Step Functions **Express** workflows in memory.
+
+pub mod fault;
+pub mod json;
+pub mod limits;
+pub mod query;

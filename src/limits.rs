@@ -1,0 +1,34 @@
+//! Every limit of the engine, each with its unit in its name. Reaching one is a tested path that refuses.
+
+/// Payload: input, output and result of every state and of the execution, as UTF-8 JSON (AWS quota, hard).
+pub const PAYLOAD_BYTES_MAX: u32 = 262_144;
+/// Definition text (API model: 1 to 1,048,576).
+pub const DEFINITION_BYTES_MAX: usize = 1_048_576;
+/// Bytes one arena may hold. Offsets are 32 bits wide; this stays well below.
+pub const ARENA_BYTES_MAX: usize = 1 << 30;
+/// Nesting of arrays and objects in any JSON text or value (the depth AWS's own parser accepts).
+pub const JSON_DEPTH_MAX: u16 = 1_000;
+/// State names (documentation: 80 Unicode characters).
+pub const STATE_NAME_CHARS_MAX: usize = 80;
+/// Variable names.
+pub const VARIABLE_NAME_CHARS_MAX: usize = 80;
+/// Intrinsic functions nested in one field.
+pub const INTRINSIC_DEPTH_MAX: usize = 10;
+/// Elements `States.ArrayRange` may return.
+pub const ARRAY_RANGE_ITEMS_MAX: usize = 1_000;
+/// Characters `States.Base64Encode`, `States.Base64Decode` and `States.Hash` accept.
+pub const INTRINSIC_TEXT_CHARS_MAX: usize = 10_000;
+/// Execution time of an Express workflow.
+pub const EXPRESS_SECONDS_MAX: u64 = 300;
+/// Iterations of an inline Map that run at the same time.
+pub const MAP_CONCURRENCY_MAX: u32 = 40;
+/// Bytes of one variable, and of all variables one `Assign` sets.
+pub const ASSIGN_BYTES_MAX: u32 = 262_144;
+/// Bytes of all variables of one execution.
+pub const VARIABLES_BYTES_MAX: u64 = 10 * 1_048_576;
+/// JSONata evaluation depth (AWS: about 100).
+pub const JSONATA_DEPTH_MAX: usize = 100;
+/// Elements of a sequence JSONata may build (AWS: `[1..873782]` passes, one more fails).
+pub const JSONATA_SEQUENCE_ITEMS_MAX: usize = 873_782;
+/// Characters of a string JSONata may build (AWS: 2^22 passes, 2^23 fails).
+pub const JSONATA_STRING_CHARS_MAX: usize = 4_194_304;
