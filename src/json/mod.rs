@@ -14,6 +14,7 @@ mod arena;
 mod equal;
 mod number;
 mod read;
+pub mod source;
 mod value;
 mod write;
 
