@@ -158,6 +158,23 @@ impl Arena {
         self.string_at(mark.0, self.text.len(), growth)
     }
 
+    /// Copies the text of another arena's strings behind this one's; see [`rebased`](Arena::rebased).
+    pub fn append_text(&mut self, text: &str) -> TextMark {
+        let mark = self.begin_text();
+        self.text.push_str(text);
+        mark
+    }
+
+    /// A scalar made in an arena that was empty before, whose whole text was [appended](Arena::append_text) here at
+    /// `mark`.
+    #[inline]
+    pub fn rebased(value: Value, mark: TextMark) -> Value {
+        match value.kind {
+            Kind::String | Kind::Decimal => Value { at: value.at + mark.0 as u32, ..value },
+            _ => value,
+        }
+    }
+
     /// Part of the string `of`, by byte offsets that must lie on character boundaries. Copies nothing.
     pub fn substring(&self, of: Value, from: usize, to: usize) -> Value {
         let text = &self.str(of)[from..to];
