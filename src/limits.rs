@@ -32,3 +32,7 @@ pub const JSONATA_DEPTH_MAX: usize = 100;
 pub const JSONATA_SEQUENCE_ITEMS_MAX: usize = 873_782;
 /// Characters of a string JSONata may build (AWS: 2^22 passes, 2^23 fails).
 pub const JSONATA_STRING_CHARS_MAX: usize = 4_194_304;
+/// Steps of one JSONPath.
+pub const PATH_STEPS_MAX: usize = 500;
+/// Steps one evaluation of a JSONPath may take, with large lookups and comparisons counting for several (about 20 ms).
+pub const PATH_WORK_MAX: u32 = 2_000_000;
