@@ -44,3 +44,7 @@ pub const FRAMES_MAX: usize = 100_000;
 const _: () = assert!(EXECUTION_BYTES_MAX <= ARENA_BYTES_MAX);
 const _: () = assert!(COMPACT_BYTES_MIN < EXECUTION_BYTES_MAX / 4);
 const _: () = assert!((PAYLOAD_BYTES_MAX as usize) < EXECUTION_BYTES_MAX);
+/// Steps of one JSONPath.
+pub const PATH_STEPS_MAX: usize = 500;
+/// Steps one evaluation of a JSONPath may take, with large lookups and comparisons counting for several (about 20 ms).
+pub const PATH_WORK_MAX: u32 = 2_000_000;
