@@ -92,6 +92,9 @@ impl Scan<'_> {
             // Before a value, a name, or a closing bracket.
             self.skip_space();
             let Some(char) = self.peek() else { return self.end_of_input() };
+            if self.open.is_empty() && matches!(char, '}' | ']') {
+                return self.close(char);
+            }
             if let Some(&(bracket, _)) = self.open.last() {
                 if matches!(char, '}' | ']') && (first || self.closes_after_value()) {
                     self.close(char)?;
@@ -235,7 +238,9 @@ impl Scan<'_> {
                     Some(&(bracket, at)) => (container(bracket), self.start_place(at)),
                     None => ("root", place(self.text, 1, 0)),
                 };
-                Err(format!("Unexpected close marker '{char}': expected '{expected}' (for {kind} starting at {start})"))
+                Err(format!(
+                    "Unexpected close marker '{char}': expected '{expected}' (for {kind} starting at {start})"
+                ))
             }
         }
     }
