@@ -375,8 +375,7 @@ impl Arena {
         for pair in self.members(value).chunks_exact(2) {
             if pair[0].aux == prefix
                 && pair[0].len as usize == key.len()
-                && (key.len() <= 4
-                    || self.text.as_bytes()[pair[0].at as usize..][..key.len()] == *key.as_bytes())
+                && (key.len() <= 4 || self.text.as_bytes()[pair[0].at as usize..][..key.len()] == *key.as_bytes())
             {
                 return Some(pair[1]);
             }
