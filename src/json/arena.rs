@@ -47,8 +47,6 @@ pub struct Arena {
     pub(super) text: String,
     pub(super) nodes: Vec<Value>,
     pub(super) stack: Vec<Value>,
-    /// Unescaped strings of the text being read; empty between reads.
-    pub(super) unescaped: String,
     bytes_max: usize,
     overflowed: bool,
 }
@@ -66,7 +64,6 @@ impl Arena {
             text: String::new(),
             nodes: Vec::new(),
             stack: Vec::new(),
-            unescaped: String::new(),
             bytes_max: limits::ARENA_BYTES_MAX,
             overflowed: false,
         }
@@ -97,7 +94,6 @@ impl Arena {
             self.text.shrink_to(bytes / 4);
             self.nodes.shrink_to(bytes / 2 / size_of::<Value>());
             self.stack.shrink_to(bytes / 4 / size_of::<Value>());
-            self.unescaped = String::new();
         }
     }
 
@@ -375,7 +371,8 @@ impl Arena {
         for pair in self.members(value).chunks_exact(2) {
             if pair[0].aux == prefix
                 && pair[0].len as usize == key.len()
-                && (key.len() <= 4 || self.text.as_bytes()[pair[0].at as usize..][..key.len()] == *key.as_bytes())
+                && (key.len() <= 4
+                    || self.text.as_bytes()[pair[0].at as usize..][..key.len()] == *key.as_bytes())
             {
                 return Some(pair[1]);
             }

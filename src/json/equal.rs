@@ -20,7 +20,9 @@ pub fn equal(arena: &Arena, a: Value, b: Value) -> bool {
         }
         _ => match (arena.number(a), arena.number(b)) {
             (Some(x), Some(y)) => x.compare(y) == Some(std::cmp::Ordering::Equal),
-            (None, None) => a.kind() == b.kind() && a.len == b.len && (a.kind() != Kind::Opaque || a.at == b.at),
+            (None, None) => {
+                a.kind() == b.kind() && a.len == b.len && (a.kind() != Kind::Opaque || a.at == b.at)
+            }
             _ => false,
         },
     }
@@ -34,4 +36,3 @@ pub fn compare_utf16(a: &str, b: &str) -> std::cmp::Ordering {
         true => a.encode_utf16().cmp(b.encode_utf16()),
     }
 }
-

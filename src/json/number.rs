@@ -36,13 +36,13 @@ pub(super) fn int_len(int: i64) -> u32 {
 
 /// Bytes of a double as text.
 pub(super) fn float_len(float: f64) -> u32 {
-    if float.is_finite() { ryu::Buffer::new().format_finite(float).len() as u32 } else { 4 }
+    if float.is_finite() { zmij::Buffer::new().format_finite(float).len() as u32 } else { 4 }
 }
 
 /// Appends the shortest text that reads back as the same double; `null` for NaN and infinities.
 pub fn shortest(float: f64, out: &mut Vec<u8>) {
     match float.is_finite() {
-        true => out.extend_from_slice(ryu::Buffer::new().format_finite(float).as_bytes()),
+        true => out.extend_from_slice(zmij::Buffer::new().format_finite(float).as_bytes()),
         false => out.extend_from_slice(b"null"),
     }
 }

@@ -1,0 +1,145 @@
+//! The JSON edge, seen through its public doors: what is read, how it is written, what is refused and where.
+
+use expressway::json::{self, Arena, ReadErrorKind};
+use proptest::prelude::*;
+
+fn rewritten(text: &str) -> Result<String, ReadErrorKind> {
+    let mut arena = Arena::new();
+    let value = json::read(&mut arena, text.as_bytes()).map_err(|error| error.kind)?;
+    let written = json::to_string(&arena, value);
+    assert_eq!(written.len(), arena.size(value) as usize, "size of {text}");
+    Ok(written)
+}
+
+#[test]
+fn texts_are_written_compactly() {
+    for (text, expected) in [
+        ("{}", "{}"),
+        (" [ ] ", "[]"),
+        (r#"{"a":1,"b":[true,false,null]}"#, r#"{"a":1,"b":[true,false,null]}"#),
+        (r#"{ "a" : [ 1 , { "b" : 2 } ] }"#, r#"{"a":[1,{"b":2}]}"#),
+        (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
+        (r#"{"\u0061":1,"b":"\n","a":3}"#, r#"{"a":3,"b":"\n"}"#),
+        (r#""\ud83d\ude00 \u00e9 \/ \u0001""#, "\"😀 é / \\u0001\""),
+        ("-0", "0"),
+        ("-0.0", "-0.0"),
+        ("1.50", "1.5"),
+        ("1.0", "1.0"),
+        ("1e2", "100.0"),
+        ("0.00001", "0.00001"),
+        ("0.000001", "1e-6"),
+        ("123456789012345678", "123456789012345678"),
+        ("9223372036854775807", "9223372036854775807"),
+        ("-9223372036854775808", "-9223372036854775808"),
+        ("9223372036854775808", "9.223372036854776e+18"),
+    ] {
+        assert_eq!(rewritten(text).as_deref(), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_json_is_refused_with_its_place() {
+    use ReadErrorKind::*;
+    for (text, kind, offset) in [
+        ("", UnexpectedEnd, 0),
+        ("  ", UnexpectedEnd, 2),
+        ("not", ExpectedValue, 1),
+        ("tru", UnexpectedEnd, 3),
+        ("[1,]", ExpectedValue, 3),
+        ("[1 2]", ExpectedComma, 3),
+        ("{'a':1}", ExpectedName, 1),
+        ("{\"a\" 1}", ExpectedColon, 5),
+        ("{\"a\":1,}", ExpectedName, 7),
+        ("01", Number, 1),
+        ("-", UnexpectedEnd, 1),
+        ("1.", UnexpectedEnd, 2),
+        ("1.e", Number, 2),
+        ("1e999", Number, 0),
+        ("\"\\x\"", Escape, 1),
+        ("\"\\ud800\"", Escape, 1),
+        ("\"\\udc00\"", Escape, 1),
+        ("\"a\nb\"", ControlCharacter, 2),
+        ("\"abc", UnexpectedEnd, 4),
+        ("1 1", TrailingText, 2),
+        ("{\"a\":1}x", TrailingText, 7),
+    ] {
+        let error = json::read(&mut Arena::new(), text.as_bytes()).unwrap_err();
+        assert_eq!((error.kind, error.offset), (kind, offset), "{text}");
+    }
+    let error = json::read(&mut Arena::new(), b"\"\xff\"").unwrap_err();
+    assert_eq!((error.kind, error.offset), (Utf8, 1));
+    let error = json::read(&mut Arena::new(), b"{\n \"a\": x}").unwrap_err();
+    assert_eq!(error.line_column(b"{\n \"a\": x}"), (2, 7));
+}
+
+#[test]
+fn depth_and_size_are_bounded() {
+    let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
+    assert!(rewritten(&deep(1_000)).is_ok());
+    assert_eq!(rewritten(&deep(1_001)), Err(ReadErrorKind::TooDeep));
+    assert_eq!(rewritten(&deep(1_000_000)), Err(ReadErrorKind::TooDeep));
+    assert_eq!(rewritten(&"{\"a\":".repeat(1_000_000)), Err(ReadErrorKind::TooDeep));
+
+    let mut arena = Arena::new();
+    arena.set_bytes_max(1_000);
+    assert_eq!(json::read(&mut arena, &[b'1'; 1_001]).unwrap_err().kind, ReadErrorKind::TooLarge);
+    arena.clear();
+    assert!(json::read(&mut arena, b"[1,2]").is_ok());
+
+    let many = format!("[{}0]", "0,".repeat(1_000_000));
+    assert_eq!(rewritten(&many).unwrap(), many);
+    let members: Vec<String> = (0..100_000).map(|i| format!("\"k{}\":{i}", i % 50_000)).collect();
+    let written = rewritten(&format!("{{{}}}", members.join(","))).unwrap();
+    assert!(written.starts_with("{\"k0\":50000,\"k1\":50001"));
+}
+
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_filter("finite", |float| float.is_finite()).prop_map(Into::into),
+        "\\PC{0,12}|[\"\\\\\u{0}-\u{1f}a-z]{0,12}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(5, 64, 8, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+            proptest::collection::vec(("[a-c\"\\\\é]{0,3}", inner), 0..8)
+                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    /// Texts that serde_json writes come out byte for byte, pretty-printed ones compact again.
+    #[test]
+    fn written_as_serde_json_writes(value in any_json()) {
+        let text = value.to_string();
+        prop_assert_eq!(rewritten(&text).unwrap(), text.clone());
+        prop_assert_eq!(rewritten(&serde_json::to_string_pretty(&value).unwrap()).unwrap(), text);
+    }
+
+    /// Damaged texts are accepted and refused as serde_json accepts and refuses them.
+    #[test]
+    fn refused_as_serde_json_refuses(
+        value in any_json(),
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut text = value.to_string().into_bytes();
+        for (index, byte) in cuts {
+            let at = index.index(text.len());
+            text[at] = byte;
+        }
+        let expected = serde_json::from_slice::<serde_json::Value>(&text);
+        let mut arena = Arena::new();
+        let found = json::read(&mut arena, &text);
+        prop_assert_eq!(found.is_ok(), expected.is_ok(), "{:?} {:?}", found, expected);
+        if let (Ok(found), Ok(expected)) = (found, expected) {
+            let found: serde_json::Value = serde_json::from_str(&json::to_string(&arena, found)).unwrap();
+            // `-0` is an integer here, as on AWS, and a double there.
+            prop_assert_eq!(found.to_string().replace("-0.0", "0"), expected.to_string().replace("-0.0", "0"));
+        }
+    }
+}
