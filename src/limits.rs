@@ -8,6 +8,9 @@ pub const DEFINITION_BYTES_MAX: usize = 1_048_576;
 pub const ARENA_BYTES_MAX: usize = 1 << 30;
 /// Nesting of arrays and objects in any JSON text or value (the depth AWS's own parser accepts).
 pub const JSON_DEPTH_MAX: u16 = 1_000;
+/// Workflows inside each other: Map processors and Parallel branches (AWS has a limit, `TOO_DEEPLY_NESTED`; its value is
+/// not published).
+pub const WORKFLOW_DEPTH_MAX: usize = 100;
 /// State names (documentation: 80 Unicode characters).
 pub const STATE_NAME_CHARS_MAX: usize = 80;
 /// Variable names.

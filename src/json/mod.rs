@@ -12,6 +12,7 @@
 
 mod arena;
 mod equal;
+pub mod explain;
 mod number;
 mod read;
 pub mod source;
