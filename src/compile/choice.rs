@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Lower, Place};
-use crate::asl::{self, OperatorClass, OperatorOrder, Setting};
+use crate::asl::model::{self as asl, OperatorClass, OperatorOrder, Setting};
 use crate::clock;
 use crate::json::{self, Arena, Number};
 use crate::program::{Choice, ChoiceStep, Comparison, Operand, Operator, Order, Pattern, Rule, Test, TestId};

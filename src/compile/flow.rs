@@ -2,7 +2,7 @@
 
 use super::variables::{Lookup, variable_name};
 use super::{Lower, Place};
-use crate::asl::{self, PathField, Setting};
+use crate::asl::model::{self as asl, PathField, Setting};
 use crate::json::source::{Node, Sourced};
 use crate::program::{
     Assign, AssignId, Catcher, ErrorClass, Filter, Handlers, HandlersId, Next, PathId, ResultPath, Retrier, Seconds,

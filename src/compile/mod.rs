@@ -13,7 +13,7 @@ mod variables;
 
 use std::collections::HashMap;
 
-use crate::asl;
+use crate::asl::model as asl;
 use crate::index::{Id, Table};
 use crate::program::{Program, StateId, Workflow, WorkflowId};
 use variables::Variables;

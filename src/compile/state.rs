@@ -1,7 +1,7 @@
 //! One state: its shared fields, and those of its kind.
 
 use super::{Lower, Place};
-use crate::asl::{self, Setting};
+use crate::asl::model::{self as asl, Setting};
 use crate::clock;
 use crate::program::{
     Fail, Items, Map, Next, Parallel, Percentage, Resource, ResourceKind, Seconds, State, StateKind, Task, Text, Wait,

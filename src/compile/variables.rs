@@ -1,7 +1,7 @@
 //! Variables become slots. A workflow sees the variables of the workflows around it and its own; siblings reuse slots,
 //! because no two of them are ever seen from one place.
 
-use crate::asl;
+use crate::asl::model as asl;
 use crate::query::{Names, Slot};
 
 /// The variables one workflow sees, outer ones first.

@@ -88,8 +88,6 @@ pub enum Outcome {
 pub struct Execution {
     /// Its values.
     pub arena: Arena,
-    /// Takes the live values when the arena is compacted.
-    pub(super) spare: Arena,
     /// What it is called.
     pub identity: Identity,
     pub(super) input: Value,
@@ -128,6 +126,8 @@ pub(super) struct Frame {
     pub(super) effective: Value,
     /// An array of the variables it sees, by slot.
     pub(super) variables: Value,
+    /// What `Credentials` of the task that runs came to.
+    pub(super) credentials: Value,
     /// The last event in its chain.
     pub(super) last_event: u64,
     /// The event of the state's entry, and the one before it.
@@ -171,7 +171,6 @@ pub(super) struct Join {
     pub(super) total: u32,
     pub(super) started: u32,
     pub(super) running: u32,
-    pub(super) concurrency: u32,
     pub(super) failed: u32,
     /// More failures than this fail the Map.
     pub(super) tolerated: u32,
@@ -260,6 +259,16 @@ impl Execution {
     pub fn is_current(&self, token: Token) -> bool {
         (self.frames.get(token.frame as usize))
             .is_some_and(|frame| frame.phase != Phase::Free && frame.visit == token.visit)
+    }
+
+    /// The input of a task that runs, in the arena.
+    pub fn task_input(&self, token: Token) -> Option<Value> {
+        self.is_current(token).then(|| self.frames[token.frame as usize].effective)
+    }
+
+    /// The value of `Credentials` of a task that runs, an object with `RoleArn`; `Undefined` when it has none.
+    pub fn task_credentials(&self, token: Token) -> Option<Value> {
+        self.is_current(token).then(|| self.frames[token.frame as usize].credentials)
     }
 
     /// An array with no variable assigned; nothing at all where the workflow has none.

@@ -41,7 +41,6 @@ impl Run<'_, '_> {
             Join {
                 items,
                 total,
-                concurrency,
                 tolerated: tolerated.unwrap_or(0),
                 has_tolerance: tolerated.is_some(),
                 ..Join::default()

@@ -27,7 +27,7 @@ pub use execution::{Execution, Identity, Outcome, Start, Token};
 pub use record::{Happening, Listener, Record, TaskKind};
 
 use crate::fault::Fault;
-use crate::json::Value;
+use crate::json::{Compactor, Value};
 use crate::program::{Program, StateId, TaskId};
 use crate::query::jsonata::Scratch;
 use run::Run;
@@ -81,7 +81,7 @@ pub enum Effect {
     Cancel(Token),
 }
 
-/// A task to start.
+/// A task to start. Its input and credentials lie in the execution: see [`Execution::task_input`].
 #[derive(Clone, Copy, Debug)]
 pub struct TaskCall {
     /// Names the task in the events that answer it.
@@ -90,16 +90,12 @@ pub struct TaskCall {
     pub task: TaskId,
     /// The state that calls.
     pub state: StateId,
-    /// The task's input, in the execution's arena.
-    pub input: Value,
     /// Retries so far.
     pub attempt: u32,
     /// `TimeoutSeconds`, if given.
     pub timeout_seconds: Option<u64>,
     /// `HeartbeatSeconds`, if given.
     pub heartbeat_seconds: Option<u64>,
-    /// The value of `Credentials`, an object with `RoleArn`; `Undefined` when not given.
-    pub credentials: Value,
 }
 
 /// How a turn ended.
@@ -123,6 +119,8 @@ pub struct Env<'e> {
     pub effects: &'e mut Vec<Effect>,
     /// Who listens, if anyone does.
     pub listener: Option<&'e mut dyn Listener>,
+    /// Compacts arenas, kept between turns.
+    pub compactor: &'e mut Compactor,
     /// JSONata's memory, kept between turns.
     pub scratch: &'e mut Scratch,
 }

@@ -11,7 +11,7 @@ impl Run<'_, '_> {
         let branches = &self.program.parallels[parallel].branches;
         self.chain(frame, Happening::ParallelStateStarted);
         let total = branches.len() as u32;
-        let join = self.open_join(frame, Join { total, concurrency: total, ..Join::default() })?;
+        let join = self.open_join(frame, Join { total, ..Join::default() })?;
         for (index, &workflow) in branches.iter().enumerate() {
             let last_event = self.x.frames[frame as usize].last_event;
             self.open_child(join, index as u32, workflow, effective, last_event)?;

@@ -5,7 +5,7 @@ use super::execution::{Execution, Outcome, Phase, Token};
 use super::record::{Happening, Record};
 use super::{Effect, Env, Event, TimerKind, Turn};
 use crate::fault::{self, Fault};
-use crate::json::{Compactor, Value};
+use crate::json::Value;
 use crate::limits;
 use crate::program::{Program, State, StateId, TemplateId};
 use crate::query::template;
@@ -281,23 +281,20 @@ impl Run<'_, '_> {
     /// Copies what lives into a fresh arena, when the old one has grown enough for that to pay: at four times what was
     /// live last time, so that the cost per byte allocated stays constant.
     pub(super) fn compact(&mut self) {
-        let Execution { arena, spare, frames, joins, input, compact_at, .. } = &mut *self.x;
-        let mut compactor = Compactor::new(arena, spare);
-        *input = compactor.copy(*input);
-        for frame in frames.iter_mut().filter(|frame| frame.phase != Phase::Free) {
-            for value in [&mut frame.input, &mut frame.effective, &mut frame.variables] {
-                *value = compactor.copy(*value);
+        let Execution { arena, frames, joins, input, compact_at, .. } = &mut *self.x;
+        self.env.compactor.compact(arena, |visit| {
+            visit(input);
+            for frame in frames.iter_mut().filter(|frame| frame.phase != Phase::Free) {
+                visit(&mut frame.input);
+                visit(&mut frame.effective);
+                visit(&mut frame.variables);
+                visit(&mut frame.credentials);
             }
-        }
-        for join in joins.iter_mut() {
-            join.items = compactor.copy(join.items);
-            for result in &mut join.results {
-                *result = compactor.copy(*result);
+            for join in joins.iter_mut().filter(|join| !join.results.is_empty()) {
+                visit(&mut join.items);
+                join.results.iter_mut().for_each(&mut *visit);
             }
-        }
-        drop(compactor);
-        std::mem::swap(arena, spare);
-        spare.clear();
+        });
         *compact_at = limits::COMPACT_BYTES_MIN.max(4 * arena.bytes());
     }
 }
@@ -312,8 +309,8 @@ fn explain(fault: template::Fault<'_>, arena: &mut crate::json::Arena, scope: &S
     match fault {
         template::Fault::Path { path, field, .. } => Why { text: not_found(arena, scope.input, path.source(), field), location: None },
         template::Fault::Call { call, field, fault } => {
-            let text = match fault.path() {
-                Some(path) => not_found(arena, scope.input, path, field),
+            let text = match fault.path(call) {
+                Some((_, path)) => not_found(arena, scope.input, path, field),
                 None => fault.message(call, arena, scope),
             };
             Why { text, location: None }

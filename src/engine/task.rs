@@ -47,16 +47,15 @@ impl Run<'_, '_> {
         let (token, state, now_ms) = (self.token(frame), self.state_id(frame), self.env.now_ms);
         let here = &mut self.x.frames[frame as usize];
         here.phase = Phase::Task;
+        here.credentials = credentials;
         let attempt = here.retries;
         let call = TaskCall {
             token,
             task,
             state,
-            input,
             attempt,
             timeout_seconds,
             heartbeat_seconds,
-            credentials,
         };
         self.env.effects.push(Effect::Task(call));
         if let Some(seconds) = timeout_seconds {

@@ -2,8 +2,10 @@
 //! syntax → program → eval. Nothing here knows states or executions: whoever evaluates hands in a [`Scope`].
 
 pub mod intrinsic;
+pub mod jsonata;
 pub mod java;
 pub mod path;
+pub mod template;
 
 use crate::json::{Arena, Value};
 

@@ -84,8 +84,8 @@ pub struct CompileError {
 pub enum Fault<'t> {
     /// A path of a payload template selects nothing.
     Path {
-        /// The path as written.
-        path: &'t str,
+        /// The path.
+        path: &'t Path,
         /// The member, with its `.$`.
         field: &'t str,
         /// What Jayway says.
@@ -93,6 +93,8 @@ pub enum Fault<'t> {
     },
     /// An intrinsic function failed.
     Call {
+        /// The call.
+        call: &'t Call,
         /// The member, with its `.$`.
         field: &'t str,
         /// Why.
@@ -237,10 +239,10 @@ impl Query {
         let field = &*self.field;
         match &self.what {
             What::Path(path) => {
-                path.eval(arena, scope).map_err(|fault| Fault::Path { path: path.source(), field, fault })
+                path.eval(arena, scope).map_err(|fault| Fault::Path { path, field, fault })
             }
             What::Call(call) => {
-                call.eval(arena, scope, env.random).map_err(|fault| Fault::Call { field, fault })
+                call.eval(arena, scope, env.random).map_err(|fault| Fault::Call { call, field, fault })
             }
             What::Expr(expr) => {
                 let expression = expr.source();
