@@ -36,3 +36,8 @@ pub const JSONATA_STRING_CHARS_MAX: usize = 4_194_304;
 pub const PATH_STEPS_MAX: usize = 500;
 /// Steps one evaluation of a JSONPath may take, with large lookups and comparisons counting for several (about 20 ms).
 pub const PATH_WORK_MAX: u32 = 2_000_000;
+/// Bytes as JSON of what one intrinsic function may return: four payloads, so that only what no state could hand on is
+/// refused early.
+pub const INTRINSIC_RESULT_BYTES_MAX: u32 = 1_048_576;
+/// Comparisons `States.ArrayUnique` makes between elements whose hashes collide.
+pub const ARRAY_UNIQUE_COMPARISONS_MAX: usize = 1_000_000;
