@@ -86,8 +86,9 @@ pub(super) fn range(arena: &mut Arena, from: Value, to: Value, step: Value) -> O
         return Err(INVALID);
     }
     let mark = arena.begin();
-    for i in 0..count as i64 {
-        arena.push(Value::int(from + i * step));
+    for i in 0..count {
+        // Between the bounds, so within 64 bits; the product alone may not be.
+        arena.push(Value::int((i128::from(from) + i * i128::from(step)) as i64));
     }
     Ok(arena.end_array(mark))
 }

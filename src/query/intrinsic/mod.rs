@@ -135,7 +135,9 @@ impl Fault {
     /// The text that AWS gives as the cause. `call` and `scope` must be those of the evaluation that failed.
     pub fn message(self, call: &Call, arena: &mut Arena, scope: &Scope) -> String {
         match self.kind {
-            FaultKind::Invalid { function, detail: "" } => format!("Invalid arguments in {}", function.name()),
+            FaultKind::Invalid { function, detail: "" } => {
+                format!("Invalid arguments in {}", function.name())
+            }
             FaultKind::Invalid { function, detail } => {
                 format!("Invalid arguments in {}: {detail}", function.name())
             }
@@ -150,7 +152,9 @@ impl Fault {
                 let error = if fault.is_missing() {
                     let input = json::to_string(arena, scope.input);
                     let path = path.source();
-                    format!("The JsonPath argument for the field '{path}' could not be found in the input '{input}'")
+                    format!(
+                        "The JsonPath argument for the field '{path}' could not be found in the input '{input}'"
+                    )
                 } else {
                     format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope))
                 };

@@ -168,7 +168,8 @@ impl<'t> Reader<'t> {
 fn number_value(text: &str) -> Option<Value> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, rest) = digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
-    if whole.is_empty() || rest.ends_with('.') || rest.starts_with(['+', '-']) {
+    let fraction = rest.strip_prefix('.');
+    if whole.is_empty() || fraction.is_some_and(|digits| !digits.starts_with(|c: char| c.is_ascii_digit())) {
         return None;
     }
     if rest.is_empty() {
@@ -176,5 +177,5 @@ fn number_value(text: &str) -> Option<Value> {
             return Some(Value::int(int));
         }
     }
-    text.parse().ok().map(Value::float)
+    text.parse().ok().filter(|float: &f64| float.is_finite()).map(Value::float)
 }
