@@ -51,3 +51,8 @@ const _: () = assert!((PAYLOAD_BYTES_MAX as usize) < EXECUTION_BYTES_MAX);
 pub const PATH_STEPS_MAX: usize = 500;
 /// Steps one evaluation of a JSONPath may take, with large lookups and comparisons counting for several (about 20 ms).
 pub const PATH_WORK_MAX: u32 = 2_000_000;
+/// Bytes as JSON of what one intrinsic function may return: four payloads, so that only what no state could hand on is
+/// refused early.
+pub const INTRINSIC_RESULT_BYTES_MAX: u32 = 1_048_576;
+/// Comparisons `States.ArrayUnique` makes between elements whose hashes collide.
+pub const ARRAY_UNIQUE_COMPARISONS_MAX: usize = 1_000_000;

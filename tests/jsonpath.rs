@@ -33,7 +33,9 @@ fn answer(selector: &str, document: &Json, jayway: &Json) -> Result<(), String> 
     let path = match Path::parse(selector, &mut corpus::NoNames) {
         Err(_) if jayway["stage"] == "compile" => return Ok(()),
         Err(error) => return Err(format!("{selector}: not read: {error}")),
-        Ok(_) if jayway["stage"] == "compile" => return Err(format!("{selector}: read, but should be refused")),
+        Ok(_) if jayway["stage"] == "compile" => {
+            return Err(format!("{selector}: read, but should be refused"));
+        }
         Ok(path) => path,
     };
     same_form(&path, jayway)?;
@@ -52,9 +54,10 @@ fn answer(selector: &str, document: &Json, jayway: &Json) -> Result<(), String> 
             let found = expressway::json::to_string(&arena, found);
             Err(format!("{selector} on {document}: {found}, not {}", jayway["message"]))
         }
-        (Err(fault), Some(expected)) => {
-            Err(format!("{selector} on {document}: {}, not {expected}", fault.message(&path, &mut arena, &scope)))
-        }
+        (Err(fault), Some(expected)) => Err(format!(
+            "{selector} on {document}: {}, not {expected}",
+            fault.message(&path, &mut arena, &scope)
+        )),
         (Err(fault), None) => {
             let not_found = jayway["error"] == "PATH_NOT_FOUND";
             if (fault.kind() == PathFaultKind::NotFound) != not_found {
@@ -107,5 +110,9 @@ fn same_root(path: &Path, root: &Json) -> Result<(), String> {
         Some(name) => format!("variable:{name}"),
         None => if path.is_context() { "context" } else { "input" }.to_owned(),
     };
-    if *root == Json::from(ours.as_str()) { Ok(()) } else { Err(format!("{}: root {ours}, not {root}", path.source())) }
+    if *root == Json::from(ours.as_str()) {
+        Ok(())
+    } else {
+        Err(format!("{}: root {ours}, not {root}", path.source()))
+    }
 }

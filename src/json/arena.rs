@@ -102,6 +102,12 @@ impl Arena {
         self.bytes_max = bytes.min(limits::ARENA_BYTES_MAX);
     }
 
+    /// Takes over the budget of `other` and whether it is used up.
+    pub(super) fn adopt_budget(&mut self, other: &Arena) {
+        self.bytes_max = other.bytes_max;
+        self.overflowed = other.overflowed;
+    }
+
     /// Whether something was not stored because the arena is full. From then on new strings and containers are
     /// `null`, so whoever evaluates must ask before it hands a result on.
     pub fn overflowed(&self) -> bool {

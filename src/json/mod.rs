@@ -11,6 +11,7 @@
 //! was made in.
 
 mod arena;
+mod compact;
 mod equal;
 pub mod explain;
 mod number;
@@ -20,6 +21,7 @@ mod value;
 mod write;
 
 pub use arena::{Arena, Entries, Key, Mark, TextMark};
+pub use compact::Compactor;
 pub use equal::{compare_utf16, equal};
 pub use number::{Number, shortest};
 pub use read::{ReadError, ReadErrorKind, read};

@@ -76,13 +76,21 @@ pub fn hash(arena: &Arena, value: Value) -> i32 {
             .items(value)
             .iter()
             .fold(1i32, |sum, &item| sum.wrapping_mul(31).wrapping_add(hash(arena, item))),
-        Kind::Object => arena
-            .entries(value)
-            .fold(0i32, |sum, (key, member)| sum.wrapping_add(hash_text(arena.str(key)) ^ hash(arena, member))),
-        Kind::Bool => if value.as_bool() == Some(true) { 1231 } else { 1237 },
+        Kind::Object => arena.entries(value).fold(0i32, |sum, (key, member)| {
+            sum.wrapping_add(hash_text(arena.str(key)) ^ hash(arena, member))
+        }),
+        Kind::Bool => {
+            if value.as_bool() == Some(true) {
+                1231
+            } else {
+                1237
+            }
+        }
         _ => match arena.number(value) {
             // An integer that fits 32 bits is its own hash; a long folds its halves.
-            Some(Number::Int(int)) => i32::try_from(int).unwrap_or((int ^ ((int as u64) >> 32) as i64) as i32),
+            Some(Number::Int(int)) => {
+                i32::try_from(int).unwrap_or((int ^ ((int as u64) >> 32) as i64) as i32)
+            }
             Some(Number::Float(float)) => {
                 let bits = float.to_bits();
                 (bits ^ (bits >> 32)) as i32
@@ -91,4 +99,3 @@ pub fn hash(arena: &Arena, value: Value) -> i32 {
         },
     }
 }
-

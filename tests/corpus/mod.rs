@@ -23,6 +23,17 @@ pub(crate) fn lines(file: &str) -> Option<Vec<serde_json::Value>> {
     Some(text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect())
 }
 
+/// The lines of a file of recorded cases.
+pub(crate) fn recorded(file: &str) -> Option<Vec<serde_json::Value>> {
+    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance");
+    let folder = std::env::var_os("EXPRESSWAY_CORPUS").map_or(default, PathBuf::from);
+    let Ok(text) = std::fs::read_to_string(folder.join(file)) else {
+        eprintln!("NOT RUN: {file} is not in {} (see EXPRESSWAY_CORPUS)", folder.display());
+        return None;
+    };
+    Some(text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect())
+}
+
 /// Counts outcomes against a list of known differences: lines of an id, two spaces or a tab, and a reason.
 pub(crate) struct Report {
     file: &'static str,
@@ -85,8 +96,8 @@ impl Names for NoNames {
 
 /// What `$$` and variables mean in a test.
 pub(crate) struct Roots {
-    pub context: Value,
-    pub variables: Value,
+    pub(crate) context: Value,
+    pub(crate) variables: Value,
 }
 
 impl Default for Roots {

@@ -87,7 +87,9 @@ fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering
     if let Some(text) = expected.text(arena) {
         if let Some(found) = found.text(arena) {
             return Ok(Some(match expected {
-                Datum::Literal(literal) => compare_utf16(literal.unescaped.as_ref().unwrap_or(&literal.text), found),
+                Datum::Literal(literal) => {
+                    compare_utf16(literal.unescaped.as_ref().unwrap_or(&literal.text), found)
+                }
                 _ => compare_utf16(&text.replace(r"\'", "'"), found),
             }));
         }
@@ -97,7 +99,8 @@ fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering
                 _ => decimal(text),
             };
             // A text that is no number is not unequal to a number: it is an error.
-            return expected.map_or(Err(PathFaultKind::Invalid), |expected| Ok(order_numbers(expected, found)));
+            return expected
+                .map_or(Err(PathFaultKind::Invalid), |expected| Ok(order_numbers(expected, found)));
         }
         return Ok(found.bool().map(|found| text.eq_ignore_ascii_case("true").cmp(&found)));
     }

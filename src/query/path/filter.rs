@@ -40,7 +40,10 @@ pub(super) enum Test {
 #[derive(Clone, Debug)]
 pub(super) enum Operand {
     /// A definite path from the element under test, or from the document.
-    Path { steps: Box<[Step]>, from_document: bool },
+    Path {
+        steps: Box<[Step]>,
+        from_document: bool,
+    },
     Literal(Literal),
     Pattern(Box<Regex>),
 }

@@ -35,10 +35,7 @@ pub(super) enum Step {
 impl Step {
     /// Whether the step leads to one value at most.
     pub(super) fn is_definite(&self) -> bool {
-        matches!(
-            self,
-            Step::Name(_) | Step::Names(_) | Step::Index(_) | Step::FromEnd(_) | Step::Root
-        )
+        matches!(self, Step::Name(_) | Step::Names(_) | Step::Index(_) | Step::FromEnd(_) | Step::Root)
     }
 
     /// Whether the step can be taken without looking at the rest of the path.

@@ -66,9 +66,7 @@ impl ReferencePath {
             here = match step {
                 Step::Name(key) if here.is_object() => arena.get(here, key).unwrap_or(Value::UNDEFINED),
                 Step::Name(_) if here.is_undefined() => Value::UNDEFINED,
-                Step::Index(index) => {
-                    arena.item(here, *index as usize).ok_or(ReferenceFault { step: i })?
-                }
+                Step::Index(index) => arena.item(here, *index as usize).ok_or(ReferenceFault { step: i })?,
                 _ => return Err(ReferenceFault { step: i }),
             };
         }

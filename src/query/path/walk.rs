@@ -97,7 +97,9 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             }
             None => {
                 self.work = 0;
-                self.fail(PathFaultKind::Exhausted, |_, out| out.push_str("The path takes too much work to evaluate"))
+                self.fail(PathFaultKind::Exhausted, |_, out| {
+                    out.push_str("The path takes too much work to evaluate")
+                })
             }
         }
     }
