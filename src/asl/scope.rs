@@ -1,7 +1,7 @@
 //! Variables: a branch or iteration may read what the workflow around it assigns, but not assign it itself
 //! (specification, "Variables").
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::check::Check;
 use super::diagnostic::Code;
@@ -30,7 +30,7 @@ pub(super) fn check_state(check: &mut Check, state: &Node) {
 struct Scope<'c, 'n> {
     check: &'c mut Check,
     language: QueryLanguage,
-    /// What the workflows around assign, from the outside in.
+    /// What the workflows around may have assigned when they come here, from the outside in.
     outer: Vec<HashSet<&'n str>>,
 }
 
@@ -41,15 +41,24 @@ impl<'n> Scope<'_, 'n> {
             return;
         }
         let states_place = place.field("States");
-        let mut own = HashSet::new();
-        for state in states {
-            self.state(&state.value, states_place.field(&state.key.value), &mut own);
+        let mut own = vec![HashSet::new(); states.len()];
+        for (state, own) in states.iter().zip(&mut own) {
+            self.state(&state.value, states_place.field(&state.key.value), own);
         }
-        self.outer.push(own);
-        for state in states {
+        let assigns = own.iter().any(|own| !own.is_empty());
+        for (at, state) in states.iter().enumerate() {
+            let kind = state.value.get("Type").and_then(Node::as_str);
+            if !matches!(kind, Some("Map" | "Parallel")) {
+                continue;
+            }
+            let mut visible = HashSet::new();
+            if assigns {
+                before(states, at).for_each(|earlier| visible.extend(&own[earlier]));
+            }
+            self.outer.push(visible);
             self.nested(&state.value, states_place.field(&state.key.value));
+            self.outer.pop();
         }
-        self.outer.pop();
     }
 
     fn nested(&mut self, state: &'n Node, place: Place<'_>) {
@@ -92,4 +101,25 @@ impl<'n> Scope<'_, 'n> {
             own.insert(name);
         }
     }
+}
+
+/// The states that may come before state `at`. What only comes later does not count: recorded on AWS, a Parallel's own
+/// Catch may assign a name that its branches assign too.
+fn before(states: &[Member], at: usize) -> impl Iterator<Item = usize> {
+    let index: HashMap<&str, usize> =
+        states.iter().enumerate().map(|(at, state)| (&*state.key.value, at)).collect();
+    let mut sources = vec![Vec::new(); states.len()];
+    for (from, state) in states.iter().enumerate() {
+        for target in nested::next(&state.value).filter_map(|name| index.get(name)) {
+            sources[*target].push(from);
+        }
+    }
+    let mut seen = vec![false; states.len()];
+    let mut open = sources[at].clone();
+    while let Some(state) = open.pop() {
+        if !std::mem::replace(&mut seen[state], true) {
+            open.extend_from_slice(&sources[state]);
+        }
+    }
+    seen.into_iter().enumerate().filter(|&(_, seen)| seen).map(|(state, _)| state)
 }

@@ -4,7 +4,8 @@ use super::diagnostic::Code;
 
 /// What is wrong with a path such as `$.a[*].b`, `$$.Execution.Id` or `$variable.c`.
 pub(super) fn path_error(text: &str) -> Option<String> {
-    let Some(rest) = text.strip_prefix('$') else {
+    // Jayway does not mind blanks around a path, and published definitions have some.
+    let Some(rest) = text.trim().strip_prefix('$') else {
         return Some("a path begins with `$`".into());
     };
     let rest = rest.strip_prefix('$').unwrap_or(rest);

@@ -204,7 +204,7 @@ impl Check {
                     .then(|| "the result is put into the state's input, which begins with `$.`".into());
                 ("Reference Path", syntax::reference_path_error(text).or(error))
             }
-            Expect::PathOrIntrinsic if !text.starts_with('$') => {
+            Expect::PathOrIntrinsic if !text.trim_start().starts_with('$') => {
                 ("JSONPath or intrinsic function call", syntax::intrinsic_error(text))
             }
             _ => ("JSONPath", syntax::path_error(text)),
@@ -258,7 +258,7 @@ impl Check {
     fn template_value(&mut self, key: &str, node: &Node, place: Place<'_>) {
         let error = match node.as_str() {
             None => Some("it is not a string".to_owned()),
-            Some(text) if text.starts_with('$') => syntax::path_error(text),
+            Some(text) if text.trim_start().starts_with('$') => syntax::path_error(text),
             Some(text) => syntax::intrinsic_error(text),
         };
         if let Some(error) = error {
@@ -330,7 +330,8 @@ impl Check {
     fn resource(&mut self, node: &Node, place: Place<'_>, context: Context) {
         let Some(text) = self.text(node, place) else { return };
         let Some((kind, pattern)) = resource::recognize(text) else {
-            if self.options.resources == Resources::Any && !text.is_empty() && !text.contains(":states:::") {
+            let own = !text.is_empty() && !resource::is_of_aws(text);
+            if self.options.resources == Resources::Any && own {
                 return;
             }
             let message = format!(
