@@ -106,12 +106,14 @@ proptest! {
         let read = source::read(text.as_bytes(), usize::MAX);
         let why = explain(text.as_bytes());
         prop_assert_eq!(read.is_ok(), why.is_none(), "{:?}: {:?} {:?}", text, read, why);
-        prop_assert_eq!(read.is_ok(), serde_json::from_str::<serde_json::Value>(&text).is_ok() || is_huge_number(&text));
+        if !serde_differs(&text) {
+            prop_assert_eq!(read.is_ok(), serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        }
     }
 }
 
 /// serde_json refuses numbers beyond the doubles, and halves of surrogate pairs; both are JSON.
-fn is_huge_number(text: &str) -> bool {
+fn serde_differs(text: &str) -> bool {
     text.contains(['e', 'E']) || text.contains("\\u")
 }
 
