@@ -21,7 +21,13 @@ fn cases(file: &str) -> Vec<Case<'_>> {
     let mut cases: Vec<Case<'_>> = Vec::new();
     for line in file.lines() {
         if let Some(title) = line.strip_prefix("# ") {
-            cases.push(Case { title, standard: false, state: false, text: String::new(), expected: Vec::new() });
+            cases.push(Case {
+                title,
+                standard: false,
+                state: false,
+                text: String::new(),
+                expected: Vec::new(),
+            });
             continue;
         }
         let case = cases.last_mut().expect("a case begins with a title");

@@ -42,11 +42,7 @@ fn deep_workflows_and_rules() {
         );
         assert_eq!(read(machine.as_bytes()), level + 2 <= 100, "{level}");
     }
-    let rule = format!(
-        r#"{}{{"Variable":"$","IsNull":true}}{}"#,
-        r#"{"Not":"#.repeat(900),
-        "}".repeat(900)
-    );
+    let rule = format!(r#"{}{{"Variable":"$","IsNull":true}}{}"#, r#"{"Not":"#.repeat(900), "}".repeat(900));
     let text = format!(
         r#"{{"StartAt":"A","States":{{"A":{{"Type":"Choice","Choices":[{{"Not":{rule},"Next":"B"}}]}},"B":{{"Type":"Succeed"}}}}}}"#
     );
