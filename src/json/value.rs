@@ -160,7 +160,18 @@ impl Value {
         if self.is_container() { self.extra } else { 0 }
     }
 
+    /// Whether both are the very same container, not only equal ones.
+    pub const fn is_same_place(self, other: Value) -> bool {
+        self.is_container() && self.kind as u8 == other.kind as u8 && self.at == other.at
+    }
+
     pub(super) const fn bits(self) -> u64 {
         self.at as u64 | (self.aux as u64) << 32
+    }
+}
+
+impl Default for Value {
+    fn default() -> Value {
+        Value::UNDEFINED
     }
 }
