@@ -49,6 +49,25 @@ fn deep_workflows_and_rules() {
     assert!(read(text.as_bytes()));
 }
 
+/// As many containers, names and problems as a definition has room for. Anything quadratic would take minutes.
+#[test]
+fn wide_machines() {
+    let mut parallels = String::new();
+    let mut wrong = String::new();
+    for n in 0..6_000 {
+        let next = n + 1;
+        parallels.push_str(&format!(
+            r#""S{n}":{{"Type":"Parallel","Assign":{{"a":1}},"Branches":[{{"StartAt":"T{n}","States":{{"T{n}":{{"Type":"Succeed","Assign":{{"b":1}}}}}}}}],"Next":"S{next}"}},"#
+        ));
+        wrong.push_str(&format!(r#""S{n}":{{"Type":"Pass","Nxet":"S{next}","Next":"T{next}","Assign":{{"a-":1}}}},"#));
+    }
+    for states in [parallels, wrong] {
+        let text = format!(r#"{{"StartAt":"S0","States":{{{states}"S6000":{{"Type":"Succeed"}}}}}}"#);
+        let (_, problems) = asl::read(text.as_bytes(), &Options::default());
+        assert_eq!(problems.len(), 1_000);
+    }
+}
+
 #[test]
 fn what_is_not_text() {
     for text in [&b"\xff"[..], b"{\"a\": \"\xc3\x28\"}", b"", b" ", b"null", b"\0", b"\xef\xbb\xbf{}"] {
