@@ -59,7 +59,9 @@ fn wide_machines() {
         parallels.push_str(&format!(
             r#""S{n}":{{"Type":"Parallel","Assign":{{"a":1}},"Branches":[{{"StartAt":"T{n}","States":{{"T{n}":{{"Type":"Succeed","Assign":{{"b":1}}}}}}}}],"Next":"S{next}"}},"#
         ));
-        wrong.push_str(&format!(r#""S{n}":{{"Type":"Pass","Nxet":"S{next}","Next":"T{next}","Assign":{{"a-":1}}}},"#));
+        wrong.push_str(&format!(
+            r#""S{n}":{{"Type":"Pass","Nxet":"S{next}","Next":"T{next}","Assign":{{"a-":1}}}},"#
+        ));
     }
     for states in [parallels, wrong] {
         let text = format!(r#"{{"StartAt":"S0","States":{{{states}"S6000":{{"Type":"Succeed"}}}}}}"#);

@@ -199,3 +199,28 @@ fn tested_states() {
     }
     tally.finish();
 }
+
+/// Machines that were created or updated in a sequence of calls, and definitions that were refused there.
+#[test]
+fn created_machines() {
+    let Some(path) = recorded("api.jsonl") else { return };
+    let mut tally = Tally::new("api");
+    for row in rows(&path) {
+        for (index, step) in row["steps"].as_array().unwrap().iter().enumerate() {
+            let Some(text) = step["request"]["definition"].as_str() else { continue };
+            let express = step["request"]["type"] == "EXPRESS";
+            let (_, diagnostics) =
+                read(text, if express { MachineType::Express } else { MachineType::Standard });
+            let found = errors(&diagnostics);
+            let refused = step["error"]["code"].as_str().filter(|code| *code == "InvalidDefinition");
+            let message = step["error"]["message"].as_str().unwrap_or_default();
+            let result = match refused {
+                Some(_) => same(&asl::invalid_definition(&diagnostics), message),
+                None if found.is_empty() => Ok(()),
+                None => Err(found),
+            };
+            tally.case(&format!("{}#{index}", row["id"].as_str().unwrap()), result);
+        }
+    }
+    tally.finish();
+}
