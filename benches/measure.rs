@@ -4,14 +4,14 @@ use std::hint::black_box;
 use std::time::Instant;
 
 /// Something to measure: a name and a piece of work.
-pub struct Candidate<'a> {
+pub(crate) struct Candidate<'a> {
     name: String,
     work: Box<dyn FnMut() + 'a>,
     nanoseconds: Vec<f64>,
 }
 
 /// A candidate that makes `work`'s result again and again.
-pub fn candidate<'a, T>(name: &str, mut work: impl FnMut() -> T + 'a) -> Candidate<'a> {
+pub(crate) fn candidate<'a, T>(name: &str, mut work: impl FnMut() -> T + 'a) -> Candidate<'a> {
     let work = move || {
         black_box(work());
     };
@@ -20,14 +20,14 @@ pub fn candidate<'a, T>(name: &str, mut work: impl FnMut() -> T + 'a) -> Candida
 
 /// How long a run takes: the number of rounds and the time each candidate gets in one.
 #[derive(Clone, Copy)]
-pub struct Effort {
-    pub rounds: usize,
-    pub microseconds: u64,
+pub(crate) struct Effort {
+    pub(crate) rounds: usize,
+    pub(crate) microseconds: u64,
 }
 
 impl Effort {
     /// Enough for two steady digits; a moment with `--test`, by which `cargo test` asks benches to run just once.
-    pub fn from_args() -> Effort {
+    pub(crate) fn from_args() -> Effort {
         match std::env::args().any(|arg| arg == "--test") {
             true => Effort { rounds: 1, microseconds: 1 },
             false => Effort { rounds: 101, microseconds: 1_000 },
@@ -37,7 +37,12 @@ impl Effort {
 
 /// Runs all candidates in turns (A B C A B C …), prints each one's median time per call and its ratio to the one named
 /// `baseline`, and returns the medians in nanoseconds.
-pub fn compare(title: &str, baseline: &str, effort: Effort, mut candidates: Vec<Candidate<'_>>) -> Vec<f64> {
+pub(crate) fn compare(
+    title: &str,
+    baseline: &str,
+    effort: Effort,
+    mut candidates: Vec<Candidate<'_>>,
+) -> Vec<f64> {
     let calls: Vec<u32> = candidates.iter_mut().map(|it| calls_in(it, effort.microseconds)).collect();
     for _ in 0..effort.rounds {
         for (candidate, &calls) in candidates.iter_mut().zip(&calls) {

@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-pub struct Workload {
-    pub definition: String,
-    pub input: Vec<u8>,
+pub(crate) struct Workload {
+    pub(crate) definition: String,
+    pub(crate) input: Vec<u8>,
 }
 
 /// The workload `w1`, `w2` or `w3`.
-pub fn workload(name: &str) -> Workload {
+pub(crate) fn workload(name: &str) -> Workload {
     let (definition, input) = match name {
         "w1" => (W1_DEFINITION, W1_INPUT),
         "w2" => (W2_DEFINITION, W2_INPUT),
@@ -23,12 +23,12 @@ pub fn workload(name: &str) -> Workload {
 }
 
 /// The order event of 868 bytes, and a machine that reads five of its fields and reshapes them.
-pub fn event() -> Workload {
+pub(crate) fn event() -> Workload {
     Workload { definition: EVENT_DEFINITION.into(), input: text("event.input.json", EVENT_INPUT).into() }
 }
 
 /// About 10 KB: events in a list.
-pub fn document() -> Vec<u8> {
+pub(crate) fn document() -> Vec<u8> {
     let event = String::from_utf8(event().input).unwrap();
     format!("[{}]", vec![event.trim(); 12].join(",")).into()
 }
