@@ -30,7 +30,7 @@ pub(crate) fn event() -> Workload {
 /// About 10 KB: events in a list.
 pub(crate) fn document() -> Vec<u8> {
     let event = String::from_utf8(event().input).unwrap();
-    format!("[{}]", vec![event.trim(); 12].join(",")).into()
+    format!("[{}]", [event.trim(); 12].join(",")).into()
 }
 
 fn text(file: &str, otherwise: &str) -> String {

@@ -6,11 +6,21 @@ use super::{Arena, Kind, Value, shortest};
 ///
 /// The number of bytes appended is [`Arena::size`]. Depth is bounded where values are made, so this may recurse.
 pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
+    if value.is_container() {
+        out.reserve(arena.size(value) as usize);
+    }
+    write_value(arena, value, out);
+}
+
+fn write_value(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     match value.kind() {
         Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => out.extend_from_slice(b"null"),
         Kind::Bool => out.extend_from_slice(if value.as_bool() == Some(true) { b"true" } else { b"false" }),
         Kind::Int => out.extend_from_slice(itoa::Buffer::new().format(value.bits() as i64).as_bytes()),
-        Kind::Decimal => out.extend_from_slice(arena.decimal_text(value).as_bytes()),
+        Kind::Decimal => {
+            let (from, to) = (value.at as usize, (value.at + value.len) as usize);
+            copy(arena.text.as_bytes(), from, to, out);
+        }
         Kind::Float => shortest(f64::from_bits(value.bits()), out),
         Kind::String => write_known_string(arena, value, out),
         Kind::Array | Kind::Object => write_container(arena, value, out),
@@ -27,7 +37,7 @@ fn write_container(arena: &Arena, value: Value, out: &mut Vec<u8>) {
             if i > 0 {
                 out.push(b',');
             }
-            write(arena, item, out);
+            write_value(arena, item, out);
         }
         out.push(b']');
     } else {
@@ -38,7 +48,7 @@ fn write_container(arena: &Arena, value: Value, out: &mut Vec<u8>) {
             }
             write_known_string(arena, key, out);
             out.push(b':');
-            write(arena, member, out);
+            write_value(arena, member, out);
         }
         out.push(b'}');
     }
@@ -46,12 +56,31 @@ fn write_container(arena: &Arena, value: Value, out: &mut Vec<u8>) {
 
 #[inline]
 fn write_known_string(arena: &Arena, value: Value, out: &mut Vec<u8>) {
-    if value.extra == 0 {
-        out.push(b'"');
-        out.extend_from_slice(arena.str(value).as_bytes());
-        out.push(b'"');
-    } else {
-        write_string(arena.str(value), out);
+    if value.extra != 0 {
+        return write_string(arena.str(value), out);
+    }
+    // A string that was read lies between its quotes, so they are copied along.
+    let (from, to) = (value.at as usize, (value.at + value.len) as usize);
+    let text = arena.text.as_bytes();
+    if from > 0 && text[from - 1] == b'"' && text.get(to) == Some(&b'"') {
+        return copy(text, from - 1, to + 1, out);
+    }
+    out.push(b'"');
+    copy(text, from, to, out);
+    out.push(b'"');
+}
+
+/// Appends part of `text`. Short parts are copied as 32 bytes, too many of which are then taken back: a copy of fixed
+/// length is a few instructions, one of any length is a call.
+#[inline]
+fn copy(text: &[u8], from: usize, to: usize, out: &mut Vec<u8>) {
+    match text[from..].first_chunk::<32>() {
+        Some(chunk) if to - from <= 32 && out.capacity() - out.len() >= 32 => {
+            let end = out.len() + (to - from);
+            out.extend_from_slice(chunk);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(&text[from..to]),
     }
 }
 
