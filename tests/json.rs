@@ -3,6 +3,9 @@
 use expressway::json::{self, Arena, ReadErrorKind};
 use proptest::prelude::*;
 
+#[path = "../fuzz/fuzz_targets/json_body.rs"]
+mod json_body;
+
 fn rewritten(text: &str) -> Result<String, ReadErrorKind> {
     let mut arena = Arena::new();
     let value = json::read(&mut arena, text.as_bytes()).map_err(|error| error.kind)?;
@@ -110,21 +113,6 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// Equal but for the last digit of doubles, which serde_json reads with less care, and for `-0`, which is an integer
-/// here, as on AWS, and a double there.
-fn same(a: &serde_json::Value, b: &serde_json::Value) -> bool {
-    use serde_json::Value::*;
-    match (a, b) {
-        (Number(x), Number(y)) if x != y => {
-            let (x, y) = (x.as_f64().unwrap(), y.as_f64().unwrap());
-            (x - y).abs() <= x.abs() * 1e-15
-        }
-        (Array(x), Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
-        (Object(x), Object(y)) => x.len() == y.len() && x.iter().zip(y).all(|((k, x), (l, y))| k == l && same(x, y)),
-        _ => a == b,
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
@@ -136,7 +124,7 @@ proptest! {
         prop_assert_eq!(rewritten(&serde_json::to_string_pretty(&value).unwrap()).unwrap(), text);
     }
 
-    /// Damaged texts are accepted and refused as serde_json accepts and refuses them.
+    /// Damaged texts are accepted, refused and understood as serde_json does.
     #[test]
     fn refused_as_serde_json_refuses(
         value in any_json(),
@@ -147,13 +135,6 @@ proptest! {
             let at = index.index(text.len());
             text[at] = byte;
         }
-        let expected = serde_json::from_slice::<serde_json::Value>(&text);
-        let mut arena = Arena::new();
-        let found = json::read(&mut arena, &text);
-        prop_assert_eq!(found.is_ok(), expected.is_ok(), "{:?} {:?}", found, expected);
-        if let (Ok(found), Ok(expected)) = (found, expected) {
-            let found: serde_json::Value = serde_json::from_str(&json::to_string(&arena, found)).unwrap();
-            prop_assert!(same(&found, &expected), "{} {}", found, expected);
-        }
+        json_body::check(&text);
     }
 }

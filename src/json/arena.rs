@@ -9,7 +9,7 @@ pub(super) const NO_SPAN: u32 = u32::MAX;
 
 /// Where the building of a container began, on the arena's stack.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(usize);
+pub struct Mark(pub(super) usize);
 
 /// Where the building of a string began, in the arena's text.
 #[derive(Clone, Copy, Debug)]
@@ -204,6 +204,11 @@ impl Arena {
         self.string_at(at, at + text.len(), growth)
     }
 
+    /// The string that is the end of the text, from `from` on.
+    pub(super) fn string_since(&self, from: usize) -> Value {
+        self.string_at(from, self.text.len(), escape_growth(&self.text.as_bytes()[from..]))
+    }
+
     fn string_at(&self, from: usize, to: usize, growth: usize) -> Value {
         Value {
             kind: Kind::String,
@@ -247,13 +252,7 @@ impl Arena {
 
     /// Closes the children pushed since `mark` into an array.
     pub fn end_array(&mut self, mark: Mark) -> Value {
-        let mut size = 2 + (self.stack.len() - mark.0).saturating_sub(1);
-        let mut depth = 0;
-        for &child in &self.stack[mark.0..] {
-            size += self.size(child) as usize;
-            depth = depth.max(child.depth());
-        }
-        self.close(Kind::Array, mark, size, depth, NO_SPAN)
+        self.close(false, mark)
     }
 
     /// Closes the keys and values pushed since `mark` into an object. Of a key pushed twice the last value stays, in
@@ -261,14 +260,7 @@ impl Arena {
     pub fn end_object(&mut self, mark: Mark) -> Value {
         debug_assert!((self.stack.len() - mark.0).is_multiple_of(2));
         self.drop_duplicate_keys(mark);
-        let pushed = self.stack.len() - mark.0;
-        let mut size = 2 + pushed / 2 + (pushed / 2).saturating_sub(1);
-        let mut depth = 0;
-        for &child in &self.stack[mark.0..] {
-            size += self.size(child) as usize;
-            depth = depth.max(child.depth());
-        }
-        self.close(Kind::Object, mark, size, depth, NO_SPAN)
+        self.close(true, mark)
     }
 
     /// Closes keys that are known to differ, and their values, into an object; `size` is what keys, colons, commas and
@@ -279,42 +271,60 @@ impl Arena {
             size += self.size(pair[1]) as usize;
             depth = depth.max(pair[1].depth());
         }
-        self.close(Kind::Object, mark, size, depth, NO_SPAN)
+        self.close_as(true, mark, size, depth)
+    }
+
+    fn close(&mut self, object: bool, mark: Mark) -> Value {
+        let children = &self.stack[mark.0..];
+        let depth = children.iter().map(|child| child.depth()).max().unwrap_or(0);
+        let size = self.container_size(children);
+        self.close_as(object, mark, size, depth)
     }
 
     #[inline]
-    pub(super) fn close(&mut self, kind: Kind, mark: Mark, size: usize, depth: u16, span: u32) -> Value {
-        let children = self.stack.len() - mark.0;
+    fn close_as(&mut self, object: bool, mark: Mark, size: usize, depth: u16) -> Value {
         if !self.reserve(16) {
             self.stack.truncate(mark.0);
             return Value::NULL;
         }
+        let children = &self.stack[mark.0..];
         let size = size.min(u32::MAX as usize) as u32;
-        self.nodes.push(Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: span, aux: 0 });
+        let (kind, len) = match object {
+            true => (Kind::Object, children.len() / 2),
+            false => (Kind::Array, children.len()),
+        };
+        self.nodes.push(Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: NO_SPAN, aux: 0 });
         let at = self.nodes.len();
-        self.nodes.extend_from_slice(&self.stack[mark.0..]);
+        self.nodes.extend_from_slice(children);
         self.stack.truncate(mark.0);
-        let len = if matches!(kind, Kind::Object) { children / 2 } else { children };
         Value { kind, marks: 0, extra: depth.saturating_add(1), len: len as u32, at: at as u32, aux: 0 }
     }
 
-    pub(super) fn drop_duplicate_keys(&mut self, mark: Mark) -> bool {
-        // One bit of 64 for each key, by its length and first bytes: where no two keys meet, none are the same.
-        let mut seen = 0u64;
-        let mut met = false;
-        for pair in self.stack[mark.0..].chunks_exact(2) {
-            let bit = 1 << ((pair[0].aux ^ pair[0].len).wrapping_mul(0x9E37_79B9) >> 26);
-            met |= seen & bit != 0;
-            seen |= bit;
-        }
-        met && self.drop_same_keys(mark)
+    /// Bytes of a container with these children as compact JSON text.
+    pub(super) fn container_size(&self, children: &[Value]) -> usize {
+        // Two brackets, and a comma or colon between any two children.
+        let sizes = children.iter().map(|&child| self.size(child) as usize);
+        2 + children.len().saturating_sub(1) + sizes.sum::<usize>()
     }
 
-    #[cold]
-    fn drop_same_keys(&mut self, mark: Mark) -> bool {
+    /// Makes keys pushed since `mark` unique; whether any was not.
+    #[inline]
+    pub(super) fn drop_duplicate_keys(&mut self, mark: Mark) -> bool {
+        // A set of 64 hashes: almost always no two small keys meet in it, and none needs a look at its text.
+        let (mut seen, mut twice) = (0u64, 0u64);
+        for pair in self.stack[mark.0..].chunks_exact(2) {
+            let hash = (pair[0].aux ^ pair[0].len).wrapping_mul(0x9E37_79B1) >> 26;
+            twice |= seen & (1 << hash);
+            seen |= 1 << hash;
+        }
+        twice != 0 && self.drop_equal_keys(mark)
+    }
+
+    #[inline(never)]
+    fn drop_equal_keys(&mut self, mark: Mark) -> bool {
         let count = (self.stack.len() - mark.0) / 2;
         if count > 16 {
-            return self.drop_duplicate_keys_hashed(mark);
+            return self.drop_equal_keys_hashed(mark);
         }
         let mut kept = 1;
         for i in 1..count {
@@ -333,7 +343,7 @@ impl Arena {
     }
 
     /// The same for large objects, in linear time.
-    fn drop_duplicate_keys_hashed(&mut self, mark: Mark) -> bool {
+    fn drop_equal_keys_hashed(&mut self, mark: Mark) -> bool {
         let mut seen = std::collections::HashMap::new();
         let pushed = &self.stack[mark.0..];
         let mut kept: Vec<Value> = Vec::new();
