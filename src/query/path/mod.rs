@@ -149,10 +149,10 @@ impl Path {
             Root::Input => scope.input,
             _ => self.document(arena, scope)?,
         };
-        if self.direct {
-            if let Some(value) = compare::direct(arena, &self.steps, document) {
-                return Ok(value);
-            }
+        if self.direct
+            && let Some(value) = compare::direct(arena, &self.steps, document)
+        {
+            return Ok(value);
         }
         self.walk(arena, document)
     }
@@ -201,6 +201,12 @@ impl Path {
     /// Whether it is exactly `$`.
     pub fn is_input_root(&self) -> bool {
         self.steps.is_empty() && matches!(self.root, Root::Input)
+    }
+
+    /// Whether it names exactly one place by names and indexes: the specification's Reference Path, which most fields
+    /// that end in `Path` must be. A negative index, which is never found, makes it none.
+    pub fn is_reference(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step, Step::Name(_) | Step::Index(0..)))
     }
 
     /// Whether it begins with `$$`.

@@ -21,6 +21,8 @@ pub(super) struct Walk<'a, const TRAIL: bool> {
     document: Value,
     /// From this step on all are definite.
     settled: usize,
+    /// Whether a member that is absent is a fault also where several are asked for.
+    strict: bool,
     work: u32,
     trail: String,
     message: String,
@@ -40,7 +42,16 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
     pub(super) fn new(arena: &'a mut Arena, steps: &'a [Step], document: Value) -> Walk<'a, TRAIL> {
         let settled = steps.len() - steps.iter().rev().take_while(|step| step.is_definite()).count();
         let trail = if TRAIL { String::from("$") } else { String::new() };
-        Walk { arena, steps, document, settled, work: limits::PATH_WORK_MAX, trail, message: String::new() }
+        Walk {
+            arena,
+            steps,
+            document,
+            settled,
+            strict: false,
+            work: limits::PATH_WORK_MAX,
+            trail,
+            message: String::new(),
+        }
     }
 
     pub(super) fn run(&mut self) -> Done {
@@ -174,6 +185,12 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
                 let key = self.arena.string(key.as_str());
                 self.arena.push(key);
                 self.arena.push(member);
+            } else if self.strict {
+                return self.fail(PathFaultKind::NotFound, |walk, out| {
+                    out.push_str("Missing property in path ");
+                    out.push_str(&walk.trail);
+                    write_names(keys, out);
+                });
             }
         }
         let picked = self.arena.end_object(mark);
@@ -374,7 +391,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         let Operand::Path { steps, .. } = operand else {
             return Ok(false);
         };
-        match self.operand(steps, element) {
+        match self.operand(steps, element, true) {
             Ok(value) => Ok(!value.is_null()),
             Err(PathFaultKind::NotFound) => Ok(false),
             Err(kind) => Err(kind),
@@ -388,11 +405,11 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         right: &Operand,
         element: Value,
     ) -> Result<bool, PathFaultKind> {
-        let (left, right) = match (self.datum(left, element), self.datum(right, element)) {
-            (Ok(left), Ok(right)) => (left, right),
-            (Err(PathFaultKind::NotFound), _) => return Ok(false),
-            (Ok(_), Err(PathFaultKind::NotFound)) => return Ok(false),
-            (Err(kind), _) | (_, Err(kind)) => return Err(kind),
+        let mut both = || Ok((self.datum(left, element)?, self.datum(right, element)?));
+        let (left, right) = match both() {
+            Ok(both) => both,
+            Err(PathFaultKind::NotFound) => return Ok(false),
+            Err(kind) => return Err(kind),
         };
         let work = if test == Test::Matches { self.match_work(left).max(self.match_work(right)) } else { 0 };
         self.spend(work + left.work() + right.work())?;
@@ -414,20 +431,20 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             Operand::Pattern(pattern) => Datum::Pattern(pattern),
             Operand::Path { steps, from_document } => {
                 let start = if *from_document { self.document } else { element };
-                Datum::Value(self.operand(steps, start)?)
+                Datum::Value(self.operand(steps, start, false)?)
             }
         })
     }
 
     /// Follows a definite path within a filter.
-    fn operand(&mut self, steps: &[Step], start: Value) -> Result<Value, PathFaultKind> {
+    fn operand(&mut self, steps: &[Step], start: Value, strict: bool) -> Result<Value, PathFaultKind> {
         self.spend(1 + steps.len() as u32)?;
         if let Some(value) = compare::direct(self.arena, steps, start) {
             return Ok(value);
         }
         let mark = self.arena.begin();
         let mut walk = Walk::<TRAIL>::new(self.arena, steps, start);
-        walk.work = self.work;
+        (walk.work, walk.strict) = (self.work, strict);
         let done = walk.run();
         (self.work, self.message) = (walk.work, walk.message);
         let first = self.arena.pushed(mark).first().copied();
