@@ -102,6 +102,12 @@ impl Arena {
         self.bytes_max = bytes.min(limits::ARENA_BYTES_MAX);
     }
 
+    /// Takes over the budget of `other` and whether it is used up.
+    pub(super) fn adopt_budget(&mut self, other: &Arena) {
+        self.bytes_max = other.bytes_max;
+        self.overflowed = other.overflowed;
+    }
+
     /// Whether something was not stored because the arena is full. From then on new strings and containers are
     /// `null`, so whoever evaluates must ask before it hands a result on.
     pub fn overflowed(&self) -> bool {
@@ -156,6 +162,23 @@ impl Arena {
         }
         let growth = escape_growth(&self.text.as_bytes()[mark.0..]);
         self.string_at(mark.0, self.text.len(), growth)
+    }
+
+    /// Copies the text of another arena's strings behind this one's; see [`rebased`](Arena::rebased).
+    pub fn append_text(&mut self, text: &str) -> TextMark {
+        let mark = self.begin_text();
+        self.text.push_str(text);
+        mark
+    }
+
+    /// A scalar made in an arena that was empty before, whose whole text was [appended](Arena::append_text) here at
+    /// `mark`.
+    #[inline]
+    pub fn rebased(value: Value, mark: TextMark) -> Value {
+        match value.kind {
+            Kind::String | Kind::Decimal => Value { at: value.at + mark.0 as u32, ..value },
+            _ => value,
+        }
     }
 
     /// Part of the string `of`, by byte offsets that must lie on character boundaries. Copies nothing.

@@ -11,14 +11,23 @@
 //! was made in.
 
 mod arena;
+mod bridge;
+mod compact;
+mod de;
 mod equal;
+pub mod explain;
 mod number;
 mod read;
 pub mod source;
+mod ser;
 mod value;
 mod write;
 
 pub use arena::{Arena, Entries, Key, Mark, TextMark};
+pub use compact::Compactor;
+pub use bridge::{Error, ErrorKind};
+pub use de::from_value;
+pub use ser::to_value;
 pub use equal::{compare_utf16, equal};
 pub use number::{Number, shortest};
 pub use read::{ReadError, ReadErrorKind, read};

@@ -169,3 +169,9 @@ impl Value {
         self.at as u64 | (self.aux as u64) << 32
     }
 }
+
+impl Default for Value {
+    fn default() -> Value {
+        Value::UNDEFINED
+    }
+}

@@ -1,0 +1,1 @@
+//! Prints a program, one line a state and one a detail.
