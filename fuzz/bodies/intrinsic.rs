@@ -27,7 +27,8 @@ pub(crate) fn run(data: &[u8]) {
     let mut arena = Arena::new();
     arena.set_bytes_max(256 << 20);
     let Ok(input) = read(&mut arena, document.as_bytes()) else { return };
-    let scope = Scope { input, variables: Value::UNDEFINED, context: &Nothing };
+    let [result, error_output, variables] = [Value::UNDEFINED; 3];
+    let scope = Scope { input, result, error_output, variables, context: &Nothing };
     let mut bits = 1u64;
     let mut random = || {
         bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

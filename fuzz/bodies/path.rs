@@ -27,7 +27,8 @@ pub(crate) fn run(data: &[u8]) {
     arena.set_bytes_max(256 << 20);
     let Ok(input) = read(&mut arena, document.as_bytes()) else { return };
     let variables = arena.array(&[input]);
-    let scope = Scope { input, variables, context: &Nothing };
+    let [result, error_output] = [Value::UNDEFINED; 2];
+    let scope = Scope { input, result, error_output, variables, context: &Nothing };
     match path.eval(&mut arena, &scope) {
         Ok(found) => assert!(path.is_definite() || found.is_array()),
         Err(fault) => assert!(!fault.message(&path, &mut arena, &scope).is_empty()),

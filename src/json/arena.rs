@@ -41,6 +41,20 @@ pub(super) fn prefix(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(head)
 }
 
+/// Whether two texts of one length, more than four bytes that begin alike, are the same. Up to 16 bytes it compares two
+/// overlapping words; calling the general comparison costs about 3 ns more.
+#[inline]
+fn same_tail(a: &[u8], b: &[u8]) -> bool {
+    if let (Some((a_head, _)), Some((b_head, _))) = (a.split_first_chunk::<8>(), b.split_first_chunk::<8>()) {
+        if a.len() > 16 {
+            return a == b;
+        }
+        return u64::from_ne_bytes(*a_head) == u64::from_ne_bytes(*b_head)
+            && a.last_chunk::<8>() == b.last_chunk::<8>();
+    }
+    a.last_chunk::<4>() == b.last_chunk::<4>()
+}
+
 /// Holds the values of one execution. Cleared and reused, it allocates nothing in the steady state.
 #[derive(Clone, Debug)]
 pub struct Arena {
@@ -395,7 +409,7 @@ impl Arena {
             if pair[0].aux == prefix
                 && pair[0].len as usize == key.len()
                 && (key.len() <= 4
-                    || self.text.as_bytes()[pair[0].at as usize..][..key.len()] == *key.as_bytes())
+                    || same_tail(&self.text.as_bytes()[pair[0].at as usize..][..key.len()], key.as_bytes()))
             {
                 return Some(pair[1]);
             }

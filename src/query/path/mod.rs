@@ -145,25 +145,20 @@ impl Path {
     /// The value the path leads to, or the array of the values it finds.
     #[inline]
     pub fn eval(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
-        let document = match self.root {
+        let document = match &self.root {
             Root::Input => scope.input,
-            _ => self.document(arena, scope)?,
+            Root::Context(field) => scope.context.field(arena, *field),
+            Root::Variable(_, slot) => slot.map_or(Value::UNDEFINED, |slot| scope.variable(arena, slot)),
         };
+        if document.is_undefined() {
+            return Err(PathFaultKind::Unset.into());
+        }
         if self.direct
             && let Some(value) = compare::direct(arena, &self.steps, document)
         {
             return Ok(value);
         }
         self.walk(arena, document)
-    }
-
-    fn document(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
-        let value = match &self.root {
-            Root::Input => scope.input,
-            Root::Context(field) => scope.context.field(arena, *field),
-            Root::Variable(_, slot) => slot.map_or(Value::UNDEFINED, |slot| scope.variable(arena, slot)),
-        };
-        if value.is_undefined() { Err(PathFaultKind::Unset.into()) } else { Ok(value) }
     }
 
     #[cold]
