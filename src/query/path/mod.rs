@@ -4,6 +4,7 @@
 //! without any allocation or bookkeeping; everything else goes through one evaluator whose work is bounded. A failure is
 //! a small value; the message AWS would show is made on demand, by following the path once more and writing down the way.
 
+mod accept;
 mod compare;
 mod filter;
 mod program;
