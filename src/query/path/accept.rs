@@ -105,7 +105,11 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
     /// Follows a definite path within a filter.
     fn operand(&mut self, steps: &[Step], start: Value, strict: bool) -> Result<Value, PathFaultKind> {
         self.spend(1 + steps.len() as u32)?;
-        if let Some(value) = compare::direct(self.arena, steps, start) {
+        let mut looked_at = 0u32;
+        let visit = |value: Value| looked_at = looked_at.saturating_add(value.len() as u32);
+        let found = compare::direct(self.arena, steps, start, visit);
+        self.spend(looked_at / 16)?;
+        if let Some(value) = found {
             return Ok(value);
         }
         let mark = self.arena.begin();

@@ -155,7 +155,7 @@ impl Path {
             return Err(PathFaultKind::Unset.into());
         }
         if self.direct
-            && let Some(value) = compare::direct(arena, &self.steps, document)
+            && let Some(value) = compare::direct(arena, &self.steps, document, |_| ())
         {
             return Ok(value);
         }
