@@ -1,7 +1,7 @@
 //! The arena: text, blocks of children, and the stack on which containers are built.
 
 use super::number::int_len;
-use super::value::{Kind, Value};
+use super::value::{COLON, GROWTH_MAX, Kind, QUOTED, Value};
 use super::{Number, number};
 use crate::limits;
 
@@ -39,20 +39,6 @@ pub(super) fn prefix(bytes: &[u8]) -> u32 {
     let n = bytes.len().min(4);
     head[..n].copy_from_slice(&bytes[..n]);
     u32::from_le_bytes(head)
-}
-
-/// Whether two texts of one length, more than four bytes that begin alike, are the same. Up to 16 bytes it compares two
-/// overlapping words; calling the general comparison costs about 3 ns more.
-#[inline]
-fn same_tail(a: &[u8], b: &[u8]) -> bool {
-    if let (Some((a_head, _)), Some((b_head, _))) = (a.split_first_chunk::<8>(), b.split_first_chunk::<8>()) {
-        if a.len() > 16 {
-            return a == b;
-        }
-        return u64::from_ne_bytes(*a_head) == u64::from_ne_bytes(*b_head)
-            && a.last_chunk::<8>() == b.last_chunk::<8>();
-    }
-    a.last_chunk::<4>() == b.last_chunk::<4>()
 }
 
 /// Holds the values of one execution. Cleared and reused, it allocates nothing in the steady state.
@@ -148,6 +134,21 @@ impl Arena {
         self.string_at(at, self.text.len(), escape_growth(text.as_bytes()))
     }
 
+    /// A string that stands between its quotes in the text, with a colon behind them if `key`: it is written with one
+    /// copy.
+    pub fn quoted_string(&mut self, text: &str, key: bool) -> Value {
+        let growth = escape_growth(text.as_bytes());
+        if growth > 0 || !self.reserve(text.len() + 3) {
+            return self.string(text);
+        }
+        self.text.push('"');
+        let at = self.text.len();
+        self.text.push_str(text);
+        let made = self.string_at(at, self.text.len(), 0);
+        self.text.push_str(if key { "\":" } else { "\"" });
+        Value { extra: if key { QUOTED | COLON } else { QUOTED }, ..made }
+    }
+
     /// Begins a string that is written piece by piece through [`text`](Arena::text).
     pub fn begin_text(&self) -> TextMark {
         TextMark(self.text.len())
@@ -199,7 +200,7 @@ impl Arena {
     pub fn substring(&self, of: Value, from: usize, to: usize) -> Value {
         let text = &self.str(of)[from..to];
         let at = of.at as usize + from;
-        let growth = if of.extra == 0 { 0 } else { escape_growth(text.as_bytes()) };
+        let growth = if of.extra & GROWTH_MAX == 0 { 0 } else { escape_growth(text.as_bytes()) };
         self.string_at(at, at + text.len(), growth)
     }
 
@@ -207,7 +208,7 @@ impl Arena {
         Value {
             kind: Kind::String,
             marks: 0,
-            extra: growth.min(u16::MAX as usize) as u16,
+            extra: growth.min(GROWTH_MAX as usize) as u16,
             len: (to - from) as u32,
             at: from as u32,
             aux: prefix(&self.text.as_bytes()[from..to]),
@@ -270,6 +271,18 @@ impl Arena {
         self.close(Kind::Object, mark, size, depth, NO_SPAN)
     }
 
+    /// Closes keys that are known to differ, and their values, into an object; `size` is what keys, colons, commas and
+    /// braces take.
+    pub fn end_distinct_object(&mut self, mark: Mark, size: usize) -> Value {
+        let (mut size, mut depth) = (size, 0);
+        for pair in self.stack[mark.0..].chunks_exact(2) {
+            size += self.size(pair[1]) as usize;
+            depth = depth.max(pair[1].depth());
+        }
+        self.close(Kind::Object, mark, size, depth, NO_SPAN)
+    }
+
+    #[inline]
     pub(super) fn close(&mut self, kind: Kind, mark: Mark, size: usize, depth: u16, span: u32) -> Value {
         let children = self.stack.len() - mark.0;
         if !self.reserve(16) {
@@ -286,25 +299,34 @@ impl Arena {
     }
 
     pub(super) fn drop_duplicate_keys(&mut self, mark: Mark) -> bool {
-        let count = (self.stack.len() - mark.0) / 2;
-        if count <= 1 {
-            return false;
+        // One bit of 64 for each key, by its length and first bytes: where no two keys meet, none are the same.
+        let mut seen = 0u64;
+        let mut met = false;
+        for pair in self.stack[mark.0..].chunks_exact(2) {
+            let bit = 1 << ((pair[0].aux ^ pair[0].len).wrapping_mul(0x9E37_79B9) >> 26);
+            met |= seen & bit != 0;
+            seen |= bit;
         }
+        met && self.drop_same_keys(mark)
+    }
+
+    #[cold]
+    fn drop_same_keys(&mut self, mark: Mark) -> bool {
+        let count = (self.stack.len() - mark.0) / 2;
         if count > 16 {
             return self.drop_duplicate_keys_hashed(mark);
         }
         let mut kept = 1;
         for i in 1..count {
             let (key, value) = (self.stack[mark.0 + 2 * i], self.stack[mark.0 + 2 * i + 1]);
-            let twin = (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key));
-            let slot = twin.unwrap_or(kept);
-            if twin.is_some() || kept != i {
-                if twin.is_none() {
-                    self.stack[mark.0 + 2 * slot] = key;
+            match (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key)) {
+                Some(twin) => self.stack[mark.0 + 2 * twin + 1] = value,
+                None => {
+                    self.stack[mark.0 + 2 * kept] = key;
+                    self.stack[mark.0 + 2 * kept + 1] = value;
+                    kept += 1;
                 }
-                self.stack[mark.0 + 2 * slot + 1] = value;
             }
-            kept += usize::from(twin.is_none());
         }
         self.stack.truncate(mark.0 + 2 * kept);
         kept < count
@@ -405,16 +427,20 @@ impl Arena {
 
     #[inline]
     fn find(&self, value: Value, prefix: u32, key: &str) -> Option<Value> {
+        let len = key.len() as u32;
         for pair in self.members(value).chunks_exact(2) {
-            if pair[0].aux == prefix
-                && pair[0].len as usize == key.len()
-                && (key.len() <= 4
-                    || same_tail(&self.text.as_bytes()[pair[0].at as usize..][..key.len()], key.as_bytes()))
-            {
+            if pair[0].aux == prefix && pair[0].len == len && (len <= 4 || self.same_rest(pair[0], key)) {
                 return Some(pair[1]);
             }
         }
         None
+    }
+
+    /// Whether a string of the same length as `key`, with the same first bytes, is the same.
+    #[inline]
+    fn same_rest(&self, value: Value, key: &str) -> bool {
+        let rest = self.text.as_bytes().get(value.at as usize..).unwrap_or_default();
+        rest.get(..key.len()) == Some(key.as_bytes())
     }
 
     /// Whether two strings are the same text.
@@ -443,6 +469,7 @@ impl Arena {
     }
 
     /// Bytes of the value as compact JSON text, in constant time for all but computed doubles.
+    #[inline]
     pub fn size(&self, value: Value) -> u32 {
         match value.kind {
             Kind::Null | Kind::Undefined | Kind::Opaque | Kind::Header => 4,
@@ -450,18 +477,19 @@ impl Arena {
             Kind::Int => int_len(value.bits() as i64),
             Kind::Decimal => value.len,
             Kind::Float => number::float_len(f64::from_bits(value.bits())),
-            Kind::String if value.extra == u16::MAX => {
+            Kind::String if value.extra & GROWTH_MAX == GROWTH_MAX => {
                 (value.len as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32
             }
-            Kind::String => value.len + 2 + value.extra as u32,
+            Kind::String => value.len + 2 + (value.extra & GROWTH_MAX) as u32,
             Kind::Array | Kind::Object => self.header(value).len,
         }
     }
 
-    /// The span of text that is the value, for a container read in canonical form.
-    pub(super) fn span(&self, value: Value) -> Option<&str> {
+    /// Where the value stands in the text, and its length, for a container read in canonical form.
+    #[inline]
+    pub(super) fn span(&self, value: Value) -> Option<(usize, usize)> {
         let header = self.header(value);
-        (header.at != NO_SPAN).then(|| &self.text[header.at as usize..(header.at + header.len) as usize])
+        (header.at != NO_SPAN).then_some((header.at as usize, header.len as usize))
     }
 
     fn header(&self, value: Value) -> Value {

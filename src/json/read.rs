@@ -4,10 +4,10 @@
 //! remain spans of it. `benches/read.rs` holds the measurement that justifies a parser of our own: the same arena
 //! filled through the fastest well-kept deserializer costs more than 1.3 times as much.
 
-use super::arena::NO_SPAN;
-use super::value::{Kind, Value};
+use super::value::{GROWTH_MAX, Kind, QUOTED, Value};
 use super::{Arena, arena};
 use crate::limits;
+use wide::u8x16;
 
 /// Why a text is not JSON, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,17 +100,24 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
     let base = arena.text.len();
     arena.text.push_str(valid);
     let mark = arena.begin();
-    let result = Reader { text, valid, at: 0, base, dirty: 0, depth: 0, arena }.document();
+    let mut reader = Reader { text, valid, at: 0, base, dirty: 0, depth: 0, error: None, arena };
+    let read = reader.document();
+    let error = reader.error;
+    let value = arena.pushed(mark).first().copied().unwrap_or_default();
     arena.cancel(mark);
-    match result {
-        Ok(_) if arena.overflowed() => fail(ReadErrorKind::TooLarge, 0),
-        Ok(value) => Ok(value),
-        Err((kind, offset)) => fail(kind, offset),
+    match (read, error) {
+        (true, _) if arena.overflowed() => fail(ReadErrorKind::TooLarge, 0),
+        (true, _) => Ok(value),
+        (false, Some(error)) => Err(error),
+        (false, None) => fail(ReadErrorKind::UnexpectedEnd, text.len()),
     }
 }
 
-type Fail = (ReadErrorKind, usize);
+/// What a reader's functions return instead of the depth of the value they pushed, after an error.
+const FAILED: u32 = u32::MAX;
 
+/// Values are pushed on the arena's stack; functions return their depth, or [`FAILED`] with `error` set. That keeps
+/// everything in registers: it is what makes this twice as fast as returning `Result<Value, _>`.
 struct Reader<'a> {
     text: &'a [u8],
     valid: &'a str,
@@ -120,214 +127,234 @@ struct Reader<'a> {
     /// Grows with everything that would be written otherwise than it was read.
     dirty: u32,
     depth: u16,
+    error: Option<ReadError>,
     arena: &'a mut Arena,
 }
 
 impl Reader<'_> {
-    fn document(&mut self) -> Result<Value, Fail> {
-        self.skip_space();
-        let value = self.value()?;
-        self.skip_space();
-        match self.at == self.text.len() {
-            true => Ok(value),
-            false => Err((ReadErrorKind::TrailingText, self.at)),
+    fn document(&mut self) -> bool {
+        let byte = self.token();
+        if self.value(byte) == FAILED {
+            return false;
+        }
+        self.token();
+        if self.at == self.text.len() {
+            return true;
+        }
+        self.fail(ReadErrorKind::TrailingText, self.at);
+        false
+    }
+
+    #[cold]
+    fn fail(&mut self, kind: ReadErrorKind, offset: usize) -> u32 {
+        self.error = Some(ReadError { kind, offset });
+        FAILED
+    }
+
+    /// Fails here: with the end of the text, if this is it.
+    #[cold]
+    fn fail_here(&mut self, kind: ReadErrorKind) -> u32 {
+        let kind = if self.at >= self.text.len() { ReadErrorKind::UnexpectedEnd } else { kind };
+        self.fail(kind, self.at)
+    }
+
+    /// The next byte that is not white space, 0 at the end.
+    #[inline(always)]
+    fn token(&mut self) -> u8 {
+        let byte = self.peek();
+        if byte > b' ' { byte } else { self.skip_space() }
+    }
+
+    #[inline(always)]
+    fn peek(&self) -> u8 {
+        self.text.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn skip_space(&mut self) -> u8 {
+        self.dirty += u32::from(self.at < self.text.len());
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        self.peek()
+    }
+
+    /// The value that begins here with `byte`.
+    #[inline]
+    fn value(&mut self, byte: u8) -> u32 {
+        match byte {
+            b'"' => self.string(),
+            b'{' => self.object(),
+            b'[' => self.array(),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.literal(b"true", Value::TRUE),
+            b'f' => self.literal(b"false", Value::FALSE),
+            b'n' => self.literal(b"null", Value::NULL),
+            _ => self.fail_here(ReadErrorKind::ExpectedValue),
         }
     }
 
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
-    #[inline]
-    fn skip_space(&mut self) {
-        if let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.dirty += 1;
-            while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-                self.at += 1;
-            }
-        }
-    }
-
-    /// The value that begins here; white space is skipped by the caller.
-    #[inline]
-    fn value(&mut self) -> Result<Value, Fail> {
-        match self.peek() {
-            Some(b'"') => self.string(),
-            Some(b'{') => self.object(),
-            Some(b'[') => self.array(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal(b"true", Value::TRUE),
-            Some(b'f') => self.literal(b"false", Value::FALSE),
-            Some(b'n') => self.literal(b"null", Value::NULL),
-            Some(_) => Err((ReadErrorKind::ExpectedValue, self.at)),
-            None => Err((ReadErrorKind::UnexpectedEnd, self.at)),
-        }
-    }
-
-    fn literal(&mut self, word: &'static [u8], value: Value) -> Result<Value, Fail> {
+    fn literal(&mut self, word: &'static [u8], value: Value) -> u32 {
         let rest = &self.text[self.at..];
         if rest.starts_with(word) {
             self.at += word.len();
-            return Ok(value);
+            self.arena.stack.push(value);
+            return 0;
         }
-        let same = rest.iter().zip(word).take_while(|(a, b)| a == b).count();
-        match rest.len() == same {
-            true => Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
-            false => Err((ReadErrorKind::ExpectedValue, self.at + same)),
-        }
+        self.at += rest.iter().zip(word).take_while(|(a, b)| a == b).count();
+        self.fail_here(ReadErrorKind::ExpectedValue)
     }
 
-    fn enter(&mut self) -> Result<(), Fail> {
+    fn array(&mut self) -> u32 {
+        let (start, dirty, mark) = (self.at, self.dirty, self.arena.begin());
         self.depth += 1;
-        match self.depth > limits::JSON_DEPTH_MAX {
-            true => Err((ReadErrorKind::TooDeep, self.at)),
-            false => Ok(()),
+        if self.depth > limits::JSON_DEPTH_MAX {
+            return self.fail(ReadErrorKind::TooDeep, self.at);
         }
-    }
-
-    fn array(&mut self) -> Result<Value, Fail> {
-        let (start, dirty, mark) = (self.at, self.dirty, self.arena.begin());
-        self.enter()?;
         let mut depth = 0;
         self.at += 1;
-        self.skip_space();
-        if self.peek() == Some(b']') {
+        let mut byte = self.token();
+        if byte == b']' {
             self.at += 1;
         } else {
             loop {
-                let child = self.value()?;
-                depth = depth.max(child.depth());
-                self.arena.stack.push(child);
-                self.skip_space();
-                match self.peek() {
-                    Some(b',') => self.at += 1,
-                    Some(b']') => {
-                        self.at += 1;
-                        break;
-                    }
-                    Some(_) => return Err((ReadErrorKind::ExpectedComma, self.at)),
-                    None => return Err((ReadErrorKind::UnexpectedEnd, self.at)),
+                let child = self.value(byte);
+                if child == FAILED {
+                    return FAILED;
                 }
-                self.skip_space();
+                depth = depth.max(child);
+                byte = self.token();
+                self.at += 1;
+                match byte {
+                    b',' => byte = self.token(),
+                    b']' => break,
+                    _ => return self.fail_comma(),
+                }
             }
         }
         self.depth -= 1;
-        if self.dirty != dirty {
-            return Ok(self.arena.end_array(mark));
-        }
-        let span = (self.base + start) as u32;
-        Ok(self.arena.close(Kind::Array, mark, self.at - start, depth, span))
+        let array = match self.dirty == dirty {
+            true => {
+                let span = (self.base + start) as u32;
+                self.arena.close(Kind::Array, mark, self.at - start, depth as u16, span)
+            }
+            false => self.arena.end_array(mark),
+        };
+        self.arena.stack.push(array);
+        depth + 1
     }
 
-    fn object(&mut self) -> Result<Value, Fail> {
+    #[cold]
+    fn fail_comma(&mut self) -> u32 {
+        self.at -= 1;
+        self.fail_here(ReadErrorKind::ExpectedComma)
+    }
+
+    fn object(&mut self) -> u32 {
         let (start, dirty, mark) = (self.at, self.dirty, self.arena.begin());
-        self.enter()?;
+        self.depth += 1;
+        if self.depth > limits::JSON_DEPTH_MAX {
+            return self.fail(ReadErrorKind::TooDeep, self.at);
+        }
         let mut depth = 0;
         self.at += 1;
-        self.skip_space();
-        if self.peek() == Some(b'}') {
+        let mut byte = self.token();
+        if byte == b'}' {
             self.at += 1;
         } else {
             loop {
-                let child = self.member()?;
-                depth = depth.max(child.depth());
-                self.skip_space();
-                match self.peek() {
-                    Some(b',') => self.at += 1,
-                    Some(b'}') => {
-                        self.at += 1;
-                        break;
-                    }
-                    Some(_) => return Err((ReadErrorKind::ExpectedComma, self.at)),
-                    None => return Err((ReadErrorKind::UnexpectedEnd, self.at)),
+                if byte != b'"' {
+                    return self.fail_here(ReadErrorKind::ExpectedName);
                 }
-                self.skip_space();
+                if self.string() == FAILED {
+                    return FAILED;
+                }
+                byte = self.peek();
+                if byte == b':' {
+                    self.key_before_colon();
+                } else {
+                    byte = self.token();
+                    if byte != b':' {
+                        return self.fail_here(ReadErrorKind::ExpectedColon);
+                    }
+                }
+                self.at += 1;
+                byte = self.token();
+                let child = self.value(byte);
+                if child == FAILED {
+                    return FAILED;
+                }
+                depth = depth.max(child);
+                byte = self.token();
+                self.at += 1;
+                match byte {
+                    b',' => byte = self.token(),
+                    b'}' => break,
+                    _ => return self.fail_comma(),
+                }
             }
         }
         self.depth -= 1;
-        self.close_object(start, dirty, mark, depth)
+        let object = self.close_object(start, dirty, mark, depth as u16);
+        self.arena.stack.push(object);
+        depth + 1
     }
 
-    /// One key and value, pushed on the stack.
+    /// Where the colon follows at once, the key can be written with it.
+    #[inline(always)]
+    fn key_before_colon(&mut self) {
+        if let Some(key) = self.arena.stack.last_mut() {
+            // `COLON` is `QUOTED` shifted: without quotes around the key, nothing asks.
+            key.extra |= (key.extra & QUOTED) >> 1;
+        }
+    }
+
     #[inline]
-    fn member(&mut self) -> Result<Value, Fail> {
-        match self.peek() {
-            Some(b'"') => {}
-            Some(_) => return Err((ReadErrorKind::ExpectedName, self.at)),
-            None => return Err((ReadErrorKind::UnexpectedEnd, self.at)),
-        }
-        let key = self.string()?;
-        self.arena.stack.push(key);
-        self.skip_space();
-        match self.peek() {
-            Some(b':') => self.at += 1,
-            Some(_) => return Err((ReadErrorKind::ExpectedColon, self.at)),
-            None => return Err((ReadErrorKind::UnexpectedEnd, self.at)),
-        }
-        self.skip_space();
-        let child = self.value()?;
-        self.arena.stack.push(child);
-        Ok(child)
-    }
-
-    fn close_object(
-        &mut self,
-        start: usize,
-        dirty: u32,
-        mark: arena::Mark,
-        depth: u16,
-    ) -> Result<Value, Fail> {
-        let dropped = self.arena.drop_duplicate_keys(mark);
-        self.dirty += u32::from(dropped);
+    fn close_object(&mut self, start: usize, dirty: u32, mark: arena::Mark, depth: u16) -> Value {
+        self.dirty += u32::from(self.arena.drop_duplicate_keys(mark));
         if self.dirty != dirty {
-            let pairs = self.arena.pushed(mark).len() / 2;
-            let children = self.arena.pushed(mark).iter().map(|&child| self.arena.size(child) as usize);
-            let size = 2 + pairs + pairs.saturating_sub(1) + children.sum::<usize>();
-            let depth = self.arena.pushed(mark).iter().map(|child| child.depth()).max().unwrap_or(0);
-            return Ok(self.arena.close(Kind::Object, mark, size, depth, NO_SPAN));
+            // Duplicates are gone already; this sums up sizes.
+            return self.arena.end_object(mark);
         }
         let span = (self.base + start) as u32;
-        Ok(self.arena.close(Kind::Object, mark, self.at - start, depth, span))
+        self.arena.close(Kind::Object, mark, self.at - start, depth, span)
     }
 
     /// The string whose opening quote is here.
     #[inline]
-    fn string(&mut self) -> Result<Value, Fail> {
+    fn string(&mut self) -> u32 {
         let start = self.at + 1;
         let end = special(self.text, start);
-        match self.text.get(end) {
-            Some(b'"') => {
-                self.at = end + 1;
-                Ok(Value {
-                    kind: Kind::String,
-                    marks: 0,
-                    extra: 0,
-                    len: (end - start) as u32,
-                    at: (self.base + start) as u32,
-                    aux: self.prefix(start, end - start),
-                })
-            }
-            Some(b'\\') => self.escaped_string(start, end),
-            Some(_) => Err((ReadErrorKind::ControlCharacter, end)),
-            None => Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
+        if self.text.get(end) != Some(&b'"') {
+            return self.unusual_string(start, end);
         }
+        self.at = end + 1;
+        let string = Value {
+            kind: Kind::String,
+            marks: 0,
+            extra: QUOTED,
+            len: (end - start) as u32,
+            at: (self.base + start) as u32,
+            aux: self.prefix(start, end - start),
+        };
+        self.arena.stack.push(string);
+        0
     }
 
-    #[inline]
+    #[inline(always)]
     fn prefix(&self, start: usize, len: usize) -> u32 {
         match self.text.get(start..start + 4) {
             Some(&[a, b, c, d]) => {
-                let word = u32::from_le_bytes([a, b, c, d]);
-                if len >= 4 { word } else { word & ((1u32 << (8 * len)) - 1) }
+                let unused = 32 - 8 * len.min(4) as u32;
+                let word = u64::from(u32::from_le_bytes([a, b, c, d]));
+                (word & (0xFFFF_FFFF >> unused)) as u32
             }
             _ => arena::prefix(&self.text[start..start + len]),
         }
     }
 
-    /// The string that begins at `start` and has its first backslash at `at`.
+    /// The string that begins at `start`, ends too early, or has its first backslash or control character at `at`.
     #[cold]
-    fn escaped_string(&mut self, start: usize, mut at: usize) -> Result<Value, Fail> {
+    fn unusual_string(&mut self, start: usize, mut at: usize) -> u32 {
         self.dirty += 1;
         let out_at = self.arena.text.len();
         let mut copied = start;
@@ -336,30 +363,34 @@ impl Reader<'_> {
             self.arena.text.push_str(self.valid.get(copied..at).unwrap_or_default());
             match self.text.get(at) {
                 Some(b'"') => break,
-                Some(b'\\') => {
-                    let (character, next) = escape(self.text, at)?;
-                    self.arena.text.push(character);
-                    (at, copied) = (next, next);
-                    at = special(self.text, at);
-                }
-                Some(_) => return Err((ReadErrorKind::ControlCharacter, at)),
-                None => return Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
+                Some(b'\\') => match escape(self.text, at) {
+                    Ok((character, next)) => {
+                        self.arena.text.push(character);
+                        (at, copied) = (next, next);
+                        at = special(self.text, at);
+                    }
+                    Err((kind, offset)) => return self.fail(kind, offset),
+                },
+                Some(_) => return self.fail(ReadErrorKind::ControlCharacter, at),
+                None => return self.fail(ReadErrorKind::UnexpectedEnd, self.text.len()),
             }
         }
         self.at = at + 1;
         let bytes = &self.arena.text.as_bytes()[out_at..];
-        Ok(Value {
+        let string = Value {
             kind: Kind::String,
             marks: 0,
-            extra: arena::escape_growth(bytes).min(u16::MAX as usize) as u16,
+            extra: arena::escape_growth(bytes).min(GROWTH_MAX as usize) as u16,
             len: bytes.len() as u32,
             at: out_at as u32,
             aux: arena::prefix(bytes),
-        })
+        };
+        self.arena.stack.push(string);
+        0
     }
 
     #[inline]
-    fn number(&mut self) -> Result<Value, Fail> {
+    fn number(&mut self) -> u32 {
         let start = self.at;
         let mut at = start + usize::from(self.text[start] == b'-');
         let first = at;
@@ -370,86 +401,86 @@ impl Reader<'_> {
         }
         let digits = at - first;
         if digits == 0 {
-            return Err(self.bad_number(at));
+            self.at = at;
+            return self.fail_here(ReadErrorKind::Number);
         }
         if digits > 1 && self.text[first] == b'0' {
-            return Err((ReadErrorKind::Number, first + 1));
+            return self.fail(ReadErrorKind::Number, first + 1);
         }
         if let Some(b'.' | b'e' | b'E') = self.text.get(at) {
             return self.decimal(start, first, at);
         }
         self.at = at;
         let negative = first > start;
-        if digits <= 18 {
-            // `-0` is the integer 0 to AWS, which is not how it was written.
-            self.dirty += u32::from(negative && magnitude == 0);
-            return Ok(Value::int(if negative { -(magnitude as i64) } else { magnitude as i64 }));
+        if digits > 18 {
+            return self.long_integer(start);
         }
-        self.long_integer(start)
+        // `-0` is the integer 0 to AWS, which is not how it was written.
+        self.dirty += u32::from(negative && magnitude == 0);
+        let integer = if negative { -(magnitude as i64) } else { magnitude as i64 };
+        self.arena.stack.push(Value::int(integer));
+        0
     }
 
     #[cold]
-    fn bad_number(&self, at: usize) -> Fail {
-        match at == self.text.len() {
-            true => (ReadErrorKind::UnexpectedEnd, at),
-            false => (ReadErrorKind::Number, at),
+    fn long_integer(&mut self, start: usize) -> u32 {
+        match self.valid.get(start..self.at).unwrap_or_default().parse::<i64>() {
+            Ok(integer) => {
+                self.arena.stack.push(Value::int(integer));
+                0
+            }
+            Err(_) => self.float(start),
         }
     }
 
-    #[cold]
-    fn long_integer(&mut self, start: usize) -> Result<Value, Fail> {
-        let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
-        if let Ok(int) = text.parse::<i64>() {
-            return Ok(Value::int(int));
-        }
-        self.float(start)
-    }
-
-    fn float(&mut self, start: usize) -> Result<Value, Fail> {
+    fn float(&mut self, start: usize) -> u32 {
         self.dirty += 1;
-        let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
-        match text.parse::<f64>() {
-            Ok(float) if float.is_finite() => Ok(Value::float(float)),
-            _ => Err((ReadErrorKind::Number, start)),
+        match self.valid.get(start..self.at).unwrap_or_default().parse::<f64>() {
+            Ok(float) if float.is_finite() => {
+                self.arena.stack.push(Value::float(float));
+                0
+            }
+            _ => self.fail(ReadErrorKind::Number, start),
         }
+    }
+
+    /// Where the digits that must begin at `at` end.
+    fn digits(&mut self, at: usize) -> Option<usize> {
+        let mut end = at;
+        while let Some(b'0'..=b'9') = self.text.get(end) {
+            end += 1;
+        }
+        if end > at {
+            return Some(end);
+        }
+        self.at = at;
+        self.fail_here(ReadErrorKind::Number);
+        None
     }
 
     /// The number that begins at `start` and goes on with a fraction or exponent at `at`.
-    fn decimal(&mut self, start: usize, first: usize, mut at: usize) -> Result<Value, Fail> {
-        let digits = |mut at: usize| {
-            let from = at;
-            while let Some(b'0'..=b'9') = self.text.get(at) {
-                at += 1;
-            }
-            if at == from { Err(self.bad_number(at)) } else { Ok(at) }
-        };
+    fn decimal(&mut self, start: usize, first: usize, mut at: usize) -> u32 {
         let integer_digits = at - first;
-        let mut fraction: &[u8] = &[];
-        let mut exponent = false;
+        let mut fraction = 0..0;
         if self.text[at] == b'.' {
-            let end = digits(at + 1)?;
-            fraction = &self.text[at + 1..end];
+            let Some(end) = self.digits(at + 1) else { return FAILED };
+            fraction = at + 1..end;
             at = end;
         }
-        if let Some(b'e' | b'E') = self.text.get(at) {
-            exponent = true;
+        let exponent = matches!(self.text.get(at), Some(b'e' | b'E'));
+        if exponent {
             at += 1;
             at += usize::from(matches!(self.text.get(at), Some(b'+' | b'-')));
-            at = digits(at)?;
+            let Some(end) = self.digits(at) else { return FAILED };
+            at = end;
         }
         self.at = at;
-        if !exponent && written_as_read(self.text[first] == b'0', integer_digits, fraction) {
-            let len = (at - start) as u32;
-            return Ok(Value {
-                kind: Kind::Decimal,
-                marks: 0,
-                extra: 0,
-                len,
-                at: (self.base + start) as u32,
-                aux: 0,
-            });
+        if exponent || !written_as_read(self.text[first] == b'0', integer_digits, &self.text[fraction]) {
+            return self.float(start);
         }
-        self.float(start)
+        let (len, at) = ((at - start) as u32, (self.base + start) as u32);
+        self.arena.stack.push(Value { kind: Kind::Decimal, marks: 0, extra: 0, len, at, aux: 0 });
+        0
     }
 }
 
@@ -463,22 +494,18 @@ fn written_as_read(zero_integer: bool, integer_digits: usize, fraction: &[u8]) -
         && !(zero_integer && fraction.len() > 1 && leading_zeros > 3)
 }
 
-/// The first byte from `at` on that a string cannot hold as it stands: quote, backslash, control character. Eight
-/// bytes at a time.
-#[inline]
+/// The first byte from `at` on that a string cannot hold as it stands: quote, backslash, control character.
+#[inline(always)]
 fn special(text: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
+    while let Some(chunk) = text.get(at..at + 16) {
+        let found = special_in_16(chunk);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
     while let Some(chunk) = text.get(at..at + 8) {
-        let mut word = [0; 8];
-        word.copy_from_slice(chunk);
-        let word = u64::from_le_bytes(word);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        let found = found & HIGH;
+        let found = special_in_8(chunk);
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
@@ -493,7 +520,37 @@ fn special(text: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// One bit for each special byte of 16.
+#[inline(always)]
+fn special_in_16(chunk: &[u8]) -> u32 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(chunk);
+    let bytes = u8x16::from(bytes);
+    let quote = bytes.simd_eq(u8x16::splat(b'"'));
+    let backslash = bytes.simd_eq(u8x16::splat(b'\\'));
+    let control = bytes.min(u8x16::splat(0x1F)).simd_eq(bytes);
+    (quote | backslash | control).to_bitmask()
+}
+
+/// The high bit of the first special byte of 8; bits above it mean nothing.
+#[inline(always)]
+fn special_in_8(chunk: &[u8]) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut word = [0; 8];
+    word.copy_from_slice(chunk);
+    let word = u64::from_le_bytes(word);
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let found = (quote.wrapping_sub(ONES) & !quote)
+        | (backslash.wrapping_sub(ONES) & !backslash)
+        | (word.wrapping_sub(ONES * 0x20) & !word);
+    found & HIGH
+}
+
 /// The character an escape stands for, and where the text goes on.
+type Fail = (ReadErrorKind, usize);
+
 fn escape(text: &[u8], at: usize) -> Result<(char, usize), Fail> {
     let bad = (ReadErrorKind::Escape, at);
     let simple = match text.get(at + 1) {

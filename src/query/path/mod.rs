@@ -143,6 +143,16 @@ impl Path {
         Ok(Path { text: text.into(), root, steps: steps.into(), direct, definite })
     }
 
+    /// The value that a path of plain names and indexes leads to from `input`. `None` says that it must be
+    /// [evaluated](Path::eval): it is another kind of path, or there is nothing.
+    #[inline]
+    pub fn follow(&self, arena: &Arena, input: Value) -> Option<Value> {
+        match self.direct && matches!(self.root, Root::Input) {
+            true => compare::direct(arena, &self.steps, input),
+            false => None,
+        }
+    }
+
     /// The value the path leads to, or the array of the values it finds.
     #[inline]
     pub fn eval(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
