@@ -148,7 +148,7 @@ impl Path {
     #[inline]
     pub fn follow(&self, arena: &Arena, input: Value) -> Option<Value> {
         match self.direct && matches!(self.root, Root::Input) {
-            true => compare::direct(arena, &self.steps, input),
+            true => compare::direct(arena, &self.steps, input, |_| ()),
             false => None,
         }
     }
