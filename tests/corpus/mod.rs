@@ -108,7 +108,8 @@ impl Default for Roots {
 
 impl Roots {
     pub(crate) fn scope(&self, input: Value) -> Scope<'_> {
-        Scope { input, variables: self.variables, context: self }
+        let [result, error_output] = [Value::UNDEFINED; 2];
+        Scope { input, result, error_output, variables: self.variables, context: self }
     }
 }
 
