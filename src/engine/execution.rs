@@ -235,6 +235,11 @@ impl Execution {
         self.input
     }
 
+    /// The seed that everything random in it follows from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// When its time is over, in milliseconds since 1970.
     pub fn deadline_ms(&self) -> u64 {
         self.deadline_ms
