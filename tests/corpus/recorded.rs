@@ -10,7 +10,7 @@ use expressway::json::{self, Value};
 use expressway::observe::History;
 use expressway::observe::history::{Detail, Event};
 use expressway::program::Program;
-use expressway::runtime::clock::VirtualClock;
+use expressway::runtime::VirtualClock;
 use expressway::runtime::inline::{Answer, Driver, Tasks};
 use expressway::{asl, compile};
 use serde_json::{Map, Value as Json, json};
