@@ -137,6 +137,8 @@ pub(super) struct Frame {
     /// Retries in this visit, all retriers together, and each.
     pub(super) retries: u32,
     pub(super) attempts: Vec<u32>,
+    /// When the time of the task that runs is over.
+    pub(super) timeout_at_ms: u64,
     /// When the next heartbeat is due, and how often.
     pub(super) heartbeat_at_ms: u64,
     pub(super) heartbeat_ms: u64,

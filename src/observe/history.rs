@@ -212,13 +212,17 @@ impl Details<'_> {
             MapIterationSucceeded { state, index } => {
                 self.iteration(state, index).of(EventType::MapIterationSucceeded)
             }
-            MapIterationFailed { state, index } => self.iteration(state, index).of(EventType::MapIterationFailed),
+            MapIterationFailed { state, index } => {
+                self.iteration(state, index).of(EventType::MapIterationFailed)
+            }
             MapIterationAborted { state, index } => {
                 self.iteration(state, index).of(EventType::MapIterationAborted)
             }
-            EvaluationFailed { state, fault, location } => {
-                self.fault(fault).text("location", location).name("state", state).of(EventType::EvaluationFailed)
-            }
+            EvaluationFailed { state, fault, location } => self
+                .fault(fault)
+                .text("location", location)
+                .name("state", state)
+                .of(EventType::EvaluationFailed),
         })
     }
 
@@ -262,9 +266,9 @@ impl Details<'_> {
     fn variables(&mut self, assigned: Value) -> &mut Self {
         if self.payloads && assigned.is_object() {
             let arena = self.arena;
-            let members = arena
-                .entries(assigned)
-                .map(|(name, value)| (arena.str(name).into(), Detail::Json(json::to_string(arena, value).into())));
+            let members = arena.entries(assigned).map(|(name, value)| {
+                (arena.str(name).into(), Detail::Json(json::to_string(arena, value).into()))
+            });
             self.members.push(("assignedVariables", Detail::Members(members.collect())));
         }
         self

@@ -74,7 +74,8 @@ impl MockConfig {
     /// # Errors
     /// When it is not JSON, or not an object with the objects `StateMachines` and `MockedResponses`.
     pub fn parse(text: &[u8]) -> Result<MockConfig, MockError> {
-        let file: Json = serde_json::from_slice(text).map_err(|error| MockError::NotJson(error.to_string()))?;
+        let file: Json =
+            serde_json::from_slice(text).map_err(|error| MockError::NotJson(error.to_string()))?;
         let mut file = object(file, "top level")?;
         let mut member = |name: &str| object(file.remove(name).unwrap_or_default(), name);
         Ok(MockConfig { machines: member("StateMachines")?, responses: member("MockedResponses")? })
@@ -82,7 +83,8 @@ impl MockConfig {
 
     /// The test cases of a state machine, in the file's order.
     pub fn test_cases(&self, machine: &str) -> impl Iterator<Item = &str> {
-        let cases = self.machines.get(machine).and_then(|machine| machine.get("TestCases")).and_then(Json::as_object);
+        let cases =
+            self.machines.get(machine).and_then(|machine| machine.get("TestCases")).and_then(Json::as_object);
         cases.into_iter().flat_map(|cases| cases.keys().map(String::as_str))
     }
 
@@ -91,7 +93,8 @@ impl MockConfig {
     /// # Errors
     /// When the file has no such machine, test case or response, or it is not of the right shape.
     pub fn test_case(&self, machine: &str, case: &str) -> Result<TestCase, MockError> {
-        let found = self.machines.get(machine).ok_or_else(|| MockError::NoStateMachine(machine.to_owned()))?;
+        let found =
+            self.machines.get(machine).ok_or_else(|| MockError::NoStateMachine(machine.to_owned()))?;
         let states = found.get("TestCases").and_then(|cases| cases.get(case));
         let states = states
             .ok_or_else(|| MockError::NoTestCase { machine: machine.to_owned(), case: case.to_owned() })?
@@ -106,14 +109,19 @@ impl MockConfig {
                 place: format!("StateMachines/{machine}/TestCases/{case}/{state}"),
                 expected: "the name of a mocked response",
             })?;
-            let steps = self.responses.get(name).ok_or_else(|| MockError::NoResponse {
-                response: name.to_owned(),
-                state: state.clone(),
-            })?;
+            let steps = self
+                .responses
+                .get(name)
+                .ok_or_else(|| MockError::NoResponse { response: name.to_owned(), state: state.clone() })?;
             let response = Response { name: name.to_owned(), steps: steps_of(name, steps)? };
             responses.insert(state.clone(), response);
         }
-        Ok(TestCase { name: case.to_owned(), responses: Arc::new(responses), counts: HashMap::new(), execution: 0 })
+        Ok(TestCase {
+            name: case.to_owned(),
+            responses: Arc::new(responses),
+            counts: HashMap::new(),
+            execution: 0,
+        })
     }
 }
 
@@ -154,7 +162,8 @@ impl TestCase {
 
     fn answer(&mut self, state: &str) -> Result<&[u8], Fault> {
         let Some(response) = self.responses.get(state) else {
-            let cause = format!("The test case '{}' has no mocked response for the state '{state}'.", self.name);
+            let cause =
+                format!("The test case '{}' has no mocked response for the state '{state}'.", self.name);
             return Err(Fault::new(fault::TASK_FAILED, cause));
         };
         let count = self.counts.entry(state.to_owned()).or_default();
@@ -208,10 +217,9 @@ fn steps_of(name: &str, steps: &Json) -> Result<Vec<Step>, MockError> {
             })?;
             let answer = match (step.get("Return"), step.get("Throw")) {
                 (Some(output), None) => Ok(output.to_string().into_bytes()),
-                (None, Some(Json::Object(thrown))) => Err(Fault {
-                    error: text(thrown, "Error").map(Into::into),
-                    cause: text(thrown, "Cause"),
-                }),
+                (None, Some(Json::Object(thrown))) => {
+                    Err(Fault { error: text(thrown, "Error").map(Into::into), cause: text(thrown, "Cause") })
+                }
                 _ => {
                     return Err(MockError::Shape {
                         place: place(key),
