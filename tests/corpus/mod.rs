@@ -108,8 +108,13 @@ impl Default for Roots {
 
 impl Roots {
     pub(crate) fn scope(&self, input: Value) -> Scope<'_> {
-        let [result, error_output] = [Value::UNDEFINED; 2];
-        Scope { input, result, error_output, variables: self.variables, context: self }
+        Scope {
+            input,
+            result: Value::UNDEFINED,
+            error_output: Value::UNDEFINED,
+            variables: self.variables,
+            context: self,
+        }
     }
 }
 
