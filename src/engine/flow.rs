@@ -39,8 +39,9 @@ impl Run<'_, '_> {
     pub(super) fn path(&mut self, frame: u32, path: PathId, sight: Sight) -> Result<Value, Stop> {
         let path = &self.program.paths[path];
         let found = self.query(frame, sight, |arena, scope, _| {
-            path.eval(arena, scope)
-                .map_err(|fault| format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope)))
+            path.eval(arena, scope).map_err(|fault| {
+                format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope))
+            })
         });
         let value = found.map_err(|text| self.runtime(frame, &text))?;
         self.check_memory(frame)?;

@@ -33,7 +33,9 @@ impl Run<'_, '_> {
     ) -> Result<(), Stop> {
         let parent = self.x.joins[join as usize].frame;
         if self.x.frames.len() - self.x.frames_free.len() >= limits::FRAMES_MAX {
-            return Err(self.runtime(parent, "Too many branches and iterations run at the same time.").into());
+            return Err(self
+                .runtime(parent, "Too many branches and iterations run at the same time.")
+                .into());
         }
         let workflow = &self.program.workflows[workflow];
         let variables = self.inner_variables(parent, workflow.slots);
