@@ -5,8 +5,8 @@ use super::{Lower, Place};
 use crate::asl::model::{self as asl, PathField, Setting};
 use crate::json::source::{Node, Sourced};
 use crate::program::{
-    Assign, AssignId, Catcher, ErrorClass, Filter, Handlers, HandlersId, Next, PathId, ResultPath, Retrier, Seconds,
-    TemplateId,
+    Assign, AssignId, Catcher, ErrorClass, Filter, Handlers, HandlersId, Next, PathId, ResultPath, Retrier,
+    Seconds, TemplateId,
 };
 use crate::query::jsonata::Allowed;
 use crate::query::path::{Path, ReferencePath};
@@ -77,7 +77,12 @@ impl Lower {
         }
     }
 
-    pub(super) fn literal(&mut self, place: &Place<'_, '_>, field: &str, source: &Node) -> Option<TemplateId> {
+    pub(super) fn literal(
+        &mut self,
+        place: &Place<'_, '_>,
+        field: &str,
+        source: &Node,
+    ) -> Option<TemplateId> {
         match Template::compile(source, field, Language::Literal, &mut Lookup(&place.plan.variables)) {
             Ok(template) => Some(self.program.templates.push(template)),
             Err(error) => {
@@ -115,14 +120,17 @@ impl Lower {
     ) -> Option<AssignId> {
         let source = source?;
         let slots = source.members().unwrap_or_default().iter();
-        let slots = slots.filter_map(|member| place.plan.variables.find(variable_name(&member.key.value))).collect();
+        let slots =
+            slots.filter_map(|member| place.plan.variables.find(variable_name(&member.key.value))).collect();
         let template = self.template(place, field, source, allowed)?;
         Some(self.program.assigns.push(Assign { template, slots, slots_seen: place.plan.variables.len() }))
     }
 
     pub(super) fn next(&mut self, place: &Place<'_, '_>) -> Next {
         match &place.state.next {
-            asl::Transition::Next(target) => self.target(place, "Next", target).map_or(Next::Nowhere, Next::State),
+            asl::Transition::Next(target) => {
+                self.target(place, "Next", target).map_or(Next::Nowhere, Next::State)
+            }
             asl::Transition::End => Next::End,
             asl::Transition::Choice => Next::Nowhere,
         }

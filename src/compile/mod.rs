@@ -36,8 +36,7 @@ pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
     let mut program = Program { timeout_seconds: definition.timeout_seconds, ..Program::default() };
     let mut pending = Vec::new();
     allocate(&definition.workflow, Variables::default(), &mut program, &mut pending);
-    let mut lower =
-        Lower { program, errors: Vec::new(), states: Table::default(), paths: HashMap::new() };
+    let mut lower = Lower { program, errors: Vec::new(), states: Table::default(), paths: HashMap::new() };
     for plan in pending {
         lower.workflow(plan);
     }

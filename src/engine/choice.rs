@@ -57,7 +57,12 @@ impl Run<'_, '_> {
         Ok(None)
     }
 
-    fn leave_choice(&mut self, frame: u32, effective: Value, taken: Option<(&Choice, u32)>) -> Result<(), Stop> {
+    fn leave_choice(
+        &mut self,
+        frame: u32,
+        effective: Value,
+        taken: Option<(&Choice, u32)>,
+    ) -> Result<(), Stop> {
         let Some((choice, rule)) = taken else {
             // Output and Assign of the state itself belong to `Default`.
             return self.leave_with(frame, effective);

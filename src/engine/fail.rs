@@ -90,7 +90,9 @@ impl Run<'_, '_> {
             match self.caught(frame, handlers, &fault) {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(Stop::Failed(fault) | Stop::Evaluation { fault, .. }) => return self.fail_up(frame, fault),
+                Err(Stop::Failed(fault) | Stop::Evaluation { fault, .. }) => {
+                    return self.fail_up(frame, fault);
+                }
             }
         } else {
             match self.state(frame).kind {
@@ -104,7 +106,9 @@ impl Run<'_, '_> {
 
     fn fail_up(&mut self, frame: u32, fault: Fault) {
         match self.x.frames[frame as usize].parent {
-            Some(join) if fault.error.as_deref() != Some(fault::RUNTIME) => self.child_failed(frame, join, fault),
+            Some(join) if fault.error.as_deref() != Some(fault::RUNTIME) => {
+                self.child_failed(frame, join, fault)
+            }
             _ => {
                 let last = self.x.frames[frame as usize].last_event;
                 self.end_failed(last, fault);
@@ -114,7 +118,9 @@ impl Run<'_, '_> {
 
     /// Sets up the next attempt, if a retrier allows one. The first that matches decides.
     fn retry(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> bool {
-        let Some(n) = handlers.retry.iter().position(|retrier| matches(&retrier.errors, fault)) else { return false };
+        let Some(n) = handlers.retry.iter().position(|retrier| matches(&retrier.errors, fault)) else {
+            return false;
+        };
         let retrier = &handlers.retry[n];
         let here = &mut self.x.frames[frame as usize];
         here.attempts.resize(handlers.retry.len(), 0);
@@ -164,7 +170,9 @@ impl Run<'_, '_> {
                     None => (error_output, sight),
                 }
             }
-            false => (self.combine(frame, catcher.result_path, input, error_output)?, Sight::of(error_output)),
+            false => {
+                (self.combine(frame, catcher.result_path, input, error_output)?, Sight::of(error_output))
+            }
         };
         self.leave(frame, output, catcher.assign, sight, Next::State(catcher.next))?;
         Ok(true)

@@ -42,8 +42,9 @@ impl Run<'_, '_> {
             return Ok(found);
         }
         let found = self.query(frame, sight, |arena, scope, _| {
-            path.eval(arena, scope)
-                .map_err(|fault| format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope)))
+            path.eval(arena, scope).map_err(|fault| {
+                format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope))
+            })
         });
         let value = found.map_err(|text| self.runtime(frame, &text))?;
         self.check_memory(frame)?;

@@ -8,7 +8,6 @@ use crate::json::Value;
 use crate::limits;
 use crate::program::{AssignId, Next, StateKind, TemplateId};
 
-
 impl Run<'_, '_> {
     /// One transition: enters the frame's state (or does it again) and carries it as far as it goes.
     pub(super) fn step(&mut self, frame: u32) {

@@ -29,7 +29,11 @@ enum Node {
     Leaf(Value),
     Array(Span),
     /// `size` is what keys, colons, commas and braces take; `distinct` says that no two keys are the same.
-    Object { members: Span, size: u32, distinct: bool },
+    Object {
+        members: Span,
+        size: u32,
+        distinct: bool,
+    },
     Query(u32),
 }
 
@@ -158,7 +162,12 @@ impl Template {
     ///
     /// # Errors
     /// The first part that cannot be evaluated. The arena may have [`overflowed`](Arena::overflowed) without an error.
-    pub fn eval(&self, arena: &mut Arena, scope: &Scope<'_>, env: &mut Env<'_>) -> Result<Value, Box<Fault<'_>>> {
+    pub fn eval(
+        &self,
+        arena: &mut Arena,
+        scope: &Scope<'_>,
+        env: &mut Env<'_>,
+    ) -> Result<Value, Box<Fault<'_>>> {
         if !arena.reserve(self.text.len()) {
             return Ok(Value::NULL);
         }
@@ -208,16 +217,16 @@ impl Template {
 
     /// Prints the template on one line, for dumps.
     pub fn dump(&self) -> String {
+        let mut arena = Arena::new();
+        arena.append_text(&self.text);
         let mut out = String::new();
-        self.dump_node(self.root, &mut out);
+        self.dump_node(self.root, &arena, &mut out);
         out
     }
 
-    fn dump_node(&self, node: u32, out: &mut String) {
-        let mut arena = Arena::new();
-        arena.append_text(&self.text);
+    fn dump_node(&self, node: u32, arena: &Arena, out: &mut String) {
         match self.nodes[node as usize] {
-            Node::Leaf(value) => out.push_str(&crate::json::to_string(&arena, value)),
+            Node::Leaf(value) => out.push_str(&crate::json::to_string(arena, value)),
             Node::Query(query) => match &self.queries[query as usize].what {
                 What::Path(path) => out.push_str(path.source()),
                 What::Call(call) => out.push_str(call.source()),
@@ -229,10 +238,10 @@ impl Template {
                 for (i, child) in self.children[span.from as usize..span.to as usize].iter().enumerate() {
                     out.push_str(if i > 0 { ", " } else { "" });
                     if object {
-                        out.push_str(&crate::json::to_string(&arena, child.key));
+                        out.push_str(&crate::json::to_string(arena, child.key));
                         out.push_str(": ");
                     }
-                    self.dump_node(child.node, out);
+                    self.dump_node(child.node, arena, out);
                 }
                 out.push(if object { '}' } else { ']' });
             }
@@ -251,13 +260,15 @@ impl Query {
                 }
                 path.eval(arena, scope).map_err(|fault| Box::new(Fault::Path { path, field, fault }))
             }
-            What::Call(call) => {
-                call.eval(arena, scope, env.random).map_err(|fault| Box::new(Fault::Call { call, field, fault }))
-            }
+            What::Call(call) => call
+                .eval(arena, scope, env.random)
+                .map_err(|fault| Box::new(Fault::Call { call, field, fault })),
             What::Expr(expr) => {
                 let expression = expr.source();
                 match expr.eval(arena, scope, env) {
-                    Ok(value) if value.is_undefined() => Err(Box::new(Fault::Expr { expression, field, fault: None })),
+                    Ok(value) if value.is_undefined() => {
+                        Err(Box::new(Fault::Expr { expression, field, fault: None }))
+                    }
                     Ok(value) => Ok(value),
                     Err(fault) => Err(Box::new(Fault::Expr { expression, field, fault: Some(fault) })),
                 }
@@ -278,7 +289,14 @@ struct Build<'n> {
 
 impl<'n> Build<'n> {
     fn new(language: Language, names: &'n mut dyn Names) -> Build<'n> {
-        Build { nodes: Vec::new(), children: Vec::new(), arena: Arena::new(), queries: Vec::new(), language, names }
+        Build {
+            nodes: Vec::new(),
+            children: Vec::new(),
+            arena: Arena::new(),
+            queries: Vec::new(),
+            language,
+            names,
+        }
     }
 
     fn finish(mut self, root: u32) -> Template {
@@ -295,11 +313,10 @@ impl<'n> Build<'n> {
         let node = match &source.value {
             NodeValue::Null => Node::Leaf(Value::NULL),
             NodeValue::Bool(value) => Node::Leaf(Value::bool(*value)),
-            NodeValue::Number(number) => {
-                Node::Leaf(crate::json::read(&mut self.arena, number.as_bytes()).map_err(|error| {
-                    CompileError { field: field.to_owned(), message: error.to_string() }
-                })?)
-            }
+            NodeValue::Number(number) => Node::Leaf(
+                crate::json::read(&mut self.arena, number.as_bytes())
+                    .map_err(|error| CompileError { field: field.to_owned(), message: error.to_string() })?,
+            ),
             NodeValue::String(text) => return self.string(text, field),
             NodeValue::Array(items) => {
                 let mut children = Vec::with_capacity(items.len());
@@ -338,12 +355,13 @@ impl<'n> Build<'n> {
     fn member(&mut self, key: &str, value: &Source, field: &str) -> Result<Child, CompileError> {
         if let (Language::JsonPath, Some(name)) = (self.language, key.strip_suffix(".$")) {
             let what = match value.as_str() {
-                Some(text) => path_or_call(text, self.names).map_err(|error| CompileError {
-                    field: key.to_owned(),
-                    message: error.to_string(),
-                })?,
+                Some(text) => path_or_call(text, self.names)
+                    .map_err(|error| CompileError { field: key.to_owned(), message: error.to_string() })?,
                 None => {
-                    return Err(CompileError { field: key.to_owned(), message: "a string is required".to_owned() });
+                    return Err(CompileError {
+                        field: key.to_owned(),
+                        message: "a string is required".to_owned(),
+                    });
                 }
             };
             let node = self.query(key, what);
