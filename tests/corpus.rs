@@ -2,7 +2,7 @@
 //! `tests/known/corpus.txt`, each with its reason.
 
 mod corpora;
-#[path = "corpus/recorded.rs"]
+#[path = "corpora/recorded.rs"]
 mod recorded;
 
 use std::collections::BTreeMap;
