@@ -190,7 +190,7 @@ impl Arena {
     /// `mark`.
     #[inline]
     pub fn rebased(value: Value, mark: TextMark) -> Value {
-        match value.kind {
+        match value.kind() {
             Kind::String | Kind::Decimal => Value { at: value.at + mark.0 as u32, ..value },
             _ => value,
         }
@@ -211,7 +211,7 @@ impl Arena {
 
     fn string_at(&self, from: usize, to: usize, growth: usize) -> Value {
         Value {
-            kind: Kind::String,
+            tag: Kind::String as u8,
             marks: 0,
             extra: growth.min(GROWTH_MAX as usize) as u16,
             len: (to - from) as u32,
@@ -293,11 +293,11 @@ impl Arena {
             true => (Kind::Object, children.len() / 2),
             false => (Kind::Array, children.len()),
         };
-        self.nodes.push(Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: NO_SPAN, aux: 0 });
+        self.nodes.push(Value { tag: Kind::Header as u8, marks: 0, extra: 0, len: size, at: NO_SPAN, aux: 0 });
         let at = self.nodes.len();
         self.nodes.extend_from_slice(children);
         self.stack.truncate(mark.0);
-        Value { kind, marks: 0, extra: depth.saturating_add(1), len: len as u32, at: at as u32, aux: 0 }
+        Value { tag: kind as u8, marks: 0, extra: depth.saturating_add(1), len: len as u32, at: at as u32, aux: 0 }
     }
 
     /// Bytes of a container with these children as compact JSON text.
@@ -375,7 +375,7 @@ impl Arena {
     /// The text of a string, `""` of anything else.
     #[inline]
     pub fn str(&self, value: Value) -> &str {
-        if value.kind != Kind::String {
+        if value.kind() != Kind::String {
             return "";
         }
         &self.text[value.at as usize..(value.at + value.len) as usize]
@@ -389,7 +389,7 @@ impl Arena {
     /// The elements of an array, nothing of anything else.
     #[inline]
     pub fn items(&self, value: Value) -> &[Value] {
-        if value.kind != Kind::Array {
+        if value.kind() != Kind::Array {
             return &[];
         }
         &self.nodes[value.at as usize..(value.at + value.len) as usize]
@@ -403,7 +403,7 @@ impl Arena {
     /// Key, value, key, value … of an object, nothing of anything else.
     #[inline]
     fn members(&self, value: Value) -> &[Value] {
-        if value.kind != Kind::Object {
+        if value.kind() != Kind::Object {
             return &[];
         }
         &self.nodes[value.at as usize..(value.at + 2 * value.len) as usize]
@@ -461,7 +461,7 @@ impl Arena {
 
     /// The number, if it is one.
     pub fn number(&self, value: Value) -> Option<Number> {
-        match value.kind {
+        match value.kind() {
             Kind::Int => Some(Number::Int(value.bits() as i64)),
             Kind::Float => Some(Number::Float(f64::from_bits(value.bits()))),
             Kind::Decimal => Some(Number::Float(self.decimal_text(value).parse().unwrap_or(f64::NAN))),
@@ -481,7 +481,7 @@ impl Arena {
     /// Bytes of the value as compact JSON text, in constant time for all but computed doubles.
     #[inline]
     pub fn size(&self, value: Value) -> u32 {
-        match value.kind {
+        match value.kind() {
             Kind::Null | Kind::Undefined | Kind::Opaque | Kind::Header => 4,
             Kind::Bool => 5 - value.len,
             Kind::Int => int_len(value.bits() as i64),

@@ -57,7 +57,7 @@ impl Compactor {
         self.move_text(arena);
         let mut moved = self.root_texts.iter();
         each_root(&mut |root| {
-            if matches!(root.kind, Kind::String | Kind::Decimal) {
+            if matches!(root.kind(), Kind::String | Kind::Decimal) {
                 *root = moved.next().copied().unwrap_or(Value::NULL);
             }
         });
@@ -78,7 +78,7 @@ impl Compactor {
     }
 
     fn move_root(&mut self, old: &mut Arena, root: &mut Value) {
-        match root.kind {
+        match root.kind() {
             Kind::Array | Kind::Object => root.at = self.move_block(old, *root),
             Kind::String | Kind::Decimal => {
                 let holder = ROOT | self.root_texts.len() as u32;
@@ -108,7 +108,7 @@ impl Compactor {
     fn move_blocks(&mut self, old: &mut Arena) {
         let mut next = 0;
         while let Some(&node) = self.fresh.nodes.get(next) {
-            match node.kind {
+            match node.kind() {
                 Kind::Array | Kind::Object => self.fresh.nodes[next].at = self.move_block(old, node),
                 Kind::String | Kind::Decimal => self.references.push(reference(reach(node).0, next as u32)),
                 Kind::Header if node.at != NO_SPAN => self.references.push(reference(node.at, next as u32)),
@@ -145,7 +145,7 @@ impl Compactor {
 
 /// The text a value refers to: a string that stands between quotes keeps them.
 fn reach(value: Value) -> (u32, u32) {
-    match value.kind {
+    match value.kind() {
         Kind::String if value.extra & QUOTED != 0 => {
             (value.at - 1, value.at + value.len + 1 + u32::from(value.extra & COLON != 0))
         }

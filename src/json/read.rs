@@ -239,7 +239,7 @@ impl Reader<'_> {
         self.depth += 1;
         let frame = self.arena.stack.len();
         self.arena.stack.push(Value {
-            kind: Kind::Header,
+            tag: Kind::Header as u8,
             marks: object,
             extra: 0,
             len: self.frame as u32,
@@ -267,13 +267,13 @@ impl Reader<'_> {
         };
         let size = size.min(u32::MAX as usize) as u32;
         self.arena.stack[frame] =
-            Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: span, aux: 0 };
+            Value { tag: Kind::Header as u8, marks: 0, extra: 0, len: size, at: span, aux: 0 };
         let first = self.arena.nodes.len() as u32 + 1;
         self.arena.nodes.extend_from_slice(&self.arena.stack[frame..]);
         self.arena.stack.truncate(frame + 1);
         let kind = if object { Kind::Object } else { Kind::Array };
         let depth = open.extra + 1;
-        self.arena.stack[frame] = Value { kind, marks: 0, extra: depth, len: len as u32, at: first, aux: 0 };
+        self.arena.stack[frame] = Value { tag: kind as u8, marks: 0, extra: depth, len: len as u32, at: first, aux: 0 };
         self.depth -= 1;
         self.frame = open.len as usize;
         if self.depth > 0 {
@@ -316,7 +316,7 @@ impl Reader<'_> {
             Some(b'"') => {
                 let len = end - start;
                 self.arena.stack.push(Value {
-                    kind: Kind::String,
+                    tag: Kind::String as u8,
                     marks: 0,
                     extra: QUOTED,
                     len: len as u32,
@@ -454,7 +454,7 @@ impl Reader<'_> {
         }
         let len = (at - start) as u32;
         let at_text = self.base + start as u32;
-        self.arena.stack.push(Value { kind: Kind::Decimal, marks: 0, extra: 0, len, at: at_text, aux: 0 });
+        self.arena.stack.push(Value { tag: Kind::Decimal as u8, marks: 0, extra: 0, len, at: at_text, aux: 0 });
         Ok(at)
     }
 }

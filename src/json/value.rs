@@ -41,7 +41,9 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Value {
-    pub(super) kind: Kind,
+    /// The [`Kind`], as a plain number: an enum here would make the compiler hide `Option<Value>` in it, and copy
+    /// such options byte by byte, which costs more than following a path.
+    pub(super) tag: u8,
     /// Free for the evaluator that holds the value (JSONata's sequence marks); not part of the value, not compared.
     pub(crate) marks: u8,
     pub(super) extra: u16,
@@ -70,7 +72,7 @@ impl Value {
     pub const FALSE: Value = Value::plain(Kind::Bool, 0);
 
     const fn plain(kind: Kind, len: u32) -> Value {
-        Value { kind, marks: 0, extra: 0, len, at: 0, aux: 0 }
+        Value { tag: kind as u8, marks: 0, extra: 0, len, at: 0, aux: 0 }
     }
 
     /// `true` or `false`.
@@ -95,63 +97,76 @@ impl Value {
     }
 
     /// What it is.
+    #[inline]
     pub const fn kind(self) -> Kind {
-        self.kind
+        match self.tag {
+            0 => Kind::Undefined,
+            1 => Kind::Null,
+            2 => Kind::Bool,
+            3 => Kind::Int,
+            4 => Kind::Decimal,
+            5 => Kind::Float,
+            6 => Kind::String,
+            7 => Kind::Array,
+            8 => Kind::Object,
+            9 => Kind::Opaque,
+            _ => Kind::Header,
+        }
     }
 
     /// Whether there is no value.
     pub const fn is_undefined(self) -> bool {
-        matches!(self.kind, Kind::Undefined)
+        matches!(self.kind(), Kind::Undefined)
     }
 
     /// Whether it is `null`.
     pub const fn is_null(self) -> bool {
-        matches!(self.kind, Kind::Null)
+        matches!(self.kind(), Kind::Null)
     }
 
     /// Whether it is a number of any representation.
     pub const fn is_number(self) -> bool {
-        matches!(self.kind, Kind::Int | Kind::Decimal | Kind::Float)
+        matches!(self.kind(), Kind::Int | Kind::Decimal | Kind::Float)
     }
 
     /// Whether it is a string.
     pub const fn is_string(self) -> bool {
-        matches!(self.kind, Kind::String)
+        matches!(self.kind(), Kind::String)
     }
 
     /// Whether it is an array.
     pub const fn is_array(self) -> bool {
-        matches!(self.kind, Kind::Array)
+        matches!(self.kind(), Kind::Array)
     }
 
     /// Whether it is an object.
     pub const fn is_object(self) -> bool {
-        matches!(self.kind, Kind::Object)
+        matches!(self.kind(), Kind::Object)
     }
 
     /// Whether it is an array or an object.
     pub const fn is_container(self) -> bool {
-        matches!(self.kind, Kind::Array | Kind::Object)
+        matches!(self.kind(), Kind::Array | Kind::Object)
     }
 
     /// The boolean, if it is one.
     pub const fn as_bool(self) -> Option<bool> {
-        if matches!(self.kind, Kind::Bool) { Some(self.len == 1) } else { None }
+        if matches!(self.kind(), Kind::Bool) { Some(self.len == 1) } else { None }
     }
 
     /// The integer, if it is kept as one. A number such as `1.0` is not.
     pub const fn as_int(self) -> Option<i64> {
-        if matches!(self.kind, Kind::Int) { Some(self.bits() as i64) } else { None }
+        if matches!(self.kind(), Kind::Int) { Some(self.bits() as i64) } else { None }
     }
 
     /// The id an opaque value was made with.
     pub const fn opaque_id(self) -> Option<u32> {
-        if matches!(self.kind, Kind::Opaque) { Some(self.at) } else { None }
+        if matches!(self.kind(), Kind::Opaque) { Some(self.at) } else { None }
     }
 
     /// Number of elements of an array or members of an object, bytes of a string, else 0.
     pub const fn len(self) -> usize {
-        match self.kind {
+        match self.kind() {
             Kind::Array | Kind::Object | Kind::String => self.len as usize,
             _ => 0,
         }
@@ -169,7 +184,7 @@ impl Value {
 
     /// Whether both are the very same container, not only equal ones.
     pub const fn is_same_place(self, other: Value) -> bool {
-        self.is_container() && self.kind as u8 == other.kind as u8 && self.at == other.at
+        self.is_container() && self.tag == other.tag && self.at == other.at
     }
 
     pub(super) const fn bits(self) -> u64 {
