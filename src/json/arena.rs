@@ -260,12 +260,13 @@ impl Arena {
     /// Makes keys pushed since `mark` unique; whether any was not.
     #[inline]
     pub(super) fn drop_duplicate_keys(&mut self, mark: Mark) -> bool {
-        // A set of 64 hashes: almost always no two small keys meet in it, and none needs a look at its text.
-        let (mut seen, mut twice) = (0u64, 0u64);
+        // A set of 256 hashes: the few keys of most objects do not meet in it, and none needs a look at its text.
+        let (mut seen, mut twice) = ([0u64; 4], 0u64);
         for pair in self.stack[mark.0..].chunks_exact(2) {
-            let hash = (pair[0].aux ^ pair[0].len).wrapping_mul(0x9E37_79B1) >> 26;
-            twice |= seen & (1 << hash);
-            seen |= 1 << hash;
+            let hash = (pair[0].aux ^ pair[0].len).wrapping_mul(0x9E37_79B1) >> 24;
+            let (word, bit) = (&mut seen[(hash >> 6) as usize], 1 << (hash & 63));
+            twice |= *word & bit;
+            *word |= bit;
         }
         twice != 0 && self.drop_equal_keys(mark)
     }

@@ -16,7 +16,12 @@ fn write_value(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     match value.kind() {
         Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => out.extend_from_slice(b"null"),
         Kind::Bool => out.extend_from_slice(if value.as_bool() == Some(true) { b"true" } else { b"false" }),
-        Kind::Int => out.extend_from_slice(itoa::Buffer::new().format(value.bits() as i64).as_bytes()),
+        Kind::Int => match value.bits() {
+            // A digit at a time beats a detour over a buffer.
+            digit @ 0..=9 => out.push(b'0' + digit as u8),
+            two @ 10..=99 => out.extend_from_slice(&[b'0' + (two / 10) as u8, b'0' + (two % 10) as u8]),
+            bits => out.extend_from_slice(itoa::Buffer::new().format(bits as i64).as_bytes()),
+        },
         Kind::Decimal => {
             let (from, to) = (value.at as usize, (value.at + value.len) as usize);
             copy(arena.text.as_bytes(), from, to, out);
