@@ -1,7 +1,7 @@
 //! The arena: text, blocks of children, and the stack on which containers are built.
 
 use super::number::int_len;
-use super::value::{Kind, Value};
+use super::value::{COLON, GROWTH_MAX, Kind, QUOTED, Value};
 use super::{Number, number};
 use crate::limits;
 
@@ -134,6 +134,21 @@ impl Arena {
         self.string_at(at, self.text.len(), escape_growth(text.as_bytes()))
     }
 
+    /// A string that stands between its quotes in the text, with a colon behind them if `key`: it is written with one
+    /// copy.
+    pub fn quoted_string(&mut self, text: &str, key: bool) -> Value {
+        let growth = escape_growth(text.as_bytes());
+        if growth > 0 || !self.reserve(text.len() + 3) {
+            return self.string(text);
+        }
+        self.text.push('"');
+        let at = self.text.len();
+        self.text.push_str(text);
+        let made = self.string_at(at, self.text.len(), 0);
+        self.text.push_str(if key { "\":" } else { "\"" });
+        Value { extra: if key { QUOTED | COLON } else { QUOTED }, ..made }
+    }
+
     /// Begins a string that is written piece by piece through [`text`](Arena::text).
     pub fn begin_text(&self) -> TextMark {
         TextMark(self.text.len())
@@ -164,11 +179,28 @@ impl Arena {
         self.string_at(mark.0, self.text.len(), growth)
     }
 
+    /// Copies the text of another arena's strings behind this one's; see [`rebased`](Arena::rebased).
+    pub fn append_text(&mut self, text: &str) -> TextMark {
+        let mark = self.begin_text();
+        self.text.push_str(text);
+        mark
+    }
+
+    /// A scalar made in an arena that was empty before, whose whole text was [appended](Arena::append_text) here at
+    /// `mark`.
+    #[inline]
+    pub fn rebased(value: Value, mark: TextMark) -> Value {
+        match value.kind {
+            Kind::String | Kind::Decimal => Value { at: value.at + mark.0 as u32, ..value },
+            _ => value,
+        }
+    }
+
     /// Part of the string `of`, by byte offsets that must lie on character boundaries. Copies nothing.
     pub fn substring(&self, of: Value, from: usize, to: usize) -> Value {
         let text = &self.str(of)[from..to];
         let at = of.at as usize + from;
-        let growth = if of.extra == 0 { 0 } else { escape_growth(text.as_bytes()) };
+        let growth = if of.extra & GROWTH_MAX == 0 { 0 } else { escape_growth(text.as_bytes()) };
         self.string_at(at, at + text.len(), growth)
     }
 
@@ -181,7 +213,7 @@ impl Arena {
         Value {
             kind: Kind::String,
             marks: 0,
-            extra: growth.min(u16::MAX as usize) as u16,
+            extra: growth.min(GROWTH_MAX as usize) as u16,
             len: (to - from) as u32,
             at: from as u32,
             aux: prefix(&self.text.as_bytes()[from..to]),
@@ -231,14 +263,32 @@ impl Arena {
         self.close(true, mark)
     }
 
+    /// Closes keys that are known to differ, and their values, into an object; `size` is what keys, colons, commas and
+    /// braces take.
+    pub fn end_distinct_object(&mut self, mark: Mark, size: usize) -> Value {
+        let (mut size, mut depth) = (size, 0);
+        for pair in self.stack[mark.0..].chunks_exact(2) {
+            size += self.size(pair[1]) as usize;
+            depth = depth.max(pair[1].depth());
+        }
+        self.close_as(true, mark, size, depth)
+    }
+
     fn close(&mut self, object: bool, mark: Mark) -> Value {
+        let children = &self.stack[mark.0..];
+        let depth = children.iter().map(|child| child.depth()).max().unwrap_or(0);
+        let size = self.container_size(children);
+        self.close_as(object, mark, size, depth)
+    }
+
+    #[inline]
+    fn close_as(&mut self, object: bool, mark: Mark, size: usize, depth: u16) -> Value {
         if !self.reserve(16) {
             self.stack.truncate(mark.0);
             return Value::NULL;
         }
         let children = &self.stack[mark.0..];
-        let depth = children.iter().map(|child| child.depth()).max().unwrap_or(0);
-        let size = self.container_size(children).min(u32::MAX as usize) as u32;
+        let size = size.min(u32::MAX as usize) as u32;
         let (kind, len) = match object {
             true => (Kind::Object, children.len() / 2),
             false => (Kind::Array, children.len()),
@@ -280,15 +330,14 @@ impl Arena {
         let mut kept = 1;
         for i in 1..count {
             let (key, value) = (self.stack[mark.0 + 2 * i], self.stack[mark.0 + 2 * i + 1]);
-            let twin = (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key));
-            let slot = twin.unwrap_or(kept);
-            if twin.is_some() || kept != i {
-                if twin.is_none() {
-                    self.stack[mark.0 + 2 * slot] = key;
+            match (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key)) {
+                Some(twin) => self.stack[mark.0 + 2 * twin + 1] = value,
+                None => {
+                    self.stack[mark.0 + 2 * kept] = key;
+                    self.stack[mark.0 + 2 * kept + 1] = value;
+                    kept += 1;
                 }
-                self.stack[mark.0 + 2 * slot + 1] = value;
             }
-            kept += usize::from(twin.is_none());
         }
         self.stack.truncate(mark.0 + 2 * kept);
         kept < count
@@ -389,16 +438,20 @@ impl Arena {
 
     #[inline]
     fn find(&self, value: Value, prefix: u32, key: &str) -> Option<Value> {
+        let len = key.len() as u32;
         for pair in self.members(value).chunks_exact(2) {
-            if pair[0].aux == prefix
-                && pair[0].len as usize == key.len()
-                && (key.len() <= 4
-                    || self.text.as_bytes()[pair[0].at as usize..][..key.len()] == *key.as_bytes())
-            {
+            if pair[0].aux == prefix && pair[0].len == len && (len <= 4 || self.same_rest(pair[0], key)) {
                 return Some(pair[1]);
             }
         }
         None
+    }
+
+    /// Whether a string of the same length as `key`, with the same first bytes, is the same.
+    #[inline]
+    fn same_rest(&self, value: Value, key: &str) -> bool {
+        let rest = self.text.as_bytes().get(value.at as usize..).unwrap_or_default();
+        rest.get(..key.len()) == Some(key.as_bytes())
     }
 
     /// Whether two strings are the same text.
@@ -427,6 +480,7 @@ impl Arena {
     }
 
     /// Bytes of the value as compact JSON text, in constant time for all but computed doubles.
+    #[inline]
     pub fn size(&self, value: Value) -> u32 {
         match value.kind {
             Kind::Null | Kind::Undefined | Kind::Opaque | Kind::Header => 4,
@@ -434,18 +488,19 @@ impl Arena {
             Kind::Int => int_len(value.bits() as i64),
             Kind::Decimal => value.len,
             Kind::Float => number::float_len(f64::from_bits(value.bits())),
-            Kind::String if value.extra == u16::MAX => {
+            Kind::String if value.extra & GROWTH_MAX == GROWTH_MAX => {
                 (value.len as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32
             }
-            Kind::String => value.len + 2 + value.extra as u32,
+            Kind::String => value.len + 2 + (value.extra & GROWTH_MAX) as u32,
             Kind::Array | Kind::Object => self.header(value).len,
         }
     }
 
-    /// The span of text that is the value, for a container read in canonical form.
-    pub(super) fn span(&self, value: Value) -> Option<&str> {
+    /// Where the value stands in the text, and its length, for a container read in canonical form.
+    #[inline]
+    pub(super) fn span(&self, value: Value) -> Option<(usize, usize)> {
         let header = self.header(value);
-        (header.at != NO_SPAN).then(|| &self.text[header.at as usize..(header.at + header.len) as usize])
+        (header.at != NO_SPAN).then_some((header.at as usize, header.len as usize))
     }
 
     fn header(&self, value: Value) -> Value {

@@ -15,6 +15,7 @@ mod bridge;
 mod compact;
 mod de;
 mod equal;
+pub mod explain;
 mod number;
 mod read;
 mod ser;
