@@ -1,16 +1,15 @@
 //! Executions recorded on AWS, run in process under virtual time. Differences that are known stand in
 //! `tests/known/corpus.txt`, each with its reason.
 
-#[path = "corpus/mod.rs"]
-mod corpus;
-#[path = "corpus/recorded.rs"]
+mod corpora;
+#[path = "corpora/recorded.rs"]
 mod recorded;
 
 use std::collections::BTreeMap;
 
 #[test]
 fn recorded_executions() {
-    let Some(cases) = corpus::recorded("execution.jsonl") else { return };
+    let Some(cases) = corpora::recorded("execution.jsonl") else { return };
     let known: BTreeMap<&str, &str> = include_str!("known/corpus.txt")
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
