@@ -19,10 +19,12 @@ impl Lower {
             let field = format!("Choices[{i}]");
             let test = self.test(place, &field, &rule.test, &mut lowered);
             let Some(next) = self.target(place, &format!("{field}/Next"), &rule.next) else { continue };
-            let assign = self.assign(place, &format!("{field}/Assign"), rule.assign.as_ref(), Allowed::default());
+            let assign =
+                self.assign(place, &format!("{field}/Assign"), rule.assign.as_ref(), Allowed::default());
             let output = rule.output.as_ref();
-            let output = output
-                .and_then(|output| self.template(place, &format!("{field}/Output"), output, Allowed::default()));
+            let output = output.and_then(|output| {
+                self.template(place, &format!("{field}/Output"), output, Allowed::default())
+            });
             lowered.rules.push(Rule { test, next, assign, output });
         }
         lowered.steps = self.gather(&lowered);

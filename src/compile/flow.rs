@@ -5,8 +5,8 @@ use super::{Lower, Place};
 use crate::asl::model::{self as asl, PathField, Setting};
 use crate::json::source::{Node, Sourced};
 use crate::program::{
-    Assign, AssignId, Catcher, ErrorClass, Filter, Handlers, HandlersId, Next, PathId, ResultPath, Retrier, Seconds,
-    TemplateId,
+    Assign, AssignId, Catcher, ErrorClass, Filter, Handlers, HandlersId, Next, PathId, ResultPath, Retrier,
+    Seconds, TemplateId,
 };
 use crate::query::jsonata::Allowed;
 use crate::query::path::{Path, ReferencePath};
@@ -14,8 +14,17 @@ use crate::query::template::{Language, Template};
 
 impl Lower {
     pub(super) fn path(&mut self, place: &Place<'_, '_>, field: &str, text: &str) -> PathId {
+        if let Some(&known) = self.paths.get(text) {
+            return known;
+        }
         match Path::parse(text, &mut Lookup(&place.plan.variables)) {
-            Ok(path) => self.program.paths.push(path),
+            // The slot of a variable depends on the place.
+            Ok(path) if path.variable().is_some() => self.program.paths.push(path),
+            Ok(path) => {
+                let id = self.program.paths.push(path);
+                self.paths.insert(text.to_owned(), id);
+                id
+            }
             Err(error) => {
                 self.refuse(place, field, error.to_string());
                 crate::index::Id::from_index(0)
@@ -68,7 +77,12 @@ impl Lower {
         }
     }
 
-    pub(super) fn literal(&mut self, place: &Place<'_, '_>, field: &str, source: &Node) -> Option<TemplateId> {
+    pub(super) fn literal(
+        &mut self,
+        place: &Place<'_, '_>,
+        field: &str,
+        source: &Node,
+    ) -> Option<TemplateId> {
         match Template::compile(source, field, Language::Literal, &mut Lookup(&place.plan.variables)) {
             Ok(template) => Some(self.program.templates.push(template)),
             Err(error) => {
@@ -106,14 +120,17 @@ impl Lower {
     ) -> Option<AssignId> {
         let source = source?;
         let slots = source.members().unwrap_or_default().iter();
-        let slots = slots.filter_map(|member| place.plan.variables.find(variable_name(&member.key.value))).collect();
+        let slots =
+            slots.filter_map(|member| place.plan.variables.find(variable_name(&member.key.value))).collect();
         let template = self.template(place, field, source, allowed)?;
         Some(self.program.assigns.push(Assign { template, slots, slots_seen: place.plan.variables.len() }))
     }
 
     pub(super) fn next(&mut self, place: &Place<'_, '_>) -> Next {
         match &place.state.next {
-            asl::Transition::Next(target) => self.target(place, "Next", target).map_or(Next::Nowhere, Next::State),
+            asl::Transition::Next(target) => {
+                self.target(place, "Next", target).map_or(Next::Nowhere, Next::State)
+            }
             asl::Transition::End => Next::End,
             asl::Transition::Choice => Next::Nowhere,
         }

@@ -4,8 +4,8 @@ use super::{Lower, Place};
 use crate::asl::model::{self as asl, Setting};
 use crate::clock;
 use crate::program::{
-    Fail, Items, Map, Next, Parallel, Percentage, Resource, ResourceKind, Seconds, State, StateKind, Task, Text, Wait,
-    WorkflowId,
+    Fail, Filter, Items, Map, Next, Parallel, Percentage, Resource, ResourceKind, ResultPath, Seconds, State,
+    StateKind, Task, Text, Wait, WorkflowId,
 };
 use crate::query::intrinsic::Call;
 use crate::query::jsonata::Allowed;
@@ -15,8 +15,10 @@ impl Lower {
         let state = place.state;
         let jsonata = state.query_language == asl::QueryLanguage::Jsonata;
         // `$states.result` exists where there is a result: in Task, Parallel and Map.
-        let has_result =
-            matches!(state.kind, asl::StateKind::Task(_) | asl::StateKind::Parallel(_) | asl::StateKind::Map(_));
+        let has_result = matches!(
+            state.kind,
+            asl::StateKind::Task(_) | asl::StateKind::Parallel(_) | asl::StateKind::Map(_)
+        );
         let after = Allowed { result: has_result, ..Allowed::default() };
         let before = Allowed::default();
         let (parameters, result) = match jsonata {
@@ -26,16 +28,24 @@ impl Lower {
         let mut lowered = State {
             kind: StateKind::Succeed,
             jsonata,
+            plain: false,
             next: self.next(place),
             input: self.filter(place, "InputPath", &state.input_path),
             output: self.filter(place, "OutputPath", &state.output_path),
             result_path: self.result_path(place, "ResultPath", &state.result_path),
-            parameters: (parameters.1.as_ref()).and_then(|node| self.template(place, parameters.0, node, before)),
+            parameters: (parameters.1.as_ref())
+                .and_then(|node| self.template(place, parameters.0, node, before)),
             result: result.1.as_ref().and_then(|node| self.template(place, result.0, node, after)),
             assign: self.assign(place, "Assign", state.assign.as_ref(), after),
             handlers: self.handlers(place),
         };
         lowered.kind = self.kind(place, inner);
+        lowered.plain = lowered.input == Filter::Everything
+            && lowered.output == Filter::Everything
+            && lowered.result_path == ResultPath::Replace
+            && lowered.parameters.is_none()
+            && lowered.result.is_none()
+            && lowered.assign.is_none();
         if let asl::StateKind::Choice(choice) = &state.kind
             && let Some(target) = &choice.default
         {

@@ -21,7 +21,16 @@ impl Context for StateContext<'_> {
     fn field(&self, arena: &mut Arena, field: ContextField) -> Value {
         use ContextField::*;
         match field {
-            Whole => self.object(arena, &[("Execution", Execution), ("State", State), ("StateMachine", StateMachine), ("Map", Map), ("Task", Task)]),
+            Whole => self.object(
+                arena,
+                &[
+                    ("Execution", Execution),
+                    ("State", State),
+                    ("StateMachine", StateMachine),
+                    ("Map", Map),
+                    ("Task", Task),
+                ],
+            ),
             Execution => self.object(
                 arena,
                 &[
@@ -50,7 +59,9 @@ impl Context for StateContext<'_> {
                 &[("EnteredTime", StateEnteredTime), ("Name", StateName), ("RetryCount", StateRetryCount)],
             ),
             StateEnteredTime => arena.string(&clock::format_millis(self.frame.entered_ms)),
-            StateName => self.frame.state.map_or(Value::UNDEFINED, |state| arena.string(self.program.name(state))),
+            StateName => {
+                self.frame.state.map_or(Value::UNDEFINED, |state| arena.string(self.program.name(state)))
+            }
             StateRetryCount if self.can_retry() => Value::int(i64::from(self.frame.retries)),
             StateMachine => self.object(arena, &[("Id", StateMachineId), ("Name", StateMachineName)]),
             StateMachineId => arena.string(&self.identity.state_machine_arn),
@@ -58,9 +69,15 @@ impl Context for StateContext<'_> {
             Task if self.waits_for_token() => self.object(arena, &[("Token", TaskToken)]),
             TaskToken if self.waits_for_token() => arena.string(&self.task_token()),
             Map if self.item.is_some() => self.object(arena, &[("Item", MapItem)]),
-            MapItem if self.item.is_some() => {
-                self.object(arena, &[("Index", MapItemIndex), ("Value", MapItemValue), ("Key", MapItemKey), ("Source", MapItemSource)])
-            }
+            MapItem if self.item.is_some() => self.object(
+                arena,
+                &[
+                    ("Index", MapItemIndex),
+                    ("Value", MapItemValue),
+                    ("Key", MapItemKey),
+                    ("Source", MapItemSource),
+                ],
+            ),
             MapItemIndex => self.item.map_or(Value::UNDEFINED, |(index, _, _)| Value::int(i64::from(index))),
             MapItemValue => self.item.map_or(Value::UNDEFINED, |(_, value, _)| value),
             MapItemKey => self.item.map_or(Value::UNDEFINED, |(_, _, key)| key),

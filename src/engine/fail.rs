@@ -90,7 +90,9 @@ impl Run<'_, '_> {
             match self.caught(frame, handlers, &fault) {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(Stop::Failed(fault) | Stop::Evaluation { fault, .. }) => return self.fail_up(frame, fault),
+                Err(Stop::Failed(fault) | Stop::Evaluation { fault, .. }) => {
+                    return self.fail_up(frame, fault);
+                }
             }
         } else {
             match self.state(frame).kind {
@@ -104,7 +106,9 @@ impl Run<'_, '_> {
 
     fn fail_up(&mut self, frame: u32, fault: Fault) {
         match self.x.frames[frame as usize].parent {
-            Some(join) if fault.error.as_deref() != Some(fault::RUNTIME) => self.child_failed(frame, join, fault),
+            Some(join) if fault.error.as_deref() != Some(fault::RUNTIME) => {
+                self.child_failed(frame, join, fault)
+            }
             _ => {
                 let last = self.x.frames[frame as usize].last_event;
                 self.end_failed(last, fault);
@@ -154,7 +158,8 @@ impl Run<'_, '_> {
     /// Goes to the catcher that matches, if there is one.
     fn caught(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> Result<bool, Stop> {
         let missed = self.x.frames[frame as usize].heartbeat_missed;
-        let Some(catcher) = handlers.catch.iter().find(|catcher| matches(&catcher.errors, fault, missed)) else {
+        let Some(catcher) = handlers.catch.iter().find(|catcher| matches(&catcher.errors, fault, missed))
+        else {
             return Ok(false);
         };
         let error_output = self.error_output(fault);
@@ -167,7 +172,9 @@ impl Run<'_, '_> {
                     None => (error_output, sight),
                 }
             }
-            false => (self.combine(frame, catcher.result_path, input, error_output)?, Sight::of(error_output)),
+            false => {
+                (self.combine(frame, catcher.result_path, input, error_output)?, Sight::of(error_output))
+            }
         };
         self.leave(frame, output, catcher.assign, sight, Next::State(catcher.next))?;
         Ok(true)
@@ -193,6 +200,8 @@ fn matches(classes: &[ErrorClass], fault: &Fault, heartbeat_missed: bool) -> boo
         ErrorClass::All => true,
         ErrorClass::TaskFailed => error != fault::TIMEOUT,
         ErrorClass::Timeout => error == fault::TIMEOUT || error == fault::HEARTBEAT_TIMEOUT,
-        ErrorClass::Named(name) => **name == *error || heartbeat_missed && **name == *fault::HEARTBEAT_TIMEOUT,
+        ErrorClass::Named(name) => {
+            **name == *error || heartbeat_missed && **name == *fault::HEARTBEAT_TIMEOUT
+        }
     })
 }

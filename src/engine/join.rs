@@ -33,7 +33,9 @@ impl Run<'_, '_> {
     ) -> Result<(), Stop> {
         let parent = self.x.joins[join as usize].frame;
         if self.x.frames.len() - self.x.frames_free.len() >= limits::FRAMES_MAX {
-            return Err(self.runtime(parent, "Too many branches and iterations run at the same time.").into());
+            return Err(self
+                .runtime(parent, "Too many branches and iterations run at the same time.")
+                .into());
         }
         let workflow = &self.program.workflows[workflow];
         let variables = self.inner_variables(parent, workflow.slots);
@@ -169,7 +171,8 @@ impl Run<'_, '_> {
         let now_ms = self.env.now_ms;
         for n in 0..self.x.frames.len() {
             let frame = &self.x.frames[n];
-            let overdue = frame.parent == Some(join) && frame.phase == Phase::Task && frame.timeout_at_ms <= now_ms;
+            let overdue =
+                frame.parent == Some(join) && frame.phase == Phase::Task && frame.timeout_at_ms <= now_ms;
             if overdue && let StateKind::Task(task) = self.state(n as u32).kind {
                 let fault = Fault { error: Some(fault::TIMEOUT.into()), cause: None };
                 let kind = super::task::kind(&self.program.tasks[task].resource.kind);

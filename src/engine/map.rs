@@ -148,8 +148,9 @@ impl Run<'_, '_> {
         };
         parsed.ok_or_else(|| {
             let (found, source) = (plain(&self.x.arena, value), self.program.paths[path].source());
-            let text =
-                format!("The {field} field refers to value \"{found}\" which is not a valid integer: {source}");
+            let text = format!(
+                "The {field} field refers to value \"{found}\" which is not a valid integer: {source}"
+            );
             self.runtime(frame, &text).into()
         })
     }
@@ -157,7 +158,9 @@ impl Run<'_, '_> {
     fn tolerated_count(&mut self, frame: u32, count: Seconds, effective: Value) -> Result<u64, Stop> {
         match count {
             Seconds::Literal(count) => Ok(count),
-            Seconds::Expression(template) => self.expression_seconds(frame, template, "ToleratedFailureCount"),
+            Seconds::Expression(template) => {
+                self.expression_seconds(frame, template, "ToleratedFailureCount")
+            }
             Seconds::Path(path) => {
                 let value = self.path(frame, path, Sight::of(effective))?;
                 let count = self.integer(frame, path, value, "ToleratedFailureCountPath")?;

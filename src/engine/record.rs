@@ -38,15 +38,32 @@ pub enum TaskKind {
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // Names and members are those of AWS's event types.
 pub enum Happening<'r> {
-    ExecutionStarted { input: Value },
-    ExecutionSucceeded { output: Value },
-    ExecutionFailed { fault: &'r Fault },
+    ExecutionStarted {
+        input: Value,
+    },
+    ExecutionSucceeded {
+        output: Value,
+    },
+    ExecutionFailed {
+        fault: &'r Fault,
+    },
     ExecutionTimedOut,
-    ExecutionAborted { fault: &'r Fault },
-    StateEntered { state: StateId, input: Value },
+    ExecutionAborted {
+        fault: &'r Fault,
+    },
+    StateEntered {
+        state: StateId,
+        input: Value,
+    },
     /// `assigned` is an object of the variables assigned, `Undefined` if none are.
-    StateExited { state: StateId, output: Value, assigned: Value },
-    StateAborted { state: StateId },
+    StateExited {
+        state: StateId,
+        output: Value,
+        assigned: Value,
+    },
+    StateAborted {
+        state: StateId,
+    },
     TaskScheduled {
         task: TaskId,
         kind: TaskKind,
@@ -55,20 +72,57 @@ pub enum Happening<'r> {
         heartbeat_seconds: Option<u64>,
         credentials: Value,
     },
-    TaskStarted { task: TaskId, kind: TaskKind },
-    TaskSubmitted { task: TaskId, kind: TaskKind, output: Value },
-    TaskSucceeded { task: TaskId, kind: TaskKind, output: Value },
-    TaskFailed { task: TaskId, kind: TaskKind, fault: &'r Fault },
-    TaskTimedOut { task: TaskId, kind: TaskKind, fault: &'r Fault },
+    TaskStarted {
+        task: TaskId,
+        kind: TaskKind,
+    },
+    TaskSubmitted {
+        task: TaskId,
+        kind: TaskKind,
+        output: Value,
+    },
+    TaskSucceeded {
+        task: TaskId,
+        kind: TaskKind,
+        output: Value,
+    },
+    TaskFailed {
+        task: TaskId,
+        kind: TaskKind,
+        fault: &'r Fault,
+    },
+    TaskTimedOut {
+        task: TaskId,
+        kind: TaskKind,
+        fault: &'r Fault,
+    },
     ParallelStateStarted,
     ParallelStateSucceeded,
     ParallelStateFailed,
-    MapStateStarted { length: u32 },
+    MapStateStarted {
+        length: u32,
+    },
     MapStateSucceeded,
     MapStateFailed,
-    MapIterationStarted { state: StateId, index: u32 },
-    MapIterationSucceeded { state: StateId, index: u32 },
-    MapIterationFailed { state: StateId, index: u32 },
-    MapIterationAborted { state: StateId, index: u32 },
-    EvaluationFailed { state: StateId, fault: &'r Fault, location: &'r str },
+    MapIterationStarted {
+        state: StateId,
+        index: u32,
+    },
+    MapIterationSucceeded {
+        state: StateId,
+        index: u32,
+    },
+    MapIterationFailed {
+        state: StateId,
+        index: u32,
+    },
+    MapIterationAborted {
+        state: StateId,
+        index: u32,
+    },
+    EvaluationFailed {
+        state: StateId,
+        fault: &'r Fault,
+        location: &'r str,
+    },
 }

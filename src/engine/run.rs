@@ -234,7 +234,7 @@ impl Run<'_, '_> {
     pub(super) fn template(&mut self, frame: u32, id: TemplateId, sight: Sight) -> Result<Value, Stop> {
         let program = self.program;
         let made = self.query(frame, sight, |arena, scope, env| {
-            program.templates[id].eval(arena, scope, env).map_err(|fault| explain(fault, arena, scope))
+            program.templates[id].eval(arena, scope, env).map_err(|fault| explain(*fault, arena, scope))
         });
         let value = made.map_err(|why| self.stop(frame, why))?;
         self.check_memory(frame)?;
@@ -263,7 +263,9 @@ impl Run<'_, '_> {
     pub(super) fn cause(&self, frame: u32, text: &str) -> String {
         let entered = self.x.frames[frame as usize].entered_event;
         let name = self.program.name(self.state_id(frame));
-        format!("An error occurred while executing the state '{name}' (entered at the event id #{entered}). {text}")
+        format!(
+            "An error occurred while executing the state '{name}' (entered at the event id #{entered}). {text}"
+        )
     }
 
     /// `States.Runtime`
@@ -315,7 +317,9 @@ struct Why {
 
 fn explain(fault: template::Fault<'_>, arena: &mut crate::json::Arena, scope: &Scope<'_>) -> Why {
     match fault {
-        template::Fault::Path { path, field, .. } => Why { text: not_found(arena, scope.input, path.source(), field), location: None },
+        template::Fault::Path { path, field, .. } => {
+            Why { text: not_found(arena, scope.input, path.source(), field), location: None }
+        }
         template::Fault::Call { call, field, fault } => {
             let text = match fault.path(call) {
                 Some((_, path)) => not_found(arena, scope.input, path, field),
@@ -328,7 +332,8 @@ fn explain(fault: template::Fault<'_>, arena: &mut crate::json::Arena, scope: &S
                 None => "returned nothing (undefined).".to_owned(),
                 Some(fault) => fault.says(),
             };
-            let text = format!("The JSONata expression '{expression}' specified for the field '{field}' {says}");
+            let text =
+                format!("The JSONata expression '{expression}' specified for the field '{field}' {says}");
             Why { text, location: Some(field.to_owned()) }
         }
     }
@@ -337,7 +342,9 @@ fn explain(fault: template::Fault<'_>, arena: &mut crate::json::Arena, scope: &S
 /// What AWS says when a path of a payload template selects nothing.
 pub(super) fn not_found(arena: &crate::json::Arena, input: Value, path: &str, field: &str) -> String {
     let input = crate::json::to_string(arena, input);
-    format!("The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{input}'")
+    format!(
+        "The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{input}'"
+    )
 }
 
 /// SplitMix64: small, seedable, good enough for identifiers and jitter that need not be secret.

@@ -50,14 +50,7 @@ impl Run<'_, '_> {
         here.phase = Phase::Task;
         here.credentials = credentials;
         let attempt = here.retries;
-        let call = TaskCall {
-            token,
-            task,
-            state,
-            attempt,
-            timeout_seconds,
-            heartbeat_seconds,
-        };
+        let call = TaskCall { token, task, state, attempt, timeout_seconds, heartbeat_seconds };
         self.env.effects.push(Effect::Task(call));
         self.x.frames[frame as usize].timeout_at_ms = u64::MAX;
         if let Some(seconds) = timeout_seconds {
@@ -132,7 +125,9 @@ impl Run<'_, '_> {
     fn tell_task_failed(&mut self, frame: u32, task: TaskId, fault: Fault) {
         let kind = kind(&self.program.tasks[task].resource.kind);
         let happening = match fault.error.as_deref() {
-            Some(fault::TIMEOUT | fault::HEARTBEAT_TIMEOUT) => Happening::TaskTimedOut { task, kind, fault: &fault },
+            Some(fault::TIMEOUT | fault::HEARTBEAT_TIMEOUT) => {
+                Happening::TaskTimedOut { task, kind, fault: &fault }
+            }
             _ => Happening::TaskFailed { task, kind, fault: &fault },
         };
         self.chain(frame, happening);

@@ -62,7 +62,9 @@ impl Run<'_, '_> {
         let text = match value.as_int() {
             Some(seconds) => match u64::try_from(seconds) {
                 Ok(seconds) => return Ok(seconds),
-                Err(_) => format!("The SecondsPath parameter references a negative value: {source} == {seconds}"),
+                Err(_) => {
+                    format!("The SecondsPath parameter references a negative value: {source} == {seconds}")
+                }
             },
             None => {
                 let found = plain(&self.x.arena, value);
@@ -119,7 +121,9 @@ impl Run<'_, '_> {
         self.expect_type(frame, template, value, "number", Value::is_number)?;
         match self.x.arena.number(value) {
             Some(json::Number::Int(seconds)) if seconds >= 0 => Ok(seconds as u64),
-            Some(json::Number::Float(seconds)) if seconds >= 0.0 && seconds.fract() == 0.0 => Ok(seconds as u64),
+            Some(json::Number::Float(seconds)) if seconds >= 0.0 && seconds.fract() == 0.0 => {
+                Ok(seconds as u64)
+            }
             _ => {
                 let found = json::to_string(&self.x.arena, value);
                 let text = format!("The {field} field must be a non-negative integer but was: {found}");

@@ -193,6 +193,17 @@ impl Pattern {
     }
 }
 
+/// As it was written, escapes where they are needed.
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, piece) in self.pieces.iter().enumerate() {
+            let piece = piece.replace('\\', "\\\\").replace('*', "\\*");
+            write!(f, "{}{piece}", if i > 0 { "*" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 /// Hashes texts eight bytes at a time. The keys come from the definition, so nobody who sends inputs can choose them
 /// to collide.
 #[derive(Debug, Default, Clone, Copy)]
@@ -208,7 +219,8 @@ impl Hasher for TextHasher {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            let mixed = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let mixed =
+                (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             self.0 = mixed ^ (mixed >> 32);
         }
     }

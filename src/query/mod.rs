@@ -2,8 +2,8 @@
 //! syntax → program → eval. Nothing here knows states or executions: whoever evaluates hands in a [`Scope`].
 
 pub mod intrinsic;
-pub mod jsonata;
 pub mod java;
+pub mod jsonata;
 pub mod path;
 pub mod template;
 

@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::clock::{Clock, RealClock};
-use crate::engine::{self, Effect, Env, Event, Execution, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn};
+use crate::engine::{
+    self, Effect, Env, Event, Execution, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn,
+};
 use crate::fault::{self, Fault};
 use crate::json::{self, Compactor, ReadError};
 use crate::limits;
@@ -131,7 +133,8 @@ impl Driver<RealClock> {
 impl<C: Clock> Driver<C> {
     /// A driver with a clock and handlers.
     pub fn with(program: Arc<Program>, clock: C, handlers: &Handlers) -> Driver<C> {
-        let by_task = program.tasks.iter().map(|(_, task)| handlers.find(&task.resource.arn).cloned()).collect();
+        let by_task =
+            program.tasks.iter().map(|(_, task)| handlers.find(&task.resource.arn).cloned()).collect();
         Driver::with_tasks(program, clock, Box::new(Registered { by_task }))
     }
 
@@ -187,11 +190,19 @@ impl<C: Clock> Driver<C> {
     ///
     /// # Errors
     /// As [`run`](Driver::run).
-    pub fn run_listened(&mut self, input: &[u8], listener: &mut dyn Listener) -> Result<Ended<'_>, InputError> {
+    pub fn run_listened(
+        &mut self,
+        input: &[u8],
+        listener: &mut dyn Listener,
+    ) -> Result<Ended<'_>, InputError> {
         self.run_with(input, Some(listener))
     }
 
-    fn run_with(&mut self, input: &[u8], mut listener: Option<&mut dyn Listener>) -> Result<Ended<'_>, InputError> {
+    fn run_with(
+        &mut self,
+        input: &[u8],
+        mut listener: Option<&mut dyn Listener>,
+    ) -> Result<Ended<'_>, InputError> {
         self.execution.reset();
         self.timers.clear();
         self.answers.clear();
@@ -257,7 +268,11 @@ impl<C: Clock> Driver<C> {
                         Answer::Now(Err(fault)) => event = Some(Event::TaskFailed(call.token, fault)),
                         Answer::After(ms, result) => {
                             self.answers.push(Some(result));
-                            self.arm(now_ms.saturating_add(ms), call.token, Due::Answer(self.answers.len() - 1));
+                            self.arm(
+                                now_ms.saturating_add(ms),
+                                call.token,
+                                Due::Answer(self.answers.len() - 1),
+                            );
                         }
                         Answer::Never => {}
                     }

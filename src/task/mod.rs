@@ -161,6 +161,9 @@ impl Handlers {
 
 impl std::fmt::Debug for Handlers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.exact.keys()).entries(self.prefixes.iter().map(|(prefix, _)| prefix)).finish()
+        f.debug_list()
+            .entries(self.exact.keys())
+            .entries(self.prefixes.iter().map(|(prefix, _)| prefix))
+            .finish()
     }
 }

@@ -57,7 +57,12 @@ impl Expr {
         &self.source
     }
     /// Evaluates.
-    pub fn eval(&self, _arena: &mut Arena, _scope: &Scope<'_>, _env: &mut Env<'_>) -> Result<Value, EvalError> {
+    pub fn eval(
+        &self,
+        _arena: &mut Arena,
+        _scope: &Scope<'_>,
+        _env: &mut Env<'_>,
+    ) -> Result<Value, EvalError> {
         Ok(Value::UNDEFINED)
     }
 }
