@@ -1,7 +1,6 @@
 //! Executions recorded on AWS, run in process under virtual time. Differences that are known stand in
-//! `tests/known/corpus.txt`, each with its reason.
+//! `tests/known/executions.txt`, each with its reason.
 
-#[path = "corpus/mod.rs"]
 mod corpus;
 #[path = "corpus/recorded.rs"]
 mod recorded;
@@ -11,7 +10,7 @@ use std::collections::BTreeMap;
 #[test]
 fn recorded_executions() {
     let Some(cases) = corpus::recorded("execution.jsonl") else { return };
-    let known: BTreeMap<&str, &str> = include_str!("known/corpus.txt")
+    let known: BTreeMap<&str, &str> = include_str!("known/executions.txt")
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
         .map(|line| line.split_once("  ").expect("an id, two spaces and a reason"))
