@@ -1,8 +1,8 @@
 //! Intrinsic functions: our own table, what AWS recorded, and calls from real definitions.
 
-mod corpus;
+mod corpora;
 
-use corpus::{NoNames, Report, Roots, lines, recorded};
+use corpora::{NoNames, Report, Roots, lines, recorded};
 use expressway::json::{Arena, equal, read, to_string};
 use expressway::query::intrinsic::Call;
 use serde_json::Value as Json;

@@ -1,8 +1,8 @@
 //! JSONPath against what Jayway 2.0.0 answered, which is what AWS runs.
 
-mod corpus;
+mod corpora;
 
-use corpus::{Report, Roots, lines, suite};
+use corpora::{Report, Roots, lines, suite};
 use expressway::json::{Arena, equal, read, to_string};
 use expressway::limits;
 use expressway::query::path::{Path, PathFault, PathFaultKind, ReferencePath};
@@ -32,7 +32,7 @@ fn jayway_suite() {
 
 /// Compares everything Jayway said about a selector and a document.
 fn answer(selector: &str, document: &Json, jayway: &Json) -> Result<(), String> {
-    let path = match Path::parse(selector, &mut corpus::NoNames) {
+    let path = match Path::parse(selector, &mut corpora::NoNames) {
         Err(_) if jayway["stage"] == "compile" => return Ok(()),
         Err(error) => return Err(format!("{selector}: not read: {error}")),
         Ok(_) if jayway["stage"] == "compile" => {
@@ -96,7 +96,7 @@ fn paths_from_real_definitions() {
     for case in &cases {
         let text = case["expr"].as_str().expect("expr");
         let jayway = &case["jayway"];
-        let outcome = match Path::parse(text, &mut corpus::NoNames) {
+        let outcome = match Path::parse(text, &mut corpora::NoNames) {
             Ok(_) if jayway["compiles"] == false => Err(format!("{text}: read, but should be refused")),
             Ok(path) => same_form(&path, jayway).and_then(|()| same_root(&path, &case["root"])),
             Err(_) if jayway["compiles"] == false => Ok(()),

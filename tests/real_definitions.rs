@@ -1,7 +1,7 @@
 //! Real definitions, run with made-up inputs and tasks: values as later paths ask for them, errors as handlers name
 //! them. Whatever comes out, the invariants of `tests/trial` hold.
 
-mod corpus;
+mod corpora;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ const SEEDS: u64 = 8;
 
 #[test]
 fn real_definitions() {
-    let Some(rows) = corpus::lines("asl/definitions.jsonl") else { return };
+    let Some(rows) = corpora::lines("asl/definitions.jsonl") else { return };
     let options = asl::Options { machine_type: asl::MachineType::Express, resources: asl::Resources::Any };
     let (mut passed, mut skipped) = (0, 0);
     let mut failures = Vec::new();
