@@ -18,7 +18,7 @@ fn random_machines() {
     });
     let (mut accepted, mut refused) = (0, 0);
     let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in seeds.unwrap_or(0..2_000u64) {
+    for seed in seeds.unwrap_or(0..1_000u64) {
         let mut chance = Chance(seed);
         let machine = Builder { chance: &mut chance, names: 0, depth: 0 }.workflow().to_string();
         let (definition, problems) = asl::read(machine.as_bytes(), &asl::Options::default());

@@ -38,8 +38,8 @@ impl Chance {
     }
 }
 
-/// Virtual time that also passes with every look, a little at first and then fast, so that a loop which never waits meets
-/// the five minutes.
+/// Virtual time that also passes with every look: a little at first, and fast when there were many looks without a wait,
+/// so that a loop which never waits meets the five minutes soon.
 struct Ticking {
     now_ms: u64,
     looks: u32,
@@ -48,11 +48,12 @@ struct Ticking {
 impl Clock for Ticking {
     fn now_ms(&mut self) -> u64 {
         self.looks += 1;
-        self.now_ms += if self.looks < 100 { 5 } else { 60_000 };
+        self.now_ms += if self.looks < 15 { 5 } else { 60_000 };
         self.now_ms
     }
 
     fn wait_until(&mut self, at_ms: u64) {
+        self.looks = 0;
         self.now_ms = self.now_ms.max(at_ms);
     }
 }
