@@ -1,9 +1,12 @@
 //! `graph`: a picture of a definition, as text for other tools or as an SVG laid out here.
 
 mod dot;
+mod layout;
+mod lettering;
 
 mod mermaid;
 mod model;
+mod svg;
 
 mod words;
 
@@ -37,7 +40,12 @@ pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
     let picture = match arguments.format {
         Format::Mermaid => mermaid::write(&graph),
         Format::Dot => dot::write(&graph),
-        Format::Svg => String::new(),
+        Format::Svg => svg::write(&graph).ok_or_else(|| {
+            Stop::failed(format!(
+                "the definition is too large to be laid out (more than {} boxes and bends): use --format dot",
+                layout::VERTICES_MAX
+            ))
+        })?,
     };
     print(picture.as_bytes())?;
     Ok(Went::Well)
