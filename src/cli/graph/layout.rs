@@ -88,7 +88,7 @@ const GAP_X: f64 = 28.0;
 const GAP_BEND: f64 = 12.0;
 const GAP_Y: f64 = 26.0;
 const ORDER_SWEEPS: usize = 12;
-const PLACE_SWEEPS: usize = 16;
+const PLACE_SWEEPS: usize = 64;
 
 /// Lays out a plan whose first box is where it begins. Nothing when it is too large.
 pub(super) fn lay_out(plan: &Plan) -> Option<Layout> {
@@ -356,7 +356,7 @@ impl Drawing {
             let depth = self.ranks.len();
             let ranks: Vec<usize> = if down { (0..depth).collect() } else { (0..depth).rev().collect() };
             // At last both sides count, so that a box stands in the middle of all it is linked to.
-            let both = sweep + 4 >= PLACE_SWEEPS;
+            let both = sweep >= PLACE_SWEEPS / 4;
             for rank in ranks {
                 self.place_rank(rank, down || both, !down || both);
             }
