@@ -8,6 +8,7 @@ pub mod fault;
 mod index;
 pub mod json;
 pub mod limits;
+pub mod observe;
 pub mod program;
 pub mod query;
 pub mod runtime;

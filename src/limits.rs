@@ -11,6 +11,10 @@ pub const JSON_DEPTH_MAX: u16 = 1_000;
 /// Workflows inside each other: Map processors and Parallel branches (AWS has a limit, `TOO_DEEPLY_NESTED`; its value is
 /// not published).
 pub const WORKFLOW_DEPTH_MAX: usize = 100;
+/// Errors, and warnings, that are reported of one definition.
+pub const DIAGNOSTICS_MAX: usize = 1_000;
+/// Problems of one definition that are reported with a suggestion.
+pub const SUGGESTIONS_MAX: usize = 100;
 /// State names (documentation: 80 Unicode characters).
 pub const STATE_NAME_CHARS_MAX: usize = 80;
 /// Variable names.

@@ -1,8 +1,8 @@
 //! Intrinsic functions: our own table, what AWS recorded, and calls from real definitions.
 
-mod corpus;
+mod corpora;
 
-use corpus::{NoNames, Report, Roots, lines, recorded};
+use corpora::{NoNames, Report, Roots, lines, recorded};
 use expressway::json::{Arena, equal, read, to_string};
 use expressway::query::intrinsic::Call;
 use serde_json::Value as Json;
@@ -39,7 +39,7 @@ fn table() {
         let case: Json = serde_json::from_str(line).expect("a JSON line");
         let text = case["call"].as_str().expect("call");
         let outcome = match Call::parse(text, &mut NoNames) {
-            Err(error) => match case["refused"] == Json::from(error.offset) {
+            Err(error) => match case["refused"] == error.offset {
                 true => Ok(()),
                 false => Err(format!("refused: {error}")),
             },

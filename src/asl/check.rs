@@ -10,11 +10,16 @@ use super::model::{Operator, QueryLanguage};
 use super::place::Place;
 use super::{MachineType, Options};
 use crate::json::source::{Member, Node, Span};
+use crate::limits;
 
 /// What a check has found so far.
 pub(super) struct Check {
     pub(super) options: Options,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// The last one of those there was no room for.
+    dropped: Option<Diagnostic>,
+    errors: usize,
+    warnings: usize,
     /// Labels of distributed Maps met so far.
     labels: Vec<String>,
 }
@@ -46,12 +51,17 @@ const NUMBER: &str = "Expected value of type [NUMBER]";
 
 impl Check {
     pub(super) fn new(options: Options) -> Check {
-        Check { options, diagnostics: Vec::new(), labels: Vec::new() }
+        Check { options, diagnostics: Vec::new(), dropped: None, errors: 0, warnings: 0, labels: Vec::new() }
     }
 
     /// Whether something was found that refuses the definition.
     pub(super) fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|it| it.severity == Severity::Error)
+        self.errors > 0
+    }
+
+    /// Whether suggestions are still worth their time.
+    pub(super) fn suggests(&self) -> bool {
+        self.diagnostics.len() < limits::SUGGESTIONS_MAX
     }
 
     /// Adds an error and returns it, for a suggestion.
@@ -62,7 +72,7 @@ impl Check {
         place: Place<'_>,
         span: Span,
     ) -> &mut Diagnostic {
-        self.push(Severity::Error, code, message.into(), Some(place.to_string()), span)
+        self.push(Severity::Error, code, message.into(), Some(place), span)
     }
 
     /// Adds a schema error.
@@ -77,20 +87,31 @@ impl Check {
 
     /// Adds a warning.
     fn warning(&mut self, code: Code, message: String, place: Place<'_>, span: Span) -> &mut Diagnostic {
-        self.push(Severity::Warning, code, message, Some(place.to_string()), span)
+        self.push(Severity::Warning, code, message, Some(place), span)
     }
 
-    /// Adds a problem.
+    /// Adds a problem, as long as there are not too many of its severity.
     pub(super) fn push(
         &mut self,
         severity: Severity,
         code: Code,
         message: String,
-        location: Option<String>,
+        place: Option<Place<'_>>,
         span: Span,
     ) -> &mut Diagnostic {
+        let count = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        let keep = *count <= limits::DIAGNOSTICS_MAX;
+        let location = place.filter(|_| keep).map(|place| place.to_string());
+        let diagnostic = Diagnostic { severity, code, message, location, span, suggestion: None };
+        if !keep {
+            return self.dropped.insert(diagnostic);
+        }
         let at = self.diagnostics.len();
-        self.diagnostics.push(Diagnostic { severity, code, message, location, span, suggestion: None });
+        self.diagnostics.push(diagnostic);
         &mut self.diagnostics[at]
     }
 
@@ -146,6 +167,7 @@ impl Check {
             let suggestion = members
                 .iter()
                 .filter(|member| fields::field(context.owner, &member.key.value).is_none())
+                .take(if self.suggests() { 10 } else { 0 })
                 .find_map(|member| did_you_mean(&member.key.value, missing.iter().copied()));
             let span = Span { start: node.span.start, end: node.span.start + 1 };
             self.schema(message, place, span).suggestion = suggestion;
@@ -160,7 +182,7 @@ impl Check {
             }
             let known = fields::fields(context.owner).map(|field| field.name);
             let operators = Operator::ALL.iter().map(|it| it.name()).filter(|_| context.owner.is_rule());
-            let suggestion = did_you_mean(name, known.chain(operators));
+            let suggestion = if self.suggests() { did_you_mean(name, known.chain(operators)) } else { None };
             let message = format!("Field '{name}' is not supported");
             self.schema(message, place, member.key.span).suggestion = suggestion;
             return;

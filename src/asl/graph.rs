@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::check::Check;
 use super::diagnostic::{Code, Severity, did_you_mean};
+use super::fields::Owner;
 use super::nested;
 use super::place::Place;
 use crate::json::source::{Member, Node, Sourced, Span};
@@ -63,7 +64,7 @@ impl<'n> Graph<'_, 'n> {
         for (at, member) in members.iter().enumerate() {
             self.transitions(&mut states, at, states_place.field(&member.key.value));
         }
-        let ends = members.iter().any(|member| is_terminal(&member.value));
+        let ends = members.iter().any(|member| may_end(&member.value));
         if top && !ends {
             let message = "Workflow has no terminal state".into();
             self.check.push(Severity::Error, Code::MissingEndState, message, None, node.span);
@@ -160,7 +161,10 @@ fn contains(outer: Span, inner: Span) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-fn is_terminal(state: &Node) -> bool {
+/// Whether a workflow may end with a state. A state whose type nobody knows may: its type is reported, and guessing what
+/// follows from it would only add noise.
+fn may_end(state: &Node) -> bool {
+    let kind = state.get("Type").and_then(Node::as_str).and_then(Owner::state);
     state.get("End").and_then(Node::as_bool) == Some(true)
-        || matches!(state.get("Type").and_then(Node::as_str), Some("Succeed" | "Fail"))
+        || matches!(kind, None | Some(Owner::Succeed | Owner::Fail))
 }

@@ -53,8 +53,8 @@ pub enum Resources {
     /// Those AWS recognizes: functions, activities, service integrations.
     #[default]
     Aws,
-    /// Any text, for handlers under names of the embedder's own; service integrations (`arn:aws:states:::…`) must
-    /// still be ones that exist.
+    /// Any text, for handlers under names of the embedder's own; ARNs of `lambda` and `states` must still be ones
+    /// that AWS recognizes.
     Any,
 }
 

@@ -1,4 +1,4 @@
-//! The workflows nested in a state.
+//! What a state leads to: the next states, and the workflows nested in it.
 
 use super::place::Place;
 use crate::json::source::Node;
@@ -26,4 +26,14 @@ pub(super) fn each<'n>(state: &'n Node, place: Place<'_>, visit: &mut dyn FnMut(
         }
         _ => {}
     }
+}
+
+/// The names of the states that may come after a state.
+pub(super) fn next(state: &Node) -> impl Iterator<Item = &str> {
+    let own = ["Next", "Default"].into_iter().filter_map(|name| state.get(name));
+    let inner = ["Choices", "Catch"]
+        .into_iter()
+        .flat_map(|name| state.get(name).and_then(Node::items).unwrap_or_default())
+        .filter_map(|item| item.get("Next"));
+    own.chain(inner).filter_map(Node::as_str)
 }

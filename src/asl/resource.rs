@@ -11,16 +11,31 @@ pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
         return None;
     }
     match service {
-        "lambda" => rest
-            .strip_prefix("function:")
-            .is_some_and(|name| !name.is_empty())
-            .then_some((ResourceKind::Function, Pattern::RequestResponse)),
+        "lambda" => {
+            let (name, alias) = match rest.strip_prefix("function:")?.split_once(':') {
+                Some((name, alias)) => (name, alias),
+                None => (rest.strip_prefix("function:")?, "$LATEST"),
+            };
+            (is_function_name(name) && (alias == "$LATEST" || is_function_name(alias)))
+                .then_some((ResourceKind::Function, Pattern::RequestResponse))
+        }
         "states" => match rest.strip_prefix("activity:") {
             Some(name) => (!name.is_empty()).then_some((ResourceKind::Activity, Pattern::RequestResponse)),
             None => integration(rest),
         },
         _ => None,
     }
+}
+
+/// Whether an ARN is of the services whose resources AWS knows, so that it must be one of them.
+pub(super) fn is_of_aws(arn: &str) -> bool {
+    let mut parts = arn.split(':');
+    parts.next() == Some("arn") && matches!(parts.nth(1), Some("lambda" | "states"))
+}
+
+/// Lambda's rule for the names of functions and aliases.
+fn is_function_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// Reads `<service>:<action>[.<pattern>]` or `aws-sdk:<service>:<action>[.waitForTaskToken]`.

@@ -1,7 +1,7 @@
 //! Variables: a branch or iteration may read what the workflow around it assigns, but not assign it itself
 //! (specification, "Variables").
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::check::Check;
 use super::diagnostic::Code;
@@ -30,8 +30,21 @@ pub(super) fn check_state(check: &mut Check, state: &Node) {
 struct Scope<'c, 'n> {
     check: &'c mut Check,
     language: QueryLanguage,
-    /// What the workflows around assign, from the outside in.
-    outer: Vec<HashSet<&'n str>>,
+    /// The workflows around, from the outside in.
+    outer: Vec<Outer<'n>>,
+}
+
+/// A workflow while the ones nested in one of its states are walked.
+struct Outer<'n> {
+    /// The states that assign a variable.
+    assigned: HashMap<&'n str, Vec<usize>>,
+    /// The states that lead to each state, made when first needed.
+    sources: Option<Vec<Vec<usize>>>,
+    states: &'n [Member],
+    /// The state whose inside is walked.
+    at: usize,
+    /// Whether each state may come before `at`, made when first needed.
+    before: Option<Vec<bool>>,
 }
 
 impl<'n> Scope<'_, 'n> {
@@ -41,12 +54,16 @@ impl<'n> Scope<'_, 'n> {
             return;
         }
         let states_place = place.field("States");
-        let mut own = HashSet::new();
-        for state in states {
-            self.state(&state.value, states_place.field(&state.key.value), &mut own);
+        let mut assigned = HashMap::new();
+        for (at, state) in states.iter().enumerate() {
+            self.state(&state.value, states_place.field(&state.key.value), at, &mut assigned);
         }
-        self.outer.push(own);
-        for state in states {
+        self.outer.push(Outer { assigned, sources: None, states, at: 0, before: None });
+        for (at, state) in states.iter().enumerate() {
+            if let Some(own) = self.outer.last_mut() {
+                own.at = at;
+                own.before = None;
+            }
             self.nested(&state.value, states_place.field(&state.key.value));
         }
         self.outer.pop();
@@ -65,31 +82,80 @@ impl<'n> Scope<'_, 'n> {
         });
     }
 
-    fn state(&mut self, state: &'n Node, place: Place<'_>, own: &mut HashSet<&'n str>) {
+    fn state(
+        &mut self,
+        state: &'n Node,
+        place: Place<'_>,
+        at: usize,
+        assigned: &mut HashMap<&'n str, Vec<usize>>,
+    ) {
         let jsonata = match state.get("QueryLanguage").map(Node::as_str) {
             None => self.language == QueryLanguage::Jsonata,
             Some(language) => language != Some("JSONPath"),
         };
-        self.assign(state, place, jsonata, own);
+        self.assign(state, place, jsonata, at, assigned);
         for name in ["Choices", "Catch"] {
             let array = place.field(name);
             for (index, item) in state.get(name).and_then(Node::items).into_iter().flatten().enumerate() {
-                self.assign(item, array.index(index), jsonata, own);
+                self.assign(item, array.index(index), jsonata, at, assigned);
             }
         }
     }
 
-    fn assign(&mut self, owner: &'n Node, place: Place<'_>, jsonata: bool, own: &mut HashSet<&'n str>) {
-        let assigned: &'n [Member] = owner.get("Assign").and_then(Node::members).unwrap_or_default();
-        for member in assigned {
+    fn assign(
+        &mut self,
+        owner: &'n Node,
+        place: Place<'_>,
+        jsonata: bool,
+        at: usize,
+        assigned: &mut HashMap<&'n str, Vec<usize>>,
+    ) {
+        let members: &'n [Member] = owner.get("Assign").and_then(Node::members).unwrap_or_default();
+        for member in members {
             let key = &*member.key.value;
             let name = if jsonata { key } else { template_key(key).unwrap_or(key) };
-            if self.outer.iter().any(|outer| outer.contains(name)) {
+            if self.outer.iter_mut().any(|outer| outer.may_have_assigned(name)) {
                 let message = format!("Variable '{name}' is already assigned in an outer scope");
                 let place = place.field("Assign");
                 self.check.error(Code::DuplicateVariableName, message, place.field(key), member.key.span);
             }
-            own.insert(name);
+            assigned.entry(name).or_default().push(at);
         }
     }
+}
+
+impl Outer<'_> {
+    /// Whether `name` may have a value when the nested workflow begins. What only comes later does not count: recorded
+    /// on AWS, a Parallel's own Catch may assign a name that its branches assign too.
+    fn may_have_assigned(&mut self, name: &str) -> bool {
+        let Some(states) = self.assigned.get(name) else { return false };
+        let sources = self.sources.get_or_insert_with(|| sources(self.states));
+        let before = self.before.get_or_insert_with(|| before(sources, self.at));
+        states.iter().any(|&state| before[state])
+    }
+}
+
+/// The states that lead to each state.
+fn sources(states: &[Member]) -> Vec<Vec<usize>> {
+    let index: HashMap<&str, usize> =
+        states.iter().enumerate().map(|(at, state)| (&*state.key.value, at)).collect();
+    let mut sources = vec![Vec::new(); states.len()];
+    for (from, state) in states.iter().enumerate() {
+        for target in nested::next(&state.value).filter_map(|name| index.get(name)) {
+            sources[*target].push(from);
+        }
+    }
+    sources
+}
+
+/// Whether each state may come before state `at`.
+fn before(sources: &[Vec<usize>], at: usize) -> Vec<bool> {
+    let mut seen = vec![false; sources.len()];
+    let mut open = sources[at].clone();
+    while let Some(state) = open.pop() {
+        if !std::mem::replace(&mut seen[state], true) {
+            open.extend_from_slice(&sources[state]);
+        }
+    }
+    seen
 }

@@ -14,8 +14,17 @@ use crate::query::template::{Language, Template};
 
 impl Lower {
     pub(super) fn path(&mut self, place: &Place<'_, '_>, field: &str, text: &str) -> PathId {
+        if let Some(&known) = self.paths.get(text) {
+            return known;
+        }
         match Path::parse(text, &mut Lookup(&place.plan.variables)) {
-            Ok(path) => self.program.paths.push(path),
+            // The slot of a variable depends on the place.
+            Ok(path) if path.variable().is_some() => self.program.paths.push(path),
+            Ok(path) => {
+                let id = self.program.paths.push(path);
+                self.paths.insert(text.to_owned(), id);
+                id
+            }
             Err(error) => {
                 self.refuse(place, field, error.to_string());
                 crate::index::Id::from_index(0)

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use crate::asl::model as asl;
 use crate::index::{Id, Table};
-use crate::program::{Program, StateId, Workflow, WorkflowId};
+use crate::program::{PathId, Program, StateId, Workflow, WorkflowId};
 use variables::Variables;
 
 /// Why a checked definition cannot be compiled: the place, as AWS writes it, and the reason.
@@ -36,11 +36,11 @@ pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
     let mut program = Program { timeout_seconds: definition.timeout_seconds, ..Program::default() };
     let mut pending = Vec::new();
     allocate(&definition.workflow, Variables::default(), &mut program, &mut pending);
-    let mut lower = Lower { program, errors: Vec::new(), states: Table::default() };
+    let mut lower = Lower { program, errors: Vec::new(), states: Table::default(), paths: HashMap::new() };
     for plan in pending {
         lower.workflow(plan);
     }
-    let Lower { mut program, errors, states } = lower;
+    let Lower { mut program, errors, states, .. } = lower;
     program.states = states;
     if errors.is_empty() { Ok(program) } else { Err(errors) }
 }
@@ -101,6 +101,8 @@ struct Lower {
     program: Program,
     states: Table<StateId, crate::program::State>,
     errors: Vec<Error>,
+    /// Paths that mean the same everywhere, by their text.
+    paths: HashMap<String, PathId>,
 }
 
 /// What a state's fields are lowered with.

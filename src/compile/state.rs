@@ -4,8 +4,8 @@ use super::{Lower, Place};
 use crate::asl::model::{self as asl, Setting};
 use crate::clock;
 use crate::program::{
-    Fail, Items, Map, Next, Parallel, Percentage, Resource, ResourceKind, Seconds, State, StateKind, Task,
-    Text, Wait, WorkflowId,
+    Fail, Filter, Items, Map, Next, Parallel, Percentage, Resource, ResourceKind, ResultPath, Seconds, State,
+    StateKind, Task, Text, Wait, WorkflowId,
 };
 use crate::query::intrinsic::Call;
 use crate::query::jsonata::Allowed;
@@ -28,6 +28,7 @@ impl Lower {
         let mut lowered = State {
             kind: StateKind::Succeed,
             jsonata,
+            plain: false,
             next: self.next(place),
             input: self.filter(place, "InputPath", &state.input_path),
             output: self.filter(place, "OutputPath", &state.output_path),
@@ -39,6 +40,12 @@ impl Lower {
             handlers: self.handlers(place),
         };
         lowered.kind = self.kind(place, inner);
+        lowered.plain = lowered.input == Filter::Everything
+            && lowered.output == Filter::Everything
+            && lowered.result_path == ResultPath::Replace
+            && lowered.parameters.is_none()
+            && lowered.result.is_none()
+            && lowered.assign.is_none();
         if let asl::StateKind::Choice(choice) = &state.kind
             && let Some(target) = &choice.default
         {

@@ -23,10 +23,24 @@ impl Run<'_, '_> {
 
     /// The first rule that holds.
     fn decide(&mut self, frame: u32, choice: &Choice, sight: Sight) -> Result<Option<u32>, Stop> {
+        // Rules in a row often look at the same variable.
+        let mut last: Option<(PathId, Value)> = None;
         for step in &choice.steps {
             match step {
                 ChoiceStep::Rule(rule) => {
-                    if self.holds(frame, choice, choice.rules[*rule as usize].test, sight)? {
+                    if let Test::Comparison(comparison) = &choice.tests[choice.rules[*rule as usize].test]
+                        && comparison.operator != Operator::IsPresent
+                        && !matches!(comparison.operand, Operand::Path(_))
+                    {
+                        let value = match last {
+                            Some((path, value)) if path == comparison.variable => value,
+                            _ => self.variable(frame, comparison.variable, sight)?,
+                        };
+                        last = Some((comparison.variable, value));
+                        if compare_constant(&self.x.arena, comparison.operator, value, &comparison.operand) {
+                            return Ok(Some(*rule));
+                        }
+                    } else if self.holds(frame, choice, choice.rules[*rule as usize].test, sight)? {
                         return Ok(Some(*rule));
                     }
                 }

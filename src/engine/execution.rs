@@ -137,6 +137,8 @@ pub(super) struct Frame {
     /// Retries in this visit, all retriers together, and each.
     pub(super) retries: u32,
     pub(super) attempts: Vec<u32>,
+    /// When the time of the task that runs is over.
+    pub(super) timeout_at_ms: u64,
     /// When the next heartbeat is due, and how often.
     pub(super) heartbeat_at_ms: u64,
     pub(super) heartbeat_ms: u64,
@@ -233,6 +235,11 @@ impl Execution {
     /// Its input.
     pub fn input(&self) -> Value {
         self.input
+    }
+
+    /// The seed that everything random in it follows from.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// When its time is over, in milliseconds since 1970.

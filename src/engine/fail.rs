@@ -178,16 +178,14 @@ impl Run<'_, '_> {
         Ok(true)
     }
 
-    /// The Error Output: `{"Error": …, "Cause": …}`.
+    /// The Error Output: `{"Error": …, "Cause": …}`. Recorded: of a timeout, which has no cause, `Cause` is empty.
     fn error_output(&mut self, fault: &Fault) -> Value {
         let arena = &mut self.x.arena;
         let mark = arena.begin();
         for (key, text) in [("Error", fault.error.as_deref()), ("Cause", fault.cause.as_deref())] {
-            if let Some(text) = text {
-                let (key, text) = (arena.string(key), arena.string(text));
-                arena.push(key);
-                arena.push(text);
-            }
+            let (key, text) = (arena.string(key), arena.string(text.unwrap_or_default()));
+            arena.push(key);
+            arena.push(text);
         }
         arena.end_object(mark)
     }

@@ -38,6 +38,9 @@ impl Run<'_, '_> {
     /// What a path selects, or `States.Runtime` with Jayway's words.
     pub(super) fn path(&mut self, frame: u32, path: PathId, sight: Sight) -> Result<Value, Stop> {
         let path = &self.program.paths[path];
+        if let Some(found) = path.follow(&self.x.arena, sight.input) {
+            return Ok(found);
+        }
         let found = self.query(frame, sight, |arena, scope, _| {
             path.eval(arena, scope).map_err(|fault| {
                 format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope))
@@ -51,6 +54,9 @@ impl Run<'_, '_> {
     /// What a path selects, if it selects anything.
     pub(super) fn try_path(&mut self, frame: u32, path: PathId, sight: Sight) -> Option<Value> {
         let path = &self.program.paths[path];
+        if let Some(found) = path.follow(&self.x.arena, sight.input) {
+            return Some(found);
+        }
         self.query(frame, sight, |arena, scope, _| path.eval(arena, scope).ok())
     }
 

@@ -135,15 +135,20 @@ impl Run<'_, '_> {
         let is_map = matches!(self.state(parent).kind, StateKind::Map(_));
         let failed_task = matches!(self.state(child).kind, StateKind::Task(_)).then(|| self.state_id(child));
         let (index, last) = self.close_child(child, join);
+        let row = &mut self.x.joins[join as usize];
+        row.failed += 1;
+        let tolerated = is_map && row.has_tolerance && row.failed <= row.tolerated;
+        if !tolerated {
+            self.tell_overdue(join);
+        }
         if is_map {
             self.emit(last, Happening::MapIterationFailed { state, index });
         }
-        let row = &mut self.x.joins[join as usize];
-        row.failed += 1;
-        if is_map && row.has_tolerance && row.failed <= row.tolerated {
+        if tolerated {
             self.x.frames[parent as usize].last_event = last;
             return self.after_child(parent, join);
         }
+        let row = &self.x.joins[join as usize];
         let fault = match row.has_tolerance && row.tolerated > 0 {
             true => Fault::new(
                 fault::EXCEED_TOLERATED_FAILURE_THRESHOLD,
@@ -158,6 +163,21 @@ impl Run<'_, '_> {
         self.x.frames[parent as usize].last_event = last;
         self.failed(parent, fault);
         self.resume(parent);
+    }
+
+    /// Recorded: tasks of siblings whose time is over at the same moment are told as timed out before they are stopped.
+    fn tell_overdue(&mut self, join: u32) {
+        let now_ms = self.env.now_ms;
+        for n in 0..self.x.frames.len() {
+            let frame = &self.x.frames[n];
+            let overdue =
+                frame.parent == Some(join) && frame.phase == Phase::Task && frame.timeout_at_ms <= now_ms;
+            if overdue && let StateKind::Task(task) = self.state(n as u32).kind {
+                let fault = Fault { error: Some(fault::TIMEOUT.into()), cause: None };
+                let kind = super::task::kind(&self.program.tasks[task].resource.kind);
+                self.chain(n as u32, Happening::TaskTimedOut { task, kind, fault: &fault });
+            }
+        }
     }
 
     /// Ends all children of a join, and theirs; with `last`, their events hang on it.

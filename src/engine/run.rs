@@ -233,7 +233,7 @@ impl Run<'_, '_> {
     pub(super) fn template(&mut self, frame: u32, id: TemplateId, sight: Sight) -> Result<Value, Stop> {
         let program = self.program;
         let made = self.query(frame, sight, |arena, scope, env| {
-            program.templates[id].eval(arena, scope, env).map_err(|fault| explain(fault, arena, scope))
+            program.templates[id].eval(arena, scope, env).map_err(|fault| explain(*fault, arena, scope))
         });
         let value = made.map_err(|why| self.stop(frame, why))?;
         self.check_memory(frame)?;

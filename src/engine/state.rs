@@ -32,7 +32,11 @@ impl Run<'_, '_> {
     }
 
     fn work(&mut self, frame: u32) -> Result<(), Stop> {
-        match self.state(frame).kind {
+        let state = self.state(frame);
+        if state.plain && matches!(state.kind, StateKind::Pass(None) | StateKind::Succeed) {
+            return self.pass_through(frame);
+        }
+        match state.kind {
             StateKind::Pass(result) => self.pass(frame, result),
             StateKind::Choice(choice) => self.choice(frame, choice),
             StateKind::Task(task) => self.task(frame, task),
@@ -48,6 +52,15 @@ impl Run<'_, '_> {
             StateKind::Parallel(parallel) => self.parallel(frame, parallel),
             StateKind::Map(map) => self.map(frame, map),
         }
+    }
+
+    /// A state that does nothing to its data, which was checked when the state before it made it.
+    fn pass_through(&mut self, frame: u32) -> Result<(), Stop> {
+        let (output, state, next) =
+            (self.x.frames[frame as usize].input, self.state_id(frame), self.state(frame).next);
+        self.chain(frame, Happening::StateExited { state, output, assigned: Value::UNDEFINED });
+        self.go(frame, output, next);
+        Ok(())
     }
 
     fn pass(&mut self, frame: u32, result: Option<TemplateId>) -> Result<(), Stop> {

@@ -51,8 +51,10 @@ impl Run<'_, '_> {
         let attempt = here.retries;
         let call = TaskCall { token, task, state, attempt, timeout_seconds, heartbeat_seconds };
         self.env.effects.push(Effect::Task(call));
+        self.x.frames[frame as usize].timeout_at_ms = u64::MAX;
         if let Some(seconds) = timeout_seconds {
             let at_ms = now_ms.saturating_add(seconds.saturating_mul(1_000));
+            self.x.frames[frame as usize].timeout_at_ms = at_ms;
             self.env.effects.push(Effect::Timer { token, kind: TimerKind::Timeout, at_ms });
         }
         if let Some(seconds) = heartbeat_seconds {
@@ -154,7 +156,7 @@ impl Run<'_, '_> {
     }
 }
 
-fn kind(kind: &ResourceKind) -> TaskKind {
+pub(super) fn kind(kind: &ResourceKind) -> TaskKind {
     match kind {
         ResourceKind::Service { .. } => TaskKind::Service,
         ResourceKind::Activity => TaskKind::Activity,

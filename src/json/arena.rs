@@ -1,7 +1,7 @@
 //! The arena: text, blocks of children, and the stack on which containers are built.
 
 use super::number::int_len;
-use super::value::{Kind, Value};
+use super::value::{COLON, GROWTH_MAX, Kind, QUOTED, Value};
 use super::{Number, number};
 use crate::limits;
 
@@ -9,7 +9,7 @@ pub(super) const NO_SPAN: u32 = u32::MAX;
 
 /// Where the building of a container began, on the arena's stack.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(usize);
+pub struct Mark(pub(super) usize);
 
 /// Where the building of a string began, in the arena's text.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +134,21 @@ impl Arena {
         self.string_at(at, self.text.len(), escape_growth(text.as_bytes()))
     }
 
+    /// A string that stands between its quotes in the text, with a colon behind them if `key`: it is written with one
+    /// copy.
+    pub fn quoted_string(&mut self, text: &str, key: bool) -> Value {
+        let growth = escape_growth(text.as_bytes());
+        if growth > 0 || !self.reserve(text.len() + 3) {
+            return self.string(text);
+        }
+        self.text.push('"');
+        let at = self.text.len();
+        self.text.push_str(text);
+        let made = self.string_at(at, self.text.len(), 0);
+        self.text.push_str(if key { "\":" } else { "\"" });
+        Value { extra: if key { QUOTED | COLON } else { QUOTED }, ..made }
+    }
+
     /// Begins a string that is written piece by piece through [`text`](Arena::text).
     pub fn begin_text(&self) -> TextMark {
         TextMark(self.text.len())
@@ -185,15 +200,20 @@ impl Arena {
     pub fn substring(&self, of: Value, from: usize, to: usize) -> Value {
         let text = &self.str(of)[from..to];
         let at = of.at as usize + from;
-        let growth = if of.extra == 0 { 0 } else { escape_growth(text.as_bytes()) };
+        let growth = if of.extra & GROWTH_MAX == 0 { 0 } else { escape_growth(text.as_bytes()) };
         self.string_at(at, at + text.len(), growth)
+    }
+
+    /// The string that is the end of the text, from `from` on.
+    pub(super) fn string_since(&self, from: usize) -> Value {
+        self.string_at(from, self.text.len(), escape_growth(&self.text.as_bytes()[from..]))
     }
 
     fn string_at(&self, from: usize, to: usize, growth: usize) -> Value {
         Value {
             kind: Kind::String,
             marks: 0,
-            extra: growth.min(u16::MAX as usize) as u16,
+            extra: growth.min(GROWTH_MAX as usize) as u16,
             len: (to - from) as u32,
             at: from as u32,
             aux: prefix(&self.text.as_bytes()[from..to]),
@@ -232,13 +252,7 @@ impl Arena {
 
     /// Closes the children pushed since `mark` into an array.
     pub fn end_array(&mut self, mark: Mark) -> Value {
-        let mut size = 2 + (self.stack.len() - mark.0).saturating_sub(1);
-        let mut depth = 0;
-        for &child in &self.stack[mark.0..] {
-            size += self.size(child) as usize;
-            depth = depth.max(child.depth());
-        }
-        self.close(Kind::Array, mark, size, depth, NO_SPAN)
+        self.close(false, mark)
     }
 
     /// Closes the keys and values pushed since `mark` into an object. Of a key pushed twice the last value stays, in
@@ -246,58 +260,90 @@ impl Arena {
     pub fn end_object(&mut self, mark: Mark) -> Value {
         debug_assert!((self.stack.len() - mark.0).is_multiple_of(2));
         self.drop_duplicate_keys(mark);
-        let pushed = self.stack.len() - mark.0;
-        let mut size = 2 + pushed / 2 + (pushed / 2).saturating_sub(1);
-        let mut depth = 0;
-        for &child in &self.stack[mark.0..] {
-            size += self.size(child) as usize;
-            depth = depth.max(child.depth());
-        }
-        self.close(Kind::Object, mark, size, depth, NO_SPAN)
+        self.close(true, mark)
     }
 
-    pub(super) fn close(&mut self, kind: Kind, mark: Mark, size: usize, depth: u16, span: u32) -> Value {
-        let children = self.stack.len() - mark.0;
+    /// Closes keys that are known to differ, and their values, into an object; `size` is what keys, colons, commas and
+    /// braces take.
+    pub fn end_distinct_object(&mut self, mark: Mark, size: usize) -> Value {
+        let (mut size, mut depth) = (size, 0);
+        for pair in self.stack[mark.0..].chunks_exact(2) {
+            size += self.size(pair[1]) as usize;
+            depth = depth.max(pair[1].depth());
+        }
+        self.close_as(true, mark, size, depth)
+    }
+
+    fn close(&mut self, object: bool, mark: Mark) -> Value {
+        let children = &self.stack[mark.0..];
+        let depth = children.iter().map(|child| child.depth()).max().unwrap_or(0);
+        let size = self.container_size(children);
+        self.close_as(object, mark, size, depth)
+    }
+
+    #[inline]
+    fn close_as(&mut self, object: bool, mark: Mark, size: usize, depth: u16) -> Value {
         if !self.reserve(16) {
             self.stack.truncate(mark.0);
             return Value::NULL;
         }
+        let children = &self.stack[mark.0..];
         let size = size.min(u32::MAX as usize) as u32;
-        self.nodes.push(Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: span, aux: 0 });
+        let (kind, len) = match object {
+            true => (Kind::Object, children.len() / 2),
+            false => (Kind::Array, children.len()),
+        };
+        self.nodes.push(Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: NO_SPAN, aux: 0 });
         let at = self.nodes.len();
-        self.nodes.extend_from_slice(&self.stack[mark.0..]);
+        self.nodes.extend_from_slice(children);
         self.stack.truncate(mark.0);
-        let len = if matches!(kind, Kind::Object) { children / 2 } else { children };
         Value { kind, marks: 0, extra: depth.saturating_add(1), len: len as u32, at: at as u32, aux: 0 }
     }
 
+    /// Bytes of a container with these children as compact JSON text.
+    pub(super) fn container_size(&self, children: &[Value]) -> usize {
+        // Two brackets, and a comma or colon between any two children.
+        let sizes = children.iter().map(|&child| self.size(child) as usize);
+        2 + children.len().saturating_sub(1) + sizes.sum::<usize>()
+    }
+
+    /// Makes keys pushed since `mark` unique; whether any was not.
+    #[inline]
     pub(super) fn drop_duplicate_keys(&mut self, mark: Mark) -> bool {
-        let count = (self.stack.len() - mark.0) / 2;
-        if count <= 1 {
-            return false;
+        // A set of 64 hashes: almost always no two small keys meet in it, and none needs a look at its text.
+        let (mut seen, mut twice) = (0u64, 0u64);
+        for pair in self.stack[mark.0..].chunks_exact(2) {
+            let hash = (pair[0].aux ^ pair[0].len).wrapping_mul(0x9E37_79B1) >> 26;
+            twice |= seen & (1 << hash);
+            seen |= 1 << hash;
         }
+        twice != 0 && self.drop_equal_keys(mark)
+    }
+
+    #[inline(never)]
+    fn drop_equal_keys(&mut self, mark: Mark) -> bool {
+        let count = (self.stack.len() - mark.0) / 2;
         if count > 16 {
-            return self.drop_duplicate_keys_hashed(mark);
+            return self.drop_equal_keys_hashed(mark);
         }
         let mut kept = 1;
         for i in 1..count {
             let (key, value) = (self.stack[mark.0 + 2 * i], self.stack[mark.0 + 2 * i + 1]);
-            let twin = (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key));
-            let slot = twin.unwrap_or(kept);
-            if twin.is_some() || kept != i {
-                if twin.is_none() {
-                    self.stack[mark.0 + 2 * slot] = key;
+            match (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key)) {
+                Some(twin) => self.stack[mark.0 + 2 * twin + 1] = value,
+                None => {
+                    self.stack[mark.0 + 2 * kept] = key;
+                    self.stack[mark.0 + 2 * kept + 1] = value;
+                    kept += 1;
                 }
-                self.stack[mark.0 + 2 * slot + 1] = value;
             }
-            kept += usize::from(twin.is_none());
         }
         self.stack.truncate(mark.0 + 2 * kept);
         kept < count
     }
 
     /// The same for large objects, in linear time.
-    fn drop_duplicate_keys_hashed(&mut self, mark: Mark) -> bool {
+    fn drop_equal_keys_hashed(&mut self, mark: Mark) -> bool {
         let mut seen = std::collections::HashMap::new();
         let pushed = &self.stack[mark.0..];
         let mut kept: Vec<Value> = Vec::new();
@@ -391,16 +437,20 @@ impl Arena {
 
     #[inline]
     fn find(&self, value: Value, prefix: u32, key: &str) -> Option<Value> {
+        let len = key.len() as u32;
         for pair in self.members(value).chunks_exact(2) {
-            if pair[0].aux == prefix
-                && pair[0].len as usize == key.len()
-                && (key.len() <= 4
-                    || self.text.as_bytes()[pair[0].at as usize..][..key.len()] == *key.as_bytes())
-            {
+            if pair[0].aux == prefix && pair[0].len == len && (len <= 4 || self.same_rest(pair[0], key)) {
                 return Some(pair[1]);
             }
         }
         None
+    }
+
+    /// Whether a string of the same length as `key`, with the same first bytes, is the same.
+    #[inline]
+    fn same_rest(&self, value: Value, key: &str) -> bool {
+        let rest = self.text.as_bytes().get(value.at as usize..).unwrap_or_default();
+        rest.get(..key.len()) == Some(key.as_bytes())
     }
 
     /// Whether two strings are the same text.
@@ -429,6 +479,7 @@ impl Arena {
     }
 
     /// Bytes of the value as compact JSON text, in constant time for all but computed doubles.
+    #[inline]
     pub fn size(&self, value: Value) -> u32 {
         match value.kind {
             Kind::Null | Kind::Undefined | Kind::Opaque | Kind::Header => 4,
@@ -436,18 +487,19 @@ impl Arena {
             Kind::Int => int_len(value.bits() as i64),
             Kind::Decimal => value.len,
             Kind::Float => number::float_len(f64::from_bits(value.bits())),
-            Kind::String if value.extra == u16::MAX => {
+            Kind::String if value.extra & GROWTH_MAX == GROWTH_MAX => {
                 (value.len as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32
             }
-            Kind::String => value.len + 2 + value.extra as u32,
+            Kind::String => value.len + 2 + (value.extra & GROWTH_MAX) as u32,
             Kind::Array | Kind::Object => self.header(value).len,
         }
     }
 
-    /// The span of text that is the value, for a container read in canonical form.
-    pub(super) fn span(&self, value: Value) -> Option<&str> {
+    /// Where the value stands in the text, and its length, for a container read in canonical form.
+    #[inline]
+    pub(super) fn span(&self, value: Value) -> Option<(usize, usize)> {
         let header = self.header(value);
-        (header.at != NO_SPAN).then(|| &self.text[header.at as usize..(header.at + header.len) as usize])
+        (header.at != NO_SPAN).then_some((header.at as usize, header.len as usize))
     }
 
     fn header(&self, value: Value) -> Value {

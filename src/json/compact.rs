@@ -7,6 +7,7 @@
 //! text is never longer than the old one, whatever strings were cut out of each other.
 
 use super::arena::NO_SPAN;
+use super::value::{COLON, QUOTED};
 use super::{Arena, Kind, Value};
 
 /// Compacts arenas; keeps a spare arena and its scratch between uses, so that it allocates nothing in the steady state.
@@ -81,7 +82,7 @@ impl Compactor {
             Kind::Array | Kind::Object => root.at = self.move_block(old, *root),
             Kind::String | Kind::Decimal => {
                 let holder = ROOT | self.root_texts.len() as u32;
-                self.references.push(reference(root.at, holder));
+                self.references.push(reference(reach(*root).0, holder));
                 self.root_texts.push(*root);
             }
             _ => {}
@@ -109,7 +110,7 @@ impl Compactor {
         while let Some(&node) = self.fresh.nodes.get(next) {
             match node.kind {
                 Kind::Array | Kind::Object => self.fresh.nodes[next].at = self.move_block(old, node),
-                Kind::String | Kind::Decimal => self.references.push(reference(node.at, next as u32)),
+                Kind::String | Kind::Decimal => self.references.push(reference(reach(node).0, next as u32)),
                 Kind::Header if node.at != NO_SPAN => self.references.push(reference(node.at, next as u32)),
                 _ => {}
             }
@@ -131,14 +132,24 @@ impl Compactor {
             if at >= copied {
                 (from, copied, to) = (at, at, self.fresh.text.len());
             }
-            let end = at + value.len as usize;
+            let end = reach(*value).1 as usize;
             if end > copied {
                 // Values begin and end on character boundaries, and `copied` is where one of them ended.
                 self.fresh.text.push_str(&old.text[copied..end]);
                 copied = end;
             }
-            value.at = (to + at - from) as u32;
+            value.at = (to + at - from) as u32 + (value.at - at as u32);
         }
+    }
+}
+
+/// The text a value refers to: a string that stands between quotes keeps them.
+fn reach(value: Value) -> (u32, u32) {
+    match value.kind {
+        Kind::String if value.extra & QUOTED != 0 => {
+            (value.at - 1, value.at + value.len + 1 + u32::from(value.extra & COLON != 0))
+        }
+        _ => (value.at, value.at + value.len),
     }
 }
 

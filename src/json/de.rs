@@ -5,8 +5,8 @@
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -51,7 +51,7 @@ impl<'de> Reading<'de> {
         Reading { arena: self.arena, value }
     }
 
-    fn refuse<T>(self, expected: &str) -> Result<T, Error> {
+    fn refuse<T>(self, expected: &dyn Expected) -> Result<T, Error> {
         let unexpected = match self.value.kind() {
             Kind::Bool => Unexpected::Bool(self.value.as_bool() == Some(true)),
             Kind::String => Unexpected::Str(self.arena.str(self.value)),
@@ -63,7 +63,7 @@ impl<'de> Reading<'de> {
                 None => Unexpected::Unit,
             },
         };
-        Err(Error::invalid_type(unexpected, &expected))
+        Err(Error::invalid_type(unexpected, expected))
     }
 
     fn visit_items<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -135,7 +135,7 @@ impl<'de> Deserializer<'de> for Reading<'de> {
                 }
                 _ => Err(Error::invalid_value(Unexpected::Map, &"map with a single key")),
             },
-            _ => self.refuse("string or map"),
+            _ => self.refuse(&"string or map"),
         }
     }
 
@@ -143,9 +143,17 @@ impl<'de> Deserializer<'de> for Reading<'de> {
         visitor.visit_unit()
     }
 
+    /// Names only: serde's own visitors would take a number for a field's index.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value.is_string() {
+            true => visitor.visit_borrowed_str(self.arena.str(self.value)),
+            false => self.refuse(&visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier
+        tuple_struct map struct
     }
 }
 
@@ -217,7 +225,7 @@ impl<'de> EnumAccess<'de> for Variant<'de> {
 impl<'de> Variant<'de> {
     fn refuse<T>(self, expected: &str) -> Result<T, Error> {
         match self.content {
-            Some(content) => content.refuse(expected).map_err(|error: Error| error.in_member(self.name)),
+            Some(content) => content.refuse(&expected).map_err(|error: Error| error.in_member(self.name)),
             None => Err(Error::invalid_type(Unexpected::UnitVariant, &expected)),
         }
     }
@@ -255,8 +263,8 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.content {
-            Some(content) if content.value.is_object() => {
-                content.visit_members(visitor).map_err(|error| error.in_member(self.name))
+            Some(content) if content.value.is_container() => {
+                content.deserialize_any(visitor).map_err(|error| error.in_member(self.name))
             }
             _ => self.refuse("struct variant"),
         }

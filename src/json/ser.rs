@@ -306,7 +306,9 @@ impl Children<'_> {
 
     fn close(self, make: fn(&mut Arena, Mark) -> Value) -> Result<Value, Error> {
         if self.raw {
-            return Ok(self.arena.pushed(self.mark).last().copied().unwrap_or(Value::NULL));
+            let made = self.arena.pushed(self.mark).last().copied();
+            self.arena.cancel(self.mark);
+            return Ok(made.unwrap_or(Value::NULL));
         }
         let made = make(self.arena, self.mark);
         match self.outer {

@@ -35,7 +35,7 @@ pub enum Kind {
 /// | bool | 0 or 1 | | |
 /// | int, float | float: written length, 0 when unknown | the 64 bits | |
 /// | decimal | bytes | offset in the text | |
-/// | string | bytes | offset in the text, first four bytes | bytes that escaping adds (saturating) |
+/// | string | bytes | offset in the text, first four bytes | bytes that escaping adds (saturating), and whether the text around it is its quotes |
 /// | array, object | children (an object's pairs count once) | first child's index | depth (saturating) |
 /// | header | serialized size | span's offset or `NO_SPAN` | |
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,13 @@ pub struct Value {
 }
 
 const _: () = assert!(std::mem::size_of::<Value>() == 16);
+
+/// In `extra` of a string: it stands between its quotes in the text.
+pub(super) const QUOTED: u16 = 0x8000;
+/// In `extra` of a string: a colon follows its closing quote.
+pub(super) const COLON: u16 = 0x4000;
+/// In `extra` of a string: the bytes that escaping adds, or this when they are more.
+pub(super) const GROWTH_MAX: u16 = 0x3FFF;
 
 impl Value {
     /// No value.

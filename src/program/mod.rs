@@ -107,6 +107,8 @@ pub struct State {
     pub kind: StateKind,
     /// Whether its fields are JSONata.
     pub jsonata: bool,
+    /// Whether none of the shared fields below says anything: data goes through as it is.
+    pub plain: bool,
     /// Where it leads; of a Choice, its `Default`.
     pub next: Next,
     /// `InputPath`

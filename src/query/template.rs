@@ -9,7 +9,7 @@ use super::jsonata::{Allowed, Expr};
 use super::path::{Path, PathFault, SyntaxError};
 use super::{Env, Names, Scope, intrinsic, jsonata};
 use crate::json::source::{Node as Source, NodeValue};
-use crate::json::{Arena, Value};
+use crate::json::{Arena, TextMark, Value};
 
 /// A template, compiled.
 #[derive(Debug)]
@@ -28,7 +28,12 @@ enum Node {
     /// A scalar, relative to the template's text.
     Leaf(Value),
     Array(Span),
-    Object(Span),
+    /// `size` is what keys, colons, commas and braces take; `distinct` says that no two keys are the same.
+    Object {
+        members: Span,
+        size: u32,
+        distinct: bool,
+    },
     Query(u32),
 }
 
@@ -157,47 +162,57 @@ impl Template {
     ///
     /// # Errors
     /// The first part that cannot be evaluated. The arena may have [`overflowed`](Arena::overflowed) without an error.
-    pub fn eval(&self, arena: &mut Arena, scope: &Scope<'_>, env: &mut Env<'_>) -> Result<Value, Fault<'_>> {
+    pub fn eval(
+        &self,
+        arena: &mut Arena,
+        scope: &Scope<'_>,
+        env: &mut Env<'_>,
+    ) -> Result<Value, Box<Fault<'_>>> {
         if !arena.reserve(self.text.len()) {
             return Ok(Value::NULL);
         }
         let base = arena.append_text(&self.text);
         let mark = arena.begin();
         let made = self.make(self.root, base, arena, scope, env);
+        let value = arena.pushed(mark).first().copied().unwrap_or_default();
         arena.cancel(mark);
-        made
+        made.map(|()| value)
     }
 
-    /// Recursion is as deep as the template was written, which the reader of definitions bounds.
-    fn make(
-        &self,
+    /// Makes one node and pushes it. Recursion is as deep as the template was written, which the reader of definitions
+    /// bounds.
+    fn make<'t>(
+        &'t self,
         node: u32,
-        base: crate::json::TextMark,
+        base: TextMark,
         arena: &mut Arena,
         scope: &Scope<'_>,
         env: &mut Env<'_>,
-    ) -> Result<Value, Fault<'_>> {
-        match self.nodes[node as usize] {
-            Node::Leaf(value) => Ok(Arena::rebased(value, base)),
-            Node::Query(query) => self.queries[query as usize].eval(arena, scope, env),
+    ) -> Result<(), Box<Fault<'t>>> {
+        let value = match self.nodes[node as usize] {
+            Node::Leaf(value) => Arena::rebased(value, base),
+            Node::Query(query) => self.queries[query as usize].eval(arena, scope, env)?,
             Node::Array(span) => {
                 let mark = arena.begin();
                 for child in &self.children[span.from as usize..span.to as usize] {
-                    let value = self.make(child.node, base, arena, scope, env)?;
-                    arena.push(value);
+                    self.make(child.node, base, arena, scope, env)?;
                 }
-                Ok(arena.end_array(mark))
+                arena.end_array(mark)
             }
-            Node::Object(span) => {
+            Node::Object { members, size, distinct } => {
                 let mark = arena.begin();
-                for child in &self.children[span.from as usize..span.to as usize] {
+                for child in &self.children[members.from as usize..members.to as usize] {
                     arena.push(Arena::rebased(child.key, base));
-                    let value = self.make(child.node, base, arena, scope, env)?;
-                    arena.push(value);
+                    self.make(child.node, base, arena, scope, env)?;
                 }
-                Ok(arena.end_object(mark))
+                match distinct {
+                    true => arena.end_distinct_object(mark, size as usize),
+                    false => arena.end_object(mark),
+                }
             }
-        }
+        };
+        arena.push(value);
+        Ok(())
     }
 
     /// Prints the template on one line, for dumps.
@@ -217,8 +232,8 @@ impl Template {
                 What::Call(call) => out.push_str(call.source()),
                 What::Expr(expr) => out.push_str(&format!("{{% {} %}}", expr.source())),
             },
-            Node::Array(span) | Node::Object(span) => {
-                let object = matches!(self.nodes[node as usize], Node::Object(_));
+            Node::Array(span) | Node::Object { members: span, .. } => {
+                let object = matches!(self.nodes[node as usize], Node::Object { .. });
                 out.push(if object { '{' } else { '[' });
                 for (i, child) in self.children[span.from as usize..span.to as usize].iter().enumerate() {
                     out.push_str(if i > 0 { ", " } else { "" });
@@ -235,19 +250,27 @@ impl Template {
 }
 
 impl Query {
-    fn eval(&self, arena: &mut Arena, scope: &Scope<'_>, env: &mut Env<'_>) -> Result<Value, Fault<'_>> {
+    #[inline]
+    fn eval(&self, arena: &mut Arena, scope: &Scope<'_>, env: &mut Env<'_>) -> Result<Value, Box<Fault<'_>>> {
         let field = &*self.field;
         match &self.what {
-            What::Path(path) => path.eval(arena, scope).map_err(|fault| Fault::Path { path, field, fault }),
-            What::Call(call) => {
-                call.eval(arena, scope, env.random).map_err(|fault| Fault::Call { call, field, fault })
+            What::Path(path) => {
+                if let Some(found) = path.follow(arena, scope.input) {
+                    return Ok(found);
+                }
+                path.eval(arena, scope).map_err(|fault| Box::new(Fault::Path { path, field, fault }))
             }
+            What::Call(call) => call
+                .eval(arena, scope, env.random)
+                .map_err(|fault| Box::new(Fault::Call { call, field, fault })),
             What::Expr(expr) => {
                 let expression = expr.source();
                 match expr.eval(arena, scope, env) {
-                    Ok(value) if value.is_undefined() => Err(Fault::Expr { expression, field, fault: None }),
+                    Ok(value) if value.is_undefined() => {
+                        Err(Box::new(Fault::Expr { expression, field, fault: None }))
+                    }
                     Ok(value) => Ok(value),
-                    Err(fault) => Err(Fault::Expr { expression, field, fault: Some(fault) }),
+                    Err(fault) => Err(Box::new(Fault::Expr { expression, field, fault: Some(fault) })),
                 }
             }
         }
@@ -308,10 +331,19 @@ impl<'n> Build<'n> {
                 for member in members {
                     children.push(self.member(&member.key.value, &member.value, field)?);
                 }
-                Node::Object(self.children(children))
+                self.object(children)
             }
         };
         Ok(self.add(node))
+    }
+
+    fn object(&mut self, children: Vec<Child>) -> Node {
+        let keys = || children.iter().map(|child| child.key);
+        let punctuation = 2 + children.len() + children.len().saturating_sub(1);
+        let size = keys().map(|key| self.arena.size(key)).sum::<u32>() + punctuation as u32;
+        let texts: std::collections::HashSet<&str> = keys().map(|key| self.arena.str(key)).collect();
+        let distinct = texts.len() == children.len();
+        Node::Object { members: self.children(children), size, distinct }
     }
 
     fn children(&mut self, children: Vec<Child>) -> Span {
@@ -333,10 +365,10 @@ impl<'n> Build<'n> {
                 }
             };
             let node = self.query(key, what);
-            return Ok(Child { key: self.arena.string(name), node });
+            return Ok(Child { key: self.arena.quoted_string(name, true), node });
         }
         let node = self.node(value, &format!("{field}/{key}"))?;
-        Ok(Child { key: self.arena.string(key), node })
+        Ok(Child { key: self.arena.quoted_string(key, true), node })
     }
 
     fn query(&mut self, field: &str, what: What) -> u32 {
@@ -352,7 +384,7 @@ impl<'n> Build<'n> {
         match marked {
             Some(expression) => self.expression(expression.trim(), field),
             None => {
-                let leaf = self.arena.string(text);
+                let leaf = self.arena.quoted_string(text, false);
                 Ok(self.add(Node::Leaf(leaf)))
             }
         }

@@ -13,30 +13,14 @@ use crate::engine::{
     self, Effect, Env, Event, Execution, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn,
 };
 use crate::fault::{self, Fault};
-use crate::json::{self, Compactor, ReadError, Value};
+use crate::json::{self, Compactor, ReadError};
 use crate::limits;
 use crate::program::Program;
 use crate::query::jsonata::Scratch;
 use crate::task::{Call, Handler, Handlers};
 
 pub use crate::engine::Outcome;
-
-/// Answers the tasks of executions that a [`Driver`] runs.
-pub trait Tasks {
-    /// A task starts. The result of [`Answer::Now`] lies in the execution's arena.
-    fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer;
-}
-
-/// What becomes of a task.
-#[derive(Debug)]
-pub enum Answer {
-    /// It is done.
-    Now(Result<Value, Fault>),
-    /// It will be done after so many milliseconds; the result is JSON text.
-    After(u64, Result<Vec<u8>, Fault>),
-    /// Nothing is ever heard of it.
-    Never,
-}
+pub use crate::task::{Answer, Tasks};
 
 /// The handlers for the tasks of one program, found once.
 struct Registered {

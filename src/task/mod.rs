@@ -3,14 +3,35 @@
 //! A handler is registered under a resource ARN or a prefix of ARNs. It gets its input as a value in the execution's
 //! arena, or typed through serde, and answers with a value or a [`TaskError`], which Retry and Catch see.
 
+pub mod mock;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::engine::{Execution, TaskCall};
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena, Value};
+use crate::program::Program;
+
+/// Answers the tasks of the executions of one driver: [handlers](Handlers), [mocks](mock::TestCase), or a script.
+pub trait Tasks {
+    /// A task starts. The result of [`Answer::Now`] lies in the execution's arena.
+    fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer;
+}
+
+/// What becomes of a task.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is done.
+    Now(Result<Value, Fault>),
+    /// It will be done after so many milliseconds; the result is JSON text.
+    After(u64, Result<Vec<u8>, Fault>),
+    /// Nothing is ever heard of it.
+    Never,
+}
 
 /// What a handler is called with.
 #[derive(Debug)]

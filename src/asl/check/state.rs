@@ -110,14 +110,14 @@ impl Check {
         }
     }
 
-    /// Fields that only a distributed Map has.
+    /// Fields that only a distributed Map obeys. A `Label` without effect does no harm; the others would change data.
     fn map(&mut self, node: &Node, place: Place<'_>) {
         let processor = node.get("ItemProcessor").or(node.get("Iterator"));
         let mode = processor.and_then(|it| it.get("ProcessorConfig")).and_then(|it| it.get("Mode"));
         if mode.and_then(Node::as_str) == Some("DISTRIBUTED") {
             return;
         }
-        for name in ["ItemReader", "ItemBatcher", "ResultWriter", "Label"] {
+        for name in ["ItemReader", "ItemBatcher", "ResultWriter"] {
             if let Some(field) = node.get(name) {
                 let message =
                     format!("Field '{name}' is only supported for a Map state in 'DISTRIBUTED' mode");

@@ -9,10 +9,12 @@ use crate::asl::diagnostic::{Code, did_you_mean};
 use crate::asl::fields::{Expect, Owner};
 use crate::asl::model::{Pattern, ResourceKind, jsonata_expression, template_key};
 use crate::asl::place::Place;
-use crate::asl::syntax::{self, Bindings};
+use crate::asl::syntax;
 use crate::asl::{Resources, resource, timestamp};
-use crate::json::source::{Node, NodeValue};
+use crate::json::source::{Node, NodeValue, Span};
 use crate::limits;
+use crate::query::jsonata::Allowed;
+use crate::query::path::SyntaxError;
 
 impl Check {
     /// Checks the value of a field.
@@ -50,13 +52,13 @@ impl Check {
             | Expect::ReferencePath
             | Expect::Path
             | Expect::PathOrIntrinsic => self.path(expect, node, place),
-            Expect::Template => self.template(node, place, context, Bindings::default()),
-            Expect::Assign => self.assign(node, place, context, Bindings::default()),
+            Expect::Template => self.template(node, place, context, Allowed::default()),
+            Expect::Assign => self.assign(node, place, context, Allowed::default()),
             Expect::Items => {
                 if node.items().is_none() && node.members().is_none() {
                     self.schema("Expected value of type [ARRAY, OBJECT]", place, node.span);
                 }
-                self.template(node, place, context, Bindings::default());
+                self.template(node, place, context, Allowed::default());
             }
             Expect::ErrorNames | Expect::Texts => self.texts(expect, node, place),
             Expect::Resource => self.resource(node, place, context),
@@ -95,17 +97,17 @@ impl Check {
 
     /// JSONata: whether the field is settled because it holds expressions.
     fn expression_field(&mut self, expect: Expect, node: &Node, place: Place<'_>, context: Context) -> bool {
-        let bindings = Bindings {
+        let allowed = Allowed {
             result: expect.sees_result(place.name(), context.owner),
             error_output: context.owner == Owner::Catcher,
         };
         match expect {
             Expect::Template => {
-                self.template(node, place, context, bindings);
+                self.template(node, place, context, allowed);
                 true
             }
             Expect::Assign => {
-                self.assign(node, place, context, bindings);
+                self.assign(node, place, context, allowed);
                 true
             }
             Expect::DynamicText(_)
@@ -115,7 +117,7 @@ impl Check {
             | Expect::Condition
             | Expect::Items => match node.as_str().and_then(jsonata_expression) {
                 Some(expression) => {
-                    self.expression(expression, node, place, Bindings::default());
+                    self.expression(expression, node, place, Allowed::default());
                     true
                 }
                 None => false,
@@ -124,8 +126,8 @@ impl Check {
         }
     }
 
-    fn expression(&mut self, text: &str, node: &Node, place: Place<'_>, bindings: Bindings) {
-        if let Some((code, message)) = syntax::jsonata_error(text, bindings) {
+    fn expression(&mut self, text: &str, node: &Node, place: Place<'_>, allowed: Allowed) {
+        if let Some((code, message)) = syntax::jsonata_error(text, allowed) {
             self.error(code, message, place, node.span);
         }
     }
@@ -199,12 +201,8 @@ impl Check {
         let Some(text) = self.text(node, place) else { return };
         let (what, error) = match expect {
             Expect::ReferencePath => ("Reference Path", syntax::reference_path_error(text)),
-            Expect::ResultPath => {
-                let error = (text != "$" && !text.starts_with("$.") && !text.starts_with("$["))
-                    .then(|| "the result is put into the state's input, which begins with `$.`".into());
-                ("Reference Path", syntax::reference_path_error(text).or(error))
-            }
-            Expect::PathOrIntrinsic if !text.starts_with('$') => {
+            Expect::ResultPath => ("Reference Path", syntax::result_path_error(text)),
+            Expect::PathOrIntrinsic if !text.trim_start().starts_with('$') => {
                 ("JSONPath or intrinsic function call", syntax::intrinsic_error(text))
             }
             _ => ("JSONPath", syntax::path_error(text)),
@@ -214,22 +212,22 @@ impl Check {
                 && syntax::path_error(&format!("$.{text}")).is_none()
                 && is_plain(text))
             .then(|| format!("did you mean `$.{text}`?"));
-            self.schema(format!("Value is not a valid {what}: {error}"), place, node.span).suggestion =
-                suggestion;
+            let message = format!("Value is not a valid {what}: {}", error.message);
+            self.schema(message, place, inside(node, error.offset)).suggestion = suggestion;
         }
     }
 
     /// A payload template, or in JSONata data whose strings may be expressions.
-    fn template(&mut self, node: &Node, place: Place<'_>, context: Context, bindings: Bindings) {
+    fn template(&mut self, node: &Node, place: Place<'_>, context: Context, allowed: Allowed) {
         match &node.value {
             NodeValue::String(text) if context.is_jsonata() => {
                 if let Some(expression) = jsonata_expression(text) {
-                    self.expression(expression, node, place, bindings);
+                    self.expression(expression, node, place, allowed);
                 }
             }
             NodeValue::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.template(item, place.index(index), context, bindings);
+                    self.template(item, place.index(index), context, allowed);
                 }
             }
             NodeValue::Object(members) => {
@@ -245,7 +243,7 @@ impl Check {
                         }
                         _ => {
                             self.no_dollar(key, &member.value, place, context);
-                            self.template(&member.value, place.field(key), context, bindings);
+                            self.template(&member.value, place.field(key), context, allowed);
                         }
                     }
                 }
@@ -257,15 +255,15 @@ impl Check {
     /// The value of a key that ends in `.$`.
     fn template_value(&mut self, key: &str, node: &Node, place: Place<'_>) {
         let error = match node.as_str() {
-            None => Some("it is not a string".to_owned()),
-            Some(text) if text.starts_with('$') => syntax::path_error(text),
+            None => Some(SyntaxError { message: "it is not a string".into(), offset: 0 }),
+            Some(text) if text.trim_start().starts_with('$') => syntax::path_error(text),
             Some(text) => syntax::intrinsic_error(text),
         };
         if let Some(error) = error {
             let message = format!(
                 "The value for the field '{key}' must be a valid JSONPath or a valid intrinsic function call"
             );
-            self.schema(message, place, node.span).suggestion = Some(error);
+            self.schema(message, place, inside(node, error.offset)).suggestion = Some(error.message);
         }
     }
 
@@ -299,7 +297,7 @@ impl Check {
         }
     }
 
-    fn assign(&mut self, node: &Node, place: Place<'_>, context: Context, bindings: Bindings) {
+    fn assign(&mut self, node: &Node, place: Place<'_>, context: Context, allowed: Allowed) {
         let Some(members) = node.members() else {
             self.schema(OBJECT, place, node.span);
             return;
@@ -311,7 +309,7 @@ impl Check {
                 self.schema(format!("Invalid variable name '{name}': {why}"), place, member.key.span);
             }
         }
-        self.template(node, place, context, bindings);
+        self.template(node, place, context, allowed);
     }
 
     fn texts(&mut self, expect: Expect, node: &Node, place: Place<'_>) {
@@ -330,7 +328,8 @@ impl Check {
     fn resource(&mut self, node: &Node, place: Place<'_>, context: Context) {
         let Some(text) = self.text(node, place) else { return };
         let Some((kind, pattern)) = resource::recognize(text) else {
-            if self.options.resources == Resources::Any && !text.is_empty() && !text.contains(":states:::") {
+            let own = !text.is_empty() && !resource::is_of_aws(text);
+            if self.options.resources == Resources::Any && own {
                 return;
             }
             let message = format!(
@@ -387,6 +386,14 @@ impl Check {
 
 /// Characters of a distributed Map's label.
 const LABEL_CHARS_MAX: usize = 40;
+
+/// The place of a byte of a string, from where it goes wrong to its end.
+fn inside(node: &Node, offset: usize) -> Span {
+    let Span { start, end } = node.span;
+    // With escapes in it, nobody knows which byte of the text that is.
+    let plain = node.as_str().is_some_and(|text| text.len() + 2 == (end - start) as usize);
+    if plain { Span { start: (start + 1 + offset as u32).min(end - 1), end } } else { node.span }
+}
 
 /// Whether a text is only letters, digits, underscores and dots.
 fn is_plain(text: &str) -> bool {

@@ -172,10 +172,10 @@ fn number_value(text: &str) -> Option<Value> {
     if whole.is_empty() || fraction.is_some_and(|digits| !digits.starts_with(|c: char| c.is_ascii_digit())) {
         return None;
     }
-    if rest.is_empty() {
-        if let Ok(int) = text.parse() {
-            return Some(Value::int(int));
-        }
+    if rest.is_empty()
+        && let Ok(int) = text.parse()
+    {
+        return Some(Value::int(int));
     }
     text.parse().ok().filter(|float: &f64| float.is_finite()).map(Value::float)
 }

@@ -90,7 +90,8 @@ fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering
                 Datum::Literal(literal) => {
                     compare_utf16(literal.unescaped.as_ref().unwrap_or(&literal.text), found)
                 }
-                _ => compare_utf16(&text.replace(r"\'", "'"), found),
+                _ if text.contains(r"\'") => compare_utf16(&text.replace(r"\'", "'"), found),
+                _ => compare_utf16(text, found),
             }));
         }
         if let Some(found) = found.number(arena) {
@@ -153,10 +154,16 @@ fn matches(arena: &Arena, left: Datum, right: Datum) -> Result<bool, PathFaultKi
     })
 }
 
-/// Follows steps that need nothing but the value: the way of most paths.
+/// Follows steps that need nothing but the value: the way of most paths. `visit` sees each value on the way.
 #[inline]
-pub(super) fn direct(arena: &Arena, steps: &[Step], mut value: Value) -> Option<Value> {
+pub(super) fn direct(
+    arena: &Arena,
+    steps: &[Step],
+    mut value: Value,
+    mut visit: impl FnMut(Value),
+) -> Option<Value> {
     for step in steps {
+        visit(value);
         value = match step {
             Step::Name(key) => arena.get(value, key)?,
             Step::Index(index) => arena.item(value, usize::try_from(*index).ok()?)?,

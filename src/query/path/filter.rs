@@ -7,7 +7,10 @@
 use super::program::Step;
 use super::syntax::{SyntaxError, steps, trim};
 use crate::json::Number;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+
+/// Memory a compiled pattern may take, which also bounds the time per character.
+const PATTERN_BYTES_MAX: usize = 1 << 16;
 
 /// A filter: it holds where all conditions of one of its alternatives hold.
 #[derive(Clone, Debug)]
@@ -180,7 +183,8 @@ impl Operand {
         if text.starts_with('/') && (any_case || text.ends_with('/')) {
             let pattern = text[1..text.len() - usize::from(any_case)].strip_suffix('/').unwrap_or("");
             let flags = if any_case { "(?i)" } else { "" };
-            return match Regex::new(&format!(r"{flags}\A(?:{pattern})\z")) {
+            let pattern = format!(r"{flags}\A(?:{pattern})\z");
+            return match RegexBuilder::new(&pattern).size_limit(PATTERN_BYTES_MAX).build() {
                 Ok(regex) => Ok(Operand::Pattern(Box::new(regex))),
                 Err(_) => Err(error("the regular expression is not supported")),
             };

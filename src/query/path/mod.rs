@@ -4,6 +4,7 @@
 //! without any allocation or bookkeeping; everything else goes through one evaluator whose work is bounded. A failure is
 //! a small value; the message AWS would show is made on demand, by following the path once more and writing down the way.
 
+mod accept;
 mod compare;
 mod filter;
 mod program;
@@ -142,28 +143,33 @@ impl Path {
         Ok(Path { text: text.into(), root, steps: steps.into(), direct, definite })
     }
 
+    /// The value that a path of plain names and indexes leads to from `input`. `None` says that it must be
+    /// [evaluated](Path::eval): it is another kind of path, or there is nothing.
+    #[inline]
+    pub fn follow(&self, arena: &Arena, input: Value) -> Option<Value> {
+        match self.direct && matches!(self.root, Root::Input) {
+            true => compare::direct(arena, &self.steps, input, |_| ()),
+            false => None,
+        }
+    }
+
     /// The value the path leads to, or the array of the values it finds.
     #[inline]
     pub fn eval(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
-        let document = match self.root {
-            Root::Input => scope.input,
-            _ => self.document(arena, scope)?,
-        };
-        if self.direct {
-            if let Some(value) = compare::direct(arena, &self.steps, document) {
-                return Ok(value);
-            }
-        }
-        self.walk(arena, document)
-    }
-
-    fn document(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
-        let value = match &self.root {
+        let document = match &self.root {
             Root::Input => scope.input,
             Root::Context(field) => scope.context.field(arena, *field),
             Root::Variable(_, slot) => slot.map_or(Value::UNDEFINED, |slot| scope.variable(arena, slot)),
         };
-        if value.is_undefined() { Err(PathFaultKind::Unset.into()) } else { Ok(value) }
+        if document.is_undefined() {
+            return Err(PathFaultKind::Unset.into());
+        }
+        if self.direct
+            && let Some(value) = compare::direct(arena, &self.steps, document, |_| ())
+        {
+            return Ok(value);
+        }
+        self.walk(arena, document)
     }
 
     #[cold]
@@ -201,6 +207,12 @@ impl Path {
     /// Whether it is exactly `$`.
     pub fn is_input_root(&self) -> bool {
         self.steps.is_empty() && matches!(self.root, Root::Input)
+    }
+
+    /// Whether it names exactly one place by names and indexes: the specification's Reference Path, which most fields
+    /// that end in `Path` must be. A negative index, which is never found, makes it none.
+    pub fn is_reference(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step, Step::Name(_) | Step::Index(0..)))
     }
 
     /// Whether it begins with `$$`.

@@ -35,8 +35,7 @@ impl ReferencePath {
         if path.is_context() || path.variable().is_some() {
             return Err(SyntaxError::new("a reference path that is written to begins with `$.` or `$[`", 0));
         }
-        let one_place = |step: &Step| matches!(step, Step::Name(_) | Step::Index(0..));
-        if !path.steps.iter().all(one_place) {
+        if !path.is_reference() {
             return Err(SyntaxError::new("a reference path has only names and indexes", 0));
         }
         Ok(ReferencePath(path))

@@ -153,7 +153,7 @@ impl Fragment<'_> {
             b'?' => self.filter(i),
             b'\'' if !self.text[i..].contains(']') => self.error(0, "the bracket is not closed"),
             b'\'' => Ok(names(&self.text[i..], false)),
-            b'@' => self.from_end(i),
+            b'@' => self.counted_from_end(i),
             _ => Numbers { bytes: self.text.as_bytes(), i, list: Vec::new() }
                 .step()
                 .ok_or_else(|| SyntaxError::new("malformed index or slice", self.at + i)),
@@ -202,7 +202,7 @@ impl Fragment<'_> {
     }
 
     /// `[(@.length-1)]`.
-    fn from_end(&self, at_sign: usize) -> Result<Step, SyntaxError> {
+    fn counted_from_end(&self, at_sign: usize) -> Result<Step, SyntaxError> {
         let read = || {
             let rest = self.text.get(at_sign + 1..)?;
             let mut chars = rest.chars();
@@ -261,6 +261,9 @@ impl Numbers<'_> {
             }
             // Behind the second number of a slice one character is skipped, whatever it is.
             self.i += 1;
+            while self.bytes.get(self.i).is_some_and(|byte| byte & 0xc0 == 0x80) {
+                self.i += 1;
+            }
         }
         if !digits.is_empty() {
             self.list.push(digits.parse().ok()?);

@@ -4,26 +4,26 @@
 //! document keeps its own stack. Every step costs work, and when the work is used up the evaluation ends.
 
 use super::PathFaultKind;
-use super::compare::{self, Datum};
-use super::filter::{Filter, Operand, Test};
 use super::program::{Step, write_name, write_names, write_step, write_steps};
 use crate::json::{Arena, Key, Value};
 use crate::limits;
 use crate::query::java;
 
-type Done = Result<(), PathFaultKind>;
+pub(super) type Done = Result<(), PathFaultKind>;
 
 /// One evaluation. What it finds is pushed onto the arena's stack. With `TRAIL` it knows at every moment where in the
 /// document it is, as messages need it; without, it spends nothing on that.
 pub(super) struct Walk<'a, const TRAIL: bool> {
-    arena: &'a mut Arena,
+    pub(super) arena: &'a mut Arena,
     steps: &'a [Step],
-    document: Value,
+    pub(super) document: Value,
     /// From this step on all are definite.
     settled: usize,
-    work: u32,
-    trail: String,
-    message: String,
+    /// Whether a member that is absent is a fault also where several are asked for.
+    pub(super) strict: bool,
+    pub(super) work: u32,
+    pub(super) trail: String,
+    pub(super) message: String,
 }
 
 /// The message of the fault that following the steps ends with; `None` if it does not.
@@ -40,7 +40,16 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
     pub(super) fn new(arena: &'a mut Arena, steps: &'a [Step], document: Value) -> Walk<'a, TRAIL> {
         let settled = steps.len() - steps.iter().rev().take_while(|step| step.is_definite()).count();
         let trail = if TRAIL { String::from("$") } else { String::new() };
-        Walk { arena, steps, document, settled, work: limits::PATH_WORK_MAX, trail, message: String::new() }
+        Walk {
+            arena,
+            steps,
+            document,
+            settled,
+            strict: false,
+            work: limits::PATH_WORK_MAX,
+            trail,
+            message: String::new(),
+        }
     }
 
     pub(super) fn run(&mut self) -> Done {
@@ -48,7 +57,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
     }
 
     /// Goes on with step `at`; the trail is afterwards what it was.
-    fn follow(&mut self, at: usize, value: Value) -> Done {
+    pub(super) fn follow(&mut self, at: usize, value: Value) -> Done {
         let length = self.trail.len();
         let done = self.go(at, value);
         self.trail.truncate(length);
@@ -89,7 +98,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         Ok(())
     }
 
-    fn spend(&mut self, work: u32) -> Done {
+    pub(super) fn spend(&mut self, work: u32) -> Done {
         match self.work.checked_sub(work) {
             Some(left) => {
                 self.work = left;
@@ -105,7 +114,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
     }
 
     /// Ends with a fault whose message is only written when someone wants it.
-    fn fail<T>(
+    pub(super) fn fail<T>(
         &mut self,
         kind: PathFaultKind,
         write: impl FnOnce(&Self, &mut String),
@@ -118,7 +127,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         Err(kind)
     }
 
-    fn trace(&mut self, write: impl FnOnce(&Arena, &mut String)) {
+    pub(super) fn trace(&mut self, write: impl FnOnce(&Arena, &mut String)) {
         if TRAIL {
             write(self.arena, &mut self.trail);
         }
@@ -174,6 +183,12 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
                 let key = self.arena.string(key.as_str());
                 self.arena.push(key);
                 self.arena.push(member);
+            } else if self.strict {
+                return self.fail(PathFaultKind::NotFound, |walk, out| {
+                    out.push_str("Missing property in path ");
+                    out.push_str(&walk.trail);
+                    write_names(keys, out);
+                });
             }
         }
         let picked = self.arena.end_object(mark);
@@ -198,7 +213,12 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         self.does_not_apply(at, value, "can only be applied to arrays")
     }
 
-    fn does_not_apply<T>(&mut self, at: usize, value: Value, why: &str) -> Result<T, PathFaultKind> {
+    pub(super) fn does_not_apply<T>(
+        &mut self,
+        at: usize,
+        value: Value,
+        why: &str,
+    ) -> Result<T, PathFaultKind> {
         self.fail(PathFaultKind::Invalid, |walk, out| {
             out.push_str("Filter: ");
             write_steps(&walk.steps[at..], out);
@@ -322,119 +342,6 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             place => place.is_by_place() && value.is_array(),
         })
     }
-
-    // ---- filters ----
-
-    fn filter(&mut self, at: usize, filter: &Filter, value: Value) -> Done {
-        if value.is_object() {
-            return if self.accepts(filter, value)? { self.follow(at + 1, value) } else { Ok(()) };
-        }
-        if !value.is_array() {
-            return self.does_not_apply(at, value, "can not be applied to primitives");
-        }
-        let length = self.trail.len();
-        for i in 0..value.len() {
-            self.spend(1)?;
-            let element = self.arena.item(value, i).unwrap_or(Value::NULL);
-            if self.accepts(filter, element)? {
-                self.trace(|_, trail| write_index(i as i64, trail));
-                self.follow(at + 1, element)?;
-                self.trail.truncate(length);
-            }
-        }
-        Ok(())
-    }
-
-    fn accepts(&mut self, filter: &Filter, element: Value) -> Result<bool, PathFaultKind> {
-        if filter.any_of.is_empty() {
-            return self.fail(PathFaultKind::Invalid, |_, out| out.push_str("The filter is missing"));
-        }
-        for all_of in &filter.any_of {
-            let mut holds = true;
-            for condition in all_of {
-                self.spend(1)?;
-                holds = match condition.test {
-                    Test::Exists => self.exists(&condition.left, element)?,
-                    Test::Absent => !self.exists(&condition.left, element)?,
-                    test => self.holds(test, &condition.left, &condition.right, element)?,
-                };
-                if !holds {
-                    break;
-                }
-            }
-            if holds {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether there is something other than `null`. A path that begins with `$` is taken from the element here, too.
-    fn exists(&mut self, operand: &Operand, element: Value) -> Result<bool, PathFaultKind> {
-        let Operand::Path { steps, .. } = operand else {
-            return Ok(false);
-        };
-        match self.operand(steps, element) {
-            Ok(value) => Ok(!value.is_null()),
-            Err(PathFaultKind::NotFound) => Ok(false),
-            Err(kind) => Err(kind),
-        }
-    }
-
-    fn holds(
-        &mut self,
-        test: Test,
-        left: &Operand,
-        right: &Operand,
-        element: Value,
-    ) -> Result<bool, PathFaultKind> {
-        let (left, right) = match (self.datum(left, element), self.datum(right, element)) {
-            (Ok(left), Ok(right)) => (left, right),
-            (Err(PathFaultKind::NotFound), _) => return Ok(false),
-            (Ok(_), Err(PathFaultKind::NotFound)) => return Ok(false),
-            (Err(kind), _) | (_, Err(kind)) => return Err(kind),
-        };
-        let work = if test == Test::Matches { self.match_work(left).max(self.match_work(right)) } else { 0 };
-        self.spend(work + left.work() + right.work())?;
-        compare::holds(self.arena, test, left, right).or_else(|kind| {
-            self.fail(kind, |_, out| out.push_str("The operands of a filter can not be compared"))
-        })
-    }
-
-    fn match_work(&self, datum: Datum) -> u32 {
-        match datum {
-            Datum::Value(value) => self.arena.size(value) / 8,
-            _ => 0,
-        }
-    }
-
-    fn datum<'p>(&mut self, operand: &'p Operand, element: Value) -> Result<Datum<'p>, PathFaultKind> {
-        Ok(match operand {
-            Operand::Literal(literal) => Datum::Literal(literal),
-            Operand::Pattern(pattern) => Datum::Pattern(pattern),
-            Operand::Path { steps, from_document } => {
-                let start = if *from_document { self.document } else { element };
-                Datum::Value(self.operand(steps, start)?)
-            }
-        })
-    }
-
-    /// Follows a definite path within a filter.
-    fn operand(&mut self, steps: &[Step], start: Value) -> Result<Value, PathFaultKind> {
-        self.spend(1 + steps.len() as u32)?;
-        if let Some(value) = compare::direct(self.arena, steps, start) {
-            return Ok(value);
-        }
-        let mark = self.arena.begin();
-        let mut walk = Walk::<TRAIL>::new(self.arena, steps, start);
-        walk.work = self.work;
-        let done = walk.run();
-        (self.work, self.message) = (walk.work, walk.message);
-        let first = self.arena.pushed(mark).first().copied();
-        self.arena.cancel(mark);
-        done?;
-        first.ok_or(PathFaultKind::NotFound)
-    }
 }
 
 /// How a value below is reached from the one it lies in.
@@ -455,7 +362,7 @@ fn slice(step: &Step, length: i64) -> (i64, i64) {
     }
 }
 
-fn write_index(index: i64, out: &mut String) {
+pub(super) fn write_index(index: i64, out: &mut String) {
     out.push('[');
     out.push_str(itoa::Buffer::new().format(index));
     out.push(']');

@@ -108,7 +108,13 @@ impl Default for Roots {
 
 impl Roots {
     pub(crate) fn scope(&self, input: Value) -> Scope<'_> {
-        Scope { input, variables: self.variables, context: self }
+        Scope {
+            input,
+            result: Value::UNDEFINED,
+            error_output: Value::UNDEFINED,
+            variables: self.variables,
+            context: self,
+        }
     }
 }
 
