@@ -9,7 +9,7 @@ use expressway::runtime::inline::Driver;
 use expressway::runtime::{Clock, RealClock, VirtualClock};
 
 use super::input::Source;
-use super::tasks::Unanswered;
+use super::tasks::Mocked;
 use super::{OneDefinition, Stop, Went, definition, stream};
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,12 @@ pub(super) struct Arguments {
     /// input is read; at a terminal the input is {}.
     #[arg(long, short, value_name = "FILE|-|JSON")]
     input: Option<String>,
+    /// Answer tasks from a mock configuration file of Step Functions Local
+    #[arg(long, value_name = "FILE")]
+    mock: Option<PathBuf>,
+    /// Which test case of the mock configuration; may be left out where there is only one
+    #[arg(long, value_name = "[MACHINE#]CASE", requires = "mock")]
+    test: Option<String>,
     /// Show each execution state by state, on standard error
     #[arg(long)]
     pub(super) trace: bool,
@@ -57,10 +63,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     let source = Source::named(arguments.input.as_deref())?;
     let program = Arc::new(program);
     let identity = identity(&arguments.definition);
+    let mocked = match &arguments.mock {
+        Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
+        None => Mocked::default(),
+    };
     let virtual_time = arguments.virtual_time;
     let driver = move || {
         let clock = if virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
-        let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(Unanswered));
+        let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(mocked.clone()));
         driver.identify(identity.clone());
         driver
     };

@@ -51,7 +51,7 @@ pub(super) enum Way {
 }
 
 /// Longer rules are cut.
-const RULE_CHARS_MAX: usize = 60;
+const RULE_CHARS_MAX: usize = 90;
 /// Rules that go the same way are counted from here on.
 const LABELS_MAX: usize = 6;
 const DETAIL_CHARS_MAX: usize = 40;
