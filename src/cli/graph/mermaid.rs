@@ -1,4 +1,4 @@
-//! Mermaid flowcharts.
+//! Mermaid flowcharts. `end` is a word of its own there, so the end is called `stop`.
 
 use super::model::{Edge, Graph, Node, Way, Workflow};
 
@@ -22,7 +22,7 @@ fn workflow(workflow: &Workflow, path: &str, depth: usize, out: &mut String) {
         state(node, depth, out);
     }
     if workflow.edges.iter().any(|edge| edge.to.is_none()) {
-        out.push_str(&format!("{indent}end{path}((( ))):::mark\n"));
+        out.push_str(&format!("{indent}stop{path}((( ))):::mark\n"));
     }
     let start = workflow.nodes.get(workflow.start).map_or(0, |node| node.id);
     out.push_str(&format!("{indent}start{path} --> s{start}\n"));
@@ -66,7 +66,7 @@ fn label(node: &Node) -> String {
 
 fn arrow(workflow: &Workflow, edge: &Edge, path: &str) -> String {
     let from = workflow.nodes[edge.from].id;
-    let to = edge.to.map_or(format!("end{path}"), |to| format!("s{}", workflow.nodes[to].id));
+    let to = edge.to.map_or(format!("stop{path}"), |to| format!("s{}", workflow.nodes[to].id));
     let label: Vec<String> = edge.labels.iter().map(|label| escaped(label)).collect();
     let label = if label.is_empty() { String::new() } else { format!("|\"{}\"|", label.join("<br/>")) };
     match edge.way {
