@@ -4,6 +4,8 @@ use std::path::Path;
 
 #[path = "../fuzz/bodies/intrinsic.rs"]
 mod intrinsic;
+#[path = "../fuzz/bodies/json.rs"]
+mod json;
 #[path = "../fuzz/bodies/path.rs"]
 mod path;
 
@@ -21,6 +23,11 @@ fn over_corpus(target: &str, run: fn(&[u8])) {
         files += 1;
     }
     assert!(files > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn json_texts() {
+    over_corpus("json", json::run);
 }
 
 #[test]

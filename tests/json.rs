@@ -3,8 +3,8 @@
 use expressway::json::{self, Arena, ReadErrorKind};
 use proptest::prelude::*;
 
-#[path = "../fuzz/fuzz_targets/json_body.rs"]
-mod json_body;
+#[path = "../fuzz/bodies/json.rs"]
+mod fuzz;
 
 fn rewritten(text: &str) -> Result<String, ReadErrorKind> {
     let mut arena = Arena::new();
@@ -135,6 +135,6 @@ proptest! {
             let at = index.index(text.len());
             text[at] = byte;
         }
-        json_body::check(&text);
+        fuzz::run(&text);
     }
 }

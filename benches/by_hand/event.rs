@@ -8,7 +8,7 @@ use serde_json::{Result, Value, json};
 
 use super::{missing, write};
 
-fn carrier(authorised: bool, express: bool) -> Result<(&'static str, u32)> {
+pub(super) fn carrier(authorised: bool, express: bool) -> Result<(&'static str, u32)> {
     match (authorised, express) {
         (false, _) => Err(serde::de::Error::custom("NotAuthorised")),
         (true, true) => Ok(("courier", 1)),

@@ -11,7 +11,7 @@ use super::{missing, write};
 
 /// Where the two Choice states go. The definition sends every route to the same state; `black_box` keeps the compiler
 /// from concluding that nobody needs to look.
-fn route_by_quantity(qty: i64) {
+pub(super) fn route_by_quantity(qty: i64) {
     black_box(match qty {
         101.. => 0,
         10.. => 1,
@@ -19,7 +19,7 @@ fn route_by_quantity(qty: i64) {
     });
 }
 
-fn route_by_tier(tier: &str) {
+pub(super) fn route_by_tier(tier: &str) {
     black_box(match tier {
         "silver" => 0,
         "gold" => 1,

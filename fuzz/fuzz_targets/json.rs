@@ -1,6 +1,6 @@
-//! `cargo fuzz run json`: the JSON edge accepts, refuses and understands texts as serde_json does.
 #![no_main]
 
-mod json_body;
+#[path = "../bodies/json.rs"]
+mod body;
 
-libfuzzer_sys::fuzz_target!(|text: &[u8]| json_body::check(text));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

@@ -146,7 +146,7 @@ impl Arena {
         self.text.push_str(text);
         let made = self.string_at(at, self.text.len(), 0);
         self.text.push_str(if key { "\":" } else { "\"" });
-        Value { extra: if key { QUOTED | COLON } else { QUOTED }, ..made }
+        made.with_extra(if key { QUOTED | COLON } else { QUOTED })
     }
 
     /// Begins a string that is written piece by piece through [`text`](Arena::text).
@@ -190,8 +190,8 @@ impl Arena {
     /// `mark`.
     #[inline]
     pub fn rebased(value: Value, mark: TextMark) -> Value {
-        match value.kind {
-            Kind::String | Kind::Decimal => Value { at: value.at + mark.0 as u32, ..value },
+        match value.kind() {
+            Kind::String | Kind::Decimal => value.with_at(value.at() + mark.0 as u32),
             _ => value,
         }
     }
@@ -199,8 +199,8 @@ impl Arena {
     /// Part of the string `of`, by byte offsets that must lie on character boundaries. Copies nothing.
     pub fn substring(&self, of: Value, from: usize, to: usize) -> Value {
         let text = &self.str(of)[from..to];
-        let at = of.at as usize + from;
-        let growth = if of.extra & GROWTH_MAX == 0 { 0 } else { escape_growth(text.as_bytes()) };
+        let at = of.at() as usize + from;
+        let growth = if of.extra() & GROWTH_MAX == 0 { 0 } else { escape_growth(text.as_bytes()) };
         self.string_at(at, at + text.len(), growth)
     }
 
@@ -210,14 +210,13 @@ impl Arena {
     }
 
     fn string_at(&self, from: usize, to: usize, growth: usize) -> Value {
-        Value {
-            kind: Kind::String,
-            marks: 0,
-            extra: growth.min(GROWTH_MAX as usize) as u16,
-            len: (to - from) as u32,
-            at: from as u32,
-            aux: prefix(&self.text.as_bytes()[from..to]),
-        }
+        Value::new(
+            Kind::String,
+            growth.min(GROWTH_MAX as usize) as u16,
+            (to - from) as u32,
+            from as u32,
+            prefix(&self.text.as_bytes()[from..to]),
+        )
     }
 
     /// Begins an array or object: push its children, then close it.
@@ -293,11 +292,11 @@ impl Arena {
             true => (Kind::Object, children.len() / 2),
             false => (Kind::Array, children.len()),
         };
-        self.nodes.push(Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: NO_SPAN, aux: 0 });
+        self.nodes.push(Value::new(Kind::Header, 0, size, NO_SPAN, 0));
         let at = self.nodes.len();
         self.nodes.extend_from_slice(children);
         self.stack.truncate(mark.0);
-        Value { kind, marks: 0, extra: depth.saturating_add(1), len: len as u32, at: at as u32, aux: 0 }
+        Value::new(kind, depth.saturating_add(1), len as u32, at as u32, 0)
     }
 
     /// Bytes of a container with these children as compact JSON text.
@@ -310,12 +309,13 @@ impl Arena {
     /// Makes keys pushed since `mark` unique; whether any was not.
     #[inline]
     pub(super) fn drop_duplicate_keys(&mut self, mark: Mark) -> bool {
-        // A set of 64 hashes: almost always no two small keys meet in it, and none needs a look at its text.
-        let (mut seen, mut twice) = (0u64, 0u64);
+        // A set of 256 hashes: the few keys of most objects do not meet in it, and none needs a look at its text.
+        let (mut seen, mut twice) = ([0u64; 4], 0u64);
         for pair in self.stack[mark.0..].chunks_exact(2) {
-            let hash = (pair[0].aux ^ pair[0].len).wrapping_mul(0x9E37_79B1) >> 26;
-            twice |= seen & (1 << hash);
-            seen |= 1 << hash;
+            let hash = (pair[0].aux() ^ pair[0].count()).wrapping_mul(0x9E37_79B1) >> 24;
+            let (word, bit) = (&mut seen[(hash >> 6) as usize], 1 << (hash & 63));
+            twice |= *word & bit;
+            *word |= bit;
         }
         twice != 0 && self.drop_equal_keys(mark)
     }
@@ -375,10 +375,10 @@ impl Arena {
     /// The text of a string, `""` of anything else.
     #[inline]
     pub fn str(&self, value: Value) -> &str {
-        if value.kind != Kind::String {
+        if value.kind() != Kind::String {
             return "";
         }
-        &self.text[value.at as usize..(value.at + value.len) as usize]
+        &self.text[value.at() as usize..(value.at() + value.count()) as usize]
     }
 
     /// The text of a string, if it is one.
@@ -389,10 +389,10 @@ impl Arena {
     /// The elements of an array, nothing of anything else.
     #[inline]
     pub fn items(&self, value: Value) -> &[Value] {
-        if value.kind != Kind::Array {
+        if value.kind() != Kind::Array {
             return &[];
         }
-        &self.nodes[value.at as usize..(value.at + value.len) as usize]
+        &self.nodes[value.at() as usize..(value.at() + value.count()) as usize]
     }
 
     /// Element `index` of an array.
@@ -403,10 +403,10 @@ impl Arena {
     /// Key, value, key, value … of an object, nothing of anything else.
     #[inline]
     fn members(&self, value: Value) -> &[Value] {
-        if value.kind != Kind::Object {
+        if value.kind() != Kind::Object {
             return &[];
         }
-        &self.nodes[value.at as usize..(value.at + 2 * value.len) as usize]
+        &self.nodes[value.at() as usize..(value.at() + 2 * value.count()) as usize]
     }
 
     /// The members of an object in order, nothing of anything else.
@@ -432,14 +432,15 @@ impl Arena {
 
     /// The member of an object whose key is the string `key`.
     pub fn get_value(&self, value: Value, key: Value) -> Option<Value> {
-        self.find(value, key.aux, self.str(key))
+        self.find(value, key.aux(), self.str(key))
     }
 
     #[inline]
     fn find(&self, value: Value, prefix: u32, key: &str) -> Option<Value> {
         let len = key.len() as u32;
         for pair in self.members(value).chunks_exact(2) {
-            if pair[0].aux == prefix && pair[0].len == len && (len <= 4 || self.same_rest(pair[0], key)) {
+            if pair[0].aux() == prefix && pair[0].count() == len && (len <= 4 || self.same_rest(pair[0], key))
+            {
                 return Some(pair[1]);
             }
         }
@@ -449,19 +450,21 @@ impl Arena {
     /// Whether a string of the same length as `key`, with the same first bytes, is the same.
     #[inline]
     fn same_rest(&self, value: Value, key: &str) -> bool {
-        let rest = self.text.as_bytes().get(value.at as usize..).unwrap_or_default();
+        let rest = self.text.as_bytes().get(value.at() as usize..).unwrap_or_default();
         rest.get(..key.len()) == Some(key.as_bytes())
     }
 
     /// Whether two strings are the same text.
     #[inline]
     pub(super) fn same_text(&self, a: Value, b: Value) -> bool {
-        a.len == b.len && a.aux == b.aux && (a.at == b.at || a.len <= 4 || self.str(a) == self.str(b))
+        a.count() == b.count()
+            && a.aux() == b.aux()
+            && (a.at() == b.at() || a.count() <= 4 || self.str(a) == self.str(b))
     }
 
     /// The number, if it is one.
     pub fn number(&self, value: Value) -> Option<Number> {
-        match value.kind {
+        match value.kind() {
             Kind::Int => Some(Number::Int(value.bits() as i64)),
             Kind::Float => Some(Number::Float(f64::from_bits(value.bits()))),
             Kind::Decimal => Some(Number::Float(self.decimal_text(value).parse().unwrap_or(f64::NAN))),
@@ -475,23 +478,23 @@ impl Arena {
     }
 
     pub(super) fn decimal_text(&self, value: Value) -> &str {
-        &self.text[value.at as usize..(value.at + value.len) as usize]
+        &self.text[value.at() as usize..(value.at() + value.count()) as usize]
     }
 
     /// Bytes of the value as compact JSON text, in constant time for all but computed doubles.
     #[inline]
     pub fn size(&self, value: Value) -> u32 {
-        match value.kind {
+        match value.kind() {
             Kind::Null | Kind::Undefined | Kind::Opaque | Kind::Header => 4,
-            Kind::Bool => 5 - value.len,
+            Kind::Bool => 5 - value.count(),
             Kind::Int => int_len(value.bits() as i64),
-            Kind::Decimal => value.len,
+            Kind::Decimal => value.count(),
             Kind::Float => number::float_len(f64::from_bits(value.bits())),
-            Kind::String if value.extra & GROWTH_MAX == GROWTH_MAX => {
-                (value.len as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32
+            Kind::String if value.extra() & GROWTH_MAX == GROWTH_MAX => {
+                (value.count() as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32
             }
-            Kind::String => value.len + 2 + (value.extra & GROWTH_MAX) as u32,
-            Kind::Array | Kind::Object => self.header(value).len,
+            Kind::String => value.count() + 2 + (value.extra() & GROWTH_MAX) as u32,
+            Kind::Array | Kind::Object => self.header(value).count(),
         }
     }
 
@@ -499,11 +502,11 @@ impl Arena {
     #[inline]
     pub(super) fn span(&self, value: Value) -> Option<(usize, usize)> {
         let header = self.header(value);
-        (header.at != NO_SPAN).then_some((header.at as usize, header.len as usize))
+        (header.at() != NO_SPAN).then_some((header.at() as usize, header.count() as usize))
     }
 
     fn header(&self, value: Value) -> Value {
-        self.nodes[value.at as usize - 1]
+        self.nodes[value.at() as usize - 1]
     }
 }
 

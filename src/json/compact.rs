@@ -57,7 +57,7 @@ impl Compactor {
         self.move_text(arena);
         let mut moved = self.root_texts.iter();
         each_root(&mut |root| {
-            if matches!(root.kind, Kind::String | Kind::Decimal) {
+            if matches!(root.kind(), Kind::String | Kind::Decimal) {
                 *root = moved.next().copied().unwrap_or(Value::NULL);
             }
         });
@@ -78,8 +78,8 @@ impl Compactor {
     }
 
     fn move_root(&mut self, old: &mut Arena, root: &mut Value) {
-        match root.kind {
-            Kind::Array | Kind::Object => root.at = self.move_block(old, *root),
+        match root.kind() {
+            Kind::Array | Kind::Object => *root = root.with_at(self.move_block(old, *root)),
             Kind::String | Kind::Decimal => {
                 let holder = ROOT | self.root_texts.len() as u32;
                 self.references.push(reference(reach(*root).0, holder));
@@ -91,16 +91,16 @@ impl Compactor {
 
     /// Copies a container's block as it stands, unless that was done before; returns where it is now.
     fn move_block(&mut self, old: &mut Arena, container: Value) -> u32 {
-        let header_at = container.at as usize - 1;
+        let header_at = container.at() as usize - 1;
         let header = old.nodes[header_at];
         // A header's `aux` is 0 until its block has moved, and a block's children never begin at 0.
-        if header.aux != 0 {
-            return header.aux;
+        if header.aux() != 0 {
+            return header.aux();
         }
-        let children = container.len as usize * if container.is_object() { 2 } else { 1 };
+        let children = container.count() as usize * if container.is_object() { 2 } else { 1 };
         self.fresh.nodes.extend_from_slice(&old.nodes[header_at..=header_at + children]);
         let at = (self.fresh.nodes.len() - children) as u32;
-        old.nodes[header_at].aux = at;
+        old.nodes[header_at] = header.with_aux(at);
         at
     }
 
@@ -108,10 +108,14 @@ impl Compactor {
     fn move_blocks(&mut self, old: &mut Arena) {
         let mut next = 0;
         while let Some(&node) = self.fresh.nodes.get(next) {
-            match node.kind {
-                Kind::Array | Kind::Object => self.fresh.nodes[next].at = self.move_block(old, node),
+            match node.kind() {
+                Kind::Array | Kind::Object => {
+                    self.fresh.nodes[next] = node.with_at(self.move_block(old, node))
+                }
                 Kind::String | Kind::Decimal => self.references.push(reference(reach(node).0, next as u32)),
-                Kind::Header if node.at != NO_SPAN => self.references.push(reference(node.at, next as u32)),
+                Kind::Header if node.at() != NO_SPAN => {
+                    self.references.push(reference(node.at(), next as u32))
+                }
                 _ => {}
             }
             next += 1;
@@ -138,18 +142,18 @@ impl Compactor {
                 self.fresh.text.push_str(&old.text[copied..end]);
                 copied = end;
             }
-            value.at = (to + at - from) as u32 + (value.at - at as u32);
+            *value = value.with_at((to + at - from) as u32 + (value.at() - at as u32));
         }
     }
 }
 
 /// The text a value refers to: a string that stands between quotes keeps them.
 fn reach(value: Value) -> (u32, u32) {
-    match value.kind {
-        Kind::String if value.extra & QUOTED != 0 => {
-            (value.at - 1, value.at + value.len + 1 + u32::from(value.extra & COLON != 0))
+    match value.kind() {
+        Kind::String if value.extra() & QUOTED != 0 => {
+            (value.at() - 1, value.at() + value.count() + 1 + u32::from(value.extra() & COLON != 0))
         }
-        _ => (value.at, value.at + value.len),
+        _ => (value.at(), value.at() + value.count()),
     }
 }
 

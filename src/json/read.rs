@@ -100,7 +100,9 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
     let base = arena.text.len();
     arena.text.push_str(valid);
     let mark = arena.begin();
-    let result = Reader { text, valid, base: base as u32, dirty: 0, depth: 0, frame: 0, arena }.document();
+    let result =
+        Reader { text, valid, base: base as u32, dirty: 0, depth: 0, frame: 0, object: false, arena }
+            .document();
     let value = arena.pushed(mark).first().copied().unwrap_or(Value::NULL);
     arena.cancel(mark);
     match result {
@@ -117,7 +119,7 @@ type Fail = (ReadErrorKind, usize);
 ///
 /// | frame | while open |
 /// |---|---|
-/// | `marks` | 1 for an object |
+/// | `marks` | 1 when the parent is an object |
 /// | `extra` | depth of the deepest child so far |
 /// | `at` | where its text begins |
 /// | `len` | the parent's frame |
@@ -134,8 +136,9 @@ struct Reader<'a> {
     dirty: u32,
     /// How many containers are open.
     depth: u16,
-    /// The innermost open container on the arena's stack.
+    /// The innermost open container on the arena's stack, and whether it is an object.
     frame: usize,
+    object: bool,
     arena: &'a mut Arena,
 }
 
@@ -145,14 +148,14 @@ impl Reader<'_> {
         loop {
             at = match self.text.get(at) {
                 Some(b'"') => self.string(at)?,
-                Some(b'{') => match self.open(at, 1)? {
+                Some(b'{') => match self.open(at, true)? {
                     next if self.text.get(next) == Some(&b'}') => self.close(next),
                     next => {
                         at = self.name(next)?;
                         continue;
                     }
                 },
-                Some(b'[') => match self.open(at, 0)? {
+                Some(b'[') => match self.open(at, false)? {
                     next if self.text.get(next) == Some(&b']') => self.close(next),
                     next => {
                         at = next;
@@ -178,16 +181,14 @@ impl Reader<'_> {
     #[inline(always)]
     fn next_value(&mut self, mut at: usize) -> Result<Option<usize>, Fail> {
         while self.depth > 0 {
-            let object = self.arena.stack[self.frame].marks == 1;
             at = self.skip_space(at);
             match self.text.get(at) {
-                Some(b',') if object => {
-                    let next = self.skip_space(at + 1);
-                    return self.name(next).map(Some);
+                Some(b',') => {
+                    at = self.skip_space(at + 1);
+                    return if self.object { self.name(at) } else { Ok(at) }.map(Some);
                 }
-                Some(b',') => return Ok(Some(self.skip_space(at + 1))),
-                Some(b'}') if object => at = self.close(at),
-                Some(b']') if !object => at = self.close(at),
+                Some(b'}') if self.object => at = self.close(at),
+                Some(b']') if !self.object => at = self.close(at),
                 Some(_) => return Err((ReadErrorKind::ExpectedComma, at)),
                 None => return Err((ReadErrorKind::UnexpectedEnd, at)),
             }
@@ -202,17 +203,18 @@ impl Reader<'_> {
     #[inline(always)]
     fn skip_space(&mut self, at: usize) -> usize {
         match self.text.get(at) {
-            Some(b' ' | b'\n' | b'\r' | b'\t') => self.skip_more_space(at),
+            Some(0..=b' ') => self.skip_more_space(at),
             _ => at,
         }
     }
 
     #[inline(never)]
-    fn skip_more_space(&mut self, mut at: usize) -> usize {
-        self.dirty += 1;
+    fn skip_more_space(&mut self, start: usize) -> usize {
+        let mut at = start;
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(at) {
             at += 1;
         }
+        self.dirty += u32::from(at > start);
         at
     }
 
@@ -232,21 +234,15 @@ impl Reader<'_> {
 
     /// Opens the container whose bracket is here; returns where its first child or closing bracket must be.
     #[inline(always)]
-    fn open(&mut self, at: usize, object: u8) -> Result<usize, Fail> {
+    fn open(&mut self, at: usize, object: bool) -> Result<usize, Fail> {
         if self.depth >= limits::JSON_DEPTH_MAX {
             return Err((ReadErrorKind::TooDeep, at));
         }
         self.depth += 1;
         let frame = self.arena.stack.len();
-        self.arena.stack.push(Value {
-            kind: Kind::Header,
-            marks: object,
-            extra: 0,
-            len: self.frame as u32,
-            at: at as u32,
-            aux: self.dirty,
-        });
-        self.frame = frame;
+        let open = Value::new(Kind::Header, 0, self.frame as u32, at as u32, self.dirty);
+        self.arena.stack.push(open.with_marks(u8::from(self.object)));
+        (self.frame, self.object) = (frame, object);
         Ok(self.skip_space(at + 1))
     }
 
@@ -255,30 +251,29 @@ impl Reader<'_> {
     fn close(&mut self, at: usize) -> usize {
         let frame = self.frame;
         let open = self.arena.stack[frame];
-        let object = open.marks == 1;
+        let object = self.object;
         if object {
             self.dirty += u32::from(self.arena.drop_duplicate_keys(Mark(frame + 1)));
         }
         let children = &self.arena.stack[frame + 1..];
         let len = if object { children.len() / 2 } else { children.len() };
-        let (size, span) = match self.dirty == open.aux {
-            true => (at + 1 - open.at as usize, self.base + open.at),
+        let (size, span) = match self.dirty == open.aux() {
+            true => (at + 1 - open.at() as usize, self.base + open.at()),
             false => (self.arena.container_size(children), NO_SPAN),
         };
         let size = size.min(u32::MAX as usize) as u32;
-        self.arena.stack[frame] =
-            Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: span, aux: 0 };
+        self.arena.stack[frame] = Value::new(Kind::Header, 0, size, span, 0);
         let first = self.arena.nodes.len() as u32 + 1;
         self.arena.nodes.extend_from_slice(&self.arena.stack[frame..]);
         self.arena.stack.truncate(frame + 1);
         let kind = if object { Kind::Object } else { Kind::Array };
-        let depth = open.extra + 1;
-        self.arena.stack[frame] = Value { kind, marks: 0, extra: depth, len: len as u32, at: first, aux: 0 };
+        let depth = open.extra() + 1;
+        self.arena.stack[frame] = Value::new(kind, depth, len as u32, first, 0);
         self.depth -= 1;
-        self.frame = open.len as usize;
+        (self.frame, self.object) = (open.count() as usize, open.marks() == 1);
         if self.depth > 0 {
-            let parent = &mut self.arena.stack[self.frame].extra;
-            *parent = depth.max(*parent);
+            let parent = self.arena.stack[self.frame];
+            self.arena.stack[self.frame] = parent.with_extra(depth.max(parent.extra()));
         }
         at + 1
     }
@@ -295,7 +290,7 @@ impl Reader<'_> {
         if self.text.get(at) == Some(&b':') {
             if let Some(name) = self.arena.stack.last_mut() {
                 // `COLON` is `QUOTED` shifted: where the colon follows at once, the name can be written with it.
-                name.extra |= (name.extra & QUOTED) >> 1;
+                *name = name.with_extra(name.extra() | (name.extra() & QUOTED) >> 1);
             }
             return Ok(self.skip_space(at + 1));
         }
@@ -311,32 +306,28 @@ impl Reader<'_> {
     #[inline(always)]
     fn string(&mut self, at: usize) -> Result<usize, Fail> {
         let start = at + 1;
-        let end = special(self.text, start);
+        let (end, head) = match word(self.text, start) {
+            Some(head) => match specials(head) {
+                0 => (special(self.text, start + 8), head as u32),
+                found => {
+                    let len = found.trailing_zeros() / 8;
+                    (start + len as usize, (head & ((1 << (8 * len.min(4))) - 1)) as u32)
+                }
+            },
+            None => {
+                let end = special(self.text, start);
+                (end, arena::prefix(&self.text[start.min(end)..end]))
+            }
+        };
         match self.text.get(end) {
             Some(b'"') => {
-                let len = end - start;
-                self.arena.stack.push(Value {
-                    kind: Kind::String,
-                    marks: 0,
-                    extra: QUOTED,
-                    len: len as u32,
-                    at: self.base + start as u32,
-                    aux: self.prefix(start, len),
-                });
+                let (len, at) = ((end - start) as u32, self.base + start as u32);
+                self.arena.stack.push(Value::new(Kind::String, QUOTED, len, at, head));
                 Ok(end + 1)
             }
             Some(b'\\') => self.escaped_string(start, end),
             Some(_) => Err((ReadErrorKind::ControlCharacter, end)),
             None => Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
-        }
-    }
-
-    #[inline(always)]
-    fn prefix(&self, start: usize, len: usize) -> u32 {
-        match self.text.get(start..).and_then(|rest| rest.first_chunk()) {
-            Some(&four) if len >= 4 => u32::from_le_bytes(four),
-            Some(&four) => u32::from_le_bytes(four) & ((1u32 << (8 * len)) - 1),
-            None => arena::prefix(&self.text[start..start + len]),
         }
     }
 
@@ -454,7 +445,7 @@ impl Reader<'_> {
         }
         let len = (at - start) as u32;
         let at_text = self.base + start as u32;
-        self.arena.stack.push(Value { kind: Kind::Decimal, marks: 0, extra: 0, len, at: at_text, aux: 0 });
+        self.arena.stack.push(Value::new(Kind::Decimal, 0, len, at_text, 0));
         Ok(at)
     }
 }
@@ -469,23 +460,33 @@ fn written_as_read(zero_integer: bool, integer_digits: usize, fraction: &[u8]) -
         && !(zero_integer && fraction.len() > 1 && leading_zeros > 3)
 }
 
-/// The first byte from `at` on that a string cannot hold as it stands: quote, backslash, control character. Eight
-/// bytes at a time.
+/// Eight bytes of the text, if there are so many.
 #[inline(always)]
-fn special(text: &[u8], mut at: usize) -> usize {
+fn word(text: &[u8], at: usize) -> Option<u64> {
+    text.get(at..).and_then(|rest| rest.first_chunk()).map(|&bytes| u64::from_le_bytes(bytes))
+}
+
+/// Which of eight bytes a string cannot hold as they stand: quote, backslash, control characters. The lowest bit set
+/// belongs to the first of them; bits above it may be wrong.
+#[inline(always)]
+fn specials(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    while let Some(&word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(word);
-        // With this bit turned over, the quote follows right after the control characters.
-        let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
-        let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-        // Borrows go upwards only, so the lowest byte found is right; bytes of 0x80 and above are no candidates.
-        let found = (quote_or_control | backslash) & !word & HIGH;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+    // With this bit turned over, the quote follows right after the control characters.
+    let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    // Borrows go upwards only; bytes of 0x80 and above are no candidates.
+    (quote_or_control | backslash) & !word & HIGH
+}
+
+/// The first byte from `at` on that a string cannot hold as it stands.
+#[inline(always)]
+fn special(text: &[u8], mut at: usize) -> usize {
+    while let Some(word) = word(text, at) {
+        match specials(word) {
+            0 => at += 8,
+            found => return at + (found.trailing_zeros() / 8) as usize,
         }
-        at += 8;
     }
     while let Some(&byte) = text.get(at) {
         if byte == b'"' || byte == b'\\' || byte < 0x20 {

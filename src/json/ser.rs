@@ -67,7 +67,7 @@ impl<'a> Writing<'a> {
     /// Opens the object around a variant's content and the content itself.
     fn open_variant(self, variant: &str) -> Result<Children<'a>, Error> {
         let Children { arena, mark, depth, .. } = self.open()?;
-        let key = arena.string(variant);
+        let key = arena.quoted_string(variant, true);
         arena.push(key);
         let content = Writing { arena, depth }.open()?;
         Ok(Children { outer: Some(mark), ..content })
@@ -147,7 +147,7 @@ impl<'a> Serializer for Writing<'a> {
     }
 
     fn serialize_str(self, value: &str) -> Result<Value, Error> {
-        Ok(self.arena.string(value))
+        Ok(self.arena.quoted_string(value, false))
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<Value, Error> {
@@ -279,7 +279,7 @@ impl Children<'_> {
             let text = member.serialize(self.writing())?;
             return self.raw_text(text);
         }
-        let key = self.arena.string(name);
+        let key = self.arena.quoted_string(name, true);
         self.push(key)?;
         let made = member.serialize(self.writing()).map_err(|error| error.in_member(name))?;
         self.push(made)
@@ -463,7 +463,7 @@ impl Serializer for KeyWriting<'_> {
     }
 
     fn serialize_str(self, key: &str) -> Result<Value, Error> {
-        Ok(self.arena.string(key))
+        Ok(self.arena.quoted_string(key, true))
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, key: &T) -> Result<Value, Error> {

@@ -7,6 +7,11 @@ use super::{Arena, Kind, Value};
 ///
 /// The number of bytes appended is [`Arena::size`]. Depth is bounded where values are made, so this may recurse.
 pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
+    if value.is_container()
+        && let Some((at, len)) = arena.span(value)
+    {
+        return out.extend_from_slice(&arena.text.as_bytes()[at..at + len]);
+    }
     let from = out.len();
     let size = arena.size(value) as usize;
     // The size is known, so the room is made once; a little more lets short texts be copied as whole 16 bytes.
@@ -31,8 +36,9 @@ impl Writer<'_> {
     fn value(&mut self, value: Value) {
         match value.kind() {
             Kind::String => self.string(value, false),
+            Kind::Int if value.bits() < 10 => self.byte(b'0' + value.bits() as u8),
             Kind::Int => self.bytes(itoa::Buffer::new().format(value.bits() as i64).as_bytes()),
-            Kind::Decimal => self.span(value.at as usize, value.len as usize),
+            Kind::Decimal => self.span(value.at() as usize, value.count() as usize),
             Kind::Array | Kind::Object => self.container(value),
             Kind::Bool => self.bytes(if value.as_bool() == Some(true) { b"true" } else { b"false" }),
             Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => self.bytes(b"null"),
@@ -100,11 +106,11 @@ impl Writer<'_> {
 
     #[inline]
     fn string(&mut self, value: Value, key: bool) {
-        let (at, len) = (value.at as usize, value.len as usize);
-        if value.extra & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 }) {
+        let (at, len) = (value.at() as usize, value.count() as usize);
+        if value.extra() & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 }) {
             return self.span(at - 1, len + if key { 3 } else { 2 });
         }
-        if value.extra & GROWTH_MAX == 0 {
+        if value.extra() & GROWTH_MAX == 0 {
             self.byte(b'"');
             self.span(at, len);
             self.byte(b'"');

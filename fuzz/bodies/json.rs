@@ -1,9 +1,9 @@
-//! What must hold for every text, JSON or not. `tests/fuzz_corpora.rs` runs it over the kept corpus.
+//! A text, JSON or not: accepted, refused and understood as serde_json does, and itself again after every detour.
 
 use expressway::json::{self, Arena, Compactor, ReadErrorKind};
 use serde::de::Deserialize;
 
-pub(crate) fn check(text: &[u8]) {
+pub(crate) fn run(text: &[u8]) {
     let mut arena = Arena::new();
     // serde_json stops at 128 levels unless told otherwise; beyond our own limit there is nothing to compare.
     let found = json::read(&mut arena, text);
