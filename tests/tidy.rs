@@ -116,7 +116,8 @@ fn imports(text: &str, crate_name: &str) -> BTreeSet<String> {
                 c if !c.is_whitespace() => at_start = false,
                 _ => {}
             }
-            if !(is_name(c) && depth == 1 && at_start) && !name.is_empty() {
+            let in_name = is_name(c) && depth == 1 && at_start;
+            if !in_name && !name.is_empty() {
                 found.insert(std::mem::take(&mut name));
             }
             if depth == 0 {

@@ -409,9 +409,8 @@ impl Drawing {
     /// Where a vertex would like to stand, and how much.
     fn wish(&self, vertex: usize, above: bool, below: bool) -> (f64, f64) {
         let this = &self.vertices[vertex];
-        let none: &[usize] = &[];
-        let neighbours =
-            (if above { &*this.above } else { none }).iter().chain(if below { &*this.below } else { none });
+        let above = this.above.iter().filter(|_| above);
+        let neighbours = above.chain(this.below.iter().filter(|_| below));
         let (mut sum, mut weight) = (0.0, 0.0);
         for &other in neighbours {
             let other = &self.vertices[other];
