@@ -160,6 +160,11 @@ impl Value {
         if self.is_container() { self.extra } else { 0 }
     }
 
+    /// Which block a container's children stand in: two handles with the same block are one and the same container.
+    pub(crate) const fn block(self) -> Option<u32> {
+        if self.is_container() { Some(self.at) } else { None }
+    }
+
     pub(super) const fn bits(self) -> u64 {
         self.at as u64 | (self.aux as u64) << 32
     }

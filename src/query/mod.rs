@@ -1,6 +1,8 @@
 //! The query languages: JSONPath as AWS runs it, its intrinsic functions, payload templates, and JSONata. Each is
 //! syntax → program → eval. Nothing here knows states or executions: whoever evaluates hands in a [`Scope`].
 
+pub mod jsonata;
+
 use crate::json::{Arena, Value};
 
 /// Where a variable lives among [`Scope::variables`]. Names become slots at compile time.
