@@ -123,9 +123,12 @@ fn run_cases(file: &str) {
     let datasets: Json = serde_json::from_str(&datasets).expect("datasets are JSON");
     let known = differences();
     let (mut passed, mut skipped, mut failed, mut stale) = (0, 0, Vec::new(), Vec::new());
+    // Two cases hold half a surrogate pair, which is no text in Rust.
+    let cases = cases.replace("\\ud800", "");
     for case in lines(&cases) {
         let id = case["id"].as_str().expect("an id");
-        let aws = case.get("jsonata_2_0_6").is_none_or(|verdict| verdict == "same") && case.get("uses_eval").is_none();
+        let aws = case.get("jsonata_2_0_6").is_none_or(|verdict| verdict == "same") && case.get("uses_eval").is_none()
+            && case.get("lone_surrogate").is_none();
         if !aws {
             skipped += 1;
             continue;

@@ -42,15 +42,15 @@ impl Eval<'_> {
                 true => !param.many && param.kinds & self.kinds_of(self.arena.pushed(from)[index]) != 0,
                 false => param.optional,
             });
-        if !fits {
-            self.arrange(params, from)?;
+        if fits {
+            return self.complete(params, from, context, given);
         }
-        self.complete(params, from, context, given)
+        let taken = self.arrange(params, from)?;
+        self.rearrange(params, &taken, from, context)
     }
 
-    /// Finds which parameter takes which arguments where they do not simply follow each other, and leaves gaps
-    /// (`UNBOUND`) for parameters that take none.
-    fn arrange(&mut self, params: &[ParamKind], from: Mark) -> Outcome<()> {
+    /// How many arguments each parameter takes where they do not simply follow each other: as many as it can.
+    fn arrange(&mut self, params: &[ParamKind], from: Mark) -> Outcome<[u8; Signature::PARAMS_MAX]> {
         let given = self.arena.pushed(from).len().min(ARGUMENTS_MAX);
         let mut letters = [0u8; ARGUMENTS_MAX];
         for (letter, &value) in letters.iter_mut().zip(self.arena.pushed(from)) {
@@ -71,25 +71,68 @@ impl Eval<'_> {
         if reach[0] & 1 == 0 {
             return Err(self.mismatch(params, &letters[..given]));
         }
-        let mut at = 0;
+        let (mut taken, mut at) = ([0; Signature::PARAMS_MAX], 0);
         for (p, param) in params.iter().enumerate() {
-            let taken = at;
             while at < given
                 && param.kinds & letters[at] != 0
-                && (at == taken || param.many)
+                && (taken[p] == 0 || param.many)
                 && (reach[p + 1] >> (at + 1) & 1 == 1 || (param.many && reach[p] >> (at + 1) & 1 == 1))
             {
-                let value = self.arena.pushed(from)[at];
-                self.arena.push(value);
+                taken[p] += 1;
                 at += 1;
             }
-            if at == taken {
-                self.arena.push(UNBOUND);
+        }
+        Ok(taken)
+    }
+
+    /// Builds the arguments as the reference does, also in that a parameter that is left out uses up an argument.
+    fn rearrange(
+        &mut self,
+        params: &[ParamKind],
+        taken: &[u8; Signature::PARAMS_MAX],
+        from: Mark,
+        context: Value,
+    ) -> Outcome<()> {
+        let given = self.arena.pushed(from).len();
+        let mut at = 0;
+        for (param, &taken) in params.iter().zip(taken) {
+            let argument = |eval: &Self, at: usize| match at < given {
+                true => eval.arena.pushed(from)[at],
+                false => Value::UNDEFINED,
+            };
+            let first = argument(self, at);
+            if taken == 0 {
+                let value = if param.context { self.context_argument(param, context, at)? } else { first };
+                self.arena.push(value);
+                at += usize::from(!param.context);
+                continue;
+            }
+            for _ in 0..taken {
+                let mut value = first;
+                if param.array {
+                    value = argument(self, at);
+                    if !value.is_undefined() {
+                        value = self.as_array_argument(param, value, at)?;
+                    }
+                }
+                self.arena.push(value);
+                at += 1;
             }
         }
         let end = self.arena.pushed(from).len();
         self.move_down(from, given, end);
         Ok(())
+    }
+
+    /// The context in place of an argument.
+    fn context_argument(&self, param: &ParamKind, context: Value, at: usize) -> Outcome {
+        let context = if context.marks & mark::OUTER != 0 { self.item_of(context, 0) } else { context };
+        if param.kinds & self.kinds_of(context) != 0 {
+            return Ok(context);
+        }
+        let message =
+            format!("Context value is not a compatible type with argument {} of function \"\u{0}\"", at + 1);
+        Err(Box::new(EvalError::new("T0411", message)))
     }
 
     /// Which argument is the first that fits no parameter.
@@ -108,20 +151,13 @@ impl Eval<'_> {
 
     fn complete(&mut self, params: &[ParamKind], from: Mark, context: Value, given: usize) -> Outcome<()> {
         for (index, param) in params.iter().enumerate() {
-            let value = self.argument_or_gap(from, index);
-            let gap = value.opaque_id() == UNBOUND.opaque_id();
-            if gap && param.context {
-                if param.kinds & self.kinds_of(context) == 0 {
-                    let message = format!(
-                        "Context value is not a compatible type with argument {} of function \"\u{0}\"",
-                        index.min(given) + 1
-                    );
-                    return Err(Box::new(EvalError::new("T0411", message)));
-                }
-                self.set_argument(from, index, context);
-            } else if gap {
-                self.set_argument(from, index, Value::UNDEFINED);
-            } else if param.array && !value.is_undefined() {
+            if index >= given {
+                let value = if param.context { self.context_argument(param, context, given)? } else { Value::UNDEFINED };
+                self.set_argument(from, index, value);
+                continue;
+            }
+            let value = self.arena.pushed(from)[index];
+            if param.array && !value.is_undefined() {
                 let array = self.as_array_argument(param, value, index)?;
                 self.set_argument(from, index, array);
             }
@@ -129,13 +165,9 @@ impl Eval<'_> {
         Ok(())
     }
 
-    fn argument_or_gap(&self, from: Mark, index: usize) -> Value {
-        self.arena.pushed(from).get(index).copied().unwrap_or(UNBOUND)
-    }
-
     fn set_argument(&mut self, from: Mark, index: usize, value: Value) {
         while self.arena.pushed(from).len() <= index {
-            self.arena.push(UNBOUND);
+            self.arena.push(Value::UNDEFINED);
         }
         self.arena.pushed_mut(from)[index] = value;
     }

@@ -21,7 +21,10 @@ pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: 
     }
     let source = eval.arena.str(text);
     let count = char_count(source) as f64;
-    let mut start = eval.arena.as_f64(start).unwrap_or(0.0);
+    let Some(mut start) = eval.arena.as_f64(start) else {
+        // Without a beginning there is no end to count to.
+        return if length.is_undefined() { Ok(text) } else { eval.string("") };
+    };
     if count + start < 0.0 {
         start = 0.0;
     }

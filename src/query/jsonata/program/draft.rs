@@ -333,11 +333,6 @@ impl Drafting<'_> {
         };
         if let Form::Parent(ancestor) = self.at(left).form {
             self.at_mut(path).seeking = vec![ancestor];
-        } else if path != left && !self.at(left).seeking.is_empty() {
-            // A first step that is not a path keeps what it seeks to itself in the reference; handing it on lets
-            // `(%.a).b` find its parent.
-            let seeking = self.at(left).seeking.clone();
-            self.at_mut(path).seeking = seeking;
         }
         let rest = self.process(right)?;
         let mut added = match &mut self.at_mut(rest).form {

@@ -160,13 +160,24 @@ pub(in crate::query::jsonata) fn parse(source: &str) -> Result<Tree, CompileErro
         return Err(too_deep(0));
     }
     let mut tokens = Tokens::new(source);
-    let token = tokens.next(true)?;
+    let token = known(tokens.next(true)?)?;
     let mut parser = Parser { tokens, token, nodes: Vec::new(), depth: 0 };
     let root = parser.expression(0)?;
     if parser.token.kind != TokenKind::End {
         return Err(parser.syntax_error());
     }
     Ok(Tree { nodes: parser.nodes, root })
+}
+
+/// Refuses the characters that are reserved but mean nothing.
+fn known(token: Token) -> Result<Token, CompileError> {
+    match token.kind {
+        TokenKind::Operator(operator @ ("!" | "~")) => {
+            let message = format!("Unknown operator: {}", quote(operator));
+            Err(CompileError::new("S0204", token.end as usize, Some(operator), message))
+        }
+        _ => Ok(token),
+    }
 }
 
 fn too_deep(offset: usize) -> CompileError {
@@ -234,7 +245,7 @@ impl Parser<'_> {
 
     /// Consumes the current token; `operand` says that a regular expression may come next.
     fn next(&mut self, operand: bool) -> Result<Token, CompileError> {
-        let next = self.tokens.next(operand)?;
+        let next = known(self.tokens.next(operand)?)?;
         Ok(std::mem::replace(&mut self.token, next))
     }
 
