@@ -73,10 +73,6 @@ impl Eval<'_> {
     pub(super) fn tail_call(&mut self, id: CallId, input: Value, frame: Frame) -> Outcome {
         let program = self.program;
         let call = &program.calls[id.index()];
-        if call.direct.is_some() {
-            // A built-in function ends here; there is nothing to save.
-            return self.call(id, None, input, frame);
-        }
         // The reference evaluates these where the function was called.
         let depth = std::mem::replace(&mut self.depth, self.tail_depth);
         let procedure = self.procedure(call, input, frame)?;

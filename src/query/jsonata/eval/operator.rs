@@ -106,12 +106,22 @@ impl Eval<'_> {
         match op {
             Add | Subtract | Multiply | Divide | Remainder => self.arithmetic(node, op, a, b),
             Equal | NotEqual if a.is_undefined() || b.is_undefined() => Ok(Value::FALSE),
-            Equal => Ok(Value::bool(json::equal(self.arena, a, b))),
-            NotEqual => Ok(Value::bool(!json::equal(self.arena, a, b))),
+            Equal => Ok(Value::bool(self.equal(a, b)?)),
+            NotEqual => Ok(Value::bool(!self.equal(a, b)?)),
             Less | LessEqual | Greater | GreaterEqual => self.comparison(node, op, a, b),
             Concat => self.concat(a, b),
             _ => self.is_in(a, b),
         }
+    }
+
+    /// Deep equality. Shared subtrees are compared as often as they occur, so the work is counted before it is done.
+    #[inline]
+    pub(in crate::query::jsonata) fn equal(&mut self, a: Value, b: Value) -> Outcome<bool> {
+        if a.is_container() && a.kind() == b.kind() {
+            let bytes = self.arena.size(a).min(self.arena.size(b));
+            self.work(bytes as usize / 16)?;
+        }
+        Ok(json::equal(self.arena, a, b))
     }
 
     #[cold]

@@ -466,14 +466,8 @@ impl<'e> Eval<'e> {
     /// sequence.
     fn filter_value(&mut self, stages: &[Stage], value: Value, frame: Frame) -> Outcome<Option<Value>> {
         let from = self.arena.begin();
-        if value.is_undefined() {
-            for stage in stages {
-                if let Stage::Filter(framed) = stage {
-                    self.eval(framed.node, value, frame)?;
-                }
-            }
-            return Ok(None);
-        }
+        // No value is an item as well: what passes the predicate is one item that has no value.
+        self.odd |= value.is_undefined();
         // A constructed array is the list the predicates look at, like any other.
         self.push_flat(value)?;
         let mut raw = None;
@@ -492,7 +486,7 @@ impl<'e> Eval<'e> {
             let index = self.arena.as_f64(self.program.numbers[number.index()]).unwrap_or(f64::NAN).floor();
             let picked = self.pick(index, count).map(|at| self.arena.pushed(from)[at]);
             self.arena.cancel(from);
-            let Some(picked) = picked else { return Ok(None) };
+            let Some(picked) = picked.filter(|picked| !picked.is_undefined()) else { return Ok(None) };
             self.push_flat(picked)?;
             return Ok(picked.is_array().then_some(picked));
         }

@@ -1,7 +1,7 @@
 //! `$append $reverse $shuffle $distinct $sort $zip`.
 
 use super::*;
-use crate::json::{Kind, Mark, Value, compare_utf16, equal};
+use crate::json::{Kind, Mark, Value, compare_utf16};
 use crate::query::jsonata::eval::{EvalError, mark};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -56,14 +56,17 @@ pub(super) fn distinct(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outc
         let item = eval.item_of(array, index);
         // An item whose hash is new is new; only others are compared.
         let fresh = hashed && scalar_hash(eval, item).is_some_and(|hash| seen.insert(hash));
-        if !fresh {
-            let kept = eval.arena.pushed(from);
-            let work = kept.len();
-            if kept.iter().any(|&known| equal(eval.arena, known, item)) {
-                eval.work(work)?;
-                continue;
+        let mut known = false;
+        for at in 0..if fresh { 0 } else { eval.arena.pushed(from).len() } {
+            eval.work(1)?;
+            let kept = eval.arena.pushed(from)[at];
+            if eval.equal(kept, item)? {
+                known = true;
+                break;
             }
-            eval.work(work)?;
+        }
+        if known {
+            continue;
         }
         eval.arena.push(item);
     }
