@@ -201,6 +201,7 @@ impl Run<'_, '_> {
     // ---- queries ----
 
     /// Evaluates something with what the frame sees.
+    #[inline(always)]
     pub(super) fn query<T>(
         &mut self,
         frame: u32,
@@ -231,6 +232,7 @@ impl Run<'_, '_> {
     }
 
     /// A template's value.
+    #[inline(always)]
     pub(super) fn template(&mut self, frame: u32, id: TemplateId, sight: Sight) -> Result<Value, Stop> {
         let program = self.program;
         let made = self.query(frame, sight, |arena, scope, env| {
