@@ -89,6 +89,7 @@ impl Run<'_, '_> {
 
     /// One child less: begin the next, or finish the state.
     fn after_child(&mut self, parent: u32, join: u32) {
+        self.compact_if_grown();
         let (started, total, running) = {
             let join = &self.x.joins[join as usize];
             (join.started, join.total, join.running)

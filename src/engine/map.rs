@@ -110,10 +110,12 @@ impl Run<'_, '_> {
             let text = format!("Map state input must be an array but was: {found}");
             return Err(self.evaluation(frame, "Items", &text));
         }
+        // Recorded: a path into the context object is told as one from that object's own root.
         let source = match items {
             Items::Path(path) => self.program.paths[path].source(),
             _ => "$",
         };
+        let source = if source.starts_with("$$") { &source[1..] } else { source };
         Err(Fault::new(fault::RUNTIME, format!("Reference path \"{source}\" must point to array.")).into())
     }
 

@@ -14,6 +14,7 @@ impl Run<'_, '_> {
     pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), Stop> {
         self.x.visits = self.x.visits.wrapping_add(1);
         self.x.frames[frame as usize].visit = self.x.visits;
+        self.x.frames[frame as usize].heartbeat_missed = false;
         let input = self.effective_input(frame)?;
         let row = &self.program.tasks[task];
         let filtered = match self.state(frame).parameters {
@@ -140,11 +141,9 @@ impl Run<'_, '_> {
             let (token, at_ms) = (self.token(frame), here.heartbeat_at_ms);
             return self.env.effects.push(Effect::Timer { token, kind: timer, at_ms });
         }
-        let error = match timer {
-            TimerKind::Heartbeat => fault::HEARTBEAT_TIMEOUT,
-            _ => fault::TIMEOUT,
-        };
-        self.task_failed(frame, Fault { error: Some(error.into()), cause: None });
+        self.x.frames[frame as usize].heartbeat_missed = timer == TimerKind::Heartbeat;
+        // Recorded: a missing heartbeat is told as a timeout; Retry and Catch know it by both names.
+        self.task_failed(frame, Fault { error: Some(fault::TIMEOUT.into()), cause: None });
     }
 
     /// The task has its answer: what still runs for it may stop, what comes later is ignored.

@@ -381,7 +381,7 @@ fn compare_logs(case: &Json, events: &[Event]) -> Result<(), String> {
     let expected = &case["expected"];
     if let Some(end) = expected.get("end_event") {
         let last = events.last().ok_or("no event")?;
-        if end["id"].as_str() != Some(&*last.id.to_string()) || end["type"] != last.event_type.name() {
+        if end["id"] != *last.id.to_string() || end["type"] != last.event_type.name() {
             return Err(format!("the last event is {} {}, recorded {end}", last.id, last.event_type));
         }
     }
