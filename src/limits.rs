@@ -60,3 +60,28 @@ pub const PATH_WORK_MAX: u32 = 2_000_000;
 pub const INTRINSIC_RESULT_BYTES_MAX: u32 = 1_048_576;
 /// Comparisons `States.ArrayUnique` makes between elements whose hashes collide.
 pub const ARRAY_UNIQUE_COMPARISONS_MAX: usize = 1_000_000;
+/// Bytes of a JSONata expression (a definition is at most this long).
+pub const JSONATA_SOURCE_BYTES_MAX: usize = DEFINITION_BYTES_MAX;
+/// Nesting of a JSONata expression's syntax.
+pub const JSONATA_SYNTAX_DEPTH_MAX: u32 = 500;
+/// Arguments of one JSONata call.
+pub const JSONATA_ARGUMENTS_MAX: usize = 126;
+/// JSONata evaluation depth outside of Step Functions.
+pub const JSONATA_LANGUAGE_DEPTH_MAX: u32 = 600;
+/// Native recursion of the JSONata evaluator, whatever causes it; fits a thread's stack of 2 MiB.
+pub const JSONATA_NESTING_MAX: u32 = 1_100;
+/// Elements the JSONata range operator may give.
+pub const JSONATA_RANGE_ITEMS_MAX: usize = 10_000_000;
+/// Elements of a JSONata sequence outside of Step Functions.
+pub const JSONATA_LANGUAGE_SEQUENCE_ITEMS_MAX: usize = JSONATA_RANGE_ITEMS_MAX;
+/// Work of one JSONata evaluation: nodes evaluated, items processed. In place of AWS's one second, because the
+/// evaluator has no clock; it is reached in about that time.
+pub const JSONATA_STEPS_MAX: u64 = 20_000_000;
+/// Bytes one JSONata evaluation may add to the arena.
+pub const JSONATA_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a compiled regular expression.
+pub const JSONATA_REGEX_BYTES_MAX: usize = 1 << 20;
+/// Nesting of a regular expression.
+pub const JSONATA_REGEX_DEPTH_MAX: u32 = 50;
+/// Elements `$range` may return (AWS: 360,146 are refused by the memory bound).
+pub const JSONATA_RANGE_FUNCTION_ITEMS_MAX: usize = 360_145;

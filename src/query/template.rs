@@ -289,7 +289,7 @@ impl<'t> Maker<'t, '_, '_, '_> {
                 Ok(value) => return value,
                 Err(fault) => Fault::Call { call, field, fault },
             },
-            What::Expr(expr) => match expr.eval(arena, scope, self.env) {
+            What::Expr(expr) => match expr.eval(arena, scope, &mut self.env.jsonata()) {
                 Ok(value) if value.is_undefined() => {
                     Fault::Expr { expression: expr.source(), field, fault: None }
                 }
