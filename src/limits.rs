@@ -2,6 +2,8 @@
 
 /// Payload: input, output and result of every state and of the execution, as UTF-8 JSON (AWS quota, hard).
 pub const PAYLOAD_BYTES_MAX: u32 = 262_144;
+/// Bytes of a payload in a log line; longer ones are cut (documentation: 248 KiB).
+pub const LOG_PAYLOAD_BYTES_MAX: usize = 253_952;
 /// Definition text (API model: 1 to 1,048,576).
 pub const DEFINITION_BYTES_MAX: usize = 1_048_576;
 /// Bytes one arena may hold. Offsets are 32 bits wide; this stays well below.
