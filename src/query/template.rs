@@ -77,7 +77,7 @@ pub enum Language {
 /// Why a template cannot be compiled: the field and what is wrong there.
 #[derive(Debug)]
 pub struct CompileError {
-    /// The field, as [`Query`] names it.
+    /// The field, as AWS names it in causes.
     pub field: String,
     /// What is wrong.
     pub message: String,

@@ -321,7 +321,7 @@ fn decimal_text(value: f64, decimal: &Decimal, ordinal: bool) -> String {
     for (index, c) in digits.chars().enumerate() {
         let right = count - index;
         let separator = match decimal.regular {
-            true => decimal.separators.first().filter(|&&(width, _)| right % width == 0),
+            true => decimal.separators.first().filter(|&&(width, _)| right.is_multiple_of(width)),
             false => decimal.separators.iter().find(|&&(place, _)| place == right),
         };
         if let (Some(&(_, separator)), true) = (separator, index > 0) {
