@@ -1,12 +1,12 @@
-//! Where events come from, and how a stream of bytes becomes lines without an allocation for each.
+//! Where events come from, and how a stream of bytes becomes batches of lines.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use expressway::json::{self, Arena, ReadErrorKind};
-use expressway::limits;
 
+use super::worker::Batch;
 use super::{Stop, definition};
 
 /// Where events come from.
@@ -58,120 +58,95 @@ impl Read for Source {
     }
 }
 
-/// Lines of a stream. The buffer is larger than any input may be, so a line that does not fit is not kept at all: its
-/// bytes are counted and dropped.
-pub(super) struct Lines<R> {
+/// Cuts a stream into batches of whole lines. The buffer is larger than any input may be, so a line that does not fit is
+/// not kept at all: its bytes are counted and dropped.
+pub(super) struct Batches<R> {
     source: R,
-    buffer: Box<[u8]>,
-    /// What is not handed out yet.
-    from: usize,
-    to: usize,
-    /// No line ends before this.
-    searched: usize,
+    buffer: Vec<u8>,
     /// Bytes dropped of the line at hand.
     dropped: u64,
-    number: u64,
+    line: u64,
     ended: bool,
 }
 
-/// A line without its end.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'b> {
-    Whole(&'b [u8]),
-    /// It was longer than the buffer, by how many bytes it had.
-    Dropped(u64),
-}
+/// What a reader holds at most.
+pub(super) const BUFFER_BYTES: usize = 1 << 19;
+/// What is read at once: enough that handing it to another thread costs nothing, little enough to stay in the caches.
+const READ_BYTES: usize = 1 << 17;
 
-const BUFFER_BYTES: usize = 1 << 20;
-const _: () = assert!(BUFFER_BYTES > limits::PAYLOAD_BYTES_MAX as usize);
+impl<R: Read> Batches<R> {
+    pub(super) fn new(source: R) -> Batches<R> {
+        Batches { source, buffer: Vec::with_capacity(BUFFER_BYTES), dropped: 0, line: 1, ended: false }
+    }
 
-impl<R: Read> Lines<R> {
-    pub(super) fn new(source: R) -> Lines<R> {
-        Lines {
-            source,
-            buffer: vec![0; BUFFER_BYTES].into(),
-            from: 0,
-            to: 0,
-            searched: 0,
-            dropped: 0,
-            number: 0,
-            ended: false,
+    /// The whole lines that the next read completes; nothing at the end of the stream. A stream that holds one JSON text
+    /// over several lines, as people write it, is one event.
+    pub(super) fn next(&mut self) -> io::Result<Option<Batch>> {
+        if self.line == 1 && self.dropped == 0 && self.is_one_text()? {
+            let text = std::mem::take(&mut self.buffer);
+            return Ok(Some(Batch { text, first_line: 1, is_one_event: true, dropped: 0 }));
+        }
+        loop {
+            let whole = match memchr::memrchr(b'\n', &self.buffer) {
+                Some(at) => at + 1,
+                None if self.ended => self.buffer.len(),
+                None => 0,
+            };
+            if whole > 0 || (self.ended && self.dropped > 0) {
+                return Ok(Some(self.cut(whole)));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            if self.dropped > 0 || self.buffer.len() > BUFFER_BYTES - READ_BYTES {
+                self.dropped += self.buffer.len() as u64;
+                self.buffer.clear();
+            }
+            self.read()?;
         }
     }
 
-    /// The next line and its number from 1, if it is here already.
-    #[inline]
-    pub(super) fn take(&mut self) -> Option<(u64, Line<'_>)> {
-        let end = match memchr::memchr(b'\n', &self.buffer[self.searched..self.to]) {
-            Some(at) => self.searched + at,
-            None => {
-                self.searched = self.to;
-                if !self.ended || (self.from == self.to && self.dropped == 0) {
-                    return None;
-                }
-                self.to
+    fn cut(&mut self, whole: usize) -> Batch {
+        let mut rest = Vec::with_capacity(BUFFER_BYTES);
+        rest.extend_from_slice(&self.buffer[whole..]);
+        let mut text = std::mem::replace(&mut self.buffer, rest);
+        text.truncate(whole);
+        let first_line = self.line;
+        self.line += memchr::memchr_iter(b'\n', &text).count() as u64;
+        Batch { text, first_line, is_one_event: false, dropped: std::mem::take(&mut self.dropped) }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let from = self.buffer.len();
+        self.buffer.resize(from + READ_BYTES, 0);
+        let read = loop {
+            match self.source.read(&mut self.buffer[from..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
             }
         };
-        self.number += 1;
-        let text = self.from..end;
-        self.from = (end + 1).min(self.to);
-        self.searched = self.from;
-        let line = match std::mem::take(&mut self.dropped) {
-            0 => Line::Whole(&self.buffer[text]),
-            dropped => Line::Dropped(dropped + text.len() as u64),
-        };
-        Some((self.number, line))
+        self.buffer.truncate(from + read.as_ref().map_or(0, |n| *n));
+        self.ended = read? == 0;
+        Ok(())
     }
 
-    /// Waits for more bytes; whether there may be more lines.
-    pub(super) fn fill(&mut self) -> io::Result<bool> {
-        if self.ended {
+    /// Whether the first line is the beginning of a JSON text that ends with the stream. Only then more than a line is
+    /// waited for.
+    fn is_one_text(&mut self) -> io::Result<bool> {
+        let has_room = |buffer: &Vec<u8>| buffer.len() <= BUFFER_BYTES - READ_BYTES;
+        while memchr::memchr(b'\n', &self.buffer).is_none() && !self.ended && has_room(&self.buffer) {
+            self.read()?;
+        }
+        let Some(end) = memchr::memchr(b'\n', &self.buffer) else { return Ok(false) };
+        let first = self.buffer[..end].trim_ascii();
+        let is_begun = |error: json::ReadError| error.kind == ReadErrorKind::UnexpectedEnd;
+        if first.is_empty() || !json::read(&mut Arena::new(), first).is_err_and(is_begun) {
             return Ok(false);
         }
-        if self.from > 0 {
-            self.buffer.copy_within(self.from..self.to, 0);
-            self.to -= self.from;
-            self.searched -= self.from;
-            self.from = 0;
+        while !self.ended && has_room(&self.buffer) {
+            self.read()?;
         }
-        if self.to == self.buffer.len() || self.dropped > 0 {
-            self.dropped += self.to as u64;
-            (self.to, self.searched) = (0, 0);
-        }
-        match self.source.read(&mut self.buffer[self.to..]) {
-            Ok(0) => self.ended = true,
-            Ok(n) => self.to += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        Ok(true)
-    }
-
-    /// All that comes, when it is one JSON text over several lines, as people write it, rather than one a line.
-    pub(super) fn whole(&mut self) -> io::Result<Option<Vec<u8>>> {
-        while memchr::memchr(b'\n', self.text_at_hand()).is_none() && !self.is_full() && self.fill()? {}
-        let first = self.text_at_hand().split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let incomplete = json::read(&mut Arena::new(), first).is_err_and(|error| {
-            matches!(error.kind, ReadErrorKind::UnexpectedEnd) && !first.trim_ascii().is_empty()
-        });
-        if !incomplete {
-            return Ok(None);
-        }
-        while !self.is_full() && self.fill()? {}
-        if !self.ended || json::read(&mut Arena::new(), self.text_at_hand()).is_err() {
-            return Ok(None);
-        }
-        let whole = self.text_at_hand().to_vec();
-        (self.from, self.searched) = (self.to, self.to);
-        Ok(Some(whole))
-    }
-
-    fn text_at_hand(&self) -> &[u8] {
-        &self.buffer[self.from..self.to]
-    }
-
-    fn is_full(&self) -> bool {
-        self.to == self.buffer.len()
+        Ok(self.ended && json::read(&mut Arena::new(), &self.buffer).is_ok())
     }
 }
 
@@ -179,27 +154,43 @@ impl<R: Read> Lines<R> {
 mod tests {
     use super::*;
 
-    fn lines(text: &[u8]) -> Vec<(u64, Result<Vec<u8>, u64>)> {
-        let mut lines = Lines::new(text);
-        let mut all = Vec::new();
-        loop {
-            while let Some((number, line)) = lines.take() {
-                all.push(match line {
-                    Line::Whole(text) => (number, Ok(text.to_vec())),
-                    Line::Dropped(bytes) => (number, Err(bytes)),
-                });
-            }
-            if !lines.fill().expect("a slice can be read") {
-                return all;
-            }
+    /// Hands out a few bytes at a time.
+    struct Slowly<'t>(&'t [u8], usize);
+
+    impl Read for Slowly<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let n = self.1.min(self.0.len()).min(into.len());
+            into[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
         }
     }
 
+    fn batches(text: &[u8], step: usize) -> Vec<Batch> {
+        let mut batches = Batches::new(Slowly(text, step));
+        std::iter::from_fn(|| batches.next().expect("a slice can be read")).collect()
+    }
+
     #[test]
-    fn lines_end_with_or_without_a_newline() {
-        assert_eq!(lines(b""), []);
-        assert_eq!(lines(b"a\n"), [(1, Ok(b"a".to_vec()))]);
-        assert_eq!(lines(b"a\n\nb"), [(1, Ok(b"a".to_vec())), (2, Ok(vec![])), (3, Ok(b"b".to_vec()))]);
+    fn batches_hold_whole_lines_and_know_their_numbers() {
+        let text = b"{}\n\n[1]\n2";
+        for step in 1..=text.len() {
+            let all = batches(text, step);
+            assert_eq!(all.iter().flat_map(|it| it.text.clone()).collect::<Vec<u8>>(), text);
+            let mut line = 1;
+            for batch in &all {
+                assert_eq!(batch.first_line, line);
+                line += batch.text.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            }
+        }
+        assert!(batches(b"", 1).is_empty());
+    }
+
+    #[test]
+    fn one_text_over_several_lines_is_one_event_and_other_texts_are_not() {
+        assert!(batches(b"{\n  \"a\": 1\n}\n", 3)[0].is_one_event);
+        assert!(!batches(b"{\n{}\n", 3)[0].is_one_event);
+        assert!(!batches(b"{}\n{}\n", 3)[0].is_one_event);
     }
 
     #[test]
@@ -207,9 +198,12 @@ mod tests {
         let long = 3 * BUFFER_BYTES + 5;
         let mut text = vec![b'x'; long];
         text.extend(b"\nnext\n");
-        text.extend(vec![b'y'; BUFFER_BYTES]);
-        let last =
-            if lines(&text)[2].1.is_ok() { Ok(vec![b'y'; BUFFER_BYTES]) } else { Err(BUFFER_BYTES as u64) };
-        assert_eq!(lines(&text), [(1, Err(long as u64)), (2, Ok(b"next".to_vec())), (3, last)]);
+        let all = batches(&text, READ_BYTES);
+        let bytes = all[0].dropped + all[0].text.iter().position(|&byte| byte == b'\n').unwrap_or(0) as u64;
+        assert_eq!((all.len(), bytes, all[0].first_line), (1, long as u64, 1));
+        assert!(all[0].text.ends_with(b"\nnext\n"));
+        let all = batches(&vec![b'x'; long], READ_BYTES);
+        assert_eq!(all.iter().map(|it| it.dropped + it.text.len() as u64).sum::<u64>(), long as u64);
+        assert!(all.len() == 1 && all[0].dropped > 0);
     }
 }

@@ -1,44 +1,29 @@
 //! How long single events take: a sample that stays small however many there are.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Times of every n-th event. When the sample is full, every second time is forgotten and n doubles.
+/// Times of some events. When the sample is full, every second time is forgotten, and from then on of the times to come
+/// too.
 pub(super) struct Latency {
     times: Vec<Duration>,
     stride: u32,
-    /// Events until the next one is timed.
+    /// Times to be left out before the next one is kept.
     wait: u32,
 }
 
 const SAMPLE_MAX: usize = 1 << 15;
-/// Looking at the clock twice costs 50 ns, a tenth of a small workflow; spread over this many events it is nothing.
-const STRIDE_AT_FIRST: u32 = 8;
 
 impl Latency {
     pub(super) fn new() -> Latency {
-        Latency { times: Vec::with_capacity(SAMPLE_MAX), stride: STRIDE_AT_FIRST, wait: 0 }
+        Latency { times: Vec::new(), stride: 1, wait: 0 }
     }
 
-    /// The time, if the event to come is to be timed.
-    #[inline]
-    pub(super) fn begin(&mut self) -> Option<Instant> {
+    /// Takes in how long an event took.
+    pub(super) fn add(&mut self, time: Duration) {
         if self.wait > 0 {
             self.wait -= 1;
-            return None;
+            return;
         }
-        self.wait = self.stride - 1;
-        Some(Instant::now())
-    }
-
-    /// The event that began then is over.
-    #[inline]
-    pub(super) fn end(&mut self, begun: Option<Instant>) {
-        if let Some(begun) = begun {
-            self.keep(begun.elapsed());
-        }
-    }
-
-    fn keep(&mut self, time: Duration) {
         if self.times.len() == SAMPLE_MAX {
             let mut keep = false;
             self.times.retain(|_| {
@@ -47,6 +32,7 @@ impl Latency {
             });
             self.stride = self.stride.saturating_mul(2);
         }
+        self.wait = self.stride - 1;
         self.times.push(time);
     }
 
@@ -66,11 +52,11 @@ mod tests {
     fn quantiles_of_a_sample_that_was_thinned_out() {
         let mut latency = Latency::new();
         for n in 0..4 * SAMPLE_MAX as u64 {
-            latency.keep(Duration::from_nanos(n));
+            latency.add(Duration::from_nanos(n));
         }
-        assert!(latency.times.len() <= SAMPLE_MAX && latency.stride > STRIDE_AT_FIRST);
-        let [all] = latency.quantiles([1.0]).expect("times were kept");
-        assert_eq!(all, Duration::from_nanos(4 * SAMPLE_MAX as u64 - 1));
+        assert!(latency.times.len() <= SAMPLE_MAX);
+        let [half] = latency.quantiles([0.5]).expect("times were kept");
+        assert!(half.as_nanos().abs_diff(2 * SAMPLE_MAX as u128) < 16, "{half:?}");
         assert_eq!(Latency::new().quantiles([0.5]), None);
     }
 }

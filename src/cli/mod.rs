@@ -12,6 +12,7 @@ mod run;
 mod stream;
 mod tasks;
 mod trace;
+mod worker;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -60,23 +60,32 @@ impl Totals {
             out.push_str(&format!(": {} events/s, {megabytes:.1} MB/s of input", grouped(rate as u64)));
         }
         out.push_str(&format!("\n  succeeded  {}", grouped(self.succeeded)));
-        out.push_str(&format!("\n  failed     {}", grouped(self.failed)));
-        let mut names: Vec<(&String, &u64)> = self.failed_by.iter().collect();
-        names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        for (n, (name, count)) in names.iter().take(NAMES_SHOWN_MAX).enumerate() {
-            out.push_str(&format!("{} {} {name}", if n == 0 { ":" } else { "," }, grouped(**count)));
-        }
-        if names.len() > NAMES_SHOWN_MAX {
-            out.push_str(&format!(", and {} other error names", names.len() - NAMES_SHOWN_MAX));
+        if self.failed > 0 {
+            out.push_str(&format!("\n  failed     {}: {}", grouped(self.failed), self.names()));
         }
         if self.not_run > 0 {
             out.push_str(&format!("\n  not run    {} (not JSON, or too large)", grouped(self.not_run)));
         }
-        if let Some([half, most]) = self.latency.quantiles([0.5, 0.99]) {
+        if let Some([half, most]) = self.latency.quantiles([0.5, 0.99])
+            && events > 1
+        {
             out.push_str(&format!("\n  per event  p50 {}, p99 {}", time(half), time(most)));
         }
         out.push('\n');
         out
+    }
+
+    /// The commonest error names, with how often each was met.
+    fn names(&self) -> String {
+        let mut names: Vec<(&String, &u64)> = self.failed_by.iter().collect();
+        names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let shown = names.iter().take(NAMES_SHOWN_MAX);
+        let mut shown: Vec<String> =
+            shown.map(|(name, count)| format!("{} {name}", grouped(**count))).collect();
+        if names.len() > NAMES_SHOWN_MAX {
+            shown.push(format!("and {} other error names", names.len() - NAMES_SHOWN_MAX));
+        }
+        shown.join(", ")
     }
 }
 
@@ -88,11 +97,6 @@ const NAMES_SHOWN_MAX: usize = 10;
 pub(super) struct Progress {
     terminal: bool,
     shown: Instant,
-    /// Events at which the clock is looked at next, and how many lie between two looks: enough to cost nothing, few
-    /// enough to notice that time has passed.
-    look_at: u64,
-    stride: u64,
-    looked: Instant,
     /// A line stands on the terminal.
     is_up: bool,
 }
@@ -102,30 +106,12 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress {
     pub(super) fn new() -> Progress {
-        let now = Instant::now();
-        let terminal = io::stderr().is_terminal();
-        Progress { terminal, shown: now, look_at: 1, stride: 1, looked: now, is_up: false }
+        Progress { terminal: io::stderr().is_terminal(), shown: Instant::now(), is_up: false }
     }
 
     /// Says how far it is, if it is time to.
-    #[inline]
     pub(super) fn tick(&mut self, totals: &Totals) {
-        if totals.events() >= self.look_at {
-            self.look(totals);
-        }
-    }
-
-    #[cold]
-    fn look(&mut self, totals: &Totals) {
         let now = Instant::now();
-        let since = now - self.looked;
-        self.looked = now;
-        self.stride = match since.as_millis() {
-            0..10 => (self.stride * 2).min(1 << 16),
-            10..100 => self.stride,
-            _ => (self.stride / 4).max(1),
-        };
-        self.look_at = totals.events() + self.stride;
         let every = if self.terminal { TERMINAL_EVERY } else { LINE_EVERY };
         if now - self.shown < every {
             return;
@@ -164,7 +150,7 @@ pub(super) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

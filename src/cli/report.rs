@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use expressway::asl::{Diagnostic, Severity};
+use expressway::asl::{Code, Diagnostic, Severity};
 
 use super::counted;
 use super::definition::Found;
@@ -76,7 +76,10 @@ fn one(renderer: &Renderer, file: &str, source: &str, diagnostic: &Diagnostic) -
         true => notes.push(format!("{file}:{line}:{column}")),
         false => snippet = snippet.path(file),
     }
-    if let Some(location) = &diagnostic.location {
+    // What the JSON parser says has the text itself for a location.
+    if let Some(location) = &diagnostic.location
+        && diagnostic.code != Code::InvalidJsonDescription
+    {
         notes.push(format!("at {location}"));
     }
     let mut group =

@@ -8,8 +8,8 @@ use expressway::engine::Identity;
 use expressway::runtime::inline::Driver;
 use expressway::runtime::{Clock, RealClock, VirtualClock};
 
-use super::input::{Lines, Source};
-use super::tasks::Unanswered;
+use super::input::Source;
+use super::tasks::Mocked;
 use super::{OneDefinition, Stop, Went, definition, stream};
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,12 @@ pub(super) struct Arguments {
     /// input is read; at a terminal the input is {}.
     #[arg(long, short, value_name = "FILE|-|JSON")]
     input: Option<String>,
+    /// Answer tasks from a mock configuration file of Step Functions Local
+    #[arg(long, value_name = "FILE")]
+    mock: Option<PathBuf>,
+    /// Which test case of the mock configuration; may be left out where there is only one
+    #[arg(long, value_name = "[MACHINE#]CASE", requires = "mock")]
+    test: Option<String>,
     /// Show each execution state by state, on standard error
     #[arg(long)]
     pub(super) trace: bool,
@@ -32,6 +38,9 @@ pub(super) struct Arguments {
     /// Write what failed to this file, one JSON object a line: line, error, cause
     #[arg(long, value_name = "FILE")]
     pub(super) failures: Option<PathBuf>,
+    /// Threads that run executions; by default one for each processor
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(super) jobs: Option<u16>,
     /// Say nothing but errors: no progress, no summary
     #[arg(long, short)]
     pub(super) quiet: bool,
@@ -52,11 +61,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         ));
     }
     let source = Source::named(arguments.input.as_deref())?;
-    let clock =
-        if arguments.virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
-    let mut driver = Driver::with_tasks(Arc::new(program), clock, Box::new(Unanswered));
-    driver.identify(identity(&arguments.definition));
-    stream::run(&mut driver, Lines::new(source), arguments)
+    let program = Arc::new(program);
+    let identity = identity(&arguments.definition);
+    let mocked = match &arguments.mock {
+        Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
+        None => Mocked::default(),
+    };
+    let virtual_time = arguments.virtual_time;
+    let driver = move || {
+        let clock = if virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
+        let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(mocked.clone()));
+        driver.identify(identity.clone());
+        driver
+    };
+    stream::run(driver, source, arguments)
 }
 
 /// The machine is named after the definition's file.

@@ -1,38 +1,40 @@
-//! One execution a line: outputs on standard output, what fails on standard error.
+//! A stream of events: read on one thread, run on several, written here in the order of the events.
 //!
-//! The driver, the input's buffer and the output's buffer are used again for each event, so that nothing is allocated
-//! for one. Output is written when it fills its buffer, and before waiting for more input.
+//! Batches of lines go to the workers in turn, and reports are taken from the workers in the same turn: that alone keeps
+//! the order, and it bounds what is under way, because every channel is short. The threads end when their channels do;
+//! when nobody reads the output any more, nobody waits for them.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 
-use expressway::fault::{self, Fault};
-use expressway::json;
-use expressway::runtime::inline::{Driver, Ended, InputError, Outcome};
+use expressway::runtime::inline::Driver;
 
-use super::input::{Line, Lines};
-use super::progress::{Progress, Totals, grouped};
+use super::input::{Batches, Source};
+use super::progress::{Progress, Totals};
 use super::run::{AnyClock, Arguments};
-use super::trace::Trace;
+use super::worker::{Batch, Failure, Report, Worker, shortened};
 use super::{Stop, Went, say};
 
-const OUT_BYTES: usize = 1 << 18;
 /// Failures that are reported; all are counted.
 const REPORTED_MAX: u64 = 10;
+/// Batches, and reports, that wait for each worker.
+const WAITING_MAX: usize = 2;
 
-/// Runs all events.
-pub(super) fn run<R: Read>(
-    driver: &mut Driver<AnyClock>,
-    mut lines: Lines<R>,
-    arguments: &Arguments,
-) -> Result<Went, Stop> {
+/// Runs all events with drivers that `driver` makes.
+pub(super) fn run<F>(driver: F, source: Source, arguments: &Arguments) -> Result<Went, Stop>
+where
+    F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
+{
     let mut stream = Stream::new(arguments)?;
-    let reading = |error: io::Error| Stop::failed(format!("cannot read the input: {error}"));
-    let written = match lines.whole().map_err(reading)? {
-        Some(whole) => stream.event(driver, 1, &whole),
-        None => stream.lines(driver, &mut lines, reading),
-    };
-    let went = written.and_then(|()| stream.finish());
+    // Times in a trace are those of an execution that has the machine to itself.
+    let jobs = if arguments.trace { Some(1) } else { arguments.jobs.map(usize::from) };
+    let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let threads = begin(driver, source, jobs, arguments.trace)?;
+    // When nobody reads the output, the reader may wait for input for ever: it is left alone.
+    let written = stream.reports(&threads.reports);
+    let went = written.and_then(|()| threads.end()).and_then(|()| stream.finish());
     stream.progress.clear();
     if !arguments.quiet {
         let _ = io::stderr().lock().write_all(stream.totals.summary().as_bytes());
@@ -40,94 +42,123 @@ pub(super) fn run<R: Read>(
     went
 }
 
+/// What runs beside this thread.
+struct Threads {
+    reader: JoinHandle<io::Result<()>>,
+    workers: Vec<JoinHandle<()>>,
+    /// By worker.
+    reports: Vec<Receiver<Report>>,
+}
+
+/// Starts the reader and the workers.
+fn begin<F>(driver: F, source: Source, jobs: usize, traced: bool) -> Result<Threads, Stop>
+where
+    F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
+{
+    let no_thread = |error| Stop::failed(format!("cannot start a thread: {error}"));
+    let (mut inboxes, mut workers, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..jobs {
+        let (inbox, batches) = sync_channel::<Batch>(WAITING_MAX);
+        let (sender, receiver) = sync_channel::<Report>(WAITING_MAX);
+        let driver = driver.clone();
+        let work = move || Worker::new(driver(), traced, sender).work(&batches);
+        // Twice the usual stack: values may nest deeply.
+        let named = thread::Builder::new().name(format!("run-{n}")).stack_size(4 << 20);
+        workers.push(named.spawn(work).map_err(no_thread)?);
+        inboxes.push(inbox);
+        reports.push(receiver);
+    }
+    let named = thread::Builder::new().name("read".into());
+    let reader = named.spawn(move || read(source, &inboxes)).map_err(no_thread)?;
+    Ok(Threads { reader, workers, reports })
+}
+
+impl Threads {
+    /// Waits for all of them and says whether one went wrong.
+    fn end(self) -> Result<(), Stop> {
+        drop(self.reports);
+        let mut broken = false;
+        for worker in self.workers {
+            broken |= worker.join().is_err();
+        }
+        match self.reader.join() {
+            Err(_) => Err(Stop::failed("the reader broke down, which is a bug of expressway")),
+            Ok(_) if broken => Err(Stop::failed(
+                "an execution broke down, which is a bug of expressway; the outputs are not complete",
+            )),
+            Ok(Err(error)) => Err(Stop::failed(format!("cannot read the input: {error}"))),
+            Ok(Ok(())) => Ok(()),
+        }
+    }
+}
+
+fn read(source: Source, inboxes: &[SyncSender<Batch>]) -> io::Result<()> {
+    let mut batches = Batches::new(source);
+    for inbox in inboxes.iter().cycle() {
+        let Some(batch) = batches.next()? else { break };
+        // Nobody may want it any more.
+        if inbox.send(batch).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// What a stream goes into.
 struct Stream {
-    out: Vec<u8>,
     totals: Totals,
     progress: Progress,
     failures: Option<BufWriter<File>>,
     reported: u64,
     quiet: bool,
-    trace: Option<Trace>,
 }
 
 impl Stream {
     fn new(arguments: &Arguments) -> Result<Stream, Stop> {
-        let failures = match &arguments.failures {
-            None => None,
-            Some(file) => Some(BufWriter::new(
-                File::create(file)
-                    .map_err(|error| Stop::failed(format!("cannot write {}: {error}", file.display())))?,
-            )),
+        let create = |file: &std::path::PathBuf| {
+            let created = File::create(file);
+            created.map_err(|error| Stop::failed(format!("cannot write {}: {error}", file.display())))
         };
+        let failures = arguments.failures.as_ref().map(create).transpose()?.map(BufWriter::new);
         Ok(Stream {
-            out: Vec::with_capacity(2 * OUT_BYTES),
             totals: Totals::new(),
             progress: Progress::new(),
             failures,
             reported: 0,
             quiet: arguments.quiet,
-            trace: arguments.trace.then(Trace::default),
         })
     }
 
-    fn lines<R: Read>(
-        &mut self,
-        driver: &mut Driver<AnyClock>,
-        lines: &mut Lines<R>,
-        reading: impl Fn(io::Error) -> Stop,
-    ) -> Result<(), Stop> {
-        loop {
-            while let Some((number, line)) = lines.take() {
-                match line {
-                    Line::Whole(text) => {
-                        let text = text.trim_ascii();
-                        if !text.is_empty() {
-                            self.event(driver, number, text)?;
-                        }
-                    }
-                    Line::Dropped(bytes) => {
-                        self.totals.bytes += bytes;
-                        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                        self.refused(number, InputError::TooLarge(bytes));
-                    }
+    /// Takes in all reports, batch after batch.
+    fn reports(&mut self, workers: &[Receiver<Report>]) -> Result<(), Stop> {
+        for worker in workers.iter().cycle() {
+            loop {
+                // A worker whose reports end has no batches any more, and then those after it have none either.
+                let Ok(report) = worker.recv() else { return Ok(()) };
+                self.report(&report)?;
+                if report.is_last {
+                    break;
                 }
             }
-            self.flush()?;
-            if !lines.fill().map_err(&reading)? {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
-    /// Runs one event.
-    #[inline]
-    fn event(&mut self, driver: &mut Driver<AnyClock>, line: u64, text: &[u8]) -> Result<(), Stop> {
-        let begun = self.totals.latency.begin();
-        self.totals.bytes += text.len() as u64 + 1;
-        let ended = match &mut self.trace {
-            None => driver.run(text),
-            Some(trace) => driver.run_listened(text, trace),
-        };
-        match ended {
-            Ok(ended) => {
-                if let Outcome::Succeeded(output) = ended.outcome() {
-                    json::write(&ended.execution().arena, *output, &mut self.out);
-                    self.out.push(b'\n');
-                    self.totals.succeeded += 1;
-                } else {
-                    let fault = fault_of(&ended);
-                    self.failed(line, &fault);
-                }
-                self.totals.latency.end(begun);
-                if let Some(trace) = &mut self.trace {
-                    say(&trace.finish(line));
-                }
-            }
-            Err(error) => self.refused(line, error),
+    fn report(&mut self, report: &Report) -> Result<(), Stop> {
+        self.totals.succeeded += report.succeeded;
+        self.totals.bytes += report.bytes;
+        report.times.iter().for_each(|&time| self.totals.latency.add(time));
+        for failure in &report.failures {
+            self.failure(failure)?;
         }
-        if self.out.len() >= OUT_BYTES {
-            self.flush()?;
+        if !report.said.is_empty() {
+            self.progress.clear();
+            say(&report.said);
+        }
+        if !report.out.is_empty() {
+            let mut stdout = io::stdout().lock();
+            let written = stdout.write_all(&report.out).and_then(|()| stdout.flush());
+            written.map_err(|error| Stop::writing(&error))?;
         }
         if !self.quiet {
             self.progress.tick(&self.totals);
@@ -135,78 +166,39 @@ impl Stream {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Stop> {
-        if !self.out.is_empty() {
-            let mut stdout = io::stdout().lock();
-            let written = stdout.write_all(&self.out).and_then(|()| stdout.flush());
-            self.out.clear();
-            written.map_err(|error| Stop::writing(&error))?;
+    fn failure(&mut self, failure: &Failure) -> Result<(), Stop> {
+        match &failure.error {
+            Some(name) => self.totals.fail(name),
+            None => self.totals.not_run += 1,
+        }
+        if let Some(file) = &mut self.failures {
+            let row =
+                serde_json::json!({ "line": failure.line, "error": failure.error, "cause": failure.cause });
+            writeln!(file, "{row}").map_err(unwritten)?;
+        }
+        self.reported += 1;
+        if self.reported <= REPORTED_MAX {
+            self.progress.clear();
+            let name = failure.error.as_deref().unwrap_or("not run");
+            let cause =
+                failure.cause.as_deref().map_or(String::new(), |cause| format!(": {}", shortened(cause)));
+            say(&format!("line {}: {name}{cause}", failure.line));
+        }
+        if self.reported == REPORTED_MAX + 1 {
+            say("Further failures are only counted; --failures FILE writes all of them down.");
         }
         Ok(())
     }
 
-    /// An execution did not succeed.
-    #[cold]
-    fn failed(&mut self, line: u64, fault: &Fault) {
-        let name = fault.error.as_deref().unwrap_or(UNNAMED);
-        self.totals.fail(name);
-        self.report(line, name, fault.cause.as_deref());
-    }
-
-    /// A line did not become an execution.
-    #[cold]
-    fn refused(&mut self, line: u64, error: InputError) {
-        self.totals.not_run += 1;
-        self.report(line, "not run", Some(&error.to_string()));
-    }
-
-    fn report(&mut self, line: u64, name: &str, cause: Option<&str>) {
-        if let Some(file) = &mut self.failures {
-            let row = serde_json::json!({ "line": line, "error": name, "cause": cause });
-            // Told of at the end, by flushing.
-            let _ = writeln!(file, "{row}");
-        }
-        self.reported += 1;
-        if self.reported > REPORTED_MAX {
-            return;
-        }
-        self.progress.clear();
-        let cause = cause.map_or(String::new(), |cause| format!(": {}", shortened(cause)));
-        say(&format!("line {line}: {name}{cause}"));
-        if self.reported == REPORTED_MAX {
-            say("Further failures are only counted; --failures FILE writes all of them down.");
-        }
-    }
-
     fn finish(&mut self) -> Result<Went, Stop> {
-        self.flush()?;
         if let Some(file) = &mut self.failures {
-            file.flush().map_err(|error| Stop::failed(format!("cannot write the failures: {error}")))?;
+            file.flush().map_err(unwritten)?;
         }
         let all_well = self.totals.failed + self.totals.not_run == 0;
         Ok(if all_well { Went::Well } else { Went::PartlyWrong })
     }
 }
 
-/// What a Fail state without `Error` is called.
-const UNNAMED: &str = "(no error name)";
-
-fn fault_of(ended: &Ended<'_>) -> Fault {
-    match ended.outcome() {
-        Outcome::Failed(fault) | Outcome::Aborted(fault) => fault.clone(),
-        _ => Fault::new(fault::TIMEOUT, "The execution took longer than it may."),
-    }
+fn unwritten(error: io::Error) -> Stop {
+    Stop::failed(format!("cannot write the failures: {error}"))
 }
-
-/// A cause on one line of bearable length. Causes hold data, which may hold anything.
-pub(super) fn shortened(cause: &str) -> String {
-    let mut short: String =
-        cause.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CAUSE_CHARS_MAX).collect();
-    if short.len() < cause.len() {
-        let left = (cause.len() - short.len()) as u64;
-        short.push_str(&format!("… ({} more bytes)", grouped(left)));
-    }
-    short
-}
-
-const CAUSE_CHARS_MAX: usize = 300;

@@ -282,7 +282,7 @@ fn failure(status: &str, fault: &Fault) -> String {
     let cause = fault
         .cause
         .as_deref()
-        .map_or(String::new(), |cause| format!(": {}", super::stream::shortened(cause)));
+        .map_or(String::new(), |cause| format!(": {}", super::worker::shortened(cause)));
     format!("{status}{name}{cause}")
 }
 

@@ -158,6 +158,8 @@ pub(super) struct Frame {
     /// When the next heartbeat is due, and how often.
     pub(super) heartbeat_at_ms: u64,
     pub(super) heartbeat_ms: u64,
+    /// Whether the task that failed last did so for want of a heartbeat.
+    pub(super) heartbeat_missed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

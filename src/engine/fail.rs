@@ -118,9 +118,9 @@ impl Run<'_, '_> {
 
     /// Sets up the next attempt, if a retrier allows one. The first that matches decides.
     fn retry(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> bool {
-        let Some(n) = handlers.retry.iter().position(|retrier| matches(&retrier.errors, fault)) else {
-            return false;
-        };
+        let missed = self.x.frames[frame as usize].heartbeat_missed;
+        let matching = |retrier: &Retrier| matches(&retrier.errors, fault, missed);
+        let Some(n) = handlers.retry.iter().position(matching) else { return false };
         let retrier = &handlers.retry[n];
         let here = &mut self.x.frames[frame as usize];
         here.attempts.resize(handlers.retry.len(), 0);
@@ -157,7 +157,9 @@ impl Run<'_, '_> {
 
     /// Goes to the catcher that matches, if there is one.
     fn caught(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> Result<bool, Stop> {
-        let Some(catcher) = handlers.catch.iter().find(|catcher| matches(&catcher.errors, fault)) else {
+        let missed = self.x.frames[frame as usize].heartbeat_missed;
+        let Some(catcher) = handlers.catch.iter().find(|catcher| matches(&catcher.errors, fault, missed))
+        else {
             return Ok(false);
         };
         let error_output = self.error_output(fault);
@@ -191,12 +193,15 @@ impl Run<'_, '_> {
     }
 }
 
-fn matches(classes: &[ErrorClass], fault: &Fault) -> bool {
+/// `heartbeat_missed`: the timeout was for want of a heartbeat.
+fn matches(classes: &[ErrorClass], fault: &Fault, heartbeat_missed: bool) -> bool {
     let error = fault.error.as_deref().unwrap_or_default();
     classes.iter().any(|class| match class {
         ErrorClass::All => true,
         ErrorClass::TaskFailed => error != fault::TIMEOUT,
         ErrorClass::Timeout => error == fault::TIMEOUT || error == fault::HEARTBEAT_TIMEOUT,
-        ErrorClass::Named(name) => **name == *error,
+        ErrorClass::Named(name) => {
+            **name == *error || heartbeat_missed && **name == *fault::HEARTBEAT_TIMEOUT
+        }
     })
 }

@@ -4,6 +4,7 @@
 use super::run::{Run, Sight, Stop};
 use crate::json::Value;
 use crate::program::{Filter, PathId, ResultPath};
+use crate::query::path::Path;
 
 impl Run<'_, '_> {
     /// The input after `InputPath`, kept as what the state works on.
@@ -38,7 +39,8 @@ impl Run<'_, '_> {
     /// What a path selects, or `States.Runtime` with Jayway's words.
     pub(super) fn path(&mut self, frame: u32, path: PathId, sight: Sight) -> Result<Value, Stop> {
         let path = &self.program.paths[path];
-        if let Some(found) = path.follow(&self.x.arena, sight.input) {
+        let found = path.follow(&self.x.arena, sight.input);
+        if !found.is_undefined() {
             return Ok(found);
         }
         let found = self.query(frame, sight, |arena, scope, _| {
@@ -51,13 +53,19 @@ impl Run<'_, '_> {
         Ok(value)
     }
 
+    fn try_path_slowly(&mut self, frame: u32, path: &Path, sight: Sight) -> Option<Value> {
+        self.query(frame, sight, |arena, scope, _| path.eval(arena, scope).ok())
+    }
+
     /// What a path selects, if it selects anything.
+    #[inline(always)]
     pub(super) fn try_path(&mut self, frame: u32, path: PathId, sight: Sight) -> Option<Value> {
         let path = &self.program.paths[path];
-        if let Some(found) = path.follow(&self.x.arena, sight.input) {
+        let found = path.follow(&self.x.arena, sight.input);
+        if !found.is_undefined() {
             return Some(found);
         }
-        self.query(frame, sight, |arena, scope, _| path.eval(arena, scope).ok())
+        self.try_path_slowly(frame, path, sight)
     }
 
     /// The state's output in JSONPath, and what its Assign sees.

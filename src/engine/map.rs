@@ -46,10 +46,8 @@ impl Run<'_, '_> {
                 ..Join::default()
             },
         )?;
-        for _ in 0..concurrency.min(total) {
-            self.next_iteration(frame, join)?;
-        }
-        Ok(())
+        let begun = (0..concurrency.min(total)).try_for_each(|_| self.next_iteration(frame, join));
+        begun.inspect_err(|_| self.stop_children(join, None))
     }
 
     /// Begins the next iteration of the Map.
@@ -110,10 +108,12 @@ impl Run<'_, '_> {
             let text = format!("Map state input must be an array but was: {found}");
             return Err(self.evaluation(frame, "Items", &text));
         }
+        // Recorded: a path into the context object is told as one from that object's own root.
         let source = match items {
             Items::Path(path) => self.program.paths[path].source(),
             _ => "$",
         };
+        let source = if source.starts_with("$$") { &source[1..] } else { source };
         Err(Fault::new(fault::RUNTIME, format!("Reference path \"{source}\" must point to array.")).into())
     }
 

@@ -73,13 +73,14 @@ impl Run<'_, '_> {
             Event::Heartbeat(token) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
                     let frame = &mut self.x.frames[frame as usize];
-                    frame.heartbeat_at_ms = self.env.now_ms + frame.heartbeat_ms;
+                    frame.heartbeat_at_ms = self.env.now_ms.saturating_add(frame.heartbeat_ms);
                 }
             }
             Event::Timer(token, TimerKind::Wake) => {
                 if let Some(frame) = self.awaited(token, Phase::Waiting) {
                     self.wait_over(frame);
                 } else if let Some(frame) = self.awaited(token, Phase::Delayed) {
+                    self.compact_if_grown();
                     self.x.frames[frame as usize].phase = Phase::Again;
                     self.x.ready.push_back(frame);
                 }
@@ -201,6 +202,7 @@ impl Run<'_, '_> {
     // ---- queries ----
 
     /// Evaluates something with what the frame sees.
+    #[inline(always)]
     pub(super) fn query<T>(
         &mut self,
         frame: u32,
@@ -232,6 +234,7 @@ impl Run<'_, '_> {
     }
 
     /// A template's value.
+    #[inline(always)]
     pub(super) fn template(&mut self, frame: u32, id: TemplateId, sight: Sight) -> Result<Value, Stop> {
         let program = self.program;
         let made = self.query(frame, sight, |arena, scope, env| {
@@ -281,6 +284,13 @@ impl Run<'_, '_> {
     }
 
     // ---- memory ----
+
+    /// [Compacts](Run::compact), when it pays. Only where no value is held outside the execution.
+    pub(super) fn compact_if_grown(&mut self) {
+        if self.x.arena.bytes() > self.x.compact_at {
+            self.compact();
+        }
+    }
 
     /// Copies what lives into a fresh arena, when the old one has grown enough for that to pay: at four times what was
     /// live last time, so that the cost per byte allocated stays constant.

@@ -25,6 +25,7 @@ impl Run<'_, '_> {
             here.entered_ms = now_ms;
             here.retries = 0;
             here.attempts.clear();
+            here.heartbeat_missed = false;
         }
         if let Err(stop) = self.work(frame) {
             self.stopped(frame, stop);

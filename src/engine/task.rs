@@ -14,6 +14,7 @@ impl Run<'_, '_> {
     pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), Stop> {
         self.x.visits = self.x.visits.wrapping_add(1);
         self.x.frames[frame as usize].visit = self.x.visits;
+        self.x.frames[frame as usize].heartbeat_missed = false;
         let input = self.effective_input(frame)?;
         let row = &self.program.tasks[task];
         let filtered = match self.state(frame).parameters {
@@ -30,6 +31,9 @@ impl Run<'_, '_> {
         if self.x.arena.size(input) > limits::PAYLOAD_BYTES_MAX {
             let name = self.program.name(self.state_id(frame)).to_owned();
             return Err(too_large(&name).into());
+        }
+        if row.resource.takes_header_lists {
+            self.check_headers(frame, input)?;
         }
         let kind = kind(&row.resource.kind);
         self.chain(
@@ -65,6 +69,21 @@ impl Run<'_, '_> {
             self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });
         }
         Ok(())
+    }
+
+    /// Recorded: API Gateway's `Headers` are looked at before the task is scheduled.
+    fn check_headers(&mut self, frame: u32, parameters: Value) -> Result<(), Stop> {
+        let arena = &self.x.arena;
+        let Some(headers) = arena.get_str(parameters, "Headers") else { return Ok(()) };
+        if headers.is_object() && arena.entries(headers).all(|(_, value)| value.is_array()) {
+            return Ok(());
+        }
+        let parameters = crate::json::to_string(arena, parameters);
+        let text = format!(
+            "The Parameters '{parameters}' could not be used to start the Task: [The value of the field 'Headers' \
+             has an invalid format]"
+        );
+        Err(self.runtime(frame, &text).into())
     }
 
     fn task_seconds(
@@ -140,11 +159,9 @@ impl Run<'_, '_> {
             let (token, at_ms) = (self.token(frame), here.heartbeat_at_ms);
             return self.env.effects.push(Effect::Timer { token, kind: timer, at_ms });
         }
-        let error = match timer {
-            TimerKind::Heartbeat => fault::HEARTBEAT_TIMEOUT,
-            _ => fault::TIMEOUT,
-        };
-        self.task_failed(frame, Fault { error: Some(error.into()), cause: None });
+        self.x.frames[frame as usize].heartbeat_missed = timer == TimerKind::Heartbeat;
+        // Recorded: a missing heartbeat is told as a timeout; Retry and Catch know it by both names.
+        self.task_failed(frame, Fault { error: Some(fault::TIMEOUT.into()), cause: None });
     }
 
     /// The task has its answer: what still runs for it may stop, what comes later is ignored.

@@ -229,6 +229,12 @@ impl Arena {
         self.stack.push(child);
     }
 
+    /// Adds a member of an object.
+    #[inline]
+    pub fn push_member(&mut self, key: Value, value: Value) {
+        self.stack.extend_from_slice(&[key, value]);
+    }
+
     /// The children pushed since `mark`.
     pub fn pushed(&self, mark: Mark) -> &[Value] {
         &self.stack[mark.0..]
@@ -282,6 +288,9 @@ impl Arena {
 
     #[inline]
     fn close_as(&mut self, object: bool, mark: Mark, size: usize, depth: u16) -> Value {
+        // Sharing makes values whose text is exponentially larger than they are: whoever writes or compares them would
+        // never come to an end.
+        self.overflowed |= size > limits::VALUE_BYTES_MAX;
         if !self.reserve(16) {
             self.stack.truncate(mark.0);
             return Value::NULL;
@@ -425,6 +434,12 @@ impl Arena {
         self.find(value, key.prefix, &key.text)
     }
 
+    /// The member `key` of an object, `Undefined` where there is none. It comes back in registers, unlike an option.
+    #[inline]
+    pub fn member(&self, value: Value, key: &Key) -> Value {
+        self.find(value, key.prefix, &key.text).unwrap_or(Value::UNDEFINED)
+    }
+
     /// The member named `key` of an object; prepare a [`Key`] where it is looked up more than once.
     pub fn get_str(&self, value: Value, key: &str) -> Option<Value> {
         self.find(value, prefix(key.as_bytes()), key)
@@ -435,7 +450,7 @@ impl Arena {
         self.find(value, key.aux(), self.str(key))
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, value: Value, prefix: u32, key: &str) -> Option<Value> {
         let len = key.len() as u32;
         for pair in self.members(value).chunks_exact(2) {
@@ -450,8 +465,11 @@ impl Arena {
     /// Whether a string of the same length as `key`, with the same first bytes, is the same.
     #[inline]
     fn same_rest(&self, value: Value, key: &str) -> bool {
-        let rest = self.text.as_bytes().get(value.at() as usize..).unwrap_or_default();
-        rest.get(..key.len()) == Some(key.as_bytes())
+        let at = value.at() as usize;
+        match self.text.as_bytes().get(at..at + key.len()) {
+            Some(bytes) => same_bytes(bytes, key.as_bytes()),
+            None => false,
+        }
     }
 
     /// Whether two strings are the same text.
@@ -482,19 +500,25 @@ impl Arena {
     }
 
     /// Bytes of the value as compact JSON text, in constant time for all but computed doubles.
-    #[inline]
+    #[inline(always)]
     pub fn size(&self, value: Value) -> u32 {
         match value.kind() {
-            Kind::Null | Kind::Undefined | Kind::Opaque | Kind::Header => 4,
+            Kind::String if value.extra() & GROWTH_MAX != GROWTH_MAX => {
+                value.count() + 2 + (value.extra() & GROWTH_MAX) as u32
+            }
+            Kind::Array | Kind::Object => self.header(value).count(),
+            _ => self.size_of_scalar(value),
+        }
+    }
+
+    fn size_of_scalar(&self, value: Value) -> u32 {
+        match value.kind() {
             Kind::Bool => 5 - value.count(),
             Kind::Int => int_len(value.bits() as i64),
             Kind::Decimal => value.count(),
             Kind::Float => number::float_len(f64::from_bits(value.bits())),
-            Kind::String if value.extra() & GROWTH_MAX == GROWTH_MAX => {
-                (value.count() as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32
-            }
-            Kind::String => value.count() + 2 + (value.extra() & GROWTH_MAX) as u32,
-            Kind::Array | Kind::Object => self.header(value).count(),
+            Kind::String => (value.count() as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32,
+            _ => 4,
         }
     }
 
@@ -529,6 +553,21 @@ impl Iterator for Entries<'_> {
 }
 
 impl ExactSizeIterator for Entries<'_> {}
+
+/// Whether two texts of the same length, longer than four bytes, are the same. Names are short: two overlapping words
+/// cover them without a call.
+#[inline]
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a0), Some(b0), Some(a1), Some(b1)) if a.len() <= 16 => {
+            (u64::from_le_bytes(*a0) ^ u64::from_le_bytes(*b0))
+                | (u64::from_le_bytes(*a1) ^ u64::from_le_bytes(*b1))
+                == 0
+        }
+        (None, ..) => a.last_chunk::<4>() == b.last_chunk::<4>(),
+        _ => a == b,
+    }
+}
 
 /// Bytes that escaping adds to a text when it is written as JSON.
 pub(super) fn escape_growth(bytes: &[u8]) -> usize {

@@ -14,8 +14,7 @@ use crate::json::{Arena, TextMark, Value};
 /// A template, compiled.
 #[derive(Debug)]
 pub struct Template {
-    nodes: Vec<Node>,
-    root: u32,
+    root: Node,
     /// Children of arrays; keys and children of objects.
     children: Vec<Child>,
     /// All texts, one behind the other; leaves and keys are spans of it.
@@ -47,7 +46,7 @@ struct Span {
 struct Child {
     /// Of an object's member, relative to the template's text.
     key: Value,
-    node: u32,
+    node: Node,
 }
 
 /// Something that is evaluated, and the field it stands in, as AWS names it in causes.
@@ -78,7 +77,7 @@ pub enum Language {
 /// Why a template cannot be compiled: the field and what is wrong there.
 #[derive(Debug)]
 pub struct CompileError {
-    /// The field, as [`Query`] names it.
+    /// The field, as AWS names it in causes.
     pub field: String,
     /// What is wrong.
     pub message: String,
@@ -149,7 +148,7 @@ impl Template {
 
     /// The expression, when the whole template is one.
     pub fn as_expression(&self) -> Option<(&str, &str)> {
-        match self.nodes[self.root as usize] {
+        match self.root {
             Node::Query(query) => match &self.queries[query as usize] {
                 Query { field, what: What::Expr(expr) } => Some((expr.source(), field)),
                 _ => None,
@@ -162,57 +161,23 @@ impl Template {
     ///
     /// # Errors
     /// The first part that cannot be evaluated. The arena may have [`overflowed`](Arena::overflowed) without an error.
-    pub fn eval(
-        &self,
+    #[inline]
+    pub fn eval<'t>(
+        &'t self,
         arena: &mut Arena,
         scope: &Scope<'_>,
         env: &mut Env<'_>,
-    ) -> Result<Value, Box<Fault<'_>>> {
+    ) -> Result<Value, Box<Fault<'t>>> {
         if !arena.reserve(self.text.len()) {
             return Ok(Value::NULL);
         }
         let base = arena.append_text(&self.text);
-        let mark = arena.begin();
-        let made = self.make(self.root, base, arena, scope, env);
-        let value = arena.pushed(mark).first().copied().unwrap_or_default();
-        arena.cancel(mark);
-        made.map(|()| value)
-    }
-
-    /// Makes one node and pushes it. Recursion is as deep as the template was written, which the reader of definitions
-    /// bounds.
-    fn make<'t>(
-        &'t self,
-        node: u32,
-        base: TextMark,
-        arena: &mut Arena,
-        scope: &Scope<'_>,
-        env: &mut Env<'_>,
-    ) -> Result<(), Box<Fault<'t>>> {
-        let value = match self.nodes[node as usize] {
-            Node::Leaf(value) => Arena::rebased(value, base),
-            Node::Query(query) => self.queries[query as usize].eval(arena, scope, env)?,
-            Node::Array(span) => {
-                let mark = arena.begin();
-                for child in &self.children[span.from as usize..span.to as usize] {
-                    self.make(child.node, base, arena, scope, env)?;
-                }
-                arena.end_array(mark)
-            }
-            Node::Object { members, size, distinct } => {
-                let mark = arena.begin();
-                for child in &self.children[members.from as usize..members.to as usize] {
-                    arena.push(Arena::rebased(child.key, base));
-                    self.make(child.node, base, arena, scope, env)?;
-                }
-                match distinct {
-                    true => arena.end_distinct_object(mark, size as usize),
-                    false => arena.end_object(mark),
-                }
-            }
-        };
-        arena.push(value);
-        Ok(())
+        let mut maker = Maker { template: self, base, arena, scope, env, fault: None };
+        let made = maker.make(self.root);
+        match maker.fault {
+            None => Ok(made),
+            Some(fault) => Err(fault),
+        }
     }
 
     /// Prints the template on one line, for dumps.
@@ -224,8 +189,8 @@ impl Template {
         out
     }
 
-    fn dump_node(&self, node: u32, arena: &Arena, out: &mut String) {
-        match self.nodes[node as usize] {
+    fn dump_node(&self, node: Node, arena: &Arena, out: &mut String) {
+        match node {
             Node::Leaf(value) => out.push_str(&crate::json::to_string(arena, value)),
             Node::Query(query) => match &self.queries[query as usize].what {
                 What::Path(path) => out.push_str(path.source()),
@@ -233,7 +198,7 @@ impl Template {
                 What::Expr(expr) => out.push_str(&format!("{{% {} %}}", expr.source())),
             },
             Node::Array(span) | Node::Object { members: span, .. } => {
-                let object = matches!(self.nodes[node as usize], Node::Object { .. });
+                let object = matches!(node, Node::Object { .. });
                 out.push(if object { '{' } else { '[' });
                 for (i, child) in self.children[span.from as usize..span.to as usize].iter().enumerate() {
                     out.push_str(if i > 0 { ", " } else { "" });
@@ -249,36 +214,95 @@ impl Template {
     }
 }
 
-impl Query {
+/// One evaluation. Its functions return the value alone, which fits two registers, and `Undefined` after a fault: no
+/// part of a template may be undefined.
+struct Maker<'t, 'a, 's, 'e> {
+    template: &'t Template,
+    base: TextMark,
+    arena: &'a mut Arena,
+    scope: &'a Scope<'s>,
+    env: &'a mut Env<'e>,
+    fault: Option<Box<Fault<'t>>>,
+}
+
+impl<'t> Maker<'t, '_, '_, '_> {
     #[inline]
-    fn eval(&self, arena: &mut Arena, scope: &Scope<'_>, env: &mut Env<'_>) -> Result<Value, Box<Fault<'_>>> {
-        let field = &*self.field;
-        match &self.what {
-            What::Path(path) => {
-                if let Some(found) = path.follow(arena, scope.input) {
-                    return Ok(found);
-                }
-                path.eval(arena, scope).map_err(|fault| Box::new(Fault::Path { path, field, fault }))
-            }
-            What::Call(call) => call
-                .eval(arena, scope, env.random)
-                .map_err(|fault| Box::new(Fault::Call { call, field, fault })),
-            What::Expr(expr) => {
-                let expression = expr.source();
-                match expr.eval(arena, scope, env) {
-                    Ok(value) if value.is_undefined() => {
-                        Err(Box::new(Fault::Expr { expression, field, fault: None }))
+    fn make(&mut self, node: Node) -> Value {
+        match node {
+            Node::Leaf(value) => Arena::rebased(value, self.base),
+            Node::Query(query) => {
+                let query = &self.template.queries[query as usize];
+                if let What::Path(path) = &query.what {
+                    let found = path.follow(self.arena, self.scope.input);
+                    if !found.is_undefined() {
+                        return found;
                     }
-                    Ok(value) => Ok(value),
-                    Err(fault) => Err(Box::new(Fault::Expr { expression, field, fault: Some(fault) })),
                 }
+                self.evaluate(query)
             }
+            Node::Array(span) => self.array(span),
+            Node::Object { members, size, distinct } => self.object(members, size, distinct),
         }
+    }
+
+    /// Recursion is as deep as the template was written, which the reader of definitions bounds.
+    fn array(&mut self, span: Span) -> Value {
+        let mark = self.arena.begin();
+        let template = self.template;
+        for child in &template.children[span.from as usize..span.to as usize] {
+            let value = self.make(child.node);
+            if value.is_undefined() {
+                self.arena.cancel(mark);
+                return value;
+            }
+            self.arena.push(value);
+        }
+        self.arena.end_array(mark)
+    }
+
+    fn object(&mut self, span: Span, size: u32, distinct: bool) -> Value {
+        let mark = self.arena.begin();
+        let template = self.template;
+        for child in &template.children[span.from as usize..span.to as usize] {
+            let value = self.make(child.node);
+            if value.is_undefined() {
+                self.arena.cancel(mark);
+                return value;
+            }
+            self.arena.push_member(Arena::rebased(child.key, self.base), value);
+        }
+        match distinct {
+            true => self.arena.end_distinct_object(mark, size as usize),
+            false => self.arena.end_object(mark),
+        }
+    }
+
+    fn evaluate(&mut self, query: &'t Query) -> Value {
+        let field = &*query.field;
+        let (arena, scope) = (&mut *self.arena, self.scope);
+        let fault = match &query.what {
+            What::Path(path) => match path.eval(arena, scope) {
+                Ok(value) => return value,
+                Err(fault) => Fault::Path { path, field, fault },
+            },
+            What::Call(call) => match call.eval(arena, scope, self.env.random) {
+                Ok(value) => return value,
+                Err(fault) => Fault::Call { call, field, fault },
+            },
+            What::Expr(expr) => match expr.eval(arena, scope, &mut self.env.jsonata()) {
+                Ok(value) if value.is_undefined() => {
+                    Fault::Expr { expression: expr.source(), field, fault: None }
+                }
+                Ok(value) => return value,
+                Err(fault) => Fault::Expr { expression: expr.source(), field, fault: Some(fault) },
+            },
+        };
+        self.fault = Some(Box::new(fault));
+        Value::UNDEFINED
     }
 }
 
 struct Build<'n> {
-    nodes: Vec<Node>,
     children: Vec<Child>,
     /// Holds the texts.
     arena: Arena,
@@ -289,27 +313,15 @@ struct Build<'n> {
 
 impl<'n> Build<'n> {
     fn new(language: Language, names: &'n mut dyn Names) -> Build<'n> {
-        Build {
-            nodes: Vec::new(),
-            children: Vec::new(),
-            arena: Arena::new(),
-            queries: Vec::new(),
-            language,
-            names,
-        }
+        Build { children: Vec::new(), arena: Arena::new(), queries: Vec::new(), language, names }
     }
 
-    fn finish(mut self, root: u32) -> Template {
+    fn finish(mut self, root: Node) -> Template {
         let text = std::mem::take(self.arena.text()).into();
-        Template { nodes: self.nodes, root, children: self.children, text, queries: self.queries }
+        Template { root, children: self.children, text, queries: self.queries }
     }
 
-    fn add(&mut self, node: Node) -> u32 {
-        self.nodes.push(node);
-        self.nodes.len() as u32 - 1
-    }
-
-    fn node(&mut self, source: &Source, field: &str) -> Result<u32, CompileError> {
+    fn node(&mut self, source: &Source, field: &str) -> Result<Node, CompileError> {
         let node = match &source.value {
             NodeValue::Null => Node::Leaf(Value::NULL),
             NodeValue::Bool(value) => Node::Leaf(Value::bool(*value)),
@@ -334,7 +346,7 @@ impl<'n> Build<'n> {
                 self.object(children)
             }
         };
-        Ok(self.add(node))
+        Ok(node)
     }
 
     fn object(&mut self, children: Vec<Child>) -> Node {
@@ -371,12 +383,12 @@ impl<'n> Build<'n> {
         Ok(Child { key: self.arena.quoted_string(key, true), node })
     }
 
-    fn query(&mut self, field: &str, what: What) -> u32 {
+    fn query(&mut self, field: &str, what: What) -> Node {
         self.queries.push(Query { field: field.into(), what });
-        self.add(Node::Query(self.queries.len() as u32 - 1))
+        Node::Query(self.queries.len() as u32 - 1)
     }
 
-    fn string(&mut self, text: &str, field: &str) -> Result<u32, CompileError> {
+    fn string(&mut self, text: &str, field: &str) -> Result<Node, CompileError> {
         let marked = match self.language {
             Language::Jsonata(_) => text.strip_prefix("{%").and_then(|rest| rest.strip_suffix("%}")),
             _ => None,
@@ -385,12 +397,12 @@ impl<'n> Build<'n> {
             Some(expression) => self.expression(expression.trim(), field),
             None => {
                 let leaf = self.arena.quoted_string(text, false);
-                Ok(self.add(Node::Leaf(leaf)))
+                Ok(Node::Leaf(leaf))
             }
         }
     }
 
-    fn expression(&mut self, expression: &str, field: &str) -> Result<u32, CompileError> {
+    fn expression(&mut self, expression: &str, field: &str) -> Result<Node, CompileError> {
         let allowed = match self.language {
             Language::Jsonata(allowed) => allowed,
             _ => Allowed::default(),

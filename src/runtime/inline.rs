@@ -348,7 +348,6 @@ impl<'d> Ended<'d> {
     /// Appends the output as compact JSON, if it succeeded.
     pub fn write_output(&self, out: &mut Vec<u8>) {
         if let Outcome::Succeeded(output) = self.outcome() {
-            out.reserve(self.execution.arena.size(*output) as usize);
             json::write(&self.execution.arena, *output, out);
         }
     }

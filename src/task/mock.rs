@@ -81,6 +81,11 @@ impl MockConfig {
         Ok(MockConfig { machines: member("StateMachines")?, responses: member("MockedResponses")? })
     }
 
+    /// The names of the state machines, in the file's order.
+    pub fn state_machines(&self) -> impl Iterator<Item = &str> {
+        self.machines.keys().map(String::as_str)
+    }
+
     /// The test cases of a state machine, in the file's order.
     pub fn test_cases(&self, machine: &str) -> impl Iterator<Item = &str> {
         let cases =

@@ -143,13 +143,13 @@ impl Path {
         Ok(Path { text: text.into(), root, steps: steps.into(), direct, definite })
     }
 
-    /// The value that a path of plain names and indexes leads to from `input`. `None` says that it must be
+    /// The value that a path of plain names and indexes leads to from `input`. `Undefined` says that it must be
     /// [evaluated](Path::eval): it is another kind of path, or there is nothing.
     #[inline]
-    pub fn follow(&self, arena: &Arena, input: Value) -> Option<Value> {
+    pub fn follow(&self, arena: &Arena, input: Value) -> Value {
         match self.direct && matches!(self.root, Root::Input) {
-            true => compare::direct(arena, &self.steps, input, |_| ()),
-            false => None,
+            true => walk_direct(arena, &self.steps, input),
+            false => Value::UNDEFINED,
         }
     }
 
@@ -227,6 +227,22 @@ impl Path {
             _ => None,
         }
     }
+}
+
+/// Follows plain names and indexes; `Undefined` where there is nothing, or for another kind of step.
+#[inline]
+fn walk_direct(arena: &Arena, steps: &[Step], mut value: Value) -> Value {
+    for step in steps {
+        value = match step {
+            Step::Name(key) => arena.member(value, key),
+            Step::Index(index) => match usize::try_from(*index) {
+                Ok(index) => arena.item(value, index).unwrap_or(Value::UNDEFINED),
+                Err(_) => Value::UNDEFINED,
+            },
+            _ => return Value::UNDEFINED,
+        };
+    }
+    value
 }
 
 /// The path in Jayway's normal form, with its own root: `$$['Execution']['Id']`.
