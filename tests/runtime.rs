@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use expressway::runtime::{
-    Budgets, Builder, Engine, Handle, Json, Limit, Machine, ManualTime, Outcome, Profile, Simulation, StartError,
-    Status,
+    Budgets, Builder, Engine, Handle, Json, Limit, Machine, ManualTime, Outcome, Profile, Simulation,
+    StartError, Status,
 };
 use expressway::task::{Attempt, TaskError};
 
@@ -141,7 +141,8 @@ fn handlers_answer_at_once_or_in_their_own_time() {
     let outcome = World::new(Engine::builder().task(format!("{FUNCTION}f"), double)).call("f", "", "21", 0);
     assert_eq!(outcome.output::<i64>(), Ok(42));
     let in_line = |n: i64| Ok::<i64, TaskError>(n + 1);
-    let outcome = World::new(Engine::builder().task_sync(format!("{FUNCTION}f"), in_line)).call("f", "", "1", 0);
+    let outcome =
+        World::new(Engine::builder().task_sync(format!("{FUNCTION}f"), in_line)).call("f", "", "1", 0);
     assert_eq!(outcome.output::<i64>(), Ok(2));
     let prefix = World::new(Engine::builder().task_prefix("arn:aws:lambda:", double));
     assert_eq!(prefix.call("any", "", "4", 0).output::<i64>(), Ok(8));
@@ -272,7 +273,8 @@ fn a_batch_is_counted_and_shown() {
     let machine = world.machine(PASS);
     let shown = Arc::new(Mutex::new(vec![None; 1_000]));
     let seen = shown.clone();
-    let inputs: Vec<String> = (0..1_000).map(|n| if n == 500 { "{".to_owned() } else { n.to_string() }).collect();
+    let inputs: Vec<String> =
+        (0..1_000).map(|n| if n == 500 { "{".to_owned() } else { n.to_string() }).collect();
     let mut batch = pin!(world.engine.start_batch_with(&machine, &inputs, move |n, ended| {
         seen.lock().unwrap()[n as usize] = ended.output::<i64>().ok();
     }));
@@ -297,7 +299,9 @@ fn what_does_not_fit_is_refused_and_says_why() {
     assert_eq!(batch.counts().accepted, 0);
     let batch = world.engine.start_batch(&machine, &inputs[..60]);
     assert!(batch.refused.is_none());
-    let Err(StartError::Throttled(throttled)) = world.engine.start(&machine, "1") else { panic!("it is full") };
+    let Err(StartError::Throttled(throttled)) = world.engine.start(&machine, "1") else {
+        panic!("it is full")
+    };
     assert_eq!(throttled.limit, Limit::MachineExecutions);
     world.pass_ms(0);
     world.pass_ms(10_000);
@@ -407,14 +411,17 @@ fn activities_are_done_by_workers() {
     let mut idle = Box::pin(engine.get_activity_task(activity));
     let mut worker = Box::pin(engine.get_activity_task(activity));
     assert!(poll(idle.as_mut()).is_pending() && poll(worker.as_mut()).is_pending());
-    let (first, second, gone) = (world.start(&machine, "1"), world.start(&machine, "2"), world.start(&machine, "3"));
+    let (first, second, gone) =
+        (world.start(&machine, "1"), world.start(&machine, "2"), world.start(&machine, "3"));
     gone.abort();
     world.pass_ms(0);
     drop(idle);
     let Poll::Ready(task) = poll(worker.as_mut()) else { panic!("there is a task") };
     assert_eq!(task.input, b"1");
     engine.send_task_success(&task.token(), b"10").unwrap();
-    let Poll::Ready(task) = poll(pin!(engine.get_activity_task(activity))) else { panic!("there is one more") };
+    let Poll::Ready(task) = poll(pin!(engine.get_activity_task(activity))) else {
+        panic!("there is one more")
+    };
     engine.send_task_success(&task.token(), b"20").unwrap();
     assert!(poll(pin!(engine.get_activity_task(activity))).is_pending());
     world.pass_ms(0);
@@ -452,7 +459,12 @@ fn branches_and_iterations_wait_side_by_side() {
 // ---- on threads ----
 
 fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 #[test]

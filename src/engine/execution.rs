@@ -374,7 +374,10 @@ impl Execution {
     }
 
     pub(super) fn free_join(&mut self, id: u32) {
-        self.joins[id as usize].results.clear();
+        // What nobody visits when the arena is compacted must not be looked at afterwards.
+        let mut results = std::mem::take(&mut self.joins[id as usize].results);
+        results.clear();
+        self.joins[id as usize] = Join { results, ..Join::default() };
         self.joins_free.push(id);
     }
 }

@@ -22,7 +22,8 @@ impl Execution {
             return false;
         }
         let from = out.len();
-        let mut writer = Writer { arena: &self.arena, out, seen: [Value::UNDEFINED; SEEN], count: 0, left: 0 };
+        let mut writer =
+            Writer { arena: &self.arena, out, seen: [Value::UNDEFINED; SEEN], count: 0, left: 0 };
         writer.left = i64::from(limits::PACK_BYTES_MAX);
         writer.number(self.seed);
         writer.number(self.random.wrapping_sub(self.seed ^ GOLDEN));

@@ -225,9 +225,8 @@ impl Builder {
     }
 
     fn parts(self) -> Result<(Engine, Arc<Shared>), BuildError> {
-        let random = |bytes: &mut [u8]| {
-            getrandom::fill(bytes).map_err(|error| BuildError::Random(error.to_string()))
-        };
+        let random =
+            |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|error| BuildError::Random(error.to_string()));
         let (seed, secret) = match self.seed {
             Some(seed) => (seed, u128::from(seed)),
             None => {

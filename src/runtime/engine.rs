@@ -1,11 +1,10 @@
 //! The engine, as those who start executions see it.
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -14,16 +13,17 @@ use serde::Serialize;
 
 use super::admission::{Limit, Throttled, Usage};
 use super::builder::Builder;
+use super::handle::{Handle, Running};
+use super::in_place;
 use super::inbox::{Mail, Parcel, Shared};
 use super::inline::Ended;
 use super::machine::{Machine, Registered, Version};
-use super::outcome::{Counts, Outcome, Status};
-use super::seat::{Bench, Seat};
+use super::outcome::{Counts, Outcome};
 use super::ticket::{Batch, BatchState, Place, Reply, Ticket};
 use crate::asl;
 use crate::compile;
-use crate::engine::{Event, Identity, Start, Token, Turn};
-use crate::fault::{self, Fault};
+use crate::engine::{Identity, Token};
+use crate::fault::Fault;
 use crate::json;
 use crate::limits;
 use crate::task::Handlers;
@@ -178,8 +178,6 @@ const PARCEL_EXECUTIONS_MAX: usize = 64;
 const PARCEL_BYTES_MAX: usize = 64 * 1_024;
 
 thread_local! {
-    /// What this thread needs to run executions.
-    static BENCH: RefCell<Bench> = RefCell::default();
     /// How many parcels this thread sent: the next one goes to another shard.
     static SENT: Cell<usize> = const { Cell::new(0) };
     /// Which of the lanes this thread counts on.
@@ -199,7 +197,7 @@ impl Engine {
         Engine { inner: Arc::new(inner) }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
 
@@ -219,9 +217,7 @@ impl Engine {
         let version = self.version(definition, identity, Arc::new(Usage::default()))?;
         match self.inner.machines.entry(name.to_owned()) {
             Entry::Occupied(_) => Err(DefinitionError::NameTaken(name.to_owned())),
-            Entry::Vacant(entry) => {
-                Ok(entry.insert(Machine::new(self.inner.number, version)).clone())
-            }
+            Entry::Vacant(entry) => Ok(entry.insert(Machine::new(self.inner.number, version)).clone()),
         }
     }
 
@@ -277,7 +273,7 @@ impl Engine {
         let text = input.into_text()?;
         let version = self.check(machine, text.len())?;
         if self.inner.in_place && version.is_pure {
-            return self.run_in_place(&version, &text).await;
+            return in_place::run(self, &version, &text).await;
         }
         let mut running = Running(self.start_version(version, text, None)?, false);
         let outcome = poll_fn(|context| running.0.ticket.poll(context)).await;
@@ -300,7 +296,12 @@ impl Engine {
     ///
     /// # Errors
     /// When it does not begin.
-    pub fn start_named(&self, machine: &Machine, name: &str, input: impl Input) -> Result<Handle, StartError> {
+    pub fn start_named(
+        &self,
+        machine: &Machine,
+        name: &str,
+        input: impl Input,
+    ) -> Result<Handle, StartError> {
         let text = input.into_text()?;
         let version = self.check(machine, text.len())?;
         self.start_version(version, text, Some(name.into()))
@@ -350,7 +351,8 @@ impl Engine {
     pub async fn drain(&self, within: Duration) -> Counts {
         let shared = self.shared();
         let before = self.counts();
-        let at_ms = shared.time.now_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        let at_ms =
+            shared.time.now_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         shared.drain_at_ms.fetch_min(at_ms, Ordering::AcqRel);
         shared.closed.store(true, Ordering::SeqCst);
         // Whoever starts something counts it first and looks whether we are closed afterwards.
@@ -474,7 +476,9 @@ impl Engine {
             let too_large = input.len() > limits::PAYLOAD_BYTES_MAX as usize;
             if !too_large {
                 if text.capacity() == 0 {
-                    text.reserve((input.len() + 16).saturating_mul(PARCEL_EXECUTIONS_MAX).min(PARCEL_BYTES_MAX));
+                    text.reserve(
+                        (input.len() + 16).saturating_mul(PARCEL_EXECUTIONS_MAX).min(PARCEL_BYTES_MAX),
+                    );
                     ends.reserve(PARCEL_EXECUTIONS_MAX);
                 }
                 text.extend_from_slice(input);
@@ -559,116 +563,9 @@ impl Engine {
         Err(parcel)
     }
 
-    fn lane(&self, count: impl FnOnce(&super::outcome::Tally)) {
+    pub(super) fn lane(&self, count: impl FnOnce(&super::outcome::Tally)) {
         let lanes = &self.shared().lanes;
         count(&lanes[LANE.with(|lane| *lane) % lanes.len()]);
-    }
-
-    // ---- in place ----
-
-    async fn run_in_place(&self, version: &Version, text: &[u8]) -> Result<Outcome, StartError> {
-        let shared = self.shared();
-        if shared.closed.load(Ordering::Acquire) {
-            self.lane(|lane| lane.refuse(1));
-            return Err(shared.admission.throttled(Limit::Draining).into());
-        }
-        let mut visit = Visit { engine: self, seat: Some(BENCH.with_borrow_mut(Bench::seat)) };
-        let seed = shared.seed(shared.seeds(1));
-        let start = Start { seed, now_ms: shared.time.now_ms(), ..shared.start };
-        let mut event = visit.begin(version, text, &start);
-        loop {
-            let now_ms = shared.time.now_ms();
-            if let Some(outcome) = visit.turn(version, event, now_ms) {
-                return Ok(outcome);
-            }
-            event = Event::Go;
-            yield_once().await;
-        }
-    }
-}
-
-/// An execution on its caller's thread. It is counted when it is over, as accepted and as what it came to; dropped
-/// before, as aborted.
-struct Visit<'e> {
-    engine: &'e Engine,
-    seat: Option<Box<Seat>>,
-}
-
-impl Visit<'_> {
-    fn begin(&mut self, version: &Version, text: &[u8], start: &Start) -> Event {
-        let Some(seat) = &mut self.seat else { return Event::Go };
-        seat.x.reset();
-        seat.identify(version, None);
-        let (event, input) = match json::read(&mut seat.x.arena, text) {
-            Ok(input) => (Event::Go, input),
-            Err(error) => {
-                let cause = format!("The execution's input is not JSON: {error}");
-                (Event::Fail(Fault::new(fault::RUNTIME, cause)), json::Value::NULL)
-            }
-        };
-        seat.x.begin(&version.program, start, input);
-        event
-    }
-
-    fn turn(&mut self, version: &Version, event: Event, now_ms: u64) -> Option<Outcome> {
-        let seat = self.seat.as_mut()?;
-        let turn = BENCH.with_borrow_mut(|bench| {
-            let turn =
-                bench.advance(version, seat, event, now_ms, super::job::TRANSITIONS_PER_EXECUTION);
-            bench.effects.clear();
-            turn
-        });
-        let outcome = match (turn, seat.x.outcome()) {
-            (Ok(Turn::Yielded), None) => return None,
-            (Ok(_), Some(outcome)) => {
-                Outcome::new(outcome, &seat.x.arena, seat.x.started_ms(), now_ms)
-            }
-            // Nothing in it waits, so that it parks is a bug as well.
-            _ => super::shard::bug(now_ms),
-        };
-        self.leave(outcome.status);
-        Some(outcome)
-    }
-
-    fn leave(&mut self, status: Status) {
-        let Some(seat) = self.seat.take() else { return };
-        BENCH.with_borrow_mut(|bench| bench.put_back(seat));
-        let mut counts = Counts::default();
-        counts.count(status);
-        self.engine.lane(|lane| {
-            lane.accept(1);
-            lane.end(&counts);
-        });
-    }
-}
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        self.leave(Status::Aborted);
-    }
-}
-
-/// Lets others have their turn.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Aborts the execution when it is dropped before the end, which the flag says.
-struct Running(Handle, bool);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.1 {
-            self.0.abort();
-        }
     }
 }
 
@@ -682,60 +579,6 @@ pub enum AnswerError {
     /// The output is not JSON, or too large.
     #[error("InvalidOutput: {0}")]
     InvalidOutput(String),
-}
-
-/// An execution that was started. As a future, it comes to its [`Outcome`], once; dropping it changes nothing for the
-/// execution.
-#[derive(Clone)]
-pub struct Handle {
-    ticket: Arc<Ticket>,
-    shared: Arc<Shared>,
-    version: Arc<Version>,
-    seed: u64,
-    name: Option<Box<str>>,
-}
-
-impl Handle {
-    /// Where it stands.
-    pub fn status(&self) -> Status {
-        self.ticket.status()
-    }
-
-    /// Its ARN.
-    pub fn arn(&self) -> String {
-        let mut identity = self.version.identity.clone();
-        if let Some(name) = &self.name {
-            identity.execution_name.clone_from(name);
-        }
-        identity.execution_arn_with(self.seed)
-    }
-
-    /// Stops it, wherever it stands: timers, retries, branches and handlers end with it. Nothing happens when it is
-    /// over.
-    pub fn abort(&self) {
-        self.abort_with(Fault { error: None, cause: None });
-    }
-
-    /// As [`abort`](Handle::abort), for a reason.
-    pub fn abort_with(&self, fault: Fault) {
-        if let Some((place, fault)) = self.ticket.abort(fault) {
-            self.shared.remotes[usize::from(place.shard)].send(Mail::Abort(place.key, fault));
-        }
-    }
-}
-
-impl Future for Handle {
-    type Output = Outcome;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        self.ticket.poll(context)
-    }
-}
-
-impl std::fmt::Debug for Handle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("arn", &self.arn()).field("status", &self.status()).finish()
-    }
 }
 
 impl std::fmt::Debug for Engine {

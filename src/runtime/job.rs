@@ -234,7 +234,8 @@ pub(super) fn answered(seat: &mut Seat, token: Token, answer: Answer) -> Event {
         Err(fault) => return Event::TaskFailed(token, fault),
     };
     if text.len() > ANSWER_BYTES_MAX {
-        let cause = "The task returned a result with a size exceeding the maximum number of bytes service limit.";
+        let cause =
+            "The task returned a result with a size exceeding the maximum number of bytes service limit.";
         return Event::TaskFailed(token, Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
     }
     match json::read(&mut seat.x.arena, &text) {

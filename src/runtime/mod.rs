@@ -19,6 +19,10 @@ mod clock;
 #[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]
+mod handle;
+#[cfg(feature = "runtime")]
+mod in_place;
+#[cfg(feature = "runtime")]
 mod inbox;
 pub mod inline;
 #[cfg(feature = "runtime")]
@@ -49,7 +53,8 @@ pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
 pub use {
     admission::{Budgets, Limit, Throttled},
     builder::{BuildError, Builder, Profile},
-    engine::{AnswerError, DefinitionError, Engine, Handle, Input, Json, StartError},
+    engine::{AnswerError, DefinitionError, Engine, Input, Json, StartError},
+    handle::Handle,
     machine::Machine,
     outcome::{Counts, Outcome, Status},
     shard::Shard,

@@ -83,7 +83,9 @@ impl Outcome {
                 let value = json::read(&mut arena, &self.output).map_err(|error| shape(error.to_string()))?;
                 json::from_value(&arena, value).map_err(|error| shape(error.to_string()))
             }
-            _ => Err((self.fault.clone()).unwrap_or(Fault { error: Some(fault::TIMEOUT.into()), cause: None })),
+            _ => {
+                Err((self.fault.clone()).unwrap_or(Fault { error: Some(fault::TIMEOUT.into()), cause: None }))
+            }
         }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Bug;
 
 #[derive(Default)]
 pub(super) struct Bench {
+    // Seats go from here to residents and back as they are: a word each, not half a kilobyte.
+    #[allow(clippy::vec_box)]
     seats: Vec<Box<Seat>>,
     pub(super) effects: Vec<Effect>,
     compactor: Compactor,
@@ -75,8 +77,9 @@ impl Bench {
     ) -> Result<Turn, Bug> {
         let Bench { effects, compactor, scratch, .. } = self;
         let mut env = Env { now_ms, transitions_max, effects, listener: None, compactor, scratch };
-        let turn =
-            catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, &mut seat.x, event, &mut env)));
+        let turn = catch_unwind(AssertUnwindSafe(|| {
+            engine::advance(&version.program, &mut seat.x, event, &mut env)
+        }));
         turn.map_err(|_| {
             // What the panic left half done is thrown away.
             *seat = Seat::default();

@@ -15,11 +15,11 @@ use super::admission::ENTRY_BYTES;
 use super::arms::{Arms, Due, DueKind};
 use super::inbox::{Mail, Parcel, Remote, Shared};
 use super::inline::Ended;
+use super::job::answered;
 use super::machine::Version;
 use super::outcome::{Counts, Outcome, Status};
 use super::seat::{Bench, Bug, Seat};
 use super::slab::{Key, Slab};
-use super::job::answered;
 use super::tasks::{Answer, Tasks};
 use super::ticket::{BatchState, Place, Reply};
 use super::wheel::{TimerId, Wheel};
@@ -405,7 +405,9 @@ impl Shard {
         seat.x.reset();
         seat.identify(version, name.as_deref());
         let (event, input) = match json::read(&mut seat.x.arena, &text[from..to]) {
-            _ if let Reply::One(ticket) = reply && let Some(fault) = ticket.begin() => {
+            _ if let Reply::One(ticket) = reply
+                && let Some(fault) = ticket.begin() =>
+            {
                 (Event::Abort(fault), Value::NULL)
             }
             Ok(input) => (Event::Go, input),

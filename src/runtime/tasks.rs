@@ -12,8 +12,8 @@ use super::inbox::{Remote, TaskWaker};
 use super::slab::Key;
 use crate::engine::Token;
 use crate::fault::Fault;
-use crate::task::{Attempt, TaskFuture};
 use crate::task::{self};
+use crate::task::{Attempt, TaskFuture};
 
 pub(super) struct Tasks {
     entries: Vec<Entry>,

@@ -86,9 +86,8 @@ fn set_alarm(
     }
     let wait_ms = (at_ms - now_ms).min(SLEEP_MS_MAX);
     let at_ms = now_ms + wait_ms;
-    let (alarm, armed_ms) = sleep.get_or_insert_with(|| {
-        (Box::pin(tokio::time::sleep(Duration::from_millis(wait_ms))), at_ms)
-    });
+    let (alarm, armed_ms) =
+        sleep.get_or_insert_with(|| (Box::pin(tokio::time::sleep(Duration::from_millis(wait_ms))), at_ms));
     // Setting an alarm to the time it is set to would cost for nothing.
     if *armed_ms != at_ms || alarm.is_elapsed() {
         alarm.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms));
