@@ -25,10 +25,12 @@ impl Execution {
         let mut writer =
             Writer { arena: &self.arena, out, seen: [Value::UNDEFINED; SEEN], count: 0, left: 0 };
         writer.left = i64::from(limits::PACK_BYTES_MAX);
-        writer.number(self.seed);
+        writer.out.extend_from_slice(&self.seed.to_le_bytes());
         writer.number(self.random.wrapping_sub(self.seed ^ GOLDEN));
         writer.number(self.started_ms);
-        writer.number(self.deadline_ms.wrapping_sub(self.started_ms));
+        // No deadline at all is the largest number.
+        let allowed = self.deadline_ms.checked_add(1).map_or(0, |after| after - self.started_ms);
+        writer.number(allowed);
         writer.number(self.events);
         writer.number(self.transitions);
         writer.number(u64::from(self.visits));
@@ -55,10 +57,14 @@ impl Execution {
     }
 
     fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
-        self.seed = reader.number()?;
+        let (seed, rest) = reader.rest.split_first_chunk()?;
+        (self.seed, reader.rest) = (u64::from_le_bytes(*seed), rest);
         self.random = reader.number()?.wrapping_add(self.seed ^ GOLDEN);
         self.started_ms = reader.number()?;
-        self.deadline_ms = reader.number()?.wrapping_add(self.started_ms);
+        self.deadline_ms = match reader.number()? {
+            0 => u64::MAX,
+            after => self.started_ms.saturating_add(after - 1),
+        };
         self.events = reader.number()?;
         self.transitions = reader.number()?;
         self.visits = reader.small()?;
