@@ -129,10 +129,8 @@ pub(super) fn sqrt(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome 
 }
 
 pub(super) fn power(eval: &mut Eval<'_>, [base, exponent, ..]: Args, _: Frame) -> Outcome {
-    let (Some(x), Some(y)) = (eval.arena.as_f64(base), eval.arena.as_f64(exponent)) else {
-        return Ok(Value::UNDEFINED);
-    };
-    let result = x.powf(y);
+    let Some(x) = eval.arena.as_f64(base) else { return Ok(Value::UNDEFINED) };
+    let result = eval.arena.as_f64(exponent).map_or(f64::NAN, |y| x.powf(y));
     if !result.is_finite() {
         return fail(
             "D3061",
