@@ -314,11 +314,17 @@ fn explained(source: &str, input: &Json, ours: &Outcome, theirs: &Outcome, other
     if other == Other::Node && groups && input.to_string().contains("[]") {
         return Some("the reference's grouping puts an item into an empty array of the document itself");
     }
-    if other == Other::Node && source.contains("~> |") && (source.contains("$$") || source.contains("$v")) {
-        return Some("the reference changes the document itself where a transform's pattern leads out of the copy");
+    if source.contains("~> |") && (other == Other::Jlens || source.contains("$$") || source.contains("$v")) {
+        return Some("the others change the document itself where a transform's pattern leads out of the copy, and make cycles");
     }
-    if source.contains("$base64encode") && other == Other::Node {
-        return Some("the reference encodes Latin-1 and loses everything else; here text is UTF-8");
+    if source.contains("$base64encode") {
+        return Some("the others encode Latin-1 and loses everything else; here text is UTF-8");
+    }
+    if other == Other::Jlens && source.contains("$contains") {
+        return Some("$contains without a second argument is false in 2.0.6 and nothing in 2.2, which jlens follows");
+    }
+    if other == Other::Jlens && (source.contains(" / ") || source.contains(" % ")) {
+        return Some("infinity and NaN are values until they are used in 2.0.6; jlens refuses them when they are made");
     }
     match (ours, theirs) {
         (_, Outcome::Error(code)) if code == "internal" => Some("a JavaScript exception, not a JSONata error"),

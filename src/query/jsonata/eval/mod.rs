@@ -105,7 +105,7 @@ impl Limits {
         depth: limits::JSONATA_LANGUAGE_DEPTH_MAX,
         sequence_items: limits::JSONATA_LANGUAGE_SEQUENCE_ITEMS_MAX,
         string_chars: limits::JSONATA_STRING_CHARS_MAX,
-        steps: limits::JSONATA_STEPS_MAX * 4,
+        steps: limits::JSONATA_STEPS_MAX * 2,
         bytes: limits::JSONATA_BYTES_MAX * 8,
     };
 }

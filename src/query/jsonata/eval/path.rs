@@ -399,6 +399,10 @@ impl<'e> Eval<'e> {
                 StepKind::Eval(framed) => {
                     self.step(step, framed.node, items, index + 1 == steps.len(), frame, from)?
                 }
+                // What needs no sorting stays what it is; a constructed array is not a sequence.
+                StepKind::Sort(_) if matches!(items, Items::Raw(value) if value.len() <= 1) => {
+                    self.filter_items(step.stages, items, frame, from)?
+                }
                 StepKind::Sort(terms) => {
                     let sorted = self.sort_items(terms, items, frame, from)?;
                     self.filter_items(step.stages, sorted, frame, from)?
