@@ -73,7 +73,7 @@ pub const JSONATA_ARGUMENTS_MAX: usize = 126;
 /// JSONata evaluation depth outside of Step Functions.
 pub const JSONATA_LANGUAGE_DEPTH_MAX: u32 = 600;
 /// Native recursion of the JSONata evaluator, whatever causes it; fits a thread's stack of 2 MiB.
-pub const JSONATA_NESTING_MAX: u32 = 1_100;
+pub const JSONATA_NESTING_MAX: u32 = 800;
 /// Elements the JSONata range operator may give.
 pub const JSONATA_RANGE_ITEMS_MAX: usize = 10_000_000;
 /// Elements of a JSONata sequence outside of Step Functions.

@@ -6,7 +6,6 @@ impl Eval<'_> {
     /// The value as its user gets it.
     pub(super) fn finish(&mut self, value: Value) -> Outcome {
         let value = self.without_bindings(value)?;
-        let value = self.collapse(value);
         self.check_bytes()?;
         if !self.odd {
             return Ok(marked(value, 0));

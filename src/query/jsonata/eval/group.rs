@@ -60,7 +60,7 @@ impl Eval<'_> {
         }
         let keys = self.arena.begin();
         for member in members {
-            let key = self.eval(member.key.node, item, frame)?;
+            let key = self.eval_framed(member.key, item, frame)?;
             self.check_key(key, end)?;
             self.arena.push(key);
         }
@@ -76,7 +76,7 @@ impl Eval<'_> {
             if key.is_undefined() {
                 continue;
             }
-            let value = self.eval(member.value.node, item, frame)?;
+            let value = self.eval_framed(member.value, item, frame)?;
             if !value.is_undefined() {
                 self.arena.push(key);
                 self.arena.push(value);
@@ -188,7 +188,7 @@ impl Eval<'_> {
             }
             _ => {
                 let context = self.items_at(source.items, item, source.from);
-                self.eval(framed.node, context, source.frame)
+                self.eval_framed(framed, context, source.frame)
             }
         }
     }
@@ -231,7 +231,7 @@ impl Eval<'_> {
         }
         let context = self.joined(groups, group.first, 0, source)?;
         if !source.rows {
-            return self.eval(member.value.node, context, source.frame);
+            return self.eval_framed(member.value, context, source.frame);
         }
         let functions = self.scratch.functions.len();
         let slots = member.value.slots.unwrap_or(0).max(source.width as u16 - 1);

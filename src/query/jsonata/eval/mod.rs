@@ -94,7 +94,7 @@ impl Limits {
         depth: limits::JSONATA_LANGUAGE_DEPTH_MAX,
         sequence_items: limits::JSONATA_LANGUAGE_SEQUENCE_ITEMS_MAX,
         string_chars: limits::JSONATA_STRING_CHARS_MAX,
-        steps: limits::JSONATA_STEPS_MAX * 4,
+        steps: limits::JSONATA_STEPS_MAX * 2,
         bytes: limits::JSONATA_BYTES_MAX * 8,
     };
 }
@@ -256,10 +256,16 @@ impl<'e> Eval<'e> {
 
     #[inline]
     fn slot(&self, mut frame: Frame, hops: u16, slot: u16) -> Value {
+        let frames = &self.scratch.frames;
+        let at = |index: u32| frames.get(index as usize).copied().unwrap_or(Value::UNDEFINED);
         for _ in 0..hops {
-            frame = Frame(self.scratch.frames[frame.0 as usize].opaque_id().unwrap_or(0));
+            frame = Frame(at(frame.0).opaque_id().unwrap_or(0));
         }
-        self.scratch.frames[frame.0 as usize + 1 + slot as usize]
+        debug_assert!(
+            frame.0 as usize + 1 + (slot as usize) < frames.len(),
+            "the compiler counted frames wrongly"
+        );
+        at(frame.0 + 1 + u32::from(slot))
     }
 
     fn variable(&mut self, id: VariableId, input: Value, frame: Frame) -> Outcome {

@@ -101,6 +101,17 @@ impl<'e> Eval<'e> {
         }
     }
 
+    /// As [`sequence`](Self::sequence), but nothing stays an empty sequence.
+    fn sequence_or_empty(&mut self, from: Mark) -> Outcome {
+        match *self.arena.pushed(from) {
+            [only] => {
+                self.arena.cancel(from);
+                Ok(only)
+            }
+            _ => self.end_array(from, mark::SEQUENCE),
+        }
+    }
+
     pub(super) fn wildcard(&mut self, input: Value) -> Outcome {
         let input = if input.marks() & mark::OUTER != 0 { self.item_of(input, 0) } else { input };
         let from = self.arena.begin();
@@ -146,7 +157,7 @@ impl<'e> Eval<'e> {
         }
         let from = self.arena.begin();
         self.push_descendants(input)?;
-        self.end_array(from, mark::SEQUENCE)
+        self.sequence_or_empty(from)
     }
 
     fn push_descendants(&mut self, value: Value) -> Outcome<()> {
@@ -327,7 +338,13 @@ impl<'e> Eval<'e> {
         let rows = matches!(items, Walked::Rows(..));
         if let Some(group) = path.group {
             let (end, schema) = (path.group_end, rows.then_some(path.schema));
-            let grouping = group::Grouping { members: group, end, items: items.into_items(), schema };
+            let items = match items.into_items() {
+                Items::Raw(value) if path.keep_singleton && value.marks() & mark::CONS != 0 => {
+                    Items::One(value)
+                }
+                items => items,
+            };
+            let grouping = group::Grouping { members: group, end, items, schema };
             let value = self.group(grouping, from, frame)?;
             self.arena.cancel(from);
             return Ok(value);
@@ -394,6 +411,10 @@ impl<'e> Eval<'e> {
                 }
                 StepKind::Eval(framed) => {
                     self.step(step, framed.node, items, index + 1 == steps.len(), frame, from)?
+                }
+                // What needs no sorting stays what it is; a constructed array is not a sequence.
+                StepKind::Sort(_) if matches!(items, Items::Raw(value) if value.len() <= 1) => {
+                    self.filter_items(step.stages, items, frame, from)?
                 }
                 StepKind::Sort(terms) => {
                     let sorted = self.sort_items(terms, items, frame, from)?;

@@ -393,10 +393,17 @@ impl<'d> Emitter<'d, '_> {
         }
         let mut in_stream = emitted.iter().any(|step: &Step| step.tuple);
         for (index, &step) in steps.iter().enumerate().skip(taken) {
-            in_stream |= self.drafts.get(step).tuple;
+            let draft = self.drafts.get(step);
+            let sorts_items = !in_stream && matches!(draft.form, Form::Sort(_));
+            in_stream |= draft.tuple;
             let rows = in_stream.then_some(names.as_slice());
             let place = if index == 0 { place } else { later };
-            emitted.push(self.step(step, place, rows, None)?);
+            let mut emitted_step = self.step(step, place, rows, None)?;
+            if let (Form::Sort(terms), true, true) = (&draft.form, sorts_items, draft.tuple) {
+                // A sort that begins the stream looks at items; only what follows it sees rows.
+                emitted_step.what = StepKind::Sort(self.terms(terms, later, None)?);
+            }
+            emitted.push(emitted_step);
         }
         let first_form = steps.first().map(|&step| &self.drafts.get(step).form);
         let path = Path {
@@ -504,14 +511,7 @@ impl<'d> Emitter<'d, '_> {
     ) -> Result<Step, CompileError> {
         let draft = self.drafts.get(id);
         let what = match (&draft.form, ready) {
-            (Form::Sort(terms), _) => {
-                let mut emitted = Vec::with_capacity(terms.len());
-                for &(key, descending) in terms {
-                    let key = self.framed(key, Place { context_is_top: false, ..place }, rows)?;
-                    emitted.push(Term { key, descending });
-                }
-                StepKind::Sort(extend(&mut self.program.terms, emitted))
-            }
+            (Form::Sort(terms), _) => StepKind::Sort(self.terms(terms, place, rows)?),
             (_, Some(node)) => StepKind::Eval(Framed { node, slots: rows.map(|names| names.len() as u16) }),
             (Form::Path { .. }, _) => StepKind::Eval(self.framed(id, place, rows)?),
             _ => StepKind::Eval(self.framed_step(id, place, rows)?),
@@ -525,6 +525,20 @@ impl<'d> Emitter<'d, '_> {
             index: column(rows, draft.index.as_deref()),
             ancestor: column(rows, draft.ancestor.map(|ancestor| self.drafts.label(ancestor)).as_deref()),
         })
+    }
+
+    fn terms(
+        &mut self,
+        terms: &[(DraftId, bool)],
+        place: Place,
+        rows: Option<&[String]>,
+    ) -> Result<Span, CompileError> {
+        let mut emitted = Vec::with_capacity(terms.len());
+        for &(key, descending) in terms {
+            let key = self.framed(key, Place { context_is_top: false, ..place }, rows)?;
+            emitted.push(Term { key, descending });
+        }
+        Ok(extend(&mut self.program.terms, emitted))
     }
 
     fn framed_step(
