@@ -9,7 +9,7 @@ pub const DEFINITION_BYTES_MAX: usize = 1_048_576;
 /// Bytes one arena may hold. Offsets are 32 bits wide; this stays well below.
 pub const ARENA_BYTES_MAX: usize = 1 << 30;
 /// Bytes as JSON of a container that is made of others. (One that is read may be as large as its arena.)
-pub const VALUE_BYTES_MAX: usize = 64 << 20;
+pub const VALUE_BYTES_MAX: usize = 256 << 20;
 /// Nesting of arrays and objects in any JSON text or value (the depth AWS's own parser accepts).
 pub const JSON_DEPTH_MAX: u16 = 1_000;
 /// Workflows inside each other: Map processors and Parallel branches (AWS has a limit, `TOO_DEEPLY_NESTED`; its value is
