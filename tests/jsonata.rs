@@ -51,14 +51,20 @@ enum Outcome {
 }
 
 /// Evaluates in the language profile.
-fn evaluate(source: &str, input: Option<&Json>, bindings: &BTreeMap<String, Json>, limits: Limits) -> Outcome {
+fn evaluate(
+    source: &str,
+    input: Option<&Json>,
+    bindings: &BTreeMap<String, Json>,
+    limits: Limits,
+) -> Outcome {
     let mut names = Bindings(bindings.keys().cloned().collect());
     let expr = match Expr::compile(source, &mut names, Profile::Language) {
         Ok(expr) => expr,
         Err(error) => return Outcome::Error(error.code.to_owned()),
     };
     let mut arena = Arena::new();
-    let mut read = |value: &Json| json::read(&mut arena, value.to_string().as_bytes()).expect("input is JSON");
+    let mut read =
+        |value: &Json| json::read(&mut arena, value.to_string().as_bytes()).expect("input is JSON");
     let values: Vec<Value> = bindings.values().map(&mut read).collect();
     let input = input.map_or(Value::UNDEFINED, &mut read);
     let variables = arena.array(&values);
@@ -76,7 +82,9 @@ fn evaluate(source: &str, input: Option<&Json>, bindings: &BTreeMap<String, Json
     let mut env = Env { now_ms: 1_700_000_000_000, random: &mut random, scratch: &mut scratch, limits };
     match expr.eval(&mut arena, &scope, &mut env) {
         Ok(value) if value.is_undefined() => Outcome::Undefined,
-        Ok(value) => Outcome::Value(serde_json::from_str(&json::to_string(&arena, value)).expect("output is JSON")),
+        Ok(value) => {
+            Outcome::Value(serde_json::from_str(&json::to_string(&arena, value)).expect("output is JSON"))
+        }
         Err(error) => Outcome::Error(error.code.unwrap_or("U1001").to_owned()),
     }
 }
@@ -127,14 +135,16 @@ fn run_cases(file: &str) {
     let cases = cases.replace("\\ud800", "");
     for case in lines(&cases) {
         let id = case["id"].as_str().expect("an id");
-        let aws = case.get("jsonata_2_0_6").is_none_or(|verdict| verdict == "same") && case.get("uses_eval").is_none()
+        let aws = case.get("jsonata_2_0_6").is_none_or(|verdict| verdict == "same")
+            && case.get("uses_eval").is_none()
             && case.get("lone_surrogate").is_none();
         if !aws {
             skipped += 1;
             continue;
         }
-        let bindings: BTreeMap<String, Json> =
-            case.get("bindings").map_or_else(BTreeMap::new, |b| serde_json::from_value(b.clone()).expect("bindings"));
+        let bindings: BTreeMap<String, Json> = case
+            .get("bindings")
+            .map_or_else(BTreeMap::new, |b| serde_json::from_value(b.clone()).expect("bindings"));
         let input = match case.get("dataset").and_then(Json::as_str) {
             Some(name) => Some(&datasets[name]),
             None => case.get("data"),

@@ -109,17 +109,17 @@ fn values() {
         // $hash
         ("$hash('abc', 'MD5')", r#""900150983cd24fb0d6963f7d28e17f72""#),
         ("$hash('abc', 'SHA-1')", r#""a9993e364706816aba3e25717850c26c9cd0d89d""#),
-        (
-            "$hash('abc', 'SHA-256')",
-            r#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#,
-        ),
+        ("$hash('abc', 'SHA-256')", r#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#),
         ("$substring($hash('abc', 'SHA-384'), 0, 16)", r#""cb00753f45a35e8b""#),
         ("$substring($hash('abc', 'SHA-512'), 0, 16)", r#""ddaf35a193617aba""#),
         ("$hash('abc')", "undefined"),
         // $random, $uuid, $parse
         ("$random(42)", "0.7275636800328681"),
         ("$random() < 1 and $random() >= 0", "true"),
-        ("$match($uuid(), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/).index", "0"),
+        (
+            "$match($uuid(), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/).index",
+            "0",
+        ),
         (r#"$parse('{"a": [1, 2.50]}').a"#, "[1,2.5]"),
         // Numbers
         ("1/0", r#""Infinity""#),
@@ -147,7 +147,10 @@ fn errors() {
         ("1 + 'x'", "T2002: The right side of the \"+\" operator must evaluate to a number"),
         ("'x' * 1", "T2001: The left side of the \"*\" operator must evaluate to a number"),
         ("-'x'", "D1002: Cannot negate a non-numeric value: \"x\""),
-        ("1 < 'x'", "T2009: The values 1 and \"x\" either side of operator \"<\" must be of the same data type"),
+        (
+            "1 < 'x'",
+            "T2009: The values 1 and \"x\" either side of operator \"<\" must be of the same data type",
+        ),
         ("$number('x')", "D3030: Unable to cast value to a number: \"x\""),
         ("{1: 2}", "T1003: Key in object structure must evaluate to a string; got: 1"),
         ("$error('stop')", "D3137: stop"),
@@ -246,7 +249,8 @@ fn bounds() {
     let time = "Expression evaluation timeout";
     let sum = |terms: usize| vec!["1"; terms].join("+");
     let chain = |stages: usize| format!("1{}", " ~> $abs".repeat(stages));
-    let doubling = |times: usize| format!("$length($reduce([1..{times}], function($s, $i) {{ $s & $s }}, 'x'))");
+    let doubling =
+        |times: usize| format!("$length($reduce([1..{times}], function($s, $i) {{ $s & $s }}, 'x'))");
     let cases = [
         (sum(100), "100"),
         (sum(101), stack),

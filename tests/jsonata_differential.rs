@@ -100,7 +100,12 @@ fn expression(random: &mut Random, depth: usize) -> String {
         0 | 1 => leaf(random),
         2..=7 => path(random, depth),
         8 => format!("({} {} {})", sub(random), random.pick(&["+", "-", "*", "/", "%"]), sub(random)),
-        9 => format!("({} {} {})", sub(random), random.pick(&["=", "!=", "<", "<=", ">", ">=", "in"]), sub(random)),
+        9 => format!(
+            "({} {} {})",
+            sub(random),
+            random.pick(&["=", "!=", "<", "<=", ">", ">=", "in"]),
+            sub(random)
+        ),
         10 => format!("({} {} {})", sub(random), random.pick(&["and", "or", "&"]), sub(random)),
         11 => format!("[{}, {}]", sub(random), sub(random)),
         12 => format!("[{}]", sub(random)),
@@ -113,9 +118,17 @@ fn expression(random: &mut Random, depth: usize) -> String {
         20 => format!("$map({}, function($v, $i) {{ {} }})", sub(random), sub(random)),
         21 => format!("$filter({}, function($v) {{ {} }})", sub(random), sub(random)),
         22 => format!("$reduce({}, function($v, $w) {{ {} }})", sub(random), sub(random)),
-        23 => format!("({} ~> {})", sub(random), random.pick(&["$string", "$count", "$sum", "$keys", "$reverse"])),
+        23 => format!(
+            "({} ~> {})",
+            sub(random),
+            random.pick(&["$string", "$count", "$sum", "$keys", "$reverse"])
+        ),
         24 => text_call(random, depth),
-        25 => format!("[{}..{}]", random.pick(&["0", "1", "-2", "a", "$"]), random.pick(&["3", "2", "0", "qty"])),
+        25 => format!(
+            "[{}..{}]",
+            random.pick(&["0", "1", "-2", "a", "$"]),
+            random.pick(&["3", "2", "0", "qty"])
+        ),
         26 => format!("({} ~> |{}|{{'n': {}}}|)", sub(random), path(random, depth - 1), sub(random)),
         27 => format!("-{}", sub(random)),
         28 => format!("(function($v) {{ {} }})({})", sub(random), sub(random)),
@@ -124,9 +137,32 @@ fn expression(random: &mut Random, depth: usize) -> String {
 }
 
 const ONE: [&str; 26] = [
-    "$count", "$sum", "$max", "$min", "$average", "$string", "$length", "$uppercase", "$lowercase", "$trim", "$number",
-    "$abs", "$floor", "$round", "$boolean", "$not", "$exists", "$keys", "$spread", "$merge", "$reverse", "$sort",
-    "$distinct", "$type", "$base64encode", "$encodeUrlComponent",
+    "$count",
+    "$sum",
+    "$max",
+    "$min",
+    "$average",
+    "$string",
+    "$length",
+    "$uppercase",
+    "$lowercase",
+    "$trim",
+    "$number",
+    "$abs",
+    "$floor",
+    "$round",
+    "$boolean",
+    "$not",
+    "$exists",
+    "$keys",
+    "$spread",
+    "$merge",
+    "$reverse",
+    "$sort",
+    "$distinct",
+    "$type",
+    "$base64encode",
+    "$encodeUrlComponent",
 ];
 const TWO: [&str; 8] =
     ["$append", "$lookup", "$zip", "$join", "$substring", "$power", "$contains", "$substringBefore"];
@@ -307,30 +343,44 @@ enum Other {
 }
 
 /// Why a difference is known, `None` when it is not.
-fn explained(source: &str, input: &Json, ours: &Outcome, theirs: &Outcome, other: Other) -> Option<&'static str> {
-    let groups = source.match_indices('{').any(|(at, _)| {
-        source[..at].ends_with(|c: char| c.is_alphanumeric() || "])*%$".contains(c))
-    });
+fn explained(
+    source: &str,
+    input: &Json,
+    ours: &Outcome,
+    theirs: &Outcome,
+    other: Other,
+) -> Option<&'static str> {
+    let groups = source
+        .match_indices('{')
+        .any(|(at, _)| source[..at].ends_with(|c: char| c.is_alphanumeric() || "])*%$".contains(c)));
     if other == Other::Node && groups && input.to_string().contains("[]") {
         return Some("the reference's grouping puts an item into an empty array of the document itself");
     }
     if source.contains("~> |") && (other == Other::Jlens || source.contains("$$") || source.contains("$v")) {
-        return Some("the others change the document itself where a transform's pattern leads out of the copy, and make cycles");
+        return Some(
+            "the others change the document itself where a transform's pattern leads out of the copy, and make cycles",
+        );
     }
     if source.contains("$base64encode") {
         return Some("the others encode Latin-1 and loses everything else; here text is UTF-8");
     }
     if other == Other::Jlens && source.contains("$contains") {
-        return Some("$contains without a second argument is false in 2.0.6 and nothing in 2.2, which jlens follows");
+        return Some(
+            "$contains without a second argument is false in 2.0.6 and nothing in 2.2, which jlens follows",
+        );
     }
     if other == Other::Jlens && (source.contains(" / ") || source.contains(" % ")) {
-        return Some("infinity and NaN are values until they are used in 2.0.6; jlens refuses them when they are made");
+        return Some(
+            "infinity and NaN are values until they are used in 2.0.6; jlens refuses them when they are made",
+        );
     }
     match (ours, theirs) {
-        (_, Outcome::Error(code)) if code == "internal" => Some("a JavaScript exception, not a JSONata error"),
-        (Outcome::Error(_), Outcome::Error(_)) if source.contains(',') => {
-            Some("the reference evaluates the members of constructors at the same time: any of their errors may be first")
+        (_, Outcome::Error(code)) if code == "internal" => {
+            Some("a JavaScript exception, not a JSONata error")
         }
+        (Outcome::Error(_), Outcome::Error(_)) if source.contains(',') => Some(
+            "the reference evaluates the members of constructors at the same time: any of their errors may be first",
+        ),
         (Outcome::Function, _) | (_, Outcome::Function) => Some("a function in the result: refused here"),
         _ => None,
     }
@@ -354,7 +404,8 @@ fn pairs() -> (u64, Vec<(String, Json)>) {
 fn compare(other: Other, seed: u64, pairs: &[(String, Json)], theirs: &[Outcome]) {
     let (mut passed, mut skipped, mut failed) = (0, 0, Vec::new());
     for ((source, input), theirs) in pairs.iter().zip(theirs) {
-        let ours = std::panic::catch_unwind(|| ours(source, input)).unwrap_or_else(|_| panic!("{source} over {input}"));
+        let ours = std::panic::catch_unwind(|| ours(source, input))
+            .unwrap_or_else(|_| panic!("{source} over {input}"));
         let agrees = match (&ours, theirs) {
             (Outcome::Value(a), Outcome::Value(b)) => same(a, b),
             (a, b) => a == b,
@@ -362,7 +413,9 @@ fn compare(other: Other, seed: u64, pairs: &[(String, Json)], theirs: &[Outcome]
         match agrees {
             true => passed += 1,
             false if explained(source, input, &ours, theirs, other).is_some() => skipped += 1,
-            false => failed.push(format!("{source}\n  over   {input}\n  ours   {ours:?}\n  theirs {theirs:?}")),
+            false => {
+                failed.push(format!("{source}\n  over   {input}\n  ours   {ours:?}\n  theirs {theirs:?}"))
+            }
         }
     }
     println!("{other:?}: {passed} passed, {} failed, {skipped} skipped (seed {seed})", failed.len());

@@ -34,7 +34,8 @@ pub(crate) fn parse(bytes: &[u8]) {
 pub(crate) fn eval(bytes: &[u8]) {
     let Ok(source) = std::str::from_utf8(bytes) else { return };
     let Ok(expr) = Expr::compile(source, &mut Nothing, Profile::Language) else { return };
-    let document = br#"{"a":[{"b":1,"c":"x"},{"b":2.5,"c":null},[]],"b":{"a":"abc","b":[[1],2]},"c":-3,"d":"12"}"#;
+    let document =
+        br#"{"a":[{"b":1,"c":"x"},{"b":2.5,"c":null},[]],"b":{"a":"abc","b":[[1],2]},"c":-3,"d":"12"}"#;
     let mut arena = Arena::new();
     let Ok(input) = json::read(&mut arena, document) else { return };
     let variables = arena.array(&[Value::int(7)]);

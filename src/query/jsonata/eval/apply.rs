@@ -191,10 +191,7 @@ impl Eval<'_> {
         let outer = std::mem::replace(&mut self.tail_depth, self.depth);
         let value = self.eval(lambda.body, input, inner)?;
         self.tail_depth = outer;
-        if self.scratch.functions.len() > functions
-            && !value.is_container()
-            && value.kind() != Kind::Opaque
-        {
+        if self.scratch.functions.len() > functions && !value.is_container() && value.kind() != Kind::Opaque {
             // Nothing that was made inside can be reached any more.
             self.scratch.functions.truncate(functions);
         }
@@ -274,7 +271,8 @@ impl Eval<'_> {
         }
         let function = self.eval(right, input, frame)?;
         if !self.is_function(function) {
-            let message = "The right side of the function application operator ~> must be a function".to_owned();
+            let message =
+                "The right side of the function application operator ~> must be a function".to_owned();
             return Err(self.raise(node, "T2006", "~>", message));
         }
         if self.is_function(value) {

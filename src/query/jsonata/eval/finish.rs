@@ -21,7 +21,8 @@ impl Eval<'_> {
                 ..EvalError::bound("unsupported result type".to_owned())
             })),
             Kind::Float if self.arena.as_f64(value).is_some_and(|float| !float.is_finite()) => {
-                let text = crate::query::jsonata::number::js_text(self.arena.as_f64(value).unwrap_or(f64::NAN));
+                let text =
+                    crate::query::jsonata::number::js_text(self.arena.as_f64(value).unwrap_or(f64::NAN));
                 self.string(&text)
             }
             Kind::Array | Kind::Object => self.clean_container(value),

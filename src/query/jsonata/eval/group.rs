@@ -98,7 +98,11 @@ impl Eval<'_> {
 
     #[cold]
     fn duplicate_key(&self, key: Value, end: u32) -> Box<EvalError> {
-        self.at_end("D1009", end, format!("Multiple key definitions evaluate to same key: {}", self.quoted(key)))
+        self.at_end(
+            "D1009",
+            end,
+            format!("Multiple key definitions evaluate to same key: {}", self.quoted(key)),
+        )
     }
 
     #[cold]

@@ -13,10 +13,10 @@ mod group;
 mod operator;
 mod path;
 mod sort;
+mod transform;
 mod tuple;
 mod validate;
 mod wrap;
-mod transform;
 
 pub(super) use apply::empty_match;
 pub use error::{EvalError, EvalErrorKind};
@@ -139,13 +139,27 @@ pub struct Scratch {
 /// A function made while evaluating.
 #[derive(Clone, Debug)]
 enum Function {
-    Lambda { lambda: LambdaId, input: Value, frame: Frame },
+    Lambda {
+        lambda: LambdaId,
+        input: Value,
+        frame: Frame,
+    },
     /// A function with some of its arguments; `UNBOUND` marks those still missing.
-    Partial { function: Value, arguments: Value },
+    Partial {
+        function: Value,
+        arguments: Value,
+    },
     Chain(Value, Value),
-    Transform { transform: TransformId, frame: Frame },
+    Transform {
+        transform: TransformId,
+        frame: Frame,
+    },
     /// The `next` of a match: the rest of the text from a byte offset.
-    NextMatch { regex: RegexId, text: Value, from: u32 },
+    NextMatch {
+        regex: RegexId,
+        text: Value,
+        from: u32,
+    },
 }
 
 /// One evaluation.
@@ -258,7 +272,10 @@ impl<'e> Eval<'e> {
         for _ in 0..hops {
             frame = Frame(at(frame.0).opaque_id().unwrap_or(0));
         }
-        debug_assert!(frame.0 as usize + 1 + (slot as usize) < frames.len(), "the compiler counted frames wrongly");
+        debug_assert!(
+            frame.0 as usize + 1 + (slot as usize) < frames.len(),
+            "the compiler counted frames wrongly"
+        );
         at(frame.0 + 1 + u32::from(slot))
     }
 

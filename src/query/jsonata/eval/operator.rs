@@ -8,7 +8,13 @@ use std::cmp::Ordering;
 impl Eval<'_> {
     /// An error raised by a node.
     #[cold]
-    pub(super) fn raise(&self, node: NodeId, code: &'static str, token: &str, message: String) -> Box<EvalError> {
+    pub(super) fn raise(
+        &self,
+        node: NodeId,
+        code: &'static str,
+        token: &str,
+        message: String,
+    ) -> Box<EvalError> {
         let mut error = EvalError::new(code, message);
         error.position = Some(self.program.ends[node.index()] as usize);
         error.token = Some(token.to_owned());
@@ -167,7 +173,8 @@ impl Eval<'_> {
             }
             (Kind::String, Kind::String) => Some(json::compare_utf16(self.arena.str(a), self.arena.str(b))),
             _ => {
-                let comparable = |value: Value| value.is_undefined() || value.is_number() || value.is_string();
+                let comparable =
+                    |value: Value| value.is_undefined() || value.is_number() || value.is_string();
                 if !comparable(a) || !comparable(b) {
                     let message = format!(
                         "The expressions either side of operator \"{}\" must evaluate to numeric or string values",
@@ -240,7 +247,8 @@ impl Eval<'_> {
         let (x, y) = (integer(self, a), integer(self, b));
         for (value, float, code, side) in [(a, x, "T2003", "left"), (b, y, "T2004", "right")] {
             if !value.is_undefined() && float.is_none() {
-                let message = format!("The {side} side of the range operator (..) must evaluate to an integer");
+                let message =
+                    format!("The {side} side of the range operator (..) must evaluate to an integer");
                 return Err(self.raise(node, code, "..", message));
             }
         }

@@ -233,7 +233,14 @@ impl<'e> Eval<'e> {
     }
 
     /// The items a chain leads to; `last` says that nothing follows it in its path.
-    fn chain_items(&mut self, id: ChainId, input: Value, frame: Frame, from: Mark, last: bool) -> Outcome<Items> {
+    fn chain_items(
+        &mut self,
+        id: ChainId,
+        input: Value,
+        frame: Frame,
+        from: Mark,
+        last: bool,
+    ) -> Outcome<Items> {
         let program = self.program;
         let chain = program.chains[id.index()];
         let keys = &program.keys[chain.keys.range()];
@@ -330,7 +337,9 @@ impl<'e> Eval<'e> {
         if let Some(group) = path.group {
             let (end, schema) = (path.group_end, rows.then_some(path.schema));
             let items = match items.into_items() {
-                Items::Raw(value) if path.keep_singleton && value.marks & mark::CONS != 0 => Items::One(value),
+                Items::Raw(value) if path.keep_singleton && value.marks & mark::CONS != 0 => {
+                    Items::One(value)
+                }
                 items => items,
             };
             let grouping = group::Grouping { members: group, end, items, schema };
@@ -340,7 +349,9 @@ impl<'e> Eval<'e> {
         }
         let items = match items {
             Walked::Items(items) => items,
-            Walked::Rows(first, last) if path.tuple => return self.tuple_value(path.schema, first, last, from),
+            Walked::Rows(first, last) if path.tuple => {
+                return self.tuple_value(path.schema, first, last, from);
+            }
             Walked::Rows(first, last) => self.row_items(path.schema, first, last, from),
         };
         if !path.keep_singleton && !path.keep_array {
@@ -499,7 +510,12 @@ impl<'e> Eval<'e> {
     }
 
     /// Applies one predicate to what was pushed since `from`.
-    pub(super) fn filter_stack(&mut self, predicate: Framed, frame: Frame, from: Mark) -> Outcome<Option<Value>> {
+    pub(super) fn filter_stack(
+        &mut self,
+        predicate: Framed,
+        frame: Frame,
+        from: Mark,
+    ) -> Outcome<Option<Value>> {
         let count = self.arena.pushed(from).len();
         if let Node::Number(number) = self.program.node(predicate.node) {
             let index = self.arena.as_f64(self.program.numbers[number.index()]).unwrap_or(f64::NAN).floor();

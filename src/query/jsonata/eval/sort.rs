@@ -24,7 +24,13 @@ struct Sorted {
 
 impl Eval<'_> {
     /// The items in the order of the terms, on the stack.
-    pub(super) fn sort_items(&mut self, terms: Span, items: Items, frame: Frame, from: Mark) -> Outcome<Items> {
+    pub(super) fn sort_items(
+        &mut self,
+        terms: Span,
+        items: Items,
+        frame: Frame,
+        from: Mark,
+    ) -> Outcome<Items> {
         let count = self.items_count(items);
         let sorted = Sorted { terms, items, width: 1, from, keys: 0, frame, schema: None };
         let (first, last) = self.sort_by(sorted, count)?;
@@ -123,12 +129,15 @@ impl Eval<'_> {
     fn order_of(&self, node: NodeId, x: Value, y: Value) -> Outcome<Ordering> {
         match (self.arena.as_f64(x), self.arena.as_f64(y)) {
             (Some(x), Some(y)) => return Ok(x.partial_cmp(&y).unwrap_or(Ordering::Greater)),
-            _ if x.is_string() && y.is_string() => return Ok(compare_utf16(self.arena.str(x), self.arena.str(y))),
+            _ if x.is_string() && y.is_string() => {
+                return Ok(compare_utf16(self.arena.str(x), self.arena.str(y)));
+            }
             _ => {}
         }
         let sortable = |value: Value| value.is_number() || value.is_string();
         if !sortable(x) || !sortable(y) {
-            let message = "The expressions within an order-by clause must evaluate to numeric or string values";
+            let message =
+                "The expressions within an order-by clause must evaluate to numeric or string values";
             return Err(self.raise(node, "T2008", "^", message.to_owned()));
         }
         let message = format!(

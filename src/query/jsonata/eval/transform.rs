@@ -29,8 +29,9 @@ impl Eval<'_> {
             if !update.is_undefined() {
                 if !update.is_object() {
                     let quoted = self.quoted(update);
-                    let message =
-                        format!("The insert/update clause of the transform expression must evaluate to an object: {quoted}");
+                    let message = format!(
+                        "The insert/update clause of the transform expression must evaluate to an object: {quoted}"
+                    );
                     return Err(self.raise(transform.update, "T2011", "", message));
                 }
                 self.update(target, update, &mut changes)?;

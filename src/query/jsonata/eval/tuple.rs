@@ -78,7 +78,9 @@ impl Eval<'_> {
                     self.number_rows(step.index, (first, last), width, from);
                     (first, last)
                 }
-                StepKind::Eval(framed) => self.row_step(step, framed, path.schema, (first, last), frame, from)?,
+                StepKind::Eval(framed) => {
+                    self.row_step(step, framed, path.schema, (first, last), frame, from)?
+                }
             };
             rows = Some(self.row_stages(step.stages, width, next, frame, from)?);
         }

@@ -145,14 +145,19 @@ impl Eval<'_> {
                 None => break,
             }
         }
-        let message = format!("Argument {} of function \"\u{0}\" does not match function signature", good + 1);
+        let message =
+            format!("Argument {} of function \"\u{0}\" does not match function signature", good + 1);
         Box::new(EvalError::new("T0410", message))
     }
 
     fn complete(&mut self, params: &[ParamKind], from: Mark, context: Value, given: usize) -> Outcome<()> {
         for (index, param) in params.iter().enumerate() {
             if index >= given {
-                let value = if param.context { self.context_argument(param, context, given)? } else { Value::UNDEFINED };
+                let value = if param.context {
+                    self.context_argument(param, context, given)?
+                } else {
+                    Value::UNDEFINED
+                };
                 self.set_argument(from, index, value);
                 continue;
             }
@@ -192,7 +197,8 @@ impl Eval<'_> {
                     b'o' => "objects",
                     _ => "strings",
                 };
-                let message = format!("Argument {} of function \"\u{0}\" must be an array of {of}", index + 1);
+                let message =
+                    format!("Argument {} of function \"\u{0}\" must be an array of {of}", index + 1);
                 return Err(Box::new(EvalError::new("T0412", message)));
             }
         }

@@ -128,7 +128,15 @@ pub(super) fn zip(eval: &mut Eval<'_>, _: Args, _: Frame) -> Outcome {
 /// `$zip` over all arguments on the stack.
 pub(in crate::query::jsonata) fn zip_all(eval: &mut Eval<'_>, arguments: Mark) -> Outcome {
     let count = eval.arena.pushed(arguments).len();
-    let length = |value: &Value| if value.is_undefined() { 0 } else if value.is_array() { value.len() } else { 1 };
+    let length = |value: &Value| {
+        if value.is_undefined() {
+            0
+        } else if value.is_array() {
+            value.len()
+        } else {
+            1
+        }
+    };
     let shortest = eval.arena.pushed(arguments).iter().map(length).min().unwrap_or(0);
     eval.work(shortest.saturating_mul(count))?;
     let from = eval.arena.begin();

@@ -145,7 +145,8 @@ pub(super) fn format_base(eval: &mut Eval<'_>, [value, radix, ..]: Args, _: Fram
     let radix = eval.arena.as_f64(radix).map_or(10.0, |radix| round_to(radix, 0.0));
     if !(2.0..=36.0).contains(&radix) {
         let radix = js_text(radix);
-        let message = format!("The radix of the formatBase function must be between 2 and 36.  It was given {radix}");
+        let message =
+            format!("The radix of the formatBase function must be between 2 and 36.  It was given {radix}");
         return fail("D3100", message);
     }
     let float = round_to(float, 0.0);

@@ -35,7 +35,17 @@ pub(super) fn fail<T>(code: &'static str, message: String) -> Outcome<T> {
 }
 
 pub(super) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 /// Monday first.
@@ -318,7 +328,8 @@ fn push_zone(marker: &Marker, (hours, minutes): (i64, i64), out: &mut String) ->
             }
             3 | 4 => format_with(offset as f64, picture, 100)?,
             _ => {
-                let message = "The timezone integer format specifier cannot have more than four digits".to_owned();
+                let message =
+                    "The timezone integer format specifier cannot have more than four digits".to_owned();
                 return fail("D3134", message);
             }
         },

@@ -235,7 +235,8 @@ fn zone<'t>(text: &'t str, component: char, fields: &mut Fields) -> Option<&'t s
 }
 
 fn underspecified<T>() -> Outcome<T> {
-    let message = "The date/time picture string is missing specifiers required to parse the timestamp".to_owned();
+    let message =
+        "The date/time picture string is missing specifiers required to parse the timestamp".to_owned();
     fail("D3136", message)
 }
 
@@ -253,8 +254,7 @@ fn assemble(fields: &Fields, now_ms: i64) -> Outcome<Option<f64>> {
     let date_components: &[char] = if by_day_of_year { &['Y', 'd'] } else { &['Y', 'M', 'D'] };
     let twelve = has('h') || has('P');
     let hour_components: &[char] = if twelve { &['P', 'h'] } else { &['H'] };
-    let order: Vec<char> =
-        [date_components, hour_components, &['m', 's', 'f'][..]].concat();
+    let order: Vec<char> = [date_components, hour_components, &['m', 's', 'f'][..]].concat();
     let today = today(now_ms);
     let (mut started, mut ended) = (false, false);
     let mut values = [0.0; 128];
@@ -310,7 +310,8 @@ fn days_from_civil(year: f64, month: f64) -> f64 {
     let before = year - 1.0;
     let leap_days = (before / 4.0).floor() - (before / 100.0).floor() + (before / 400.0).floor();
     let leap = (year % 4.0 == 0.0 && year % 100.0 != 0.0) || year % 400.0 == 0.0;
-    const CUMULATIVE: [f64; 12] = [0.0, 31.0, 59.0, 90.0, 120.0, 151.0, 181.0, 212.0, 243.0, 273.0, 304.0, 334.0];
+    const CUMULATIVE: [f64; 12] =
+        [0.0, 31.0, 59.0, 90.0, 120.0, 151.0, 181.0, 212.0, 243.0, 273.0, 304.0, 334.0];
     let month_days = CUMULATIVE[month] + if leap && month > 1 { 1.0 } else { 0.0 };
     365.0 * before + leap_days - 719_162.0 + month_days
 }

@@ -23,9 +23,10 @@ pub(super) fn base64_decode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> 
     let compact = compact.replace('-', "+").replace('_', "/");
     match STANDARD_NO_PAD.decode(&compact) {
         Ok(bytes) => eval.string(&String::from_utf8_lossy(&bytes)),
-        Err(_) => {
-            Err(Box::new(EvalError::new("D3137", "Attempted to decode a string that is not Base64".to_owned())))
-        }
+        Err(_) => Err(Box::new(EvalError::new(
+            "D3137",
+            "Attempted to decode a string that is not Base64".to_owned(),
+        ))),
     }
 }
 

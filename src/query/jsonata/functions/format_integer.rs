@@ -46,9 +46,9 @@ pub(super) struct Decimal {
 
 /// Where Unicode's decimal digits begin.
 const ZEROS: [u32; 37] = [
-    0x30, 0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6,
-    0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40,
-    0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10,
+    0x30, 0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66,
+    0x0DE6, 0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50,
+    0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10,
 ];
 
 fn fail<T>(code: &'static str, message: String) -> Outcome<T> {
@@ -80,7 +80,8 @@ fn digits(primary: &str) -> Outcome<Style> {
         if let Some(&group) = ZEROS.iter().find(|&&group| (group..group + 10).contains(&code)) {
             mandatory += 1;
             if *zero.get_or_insert(group) != group {
-                let message = "In a decimal digit pattern, all digits must be from the same decimal group".to_owned();
+                let message =
+                    "In a decimal digit pattern, all digits must be from the same decimal group".to_owned();
                 return fail("D3131", message);
             }
         } else if c == '#' {
@@ -204,12 +205,47 @@ fn roman(mut value: f64) -> String {
 }
 
 const FEW: [&str; 20] = [
-    "Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve",
-    "Thirteen", "Fourteen", "Fifteen", "Sixteen", "Seventeen", "Eighteen", "Nineteen",
+    "Zero",
+    "One",
+    "Two",
+    "Three",
+    "Four",
+    "Five",
+    "Six",
+    "Seven",
+    "Eight",
+    "Nine",
+    "Ten",
+    "Eleven",
+    "Twelve",
+    "Thirteen",
+    "Fourteen",
+    "Fifteen",
+    "Sixteen",
+    "Seventeen",
+    "Eighteen",
+    "Nineteen",
 ];
 const ORDINALS: [&str; 20] = [
-    "Zeroth", "First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth",
-    "Eleventh", "Twelfth", "Thirteenth", "Fourteenth", "Fifteenth", "Sixteenth", "Seventeenth", "Eighteenth",
+    "Zeroth",
+    "First",
+    "Second",
+    "Third",
+    "Fourth",
+    "Fifth",
+    "Sixth",
+    "Seventh",
+    "Eighth",
+    "Ninth",
+    "Tenth",
+    "Eleventh",
+    "Twelfth",
+    "Thirteenth",
+    "Fourteenth",
+    "Fifteenth",
+    "Sixteenth",
+    "Seventeenth",
+    "Eighteenth",
     "Nineteenth",
 ];
 const DECADES: [&str; 8] = ["Twenty", "Thirty", "Forty", "Fifty", "Sixty", "Seventy", "Eighty", "Ninety"];
@@ -285,7 +321,7 @@ fn decimal_text(value: f64, decimal: &Decimal, ordinal: bool) -> String {
     for (index, c) in digits.chars().enumerate() {
         let right = count - index;
         let separator = match decimal.regular {
-            true => decimal.separators.first().filter(|&&(width, _)| right % width == 0),
+            true => decimal.separators.first().filter(|&&(width, _)| right.is_multiple_of(width)),
             false => decimal.separators.iter().find(|&&(place, _)| place == right),
         };
         if let (Some(&(_, separator)), true) = (separator, index > 0) {
@@ -367,7 +403,10 @@ fn parse_decimal(text: &str, decimal: &Decimal, ordinal: bool) -> f64 {
 
 fn parse_roman(text: &str) -> f64 {
     let weight = |c: char| {
-        ROMAN.iter().find(|(_, numeral)| numeral.len() == 1 && numeral.starts_with(c)).map_or(0.0, |&(w, _)| w)
+        ROMAN
+            .iter()
+            .find(|(_, numeral)| numeral.len() == 1 && numeral.starts_with(c))
+            .map_or(0.0, |&(w, _)| w)
     };
     let (mut total, mut largest) = (0.0, 1.0);
     for c in text.chars().rev() {
@@ -407,7 +446,9 @@ fn word_value(word: &str) -> Option<f64> {
     }
     let decade = DECADES.iter().position(|known| {
         known.eq_ignore_ascii_case(word)
-            || word.strip_suffix("ieth").is_some_and(|stem| known[..known.len() - 1].eq_ignore_ascii_case(stem))
+            || word
+                .strip_suffix("ieth")
+                .is_some_and(|stem| known[..known.len() - 1].eq_ignore_ascii_case(stem))
     });
     if let Some(decade) = decade {
         return Some((decade + 2) as f64 * 10.0);

@@ -22,7 +22,9 @@ struct Symbols {
 fn fail<T>(code: &'static str) -> Outcome<T> {
     let message = match code {
         "D3080" => "The picture string must only contain a maximum of two sub-pictures",
-        "D3081" => "The sub-picture must not contain more than one instance of the 'decimal-separator' character",
+        "D3081" => {
+            "The sub-picture must not contain more than one instance of the 'decimal-separator' character"
+        }
         "D3082" => "The sub-picture must not contain more than one instance of the 'percent' character",
         "D3083" => "The sub-picture must not contain more than one instance of the 'per-mille' character",
         "D3084" => "The sub-picture must not contain both a 'percent' and a 'per-mille' character",
@@ -39,7 +41,9 @@ fn fail<T>(code: &'static str) -> Outcome<T> {
              'decimal-separator' character"
         }
         "D3088" => "The sub-picture must not contain a 'grouping-separator' at the end of the integer part",
-        "D3089" => "The sub-picture must not contain two adjacent instances of the 'grouping-separator' character",
+        "D3089" => {
+            "The sub-picture must not contain two adjacent instances of the 'grouping-separator' character"
+        }
         "D3090" => {
             "The integer part of the sub-picture must not contain a member of the 'decimal digit family' that is \
              followed by an instance of the 'optional digit character'"
@@ -119,16 +123,24 @@ impl<'p> Parts<'p> {
     fn cut(picture: &'p str, symbols: &Symbols) -> Parts<'p> {
         let begins = |c: char| symbols.is_active(c) && !symbols.is(&symbols.exponent, c);
         let first = picture.find(begins).unwrap_or(picture.len());
-        let last = picture.rfind(begins).map_or(first, |at| {
-            at + picture[at..].chars().next().map_or(0, char::len_utf8)
-        });
+        let last = picture
+            .rfind(begins)
+            .map_or(first, |at| at + picture[at..].chars().next().map_or(0, char::len_utf8));
         let active = &picture[first..last];
         let (mantissa, exponent) = match active.split_once(symbols.exponent.as_str()) {
             Some((mantissa, exponent)) if !symbols.exponent.is_empty() => (mantissa, Some(exponent)),
             _ => (active, None),
         };
         let (integer, fraction) = mantissa.split_once(symbols.decimal.as_str()).unwrap_or((mantissa, ""));
-        Parts { picture, prefix: &picture[..first], suffix: &picture[last..], active, integer, fraction, exponent }
+        Parts {
+            picture,
+            prefix: &picture[..first],
+            suffix: &picture[last..],
+            active,
+            integer,
+            fraction,
+            exponent,
+        }
     }
 
     fn check(&self, symbols: &Symbols) -> Outcome<()> {
@@ -153,17 +165,12 @@ impl<'p> Parts<'p> {
             (has_decimal && (self.picture.contains(&touches) || self.picture.contains(&touched)), "D3087"),
             (!has_decimal && !grouping.is_empty() && self.integer.ends_with(grouping), "D3088"),
             (!grouping.is_empty() && self.picture.contains(&doubled), "D3089"),
-            (
-                optional_in_integer.is_some_and(|at| symbols.family_count(&self.integer[..at]) > 0),
-                "D3090",
-            ),
-            (
-                optional_in_fraction.is_some_and(|at| symbols.family_count(&self.fraction[at..]) > 0),
-                "D3091",
-            ),
+            (optional_in_integer.is_some_and(|at| symbols.family_count(&self.integer[..at]) > 0), "D3090"),
+            (optional_in_fraction.is_some_and(|at| symbols.family_count(&self.fraction[at..]) > 0), "D3091"),
             (self.exponent.is_some_and(|text| !text.is_empty()) && percents + per_milles > 0, "D3092"),
             (
-                self.exponent.is_some_and(|text| text.is_empty() || text.chars().any(|c| !symbols.is_family(c))),
+                self.exponent
+                    .is_some_and(|text| text.is_empty() || text.chars().any(|c| !symbols.is_family(c))),
                 "D3093",
             ),
         ];
@@ -306,7 +313,7 @@ fn written(value: f64, layout: &Layout, part: &Parts<'_>, symbols: &Symbols) -> 
     for (index, c) in integer.chars().enumerate() {
         let right = integer.len() - index;
         let separated = match layout.regular {
-            Some(distance) => right % distance == 0,
+            Some(distance) => right.is_multiple_of(distance),
             None => layout.integer_groups.contains(&right),
         };
         if separated && index > 0 {

@@ -51,7 +51,8 @@ pub(super) fn single(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Fr
             }
         };
         if passes && found.replace(item).is_some() {
-            let message = "The $single() function expected exactly 1 matching result.  Instead it matched more.";
+            let message =
+                "The $single() function expected exactly 1 matching result.  Instead it matched more.";
             return Err(Box::new(EvalError::new("D3138", message.to_owned())));
         }
     }

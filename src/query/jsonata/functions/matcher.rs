@@ -32,7 +32,13 @@ fn first(eval: &mut Eval<'_>, matcher: Value, text: Value, frame: Frame) -> Outc
 }
 
 /// The match after `found`.
-fn next(eval: &mut Eval<'_>, matcher: Value, text: Value, found: &Found, frame: Frame) -> Outcome<Option<Found>> {
+fn next(
+    eval: &mut Eval<'_>,
+    matcher: Value,
+    text: Value,
+    found: &Found,
+    frame: Frame,
+) -> Outcome<Option<Found>> {
     if eval.regex_of(matcher).is_none() {
         let object = eval.call_with(found.next, 1, &[Value::UNDEFINED], frame)?;
         return matched(eval, object, text);

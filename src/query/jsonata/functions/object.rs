@@ -1,7 +1,7 @@
 //! `$keys $lookup $spread $merge $clone`.
 
 use super::*;
-use crate::json::{Key, Mark, Value};
+use crate::json::{Key, Value};
 use crate::query::jsonata::eval::mark;
 use std::collections::HashSet;
 
@@ -51,12 +51,12 @@ pub(super) fn spread(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcom
         return Ok(value);
     }
     let from = eval.arena.begin();
-    push_spread(eval, value, from)?;
+    push_spread(eval, value)?;
     let plain = value.is_array() && !value.is_empty();
     eval.end_array(from, if plain { 0 } else { mark::SEQUENCE })
 }
 
-fn push_spread(eval: &mut Eval<'_>, value: Value, from: Mark) -> Outcome<()> {
+fn push_spread(eval: &mut Eval<'_>, value: Value) -> Outcome<()> {
     if !value.is_container() {
         eval.arena.push(value);
         return Ok(());
@@ -73,7 +73,7 @@ fn push_spread(eval: &mut Eval<'_>, value: Value, from: Mark) -> Outcome<()> {
             }
             None => {
                 let item = eval.item_of(value, index);
-                eval.nested(|eval| push_spread(eval, item, from))?;
+                eval.nested(|eval| push_spread(eval, item))?;
             }
         }
     }

@@ -12,7 +12,8 @@ pub(super) struct Prefix<'d> {
 pub(super) fn prefix<'d>(drafts: &'d Drafts, steps: &[DraftId]) -> Prefix<'d> {
     let plain = |id: &DraftId| {
         let step: &Draft = drafts.get(*id);
-        let bare = step.stages.is_empty() && step.predicates.is_empty() && step.group.is_none() && !step.tuple;
+        let bare =
+            step.stages.is_empty() && step.predicates.is_empty() && step.group.is_none() && !step.tuple;
         bare && step.focus.is_none() && step.index.is_none() && step.ancestor.is_none()
     };
     let mut prefix = Prefix { variable: None, steps: 0 };

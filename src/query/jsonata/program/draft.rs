@@ -380,7 +380,8 @@ impl Drafting<'_> {
                     Literal::Bool(value) => value.to_string(),
                     Literal::Null => "null".to_owned(),
                 };
-                let message = format!("The literal value {text} cannot be used as a step within a path expression");
+                let message =
+                    format!("The literal value {text} cannot be used as a step within a path expression");
                 return Err(CompileError::new("S0213", draft.end as usize, Some(&text), message));
             }
         }

@@ -68,7 +68,8 @@ pub(super) fn emit(
         },
     };
     let top = emitter.scopes.open(None, Vec::new(), 0, false);
-    let place = Place { scope: top, context_is_top: matches!(profile, Profile::StepFunctions(_)), tail: false };
+    let place =
+        Place { scope: top, context_is_top: matches!(profile, Profile::StepFunctions(_)), tail: false };
     emitter.program.root = emitter.node(drafts.root, place)?;
     emitter.program.slots = emitter.slots(top)?.unwrap_or(0);
     emitter.resolve()?;
@@ -156,10 +157,15 @@ impl<'d> Emitter<'d, '_> {
         });
         let predicates = self.stages(&draft.predicates, place.inner(), rows.as_deref())?;
         let group = match &draft.group {
-            Some(members) => Some(self.members(members, Place { context_is_top: false, ..place.inner() }, rows.as_deref())?),
+            Some(members) => Some(self.members(
+                members,
+                Place { context_is_top: false, ..place.inner() },
+                rows.as_deref(),
+            )?),
             None => None,
         };
-        let wrap = Wrap { inner, predicates, group, group_end: draft.group_end, keep_array: draft.keep_array };
+        let wrap =
+            Wrap { inner, predicates, group, group_end: draft.group_end, keep_array: draft.keep_array };
         let wrap = WrapId(push(&mut self.program.wraps, wrap));
         Ok(self.add(Node::Wrap(wrap), draft.end))
     }
@@ -226,7 +232,9 @@ impl<'d> Emitter<'d, '_> {
                 let call = self.call(*procedure, arguments, draft, inner)?;
                 if place.tail { Node::TailCall(call) } else { Node::Call(call) }
             }
-            Form::Partial(procedure, arguments) => Node::Partial(self.call(*procedure, arguments, draft, inner)?),
+            Form::Partial(procedure, arguments) => {
+                Node::Partial(self.call(*procedure, arguments, draft, inner)?)
+            }
             Form::Lambda { params, signature, body } => self.lambda(params, *signature, *body, place)?,
             Form::Transform { pattern, update, delete } => {
                 let inner = Place { context_is_top: false, ..inner };
@@ -533,7 +541,12 @@ impl<'d> Emitter<'d, '_> {
         Ok(extend(&mut self.program.terms, emitted))
     }
 
-    fn framed_step(&mut self, id: DraftId, place: Place, rows: Option<&[String]>) -> Result<Framed, CompileError> {
+    fn framed_step(
+        &mut self,
+        id: DraftId,
+        place: Place,
+        rows: Option<&[String]>,
+    ) -> Result<Framed, CompileError> {
         let draft = self.drafts.get(id);
         match &draft.form {
             // Whether one member stays an array is the whole path's business.
@@ -584,7 +597,12 @@ impl<'d> Emitter<'d, '_> {
         for (node, name, scope) in std::mem::take(&mut self.pending) {
             let places = self.scopes.places(scope, &name);
             if places.iter().any(|&(hops, ..)| hops > u16::MAX as usize) {
-                return Err(CompileError::new("S0201", 0, None, "Too many functions in one expression".into()));
+                return Err(CompileError::new(
+                    "S0201",
+                    0,
+                    None,
+                    "Too many functions in one expression".into(),
+                ));
             }
             let special = name == "states" && matches!(self.profile, Profile::StepFunctions(_));
             let slot = if special || name.starts_with('!') { None } else { self.names.slot(&name) };

@@ -97,7 +97,10 @@ pub(super) enum Node {
     /// `$$`.
     Root,
     /// A parameter or another variable that is certainly bound: frames outwards, then the slot.
-    Local { hops: u16, slot: u16 },
+    Local {
+        hops: u16,
+        slot: u16,
+    },
     Variable(VariableId),
     Builtin(Builtin),
     /// `$states` as a whole.
@@ -111,7 +114,10 @@ pub(super) enum Node {
     Binary(BinaryOp, NodeId, NodeId),
     Condition(NodeId, NodeId, NodeId),
     Block(BlockId),
-    Bind { slot: u16, value: NodeId },
+    Bind {
+        slot: u16,
+        value: NodeId,
+    },
     Call(CallId),
     /// A call whose value is the value of the function it stands in.
     TailCall(CallId),
@@ -323,7 +329,11 @@ impl Program {
 }
 
 /// Compiles an expression.
-pub(super) fn compile(source: &str, names: &mut dyn Names, profile: Profile) -> Result<Program, CompileError> {
+pub(super) fn compile(
+    source: &str,
+    names: &mut dyn Names,
+    profile: Profile,
+) -> Result<Program, CompileError> {
     let result = parse(source).and_then(|tree| {
         let drafts = draft::draft(&tree)?;
         emit::emit(source, &drafts, names, profile)

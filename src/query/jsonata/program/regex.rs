@@ -6,7 +6,8 @@ use regex::{Regex, RegexBuilder};
 /// Compiles a regular expression; the error says what is wrong with it.
 pub(in crate::query::jsonata) fn compile_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
     let multi_line = flags.contains('m');
-    let translated = Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line }.run()?;
+    let translated =
+        Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line }.run()?;
     RegexBuilder::new(&translated)
         .case_insensitive(flags.contains('i'))
         .size_limit(crate::limits::JSONATA_REGEX_BYTES_MAX)
@@ -26,7 +27,8 @@ struct Translation {
 }
 
 /// JavaScript's white space, as the content of a class.
-const SPACE: &str = r"\t\n\x0b\x0c\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
+const SPACE: &str =
+    r"\t\n\x0b\x0c\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
 
 impl Translation {
     fn peek(&self, ahead: usize) -> Option<char> {
@@ -93,7 +95,9 @@ impl Translation {
     }
 
     fn escape(&mut self) -> Result<(), String> {
-        let Some(c) = self.peek(0) else { return Err("Invalid regular expression: \\ at end of pattern".into()) };
+        let Some(c) = self.peek(0) else {
+            return Err("Invalid regular expression: \\ at end of pattern".into());
+        };
         self.at += 1;
         match c {
             'd' => self.out.push_str("[0-9]"),
@@ -142,7 +146,8 @@ impl Translation {
                 self.at += 2;
                 match self.hex(4) {
                     Some(low @ 0xDC00..0xE000) => {
-                        char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)).unwrap_or('\u{fffd}')
+                        char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+                            .unwrap_or('\u{fffd}')
                     }
                     _ => {
                         self.at = before;
@@ -157,7 +162,8 @@ impl Translation {
 
     fn hex(&mut self, digits: usize) -> Option<u32> {
         let text: String = self.chars.get(self.at..self.at + digits)?.iter().collect();
-        let code = text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(&text, 16).ok())?;
+        let code =
+            text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(&text, 16).ok())?;
         self.at += digits;
         code
     }

@@ -25,7 +25,13 @@ pub(super) struct Scopes {
 
 impl Scopes {
     /// Opens a scope whose frame begins with `names`, of which `bound` are certainly bound.
-    pub(super) fn open(&mut self, parent: Option<ScopeId>, names: Vec<String>, bound: usize, framed: bool) -> ScopeId {
+    pub(super) fn open(
+        &mut self,
+        parent: Option<ScopeId>,
+        names: Vec<String>,
+        bound: usize,
+        framed: bool,
+    ) -> ScopeId {
         self.scopes.push(Scope { parent, names, bound, framed });
         ScopeId(self.scopes.len() as u32 - 1)
     }

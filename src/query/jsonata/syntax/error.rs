@@ -56,8 +56,15 @@ impl CompileError {
         }
     }
 
-    pub(in crate::query::jsonata) fn unsupported(offset: usize, token: &str, message: String) -> CompileError {
-        CompileError { kind: CompileErrorKind::Unsupported, ..CompileError::new("", offset, Some(token), message) }
+    pub(in crate::query::jsonata) fn unsupported(
+        offset: usize,
+        token: &str,
+        message: String,
+    ) -> CompileError {
+        CompileError {
+            kind: CompileErrorKind::Unsupported,
+            ..CompileError::new("", offset, Some(token), message)
+        }
     }
 
     /// Fills in `position` from `offset`.

@@ -9,8 +9,8 @@ mod parse;
 mod signature;
 mod token;
 
+pub(super) use error::utf16_offset;
 pub use error::{CompileError, CompileErrorKind};
 pub(super) use parse::{BinaryOp, Syntax, SyntaxId, Tree, parse};
 pub(super) use signature::{ParamKind, Signature, kinds};
-pub(super) use error::utf16_offset;
 pub(super) use token::{Literal, quote};

@@ -27,7 +27,10 @@ pub(in crate::query::jsonata) enum Syntax {
     Name(String),
     Variable(String),
     Literal(Literal),
-    Regex { pattern: String, flags: String },
+    Regex {
+        pattern: String,
+        flags: String,
+    },
     Wildcard,
     Descendant,
     Parent,
@@ -52,8 +55,16 @@ pub(in crate::query::jsonata) enum Syntax {
     Block(Vec<SyntaxId>),
     Call(SyntaxId, Vec<SyntaxId>),
     Partial(SyntaxId, Vec<SyntaxId>),
-    Lambda { params: Vec<String>, signature: Option<Signature>, body: SyntaxId },
-    Transform { pattern: SyntaxId, update: SyntaxId, delete: Option<SyntaxId> },
+    Lambda {
+        params: Vec<String>,
+        signature: Option<Signature>,
+        body: SyntaxId,
+    },
+    Transform {
+        pattern: SyntaxId,
+        update: SyntaxId,
+        delete: Option<SyntaxId>,
+    },
 }
 
 /// The operators that take two values.
@@ -317,7 +328,8 @@ impl Parser<'_> {
                 }
                 "|" => self.transform(end),
                 _ => {
-                    let message = format!("The symbol {} cannot be used as a unary operator", quote(operator));
+                    let message =
+                        format!("The symbol {} cannot be used as a unary operator", quote(operator));
                     Err(CompileError::new("S0211", end as usize, Some(operator), message))
                 }
             },

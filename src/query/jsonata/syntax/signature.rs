@@ -110,7 +110,8 @@ impl Signature {
                     }
                 }
                 b'<' => {
-                    let takes_type = len > 0 && (params[len - 1].array || params[len - 1].kinds == kinds::FUNCTION);
+                    let takes_type =
+                        len > 0 && (params[len - 1].array || params[len - 1].kinds == kinds::FUNCTION);
                     if !takes_type {
                         return Err(("S0401", at));
                     }

@@ -19,7 +19,10 @@ pub(super) enum TokenKind {
     /// An operator or punctuation, and the words `and`, `or`, `in`.
     Operator(&'static str),
     Literal(Literal),
-    Regex { pattern: String, flags: String },
+    Regex {
+        pattern: String,
+        flags: String,
+    },
     End,
 }
 
@@ -70,8 +73,8 @@ pub(in crate::query::jsonata) fn number_text(number: f64) -> String {
 }
 
 const OPERATORS: [&str; 37] = [
-    "..", ":=", "!=", ">=", "<=", "**", "~>", ".", "[", "]", "{", "}", "(", ")", ",", "@", "#", ";", ":", "?", "+",
-    "-", "*", "/", "%", "|", "=", "<", ">", "^", "&", "!", "~", "and", "or", "in", "",
+    "..", ":=", "!=", ">=", "<=", "**", "~>", ".", "[", "]", "{", "}", "(", ")", ",", "@", "#", ";", ":",
+    "?", "+", "-", "*", "/", "%", "|", "=", "<", ">", "^", "&", "!", "~", "and", "or", "in", "",
 ];
 
 fn is_space(byte: u8) -> bool {
@@ -137,7 +140,12 @@ impl<'s> Tokens<'s> {
             match self.source[self.at + 2..].find("*/") {
                 Some(length) => self.at += length + 4,
                 None => {
-                    return Err(CompileError::new("S0106", self.at, None, "Comment has no closing tag".into()));
+                    return Err(CompileError::new(
+                        "S0106",
+                        self.at,
+                        None,
+                        "Comment has no closing tag".into(),
+                    ));
                 }
             }
         }
