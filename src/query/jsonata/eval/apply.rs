@@ -12,6 +12,9 @@ impl Eval<'_> {
     pub(super) fn call(&mut self, id: CallId, applied: Option<Value>, input: Value, frame: Frame) -> Outcome {
         let program = self.program;
         let call = &program.calls[id.index()];
+        if let (Some(fold), None) = (call.fold, applied) {
+            return self.fold_call(fold, id, input, frame);
+        }
         let procedure = self.procedure(call, input, frame)?;
         let from = self.arena.begin();
         if let Some(applied) = applied {
@@ -22,6 +25,38 @@ impl Eval<'_> {
             self.arena.push(value);
         }
         let value = self.apply(procedure, from, input, frame);
+        self.arena.cancel(from);
+        value.map_err(|error| self.in_call(error, id))
+    }
+
+    /// `$sum` and its kin over a path: the items are folded where they stand, no array is made of them.
+    fn fold_call(&mut self, fold: Builtin, id: CallId, input: Value, frame: Frame) -> Outcome {
+        let program = self.program;
+        let call = &program.calls[id.index()];
+        let argument = program.lists[call.arguments.range().start];
+        if self.depth >= self.limits.depth || self.nesting >= limits::JSONATA_NESTING_MAX {
+            return Err(self.stack_overflow());
+        }
+        let from = self.arena.begin();
+        self.depth += 1;
+        self.nesting += 1;
+        let items = self.argument_items(argument, input, frame, from)?;
+        self.nesting -= 1;
+        self.depth -= 1;
+        if let path::Items::Stack(first, last) = items
+            && last - first > 1
+        {
+            self.work(last - first)?;
+            let numbers = &self.arena.pushed(from)[first..last];
+            if let Some(result) = fold.fold(self.arena, numbers) {
+                self.arena.cancel(from);
+                return Ok(self.number(result));
+            }
+        }
+        let value = self.value_of(items, from)?;
+        let from = self.arena.begin();
+        self.arena.push(value);
+        let value = self.apply(Value::opaque(fold as u32), from, input, frame);
         self.arena.cancel(from);
         value.map_err(|error| self.in_call(error, id))
     }

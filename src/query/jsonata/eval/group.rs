@@ -39,15 +39,34 @@ pub(super) struct Grouping {
 }
 
 impl Eval<'_> {
-    /// `{…}` on its own.
-    pub(super) fn object(&mut self, node: NodeId, members: Span, input: Value, frame: Frame) -> Outcome {
-        let end = self.program.ends[node.index()];
-        if !input.is_array() || input.len() <= 1 {
-            let item = self.item_of(input, 0);
-            return self.object_of(members, end, item, frame);
+    /// `{…}` on its own; `constant` says that its keys are different constants.
+    pub(super) fn object(
+        &mut self,
+        node: NodeId,
+        (members, constant): (Span, bool),
+        input: Value,
+        frame: Frame,
+    ) -> Outcome {
+        if input.is_array() && input.len() > 1 {
+            let from = self.arena.begin();
+            let end = self.program.ends[node.index()];
+            return self.group(Grouping { members, end, items: Items::Of(input), schema: None }, from, frame);
         }
+        let item = self.item_of(input, 0);
+        if !constant {
+            return self.object_of(members, self.program.ends[node.index()], item, frame);
+        }
+        let program = self.program;
         let from = self.arena.begin();
-        self.group(Grouping { members, end, items: Items::Of(input), schema: None }, from, frame)
+        for member in &program.members[members.range()] {
+            let value = self.eval(member.value.node, item, frame)?;
+            if !value.is_undefined() {
+                let key = self.eval(member.key.node, item, frame)?;
+                self.arena.push(key);
+                self.arena.push(value);
+            }
+        }
+        self.end_object(from)
     }
 
     /// An object constructor in the context of one item.

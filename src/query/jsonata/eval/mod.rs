@@ -182,6 +182,24 @@ pub(super) fn run(
     states: &Scope<'_>,
     env: &mut Env<'_>,
 ) -> Result<Value, EvalError> {
+    if let Node::Chain(chain) = program.node(program.root) {
+        // Three of four expressions in real workflows are this and nothing else.
+        let chain = program.chains[chain.index()];
+        let root = match chain.root {
+            ChainRoot::StatesInput => Some(states.input),
+            ChainRoot::StatesResult => Some(states.result),
+            ChainRoot::Node(node) => match program.node(node) {
+                Node::Variable(variable) => only_slot(program, variable, arena, states),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(value) = root.and_then(|root| plain_members(program, arena, root, chain.keys))
+            && !value.is_undefined()
+        {
+            return Ok(marked(value, 0));
+        }
+    }
     env.scratch.frames.clear();
     env.scratch.functions.clear();
     env.scratch.texts.clear();
@@ -214,7 +232,47 @@ pub(super) fn run(
     })
 }
 
+/// Follows names through objects; `None` when an array or something else is on the way.
+#[inline]
+fn plain_members(program: &Program, arena: &Arena, mut value: Value, keys: Span) -> Option<Value> {
+    for key in &program.keys[keys.range()] {
+        if !value.is_object() {
+            return None;
+        }
+        match arena.get(value, key) {
+            Some(member) => value = member,
+            None => return Some(Value::UNDEFINED),
+        }
+    }
+    (!value.is_array() || value.marks() & mark::SEQUENCE == 0).then_some(value)
+}
+
+/// The value of a variable that only a slot can hold.
+fn only_slot(program: &Program, id: VariableId, arena: &Arena, states: &Scope<'_>) -> Option<Value> {
+    let variable = program.variables[id.index()];
+    let slot = variable.slot.filter(|_| variable.places.is_empty())?;
+    Some(states.variable(arena, slot))
+}
+
 impl<'e> Eval<'e> {
+    /// A chain that meets only objects.
+    #[inline]
+    fn plain_chain(&mut self, id: ChainId, input: Value, frame: Frame) -> Option<Value> {
+        let program = self.program;
+        let chain = program.chains[id.index()];
+        let root = match chain.root {
+            ChainRoot::Context => input,
+            ChainRoot::StatesInput => self.states.input,
+            ChainRoot::StatesResult => self.states.result,
+            ChainRoot::Node(node) => match program.node(node) {
+                Node::Local { hops, slot } => self.slot(frame, hops, slot),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        plain_members(program, self.arena, root, chain.keys)
+    }
+
     fn top(&mut self, profile: Profile) -> Outcome {
         let mut input = Value::UNDEFINED;
         if profile == Profile::Language {
@@ -477,11 +535,21 @@ impl<'e> Eval<'e> {
         match self.program.node(id) {
             Node::Number(number) => Ok(self.program.numbers[number.index()]),
             Node::Text(text) => self.text(text),
-            Node::Local { hops, slot } => Ok(self.slot(frame, hops, slot)),
-            _ => {
+            Node::Local { hops, slot } => Ok(self.collapse(self.slot(frame, hops, slot))),
+            node => {
+                if let Node::Chain(chain) = node
+                    && self.depth + 1 < self.limits.depth
+                    && let Some(value) = self.plain_chain(chain, input, frame)
+                {
+                    return Ok(value);
+                }
                 self.depth += 1;
                 self.nesting += 1;
-                let value = self.dispatch(id, input, frame)?;
+                // Binary operators and blocks of one expression are most of what is nested.
+                let value = match node {
+                    Node::Binary(op, left, right) => self.binary(id, op, (left, right), input, frame)?,
+                    _ => self.dispatch(id, input, frame)?,
+                };
                 self.nesting -= 1;
                 self.depth -= 1;
                 Ok(self.collapse(value))
@@ -515,7 +583,7 @@ impl<'e> Eval<'e> {
             Node::Path(path) => self.path(path, input, frame),
             Node::Negate(operand) => self.negate(id, operand, input, frame),
             Node::Array(items, cons) => self.array(items, cons, input, frame),
-            Node::Object(members) => self.object(id, members, input, frame),
+            Node::Object(members, constant) => self.object(id, (members, constant), input, frame),
             Node::Binary(op, left, right) => self.binary(id, op, (left, right), input, frame),
             Node::Condition(condition, then, otherwise) => {
                 let condition = self.eval(condition, input, frame)?;

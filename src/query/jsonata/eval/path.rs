@@ -329,6 +329,30 @@ impl<'e> Eval<'e> {
         }
     }
 
+    /// The items of an argument that is a path or a chain, left on the stack where they are several numbers.
+    pub(super) fn argument_items(
+        &mut self,
+        node: NodeId,
+        input: Value,
+        frame: Frame,
+        from: Mark,
+    ) -> Outcome<Items> {
+        match self.program.node(node) {
+            Node::Chain(chain) => self.chain_items(chain, input, frame, from, true),
+            Node::Path(path) => match self.path_items(path, input, frame, from)? {
+                Walked::Items(items) => Ok(items),
+                // Paths with bindings do not come here.
+                Walked::Rows(..) => Ok(Items::None),
+            },
+            _ => Ok(Items::One(self.eval(node, input, frame)?)),
+        }
+    }
+
+    /// Makes one value of items, as a path does at its end.
+    pub(super) fn value_of(&mut self, items: Items, from: Mark) -> Outcome {
+        self.gather_up(items, from)
+    }
+
     // ---- paths ----
 
     pub(super) fn path(&mut self, id: PathId, input: Value, frame: Frame) -> Outcome {
@@ -546,7 +570,11 @@ impl<'e> Eval<'e> {
     }
 
     /// How often a predicate lets item `index` pass.
+    #[inline]
     pub(super) fn passes(&mut self, verdict: Value, index: usize, count: usize) -> Outcome<usize> {
+        if let Some(passes) = verdict.as_bool() {
+            return Ok(usize::from(passes));
+        }
         let is = |float: f64| {
             let at = float.floor();
             usize::from(if at < 0.0 { count as f64 + at == index as f64 } else { at == index as f64 })

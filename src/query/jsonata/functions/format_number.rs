@@ -313,7 +313,7 @@ fn written(value: f64, layout: &Layout, part: &Parts<'_>, symbols: &Symbols) -> 
     for (index, c) in integer.chars().enumerate() {
         let right = integer.len() - index;
         let separated = match layout.regular {
-            Some(distance) => right % distance == 0,
+            Some(distance) => right.is_multiple_of(distance),
             None => layout.integer_groups.contains(&right),
         };
         if separated && index > 0 {

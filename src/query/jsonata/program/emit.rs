@@ -208,7 +208,10 @@ impl<'d> Emitter<'d, '_> {
                 }
                 Node::Array(extend(&mut self.program.items, emitted), draft.cons_array)
             }
-            Form::Object(members) => Node::Object(self.members(members, inner, None)?),
+            Form::Object(members) => {
+                let members = self.members(members, inner, None)?;
+                Node::Object(members, self.has_constant_keys(members))
+            }
             Form::Bind(name, value) => {
                 let value = self.node(*value, inner)?;
                 let slot = self.scopes.assign(place.scope, name);
@@ -306,7 +309,7 @@ impl<'d> Emitter<'d, '_> {
             emitted.push(self.node(argument, place)?);
         }
         let arguments = extend(&mut self.program.lists, emitted);
-        let call = Call { procedure, direct: None, arguments, name, bare, end: draft.end };
+        let call = Call { procedure, direct: None, fold: None, arguments, name, bare, end: draft.end };
         Ok(CallId(push(&mut self.program.calls, call)))
     }
 
@@ -323,6 +326,19 @@ impl<'d> Emitter<'d, '_> {
             emitted.push(Member { key, value });
         }
         Ok(extend(&mut self.program.members, emitted))
+    }
+
+    /// Whether the keys are constants that differ.
+    fn has_constant_keys(&self, members: Span) -> bool {
+        let mut keys: Vec<u32> = Vec::new();
+        for member in &self.program.members[members.range()] {
+            match self.program.node(member.key.node) {
+                // Equal texts have one number.
+                Node::Text(text) if !keys.contains(&text.0) && keys.len() < 64 => keys.push(text.0),
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// A draft in a frame that holds the row's bindings, where there are rows.
@@ -617,9 +633,26 @@ impl<'d> Emitter<'d, '_> {
             let call = self.program.calls[at];
             if let Node::Builtin(builtin) = self.program.node(call.procedure) {
                 self.program.calls[at].direct = Some(builtin);
+                self.program.calls[at].fold = self.folds(builtin, call.arguments).then_some(builtin);
             }
         }
         Ok(())
+    }
+
+    /// Whether the function can fold the items of its argument without an array of them.
+    fn folds(&self, builtin: Builtin, arguments: Span) -> bool {
+        let [argument] = self.program.lists[arguments.range()] else { return false };
+        let plain = match self.program.node(argument) {
+            Node::Chain(_) => true,
+            Node::Path(path) => {
+                let path = &self.program.paths[path.index()];
+                let steps = &self.program.steps[path.steps.range()];
+                let kept = path.keep_singleton || path.keep_array || path.tuple || path.group.is_some();
+                !kept && !steps.iter().any(|step| step.tuple)
+            }
+            _ => false,
+        };
+        plain && builtin.is_fold()
     }
 }
 
