@@ -2,10 +2,14 @@
 
 /// Payload: input, output and result of every state and of the execution, as UTF-8 JSON (AWS quota, hard).
 pub const PAYLOAD_BYTES_MAX: u32 = 262_144;
+/// Bytes of a payload in a log line; longer ones are cut (documentation: 248 KiB).
+pub const LOG_PAYLOAD_BYTES_MAX: usize = 253_952;
 /// Definition text (API model: 1 to 1,048,576).
 pub const DEFINITION_BYTES_MAX: usize = 1_048_576;
 /// Bytes one arena may hold. Offsets are 32 bits wide; this stays well below.
 pub const ARENA_BYTES_MAX: usize = 1 << 30;
+/// Bytes as JSON of a container that is made of others. (One that is read may be as large as its arena.)
+pub const VALUE_BYTES_MAX: usize = 64 << 20;
 /// Nesting of arrays and objects in any JSON text or value (the depth AWS's own parser accepts).
 pub const JSON_DEPTH_MAX: u16 = 1_000;
 /// Workflows inside each other: Map processors and Parallel branches (AWS has a limit, `TOO_DEEPLY_NESTED`; its value is
@@ -60,3 +64,28 @@ pub const PATH_WORK_MAX: u32 = 2_000_000;
 pub const INTRINSIC_RESULT_BYTES_MAX: u32 = 1_048_576;
 /// Comparisons `States.ArrayUnique` makes between elements whose hashes collide.
 pub const ARRAY_UNIQUE_COMPARISONS_MAX: usize = 1_000_000;
+/// Bytes of a JSONata expression (a definition is at most this long).
+pub const JSONATA_SOURCE_BYTES_MAX: usize = DEFINITION_BYTES_MAX;
+/// Nesting of a JSONata expression's syntax.
+pub const JSONATA_SYNTAX_DEPTH_MAX: u32 = 500;
+/// Arguments of one JSONata call.
+pub const JSONATA_ARGUMENTS_MAX: usize = 126;
+/// JSONata evaluation depth outside of Step Functions.
+pub const JSONATA_LANGUAGE_DEPTH_MAX: u32 = 600;
+/// Native recursion of the JSONata evaluator, whatever causes it; fits a thread's stack of 2 MiB.
+pub const JSONATA_NESTING_MAX: u32 = 800;
+/// Elements the JSONata range operator may give.
+pub const JSONATA_RANGE_ITEMS_MAX: usize = 10_000_000;
+/// Elements of a JSONata sequence outside of Step Functions.
+pub const JSONATA_LANGUAGE_SEQUENCE_ITEMS_MAX: usize = JSONATA_RANGE_ITEMS_MAX;
+/// Work of one JSONata evaluation: nodes evaluated, items processed. In place of AWS's one second, because the
+/// evaluator has no clock; it is reached in about that time.
+pub const JSONATA_STEPS_MAX: u64 = 20_000_000;
+/// Bytes one JSONata evaluation may add to the arena.
+pub const JSONATA_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a compiled regular expression.
+pub const JSONATA_REGEX_BYTES_MAX: usize = 1 << 20;
+/// Nesting of a regular expression.
+pub const JSONATA_REGEX_DEPTH_MAX: u32 = 50;
+/// Elements `$range` may return (AWS: 360,146 are refused by the memory bound).
+pub const JSONATA_RANGE_FUNCTION_ITEMS_MAX: usize = 360_145;

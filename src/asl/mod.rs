@@ -1,6 +1,6 @@
 //! Amazon States Language: text to a checked model, with every problem found, each in AWS's words and at its place.
 //!
-//! [`read`] runs three passes over the tree of the text: [`check`] looks at each object by itself (a table says which
+//! [`read`] runs three passes over the tree of the text: `check` looks at each object by itself (a table says which
 //! field may stand where), `graph` at how states lead to each other, `scope` at variables. What passes all of them is
 //! built into a [`Definition`].
 //!

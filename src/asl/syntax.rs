@@ -2,7 +2,7 @@
 
 use super::diagnostic::Code;
 use crate::query::intrinsic::Call;
-use crate::query::jsonata::{Allowed, Expr, Profile};
+use crate::query::jsonata::{Allowed, CompileErrorKind, Expr, Profile};
 use crate::query::path::{Path, ReferencePath, SyntaxError};
 use crate::query::{Names, Slot};
 
@@ -43,22 +43,13 @@ pub(super) fn intrinsic_error(text: &str) -> Option<SyntaxError> {
     Call::parse(text, &mut NoNames).err().or(blanks)
 }
 
-/// What is wrong with a JSONata expression (the text between its marks). `allowed` says what it may refer to besides
-/// `$states.input`, `$states.context` and variables.
-pub(super) fn jsonata_error(text: &str, allowed: Allowed) -> Option<(Code, String)> {
-    if text.trim().is_empty() {
-        return Some((Code::InvalidJsonataExpression, "Unexpected end of expression".into()));
-    }
-    // Until `Expr::compile` reports these itself; a text inside quotes is taken for a reference too.
-    for (name, allowed) in [("result", allowed.result), ("errorOutput", allowed.error_output)] {
-        let field = format!("$states.{name}");
-        if !allowed && text.contains(&field) {
-            let message = format!("Field '{field}' does not exist.");
-            return Some((Code::UnsupportedJsonataExpression, message));
-        }
-    }
+/// What is wrong with a JSONata expression (the text between its marks), and at which byte. `allowed` says what it may
+/// refer to besides `$states.input`, `$states.context` and variables.
+pub(super) fn jsonata_error(text: &str, allowed: Allowed) -> Option<(Code, SyntaxError)> {
     let error = Expr::compile(text, &mut NoNames, Profile::StepFunctions(allowed)).err()?;
-    let unsupported = error.message.starts_with("Reference to '") || error.message.starts_with("Field '$");
-    let code = if unsupported { Code::UnsupportedJsonataExpression } else { Code::InvalidJsonataExpression };
-    Some((code, error.message))
+    let code = match error.kind {
+        CompileErrorKind::Invalid => Code::InvalidJsonataExpression,
+        CompileErrorKind::Unsupported => Code::UnsupportedJsonataExpression,
+    };
+    Some((code, SyntaxError { message: error.message, offset: error.offset }))
 }

@@ -95,9 +95,11 @@ impl Lower {
             asl::ResourceKind::Service { service, .. } => service_action(&arn, service),
             asl::ResourceKind::Sdk { service, .. } => service_action(&arn, &format!("aws-sdk:{service}")),
         };
+        let takes_header_lists =
+            matches!(&kind, ResourceKind::Service { service, .. } if &**service == "apigateway");
         let waits_for_token = task.resource.pattern == asl::Pattern::WaitForTaskToken;
         Task {
-            resource: Resource { arn, kind, waits_for_token },
+            resource: Resource { arn, kind, waits_for_token, takes_header_lists },
             timeout: task.timeout.as_ref().map(|timeout| self.seconds(place, "TimeoutSeconds", timeout)),
             heartbeat: task.heartbeat.as_ref().map(|beat| self.seconds(place, "HeartbeatSeconds", beat)),
             credentials: (task.credentials.as_ref())

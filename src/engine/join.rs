@@ -4,6 +4,7 @@ use super::Effect;
 use super::execution::{Join, Phase, Token};
 use super::record::Happening;
 use super::run::{Run, Stop};
+use super::state::too_large;
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::limits;
@@ -36,6 +37,9 @@ impl Run<'_, '_> {
             return Err(self
                 .runtime(parent, "Too many branches and iterations run at the same time.")
                 .into());
+        }
+        if self.x.arena.size(input) > limits::PAYLOAD_BYTES_MAX {
+            return Err(too_large(self.program.name(self.state_id(parent))).into());
         }
         let workflow = &self.program.workflows[workflow];
         let variables = self.inner_variables(parent, workflow.slots);
@@ -94,13 +98,14 @@ impl Run<'_, '_> {
             let join = &self.x.joins[join as usize];
             (join.started, join.total, join.running)
         };
-        let done = match started < total {
-            true => self.next_iteration(parent, join),
-            false if running > 0 => Ok(()),
-            false => self.finish_join(parent, join),
-        };
-        if let Err(stop) = done {
-            self.stop_children(join, None);
+        if started < total {
+            if let Err(stop) = self.next_iteration(parent, join) {
+                self.stop_children(join, None);
+                self.stopped(parent, stop);
+            }
+        } else if running == 0
+            && let Err(stop) = self.finish_join(parent, join)
+        {
             self.stopped(parent, stop);
         }
         self.resume(parent);
@@ -114,7 +119,14 @@ impl Run<'_, '_> {
         closed
     }
 
+    /// All children are done. The join is gone afterwards, also when the state fails.
     fn finish_join(&mut self, parent: u32, join: u32) -> Result<(), Stop> {
+        let results = self.x.joins[join as usize].results.iter();
+        let bytes: u64 = results.map(|&result| u64::from(self.x.arena.size(result))).sum();
+        if bytes > u64::from(limits::PAYLOAD_BYTES_MAX) {
+            self.x.free_join(join);
+            return Err(too_large(self.program.name(self.state_id(parent))).into());
+        }
         let arena = &mut self.x.arena;
         let mark = arena.begin();
         for &result in self.x.joins[join as usize].results.iter().filter(|result| !result.is_undefined()) {
@@ -182,7 +194,7 @@ impl Run<'_, '_> {
     }
 
     /// Ends all children of a join, and theirs; with `last`, their events hang on it.
-    fn stop_children(&mut self, join: u32, last: Option<u64>) {
+    pub(super) fn stop_children(&mut self, join: u32, last: Option<u64>) {
         let parent = self.x.joins[join as usize].frame;
         let map = matches!(self.state(parent).kind, StateKind::Map(_)).then(|| self.state_id(parent));
         let mut children: Vec<(u32, u32)> = (self.x.frames.iter().enumerate())

@@ -46,10 +46,8 @@ impl Run<'_, '_> {
                 ..Join::default()
             },
         )?;
-        for _ in 0..concurrency.min(total) {
-            self.next_iteration(frame, join)?;
-        }
-        Ok(())
+        let begun = (0..concurrency.min(total)).try_for_each(|_| self.next_iteration(frame, join));
+        begun.inspect_err(|_| self.stop_children(join, None))
     }
 
     /// Begins the next iteration of the Map.

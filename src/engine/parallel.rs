@@ -12,10 +12,10 @@ impl Run<'_, '_> {
         self.chain(frame, Happening::ParallelStateStarted);
         let total = branches.len() as u32;
         let join = self.open_join(frame, Join { total, ..Join::default() })?;
-        for (index, &workflow) in branches.iter().enumerate() {
-            let last_event = self.x.frames[frame as usize].last_event;
-            self.open_child(join, index as u32, workflow, effective, last_event)?;
-        }
-        Ok(())
+        let last_event = self.x.frames[frame as usize].last_event;
+        let begun = branches.iter().enumerate().try_for_each(|(index, &workflow)| {
+            self.open_child(join, index as u32, workflow, effective, last_event)
+        });
+        begun.inspect_err(|_| self.stop_children(join, None))
     }
 }

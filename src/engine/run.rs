@@ -73,7 +73,7 @@ impl Run<'_, '_> {
             Event::Heartbeat(token) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
                     let frame = &mut self.x.frames[frame as usize];
-                    frame.heartbeat_at_ms = self.env.now_ms + frame.heartbeat_ms;
+                    frame.heartbeat_at_ms = self.env.now_ms.saturating_add(frame.heartbeat_ms);
                 }
             }
             Event::Timer(token, TimerKind::Wake) => {

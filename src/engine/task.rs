@@ -32,6 +32,9 @@ impl Run<'_, '_> {
             let name = self.program.name(self.state_id(frame)).to_owned();
             return Err(too_large(&name).into());
         }
+        if row.resource.takes_header_lists {
+            self.check_headers(frame, input)?;
+        }
         let kind = kind(&row.resource.kind);
         self.chain(
             frame,
@@ -66,6 +69,21 @@ impl Run<'_, '_> {
             self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });
         }
         Ok(())
+    }
+
+    /// Recorded: API Gateway's `Headers` are looked at before the task is scheduled.
+    fn check_headers(&mut self, frame: u32, parameters: Value) -> Result<(), Stop> {
+        let arena = &self.x.arena;
+        let Some(headers) = arena.get_str(parameters, "Headers") else { return Ok(()) };
+        if headers.is_object() && arena.entries(headers).all(|(_, value)| value.is_array()) {
+            return Ok(());
+        }
+        let parameters = crate::json::to_string(arena, parameters);
+        let text = format!(
+            "The Parameters '{parameters}' could not be used to start the Task: [The value of the field 'Headers' \
+             has an invalid format]"
+        );
+        Err(self.runtime(frame, &text).into())
     }
 
     fn task_seconds(

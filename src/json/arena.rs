@@ -288,6 +288,9 @@ impl Arena {
 
     #[inline]
     fn close_as(&mut self, object: bool, mark: Mark, size: usize, depth: u16) -> Value {
+        // Sharing makes values whose text is exponentially larger than they are: whoever writes or compares them would
+        // never come to an end.
+        self.overflowed |= size > limits::VALUE_BYTES_MAX;
         if !self.reserve(16) {
             self.stack.truncate(mark.0);
             return Value::NULL;

@@ -253,6 +253,11 @@ impl Value {
         self.is_container() && self.head as u8 == other.head as u8 && self.at() == other.at()
     }
 
+    /// Which block a container's children stand in: two handles with the same block are one and the same container.
+    pub(crate) const fn block(self) -> Option<u32> {
+        if self.is_container() { Some(self.at()) } else { None }
+    }
+
     pub(super) const fn bits(self) -> u64 {
         self.body
     }

@@ -3,6 +3,7 @@
 
 mod event_type;
 pub mod history;
+pub mod log;
 
 pub use event_type::EventType;
 pub use history::History;

@@ -318,6 +318,8 @@ pub struct Resource {
     pub kind: ResourceKind,
     /// Waits for `SendTaskSuccess`.
     pub waits_for_token: bool,
+    /// `Headers` of its parameters must be lists by name, which is looked at before the task starts (API Gateway).
+    pub takes_header_lists: bool,
 }
 
 /// What a resource ARN names.

@@ -46,6 +46,14 @@ pub struct Env<'a> {
     pub scratch: &'a mut jsonata::Scratch,
 }
 
+impl Env<'_> {
+    /// The same for JSONata, within AWS's limits.
+    pub fn jsonata(&mut self) -> jsonata::Env<'_> {
+        let limits = jsonata::Limits::STEP_FUNCTIONS;
+        jsonata::Env { now_ms: self.now_ms as i64, random: self.random, scratch: self.scratch, limits }
+    }
+}
+
 impl Scope<'_> {
     /// The value of a variable, `Undefined` when not assigned.
     pub fn variable(&self, arena: &Arena, slot: Slot) -> Value {

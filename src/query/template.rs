@@ -77,7 +77,7 @@ pub enum Language {
 /// Why a template cannot be compiled: the field and what is wrong there.
 #[derive(Debug)]
 pub struct CompileError {
-    /// The field, as [`Query`] names it.
+    /// The field, as AWS names it in causes.
     pub field: String,
     /// What is wrong.
     pub message: String,
@@ -289,7 +289,7 @@ impl<'t> Maker<'t, '_, '_, '_> {
                 Ok(value) => return value,
                 Err(fault) => Fault::Call { call, field, fault },
             },
-            What::Expr(expr) => match expr.eval(arena, scope, self.env) {
+            What::Expr(expr) => match expr.eval(arena, scope, &mut self.env.jsonata()) {
                 Ok(value) if value.is_undefined() => {
                     Fault::Expr { expression: expr.source(), field, fault: None }
                 }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use expressway::engine::{Execution, Identity, Outcome, TaskCall};
 use expressway::fault::Fault;
 use expressway::json::{self, Value};
-use expressway::observe::History;
 use expressway::observe::history::{Detail, Event};
+use expressway::observe::{History, log};
 use expressway::program::Program;
 use expressway::runtime::VirtualClock;
 use expressway::runtime::inline::{Answer, Driver, Tasks};
@@ -385,5 +385,34 @@ fn compare_logs(case: &Json, events: &[Event]) -> Result<(), String> {
             return Err(format!("the last event is {} {}, recorded {end}", last.id, last.event_type));
         }
     }
-    Ok(())
+    let Some(recorded) = expected.get("logged_events").and_then(Json::as_array) else { return Ok(()) };
+    let level = match case["logging"]["level"].as_str() {
+        Some("ALL") => log::Level::All,
+        Some("ERROR") => log::Level::Error,
+        Some("FATAL") => log::Level::Fatal,
+        _ => log::Level::Off,
+    };
+    let text = |name: &str| case["context"][name].as_str().unwrap_or_default();
+    let labels = log::Labels { execution_arn: text("execution_arn"), role_arn: text("role_arn") };
+    let lines: Vec<Json> = (events.iter())
+        .filter(|event| level.shows(event.event_type))
+        .map(|event| match case["logging"]["includeExecutionData"] == true {
+            true => event.clone(),
+            false => without_payloads(event),
+        })
+        .map(|event| serde_json::from_str(&log::line(&event, labels)).expect("a line is JSON"))
+        .collect();
+    // The recorder took the time of every event away.
+    let wild = ["<timestamp>".to_owned()];
+    match matches(&Json::Array(recorded.clone()), &Json::Array(lines.clone()), &wild) {
+        true => Ok(()),
+        false => Err(format!("log {}, recorded {}", Json::Array(lines), Json::Array(recorded.clone()))),
+    }
+}
+
+/// What a history that keeps no payloads would have kept.
+fn without_payloads(event: &Event) -> Event {
+    let mut event = event.clone();
+    event.details.retain(|(name, detail)| *name != "assignedVariables" && !matches!(detail, Detail::Json(_)));
+    event
 }

@@ -127,8 +127,9 @@ impl Check {
     }
 
     fn expression(&mut self, text: &str, node: &Node, place: Place<'_>, allowed: Allowed) {
-        if let Some((code, message)) = syntax::jsonata_error(text, allowed) {
-            self.error(code, message, place, node.span);
+        if let Some((code, error)) = syntax::jsonata_error(text, allowed) {
+            let start = node.as_str().and_then(|whole| whole.find(text)).unwrap_or_default();
+            self.error(code, error.message, place, inside(node, start + error.offset));
         }
     }
 

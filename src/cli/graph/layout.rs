@@ -88,7 +88,9 @@ const GAP_X: f64 = 28.0;
 const GAP_BEND: f64 = 12.0;
 const GAP_Y: f64 = 26.0;
 const ORDER_SWEEPS: usize = 12;
-const PLACE_SWEEPS: usize = 64;
+const PLACE_SWEEPS: usize = 80;
+const CALM_SWEEPS: usize = 10;
+const ZEAL: f64 = 1.8;
 
 /// Lays out a plan whose first box is where it begins. Nothing when it is too large.
 pub(super) fn lay_out(plan: &Plan) -> Option<Layout> {
@@ -357,8 +359,10 @@ impl Drawing {
             let ranks: Vec<usize> = if down { (0..depth).collect() } else { (0..depth).rev().collect() };
             // At last both sides count, so that a box stands in the middle of all it is linked to.
             let both = sweep >= PLACE_SWEEPS / 4;
+            // Going further than wished spreads a wish along a long chain sooner; at last all come to rest.
+            let zeal = if both && sweep + CALM_SWEEPS < PLACE_SWEEPS { ZEAL } else { 1.0 };
             for rank in ranks {
-                self.place_rank(rank, down || both, !down || both);
+                self.place_rank(rank, down || both, !down || both, zeal);
             }
         }
     }
@@ -382,7 +386,7 @@ impl Drawing {
 
     /// Moves the vertices of a rank as near to their neighbours as their order and widths allow: the least-squares fit,
     /// by pooling those that would overlap.
-    fn place_rank(&mut self, rank: usize, above: bool, below: bool) {
+    fn place_rank(&mut self, rank: usize, above: bool, below: bool, zeal: f64) {
         struct Pool {
             wish: f64,
             weight: f64,
@@ -392,6 +396,8 @@ impl Drawing {
         let mut pools: Vec<Pool> = Vec::new();
         for (&vertex, gap) in self.ranks[rank].iter().zip(&gaps) {
             let (wish, weight) = self.wish(vertex, above, below);
+            let here = self.vertices[vertex].x;
+            let wish = here + zeal * (wish - here);
             let mut pool = Pool { wish: wish - gap, weight, count: 1 };
             while let Some(last) = pools.pop_if(|last| last.wish >= pool.wish) {
                 let weight = last.weight + pool.weight;
@@ -416,7 +422,7 @@ impl Drawing {
             let other = &self.vertices[other];
             // Long edges are to be straight before all.
             let pull = match (this.role, other.role) {
-                (Role::Bend, Role::Bend) => 8.0,
+                (Role::Bend, Role::Bend) => 24.0,
                 (Role::Box, Role::Box) => 2.0,
                 _ => 1.0,
             };

@@ -17,6 +17,20 @@ pub(super) fn shorten(text: &str, chars_max: usize) -> String {
     }
 }
 
+/// A path by its last steps, where it is long: those tell it from others.
+fn tail(path: &str) -> String {
+    let chars = path.chars().count();
+    let Some((from, _)) =
+        path.char_indices().nth(chars.saturating_sub(PATH_CHARS_MAX)).filter(|&(at, _)| at > 0)
+    else {
+        return path.to_owned();
+    };
+    let step = path[from..].find(['.', '[']).map_or(from, |at| from + at);
+    format!("…{}", &path[step..])
+}
+
+const PATH_CHARS_MAX: usize = 36;
+
 /// Recursion is as deep as the rule was written, which the reader of definitions bounds; what will not be shown is not
 /// visited.
 fn say(test: &Test, inner: bool, chars_max: usize, out: &mut String) {
@@ -52,11 +66,12 @@ fn join(tests: &[Test], word: &str, inner: bool, chars_max: usize, out: &mut Str
 }
 
 fn compare(comparison: &Comparison, negated: bool, out: &mut String) {
-    out.push_str(&comparison.variable.value);
+    out.push_str(&tail(&comparison.variable.value));
     let operand = match &comparison.operand.value {
         Operand::String(text) if comparison.operator.class() == OperatorClass::Timestamp => text.clone(),
         Operand::String(text) => format!("\"{text}\""),
-        Operand::Number(text) | Operand::Path(text) => text.clone(),
+        Operand::Number(text) => text.clone(),
+        Operand::Path(text) => tail(text),
         Operand::Bool(value) => value.to_string(),
     };
     match comparison.operator.class() {
@@ -93,5 +108,18 @@ fn compare(comparison: &Comparison, negated: bool, out: &mut String) {
             });
             out.push_str(&operand);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_are_shown_by_their_last_steps() {
+        assert_eq!(tail("$.order.qty"), "$.order.qty");
+        let long = "$.FlowConfig.DestinationFlowConfigList[0].Properties.FileType";
+        assert_eq!(tail(long), "…[0].Properties.FileType");
+        assert_eq!(tail(&format!("$.{}", "x".repeat(50))), format!("…{}", "x".repeat(36)));
     }
 }

@@ -1,68 +1,83 @@
-//! JSONata.
-use super::{Env, Names, Scope};
+//! JSONata 2.0.6 as AWS Step Functions runs it: compiled once into flat tables, evaluated over the arena's values.
+//!
+//! syntax → program → eval, and the built-in functions by family. One evaluator, no other value type. What this is not:
+//! it knows nothing of states, of fields that carry `{% %}`, or of the texts that AWS puts around an error.
+//!
+//! ```
+//! use expressway::json::{self, Arena, Value};
+//! use expressway::query::{Context, ContextField, Names, Scope, Slot};
+//! use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
+//!
+//! struct Nothing;
+//! impl Names for Nothing {
+//!     fn slot(&mut self, _: &str) -> Option<Slot> {
+//!         None
+//!     }
+//! }
+//! impl Context for Nothing {
+//!     fn field(&self, _: &mut Arena, _: ContextField) -> Value {
+//!         Value::UNDEFINED
+//!     }
+//! }
+//!
+//! let source = "$sum($states.input.items.(price * qty))";
+//! let expr = Expr::compile(source, &mut Nothing, Profile::StepFunctions(Allowed::default())).unwrap();
+//! let mut arena = Arena::new();
+//! let input = json::read(&mut arena, br#"{"items":[{"price":2,"qty":3},{"price":0.5,"qty":4}]}"#).unwrap();
+//! let scope = Scope {
+//!     input,
+//!     result: Value::UNDEFINED,
+//!     error_output: Value::UNDEFINED,
+//!     variables: Value::UNDEFINED,
+//!     context: &Nothing,
+//! };
+//! let mut scratch = Scratch::default();
+//! let mut env =
+//!     Env { now_ms: 0, random: &mut || 4, scratch: &mut scratch, limits: Limits::STEP_FUNCTIONS };
+//! let total = expr.eval(&mut arena, &scope, &mut env).unwrap();
+//! assert_eq!(total.as_int(), Some(8));
+//! ```
+
+mod eval;
+mod functions;
+mod number;
+mod program;
+mod syntax;
+
+pub use eval::{Env, EvalError, EvalErrorKind, Limits, Scratch};
+pub use program::{Allowed, Profile};
+pub use syntax::{CompileError, CompileErrorKind};
+
+use super::{Names, Scope};
 use crate::json::{Arena, Value};
 
-/// What `$states` has here.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Allowed {
-    /// `$states.result`
-    pub result: bool,
-    /// `$states.errorOutput`
-    pub error_output: bool,
-}
-
-/// Which dialect.
-#[derive(Clone, Copy, Debug)]
-pub enum Profile {
-    /// AWS's.
-    StepFunctions(Allowed),
-}
-
-/// Kept memory.
-#[derive(Debug, Default)]
-pub struct Scratch {}
-
-/// An expression.
-#[derive(Debug)]
+/// A compiled expression: immutable, `Send + Sync`, valid for any arena.
+#[derive(Clone, Debug)]
 pub struct Expr {
-    source: Box<str>,
-}
-
-/// Why not.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct CompileError {
-    /// What.
-    pub message: String,
-}
-
-/// Why not.
-#[derive(Debug)]
-pub struct EvalError {}
-
-impl EvalError {
-    /// In AWS's words, after the expression and the field.
-    pub fn says(&self) -> String {
-        String::new()
-    }
+    program: program::Program,
+    profile: Profile,
 }
 
 impl Expr {
-    /// Compiles.
-    pub fn compile(source: &str, _names: &mut dyn Names, _profile: Profile) -> Result<Expr, CompileError> {
-        Ok(Expr { source: source.into() })
+    /// Compiles an expression (without the `{%` and `%}` around it).
+    ///
+    /// # Errors
+    /// What the language's parser refuses, and in [`Profile::StepFunctions`] what AWS refuses when a state machine is
+    /// created: names at the top level, `$`, `$$`, misplaced parts of `$states`.
+    pub fn compile(source: &str, names: &mut dyn Names, profile: Profile) -> Result<Expr, CompileError> {
+        Ok(Expr { program: program::compile(source, names, profile)?, profile })
     }
-    /// The text.
+
+    /// Its text.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.program.source
     }
-    /// Evaluates.
-    pub fn eval(
-        &self,
-        _arena: &mut Arena,
-        _scope: &Scope<'_>,
-        _env: &mut Env<'_>,
-    ) -> Result<Value, EvalError> {
-        Ok(Value::UNDEFINED)
+
+    /// Evaluates it. The value is [`Value::UNDEFINED`] when the expression finds nothing.
+    ///
+    /// # Errors
+    /// What JSONata raises, a bound that was reached, or a result that is a function.
+    pub fn eval(&self, arena: &mut Arena, scope: &Scope<'_>, env: &mut Env<'_>) -> Result<Value, EvalError> {
+        eval::run(&self.program, self.profile, arena, scope, env)
     }
 }

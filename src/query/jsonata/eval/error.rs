@@ -1,0 +1,59 @@
+//! Why an evaluation ends without a value.
+
+use std::fmt;
+
+/// What kind of failure it is; AWS words their causes differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EvalErrorKind {
+    /// "threw an error during evaluation": JSONata raised an error or reached a bound.
+    Thrown,
+    /// "returned an unsupported result type": the value is or holds a function.
+    UnsupportedResult,
+}
+
+/// A failed evaluation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvalError {
+    /// What kind of failure it is.
+    pub kind: EvalErrorKind,
+    /// JSONata's code (`T2001`); bounds have none.
+    pub code: Option<&'static str>,
+    /// The message, without the code.
+    pub message: String,
+    /// Where, in UTF-16 code units from the beginning of the expression (the end of the token), where known.
+    pub position: Option<usize>,
+    /// The operator or the name of the function, where known.
+    pub token: Option<String>,
+}
+
+impl EvalError {
+    pub(in crate::query::jsonata) fn new(code: &'static str, message: String) -> EvalError {
+        EvalError { kind: EvalErrorKind::Thrown, code: Some(code), message, position: None, token: None }
+    }
+
+    pub(in crate::query::jsonata) fn bound(message: String) -> EvalError {
+        EvalError { code: None, ..EvalError::new("", message) }
+    }
+}
+
+impl EvalError {
+    /// What AWS says of it, behind the expression and the field it stands in.
+    pub fn says(&self) -> String {
+        match self.kind {
+            EvalErrorKind::Thrown => format!("threw an error during evaluation. {self}"),
+            EvalErrorKind::UnsupportedResult => "returned an unsupported result type.".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            None => f.write_str(&self.message),
+            Some(code) => write!(f, "{code}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for EvalError {}

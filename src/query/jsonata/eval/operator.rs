@@ -1,0 +1,415 @@
+//! Operators.
+
+use super::*;
+use crate::json;
+use crate::query::jsonata::syntax::BinaryOp;
+use std::cmp::Ordering;
+
+impl Eval<'_> {
+    /// An error raised by a node.
+    #[cold]
+    pub(super) fn raise(
+        &self,
+        node: NodeId,
+        code: &'static str,
+        token: &str,
+        message: String,
+    ) -> Box<EvalError> {
+        let mut error = EvalError::new(code, message);
+        error.position = Some(self.program.ends[node.index()] as usize);
+        error.token = Some(token.to_owned());
+        Box::new(error)
+    }
+
+    /// A value as messages quote it.
+    #[cold]
+    pub(in crate::query::jsonata) fn quoted(&self, value: Value) -> String {
+        const QUOTED_BYTES_MAX: u32 = 1 << 16;
+        if self.arena.size(value) > QUOTED_BYTES_MAX {
+            return "(a large value)".to_owned();
+        }
+        let mut out = String::new();
+        self.write_json(value, &mut out, None, 0);
+        out
+    }
+
+    /// The number, `None` when it is none. Infinity is an error wherever a number is looked at.
+    #[inline]
+    pub(in crate::query::jsonata) fn numeric(&self, value: Value) -> Outcome<Option<f64>> {
+        match self.arena.as_f64(value) {
+            Some(float) if float.is_finite() => Ok(Some(float)),
+            Some(float) if float.is_infinite() => {
+                Err(Box::new(EvalError::new("D1001", format!("Number out of range: {}", self.quoted(value)))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a value counts as true.
+    #[inline]
+    pub(in crate::query::jsonata) fn truth(&mut self, value: Value) -> Outcome<bool> {
+        Ok(match value.kind() {
+            Kind::Bool => value.as_bool() == Some(true),
+            Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => false,
+            Kind::String | Kind::Object => !value.is_empty(),
+            Kind::Int | Kind::Decimal | Kind::Float => self.numeric(value)?.is_some_and(|float| float != 0.0),
+            Kind::Array => {
+                self.work(value.len())?;
+                let mut any = false;
+                for index in 0..value.len() {
+                    let item = self.item_of(value, index);
+                    any |= self.nested(|eval| eval.truth(item))?;
+                }
+                any
+            }
+        })
+    }
+
+    pub(super) fn negate(&mut self, node: NodeId, operand: NodeId, input: Value, frame: Frame) -> Outcome {
+        let value = self.eval(operand, input, frame)?;
+        match (value.kind(), self.numeric(value)?) {
+            (Kind::Undefined, _) => Ok(value),
+            (_, Some(float)) => Ok(self.number(-float)),
+            _ => {
+                let message = format!("Cannot negate a non-numeric value: {}", self.quoted(value));
+                Err(self.raise(node, "D1002", "-", message))
+            }
+        }
+    }
+
+    pub(super) fn binary(
+        &mut self,
+        node: NodeId,
+        op: BinaryOp,
+        (left, right): (NodeId, NodeId),
+        input: Value,
+        frame: Frame,
+    ) -> Outcome {
+        use BinaryOp::*;
+        if op == Range {
+            let from = self.arena.begin();
+            return match self.range(node, (left, right), input, frame)? {
+                true => self.end_array(from, mark::SEQUENCE),
+                false => Ok(Value::UNDEFINED),
+            };
+        }
+        let a = self.eval(left, input, frame)?;
+        if matches!(op, And | Or) {
+            let first = self.truth(a).map_err(|error| self.at_operator(error, node, op))?;
+            if first == (op == Or) {
+                return Ok(Value::bool(first));
+            }
+            let b = self.eval(right, input, frame).map_err(|error| self.at_operator(error, node, op))?;
+            return Ok(Value::bool(self.truth(b)?));
+        }
+        if let (Equal | NotEqual, Node::Text(text)) = (op, self.program.node(right)) {
+            // A constant is compared where it stands.
+            self.work(1)?;
+            let same = self.arena.as_str(a).map(|a| *a == *self.program.texts[text.index()]);
+            return Ok(Value::bool(!a.is_undefined() && (same == Some(true)) == (op == Equal)));
+        }
+        let b = self.eval(right, input, frame)?;
+        match op {
+            Add | Subtract | Multiply | Divide | Remainder => self.arithmetic(node, op, a, b),
+            Equal | NotEqual if a.is_undefined() || b.is_undefined() => Ok(Value::FALSE),
+            Equal => Ok(Value::bool(self.equal(a, b)?)),
+            NotEqual => Ok(Value::bool(!self.equal(a, b)?)),
+            Less | LessEqual | Greater | GreaterEqual => self.comparison(node, op, a, b),
+            Concat => self.concat(a, b),
+            _ => self.is_in(a, b),
+        }
+    }
+
+    /// Deep equality. Shared subtrees are compared as often as they occur, so the work is counted before it is done.
+    #[inline]
+    pub(in crate::query::jsonata) fn equal(&mut self, a: Value, b: Value) -> Outcome<bool> {
+        if a.is_container() && a.kind() == b.kind() {
+            let bytes = self.arena.size(a).min(self.arena.size(b));
+            self.work(bytes as usize / 16)?;
+        }
+        Ok(json::equal(self.arena, a, b))
+    }
+
+    #[cold]
+    fn at_operator(&self, mut error: Box<EvalError>, node: NodeId, op: BinaryOp) -> Box<EvalError> {
+        if error.code.is_some() {
+            error.position = Some(self.program.ends[node.index()] as usize);
+            error.token = Some(op.text().to_owned());
+        }
+        error
+    }
+
+    fn arithmetic(&mut self, node: NodeId, op: BinaryOp, a: Value, b: Value) -> Outcome {
+        let (x, y) = (self.numeric(a), self.numeric(b));
+        let (x, y) = match (x, y) {
+            (Ok(x), Ok(y)) => (x, y),
+            (Err(error), _) | (_, Err(error)) => return Err(self.at_operator(error, node, op)),
+        };
+        let side = match (x, y) {
+            (Some(x), Some(y)) => {
+                let result = match op {
+                    BinaryOp::Add => x + y,
+                    BinaryOp::Subtract => x - y,
+                    BinaryOp::Multiply => x * y,
+                    BinaryOp::Divide => x / y,
+                    _ => x % y,
+                };
+                return Ok(self.number(result));
+            }
+            (None, _) if !a.is_undefined() => ("T2001", "left"),
+            (_, None) if !b.is_undefined() => ("T2002", "right"),
+            _ => return Ok(Value::UNDEFINED),
+        };
+        let (code, side) = side;
+        let message = format!("The {side} side of the \"{}\" operator must evaluate to a number", op.text());
+        Err(self.raise(node, code, op.text(), message))
+    }
+
+    fn comparison(&mut self, node: NodeId, op: BinaryOp, a: Value, b: Value) -> Outcome {
+        let order = match (a.kind(), b.kind()) {
+            _ if a.is_number() && b.is_number() => {
+                let numbers = self.arena.as_f64(a).zip(self.arena.as_f64(b));
+                numbers.and_then(|(x, y)| x.partial_cmp(&y))
+            }
+            (Kind::String, Kind::String) => Some(json::compare_utf16(self.arena.str(a), self.arena.str(b))),
+            _ => {
+                let comparable =
+                    |value: Value| value.is_undefined() || value.is_number() || value.is_string();
+                if !comparable(a) || !comparable(b) {
+                    let message = format!(
+                        "The expressions either side of operator \"{}\" must evaluate to numeric or string values",
+                        op.text()
+                    );
+                    return Err(self.raise(node, "T2010", op.text(), message));
+                }
+                if a.is_undefined() || b.is_undefined() {
+                    return Ok(Value::UNDEFINED);
+                }
+                let message = format!(
+                    "The values {} and {} either side of operator \"{}\" must be of the same data type",
+                    self.quoted(a),
+                    self.quoted(b),
+                    op.text()
+                );
+                return Err(self.raise(node, "T2009", op.text(), message));
+            }
+        };
+        Ok(Value::bool(match op {
+            BinaryOp::Less => order == Some(Ordering::Less),
+            BinaryOp::LessEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+            BinaryOp::Greater => order == Some(Ordering::Greater),
+            _ => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        }))
+    }
+
+    fn concat(&mut self, a: Value, b: Value) -> Outcome {
+        let mut text = std::mem::take(&mut self.scratch.text);
+        text.clear();
+        let written = self.write_text(a, &mut text).and_then(|()| self.write_text(b, &mut text));
+        let value = written.and_then(|()| self.string(&text));
+        self.scratch.text = text;
+        value
+    }
+
+    fn is_in(&mut self, a: Value, b: Value) -> Outcome {
+        if a.is_undefined() || b.is_undefined() {
+            return Ok(Value::FALSE);
+        }
+        let count = self.count_of(b);
+        self.work(count)?;
+        for index in 0..count {
+            let item = self.item_of(b, index);
+            let same = match a.is_container() || item.is_container() {
+                // Containers are the same only when they are one and the same.
+                true => a.kind() == item.kind() && a.block() == item.block(),
+                false => json::equal(self.arena, a, item),
+            };
+            if same {
+                return Ok(Value::TRUE);
+            }
+        }
+        Ok(Value::FALSE)
+    }
+
+    /// Pushes the integers of a range; false when there are none.
+    pub(super) fn range(
+        &mut self,
+        node: NodeId,
+        (left, right): (NodeId, NodeId),
+        input: Value,
+        frame: Frame,
+    ) -> Outcome<bool> {
+        let a = self.eval(left, input, frame)?;
+        let b = self.eval(right, input, frame)?;
+        let integer = |eval: &Self, value: Value| {
+            eval.arena.as_f64(value).filter(|float| float.is_finite() && float.fract() == 0.0)
+        };
+        let (x, y) = (integer(self, a), integer(self, b));
+        for (value, float, code, side) in [(a, x, "T2003", "left"), (b, y, "T2004", "right")] {
+            if !value.is_undefined() && float.is_none() {
+                let message =
+                    format!("The {side} side of the range operator (..) must evaluate to an integer");
+                return Err(self.raise(node, code, "..", message));
+            }
+        }
+        let (Some(x), Some(y)) = (x, y) else { return Ok(false) };
+        if x > y {
+            return Ok(false);
+        }
+        let size = y - x + 1.0;
+        if size > limits::JSONATA_RANGE_ITEMS_MAX as f64 {
+            let message = format!(
+                "The size of the sequence allocated by the range operator (..) must not exceed 1e6.  Attempted to \
+                 allocate {}.",
+                crate::query::jsonata::number::js_text(size)
+            );
+            return Err(self.raise(node, "D2014", "..", message));
+        }
+        let size = size as usize;
+        self.check_items(size)?;
+        self.work(size)?;
+        for offset in 0..size {
+            let value = crate::query::jsonata::number::number(x + offset as f64);
+            self.arena.push(value);
+        }
+        self.check_bytes()?;
+        Ok(true)
+    }
+
+    // ---- text ----
+
+    /// Appends what `$string` makes of a value.
+    pub(in crate::query::jsonata) fn write_text(&mut self, value: Value, out: &mut String) -> Outcome<()> {
+        match value.kind() {
+            Kind::Undefined | Kind::Opaque | Kind::Header => {}
+            Kind::String => out.push_str(self.arena.str(value)),
+            Kind::Int | Kind::Decimal | Kind::Float => {
+                let float = self.arena.as_f64(value).unwrap_or(f64::NAN);
+                if !float.is_finite() {
+                    let message = "Attempting to invoke string function on Infinity or NaN".to_owned();
+                    return Err(Box::new(EvalError::new("D3001", message)));
+                }
+                use crate::query::jsonata::number::{to_precision_15, write_js};
+                write_js(to_precision_15(float), out);
+            }
+            _ => self.write_container(value, out, None)?,
+        }
+        self.check_text(out)
+    }
+
+    /// Appends a container as JSON, with `indent` spaces per level where given.
+    pub(in crate::query::jsonata) fn write_container(
+        &mut self,
+        value: Value,
+        out: &mut String,
+        indent: Option<usize>,
+    ) -> Outcome<()> {
+        if self.odd {
+            self.check_finite(value)?;
+        }
+        // Shared subtrees are written as often as they occur, so the size is asked before, not after.
+        if self.arena.size(value) as usize > self.limits.string_chars.saturating_mul(8) {
+            return Err(self.out_of_memory());
+        }
+        self.work(self.arena.size(value) as usize / 16)?;
+        self.write_json(value, out, indent, 0);
+        self.check_text(out)
+    }
+
+    /// A text may not become too long while it is written.
+    pub(in crate::query::jsonata) fn check_text(&self, text: &str) -> Outcome<()> {
+        let long = text.len() > self.limits.string_chars && text.chars().count() > self.limits.string_chars;
+        if long { Err(self.out_of_memory()) } else { Ok(()) }
+    }
+
+    fn check_finite(&mut self, value: Value) -> Outcome<()> {
+        self.numeric(value)?;
+        if value.is_container() {
+            self.work(value.len())?;
+            for index in 0..value.len() {
+                let child = match self.arena.entry(value, index) {
+                    Some((_, child)) => child,
+                    None => self.item_of(value, index),
+                };
+                self.nested(|eval| eval.check_finite(child))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// JSON as `$string` prints it: numbers to 15 digits, functions as empty strings. The depth of values is bounded.
+    fn write_json(&self, value: Value, out: &mut String, indent: Option<usize>, level: usize) {
+        let line = |out: &mut String, level: usize| {
+            if let Some(width) = indent {
+                out.push('\n');
+                out.extend(std::iter::repeat_n(' ', width * level));
+            }
+        };
+        match value.kind() {
+            Kind::Undefined | Kind::Null | Kind::Header => out.push_str("null"),
+            Kind::Bool => out.push_str(if value.as_bool() == Some(true) { "true" } else { "false" }),
+            Kind::Opaque => out.push_str("\"\""),
+            Kind::String => write_quoted(self.arena.str(value), out),
+            Kind::Int | Kind::Decimal | Kind::Float => {
+                let float = self.arena.as_f64(value).unwrap_or(f64::NAN);
+                match float.is_finite() {
+                    true => {
+                        use crate::query::jsonata::number::{to_precision_15, write_js};
+                        write_js(to_precision_15(float), out);
+                    }
+                    false => out.push_str("null"),
+                }
+            }
+            Kind::Array if value.is_empty() => out.push_str("[]"),
+            Kind::Object if value.is_empty() => out.push_str("{}"),
+            Kind::Array => {
+                out.push('[');
+                for (index, &item) in self.arena.items(value).iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    line(out, level + 1);
+                    self.write_json(item, out, indent, level + 1);
+                }
+                line(out, level);
+                out.push(']');
+            }
+            Kind::Object => {
+                out.push('{');
+                for (index, (key, item)) in self.arena.entries(value).enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    line(out, level + 1);
+                    write_quoted(self.arena.str(key), out);
+                    out.push_str(if indent.is_some() { ": " } else { ":" });
+                    self.write_json(item, out, indent, level + 1);
+                }
+                line(out, level);
+                out.push('}');
+            }
+        }
+    }
+}
+
+fn write_quoted(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c < ' ' => {
+                out.push_str("\\u00");
+                out.push(char::from_digit(c as u32 >> 4, 16).unwrap_or('0'));
+                out.push(char::from_digit(c as u32 & 15, 16).unwrap_or('0'));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}

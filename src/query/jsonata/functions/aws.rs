@@ -1,0 +1,133 @@
+//! What Step Functions adds (developer guide, "JSONata functions provided by Step Functions").
+
+use super::*;
+use crate::json::{self, Value};
+use crate::query::jsonata::eval::EvalError;
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+fn fail(message: &str) -> Outcome {
+    Err(Box::new(EvalError::bound(message.to_owned())))
+}
+
+/// `$partition(array, size)`: pieces of `size` items, the last one shorter.
+pub(super) fn partition(eval: &mut Eval<'_>, [array, size, ..]: Args, _: Frame) -> Outcome {
+    let Some(size) = eval.arena.as_f64(size).map(f64::trunc) else { return Ok(Value::UNDEFINED) };
+    if array.is_undefined() || array.is_empty() || size == 0.0 {
+        return Ok(Value::UNDEFINED);
+    }
+    if size.is_nan() || size < 0.0 {
+        return fail("The second argument of partition function must be a positive number");
+    }
+    let size = size.min(array.len() as f64) as usize;
+    eval.work(array.len())?;
+    let from = eval.arena.begin();
+    for start in (0..array.len()).step_by(size) {
+        let inner = eval.arena.begin();
+        for index in start..array.len().min(start + size) {
+            let item = eval.item_of(array, index);
+            eval.arena.push(item);
+        }
+        let piece = eval.end_array(inner, 0)?;
+        eval.arena.push(piece);
+    }
+    eval.end_array(from, 0)
+}
+
+/// `$range(start, end, step)`: with both ends, in whole numbers. One number stands for itself.
+pub(super) fn range(eval: &mut Eval<'_>, [start, end, step, _]: Args, _: Frame) -> Outcome {
+    let number = |value| eval.arena.as_f64(value).map(f64::trunc).filter(|float| float.is_finite());
+    let (Some(start), Some(end), Some(step)) = (number(start), number(end), number(step)) else {
+        return Ok(Value::UNDEFINED);
+    };
+    if step == 0.0 || (end - start) * step < 0.0 {
+        return Ok(Value::UNDEFINED);
+    }
+    let count = ((end - start) / step).floor() + 1.0;
+    if count > crate::limits::JSONATA_RANGE_FUNCTION_ITEMS_MAX as f64 {
+        return Err(eval.out_of_memory());
+    }
+    eval.work(count as usize)?;
+    let from = eval.arena.begin();
+    for index in 0..count as usize {
+        let value = eval.number(start + index as f64 * step);
+        eval.arena.push(value);
+    }
+    eval.check_bytes()?;
+    eval.sequence(from)
+}
+
+/// `$hash(text, algorithm)` in hexadecimal digits.
+pub(super) fn hash(eval: &mut Eval<'_>, [text, algorithm, ..]: Args, _: Frame) -> Outcome {
+    if text.is_undefined() || algorithm.is_undefined() {
+        return Ok(Value::UNDEFINED);
+    }
+    eval.work(text.len() / 16)?;
+    let bytes = eval.arena.str(text).as_bytes();
+    let digest = match eval.arena.str(algorithm) {
+        "MD5" => Md5::digest(bytes).to_vec(),
+        "SHA-1" => Sha1::digest(bytes).to_vec(),
+        "SHA-256" => Sha256::digest(bytes).to_vec(),
+        "SHA-384" => Sha384::digest(bytes).to_vec(),
+        "SHA-512" => Sha512::digest(bytes).to_vec(),
+        other => {
+            let message = format!(
+                "Unsupported hash algorithm: {other}. Supported algorithms are MD5, SHA-1, SHA-256, SHA-384, SHA-512"
+            );
+            return fail(&message);
+        }
+    };
+    let mut hex = String::with_capacity(digest.len() * 2);
+    for byte in digest {
+        for half in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
+        }
+    }
+    eval.string(&hex)
+}
+
+/// `$random([seed])`: with a seed, the first `nextDouble()` of Java's `Random(seed)`.
+pub(super) fn random(eval: &mut Eval<'_>, args: Args, frame: Frame) -> Outcome {
+    let Some(seed) = eval.arena.as_f64(args[0]) else { return super::convert::random(eval, args, frame) };
+    const MULTIPLIER: u64 = 0x5_DEEC_E66D;
+    const MASK: u64 = (1 << 48) - 1;
+    let mut state = (seed as i64 as u64 ^ MULTIPLIER) & MASK;
+    let mut next = |bits: u32| {
+        state = state.wrapping_mul(MULTIPLIER).wrapping_add(0xB) & MASK;
+        state >> (48 - bits)
+    };
+    let value = ((next(26) << 27) + next(27)) as f64 / (1u64 << 53) as f64;
+    Ok(eval.number(value))
+}
+
+/// `$uuid()`: version 4.
+pub(super) fn uuid(eval: &mut Eval<'_>, _: Args, _: Frame) -> Outcome {
+    let high = (eval.random)() & !0xF000 | 0x4000;
+    let low = (eval.random)() & !(0b11 << 62) | 1 << 63;
+    let text = format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xFFFF,
+        high & 0xFFFF,
+        low >> 48,
+        low & 0xFFFF_FFFF_FFFF
+    );
+    eval.string(&text)
+}
+
+/// `$parse(text)`: JSON text to a value.
+pub(super) fn parse(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome {
+    if text.is_undefined() {
+        return Ok(text);
+    }
+    eval.work(text.len() / 16)?;
+    let source = eval.arena.str(text).to_owned();
+    match json::read(eval.arena, source.as_bytes()) {
+        Ok(value) => {
+            eval.check_bytes()?;
+            Ok(value)
+        }
+        Err(_) => fail("Failed to parse JSON string"),
+    }
+}

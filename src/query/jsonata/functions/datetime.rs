@@ -1,0 +1,350 @@
+//! `$now $millis $fromMillis $toMillis`, and the pictures of XPath's `fn:format-dateTime`.
+
+use super::datetime_parse;
+use super::format_integer::{Case, IntegerPicture, Style, format_with, picture as integer_picture};
+use super::*;
+use crate::json::Value;
+use crate::query::jsonata::eval::EvalError;
+use jiff::civil::{Date, DateTime, Weekday};
+
+/// A picture, cut into literal text and markers.
+pub(super) type Picture = Vec<Part>;
+
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    Literal(String),
+    Marker(Marker),
+}
+
+/// `[M01]`: a component and how it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Marker {
+    pub(super) component: char,
+    /// By name.
+    pub(super) names: Option<Case>,
+    pub(super) integer: Option<IntegerPicture>,
+    pub(super) width_max: Option<usize>,
+    /// `t`: `Z` for UTC.
+    pub(super) traditional: bool,
+    /// Digits of a year that are shown.
+    pub(super) year_digits: Option<usize>,
+}
+
+pub(super) fn fail<T>(code: &'static str, message: String) -> Outcome<T> {
+    Err(Box::new(EvalError::new(code, message)))
+}
+
+pub(super) const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+/// Monday first.
+pub(super) const DAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// Reads a picture.
+pub(super) fn picture(text: &str) -> Outcome<Picture> {
+    let mut parts = Picture::new();
+    let mut rest = text;
+    let mut literal = String::new();
+    while let Some(at) = rest.find('[') {
+        literal.push_str(&rest[..at].replace("]]", "]"));
+        rest = &rest[at + 1..];
+        if let Some(behind) = rest.strip_prefix('[') {
+            literal.push('[');
+            rest = behind;
+            continue;
+        }
+        if !literal.is_empty() {
+            parts.push(Part::Literal(std::mem::take(&mut literal)));
+        }
+        let Some(end) = rest.find(']') else {
+            return fail("D3135", "No matching closing bracket ']' in date/time picture string".to_owned());
+        };
+        let marker = marker(&rest[..end])?;
+        if let Some(Part::Marker(Marker { integer: Some(picture), .. })) = parts.last_mut()
+            && let Style::Decimal(decimal) = &mut picture.style
+        {
+            // A number follows at once: how many digits belong to this one is in the picture.
+            decimal.parse_width = Some(decimal.mandatory);
+        }
+        parts.push(Part::Marker(marker));
+        rest = &rest[end + 1..];
+    }
+    literal.push_str(&rest.replace("]]", "]"));
+    if !literal.is_empty() {
+        parts.push(Part::Literal(literal));
+    }
+    Ok(parts)
+}
+
+fn marker(text: &str) -> Outcome<Marker> {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let component = text.chars().next().unwrap_or(' ');
+    let behind = &text[component.len_utf8().min(text.len())..];
+    let (presentation, width) = match behind.rsplit_once(',') {
+        Some((presentation, width)) => (presentation, Some(width)),
+        None => (behind, None),
+    };
+    let (mut width_min, mut width_max) = (None, None);
+    if let Some(width) = width {
+        let number = |text: &str| text.parse::<usize>().ok().map(|width| width.min(1000));
+        let (min, max) = width.split_once('-').unwrap_or((width, ""));
+        (width_min, width_max) = (number(min), number(max));
+    }
+    let default = match component {
+        'Y' | 'M' | 'D' | 'd' | 'W' | 'w' | 'X' | 'x' | 'H' | 'h' | 'f' => "1",
+        'F' | 'P' | 'C' | 'E' => "n",
+        'm' | 's' => "01",
+        'Z' | 'z' => "01:01",
+        _ => {
+            let quoted = crate::query::jsonata::syntax::quote(&component.to_string());
+            let message = format!("Unknown component specifier {quoted} in date/time picture string");
+            return fail("D3132", message);
+        }
+    };
+    let (first, second) = match presentation.chars().last() {
+        Some(last @ ('a' | 't' | 'c' | 'o')) if presentation.chars().count() > 1 => {
+            (&presentation[..presentation.len() - 1], Some(last))
+        }
+        Some(_) => (presentation, None),
+        None => (default, None),
+    };
+    let mut marker = Marker {
+        component,
+        names: None,
+        integer: None,
+        width_max,
+        traditional: second == Some('t'),
+        year_digits: None,
+    };
+    match first.as_bytes() {
+        [b'n', ..] => marker.names = Some(Case::Lower),
+        [b'N', b'n', ..] => marker.names = Some(Case::Title),
+        [b'N', ..] => marker.names = Some(Case::Upper),
+        _ if matches!(component, 'C' | 'E' | 'P') => {}
+        _ => {
+            let pattern = match second {
+                Some(modifier) if !matches!(component, 'Z' | 'z') => format!("{first};{modifier}"),
+                _ => first.to_owned(),
+            };
+            let mut picture = integer_picture(&pattern)?;
+            if let Style::Decimal(decimal) = &mut picture.style {
+                decimal.mandatory = decimal.mandatory.max(width_min.unwrap_or(0));
+                if component == 'Y' {
+                    let width = decimal.mandatory + decimal.optional;
+                    marker.year_digits = width_max.or((width >= 2).then_some(width));
+                    decimal.mandatory = width_max.unwrap_or(decimal.mandatory);
+                }
+            }
+            marker.integer = Some(picture);
+        }
+    }
+    Ok(marker)
+}
+
+/// Milliseconds since 1970 as a civil time, moved by an offset.
+fn civil(millis: f64) -> Option<DateTime> {
+    let seconds = (millis / 1000.0).floor();
+    let nanos = ((millis - seconds * 1000.0) * 1e6) as i32;
+    let timestamp = jiff::Timestamp::new(seconds as i64, nanos.clamp(0, 999_999_999)).ok()?;
+    Some(jiff::tz::Offset::UTC.to_datetime(timestamp))
+}
+
+/// A civil time in UTC as milliseconds since 1970.
+pub(super) fn millis_of(time: DateTime) -> Option<f64> {
+    jiff::tz::Offset::UTC.to_timestamp(time).ok().map(|timestamp| timestamp.as_millisecond() as f64)
+}
+
+pub(super) fn now(eval: &mut Eval<'_>, [picture, zone, ..]: Args, _: Frame) -> Outcome {
+    let now = eval.now_ms as f64;
+    formatted(eval, now, picture, zone)
+}
+
+pub(super) fn millis(eval: &mut Eval<'_>, _: Args, _: Frame) -> Outcome {
+    Ok(Value::int(eval.now_ms))
+}
+
+pub(super) fn from_millis(eval: &mut Eval<'_>, [millis, picture, zone, _]: Args, _: Frame) -> Outcome {
+    match eval.arena.as_f64(millis) {
+        Some(millis) => formatted(eval, millis, picture, zone),
+        None => Ok(Value::UNDEFINED),
+    }
+}
+
+pub(super) fn to_millis(eval: &mut Eval<'_>, [text, pattern, ..]: Args, _: Frame) -> Outcome {
+    if text.is_undefined() {
+        return Ok(text);
+    }
+    eval.work(text.len())?;
+    let millis = match eval.arena.as_str(pattern) {
+        None => match datetime_parse::iso(eval.arena.str(text)) {
+            Some(millis) => Some(millis),
+            None => {
+                let quoted = eval.quoted(text);
+                let message = format!(
+                    "The argument of the toMillis function must be an ISO 8601 formatted timestamp. Given {quoted}"
+                );
+                return fail("D3110", message);
+            }
+        },
+        Some(pattern) => {
+            let parts = picture(pattern)?;
+            datetime_parse::parse(eval.arena.str(text), &parts, eval.now_ms)?
+        }
+    };
+    Ok(millis.map_or(Value::UNDEFINED, |millis| eval.number(millis)))
+}
+
+fn formatted(eval: &mut Eval<'_>, millis: f64, pattern: Value, zone: Value) -> Outcome {
+    let default = "[Y0001]-[M01]-[D01]T[H01]:[m01]:[s01].[f001][Z01:01t]";
+    // `+hhmm` as a number; hours and minutes are its digits.
+    let zone: i64 = eval.arena.as_str(zone).and_then(leading_int).unwrap_or(0);
+    let (hours, minutes) = (zone.div_euclid(100), zone % 100);
+    let offset_minutes = 60 * hours + minutes;
+    let parts = picture(eval.arena.as_str(pattern).unwrap_or(default))?;
+    eval.work(parts.len() * 4)?;
+    let Some(time) = civil(millis.trunc() + (offset_minutes * 60_000) as f64) else {
+        return fail("D3137", "Invalid time value".to_owned());
+    };
+    let mut out = String::new();
+    for part in &parts {
+        match part {
+            Part::Literal(text) => out.push_str(text),
+            Part::Marker(marker) => push_component(time, marker, (hours, minutes), &mut out)?,
+        }
+    }
+    eval.string(&out)
+}
+
+fn leading_int(text: &str) -> Option<i64> {
+    let text = text.trim_start();
+    let sign = usize::from(text.starts_with(['+', '-']));
+    let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count().min(9);
+    text[..sign + digits].parse().ok()
+}
+
+fn push_component(time: DateTime, marker: &Marker, zone: (i64, i64), out: &mut String) -> Outcome<()> {
+    let number = match marker.component {
+        'Z' | 'z' => return push_zone(marker, zone, out),
+        'C' | 'E' => {
+            out.push_str("ISO");
+            return Ok(());
+        }
+        'P' => {
+            let name = if time.hour() < 12 { "am" } else { "pm" };
+            match marker.names {
+                Some(Case::Upper) => out.push_str(&name.to_uppercase()),
+                _ => out.push_str(name),
+            }
+            return Ok(());
+        }
+        component => component_value(time, component),
+    };
+    if let Some(case) = marker.names {
+        let name = match marker.component {
+            'M' | 'x' => MONTHS[number as usize - 1],
+            'F' => DAYS[number as usize - 1],
+            other => {
+                let quoted = crate::query::jsonata::syntax::quote(&other.to_string());
+                let message = format!(
+                    "The 'name' modifier can only be applied to months and days in the date/time picture string, not {quoted}"
+                );
+                return fail("D3133", message);
+            }
+        };
+        let name = match case {
+            Case::Upper => name.to_uppercase(),
+            Case::Lower => name.to_lowercase(),
+            Case::Title => name.to_owned(),
+        };
+        out.push_str(&name[..marker.width_max.unwrap_or(name.len()).min(name.len())]);
+        return Ok(());
+    }
+    let number = match marker.year_digits {
+        Some(digits) if digits < 9 => number % 10i64.pow(digits as u32),
+        _ => number,
+    };
+    if let Some(picture) = &marker.integer {
+        out.push_str(&format_with(number as f64, picture, 10_000)?);
+    }
+    Ok(())
+}
+
+fn component_value(time: DateTime, component: char) -> i64 {
+    let date = time.date();
+    match component {
+        'Y' => date.year().into(),
+        'M' => date.month().into(),
+        'D' => date.day().into(),
+        'd' => date.day_of_year().into(),
+        'F' => date.weekday().to_monday_one_offset().into(),
+        'W' => date.iso_week_date().week().into(),
+        'w' => week_of_month(date).1,
+        'X' => date.iso_week_date().year().into(),
+        'x' => week_of_month(date).0,
+        'H' => time.hour().into(),
+        'h' => match i64::from(time.hour()) % 12 {
+            0 => 12,
+            hour => hour,
+        },
+        'm' => time.minute().into(),
+        's' => time.second().into(),
+        _ => time.millisecond().into(),
+    }
+}
+
+/// The month a week belongs to, and its number there. Weeks begin on Monday and belong to the month of their Thursday.
+fn week_of_month(date: Date) -> (i64, i64) {
+    let thursday = date
+        .checked_sub(jiff::Span::new().days(i64::from(date.weekday().to_monday_zero_offset())))
+        .and_then(|monday| monday.checked_add(jiff::Span::new().days(3)))
+        .unwrap_or(date);
+    debug_assert!(thursday == date || thursday.weekday() == Weekday::Thursday);
+    (thursday.month().into(), i64::from((thursday.day() - 1) / 7 + 1))
+}
+
+fn push_zone(marker: &Marker, (hours, minutes): (i64, i64), out: &mut String) -> Outcome<()> {
+    let offset = hours * 100 + minutes;
+    let Some(picture) = &marker.integer else { return Ok(()) };
+    let text = match &picture.style {
+        Style::Decimal(decimal) if !decimal.regular => match decimal.mandatory {
+            1 | 2 => {
+                let mut text = format_with(hours as f64, picture, 100)?;
+                if minutes != 0 {
+                    text.push_str(&format!(":{:02}", minutes.abs()));
+                }
+                text
+            }
+            3 | 4 => format_with(offset as f64, picture, 100)?,
+            _ => {
+                let message =
+                    "The timezone integer format specifier cannot have more than four digits".to_owned();
+                return fail("D3134", message);
+            }
+        },
+        _ => format_with(offset as f64, picture, 100)?,
+    };
+    if offset == 0 && marker.traditional {
+        out.push('Z');
+        return Ok(());
+    }
+    if marker.component == 'z' {
+        out.push_str("GMT");
+    }
+    if offset >= 0 {
+        out.push('+');
+    }
+    out.push_str(&text);
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! Reading times: ISO 8601, or with a picture.
+
+use super::datetime::{DAYS, MONTHS, Marker, Part, Picture, fail, millis_of};
+use super::format_integer::{Case, Style, is_number_word, parse_with};
+use super::*;
+use jiff::civil::{Date, Time};
+
+/// An ISO 8601 time as milliseconds since 1970; without an offset it is UTC.
+pub(super) fn iso(text: &str) -> Option<f64> {
+    let bytes = text.as_bytes();
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+        digits.parse::<i64>().ok()
+    };
+    let at = |index: usize, byte: u8| bytes.get(index) == Some(&byte);
+    let year = number(0, 4)?;
+    let (mut month, mut day, mut end) = (1, 1, 4);
+    if at(4, b'-') {
+        (month, end) = (number(5, 7)?, 7);
+        if at(7, b'-') {
+            (day, end) = (number(8, 10)?, 10);
+        }
+    }
+    let (mut time, mut fraction) = ((0, 0, 0), 0.0);
+    if at(end, b'T') {
+        let (hour, minute) = (number(end + 1, end + 3)?, number(end + 4, end + 6)?);
+        if !at(end + 3, b':') {
+            return None;
+        }
+        time = (hour, minute, number(end + 7, end + 9).filter(|_| at(end + 6, b':'))?);
+        end += 9;
+        if at(end, b'.') {
+            let digits = bytes[end + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 {
+                return None;
+            }
+            fraction = (text[end..end + 1 + digits].parse::<f64>().ok()? * 1000.0).floor();
+            end += 1 + digits;
+        }
+    }
+    let mut offset = 0;
+    if at(end, b'Z') {
+        end += 1;
+    } else if at(end, b'+') || at(end, b'-') {
+        let sign = if at(end, b'-') { -1 } else { 1 };
+        let colon = usize::from(at(end + 3, b':'));
+        offset = sign * (number(end + 1, end + 3)? * 60 + number(end + 3 + colon, end + 5 + colon)?);
+        end += 5 + colon;
+    }
+    if end != text.len() {
+        return None;
+    }
+    let (hour, minute, second) = time;
+    // 24:00:00 is the next day's midnight.
+    let (next_day, hour) = if (hour, minute, second) == (24, 0, 0) { (1.0, 0) } else { (0.0, hour) };
+    let date = Date::new(i16::try_from(year).ok()?, month as i8, day as i8).ok()?;
+    let time = Time::new(hour as i8, minute as i8, second as i8, 0).ok()?;
+    let millis = millis_of(date.to_datetime(time))?;
+    Some(millis + fraction + next_day * 86_400_000.0 - f64::from(offset as i32) * 60_000.0)
+}
+
+/// The components found, by their letter.
+struct Fields {
+    values: [Option<f64>; 128],
+    /// Minutes east of UTC.
+    zone: Option<f64>,
+}
+
+impl Fields {
+    fn get(&self, component: char) -> Option<f64> {
+        self.values[component as usize & 127]
+    }
+
+    fn set(&mut self, component: char, value: f64) {
+        self.values[component as usize & 127] = Some(value);
+    }
+}
+
+/// Reads a time with a picture; `None` when the text does not match it.
+pub(super) fn parse(text: &str, parts: &Picture, now_ms: i64) -> Outcome<Option<f64>> {
+    let mut fields = Fields { values: [None; 128], zone: None };
+    // The text is matched without regard to case, as the reference does.
+    if !matches(text, parts, &mut fields)? {
+        return Ok(None);
+    }
+    assemble(&fields, now_ms)
+}
+
+/// Matches the parts one after the other. Numbers take as many digits as they can, unless a number follows at once.
+fn matches(text: &str, parts: &[Part], fields: &mut Fields) -> Outcome<bool> {
+    let mut rest = text;
+    for part in parts {
+        match part {
+            Part::Literal(literal) => match strip_ignoring_case(rest, literal) {
+                Some(behind) => rest = behind,
+                None => return Ok(false),
+            },
+            Part::Marker(marker) => match component(rest, marker, fields)? {
+                Some(behind) => rest = behind,
+                None => return Ok(false),
+            },
+        }
+    }
+    Ok(rest.is_empty())
+}
+
+fn strip_ignoring_case<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
+    let head = text.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
+}
+
+fn component<'t>(text: &'t str, marker: &Marker, fields: &mut Fields) -> Outcome<Option<&'t str>> {
+    let component = marker.component;
+    if matches!(component, 'Z' | 'z') {
+        return Ok(zone(text, component, fields));
+    }
+    if let Some(case) = marker.names {
+        let names: &[&str] = match component {
+            'M' | 'x' => &MONTHS,
+            'F' => &DAYS,
+            'P' => &["am", "pm"],
+            _ => &[],
+        };
+        let _ = case;
+        let cut = |name: &'static str| &name[..marker.width_max.unwrap_or(name.len()).min(name.len())];
+        let names: Vec<&str> = match component {
+            'M' | 'x' => MONTHS.iter().map(|name| cut(name)).collect(),
+            'F' => DAYS.iter().map(|name| cut(name)).collect(),
+            _ => names.to_vec(),
+        };
+        let letters = text.chars().take_while(|c| c.is_ascii_alphabetic()).count();
+        let found = names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| name.len() <= letters && text[..name.len()].eq_ignore_ascii_case(name))
+            .max_by_key(|(_, name)| name.len());
+        let Some((index, name)) = found else { return Ok(None) };
+        let value = if component == 'P' { index as f64 } else { index as f64 + 1.0 };
+        fields.set(component, value);
+        return Ok(Some(&text[name.len()..]));
+    }
+    let Some(picture) = &marker.integer else { return Ok(Some(text)) };
+    let length = number_length(text, &picture.style, picture.ordinal);
+    if length == 0 {
+        return Ok(None);
+    }
+    let digits = &text[..length];
+    let mut value = parse_with(digits, picture)?;
+    if component == 'f' {
+        // A fraction of a second, to milliseconds.
+        value = format!("0.{digits}").parse::<f64>().map_or(value, |fraction| (fraction * 1000.0).round());
+    }
+    if component == 'Y' && marker.year_digits == Some(2) {
+        value += 2000.0;
+    }
+    fields.set(component, value);
+    Ok(Some(&text[length..]))
+}
+
+/// Bytes of the number at the beginning of the text.
+fn number_length(text: &str, style: &Style, ordinal: bool) -> usize {
+    let bytes = |count: usize| text.chars().take(count).map(char::len_utf8).sum();
+    match style {
+        Style::Letters(Case::Upper) => bytes(text.chars().take_while(char::is_ascii_uppercase).count()),
+        Style::Letters(_) => bytes(text.chars().take_while(char::is_ascii_lowercase).count()),
+        Style::Roman(_) => {
+            bytes(text.chars().take_while(|c| "mdclxvi".contains(c.to_ascii_lowercase())).count())
+        }
+        Style::Words(_) => words_length(text),
+        Style::Sequence(_) => 0,
+        Style::Decimal(decimal) => {
+            let part = |c: &char| {
+                (*c as u32).checked_sub(decimal.zero).is_some_and(|digit| digit < 10)
+                    || decimal.separators.iter().any(|(_, separator)| separator == c)
+            };
+            let width = decimal.parse_width.unwrap_or(usize::MAX);
+            let length: usize = bytes(text.chars().take_while(part).take(width).count());
+            let suffix = ordinal
+                && text.get(length..length + 2).is_some_and(|suffix| {
+                    ["st", "nd", "rd", "th"].iter().any(|known| known.eq_ignore_ascii_case(suffix))
+                });
+            if suffix { length + 2 } else { length }
+        }
+    }
+}
+
+fn words_length(text: &str) -> usize {
+    let (mut end, mut at) = (0, 0);
+    loop {
+        let letters = text[at..].bytes().take_while(u8::is_ascii_alphabetic).count();
+        let word = text[at..at + letters].to_lowercase();
+        if letters == 0 || (word != "and" && !is_number_word(&word)) {
+            return end;
+        }
+        if word != "and" {
+            end = at + letters;
+        }
+        at += letters;
+        let gap = text[at..].bytes().take_while(|byte| b" ,-".contains(byte)).count();
+        if gap == 0 {
+            return end;
+        }
+        at += gap;
+    }
+}
+
+fn zone<'t>(text: &'t str, component: char, fields: &mut Fields) -> Option<&'t str> {
+    let mut rest = text;
+    if component == 'z' {
+        rest = strip_ignoring_case(rest, "GMT")?;
+    }
+    if component == 'Z' && rest.starts_with('Z') {
+        fields.zone = Some(0.0);
+        return Some(&rest[1..]);
+    }
+    let sign = match rest.bytes().next()? {
+        b'+' => 1.0,
+        b'-' => -1.0,
+        _ => return None,
+    };
+    rest = &rest[1..];
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let count = digits(rest);
+    let (hours, minutes, length) = match rest[count..].strip_prefix(':') {
+        Some(behind) if digits(behind) > 0 => {
+            let minutes = digits(behind);
+            (&rest[..count], &behind[..minutes], count + 1 + minutes)
+        }
+        _ if count > 2 => (&rest[..count - 2], &rest[count - 2..count], count),
+        _ => (&rest[..count], "0", count),
+    };
+    let value = |text: &str| text.parse::<f64>().ok();
+    fields.zone = Some(sign * (value(hours)? * 60.0 + value(minutes)?));
+    Some(&rest[length..])
+}
+
+fn underspecified<T>() -> Outcome<T> {
+    let message =
+        "The date/time picture string is missing specifiers required to parse the timestamp".to_owned();
+    fail("D3136", message)
+}
+
+/// Makes a time of its components. What is coarser than the first one given is today's, what is finer is the least.
+fn assemble(fields: &Fields, now_ms: i64) -> Outcome<Option<f64>> {
+    let has = |component: char| fields.get(component).is_some();
+    if !"YXMxWwdDFPHhmsf".chars().any(has) && fields.zone.is_none() {
+        return Ok(None);
+    }
+    let by_day_of_year = has('d') && !has('M') && !has('D');
+    let by_week = !by_day_of_year && (has('X') || (has('W') && !has('M'))) && !has('Y');
+    if by_week || (has('w') && !has('D')) || (has('x') && !has('M')) {
+        return underspecified();
+    }
+    let date_components: &[char] = if by_day_of_year { &['Y', 'd'] } else { &['Y', 'M', 'D'] };
+    let twelve = has('h') || has('P');
+    let hour_components: &[char] = if twelve { &['P', 'h'] } else { &['H'] };
+    let order: Vec<char> = [date_components, hour_components, &['m', 's', 'f'][..]].concat();
+    let today = today(now_ms);
+    let (mut started, mut ended) = (false, false);
+    let mut values = [0.0; 128];
+    for &component in &order {
+        let given = fields.get(component);
+        values[component as usize] = match given {
+            Some(value) => {
+                if ended {
+                    // A gap between components.
+                    return underspecified();
+                }
+                started = true;
+                value
+            }
+            None if !started => match component {
+                'Y' => today.0,
+                'M' => today.1,
+                'D' => today.2,
+                'd' => today.3,
+                _ => 0.0,
+            },
+            None => {
+                ended |= started;
+                if matches!(component, 'M' | 'D' | 'd') { 1.0 } else { 0.0 }
+            }
+        };
+    }
+    let value = |component: char| values[component as usize];
+    let mut hour = value('H');
+    if twelve {
+        hour = if value('h') == 12.0 { 0.0 } else { value('h') } + if value('P') == 1.0 { 12.0 } else { 0.0 };
+    }
+    let (month, day) = if by_day_of_year { (1.0, value('d')) } else { (value('M'), value('D')) };
+    let days = days_from_civil(value('Y'), month - 1.0) + day - 1.0;
+    let seconds = ((days * 24.0 + hour) * 60.0 + value('m')) * 60.0 + value('s');
+    let millis = seconds * 1000.0 + value('f') - fields.zone.unwrap_or(0.0) * 60_000.0;
+    // The range of times that dates have in the language.
+    Ok((millis.abs() <= 8.64e15).then_some(millis))
+}
+
+/// Year, month, day and day of the year of a time.
+fn today(now_ms: i64) -> (f64, f64, f64, f64) {
+    let date = jiff::Timestamp::from_millisecond(now_ms)
+        .map(|timestamp| jiff::tz::Offset::UTC.to_datetime(timestamp).date())
+        .unwrap_or_default();
+    (date.year().into(), date.month().into(), date.day().into(), date.day_of_year().into())
+}
+
+/// Days from 1970 to the first of a month; months beyond the year roll over.
+fn days_from_civil(year: f64, month: f64) -> f64 {
+    let year = year + (month / 12.0).floor();
+    let month = month.rem_euclid(12.0) as usize;
+    let before = year - 1.0;
+    let leap_days = (before / 4.0).floor() - (before / 100.0).floor() + (before / 400.0).floor();
+    let leap = (year % 4.0 == 0.0 && year % 100.0 != 0.0) || year % 400.0 == 0.0;
+    const CUMULATIVE: [f64; 12] =
+        [0.0, 31.0, 59.0, 90.0, 120.0, 151.0, 181.0, 212.0, 243.0, 273.0, 304.0, 334.0];
+    let month_days = CUMULATIVE[month] + if leap && month > 1 { 1.0 } else { 0.0 };
+    365.0 * before + leap_days - 719_162.0 + month_days
+}

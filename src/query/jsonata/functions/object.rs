@@ -1,0 +1,103 @@
+//! `$keys $lookup $spread $merge $clone`.
+
+use super::*;
+use crate::json::{Key, Value};
+use crate::query::jsonata::eval::mark;
+use std::collections::HashSet;
+
+pub(super) fn keys(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {
+    let from = eval.arena.begin();
+    push_keys(eval, value)?;
+    if value.is_array() {
+        let mut seen = HashSet::new();
+        let all: Vec<Value> = eval.arena.pushed(from).to_vec();
+        eval.arena.cancel(from);
+        for key in all {
+            if seen.insert(eval.arena.str(key).to_owned()) {
+                eval.arena.push(key);
+            }
+        }
+    }
+    eval.end_array(from, mark::SEQUENCE)
+}
+
+fn push_keys(eval: &mut Eval<'_>, value: Value) -> Outcome<()> {
+    eval.work(value.len())?;
+    for index in 0..if value.is_container() { value.len() } else { 0 } {
+        match eval.arena.entry(value, index) {
+            Some((key, _)) => eval.arena.push(key),
+            None => {
+                let item = eval.item_of(value, index);
+                eval.nested(|eval| push_keys(eval, item))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn lookup(eval: &mut Eval<'_>, [value, key, ..]: Args, _: Frame) -> Outcome {
+    if key.is_undefined() {
+        return Ok(key);
+    }
+    if value.is_object() {
+        return Ok(eval.arena.get_value(value, key).unwrap_or(Value::UNDEFINED));
+    }
+    let key = Key::new(eval.arena.str(key));
+    eval.lookup_key(value, &key)
+}
+
+pub(super) fn spread(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {
+    if !value.is_container() {
+        return Ok(value);
+    }
+    let from = eval.arena.begin();
+    push_spread(eval, value)?;
+    let plain = value.is_array() && !value.is_empty();
+    eval.end_array(from, if plain { 0 } else { mark::SEQUENCE })
+}
+
+fn push_spread(eval: &mut Eval<'_>, value: Value) -> Outcome<()> {
+    if !value.is_container() {
+        eval.arena.push(value);
+        return Ok(());
+    }
+    eval.work(value.len())?;
+    for index in 0..value.len() {
+        match eval.arena.entry(value, index) {
+            Some((key, member)) => {
+                let inner = eval.arena.begin();
+                eval.arena.push(key);
+                eval.arena.push(member);
+                let object = eval.end_object(inner)?;
+                eval.arena.push(object);
+            }
+            None => {
+                let item = eval.item_of(value, index);
+                eval.nested(|eval| push_spread(eval, item))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn merge(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outcome {
+    if array.is_undefined() {
+        return Ok(array);
+    }
+    let from = eval.arena.begin();
+    for index in 0..array.len() {
+        let object = eval.item_of(array, index);
+        eval.work(1 + object.len())?;
+        for index in 0..object.len() {
+            if let Some((key, value)) = eval.arena.entry(object, index) {
+                eval.arena.push(key);
+                eval.arena.push(value);
+            }
+        }
+    }
+    eval.end_object(from)
+}
+
+pub(super) fn clone(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {
+    eval.deep_copy(value)
+}

@@ -1,0 +1,237 @@
+//! JavaScript's regular expressions in the syntax of the `regex` crate, which matches in linear time. What only
+//! backtracking can do (look-around, back-references) is refused by name.
+
+use regex::{Regex, RegexBuilder};
+
+/// Compiles a regular expression; the error says what is wrong with it.
+pub(in crate::query::jsonata) fn compile_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
+    let multi_line = flags.contains('m');
+    let translated =
+        Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line }.run()?;
+    RegexBuilder::new(&translated)
+        .case_insensitive(flags.contains('i'))
+        .size_limit(crate::limits::JSONATA_REGEX_BYTES_MAX)
+        .nest_limit(crate::limits::JSONATA_REGEX_DEPTH_MAX)
+        .build()
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "Regular expression is too large".to_owned(),
+            _ => format!("Invalid regular expression: /{pattern}/"),
+        })
+}
+
+struct Translation {
+    chars: Vec<char>,
+    at: usize,
+    out: String,
+    multi_line: bool,
+}
+
+/// JavaScript's white space, as the content of a class.
+const SPACE: &str =
+    r"\t\n\x0b\x0c\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
+
+impl Translation {
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).copied()
+    }
+
+    fn run(mut self) -> Result<String, String> {
+        while let Some(c) = self.peek(0) {
+            self.at += 1;
+            match c {
+                '\\' => self.escape()?,
+                '[' => self.class()?,
+                '(' => self.group()?,
+                '.' => self.out.push_str(r"[^\n\r\u{2028}\u{2029}]"),
+                '^' => self.out.push_str(if self.multi_line { "(?m:^)" } else { r"\A" }),
+                '$' => self.out.push_str(if self.multi_line { "(?m:$)" } else { r"\z" }),
+                '{' => self.brace(),
+                '}' | ']' => {
+                    self.out.push('\\');
+                    self.out.push(c);
+                }
+                // White space and `#` mean themselves: the `x` flag is never set.
+                _ => self.out.push(c),
+            }
+        }
+        Ok(self.out)
+    }
+
+    /// A `{` is a repetition only where it is written as one.
+    fn brace(&mut self) {
+        let rest = &self.chars[self.at..];
+        let length = rest.iter().position(|&c| c == '}');
+        let repetition = length.map(|length| rest[..length].iter().collect::<String>()).filter(|text| {
+            let (low, high) = text.split_once(',').unwrap_or((text, ""));
+            let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+            !low.is_empty() && digits(low) && digits(high)
+        });
+        match repetition {
+            Some(text) => {
+                self.at += text.chars().count() + 1;
+                self.out.push('{');
+                self.out.push_str(&text);
+                self.out.push('}');
+            }
+            None => self.out.push_str(r"\{"),
+        }
+    }
+
+    fn group(&mut self) -> Result<(), String> {
+        let refused = |what: &str| Err(format!("Regular expressions with {what} are not supported"));
+        match (self.peek(0), self.peek(1), self.peek(2)) {
+            (Some('?'), Some('=' | '!'), _) => refused("lookahead"),
+            (Some('?'), Some('<'), Some('=' | '!')) => refused("lookbehind"),
+            (Some('?'), Some(':' | '<'), _) => {
+                self.out.push('(');
+                Ok(())
+            }
+            (Some('?'), _, _) => Err("Invalid regular expression: Invalid group".to_owned()),
+            _ => {
+                self.out.push('(');
+                Ok(())
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), String> {
+        let Some(c) = self.peek(0) else {
+            return Err("Invalid regular expression: \\ at end of pattern".into());
+        };
+        self.at += 1;
+        match c {
+            'd' => self.out.push_str("[0-9]"),
+            'D' => self.out.push_str("[^0-9]"),
+            'w' => self.out.push_str("[A-Za-z0-9_]"),
+            'W' => self.out.push_str("[^A-Za-z0-9_]"),
+            's' => self.out.extend(["[", SPACE, "]"]),
+            'S' => self.out.extend(["[^", SPACE, "]"]),
+            'b' => self.out.push_str(r"(?-u:\b)"),
+            'B' => self.out.push_str(r"\B"),
+            '1'..='9' | 'k' => {
+                return Err("Regular expressions with back-references are not supported".to_owned());
+            }
+            _ => {
+                let c = self.escaped_char(c);
+                self.literal(c);
+            }
+        }
+        Ok(())
+    }
+
+    /// The character an escape means, behind the letter `c`.
+    fn escaped_char(&mut self, c: char) -> char {
+        let code = match c {
+            'n' => return '\n',
+            'r' => return '\r',
+            't' => return '\t',
+            'f' => return '\u{c}',
+            'v' => return '\u{b}',
+            '0' => return '\0',
+            'c' => match self.peek(0) {
+                Some(letter) if letter.is_ascii_alphabetic() => {
+                    self.at += 1;
+                    return char::from(letter as u8 & 0x1f);
+                }
+                _ => return 'c',
+            },
+            'x' => self.hex(2),
+            'u' => self.hex(4),
+            _ => return c,
+        };
+        match code {
+            // Two escapes may be the halves of one character.
+            Some(high @ 0xD800..0xDC00) if self.peek(0) == Some('\\') && self.peek(1) == Some('u') => {
+                let before = self.at;
+                self.at += 2;
+                match self.hex(4) {
+                    Some(low @ 0xDC00..0xE000) => {
+                        char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+                            .unwrap_or('\u{fffd}')
+                    }
+                    _ => {
+                        self.at = before;
+                        '\u{fffd}'
+                    }
+                }
+            }
+            Some(code) => char::from_u32(code).unwrap_or('\u{fffd}'),
+            None => c,
+        }
+    }
+
+    fn hex(&mut self, digits: usize) -> Option<u32> {
+        let text: String = self.chars.get(self.at..self.at + digits)?.iter().collect();
+        let code =
+            text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(&text, 16).ok())?;
+        self.at += digits;
+        code
+    }
+
+    fn literal(&mut self, c: char) {
+        if c.is_ascii_punctuation() {
+            self.out.push('\\');
+        }
+        self.out.push(c);
+    }
+
+    /// A class, behind its `[`.
+    fn class(&mut self) -> Result<(), String> {
+        let negated = self.peek(0) == Some('^');
+        self.at += usize::from(negated);
+        if self.peek(0) == Some(']') {
+            self.at += 1;
+            // `[]` matches nothing and `[^]` anything.
+            self.out.push_str(if negated { r"(?s:.)" } else { r"[^\s\S]" });
+            return Ok(());
+        }
+        self.out.push_str(if negated { "[^" } else { "[" });
+        loop {
+            let Some(c) = self.peek(0) else {
+                return Err("Invalid regular expression: Unterminated character class".to_owned());
+            };
+            self.at += 1;
+            match c {
+                ']' => break,
+                '\\' => self.class_escape()?,
+                '-' => {
+                    // A range only between two characters.
+                    let open = self.out.ends_with('[') || self.out.ends_with("[^");
+                    match open || self.peek(0) == Some(']') || self.peek(0).is_none() {
+                        true => self.out.push_str(r"\-"),
+                        false => self.out.push('-'),
+                    }
+                }
+                _ => self.literal(c),
+            }
+        }
+        self.out.push(']');
+        Ok(())
+    }
+
+    fn class_escape(&mut self) -> Result<(), String> {
+        let Some(c) = self.peek(0) else {
+            return Err("Invalid regular expression: Unterminated character class".to_owned());
+        };
+        self.at += 1;
+        match c {
+            'd' => self.out.push_str("0-9"),
+            'D' => self.out.push_str("[^0-9]"),
+            'w' => self.out.push_str("A-Za-z0-9_"),
+            'W' => self.out.push_str("[^A-Za-z0-9_]"),
+            's' => self.out.push_str(SPACE),
+            'S' => self.out.extend(["[^", SPACE, "]"]),
+            'b' => self.out.push_str(r"\x08"),
+            _ => {
+                let c = self.escaped_char(c);
+                self.literal(c);
+            }
+        }
+        // A `-` behind a class such as \d is a character.
+        if matches!(c, 'd' | 'D' | 'w' | 'W' | 's' | 'S') && self.peek(0) == Some('-') {
+            self.at += 1;
+            self.out.push_str(r"\-");
+        }
+        Ok(())
+    }
+}

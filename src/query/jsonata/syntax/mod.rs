@@ -1,0 +1,16 @@
+//! From text to a syntax tree: the tokenizer, the operator-precedence parser, and function signatures.
+//!
+//! The tree is a flat table in which children stand before their parents. It says what was written, not what it means:
+//! paths are still chains of `.`, and a `%` does not know yet whose parent it is. That is the business of
+//! [`program`](super::program).
+
+mod error;
+mod parse;
+mod signature;
+mod token;
+
+pub(super) use error::utf16_offset;
+pub use error::{CompileError, CompileErrorKind};
+pub(super) use parse::{BinaryOp, Syntax, SyntaxId, Tree, parse};
+pub(super) use signature::{ParamKind, Signature, kinds};
+pub(super) use token::{Literal, quote};

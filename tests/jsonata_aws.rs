@@ -1,0 +1,364 @@
+//! What Step Functions makes of JSONata: its functions, refusals, bounds and results, as tables.
+
+use expressway::json::{self, Arena, Value};
+use expressway::query::jsonata::{
+    Allowed, CompileErrorKind, Env, EvalError, EvalErrorKind, Expr, Limits, Profile, Scratch,
+};
+use expressway::query::{Context, ContextField, Names, Scope, Slot};
+
+/// A context object in which every part is its own name, so that a test sees which part was read.
+struct Parts;
+
+impl Context for Parts {
+    fn field(&self, arena: &mut Arena, field: ContextField) -> Value {
+        match field {
+            ContextField::MapItemIndex => Value::int(3),
+            ContextField::Whole => json::read(arena, br#"{"Execution":{"Id":"whole"}}"#).expect("JSON"),
+            ContextField::TaskToken => Value::UNDEFINED,
+            _ => arena.string(&field.steps().join("/")),
+        }
+    }
+}
+
+/// `$order` is assigned, `$later` is known but not assigned.
+struct Variables;
+
+impl Names for Variables {
+    fn slot(&mut self, name: &str) -> Option<Slot> {
+        ["order", "later"].iter().position(|&known| known == name).map(|at| Slot(at as u32))
+    }
+}
+
+const ALL: Profile = Profile::StepFunctions(Allowed { result: true, error_output: true });
+const NONE: Profile = Profile::StepFunctions(Allowed { result: false, error_output: false });
+
+/// The value as JSON text, `undefined`, or the error as text.
+fn run(source: &str) -> Result<String, EvalError> {
+    let expr = Expr::compile(source, &mut Variables, ALL).unwrap_or_else(|error| panic!("{source}: {error}"));
+    let mut arena = Arena::new();
+    let input = json::read(&mut arena, br#"{"a":{"b":[{"c":1},{"c":2}]},"n":1.50,"big":9007199254740993}"#);
+    let order = json::read(&mut arena, br#"{"id":"o-1"}"#).expect("JSON");
+    let result = json::read(&mut arena, br#"{"Payload":42}"#).expect("JSON");
+    let variables = arena.array(&[order, Value::UNDEFINED]);
+    let scope = Scope {
+        input: input.expect("JSON"),
+        variables,
+        context: &Parts,
+        result,
+        error_output: Value::UNDEFINED,
+    };
+    let mut scratch = Scratch::default();
+    let mut next = 0x0123_4567_89AB_CDEFu64;
+    let mut random = || {
+        next = next.rotate_left(7).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        next
+    };
+    let mut env = Env {
+        now_ms: 1_700_000_000_123,
+        random: &mut random,
+        scratch: &mut scratch,
+        limits: Limits::STEP_FUNCTIONS,
+    };
+    expr.eval(&mut arena, &scope, &mut env).map(|value| match value.is_undefined() {
+        true => "undefined".to_owned(),
+        false => json::to_string(&arena, value),
+    })
+}
+
+fn shown(source: &str) -> String {
+    run(source).unwrap_or_else(|error| error.to_string())
+}
+
+#[test]
+fn values() {
+    let cases = [
+        // `$states` and variables.
+        ("$states.input.a.b.c", "[1,2]"),
+        ("$states.input.a.b[0]", r#"{"c":1}"#),
+        ("$states.input.n", "1.5"),
+        ("$states.input.big", "9007199254740993"),
+        ("$states.result.Payload + 1", "43"),
+        ("$states.errorOutput", "undefined"),
+        ("$states.context.Execution.Id", r#""Execution/Id""#),
+        ("$states.context.Map.Item.Index", "3"),
+        ("$states.context.Task.Token", "undefined"),
+        ("$states.context.Nothing", "undefined"),
+        ("$states.nothing", "undefined"),
+        ("$keys($states)", r#"["input","result","context"]"#),
+        ("$states.context", r#"{"Execution":{"Id":"whole"}}"#),
+        ("$order.id", r#""o-1""#),
+        ("$later", "undefined"),
+        ("$unknown", "undefined"),
+        ("($order := 5; $order)", "5"),
+        ("$map([1,2], function($order) { $order * 2 })", "[2,4]"),
+        ("$states.input.a.b[c > 1].c", "2"),
+        ("$states.input.a.b.{ 'x': c }", r#"[{"x":1},{"x":2}]"#),
+        // $partition
+        ("$partition([1,2,3,4,5], 2)", "[[1,2],[3,4],[5]]"),
+        ("$partition([1,2,3], 2.9)", "[[1,2],[3]]"),
+        ("$partition([1,2,3], 0)", "undefined"),
+        ("$partition([], 2)", "undefined"),
+        ("$partition([1], 9)", "[[1]]"),
+        // $range
+        ("$range(1, 9, 2)", "[1,3,5,7,9]"),
+        ("$range(1, 9, 9)", "1"),
+        ("$range(-1.7, 2, 1)", "[-1,0,1,2]"),
+        ("$range(5, 1, -2)", "[5,3,1]"),
+        ("$range(1, 5, 0)", "undefined"),
+        ("$range(1, 5, -1)", "undefined"),
+        ("$range(1, 5)", "undefined"),
+        ("$count($range(1, 2000, 1))", "2000"),
+        // $hash
+        ("$hash('abc', 'MD5')", r#""900150983cd24fb0d6963f7d28e17f72""#),
+        ("$hash('abc', 'SHA-1')", r#""a9993e364706816aba3e25717850c26c9cd0d89d""#),
+        ("$hash('abc', 'SHA-256')", r#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#),
+        ("$substring($hash('abc', 'SHA-384'), 0, 16)", r#""cb00753f45a35e8b""#),
+        ("$substring($hash('abc', 'SHA-512'), 0, 16)", r#""ddaf35a193617aba""#),
+        ("$hash('abc')", "undefined"),
+        // $random, $uuid, $parse
+        ("$random(42)", "0.7275636800328681"),
+        ("$random() < 1 and $random() >= 0", "true"),
+        (
+            "$match($uuid(), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/).index",
+            "0",
+        ),
+        (r#"$parse('{"a": [1, 2.50]}').a"#, "[1,2.5]"),
+        // Numbers
+        ("1/0", r#""Infinity""#),
+        ("[-1/0, [1/0]]", r#"["-Infinity",["Infinity"]]"#),
+        ("0/0", r#""NaN""#),
+        ("$string(1e20)", r#""100000000000000000000""#),
+        ("$string(1e21)", r#""1e+21""#),
+        ("$count(null)", "1"),
+        ("{'a': $unknown, 'b': null}", r#"{"b":null}"#),
+        // Time stands still while evaluating.
+        ("$now() = $now() and $millis() = 1700000000123", "true"),
+        ("$now()", r#""2023-11-14T22:13:20.123Z""#),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(shown(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn errors() {
+    let cases = [
+        ("$eval('1')", "T1006: Attempted to invoke a non-function"),
+        ("$abs('x')", "T0410: Argument 1 of function \"abs\" does not match function signature"),
+        ("$sum(['x'])", "T0412: Argument 1 of function \"sum\" must be an array of numbers"),
+        ("1 + 'x'", "T2002: The right side of the \"+\" operator must evaluate to a number"),
+        ("'x' * 1", "T2001: The left side of the \"*\" operator must evaluate to a number"),
+        ("-'x'", "D1002: Cannot negate a non-numeric value: \"x\""),
+        (
+            "1 < 'x'",
+            "T2009: The values 1 and \"x\" either side of operator \"<\" must be of the same data type",
+        ),
+        ("$number('x')", "D3030: Unable to cast value to a number: \"x\""),
+        ("{1: 2}", "T1003: Key in object structure must evaluate to a string; got: 1"),
+        ("$error('stop')", "D3137: stop"),
+        ("$partition([1], -1)", "The second argument of partition function must be a positive number"),
+        ("['a'..3]", "T2003: The left side of the range operator (..) must evaluate to an integer"),
+        ("(1/0) + 1", "D1001: Number out of range: null"),
+        ("$replace('a', /x*/, '')", "D1004: Regular expression matches zero length string"),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(shown(source), expected, "{source}");
+    }
+    for source in ["$sum", "function($x) { $x }", "[$sum]", "{'f': /a/}", "$f := function($x) { $x }"] {
+        let error = run(source).expect_err(source);
+        assert_eq!(error.kind, EvalErrorKind::UnsupportedResult, "{source}");
+    }
+}
+
+#[test]
+fn an_error_has_a_position_and_a_token() {
+    let error = run("1 + ('x' * 2)").expect_err("not a number");
+    assert_eq!((error.position, error.token.as_deref()), (Some(10), Some("*")));
+    let error = run("'é😀' & $abs('x')").expect_err("not a number");
+    // UTF-16 code units, as the reference counts.
+    assert_eq!((error.position, error.token.as_deref()), (Some(13), Some("abs")));
+}
+
+#[test]
+fn refusals() {
+    let missing_end = "Unexpected end of expression";
+    let invalid = [
+        ("[1, 2", "S0203", "Expected \"]\" before end of expression"),
+        ("[1, 2)", "S0202", "Expected \"]\", got \")\""),
+        ("'abc", "S0101", "String literal must be terminated by a matching quote"),
+        ("1 +", "S0207", missing_end),
+        ("", "S0207", missing_end),
+        ("}", "S0211", "The symbol \"}\" cannot be used as a unary operator"),
+        ("$match('a', /a)", "S0302", "No terminating / in regular expression"),
+        ("1 ?? 2", "S0211", "The symbol \"?\" cannot be used as a unary operator"),
+        ("1 ?: 2", "S0211", "The symbol \":\" cannot be used as a unary operator"),
+        ("$match('a', /a(?=b)/)", "S0303", "Regular expressions with lookahead are not supported"),
+        ("$match('a', /(?<!b)a/)", "S0303", "Regular expressions with lookbehind are not supported"),
+        ("$match('a', /(a)\\1/)", "S0303", "Regular expressions with back-references are not supported"),
+        ("/* open", "S0106", "Comment has no closing tag"),
+        ("`open", "S0105", "Quoted property name must be terminated with a backquote (`)"),
+        ("5 := 6", "S0212", "The left side of := must be a variable name (start with $)"),
+    ];
+    for (source, code, message) in invalid {
+        let error = Expr::compile(source, &mut Variables, NONE).expect_err(source);
+        assert_eq!((error.kind, error.code), (CompileErrorKind::Invalid, code), "{source}");
+        assert_eq!(error.message, message, "{source}");
+    }
+    let unsupported = [
+        ("phone", "Reference to 'phone' at the top level is not supported.", 5),
+        ("1 + phone.number", "Reference to 'phone' at the top level is not supported.", 9),
+        ("{ 'a': phone }", "Reference to 'phone' at the top level is not supported.", 12),
+        ("function() { phone }", "Reference to 'phone' at the top level is not supported.", 18),
+        ("$sum(phone)", "Reference to 'phone' at the top level is not supported.", 10),
+        ("$", "Reference to '$' at the top level is not supported.", 1),
+        ("$.a", "Reference to '$' at the top level is not supported.", 1),
+        ("$$", "Reference to '$$' is not supported.", 2),
+        ("$states.input[$$.a]", "Reference to '$$' is not supported.", 16),
+        ("$states.errorOutput", "Field '$states.errorOutput' does not exist.", 19),
+        ("$states.result.a", "Field '$states.result' does not exist.", 14),
+        ("$states.result[0]", "Field '$states.result' does not exist.", 14),
+    ];
+    for (source, message, position) in unsupported {
+        let error = Expr::compile(source, &mut Variables, NONE).expect_err(source);
+        assert_eq!(error.kind, CompileErrorKind::Unsupported, "{source}");
+        assert_eq!((error.message.as_str(), error.position), (message, position), "{source}");
+    }
+    let allowed = [
+        "$states.input.phone",
+        "$states.input[phone = 1]",
+        "$states.input^(phone)",
+        "$states.input{phone: $}",
+        "$states.input.(phone & $)",
+        "$states.input.items.$map(list, function($v) { name })",
+        "$states.input ~> |phone|{'a': 1}|",
+        "$map($states.input.list, function($v) { $v.phone })",
+    ];
+    for source in allowed {
+        if let Err(error) = Expr::compile(source, &mut Variables, NONE) {
+            panic!("{source}: {error}");
+        }
+    }
+}
+
+fn nested(count: usize, open: &str, close: &str) -> String {
+    format!("{}1{}", open.repeat(count), close.repeat(count))
+}
+
+#[test]
+fn bounds() {
+    let stack = "Stack overflow error";
+    let memory = "Expression evaluation memory limit exceeded: Check for excessive memory usage";
+    let time = "Expression evaluation timeout";
+    let sum = |terms: usize| vec!["1"; terms].join("+");
+    let chain = |stages: usize| format!("1{}", " ~> $abs".repeat(stages));
+    let doubling =
+        |times: usize| format!("$length($reduce([1..{times}], function($s, $i) {{ $s & $s }}, 'x'))");
+    let cases = [
+        (sum(100), "100"),
+        (sum(101), stack),
+        (nested(99, "(", ")"), "1"),
+        (nested(100, "(", ")"), stack),
+        (format!("$type({})", nested(98, "[", "]")), "\"array\""),
+        (nested(100, "[", "]"), stack),
+        (chain(99), "1"),
+        (chain(100), stack),
+        ("$count([1..873782])".to_owned(), "873782"),
+        ("$count([1..873783])".to_owned(), memory),
+        ("[1..873782] ~> $count()".to_owned(), "873782"),
+        ("$count([1..9999999999])".to_owned(), "D2014"),
+        (doubling(22), "4194304"),
+        (doubling(23), memory),
+        (doubling(400), memory),
+        ("$length($pad('x', 4194304))".to_owned(), "4194304"),
+        ("$pad('x', 4194305)".to_owned(), memory),
+        ("$pad('x', 1e300)".to_owned(), memory),
+        ("($f := function() { $f() }; $f())".to_owned(), time),
+        ("($f := function() { 1 + $f() }; $f())".to_owned(), stack),
+        ("$map([1..100000], function($x) { [1..100000] })".to_owned(), memory),
+        ("$range(1, 360146, 1)".to_owned(), memory),
+        ("$reduce([1..5000], function($a, $i) { [$a, [$a]] }, [])".to_owned(), memory),
+        ("$reduce([1..100000], function($a, $i) { $append($a, $i) }, [])".to_owned(), memory),
+        ("$reduce($append([$string], [1..2000]), function($f, $i) { $map(?, $f) })([1])".to_owned(), stack),
+        ("$reduce($append([$abs], [1..2000]), function($f, $i) { $f ~> $abs })(1)".to_owned(), stack),
+        ("$join($map([1..500000], function($i) { 'aaaaaaaaaaaaaaaaaaaa' }))".to_owned(), memory),
+        ("$string($reduce([1..60], function($a, $i) { [$a, $a] }, 'x'))".to_owned(), memory),
+        ("$reduce([1..900], function($a, $i) { {'a': $a, 'b': $a} }, 'x') = 1".to_owned(), "false"),
+        (
+            "($f := function($s) { $reduce([1..60], function($a, $i) { {'a': $a, 'b': $a} }, $s) }; $f(1) = $f(1))"
+                .to_owned(),
+            time,
+        ),
+        (format!("$match('{}', /(a+)+$/)", "a".repeat(20_000) + "b"), "undefined"),
+    ];
+    for (source, expected) in cases {
+        let outcome = shown(&source);
+        let shown = &source[..source.len().min(80)];
+        assert!(outcome.starts_with(expected), "{shown}: {}", &outcome[..outcome.len().min(200)]);
+    }
+}
+
+/// Nothing an author or a caller can write may exhaust a thread's usual stack of 2 MiB, in a debug build as well.
+#[test]
+fn a_small_stack_is_enough() {
+    let sources: Vec<String> = [
+        nested(400, "(", ")"),
+        nested(100_000, "(", ")"),
+        nested(100_000, "[", "]"),
+        "-".repeat(100_000),
+        "(".repeat(100_000),
+        "{'a':".repeat(100_000),
+        "function(){".repeat(100_000),
+        "a.".repeat(100_000),
+        "1+".repeat(100_000),
+        "x[".repeat(100_000),
+        "a?".repeat(100_000),
+        format!("${}", "[0]".repeat(100_000)),
+        format!("({})", "$f := ".repeat(100_000)),
+        format!("{}1", "1 + ".repeat(450)),
+        format!("{}1", "1 & (".repeat(400) + &")".repeat(0)),
+        nested(490, "(", ")"),
+        nested(490, "[", "]"),
+        format!("{}1{}", "$sum(".repeat(450), ")".repeat(450)),
+        format!("{}1{}", "{'a': ".repeat(450), "}".repeat(450)),
+        format!("{}1{}", "$map(1, function($x){".repeat(200), "})".repeat(200)),
+        format!("${}", ".(a".repeat(400) + &")".repeat(400)),
+        format!("${}", "[a[b^(c)]]".repeat(200)),
+        "($f := function($x) { 1 + $f([$x]) }; $f(1))".to_owned(),
+        "($f := function($x) { $map([1], function($y) { $f([$x]) }) }; $f(1))".to_owned(),
+        "($f := function($x) { {'a': $x.$f([$])} }; $f(1))".to_owned(),
+        "($f := function($x) { [1]@$v#$i.$f($x)^($f($)) }; $f(1))".to_owned(),
+        "($f := function($x) { [1,2]{$string($): $f($x)} }; $f(1))".to_owned(),
+        "($f := function($x) { $x ~> |$|{'a': $f({})}| }; $f({}))".to_owned(),
+        "($f := function($x) { $replace('a', /a/, function($m) { $f(1) }) }; $f(1))".to_owned(),
+        "($f := function($x) { $sort([2,1], function($a, $b) { $f(1) }) }; $f(1))".to_owned(),
+        "$reduce($append([$string], [1..5000]), function($f, $i) { $map(?, $f) })([1])".to_owned(),
+        "$reduce($append([$abs], [1..5000]), function($f, $i) { $f ~> $abs })(1)".to_owned(),
+        "($x := $reduce([1..990], function($a, $i) { [$a, $i] }, [1]); $string($x) & $string($distinct([$x, $x])))".to_owned(),
+        "($x := $reduce([1..990], function($a, $i) { {'a': $a} }, 1); [$x = $x, $count($x.**), $boolean([$x]), $x ~> |**|{'b':1}|])".to_owned(),
+        "($x := $reduce([1..990], function($a, $i) { [$a, $i] }, [1]); [$keys($x), $spread($x), $x.*, $x.a, $boolean($x)])".to_owned(),
+    ]
+    .into();
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        for source in &sources {
+            for profile in [Profile::Language, ALL] {
+                let Ok(expr) = Expr::compile(source, &mut Variables, profile) else { continue };
+                for limits in [Limits::STEP_FUNCTIONS, Limits::LANGUAGE] {
+                    let mut arena = Arena::new();
+                    let input = arena.string("x");
+                    let scope = Scope {
+                        input,
+                        variables: Value::UNDEFINED,
+                        context: &Parts,
+                        result: Value::UNDEFINED,
+                        error_output: Value::UNDEFINED,
+                    };
+                    let mut scratch = Scratch::default();
+                    let limits = Limits { steps: 2_000_000, ..limits };
+                    let mut env = Env { now_ms: 0, random: &mut || 1, scratch: &mut scratch, limits };
+                    let _ = expr.eval(&mut arena, &scope, &mut env);
+                }
+            }
+        }
+    });
+    thread.expect("a thread").join().expect("no overflow, no panic");
+}
