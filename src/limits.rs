@@ -45,6 +45,11 @@ pub const JSONATA_SEQUENCE_ITEMS_MAX: usize = 873_782;
 pub const JSONATA_STRING_CHARS_MAX: usize = 4_194_304;
 /// Bytes the values of one execution may take: its input and output, all variables, and what a state makes of them.
 pub const EXECUTION_BYTES_MAX: usize = 256 * 1_048_576;
+/// Bytes of JSON text up to which a parked execution is packed; a larger one keeps its arena, because unpacking it for
+/// every event would cost more than the memory is worth.
+pub const PACK_BYTES_MAX: u32 = 4_096;
+/// Frames, and joins, up to which a parked execution is packed.
+pub const PACK_FRAMES_MAX: usize = 8;
 /// An arena smaller than this is not compacted.
 pub const COMPACT_BYTES_MIN: usize = 128 * 1_024;
 /// Milliseconds a Wait may last: 2^31 - 1 seconds (recorded: 24,855 days pass, 24,856 do not).

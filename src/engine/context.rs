@@ -1,6 +1,8 @@
 //! The context object, `$$` and `$states.context` (developer guide, "Accessing execution data from the Context object").
 
-use super::execution::{Frame, Identity};
+use sha2::{Digest, Sha256};
+
+use super::execution::{Frame, Identity, Token};
 use crate::clock;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateKind};
@@ -12,6 +14,7 @@ pub(super) struct StateContext<'a> {
     pub(super) program: &'a Program,
     pub(super) input: Value,
     pub(super) seed: u64,
+    pub(super) secret: u128,
     pub(super) started_ms: u64,
     pub(super) frame: &'a Frame,
     pub(super) item: Option<(u32, Value, Value)>,
@@ -43,7 +46,7 @@ impl Context for StateContext<'_> {
                 ],
             ),
             ExecutionId => match &*self.identity.execution_arn {
-                "" => arena.string(&self.execution_arn()),
+                "" => arena.string(&execution_arn(self.identity, self.seed)),
                 arn => arena.string(arn),
             },
             ExecutionInput => self.input,
@@ -112,19 +115,36 @@ impl StateContext<'_> {
         matches!(kind, Some(StateKind::Task(task)) if self.program.tasks[task].resource.waits_for_token)
     }
 
-    /// The machine's ARN with its resource type changed, the name, and for Express a part of its own.
-    fn execution_arn(&self) -> String {
-        let machine = self.identity.state_machine_arn.replacen(":stateMachine:", ":express:", 1);
-        let name = match &*self.identity.execution_name {
-            "" => uuid(self.seed),
-            name => name.to_owned(),
-        };
-        format!("{machine}:{name}:{}", uuid(!self.seed))
-    }
-
     fn task_token(&self) -> String {
-        uuid(self.seed.rotate_left(17) ^ u64::from(self.frame.visit))
+        // The number of the frame is not part of it: visits are counted over the whole execution.
+        let token = Token { frame: 0, visit: self.frame.visit };
+        format!("{:032x}", task_token(self.secret, self.seed, token))
     }
+}
+
+/// The token of a visit: a hash, because one token, or the execution's ARN, must not give away another.
+pub(super) fn task_token(secret: u128, seed: u64, token: Token) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update(b"task token");
+    hash.update(secret.to_le_bytes());
+    hash.update(seed.to_le_bytes());
+    hash.update(token.visit.to_le_bytes());
+    let hash = hash.finalize();
+    hash.iter().take(16).fold(0, |number, &byte| number << 8 | u128::from(byte))
+}
+
+/// The execution's own ARN; else the machine's ARN with its resource type changed, the name, and for Express a part of
+/// its own.
+pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
+    if !identity.execution_arn.is_empty() {
+        return identity.execution_arn.to_string();
+    }
+    let machine = identity.state_machine_arn.replacen(":stateMachine:", ":express:", 1);
+    let name = match &*identity.execution_name {
+        "" => uuid(seed),
+        name => name.to_owned(),
+    };
+    format!("{machine}:{name}:{}", uuid(!seed))
 }
 
 /// A UUID (version 4 in form) that follows from a number.

@@ -21,6 +21,11 @@ impl Token {
         (self.visit as u64) << 32 | self.frame as u64
     }
 
+    /// Which of the execution's frames it belongs to; small numbers, used again and again.
+    pub const fn frame(self) -> u32 {
+        self.frame
+    }
+
     /// From [`to_bits`](Token::to_bits).
     pub const fn from_bits(bits: u64) -> Token {
         Token { frame: bits as u32, visit: (bits >> 32) as u32 }
@@ -45,6 +50,13 @@ pub struct Identity {
     pub shows_redrive_count: bool,
 }
 
+impl Identity {
+    /// The ARN of an execution with this seed.
+    pub fn execution_arn_with(&self, seed: u64) -> String {
+        super::context::execution_arn(self, seed)
+    }
+}
+
 /// With what an execution begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
@@ -56,6 +68,8 @@ pub struct Start {
     pub seconds_max: u64,
     /// Bytes its arena may hold.
     pub bytes_max: usize,
+    /// What task tokens follow from, beside the seed; whoever does not know it cannot guess them.
+    pub secret: u128,
 }
 
 impl Default for Start {
@@ -65,6 +79,7 @@ impl Default for Start {
             now_ms: 0,
             seconds_max: limits::EXPRESS_SECONDS_MAX,
             bytes_max: limits::EXECUTION_BYTES_MAX,
+            secret: 0,
         }
     }
 }
@@ -98,6 +113,7 @@ pub struct Execution {
     pub(super) ready: VecDeque<u32>,
     pub(super) random: u64,
     pub(super) seed: u64,
+    pub(super) secret: u128,
     pub(super) started_ms: u64,
     pub(super) deadline_ms: u64,
     /// Id of the last event.
@@ -198,11 +214,12 @@ impl Execution {
         self.joins_free.clear();
         self.ready.clear();
         self.outcome = None;
-        for (n, frame) in self.frames.iter_mut().enumerate() {
-            frame.phase = Phase::Free;
-            self.frames_free.push(n as u32);
-        }
-        self.joins_free.extend(0..self.joins.len() as u32);
+        self.frames.iter_mut().for_each(|frame| frame.phase = Phase::Free);
+        // What a join that did not come to its end holds means nothing in the next execution's arena.
+        self.joins.iter_mut().for_each(|join| join.results.clear());
+        // The lowest number is given out first, as in an execution whose memory is new.
+        self.frames_free.extend((0..self.frames.len() as u32).rev());
+        self.joins_free.extend((0..self.joins.len() as u32).rev());
     }
 
     /// Begins an execution of `program` with an input that was put into the arena after [`reset`](Execution::reset).
@@ -211,6 +228,7 @@ impl Execution {
         self.arena.set_bytes_max(start.bytes_max);
         self.input = input;
         self.seed = start.seed;
+        self.secret = start.secret;
         self.random = start.seed ^ 0x9E37_79B9_7F4A_7C15;
         self.started_ms = start.now_ms;
         let seconds = program.timeout_seconds.unwrap_or(u64::MAX).min(start.seconds_max);
@@ -280,6 +298,34 @@ impl Execution {
         self.is_current(token).then(|| self.frames[token.frame as usize].credentials)
     }
 
+    /// The task token of a task that runs, as the context object shows it.
+    pub fn task_token(&self, token: Token) -> u128 {
+        super::context::task_token(self.secret, self.seed, token)
+    }
+
+    /// The ARN of this execution.
+    pub fn execution_arn(&self) -> String {
+        self.identity.execution_arn_with(self.seed)
+    }
+
+    /// Frames in use or kept for use.
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Gives memory back when it holds more than `bytes`; for pools.
+    pub fn shrink_above(&mut self, bytes: usize) {
+        self.arena.shrink_above(bytes);
+        let frames = bytes / size_of::<Frame>();
+        if self.frames.capacity() > frames.max(8) {
+            self.frames = Vec::new();
+            self.frames_free = Vec::new();
+            self.joins = Vec::new();
+            self.joins_free = Vec::new();
+            self.ready = VecDeque::new();
+        }
+    }
+
     /// An array with no variable assigned; nothing at all where the workflow has none.
     pub(super) fn empty_variables(&mut self, slots: u32) -> Value {
         if slots == 0 {
@@ -328,7 +374,10 @@ impl Execution {
     }
 
     pub(super) fn free_join(&mut self, id: u32) {
-        self.joins[id as usize].results.clear();
+        // What nobody visits when the arena is compacted must not be looked at afterwards.
+        let mut results = std::mem::take(&mut self.joins[id as usize].results);
+        results.clear();
+        self.joins[id as usize] = Join { results, ..Join::default() };
         self.joins_free.push(id);
     }
 }

@@ -16,6 +16,7 @@ mod fail;
 mod flow;
 mod join;
 mod map;
+mod pack;
 mod parallel;
 mod record;
 mod run;
@@ -49,6 +50,8 @@ pub enum Event {
     Deadline,
     /// Someone wants the execution to end.
     Abort(Fault),
+    /// The execution cannot be run: its input is of no use.
+    Fail(Fault),
 }
 
 /// What a timer is for.

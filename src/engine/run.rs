@@ -91,6 +91,7 @@ impl Run<'_, '_> {
                 }
             }
             Event::Deadline => self.time_out(),
+            Event::Fail(fault) => self.end_failed(self.x.events, fault),
             Event::Abort(fault) => {
                 self.cancel_all();
                 self.emit(0, Happening::ExecutionAborted { fault: &fault });
@@ -208,13 +209,14 @@ impl Run<'_, '_> {
         sight: Sight,
         query: impl FnOnce(&mut crate::json::Arena, &Scope<'_>, &mut query::Env<'_>) -> T,
     ) -> T {
-        let Execution { arena, identity, frames, random, input, seed, started_ms, .. } = &mut *self.x;
+        let Execution { arena, identity, frames, random, input, seed, secret, started_ms, .. } = &mut *self.x;
         let frame = &frames[frame as usize];
         let context = StateContext {
             identity,
             program: self.program,
             input: *input,
             seed: *seed,
+            secret: *secret,
             started_ms: *started_ms,
             frame,
             item: sight.item,

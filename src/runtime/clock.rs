@@ -59,3 +59,54 @@ impl Clock for VirtualClock {
         self.now_ms = self.now_ms.max(at_ms);
     }
 }
+
+/// Where an engine's time comes from. All its threads ask it, once per turn each.
+///
+/// Shards never let time run backwards: when it does, theirs stands still until it has caught up.
+pub trait Time: Send + Sync {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+
+    /// Whether it passes like the machine's own time. If not, shards wait to be [told](super::Engine::tick) instead of
+    /// sleeping until a timer is due.
+    fn passes(&self) -> bool {
+        true
+    }
+}
+
+impl Time for RealClock {
+    fn now_ms(&self) -> u64 {
+        let mut clock = *self;
+        Clock::now_ms(&mut clock)
+    }
+}
+
+/// A time that stands still until it is set; for tests. Clones tell the same time.
+///
+/// After [`advance`](ManualTime::advance), call [`Engine::tick`](super::Engine::tick).
+#[derive(Clone, Debug, Default)]
+pub struct ManualTime {
+    now_ms: std::sync::Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl ManualTime {
+    /// A time that stands at `now_ms`, in milliseconds since 1970.
+    pub fn at(now_ms: u64) -> ManualTime {
+        ManualTime { now_ms: std::sync::Arc::new(now_ms.into()) }
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, milliseconds: u64) {
+        self.now_ms.fetch_add(milliseconds, std::sync::atomic::Ordering::AcqRel);
+    }
+}
+
+impl Time for ManualTime {
+    fn now_ms(&self) -> u64 {
+        self.now_ms.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    fn passes(&self) -> bool {
+        false
+    }
+}

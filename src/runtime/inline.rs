@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::clock::{Clock, RealClock};
@@ -17,7 +16,7 @@ use crate::json::{self, Compactor, ReadError};
 use crate::limits;
 use crate::program::Program;
 use crate::query::jsonata::Scratch;
-use crate::task::{Call, Handler, Handlers};
+use crate::task::{self, Handler, Handlers};
 
 pub use crate::engine::Outcome;
 pub use crate::task::{Answer, Tasks};
@@ -29,30 +28,11 @@ struct Registered {
 
 impl Tasks for Registered {
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
-        let resource = &*program.tasks[call.task].resource.arn;
         let handler = self.by_task.get(crate::index::Id::index(call.task)).and_then(Option::as_ref);
-        let Some(handler) = handler else {
-            let cause = format!("No handler is registered for the resource {resource}.");
-            return Answer::Now(Err(Fault::new(fault::TASK_FAILED, cause)));
-        };
-        let input = execution.task_input(call.token).unwrap_or_default();
-        let mut call = Call {
-            resource,
-            state: program.name(call.state),
-            attempt: call.attempt,
-            input,
-            arena: &mut execution.arena,
-        };
-        // A panic in a handler is the task's failure, not ours: it leaves the arena whole, because values already made
-        // in it are never changed.
-        match catch_unwind(AssertUnwindSafe(|| handler.call(&mut call))) {
-            Ok(result) => Answer::Now(result.map_err(Fault::from)),
-            Err(panic) => {
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Answer::Now(Err(Fault::new(fault::TASK_FAILED, format!("The handler panicked: {text}"))))
-            }
-        }
+        Answer::Now(match handler {
+            Some(handler) => task::call(&**handler, program, execution, call),
+            None => Err(task::missing(&program.tasks[call.task].resource.arn)),
+        })
     }
 }
 
@@ -121,6 +101,7 @@ enum Due {
 #[derive(Clone, Copy)]
 pub struct Ended<'d> {
     execution: &'d Execution,
+    outcome: &'d Outcome,
 }
 
 impl Driver<RealClock> {
@@ -218,7 +199,7 @@ impl<C: Clock> Driver<C> {
         loop {
             let turn = self.advance(event, now_ms, &mut listener);
             if turn == Turn::Done {
-                return Ok(Ended { execution: &self.execution });
+                return Ok(Ended::over(&self.execution));
             }
             event = match self.carry_out(now_ms) {
                 Some(event) => event,
@@ -337,10 +318,21 @@ impl<C> std::fmt::Debug for Driver<C> {
 }
 
 impl<'d> Ended<'d> {
+    /// An execution that is over.
+    pub(super) fn over(execution: &'d Execution) -> Ended<'d> {
+        // A driver hands an execution out only when it is over.
+        Ended { execution, outcome: execution.outcome().unwrap_or(&Outcome::TimedOut) }
+    }
+
+    /// An execution that ended without a word of its own.
+    #[cfg(feature = "runtime")]
+    pub(super) fn of(execution: &'d Execution, outcome: &'d Outcome) -> Ended<'d> {
+        Ended { execution, outcome }
+    }
+
     /// The outcome.
     pub fn outcome(&self) -> &'d Outcome {
-        // A driver hands an execution out only when it is over.
-        self.execution.outcome().unwrap_or(&Outcome::TimedOut)
+        self.outcome
     }
 
     /// The execution itself, for those who want to look into its arena.

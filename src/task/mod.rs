@@ -4,8 +4,19 @@
 //! arena, or typed through serde, and answers with a value or a [`TaskError`], which Retry and Catch see.
 
 pub mod mock;
+#[cfg(feature = "runtime")]
+mod remote;
+#[cfg(feature = "runtime")]
+pub mod token;
 
+#[cfg(feature = "runtime")]
+pub(crate) use remote::Shared;
+#[cfg(feature = "runtime")]
+pub use remote::{AsyncHandler, Attempt, TaskFuture, asynchronous, asynchronous_with, blocking};
+
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -127,12 +138,51 @@ where
     }
 }
 
+/// Calls a handler for a task that `execution` wants started. A panic in it is the task's failure, not ours: it leaves
+/// the arena whole, because values already made in it are never changed.
+pub(crate) fn call(
+    handler: &dyn Handler,
+    program: &Program,
+    execution: &mut Execution,
+    call: &TaskCall,
+) -> Result<Value, Fault> {
+    let mut call = Call {
+        resource: &program.tasks[call.task].resource.arn,
+        state: program.name(call.state),
+        attempt: call.attempt,
+        input: execution.task_input(call.token).unwrap_or_default(),
+        arena: &mut execution.arena,
+    };
+    match catch_unwind(AssertUnwindSafe(|| handler.call(&mut call))) {
+        Ok(result) => result.map_err(Fault::from),
+        Err(panic) => Err(panicked(&*panic)),
+    }
+}
+
+/// `States.TaskFailed` of a handler that panicked.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    Fault::new(fault::TASK_FAILED, format!("The handler panicked: {text}"))
+}
+
+/// `States.TaskFailed` of a resource that nobody does tasks of.
+pub(crate) fn missing(resource: &str) -> Fault {
+    Fault::new(fault::TASK_FAILED, format!("No handler is registered for the resource {resource}."))
+}
+
 /// Handlers by resource: an exact ARN wins, then the longest prefix.
-#[derive(Clone, Default)]
-pub struct Handlers {
-    exact: HashMap<String, Arc<dyn Handler>>,
+#[derive(Clone)]
+pub struct Handlers<H: ?Sized = dyn Handler> {
+    exact: HashMap<String, Arc<H>>,
     /// Longest first.
-    prefixes: Vec<(String, Arc<dyn Handler>)>,
+    prefixes: Vec<(String, Arc<H>)>,
+}
+
+impl<H: ?Sized> Default for Handlers<H> {
+    fn default() -> Handlers<H> {
+        Handlers { exact: HashMap::new(), prefixes: Vec::new() }
+    }
 }
 
 impl Handlers {
@@ -143,23 +193,34 @@ impl Handlers {
 
     /// Calls `handler` for the resource `arn`.
     pub fn insert(&mut self, arn: impl Into<String>, handler: impl Handler + 'static) {
-        self.exact.insert(arn.into(), Arc::new(handler));
+        self.put(arn.into(), Arc::new(handler));
     }
 
     /// Calls `handler` for all resources that begin with `prefix` and have no handler of their own.
     pub fn insert_prefix(&mut self, prefix: impl Into<String>, handler: impl Handler + 'static) {
-        self.prefixes.push((prefix.into(), Arc::new(handler)));
+        self.put_prefix(prefix.into(), Arc::new(handler));
+    }
+}
+
+impl<H: ?Sized> Handlers<H> {
+    pub(crate) fn put(&mut self, arn: String, handler: Arc<H>) {
+        self.exact.insert(arn, handler);
+    }
+
+    pub(crate) fn put_prefix(&mut self, prefix: String, handler: Arc<H>) {
+        self.prefixes.retain(|(other, _)| *other != prefix);
+        self.prefixes.push((prefix, handler));
         self.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     }
 
     /// Who does tasks of this resource.
-    pub fn find(&self, arn: &str) -> Option<&Arc<dyn Handler>> {
+    pub fn find(&self, arn: &str) -> Option<&Arc<H>> {
         let by_prefix = || self.prefixes.iter().find(|(prefix, _)| arn.starts_with(&**prefix));
         self.exact.get(arn).or_else(|| by_prefix().map(|(_, handler)| handler))
     }
 }
 
-impl std::fmt::Debug for Handlers {
+impl<H: ?Sized> std::fmt::Debug for Handlers<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
             .entries(self.exact.keys())
