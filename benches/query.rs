@@ -31,7 +31,10 @@ const PATHS: [(&str, Option<&str>); 7] = [
 ];
 
 /// Each beside the same made by hand of a `serde_json::Value` that was parsed before, cloning what it takes over.
-const TEMPLATES: [(&str, &str, fn(&Tree) -> Tree); 3] = [
+/// A template's name, its text, and the same by hand.
+type ByHand = (&'static str, &'static str, fn(&Tree) -> Tree);
+
+const TEMPLATES: [ByHand; 3] = [
     (
         "a constant",
         r#"{"carrier": "courier", "days": 1, "tags": ["a", "b"]}"#,
