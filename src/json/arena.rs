@@ -356,6 +356,23 @@ impl Arena {
         self.find(value, key.prefix, &key.text)
     }
 
+    /// The member `key` of an object, `Undefined` where there is none. An `Option` would split the value into its kind
+    /// and the rest, and reading it back whole stalls: evaluators that follow many names ask here.
+    #[inline]
+    pub(crate) fn member(&self, object: Value, key: &Key) -> Value {
+        let wanted = key.text.as_bytes();
+        for pair in self.members(object).chunks_exact(2) {
+            if pair[0].aux == key.prefix
+                && pair[0].len as usize == wanted.len()
+                && (wanted.len() <= 4
+                    || self.text.as_bytes()[pair[0].at as usize..][..wanted.len()] == *wanted)
+            {
+                return pair[1];
+            }
+        }
+        Value::UNDEFINED
+    }
+
     /// The member named `key` of an object; prepare a [`Key`] where it is looked up more than once.
     pub fn get_str(&self, value: Value, key: &str) -> Option<Value> {
         self.find(value, prefix(key.as_bytes()), key)
