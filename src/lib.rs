@@ -1,7 +1,66 @@
-//! Expressway runs AWS Step Functions **Express** workflows in memory.
+//! Expressway runs AWS Step Functions **Express** workflows in memory: Amazon States Language is compiled once into
+//! tables, and a pure engine runs them over an arena of JSON values.
+//!
+//! ```text
+//!  ASL text ─► asl::Definition ─► program::Program ─► engine::advance ─► effects ─► runtime
+//!              + diagnostics       immutable tables    pure: no I/O,      tasks,     in-line driver,
+//!              (spans, codes)      typed u32 indices   clock, lock,       timers,    real or virtual
+//!                                                      randomness         records    clock
+//! ```
+//!
+//! Three sentences decide everything:
+//!
+//! 1. **A definition becomes tables once.** Nothing of it is parsed, looked up by name or validated while running.
+//! 2. **The engine is a pure function**, [`engine::advance`]: program, execution, event and environment give effects. An
+//!    [`engine::Execution`] is plain data that can be moved, replayed from its seed, or run under virtual time.
+//! 3. **Whoever drives executions owns them.** What crosses threads is input, output and the shared program.
+//!
+//! # The ladder
+//!
+//! A module imports only from rungs below its own; `tests/tidy.rs` enforces it.
+//!
+//! | rung | modules | must never know |
+//! |--:|---|---|
+//! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
+//! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
+//! | 5 | [`task`]: handlers and mocks; [`observe`]: history; neither imports the other | `runtime` |
+//! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
+//! | 3 | [`compile`] → [`program`]: numbered passes to tables, which print themselves | execution state; `program` does not know `asl` |
+//! | 2 | [`asl`]: model, table of allowed fields, checks, diagnostics | `program` |
+//! | 1 | [`query`]: paths, intrinsic functions, templates, JSONata; each is syntax → program → eval | states, executions |
+//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`limits`], `index`, [`clock`] | everything else |
+//!
+//! # Values
+//!
+//! JSON is where such an engine spends its time, so an execution has one [`json::Arena`], and a [`json::Value`] is a `Copy`
+//! record of 16 bytes in it: a scalar is whole in its record, a string is a span of the arena's text, a container points
+//! to a block of children. Passing data from state to state copies a record; ending an execution clears one arena, whose
+//! memory the next one uses again.
+//!
+//! # Four kinds of error, never mixed
+//!
+//! | kind | type | who sees it |
+//! |---|---|---|
+//! | bad definition | a list of [`asl::Diagnostic`] | the author |
+//! | workflow failure | [`fault::Fault`], a value | the workflow's Retry and Catch, then the caller |
+//! | misuse of this library | the error type of the function called | its caller |
+//! | our bug | a panic | us |
 
 pub mod asl;
+pub mod clock;
+pub mod compile;
+pub mod engine;
 pub mod fault;
+mod index;
 pub mod json;
 pub mod limits;
+pub mod observe;
+pub mod program;
 pub mod query;
+pub mod runtime;
+pub mod task;
+
+/// The README's example is compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

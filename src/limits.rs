@@ -2,12 +2,23 @@
 
 /// Payload: input, output and result of every state and of the execution, as UTF-8 JSON (AWS quota, hard).
 pub const PAYLOAD_BYTES_MAX: u32 = 262_144;
+/// Bytes of a payload in a log line; longer ones are cut (documentation: 248 KiB).
+pub const LOG_PAYLOAD_BYTES_MAX: usize = 253_952;
 /// Definition text (API model: 1 to 1,048,576).
 pub const DEFINITION_BYTES_MAX: usize = 1_048_576;
 /// Bytes one arena may hold. Offsets are 32 bits wide; this stays well below.
 pub const ARENA_BYTES_MAX: usize = 1 << 30;
+/// Bytes as JSON of a container that is made of others. (One that is read may be as large as its arena.)
+pub const VALUE_BYTES_MAX: usize = 256 << 20;
 /// Nesting of arrays and objects in any JSON text or value (the depth AWS's own parser accepts).
 pub const JSON_DEPTH_MAX: u16 = 1_000;
+/// Workflows inside each other: Map processors and Parallel branches (AWS has a limit, `TOO_DEEPLY_NESTED`; its value is
+/// not published).
+pub const WORKFLOW_DEPTH_MAX: usize = 100;
+/// Errors, and warnings, that are reported of one definition.
+pub const DIAGNOSTICS_MAX: usize = 1_000;
+/// Problems of one definition that are reported with a suggestion.
+pub const SUGGESTIONS_MAX: usize = 100;
 /// State names (documentation: 80 Unicode characters).
 pub const STATE_NAME_CHARS_MAX: usize = 80;
 /// Variable names.
@@ -32,6 +43,32 @@ pub const JSONATA_DEPTH_MAX: usize = 100;
 pub const JSONATA_SEQUENCE_ITEMS_MAX: usize = 873_782;
 /// Characters of a string JSONata may build (AWS: 2^22 passes, 2^23 fails).
 pub const JSONATA_STRING_CHARS_MAX: usize = 4_194_304;
+/// Bytes the values of one execution may take: its input and output, all variables, and what a state makes of them.
+pub const EXECUTION_BYTES_MAX: usize = 256 * 1_048_576;
+/// Bytes of JSON text up to which a parked execution is packed; a larger one keeps its arena, because unpacking it for
+/// every event would cost more than the memory is worth.
+pub const PACK_BYTES_MAX: u32 = 4_096;
+/// Frames, and joins, up to which a parked execution is packed.
+pub const PACK_FRAMES_MAX: usize = 8;
+/// An arena smaller than this is not compacted.
+pub const COMPACT_BYTES_MIN: usize = 128 * 1_024;
+/// Milliseconds a Wait may last: 2^31 - 1 seconds (recorded: 24,855 days pass, 24,856 do not).
+pub const WAIT_SECONDS_MAX: u64 = 2_147_483_647;
+/// Iterations and branches of one execution that exist at the same time.
+pub const FRAMES_MAX: usize = 100_000;
+
+const _: () = assert!(EXECUTION_BYTES_MAX <= ARENA_BYTES_MAX);
+const _: () = assert!(COMPACT_BYTES_MIN < EXECUTION_BYTES_MAX / 4);
+const _: () = assert!((PAYLOAD_BYTES_MAX as usize) < EXECUTION_BYTES_MAX);
+/// Steps of one JSONPath.
+pub const PATH_STEPS_MAX: usize = 500;
+/// Steps one evaluation of a JSONPath may take, with large lookups and comparisons counting for several (about 20 ms).
+pub const PATH_WORK_MAX: u32 = 2_000_000;
+/// Bytes as JSON of what one intrinsic function may return: four payloads, so that only what no state could hand on is
+/// refused early.
+pub const INTRINSIC_RESULT_BYTES_MAX: u32 = 1_048_576;
+/// Comparisons `States.ArrayUnique` makes between elements whose hashes collide.
+pub const ARRAY_UNIQUE_COMPARISONS_MAX: usize = 1_000_000;
 /// Bytes of a JSONata expression (a definition is at most this long).
 pub const JSONATA_SOURCE_BYTES_MAX: usize = DEFINITION_BYTES_MAX;
 /// Nesting of a JSONata expression's syntax.

@@ -1,1 +1,10 @@
-fn main() {}
+//! The `expressway` command: runs, checks, prints and draws workflows. It uses the library's public API only.
+
+mod cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

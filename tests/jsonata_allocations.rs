@@ -3,7 +3,7 @@
 //! A test binary of its own: its allocator counts.
 
 use expressway::json::{self, Arena, Value};
-use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch, StatesScope};
+use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -88,8 +88,10 @@ fn none_after_warm_up() {
         for round in 0..5 {
             arena.clear();
             let input = json::read(&mut arena, DOCUMENT).expect("JSON");
-            let scope = StatesScope {
-                scope: Scope { input, variables: Value::UNDEFINED, context: &Nothing },
+            let scope = Scope {
+                input,
+                variables: Value::UNDEFINED,
+                context: &Nothing,
                 result: Value::UNDEFINED,
                 error_output: Value::UNDEFINED,
             };

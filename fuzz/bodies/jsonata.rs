@@ -1,7 +1,7 @@
 //! What the JSONata fuzz targets do with their bytes; the tests run it over the kept corpus.
 
 use expressway::json::{self, Arena, Value};
-use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch, StatesScope};
+use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
 
 struct Nothing;
@@ -39,8 +39,10 @@ pub(crate) fn eval(bytes: &[u8]) {
     let mut arena = Arena::new();
     let Ok(input) = json::read(&mut arena, document) else { return };
     let variables = arena.array(&[Value::int(7)]);
-    let scope = StatesScope {
-        scope: Scope { input, variables, context: &Nothing },
+    let scope = Scope {
+        input,
+        variables,
+        context: &Nothing,
         result: Value::UNDEFINED,
         error_output: Value::UNDEFINED,
     };

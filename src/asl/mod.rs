@@ -1,8 +1,149 @@
 //! Amazon States Language: text to a checked model, with every problem found, each in AWS's words and at its place.
 //!
-//! What this is not: it resolves no paths, evaluates nothing and knows no tables. [`crate::query`] tells it whether a
-//! path or expression is well formed; `compile` turns the model into a program.
+//! [`read`] runs three passes over the tree of the text: `check` looks at each object by itself (a table says which
+//! field may stand where), `graph` at how states lead to each other, `scope` at variables. What passes all of them is
+//! built into a [`Definition`].
+//!
+//! What this is not: it resolves no paths, evaluates nothing and knows no tables of programs. [`crate::query`] tells it
+//! whether a path or expression is well formed; `compile` turns the model into a program.
 
+mod build;
+mod check;
+pub mod diagnostic;
+mod fields;
+mod graph;
 pub mod model;
+mod nested;
+mod place;
+mod resource;
+mod scope;
+mod syntax;
+mod timestamp;
 
-pub use model::Definition;
+pub use diagnostic::{Code, Diagnostic, Severity, invalid_definition};
+pub use model::{Definition, State};
+
+use crate::json::explain::explain;
+use crate::json::source::{self, Source, SourceErrorKind, Sourced, Span};
+use crate::limits;
+use place::Place;
+
+/// What a definition is read as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The type of the machine.
+    pub machine_type: MachineType,
+    /// Which resources a Task may name.
+    pub resources: Resources,
+}
+
+/// The type of a state machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MachineType {
+    /// At most five minutes, at least once, no callbacks.
+    #[default]
+    Express,
+    /// Durable.
+    Standard,
+}
+
+/// Which resources a Task may name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Resources {
+    /// Those AWS recognizes: functions, activities, service integrations.
+    #[default]
+    Aws,
+    /// Any text, for handlers under names of the embedder's own; ARNs of `lambda` and `states` must still be ones
+    /// that AWS recognizes.
+    Any,
+}
+
+/// Reads a definition and finds all its problems. There is a definition only if none of them is an error.
+///
+/// ```
+/// use expressway::asl::{self, Options};
+/// let text = r#"{"StartAt": "Hello", "States": {"Hello": {"Type": "Pass", "Nxet": "World"}}}"#;
+/// let (definition, problems) = asl::read(text.as_bytes(), &Options::default());
+/// assert!(definition.is_none());
+/// assert_eq!(problems[0].to_string(),
+///     "SCHEMA_VALIDATION_FAILED: Field 'Nxet' is not supported at /States/Hello");
+/// assert_eq!(problems[0].suggestion.as_deref(), Some("did you mean `Next`?"));
+/// assert_eq!(problems[0].line_column(text), (1, 59));
+/// ```
+pub fn read(text: &[u8], options: &Options) -> (Option<Definition>, Vec<Diagnostic>) {
+    let source = match object(text) {
+        Ok(source) => source,
+        Err(problem) => return (None, vec![problem]),
+    };
+    let Source { root, duplicates } = &source;
+    let mut check = check::Check::new(*options);
+    check.machine(root);
+    graph::check(&mut check, root, duplicates);
+    scope::check(&mut check, root);
+    let definition = if check.has_errors() { None } else { build::definition(root) };
+    (definition, check.diagnostics)
+}
+
+/// Reads a state by itself, as `TestState` takes it: where it leads is not looked at, and the language is JSONPath
+/// unless it says otherwise.
+pub fn read_state(text: &[u8], name: &str, options: &Options) -> (Option<State>, Vec<Diagnostic>) {
+    let source = match object(text) {
+        Ok(source) => source,
+        Err(problem) => return (None, vec![problem]),
+    };
+    let mut check = check::Check::new(*options);
+    check.lone_state(&source.root);
+    graph::check_state(&mut check, &source.root);
+    scope::check_state(&mut check, &source.root);
+    if check.has_errors() {
+        return (None, check.diagnostics);
+    }
+    let name = Sourced::new(name.to_owned(), Span { start: 0, end: 0 });
+    let state = build::state(name, &source.root, Place::ROOT, model::QueryLanguage::JsonPath);
+    (state, check.diagnostics)
+}
+
+fn object(text: &[u8]) -> Result<Source, Diagnostic> {
+    let source = source::read(text, limits::DEFINITION_BYTES_MAX).map_err(|error| unreadable(text, error))?;
+    if source.root.members().is_some() {
+        return Ok(source);
+    }
+    Err(Diagnostic {
+        severity: Severity::Error,
+        code: Code::SchemaValidationFailed,
+        message: NOT_AN_OBJECT.into(),
+        location: None,
+        span: source.root.span,
+        suggestion: None,
+    })
+}
+
+const NOT_AN_OBJECT: &str = "Definition must be a valid JSON object";
+
+fn unreadable(text: &[u8], error: source::SourceError) -> Diagnostic {
+    let start = u32::try_from(error.offset).unwrap_or(u32::MAX);
+    let mut diagnostic = Diagnostic {
+        severity: Severity::Error,
+        code: Code::InvalidJsonDescription,
+        message: String::new(),
+        location: None,
+        span: Span { start, end: start.saturating_add(1) },
+        suggestion: None,
+    };
+    match (error.kind, explain(text.get(..limits::DEFINITION_BYTES_MAX).unwrap_or(text))) {
+        (SourceErrorKind::TooLarge, _) => {
+            diagnostic.code = Code::SchemaValidationFailed;
+            diagnostic.message = format!("Definition is larger than {} bytes", limits::DEFINITION_BYTES_MAX);
+        }
+        _ if text.iter().all(u8::is_ascii_whitespace) => {
+            diagnostic.code = Code::SchemaValidationFailed;
+            diagnostic.message = NOT_AN_OBJECT.into();
+        }
+        (_, Some(why)) => {
+            diagnostic.location = Some(why.place(&String::from_utf8_lossy(text)));
+            diagnostic.message = why.message;
+        }
+        (_, None) => diagnostic.message = NOT_AN_OBJECT.into(),
+    }
+    diagnostic
+}

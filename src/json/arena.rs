@@ -1,7 +1,7 @@
 //! The arena: text, blocks of children, and the stack on which containers are built.
 
 use super::number::int_len;
-use super::value::{Kind, Value};
+use super::value::{COLON, GROWTH_MAX, Kind, QUOTED, Value};
 use super::{Number, number};
 use crate::limits;
 
@@ -9,7 +9,7 @@ pub(super) const NO_SPAN: u32 = u32::MAX;
 
 /// Where the building of a container began, on the arena's stack.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(usize);
+pub struct Mark(pub(super) usize);
 
 /// Where the building of a string began, in the arena's text.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +102,12 @@ impl Arena {
         self.bytes_max = bytes.min(limits::ARENA_BYTES_MAX);
     }
 
+    /// Takes over the budget of `other` and whether it is used up.
+    pub(super) fn adopt_budget(&mut self, other: &Arena) {
+        self.bytes_max = other.bytes_max;
+        self.overflowed = other.overflowed;
+    }
+
     /// Whether something was not stored because the arena is full. From then on new strings and containers are
     /// `null`, so whoever evaluates must ask before it hands a result on.
     pub fn overflowed(&self) -> bool {
@@ -126,6 +132,21 @@ impl Arena {
         let at = self.text.len();
         self.text.push_str(text);
         self.string_at(at, self.text.len(), escape_growth(text.as_bytes()))
+    }
+
+    /// A string that stands between its quotes in the text, with a colon behind them if `key`: it is written with one
+    /// copy.
+    pub fn quoted_string(&mut self, text: &str, key: bool) -> Value {
+        let growth = escape_growth(text.as_bytes());
+        if growth > 0 || !self.reserve(text.len() + 3) {
+            return self.string(text);
+        }
+        self.text.push('"');
+        let at = self.text.len();
+        self.text.push_str(text);
+        let made = self.string_at(at, self.text.len(), 0);
+        self.text.push_str(if key { "\":" } else { "\"" });
+        made.with_extra(if key { QUOTED | COLON } else { QUOTED })
     }
 
     /// Begins a string that is written piece by piece through [`text`](Arena::text).
@@ -158,23 +179,44 @@ impl Arena {
         self.string_at(mark.0, self.text.len(), growth)
     }
 
+    /// Copies the text of another arena's strings behind this one's; see [`rebased`](Arena::rebased).
+    pub fn append_text(&mut self, text: &str) -> TextMark {
+        let mark = self.begin_text();
+        self.text.push_str(text);
+        mark
+    }
+
+    /// A scalar made in an arena that was empty before, whose whole text was [appended](Arena::append_text) here at
+    /// `mark`.
+    #[inline]
+    pub fn rebased(value: Value, mark: TextMark) -> Value {
+        match value.kind() {
+            Kind::String | Kind::Decimal => value.with_at(value.at() + mark.0 as u32),
+            _ => value,
+        }
+    }
+
     /// Part of the string `of`, by byte offsets that must lie on character boundaries. Copies nothing.
     pub fn substring(&self, of: Value, from: usize, to: usize) -> Value {
         let text = &self.str(of)[from..to];
-        let at = of.at as usize + from;
-        let growth = if of.extra == 0 { 0 } else { escape_growth(text.as_bytes()) };
+        let at = of.at() as usize + from;
+        let growth = if of.extra() & GROWTH_MAX == 0 { 0 } else { escape_growth(text.as_bytes()) };
         self.string_at(at, at + text.len(), growth)
     }
 
+    /// The string that is the end of the text, from `from` on.
+    pub(super) fn string_since(&self, from: usize) -> Value {
+        self.string_at(from, self.text.len(), escape_growth(&self.text.as_bytes()[from..]))
+    }
+
     fn string_at(&self, from: usize, to: usize, growth: usize) -> Value {
-        Value {
-            kind: Kind::String,
-            marks: 0,
-            extra: growth.min(u16::MAX as usize) as u16,
-            len: (to - from) as u32,
-            at: from as u32,
-            aux: prefix(&self.text.as_bytes()[from..to]),
-        }
+        Value::new(
+            Kind::String,
+            growth.min(GROWTH_MAX as usize) as u16,
+            (to - from) as u32,
+            from as u32,
+            prefix(&self.text.as_bytes()[from..to]),
+        )
     }
 
     /// Begins an array or object: push its children, then close it.
@@ -185,6 +227,12 @@ impl Arena {
     /// Adds a child (for an object: a key, then its value).
     pub fn push(&mut self, child: Value) {
         self.stack.push(child);
+    }
+
+    /// Adds a member of an object.
+    #[inline]
+    pub fn push_member(&mut self, key: Value, value: Value) {
+        self.stack.extend_from_slice(&[key, value]);
     }
 
     /// The children pushed since `mark`.
@@ -209,13 +257,7 @@ impl Arena {
 
     /// Closes the children pushed since `mark` into an array.
     pub fn end_array(&mut self, mark: Mark) -> Value {
-        let mut size = 2 + (self.stack.len() - mark.0).saturating_sub(1);
-        let mut depth = 0;
-        for &child in &self.stack[mark.0..] {
-            size += self.size(child) as usize;
-            depth = depth.max(child.depth());
-        }
-        self.close(Kind::Array, mark, size, depth, NO_SPAN)
+        self.close(false, mark)
     }
 
     /// Closes the keys and values pushed since `mark` into an object. Of a key pushed twice the last value stays, in
@@ -223,58 +265,94 @@ impl Arena {
     pub fn end_object(&mut self, mark: Mark) -> Value {
         debug_assert!((self.stack.len() - mark.0).is_multiple_of(2));
         self.drop_duplicate_keys(mark);
-        let pushed = self.stack.len() - mark.0;
-        let mut size = 2 + pushed / 2 + (pushed / 2).saturating_sub(1);
-        let mut depth = 0;
-        for &child in &self.stack[mark.0..] {
-            size += self.size(child) as usize;
-            depth = depth.max(child.depth());
-        }
-        self.close(Kind::Object, mark, size, depth, NO_SPAN)
+        self.close(true, mark)
     }
 
-    pub(super) fn close(&mut self, kind: Kind, mark: Mark, size: usize, depth: u16, span: u32) -> Value {
-        let children = self.stack.len() - mark.0;
+    /// Closes keys that are known to differ, and their values, into an object; `size` is what keys, colons, commas and
+    /// braces take.
+    pub fn end_distinct_object(&mut self, mark: Mark, size: usize) -> Value {
+        let (mut size, mut depth) = (size, 0);
+        for pair in self.stack[mark.0..].chunks_exact(2) {
+            size += self.size(pair[1]) as usize;
+            depth = depth.max(pair[1].depth());
+        }
+        self.close_as(true, mark, size, depth)
+    }
+
+    fn close(&mut self, object: bool, mark: Mark) -> Value {
+        let children = &self.stack[mark.0..];
+        let depth = children.iter().map(|child| child.depth()).max().unwrap_or(0);
+        let size = self.container_size(children);
+        self.close_as(object, mark, size, depth)
+    }
+
+    #[inline]
+    fn close_as(&mut self, object: bool, mark: Mark, size: usize, depth: u16) -> Value {
+        // Sharing makes values whose text is exponentially larger than they are: whoever writes or compares them would
+        // never come to an end.
+        self.overflowed |= size > limits::VALUE_BYTES_MAX;
         if !self.reserve(16) {
             self.stack.truncate(mark.0);
             return Value::NULL;
         }
+        let children = &self.stack[mark.0..];
         let size = size.min(u32::MAX as usize) as u32;
-        self.nodes.push(Value { kind: Kind::Header, marks: 0, extra: 0, len: size, at: span, aux: 0 });
+        let (kind, len) = match object {
+            true => (Kind::Object, children.len() / 2),
+            false => (Kind::Array, children.len()),
+        };
+        self.nodes.push(Value::new(Kind::Header, 0, size, NO_SPAN, 0));
         let at = self.nodes.len();
-        self.nodes.extend_from_slice(&self.stack[mark.0..]);
+        self.nodes.extend_from_slice(children);
         self.stack.truncate(mark.0);
-        let len = if matches!(kind, Kind::Object) { children / 2 } else { children };
-        Value { kind, marks: 0, extra: depth.saturating_add(1), len: len as u32, at: at as u32, aux: 0 }
+        Value::new(kind, depth.saturating_add(1), len as u32, at as u32, 0)
     }
 
+    /// Bytes of a container with these children as compact JSON text.
+    pub(super) fn container_size(&self, children: &[Value]) -> usize {
+        // Two brackets, and a comma or colon between any two children.
+        let sizes = children.iter().map(|&child| self.size(child) as usize);
+        2 + children.len().saturating_sub(1) + sizes.sum::<usize>()
+    }
+
+    /// Makes keys pushed since `mark` unique; whether any was not.
+    #[inline]
     pub(super) fn drop_duplicate_keys(&mut self, mark: Mark) -> bool {
-        let count = (self.stack.len() - mark.0) / 2;
-        if count <= 1 {
-            return false;
+        // A set of 256 hashes: the few keys of most objects do not meet in it, and none needs a look at its text.
+        let (mut seen, mut twice) = ([0u64; 4], 0u64);
+        for pair in self.stack[mark.0..].chunks_exact(2) {
+            let hash = (pair[0].aux() ^ pair[0].count()).wrapping_mul(0x9E37_79B1) >> 24;
+            let (word, bit) = (&mut seen[(hash >> 6) as usize], 1 << (hash & 63));
+            twice |= *word & bit;
+            *word |= bit;
         }
+        twice != 0 && self.drop_equal_keys(mark)
+    }
+
+    #[inline(never)]
+    fn drop_equal_keys(&mut self, mark: Mark) -> bool {
+        let count = (self.stack.len() - mark.0) / 2;
         if count > 16 {
-            return self.drop_duplicate_keys_hashed(mark);
+            return self.drop_equal_keys_hashed(mark);
         }
         let mut kept = 1;
         for i in 1..count {
             let (key, value) = (self.stack[mark.0 + 2 * i], self.stack[mark.0 + 2 * i + 1]);
-            let twin = (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key));
-            let slot = twin.unwrap_or(kept);
-            if twin.is_some() || kept != i {
-                if twin.is_none() {
-                    self.stack[mark.0 + 2 * slot] = key;
+            match (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key)) {
+                Some(twin) => self.stack[mark.0 + 2 * twin + 1] = value,
+                None => {
+                    self.stack[mark.0 + 2 * kept] = key;
+                    self.stack[mark.0 + 2 * kept + 1] = value;
+                    kept += 1;
                 }
-                self.stack[mark.0 + 2 * slot + 1] = value;
             }
-            kept += usize::from(twin.is_none());
         }
         self.stack.truncate(mark.0 + 2 * kept);
         kept < count
     }
 
     /// The same for large objects, in linear time.
-    fn drop_duplicate_keys_hashed(&mut self, mark: Mark) -> bool {
+    fn drop_equal_keys_hashed(&mut self, mark: Mark) -> bool {
         let mut seen = std::collections::HashMap::new();
         let pushed = &self.stack[mark.0..];
         let mut kept: Vec<Value> = Vec::new();
@@ -306,10 +384,10 @@ impl Arena {
     /// The text of a string, `""` of anything else.
     #[inline]
     pub fn str(&self, value: Value) -> &str {
-        if value.kind != Kind::String {
+        if value.kind() != Kind::String {
             return "";
         }
-        &self.text[value.at as usize..(value.at + value.len) as usize]
+        &self.text[value.at() as usize..(value.at() + value.count()) as usize]
     }
 
     /// The text of a string, if it is one.
@@ -320,10 +398,10 @@ impl Arena {
     /// The elements of an array, nothing of anything else.
     #[inline]
     pub fn items(&self, value: Value) -> &[Value] {
-        if value.kind != Kind::Array {
+        if value.kind() != Kind::Array {
             return &[];
         }
-        &self.nodes[value.at as usize..(value.at + value.len) as usize]
+        &self.nodes[value.at() as usize..(value.at() + value.count()) as usize]
     }
 
     /// Element `index` of an array.
@@ -334,10 +412,10 @@ impl Arena {
     /// Key, value, key, value … of an object, nothing of anything else.
     #[inline]
     fn members(&self, value: Value) -> &[Value] {
-        if value.kind != Kind::Object {
+        if value.kind() != Kind::Object {
             return &[];
         }
-        &self.nodes[value.at as usize..(value.at + 2 * value.len) as usize]
+        &self.nodes[value.at() as usize..(value.at() + 2 * value.count()) as usize]
     }
 
     /// The members of an object in order, nothing of anything else.
@@ -356,21 +434,10 @@ impl Arena {
         self.find(value, key.prefix, &key.text)
     }
 
-    /// The member `key` of an object, `Undefined` where there is none. An `Option` would split the value into its kind
-    /// and the rest, and reading it back whole stalls: evaluators that follow many names ask here.
+    /// The member `key` of an object, `Undefined` where there is none. It comes back in registers, unlike an option.
     #[inline]
-    pub(crate) fn member(&self, object: Value, key: &Key) -> Value {
-        let wanted = key.text.as_bytes();
-        for pair in self.members(object).chunks_exact(2) {
-            if pair[0].aux == key.prefix
-                && pair[0].len as usize == wanted.len()
-                && (wanted.len() <= 4
-                    || self.text.as_bytes()[pair[0].at as usize..][..wanted.len()] == *wanted)
-            {
-                return pair[1];
-            }
-        }
-        Value::UNDEFINED
+    pub fn member(&self, value: Value, key: &Key) -> Value {
+        self.find(value, key.prefix, &key.text).unwrap_or(Value::UNDEFINED)
     }
 
     /// The member named `key` of an object; prepare a [`Key`] where it is looked up more than once.
@@ -380,16 +447,14 @@ impl Arena {
 
     /// The member of an object whose key is the string `key`.
     pub fn get_value(&self, value: Value, key: Value) -> Option<Value> {
-        self.find(value, key.aux, self.str(key))
+        self.find(value, key.aux(), self.str(key))
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, value: Value, prefix: u32, key: &str) -> Option<Value> {
+        let len = key.len() as u32;
         for pair in self.members(value).chunks_exact(2) {
-            if pair[0].aux == prefix
-                && pair[0].len as usize == key.len()
-                && (key.len() <= 4
-                    || self.text.as_bytes()[pair[0].at as usize..][..key.len()] == *key.as_bytes())
+            if pair[0].aux() == prefix && pair[0].count() == len && (len <= 4 || self.same_rest(pair[0], key))
             {
                 return Some(pair[1]);
             }
@@ -397,15 +462,27 @@ impl Arena {
         None
     }
 
+    /// Whether a string of the same length as `key`, with the same first bytes, is the same.
+    #[inline]
+    fn same_rest(&self, value: Value, key: &str) -> bool {
+        let at = value.at() as usize;
+        match self.text.as_bytes().get(at..at + key.len()) {
+            Some(bytes) => same_bytes(bytes, key.as_bytes()),
+            None => false,
+        }
+    }
+
     /// Whether two strings are the same text.
     #[inline]
     pub(super) fn same_text(&self, a: Value, b: Value) -> bool {
-        a.len == b.len && a.aux == b.aux && (a.at == b.at || a.len <= 4 || self.str(a) == self.str(b))
+        a.count() == b.count()
+            && a.aux() == b.aux()
+            && (a.at() == b.at() || a.count() <= 4 || self.str(a) == self.str(b))
     }
 
     /// The number, if it is one.
     pub fn number(&self, value: Value) -> Option<Number> {
-        match value.kind {
+        match value.kind() {
             Kind::Int => Some(Number::Int(value.bits() as i64)),
             Kind::Float => Some(Number::Float(f64::from_bits(value.bits()))),
             Kind::Decimal => Some(Number::Float(self.decimal_text(value).parse().unwrap_or(f64::NAN))),
@@ -419,33 +496,41 @@ impl Arena {
     }
 
     pub(super) fn decimal_text(&self, value: Value) -> &str {
-        &self.text[value.at as usize..(value.at + value.len) as usize]
+        &self.text[value.at() as usize..(value.at() + value.count()) as usize]
     }
 
     /// Bytes of the value as compact JSON text, in constant time for all but computed doubles.
+    #[inline(always)]
     pub fn size(&self, value: Value) -> u32 {
-        match value.kind {
-            Kind::Null | Kind::Undefined | Kind::Opaque | Kind::Header => 4,
-            Kind::Bool => 5 - value.len,
-            Kind::Int => int_len(value.bits() as i64),
-            Kind::Decimal => value.len,
-            Kind::Float => number::float_len(f64::from_bits(value.bits())),
-            Kind::String if value.extra == u16::MAX => {
-                (value.len as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32
+        match value.kind() {
+            Kind::String if value.extra() & GROWTH_MAX != GROWTH_MAX => {
+                value.count() + 2 + (value.extra() & GROWTH_MAX) as u32
             }
-            Kind::String => value.len + 2 + value.extra as u32,
-            Kind::Array | Kind::Object => self.header(value).len,
+            Kind::Array | Kind::Object => self.header(value).count(),
+            _ => self.size_of_scalar(value),
         }
     }
 
-    /// The span of text that is the value, for a container read in canonical form.
-    pub(super) fn span(&self, value: Value) -> Option<&str> {
+    fn size_of_scalar(&self, value: Value) -> u32 {
+        match value.kind() {
+            Kind::Bool => 5 - value.count(),
+            Kind::Int => int_len(value.bits() as i64),
+            Kind::Decimal => value.count(),
+            Kind::Float => number::float_len(f64::from_bits(value.bits())),
+            Kind::String => (value.count() as usize + 2 + escape_growth(self.str(value).as_bytes())) as u32,
+            _ => 4,
+        }
+    }
+
+    /// Where the value stands in the text, and its length, for a container read in canonical form.
+    #[inline]
+    pub(super) fn span(&self, value: Value) -> Option<(usize, usize)> {
         let header = self.header(value);
-        (header.at != NO_SPAN).then(|| &self.text[header.at as usize..(header.at + header.len) as usize])
+        (header.at() != NO_SPAN).then_some((header.at() as usize, header.count() as usize))
     }
 
     fn header(&self, value: Value) -> Value {
-        self.nodes[value.at as usize - 1]
+        self.nodes[value.at() as usize - 1]
     }
 }
 
@@ -468,6 +553,21 @@ impl Iterator for Entries<'_> {
 }
 
 impl ExactSizeIterator for Entries<'_> {}
+
+/// Whether two texts of the same length, longer than four bytes, are the same. Names are short: two overlapping words
+/// cover them without a call.
+#[inline]
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a0), Some(b0), Some(a1), Some(b1)) if a.len() <= 16 => {
+            (u64::from_le_bytes(*a0) ^ u64::from_le_bytes(*b0))
+                | (u64::from_le_bytes(*a1) ^ u64::from_le_bytes(*b1))
+                == 0
+        }
+        (None, ..) => a.last_chunk::<4>() == b.last_chunk::<4>(),
+        _ => a == b,
+    }
+}
 
 /// Bytes that escaping adds to a text when it is written as JSON.
 pub(super) fn escape_growth(bytes: &[u8]) -> usize {

@@ -8,12 +8,12 @@ pub fn equal(arena: &Arena, a: Value, b: Value) -> bool {
         (Kind::String, Kind::String) => arena.same_text(a, b),
         (Kind::Array, Kind::Array) => {
             a.len() == b.len()
-                && (a.at == b.at
+                && (a.at() == b.at()
                     || arena.items(a).iter().zip(arena.items(b)).all(|(&x, &y)| equal(arena, x, y)))
         }
         (Kind::Object, Kind::Object) => {
             a.len() == b.len()
-                && (a.at == b.at
+                && (a.at() == b.at()
                     || arena
                         .entries(a)
                         .all(|(key, x)| arena.get_value(b, key).is_some_and(|y| equal(arena, x, y))))
@@ -21,7 +21,9 @@ pub fn equal(arena: &Arena, a: Value, b: Value) -> bool {
         _ => match (arena.number(a), arena.number(b)) {
             (Some(x), Some(y)) => x.compare(y) == Some(std::cmp::Ordering::Equal),
             (None, None) => {
-                a.kind() == b.kind() && a.len == b.len && (a.kind() != Kind::Opaque || a.at == b.at)
+                a.kind() == b.kind()
+                    && a.count() == b.count()
+                    && (a.kind() != Kind::Opaque || a.at() == b.at())
             }
             _ => false,
         },

@@ -11,16 +11,25 @@
 //! was made in.
 
 mod arena;
+mod bridge;
+mod compact;
+mod de;
 mod equal;
+pub mod explain;
 mod number;
 mod read;
+mod ser;
 pub mod source;
 mod value;
 mod write;
 
 pub use arena::{Arena, Entries, Key, Mark, TextMark};
+pub use bridge::{Error, ErrorKind};
+pub use compact::Compactor;
+pub use de::from_value;
 pub use equal::{compare_utf16, equal};
 pub use number::{Number, shortest};
 pub use read::{ReadError, ReadErrorKind, read};
+pub use ser::to_value;
 pub use value::{Kind, Value};
 pub use write::{to_string, write, write_string};

@@ -4,8 +4,8 @@
 //! remain spans of it. `benches/read.rs` holds the measurement that justifies a parser of our own: the same arena
 //! filled through the fastest well-kept deserializer costs more than 1.3 times as much.
 
-use super::arena::NO_SPAN;
-use super::value::{Kind, Value};
+use super::arena::{Mark, NO_SPAN};
+use super::value::{Kind, QUOTED, Value};
 use super::{Arena, arena};
 use crate::limits;
 
@@ -93,220 +93,237 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
         Ok(valid) => valid,
         Err(error) => return fail(ReadErrorKind::Utf8, error.valid_up_to()),
     };
-    // A value takes at least two bytes of text ("1,"), so this bounds the nodes as well.
+    // A value takes at least two bytes of text ("1,"), so this bounds what the nodes can grow to, too.
     if !arena.reserve(text.len()) {
         return fail(ReadErrorKind::TooLarge, 0);
     }
     let base = arena.text.len();
     arena.text.push_str(valid);
     let mark = arena.begin();
-    let result = Reader { text, valid, at: 0, base, dirty: 0, depth: 0, arena }.document();
+    let result =
+        Reader { text, valid, base: base as u32, dirty: 0, depth: 0, frame: 0, object: false, arena }
+            .document();
+    let value = arena.pushed(mark).first().copied().unwrap_or(Value::NULL);
     arena.cancel(mark);
     match result {
-        Ok(_) if arena.overflowed() => fail(ReadErrorKind::TooLarge, 0),
-        Ok(value) => Ok(value),
+        Ok(()) if !arena.reserve(0) => fail(ReadErrorKind::TooLarge, 0),
+        Ok(()) => Ok(value),
         Err((kind, offset)) => fail(kind, offset),
     }
 }
 
 type Fail = (ReadErrorKind, usize);
 
+/// Reads without recursion. A container that is open is a frame on the arena's stack, below its children: the record
+/// that becomes the header of its block, so that closing it copies header and children at once.
+///
+/// | frame | while open |
+/// |---|---|
+/// | `marks` | 1 when the parent is an object |
+/// | `extra` | depth of the deepest child so far |
+/// | `at` | where its text begins |
+/// | `len` | the parent's frame |
+/// | `aux` | `dirty` when it was opened |
+///
+/// The position is passed from hand to hand rather than kept here: that holds it in a register, which is a quarter of
+/// the speed.
 struct Reader<'a> {
     text: &'a [u8],
     valid: &'a str,
-    at: usize,
     /// Where the text begins in the arena's text.
-    base: usize,
+    base: u32,
     /// Grows with everything that would be written otherwise than it was read.
     dirty: u32,
+    /// How many containers are open.
     depth: u16,
+    /// The innermost open container on the arena's stack, and whether it is an object.
+    frame: usize,
+    object: bool,
     arena: &'a mut Arena,
 }
 
 impl Reader<'_> {
-    fn document(&mut self) -> Result<Value, Fail> {
-        self.skip_space();
-        let value = self.value()?;
-        self.skip_space();
-        match self.at == self.text.len() {
-            true => Ok(value),
-            false => Err((ReadErrorKind::TrailingText, self.at)),
-        }
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
-    #[inline]
-    fn skip_space(&mut self) {
-        if let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.dirty += 1;
-            while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-                self.at += 1;
+    fn document(&mut self) -> Result<(), Fail> {
+        let mut at = self.skip_space(0);
+        loop {
+            at = match self.text.get(at) {
+                Some(b'"') => self.string(at)?,
+                Some(b'{') => match self.open(at, true)? {
+                    next if self.text.get(next) == Some(&b'}') => self.close(next),
+                    next => {
+                        at = self.name(next)?;
+                        continue;
+                    }
+                },
+                Some(b'[') => match self.open(at, false)? {
+                    next if self.text.get(next) == Some(&b']') => self.close(next),
+                    next => {
+                        at = next;
+                        continue;
+                    }
+                },
+                Some(b'-' | b'0'..=b'9') => self.number(at)?,
+                Some(b't') => self.literal(at, b"true", Value::TRUE)?,
+                Some(b'f') => self.literal(at, b"false", Value::FALSE)?,
+                Some(b'n') => self.literal(at, b"null", Value::NULL)?,
+                Some(_) => return Err((ReadErrorKind::ExpectedValue, at)),
+                None => return Err((ReadErrorKind::UnexpectedEnd, at)),
+            };
+            match self.next_value(at)? {
+                Some(next) => at = next,
+                None => return Ok(()),
             }
         }
     }
 
-    /// The value that begins here; white space is skipped by the caller.
-    #[inline]
-    fn value(&mut self) -> Result<Value, Fail> {
-        match self.peek() {
-            Some(b'"') => self.string(),
-            Some(b'{') => self.object(),
-            Some(b'[') => self.array(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal(b"true", Value::TRUE),
-            Some(b'f') => self.literal(b"false", Value::FALSE),
-            Some(b'n') => self.literal(b"null", Value::NULL),
-            Some(_) => Err((ReadErrorKind::ExpectedValue, self.at)),
-            None => Err((ReadErrorKind::UnexpectedEnd, self.at)),
+    /// Goes on behind a value that is complete: closes what ends there; returns where the next value begins, `None` at
+    /// the end of the document.
+    #[inline(always)]
+    fn next_value(&mut self, mut at: usize) -> Result<Option<usize>, Fail> {
+        while self.depth > 0 {
+            at = self.skip_space(at);
+            match self.text.get(at) {
+                Some(b',') => {
+                    at = self.skip_space(at + 1);
+                    return if self.object { self.name(at) } else { Ok(at) }.map(Some);
+                }
+                Some(b'}') if self.object => at = self.close(at),
+                Some(b']') if !self.object => at = self.close(at),
+                Some(_) => return Err((ReadErrorKind::ExpectedComma, at)),
+                None => return Err((ReadErrorKind::UnexpectedEnd, at)),
+            }
+        }
+        at = self.skip_space(at);
+        match at == self.text.len() {
+            true => Ok(None),
+            false => Err((ReadErrorKind::TrailingText, at)),
         }
     }
 
-    fn literal(&mut self, word: &'static [u8], value: Value) -> Result<Value, Fail> {
-        let rest = &self.text[self.at..];
+    #[inline(always)]
+    fn skip_space(&mut self, at: usize) -> usize {
+        match self.text.get(at) {
+            Some(0..=b' ') => self.skip_more_space(at),
+            _ => at,
+        }
+    }
+
+    #[inline(never)]
+    fn skip_more_space(&mut self, start: usize) -> usize {
+        let mut at = start;
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(at) {
+            at += 1;
+        }
+        self.dirty += u32::from(at > start);
+        at
+    }
+
+    #[inline(always)]
+    fn literal(&mut self, at: usize, word: &'static [u8], value: Value) -> Result<usize, Fail> {
+        let rest = &self.text[at..];
         if rest.starts_with(word) {
-            self.at += word.len();
-            return Ok(value);
+            self.arena.stack.push(value);
+            return Ok(at + word.len());
         }
         let same = rest.iter().zip(word).take_while(|(a, b)| a == b).count();
         match rest.len() == same {
             true => Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
-            false => Err((ReadErrorKind::ExpectedValue, self.at + same)),
+            false => Err((ReadErrorKind::ExpectedValue, at + same)),
         }
     }
 
-    fn enter(&mut self) -> Result<(), Fail> {
+    /// Opens the container whose bracket is here; returns where its first child or closing bracket must be.
+    #[inline(always)]
+    fn open(&mut self, at: usize, object: bool) -> Result<usize, Fail> {
+        if self.depth >= limits::JSON_DEPTH_MAX {
+            return Err((ReadErrorKind::TooDeep, at));
+        }
         self.depth += 1;
-        match self.depth > limits::JSON_DEPTH_MAX {
-            true => Err((ReadErrorKind::TooDeep, self.at)),
-            false => Ok(()),
-        }
+        let frame = self.arena.stack.len();
+        let open = Value::new(Kind::Header, 0, self.frame as u32, at as u32, self.dirty);
+        self.arena.stack.push(open.with_marks(u8::from(self.object)));
+        (self.frame, self.object) = (frame, object);
+        Ok(self.skip_space(at + 1))
     }
 
-    fn array(&mut self) -> Result<Value, Fail> {
-        let (start, dirty, mark) = (self.at, self.dirty, self.arena.begin());
-        self.enter()?;
-        let mut depth = 0;
-        self.at += 1;
-        self.skip_space();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-        } else {
-            loop {
-                let child = self.value()?;
-                depth = depth.max(child.depth());
-                self.arena.stack.push(child);
-                self.skip_space();
-                match self.peek() {
-                    Some(b',') => self.at += 1,
-                    Some(b']') => {
-                        self.at += 1;
-                        break;
-                    }
-                    Some(_) => return Err((ReadErrorKind::ExpectedComma, self.at)),
-                    None => return Err((ReadErrorKind::UnexpectedEnd, self.at)),
-                }
-                self.skip_space();
-            }
+    /// Closes the innermost container, whose closing bracket is here; its value takes the place of its frame.
+    #[inline(always)]
+    fn close(&mut self, at: usize) -> usize {
+        let frame = self.frame;
+        let open = self.arena.stack[frame];
+        let object = self.object;
+        if object {
+            self.dirty += u32::from(self.arena.drop_duplicate_keys(Mark(frame + 1)));
         }
+        let children = &self.arena.stack[frame + 1..];
+        let len = if object { children.len() / 2 } else { children.len() };
+        let (size, span) = match self.dirty == open.aux() {
+            true => (at + 1 - open.at() as usize, self.base + open.at()),
+            false => (self.arena.container_size(children), NO_SPAN),
+        };
+        let size = size.min(u32::MAX as usize) as u32;
+        self.arena.stack[frame] = Value::new(Kind::Header, 0, size, span, 0);
+        let first = self.arena.nodes.len() as u32 + 1;
+        self.arena.nodes.extend_from_slice(&self.arena.stack[frame..]);
+        self.arena.stack.truncate(frame + 1);
+        let kind = if object { Kind::Object } else { Kind::Array };
+        let depth = open.extra() + 1;
+        self.arena.stack[frame] = Value::new(kind, depth, len as u32, first, 0);
         self.depth -= 1;
-        if self.dirty != dirty {
-            return Ok(self.arena.end_array(mark));
+        (self.frame, self.object) = (open.count() as usize, open.marks() == 1);
+        if self.depth > 0 {
+            let parent = self.arena.stack[self.frame];
+            self.arena.stack[self.frame] = parent.with_extra(depth.max(parent.extra()));
         }
-        let span = (self.base + start) as u32;
-        Ok(self.arena.close(Kind::Array, mark, self.at - start, depth, span))
+        at + 1
     }
 
-    fn object(&mut self) -> Result<Value, Fail> {
-        let (start, dirty, mark) = (self.at, self.dirty, self.arena.begin());
-        self.enter()?;
-        let mut depth = 0;
-        self.at += 1;
-        self.skip_space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-        } else {
-            loop {
-                let child = self.member()?;
-                depth = depth.max(child.depth());
-                self.skip_space();
-                match self.peek() {
-                    Some(b',') => self.at += 1,
-                    Some(b'}') => {
-                        self.at += 1;
-                        break;
-                    }
-                    Some(_) => return Err((ReadErrorKind::ExpectedComma, self.at)),
-                    None => return Err((ReadErrorKind::UnexpectedEnd, self.at)),
-                }
-                self.skip_space();
-            }
-        }
-        self.depth -= 1;
-        self.close_object(start, dirty, mark, depth)
-    }
-
-    /// One key and value, pushed on the stack.
-    #[inline]
-    fn member(&mut self) -> Result<Value, Fail> {
-        match self.peek() {
+    /// A member's name and its colon; returns where its value must begin.
+    #[inline(always)]
+    fn name(&mut self, at: usize) -> Result<usize, Fail> {
+        match self.text.get(at) {
             Some(b'"') => {}
-            Some(_) => return Err((ReadErrorKind::ExpectedName, self.at)),
-            None => return Err((ReadErrorKind::UnexpectedEnd, self.at)),
+            Some(_) => return Err((ReadErrorKind::ExpectedName, at)),
+            None => return Err((ReadErrorKind::UnexpectedEnd, at)),
         }
-        let key = self.string()?;
-        self.arena.stack.push(key);
-        self.skip_space();
-        match self.peek() {
-            Some(b':') => self.at += 1,
-            Some(_) => return Err((ReadErrorKind::ExpectedColon, self.at)),
-            None => return Err((ReadErrorKind::UnexpectedEnd, self.at)),
+        let at = self.string(at)?;
+        if self.text.get(at) == Some(&b':') {
+            if let Some(name) = self.arena.stack.last_mut() {
+                // `COLON` is `QUOTED` shifted: where the colon follows at once, the name can be written with it.
+                *name = name.with_extra(name.extra() | (name.extra() & QUOTED) >> 1);
+            }
+            return Ok(self.skip_space(at + 1));
         }
-        self.skip_space();
-        let child = self.value()?;
-        self.arena.stack.push(child);
-        Ok(child)
-    }
-
-    fn close_object(
-        &mut self,
-        start: usize,
-        dirty: u32,
-        mark: arena::Mark,
-        depth: u16,
-    ) -> Result<Value, Fail> {
-        let dropped = self.arena.drop_duplicate_keys(mark);
-        self.dirty += u32::from(dropped);
-        if self.dirty != dirty {
-            let pairs = self.arena.pushed(mark).len() / 2;
-            let children = self.arena.pushed(mark).iter().map(|&child| self.arena.size(child) as usize);
-            let size = 2 + pairs + pairs.saturating_sub(1) + children.sum::<usize>();
-            let depth = self.arena.pushed(mark).iter().map(|child| child.depth()).max().unwrap_or(0);
-            return Ok(self.arena.close(Kind::Object, mark, size, depth, NO_SPAN));
+        let at = self.skip_space(at);
+        match self.text.get(at) {
+            Some(b':') => Ok(self.skip_space(at + 1)),
+            Some(_) => Err((ReadErrorKind::ExpectedColon, at)),
+            None => Err((ReadErrorKind::UnexpectedEnd, at)),
         }
-        let span = (self.base + start) as u32;
-        Ok(self.arena.close(Kind::Object, mark, self.at - start, depth, span))
     }
 
     /// The string whose opening quote is here.
-    #[inline]
-    fn string(&mut self) -> Result<Value, Fail> {
-        let start = self.at + 1;
-        let end = special(self.text, start);
+    #[inline(always)]
+    fn string(&mut self, at: usize) -> Result<usize, Fail> {
+        let start = at + 1;
+        let (end, head) = match word(self.text, start) {
+            Some(head) => match specials(head) {
+                0 => (special(self.text, start + 8), head as u32),
+                found => {
+                    let len = found.trailing_zeros() / 8;
+                    (start + len as usize, (head & ((1 << (8 * len.min(4))) - 1)) as u32)
+                }
+            },
+            None => {
+                let end = special(self.text, start);
+                (end, arena::prefix(&self.text[start.min(end)..end]))
+            }
+        };
         match self.text.get(end) {
             Some(b'"') => {
-                self.at = end + 1;
-                Ok(Value {
-                    kind: Kind::String,
-                    marks: 0,
-                    extra: 0,
-                    len: (end - start) as u32,
-                    at: (self.base + start) as u32,
-                    aux: self.prefix(start, end - start),
-                })
+                let (len, at) = ((end - start) as u32, self.base + start as u32);
+                self.arena.stack.push(Value::new(Kind::String, QUOTED, len, at, head));
+                Ok(end + 1)
             }
             Some(b'\\') => self.escaped_string(start, end),
             Some(_) => Err((ReadErrorKind::ControlCharacter, end)),
@@ -314,20 +331,9 @@ impl Reader<'_> {
         }
     }
 
-    #[inline]
-    fn prefix(&self, start: usize, len: usize) -> u32 {
-        match self.text.get(start..start + 4) {
-            Some(&[a, b, c, d]) => {
-                let word = u32::from_le_bytes([a, b, c, d]);
-                if len >= 4 { word } else { word & ((1u32 << (8 * len)) - 1) }
-            }
-            _ => arena::prefix(&self.text[start..start + len]),
-        }
-    }
-
     /// The string that begins at `start` and has its first backslash at `at`.
     #[cold]
-    fn escaped_string(&mut self, start: usize, mut at: usize) -> Result<Value, Fail> {
+    fn escaped_string(&mut self, start: usize, mut at: usize) -> Result<usize, Fail> {
         self.dirty += 1;
         let out_at = self.arena.text.len();
         let mut copied = start;
@@ -346,21 +352,13 @@ impl Reader<'_> {
                 None => return Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
             }
         }
-        self.at = at + 1;
-        let bytes = &self.arena.text.as_bytes()[out_at..];
-        Ok(Value {
-            kind: Kind::String,
-            marks: 0,
-            extra: arena::escape_growth(bytes).min(u16::MAX as usize) as u16,
-            len: bytes.len() as u32,
-            at: out_at as u32,
-            aux: arena::prefix(bytes),
-        })
+        let value = self.arena.string_since(out_at);
+        self.arena.stack.push(value);
+        Ok(at + 1)
     }
 
-    #[inline]
-    fn number(&mut self) -> Result<Value, Fail> {
-        let start = self.at;
+    #[inline(always)]
+    fn number(&mut self, start: usize) -> Result<usize, Fail> {
         let mut at = start + usize::from(self.text[start] == b'-');
         let first = at;
         let mut magnitude: u64 = 0;
@@ -378,14 +376,15 @@ impl Reader<'_> {
         if let Some(b'.' | b'e' | b'E') = self.text.get(at) {
             return self.decimal(start, first, at);
         }
-        self.at = at;
-        let negative = first > start;
-        if digits <= 18 {
-            // `-0` is the integer 0 to AWS, which is not how it was written.
-            self.dirty += u32::from(negative && magnitude == 0);
-            return Ok(Value::int(if negative { -(magnitude as i64) } else { magnitude as i64 }));
+        if digits > 18 {
+            return self.long_integer(start, at);
         }
-        self.long_integer(start)
+        let negative = first > start;
+        // `-0` is the integer 0 to AWS, which is not how it was written.
+        self.dirty += u32::from(negative && magnitude == 0);
+        let int = if negative { -(magnitude as i64) } else { magnitude as i64 };
+        self.arena.stack.push(Value::int(int));
+        Ok(at)
     }
 
     #[cold]
@@ -397,25 +396,29 @@ impl Reader<'_> {
     }
 
     #[cold]
-    fn long_integer(&mut self, start: usize) -> Result<Value, Fail> {
-        let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
+    fn long_integer(&mut self, start: usize, end: usize) -> Result<usize, Fail> {
+        let text = std::str::from_utf8(&self.text[start..end]).unwrap_or_default();
         if let Ok(int) = text.parse::<i64>() {
-            return Ok(Value::int(int));
+            self.arena.stack.push(Value::int(int));
+            return Ok(end);
         }
-        self.float(start)
+        self.float(start, end)
     }
 
-    fn float(&mut self, start: usize) -> Result<Value, Fail> {
+    fn float(&mut self, start: usize, end: usize) -> Result<usize, Fail> {
         self.dirty += 1;
-        let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
+        let text = std::str::from_utf8(&self.text[start..end]).unwrap_or_default();
         match text.parse::<f64>() {
-            Ok(float) if float.is_finite() => Ok(Value::float(float)),
+            Ok(float) if float.is_finite() => {
+                self.arena.stack.push(Value::float(float));
+                Ok(end)
+            }
             _ => Err((ReadErrorKind::Number, start)),
         }
     }
 
     /// The number that begins at `start` and goes on with a fraction or exponent at `at`.
-    fn decimal(&mut self, start: usize, first: usize, mut at: usize) -> Result<Value, Fail> {
+    fn decimal(&mut self, start: usize, first: usize, mut at: usize) -> Result<usize, Fail> {
         let digits = |mut at: usize| {
             let from = at;
             while let Some(b'0'..=b'9') = self.text.get(at) {
@@ -437,19 +440,13 @@ impl Reader<'_> {
             at += usize::from(matches!(self.text.get(at), Some(b'+' | b'-')));
             at = digits(at)?;
         }
-        self.at = at;
-        if !exponent && written_as_read(self.text[first] == b'0', integer_digits, fraction) {
-            let len = (at - start) as u32;
-            return Ok(Value {
-                kind: Kind::Decimal,
-                marks: 0,
-                extra: 0,
-                len,
-                at: (self.base + start) as u32,
-                aux: 0,
-            });
+        if exponent || !written_as_read(self.text[first] == b'0', integer_digits, fraction) {
+            return self.float(start, at);
         }
-        self.float(start)
+        let len = (at - start) as u32;
+        let at_text = self.base + start as u32;
+        self.arena.stack.push(Value::new(Kind::Decimal, 0, len, at_text, 0));
+        Ok(at)
     }
 }
 
@@ -463,26 +460,33 @@ fn written_as_read(zero_integer: bool, integer_digits: usize, fraction: &[u8]) -
         && !(zero_integer && fraction.len() > 1 && leading_zeros > 3)
 }
 
-/// The first byte from `at` on that a string cannot hold as it stands: quote, backslash, control character. Eight
-/// bytes at a time.
-#[inline]
-fn special(text: &[u8], mut at: usize) -> usize {
+/// Eight bytes of the text, if there are so many.
+#[inline(always)]
+fn word(text: &[u8], at: usize) -> Option<u64> {
+    text.get(at..).and_then(|rest| rest.first_chunk()).map(|&bytes| u64::from_le_bytes(bytes))
+}
+
+/// Which of eight bytes a string cannot hold as they stand: quote, backslash, control characters. The lowest bit set
+/// belongs to the first of them; bits above it may be wrong.
+#[inline(always)]
+fn specials(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = text.get(at..at + 8) {
-        let mut word = [0; 8];
-        word.copy_from_slice(chunk);
-        let word = u64::from_le_bytes(word);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        let found = found & HIGH;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+    // With this bit turned over, the quote follows right after the control characters.
+    let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    // Borrows go upwards only; bytes of 0x80 and above are no candidates.
+    (quote_or_control | backslash) & !word & HIGH
+}
+
+/// The first byte from `at` on that a string cannot hold as it stands.
+#[inline(always)]
+fn special(text: &[u8], mut at: usize) -> usize {
+    while let Some(word) = word(text, at) {
+        match specials(word) {
+            0 => at += 8,
+            found => return at + (found.trailing_zeros() / 8) as usize,
         }
-        at += 8;
     }
     while let Some(&byte) = text.get(at) {
         if byte == b'"' || byte == b'\\' || byte < 0x20 {

@@ -30,27 +30,46 @@ pub enum Kind {
 
 /// A JSON value: a record of 16 bytes, `Copy`, meaningful together with the [`Arena`](super::Arena) that made it.
 ///
-/// | kind | `len` | `at`, `aux` | `extra` |
+/// | kind | `count` | `at`, `aux` | `extra` |
 /// |---|---|---|---|
 /// | bool | 0 or 1 | | |
-/// | int, float | float: written length, 0 when unknown | the 64 bits | |
+/// | int, float | | the 64 bits | |
 /// | decimal | bytes | offset in the text | |
-/// | string | bytes | offset in the text, first four bytes | bytes that escaping adds (saturating) |
+/// | string | bytes | offset in the text, first four bytes | bytes that escaping adds (saturating), and whether the text around it is its quotes |
 /// | array, object | children (an object's pairs count once) | first child's index | depth (saturating) |
 /// | header | serialized size | span's offset or `NO_SPAN` | |
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(8))]
+///
+/// Two words rather than six fields: the compiler then makes, copies and returns values in registers. With fields it
+/// wrote them to memory in pieces and read them back whole, which stalls; with an enum among them it hid
+/// `Option<Value>` in its spare values and copied options byte by byte. Both together were a third of the cost of W2.
+#[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Value {
-    pub(super) kind: Kind,
-    /// Free for the evaluator that holds the value (JSONata's sequence marks); not part of the value, not compared.
-    pub(crate) marks: u8,
-    pub(super) extra: u16,
-    pub(super) len: u32,
-    pub(super) at: u32,
-    pub(super) aux: u32,
+    /// Kind (8 bits), marks (8), `extra` (16), `count` (32).
+    head: u64,
+    /// `at` (32 bits), `aux` (32).
+    body: u64,
 }
 
 const _: () = assert!(std::mem::size_of::<Value>() == 16);
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind() {
+            Kind::Bool => write!(f, "{}", self.count() == 1),
+            Kind::Int => write!(f, "{}", self.bits() as i64),
+            Kind::Float => write!(f, "{}", f64::from_bits(self.bits())),
+            kind => write!(f, "{kind:?}({} at {})", self.count(), self.at()),
+        }
+    }
+}
+
+/// In `extra` of a string: it stands between its quotes in the text.
+pub(super) const QUOTED: u16 = 0x8000;
+/// In `extra` of a string: a colon follows its closing quote.
+pub(super) const COLON: u16 = 0x4000;
+/// In `extra` of a string: the bytes that escaping adds, or this when they are more.
+pub(super) const GROWTH_MAX: u16 = 0x3FFF;
 
 impl Value {
     /// No value.
@@ -62,8 +81,65 @@ impl Value {
     /// `false`.
     pub const FALSE: Value = Value::plain(Kind::Bool, 0);
 
-    const fn plain(kind: Kind, len: u32) -> Value {
-        Value { kind, marks: 0, extra: 0, len, at: 0, aux: 0 }
+    const fn plain(kind: Kind, count: u32) -> Value {
+        Value::new(kind, 0, count, 0, 0)
+    }
+
+    #[inline]
+    pub(super) const fn new(kind: Kind, extra: u16, count: u32, at: u32, aux: u32) -> Value {
+        let head = kind as u64 | (extra as u64) << 16 | (count as u64) << 32;
+        Value { head, body: at as u64 | (aux as u64) << 32 }
+    }
+
+    const fn number(kind: Kind, bits: u64) -> Value {
+        Value { head: kind as u64, body: bits }
+    }
+
+    /// Free for the evaluator that holds the value (JSONata's sequence marks); not part of the value, not compared.
+    #[inline]
+    pub(crate) const fn marks(self) -> u8 {
+        (self.head >> 8) as u8
+    }
+
+    #[inline]
+    pub(super) const fn extra(self) -> u16 {
+        (self.head >> 16) as u16
+    }
+
+    #[inline]
+    pub(super) const fn count(self) -> u32 {
+        (self.head >> 32) as u32
+    }
+
+    #[inline]
+    pub(super) const fn at(self) -> u32 {
+        self.body as u32
+    }
+
+    #[inline]
+    pub(super) const fn aux(self) -> u32 {
+        (self.body >> 32) as u32
+    }
+
+    /// The same value with other [`marks`](Value::marks).
+    #[inline]
+    pub(crate) const fn with_marks(self, marks: u8) -> Value {
+        Value { head: self.head & !0xFF00 | (marks as u64) << 8, ..self }
+    }
+
+    #[inline]
+    pub(super) const fn with_extra(self, extra: u16) -> Value {
+        Value { head: self.head & !0xFFFF_0000 | (extra as u64) << 16, ..self }
+    }
+
+    #[inline]
+    pub(super) const fn with_at(self, at: u32) -> Value {
+        Value { body: self.body & !0xFFFF_FFFF | at as u64, ..self }
+    }
+
+    #[inline]
+    pub(super) const fn with_aux(self, aux: u32) -> Value {
+        Value { body: self.body & 0xFFFF_FFFF | (aux as u64) << 32, ..self }
     }
 
     /// `true` or `false`.
@@ -73,79 +149,91 @@ impl Value {
 
     /// An integer.
     pub const fn int(value: i64) -> Value {
-        Value { at: value as u32, aux: (value >> 32) as u32, ..Value::plain(Kind::Int, 0) }
+        Value::number(Kind::Int, value as u64)
     }
 
     /// A double. Non-finite ones are values while computing; they are written as `null`.
     pub const fn float(value: f64) -> Value {
-        let bits = value.to_bits();
-        Value { at: bits as u32, aux: (bits >> 32) as u32, ..Value::plain(Kind::Float, 0) }
+        Value::number(Kind::Float, value.to_bits())
     }
 
     /// A value that only its maker can read; `id` comes back from [`opaque_id`](Value::opaque_id).
     pub const fn opaque(id: u32) -> Value {
-        Value { at: id, ..Value::plain(Kind::Opaque, 0) }
+        Value::new(Kind::Opaque, 0, 0, id, 0)
     }
 
     /// What it is.
+    #[inline]
     pub const fn kind(self) -> Kind {
-        self.kind
+        match self.head as u8 {
+            0 => Kind::Undefined,
+            1 => Kind::Null,
+            2 => Kind::Bool,
+            3 => Kind::Int,
+            4 => Kind::Decimal,
+            5 => Kind::Float,
+            6 => Kind::String,
+            7 => Kind::Array,
+            8 => Kind::Object,
+            9 => Kind::Opaque,
+            _ => Kind::Header,
+        }
     }
 
     /// Whether there is no value.
     pub const fn is_undefined(self) -> bool {
-        matches!(self.kind, Kind::Undefined)
+        matches!(self.kind(), Kind::Undefined)
     }
 
     /// Whether it is `null`.
     pub const fn is_null(self) -> bool {
-        matches!(self.kind, Kind::Null)
+        matches!(self.kind(), Kind::Null)
     }
 
     /// Whether it is a number of any representation.
     pub const fn is_number(self) -> bool {
-        matches!(self.kind, Kind::Int | Kind::Decimal | Kind::Float)
+        matches!(self.kind(), Kind::Int | Kind::Decimal | Kind::Float)
     }
 
     /// Whether it is a string.
     pub const fn is_string(self) -> bool {
-        matches!(self.kind, Kind::String)
+        matches!(self.kind(), Kind::String)
     }
 
     /// Whether it is an array.
     pub const fn is_array(self) -> bool {
-        matches!(self.kind, Kind::Array)
+        matches!(self.kind(), Kind::Array)
     }
 
     /// Whether it is an object.
     pub const fn is_object(self) -> bool {
-        matches!(self.kind, Kind::Object)
+        matches!(self.kind(), Kind::Object)
     }
 
     /// Whether it is an array or an object.
     pub const fn is_container(self) -> bool {
-        matches!(self.kind, Kind::Array | Kind::Object)
+        matches!(self.kind(), Kind::Array | Kind::Object)
     }
 
     /// The boolean, if it is one.
     pub const fn as_bool(self) -> Option<bool> {
-        if matches!(self.kind, Kind::Bool) { Some(self.len == 1) } else { None }
+        if matches!(self.kind(), Kind::Bool) { Some(self.count() == 1) } else { None }
     }
 
     /// The integer, if it is kept as one. A number such as `1.0` is not.
     pub const fn as_int(self) -> Option<i64> {
-        if matches!(self.kind, Kind::Int) { Some(self.bits() as i64) } else { None }
+        if matches!(self.kind(), Kind::Int) { Some(self.bits() as i64) } else { None }
     }
 
     /// The id an opaque value was made with.
     pub const fn opaque_id(self) -> Option<u32> {
-        if matches!(self.kind, Kind::Opaque) { Some(self.at) } else { None }
+        if matches!(self.kind(), Kind::Opaque) { Some(self.at()) } else { None }
     }
 
     /// Number of elements of an array or members of an object, bytes of a string, else 0.
     pub const fn len(self) -> usize {
-        match self.kind {
-            Kind::Array | Kind::Object | Kind::String => self.len as usize,
+        match self.kind() {
+            Kind::Array | Kind::Object | Kind::String => self.count() as usize,
             _ => 0,
         }
     }
@@ -157,15 +245,26 @@ impl Value {
 
     /// Levels of nesting: 0 for scalars, 1 for `[]`, saturating at 65,535.
     pub const fn depth(self) -> u16 {
-        if self.is_container() { self.extra } else { 0 }
+        if self.is_container() { self.extra() } else { 0 }
+    }
+
+    /// Whether both are the very same container, not only equal ones.
+    pub const fn is_same_place(self, other: Value) -> bool {
+        self.is_container() && self.head as u8 == other.head as u8 && self.at() == other.at()
     }
 
     /// Which block a container's children stand in: two handles with the same block are one and the same container.
     pub(crate) const fn block(self) -> Option<u32> {
-        if self.is_container() { Some(self.at) } else { None }
+        if self.is_container() { Some(self.at()) } else { None }
     }
 
     pub(super) const fn bits(self) -> u64 {
-        self.at as u64 | (self.aux as u64) << 32
+        self.body
+    }
+}
+
+impl Default for Value {
+    fn default() -> Value {
+        Value::UNDEFINED
     }
 }

@@ -1,57 +1,127 @@
 //! Values to compact JSON text.
 
-use super::{Arena, Kind, Value, shortest};
+use super::value::{COLON, GROWTH_MAX, QUOTED};
+use super::{Arena, Kind, Value};
 
 /// Appends the value as compact JSON; [`Kind::Undefined`] and [`Kind::Opaque`] as `null`.
 ///
 /// The number of bytes appended is [`Arena::size`]. Depth is bounded where values are made, so this may recurse.
 pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
-    match value.kind() {
-        Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => out.extend_from_slice(b"null"),
-        Kind::Bool => out.extend_from_slice(if value.as_bool() == Some(true) { b"true" } else { b"false" }),
-        Kind::Int => out.extend_from_slice(itoa::Buffer::new().format(value.bits() as i64).as_bytes()),
-        Kind::Decimal => out.extend_from_slice(arena.decimal_text(value).as_bytes()),
-        Kind::Float => shortest(f64::from_bits(value.bits()), out),
-        Kind::String => write_known_string(arena, value, out),
-        Kind::Array | Kind::Object => write_container(arena, value, out),
+    if value.is_container()
+        && let Some((at, len)) = arena.span(value)
+    {
+        return out.extend_from_slice(&arena.text.as_bytes()[at..at + len]);
     }
+    let from = out.len();
+    let size = arena.size(value) as usize;
+    // The size is known, so the room is made once; a little more lets short texts be copied as whole 16 bytes.
+    out.resize(from + size + SHORT, 0);
+    let mut writer = Writer { arena, out: &mut out[from..], at: 0 };
+    writer.value(value);
+    let written = writer.at;
+    debug_assert_eq!(written, size);
+    out.truncate(from + written);
 }
 
-fn write_container(arena: &Arena, value: Value, out: &mut Vec<u8>) {
-    if let Some(span) = arena.span(value) {
-        return out.extend_from_slice(span.as_bytes());
-    }
-    if value.is_array() {
-        out.push(b'[');
-        for (i, &item) in arena.items(value).iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            write(arena, item, out);
-        }
-        out.push(b']');
-    } else {
-        out.push(b'{');
-        for (i, (key, member)) in arena.entries(value).enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            write_known_string(arena, key, out);
-            out.push(b':');
-            write(arena, member, out);
-        }
-        out.push(b'}');
-    }
+/// Texts up to this long are copied as if they were that long.
+const SHORT: usize = 16;
+
+struct Writer<'a> {
+    arena: &'a Arena,
+    out: &'a mut [u8],
+    at: usize,
 }
 
-#[inline]
-fn write_known_string(arena: &Arena, value: Value, out: &mut Vec<u8>) {
-    if value.extra == 0 {
-        out.push(b'"');
-        out.extend_from_slice(arena.str(value).as_bytes());
-        out.push(b'"');
-    } else {
-        write_string(arena.str(value), out);
+impl Writer<'_> {
+    fn value(&mut self, value: Value) {
+        match value.kind() {
+            Kind::String => self.string(value, false),
+            Kind::Int if value.bits() < 10 => self.byte(b'0' + value.bits() as u8),
+            Kind::Int => self.bytes(itoa::Buffer::new().format(value.bits() as i64).as_bytes()),
+            Kind::Decimal => self.span(value.at() as usize, value.count() as usize),
+            Kind::Array | Kind::Object => self.container(value),
+            Kind::Bool => self.bytes(if value.as_bool() == Some(true) { b"true" } else { b"false" }),
+            Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => self.bytes(b"null"),
+            Kind::Float => {
+                let float = f64::from_bits(value.bits());
+                match float.is_finite() {
+                    true => self.bytes(zmij::Buffer::new().format_finite(float).as_bytes()),
+                    false => self.bytes(b"null"),
+                }
+            }
+        }
+    }
+
+    fn container(&mut self, value: Value) {
+        if let Some((at, len)) = self.arena.span(value) {
+            return self.span(at, len);
+        }
+        let array = value.is_array();
+        self.byte(if array { b'[' } else { b'{' });
+        if array {
+            for (i, &item) in self.arena.items(value).iter().enumerate() {
+                if i > 0 {
+                    self.byte(b',');
+                }
+                self.value(item);
+            }
+        } else {
+            for (i, (key, member)) in self.arena.entries(value).enumerate() {
+                if i > 0 {
+                    self.byte(b',');
+                }
+                self.string(key, true);
+                self.value(member);
+            }
+        }
+        self.byte(if array { b']' } else { b'}' });
+    }
+
+    #[inline(always)]
+    fn byte(&mut self, byte: u8) {
+        self.out[self.at] = byte;
+        self.at += 1;
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    /// Copies `len` bytes of the arena's text.
+    #[inline(always)]
+    fn span(&mut self, from: usize, len: usize) {
+        let text = self.arena.text.as_bytes();
+        if len <= SHORT
+            && let Some(short) = text.get(from..from + SHORT)
+            && let Some(out) = self.out.get_mut(self.at..self.at + SHORT)
+        {
+            // What is too much is overwritten by what comes next.
+            out.copy_from_slice(short);
+        } else {
+            self.out[self.at..self.at + len].copy_from_slice(&text[from..from + len]);
+        }
+        self.at += len;
+    }
+
+    #[inline]
+    fn string(&mut self, value: Value, key: bool) {
+        let (at, len) = (value.at() as usize, value.count() as usize);
+        if value.extra() & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 }) {
+            return self.span(at - 1, len + if key { 3 } else { 2 });
+        }
+        if value.extra() & GROWTH_MAX == 0 {
+            self.byte(b'"');
+            self.span(at, len);
+            self.byte(b'"');
+        } else {
+            let mut escaped = Vec::with_capacity(len + len / 4 + 2);
+            write_string(self.arena.str(value), &mut escaped);
+            self.bytes(&escaped);
+        }
+        if key {
+            self.byte(b':');
+        }
     }
 }
 

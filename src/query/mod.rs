@@ -1,7 +1,11 @@
 //! The query languages: JSONPath as AWS runs it, its intrinsic functions, payload templates, and JSONata. Each is
 //! syntax → program → eval. Nothing here knows states or executions: whoever evaluates hands in a [`Scope`].
 
+pub mod intrinsic;
+pub mod java;
 pub mod jsonata;
+pub mod path;
+pub mod template;
 
 use crate::json::{Arena, Value};
 
@@ -19,12 +23,35 @@ pub trait Names {
 /// What a query may look at.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
-    /// What `$` means: the state's input, or its result where the field sees that.
+    /// What `$` means in JSONPath (the state's input, or its result where the field sees that), and what
+    /// `$states.input` means.
     pub input: Value,
+    /// What `$states.result` means; `Undefined` where there is none.
+    pub result: Value,
+    /// What `$states.errorOutput` means; `Undefined` outside catchers.
+    pub error_output: Value,
     /// An array with the workflow variables by [`Slot`]; `Undefined` where not assigned yet.
     pub variables: Value,
     /// What `$$` and `$states.context` mean.
     pub context: &'a dyn Context,
+}
+
+/// What evaluation needs from outside, so that it stays a pure function.
+pub struct Env<'a> {
+    /// The time, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// The source of `States.UUID`, `States.MathRandom`, `$random` and `$uuid`.
+    pub random: &'a mut dyn FnMut() -> u64,
+    /// JSONata's memory, kept from one evaluation to the next.
+    pub scratch: &'a mut jsonata::Scratch,
+}
+
+impl Env<'_> {
+    /// The same for JSONata, within AWS's limits.
+    pub fn jsonata(&mut self) -> jsonata::Env<'_> {
+        let limits = jsonata::Limits::STEP_FUNCTIONS;
+        jsonata::Env { now_ms: self.now_ms as i64, random: self.random, scratch: self.scratch, limits }
+    }
 }
 
 impl Scope<'_> {

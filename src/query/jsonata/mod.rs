@@ -6,7 +6,7 @@
 //! ```
 //! use expressway::json::{self, Arena, Value};
 //! use expressway::query::{Context, ContextField, Names, Scope, Slot};
-//! use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch, StatesScope};
+//! use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
 //!
 //! struct Nothing;
 //! impl Names for Nothing {
@@ -24,10 +24,12 @@
 //! let expr = Expr::compile(source, &mut Nothing, Profile::StepFunctions(Allowed::default())).unwrap();
 //! let mut arena = Arena::new();
 //! let input = json::read(&mut arena, br#"{"items":[{"price":2,"qty":3},{"price":0.5,"qty":4}]}"#).unwrap();
-//! let scope = StatesScope {
-//!     scope: Scope { input, variables: Value::UNDEFINED, context: &Nothing },
+//! let scope = Scope {
+//!     input,
 //!     result: Value::UNDEFINED,
 //!     error_output: Value::UNDEFINED,
+//!     variables: Value::UNDEFINED,
+//!     context: &Nothing,
 //! };
 //! let mut scratch = Scratch::default();
 //! let mut env =
@@ -42,11 +44,11 @@ mod number;
 mod program;
 mod syntax;
 
-pub use eval::{Env, EvalError, EvalErrorKind, Limits, Scratch, StatesScope};
+pub use eval::{Env, EvalError, EvalErrorKind, Limits, Scratch};
 pub use program::{Allowed, Profile};
 pub use syntax::{CompileError, CompileErrorKind};
 
-use super::Names;
+use super::{Names, Scope};
 use crate::json::{Arena, Value};
 
 /// A compiled expression: immutable, `Send + Sync`, valid for any arena.
@@ -75,12 +77,7 @@ impl Expr {
     ///
     /// # Errors
     /// What JSONata raises, a bound that was reached, or a result that is a function.
-    pub fn eval(
-        &self,
-        arena: &mut Arena,
-        scope: &StatesScope<'_>,
-        env: &mut Env<'_>,
-    ) -> Result<Value, EvalError> {
+    pub fn eval(&self, arena: &mut Arena, scope: &Scope<'_>, env: &mut Env<'_>) -> Result<Value, EvalError> {
         eval::run(&self.program, self.profile, arena, scope, env)
     }
 }

@@ -37,6 +37,16 @@ impl EvalError {
     }
 }
 
+impl EvalError {
+    /// What AWS says of it, behind the expression and the field it stands in.
+    pub fn says(&self) -> String {
+        match self.kind {
+            EvalErrorKind::Thrown => format!("threw an error during evaluation. {self}"),
+            EvalErrorKind::UnsupportedResult => "returned an unsupported result type.".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.code {

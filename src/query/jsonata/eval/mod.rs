@@ -44,7 +44,7 @@ pub(super) mod mark {
 
 /// The same array with other marks.
 fn marked(mut value: Value, marks: u8) -> Value {
-    value.marks = marks;
+    value = value.with_marks(marks);
     value
 }
 
@@ -65,17 +65,6 @@ pub(super) type Args = [Value; 4];
 /// A frame: where it begins in the scratch's slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame(u32);
-
-/// What an expression may look at.
-#[derive(Clone, Copy)]
-pub struct StatesScope<'a> {
-    /// The input (`$states.input`), the variables, and the context object. In [`Profile::Language`] the input is `$`.
-    pub scope: Scope<'a>,
-    /// `$states.result`, `Undefined` where there is none.
-    pub result: Value,
-    /// `$states.errorOutput`, `Undefined` where there is none.
-    pub error_output: Value,
-}
 
 /// How far an evaluation may go. Reaching a bound is an error without a code, which a state can catch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +156,7 @@ enum Function {
 pub(super) struct Eval<'e> {
     pub(super) program: &'e Program,
     pub(super) arena: &'e mut Arena,
-    states: &'e StatesScope<'e>,
+    states: &'e Scope<'e>,
     pub(super) now_ms: i64,
     pub(super) random: &'e mut dyn FnMut() -> u64,
     pub(super) limits: Limits,
@@ -191,14 +180,14 @@ pub(super) fn run(
     program: &Program,
     profile: Profile,
     arena: &mut Arena,
-    states: &StatesScope<'_>,
+    states: &Scope<'_>,
     env: &mut Env<'_>,
 ) -> Result<Value, EvalError> {
     if let Node::Chain(chain) = program.node(program.root) {
         // Three of four expressions in real workflows are this and nothing else.
         let chain = program.chains[chain.index()];
         let root = match chain.root {
-            ChainRoot::StatesInput => Some(states.scope.input),
+            ChainRoot::StatesInput => Some(states.input),
             ChainRoot::StatesResult => Some(states.result),
             ChainRoot::Node(node) => match program.node(node) {
                 Node::Variable(variable) => only_slot(program, variable, arena, states),
@@ -262,14 +251,14 @@ fn plain_members(program: &Program, arena: &Arena, mut value: Value, keys: Span)
         }
         value = arena.member(value, key);
     }
-    if value.is_array() && value.marks & mark::SEQUENCE != 0 { ELSEWHERE } else { value }
+    if value.is_array() && value.marks() & mark::SEQUENCE != 0 { ELSEWHERE } else { value }
 }
 
 /// The value of a variable that only a slot can hold.
-fn only_slot(program: &Program, id: VariableId, arena: &Arena, states: &StatesScope<'_>) -> Option<Value> {
+fn only_slot(program: &Program, id: VariableId, arena: &Arena, states: &Scope<'_>) -> Option<Value> {
     let variable = program.variables[id.index()];
     let slot = variable.slot.filter(|_| variable.places.is_empty())?;
-    Some(states.scope.variable(arena, slot))
+    Some(states.variable(arena, slot))
 }
 
 impl<'e> Eval<'e> {
@@ -280,7 +269,7 @@ impl<'e> Eval<'e> {
         let chain = program.chains[id.index()];
         let root = match chain.root {
             ChainRoot::Context => input,
-            ChainRoot::StatesInput => self.states.scope.input,
+            ChainRoot::StatesInput => self.states.input,
             ChainRoot::StatesResult => self.states.result,
             ChainRoot::Node(node) => match program.node(node) {
                 Node::Local { hops, slot } => self.slot(frame, hops, slot),
@@ -294,11 +283,11 @@ impl<'e> Eval<'e> {
     fn top(&mut self, profile: Profile) -> Outcome {
         let mut input = Value::UNDEFINED;
         if profile == Profile::Language {
-            input = self.states.scope.input;
+            input = self.states.input;
             self.root = input;
             if input.is_array() {
                 input = self.arena.array(&[input]);
-                input.marks = mark::SEQUENCE | mark::OUTER;
+                input = input.with_marks(mark::SEQUENCE | mark::OUTER);
             }
         }
         let frame = self.push_frame(Frame(0), self.program.slots);
@@ -354,7 +343,7 @@ impl<'e> Eval<'e> {
             }
         }
         if let Some(slot) = variable.slot {
-            let value = self.states.scope.variable(self.arena, slot);
+            let value = self.states.variable(self.arena, slot);
             if !value.is_undefined() {
                 return Ok(value);
             }
@@ -488,7 +477,7 @@ impl<'e> Eval<'e> {
         let mut value = self.arena.end_array(from);
         self.check_bytes()?;
         self.check_depth(value)?;
-        value.marks = marks;
+        value = value.with_marks(marks);
         Ok(value)
     }
 
@@ -512,12 +501,12 @@ impl<'e> Eval<'e> {
     /// What a sequence stands for.
     #[inline]
     pub(super) fn collapse(&self, value: Value) -> Value {
-        if value.marks & (mark::SEQUENCE | mark::TUPLE) != mark::SEQUENCE || !value.is_array() {
+        if value.marks() & (mark::SEQUENCE | mark::TUPLE) != mark::SEQUENCE || !value.is_array() {
             return value;
         }
         match value.len() {
             0 => Value::UNDEFINED,
-            1 if value.marks & mark::KEEP == 0 => self.arena.item(value, 0).unwrap_or(Value::UNDEFINED),
+            1 if value.marks() & mark::KEEP == 0 => self.arena.item(value, 0).unwrap_or(Value::UNDEFINED),
             _ => value,
         }
     }
@@ -592,7 +581,7 @@ impl<'e> Eval<'e> {
             Node::Name(key) => self.lookup(input, key),
             Node::Wildcard => self.wildcard(input),
             Node::Descendant => self.descendants(input),
-            Node::Input if input.marks & mark::OUTER != 0 => Ok(self.item_of(input, 0)),
+            Node::Input if input.marks() & mark::OUTER != 0 => Ok(self.item_of(input, 0)),
             Node::Input => Ok(input),
             Node::Root => Ok(self.root),
             Node::Local { hops, slot } => Ok(self.slot(frame, hops, slot)),
@@ -675,10 +664,10 @@ impl<'e> Eval<'e> {
 
     fn whole_states(&mut self) -> Outcome {
         let states = self.states;
-        let context = states.scope.context.field(self.arena, crate::query::ContextField::Whole);
+        let context = states.context.field(self.arena, crate::query::ContextField::Whole);
         let from = self.arena.begin();
         let members = [
-            ("input", states.scope.input),
+            ("input", states.input),
             ("result", states.result),
             ("errorOutput", states.error_output),
             ("context", context),

@@ -82,7 +82,7 @@ impl<'e> Eval<'e> {
     /// Pushes a step's result: arrays flattened unless they were constructed as one item.
     #[inline]
     fn push_result(&mut self, value: Value) -> Outcome<()> {
-        if value.marks & mark::CONS != 0 {
+        if value.marks() & mark::CONS != 0 {
             self.arena.push(value);
             return Ok(());
         }
@@ -113,7 +113,7 @@ impl<'e> Eval<'e> {
     }
 
     pub(super) fn wildcard(&mut self, input: Value) -> Outcome {
-        let input = if input.marks & mark::OUTER != 0 { self.item_of(input, 0) } else { input };
+        let input = if input.marks() & mark::OUTER != 0 { self.item_of(input, 0) } else { input };
         let from = self.arena.begin();
         let mut plain = false;
         let count = if input.is_container() { input.len() } else { 0 };
@@ -224,10 +224,10 @@ impl<'e> Eval<'e> {
         Ok(match root {
             ChainRoot::Context => input,
             ChainRoot::Node(node) => self.eval(node, input, frame)?,
-            ChainRoot::StatesInput => states.scope.input,
+            ChainRoot::StatesInput => states.input,
             ChainRoot::StatesResult => states.result,
             ChainRoot::StatesErrorOutput => states.error_output,
-            ChainRoot::StatesContext(field) => states.scope.context.field(self.arena, field),
+            ChainRoot::StatesContext(field) => states.context.field(self.arena, field),
             ChainRoot::Nowhere => Value::UNDEFINED,
         })
     }
@@ -256,7 +256,7 @@ impl<'e> Eval<'e> {
                     None => return Ok(Items::None),
                 },
                 Kind::Array => {
-                    let items = match value.marks & mark::CONS != 0 && !(relative && index == 0) {
+                    let items = match value.marks() & mark::CONS != 0 && !(relative && index == 0) {
                         true => Items::One(value),
                         false => Items::Of(value),
                     };
@@ -267,8 +267,10 @@ impl<'e> Eval<'e> {
         }
         Ok(match value.kind() {
             Kind::Undefined => Items::None,
-            Kind::Array if last && value.marks & mark::SEQUENCE == 0 => Items::Raw(value),
-            Kind::Array if value.marks & mark::CONS == 0 || (relative && keys.is_empty()) => Items::Of(value),
+            Kind::Array if last && value.marks() & mark::SEQUENCE == 0 => Items::Raw(value),
+            Kind::Array if value.marks() & mark::CONS == 0 || (relative && keys.is_empty()) => {
+                Items::Of(value)
+            }
             _ => Items::One(value),
         })
     }
@@ -299,7 +301,7 @@ impl<'e> Eval<'e> {
 
     fn gathered(&mut self, gathering: Gathering, from: Mark, start: usize, last: bool) -> Outcome<Items> {
         let Gathering { results, only } = gathering;
-        if last && results == 1 && only.is_array() && only.marks & mark::SEQUENCE == 0 {
+        if last && results == 1 && only.is_array() && only.marks() & mark::SEQUENCE == 0 {
             return Ok(Items::Raw(only));
         }
         let end = self.arena.pushed(from).len();
@@ -361,7 +363,7 @@ impl<'e> Eval<'e> {
         if let Some(group) = path.group {
             let (end, schema) = (path.group_end, rows.then_some(path.schema));
             let items = match items.into_items() {
-                Items::Raw(value) if path.keep_singleton && value.marks & mark::CONS != 0 => {
+                Items::Raw(value) if path.keep_singleton && value.marks() & mark::CONS != 0 => {
                     Items::One(value)
                 }
                 items => items,
@@ -382,7 +384,7 @@ impl<'e> Eval<'e> {
             return self.gather_up(items, from);
         }
         match items {
-            Items::Raw(value) if value.marks & mark::CONS == 0 || !path.keep_singleton => {
+            Items::Raw(value) if value.marks() & mark::CONS == 0 || !path.keep_singleton => {
                 self.arena.cancel(from);
                 Ok(value)
             }
@@ -458,7 +460,7 @@ impl<'e> Eval<'e> {
             Items::Of(value) => value,
             Items::One(value) => {
                 let mut wrapped = self.arena.array(&[value]);
-                wrapped.marks = mark::SEQUENCE;
+                wrapped = wrapped.with_marks(mark::SEQUENCE);
                 wrapped
             }
             _ => Value::UNDEFINED,

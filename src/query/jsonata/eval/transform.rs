@@ -128,7 +128,7 @@ impl Eval<'_> {
             return Ok(value);
         }
         match value.is_array() {
-            true => self.end_array(from, value.marks),
+            true => self.end_array(from, value.marks()),
             false => self.end_object(from),
         }
     }

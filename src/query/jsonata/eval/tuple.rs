@@ -126,7 +126,7 @@ impl Eval<'_> {
             if value.is_undefined() {
                 continue;
             }
-            if value.marks & mark::TUPLE != 0 {
+            if value.marks() & mark::TUPLE != 0 {
                 self.push_inner_rows(value, schema, row, from)?;
                 continue;
             }
@@ -263,7 +263,7 @@ impl Eval<'_> {
 
     /// The items of rows that nothing looks at as rows.
     pub(super) fn without_bindings(&mut self, value: Value) -> Outcome {
-        if value.marks & mark::TUPLE == 0 {
+        if value.marks() & mark::TUPLE == 0 {
             return Ok(value);
         }
         let schema = SchemaId(self.item_of(value, 0).as_int().unwrap_or(0) as u32);

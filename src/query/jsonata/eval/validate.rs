@@ -126,7 +126,7 @@ impl Eval<'_> {
 
     /// The context in place of an argument.
     fn context_argument(&self, param: &ParamKind, context: Value, at: usize) -> Outcome {
-        let context = if context.marks & mark::OUTER != 0 { self.item_of(context, 0) } else { context };
+        let context = if context.marks() & mark::OUTER != 0 { self.item_of(context, 0) } else { context };
         if param.kinds & self.kinds_of(context) != 0 {
             return Ok(context);
         }

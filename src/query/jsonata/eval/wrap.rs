@@ -21,8 +21,8 @@ impl Eval<'_> {
             let from = self.arena.begin();
             value = self.group(grouping, from, frame)?;
         }
-        if wrap.keep_array && value.marks & mark::SEQUENCE != 0 {
-            value.marks |= mark::KEEP;
+        if wrap.keep_array && value.marks() & mark::SEQUENCE != 0 {
+            value = value.with_marks(value.marks() | mark::KEEP);
         }
         Ok(value)
     }
@@ -30,7 +30,7 @@ impl Eval<'_> {
     /// One predicate on a value as a whole.
     fn filter(&mut self, predicate: Framed, value: Value, frame: Frame) -> Outcome {
         let from = self.arena.begin();
-        if value.marks & mark::TUPLE != 0 {
+        if value.marks() & mark::TUPLE != 0 {
             let schema = SchemaId(self.item_of(value, 0).as_int().unwrap_or(0) as u32);
             for index in 1..value.len() {
                 let item = self.item_of(value, index);

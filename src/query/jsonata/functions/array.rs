@@ -70,7 +70,7 @@ pub(super) fn distinct(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outc
         }
         eval.arena.push(item);
     }
-    eval.end_array(from, array.marks & mark::SEQUENCE)
+    eval.end_array(from, array.marks() & mark::SEQUENCE)
 }
 
 fn scalar_hash(eval: &Eval<'_>, value: Value) -> Option<u64> {

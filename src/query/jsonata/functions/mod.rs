@@ -26,7 +26,7 @@ macro_rules! builtins {
         /// A built-in function.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
-        pub(super) enum Builtin { $(#[doc = $signature] $id,)* }
+        pub(super) enum Builtin { $(#[doc = concat!("`", $signature, "`")] $id,)* }
 
         const ALL: &[(Builtin, &str, Scope)] = &[$((Builtin::$id, $name, Scope::$scope),)*];
 

@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use expressway::json::{self, Arena, Value};
-use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch, StatesScope};
+use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
 use std::hint::black_box;
 
@@ -68,8 +68,10 @@ fn ours(criterion: &mut Criterion) {
                     arena.clear();
                     input = json::read(&mut arena, text.as_bytes()).expect("JSON");
                 }
-                let scope = StatesScope {
-                    scope: Scope { input, variables: Value::UNDEFINED, context: &Nothing },
+                let scope = Scope {
+                    input,
+                    variables: Value::UNDEFINED,
+                    context: &Nothing,
                     result: Value::UNDEFINED,
                     error_output: Value::UNDEFINED,
                 };

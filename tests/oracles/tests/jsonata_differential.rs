@@ -8,7 +8,7 @@
 //! have a reason are skipped by the rules in [`explained`].
 
 use expressway::json::{self, Arena, Value};
-use expressway::query::jsonata::{Env, EvalErrorKind, Expr, Limits, Profile, Scratch, StatesScope};
+use expressway::query::jsonata::{Env, EvalErrorKind, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
 use serde_json::{Value as Json, json};
 use std::io::Write;
@@ -243,8 +243,10 @@ fn ours(source: &str, input: &Json) -> Outcome {
     };
     let mut arena = Arena::new();
     let input = json::read(&mut arena, input.to_string().as_bytes()).expect("a document is JSON");
-    let scope = StatesScope {
-        scope: Scope { input, variables: Value::UNDEFINED, context: &Nothing },
+    let scope = Scope {
+        input,
+        variables: Value::UNDEFINED,
+        context: &Nothing,
         result: Value::UNDEFINED,
         error_output: Value::UNDEFINED,
     };

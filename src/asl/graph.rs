@@ -1,0 +1,170 @@
+//! How states lead to each other: targets exist, every state can be reached, the machine can end, names are unique.
+
+use std::collections::{HashMap, HashSet};
+
+use super::check::Check;
+use super::diagnostic::{Code, Severity, did_you_mean};
+use super::fields::Owner;
+use super::nested;
+use super::place::Place;
+use crate::json::source::{Member, Node, Sourced, Span};
+use crate::limits;
+
+/// Checks the whole machine. `duplicates` are the names the text holds twice in one object.
+pub(super) fn check(check: &mut Check, root: &Node, duplicates: &[Sourced<Box<str>>]) {
+    let mut graph =
+        Graph { check, names: HashSet::new(), duplicates: duplicates.iter().collect(), top: true, depth: 0 };
+    graph.workflow(root, Place::ROOT);
+    for name in graph.duplicates {
+        let message = format!("The field '{}' stands twice in one object; the last value counts", name.value);
+        check.push(Severity::Warning, Code::DuplicateFieldName, message, None, name.span);
+    }
+}
+
+/// Checks the workflows nested in a state that stands by itself.
+pub(super) fn check_state(check: &mut Check, state: &Node) {
+    let mut graph = Graph { check, names: HashSet::new(), duplicates: Vec::new(), top: false, depth: 1 };
+    nested::each(state, Place::ROOT, &mut |workflow, place, _| graph.workflow(workflow, place));
+}
+
+struct Graph<'c, 'n> {
+    check: &'c mut Check,
+    /// Names of all states met so far, nested ones included.
+    names: HashSet<&'n str>,
+    /// Duplicate names that no workflow has claimed as states.
+    duplicates: Vec<&'n Sourced<Box<str>>>,
+    /// Whether the next workflow is the machine itself.
+    top: bool,
+    depth: usize,
+}
+
+/// What is known of the states of one workflow while it is walked.
+struct States<'n> {
+    members: &'n [Member],
+    index: HashMap<&'n str, usize>,
+    targets: Vec<Vec<usize>>,
+}
+
+impl<'n> Graph<'_, 'n> {
+    fn workflow(&mut self, workflow: &'n Node, place: Place<'_>) {
+        let top = std::mem::replace(&mut self.top, false);
+        let Some(node) = workflow.get("States") else { return };
+        let Some(members) = node.members().filter(|members| !members.is_empty()) else { return };
+        if self.depth >= limits::WORKFLOW_DEPTH_MAX {
+            return;
+        }
+        let states_place = place.field("States");
+        self.unique(node, members, states_place);
+        let index = members.iter().enumerate().map(|(at, member)| (&*member.key.value, at)).collect();
+        let mut states = States { members, index, targets: vec![Vec::new(); members.len()] };
+        let start = workflow
+            .get("StartAt")
+            .filter(|start| start.as_str().is_some())
+            .map(|start| self.target(&states, start, place.field("StartAt")));
+        for (at, member) in members.iter().enumerate() {
+            self.transitions(&mut states, at, states_place.field(&member.key.value));
+        }
+        let ends = members.iter().any(|member| may_end(&member.value));
+        if top && !ends {
+            let message = "Workflow has no terminal state".into();
+            self.check.push(Severity::Error, Code::MissingEndState, message, None, node.span);
+        } else if let Some(Some(start)) = start {
+            self.reachable(&states, start, states_place);
+        }
+        self.depth += 1;
+        for member in members {
+            let place = states_place.field(&member.key.value);
+            nested::each(&member.value, place, &mut |workflow, place, _| self.workflow(workflow, place));
+        }
+        self.depth -= 1;
+    }
+
+    fn unique(&mut self, node: &'n Node, members: &'n [Member], place: Place<'_>) {
+        // A name that stands twice in `States` itself: only the later one is in the tree.
+        let duplicates = std::mem::take(&mut self.duplicates);
+        for duplicate in duplicates {
+            let direct = contains(node.span, duplicate.span)
+                && !members.iter().any(|member| contains(member.value.span, duplicate.span));
+            if direct {
+                self.duplicate(&duplicate.value, place, duplicate.span);
+            } else {
+                self.duplicates.push(duplicate);
+            }
+        }
+        for member in members {
+            if !self.names.insert(&member.key.value) {
+                self.duplicate(&member.key.value, place, member.key.span);
+            }
+        }
+    }
+
+    fn duplicate(&mut self, name: &str, place: Place<'_>, span: Span) {
+        let message = format!("Duplicate State name: {name}");
+        self.check.error(Code::DuplicateStateName, message, place.field(name), span);
+    }
+
+    /// Collects where a state leads.
+    fn transitions(&mut self, states: &mut States<'n>, at: usize, place: Place<'_>) {
+        let state = &states.members[at].value;
+        let mut found = Vec::new();
+        for name in ["Next", "Default"] {
+            if let Some(target) = state.get(name) {
+                found.extend(self.target(states, target, place.field(name)));
+            }
+        }
+        for name in ["Choices", "Catch"] {
+            let array = place.field(name);
+            for (index, item) in state.get(name).and_then(Node::items).into_iter().flatten().enumerate() {
+                if let Some(target) = item.get("Next") {
+                    found.extend(self.target(states, target, array.index(index).field("Next")));
+                }
+            }
+        }
+        states.targets[at] = found;
+    }
+
+    fn target(&mut self, states: &States<'n>, target: &Node, place: Place<'_>) -> Option<usize> {
+        let name = target.as_str()?;
+        let found = states.index.get(name).copied();
+        if found.is_none() {
+            let suggestion = did_you_mean(
+                name,
+                states.members.iter().take(SUGGESTED_MAX).map(|member| &*member.key.value),
+            );
+            let message = format!("Missing '{}' target: {name}", place.name());
+            let error = self.check.error(Code::MissingTransitionTarget, message, place, target.span);
+            error.suggestion = suggestion;
+        }
+        found
+    }
+
+    fn reachable(&mut self, states: &States<'n>, start: usize, place: Place<'_>) {
+        let mut seen = vec![false; states.members.len()];
+        let mut open = vec![start];
+        while let Some(at) = open.pop() {
+            if !std::mem::replace(&mut seen[at], true) {
+                open.extend_from_slice(&states.targets[at]);
+            }
+        }
+        for (member, _) in states.members.iter().zip(seen).filter(|&(_, seen)| !seen) {
+            let name = &*member.key.value;
+            let message = format!("State \"{name}\" is not reachable.");
+            self.check.error(Code::MissingTransitionTarget, message, place.field(name), member.key.span);
+        }
+    }
+}
+
+/// States looked at for a suggestion.
+const SUGGESTED_MAX: usize = 200;
+
+fn contains(outer: Span, inner: Span) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// Whether a workflow may end with a state. A state whose type nobody knows may: its type is reported, and guessing what
+/// follows from it would only add noise.
+fn may_end(state: &Node) -> bool {
+    let kind = state.get("Type").and_then(Node::as_str).and_then(Owner::state);
+    state.get("End").and_then(Node::as_bool) == Some(true)
+        || matches!(kind, None | Some(Owner::Succeed | Owner::Fail))
+}

@@ -1,0 +1,155 @@
+//! What a Task's `Resource` names (developer guide, "Integrating services").
+
+use super::model::{Pattern, ResourceKind};
+
+/// Reads a resource ARN; `None` when AWS would not recognize it.
+pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
+    let mut parts = arn.splitn(6, ':');
+    let (prefix, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+    let (_region, _account, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    if prefix != "arn" || partition.is_empty() || rest.is_empty() {
+        return None;
+    }
+    match service {
+        "lambda" => {
+            let (name, alias) = match rest.strip_prefix("function:")?.split_once(':') {
+                Some((name, alias)) => (name, alias),
+                None => (rest.strip_prefix("function:")?, "$LATEST"),
+            };
+            (is_function_name(name) && (alias == "$LATEST" || is_function_name(alias)))
+                .then_some((ResourceKind::Function, Pattern::RequestResponse))
+        }
+        "states" => match rest.strip_prefix("activity:") {
+            Some(name) => (!name.is_empty()).then_some((ResourceKind::Activity, Pattern::RequestResponse)),
+            None => integration(rest),
+        },
+        _ => None,
+    }
+}
+
+/// Whether an ARN is of the services whose resources AWS knows, so that it must be one of them.
+pub(super) fn is_of_aws(arn: &str) -> bool {
+    let mut parts = arn.split(':');
+    parts.next() == Some("arn") && matches!(parts.nth(1), Some("lambda" | "states"))
+}
+
+/// Lambda's rule for the names of functions and aliases.
+fn is_function_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Reads `<service>:<action>[.<pattern>]` or `aws-sdk:<service>:<action>[.waitForTaskToken]`.
+fn integration(rest: &str) -> Option<(ResourceKind, Pattern)> {
+    let (service, call) = rest.split_once(':')?;
+    let (call, pattern) = split_pattern(call)?;
+    if service == "aws-sdk" {
+        let (service, action) = call.split_once(':')?;
+        let named = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let allowed = matches!(pattern, Pattern::RequestResponse | Pattern::WaitForTaskToken);
+        return (allowed && named(service) && named(action))
+            .then(|| (ResourceKind::Sdk { service: service.into(), action: action.into() }, pattern));
+    }
+    let row = INTEGRATIONS.iter().find(|row| row.service == service)?;
+    let listed = |actions: &str| actions.split(' ').any(|action| action == call);
+    let allowed = match pattern {
+        Pattern::RequestResponse => listed(row.actions),
+        Pattern::Sync => listed(row.sync),
+        Pattern::Sync2 => service == "states" && listed(row.sync),
+        Pattern::WaitForTaskToken => listed(row.callback),
+    };
+    allowed.then(|| (ResourceKind::Service { service: service.into(), action: call.into() }, pattern))
+}
+
+fn split_pattern(call: &str) -> Option<(&str, Pattern)> {
+    let Some((call, pattern)) = call.split_once('.') else { return Some((call, Pattern::RequestResponse)) };
+    let pattern = match pattern {
+        "sync" => Pattern::Sync,
+        "sync:2" => Pattern::Sync2,
+        "waitForTaskToken" => Pattern::WaitForTaskToken,
+        _ => return None,
+    };
+    Some((call, pattern))
+}
+
+/// Actions of an optimised integration, separated by blanks, by what they can be waited for.
+struct Integration {
+    service: &'static str,
+    actions: &'static str,
+    sync: &'static str,
+    callback: &'static str,
+}
+
+const fn row(
+    service: &'static str,
+    actions: &'static str,
+    sync: &'static str,
+    callback: &'static str,
+) -> Integration {
+    Integration { service, actions, sync, callback }
+}
+
+const EMR_SERVERLESS: &str =
+    "createApplication startApplication stopApplication deleteApplication startJobRun cancelJobRun";
+const EKS_SYNC: &str = "createCluster deleteCluster createNodegroup deleteNodegroup createFargateProfile deleteFargateProfile runJob";
+const SAGEMAKER_SYNC: &str = "createTrainingJob createTransformJob createHyperParameterTuningJob createLabelingJob createProcessingJob \
+     createAutoMLJob createAutoMLJobV2";
+
+/// The optimised integrations (developer guide, "Integrating optimized services").
+const INTEGRATIONS: &[Integration] = &[
+    row("lambda", "invoke", "", "invoke"),
+    row("sqs", "sendMessage", "", "sendMessage"),
+    row("sns", "publish", "", "publish"),
+    row("dynamodb", "getItem putItem updateItem deleteItem", "", ""),
+    row("states", "startExecution", "startExecution", "startExecution"),
+    row("events", "putEvents", "", "putEvents"),
+    row("apigateway", "invoke", "", "invoke"),
+    row("http", "invoke", "", ""),
+    row("ecs", "runTask", "runTask", "runTask"),
+    row("batch", "submitJob", "submitJob", ""),
+    row("glue", "startJobRun", "startJobRun", ""),
+    row("databrew", "startJobRun", "startJobRun", ""),
+    row(
+        "athena",
+        "startQueryExecution stopQueryExecution getQueryExecution getQueryResults",
+        "startQueryExecution",
+        "",
+    ),
+    row(
+        "elasticmapreduce",
+        "createCluster terminateCluster addStep cancelStep setClusterTerminationProtection \
+         modifyInstanceFleetByName modifyInstanceGroupByName",
+        "createCluster terminateCluster addStep",
+        "",
+    ),
+    row(
+        "emr-containers",
+        "createVirtualCluster deleteVirtualCluster startJobRun",
+        "deleteVirtualCluster startJobRun",
+        "",
+    ),
+    row("emr-serverless", EMR_SERVERLESS, EMR_SERVERLESS, ""),
+    row(
+        "eks",
+        "createCluster deleteCluster createNodegroup deleteNodegroup createFargateProfile deleteFargateProfile \
+         call runJob",
+        EKS_SYNC,
+        "call runJob",
+    ),
+    row(
+        "sagemaker",
+        "createTrainingJob createTransformJob createHyperParameterTuningJob createLabelingJob createProcessingJob \
+         createAutoMLJob createAutoMLJobV2 createModel createEndpoint createEndpointConfig updateEndpoint",
+        SAGEMAKER_SYNC,
+        "",
+    ),
+    row(
+        "codebuild",
+        "startBuild stopBuild batchDeleteBuilds batchGetReports startBuildBatch stopBuildBatch retryBuildBatch \
+         deleteBuildBatch",
+        "startBuild startBuildBatch retryBuildBatch",
+        "",
+    ),
+    row("mediaconvert", "createJob", "createJob", ""),
+    row("bedrock", "invokeModel createModelCustomizationJob", "createModelCustomizationJob", "invokeModel"),
+    row("bedrockagentcore", "invokeHarness", "", ""),
+];

@@ -1,0 +1,161 @@
+//! Variables: a branch or iteration may read what the workflow around it assigns, but not assign it itself
+//! (specification, "Variables").
+
+use std::collections::HashMap;
+
+use super::check::Check;
+use super::diagnostic::Code;
+use super::model::{QueryLanguage, template_key};
+use super::nested;
+use super::place::Place;
+use crate::json::source::{Member, Node};
+use crate::limits;
+
+/// Checks the whole machine.
+pub(super) fn check(check: &mut Check, root: &Node) {
+    let language = match root.get("QueryLanguage").map(Node::as_str) {
+        None | Some(Some("JSONPath")) => QueryLanguage::JsonPath,
+        Some(_) => QueryLanguage::Jsonata,
+    };
+    let mut scope = Scope { check, language, outer: Vec::new() };
+    scope.workflow(root, Place::ROOT);
+}
+
+/// Checks the workflows nested in a state that stands by itself.
+pub(super) fn check_state(check: &mut Check, state: &Node) {
+    let mut scope = Scope { check, language: QueryLanguage::JsonPath, outer: Vec::new() };
+    scope.nested(state, Place::ROOT);
+}
+
+struct Scope<'c, 'n> {
+    check: &'c mut Check,
+    language: QueryLanguage,
+    /// The workflows around, from the outside in.
+    outer: Vec<Outer<'n>>,
+}
+
+/// A workflow while the ones nested in one of its states are walked.
+struct Outer<'n> {
+    /// The states that assign a variable.
+    assigned: HashMap<&'n str, Vec<usize>>,
+    /// The states that lead to each state, made when first needed.
+    sources: Option<Vec<Vec<usize>>>,
+    states: &'n [Member],
+    /// The state whose inside is walked.
+    at: usize,
+    /// Whether each state may come before `at`, made when first needed.
+    before: Option<Vec<bool>>,
+}
+
+impl<'n> Scope<'_, 'n> {
+    fn workflow(&mut self, workflow: &'n Node, place: Place<'_>) {
+        let Some(states) = workflow.get("States").and_then(Node::members) else { return };
+        if self.outer.len() >= limits::WORKFLOW_DEPTH_MAX {
+            return;
+        }
+        let states_place = place.field("States");
+        let mut assigned = HashMap::new();
+        for (at, state) in states.iter().enumerate() {
+            self.state(&state.value, states_place.field(&state.key.value), at, &mut assigned);
+        }
+        self.outer.push(Outer { assigned, sources: None, states, at: 0, before: None });
+        for (at, state) in states.iter().enumerate() {
+            if let Some(own) = self.outer.last_mut() {
+                own.at = at;
+                own.before = None;
+            }
+            self.nested(&state.value, states_place.field(&state.key.value));
+        }
+        self.outer.pop();
+    }
+
+    fn nested(&mut self, state: &'n Node, place: Place<'_>) {
+        nested::each(state, place, &mut |workflow, place, apart| {
+            if apart {
+                // Executions of their own see no variables of their parent.
+                let outer = std::mem::take(&mut self.outer);
+                self.workflow(workflow, place);
+                self.outer = outer;
+            } else {
+                self.workflow(workflow, place);
+            }
+        });
+    }
+
+    fn state(
+        &mut self,
+        state: &'n Node,
+        place: Place<'_>,
+        at: usize,
+        assigned: &mut HashMap<&'n str, Vec<usize>>,
+    ) {
+        let jsonata = match state.get("QueryLanguage").map(Node::as_str) {
+            None => self.language == QueryLanguage::Jsonata,
+            Some(language) => language != Some("JSONPath"),
+        };
+        self.assign(state, place, jsonata, at, assigned);
+        for name in ["Choices", "Catch"] {
+            let array = place.field(name);
+            for (index, item) in state.get(name).and_then(Node::items).into_iter().flatten().enumerate() {
+                self.assign(item, array.index(index), jsonata, at, assigned);
+            }
+        }
+    }
+
+    fn assign(
+        &mut self,
+        owner: &'n Node,
+        place: Place<'_>,
+        jsonata: bool,
+        at: usize,
+        assigned: &mut HashMap<&'n str, Vec<usize>>,
+    ) {
+        let members: &'n [Member] = owner.get("Assign").and_then(Node::members).unwrap_or_default();
+        for member in members {
+            let key = &*member.key.value;
+            let name = if jsonata { key } else { template_key(key).unwrap_or(key) };
+            if self.outer.iter_mut().any(|outer| outer.may_have_assigned(name)) {
+                let message = format!("Variable '{name}' is already assigned in an outer scope");
+                let place = place.field("Assign");
+                self.check.error(Code::DuplicateVariableName, message, place.field(key), member.key.span);
+            }
+            assigned.entry(name).or_default().push(at);
+        }
+    }
+}
+
+impl Outer<'_> {
+    /// Whether `name` may have a value when the nested workflow begins. What only comes later does not count: recorded
+    /// on AWS, a Parallel's own Catch may assign a name that its branches assign too.
+    fn may_have_assigned(&mut self, name: &str) -> bool {
+        let Some(states) = self.assigned.get(name) else { return false };
+        let sources = self.sources.get_or_insert_with(|| sources(self.states));
+        let before = self.before.get_or_insert_with(|| before(sources, self.at));
+        states.iter().any(|&state| before[state])
+    }
+}
+
+/// The states that lead to each state.
+fn sources(states: &[Member]) -> Vec<Vec<usize>> {
+    let index: HashMap<&str, usize> =
+        states.iter().enumerate().map(|(at, state)| (&*state.key.value, at)).collect();
+    let mut sources = vec![Vec::new(); states.len()];
+    for (from, state) in states.iter().enumerate() {
+        for target in nested::next(&state.value).filter_map(|name| index.get(name)) {
+            sources[*target].push(from);
+        }
+    }
+    sources
+}
+
+/// Whether each state may come before state `at`.
+fn before(sources: &[Vec<usize>], at: usize) -> Vec<bool> {
+    let mut seen = vec![false; sources.len()];
+    let mut open = sources[at].clone();
+    while let Some(state) = open.pop() {
+        if !std::mem::replace(&mut seen[state], true) {
+            open.extend_from_slice(&sources[state]);
+        }
+    }
+    seen
+}

@@ -1,0 +1,52 @@
+//! `graph`: a picture of a definition, as text for other tools or as an SVG laid out here.
+
+mod dot;
+mod layout;
+mod lettering;
+
+mod mermaid;
+mod model;
+mod svg;
+
+mod words;
+
+use clap::ValueEnum;
+
+use super::{OneDefinition, Stop, Went, definition, print};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    definition: OneDefinition,
+    /// What to draw it as
+    #[arg(long, value_enum, default_value_t = Format::Svg)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// A picture that needs nothing else
+    Svg,
+    /// A Mermaid flowchart
+    Mermaid,
+    /// A Graphviz graph
+    Dot,
+}
+
+pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
+    let (definition, _) =
+        definition::load(&arguments.definition.file, arguments.definition.reading.options())?;
+    let graph = model::Graph::of(&definition);
+    let picture = match arguments.format {
+        Format::Mermaid => mermaid::write(&graph),
+        Format::Dot => dot::write(&graph),
+        Format::Svg => svg::write(&graph).ok_or_else(|| {
+            Stop::failed(format!(
+                "the definition is too large to be laid out (more than {} boxes and bends): use --format dot",
+                layout::VERTICES_MAX
+            ))
+        })?,
+    };
+    print(picture.as_bytes())?;
+    Ok(Went::Well)
+}

@@ -1,0 +1,181 @@
+//! What is drawn: workflows of nodes and edges, nested in the nodes that hold them. No format and no place is known here.
+
+use std::collections::HashMap;
+
+use expressway::asl::model::{self as asl, Setting, StateKind, Transition};
+
+use super::words;
+
+/// A definition as it is drawn.
+pub(super) struct Graph {
+    pub(super) workflow: Workflow,
+}
+
+/// States that lead to each other.
+pub(super) struct Workflow {
+    /// Where it begins, among `nodes`.
+    pub(super) start: usize,
+    pub(super) nodes: Vec<Node>,
+    pub(super) edges: Vec<Edge>,
+}
+
+/// A state.
+pub(super) struct Node {
+    /// Counts all states of the definition.
+    pub(super) id: usize,
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    /// What it does, in a few words: `dynamodb:getItem`, `10 s`.
+    pub(super) detail: String,
+    /// Branches, or what is done with each item.
+    pub(super) inner: Vec<Workflow>,
+}
+
+/// Where one state leads.
+pub(super) struct Edge {
+    pub(super) from: usize,
+    /// `None` is the end of the workflow.
+    pub(super) to: Option<usize>,
+    pub(super) way: Way,
+    /// One for each rule or catcher that goes this way.
+    pub(super) labels: Vec<String>,
+}
+
+/// How it is led there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Way {
+    /// `Next`, `End`, and the rules of a Choice.
+    Next,
+    /// `Catch`
+    Catch,
+}
+
+/// Longer rules are cut.
+const RULE_CHARS_MAX: usize = 90;
+/// Rules that go the same way are counted from here on.
+const LABELS_MAX: usize = 6;
+const DETAIL_CHARS_MAX: usize = 40;
+
+impl Graph {
+    pub(super) fn of(definition: &asl::Definition) -> Graph {
+        Graph { workflow: workflow(&definition.workflow, &mut 0) }
+    }
+}
+
+/// Recursion is as deep as workflows are nested, which the reader of definitions bounds.
+fn workflow(source: &asl::Workflow, ids: &mut usize) -> Workflow {
+    let places: HashMap<&str, usize> =
+        source.states.iter().enumerate().map(|(n, state)| (state.name.value.as_str(), n)).collect();
+    let mut nodes = Vec::with_capacity(source.states.len());
+    let mut edges = Vec::new();
+    for (from, state) in source.states.iter().enumerate() {
+        let id = *ids;
+        *ids += 1;
+        let inner = match &state.kind {
+            StateKind::Parallel(parallel) => parallel.branches.iter().map(|it| workflow(it, ids)).collect(),
+            StateKind::Map(map) => vec![workflow(&map.processor, ids)],
+            _ => Vec::new(),
+        };
+        let name = state.name.value.clone();
+        nodes.push(Node { id, name, kind: state.kind.name(), detail: detail(state), inner });
+        let mut ways = Ways { from, places: &places, edges: Vec::new() };
+        ways.of(state);
+        edges.append(&mut ways.edges);
+    }
+    let start = places.get(source.start_at.value.as_str()).copied().unwrap_or(0);
+    Workflow { start, nodes, edges }
+}
+
+/// The edges of one state, those to one place put together.
+struct Ways<'p> {
+    from: usize,
+    places: &'p HashMap<&'p str, usize>,
+    edges: Vec<Edge>,
+}
+
+impl Ways<'_> {
+    fn of(&mut self, state: &asl::State) {
+        match &state.next {
+            Transition::Next(next) => self.add(&next.value, Way::Next, None),
+            // Succeed and Fail are ends by themselves.
+            Transition::End if matches!(state.kind, StateKind::Succeed | StateKind::Fail(_)) => {}
+            Transition::End => {
+                self.edges.push(Edge { from: self.from, to: None, way: Way::Next, labels: Vec::new() });
+            }
+            Transition::Choice => {}
+        }
+        if let StateKind::Choice(choice) = &state.kind {
+            for rule in &choice.rules {
+                self.add(&rule.next.value, Way::Next, Some(words::rule(&rule.test, RULE_CHARS_MAX)));
+            }
+            if let Some(default) = &choice.default {
+                self.add(&default.value, Way::Next, Some("otherwise".to_owned()));
+            }
+        }
+        for catcher in &state.catch {
+            let errors: Vec<&str> = catcher.error_equals.iter().map(|error| error.value.as_str()).collect();
+            self.add(
+                &catcher.next.value,
+                Way::Catch,
+                Some(words::shorten(&errors.join(", "), RULE_CHARS_MAX)),
+            );
+        }
+        for edge in &mut self.edges {
+            if edge.labels.len() > LABELS_MAX {
+                let more = edge.labels.split_off(LABELS_MAX - 1).len();
+                edge.labels.push(format!("… and {more} more rules"));
+            }
+        }
+    }
+
+    fn add(&mut self, to: &str, way: Way, label: Option<String>) {
+        let Some(&to) = self.places.get(to) else { return };
+        match self.edges.iter_mut().find(|edge| edge.to == Some(to) && edge.way == way) {
+            Some(edge) => edge.labels.extend(label),
+            None => {
+                self.edges.push(Edge {
+                    from: self.from,
+                    to: Some(to),
+                    way,
+                    labels: label.into_iter().collect(),
+                });
+            }
+        }
+    }
+}
+
+fn detail(state: &asl::State) -> String {
+    let detail = match &state.kind {
+        StateKind::Task(task) => resource(&task.resource.arn.value),
+        StateKind::Wait(asl::Wait::Seconds(setting)) => format!("{} s", said(setting)),
+        StateKind::Wait(asl::Wait::Timestamp(setting)) => format!("until {}", said(setting)),
+        StateKind::Fail(fail) => fail.error.as_ref().map(said).unwrap_or_default(),
+        StateKind::Map(map) => match (&map.items_path, &map.max_concurrency) {
+            (Some(path), _) => format!("each of {}", path.value),
+            (None, _) => "each item".to_owned(),
+        },
+        StateKind::Parallel(parallel) => {
+            super::super::counted(parallel.branches.len(), "branch").replace("branchs", "branches")
+        }
+        _ => String::new(),
+    };
+    words::shorten(&detail, DETAIL_CHARS_MAX)
+}
+
+fn said<T: ToString>(setting: &Setting<T>) -> String {
+    match setting {
+        Setting::Literal(value) => value.value.to_string(),
+        Setting::Path(text) | Setting::Expression(text) => text.value.clone(),
+    }
+}
+
+/// The end of an ARN that says most.
+fn resource(arn: &str) -> String {
+    if let Some(service) = arn.strip_prefix("arn:aws:states:::") {
+        return service.to_owned();
+    }
+    match arn.rmatch_indices(':').nth(1) {
+        Some((at, _)) if arn.starts_with("arn:") => arn[at + 1..].to_owned(),
+        _ => arn.to_owned(),
+    }
+}

@@ -1,0 +1,209 @@
+//! Where events come from, and how a stream of bytes becomes batches of lines.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+
+use expressway::json::{self, Arena, ReadErrorKind};
+
+use super::worker::Batch;
+use super::{Stop, definition};
+
+/// Where events come from.
+pub(super) enum Source {
+    /// One JSON text.
+    Text(Vec<u8>),
+    /// A file.
+    File(File),
+    /// Standard input.
+    Stdin,
+}
+
+impl Source {
+    /// What `--input` means: `-`, a JSON text, or the name of a file. Without it, events come from standard input; at a
+    /// terminal nobody is made to type them, and the workflow gets `{}`.
+    pub(super) fn named(input: Option<&str>) -> Result<Source, Stop> {
+        let Some(input) = input else {
+            return Ok(if io::stdin().is_terminal() { Source::Text(b"{}".to_vec()) } else { Source::Stdin });
+        };
+        if input == "-" {
+            return Ok(Source::Stdin);
+        }
+        let looks_like_json = input.trim_start().starts_with(['{', '[', '"']);
+        if !looks_like_json && Path::new(input).exists() {
+            return definition::open(Path::new(input)).map(Source::File);
+        }
+        match json::read(&mut Arena::new(), input.as_bytes()) {
+            Ok(_) => Ok(Source::Text(input.as_bytes().to_vec())),
+            Err(error) if looks_like_json => Err(Stop::failed(format!("the input is not JSON: {error}"))),
+            Err(_) => {
+                Err(Stop::failed(format!("cannot read {input}: there is no such file, and it is not JSON")))
+            }
+        }
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::Text(text) => {
+                let n = text.len().min(into.len());
+                into[..n].copy_from_slice(&text[..n]);
+                text.drain(..n);
+                Ok(n)
+            }
+            Source::File(file) => file.read(into),
+            Source::Stdin => io::stdin().read(into),
+        }
+    }
+}
+
+/// Cuts a stream into batches of whole lines. The buffer is larger than any input may be, so a line that does not fit is
+/// not kept at all: its bytes are counted and dropped.
+pub(super) struct Batches<R> {
+    source: R,
+    buffer: Vec<u8>,
+    /// Bytes dropped of the line at hand.
+    dropped: u64,
+    line: u64,
+    ended: bool,
+}
+
+/// What a reader holds at most.
+pub(super) const BUFFER_BYTES: usize = 1 << 19;
+/// What is read at once: enough that handing it to another thread costs nothing, little enough to stay in the caches.
+const READ_BYTES: usize = 1 << 17;
+
+impl<R: Read> Batches<R> {
+    pub(super) fn new(source: R) -> Batches<R> {
+        Batches { source, buffer: Vec::with_capacity(BUFFER_BYTES), dropped: 0, line: 1, ended: false }
+    }
+
+    /// The whole lines that the next read completes; nothing at the end of the stream. A stream that holds one JSON text
+    /// over several lines, as people write it, is one event.
+    pub(super) fn next(&mut self) -> io::Result<Option<Batch>> {
+        if self.line == 1 && self.dropped == 0 && self.is_one_text()? {
+            let text = std::mem::take(&mut self.buffer);
+            return Ok(Some(Batch { text, first_line: 1, is_one_event: true, dropped: 0 }));
+        }
+        loop {
+            let whole = match memchr::memrchr(b'\n', &self.buffer) {
+                Some(at) => at + 1,
+                None if self.ended => self.buffer.len(),
+                None => 0,
+            };
+            if whole > 0 || (self.ended && self.dropped > 0) {
+                return Ok(Some(self.cut(whole)));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            if self.dropped > 0 || self.buffer.len() > BUFFER_BYTES - READ_BYTES {
+                self.dropped += self.buffer.len() as u64;
+                self.buffer.clear();
+            }
+            self.read()?;
+        }
+    }
+
+    fn cut(&mut self, whole: usize) -> Batch {
+        let mut rest = Vec::with_capacity(BUFFER_BYTES);
+        rest.extend_from_slice(&self.buffer[whole..]);
+        let mut text = std::mem::replace(&mut self.buffer, rest);
+        text.truncate(whole);
+        let first_line = self.line;
+        self.line += memchr::memchr_iter(b'\n', &text).count() as u64;
+        Batch { text, first_line, is_one_event: false, dropped: std::mem::take(&mut self.dropped) }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let from = self.buffer.len();
+        self.buffer.resize(from + READ_BYTES, 0);
+        let read = loop {
+            match self.source.read(&mut self.buffer[from..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.buffer.truncate(from + read.as_ref().map_or(0, |n| *n));
+        self.ended = read? == 0;
+        Ok(())
+    }
+
+    /// Whether the first line is the beginning of a JSON text that ends with the stream. Only then more than a line is
+    /// waited for.
+    fn is_one_text(&mut self) -> io::Result<bool> {
+        let has_room = |buffer: &Vec<u8>| buffer.len() <= BUFFER_BYTES - READ_BYTES;
+        while memchr::memchr(b'\n', &self.buffer).is_none() && !self.ended && has_room(&self.buffer) {
+            self.read()?;
+        }
+        let Some(end) = memchr::memchr(b'\n', &self.buffer) else { return Ok(false) };
+        let first = self.buffer[..end].trim_ascii();
+        let is_begun = |error: json::ReadError| error.kind == ReadErrorKind::UnexpectedEnd;
+        if first.is_empty() || !json::read(&mut Arena::new(), first).is_err_and(is_begun) {
+            return Ok(false);
+        }
+        while !self.ended && has_room(&self.buffer) {
+            self.read()?;
+        }
+        Ok(self.ended && json::read(&mut Arena::new(), &self.buffer).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out a few bytes at a time.
+    struct Slowly<'t>(&'t [u8], usize);
+
+    impl Read for Slowly<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let n = self.1.min(self.0.len()).min(into.len());
+            into[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    fn batches(text: &[u8], step: usize) -> Vec<Batch> {
+        let mut batches = Batches::new(Slowly(text, step));
+        std::iter::from_fn(|| batches.next().expect("a slice can be read")).collect()
+    }
+
+    #[test]
+    fn batches_hold_whole_lines_and_know_their_numbers() {
+        let text = b"{}\n\n[1]\n2";
+        for step in 1..=text.len() {
+            let all = batches(text, step);
+            assert_eq!(all.iter().flat_map(|it| it.text.clone()).collect::<Vec<u8>>(), text);
+            let mut line = 1;
+            for batch in &all {
+                assert_eq!(batch.first_line, line);
+                line += batch.text.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            }
+        }
+        assert!(batches(b"", 1).is_empty());
+    }
+
+    #[test]
+    fn one_text_over_several_lines_is_one_event_and_other_texts_are_not() {
+        assert!(batches(b"{\n  \"a\": 1\n}\n", 3)[0].is_one_event);
+        assert!(!batches(b"{\n{}\n", 3)[0].is_one_event);
+        assert!(!batches(b"{}\n{}\n", 3)[0].is_one_event);
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_is_counted_and_the_next_one_is_whole() {
+        let long = 3 * BUFFER_BYTES + 5;
+        let mut text = vec![b'x'; long];
+        text.extend(b"\nnext\n");
+        let all = batches(&text, READ_BYTES);
+        let bytes = all[0].dropped + all[0].text.iter().position(|&byte| byte == b'\n').unwrap_or(0) as u64;
+        assert_eq!((all.len(), bytes, all[0].first_line), (1, long as u64, 1));
+        assert!(all[0].text.ends_with(b"\nnext\n"));
+        let all = batches(&vec![b'x'; long], READ_BYTES);
+        assert_eq!(all.iter().map(|it| it.dropped + it.text.len() as u64).sum::<u64>(), long as u64);
+        assert!(all.len() == 1 && all[0].dropped > 0);
+    }
+}

@@ -1,0 +1,214 @@
+//! The command line: what can be asked, and the exit codes of the answers.
+//!
+//! Standard output carries results only; everything said to people goes to standard error.
+
+mod definition;
+mod graph;
+mod input;
+mod latency;
+mod progress;
+mod report;
+mod run;
+mod stream;
+mod tasks;
+mod trace;
+mod worker;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use expressway::asl::{MachineType, Options, Resources};
+
+/// Runs AWS Step Functions Express workflows in memory.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  all that was asked for succeeded
+  1  some executions failed, some events were not JSON, or a definition has errors (validate)
+  2  the command cannot be carried out: wrong usage, an unreadable file, a definition that does not compile";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a workflow: once for one JSON input, or once for each line of NDJSON events
+    Run(run::Arguments),
+    /// Find all problems of definitions
+    Validate(ValidateArguments),
+    /// Print the tables that a definition compiles to
+    Dump(OneDefinition),
+    /// Draw a definition
+    Graph(graph::Arguments),
+}
+
+/// A definition and what it is read as.
+#[derive(Debug, clap::Args)]
+struct OneDefinition {
+    /// File with the definition in Amazon States Language, or `-` for standard input
+    #[arg(value_name = "DEFINITION")]
+    file: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// What definitions are read as.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Reading {
+    /// The type of the state machine
+    #[arg(long = "type", value_name = "TYPE", value_enum, ignore_case = true, default_value_t = Type::Express)]
+    machine_type: Type,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Type {
+    /// At most five minutes, no callbacks
+    #[value(name = "EXPRESS")]
+    Express,
+    /// Durable
+    #[value(name = "STANDARD")]
+    Standard,
+}
+
+#[derive(Debug, clap::Args)]
+struct ValidateArguments {
+    /// Files with definitions in Amazon States Language, or `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+    /// How to print what is found
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people: the source with the place marked
+    Text,
+    /// For machines: one JSON object for each file, one a line
+    Json,
+}
+
+impl Reading {
+    fn options(self) -> Options {
+        let machine_type = match self.machine_type {
+            Type::Express => MachineType::Express,
+            Type::Standard => MachineType::Standard,
+        };
+        Options { machine_type, resources: Resources::Any }
+    }
+}
+
+/// Why a command ends early.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    /// Nobody reads standard output any more, as after `| head`.
+    #[error("standard output was closed")]
+    NobodyReads,
+    /// It cannot be carried out; the sentence says why.
+    #[error("{0}")]
+    Failed(String),
+    /// As before, and why was said already.
+    #[error("the definition has errors")]
+    AlreadySaid,
+}
+
+/// How a command that was carried out went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Went {
+    Well,
+    /// Some of it failed.
+    PartlyWrong,
+}
+
+impl Stop {
+    fn failed(text: impl Into<String>) -> Stop {
+        Stop::Failed(text.into())
+    }
+
+    /// What writing to standard output ended with.
+    fn writing(error: &io::Error) -> Stop {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Stop::NobodyReads,
+            _ => Stop::failed(format!("cannot write to standard output: {error}")),
+        }
+    }
+}
+
+/// Carries out what the command line asks for.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Help and version are errors in clap's eyes; printing can only fail where nobody reads.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let went = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Validate(arguments) => validate(&arguments),
+        Command::Dump(arguments) => dump(&arguments),
+        Command::Graph(arguments) => graph::draw(&arguments),
+    };
+    match went {
+        Ok(Went::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
+        Ok(Went::PartlyWrong) => ExitCode::from(1),
+        Err(Stop::AlreadySaid) => ExitCode::from(2),
+        Err(Stop::Failed(text)) => {
+            say(&format!("expressway: {text}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A line on standard error. That nobody may read it is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// All of `bytes` on standard output.
+fn print(bytes: &[u8]) -> Result<(), Stop> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| Stop::writing(&error))
+}
+
+/// `n things`, or `1 thing`.
+fn counted(n: usize, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
+fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
+    let mut went = Went::Well;
+    let mut unreadable = false;
+    for file in &arguments.files {
+        let text = match definition::text(file) {
+            Ok(text) => text,
+            Err(stop) => {
+                say(&format!("expressway: {stop}"));
+                unreadable = true;
+                continue;
+            }
+        };
+        let found = definition::check(file, &text, arguments.reading.options());
+        if found.has_errors() {
+            went = Went::PartlyWrong;
+        }
+        match arguments.format {
+            Format::Text => print(report::text(&found, &text, report::colours_stdout()).as_bytes())?,
+            Format::Json => print(report::json(&found, &text).as_bytes())?,
+        }
+    }
+    if unreadable { Err(Stop::AlreadySaid) } else { Ok(went) }
+}
+
+fn dump(arguments: &OneDefinition) -> Result<Went, Stop> {
+    let program = definition::program(&arguments.file, arguments.reading.options())?;
+    print(program.dump().as_bytes())?;
+    Ok(Went::Well)
+}

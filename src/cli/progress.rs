@@ -1,0 +1,170 @@
+//! What is said on standard error while a stream runs and when it is over.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use super::latency::Latency;
+
+/// What became of the events so far.
+pub(super) struct Totals {
+    pub(super) succeeded: u64,
+    /// Executions that did not succeed, by error name.
+    failed_by: BTreeMap<String, u64>,
+    pub(super) failed: u64,
+    /// Lines that did not become executions.
+    pub(super) not_run: u64,
+    pub(super) bytes: u64,
+    pub(super) latency: Latency,
+    started: Instant,
+}
+
+impl Totals {
+    pub(super) fn new() -> Totals {
+        Totals {
+            succeeded: 0,
+            failed_by: BTreeMap::new(),
+            failed: 0,
+            not_run: 0,
+            bytes: 0,
+            latency: Latency::new(),
+            started: Instant::now(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn events(&self) -> u64 {
+        self.succeeded + self.failed + self.not_run
+    }
+
+    /// Counts an execution that did not succeed. Names past the first thousand are put together: they come from data.
+    pub(super) fn fail(&mut self, name: &str) {
+        self.failed += 1;
+        let name = if self.failed_by.len() < NAMES_MAX { name } else { "others" };
+        match self.failed_by.get_mut(name) {
+            Some(count) => *count += 1,
+            None => {
+                self.failed_by.insert(name.to_owned(), 1);
+            }
+        }
+    }
+
+    /// The last words: what happened and how fast.
+    pub(super) fn summary(mut self) -> String {
+        let elapsed = self.started.elapsed();
+        let (events, seconds) = (self.events(), elapsed.as_secs_f64().max(1e-9));
+        let mut out = format!("{} event{} in {}", grouped(events), plural(events), time(elapsed));
+        if events > 1 {
+            let rate = events as f64 / seconds;
+            let megabytes = self.bytes as f64 / seconds / 1e6;
+            out.push_str(&format!(": {} events/s, {megabytes:.1} MB/s of input", grouped(rate as u64)));
+        }
+        out.push_str(&format!("\n  succeeded  {}", grouped(self.succeeded)));
+        if self.failed > 0 {
+            out.push_str(&format!("\n  failed     {}: {}", grouped(self.failed), self.names()));
+        }
+        if self.not_run > 0 {
+            out.push_str(&format!("\n  not run    {} (not JSON, or too large)", grouped(self.not_run)));
+        }
+        if let Some([half, most]) = self.latency.quantiles([0.5, 0.99])
+            && events > 1
+        {
+            out.push_str(&format!("\n  per event  p50 {}, p99 {}", time(half), time(most)));
+        }
+        out.push('\n');
+        out
+    }
+
+    /// The commonest error names, with how often each was met.
+    fn names(&self) -> String {
+        let mut names: Vec<(&String, &u64)> = self.failed_by.iter().collect();
+        names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let shown = names.iter().take(NAMES_SHOWN_MAX);
+        let mut shown: Vec<String> =
+            shown.map(|(name, count)| format!("{} {name}", grouped(**count))).collect();
+        if names.len() > NAMES_SHOWN_MAX {
+            shown.push(format!("and {} other error names", names.len() - NAMES_SHOWN_MAX));
+        }
+        shown.join(", ")
+    }
+}
+
+const NAMES_MAX: usize = 1_000;
+const NAMES_SHOWN_MAX: usize = 10;
+
+/// The line that says how far a stream has come. On a terminal it stays in its place; elsewhere it is a line now and
+/// then.
+pub(super) struct Progress {
+    terminal: bool,
+    shown: Instant,
+    /// A line stands on the terminal.
+    is_up: bool,
+}
+
+const TERMINAL_EVERY: Duration = Duration::from_millis(250);
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    pub(super) fn new() -> Progress {
+        Progress { terminal: io::stderr().is_terminal(), shown: Instant::now(), is_up: false }
+    }
+
+    /// Says how far it is, if it is time to.
+    pub(super) fn tick(&mut self, totals: &Totals) {
+        let now = Instant::now();
+        let every = if self.terminal { TERMINAL_EVERY } else { LINE_EVERY };
+        if now - self.shown < every {
+            return;
+        }
+        self.shown = now;
+        let elapsed = now - totals.started;
+        let rate = totals.events() as f64 / elapsed.as_secs_f64().max(1e-9);
+        let failed = totals.failed + totals.not_run;
+        let line = format!(
+            "{} events, {} events/s, {} failed, {}",
+            grouped(totals.events()),
+            grouped(rate as u64),
+            grouped(failed),
+            time(elapsed)
+        );
+        let mut err = io::stderr().lock();
+        let _ = if self.terminal { write!(err, "\r{line}\x1b[K") } else { writeln!(err, "{line}") };
+        let _ = err.flush();
+        self.is_up = self.terminal;
+    }
+
+    /// Takes the line off the terminal, so that something else can be written.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.is_up) {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
+fn plural(n: u64) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// A number with its thousands apart.
+pub(super) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A time with three digits or so and a unit that fits.
+pub(super) fn time(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match time.as_nanos() {
+        0..1_000 => format!("{} ns", time.as_nanos()),
+        1_000..1_000_000 => format!("{:.1} µs", seconds * 1e6),
+        1_000_000..1_000_000_000 => format!("{:.1} ms", seconds * 1e3),
+        _ => format!("{seconds:.2} s"),
+    }
+}

@@ -1,0 +1,118 @@
+//! `run`: a workflow on one input or on a stream of events.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use expressway::engine::Identity;
+use expressway::runtime::inline::Driver;
+use expressway::runtime::{Clock, RealClock, VirtualClock};
+
+use super::input::Source;
+use super::tasks::Mocked;
+use super::{OneDefinition, Stop, Went, definition, stream};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    definition: OneDefinition,
+    /// The input: a file, `-` for standard input, or a JSON text
+    ///
+    /// One JSON text, perhaps over several lines, is one execution; otherwise each line is one. Without it, standard
+    /// input is read; at a terminal the input is {}.
+    #[arg(long, short, value_name = "FILE|-|JSON")]
+    input: Option<String>,
+    /// Answer tasks from a mock configuration file of Step Functions Local
+    #[arg(long, value_name = "FILE")]
+    mock: Option<PathBuf>,
+    /// Which test case of the mock configuration; may be left out where there is only one
+    #[arg(long, value_name = "[MACHINE#]CASE", requires = "mock")]
+    test: Option<String>,
+    /// Show each execution state by state, on standard error
+    #[arg(long)]
+    pub(super) trace: bool,
+    /// Let waiting take no time: Wait states, retries and timeouts pass at once on a clock of their own
+    #[arg(long)]
+    virtual_time: bool,
+    /// Write what failed to this file, one JSON object a line: line, error, cause
+    #[arg(long, value_name = "FILE")]
+    pub(super) failures: Option<PathBuf>,
+    /// Threads that run executions; by default one for each processor
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(super) jobs: Option<u16>,
+    /// Say nothing but errors: no progress, no summary
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+const AFTER_HELP: &str = "\
+Outputs of executions that succeed go to standard output, one JSON text a line, in the order of the events. What fails is
+reported on standard error with its line number (the first ones; all are counted), and never stops the stream.
+
+Exit codes: 0 all succeeded; 1 some failed or were not JSON; 2 the command cannot be carried out.";
+
+pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
+    let program = definition::program(&arguments.definition.file, arguments.definition.reading.options())?;
+    if arguments.definition.file.as_os_str() == "-" && matches!(arguments.input.as_deref(), None | Some("-"))
+    {
+        return Err(Stop::failed(
+            "the definition and the input cannot both come from standard input: use --input",
+        ));
+    }
+    let source = Source::named(arguments.input.as_deref())?;
+    let program = Arc::new(program);
+    let identity = identity(&arguments.definition);
+    let mocked = match &arguments.mock {
+        Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
+        None => Mocked::default(),
+    };
+    let virtual_time = arguments.virtual_time;
+    let driver = move || {
+        let clock = if virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
+        let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(mocked.clone()));
+        driver.identify(identity.clone());
+        driver
+    };
+    stream::run(driver, source, arguments)
+}
+
+/// The machine is named after the definition's file.
+fn identity(definition: &OneDefinition) -> Identity {
+    let name = definition.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.split('.').find(|part| !part.is_empty() && *part != "-").unwrap_or("workflow");
+    Identity {
+        state_machine_arn: format!("arn:aws:states:us-east-1:123456789012:stateMachine:{name}").into(),
+        state_machine_name: name.into(),
+        role_arn: "arn:aws:iam::123456789012:role/expressway".into(),
+        ..Identity::default()
+    }
+}
+
+/// Which clock an execution goes by.
+pub(super) enum AnyClock {
+    Real(RealClock),
+    Virtual(VirtualClock),
+}
+
+impl Clock for AnyClock {
+    #[inline]
+    fn now_ms(&mut self) -> u64 {
+        match self {
+            AnyClock::Real(clock) => clock.now_ms(),
+            AnyClock::Virtual(clock) => clock.now_ms(),
+        }
+    }
+
+    fn wait_until(&mut self, at_ms: u64) {
+        match self {
+            AnyClock::Real(clock) => clock.wait_until(at_ms),
+            AnyClock::Virtual(clock) => clock.wait_until(at_ms),
+        }
+    }
+}
+
+fn virtual_clock() -> VirtualClock {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    VirtualClock::at(u64::try_from(since.as_millis()).unwrap_or(0))
+}

@@ -1,0 +1,204 @@
+//! A stream of events: read on one thread, run on several, written here in the order of the events.
+//!
+//! Batches of lines go to the workers in turn, and reports are taken from the workers in the same turn: that alone keeps
+//! the order, and it bounds what is under way, because every channel is short. The threads end when their channels do;
+//! when nobody reads the output any more, nobody waits for them.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use expressway::runtime::inline::Driver;
+
+use super::input::{Batches, Source};
+use super::progress::{Progress, Totals};
+use super::run::{AnyClock, Arguments};
+use super::worker::{Batch, Failure, Report, Worker, shortened};
+use super::{Stop, Went, say};
+
+/// Failures that are reported; all are counted.
+const REPORTED_MAX: u64 = 10;
+/// Batches, and reports, that wait for each worker.
+const WAITING_MAX: usize = 2;
+
+/// Runs all events with drivers that `driver` makes.
+pub(super) fn run<F>(driver: F, source: Source, arguments: &Arguments) -> Result<Went, Stop>
+where
+    F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
+{
+    let mut stream = Stream::new(arguments)?;
+    // Times in a trace are those of an execution that has the machine to itself.
+    let jobs = if arguments.trace { Some(1) } else { arguments.jobs.map(usize::from) };
+    let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let threads = begin(driver, source, jobs, arguments.trace)?;
+    // When nobody reads the output, the reader may wait for input for ever: it is left alone.
+    let written = stream.reports(&threads.reports);
+    let went = written.and_then(|()| threads.end()).and_then(|()| stream.finish());
+    stream.progress.clear();
+    if !arguments.quiet {
+        let _ = io::stderr().lock().write_all(stream.totals.summary().as_bytes());
+    }
+    went
+}
+
+/// What runs beside this thread.
+struct Threads {
+    reader: JoinHandle<io::Result<()>>,
+    workers: Vec<JoinHandle<()>>,
+    /// By worker.
+    reports: Vec<Receiver<Report>>,
+}
+
+/// Starts the reader and the workers.
+fn begin<F>(driver: F, source: Source, jobs: usize, traced: bool) -> Result<Threads, Stop>
+where
+    F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
+{
+    let no_thread = |error| Stop::failed(format!("cannot start a thread: {error}"));
+    let (mut inboxes, mut workers, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..jobs {
+        let (inbox, batches) = sync_channel::<Batch>(WAITING_MAX);
+        let (sender, receiver) = sync_channel::<Report>(WAITING_MAX);
+        let driver = driver.clone();
+        let work = move || Worker::new(driver(), traced, sender).work(&batches);
+        // Twice the usual stack: values may nest deeply.
+        let named = thread::Builder::new().name(format!("run-{n}")).stack_size(4 << 20);
+        workers.push(named.spawn(work).map_err(no_thread)?);
+        inboxes.push(inbox);
+        reports.push(receiver);
+    }
+    let named = thread::Builder::new().name("read".into());
+    let reader = named.spawn(move || read(source, &inboxes)).map_err(no_thread)?;
+    Ok(Threads { reader, workers, reports })
+}
+
+impl Threads {
+    /// Waits for all of them and says whether one went wrong.
+    fn end(self) -> Result<(), Stop> {
+        drop(self.reports);
+        let mut broken = false;
+        for worker in self.workers {
+            broken |= worker.join().is_err();
+        }
+        match self.reader.join() {
+            Err(_) => Err(Stop::failed("the reader broke down, which is a bug of expressway")),
+            Ok(_) if broken => Err(Stop::failed(
+                "an execution broke down, which is a bug of expressway; the outputs are not complete",
+            )),
+            Ok(Err(error)) => Err(Stop::failed(format!("cannot read the input: {error}"))),
+            Ok(Ok(())) => Ok(()),
+        }
+    }
+}
+
+fn read(source: Source, inboxes: &[SyncSender<Batch>]) -> io::Result<()> {
+    let mut batches = Batches::new(source);
+    for inbox in inboxes.iter().cycle() {
+        let Some(batch) = batches.next()? else { break };
+        // Nobody may want it any more.
+        if inbox.send(batch).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What a stream goes into.
+struct Stream {
+    totals: Totals,
+    progress: Progress,
+    failures: Option<BufWriter<File>>,
+    reported: u64,
+    quiet: bool,
+}
+
+impl Stream {
+    fn new(arguments: &Arguments) -> Result<Stream, Stop> {
+        let create = |file: &std::path::PathBuf| {
+            let created = File::create(file);
+            created.map_err(|error| Stop::failed(format!("cannot write {}: {error}", file.display())))
+        };
+        let failures = arguments.failures.as_ref().map(create).transpose()?.map(BufWriter::new);
+        Ok(Stream {
+            totals: Totals::new(),
+            progress: Progress::new(),
+            failures,
+            reported: 0,
+            quiet: arguments.quiet,
+        })
+    }
+
+    /// Takes in all reports, batch after batch.
+    fn reports(&mut self, workers: &[Receiver<Report>]) -> Result<(), Stop> {
+        for worker in workers.iter().cycle() {
+            loop {
+                // A worker whose reports end has no batches any more, and then those after it have none either.
+                let Ok(report) = worker.recv() else { return Ok(()) };
+                self.report(&report)?;
+                if report.is_last {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, report: &Report) -> Result<(), Stop> {
+        self.totals.succeeded += report.succeeded;
+        self.totals.bytes += report.bytes;
+        report.times.iter().for_each(|&time| self.totals.latency.add(time));
+        for failure in &report.failures {
+            self.failure(failure)?;
+        }
+        if !report.said.is_empty() {
+            self.progress.clear();
+            say(&report.said);
+        }
+        if !report.out.is_empty() {
+            let mut stdout = io::stdout().lock();
+            let written = stdout.write_all(&report.out).and_then(|()| stdout.flush());
+            written.map_err(|error| Stop::writing(&error))?;
+        }
+        if !self.quiet {
+            self.progress.tick(&self.totals);
+        }
+        Ok(())
+    }
+
+    fn failure(&mut self, failure: &Failure) -> Result<(), Stop> {
+        match &failure.error {
+            Some(name) => self.totals.fail(name),
+            None => self.totals.not_run += 1,
+        }
+        if let Some(file) = &mut self.failures {
+            let row =
+                serde_json::json!({ "line": failure.line, "error": failure.error, "cause": failure.cause });
+            writeln!(file, "{row}").map_err(unwritten)?;
+        }
+        self.reported += 1;
+        if self.reported <= REPORTED_MAX {
+            self.progress.clear();
+            let name = failure.error.as_deref().unwrap_or("not run");
+            let cause =
+                failure.cause.as_deref().map_or(String::new(), |cause| format!(": {}", shortened(cause)));
+            say(&format!("line {}: {name}{cause}", failure.line));
+        }
+        if self.reported == REPORTED_MAX + 1 {
+            say("Further failures are only counted; --failures FILE writes all of them down.");
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Went, Stop> {
+        if let Some(file) = &mut self.failures {
+            file.flush().map_err(unwritten)?;
+        }
+        let all_well = self.totals.failed + self.totals.not_run == 0;
+        Ok(if all_well { Went::Well } else { Went::PartlyWrong })
+    }
+}
+
+fn unwritten(error: io::Error) -> Stop {
+    Stop::failed(format!("cannot write the failures: {error}"))
+}

@@ -1,0 +1,291 @@
+//! `--trace`: an execution as a table, one line a visit of a state, in the order the states were entered.
+//!
+//! States of branches and iterations stand under the state they belong to. The engine's records name the record before
+//! them, and that is how each is put in its place.
+
+use std::time::{Duration, Instant};
+
+use expressway::engine::{Happening, Listener, Record};
+use expressway::fault::{self, Fault};
+use expressway::json::{Arena, Value};
+use expressway::program::{Program, StateId, StateKind};
+
+use super::progress;
+
+/// What is known of one execution so far.
+#[derive(Default)]
+pub(super) struct Trace {
+    rows: Vec<Row>,
+    /// Where each record belongs, by id.
+    places: Vec<Place>,
+    began: Option<Began>,
+    outcome: String,
+    /// Visits that are not kept.
+    hidden: u64,
+}
+
+struct Began {
+    at: Instant,
+    at_ms: u64,
+}
+
+/// Where a record belongs: the visit it is about, and the visit whose branch or iteration it is in.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    row: Option<usize>,
+    parent: Option<usize>,
+    /// The iteration, until its first state is entered.
+    iteration: Option<u32>,
+}
+
+/// A visit of a state.
+struct Row {
+    state: StateId,
+    name: String,
+    kind: &'static str,
+    parent: Option<usize>,
+    depth: usize,
+    began: Duration,
+    took: Option<Duration>,
+    input_bytes: u32,
+    output_bytes: Option<u32>,
+    attempts: u32,
+    note: String,
+}
+
+/// Visits that are kept; a loop may make millions.
+const ROWS_MAX: usize = 2_000;
+
+impl Listener for Trace {
+    fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
+        if matches!(record.happening, Happening::ExecutionStarted { .. }) {
+            *self = Trace {
+                began: Some(Began { at: Instant::now(), at_ms: record.time_ms }),
+                ..Trace::default()
+            };
+        }
+        let mut place = self.places.get(record.previous as usize).copied().unwrap_or_default();
+        let now = self.now(record);
+        match record.happening {
+            Happening::ExecutionStarted { .. } => {}
+            Happening::StateEntered { state, input } => {
+                place.row = self.enter(program, state, place, now, arena.size(input));
+                place.iteration = None;
+            }
+            Happening::StateExited { state, output, .. } => {
+                place.row = self.visit(place, state);
+                self.leave(place.row, now, Some(arena.size(output)), None);
+                place.parent = place.row.and_then(|row| self.rows[row].parent);
+            }
+            Happening::StateAborted { state } => {
+                place.row = self.visit(place, state);
+                self.leave(place.row, now, None, Some("aborted"));
+            }
+            Happening::MapIterationStarted { state, index } => {
+                let map = self.visit(place, state);
+                place = Place { row: map, parent: map, iteration: Some(index) };
+            }
+            Happening::ParallelStateStarted => place.parent = place.row,
+            Happening::TaskScheduled { task, .. } => {
+                if let Some(row) = place.row.and_then(|row| self.rows.get_mut(row)) {
+                    row.attempts += 1;
+                    row.note = resource_name(&program.tasks[task].resource.arn).to_owned();
+                }
+            }
+            Happening::TaskFailed { fault, .. }
+            | Happening::TaskTimedOut { fault, .. }
+            | Happening::EvaluationFailed { fault, .. } => {
+                if let Some(row) = place.row.and_then(|row| self.rows.get_mut(row)) {
+                    row.note = format!("✗ {}", error_name(fault));
+                }
+            }
+            Happening::ExecutionSucceeded { output } => {
+                self.end(now, &format!("SUCCEEDED, {}", bytes(arena, output)))
+            }
+            Happening::ExecutionFailed { fault } => self.end(now, &failure("FAILED", fault)),
+            Happening::ExecutionAborted { fault } => self.end(now, &failure("ABORTED", fault)),
+            Happening::ExecutionTimedOut => self.end(now, "TIMED_OUT"),
+            _ => {}
+        }
+        if self.places.len() < PLACES_MAX {
+            let id = record.id as usize;
+            if self.places.len() <= id {
+                self.places.resize(id + 1, Place::default());
+            }
+            self.places[id] = place;
+        }
+    }
+}
+
+/// Records whose places are kept.
+const PLACES_MAX: usize = 1 << 20;
+
+impl Trace {
+    /// Time since the execution began. A clock that runs by itself is coarse, so that what takes less than its step is
+    /// measured here; where time is virtual, the record's own is the larger.
+    fn now(&self, record: &Record<'_>) -> Duration {
+        let Some(began) = &self.began else { return Duration::ZERO };
+        let told = Duration::from_millis(record.time_ms.saturating_sub(began.at_ms));
+        let measured = began.at.elapsed();
+        if told > measured + CLOCK_STEP { told } else { measured }
+    }
+
+    fn enter(
+        &mut self,
+        program: &Program,
+        state: StateId,
+        place: Place,
+        began: Duration,
+        input_bytes: u32,
+    ) -> Option<usize> {
+        if self.rows.len() == ROWS_MAX {
+            self.hidden += 1;
+            return None;
+        }
+        let name = match place.iteration {
+            Some(index) => format!("[{index}] {}", program.name(state)),
+            None => program.name(state).to_owned(),
+        };
+        let depth = place.parent.map_or(0, |parent| self.rows[parent].depth + 1);
+        self.rows.push(Row {
+            state,
+            name,
+            kind: kind(program.states[state].kind),
+            parent: place.parent,
+            depth,
+            began,
+            took: None,
+            input_bytes,
+            output_bytes: None,
+            attempts: 0,
+            note: String::new(),
+        });
+        Some(self.rows.len() - 1)
+    }
+
+    /// The visit of `state` that the place is in: its own, or one around it.
+    fn visit(&self, place: Place, state: StateId) -> Option<usize> {
+        let mut at = place.row;
+        while let Some(row) = at {
+            if self.rows[row].state == state {
+                return at;
+            }
+            at = self.rows[row].parent;
+        }
+        None
+    }
+
+    fn leave(&mut self, row: Option<usize>, now: Duration, output_bytes: Option<u32>, note: Option<&str>) {
+        let Some(row) = row.and_then(|row| self.rows.get_mut(row)) else { return };
+        row.took = Some(now.saturating_sub(row.began));
+        row.output_bytes = output_bytes;
+        if let Some(note) = note {
+            row.note = note.to_owned();
+        }
+    }
+
+    fn end(&mut self, now: Duration, outcome: &str) {
+        self.outcome = format!("{outcome}, {}", progress::time(now));
+        for row in &mut self.rows {
+            row.took.get_or_insert(now.saturating_sub(row.began));
+        }
+    }
+
+    /// The table of the execution that just ended, which began with this line of the input.
+    pub(super) fn finish(&mut self, line: u64) -> String {
+        let trace = std::mem::take(self);
+        let header = ["state", "type", "at", "took", "in", "out", "tries", ""].map(str::to_owned);
+        let mut table = vec![header];
+        for row in &trace.rows {
+            let tries = if row.attempts > 1 { row.attempts.to_string() } else { String::new() };
+            let output = row
+                .output_bytes
+                .map_or("–".to_owned(), |bytes| format!("{} B", progress::grouped(bytes.into())));
+            table.push([
+                format!("{}{}", "  ".repeat(row.depth.min(DEPTH_SHOWN_MAX)), row.name),
+                row.kind.to_owned(),
+                progress::time(row.began),
+                row.took.map_or("–".to_owned(), progress::time),
+                format!("{} B", progress::grouped(row.input_bytes.into())),
+                output,
+                tries,
+                row.note.clone(),
+            ]);
+        }
+        let mut out = format!("event {line}\n");
+        out.push_str(&aligned(&table));
+        if trace.hidden > 0 {
+            out.push_str(&format!("  … and {} more visits of states\n", progress::grouped(trace.hidden)));
+        }
+        out.push_str(&format!("  → {}\n", trace.outcome));
+        out
+    }
+}
+
+const DEPTH_SHOWN_MAX: usize = 20;
+/// The step of the coarse clock, with something to spare.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+
+/// Columns as wide as their widest cell; texts to the left, numbers to the right.
+fn aligned(table: &[[String; 8]]) -> String {
+    const RIGHT: [bool; 8] = [false, false, true, true, true, true, true, false];
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 8] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in table {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate().filter(|&(column, _)| widths[column] > 0) {
+            let padding = " ".repeat(widths[column] - cell.chars().count());
+            line.push_str("  ");
+            line.push_str(&if RIGHT[column] {
+                format!("{padding}{cell}")
+            } else {
+                format!("{cell}{padding}")
+            });
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn kind(kind: StateKind) -> &'static str {
+    match kind {
+        StateKind::Pass(_) => "Pass",
+        StateKind::Choice(_) => "Choice",
+        StateKind::Task(_) => "Task",
+        StateKind::Wait(_) => "Wait",
+        StateKind::Succeed => "Succeed",
+        StateKind::Fail(_) => "Fail",
+        StateKind::Parallel(_) => "Parallel",
+        StateKind::Map(_) => "Map",
+    }
+}
+
+/// The end of an ARN that says most: `function:charge`, `dynamodb:getItem`.
+fn resource_name(arn: &str) -> &str {
+    let parts = arn.rmatch_indices(':').nth(1);
+    parts.map_or(arn, |(at, _)| &arn[at + 1..])
+}
+
+fn error_name(fault: &Fault) -> &str {
+    fault.error.as_deref().unwrap_or("(no error name)")
+}
+
+fn failure(status: &str, fault: &Fault) -> String {
+    let name = match fault.error.as_deref() {
+        // A fault without a name is what a Fail state without `Error` ends with.
+        None => String::new(),
+        Some(fault::TIMEOUT) => format!(", {}", fault::TIMEOUT),
+        Some(name) => format!(", {name}"),
+    };
+    let cause = fault
+        .cause
+        .as_deref()
+        .map_or(String::new(), |cause| format!(": {}", super::worker::shortened(cause)));
+    format!("{status}{name}{cause}")
+}
+
+fn bytes(arena: &Arena, value: Value) -> String {
+    format!("{} B", progress::grouped(arena.size(value).into()))
+}

@@ -1,0 +1,209 @@
+//! A thread that runs batches of events, one after the other, with a driver and buffers of its own.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+use expressway::fault::{self, Fault};
+use expressway::json;
+use expressway::limits;
+use expressway::runtime::inline::{Driver, Ended, InputError, Outcome};
+
+use super::progress;
+use super::run::AnyClock;
+use super::trace::Trace;
+
+/// Whole lines, and the number of the first one from 1.
+pub(super) struct Batch {
+    pub(super) text: Vec<u8>,
+    pub(super) first_line: u64,
+    /// The whole text is one event, although it has several lines.
+    pub(super) is_one_event: bool,
+    /// Bytes of the first line that were dropped, because it is longer than any input may be.
+    pub(super) dropped: u64,
+}
+
+/// What became of some events.
+#[derive(Default)]
+pub(super) struct Report {
+    /// Outputs, one a line.
+    pub(super) out: Vec<u8>,
+    /// Traces, for people.
+    pub(super) said: String,
+    pub(super) succeeded: u64,
+    pub(super) failures: Vec<Failure>,
+    pub(super) bytes: u64,
+    /// How long every n-th event took.
+    pub(super) times: Vec<Duration>,
+    /// Whether the batch is done.
+    pub(super) is_last: bool,
+}
+
+/// An event that has no output.
+pub(super) struct Failure {
+    pub(super) line: u64,
+    /// The error's name; `None` when the line did not become an execution.
+    pub(super) error: Option<String>,
+    pub(super) cause: Option<String>,
+}
+
+/// What a Fail state without `Error` is called.
+const UNNAMED: &str = "(no error name)";
+/// A report is handed on when it has so many bytes of outputs, so that few lines with large outputs stay in bounds …
+const OUT_BYTES: usize = 1 << 18;
+/// … so many failures …
+const FAILURES: usize = 1 << 10;
+/// … or when so much time has passed: people wait for the outputs of slow events.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
+/// Looking at the clock twice costs 50 ns, a tenth of a small workflow; spread over this many events it is nothing.
+const TIMED_EVERY: u32 = 8;
+/// After an event as slow as this the clock costs nothing.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// Runs batches and reports, until there are no more or nobody listens.
+pub(super) struct Worker {
+    driver: Driver<AnyClock>,
+    reports: SyncSender<Report>,
+    trace: Option<Trace>,
+    report: Report,
+    /// Events until the next one is timed.
+    wait: u32,
+    reported: Instant,
+}
+
+/// Nobody listens any more.
+struct Unheard;
+
+impl Worker {
+    pub(super) fn new(driver: Driver<AnyClock>, traced: bool, reports: SyncSender<Report>) -> Worker {
+        Worker {
+            driver,
+            reports,
+            trace: traced.then(Trace::default),
+            report: Report::default(),
+            wait: 0,
+            reported: Instant::now(),
+        }
+    }
+
+    pub(super) fn work(mut self, batches: &Receiver<Batch>) {
+        while let Ok(batch) = batches.recv() {
+            self.reported = Instant::now();
+            if self.batch(&batch).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn batch(&mut self, batch: &Batch) -> Result<(), Unheard> {
+        let mut line = batch.first_line;
+        let mut text = &*batch.text;
+        if batch.dropped > 0 {
+            let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+            let bytes = batch.dropped + end as u64;
+            self.report.bytes += bytes;
+            let error = InputError::TooLarge(usize::try_from(bytes).unwrap_or(usize::MAX));
+            self.refused(line, error);
+            text = text.get(end + 1..).unwrap_or_default();
+            line += 1;
+        }
+        if batch.is_one_event {
+            self.event(line, text)?;
+            text = &[];
+        }
+        while !text.is_empty() {
+            let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+            let event = text[..end].trim_ascii();
+            if !event.is_empty() {
+                self.event(line, event)?;
+            }
+            self.report.bytes += 1;
+            text = text.get(end + 1..).unwrap_or_default();
+            line += 1;
+        }
+        self.hand_on(true)
+    }
+
+    #[inline]
+    fn event(&mut self, line: u64, text: &[u8]) -> Result<(), Unheard> {
+        let begun = match self.wait {
+            0 => Some(Instant::now()),
+            _ => None,
+        };
+        self.wait = if begun.is_some() { TIMED_EVERY - 1 } else { self.wait - 1 };
+        self.report.bytes += text.len() as u64;
+        let ended = match &mut self.trace {
+            None => self.driver.run(text),
+            Some(trace) => self.driver.run_listened(text, trace),
+        };
+        match ended {
+            Ok(ended) => {
+                if let Outcome::Succeeded(output) = ended.outcome() {
+                    json::write(&ended.execution().arena, *output, &mut self.report.out);
+                    self.report.out.push(b'\n');
+                    self.report.succeeded += 1;
+                } else {
+                    self.report.failures.push(failure(line, &ended));
+                }
+                if let Some(trace) = &mut self.trace {
+                    self.report.said.push_str(&trace.finish(line));
+                }
+            }
+            Err(error) => self.refused(line, error),
+        }
+        let is_full = self.report.out.len() >= OUT_BYTES || self.report.failures.len() >= FAILURES;
+        let is_due = begun.is_some_and(|begun| self.timed(begun));
+        if is_full || is_due { self.hand_on(false) } else { Ok(()) }
+    }
+
+    /// Keeps how long an event took; whether it is time to report.
+    fn timed(&mut self, begun: Instant) -> bool {
+        let now = Instant::now();
+        let time = now - begun;
+        self.report.times.push(time);
+        if time > SLOW {
+            self.wait = 0;
+        }
+        now - self.reported > REPORT_EVERY
+    }
+
+    #[cold]
+    fn refused(&mut self, line: u64, error: InputError) {
+        self.report.failures.push(Failure { line, error: None, cause: Some(error.to_string()) });
+    }
+
+    fn hand_on(&mut self, is_last: bool) -> Result<(), Unheard> {
+        let fresh = Report { out: Vec::with_capacity(self.report.out.len()), ..Report::default() };
+        let report = std::mem::replace(&mut self.report, fresh);
+        self.reports.send(Report { is_last, ..report }).map_err(|_| Unheard)?;
+        self.reported = Instant::now();
+        Ok(())
+    }
+}
+
+#[cold]
+fn failure(line: u64, ended: &Ended<'_>) -> Failure {
+    let timed_out = Fault::new(fault::TIMEOUT, "The execution took longer than it may.");
+    let fault = match ended.outcome() {
+        Outcome::Failed(fault) | Outcome::Aborted(fault) => fault,
+        _ => &timed_out,
+    };
+    let error = fault.error.as_deref().unwrap_or(UNNAMED).to_owned();
+    Failure { line, error: Some(error), cause: fault.cause.clone() }
+}
+
+/// A cause on one line of bearable length. Causes hold data, which may hold anything.
+pub(super) fn shortened(cause: &str) -> String {
+    let mut chars = cause.chars();
+    let mut short: String =
+        chars.by_ref().take(CAUSE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let left = chars.as_str().len() as u64;
+    if left > 0 {
+        short.push_str(&format!("… ({} more bytes)", progress::grouped(left)));
+    }
+    short
+}
+
+const CAUSE_CHARS_MAX: usize = 300;
+
+/// A batch is never larger than the reader's buffer, which holds the largest input.
+const _: () = assert!(super::input::BUFFER_BYTES > limits::PAYLOAD_BYTES_MAX as usize);

@@ -1,0 +1,136 @@
+//! From a checked definition to a program, in numbered passes:
+//!
+//! 1. **Allocate**: every state and workflow gets its id, every variable its slot.
+//! 2. **Lower**: fields become table rows; paths, calls, expressions and templates are compiled.
+//! 3. **Gather**: runs of equality rules of a Choice become hash tables.
+//!
+//! The definition was checked by [`asl`](crate::asl), so what is refused here is what this engine cannot run.
+
+mod choice;
+mod flow;
+mod state;
+mod variables;
+
+use std::collections::HashMap;
+
+use crate::asl::model as asl;
+use crate::index::{Id, Table};
+use crate::program::{PathId, Program, StateId, Workflow, WorkflowId};
+use variables::Variables;
+
+/// Why a checked definition cannot be compiled: the place, as AWS writes it, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} at {location}")]
+pub struct Error {
+    /// Such as `/States/Charge/Parameters`.
+    pub location: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Compiles a definition.
+///
+/// # Errors
+/// All fields that this engine cannot run, by place.
+pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
+    let mut program = Program { timeout_seconds: definition.timeout_seconds, ..Program::default() };
+    let mut pending = Vec::new();
+    allocate(&definition.workflow, Variables::default(), &mut program, &mut pending);
+    let mut lower = Lower { program, errors: Vec::new(), states: Table::default(), paths: HashMap::new() };
+    for plan in pending {
+        lower.workflow(plan);
+    }
+    let Lower { mut program, errors, states, .. } = lower;
+    program.states = states;
+    if errors.is_empty() { Ok(program) } else { Err(errors) }
+}
+
+/// A workflow with its ids given out, to be lowered.
+struct Plan<'d> {
+    workflow: &'d asl::Workflow,
+    states: HashMap<&'d str, StateId>,
+    variables: Variables<'d>,
+    /// The workflows inside its states: those of state `n` at `inner[n]`, in order.
+    inner: Vec<Vec<WorkflowId>>,
+}
+
+/// Pass 1. Workflows are visited from the outside in; the states of one workflow stand together in the table.
+fn allocate<'d>(
+    top: &'d asl::Workflow,
+    outer: Variables<'d>,
+    program: &mut Program,
+    plans: &mut Vec<Plan<'d>>,
+) -> WorkflowId {
+    let mut queue = std::collections::VecDeque::from([(top, outer)]);
+    let mut announced = 0;
+    let first = WorkflowId::from_index(program.workflows.len());
+    while let Some((workflow, outer)) = queue.pop_front() {
+        let variables = outer.enter(workflow);
+        let states: HashMap<&str, StateId> = (workflow.states.iter())
+            .map(|state| (state.name.value.as_str(), program.names.push(state.name.value.as_str().into())))
+            .collect();
+        let start = states.get(workflow.start_at.value.as_str()).copied();
+        // The reader checked that the target exists.
+        let start = start.unwrap_or(StateId::from_index(0));
+        program.workflows.push(Workflow { start, slots: variables.len() });
+        let mut inner = Vec::with_capacity(workflow.states.len());
+        for state in &workflow.states {
+            let workflows: &[asl::Workflow] = match &state.kind {
+                asl::StateKind::Parallel(parallel) => &parallel.branches,
+                asl::StateKind::Map(map) => std::slice::from_ref(&map.processor),
+                _ => &[],
+            };
+            inner.push(
+                workflows
+                    .iter()
+                    .map(|workflow| {
+                        queue.push_back((workflow, variables.clone()));
+                        announced += 1;
+                        WorkflowId::from_index(announced)
+                    })
+                    .collect(),
+            );
+        }
+        plans.push(Plan { workflow, states, variables, inner });
+    }
+    first
+}
+
+/// Passes 2 and 3.
+struct Lower {
+    program: Program,
+    states: Table<StateId, crate::program::State>,
+    errors: Vec<Error>,
+    /// Paths that mean the same everywhere, by their text.
+    paths: HashMap<String, PathId>,
+}
+
+/// What a state's fields are lowered with.
+struct Place<'p, 'd> {
+    plan: &'p Plan<'d>,
+    state: &'d asl::State,
+}
+
+impl Place<'_, '_> {
+    fn target(&self, name: &str) -> Option<StateId> {
+        self.plan.states.get(name).copied()
+    }
+
+    fn location(&self, field: &str) -> String {
+        format!("{}/{field}", self.state.location)
+    }
+}
+
+impl Lower {
+    fn workflow(&mut self, plan: Plan<'_>) {
+        for (n, state) in plan.workflow.states.iter().enumerate() {
+            let place = Place { plan: &plan, state };
+            let lowered = self.state(&place, &plan.inner[n]);
+            self.states.push(lowered);
+        }
+    }
+
+    fn refuse(&mut self, place: &Place<'_, '_>, field: &str, message: impl Into<String>) {
+        self.errors.push(Error { location: place.location(field), message: message.into() });
+    }
+}

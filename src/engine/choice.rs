@@ -1,0 +1,198 @@
+//! Choice states (specification, "Choice State").
+
+use std::cmp::Ordering;
+
+use super::run::{Run, Sight, Stop};
+use crate::clock;
+use crate::json::{self, Arena, Number, Value};
+use crate::program::{
+    Choice, ChoiceId, ChoiceStep, Comparison, Next, Operand, Operator, Order, PathId, Test, TestId,
+};
+
+impl Run<'_, '_> {
+    pub(super) fn choice(&mut self, frame: u32, choice: ChoiceId) -> Result<(), Stop> {
+        let effective = self.filtered_input(frame)?;
+        let program = self.program;
+        let choice = &program.choices[choice];
+        let sight = Sight::of(effective);
+        let Some(rule) = self.decide(frame, choice, sight)? else {
+            return self.leave_choice(frame, effective, None);
+        };
+        self.leave_choice(frame, effective, Some((choice, rule)))
+    }
+
+    /// The first rule that holds.
+    fn decide(&mut self, frame: u32, choice: &Choice, sight: Sight) -> Result<Option<u32>, Stop> {
+        // Rules in a row often look at the same variable.
+        let mut last: Option<(PathId, Value)> = None;
+        for step in &choice.steps {
+            match step {
+                ChoiceStep::Rule(rule) => {
+                    if self.holds(frame, choice, choice.rules[*rule as usize].test, sight)? {
+                        return Ok(Some(*rule));
+                    }
+                }
+                ChoiceStep::Compare { comparison, rule } => {
+                    let value = match last {
+                        Some((path, value)) if path == comparison.variable => value,
+                        _ => self.variable(frame, comparison.variable, sight)?,
+                    };
+                    last = Some((comparison.variable, value));
+                    if compare_constant(&self.x.arena, comparison.operator, value, &comparison.operand) {
+                        return Ok(Some(*rule));
+                    }
+                }
+                ChoiceStep::Equals { variable, rules } => {
+                    let value = self.variable(frame, *variable, sight)?;
+                    if let Some(text) = self.x.arena.as_str(value)
+                        && let Some(rule) = rules.get(text)
+                    {
+                        return Ok(Some(*rule));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn leave_choice(
+        &mut self,
+        frame: u32,
+        effective: Value,
+        taken: Option<(&Choice, u32)>,
+    ) -> Result<(), Stop> {
+        let Some((choice, rule)) = taken else {
+            // Output and Assign of the state itself belong to `Default`.
+            return self.leave_with(frame, effective);
+        };
+        let rule = &choice.rules[rule as usize];
+        let (output, sight) = match self.state(frame).jsonata {
+            true => {
+                let sight = Sight::of(self.x.frames[frame as usize].input);
+                match rule.output {
+                    Some(output) => (self.template(frame, output, sight)?, sight),
+                    None => (effective, sight),
+                }
+            }
+            false => {
+                let filter = self.state(frame).output;
+                (self.filter(frame, filter, effective)?, Sight::of(effective))
+            }
+        };
+        self.leave(frame, output, rule.assign, sight, Next::State(rule.next))
+    }
+
+    /// Recursion is as deep as the rules were written, which the reader of definitions bounds.
+    fn holds(&mut self, frame: u32, choice: &Choice, test: TestId, sight: Sight) -> Result<bool, Stop> {
+        match &choice.tests[test] {
+            Test::And(tests) => {
+                for &test in tests {
+                    if !self.holds(frame, choice, test, sight)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Test::Or(tests) => {
+                for &test in tests {
+                    if self.holds(frame, choice, test, sight)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Test::Not(test) => Ok(!self.holds(frame, choice, *test, sight)?),
+            Test::Comparison(comparison) => self.compare(frame, comparison, sight),
+            Test::Constant(value) => Ok(*value),
+            Test::Condition(template) => {
+                let value = self.template(frame, *template, sight)?;
+                self.expect_type(frame, *template, value, "boolean", |value| value.as_bool().is_some())?;
+                Ok(value.as_bool() == Some(true))
+            }
+        }
+    }
+
+    fn variable(&mut self, frame: u32, path: PathId, sight: Sight) -> Result<Value, Stop> {
+        match self.try_path(frame, path, sight) {
+            Some(value) => Ok(value),
+            None => {
+                let source = self.program.paths[path].source();
+                let text = format!(
+                    "Invalid path '{source}': The choice state's condition path references an invalid value."
+                );
+                Err(self.runtime(frame, &text).into())
+            }
+        }
+    }
+
+    fn compare(&mut self, frame: u32, comparison: &Comparison, sight: Sight) -> Result<bool, Stop> {
+        if comparison.operator == Operator::IsPresent {
+            let found = self.try_path(frame, comparison.variable, sight);
+            let present = found.is_some();
+            return Ok(matches!(comparison.operand, Operand::Bool(wanted) if wanted == present));
+        }
+        let left = self.variable(frame, comparison.variable, sight)?;
+        if let Operand::Path(path) = comparison.operand {
+            let right = self.variable(frame, path, sight)?;
+            return Ok(compare_values(&self.x.arena, comparison.operator, left, right));
+        }
+        Ok(compare_constant(&self.x.arena, comparison.operator, left, &comparison.operand))
+    }
+}
+
+/// Compares with what the definition says. Values of another type are not an error; they do not compare.
+fn compare_constant(arena: &Arena, operator: Operator, left: Value, operand: &Operand) -> bool {
+    let is = |found: bool| matches!(operand, Operand::Bool(wanted) if *wanted == found);
+    match (operator, operand) {
+        (Operator::String(order), Operand::String(right)) => {
+            arena.as_str(left).is_some_and(|left| compare_text(order, left, right))
+        }
+        (Operator::Numeric(order), Operand::Number(right)) => {
+            arena.number(left).is_some_and(|left| compare_numbers(order, left, *right))
+        }
+        (Operator::Timestamp(order), Operand::Timestamp(right)) => {
+            timestamp(arena, left).is_some_and(|left| order.holds(left.cmp(right)))
+        }
+        (Operator::BooleanEquals, Operand::Bool(right)) => left.as_bool() == Some(*right),
+        (Operator::StringMatches, Operand::Pattern(pattern)) => {
+            arena.as_str(left).is_some_and(|left| pattern.matches(left))
+        }
+        (Operator::IsNull, _) => is(left.is_null()),
+        (Operator::IsNumeric, _) => is(left.is_number()),
+        (Operator::IsString, _) => is(left.is_string()),
+        (Operator::IsBoolean, _) => is(left.as_bool().is_some()),
+        (Operator::IsTimestamp, _) => is(timestamp(arena, left).is_some()),
+        _ => false,
+    }
+}
+
+fn compare_values(arena: &Arena, operator: Operator, left: Value, right: Value) -> bool {
+    match operator {
+        Operator::String(order) => {
+            (arena.as_str(left).zip(arena.as_str(right))).is_some_and(|(l, r)| compare_text(order, l, r))
+        }
+        Operator::Numeric(order) => {
+            (arena.number(left).zip(arena.number(right))).is_some_and(|(l, r)| compare_numbers(order, l, r))
+        }
+        Operator::Timestamp(order) => {
+            (timestamp(arena, left).zip(timestamp(arena, right))).is_some_and(|(l, r)| order.holds(l.cmp(&r)))
+        }
+        Operator::BooleanEquals => left.as_bool().is_some() && left.as_bool() == right.as_bool(),
+        _ => false,
+    }
+}
+
+fn compare_text(order: Order, left: &str, right: &str) -> bool {
+    match order {
+        Order::Equal => left == right,
+        _ => order.holds(json::compare_utf16(left, right)),
+    }
+}
+
+fn compare_numbers(order: Order, left: Number, right: Number) -> bool {
+    left.compare(right).is_some_and(|found: Ordering| order.holds(found))
+}
+
+fn timestamp(arena: &Arena, value: Value) -> Option<i128> {
+    arena.as_str(value).and_then(clock::parse_timestamp)
+}

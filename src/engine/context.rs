@@ -1,0 +1,167 @@
+//! The context object, `$$` and `$states.context` (developer guide, "Accessing execution data from the Context object").
+
+use sha2::{Digest, Sha256};
+
+use super::execution::{Frame, Identity, Token};
+use crate::clock;
+use crate::json::{Arena, Value};
+use crate::program::{Program, StateKind};
+use crate::query::{Context, ContextField};
+
+/// What the context object of one evaluation shows.
+pub(super) struct StateContext<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) program: &'a Program,
+    pub(super) input: Value,
+    pub(super) seed: u64,
+    pub(super) secret: u128,
+    pub(super) started_ms: u64,
+    pub(super) frame: &'a Frame,
+    pub(super) item: Option<(u32, Value, Value)>,
+}
+
+impl Context for StateContext<'_> {
+    fn field(&self, arena: &mut Arena, field: ContextField) -> Value {
+        use ContextField::*;
+        match field {
+            Whole => self.object(
+                arena,
+                &[
+                    ("Execution", Execution),
+                    ("State", State),
+                    ("StateMachine", StateMachine),
+                    ("Map", Map),
+                    ("Task", Task),
+                ],
+            ),
+            Execution => self.object(
+                arena,
+                &[
+                    ("Id", ExecutionId),
+                    ("Input", ExecutionInput),
+                    ("Name", ExecutionName),
+                    ("RoleArn", ExecutionRoleArn),
+                    ("StartTime", ExecutionStartTime),
+                    ("RedriveCount", ExecutionRedriveCount),
+                ],
+            ),
+            ExecutionId => match &*self.identity.execution_arn {
+                "" => arena.string(&execution_arn(self.identity, self.seed)),
+                arn => arena.string(arn),
+            },
+            ExecutionInput => self.input,
+            ExecutionName => match &*self.identity.execution_name {
+                "" => arena.string(&uuid(self.seed)),
+                name => arena.string(name),
+            },
+            ExecutionRoleArn => arena.string(&self.identity.role_arn),
+            ExecutionStartTime => arena.string(&clock::format_millis(self.started_ms)),
+            ExecutionRedriveCount if self.identity.shows_redrive_count => Value::int(0),
+            State => self.object(
+                arena,
+                &[("EnteredTime", StateEnteredTime), ("Name", StateName), ("RetryCount", StateRetryCount)],
+            ),
+            StateEnteredTime => arena.string(&clock::format_millis(self.frame.entered_ms)),
+            StateName => {
+                self.frame.state.map_or(Value::UNDEFINED, |state| arena.string(self.program.name(state)))
+            }
+            StateRetryCount if self.can_retry() => Value::int(i64::from(self.frame.retries)),
+            StateMachine => self.object(arena, &[("Id", StateMachineId), ("Name", StateMachineName)]),
+            StateMachineId => arena.string(&self.identity.state_machine_arn),
+            StateMachineName => arena.string(&self.identity.state_machine_name),
+            Task if self.waits_for_token() => self.object(arena, &[("Token", TaskToken)]),
+            TaskToken if self.waits_for_token() => arena.string(&self.task_token()),
+            Map if self.item.is_some() => self.object(arena, &[("Item", MapItem)]),
+            MapItem if self.item.is_some() => self.object(
+                arena,
+                &[
+                    ("Index", MapItemIndex),
+                    ("Value", MapItemValue),
+                    ("Key", MapItemKey),
+                    ("Source", MapItemSource),
+                ],
+            ),
+            MapItemIndex => self.item.map_or(Value::UNDEFINED, |(index, _, _)| Value::int(i64::from(index))),
+            MapItemValue => self.item.map_or(Value::UNDEFINED, |(_, value, _)| value),
+            MapItemKey => self.item.map_or(Value::UNDEFINED, |(_, _, key)| key),
+            MapItemSource if self.item.is_some() => arena.string("STATE_DATA"),
+            _ => Value::UNDEFINED,
+        }
+    }
+}
+
+impl StateContext<'_> {
+    /// An object of those parts that are there.
+    fn object(&self, arena: &mut Arena, parts: &[(&str, ContextField)]) -> Value {
+        let mark = arena.begin();
+        for &(name, field) in parts {
+            let value = self.field(arena, field);
+            if !value.is_undefined() {
+                let name = arena.string(name);
+                arena.push(name);
+                arena.push(value);
+            }
+        }
+        arena.end_object(mark)
+    }
+
+    fn can_retry(&self) -> bool {
+        let kind = self.frame.state.map(|state| self.program.states[state].kind);
+        matches!(kind, Some(StateKind::Task(_) | StateKind::Map(_) | StateKind::Parallel(_)))
+    }
+
+    fn waits_for_token(&self) -> bool {
+        let kind = self.frame.state.map(|state| self.program.states[state].kind);
+        matches!(kind, Some(StateKind::Task(task)) if self.program.tasks[task].resource.waits_for_token)
+    }
+
+    fn task_token(&self) -> String {
+        // The number of the frame is not part of it: visits are counted over the whole execution.
+        let token = Token { frame: 0, visit: self.frame.visit };
+        format!("{:032x}", task_token(self.secret, self.seed, token))
+    }
+}
+
+/// The token of a visit: a hash, because one token, or the execution's ARN, must not give away another.
+pub(super) fn task_token(secret: u128, seed: u64, token: Token) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update(b"task token");
+    hash.update(secret.to_le_bytes());
+    hash.update(seed.to_le_bytes());
+    hash.update(token.visit.to_le_bytes());
+    let hash = hash.finalize();
+    hash.iter().take(16).fold(0, |number, &byte| number << 8 | u128::from(byte))
+}
+
+/// The execution's own ARN; else the machine's ARN with its resource type changed, the name, and for Express a part of
+/// its own.
+pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
+    if !identity.execution_arn.is_empty() {
+        return identity.execution_arn.to_string();
+    }
+    let machine = identity.state_machine_arn.replacen(":stateMachine:", ":express:", 1);
+    let name = match &*identity.execution_name {
+        "" => uuid(seed),
+        name => name.to_owned(),
+    };
+    format!("{machine}:{name}:{}", uuid(!seed))
+}
+
+/// A UUID (version 4 in form) that follows from a number.
+pub(super) fn uuid(seed: u64) -> String {
+    let mix = |n: u64| {
+        let mut z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    };
+    let (high, low) = (mix(1), mix(2));
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xFFFF,
+        high & 0xFFF,
+        (low >> 48) & 0x3FFF | 0x8000,
+        low & 0xFFFF_FFFF_FFFF
+    )
+}

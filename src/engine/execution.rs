@@ -1,0 +1,383 @@
+//! An execution: plain data that can be moved, replayed from its seed, or written down.
+
+use std::collections::VecDeque;
+
+use crate::fault::Fault;
+use crate::json::{Arena, Value};
+use crate::limits;
+use crate::program::{Program, StateId};
+
+/// Names a visit of a state by a frame: what the answer to a task or timer refers to. It is void once the frame has
+/// moved on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token {
+    pub(super) frame: u32,
+    pub(super) visit: u32,
+}
+
+impl Token {
+    /// As one number.
+    pub const fn to_bits(self) -> u64 {
+        (self.visit as u64) << 32 | self.frame as u64
+    }
+
+    /// Which of the execution's frames it belongs to; small numbers, used again and again.
+    pub const fn frame(self) -> u32 {
+        self.frame
+    }
+
+    /// From [`to_bits`](Token::to_bits).
+    pub const fn from_bits(bits: u64) -> Token {
+        Token { frame: bits as u32, visit: (bits >> 32) as u32 }
+    }
+}
+
+/// What an execution is called; the context object shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// ARN of the execution. Empty: made of the machine's ARN, the name and the seed when asked for.
+    pub execution_arn: Box<str>,
+    /// Name of the execution. Empty: made of the seed, as a UUID.
+    pub execution_name: Box<str>,
+    /// ARN of the state machine.
+    pub state_machine_arn: Box<str>,
+    /// Name of the state machine.
+    pub state_machine_name: Box<str>,
+    /// ARN of the role it runs under.
+    pub role_arn: Box<str>,
+    /// Whether the context object shows `Execution.RedriveCount`: recorded in Standard and asynchronous Express
+    /// executions, not in synchronous ones.
+    pub shows_redrive_count: bool,
+}
+
+impl Identity {
+    /// The ARN of an execution with this seed.
+    pub fn execution_arn_with(&self, seed: u64) -> String {
+        super::context::execution_arn(self, seed)
+    }
+}
+
+/// With what an execution begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Everything random in the execution follows from it: the same seed and events give the same execution.
+    pub seed: u64,
+    /// When it begins, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// How long it may take at most; the machine's own `TimeoutSeconds` may make it shorter.
+    pub seconds_max: u64,
+    /// Bytes its arena may hold.
+    pub bytes_max: usize,
+    /// What task tokens follow from, beside the seed; whoever does not know it cannot guess them.
+    pub secret: u128,
+}
+
+impl Default for Start {
+    fn default() -> Start {
+        Start {
+            seed: 0,
+            now_ms: 0,
+            seconds_max: limits::EXPRESS_SECONDS_MAX,
+            bytes_max: limits::EXECUTION_BYTES_MAX,
+            secret: 0,
+        }
+    }
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// `SUCCEEDED`, with its output in the execution's arena.
+    Succeeded(Value),
+    /// `FAILED`
+    Failed(Fault),
+    /// `TIMED_OUT`
+    TimedOut,
+    /// `ABORTED`
+    Aborted(Fault),
+}
+
+/// One execution of a state machine: its values, its frames, and where they stand. Reused from one execution to the
+/// next, it allocates nothing in the steady state.
+#[derive(Clone, Debug, Default)]
+pub struct Execution {
+    /// Its values.
+    pub arena: Arena,
+    /// What it is called.
+    pub identity: Identity,
+    pub(super) input: Value,
+    pub(super) frames: Vec<Frame>,
+    pub(super) frames_free: Vec<u32>,
+    pub(super) joins: Vec<Join>,
+    pub(super) joins_free: Vec<u32>,
+    pub(super) ready: VecDeque<u32>,
+    pub(super) random: u64,
+    pub(super) seed: u64,
+    pub(super) secret: u128,
+    pub(super) started_ms: u64,
+    pub(super) deadline_ms: u64,
+    /// Id of the last event.
+    pub(super) events: u64,
+    pub(super) transitions: u64,
+    pub(super) visits: u32,
+    /// The arena is compacted when it grows past this.
+    pub(super) compact_at: usize,
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// One thread of control: the machine itself, a branch, or an iteration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frame {
+    pub(super) state: Option<StateId>,
+    pub(super) phase: Phase,
+    /// Names the present visit in tokens.
+    pub(super) visit: u32,
+    /// The join it belongs to.
+    pub(super) parent: Option<u32>,
+    /// Which branch or iteration it is.
+    pub(super) index: u32,
+    /// The state's input, before `InputPath`.
+    pub(super) input: Value,
+    /// What the state works on: after `InputPath` and `Parameters`.
+    pub(super) effective: Value,
+    /// An array of the variables it sees, by slot.
+    pub(super) variables: Value,
+    /// What `Credentials` of the task that runs came to.
+    pub(super) credentials: Value,
+    /// The last event in its chain.
+    pub(super) last_event: u64,
+    /// The event of the state's entry, and the one before it.
+    pub(super) entered_event: u64,
+    pub(super) before_entered: u64,
+    pub(super) entered_ms: u64,
+    /// Retries in this visit, all retriers together, and each.
+    pub(super) retries: u32,
+    pub(super) attempts: Vec<u32>,
+    /// When the time of the task that runs is over.
+    pub(super) timeout_at_ms: u64,
+    /// When the next heartbeat is due, and how often.
+    pub(super) heartbeat_at_ms: u64,
+    pub(super) heartbeat_ms: u64,
+    /// Whether the task that failed last did so for want of a heartbeat.
+    pub(super) heartbeat_missed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not in use.
+    #[default]
+    Free,
+    /// To enter its state.
+    Enter,
+    /// To do its state once more, after a retry's delay.
+    Again,
+    /// Waits for a timer before it leaves a Wait state.
+    Waiting,
+    /// Waits for a timer before it tries again.
+    Delayed,
+    /// Waits for a task.
+    Task,
+    /// Waits for a join.
+    Joining(u32),
+}
+
+/// The branches or iterations of one visit of a Parallel or Map state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Join {
+    /// The frame that waits.
+    pub(super) frame: u32,
+    /// An array or object of a Map's items.
+    pub(super) items: Value,
+    pub(super) total: u32,
+    pub(super) started: u32,
+    pub(super) running: u32,
+    pub(super) failed: u32,
+    /// More failures than this fail the Map.
+    pub(super) tolerated: u32,
+    /// Whether the definition says how many failures are tolerated.
+    pub(super) has_tolerance: bool,
+    /// By index; `Undefined` where failed.
+    pub(super) results: Vec<Value>,
+}
+
+impl Execution {
+    /// An execution that has not begun.
+    pub fn new() -> Execution {
+        Execution::default()
+    }
+
+    /// Forgets the last execution and keeps its memory. Then put the input into the [`arena`](Execution::arena) and
+    /// [`begin`](Execution::begin).
+    pub fn reset(&mut self) {
+        self.arena.clear();
+        self.frames_free.clear();
+        self.joins_free.clear();
+        self.ready.clear();
+        self.outcome = None;
+        self.frames.iter_mut().for_each(|frame| frame.phase = Phase::Free);
+        // What a join that did not come to its end holds means nothing in the next execution's arena.
+        self.joins.iter_mut().for_each(|join| join.results.clear());
+        // The lowest number is given out first, as in an execution whose memory is new.
+        self.frames_free.extend((0..self.frames.len() as u32).rev());
+        self.joins_free.extend((0..self.joins.len() as u32).rev());
+    }
+
+    /// Begins an execution of `program` with an input that was put into the arena after [`reset`](Execution::reset).
+    /// The first [`Event::Go`](super::Event::Go) sets it off.
+    pub fn begin(&mut self, program: &Program, start: &Start, input: Value) {
+        self.arena.set_bytes_max(start.bytes_max);
+        self.input = input;
+        self.seed = start.seed;
+        self.secret = start.secret;
+        self.random = start.seed ^ 0x9E37_79B9_7F4A_7C15;
+        self.started_ms = start.now_ms;
+        let seconds = program.timeout_seconds.unwrap_or(u64::MAX).min(start.seconds_max);
+        self.deadline_ms = start.now_ms.saturating_add(seconds.saturating_mul(1_000));
+        self.events = 0;
+        self.transitions = 0;
+        self.compact_at = limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes());
+        let frame = self.add_frame();
+        let slots = program.workflows[crate::index::Id::from_index(0)].slots;
+        let variables = self.empty_variables(slots);
+        let top = &mut self.frames[frame as usize];
+        top.state = Some(program.start());
+        top.phase = Phase::Enter;
+        top.input = input;
+        top.variables = variables;
+        self.ready.push_back(frame);
+    }
+
+    /// How it ended, once it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// Its input.
+    pub fn input(&self) -> Value {
+        self.input
+    }
+
+    /// The seed that everything random in it follows from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// When its time is over, in milliseconds since 1970.
+    pub fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
+    /// When it began, in milliseconds since 1970.
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// State transitions so far.
+    pub fn transitions(&self) -> u64 {
+        self.transitions
+    }
+
+    /// History events so far, written down or not.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Whether `token` still names a frame's present visit.
+    pub fn is_current(&self, token: Token) -> bool {
+        (self.frames.get(token.frame as usize))
+            .is_some_and(|frame| frame.phase != Phase::Free && frame.visit == token.visit)
+    }
+
+    /// The input of a task that runs, in the arena.
+    pub fn task_input(&self, token: Token) -> Option<Value> {
+        self.is_current(token).then(|| self.frames[token.frame as usize].effective)
+    }
+
+    /// The value of `Credentials` of a task that runs, an object with `RoleArn`; `Undefined` when it has none.
+    pub fn task_credentials(&self, token: Token) -> Option<Value> {
+        self.is_current(token).then(|| self.frames[token.frame as usize].credentials)
+    }
+
+    /// The task token of a task that runs, as the context object shows it.
+    pub fn task_token(&self, token: Token) -> u128 {
+        super::context::task_token(self.secret, self.seed, token)
+    }
+
+    /// The ARN of this execution.
+    pub fn execution_arn(&self) -> String {
+        self.identity.execution_arn_with(self.seed)
+    }
+
+    /// Frames in use or kept for use.
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Gives memory back when it holds more than `bytes`; for pools.
+    pub fn shrink_above(&mut self, bytes: usize) {
+        self.arena.shrink_above(bytes);
+        let frames = bytes / size_of::<Frame>();
+        if self.frames.capacity() > frames.max(8) {
+            self.frames = Vec::new();
+            self.frames_free = Vec::new();
+            self.joins = Vec::new();
+            self.joins_free = Vec::new();
+            self.ready = VecDeque::new();
+        }
+    }
+
+    /// An array with no variable assigned; nothing at all where the workflow has none.
+    pub(super) fn empty_variables(&mut self, slots: u32) -> Value {
+        if slots == 0 {
+            return Value::UNDEFINED;
+        }
+        let mark = self.arena.begin();
+        for _ in 0..slots {
+            self.arena.push(Value::UNDEFINED);
+        }
+        self.arena.end_array(mark)
+    }
+
+    pub(super) fn add_frame(&mut self) -> u32 {
+        self.visits = self.visits.wrapping_add(1);
+        let id = match self.frames_free.pop() {
+            Some(id) => id,
+            None => {
+                self.frames.push(Frame::default());
+                self.frames.len() as u32 - 1
+            }
+        };
+        let attempts = std::mem::take(&mut self.frames[id as usize].attempts);
+        self.frames[id as usize] = Frame { visit: self.visits, attempts, ..Frame::default() };
+        self.frames[id as usize].attempts.clear();
+        id
+    }
+
+    pub(super) fn free_frame(&mut self, id: u32) {
+        self.frames[id as usize].phase = Phase::Free;
+        self.frames_free.push(id);
+    }
+
+    pub(super) fn add_join(&mut self, join: Join) -> u32 {
+        match self.joins_free.pop() {
+            Some(id) => {
+                let mut results = std::mem::take(&mut self.joins[id as usize].results);
+                results.clear();
+                self.joins[id as usize] = Join { results, ..join };
+                id
+            }
+            None => {
+                self.joins.push(join);
+                self.joins.len() as u32 - 1
+            }
+        }
+    }
+
+    pub(super) fn free_join(&mut self, id: u32) {
+        // What nobody visits when the arena is compacted must not be looked at afterwards.
+        let mut results = std::mem::take(&mut self.joins[id as usize].results);
+        results.clear();
+        self.joins[id as usize] = Join { results, ..Join::default() };
+        self.joins_free.push(id);
+    }
+}

@@ -1,0 +1,207 @@
+//! Failure: Retry, Catch, and the way up through joins (developer guide, "Handling errors").
+
+use super::execution::Phase;
+use super::record::Happening;
+use super::run::{Run, Sight, Stop};
+use super::{Effect, TimerKind};
+use crate::fault::{self, Fault};
+use crate::json::Value;
+use crate::program::{ErrorClass, FailId, Handlers, Next, Retrier, StateKind, Text};
+
+impl Run<'_, '_> {
+    /// The error a Fail state ends with.
+    pub(super) fn fail_state(&mut self, frame: u32, fail: FailId) -> Result<Fault, Stop> {
+        let input = self.filtered_input(frame)?;
+        let row = &self.program.fails[fail];
+        let error = self.text(frame, &row.error, "ErrorPath", input)?;
+        let cause = self.text(frame, &row.cause, "CausePath", input)?;
+        Ok(Fault { error: error.map(Into::into), cause })
+    }
+
+    fn text(&mut self, frame: u32, text: &Text, field: &str, input: Value) -> Result<Option<String>, Stop> {
+        let sight = Sight::of(input);
+        let value = match text {
+            Text::Absent => return Ok(None),
+            Text::Literal(text) => return Ok(Some(text.to_string())),
+            Text::Path(path) => match self.try_path(frame, *path, sight) {
+                Some(value) => value,
+                None => {
+                    let source = self.program.paths[*path].source();
+                    let text = super::run::not_found(&self.x.arena, input, source, field);
+                    return Err(self.runtime(frame, &text).into());
+                }
+            },
+            Text::Call(call) => {
+                let called = self.query(frame, sight, |arena, scope, env| {
+                    call.eval(arena, scope, env.random).map_err(|fault| fault.message(call, arena, scope))
+                });
+                called.map_err(|text| self.runtime(frame, &text))?
+            }
+            Text::Expression(template) => {
+                let value = self.template(frame, *template, sight)?;
+                self.expect_type(frame, *template, value, "string", Value::is_string)?;
+                value
+            }
+        };
+        match self.x.arena.as_str(value) {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => {
+                let text = format!("The {field} field must refer to a string.");
+                Err(self.runtime(frame, &text).into())
+            }
+        }
+    }
+
+    /// A state did not come to its end.
+    pub(super) fn stopped(&mut self, frame: u32, stop: Stop) {
+        match stop {
+            Stop::Failed(fault) => self.failed(frame, fault),
+            Stop::Evaluation { fault, location } => {
+                let state = self.state_id(frame);
+                let here = &self.x.frames[frame as usize];
+                // Recorded: right after the entry, the event hangs on the one before the entry.
+                let previous =
+                    if here.last_event == here.entered_event { here.before_entered } else { here.last_event };
+                let happening = Happening::EvaluationFailed { state, fault: &fault, location: &location };
+                let id = self.emit(previous, happening);
+                self.x.frames[frame as usize].last_event = id;
+                self.failed(frame, fault);
+            }
+        }
+    }
+
+    /// A state failed: retries, catches, or fails what it is part of.
+    pub(super) fn failed(&mut self, frame: u32, fault: Fault) {
+        if fault.error.as_deref() == Some(fault::RUNTIME) {
+            let last = self.x.frames[frame as usize].last_event;
+            return self.end_failed(last, fault);
+        }
+        if let Some(handlers) = self.state(frame).handlers {
+            let program = self.program;
+            let handlers = &program.handlers[handlers];
+            if self.retry(frame, handlers, &fault) {
+                return;
+            }
+            match self.state(frame).kind {
+                StateKind::Map(_) => self.chain(frame, Happening::MapStateFailed),
+                StateKind::Parallel(_) => self.chain(frame, Happening::ParallelStateFailed),
+                _ => {}
+            }
+            match self.caught(frame, handlers, &fault) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(Stop::Failed(fault) | Stop::Evaluation { fault, .. }) => {
+                    return self.fail_up(frame, fault);
+                }
+            }
+        } else {
+            match self.state(frame).kind {
+                StateKind::Map(_) => self.chain(frame, Happening::MapStateFailed),
+                StateKind::Parallel(_) => self.chain(frame, Happening::ParallelStateFailed),
+                _ => {}
+            }
+        }
+        self.fail_up(frame, fault);
+    }
+
+    fn fail_up(&mut self, frame: u32, fault: Fault) {
+        match self.x.frames[frame as usize].parent {
+            Some(join) if fault.error.as_deref() != Some(fault::RUNTIME) => {
+                self.child_failed(frame, join, fault)
+            }
+            _ => {
+                let last = self.x.frames[frame as usize].last_event;
+                self.end_failed(last, fault);
+            }
+        }
+    }
+
+    /// Sets up the next attempt, if a retrier allows one. The first that matches decides.
+    fn retry(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> bool {
+        let missed = self.x.frames[frame as usize].heartbeat_missed;
+        let matching = |retrier: &Retrier| matches(&retrier.errors, fault, missed);
+        let Some(n) = handlers.retry.iter().position(matching) else { return false };
+        let retrier = &handlers.retry[n];
+        let here = &mut self.x.frames[frame as usize];
+        here.attempts.resize(handlers.retry.len(), 0);
+        if u64::from(here.attempts[n]) >= retrier.attempts_max {
+            return false;
+        }
+        let delay_ms = self.delay_ms(retrier, frame, n);
+        self.x.visits = self.x.visits.wrapping_add(1);
+        let visit = self.x.visits;
+        let here = &mut self.x.frames[frame as usize];
+        here.attempts[n] += 1;
+        here.retries += 1;
+        here.visit = visit;
+        here.phase = Phase::Delayed;
+        let (token, at_ms) = (self.token(frame), self.env.now_ms.saturating_add(delay_ms));
+        self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
+        true
+    }
+
+    /// `min(IntervalSeconds · BackoffRate^n, MaxDelaySeconds)`, with full jitter anything from nothing to that.
+    fn delay_ms(&mut self, retrier: &Retrier, frame: u32, n: usize) -> u64 {
+        let attempts = self.x.frames[frame as usize].attempts[n];
+        let backoff = retrier.backoff_rate.powi(i32::try_from(attempts).unwrap_or(i32::MAX));
+        let mut seconds = retrier.interval_seconds as f64 * backoff;
+        if let Some(most) = retrier.delay_seconds_max {
+            seconds = seconds.min(most as f64);
+        }
+        if retrier.full_jitter {
+            seconds *= (self.x.random() >> 11) as f64 / (1u64 << 53) as f64;
+        }
+        // Saturates; a delay beyond the deadline never ends.
+        (seconds * 1_000.0).round() as u64
+    }
+
+    /// Goes to the catcher that matches, if there is one.
+    fn caught(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> Result<bool, Stop> {
+        let missed = self.x.frames[frame as usize].heartbeat_missed;
+        let Some(catcher) = handlers.catch.iter().find(|catcher| matches(&catcher.errors, fault, missed))
+        else {
+            return Ok(false);
+        };
+        let error_output = self.error_output(fault);
+        let input = self.x.frames[frame as usize].input;
+        let (output, sight) = match self.state(frame).jsonata {
+            true => {
+                let sight = Sight { input, error_output, ..Sight::default() };
+                match catcher.output {
+                    Some(output) => (self.template(frame, output, sight)?, sight),
+                    None => (error_output, sight),
+                }
+            }
+            false => {
+                (self.combine(frame, catcher.result_path, input, error_output)?, Sight::of(error_output))
+            }
+        };
+        self.leave(frame, output, catcher.assign, sight, Next::State(catcher.next))?;
+        Ok(true)
+    }
+
+    /// The Error Output: `{"Error": …, "Cause": …}`. Recorded: of a timeout, which has no cause, `Cause` is empty.
+    fn error_output(&mut self, fault: &Fault) -> Value {
+        let arena = &mut self.x.arena;
+        let mark = arena.begin();
+        for (key, text) in [("Error", fault.error.as_deref()), ("Cause", fault.cause.as_deref())] {
+            let (key, text) = (arena.string(key), arena.string(text.unwrap_or_default()));
+            arena.push(key);
+            arena.push(text);
+        }
+        arena.end_object(mark)
+    }
+}
+
+/// `heartbeat_missed`: the timeout was for want of a heartbeat.
+fn matches(classes: &[ErrorClass], fault: &Fault, heartbeat_missed: bool) -> bool {
+    let error = fault.error.as_deref().unwrap_or_default();
+    classes.iter().any(|class| match class {
+        ErrorClass::All => true,
+        ErrorClass::TaskFailed => error != fault::TIMEOUT,
+        ErrorClass::Timeout => error == fault::TIMEOUT || error == fault::HEARTBEAT_TIMEOUT,
+        ErrorClass::Named(name) => {
+            **name == *error || heartbeat_missed && **name == *fault::HEARTBEAT_TIMEOUT
+        }
+    })
+}

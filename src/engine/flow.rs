@@ -1,0 +1,116 @@
+//! Data flow: InputPath, Parameters, ResultSelector, ResultPath, OutputPath; Arguments and Output (developer guide,
+//! "Processing input and output", "Transforming data with JSONata").
+
+use super::run::{Run, Sight, Stop};
+use crate::json::Value;
+use crate::program::{Filter, PathId, ResultPath};
+use crate::query::path::Path;
+
+impl Run<'_, '_> {
+    /// The input after `InputPath`, kept as what the state works on.
+    pub(super) fn filtered_input(&mut self, frame: u32) -> Result<Value, Stop> {
+        let input = self.x.frames[frame as usize].input;
+        let effective = self.filter(frame, self.state(frame).input, input)?;
+        self.x.frames[frame as usize].effective = effective;
+        Ok(effective)
+    }
+
+    /// The input after `InputPath` and `Parameters`, or `Arguments`.
+    pub(super) fn effective_input(&mut self, frame: u32) -> Result<Value, Stop> {
+        let mut effective = self.filtered_input(frame)?;
+        if let Some(parameters) = self.state(frame).parameters {
+            effective = self.template(frame, parameters, Sight::of(effective))?;
+            self.x.frames[frame as usize].effective = effective;
+        }
+        Ok(effective)
+    }
+
+    pub(super) fn filter(&mut self, frame: u32, filter: Filter, value: Value) -> Result<Value, Stop> {
+        match filter {
+            Filter::Everything => Ok(value),
+            Filter::Nothing => {
+                let mark = self.x.arena.begin();
+                Ok(self.x.arena.end_object(mark))
+            }
+            Filter::Path(path) => self.path(frame, path, Sight::of(value)),
+        }
+    }
+
+    /// What a path selects, or `States.Runtime` with Jayway's words.
+    pub(super) fn path(&mut self, frame: u32, path: PathId, sight: Sight) -> Result<Value, Stop> {
+        let path = &self.program.paths[path];
+        let found = path.follow(&self.x.arena, sight.input);
+        if !found.is_undefined() {
+            return Ok(found);
+        }
+        let found = self.query(frame, sight, |arena, scope, _| {
+            path.eval(arena, scope).map_err(|fault| {
+                format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope))
+            })
+        });
+        let value = found.map_err(|text| self.runtime(frame, &text))?;
+        self.check_memory(frame)?;
+        Ok(value)
+    }
+
+    fn try_path_slowly(&mut self, frame: u32, path: &Path, sight: Sight) -> Option<Value> {
+        self.query(frame, sight, |arena, scope, _| path.eval(arena, scope).ok())
+    }
+
+    /// What a path selects, if it selects anything.
+    #[inline(always)]
+    pub(super) fn try_path(&mut self, frame: u32, path: PathId, sight: Sight) -> Option<Value> {
+        let path = &self.program.paths[path];
+        let found = path.follow(&self.x.arena, sight.input);
+        if !found.is_undefined() {
+            return Some(found);
+        }
+        self.try_path_slowly(frame, path, sight)
+    }
+
+    /// The state's output in JSONPath, and what its Assign sees.
+    pub(super) fn jsonpath_output(&mut self, frame: u32, result: Value) -> Result<(Value, Sight), Stop> {
+        let state = self.state(frame);
+        let (selector, result_path, output_path) = (state.result, state.result_path, state.output);
+        let mut result = result;
+        if let Some(selector) = selector {
+            result = self.template(frame, selector, Sight::of(result))?;
+        }
+        let input = self.x.frames[frame as usize].input;
+        let combined = self.combine(frame, result_path, input, result)?;
+        let output = self.filter(frame, output_path, combined)?;
+        Ok((output, Sight::of(result)))
+    }
+
+    /// `ResultPath`: puts the result into the input.
+    pub(super) fn combine(
+        &mut self,
+        frame: u32,
+        result_path: ResultPath,
+        input: Value,
+        result: Value,
+    ) -> Result<Value, Stop> {
+        match result_path {
+            ResultPath::Replace => Ok(result),
+            ResultPath::Discard => Ok(input),
+            ResultPath::Insert(path) => {
+                let path = &self.program.references[path];
+                let inserted = path.insert(&mut self.x.arena, input, result);
+                inserted.map_err(|fault| {
+                    let text = fault.message(path, &self.x.arena, input);
+                    self.runtime(frame, &text).into()
+                })
+            }
+        }
+    }
+
+    /// The state's output in JSONata, and what its Assign sees.
+    pub(super) fn jsonata_output(&mut self, frame: u32, result: Value) -> Result<(Value, Sight), Stop> {
+        let input = self.x.frames[frame as usize].input;
+        let sight = Sight { input, result, ..Sight::default() };
+        match self.state(frame).result {
+            Some(output) => Ok((self.template(frame, output, sight)?, sight)),
+            None => Ok((result, sight)),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Joins: the children of a Parallel or Map state, and what becomes of them.
+
+use super::Effect;
+use super::execution::{Join, Phase, Token};
+use super::record::Happening;
+use super::run::{Run, Stop};
+use super::state::too_large;
+use crate::fault::{self, Fault};
+use crate::json::Value;
+use crate::limits;
+use crate::program::{StateKind, WorkflowId};
+
+impl Run<'_, '_> {
+    /// Lets the frame wait for children.
+    pub(super) fn open_join(&mut self, frame: u32, join: Join) -> Result<u32, Stop> {
+        let total = join.total as usize;
+        if !self.x.arena.reserve(total.saturating_mul(size_of::<Value>())) {
+            self.check_memory(frame)?;
+        }
+        let id = self.x.add_join(Join { frame, ..join });
+        self.x.joins[id as usize].results.resize(total, Value::UNDEFINED);
+        self.x.frames[frame as usize].phase = Phase::Joining(id);
+        Ok(id)
+    }
+
+    /// Adds a child to a join: it begins with `input` after the event `last_event`.
+    pub(super) fn open_child(
+        &mut self,
+        join: u32,
+        index: u32,
+        workflow: WorkflowId,
+        input: Value,
+        last_event: u64,
+    ) -> Result<(), Stop> {
+        let parent = self.x.joins[join as usize].frame;
+        if self.x.frames.len() - self.x.frames_free.len() >= limits::FRAMES_MAX {
+            return Err(self
+                .runtime(parent, "Too many branches and iterations run at the same time.")
+                .into());
+        }
+        if self.x.arena.size(input) > limits::PAYLOAD_BYTES_MAX {
+            return Err(too_large(self.program.name(self.state_id(parent))).into());
+        }
+        let workflow = &self.program.workflows[workflow];
+        let variables = self.inner_variables(parent, workflow.slots);
+        let child = self.x.add_frame();
+        let frame = &mut self.x.frames[child as usize];
+        frame.state = Some(workflow.start);
+        frame.phase = Phase::Enter;
+        frame.parent = Some(join);
+        frame.index = index;
+        frame.input = input;
+        frame.variables = variables;
+        frame.last_event = last_event;
+        let join = &mut self.x.joins[join as usize];
+        join.started += 1;
+        join.running += 1;
+        self.x.ready.push_back(child);
+        Ok(())
+    }
+
+    /// What an inner workflow sees: the outer variables as they are now, and its own, not assigned yet. Values are
+    /// immutable, so sharing is safe.
+    fn inner_variables(&mut self, parent: u32, slots: u32) -> Value {
+        let outer = self.x.frames[parent as usize].variables;
+        if outer.len() == slots as usize {
+            return outer;
+        }
+        let arena = &mut self.x.arena;
+        let mark = arena.begin();
+        for slot in 0..slots as usize {
+            let value = arena.item(outer, slot).unwrap_or(Value::UNDEFINED);
+            arena.push(value);
+        }
+        arena.end_array(mark)
+    }
+
+    pub(super) fn child_succeeded(&mut self, child: u32, join: u32, output: Value) {
+        let (index, last) = self.close_child(child, join);
+        self.x.joins[join as usize].results[index as usize] = output;
+        let parent = self.x.joins[join as usize].frame;
+        let mut chain = last;
+        if let StateKind::Map(_) = self.state(parent).kind {
+            let state = self.state_id(parent);
+            let id = self.emit(last, Happening::MapIterationSucceeded { state, index });
+            // Recorded: the next iteration hangs on the same event, the end of the Map on this one.
+            let more = self.x.joins[join as usize].started < self.x.joins[join as usize].total;
+            chain = if more { last } else { id };
+        }
+        self.x.frames[parent as usize].last_event = chain;
+        self.after_child(parent, join);
+    }
+
+    /// One child less: begin the next, or finish the state.
+    fn after_child(&mut self, parent: u32, join: u32) {
+        self.compact_if_grown();
+        let (started, total, running) = {
+            let join = &self.x.joins[join as usize];
+            (join.started, join.total, join.running)
+        };
+        if started < total {
+            if let Err(stop) = self.next_iteration(parent, join) {
+                self.stop_children(join, None);
+                self.stopped(parent, stop);
+            }
+        } else if running == 0
+            && let Err(stop) = self.finish_join(parent, join)
+        {
+            self.stopped(parent, stop);
+        }
+        self.resume(parent);
+    }
+
+    fn close_child(&mut self, child: u32, join: u32) -> (u32, u64) {
+        let frame = &self.x.frames[child as usize];
+        let closed = (frame.index, frame.last_event);
+        self.x.free_frame(child);
+        self.x.joins[join as usize].running -= 1;
+        closed
+    }
+
+    /// All children are done. The join is gone afterwards, also when the state fails.
+    fn finish_join(&mut self, parent: u32, join: u32) -> Result<(), Stop> {
+        let results = self.x.joins[join as usize].results.iter();
+        let bytes: u64 = results.map(|&result| u64::from(self.x.arena.size(result))).sum();
+        if bytes > u64::from(limits::PAYLOAD_BYTES_MAX) {
+            self.x.free_join(join);
+            return Err(too_large(self.program.name(self.state_id(parent))).into());
+        }
+        let arena = &mut self.x.arena;
+        let mark = arena.begin();
+        for &result in self.x.joins[join as usize].results.iter().filter(|result| !result.is_undefined()) {
+            arena.push(result);
+        }
+        let results = arena.end_array(mark);
+        self.x.free_join(join);
+        let last = self.x.frames[parent as usize].last_event;
+        match self.state(parent).kind {
+            StateKind::Map(_) => self.emit(last, Happening::MapStateSucceeded),
+            _ => self.emit(last, Happening::ParallelStateSucceeded),
+        };
+        self.leave_with(parent, results)
+    }
+
+    pub(super) fn child_failed(&mut self, child: u32, join: u32, fault: Fault) {
+        let parent = self.x.joins[join as usize].frame;
+        let state = self.state_id(parent);
+        let is_map = matches!(self.state(parent).kind, StateKind::Map(_));
+        let failed_task = matches!(self.state(child).kind, StateKind::Task(_)).then(|| self.state_id(child));
+        let (index, last) = self.close_child(child, join);
+        let row = &mut self.x.joins[join as usize];
+        row.failed += 1;
+        let tolerated = is_map && row.has_tolerance && row.failed <= row.tolerated;
+        if !tolerated {
+            self.tell_overdue(join);
+        }
+        if is_map {
+            self.emit(last, Happening::MapIterationFailed { state, index });
+        }
+        if tolerated {
+            self.x.frames[parent as usize].last_event = last;
+            return self.after_child(parent, join);
+        }
+        let row = &self.x.joins[join as usize];
+        let fault = match row.has_tolerance && row.tolerated > 0 {
+            true => Fault::new(
+                fault::EXCEED_TOLERATED_FAILURE_THRESHOLD,
+                "The specified tolerated failure threshold was exceeded",
+            ),
+            false => fault,
+        };
+        if let Some(state) = failed_task {
+            self.emit(last, Happening::StateAborted { state });
+        }
+        self.stop_children(join, Some(last));
+        self.x.frames[parent as usize].last_event = last;
+        self.failed(parent, fault);
+        self.resume(parent);
+    }
+
+    /// Recorded: tasks of siblings whose time is over at the same moment are told as timed out before they are stopped.
+    fn tell_overdue(&mut self, join: u32) {
+        let now_ms = self.env.now_ms;
+        for n in 0..self.x.frames.len() {
+            let frame = &self.x.frames[n];
+            let overdue =
+                frame.parent == Some(join) && frame.phase == Phase::Task && frame.timeout_at_ms <= now_ms;
+            if overdue && let StateKind::Task(task) = self.state(n as u32).kind {
+                let fault = Fault { error: Some(fault::TIMEOUT.into()), cause: None };
+                let kind = super::task::kind(&self.program.tasks[task].resource.kind);
+                self.chain(n as u32, Happening::TaskTimedOut { task, kind, fault: &fault });
+            }
+        }
+    }
+
+    /// Ends all children of a join, and theirs; with `last`, their events hang on it.
+    pub(super) fn stop_children(&mut self, join: u32, last: Option<u64>) {
+        let parent = self.x.joins[join as usize].frame;
+        let map = matches!(self.state(parent).kind, StateKind::Map(_)).then(|| self.state_id(parent));
+        let mut children: Vec<(u32, u32)> = (self.x.frames.iter().enumerate())
+            .filter(|(_, frame)| frame.parent == Some(join) && frame.phase != Phase::Free)
+            .map(|(n, frame)| (frame.index, n as u32))
+            .collect();
+        children.sort_unstable();
+        for (index, child) in children {
+            let phase = self.x.frames[child as usize].phase;
+            if let Phase::Joining(inner) = phase {
+                self.stop_children(inner, last);
+            }
+            if matches!(phase, Phase::Task | Phase::Waiting | Phase::Delayed) {
+                let visit = self.x.frames[child as usize].visit;
+                self.env.effects.push(Effect::Cancel(Token { frame: child, visit }));
+            }
+            if let Some(last) = last {
+                if let Some(state) = map {
+                    self.emit(last, Happening::MapIterationAborted { state, index });
+                }
+                if !matches!(phase, Phase::Enter | Phase::Again) {
+                    let state = self.state_id(child);
+                    self.emit(last, Happening::StateAborted { state });
+                }
+            }
+            self.x.free_frame(child);
+            self.x.ready.retain(|&ready| ready != child);
+        }
+        self.x.free_join(join);
+    }
+}

@@ -1,0 +1,207 @@
+//! Inline Map states (specification, "Map State").
+
+use super::execution::Join;
+use super::record::Happening;
+use super::run::{Run, Sight, Stop};
+use super::wait::plain;
+use crate::fault::{self, Fault};
+use crate::json::{self, Number, Value};
+use crate::limits;
+use crate::program::{Items, MapId, Percentage, Seconds, StateKind};
+
+impl Run<'_, '_> {
+    pub(super) fn map(&mut self, frame: u32, map: MapId) -> Result<(), Stop> {
+        let effective = self.filtered_input(frame)?;
+        let row = &self.program.maps[map];
+        let concurrency = self.map_concurrency(frame, row.max_concurrency, effective)?;
+        let tolerated_count = match row.tolerated_count {
+            Some(count) => Some(self.tolerated_count(frame, count, effective)?),
+            None => None,
+        };
+        let tolerated_percentage = match row.tolerated_percentage {
+            Some(percentage) => Some(self.tolerated_percentage(frame, percentage, effective)?),
+            None => None,
+        };
+        let items = self.items(frame, row.items, effective)?;
+        let total = items.len() as u32;
+        // Failing when either threshold is crossed, the lower one counts.
+        let by_percentage = tolerated_percentage.map(|most| (f64::from(total) * most / 100.0).floor() as u32);
+        let by_count = tolerated_count.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        let tolerated = by_percentage.into_iter().chain(by_count).min();
+        self.chain(frame, Happening::MapStateStarted { length: total });
+        if total == 0 {
+            let last = self.x.frames[frame as usize].last_event;
+            self.emit(last, Happening::MapStateSucceeded);
+            let mark = self.x.arena.begin();
+            let nothing = self.x.arena.end_array(mark);
+            return self.leave_with(frame, nothing);
+        }
+        let join = self.open_join(
+            frame,
+            Join {
+                items,
+                total,
+                tolerated: tolerated.unwrap_or(0),
+                has_tolerance: tolerated.is_some(),
+                ..Join::default()
+            },
+        )?;
+        let begun = (0..concurrency.min(total)).try_for_each(|_| self.next_iteration(frame, join));
+        begun.inspect_err(|_| self.stop_children(join, None))
+    }
+
+    /// Begins the next iteration of the Map.
+    pub(super) fn next_iteration(&mut self, frame: u32, join: u32) -> Result<(), Stop> {
+        let StateKind::Map(map) = self.state(frame).kind else { return Ok(()) };
+        let row = &self.program.maps[map];
+        let (index, items) = {
+            let join = &self.x.joins[join as usize];
+            (join.started, join.items)
+        };
+        let (key, value) = match items.is_object() {
+            true => self.x.arena.entry(items, index as usize).unwrap_or_default(),
+            false => (Value::UNDEFINED, self.x.arena.item(items, index as usize).unwrap_or_default()),
+        };
+        let effective = self.x.frames[frame as usize].effective;
+        let sight = Sight { item: Some((index, value, key)), ..Sight::of(effective) };
+        let input = match row.selector {
+            Some(selector) => self.template(frame, selector, sight)?,
+            None if items.is_object() => self.pair(key, value),
+            None => value,
+        };
+        let last = self.x.frames[frame as usize].last_event;
+        let state = self.state_id(frame);
+        let started = self.emit(last, Happening::MapIterationStarted { state, index });
+        self.open_child(join, index, row.processor, input, started)
+    }
+
+    /// A member of an object as an item: `{"Key": …, "Value": …}`.
+    fn pair(&mut self, key: Value, value: Value) -> Value {
+        let arena = &mut self.x.arena;
+        let mark = arena.begin();
+        for (name, part) in [("Key", key), ("Value", value)] {
+            let name = arena.string(name);
+            arena.push(name);
+            arena.push(part);
+        }
+        arena.end_object(mark)
+    }
+
+    fn items(&mut self, frame: u32, items: Items, effective: Value) -> Result<Value, Stop> {
+        let jsonata = self.state(frame).jsonata;
+        let found = match items {
+            Items::Input => effective,
+            Items::Path(path) => self.path(frame, path, Sight::of(effective))?,
+            Items::Template(template) => {
+                let value = self.template(frame, template, Sight::of(effective))?;
+                if self.program.templates[template].as_expression().is_some() {
+                    self.expect_type(frame, template, value, "array", Value::is_array)?;
+                }
+                value
+            }
+        };
+        if found.is_array() || (found.is_object() && !jsonata) {
+            return Ok(found);
+        }
+        if jsonata {
+            let found = json::to_string(&self.x.arena, found);
+            let text = format!("Map state input must be an array but was: {found}");
+            return Err(self.evaluation(frame, "Items", &text));
+        }
+        // Recorded: a path into the context object is told as one from that object's own root.
+        let source = match items {
+            Items::Path(path) => self.program.paths[path].source(),
+            _ => "$",
+        };
+        let source = if source.starts_with("$$") { &source[1..] } else { source };
+        Err(Fault::new(fault::RUNTIME, format!("Reference path \"{source}\" must point to array.")).into())
+    }
+
+    fn map_concurrency(&mut self, frame: u32, limit: Seconds, effective: Value) -> Result<u32, Stop> {
+        let asked = match limit {
+            Seconds::Literal(limit) => limit,
+            Seconds::Expression(template) => self.expression_seconds(frame, template, "MaxConcurrency")?,
+            Seconds::Path(path) => {
+                let value = self.path(frame, path, Sight::of(effective))?;
+                let limit = self.integer(frame, path, value, "MaxConcurrencyPath")?;
+                match u64::try_from(limit) {
+                    Ok(limit) => limit,
+                    Err(_) => return Err(self.runtime(frame, "MaxConcurrency cannot be negative.").into()),
+                }
+            }
+        };
+        let most = u64::from(limits::MAP_CONCURRENCY_MAX);
+        Ok(if asked == 0 { most } else { asked.min(most) } as u32)
+    }
+
+    /// An integer, or a string that is one (recorded: `"1"` passes).
+    fn integer(
+        &mut self,
+        frame: u32,
+        path: crate::program::PathId,
+        value: Value,
+        field: &str,
+    ) -> Result<i64, Stop> {
+        let parsed = match value.as_int() {
+            Some(int) => Some(int),
+            None => self.x.arena.as_str(value).and_then(|text| text.parse().ok()),
+        };
+        parsed.ok_or_else(|| {
+            let (found, source) = (plain(&self.x.arena, value), self.program.paths[path].source());
+            let text = format!(
+                "The {field} field refers to value \"{found}\" which is not a valid integer: {source}"
+            );
+            self.runtime(frame, &text).into()
+        })
+    }
+
+    fn tolerated_count(&mut self, frame: u32, count: Seconds, effective: Value) -> Result<u64, Stop> {
+        match count {
+            Seconds::Literal(count) => Ok(count),
+            Seconds::Expression(template) => {
+                self.expression_seconds(frame, template, "ToleratedFailureCount")
+            }
+            Seconds::Path(path) => {
+                let value = self.path(frame, path, Sight::of(effective))?;
+                let count = self.integer(frame, path, value, "ToleratedFailureCountPath")?;
+                u64::try_from(count)
+                    .map_err(|_| self.runtime(frame, "ToleratedFailureCount cannot be negative.").into())
+            }
+        }
+    }
+
+    fn tolerated_percentage(
+        &mut self,
+        frame: u32,
+        percentage: Percentage,
+        effective: Value,
+    ) -> Result<f64, Stop> {
+        let percentage = match percentage {
+            Percentage::Literal(percentage) => percentage,
+            Percentage::Path(path) => {
+                let value = self.path(frame, path, Sight::of(effective))?;
+                let parsed = match self.x.arena.number(value).map(Number::to_f64) {
+                    Some(number) => Some(number),
+                    None => self.x.arena.as_str(value).and_then(|text| text.parse().ok()),
+                };
+                parsed.ok_or_else(|| {
+                    let (found, source) = (plain(&self.x.arena, value), self.program.paths[path].source());
+                    let text = format!(
+                        "The ToleratedFailurePercentagePath field refers to value \"{found}\" which is not a valid \
+                         float: {source}"
+                    );
+                    Stop::from(self.runtime(frame, &text))
+                })?
+            }
+            Percentage::Expression(template) => {
+                let value = self.template(frame, template, Sight::of(effective))?;
+                self.expect_type(frame, template, value, "number", Value::is_number)?;
+                self.x.arena.as_f64(value).unwrap_or_default()
+            }
+        };
+        match (0.0..=100.0).contains(&percentage) {
+            true => Ok(percentage),
+            false => Err(self.runtime(frame, "ToleratedFailurePercentage must be between 0 and 100.").into()),
+        }
+    }
+}

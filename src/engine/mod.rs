@@ -1,0 +1,138 @@
+//! The engine: `advance(program, execution, event, env)`, a pure function.
+//!
+//! An [`Execution`] is plain data; time, randomness and effects come and go through [`Env`]. Nothing here knows a
+//! thread, a clock, a lock or the wire. Whoever drives it carries out the [effects](Effect) and feeds back
+//! [events](Event); the same function serves a thread of the runtime, a caller in line, and virtual time in tests.
+//!
+//! One lifecycle for every state: *enter*, perhaps *wait* (for a task, a timer, or branches), then *leave* or *fail*.
+//! Branches of a Parallel and iterations of a Map are frames of the same execution, so a join is a counter. Frames run
+//! until they park, first come first served; a turn ends when all are parked, the budget of transitions is used up, or
+//! the execution is over.
+
+mod choice;
+mod context;
+mod execution;
+mod fail;
+mod flow;
+mod join;
+mod map;
+mod pack;
+mod parallel;
+mod record;
+mod run;
+mod state;
+mod task;
+mod wait;
+
+pub use execution::{Execution, Identity, Outcome, Start, Token};
+pub use record::{Happening, Listener, Record, TaskKind};
+
+use crate::fault::Fault;
+use crate::json::{Compactor, Value};
+use crate::program::{Program, StateId, TaskId};
+use crate::query::jsonata::Scratch;
+use run::Run;
+
+/// What happened outside.
+#[derive(Debug)]
+pub enum Event {
+    /// Begins the execution, or goes on after a turn that [yielded](Turn::Yielded).
+    Go,
+    /// A task succeeded; the result lies in the execution's arena.
+    TaskSucceeded(Token, Value),
+    /// A task failed.
+    TaskFailed(Token, Fault),
+    /// A task said that it is alive.
+    Heartbeat(Token),
+    /// A timer fired.
+    Timer(Token, TimerKind),
+    /// The time allowed for the whole execution is over.
+    Deadline,
+    /// Someone wants the execution to end.
+    Abort(Fault),
+    /// The execution cannot be run: its input is of no use.
+    Fail(Fault),
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimerKind {
+    /// A Wait state, or the delay before a retry, is over.
+    Wake,
+    /// A task's `TimeoutSeconds` are over.
+    Timeout,
+    /// A task's `HeartbeatSeconds` are over without a heartbeat.
+    Heartbeat,
+}
+
+/// What the engine wants done. Effects with a [`Token`] of an earlier visit are answered in vain: late events are
+/// ignored.
+#[derive(Clone, Copy, Debug)]
+pub enum Effect {
+    /// Start a task.
+    Task(TaskCall),
+    /// Fire a timer at this time, in milliseconds since 1970.
+    Timer {
+        /// For whom.
+        token: Token,
+        /// What for.
+        kind: TimerKind,
+        /// When.
+        at_ms: u64,
+    },
+    /// The task and the timers of this token are of no interest any more.
+    Cancel(Token),
+}
+
+/// A task to start. Its input and credentials lie in the execution: see [`Execution::task_input`].
+#[derive(Clone, Copy, Debug)]
+pub struct TaskCall {
+    /// Names the task in the events that answer it.
+    pub token: Token,
+    /// What to call, in the program's table.
+    pub task: TaskId,
+    /// The state that calls.
+    pub state: StateId,
+    /// Retries so far.
+    pub attempt: u32,
+    /// `TimeoutSeconds`, if given.
+    pub timeout_seconds: Option<u64>,
+    /// `HeartbeatSeconds`, if given.
+    pub heartbeat_seconds: Option<u64>,
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The execution is over; see [`Execution::outcome`].
+    Done,
+    /// Nothing to do until the next event.
+    Parked,
+    /// The budget of transitions is used up; send [`Event::Go`] when others had their turn.
+    Yielded,
+}
+
+/// What a turn may use of the outside world.
+pub struct Env<'e> {
+    /// The time, in milliseconds since 1970, the same for the whole turn.
+    pub now_ms: u64,
+    /// State transitions this turn may take at most.
+    pub transitions_max: u32,
+    /// What the turn wants done; the driver empties it.
+    pub effects: &'e mut Vec<Effect>,
+    /// Who listens, if anyone does.
+    pub listener: Option<&'e mut dyn Listener>,
+    /// Compacts arenas, kept between turns.
+    pub compactor: &'e mut Compactor,
+    /// JSONata's memory, kept between turns.
+    pub scratch: &'e mut Scratch,
+}
+
+/// Lets an execution react to an event and go on until it parks, ends, or used up its budget.
+///
+/// Events for a token of the past are ignored, and so is everything after the end.
+pub fn advance(program: &Program, execution: &mut Execution, event: Event, env: &mut Env<'_>) -> Turn {
+    let mut run = Run { program, x: execution, env };
+    run.take(event);
+    run.turn()
+}

@@ -1,0 +1,326 @@
+//! A parked execution in as few bytes as it needs: its numbers as varints, its values as JSON text, each once.
+//!
+//! The text of a 200-byte input is half of what its nodes in an arena take, and reading it again costs less than the
+//! cache misses that bring a parked execution back. What was garbage in the arena is gone afterwards.
+
+use super::execution::{Execution, Frame, Join, Phase, Start};
+use crate::index::Id;
+use crate::json::{self, Arena, Value};
+use crate::limits;
+use crate::program::StateId;
+
+impl Execution {
+    /// Appends what the execution needs to go on, its identity left out. False, with `out` as it was, when it is not
+    /// parked, has ended, or is so large that packing it would not pay.
+    pub fn pack(&self, out: &mut Vec<u8>) -> bool {
+        if self.outcome.is_some() || !self.ready.is_empty() || self.arena.overflowed() {
+            return false;
+        }
+        let frames = &self.frames[..self.frames.len() - untouched(&self.frames_free, self.frames.len())];
+        let joins = &self.joins[..self.joins.len() - untouched(&self.joins_free, self.joins.len())];
+        if frames.len() > limits::PACK_FRAMES_MAX || joins.len() > limits::PACK_FRAMES_MAX {
+            return false;
+        }
+        let from = out.len();
+        let mut writer =
+            Writer { arena: &self.arena, out, seen: [Value::UNDEFINED; SEEN], count: 0, left: 0 };
+        writer.left = i64::from(limits::PACK_BYTES_MAX);
+        writer.number(self.seed);
+        writer.number(self.random.wrapping_sub(self.seed ^ GOLDEN));
+        writer.number(self.started_ms);
+        writer.number(self.deadline_ms.wrapping_sub(self.started_ms));
+        writer.number(self.events);
+        writer.number(self.transitions);
+        writer.number(u64::from(self.visits));
+        writer.value(self.input);
+        writer.list(frames.len(), &self.frames_free);
+        frames.iter().for_each(|frame| writer.frame(frame, self.started_ms));
+        writer.list(joins.len(), &self.joins_free);
+        joins.iter().for_each(|join| writer.join(join));
+        let fits = writer.left >= 0;
+        if !fits {
+            out.truncate(from);
+        }
+        fits
+    }
+
+    /// Takes over what [`pack`](Execution::pack) wrote; of `start`, only what was not packed: how many bytes it may
+    /// hold, and its secret. False when these are not such bytes, which leaves it [reset](Execution::reset) at best.
+    pub fn unpack(&mut self, packed: &[u8], start: &Start) -> bool {
+        self.reset();
+        self.arena.set_bytes_max(start.bytes_max);
+        self.secret = start.secret;
+        let mut reader = Reader { rest: packed, seen: [Value::UNDEFINED; SEEN], count: 0 };
+        self.read(&mut reader).is_some() && reader.rest.is_empty()
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        self.seed = reader.number()?;
+        self.random = reader.number()?.wrapping_add(self.seed ^ GOLDEN);
+        self.started_ms = reader.number()?;
+        self.deadline_ms = reader.number()?.wrapping_add(self.started_ms);
+        self.events = reader.number()?;
+        self.transitions = reader.number()?;
+        self.visits = reader.small()?;
+        self.input = reader.value(&mut self.arena)?;
+        let frames = reader.list(&mut self.frames_free, self.frames.len())?;
+        self.frames.resize_with(self.frames.len().max(frames), Frame::default);
+        for n in 0..frames {
+            reader.frame(&mut self.arena, &mut self.frames[n], self.started_ms)?;
+        }
+        let joins = reader.list(&mut self.joins_free, self.joins.len())?;
+        self.joins.resize_with(self.joins.len().max(joins), Join::default);
+        for n in 0..joins {
+            reader.join(&mut self.arena, &mut self.joins[n])?;
+        }
+        self.compact_at = limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes());
+        Some(())
+    }
+}
+
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+/// Values that are looked up when another one comes, so that the same value is written once.
+const SEEN: usize = 8;
+
+/// Of the free numbers, how many were never given out: they lie at the bottom, highest first.
+fn untouched(free: &[u32], len: usize) -> usize {
+    free.iter().zip((0..len as u32).rev()).take_while(|(free, n)| **free == *n).count()
+}
+
+struct Writer<'a> {
+    arena: &'a Arena,
+    out: &'a mut Vec<u8>,
+    seen: [Value; SEEN],
+    count: usize,
+    /// Bytes of text that still fit; below 0 when something did not.
+    left: i64,
+}
+
+/// What comes before a value: nothing is there, an array with gaps, one of the values before, or text and its length.
+const UNDEFINED: u64 = 0;
+const GAPPED: u64 = 1;
+const AGAIN: u64 = 2;
+const TEXT: u64 = AGAIN + SEEN as u64;
+
+impl Writer<'_> {
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.out.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.out.push(number as u8);
+    }
+
+    fn value(&mut self, value: Value) {
+        if value.is_undefined() {
+            return self.number(UNDEFINED);
+        }
+        if let Some(n) = self.seen[..self.count].iter().position(|seen| seen.is_same_place(value)) {
+            return self.number(AGAIN + n as u64);
+        }
+        let size = self.arena.size(value);
+        self.left -= i64::from(size);
+        if self.left < 0 || value.depth() >= limits::JSON_DEPTH_MAX {
+            self.left = -1;
+            return;
+        }
+        if value.is_container() && self.count < SEEN {
+            self.seen[self.count] = value;
+            self.count += 1;
+        }
+        self.number(TEXT + u64::from(size));
+        json::write(self.arena, value, self.out);
+    }
+
+    /// An array that may have holes: the variables.
+    fn gapped(&mut self, array: Value) {
+        if array.is_undefined() {
+            return self.number(UNDEFINED);
+        }
+        self.number(GAPPED);
+        self.number(array.len() as u64);
+        let arena = self.arena;
+        arena.items(array).iter().for_each(|&item| self.value(item));
+    }
+
+    /// How many rows follow, and those of them that are free, in the order in which they were.
+    fn list(&mut self, rows: usize, free: &[u32]) {
+        self.number(rows as u64);
+        let touched = free.iter().filter(|&&n| (n as usize) < rows);
+        self.number(touched.clone().count() as u64);
+        touched.for_each(|&n| self.number(u64::from(n)));
+    }
+
+    fn frame(&mut self, frame: &Frame, started_ms: u64) {
+        let phase = match frame.phase {
+            Phase::Free => 0,
+            Phase::Enter => 1,
+            Phase::Again => 2,
+            Phase::Waiting => 3,
+            Phase::Delayed => 4,
+            Phase::Task => 5,
+            Phase::Joining(join) => 6 + u64::from(join),
+        };
+        self.number(phase);
+        if phase == 0 {
+            return;
+        }
+        self.number(frame.state.map_or(0, |state| state.index() as u64 + 1));
+        self.number(u64::from(frame.visit));
+        self.number(frame.parent.map_or(0, |join| u64::from(join) + 1));
+        self.number(u64::from(frame.index));
+        self.value(frame.input);
+        self.value(frame.effective);
+        self.gapped(frame.variables);
+        self.value(frame.credentials);
+        self.number(frame.last_event);
+        self.number(frame.entered_event);
+        self.number(frame.before_entered);
+        self.number(frame.entered_ms.wrapping_sub(started_ms));
+        self.number(u64::from(frame.retries));
+        self.number(frame.attempts.len() as u64);
+        frame.attempts.iter().for_each(|&attempts| self.number(u64::from(attempts)));
+        // No time at all is the largest number.
+        self.number(frame.timeout_at_ms.wrapping_add(1));
+        self.number(frame.heartbeat_at_ms);
+        self.number(frame.heartbeat_ms);
+    }
+
+    fn join(&mut self, join: &Join) {
+        self.number(u64::from(join.frame));
+        self.value(join.items);
+        for number in [join.total, join.started, join.running, join.failed, join.tolerated] {
+            self.number(u64::from(number));
+        }
+        self.number(u64::from(join.has_tolerance));
+        self.number(join.results.len() as u64);
+        // A result takes at least a byte, which keeps long rows of them out.
+        self.left -= join.results.len() as i64;
+        if self.left >= 0 {
+            join.results.iter().for_each(|&result| self.value(result));
+        }
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+    seen: [Value; SEEN],
+    count: usize,
+}
+
+impl Reader<'_> {
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            number |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn small(&mut self) -> Option<u32> {
+        self.number()?.try_into().ok()
+    }
+
+    fn value(&mut self, arena: &mut Arena) -> Option<Value> {
+        let tag = self.number()?;
+        if tag == UNDEFINED {
+            return Some(Value::UNDEFINED);
+        }
+        if (AGAIN..TEXT).contains(&tag) {
+            return Some(self.seen[(tag - AGAIN) as usize]);
+        }
+        let size = usize::try_from(tag.checked_sub(TEXT)?).ok()?;
+        let (text, rest) = self.rest.split_at_checked(size)?;
+        self.rest = rest;
+        let value = json::read(arena, text).ok()?;
+        if value.is_container() && self.count < SEEN {
+            self.seen[self.count] = value;
+            self.count += 1;
+        }
+        Some(value)
+    }
+
+    fn gapped(&mut self, arena: &mut Arena) -> Option<Value> {
+        if self.number()? == UNDEFINED {
+            return Some(Value::UNDEFINED);
+        }
+        let count = self.number()?;
+        let mark = arena.begin();
+        for _ in 0..count {
+            let item = self.value(arena)?;
+            arena.push(item);
+        }
+        Some(arena.end_array(mark))
+    }
+
+    /// The number of rows; fills `free` for as many rows as there will be then.
+    fn list(&mut self, free: &mut Vec<u32>, kept: usize) -> Option<usize> {
+        let rows = usize::try_from(self.number()?).ok().filter(|&rows| rows <= limits::PACK_FRAMES_MAX)?;
+        free.clear();
+        free.extend((rows as u32..kept as u32).rev());
+        for _ in 0..self.number()? {
+            let n = self.small()?;
+            free.push(n);
+        }
+        Some(rows)
+    }
+
+    fn frame(&mut self, arena: &mut Arena, frame: &mut Frame, started_ms: u64) -> Option<()> {
+        frame.phase = match self.number()? {
+            0 => {
+                frame.phase = Phase::Free;
+                return Some(());
+            }
+            1 => Phase::Enter,
+            2 => Phase::Again,
+            3 => Phase::Waiting,
+            4 => Phase::Delayed,
+            5 => Phase::Task,
+            join => Phase::Joining(u32::try_from(join - 6).ok()?),
+        };
+        frame.state = self.number()?.checked_sub(1).map(|state| StateId::from_index(state as usize));
+        frame.visit = self.small()?;
+        frame.parent = self.small()?.checked_sub(1);
+        frame.index = self.small()?;
+        frame.input = self.value(arena)?;
+        frame.effective = self.value(arena)?;
+        frame.variables = self.gapped(arena)?;
+        frame.credentials = self.value(arena)?;
+        frame.last_event = self.number()?;
+        frame.entered_event = self.number()?;
+        frame.before_entered = self.number()?;
+        frame.entered_ms = self.number()?.wrapping_add(started_ms);
+        frame.retries = self.small()?;
+        frame.attempts.clear();
+        for _ in 0..self.number()? {
+            let attempts = self.small()?;
+            frame.attempts.push(attempts);
+        }
+        frame.timeout_at_ms = self.number()?.wrapping_sub(1);
+        frame.heartbeat_at_ms = self.number()?;
+        frame.heartbeat_ms = self.number()?;
+        Some(())
+    }
+
+    fn join(&mut self, arena: &mut Arena, join: &mut Join) -> Option<()> {
+        join.frame = self.small()?;
+        join.items = self.value(arena)?;
+        join.total = self.small()?;
+        join.started = self.small()?;
+        join.running = self.small()?;
+        join.failed = self.small()?;
+        join.tolerated = self.small()?;
+        join.has_tolerance = self.number()? == 1;
+        join.results.clear();
+        for _ in 0..self.number()? {
+            let result = self.value(arena)?;
+            join.results.push(result);
+        }
+        Some(())
+    }
+}

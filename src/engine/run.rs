@@ -1,0 +1,368 @@
+//! One turn: takes an event, runs the ready frames, writes down what happens.
+
+use super::context::StateContext;
+use super::execution::{Execution, Outcome, Phase, Token};
+use super::record::{Happening, Record};
+use super::{Effect, Env, Event, TimerKind, Turn};
+use crate::fault::{self, Fault};
+use crate::json::Value;
+use crate::limits;
+use crate::program::{Program, State, StateId, TemplateId};
+use crate::query::template;
+use crate::query::{self, Scope};
+
+/// What the functions of a turn work with.
+pub(super) struct Run<'a, 'e> {
+    pub(super) program: &'a Program,
+    pub(super) x: &'a mut Execution,
+    pub(super) env: &'a mut Env<'e>,
+}
+
+/// Why a state did not come to its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It failed; Retry and Catch may have a word.
+    Failed(Fault),
+    /// A JSONata expression failed at this field.
+    Evaluation { fault: Fault, location: String },
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Failed(fault)
+    }
+}
+
+/// What a query sees beside the frame's own values.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sight {
+    pub(super) input: Value,
+    pub(super) result: Value,
+    pub(super) error_output: Value,
+    /// `Map.Item`: index, value and key.
+    pub(super) item: Option<(u32, Value, Value)>,
+}
+
+impl Sight {
+    pub(super) fn of(input: Value) -> Sight {
+        Sight { input, ..Sight::default() }
+    }
+}
+
+impl Run<'_, '_> {
+    pub(super) fn take(&mut self, event: Event) {
+        if self.x.outcome.is_some() {
+            return;
+        }
+        match event {
+            Event::Go if self.x.events == 0 => {
+                let input = self.x.input;
+                self.emit(0, Happening::ExecutionStarted { input });
+            }
+            Event::Go => {}
+            Event::TaskSucceeded(token, output) => {
+                if let Some(frame) = self.awaited(token, Phase::Task) {
+                    self.task_succeeded(frame, output);
+                }
+            }
+            Event::TaskFailed(token, fault) => {
+                if let Some(frame) = self.awaited(token, Phase::Task) {
+                    self.task_failed(frame, fault);
+                }
+            }
+            Event::Heartbeat(token) => {
+                if let Some(frame) = self.awaited(token, Phase::Task) {
+                    let frame = &mut self.x.frames[frame as usize];
+                    frame.heartbeat_at_ms = self.env.now_ms.saturating_add(frame.heartbeat_ms);
+                }
+            }
+            Event::Timer(token, TimerKind::Wake) => {
+                if let Some(frame) = self.awaited(token, Phase::Waiting) {
+                    self.wait_over(frame);
+                } else if let Some(frame) = self.awaited(token, Phase::Delayed) {
+                    self.compact_if_grown();
+                    self.x.frames[frame as usize].phase = Phase::Again;
+                    self.x.ready.push_back(frame);
+                }
+            }
+            Event::Timer(token, kind) => {
+                if let Some(frame) = self.awaited(token, Phase::Task) {
+                    self.task_timer(frame, kind);
+                }
+            }
+            Event::Deadline => self.time_out(),
+            Event::Fail(fault) => self.end_failed(self.x.events, fault),
+            Event::Abort(fault) => {
+                self.cancel_all();
+                self.emit(0, Happening::ExecutionAborted { fault: &fault });
+                self.x.outcome = Some(Outcome::Aborted(fault));
+            }
+        }
+    }
+
+    /// The frame that waits in this way for the answer that `token` names.
+    fn awaited(&self, token: Token, phase: Phase) -> Option<u32> {
+        let frame = self.x.frames.get(token.frame as usize)?;
+        (frame.visit == token.visit && frame.phase == phase).then_some(token.frame)
+    }
+
+    pub(super) fn turn(&mut self) -> Turn {
+        let mut left = self.env.transitions_max;
+        if self.x.outcome.is_none() && self.env.now_ms >= self.x.deadline_ms {
+            self.time_out();
+        }
+        while self.x.outcome.is_none() {
+            let Some(frame) = self.x.ready.pop_front() else { return Turn::Parked };
+            while matches!(self.x.frames[frame as usize].phase, Phase::Enter | Phase::Again) {
+                if left == 0 {
+                    self.x.ready.push_front(frame);
+                    return Turn::Yielded;
+                }
+                left -= 1;
+                self.step(frame);
+                if self.x.outcome.is_some() {
+                    return Turn::Done;
+                }
+            }
+        }
+        Turn::Done
+    }
+
+    fn time_out(&mut self) {
+        self.cancel_all();
+        let last = self.x.events + 1;
+        self.x.events = last;
+        self.tell(last, 0, Happening::ExecutionTimedOut);
+        self.x.outcome = Some(Outcome::TimedOut);
+    }
+
+    /// Ends the whole execution with a failure; `last` is the event before.
+    pub(super) fn end_failed(&mut self, last: u64, fault: Fault) {
+        self.cancel_all();
+        self.emit(last, Happening::ExecutionFailed { fault: &fault });
+        self.x.outcome = Some(Outcome::Failed(fault));
+    }
+
+    fn cancel_all(&mut self) {
+        for (n, frame) in self.x.frames.iter_mut().enumerate() {
+            if matches!(frame.phase, Phase::Waiting | Phase::Delayed | Phase::Task) {
+                self.env.effects.push(Effect::Cancel(Token { frame: n as u32, visit: frame.visit }));
+            }
+            frame.phase = Phase::Free;
+        }
+        self.x.ready.clear();
+    }
+
+    // ---- events ----
+
+    /// Counts an event and tells the listener; gives its id.
+    #[inline]
+    pub(super) fn emit(&mut self, previous: u64, happening: Happening<'_>) -> u64 {
+        self.x.events += 1;
+        let id = self.x.events;
+        if self.env.listener.is_some() {
+            self.tell(id, previous, happening);
+        }
+        id
+    }
+
+    #[cold]
+    fn tell(&mut self, id: u64, previous: u64, happening: Happening<'_>) {
+        let record = Record { id, previous, time_ms: self.env.now_ms, happening };
+        if let Some(listener) = &mut self.env.listener {
+            listener.record(self.program, &self.x.arena, &record);
+        }
+    }
+
+    /// Counts an event at the end of the frame's chain.
+    #[inline]
+    pub(super) fn chain(&mut self, frame: u32, happening: Happening<'_>) {
+        let previous = self.x.frames[frame as usize].last_event;
+        let id = self.emit(previous, happening);
+        self.x.frames[frame as usize].last_event = id;
+    }
+
+    // ---- the frame's state ----
+
+    #[inline]
+    pub(super) fn state_id(&self, frame: u32) -> StateId {
+        // A frame in use has a state from its first moment on.
+        self.x.frames[frame as usize].state.unwrap_or(self.program.start())
+    }
+
+    #[inline]
+    pub(super) fn state(&self, frame: u32) -> &State {
+        &self.program.states[self.state_id(frame)]
+    }
+
+    pub(super) fn token(&self, frame: u32) -> Token {
+        Token { frame, visit: self.x.frames[frame as usize].visit }
+    }
+
+    // ---- queries ----
+
+    /// Evaluates something with what the frame sees.
+    #[inline(always)]
+    pub(super) fn query<T>(
+        &mut self,
+        frame: u32,
+        sight: Sight,
+        query: impl FnOnce(&mut crate::json::Arena, &Scope<'_>, &mut query::Env<'_>) -> T,
+    ) -> T {
+        let Execution { arena, identity, frames, random, input, seed, secret, started_ms, .. } = &mut *self.x;
+        let frame = &frames[frame as usize];
+        let context = StateContext {
+            identity,
+            program: self.program,
+            input: *input,
+            seed: *seed,
+            secret: *secret,
+            started_ms: *started_ms,
+            frame,
+            item: sight.item,
+        };
+        let scope = Scope {
+            input: sight.input,
+            result: sight.result,
+            error_output: sight.error_output,
+            variables: frame.variables,
+            context: &context,
+        };
+        let mut next = || next_random(random);
+        let mut env = query::Env { now_ms: self.env.now_ms, random: &mut next, scratch: self.env.scratch };
+        query(arena, &scope, &mut env)
+    }
+
+    /// A template's value.
+    #[inline(always)]
+    pub(super) fn template(&mut self, frame: u32, id: TemplateId, sight: Sight) -> Result<Value, Stop> {
+        let program = self.program;
+        let made = self.query(frame, sight, |arena, scope, env| {
+            program.templates[id].eval(arena, scope, env).map_err(|fault| explain(*fault, arena, scope))
+        });
+        let value = made.map_err(|why| self.stop(frame, why))?;
+        self.check_memory(frame)?;
+        Ok(value)
+    }
+
+    /// Whether what was just made fitted.
+    pub(super) fn check_memory(&mut self, frame: u32) -> Result<(), Stop> {
+        match self.x.arena.overflowed() {
+            false => Ok(()),
+            true => Err(self.runtime(frame, "The execution's data exceeds the memory it may use.").into()),
+        }
+    }
+
+    fn stop(&self, frame: u32, why: Why) -> Stop {
+        match why.location {
+            None => Stop::Failed(self.runtime(frame, &why.text)),
+            Some(location) => {
+                let cause = self.cause(frame, &why.text);
+                Stop::Evaluation { fault: Fault::new(fault::QUERY_EVALUATION_ERROR, cause), location }
+            }
+        }
+    }
+
+    /// The text of a failure that the interpreter itself raises, in AWS's words.
+    pub(super) fn cause(&self, frame: u32, text: &str) -> String {
+        let entered = self.x.frames[frame as usize].entered_event;
+        let name = self.program.name(self.state_id(frame));
+        format!(
+            "An error occurred while executing the state '{name}' (entered at the event id #{entered}). {text}"
+        )
+    }
+
+    /// `States.Runtime`
+    pub(super) fn runtime(&self, frame: u32, text: &str) -> Fault {
+        Fault::new(fault::RUNTIME, self.cause(frame, text))
+    }
+
+    /// `States.QueryEvaluationError` at `location`.
+    pub(super) fn evaluation(&self, frame: u32, location: &str, text: &str) -> Stop {
+        let fault = Fault::new(fault::QUERY_EVALUATION_ERROR, self.cause(frame, text));
+        Stop::Evaluation { fault, location: location.to_owned() }
+    }
+
+    // ---- memory ----
+
+    /// [Compacts](Run::compact), when it pays. Only where no value is held outside the execution.
+    pub(super) fn compact_if_grown(&mut self) {
+        if self.x.arena.bytes() > self.x.compact_at {
+            self.compact();
+        }
+    }
+
+    /// Copies what lives into a fresh arena, when the old one has grown enough for that to pay: at four times what was
+    /// live last time, so that the cost per byte allocated stays constant.
+    pub(super) fn compact(&mut self) {
+        let Execution { arena, frames, joins, input, compact_at, .. } = &mut *self.x;
+        self.env.compactor.compact(arena, |visit| {
+            visit(input);
+            for frame in frames.iter_mut().filter(|frame| frame.phase != Phase::Free) {
+                visit(&mut frame.input);
+                visit(&mut frame.effective);
+                visit(&mut frame.variables);
+                visit(&mut frame.credentials);
+            }
+            for join in joins.iter_mut().filter(|join| !join.results.is_empty()) {
+                visit(&mut join.items);
+                join.results.iter_mut().for_each(&mut *visit);
+            }
+        });
+        *compact_at = limits::COMPACT_BYTES_MIN.max(4 * arena.bytes());
+    }
+}
+
+/// A failed query, told in AWS's words; `location` for JSONata.
+struct Why {
+    text: String,
+    location: Option<String>,
+}
+
+fn explain(fault: template::Fault<'_>, arena: &mut crate::json::Arena, scope: &Scope<'_>) -> Why {
+    match fault {
+        template::Fault::Path { path, field, .. } => {
+            Why { text: not_found(arena, scope.input, path.source(), field), location: None }
+        }
+        template::Fault::Call { call, field, fault } => {
+            let text = match fault.path(call) {
+                Some((_, path)) => not_found(arena, scope.input, path, field),
+                None => fault.message(call, arena, scope),
+            };
+            Why { text, location: None }
+        }
+        template::Fault::Expr { expression, field, fault } => {
+            let says = match fault {
+                None => "returned nothing (undefined).".to_owned(),
+                Some(fault) => fault.says(),
+            };
+            let text =
+                format!("The JSONata expression '{expression}' specified for the field '{field}' {says}");
+            Why { text, location: Some(field.to_owned()) }
+        }
+    }
+}
+
+/// What AWS says when a path of a payload template selects nothing.
+pub(super) fn not_found(arena: &crate::json::Arena, input: Value, path: &str, field: &str) -> String {
+    let input = crate::json::to_string(arena, input);
+    format!(
+        "The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{input}'"
+    )
+}
+
+/// SplitMix64: small, seedable, good enough for identifiers and jitter that need not be secret.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+impl Execution {
+    /// The next random number; everything random comes from the seed.
+    pub(super) fn random(&mut self) -> u64 {
+        next_random(&mut self.random)
+    }
+}

@@ -1,0 +1,177 @@
+//! Entering and leaving: what all states have in common.
+
+use super::execution::{Outcome, Phase};
+use super::record::Happening;
+use super::run::{Run, Sight, Stop};
+use crate::fault::{self, Fault};
+use crate::json::Value;
+use crate::limits;
+use crate::program::{AssignId, Next, StateKind, TemplateId};
+
+impl Run<'_, '_> {
+    /// One transition: enters the frame's state (or does it again) and carries it as far as it goes.
+    pub(super) fn step(&mut self, frame: u32) {
+        self.x.transitions += 1;
+        let id = self.state_id(frame);
+        if self.x.frames[frame as usize].phase == Phase::Enter {
+            let input = self.x.frames[frame as usize].input;
+            let before = self.x.frames[frame as usize].last_event;
+            let entered = self.emit(before, Happening::StateEntered { state: id, input });
+            let now_ms = self.env.now_ms;
+            let here = &mut self.x.frames[frame as usize];
+            here.before_entered = before;
+            here.entered_event = entered;
+            here.last_event = entered;
+            here.entered_ms = now_ms;
+            here.retries = 0;
+            here.attempts.clear();
+            here.heartbeat_missed = false;
+        }
+        if let Err(stop) = self.work(frame) {
+            self.stopped(frame, stop);
+        }
+    }
+
+    fn work(&mut self, frame: u32) -> Result<(), Stop> {
+        let state = self.state(frame);
+        if state.plain && matches!(state.kind, StateKind::Pass(None) | StateKind::Succeed) {
+            return self.pass_through(frame);
+        }
+        match state.kind {
+            StateKind::Pass(result) => self.pass(frame, result),
+            StateKind::Choice(choice) => self.choice(frame, choice),
+            StateKind::Task(task) => self.task(frame, task),
+            StateKind::Wait(wait) => self.wait(frame, wait),
+            StateKind::Succeed => {
+                let effective = self.filtered_input(frame)?;
+                self.leave_with(frame, effective)
+            }
+            StateKind::Fail(fail) => {
+                let fault = self.fail_state(frame, fail)?;
+                Err(Stop::Failed(fault))
+            }
+            StateKind::Parallel(parallel) => self.parallel(frame, parallel),
+            StateKind::Map(map) => self.map(frame, map),
+        }
+    }
+
+    /// A state that does nothing to its data, which was checked when the state before it made it.
+    fn pass_through(&mut self, frame: u32) -> Result<(), Stop> {
+        let (output, state, next) =
+            (self.x.frames[frame as usize].input, self.state_id(frame), self.state(frame).next);
+        self.chain(frame, Happening::StateExited { state, output, assigned: Value::UNDEFINED });
+        self.go(frame, output, next);
+        Ok(())
+    }
+
+    fn pass(&mut self, frame: u32, result: Option<TemplateId>) -> Result<(), Stop> {
+        let effective = self.effective_input(frame)?;
+        let result = match result {
+            Some(literal) => self.template(frame, literal, Sight::of(effective))?,
+            None => effective,
+        };
+        self.leave_with(frame, result)
+    }
+
+    /// Leaves with `result` by the state's own fields: ResultSelector, ResultPath, OutputPath, Output, Assign.
+    pub(super) fn leave_with(&mut self, frame: u32, result: Value) -> Result<(), Stop> {
+        let state = self.state(frame);
+        let (jsonata, next, assign) = (state.jsonata, state.next, state.assign);
+        let (output, sight) = match jsonata {
+            true => self.jsonata_output(frame, result)?,
+            false => self.jsonpath_output(frame, result)?,
+        };
+        self.leave(frame, output, assign, sight, next)
+    }
+
+    /// Leaves with `output`; `assign` sees `sight`.
+    pub(super) fn leave(
+        &mut self,
+        frame: u32,
+        output: Value,
+        assign: Option<AssignId>,
+        sight: Sight,
+        next: Next,
+    ) -> Result<(), Stop> {
+        if self.x.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
+            let name = self.program.name(self.state_id(frame)).to_owned();
+            return Err(too_large(&name).into());
+        }
+        self.check_memory(frame)?;
+        let assigned = match assign {
+            Some(assign) => self.assign(frame, assign, sight)?,
+            None => Value::UNDEFINED,
+        };
+        if output.depth() > limits::JSON_DEPTH_MAX {
+            return Err(self.runtime(frame, "The state's output is nested too deeply.").into());
+        }
+        if next == Next::Nowhere {
+            let text = "Failed to transition out of the state. The state does not point to a next state.";
+            return Err(self.runtime(frame, text).into());
+        }
+        let state = self.state_id(frame);
+        self.chain(frame, Happening::StateExited { state, output, assigned });
+        self.go(frame, output, next);
+        Ok(())
+    }
+
+    /// Moves the frame on.
+    pub(super) fn go(&mut self, frame: u32, output: Value, next: Next) {
+        let here = &mut self.x.frames[frame as usize];
+        here.effective = Value::UNDEFINED;
+        match next {
+            Next::State(state) => {
+                here.state = Some(state);
+                here.input = output;
+                here.phase = Phase::Enter;
+                if self.x.arena.bytes() > self.x.compact_at {
+                    self.compact();
+                }
+            }
+            Next::End | Next::Nowhere => match here.parent {
+                Some(join) => self.child_succeeded(frame, join, output),
+                None => self.succeed(frame, output),
+            },
+        }
+    }
+
+    fn succeed(&mut self, frame: u32, output: Value) {
+        self.chain(frame, Happening::ExecutionSucceeded { output });
+        self.x.frames[frame as usize].phase = Phase::Free;
+        self.x.outcome = Some(Outcome::Succeeded(output));
+    }
+
+    fn assign(&mut self, frame: u32, assign: AssignId, sight: Sight) -> Result<Value, Stop> {
+        let row = &self.program.assigns[assign];
+        let made = self.template(frame, row.template, sight)?;
+        if self.x.arena.size(made) > limits::ASSIGN_BYTES_MAX {
+            let name = self.program.name(self.state_id(frame)).to_owned();
+            return Err(too_large(&name).into());
+        }
+        let old = self.x.frames[frame as usize].variables;
+        let arena = &mut self.x.arena;
+        let mark = arena.begin();
+        for slot in 0..row.slots_seen as usize {
+            let value = arena.item(old, slot).unwrap_or(Value::UNDEFINED);
+            arena.push(value);
+        }
+        for (i, slot) in row.slots.iter().enumerate() {
+            if let Some((_, value)) = arena.entry(made, i) {
+                arena.pushed_mut(mark)[slot.0 as usize] = value;
+            }
+        }
+        let bytes: u64 = arena.pushed(mark).iter().map(|&value| u64::from(arena.size(value))).sum();
+        self.x.frames[frame as usize].variables = self.x.arena.end_array(mark);
+        if bytes > limits::VARIABLES_BYTES_MAX {
+            return Err(self.runtime(frame, "The variables exceed the maximum total size.").into());
+        }
+        self.check_memory(frame)?;
+        Ok(made)
+    }
+}
+
+/// `States.DataLimitExceeded`, in AWS's words.
+pub(super) fn too_large(what: &str) -> Fault {
+    let limit = "returned a result with a size exceeding the maximum number of bytes service limit.";
+    Fault::new(fault::DATA_LIMIT_EXCEEDED, format!("The state/task '{what}' {limit}"))
+}

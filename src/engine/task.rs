@@ -1,0 +1,182 @@
+//! Task states: start, result, failure, timeout, heartbeat (specification, "Task State").
+
+use super::execution::Phase;
+use super::record::{Happening, TaskKind};
+use super::run::{Run, Sight, Stop};
+use super::state::too_large;
+use super::{Effect, TaskCall, TimerKind};
+use crate::fault::{self, Fault};
+use crate::json::Value;
+use crate::limits;
+use crate::program::{ResourceKind, Seconds, StateKind, TaskId};
+
+impl Run<'_, '_> {
+    pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), Stop> {
+        self.x.visits = self.x.visits.wrapping_add(1);
+        self.x.frames[frame as usize].visit = self.x.visits;
+        self.x.frames[frame as usize].heartbeat_missed = false;
+        let input = self.effective_input(frame)?;
+        let row = &self.program.tasks[task];
+        let filtered = match self.state(frame).parameters {
+            // The `…Path` twins look at the input, not at what Parameters make of it.
+            Some(_) => self.filter(frame, self.state(frame).input, self.x.frames[frame as usize].input)?,
+            None => input,
+        };
+        let timeout_seconds = self.task_seconds(frame, row.timeout, "TimeoutSeconds", filtered)?;
+        let heartbeat_seconds = self.task_seconds(frame, row.heartbeat, "HeartbeatSeconds", filtered)?;
+        let credentials = match row.credentials {
+            Some(template) => self.template(frame, template, Sight::of(filtered))?,
+            None => Value::UNDEFINED,
+        };
+        if self.x.arena.size(input) > limits::PAYLOAD_BYTES_MAX {
+            let name = self.program.name(self.state_id(frame)).to_owned();
+            return Err(too_large(&name).into());
+        }
+        if row.resource.takes_header_lists {
+            self.check_headers(frame, input)?;
+        }
+        let kind = kind(&row.resource.kind);
+        self.chain(
+            frame,
+            Happening::TaskScheduled {
+                task,
+                kind,
+                parameters: input,
+                timeout_seconds,
+                heartbeat_seconds,
+                credentials,
+            },
+        );
+        self.chain(frame, Happening::TaskStarted { task, kind });
+        let (token, state, now_ms) = (self.token(frame), self.state_id(frame), self.env.now_ms);
+        let here = &mut self.x.frames[frame as usize];
+        here.phase = Phase::Task;
+        here.credentials = credentials;
+        let attempt = here.retries;
+        let call = TaskCall { token, task, state, attempt, timeout_seconds, heartbeat_seconds };
+        self.env.effects.push(Effect::Task(call));
+        self.x.frames[frame as usize].timeout_at_ms = u64::MAX;
+        if let Some(seconds) = timeout_seconds {
+            let at_ms = now_ms.saturating_add(seconds.saturating_mul(1_000));
+            self.x.frames[frame as usize].timeout_at_ms = at_ms;
+            self.env.effects.push(Effect::Timer { token, kind: TimerKind::Timeout, at_ms });
+        }
+        if let Some(seconds) = heartbeat_seconds {
+            let here = &mut self.x.frames[frame as usize];
+            here.heartbeat_ms = seconds.saturating_mul(1_000);
+            here.heartbeat_at_ms = now_ms.saturating_add(here.heartbeat_ms);
+            let at_ms = here.heartbeat_at_ms;
+            self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });
+        }
+        Ok(())
+    }
+
+    /// Recorded: API Gateway's `Headers` are looked at before the task is scheduled.
+    fn check_headers(&mut self, frame: u32, parameters: Value) -> Result<(), Stop> {
+        let arena = &self.x.arena;
+        let Some(headers) = arena.get_str(parameters, "Headers") else { return Ok(()) };
+        if headers.is_object() && arena.entries(headers).all(|(_, value)| value.is_array()) {
+            return Ok(());
+        }
+        let parameters = crate::json::to_string(arena, parameters);
+        let text = format!(
+            "The Parameters '{parameters}' could not be used to start the Task: [The value of the field 'Headers' \
+             has an invalid format]"
+        );
+        Err(self.runtime(frame, &text).into())
+    }
+
+    fn task_seconds(
+        &mut self,
+        frame: u32,
+        seconds: Option<Seconds>,
+        field: &str,
+        input: Value,
+    ) -> Result<Option<u64>, Stop> {
+        let seconds = match seconds {
+            None => return Ok(None),
+            Some(Seconds::Literal(seconds)) => seconds,
+            Some(Seconds::Expression(template)) => self.expression_seconds(frame, template, field)?,
+            Some(Seconds::Path(path)) => {
+                let value = self.path(frame, path, Sight::of(input))?;
+                match value.as_int().and_then(|seconds| u64::try_from(seconds).ok()) {
+                    Some(seconds) if seconds > 0 => seconds,
+                    _ => {
+                        let found = super::wait::plain(&self.x.arena, value);
+                        let source = self.program.paths[path].source();
+                        let text = format!(
+                            "The {field}Path field refers to value \"{found}\" which is not a valid integer: {source}"
+                        );
+                        return Err(self.runtime(frame, &text).into());
+                    }
+                }
+            }
+        };
+        Ok(Some(seconds))
+    }
+
+    pub(super) fn task_succeeded(&mut self, frame: u32, output: Value) {
+        let StateKind::Task(task) = self.state(frame).kind else { return };
+        self.end_task(frame);
+        let resource = &self.program.tasks[task].resource;
+        if self.x.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
+            let name = match &resource.kind {
+                ResourceKind::Service { service, .. } => service,
+                _ => &resource.arn,
+            };
+            let fault = too_large(name);
+            return self.tell_task_failed(frame, task, fault);
+        }
+        self.chain(frame, Happening::TaskSucceeded { task, kind: kind(&resource.kind), output });
+        if let Err(stop) = self.leave_with(frame, output) {
+            self.stopped(frame, stop);
+        }
+        self.resume(frame);
+    }
+
+    pub(super) fn task_failed(&mut self, frame: u32, fault: Fault) {
+        let StateKind::Task(task) = self.state(frame).kind else { return };
+        self.end_task(frame);
+        self.tell_task_failed(frame, task, fault);
+    }
+
+    fn tell_task_failed(&mut self, frame: u32, task: TaskId, fault: Fault) {
+        let kind = kind(&self.program.tasks[task].resource.kind);
+        let happening = match fault.error.as_deref() {
+            Some(fault::TIMEOUT | fault::HEARTBEAT_TIMEOUT) => {
+                Happening::TaskTimedOut { task, kind, fault: &fault }
+            }
+            _ => Happening::TaskFailed { task, kind, fault: &fault },
+        };
+        self.chain(frame, happening);
+        self.failed(frame, fault);
+        self.resume(frame);
+    }
+
+    pub(super) fn task_timer(&mut self, frame: u32, timer: TimerKind) {
+        let here = &self.x.frames[frame as usize];
+        if timer == TimerKind::Heartbeat && self.env.now_ms < here.heartbeat_at_ms {
+            let (token, at_ms) = (self.token(frame), here.heartbeat_at_ms);
+            return self.env.effects.push(Effect::Timer { token, kind: timer, at_ms });
+        }
+        self.x.frames[frame as usize].heartbeat_missed = timer == TimerKind::Heartbeat;
+        // Recorded: a missing heartbeat is told as a timeout; Retry and Catch know it by both names.
+        self.task_failed(frame, Fault { error: Some(fault::TIMEOUT.into()), cause: None });
+    }
+
+    /// The task has its answer: what still runs for it may stop, what comes later is ignored.
+    fn end_task(&mut self, frame: u32) {
+        let token = self.token(frame);
+        self.env.effects.push(Effect::Cancel(token));
+        self.x.visits = self.x.visits.wrapping_add(1);
+        self.x.frames[frame as usize].visit = self.x.visits;
+    }
+}
+
+pub(super) fn kind(kind: &ResourceKind) -> TaskKind {
+    match kind {
+        ResourceKind::Service { .. } => TaskKind::Service,
+        ResourceKind::Activity => TaskKind::Activity,
+        ResourceKind::Function | ResourceKind::Other => TaskKind::Function,
+    }
+}

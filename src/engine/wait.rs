@@ -1,0 +1,176 @@
+//! Wait states (specification, "Wait State").
+
+use super::execution::Phase;
+use super::run::{Run, Sight, Stop};
+use super::{Effect, TimerKind};
+use crate::clock;
+use crate::json::{self, Value};
+use crate::limits;
+use crate::program::{PathId, Seconds, TemplateId, Wait, WaitId};
+
+impl Run<'_, '_> {
+    pub(super) fn wait(&mut self, frame: u32, wait: WaitId) -> Result<(), Stop> {
+        let effective = self.filtered_input(frame)?;
+        let now_ms = self.env.now_ms;
+        let at_ms = match self.program.waits[wait] {
+            Wait::Seconds(Seconds::Literal(seconds)) => now_ms.saturating_add(seconds.saturating_mul(1_000)),
+            Wait::Seconds(Seconds::Path(path)) => {
+                let seconds = self.seconds_path(frame, path, effective)?;
+                now_ms.saturating_add(seconds.saturating_mul(1_000))
+            }
+            Wait::Seconds(Seconds::Expression(template)) => {
+                let seconds = self.expression_seconds(frame, template, "Seconds")?;
+                now_ms.saturating_add(seconds.saturating_mul(1_000))
+            }
+            Wait::Timestamp(timestamp_ms) => u64::try_from(timestamp_ms).unwrap_or(0),
+            Wait::TimestampPath(path) => self.timestamp_path(frame, path, effective)?,
+            Wait::TimestampExpression(template) => self.timestamp_expression(frame, template)?,
+        };
+        if at_ms.saturating_sub(now_ms) / 1_000 > limits::WAIT_SECONDS_MAX {
+            return Err(self.runtime(frame, "Wait state delay is too long.").into());
+        }
+        self.x.visits = self.x.visits.wrapping_add(1);
+        let here = &mut self.x.frames[frame as usize];
+        here.visit = self.x.visits;
+        here.phase = Phase::Waiting;
+        let token = self.token(frame);
+        self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms: at_ms.max(now_ms) });
+        Ok(())
+    }
+
+    pub(super) fn wait_over(&mut self, frame: u32) {
+        let effective = self.x.frames[frame as usize].effective;
+        if let Err(stop) = self.leave_with(frame, effective) {
+            self.stopped(frame, stop);
+        }
+        self.resume(frame);
+    }
+
+    /// Lets a frame that an event moved on take its turn.
+    pub(super) fn resume(&mut self, frame: u32) {
+        if self.x.frames[frame as usize].phase == Phase::Enter && !self.x.ready.contains(&frame) {
+            self.x.ready.push_back(frame);
+        }
+    }
+
+    fn seconds_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<u64, Stop> {
+        let source = self.program.paths[path].source();
+        let Some(value) = self.try_path(frame, path, Sight::of(effective)) else {
+            let text = format!("The SecondsPath parameter does not reference an input value: {source}");
+            return Err(self.runtime(frame, &text).into());
+        };
+        let text = match value.as_int() {
+            Some(seconds) => match u64::try_from(seconds) {
+                Ok(seconds) => return Ok(seconds),
+                Err(_) => {
+                    format!("The SecondsPath parameter references a negative value: {source} == {seconds}")
+                }
+            },
+            None => {
+                let found = plain(&self.x.arena, value);
+                format!("The SecondsPath parameter cannot be parsed as a long value: {source} == {found}")
+            }
+        };
+        Err(self.runtime(frame, &text).into())
+    }
+
+    fn timestamp_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<u64, Stop> {
+        let source = self.program.paths[path].source();
+        let Some(value) = self.try_path(frame, path, Sight::of(effective)) else {
+            let text = format!("The TimestampPath parameter does not reference an input value: {source}");
+            return Err(self.runtime(frame, &text).into());
+        };
+        match self.x.arena.as_str(value).and_then(clock::parse_timestamp) {
+            Some(nanos) => Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
+            None => {
+                let found = plain(&self.x.arena, value);
+                let text = format!(
+                    "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time \
+                     format string: {source} == {found}"
+                );
+                Err(self.runtime(frame, &text).into())
+            }
+        }
+    }
+
+    fn timestamp_expression(&mut self, frame: u32, template: TemplateId) -> Result<u64, Stop> {
+        let input = self.x.frames[frame as usize].input;
+        let value = self.template(frame, template, Sight::of(input))?;
+        self.expect_type(frame, template, value, "string", Value::is_string)?;
+        match clock::parse_timestamp(self.x.arena.str(value)) {
+            Some(nanos) => Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
+            None => {
+                let text = format!(
+                    "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format string: {}",
+                    self.x.arena.str(value)
+                );
+                Err(self.evaluation(frame, "Timestamp", &text))
+            }
+        }
+    }
+
+    /// A whole number of seconds that an expression gives.
+    pub(super) fn expression_seconds(
+        &mut self,
+        frame: u32,
+        template: TemplateId,
+        field: &str,
+    ) -> Result<u64, Stop> {
+        let input = self.x.frames[frame as usize].input;
+        let value = self.template(frame, template, Sight::of(input))?;
+        self.expect_type(frame, template, value, "number", Value::is_number)?;
+        match self.x.arena.number(value) {
+            Some(json::Number::Int(seconds)) if seconds >= 0 => Ok(seconds as u64),
+            Some(json::Number::Float(seconds)) if seconds >= 0.0 && seconds.fract() == 0.0 => {
+                Ok(seconds as u64)
+            }
+            _ => {
+                let found = json::to_string(&self.x.arena, value);
+                let text = format!("The {field} field must be a non-negative integer but was: {found}");
+                Err(self.evaluation(frame, field, &text))
+            }
+        }
+    }
+
+    /// That an expression gave what the field demands.
+    pub(super) fn expect_type(
+        &mut self,
+        frame: u32,
+        template: TemplateId,
+        value: Value,
+        expected: &str,
+        is_expected: impl Fn(Value) -> bool,
+    ) -> Result<(), Stop> {
+        if is_expected(value) {
+            return Ok(());
+        }
+        let (expression, field) = self.program.templates[template].as_expression().unwrap_or_default();
+        let found = json::to_string(&self.x.arena, value);
+        let text = format!(
+            "The JSONata expression '{expression}' specified for the field '{field}' returned an unexpected result \
+             type. Expected '{expected}', but was '{}' for value: {found}",
+            type_name(value)
+        );
+        Err(self.evaluation(frame, field, &text))
+    }
+}
+
+/// Strings without quotes, everything else as JSON.
+pub(super) fn plain(arena: &json::Arena, value: Value) -> String {
+    match arena.as_str(value) {
+        Some(text) => text.to_owned(),
+        None => json::to_string(arena, value),
+    }
+}
+
+/// The name of the value's type in AWS's messages.
+pub(super) fn type_name(value: Value) -> &'static str {
+    match value.kind() {
+        json::Kind::Bool => "boolean",
+        json::Kind::Int | json::Kind::Decimal | json::Kind::Float => "number",
+        json::Kind::String => "string",
+        json::Kind::Array => "array",
+        json::Kind::Object => "object",
+        _ => "null",
+    }
+}

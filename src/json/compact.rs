@@ -1,0 +1,162 @@
+//! Compaction: at a state boundary the live values of an execution move to a fresh arena and the garbage stays behind.
+//!
+//! Blocks move breadth first, as in Cheney's collector: the new blocks are their own work list, so there is no
+//! recursion however deep a value is, and a block's header in the old arena remembers where it went, so what was shared
+//! stays shared. Text moves afterwards: the spans still referred to (strings, decimals, the spans of canonical
+//! containers) are sorted and overlapping ones merged, so each live byte is copied once, in its old order, and the new
+//! text is never longer than the old one, whatever strings were cut out of each other.
+
+use super::arena::NO_SPAN;
+use super::value::{COLON, QUOTED};
+use super::{Arena, Kind, Value};
+
+/// Compacts arenas; keeps a spare arena and its scratch between uses, so that it allocates nothing in the steady state.
+///
+/// ```
+/// use expressway::json::{self, Arena, Compactor};
+/// let mut arena = Arena::new();
+/// let order = json::read(&mut arena, br#"{"note": "not needed any more", "lines": [{"sku": "a"}]}"#)?;
+/// let mut data = arena.get_str(order, "lines").unwrap();
+/// let before = arena.bytes();
+/// Compactor::new().compact(&mut arena, |visit| visit(&mut data));
+/// assert!(arena.bytes() < before);
+/// assert_eq!(json::to_string(&arena, data), r#"[{"sku":"a"}]"#);
+/// # Ok::<(), json::ReadError>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Compactor {
+    /// Where the live values go; afterwards, the emptied old arena.
+    fresh: Arena,
+    /// Every reference to text: its offset in the old text (high half) and who holds it (low half).
+    references: Vec<u64>,
+    /// The roots that refer to text themselves.
+    root_texts: Vec<Value>,
+}
+
+/// Marks a holder as an index into `root_texts`; nodes are far fewer than 2^31.
+const ROOT: u32 = 1 << 31;
+
+impl Compactor {
+    /// A compactor without memory.
+    pub const fn new() -> Compactor {
+        Compactor { fresh: Arena::new(), references: Vec::new(), root_texts: Vec::new() }
+    }
+
+    /// Moves what the roots reach into a fresh arena that takes the place of `arena`; everything else is forgotten, and
+    /// so are containers and strings that are still being built.
+    ///
+    /// `each_root` must call its argument for every root, and is called twice: it must visit the same roots in the same
+    /// order both times. Values that are not visited mean nothing afterwards. Takes time linear in what is reached, but
+    /// for a sort of the references to text.
+    pub fn compact(&mut self, arena: &mut Arena, mut each_root: impl FnMut(&mut dyn FnMut(&mut Value))) {
+        self.fresh.clear();
+        self.references.clear();
+        self.root_texts.clear();
+        each_root(&mut |root| self.move_root(arena, root));
+        self.move_blocks(arena);
+        self.move_text(arena);
+        let mut moved = self.root_texts.iter();
+        each_root(&mut |root| {
+            if matches!(root.kind(), Kind::String | Kind::Decimal) {
+                *root = moved.next().copied().unwrap_or(Value::NULL);
+            }
+        });
+        self.fresh.adopt_budget(arena);
+        std::mem::swap(&mut self.fresh, arena);
+    }
+
+    /// Gives memory back when the spare arena and the scratch hold more than `bytes`.
+    pub fn shrink_above(&mut self, bytes: usize) {
+        self.fresh.clear();
+        self.fresh.shrink_above(bytes);
+        if self.references.capacity() * size_of::<u64>() > bytes {
+            self.references = Vec::new();
+        }
+        if self.root_texts.capacity() * size_of::<Value>() > bytes {
+            self.root_texts = Vec::new();
+        }
+    }
+
+    fn move_root(&mut self, old: &mut Arena, root: &mut Value) {
+        match root.kind() {
+            Kind::Array | Kind::Object => *root = root.with_at(self.move_block(old, *root)),
+            Kind::String | Kind::Decimal => {
+                let holder = ROOT | self.root_texts.len() as u32;
+                self.references.push(reference(reach(*root).0, holder));
+                self.root_texts.push(*root);
+            }
+            _ => {}
+        }
+    }
+
+    /// Copies a container's block as it stands, unless that was done before; returns where it is now.
+    fn move_block(&mut self, old: &mut Arena, container: Value) -> u32 {
+        let header_at = container.at() as usize - 1;
+        let header = old.nodes[header_at];
+        // A header's `aux` is 0 until its block has moved, and a block's children never begin at 0.
+        if header.aux() != 0 {
+            return header.aux();
+        }
+        let children = container.count() as usize * if container.is_object() { 2 } else { 1 };
+        self.fresh.nodes.extend_from_slice(&old.nodes[header_at..=header_at + children]);
+        let at = (self.fresh.nodes.len() - children) as u32;
+        old.nodes[header_at] = header.with_aux(at);
+        at
+    }
+
+    /// Goes through the blocks moved so far, moving those they point to, until there are no more.
+    fn move_blocks(&mut self, old: &mut Arena) {
+        let mut next = 0;
+        while let Some(&node) = self.fresh.nodes.get(next) {
+            match node.kind() {
+                Kind::Array | Kind::Object => {
+                    self.fresh.nodes[next] = node.with_at(self.move_block(old, node))
+                }
+                Kind::String | Kind::Decimal => self.references.push(reference(reach(node).0, next as u32)),
+                Kind::Header if node.at() != NO_SPAN => {
+                    self.references.push(reference(node.at(), next as u32))
+                }
+                _ => {}
+            }
+            next += 1;
+        }
+    }
+
+    /// Copies every byte of text that is still referred to once, and makes the references point there.
+    fn move_text(&mut self, old: &Arena) {
+        self.references.sort_unstable();
+        // What was copied last: where it began and ends in the old text, and where it begins in the new one.
+        let (mut from, mut copied, mut to) = (0, 0, 0);
+        for &reference in &self.references {
+            let (at, holder) = ((reference >> 32) as usize, reference as u32);
+            let value = match holder & ROOT {
+                0 => &mut self.fresh.nodes[holder as usize],
+                _ => &mut self.root_texts[(holder & !ROOT) as usize],
+            };
+            if at >= copied {
+                (from, copied, to) = (at, at, self.fresh.text.len());
+            }
+            let end = reach(*value).1 as usize;
+            if end > copied {
+                // Values begin and end on character boundaries, and `copied` is where one of them ended.
+                self.fresh.text.push_str(&old.text[copied..end]);
+                copied = end;
+            }
+            *value = value.with_at((to + at - from) as u32 + (value.at() - at as u32));
+        }
+    }
+}
+
+/// The text a value refers to: a string that stands between quotes keeps them.
+fn reach(value: Value) -> (u32, u32) {
+    match value.kind() {
+        Kind::String if value.extra() & QUOTED != 0 => {
+            (value.at() - 1, value.at() + value.count() + 1 + u32::from(value.extra() & COLON != 0))
+        }
+        _ => (value.at(), value.at() + value.count()),
+    }
+}
+
+fn reference(at: u32, holder: u32) -> u64 {
+    u64::from(at) << 32 | u64::from(holder)
+}

@@ -1,0 +1,387 @@
+//! A definition as immutable tables with typed `u32` indices: what the engine obeys.
+//!
+//! Paths are parsed, keys prepared, error names classified, equality rules of a Choice gathered into one hash table.
+//! A program is `Send + Sync` and has no interior mutability; it knows neither the definition's text nor any execution.
+//! [`Program::dump`] prints it.
+
+mod choice;
+mod dump;
+
+pub use choice::{Choice, ChoiceStep, Comparison, Operand, Operator, Order, Pattern, Rule, Test, TestId};
+
+use crate::index::{Id, Table, ids};
+use crate::query::Slot;
+use crate::query::intrinsic::Call;
+use crate::query::path::{Path, ReferencePath};
+use crate::query::template::Template;
+
+ids! {
+    /// A state.
+    StateId;
+    /// A workflow: the machine itself, a branch of a Parallel, the processor of a Map.
+    WorkflowId;
+    /// A [`Path`].
+    PathId;
+    /// A [`ReferencePath`].
+    ReferenceId;
+    /// A [`Template`].
+    TemplateId;
+    /// An [`Assign`].
+    AssignId;
+    /// The [`Handlers`] of a state.
+    HandlersId;
+    /// A [`Choice`].
+    ChoiceId;
+    /// A [`Wait`].
+    WaitId;
+    /// A [`Fail`].
+    FailId;
+    /// A [`Task`].
+    TaskId;
+    /// A [`Parallel`].
+    ParallelId;
+    /// A [`Map`].
+    MapId;
+}
+
+/// A compiled state machine.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// `TimeoutSeconds` of the machine.
+    pub timeout_seconds: Option<u64>,
+    /// All states, those of branches and processors included.
+    pub states: Table<StateId, State>,
+    /// Their names.
+    pub names: Table<StateId, Box<str>>,
+    /// The workflows; the machine itself is the first.
+    pub workflows: Table<WorkflowId, Workflow>,
+    /// Paths of all fields.
+    pub paths: Table<PathId, Path>,
+    /// Reference paths of `ResultPath`.
+    pub references: Table<ReferenceId, ReferencePath>,
+    /// Payload templates, and the JSONata values of all fields.
+    pub templates: Table<TemplateId, Template>,
+    /// `Assign` objects.
+    pub assigns: Table<AssignId, Assign>,
+    /// Retry and Catch.
+    pub handlers: Table<HandlersId, Handlers>,
+    /// Choice states.
+    pub choices: Table<ChoiceId, Choice>,
+    /// Wait states.
+    pub waits: Table<WaitId, Wait>,
+    /// Fail states.
+    pub fails: Table<FailId, Fail>,
+    /// Task states.
+    pub tasks: Table<TaskId, Task>,
+    /// Parallel states.
+    pub parallels: Table<ParallelId, Parallel>,
+    /// Map states.
+    pub maps: Table<MapId, Map>,
+}
+
+impl Program {
+    /// Where an execution begins.
+    pub fn start(&self) -> StateId {
+        self.workflows[WorkflowId::from_index(0)].start
+    }
+
+    /// The state's name.
+    pub fn name(&self, state: StateId) -> &str {
+        &self.names[state]
+    }
+}
+
+/// States that refer to each other.
+#[derive(Debug)]
+pub struct Workflow {
+    /// `StartAt`
+    pub start: StateId,
+    /// Variables that its states see: those of the enclosing workflows first.
+    pub slots: u32,
+}
+
+/// A state: where it leads, how data flows through it, and its own table row.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Its kind, with the row of its own fields.
+    pub kind: StateKind,
+    /// Whether its fields are JSONata.
+    pub jsonata: bool,
+    /// Whether none of the shared fields below says anything: data goes through as it is.
+    pub plain: bool,
+    /// Where it leads; of a Choice, its `Default`.
+    pub next: Next,
+    /// `InputPath`
+    pub input: Filter,
+    /// `OutputPath`
+    pub output: Filter,
+    /// `ResultPath`
+    pub result_path: ResultPath,
+    /// `Parameters`; `Arguments` in JSONata.
+    pub parameters: Option<TemplateId>,
+    /// `ResultSelector`; `Output` in JSONata.
+    pub result: Option<TemplateId>,
+    /// `Assign`
+    pub assign: Option<AssignId>,
+    /// `Retry` and `Catch`
+    pub handlers: Option<HandlersId>,
+}
+
+const _: () = assert!(size_of::<State>() <= 64);
+
+/// The kinds of state (specification, "State types").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// Pass, with its `Result`.
+    Pass(Option<TemplateId>),
+    /// Choice
+    Choice(ChoiceId),
+    /// Task
+    Task(TaskId),
+    /// Wait
+    Wait(WaitId),
+    /// Succeed
+    Succeed,
+    /// Fail
+    Fail(FailId),
+    /// Parallel
+    Parallel(ParallelId),
+    /// Map
+    Map(MapId),
+}
+
+/// Where a state leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// To another state of the same workflow.
+    State(StateId),
+    /// Out of the workflow.
+    End,
+    /// Nowhere: a Choice without `Default`.
+    Nowhere,
+}
+
+/// `InputPath` and `OutputPath`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// `$`: everything.
+    Everything,
+    /// `null`: an empty object.
+    Nothing,
+    /// What the path selects.
+    Path(PathId),
+}
+
+/// `ResultPath`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultPath {
+    /// `$`: the result replaces the input.
+    Replace,
+    /// `null`: the result is dropped.
+    Discard,
+    /// The result is put into the input.
+    Insert(ReferenceId),
+}
+
+/// An `Assign` object: its template makes an object, whose members go to the slots in order.
+#[derive(Debug)]
+pub struct Assign {
+    /// Makes the object.
+    pub template: TemplateId,
+    /// The slots, by the position of the member.
+    pub slots: Box<[Slot]>,
+    /// How many variables the workflow sees.
+    pub slots_seen: u32,
+}
+
+/// `Retry` and `Catch` of a state.
+#[derive(Debug)]
+pub struct Handlers {
+    /// `Retry`, in order.
+    pub retry: Box<[Retrier]>,
+    /// `Catch`, in order.
+    pub catch: Box<[Catcher]>,
+}
+
+/// A retrier, defaults filled in.
+#[derive(Debug)]
+pub struct Retrier {
+    /// `ErrorEquals`
+    pub errors: Box<[ErrorClass]>,
+    /// `IntervalSeconds`
+    pub interval_seconds: u64,
+    /// `MaxAttempts`
+    pub attempts_max: u64,
+    /// `BackoffRate`
+    pub backoff_rate: f64,
+    /// `MaxDelaySeconds`
+    pub delay_seconds_max: Option<u64>,
+    /// `JitterStrategy` is `FULL`.
+    pub full_jitter: bool,
+}
+
+/// A catcher.
+#[derive(Debug)]
+pub struct Catcher {
+    /// `ErrorEquals`
+    pub errors: Box<[ErrorClass]>,
+    /// `Next`
+    pub next: StateId,
+    /// `ResultPath`
+    pub result_path: ResultPath,
+    /// `Output` (JSONata)
+    pub output: Option<TemplateId>,
+    /// `Assign`
+    pub assign: Option<AssignId>,
+}
+
+/// What one element of `ErrorEquals` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// `States.ALL`
+    All,
+    /// `States.TaskFailed`: any task failure but a timeout.
+    TaskFailed,
+    /// `States.Timeout`: a heartbeat timeout as well.
+    Timeout,
+    /// Exactly this name.
+    Named(Box<str>),
+}
+
+/// A number of seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seconds {
+    /// As written.
+    Literal(u64),
+    /// What the path selects.
+    Path(PathId),
+    /// What the expression gives.
+    Expression(TemplateId),
+}
+
+/// Until when a Wait waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// `Seconds`, `SecondsPath`
+    Seconds(Seconds),
+    /// `Timestamp`, in milliseconds since 1970.
+    Timestamp(i64),
+    /// `TimestampPath`
+    TimestampPath(PathId),
+    /// `Timestamp` in JSONata.
+    TimestampExpression(TemplateId),
+}
+
+/// A Fail state.
+#[derive(Debug)]
+pub struct Fail {
+    /// `Error`, `ErrorPath`
+    pub error: Text,
+    /// `Cause`, `CausePath`
+    pub cause: Text,
+}
+
+/// `Error` or `Cause` of a Fail state.
+#[derive(Debug)]
+pub enum Text {
+    /// Not given.
+    Absent,
+    /// As written.
+    Literal(Box<str>),
+    /// What the path selects.
+    Path(PathId),
+    /// What the intrinsic function returns.
+    Call(Call),
+    /// What the expression gives.
+    Expression(TemplateId),
+}
+
+/// A Task state.
+#[derive(Debug)]
+pub struct Task {
+    /// What it calls.
+    pub resource: Resource,
+    /// `TimeoutSeconds`
+    pub timeout: Option<Seconds>,
+    /// `HeartbeatSeconds`
+    pub heartbeat: Option<Seconds>,
+    /// `Credentials`: an object with `RoleArn`.
+    pub credentials: Option<TemplateId>,
+}
+
+/// What a Task calls, and how the history calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// The ARN as written.
+    pub arn: Box<str>,
+    /// What it names.
+    pub kind: ResourceKind,
+    /// Waits for `SendTaskSuccess`.
+    pub waits_for_token: bool,
+    /// `Headers` of its parameters must be lists by name, which is looked at before the task starts (API Gateway).
+    pub takes_header_lists: bool,
+}
+
+/// What a resource ARN names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// A Lambda function.
+    Function,
+    /// An activity.
+    Activity,
+    /// A service action: `resourceType` and `resource` of the task's events.
+    Service {
+        /// Such as `lambda`, `aws-sdk:dynamodb`.
+        service: Box<str>,
+        /// Such as `invoke`, with its pattern.
+        action: Box<str>,
+    },
+    /// Any other ARN; its events are those of a Lambda function.
+    Other,
+}
+
+/// A Parallel state.
+#[derive(Debug)]
+pub struct Parallel {
+    /// `Branches`
+    pub branches: Box<[WorkflowId]>,
+}
+
+/// A Map state.
+#[derive(Debug)]
+pub struct Map {
+    /// `ItemProcessor`
+    pub processor: WorkflowId,
+    /// Where the items come from.
+    pub items: Items,
+    /// `ItemSelector`
+    pub selector: Option<TemplateId>,
+    /// `MaxConcurrency`; 0 asks for no limit.
+    pub max_concurrency: Seconds,
+    /// `ToleratedFailureCount`
+    pub tolerated_count: Option<Seconds>,
+    /// `ToleratedFailurePercentage`
+    pub tolerated_percentage: Option<Percentage>,
+}
+
+/// Where a Map's items come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Items {
+    /// The state's input.
+    Input,
+    /// `ItemsPath`
+    Path(PathId),
+    /// `Items`
+    Template(TemplateId),
+}
+
+/// `ToleratedFailurePercentage`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Percentage {
+    /// As written.
+    Literal(f64),
+    /// What the path selects.
+    Path(PathId),
+    /// What the expression gives.
+    Expression(TemplateId),
+}

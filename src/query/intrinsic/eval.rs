@@ -1,0 +1,99 @@
+//! Evaluation of calls. Arguments are pushed onto the arena's stack; recursion is as deep as calls are nested.
+
+use super::program::{Function, Node, NodeId};
+use super::{Call, Fault, FaultKind, array, math, text};
+use crate::json::{Arena, Value};
+use crate::limits;
+use crate::query::Scope;
+
+pub(super) struct Evaluation<'e> {
+    pub(super) call: &'e Call,
+    pub(super) arena: &'e mut Arena,
+    pub(super) scope: &'e Scope<'e>,
+    pub(super) random: &'e mut dyn FnMut() -> u64,
+}
+
+/// What a function gives: a value, or the detail behind `Invalid arguments in …`, which may be empty.
+pub(super) type Outcome = Result<Value, &'static str>;
+
+/// The arguments are of the wrong kind; AWS says no more.
+pub(super) const INVALID: &str = "";
+/// The result is larger than anything a state may hand on.
+pub(super) const TOO_LARGE: &str = "the result is too large.";
+
+impl Evaluation<'_> {
+    pub(super) fn run(&mut self) -> Result<Value, Fault> {
+        self.node(NodeId(self.call.nodes.len() as u32 - 1), NodeId(0))
+    }
+
+    fn node(&mut self, id: NodeId, caller: NodeId) -> Result<Value, Fault> {
+        let call = self.call;
+        match &call.nodes[id.0 as usize] {
+            Node::Constant(value) => Ok(*value),
+            Node::Text(text) => Ok(self.arena.string(text)),
+            Node::Template(_) => Ok(Value::UNDEFINED),
+            Node::Path(path) => path.eval(self.arena, self.scope).map_err(|fault| {
+                let kind = FaultKind::Path { fault, call: caller, path: id };
+                Fault { kind }
+            }),
+            Node::Call { function, from, to, .. } => {
+                let mark = self.arena.begin();
+                for argument in from.0..to.0 {
+                    match self.node(NodeId(argument), id) {
+                        Ok(value) => self.arena.push(value),
+                        Err(fault) => {
+                            self.arena.cancel(mark);
+                            return Err(fault);
+                        }
+                    }
+                }
+                let count = (to.0 - from.0) as usize;
+                let outcome = match *function {
+                    _ if !function.takes(count) => Err(INVALID),
+                    // Closes the pushed arguments themselves.
+                    Function::Array => Ok(self.arena.end_array(mark)),
+                    Function::Format => text::format(self.arena, mark, call.nodes.get(from.0 as usize)),
+                    function => {
+                        let mut arguments = [Value::UNDEFINED; 3];
+                        arguments[..count].copy_from_slice(self.arena.pushed(mark));
+                        self.apply(function, arguments, count)
+                    }
+                };
+                self.arena.cancel(mark);
+                self.checked(*function, outcome)
+            }
+        }
+    }
+
+    fn checked(&self, function: Function, outcome: Outcome) -> Result<Value, Fault> {
+        let outcome = match outcome {
+            Ok(_) if self.arena.overflowed() => Err(TOO_LARGE),
+            Ok(value) if self.arena.size(value) > limits::INTRINSIC_RESULT_BYTES_MAX => Err(TOO_LARGE),
+            outcome => outcome,
+        };
+        outcome.map_err(|detail| Fault { kind: FaultKind::Invalid { function, detail } })
+    }
+
+    fn apply(&mut self, function: Function, [a, b, c]: [Value; 3], count: usize) -> Outcome {
+        let arena = &mut *self.arena;
+        match function {
+            Function::ArrayContains => array::contains(arena, a, b),
+            Function::ArrayGetItem => array::get_item(arena, a, b),
+            Function::ArrayLength => array::length(a),
+            Function::ArrayPartition => array::partition(arena, a, b),
+            Function::ArrayRange => array::range(arena, a, b, c),
+            Function::ArrayUnique => array::unique(arena, a),
+            Function::Base64Decode => text::base64_decode(arena, a),
+            Function::Base64Encode => text::base64_encode(arena, a),
+            Function::Hash => text::hash(arena, a, b),
+            Function::JsonMerge => text::json_merge(arena, a, b, c),
+            Function::JsonToString => text::json_to_string(arena, a),
+            Function::StringSplit => text::string_split(arena, a, b),
+            Function::StringToJson => text::string_to_json(arena, a),
+            Function::MathAdd => math::add(arena, a, b),
+            Function::MathRandom => math::random(arena, a, b, (count == 3).then_some(c), self.random),
+            Function::UUID => math::uuid(arena, self.random),
+            Function::Array | Function::Format => Err(INVALID),
+        }
+    }
+}

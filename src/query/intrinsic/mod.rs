@@ -1,0 +1,165 @@
+//! The intrinsic functions `States.*` of JSONPath workflows (specification, "Intrinsic Functions"), as AWS runs them.
+//!
+//! What AWS does differs from the documents in places; each function says so where it is implemented. Among them: a call
+//! with the wrong number of arguments is accepted when the state machine is created and fails when it is evaluated.
+//!
+//! Evaluation is deterministic: random numbers come from the caller. It is bounded: the nesting by the reader, texts and
+//! results by [`INTRINSIC_RESULT_BYTES_MAX`](crate::limits::INTRINSIC_RESULT_BYTES_MAX).
+
+mod array;
+mod eval;
+mod math;
+mod program;
+mod syntax;
+mod text;
+
+pub use program::Function;
+
+use crate::json::{self, Arena, Value};
+use crate::query::path::{Path, PathFault, SyntaxError};
+use crate::query::{Names, Scope};
+use program::{Node, NodeId};
+use std::fmt;
+
+/// A call of an intrinsic function, ready to be evaluated.
+#[derive(Clone, Debug)]
+pub struct Call {
+    text: Box<str>,
+    /// Arguments stand together, before the call they belong to; the outermost call is the last node.
+    nodes: Box<[Node]>,
+}
+
+/// Why a call gives no value. AWS reports each as `States.Runtime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    kind: FaultKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FaultKind {
+    Invalid { function: Function, detail: &'static str },
+    Path { fault: PathFault, call: NodeId, path: NodeId },
+}
+
+impl Call {
+    /// Reads a call such as `States.Format('Hello {}', $.name)`.
+    ///
+    /// # Errors
+    /// An unknown function, an argument that is no string, number, `null`, `true`, `false`, path or call, a backslash
+    /// before anything but `'`, `{`, `}` and `\`, and more than
+    /// [`INTRINSIC_DEPTH_MAX`](crate::limits::INTRINSIC_DEPTH_MAX) calls within each other.
+    pub fn parse(text: &str, names: &mut dyn Names) -> Result<Call, SyntaxError> {
+        syntax::parse(text, names)
+    }
+
+    /// The value of the call. `random` gives the bits for `States.UUID` and for `States.MathRandom` without a seed.
+    pub fn eval(
+        &self,
+        arena: &mut Arena,
+        scope: &Scope,
+        random: &mut dyn FnMut() -> u64,
+    ) -> Result<Value, Fault> {
+        eval::Evaluation { call: self, arena, scope, random }.run()
+    }
+
+    /// The text it was read from.
+    pub fn source(&self) -> &str {
+        &self.text
+    }
+
+    /// The outermost function.
+    pub fn function(&self) -> Option<Function> {
+        match self.nodes.last() {
+            Some(Node::Call { function, .. }) => Some(*function),
+            _ => None,
+        }
+    }
+
+    /// The paths among its arguments, at any depth, in the order of the table.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.nodes.iter().filter_map(|node| match node {
+            Node::Path(path) => Some(&**path),
+            _ => None,
+        })
+    }
+
+    /// The first function, in the order of the table, that is called with a number of arguments it cannot take. AWS
+    /// accepts such a call and fails when it is evaluated.
+    pub fn wrong_arity(&self) -> Option<Function> {
+        self.nodes.iter().find_map(|node| match node {
+            Node::Call { function, from, to, .. } => {
+                (!function.takes((to.0 - from.0) as usize)).then_some(*function)
+            }
+            _ => None,
+        })
+    }
+}
+
+/// The table, one node a line.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, node) in self.nodes.iter().enumerate() {
+            match node {
+                Node::Constant(value) => writeln!(f, "{i}: {}", json::to_string(&Arena::new(), *value))?,
+                Node::Text(text) => writeln!(f, "{i}: text {text:?}")?,
+                Node::Template(pieces) => writeln!(f, "{i}: template {pieces:?}")?,
+                Node::Path(path) => writeln!(f, "{i}: path {path}")?,
+                Node::Call { function, from, to, .. } => {
+                    writeln!(f, "{i}: {} {}..{}", function.name(), from.0, to.0)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Fault {
+    /// The fault of the path of an argument, if that is what it is, and the path's text.
+    pub fn path(self, call: &Call) -> Option<(PathFault, &str)> {
+        match (self.kind, self.path_node(call)) {
+            (FaultKind::Path { fault, .. }, Some(path)) => Some((fault, path.source())),
+            _ => None,
+        }
+    }
+
+    fn path_node(self, call: &Call) -> Option<&Path> {
+        match self.kind {
+            FaultKind::Path { path, .. } => match call.nodes.get(path.0 as usize) {
+                Some(Node::Path(path)) => Some(path),
+                _ => None,
+            },
+            FaultKind::Invalid { .. } => None,
+        }
+    }
+
+    /// The text that AWS gives as the cause. `call` and `scope` must be those of the evaluation that failed.
+    pub fn message(self, call: &Call, arena: &mut Arena, scope: &Scope) -> String {
+        match self.kind {
+            FaultKind::Invalid { function, detail: "" } => {
+                format!("Invalid arguments in {}", function.name())
+            }
+            FaultKind::Invalid { function, detail } => {
+                format!("Invalid arguments in {}: {detail}", function.name())
+            }
+            FaultKind::Path { fault, call: inner, .. } => {
+                let source = match call.nodes.get(inner.0 as usize) {
+                    Some(Node::Call { at: (from, to), .. }) => &call.text[*from as usize..*to as usize],
+                    _ => call.source(),
+                };
+                let Some(path) = self.path_node(call) else {
+                    return format!("The function '{source}' had an error");
+                };
+                let error = if fault.is_missing() {
+                    let input = json::to_string(arena, scope.input);
+                    let path = path.source();
+                    format!(
+                        "The JsonPath argument for the field '{path}' could not be found in the input '{input}'"
+                    )
+                } else {
+                    format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope))
+                };
+                format!("The function '{source}' had the following error: {error}")
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a call is once it has been read: a flat table of arguments.
+
+use crate::json::Value;
+use crate::query::path::Path;
+
+macro_rules! functions {
+    ($($name:ident($least:literal..=$most:expr),)*) => {
+        /// An intrinsic function (specification, "Intrinsic Functions").
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "the names are the documentation")]
+        pub enum Function { $($name,)* }
+
+        impl Function {
+            /// The function called `States.` and `name`.
+            pub fn named(name: &str) -> Option<Function> {
+                match name {
+                    $(stringify!($name) => Some(Function::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Its name as written in definitions: `States.Format`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Function::$name => concat!("States.", stringify!($name)),)* }
+            }
+
+            /// Whether it can take so many arguments.
+            pub fn takes(self, count: usize) -> bool {
+                match self { $(Function::$name => ($least..=$most).contains(&count),)* }
+            }
+        }
+    };
+}
+
+functions! {
+    Array(0..=usize::MAX),
+    ArrayContains(2..=2),
+    ArrayGetItem(2..=2),
+    ArrayLength(1..=1),
+    ArrayPartition(2..=2),
+    ArrayRange(3..=3),
+    ArrayUnique(1..=1),
+    Base64Decode(1..=1),
+    Base64Encode(1..=1),
+    Format(1..=usize::MAX),
+    Hash(2..=2),
+    JsonMerge(3..=3),
+    JsonToString(1..=1),
+    MathAdd(2..=2),
+    MathRandom(2..=3),
+    StringSplit(2..=2),
+    StringToJson(1..=1),
+    UUID(0..=0),
+}
+
+/// A place in the table of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NodeId(pub(super) u32);
+
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    /// `null`, a boolean, or a number.
+    Constant(Value),
+    Text(Box<str>),
+    /// A literal template of `States.Format`: the texts around its holes; `None` where its braces do not match.
+    Template(Option<Box<[Box<str>]>>),
+    Path(Box<Path>),
+    /// Its arguments are the nodes `from..to`; it is written at the bytes `at` of the text.
+    Call {
+        function: Function,
+        from: NodeId,
+        to: NodeId,
+        at: (u32, u32),
+    },
+}
+
+/// Cuts a template at its holes. `\{` and `\}` are braces that are meant; with `literal`, `\'` and `\\` count as escapes
+/// as well. `None` where a brace stands alone.
+pub(super) fn template(text: &str, literal: bool) -> Option<Vec<String>> {
+    let mut pieces = vec![String::new()];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let last = pieces.last_mut()?;
+        match (c, chars.peek()) {
+            ('\\', Some(&escaped)) if matches!(escaped, '{' | '}') || literal => {
+                last.push(escaped);
+                chars.next();
+            }
+            ('{', Some('}')) => {
+                chars.next();
+                pieces.push(String::new());
+            }
+            ('{' | '}', _) => return None,
+            _ => last.push(c),
+        }
+    }
+    Some(pieces)
+}

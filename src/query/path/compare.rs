@@ -1,0 +1,174 @@
+//! How filters compare. The order is that of Jayway 2.0.0: texts turn into what they are compared with, and what cannot
+//! be compared fails the condition, `!=` included.
+
+use super::PathFaultKind;
+use super::filter::{Literal, Test, decimal};
+use super::program::Step;
+use crate::json::{Arena, Number, Value, compare_utf16};
+use regex::Regex;
+use std::cmp::Ordering;
+
+/// An operand with its path evaluated.
+#[derive(Clone, Copy)]
+pub(super) enum Datum<'p> {
+    Value(Value),
+    Literal(&'p Literal),
+    Pattern(&'p Regex),
+}
+
+impl Datum<'_> {
+    fn is_null(&self) -> bool {
+        matches!(self, Datum::Value(value) if value.is_null())
+    }
+
+    fn is_nullish(&self, arena: &Arena) -> bool {
+        self.is_null() || self.text(arena) == Some("null")
+    }
+
+    fn text<'a>(&'a self, arena: &'a Arena) -> Option<&'a str> {
+        match self {
+            Datum::Value(value) => arena.as_str(*value),
+            Datum::Literal(literal) => Some(&literal.text),
+            Datum::Pattern(_) => None,
+        }
+    }
+
+    fn number(&self, arena: &Arena) -> Option<Number> {
+        match self {
+            Datum::Value(value) => arena.number(*value),
+            _ => None,
+        }
+    }
+
+    fn bool(&self) -> Option<bool> {
+        match self {
+            Datum::Value(value) => value.as_bool(),
+            _ => None,
+        }
+    }
+
+    /// Work that comparing it may take beside the step itself.
+    pub(super) fn work(&self) -> u32 {
+        match self {
+            Datum::Value(value) if value.is_string() => value.len() as u32 / 64,
+            _ => 0,
+        }
+    }
+}
+
+/// Whether the condition holds between the operands left and right of its operator.
+pub(super) fn holds(arena: &Arena, test: Test, left: Datum, right: Datum) -> Result<bool, PathFaultKind> {
+    if test == Test::Matches {
+        return matches(arena, left, right);
+    }
+    let Some(order) = order(arena, right, left)? else {
+        return Ok(false);
+    };
+    Ok(match test {
+        Test::Equal => order == Ordering::Equal,
+        Test::NotEqual => order != Ordering::Equal,
+        // `null` is in no order with anything but itself.
+        _ if left.is_null() != right.is_null() => false,
+        Test::Greater => order == Ordering::Less,
+        Test::GreaterOrEqual => order != Ordering::Greater,
+        Test::Less => order == Ordering::Greater,
+        _ => order != Ordering::Less,
+    })
+}
+
+/// The order of the expected value (the right operand) and the value found; `None` where there is none.
+fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering>, PathFaultKind> {
+    match (expected.is_nullish(arena), found.is_nullish(arena)) {
+        (true, true) => return Ok(Some(Ordering::Equal)),
+        (true, false) => return Ok(Some(Ordering::Less)),
+        (false, true) => return Ok(Some(Ordering::Greater)),
+        (false, false) => {}
+    }
+    if let Some(text) = expected.text(arena) {
+        if let Some(found) = found.text(arena) {
+            return Ok(Some(match expected {
+                Datum::Literal(literal) => {
+                    compare_utf16(literal.unescaped.as_ref().unwrap_or(&literal.text), found)
+                }
+                _ if text.contains(r"\'") => compare_utf16(&text.replace(r"\'", "'"), found),
+                _ => compare_utf16(text, found),
+            }));
+        }
+        if let Some(found) = found.number(arena) {
+            let expected = match expected {
+                Datum::Literal(literal) => literal.number,
+                _ => decimal(text),
+            };
+            // A text that is no number is not unequal to a number: it is an error.
+            return expected
+                .map_or(Err(PathFaultKind::Invalid), |expected| Ok(order_numbers(expected, found)));
+        }
+        return Ok(found.bool().map(|found| text.eq_ignore_ascii_case("true").cmp(&found)));
+    }
+    if let (Some(expected), Some(found)) = (expected.number(arena), found.number(arena)) {
+        return Ok(order_numbers(expected, found));
+    }
+    if let (Some(expected), Some(found)) = (expected.bool(), found.bool()) {
+        return Ok(Some(expected.cmp(&found)));
+    }
+    // Containers are equal only where they are the very same one.
+    let same = matches!((expected, found), (Datum::Value(a), Datum::Value(b)) if a.is_same_place(b));
+    Ok(same.then_some(Ordering::Equal))
+}
+
+/// Exact, also between an integer and a double.
+fn order_numbers(a: Number, b: Number) -> Option<Ordering> {
+    match (a, b) {
+        (Number::Int(a), Number::Float(b)) => order_mixed(a, b),
+        (Number::Float(a), Number::Int(b)) => order_mixed(b, a).map(Ordering::reverse),
+        _ => a.compare(b),
+    }
+}
+
+fn order_mixed(int: i64, float: f64) -> Option<Ordering> {
+    let whole = float.trunc();
+    // The cast saturates far beyond the integers that can be meant.
+    match i128::from(int).cmp(&(whole as i128)) {
+        Ordering::Equal => whole.partial_cmp(&float),
+        order => Some(order),
+    }
+}
+
+fn matches(arena: &Arena, left: Datum, right: Datum) -> Result<bool, PathFaultKind> {
+    let (pattern, target) = match (left, right) {
+        (Datum::Pattern(pattern), target) => (pattern, target),
+        (target, Datum::Pattern(pattern)) => (pattern, target),
+        (target, _) if target.is_null() && right.is_null() => return Ok(false),
+        _ => return Err(PathFaultKind::Invalid),
+    };
+    Ok(match target {
+        Datum::Value(value) if value.is_null() => false,
+        Datum::Value(value) if value.is_string() => pattern.is_match(arena.str(value)),
+        Datum::Value(value) => {
+            let mut text = String::new();
+            crate::query::java::write(arena, value, &mut text);
+            pattern.is_match(&text)
+        }
+        Datum::Literal(literal) => pattern.is_match(&literal.text),
+        Datum::Pattern(other) => pattern.is_match(other.as_str()),
+    })
+}
+
+/// Follows steps that need nothing but the value: the way of most paths. `visit` sees each value on the way.
+#[inline]
+pub(super) fn direct(
+    arena: &Arena,
+    steps: &[Step],
+    mut value: Value,
+    mut visit: impl FnMut(Value),
+) -> Option<Value> {
+    for step in steps {
+        visit(value);
+        value = match step {
+            Step::Name(key) => arena.get(value, key)?,
+            Step::Index(index) => arena.item(value, usize::try_from(*index).ok()?)?,
+            _ => return None,
+        };
+    }
+    Some(value)
+}

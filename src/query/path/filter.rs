@@ -1,0 +1,215 @@
+//! Filters: `[?(@.a == 1 && @.b)]`, read the way Jayway 2.0.0 reads them.
+//!
+//! The text is split at `&&` and `||`, then at the first operator found in a fixed order, neither with regard to
+//! quotes. Parentheses around parts are dropped. So a filter is always alternatives of conditions, and it is tested from
+//! the right end of its text to the left.
+
+use super::program::Step;
+use super::syntax::{SyntaxError, steps, trim};
+use crate::json::Number;
+use regex::{Regex, RegexBuilder};
+
+/// Memory a compiled pattern may take, which also bounds the time per character.
+const PATTERN_BYTES_MAX: usize = 1 << 16;
+
+/// A filter: it holds where all conditions of one of its alternatives hold.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    pub(super) any_of: Box<[Box<[Condition]>]>,
+    /// How many question marks it prints as.
+    pub(super) count: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Condition {
+    pub(super) left: Operand,
+    pub(super) test: Test,
+    pub(super) right: Operand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    Exists,
+    Absent,
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Matches,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    /// A definite path from the element under test, or from the document.
+    Path {
+        steps: Box<[Step]>,
+        from_document: bool,
+    },
+    Literal(Literal),
+    Pattern(Box<Regex>),
+}
+
+/// A literal; all are texts, quoted or not, and turn into what they are compared with.
+#[derive(Clone, Debug)]
+pub(super) struct Literal {
+    pub(super) text: Box<str>,
+    /// The text with `\'` made `'`, where that differs.
+    pub(super) unescaped: Option<Box<str>>,
+    pub(super) number: Option<Number>,
+}
+
+/// In the order in which an operator is looked for.
+const OPERATORS: [(&str, Test); 7] = [
+    ("==", Test::Equal),
+    (">=", Test::GreaterOrEqual),
+    ("<=", Test::LessOrEqual),
+    ("!=", Test::NotEqual),
+    ("<", Test::Less),
+    (">", Test::Greater),
+    ("=~", Test::Matches),
+];
+
+impl Filter {
+    /// `count` filters that were never given; trying one is an error.
+    pub(super) fn absent(count: usize) -> Filter {
+        Filter { any_of: Box::new([]), count }
+    }
+
+    /// Reads `[?(…)]`, which stands at `at` in the whole text.
+    pub(super) fn parse(text: &str, at: usize) -> Result<Filter, SyntaxError> {
+        let inside = || {
+            let text = text.strip_prefix('[')?.strip_suffix(']')?;
+            let text = trim(trim(text).0.strip_prefix('?')?).0;
+            text.strip_prefix('(')?.strip_suffix(')')
+        };
+        let Some(inside) = inside() else {
+            return Err(SyntaxError::new("a filter must have the form `[?(…)]`", at));
+        };
+        let inside = trim(inside).0;
+        let mut operators = Vec::new();
+        let mut conditions = Vec::new();
+        for part in split(inside) {
+            match trim(part).0 {
+                "&&" => operators.push(true),
+                "||" => operators.push(false),
+                part => conditions.push(Condition::parse(part, at)?),
+            }
+        }
+        if conditions.len() != operators.len() + 1 {
+            return Err(SyntaxError::new("every `&&` and `||` needs a condition on each side", at));
+        }
+        let mut any_of: Vec<Box<[Condition]>> = Vec::new();
+        let mut all_of: Vec<Condition> = conditions.pop().into_iter().collect();
+        while let (Some(and), Some(condition)) = (operators.pop(), conditions.pop()) {
+            if !and {
+                any_of.push(std::mem::take(&mut all_of).into());
+            }
+            all_of.push(condition);
+        }
+        any_of.push(all_of.into());
+        Ok(Filter { any_of: any_of.into(), count: 1 })
+    }
+}
+
+/// Cuts before and behind each `&&` and `||`; of `&&&` each sign becomes a part.
+fn split(text: &str) -> Vec<&str> {
+    let joins = |at: usize| matches!(text.as_bytes().get(at..at + 2), Some(b"&&" | b"||"));
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for i in 1..text.len() {
+        if joins(i) || i >= 2 && joins(i - 2) {
+            parts.push(&text[from..i]);
+            from = i;
+        }
+    }
+    parts.push(&text[from..]);
+    parts
+}
+
+impl Condition {
+    fn parse(part: &str, at: usize) -> Result<Condition, SyntaxError> {
+        let error = |message: &str| SyntaxError::new(message, at);
+        let part = part.trim_start_matches(['[', '?', '(', ' ']).trim_end_matches([')', ' ']);
+        if part.is_empty() {
+            return Err(error("a condition is missing"));
+        }
+        let found = OPERATORS.iter().find_map(|&(sign, test)| Some((part.split_once(sign)?, test)));
+        let ((left, right), test) = match found {
+            Some(((left, right), test)) => ((trim(left).0, trim(right).0), Some(test)),
+            None => ((trim(part).0, ""), None),
+        };
+        let (left, negated) = match left.strip_prefix('!') {
+            Some(rest) if rest.starts_with('@') => (rest, true),
+            _ => (left, false),
+        };
+        if right.starts_with("!@") {
+            return Err(error("`!` can only be used to ask whether a path is absent"));
+        }
+        let (left, right) = (Operand::parse(left, at)?, Operand::parse(right, at)?);
+        let test = match (test, &left) {
+            (Some(test), _) => test,
+            (None, Operand::Path { .. }) if negated => Test::Absent,
+            (None, Operand::Path { .. }) => Test::Exists,
+            (None, _) => return Err(error("a condition needs a path or an operator")),
+        };
+        Ok(Condition { left, test, right })
+    }
+}
+
+impl Operand {
+    fn parse(text: &str, at: usize) -> Result<Operand, SyntaxError> {
+        let error = |message: &str| SyntaxError::new(message, at);
+        let from_document = text.starts_with('$');
+        if from_document || text.starts_with('@') {
+            let rest = &text[1..];
+            if !rest.is_empty() && !rest.starts_with(['.', '[']) {
+                return Err(error("`@` and `$` must be followed by `.` or `[`"));
+            }
+            let steps = steps(rest, at, true)?;
+            if !steps.iter().all(Step::is_definite) {
+                return Err(error("a path in a filter must be definite"));
+            }
+            return Ok(Operand::Path { steps: steps.into(), from_document });
+        }
+        if let Some(inside) = text.strip_prefix('\'').filter(|inside| inside.ends_with('\'')) {
+            return Ok(Operand::Literal(Literal::new(&inside[..inside.len() - 1])));
+        }
+        if matches!(text, "'" | "/" | "/i") {
+            return Err(error("a quote or slash is not closed"));
+        }
+        let any_case = text.ends_with("/i");
+        if text.starts_with('/') && (any_case || text.ends_with('/')) {
+            let pattern = text[1..text.len() - usize::from(any_case)].strip_suffix('/').unwrap_or("");
+            let flags = if any_case { "(?i)" } else { "" };
+            let pattern = format!(r"{flags}\A(?:{pattern})\z");
+            return match RegexBuilder::new(&pattern).size_limit(PATTERN_BYTES_MAX).build() {
+                Ok(regex) => Ok(Operand::Pattern(Box::new(regex))),
+                Err(_) => Err(error("the regular expression is not supported")),
+            };
+        }
+        Ok(Operand::Literal(Literal::new(text)))
+    }
+}
+
+impl Literal {
+    fn new(text: &str) -> Literal {
+        let unescaped = text.contains(r"\'").then(|| text.replace(r"\'", "'").into());
+        Literal { text: text.into(), unescaped, number: decimal(text) }
+    }
+}
+
+/// The number a text means to Java's `BigDecimal`.
+pub(super) fn decimal(text: &str) -> Option<Number> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let written = digits.starts_with(|c: char| c == '.' || c.is_ascii_digit())
+        && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    if !written {
+        return None;
+    }
+    match text.parse() {
+        Ok(int) => Some(Number::Int(int)),
+        Err(_) => text.parse().ok().map(Number::Float),
+    }
+}

@@ -1,0 +1,270 @@
+//! JSONPath as AWS Step Functions runs it, which is Jayway JsonPath 2.0.0: not RFC 9535, and not today's Jayway.
+//!
+//! A [`Path`] is read once into steps. Plain names and indexes, which is what nearly all paths are, are followed
+//! without any allocation or bookkeeping; everything else goes through one evaluator whose work is bounded. A failure is
+//! a small value; the message AWS would show is made on demand, by following the path once more and writing down the way.
+
+mod accept;
+mod compare;
+mod filter;
+mod program;
+mod reference;
+mod syntax;
+mod walk;
+
+pub use reference::{ReferenceFault, ReferencePath};
+pub use syntax::SyntaxError;
+
+use crate::json::{Arena, Key, Value};
+use crate::query::{ContextField, Names, Scope, Slot};
+use program::Step;
+use std::fmt;
+use walk::Walk;
+
+/// A path, ready to be evaluated.
+///
+/// A definite path gives one value or fails. An indefinite one (wildcards, slices, several indexes, filters, `..`) gives
+/// an array of what it finds, which may be empty.
+#[derive(Clone, Debug)]
+pub struct Path {
+    text: Box<str>,
+    root: Root,
+    /// Without those that lead to the root's context field.
+    steps: Box<[Step]>,
+    /// Whether all steps are plain names and indexes.
+    direct: bool,
+    definite: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Root {
+    Input,
+    Context(ContextField),
+    Variable(Box<str>, Option<Slot>),
+}
+
+/// Why a path gives no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathFault {
+    kind: PathFaultKind,
+}
+
+/// What kind of [`PathFault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathFaultKind {
+    /// There is nothing at the place: Jayway's `PathNotFoundException`.
+    NotFound,
+    /// A step cannot be applied to what is there, such as an index to an object: Jayway's `InvalidPathException`.
+    Invalid,
+    /// The root has no value: a variable that is not assigned, or a part the context object does not have here.
+    Unset,
+    /// The evaluation would take more work or memory than [`limits`](crate::limits) allow.
+    Exhausted,
+}
+
+impl PathFault {
+    /// What kind it is.
+    pub fn kind(self) -> PathFaultKind {
+        self.kind
+    }
+
+    /// Whether the value is simply not there.
+    pub fn is_missing(self) -> bool {
+        matches!(self.kind, PathFaultKind::NotFound | PathFaultKind::Unset)
+    }
+
+    /// The text that Jayway gives for it. `path` and `scope` must be those of the evaluation that failed, which is done
+    /// again to find out where.
+    pub fn message(self, path: &Path, arena: &mut Arena, scope: &Scope) -> String {
+        let (steps, document) = match &path.root {
+            Root::Input => (path.steps.to_vec(), scope.input),
+            Root::Variable(name, slot) => match slot.map(|slot| scope.variable(arena, slot)) {
+                Some(value) if !value.is_undefined() => (path.steps.to_vec(), value),
+                _ => return format!("No results for path: ${name}"),
+            },
+            Root::Context(field) => {
+                let lead = field.steps().iter().map(|name| Step::Name(Key::new(name)));
+                let steps = lead.chain(path.steps.iter().cloned()).collect();
+                (steps, scope.context.field(arena, ContextField::Whole))
+            }
+        };
+        match walk::message(arena, &steps, document) {
+            Some(message) => message,
+            None => format!("No results for path: {path}"),
+        }
+    }
+}
+
+impl From<PathFaultKind> for PathFault {
+    fn from(kind: PathFaultKind) -> PathFault {
+        PathFault { kind }
+    }
+}
+
+impl Path {
+    /// Reads a path. `names` gives the slot of the variable that a path such as `$order.id` begins with.
+    ///
+    /// # Errors
+    /// What Jayway 2.0.0 refuses, a path that does not begin with `$`, and one with more than
+    /// [`PATH_STEPS_MAX`](crate::limits::PATH_STEPS_MAX) steps.
+    pub fn parse(text: &str, names: &mut dyn Names) -> Result<Path, SyntaxError> {
+        let (trimmed, at) = syntax::trim(text);
+        let Some(rest) = trimmed.strip_prefix('$') else {
+            return Err(SyntaxError::new("a path begins with `$`", at));
+        };
+        let is_name = !rest.is_empty() && !rest.starts_with(['$', '.', '[']);
+        let name = if is_name { &rest[..rest.find(['.', '[']).unwrap_or(rest.len())] } else { "" };
+        if is_name && !is_identifier(name) {
+            return Err(SyntaxError::new("expected `.`, `[` or the name of a variable after `$`", at + 1));
+        }
+        let is_context = rest.starts_with('$');
+        let skipped = name.len() + usize::from(is_context);
+        let rest = &rest[skipped..];
+        if !rest.is_empty() && !rest.starts_with(['.', '[']) {
+            return Err(SyntaxError::new("expected `.` or `[` after the root", at + 1 + skipped));
+        }
+        let mut steps = syntax::steps(rest, at + 1 + skipped, false)?;
+        let definite = steps.iter().all(Step::is_definite);
+        let direct = steps.iter().all(Step::is_direct);
+        let root = match is_context {
+            true if direct => {
+                let (field, lead) = ContextField::resolve(steps.iter().map_while(|step| match step {
+                    Step::Name(key) => Some(key.as_str()),
+                    _ => None,
+                }));
+                steps.drain(..lead);
+                Root::Context(field)
+            }
+            true => Root::Context(ContextField::Whole),
+            false if is_name => Root::Variable(name.into(), names.slot(name)),
+            false => Root::Input,
+        };
+        Ok(Path { text: text.into(), root, steps: steps.into(), direct, definite })
+    }
+
+    /// The value that a path of plain names and indexes leads to from `input`. `Undefined` says that it must be
+    /// [evaluated](Path::eval): it is another kind of path, or there is nothing.
+    #[inline]
+    pub fn follow(&self, arena: &Arena, input: Value) -> Value {
+        match self.direct && matches!(self.root, Root::Input) {
+            true => walk_direct(arena, &self.steps, input),
+            false => Value::UNDEFINED,
+        }
+    }
+
+    /// The value the path leads to, or the array of the values it finds.
+    #[inline]
+    pub fn eval(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
+        let document = match &self.root {
+            Root::Input => scope.input,
+            Root::Context(field) => scope.context.field(arena, *field),
+            Root::Variable(_, slot) => slot.map_or(Value::UNDEFINED, |slot| scope.variable(arena, slot)),
+        };
+        if document.is_undefined() {
+            return Err(PathFaultKind::Unset.into());
+        }
+        if self.direct
+            && let Some(value) = compare::direct(arena, &self.steps, document, |_| ())
+        {
+            return Ok(value);
+        }
+        self.walk(arena, document)
+    }
+
+    #[cold]
+    fn walk(&self, arena: &mut Arena, document: Value) -> Result<Value, PathFault> {
+        let mark = arena.begin();
+        match Walk::<false>::new(arena, &self.steps, document).run() {
+            Ok(()) if self.definite => {
+                let first = arena.pushed(mark).first().copied();
+                arena.cancel(mark);
+                first.ok_or(PathFaultKind::NotFound.into())
+            }
+            Ok(()) => {
+                let bytes = size_of_val(arena.pushed(mark));
+                let fits = arena.reserve(bytes);
+                let found = arena.end_array(mark);
+                if fits { Ok(found) } else { Err(PathFaultKind::Exhausted.into()) }
+            }
+            Err(kind) => {
+                arena.cancel(mark);
+                Err(kind.into())
+            }
+        }
+    }
+
+    /// Whether the path leads to one value, rather than to an array of what it finds.
+    pub fn is_definite(&self) -> bool {
+        self.definite
+    }
+
+    /// The text it was read from.
+    pub fn source(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is exactly `$`.
+    pub fn is_input_root(&self) -> bool {
+        self.steps.is_empty() && matches!(self.root, Root::Input)
+    }
+
+    /// Whether it names exactly one place by names and indexes: the specification's Reference Path, which most fields
+    /// that end in `Path` must be. A negative index, which is never found, makes it none.
+    pub fn is_reference(&self) -> bool {
+        self.steps.iter().all(|step| matches!(step, Step::Name(_) | Step::Index(0..)))
+    }
+
+    /// Whether it begins with `$$`.
+    pub fn is_context(&self) -> bool {
+        matches!(self.root, Root::Context(_))
+    }
+
+    /// The variable it begins with.
+    pub fn variable(&self) -> Option<&str> {
+        match &self.root {
+            Root::Variable(name, _) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// Follows plain names and indexes; `Undefined` where there is nothing, or for another kind of step.
+#[inline]
+fn walk_direct(arena: &Arena, steps: &[Step], mut value: Value) -> Value {
+    for step in steps {
+        value = match step {
+            Step::Name(key) => arena.member(value, key),
+            Step::Index(index) => match usize::try_from(*index) {
+                Ok(index) => arena.item(value, index).unwrap_or(Value::UNDEFINED),
+                Err(_) => Value::UNDEFINED,
+            },
+            _ => return Value::UNDEFINED,
+        };
+    }
+    value
+}
+
+/// The path in Jayway's normal form, with its own root: `$$['Execution']['Id']`.
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::from("$");
+        match &self.root {
+            Root::Input => {}
+            Root::Context(field) => {
+                out.push('$');
+                field.steps().iter().for_each(|name| program::write_name(name, &mut out));
+            }
+            Root::Variable(name, _) => out.push_str(name),
+        }
+        program::write_steps(&self.steps, &mut out);
+        f.write_str(&out)
+    }
+}
+
+/// Whether `name` can name a variable: a letter or `_`, then letters, digits and `_`.
+fn is_identifier(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|c| c == '_' || c.is_alphabetic())
+        && chars.all(|c| c == '_' || c.is_alphanumeric())
+}

@@ -1,0 +1,122 @@
+//! Reference paths: paths that name exactly one place, and so can be written to (specification, "Reference Paths").
+
+use super::program::Step;
+use super::{Path, SyntaxError};
+use crate::json::{Arena, Value};
+use crate::query::{Names, Slot};
+
+/// A path of names and indexes only, from the input.
+#[derive(Clone, Debug)]
+pub struct ReferencePath(Path);
+
+/// A value could not be put where a [`ReferencePath`] says: what is in the way is neither object nor array, or an array
+/// has no such element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReferenceFault {
+    step: usize,
+}
+
+/// A reference path that is written to knows no variables.
+struct NoNames;
+
+impl Names for NoNames {
+    fn slot(&mut self, _: &str) -> Option<Slot> {
+        None
+    }
+}
+
+impl ReferencePath {
+    /// Reads the path of a `ResultPath`.
+    ///
+    /// # Errors
+    /// What is no path; the operators `@`, `,`, `:`, `?`, `*` and `..`; negative indexes; the roots `$$` and `$name`.
+    pub fn parse(text: &str) -> Result<ReferencePath, SyntaxError> {
+        let path = Path::parse(text, &mut NoNames)?;
+        if path.is_context() || path.variable().is_some() {
+            return Err(SyntaxError::new("a reference path that is written to begins with `$.` or `$[`", 0));
+        }
+        if !path.is_reference() {
+            return Err(SyntaxError::new("a reference path has only names and indexes", 0));
+        }
+        Ok(ReferencePath(path))
+    }
+
+    /// Whether it is exactly `$`.
+    pub fn is_root(&self) -> bool {
+        self.0.is_input_root()
+    }
+
+    /// The text it was read from.
+    pub fn source(&self) -> &str {
+        self.0.source()
+    }
+
+    /// `into` with `value` at the place the path names. Objects that are missing on the way are made; everything beside
+    /// the way is shared with `into`.
+    ///
+    /// # Errors
+    /// When a value on the way is not an object (for a name) or not an array with such an element (for an index).
+    pub fn insert(&self, arena: &mut Arena, into: Value, value: Value) -> Result<Value, ReferenceFault> {
+        let steps = &self.0.steps;
+        let mut way = Vec::with_capacity(steps.len());
+        let mut here = into;
+        for (i, step) in steps.iter().enumerate() {
+            way.push(here);
+            here = match step {
+                Step::Name(key) if here.is_object() => arena.get(here, key).unwrap_or(Value::UNDEFINED),
+                Step::Name(_) if here.is_undefined() => Value::UNDEFINED,
+                Step::Index(index) => arena.item(here, *index as usize).ok_or(ReferenceFault { step: i })?,
+                _ => return Err(ReferenceFault { step: i }),
+            };
+        }
+        let mut value = value;
+        for (step, &here) in steps.iter().zip(&way).rev() {
+            let mark = arena.begin();
+            value = match step {
+                Step::Index(index) => {
+                    for i in 0..here.len() {
+                        let item = arena.item(here, i).unwrap_or(Value::NULL);
+                        arena.push(if i == *index as usize { value } else { item });
+                    }
+                    arena.end_array(mark)
+                }
+                Step::Name(key) => {
+                    let mut replaced = false;
+                    for i in 0..here.len() {
+                        let (name, member) = arena.entry(here, i).unwrap_or((Value::NULL, Value::NULL));
+                        let is_it = !replaced && arena.str(name) == key.as_str();
+                        replaced |= is_it;
+                        arena.push(name);
+                        arena.push(if is_it { value } else { member });
+                    }
+                    if !replaced {
+                        let name = arena.string(key.as_str());
+                        arena.push(name);
+                        arena.push(value);
+                    }
+                    arena.end_object(mark)
+                }
+                _ => value,
+            };
+        }
+        Ok(value)
+    }
+}
+
+impl ReferenceFault {
+    /// Says what could not be put where.
+    pub fn message(self, path: &ReferencePath, arena: &Arena, into: Value) -> String {
+        let mut step = String::new();
+        if let Some(at) = path.0.steps.get(self.step) {
+            super::program::write_step(at, &mut step);
+        }
+        let input = crate::json::to_string(arena, into);
+        format!("Unable to apply step \"{step}\" of ReferencePath {} to input {input}", path.source())
+    }
+}
+
+impl std::fmt::Display for ReferencePath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,421 @@
+//! Payload templates and JSONata values: JSON whose marked parts are evaluated (specification, "Payload Template";
+//! developer guide, "Transforming data with JSONata").
+//!
+//! A template is a flat table of nodes. The texts it writes stand together in one string, so that evaluating it copies
+//! them into the arena at once and builds containers of plain 16-byte records.
+
+use super::intrinsic::Call;
+use super::jsonata::{Allowed, Expr};
+use super::path::{Path, PathFault, SyntaxError};
+use super::{Env, Names, Scope, intrinsic, jsonata};
+use crate::json::source::{Node as Source, NodeValue};
+use crate::json::{Arena, TextMark, Value};
+
+/// A template, compiled.
+#[derive(Debug)]
+pub struct Template {
+    root: Node,
+    /// Children of arrays; keys and children of objects.
+    children: Vec<Child>,
+    /// All texts, one behind the other; leaves and keys are spans of it.
+    text: Box<str>,
+    queries: Vec<Query>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Node {
+    /// A scalar, relative to the template's text.
+    Leaf(Value),
+    Array(Span),
+    /// `size` is what keys, colons, commas and braces take; `distinct` says that no two keys are the same.
+    Object {
+        members: Span,
+        size: u32,
+        distinct: bool,
+    },
+    Query(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: u32,
+    to: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Child {
+    /// Of an object's member, relative to the template's text.
+    key: Value,
+    node: Node,
+}
+
+/// Something that is evaluated, and the field it stands in, as AWS names it in causes.
+#[derive(Debug)]
+struct Query {
+    field: Box<str>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Path(Path),
+    Call(Call),
+    Expr(Box<Expr>),
+}
+
+/// Which language the marked parts are in.
+#[derive(Clone, Copy, Debug)]
+pub enum Language {
+    /// Members whose key ends in `.$`.
+    JsonPath,
+    /// Strings in `{% %}`, which may look at what `Allowed` says.
+    Jsonata(Allowed),
+    /// None: the JSON as it stands.
+    Literal,
+}
+
+/// Why a template cannot be compiled: the field and what is wrong there.
+#[derive(Debug)]
+pub struct CompileError {
+    /// The field, as AWS names it in causes.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Why a template has no value.
+#[derive(Debug)]
+pub enum Fault<'t> {
+    /// A path of a payload template selects nothing.
+    Path {
+        /// The path.
+        path: &'t Path,
+        /// The member, with its `.$`.
+        field: &'t str,
+        /// What Jayway says.
+        fault: PathFault,
+    },
+    /// An intrinsic function failed.
+    Call {
+        /// The call.
+        call: &'t Call,
+        /// The member, with its `.$`.
+        field: &'t str,
+        /// Why.
+        fault: intrinsic::Fault,
+    },
+    /// A JSONata expression failed.
+    Expr {
+        /// The expression as written between the marks.
+        expression: &'t str,
+        /// The field, from the state down: `Output/a[0]`.
+        field: &'t str,
+        /// Why; `None` when it returned nothing.
+        fault: Option<jsonata::EvalError>,
+    },
+}
+
+impl Template {
+    /// Compiles `source`, the value of `field`.
+    ///
+    /// # Errors
+    /// The first marked part that is no path, call or expression. Definitions are checked before they come here.
+    pub fn compile(
+        source: &Source,
+        field: &str,
+        language: Language,
+        names: &mut dyn Names,
+    ) -> Result<Template, CompileError> {
+        let mut build = Build::new(language, names);
+        let root = build.node(source, field)?;
+        Ok(build.finish(root))
+    }
+
+    /// Compiles one JSONata expression, the value of `field`.
+    ///
+    /// # Errors
+    /// When it is no expression.
+    pub fn expression(
+        expression: &str,
+        field: &str,
+        allowed: Allowed,
+        names: &mut dyn Names,
+    ) -> Result<Template, CompileError> {
+        let mut build = Build::new(Language::Jsonata(allowed), names);
+        let root = build.expression(expression, field)?;
+        Ok(build.finish(root))
+    }
+
+    /// The expression, when the whole template is one.
+    pub fn as_expression(&self) -> Option<(&str, &str)> {
+        match self.root {
+            Node::Query(query) => match &self.queries[query as usize] {
+                Query { field, what: What::Expr(expr) } => Some((expr.source(), field)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Makes the value.
+    ///
+    /// # Errors
+    /// The first part that cannot be evaluated. The arena may have [`overflowed`](Arena::overflowed) without an error.
+    #[inline]
+    pub fn eval<'t>(
+        &'t self,
+        arena: &mut Arena,
+        scope: &Scope<'_>,
+        env: &mut Env<'_>,
+    ) -> Result<Value, Box<Fault<'t>>> {
+        if !arena.reserve(self.text.len()) {
+            return Ok(Value::NULL);
+        }
+        let base = arena.append_text(&self.text);
+        let mut maker = Maker { template: self, base, arena, scope, env, fault: None };
+        let made = maker.make(self.root);
+        match maker.fault {
+            None => Ok(made),
+            Some(fault) => Err(fault),
+        }
+    }
+
+    /// Prints the template on one line, for dumps.
+    pub fn dump(&self) -> String {
+        let mut arena = Arena::new();
+        arena.append_text(&self.text);
+        let mut out = String::new();
+        self.dump_node(self.root, &arena, &mut out);
+        out
+    }
+
+    fn dump_node(&self, node: Node, arena: &Arena, out: &mut String) {
+        match node {
+            Node::Leaf(value) => out.push_str(&crate::json::to_string(arena, value)),
+            Node::Query(query) => match &self.queries[query as usize].what {
+                What::Path(path) => out.push_str(path.source()),
+                What::Call(call) => out.push_str(call.source()),
+                What::Expr(expr) => out.push_str(&format!("{{% {} %}}", expr.source())),
+            },
+            Node::Array(span) | Node::Object { members: span, .. } => {
+                let object = matches!(node, Node::Object { .. });
+                out.push(if object { '{' } else { '[' });
+                for (i, child) in self.children[span.from as usize..span.to as usize].iter().enumerate() {
+                    out.push_str(if i > 0 { ", " } else { "" });
+                    if object {
+                        out.push_str(&crate::json::to_string(arena, child.key));
+                        out.push_str(": ");
+                    }
+                    self.dump_node(child.node, arena, out);
+                }
+                out.push(if object { '}' } else { ']' });
+            }
+        }
+    }
+}
+
+/// One evaluation. Its functions return the value alone, which fits two registers, and `Undefined` after a fault: no
+/// part of a template may be undefined.
+struct Maker<'t, 'a, 's, 'e> {
+    template: &'t Template,
+    base: TextMark,
+    arena: &'a mut Arena,
+    scope: &'a Scope<'s>,
+    env: &'a mut Env<'e>,
+    fault: Option<Box<Fault<'t>>>,
+}
+
+impl<'t> Maker<'t, '_, '_, '_> {
+    #[inline]
+    fn make(&mut self, node: Node) -> Value {
+        match node {
+            Node::Leaf(value) => Arena::rebased(value, self.base),
+            Node::Query(query) => {
+                let query = &self.template.queries[query as usize];
+                if let What::Path(path) = &query.what {
+                    let found = path.follow(self.arena, self.scope.input);
+                    if !found.is_undefined() {
+                        return found;
+                    }
+                }
+                self.evaluate(query)
+            }
+            Node::Array(span) => self.array(span),
+            Node::Object { members, size, distinct } => self.object(members, size, distinct),
+        }
+    }
+
+    /// Recursion is as deep as the template was written, which the reader of definitions bounds.
+    fn array(&mut self, span: Span) -> Value {
+        let mark = self.arena.begin();
+        let template = self.template;
+        for child in &template.children[span.from as usize..span.to as usize] {
+            let value = self.make(child.node);
+            if value.is_undefined() {
+                self.arena.cancel(mark);
+                return value;
+            }
+            self.arena.push(value);
+        }
+        self.arena.end_array(mark)
+    }
+
+    fn object(&mut self, span: Span, size: u32, distinct: bool) -> Value {
+        let mark = self.arena.begin();
+        let template = self.template;
+        for child in &template.children[span.from as usize..span.to as usize] {
+            let value = self.make(child.node);
+            if value.is_undefined() {
+                self.arena.cancel(mark);
+                return value;
+            }
+            self.arena.push_member(Arena::rebased(child.key, self.base), value);
+        }
+        match distinct {
+            true => self.arena.end_distinct_object(mark, size as usize),
+            false => self.arena.end_object(mark),
+        }
+    }
+
+    fn evaluate(&mut self, query: &'t Query) -> Value {
+        let field = &*query.field;
+        let (arena, scope) = (&mut *self.arena, self.scope);
+        let fault = match &query.what {
+            What::Path(path) => match path.eval(arena, scope) {
+                Ok(value) => return value,
+                Err(fault) => Fault::Path { path, field, fault },
+            },
+            What::Call(call) => match call.eval(arena, scope, self.env.random) {
+                Ok(value) => return value,
+                Err(fault) => Fault::Call { call, field, fault },
+            },
+            What::Expr(expr) => match expr.eval(arena, scope, &mut self.env.jsonata()) {
+                Ok(value) if value.is_undefined() => {
+                    Fault::Expr { expression: expr.source(), field, fault: None }
+                }
+                Ok(value) => return value,
+                Err(fault) => Fault::Expr { expression: expr.source(), field, fault: Some(fault) },
+            },
+        };
+        self.fault = Some(Box::new(fault));
+        Value::UNDEFINED
+    }
+}
+
+struct Build<'n> {
+    children: Vec<Child>,
+    /// Holds the texts.
+    arena: Arena,
+    queries: Vec<Query>,
+    language: Language,
+    names: &'n mut dyn Names,
+}
+
+impl<'n> Build<'n> {
+    fn new(language: Language, names: &'n mut dyn Names) -> Build<'n> {
+        Build { children: Vec::new(), arena: Arena::new(), queries: Vec::new(), language, names }
+    }
+
+    fn finish(mut self, root: Node) -> Template {
+        let text = std::mem::take(self.arena.text()).into();
+        Template { root, children: self.children, text, queries: self.queries }
+    }
+
+    fn node(&mut self, source: &Source, field: &str) -> Result<Node, CompileError> {
+        let node = match &source.value {
+            NodeValue::Null => Node::Leaf(Value::NULL),
+            NodeValue::Bool(value) => Node::Leaf(Value::bool(*value)),
+            NodeValue::Number(number) => Node::Leaf(
+                crate::json::read(&mut self.arena, number.as_bytes())
+                    .map_err(|error| CompileError { field: field.to_owned(), message: error.to_string() })?,
+            ),
+            NodeValue::String(text) => return self.string(text, field),
+            NodeValue::Array(items) => {
+                let mut children = Vec::with_capacity(items.len());
+                for (i, item) in items.iter().enumerate() {
+                    let node = self.node(item, &format!("{field}[{i}]"))?;
+                    children.push(Child { key: Value::UNDEFINED, node });
+                }
+                Node::Array(self.children(children))
+            }
+            NodeValue::Object(members) => {
+                let mut children = Vec::with_capacity(members.len());
+                for member in members {
+                    children.push(self.member(&member.key.value, &member.value, field)?);
+                }
+                self.object(children)
+            }
+        };
+        Ok(node)
+    }
+
+    fn object(&mut self, children: Vec<Child>) -> Node {
+        let keys = || children.iter().map(|child| child.key);
+        let punctuation = 2 + children.len() + children.len().saturating_sub(1);
+        let size = keys().map(|key| self.arena.size(key)).sum::<u32>() + punctuation as u32;
+        let texts: std::collections::HashSet<&str> = keys().map(|key| self.arena.str(key)).collect();
+        let distinct = texts.len() == children.len();
+        Node::Object { members: self.children(children), size, distinct }
+    }
+
+    fn children(&mut self, children: Vec<Child>) -> Span {
+        let from = self.children.len() as u32;
+        self.children.extend(children);
+        Span { from, to: self.children.len() as u32 }
+    }
+
+    fn member(&mut self, key: &str, value: &Source, field: &str) -> Result<Child, CompileError> {
+        if let (Language::JsonPath, Some(name)) = (self.language, key.strip_suffix(".$")) {
+            let what = match value.as_str() {
+                Some(text) => path_or_call(text, self.names)
+                    .map_err(|error| CompileError { field: key.to_owned(), message: error.to_string() })?,
+                None => {
+                    return Err(CompileError {
+                        field: key.to_owned(),
+                        message: "a string is required".to_owned(),
+                    });
+                }
+            };
+            let node = self.query(key, what);
+            return Ok(Child { key: self.arena.quoted_string(name, true), node });
+        }
+        let node = self.node(value, &format!("{field}/{key}"))?;
+        Ok(Child { key: self.arena.quoted_string(key, true), node })
+    }
+
+    fn query(&mut self, field: &str, what: What) -> Node {
+        self.queries.push(Query { field: field.into(), what });
+        Node::Query(self.queries.len() as u32 - 1)
+    }
+
+    fn string(&mut self, text: &str, field: &str) -> Result<Node, CompileError> {
+        let marked = match self.language {
+            Language::Jsonata(_) => text.strip_prefix("{%").and_then(|rest| rest.strip_suffix("%}")),
+            _ => None,
+        };
+        match marked {
+            Some(expression) => self.expression(expression.trim(), field),
+            None => {
+                let leaf = self.arena.quoted_string(text, false);
+                Ok(Node::Leaf(leaf))
+            }
+        }
+    }
+
+    fn expression(&mut self, expression: &str, field: &str) -> Result<Node, CompileError> {
+        let allowed = match self.language {
+            Language::Jsonata(allowed) => allowed,
+            _ => Allowed::default(),
+        };
+        let expr = Expr::compile(expression, self.names, jsonata::Profile::StepFunctions(allowed))
+            .map_err(|error| CompileError { field: field.to_owned(), message: error.to_string() })?;
+        Ok(self.query(field, What::Expr(Box::new(expr))))
+    }
+}
+
+fn path_or_call(text: &str, names: &mut dyn Names) -> Result<What, SyntaxError> {
+    if text.starts_with('$') {
+        return Path::parse(text, names).map(What::Path);
+    }
+    Call::parse(text, names).map(What::Call)
+}

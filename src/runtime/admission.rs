@@ -1,0 +1,207 @@
+//! Who may begin: executions and bytes are counted, for the whole engine and for each machine. What does not fit is
+//! refused at once; nothing waits without bound.
+//!
+//! While there is room, a machine may take as much as it likes. When three quarters are taken, none gets more than its
+//! share: the whole, divided by the machines that have executions now. So a flood of one leaves room for the others.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+/// How much may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Executions of the whole engine that have begun or wait to.
+    pub executions_max: usize,
+    /// Bytes they take, as far as they are known: inputs, and what is kept of those that are parked.
+    pub bytes_max: usize,
+    /// Executions of one machine.
+    pub machine_executions_max: usize,
+    /// Bytes of one machine's executions.
+    pub machine_bytes_max: usize,
+    /// Executions that may wait for a shard to begin them, for each shard.
+    pub queue_max: usize,
+}
+
+impl Default for Budgets {
+    /// Ten million executions in eight gigabytes, any of which one machine may have; 65,536 waiting for each shard.
+    fn default() -> Budgets {
+        Budgets {
+            executions_max: 10_000_000,
+            bytes_max: 8 << 30,
+            machine_executions_max: usize::MAX,
+            machine_bytes_max: usize::MAX,
+            queue_max: 65_536,
+        }
+    }
+}
+
+/// What an execution is billed beside its bytes: its entry, its timer, its share of tables.
+pub(super) const ENTRY_BYTES: usize = 192;
+
+/// The start was refused; nothing of it is left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("refused: {limit}; try again in {} ms", retry_after.as_millis())]
+pub struct Throttled {
+    /// What is used up.
+    pub limit: Limit,
+    /// When to try again, as far as one can tell.
+    pub retry_after: Duration,
+}
+
+/// What can be used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Budgets::executions_max`]
+    #[error("the engine has as many executions as it may")]
+    Executions,
+    /// [`Budgets::bytes_max`]
+    #[error("the engine's executions take as many bytes as they may")]
+    Bytes,
+    /// [`Budgets::machine_executions_max`]
+    #[error("the state machine has as many executions as it may")]
+    MachineExecutions,
+    /// [`Budgets::machine_bytes_max`]
+    #[error("the state machine's executions take as many bytes as they may")]
+    MachineBytes,
+    /// The engine is nearly full, and the machine has its share.
+    #[error("the engine is nearly full and the state machine has its share of it")]
+    Share,
+    /// [`Budgets::queue_max`]
+    #[error("too many executions wait to begin")]
+    Queue,
+    /// The engine is being drained or dropped: do not try again.
+    #[error("the engine takes no more executions")]
+    Draining,
+}
+
+/// What is taken of a budget.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    executions: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Usage {
+    pub(super) fn executions(&self) -> usize {
+        self.executions.load(Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) budgets: Budgets,
+    pub(super) total: CachePadded<Usage>,
+    /// Machines that have executions.
+    machines: CachePadded<AtomicUsize>,
+}
+
+impl Admission {
+    pub(super) fn new(budgets: Budgets) -> Admission {
+        let (total, machines) = Default::default();
+        Admission { budgets, total, machines }
+    }
+
+    /// Takes room for `executions` of a machine, all or none.
+    pub(super) fn admit(&self, machine: &Usage, executions: usize, bytes: usize) -> Result<(), Limit> {
+        let bytes = bytes + executions * ENTRY_BYTES;
+        let before = machine.executions.fetch_add(executions, Relaxed);
+        let machines = match before == 0 && executions > 0 {
+            true => self.machines.fetch_add(1, Relaxed) + 1,
+            false => self.machines.load(Relaxed).max(1),
+        };
+        let machine_bytes = machine.bytes.fetch_add(bytes, Relaxed) + bytes;
+        let total = self.total.executions.fetch_add(executions, Relaxed) + executions;
+        let total_bytes = self.total.bytes.fetch_add(bytes, Relaxed) + bytes;
+        let (own, budgets) = (before + executions, &self.budgets);
+        // Several machines that begin at the same time may be told of a few too many others; that refuses late, not
+        // wrongly.
+        let limit = if total > budgets.executions_max {
+            Limit::Executions
+        } else if total_bytes > budgets.bytes_max {
+            Limit::Bytes
+        } else if own > budgets.machine_executions_max {
+            Limit::MachineExecutions
+        } else if machine_bytes > budgets.machine_bytes_max {
+            Limit::MachineBytes
+        } else if (total > budgets.executions_max / 4 * 3 && own > budgets.executions_max / machines)
+            || (total_bytes > budgets.bytes_max / 4 * 3 && machine_bytes > budgets.bytes_max / machines)
+        {
+            Limit::Share
+        } else {
+            return Ok(());
+        };
+        self.release(machine, executions, bytes);
+        Err(limit)
+    }
+
+    /// Gives back what was taken; `bytes` with the entries.
+    pub(super) fn release(&self, machine: &Usage, executions: usize, bytes: usize) {
+        self.total.bytes.fetch_sub(bytes, Relaxed);
+        machine.bytes.fetch_sub(bytes, Relaxed);
+        if machine.executions.fetch_sub(executions, Relaxed) == executions && executions > 0 {
+            self.machines.fetch_sub(1, Relaxed);
+        }
+        self.total.executions.fetch_sub(executions, Relaxed);
+    }
+
+    /// An execution that is under way takes other than it did.
+    pub(super) fn adjust(&self, machine: &Usage, from: usize, to: usize) {
+        // Wrapping makes a subtraction of what is added too much.
+        self.total.bytes.fetch_add(to.wrapping_sub(from), Relaxed);
+        machine.bytes.fetch_add(to.wrapping_sub(from), Relaxed);
+    }
+
+    pub(super) fn throttled(&self, limit: Limit) -> Throttled {
+        let milliseconds = match limit {
+            Limit::Draining => u64::MAX / 1_000_000,
+            // A full queue is worked off within some tens of milliseconds.
+            Limit::Queue => 10,
+            _ => 100,
+        };
+        Throttled { limit, retry_after: Duration::from_millis(milliseconds) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Admission {
+        Admission::new(Budgets { executions_max: 100, bytes_max: 1 << 20, ..Budgets::default() })
+    }
+
+    #[test]
+    fn a_refusal_leaves_nothing_behind() {
+        let (admission, machine) = (admission(), Usage::default());
+        assert_eq!(admission.admit(&machine, 101, 0), Err(Limit::Executions));
+        assert_eq!(admission.admit(&machine, 1, 2 << 20), Err(Limit::Bytes));
+        assert_eq!((machine.executions(), machine.bytes()), (0, 0));
+        assert_eq!((admission.total.executions(), admission.total.bytes()), (0, 0));
+        assert_eq!(admission.machines.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_flood_of_one_machine_leaves_room_for_another() {
+        let (admission, flood, other) = (admission(), Usage::default(), Usage::default());
+        assert_eq!(admission.admit(&other, 1, 0), Ok(()));
+        let admitted = (0..1_000).filter(|_| admission.admit(&flood, 1, 0).is_ok()).count();
+        assert!(admitted < 100);
+        assert_eq!(admission.admit(&flood, 1, 0), Err(Limit::Share));
+        assert_eq!(admission.admit(&other, 1, 0), Ok(()));
+    }
+
+    #[test]
+    fn one_machine_alone_may_have_everything() {
+        let (admission, machine) = (admission(), Usage::default());
+        assert_eq!((0..1_000).filter(|_| admission.admit(&machine, 1, 0).is_ok()).count(), 100);
+        admission.release(&machine, 100, 100 * ENTRY_BYTES);
+        assert_eq!(admission.admit(&machine, 100, 0), Ok(()));
+    }
+}

@@ -1,0 +1,122 @@
+//! What is under way for an execution that is parked, by frame: at most two timers, a handler's future, a token.
+
+use super::wheel::TimerId;
+use crate::engine::{TimerKind, Token};
+
+/// What a timer is for: 12 bytes, so that a node of the wheel takes 32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) slot: u32,
+    /// The frame, and the kind in the lowest two bits; there are far fewer frames than 2^30.
+    frame: u32,
+    visit: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DueKind {
+    Wake,
+    Timeout,
+    Heartbeat,
+    /// The whole execution's time is over.
+    Deadline,
+}
+
+impl Due {
+    pub(super) fn new(slot: u32, token: Token, kind: TimerKind) -> Due {
+        let kind = match kind {
+            TimerKind::Wake => 0,
+            TimerKind::Timeout => 1,
+            TimerKind::Heartbeat => 2,
+        };
+        Due { slot, frame: token.frame() << 2 | kind, visit: (token.to_bits() >> 32) as u32 }
+    }
+
+    pub(super) fn deadline(slot: u32) -> Due {
+        Due { slot, frame: 3, visit: 0 }
+    }
+
+    pub(super) fn kind(&self) -> DueKind {
+        match self.frame & 3 {
+            0 => DueKind::Wake,
+            1 => DueKind::Timeout,
+            2 => DueKind::Heartbeat,
+            _ => DueKind::Deadline,
+        }
+    }
+
+    pub(super) fn token(&self) -> Token {
+        Token::from_bits(u64::from(self.visit) << 32 | u64::from(self.frame >> 2))
+    }
+}
+
+/// What is under way for one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FrameArms {
+    /// The one that wakes it or ends its task; the one for its heartbeat.
+    pub(super) timers: [TimerId; 2],
+    pub(super) task: u32,
+    /// Someone else may answer.
+    pub(super) token: bool,
+}
+
+/// In [`FrameArms::task`]: none.
+pub(super) const NO_TASK: u32 = u32::MAX;
+
+const NOTHING: FrameArms = FrameArms { timers: [TimerId::NONE; 2], task: NO_TASK, token: false };
+
+/// What is under way for an execution. Most have one frame.
+#[derive(Debug)]
+pub(super) struct Arms {
+    first: FrameArms,
+    #[allow(clippy::box_collection)] // A resident should be small, and rows are rare.
+    rest: Option<Box<Vec<FrameArms>>>,
+}
+
+impl Default for Arms {
+    fn default() -> Arms {
+        Arms { first: NOTHING, rest: None }
+    }
+}
+
+impl Arms {
+    pub(super) fn frame(&mut self, frame: u32) -> &mut FrameArms {
+        let Some(n) = (frame as usize).checked_sub(1) else { return &mut self.first };
+        let rest = self.rest.get_or_insert_default();
+        if rest.len() <= n {
+            rest.resize(n + 1, NOTHING);
+        }
+        &mut rest[n]
+    }
+
+    /// Takes what is under way for a frame.
+    pub(super) fn take(&mut self, frame: u32) -> FrameArms {
+        match (frame as usize).checked_sub(1) {
+            None => std::mem::replace(&mut self.first, NOTHING),
+            Some(n) => match self.rest.as_mut().and_then(|rest| rest.get_mut(n)) {
+                Some(arms) => std::mem::replace(arms, NOTHING),
+                None => NOTHING,
+            },
+        }
+    }
+
+    /// Takes everything that is under way.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = FrameArms> {
+        let Arms { first, rest } = std::mem::take(self);
+        std::iter::once(first).chain(rest.into_iter().flat_map(|rest| *rest)).filter(|arms| *arms != NOTHING)
+    }
+
+    /// A timer fired: its name is not its own any more.
+    pub(super) fn fired(&mut self, due: &Due) {
+        let timer = match due.kind() {
+            DueKind::Wake | DueKind::Timeout => 0,
+            DueKind::Heartbeat => 1,
+            DueKind::Deadline => return,
+        };
+        self.frame(due.token().frame()).timers[timer] = TimerId::NONE;
+    }
+
+    /// A future ended: its entry is not its own any more.
+    pub(super) fn task_ended(&mut self, frame: u32) {
+        self.frame(frame).task = NO_TASK;
+    }
+}

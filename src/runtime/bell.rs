@@ -1,0 +1,107 @@
+//! How a shard sleeps without missing anything.
+//!
+//! Whoever sends puts the message into a queue first and rings afterwards. The shard says that it sleeps first and looks
+//! at its queues afterwards. All four steps are in one order (sequentially consistent): if the sender finds the shard
+//! awake, the shard has yet to look, and finds the message; if the shard finds nothing, the sender has yet to ring, and
+//! finds it asleep. Ringing a shard that is awake costs a fence and a load.
+
+#[cfg(expressway_loom)]
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::OnceLock;
+#[cfg(not(expressway_loom))]
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::task::Waker;
+
+#[derive(Debug)]
+pub(super) struct Bell {
+    asleep: AtomicBool,
+    /// Wakes the shard's thread. Set before the shard sleeps for the first time.
+    waker: OnceLock<Waker>,
+}
+
+impl Bell {
+    pub(super) fn new() -> Bell {
+        Bell { asleep: AtomicBool::new(false), waker: OnceLock::new() }
+    }
+
+    /// Whom to wake; the first call decides.
+    pub(super) fn hang(&self, waker: &Waker) {
+        self.waker.get_or_init(|| waker.clone());
+    }
+
+    /// Says that a message was put into a queue. Whether that woke the shard.
+    pub(super) fn ring(&self) -> bool {
+        fence(Ordering::SeqCst);
+        let wakes = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst);
+        if wakes && let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+        wakes
+    }
+
+    /// Whether the shard may sleep now, that is until it is woken: not if `something` came in meanwhile.
+    pub(super) fn sleep(&self, something: impl FnOnce() -> bool) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let sleeps = !something();
+        if !sleeps {
+            self.wake_up();
+        }
+        sleeps
+    }
+
+    /// The shard is awake, for whatever reason.
+    pub(super) fn wake_up(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, expressway_loom))]
+mod tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    /// Stands for the thread's parking: a permit that is kept until someone parks.
+    struct Permit(AtomicBool, loom::thread::Thread);
+
+    impl Wake for Permit {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+            self.1.unpark();
+        }
+    }
+
+    /// Two senders, one shard: whatever the order, every message is taken, and nobody sleeps for ever (loom would
+    /// report the deadlock).
+    #[test]
+    fn no_message_is_slept_over() {
+        loom::model(|| {
+            let bell = Arc::new(Bell::new());
+            let queue = Arc::new(AtomicUsize::new(0));
+            let permit = std::sync::Arc::new(Permit(AtomicBool::new(false), loom::thread::current()));
+            bell.hang(&permit.clone().into());
+            let senders: Vec<_> = (0..2)
+                .map(|_| {
+                    let (bell, queue) = (Arc::clone(&bell), Arc::clone(&queue));
+                    loom::thread::spawn(move || {
+                        queue.fetch_add(1, Ordering::Release);
+                        bell.ring();
+                    })
+                })
+                .collect();
+            let mut taken = 0;
+            while taken < 2 {
+                taken += queue.swap(0, Ordering::Acquire);
+                if taken < 2 && bell.sleep(|| queue.load(Ordering::Acquire) > 0) {
+                    while !permit.0.swap(false, Ordering::SeqCst) {
+                        loom::thread::park();
+                    }
+                    bell.wake_up();
+                }
+            }
+            senders.into_iter().for_each(|sender| sender.join().unwrap());
+        });
+    }
+}

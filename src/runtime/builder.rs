@@ -1,0 +1,275 @@
+//! How an engine is set up.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::admission::{Admission, Budgets};
+use super::clock::{RealClock, Time};
+use super::engine::{Engine, Inner};
+use super::inbox::{Remote, Shared};
+use super::machine::Registered;
+use super::shard::Shard;
+use super::simulation::Simulation;
+use super::thread;
+use crate::asl;
+use crate::engine::Start;
+use crate::limits;
+use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
+
+/// Whose limits hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// Those of AWS for Express workflows: five minutes, no activities, no callbacks, resources that AWS knows.
+    #[default]
+    Aws,
+    /// What memory allows: no limit of time, activities and callbacks, resources under any name.
+    Open,
+}
+
+/// Why an engine could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A thread or its reactor could not be made.
+    #[error("a shard's thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The system gave no random seed.
+    #[error("the system gave no randomness: {0}")]
+    Random(String),
+}
+
+/// Sets an engine up.
+///
+/// A handler registered for an exact ARN goes before those for a prefix, and a longer prefix before a shorter one.
+pub struct Builder {
+    shards: usize,
+    time: Arc<dyn Time>,
+    seed: Option<u64>,
+    pub(super) profile: Profile,
+    budgets: Budgets,
+    handlers: Handlers<Registered>,
+    in_place: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        let shards = std::thread::available_parallelism().map_or(1, usize::from);
+        Builder {
+            shards,
+            time: Arc::new(RealClock),
+            seed: None,
+            profile: Profile::Aws,
+            budgets: Budgets::default(),
+            handlers: Handlers::default(),
+            in_place: true,
+        }
+    }
+}
+
+impl Builder {
+    /// How many threads run executions; one for each processor unless told otherwise. At least 1, at most 1,024.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Builder {
+        self.shards = shards.clamp(1, 1_024);
+        self
+    }
+
+    /// Where the time comes from.
+    #[must_use]
+    pub fn time(mut self, time: impl Time + 'static) -> Builder {
+        self.time = Arc::new(time);
+        self
+    }
+
+    /// Makes everything random follow from `seed`: names of executions, jitter, `States.UUID`, and task tokens, which
+    /// are then as secret as the seed. Without it the system gives one.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Whose limits hold.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Builder {
+        self.profile = profile;
+        self
+    }
+
+    /// How much may be under way before starts are refused.
+    #[must_use]
+    pub fn budgets(mut self, budgets: Budgets) -> Builder {
+        self.budgets = budgets;
+        self
+    }
+
+    /// Whether [`Engine::run`] runs executions that neither wait nor call on the thread that polls it, which saves two
+    /// hand-overs. It does unless told otherwise.
+    #[must_use]
+    pub fn run_in_place(mut self, in_place: bool) -> Builder {
+        self.in_place = in_place;
+        self
+    }
+
+    /// Tasks of the resource `arn` are done by an `async` closure, polled on the shard; see [`task::asynchronous`].
+    #[must_use]
+    pub fn task<I, O, F, R>(self, arn: impl Into<String>, function: F) -> Builder
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, TaskError>> + 'static,
+    {
+        self.async_handler(arn, task::asynchronous(function))
+    }
+
+    /// As [`task`](Builder::task), for a closure that wants to know which [`Attempt`] it is.
+    #[must_use]
+    pub fn task_with<I, O, F, R>(self, arn: impl Into<String>, function: F) -> Builder
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(I, Attempt) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, TaskError>> + 'static,
+    {
+        self.async_handler(arn, task::asynchronous_with(function))
+    }
+
+    /// Tasks of the resource `arn` are done by a closure, in line: it must be quick and not block, for the shard does
+    /// nothing else meanwhile.
+    #[must_use]
+    pub fn task_sync<I, O, F>(self, arn: impl Into<String>, function: F) -> Builder
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(I) -> Result<O, TaskError> + Send + Sync + 'static,
+    {
+        self.handler(arn, task::typed(function))
+    }
+
+    /// Tasks of the resource `arn` are done by a closure that may block, on a thread of its own; see
+    /// [`task::blocking`].
+    #[must_use]
+    pub fn task_blocking<I, O, F>(self, arn: impl Into<String>, function: F) -> Builder
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+        F: Fn(I, Attempt) -> Result<O, TaskError> + Send + Sync + 'static,
+    {
+        self.async_handler(arn, task::blocking(function))
+    }
+
+    /// As [`task`](Builder::task), for all resources that begin with `prefix`.
+    #[must_use]
+    pub fn task_prefix<I, O, F, R>(mut self, prefix: impl Into<String>, function: F) -> Builder
+    where
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        F: Fn(I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, TaskError>> + 'static,
+    {
+        let handler = Registered::Async(Arc::new(task::asynchronous(function)));
+        self.handlers.put_prefix(prefix.into(), Arc::new(handler));
+        self
+    }
+
+    /// Tasks of the resource `arn` are done in line by `handler`, which sees its [`Call`](task::Call).
+    #[must_use]
+    pub fn handler(mut self, arn: impl Into<String>, handler: impl Handler + 'static) -> Builder {
+        self.handlers.put(arn.into(), Arc::new(Registered::InLine(Arc::new(handler))));
+        self
+    }
+
+    /// As [`handler`](Builder::handler), for all resources that begin with `prefix`.
+    #[must_use]
+    pub fn handler_prefix(mut self, prefix: impl Into<String>, handler: impl Handler + 'static) -> Builder {
+        self.handlers.put_prefix(prefix.into(), Arc::new(Registered::InLine(Arc::new(handler))));
+        self
+    }
+
+    /// Tasks of the resource `arn` are done by the futures that `handler` makes.
+    #[must_use]
+    pub fn async_handler(mut self, arn: impl Into<String>, handler: impl AsyncHandler + 'static) -> Builder {
+        self.handlers.put(arn.into(), Arc::new(Registered::Async(Arc::new(handler))));
+        self
+    }
+
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system has no thread, reactor or randomness for us.
+    pub fn build(self) -> Result<Engine, BuildError> {
+        let shards = self.shards;
+        let (engine, shared) = self.parts()?;
+        for index in 0..shards {
+            // When one fails, dropping the engine ends those before it.
+            thread::spawn(Arc::clone(&shared), index)?;
+        }
+        Ok(engine)
+    }
+
+    /// No threads: an engine whose shards take their turns when told so, one at a time. The same code runs, with the
+    /// same seed always in the same way.
+    ///
+    /// # Errors
+    /// When no [`seed`](Builder::seed) was given and the system has no randomness for us.
+    pub fn simulate(self) -> Result<(Engine, Simulation), BuildError> {
+        let shards = self.shards;
+        let (engine, shared) = self.parts()?;
+        let shards = (0..shards).map(|index| Shard::new(Arc::clone(&shared), index)).collect();
+        Ok((engine, Simulation::new(shards)))
+    }
+
+    fn parts(self) -> Result<(Engine, Arc<Shared>), BuildError> {
+        let random =
+            |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|error| BuildError::Random(error.to_string()));
+        let (seed, secret) = match self.seed {
+            Some(seed) => (seed, u128::from(seed)),
+            None => {
+                let (mut seed, mut secret) = ([0; 8], [0; 16]);
+                random(&mut seed)?;
+                random(&mut secret)?;
+                (u64::from_le_bytes(seed), u128::from_le_bytes(secret))
+            }
+        };
+        let (seconds_max, options) = match self.profile {
+            Profile::Aws => (limits::EXPRESS_SECONDS_MAX, asl::Options::default()),
+            Profile::Open => {
+                let (machine_type, resources) = (asl::MachineType::Standard, asl::Resources::Any);
+                (u64::MAX, asl::Options { machine_type, resources })
+            }
+        };
+        let lanes = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 64) * 2;
+        let shared = Arc::new(Shared {
+            remotes: (0..self.shards).map(|_| Arc::new(Remote::new())).collect(),
+            admission: Admission::new(self.budgets),
+            lanes: (0..lanes).map(|_| Default::default()).collect(),
+            time: self.time,
+            start: Start { seconds_max, secret, ..Start::default() },
+            waiting: Arc::default(),
+            seed,
+            seeds: Default::default(),
+            closed: false.into(),
+            drain_at_ms: AtomicU64::new(u64::MAX),
+            dropped: false.into(),
+            drainers: Default::default(),
+        });
+        let inner = Inner::new(Arc::clone(&shared), self.handlers, options, self.in_place);
+        Ok((Engine::new(inner), shared))
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("shards", &self.shards)
+            .field("seed", &self.seed)
+            .field("profile", &self.profile)
+            .field("budgets", &self.budgets)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! The handle of an execution that runs on a shard.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::inbox::{Mail, Shared};
+use super::machine::Version;
+use super::outcome::{Outcome, Status};
+use super::ticket::Ticket;
+use crate::fault::Fault;
+
+/// An execution that was started. As a future, it comes to its [`Outcome`], once; dropping it changes nothing for the
+/// execution.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) ticket: Arc<Ticket>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) version: Arc<Version>,
+    pub(super) seed: u64,
+    pub(super) name: Option<Box<str>>,
+}
+
+impl Handle {
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        self.ticket.status()
+    }
+
+    /// Its ARN.
+    pub fn arn(&self) -> String {
+        let mut identity = self.version.identity.clone();
+        if let Some(name) = &self.name {
+            identity.execution_name.clone_from(name);
+        }
+        identity.execution_arn_with(self.seed)
+    }
+
+    /// Stops it, wherever it stands: timers, retries, branches and handlers end with it. Nothing happens when it is
+    /// over.
+    pub fn abort(&self) {
+        self.abort_with(Fault { error: None, cause: None });
+    }
+
+    /// As [`abort`](Handle::abort), for a reason.
+    pub fn abort_with(&self, fault: Fault) {
+        if let Some((place, fault)) = self.ticket.abort(fault) {
+            self.shared.remotes[usize::from(place.shard)].send(Mail::Abort(place.key, fault));
+        }
+    }
+}
+
+impl Future for Handle {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        self.ticket.poll(context)
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("arn", &self.arn()).field("status", &self.status()).finish()
+    }
+}
+
+/// Aborts the execution when it is dropped before the end, which the flag says.
+pub(super) struct Running(pub(super) Handle, pub(super) bool);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.abort();
+        }
+    }
+}

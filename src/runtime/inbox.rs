@@ -1,0 +1,179 @@
+//! What shards have in common, and what others may put in front of one.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+
+use crossbeam_queue::{ArrayQueue, SegQueue};
+use crossbeam_utils::CachePadded;
+
+use super::admission::Admission;
+use super::bell::Bell;
+use super::clock::Time;
+use super::machine::Version;
+use super::outcome::{Counts, Tally};
+use super::slab::Key;
+use super::ticket::{Place, Reply};
+use crate::engine::{Start, Token};
+use crate::fault::Fault;
+use crate::task::token::Waiting;
+
+/// Executions of one version that wait to begin.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) version: Arc<Version>,
+    /// Their inputs, one behind the other.
+    pub(super) text: Vec<u8>,
+    /// Where each input ends; empty when there is one.
+    pub(super) ends: Vec<u32>,
+    /// Of a batch: who is told, and which of them the first is.
+    pub(super) reply: Reply,
+    /// The seed of the first; the others count on.
+    pub(super) seed: u64,
+    /// The name of the only one.
+    pub(super) name: Option<Box<str>>,
+}
+
+impl Parcel {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len().max(1)
+    }
+}
+
+/// What happened to an execution that is parked.
+#[derive(Debug)]
+pub(super) enum Mail {
+    Abort(Key, Fault),
+    Answer(Key, Token, Result<Vec<u8>, Fault>),
+    Heartbeat(Key, Token),
+}
+
+/// What others may do to a shard. Nothing here grows without bound: parcels have a ring; of mail there is at most one
+/// abort for each execution, one answer for each task (tokens are single-use); and a woken task is in its queue once.
+/// Only heartbeats come as often as a handler pleases.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) parcels: ArrayQueue<Parcel>,
+    /// Executions in the parcels.
+    pub(super) queued: CachePadded<AtomicUsize>,
+    pub(super) mail: SegQueue<Mail>,
+    pub(super) woken: SegQueue<u32>,
+    pub(super) bell: CachePadded<Bell>,
+    /// How its executions ended.
+    pub(super) tally: CachePadded<Tally>,
+}
+
+/// Parcels a shard's ring takes.
+const PARCELS_MAX: usize = 4_096;
+
+impl Remote {
+    pub(super) fn new() -> Remote {
+        Remote {
+            parcels: ArrayQueue::new(PARCELS_MAX),
+            queued: CachePadded::default(),
+            mail: SegQueue::new(),
+            woken: SegQueue::new(),
+            bell: CachePadded::new(Bell::new()),
+            tally: CachePadded::default(),
+        }
+    }
+
+    pub(super) fn send(&self, mail: Mail) {
+        self.mail.push(mail);
+        self.bell.ring();
+    }
+
+    pub(super) fn has_any(&self) -> bool {
+        !self.mail.is_empty() || !self.woken.is_empty() || !self.parcels.is_empty()
+    }
+
+    /// Takes executions that nobody has begun.
+    pub(super) fn take_parcel(&self) -> Option<Parcel> {
+        let parcel = self.parcels.pop()?;
+        self.queued.fetch_sub(parcel.len(), Ordering::Relaxed);
+        Some(parcel)
+    }
+}
+
+/// Wakes a handler's future: puts it into its shard's queue, unless it is there.
+pub(super) struct TaskWaker {
+    pub(super) remote: Arc<Remote>,
+    pub(super) task: u32,
+    pub(super) queued: AtomicBool,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.remote.woken.push(self.task);
+            self.remote.bell.ring();
+        }
+    }
+}
+
+/// What all shards and all handles see.
+pub(super) struct Shared {
+    pub(super) remotes: Box<[Arc<Remote>]>,
+    pub(super) admission: Admission,
+    /// How executions were accepted, and how those ended that ran on the thread of their caller; spread over several so
+    /// that threads do not wait for each other's cache lines.
+    pub(super) lanes: Box<[CachePadded<Tally>]>,
+    pub(super) time: Arc<dyn Time>,
+    pub(super) start: Start,
+    pub(super) waiting: Arc<Waiting<(Place, Token)>>,
+    /// What seeds follow from, and how many were given out.
+    pub(super) seed: u64,
+    pub(super) seeds: CachePadded<AtomicU64>,
+    /// No more executions are admitted.
+    pub(super) closed: AtomicBool,
+    /// When everything that still runs times out.
+    pub(super) drain_at_ms: AtomicU64,
+    /// The engine is gone: shards abort what they have and end.
+    pub(super) dropped: AtomicBool,
+    /// Who waits for the last execution to end.
+    pub(super) drainers: Mutex<Vec<Waker>>,
+}
+
+impl Shared {
+    /// How many executions there were, by how they ended.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.remotes.iter().for_each(|remote| remote.tally.add_ended(&mut counts));
+        self.lanes.iter().for_each(|lane| lane.add_ended(&mut counts));
+        // Later, so that nothing ends that was not accepted.
+        self.lanes.iter().for_each(|lane| lane.add_accepted(&mut counts));
+        counts.running = counts.accepted.saturating_sub(counts.ended());
+        counts
+    }
+
+    /// Gives out `executions` seeds; the first.
+    pub(super) fn seeds(&self, executions: u64) -> u64 {
+        self.seeds.fetch_add(executions, Ordering::Relaxed)
+    }
+
+    /// The n-th seed: neighbours have nothing in common.
+    pub(super) fn seed(&self, number: u64) -> u64 {
+        let mut z = self.seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// After executions ended: whether that was the last one that someone waits for.
+    pub(super) fn wake_drainers(&self) {
+        if self.closed.load(Ordering::Acquire) && self.admission.total.executions() == 0 {
+            let waiting = std::mem::take(&mut *self.drainers.lock().unwrap_or_else(PoisonError::into_inner));
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn ring_all(&self) {
+        self.remotes.iter().for_each(|remote| {
+            remote.bell.ring();
+        });
+    }
+}

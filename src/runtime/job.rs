@@ -1,0 +1,248 @@
+//! Runs one execution until it parks, ends, or others are to have their turn, and carries out what it wants done.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::Poll;
+
+use super::arms::{Arms, Due, FrameArms, NO_TASK};
+use super::inbox::Mail;
+use super::machine::Work;
+use super::seat::{Bug, Seat};
+use super::shard::{Job, Shard};
+use super::slab::Key;
+use super::tasks::{self, Answer};
+use super::wheel::TimerId;
+use crate::engine::{Effect, Event, TaskCall, TimerKind, Token, Turn};
+use crate::fault::{self, Fault};
+use crate::json;
+use crate::task::{self, AsyncHandler, Attempt, Call, Shared};
+
+/// Transitions an execution may take before others have their turn: some 100 µs.
+pub(super) const TRANSITIONS_PER_EXECUTION: u32 = 1_000;
+
+/// Longer results are not even read. Those between this and the limit of payloads are refused by the engine, which
+/// knows the words for it.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+impl Shard {
+    /// Lets an execution react to an event, and go on.
+    pub(super) fn drive(&mut self, job: &mut Job<'_>, event: Event) -> Result<Turn, Bug> {
+        let began = job.seat.x.transitions();
+        let mut event = event;
+        loop {
+            let taken = u32::try_from(job.seat.x.transitions() - began).unwrap_or(u32::MAX);
+            let left = TRANSITIONS_PER_EXECUTION.saturating_sub(taken);
+            let turn = self.bench.advance(job.version, &mut job.seat, event, self.now_ms, left);
+            if turn.is_err() {
+                self.carried_out = 0;
+                self.transitions += u64::from(taken) + 1;
+                return turn;
+            }
+            event = match self.carry_out(job) {
+                Some(event) => event,
+                None => {
+                    self.transitions += job.seat.x.transitions() - began + 1;
+                    return turn;
+                }
+            };
+        }
+    }
+
+    /// Arms timers and starts tasks; stops at the first task that has its answer, which is the next event.
+    fn carry_out(&mut self, job: &mut Job<'_>) -> Option<Event> {
+        let over = job.seat.x.outcome().is_some();
+        while let Some(&effect) = self.bench.effects.get(self.carried_out) {
+            self.carried_out += 1;
+            match effect {
+                Effect::Cancel(token) => {
+                    let arms = job.arms.take(token.frame());
+                    let number = arms.token.then(|| job.seat.x.task_token(token));
+                    self.disarm(arms, number);
+                }
+                Effect::Timer { token, kind, at_ms } if !over && job.seat.x.is_current(token) => {
+                    self.arm(job, token, kind, at_ms);
+                }
+                Effect::Task(call) if !over && job.seat.x.is_current(call.token) => {
+                    if let Some(event) = self.start_task(job, &call) {
+                        return Some(event);
+                    }
+                }
+                // Of the past.
+                Effect::Timer { .. } | Effect::Task(_) => {}
+            }
+        }
+        self.bench.effects.clear();
+        self.carried_out = 0;
+        None
+    }
+
+    fn key(&mut self, job: &mut Job<'_>) -> Key {
+        *job.key.get_or_insert_with(|| self.reserve())
+    }
+
+    fn arm(&mut self, job: &mut Job<'_>, token: Token, kind: TimerKind, at_ms: u64) {
+        let key = self.key(job);
+        let timer = self.wheel.arm(at_ms, Due::new(key.slot, token, kind));
+        let place = usize::from(kind == TimerKind::Heartbeat);
+        let before = std::mem::replace(&mut job.arms.frame(token.frame()).timers[place], timer);
+        if before != TimerId::NONE {
+            self.wheel.cancel(before);
+        }
+    }
+
+    fn disarm(&mut self, arms: FrameArms, token: Option<u128>) {
+        for timer in arms.timers {
+            if timer != TimerId::NONE {
+                self.wheel.cancel(timer);
+            }
+        }
+        if arms.task != NO_TASK {
+            self.tasks.cancel(arms.task);
+        }
+        if let Some(token) = token {
+            // It is gone already if it was used.
+            let _ = self.shared.waiting.take(token);
+        }
+    }
+
+    /// Disarms what an execution that is over left behind. The engine cancels what it knows of, so after the usual end
+    /// there is nothing; after a bug nobody knows.
+    pub(super) fn disarm_all(&mut self, arms: &mut Arms, key: Key, bug: bool) {
+        for arms in arms.take_all() {
+            debug_assert!(bug, "an execution left {arms:?} behind");
+            self.disarm(arms, None);
+        }
+        if bug {
+            let place = self.place(key);
+            self.shared.waiting.forget(|(other, _)| *other == place);
+        }
+    }
+
+    /// Starts a task; the event, if it is done already.
+    fn start_task(&mut self, job: &mut Job<'_>, call: &TaskCall) -> Option<Event> {
+        let version = job.version;
+        let resource = &version.program.tasks[call.task].resource;
+        let work = version.work(call.task);
+        let waits = resource.waits_for_token;
+        if waits || matches!(work, Work::Activity) {
+            let key = self.key(job);
+            let number = job.seat.x.task_token(call.token);
+            self.shared.waiting.insert(number, (self.place(key), call.token));
+            job.arms.frame(call.token.frame()).token = true;
+        }
+        let result = match work {
+            Work::Missing => Err(task::missing(&resource.arn)),
+            Work::InLine(handler) => match task::call(&**handler, &version.program, &mut job.seat.x, call) {
+                Ok(_) if waits => return None,
+                result => result,
+            },
+            Work::Async(handler) => match self.begin_task(job, call, &**handler, waits) {
+                Poll::Ready(Ok(_)) if waits => return None,
+                Poll::Ready(answer) => return Some(answered(&mut job.seat, call.token, answer)),
+                Poll::Pending => return None,
+            },
+            Work::Activity => {
+                let input = job.seat.x.task_input(call.token).unwrap_or_default();
+                let input = json::to_string(&job.seat.x.arena, input).into_bytes();
+                let number = job.seat.x.task_token(call.token);
+                self.shared.waiting.offer(&resource.arn, number, input);
+                return None;
+            }
+        };
+        Some(match result {
+            Ok(output) => Event::TaskSucceeded(call.token, output),
+            Err(fault) => Event::TaskFailed(call.token, fault),
+        })
+    }
+
+    /// Makes a handler's future, and polls it once.
+    fn begin_task(
+        &mut self,
+        job: &mut Job<'_>,
+        call: &TaskCall,
+        handler: &dyn AsyncHandler,
+        waits: bool,
+    ) -> Poll<Answer> {
+        let attempt = match handler.wants_attempt() {
+            true => self.attempt(job, call),
+            false => Attempt::default(),
+        };
+        let program = &job.version.program;
+        let input = job.seat.x.task_input(call.token).unwrap_or_default();
+        let begun = {
+            let call = Call {
+                resource: &program.tasks[call.task].resource.arn,
+                state: program.name(call.state),
+                attempt: call.attempt,
+                input,
+                arena: &mut job.seat.x.arena,
+            };
+            catch_unwind(AssertUnwindSafe(|| handler.begin(&call, attempt.clone())))
+        };
+        let mut future = match begun {
+            Ok(Ok(future)) => future,
+            Ok(Err(error)) => return Poll::Ready(Err(error.into())),
+            Err(panic) => return Poll::Ready(Err(tasks::told(panic))),
+        };
+        let task = self.tasks.reserve(&self.remote);
+        match self.tasks.poll_first(task, &mut future) {
+            Poll::Ready(answer) => {
+                self.tasks.release(task);
+                match tasks::drop_future(future) {
+                    Some(fault) => Poll::Ready(Err(fault)),
+                    None => Poll::Ready(answer),
+                }
+            }
+            Poll::Pending => {
+                let key = self.key(job);
+                self.tasks.keep(task, future, key, call.token, attempt, waits);
+                job.arms.frame(call.token.frame()).task = task;
+                Poll::Pending
+            }
+        }
+    }
+
+    fn attempt(&mut self, job: &mut Job<'_>, call: &TaskCall) -> Attempt {
+        let (key, token) = (self.key(job), call.token);
+        let remote = Arc::clone(&self.remote);
+        let x = &job.seat.x;
+        let timeout_ms = call.timeout_seconds.map(|seconds| seconds.saturating_mul(1_000));
+        let timeout_ms = timeout_ms.map_or(u64::MAX, |timeout_ms| self.now_ms.saturating_add(timeout_ms));
+        let waits = job.version.program.tasks[call.task].resource.waits_for_token;
+        let shared = Shared {
+            execution_arn: x.execution_arn(),
+            state: job.version.program.name(call.state).to_owned(),
+            retries: call.attempt,
+            deadline_ms: x.deadline_ms().min(timeout_ms),
+            token: waits.then(|| format!("{:032x}", x.task_token(token))),
+            cancelled: AtomicBool::new(false),
+            heartbeat: Box::new(move || remote.send(Mail::Heartbeat(key, token))),
+        };
+        Attempt { shared: Some(Arc::new(shared)) }
+    }
+}
+
+/// The event that a task's answer is.
+pub(super) fn answered(seat: &mut Seat, token: Token, answer: Answer) -> Event {
+    if !seat.x.is_current(token) {
+        // Nobody waits for it any more.
+        return Event::Go;
+    }
+    let text = match answer {
+        Ok(text) => text,
+        Err(fault) => return Event::TaskFailed(token, fault),
+    };
+    if text.len() > ANSWER_BYTES_MAX {
+        let cause =
+            "The task returned a result with a size exceeding the maximum number of bytes service limit.";
+        return Event::TaskFailed(token, Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
+    }
+    match json::read(&mut seat.x.arena, &text) {
+        Ok(output) => Event::TaskSucceeded(token, output),
+        Err(error) => {
+            let cause = format!("The task's result is not JSON: {error}");
+            Event::TaskFailed(token, Fault::new(fault::TASK_FAILED, cause))
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! An execution with its memory, and what a thread needs to run one; all of it is used again and again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::machine::Version;
+use crate::engine::{self, Effect, Env, Event, Execution, Turn};
+use crate::json::Compactor;
+use crate::query::jsonata::Scratch;
+
+/// An execution, and the version its identity is of.
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    pub(super) x: Execution,
+    /// The version's number; 0 when the identity is nobody's, or of one execution only.
+    version: u64,
+}
+
+impl Seat {
+    /// Sees to it that the execution is called as one of this version.
+    pub(super) fn identify(&mut self, version: &Version, name: Option<&str>) {
+        if self.version != version.number || name.is_some() {
+            self.x.identity = version.identity.clone();
+            self.version = version.number;
+        }
+        if let Some(name) = name {
+            self.x.identity.execution_name = name.into();
+            self.version = 0;
+        }
+    }
+
+    /// Whether the execution has a name of its own.
+    pub(super) fn is_named(&self) -> bool {
+        self.version == 0
+    }
+}
+
+/// The engine failed an assertion: the execution is lost, and fails.
+#[derive(Debug)]
+pub(super) struct Bug;
+
+#[derive(Default)]
+pub(super) struct Bench {
+    // Seats go from here to residents and back as they are: a word each, not half a kilobyte.
+    #[allow(clippy::vec_box)]
+    seats: Vec<Box<Seat>>,
+    pub(super) effects: Vec<Effect>,
+    compactor: Compactor,
+    scratch: Scratch,
+}
+
+/// Seats kept, and bytes each may keep.
+const SEATS_MAX: usize = 64;
+const SEAT_BYTES_MAX: usize = 256 * 1_024;
+
+impl Bench {
+    /// A seat; [reset](Execution::reset) it.
+    pub(super) fn seat(&mut self) -> Box<Seat> {
+        self.seats.pop().unwrap_or_default()
+    }
+
+    /// Takes a seat back whose execution is over, or was packed.
+    pub(super) fn put_back(&mut self, mut seat: Box<Seat>) {
+        if self.seats.len() < SEATS_MAX {
+            seat.x.shrink_above(SEAT_BYTES_MAX);
+            self.seats.push(seat);
+        }
+    }
+
+    /// One turn of the engine. After a bug the seat is as new.
+    pub(super) fn advance(
+        &mut self,
+        version: &Version,
+        seat: &mut Seat,
+        event: Event,
+        now_ms: u64,
+        transitions_max: u32,
+    ) -> Result<Turn, Bug> {
+        let Bench { effects, compactor, scratch, .. } = self;
+        let mut env = Env { now_ms, transitions_max, effects, listener: None, compactor, scratch };
+        let turn = catch_unwind(AssertUnwindSafe(|| {
+            engine::advance(&version.program, &mut seat.x, event, &mut env)
+        }));
+        turn.map_err(|_| {
+            // What the panic left half done is thrown away.
+            *seat = Seat::default();
+            let seats = std::mem::take(&mut self.seats);
+            *self = Bench { seats, ..Bench::default() };
+            Bug
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! The thread around a shard: a single-threaded tokio runtime whose one root future turns the shard, and sleeps when
+//! there is nothing to do.
+//!
+//! Handlers' futures are polled inside that root future, so tokio's I/O and timers find their runtime, and its waking
+//! and ours are the same.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::clock::Time;
+use super::inbox::Shared;
+use super::shard::Shard;
+
+/// Turns between two visits to tokio's own queues, which are where handlers' I/O becomes ready.
+const TURNS_PER_POLL: usize = 4;
+/// A shard that waits for something far away looks whether the time was changed now and then.
+const SLEEP_MS_MAX: u64 = 60_000;
+
+/// Starts the thread of a shard. It ends when the engine is gone.
+pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let name = format!("expressway-{index}");
+    std::thread::Builder::new().name(name).spawn(move || {
+        let time = Arc::clone(&shared.time);
+        // Made here: handlers' futures stay on the thread that polls them.
+        let shard = Shard::new(shared, index);
+        let root = Root { shard, time, sleep: None };
+        runtime.block_on(root);
+        // Blocking work that nobody waits for must not keep the thread.
+        runtime.shutdown_background();
+    })?;
+    Ok(())
+}
+
+struct Root {
+    shard: Shard,
+    time: Arc<dyn Time>,
+    /// Until when it sleeps; reused.
+    sleep: Option<(Pin<Box<Sleep>>, u64)>,
+}
+
+impl Future for Root {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Root { shard, time, sleep } = self.get_mut();
+        let remote = Arc::clone(&shard.remote);
+        remote.bell.hang(context.waker());
+        remote.bell.wake_up();
+        for _ in 0..TURNS_PER_POLL {
+            let more = shard.turn(time.now_ms());
+            if shard.is_finished() {
+                return Poll::Ready(());
+            }
+            if !more && remote.bell.sleep(|| remote.has_any() || shard.is_to_end()) {
+                match set_alarm(shard, &**time, sleep, context) {
+                    true => return Poll::Pending,
+                    false => remote.bell.wake_up(),
+                }
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Has the shard woken when its next timer is due; false when that is now.
+fn set_alarm(
+    shard: &mut Shard,
+    time: &dyn Time,
+    sleep: &mut Option<(Pin<Box<Sleep>>, u64)>,
+    context: &mut Context<'_>,
+) -> bool {
+    let Some(at_ms) = shard.next_ms() else { return true };
+    let now_ms = time.now_ms();
+    if at_ms <= now_ms {
+        return false;
+    }
+    if !time.passes() {
+        return true;
+    }
+    let wait_ms = (at_ms - now_ms).min(SLEEP_MS_MAX);
+    let at_ms = now_ms + wait_ms;
+    let (alarm, armed_ms) =
+        sleep.get_or_insert_with(|| (Box::pin(tokio::time::sleep(Duration::from_millis(wait_ms))), at_ms));
+    // Setting an alarm to the time it is set to would cost for nothing.
+    if *armed_ms != at_ms || alarm.is_elapsed() {
+        alarm.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms));
+        *armed_ms = at_ms;
+    }
+    alarm.as_mut().poll(context).is_pending()
+}

@@ -1,0 +1,215 @@
+//! What ties an execution to those who started it.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::inline::Ended;
+use super::outcome::{Counts, Outcome, Status};
+use super::slab::Key;
+use crate::fault::Fault;
+
+/// Where an execution sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) shard: u16,
+    pub(super) key: Key,
+}
+
+/// The two ends of one execution meet here. A mutex, because each of them comes by at most a few times.
+#[derive(Debug, Default)]
+pub(super) struct Ticket {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Where it sits, once it was parked.
+    place: Option<Place>,
+    /// What it is to be aborted with.
+    abort: Option<Fault>,
+    outcome: Option<Outcome>,
+    waker: Option<Waker>,
+    status: Option<Status>,
+}
+
+impl Ticket {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is over.
+    pub(super) fn end(&self, outcome: Outcome) {
+        let mut state = self.lock();
+        debug_assert!(state.status.is_none(), "an execution ended twice");
+        state.status = Some(outcome.status);
+        state.outcome = Some(outcome);
+        state.place = None;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// It was parked there. With what it is to be aborted, if someone wanted that before there was a place to say it.
+    pub(super) fn park(&self, place: Place) -> Option<Fault> {
+        let mut state = self.lock();
+        state.place = Some(place);
+        state.abort.take()
+    }
+
+    /// With what it is to be aborted before it begins, if at all.
+    pub(super) fn begin(&self) -> Option<Fault> {
+        self.lock().abort.take()
+    }
+
+    /// Wants it aborted. Where to say so, if it has a place; else it learns of it when it begins, or is parked.
+    pub(super) fn abort(&self, fault: Fault) -> Option<(Place, Fault)> {
+        let mut state = self.lock();
+        match state.place {
+            _ if state.status.is_some() => None,
+            Some(place) => Some((place, fault)),
+            None => {
+                state.abort.get_or_insert(fault);
+                None
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.lock().status.unwrap_or(Status::Running)
+    }
+
+    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Outcome> {
+        let mut state = self.lock();
+        match state.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Who is told how an execution ends.
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    One(Arc<Ticket>),
+    /// It is the n-th of a batch.
+    Batch(Arc<BatchState>, u32),
+}
+
+/// Gets to see each execution of a batch when it is over, on the thread that ran it.
+pub(super) type Sink = dyn Fn(u32, Ended<'_>) + Send + Sync;
+
+/// Counts the ends of a batch's executions.
+#[derive(Default)]
+pub(super) struct BatchState {
+    /// Executions under way, and one for whoever still adds some.
+    left: AtomicU64,
+    tally: super::outcome::Tally,
+    waker: Mutex<Option<Waker>>,
+    sink: Option<Box<Sink>>,
+}
+
+impl std::fmt::Debug for BatchState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchState").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl BatchState {
+    pub(super) fn new(sink: Option<Box<Sink>>) -> BatchState {
+        BatchState { left: AtomicU64::new(1), sink, ..BatchState::default() }
+    }
+
+    pub(super) fn add(&self, executions: u64) {
+        self.left.fetch_add(executions, Ordering::Relaxed);
+        self.tally.accept(executions);
+    }
+
+    /// Some were not admitted after all.
+    pub(super) fn take_back(&self, executions: u64) {
+        self.left.fetch_sub(executions, Ordering::Relaxed);
+        self.tally.accept(executions.wrapping_neg());
+    }
+
+    /// No more are added.
+    pub(super) fn close(&self) {
+        self.done(1);
+    }
+
+    pub(super) fn has_sink(&self) -> bool {
+        self.sink.is_some()
+    }
+
+    /// Shows an execution that ended. A panic in the user's function concerns nobody else.
+    pub(super) fn tell(&self, n: u32, ended: Ended<'_>) {
+        if let Some(sink) = &self.sink
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| sink(n, ended)))
+        {
+            let _: Fault = super::tasks::told(panic);
+        }
+    }
+
+    pub(super) fn end(&self, counts: &Counts) {
+        self.tally.end(counts);
+        self.done(counts.ended());
+    }
+
+    fn done(&self, executions: u64) {
+        if self.left.fetch_sub(executions, Ordering::AcqRel) == executions {
+            let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.tally.add_ended(&mut counts);
+        self.tally.add_accepted(&mut counts);
+        counts.running = counts.accepted.saturating_sub(counts.ended());
+        counts
+    }
+}
+
+/// Executions that were started together. As a future, it comes to their [`Counts`] when all are over; dropping it
+/// changes nothing for them.
+#[derive(Debug)]
+pub struct Batch {
+    pub(super) state: Arc<BatchState>,
+    /// Why the rest was refused, if it was. The first [`Counts::accepted`] inputs became executions.
+    pub refused: Option<super::admission::Throttled>,
+}
+
+impl Batch {
+    /// How many there are, by where they stand now.
+    pub fn counts(&self) -> Counts {
+        self.state.counts()
+    }
+}
+
+impl Future for Batch {
+    type Output = Counts;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Counts> {
+        let mut waker = self.state.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state.left.load(Ordering::Acquire) == 0 {
+            return Poll::Ready(self.state.counts());
+        }
+        *waker = Some(context.waker().clone());
+        // `done` takes the waker after it counted, so that one of us two sees the other.
+        match self.state.left.load(Ordering::Acquire) {
+            0 => Poll::Ready(self.state.counts()),
+            _ => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Mocked tasks, as Step Functions Local's `MockConfigFile.json` describes them (developer guide, "Using mocked service
+//! integrations").
+//!
+//! ```json
+//! {
+//!   "StateMachines": {"Orders": {"TestCases": {"Declined": {"Charge": "ChargeFails"}}}},
+//!   "MockedResponses": {"ChargeFails": {
+//!     "0-1": {"Throw": {"Error": "Card.Declined", "Cause": "no funds"}},
+//!     "2": {"Return": {"StatusCode": 200}}
+//!   }}
+//! }
+//! ```
+//!
+//! The keys of a response count the state's invocations within one execution, from 0: retries, loops and iterations
+//! alike. A response is looked at when a test case that names it is picked, so unfinished ones do no harm.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::{Answer, Tasks};
+use crate::engine::{Execution, TaskCall};
+use crate::fault::{self, Fault};
+use crate::json;
+use crate::program::Program;
+
+/// Why mocks cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MockError {
+    /// The file is not JSON.
+    #[error("the mock configuration is not JSON: {0}")]
+    NotJson(String),
+    /// Something in it has another shape than it should have.
+    #[error("the mock configuration's {place} must be {expected}")]
+    Shape {
+        /// Where, such as `MockedResponses/ChargeFails/0-1`.
+        place: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// The file does not know the state machine.
+    #[error("the mock configuration has no state machine '{0}'")]
+    NoStateMachine(String),
+    /// The state machine does not have the test case.
+    #[error("the mock configuration has no test case '{case}' for the state machine '{machine}'")]
+    NoTestCase {
+        /// The state machine.
+        machine: String,
+        /// The test case.
+        case: String,
+    },
+    /// A test case names a response that is not there.
+    #[error("the mock configuration has no mocked response '{response}', which the state '{state}' names")]
+    NoResponse {
+        /// The response.
+        response: String,
+        /// The state.
+        state: String,
+    },
+}
+
+/// A mock configuration file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MockConfig {
+    machines: Map<String, Json>,
+    responses: Map<String, Json>,
+}
+
+impl MockConfig {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// When it is not JSON, or not an object with the objects `StateMachines` and `MockedResponses`.
+    pub fn parse(text: &[u8]) -> Result<MockConfig, MockError> {
+        let file: Json =
+            serde_json::from_slice(text).map_err(|error| MockError::NotJson(error.to_string()))?;
+        let mut file = object(file, "top level")?;
+        let mut member = |name: &str| object(file.remove(name).unwrap_or_default(), name);
+        Ok(MockConfig { machines: member("StateMachines")?, responses: member("MockedResponses")? })
+    }
+
+    /// The names of the state machines, in the file's order.
+    pub fn state_machines(&self) -> impl Iterator<Item = &str> {
+        self.machines.keys().map(String::as_str)
+    }
+
+    /// The test cases of a state machine, in the file's order.
+    pub fn test_cases(&self, machine: &str) -> impl Iterator<Item = &str> {
+        let cases =
+            self.machines.get(machine).and_then(|machine| machine.get("TestCases")).and_then(Json::as_object);
+        cases.into_iter().flat_map(|cases| cases.keys().map(String::as_str))
+    }
+
+    /// The answers of one test case.
+    ///
+    /// # Errors
+    /// When the file has no such machine, test case or response, or it is not of the right shape.
+    pub fn test_case(&self, machine: &str, case: &str) -> Result<TestCase, MockError> {
+        let found =
+            self.machines.get(machine).ok_or_else(|| MockError::NoStateMachine(machine.to_owned()))?;
+        let states = found.get("TestCases").and_then(|cases| cases.get(case));
+        let states = states
+            .ok_or_else(|| MockError::NoTestCase { machine: machine.to_owned(), case: case.to_owned() })?
+            .as_object()
+            .ok_or_else(|| MockError::Shape {
+                place: format!("StateMachines/{machine}/TestCases/{case}"),
+                expected: "an object",
+            })?;
+        let mut responses = HashMap::new();
+        for (state, response) in states {
+            let name = response.as_str().ok_or_else(|| MockError::Shape {
+                place: format!("StateMachines/{machine}/TestCases/{case}/{state}"),
+                expected: "the name of a mocked response",
+            })?;
+            let steps = self
+                .responses
+                .get(name)
+                .ok_or_else(|| MockError::NoResponse { response: name.to_owned(), state: state.clone() })?;
+            let response = Response { name: name.to_owned(), steps: steps_of(name, steps)? };
+            responses.insert(state.clone(), response);
+        }
+        Ok(TestCase {
+            name: case.to_owned(),
+            responses: Arc::new(responses),
+            counts: HashMap::new(),
+            execution: 0,
+        })
+    }
+}
+
+/// Answers the tasks of executions as a test case says. Invocations are counted per execution.
+#[derive(Clone, Debug)]
+pub struct TestCase {
+    name: String,
+    responses: Arc<HashMap<String, Response>>,
+    counts: HashMap<String, u64>,
+    /// The execution the counts belong to, known by its seed.
+    execution: u64,
+}
+
+#[derive(Debug)]
+struct Response {
+    name: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    first: u64,
+    last: u64,
+    /// JSON text, or what is thrown.
+    answer: Result<Vec<u8>, Fault>,
+}
+
+impl TestCase {
+    /// Whether the state's tasks are mocked. Step Functions Local calls the real service for those that are not.
+    pub fn has(&self, state: &str) -> bool {
+        self.responses.contains_key(state)
+    }
+
+    /// Begins to count anew, for the next execution.
+    pub fn reset(&mut self) {
+        self.counts.clear();
+    }
+
+    fn answer(&mut self, state: &str) -> Result<&[u8], Fault> {
+        let Some(response) = self.responses.get(state) else {
+            let cause =
+                format!("The test case '{}' has no mocked response for the state '{state}'.", self.name);
+            return Err(Fault::new(fault::TASK_FAILED, cause));
+        };
+        let count = self.counts.entry(state.to_owned()).or_default();
+        let invocation = *count;
+        *count += 1;
+        match response.steps.iter().find(|step| (step.first..=step.last).contains(&invocation)) {
+            Some(Step { answer: Ok(text), .. }) => Ok(text),
+            Some(Step { answer: Err(fault), .. }) => Err(fault.clone()),
+            None => {
+                let cause = format!(
+                    "The mocked response '{}' of the state '{state}' has no answer for invocation {invocation}.",
+                    response.name
+                );
+                Err(Fault::new(fault::TASK_FAILED, cause))
+            }
+        }
+    }
+}
+
+impl Tasks for TestCase {
+    fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
+        if self.execution != execution.seed() {
+            self.execution = execution.seed();
+            self.counts.clear();
+        }
+        Answer::Now(self.answer(program.name(call.state)).and_then(|text| {
+            json::read(&mut execution.arena, text)
+                .map_err(|error| Fault::new(fault::TASK_FAILED, format!("The mocked response: {error}")))
+        }))
+    }
+}
+
+fn object(json: Json, place: &str) -> Result<Map<String, Json>, MockError> {
+    match json {
+        Json::Object(members) => Ok(members),
+        _ => Err(MockError::Shape { place: place.to_owned(), expected: "an object" }),
+    }
+}
+
+fn steps_of(name: &str, steps: &Json) -> Result<Vec<Step>, MockError> {
+    let place = |key: &str| format!("MockedResponses/{name}/{key}");
+    let steps = steps.as_object().ok_or_else(|| MockError::Shape {
+        place: format!("MockedResponses/{name}"),
+        expected: "an object of answers by invocation",
+    })?;
+    (steps.iter())
+        .map(|(key, step)| {
+            let (first, last) = invocations(key).ok_or_else(|| MockError::Shape {
+                place: place(key),
+                expected: "named by an invocation, such as \"0\", or a range, such as \"1-2\"",
+            })?;
+            let answer = match (step.get("Return"), step.get("Throw")) {
+                (Some(output), None) => Ok(output.to_string().into_bytes()),
+                (None, Some(Json::Object(thrown))) => {
+                    Err(Fault { error: text(thrown, "Error").map(Into::into), cause: text(thrown, "Cause") })
+                }
+                _ => {
+                    return Err(MockError::Shape {
+                        place: place(key),
+                        expected: "an object with either Return, or Throw with Error and Cause",
+                    });
+                }
+            };
+            Ok(Step { first, last, answer })
+        })
+        .collect()
+}
+
+fn text(members: &Map<String, Json>, name: &str) -> Option<String> {
+    members.get(name).and_then(Json::as_str).map(str::to_owned)
+}
+
+/// `"0"`, `"1-2"`
+fn invocations(key: &str) -> Option<(u64, u64)> {
+    let (first, last) = key.split_once('-').unwrap_or((key, key));
+    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (first <= last).then_some((first, last))
+}

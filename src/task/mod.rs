@@ -1,0 +1,230 @@
+//! Handlers: what a Task state calls.
+//!
+//! A handler is registered under a resource ARN or a prefix of ARNs. It gets its input as a value in the execution's
+//! arena, or typed through serde, and answers with a value or a [`TaskError`], which Retry and Catch see.
+
+pub mod mock;
+#[cfg(feature = "runtime")]
+mod remote;
+#[cfg(feature = "runtime")]
+pub mod token;
+
+#[cfg(feature = "runtime")]
+pub(crate) use remote::Shared;
+#[cfg(feature = "runtime")]
+pub use remote::{AsyncHandler, Attempt, TaskFuture, asynchronous, asynchronous_with, blocking};
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::engine::{Execution, TaskCall};
+use crate::fault::{self, Fault};
+use crate::json::{self, Arena, Value};
+use crate::program::Program;
+
+/// Answers the tasks of the executions of one driver: [handlers](Handlers), [mocks](mock::TestCase), or a script.
+pub trait Tasks {
+    /// A task starts. The result of [`Answer::Now`] lies in the execution's arena.
+    fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer;
+}
+
+/// What becomes of a task.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is done.
+    Now(Result<Value, Fault>),
+    /// It will be done after so many milliseconds; the result is JSON text.
+    After(u64, Result<Vec<u8>, Fault>),
+    /// Nothing is ever heard of it.
+    Never,
+}
+
+/// What a handler is called with.
+#[derive(Debug)]
+pub struct Call<'c> {
+    /// The ARN that the state names.
+    pub resource: &'c str,
+    /// The state's name.
+    pub state: &'c str,
+    /// Retries so far.
+    pub attempt: u32,
+    /// The task's input.
+    pub input: Value,
+    /// Holds the input, and takes the result.
+    pub arena: &'c mut Arena,
+}
+
+impl Call<'_> {
+    /// The input as a type of the handler's own.
+    ///
+    /// # Errors
+    /// `States.TaskFailed` when the input has another shape.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
+        json::from_value(self.arena, self.input)
+            .map_err(|error| TaskError::new(fault::TASK_FAILED, format!("The task's input: {error}")))
+    }
+
+    /// A result of the handler's own type, as a value.
+    ///
+    /// # Errors
+    /// `States.TaskFailed` when it cannot be written as JSON.
+    pub fn output<T: Serialize + ?Sized>(&mut self, output: &T) -> Result<Value, TaskError> {
+        json::to_value(self.arena, output)
+            .map_err(|error| TaskError::new(fault::TASK_FAILED, format!("The task's result: {error}")))
+    }
+}
+
+/// The failure of a task: the error name that `Retry` and `Catch` match, and a cause for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}: {cause}")]
+pub struct TaskError {
+    /// The error name.
+    pub error: String,
+    /// The cause.
+    pub cause: String,
+}
+
+impl TaskError {
+    /// An error with its name and cause.
+    pub fn new(error: impl Into<String>, cause: impl Into<String>) -> TaskError {
+        TaskError { error: error.into(), cause: cause.into() }
+    }
+}
+
+impl From<TaskError> for Fault {
+    fn from(error: TaskError) -> Fault {
+        Fault { error: Some(error.error.into()), cause: Some(error.cause) }
+    }
+}
+
+/// Does a task in line, on the thread that runs the execution. Closures of the right shape are handlers.
+pub trait Handler: Send + Sync {
+    /// Does the task. The result lies in the call's arena.
+    ///
+    /// # Errors
+    /// What the workflow's Retry and Catch are to see.
+    fn call(&self, call: &mut Call<'_>) -> Result<Value, TaskError>;
+}
+
+impl<F> Handler for F
+where
+    F: Fn(&mut Call<'_>) -> Result<Value, TaskError> + Send + Sync,
+{
+    fn call(&self, call: &mut Call<'_>) -> Result<Value, TaskError> {
+        self(call)
+    }
+}
+
+/// A handler made of a function from one type to another.
+///
+/// ```
+/// use expressway::task::{self, TaskError};
+/// let handler = task::typed(|numbers: Vec<i64>| Ok::<i64, TaskError>(numbers.iter().sum()));
+/// ```
+pub fn typed<I, O, F>(function: F) -> impl Handler
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: Fn(I) -> Result<O, TaskError> + Send + Sync,
+{
+    move |call: &mut Call<'_>| {
+        let output = function(call.input()?)?;
+        call.output(&output)
+    }
+}
+
+/// Calls a handler for a task that `execution` wants started. A panic in it is the task's failure, not ours: it leaves
+/// the arena whole, because values already made in it are never changed.
+pub(crate) fn call(
+    handler: &dyn Handler,
+    program: &Program,
+    execution: &mut Execution,
+    call: &TaskCall,
+) -> Result<Value, Fault> {
+    let mut call = Call {
+        resource: &program.tasks[call.task].resource.arn,
+        state: program.name(call.state),
+        attempt: call.attempt,
+        input: execution.task_input(call.token).unwrap_or_default(),
+        arena: &mut execution.arena,
+    };
+    match catch_unwind(AssertUnwindSafe(|| handler.call(&mut call))) {
+        Ok(result) => result.map_err(Fault::from),
+        Err(panic) => Err(panicked(&*panic)),
+    }
+}
+
+/// `States.TaskFailed` of a handler that panicked.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    Fault::new(fault::TASK_FAILED, format!("The handler panicked: {text}"))
+}
+
+/// `States.TaskFailed` of a resource that nobody does tasks of.
+pub(crate) fn missing(resource: &str) -> Fault {
+    Fault::new(fault::TASK_FAILED, format!("No handler is registered for the resource {resource}."))
+}
+
+/// Handlers by resource: an exact ARN wins, then the longest prefix.
+#[derive(Clone)]
+pub struct Handlers<H: ?Sized = dyn Handler> {
+    exact: HashMap<String, Arc<H>>,
+    /// Longest first.
+    prefixes: Vec<(String, Arc<H>)>,
+}
+
+impl<H: ?Sized> Default for Handlers<H> {
+    fn default() -> Handlers<H> {
+        Handlers { exact: HashMap::new(), prefixes: Vec::new() }
+    }
+}
+
+impl Handlers {
+    /// No handlers.
+    pub fn new() -> Handlers {
+        Handlers::default()
+    }
+
+    /// Calls `handler` for the resource `arn`.
+    pub fn insert(&mut self, arn: impl Into<String>, handler: impl Handler + 'static) {
+        self.put(arn.into(), Arc::new(handler));
+    }
+
+    /// Calls `handler` for all resources that begin with `prefix` and have no handler of their own.
+    pub fn insert_prefix(&mut self, prefix: impl Into<String>, handler: impl Handler + 'static) {
+        self.put_prefix(prefix.into(), Arc::new(handler));
+    }
+}
+
+impl<H: ?Sized> Handlers<H> {
+    pub(crate) fn put(&mut self, arn: String, handler: Arc<H>) {
+        self.exact.insert(arn, handler);
+    }
+
+    pub(crate) fn put_prefix(&mut self, prefix: String, handler: Arc<H>) {
+        self.prefixes.retain(|(other, _)| *other != prefix);
+        self.prefixes.push((prefix, handler));
+        self.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+    }
+
+    /// Who does tasks of this resource.
+    pub fn find(&self, arn: &str) -> Option<&Arc<H>> {
+        let by_prefix = || self.prefixes.iter().find(|(prefix, _)| arn.starts_with(&**prefix));
+        self.exact.get(arn).or_else(|| by_prefix().map(|(_, handler)| handler))
+    }
+}
+
+impl<H: ?Sized> std::fmt::Debug for Handlers<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.exact.keys())
+            .entries(self.prefixes.iter().map(|(prefix, _)| prefix))
+            .finish()
+    }
+}

@@ -1,0 +1,183 @@
+//! Handlers whose work takes time: futures, polled by the thread that runs the execution.
+
+use std::any::Any;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Call, TaskError, panicked};
+use crate::fault;
+
+/// Does a task in its own time. Made of closures by [`asynchronous`], [`asynchronous_with`] and [`blocking`].
+pub trait AsyncHandler: Send + Sync {
+    /// Begins the task: reads what it needs of the call, and gives the future that does the work.
+    ///
+    /// # Errors
+    /// When it does not even begin.
+    fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError>;
+
+    /// Whether [`begin`](AsyncHandler::begin) looks at the attempt it is given. If not, it gets an empty one, which
+    /// costs nothing to make.
+    fn wants_attempt(&self) -> bool;
+}
+
+/// The work of a task: a future that comes to JSON text.
+pub type TaskFuture = Pin<Box<dyn Future<Output = Result<Vec<u8>, TaskError>>>>;
+
+/// One attempt at a task, as its handler sees it. Clones tell of the same attempt.
+///
+/// When the workflow has no use for the task any more (its time is over, the execution was aborted, a sibling failed),
+/// the handler's future is dropped. Work it handed to others can ask [`is_cancelled`](Attempt::is_cancelled).
+#[derive(Clone, Default)]
+pub struct Attempt {
+    pub(crate) shared: Option<Arc<Shared>>,
+}
+
+/// What an attempt knows.
+pub(crate) struct Shared {
+    pub(crate) execution_arn: String,
+    pub(crate) state: String,
+    pub(crate) retries: u32,
+    pub(crate) deadline_ms: u64,
+    pub(crate) token: Option<String>,
+    pub(crate) cancelled: AtomicBool,
+    /// Tells the execution that the task is alive.
+    pub(crate) heartbeat: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Attempt {
+    /// The ARN of the execution.
+    pub fn execution_arn(&self) -> &str {
+        self.shared.as_ref().map_or("", |shared| &shared.execution_arn)
+    }
+
+    /// The name of the state.
+    pub fn state(&self) -> &str {
+        self.shared.as_ref().map_or("", |shared| &shared.state)
+    }
+
+    /// Retries so far: 0 at first.
+    pub fn retries(&self) -> u32 {
+        self.shared.as_ref().map_or(0, |shared| shared.retries)
+    }
+
+    /// When the time for the task is over, in milliseconds since 1970: that of the task, or of the whole execution.
+    pub fn deadline_ms(&self) -> u64 {
+        self.shared.as_ref().map_or(u64::MAX, |shared| shared.deadline_ms)
+    }
+
+    /// The token with which someone else may complete the task, if its resource ends in `.waitForTaskToken`.
+    pub fn task_token(&self) -> Option<&str> {
+        self.shared.as_ref().and_then(|shared| shared.token.as_deref())
+    }
+
+    /// Whether the workflow has no use for the task any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.cancelled.load(Ordering::Acquire))
+    }
+
+    /// Says that the task is alive: its `HeartbeatSeconds` begin anew.
+    pub fn heartbeat(&self) {
+        if let Some(shared) = &self.shared {
+            (shared.heartbeat)();
+        }
+    }
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt")
+            .field("execution_arn", &self.execution_arn())
+            .field("state", &self.state())
+            .field("retries", &self.retries())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handler made of an `async` closure from one type to another.
+///
+/// Its futures are polled on the thread that runs the execution, inside a single-threaded tokio runtime: they may use
+/// tokio's I/O, timers and `tokio::spawn`, they need not be `Send`, and they must not block.
+pub fn asynchronous<I, O, F, R>(function: F) -> impl AsyncHandler
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: Fn(I) -> R + Send + Sync,
+    R: Future<Output = Result<O, TaskError>> + 'static,
+{
+    Closure { function: move |input, _: Attempt| function(input), wants_attempt: false, input: PhantomData }
+}
+
+/// As [`asynchronous`], for a closure that also wants to know which [`Attempt`] it is.
+pub fn asynchronous_with<I, O, F, R>(function: F) -> impl AsyncHandler
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: Fn(I, Attempt) -> R + Send + Sync,
+    R: Future<Output = Result<O, TaskError>> + 'static,
+{
+    Closure { function, wants_attempt: true, input: PhantomData }
+}
+
+/// A handler made of a closure that blocks or computes for long: each call runs on a thread of tokio's pool for blocking
+/// work. A call that began runs to its end, even when nobody waits for it any more.
+pub fn blocking<I, O, F>(function: F) -> impl AsyncHandler
+where
+    I: DeserializeOwned + Send + 'static,
+    O: Serialize + Send + 'static,
+    F: Fn(I, Attempt) -> Result<O, TaskError> + Send + Sync + 'static,
+{
+    let function = Arc::new(function);
+    asynchronous_with(move |input: I, attempt: Attempt| {
+        let function = Arc::clone(&function);
+        async move {
+            match tokio::task::spawn_blocking(move || function(input, attempt)).await {
+                Ok(result) => result,
+                Err(error) => Err(ended(error)),
+            }
+        }
+    })
+}
+
+fn ended(error: tokio::task::JoinError) -> TaskError {
+    match error.try_into_panic() {
+        Ok(panic) => failed(&*panic),
+        Err(error) => TaskError::new(fault::TASK_FAILED, error.to_string()),
+    }
+}
+
+fn failed(panic: &(dyn Any + Send)) -> TaskError {
+    TaskError::new(fault::TASK_FAILED, panicked(panic).cause.unwrap_or_default())
+}
+
+struct Closure<I, F> {
+    function: F,
+    wants_attempt: bool,
+    input: PhantomData<fn(I)>,
+}
+
+impl<I, O, F, R> AsyncHandler for Closure<I, F>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: Fn(I, Attempt) -> R + Send + Sync,
+    R: Future<Output = Result<O, TaskError>> + 'static,
+{
+    fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
+        let future = (self.function)(call.input()?, attempt);
+        Ok(Box::pin(async move {
+            let output = future.await?;
+            serde_json::to_vec(&output)
+                .map_err(|error| TaskError::new(fault::TASK_FAILED, format!("The task's result: {error}")))
+        }))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        self.wants_attempt
+    }
+}

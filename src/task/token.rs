@@ -1,0 +1,201 @@
+//! Tasks that someone else completes: by a token, or by asking an activity for work.
+//!
+//! A token names one attempt at one task. It is good for one answer; afterwards, and once the workflow has no use for
+//! the task any more, it means nothing. `P` says where the task waits; only whoever drives executions knows what that is.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use dashmap::DashMap;
+
+/// Why an answer to a task was of no use (API reference, `SendTaskSuccess`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// It is not a token.
+    #[error("InvalidToken: the task token is not one")]
+    Invalid,
+    /// Nobody waits for it: the task has its answer, its time is over, or there never was such a token.
+    #[error("TaskTimedOut: no task waits for this token")]
+    Unknown,
+}
+
+/// Tokens of tasks that wait, and the activities whose tasks wait for a worker.
+#[derive(Debug)]
+pub struct Waiting<P> {
+    places: DashMap<u128, P>,
+    activities: DashMap<String, Arc<Activity>>,
+}
+
+impl<P: Copy> Default for Waiting<P> {
+    fn default() -> Waiting<P> {
+        Waiting { places: DashMap::new(), activities: DashMap::new() }
+    }
+}
+
+/// Reads a token as the context object shows it.
+///
+/// # Errors
+/// When it is none.
+pub fn parse(token: &str) -> Result<u128, TokenError> {
+    match token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => u128::from_str_radix(token, 16).map_err(|_| TokenError::Invalid),
+        false => Err(TokenError::Invalid),
+    }
+}
+
+impl<P: Copy> Waiting<P> {
+    /// From now on `token` is good for one answer.
+    pub fn insert(&self, token: u128, place: P) {
+        self.places.insert(token, place);
+    }
+
+    /// Where the task of this token waits; the token is used up.
+    ///
+    /// # Errors
+    /// When nobody waits for it.
+    pub fn take(&self, token: u128) -> Result<P, TokenError> {
+        self.places.remove(&token).map(|(_, place)| place).ok_or(TokenError::Unknown)
+    }
+
+    /// Where the task of this token waits.
+    ///
+    /// # Errors
+    /// When nobody waits for it.
+    pub fn find(&self, token: u128) -> Result<P, TokenError> {
+        self.places.get(&token).map(|place| *place).ok_or(TokenError::Unknown)
+    }
+
+    /// Forgets the tokens of places. Looks at all there are.
+    pub fn forget(&self, of: impl Fn(&P) -> bool) {
+        self.places.retain(|_, place| !of(place));
+    }
+
+    /// How many tokens are good.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether no token is good.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Offers a task to the workers of an activity; its token must be good already.
+    pub fn offer(&self, activity: &str, token: u128, input: Vec<u8>) {
+        let activity = self.activity(activity);
+        let mut queue = activity.lock();
+        // Tasks that nobody waits for any more are swept out when they may be the half: constant cost per task.
+        if queue.tasks.len() >= queue.sweep_at {
+            queue.tasks.retain(|task| self.places.contains_key(&task.token));
+            queue.sweep_at = 64.max(2 * queue.tasks.len());
+        }
+        queue.tasks.push_back(ActivityTask { token, input });
+        let waker = queue.pollers.pop_front();
+        drop(queue);
+        if let Some((_, waker)) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Waits for a task of an activity. Dropping the future gives up, and loses nothing.
+    pub fn poll_activity(self: &Arc<Self>, activity: &str) -> Poller<P> {
+        Poller { waiting: Arc::clone(self), activity: self.activity(activity), number: None }
+    }
+
+    fn activity(&self, arn: &str) -> Arc<Activity> {
+        if let Some(activity) = self.activities.get(arn) {
+            return Arc::clone(&activity);
+        }
+        Arc::clone(&self.activities.entry(arn.to_owned()).or_default())
+    }
+}
+
+/// A task for a worker (API reference, `GetActivityTask`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActivityTask {
+    token: u128,
+    /// The task's input, as JSON text.
+    pub input: Vec<u8>,
+}
+
+impl ActivityTask {
+    /// The token to answer with.
+    pub fn token(&self) -> String {
+        format!("{:032x}", self.token)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Activity {
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    tasks: VecDeque<ActivityTask>,
+    pollers: VecDeque<(u64, Waker)>,
+    /// The number of the last poller.
+    numbers: u64,
+    sweep_at: usize,
+}
+
+impl Activity {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // The queue is whole between any two statements.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker that waits for a task.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Poller<P> {
+    waiting: Arc<Waiting<P>>,
+    activity: Arc<Activity>,
+    /// Its number among the pollers, once it waits.
+    number: Option<u64>,
+}
+
+impl<P: Copy> Future for Poller<P> {
+    type Output = ActivityTask;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ActivityTask> {
+        let this = self.get_mut();
+        let mut queue = this.activity.lock();
+        if let Some(number) = this.number.take() {
+            queue.pollers.retain(|(other, _)| *other != number);
+        }
+        while let Some(task) = queue.tasks.pop_front() {
+            if this.waiting.places.contains_key(&task.token) {
+                return Poll::Ready(task);
+            }
+        }
+        queue.numbers += 1;
+        let number = queue.numbers;
+        queue.pollers.push_back((number, context.waker().clone()));
+        drop(queue);
+        this.number = Some(number);
+        Poll::Pending
+    }
+}
+
+impl<P> Drop for Poller<P> {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let mut queue = self.activity.lock();
+        let waited = queue.pollers.len();
+        queue.pollers.retain(|(other, _)| *other != number);
+        // It was woken for a task that it will not take: the next one shall.
+        let next = match queue.pollers.len() == waited && !queue.tasks.is_empty() {
+            true => queue.pollers.pop_front(),
+            false => None,
+        };
+        drop(queue);
+        if let Some((_, waker)) = next {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The `expressway` command through its binary: what it prints, and how it ends.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const ECHO: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
+const TASK: &str = r#"{"StartAt": "Charge", "States": {"Charge": {"Type": "Task",
+    "Resource": "arn:aws:lambda:us-east-1:123456789012:function:charge",
+    "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 7}],
+    "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Sorry"}], "End": true},
+    "Sorry": {"Type": "Fail", "Error": "Sorry"}}}"#;
+
+/// A folder of its own for a test, taken away at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Folder {
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{test}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        Folder(folder)
+    }
+
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        let file = self.0.join(name);
+        fs::write(&file, text).expect("a file");
+        file.to_str().expect("a path in UTF-8").to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Answer {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str], input: &[u8]) -> Answer {
+    let mut child = command(arguments).spawn().expect("the binary");
+    let mut stdin = child.stdin.take().expect("stdin");
+    let input = input.to_vec();
+    // Written beside reading, so that neither pipe fills up. A command that does not read its input closes it.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("an answer");
+    writer.join().expect("the writer");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let answer = Answer { code: status.code(), out: text(stdout), err: text(stderr) };
+    assert!(!answer.err.contains("panicked"), "{}", answer.err);
+    answer
+}
+
+fn example(name: &str) -> String {
+    format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_stream_keeps_its_order_on_many_threads() {
+    let folder = Folder::new("order");
+    let echo = folder.file("echo.asl.json", ECHO);
+    let events: String =
+        (0..30_000).map(|n| format!("{{\"n\":{n},\"pad\":\"{}\"}}\n", "x".repeat(n % 50))).collect();
+    let answer = run(&["run", &echo, "--jobs", "4"], events.as_bytes());
+    assert_eq!(answer.code, Some(0), "{}", answer.err);
+    assert!(answer.out == events, "the outputs are not the events in their order");
+    assert!(
+        answer.err.contains("30,000 events in ") && answer.err.contains("succeeded  30,000"),
+        "{}",
+        answer.err
+    );
+}
+
+#[test]
+fn bad_lines_are_named_and_counted_and_do_not_stop_the_stream() {
+    let folder = Folder::new("bad-lines");
+    let echo = folder.file("echo.asl.json", ECHO);
+    let long = format!("\"{}\"", "x".repeat(3_000_000));
+    let large = format!("\"{}\"", "x".repeat(300_000));
+    let mut events = b"{\"a\":1}\r\n\n  [2]  \nnonsense\n{\"a\":\"\xff\"}\n".to_vec();
+    events.extend(format!("{long}\n{large}\n3\n[4").bytes());
+    let failures = folder.0.join("failures.ndjson");
+    let answer = run(&["run", &echo, "--failures", failures.to_str().unwrap()], &events);
+    assert_eq!(answer.code, Some(1));
+    assert_eq!(answer.out, "{\"a\":1}\n[2]\n3\n");
+    for line in [
+        "line 4: not run: the input is not JSON: expected a value at byte",
+        "line 5: not run: the input is not JSON: invalid UTF-8 at byte 6",
+        "line 6: not run: the input has 3000002 bytes, more than the 262144 allowed",
+        "line 7: not run: the input has 300002 bytes, more than the 262144 allowed",
+        "line 9: not run: the input is not JSON: unexpected end of text at byte 2",
+        "8 events in ",
+        "not run    5",
+    ] {
+        assert!(answer.err.contains(line), "{line} is missing in: {}", answer.err);
+    }
+    let rows = fs::read_to_string(failures).expect("the failures");
+    let lines: Vec<u64> = rows
+        .lines()
+        .map(|row| {
+            serde_json::from_str::<serde_json::Value>(row).expect("JSON")["line"].as_u64().expect("a line")
+        })
+        .collect();
+    assert_eq!(lines, [4, 5, 6, 7, 9]);
+}
+
+#[test]
+fn an_input_is_a_file_a_text_or_standard_input() {
+    let folder = Folder::new("input");
+    let echo = folder.file("echo.asl.json", ECHO);
+    let pretty = folder.file("pretty.json", "{\n  \"a\": [\n    1\n  ]\n}\n");
+    let cases: [(&[&str], &str, &str); 7] = [
+        (&["--input", &pretty], "", "{\"a\":[1]}\n"),
+        (&["--input", "{\"b\": 2}"], "", "{\"b\":2}\n"),
+        (&["--input", "7"], "", "7\n"),
+        (&["--input", "-"], "{\"c\":3}\n{\"c\":4}", "{\"c\":3}\n{\"c\":4}\n"),
+        (&[], "{\n\"d\": 5}\n", "{\"d\":5}\n"),
+        (&[], "", ""),
+        (&[], "\n \n", ""),
+    ];
+    for (arguments, input, expected) in cases {
+        let answer = run(&[&["run", &*echo], arguments].concat(), input.as_bytes());
+        assert_eq!((answer.code, &*answer.out), (Some(0), expected), "{arguments:?}: {}", answer.err);
+    }
+    let quiet = run(&["run", &echo, "--quiet"], b"{}");
+    assert_eq!((&*quiet.out, &*quiet.err), ("{}\n", ""));
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_a_sentence() {
+    let folder = Folder::new("cannot");
+    let echo = folder.file("echo.asl.json", ECHO);
+    let here = folder.0.to_str().expect("a path");
+    let broken =
+        folder.file("broken.asl.json", r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Nxet": "B"}}}"#);
+    let binary = folder.file("binary.asl.json", b"\xff\xfe{}");
+    let no_case =
+        folder.file("mocks.json", r#"{"StateMachines": {"m": {"TestCases": {}}}, "MockedResponses": {}}"#);
+    let cases: [(&[&str], &str); 10] = [
+        (&["run", "nowhere.asl.json"], "expressway: cannot read nowhere.asl.json: there is no such file"),
+        (&["run", here], "it is a directory, not a file"),
+        (&["run", &echo, "--input", here], "it is a directory, not a file"),
+        (&["run", &echo, "--input", "{\"a\":"], "the input is not JSON: unexpected end of text at byte 5"),
+        (
+            &["run", &echo, "--input", "nowhere.json"],
+            "cannot read nowhere.json: there is no such file, and it is not JSON",
+        ),
+        (&["run", &broken], "did you mean `Next`?"),
+        (&["run", &binary], "INVALID_JSON_DESCRIPTION"),
+        (&["run", "-"], "the definition and the input cannot both come from standard input"),
+        (&["run", &echo, "--mock", &no_case], "has no test case"),
+        (&["graph", "nowhere.asl.json"], "there is no such file"),
+    ];
+    for (arguments, sentence) in cases {
+        let answer = run(arguments, ECHO.as_bytes());
+        assert_eq!((answer.code, &*answer.out), (Some(2), ""), "{arguments:?}");
+        assert!(answer.err.contains(sentence), "{arguments:?}: {}", answer.err);
+    }
+    assert_eq!(run(&["frobnicate"], b"").code, Some(2));
+    assert_eq!(run(&["--help"], b"").code, Some(0));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let folder = Folder::new("pipe");
+    let echo = folder.file("echo.asl.json", ECHO);
+    let events =
+        folder.file("events.ndjson", format!("{{\"pad\":\"{}\"}}\n", "x".repeat(200)).repeat(50_000));
+    let mut child = command(&["run", &echo, "--input", &events]).spawn().expect("the binary");
+    let mut first = [0; 100];
+    child.stdout.take().expect("stdout").read_exact(&mut first).expect("some output");
+    let output = child.wait_with_output().expect("an answer");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(!err.contains("panicked") && !err.contains("cannot write"), "{err}");
+}
+
+#[test]
+fn tasks_are_answered_by_mocks_or_said_to_be_unanswered() {
+    let folder = Folder::new("mock");
+    let task = folder.file("Orders.asl.json", TASK);
+    let mocks = folder.file(
+        "mocks.json",
+        r#"{"StateMachines": {"Orders": {"TestCases": {
+              "Paid": {"Charge": "Pays"}, "Broke": {"Charge": "Fails"}, "Other": {}}}},
+            "MockedResponses": {"Pays": {"0": {"Throw": {"Error": "Busy", "Cause": "later"}}, "1": {"Return": {"paid": true}}},
+              "Fails": {"0": {"Throw": {"Error": "Card.Declined", "Cause": "no funds"}}}}}"#,
+    );
+    let bare = run(&["run", &task, "--input", "{}"], b"");
+    assert_eq!(bare.code, Some(1));
+    let sentence = "States.Runtime: Nothing answers the task arn:aws:lambda:us-east-1:123456789012:function:charge of \
+                    the state Charge";
+    assert!(bare.err.contains(sentence), "{}", bare.err);
+    let with = |test: &str, events: &str| {
+        run(&["run", &task, "--mock", &mocks, "--test", test, "--virtual-time", "--trace"], events.as_bytes())
+    };
+    let paid = with("Paid", "{}\n{}\n");
+    assert_eq!((paid.code, &*paid.out), (Some(0), "{\"paid\":true}\n{\"paid\":true}\n"), "{}", paid.err);
+    assert!(paid.err.contains("function:charge") && paid.err.contains("7.00 s"), "{}", paid.err);
+    let broke = with("Orders#Broke", "{}");
+    assert_eq!((broke.code, &*broke.out), (Some(1), ""));
+    assert!(broke.err.contains("Card.Declined") && broke.err.contains("1 Sorry"), "{}", broke.err);
+    assert!(with("Other", "{}").err.contains("the test case has no response for the state"));
+    let unsaid = run(&["run", &task, "--mock", &mocks], b"");
+    assert!(unsaid.code == Some(2) && unsaid.err.contains("Paid, Broke, Other"), "{}", unsaid.err);
+}
+
+#[test]
+fn a_trace_shows_iterations_under_their_map() {
+    let answer = run(&["run", &example("orders.asl.json"), "--trace"], first_order().as_bytes());
+    assert_eq!(answer.code, Some(0), "{}", answer.err);
+    let rows: Vec<Vec<&str>> = answer.err.lines().map(|line| line.split_whitespace().collect()).collect();
+    let starts = |words: &[&str]| rows.iter().any(|row| row.starts_with(words));
+    assert!(starts(&["Check", "order", "Choice"]) && starts(&["Sort", "lines", "Map"]), "{}", answer.err);
+    assert!(
+        starts(&["[0]", "In", "stock", "Choice"]) && starts(&["[3]", "In", "stock", "Choice"]),
+        "{}",
+        answer.err
+    );
+    let indent = |word: &str| {
+        let line = answer.err.lines().find(|line| line.contains(word)).expect("a row");
+        line.len() - line.trim_start().len()
+    };
+    assert!(indent("[0] In stock") > indent("Sort lines") && indent("Done") == indent("Sort lines"));
+    assert!(answer.err.contains("→ SUCCEEDED, 493 B"), "{}", answer.err);
+}
+
+fn first_order() -> String {
+    let events = fs::read_to_string(example("orders.ndjson")).expect("the example");
+    events.lines().next().expect("an event").to_owned()
+}
+
+#[test]
+fn the_example_runs_as_the_readme_says() {
+    let answer = run(&["run", &example("orders.asl.json"), "--input", &example("orders.ndjson")], b"");
+    assert_eq!((answer.code, answer.out.lines().count()), (Some(1), 951), "{}", answer.err);
+    for line in
+        ["1,000 events in ", "succeeded  951", "failed     49: 32 Order.PaymentRefused, 17 Order.Malformed"]
+    {
+        assert!(answer.err.contains(line), "{line} is missing in: {}", answer.err);
+    }
+}
+
+#[test]
+fn validate_shows_every_problem_of_every_file_at_its_place() {
+    let folder = Folder::new("validate");
+    let good = folder.file("good.asl.json", ECHO);
+    let bad = folder.file(
+        "bad.asl.json",
+        "{\n  \"StartAt\": \"A\",\n  \"States\": {\n    \"A\": {\"Type\": \"Pass\", \"Nxet\": \"B\"},\n    \
+         \"B\": {\"Type\": \"Wait\", \"Seconds\": \"soon\", \"End\": true}\n  }\n}\n",
+    );
+    let answer = run(&["validate", &good, &bad], b"");
+    assert_eq!(answer.code, Some(1));
+    for part in [
+        "good.asl.json: valid, 1 state",
+        "error[SCHEMA_VALIDATION_FAILED]: Field 'Nxet' is not supported",
+        "bad.asl.json:4:27",
+        "^^^^^^",
+        "at /States/A",
+        "did you mean `Next`?",
+        "\"B\": {\"Type\": \"Wait\", \"Seconds\": \"soon\"",
+    ] {
+        assert!(answer.out.contains(part), "{part} is missing in: {}", answer.out);
+    }
+    let json = run(&["validate", "--format", "json", &good, &bad], b"");
+    let rows: Vec<serde_json::Value> =
+        json.out.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+    assert_eq!((json.code, rows.len()), (Some(1), 2));
+    assert_eq!((&rows[0]["result"], &rows[1]["result"]), (&"OK".into(), &"FAIL".into()));
+    let first = &rows[1]["diagnostics"][0];
+    assert_eq!(
+        (&first["line"], &first["column"], &first["location"]),
+        (&4.into(), &27.into(), &"/States/A".into())
+    );
+    assert_eq!(run(&["validate", "-"], ECHO.as_bytes()).code, Some(0));
+    assert_eq!(run(&["validate", &good, "nowhere.json"], b"").code, Some(2));
+    let callback = folder.file(
+        "callback.asl.json",
+        r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "End": true,
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "Parameters": {}}}}"#,
+    );
+    assert_eq!(run(&["validate", &callback], b"").code, Some(1));
+    assert_eq!(run(&["validate", "--type", "STANDARD", &callback], b"").code, Some(0));
+}
+
+#[test]
+fn graphs_have_the_shape_of_the_definition() {
+    let orders = example("orders.asl.json");
+    for (format, kept) in [("mermaid", "orders.mermaid.txt"), ("dot", "orders.dot.txt")] {
+        let answer = run(&["graph", &orders, "--format", format], b"");
+        assert_eq!(answer.code, Some(0), "{}", answer.err);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(kept);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&file, &answer.out).expect("the golden file can be written");
+        }
+        let kept = fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(answer.out, kept, "{} (UPDATE_GOLDEN=1 writes it anew)", file.display());
+    }
+    let svg = run(&["graph", &orders, "--format", "svg"], b"").out;
+    is_well_formed(&svg);
+    let definition: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&orders).expect("the example")).expect("JSON");
+    for name in definition["States"].as_object().expect("States").keys() {
+        assert!(svg.contains(&format!("<title>{name}</title>")), "{name}");
+    }
+    assert_eq!(svg.matches("marker-end=\"url(#catch)\"").count(), 1);
+    for label in ["$.detail.flags.fraudScore &gt; 0.8", ">otherwise<", ">States.ALL<", "<title>start</title>"]
+    {
+        assert!(svg.contains(label), "{label}");
+    }
+}
+
+/// Every tag that opens closes, in order.
+fn is_well_formed(svg: &str) {
+    let mut open = Vec::new();
+    for tag in svg.split('<').skip(1) {
+        let (tag, text) = tag.split_once('>').expect("a tag ends");
+        assert!(!text.contains('>') || tag == "style", "a bare `>` in {text}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "closed in order");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split([' ', '\n']).next().expect("a name"));
+        }
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+}
+
+#[test]
+fn published_definitions_are_dumped_and_drawn() {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/suites");
+    let suites = std::env::var_os("EXPRESSWAY_SUITES").map_or(default, PathBuf::from);
+    let Ok(text) = fs::read_to_string(suites.join("asl/definitions.jsonl")) else {
+        eprintln!("NOT RUN: asl/definitions.jsonl is not in {} (see EXPRESSWAY_SUITES)", suites.display());
+        return;
+    };
+    let (mut passed, mut skipped) = (0, 0);
+    for line in text.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+        let definition = row["definition"].to_string();
+        let mut answer = run(&["graph", "-", "--type", "STANDARD"], definition.as_bytes());
+        if answer.code == Some(2) {
+            skipped += 1;
+            continue;
+        }
+        is_well_formed(&answer.out);
+        for arguments in
+            [&["graph", "-", "--format=dot"][..], &["graph", "-", "--format=mermaid"], &["dump", "-"]]
+        {
+            answer = run(&[arguments, &["--type=STANDARD"]].concat(), definition.as_bytes());
+            assert_eq!(answer.code, Some(0), "{}: {}", row["id"], answer.err);
+        }
+        passed += 1;
+    }
+    println!("drawn: {passed} passed, 0 failed, {skipped} skipped (refused)");
+    assert!(passed > 100, "hardly any definition was drawn");
+}

@@ -1,0 +1,418 @@
+//! Recorded executions: how a case is run, and how what came out is compared (the corpus's README is the rule).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use expressway::engine::{Execution, Identity, Outcome, TaskCall};
+use expressway::fault::Fault;
+use expressway::json::{self, Value};
+use expressway::observe::history::{Detail, Event};
+use expressway::observe::{History, log};
+use expressway::program::Program;
+use expressway::runtime::VirtualClock;
+use expressway::runtime::inline::{Answer, Driver, Tasks};
+use expressway::{asl, compile};
+use serde_json::{Map, Value as Json, json};
+
+/// What came out of a run.
+pub(crate) struct Run {
+    pub(crate) status: &'static str,
+    pub(crate) output: Option<Json>,
+    pub(crate) error: Option<String>,
+    pub(crate) cause: Option<String>,
+    pub(crate) history: Vec<Event>,
+}
+
+/// Runs a case as an Express workflow under virtual time.
+pub(crate) fn run(case: &Json) -> Result<Run, String> {
+    let definition = match &case["definition"] {
+        Json::String(text) => text.clone(),
+        definition => definition.to_string(),
+    };
+    let options = asl::Options { machine_type: asl::MachineType::Express, ..asl::Options::default() };
+    let (definition, problems) = asl::read(definition.as_bytes(), &options);
+    let definition = definition
+        .filter(|_| problems.iter().all(|problem| problem.severity != asl::Severity::Error))
+        .ok_or_else(|| format!("refused: {}", asl::invalid_definition(&problems)))?;
+    let program = compile::compile(&definition).map_err(|errors| format!("not compiled: {errors:?}"))?;
+    let complaints = Rc::new(RefCell::new(Vec::new()));
+    let script = Script::new(case, complaints.clone());
+    // 2024-11-04T11:41:06.123Z, a moment after all past timestamps in the corpus and before the future ones.
+    let clock = VirtualClock::at(1_730_720_466_123);
+    let mut driver = Driver::with_tasks(program.into(), clock, Box::new(script));
+    driver.seed(1);
+    driver.identify(identity(case));
+    if case["machine_type"] != "EXPRESS" {
+        driver.limit(365 * 86_400, expressway::limits::EXECUTION_BYTES_MAX);
+    }
+    let mut history = History::new(64 << 20);
+    let input = case["input"].to_string();
+    let ended = driver.run_listened(input.as_bytes(), &mut history).map_err(|error| error.to_string())?;
+    let (status, fault) = match ended.outcome() {
+        Outcome::Succeeded(_) => ("SUCCEEDED", None),
+        Outcome::Failed(fault) => ("FAILED", Some(fault)),
+        Outcome::TimedOut => ("TIMED_OUT", None),
+        Outcome::Aborted(fault) => ("ABORTED", Some(fault)),
+    };
+    let mut output = Vec::new();
+    ended.write_output(&mut output);
+    let run = Run {
+        status,
+        output: (status == "SUCCEEDED")
+            .then(|| serde_json::from_slice(&output))
+            .transpose()
+            .map_err(|e| e.to_string())?,
+        error: fault.and_then(|fault| fault.error.as_deref().map(str::to_owned)),
+        cause: fault.and_then(|fault| fault.cause.clone()),
+        history: history.events().cloned().collect(),
+    };
+    let complaints = complaints.borrow();
+    if complaints.is_empty() { Ok(run) } else { Err(complaints.join("; ")) }
+}
+
+fn identity(case: &Json) -> Identity {
+    let text = |name: &str| case["context"][name].as_str().unwrap_or_default().into();
+    Identity {
+        execution_arn: text("execution_arn"),
+        execution_name: text("execution_name"),
+        state_machine_arn: text("state_machine_arn"),
+        state_machine_name: text("state_machine_name"),
+        role_arn: text("role_arn"),
+        // A synchronous Express execution does not show it, and nothing did before redrive came (15 November 2023).
+        shows_redrive_count: case["expected"].get("sync_response").is_none()
+            && case["source"]["validated"].as_str().is_none_or(|date| date >= "2023-11-15"),
+    }
+}
+
+/// Answers tasks from the case's mocks, and checks what they are given.
+struct Script {
+    mocks: Vec<(String, Vec<Json>)>,
+    /// By state, which mocks were used.
+    used: HashMap<String, Vec<bool>>,
+    /// Match invocations by what they are given.
+    by_parameters: bool,
+    wild: Vec<String>,
+    complaints: Rc<RefCell<Vec<String>>>,
+}
+
+impl Script {
+    fn new(case: &Json, complaints: Rc<RefCell<Vec<String>>>) -> Script {
+        let mocks: Vec<(String, Vec<Json>)> = (case["mocks"].as_object().into_iter().flatten())
+            .map(|(state, mocks)| (state.clone(), mocks.as_array().cloned().unwrap_or_default()))
+            .collect();
+        let used = mocks.iter().map(|(state, mocks)| (state.clone(), vec![false; mocks.len()])).collect();
+        let flagged = |flag: &str| case["flags"].as_array().is_some_and(|flags| flags.contains(&flag.into()));
+        let by_parameters =
+            ["concurrent", "mocks_ambiguous", "mocks_by_resource"].iter().any(|flag| flagged(flag));
+        Script { mocks, used, by_parameters, wild: wildcards(case, "history"), complaints }
+    }
+
+    fn complain(&self, text: String) {
+        self.complaints.borrow_mut().push(text);
+    }
+
+    /// The mock for this invocation.
+    fn pick(&mut self, state: &str, parameters: &Json, resource: &str) -> Option<Json> {
+        let mocks = &self.mocks.iter().find(|(name, _)| name == state)?.1;
+        let used = self.used.get_mut(state)?;
+        let fits = |mock: &Json| {
+            mock.get("parameters").is_none_or(|wanted| matches(wanted, parameters, &self.wild))
+                && mock["resource"].as_str().is_none_or(|wanted| resource.ends_with(wanted))
+        };
+        let free = |n: usize| !used[n] || mocks[n]["repeat"] == true;
+        let n = match self.by_parameters {
+            true => (0..mocks.len()).find(|&n| free(n) && fits(&mocks[n])),
+            false => None,
+        };
+        let n = n.or_else(|| (0..mocks.len()).find(|&n| free(n)))?;
+        used[n] = true;
+        Some(mocks[n].clone())
+    }
+
+    fn check(&self, state: &str, mock: &Json, given: &Json, credentials: Option<&Json>, call: &TaskCall) {
+        if let Some(wanted) = mock.get("parameters")
+            && !matches(wanted, given, &self.wild)
+        {
+            self.complain(format!("{state} was given {given}, recorded {wanted}"));
+        }
+        if let Some(wanted) = mock.get("taskCredentials") {
+            let role = credentials.map(|credentials| &credentials["RoleArn"]);
+            if role != Some(&wanted["roleArn"]) {
+                self.complain(format!("{state} has credentials {credentials:?}, recorded {wanted}"));
+            }
+        }
+        for (name, found) in
+            [("timeoutInSeconds", call.timeout_seconds), ("heartbeatInSeconds", call.heartbeat_seconds)]
+        {
+            let wanted = mock.get(name).and_then(Json::as_u64);
+            if wanted.is_some() && wanted != found {
+                self.complain(format!("{state} has {name} {found:?}, recorded {wanted:?}"));
+            }
+        }
+    }
+}
+
+impl Tasks for Script {
+    fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
+        let state = program.name(call.state).to_owned();
+        let resource = program.tasks[call.task].resource.arn.to_string();
+        let parse = |execution: &Execution, value: Value| -> Json {
+            serde_json::from_str(&json::to_string(&execution.arena, value)).unwrap_or(Json::Null)
+        };
+        let given = parse(execution, execution.task_input(call.token).unwrap_or_default());
+        let credentials = execution.task_credentials(call.token).filter(|found| !found.is_undefined());
+        let credentials = credentials.map(|credentials| parse(execution, credentials));
+        let Some(mock) = self.pick(&state, &given, &resource) else {
+            self.complain(format!("{state} ran more often than recorded"));
+            return Answer::Never;
+        };
+        self.check(&state, &mock, &given, credentials.as_ref(), call);
+        if mock["timed_out"] == true || mock["hang"] == true {
+            return Answer::Never;
+        }
+        if let Some(thrown) = mock.get("throw") {
+            let text = |name: &str| thrown.get(name).and_then(Json::as_str).map(str::to_owned);
+            return Answer::Now(Err(Fault { error: text("error").map(Into::into), cause: text("cause") }));
+        }
+        let output = mock.get("return").cloned().unwrap_or(Json::Null).to_string();
+        match json::read(&mut execution.arena, output.as_bytes()) {
+            Ok(output) => Answer::Now(Ok(output)),
+            Err(error) => {
+                self.complain(error.to_string());
+                Answer::Never
+            }
+        }
+    }
+}
+
+/// The case's wildcards for outputs or for the history.
+pub(crate) fn wildcards(case: &Json, of: &str) -> Vec<String> {
+    let listed = case["placeholders"][of].as_array().into_iter().flatten();
+    listed.filter_map(|wild| wild.as_str().map(str::to_owned)).collect()
+}
+
+/// Whether a value is as recorded. A wildcard that is the whole string stands for any value; inside a longer string,
+/// for any text; one with a number, always for the same text would be too much to ask of a recording.
+pub(crate) fn matches(wanted: &Json, found: &Json, wild: &[String]) -> bool {
+    match (wanted, found) {
+        (Json::String(wanted), _) if wild.contains(wanted) => true,
+        (Json::String(wanted), Json::String(found)) => {
+            wanted == found
+                || (wild.iter().any(|token| wanted.contains(&**token))
+                    && pattern(wanted, wild).is_match(found))
+        }
+        (Json::Number(wanted), Json::Number(found)) => wanted == found || wanted.as_f64() == found.as_f64(),
+        // The recorder parsed strings that begin like an object.
+        (Json::Object(_) | Json::Array(_), Json::String(text)) => serde_json::from_str(text)
+            .is_ok_and(|found: Json| !found.is_string() && matches(wanted, &found, wild)),
+        (Json::Object(wanted), Json::Object(found)) => {
+            wanted.len() == found.len()
+                && wanted
+                    .iter()
+                    .all(|(key, wanted)| found.get(key).is_some_and(|found| matches(wanted, found, wild)))
+        }
+        (Json::Array(wanted), Json::Array(found)) => {
+            wanted.len() == found.len()
+                && wanted.iter().zip(found).all(|(wanted, found)| matches(wanted, found, wild))
+        }
+        _ => wanted == found,
+    }
+}
+
+/// The text with its wildcards as `.*`.
+fn pattern(text: &str, wild: &[String]) -> regex::Regex {
+    let mut pattern = String::from("(?s)^");
+    let mut rest = text;
+    while let Some((at, token)) =
+        wild.iter().filter_map(|token| rest.find(&**token).map(|at| (at, token))).min_by_key(|(at, _)| *at)
+    {
+        pattern += &regex::escape(&rest[..at]);
+        pattern += ".*";
+        rest = &rest[at + token.len()..];
+    }
+    pattern += &regex::escape(rest);
+    pattern.push('$');
+    regex::Regex::new(&pattern).expect("an escaped pattern")
+}
+
+/// Compares a run with what was recorded.
+pub(crate) fn compare(case: &Json, run: &Run) -> Result<(), String> {
+    let expected = &case["expected"];
+    let wild = wildcards(case, "output");
+    if expected["status"] != run.status {
+        return Err(format!(
+            "{} ({:?}: {:?}), recorded {} ({} {})",
+            run.status, run.error, run.cause, expected["status"], expected["error"], expected["cause"]
+        ));
+    }
+    if let Some(wanted) = expected.get("output")
+        && expected.get("output_unparsed").is_none()
+        && !run.output.as_ref().is_some_and(|output| matches(wanted, output, &wild))
+    {
+        return Err(format!("output {}, recorded {wanted}", run.output.clone().unwrap_or_default()));
+    }
+    if run.status != "SUCCEEDED" {
+        let error = run.error.clone().map_or(Json::Null, Json::String);
+        if !matches(&expected["error"], &error, &wild) {
+            return Err(format!("error {error}, recorded {}", expected["error"]));
+        }
+        let cause = run.cause.clone().map_or(Json::Null, Json::String);
+        if !same_cause(&expected["cause"], &cause, expected["cause_is_json"] == true, &wild) {
+            return Err(format!("cause {cause}, recorded {}", expected["cause"]));
+        }
+    }
+    if let Some(Json::Array(recorded)) = expected.get("history") {
+        compare_histories(case, recorded, &run.history)?;
+    }
+    compare_logs(case, &run.history)
+}
+
+fn same_cause(wanted: &Json, found: &Json, is_json: bool, wild: &[String]) -> bool {
+    let parse = |text: &Json| text.as_str().and_then(|text| serde_json::from_str::<Json>(text).ok());
+    match (is_json, parse(wanted), parse(found)) {
+        (true, Some(wanted), Some(found)) => matches(&wanted, &found, wild),
+        _ => matches(wanted, found, wild),
+    }
+}
+
+/// An event as the corpus writes it: its details flattened, payloads parsed.
+fn flat(event: &Event) -> Map<String, Json> {
+    let mut flat = Map::new();
+    flat.insert("id".into(), event.id.into());
+    flat.insert("prev".into(), event.previous.into());
+    flat.insert("type".into(), event.event_type.name().into());
+    for (name, detail) in &event.details {
+        flat.insert((*name).into(), plain(detail));
+    }
+    flat
+}
+
+fn plain(detail: &Detail) -> Json {
+    match detail {
+        Detail::Text(text) => text.to_string().into(),
+        Detail::Json(text) => serde_json::from_str(text).expect("a payload is JSON"),
+        Detail::Number(number) => (*number).into(),
+        Detail::Members(members) => members
+            .iter()
+            .map(|(name, detail)| (name.to_string(), plain(detail)))
+            .collect::<Map<_, _>>()
+            .into(),
+    }
+}
+
+fn compare_histories(case: &Json, recorded: &[Json], events: &[Event]) -> Result<(), String> {
+    let wild = wildcards(case, "history");
+    let mut events: Vec<Map<String, Json>> = events.iter().map(flat).collect();
+    match case["history_order"].as_str() {
+        Some("total") => {
+            for (wanted, found) in recorded.iter().zip(&events) {
+                if !same_event(wanted, found, &wild, &[]) {
+                    return Err(format!("event {}, recorded {wanted}", Json::from(found.clone())));
+                }
+            }
+            match recorded.len() == events.len() {
+                true => Ok(()),
+                false => Err(format!("{} events, recorded {}", events.len(), recorded.len())),
+            }
+        }
+        // Branches ran at the same time, in an order that need not be ours: the events must be the same, and each must
+        // hang on the same kind of event.
+        Some("concurrent") => {
+            let before = |event: &Map<String, Json>, all: &[Map<String, Json>]| {
+                let joins = event["type"].as_str().is_some_and(|name| name.starts_with("Map"));
+                let previous = all.iter().find(|other| !joins && other["id"] == event["prev"]);
+                previous.map(|previous| {
+                    [previous["type"].clone(), previous.get("name").cloned().unwrap_or_default()]
+                })
+            };
+            let recorded: Vec<Map<String, Json>> =
+                recorded.iter().filter_map(|event| event.as_object().cloned()).collect();
+            let mut left = events.clone();
+            for wanted in &recorded {
+                let alike = |found: &Map<String, Json>| {
+                    same_event(&wanted.clone().into(), found, &wild, &["id", "prev"])
+                        && before(wanted, &recorded) == before(found, &events)
+                };
+                let at = left.iter().position(alike);
+                let at = at.ok_or_else(|| format!("no event is like the recorded {}", json!(wanted)))?;
+                left.swap_remove(at);
+            }
+            none_left(&left)
+        }
+        // The recorder sorted the events inside a Parallel, took their ids, and lost those that close it.
+        _ => {
+            for wanted in recorded {
+                let except: &[&str] = if wanted["id"] == 0 { &["id", "prev"] } else { &[] };
+                let at = events.iter().position(|found| same_event(wanted, found, &wild, except));
+                let at = at.ok_or_else(|| format!("no event is like the recorded {wanted}"))?;
+                events.swap_remove(at);
+            }
+            events.retain(|event| {
+                !["ParallelStateSucceeded", "ParallelStateFailed", "ParallelStateExited"]
+                    .iter()
+                    .any(|lost| event["type"] == *lost)
+            });
+            none_left(&events)
+        }
+    }
+}
+
+fn none_left(events: &[Map<String, Json>]) -> Result<(), String> {
+    match events.is_empty() {
+        true => Ok(()),
+        false => Err(format!("events that were not recorded: {}", json!(events))),
+    }
+}
+
+fn same_event(wanted: &Json, found: &Map<String, Json>, wild: &[String], except: &[&str]) -> bool {
+    let Some(wanted) = wanted.as_object() else { return false };
+    let is_json = wanted.get("cause_is_json").is_some_and(|is| *is == true);
+    let same = |key: &str, wanted: &Json| {
+        let found = found.get(key).unwrap_or(&Json::Null);
+        if key == "cause" { same_cause(wanted, found, is_json, wild) } else { matches(wanted, found, wild) }
+    };
+    wanted.iter().all(|(key, value)| key == "cause_is_json" || except.contains(&&**key) || same(key, value))
+        && found.keys().all(|key| wanted.contains_key(key))
+}
+
+/// The lines that CloudWatch Logs showed, made of the history's events.
+fn compare_logs(case: &Json, events: &[Event]) -> Result<(), String> {
+    let expected = &case["expected"];
+    if let Some(end) = expected.get("end_event") {
+        let last = events.last().ok_or("no event")?;
+        if end["id"] != *last.id.to_string() || end["type"] != last.event_type.name() {
+            return Err(format!("the last event is {} {}, recorded {end}", last.id, last.event_type));
+        }
+    }
+    let Some(recorded) = expected.get("logged_events").and_then(Json::as_array) else { return Ok(()) };
+    let level = match case["logging"]["level"].as_str() {
+        Some("ALL") => log::Level::All,
+        Some("ERROR") => log::Level::Error,
+        Some("FATAL") => log::Level::Fatal,
+        _ => log::Level::Off,
+    };
+    let text = |name: &str| case["context"][name].as_str().unwrap_or_default();
+    let labels = log::Labels { execution_arn: text("execution_arn"), role_arn: text("role_arn") };
+    let lines: Vec<Json> = (events.iter())
+        .filter(|event| level.shows(event.event_type))
+        .map(|event| match case["logging"]["includeExecutionData"] == true {
+            true => event.clone(),
+            false => without_payloads(event),
+        })
+        .map(|event| serde_json::from_str(&log::line(&event, labels)).expect("a line is JSON"))
+        .collect();
+    // The recorder took the time of every event away.
+    let wild = ["<timestamp>".to_owned()];
+    match matches(&Json::Array(recorded.clone()), &Json::Array(lines.clone()), &wild) {
+        true => Ok(()),
+        false => Err(format!("log {}, recorded {}", Json::Array(lines), Json::Array(recorded.clone()))),
+    }
+}
+
+/// What a history that keeps no payloads would have kept.
+fn without_payloads(event: &Event) -> Event {
+    let mut event = event.clone();
+    event.details.retain(|(name, detail)| *name != "assignedVariables" && !matches!(detail, Detail::Json(_)));
+    event
+}

@@ -1,0 +1,68 @@
+//! Dependencies come from crates.io, under licences that `deny.toml` allows.
+
+use std::path::Path;
+use std::process::Command;
+
+fn file(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect(name)
+}
+
+/// Whether a licence expression can be met. Old manifests write `/` for `OR`.
+fn is_allowed(expression: &str, allowed: &[String]) -> bool {
+    let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
+    let one = |licence: &str| allowed.iter().any(|it| it == licence.trim());
+    plain.split(" AND ").all(|choices| choices.split(" OR ").any(one))
+}
+
+#[test]
+fn licences_are_allowed() {
+    let deny = file("deny.toml");
+    let (_, list) = deny.split_once("allow = [").expect("the list");
+    let (list, _) = list.split_once(']').expect("its end");
+    let allowed: Vec<String> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(allowed.contains(&"MIT".to_owned()), "{allowed:?}");
+    let host = Command::new("rustc").arg("-vV").output().expect("rustc");
+    let host = String::from_utf8(host.stdout).expect("UTF-8");
+    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
+    // What this test was built from is there, so no network is needed.
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--all-features", "--offline", "--filter-platform", host])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo metadata");
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert!(packages.len() > 20, "hardly any package");
+    let wrong: Vec<String> = (packages.iter())
+        .filter(|package| !is_allowed(package["license"].as_str().unwrap_or_default(), &allowed))
+        .map(|package| format!("{}: {}", package["name"], package["license"]))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn licence_expressions_are_read() {
+    let allowed = ["MIT".to_owned(), "Unicode-3.0".to_owned()];
+    for (expression, expected) in [
+        ("MIT", true),
+        ("Apache-2.0/MIT", true),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
+        ("GPL-3.0", false),
+        ("MIT AND GPL-3.0", false),
+        ("", false),
+    ] {
+        assert_eq!(is_allowed(expression, &allowed), expected, "{expression}");
+    }
+}
+
+#[test]
+fn sources_are_crates_io() {
+    let lock = file("Cargo.lock");
+    let strangers: Vec<&str> = lock
+        .lines()
+        .filter(|line| line.starts_with("source = "))
+        .filter(|line| !line.contains("registry+https://github.com/rust-lang/crates.io-index"))
+        .collect();
+    assert!(strangers.is_empty(), "{strangers:?}");
+}
