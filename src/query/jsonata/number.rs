@@ -126,7 +126,7 @@ pub(super) fn to_precision_15(float: f64) -> f64 {
 
 /// Moves the decimal point of a number, in its digits: multiplying would add errors of its own.
 pub(super) fn shift_point(float: f64, places: f64) -> f64 {
-    if !float.is_finite() || places.fract() != 0.0 {
+    if places.fract() != 0.0 || float == 0.0 || !float.is_finite() {
         return if places.fract() != 0.0 { f64::NAN } else { float };
     }
     let mut buffer = zmij::Buffer::new();

@@ -76,18 +76,18 @@ impl Eval<'_> {
     }
 
     #[cold]
-    fn did_you_mean(&self, code: &'static str, verb: &str, call: &Call) -> Box<EvalError> {
+    fn did_you_mean(&self, code: &'static str, verb: &str, call: &Call) -> Failure {
         let name = call.name.map_or("", |name| &self.program.texts[name.index()]);
         let message = format!("Attempted to {verb} a non-function. Did you mean ${name}?");
         let mut error = EvalError::new(code, message);
         error.position = Some(call.end as usize);
         error.token = Some(name.to_owned());
-        Box::new(error)
+        Failure::new(error)
     }
 
     /// Adds the place and the function's name to an error that has none.
     #[cold]
-    fn in_call(&self, mut error: Box<EvalError>, id: CallId) -> Box<EvalError> {
+    fn in_call(&self, mut error: Failure, id: CallId) -> Failure {
         let call = &self.program.calls[id.index()];
         if error.code.is_some() {
             if error.position.is_none() {
@@ -278,7 +278,7 @@ impl Eval<'_> {
             let mut error = EvalError::new("T1008", "Attempted to partially apply a non-function".to_owned());
             error.position = Some(call.end as usize);
             error.token = call.name.map(|name| program.texts[name.index()].to_string());
-            return Err(Box::new(error));
+            return Err(Failure::new(error));
         }
         let arguments = self.end_array(from, 0)?;
         Ok(self.function(Function::Partial { function, arguments }))
@@ -442,12 +442,12 @@ fn byte_of_utf16(text: &str, offset: usize) -> Option<usize> {
 }
 
 #[cold]
-fn not_a_function() -> Box<EvalError> {
-    Box::new(EvalError::new("T1006", "Attempted to invoke a non-function".to_owned()))
+fn not_a_function() -> Failure {
+    Failure::new(EvalError::new("T1006", "Attempted to invoke a non-function".to_owned()))
 }
 
 /// A regular expression that matches nothing would match for ever.
 #[cold]
-pub(in crate::query::jsonata) fn empty_match() -> Box<EvalError> {
-    Box::new(EvalError::new("D1004", "Regular expression matches zero length string".to_owned()))
+pub(in crate::query::jsonata) fn empty_match() -> Failure {
+    Failure::new(EvalError::new("D1004", "Regular expression matches zero length string".to_owned()))
 }

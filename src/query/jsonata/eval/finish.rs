@@ -16,7 +16,7 @@ impl Eval<'_> {
     /// Non-finite numbers become text, missing items `null`; functions are refused.
     fn clean(&mut self, value: Value) -> Outcome {
         match value.kind() {
-            Kind::Opaque => Err(Box::new(EvalError {
+            Kind::Opaque => Err(Failure::new(EvalError {
                 kind: EvalErrorKind::UnsupportedResult,
                 ..EvalError::bound("unsupported result type".to_owned())
             })),

@@ -116,7 +116,7 @@ impl Eval<'_> {
     }
 
     #[cold]
-    fn duplicate_key(&self, key: Value, end: u32) -> Box<EvalError> {
+    fn duplicate_key(&self, key: Value, end: u32) -> Failure {
         self.at_end(
             "D1009",
             end,
@@ -125,10 +125,10 @@ impl Eval<'_> {
     }
 
     #[cold]
-    fn at_end(&self, code: &'static str, end: u32, message: String) -> Box<EvalError> {
+    fn at_end(&self, code: &'static str, end: u32, message: String) -> Failure {
         let mut error = EvalError::new(code, message);
         error.position = Some(end as usize);
-        Box::new(error)
+        Failure::new(error)
     }
 
     /// Groups items by the keys of the members.

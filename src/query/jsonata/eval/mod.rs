@@ -19,6 +19,7 @@ mod validate;
 mod wrap;
 
 pub(super) use apply::empty_match;
+pub(super) use error::Failure;
 pub use error::{EvalError, EvalErrorKind};
 
 use super::functions::Builtin;
@@ -55,8 +56,8 @@ const TAIL: Value = Value::opaque(u32::MAX - 1);
 const REGEXES: u32 = 1 << 10;
 const LAMBDAS: u32 = 1 << 24;
 
-/// What a failed evaluation carries; boxed so that results stay 16 bytes.
-pub(super) type Outcome<T = Value> = Result<T, Box<EvalError>>;
+/// What the evaluator passes on.
+pub(super) type Outcome<T = Value> = Result<T, Failure>;
 
 /// Validated arguments of a built-in function; missing ones are `Undefined`.
 pub(super) type Args = [Value; 4];
@@ -194,10 +195,11 @@ pub(super) fn run(
             },
             _ => None,
         };
-        if let Some(value) = root.and_then(|root| plain_members(program, arena, root, chain.keys))
-            && !value.is_undefined()
-        {
-            return Ok(marked(value, 0));
+        if let Some(root) = root {
+            let value = plain_members(program, arena, root, chain.keys);
+            if !is_elsewhere(value) && !value.is_undefined() {
+                return Ok(marked(value, 0));
+            }
         }
     }
     env.scratch.frames.clear();
@@ -228,23 +230,28 @@ pub(super) fn run(
     arena.cancel(stack);
     result.map_err(|mut error| {
         error.position = error.position.map(|offset| super::syntax::utf16_offset(&program.source, offset));
-        *error
+        error.into_error()
     })
 }
 
-/// Follows names through objects; `None` when an array or something else is on the way.
+/// Says that a chain meets something else than objects and must be walked with care. Not an `Option`, see
+/// [`Arena::member`].
+const ELSEWHERE: Value = Value::opaque(u32::MAX - 2);
+
+fn is_elsewhere(value: Value) -> bool {
+    value.opaque_id() == ELSEWHERE.opaque_id()
+}
+
+/// Follows names through objects; `ELSEWHERE` when an array or something else is on the way.
 #[inline]
-fn plain_members(program: &Program, arena: &Arena, mut value: Value, keys: Span) -> Option<Value> {
+fn plain_members(program: &Program, arena: &Arena, mut value: Value, keys: Span) -> Value {
     for key in &program.keys[keys.range()] {
         if !value.is_object() {
-            return None;
+            return if value.is_undefined() { value } else { ELSEWHERE };
         }
-        match arena.get(value, key) {
-            Some(member) => value = member,
-            None => return Some(Value::UNDEFINED),
-        }
+        value = arena.member(value, key);
     }
-    (!value.is_array() || value.marks() & mark::SEQUENCE == 0).then_some(value)
+    if value.is_array() && value.marks() & mark::SEQUENCE != 0 { ELSEWHERE } else { value }
 }
 
 /// The value of a variable that only a slot can hold.
@@ -257,7 +264,7 @@ fn only_slot(program: &Program, id: VariableId, arena: &Arena, states: &Scope<'_
 impl<'e> Eval<'e> {
     /// A chain that meets only objects.
     #[inline]
-    fn plain_chain(&mut self, id: ChainId, input: Value, frame: Frame) -> Option<Value> {
+    fn plain_chain(&mut self, id: ChainId, input: Value, frame: Frame) -> Value {
         let program = self.program;
         let chain = program.chains[id.index()];
         let root = match chain.root {
@@ -266,9 +273,9 @@ impl<'e> Eval<'e> {
             ChainRoot::StatesResult => self.states.result,
             ChainRoot::Node(node) => match program.node(node) {
                 Node::Local { hops, slot } => self.slot(frame, hops, slot),
-                _ => return None,
+                _ => return ELSEWHERE,
             },
-            _ => return None,
+            _ => return ELSEWHERE,
         };
         plain_members(program, self.arena, root, chain.keys)
     }
@@ -361,19 +368,19 @@ impl<'e> Eval<'e> {
     }
 
     #[cold]
-    fn timeout(&self) -> Box<EvalError> {
-        Box::new(EvalError::bound("Expression evaluation timeout: Check for infinite loop".to_owned()))
+    fn timeout(&self) -> Failure {
+        Failure::new(EvalError::bound("Expression evaluation timeout: Check for infinite loop".to_owned()))
     }
 
     #[cold]
-    pub(super) fn out_of_memory(&self) -> Box<EvalError> {
+    pub(super) fn out_of_memory(&self) -> Failure {
         let message = "Expression evaluation memory limit exceeded: Check for excessive memory usage";
-        Box::new(EvalError::bound(message.to_owned()))
+        Failure::new(EvalError::bound(message.to_owned()))
     }
 
     #[cold]
-    fn stack_overflow(&self) -> Box<EvalError> {
-        Box::new(EvalError::bound(format!(
+    fn stack_overflow(&self) -> Failure {
+        Failure::new(EvalError::bound(format!(
             "Stack overflow error: Check for non-terminating recursive function.  Consider rewriting as \
              tail-recursive. Depth={} max={}",
             self.limits.depth + 1,
@@ -539,9 +546,11 @@ impl<'e> Eval<'e> {
             node => {
                 if let Node::Chain(chain) = node
                     && self.depth + 1 < self.limits.depth
-                    && let Some(value) = self.plain_chain(chain, input, frame)
                 {
-                    return Ok(value);
+                    let value = self.plain_chain(chain, input, frame);
+                    if !is_elsewhere(value) {
+                        return Ok(value);
+                    }
                 }
                 self.depth += 1;
                 self.nesting += 1;

@@ -35,7 +35,7 @@ impl<'e> Eval<'e> {
 
     pub(in crate::query::jsonata) fn lookup_key(&mut self, input: Value, key: &Key) -> Outcome {
         match input.kind() {
-            Kind::Object => Ok(self.arena.get(input, key).unwrap_or(Value::UNDEFINED)),
+            Kind::Object => Ok(self.arena.member(input, key)),
             Kind::Array => {
                 let from = self.arena.begin();
                 self.push_members(input, key)?;
@@ -284,7 +284,7 @@ impl<'e> Eval<'e> {
             for at in 0..count {
                 let item = self.items_at(items, at, from);
                 let value = match item.kind() {
-                    Kind::Object => self.arena.get(item, key).unwrap_or(Value::UNDEFINED),
+                    Kind::Object => self.arena.member(item, key),
                     Kind::Array => self.lookup_key(item, key)?,
                     _ => continue,
                 };

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::json::{Kind, Value};
-use crate::query::jsonata::eval::EvalError;
+use crate::query::jsonata::eval::{EvalError, Failure};
 use crate::query::jsonata::number::{js_text, shift_point, write_js};
 
 fn fail(code: &'static str, message: String) -> Outcome {
-    Err(Box::new(EvalError::new(code, message)))
+    Err(Failure::new(EvalError::new(code, message)))
 }
 
 pub(super) fn string(eval: &mut Eval<'_>, [value, pretty, ..]: Args, _: Frame) -> Outcome {
