@@ -30,11 +30,17 @@ const PATHS: [(&str, Option<&str>); 7] = [
     ("$..sku", None),
 ];
 
+type ByHand = fn(&Tree) -> Tree;
+
 /// Each beside the same made by hand of a `serde_json::Value` that was parsed before, cloning what it takes over.
+<<<<<<< HEAD
 /// A template's name, its text, and the same by hand.
 type ByHand = (&'static str, &'static str, fn(&Tree) -> Tree);
 
 const TEMPLATES: [ByHand; 3] = [
+=======
+const TEMPLATES: [(&str, &str, ByHand); 3] = [
+>>>>>>> benches
     (
         "a constant",
         r#"{"carrier": "courier", "days": 1, "tags": ["a", "b"]}"#,
@@ -117,7 +123,7 @@ fn following<'a>(path: &str, pointer: Option<&'static str>, text: &'a [u8]) -> C
     one(&title, "Path::eval", candidates)
 }
 
-fn making<'a>(name: &str, template: &str, by_hand: fn(&Tree) -> Tree, text: &'a [u8]) -> Comparison<'a> {
+fn making<'a>(name: &str, template: &str, by_hand: ByHand, text: &'a [u8]) -> Comparison<'a> {
     let mut bed = Bed::new(text);
     let source = source::read(template.as_bytes(), template.len()).unwrap();
     let template = Template::compile(&source.root, "Parameters", Language::JsonPath, &mut NoNames).unwrap();
