@@ -9,80 +9,81 @@ mod measure;
 #[allow(dead_code)]
 mod workloads;
 
+use criterion::Throughput;
 use expressway::json::{self, Arena, Value};
-use measure::{Effort, candidate, compare};
+use measure::{Comparison, candidate};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const OURS: &str = "json::read";
+const SONIC: &str = "the same arena through sonic_rs";
+
 fn main() {
-    let effort = Effort::from_args();
-    for (name, text) in [
+    let texts = [
         ("W2's input", workloads::workload("w2").input),
         ("the event", workloads::event().input),
         ("a document", workloads::document()),
-    ] {
+    ];
+    let mut comparisons = Vec::new();
+    for (name, text) in &texts {
         let text = text.trim_ascii();
-        reading(&format!("read {name}, {} bytes", text.len()), text, effort);
-        writing(&format!("write {name}, {} bytes", text.len()), text, effort);
+        comparisons.push(reading(format!("read {name}, {} bytes", text.len()), text));
+        comparisons.push(writing(format!("write {name}, {} bytes", text.len()), text));
+    }
+    println!();
+    for measured in measure::run(comparisons).iter().filter(|it| it.title.starts_with("read")) {
+        let ratio = measured.ratio(SONIC, OURS);
+        println!("{}: a parser of our own needs 1.30 ×, has {ratio:.2} ×", measured.title);
     }
 }
 
-fn reading(title: &str, text: &[u8], effort: Effort) {
-    let (mut ours, mut filled) = (Arena::new(), Arena::new());
+fn reading(title: String, text: &[u8]) -> Comparison<'_> {
+    let (mut ours, mut filled, mut spaced) = (Arena::new(), Arena::new(), Arena::new());
     let pretty =
         serde_json::to_vec_pretty(&serde_json::from_slice::<serde_json::Value>(text).unwrap()).unwrap();
-    let mut spaced = Arena::new();
     let (value, other) = (json::read(&mut ours, text).unwrap(), fill(&mut filled, text).unwrap());
     assert_eq!(json::to_string(&ours, value), json::to_string(&filled, other));
-    let medians = compare(
-        title,
-        "json::read",
-        effort,
-        vec![
-            candidate("json::read", || {
-                ours.clear();
-                json::read(&mut ours, text).unwrap()
-            }),
-            candidate("the same arena through sonic_rs", || {
-                filled.clear();
-                fill(&mut filled, text).unwrap()
-            }),
-            candidate("json::read of the pretty-printed text", || {
-                spaced.clear();
-                json::read(&mut spaced, &pretty).unwrap()
-            }),
-            candidate("sonic_rs::Value", || sonic_rs::from_slice::<sonic_rs::Value>(text).unwrap()),
-            candidate("serde_json::Value", || serde_json::from_slice::<serde_json::Value>(text).unwrap()),
-            candidate("serde_json, validation only", || {
-                serde_json::from_slice::<serde::de::IgnoredAny>(text).unwrap()
-            }),
-            candidate("std::str::from_utf8", || std::str::from_utf8(text).unwrap().len()),
-        ],
-    );
-    println!("  a parser of our own needs 1.30 ×, has {:.2} ×", medians[1] / medians[0]);
+    let candidates = vec![
+        candidate(OURS, move || {
+            ours.clear();
+            json::read(&mut ours, text).unwrap()
+        }),
+        candidate(SONIC, move || {
+            filled.clear();
+            fill(&mut filled, text).unwrap()
+        }),
+        candidate("json::read of the pretty-printed text", move || {
+            spaced.clear();
+            json::read(&mut spaced, &pretty).unwrap()
+        }),
+        candidate("sonic_rs::Value", || sonic_rs::from_slice::<sonic_rs::Value>(text).unwrap()),
+        candidate("serde_json::Value", || serde_json::from_slice::<serde_json::Value>(text).unwrap()),
+        candidate("serde_json, validation only", || {
+            serde_json::from_slice::<serde::de::IgnoredAny>(text).unwrap()
+        }),
+        candidate("std::str::from_utf8", || std::str::from_utf8(text).unwrap().len()),
+    ];
+    Comparison { title, throughput: Throughput::Bytes(text.len() as u64), baseline: OURS, candidates }
 }
 
-fn writing(title: &str, text: &[u8], effort: Effort) {
-    let mut arena = Arena::new();
-    let value = json::read(&mut arena, text).unwrap();
+fn writing(title: String, text: &[u8]) -> Comparison<'_> {
+    let (mut read, mut built) = (Arena::new(), Arena::new());
+    let value = json::read(&mut read, text).unwrap();
     let tree: serde_json::Value = serde_json::from_slice(text).unwrap();
     let sonic: sonic_rs::Value = sonic_rs::from_slice(text).unwrap();
     // Built, hence without a span to copy.
-    let built = json::to_value(&mut arena, &tree).unwrap();
-    assert_eq!(json::to_string(&arena, built).as_bytes(), text);
-    compare(
-        title,
-        "json::write",
-        effort,
-        vec![
-            candidate("json::write", || fresh(&arena, value)),
-            candidate("json::write of a value that was built", || fresh(&arena, built)),
-            candidate("sonic_rs::to_vec", || sonic_rs::to_vec(&sonic).unwrap()),
-            candidate("serde_json::to_vec", || serde_json::to_vec(&tree).unwrap()),
-        ],
-    );
+    let other = json::to_value(&mut built, &tree).unwrap();
+    assert_eq!(json::to_string(&built, other).as_bytes(), text);
+    let candidates = vec![
+        candidate("json::write", move || fresh(&read, value)),
+        candidate("json::write of a value that was built", move || fresh(&built, other)),
+        candidate("sonic_rs::to_vec", move || sonic_rs::to_vec(&sonic).unwrap()),
+        candidate("serde_json::to_vec", move || serde_json::to_vec(&tree).unwrap()),
+    ];
+    let throughput = Throughput::Bytes(text.len() as u64);
+    Comparison { title, throughput, baseline: "json::write", candidates }
 }
 
 fn fresh(arena: &Arena, value: Value) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+#[derive(Clone)]
 pub(crate) struct Workload {
     pub(crate) definition: String,
     pub(crate) input: Vec<u8>,

@@ -9,7 +9,7 @@ pub const DEFINITION_BYTES_MAX: usize = 1_048_576;
 /// Bytes one arena may hold. Offsets are 32 bits wide; this stays well below.
 pub const ARENA_BYTES_MAX: usize = 1 << 30;
 /// Bytes as JSON of a container that is made of others. (One that is read may be as large as its arena.)
-pub const VALUE_BYTES_MAX: usize = 64 << 20;
+pub const VALUE_BYTES_MAX: usize = 256 << 20;
 /// Nesting of arrays and objects in any JSON text or value (the depth AWS's own parser accepts).
 pub const JSON_DEPTH_MAX: u16 = 1_000;
 /// Workflows inside each other: Map processors and Parallel branches (AWS has a limit, `TOO_DEEPLY_NESTED`; its value is
@@ -78,7 +78,7 @@ pub const JSONATA_ARGUMENTS_MAX: usize = 126;
 /// JSONata evaluation depth outside of Step Functions.
 pub const JSONATA_LANGUAGE_DEPTH_MAX: u32 = 600;
 /// Native recursion of the JSONata evaluator, whatever causes it; fits a thread's stack of 2 MiB.
-pub const JSONATA_NESTING_MAX: u32 = 1_100;
+pub const JSONATA_NESTING_MAX: u32 = 800;
 /// Elements the JSONata range operator may give.
 pub const JSONATA_RANGE_ITEMS_MAX: usize = 10_000_000;
 /// Elements of a JSONata sequence outside of Step Functions.

@@ -3,43 +3,66 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+#[path = "../benches/machines.rs"]
+#[allow(dead_code, reason = "shared with the benches")]
+mod machines;
+#[path = "../benches/workloads.rs"]
+#[allow(dead_code, reason = "shared with the benches")]
+mod workloads;
+
 use expressway::json::{self, Arena, Compactor};
+use expressway::runtime::VirtualClock;
+use expressway::runtime::inline::Driver;
+use expressway::task::Handlers;
 
 /// Counts the allocations of each thread, so that tests running beside each other do not see each other's.
 struct Counting;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    /// Bytes allocated and not freed, and the most that this ever was.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
+// A thread that is going away may allocate and free after its counters are gone, hence `try_with`.
+
 fn count() {
-    // A thread that is going away may allocate after its counter is gone.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
+fn hold(bytes: isize) {
+    let held = HELD.try_with(|held| held.replace(held.get() + bytes) + bytes);
+    let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.unwrap_or(0))));
+}
+
 // SAFETY: every method hands its arguments to the system allocator unchanged and returns what that returns; counting
-// touches a thread-local `Cell` without a destructor and allocates nothing.
+// touches thread-local `Cell`s without a destructor and allocates nothing.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size() as isize);
         // SAFETY: the caller's contract is the system allocator's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        hold(-(layout.size() as isize));
         // SAFETY: the caller's contract is the system allocator's.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size() as isize);
         // SAFETY: the caller's contract is the system allocator's.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
+        hold(size as isize - layout.size() as isize);
         // SAFETY: the caller's contract is the system allocator's.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -110,4 +133,35 @@ fn compaction_allocates_nothing() {
     });
     assert_eq!(count, 0);
     assert_eq!(json::to_string(&arena, data).as_bytes(), ORDER);
+}
+
+#[test]
+fn starts_allocate_nothing() {
+    let mut several = ["w1", "w2", "w3"].map(|name| (name, workloads::workload(name))).to_vec();
+    several.push(("the event", workloads::event()));
+    for (name, workload) in several {
+        let mut driver = Driver::new(machines::program(&workload.definition));
+        let mut out = Vec::new();
+        let count = allocations(|| {
+            out.clear();
+            driver.run(&workload.input).unwrap().write_output(&mut out);
+        });
+        assert_eq!(count, 0, "{name}");
+        assert!(!out.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_loop_holds_no_more_than_its_live_values() {
+    let laps = 500_000;
+    let program = machines::program(&machines::counting(laps));
+    let mut driver = Driver::with(program, VirtualClock::at(0), &Handlers::new());
+    let before = HELD.get();
+    PEAK.set(before);
+    let ended = driver.run(br#"{"n":0,"kept":["from","lap","to","lap"]}"#).unwrap();
+    assert!(ended.succeeded());
+    assert_eq!(ended.execution().transitions(), 2 * laps as u64 + 1);
+    let above = PEAK.get() - before;
+    println!("{above} bytes above the start");
+    assert!(above <= 1_048_576, "{above} bytes");
 }

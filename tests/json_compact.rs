@@ -12,7 +12,7 @@ fn a_value_made_of_shared_parts_stays_small() {
     let mut arena = Arena::new();
     let mut value = json::read(&mut arena, br#"["a string that is longer than thirty-two bytes"]"#).unwrap();
     let (a, b) = (arena.string("a"), arena.string("b"));
-    for _ in 0..25 {
+    for _ in 0..20 {
         let mark = arena.begin();
         [a, value, b, value].into_iter().for_each(|child| arena.push(child));
         value = arena.end_object(mark);

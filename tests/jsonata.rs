@@ -1,6 +1,6 @@
 //! JSONata against its own suite, a derived cross suite, and expressions harvested from real workflows.
 //!
-//! The corpora are read in place (see `EXPRESSWAY_SUITES`); differences stand in `jsonata_differences.txt`, one a line:
+//! The corpora are read in place (see `EXPRESSWAY_SUITES`); differences stand in `known/jsonata.txt`, one a line:
 //! the case's id, then the reason. A listed case that passes fails the run.
 
 use expressway::json::{self, Arena, Value};
@@ -121,7 +121,7 @@ fn agrees(case: &Json, outcome: &Outcome) -> bool {
 
 /// Ids of known differences with their reasons.
 fn differences() -> BTreeMap<&'static str, &'static str> {
-    include_str!("jsonata_differences.txt")
+    include_str!("known/jsonata.txt")
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
         .map(|line| line.split_once(' ').expect("a difference has an id and a reason"))

@@ -386,7 +386,7 @@ fn a_token_is_good_for_one_answer() {
         world.engine.send_task_heartbeat(token).unwrap();
     }
     world.pass_ms(9_000);
-    assert_eq!(error(&outcome(handles[3].clone())).0, "States.HeartbeatTimeout");
+    assert_eq!(error(&outcome(handles[3].clone())).0, "States.Timeout");
     assert!(world.engine.send_task_success(&tokens[3], b"1").is_err());
     assert!(world.engine.send_task_success(&tokens[0], b"{").is_err());
     world.engine.send_task_success(&tokens[0], br#"{"done": true}"#).unwrap();

@@ -110,7 +110,7 @@ impl Lower {
                 None => 0,
             };
             if run < GATHERED_RULES_MIN {
-                steps.push(ChoiceStep::Rule(from as u32));
+                steps.push(step(choice, from as u32));
                 from += 1;
                 continue;
             }
@@ -139,6 +139,19 @@ impl Lower {
             }) => Some((self.program.paths[*variable].source(), text)),
             _ => None,
         }
+    }
+}
+
+/// What is tried for one rule by itself.
+fn step(choice: &Choice, rule: u32) -> ChoiceStep {
+    match &choice.tests[choice.rules[rule as usize].test] {
+        Test::Comparison(comparison)
+            if comparison.operator != Operator::IsPresent
+                && !matches!(comparison.operand, Operand::Path(_)) =>
+        {
+            ChoiceStep::Compare { comparison: comparison.clone(), rule }
+        }
+        _ => ChoiceStep::Rule(rule),
     }
 }
 

@@ -28,19 +28,17 @@ impl Run<'_, '_> {
         for step in &choice.steps {
             match step {
                 ChoiceStep::Rule(rule) => {
-                    if let Test::Comparison(comparison) = &choice.tests[choice.rules[*rule as usize].test]
-                        && comparison.operator != Operator::IsPresent
-                        && !matches!(comparison.operand, Operand::Path(_))
-                    {
-                        let value = match last {
-                            Some((path, value)) if path == comparison.variable => value,
-                            _ => self.variable(frame, comparison.variable, sight)?,
-                        };
-                        last = Some((comparison.variable, value));
-                        if compare_constant(&self.x.arena, comparison.operator, value, &comparison.operand) {
-                            return Ok(Some(*rule));
-                        }
-                    } else if self.holds(frame, choice, choice.rules[*rule as usize].test, sight)? {
+                    if self.holds(frame, choice, choice.rules[*rule as usize].test, sight)? {
+                        return Ok(Some(*rule));
+                    }
+                }
+                ChoiceStep::Compare { comparison, rule } => {
+                    let value = match last {
+                        Some((path, value)) if path == comparison.variable => value,
+                        _ => self.variable(frame, comparison.variable, sight)?,
+                    };
+                    last = Some((comparison.variable, value));
+                    if compare_constant(&self.x.arena, comparison.operator, value, &comparison.operand) {
                         return Ok(Some(*rule));
                     }
                 }

@@ -56,25 +56,29 @@ impl Writer<'_> {
         if let Some((at, len)) = self.arena.span(value) {
             return self.span(at, len);
         }
-        let array = value.is_array();
-        self.byte(if array { b'[' } else { b'{' });
-        if array {
-            for (i, &item) in self.arena.items(value).iter().enumerate() {
-                if i > 0 {
-                    self.byte(b',');
-                }
+        if value.is_array() {
+            self.byte(b'[');
+            for &item in self.arena.items(value) {
                 self.value(item);
+                self.byte(b',');
             }
+            self.end(value, b']');
         } else {
-            for (i, (key, member)) in self.arena.entries(value).enumerate() {
-                if i > 0 {
-                    self.byte(b',');
-                }
+            self.byte(b'{');
+            for (key, member) in self.arena.entries(value) {
                 self.string(key, true);
                 self.value(member);
+                self.byte(b',');
             }
+            self.end(value, b'}');
         }
-        self.byte(if array { b']' } else { b'}' });
+    }
+
+    /// The closing bracket takes the place of the last comma.
+    #[inline(always)]
+    fn end(&mut self, value: Value, bracket: u8) {
+        self.at -= usize::from(!value.is_empty());
+        self.byte(bracket);
     }
 
     #[inline(always)]
@@ -104,12 +108,17 @@ impl Writer<'_> {
         self.at += len;
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self, value: Value, key: bool) {
         let (at, len) = (value.at() as usize, value.count() as usize);
-        if value.extra() & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 }) {
-            return self.span(at - 1, len + if key { 3 } else { 2 });
+        match value.extra() & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 }) {
+            true => self.span(at - 1, len + if key { 3 } else { 2 }),
+            false => self.unquoted(value, key),
         }
+    }
+
+    fn unquoted(&mut self, value: Value, key: bool) {
+        let (at, len) = (value.at() as usize, value.count() as usize);
         if value.extra() & GROWTH_MAX == 0 {
             self.byte(b'"');
             self.span(at, len);

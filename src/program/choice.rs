@@ -24,11 +24,21 @@ pub struct Choice {
     pub tests: Table<TestId, Test>,
 }
 
+const _: () = assert!(size_of::<ChoiceStep>() <= 64);
+
 /// One thing that is tried.
 #[derive(Debug)]
 pub enum ChoiceStep {
     /// One rule.
     Rule(u32),
+    /// One rule that compares a variable with what the definition says: the comparison itself, so that a rule that
+    /// does not hold is one look at one place. That is most rules there are.
+    Compare {
+        /// The comparison.
+        comparison: Comparison,
+        /// The rule.
+        rule: u32,
+    },
     /// Several rules in a row that all ask whether the same variable equals a string: one look-up.
     Equals {
         /// The variable.
@@ -69,7 +79,7 @@ pub enum Test {
 }
 
 /// A comparison of a variable.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Comparison {
     /// `Variable`
     pub variable: PathId,
@@ -135,7 +145,7 @@ impl Order {
 }
 
 /// The right-hand side of a comparison, prepared.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Operand {
     /// A string.
     String(Box<str>),
@@ -152,7 +162,7 @@ pub enum Operand {
 }
 
 /// A pattern of `StringMatches`: `*` stands for any text, `\*` and `\\` for themselves.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     /// The texts between the stars; one when there is no star.
     pieces: Box<[Box<str>]>,

@@ -284,7 +284,7 @@ impl Program {
     fn choice(&self, f: &mut Formatter<'_>, choice: &Choice) -> fmt::Result {
         for step in &choice.steps {
             match step {
-                ChoiceStep::Rule(rule) => {
+                ChoiceStep::Rule(rule) | ChoiceStep::Compare { rule, .. } => {
                     f.write_str("    when ")?;
                     self.test(f, choice, choice.rules[*rule as usize].test, false)?;
                     self.rule(f, choice, *rule)?;

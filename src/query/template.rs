@@ -237,6 +237,12 @@ impl<'t> Maker<'t, '_, '_, '_> {
                     if !found.is_undefined() {
                         return found;
                     }
+                    if let Some(field) = path.as_context_field() {
+                        let found = self.scope.context.field(self.arena, field);
+                        if !found.is_undefined() {
+                            return found;
+                        }
+                    }
                 }
                 self.evaluate(query)
             }

@@ -124,6 +124,19 @@ pub(super) fn to_precision_15(float: f64) -> f64 {
     text.as_str().parse().unwrap_or(float)
 }
 
+/// Moves the decimal point of a number, in its digits: multiplying would add errors of its own.
+pub(super) fn shift_point(float: f64, places: f64) -> f64 {
+    if places.fract() != 0.0 || float == 0.0 || !float.is_finite() {
+        return if places.fract() != 0.0 { f64::NAN } else { float };
+    }
+    let mut buffer = zmij::Buffer::new();
+    let (digits, point) = Digits::of(buffer.format_finite(float.abs()));
+    let exponent = f64::from(point - digits.len as i32) + places.clamp(-1e4, 1e4);
+    let mut text = StackText { bytes: [0; 40], len: 0 };
+    let _ = write!(text, "{}e{exponent:.0}", digits.as_str());
+    text.as_str().parse::<f64>().map_or(f64::NAN, |shifted| shifted.copysign(float))
+}
+
 /// A text on the stack, so that printing a number allocates nothing.
 struct StackText {
     bytes: [u8; 40],

@@ -153,6 +153,15 @@ impl Path {
         }
     }
 
+    /// The part of the context object that the path is, if it is one and nothing more.
+    #[inline]
+    pub fn as_context_field(&self) -> Option<ContextField> {
+        match self.root {
+            Root::Context(field) if self.steps.is_empty() => Some(field),
+            _ => None,
+        }
+    }
+
     /// The value the path leads to, or the array of the values it finds.
     #[inline]
     pub fn eval(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {

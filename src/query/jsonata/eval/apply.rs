@@ -12,6 +12,9 @@ impl Eval<'_> {
     pub(super) fn call(&mut self, id: CallId, applied: Option<Value>, input: Value, frame: Frame) -> Outcome {
         let program = self.program;
         let call = &program.calls[id.index()];
+        if let (Some(fold), None) = (call.fold, applied) {
+            return self.fold_call(fold, id, input, frame);
+        }
         let procedure = self.procedure(call, input, frame)?;
         let from = self.arena.begin();
         if let Some(applied) = applied {
@@ -22,6 +25,38 @@ impl Eval<'_> {
             self.arena.push(value);
         }
         let value = self.apply(procedure, from, input, frame);
+        self.arena.cancel(from);
+        value.map_err(|error| self.in_call(error, id))
+    }
+
+    /// `$sum` and its kin over a path: the items are folded where they stand, no array is made of them.
+    fn fold_call(&mut self, fold: Builtin, id: CallId, input: Value, frame: Frame) -> Outcome {
+        let program = self.program;
+        let call = &program.calls[id.index()];
+        let argument = program.lists[call.arguments.range().start];
+        if self.depth >= self.limits.depth || self.nesting >= limits::JSONATA_NESTING_MAX {
+            return Err(self.stack_overflow());
+        }
+        let from = self.arena.begin();
+        self.depth += 1;
+        self.nesting += 1;
+        let items = self.argument_items(argument, input, frame, from)?;
+        self.nesting -= 1;
+        self.depth -= 1;
+        if let path::Items::Stack(first, last) = items
+            && last - first > 1
+        {
+            self.work(last - first)?;
+            let numbers = &self.arena.pushed(from)[first..last];
+            if let Some(result) = fold.fold(self.arena, numbers) {
+                self.arena.cancel(from);
+                return Ok(self.number(result));
+            }
+        }
+        let value = self.value_of(items, from)?;
+        let from = self.arena.begin();
+        self.arena.push(value);
+        let value = self.apply(Value::opaque(fold as u32), from, input, frame);
         self.arena.cancel(from);
         value.map_err(|error| self.in_call(error, id))
     }
@@ -41,18 +76,18 @@ impl Eval<'_> {
     }
 
     #[cold]
-    fn did_you_mean(&self, code: &'static str, verb: &str, call: &Call) -> Box<EvalError> {
+    fn did_you_mean(&self, code: &'static str, verb: &str, call: &Call) -> Failure {
         let name = call.name.map_or("", |name| &self.program.texts[name.index()]);
         let message = format!("Attempted to {verb} a non-function. Did you mean ${name}?");
         let mut error = EvalError::new(code, message);
         error.position = Some(call.end as usize);
         error.token = Some(name.to_owned());
-        Box::new(error)
+        Failure::new(error)
     }
 
     /// Adds the place and the function's name to an error that has none.
     #[cold]
-    fn in_call(&self, mut error: Box<EvalError>, id: CallId) -> Box<EvalError> {
+    fn in_call(&self, mut error: Failure, id: CallId) -> Failure {
         let call = &self.program.calls[id.index()];
         if error.code.is_some() {
             if error.position.is_none() {
@@ -243,7 +278,7 @@ impl Eval<'_> {
             let mut error = EvalError::new("T1008", "Attempted to partially apply a non-function".to_owned());
             error.position = Some(call.end as usize);
             error.token = call.name.map(|name| program.texts[name.index()].to_string());
-            return Err(Box::new(error));
+            return Err(Failure::new(error));
         }
         let arguments = self.end_array(from, 0)?;
         Ok(self.function(Function::Partial { function, arguments }))
@@ -407,12 +442,12 @@ fn byte_of_utf16(text: &str, offset: usize) -> Option<usize> {
 }
 
 #[cold]
-fn not_a_function() -> Box<EvalError> {
-    Box::new(EvalError::new("T1006", "Attempted to invoke a non-function".to_owned()))
+fn not_a_function() -> Failure {
+    Failure::new(EvalError::new("T1006", "Attempted to invoke a non-function".to_owned()))
 }
 
 /// A regular expression that matches nothing would match for ever.
 #[cold]
-pub(in crate::query::jsonata) fn empty_match() -> Box<EvalError> {
-    Box::new(EvalError::new("D1004", "Regular expression matches zero length string".to_owned()))
+pub(in crate::query::jsonata) fn empty_match() -> Failure {
+    Failure::new(EvalError::new("D1004", "Regular expression matches zero length string".to_owned()))
 }

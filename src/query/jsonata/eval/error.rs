@@ -57,3 +57,38 @@ impl fmt::Display for EvalError {
 }
 
 impl std::error::Error for EvalError {}
+
+/// What a failed evaluation carries through the evaluator.
+///
+/// Wider than the box it holds, so that `Result<Value, Failure>` has a tag of its own: sharing the tag with the value's
+/// kind splits the value into a byte and the rest, and reading it back whole stalls (a fifth of an evaluation).
+#[derive(Debug)]
+pub(in crate::query::jsonata) struct Failure {
+    error: Box<EvalError>,
+    _width: u64,
+}
+
+impl Failure {
+    #[cold]
+    pub(in crate::query::jsonata) fn new(error: EvalError) -> Failure {
+        Failure { error: Box::new(error), _width: 0 }
+    }
+
+    pub(in crate::query::jsonata) fn into_error(self) -> EvalError {
+        *self.error
+    }
+}
+
+impl std::ops::Deref for Failure {
+    type Target = EvalError;
+
+    fn deref(&self) -> &EvalError {
+        &self.error
+    }
+}
+
+impl std::ops::DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut EvalError {
+        &mut self.error
+    }
+}

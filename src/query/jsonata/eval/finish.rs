@@ -6,7 +6,6 @@ impl Eval<'_> {
     /// The value as its user gets it.
     pub(super) fn finish(&mut self, value: Value) -> Outcome {
         let value = self.without_bindings(value)?;
-        let value = self.collapse(value);
         self.check_bytes()?;
         if !self.odd {
             return Ok(marked(value, 0));
@@ -17,7 +16,7 @@ impl Eval<'_> {
     /// Non-finite numbers become text, missing items `null`; functions are refused.
     fn clean(&mut self, value: Value) -> Outcome {
         match value.kind() {
-            Kind::Opaque => Err(Box::new(EvalError {
+            Kind::Opaque => Err(Failure::new(EvalError {
                 kind: EvalErrorKind::UnsupportedResult,
                 ..EvalError::bound("unsupported result type".to_owned())
             })),

@@ -39,15 +39,34 @@ pub(super) struct Grouping {
 }
 
 impl Eval<'_> {
-    /// `{…}` on its own.
-    pub(super) fn object(&mut self, node: NodeId, members: Span, input: Value, frame: Frame) -> Outcome {
-        let end = self.program.ends[node.index()];
-        if !input.is_array() || input.len() <= 1 {
-            let item = self.item_of(input, 0);
-            return self.object_of(members, end, item, frame);
+    /// `{…}` on its own; `constant` says that its keys are different constants.
+    pub(super) fn object(
+        &mut self,
+        node: NodeId,
+        (members, constant): (Span, bool),
+        input: Value,
+        frame: Frame,
+    ) -> Outcome {
+        if input.is_array() && input.len() > 1 {
+            let from = self.arena.begin();
+            let end = self.program.ends[node.index()];
+            return self.group(Grouping { members, end, items: Items::Of(input), schema: None }, from, frame);
         }
+        let item = self.item_of(input, 0);
+        if !constant {
+            return self.object_of(members, self.program.ends[node.index()], item, frame);
+        }
+        let program = self.program;
         let from = self.arena.begin();
-        self.group(Grouping { members, end, items: Items::Of(input), schema: None }, from, frame)
+        for member in &program.members[members.range()] {
+            let value = self.eval(member.value.node, item, frame)?;
+            if !value.is_undefined() {
+                let key = self.eval(member.key.node, item, frame)?;
+                self.arena.push(key);
+                self.arena.push(value);
+            }
+        }
+        self.end_object(from)
     }
 
     /// An object constructor in the context of one item.
@@ -60,7 +79,7 @@ impl Eval<'_> {
         }
         let keys = self.arena.begin();
         for member in members {
-            let key = self.eval(member.key.node, item, frame)?;
+            let key = self.eval_framed(member.key, item, frame)?;
             self.check_key(key, end)?;
             self.arena.push(key);
         }
@@ -76,7 +95,7 @@ impl Eval<'_> {
             if key.is_undefined() {
                 continue;
             }
-            let value = self.eval(member.value.node, item, frame)?;
+            let value = self.eval_framed(member.value, item, frame)?;
             if !value.is_undefined() {
                 self.arena.push(key);
                 self.arena.push(value);
@@ -97,7 +116,7 @@ impl Eval<'_> {
     }
 
     #[cold]
-    fn duplicate_key(&self, key: Value, end: u32) -> Box<EvalError> {
+    fn duplicate_key(&self, key: Value, end: u32) -> Failure {
         self.at_end(
             "D1009",
             end,
@@ -106,10 +125,10 @@ impl Eval<'_> {
     }
 
     #[cold]
-    fn at_end(&self, code: &'static str, end: u32, message: String) -> Box<EvalError> {
+    fn at_end(&self, code: &'static str, end: u32, message: String) -> Failure {
         let mut error = EvalError::new(code, message);
         error.position = Some(end as usize);
-        Box::new(error)
+        Failure::new(error)
     }
 
     /// Groups items by the keys of the members.
@@ -188,7 +207,7 @@ impl Eval<'_> {
             }
             _ => {
                 let context = self.items_at(source.items, item, source.from);
-                self.eval(framed.node, context, source.frame)
+                self.eval_framed(framed, context, source.frame)
             }
         }
     }
@@ -231,7 +250,7 @@ impl Eval<'_> {
         }
         let context = self.joined(groups, group.first, 0, source)?;
         if !source.rows {
-            return self.eval(member.value.node, context, source.frame);
+            return self.eval_framed(member.value, context, source.frame);
         }
         let functions = self.scratch.functions.len();
         let slots = member.value.slots.unwrap_or(0).max(source.width as u16 - 1);

@@ -19,6 +19,7 @@ mod validate;
 mod wrap;
 
 pub(super) use apply::empty_match;
+pub(super) use error::Failure;
 pub use error::{EvalError, EvalErrorKind};
 
 use super::functions::Builtin;
@@ -55,8 +56,8 @@ const TAIL: Value = Value::opaque(u32::MAX - 1);
 const REGEXES: u32 = 1 << 10;
 const LAMBDAS: u32 = 1 << 24;
 
-/// What a failed evaluation carries; boxed so that results stay 16 bytes.
-pub(super) type Outcome<T = Value> = Result<T, Box<EvalError>>;
+/// What the evaluator passes on.
+pub(super) type Outcome<T = Value> = Result<T, Failure>;
 
 /// Validated arguments of a built-in function; missing ones are `Undefined`.
 pub(super) type Args = [Value; 4];
@@ -94,7 +95,7 @@ impl Limits {
         depth: limits::JSONATA_LANGUAGE_DEPTH_MAX,
         sequence_items: limits::JSONATA_LANGUAGE_SEQUENCE_ITEMS_MAX,
         string_chars: limits::JSONATA_STRING_CHARS_MAX,
-        steps: limits::JSONATA_STEPS_MAX * 4,
+        steps: limits::JSONATA_STEPS_MAX * 2,
         bytes: limits::JSONATA_BYTES_MAX * 8,
     };
 }
@@ -182,6 +183,25 @@ pub(super) fn run(
     states: &Scope<'_>,
     env: &mut Env<'_>,
 ) -> Result<Value, EvalError> {
+    if let Node::Chain(chain) = program.node(program.root) {
+        // Three of four expressions in real workflows are this and nothing else.
+        let chain = program.chains[chain.index()];
+        let root = match chain.root {
+            ChainRoot::StatesInput => Some(states.input),
+            ChainRoot::StatesResult => Some(states.result),
+            ChainRoot::Node(node) => match program.node(node) {
+                Node::Variable(variable) => only_slot(program, variable, arena, states),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(root) = root {
+            let value = plain_members(program, arena, root, chain.keys);
+            if !is_elsewhere(value) && !value.is_undefined() {
+                return Ok(marked(value, 0));
+            }
+        }
+    }
     env.scratch.frames.clear();
     env.scratch.functions.clear();
     env.scratch.texts.clear();
@@ -210,11 +230,56 @@ pub(super) fn run(
     arena.cancel(stack);
     result.map_err(|mut error| {
         error.position = error.position.map(|offset| super::syntax::utf16_offset(&program.source, offset));
-        *error
+        error.into_error()
     })
 }
 
+/// Says that a chain meets something else than objects and must be walked with care. Not an `Option`, see
+/// [`Arena::member`].
+const ELSEWHERE: Value = Value::opaque(u32::MAX - 2);
+
+fn is_elsewhere(value: Value) -> bool {
+    value.opaque_id() == ELSEWHERE.opaque_id()
+}
+
+/// Follows names through objects; `ELSEWHERE` when an array or something else is on the way.
+#[inline]
+fn plain_members(program: &Program, arena: &Arena, mut value: Value, keys: Span) -> Value {
+    for key in &program.keys[keys.range()] {
+        if !value.is_object() {
+            return if value.is_undefined() { value } else { ELSEWHERE };
+        }
+        value = arena.member(value, key);
+    }
+    if value.is_array() && value.marks() & mark::SEQUENCE != 0 { ELSEWHERE } else { value }
+}
+
+/// The value of a variable that only a slot can hold.
+fn only_slot(program: &Program, id: VariableId, arena: &Arena, states: &Scope<'_>) -> Option<Value> {
+    let variable = program.variables[id.index()];
+    let slot = variable.slot.filter(|_| variable.places.is_empty())?;
+    Some(states.variable(arena, slot))
+}
+
 impl<'e> Eval<'e> {
+    /// A chain that meets only objects.
+    #[inline]
+    fn plain_chain(&mut self, id: ChainId, input: Value, frame: Frame) -> Value {
+        let program = self.program;
+        let chain = program.chains[id.index()];
+        let root = match chain.root {
+            ChainRoot::Context => input,
+            ChainRoot::StatesInput => self.states.input,
+            ChainRoot::StatesResult => self.states.result,
+            ChainRoot::Node(node) => match program.node(node) {
+                Node::Local { hops, slot } => self.slot(frame, hops, slot),
+                _ => return ELSEWHERE,
+            },
+            _ => return ELSEWHERE,
+        };
+        plain_members(program, self.arena, root, chain.keys)
+    }
+
     fn top(&mut self, profile: Profile) -> Outcome {
         let mut input = Value::UNDEFINED;
         if profile == Profile::Language {
@@ -256,10 +321,16 @@ impl<'e> Eval<'e> {
 
     #[inline]
     fn slot(&self, mut frame: Frame, hops: u16, slot: u16) -> Value {
+        let frames = &self.scratch.frames;
+        let at = |index: u32| frames.get(index as usize).copied().unwrap_or(Value::UNDEFINED);
         for _ in 0..hops {
-            frame = Frame(self.scratch.frames[frame.0 as usize].opaque_id().unwrap_or(0));
+            frame = Frame(at(frame.0).opaque_id().unwrap_or(0));
         }
-        self.scratch.frames[frame.0 as usize + 1 + slot as usize]
+        debug_assert!(
+            frame.0 as usize + 1 + (slot as usize) < frames.len(),
+            "the compiler counted frames wrongly"
+        );
+        at(frame.0 + 1 + u32::from(slot))
     }
 
     fn variable(&mut self, id: VariableId, input: Value, frame: Frame) -> Outcome {
@@ -297,19 +368,19 @@ impl<'e> Eval<'e> {
     }
 
     #[cold]
-    fn timeout(&self) -> Box<EvalError> {
-        Box::new(EvalError::bound("Expression evaluation timeout: Check for infinite loop".to_owned()))
+    fn timeout(&self) -> Failure {
+        Failure::new(EvalError::bound("Expression evaluation timeout: Check for infinite loop".to_owned()))
     }
 
     #[cold]
-    pub(super) fn out_of_memory(&self) -> Box<EvalError> {
+    pub(super) fn out_of_memory(&self) -> Failure {
         let message = "Expression evaluation memory limit exceeded: Check for excessive memory usage";
-        Box::new(EvalError::bound(message.to_owned()))
+        Failure::new(EvalError::bound(message.to_owned()))
     }
 
     #[cold]
-    fn stack_overflow(&self) -> Box<EvalError> {
-        Box::new(EvalError::bound(format!(
+    fn stack_overflow(&self) -> Failure {
+        Failure::new(EvalError::bound(format!(
             "Stack overflow error: Check for non-terminating recursive function.  Consider rewriting as \
              tail-recursive. Depth={} max={}",
             self.limits.depth + 1,
@@ -471,11 +542,23 @@ impl<'e> Eval<'e> {
         match self.program.node(id) {
             Node::Number(number) => Ok(self.program.numbers[number.index()]),
             Node::Text(text) => self.text(text),
-            Node::Local { hops, slot } => Ok(self.slot(frame, hops, slot)),
-            _ => {
+            Node::Local { hops, slot } => Ok(self.collapse(self.slot(frame, hops, slot))),
+            node => {
+                if let Node::Chain(chain) = node
+                    && self.depth + 1 < self.limits.depth
+                {
+                    let value = self.plain_chain(chain, input, frame);
+                    if !is_elsewhere(value) {
+                        return Ok(value);
+                    }
+                }
                 self.depth += 1;
                 self.nesting += 1;
-                let value = self.dispatch(id, input, frame)?;
+                // Binary operators and blocks of one expression are most of what is nested.
+                let value = match node {
+                    Node::Binary(op, left, right) => self.binary(id, op, (left, right), input, frame)?,
+                    _ => self.dispatch(id, input, frame)?,
+                };
                 self.nesting -= 1;
                 self.depth -= 1;
                 Ok(self.collapse(value))
@@ -509,7 +592,7 @@ impl<'e> Eval<'e> {
             Node::Path(path) => self.path(path, input, frame),
             Node::Negate(operand) => self.negate(id, operand, input, frame),
             Node::Array(items, cons) => self.array(items, cons, input, frame),
-            Node::Object(members) => self.object(id, members, input, frame),
+            Node::Object(members, constant) => self.object(id, (members, constant), input, frame),
             Node::Binary(op, left, right) => self.binary(id, op, (left, right), input, frame),
             Node::Condition(condition, then, otherwise) => {
                 let condition = self.eval(condition, input, frame)?;

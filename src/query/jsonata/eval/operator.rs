@@ -8,17 +8,11 @@ use std::cmp::Ordering;
 impl Eval<'_> {
     /// An error raised by a node.
     #[cold]
-    pub(super) fn raise(
-        &self,
-        node: NodeId,
-        code: &'static str,
-        token: &str,
-        message: String,
-    ) -> Box<EvalError> {
+    pub(super) fn raise(&self, node: NodeId, code: &'static str, token: &str, message: String) -> Failure {
         let mut error = EvalError::new(code, message);
         error.position = Some(self.program.ends[node.index()] as usize);
         error.token = Some(token.to_owned());
-        Box::new(error)
+        Failure::new(error)
     }
 
     /// A value as messages quote it.
@@ -38,9 +32,10 @@ impl Eval<'_> {
     pub(in crate::query::jsonata) fn numeric(&self, value: Value) -> Outcome<Option<f64>> {
         match self.arena.as_f64(value) {
             Some(float) if float.is_finite() => Ok(Some(float)),
-            Some(float) if float.is_infinite() => {
-                Err(Box::new(EvalError::new("D1001", format!("Number out of range: {}", self.quoted(value)))))
-            }
+            Some(float) if float.is_infinite() => Err(Failure::new(EvalError::new(
+                "D1001",
+                format!("Number out of range: {}", self.quoted(value)),
+            ))),
             _ => Ok(None),
         }
     }
@@ -131,7 +126,7 @@ impl Eval<'_> {
     }
 
     #[cold]
-    fn at_operator(&self, mut error: Box<EvalError>, node: NodeId, op: BinaryOp) -> Box<EvalError> {
+    fn at_operator(&self, mut error: Failure, node: NodeId, op: BinaryOp) -> Failure {
         if error.code.is_some() {
             error.position = Some(self.program.ends[node.index()] as usize);
             error.token = Some(op.text().to_owned());
@@ -287,7 +282,7 @@ impl Eval<'_> {
                 let float = self.arena.as_f64(value).unwrap_or(f64::NAN);
                 if !float.is_finite() {
                     let message = "Attempting to invoke string function on Infinity or NaN".to_owned();
-                    return Err(Box::new(EvalError::new("D3001", message)));
+                    return Err(Failure::new(EvalError::new("D3001", message)));
                 }
                 use crate::query::jsonata::number::{to_precision_15, write_js};
                 write_js(to_precision_15(float), out);

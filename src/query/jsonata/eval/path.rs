@@ -35,7 +35,7 @@ impl<'e> Eval<'e> {
 
     pub(in crate::query::jsonata) fn lookup_key(&mut self, input: Value, key: &Key) -> Outcome {
         match input.kind() {
-            Kind::Object => Ok(self.arena.get(input, key).unwrap_or(Value::UNDEFINED)),
+            Kind::Object => Ok(self.arena.member(input, key)),
             Kind::Array => {
                 let from = self.arena.begin();
                 self.push_members(input, key)?;
@@ -101,6 +101,17 @@ impl<'e> Eval<'e> {
         }
     }
 
+    /// As [`sequence`](Self::sequence), but nothing stays an empty sequence.
+    fn sequence_or_empty(&mut self, from: Mark) -> Outcome {
+        match *self.arena.pushed(from) {
+            [only] => {
+                self.arena.cancel(from);
+                Ok(only)
+            }
+            _ => self.end_array(from, mark::SEQUENCE),
+        }
+    }
+
     pub(super) fn wildcard(&mut self, input: Value) -> Outcome {
         let input = if input.marks() & mark::OUTER != 0 { self.item_of(input, 0) } else { input };
         let from = self.arena.begin();
@@ -146,7 +157,7 @@ impl<'e> Eval<'e> {
         }
         let from = self.arena.begin();
         self.push_descendants(input)?;
-        self.end_array(from, mark::SEQUENCE)
+        self.sequence_or_empty(from)
     }
 
     fn push_descendants(&mut self, value: Value) -> Outcome<()> {
@@ -273,7 +284,7 @@ impl<'e> Eval<'e> {
             for at in 0..count {
                 let item = self.items_at(items, at, from);
                 let value = match item.kind() {
-                    Kind::Object => self.arena.get(item, key).unwrap_or(Value::UNDEFINED),
+                    Kind::Object => self.arena.member(item, key),
                     Kind::Array => self.lookup_key(item, key)?,
                     _ => continue,
                 };
@@ -318,6 +329,30 @@ impl<'e> Eval<'e> {
         }
     }
 
+    /// The items of an argument that is a path or a chain, left on the stack where they are several numbers.
+    pub(super) fn argument_items(
+        &mut self,
+        node: NodeId,
+        input: Value,
+        frame: Frame,
+        from: Mark,
+    ) -> Outcome<Items> {
+        match self.program.node(node) {
+            Node::Chain(chain) => self.chain_items(chain, input, frame, from, true),
+            Node::Path(path) => match self.path_items(path, input, frame, from)? {
+                Walked::Items(items) => Ok(items),
+                // Paths with bindings do not come here.
+                Walked::Rows(..) => Ok(Items::None),
+            },
+            _ => Ok(Items::One(self.eval(node, input, frame)?)),
+        }
+    }
+
+    /// Makes one value of items, as a path does at its end.
+    pub(super) fn value_of(&mut self, items: Items, from: Mark) -> Outcome {
+        self.gather_up(items, from)
+    }
+
     // ---- paths ----
 
     pub(super) fn path(&mut self, id: PathId, input: Value, frame: Frame) -> Outcome {
@@ -327,7 +362,13 @@ impl<'e> Eval<'e> {
         let rows = matches!(items, Walked::Rows(..));
         if let Some(group) = path.group {
             let (end, schema) = (path.group_end, rows.then_some(path.schema));
-            let grouping = group::Grouping { members: group, end, items: items.into_items(), schema };
+            let items = match items.into_items() {
+                Items::Raw(value) if path.keep_singleton && value.marks() & mark::CONS != 0 => {
+                    Items::One(value)
+                }
+                items => items,
+            };
+            let grouping = group::Grouping { members: group, end, items, schema };
             let value = self.group(grouping, from, frame)?;
             self.arena.cancel(from);
             return Ok(value);
@@ -394,6 +435,10 @@ impl<'e> Eval<'e> {
                 }
                 StepKind::Eval(framed) => {
                     self.step(step, framed.node, items, index + 1 == steps.len(), frame, from)?
+                }
+                // What needs no sorting stays what it is; a constructed array is not a sequence.
+                StepKind::Sort(_) if matches!(items, Items::Raw(value) if value.len() <= 1) => {
+                    self.filter_items(step.stages, items, frame, from)?
                 }
                 StepKind::Sort(terms) => {
                     let sorted = self.sort_items(terms, items, frame, from)?;
@@ -525,7 +570,11 @@ impl<'e> Eval<'e> {
     }
 
     /// How often a predicate lets item `index` pass.
+    #[inline]
     pub(super) fn passes(&mut self, verdict: Value, index: usize, count: usize) -> Outcome<usize> {
+        if let Some(passes) = verdict.as_bool() {
+            return Ok(usize::from(passes));
+        }
         let is = |float: f64| {
             let at = float.floor();
             usize::from(if at < 0.0 { count as f64 + at == index as f64 } else { at == index as f64 })

@@ -100,7 +100,7 @@ impl Eval<'_> {
                 let row = first + index as usize * sorted.width;
                 self.eval_in_row(key, row, sorted.width, sorted.frame, sorted.from)?
             }
-            _ => self.eval(key.node, item, sorted.frame)?,
+            _ => self.eval_framed(key, item, sorted.frame)?,
         };
         self.arena.pushed_mut(sorted.from)[at] = value;
         Ok(value)

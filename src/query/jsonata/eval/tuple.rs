@@ -37,6 +37,17 @@ impl Eval<'_> {
         Ok(value)
     }
 
+    /// Evaluates outside of any row: where there is a frame for bindings, none of them is bound.
+    #[inline]
+    pub(super) fn eval_framed(&mut self, framed: Framed, context: Value, frame: Frame) -> Outcome {
+        let Some(slots) = framed.slots else { return self.eval(framed.node, context, frame) };
+        let functions = self.scratch.functions.len();
+        let inner = self.push_frame(frame, slots);
+        let value = self.eval(framed.node, context, inner)?;
+        self.pop_frame(inner, functions);
+        Ok(value)
+    }
+
     /// Walks the steps of a path from the first that binds something.
     pub(super) fn rows(
         &mut self,

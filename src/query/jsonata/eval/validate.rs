@@ -132,12 +132,12 @@ impl Eval<'_> {
         }
         let message =
             format!("Context value is not a compatible type with argument {} of function \"\u{0}\"", at + 1);
-        Err(Box::new(EvalError::new("T0411", message)))
+        Err(Failure::new(EvalError::new("T0411", message)))
     }
 
     /// Which argument is the first that fits no parameter.
     #[cold]
-    fn mismatch(&self, params: &[ParamKind], letters: &[u8]) -> Box<EvalError> {
+    fn mismatch(&self, params: &[ParamKind], letters: &[u8]) -> Failure {
         let mut good = 0;
         for end in 1..=params.len() {
             match longest_prefix(&params[..end], letters) {
@@ -147,7 +147,7 @@ impl Eval<'_> {
         }
         let message =
             format!("Argument {} of function \"\u{0}\" does not match function signature", good + 1);
-        Box::new(EvalError::new("T0410", message))
+        Failure::new(EvalError::new("T0410", message))
     }
 
     fn complete(&mut self, params: &[ParamKind], from: Mark, context: Value, given: usize) -> Outcome<()> {
@@ -199,7 +199,7 @@ impl Eval<'_> {
                 };
                 let message =
                     format!("Argument {} of function \"\u{0}\" must be an array of {of}", index + 1);
-                return Err(Box::new(EvalError::new("T0412", message)));
+                return Err(Failure::new(EvalError::new("T0412", message)));
             }
         }
         if value.is_array() {

@@ -40,11 +40,8 @@ impl Eval<'_> {
             let rows = self.filter_rows(predicate, width, (0, value.len() - 1), frame, from)?;
             return self.tuple_value(schema, rows.0, rows.1, from);
         }
-        if value.is_undefined() {
-            // The predicate is evaluated once, without context; it may fail.
-            self.eval(predicate.node, value, frame)?;
-            return Ok(value);
-        }
+        // No value is an item as well.
+        self.odd |= value.is_undefined();
         self.push_flat(value)?;
         if let Some(raw) = self.filter_stack(predicate, frame, from)? {
             self.arena.cancel(from);

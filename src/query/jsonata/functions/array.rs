@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::{Kind, Mark, Value, compare_utf16};
-use crate::query::jsonata::eval::{EvalError, mark};
+use crate::query::jsonata::eval::{EvalError, Failure, mark};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -95,7 +95,7 @@ pub(super) fn sort(eval: &mut Eval<'_>, [array, comparator, ..]: Args, frame: Fr
         if !numbers && !items.iter().all(|item| item.is_string()) {
             let message = "The single argument form of the sort function can only be applied to an array of strings \
                            or an array of numbers.  Use the second argument to specify a comparison function";
-            return Err(Box::new(EvalError::new("D3070", message.to_owned())));
+            return Err(Failure::new(EvalError::new("D3070", message.to_owned())));
         }
     }
     let mut order = eval.order(array.len());

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::json::{self, Value};
-use crate::query::jsonata::eval::EvalError;
+use crate::query::jsonata::eval::{EvalError, Failure};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 fn fail(message: &str) -> Outcome {
-    Err(Box::new(EvalError::bound(message.to_owned())))
+    Err(Failure::new(EvalError::bound(message.to_owned())))
 }
 
 /// `$partition(array, size)`: pieces of `size` items, the last one shorter.

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::json::{Kind, Value};
-use crate::query::jsonata::eval::EvalError;
-use crate::query::jsonata::number::{js_text, write_js};
+use crate::query::jsonata::eval::{EvalError, Failure};
+use crate::query::jsonata::number::{js_text, shift_point, write_js};
 
 fn fail(code: &'static str, message: String) -> Outcome {
-    Err(Box::new(EvalError::new(code, message)))
+    Err(Failure::new(EvalError::new(code, message)))
 }
 
 pub(super) fn string(eval: &mut Eval<'_>, [value, pretty, ..]: Args, _: Frame) -> Outcome {
@@ -103,19 +103,8 @@ pub(super) fn round_to(float: f64, precision: f64) -> f64 {
     if precision == 0.0 {
         return float.round_ties_even() + 0.0;
     }
-    let rounded = shift(float, precision).round_ties_even();
-    shift(rounded, -precision) + 0.0
-}
-
-/// Moves the decimal point in the number's text: multiplying would add errors of its own.
-fn shift(float: f64, places: f64) -> f64 {
-    if !float.is_finite() || places.fract() != 0.0 {
-        return if places.fract() != 0.0 { f64::NAN } else { float };
-    }
-    let text = js_text(float);
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent = exponent.trim_start_matches('+').parse().unwrap_or(0.0) + places;
-    format!("{mantissa}e{exponent:.0}").parse().unwrap_or(f64::NAN)
+    let rounded = shift_point(float, precision).round_ties_even();
+    shift_point(rounded, -precision) + 0.0
 }
 
 pub(super) fn sqrt(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {
@@ -129,10 +118,8 @@ pub(super) fn sqrt(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome 
 }
 
 pub(super) fn power(eval: &mut Eval<'_>, [base, exponent, ..]: Args, _: Frame) -> Outcome {
-    let (Some(x), Some(y)) = (eval.arena.as_f64(base), eval.arena.as_f64(exponent)) else {
-        return Ok(Value::UNDEFINED);
-    };
-    let result = x.powf(y);
+    let Some(x) = eval.arena.as_f64(base) else { return Ok(Value::UNDEFINED) };
+    let result = eval.arena.as_f64(exponent).map_or(f64::NAN, |y| x.powf(y));
     if !result.is_finite() {
         return fail(
             "D3061",

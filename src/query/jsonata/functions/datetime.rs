@@ -4,7 +4,7 @@ use super::datetime_parse;
 use super::format_integer::{Case, IntegerPicture, Style, format_with, picture as integer_picture};
 use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::EvalError;
+use crate::query::jsonata::eval::{EvalError, Failure};
 use jiff::civil::{Date, DateTime, Weekday};
 
 /// A picture, cut into literal text and markers.
@@ -31,7 +31,7 @@ pub(super) struct Marker {
 }
 
 pub(super) fn fail<T>(code: &'static str, message: String) -> Outcome<T> {
-    Err(Box::new(EvalError::new(code, message)))
+    Err(Failure::new(EvalError::new(code, message)))
 }
 
 pub(super) const MONTHS: [&str; 12] = [

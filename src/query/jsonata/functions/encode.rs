@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::EvalError;
+use crate::query::jsonata::eval::{EvalError, Failure};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
@@ -23,7 +23,7 @@ pub(super) fn base64_decode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> 
     let compact = compact.replace('-', "+").replace('_', "/");
     match STANDARD_NO_PAD.decode(&compact) {
         Ok(bytes) => eval.string(&String::from_utf8_lossy(&bytes)),
-        Err(_) => Err(Box::new(EvalError::new(
+        Err(_) => Err(Failure::new(EvalError::new(
             "D3137",
             "Attempted to decode a string that is not Base64".to_owned(),
         ))),
@@ -80,7 +80,7 @@ fn decode(eval: &mut Eval<'_>, text: Value, reserved: &[u8], name: &str) -> Outc
         Ok(text) if !wrong => eval.string(&text),
         _ => {
             let message = format!("Malformed URL passed to ${name}(): {}", eval.quoted(text));
-            Err(Box::new(EvalError::new("D3140", message)))
+            Err(Failure::new(EvalError::new("D3140", message)))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `$formatInteger` and `$parseInteger`: the pictures of XPath's `fn:format-integer`, in English.
 
 use super::*;
-use crate::query::jsonata::eval::EvalError;
+use crate::query::jsonata::eval::{EvalError, Failure};
 use crate::query::jsonata::number::js_text;
 
 /// How a whole number is written.
@@ -52,7 +52,7 @@ const ZEROS: [u32; 37] = [
 ];
 
 fn fail<T>(code: &'static str, message: String) -> Outcome<T> {
-    Err(Box::new(EvalError::new(code, message)))
+    Err(Failure::new(EvalError::new(code, message)))
 }
 
 /// Reads a picture.

@@ -4,7 +4,7 @@ use super::convert::round_to;
 use super::format_integer::regular_distance;
 use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::EvalError;
+use crate::query::jsonata::eval::{EvalError, Failure};
 
 /// The characters with a meaning in pictures.
 struct Symbols {
@@ -61,7 +61,7 @@ fn fail<T>(code: &'static str) -> Outcome<T> {
              the 'decimal digit family'"
         }
     };
-    Err(Box::new(EvalError::new(code, message.to_owned())))
+    Err(Failure::new(EvalError::new(code, message.to_owned())))
 }
 
 impl Symbols {
@@ -313,7 +313,7 @@ fn written(value: f64, layout: &Layout, part: &Parts<'_>, symbols: &Symbols) -> 
     for (index, c) in integer.chars().enumerate() {
         let right = integer.len() - index;
         let separated = match layout.regular {
-            Some(distance) => right % distance == 0,
+            Some(distance) => right.is_multiple_of(distance),
             None => layout.integer_groups.contains(&right),
         };
         if separated && index > 0 {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::{EvalError, mark};
+use crate::query::jsonata::eval::{EvalError, Failure, mark};
 
 pub(super) fn map(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Frame) -> Outcome {
     if array.is_undefined() {
@@ -53,12 +53,12 @@ pub(super) fn single(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Fr
         if passes && found.replace(item).is_some() {
             let message =
                 "The $single() function expected exactly 1 matching result.  Instead it matched more.";
-            return Err(Box::new(EvalError::new("D3138", message.to_owned())));
+            return Err(Failure::new(EvalError::new("D3138", message.to_owned())));
         }
     }
     found.ok_or_else(|| {
         let message = "The $single() function expected exactly 1 matching result.  Instead it matched 0.";
-        Box::new(EvalError::new("D3139", message.to_owned()))
+        Failure::new(EvalError::new("D3139", message.to_owned()))
     })
 }
 
@@ -69,7 +69,7 @@ pub(super) fn reduce(eval: &mut Eval<'_>, [array, function, start, _]: Args, fra
     let arity = eval.arity(function);
     if arity < 2 {
         let message = "The second argument of reduce function must be a function with at least two arguments";
-        return Err(Box::new(EvalError::new("D3050", message.to_owned())));
+        return Err(Failure::new(EvalError::new("D3050", message.to_owned())));
     }
     let (mut value, first) = match start.is_undefined() && !array.is_empty() {
         true => (eval.item_of(array, 0), 1),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::{EvalError, empty_match, mark};
+use crate::query::jsonata::eval::{EvalError, Failure, empty_match, mark};
 
 /// A match.
 #[derive(Clone, Copy)]
@@ -19,7 +19,7 @@ struct Found {
 }
 
 fn fail<T>(code: &'static str, message: &str) -> Outcome<T> {
-    Err(Box::new(EvalError::new(code, message.to_owned())))
+    Err(Failure::new(EvalError::new(code, message.to_owned())))
 }
 
 /// The first match of a matcher.

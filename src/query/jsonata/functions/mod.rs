@@ -19,13 +19,14 @@ pub(super) use array::zip_all;
 use super::eval::{Args, Eval, Frame, Outcome};
 use super::program::Profile;
 use super::syntax::Signature;
+use crate::json::{Arena, Value};
 
 macro_rules! builtins {
     ($($id:ident $name:literal $signature:literal $arity:literal $scope:ident $function:path;)*) => {
         /// A built-in function.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
-        pub(super) enum Builtin { $(#[doc = $signature] $id,)* }
+        pub(super) enum Builtin { $(#[doc = concat!("`", $signature, "`")] $id,)* }
 
         const ALL: &[(Builtin, &str, Scope)] = &[$((Builtin::$id, $name, Scope::$scope),)*];
 
@@ -141,6 +142,26 @@ impl Builtin {
     /// The function with the number `index`.
     pub(super) fn at(index: u32) -> Option<Builtin> {
         ALL.get(index as usize).map(|&(builtin, ..)| builtin)
+    }
+
+    /// Whether it folds an array of numbers.
+    pub(super) fn is_fold(self) -> bool {
+        matches!(self, Builtin::Sum | Builtin::Max | Builtin::Min | Builtin::Average | Builtin::Count)
+    }
+
+    /// What it makes of several values; `None` when they are not all numbers and it minds.
+    pub(super) fn fold(self, arena: &Arena, values: &[Value]) -> Option<f64> {
+        let fold = |start: f64, step: fn(f64, f64) -> f64| {
+            values.iter().try_fold(start, |total, &value| Some(step(total, arena.as_f64(value)?)))
+        };
+        match self {
+            Builtin::Count => Some(values.len() as f64),
+            Builtin::Sum => fold(0.0, |a, b| a + b),
+            Builtin::Max => fold(f64::NEG_INFINITY, f64::max),
+            Builtin::Min => fold(f64::INFINITY, f64::min),
+            Builtin::Average => Some(fold(0.0, |a, b| a + b)? / values.len() as f64),
+            _ => None,
+        }
     }
 
     /// Which arguments it takes.

@@ -50,14 +50,16 @@ pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: 
 
 pub(super) fn substring_before(eval: &mut Eval<'_>, [text, separator, ..]: Args, _: Frame) -> Outcome {
     match eval.arena.str(text).find(eval.arena.str(separator)) {
-        Some(at) if separator.is_string() => Ok(eval.arena.substring(text, 0, at)),
+        Some(at) if text.is_string() && separator.is_string() => Ok(eval.arena.substring(text, 0, at)),
         _ => Ok(text),
     }
 }
 
 pub(super) fn substring_after(eval: &mut Eval<'_>, [text, separator, ..]: Args, _: Frame) -> Outcome {
     match eval.arena.str(text).find(eval.arena.str(separator)) {
-        Some(at) if separator.is_string() => Ok(eval.arena.substring(text, at + separator.len(), text.len())),
+        Some(at) if text.is_string() && separator.is_string() => {
+            Ok(eval.arena.substring(text, at + separator.len(), text.len()))
+        }
         _ => Ok(text),
     }
 }

@@ -208,7 +208,10 @@ impl<'d> Emitter<'d, '_> {
                 }
                 Node::Array(extend(&mut self.program.items, emitted), draft.cons_array)
             }
-            Form::Object(members) => Node::Object(self.members(members, inner, None)?),
+            Form::Object(members) => {
+                let members = self.members(members, inner, None)?;
+                Node::Object(members, self.has_constant_keys(members))
+            }
             Form::Bind(name, value) => {
                 let value = self.node(*value, inner)?;
                 let slot = self.scopes.assign(place.scope, name);
@@ -306,7 +309,7 @@ impl<'d> Emitter<'d, '_> {
             emitted.push(self.node(argument, place)?);
         }
         let arguments = extend(&mut self.program.lists, emitted);
-        let call = Call { procedure, direct: None, arguments, name, bare, end: draft.end };
+        let call = Call { procedure, direct: None, fold: None, arguments, name, bare, end: draft.end };
         Ok(CallId(push(&mut self.program.calls, call)))
     }
 
@@ -323,6 +326,19 @@ impl<'d> Emitter<'d, '_> {
             emitted.push(Member { key, value });
         }
         Ok(extend(&mut self.program.members, emitted))
+    }
+
+    /// Whether the keys are constants that differ.
+    fn has_constant_keys(&self, members: Span) -> bool {
+        let mut keys: Vec<u32> = Vec::new();
+        for member in &self.program.members[members.range()] {
+            match self.program.node(member.key.node) {
+                // Equal texts have one number.
+                Node::Text(text) if !keys.contains(&text.0) && keys.len() < 64 => keys.push(text.0),
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// A draft in a frame that holds the row's bindings, where there are rows.
@@ -393,10 +409,17 @@ impl<'d> Emitter<'d, '_> {
         }
         let mut in_stream = emitted.iter().any(|step: &Step| step.tuple);
         for (index, &step) in steps.iter().enumerate().skip(taken) {
-            in_stream |= self.drafts.get(step).tuple;
+            let draft = self.drafts.get(step);
+            let sorts_items = !in_stream && matches!(draft.form, Form::Sort(_));
+            in_stream |= draft.tuple;
             let rows = in_stream.then_some(names.as_slice());
             let place = if index == 0 { place } else { later };
-            emitted.push(self.step(step, place, rows, None)?);
+            let mut emitted_step = self.step(step, place, rows, None)?;
+            if let (Form::Sort(terms), true, true) = (&draft.form, sorts_items, draft.tuple) {
+                // A sort that begins the stream looks at items; only what follows it sees rows.
+                emitted_step.what = StepKind::Sort(self.terms(terms, later, None)?);
+            }
+            emitted.push(emitted_step);
         }
         let first_form = steps.first().map(|&step| &self.drafts.get(step).form);
         let path = Path {
@@ -504,14 +527,7 @@ impl<'d> Emitter<'d, '_> {
     ) -> Result<Step, CompileError> {
         let draft = self.drafts.get(id);
         let what = match (&draft.form, ready) {
-            (Form::Sort(terms), _) => {
-                let mut emitted = Vec::with_capacity(terms.len());
-                for &(key, descending) in terms {
-                    let key = self.framed(key, Place { context_is_top: false, ..place }, rows)?;
-                    emitted.push(Term { key, descending });
-                }
-                StepKind::Sort(extend(&mut self.program.terms, emitted))
-            }
+            (Form::Sort(terms), _) => StepKind::Sort(self.terms(terms, place, rows)?),
             (_, Some(node)) => StepKind::Eval(Framed { node, slots: rows.map(|names| names.len() as u16) }),
             (Form::Path { .. }, _) => StepKind::Eval(self.framed(id, place, rows)?),
             _ => StepKind::Eval(self.framed_step(id, place, rows)?),
@@ -525,6 +541,20 @@ impl<'d> Emitter<'d, '_> {
             index: column(rows, draft.index.as_deref()),
             ancestor: column(rows, draft.ancestor.map(|ancestor| self.drafts.label(ancestor)).as_deref()),
         })
+    }
+
+    fn terms(
+        &mut self,
+        terms: &[(DraftId, bool)],
+        place: Place,
+        rows: Option<&[String]>,
+    ) -> Result<Span, CompileError> {
+        let mut emitted = Vec::with_capacity(terms.len());
+        for &(key, descending) in terms {
+            let key = self.framed(key, Place { context_is_top: false, ..place }, rows)?;
+            emitted.push(Term { key, descending });
+        }
+        Ok(extend(&mut self.program.terms, emitted))
     }
 
     fn framed_step(
@@ -603,9 +633,26 @@ impl<'d> Emitter<'d, '_> {
             let call = self.program.calls[at];
             if let Node::Builtin(builtin) = self.program.node(call.procedure) {
                 self.program.calls[at].direct = Some(builtin);
+                self.program.calls[at].fold = self.folds(builtin, call.arguments).then_some(builtin);
             }
         }
         Ok(())
+    }
+
+    /// Whether the function can fold the items of its argument without an array of them.
+    fn folds(&self, builtin: Builtin, arguments: Span) -> bool {
+        let [argument] = self.program.lists[arguments.range()] else { return false };
+        let plain = match self.program.node(argument) {
+            Node::Chain(_) => true,
+            Node::Path(path) => {
+                let path = &self.program.paths[path.index()];
+                let steps = &self.program.steps[path.steps.range()];
+                let kept = path.keep_singleton || path.keep_array || path.tuple || path.group.is_some();
+                !kept && !steps.iter().any(|step| step.tuple)
+            }
+            _ => false,
+        };
+        plain && builtin.is_fold()
     }
 }
 

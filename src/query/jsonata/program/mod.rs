@@ -110,7 +110,8 @@ pub(super) enum Node {
     Negate(NodeId),
     /// The items; the second says that the array stays one item of the sequence around it.
     Array(Span, bool),
-    Object(Span),
+    /// The members; the second says that the keys are different constants.
+    Object(Span, bool),
     Binary(BinaryOp, NodeId, NodeId),
     Condition(NodeId, NodeId, NodeId),
     Block(BlockId),
@@ -236,6 +237,8 @@ pub(super) struct Call {
     pub(super) procedure: NodeId,
     /// The built-in function, when no variable can stand in its way.
     pub(super) direct: Option<Builtin>,
+    /// `direct` folds the numbers of its one argument, a path without bindings.
+    pub(super) fold: Option<Builtin>,
     pub(super) arguments: Span,
     /// The name in messages.
     pub(super) name: Option<TextId>,

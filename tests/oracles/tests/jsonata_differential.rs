@@ -224,7 +224,8 @@ fn text_call(random: &mut Random, depth: usize) -> String {
         6 => format!(
             "$formatNumber({}, '{}')",
             expression(random, 0),
-            random.pick(&["#,##0.00", "0", "00.#", "#.##e0", "0%", "(#)"])
+            // No exponents: the reference never ends on `$formatNumber(0, '0e0')`.
+            random.pick(&["#,##0.00", "0", "00.#", "0%", "(#)"])
         ),
         _ => format!(
             "$formatInteger({}, '{}')",
@@ -344,8 +345,37 @@ enum Other {
 }
 
 /// Why a difference is known, `None` when it is not.
-fn explained(source: &str, ours: &Outcome, theirs: &Outcome, other: Other) -> Option<&'static str> {
-    let _ = (source, other);
+fn explained(
+    source: &str,
+    input: &Json,
+    ours: &Outcome,
+    theirs: &Outcome,
+    other: Other,
+) -> Option<&'static str> {
+    let groups = source
+        .match_indices('{')
+        .any(|(at, _)| source[..at].ends_with(|c: char| c.is_alphanumeric() || "])*%$".contains(c)));
+    if other == Other::Node && groups && input.to_string().contains("[]") {
+        return Some("the reference's grouping puts an item into an empty array of the document itself");
+    }
+    if source.contains("~> |") && (other == Other::Jlens || source.contains("$$") || source.contains("$v")) {
+        return Some(
+            "the others change the document itself where a transform's pattern leads out of the copy, and make cycles",
+        );
+    }
+    if source.contains("$base64encode") {
+        return Some("the others encode Latin-1 and loses everything else; here text is UTF-8");
+    }
+    if other == Other::Jlens && source.contains("$contains") {
+        return Some(
+            "$contains without a second argument is false in 2.0.6 and nothing in 2.2, which jlens follows",
+        );
+    }
+    if other == Other::Jlens && (source.contains(" / ") || source.contains(" % ")) {
+        return Some(
+            "infinity and NaN are values until they are used in 2.0.6; jlens refuses them when they are made",
+        );
+    }
     match (ours, theirs) {
         (_, Outcome::Error(code)) if code == "internal" => {
             Some("a JavaScript exception, not a JSONata error")
@@ -376,14 +406,15 @@ fn pairs() -> (u64, Vec<(String, Json)>) {
 fn compare(other: Other, seed: u64, pairs: &[(String, Json)], theirs: &[Outcome]) {
     let (mut passed, mut skipped, mut failed) = (0, 0, Vec::new());
     for ((source, input), theirs) in pairs.iter().zip(theirs) {
-        let ours = ours(source, input);
+        let ours = std::panic::catch_unwind(|| ours(source, input))
+            .unwrap_or_else(|_| panic!("{source} over {input}"));
         let agrees = match (&ours, theirs) {
             (Outcome::Value(a), Outcome::Value(b)) => same(a, b),
             (a, b) => a == b,
         };
         match agrees {
             true => passed += 1,
-            false if explained(source, &ours, theirs, other).is_some() => skipped += 1,
+            false if explained(source, input, &ours, theirs, other).is_some() => skipped += 1,
             false => {
                 failed.push(format!("{source}\n  over   {input}\n  ours   {ours:?}\n  theirs {theirs:?}"))
             }

@@ -1,0 +1,220 @@
+//! Paths, templates and intrinsic functions on the event, which is in the arena already. `cargo bench --bench query`.
+
+#[path = "measure.rs"]
+mod measure;
+#[path = "workloads.rs"]
+#[allow(dead_code, reason = "shared with the other benches")]
+mod workloads;
+
+use criterion::Throughput;
+use expressway::json::{self, Arena, Value, source};
+use expressway::query::intrinsic::Call;
+use expressway::query::jsonata::Scratch;
+use expressway::query::path::Path;
+use expressway::query::template::{Language, Template};
+use expressway::query::{self, Context, ContextField, Names, Scope, Slot};
+use measure::{Candidate, Comparison, candidate};
+use serde_json::Value as Tree;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Each beside the same by hand on a `serde_json::Value` that was parsed before, where a JSON pointer can say it.
+const PATHS: [(&str, Option<&str>); 7] = [
+    ("$", Some("")),
+    ("$.detail", Some("/detail")),
+    ("$.detail.customer.tier", Some("/detail/customer/tier")),
+    ("$.detail.items[2].sku", Some("/detail/items/2/sku")),
+    ("$.detail.items[*].sku", None),
+    ("$.detail.items[?(@.qty > 1)].sku", None),
+    ("$..sku", None),
+];
+
+type ByHand = fn(&Tree) -> Tree;
+
+/// Each beside the same made by hand of a `serde_json::Value` that was parsed before, cloning what it takes over.
+<<<<<<< HEAD
+/// A template's name, its text, and the same by hand.
+type ByHand = (&'static str, &'static str, fn(&Tree) -> Tree);
+
+const TEMPLATES: [ByHand; 3] = [
+=======
+const TEMPLATES: [(&str, &str, ByHand); 3] = [
+>>>>>>> benches
+    (
+        "a constant",
+        r#"{"carrier": "courier", "days": 1, "tags": ["a", "b"]}"#,
+        |_| serde_json::json!({"carrier": "courier", "days": 1, "tags": ["a", "b"]}),
+    ),
+    (
+        "five fields",
+        r#"{"order.$": "$.detail.orderId", "customer.$": "$.detail.customer.id", "carrier": "courier", "days": 1,
+            "amount": {"total.$": "$.detail.total", "currency.$": "$.detail.currency"}}"#,
+        |event| {
+            let detail = &event["detail"];
+            serde_json::json!({"order": detail["orderId"], "customer": detail["customer"]["id"], "carrier": "courier",
+                "days": 1, "amount": {"total": detail["total"], "currency": detail["currency"]}})
+        },
+    ),
+    (
+        "a subtree",
+        r#"{"lines.$": "$.detail.items"}"#,
+        |event| serde_json::json!({"lines": event["detail"]["items"]}),
+    ),
+];
+
+/// All eighteen.
+const CALLS: [&str; 18] = [
+    "States.Format('Order {} of {}', $.detail.orderId, $.detail.customer.name)",
+    "States.StringToJson('{\"a\": [1, 2, 3]}')",
+    "States.JsonToString($.detail.customer)",
+    "States.Array($.detail.orderId, $.detail.total, 'x')",
+    "States.ArrayPartition($.detail.items, 2)",
+    "States.ArrayContains($.resources, 'none')",
+    "States.ArrayRange(1, 9, 2)",
+    "States.ArrayGetItem($.detail.items, 2)",
+    "States.ArrayLength($.detail.items)",
+    "States.ArrayUnique($.detail.items[*].qty)",
+    "States.Base64Encode($.detail.notes)",
+    "States.Base64Decode('Y2FsbCBiZWZvcmUgZGVsaXZlcnk=')",
+    "States.Hash($.detail.notes, 'SHA-256')",
+    "States.JsonMerge($.detail.customer, $.detail.shipping, false)",
+    "States.MathRandom(1, 100)",
+    "States.MathAdd($.detail.items[0].qty, 1)",
+    "States.StringSplit($.time, '-:T')",
+    "States.UUID()",
+];
+
+fn main() {
+    let event = workloads::event().input;
+    let text = event.trim_ascii();
+    let mut comparisons: Vec<Comparison<'_>> =
+        PATHS.iter().map(|&(path, by)| following(path, by, text)).collect();
+    comparisons.extend(TEMPLATES.iter().map(|&(name, source, by)| making(name, source, by, text)));
+    let calls = CALLS.iter().map(|call| calling(call, text)).collect();
+    comparisons.push(one("intrinsic functions", "States.UUID", calls));
+    measure::run(comparisons);
+}
+
+fn one<'a>(title: &str, baseline: &'static str, candidates: Vec<Candidate<'a>>) -> Comparison<'a> {
+    Comparison { title: title.to_owned(), throughput: Throughput::Elements(1), baseline, candidates }
+}
+
+fn following<'a>(path: &str, pointer: Option<&'static str>, text: &'a [u8]) -> Comparison<'a> {
+    let mut bed = Bed::new(text);
+    let read = Path::parse(path, &mut NoNames).unwrap();
+    let found = bed.on(|arena, scope| read.eval(arena, scope).unwrap());
+    let title = format!("path {path}");
+    let mut candidates = Vec::new();
+    if let Some(pointer) = pointer {
+        let tree: Tree = serde_json::from_slice(text).unwrap();
+        let same = tree.pointer(pointer).unwrap();
+        assert_eq!(
+            &serde_json::from_str::<Tree>(&json::to_string(&bed.arena, found)).unwrap(),
+            same,
+            "{path}"
+        );
+        candidates.push(candidate("serde_json::Value::pointer", move || {
+            std::hint::black_box(tree.pointer(pointer)).is_some()
+        }));
+    }
+    candidates
+        .insert(0, candidate("Path::eval", move || bed.on(|arena, scope| read.eval(arena, scope).unwrap())));
+    one(&title, "Path::eval", candidates)
+}
+
+fn making<'a>(name: &str, template: &str, by_hand: ByHand, text: &'a [u8]) -> Comparison<'a> {
+    let mut bed = Bed::new(text);
+    let source = source::read(template.as_bytes(), template.len()).unwrap();
+    let template = Template::compile(&source.root, "Parameters", Language::JsonPath, &mut NoNames).unwrap();
+    let tree: Tree = serde_json::from_slice(text).unwrap();
+    let made = bed.make(&template);
+    let same: Tree = serde_json::from_str(&json::to_string(&bed.arena, made)).unwrap();
+    assert_eq!(same, by_hand(&tree), "{name}");
+    let candidates = vec![
+        candidate("Template::eval", move || bed.make(&template)),
+        candidate("serde_json::Value", move || by_hand(&tree)),
+    ];
+    one(&format!("template of {name}"), "Template::eval", candidates)
+}
+
+fn calling<'a>(call: &str, text: &'a [u8]) -> Candidate<'a> {
+    let name = &call[..call.find('(').unwrap_or(call.len())];
+    let call = Call::parse(call, &mut NoNames).unwrap();
+    let mut bed = Bed::new(text);
+    let mut random = 0u64;
+    let work = move || {
+        bed.on(|arena, scope| {
+            call.eval(arena, scope, &mut || {
+                random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                random
+            })
+            .unwrap()
+        })
+    };
+    candidate(name, work)
+}
+
+/// An arena with the event in it.
+struct Bed<'t> {
+    text: &'t [u8],
+    arena: Arena,
+    input: Value,
+    scratch: Scratch,
+}
+
+impl<'t> Bed<'t> {
+    fn new(text: &'t [u8]) -> Bed<'t> {
+        let mut arena = Arena::new();
+        let input = json::read(&mut arena, text).unwrap();
+        Bed { text, arena, input, scratch: Scratch::default() }
+    }
+
+    /// Results stay in the arena, as they do in an execution; when there are many it begins anew, which costs a call a
+    /// fraction of a nanosecond.
+    fn renew(&mut self) {
+        if self.arena.bytes() > 128 * 1_024 {
+            self.arena.clear();
+            self.input = json::read(&mut self.arena, self.text).unwrap();
+        }
+    }
+
+    fn scope(input: Value) -> Scope<'static> {
+        Scope {
+            input,
+            result: Value::UNDEFINED,
+            error_output: Value::UNDEFINED,
+            variables: Value::UNDEFINED,
+            context: &Nothing,
+        }
+    }
+
+    fn on<T>(&mut self, work: impl FnOnce(&mut Arena, &Scope<'_>) -> T) -> T {
+        self.renew();
+        work(&mut self.arena, &Bed::scope(self.input))
+    }
+
+    fn make(&mut self, template: &Template) -> Value {
+        self.renew();
+        let mut random = || 0;
+        let mut env = query::Env { now_ms: 0, random: &mut random, scratch: &mut self.scratch };
+        template.eval(&mut self.arena, &Bed::scope(self.input), &mut env).unwrap()
+    }
+}
+
+/// An empty context object.
+struct Nothing;
+
+impl Context for Nothing {
+    fn field(&self, _: &mut Arena, _: ContextField) -> Value {
+        Value::UNDEFINED
+    }
+}
+
+struct NoNames;
+
+impl Names for NoNames {
+    fn slot(&mut self, _: &str) -> Option<Slot> {
+        None
+    }
+}
