@@ -41,7 +41,8 @@ impl Bell {
 
     /// Whether the shard may sleep now, that is until it is woken: not if `something` came in meanwhile.
     pub(super) fn sleep(&self, something: impl FnOnce() -> bool) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
+        // Not plain stores, here and in `wake_up`: reading what a sender wrote orders its ringing before ours.
+        self.asleep.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let sleeps = !something();
         if !sleeps {
@@ -52,7 +53,7 @@ impl Bell {
 
     /// The shard is awake, for whatever reason.
     pub(super) fn wake_up(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+        self.asleep.swap(false, Ordering::SeqCst);
     }
 }
 
