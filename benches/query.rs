@@ -33,14 +33,7 @@ const PATHS: [(&str, Option<&str>); 7] = [
 type ByHand = fn(&Tree) -> Tree;
 
 /// Each beside the same made by hand of a `serde_json::Value` that was parsed before, cloning what it takes over.
-<<<<<<< HEAD
-/// A template's name, its text, and the same by hand.
-type ByHand = (&'static str, &'static str, fn(&Tree) -> Tree);
-
-const TEMPLATES: [ByHand; 3] = [
-=======
 const TEMPLATES: [(&str, &str, ByHand); 3] = [
->>>>>>> benches
     (
         "a constant",
         r#"{"carrier": "courier", "days": 1, "tags": ["a", "b"]}"#,
