@@ -25,10 +25,12 @@ impl Execution {
         let mut writer =
             Writer { arena: &self.arena, out, seen: [Value::UNDEFINED; SEEN], count: 0, left: 0 };
         writer.left = i64::from(limits::PACK_BYTES_MAX);
-        writer.number(self.seed);
+        writer.out.extend_from_slice(&self.seed.to_le_bytes());
         writer.number(self.random.wrapping_sub(self.seed ^ GOLDEN));
         writer.number(self.started_ms);
-        writer.number(self.deadline_ms.wrapping_sub(self.started_ms));
+        // No deadline at all is the largest number.
+        let allowed = self.deadline_ms.checked_add(1).map_or(0, |after| after - self.started_ms);
+        writer.number(allowed);
         writer.number(self.events);
         writer.number(self.transitions);
         writer.number(u64::from(self.visits));
@@ -55,10 +57,14 @@ impl Execution {
     }
 
     fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
-        self.seed = reader.number()?;
+        let (seed, rest) = reader.rest.split_first_chunk()?;
+        (self.seed, reader.rest) = (u64::from_le_bytes(*seed), rest);
         self.random = reader.number()?.wrapping_add(self.seed ^ GOLDEN);
         self.started_ms = reader.number()?;
-        self.deadline_ms = reader.number()?.wrapping_add(self.started_ms);
+        self.deadline_ms = match reader.number()? {
+            0 => u64::MAX,
+            after => self.started_ms.saturating_add(after - 1),
+        };
         self.events = reader.number()?;
         self.transitions = reader.number()?;
         self.visits = reader.small()?;
@@ -271,7 +277,7 @@ impl Reader<'_> {
     }
 
     fn frame(&mut self, arena: &mut Arena, frame: &mut Frame, started_ms: u64) -> Option<()> {
-        frame.phase = match self.number()? {
+        let phase = match self.number()? {
             0 => {
                 frame.phase = Phase::Free;
                 return Some(());
@@ -283,44 +289,60 @@ impl Reader<'_> {
             5 => Phase::Task,
             join => Phase::Joining(u32::try_from(join - 6).ok()?),
         };
-        frame.state = self.number()?.checked_sub(1).map(|state| StateId::from_index(state as usize));
-        frame.visit = self.small()?;
-        frame.parent = self.small()?.checked_sub(1);
-        frame.index = self.small()?;
-        frame.input = self.value(arena)?;
-        frame.effective = self.value(arena)?;
-        frame.variables = self.gapped(arena)?;
-        frame.credentials = self.value(arena)?;
-        frame.last_event = self.number()?;
-        frame.entered_event = self.number()?;
-        frame.before_entered = self.number()?;
-        frame.entered_ms = self.number()?.wrapping_add(started_ms);
-        frame.retries = self.small()?;
-        frame.attempts.clear();
-        for _ in 0..self.number()? {
-            let attempts = self.small()?;
-            frame.attempts.push(attempts);
-        }
-        frame.timeout_at_ms = self.number()?.wrapping_sub(1);
-        frame.heartbeat_at_ms = self.number()?;
-        frame.heartbeat_ms = self.number()?;
+        // Every field by name: one that is added must be thought of here. They are read in the order of writing.
+        *frame = Frame {
+            phase,
+            state: self.number()?.checked_sub(1).map(|state| StateId::from_index(state as usize)),
+            visit: self.small()?,
+            parent: self.small()?.checked_sub(1),
+            index: self.small()?,
+            input: self.value(arena)?,
+            effective: self.value(arena)?,
+            variables: self.gapped(arena)?,
+            credentials: self.value(arena)?,
+            last_event: self.number()?,
+            entered_event: self.number()?,
+            before_entered: self.number()?,
+            entered_ms: self.number()?.wrapping_add(started_ms),
+            retries: self.small()?,
+            attempts: self.attempts(std::mem::take(&mut frame.attempts))?,
+            timeout_at_ms: self.number()?.wrapping_sub(1),
+            heartbeat_at_ms: self.number()?,
+            heartbeat_ms: self.number()?,
+            // Decides about Retry and Catch at once, or not at all.
+            heartbeat_missed: false,
+        };
         Some(())
     }
 
-    fn join(&mut self, arena: &mut Arena, join: &mut Join) -> Option<()> {
-        join.frame = self.small()?;
-        join.items = self.value(arena)?;
-        join.total = self.small()?;
-        join.started = self.small()?;
-        join.running = self.small()?;
-        join.failed = self.small()?;
-        join.tolerated = self.small()?;
-        join.has_tolerance = self.number()? == 1;
-        join.results.clear();
+    fn attempts(&mut self, mut attempts: Vec<u32>) -> Option<Vec<u32>> {
+        attempts.clear();
         for _ in 0..self.number()? {
-            let result = self.value(arena)?;
-            join.results.push(result);
+            attempts.push(self.small()?);
         }
+        Some(attempts)
+    }
+
+    fn join(&mut self, arena: &mut Arena, join: &mut Join) -> Option<()> {
+        *join = Join {
+            frame: self.small()?,
+            items: self.value(arena)?,
+            total: self.small()?,
+            started: self.small()?,
+            running: self.small()?,
+            failed: self.small()?,
+            tolerated: self.small()?,
+            has_tolerance: self.number()? == 1,
+            results: self.results(arena, std::mem::take(&mut join.results))?,
+        };
         Some(())
+    }
+
+    fn results(&mut self, arena: &mut Arena, mut results: Vec<Value>) -> Option<Vec<Value>> {
+        results.clear();
+        for _ in 0..self.number()? {
+            results.push(self.value(arena)?);
+        }
+        Some(results)
     }
 }

@@ -59,17 +59,16 @@ impl Bell {
 #[cfg(all(test, expressway_loom))]
 mod tests {
     use super::*;
-    use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
+    use loom::sync::{Arc, Notify};
     use std::task::Wake;
 
     /// Stands for the thread's parking: a permit that is kept until someone parks.
-    struct Permit(AtomicBool, loom::thread::Thread);
+    struct Permit(Notify);
 
     impl Wake for Permit {
         fn wake(self: std::sync::Arc<Self>) {
-            self.0.store(true, Ordering::SeqCst);
-            self.1.unpark();
+            self.0.notify();
         }
     }
 
@@ -80,7 +79,7 @@ mod tests {
         loom::model(|| {
             let bell = Arc::new(Bell::new());
             let queue = Arc::new(AtomicUsize::new(0));
-            let permit = std::sync::Arc::new(Permit(AtomicBool::new(false), loom::thread::current()));
+            let permit = std::sync::Arc::new(Permit(Notify::new()));
             bell.hang(&permit.clone().into());
             let senders: Vec<_> = (0..2)
                 .map(|_| {
@@ -95,9 +94,7 @@ mod tests {
             while taken < 2 {
                 taken += queue.swap(0, Ordering::Acquire);
                 if taken < 2 && bell.sleep(|| queue.load(Ordering::Acquire) > 0) {
-                    while !permit.0.swap(false, Ordering::SeqCst) {
-                        loom::thread::park();
-                    }
+                    permit.0.wait();
                     bell.wake_up();
                 }
             }

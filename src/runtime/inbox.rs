@@ -63,8 +63,8 @@ pub(super) struct Remote {
     pub(super) tally: CachePadded<Tally>,
 }
 
-/// Parcels a shard's ring takes.
-const PARCELS_MAX: usize = 4_096;
+/// Parcels a shard's ring takes: a start that comes alone is one. The ring is two megabytes.
+const PARCELS_MAX: usize = 16_384;
 
 impl Remote {
     pub(super) fn new() -> Remote {
