@@ -378,6 +378,10 @@ fn explained(
             jlens && (has(" / ") || has(" % ")),
             "infinity and NaN are values until they are used in 2.0.6; jlens refuses them when they are made",
         ),
+        (
+            jlens && groups && (has("@$") || has("#$") || has("%")),
+            "grouping no rows ends the reference with an exception of its host; jlens evaluates the keys",
+        ),
         (jlens && has("$power"), "jlens prints whole numbers beyond 2^53 with more than 15 digits"),
     ];
     if let Some((_, reason)) = rules.iter().find(|(applies, _)| *applies) {
