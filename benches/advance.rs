@@ -26,6 +26,7 @@ const ENGINE: &str = "the engine";
 const TREE: &str = "serde_json::Value";
 const OWNED: &str = "typed owned";
 const BORROWED: &str = "typed borrowed";
+const IN_JSONATA: &str = "the engine, in JSONata";
 
 const TRANSITION: &str = "10,000 transitions";
 const DECISION: &str = "10,000 decisions";
@@ -60,8 +61,23 @@ fn workload(name: &str) -> Comparison<'static> {
     }
     let mut candidates = vec![candidate(ENGINE, engine)];
     candidates.extend(jobs.map(|(way, job)| candidate(way, move || job(input).unwrap())));
+    if name == "w2" {
+        candidates.push(candidate(IN_JSONATA, in_jsonata(input, &output)));
+    }
     let title = format!("{name}, {} bytes to {}", input.len(), output.len());
     Comparison { title, throughput: Throughput::Bytes(input.len() as u64), baseline: ENGINE, candidates }
+}
+
+/// W2 once more, every path of it a JSONata expression.
+fn in_jsonata(input: &'static [u8], expected: &[u8]) -> impl FnMut() -> Vec<u8> + use<> {
+    let mut driver = Driver::new(machines::program(workloads::W2_IN_JSONATA));
+    let mut engine = move || {
+        let mut out = Vec::new();
+        driver.run(input).unwrap().write_output(&mut out);
+        out
+    };
+    assert_eq!(String::from_utf8(engine()).unwrap(), str::from_utf8(expected).unwrap());
+    engine
 }
 
 fn against_hand(measured: &[Measured]) -> Vec<Figure> {
@@ -77,6 +93,12 @@ fn against_hand(measured: &[Measured]) -> Vec<Figure> {
         figure(2, TREE, 0.35),
         figure(0, TREE, 1.0),
     ];
+    figures.push(Figure {
+        what: "W2 in JSONata, against W2 in JSONPath".to_owned(),
+        at_most: 1.5,
+        measured: measured[1].ratio(IN_JSONATA, ENGINE),
+        unit: "×",
+    });
     println!("\nthe engine against each way");
     for measured in &measured[..4] {
         let ratios = [TREE, OWNED, BORROWED].map(|way| format!("{:.2} × {way}", measured.ratio(ENGINE, way)));

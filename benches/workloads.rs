@@ -101,3 +101,24 @@ const EVENT_DEFINITION: &str = r#"{
   }
 }"#;
 const EVENT_INPUT: &str = r#"{"version":"0","id":"0b1f7c52-6a0e-4d2b-9d0c-2f4f2f8f1a11","detail-type":"Order Placed","source":"org.example.orders","account":"444455556666","time":"2026-10-21T15:30:00Z","region":"eu-central-1","resources":["arn:aws:shop:eu-central-1:444455556666:order/ord-0002"],"detail":{"type":"order","orderId":"ord-0002","total":120.5,"currency":"EUR","customer":{"id":"cus-12","name":"Grace Hopper","tier":"gold"},"shipping":{"street":"1 Harbour Road","city":"Hamburg","postcode":"20457","country":"DE"},"items":[{"sku":"SKU-7001","qty":1,"price":40.5},{"sku":"SKU-7002","qty":2,"price":20.0},{"sku":"SKU-7003","qty":4,"price":5.5},{"sku":"SKU-7004","qty":1,"price":18.0}],"payment":{"method":"card","brand":"visa","last4":"1881","authorised":true,"authCode":"Z9Y8X7"},"notes":"call before delivery, the gate is locked","flags":{"gift":false,"express":true,"fraudScore":0.01}}}"#;
+
+/// W2 with JSONata expressions for its paths.
+pub(crate) const W2_IN_JSONATA: &str = r#"{
+  "QueryLanguage": "JSONata",
+  "StartAt": "Receive",
+  "States": {
+    "Receive": {"Type": "Pass", "Next": "Quantity"},
+    "Quantity": {"Type": "Choice", "Default": "Reshape", "Choices": [
+      {"Condition": "{% $states.input.order.qty > 100 %}", "Next": "Reshape"},
+      {"Condition": "{% $states.input.order.qty >= 10 %}", "Next": "Reshape"}]},
+    "Reshape": {"Type": "Pass", "Next": "Tier", "Output": {
+      "id": "{% $states.input.order.id %}",
+      "qty": "{% $states.input.order.qty %}",
+      "customer": {"name": "{% $states.input.customer.name %}", "tier": "{% $states.input.customer.tier %}"},
+      "tags": "{% $states.input.order.tags %}",
+      "source": "express",
+      "version": 3}},
+    "Tier": {"Type": "Choice", "Default": "Done", "Choices": [
+      {"Condition": "{% $states.input.customer.tier = 'silver' %}", "Next": "Done"},
+      {"Condition": "{% $states.input.customer.tier = 'gold' %}", "Next": "Done"}]},
+    "Done": {"Type": "Succeed"}}}"#;

@@ -352,29 +352,40 @@ fn explained(
     theirs: &Outcome,
     other: Other,
 ) -> Option<&'static str> {
-    let groups = source
-        .match_indices('{')
-        .any(|(at, _)| source[..at].ends_with(|c: char| c.is_alphanumeric() || "])*%$".contains(c)));
-    if other == Other::Node && groups && input.to_string().contains("[]") {
-        return Some("the reference's grouping puts an item into an empty array of the document itself");
-    }
-    if source.contains("~> |") && (other == Other::Jlens || source.contains("$$") || source.contains("$v")) {
-        return Some(
+    let has = |text: &str| source.contains(text);
+    let jlens = other == Other::Jlens;
+    // Braces of objects and groups, not of function bodies.
+    let groups = source.match_indices('{').any(|(at, _)| !source[..at].ends_with(") "));
+    let rules = [
+        (
+            !jlens && groups && input.to_string().contains("[]"),
+            "the reference's objects and groups put an item into an empty array of the document itself",
+        ),
+        (
+            has("~> |") && (jlens || has("$$") || has("$v")),
             "the others change the document itself where a transform's pattern leads out of the copy, and make cycles",
-        );
-    }
-    if source.contains("$base64encode") {
-        return Some("the others encode Latin-1 and loses everything else; here text is UTF-8");
-    }
-    if other == Other::Jlens && source.contains("$contains") {
-        return Some(
+        ),
+        (
+            has("^(") && (has("@$") || has("#$") || has("%")),
+            "behind an order-by the others forget that items carry bindings: predicates and groups see the rows",
+        ),
+        (has("$base64encode"), "the others encode Latin-1 and lose everything else; here text is UTF-8"),
+        (
+            jlens && has("$contains"),
             "$contains without a second argument is false in 2.0.6 and nothing in 2.2, which jlens follows",
-        );
-    }
-    if other == Other::Jlens && (source.contains(" / ") || source.contains(" % ")) {
-        return Some(
+        ),
+        (
+            jlens && (has(" / ") || has(" % ")),
             "infinity and NaN are values until they are used in 2.0.6; jlens refuses them when they are made",
-        );
+        ),
+        (
+            jlens && groups && (has("@$") || has("#$") || has("%")),
+            "grouping no rows ends the reference with an exception of its host; jlens evaluates the keys",
+        ),
+        (jlens && has("$power"), "jlens prints whole numbers beyond 2^53 with more than 15 digits"),
+    ];
+    if let Some((_, reason)) = rules.iter().find(|(applies, _)| *applies) {
+        return Some(reason);
     }
     match (ours, theirs) {
         (_, Outcome::Error(code)) if code == "internal" => {

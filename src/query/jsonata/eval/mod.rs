@@ -557,6 +557,7 @@ impl<'e> Eval<'e> {
                 // Binary operators and blocks of one expression are most of what is nested.
                 let value = match node {
                     Node::Binary(op, left, right) => self.binary(id, op, (left, right), input, frame)?,
+                    Node::Block(block) => self.block(block, input, frame)?,
                     _ => self.dispatch(id, input, frame)?,
                 };
                 self.nesting -= 1;

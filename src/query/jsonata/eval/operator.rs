@@ -135,27 +135,32 @@ impl Eval<'_> {
     }
 
     fn arithmetic(&mut self, node: NodeId, op: BinaryOp, a: Value, b: Value) -> Outcome {
-        let (x, y) = (self.numeric(a), self.numeric(b));
-        let (x, y) = match (x, y) {
-            (Ok(x), Ok(y)) => (x, y),
-            (Err(error), _) | (_, Err(error)) => return Err(self.at_operator(error, node, op)),
-        };
-        let side = match (x, y) {
-            (Some(x), Some(y)) => {
-                let result = match op {
-                    BinaryOp::Add => x + y,
-                    BinaryOp::Subtract => x - y,
-                    BinaryOp::Multiply => x * y,
-                    BinaryOp::Divide => x / y,
-                    _ => x % y,
-                };
-                return Ok(self.number(result));
-            }
+        let (x, y) = (self.arena.as_f64(a), self.arena.as_f64(b));
+        if let (Some(x), Some(y)) = (x, y)
+            && x.is_finite()
+            && y.is_finite()
+        {
+            return Ok(self.number(match op {
+                BinaryOp::Add => x + y,
+                BinaryOp::Subtract => x - y,
+                BinaryOp::Multiply => x * y,
+                BinaryOp::Divide => x / y,
+                _ => x % y,
+            }));
+        }
+        self.not_numbers(node, op, a, b)
+    }
+
+    /// What arithmetic gives when it cannot be done.
+    #[cold]
+    fn not_numbers(&self, node: NodeId, op: BinaryOp, a: Value, b: Value) -> Outcome {
+        let numbers = self.numeric(a).and_then(|x| Ok((x, self.numeric(b)?)));
+        let (x, y) = numbers.map_err(|error| self.at_operator(error, node, op))?;
+        let (code, side) = match (x, y) {
             (None, _) if !a.is_undefined() => ("T2001", "left"),
             (_, None) if !b.is_undefined() => ("T2002", "right"),
             _ => return Ok(Value::UNDEFINED),
         };
-        let (code, side) = side;
         let message = format!("The {side} side of the \"{}\" operator must evaluate to a number", op.text());
         Err(self.raise(node, code, op.text(), message))
     }

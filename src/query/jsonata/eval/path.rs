@@ -46,7 +46,7 @@ impl<'e> Eval<'e> {
     }
 
     /// Pushes the members `key` of an array's objects, arrays flattened by one level.
-    fn push_members(&mut self, array: Value, key: &Key) -> Outcome<()> {
+    pub(in crate::query::jsonata) fn push_members(&mut self, array: Value, key: &Key) -> Outcome<()> {
         self.work(array.len())?;
         for index in 0..array.len() {
             let item = self.item_of(array, index);

@@ -36,14 +36,19 @@ fn push_keys(eval: &mut Eval<'_>, value: Value) -> Outcome<()> {
 }
 
 pub(super) fn lookup(eval: &mut Eval<'_>, [value, key, ..]: Args, _: Frame) -> Outcome {
-    if key.is_undefined() {
-        return Ok(key);
-    }
     if value.is_object() {
-        return Ok(eval.arena.get_value(value, key).unwrap_or(Value::UNDEFINED));
+        return Ok(eval.arena.get_value(value, key).filter(|_| key.is_string()).unwrap_or(Value::UNDEFINED));
     }
-    let key = Key::new(eval.arena.str(key));
-    eval.lookup_key(value, &key)
+    if !value.is_array() {
+        return Ok(Value::UNDEFINED);
+    }
+    // A sequence, which a function that is called back by another one hands on as it is.
+    let from = eval.arena.begin();
+    if key.is_string() {
+        let key = Key::new(eval.arena.str(key));
+        eval.push_members(value, &key)?;
+    }
+    eval.end_array(from, mark::SEQUENCE)
 }
 
 pub(super) fn spread(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {
