@@ -70,9 +70,25 @@ impl Run<'_, '_> {
     fn pass_through(&mut self, frame: u32) -> Result<(), Stop> {
         let (output, state, next) =
             (self.x.frames[frame as usize].input, self.state_id(frame), self.state(frame).next);
-        self.chain(frame, Happening::StateExited { state, output, assigned: Value::UNDEFINED });
+        self.exited(frame, state, output, Value::UNDEFINED);
         self.go(frame, output, next);
         Ok(())
+    }
+
+    /// Counts the event of a state's exit. The record is formed only where someone listens: building it costs more than
+    /// the rest of leaving.
+    #[inline]
+    fn exited(&mut self, frame: u32, state: StateId, output: Value, assigned: Value) {
+        if self.env.listener.is_some() {
+            return self.tell_exited(frame, state, output, assigned);
+        }
+        self.x.events += 1;
+        self.x.frames[frame as usize].last_event = self.x.events;
+    }
+
+    #[cold]
+    fn tell_exited(&mut self, frame: u32, state: StateId, output: Value, assigned: Value) {
+        self.chain(frame, Happening::StateExited { state, output, assigned });
     }
 
     fn pass(&mut self, frame: u32, result: Option<TemplateId>) -> Result<(), Stop> {
@@ -121,7 +137,7 @@ impl Run<'_, '_> {
             return Err(self.runtime(frame, text).into());
         }
         let state = self.state_id(frame);
-        self.chain(frame, Happening::StateExited { state, output, assigned });
+        self.exited(frame, state, output, assigned);
         self.go(frame, output, next);
         Ok(())
     }
@@ -147,7 +163,10 @@ impl Run<'_, '_> {
     }
 
     fn succeed(&mut self, frame: u32, output: Value) {
-        self.chain(frame, Happening::ExecutionSucceeded { output });
+        match self.env.listener.is_some() {
+            true => self.chain(frame, Happening::ExecutionSucceeded { output }),
+            false => self.x.events += 1,
+        }
         self.x.frames[frame as usize].phase = Phase::Free;
         self.x.outcome = Some(Outcome::Succeeded(output));
     }
