@@ -4,8 +4,8 @@
 //! ```text
 //!  ASL text ─► asl::Definition ─► program::Program ─► engine::advance ─► effects ─► runtime
 //!              + diagnostics       immutable tables    pure: no I/O,      tasks,     in-line driver,
-//!              (spans, codes)      typed u32 indices   clock, lock,       timers,    real or virtual
-//!                                                      randomness         records    clock
+//!              (spans, codes)      typed u32 indices   clock, lock,       timers,    shards,
+//!                                                      randomness         records    simulation
 //! ```
 //!
 //! Three sentences decide everything:
@@ -13,7 +13,8 @@
 //! 1. **A definition becomes tables once.** Nothing of it is parsed, looked up by name or validated while running.
 //! 2. **The engine is a pure function**, [`engine::advance`]: program, execution, event and environment give effects. An
 //!    [`engine::Execution`] is plain data that can be moved, replayed from its seed, or run under virtual time.
-//! 3. **Whoever drives executions owns them.** What crosses threads is input, output and the shared program.
+//! 3. **Whoever drives executions owns them**: a caller's in-line driver, or a shard. What crosses threads is inputs,
+//!    outputs, answers of tasks, and the shared program.
 //!
 //! # The ladder
 //!
