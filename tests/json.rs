@@ -124,6 +124,14 @@ proptest! {
         prop_assert_eq!(rewritten(&serde_json::to_string_pretty(&value).unwrap()).unwrap(), text);
     }
 
+    /// Decimals stay text until someone computes with them; then they are the nearest double.
+    #[test]
+    fn decimals_are_the_nearest_double(text in "-?(0|[1-9][0-9]{0,8})\\.[0-9]{1,6}") {
+        let mut arena = Arena::new();
+        let value = json::read(&mut arena, text.as_bytes()).unwrap();
+        prop_assert_eq!(arena.as_f64(value).unwrap().to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
+    }
+
     /// Damaged texts are accepted, refused and understood as serde_json does.
     #[test]
     fn refused_as_serde_json_refuses(

@@ -485,7 +485,7 @@ impl Arena {
         match value.kind() {
             Kind::Int => Some(Number::Int(value.bits() as i64)),
             Kind::Float => Some(Number::Float(f64::from_bits(value.bits()))),
-            Kind::Decimal => Some(Number::Float(self.decimal_text(value).parse().unwrap_or(f64::NAN))),
+            Kind::Decimal => Some(Number::Float(number::decimal(self.decimal_text(value)))),
             _ => None,
         }
     }

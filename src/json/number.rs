@@ -27,6 +27,26 @@ impl Number {
     }
 }
 
+/// The double nearest to a decimal of at most 15 digits without exponent. Both its digits and the power of ten are exact
+/// as doubles, so that one division rounds correctly; the general reader takes three times as long.
+pub(super) fn decimal(text: &str) -> f64 {
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (mut mantissa, mut places, mut point) = (0u64, 0, false);
+    for byte in digits.bytes() {
+        match byte {
+            b'.' => point = true,
+            _ => {
+                mantissa = mantissa * 10 + u64::from(byte & 15);
+                places += usize::from(point);
+            }
+        }
+    }
+    let magnitude = mantissa as f64 / POWERS[places & 15];
+    if digits.len() < text.len() { -magnitude } else { magnitude }
+}
+
 /// Bytes of an integer as text.
 pub(super) fn int_len(int: i64) -> u32 {
     let magnitude = int.unsigned_abs();
