@@ -96,6 +96,23 @@ fn depth_and_size_are_bounded() {
     assert!(written.starts_with("{\"k0\":50000,\"k1\":50001"));
 }
 
+/// The reader remembers some names. Here others take their place, and they come back, in the middle of an object.
+#[test]
+fn names_that_are_forgotten_are_still_found_twice() {
+    let mut arena = Arena::new();
+    let many: Vec<String> = (0..400).map(|n| format!(r#""many{n}":0"#)).collect();
+    json::read(&mut arena, format!("{{{}}}", many.join(",")).as_bytes()).unwrap();
+    for n in 0..2_000 {
+        let inner = format!(r#"{{"m{n}":0,"twice":5}}"#);
+        let text = format!(r#"{{"twice":1,"o":{inner},"twice":9}}"#);
+        for _ in 0..3 {
+            arena.clear();
+            let value = json::read(&mut arena, text.as_bytes()).unwrap();
+            assert_eq!(json::to_string(&arena, value), format!(r#"{{"twice":9,"o":{inner}}}"#));
+        }
+    }
+}
+
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
