@@ -23,6 +23,7 @@
 //! | rung | modules | must never know |
 //! |--:|---|---|
 //! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
+//! | 7 | `pipe` (feature): event pipelines | HTTP |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers and mocks; [`observe`]: history; neither imports the other | `runtime` |
 //! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
@@ -56,6 +57,8 @@ mod index;
 pub mod json;
 pub mod limits;
 pub mod observe;
+#[cfg(feature = "pipe")]
+pub mod pipe;
 pub mod program;
 pub mod query;
 pub mod runtime;
