@@ -4,6 +4,10 @@
 mod event_type;
 pub mod history;
 pub mod log;
+mod watch;
 
 pub use event_type::EventType;
 pub use history::History;
+#[cfg(feature = "runtime")]
+pub(crate) use watch::Watch;
+pub use watch::{Beginning, LiveHistory, Observer, Watcher};
