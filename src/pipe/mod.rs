@@ -33,6 +33,7 @@ mod lines;
 #[cfg(feature = "nats")]
 mod nats;
 mod order;
+mod publish;
 mod redrive;
 mod seen;
 mod settings;

@@ -18,8 +18,8 @@ pub enum Order {
     Any,
     /// Executions run side by side, and their outputs are published in the order of the events.
     Outputs,
-    /// Events with the same key run one after the other, and are settled before the next one begins; others run side by
-    /// side. Events without a key are in no order.
+    /// Events with the same key run one after the other, are published in their order and settled in it; others run side
+    /// by side. Events without a key are in no order.
     Key(KeyOf),
 }
 
@@ -60,7 +60,7 @@ impl KeyOf {
     pub fn body(path: &str) -> Result<KeyOf, PipeError> {
         let refused = |why: String| PipeError::Refused(format!("the key's path '{path}': {why}"));
         let parsed = Path::parse(path, &mut NoNames).map_err(|error| refused(error.to_string()))?;
-        match parsed.is_input_root() && ReferencePath::parse(path).is_ok() {
+        match ReferencePath::parse(path).is_ok() {
             true => Ok(KeyOf(Place::Body(parsed))),
             false => Err(refused("a key is found by names and indexes from `$`".to_owned())),
         }
