@@ -14,6 +14,7 @@ mod context;
 mod execution;
 mod fail;
 mod flow;
+mod inspect;
 mod join;
 mod map;
 mod pack;
@@ -25,6 +26,7 @@ mod task;
 mod wait;
 
 pub use execution::{Execution, Identity, Outcome, Start, Token};
+pub use inspect::{Step, Visit, Visited, stand_in};
 pub use record::{Happening, Listener, Record, TaskKind};
 
 use crate::fault::Fault;
