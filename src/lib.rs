@@ -59,6 +59,8 @@ pub mod observe;
 pub mod program;
 pub mod query;
 pub mod runtime;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod task;
 
 /// The README's example is compiled and run with the documentation's.

@@ -185,7 +185,7 @@ pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
 }
 
 /// A UUID (version 4 in form) that follows from a number.
-pub(super) fn uuid(seed: u64) -> String {
+pub(crate) fn uuid(seed: u64) -> String {
     let mix = |n: u64| {
         let mut z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -25,6 +25,7 @@ mod state;
 mod task;
 mod wait;
 
+pub(crate) use context::uuid;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
 pub use inspect::{Step, Visit, Visited, stand_in};
 pub use record::{Happening, Listener, Record, TaskKind};
