@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use expressway::asl::{Resources, Severity};
 use expressway::service::Error;
 use expressway::service::test_state::{
-    FieldValidation, InspectionLevel, Mock, MockError, News, Progress, StateConfiguration, Surroundings, Test,
-    TestState, TestedState,
+    FieldValidation, InspectionLevel, Mock, MockError, News, Progress, StateConfiguration, Surroundings,
+    Test, TestState, TestedState,
 };
 use expressway::service::validate::{ValidateStateMachineDefinition, validate};
 use serde_json::{Map, Value, json};
@@ -145,14 +145,15 @@ fn matches(expected: &Value, actual: &Value, wild: &HashSet<&str>) -> bool {
             serde_json::from_str::<Value>(text).is_ok_and(|actual| matches(expected, &actual, wild))
         }
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| matches(a, b, wild)))
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| matches(a, b, wild)))
         }
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| matches(a, b, wild))
         }
         // Of a JSON text that is no container, the recorder kept the text or its value.
-        (expected, Value::String(text)) => serde_json::from_str::<Value>(text).is_ok_and(|it| it == *expected),
+        (expected, Value::String(text)) => {
+            serde_json::from_str::<Value>(text).is_ok_and(|it| it == *expected)
+        }
         (a, b) => a == b,
     }
 }

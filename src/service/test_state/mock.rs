@@ -34,9 +34,9 @@ pub(super) fn check_request(request: &TestState) -> Result<(), Error> {
         ];
         return match given.iter().find(|(_, given)| *given) {
             None => Ok(()),
-            Some((name, _)) => {
-                Err(Error::validation(format!("TestState does not support {name} when a mock is not specified.")))
-            }
+            Some((name, _)) => Err(Error::validation(format!(
+                "TestState does not support {name} when a mock is not specified."
+            ))),
         };
     };
     if request.reveal_secrets {

@@ -8,7 +8,8 @@ use super::trace::Trace;
 use super::{Inspection, InspectionLevel, Surroundings, TestState, TestStatus, TestedState, context};
 use crate::asl::model::StateKind;
 use crate::engine::{
-    self, Effect, Env, Event, Execution, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit, Visited,
+    self, Effect, Env, Event, Execution, Hears, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit,
+    Visited,
 };
 use crate::fault::{self, Fault};
 use crate::json::explain::explain;
@@ -113,8 +114,7 @@ impl Test {
                 read(&mut execution, &text)?
             }
         };
-        let start =
-            Start { seed: surroundings.seed, now_ms: surroundings.now_ms, ..Start::default() };
+        let start = Start { seed: surroundings.seed, now_ms: surroundings.now_ms, ..Start::default() };
         let visit = Visit { state, variables, context, retries };
         execution.begin_visit(&program, &start, parsed, &visit);
         Ok(Test {
@@ -191,8 +191,15 @@ impl Test {
 
     fn turn(&mut self, event: Event, transitions_max: u32, now_ms: u64) -> Turn {
         let Test { program, execution, effects, trace, compactor, scratch, .. } = self;
-        let mut env =
-            Env { now_ms, transitions_max, effects, listener: Some(trace), compactor, scratch };
+        let mut env = Env {
+            now_ms,
+            transitions_max,
+            effects,
+            hears: Hears::NONE,
+            listener: Some(trace),
+            compactor,
+            scratch,
+        };
         engine::advance(program, execution, event, &mut env)
     }
 
@@ -211,8 +218,15 @@ impl Test {
             },
         };
         let Test { program, execution, effects, trace, compactor, scratch, .. } = self;
-        let mut env =
-            Env { now_ms, transitions_max: 0, effects, listener: Some(trace), compactor, scratch };
+        let mut env = Env {
+            now_ms,
+            transitions_max: 0,
+            effects,
+            hears: Hears::NONE,
+            listener: Some(trace),
+            compactor,
+            scratch,
+        };
         engine::stand_in(program, execution, result, &mut env);
         Ok(())
     }

@@ -140,10 +140,9 @@ fn targets(state: &State) -> Vec<&str> {
 /// can have.
 fn declaration(variables: &[String]) -> State {
     let null = || Node { value: NodeValue::Null, span: Span::default() };
-    let members = variables.iter().map(|name| Member {
-        key: Sourced::new(name.as_str().into(), Span::default()),
-        value: null(),
-    });
+    let members = variables
+        .iter()
+        .map(|name| Member { key: Sourced::new(name.as_str().into(), Span::default()), value: null() });
     let assign = Node { value: NodeValue::Object(members.collect()), span: Span::default() };
     State { assign: Some(assign), ..bare("", StateKind::Pass(model::Pass { result: None })) }
 }
