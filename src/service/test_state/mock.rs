@@ -103,13 +103,16 @@ pub(super) fn mocked(request: &TestState, subject: &Subject) -> Result<Option<Mo
 
 /// What a Map or Parallel state comes to.
 fn check_shape(result: &Json, subject: &Subject, failures: Option<u32>) -> Result<(), Error> {
+    if let StateKind::Map(map) = &subject.state.kind
+        && map.result_writer.is_some()
+    {
+        return match result.is_object() {
+            true => Ok(()),
+            false => Err(Error::validation("Mocked result must be a JSON object.")),
+        };
+    }
     let items = result.as_array();
     match (&subject.state.kind, items) {
-        (StateKind::Map(map), _) if map.result_writer.is_some() => {
-            if !result.is_object() {
-                return Err(Error::validation("Mocked result must be a JSON object."));
-            }
-        }
         (StateKind::Map(_), Some(items)) if failures.is_some_and(|count| count as usize > items.len()) => {
             return Err(Error::validation(TOO_MANY_FAILURES));
         }
