@@ -23,6 +23,8 @@
 //! | rung | modules | must never know |
 //! |--:|---|---|
 //! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
+//! | 8 | `server`: AWS JSON 1.0 over HTTP: connections, threads, security | engine and runtime internals |
+//! | 7 | `service`: the actions of AWS's API as methods | HTTP, headers, JSON field casing |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers and mocks; [`observe`]: history; neither imports the other | `runtime` |
 //! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
@@ -59,6 +61,10 @@ pub mod observe;
 pub mod program;
 pub mod query;
 pub mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod task;
 
 /// The README's example is compiled and run with the documentation's.
