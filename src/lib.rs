@@ -31,7 +31,7 @@
 //! | 3 | [`compile`] → [`program`]: numbered passes to tables, which print themselves | execution state; `program` does not know `asl` |
 //! | 2 | [`asl`]: model, table of allowed fields, checks, diagnostics | `program` |
 //! | 1 | [`query`]: paths, intrinsic functions, templates, JSONata; each is syntax → program → eval | states, executions |
-//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`limits`], `index`, [`clock`] | everything else |
+//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`limits`], `index`, [`clock`], [`arn`] | everything else |
 //!
 //! # Values
 //!
@@ -49,6 +49,7 @@
 //! | misuse of this library | the error type of the function called | its caller |
 //! | our bug | a panic | us |
 
+pub mod arn;
 pub mod asl;
 pub mod clock;
 pub mod compile;

@@ -32,7 +32,9 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     if let Some(threads) = arguments.threads {
         config.threads = threads.into();
     }
-    let service = Service::builder().build();
+    let service = Service::builder()
+        .build()
+        .map_err(|error| Stop::failed(format!("cannot start the service: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -7,7 +7,7 @@
 //! keeps their limit in one place, and leaves a second server on the same port the error that it is, none of which
 //! `SO_REUSEPORT` does.
 
-mod api;
+pub mod api;
 mod connection;
 mod counters;
 mod exchange;
