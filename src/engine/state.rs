@@ -1,6 +1,7 @@
 //! Entering and leaving: what all states have in common.
 
 use super::execution::{Outcome, Phase};
+use super::inspect::Step;
 use super::record::Happening;
 use super::run::{Run, Sight, Stop};
 use crate::fault::{self, Fault};
@@ -16,7 +17,7 @@ impl Run<'_, '_> {
         if self.x.frames[frame as usize].phase == Phase::Enter {
             let before = self.x.frames[frame as usize].last_event;
             let entered = self.x.events + 1;
-            match self.env.listener.is_some() {
+            match self.hears(id) {
                 true => self.emit_entered(frame, before, id),
                 false => self.x.events = entered,
             }
@@ -79,7 +80,7 @@ impl Run<'_, '_> {
     /// the rest of leaving.
     #[inline]
     fn exited(&mut self, frame: u32, state: StateId, output: Value, assigned: Value) {
-        if self.env.listener.is_some() {
+        if self.hears(state) {
             return self.tell_exited(frame, state, output, assigned);
         }
         self.x.events += 1;
@@ -104,6 +105,7 @@ impl Run<'_, '_> {
     pub(super) fn leave_with(&mut self, frame: u32, result: Value) -> Result<(), Stop> {
         let state = self.state(frame);
         let (jsonata, next, assign) = (state.jsonata, state.next, state.assign);
+        self.step_told(Step::Result(result));
         let (output, sight) = match jsonata {
             true => self.jsonata_output(frame, result)?,
             false => self.jsonpath_output(frame, result)?,
