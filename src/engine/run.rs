@@ -193,7 +193,7 @@ impl Run<'_, '_> {
     #[inline]
     pub(super) fn state_id(&self, frame: u32) -> StateId {
         // A frame in use has a state from its first moment on.
-        self.x.frames[frame as usize].state.unwrap_or(self.program.start())
+        self.x.frames[frame as usize].state.unwrap_or_else(|| self.program.start())
     }
 
     #[inline]
@@ -318,6 +318,7 @@ impl Run<'_, '_> {
             }
             for join in joins.iter_mut().filter(|join| !join.results.is_empty()) {
                 visit(&mut join.items);
+                visit(&mut join.prepared.row);
                 join.results.iter_mut().for_each(&mut *visit);
             }
         });

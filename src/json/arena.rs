@@ -249,6 +249,14 @@ impl Arena {
         self.stack.extend_from_slice(&[key, value]);
     }
 
+    /// Adds all elements of an array as children.
+    pub(crate) fn push_items(&mut self, array: Value) {
+        if array.is_array() {
+            let at = array.at() as usize;
+            self.stack.extend_from_slice(&self.nodes[at..at + array.count() as usize]);
+        }
+    }
+
     /// The children pushed since `mark`.
     pub fn pushed(&self, mark: Mark) -> &[Value] {
         &self.stack[mark.0..]
@@ -290,6 +298,11 @@ impl Arena {
             size += self.size(pair[1]) as usize;
             depth = depth.max(pair[1].depth());
         }
+        self.close_as(true, mark, size, depth)
+    }
+
+    /// The same where the size and the depth of the deepest child are known altogether.
+    pub(crate) fn end_object_of(&mut self, mark: Mark, size: usize, depth: u16) -> Value {
         self.close_as(true, mark, size, depth)
     }
 
@@ -509,6 +522,7 @@ impl Arena {
     fn size_of_scalar(&self, value: Value) -> u32 {
         match value.kind() {
             Kind::Bool => 5 - value.count(),
+            Kind::Int if value.bits() < 10 => 1,
             Kind::Int => int_len(value.bits() as i64),
             Kind::Decimal => value.count(),
             Kind::Float => number::float_len(f64::from_bits(value.bits())),
