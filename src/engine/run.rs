@@ -49,6 +49,14 @@ impl Sight {
     }
 }
 
+impl<'a> Run<'a, '_> {
+    /// The frame's state.
+    #[inline]
+    pub(super) fn state(&self, frame: u32) -> &'a State {
+        &self.program.states[self.state_id(frame)]
+    }
+}
+
 impl Run<'_, '_> {
     pub(super) fn take(&mut self, event: Event) {
         if self.x.outcome.is_some() {
@@ -194,11 +202,6 @@ impl Run<'_, '_> {
     pub(super) fn state_id(&self, frame: u32) -> StateId {
         // A frame in use has a state from its first moment on.
         self.x.frames[frame as usize].state.unwrap_or_else(|| self.program.start())
-    }
-
-    #[inline]
-    pub(super) fn state(&self, frame: u32) -> &State {
-        &self.program.states[self.state_id(frame)]
     }
 
     pub(super) fn token(&self, frame: u32) -> Token {

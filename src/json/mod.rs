@@ -33,4 +33,5 @@ pub use number::{Number, shortest};
 pub use read::{ReadError, ReadErrorKind, read};
 pub use ser::to_value;
 pub use value::{Kind, Value};
+pub(crate) use write::COPIED_AT_ONCE;
 pub use write::{to_string, write, write_string};

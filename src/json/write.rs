@@ -15,7 +15,7 @@ pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     let from = out.len();
     let size = arena.size(value) as usize;
     // The size is known, so the room is made once; a little more lets short texts be copied as if they were longer.
-    out.resize(from + size + SHORT, 0);
+    out.resize(from + size + COPIED_AT_ONCE, 0);
     let mut writer = Writer { arena, text: arena.text.as_bytes(), out: &mut out[from..], at: 0 };
     writer.value(value);
     let written = writer.at;
@@ -24,7 +24,7 @@ pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
 }
 
 /// Texts up to this long are copied as if they were that long.
-const SHORT: usize = 32;
+pub(crate) const COPIED_AT_ONCE: usize = 32;
 
 struct Writer<'a> {
     arena: &'a Arena,
@@ -97,11 +97,11 @@ impl Writer<'_> {
     /// Copies `len` bytes of the arena's text.
     #[inline(always)]
     fn span(&mut self, from: usize, len: usize) {
-        let short = self.text.get(from..).and_then(|rest| rest.first_chunk::<SHORT>());
-        let out = self.out.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut::<SHORT>());
+        let short = self.text.get(from..).and_then(|rest| rest.first_chunk::<COPIED_AT_ONCE>());
+        let out = self.out.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut::<COPIED_AT_ONCE>());
         match (short, out) {
             // What is too much is overwritten by what comes next.
-            (Some(short), Some(out)) if len <= SHORT => *out = *short,
+            (Some(short), Some(out)) if len <= COPIED_AT_ONCE => *out = *short,
             _ => self.long_span(from, len),
         }
         self.at += len;

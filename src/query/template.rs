@@ -232,26 +232,13 @@ impl Template {
         prepared: Prepared,
         item: impl Fn(ContextField) -> Value,
     ) -> Value {
-        let (Node::Object { members, .. }, true) = (self.root, prepared.row.is_array()) else {
-            return Value::UNDEFINED;
-        };
-        let mark = arena.begin();
-        arena.push_items(prepared.row);
-        let (mut size, mut depth) = (prepared.size, prepared.depth);
-        for (n, child) in self.span(members).iter().enumerate() {
-            if !arena.pushed(mark)[2 * n + 1].is_undefined() {
-                continue;
-            }
-            let value = self.item_field(child.node).map_or(Value::UNDEFINED, &item);
-            if value.is_undefined() {
-                arena.cancel(mark);
-                return value;
-            }
-            size = size.saturating_add(arena.size(value));
-            depth = depth.max(value.depth());
-            arena.pushed_mut(mark)[2 * n + 1] = value;
-        }
-        arena.end_object_of(mark, size as usize, depth)
+        let Node::Object { members, .. } = self.root else { return Value::UNDEFINED };
+        let members = self.span(members);
+        let known = (prepared.size as usize, prepared.depth);
+        arena.fill_object(prepared.row, known, |member| {
+            let field = members.get(member).and_then(|child| self.item_field(child.node));
+            field.map_or(Value::UNDEFINED, &item)
+        })
     }
 
     fn span(&self, span: Span) -> &[Child] {
@@ -418,8 +405,12 @@ impl<'n> Build<'n> {
     }
 
     fn finish(mut self, root: Node) -> Template {
-        let text = std::mem::take(self.arena.text()).into();
-        Template { root, children: self.children, text, queries: self.queries }
+        let mut text = std::mem::take(self.arena.text());
+        if !text.is_empty() {
+            // Space behind the last text, so that it is copied into an output like those before it.
+            text.extend(std::iter::repeat_n(' ', crate::json::COPIED_AT_ONCE));
+        }
+        Template { root, children: self.children, text: text.into(), queries: self.queries }
     }
 
     fn node(&mut self, source: &Source, field: &str) -> Result<Node, CompileError> {
