@@ -1,7 +1,7 @@
 //! Failure: Retry, Catch, and the way up through joins (developer guide, "Handling errors").
 
 use super::execution::Phase;
-use super::record::Happening;
+use super::record::{Aside, Happening};
 use super::run::{Run, Sight, Stop};
 use super::{Effect, TimerKind};
 use crate::fault::{self, Fault};
@@ -137,6 +137,7 @@ impl Run<'_, '_> {
         here.phase = Phase::Delayed;
         let (token, at_ms) = (self.token(frame), self.env.now_ms.saturating_add(delay_ms));
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
+        self.aside(Aside::Retried { state: self.state_id(frame), delay_ms });
         true
     }
 
@@ -162,6 +163,7 @@ impl Run<'_, '_> {
         else {
             return Ok(false);
         };
+        self.aside(Aside::Caught { state: self.state_id(frame) });
         let error_output = self.error_output(fault);
         let input = self.x.frames[frame as usize].input;
         let (output, sight) = match self.state(frame).jsonata {

@@ -25,7 +25,7 @@ mod task;
 mod wait;
 
 pub use execution::{Execution, Identity, Outcome, Start, Token};
-pub use record::{Happening, Hears, Listener, Record, TaskKind};
+pub use record::{Aside, Happening, Hears, Listener, Record, TaskKind};
 
 use crate::fault::Fault;
 use crate::json::{Compactor, Value};

@@ -12,10 +12,41 @@ pub trait Listener {
     /// One event.
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>);
 
+    /// Something that is no event of the history, but of interest to those who count and trace.
+    fn aside(&mut self, program: &Program, aside: Aside) {
+        let _ = (program, aside);
+    }
+
     /// The values of all records so far are about to move: after this call they mean nothing.
     fn moving(&mut self, program: &Program, arena: &Arena) {
         let _ = (program, arena);
     }
+}
+
+/// What happens beside the events of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Aside {
+    /// A state that takes time (any but Pass, Choice, Succeed and Fail) was left, so many milliseconds after it was
+    /// entered.
+    Took {
+        /// Which.
+        state: StateId,
+        /// How long it took.
+        ms: u64,
+    },
+    /// A state failed and is tried again, after so many milliseconds.
+    Retried {
+        /// Which.
+        state: StateId,
+        /// When.
+        delay_ms: u64,
+    },
+    /// A state failed, and one of its catchers says how to go on.
+    Caught {
+        /// Which.
+        state: StateId,
+    },
 }
 
 /// Of which kinds of states a listener wants to hear that they were entered and exited. All other records it gets in

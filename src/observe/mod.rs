@@ -1,15 +1,41 @@
 //! What an execution shows of itself: history, and what derives from it. Everything here is made from the
 //! [records](crate::engine::Record) of the engine, which forms them only when someone listens.
 
+#[cfg(feature = "runtime")]
+mod desk;
 mod event_type;
 pub mod history;
+#[cfg(feature = "runtime")]
+mod lines;
 pub mod log;
+#[cfg(feature = "runtime")]
+mod notes;
+mod redact;
+#[cfg(feature = "runtime")]
+mod ring;
+#[cfg(feature = "runtime")]
+mod sink;
+#[cfg(feature = "runtime")]
+pub mod trace;
+#[cfg(feature = "runtime")]
+mod view;
 #[cfg(feature = "runtime")]
 mod watch;
 mod watcher;
 
 pub use event_type::EventType;
-pub use history::History;
+pub use history::{Event, History};
+pub use redact::{Redaction, RedactionError};
 #[cfg(feature = "runtime")]
-pub(crate) use watch::Watch;
+pub use {
+    desk::{Dropped, Setup},
+    ring::{Ending, Page, Query, Reason, Recorded, Tail},
+    sink::{RotatingFiles, Sink, Stdout},
+};
+#[cfg(feature = "runtime")]
+pub(crate) use {
+    desk::{Called, Desk, Over, Scribe},
+    view::{VersionView, View},
+    watch::{Ear, Watch},
+};
 pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
