@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
@@ -46,7 +47,10 @@ pub struct Setup {
 
 impl std::fmt::Debug for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setup").field("tail", &self.tail).field("metrics", &self.metrics).finish_non_exhaustive()
+        f.debug_struct("Setup")
+            .field("tail", &self.tail)
+            .field("metrics", &self.metrics)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,6 +127,8 @@ pub(crate) struct Desk {
     /// For executions on their callers' threads; see [`Desk::scribe`].
     scribes: Box<[CachePadded<Mutex<Scribe>>]>,
     lanes: usize,
+    /// Threads that carry things away.
+    employees: AtomicUsize,
     views: Mutex<Vec<Weak<VersionView>>>,
 }
 
@@ -144,6 +150,8 @@ struct Finished {
 const FINISHED_MAX: usize = 1_024;
 const FINISHED_BYTES_MAX: usize = 64 << 20;
 const SPARE_MAX: usize = 64;
+/// How often someone looks whether there is something to carry away, when there was nothing.
+const CARRY_EVERY: Duration = Duration::from_millis(10);
 const LOG_BYTES_MAX: usize = 64 << 20;
 
 /// What one thread has in hand: watches to be used again, and lines that are not handed over yet.
@@ -186,6 +194,7 @@ impl Desk {
             dropped: AtomicU64::new(0),
             scribes: (0..callers).map(|_| Default::default()).collect(),
             lanes: shards + callers,
+            employees: AtomicUsize::new(0),
             views: Mutex::default(),
         })
     }
@@ -225,9 +234,7 @@ impl Desk {
     /// Hands log lines to the sink; whether there were any.
     pub(crate) fn carry_lines(&self) -> bool {
         let Some(pipe) = &self.pipe else { return false };
-        for scribe in &self.scribes {
-            lock(scribe).flush(self);
-        }
+        self.flush_scribes();
         pipe.carry() > 0
     }
 
@@ -243,7 +250,8 @@ impl Desk {
     }
 
     fn put_away(&self, finished: Finished) {
-        let Finished { view, mut arena, mut notes, history, execution_arn, ending, reason, trace, .. } = finished;
+        let Finished { view, mut arena, mut notes, history, execution_arn, ending, reason, trace, .. } =
+            finished;
         let mut history = history.map_or_else(|| self.new_history(), |history| *history);
         notes.replay(&view.program, &arena, &mut history);
         arena.clear();
@@ -270,17 +278,57 @@ impl Desk {
         }
     }
 
+    /// Threads that carry away what there is, until nobody else has the desk any more.
+    ///
+    /// # Errors
+    /// When the system has no thread for us.
+    pub(crate) fn employ(desk: &Arc<Desk>) -> std::io::Result<()> {
+        type Carry = fn(&Desk) -> bool;
+        let work: [(bool, &str, Carry); 2] = [
+            (desk.pipe.is_some(), "expressway-log", Desk::carry_lines),
+            (desk.ring.is_some() || desk.traces.is_some(), "expressway-seen", Desk::carry_histories),
+        ];
+        for (_, name, carry) in work.into_iter().filter(|(wanted, ..)| *wanted) {
+            let desk = Arc::clone(desk);
+            desk.employees.fetch_add(1, Relaxed);
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+                let mut told = Dropped::default();
+                loop {
+                    let alone = Arc::strong_count(&desk) <= desk.employees.load(Relaxed);
+                    if carry(&desk) {
+                        continue;
+                    }
+                    if alone {
+                        break;
+                    }
+                    desk.complain(&mut told);
+                    std::thread::sleep(CARRY_EVERY);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Says aloud that something was dropped.
+    fn complain(&self, told: &mut Dropped) {
+        let dropped = self.dropped();
+        if dropped != *told {
+            let Dropped { log_lines, histories, spans } = dropped;
+            tracing::warn!(log_lines, histories, spans, "what was to be shown of executions was dropped");
+            *told = dropped;
+        }
+    }
+
+    /// Hands over what callers' threads have written.
+    pub(crate) fn flush_scribes(&self) {
+        for scribe in &self.scribes {
+            lock(scribe).flush(self);
+        }
+    }
+
     /// Whether all that was handed over is carried away.
     pub(crate) fn is_idle(&self) -> bool {
         self.finished.is_empty() && self.pipe.as_ref().is_none_or(Pipe::is_idle)
-    }
-
-    pub(crate) fn has_log(&self) -> bool {
-        self.pipe.is_some()
-    }
-
-    pub(crate) fn has_histories(&self) -> bool {
-        self.ring.is_some() || self.traces.is_some()
     }
 
     // ---- reading ----
@@ -355,7 +403,14 @@ impl Scribe {
     }
 
     /// Writes into the log what is not there yet.
-    pub(crate) fn log(&mut self, desk: &Desk, watch: &mut Watch, program: &Program, arena: &Arena, called: Called<'_>) {
+    pub(crate) fn log(
+        &mut self,
+        desk: &Desk,
+        watch: &mut Watch,
+        program: &Program,
+        arena: &Arena,
+        called: Called<'_>,
+    ) {
         let Some(pipe) = desk.pipe.as_ref().filter(|_| watch.wants.any(Wants::LOG)) else { return };
         let formed = watch.history.as_ref().map_or(0, |history| history.events().len());
         if watch.notes.is_empty() && formed == 0 {
@@ -374,7 +429,8 @@ impl Scribe {
             watch.notes.replay(program, arena, &mut lines as &mut dyn Listener);
             self.batch.count += lines.count;
         }
-        let last = watch.history.as_ref().and_then(|history| history.events().next_back().map(|event| event.id));
+        let last =
+            watch.history.as_ref().and_then(|history| history.events().next_back().map(|event| event.id));
         watch.logged = watch.notes.last_id().or(last).unwrap_or(watch.logged).max(watch.logged);
         if !watch.wants.any(Wants::RING | Wants::TRACE) {
             watch.notes.clear();

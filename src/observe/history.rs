@@ -50,9 +50,8 @@ impl Event {
     /// What a history without payloads would have kept.
     #[must_use]
     pub fn without_payloads(mut self) -> Event {
-        self.details.retain(|(name, detail)| {
-            *name != "assignedVariables" && !matches!(detail, Detail::Json(_))
-        });
+        self.details
+            .retain(|(name, detail)| *name != "assignedVariables" && !matches!(detail, Detail::Json(_)));
         self
     }
 
@@ -113,7 +112,14 @@ pub struct History {
 impl History {
     /// A history that takes about `bytes_max` bytes at most. The newest event is always kept.
     pub fn new(bytes_max: usize) -> History {
-        History { events: VecDeque::new(), bytes: 0, bytes_max, dropped: 0, payloads: true, redaction: Arc::default() }
+        History {
+            events: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            dropped: 0,
+            payloads: true,
+            redaction: Arc::default(),
+        }
     }
 
     /// Leaves out inputs, outputs, parameters and variables: `includeExecutionData` is false.
@@ -315,9 +321,7 @@ impl<'r> Details<'r> {
                 let name = arena.str(name);
                 let text = match self.redaction.is_empty() {
                     true => json::to_string(arena, value),
-                    false => {
-                        String::from_utf8(self.redaction.member(arena, name, value)).unwrap_or_default()
-                    }
+                    false => String::from_utf8(self.redaction.member(arena, name, value)).unwrap_or_default(),
                 };
                 (name.into(), Detail::Json(text.into()))
             });

@@ -4,6 +4,8 @@
 #[cfg(feature = "runtime")]
 mod desk;
 mod event_type;
+#[cfg(feature = "runtime")]
+pub(crate) mod families;
 pub mod history;
 #[cfg(feature = "runtime")]
 mod lines;
@@ -26,16 +28,16 @@ mod watcher;
 pub use event_type::EventType;
 pub use history::{Event, History};
 pub use redact::{Redaction, RedactionError};
+pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
+#[cfg(feature = "runtime")]
+pub(crate) use {
+    desk::{Called, Desk, Over, Scribe},
+    view::{DurationCounts, StateTally, TaskTally, VersionView, View},
+    watch::{Ear, Watch},
+};
 #[cfg(feature = "runtime")]
 pub use {
     desk::{Dropped, Setup},
     ring::{Ending, Page, Query, Reason, Recorded, Tail},
     sink::{RotatingFiles, Sink, Stdout},
 };
-#[cfg(feature = "runtime")]
-pub(crate) use {
-    desk::{Called, Desk, Over, Scribe},
-    view::{VersionView, View},
-    watch::{Ear, Watch},
-};
-pub use watcher::{Beginning, LiveHistory, Observer, Watcher};

@@ -94,7 +94,11 @@ impl Notes {
     /// Tells it all again. The values must not have moved.
     pub(crate) fn replay(&self, program: &Program, arena: &Arena, listener: &mut (impl Listener + ?Sized)) {
         for &Note { id, previous, time_ms, what } in &self.notes {
-            listener.record(program, arena, &Record { id, previous, time_ms, happening: self.happening(what) });
+            listener.record(
+                program,
+                arena,
+                &Record { id, previous, time_ms, happening: self.happening(what) },
+            );
         }
     }
 

@@ -89,7 +89,9 @@ impl Redaction {
             }
             let (key, member) = match is_array {
                 true => (None, arena.item(value, n)),
-                false => arena.entry(value, n).map_or((None, None), |(key, member)| (Some(key), Some(member))),
+                false => {
+                    arena.entry(value, n).map_or((None, None), |(key, member)| (Some(key), Some(member)))
+                }
             };
             if let Some(key) = key {
                 json::write(arena, key, out);
@@ -177,7 +179,10 @@ mod tests {
                 r#"{"a":{"b":1,"c":[{"s":"***","t":3},{"s":"***"}]},"pw":"***","d":{"e":{"pw":"***","f":7}}}"#,
             ),
             (vec!["$['a'].*", "$.x.y"], r#"{"a":{"b":"***","c":"***"},"pw":5,"d":{"e":{"pw":[6],"f":7}}}"#),
-            (vec!["$..e.f"], r#"{"a":{"b":1,"c":[{"s":2,"t":3},{"s":{"x":4}}]},"pw":5,"d":{"e":{"pw":[6],"f":"***"}}}"#),
+            (
+                vec!["$..e.f"],
+                r#"{"a":{"b":1,"c":[{"s":2,"t":3},{"s":{"x":4}}]},"pw":5,"d":{"e":{"pw":[6],"f":"***"}}}"#,
+            ),
         ] {
             let mut out = Vec::new();
             Redaction::new(&paths).unwrap().write(&arena, value, &mut out);

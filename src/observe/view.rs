@@ -68,9 +68,12 @@ pub(crate) struct TaskTally {
 /// What is counted of a machine's executions, on one lane.
 #[derive(Debug, Default)]
 pub(crate) struct MachineTally {
+    pub(crate) started: AtomicU64,
     /// By [`Ending`](super::Ending).
     pub(crate) ended: [AtomicU64; 4],
     pub(crate) took: Durations,
+    /// Each rounded up to 100 ms.
+    pub(crate) billed_ms: AtomicU64,
 }
 
 /// What concerns all versions of one state machine.
@@ -80,14 +83,13 @@ pub(crate) struct View {
     /// Level and whether data is shown; [`UNSET`] for what the engine's setup says.
     logging: AtomicU8,
     slow: Slow,
-    pub(crate) started: AtomicU64,
     /// By what there was too much of.
     pub(crate) throttled: [AtomicU64; THROTTLES],
     pub(crate) lanes: Box<[CachePadded<MachineTally>]>,
 }
 
 /// Reasons for which a start may be refused.
-pub(crate) const THROTTLES: usize = 6;
+pub(crate) const THROTTLES: usize = 8;
 
 const UNSET: u8 = u8::MAX;
 
@@ -113,7 +115,6 @@ impl View {
             state_machine_arn: state_machine_arn.into(),
             logging: AtomicU8::new(UNSET),
             slow: Slow::default(),
-            started: AtomicU64::new(0),
             throttled: Default::default(),
             lanes: (0..lanes).map(|_| Default::default()).collect(),
         }
@@ -137,6 +138,18 @@ impl View {
         })
     }
 
+    /// Executions were accepted.
+    pub(crate) fn began(&self, lane: usize, executions: u64) {
+        if let Some(lane) = self.lanes.get(lane) {
+            lane.started.fetch_add(executions, Relaxed);
+        }
+    }
+
+    /// Executions were refused.
+    pub(crate) fn refused(&self, reason: usize, executions: u64) {
+        self.throttled[reason.min(THROTTLES - 1)].fetch_add(executions, Relaxed);
+    }
+
     /// Executions that ended on this lane, by [`Ending`](super::Ending), each after so long.
     pub(crate) fn ended(&self, lane: usize, endings: [u64; 4], took_ms: u64) {
         let Some(lane) = self.lanes.get(lane) else { return };
@@ -149,6 +162,8 @@ impl View {
         }
         if all > 0 {
             lane.took.add(took_ms, all);
+            let billed_ms = took_ms.max(1).div_ceil(100).saturating_mul(100);
+            lane.billed_ms.fetch_add(billed_ms.saturating_mul(all), Relaxed);
         }
     }
 
@@ -194,10 +209,13 @@ impl Slow {
 impl VersionView {
     pub(crate) fn new(machine: Arc<View>, program: Arc<Program>) -> VersionView {
         let takes_time = |kind: StateKind| {
-            matches!(kind, StateKind::Task(_) | StateKind::Wait(_) | StateKind::Parallel(_) | StateKind::Map(_))
+            matches!(
+                kind,
+                StateKind::Task(_) | StateKind::Wait(_) | StateKind::Parallel(_) | StateKind::Map(_)
+            )
         };
-        let has_work = (program.states.iter())
-            .any(|(_, state)| takes_time(state.kind) || state.handlers.is_some());
+        let has_work =
+            (program.states.iter()).any(|(_, state)| takes_time(state.kind) || state.handlers.is_some());
         let lanes = machine.lanes.iter().map(|_| OnceLock::new()).collect();
         VersionView { machine, program, has_work, lanes }
     }

@@ -167,7 +167,8 @@ impl Listener for Ear<'_> {
         {
             view.count_record(self.lane, record);
         }
-        if watch.wants.any(Wants::RING | Wants::TRACE | Wants::LOG) && watch.wants_note(program, &record.happening)
+        if watch.wants.any(Wants::RING | Wants::TRACE | Wants::LOG)
+            && watch.wants_note(program, &record.happening)
         {
             watch.notes.keep(record);
             if watch.notes.len() > NOTES_MAX {

@@ -321,6 +321,9 @@ impl Engine {
         let version = Arc::clone(&parcel.version);
         let refuse = |limit| {
             self.lane(|lane| lane.refuse(executions as u64));
+            if let Some(view) = &version.view {
+                view.machine.refused(limit as usize, executions as u64);
+            }
             Err(shared.admission.throttled(limit))
         };
         if let Err(limit) = shared.admission.admit(&version.usage, executions, bytes) {
@@ -329,6 +332,9 @@ impl Engine {
         // After being counted: `drain` closes first and looks at the count afterwards.
         fence(Ordering::SeqCst);
         self.lane(|lane| lane.accept(executions as u64));
+        if let Some(view) = &version.view {
+            view.machine.began(shared.remotes.len() + self.lane_number(), executions as u64);
+        }
         let limit = match shared.closed.load(Ordering::SeqCst) {
             true => Limit::Draining,
             false => match self.enqueue(parcel) {
@@ -337,6 +343,10 @@ impl Engine {
             },
         };
         self.lane(|lane| lane.accept((executions as u64).wrapping_neg()));
+        if let Some(view) = &version.view {
+            let lane = shared.remotes.len() + self.lane_number();
+            view.machine.began(lane, (executions as u64).wrapping_neg());
+        }
         let billed = bytes + executions * ENTRY_BYTES;
         shared.admission.release(&version.usage, executions, billed);
         shared.wake_drainers();
@@ -370,7 +380,12 @@ impl Engine {
 
     pub(super) fn lane(&self, count: impl FnOnce(&Tally)) {
         let lanes = &self.shared().lanes;
-        count(&lanes[LANE.with(|lane| *lane) % lanes.len()]);
+        count(&lanes[self.lane_number()]);
+    }
+
+    /// Which of the callers' lanes is this thread's.
+    pub(super) fn lane_number(&self) -> usize {
+        LANE.with(|lane| *lane) % self.shared().lanes.len()
     }
 }
 
