@@ -1,5 +1,6 @@
 //! What the engine tells a listener: one record for each event of AWS's history, formed only when someone listens.
 
+use super::inspect::Step;
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateId, StateKind, TaskId};
@@ -15,6 +16,11 @@ pub trait Listener {
     /// Something that is no event of the history, but of interest to those who count and trace.
     fn aside(&mut self, program: &Program, aside: Aside) {
         let _ = (program, aside);
+    }
+
+    /// A value on its way through a state; most listeners are not interested.
+    fn step(&mut self, arena: &Arena, step: Step<'_>) {
+        let _ = (arena, step);
     }
 
     /// The values of all records so far are about to move: after this call they mean nothing.
@@ -50,15 +56,17 @@ pub enum Aside {
 }
 
 /// Of which kinds of states a listener wants to hear that they were entered and exited. All other records it gets in
-/// any case.
+/// any case, but for [steps](Listener::step), which only [ALL](Hears::ALL) hears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hears(u8);
+pub struct Hears(u16);
 
 impl Hears {
     /// Of none.
     pub const NONE: Hears = Hears(0);
+    /// Of all, and of the steps inside of them.
+    pub const ALL: Hears = Hears(u16::MAX);
     /// Of all.
-    pub const ALL: Hears = Hears(u8::MAX);
+    pub const STATES: Hears = Hears(0xFF);
     /// Of Fail states.
     pub const FAILURES: Hears = Hears(1 << 5);
     /// Of those that take time, and of Fail states: of all but Pass, Choice and Succeed.
@@ -68,6 +76,12 @@ impl Hears {
     #[must_use]
     pub const fn and(self, other: Hears) -> Hears {
         Hears(self.0 | other.0)
+    }
+
+    /// Whether it hears of steps.
+    #[inline]
+    pub(super) const fn steps(self) -> bool {
+        self.0 & 0x100 != 0
     }
 
     #[inline]

@@ -378,19 +378,19 @@ impl Scribe {
             None => (Level::Off, false),
         };
         match logging.0 {
-            Level::All => (wants, hears) = (wants | Wants::LOG, Hears::ALL),
+            Level::All => (wants, hears) = (wants | Wants::LOG, Hears::STATES),
             Level::Error | Level::Fatal => (wants, hears) = (wants | Wants::LOG, Hears::FAILURES),
             Level::Off => {}
         }
         if desk.tail.is_some_and(|tail| tail.noted_one_in <= 1 || beginning.seed % tail.noted_one_in == 0) {
-            (wants, hears) = (wants | Wants::RING, Hears::ALL);
+            (wants, hears) = (wants | Wants::RING, Hears::STATES);
         }
         if desk.counts && view.has_work {
             (wants, hears) = (wants | Wants::COUNTS, hears.and(Hears::WORK));
         }
         let trace = desk.traces.as_ref().and_then(|traces| traces.begin(beginning.seed));
         if trace.is_some() {
-            (wants, hears) = (wants | Wants::TRACE, Hears::ALL);
+            (wants, hears) = (wants | Wants::TRACE, Hears::STATES);
         }
         if wants == 0 {
             return;
