@@ -240,10 +240,14 @@ const ORDERS: &str = r#"{"StartAt": "Route", "States": {
     "Done": {"Type": "Succeed"}}}"#;
 
 fn builder(setup: Setup, time: &ManualTime) -> expressway::runtime::Builder {
-    Engine::builder().seed(7).shards(2).time(time.clone()).observe(setup).task_sync(
-        "arn:aws:lambda:us-east-1:123456789012:function:f",
-        |_: serde_json::Value| Err::<serde_json::Value, _>(TaskError::new("Flaky", "now and then")),
-    )
+    Engine::builder()
+        .seed(7)
+        .shards(2)
+        .time(time.clone())
+        .observe(setup)
+        .task_sync("arn:aws:lambda:us-east-1:123456789012:function:f", |_: serde_json::Value| {
+            Err::<serde_json::Value, _>(TaskError::new("Flaky", "now and then"))
+        })
 }
 
 fn settle(simulation: &mut Simulation, time: &ManualTime) {
@@ -279,7 +283,13 @@ fn the_ring_keeps_failures_slow_ones_and_samples() {
     let types: Vec<_> = recorded.events.iter().map(|event| event.event_type.name()).collect();
     assert_eq!(
         types,
-        ["ExecutionStarted", "ChoiceStateEntered", "ChoiceStateExited", "FailStateEntered", "ExecutionFailed"]
+        [
+            "ExecutionStarted",
+            "ChoiceStateEntered",
+            "ChoiceStateExited",
+            "FailStateEntered",
+            "ExecutionFailed"
+        ]
     );
     let all = observed.histories(&Query { most: 1_000, ..Query::default() }).executions;
     let slow: Vec<_> = all.iter().filter(|recorded| recorded.reason == Reason::Slow).collect();
@@ -300,7 +310,8 @@ fn the_ring_keeps_failures_slow_ones_and_samples() {
         }
     }
     assert_eq!(seen, all);
-    let failed = Query { ending: Some(Ending::Failed), state_machine_arn: Some(machine.arn()), ..Query::default() };
+    let failed =
+        Query { ending: Some(Ending::Failed), state_machine_arn: Some(machine.arn()), ..Query::default() };
     assert_eq!(observed.histories(&failed).executions.len(), 1);
     let other = Query { state_machine_arn: Some("arn:other"), ..Query::default() };
     assert_eq!(observed.histories(&other).executions.len(), 0);
@@ -340,7 +351,9 @@ fn collector() -> (Arc<Mutex<Vec<u8>>>, impl FnMut(&[u8]) -> std::io::Result<()>
 #[test]
 fn log_lines_are_those_of_the_history() {
     let time = ManualTime::at(1_000);
-    for (level, data) in [(Level::All, true), (Level::All, false), (Level::Error, true), (Level::Fatal, false)] {
+    for (level, data) in
+        [(Level::All, true), (Level::All, false), (Level::Error, true), (Level::Fatal, false)]
+    {
         let (lines, sink) = collector();
         let (engine, mut simulation) =
             builder(Setup::default().log(sink, level, data), &time).simulate().unwrap();
@@ -351,7 +364,8 @@ fn log_lines_are_those_of_the_history() {
             let execution = engine.start_watched(&machine, kind, input, history.watcher()).unwrap();
             settle(&mut simulation, &time);
             let arn = execution.arn();
-            let labels = Labels { execution_arn: &arn, role_arn: "arn:aws:iam::123456789012:role/expressway" };
+            let labels =
+                Labels { execution_arn: &arn, role_arn: "arn:aws:iam::123456789012:role/expressway" };
             let wanted: String = history.read(|history| {
                 (history.events().filter(|event| level.shows(event.event_type)))
                     .map(|event| if data { event.clone() } else { event.clone().without_payloads() })
@@ -401,7 +415,8 @@ fn a_stalled_or_broken_sink_changes_nothing_but_the_drop_counter() {
             (_, true) => panic!("on purpose"),
             _ => Ok(()),
         };
-        let setup = Setup::default().log(sink, Level::All, true).log_bytes_max(10_000).history(Tail::default());
+        let setup =
+            Setup::default().log(sink, Level::All, true).log_bytes_max(10_000).history(Tail::default());
         let (engine, mut simulation) = builder(setup, &time).simulate().unwrap();
         let machine = engine.create_state_machine("orders", ORDERS).unwrap();
         for n in 0..100 {

@@ -65,6 +65,8 @@ impl Hears {
     pub const NONE: Hears = Hears(0);
     /// Of all, and of the steps inside of them.
     pub const ALL: Hears = Hears(u16::MAX);
+    /// Of none, but of the steps inside of them.
+    pub const STEPS: Hears = Hears(0x100);
     /// Of all.
     pub const STATES: Hears = Hears(0xFF);
     /// Of Fail states.
