@@ -382,7 +382,8 @@ impl Scribe {
             Level::Error | Level::Fatal => (wants, hears) = (wants | Wants::LOG, Hears::FAILURES),
             Level::Off => {}
         }
-        if desk.tail.is_some_and(|tail| tail.noted_one_in <= 1 || beginning.seed % tail.noted_one_in == 0) {
+        let noted = |tail: Tail| tail.noted_one_in <= 1 || beginning.seed.is_multiple_of(tail.noted_one_in);
+        if desk.tail.is_some_and(noted) {
             (wants, hears) = (wants | Wants::RING, Hears::STATES);
         }
         if desk.counts && view.has_work {
@@ -489,7 +490,7 @@ fn reason(tail: &Tail, view: &VersionView, seed: u64, over: &Over<'_>) -> Option
         Some(Reason::Failure)
     } else if view.machine.is_slow(took_ms, over.now_ms, tail.slowest) {
         Some(Reason::Slow)
-    } else if tail.one_in > 0 && (seed >> 8) % tail.one_in == 0 {
+    } else if tail.one_in > 0 && (seed >> 8).is_multiple_of(tail.one_in) {
         Some(Reason::Sample)
     } else {
         None

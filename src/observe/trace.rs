@@ -36,7 +36,7 @@ impl Traces {
 
     /// Whether an execution that comes without a context is traced.
     pub(super) fn begin(&self, seed: u64) -> Option<Context> {
-        let sampled = self.one_in > 0 && (seed >> 16) % self.one_in == 0;
+        let sampled = self.one_in > 0 && (seed >> 16).is_multiple_of(self.one_in);
         sampled.then(|| Context {
             trace_id: u128::from(seed) << 64 | u128::from(seed.rotate_left(32) ^ 0x9E37_79B9_7F4A_7C15),
             parent_id: 0,

@@ -336,48 +336,51 @@ fn states(versions: &[Arc<VersionView>]) -> Vec<Family> {
     vec![took, retries, catches]
 }
 
+type Row = fn(&TaskTally) -> &AtomicU64;
+/// What is counted of a task.
+const ROWS: [Row; 5] = [
+    |tally| &tally.scheduled,
+    |tally| &tally.started,
+    |tally| &tally.succeeded,
+    |tally| &tally.failed,
+    |tally| &tally.timed_out,
+];
+/// The label that names the resource, and AWS's names of what is counted, by kind of resource.
+const KINDS: [(&str, [(&str, &str); 5]); 3] = [
+    (
+        "lambda_function_arn",
+        [
+            ("aws_states_lambda_functions_scheduled_total", "LambdaFunctionsScheduled"),
+            ("aws_states_lambda_functions_started_total", "LambdaFunctionsStarted"),
+            ("aws_states_lambda_functions_succeeded_total", "LambdaFunctionsSucceeded"),
+            ("aws_states_lambda_functions_failed_total", "LambdaFunctionsFailed"),
+            ("aws_states_lambda_functions_timed_out_total", "LambdaFunctionsTimedOut"),
+        ],
+    ),
+    (
+        "service_integration_resource_arn",
+        [
+            ("aws_states_service_integrations_scheduled_total", "ServiceIntegrationsScheduled"),
+            ("aws_states_service_integrations_started_total", "ServiceIntegrationsStarted"),
+            ("aws_states_service_integrations_succeeded_total", "ServiceIntegrationsSucceeded"),
+            ("aws_states_service_integrations_failed_total", "ServiceIntegrationsFailed"),
+            ("aws_states_service_integrations_timed_out_total", "ServiceIntegrationsTimedOut"),
+        ],
+    ),
+    (
+        "activity_arn",
+        [
+            ("aws_states_activities_scheduled_total", "ActivitiesScheduled"),
+            ("aws_states_activities_started_total", "ActivitiesStarted"),
+            ("aws_states_activities_succeeded_total", "ActivitiesSucceeded"),
+            ("aws_states_activities_failed_total", "ActivitiesFailed"),
+            ("aws_states_activities_timed_out_total", "ActivitiesTimedOut"),
+        ],
+    ),
+];
+
 /// What calls of tasks come to, by resource, as AWS counts them.
 fn tasks(versions: &[Arc<VersionView>]) -> Vec<Family> {
-    type Row = fn(&TaskTally) -> &AtomicU64;
-    const ROWS: [Row; 5] = [
-        |tally| &tally.scheduled,
-        |tally| &tally.started,
-        |tally| &tally.succeeded,
-        |tally| &tally.failed,
-        |tally| &tally.timed_out,
-    ];
-    const KINDS: [(&str, [(&str, &str); 5]); 3] = [
-        (
-            "lambda_function_arn",
-            [
-                ("aws_states_lambda_functions_scheduled_total", "LambdaFunctionsScheduled"),
-                ("aws_states_lambda_functions_started_total", "LambdaFunctionsStarted"),
-                ("aws_states_lambda_functions_succeeded_total", "LambdaFunctionsSucceeded"),
-                ("aws_states_lambda_functions_failed_total", "LambdaFunctionsFailed"),
-                ("aws_states_lambda_functions_timed_out_total", "LambdaFunctionsTimedOut"),
-            ],
-        ),
-        (
-            "service_integration_resource_arn",
-            [
-                ("aws_states_service_integrations_scheduled_total", "ServiceIntegrationsScheduled"),
-                ("aws_states_service_integrations_started_total", "ServiceIntegrationsStarted"),
-                ("aws_states_service_integrations_succeeded_total", "ServiceIntegrationsSucceeded"),
-                ("aws_states_service_integrations_failed_total", "ServiceIntegrationsFailed"),
-                ("aws_states_service_integrations_timed_out_total", "ServiceIntegrationsTimedOut"),
-            ],
-        ),
-        (
-            "activity_arn",
-            [
-                ("aws_states_activities_scheduled_total", "ActivitiesScheduled"),
-                ("aws_states_activities_started_total", "ActivitiesStarted"),
-                ("aws_states_activities_succeeded_total", "ActivitiesSucceeded"),
-                ("aws_states_activities_failed_total", "ActivitiesFailed"),
-                ("aws_states_activities_timed_out_total", "ActivitiesTimedOut"),
-            ],
-        ),
-    ];
     let mut sums: [BTreeMap<&str, [u64; 5]>; 3] = Default::default();
     for version in versions {
         for tallies in version.tallies() {
