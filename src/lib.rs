@@ -23,7 +23,7 @@
 //! | rung | modules | must never know |
 //! |--:|---|---|
 //! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
-//! | 8 | `server`: AWS JSON 1.0, requests and replies | engine and runtime internals |
+//! | 8 | `server`: AWS JSON 1.0 over HTTP: connections, threads, security | engine and runtime internals |
 //! | 7 | `service`: the actions of AWS's API as methods | HTTP, headers, JSON field casing |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers and mocks; [`observe`]: history; neither imports the other | `runtime` |
