@@ -17,7 +17,7 @@ use super::handle::{Handle, Running};
 use super::in_place;
 use super::inbox::{Mail, Parcel, Shared};
 use super::inline::Ended;
-use super::machine::{Machine, Registered, Version};
+use super::machine::{self, Machine, Registered, Version};
 use super::outcome::{Counts, Outcome};
 use super::ticket::{Batch, BatchState, Place, Reply, Ticket};
 use crate::asl;
@@ -26,6 +26,7 @@ use crate::engine::{Identity, Token};
 use crate::fault::Fault;
 use crate::json;
 use crate::limits;
+use crate::program::StateKind;
 use crate::task::Handlers;
 use crate::task::token::{self, Poller, TokenError};
 
@@ -255,9 +256,20 @@ impl Engine {
         let (definition, problems) = asl::read(definition.as_bytes(), &self.inner.options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
         let program = compile::compile(&definition).map_err(DefinitionError::Unsupported)?;
+        let work = machine::work(&program, &self.inner.handlers).map_err(|refused| {
+            let refused = refused.into_iter().map(|(task, message)| {
+                let states = program.states.iter();
+                let mut states =
+                    states.filter(|(_, state)| matches!(state.kind, StateKind::Task(id) if id == task));
+                let name = states.next().map_or("", |(state, _)| program.name(state));
+                let location = definition.state(name).map_or("", |state| &state.location);
+                compile::Error { location: format!("{location}/Resource"), message }
+            });
+            DefinitionError::Unsupported(refused.collect())
+        })?;
         // 0 is nobody's.
         let number = self.inner.versions.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Version::new(number, program, identity, &self.inner.handlers, usage))
+        Ok(Version::new(number, program, identity, work, usage))
     }
 
     // ---- executions ----
