@@ -18,6 +18,7 @@ use super::thread;
 use crate::asl;
 use crate::engine::Start;
 use crate::limits;
+use crate::observe::Observer;
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
 /// Whose limits hold.
@@ -53,6 +54,7 @@ pub struct Builder {
     budgets: Budgets,
     handlers: Handlers<Registered>,
     in_place: bool,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Builder {
@@ -66,6 +68,7 @@ impl Default for Builder {
             budgets: Budgets::default(),
             handlers: Handlers::default(),
             in_place: true,
+            observer: None,
         }
     }
 }
@@ -112,6 +115,13 @@ impl Builder {
     #[must_use]
     pub fn run_in_place(mut self, in_place: bool) -> Builder {
         self.in_place = in_place;
+        self
+    }
+
+    /// Who decides, when an execution begins, whether it is watched.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Builder {
+        self.observer = Some(observer);
         self
     }
 
@@ -264,6 +274,7 @@ impl Builder {
             lanes: (0..lanes).map(|_| Default::default()).collect(),
             time: self.time,
             start: Start { seconds_max, secret, ..Start::default() },
+            observer: self.observer,
             waiting: Arc::default(),
             seed,
             seeds: Default::default(),

@@ -26,6 +26,7 @@ use crate::engine::{Identity, Token};
 use crate::fault::Fault;
 use crate::json;
 use crate::limits;
+use crate::observe::{Watch, Watcher};
 use crate::program::StateKind;
 use crate::task::Handlers;
 use crate::task::token::{self, Poller, TokenError};
@@ -287,7 +288,7 @@ impl Engine {
         if self.inner.in_place && version.is_pure {
             return in_place::run(self, &version, &text).await;
         }
-        let mut running = Running(self.start_version(version, text, None)?, false);
+        let mut running = Running(self.start_version(version, text, None, None)?, false);
         let outcome = poll_fn(|context| running.0.ticket.poll(context)).await;
         running.1 = true;
         Ok(outcome)
@@ -300,7 +301,7 @@ impl Engine {
     pub fn start(&self, machine: &Machine, input: impl Input) -> Result<Handle, StartError> {
         let text = input.into_text()?;
         let version = self.check(machine, text.len())?;
-        self.start_version(version, text, None)
+        self.start_version(version, text, None, None)
     }
 
     /// Starts an execution under a name, which its ARN and the context object show. Names of Express executions need
@@ -316,7 +317,24 @@ impl Engine {
     ) -> Result<Handle, StartError> {
         let text = input.into_text()?;
         let version = self.check(machine, text.len())?;
-        self.start_version(version, text, Some(name.into()))
+        self.start_version(version, text, Some(name.into()), None)
+    }
+
+    /// As [`start_named`](Engine::start_named), with someone who watches this execution, beside those whom the
+    /// engine's observer may set to it.
+    ///
+    /// # Errors
+    /// When it does not begin.
+    pub fn start_watched(
+        &self,
+        machine: &Machine,
+        name: &str,
+        input: impl Input,
+        watcher: Box<dyn Watcher>,
+    ) -> Result<Handle, StartError> {
+        let text = input.into_text()?;
+        let version = self.check(machine, text.len())?;
+        self.start_version(version, text, Some(name.into()), Some(Box::new(Watch::by(watcher))))
     }
 
     /// Starts an execution with each of the inputs. What they come to is counted, and nothing else; see
@@ -454,6 +472,7 @@ impl Engine {
         version: Arc<Version>,
         text: Vec<u8>,
         name: Option<Box<str>>,
+        watch: Option<Box<Watch>>,
     ) -> Result<Handle, StartError> {
         let ticket = Arc::new(Ticket::default());
         let seed = self.shared().seeds(1);
@@ -465,7 +484,7 @@ impl Engine {
             name: name.clone(),
         };
         let reply = Reply::One(ticket);
-        self.submit(Parcel { version, text, ends: Vec::new(), reply, seed, name })?;
+        self.submit(Parcel { version, text, ends: Vec::new(), reply, seed, name, watch })?;
         Ok(handle)
     }
 
@@ -504,7 +523,8 @@ impl Engine {
                 state.add(u64::from(executions));
                 let reply = Reply::Batch(Arc::clone(&state), first);
                 let version = Arc::clone(&version);
-                if let Err(throttled) = self.submit(Parcel { version, text, ends, reply, seed, name: None }) {
+                let parcel = Parcel { version, text, ends, reply, seed, name: None, watch: None };
+                if let Err(throttled) = self.submit(parcel) {
                     state.take_back(u64::from(executions));
                     batch.refused = Some(throttled);
                     break;

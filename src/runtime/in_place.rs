@@ -28,13 +28,13 @@ pub(super) async fn run(engine: &Engine, version: &Version, text: &[u8]) -> Resu
         engine.lane(|lane| lane.refuse(1));
         return Err(shared.admission.throttled(Limit::Draining).into());
     }
-    let mut visit = Visit { engine, seat: Some(BENCH.with_borrow_mut(Bench::seat)) };
+    let mut visit = Visit { engine, version, seat: Some(BENCH.with_borrow_mut(Bench::seat)) };
     let seed = shared.seed(shared.seeds(1));
     let start = Start { seed, now_ms: shared.time.now_ms(), ..shared.start };
-    let mut event = visit.begin(version, text, &start);
+    let mut event = visit.begin(text, &start);
     loop {
         let now_ms = shared.time.now_ms();
-        if let Some(outcome) = visit.turn(version, event, now_ms) {
+        if let Some(outcome) = visit.turn(event, now_ms) {
             return Ok(outcome);
         }
         event = Event::Go;
@@ -46,11 +46,13 @@ pub(super) async fn run(engine: &Engine, version: &Version, text: &[u8]) -> Resu
 /// before, as aborted.
 struct Visit<'e> {
     engine: &'e Engine,
+    version: &'e Version,
     seat: Option<Box<Seat>>,
 }
 
 impl Visit<'_> {
-    fn begin(&mut self, version: &Version, text: &[u8], start: &Start) -> Event {
+    fn begin(&mut self, text: &[u8], start: &Start) -> Event {
+        let version = self.version;
         let Some(seat) = &mut self.seat else { return Event::Go };
         seat.x.reset();
         seat.identify(version, None);
@@ -62,10 +64,14 @@ impl Visit<'_> {
             }
         };
         seat.x.begin(&version.program, start, input);
+        if let Some(observer) = &self.engine.shared().observer {
+            seat.observe(&**observer, version, start.seed, start.now_ms);
+        }
         event
     }
 
-    fn turn(&mut self, version: &Version, event: Event, now_ms: u64) -> Option<Outcome> {
+    fn turn(&mut self, event: Event, now_ms: u64) -> Option<Outcome> {
+        let version = self.version;
         let seat = self.seat.as_mut()?;
         let turn = BENCH.with_borrow_mut(|bench| {
             let turn = bench.advance(version, seat, event, now_ms, TRANSITIONS_PER_EXECUTION);
@@ -78,8 +84,22 @@ impl Visit<'_> {
             // Nothing in it waits, so that it parks is a bug as well.
             _ => super::shard::bug(now_ms),
         };
+        seat.tell_end(super::shard::bug_outcome, now_ms);
         self.leave(outcome.status);
         Some(outcome)
+    }
+
+    /// Those who watch an execution that nobody waits for any more learn that it was aborted.
+    fn tell_aborted(&mut self) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.watch.is_some()) else { return };
+        let now_ms = self.engine.shared().time.now_ms();
+        BENCH.with_borrow_mut(|bench| {
+            let abort = Event::Abort(Fault { error: None, cause: None });
+            // Whatever came of it, the end is told next.
+            let _ = bench.advance(self.version, seat, abort, now_ms, TRANSITIONS_PER_EXECUTION);
+            bench.effects.clear();
+        });
+        seat.tell_end(super::shard::bug_outcome, now_ms);
     }
 
     fn leave(&mut self, status: Status) {
@@ -96,6 +116,7 @@ impl Visit<'_> {
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
+        self.tell_aborted();
         self.leave(Status::Aborted);
     }
 }

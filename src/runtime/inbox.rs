@@ -16,6 +16,7 @@ use super::slab::Key;
 use super::ticket::{Place, Reply};
 use crate::engine::{Start, Token};
 use crate::fault::Fault;
+use crate::observe::{Observer, Watch};
 use crate::task::token::Waiting;
 
 /// Executions of one version that wait to begin.
@@ -32,6 +33,8 @@ pub(super) struct Parcel {
     pub(super) seed: u64,
     /// The name of the only one.
     pub(super) name: Option<Box<str>>,
+    /// Who watches the only one.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Parcel {
@@ -124,6 +127,8 @@ pub(super) struct Shared {
     pub(super) lanes: Box<[CachePadded<Tally>]>,
     pub(super) time: Arc<dyn Time>,
     pub(super) start: Start,
+    /// Decides which executions are watched.
+    pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,
     /// What seeds follow from, and how many were given out.
     pub(super) seed: u64,
