@@ -4,7 +4,7 @@ use expressway::task::aws::{Credentials, Integrations};
 use serde_json::json;
 
 use crate::server::{Server, answer};
-use crate::{output, run};
+use crate::{failure, output, run};
 
 const INVOKE: &str = "arn:aws:states:::lambda:invoke";
 
@@ -67,4 +67,39 @@ fn requests_are_signed_with_credentials() {
     );
     assert!(asked.headers["authorization"].starts_with(&expected), "{}", asked.headers["authorization"]);
     assert_eq!(asked.headers["x-amz-security-token"], "token");
+}
+
+#[test]
+fn errors_have_awss_names_and_causes() {
+    let server = Server::start(|asked| match asked.text() {
+        "\"raise\"" => answer(
+            200,
+            &[("X-Amz-Function-Error", "Unhandled")],
+            r#"{"errorMessage":"no","errorType":"CustomError","stackTrace":[]}"#,
+        ),
+        "\"missing\"" => answer(
+            404,
+            &[("x-amzn-ErrorType", "ResourceNotFoundException"), ("x-amzn-RequestId", "r-2")],
+            r#"{"Type":"User","Message":"Function not found: f"}"#,
+        ),
+        _ => answer(500, &[("x-amzn-ErrorType", "SomethingElse"), ("x-amzn-RequestId", "r-3")], "<html>"),
+    });
+    for (payload, error, cause) in [
+        ("raise", "CustomError", r#"{"errorMessage":"no","errorType":"CustomError","stackTrace":[]}"#),
+        (
+            "missing",
+            "Lambda.ResourceNotFoundException",
+            "Function not found: f (Service: AWSLambda; Status Code: 404; Error Code: ResourceNotFoundException; \
+             Request ID: r-2; Proxy: null)",
+        ),
+        (
+            "other",
+            "Lambda.AWSLambdaException",
+            " (Service: AWSLambda; Status Code: 500; Error Code: SomethingElse; Request ID: r-3; Proxy: null)",
+        ),
+    ] {
+        let parameters = json!({"FunctionName": "f", "Payload": format!("\"{payload}\"")});
+        let expected = (error.to_owned(), cause.to_owned());
+        assert_eq!(failure(&run(at(&server), INVOKE, &parameters)), expected);
+    }
 }
