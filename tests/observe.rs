@@ -127,11 +127,11 @@ fn every_end_is_told_once() {
     let ends = || std::mem::take(&mut *told.ends.lock().unwrap());
 
     let aborted = engine.start(&nap, "{}").unwrap();
-    let failed = engine.start(&nap, "not JSON").unwrap();
+    let failed = engine.start_batch(&nap, ["not JSON"]);
     simulation.settle(0);
     aborted.abort();
     simulation.settle(0);
-    assert_eq!((failed.status(), aborted.status()), (Status::Failed, Status::Aborted));
+    assert_eq!((failed.counts().failed, aborted.status()), (1, Status::Aborted));
     assert_eq!(ends(), ["failed", "aborted"]);
 
     let batch = engine.start_batch(&pure, ["{}", "{}", "nonsense"]);

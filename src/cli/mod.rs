@@ -9,6 +9,7 @@ mod latency;
 mod progress;
 mod report;
 mod run;
+mod serve;
 mod stream;
 mod tasks;
 mod trace;
@@ -44,6 +45,8 @@ enum Command {
     Dump(OneDefinition),
     /// Draw a definition
     Graph(graph::Arguments),
+    /// Answer the AWS Step Functions API on a port
+    Serve(serve::Arguments),
 }
 
 /// A definition and what it is read as.
@@ -155,6 +158,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(arguments) => validate(&arguments),
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
+        Command::Serve(arguments) => serve::serve(&arguments),
     };
     match went {
         Ok(Went::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,

@@ -83,7 +83,7 @@ impl Caller {
         let wrong = |error: hyper::http::Error| CallError::Client(error.to_string());
         let Draft { path, query, headers, body } = draft;
         let path = format!("{}{path}", self.endpoint.base);
-        let credentials = self.credentials.get().await.map_err(CallError::Client)?;
+        let credentials = self.credentials.get(!self.own_endpoint).await.map_err(CallError::Client)?;
         if credentials.is_none() && !self.own_endpoint {
             let text = "Unable to load credentials from any of the providers in the chain";
             return Err(CallError::Client(text.to_owned()));

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::chain::Fetched;
+
 /// An access key (AWS General Reference, "AWS security credentials").
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -39,13 +41,25 @@ pub(super) enum Source {
     #[default]
     None,
     Fixed(Arc<Credentials>),
+    /// They would come in a way that is not supported.
+    Unsupported(Arc<str>),
+    /// The container hands them out.
+    Fetched(Arc<Fetched>),
+    /// The machine hands them out, if it is one of AWS's.
+    Machine(Arc<Fetched>),
 }
 
 impl Source {
-    pub(super) async fn get(&self) -> Result<Option<Arc<Credentials>>, String> {
-        match self {
+    /// The credentials, if there are any. The machine is asked only for what goes to AWS itself: elsewhere nobody may
+    /// be there to answer.
+    pub(super) async fn get(&self, to_aws: bool) -> Result<Option<Arc<Credentials>>, String> {
+        let found = match self {
             Source::None => Ok(None),
             Source::Fixed(credentials) => Ok(Some(Arc::clone(credentials))),
-        }
+            Source::Unsupported(why) => Err(why.to_string()),
+            Source::Machine(_) if !to_aws => Ok(None),
+            Source::Fetched(fetched) | Source::Machine(fetched) => fetched.get().await.map(Some),
+        };
+        found.map_err(|why| format!("Unable to load credentials: {why}"))
     }
 }

@@ -3,6 +3,7 @@
 
 use super::answer;
 use super::caller::CallError;
+use super::forms::Element;
 use super::pool::Reply;
 use crate::fault;
 use crate::task::TaskError;
@@ -23,20 +24,22 @@ pub(super) struct Optimised {
 /// An error as a service tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceError {
+    /// What it is, by which the SDK finds its class.
+    pub(super) kind: String,
+    /// What it is called.
     pub(super) code: String,
     pub(super) message: String,
     pub(super) request_id: String,
 }
 
 impl Optimised {
-    /// The service refused. `known` are the error codes the SDK has a class for.
-    pub(super) fn refused(&self, reply: &Reply, error: &ServiceError, known: &[&str]) -> TaskError {
+    /// The service refused. `class` is the class that the SDK has for the error, if it has one.
+    pub(super) fn refused(&self, reply: &Reply, error: &ServiceError, class: Option<&str>) -> TaskError {
         let Optimised { prefix, service, unknown, .. } = self;
-        let ServiceError { code, message, request_id } = error;
-        let bare = code.strip_suffix("Exception").unwrap_or(code);
-        let name = match known.iter().any(|it| it.strip_suffix("Exception").unwrap_or(it) == bare) {
-            true => format!("{prefix}.{bare}Exception"),
-            false => format!("{prefix}.{unknown}"),
+        let ServiceError { code, message, request_id, .. } = error;
+        let name = match class {
+            Some(class) => format!("{prefix}.{}Exception", class.strip_suffix("Exception").unwrap_or(class)),
+            None => format!("{prefix}.{unknown}"),
         };
         let status = reply.status.as_u16();
         TaskError::new(
@@ -83,8 +86,20 @@ pub(super) fn json_error(reply: &Reply) -> ServiceError {
     let typed = typed.split(':').next().unwrap_or_default();
     let typed = typed.rsplit('#').next().unwrap_or_default();
     ServiceError {
+        kind: typed.to_owned(),
         code: query_code.unwrap_or(typed).to_owned(),
         message: text(&["message", "Message", "errorMessage"]),
         request_id: answer::request_id(&reply.headers).to_owned(),
     }
+}
+
+/// The error that a service speaking XML tells.
+pub(super) fn xml_error(reply: &Reply) -> ServiceError {
+    let root = Element::parse(&reply.body).unwrap_or_default();
+    let error =
+        root.child("Error").or_else(|| root.child("Errors")?.child("Error")).cloned().unwrap_or_default();
+    let code = error.text_of("Code").to_owned();
+    let told = [root.text_of("RequestId"), root.text_of("RequestID"), answer::request_id(&reply.headers)];
+    let request_id = told.into_iter().find(|id| !id.is_empty()).unwrap_or_default().to_owned();
+    ServiceError { kind: code.clone(), code, message: error.text_of("Message").to_owned(), request_id }
 }

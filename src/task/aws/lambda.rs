@@ -143,7 +143,9 @@ fn draft(function: &str, qualifier: Option<&str>) -> Draft {
 /// Whether the function did what it was called for.
 fn check(reply: &Reply) -> Result<(), TaskError> {
     if !reply.status.is_success() {
-        return Err(NAMES.refused(reply, &failure::json_error(reply), &KNOWN));
+        let error = failure::json_error(reply);
+        let class = KNOWN.iter().find(|class| **class == error.kind);
+        return Err(NAMES.refused(reply, &error, class.copied()));
     }
     if !reply.headers.contains_key("x-amz-function-error") {
         return Ok(());

@@ -15,19 +15,30 @@
 //! time, and with the execution.
 
 mod answer;
+mod body;
 mod caller;
+mod chain;
+mod connections;
 mod credentials;
 mod failure;
+mod forms;
+mod guard;
+mod http;
 mod lambda;
+mod model;
 mod net;
 mod parameters;
 mod pool;
+mod service;
 mod settings;
 mod sign;
+mod wire;
 
 use std::sync::Arc;
 
+pub use connections::Connections;
 pub use credentials::Credentials;
+pub use guard::HttpPolicy;
 pub use settings::SettingsError;
 
 use super::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
@@ -82,6 +93,43 @@ impl Integrations {
         Ok(self)
     }
 
+    /// Settings as AWS's SDKs take them from the environment, and from the shared files it names: region, credentials,
+    /// endpoints. Beside `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` there is `<SERVICE>_ENDPOINT`, as Step
+    /// Functions Local has it: `LAMBDA_ENDPOINT`, `DYNAMODB_ENDPOINT`, `STEP_FUNCTIONS_ENDPOINT`.
+    ///
+    /// # Errors
+    /// When an endpoint is not an `http` or `https` URL.
+    pub fn from_env() -> Result<Integrations, SettingsError> {
+        Integrations::from_variables(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
+    }
+
+    /// As [`from_env`](Integrations::from_env), with these variables.
+    ///
+    /// # Errors
+    /// When an endpoint is not an `http` or `https` URL.
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Integrations, SettingsError> {
+        Ok(Integrations { settings: chain::settings(&variables.into_iter().collect())? })
+    }
+
+    /// What `http:invoke` and `apigateway:invoke` may do.
+    #[must_use]
+    pub fn http(mut self, policy: HttpPolicy) -> Integrations {
+        self.settings.http = policy;
+        self
+    }
+
+    /// The connections that HTTP Tasks may name.
+    #[must_use]
+    pub fn connections(mut self, connections: Connections) -> Integrations {
+        self.settings.connections = connections;
+        self
+    }
+
     /// The prefixes of ARNs it does tasks of.
     pub(crate) fn handlers(self) -> impl Iterator<Item = (String, Arc<dyn AsyncHandler>)> {
         let any: Arc<dyn AsyncHandler> = Arc::new(Any(self.settings));
@@ -127,6 +175,19 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
             let caller = Caller::new(settings, "Lambda", "lambda", "lambda", None)?;
             Ok(Arc::new(lambda::Invoke(Arc::new(caller))))
         }
-        _ => Err(format!("The service task {arn} is not supported")),
+        ("http", "invoke") => Ok(Arc::new(http::Invoke(Arc::new(settings.clone())))),
+        ("apigateway", "invoke") => Ok(Arc::new(http::Gateway(Arc::new(settings.clone())))),
+        (service, action) => {
+            let handler = match service.strip_prefix("aws-sdk:") {
+                Some(service) => service::sdk(settings, service, action),
+                None => (service::optimised(settings, service, action)).unwrap_or_else(|| {
+                    Err("Of the optimised integrations, those of Lambda, SQS, SNS, DynamoDB, \
+                        EventBridge, Step Functions (without .sync), API Gateway and HTTP are"
+                        .to_owned())
+                }),
+            };
+            let handler = handler.map_err(|why| format!("The service task {arn} is not supported. {why}"))?;
+            Ok(Arc::new(handler))
+        }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use hyper::Uri;
 
+use super::connections::Connections;
 use super::credentials::{Credentials, Source};
+use super::guard::HttpPolicy;
 use super::net::Origin;
 
 /// Why settings cannot be used.
@@ -15,18 +17,28 @@ pub enum SettingsError {
     /// An endpoint is not a URL of a server.
     #[error("the endpoint '{0}' is not an http or https URL")]
     NotAnEndpoint(String),
+    /// The file of connections cannot be used.
+    #[error("the connections cannot be used: {0}")]
+    Connections(String),
 }
 
 /// An endpoint: a server, and the path below which the service lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) origin: Origin,
-    /// Without a slash at its end.
+    /// A path.
     pub(super) base: String,
 }
 
 impl Endpoint {
+    /// A service's root: a slash at its end means nothing.
     pub(super) fn parse(text: &str) -> Result<Endpoint, SettingsError> {
+        let Endpoint { origin, base } = Endpoint::parse_exactly(text)?;
+        Ok(Endpoint { origin, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// A URL with its path, but no query.
+    pub(super) fn parse_exactly(text: &str) -> Result<Endpoint, SettingsError> {
         let wrong = || SettingsError::NotAnEndpoint(text.to_owned());
         let uri: Uri = text.trim().parse().map_err(|_| wrong())?;
         let tls = match uri.scheme_str() {
@@ -34,10 +46,11 @@ impl Endpoint {
             Some("https") => true,
             _ => return Err(wrong()),
         };
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
+        let named = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        let host = uri.host().filter(|host| named && !host.is_empty()).ok_or_else(wrong)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').into();
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let base = uri.path().trim_end_matches('/').to_owned();
+        let base = uri.path().to_owned();
         Ok(Endpoint { origin: Origin { tls, host, port, pinned: None }, base })
     }
 
@@ -62,6 +75,8 @@ pub(super) struct Settings {
     pub(super) endpoints: HashMap<String, Endpoint>,
     /// For services without one of their own.
     pub(super) endpoint: Option<Endpoint>,
+    pub(super) http: HttpPolicy,
+    pub(super) connections: Connections,
 }
 
 impl Settings {

@@ -19,6 +19,11 @@ pub(super) const UNRESERVED: &AsciiSet =
 /// The same for a whole path.
 const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
+/// A path, percent-encoded.
+pub(super) fn encode_path(path: &str) -> impl Iterator<Item = &str> {
+    utf8_percent_encode(path, PATH)
+}
+
 /// What a signature is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scope<'a> {
