@@ -6,6 +6,7 @@ mod definition;
 mod graph;
 mod input;
 mod latency;
+mod pipe;
 mod progress;
 mod report;
 mod run;
@@ -39,6 +40,10 @@ const EXIT_CODES: &str = "Exit codes:
 enum Command {
     /// Run a workflow: once for one JSON input, or once for each line of NDJSON events
     Run(run::Arguments),
+    /// Run a pipeline: events of a source, a workflow, outputs to a sink
+    Pipe(pipe::Arguments),
+    /// Send dead letters of a pipeline again
+    Redrive(pipe::RedriveArguments),
     /// Find all problems of definitions
     Validate(ValidateArguments),
     /// Print the tables that a definition compiles to
@@ -155,6 +160,8 @@ pub(crate) fn main() -> ExitCode {
     };
     let went = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Pipe(arguments) => pipe::pipe(&arguments),
+        Command::Redrive(arguments) => pipe::redrive(&arguments),
         Command::Validate(arguments) => validate(&arguments),
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
