@@ -85,7 +85,9 @@ impl Connection {
             match self.stream.read(buffer) {
                 Ok(0) => panic!("the server closed a connection"),
                 Ok(bytes) => self.take(&buffer[..bytes], load),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    return;
+                }
                 Err(error) => panic!("{error}"),
             }
             if self.missing == 0 {
@@ -99,7 +101,9 @@ impl Connection {
         while self.written < batch.len() {
             match self.stream.write(&batch[self.written..]) {
                 Ok(bytes) => self.written += bytes,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    return;
+                }
                 Err(error) => panic!("{error}"),
             }
         }

@@ -49,10 +49,11 @@ mod measure {
     }
 
     pub(super) fn main() {
-        let effort = match std::env::args().any(|it| it == "--test") || !std::env::args().any(|it| it == "--bench") {
-            true => Effort { rounds: 1, turn: Duration::from_millis(20), idle: 100 },
-            false => Effort { rounds: 15, turn: Duration::from_millis(400), idle: 9_000 },
-        };
+        let effort =
+            match std::env::args().any(|it| it == "--test") || !std::env::args().any(|it| it == "--bench") {
+                true => Effort { rounds: 1, turn: Duration::from_millis(20), idle: 100 },
+                false => Effort { rounds: 15, turn: Duration::from_millis(400), idle: 9_000 },
+            };
         // Threads inherit where their maker runs.
         pin(0);
         let service = Service::builder().engine(|engine| engine.shards(1)).build().expect("a service");
@@ -77,7 +78,14 @@ mod measure {
             compare(&title, effort.rounds, target, &mut load, &echo, server.address());
         }
         let mut load = |address| h2(address, 8, 100, HEAD, &body, effort.turn);
-        compare("HTTP/2, 8 connections of 100 streams", effort.rounds, 0.75, &mut load, &echo, server.address());
+        compare(
+            "HTTP/2, 8 connections of 100 streams",
+            effort.rounds,
+            0.75,
+            &mut load,
+            &echo,
+            server.address(),
+        );
         idle(effort.idle, server.address());
     }
 
@@ -89,7 +97,10 @@ mod measure {
         ("x-amz-target", TARGET),
         ("user-agent", "aws-sdk-rust/1.3 os/linux lang/rust/1.95"),
         ("x-amz-date", "20260101T000000Z"),
-        ("authorization", "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/states/aws4_request, SignedHeaders=host, Signature=0"),
+        (
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/states/aws4_request, SignedHeaders=host, Signature=0",
+        ),
     ];
 
     /// Makes the machine, and the body of a start.

@@ -40,5 +40,9 @@ impl Cpu {
 pub(crate) fn resident_bytes() -> usize {
     let text = fs::read_to_string("/proc/self/status").expect("a status");
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().split(' ').next().and_then(|it| it.parse::<usize>().ok()).map_or(0, |kilobytes| kilobytes * 1024)
+    line.trim()
+        .split(' ')
+        .next()
+        .and_then(|it| it.parse::<usize>().ok())
+        .map_or(0, |kilobytes| kilobytes * 1024)
 }

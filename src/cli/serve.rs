@@ -3,12 +3,13 @@
 use std::fs;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use expressway::server::{Auth, Config, Definitions, PORT, Server, Tls};
 use expressway::service::Service;
+use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Stop, Type, Went, counted, say};
@@ -44,10 +45,36 @@ pub(super) struct Arguments {
     #[arg(long, env = "WAIT_TIME_SCALE", value_name = "FACTOR", value_parser = factor)]
     time_scale: Option<f64>,
     #[command(flatten)]
+    tasks: Tasks,
+    #[command(flatten)]
     security: Security,
     /// Seconds that requests under way have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u32,
+}
+
+/// What tasks call. Region, credentials and endpoints come from the environment, as SDKs take them from there.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Tasks")]
+struct Tasks {
+    /// Call no services: tasks fail unless they are mocked
+    #[arg(long)]
+    no_integrations: bool,
+    /// Where a service is, as `Lambda=http://localhost:9001`; the variables LAMBDA_ENDPOINT, SQS_ENDPOINT and so on, and
+    /// AWS_ENDPOINT_URL, say the same
+    #[arg(long, value_name = "SERVICE=URL", value_parser = endpoint)]
+    endpoint: Vec<(String, String)>,
+    /// Let HTTP tasks call this host wherever it is, also without TLS
+    #[arg(long, value_name = "HOST[:PORT]")]
+    http_allow: Vec<String>,
+    /// The connections of EventBridge that HTTP tasks may name
+    #[arg(long, value_name = "FILE")]
+    connections: Option<PathBuf>,
+}
+
+fn endpoint(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(service, url)| (service.to_owned(), url.to_owned()));
+    pair.ok_or_else(|| "an endpoint is SERVICE=URL".to_owned())
 }
 
 #[derive(Debug, clap::Args)]
@@ -166,8 +193,7 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     place.account = arguments.account.clone().unwrap_or_else(|| place.account.clone());
     place.region = arguments.region.clone().unwrap_or_else(|| place.region.clone());
     if let Some(file) = &security.auth {
-        let text = fs::read(file)
-            .map_err(|error| Stop::failed(format!("cannot read {}: {error}", file.display())))?;
+        let text = read(file)?;
         let auth =
             Auth::parse(&text).map_err(|error| Stop::failed(format!("{}: {error}", file.display())))?;
         config.auth = Some(auth);
@@ -187,7 +213,32 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
     if let Some(scale) = arguments.time_scale {
         builder = builder.engine(|engine| engine.time_scale(scale));
     }
+    if !arguments.tasks.no_integrations {
+        let integrations = integrations(&arguments.tasks)?;
+        builder = builder.engine(|engine| engine.aws(integrations));
+    }
     builder.build().map_err(|error| Stop::failed(format!("cannot start the service: {error}")))
+}
+
+fn integrations(tasks: &Tasks) -> Result<Integrations, Stop> {
+    let wrong = |error: SettingsError| Stop::failed(error.to_string());
+    let mut integrations = Integrations::from_env().map_err(wrong)?;
+    for (service, url) in &tasks.endpoint {
+        integrations = integrations.endpoint(service, url).map_err(wrong)?;
+    }
+    if !tasks.http_allow.is_empty() {
+        let allowed_hosts = tasks.http_allow.clone();
+        integrations = integrations.http(HttpPolicy { allowed_hosts, ..HttpPolicy::default() });
+    }
+    if let Some(file) = &tasks.connections {
+        let text = read(file)?;
+        integrations = integrations.connections(Connections::parse(&text).map_err(wrong)?);
+    }
+    Ok(integrations)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Stop> {
+    fs::read(file).map_err(|error| Stop::failed(format!("cannot read {}: {error}", file.display())))
 }
 
 async fn look(folder: &mut Definitions, service: &Service) -> Result<(), Stop> {

@@ -9,7 +9,7 @@ use aws_sdk_sfn::config::{
 };
 use aws_sdk_sfn::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_sfn::types::{
-    ExecutionStatus, InspectionLevel, RoutingConfigurationListItem, StateMachineType, StateMachineStatus,
+    ExecutionStatus, InspectionLevel, RoutingConfigurationListItem, StateMachineStatus, StateMachineType,
     SyncExecutionStatus, Tag, TestExecutionStatus, ValidateStateMachineDefinitionResultCode,
 };
 use aws_sdk_sfn::{Client, Config};
@@ -75,7 +75,10 @@ macro_rules! fails {
 /// The answer of an operation.
 macro_rules! ask {
     ($call:expr) => {
-        $call.send().await.unwrap_or_else(|error| panic!("{}: {:?}", stringify!($call), error.into_service_error()))
+        $call
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("{}: {:?}", stringify!($call), error.into_service_error()))
     };
 }
 
@@ -131,7 +134,8 @@ async fn versions(sfn: &Client, arn: &str) {
     };
     let alias = ask!(sfn.create_state_machine_alias().name("live").routing_configuration(all(one)));
     let alias = alias.state_machine_alias_arn();
-    let output = async || ask!(sfn.start_sync_execution().state_machine_arn(alias)).output().map(str::to_owned);
+    let output =
+        async || ask!(sfn.start_sync_execution().state_machine_arn(alias)).output().map(str::to_owned);
     assert_eq!(output().await.as_deref(), Some("\"one\""));
     ask!(sfn.update_state_machine_alias().state_machine_alias_arn(alias).routing_configuration(all(two)));
     assert_eq!(output().await.as_deref(), Some("\"two\""));
