@@ -52,7 +52,7 @@ enum Command {
     /// Draw a definition
     Graph(graph::Arguments),
     /// Answer the AWS Step Functions API on a port
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Print what makes SDKs and the AWS CLI use a server on this machine
     Env(environment::EnvironmentArguments),
     /// Give the name sync-localhost an address, so that SDKs need not be told to leave the endpoint's name alone
