@@ -157,19 +157,6 @@ impl Shard {
         self.has_more()
     }
 
-    /// Hands over what was written down in this turn, and says how it is.
-    fn show(&mut self) {
-        let Some(desk) = &self.shared.desk else { return };
-        self.scribe.flush(desk);
-        if desk.counts {
-            let gauges = &self.remote.gauges;
-            gauges.residents.store(self.residents.len() as u64, Ordering::Relaxed);
-            gauges.tasks.store(self.tasks.len() as u64, Ordering::Relaxed);
-            gauges.timers.store(self.wheel.len() as u64, Ordering::Relaxed);
-            gauges.seats.store(self.bench.seats() as u64, Ordering::Relaxed);
-        }
-    }
-
     /// When it wants its next turn, if nothing happens before.
     pub fn next_ms(&mut self) -> Option<u64> {
         let first = self.due_first;

@@ -2,11 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::inbox::Shared;
 use super::machine::Version;
 use super::outcome::Status;
 use super::seat::Seat;
+use super::shard::Shard;
 use crate::engine::Outcome;
 use crate::observe::{Beginning, Called, Desk, Ending, Over, Scribe};
 
@@ -72,6 +74,21 @@ impl Seat {
         let called = Called { identity: &self.x.identity, seed };
         let over = Over { outcome: &outcome, started_ms, now_ms };
         scribe.end(desk, watch, view, called, &mut self.x.arena, over);
+    }
+}
+
+impl Shard {
+    /// Hands over what was written down in this turn, and says how the shard is.
+    pub(super) fn show(&mut self) {
+        let Some(desk) = &self.shared.desk else { return };
+        self.scribe.flush(desk);
+        if desk.counts {
+            let gauges = &self.remote.gauges;
+            gauges.residents.store(self.executions() as u64, Relaxed);
+            gauges.tasks.store(self.tasks() as u64, Relaxed);
+            gauges.timers.store(self.timers() as u64, Relaxed);
+            gauges.seats.store(self.bench.seats() as u64, Relaxed);
+        }
     }
 }
 
