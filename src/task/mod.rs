@@ -4,6 +4,7 @@
 //! arena, or typed through serde, and answers with a value or a [`TaskError`], which Retry and Catch see.
 
 pub mod mock;
+pub(crate) mod panics;
 #[cfg(feature = "runtime")]
 mod remote;
 #[cfg(feature = "runtime")]
@@ -16,7 +17,6 @@ pub use remote::{AsyncHandler, Attempt, TaskFuture, asynchronous, asynchronous_w
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -159,7 +159,7 @@ pub(crate) fn call(
         input: execution.task_input(call.token).unwrap_or_default(),
         arena: &mut execution.arena,
     };
-    match catch_unwind(AssertUnwindSafe(|| handler.call(&mut call))) {
+    match panics::guard(|| handler.call(&mut call)) {
         Ok(result) => result.map_err(Fault::from),
         Err(panic) => Err(panicked(&*panic)),
     }
