@@ -19,10 +19,8 @@ pub(crate) type Course = Option<(u64, Result<Json, Failure>)>;
 /// What a call comes to follows from the call alone, so that the reference can say it as well. A worker of an activity
 /// knows no more than the input.
 pub(crate) fn behaviour(seed: u64, resource: &str, state: &str, retries: u64, input: &Json) -> Course {
-    let text = match resource {
-        ACTIVITY => format!("{seed} {input}"),
-        _ => format!("{seed} {state} {retries} {input}"),
-    };
+    let (state, retries) = if resource == ACTIVITY { ("", 0) } else { (state, retries) };
+    let text = format!("{seed} {resource} {state} {retries} {input}");
     let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     });

@@ -35,6 +35,7 @@ impl World {
             12 if !self.runs.is_empty() => {
                 let n = self.chance.below(self.runs.len() as u64) as usize;
                 drop(self.runs.remove(n));
+                self.dropped += 1;
             }
             13 => self.shift_alias(),
             14 | 15 => self.answer_anything(),
