@@ -215,11 +215,7 @@ impl<'e> Visit<'e> {
 
     fn refuse(&mut self, limit: Limit) -> StartError {
         self.leave(None);
-        if let Some(view) = &self.version.view {
-            view.machine.refused(limit as usize, 1);
-        }
-        self.engine.lane(|lane| lane.refuse(1));
-        self.engine.shared().admission.throttled(limit).into()
+        self.engine.refuse(Some(self.version), limit, 1).into()
     }
 
     /// It is over, or was never there.
