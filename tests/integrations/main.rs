@@ -1,6 +1,10 @@
 //! Service tasks, against servers that the tests start.
 
+mod corpus;
+mod http;
 mod lambda;
+mod moto;
+mod refusals;
 mod server;
 
 use expressway::runtime::{Engine, Outcome};

@@ -67,7 +67,7 @@ impl Endpoint {
 }
 
 /// What [`Integrations`](super::Integrations) are made of.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) region: Option<String>,
     pub(super) credentials: Source,
@@ -77,6 +77,22 @@ pub(super) struct Settings {
     pub(super) endpoint: Option<Endpoint>,
     pub(super) http: HttpPolicy,
     pub(super) connections: Connections,
+    /// Of one shard to one host.
+    pub(super) connections_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            region: None,
+            credentials: Source::None,
+            endpoints: HashMap::new(),
+            endpoint: None,
+            http: HttpPolicy::default(),
+            connections: Connections::default(),
+            connections_max: 256,
+        }
+    }
 }
 
 impl Settings {

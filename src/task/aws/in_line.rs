@@ -1,0 +1,96 @@
+//! Service tasks on the caller's own thread, for [in-line drivers](crate::runtime::inline): the driver waits while a
+//! call is made.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Runtime;
+
+use super::Integrations;
+use crate::engine::{Execution, TaskCall};
+use crate::fault::{self, Fault};
+use crate::json;
+use crate::program::Program;
+use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing};
+
+/// Does service tasks one after the other. It goes by the real clock.
+#[derive(Debug)]
+pub struct InLine {
+    runtime: Runtime,
+    integrations: Integrations,
+    /// By resource, as tasks come; what is not supported with the reason.
+    handlers: HashMap<Box<str>, Result<Arc<dyn AsyncHandler>, String>>,
+}
+
+impl InLine {
+    /// Service tasks as `integrations` say.
+    ///
+    /// # Errors
+    /// When the system has no reactor for us.
+    pub fn new(integrations: Integrations) -> std::io::Result<InLine> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(InLine { runtime, integrations, handlers: HashMap::new() })
+    }
+}
+
+impl Tasks for InLine {
+    fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
+        let task = &program.tasks[call.task];
+        let arn = &task.resource.arn;
+        if !Integrations::is_service(arn) {
+            return Answer::Now(Err(missing(arn)));
+        }
+        if task.resource.waits_for_token {
+            let cause = format!("Nobody can answer the token of {arn} here.");
+            return Answer::Now(Err(Fault::new(fault::RUNTIME, cause)));
+        }
+        let resolve = || self.integrations.handler(task);
+        let handler = match self.handlers.entry(arn.clone()).or_insert_with(resolve) {
+            Ok(handler) => Arc::clone(handler),
+            Err(why) => return Answer::Now(Err(Fault::new(fault::RUNTIME, why.as_str()))),
+        };
+        let input = execution.task_input(call.token).unwrap_or_default();
+        let attempt = attempt(program, execution, call);
+        let begun = {
+            let (state, arena) = (program.name(call.state), &mut execution.arena);
+            handler.begin(&Call { resource: arn, state, attempt: call.attempt, input, arena }, attempt)
+        };
+        let future = match begun {
+            Ok(future) => future,
+            Err(error) => return Answer::Now(Err(error.into())),
+        };
+        let limit = call.timeout_seconds.map_or(Duration::MAX, Duration::from_secs);
+        let limit = limit.min(until(execution.deadline_ms()));
+        let answer = self.runtime.block_on(async { tokio::time::timeout(limit, future).await });
+        match answer {
+            // The driver's own timer, which is due now, tells it.
+            Err(_) => Answer::Never,
+            Ok(Err(error)) => Answer::Now(Err(error.into())),
+            Ok(Ok(text)) => Answer::Now(json::read(&mut execution.arena, &text).map_err(|error| {
+                Fault::new(fault::TASK_FAILED, format!("The task's result is not JSON: {error}"))
+            })),
+        }
+    }
+}
+
+/// How long it is until a time in milliseconds since 1970.
+fn until(time_ms: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(time_ms).saturating_sub(now)
+}
+
+fn attempt(program: &Program, execution: &Execution, call: &TaskCall) -> Attempt {
+    let shared = Shared {
+        execution_arn: execution.execution_arn(),
+        state: program.name(call.state).to_owned(),
+        retries: call.attempt,
+        deadline_ms: execution.deadline_ms(),
+        trace_header: None,
+        token: None,
+        cancelled: AtomicBool::new(false),
+        heartbeat: Box::new(|| {}),
+    };
+    Attempt { shared: Some(Arc::new(shared)) }
+}
