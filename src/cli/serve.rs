@@ -7,7 +7,7 @@ use expressway::server::{Config, PORT, Server};
 use expressway::service::Service;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Stop, Went, counted, say};
+use super::{Stop, Went, counted, say, services};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -23,6 +23,8 @@ pub(super) struct Arguments {
     /// Seconds that requests under way have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u32,
+    #[command(flatten)]
+    services: services::Settings,
 }
 
 pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
@@ -32,7 +34,9 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     if let Some(threads) = arguments.threads {
         config.threads = threads.into();
     }
+    let integrations = arguments.services.integrations()?;
     let service = Service::builder()
+        .engine(|engine| engine.aws(integrations))
         .build()
         .map_err(|error| Stop::failed(format!("cannot start the service: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -47,6 +47,12 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
     }
     let said = refusal(Profile::Open, json!({"Resource": "arn:aws:states:::states:startExecution.sync"}));
     assert!(said[0].1.contains("startExecution.sync is not supported"), "{said:?}");
+    let definition = json!({"StartAt": "A", "States": {"A":
+        {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask", "End": true}}});
+    let (error, cause) =
+        failure(&run_machine(Integrations::new().accept_unsupported(), &definition, &json!({})));
+    assert_eq!(error, "States.Runtime");
+    assert!(cause.starts_with("The service task arn:aws:states:::ecs:runTask is not supported."), "{cause}");
     let role = json!({"Resource": LAMBDA, "Credentials": {"RoleArn": "arn:aws:iam::123456789012:role/r"}});
     assert!(refusal(Profile::Aws, role)[0].1.contains("Credentials"));
     for resource in [

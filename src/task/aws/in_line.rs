@@ -16,9 +16,9 @@ use crate::program::Program;
 use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing};
 
 /// Does service tasks one after the other. It goes by the real clock.
-#[derive(Debug)]
 pub struct InLine {
-    runtime: Runtime,
+    /// Made when the first task comes.
+    runtime: Option<Runtime>,
     integrations: Integrations,
     /// By resource, as tasks come; what is not supported with the reason.
     handlers: HashMap<Box<str>, Result<Arc<dyn AsyncHandler>, String>>,
@@ -26,12 +26,23 @@ pub struct InLine {
 
 impl InLine {
     /// Service tasks as `integrations` say.
-    ///
-    /// # Errors
-    /// When the system has no reactor for us.
-    pub fn new(integrations: Integrations) -> std::io::Result<InLine> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(InLine { runtime, integrations, handlers: HashMap::new() })
+    pub fn new(integrations: Integrations) -> InLine {
+        InLine { runtime: None, integrations, handlers: HashMap::new() }
+    }
+
+    fn runtime(&mut self) -> Result<&Runtime, Fault> {
+        if self.runtime.is_none() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let text = |error| format!("The system has no reactor for service tasks: {error}");
+            self.runtime = Some(runtime.map_err(|error| Fault::new(fault::RUNTIME, text(error)))?);
+        }
+        self.runtime.as_ref().ok_or_else(|| Fault::new(fault::RUNTIME, "There is no reactor."))
+    }
+}
+
+impl std::fmt::Debug for InLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InLine").field("integrations", &self.integrations).finish_non_exhaustive()
     }
 }
 
@@ -63,8 +74,11 @@ impl Tasks for InLine {
         };
         let limit = call.timeout_seconds.map_or(Duration::MAX, Duration::from_secs);
         let limit = limit.min(until(execution.deadline_ms()));
-        let answer = self.runtime.block_on(async { tokio::time::timeout(limit, future).await });
-        match answer {
+        let runtime = match self.runtime() {
+            Ok(runtime) => runtime,
+            Err(fault) => return Answer::Now(Err(fault)),
+        };
+        match runtime.block_on(async { tokio::time::timeout(limit, future).await }) {
             // The driver's own timer, which is due now, tells it.
             Err(_) => Answer::Never,
             Ok(Err(error)) => Answer::Now(Err(error.into())),
