@@ -6,6 +6,8 @@ mod lambda;
 mod moto;
 mod refusals;
 mod server;
+mod services;
+mod tls;
 
 use expressway::runtime::{Engine, Outcome};
 use expressway::task::aws::Integrations;

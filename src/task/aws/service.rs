@@ -107,7 +107,9 @@ fn modelled(
         ("states", "StartSyncExecution" | "TestState") => "sync-states",
         (host, _) => host,
     };
-    let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, None)?);
+    // Users and roles are the same in all regions.
+    let region = (host == "iam").then_some("us-east-1");
+    let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, region)?);
     Ok(Modelled { caller, operation: Arc::new(operation), optimised })
 }
 

@@ -61,7 +61,10 @@ impl Endpoint {
             return Err(format!("'{region}' is not a region"));
         }
         let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let host = format!("{host_prefix}.{region}.{suffix}").into();
+        let host = match host_prefix {
+            "iam" => format!("iam.{suffix}").into(),
+            _ => format!("{host_prefix}.{region}.{suffix}").into(),
+        };
         Ok(Endpoint { origin: Origin { tls: true, host, port: 443, pinned: None }, base: String::new() })
     }
 }
