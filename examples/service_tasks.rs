@@ -72,7 +72,8 @@ fn function() -> std::io::Result<String> {
             let number = |line: &Value, name: &str| line[name].as_f64().unwrap_or_default();
             let total: f64 = lines.iter().map(|line| number(line, "price") * number(line, "n")).sum();
             let body = json!({"total": total}).to_string();
-            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
             stream.get_mut().write_all((head + &body).as_bytes())?;
         }
         Ok(())

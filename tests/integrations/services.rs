@@ -52,8 +52,7 @@ fn executions_of_other_machines_are_started() {
     let parameters = json!({"StateMachineArn": machine, "Input": "{}"});
     let (asked, output) = call("aws-sdk:sfn:startSyncExecution", &parameters, says);
     assert_eq!(asked.json(), json!({"stateMachineArn": machine, "input": "{}"}));
-    let expected =
-        json!({"ExecutionArn": "arn:x", "Status": "FAILED", "Error": "E", "StartDate": "2023-11-14T22:13:20Z"});
+    let expected = json!({"ExecutionArn": "arn:x", "Status": "FAILED", "Error": "E", "StartDate": "2023-11-14T22:13:20Z"});
     assert_eq!(output, expected, "a child that fails is no failure of the task");
 }
 
@@ -99,7 +98,8 @@ fn answers_that_make_no_sense_are_failures() {
     ] {
         let server = Server::saying(answer(200, &[], says));
         let integrations = Integrations::new().endpoint_url(&server.url()).expect("a URL");
-        let (error, cause) = failure(&run(integrations, &format!("arn:aws:states:::{resource}"), &parameters));
+        let (error, cause) =
+            failure(&run(integrations, &format!("arn:aws:states:::{resource}"), &parameters));
         assert_eq!(error, "States.Runtime", "{cause}");
         assert!(cause.starts_with("The service's answer cannot be read: "), "{cause}");
     }
@@ -109,18 +109,31 @@ fn answers_that_make_no_sense_are_failures() {
 fn parameters_of_another_shape_are_refused() {
     let server = Server::saying(answer(200, &[], "{}"));
     for (resource, parameters, why) in [
-        ("dynamodb:getItem", json!({"TableName": "t", "Key": []}), "The value of the field 'Key' has an invalid format"),
-        ("dynamodb:getItem", json!({"tableName": "t"}), "The field 'tableName' is not supported by Step Functions"),
+        (
+            "dynamodb:getItem",
+            json!({"TableName": "t", "Key": []}),
+            "The value of the field 'Key' has an invalid format",
+        ),
+        (
+            "dynamodb:getItem",
+            json!({"tableName": "t"}),
+            "The field 'tableName' is not supported by Step Functions",
+        ),
         (
             "aws-sdk:dynamodb:query",
             json!({"TableName": "t", "Limit": "five"}),
             "The value of the field 'Limit' has an invalid format",
         ),
-        ("sqs:sendMessage", json!({"QueueUrl": "q", "Extra": 1}), "The field 'Extra' is not supported by Step Functions"),
+        (
+            "sqs:sendMessage",
+            json!({"QueueUrl": "q", "Extra": 1}),
+            "The field 'Extra' is not supported by Step Functions",
+        ),
         ("lambda:invoke", json!({"Payload": 1}), "The field 'FunctionName' is required but was missing"),
     ] {
         let integrations = Integrations::new().endpoint_url(&server.url()).expect("a URL");
-        let (error, cause) = failure(&run(integrations, &format!("arn:aws:states:::{resource}"), &parameters));
+        let (error, cause) =
+            failure(&run(integrations, &format!("arn:aws:states:::{resource}"), &parameters));
         assert_eq!(error, "States.Runtime", "{cause}");
         assert!(cause.ends_with(&format!("could not be used to start the Task: [{why}]")), "{cause}");
     }
