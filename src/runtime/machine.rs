@@ -7,6 +7,8 @@ use super::job::TRANSITIONS_PER_EXECUTION;
 use crate::asl::{self, MachineType, Resources};
 use crate::engine::Identity;
 use crate::index::{Id, Table};
+use crate::observe::VersionView;
+use crate::observe::log::Level;
 use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId};
 use crate::task::{AsyncHandler, Handler, Handlers};
 
@@ -124,6 +126,14 @@ impl Machine {
     /// Bytes its executions are billed.
     pub fn bytes(&self) -> usize {
         self.current().usage.bytes()
+    }
+
+    /// What is logged of its executions from now on (`loggingConfiguration`), if the engine has a
+    /// [log](crate::observe::Setup::log): at which level, and whether with inputs, outputs and variables.
+    pub fn set_logging(&self, level: Level, include_execution_data: bool) {
+        if let Some(view) = &self.current().view {
+            view.machine.set_logging(level, include_execution_data);
+        }
     }
 
     /// What the machine is now, for ever: updates do not change it (`PublishStateMachineVersion`).
@@ -300,6 +310,8 @@ pub(super) struct Version {
     pub(super) is_short: bool,
     /// What the machine's executions take, of all versions.
     pub(super) usage: Arc<Usage>,
+    /// What is counted of it, when anything is shown.
+    pub(super) view: Option<Arc<VersionView>>,
 }
 
 /// Who does a task.
@@ -330,25 +342,42 @@ impl std::fmt::Debug for Work {
     }
 }
 
+/// Who does the tasks of a program.
+///
+/// # Errors
+/// The tasks that a handler refuses, and why.
+pub(super) fn work(
+    program: &Program,
+    handlers: &Handlers<Registered>,
+) -> Result<Table<TaskId, Work>, Vec<(TaskId, String)>> {
+    let (mut work, mut refused) = (Table::default(), Vec::new());
+    for (id, task) in program.tasks.iter() {
+        let found = match handlers.find(&task.resource.arn).map(|handler| &**handler) {
+            Some(Registered::InLine(handler)) => Work::InLine(Arc::clone(handler)),
+            Some(Registered::Async(handler)) => match handler.resolve(task) {
+                Ok(own) => Work::Async(own.unwrap_or_else(|| Arc::clone(handler))),
+                Err(why) => {
+                    refused.push((id, why));
+                    Work::Missing
+                }
+            },
+            None if task.resource.kind == ResourceKind::Activity => Work::Activity,
+            None => Work::Missing,
+        };
+        let _: TaskId = work.push(found);
+    }
+    if refused.is_empty() { Ok(work) } else { Err(refused) }
+}
+
 impl Version {
     pub(super) fn new(
         number: u64,
         program: Program,
         identity: Identity,
+        work: Table<TaskId, Work>,
         seconds_max: u64,
-        handlers: &Handlers<Registered>,
         usage: Arc<Usage>,
     ) -> Version {
-        let mut work = Table::default();
-        for (_, task) in program.tasks.iter() {
-            let found = match handlers.find(&task.resource.arn).map(|handler| &**handler) {
-                Some(Registered::InLine(handler)) => Work::InLine(Arc::clone(handler)),
-                Some(Registered::Async(handler)) => Work::Async(Arc::clone(handler)),
-                None if task.resource.kind == ResourceKind::Activity => Work::Activity,
-                None => Work::Missing,
-            };
-            let _: TaskId = work.push(found);
-        }
         let is_pure = (program.states.iter())
             .all(|(_, state)| !matches!(state.kind, StateKind::Task(_) | StateKind::Wait(_)))
             // Only tasks and joins can be retried after a delay; a join is, when something in it fails.
@@ -356,7 +385,17 @@ impl Version {
                 state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
             });
         let is_short = is_pure && is_short(&program);
-        Version { number, program: Arc::new(program), identity, seconds_max, work, is_pure, is_short, usage }
+        Version {
+            number,
+            program: Arc::new(program),
+            identity,
+            seconds_max,
+            work,
+            is_pure,
+            is_short,
+            usage,
+            view: None,
+        }
     }
 
     pub(super) fn work(&self, task: TaskId) -> &Work {

@@ -3,7 +3,10 @@
 //! A handler is registered under a resource ARN or a prefix of ARNs. It gets its input as a value in the execution's
 //! arena, or typed through serde, and answers with a value or a [`TaskError`], which Retry and Catch see.
 
+#[cfg(feature = "integrations")]
+pub mod aws;
 pub mod mock;
+pub(crate) mod panics;
 #[cfg(feature = "runtime")]
 mod remote;
 #[cfg(feature = "runtime")]
@@ -16,7 +19,6 @@ pub use remote::{AsyncHandler, Attempt, TaskFuture, asynchronous, asynchronous_w
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -159,7 +161,7 @@ pub(crate) fn call(
         input: execution.task_input(call.token).unwrap_or_default(),
         arena: &mut execution.arena,
     };
-    match catch_unwind(AssertUnwindSafe(|| handler.call(&mut call))) {
+    match panics::guard(|| handler.call(&mut call)) {
         Ok(result) => result.map_err(Fault::from),
         Err(panic) => Err(panicked(&*panic)),
     }
@@ -170,6 +172,11 @@ pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Fault {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
     Fault::new(fault::TASK_FAILED, format!("The handler panicked: {text}"))
+}
+
+#[cfg(feature = "integrations")]
+fn missing_error(resource: &str) -> TaskError {
+    TaskError::new(fault::TASK_FAILED, missing(resource).cause.unwrap_or_default())
 }
 
 /// `States.TaskFailed` of a resource that nobody does tasks of.

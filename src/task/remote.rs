@@ -10,11 +10,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Call, TaskError, panicked};
+use super::{Call, TaskError, panicked, panics};
 use crate::fault;
+use crate::program::Task;
 
 /// Does a task in its own time. Made of closures by [`asynchronous`], [`asynchronous_with`] and [`blocking`].
 pub trait AsyncHandler: Send + Sync {
+    /// Asked once for each task of a state machine, when that is created: a handler of many resources may hand out one
+    /// that is made for this task, and then does not do it itself.
+    ///
+    /// # Errors
+    /// Why it does not do such tasks; the state machine is refused.
+    fn resolve(&self, _task: &Task) -> Result<Option<Arc<dyn AsyncHandler>>, String> {
+        Ok(None)
+    }
+
     /// Begins the task: reads what it needs of the call, and gives the future that does the work.
     ///
     /// # Errors
@@ -142,19 +152,13 @@ where
     asynchronous_with(move |input: I, attempt: Attempt| {
         let function = Arc::clone(&function);
         async move {
-            match tokio::task::spawn_blocking(move || function(input, attempt)).await {
-                Ok(result) => result,
-                Err(error) => Err(ended(error)),
+            match tokio::task::spawn_blocking(move || panics::guard(|| function(input, attempt))).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(panic)) => Err(failed(&*panic)),
+                Err(error) => Err(TaskError::new(fault::TASK_FAILED, error.to_string())),
             }
         }
     })
-}
-
-fn ended(error: tokio::task::JoinError) -> TaskError {
-    match error.try_into_panic() {
-        Ok(panic) => failed(&*panic),
-        Err(error) => TaskError::new(fault::TASK_FAILED, error.to_string()),
-    }
 }
 
 fn failed(panic: &(dyn Any + Send)) -> TaskError {
