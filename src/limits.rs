@@ -31,6 +31,8 @@ pub const ARRAY_RANGE_ITEMS_MAX: usize = 1_000;
 pub const INTRINSIC_TEXT_CHARS_MAX: usize = 10_000;
 /// Execution time of an Express workflow.
 pub const EXPRESS_SECONDS_MAX: u64 = 300;
+/// Execution time of a Standard workflow (AWS quota: one year).
+pub const STANDARD_SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 /// Iterations of an inline Map that run at the same time.
 pub const MAP_CONCURRENCY_MAX: u32 = 40;
 /// Bytes of one variable, and of all variables one `Assign` sets.

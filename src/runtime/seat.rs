@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::machine::Version;
+use super::ticket::Names;
 use crate::engine::{self, Effect, Env, Event, Execution, Turn};
 use crate::json::Compactor;
 use crate::query::jsonata::Scratch;
@@ -11,26 +12,28 @@ use crate::query::jsonata::Scratch;
 #[derive(Debug, Default)]
 pub(super) struct Seat {
     pub(super) x: Execution,
-    /// The version's number; 0 when the identity is nobody's, or of one execution only.
-    version: u64,
+    /// The version's number, and a bit for those that someone waits for; 0 when the identity is nobody's, or of one
+    /// execution only.
+    names: u64,
 }
 
 impl Seat {
-    /// Sees to it that the execution is called as one of this version.
-    pub(super) fn identify(&mut self, version: &Version, name: Option<&str>) {
-        if self.version != version.number || name.is_some() {
+    /// Sees to it that the execution is called as one of this version, and as it is called itself.
+    pub(super) fn identify(&mut self, version: &Version, called: Names<'_>) {
+        let names = version.number << 1 | u64::from(called.synchronous);
+        if self.names != names {
             self.x.identity = version.identity.clone();
-            self.version = version.number;
+            self.x.identity.shows_redrive_count = !called.synchronous;
+            self.names = names;
         }
-        if let Some(name) = name {
+        if let Some(name) = called.name {
             self.x.identity.execution_name = name.into();
-            self.version = 0;
+            self.names = 0;
         }
-    }
-
-    /// Whether the execution has a name of its own.
-    pub(super) fn is_named(&self) -> bool {
-        self.version == 0
+        if let Some(arn) = called.arn {
+            self.x.identity.execution_arn = arn.into();
+            self.names = 0;
+        }
     }
 }
 
