@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::runtime::{StartError, Throttled};
+use crate::runtime::Throttled;
 
 macro_rules! exceptions {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
@@ -167,14 +167,5 @@ impl From<Throttled> for Error {
         error.message = "Rate exceeded".to_owned();
         error.retry_after = Some(throttled.retry_after);
         error
-    }
-}
-
-impl From<StartError> for Error {
-    fn from(error: StartError) -> Error {
-        match error {
-            StartError::Throttled(throttled) => throttled.into(),
-            other => Error::invalid_input(&other.to_string()),
-        }
     }
 }

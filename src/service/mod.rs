@@ -6,23 +6,29 @@
 //! Express executions leave nothing behind; Standard ones are kept in memory, with their history, within a budget of
 //! bytes. Neither survives a restart.
 
+mod activities;
+mod aliases;
 mod builder;
 mod chance;
 mod configuration;
-mod driving;
-#[allow(dead_code)]
 mod error;
 mod executions;
-#[allow(dead_code)]
+mod history;
 mod machines;
+mod map_runs;
+mod mocks;
+mod nested;
 mod page;
 mod reference;
 mod registry;
+mod start;
 mod tags;
 mod versions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use activities::{ActivityDescription, ActivityTask};
+pub use aliases::{AliasDescription, Route};
 pub use builder::{BuildError, Builder};
 pub use configuration::{Encryption, LogLevel, Logging, Tag};
 pub use error::{Error, Exception};
@@ -32,15 +38,17 @@ pub use machines::{
     UpdatedStateMachine,
 };
 pub use page::{Page, Part};
+pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
 pub use versions::Qualified;
 
 use crate::limits;
-use crate::runtime::Time;
+use crate::runtime::{Engine, Time};
+use activities::Activity;
 use builder::Settings;
 use chance::Chance;
-use driving::Driving;
 use executions::Executions;
 use machines::{Revision, StateMachine, machine_arn, no_label};
+use mocks::Mocks;
 use page::Tokens;
 use registry::Registry;
 use versions::Version;
@@ -67,13 +75,15 @@ pub struct Service {
 }
 
 pub(crate) struct Inner {
-    engine: Driving,
+    engine: Engine,
     time: Arc<dyn Time>,
     settings: Settings,
     chance: Chance,
     tokens: Tokens,
     machines: Registry<StateMachine>,
-    executions: Executions,
+    activities: Registry<Activity>,
+    executions: Arc<Executions>,
+    mocks: Option<Mocks>,
     /// Whoever changes what is registered holds this.
     writing: Mutex<()>,
 }
@@ -85,6 +95,19 @@ pub(crate) struct Target {
     version: Option<Arc<Version>>,
     /// The alias through which it was reached.
     alias: Option<String>,
+}
+
+/// Why an execution that could be redriven on AWS cannot be here.
+pub const REDRIVE_REFUSED: &str = "Redrive is not supported by this server";
+
+impl Target {
+    fn version_arn(&self) -> Option<String> {
+        self.version.as_ref().map(|version| self.machine.version_arn(version.number))
+    }
+
+    fn alias_arn(&self) -> Option<String> {
+        self.alias.as_ref().map(|alias| format!("{}:{alias}", self.machine.arn))
+    }
 }
 
 impl Service {
@@ -118,6 +141,17 @@ impl Inner {
 
     fn forget_machine(&self, arn: &str) -> Result<(), Error> {
         self.machines.remove(arn);
+        Ok(())
+    }
+
+    fn keep_activity(&self, activity: Activity) -> Result<(), Error> {
+        let arn = activity.arn.clone();
+        self.activities.put(&arn, Arc::new(activity));
+        Ok(())
+    }
+
+    fn forget_activity(&self, arn: &str) -> Result<(), Error> {
+        self.activities.remove(arn);
         Ok(())
     }
 
