@@ -18,6 +18,7 @@ use super::thread;
 use crate::asl;
 use crate::engine::Start;
 use crate::limits;
+use crate::observe::Observer;
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
 /// Whose limits hold.
@@ -54,6 +55,7 @@ pub struct Builder {
     handlers: Handlers<Registered>,
     in_place: bool,
     time_scale: f64,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Builder {
@@ -68,6 +70,7 @@ impl Default for Builder {
             handlers: Handlers::default(),
             in_place: true,
             time_scale: 1.0,
+            observer: None,
         }
     }
 }
@@ -122,6 +125,13 @@ impl Builder {
     #[must_use]
     pub fn time_scale(mut self, scale: f64) -> Builder {
         self.time_scale = scale.max(0.0);
+        self
+    }
+
+    /// Who decides, when an execution begins, whether it is watched.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Builder {
+        self.observer = Some(observer);
         self
     }
 
@@ -261,6 +271,7 @@ impl Builder {
             time: self.time,
             start: Start { seconds_max, secret, time_scale: self.time_scale, ..Start::default() },
             by_arn: Default::default(),
+            observer: self.observer,
             waiting: Arc::default(),
             seed,
             seeds: Default::default(),

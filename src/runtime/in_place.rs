@@ -16,7 +16,9 @@ use super::seat::{Bench, Seat};
 use super::start::StartError;
 use super::ticket::Names;
 use crate::engine::{Event, Execution, Start, Turn};
+use crate::fault::Fault;
 use crate::json;
+use crate::observe::Watch;
 
 thread_local! {
     /// What this thread needs to run executions.
@@ -32,10 +34,11 @@ pub(super) async fn run(
     engine: &Engine,
     version: &Version,
     called: Names<'_>,
+    watch: Option<Box<Watch>>,
     number: u64,
     text: &[u8],
 ) -> Result<Outcome, StartError> {
-    let mut visit = Visit::begin(engine, version)?;
+    let mut visit = Visit::begin(engine, version, watch)?;
     visit.read(called, number, text)?;
     loop {
         if let Some(outcome) = visit.turn(|ended, now_ms| match ended {
@@ -52,7 +55,7 @@ pub(super) async fn run(
     }
 }
 
-/// Runs an execution, unless it is longer than a turn: then there was none.
+/// Runs an execution of a machine whose executions are over in one turn.
 pub(super) fn run_now<R>(
     engine: &Engine,
     version: &Version,
@@ -61,16 +64,13 @@ pub(super) fn run_now<R>(
     text: &[u8],
     show: impl FnOnce(Ended<'_>) -> R,
 ) -> Result<Option<R>, StartError> {
-    let mut visit = Visit::begin(engine, version)?;
+    let mut visit = Visit::begin(engine, version, None)?;
     visit.read(called, number, text)?;
-    let shown = visit.turn(|ended, _| match ended {
+    // Were it not over, which cannot be, it would be aborted when it is dropped.
+    Ok(visit.turn(|ended, _| match ended {
         Some(ended) => show(ended),
         None => show(Ended::of(&Execution::new(), &super::shard::bug_outcome())),
-    });
-    if shown.is_none() {
-        visit.leave(None);
-    }
-    Ok(shown)
+    }))
 }
 
 /// An execution on its caller's thread. It is counted as accepted when it begins, and when it is over as what it came
@@ -84,7 +84,11 @@ struct Visit<'e> {
 }
 
 impl<'e> Visit<'e> {
-    fn begin(engine: &'e Engine, version: &'e Version) -> Result<Visit<'e>, StartError> {
+    fn begin(
+        engine: &'e Engine,
+        version: &'e Version,
+        watch: Option<Box<Watch>>,
+    ) -> Result<Visit<'e>, StartError> {
         let shared = engine.shared();
         engine.lane(|lane| lane.enter());
         // Counted first: `drain` closes first, and looks at the count afterwards.
@@ -97,6 +101,9 @@ impl<'e> Visit<'e> {
             Some(_) => None,
         };
         let mut visit = Visit { engine, version, seat, admitted: None };
+        if let Some(seat) = &mut visit.seat {
+            seat.watch = watch;
+        }
         match limit {
             None => Ok(visit),
             Some(limit) => Err(visit.refuse(limit)),
@@ -113,6 +120,9 @@ impl<'e> Visit<'e> {
         match json::read(&mut seat.x.arena, text) {
             Ok(input) => {
                 seat.x.begin(&self.version.program, &start, input);
+                if let Some(observer) = &shared.observer {
+                    seat.observe(&**observer, self.version, start.seed, start.now_ms);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -138,8 +148,22 @@ impl<'e> Visit<'e> {
             // Nothing in it waits, so that it parks is a bug as well.
             _ => (show(None, now_ms), Status::Failed),
         };
+        seat.tell_end(super::shard::bug_outcome, now_ms);
         self.leave(Some(status));
         Some(shown)
+    }
+
+    /// Those who watch an execution that nobody waits for any more learn that it was aborted.
+    fn tell_aborted(&mut self) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.watch.is_some()) else { return };
+        let now_ms = self.engine.shared().time.now_ms();
+        BENCH.with_borrow_mut(|bench| {
+            let abort = Event::Abort(Fault { error: None, cause: None });
+            // Whatever came of it, the end is told next.
+            let _ = bench.advance(self.version, seat, abort, now_ms, TRANSITIONS_PER_EXECUTION);
+            bench.effects.clear();
+        });
+        seat.tell_end(super::shard::bug_outcome, now_ms);
     }
 
     /// It goes on when others had their turn: from now on it counts like one that is parked.
@@ -154,7 +178,10 @@ impl<'e> Visit<'e> {
                 self.engine.lane(|lane| lane.admitted(true));
                 Ok(())
             }
-            Err(limit) => Err(self.refuse(limit)),
+            Err(limit) => {
+                self.tell_aborted();
+                Err(self.refuse(limit))
+            }
         }
     }
 
@@ -190,6 +217,7 @@ impl<'e> Visit<'e> {
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         if self.seat.is_some() {
+            self.tell_aborted();
             self.leave(Some(Status::Aborted));
         }
     }

@@ -17,6 +17,7 @@ use super::slab::Key;
 use super::ticket::{Place, Reply, Ticket};
 use crate::engine::{Start, Token};
 use crate::fault::Fault;
+use crate::observe::{Observer, Watch};
 use crate::task::token::Waiting;
 
 /// Executions of one version that wait to begin.
@@ -31,6 +32,8 @@ pub(super) struct Parcel {
     pub(super) reply: Reply,
     /// The seed of the first; the others count on.
     pub(super) seed: u64,
+    /// Who watches the only one.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Parcel {
@@ -142,6 +145,8 @@ pub(super) struct Shared {
     pub(super) start: Start,
     /// Executions that can be found by their ARNs: those that run and were given one.
     pub(super) by_arn: DashMap<Box<str>, Indexed>,
+    /// Decides which executions are watched.
+    pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,
     /// What seeds follow from, and how many were given out.
     pub(super) seed: u64,

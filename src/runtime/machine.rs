@@ -3,10 +3,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::admission::Usage;
+use super::job::TRANSITIONS_PER_EXECUTION;
 use crate::asl::{self, MachineType, Resources};
 use crate::engine::Identity;
 use crate::index::{Id, Table};
-use crate::program::{Program, ResourceKind, StateKind, TaskId};
+use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId};
 use crate::task::{AsyncHandler, Handler, Handlers};
 
 /// What a state machine is made of.
@@ -290,6 +291,8 @@ pub(super) struct Version {
     pub(super) work: Table<TaskId, Work>,
     /// Nothing in it waits or calls: it runs to its end wherever it begins.
     pub(super) is_pure: bool,
+    /// It is pure, and all its executions are over in one turn.
+    pub(super) is_short: bool,
     /// What the machine's executions take, of all versions.
     pub(super) usage: Arc<Usage>,
 }
@@ -347,11 +350,53 @@ impl Version {
             && (program.states.iter()).all(|(_, state)| {
                 state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
             });
-        Version { number, program: Arc::new(program), identity, seconds_max, work, is_pure, usage }
+        let is_short = is_pure && is_short(&program);
+        Version { number, program: Arc::new(program), identity, seconds_max, work, is_pure, is_short, usage }
     }
 
     pub(super) fn work(&self, task: TaskId) -> &Work {
         debug_assert!(task.index() < self.work.len());
         &self.work[task]
     }
+}
+
+/// Whether no execution enters a state twice: there is no Map, and no state leads back to itself.
+fn is_short(program: &Program) -> bool {
+    let states = program.states.len();
+    let has_map = program.states.iter().any(|(_, state)| matches!(state.kind, StateKind::Map(_)));
+    if has_map || states >= TRANSITIONS_PER_EXECUTION as usize {
+        return false;
+    }
+    // How many ways lead to each state; those to which none is left are taken away, until none is left or a circle is.
+    let targets = |state: StateId| {
+        let row = &program.states[state];
+        let next = match row.next {
+            Next::State(next) => Some(next),
+            _ => None,
+        };
+        let rules = match row.kind {
+            StateKind::Choice(choice) => &*program.choices[choice].rules,
+            _ => &[],
+        };
+        let catch = row.handlers.map_or(&[][..], |handlers| &program.handlers[handlers].catch);
+        let rules = rules.iter().map(|rule| rule.next);
+        next.into_iter().chain(rules).chain(catch.iter().map(|catcher| catcher.next)).collect::<Vec<_>>()
+    };
+    let mut ways = vec![0u32; states];
+    for (state, _) in program.states.iter() {
+        targets(state).into_iter().for_each(|target| ways[target.index()] += 1);
+    }
+    let mut free: Vec<StateId> =
+        program.states.iter().map(|(state, _)| state).filter(|state| ways[state.index()] == 0).collect();
+    let mut taken = 0;
+    while let Some(state) = free.pop() {
+        taken += 1;
+        for target in targets(state) {
+            ways[target.index()] -= 1;
+            if ways[target.index()] == 0 {
+                free.push(target);
+            }
+        }
+    }
+    taken == states
 }

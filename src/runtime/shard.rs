@@ -23,9 +23,10 @@ use super::slab::{Key, Slab};
 use super::tasks::{Answer, Tasks};
 use super::ticket::{BatchState, Called, Place, Reply};
 use super::wheel::{TimerId, Wheel};
-use crate::engine::{self, Event, Execution, Start, TimerKind, Token, Turn};
+use crate::engine::{self, Event, Execution, Listener, Start, TimerKind, Token, Turn};
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena, Value};
+use crate::observe::Watch;
 
 /// Executions one thread owns.
 pub struct Shard {
@@ -76,6 +77,8 @@ struct Resident {
     due_before: u32,
     due_after: u32,
     billed: u32,
+    /// Who watches it, while it has no seat.
+    watch: Option<Box<Watch>>,
 }
 
 #[derive(Debug)]
@@ -294,13 +297,14 @@ impl Shard {
     /// Lets a resident react to something; nothing happens when it is gone.
     fn wake(&mut self, key: Key, event: impl FnOnce(&mut Seat) -> Event) {
         let Some(resident) = self.residents.take(key) else { return };
-        let Resident { version, body, arms, reply, .. } = resident;
+        let Resident { version, body, arms, reply, watch, .. } = resident;
         let (seat, unpacked) = match body {
             Body::Seated(seat) => (seat, true),
             Body::Packed(packed) => {
                 let mut seat = self.bench.seat();
                 seat.identify(&version, reply.called().names());
                 let unpacked = seat.x.unpack(&packed, &self.shared.start);
+                seat.watch = watch;
                 (seat, unpacked)
             }
         };
@@ -314,14 +318,21 @@ impl Shard {
         };
         let Job { mut arms, mut seat, .. } = job;
         if let Ok(turn @ (Turn::Parked | Turn::Yielded)) = turn {
-            let mut resident =
-                Resident { version, body: Body::Packed(Box::default()), arms, reply, ..resident };
+            let mut resident = Resident {
+                version,
+                body: Body::Packed(Box::default()),
+                arms,
+                reply,
+                watch: None,
+                ..resident
+            };
             self.settle(key, &mut resident, seat, turn == Turn::Yielded);
             return self.residents.put(key, resident);
         }
         self.disarm_all(&mut arms, key, turn.is_err());
         self.leave_queue(resident.due_before, resident.due_after);
         self.residents.release(key);
+        seat.tell_end(bug_outcome, self.now_ms);
         let end = match turn {
             Ok(_) => End::Over(&mut seat),
             Err(Bug) => End::Bug,
@@ -331,10 +342,14 @@ impl Shard {
     }
 
     /// Gives a resident its seat, or what is left of it when it is packed.
-    fn settle(&mut self, key: Key, resident: &mut Resident, seat: Box<Seat>, goes_on: bool) {
+    fn settle(&mut self, key: Key, resident: &mut Resident, mut seat: Box<Seat>, goes_on: bool) {
         self.packed.clear();
         let bytes = if !goes_on && seat.x.pack(&mut self.packed) {
             resident.body = Body::Packed(self.packed.as_slice().into());
+            resident.watch = seat.watch.take();
+            if let Some(watch) = &mut resident.watch {
+                watch.moving(&resident.version.program, &seat.x.arena);
+            }
             self.bench.put_back(seat);
             self.packed.len()
         } else {
@@ -420,8 +435,10 @@ impl Shard {
         let (n, from) = (opened.next, opened.at);
         let to = opened.parcel.ends.get(n).map_or(opened.parcel.text.len(), |&end| end as usize);
         (opened.next, opened.at) = (n + 1, to);
+        let watch = opened.parcel.watch.take();
         let Parcel { version, text, reply, seed, .. } = &opened.parcel;
         let mut seat = self.bench.seat();
+        seat.watch = watch;
         seat.x.reset();
         seat.identify(version, reply.called().names());
         let (event, input) = match json::read(&mut seat.x.arena, &text[from..to]) {
@@ -440,6 +457,9 @@ impl Shard {
         let start =
             Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
         seat.x.begin(&version.program, &start, input);
+        if let Some(observer) = &self.shared.observer {
+            seat.observe(&**observer, version, seed, self.now_ms);
+        }
         let mut job = Job { version, called: reply.called(), seat, key: None, arms: Arms::default() };
         let turn = self.drive(&mut job, event);
         let Job { seat, key, mut arms, .. } = job;
@@ -474,7 +494,7 @@ impl Shard {
         let billed = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
         let (version, body) = (Arc::clone(&parcel.version), Body::Packed(Box::default()));
         let mut resident =
-            Resident { version, body, reply, arms, deadline_ms, due_before, due_after, billed };
+            Resident { version, body, reply, arms, deadline_ms, due_before, due_after, billed, watch: None };
         self.settle(key, &mut resident, seat, goes_on);
         if let Reply::One(ticket) = &resident.reply
             && let Some(fault) = ticket.park(self.place(key))
@@ -488,6 +508,7 @@ impl Shard {
 
     /// An execution that ran to its end at once. What there is to count is told for the whole parcel.
     fn end_started(&mut self, opened: &mut Opened, n: usize, mut seat: Box<Seat>, bug: bool, billed: usize) {
+        seat.tell_end(bug_outcome, self.now_ms);
         let end = if bug { End::Bug } else { End::Over(&mut seat) };
         match &opened.parcel.reply {
             reply @ Reply::One(_) => {
@@ -559,7 +580,8 @@ impl Shard {
             let parcel = self.remote.take_parcel()?;
             Some(Opened { parcel, next: 0, at: 0, ended: Counts::default(), ended_bytes: 0 })
         }) {
-            let Opened { parcel, next, mut at, .. } = opened;
+            let Opened { mut parcel, next, mut at, .. } = opened;
+            let mut watch = parcel.watch.take();
             for n in next..parcel.len() {
                 let to = parcel.ends.get(n).map_or(parcel.text.len(), |&end| end as usize);
                 let reply = match &parcel.reply {
@@ -570,6 +592,9 @@ impl Shard {
                     true => End::Never(Status::Aborted, Some(shut_down())),
                     false => End::Never(Status::TimedOut, None),
                 };
+                if let Some(watch) = watch.take() {
+                    watch.ended(&Arena::new(), &end.never(), self.now_ms);
+                }
                 self.end(&parcel.version, &reply, end, to - at + ENTRY_BYTES);
                 at = to;
             }
@@ -606,6 +631,15 @@ impl End<'_> {
         }
     }
 
+    /// The outcome of an execution that never began.
+    fn never(&self) -> engine::Outcome {
+        match self {
+            End::Never(Status::TimedOut, _) => engine::Outcome::TimedOut,
+            End::Never(_, Some(fault)) => engine::Outcome::Aborted(fault.clone()),
+            _ => engine::Outcome::Aborted(Fault { error: None, cause: None }),
+        }
+    }
+
     fn tell(&self, batch: &BatchState, n: u32) {
         if !batch.has_sink() {
             return;
@@ -614,11 +648,7 @@ impl End<'_> {
         let (execution, outcome) = match self {
             End::Over(seat) => (&seat.x, seat.x.outcome().cloned().unwrap_or_else(bug_outcome)),
             End::Bug => (&nothing, bug_outcome()),
-            End::Never(Status::TimedOut, _) => (&nothing, engine::Outcome::TimedOut),
-            End::Never(_, fault) => {
-                let fault = fault.clone().unwrap_or(Fault { error: None, cause: None });
-                (&nothing, engine::Outcome::Aborted(fault))
-            }
+            End::Never(..) => (&nothing, self.never()),
         };
         batch.tell(n, Ended::of(execution, &outcome));
     }

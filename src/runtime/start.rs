@@ -19,6 +19,7 @@ use super::outcome::{Outcome, Tally};
 use super::ticket::{Batch, BatchState, Called, Label, Names, Reply, Ticket};
 use crate::json::{self, Arena, ReadError};
 use crate::limits;
+use crate::observe::{Watch, Watcher};
 use crate::task::Tasks;
 
 /// Why an execution does not begin.
@@ -63,6 +64,8 @@ pub struct StartOptions {
     /// Does the tasks of those states that it [`answers`](Tasks::answers), in place of the engine's handlers: a
     /// [`TestCase`](crate::task::mock::TestCase), for instance.
     pub tasks: Option<Box<dyn Tasks + Send>>,
+    /// Watches it, beside those whom the engine's observer may set to it.
+    pub watcher: Option<Box<dyn Watcher>>,
 }
 
 impl std::fmt::Debug for StartOptions {
@@ -75,13 +78,14 @@ impl std::fmt::Debug for StartOptions {
 }
 
 impl StartOptions {
-    fn called(self, synchronous: bool) -> Called {
-        let StartOptions { name, execution_arn, trace_header, tasks } = self;
+    fn called(self, synchronous: bool) -> (Called, Option<Box<Watch>>) {
+        let StartOptions { name, execution_arn, trace_header, tasks, watcher } = self;
+        let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         if name.is_none() && execution_arn.is_none() && trace_header.is_none() && tasks.is_none() {
-            return Called { synchronous, label: None };
+            return (Called { synchronous, label: None }, watch);
         }
         let label = Label { name, arn: execution_arn, trace_header, tasks: tasks.map(Mutex::new) };
-        Called { synchronous, label: Some(Box::new(label)) }
+        (Called { synchronous, label: Some(Box::new(label)) }, watch)
     }
 }
 
@@ -127,20 +131,20 @@ impl Engine {
         input: impl Input,
         options: StartOptions,
     ) -> Result<Outcome, StartError> {
-        let (text, called) = (input.into_text()?, options.called(true));
+        let (text, (called, watch)) = (input.into_text()?, options.called(true));
         let (version, number) = self.check(machine.into(), text.as_ref().len())?;
         if self.inner.in_place && version.is_pure {
-            return in_place::run(self, &version, called.names(), number, text.as_ref()).await;
+            return in_place::run(self, &version, called.names(), watch, number, text.as_ref()).await;
         }
-        let mut running = Running(self.start_version(version, number, text.into(), called)?, false);
+        let mut running = Running(self.start_version(version, number, text.into(), called, watch)?, false);
         let outcome = poll_fn(|context| running.0.ticket.poll(context)).await;
         running.1 = true;
         Ok(outcome)
     }
 
     /// Runs an execution on this thread, now, and shows how it ended: no future, no copy of the output. `None`, and
-    /// there was no such execution, when it waits, calls something or is longer than some 100 µs: then [`run_with`]
-    /// it. Of the options, the tasks are not looked at.
+    /// there was no such execution, when its machine waits, calls something, has a Map or may loop: then [`run_with`]
+    /// it. Of the options, only the names are looked at.
     ///
     /// A panic of `show` aborts the execution.
     ///
@@ -156,7 +160,7 @@ impl Engine {
         show: impl FnOnce(Ended<'_>) -> R,
     ) -> Result<Option<R>, StartError> {
         let (version, number) = self.check(machine.into(), input.len())?;
-        if !self.inner.in_place || !version.is_pure {
+        if !self.inner.in_place || !version.is_short {
             return Ok(None);
         }
         let (name, arn) = (options.name.as_deref(), options.execution_arn.as_deref());
@@ -183,7 +187,8 @@ impl Engine {
     ) -> Result<Handle, StartError> {
         let text = input.into_text()?;
         let (version, number) = self.check(machine.into(), text.as_ref().len())?;
-        self.start_version(version, number, text.into(), options.called(false))
+        let (called, watch) = options.called(false);
+        self.start_version(version, number, text.into(), called, watch)
     }
 
     /// Starts an execution under a name, which its ARN and the context object show.
@@ -197,6 +202,21 @@ impl Engine {
         input: impl Input,
     ) -> Result<Handle, StartError> {
         self.start_with(machine, input, StartOptions { name: Some(name.into()), ..StartOptions::default() })
+    }
+
+    /// As [`start_named`](Engine::start_named), with someone who watches this execution.
+    ///
+    /// # Errors
+    /// As [`start`](Engine::start).
+    pub fn start_watched(
+        &self,
+        machine: &Machine,
+        name: &str,
+        input: impl Input,
+        watcher: Box<dyn Watcher>,
+    ) -> Result<Handle, StartError> {
+        let options = StartOptions { name: Some(name.into()), watcher: Some(watcher), ..Default::default() };
+        self.start_with(machine, input, options)
     }
 
     /// Starts an execution with each of the inputs. What they come to is counted, and nothing else; see
@@ -245,6 +265,7 @@ impl Engine {
         number: u64,
         text: Vec<u8>,
         called: Called,
+        watch: Option<Box<Watch>>,
     ) -> Result<Handle, StartError> {
         READ.with_borrow_mut(|arena| {
             arena.clear();
@@ -268,7 +289,7 @@ impl Engine {
             seed,
         };
         let reply = Reply::One(ticket);
-        let parcel = Parcel { version, text, ends: Vec::new(), reply, seed: number };
+        let parcel = Parcel { version, text, ends: Vec::new(), reply, seed: number, watch };
         self.submit(parcel).inspect_err(|_| shared.forget(&handle.ticket))?;
         Ok(handle)
     }
@@ -427,7 +448,7 @@ impl Load<'_> {
         let state = &self.batch.state;
         state.add(u64::from(executions));
         let reply = Reply::Batch(Arc::clone(state), self.first);
-        match self.engine.submit(Parcel { version, text, ends, reply, seed }) {
+        match self.engine.submit(Parcel { version, text, ends, reply, seed, watch: None }) {
             Ok(()) => self.first += executions,
             Err(throttled) => {
                 state.take_back(u64::from(executions));
