@@ -184,7 +184,12 @@ impl Service {
     ///
     /// # Errors
     /// `InvalidToken`, `TaskTimedOut`.
-    pub fn send_task_failure(&self, token: &str, error: Option<&str>, cause: Option<&str>) -> Result<(), Error> {
+    pub fn send_task_failure(
+        &self,
+        token: &str,
+        error: Option<&str>,
+        cause: Option<&str>,
+    ) -> Result<(), Error> {
         let (error, cause) = (error.unwrap_or_default(), cause.unwrap_or_default());
         self.inner.engine.send_task_failure(token, error, cause).map_err(refused)
     }
@@ -200,10 +205,9 @@ impl Service {
 
 fn refused(error: AnswerError) -> Error {
     match error {
-        AnswerError::Token(TokenError::Unknown) => Error::new(
-            Exception::TaskTimedOut,
-            "Task Timed Out: 'Provided task does not exist anymore'",
-        ),
+        AnswerError::Token(TokenError::Unknown) => {
+            Error::new(Exception::TaskTimedOut, "Task Timed Out: 'Provided task does not exist anymore'")
+        }
         _ => Error::invalid_token(),
     }
 }

@@ -81,7 +81,8 @@ impl Service {
         let (arn, name) = alias_of(alias_arn)?;
         let machine = self.inner.machines.get(&arn.unqualified()).ok_or_else(missing)?;
         let alias = machine.aliases.get(name).ok_or_else(missing)?;
-        let route = |&(version, weight): &(u32, u32)| Route { version_arn: machine.version_arn(version), weight };
+        let route =
+            |&(version, weight): &(u32, u32)| Route { version_arn: machine.version_arn(version), weight };
         Ok(AliasDescription {
             arn: alias_arn.to_owned(),
             name: alias.name.clone(),
@@ -105,8 +106,10 @@ impl Service {
         let inner = &*self.inner;
         let (arn, name) = alias_of(alias_arn)?;
         if description.is_none() && routes.is_none() {
-            return Err(Error::validation("Either the description or the routing configuration must be specified")
-                .because("MISSING_REQUIRED_PARAMETER"));
+            return Err(Error::validation(
+                "Either the description or the routing configuration must be specified",
+            )
+            .because("MISSING_REQUIRED_PARAMETER"));
         }
         let routed = routes.map(machine_of).transpose()?;
         let _writing = inner.writing();
@@ -190,7 +193,9 @@ fn alias_of(alias_arn: &str) -> Result<(Arn<'_>, &str), Error> {
     let is_alias = |name: &&str| !name.bytes().all(|byte| byte.is_ascii_digit());
     match arn.qualifier().filter(is_alias) {
         Some(name) => Ok((arn, name)),
-        None => Err(Error::validation(format!("State machine alias ARN must be provided. Received: {alias_arn}"))),
+        None => {
+            Err(Error::validation(format!("State machine alias ARN must be provided. Received: {alias_arn}")))
+        }
     }
 }
 
@@ -200,9 +205,7 @@ fn arns(routes: &[Route]) -> String {
 
 /// The state machine whose versions all routes lead to.
 fn machine_of(routes: &[Route]) -> Result<String, Error> {
-    let refuse = |message: String| {
-        Err(Error::validation(message).because("INVALID_ROUTING_CONFIGURATION"))
-    };
+    let refuse = |message: String| Err(Error::validation(message).because("INVALID_ROUTING_CONFIGURATION"));
     let mut machines = Vec::new();
     for route in routes {
         let arn = machine_arn(&route.version_arn)?;

@@ -15,7 +15,7 @@ use super::machines::{StateMachineDescription, arn_of, machine_arn, no_label};
 use super::page::{Page, Part};
 use super::{Error, Inner, Service, Target};
 use crate::fault::Fault;
-use crate::observe::History;
+use crate::observe::{History, LiveHistory};
 use crate::runtime::{Handle, Outcome, Status};
 
 /// Standard executions.
@@ -42,7 +42,7 @@ pub(super) struct Execution {
     pub(super) input: Box<str>,
     pub(super) started_ms: u64,
     pub(super) trace_header: Option<Box<str>>,
-    pub(super) history: Arc<Mutex<History>>,
+    pub(super) history: LiveHistory,
     /// Its number among all that were started.
     number: u64,
     run: Mutex<Run>,
@@ -65,7 +65,7 @@ pub(super) struct Draft {
     pub(super) input: String,
     pub(super) started_ms: u64,
     pub(super) trace_header: Option<String>,
-    pub(super) history: Arc<Mutex<History>>,
+    pub(super) history: LiveHistory,
 }
 
 impl Wake for Execution {
@@ -128,7 +128,7 @@ impl Execution {
     /// Bytes it takes, about.
     fn bytes(&self) -> usize {
         let output = self.outcome().map_or(0, |outcome| outcome.json().len());
-        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).bytes();
+        let history = self.history.read(History::bytes);
         size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
     }
 
@@ -345,8 +345,10 @@ impl Service {
             (Some(arn), None) => arn,
             (None, Some(arn)) => return Err(super::map_runs::missing(arn)?),
             _ => {
-                return Err(Error::validation("Exactly one of stateMachineArn or mapRunArn must be specified")
-                    .because("MISSING_REQUIRED_PARAMETER"));
+                return Err(Error::validation(
+                    "Exactly one of stateMachineArn or mapRunArn must be specified",
+                )
+                .because("MISSING_REQUIRED_PARAMETER"));
             }
         };
         let parsed = machine_arn(arn)?;

@@ -1,7 +1,5 @@
 //! `GetExecutionHistory`.
 
-use std::sync::PoisonError;
-
 use super::page::{Page, Part};
 use super::{Error, Service};
 use crate::observe::history::Event;
@@ -38,8 +36,7 @@ impl Service {
         let list = format!("{list} {arn}");
         let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
         let after: Option<u64> = after.and_then(|id| id.parse().ok());
-        let history = execution.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let found: Vec<Event> = match newest_first {
+        let found: Vec<Event> = execution.history.read(|history| match newest_first {
             true => {
                 let events = history.events().rev();
                 let rest = events.skip_while(|event| after.is_some_and(|after| event.id >= after));
@@ -49,9 +46,9 @@ impl Service {
                 let rest = history.events().skip_while(|event| after.is_some_and(|after| event.id <= after));
                 rest.take(results_max + 1).cloned().collect()
             }
-        };
-        drop(history);
-        let part = inner.tokens.part(found, results_max, &list, now_ms, |event| event.id.to_string(), |event| event);
+        });
+        let part =
+            inner.tokens.part(found, results_max, &list, now_ms, |event| event.id.to_string(), |event| event);
         let labels = HistoryLabels {
             role_arn: execution.target.revision.settings.role_arn.to_string(),
             region: inner.settings.region.clone(),

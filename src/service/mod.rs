@@ -32,7 +32,8 @@ pub use aliases::{AliasDescription, Route};
 pub use builder::{BuildError, Builder};
 pub use configuration::{Encryption, LogLevel, Logging, Tag};
 pub use error::{Error, Exception};
-pub use executions::{ExecutionDescription, StartExecution, StartedExecution, SyncExecution, SyncOutcome};
+pub use executions::{ExecutionDescription, ExecutionItem, ListExecutions};
+pub use history::HistoryLabels;
 pub use machines::{
     CreateStateMachine, CreatedStateMachine, StateMachineDescription, StateMachineItem, UpdateStateMachine,
     UpdatedStateMachine,

@@ -22,7 +22,9 @@ pub(super) struct Nested {
 enum Until {
     Started,
     /// Ended, with input and output as strings, or as JSON.
-    Ended { json: bool },
+    Ended {
+        json: bool,
+    },
 }
 
 impl AsyncHandler for Nested {
@@ -57,7 +59,8 @@ fn request(mut arguments: Map<String, Json>) -> Result<StartExecution, TaskError
         Some(_) => Err(runtime(&format!("The field '{name}' must be a string"))),
     };
     let machine_arn = text("StateMachineArn")?;
-    let machine_arn = machine_arn.ok_or_else(|| runtime("The field 'StateMachineArn' is required but was missing"))?;
+    let machine_arn =
+        machine_arn.ok_or_else(|| runtime("The field 'StateMachineArn' is required but was missing"))?;
     Ok(StartExecution { machine_arn, name: text("Name")?, input, trace_header: text("TraceHeader")? })
 }
 

@@ -30,7 +30,9 @@ fn workflow(workflow: &Map<String, Json>, depth: usize, found: &mut Found) {
         let mut names = BTreeSet::new();
         for (key, value) in state {
             match (&**key, value) {
-                ("ItemProcessor" | "Iterator", Json::Object(inner)) => self::workflow(inner, depth + 1, found),
+                ("ItemProcessor" | "Iterator", Json::Object(inner)) => {
+                    self::workflow(inner, depth + 1, found)
+                }
                 ("Branches", Json::Array(branches)) => {
                     for branch in branches.iter().filter_map(Json::as_object) {
                         self::workflow(branch, depth + 1, found);
@@ -81,7 +83,8 @@ fn scan(text: &str, expression: bool, names: &mut BTreeSet<String>) {
                 let after = text[at..].trim_start();
                 let is_context = rest.starts_with('$');
                 if is_context {
-                    at += 1 + rest[1..].chars().take_while(|&c| is_name(c)).map(char::len_utf8).sum::<usize>();
+                    at +=
+                        1 + rest[1..].chars().take_while(|&c| is_name(c)).map(char::len_utf8).sum::<usize>();
                 } else if expression && after.starts_with(":=") {
                     bound.insert(name);
                 } else if !name.is_empty() && name != "states" && !(expression && after.starts_with('(')) {

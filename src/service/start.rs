@@ -1,13 +1,13 @@
 //! Starting executions.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::executions::{Draft, Execution};
 use super::machines::name;
 use super::mocks::split;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::json::explain::explain;
-use crate::observe::History;
+use crate::observe::LiveHistory;
 use crate::runtime::{Handle, Outcome, StartError, StartOptions};
 
 /// A request to start an execution.
@@ -97,7 +97,7 @@ impl Service {
             execution_arn: Some((*arn).into()),
             trace_header: request.trace_header.map(Into::into),
             tasks: inner.mocks(&target, case)?,
-            ..StartOptions::default()
+            watcher: None,
         };
         let bytes = input.len();
         let outcome = inner.engine.run_with(&target.revision.machine, input, options).await?;
@@ -132,13 +132,13 @@ impl Inner {
                 execution_arn: Some((*arn).into()),
                 trace_header: request.trace_header.map(Into::into),
                 tasks,
-                ..StartOptions::default()
+                watcher: None,
             };
             self.engine.start_with(&target.revision.machine, input, options)?;
             return Ok((StartedExecution { arn, started_ms }, None));
         }
         let arn = self.arn("execution", &format!("{}:{execution_name}", target.machine.name));
-        let history = Arc::new(Mutex::new(History::new(self.settings.history_bytes_max)));
+        let history = LiveHistory::new(self.settings.history_bytes_max);
         let trace_header = request.trace_header;
         let draft = Draft { arn, name: execution_name, target, input, started_ms, trace_header, history };
         let wanted = draft.input.clone();
@@ -148,7 +148,7 @@ impl Inner {
                 execution_arn: Some((*draft.arn).into()),
                 trace_header: draft.trace_header.as_deref().map(Into::into),
                 tasks,
-                ..StartOptions::default()
+                watcher: Some(draft.history.watcher()),
             };
             let machine = &draft.target.revision.machine;
             self.engine.start_with(machine, draft.input.clone(), options).map_err(Error::from)
@@ -158,8 +158,7 @@ impl Inner {
             Err(existing) if existing.outcome().is_none() && *existing.input == *wanted => existing,
             Err(existing) => return Err(exists(&existing.arn)),
         };
-        let started =
-            StartedExecution { arn: execution.arn.to_string(), started_ms: execution.started_ms };
+        let started = StartedExecution { arn: execution.arn.to_string(), started_ms: execution.started_ms };
         Ok((started, Some(execution)))
     }
 

@@ -8,6 +8,9 @@ pub(super) struct Object<'o> {
     empty: bool,
 }
 
+/// The body of a reply that says nothing.
+pub(super) const EMPTY: &[u8] = b"{}";
+
 /// A body that is one object.
 pub(super) fn object(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -65,12 +68,6 @@ impl Object<'_> {
     pub(super) fn flag(&mut self, name: &str, flag: bool) -> &mut Self {
         let text: &[u8] = if flag { b"true" } else { b"false" };
         self.name(name).extend_from_slice(text);
-        self
-    }
-
-    /// A member that is JSON already.
-    pub(super) fn raw(&mut self, name: &str, json: &[u8]) -> &mut Self {
-        self.name(name).extend_from_slice(json);
         self
     }
 

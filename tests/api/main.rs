@@ -1,0 +1,7 @@
+//! The wire API through its seam: no socket, no HTTP, no thread, virtual time.
+
+mod client;
+#[path = "../corpora/mod.rs"]
+mod corpora;
+mod model;
+mod recorded;
