@@ -110,6 +110,11 @@ impl Machine {
         Arc::clone(&self.current().program)
     }
 
+    /// Whether nothing in it waits or calls, so that an execution runs to its end wherever it begins.
+    pub fn is_pure(&self) -> bool {
+        self.current().is_pure
+    }
+
     /// Executions that wait to begin, or run, of all versions; those that run on the thread of their caller are left
     /// out.
     pub fn executions(&self) -> usize {

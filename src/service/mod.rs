@@ -23,6 +23,8 @@ mod reference;
 mod registry;
 mod start;
 mod tags;
+pub mod test_state;
+pub mod validate;
 mod versions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
