@@ -55,6 +55,7 @@ pub struct Builder {
     handlers: Handlers<Registered>,
     in_place: bool,
     time_scale: f64,
+    express_callbacks: bool,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -70,6 +71,7 @@ impl Default for Builder {
             handlers: Handlers::default(),
             in_place: true,
             time_scale: 1.0,
+            express_callbacks: false,
             observer: None,
         }
     }
@@ -117,6 +119,13 @@ impl Builder {
     #[must_use]
     pub fn run_in_place(mut self, in_place: bool) -> Builder {
         self.in_place = in_place;
+        self
+    }
+
+    /// Lets Express machines use activities, `.sync` and `.waitForTaskToken` under the [profile](Profile) of AWS, too.
+    #[must_use]
+    pub fn express_callbacks(mut self, allow: bool) -> Builder {
+        self.express_callbacks = allow;
         self
     }
 
@@ -271,7 +280,13 @@ impl Builder {
             }
         };
         let (seconds_max, options) = match self.profile {
-            Profile::Aws => (limits::EXPRESS_SECONDS_MAX, asl::Options::default()),
+            Profile::Aws => {
+                let machine_type = match self.express_callbacks {
+                    true => asl::MachineType::Standard,
+                    false => asl::MachineType::Express,
+                };
+                (limits::EXPRESS_SECONDS_MAX, asl::Options { machine_type, ..asl::Options::default() })
+            }
             Profile::Open => {
                 let (machine_type, resources) = (asl::MachineType::Standard, asl::Resources::Any);
                 (u64::MAX, asl::Options { machine_type, resources })

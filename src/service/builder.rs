@@ -10,6 +10,7 @@ use super::mocks::Mocks;
 use super::nested::Nested;
 use super::page::Tokens;
 use super::registry::Registry;
+use super::store::{StateError, Store};
 use super::{Inner, Service};
 use crate::runtime::{self, Engine, RealClock, Simulation, Time};
 
@@ -19,6 +20,7 @@ pub struct Builder {
     time: Arc<dyn Time>,
     seed: Option<u64>,
     mocks: Option<PathBuf>,
+    state: Option<PathBuf>,
     settings: Settings,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct Settings {
     pub(super) history_bytes_max: usize,
     /// How long a worker waits for a task.
     pub(super) activity_poll: Duration,
+    /// Whether Express executions are kept as Standard ones are.
+    pub(super) express_history: bool,
 }
 
 /// Why a service could not be built.
@@ -44,6 +48,9 @@ pub enum BuildError {
     /// Its engine could not.
     #[error(transparent)]
     Engine(#[from] runtime::BuildError),
+    /// What is stored cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 impl Default for Builder {
@@ -53,6 +60,7 @@ impl Default for Builder {
             time: Arc::new(RealClock),
             seed: None,
             mocks: None,
+            state: None,
             settings: Settings {
                 partition: "aws".to_owned(),
                 region: "us-east-1".to_owned(),
@@ -61,6 +69,7 @@ impl Default for Builder {
                 executions_bytes_max: 256 << 20,
                 history_bytes_max: 32 << 20,
                 activity_poll: Duration::from_secs(60),
+                express_history: false,
             },
         }
     }
@@ -152,6 +161,29 @@ impl Builder {
         self
     }
 
+    /// Keeps what the API creates (state machines, versions, aliases, tags, activities) in this folder, which is made if
+    /// need be, and finds it again at the next start. Executions are not kept.
+    #[must_use]
+    pub fn state(mut self, folder: impl Into<PathBuf>) -> Builder {
+        self.state = Some(folder.into());
+        self
+    }
+
+    /// An extension: Express executions are described, listed and stopped, and have a history, as Standard ones, within
+    /// the same budget of bytes. On AWS they are not, and running them costs more then.
+    #[must_use]
+    pub fn express_history(mut self, keep: bool) -> Builder {
+        self.settings.express_history = keep;
+        self
+    }
+
+    /// An extension: Express state machines may use activities, `.sync` and `.waitForTaskToken`, which AWS refuses.
+    #[must_use]
+    pub fn express_callbacks(mut self, allow: bool) -> Builder {
+        self.engine = self.engine.express_callbacks(allow);
+        self
+    }
+
     /// Starts the engine's threads.
     ///
     /// # Errors
@@ -202,9 +234,13 @@ impl Builder {
             activities: Registry::default(),
             executions: Arc::new(Executions::new(self.settings.executions_bytes_max)),
             mocks: self.mocks.map(Mocks::new),
+            store: self.state.as_deref().map(Store::open).transpose()?,
             settings: self.settings,
             writing: Mutex::default(),
         };
+        if let Some(store) = &inner.store {
+            store.load(&inner)?;
+        }
         let inner = Arc::new(inner);
         // Nobody else sets it.
         let _ = nested.service.set(Arc::downgrade(&inner));

@@ -117,6 +117,14 @@ impl Execution {
         .await
     }
 
+    /// Waits for its end, and stops it when nobody waits any more.
+    pub(super) async fn await_or_stop(&self) -> Arc<Outcome> {
+        let mut awaited = Awaited { execution: self, over: false };
+        let outcome = self.ended().await;
+        awaited.over = true;
+        outcome
+    }
+
     /// Stops it, if it runs.
     pub(super) fn stop(&self, fault: Fault) {
         let handle = self.run().handle.clone();
@@ -143,6 +151,20 @@ impl Execution {
             status: outcome.as_ref().map_or(Status::Running, |outcome| outcome.status),
             started_ms: self.started_ms,
             stopped_ms: outcome.map(|outcome| outcome.stopped_ms),
+        }
+    }
+}
+
+/// An execution that ends when nobody waits for it any more.
+struct Awaited<'e> {
+    execution: &'e Execution,
+    over: bool,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.execution.stop(Fault { error: None, cause: None });
         }
     }
 }
@@ -355,7 +377,7 @@ impl Service {
         no_label(&parsed)?;
         let missing = || Error::no_machine(arn);
         let machine = inner.machines.get(&parsed.unqualified()).ok_or_else(missing)?;
-        if machine.is_express() {
+        if machine.is_express() && !inner.settings.express_history {
             return Err(Error::not_this_type());
         }
         let version = parsed.qualifier().and_then(|qualifier| qualifier.parse::<u32>().ok());
@@ -384,7 +406,9 @@ impl Service {
 
 impl Inner {
     pub(super) fn execution(&self, arn: &str) -> Result<Arc<Execution>, Error> {
-        arn_of(arn, "execution")?;
+        if !self.settings.express_history || arn_of(arn, "express").is_err() {
+            arn_of(arn, "execution")?;
+        }
         self.executions.get(arn).ok_or_else(|| Error::no_execution(arn))
     }
 }

@@ -22,12 +22,15 @@ mod page;
 mod reference;
 mod registry;
 mod start;
+mod store;
 mod tags;
 pub mod test_state;
+mod testing;
 pub mod validate;
 mod versions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use activities::{ActivityDescription, ActivityTask};
 pub use aliases::{AliasDescription, Route};
@@ -41,11 +44,13 @@ pub use machines::{
     UpdatedStateMachine,
 };
 pub use page::{Page, Part};
+pub(crate) use start::Ended;
 pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
+pub use store::StateError;
 pub use versions::Qualified;
 
 use crate::limits;
-use crate::runtime::{Engine, Time};
+use crate::runtime::{Counts, Engine, Time};
 use activities::Activity;
 use builder::Settings;
 use chance::Chance;
@@ -54,6 +59,7 @@ use machines::{Revision, StateMachine, machine_arn, no_label};
 use mocks::Mocks;
 use page::Tokens;
 use registry::Registry;
+use store::Store;
 use versions::Version;
 
 /// Answers AWS's API. Clones are the same service.
@@ -87,6 +93,7 @@ pub(crate) struct Inner {
     activities: Registry<Activity>,
     executions: Arc<Executions>,
     mocks: Option<Mocks>,
+    store: Option<Store>,
     /// Whoever changes what is registered holds this.
     writing: Mutex<()>,
 }
@@ -118,6 +125,17 @@ impl Service {
     pub fn builder() -> Builder {
         Builder::default()
     }
+
+    /// How many executions there were, by how they ended.
+    pub fn counts(&self) -> Counts {
+        self.inner.engine.counts()
+    }
+
+    /// Begins no more executions and waits until all are over; those that are not after `within` time out. Comes to the
+    /// counts of what happened meanwhile.
+    pub async fn drain(&self, within: Duration) -> Counts {
+        self.inner.engine.drain(within).await
+    }
 }
 
 impl Inner {
@@ -137,23 +155,35 @@ impl Inner {
 
     /// Registers a state machine, or what has become of it.
     fn keep_machine(&self, machine: StateMachine) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.keep_machine(&machine)?;
+        }
         let arn = machine.arn.clone();
         self.machines.put(&arn, Arc::new(machine));
         Ok(())
     }
 
     fn forget_machine(&self, arn: &str) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.forget_machine(arn)?;
+        }
         self.machines.remove(arn);
         Ok(())
     }
 
     fn keep_activity(&self, activity: Activity) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.keep_activity(&activity)?;
+        }
         let arn = activity.arn.clone();
         self.activities.put(&arn, Arc::new(activity));
         Ok(())
     }
 
     fn forget_activity(&self, arn: &str) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.forget_activity(arn)?;
+        }
         self.activities.remove(arn);
         Ok(())
     }

@@ -86,28 +86,12 @@ async fn run(service: Arc<Inner>, request: StartExecution, until: Until) -> Resu
         let why = "An execution of an Express state machine cannot be waited for";
         return Err(TaskError::new("StepFunctions.StateMachineTypeNotSupportedException", why));
     };
-    let mut child = Child { execution, over: false };
-    let outcome = child.execution.ended().await;
-    child.over = true;
+    let outcome = execution.await_or_stop().await;
     let json = until == (Until::Ended { json: true });
-    let described = describe(&child.execution, &outcome, json);
+    let described = describe(&execution, &outcome, json);
     match outcome.status {
         Status::Succeeded => Ok(described.to_string().into_bytes()),
         _ => Err(TaskError::new(fault::TASK_FAILED, described.to_string())),
-    }
-}
-
-/// An execution that ends when nobody waits for it any more.
-struct Child {
-    execution: Arc<Execution>,
-    over: bool,
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if !self.over {
-            self.execution.stop(Fault { error: None, cause: None });
-        }
     }
 }
 

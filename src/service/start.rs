@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::executions::{Draft, Execution};
 use super::machines::name;
 use super::mocks::split;
-use super::{Error, Exception, Inner, Service, Target};
+use super::{Error, Exception, Inner, Service};
 use crate::json::explain::explain;
 use crate::observe::LiveHistory;
-use crate::runtime::{Handle, Outcome, StartError, StartOptions};
+use crate::runtime::{Handle, Outcome, StartError, StartOptions, inline};
+use crate::task::Tasks;
 
 /// A request to start an execution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,77 +84,77 @@ impl Service {
     /// workflow that fails is not an error here.
     pub async fn start_sync_execution(&self, request: StartExecution) -> Result<SyncOutcome, Error> {
         let inner = &*self.inner;
-        let (machine_arn, case) = split(&request.machine_arn);
-        let target = inner.target(machine_arn)?;
+        let (draft, case) = inner.draft(request)?;
+        let target = &draft.target;
         if !target.machine.is_express() {
             return Err(Error::not_this_type());
         }
-        let execution_name = inner.execution_name(request.name)?;
-        let input = request.input.unwrap_or_else(|| "{}".to_owned());
-        is_json(&input)?;
-        let arn = inner.express_arn(&target, &execution_name);
-        let options = StartOptions {
-            name: Some((*execution_name).into()),
-            execution_arn: Some((*arn).into()),
-            trace_header: request.trace_header.map(Into::into),
-            tasks: inner.mocks(&target, case)?,
-            watcher: None,
+        let tasks = inner.mocks(target, case.as_deref())?;
+        let (arn, name) = (draft.arn.clone(), draft.name.clone());
+        let (machine_arn, bytes) = (target.machine.arn.to_string(), draft.input.len());
+        let outcome = match inner.settings.express_history {
+            true => {
+                let begun = inner.executions.start(draft, |draft| inner.begin(draft, tasks))?;
+                let execution = begun.map_err(|existing| exists(&existing.arn))?;
+                Outcome::clone(&*execution.await_or_stop().await)
+            }
+            false => {
+                let options = StartOptions { tasks, ..draft.options() };
+                inner.engine.run_with(&target.revision.machine, draft.input, options).await?
+            }
         };
-        let bytes = input.len();
-        let outcome = inner.engine.run_with(&target.revision.machine, input, options).await?;
-        let took_ms = outcome.stopped_ms.saturating_sub(outcome.started_ms);
-        Ok(SyncOutcome {
-            arn,
-            machine_arn: target.machine.arn.to_string(),
-            name: execution_name,
-            outcome,
-            billing: Billing::of(took_ms, bytes),
-        })
+        let billing = Billing::of(outcome.stopped_ms.saturating_sub(outcome.started_ms), bytes);
+        Ok(SyncOutcome { arn, machine_arn, name, outcome, billing })
+    }
+}
+
+/// A short execution that ended at once.
+pub(crate) struct Ended<'e> {
+    pub(crate) ended: inline::Ended<'e>,
+    pub(crate) started_ms: u64,
+    pub(crate) stopped_ms: u64,
+    pub(crate) billing: Billing,
+}
+
+impl Service {
+    /// Runs an execution of an Express machine right here and shows how it ended. `None`, and there was no execution,
+    /// when that is not possible, for any reason: then [`start_sync_execution`](Service::start_sync_execution) tells.
+    pub(crate) fn start_sync_execution_now<R>(
+        &self,
+        machine_arn: &str,
+        input: &[u8],
+        show: impl FnOnce(Ended<'_>) -> R,
+    ) -> Option<R> {
+        let inner = &*self.inner;
+        let machine = inner.machines.get(machine_arn)?;
+        if !machine.is_express() || inner.settings.express_history {
+            return None;
+        }
+        let show = |ended: inline::Ended<'_>| {
+            let (started_ms, stopped_ms) = (ended.execution().started_ms(), inner.now_ms());
+            let billing = Billing::of(stopped_ms.saturating_sub(started_ms), input.len());
+            show(Ended { ended, started_ms, stopped_ms, billing })
+        };
+        inner.engine.run_now(&machine.current.machine, input, &StartOptions::default(), show).ok().flatten()
     }
 }
 
 impl Inner {
-    /// Starts an execution; comes to the execution too, if it is a Standard one.
+    /// Starts an execution; comes to the execution too, if it is kept.
     pub(super) fn start(
         &self,
         request: StartExecution,
     ) -> Result<(StartedExecution, Option<Arc<Execution>>), Error> {
-        let (machine_arn, case) = split(&request.machine_arn);
-        let target = self.target(machine_arn)?;
-        let execution_name = self.execution_name(request.name)?;
-        let input = request.input.unwrap_or_else(|| "{}".to_owned());
-        is_json(&input)?;
-        let tasks = self.mocks(&target, case)?;
-        let started_ms = self.now_ms();
-        if target.machine.is_express() {
-            let arn = self.express_arn(&target, &execution_name);
-            let options = StartOptions {
-                name: Some(execution_name.into()),
-                execution_arn: Some((*arn).into()),
-                trace_header: request.trace_header.map(Into::into),
-                tasks,
-                watcher: None,
-            };
+        let (draft, case) = self.draft(request)?;
+        let tasks = self.mocks(&draft.target, case.as_deref())?;
+        if draft.target.machine.is_express() && !self.settings.express_history {
+            let options = StartOptions { tasks, ..draft.options() };
+            let Draft { arn, started_ms, input, target, .. } = draft;
             self.engine.start_with(&target.revision.machine, input, options)?;
             return Ok((StartedExecution { arn, started_ms }, None));
         }
-        let arn = self.arn("execution", &format!("{}:{execution_name}", target.machine.name));
-        let history = LiveHistory::new(self.settings.history_bytes_max);
-        let trace_header = request.trace_header;
-        let draft = Draft { arn, name: execution_name, target, input, started_ms, trace_header, history };
         let wanted = draft.input.clone();
-        let begin = |draft: &Draft| -> Result<Handle, Error> {
-            let options = StartOptions {
-                name: Some((*draft.name).into()),
-                execution_arn: Some((*draft.arn).into()),
-                trace_header: draft.trace_header.as_deref().map(Into::into),
-                tasks,
-                watcher: Some(draft.history.watcher()),
-            };
-            let machine = &draft.target.revision.machine;
-            self.engine.start_with(machine, draft.input.clone(), options).map_err(Error::from)
-        };
-        let execution = match self.executions.start(draft, begin)? {
+        let execution = match self.executions.start(draft, |draft| self.begin(draft, tasks))? {
             Ok(begun) => begun,
             Err(existing) if existing.outcome().is_none() && *existing.input == *wanted => existing,
             Err(existing) => return Err(exists(&existing.arn)),
@@ -162,15 +163,46 @@ impl Inner {
         Ok((started, Some(execution)))
     }
 
+    /// What the request wants started, and the test case.
+    fn draft(&self, request: StartExecution) -> Result<(Draft, Option<String>), Error> {
+        let (machine_arn, case) = split(&request.machine_arn);
+        let target = self.target(machine_arn)?;
+        let case = case.map(str::to_owned);
+        let name = self.execution_name(request.name)?;
+        let input = request.input.unwrap_or_else(|| "{}".to_owned());
+        is_json(&input)?;
+        let arn = match target.machine.is_express() {
+            true => self.arn("express", &format!("{}:{name}:{}", target.machine.name, self.chance.uuid())),
+            false => self.arn("execution", &format!("{}:{name}", target.machine.name)),
+        };
+        let (started_ms, trace_header) = (self.now_ms(), request.trace_header);
+        let history = LiveHistory::new(self.settings.history_bytes_max);
+        Ok((Draft { arn, name, target, input, started_ms, trace_header, history }, case))
+    }
+
+    /// Begins an execution that is kept.
+    fn begin(&self, draft: &Draft, tasks: Option<Box<dyn Tasks + Send>>) -> Result<Handle, Error> {
+        let options = StartOptions { tasks, watcher: Some(draft.history.watcher()), ..draft.options() };
+        let handle = self.engine.start_with(&draft.target.revision.machine, draft.input.clone(), options)?;
+        Ok(handle)
+    }
+
     pub(crate) fn execution_name(&self, given: Option<String>) -> Result<String, Error> {
         match given {
             Some(given) => name(&given).map(|()| given),
             None => Ok(self.chance.uuid()),
         }
     }
+}
 
-    fn express_arn(&self, target: &Target, name: &str) -> String {
-        self.arn("express", &format!("{}:{name}:{}", target.machine.name, self.chance.uuid()))
+impl Draft {
+    fn options(&self) -> StartOptions {
+        StartOptions {
+            name: Some((*self.name).into()),
+            execution_arn: Some((*self.arn).into()),
+            trace_header: self.trace_header.as_deref().map(Into::into),
+            ..StartOptions::default()
+        }
     }
 }
 

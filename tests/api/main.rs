@@ -3,5 +3,8 @@
 mod client;
 #[path = "../corpora/mod.rs"]
 mod corpora;
+mod executions;
+mod machines;
 mod model;
 mod recorded;
+mod requests;

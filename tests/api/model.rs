@@ -7,10 +7,9 @@ use serde_json::Value as Json;
 pub(crate) struct Model(pub(crate) Json);
 
 /// What any action may be refused with, though no model says so.
-const COMMON: [&str; 6] = [
+const COMMON: [&str; 5] = [
     "InternalFailure",
     "SerializationException",
-    "StateMachineTypeNotSupported",
     "ThrottlingException",
     "UnknownOperationException",
     "ValidationException",

@@ -39,8 +39,10 @@ struct Bindings {
 fn play(case: &Json) -> Result<(), String> {
     let mut client = Client::new();
     let mut bindings = Bindings {
-        tokens: Regex::new(r"<[^<>]+>|(?:Express|Sync)ExecArn_Part\d_\d+idx|ExecArnPart_\d+idx|\bactivity_arn\b")
-            .expect("a pattern"),
+        tokens: Regex::new(
+            r"<[^<>]+>|(?:Express|Sync)ExecArn_Part\d_\d+idx|ExecArnPart_\d+idx|\bactivity_arn\b",
+        )
+        .expect("a pattern"),
         shortened: Regex::new("/aws/vendedlogs/states/").expect("a pattern"),
         bound: BTreeMap::new(),
         recorded: case["source"]["validated"].as_str().unwrap_or_default().to_owned(),

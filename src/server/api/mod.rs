@@ -4,12 +4,14 @@
 //! any HTTP library, or a test, can stand in front of [`answer`].
 
 mod activities;
+mod definitions;
 mod executions;
 mod history;
 mod machines;
 mod read;
 mod request;
 mod shape;
+mod sync;
 mod write;
 
 use std::borrow::Cow;
@@ -63,6 +65,11 @@ pub async fn answer(service: &Service, call: Call<'_>) -> Reply {
 async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
     let action = call.target.strip_prefix(TARGET_PREFIX).and_then(Action::of);
     let action = action.ok_or_else(|| Error::new(Exception::UnknownOperationException, ""))?;
+    if action == Action::StartSyncExecution
+        && let Some(body) = sync::answer(service, call.body, call.trace_header)
+    {
+        return Ok(body);
+    }
     let members = members(call.body)?;
     shape::check(&members, action.request())?;
     let fields = Fields(&members);
@@ -102,10 +109,8 @@ async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
         Action::UpdateMapRun => executions::update_map_run(service, fields),
         Action::UpdateStateMachine => machines::update(service, fields),
         Action::UpdateStateMachineAlias => machines::update_alias(service, fields),
-        // To come.
-        Action::TestState | Action::ValidateStateMachineDefinition => {
-            Err(Error::new(Exception::UnknownOperationException, ""))
-        }
+        Action::TestState => definitions::test_state(service, fields).await,
+        Action::ValidateStateMachineDefinition => definitions::validate(service, fields),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Replies: JSON written straight into the body, in the order the API documents.
 
-use crate::json::write_string;
+use crate::json::{shortest, write_string};
 
 /// An object that is being written.
 pub(super) struct Object<'o> {
@@ -62,6 +62,18 @@ impl Object<'_> {
     pub(super) fn number(&mut self, name: &str, number: u64) -> &mut Self {
         let out = self.name(name);
         out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self
+    }
+
+    pub(super) fn maybe_number(&mut self, name: &str, number: Option<u64>) -> &mut Self {
+        if let Some(number) = number {
+            self.number(name, number);
+        }
+        self
+    }
+
+    pub(super) fn fraction(&mut self, name: &str, fraction: f64) -> &mut Self {
+        shortest(fraction, self.name(name));
         self
     }
 
