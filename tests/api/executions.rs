@@ -121,6 +121,22 @@ fn an_execution_keeps_the_machine_it_began_with() {
 }
 
 #[test]
+fn a_history_that_is_full_fails_the_execution() {
+    let mut client = Client::new();
+    let machine = client.machine("m", "STANDARD", json!({"A": {"Type": "Pass", "Next": "B"},
+        "B": {"Type": "Choice", "Choices": [{"Variable": "$.go", "BooleanEquals": true, "Next": "A"}], "Default": "C"},
+        "C": {"Type": "Succeed"}}));
+    let arn = client.start(&machine, r#"{"go":true}"#);
+    client.settle();
+    let described = client.ok("DescribeExecution", &json!({"executionArn": arn}));
+    assert_eq!(described["error"], "States.Runtime");
+    assert_eq!(described["cause"], "The execution reached the maximum number of history events (25000).");
+    let newest = json!({"executionArn": arn, "reverseOrder": true, "maxResults": 1});
+    let newest = client.ok("GetExecutionHistory", &newest)["events"][0].clone();
+    assert!(newest["id"].as_u64().is_some_and(|id| (25_000..25_005).contains(&id)), "{newest}");
+}
+
+#[test]
 fn the_oldest_closed_executions_are_forgotten_when_they_take_too_much() {
     let mut client = Client::with(|builder| builder.executions_bytes_max(20_000));
     let machine = client.machine("m", "STANDARD", json!({"A": {"Type": "Pass", "End": true}}));
