@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::ops::Bound;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::machines::{StateMachineDescription, arn_of, machine_arn, no_label};
 use super::page::{Page, Part};
-use super::{Error, Inner, Service, Target};
+use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
 use crate::observe::{History, LiveHistory};
 use crate::runtime::{Handle, Outcome, Status};
@@ -25,6 +26,9 @@ pub(super) struct Executions {
     by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
     closed: Mutex<Closed>,
+    /// Bytes that the histories of those that run take.
+    pub(super) open_bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
 }
 
 /// Executions that are over, oldest first, and the bytes they take.
@@ -176,7 +180,20 @@ impl Executions {
             by_machine: DashMap::new(),
             started: AtomicU64::new(0),
             closed: Mutex::new(Closed { queue: VecDeque::new(), bytes: 0, bytes_max }),
+            open_bytes: Arc::default(),
+            bytes_max,
         }
+    }
+
+    /// Refuses to begin one more while the histories of those that run take too much.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        if self.open_bytes.load(Ordering::Relaxed) <= self.bytes_max {
+            return Ok(());
+        }
+        let message = "Rate exceeded: the histories of open executions take as many bytes as they may";
+        let mut error = Error::new(Exception::ThrottlingException, message);
+        error.retry_after = Some(Duration::from_millis(100));
+        Err(error)
     }
 
     pub(super) fn get(&self, arn: &str) -> Option<Arc<Execution>> {
@@ -235,6 +252,7 @@ impl Executions {
             if let Some(mut of_machine) = self.by_machine.get_mut(&*oldest.target.machine.arn) {
                 of_machine.remove(&oldest.number);
             }
+            self.by_machine.remove_if(&oldest.target.machine.arn, |_, executions| executions.is_empty());
         }
     }
 

@@ -1,8 +1,54 @@
 //! `GetExecutionHistory`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::page::{Page, Part};
 use super::{Error, Service};
+use crate::engine::{Listener, Record};
+use crate::json::Arena;
 use crate::observe::history::Event;
+use crate::observe::{History, LiveHistory, Watcher};
+use crate::program::Program;
+
+/// Writes the history of an execution that runs, and counts the bytes it takes among those of all.
+pub(super) struct Recorder {
+    history: LiveHistory,
+    writer: Box<dyn Watcher>,
+    bytes: usize,
+    of_all: Arc<AtomicUsize>,
+}
+
+impl Recorder {
+    pub(super) fn new(history: &LiveHistory, of_all: &Arc<AtomicUsize>) -> Recorder {
+        let (history, of_all) = (history.clone(), Arc::clone(of_all));
+        Recorder { writer: history.watcher(), history, bytes: 0, of_all }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        match bytes >= before {
+            true => self.of_all.fetch_add(bytes - before, Ordering::Relaxed),
+            false => self.of_all.fetch_sub(before - bytes, Ordering::Relaxed),
+        };
+    }
+}
+
+impl Listener for Recorder {
+    fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
+        self.writer.record(program, arena, record);
+        let bytes = self.history.read(History::bytes);
+        self.count(bytes);
+    }
+}
+
+impl Watcher for Recorder {}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
 
 /// What an execution's history shows that its events do not know themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]

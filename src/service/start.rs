@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::executions::{Draft, Execution};
+use super::history::Recorder;
 use super::machines::name;
 use super::mocks::split;
 use super::{Error, Exception, Inner, Service};
@@ -182,7 +183,9 @@ impl Inner {
 
     /// Begins an execution that is kept.
     fn begin(&self, draft: &Draft, tasks: Option<Box<dyn Tasks + Send>>) -> Result<Handle, Error> {
-        let options = StartOptions { tasks, watcher: Some(draft.history.watcher()), ..draft.options() };
+        self.executions.admit()?;
+        let recorder = Recorder::new(&draft.history, &self.executions.open_bytes);
+        let options = StartOptions { tasks, watcher: Some(Box::new(recorder)), ..draft.options() };
         let handle = self.engine.start_with(&draft.target.revision.machine, draft.input.clone(), options)?;
         Ok(handle)
     }

@@ -421,3 +421,22 @@ fn definitions_are_validated_and_states_tested() {
     let mocked = json!({"definition": state, "mock": {"result": "{}"}});
     assert_eq!(client.refused("TestState", &mocked).0, "ValidationException");
 }
+
+#[test]
+fn starts_are_throttled_while_open_histories_take_too_much() {
+    let mut client = Client::with(|builder| builder.executions_bytes_max(10_000));
+    let machine = wait(&mut client, "m", "STANDARD");
+    let input = json!({"text": "a".repeat(3_000)}).to_string();
+    let started = (0..100).find_map(|n| {
+        let request = json!({"stateMachineArn": machine, "input": input, "name": n.to_string()});
+        let refused = client.call("StartExecution", &request).err();
+        client.settle();
+        refused.map(|refused| (n, refused.code))
+    });
+    let (n, code) = started.expect("a refusal");
+    assert_eq!(code, "ThrottlingException");
+    assert!((1..10).contains(&n), "{n} began");
+    // When they are over there is room again.
+    client.pass(60_000);
+    client.ok("StartExecution", &json!({"stateMachineArn": machine, "name": "later"}));
+}
