@@ -18,7 +18,7 @@ use super::thread;
 use crate::asl;
 use crate::engine::Start;
 use crate::limits;
-use crate::observe::Observer;
+use crate::observe::{Desk, Observer, Setup};
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
 /// Whose limits hold.
@@ -60,6 +60,7 @@ pub struct Builder {
     time_scale: f64,
     express_callbacks: bool,
     observer: Option<Arc<dyn Observer>>,
+    setup: Setup,
 }
 
 impl Default for Builder {
@@ -76,6 +77,7 @@ impl Default for Builder {
             time_scale: 1.0,
             express_callbacks: false,
             observer: None,
+            setup: Setup::default(),
         }
     }
 }
@@ -137,6 +139,14 @@ impl Builder {
     #[must_use]
     pub fn time_scale(mut self, scale: f64) -> Builder {
         self.time_scale = scale.max(0.0);
+        self
+    }
+
+    /// What is shown of executions: histories, logs, metrics, traces. Nothing, unless told so; see
+    /// [`Engine::observed`].
+    #[must_use]
+    pub fn observe(mut self, setup: Setup) -> Builder {
+        self.setup = setup;
         self
     }
 
@@ -252,6 +262,9 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let shards = self.shards;
         let (engine, shared) = self.parts()?;
+        if let Some(desk) = &shared.desk {
+            Desk::employ(desk)?;
+        }
         for index in 0..shards {
             // When one fails, dropping the engine ends those before it.
             thread::spawn(Arc::clone(&shared), index)?;
@@ -298,6 +311,7 @@ impl Builder {
             }
         };
         let lanes = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 64) * 2;
+        let desk = Desk::new(self.setup, self.shards, lanes).map(Arc::new);
         let shared = Arc::new(Shared {
             remotes: (0..self.shards).map(|_| Arc::new(Remote::new())).collect(),
             admission: Admission::new(self.budgets),
@@ -305,7 +319,9 @@ impl Builder {
             time: self.time,
             start: Start { seconds_max, secret, time_scale: self.time_scale, ..Start::default() },
             by_arn: Default::default(),
+            is_watched: self.observer.is_some() || desk.is_some(),
             observer: self.observer,
+            desk,
             waiting: Arc::default(),
             seed,
             seeds: Default::default(),
