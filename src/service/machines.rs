@@ -391,7 +391,7 @@ impl Inner {
             machine_type,
             ..MachineSpec::new(name, &settings.definition)
         };
-        self.engine.create(&spec).map_err(|error| match error {
+        let created = self.engine.create(&spec).map_err(|error| match error {
             DefinitionError::Invalid(problems) => invalid(asl::invalid_definition(&problems)),
             DefinitionError::Unsupported(errors) => {
                 let errors: Vec<String> =
@@ -399,7 +399,9 @@ impl Inner {
                 invalid(format!("Invalid State Machine Definition: '{}'", errors.join(", ")))
             }
             other => invalid(other.to_string()),
-        })
+        })?;
+        created.set_logging(settings.logging.level.into(), settings.logging.include_execution_data);
+        Ok(created)
     }
 }
 

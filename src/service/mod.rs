@@ -131,6 +131,13 @@ impl Service {
         self.inner.engine.counts()
     }
 
+    /// All metrics of the engine in Prometheus's text format; see [`Observed::prometheus`].
+    ///
+    /// [`Observed::prometheus`]: crate::runtime::Observed::prometheus
+    pub fn prometheus(&self) -> String {
+        self.inner.engine.observed().prometheus()
+    }
+
     /// Begins no more executions and waits until all are over; those that are not after `within` time out. Comes to the
     /// counts of what happened meanwhile.
     pub async fn drain(&self, within: Duration) -> Counts {
