@@ -38,7 +38,7 @@ fn main() {
     measure::print_figures(&figures);
 }
 
-fn comparison(name: &str) -> Comparison<'static> {
+fn comparison(name: &'static str) -> Comparison<'static> {
     let workload = workloads::workload(name);
     let input: &'static [u8] = workload.input.clone().leak().trim_ascii();
     let (definition, _) = asl::read(workload.definition.as_bytes(), &asl::Options::default());
