@@ -204,6 +204,19 @@ fn tested_states() {
     report.finish();
 }
 
+/// Cases of our own: what the guide shows, and what nobody recorded.
+#[test]
+fn own_cases() {
+    let rows: Vec<Value> = serde_json::from_str(include_str!("cases.json")).expect("cases");
+    let mut report = Report::new("cases.json", "");
+    for row in &rows {
+        let answer = row.get("answer").map_or_else(|| FUNCTION_ANSWERS.to_owned(), Value::to_string);
+        let found = run(&request(&row["request"]), &answer);
+        report.case(row["title"].as_str().expect("a title"), compare(row, found, &HashSet::new()));
+    }
+    report.finish();
+}
+
 #[test]
 fn validated_definitions() {
     let Some(rows) = recorded("validation.jsonl") else { return };
