@@ -71,7 +71,11 @@ fn unreadable(file: &Path, error: &io::Error) -> Stop {
 
 /// Reads, checks and compiles.
 pub(super) fn check(file: &Path, text: &[u8], options: Options) -> Found {
-    let (definition, diagnostics) = asl::read(text, &options);
+    let is_yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let (definition, diagnostics) = match is_yaml {
+        true => asl::read_yaml(text, &options),
+        false => asl::read(text, &options),
+    };
     let mut found = Found {
         file: if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() },
         diagnostics,

@@ -13,6 +13,7 @@ mod run;
 mod serve;
 mod stream;
 mod tasks;
+mod test_state;
 mod trace;
 mod worker;
 
@@ -50,6 +51,8 @@ enum Command {
     Dump(OneDefinition),
     /// Draw a definition
     Graph(graph::Arguments),
+    /// Test one state by itself, as AWS's TestState does
+    TestState(test_state::Arguments),
     /// Answer the AWS Step Functions API on a port
     Serve(serve::Arguments),
 }
@@ -165,6 +168,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(arguments) => validate(&arguments),
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
+        Command::TestState(arguments) => test_state::test_state(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
     };
     match went {

@@ -3,6 +3,7 @@
 //! A [`Call`] is what an HTTP request brings, a [`Reply`] what its response takes back; neither knows a connection, so
 //! any HTTP library, or a test, can stand in front of [`answer`].
 
+mod definitions;
 mod executions;
 mod machines;
 #[allow(dead_code)]
@@ -73,6 +74,8 @@ async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
         Action::StartExecution => executions::start(service, fields, call.trace_header),
         Action::StartSyncExecution => executions::start_sync(service, fields, call.trace_header).await,
         Action::DescribeExecution => executions::describe(service, fields),
+        Action::TestState => definitions::test_state(service, fields).await,
+        Action::ValidateStateMachineDefinition => definitions::validate(service, fields),
         _ => Err(Error::new(Exception::UnknownOperationException, "")),
     }
 }
