@@ -69,10 +69,14 @@ fn unreadable(file: &Path, error: &io::Error) -> Stop {
     Stop::failed(format!("cannot read {}: {why}", file.display()))
 }
 
+/// Whether the file's name says that it is YAML.
+pub(super) fn is_yaml(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
 /// Reads, checks and compiles.
 pub(super) fn check(file: &Path, text: &[u8], options: Options) -> Found {
-    let is_yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-    let (definition, diagnostics) = match is_yaml {
+    let (definition, diagnostics) = match is_yaml(file) {
         true => asl::read_yaml(text, &options),
         false => asl::read(text, &options),
     };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use expressway::json::yaml;
 use expressway::server::api::{self, Call};
 use expressway::service::Service;
 use serde_json::{Map, Value as Json, json};
@@ -106,10 +107,18 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
 
 fn request(arguments: &Arguments) -> Result<Json, Stop> {
     let definition = definition::text(&arguments.file)?;
+    let definition = String::from_utf8_lossy(&definition);
+    let definition = match definition::is_yaml(&arguments.file) {
+        false => definition.into_owned(),
+        true => match yaml::read(&definition) {
+            Ok(source) => yaml::to_json(&source.root),
+            Err(error) => return Err(Stop::failed(format!("{}: {error}", arguments.file.display()))),
+        },
+    };
     let name =
         |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| value().map(|it| it.get_name().to_owned());
     let mut request = json!({
-        "definition": String::from_utf8_lossy(&definition),
+        "definition": definition,
         "input": text(&arguments.input)?,
         "inspectionLevel": name(&|| arguments.inspection.to_possible_value()),
         // Nobody does the work of a Task without a mock, so nobody asks what the role may do.
