@@ -16,8 +16,8 @@ fn yaml_becomes_json() {
             r#"{"a":[1,1.50,-2e3,31,15,7,0.5,7,"1_000"]}"#,
         ),
         (
-            "[true, False, yes, on, ~, null, '', \"\\u00e9\", 2026-11-22, .nan, -]",
-            r#"[true,false,"yes","on",null,null,"","é","2026-11-22",".nan","-"]"#,
+            "[true, False, yes, on, ~, null, '', \"\\u00e9\", 2026-11-22, .nan, -x]",
+            r#"[true,false,"yes","on",null,null,"","é","2026-11-22",".nan","-x"]"#,
         ),
         (
             "- a\n- b: 1\n  c:\n- |\n  x\n  y\n- >-\n  x\n  y",
@@ -68,8 +68,8 @@ fn problems_are_told_at_their_line() {
     assert_eq!(
         told,
         [
-            "4:5 SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /States/Hello",
             "5:5 SCHEMA_VALIDATION_FAILED: Field 'Nxet' is not supported at /States/Hello",
+            "4:5 SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /States/Hello",
             "6:3 MISSING_TRANSITION_TARGET: State \"World\" is not reachable. at /States/World",
         ]
     );

@@ -3,6 +3,7 @@
 //! Standard output carries results only; everything said to people goes to standard error.
 
 mod definition;
+mod environment;
 mod graph;
 mod input;
 mod latency;
@@ -11,6 +12,7 @@ mod progress;
 mod report;
 mod run;
 mod serve;
+mod services;
 mod stream;
 mod tasks;
 mod test_state;
@@ -54,7 +56,11 @@ enum Command {
     /// Test one state by itself, as AWS's TestState does
     TestState(test_state::Arguments),
     /// Answer the AWS Step Functions API on a port
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
+    /// Print what makes SDKs and the AWS CLI use a server on this machine
+    Env(environment::EnvironmentArguments),
+    /// Give the name sync-localhost an address, so that SDKs need not be told to leave the endpoint's name alone
+    Hosts(environment::HostsArguments),
 }
 
 /// A definition and what it is read as.
@@ -170,6 +176,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Graph(arguments) => graph::draw(&arguments),
         Command::TestState(arguments) => test_state::test_state(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Env(arguments) => environment::environment(&arguments),
+        Command::Hosts(arguments) => environment::hosts(&arguments),
     };
     match went {
         Ok(Went::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
