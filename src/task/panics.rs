@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+#[cfg(feature = "runtime")]
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
