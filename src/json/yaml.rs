@@ -306,7 +306,7 @@ fn too_large(span: Span) -> YamlError {
 }
 
 /// The core schema's name for a tag.
-fn kind<'t>(tag: Option<&'t Tag>, span: Span) -> Result<Option<&'t str>, YamlError> {
+fn kind(tag: Option<&Tag>, span: Span) -> Result<Option<&str>, YamlError> {
     let Some(tag) = tag else { return Ok(None) };
     match tag.core_suffix() {
         Some(kind) => Ok(Some(kind)),
