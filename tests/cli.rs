@@ -379,3 +379,33 @@ fn published_definitions_are_dumped_and_drawn() {
     println!("drawn: {passed} passed, 0 failed, {skipped} skipped (refused)");
     assert!(passed > 100, "hardly any definition was drawn");
 }
+
+#[test]
+fn one_state_is_tested_as_aws_does() {
+    let folder = Folder::new("test-state");
+    let state = r#"{"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "f"},
+        "OutputPath": "$.Payload", "Retry": [{"ErrorEquals": ["Busy"], "MaxAttempts": 2}], "Next": "After"}"#;
+    let state = folder.file("state.json", state);
+    let tested = run(&["test-state", &state, "--mock", r#"{"Payload": [1]}"#, "--inspection", "debug"], b"");
+    assert_eq!(tested.code, Some(0), "{}", tested.err);
+    let answer: serde_json::Value = serde_json::from_str(&tested.out).expect("JSON");
+    assert_eq!((answer["output"].as_str(), answer["nextState"].as_str()), (Some("[1]"), Some("After")));
+    assert_eq!(answer["inspectionData"]["afterParameters"], r#"{"FunctionName":"f"}"#);
+    let retried = run(&["test-state", &state, "--mock-error", "Busy", "--retries", "1"], b"");
+    let answer: serde_json::Value = serde_json::from_str(&retried.out).expect("JSON");
+    assert_eq!((retried.code, answer["status"].as_str()), (Some(1), Some("RETRIABLE")));
+    let machine = folder.file("machine.json", ECHO);
+    let refused = run(&["test-state", &machine, "--state", "Q"], b"");
+    assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""));
+    assert_eq!(refused.err, "expressway: ValidationException: State not found in definition\n");
+}
+
+#[test]
+fn yaml_is_validated_at_its_own_lines() {
+    let folder = Folder::new("yaml");
+    let file = folder
+        .file("wrong.asl.yaml", "StartAt: P\nStates:\n  P:\n    Type: Pass\n    Ned: true\n    End: true\n");
+    let found = run(&["validate", &file], b"");
+    assert_eq!(found.code, Some(1));
+    assert!(found.out.contains("wrong.asl.yaml:5:5"), "{}", found.out);
+}

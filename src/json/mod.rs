@@ -23,6 +23,8 @@ mod ser;
 pub mod source;
 mod value;
 mod write;
+#[cfg(feature = "yaml")]
+pub mod yaml;
 
 pub use arena::{Arena, Entries, Key, Mark, TextMark};
 pub use bridge::{Error, ErrorKind};
