@@ -12,12 +12,9 @@ mod serving;
 
 use serving::{Folder, Serving, expressway, folder};
 
-/// Where `.ci/run` puts what is needed.
+/// The target folder, where `.ci/run` puts what is needed: the test's own program is in `target/debug/deps`.
 fn installed() -> Option<PathBuf> {
-    let chosen = std::env::var_os("EXPRESSWAY_CLIENTS").map(PathBuf::from);
-    // The test's own program is in `target/debug/deps`.
-    let target = || Some(std::env::current_exe().ok()?.ancestors().nth(3)?.join("clients"));
-    chosen.or_else(target)
+    Some(std::env::current_exe().ok()?.ancestors().nth(3)?.to_owned())
 }
 
 /// A program from there, or of that name.
