@@ -1,9 +1,8 @@
 //! The engine, as those who start executions see it.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, PoisonError};
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -21,6 +20,7 @@ use crate::asl::{self, MachineType};
 use crate::compile;
 use crate::engine::Identity;
 use crate::limits;
+use crate::observe::View;
 use crate::program::StateKind;
 use crate::task::Handlers;
 
@@ -77,7 +77,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.gate.close();
         self.shared.dropped.store(true, Ordering::SeqCst);
         self.shared.ring_all();
     }
@@ -151,7 +151,8 @@ impl Engine {
         }
         options.resources = spec.resources.unwrap_or(options.resources);
         let (identity, usage) = (spec.identity(), Arc::new(Usage::default()));
-        let version = self.version(spec.definition, &options, identity, seconds_max, usage)?;
+        let view = (self.shared().desk.as_ref()).map(|desk| Arc::new(desk.view(&identity.state_machine_arn)));
+        let version = self.version(spec.definition, &options, identity, seconds_max, usage, view)?;
         Ok(Machine::new(self.inner.number, spec.machine_type, options, version))
     }
 
@@ -183,7 +184,8 @@ impl Engine {
             identity.role_arn = role_arn.into();
         }
         let (seconds_max, usage) = (current.seconds_max, Arc::clone(&current.usage));
-        let version = self.version(definition, &machine.inner.options, identity, seconds_max, usage)?;
+        let view = current.view.as_ref().map(|view| Arc::clone(&view.machine));
+        let version = self.version(definition, &machine.inner.options, identity, seconds_max, usage, view)?;
         machine.replace(version);
         Ok(())
     }
@@ -205,6 +207,7 @@ impl Engine {
         identity: Identity,
         seconds_max: u64,
         usage: Arc<Usage>,
+        view: Option<Arc<View>>,
     ) -> Result<Version, DefinitionError> {
         let (definition, problems) = asl::read(definition.as_bytes(), options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
@@ -222,7 +225,10 @@ impl Engine {
         })?;
         // 0 is nobody's.
         let number = self.inner.versions.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Version::new(number, program, identity, work, seconds_max, usage))
+        let mut version = Version::new(number, program, identity, work, seconds_max, usage);
+        version.view = (self.shared().desk.as_ref().zip(view))
+            .map(|(desk, view)| desk.version(view, Arc::clone(&version.program)));
+        Ok(version)
     }
 
     // ---- the whole ----
@@ -260,19 +266,9 @@ impl Engine {
         let at_ms =
             shared.time.now_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         shared.drain_at_ms.fetch_min(at_ms, Ordering::AcqRel);
-        shared.closed.store(true, Ordering::SeqCst);
-        // Whoever starts something counts it first and looks whether we are closed afterwards.
-        fence(Ordering::SeqCst);
+        shared.gate.close();
         shared.ring_all();
-        poll_fn(|context| {
-            let mut drainers = shared.drainers.lock().unwrap_or_else(PoisonError::into_inner);
-            drainers.push(context.waker().clone());
-            match shared.running() {
-                0 => Poll::Ready(()),
-                _ => Poll::Pending,
-            }
-        })
-        .await;
+        poll_fn(|context| shared.gate.poll_empty(context, || shared.running())).await;
         self.counts().minus(&before)
     }
 

@@ -1,8 +1,8 @@
 //! What shards have in common, and what others may put in front of one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::Wake;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use crossbeam_utils::CachePadded;
@@ -11,13 +11,14 @@ use dashmap::DashMap;
 use super::admission::Admission;
 use super::bell::Bell;
 use super::clock::Time;
+use super::gate::Gate;
 use super::machine::Version;
 use super::outcome::{Counts, Tally};
 use super::slab::Key;
 use super::ticket::{Place, Reply, Ticket};
 use crate::engine::{Start, Token};
 use crate::fault::Fault;
-use crate::observe::{Observer, Watch};
+use crate::observe::{Desk, Observer, Watch};
 use crate::task::token::Waiting;
 
 /// Executions of one version that wait to begin.
@@ -75,6 +76,22 @@ pub(super) struct Remote {
     pub(super) turn_since_ms: AtomicU64,
     /// How its executions ended.
     pub(super) tally: CachePadded<Tally>,
+    /// How the shard is, as of its last turn.
+    pub(super) gauges: CachePadded<Gauges>,
+}
+
+/// What a shard says of itself after a turn, when someone wants to know.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) residents: AtomicU64,
+    pub(super) tasks: AtomicU64,
+    pub(super) timers: AtomicU64,
+    pub(super) seats: AtomicU64,
+    /// How late the last timer fired, and the latest of all.
+    pub(super) lag_ms: AtomicU64,
+    pub(super) lag_ms_max: AtomicU64,
+    /// Parcels taken from other shards.
+    pub(super) steals: AtomicU64,
 }
 
 /// Parcels a shard's ring takes: a start that comes alone is one. The ring is two megabytes.
@@ -90,6 +107,7 @@ impl Remote {
             bell: CachePadded::new(Bell::new()),
             turn_since_ms: AtomicU64::new(0),
             tally: CachePadded::default(),
+            gauges: CachePadded::default(),
         }
     }
 
@@ -150,18 +168,20 @@ pub(super) struct Shared {
     pub(super) by_arn: DashMap<Box<str>, Indexed>,
     /// Decides which executions are watched.
     pub(super) observer: Option<Arc<dyn Observer>>,
+    /// Whether anybody may want to watch executions.
+    pub(super) is_watched: bool,
+    /// What is shown of executions.
+    pub(super) desk: Option<Arc<Desk>>,
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,
     /// What seeds follow from, and how many were given out.
     pub(super) seed: u64,
     pub(super) seeds: CachePadded<AtomicU64>,
-    /// No more executions are admitted.
-    pub(super) closed: AtomicBool,
+    /// Whether executions are admitted, and who waits for the last one to end.
+    pub(super) gate: Gate,
     /// When everything that still runs times out.
     pub(super) drain_at_ms: AtomicU64,
     /// The engine is gone: shards abort what they have and end.
     pub(super) dropped: AtomicBool,
-    /// Who waits for the last execution to end.
-    pub(super) drainers: Mutex<Vec<Waker>>,
 }
 
 impl Shared {
@@ -201,10 +221,7 @@ impl Shared {
 
     /// After executions ended: whether that was the last one that someone waits for.
     pub(super) fn wake_drainers(&self) {
-        if self.closed.load(Ordering::Acquire) && self.running() == 0 {
-            let waiting = std::mem::take(&mut *self.drainers.lock().unwrap_or_else(PoisonError::into_inner));
-            waiting.into_iter().for_each(Waker::wake);
-        }
+        self.gate.left(|| self.running());
     }
 
     /// What an alias decides by for the execution of this number. No seed of an execution is the same.
