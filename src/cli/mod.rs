@@ -14,6 +14,7 @@ mod run;
 mod serve;
 mod stream;
 mod tasks;
+mod top;
 mod trace;
 mod worker;
 
@@ -53,6 +54,8 @@ enum Command {
     Graph(graph::Arguments),
     /// Answer the AWS Step Functions API on a port
     Serve(Box<serve::Arguments>),
+    /// Watch a running server: machines, rates, percentiles, failures, slowest states
+    Top(top::Arguments),
     /// Print what makes SDKs and the AWS CLI use a server on this machine
     Env(environment::EnvironmentArguments),
     /// Give the name sync-localhost an address, so that SDKs need not be told to leave the endpoint's name alone
@@ -171,6 +174,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Env(arguments) => environment::environment(&arguments),
         Command::Hosts(arguments) => environment::hosts(&arguments),
     };
