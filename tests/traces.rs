@@ -78,7 +78,7 @@ fn a_collector_receives_the_tree() {
         .task_with(FLAKY, |_: serde_json::Value, attempt: expressway::task::Attempt| async move {
             match attempt.retries() {
                 0 => Err(TaskError::new("Flaky", "not yet")),
-                _ => Ok(serde_json::json!(attempt.trace_header())),
+                _ => Ok(serde_json::json!([1, attempt.trace_header()])),
             }
         })
         .simulate()
