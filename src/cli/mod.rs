@@ -15,6 +15,7 @@ mod serve;
 mod services;
 mod stream;
 mod tasks;
+mod top;
 mod trace;
 mod worker;
 
@@ -54,6 +55,8 @@ enum Command {
     Graph(graph::Arguments),
     /// Answer the AWS Step Functions API on a port
     Serve(Box<serve::Arguments>),
+    /// Watch a running server: machines, rates, percentiles, failures, slowest states
+    Top(top::Arguments),
     /// Print what makes SDKs and the AWS CLI use a server on this machine
     Env(environment::EnvironmentArguments),
     /// Give the name sync-localhost an address, so that SDKs need not be told to leave the endpoint's name alone
@@ -172,6 +175,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Env(arguments) => environment::environment(&arguments),
         Command::Hosts(arguments) => environment::hosts(&arguments),
     };
