@@ -14,7 +14,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
 
-use super::Stop;
+use super::{Stop, Went};
 use snapshot::{Overview, Snapshot};
 
 /// Watch a running server: machines, rates, percentiles, failures, slowest states
@@ -41,7 +41,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// Rows and columns of what is printed without a terminal.
 const PRINTED: (u16, u16) = (110, 32);
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Stop> {
+pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
+    look_on(arguments).map(|()| Went::Well)
+}
+
+fn look_on(arguments: &Arguments) -> Result<(), Stop> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

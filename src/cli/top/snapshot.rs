@@ -147,7 +147,7 @@ impl Overview {
             dropped: now.sum("expressway_dropped_total", &[]),
             ..Overview::default()
         };
-        let named = |name: &str| now.samples.iter().filter(move |sample| sample.metric == name);
+        let named = |name: &'static str| now.samples.iter().filter(move |sample| sample.metric == name);
         for sample in named("aws_states_executions_started_total") {
             let Some(arn) = sample.labels.get("state_machine_arn") else { continue };
             overview.machines.push(machine(now, before, arn, &rate));
