@@ -99,10 +99,9 @@ fn watch(
 }
 
 fn print(overview: &Overview, url: &str) -> Result<(), Stop> {
-    let lost = |error: String| Stop::Failed(error);
-    let mut terminal =
-        Terminal::new(TestBackend::new(PRINTED.0, PRINTED.1)).map_err(|e| lost(e.to_string()))?;
-    terminal.draw(|frame| draw(frame, overview, url)).map_err(|error| lost(error.to_string()))?;
+    let mut terminal = Terminal::new(TestBackend::new(PRINTED.0, PRINTED.1))
+        .map_err(|error| Stop::Failed(error.to_string()))?;
+    terminal.draw(|frame| draw(frame, overview, url)).map_err(|error| Stop::Failed(error.to_string()))?;
     let buffer = terminal.backend().buffer();
     let mut text = String::new();
     for row in 0..PRINTED.1 {

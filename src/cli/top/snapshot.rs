@@ -184,8 +184,7 @@ fn machine(
 ) -> Machine {
     let labels = [("state_machine_arn", arn)];
     let ended = |name: &str| format!("aws_states_executions_{name}_total");
-    let [succeeded, failed, timed_out, aborted] =
-        ["succeeded", "failed", "timed_out", "aborted"].map(|name| ended(name));
+    let [succeeded, failed, timed_out, aborted] = ["succeeded", "failed", "timed_out", "aborted"].map(ended);
     let not_succeeded: f64 = [&failed, &timed_out, &aborted].map(|name| rate(name, &labels)).iter().sum();
     let over: f64 =
         [&succeeded, &failed, &timed_out, &aborted].map(|name| now.sum(name, &labels)).iter().sum();
