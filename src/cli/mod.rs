@@ -17,6 +17,7 @@ mod soak;
 mod stream;
 mod tasks;
 mod test_state;
+mod top;
 mod trace;
 mod worker;
 
@@ -60,6 +61,8 @@ enum Command {
     TestState(test_state::Arguments),
     /// Answer the AWS Step Functions API on a port
     Serve(Box<serve::Arguments>),
+    /// Watch a running server: machines, rates, percentiles, failures, slowest states
+    Top(top::Arguments),
     /// Print what makes SDKs and the AWS CLI use a server on this machine
     Env(environment::EnvironmentArguments),
     /// Give the name sync-localhost an address, so that SDKs need not be told to leave the endpoint's name alone
@@ -180,6 +183,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Soak(arguments) => soak::soak(&arguments),
         Command::TestState(arguments) => test_state::test_state(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Env(arguments) => environment::environment(&arguments),
         Command::Hosts(arguments) => environment::hosts(&arguments),
     };

@@ -73,7 +73,8 @@ impl Shard {
             Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
         seat.x.begin(&version.program, &start, input);
         if self.shared.is_watched {
-            seat.observe(&self.shared, &mut self.scribe, version);
+            let trace_header = reply.called().label.as_ref().and_then(|label| label.trace_header.as_deref());
+            seat.observe(&self.shared, &mut self.scribe, version, trace_header);
         }
         let mut job = Job { version, called: reply.called(), seat, key: None, arms: Arms::default() };
         let turn = self.drive(&mut job, event);
