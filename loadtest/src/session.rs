@@ -154,7 +154,11 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
             Err(errors.take(1).next().unwrap_or_else(|| "a worker failed".to_owned()))
         }
     };
-    crew.ready.iter().for_each(Ready::close);
+    for ready in &crew.ready {
+        if let Err(error) = ready.close() {
+            eprintln!("loadtest: target {}: {error}", ready.title);
+        }
+    }
     run.map(|run| Run { in_place, ..run })
 }
 
@@ -180,11 +184,14 @@ impl Crew {
     fn member(&self, number: usize, deliveries: Sender<Delivery>) -> Result<(), String> {
         let plan = &self.plan;
         let window = match plan.arrivals {
+            Arrivals::Closed { in_flight: 0 } => {
+                self.ready.iter().map(|ready| ready.window(self.workers)).max().unwrap_or(1)
+            }
             Arrivals::Closed { in_flight } => in_flight,
             _ => 0,
         };
         let lanes: Result<Vec<_>, String> =
-            self.ready.iter().map(|ready| ready.lane(number, self.clock, window)).collect();
+            self.ready.iter().map(|ready| ready.lane(number, self.workers, self.clock, window)).collect();
         if lanes.is_err() {
             self.failed.store(true, Ordering::SeqCst);
         }
