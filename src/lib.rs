@@ -23,13 +23,15 @@
 //! | rung | modules | must never know |
 //! |--:|---|---|
 //! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
+//! | 8 | `server`: AWS JSON 1.0, requests and replies | engine and runtime internals |
+//! | 7 | `service`: the actions of AWS's API as methods | HTTP, headers, JSON field casing |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers and mocks; [`observe`]: history; neither imports the other | `runtime` |
 //! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
 //! | 3 | [`compile`] → [`program`]: numbered passes to tables, which print themselves | execution state; `program` does not know `asl` |
 //! | 2 | [`asl`]: model, table of allowed fields, checks, diagnostics | `program` |
 //! | 1 | [`query`]: paths, intrinsic functions, templates, JSONata; each is syntax → program → eval | states, executions |
-//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`limits`], `index`, [`clock`] | everything else |
+//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`limits`], `index`, [`clock`], [`arn`] | everything else |
 //!
 //! # Values
 //!
@@ -47,6 +49,7 @@
 //! | misuse of this library | the error type of the function called | its caller |
 //! | our bug | a panic | us |
 
+pub mod arn;
 pub mod asl;
 pub mod clock;
 pub mod compile;
@@ -59,6 +62,10 @@ pub mod observe;
 pub mod program;
 pub mod query;
 pub mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod task;
 
 /// The README's example is compiled and run with the documentation's.

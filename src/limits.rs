@@ -31,6 +31,8 @@ pub const ARRAY_RANGE_ITEMS_MAX: usize = 1_000;
 pub const INTRINSIC_TEXT_CHARS_MAX: usize = 10_000;
 /// Execution time of an Express workflow.
 pub const EXPRESS_SECONDS_MAX: u64 = 300;
+/// Execution time of a Standard workflow (AWS quota: one year).
+pub const STANDARD_SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 /// Iterations of an inline Map that run at the same time.
 pub const MAP_CONCURRENCY_MAX: u32 = 40;
 /// Bytes of one variable, and of all variables one `Assign` sets.
@@ -94,3 +96,19 @@ pub const JSONATA_REGEX_BYTES_MAX: usize = 1 << 20;
 pub const JSONATA_REGEX_DEPTH_MAX: u32 = 50;
 /// Elements `$range` may return (AWS: 360,146 are refused by the memory bound).
 pub const JSONATA_RANGE_FUNCTION_ITEMS_MAX: usize = 360_145;
+/// Characters of the name of a state machine, execution or activity (API model: 1 to 80).
+pub const NAME_CHARS_MAX: usize = 80;
+/// State machines, and activities, of one service (AWS quota).
+pub const STATE_MACHINES_MAX: usize = 100_000;
+/// Versions of one state machine (AWS quota).
+pub const VERSIONS_MAX: usize = 1_000;
+/// Aliases of one state machine (AWS quota).
+pub const ALIASES_MAX: usize = 100;
+/// Tags of one state machine or activity (AWS quota).
+pub const TAGS_MAX: usize = 50;
+/// Events of a Standard execution's history (AWS quota).
+pub const HISTORY_EVENTS_MAX: u64 = 25_000;
+/// Bytes of a request's body (AWS quota: 1 MB).
+pub const REQUEST_BYTES_MAX: usize = 1_048_576;
+/// Workers that wait for tasks of one activity (AWS quota).
+pub const ACTIVITY_POLLERS_MAX: usize = 1_000;

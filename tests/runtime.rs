@@ -126,13 +126,17 @@ fn an_execution_times_out_after_five_minutes_or_its_own_time() {
 }
 
 #[test]
-fn input_that_is_not_json_fails_the_execution() {
-    let mut world = World::new(Engine::builder());
-    let machine = world.machine(NAP);
-    let handle = world.start(&machine, "{oops");
-    let outcome = outcome(handle);
-    assert_eq!((outcome.status, error(&outcome).0), (Status::Failed, "States.Runtime"));
-    world.check();
+fn input_that_is_not_json_is_refused() {
+    let world = World::new(Engine::builder());
+    for definition in [PASS, NAP] {
+        let machine = world.machine(definition);
+        assert!(matches!(world.engine.start(&machine, "{oops"), Err(StartError::NotJson(_))));
+        let Poll::Ready(Err(error)) = poll(pin!(world.engine.run(&machine, "{oops"))) else {
+            panic!("it runs")
+        };
+        assert!(matches!(error, StartError::NotJson(_)));
+    }
+    assert_eq!((world.engine.counts().accepted, world.engine.usage()), (0, (0, 0)));
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn check(case: &Json, seed: u64) -> Result<(), String> {
         state_machine_arn: "arn:aws:states:us-east-1:111111111111:stateMachine:machine".into(),
         state_machine_name: "machine".into(),
         role_arn: "arn:aws:iam::111111111111:role/role".into(),
-        shows_redrive_count: false,
+        ..Identity::default()
     });
     driver.limit(
         case["seconds_max"].as_u64().unwrap_or(limits::EXPRESS_SECONDS_MAX),

@@ -90,6 +90,7 @@ const SPIN_IN_PLACE_NS: u64 = 200_000;
 const SPIN_NS: u64 = 60_000;
 /// Nobody waits longer than this without looking around.
 const WAIT_NS_MAX: u64 = 5_000_000;
+const SHARED_WAIT_NS_MAX: u64 = 500_000;
 
 struct State {
     sent: u64,
@@ -207,8 +208,10 @@ impl Worker {
         if next <= from {
             return;
         }
-        let most = (next - from).min(WAIT_NS_MAX);
-        let waited = self.ways.iter_mut().fold(false, |waited, way| way.lane.wait(most) || waited);
+        // Only one lane waits; the others must not be kept waiting by it.
+        let longest = if self.ways.len() == 1 { WAIT_NS_MAX } else { SHARED_WAIT_NS_MAX };
+        let most = (next - from).min(longest);
+        let waited = self.ways.iter_mut().any(|way| way.lane.wait(most));
         if !waited {
             let in_place = self.ways.iter().all(|way| way.lane.is_in_place());
             lane::wait(self.clock, from + most, if in_place { SPIN_IN_PLACE_NS } else { SPIN_NS });
@@ -229,7 +232,7 @@ impl Worker {
                 return;
             }
             self.look(state);
-            let waited = self.ways.iter_mut().fold(false, |waited, way| way.lane.wait(1_000_000) || waited);
+            let waited = self.ways.iter_mut().any(|way| way.lane.wait(SHARED_WAIT_NS_MAX));
             if !waited {
                 lane::wait(self.clock, now + 1_000_000, 0);
             }

@@ -139,12 +139,16 @@ pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
     if !identity.execution_arn.is_empty() {
         return identity.execution_arn.to_string();
     }
-    let machine = identity.state_machine_arn.replacen(":stateMachine:", ":express:", 1);
     let name = match &*identity.execution_name {
         "" => uuid(seed),
         name => name.to_owned(),
     };
-    format!("{machine}:{name}:{}", uuid(!seed))
+    let kind = if identity.is_standard { ":execution:" } else { ":express:" };
+    let machine = identity.state_machine_arn.replacen(":stateMachine:", kind, 1);
+    match identity.is_standard {
+        true => format!("{machine}:{name}"),
+        false => format!("{machine}:{name}:{}", uuid(!seed)),
+    }
 }
 
 /// A UUID (version 4 in form) that follows from a number.

@@ -48,6 +48,8 @@ pub struct Identity {
     /// Whether the context object shows `Execution.RedriveCount`: recorded in Standard and asynchronous Express
     /// executions, not in synchronous ones.
     pub shows_redrive_count: bool,
+    /// Whether it is an execution of a Standard machine, whose ARN has another form.
+    pub is_standard: bool,
 }
 
 impl Identity {
@@ -70,6 +72,24 @@ pub struct Start {
     pub bytes_max: usize,
     /// What task tokens follow from, beside the seed; whoever does not know it cannot guess them.
     pub secret: u128,
+    /// What all waits, delays and timeouts are multiplied by; for tests.
+    pub time_scale: f64,
+}
+
+impl Start {
+    /// How many milliseconds pass instead of so many.
+    pub fn scaled(&self, milliseconds: u64) -> u64 {
+        scaled(milliseconds, self.time_scale)
+    }
+}
+
+fn scaled(milliseconds: u64, scale: f64) -> u64 {
+    // A number this large means never, which it is to go on meaning.
+    match scale == 1.0 || milliseconds == u64::MAX {
+        true => milliseconds,
+        // Saturates.
+        false => (milliseconds as f64 * scale).round() as u64,
+    }
 }
 
 impl Default for Start {
@@ -80,6 +100,7 @@ impl Default for Start {
             seconds_max: limits::EXPRESS_SECONDS_MAX,
             bytes_max: limits::EXECUTION_BYTES_MAX,
             secret: 0,
+            time_scale: 1.0,
         }
     }
 }
@@ -114,6 +135,7 @@ pub struct Execution {
     pub(super) random: u64,
     pub(super) seed: u64,
     pub(super) secret: u128,
+    pub(super) time_scale: f64,
     pub(super) started_ms: u64,
     pub(super) deadline_ms: u64,
     /// Id of the last event.
@@ -229,10 +251,11 @@ impl Execution {
         self.input = input;
         self.seed = start.seed;
         self.secret = start.secret;
+        self.time_scale = start.time_scale;
         self.random = start.seed ^ 0x9E37_79B9_7F4A_7C15;
         self.started_ms = start.now_ms;
         let seconds = program.timeout_seconds.unwrap_or(u64::MAX).min(start.seconds_max);
-        self.deadline_ms = start.now_ms.saturating_add(seconds.saturating_mul(1_000));
+        self.deadline_ms = start.now_ms.saturating_add(start.scaled(seconds.saturating_mul(1_000)));
         self.events = 0;
         self.transitions = 0;
         self.compact_at = limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes());
@@ -324,6 +347,11 @@ impl Execution {
             self.joins_free = Vec::new();
             self.ready = VecDeque::new();
         }
+    }
+
+    /// How many milliseconds are to pass instead of so many.
+    pub(super) fn scaled(&self, milliseconds: u64) -> u64 {
+        scaled(milliseconds, self.time_scale)
     }
 
     /// An array with no variable assigned; nothing at all where the workflow has none.

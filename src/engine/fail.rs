@@ -152,7 +152,7 @@ impl Run<'_, '_> {
             seconds *= (self.x.random() >> 11) as f64 / (1u64 << 53) as f64;
         }
         // Saturates; a delay beyond the deadline never ends.
-        (seconds * 1_000.0).round() as u64
+        self.x.scaled((seconds * 1_000.0).round() as u64)
     }
 
     /// Goes to the catcher that matches, if there is one.

@@ -25,7 +25,7 @@ mod task;
 mod wait;
 
 pub use execution::{Execution, Identity, Outcome, Start, Token};
-pub use record::{Happening, Listener, Record, TaskKind};
+pub use record::{Happening, Hears, Listener, Record, TaskKind};
 
 use crate::fault::Fault;
 use crate::json::{Compactor, Value};
@@ -122,6 +122,8 @@ pub struct Env<'e> {
     pub effects: &'e mut Vec<Effect>,
     /// Who listens, if anyone does.
     pub listener: Option<&'e mut dyn Listener>,
+    /// Which states the listener wants to hear of; of none, when nobody listens.
+    pub hears: Hears,
     /// Compacts arenas, kept between turns.
     pub compactor: &'e mut Compactor,
     /// JSONata's memory, kept between turns.

@@ -47,11 +47,12 @@ impl Execution {
     }
 
     /// Takes over what [`pack`](Execution::pack) wrote; of `start`, only what was not packed: how many bytes it may
-    /// hold, and its secret. False when these are not such bytes, which leaves it [reset](Execution::reset) at best.
+    /// hold, its secret, and the scale of time. False when these are not such bytes, which leaves it [reset](Execution::reset) at best.
     pub fn unpack(&mut self, packed: &[u8], start: &Start) -> bool {
         self.reset();
         self.arena.set_bytes_max(start.bytes_max);
         self.secret = start.secret;
+        self.time_scale = start.time_scale;
         let mut reader = Reader { rest: packed, seen: [Value::UNDEFINED; SEEN], count: 0 };
         self.read(&mut reader).is_some() && reader.rest.is_empty()
     }

@@ -2,12 +2,57 @@
 
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
-use crate::program::{Program, StateId, TaskId};
+use crate::program::{Program, StateId, StateKind, TaskId};
 
-/// Takes records as they happen. Values lie in the arena only until the call returns, so copy what is to be kept.
+/// Takes records as they happen.
+///
+/// The values of a record stay what they are until [`moving`](Listener::moving) is called, or the execution is over:
+/// whoever keeps them copies them then, and not before.
 pub trait Listener {
     /// One event.
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>);
+
+    /// The values of all records so far are about to move: after this call they mean nothing.
+    fn moving(&mut self, program: &Program, arena: &Arena) {
+        let _ = (program, arena);
+    }
+}
+
+/// Of which kinds of states a listener wants to hear that they were entered and exited. All other records it gets in
+/// any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hears(u8);
+
+impl Hears {
+    /// Of none.
+    pub const NONE: Hears = Hears(0);
+    /// Of all.
+    pub const ALL: Hears = Hears(u8::MAX);
+    /// Of Fail states.
+    pub const FAILURES: Hears = Hears(1 << 5);
+    /// Of those that take time, and of Fail states: of all but Pass, Choice and Succeed.
+    pub const WORK: Hears = Hears(1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7);
+
+    /// Of what either hears.
+    #[must_use]
+    pub const fn and(self, other: Hears) -> Hears {
+        Hears(self.0 | other.0)
+    }
+
+    #[inline]
+    pub(super) const fn of(self, kind: StateKind) -> bool {
+        let bit = match kind {
+            StateKind::Pass(_) => 0,
+            StateKind::Choice(_) => 1,
+            StateKind::Task(_) => 2,
+            StateKind::Wait(_) => 3,
+            StateKind::Succeed => 4,
+            StateKind::Fail(_) => 5,
+            StateKind::Parallel(_) => 6,
+            StateKind::Map(_) => 7,
+        };
+        self.0 & 1 << bit != 0
+    }
 }
 
 /// One history event.

@@ -2,7 +2,7 @@
 
 use super::context::StateContext;
 use super::execution::{Execution, Outcome, Phase, Token};
-use super::record::{Happening, Record};
+use super::record::{Happening, Hears, Record};
 use super::{Effect, Env, Event, TimerKind, Turn};
 use crate::fault::{self, Fault};
 use crate::json::Value;
@@ -166,6 +166,12 @@ impl Run<'_, '_> {
         id
     }
 
+    /// Whether someone wants to hear that this state was entered or exited.
+    #[inline]
+    pub(super) fn hears(&self, state: StateId) -> bool {
+        self.env.hears != Hears::NONE && self.env.hears.of(self.program.states[state].kind)
+    }
+
     #[cold]
     fn tell(&mut self, id: u64, previous: u64, happening: Happening<'_>) {
         let record = Record { id, previous, time_ms: self.env.now_ms, happening };
@@ -295,6 +301,9 @@ impl Run<'_, '_> {
     /// Copies what lives into a fresh arena, when the old one has grown enough for that to pay: at four times what was
     /// live last time, so that the cost per byte allocated stays constant.
     pub(super) fn compact(&mut self) {
+        if let Some(listener) = &mut self.env.listener {
+            listener.moving(self.program, &self.x.arena);
+        }
         let Execution { arena, frames, joins, input, compact_at, .. } = &mut *self.x;
         self.env.compactor.compact(arena, |visit| {
             visit(input);

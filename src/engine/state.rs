@@ -16,7 +16,7 @@ impl Run<'_, '_> {
         if self.x.frames[frame as usize].phase == Phase::Enter {
             let before = self.x.frames[frame as usize].last_event;
             let entered = self.x.events + 1;
-            match self.env.listener.is_some() {
+            match self.hears(id) {
                 true => self.emit_entered(frame, before, id),
                 false => self.x.events = entered,
             }
@@ -79,7 +79,7 @@ impl Run<'_, '_> {
     /// the rest of leaving.
     #[inline]
     fn exited(&mut self, frame: u32, state: StateId, output: Value, assigned: Value) {
-        if self.env.listener.is_some() {
+        if self.hears(state) {
             return self.tell_exited(frame, state, output, assigned);
         }
         self.x.events += 1;

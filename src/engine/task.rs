@@ -57,13 +57,14 @@ impl Run<'_, '_> {
         self.env.effects.push(Effect::Task(call));
         self.x.frames[frame as usize].timeout_at_ms = u64::MAX;
         if let Some(seconds) = timeout_seconds {
-            let at_ms = now_ms.saturating_add(seconds.saturating_mul(1_000));
+            let at_ms = now_ms.saturating_add(self.x.scaled(seconds.saturating_mul(1_000)));
             self.x.frames[frame as usize].timeout_at_ms = at_ms;
             self.env.effects.push(Effect::Timer { token, kind: TimerKind::Timeout, at_ms });
         }
         if let Some(seconds) = heartbeat_seconds {
+            let heartbeat_ms = self.x.scaled(seconds.saturating_mul(1_000));
             let here = &mut self.x.frames[frame as usize];
-            here.heartbeat_ms = seconds.saturating_mul(1_000);
+            here.heartbeat_ms = heartbeat_ms;
             here.heartbeat_at_ms = now_ms.saturating_add(here.heartbeat_ms);
             let at_ms = here.heartbeat_at_ms;
             self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });

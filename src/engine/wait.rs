@@ -29,12 +29,13 @@ impl Run<'_, '_> {
         if at_ms.saturating_sub(now_ms) / 1_000 > limits::WAIT_SECONDS_MAX {
             return Err(self.runtime(frame, "Wait state delay is too long.").into());
         }
+        let at_ms = now_ms.saturating_add(self.x.scaled(at_ms.saturating_sub(now_ms)));
         self.x.visits = self.x.visits.wrapping_add(1);
         let here = &mut self.x.frames[frame as usize];
         here.visit = self.x.visits;
         here.phase = Phase::Waiting;
         let token = self.token(frame);
-        self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms: at_ms.max(now_ms) });
+        self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
         Ok(())
     }
 

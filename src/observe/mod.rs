@@ -4,6 +4,12 @@
 mod event_type;
 pub mod history;
 pub mod log;
+#[cfg(feature = "runtime")]
+mod watch;
+mod watcher;
 
 pub use event_type::EventType;
 pub use history::History;
+#[cfg(feature = "runtime")]
+pub(crate) use watch::Watch;
+pub use watcher::{Beginning, LiveHistory, Observer, Watcher};

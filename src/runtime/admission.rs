@@ -142,6 +142,18 @@ impl Admission {
         Err(limit)
     }
 
+    /// Whether a machine's execution would be refused that took nothing.
+    pub(super) fn is_full(&self, machine: &Usage) -> Option<Limit> {
+        let Admission { budgets, total, .. } = self;
+        if total.executions() >= budgets.executions_max {
+            Some(Limit::Executions)
+        } else if machine.executions() >= budgets.machine_executions_max {
+            Some(Limit::MachineExecutions)
+        } else {
+            None
+        }
+    }
+
     /// Gives back what was taken; `bytes` with the entries.
     pub(super) fn release(&self, machine: &Usage, executions: usize, bytes: usize) {
         self.total.bytes.fetch_sub(bytes, Relaxed);

@@ -19,6 +19,8 @@ pub(super) enum DueKind {
     Heartbeat,
     /// The whole execution's time is over.
     Deadline,
+    /// An answer's time has come; the slot is the task's.
+    Answer,
 }
 
 impl Due {
@@ -35,12 +37,17 @@ impl Due {
         Due { slot, frame: 3, visit: 0 }
     }
 
+    pub(super) fn answer(task: u32) -> Due {
+        Due { slot: task, frame: 3, visit: 1 }
+    }
+
     pub(super) fn kind(&self) -> DueKind {
         match self.frame & 3 {
             0 => DueKind::Wake,
             1 => DueKind::Timeout,
             2 => DueKind::Heartbeat,
-            _ => DueKind::Deadline,
+            _ if self.visit == 0 => DueKind::Deadline,
+            _ => DueKind::Answer,
         }
     }
 
@@ -110,7 +117,7 @@ impl Arms {
         let timer = match due.kind() {
             DueKind::Wake | DueKind::Timeout => 0,
             DueKind::Heartbeat => 1,
-            DueKind::Deadline => return,
+            DueKind::Deadline | DueKind::Answer => return,
         };
         self.frame(due.token().frame()).timers[timer] = TimerId::NONE;
     }

@@ -18,6 +18,7 @@ use super::thread;
 use crate::asl;
 use crate::engine::Start;
 use crate::limits;
+use crate::observe::Observer;
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
 /// Whose limits hold.
@@ -53,6 +54,8 @@ pub struct Builder {
     budgets: Budgets,
     handlers: Handlers<Registered>,
     in_place: bool,
+    time_scale: f64,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Builder {
@@ -66,6 +69,8 @@ impl Default for Builder {
             budgets: Budgets::default(),
             handlers: Handlers::default(),
             in_place: true,
+            time_scale: 1.0,
+            observer: None,
         }
     }
 }
@@ -112,6 +117,21 @@ impl Builder {
     #[must_use]
     pub fn run_in_place(mut self, in_place: bool) -> Builder {
         self.in_place = in_place;
+        self
+    }
+
+    /// Multiplies all waits, delays before retries, and timeouts, for tests: with 0.01, a Wait of a minute takes 0.6
+    /// seconds. What is not a number, or less than 0, counts as 0. Times of day stay what they are.
+    #[must_use]
+    pub fn time_scale(mut self, scale: f64) -> Builder {
+        self.time_scale = scale.max(0.0);
+        self
+    }
+
+    /// Who decides, when an execution begins, whether it is watched.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Builder {
+        self.observer = Some(observer);
         self
     }
 
@@ -249,7 +269,9 @@ impl Builder {
             admission: Admission::new(self.budgets),
             lanes: (0..lanes).map(|_| Default::default()).collect(),
             time: self.time,
-            start: Start { seconds_max, secret, ..Start::default() },
+            start: Start { seconds_max, secret, time_scale: self.time_scale, ..Start::default() },
+            by_arn: Default::default(),
+            observer: self.observer,
             waiting: Arc::default(),
             seed,
             seeds: Default::default(),

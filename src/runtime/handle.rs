@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::inbox::{Mail, Shared};
 use super::machine::Version;
 use super::outcome::{Outcome, Status};
-use super::ticket::Ticket;
+use super::ticket::{Label, Ticket};
 use crate::fault::Fault;
 
 /// An execution that was started. As a future, it comes to its [`Outcome`], once; dropping it changes nothing for the
@@ -19,7 +19,6 @@ pub struct Handle {
     pub(super) shared: Arc<Shared>,
     pub(super) version: Arc<Version>,
     pub(super) seed: u64,
-    pub(super) name: Option<Box<str>>,
 }
 
 impl Handle {
@@ -31,8 +30,9 @@ impl Handle {
     /// Its ARN.
     pub fn arn(&self) -> String {
         let mut identity = self.version.identity.clone();
-        if let Some(name) = &self.name {
-            identity.execution_name.clone_from(name);
+        if let Some(Label { name, arn, .. }) = self.ticket.called.label.as_deref() {
+            identity.execution_name = name.clone().unwrap_or_default();
+            identity.execution_arn = arn.clone().unwrap_or_default();
         }
         identity.execution_arn_with(self.seed)
     }

@@ -6,15 +6,19 @@ use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use super::admission::Limit;
-use super::engine::{Engine, StartError};
+use super::admission::{ENTRY_BYTES, Limit};
+use super::engine::Engine;
+use super::inline::Ended;
 use super::job::TRANSITIONS_PER_EXECUTION;
 use super::machine::Version;
-use super::outcome::{Counts, Outcome, Status};
+use super::outcome::{Outcome, Status};
 use super::seat::{Bench, Seat};
-use crate::engine::{Event, Start, Turn};
-use crate::fault::{self, Fault};
+use super::start::StartError;
+use super::ticket::Names;
+use crate::engine::{Event, Execution, Start, Turn};
+use crate::fault::Fault;
 use crate::json;
+use crate::observe::Watch;
 
 thread_local! {
     /// What this thread needs to run executions.
@@ -22,81 +26,200 @@ thread_local! {
 }
 
 /// Runs an execution in turns; between them, others have theirs.
-pub(super) async fn run(engine: &Engine, version: &Version, text: &[u8]) -> Result<Outcome, StartError> {
-    let shared = engine.shared();
-    if shared.closed.load(Ordering::Acquire) {
-        engine.lane(|lane| lane.refuse(1));
-        return Err(shared.admission.throttled(Limit::Draining).into());
-    }
-    let mut visit = Visit { engine, seat: Some(BENCH.with_borrow_mut(Bench::seat)) };
-    let seed = shared.seed(shared.seeds(1));
-    let start = Start { seed, now_ms: shared.time.now_ms(), ..shared.start };
-    let mut event = visit.begin(version, text, &start);
+///
+/// It takes nothing from the budgets unless it is long: as many of these run as there are threads, and counting them
+/// where all threads count would cost more than the smallest of them takes. One that lets others have their turn is
+/// admitted then, or refused: it has done nothing that anyone could see.
+pub(super) async fn run(
+    engine: &Engine,
+    version: &Version,
+    called: Names<'_>,
+    watch: Option<Box<Watch>>,
+    number: u64,
+    text: &[u8],
+) -> Result<Outcome, StartError> {
+    let mut visit = Visit::begin(engine, version, watch)?;
+    visit.read(called, number, text)?;
     loop {
-        let now_ms = shared.time.now_ms();
-        if let Some(outcome) = visit.turn(version, event, now_ms) {
+        if let Some(outcome) = visit.turn(|ended, now_ms| match ended {
+            Some(ended) => {
+                let x = ended.execution();
+                Outcome::new(ended.outcome(), &x.arena, x.started_ms(), now_ms)
+            }
+            None => super::shard::bug(now_ms),
+        }) {
             return Ok(outcome);
         }
-        event = Event::Go;
+        visit.stay(text.len())?;
         yield_once().await;
     }
 }
 
-/// An execution on its caller's thread. It is counted when it is over, as accepted and as what it came to; dropped
-/// before, as aborted.
-struct Visit<'e> {
-    engine: &'e Engine,
-    seat: Option<Box<Seat>>,
+/// Runs an execution of a machine whose executions are over in one turn.
+pub(super) fn run_now<R>(
+    engine: &Engine,
+    version: &Version,
+    called: Names<'_>,
+    number: u64,
+    text: &[u8],
+    show: impl FnOnce(Ended<'_>) -> R,
+) -> Result<Option<R>, StartError> {
+    let mut visit = Visit::begin(engine, version, None)?;
+    visit.read(called, number, text)?;
+    // Were it not over, which cannot be, it would be aborted when it is dropped.
+    Ok(visit.turn(|ended, _| match ended {
+        Some(ended) => show(ended),
+        None => show(Ended::of(&Execution::new(), &super::shard::bug_outcome())),
+    }))
 }
 
-impl Visit<'_> {
-    fn begin(&mut self, version: &Version, text: &[u8], start: &Start) -> Event {
-        let Some(seat) = &mut self.seat else { return Event::Go };
-        seat.x.reset();
-        seat.identify(version, None);
-        let (event, input) = match json::read(&mut seat.x.arena, text) {
-            Ok(input) => (Event::Go, input),
-            Err(error) => {
-                let cause = format!("The execution's input is not JSON: {error}");
-                (Event::Fail(Fault::new(fault::RUNTIME, cause)), json::Value::NULL)
-            }
+/// An execution on its caller's thread. It is counted as accepted when it begins, and when it is over as what it came
+/// to; dropped before, as aborted.
+struct Visit<'e> {
+    engine: &'e Engine,
+    version: &'e Version,
+    seat: Option<Box<Seat>>,
+    /// What it was admitted with.
+    admitted: Option<usize>,
+}
+
+impl<'e> Visit<'e> {
+    fn begin(
+        engine: &'e Engine,
+        version: &'e Version,
+        watch: Option<Box<Watch>>,
+    ) -> Result<Visit<'e>, StartError> {
+        let shared = engine.shared();
+        engine.lane(|lane| lane.enter());
+        // Counted first: `drain` closes first, and looks at the count afterwards.
+        let limit = match shared.closed.load(Ordering::SeqCst) {
+            true => Some(Limit::Draining),
+            false => shared.admission.is_full(&version.usage),
         };
-        seat.x.begin(&version.program, start, input);
-        event
+        let seat = match limit {
+            None => Some(BENCH.with_borrow_mut(Bench::seat)),
+            Some(_) => None,
+        };
+        let mut visit = Visit { engine, version, seat, admitted: None };
+        if let Some(seat) = &mut visit.seat {
+            seat.watch = watch;
+        }
+        match limit {
+            None => Ok(visit),
+            Some(limit) => Err(visit.refuse(limit)),
+        }
     }
 
-    fn turn(&mut self, version: &Version, event: Event, now_ms: u64) -> Option<Outcome> {
+    fn read(&mut self, called: Names<'_>, number: u64, text: &[u8]) -> Result<(), StartError> {
+        let Some(seat) = &mut self.seat else { return Ok(()) };
+        let shared = self.engine.shared();
+        let (seed, seconds_max) = (shared.seed(number), self.version.seconds_max);
+        let start = Start { seed, now_ms: shared.time.now_ms(), seconds_max, ..shared.start };
+        seat.x.reset();
+        seat.identify(self.version, called);
+        match json::read(&mut seat.x.arena, text) {
+            Ok(input) => {
+                seat.x.begin(&self.version.program, &start, input);
+                if let Some(observer) = &shared.observer {
+                    seat.observe(&**observer, self.version, start.seed, start.now_ms);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.leave(None);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A turn. If it is the last one, the execution is shown, or nothing after a bug of ours, with the time; then it is
+    /// over.
+    fn turn<R>(&mut self, show: impl FnOnce(Option<Ended<'_>>, u64) -> R) -> Option<R> {
         let seat = self.seat.as_mut()?;
+        let now_ms = self.engine.shared().time.now_ms();
         let turn = BENCH.with_borrow_mut(|bench| {
-            let turn = bench.advance(version, seat, event, now_ms, TRANSITIONS_PER_EXECUTION);
+            let turn = bench.advance(self.version, seat, Event::Go, now_ms, TRANSITIONS_PER_EXECUTION);
             bench.effects.clear();
             turn
         });
-        let outcome = match (turn, seat.x.outcome()) {
+        let (shown, status) = match (turn, seat.x.outcome()) {
             (Ok(Turn::Yielded), None) => return None,
-            (Ok(_), Some(outcome)) => Outcome::new(outcome, &seat.x.arena, seat.x.started_ms(), now_ms),
+            (Ok(_), Some(outcome)) => (show(Some(Ended::of(&seat.x, outcome)), now_ms), Status::of(outcome)),
             // Nothing in it waits, so that it parks is a bug as well.
-            _ => super::shard::bug(now_ms),
+            _ => (show(None, now_ms), Status::Failed),
         };
-        self.leave(outcome.status);
-        Some(outcome)
+        seat.tell_end(super::shard::bug_outcome, now_ms);
+        self.leave(Some(status));
+        Some(shown)
     }
 
-    fn leave(&mut self, status: Status) {
-        let Some(seat) = self.seat.take() else { return };
-        BENCH.with_borrow_mut(|bench| bench.put_back(seat));
-        let mut counts = Counts::default();
-        counts.count(status);
-        self.engine.lane(|lane| {
-            lane.accept(1);
-            lane.end(&counts);
+    /// Those who watch an execution that nobody waits for any more learn that it was aborted.
+    fn tell_aborted(&mut self) {
+        let Some(seat) = self.seat.as_mut().filter(|seat| seat.watch.is_some()) else { return };
+        let now_ms = self.engine.shared().time.now_ms();
+        BENCH.with_borrow_mut(|bench| {
+            let abort = Event::Abort(Fault { error: None, cause: None });
+            // Whatever came of it, the end is told next.
+            let _ = bench.advance(self.version, seat, abort, now_ms, TRANSITIONS_PER_EXECUTION);
+            bench.effects.clear();
         });
+        seat.tell_end(super::shard::bug_outcome, now_ms);
+    }
+
+    /// It goes on when others had their turn: from now on it counts like one that is parked.
+    fn stay(&mut self, bytes: usize) -> Result<(), StartError> {
+        let admission = &self.engine.shared().admission;
+        if self.admitted.is_some() {
+            return Ok(());
+        }
+        match admission.admit(&self.version.usage, 1, bytes) {
+            Ok(()) => {
+                self.admitted = Some(bytes + ENTRY_BYTES);
+                self.engine.lane(|lane| lane.admitted(true));
+                Ok(())
+            }
+            Err(limit) => {
+                self.tell_aborted();
+                Err(self.refuse(limit))
+            }
+        }
+    }
+
+    fn refuse(&mut self, limit: Limit) -> StartError {
+        self.leave(None);
+        self.engine.lane(|lane| lane.refuse(1));
+        self.engine.shared().admission.throttled(limit).into()
+    }
+
+    /// It is over, or was never there.
+    fn leave(&mut self, status: Option<Status>) {
+        if let Some(seat) = self.seat.take() {
+            BENCH.with_borrow_mut(|bench| bench.put_back(seat));
+        }
+        let shared = self.engine.shared();
+        let admitted = self.admitted.is_some();
+        if let Some(bytes) = self.admitted.take() {
+            shared.admission.release(&self.version.usage, 1, bytes);
+        }
+        self.engine.lane(|lane| {
+            lane.leave(status);
+            if admitted {
+                lane.admitted(false);
+            }
+        });
+        // In one order with `drain`, which closes first and looks at the count afterwards.
+        if shared.closed.load(Ordering::SeqCst) {
+            shared.wake_drainers();
+        }
     }
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        self.leave(Status::Aborted);
+        if self.seat.is_some() {
+            self.tell_aborted();
+            self.leave(Some(Status::Aborted));
+        }
     }
 }
 

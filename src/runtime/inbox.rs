@@ -6,6 +6,7 @@ use std::task::{Wake, Waker};
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use crossbeam_utils::CachePadded;
+use dashmap::DashMap;
 
 use super::admission::Admission;
 use super::bell::Bell;
@@ -13,9 +14,10 @@ use super::clock::Time;
 use super::machine::Version;
 use super::outcome::{Counts, Tally};
 use super::slab::Key;
-use super::ticket::{Place, Reply};
+use super::ticket::{Place, Reply, Ticket};
 use crate::engine::{Start, Token};
 use crate::fault::Fault;
+use crate::observe::{Observer, Watch};
 use crate::task::token::Waiting;
 
 /// Executions of one version that wait to begin.
@@ -30,8 +32,8 @@ pub(super) struct Parcel {
     pub(super) reply: Reply,
     /// The seed of the first; the others count on.
     pub(super) seed: u64,
-    /// The name of the only one.
-    pub(super) name: Option<Box<str>>,
+    /// Who watches the only one.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Parcel {
@@ -45,12 +47,22 @@ impl Parcel {
 pub(super) enum Mail {
     Abort(Key, Fault),
     Answer(Key, Token, Result<Vec<u8>, Fault>),
-    Heartbeat(Key, Token),
+    Heartbeat(Key, Token, Beat),
+}
+
+/// What is to be told that a heartbeat was taken note of, so that the next one is sent again. In between, others are
+/// the same as none.
+#[derive(Debug)]
+pub(super) enum Beat {
+    /// A handler's.
+    Handler(Arc<AtomicBool>),
+    /// One for a token.
+    Token(u128),
 }
 
 /// What others may do to a shard. Nothing here grows without bound: parcels have a ring; of mail there is at most one
-/// abort for each execution, one answer for each task (tokens are single-use); and a woken task is in its queue once.
-/// Only heartbeats come as often as a handler pleases.
+/// abort for each execution, one answer for each task (tokens are single-use), one heartbeat for each; and a woken task is
+/// in its queue once.
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) parcels: ArrayQueue<Parcel>,
@@ -95,6 +107,13 @@ impl Remote {
     }
 }
 
+/// What a handle needs, of an execution that can be found.
+pub(super) struct Indexed {
+    pub(super) ticket: Arc<Ticket>,
+    pub(super) version: Arc<Version>,
+    pub(super) seed: u64,
+}
+
 /// Wakes a handler's future: puts it into its shard's queue, unless it is there.
 pub(super) struct TaskWaker {
     pub(super) remote: Arc<Remote>,
@@ -124,6 +143,10 @@ pub(super) struct Shared {
     pub(super) lanes: Box<[CachePadded<Tally>]>,
     pub(super) time: Arc<dyn Time>,
     pub(super) start: Start,
+    /// Executions that can be found by their ARNs: those that run and were given one.
+    pub(super) by_arn: DashMap<Box<str>, Indexed>,
+    /// Decides which executions are watched.
+    pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,
     /// What seeds follow from, and how many were given out.
     pub(super) seed: u64,
@@ -150,6 +173,16 @@ impl Shared {
         counts
     }
 
+    /// Executions that are accounted for as under way.
+    pub(super) fn running(&self) -> usize {
+        self.admission.total.executions() + self.visits()
+    }
+
+    /// Executions that run on the threads of their callers.
+    pub(super) fn visits(&self) -> usize {
+        self.lanes.iter().fold(0, |sum: u64, lane| sum.wrapping_add(lane.visiting())) as usize
+    }
+
     /// Gives out `executions` seeds; the first.
     pub(super) fn seeds(&self, executions: u64) -> u64 {
         self.seeds.fetch_add(executions, Ordering::Relaxed)
@@ -165,9 +198,21 @@ impl Shared {
 
     /// After executions ended: whether that was the last one that someone waits for.
     pub(super) fn wake_drainers(&self) {
-        if self.closed.load(Ordering::Acquire) && self.admission.total.executions() == 0 {
+        if self.closed.load(Ordering::Acquire) && self.running() == 0 {
             let waiting = std::mem::take(&mut *self.drainers.lock().unwrap_or_else(PoisonError::into_inner));
             waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// What an alias decides by for the execution of this number. No seed of an execution is the same.
+    pub(super) fn chance(&self, number: u64) -> u64 {
+        self.seed(!number)
+    }
+
+    /// An execution is over: it cannot be found any more.
+    pub(super) fn forget(&self, ticket: &Ticket) {
+        if let Some(arn) = ticket.called.label.as_ref().and_then(|label| label.arn.as_deref()) {
+            self.by_arn.remove(arn);
         }
     }
 

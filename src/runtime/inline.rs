@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::clock::{Clock, RealClock};
 use crate::engine::{
-    self, Effect, Env, Event, Execution, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn,
+    self, Effect, Env, Event, Execution, Hears, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn,
 };
 use crate::fault::{self, Fault};
 use crate::json::{self, Compactor, ReadError};
@@ -211,6 +211,7 @@ impl<C: Clock> Driver<C> {
     }
 
     fn advance(&mut self, event: Event, now_ms: u64, listener: &mut Option<&mut dyn Listener>) -> Turn {
+        let listening = listener.is_some();
         let mut env = Env {
             now_ms,
             transitions_max: TRANSITIONS_PER_TURN,
@@ -219,6 +220,7 @@ impl<C: Clock> Driver<C> {
                 Some(listener) => Some(&mut **listener),
                 None => None,
             },
+            hears: if listening { Hears::ALL } else { Hears::NONE },
             compactor: &mut self.compactor,
             scratch: &mut self.scratch,
         };

@@ -1,12 +1,12 @@
 //! Runs one execution until it parks, ends, or others are to have their turn, and carries out what it wants done.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 use super::arms::{Arms, Due, FrameArms, NO_TASK};
-use super::inbox::Mail;
+use super::inbox::{Beat, Mail};
 use super::machine::Work;
 use super::seat::{Bug, Seat};
 use super::shard::{Job, Shard};
@@ -97,8 +97,10 @@ impl Shard {
                 self.wheel.cancel(timer);
             }
         }
-        if arms.task != NO_TASK {
-            self.tasks.cancel(arms.task);
+        if arms.task != NO_TASK
+            && let Some(timer) = self.tasks.cancel(arms.task)
+        {
+            self.wheel.cancel(timer);
         }
         if let Some(token) = token {
             // It is gone already if it was used.
@@ -125,6 +127,15 @@ impl Shard {
         let resource = &version.program.tasks[call.task].resource;
         let work = version.work(call.task);
         let waits = resource.waits_for_token;
+        if let Some(answer) = stand_in(job, call) {
+            match answer {
+                task::Answer::Now(Ok(output)) => return Some(Event::TaskSucceeded(call.token, output)),
+                task::Answer::Now(Err(fault)) => return Some(Event::TaskFailed(call.token, fault)),
+                task::Answer::After(ms, answer) => self.answer_later(job, call.token, ms, answer),
+                task::Answer::Never => {}
+            }
+            return None;
+        }
         if waits || matches!(work, Work::Activity) {
             let key = self.key(job);
             let number = job.seat.x.task_token(call.token);
@@ -154,6 +165,15 @@ impl Shard {
             Ok(output) => Event::TaskSucceeded(call.token, output),
             Err(fault) => Event::TaskFailed(call.token, fault),
         })
+    }
+
+    fn answer_later(&mut self, job: &mut Job<'_>, token: Token, milliseconds: u64, answer: Answer) {
+        let key = self.key(job);
+        let at_ms = self.now_ms.saturating_add(self.shared.start.scaled(milliseconds));
+        let task = self.tasks.reserve(&self.remote);
+        let timer = self.wheel.arm(at_ms, Due::answer(task));
+        self.tasks.keep_answer(task, answer, key, token, timer);
+        job.arms.frame(token.frame()).task = task;
     }
 
     /// Makes a handler's future, and polls it once.
@@ -205,10 +225,11 @@ impl Shard {
 
     fn attempt(&mut self, job: &mut Job<'_>, call: &TaskCall) -> Attempt {
         let (key, token) = (self.key(job), call.token);
-        let remote = Arc::clone(&self.remote);
+        let (remote, beats) = (Arc::clone(&self.remote), Arc::new(AtomicBool::new(false)));
         let x = &job.seat.x;
         let timeout_ms = call.timeout_seconds.map(|seconds| seconds.saturating_mul(1_000));
-        let timeout_ms = timeout_ms.map_or(u64::MAX, |timeout_ms| self.now_ms.saturating_add(timeout_ms));
+        let timeout_ms = timeout_ms
+            .map_or(u64::MAX, |timeout_ms| self.now_ms.saturating_add(self.shared.start.scaled(timeout_ms)));
         let waits = job.version.program.tasks[call.task].resource.waits_for_token;
         let shared = Shared {
             execution_arn: x.execution_arn(),
@@ -216,11 +237,29 @@ impl Shard {
             retries: call.attempt,
             deadline_ms: x.deadline_ms().min(timeout_ms),
             token: waits.then(|| format!("{:032x}", x.task_token(token))),
+            trace_header: job.called.label.as_ref().and_then(|label| label.trace_header.clone()),
             cancelled: AtomicBool::new(false),
-            heartbeat: Box::new(move || remote.send(Mail::Heartbeat(key, token))),
+            heartbeat: Box::new(move || {
+                if !beats.swap(true, Ordering::AcqRel) {
+                    remote.send(Mail::Heartbeat(key, token, Beat::Handler(Arc::clone(&beats))));
+                }
+            }),
         };
         Attempt { shared: Some(Arc::new(shared)) }
     }
+}
+
+/// What the execution's own tasks answer, if they answer this one.
+fn stand_in(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
+    let tasks = job.called.label.as_ref()?.tasks.as_ref()?;
+    let program = &job.version.program;
+    // What a panic of the user's leaves behind is the user's.
+    let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+    let x = &mut job.seat.x;
+    let asked = catch_unwind(AssertUnwindSafe(|| {
+        tasks.answers(program.name(call.state)).then(|| tasks.start(program, x, call))
+    }));
+    asked.unwrap_or_else(|panic| Some(task::Answer::Now(Err(tasks::told(panic)))))
 }
 
 /// The event that a task's answer is.

@@ -1,14 +1,65 @@
-//! State machines and their versions.
+//! State machines, their versions, and aliases that deal executions out to versions.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::admission::Usage;
+use super::job::TRANSITIONS_PER_EXECUTION;
+use crate::asl::{self, MachineType, Resources};
 use crate::engine::Identity;
 use crate::index::{Id, Table};
-use crate::program::{Program, ResourceKind, StateKind, TaskId};
+use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId};
 use crate::task::{AsyncHandler, Handler, Handlers};
 
-/// A state machine of an engine. Clones are the same machine.
+/// What a state machine is made of.
+///
+/// ```
+/// use expressway::asl::MachineType;
+/// use expressway::runtime::{Engine, MachineSpec};
+///
+/// let engine = Engine::builder().shards(1).build()?;
+/// let definition = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 86400, "End": true}}}"#;
+/// let spec = MachineSpec { machine_type: MachineType::Standard, ..MachineSpec::new("daily", definition) };
+/// let machine = engine.create(&spec)?;
+/// assert_eq!(machine.arn(), "arn:aws:states:us-east-1:123456789012:stateMachine:daily");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct MachineSpec<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Amazon States Language, as JSON text.
+    pub definition: &'a str,
+    /// Its ARN; without one, it is made of the name, in a region and account of examples.
+    pub arn: Option<&'a str>,
+    /// The ARN of the role that the context object shows.
+    pub role_arn: Option<&'a str>,
+    /// Express machines have the limits of the engine's [`Profile`](super::Profile). Standard ones may take a year, and
+    /// may use activities, callbacks and `.sync`, whatever the profile; they are as little durable as the others.
+    pub machine_type: MachineType,
+    /// Which resources its tasks may name; without, as the engine's profile has it.
+    pub resources: Option<Resources>,
+}
+
+impl<'a> MachineSpec<'a> {
+    /// An Express machine without an ARN of its own.
+    pub const fn new(name: &'a str, definition: &'a str) -> MachineSpec<'a> {
+        let machine_type = MachineType::Express;
+        MachineSpec { name, definition, arn: None, role_arn: None, machine_type, resources: None }
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        let made = || format!("arn:aws:states:us-east-1:123456789012:stateMachine:{}", self.name);
+        Identity {
+            state_machine_arn: self.arn.map_or_else(made, str::to_owned).into(),
+            state_machine_name: self.name.into(),
+            role_arn: self.role_arn.unwrap_or("arn:aws:iam::123456789012:role/expressway").into(),
+            is_standard: self.machine_type == MachineType::Standard,
+            ..Identity::default()
+        }
+    }
+}
+
+/// A state machine of an engine. Clones are the same machine. It lives as long as someone has it, or an execution runs.
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub(super) inner: Arc<Inner>,
@@ -20,14 +71,23 @@ pub(super) struct Inner {
     pub(super) engine: u64,
     name: Box<str>,
     arn: Box<str>,
+    machine_type: MachineType,
+    /// What its definitions are read as.
+    pub(super) options: asl::Options,
     current: RwLock<Arc<Version>>,
 }
 
 impl Machine {
-    pub(super) fn new(engine: u64, version: Version) -> Machine {
+    pub(super) fn new(
+        engine: u64,
+        machine_type: MachineType,
+        options: asl::Options,
+        version: Version,
+    ) -> Machine {
         let (name, arn) =
             (version.identity.state_machine_name.clone(), version.identity.state_machine_arn.clone());
-        Machine { inner: Arc::new(Inner { engine, name, arn, current: RwLock::new(Arc::new(version)) }) }
+        let current = RwLock::new(Arc::new(version));
+        Machine { inner: Arc::new(Inner { engine, name, arn, machine_type, options, current }) }
     }
 
     /// Its name.
@@ -40,12 +100,18 @@ impl Machine {
         &self.inner.arn
     }
 
+    /// Its type.
+    pub fn machine_type(&self) -> MachineType {
+        self.inner.machine_type
+    }
+
     /// The program of executions that start now.
     pub fn program(&self) -> Arc<Program> {
         Arc::clone(&self.current().program)
     }
 
-    /// Executions that wait to begin, or run; those that run on the thread of their caller are left out.
+    /// Executions that wait to begin, or run, of all versions; those that run on the thread of their caller are left
+    /// out.
     pub fn executions(&self) -> usize {
         self.current().usage.executions()
     }
@@ -53,6 +119,11 @@ impl Machine {
     /// Bytes its executions are billed.
     pub fn bytes(&self) -> usize {
         self.current().usage.bytes()
+    }
+
+    /// What the machine is now, for ever: updates do not change it (`PublishStateMachineVersion`).
+    pub fn publish(&self) -> Published {
+        Published { engine: self.inner.engine, version: self.current() }
     }
 
     pub(super) fn current(&self) -> Arc<Version> {
@@ -65,6 +136,148 @@ impl Machine {
     }
 }
 
+/// A version of a state machine, which never changes.
+#[derive(Clone, Debug)]
+pub struct Published {
+    engine: u64,
+    version: Arc<Version>,
+}
+
+impl Published {
+    /// Its program.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.version.program
+    }
+}
+
+/// Deals executions out to versions by weight. Clones are the same alias.
+///
+/// Which version an execution gets follows from the engine's seed and how many executions there were before.
+#[derive(Clone, Debug)]
+pub struct Alias {
+    engine: u64,
+    routes: Arc<RwLock<Routes>>,
+}
+
+#[derive(Debug)]
+struct Routes {
+    rows: Vec<(Arc<Version>, u32)>,
+    total: u64,
+}
+
+/// Why versions do not make an alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// No version has any weight.
+    #[error("no version has any weight")]
+    NoWeight,
+    /// They belong to different engines.
+    #[error("the versions belong to different engines")]
+    Foreign,
+}
+
+impl Alias {
+    /// An alias for these versions, each with its weight.
+    ///
+    /// # Errors
+    /// When all weights are 0, or the versions are not all of one engine.
+    pub fn new(routes: &[(&Published, u32)]) -> Result<Alias, RouteError> {
+        let (engine, routes) = Alias::routes(routes)?;
+        Ok(Alias { engine, routes: Arc::new(RwLock::new(routes)) })
+    }
+
+    /// Changes the versions and weights, at once and as a whole: executions that were started keep theirs.
+    ///
+    /// # Errors
+    /// As [`new`](Alias::new); what was stays.
+    pub fn set(&self, routes: &[(&Published, u32)]) -> Result<(), RouteError> {
+        let (engine, routes) = Alias::routes(routes)?;
+        if engine != self.engine {
+            return Err(RouteError::Foreign);
+        }
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
+        Ok(())
+    }
+
+    fn routes(routes: &[(&Published, u32)]) -> Result<(u64, Routes), RouteError> {
+        let total = routes.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        let Some((first, _)) = routes.first().filter(|_| total > 0) else { return Err(RouteError::NoWeight) };
+        if routes.iter().any(|(version, _)| version.engine != first.engine) {
+            return Err(RouteError::Foreign);
+        }
+        let rows = routes.iter().map(|(version, weight)| (Arc::clone(&version.version), *weight)).collect();
+        Ok((first.engine, Routes { rows, total }))
+    }
+
+    /// The version for an execution with this random number.
+    fn pick(&self, random: u64) -> Arc<Version> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut left = ((u128::from(random) * u128::from(routes.total)) >> 64) as u64;
+        for (version, weight) in &routes.rows {
+            match left.checked_sub(u64::from(*weight)) {
+                None => return Arc::clone(version),
+                Some(less) => left = less,
+            }
+        }
+        // `left` was less than the sum of all weights.
+        Arc::clone(&routes.rows[0].0)
+    }
+}
+
+/// What can be started: a machine as it is now, a version, or an alias.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'t> {
+    /// The machine as it is now.
+    Machine(&'t Machine),
+    /// One version.
+    Published(&'t Published),
+    /// One of several versions.
+    Alias(&'t Alias),
+}
+
+impl Target<'_> {
+    pub(super) fn engine(&self) -> u64 {
+        match self {
+            Target::Machine(machine) => machine.inner.engine,
+            Target::Published(version) => version.engine,
+            Target::Alias(alias) => alias.engine,
+        }
+    }
+
+    /// Whether all executions get the same version as long as nobody changes anything.
+    pub(super) fn is_one(&self) -> bool {
+        !matches!(self, Target::Alias(_))
+    }
+
+    /// The version for an execution; `random` is asked for if it matters.
+    pub(super) fn pick(&self, random: impl FnOnce() -> u64) -> Arc<Version> {
+        match self {
+            Target::Machine(machine) => machine.current(),
+            Target::Published(version) => Arc::clone(&version.version),
+            Target::Alias(alias) => alias.pick(random()),
+        }
+    }
+}
+
+impl<'t> From<&'t Machine> for Target<'t> {
+    fn from(machine: &'t Machine) -> Target<'t> {
+        Target::Machine(machine)
+    }
+}
+
+impl<'t> From<&'t Published> for Target<'t> {
+    fn from(version: &'t Published) -> Target<'t> {
+        Target::Published(version)
+    }
+}
+
+impl<'t> From<&'t Alias> for Target<'t> {
+    fn from(alias: &'t Alias) -> Target<'t> {
+        Target::Alias(alias)
+    }
+}
+
 /// A program with all it takes to run it. Executions keep theirs to their end.
 #[derive(Debug)]
 pub(super) struct Version {
@@ -72,10 +285,14 @@ pub(super) struct Version {
     pub(super) number: u64,
     pub(super) program: Arc<Program>,
     pub(super) identity: Identity,
+    /// How long its executions may take.
+    pub(super) seconds_max: u64,
     /// Who does the tasks.
     pub(super) work: Table<TaskId, Work>,
     /// Nothing in it waits or calls: it runs to its end wherever it begins.
     pub(super) is_pure: bool,
+    /// It is pure, and all its executions are over in one turn.
+    pub(super) is_short: bool,
     /// What the machine's executions take, of all versions.
     pub(super) usage: Arc<Usage>,
 }
@@ -113,6 +330,7 @@ impl Version {
         number: u64,
         program: Program,
         identity: Identity,
+        seconds_max: u64,
         handlers: &Handlers<Registered>,
         usage: Arc<Usage>,
     ) -> Version {
@@ -132,11 +350,53 @@ impl Version {
             && (program.states.iter()).all(|(_, state)| {
                 state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
             });
-        Version { number, program: Arc::new(program), identity, work, is_pure, usage }
+        let is_short = is_pure && is_short(&program);
+        Version { number, program: Arc::new(program), identity, seconds_max, work, is_pure, is_short, usage }
     }
 
     pub(super) fn work(&self, task: TaskId) -> &Work {
         debug_assert!(task.index() < self.work.len());
         &self.work[task]
     }
+}
+
+/// Whether no execution enters a state twice: there is no Map, and no state leads back to itself.
+fn is_short(program: &Program) -> bool {
+    let states = program.states.len();
+    let has_map = program.states.iter().any(|(_, state)| matches!(state.kind, StateKind::Map(_)));
+    if has_map || states >= TRANSITIONS_PER_EXECUTION as usize {
+        return false;
+    }
+    // How many ways lead to each state; those to which none is left are taken away, until none is left or a circle is.
+    let targets = |state: StateId| {
+        let row = &program.states[state];
+        let next = match row.next {
+            Next::State(next) => Some(next),
+            _ => None,
+        };
+        let rules = match row.kind {
+            StateKind::Choice(choice) => &*program.choices[choice].rules,
+            _ => &[],
+        };
+        let catch = row.handlers.map_or(&[][..], |handlers| &program.handlers[handlers].catch);
+        let rules = rules.iter().map(|rule| rule.next);
+        next.into_iter().chain(rules).chain(catch.iter().map(|catcher| catcher.next)).collect::<Vec<_>>()
+    };
+    let mut ways = vec![0u32; states];
+    for (state, _) in program.states.iter() {
+        targets(state).into_iter().for_each(|target| ways[target.index()] += 1);
+    }
+    let mut free: Vec<StateId> =
+        program.states.iter().map(|(state, _)| state).filter(|state| ways[state.index()] == 0).collect();
+    let mut taken = 0;
+    while let Some(state) = free.pop() {
+        taken += 1;
+        for target in targets(state) {
+            ways[target.index()] -= 1;
+            if ways[target.index()] == 0 {
+                free.push(target);
+            }
+        }
+    }
+    taken == states
 }

@@ -10,6 +10,8 @@
 #[cfg(feature = "runtime")]
 mod admission;
 #[cfg(feature = "runtime")]
+mod answer;
+#[cfg(feature = "runtime")]
 mod arms;
 #[cfg(feature = "runtime")]
 mod bell;
@@ -26,6 +28,8 @@ mod in_place;
 mod inbox;
 pub mod inline;
 #[cfg(feature = "runtime")]
+mod input;
+#[cfg(feature = "runtime")]
 mod job;
 #[cfg(feature = "runtime")]
 mod machine;
@@ -40,6 +44,8 @@ mod simulation;
 #[cfg(feature = "runtime")]
 mod slab;
 #[cfg(feature = "runtime")]
+mod start;
+#[cfg(feature = "runtime")]
 mod tasks;
 #[cfg(feature = "runtime")]
 mod thread;
@@ -52,12 +58,15 @@ pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
 #[cfg(feature = "runtime")]
 pub use {
     admission::{Budgets, Limit, Throttled},
+    answer::AnswerError,
     builder::{BuildError, Builder, Profile},
-    engine::{AnswerError, DefinitionError, Engine, Input, Json, StartError},
+    engine::{DefinitionError, Engine},
     handle::Handle,
-    machine::Machine,
+    input::{Input, Json},
+    machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},
     outcome::{Counts, Outcome, Status},
     shard::Shard,
     simulation::Simulation,
+    start::{StartError, StartOptions},
     ticket::Batch,
 };

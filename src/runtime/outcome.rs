@@ -155,9 +155,46 @@ pub(super) struct Tally {
     timed_out: AtomicU64,
     aborted: AtomicU64,
     bugs: AtomicU64,
+    /// Executions that began on the thread of their caller; where those are counted, no others end.
+    visits: AtomicU64,
+    /// Of those, the ones that were admitted like others meanwhile.
+    admitted: AtomicU64,
 }
 
 impl Tally {
+    /// An execution begins on the thread of its caller. In one order with the draining of the engine.
+    pub(super) fn enter(&self) {
+        self.visits.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It is over, or was refused after all.
+    pub(super) fn leave(&self, status: Option<Status>) {
+        match status {
+            Some(Status::Succeeded) => self.succeeded.fetch_add(1, Ordering::SeqCst),
+            Some(Status::TimedOut) => self.timed_out.fetch_add(1, Ordering::SeqCst),
+            Some(Status::Aborted) => self.aborted.fetch_add(1, Ordering::SeqCst),
+            Some(Status::Failed | Status::Running) => self.failed.fetch_add(1, Ordering::SeqCst),
+            None => self.visits.fetch_sub(1, Ordering::SeqCst),
+        };
+    }
+
+    /// It counts among those that were admitted, or does not any more.
+    pub(super) fn admitted(&self, is: bool) {
+        self.admitted.fetch_add(if is { 1 } else { u64::MAX }, Ordering::SeqCst);
+    }
+
+    /// Executions that run on the thread of their caller, and nowhere else counted. One may begin here and end in
+    /// another tally, so only the sum over all of them is a number.
+    pub(super) fn visiting(&self) -> u64 {
+        let mut ended = Counts::default();
+        self.add_ended(&mut ended);
+        let (visits, admitted) = (&self.visits, &self.admitted);
+        visits
+            .load(Ordering::SeqCst)
+            .wrapping_sub(ended.ended())
+            .wrapping_sub(admitted.load(Ordering::SeqCst))
+    }
+
     pub(super) fn accept(&self, executions: u64) {
         self.accepted.fetch_add(executions, Ordering::Release);
     }
@@ -193,7 +230,10 @@ impl Tally {
 
     /// Adds what is here to `counts`: accepted and refused ones.
     pub(super) fn add_accepted(&self, counts: &mut Counts) {
-        counts.accepted += self.accepted.load(Ordering::Acquire);
+        // What is accepted by one thread may be taken back by another.
+        let accepted =
+            self.accepted.load(Ordering::Acquire).wrapping_add(self.visits.load(Ordering::Acquire));
+        counts.accepted = counts.accepted.wrapping_add(accepted);
         counts.refused += self.refused.load(Ordering::Acquire);
     }
 }

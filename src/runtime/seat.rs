@@ -3,34 +3,59 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::machine::Version;
-use crate::engine::{self, Effect, Env, Event, Execution, Turn};
+use super::ticket::Names;
+use crate::engine::{self, Effect, Env, Event, Execution, Hears, Listener, Outcome, Turn};
 use crate::json::Compactor;
+use crate::observe::{Beginning, Observer, Watch};
 use crate::query::jsonata::Scratch;
 
 /// An execution, and the version its identity is of.
 #[derive(Debug, Default)]
 pub(super) struct Seat {
     pub(super) x: Execution,
-    /// The version's number; 0 when the identity is nobody's, or of one execution only.
-    version: u64,
+    /// The version's number, and a bit for those that someone waits for; 0 when the identity is nobody's, or of one
+    /// execution only.
+    names: u64,
+    /// Who watches it.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Seat {
-    /// Sees to it that the execution is called as one of this version.
-    pub(super) fn identify(&mut self, version: &Version, name: Option<&str>) {
-        if self.version != version.number || name.is_some() {
-            self.x.identity = version.identity.clone();
-            self.version = version.number;
-        }
-        if let Some(name) = name {
-            self.x.identity.execution_name = name.into();
-            self.version = 0;
+    /// Asks whether the execution that is about to begin is watched by more than those who came with it.
+    pub(super) fn observe(&mut self, observer: &dyn Observer, version: &Version, seed: u64, now_ms: u64) {
+        let beginning = Beginning { program: &version.program, identity: &self.x.identity, seed, now_ms };
+        let watcher = catch_unwind(AssertUnwindSafe(|| observer.watch(&beginning)));
+        if let Ok(Some(watcher)) = watcher {
+            self.watch.get_or_insert_default().join(watcher);
         }
     }
 
-    /// Whether the execution has a name of its own.
-    pub(super) fn is_named(&self) -> bool {
-        self.version == 0
+    /// The execution is over; `bug` when it has no outcome of its own.
+    pub(super) fn tell_end(&mut self, bug: impl FnOnce() -> Outcome, now_ms: u64) {
+        if let Some(watch) = self.watch.take() {
+            let bug = if self.x.outcome().is_none() { Some(bug()) } else { None };
+            if let Some(outcome) = self.x.outcome().or(bug.as_ref()) {
+                watch.ended(&self.x.arena, outcome, now_ms);
+            }
+        }
+    }
+
+    /// Sees to it that the execution is called as one of this version, and as it is called itself.
+    pub(super) fn identify(&mut self, version: &Version, called: Names<'_>) {
+        let names = version.number << 1 | u64::from(called.synchronous);
+        if self.names != names {
+            self.x.identity = version.identity.clone();
+            self.x.identity.shows_redrive_count = !called.synchronous;
+            self.names = names;
+        }
+        if let Some(name) = called.name {
+            self.x.identity.execution_name = name.into();
+            self.names = 0;
+        }
+        if let Some(arn) = called.arn {
+            self.x.identity.execution_arn = arn.into();
+            self.names = 0;
+        }
     }
 }
 
@@ -60,6 +85,7 @@ impl Bench {
 
     /// Takes a seat back whose execution is over, or was packed.
     pub(super) fn put_back(&mut self, mut seat: Box<Seat>) {
+        seat.watch = None;
         if self.seats.len() < SEATS_MAX {
             seat.x.shrink_above(SEAT_BYTES_MAX);
             self.seats.push(seat);
@@ -76,13 +102,14 @@ impl Bench {
         transitions_max: u32,
     ) -> Result<Turn, Bug> {
         let Bench { effects, compactor, scratch, .. } = self;
-        let mut env = Env { now_ms, transitions_max, effects, listener: None, compactor, scratch };
-        let turn = catch_unwind(AssertUnwindSafe(|| {
-            engine::advance(&version.program, &mut seat.x, event, &mut env)
-        }));
+        let Seat { x, watch, .. } = seat;
+        let hears = watch.as_ref().map_or(Hears::NONE, |watch| watch.hears());
+        let listener = watch.as_deref_mut().map(|watch| watch as &mut dyn Listener);
+        let mut env = Env { now_ms, transitions_max, effects, listener, hears, compactor, scratch };
+        let turn = catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, x, event, &mut env)));
         turn.map_err(|_| {
             // What the panic left half done is thrown away.
-            *seat = Seat::default();
+            *seat = Seat { watch: seat.watch.take(), ..Seat::default() };
             let seats = std::mem::take(&mut self.seats);
             *self = Bench { seats, ..Bench::default() };
             Bug

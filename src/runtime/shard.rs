@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use super::admission::ENTRY_BYTES;
 use super::arms::{Arms, Due, DueKind};
-use super::inbox::{Mail, Parcel, Remote, Shared};
+use super::inbox::{Beat, Mail, Parcel, Remote, Shared};
 use super::inline::Ended;
 use super::job::answered;
 use super::machine::Version;
@@ -21,11 +21,12 @@ use super::outcome::{Counts, Outcome, Status};
 use super::seat::{Bench, Bug, Seat};
 use super::slab::{Key, Slab};
 use super::tasks::{Answer, Tasks};
-use super::ticket::{BatchState, Place, Reply};
+use super::ticket::{BatchState, Called, Place, Reply};
 use super::wheel::{TimerId, Wheel};
-use crate::engine::{self, Event, Execution, Start, TimerKind, Token, Turn};
+use crate::engine::{self, Event, Execution, Listener, Start, TimerKind, Token, Turn};
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena, Value};
+use crate::observe::Watch;
 
 /// Executions one thread owns.
 pub struct Shard {
@@ -76,6 +77,8 @@ struct Resident {
     due_before: u32,
     due_after: u32,
     billed: u32,
+    /// Who watches it, while it has no seat.
+    watch: Option<Box<Watch>>,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,7 @@ enum Body {
 /// An execution that runs.
 pub(super) struct Job<'v> {
     pub(super) version: &'v Arc<Version>,
+    pub(super) called: &'v Called,
     pub(super) seat: Box<Seat>,
     /// Its entry, if it has one already.
     pub(super) key: Option<Key>,
@@ -206,7 +210,14 @@ impl Shard {
                 None => break,
                 Some(Mail::Abort(key, fault)) => self.wake(key, |_| Event::Abort(fault)),
                 Some(Mail::Answer(key, token, answer)) => self.answer(key, token, answer),
-                Some(Mail::Heartbeat(key, token)) => self.wake(key, |_| Event::Heartbeat(token)),
+                Some(Mail::Heartbeat(key, token, beat)) => {
+                    // First, so that one that comes meanwhile is not lost.
+                    match beat {
+                        Beat::Handler(beats) => beats.store(false, Ordering::Release),
+                        Beat::Token(number) => self.shared.waiting.heard(number),
+                    }
+                    self.wake(key, |_| Event::Heartbeat(token));
+                }
             }
         }
     }
@@ -215,14 +226,18 @@ impl Shard {
         for _ in 0..EVENTS_PER_TURN {
             let Some(task) = self.remote.woken.pop() else { break };
             if let Some((key, token, answer)) = self.tasks.poll(task) {
-                // The future was the resident's: those of the past are cancelled with it.
-                if let Some(resident) = self.residents.at(key.slot) {
-                    resident.arms.task_ended(token.frame());
-                }
-                if let Some(answer) = answer {
-                    self.answer(key, token, answer);
-                }
+                self.task_over(key, token, answer);
             }
+        }
+    }
+
+    fn task_over(&mut self, key: Key, token: Token, answer: Option<Answer>) {
+        // The task was the resident's: those of the past are cancelled with it.
+        if let Some(resident) = self.residents.at(key.slot) {
+            resident.arms.task_ended(token.frame());
+        }
+        if let Some(answer) = answer {
+            self.answer(key, token, answer);
         }
     }
 
@@ -233,6 +248,12 @@ impl Shard {
     fn fire_timers(&mut self) {
         for _ in 0..EVENTS_PER_TURN {
             let Some((_, due)) = self.wheel.pop(self.now_ms) else { break };
+            if due.kind() == DueKind::Answer {
+                if let Some((key, token, answer)) = self.tasks.take_answer(due.slot) {
+                    self.task_over(key, token, Some(answer));
+                }
+                continue;
+            }
             let Some(key) = self.residents.key(due.slot) else { continue };
             if let Some(resident) = self.residents.at(due.slot) {
                 match due.kind() {
@@ -245,7 +266,7 @@ impl Shard {
                 DueKind::Wake => Event::Timer(token, TimerKind::Wake),
                 DueKind::Timeout => Event::Timer(token, TimerKind::Timeout),
                 DueKind::Heartbeat => Event::Timer(token, TimerKind::Heartbeat),
-                DueKind::Deadline => Event::Deadline,
+                DueKind::Deadline | DueKind::Answer => Event::Deadline,
             });
         }
     }
@@ -276,17 +297,18 @@ impl Shard {
     /// Lets a resident react to something; nothing happens when it is gone.
     fn wake(&mut self, key: Key, event: impl FnOnce(&mut Seat) -> Event) {
         let Some(resident) = self.residents.take(key) else { return };
-        let Resident { version, body, arms, .. } = resident;
+        let Resident { version, body, arms, reply, watch, .. } = resident;
         let (seat, unpacked) = match body {
             Body::Seated(seat) => (seat, true),
             Body::Packed(packed) => {
                 let mut seat = self.bench.seat();
-                seat.identify(&version, None);
+                seat.identify(&version, reply.called().names());
                 let unpacked = seat.x.unpack(&packed, &self.shared.start);
+                seat.watch = watch;
                 (seat, unpacked)
             }
         };
-        let mut job = Job { version: &version, arms, key: Some(key), seat };
+        let mut job = Job { version: &version, called: reply.called(), arms, key: Some(key), seat };
         let turn = match unpacked {
             true => {
                 let event = event(&mut job.seat);
@@ -296,26 +318,38 @@ impl Shard {
         };
         let Job { mut arms, mut seat, .. } = job;
         if let Ok(turn @ (Turn::Parked | Turn::Yielded)) = turn {
-            let mut resident = Resident { version, body: Body::Packed(Box::default()), arms, ..resident };
+            let mut resident = Resident {
+                version,
+                body: Body::Packed(Box::default()),
+                arms,
+                reply,
+                watch: None,
+                ..resident
+            };
             self.settle(key, &mut resident, seat, turn == Turn::Yielded);
             return self.residents.put(key, resident);
         }
         self.disarm_all(&mut arms, key, turn.is_err());
         self.leave_queue(resident.due_before, resident.due_after);
         self.residents.release(key);
+        seat.tell_end(bug_outcome, self.now_ms);
         let end = match turn {
             Ok(_) => End::Over(&mut seat),
             Err(Bug) => End::Bug,
         };
-        self.end(&version, &resident.reply, end, resident.billed as usize);
+        self.end(&version, &reply, end, resident.billed as usize);
         self.bench.put_back(seat);
     }
 
     /// Gives a resident its seat, or what is left of it when it is packed.
-    fn settle(&mut self, key: Key, resident: &mut Resident, seat: Box<Seat>, goes_on: bool) {
+    fn settle(&mut self, key: Key, resident: &mut Resident, mut seat: Box<Seat>, goes_on: bool) {
         self.packed.clear();
-        let bytes = if !goes_on && !seat.is_named() && seat.x.pack(&mut self.packed) {
+        let bytes = if !goes_on && seat.x.pack(&mut self.packed) {
             resident.body = Body::Packed(self.packed.as_slice().into());
+            resident.watch = seat.watch.take();
+            if let Some(watch) = &mut resident.watch {
+                watch.moving(&resident.version.program, &seat.x.arena);
+            }
             self.bench.put_back(seat);
             self.packed.len()
         } else {
@@ -335,7 +369,8 @@ impl Shard {
 
     /// Puts a resident into the queue when its deadline is the usual one, which makes it the last; else gives it a timer.
     fn join_queue(&mut self, slot: u32, deadline_ms: u64) -> (u32, u32) {
-        let usual_ms = self.now_ms.saturating_add(self.shared.start.seconds_max.saturating_mul(1_000));
+        let start = &self.shared.start;
+        let usual_ms = self.now_ms.saturating_add(start.scaled(start.seconds_max.saturating_mul(1_000)));
         if deadline_ms != usual_ms {
             let timer = self.wheel.arm(deadline_ms, Due::deadline(slot));
             return (TIMED, timer.to_bits());
@@ -400,10 +435,12 @@ impl Shard {
         let (n, from) = (opened.next, opened.at);
         let to = opened.parcel.ends.get(n).map_or(opened.parcel.text.len(), |&end| end as usize);
         (opened.next, opened.at) = (n + 1, to);
-        let Parcel { version, text, reply, seed, name, .. } = &opened.parcel;
+        let watch = opened.parcel.watch.take();
+        let Parcel { version, text, reply, seed, .. } = &opened.parcel;
         let mut seat = self.bench.seat();
+        seat.watch = watch;
         seat.x.reset();
-        seat.identify(version, name.as_deref());
+        seat.identify(version, reply.called().names());
         let (event, input) = match json::read(&mut seat.x.arena, &text[from..to]) {
             _ if let Reply::One(ticket) = reply
                 && let Some(fault) = ticket.begin() =>
@@ -417,9 +454,13 @@ impl Shard {
             }
         };
         let seed = self.shared.seed(seed.wrapping_add(n as u64));
-        let start = Start { seed, now_ms: self.now_ms, ..self.shared.start };
+        let start =
+            Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
         seat.x.begin(&version.program, &start, input);
-        let mut job = Job { version, seat, key: None, arms: Arms::default() };
+        if let Some(observer) = &self.shared.observer {
+            seat.observe(&**observer, version, seed, self.now_ms);
+        }
+        let mut job = Job { version, called: reply.called(), seat, key: None, arms: Arms::default() };
         let turn = self.drive(&mut job, event);
         let Job { seat, key, mut arms, .. } = job;
         if let Ok(turn @ (Turn::Parked | Turn::Yielded)) = turn {
@@ -453,7 +494,7 @@ impl Shard {
         let billed = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
         let (version, body) = (Arc::clone(&parcel.version), Body::Packed(Box::default()));
         let mut resident =
-            Resident { version, body, reply, arms, deadline_ms, due_before, due_after, billed };
+            Resident { version, body, reply, arms, deadline_ms, due_before, due_after, billed, watch: None };
         self.settle(key, &mut resident, seat, goes_on);
         if let Reply::One(ticket) = &resident.reply
             && let Some(fault) = ticket.park(self.place(key))
@@ -467,6 +508,7 @@ impl Shard {
 
     /// An execution that ran to its end at once. What there is to count is told for the whole parcel.
     fn end_started(&mut self, opened: &mut Opened, n: usize, mut seat: Box<Seat>, bug: bool, billed: usize) {
+        seat.tell_end(bug_outcome, self.now_ms);
         let end = if bug { End::Bug } else { End::Over(&mut seat) };
         match &opened.parcel.reply {
             reply @ Reply::One(_) => {
@@ -508,7 +550,10 @@ impl Shard {
         self.shared.admission.release(&version.usage, 1, billed);
         self.ended_any = true;
         match reply {
-            Reply::One(ticket) => ticket.end(end.outcome(self.now_ms)),
+            Reply::One(ticket) => {
+                self.shared.forget(ticket);
+                ticket.end(end.outcome(self.now_ms));
+            }
             Reply::Batch(batch, n) => {
                 end.tell(batch, *n);
                 batch.end(&counts);
@@ -535,7 +580,8 @@ impl Shard {
             let parcel = self.remote.take_parcel()?;
             Some(Opened { parcel, next: 0, at: 0, ended: Counts::default(), ended_bytes: 0 })
         }) {
-            let Opened { parcel, next, mut at, .. } = opened;
+            let Opened { mut parcel, next, mut at, .. } = opened;
+            let mut watch = parcel.watch.take();
             for n in next..parcel.len() {
                 let to = parcel.ends.get(n).map_or(parcel.text.len(), |&end| end as usize);
                 let reply = match &parcel.reply {
@@ -546,6 +592,9 @@ impl Shard {
                     true => End::Never(Status::Aborted, Some(shut_down())),
                     false => End::Never(Status::TimedOut, None),
                 };
+                if let Some(watch) = watch.take() {
+                    watch.ended(&Arena::new(), &end.never(), self.now_ms);
+                }
                 self.end(&parcel.version, &reply, end, to - at + ENTRY_BYTES);
                 at = to;
             }
@@ -569,7 +618,7 @@ pub(super) fn bug(now_ms: u64) -> Outcome {
     Outcome::new(&bug_outcome(), &Arena::new(), now_ms, now_ms)
 }
 
-fn bug_outcome() -> engine::Outcome {
+pub(super) fn bug_outcome() -> engine::Outcome {
     engine::Outcome::Failed(Fault::new(fault::RUNTIME, "The engine failed an assertion of its own."))
 }
 
@@ -582,6 +631,15 @@ impl End<'_> {
         }
     }
 
+    /// The outcome of an execution that never began.
+    fn never(&self) -> engine::Outcome {
+        match self {
+            End::Never(Status::TimedOut, _) => engine::Outcome::TimedOut,
+            End::Never(_, Some(fault)) => engine::Outcome::Aborted(fault.clone()),
+            _ => engine::Outcome::Aborted(Fault { error: None, cause: None }),
+        }
+    }
+
     fn tell(&self, batch: &BatchState, n: u32) {
         if !batch.has_sink() {
             return;
@@ -590,11 +648,7 @@ impl End<'_> {
         let (execution, outcome) = match self {
             End::Over(seat) => (&seat.x, seat.x.outcome().cloned().unwrap_or_else(bug_outcome)),
             End::Bug => (&nothing, bug_outcome()),
-            End::Never(Status::TimedOut, _) => (&nothing, engine::Outcome::TimedOut),
-            End::Never(_, fault) => {
-                let fault = fault.clone().unwrap_or(Fault { error: None, cause: None });
-                (&nothing, engine::Outcome::Aborted(fault))
-            }
+            End::Never(..) => (&nothing, self.never()),
         };
         batch.tell(n, Ended::of(execution, &outcome));
     }

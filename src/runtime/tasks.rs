@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::inbox::{Remote, TaskWaker};
 use super::slab::Key;
+use super::wheel::TimerId;
 use crate::engine::Token;
 use crate::fault::Fault;
 use crate::task::{self};
@@ -27,13 +28,19 @@ struct Entry {
 }
 
 struct Running {
-    future: TaskFuture,
+    work: Work,
     key: Key,
     token: Token,
     /// Told when nobody waits for the task any more.
     attempt: Attempt,
     /// What it comes to is not the answer, unless it fails: someone else gives that, with the token.
     only_asks: bool,
+}
+
+enum Work {
+    Future(TaskFuture),
+    /// The answer is known, and given when this timer fires.
+    Later(Answer, TimerId),
 }
 
 /// What a task came to.
@@ -67,7 +74,8 @@ impl Tasks {
 
     /// Polls a future for the first time.
     pub(super) fn poll_first(&mut self, task: u32, future: &mut TaskFuture) -> Poll<Answer> {
-        poll(&self.entries[task as usize], future)
+        let Entry { signal, waker, .. } = &self.entries[task as usize];
+        poll(signal, waker, future)
     }
 
     /// Keeps a future that waits.
@@ -80,40 +88,70 @@ impl Tasks {
         attempt: Attempt,
         only_asks: bool,
     ) {
-        self.entries[task as usize].running = Some(Running { future, key, token, attempt, only_asks });
+        self.entries[task as usize].running =
+            Some(Running { work: Work::Future(future), key, token, attempt, only_asks });
     }
 
     /// Polls a future that was woken. Whose it was if it is done, and the answer, if it has one.
     pub(super) fn poll(&mut self, task: u32) -> Option<(Key, Token, Option<Answer>)> {
         let entry = self.entries.get_mut(task as usize)?;
-        let mut running = entry.running.take()?;
-        let Poll::Ready(answer) = poll(entry, &mut running.future) else {
-            entry.running = Some(running);
-            return None;
+        let polled = match &mut entry.running.as_mut()?.work {
+            Work::Future(future) => poll(&entry.signal, &entry.waker, future),
+            // The wake-up was meant for whoever sat here before.
+            Work::Later(..) => {
+                entry.signal.queued.store(false, Ordering::Release);
+                Poll::Pending
+            }
         };
-        self.free.push(task);
-        let answer = drop_future(running.future).map_or(answer, Err);
-        let answer = if running.only_asks && answer.is_ok() { None } else { Some(answer) };
-        Some((running.key, running.token, answer))
+        let Poll::Ready(answer) = polled else { return None };
+        let Running { work, key, token, only_asks, .. } = self.take(task)?;
+        let answer = match work {
+            Work::Future(future) => drop_future(future).map_or(answer, Err),
+            Work::Later(..) => answer,
+        };
+        Some((key, token, if only_asks && answer.is_ok() { None } else { Some(answer) }))
     }
 
-    /// Stops a task.
-    pub(super) fn cancel(&mut self, task: u32) {
-        let Some(running) = self.entries.get_mut(task as usize).and_then(|entry| entry.running.take()) else {
-            return;
-        };
+    /// Keeps an answer that is given when `timer` fires.
+    pub(super) fn keep_answer(&mut self, task: u32, answer: Answer, key: Key, token: Token, timer: TimerId) {
+        let (work, attempt) = (Work::Later(answer, timer), Attempt::default());
+        self.entries[task as usize].running = Some(Running { work, key, token, attempt, only_asks: false });
+    }
+
+    /// The time of an answer that was kept has come.
+    pub(super) fn take_answer(&mut self, task: u32) -> Option<(Key, Token, Answer)> {
+        match self.take(task)? {
+            Running { work: Work::Later(answer, _), key, token, .. } => Some((key, token, answer)),
+            Running { work: Work::Future(_), .. } => None,
+        }
+    }
+
+    fn take(&mut self, task: u32) -> Option<Running> {
+        let running = self.entries.get_mut(task as usize)?.running.take()?;
         self.free.push(task);
-        if let Some(shared) = &running.attempt.shared {
+        Some(running)
+    }
+
+    /// Stops a task. A timer that is of no use any more, if it had one.
+    pub(super) fn cancel(&mut self, task: u32) -> Option<TimerId> {
+        let Running { work, attempt, .. } = self.take(task)?;
+        if let Some(shared) = &attempt.shared {
             shared.cancelled.store(true, Ordering::Release);
         }
-        let _: Option<Fault> = drop_future(running.future);
+        match work {
+            Work::Future(future) => {
+                let _: Option<Fault> = drop_future(future);
+                None
+            }
+            Work::Later(_, timer) => Some(timer),
+        }
     }
 }
 
-fn poll(entry: &Entry, future: &mut TaskFuture) -> Poll<Answer> {
+fn poll(signal: &TaskWaker, waker: &Waker, future: &mut TaskFuture) -> Poll<Answer> {
     // Before polling: a wake-up during it counts.
-    entry.signal.queued.store(false, Ordering::Release);
-    let mut context = Context::from_waker(&entry.waker);
+    signal.queued.store(false, Ordering::Release);
+    let mut context = Context::from_waker(waker);
     match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
         Ok(polled) => polled.map(|result| result.map_err(Fault::from)),
         Err(panic) => Poll::Ready(Err(told(panic))),

@@ -11,6 +11,7 @@ use super::inline::Ended;
 use super::outcome::{Counts, Outcome, Status};
 use super::slab::Key;
 use crate::fault::Fault;
+use crate::task::Tasks;
 
 /// Where an execution sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,7 +23,52 @@ pub(super) struct Place {
 /// The two ends of one execution meet here. A mutex, because each of them comes by at most a few times.
 #[derive(Debug, Default)]
 pub(super) struct Ticket {
+    pub(super) called: Called,
     state: Mutex<State>,
+}
+
+/// How an execution is called, where that is not as its version says.
+#[derive(Debug, Default)]
+pub(super) struct Called {
+    /// Whether someone waits for its end, as of `StartSyncExecution`.
+    pub(super) synchronous: bool,
+    pub(super) label: Option<Box<Label>>,
+}
+
+impl Called {
+    pub(super) fn names(&self) -> Names<'_> {
+        let label = self.label.as_deref();
+        Names {
+            synchronous: self.synchronous,
+            name: label.and_then(|label| label.name.as_deref()),
+            arn: label.and_then(|label| label.arn.as_deref()),
+        }
+    }
+}
+
+/// What the context object shows otherwise than for other executions of the version.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Names<'n> {
+    pub(super) synchronous: bool,
+    pub(super) name: Option<&'n str>,
+    pub(super) arn: Option<&'n str>,
+}
+
+/// What sets an execution apart from the others of its version.
+#[derive(Default)]
+pub(super) struct Label {
+    pub(super) name: Option<Box<str>>,
+    /// Its ARN; it can be found by it.
+    pub(super) arn: Option<Box<str>>,
+    pub(super) trace_header: Option<Box<str>>,
+    /// Who does its tasks, before the engine's handlers. A mutex, because it may move from shard to shard.
+    pub(super) tasks: Option<Mutex<Box<dyn Tasks + Send>>>,
+}
+
+impl std::fmt::Debug for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Label").field("name", &self.name).field("arn", &self.arn).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +86,10 @@ impl Ticket {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is whole between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn new(called: Called) -> Ticket {
+        Ticket { called, state: Mutex::default() }
     }
 
     /// It is over.
@@ -103,6 +153,17 @@ pub(super) enum Reply {
     One(Arc<Ticket>),
     /// It is the n-th of a batch.
     Batch(Arc<BatchState>, u32),
+}
+
+impl Reply {
+    /// How the execution is called.
+    pub(super) fn called(&self) -> &Called {
+        static AS_OTHERS: Called = Called { synchronous: false, label: None };
+        match self {
+            Reply::One(ticket) => &ticket.called,
+            Reply::Batch(..) => &AS_OTHERS,
+        }
+    }
 }
 
 /// Gets to see each execution of a batch when it is over, on the thread that ran it.

@@ -189,6 +189,10 @@ impl TestCase {
 }
 
 impl Tasks for TestCase {
+    fn answers(&self, state: &str) -> bool {
+        self.has(state)
+    }
+
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
         if self.execution != execution.seed() {
             self.execution = execution.seed();

@@ -31,6 +31,12 @@ use crate::program::Program;
 pub trait Tasks {
     /// A task starts. The result of [`Answer::Now`] lies in the execution's arena.
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer;
+
+    /// Whether it answers the tasks of this state. When it does not, an engine that has handlers asks those.
+    fn answers(&self, state: &str) -> bool {
+        let _ = state;
+        true
+    }
 }
 
 /// What becomes of a task.

@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) retries: u32,
     pub(crate) deadline_ms: u64,
     pub(crate) token: Option<String>,
+    pub(crate) trace_header: Option<Box<str>>,
     pub(crate) cancelled: AtomicBool,
     /// Tells the execution that the task is alive.
     pub(crate) heartbeat: Box<dyn Fn() + Send + Sync>,
@@ -74,6 +75,11 @@ impl Attempt {
     /// The token with which someone else may complete the task, if its resource ends in `.waitForTaskToken`.
     pub fn task_token(&self) -> Option<&str> {
         self.shared.as_ref().and_then(|shared| shared.token.as_deref())
+    }
+
+    /// The trace header that the execution was started with (`X-Amzn-Trace-Id`).
+    pub fn trace_header(&self) -> Option<&str> {
+        self.shared.as_ref().and_then(|shared| shared.trace_header.as_deref())
     }
 
     /// Whether the workflow has no use for the task any more.

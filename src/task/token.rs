@@ -25,7 +25,8 @@ pub enum TokenError {
 /// Tokens of tasks that wait, and the activities whose tasks wait for a worker.
 #[derive(Debug)]
 pub struct Waiting<P> {
-    places: DashMap<u128, P>,
+    /// Where tasks wait, and whether a heartbeat is on its way there.
+    places: DashMap<u128, (P, bool)>,
     activities: DashMap<String, Arc<Activity>>,
 }
 
@@ -49,7 +50,7 @@ pub fn parse(token: &str) -> Result<u128, TokenError> {
 impl<P: Copy> Waiting<P> {
     /// From now on `token` is good for one answer.
     pub fn insert(&self, token: u128, place: P) {
-        self.places.insert(token, place);
+        self.places.insert(token, (place, false));
     }
 
     /// Where the task of this token waits; the token is used up.
@@ -57,20 +58,30 @@ impl<P: Copy> Waiting<P> {
     /// # Errors
     /// When nobody waits for it.
     pub fn take(&self, token: u128) -> Result<P, TokenError> {
-        self.places.remove(&token).map(|(_, place)| place).ok_or(TokenError::Unknown)
+        self.places.remove(&token).map(|(_, (place, _))| place).ok_or(TokenError::Unknown)
     }
 
-    /// Where the task of this token waits.
+    /// Where to say that the task of this token is alive. `None` when someone does already, and it was not
+    /// [heard](Waiting::heard) yet: so heartbeats do not pile up, however many are sent.
     ///
     /// # Errors
     /// When nobody waits for it.
-    pub fn find(&self, token: u128) -> Result<P, TokenError> {
-        self.places.get(&token).map(|place| *place).ok_or(TokenError::Unknown)
+    pub fn beat(&self, token: u128) -> Result<Option<P>, TokenError> {
+        let mut waiting = self.places.get_mut(&token).ok_or(TokenError::Unknown)?;
+        let (place, beats) = &mut *waiting;
+        Ok((!std::mem::replace(beats, true)).then_some(*place))
+    }
+
+    /// A heartbeat for this token has reached its place.
+    pub fn heard(&self, token: u128) {
+        if let Some(mut waiting) = self.places.get_mut(&token) {
+            waiting.1 = false;
+        }
     }
 
     /// Forgets the tokens of places. Looks at all there are.
     pub fn forget(&self, of: impl Fn(&P) -> bool) {
-        self.places.retain(|_, place| !of(place));
+        self.places.retain(|_, (place, _)| !of(place));
     }
 
     /// How many tokens are good.

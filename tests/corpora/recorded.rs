@@ -82,6 +82,7 @@ fn identity(case: &Json) -> Identity {
         // A synchronous Express execution does not show it, and nothing did before redrive came (15 November 2023).
         shows_redrive_count: case["expected"].get("sync_response").is_none()
             && case["source"]["validated"].as_str().is_none_or(|date| date >= "2023-11-15"),
+        ..Identity::default()
     }
 }
 

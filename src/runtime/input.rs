@@ -1,0 +1,69 @@
+//! What executions begin with.
+
+use serde::Serialize;
+
+use super::start::StartError;
+
+/// What an execution can begin with: JSON text, or a value that is written as [`Json`].
+pub trait Input {
+    /// JSON text, borrowed if that is what it is: an execution that runs on the thread of its caller needs no copy.
+    type Text: AsRef<[u8]> + Into<Vec<u8>>;
+
+    /// The input as JSON text.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    fn into_text(self) -> Result<Self::Text, StartError>;
+}
+
+impl Input for Vec<u8> {
+    type Text = Vec<u8>;
+
+    fn into_text(self) -> Result<Vec<u8>, StartError> {
+        Ok(self)
+    }
+}
+
+impl<'a> Input for &'a [u8] {
+    type Text = &'a [u8];
+
+    fn into_text(self) -> Result<&'a [u8], StartError> {
+        Ok(self)
+    }
+}
+
+impl<'a> Input for &'a Vec<u8> {
+    type Text = &'a [u8];
+
+    fn into_text(self) -> Result<&'a [u8], StartError> {
+        Ok(self)
+    }
+}
+
+impl<'a> Input for &'a str {
+    type Text = &'a [u8];
+
+    fn into_text(self) -> Result<&'a [u8], StartError> {
+        Ok(self.as_bytes())
+    }
+}
+
+impl Input for String {
+    type Text = Vec<u8>;
+
+    fn into_text(self) -> Result<Vec<u8>, StartError> {
+        Ok(self.into_bytes())
+    }
+}
+
+/// A value of a type of the caller's own, as an input.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> Input for Json<T> {
+    type Text = Vec<u8>;
+
+    fn into_text(self) -> Result<Vec<u8>, StartError> {
+        serde_json::to_vec(&self.0).map_err(|error| StartError::NotSerializable(error.to_string()))
+    }
+}

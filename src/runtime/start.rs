@@ -1,0 +1,459 @@
+//! How executions begin: one at a time, by name or with options, and in batches.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex};
+
+use dashmap::mapref::entry::Entry;
+
+use super::admission::{ENTRY_BYTES, Limit, Throttled};
+use super::engine::Engine;
+use super::handle::{Handle, Running};
+use super::in_place;
+use super::inbox::{Indexed, Parcel};
+use super::inline::Ended;
+use super::input::Input;
+use super::machine::{Machine, Target, Version};
+use super::outcome::{Outcome, Tally};
+use super::ticket::{Batch, BatchState, Called, Label, Names, Reply, Ticket};
+use crate::json::{self, Arena, ReadError};
+use crate::limits;
+use crate::observe::{Watch, Watcher};
+use crate::task::Tasks;
+
+/// Why an execution does not begin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no room for it.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
+    /// Its input is larger than the service limit.
+    #[error("the input has {0} bytes, more than the {max} allowed", max = limits::PAYLOAD_BYTES_MAX)]
+    TooLarge(usize),
+    /// Its input is not JSON.
+    #[error("the input is not JSON: {0}")]
+    NotJson(#[from] ReadError),
+    /// Its input cannot be written as JSON.
+    #[error("the input cannot be written as JSON: {0}")]
+    NotSerializable(String),
+    /// An execution of this ARN runs.
+    #[error("an execution '{0}' runs already")]
+    AlreadyRuns(String),
+    /// The state machine belongs to another engine.
+    #[error("the state machine belongs to another engine")]
+    Foreign,
+}
+
+/// How one execution is to differ from others. What is not given is made of the engine's seed.
+///
+/// ```
+/// use expressway::runtime::StartOptions;
+/// let options = StartOptions { name: Some("order-17".into()), ..StartOptions::default() };
+/// ```
+#[derive(Default)]
+pub struct StartOptions {
+    /// Its name. Names of executions need not differ.
+    pub name: Option<Box<str>>,
+    /// Its ARN. As long as it runs on a shard, [`Engine::find_execution`] finds it by that, and no other of the same
+    /// ARN begins.
+    pub execution_arn: Option<Box<str>>,
+    /// What handlers see as [`Attempt::trace_header`](crate::task::Attempt::trace_header) (`X-Amzn-Trace-Id`).
+    pub trace_header: Option<Box<str>>,
+    /// Does the tasks of those states that it [`answers`](Tasks::answers), in place of the engine's handlers: a
+    /// [`TestCase`](crate::task::mock::TestCase), for instance.
+    pub tasks: Option<Box<dyn Tasks + Send>>,
+    /// Watches it, beside those whom the engine's observer may set to it.
+    pub watcher: Option<Box<dyn Watcher>>,
+}
+
+impl std::fmt::Debug for StartOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StartOptions")
+            .field("name", &self.name)
+            .field("execution_arn", &self.execution_arn)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StartOptions {
+    fn called(self, synchronous: bool) -> (Called, Option<Box<Watch>>) {
+        let StartOptions { name, execution_arn, trace_header, tasks, watcher } = self;
+        let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
+        if name.is_none() && execution_arn.is_none() && trace_header.is_none() && tasks.is_none() {
+            return (Called { synchronous, label: None }, watch);
+        }
+        let label = Label { name, arn: execution_arn, trace_header, tasks: tasks.map(Mutex::new) };
+        (Called { synchronous, label: Some(Box::new(label)) }, watch)
+    }
+}
+
+/// Executions, and bytes of their inputs, that are handed over to a shard at once.
+const PARCEL_EXECUTIONS_MAX: usize = 64;
+const PARCEL_BYTES_MAX: usize = 64 * 1_024;
+
+thread_local! {
+    /// How many parcels this thread sent: the next one goes to another shard.
+    static SENT: Cell<usize> = const { Cell::new(0) };
+    /// Which of the lanes this thread counts on.
+    static LANE: usize = {
+        static THREADS: AtomicU64 = AtomicU64::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) as usize
+    };
+    /// Where inputs are looked through before they are sent away.
+    static READ: RefCell<Arena> = RefCell::default();
+}
+
+impl Engine {
+    /// Starts an execution and waits for its end. Dropping the future aborts it.
+    ///
+    /// An execution that neither waits nor calls anything runs on the thread that polls the future, in turns of some
+    /// 100 µs; all others run on the engine's shards.
+    ///
+    /// # Errors
+    /// When it does not begin. A workflow that fails is not an error here: ask the [`Outcome`].
+    pub async fn run<'t>(
+        &self,
+        machine: impl Into<Target<'t>>,
+        input: impl Input,
+    ) -> Result<Outcome, StartError> {
+        self.run_with(machine, input, StartOptions::default()).await
+    }
+
+    /// As [`run`](Engine::run), with options.
+    ///
+    /// # Errors
+    /// As [`run`](Engine::run).
+    pub async fn run_with<'t>(
+        &self,
+        machine: impl Into<Target<'t>>,
+        input: impl Input,
+        options: StartOptions,
+    ) -> Result<Outcome, StartError> {
+        let (text, (called, watch)) = (input.into_text()?, options.called(true));
+        let (version, number) = self.check(machine.into(), text.as_ref().len())?;
+        if self.inner.in_place && version.is_pure {
+            return in_place::run(self, &version, called.names(), watch, number, text.as_ref()).await;
+        }
+        let mut running = Running(self.start_version(version, number, text.into(), called, watch)?, false);
+        let outcome = poll_fn(|context| running.0.ticket.poll(context)).await;
+        running.1 = true;
+        Ok(outcome)
+    }
+
+    /// Runs an execution on this thread, now, and shows how it ended: no future, no copy of the output. `None`, and
+    /// there was no such execution, when its machine waits, calls something, has a Map or may loop: then [`run_with`]
+    /// it. Of the options, only the names are looked at.
+    ///
+    /// A panic of `show` aborts the execution.
+    ///
+    /// # Errors
+    /// When it does not begin.
+    ///
+    /// [`run_with`]: Engine::run_with
+    pub fn run_now<'t, R>(
+        &self,
+        machine: impl Into<Target<'t>>,
+        input: &[u8],
+        options: &StartOptions,
+        show: impl FnOnce(Ended<'_>) -> R,
+    ) -> Result<Option<R>, StartError> {
+        let (version, number) = self.check(machine.into(), input.len())?;
+        if !self.inner.in_place || !version.is_short {
+            return Ok(None);
+        }
+        let (name, arn) = (options.name.as_deref(), options.execution_arn.as_deref());
+        in_place::run_now(self, &version, Names { synchronous: true, name, arn }, number, input, show)
+    }
+
+    /// Starts an execution.
+    ///
+    /// # Errors
+    /// When it does not begin.
+    pub fn start<'t>(&self, machine: impl Into<Target<'t>>, input: impl Input) -> Result<Handle, StartError> {
+        self.start_with(machine, input, StartOptions::default())
+    }
+
+    /// As [`start`](Engine::start), with options.
+    ///
+    /// # Errors
+    /// As [`start`](Engine::start).
+    pub fn start_with<'t>(
+        &self,
+        machine: impl Into<Target<'t>>,
+        input: impl Input,
+        options: StartOptions,
+    ) -> Result<Handle, StartError> {
+        let text = input.into_text()?;
+        let (version, number) = self.check(machine.into(), text.as_ref().len())?;
+        let (called, watch) = options.called(false);
+        self.start_version(version, number, text.into(), called, watch)
+    }
+
+    /// Starts an execution under a name, which its ARN and the context object show.
+    ///
+    /// # Errors
+    /// As [`start`](Engine::start).
+    pub fn start_named(
+        &self,
+        machine: &Machine,
+        name: &str,
+        input: impl Input,
+    ) -> Result<Handle, StartError> {
+        self.start_with(machine, input, StartOptions { name: Some(name.into()), ..StartOptions::default() })
+    }
+
+    /// As [`start_named`](Engine::start_named), with someone who watches this execution.
+    ///
+    /// # Errors
+    /// As [`start`](Engine::start).
+    pub fn start_watched(
+        &self,
+        machine: &Machine,
+        name: &str,
+        input: impl Input,
+        watcher: Box<dyn Watcher>,
+    ) -> Result<Handle, StartError> {
+        let options = StartOptions { name: Some(name.into()), watcher: Some(watcher), ..Default::default() };
+        self.start_with(machine, input, options)
+    }
+
+    /// Starts an execution with each of the inputs. What they come to is counted, and nothing else; see
+    /// [`start_batch_with`](Engine::start_batch_with).
+    ///
+    /// Inputs are admitted some at a time. When some do not fit, they are refused, those behind them are not looked at,
+    /// and the batch says why. An input that is larger than the service limit is refused as well, and says
+    /// [`Limit::Bytes`]. Only here, an input that is not JSON is accepted, and makes an execution that fails with
+    /// `States.Runtime`: looking through all of them first would cost a quarter of all that a small one costs.
+    pub fn start_batch<'t, I>(&self, machine: impl Into<Target<'t>>, inputs: I) -> Batch
+    where
+        I: IntoIterator<Item: AsRef<[u8]>>,
+    {
+        self.batch(machine.into(), inputs, BatchState::new(None))
+    }
+
+    /// As [`start_batch`](Engine::start_batch). Each execution, when it is over, is shown to `sink` together with its
+    /// place among the inputs, on the thread that ran it; `sink` must not block.
+    pub fn start_batch_with<'t, I>(
+        &self,
+        machine: impl Into<Target<'t>>,
+        inputs: I,
+        sink: impl Fn(u32, Ended<'_>) + Send + Sync + 'static,
+    ) -> Batch
+    where
+        I: IntoIterator<Item: AsRef<[u8]>>,
+    {
+        self.batch(machine.into(), inputs, BatchState::new(Some(Box::new(sink))))
+    }
+
+    /// The version to start, and the number of the execution, which its seed follows from.
+    fn check(&self, target: Target<'_>, bytes: usize) -> Result<(Arc<Version>, u64), StartError> {
+        if target.engine() != self.inner.number {
+            return Err(StartError::Foreign);
+        }
+        if bytes > limits::PAYLOAD_BYTES_MAX as usize {
+            return Err(StartError::TooLarge(bytes));
+        }
+        let number = self.shared().seeds(1);
+        Ok((target.pick(|| self.shared().chance(number)), number))
+    }
+
+    fn start_version(
+        &self,
+        version: Arc<Version>,
+        number: u64,
+        text: Vec<u8>,
+        called: Called,
+        watch: Option<Box<Watch>>,
+    ) -> Result<Handle, StartError> {
+        READ.with_borrow_mut(|arena| {
+            arena.clear();
+            json::read(arena, &text).map(|_| ())
+        })?;
+        let shared = self.shared();
+        let ticket = Arc::new(Ticket::new(called));
+        let seed = shared.seed(number);
+        if let Some(arn) = ticket.called.label.as_ref().and_then(|label| label.arn.clone()) {
+            let (ticket, version) = (Arc::clone(&ticket), Arc::clone(&version));
+            match shared.by_arn.entry(arn) {
+                Entry::Occupied(taken) => return Err(StartError::AlreadyRuns(taken.key().to_string())),
+                // Before it begins, so that it is over before it is forgotten.
+                Entry::Vacant(free) => drop(free.insert(Indexed { ticket, version, seed })),
+            }
+        }
+        let handle = Handle {
+            ticket: Arc::clone(&ticket),
+            shared: Arc::clone(shared),
+            version: Arc::clone(&version),
+            seed,
+        };
+        let reply = Reply::One(ticket);
+        let parcel = Parcel { version, text, ends: Vec::new(), reply, seed: number, watch };
+        self.submit(parcel).inspect_err(|_| shared.forget(&handle.ticket))?;
+        Ok(handle)
+    }
+
+    fn batch<I>(&self, target: Target<'_>, inputs: I, state: BatchState) -> Batch
+    where
+        I: IntoIterator<Item: AsRef<[u8]>>,
+    {
+        let mut load = Load {
+            engine: self,
+            batch: Batch { state: Arc::new(state), refused: None },
+            version: None,
+            text: Vec::new(),
+            ends: Vec::new(),
+            first: 0,
+        };
+        match target.engine() == self.inner.number {
+            true => load.take(target, inputs),
+            false => load.batch.refused = Some(self.shared().admission.throttled(Limit::Draining)),
+        }
+        load.batch.state.close();
+        load.batch
+    }
+
+    /// Hands executions over to a shard, if they are admitted.
+    fn submit(&self, parcel: Parcel) -> Result<(), Throttled> {
+        let shared = self.shared();
+        let (executions, bytes) = (parcel.len(), parcel.text.len());
+        let version = Arc::clone(&parcel.version);
+        let refuse = |limit| {
+            self.lane(|lane| lane.refuse(executions as u64));
+            Err(shared.admission.throttled(limit))
+        };
+        if let Err(limit) = shared.admission.admit(&version.usage, executions, bytes) {
+            return refuse(limit);
+        }
+        // After being counted: `drain` closes first and looks at the count afterwards.
+        fence(Ordering::SeqCst);
+        self.lane(|lane| lane.accept(executions as u64));
+        let limit = match shared.closed.load(Ordering::SeqCst) {
+            true => Limit::Draining,
+            false => match self.enqueue(parcel) {
+                Ok(()) => return Ok(()),
+                Err(_) => Limit::Queue,
+            },
+        };
+        self.lane(|lane| lane.accept((executions as u64).wrapping_neg()));
+        let billed = bytes + executions * ENTRY_BYTES;
+        shared.admission.release(&version.usage, executions, billed);
+        shared.wake_drainers();
+        refuse(limit)
+    }
+
+    /// Puts a parcel into the queue of the next shard, or of one that has room.
+    fn enqueue(&self, mut parcel: Parcel) -> Result<(), Parcel> {
+        let shared = self.shared();
+        let (remotes, executions) = (&shared.remotes, parcel.len());
+        let from = SENT.with(|sent| sent.replace(sent.get().wrapping_add(1)));
+        for n in 0..remotes.len() {
+            let remote = &remotes[from.wrapping_add(n) % remotes.len()];
+            let queued = remote.queued.fetch_add(executions, Ordering::Relaxed);
+            if queued < shared.admission.budgets.queue_max {
+                match remote.parcels.push(parcel) {
+                    Ok(()) => {
+                        // One that is busy already may be helped by one that sleeps.
+                        if !remote.bell.ring() && queued > 0 {
+                            let _ = remotes.iter().any(|remote| remote.bell.ring());
+                        }
+                        return Ok(());
+                    }
+                    Err(back) => parcel = back,
+                }
+            }
+            remote.queued.fetch_sub(executions, Ordering::Relaxed);
+        }
+        Err(parcel)
+    }
+
+    pub(super) fn lane(&self, count: impl FnOnce(&Tally)) {
+        let lanes = &self.shared().lanes;
+        count(&lanes[LANE.with(|lane| *lane) % lanes.len()]);
+    }
+}
+
+/// Inputs of a batch on their way into parcels.
+struct Load<'e> {
+    engine: &'e Engine,
+    batch: Batch,
+    /// Of the parcel that is being filled.
+    version: Option<Arc<Version>>,
+    text: Vec<u8>,
+    ends: Vec<u32>,
+    /// The place of its first input among all.
+    first: u32,
+}
+
+impl Load<'_> {
+    fn take<I>(&mut self, target: Target<'_>, inputs: I)
+    where
+        I: IntoIterator<Item: AsRef<[u8]>>,
+    {
+        for input in inputs {
+            let input = input.as_ref();
+            if input.len() > limits::PAYLOAD_BYTES_MAX as usize {
+                self.send();
+                if self.batch.refused.is_none() {
+                    self.engine.lane(|lane| lane.refuse(1));
+                    self.batch.refused = Some(self.engine.shared().admission.throttled(Limit::Bytes));
+                }
+                return;
+            }
+            self.route(target);
+            if self.batch.refused.is_some() {
+                return;
+            }
+            if self.text.capacity() == 0 {
+                let expected = (input.len() + 16).saturating_mul(PARCEL_EXECUTIONS_MAX);
+                self.text.reserve(expected.min(PARCEL_BYTES_MAX));
+                self.ends.reserve(PARCEL_EXECUTIONS_MAX);
+            }
+            self.text.extend_from_slice(input);
+            self.ends.push(self.text.len() as u32);
+            if self.ends.len() >= PARCEL_EXECUTIONS_MAX || self.text.len() >= PARCEL_BYTES_MAX {
+                self.send();
+                if self.batch.refused.is_some() {
+                    return;
+                }
+            }
+        }
+        self.send();
+    }
+
+    /// Sees to it that the parcel is one for the next execution's version.
+    fn route(&mut self, target: Target<'_>) {
+        let shared = self.engine.shared();
+        if target.is_one() {
+            if self.version.is_none() {
+                self.version = Some(target.pick(|| 0));
+            }
+            return;
+        }
+        let number = shared.seeds(1);
+        let version = target.pick(|| shared.chance(number));
+        if self.version.as_ref().is_some_and(|other| other.number != version.number) {
+            self.send();
+        }
+        self.version = Some(version);
+    }
+
+    /// Sends the parcel away.
+    fn send(&mut self) {
+        let executions = self.ends.len() as u32;
+        let Some(version) = self.version.clone().filter(|_| executions > 0) else { return };
+        let (text, ends) = (std::mem::take(&mut self.text), std::mem::take(&mut self.ends));
+        let seed = self.engine.shared().seeds(u64::from(executions));
+        let state = &self.batch.state;
+        state.add(u64::from(executions));
+        let reply = Reply::Batch(Arc::clone(state), self.first);
+        match self.engine.submit(Parcel { version, text, ends, reply, seed, watch: None }) {
+            Ok(()) => self.first += executions,
+            Err(throttled) => {
+                state.take_back(u64::from(executions));
+                self.batch.refused = Some(throttled);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! AWS JSON 1.0: what a call says, which action it wants, and how the answer is written.
+//!
+//! A [`Call`] is what an HTTP request brings, a [`Reply`] what its response takes back; neither knows a connection, so
+//! any HTTP library, or a test, can stand in front of [`answer`].
+
+mod executions;
+mod machines;
+#[allow(dead_code)]
+mod read;
+mod request;
+mod shape;
+#[allow(dead_code)]
+mod write;
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value as Json};
+
+use crate::limits;
+use crate::service::{Error, Exception, Service};
+use read::Fields;
+use request::Action;
+
+/// A request.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The header `X-Amz-Target`: `AWSStepFunctions.StartExecution`.
+    pub target: &'a str,
+    /// The header `Content-Type`. It is not looked at: AWS's own clients disagree about it.
+    pub content_type: Option<&'a str>,
+    /// The header `X-Amzn-Trace-Id`, for executions that are started without a `traceHeader`.
+    pub trace_header: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// A response. Its content type is `application/x-amz-json-1.0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body: JSON.
+    pub body: Vec<u8>,
+    /// The header `x-amzn-ErrorType`, when it is an error.
+    pub error: Option<Cow<'static, str>>,
+    /// The header `x-amz-retry-after`, in milliseconds, when trying again makes sense.
+    pub retry_after_ms: Option<u64>,
+}
+
+const TARGET_PREFIX: &str = "AWSStepFunctions.";
+
+/// Answers a request.
+///
+/// Dropping the future abandons what it waits for: an execution that `StartSyncExecution` began is aborted, a worker
+/// that waits in `GetActivityTask` gets nothing.
+pub async fn answer(service: &Service, call: Call<'_>) -> Reply {
+    match handle(service, call).await {
+        Ok(body) => Reply { status: 200, body, error: None, retry_after_ms: None },
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
+    let action = call.target.strip_prefix(TARGET_PREFIX).and_then(Action::of);
+    let action = action.ok_or_else(|| Error::new(Exception::UnknownOperationException, ""))?;
+    let members = members(call.body)?;
+    shape::check(&members, action.request())?;
+    let fields = Fields(&members);
+    match action {
+        Action::CreateStateMachine => machines::create(service, fields),
+        Action::DescribeStateMachine => machines::describe(service, fields),
+        Action::DeleteStateMachine => machines::delete(service, fields),
+        Action::StartExecution => executions::start(service, fields, call.trace_header),
+        Action::StartSyncExecution => executions::start_sync(service, fields, call.trace_header).await,
+        Action::DescribeExecution => executions::describe(service, fields),
+        _ => Err(Error::new(Exception::UnknownOperationException, "")),
+    }
+}
+
+/// The members of a body; one without any may be empty.
+fn members(body: &[u8]) -> Result<Map<String, Json>, Error> {
+    if body.len() > limits::REQUEST_BYTES_MAX + limits::DEFINITION_BYTES_MAX {
+        return Err(shape::unreadable("The request is too large".to_owned()));
+    }
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Json::Object(members)) => Ok(members),
+        Ok(_) => Err(shape::unreadable("Unexpected token".to_owned())),
+        Err(_) => Err(shape::unreadable(String::new())),
+    }
+}
+
+/// The response that says why a request was refused.
+pub fn refusal(error: &Error) -> Reply {
+    let name = error.exception.name();
+    let namespace = match error.exception {
+        Exception::SerializationException
+        | Exception::UnknownOperationException
+        | Exception::InternalFailure => "com.amazon.coral.service",
+        Exception::ThrottlingException => "com.amazon.coral.availability",
+        _ => "com.amazonaws.swf.service.v2.model",
+    };
+    let body = write::object(|reply| {
+        reply.text("__type", &format!("{namespace}#{name}"));
+        if !error.message.is_empty() {
+            reply.text("message", &error.message);
+        }
+        reply.maybe_text("reason", error.reason);
+        reply.maybe_text("resourceName", error.resource.as_deref());
+    });
+    let status = if error.exception == Exception::InternalFailure { 500 } else { 400 };
+    let retry_after_ms = error.retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    Reply { status, body, error: Some(Cow::Borrowed(name)), retry_after_ms }
+}

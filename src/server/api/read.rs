@@ -1,0 +1,50 @@
+//! The members of a request that was checked against its shape.
+
+use serde_json::{Map, Value as Json};
+
+/// The members of a request, or of a structure in it. What the shape demands is there.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'r>(pub(super) &'r Map<String, Json>);
+
+impl<'r> Fields<'r> {
+    fn get(self, name: &str) -> Option<&'r Json> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A string that may be absent.
+    pub(super) fn text(self, name: &str) -> Option<&'r str> {
+        self.get(name).and_then(Json::as_str)
+    }
+
+    /// A string that must be there.
+    pub(super) fn need(self, name: &str) -> &'r str {
+        self.text(name).unwrap_or_default()
+    }
+
+    pub(super) fn flag(self, name: &str) -> Option<bool> {
+        self.get(name).and_then(Json::as_bool)
+    }
+
+    pub(super) fn number(self, name: &str) -> Option<i64> {
+        let number = self.get(name)?;
+        number.as_i64().or_else(|| number.as_f64().map(|float| float as i64))
+    }
+
+    pub(super) fn fraction(self, name: &str) -> Option<f64> {
+        self.get(name).and_then(Json::as_f64)
+    }
+
+    pub(super) fn object(self, name: &str) -> Option<Fields<'r>> {
+        self.get(name).and_then(Json::as_object).map(Fields)
+    }
+
+    pub(super) fn objects(self, name: &str) -> Option<impl Iterator<Item = Fields<'r>>> {
+        let items = self.get(name).and_then(Json::as_array)?;
+        Some(items.iter().filter_map(Json::as_object).map(Fields))
+    }
+
+    pub(super) fn texts(self, name: &str) -> impl Iterator<Item = &'r str> {
+        let items = self.get(name).and_then(Json::as_array);
+        items.into_iter().flatten().filter_map(Json::as_str)
+    }
+}

@@ -1,0 +1,46 @@
+//! Names and choices that nobody should foresee.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A source of chance: a counter behind a mix, so that any number of threads may ask.
+#[derive(Debug)]
+pub(super) struct Chance {
+    key: u64,
+    count: AtomicU64,
+}
+
+impl Chance {
+    pub(super) fn new(seed: u64) -> Chance {
+        Chance { key: mix(seed), count: AtomicU64::new(0) }
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        mix(self.key ^ mix(count.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+    }
+
+    /// A UUID, version 4 in form.
+    pub(super) fn uuid(&self) -> String {
+        let (high, low) = (self.next(), self.next());
+        format!(
+            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xFFFF,
+            high & 0xFFF,
+            (low >> 48) & 0x3FFF | 0x8000,
+            low & 0xFFFF_FFFF_FFFF
+        )
+    }
+
+    /// A number below `n`.
+    pub(super) fn below(&self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+}
+
+fn mix(n: u64) -> u64 {
+    let mut z = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,127 @@
+//! Logging, tracing and encryption of a state machine, as AWS checks them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Exception};
+use crate::observe::log::Level;
+
+/// `loggingConfiguration` (API reference, `LoggingConfiguration`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logging {
+    /// `level`; `OFF` unless given.
+    pub level: LogLevel,
+    /// `includeExecutionData`
+    pub include_execution_data: bool,
+    /// The ARNs of the log groups in `destinations`; `None` when there was no such member. A destination without a log
+    /// group is empty.
+    pub destinations: Option<Vec<String>>,
+}
+
+/// `level` of a logging configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogLevel {
+    /// Every event.
+    All,
+    /// Failures of all kinds.
+    Error,
+    /// Failed, aborted and timed-out executions.
+    Fatal,
+    /// Nothing.
+    #[default]
+    Off,
+}
+
+impl LogLevel {
+    /// The level of this name.
+    pub fn of(name: &str) -> Option<LogLevel> {
+        [LogLevel::All, LogLevel::Error, LogLevel::Fatal, LogLevel::Off]
+            .into_iter()
+            .find(|level| level.name() == name)
+    }
+
+    /// AWS's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogLevel::All => "ALL",
+            LogLevel::Error => "ERROR",
+            LogLevel::Fatal => "FATAL",
+            LogLevel::Off => "OFF",
+        }
+    }
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Level {
+        match level {
+            LogLevel::All => Level::All,
+            LogLevel::Error => Level::Error,
+            LogLevel::Fatal => Level::Fatal,
+            LogLevel::Off => Level::Off,
+        }
+    }
+}
+
+impl Logging {
+    /// Whether AWS would take it: a level other than `OFF` demands exactly one destination, an ARN that ends in `:*`.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let refuse = |why: &str| {
+            let message = format!("Invalid Logging Configuration: {why}");
+            Err(Error::new(Exception::InvalidLoggingConfiguration, message))
+        };
+        let destinations = self.destinations.as_deref().unwrap_or_default();
+        match (self.level, destinations) {
+            (LogLevel::Off, []) => Ok(()),
+            (_, [destination]) => {
+                let is_group = destination.starts_with("arn:")
+                    && destination.contains(":logs:")
+                    && destination.contains(":log-group:")
+                    && destination.ends_with(":*");
+                if is_group { Ok(()) } else { refuse("Log Destination not found.") }
+            }
+            _ => refuse("Must specify exactly one Log Destination."),
+        }
+    }
+}
+
+/// `encryptionConfiguration` (API reference, `EncryptionConfiguration`). It is kept and shown; nothing is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// Whether `type` is `CUSTOMER_MANAGED_KMS_KEY` rather than `AWS_OWNED_KEY`.
+    pub customer_managed: bool,
+    /// `kmsKeyId`
+    pub key_id: Option<String>,
+    /// `kmsDataKeyReusePeriodSeconds`
+    pub reuse_seconds: Option<u32>,
+}
+
+impl Encryption {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let why = match (self.customer_managed, &self.key_id, self.reuse_seconds) {
+            (true, None, _) => "kmsKeyId must be specified for type CUSTOMER_MANAGED_KMS_KEY",
+            (false, Some(_), _) => "kmsKeyId must not be specified for type AWS_OWNED_KEY",
+            (false, _, Some(_)) => {
+                "kmsDataKeyReusePeriodSeconds must not be specified for type AWS_OWNED_KEY"
+            }
+            _ => return Ok(()),
+        };
+        let message = format!("Invalid Encryption Configuration: {why}");
+        Err(Error::new(Exception::InvalidEncryptionConfiguration, message))
+    }
+
+    /// As it is kept: a customer's key has its period.
+    pub(super) fn settled(mut self) -> Encryption {
+        if self.customer_managed && self.reuse_seconds.is_none() {
+            self.reuse_seconds = Some(300);
+        }
+        self
+    }
+}
+
+/// A tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// `key`
+    pub key: String,
+    /// `value`
+    pub value: String,
+}

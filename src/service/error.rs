@@ -1,0 +1,180 @@
+//! What the API refuses, by AWS's names and in AWS's words.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::runtime::{StartError, Throttled};
+
+macro_rules! exceptions {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// AWS's exceptions (API reference, "Errors" of each action, and "Common errors").
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Exception { $($(#[doc = $doc])* $name,)* }
+
+        impl Exception {
+            /// AWS's name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Exception::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+exceptions! {
+    /// An activity of this name exists, with another encryption configuration.
+    ActivityAlreadyExists,
+    /// There is no such activity.
+    ActivityDoesNotExist,
+    /// There are as many activities as there may be.
+    ActivityLimitExceeded,
+    /// Too many workers poll the activity.
+    ActivityWorkerLimitExceeded,
+    /// What was asked for contradicts what is there.
+    ConflictException,
+    /// An execution of this name exists, with another input.
+    ExecutionAlreadyExists,
+    /// There is no such execution.
+    ExecutionDoesNotExist,
+    /// There are as many open executions as there may be.
+    ExecutionLimitExceeded,
+    /// The execution cannot be redriven.
+    ExecutionNotRedrivable,
+    /// The service failed; so it says of what it cannot store.
+    InternalFailure,
+    /// The ARN is none, or one of another kind of thing.
+    InvalidArn,
+    /// The definition is wrong.
+    InvalidDefinition,
+    /// The encryption configuration is wrong.
+    InvalidEncryptionConfiguration,
+    /// The input is not JSON.
+    InvalidExecutionInput,
+    /// The logging configuration is wrong.
+    InvalidLoggingConfiguration,
+    /// The name holds what names must not.
+    InvalidName,
+    /// The output is not JSON.
+    InvalidOutput,
+    /// The token is none.
+    InvalidToken,
+    /// The tracing configuration is wrong.
+    InvalidTracingConfiguration,
+    /// Nothing that could be changed was given.
+    MissingRequiredParameter,
+    /// What is referred to does not exist.
+    ResourceNotFound,
+    /// The request cannot be read.
+    SerializationException,
+    /// A quota is used up.
+    ServiceQuotaExceededException,
+    /// A state machine of this name exists, and differs.
+    StateMachineAlreadyExists,
+    /// The state machine is being deleted.
+    StateMachineDeleting,
+    /// There is no such state machine.
+    StateMachineDoesNotExist,
+    /// There are as many state machines as there may be.
+    StateMachineLimitExceeded,
+    /// The action does not apply to state machines of this type.
+    StateMachineTypeNotSupported,
+    /// Nobody waits for the task of this token.
+    TaskDoesNotExist,
+    /// The time for the task of this token is over.
+    TaskTimedOut,
+    /// There is no room now; try again.
+    ThrottlingException,
+    /// More tags than there may be.
+    TooManyTags,
+    /// There is no action of this name.
+    UnknownOperationException,
+    /// The request breaks a rule of the API.
+    ValidationException,
+}
+
+/// Why an action was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", exception.name())]
+#[non_exhaustive]
+pub struct Error {
+    /// Which exception it is.
+    pub exception: Exception,
+    /// AWS's message.
+    pub message: String,
+    /// `reason` of a `ValidationException`.
+    pub reason: Option<&'static str>,
+    /// `resourceName` of `ResourceNotFound` and `TooManyTags`.
+    pub resource: Option<String>,
+    /// When to try again, if it was refused for lack of room.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An exception with its message.
+    pub fn new(exception: Exception, message: impl Into<Cow<'static, str>>) -> Error {
+        let message = message.into().into_owned();
+        Error { exception, message, reason: None, resource: None, retry_after: None }
+    }
+
+    pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Exception::ValidationException, message)
+    }
+
+    pub(crate) fn because(mut self, reason: &'static str) -> Error {
+        self.reason = Some(reason);
+        self
+    }
+
+    pub(crate) fn about(mut self, resource: &str) -> Error {
+        self.resource = Some(resource.to_owned());
+        self
+    }
+
+    pub(crate) fn invalid_arn(why: &str) -> Error {
+        Error::new(Exception::InvalidArn, format!("Invalid Arn: '{why}'"))
+    }
+
+    pub(crate) fn no_machine(arn: &str) -> Error {
+        Error::new(Exception::StateMachineDoesNotExist, format!("State Machine Does Not Exist: '{arn}'"))
+    }
+
+    pub(crate) fn no_execution(arn: &str) -> Error {
+        Error::new(Exception::ExecutionDoesNotExist, format!("Execution Does Not Exist: '{arn}'"))
+    }
+
+    pub(crate) fn no_activity(arn: &str) -> Error {
+        Error::new(Exception::ActivityDoesNotExist, format!("Activity Does Not Exist: '{arn}'"))
+    }
+
+    pub(crate) fn not_this_type() -> Error {
+        let message = "This operation is not supported by this type of state machine";
+        Error::new(Exception::StateMachineTypeNotSupported, message)
+    }
+
+    pub(crate) fn invalid_token() -> Error {
+        Error::new(Exception::InvalidToken, "Invalid Token: 'Invalid token'")
+    }
+
+    pub(crate) fn invalid_input(why: &str) -> Error {
+        let message = format!("Invalid State Machine Execution Input: '{why}'");
+        Error::new(Exception::InvalidExecutionInput, message)
+    }
+}
+
+impl From<Throttled> for Error {
+    fn from(throttled: Throttled) -> Error {
+        let mut error = Error::new(Exception::ThrottlingException, throttled.to_string());
+        error.message = "Rate exceeded".to_owned();
+        error.retry_after = Some(throttled.retry_after);
+        error
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Error {
+        match error {
+            StartError::Throttled(throttled) => throttled.into(),
+            other => Error::invalid_input(&other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! State machines: creating, describing, updating, deleting, listing (API reference, the actions of these names).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::configuration::{Encryption, Logging, Tag};
+use super::page::{Page, Part};
+use super::versions::{Alias, Version};
+use super::{Error, Exception, Inner, Service, limits, reference, tags};
+use crate::arn::{self, Arn};
+use crate::asl::{self, MachineType};
+use crate::runtime::{DefinitionError, Machine};
+
+/// A state machine. It is never changed, but replaced as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct StateMachine {
+    pub(super) arn: Box<str>,
+    pub(super) name: Box<str>,
+    pub(super) machine_type: MachineType,
+    pub(super) created_ms: u64,
+    /// What executions of the unqualified ARN run.
+    pub(super) current: Arc<Revision>,
+    pub(super) last_version: u32,
+    pub(super) versions: BTreeMap<u32, Arc<Version>>,
+    pub(super) aliases: BTreeMap<String, Arc<Alias>>,
+    pub(super) tags: Vec<Tag>,
+    /// Whether it was created with `publish`, and the description then given: a request to create it again must agree.
+    pub(super) published_at_creation: Option<Option<String>>,
+}
+
+/// What a state machine is at one time.
+#[derive(Debug)]
+pub(super) struct Revision {
+    /// Counts the machine's revisions, from 0.
+    pub(super) number: u64,
+    /// `revisionId`; the first revision has none.
+    pub(super) id: Option<String>,
+    pub(super) updated_ms: u64,
+    pub(super) settings: Settings,
+    /// The settings' definition, compiled.
+    pub(super) machine: Machine,
+}
+
+/// What a revision is made of.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Settings {
+    pub(super) definition: Arc<str>,
+    pub(super) role_arn: Box<str>,
+    pub(super) logging: Logging,
+    pub(super) tracing: bool,
+    pub(super) encryption: Option<Encryption>,
+}
+
+/// A request to create a state machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateStateMachine {
+    /// `name`
+    pub name: String,
+    /// `definition`
+    pub definition: String,
+    /// `roleArn`
+    pub role_arn: String,
+    /// Whether `type` is `EXPRESS`; `STANDARD` is AWS's default.
+    pub express: bool,
+    /// `loggingConfiguration`
+    pub logging: Option<Logging>,
+    /// `tracingConfiguration`: `enabled`
+    pub tracing: Option<bool>,
+    /// `encryptionConfiguration`
+    pub encryption: Option<Encryption>,
+    /// `tags`
+    pub tags: Vec<Tag>,
+    /// `publish`
+    pub publish: bool,
+    /// `versionDescription`
+    pub version_description: Option<String>,
+}
+
+/// A state machine that was created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedStateMachine {
+    /// `stateMachineArn`
+    pub arn: String,
+    /// `creationDate`, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// `stateMachineVersionArn`, when it was published.
+    pub version_arn: Option<String>,
+}
+
+/// A state machine, as it is described.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateMachineDescription {
+    /// `stateMachineArn`: the one that was asked for.
+    pub arn: String,
+    /// `name`
+    pub name: String,
+    /// `definition`
+    pub definition: Arc<str>,
+    /// `roleArn`
+    pub role_arn: String,
+    /// `type`
+    pub machine_type: MachineType,
+    /// `creationDate` in milliseconds since 1970: of the version, when that is described.
+    pub created_ms: u64,
+    /// When the revision was made, in milliseconds since 1970.
+    pub updated_ms: u64,
+    /// `loggingConfiguration`
+    pub logging: Logging,
+    /// `tracingConfiguration`: `enabled`
+    pub tracing: bool,
+    /// `encryptionConfiguration`
+    pub encryption: Option<Encryption>,
+    /// `revisionId`
+    pub revision_id: Option<String>,
+    /// `description` of a version.
+    pub description: Option<String>,
+    /// `variableReferences`: state names and the variables they refer to.
+    pub variable_references: Vec<(String, Vec<String>)>,
+}
+
+/// A request to update a state machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateStateMachine {
+    /// `stateMachineArn`
+    pub arn: String,
+    /// `definition`
+    pub definition: Option<String>,
+    /// `roleArn`
+    pub role_arn: Option<String>,
+    /// `loggingConfiguration`
+    pub logging: Option<Logging>,
+    /// `tracingConfiguration`: `enabled`
+    pub tracing: Option<bool>,
+    /// `encryptionConfiguration`
+    pub encryption: Option<Encryption>,
+    /// `publish`
+    pub publish: bool,
+    /// `versionDescription`
+    pub version_description: Option<String>,
+}
+
+/// What became of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdatedStateMachine {
+    /// `updateDate`, in milliseconds since 1970.
+    pub updated_ms: u64,
+    /// `revisionId`
+    pub revision_id: Option<String>,
+    /// `stateMachineVersionArn`, when it was published.
+    pub version_arn: Option<String>,
+}
+
+/// An entry of a list of state machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateMachineItem {
+    /// `stateMachineArn`
+    pub arn: String,
+    /// `name`
+    pub name: String,
+    /// `type`
+    pub machine_type: MachineType,
+    /// `creationDate`, in milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+impl StateMachine {
+    pub(super) fn version_arn(&self, version: u32) -> String {
+        format!("{}:{version}", self.arn)
+    }
+
+    pub(super) fn is_express(&self) -> bool {
+        self.machine_type == MachineType::Express
+    }
+}
+
+impl Service {
+    /// Creates a state machine. A request that says the same as an earlier one changes nothing and gets the same answer.
+    ///
+    /// # Errors
+    /// `InvalidName`, `InvalidDefinition`, `InvalidLoggingConfiguration`, `InvalidEncryptionConfiguration`,
+    /// `StateMachineAlreadyExists`, `StateMachineLimitExceeded`, `StateMachineTypeNotSupported`, `TooManyTags`,
+    /// `ValidationException`.
+    pub fn create_state_machine(&self, request: CreateStateMachine) -> Result<CreatedStateMachine, Error> {
+        let inner = &*self.inner;
+        name(&request.name)?;
+        role(&request.role_arn)?;
+        let machine_type = if request.express { MachineType::Express } else { MachineType::Standard };
+        if inner.settings.express_only && !request.express {
+            let message = "State machine type STANDARD is not supported: this server runs EXPRESS only";
+            return Err(Error::new(Exception::StateMachineTypeNotSupported, message));
+        }
+        if !request.publish && request.version_description.is_some() {
+            return Err(Error::validation("Version description can only be set when publish is true"));
+        }
+        let settings = Settings {
+            definition: request.definition.into(),
+            role_arn: request.role_arn.into(),
+            logging: request.logging.unwrap_or_default(),
+            tracing: request.tracing.unwrap_or_default(),
+            encryption: request.encryption.map(Encryption::settled),
+        };
+        settings.check()?;
+        tags::check(&request.tags)?;
+        let arn = inner.arn("stateMachine", &request.name);
+        let machine = inner.compile(&arn, &request.name, machine_type, &settings)?;
+
+        let _writing = inner.writing();
+        let published = request.publish.then_some(request.version_description);
+        if let Some(existing) = inner.machines.get(&arn) {
+            let same = existing.current.settings.same(&settings)
+                && existing.machine_type == machine_type
+                && existing.published_at_creation == published;
+            if !same {
+                let message = format!("State Machine Already Exists: '{arn}'");
+                return Err(Error::new(Exception::StateMachineAlreadyExists, message));
+            }
+            let version_arn = published.map(|_| existing.version_arn(1));
+            return Ok(CreatedStateMachine { arn, created_ms: existing.created_ms, version_arn });
+        }
+        if inner.machines.len() >= limits::STATE_MACHINES_MAX {
+            let message =
+                "State Machine Limit Exceeded: 'The maximum number of state machines has been reached'";
+            return Err(Error::new(Exception::StateMachineLimitExceeded, message));
+        }
+        let created_ms = inner.now_ms();
+        let current = Arc::new(Revision { number: 0, id: None, updated_ms: created_ms, settings, machine });
+        let mut created = StateMachine {
+            arn: (*arn).into(),
+            name: request.name.into(),
+            machine_type,
+            created_ms,
+            current,
+            last_version: 0,
+            versions: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            tags: request.tags,
+            published_at_creation: published.clone(),
+        };
+        let version_arn = match published {
+            Some(description) => Some(created.publish(description, created_ms)?.0),
+            None => None,
+        };
+        inner.keep_machine(created)?;
+        Ok(CreatedStateMachine { arn, created_ms, version_arn })
+    }
+
+    /// Describes a state machine, or a version of it.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `StateMachineDoesNotExist`, `ValidationException` for the ARN of a Map state.
+    pub fn describe_state_machine(&self, arn: &str) -> Result<StateMachineDescription, Error> {
+        let target = self.inner.target(arn)?;
+        let (revision, version) = (&target.revision, target.version.as_deref());
+        Ok(StateMachineDescription {
+            arn: arn.to_owned(),
+            variable_references: reference::variables(&revision.settings.definition),
+            definition: Arc::clone(&revision.settings.definition),
+            name: target.machine.name.to_string(),
+            role_arn: revision.settings.role_arn.to_string(),
+            machine_type: target.machine.machine_type,
+            created_ms: version.map_or(target.machine.created_ms, |version| version.created_ms),
+            updated_ms: revision.updated_ms,
+            logging: revision.settings.logging.clone(),
+            tracing: revision.settings.tracing,
+            encryption: revision.settings.encryption.clone(),
+            revision_id: revision.id.clone(),
+            description: version.and_then(|version| version.description.clone()),
+        })
+    }
+
+    /// Changes a state machine. Executions that began run on as they began.
+    ///
+    /// # Errors
+    /// As [`create_state_machine`](Service::create_state_machine), and `InvalidArn`, `MissingRequiredParameter`,
+    /// `StateMachineDoesNotExist`, `ServiceQuotaExceededException`.
+    pub fn update_state_machine(&self, request: UpdateStateMachine) -> Result<UpdatedStateMachine, Error> {
+        let inner = &*self.inner;
+        let arn = machine_arn(&request.arn)?;
+        no_label(&arn)?;
+        let nothing = request.definition.is_none()
+            && request.role_arn.is_none()
+            && request.logging.is_none()
+            && request.tracing.is_none()
+            && request.encryption.is_none();
+        if nothing {
+            let message = "Either the definition, the role ARN, the LoggingConfiguration, or the \
+                           TracingConfiguration must be specified";
+            return Err(Error::new(Exception::MissingRequiredParameter, message));
+        }
+        if !request.publish && request.version_description.is_some() {
+            return Err(Error::validation("Version description can only be set when publish is true"));
+        }
+        let _writing = inner.writing();
+        let existing = inner.machines.get(&request.arn).ok_or_else(|| Error::no_machine(&request.arn))?;
+        let before = &existing.current;
+        let mut settings = before.settings.clone();
+        if let Some(role_arn) = request.role_arn {
+            role(&role_arn)?;
+            settings.role_arn = role_arn.into();
+        }
+        if let Some(definition) = request.definition {
+            settings.definition = definition.into();
+        }
+        if let Some(logging) = request.logging {
+            settings.logging = logging;
+        }
+        settings.tracing = request.tracing.unwrap_or(settings.tracing);
+        if let Some(encryption) = request.encryption {
+            settings.encryption = Some(encryption.settled());
+        }
+        settings.check()?;
+        let updated_ms = inner.now_ms();
+        let mut machine = (*existing).clone();
+        if settings != before.settings {
+            let compiled = inner.compile(&existing.arn, &existing.name, existing.machine_type, &settings)?;
+            let (number, id) = (before.number + 1, Some(inner.chance.uuid()));
+            machine.current = Arc::new(Revision { number, id, updated_ms, settings, machine: compiled });
+        }
+        let version_arn = match request.publish {
+            true => Some(machine.publish(request.version_description, updated_ms)?.0),
+            false => None,
+        };
+        let revision_id = machine.current.id.clone();
+        inner.keep_machine(machine)?;
+        Ok(UpdatedStateMachine { updated_ms, revision_id, version_arn })
+    }
+
+    /// Deletes a state machine with its versions and aliases; its executions go on. One that does not exist is deleted
+    /// already.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ValidationException` for the ARN of a Map state.
+    pub fn delete_state_machine(&self, arn: &str) -> Result<(), Error> {
+        no_label(&machine_arn(arn)?)?;
+        let _writing = self.inner.writing();
+        self.inner.forget_machine(arn)
+    }
+
+    /// Lists state machines by their names.
+    ///
+    /// # Errors
+    /// `InvalidToken`
+    pub fn list_state_machines(&self, page: &Page) -> Result<Part<StateMachineItem>, Error> {
+        const LIST: &str = "ListStateMachines";
+        let inner = &*self.inner;
+        let now_ms = inner.now_ms();
+        let (results_max, after) = inner.tokens.read(page, LIST, now_ms)?;
+        let found = inner.machines.after(after.as_deref(), results_max + 1);
+        let show = |machine: Arc<StateMachine>| StateMachineItem {
+            arn: machine.arn.to_string(),
+            name: machine.name.to_string(),
+            machine_type: machine.machine_type,
+            created_ms: machine.created_ms,
+        };
+        Ok(inner.tokens.part(found, results_max, LIST, now_ms, |machine| machine.arn.to_string(), show))
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), Error> {
+        self.logging.check()?;
+        self.encryption.as_ref().map_or(Ok(()), Encryption::check)
+    }
+
+    /// Whether a request to create the machine again says the same: the role does not count.
+    fn same(&self, other: &Settings) -> bool {
+        let role_arn = self.role_arn.clone();
+        *self == Settings { role_arn, ..other.clone() }
+    }
+}
+
+impl Inner {
+    /// A machine that runs these settings.
+    pub(super) fn compile(
+        &self,
+        arn: &str,
+        name: &str,
+        machine_type: MachineType,
+        settings: &Settings,
+    ) -> Result<Machine, Error> {
+        let options = asl::Options { machine_type, resources: asl::Resources::Aws };
+        let (definition, problems) = asl::read(settings.definition.as_bytes(), &options);
+        let invalid = |message: String| Error::new(Exception::InvalidDefinition, message);
+        if definition.is_none() {
+            return Err(invalid(asl::invalid_definition(&problems)));
+        }
+        self.engine.make(arn, name, machine_type, settings).map_err(|error| match error {
+            DefinitionError::Invalid(problems) => invalid(asl::invalid_definition(&problems)),
+            DefinitionError::Unsupported(errors) => {
+                let errors: Vec<String> =
+                    errors.iter().map(|error| format!("UNSUPPORTED_FEATURE: {error}")).collect();
+                invalid(format!("Invalid State Machine Definition: '{}'", errors.join(", ")))
+            }
+            other => invalid(other.to_string()),
+        })
+    }
+}
+
+/// Takes the ARN of a state machine apart.
+pub(super) fn machine_arn(text: &str) -> Result<Arn<'_>, Error> {
+    arn_of(text, "stateMachine")
+}
+
+/// Takes an ARN apart that must be of this resource type.
+pub(super) fn arn_of<'a>(text: &'a str, resource_type: &str) -> Result<Arn<'a>, Error> {
+    let arn = Arn::parse(text).ok_or_else(|| Error::invalid_arn(&format!("Invalid ARN prefix: {text}")))?;
+    if arn.resource_type != resource_type {
+        let why = format!("Resource type not valid in this context: {}", arn.resource_type);
+        return Err(Error::invalid_arn(&why));
+    }
+    Ok(arn)
+}
+
+/// Refuses the ARN of a Map state inside a state machine.
+pub(super) fn no_label(arn: &Arn<'_>) -> Result<(), Error> {
+    match arn.is_labelled() {
+        false => Ok(()),
+        true => Err(Error::validation("This API does not support labelled state machine ARNs")
+            .because("API_DOES_NOT_SUPPORT_LABELED_ARNS")),
+    }
+}
+
+pub(super) fn name(name: &str) -> Result<(), Error> {
+    match arn::is_name(name) {
+        true => Ok(()),
+        false => Err(Error::new(Exception::InvalidName, format!("Invalid Name: '{name}'"))),
+    }
+}
+
+fn role(arn: &str) -> Result<(), Error> {
+    match arn.starts_with("arn:") && arn.contains(":iam::") && arn.contains(":role/") {
+        true => Ok(()),
+        false => Err(Error::invalid_arn(&format!("Invalid Role Arn: '{arn}'"))),
+    }
+}

@@ -1,0 +1,162 @@
+//! The actions of AWS's API as methods of a [`Service`], with AWS's exceptions and AWS's words.
+//!
+//! What is here knows state machines with their revisions, versions, aliases and tags, activities, and executions by
+//! their ARN. What it does not know: HTTP, and how JSON spells a member.
+//!
+//! Express executions leave nothing behind; Standard ones are kept in memory, with their history, within a budget of
+//! bytes. Neither survives a restart.
+
+mod builder;
+mod chance;
+mod configuration;
+mod driving;
+#[allow(dead_code)]
+mod error;
+mod executions;
+#[allow(dead_code)]
+mod machines;
+mod page;
+mod reference;
+mod registry;
+mod tags;
+mod versions;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use builder::{BuildError, Builder};
+pub use configuration::{Encryption, LogLevel, Logging, Tag};
+pub use error::{Error, Exception};
+pub use executions::{ExecutionDescription, StartExecution, StartedExecution, SyncExecution, SyncOutcome};
+pub use machines::{
+    CreateStateMachine, CreatedStateMachine, StateMachineDescription, StateMachineItem, UpdateStateMachine,
+    UpdatedStateMachine,
+};
+pub use page::{Page, Part};
+pub use versions::Qualified;
+
+use crate::limits;
+use crate::runtime::Time;
+use builder::Settings;
+use chance::Chance;
+use driving::Driving;
+use executions::Executions;
+use machines::{Revision, StateMachine, machine_arn, no_label};
+use page::Tokens;
+use registry::Registry;
+use versions::Version;
+
+/// Answers AWS's API. Clones are the same service.
+///
+/// ```
+/// use expressway::service::{CreateStateMachine, Service};
+///
+/// let service = Service::builder().build()?;
+/// let created = service.create_state_machine(CreateStateMachine {
+///     name: "hello".to_owned(),
+///     definition: r#"{"StartAt": "Hello", "States": {"Hello": {"Type": "Pass", "End": true}}}"#.to_owned(),
+///     role_arn: "arn:aws:iam::123456789012:role/hello".to_owned(),
+///     express: true,
+///     ..CreateStateMachine::default()
+/// })?;
+/// assert_eq!(created.arn, "arn:aws:states:us-east-1:123456789012:stateMachine:hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    engine: Driving,
+    time: Arc<dyn Time>,
+    settings: Settings,
+    chance: Chance,
+    tokens: Tokens,
+    machines: Registry<StateMachine>,
+    executions: Executions,
+    /// Whoever changes what is registered holds this.
+    writing: Mutex<()>,
+}
+
+/// What an ARN leads to.
+pub(crate) struct Target {
+    machine: Arc<StateMachine>,
+    revision: Arc<Revision>,
+    version: Option<Arc<Version>>,
+    /// The alias through which it was reached.
+    alias: Option<String>,
+}
+
+impl Service {
+    /// Sets a service up.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl Inner {
+    fn now_ms(&self) -> u64 {
+        self.time.now_ms()
+    }
+
+    fn arn(&self, resource_type: &str, resource: &str) -> String {
+        let Settings { partition, region, account, .. } = &self.settings;
+        format!("arn:{partition}:states:{region}:{account}:{resource_type}:{resource}")
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        // What is registered is whole between any two statements.
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a state machine, or what has become of it.
+    fn keep_machine(&self, machine: StateMachine) -> Result<(), Error> {
+        let arn = machine.arn.clone();
+        self.machines.put(&arn, Arc::new(machine));
+        Ok(())
+    }
+
+    fn forget_machine(&self, arn: &str) -> Result<(), Error> {
+        self.machines.remove(arn);
+        Ok(())
+    }
+
+    /// What the ARN of a state machine, a version or an alias leads to.
+    fn target(&self, arn: &str) -> Result<Target, Error> {
+        if let Some(machine) = self.machines.get(arn) {
+            let revision = Arc::clone(&machine.current);
+            return Ok(Target { machine, revision, version: None, alias: None });
+        }
+        let parsed = machine_arn(arn)?;
+        no_label(&parsed)?;
+        let missing = || Error::no_machine(arn);
+        let machine = self.machines.get(&parsed.unqualified()).ok_or_else(missing)?;
+        let qualifier = parsed.qualifier().ok_or_else(missing)?;
+        let (number, alias) = match machine.aliases.get(qualifier) {
+            Some(alias) => (self.route(&alias.routes), Some(qualifier.to_owned())),
+            None => (qualifier.parse().map_err(|_| missing())?, None),
+        };
+        let version = Arc::clone(machine.versions.get(&number).ok_or_else(missing)?);
+        let revision = Arc::clone(&version.revision);
+        Ok(Target { machine, revision, version: Some(version), alias })
+    }
+
+    /// One of the versions, by weight.
+    fn route(&self, routes: &[(u32, u32)]) -> u32 {
+        let total: u32 = routes.iter().map(|(_, weight)| weight).sum();
+        let mut at = self.chance.below(u64::from(total)) as u32;
+        for &(version, weight) in routes {
+            if at < weight {
+                return version;
+            }
+            at -= weight;
+        }
+        routes.first().map_or(0, |&(version, _)| version)
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("machines", &self.inner.machines.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! Pagination: tokens that say where to go on.
+//!
+//! A token holds the list it belongs to, when it was made, and the key of the last thing shown; what follows is looked
+//! up anew, so things that come and go between two pages do no harm. It is signed, so that one that was not made here,
+//! or for another list, is refused.
+
+use std::hash::{BuildHasher, RandomState};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+
+use super::Error;
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// How many at most; 0 stands for 100.
+    pub results_max: Option<u32>,
+    /// Where to go on, from the page before.
+    pub token: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part<T> {
+    /// The things.
+    pub items: Vec<T>,
+    /// Where to go on, if there is more.
+    pub next_token: Option<String>,
+}
+
+/// How long a token is good, in milliseconds: a day.
+const TOKEN_MS_MAX: u64 = 24 * 3_600_000;
+
+/// Makes tokens and reads them back.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    key: RandomState,
+}
+
+impl Tokens {
+    /// How many things the page shows, and the key after which it begins.
+    pub(super) fn read(
+        &self,
+        page: &Page,
+        list: &str,
+        now_ms: u64,
+    ) -> Result<(usize, Option<String>), Error> {
+        let results_max = match page.results_max {
+            None | Some(0) => 100,
+            Some(results_max) => results_max.min(1_000) as usize,
+        };
+        let after = match &page.token {
+            None => None,
+            Some(token) => Some(self.open(token, list, now_ms).ok_or_else(Error::invalid_token)?),
+        };
+        Ok((results_max, after))
+    }
+
+    /// The page of things that were collected, one more than it shows if there is more.
+    pub(super) fn part<S, T>(
+        &self,
+        mut found: Vec<S>,
+        results_max: usize,
+        list: &str,
+        now_ms: u64,
+        key: impl Fn(&S) -> String,
+        show: impl FnMut(S) -> T,
+    ) -> Part<T> {
+        let more = found.len() > results_max;
+        found.truncate(results_max);
+        let next_token = match (more, found.last()) {
+            (true, Some(last)) => Some(self.seal(list, now_ms, &key(last))),
+            _ => None,
+        };
+        Part { items: found.into_iter().map(show).collect(), next_token }
+    }
+
+    fn seal(&self, list: &str, now_ms: u64, key: &str) -> String {
+        let mut bytes = self.key.hash_one((list, now_ms, key)).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&now_ms.to_le_bytes());
+        bytes.extend_from_slice(key.as_bytes());
+        BASE64.encode(bytes)
+    }
+
+    fn open(&self, token: &str, list: &str, now_ms: u64) -> Option<String> {
+        let bytes = BASE64.decode(token).ok()?;
+        let (signature, rest) = bytes.split_first_chunk::<8>()?;
+        let (made_ms, key) = rest.split_first_chunk::<8>()?;
+        let (made_ms, key) = (u64::from_le_bytes(*made_ms), std::str::from_utf8(key).ok()?);
+        let ours = self.key.hash_one((list, made_ms, key)).to_le_bytes() == *signature;
+        (ours && now_ms.saturating_sub(made_ms) <= TOKEN_MS_MAX).then(|| key.to_owned())
+    }
+}

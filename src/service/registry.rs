@@ -1,0 +1,55 @@
+//! Things by their ARN: looked up by many threads at once, changed by one at a time, listed in the order of their names.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use dashmap::DashMap;
+
+/// What has an ARN. A thing is never changed, but replaced by another one.
+#[derive(Debug)]
+pub(super) struct Registry<T> {
+    by_arn: DashMap<Box<str>, Arc<T>>,
+    /// The same things, in order.
+    sorted: RwLock<BTreeMap<Box<str>, Arc<T>>>,
+}
+
+impl<T> Default for Registry<T> {
+    fn default() -> Registry<T> {
+        Registry { by_arn: DashMap::new(), sorted: RwLock::default() }
+    }
+}
+
+impl<T> Registry<T> {
+    pub(super) fn get(&self, arn: &str) -> Option<Arc<T>> {
+        self.by_arn.get(arn).map(|thing| Arc::clone(&thing))
+    }
+
+    pub(super) fn put(&self, arn: &str, thing: Arc<T>) {
+        // The maps are whole between any two statements.
+        let mut sorted = self.sorted.write().unwrap_or_else(PoisonError::into_inner);
+        sorted.insert(arn.into(), Arc::clone(&thing));
+        self.by_arn.insert(arn.into(), thing);
+    }
+
+    pub(super) fn remove(&self, arn: &str) -> Option<Arc<T>> {
+        let mut sorted = self.sorted.write().unwrap_or_else(PoisonError::into_inner);
+        sorted.remove(arn);
+        self.by_arn.remove(arn).map(|(_, thing)| thing)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_arn.len()
+    }
+
+    /// Up to `max` things whose ARNs come after `after`.
+    pub(super) fn after(&self, after: Option<&str>, max: usize) -> Vec<Arc<T>> {
+        let sorted = self.sorted.read().unwrap_or_else(PoisonError::into_inner);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        sorted
+            .range::<str, _>((from, Bound::Unbounded))
+            .take(max)
+            .map(|(_, thing)| Arc::clone(thing))
+            .collect()
+    }
+}
