@@ -160,7 +160,13 @@ impl Ready {
     ///
     /// # Errors
     /// When a connection fails, in words.
-    pub fn lane(&self, worker: usize, workers: usize, clock: Clock, window: usize) -> Result<Box<dyn Lane>, String> {
+    pub fn lane(
+        &self,
+        worker: usize,
+        workers: usize,
+        clock: Clock,
+        window: usize,
+    ) -> Result<Box<dyn Lane>, String> {
         let inputs = self.workload.inputs.clone();
         Ok(match &self.set_up {
             SetUp::Empty => Box::new(Empty::new(inputs, clock)),

@@ -44,7 +44,10 @@ impl Address {
     pub(super) fn find(endpoint: &str, operation: &str) -> Result<Address, String> {
         let (mut host, port, tls) = Address::parse(endpoint)?;
         // AWS has synchronous executions on another host.
-        if operation == "StartSyncExecution" && host.starts_with("states.") && host.ends_with(".amazonaws.com") {
+        if operation == "StartSyncExecution"
+            && host.starts_with("states.")
+            && host.ends_with(".amazonaws.com")
+        {
             host.insert_str(0, "sync-");
         }
         let found = (&*host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
@@ -76,10 +79,22 @@ mod tests {
     fn endpoints_are_taken_apart() {
         let parse = |text| Address::parse(text).ok();
         assert_eq!(parse("http://127.0.0.1:8083"), Some(("127.0.0.1".to_owned(), 8083, false)));
-        assert_eq!(parse("https://states.eu-west-1.amazonaws.com/"), Some(("states.eu-west-1.amazonaws.com".to_owned(), 443, true)));
+        assert_eq!(
+            parse("https://states.eu-west-1.amazonaws.com/"),
+            Some(("states.eu-west-1.amazonaws.com".to_owned(), 443, true))
+        );
         assert_eq!(parse("http://[::1]:80"), Some(("::1".to_owned(), 80, false)));
         assert_eq!(parse("http://[::1]"), Some(("::1".to_owned(), 80, false)));
-        for wrong in ["", "localhost:80", "ftp://x", "http://", "http://a:b", "http://a/b", "http://a:99999", "http://u@h"] {
+        for wrong in [
+            "",
+            "localhost:80",
+            "ftp://x",
+            "http://",
+            "http://a:b",
+            "http://a/b",
+            "http://a:99999",
+            "http://u@h",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

@@ -89,8 +89,14 @@ impl Endpoint {
 }
 
 /// Creates a state machine for the test; gives its ARN.
-fn create(address: &Address, http: &Http, workload: &Workload, signer: Option<&Signer>) -> Result<String, String> {
-    let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+fn create(
+    address: &Address,
+    http: &Http,
+    workload: &Workload,
+    signer: Option<&Signer>,
+) -> Result<String, String> {
+    let unique =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
     let body = serde_json::json!({
         "name": format!("loadtest-{}-{unique}", std::process::id()),
         "definition": workload.definition,

@@ -66,7 +66,12 @@ impl Http {
     ///
     /// # Errors
     /// When the system gives no poll.
-    pub(super) fn new(endpoint: Endpoint, workers: usize, killed: Option<f64>, clock: Clock) -> Result<Http, String> {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        workers: usize,
+        killed: Option<f64>,
+        clock: Clock,
+    ) -> Result<Http, String> {
         let told = |error: io::Error| format!("no poll: {error}");
         let count = endpoint.connections().div_ceil(workers).max(1);
         let poll = Poll::new().map_err(told)?;
@@ -116,7 +121,13 @@ impl Http {
             self.free.push(at);
             let problem = Some("the load test killed the connection".to_owned());
             let now = self.clock.now();
-            self.ended.extend(flight.map(|flight| Ended { flight, now, end: End::Aborted, bytes: 0, problem }));
+            self.ended.extend(flight.map(|flight| Ended {
+                flight,
+                now,
+                end: End::Aborted,
+                bytes: 0,
+                problem,
+            }));
         }
     }
 
@@ -124,7 +135,13 @@ impl Http {
     fn lost(&mut self, at: usize, now: u64, problem: &str) {
         let was_connected = self.connections[at].was_connected();
         if let Some(flight) = self.connections[at].close() {
-            self.ended.push(Ended { flight, now, end: End::Broken, bytes: 0, problem: Some(problem.to_owned()) });
+            self.ended.push(Ended {
+                flight,
+                now,
+                end: End::Broken,
+                bytes: 0,
+                problem: Some(problem.to_owned()),
+            });
             self.free.push(at);
         }
         if !was_connected {

@@ -38,7 +38,9 @@ impl Head {
     pub(super) fn write(&self, body: &[u8], signer: Option<&Signer>, out: &mut Vec<u8>) {
         let Head { path, authority, target } = self;
         let kind = if target.is_some() { "application/x-amz-json-1.0" } else { "application/json" };
-        out.extend_from_slice(format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: {kind}\r\n").as_bytes());
+        out.extend_from_slice(
+            format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: {kind}\r\n").as_bytes(),
+        );
         if let Some(target) = target {
             out.extend_from_slice(format!("X-Amz-Target: {target}\r\n").as_bytes());
         }
@@ -51,7 +53,13 @@ impl Head {
 }
 
 impl Requests {
-    pub(super) fn new(address: &Address, http: &Http, arn: &str, inputs: &Inputs, signer: Option<Signer>) -> Requests {
+    pub(super) fn new(
+        address: &Address,
+        http: &Http,
+        arn: &str,
+        inputs: &Inputs,
+        signer: Option<Signer>,
+    ) -> Requests {
         let head = Head::new(address, &http.operation);
         let is_plain = http.operation.starts_with('/');
         let text = |input: &[u8]| {

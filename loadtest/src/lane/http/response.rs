@@ -165,7 +165,9 @@ pub(super) fn end(operation: &str, status: u16, body: &[u8]) -> (End, Option<Str
         }
         200..300 => match field(body, "status") {
             Some("SUCCEEDED") => (End::Succeeded, None),
-            Some("FAILED") => (End::Failed, Some(field(body, "error").unwrap_or("failed without a name").to_owned())),
+            Some("FAILED") => {
+                (End::Failed, Some(field(body, "error").unwrap_or("failed without a name").to_owned()))
+            }
             Some("TIMED_OUT") => (End::TimedOut, None),
             _ => (End::Broken, Some("the answer is none that Step Functions gives".to_owned())),
         },
@@ -200,8 +202,10 @@ mod tests {
     #[test]
     fn an_answer_is_whole_when_its_last_byte_is_there() {
         let plain = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-        let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
-        let after_continue = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        let chunked =
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+        let after_continue =
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
         for text in [&plain[..], chunked, after_continue] {
             for end in 0..text.len() {
                 assert_eq!(parse(&text[..end]), Progress::More(false), "{end}");
@@ -210,14 +214,20 @@ mod tests {
             assert_eq!(body(&answer, text), b"hello");
             assert!(answer.keeps);
         }
-        let Progress::Whole(answer) = parse(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") else { panic!() };
+        let Progress::Whole(answer) = parse(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") else {
+            panic!()
+        };
         assert!(!answer.keeps);
         assert_eq!(parse(b"HTTP/1.1 200 OK\r\n\r\nhel"), Progress::More(true));
     }
 
     #[test]
     fn garbage_is_told_from_what_is_not_there_yet() {
-        for text in [&b"hello, who is there?"[..], b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"\x15\x03\x01\x00\x02"] {
+        for text in [
+            &b"hello, who is there?"[..],
+            b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            b"\x15\x03\x01\x00\x02",
+        ] {
             assert!(matches!(parse(text), Progress::Garbage(_)), "{text:?}");
         }
         let huge = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n";
@@ -235,7 +245,10 @@ mod tests {
         assert_eq!(end(sync, 200, failed), (End::Failed, Some("Mine".to_owned())));
         assert_eq!(end(sync, 200, b"<html>").0, End::Broken);
         let throttled = br#"{"__type":"com.amazonaws#ThrottlingException"}"#;
-        assert_eq!(end(sync, 400, throttled), (End::Refused, Some("HTTP 400 ThrottlingException".to_owned())));
+        assert_eq!(
+            end(sync, 400, throttled),
+            (End::Refused, Some("HTTP 400 ThrottlingException".to_owned()))
+        );
         assert_eq!(end(sync, 500, b""), (End::Broken, Some("HTTP 500".to_owned())));
         assert_eq!(end("StartExecution", 200, br#"{"executionArn":"a"}"#).0, End::Succeeded);
         assert_eq!(end("/echo", 200, b"").0, End::Succeeded);

@@ -77,7 +77,8 @@ impl Signer {
         for part in [day, &self.region, SERVICE, "aws4_request", &text] {
             key = mac(&key, part);
         }
-        let token = self.token.as_ref().map_or(String::new(), |token| format!("X-Amz-Security-Token: {token}\r\n"));
+        let token =
+            self.token.as_ref().map_or(String::new(), |token| format!("X-Amz-Security-Token: {token}\r\n"));
         format!(
             "X-Amz-Date: {time}\r\n{token}Authorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}\r\n",
             self.key,
@@ -137,7 +138,10 @@ mod tests {
         let text = signer.headers(1_440_938_160, "POST", "/", &headers, b"{}");
         assert!(text.contains("X-Amz-Date: 20150830T123600Z\r\nX-Amz-Security-Token: token\r\n"), "{text}");
         assert!(text.contains("Credential=AKID/20150830/eu-west-1/states/aws4_request, "), "{text}");
-        assert!(text.contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target, "), "{text}");
+        assert!(
+            text.contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target, "),
+            "{text}"
+        );
         let other = signer.headers(1_440_938_160, "POST", "/", &headers, b"{ }");
         assert_ne!(text, other);
     }
