@@ -23,8 +23,8 @@
 //! | rung | modules | must never know |
 //! |--:|---|---|
 //! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
-//! | 8 | `server`: AWS JSON 1.0, requests and replies | engine and runtime internals |
-//! | 7 | `service`: the actions of AWS's API as methods | HTTP, headers, JSON field casing |
+//! | 8 | `server`: AWS JSON 1.0 over HTTP: connections, threads, security | engine and runtime internals |
+//! | 7 | `service`: the actions of AWS's API as methods; `pipe`: event pipelines | HTTP, headers, JSON field casing |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers and mocks; [`observe`]: history; neither imports the other | `runtime` |
 //! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
@@ -59,6 +59,8 @@ mod index;
 pub mod json;
 pub mod limits;
 pub mod observe;
+#[cfg(feature = "pipe")]
+pub mod pipe;
 pub mod program;
 pub mod query;
 pub mod runtime;

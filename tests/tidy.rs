@@ -14,7 +14,7 @@ const RUNGS: [(u32, &[&str]); 10] = [
     (4, &["engine"]),
     (5, &["task", "observe"]),
     (6, &["runtime"]),
-    (7, &["service"]),
+    (7, &["service", "pipe"]),
     (8, &["server"]),
     (9, &["main", "cli"]),
 ];

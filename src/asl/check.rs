@@ -127,8 +127,8 @@ impl Check {
     }
 
     /// Checks a state that stands by itself, in a machine whose language is JSONPath.
-    pub(super) fn lone_state(&mut self, state: &Node) {
-        self.state(state, Place::ROOT, self.context(QueryLanguage::JsonPath));
+    pub(super) fn lone_state(&mut self, state: &Node, place: Place<'_>) {
+        self.state(state, place, self.context(QueryLanguage::JsonPath));
     }
 
     fn context(&self, language: QueryLanguage) -> Context {

@@ -22,9 +22,9 @@ pub(super) fn check(check: &mut Check, root: &Node, duplicates: &[Sourced<Box<st
 }
 
 /// Checks the workflows nested in a state that stands by itself.
-pub(super) fn check_state(check: &mut Check, state: &Node) {
+pub(super) fn check_state(check: &mut Check, state: &Node, place: Place<'_>) {
     let mut graph = Graph { check, names: HashSet::new(), duplicates: Vec::new(), top: false, depth: 1 };
-    nested::each(state, Place::ROOT, &mut |workflow, place, _| graph.workflow(workflow, place));
+    nested::each(state, place, &mut |workflow, place, _| graph.workflow(workflow, place));
 }
 
 struct Graph<'c, 'n> {

@@ -85,21 +85,24 @@ pub fn read(text: &[u8], options: &Options) -> (Option<Definition>, Vec<Diagnost
 }
 
 /// Reads a state by itself, as `TestState` takes it: where it leads is not looked at, and the language is JSONPath
-/// unless it says otherwise.
+/// unless it says otherwise. Problems are told as of a machine's state of this name (recorded:
+/// `/States/StateName/Branches`).
 pub fn read_state(text: &[u8], name: &str, options: &Options) -> (Option<State>, Vec<Diagnostic>) {
     let source = match object(text) {
         Ok(source) => source,
         Err(problem) => return (None, vec![problem]),
     };
+    let states = Place::ROOT.field("States");
+    let place = states.field(name);
     let mut check = check::Check::new(*options);
-    check.lone_state(&source.root);
-    graph::check_state(&mut check, &source.root);
-    scope::check_state(&mut check, &source.root);
+    check.lone_state(&source.root, place);
+    graph::check_state(&mut check, &source.root, place);
+    scope::check_state(&mut check, &source.root, place);
     if check.has_errors() {
         return (None, check.diagnostics);
     }
     let name = Sourced::new(name.to_owned(), Span { start: 0, end: 0 });
-    let state = build::state(name, &source.root, Place::ROOT, model::QueryLanguage::JsonPath);
+    let state = build::state(name, &source.root, place, model::QueryLanguage::JsonPath);
     (state, check.diagnostics)
 }
 

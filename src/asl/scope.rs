@@ -22,9 +22,9 @@ pub(super) fn check(check: &mut Check, root: &Node) {
 }
 
 /// Checks the workflows nested in a state that stands by itself.
-pub(super) fn check_state(check: &mut Check, state: &Node) {
+pub(super) fn check_state(check: &mut Check, state: &Node, place: Place<'_>) {
     let mut scope = Scope { check, language: QueryLanguage::JsonPath, outer: Vec::new() };
-    scope.nested(state, Place::ROOT);
+    scope.nested(state, place);
 }
 
 struct Scope<'c, 'n> {

@@ -6,9 +6,11 @@ mod definition;
 mod graph;
 mod input;
 mod latency;
+mod pipe;
 mod progress;
 mod report;
 mod run;
+mod serve;
 mod stream;
 mod tasks;
 mod trace;
@@ -38,12 +40,18 @@ const EXIT_CODES: &str = "Exit codes:
 enum Command {
     /// Run a workflow: once for one JSON input, or once for each line of NDJSON events
     Run(run::Arguments),
+    /// Run a pipeline: events of a source, a workflow, outputs to a sink
+    Pipe(pipe::Arguments),
+    /// Send dead letters of a pipeline again
+    Redrive(pipe::RedriveArguments),
     /// Find all problems of definitions
     Validate(ValidateArguments),
     /// Print the tables that a definition compiles to
     Dump(OneDefinition),
     /// Draw a definition
     Graph(graph::Arguments),
+    /// Answer the AWS Step Functions API on a port
+    Serve(serve::Arguments),
 }
 
 /// A definition and what it is read as.
@@ -152,9 +160,12 @@ pub(crate) fn main() -> ExitCode {
     };
     let went = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Pipe(arguments) => pipe::pipe(&arguments),
+        Command::Redrive(arguments) => pipe::redrive(&arguments),
         Command::Validate(arguments) => validate(&arguments),
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
+        Command::Serve(arguments) => serve::serve(&arguments),
     };
     match went {
         Ok(Went::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,

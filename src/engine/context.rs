@@ -13,6 +13,8 @@ pub(super) struct StateContext<'a> {
     pub(super) identity: &'a Identity,
     pub(super) program: &'a Program,
     pub(super) input: Value,
+    /// The context object itself, if someone else made it.
+    pub(super) whole: Value,
     pub(super) seed: u64,
     pub(super) secret: u128,
     pub(super) started_ms: u64,
@@ -22,6 +24,15 @@ pub(super) struct StateContext<'a> {
 
 impl Context for StateContext<'_> {
     fn field(&self, arena: &mut Arena, field: ContextField) -> Value {
+        if !self.whole.is_undefined() {
+            return self.made_elsewhere(arena, field);
+        }
+        self.made_here(arena, field)
+    }
+}
+
+impl StateContext<'_> {
+    fn made_here(&self, arena: &mut Arena, field: ContextField) -> Value {
         use ContextField::*;
         match field {
             Whole => self.object(
@@ -91,6 +102,32 @@ impl Context for StateContext<'_> {
 }
 
 impl StateContext<'_> {
+    /// A part of a context object that was handed in. Only an item that is being selected is added to it.
+    #[cold]
+    fn made_elsewhere(&self, arena: &mut Arena, field: ContextField) -> Value {
+        use ContextField::*;
+        let steps = field.steps();
+        if self.item.is_some() && steps.first() == Some(&"Map") {
+            return self.made_here(arena, field);
+        }
+        if self.item.is_some() && field == Whole {
+            let map = self.made_here(arena, Map);
+            let mark = arena.begin();
+            for n in 0..self.whole.len() {
+                if let Some((key, value)) = arena.entry(self.whole, n) {
+                    arena.push(key);
+                    arena.push(value);
+                }
+            }
+            let name = arena.string("Map");
+            arena.push(name);
+            arena.push(map);
+            return arena.end_object(mark);
+        }
+        let part = |value, &step: &&str| arena.get_str(value, step).unwrap_or(Value::UNDEFINED);
+        steps.iter().fold(self.whole, part)
+    }
+
     /// An object of those parts that are there.
     fn object(&self, arena: &mut Arena, parts: &[(&str, ContextField)]) -> Value {
         let mark = arena.begin();
@@ -152,7 +189,7 @@ pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
 }
 
 /// A UUID (version 4 in form) that follows from a number.
-pub(super) fn uuid(seed: u64) -> String {
+pub(crate) fn uuid(seed: u64) -> String {
     let mix = |n: u64| {
         let mut z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -127,6 +127,8 @@ pub struct Execution {
     /// What it is called.
     pub identity: Identity,
     pub(super) input: Value,
+    /// The context object, where someone else makes it; `Undefined` where it is made of what is known here.
+    pub(super) context: Value,
     pub(super) frames: Vec<Frame>,
     pub(super) frames_free: Vec<u32>,
     pub(super) joins: Vec<Join>,
@@ -236,6 +238,7 @@ impl Execution {
         self.joins_free.clear();
         self.ready.clear();
         self.outcome = None;
+        self.context = Value::UNDEFINED;
         self.frames.iter_mut().for_each(|frame| frame.phase = Phase::Free);
         // What a join that did not come to its end holds means nothing in the next execution's arena.
         self.joins.iter_mut().for_each(|join| join.results.clear());

@@ -1,12 +1,13 @@
 //! Failure: Retry, Catch, and the way up through joins (developer guide, "Handling errors").
 
 use super::execution::Phase;
+use super::inspect::Step;
 use super::record::Happening;
 use super::run::{Run, Sight, Stop};
 use super::{Effect, TimerKind};
 use crate::fault::{self, Fault};
 use crate::json::Value;
-use crate::program::{ErrorClass, FailId, Handlers, Next, Retrier, StateKind, Text};
+use crate::program::{Catcher, ErrorClass, FailId, Handlers, Next, Retrier, StateKind, Text};
 
 impl Run<'_, '_> {
     /// The error a Fail state ends with.
@@ -72,6 +73,7 @@ impl Run<'_, '_> {
 
     /// A state failed: retries, catches, or fails what it is part of.
     pub(super) fn failed(&mut self, frame: u32, fault: Fault) {
+        self.step_told(Step::Failed(&fault));
         if fault.error.as_deref() == Some(fault::RUNTIME) {
             let last = self.x.frames[frame as usize].last_event;
             return self.end_failed(last, fault);
@@ -125,9 +127,11 @@ impl Run<'_, '_> {
         let here = &mut self.x.frames[frame as usize];
         here.attempts.resize(handlers.retry.len(), 0);
         if u64::from(here.attempts[n]) >= retrier.attempts_max {
+            self.step_told(Step::Retry(n, None));
             return false;
         }
         let delay_ms = self.delay_ms(retrier, frame, n);
+        self.step_told(Step::Retry(n, Some(delay_ms)));
         self.x.visits = self.x.visits.wrapping_add(1);
         let visit = self.x.visits;
         let here = &mut self.x.frames[frame as usize];
@@ -158,10 +162,10 @@ impl Run<'_, '_> {
     /// Goes to the catcher that matches, if there is one.
     fn caught(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> Result<bool, Stop> {
         let missed = self.x.frames[frame as usize].heartbeat_missed;
-        let Some(catcher) = handlers.catch.iter().find(|catcher| matches(&catcher.errors, fault, missed))
-        else {
-            return Ok(false);
-        };
+        let matching = |catcher: &Catcher| matches(&catcher.errors, fault, missed);
+        let Some(n) = handlers.catch.iter().position(matching) else { return Ok(false) };
+        self.step_told(Step::Catch(n));
+        let catcher = &handlers.catch[n];
         let error_output = self.error_output(fault);
         let input = self.x.frames[frame as usize].input;
         let (output, sight) = match self.state(frame).jsonata {

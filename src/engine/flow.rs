@@ -1,6 +1,7 @@
 //! Data flow: InputPath, Parameters, ResultSelector, ResultPath, OutputPath; Arguments and Output (developer guide,
 //! "Processing input and output", "Transforming data with JSONata").
 
+use super::inspect::Step;
 use super::run::{Run, Sight, Stop};
 use crate::json::Value;
 use crate::program::{Filter, PathId, ResultPath};
@@ -12,6 +13,7 @@ impl Run<'_, '_> {
         let input = self.x.frames[frame as usize].input;
         let effective = self.filter(frame, self.state(frame).input, input)?;
         self.x.frames[frame as usize].effective = effective;
+        self.step_told(Step::InputPath(effective));
         Ok(effective)
     }
 
@@ -22,6 +24,7 @@ impl Run<'_, '_> {
             effective = self.template(frame, parameters, Sight::of(effective))?;
             self.x.frames[frame as usize].effective = effective;
         }
+        self.step_told(Step::Parameters(effective));
         Ok(effective)
     }
 
@@ -76,8 +79,10 @@ impl Run<'_, '_> {
         if let Some(selector) = selector {
             result = self.template(frame, selector, Sight::of(result))?;
         }
+        self.step_told(Step::ResultSelector(result));
         let input = self.x.frames[frame as usize].input;
         let combined = self.combine(frame, result_path, input, result)?;
+        self.step_told(Step::ResultPath(combined));
         let output = self.filter(frame, output_path, combined)?;
         Ok((output, Sight::of(result)))
     }

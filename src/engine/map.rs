@@ -1,6 +1,7 @@
 //! Inline Map states (specification, "Map State").
 
 use super::execution::Join;
+use super::inspect::Step;
 use super::record::Happening;
 use super::run::{Run, Sight, Stop};
 use super::wait::plain;
@@ -23,13 +24,21 @@ impl Run<'_, '_> {
             None => None,
         };
         let items = self.items(frame, row.items, effective)?;
+        self.step_told(Step::Items(items));
         let total = items.len() as u32;
         // Failing when either threshold is crossed, the lower one counts.
+        if let Some(count) = tolerated_count {
+            self.step_told(Step::ToleratedFailureCount(count));
+        }
+        if let Some(percentage) = tolerated_percentage {
+            self.step_told(Step::ToleratedFailurePercentage(percentage));
+        }
         let by_percentage = tolerated_percentage.map(|most| (f64::from(total) * most / 100.0).floor() as u32);
         let by_count = tolerated_count.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
         let tolerated = by_percentage.into_iter().chain(by_count).min();
         self.chain(frame, Happening::MapStateStarted { length: total });
-        if total == 0 {
+        // A Map that is visited by itself is given its result, whatever its items are.
+        if total == 0 && self.x.context.is_undefined() {
             let last = self.x.frames[frame as usize].last_event;
             self.emit(last, Happening::MapStateSucceeded);
             let mark = self.x.arena.begin();
@@ -69,6 +78,7 @@ impl Run<'_, '_> {
             None if items.is_object() => self.pair(key, value),
             None => value,
         };
+        self.step_told(Step::Item(input));
         let last = self.x.frames[frame as usize].last_event;
         let state = self.state_id(frame);
         let started = self.emit(last, Happening::MapIterationStarted { state, index });
@@ -130,6 +140,7 @@ impl Run<'_, '_> {
                 }
             }
         };
+        self.step_told(Step::MaxConcurrency(asked));
         let most = u64::from(limits::MAP_CONCURRENCY_MAX);
         Ok(if asked == 0 { most } else { asked.min(most) } as u32)
     }

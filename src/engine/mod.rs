@@ -14,6 +14,7 @@ mod context;
 mod execution;
 mod fail;
 mod flow;
+mod inspect;
 mod join;
 mod map;
 mod pack;
@@ -24,7 +25,9 @@ mod state;
 mod task;
 mod wait;
 
+pub(crate) use context::uuid;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
+pub use inspect::{Step, Visit, Visited, stand_in};
 pub use record::{Happening, Hears, Listener, Record, TaskKind};
 
 use crate::fault::Fault;

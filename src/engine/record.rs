@@ -1,5 +1,6 @@
 //! What the engine tells a listener: one record for each event of AWS's history, formed only when someone listens.
 
+use super::inspect::Step;
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateId, StateKind, TaskId};
@@ -11,6 +12,11 @@ use crate::program::{Program, StateId, StateKind, TaskId};
 pub trait Listener {
     /// One event.
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>);
+
+    /// A value on its way through a state; most listeners are not interested.
+    fn step(&mut self, arena: &Arena, step: Step<'_>) {
+        let _ = (arena, step);
+    }
 
     /// The values of all records so far are about to move: after this call they mean nothing.
     fn moving(&mut self, program: &Program, arena: &Arena) {

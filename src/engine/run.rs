@@ -215,12 +215,14 @@ impl Run<'_, '_> {
         sight: Sight,
         query: impl FnOnce(&mut crate::json::Arena, &Scope<'_>, &mut query::Env<'_>) -> T,
     ) -> T {
-        let Execution { arena, identity, frames, random, input, seed, secret, started_ms, .. } = &mut *self.x;
+        let Execution { arena, identity, frames, random, input, context, seed, secret, started_ms, .. } =
+            &mut *self.x;
         let frame = &frames[frame as usize];
         let context = StateContext {
             identity,
             program: self.program,
             input: *input,
+            whole: *context,
             seed: *seed,
             secret: *secret,
             started_ms: *started_ms,
@@ -304,9 +306,10 @@ impl Run<'_, '_> {
         if let Some(listener) = &mut self.env.listener {
             listener.moving(self.program, &self.x.arena);
         }
-        let Execution { arena, frames, joins, input, compact_at, .. } = &mut *self.x;
+        let Execution { arena, frames, joins, input, context, compact_at, .. } = &mut *self.x;
         self.env.compactor.compact(arena, |visit| {
             visit(input);
+            visit(context);
             for frame in frames.iter_mut().filter(|frame| frame.phase != Phase::Free) {
                 visit(&mut frame.input);
                 visit(&mut frame.effective);

@@ -1,6 +1,7 @@
 //! Entering and leaving: what all states have in common.
 
 use super::execution::{Outcome, Phase};
+use super::inspect::Step;
 use super::record::Happening;
 use super::run::{Run, Sight, Stop};
 use crate::fault::{self, Fault};
@@ -104,6 +105,7 @@ impl Run<'_, '_> {
     pub(super) fn leave_with(&mut self, frame: u32, result: Value) -> Result<(), Stop> {
         let state = self.state(frame);
         let (jsonata, next, assign) = (state.jsonata, state.next, state.assign);
+        self.step_told(Step::Result(result));
         let (output, sight) = match jsonata {
             true => self.jsonata_output(frame, result)?,
             false => self.jsonpath_output(frame, result)?,

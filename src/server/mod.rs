@@ -1,3 +1,168 @@
-//! The AWS wire API: requests of AWS JSON 1.0 and their replies.
+//! The AWS API over HTTP: connections, threads, limits, security, and an orderly end. What operations mean is decided
+//! below, in the service; how they are written is decided in `api`.
+//!
+//! Each server thread runs its own connections on a single-threaded runtime and shares nothing with the others but
+//! counters. An execution that neither waits nor calls runs right there, between the reading of its request and the
+//! writing of its response. The first thread accepts connections and deals them out in turn: that spreads them evenly,
+//! keeps their limit in one place, and leaves a second server on the same port the error that it is, none of which
+//! `SO_REUSEPORT` does.
 
 pub mod api;
+mod connection;
+mod counters;
+mod exchange;
+mod identifier;
+mod thread;
+mod watch;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::service::Service;
+
+pub use counters::Counts;
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where it listens; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// Threads that serve connections.
+    pub threads: usize,
+    /// What clients may ask of it.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    /// The address of Step Functions Local, and one thread for each processor.
+    fn default() -> Config {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Config { listen: SocketAddr::from(([127, 0, 0, 1], PORT)), threads, limits: Limits::default() }
+    }
+}
+
+/// The port of Step Functions Local.
+pub const PORT: u16 = 8083;
+
+/// What clients may ask of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections at the same time; others are told so and closed.
+    pub connections_max: usize,
+    /// Bytes of a request's body. A definition of AWS's 1 MB takes more on the wire, as its quotes are escaped.
+    pub body_bytes_max: usize,
+    /// Bytes of a request's head.
+    pub head_bytes_max: usize,
+    /// Time for a head, for a body, and for a client that does not read its responses.
+    pub slow_seconds_max: u32,
+    /// Time a connection may stay open without a request.
+    pub idle_seconds_max: u32,
+    /// Requests one HTTP/2 connection may have under way.
+    pub streams_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: 20_000,
+            body_bytes_max: 4 << 20,
+            head_bytes_max: 32 << 10,
+            slow_seconds_max: 30,
+            idle_seconds_max: 120,
+            streams_max: 256,
+        }
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The system has no thread or reactor for it.
+    #[error("cannot start a server thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// A server that runs. When it is dropped, connections are cut.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<thread::Shared>,
+    threads: Vec<thread::Joined>,
+}
+
+/// How a drain went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Connections that ended in order.
+    pub closed: usize,
+    /// Connections that were cut because their requests took too long.
+    pub cut: usize,
+}
+
+impl Server {
+    /// Listens, and answers from threads of its own. Requests are answered at once; [`ready`](Server::ready) decides
+    /// what `/ready` says.
+    ///
+    /// # Errors
+    /// When the address is taken, or the system has no more threads.
+    pub fn start(config: &Config, service: &Service) -> Result<Server, StartError> {
+        let listening = |error| StartError::Listen(config.listen, error);
+        let listener = TcpListener::bind(config.listen).map_err(listening)?;
+        listener.set_nonblocking(true).map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+        let shared = Arc::new(thread::Shared::new(config));
+        let threads = thread::start(&shared, listener, service).map_err(StartError::Thread)?;
+        Ok(Server { address, shared, threads })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether `/ready` says yes.
+    pub fn ready(&self, ready: bool) {
+        self.shared.ready.store(ready, Ordering::Release);
+    }
+
+    /// What it did so far.
+    pub fn counts(&self) -> Counts {
+        self.shared.counts()
+    }
+
+    /// Accepts no more connections, finishes the requests that are under way, and ends its threads. Connections that
+    /// are not done after `within` are cut. Blocks until then.
+    pub fn drain(mut self, within: Duration) -> Drained {
+        self.end(within)
+    }
+
+    fn end(&mut self, within: Duration) -> Drained {
+        self.ready(false);
+        let mut drained = Drained { closed: 0, cut: 0 };
+        for joined in &self.threads {
+            joined.drain(within);
+        }
+        for joined in self.threads.drain(..) {
+            let (closed, cut) = joined.join();
+            drained.closed += closed;
+            drained.cut += cut;
+        }
+        drained
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}

@@ -19,6 +19,8 @@ mod page;
 mod reference;
 mod registry;
 mod tags;
+pub mod test_state;
+pub mod validate;
 mod versions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

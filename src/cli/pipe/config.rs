@@ -1,0 +1,167 @@
+//! The file that describes a pipeline.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::cli::Stop;
+
+/// A pipeline, as its TOML file describes it. Relative names of files count from the file's own folder.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    pub(super) definition: Definition,
+    pub(super) source: Endpoint,
+    #[serde(default)]
+    pub(super) sink: Option<Endpoint>,
+    #[serde(default)]
+    pub(super) dead_letters: Option<Endpoint>,
+    #[serde(default)]
+    pub(super) pipe: Settings,
+}
+
+/// Where the definition is.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Definition {
+    /// A file.
+    File(PathBuf),
+    /// A key of a NATS bucket; each new value replaces the definition.
+    Nats {
+        url: String,
+        bucket: String,
+        key: String,
+        #[serde(default)]
+        credentials: Option<PathBuf>,
+    },
+}
+
+/// A source or a sink.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Endpoint {
+    /// Standard input, as a source.
+    Stdin {},
+    /// Standard output, as a sink.
+    Stdout {},
+    /// A file of lines.
+    File { path: PathBuf },
+    /// NATS JetStream: a stream and a durable consumer of it, or a subject.
+    Nats {
+        url: String,
+        #[serde(default)]
+        stream: Option<String>,
+        #[serde(default)]
+        durable: Option<String>,
+        /// Of a source: the messages' subjects. Of a sink: where outputs go.
+        #[serde(default)]
+        subject: Option<String>,
+        #[serde(default)]
+        credentials: Option<PathBuf>,
+        #[serde(default, deserialize_with = "seconds")]
+        ack_wait: Option<Duration>,
+        /// Whether outputs carry ids, so that those published twice are kept once.
+        #[serde(default = "yes")]
+        ids: bool,
+    },
+}
+
+/// How the pipeline is to behave.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Settings {
+    pub(super) order: Option<Order>,
+    /// A path in the body, `source` or `id`; with `order = "key"`.
+    pub(super) key: Option<String>,
+    pub(super) attempts: Option<u32>,
+    #[serde(deserialize_with = "seconds")]
+    pub(super) retry_delay: Option<Duration>,
+    #[serde(deserialize_with = "seconds")]
+    pub(super) retry_delay_max: Option<Duration>,
+    pub(super) in_flight: Option<usize>,
+    pub(super) in_flight_bytes: Option<usize>,
+    pub(super) batch: Option<usize>,
+    #[serde(deserialize_with = "seconds")]
+    pub(super) linger: Option<Duration>,
+    /// One execution for each batch.
+    pub(super) array: bool,
+    pub(super) envelope: bool,
+    /// The key of events that are to run once: a path in the body, `source` or `id`.
+    pub(super) unique: Option<String>,
+    #[serde(deserialize_with = "seconds")]
+    pub(super) unique_for: Option<Duration>,
+    #[serde(deserialize_with = "seconds")]
+    pub(super) grace: Option<Duration>,
+}
+
+/// What order is kept.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Order {
+    Any,
+    Outputs,
+    Key,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A time in seconds, with fractions.
+fn seconds<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = f64::deserialize(from)?;
+    Duration::try_from_secs_f64(seconds).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Where dead letters are, and where their events go.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redrive {
+    pub(super) source: Endpoint,
+    pub(super) sink: Endpoint,
+}
+
+/// The description of a pipeline.
+pub(super) fn read(path: &Path) -> Result<Config, Stop> {
+    let mut config: Config = parse(path)?;
+    match &mut config.definition {
+        Definition::File(file) => rebase(path, file),
+        Definition::Nats { credentials, .. } => credentials.iter_mut().for_each(|file| rebase(path, file)),
+    }
+    let ends = [Some(&mut config.source), config.sink.as_mut(), config.dead_letters.as_mut()];
+    ends.into_iter().flatten().for_each(|end| end.rebase(path));
+    Ok(config)
+}
+
+/// The description of what is to be sent again.
+pub(super) fn redrive(path: &Path) -> Result<Redrive, Stop> {
+    let mut config: Redrive = parse(path)?;
+    config.source.rebase(path);
+    config.sink.rebase(path);
+    Ok(config)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Stop> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Stop::failed(format!("cannot read {}: {error}", path.display())))?;
+    toml::from_str(&text)
+        .map_err(|error| Stop::failed(format!("{}: {}", path.display(), error.to_string().trim_end())))
+}
+
+/// Makes a file's name count from the folder of the description.
+fn rebase(description: &Path, file: &mut PathBuf) {
+    *file = description.parent().unwrap_or(Path::new(".")).join(&*file);
+}
+
+impl Endpoint {
+    fn rebase(&mut self, description: &Path) {
+        match self {
+            Endpoint::File { path } => rebase(description, path),
+            Endpoint::Nats { credentials, .. } => {
+                credentials.iter_mut().for_each(|file| rebase(description, file));
+            }
+            Endpoint::Stdin {} | Endpoint::Stdout {} => {}
+        }
+    }
+}

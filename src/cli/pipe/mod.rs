@@ -1,0 +1,196 @@
+//! `pipe`: a state machine between a source of events and a sink, as a file describes it. `redrive`: dead letters go
+//! back to where their events came from.
+
+mod config;
+mod ends;
+mod redrive;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use expressway::pipe::{Attempts, KeyOf, Order, Pipe, PipeError, Report};
+use expressway::runtime::{Engine, Machine};
+
+use self::config::{Config, Definition, Settings};
+use super::{Stop, Went, definition, say};
+
+pub(super) use redrive::{Arguments as RedriveArguments, redrive};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// The pipeline's description: a TOML file
+    #[arg(value_name = "CONFIG")]
+    config: PathBuf,
+    /// Say nothing but errors: no summary
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+const AFTER_HELP: &str = "\
+The pipeline ends with its source, or with SIGINT or SIGTERM: then nothing more is received, and what is under way is
+finished (pipe.grace seconds at most; the rest stays with the source).
+
+An event is acknowledged only after its output, or its dead letter, is published.
+
+Exit codes: 0 no event is a dead letter; 1 some are; 2 the pipeline cannot run, or broke off.";
+
+fn refused(error: PipeError) -> Stop {
+    Stop::failed(error.to_string())
+}
+
+/// The runtime that pipelines live on.
+fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| Stop::failed(format!("cannot start threads: {error}")))
+}
+
+pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
+    let config = config::read(&arguments.config)?;
+    let report = runtime()?.block_on(run(config))?;
+    if !arguments.quiet {
+        say(&summary(&report));
+    }
+    Ok(if report.dead == 0 { Went::Well } else { Went::PartlyWrong })
+}
+
+async fn run(config: Config) -> Result<Report, Stop> {
+    let engine = Engine::builder().build().map_err(|error| Stop::failed(error.to_string()))?;
+    let machine = machine(&engine, &config.definition).await?;
+    let source = ends::source(&config.source).await?;
+    let mut pipe = settle(Pipe::boxed(engine, machine, source), &config.pipe)?;
+    if let Some(sink) = &config.sink {
+        pipe = pipe.shared_sink(ends::sink(sink).await?);
+    }
+    if let Some(sink) = &config.dead_letters {
+        pipe = pipe.shared_dead_letters(ends::sink(sink).await?);
+    }
+    let stopper = pipe.stopper();
+    tokio::spawn(async move {
+        signalled().await;
+        stopper.stop();
+    });
+    pipe.run().await.map_err(refused)
+}
+
+/// SIGINT or SIGTERM.
+async fn signalled() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// What the pipeline is to do besides.
+fn settle(mut pipe: Pipe, settings: &Settings) -> Result<Pipe, Stop> {
+    let key = |text: &String| match text.as_str() {
+        "source" => Ok(KeyOf::source()),
+        "id" => Ok(KeyOf::id()),
+        path => KeyOf::body(path).map_err(refused),
+    };
+    pipe = match (settings.order, &settings.key) {
+        (Some(config::Order::Key), Some(text)) => pipe.order(Order::Key(key(text)?)),
+        (Some(config::Order::Key), None) => {
+            return Err(Stop::failed("pipe.order is \"key\", and pipe.key is missing"));
+        }
+        (_, Some(_)) => return Err(Stop::failed("pipe.key needs pipe.order = \"key\"")),
+        (Some(config::Order::Outputs), None) => pipe.order(Order::Outputs),
+        (Some(config::Order::Any) | None, None) => pipe,
+    };
+    let usual = Attempts::default();
+    pipe = pipe.attempts(Attempts {
+        max: settings.attempts.unwrap_or(usual.max),
+        delay: settings.retry_delay.unwrap_or(usual.delay),
+        delay_max: settings.retry_delay_max.unwrap_or(usual.delay_max),
+    });
+    pipe = pipe.in_flight(settings.in_flight.unwrap_or(10_000), settings.in_flight_bytes.unwrap_or(64 << 20));
+    pipe = pipe.batch(settings.batch.unwrap_or(512), settings.linger.unwrap_or_default());
+    if settings.array {
+        pipe = pipe.as_array();
+    }
+    if settings.envelope {
+        pipe = pipe.with_envelope();
+    }
+    pipe = match (&settings.unique, settings.unique_for) {
+        (Some(text), keep) => pipe.deduplicate(key(text)?, keep.unwrap_or(Duration::from_secs(300))),
+        (None, Some(_)) => return Err(Stop::failed("pipe.unique_for needs pipe.unique")),
+        (None, None) => pipe,
+    };
+    Ok(pipe.grace(settings.grace.unwrap_or(Duration::from_secs(30))))
+}
+
+/// The state machine; where the definition is kept in a bucket, each new value replaces it.
+async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, Stop> {
+    match definition {
+        Definition::File(file) => {
+            let text = definition::text(file)?;
+            create(engine, &machine_name(file), &text)
+        }
+        #[cfg(not(feature = "nats"))]
+        Definition::Nats { .. } => {
+            Err(Stop::failed("this build has no NATS: it was built without the feature `nats`"))
+        }
+        #[cfg(feature = "nats")]
+        Definition::Nats { url, bucket, key, credentials } => {
+            let options =
+                expressway::pipe::NatsOptions { credentials: credentials.clone(), ..Default::default() };
+            let nats = expressway::pipe::Nats::connect(url, options).await.map_err(refused)?;
+            let mut value = nats.watch(bucket, key).await.map_err(refused)?;
+            let text = value.next().await.map_err(refused)?;
+            let machine = create(engine, &machine_name(std::path::Path::new(key)), &text)?;
+            tokio::spawn(follow(engine.clone(), machine.clone(), value, key.clone()));
+            Ok(machine)
+        }
+    }
+}
+
+/// Replaces the definition whenever there is a new one; a wrong one is reported, and the good one stays.
+#[cfg(feature = "nats")]
+async fn follow(engine: Engine, machine: Machine, mut value: expressway::pipe::NatsValue, key: String) {
+    loop {
+        match value.next().await {
+            Ok(text) => {
+                let updated =
+                    std::str::from_utf8(&text).map_err(|error| error.to_string()).and_then(|text| {
+                        engine.update_state_machine(&machine, text).map_err(|error| error.to_string())
+                    });
+                match updated {
+                    Ok(()) => say(&format!("The definition {key} was replaced.")),
+                    Err(error) => say(&format!("The new definition {key} is not used: {error}")),
+                }
+            }
+            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+}
+
+fn create(engine: &Engine, name: &str, text: &[u8]) -> Result<Machine, Stop> {
+    let text = std::str::from_utf8(text).map_err(|error| Stop::failed(format!("the definition: {error}")))?;
+    engine.create_state_machine(name, text).map_err(|error| Stop::failed(error.to_string()))
+}
+
+fn machine_name(file: &std::path::Path) -> String {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.split('.').find(|part| !part.is_empty() && *part != "-").unwrap_or("workflow").to_owned()
+}
+
+fn summary(report: &Report) -> String {
+    let mut text = format!("{} events: {} succeeded", report.received, report.succeeded);
+    let more = [
+        (report.dead, "failed for good"),
+        (report.again, "tried again"),
+        (report.duplicates, "had come before"),
+        (report.unsettled, "not settled"),
+    ];
+    for (count, what) in more {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}

@@ -1,0 +1,171 @@
+//! One visit of one state by itself, and a look at the data on its way through it: what `TestState` needs. The state is
+//! run by the same functions as in any execution; nothing here evaluates anything.
+
+use super::execution::{Execution, Phase, Start};
+use super::run::{Run, Stop};
+use super::{Env, Turn};
+use crate::fault::Fault;
+use crate::index::Id;
+use crate::json::Value;
+use crate::program::{Program, StateId, StateKind};
+
+/// A value, or a number, on its way through a state. Listeners that do not care are not troubled; nothing is formed
+/// where nobody listens.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'s> {
+    /// The input after `InputPath`.
+    InputPath(Value),
+    /// The input after `Parameters` or `Arguments`.
+    Parameters(Value),
+    /// What the state came to, before anything is selected from it.
+    Result(Value),
+    /// The result after `ResultSelector`.
+    ResultSelector(Value),
+    /// The result and the input, put together by `ResultPath`.
+    ResultPath(Value),
+    /// The items of a Map.
+    Items(Value),
+    /// The input of the next iteration, after `ItemSelector`.
+    Item(Value),
+    /// `MaxConcurrency` as asked for; 0 is no limit.
+    MaxConcurrency(u64),
+    /// `ToleratedFailureCount`
+    ToleratedFailureCount(u64),
+    /// `ToleratedFailurePercentage`
+    ToleratedFailurePercentage(f64),
+    /// The state failed; retriers and catchers come next.
+    Failed(&'s Fault),
+    /// The retrier that matches, by its index, and the delay before the next attempt, unless there is none any more.
+    Retry(usize, Option<u64>),
+    /// The catcher that matches, by its index.
+    Catch(usize),
+}
+
+/// How a visit begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit {
+    /// The state, one of the program's outermost workflow.
+    pub state: StateId,
+    /// An object of variables in the execution's arena; the members stand in the order of the workflow's slots.
+    /// `Undefined` for none.
+    pub variables: Value,
+    /// The whole context object, in the execution's arena. `Map` is added to it where items are selected.
+    pub context: Value,
+    /// How often each retrier has been used before.
+    pub retries: u32,
+}
+
+/// Where a visit stands.
+#[derive(Clone, Debug)]
+pub enum Visited {
+    /// In the state still: waiting for a task, a timer, or children.
+    Inside,
+    /// It left for another state, with this output.
+    Left(StateId, Value),
+    /// The execution is over.
+    Over,
+}
+
+impl Execution {
+    /// Begins an execution in the middle: with one visit of one state. As [`begin`](Execution::begin) otherwise.
+    pub fn begin_visit(&mut self, program: &Program, start: &Start, input: Value, visit: &Visit) {
+        self.begin(program, start, input);
+        self.context = visit.context;
+        let slots = program.workflows[Id::from_index(0)].slots as usize;
+        let mark = self.arena.begin();
+        for slot in 0..slots {
+            let value = self.arena.entry(visit.variables, slot).map_or(Value::UNDEFINED, |(_, value)| value);
+            self.arena.push(value);
+        }
+        let variables = self.arena.end_array(mark);
+        let retriers = program.states[visit.state].handlers.map_or(0, |it| program.handlers[it].retry.len());
+        // As in a history: the execution's start is the first event, the state's entry the second.
+        self.events = ENTERED;
+        for frame in self.frames.iter_mut().filter(|frame| frame.phase == Phase::Enter) {
+            frame.state = Some(visit.state);
+            frame.phase = Phase::Again;
+            frame.variables = variables;
+            frame.before_entered = ENTERED - 1;
+            frame.entered_event = ENTERED;
+            frame.last_event = ENTERED;
+            frame.entered_ms = start.now_ms;
+            frame.retries = visit.retries;
+            frame.attempts.clear();
+            frame.attempts.resize(retriers, visit.retries);
+        }
+    }
+
+    /// Where the visit stands.
+    pub fn visited(&self) -> Visited {
+        let top = self.frames.iter().find(|frame| frame.phase != Phase::Free && frame.parent.is_none());
+        match top {
+            _ if self.outcome.is_some() => Visited::Over,
+            Some(frame) if frame.phase == Phase::Enter => {
+                frame.state.map_or(Visited::Over, |state| Visited::Left(state, frame.input))
+            }
+            _ => Visited::Inside,
+        }
+    }
+
+    /// The value of the variable in `slot`, as the machine's own workflow sees it.
+    pub fn variable(&self, slot: usize) -> Value {
+        let top = self.frames.iter().find(|frame| frame.parent.is_none());
+        top.and_then(|frame| self.arena.item(frame.variables, slot)).unwrap_or(Value::UNDEFINED)
+    }
+}
+
+/// The event of the state's entry.
+const ENTERED: u64 = 2;
+
+/// Ends a Parallel or Map state whose children have been begun, but not run, with a result of someone else's making.
+/// The input of each item that was not begun yet is made first, for the listener's sake.
+pub fn stand_in(
+    program: &Program,
+    execution: &mut Execution,
+    result: Result<Value, Fault>,
+    env: &mut Env<'_>,
+) -> Turn {
+    let mut run = Run { program, x: execution, env };
+    let joining = run.x.frames.iter().enumerate().find_map(|(n, frame)| match frame.phase {
+        Phase::Joining(join) if frame.parent.is_none() => Some((n as u32, join)),
+        _ => None,
+    });
+    if let Some((frame, join)) = joining
+        && let Err(stop) = run.stand_in(frame, join, result)
+    {
+        run.stopped(frame, stop);
+    }
+    run.turn()
+}
+
+impl Run<'_, '_> {
+    /// Tells who listens.
+    #[inline]
+    pub(super) fn step_told(&mut self, step: Step<'_>) {
+        if self.env.listener.is_some() {
+            self.tell_step(step);
+        }
+    }
+
+    #[cold]
+    fn tell_step(&mut self, step: Step<'_>) {
+        if let Some(listener) = &mut self.env.listener {
+            listener.step(&self.x.arena, step);
+        }
+    }
+
+    fn stand_in(&mut self, frame: u32, join: u32, result: Result<Value, Fault>) -> Result<(), Stop> {
+        let is_map = matches!(self.state(frame).kind, StateKind::Map(_));
+        while is_map && self.x.joins[join as usize].started < self.x.joins[join as usize].total {
+            if let Err(stop) = self.next_iteration(frame, join) {
+                self.stop_children(join, None);
+                return Err(stop);
+            }
+        }
+        self.stop_children(join, None);
+        match result {
+            Ok(result) => self.leave_with(frame, result),
+            Err(fault) => Err(Stop::Failed(fault)),
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! The pipeline itself: receives, has executions run, publishes, settles.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::deal::Dealer;
+use super::event::{Batch, PipeError, Room, Sink, Source, Verdict};
+use super::order::{KeyOf, Lane, Lanes, Order, Turn};
+use super::seen::Seen;
+use super::settings::{Attempts, Settings};
+use crate::json::Arena;
+use crate::runtime::{Engine, Machine};
+
+/// A pipeline: events of a source, each an execution of a state machine, whose outputs go to a sink.
+#[must_use = "a pipeline does nothing until it runs"]
+pub struct Pipe {
+    engine: Engine,
+    machine: Machine,
+    source: Box<dyn Source>,
+    sink: Option<Arc<dyn Sink>>,
+    dead: Option<Arc<dyn Sink>>,
+    order: Order,
+    settings: Settings,
+    stats: Arc<Stats>,
+    stop: watch::Sender<bool>,
+}
+
+/// Ends a pipeline: it receives no more, and what is under way is brought to its end.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    /// Asks for the end.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a pipeline has done so far; read while it runs.
+        #[derive(Debug, Default)]
+        pub struct Stats {
+            $(pub(super) $name: AtomicU64,)*
+        }
+
+        /// What a pipeline has done.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+        #[non_exhaustive]
+        pub struct Report {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// The counts as they stand.
+            pub fn report(&self) -> Report {
+                Report { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counts! {
+    /// Events received.
+    received,
+    /// Bytes of them.
+    bytes,
+    /// Events that succeeded.
+    succeeded,
+    /// Outputs published.
+    published,
+    /// Events given back to come again, and attempts made again here.
+    again,
+    /// Events that failed for good. Each is a dead letter if there is a place for these.
+    dead,
+    /// Events that had come before.
+    duplicates,
+    /// Events whose settling the source did not take; they come again.
+    unsettled,
+    /// Times that a source or a sink was away.
+    away,
+}
+
+impl Pipe {
+    /// A pipeline that throws outputs away until it is given a [`sink`](Pipe::sink).
+    pub fn new(engine: Engine, machine: Machine, source: impl Source + 'static) -> Pipe {
+        Pipe::boxed(engine, machine, Box::new(source))
+    }
+
+    /// As [`new`](Pipe::new), for a source that was chosen while the program runs.
+    pub fn boxed(engine: Engine, machine: Machine, source: Box<dyn Source>) -> Pipe {
+        let (stats, order, settings) = Default::default();
+        let stop = watch::Sender::new(false);
+        Pipe { engine, machine, source, sink: None, dead: None, order, settings, stats, stop }
+    }
+
+    /// Where outputs go.
+    pub fn sink(self, sink: impl Sink + 'static) -> Pipe {
+        self.shared_sink(Arc::new(sink))
+    }
+
+    /// As [`sink`](Pipe::sink), for a sink that others use as well.
+    pub fn shared_sink(mut self, sink: Arc<dyn Sink>) -> Pipe {
+        self.sink = Some(sink);
+        self
+    }
+
+    /// Where [dead letters](super::DeadLetter) go. Without a place, events that fail for good are counted and settled.
+    pub fn dead_letters(self, sink: impl Sink + 'static) -> Pipe {
+        self.shared_dead_letters(Arc::new(sink))
+    }
+
+    /// As [`dead_letters`](Pipe::dead_letters), for a sink that others use as well.
+    pub fn shared_dead_letters(mut self, sink: Arc<dyn Sink>) -> Pipe {
+        self.dead = Some(sink);
+        self
+    }
+
+    /// What order is kept; none unless told.
+    pub fn order(mut self, order: Order) -> Pipe {
+        self.order = order;
+        self
+    }
+
+    /// How often an event is tried.
+    pub fn attempts(mut self, attempts: Attempts) -> Pipe {
+        self.settings.attempts = Attempts { max: attempts.max.max(1), ..attempts };
+        self
+    }
+
+    /// How many events, and how many bytes of them, may be under way; 10,000 and 64 MiB unless told. A single event, or
+    /// a batch that cannot be split, may exceed the bytes while nothing else is under way.
+    pub fn in_flight(mut self, events: usize, bytes: usize) -> Pipe {
+        self.settings.events_max = events.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        self.settings.bytes_max = bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        self
+    }
+
+    /// How many events are received at once, 512 unless told, and how long the source may wait for that many once it
+    /// has one; not at all unless told.
+    pub fn batch(mut self, events: usize, linger: Duration) -> Pipe {
+        self.settings.batch = events.max(1);
+        self.settings.linger = linger;
+        self
+    }
+
+    /// Makes one execution of all events of a batch: its input is the array of them, and
+    /// `{"batchItemFailures": [{"itemIdentifier": …}]}` in its output names those that failed, by what their source calls
+    /// them. An empty list, or none, says that all went well; anything else that is not such a list, that all failed.
+    pub fn as_array(mut self) -> Pipe {
+        self.settings.as_array = true;
+        self
+    }
+
+    /// Shows each event with where it came from: `{"messageId", "eventSource", "key", "deliveries", "body"}`.
+    pub fn with_envelope(mut self) -> Pipe {
+        self.settings.envelope = true;
+        self
+    }
+
+    /// Runs events with the same key once within `keep`; the others are settled and counted. A key is forgotten when its
+    /// event is given back. A million keys are kept at most.
+    pub fn deduplicate(mut self, key: KeyOf, keep: Duration) -> Pipe {
+        self.settings.unique = Some((key, keep));
+        self
+    }
+
+    /// How long what is under way may take once the pipeline is to end; 30 s unless told. What takes longer is left to
+    /// its source.
+    pub fn grace(mut self, grace: Duration) -> Pipe {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// A way to end it.
+    pub fn stopper(&self) -> Stop {
+        Stop(self.stop.clone())
+    }
+
+    /// Runs until there are no more events, or it is [stopped](Pipe::stopper). Must be called within a tokio runtime;
+    /// with one of several threads, batches are worked at side by side.
+    ///
+    /// # Errors
+    /// When the source refuses, or nobody takes outputs any more.
+    pub async fn run(self) -> Result<Report, PipeError> {
+        let Pipe { engine, machine, source, sink, dead, order, settings, stats, stop } = self;
+        let seen = settings.unique.as_ref().map(|(_, keep)| Mutex::new(Seen::new(*keep)));
+        let in_place = !source.redelivers() || matches!(order, Order::Key(_));
+        let (events, bytes) = (settings.events_max, settings.bytes_max);
+        let dealer = Dealer { engine, machine, sink, dead, settings, in_place, seen, stats, stop };
+        let flow = Flow {
+            source,
+            order,
+            events: Arc::new(Semaphore::new(events)),
+            bytes: Arc::new(Semaphore::new(bytes)),
+            dealer: Arc::new(dealer),
+            lane: Lane::default(),
+            lanes: Lanes::new(),
+            arena: Arena::new(),
+            tasks: JoinSet::new(),
+        };
+        flow.run().await
+    }
+}
+
+/// A pipeline that runs.
+struct Flow {
+    source: Box<dyn Source>,
+    order: Order,
+    events: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    dealer: Arc<Dealer>,
+    lane: Lane,
+    lanes: Lanes,
+    arena: Arena,
+    tasks: JoinSet<Result<(), PipeError>>,
+}
+
+/// What is held as long as a piece of work is under way.
+type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// Between two tries of something that is away.
+pub(super) const AWAY_MIN: Duration = Duration::from_millis(50);
+pub(super) const AWAY_MAX: Duration = Duration::from_secs(5);
+
+impl Flow {
+    async fn run(mut self) -> Result<Report, PipeError> {
+        let mut stopped = self.dealer.stop.subscribe();
+        let ended = tokio::select! {
+            ended = self.receive() => ended,
+            _ = stopped.wait_for(|stop| *stop) => Ok(()),
+        };
+        // What is under way comes to its end, or is left to its source.
+        let grace = self.dealer.settings.grace;
+        if ended.is_err() || *stopped.borrow_and_update() {
+            self.dealer.stop.send_replace(true);
+        }
+        let finish = async {
+            let mut ended = Ok(());
+            while let Some(joined) = self.tasks.join_next().await {
+                ended = ended.and(outcome(joined));
+            }
+            ended
+        };
+        let finished = tokio::select! {
+            finished = finish => finished,
+            // Without being stopped, it ends because there are no more events: they have all the time they need.
+            () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => Ok(()),
+        };
+        self.tasks.abort_all();
+        ended.and(finished).map(|()| self.dealer.stats.report())
+    }
+
+    async fn receive(&mut self) -> Result<(), PipeError> {
+        let mut wait = AWAY_MIN;
+        loop {
+            while let Some(joined) = self.tasks.try_join_next() {
+                outcome(joined)?;
+            }
+            let first = acquire(&self.events, 1).await?;
+            let Settings { batch, linger, .. } = self.dealer.settings;
+            let room = Room {
+                events: (self.events.available_permits() + 1).min(batch),
+                bytes: self.bytes.available_permits().max(1),
+                linger,
+            };
+            drop(first);
+            match self.source.receive(room).await {
+                Ok(Some(batch)) => {
+                    wait = AWAY_MIN;
+                    if !batch.is_empty() {
+                        self.take_on(batch).await?;
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(PipeError::Away(_)) => {
+                    self.dealer.stats.away.fetch_add(1, Ordering::Relaxed);
+                    sleep(wait).await;
+                    wait = (wait * 2).min(AWAY_MAX);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn take_on(&mut self, batch: Batch) -> Result<(), PipeError> {
+        let (events, bytes) = (batch.len(), batch.bytes());
+        self.dealer.stats.received.fetch_add(events as u64, Ordering::Relaxed);
+        self.dealer.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let Settings { events_max, bytes_max, .. } = self.dealer.settings;
+        let permits: Permits = (
+            acquire(&self.events, events.min(events_max)).await?,
+            acquire(&self.bytes, bytes.clamp(1, bytes_max)).await?,
+        );
+        let (batch, permits) = (Arc::new(batch), Arc::new(permits));
+        let fresh = self.fresh(&batch).await;
+        match &self.order {
+            Order::Any => self.spawn(&batch, fresh, Turn::default(), permits),
+            Order::Outputs => {
+                let turn = self.lane.join();
+                self.spawn(&batch, fresh, turn, permits);
+            }
+            Order::Key(key) => {
+                for (events, turn) in self.lanes.split(&batch, &fresh, key) {
+                    self.spawn(&batch, events, turn, Arc::clone(&permits));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, batch: &Arc<Batch>, events: Vec<u32>, turn: Turn, permits: Arc<Permits>) {
+        let (dealer, batch) = (Arc::clone(&self.dealer), Arc::clone(batch));
+        // Where the order of keys is kept, nothing of a later event happens before the earlier one is settled.
+        let first_of_all = matches!(self.order, Order::Key(_));
+        self.tasks.spawn(async move {
+            let dealt = dealer.deal(&batch, &events, turn, first_of_all).await;
+            drop(permits);
+            dealt
+        });
+    }
+
+    /// The events that did not come before; the others are settled.
+    async fn fresh(&mut self, batch: &Batch) -> Vec<u32> {
+        let all = 0..batch.len() as u32;
+        let (Some((key, _)), Some(seen)) = (&self.dealer.settings.unique, &self.dealer.seen) else {
+            return all.collect();
+        };
+        let now = Instant::now();
+        let (fresh, known): (Vec<u32>, Vec<u32>) =
+            all.partition(|&event| match key.of(&mut self.arena, batch, event as usize) {
+                Some(key) => seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(&key, now),
+                None => true,
+            });
+        if !known.is_empty() {
+            self.dealer.stats.duplicates.fetch_add(known.len() as u64, Ordering::Relaxed);
+            let verdicts: Vec<_> = known.into_iter().map(|event| (event, Verdict::Done)).collect();
+            self.dealer.settle(batch, &verdicts).await;
+        }
+        fresh
+    }
+}
+
+async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSemaphorePermit, PipeError> {
+    // Both are bounded by `in_flight`.
+    let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+    let closed = |_| PipeError::Closed("the pipeline is gone".to_owned());
+    Arc::clone(semaphore).acquire_many_owned(permits).await.map_err(closed)
+}
+
+/// A task that panicked settled nothing: its events stay with the source, and the pipeline ends, for it is a bug.
+fn outcome(joined: Result<Result<(), PipeError>, tokio::task::JoinError>) -> Result<(), PipeError> {
+    joined.unwrap_or_else(|error| match error.is_panic() {
+        true => Err(PipeError::Closed("a piece of work broke down, which is a bug".to_owned())),
+        false => Ok(()),
+    })
+}

@@ -1,0 +1,302 @@
+//! NDJSON: one JSON text a line, from files and standard input, to files and standard output.
+//!
+//! Reading and writing block, so each has a thread of its own, and a batch is what one read brings.
+
+use std::fs::File;
+use std::future::ready;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use tokio::sync::{mpsc as channel, oneshot};
+
+use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+
+/// Makes sources and sinks of lines. Blank lines are no events. A line of more than 16 MiB is cut there; it is too
+/// large for an execution in any case.
+#[derive(Debug)]
+pub struct Lines(());
+
+const READ_BYTES: usize = 256 << 10;
+const LINE_BYTES_MAX: usize = 16 << 20;
+/// Batches that wait to be taken.
+const WAITING_MAX: usize = 2;
+
+impl Lines {
+    /// Events from whatever can be read. `name` is what they are said to come from.
+    pub fn from_reader(name: &str, reader: impl Read + Send + 'static) -> LineSource {
+        let (sender, batches) = channel::channel(WAITING_MAX);
+        let reader = Reader { reader, rest: Vec::new(), line: 1, skipping: false };
+        let spawned = thread::Builder::new().name("lines".into()).spawn(move || reader.run(&sender));
+        let name = Arc::from(name);
+        let trouble =
+            spawned.err().map(|error| PipeError::Refused(format!("no thread to read with: {error}")));
+        LineSource { name, batches, trouble }
+    }
+
+    /// Events from standard input.
+    pub fn from_stdin() -> LineSource {
+        Lines::from_reader("stdin", io::stdin())
+    }
+
+    /// Events from a file.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn from_file(path: &Path) -> io::Result<LineSource> {
+        Ok(Lines::from_reader(&path.display().to_string(), File::open(path)?))
+    }
+
+    /// Outputs to whatever can be written; they count as safe once it has been flushed.
+    pub fn to_writer(mut writer: impl Write + Send + 'static) -> LineSink {
+        LineSink::new(move |lines| writer.write_all(lines).and_then(|()| writer.flush()))
+    }
+
+    /// Outputs to standard output.
+    pub fn to_stdout() -> LineSink {
+        LineSink::new(|lines| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(lines).and_then(|()| stdout.flush())
+        })
+    }
+
+    /// Outputs to the end of a file, which is made if there is none. They count as safe once they are on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn to_file(path: &Path) -> io::Result<LineSink> {
+        let mut file = File::options().create(true).append(true).open(path)?;
+        Ok(LineSink::new(move |lines| file.write_all(lines).and_then(|()| file.sync_data())))
+    }
+
+    /// Outputs to memory: for tests and examples.
+    pub fn to_memory() -> (LineSink, Arc<Mutex<Vec<u8>>>) {
+        let memory = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&memory);
+        let sink = LineSink::new(move |lines| {
+            written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(lines);
+            Ok(())
+        });
+        (sink, memory)
+    }
+}
+
+impl std::fmt::Debug for LineSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LineSource").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for LineSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LineSink").finish_non_exhaustive()
+    }
+}
+
+// ---- reading ----
+
+/// Lines as events.
+pub struct LineSource {
+    name: Arc<str>,
+    batches: channel::Receiver<io::Result<Cut>>,
+    trouble: Option<PipeError>,
+}
+
+/// Whole lines.
+struct Cut {
+    text: Vec<u8>,
+    spans: Vec<(u32, u32)>,
+    /// The number of each event's line.
+    lines: Vec<u64>,
+}
+
+impl Source for LineSource {
+    fn receive(&mut self, _: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
+        Box::pin(async move {
+            if let Some(trouble) = &self.trouble {
+                return Err(trouble.clone());
+            }
+            match self.batches.recv().await {
+                None => Ok(None),
+                Some(Err(error)) => Err(PipeError::Refused(format!("cannot read {}: {error}", self.name))),
+                Some(Ok(Cut { text, spans, lines })) => {
+                    let receipts = LineNumbers { name: Arc::clone(&self.name), lines };
+                    Ok(Some(Batch::of_spans(text, spans, Box::new(receipts))))
+                }
+            }
+        })
+    }
+
+    fn redelivers(&self) -> bool {
+        false
+    }
+}
+
+struct LineNumbers {
+    name: Arc<str>,
+    lines: Vec<u64>,
+}
+
+impl Receipts for LineNumbers {
+    fn provenance(&self, n: usize) -> Provenance {
+        let id = self.lines.get(n).map(u64::to_string).unwrap_or_default();
+        Provenance { source: self.name.to_string(), id, key: None, deliveries: 1 }
+    }
+
+    fn settle<'a>(&'a self, _: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(ready(Ok(())))
+    }
+}
+
+struct Reader<R> {
+    reader: R,
+    /// The beginning of a line whose end was not read yet.
+    rest: Vec<u8>,
+    line: u64,
+    /// What follows belongs to a line that was cut.
+    skipping: bool,
+}
+
+impl<R: Read> Reader<R> {
+    fn run(mut self, batches: &channel::Sender<io::Result<Cut>>) {
+        loop {
+            match self.next() {
+                Ok(None) => return,
+                Ok(Some(read)) if read.spans.is_empty() => {}
+                read => {
+                    let read = read.map(|read| {
+                        read.unwrap_or_else(|| Cut { text: vec![], spans: vec![], lines: vec![] })
+                    });
+                    let ends = read.is_err();
+                    // Nobody may want it any more.
+                    if batches.blocking_send(read).is_err() || ends {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Cut>> {
+        let mut text = std::mem::take(&mut self.rest);
+        let mut looked_at = 0;
+        let mut at_end = false;
+        let whole = loop {
+            let from = text.len();
+            text.resize(from + READ_BYTES, 0);
+            let read = loop {
+                match self.reader.read(&mut text[from..]) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => break read,
+                }
+            };
+            text.truncate(from + read.as_ref().map_or(0, |n| *n));
+            at_end |= read? == 0;
+            if let Some(at) = memchr::memrchr(b'\n', &text[looked_at..]) {
+                break looked_at + at + 1;
+            }
+            if at_end {
+                break text.len();
+            }
+            looked_at = text.len();
+            if text.len() >= LINE_BYTES_MAX {
+                break text.len();
+            }
+        };
+        if at_end && text.is_empty() {
+            return Ok(None);
+        }
+        let is_cut = !at_end && text[..whole].last() != Some(&b'\n');
+        self.rest = text.split_off(whole);
+        // Room for the next read, not for what was split off only.
+        self.rest.reserve(READ_BYTES);
+        Ok(Some(self.lines(text, is_cut)))
+    }
+
+    fn lines(&mut self, text: Vec<u8>, is_cut: bool) -> Cut {
+        let events = text.len() / 256;
+        let (mut spans, mut lines) = (Vec::with_capacity(events), Vec::with_capacity(events));
+        let mut from = 0;
+        while from < text.len() {
+            let end = memchr::memchr(b'\n', &text[from..]).map_or(text.len(), |at| from + at);
+            let body = text[from..end].trim_ascii();
+            if !body.is_empty() && !self.skipping {
+                // A batch has little more than the longest line, so this fits.
+                let begin = (body.as_ptr() as usize - text.as_ptr() as usize) as u32;
+                spans.push((begin, begin + body.len() as u32));
+                lines.push(self.line);
+            }
+            let ended = end < text.len();
+            self.skipping = !ended && is_cut;
+            self.line += u64::from(ended);
+            from = end + 1;
+        }
+        Cut { text, spans, lines }
+    }
+}
+
+// ---- writing ----
+
+/// Outputs as lines.
+pub struct LineSink {
+    jobs: mpsc::SyncSender<Job>,
+}
+
+struct Job {
+    lines: Vec<u8>,
+    done: oneshot::Sender<io::Result<()>>,
+}
+
+impl LineSink {
+    fn new(mut write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static) -> LineSink {
+        // One place for each worker thread is plenty: whoever publishes waits for the answer.
+        let (jobs, todo) = mpsc::sync_channel::<Job>(1_024);
+        let work = move || {
+            for job in todo {
+                // Whoever published it may be gone.
+                let _ = job.done.send(write(&job.lines));
+            }
+        };
+        // Without a thread there is nobody at the other end, and publishing says so.
+        drop(thread::Builder::new().name("write".into()).spawn(work));
+        LineSink { jobs }
+    }
+}
+
+impl Sink for LineSink {
+    fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            let (done, written) = oneshot::channel();
+            let closed = || PipeError::Closed("the thread that writes is gone".to_owned());
+            match self.jobs.try_send(Job { lines: lines(outputs), done }) {
+                Ok(()) => {}
+                Err(mpsc::TrySendError::Full(_)) => {
+                    return Err(PipeError::Away("too much waits to be written".to_owned()));
+                }
+                Err(mpsc::TrySendError::Disconnected(_)) => return Err(closed()),
+            }
+            match written.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    Err(PipeError::Closed("nobody reads the output any more".to_owned()))
+                }
+                Ok(Err(error)) => Err(PipeError::Away(format!("cannot write: {error}"))),
+                Err(_) => Err(closed()),
+            }
+        })
+    }
+}
+
+/// One line for each output. In JSON a line feed is nothing but space; an original that has some loses them.
+fn lines(outputs: &Outputs<'_>) -> Vec<u8> {
+    let mut lines = outputs.lines().to_vec();
+    if memchr::memchr_iter(b'\n', &lines).count() > outputs.len() {
+        lines.clear();
+        for output in outputs.iter() {
+            lines.extend(output.body.iter().map(|&byte| if byte == b'\n' { b' ' } else { byte }));
+            lines.push(b'\n');
+        }
+    }
+    lines
+}

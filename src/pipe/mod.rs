@@ -1,0 +1,51 @@
+//! Event pipelines: a [`Source`] of events, a state machine, and a [`Sink`] for what it makes of them.
+//!
+//! ```
+//! use expressway::pipe::{Lines, Pipe};
+//! use expressway::runtime::Engine;
+//!
+//! let engine = Engine::builder().shards(1).build()?;
+//! let machine = engine.create_state_machine("shout", r#"{"StartAt": "Name", "States": {
+//!     "Name": {"Type": "Pass", "Parameters": {"name.$": "$.name"}, "End": true}}}"#)?;
+//! let events = &br#"{"name": "Ada", "age": 36}"#[..];
+//! let (sink, written) = Lines::to_memory();
+//! let pipe = Pipe::new(engine, machine, Lines::from_reader("people", events)).sink(sink);
+//! let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+//! let report = runtime.block_on(pipe.run())?;
+//! assert_eq!((report.received, report.succeeded), (1, 1));
+//! assert_eq!(written.lock().unwrap().as_slice(), b"{\"name\":\"Ada\"}\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! An event is settled with its source only after its execution has reached its terminal status *and* what came of it
+//! is published: its output, or a [`DeadLetter`] when it failed for good. Whatever happens in between, a crash, a
+//! broker that goes away, the source hands the event out again. So nothing is lost, and what reads the sink may see an
+//! output twice.
+//!
+//! What is under way is bounded by events and by bytes; when the bound is reached, the source is not asked for more.
+
+mod dead;
+mod deal;
+mod event;
+mod failures;
+mod flow;
+mod lines;
+#[cfg(feature = "nats")]
+mod nats;
+mod order;
+mod publish;
+mod redrive;
+mod seen;
+mod settings;
+
+pub use dead::DeadLetter;
+pub use event::{
+    Batch, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict,
+};
+pub use flow::{Pipe, Report, Stats, Stop};
+pub use lines::{LineSink, LineSource, Lines};
+#[cfg(feature = "nats")]
+pub use nats::{Nats, NatsConsumer, NatsOptions, NatsSink, NatsSource, NatsValue};
+pub use order::{KeyOf, Order};
+pub use redrive::{Redrive, Redriven};
+pub use settings::Attempts;

@@ -1,0 +1,420 @@
+//! NATS JetStream: a durable pull consumer as a source, a subject as a sink, and definitions in a key-value bucket.
+//!
+//! Several processes that name the same durable consumer share its events. A message is acknowledged after what came of
+//! it is published; one that is given back comes again after its delay; while an execution takes long, the server is
+//! told that it is still worked at. Outputs carry an id made of the stream's name and the message's sequence number, so
+//! that within the stream's window for duplicates an output that is published twice is kept once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::{self, MessagesErrorKind};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, FromConsumer};
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::Acker;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, AckKind, Context, kv};
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::timeout;
+
+use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+
+/// A connection to a NATS server. It reconnects by itself.
+#[derive(Clone, Debug)]
+pub struct Nats {
+    client: async_nats::Client,
+    context: Context,
+}
+
+/// How to reach a server.
+#[derive(Clone, Debug, Default)]
+pub struct NatsOptions {
+    /// A file with credentials, as `nsc` writes it.
+    pub credentials: Option<std::path::PathBuf>,
+    /// A token.
+    pub token: Option<String>,
+    /// A user's name and password.
+    pub user: Option<(String, String)>,
+    /// Certificates to trust besides those of the system.
+    pub root_certificates: Option<std::path::PathBuf>,
+}
+
+/// How a durable consumer is made where there is none yet.
+#[derive(Clone, Debug)]
+pub struct NatsConsumer {
+    /// The stream; it must be there.
+    pub stream: String,
+    /// The consumer's name. Processes that use the same one share its events.
+    pub durable: String,
+    /// Only messages of these subjects; empty for all.
+    pub subjects: Vec<String>,
+    /// After how long without a word a message goes to someone else.
+    pub ack_wait: Duration,
+    /// Messages that may be unacknowledged, of all processes.
+    pub ack_pending_max: i64,
+}
+
+impl NatsConsumer {
+    /// A consumer with 30 s to acknowledge, and 20,000 messages that may be unacknowledged.
+    pub fn new(stream: impl Into<String>, durable: impl Into<String>) -> NatsConsumer {
+        NatsConsumer {
+            stream: stream.into(),
+            durable: durable.into(),
+            subjects: Vec::new(),
+            ack_wait: Duration::from_secs(30),
+            ack_pending_max: 20_000,
+        }
+    }
+}
+
+/// Publications whose acknowledgement is awaited at a time, by one connection.
+const UNACKNOWLEDGED_MAX: usize = 16_384;
+/// Messages that are asked for at once.
+const PULL_MESSAGES: usize = 1_000;
+
+fn away(error: impl std::fmt::Display) -> PipeError {
+    PipeError::Away(format!("NATS: {error}"))
+}
+
+fn refused(error: impl std::fmt::Display) -> PipeError {
+    PipeError::Refused(format!("NATS: {error}"))
+}
+
+impl Nats {
+    /// Connects to a server, or to one of several (`nats://a:4222,nats://b:4222`).
+    ///
+    /// # Errors
+    /// When there is none, or it does not let us in.
+    pub async fn connect(url: &str, options: NatsOptions) -> Result<Nats, PipeError> {
+        let mut connect = async_nats::ConnectOptions::new().name("expressway");
+        if let Some(file) = &options.credentials {
+            connect = connect.credentials_file(file).await.map_err(refused)?;
+        }
+        if let Some(token) = options.token {
+            connect = connect.token(token);
+        }
+        if let Some((user, password)) = options.user {
+            connect = connect.user_and_password(user, password);
+        }
+        if let Some(file) = options.root_certificates {
+            connect = connect.add_root_certificates(file);
+        }
+        let addresses: Vec<String> = url.split(',').map(|url| url.trim().to_owned()).collect();
+        let client = connect.connect(addresses).await.map_err(away)?;
+        let context = jetstream::context::ContextBuilder::new()
+            .max_ack_inflight(UNACKNOWLEDGED_MAX)
+            .backpressure_on_inflight(true)
+            .build(client.clone());
+        Ok(Nats { client, context })
+    }
+
+    /// The events of a durable consumer, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When there is no such stream, or the consumer is there with settings that contradict ours.
+    pub async fn source(&self, consumer: NatsConsumer) -> Result<NatsSource, PipeError> {
+        let stream = self.context.get_stream(&consumer.stream).await;
+        let stream = stream.map_err(|error| refused(format!("stream {}: {error}", consumer.stream)))?;
+        let filter_subject = match consumer.subjects.as_slice() {
+            [one] => one.clone(),
+            _ => String::new(),
+        };
+        let filter_subjects =
+            if consumer.subjects.len() > 1 { consumer.subjects.clone() } else { Vec::new() };
+        let config = pull::Config {
+            durable_name: Some(consumer.durable.clone()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: consumer.ack_wait,
+            max_ack_pending: consumer.ack_pending_max,
+            filter_subject,
+            filter_subjects,
+            ..pull::Config::default()
+        };
+        let found: Consumer<pull::Config> = stream
+            .get_or_create_consumer(&consumer.durable, config)
+            .await
+            .map_err(|error| refused(format!("consumer {}: {error}", consumer.durable)))?;
+        // One that was there keeps its own.
+        let in_force = pull::Config::try_from_consumer_config(found.cached_info().config.clone());
+        let patience = in_force.map_or(consumer.ack_wait, |config| config.ack_wait);
+        let name = Arc::from(format!("{}/{}", consumer.stream, consumer.durable));
+        Ok(NatsSource {
+            client: self.client.clone(),
+            name,
+            consumer: found,
+            messages: None,
+            kept: None,
+            patience,
+        })
+    }
+
+    /// A sink that publishes to a subject, which a stream must listen to.
+    pub fn sink(&self, subject: impl Into<String>) -> NatsSink {
+        NatsSink { context: self.context.clone(), subject: subject.into(), with_ids: true }
+    }
+
+    /// The value of a key of a bucket, and all later ones: how a definition is kept where all processes find it.
+    ///
+    /// # Errors
+    /// When there is no such bucket.
+    pub async fn watch(&self, bucket: &str, key: &str) -> Result<NatsValue, PipeError> {
+        let store = self.context.get_key_value(bucket).await;
+        let store = store.map_err(|error| refused(format!("bucket {bucket}: {error}")))?;
+        Ok(NatsValue { store, key: key.to_owned(), watch: None, seen: 0 })
+    }
+}
+
+/// A value that may change, of a key in a bucket.
+pub struct NatsValue {
+    store: kv::Store,
+    key: String,
+    watch: Option<kv::Watch>,
+    /// The revision that was handed out last.
+    seen: u64,
+}
+
+impl std::fmt::Debug for NatsValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsValue").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl NatsValue {
+    /// Waits for the value, at first for the one that is there, then for the next.
+    ///
+    /// # Errors
+    /// When the server is away: ask again.
+    pub async fn next(&mut self) -> Result<Vec<u8>, PipeError> {
+        loop {
+            if self.watch.is_none() {
+                self.watch = Some(self.store.watch_with_history(&self.key).await.map_err(away)?);
+            }
+            let Some(watch) = &mut self.watch else { continue };
+            match watch.next().await {
+                Some(Ok(entry)) if entry.operation == kv::Operation::Put && entry.revision > self.seen => {
+                    self.seen = entry.revision;
+                    return Ok(entry.value.to_vec());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    self.watch = None;
+                    return Err(away(error));
+                }
+                None => {
+                    self.watch = None;
+                    return Err(away("the watch ended"));
+                }
+            }
+        }
+    }
+}
+
+/// Events of a durable consumer.
+pub struct NatsSource {
+    client: async_nats::Client,
+    name: Arc<str>,
+    consumer: Consumer<pull::Config>,
+    messages: Option<pull::Stream>,
+    /// Messages taken by a call that was dropped.
+    kept: Option<Vec<jetstream::Message>>,
+    patience: Duration,
+}
+
+impl std::fmt::Debug for NatsSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsSource").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl NatsSource {
+    async fn messages(&mut self) -> Result<&mut pull::Stream, PipeError> {
+        if self.messages.is_none() {
+            let messages = self.consumer.stream().max_messages_per_batch(PULL_MESSAGES).messages().await;
+            self.messages = Some(messages.map_err(away)?);
+        }
+        self.messages.as_mut().ok_or_else(|| away("no messages"))
+    }
+
+    /// The next message, if it is there; waits for it when told.
+    async fn next(&mut self, wait: Option<Duration>) -> Result<Option<jetstream::Message>, PipeError> {
+        let messages = self.messages().await?;
+        let next = match wait {
+            Some(Duration::ZERO) => match messages.next().now_or_never() {
+                Some(next) => next,
+                None => return Ok(None),
+            },
+            Some(wait) => match timeout(wait, messages.next()).await {
+                Ok(next) => next,
+                Err(_) => return Ok(None),
+            },
+            None => messages.next().await,
+        };
+        match next {
+            Some(Ok(message)) => Ok(Some(message)),
+            Some(Err(error)) => {
+                self.messages = None;
+                Err(match error.kind() {
+                    MessagesErrorKind::ConsumerDeleted | MessagesErrorKind::PushBasedConsumer => {
+                        refused(error)
+                    }
+                    _ => away(error),
+                })
+            }
+            None => {
+                self.messages = None;
+                Err(away("the messages ended"))
+            }
+        }
+    }
+
+    async fn fill(&mut self, room: Room) -> Result<Batch, PipeError> {
+        if self.kept.as_ref().is_none_or(Vec::is_empty)
+            && let Some(message) = self.next(None).await?
+        {
+            self.kept.get_or_insert_default().push(message);
+        }
+        let until = tokio::time::Instant::now() + room.linger;
+        let mut bytes = self.kept.iter().flatten().map(|message| message.payload.len()).sum::<usize>();
+        while self.kept.as_ref().map_or(0, Vec::len) < room.events && bytes < room.bytes {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            match self.next(Some(left)).await {
+                Ok(Some(message)) => {
+                    bytes += message.payload.len();
+                    self.kept.get_or_insert_default().push(message);
+                }
+                // What is there is handed over; the error comes again if it is one that stays.
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Ok(self.hand_over())
+    }
+
+    fn hand_over(&mut self) -> Batch {
+        let messages = self.kept.take().unwrap_or_default();
+        let mut receipts = Vec::with_capacity(messages.len());
+        let mut bodies = Vec::with_capacity(messages.len());
+        for message in messages {
+            let (sequence, deliveries) = match message.info() {
+                Ok(info) => (info.stream_sequence, u32::try_from(info.delivered).unwrap_or(1)),
+                Err(_) => (0, 1),
+            };
+            let (message, acker) = message.split();
+            bodies.push((message.payload, message.subject));
+            receipts.push(Receipt { sequence, deliveries, acker });
+        }
+        let receipts = NatsReceipts {
+            client: self.client.clone(),
+            name: Arc::clone(&self.name),
+            receipts,
+            patience: self.patience,
+        };
+        let mut batch = Batch::new(Box::new(receipts));
+        for (body, subject) in bodies {
+            // A batch is far below 4 GiB: `room.bytes` is, and a message has 64 MiB at most.
+            let _: bool = batch.push(&body, Some(&subject));
+        }
+        batch
+    }
+}
+
+impl Source for NatsSource {
+    fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
+        Box::pin(async move { self.fill(room).await.map(Some) })
+    }
+}
+
+struct NatsReceipts {
+    client: async_nats::Client,
+    name: Arc<str>,
+    receipts: Vec<Receipt>,
+    patience: Duration,
+}
+
+struct Receipt {
+    sequence: u64,
+    deliveries: u32,
+    acker: Acker,
+}
+
+impl Receipts for NatsReceipts {
+    fn provenance(&self, n: usize) -> Provenance {
+        let (sequence, deliveries) =
+            self.receipts.get(n).map_or((0, 1), |receipt| (receipt.sequence, receipt.deliveries));
+        Provenance { source: self.name.to_string(), id: sequence.to_string(), key: None, deliveries }
+    }
+
+    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            for (event, verdict) in verdicts {
+                let Some(receipt) = self.receipts.get(*event as usize) else { continue };
+                let kind = match verdict {
+                    Verdict::Done => AckKind::Ack,
+                    Verdict::Again(delay) if delay.is_zero() => AckKind::Nak(None),
+                    Verdict::Again(delay) => AckKind::Nak(Some(*delay)),
+                };
+                receipt.acker.ack_with(kind).await.map_err(away)?;
+            }
+            self.client.flush().await.map_err(away)
+        })
+    }
+
+    fn extend<'a>(&'a self, events: &'a [u32]) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            for event in events {
+                if let Some(receipt) = self.receipts.get(*event as usize) {
+                    receipt.acker.ack_with(AckKind::Progress).await.map_err(away)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.patience)
+    }
+}
+
+/// A subject that outputs are published to.
+#[derive(Clone, Debug)]
+pub struct NatsSink {
+    context: Context,
+    subject: String,
+    with_ids: bool,
+}
+
+impl NatsSink {
+    /// Publishes without ids, which is faster: what is published twice is then kept twice.
+    #[must_use]
+    pub fn without_ids(mut self) -> NatsSink {
+        self.with_ids = false;
+        self
+    }
+}
+
+impl Sink for NatsSink {
+    fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            let mut acknowledgements = Vec::with_capacity(outputs.len());
+            for output in outputs.iter() {
+                let mut publish = PublishMessage::build().payload(output.body.to_vec().into());
+                if self.with_ids {
+                    let Provenance { source, id, .. } = output.provenance();
+                    publish = publish.message_id(format!("{source}/{id}"));
+                }
+                let sent = self.context.send_publish(self.subject.clone(), publish).await;
+                acknowledgements.push(sent.map_err(trouble)?);
+            }
+            for acknowledgement in acknowledgements {
+                acknowledgement.await.map_err(trouble)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn trouble(error: async_nats::jetstream::context::PublishError) -> PipeError {
+    match error.kind() {
+        PublishErrorKind::MaxPayloadExceeded => refused(error),
+        _ => away(error),
+    }
+}

@@ -1,0 +1,101 @@
+//! Dead letters go back to where their events came from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::dead::DeadLetter;
+use super::event::{Batch, Outputs, PipeError, Room, Sink, Source, Verdict};
+use super::flow::{AWAY_MAX, AWAY_MIN};
+
+/// Takes dead letters from a source and publishes the original bytes of their events to a sink. A letter is settled
+/// after its event is published.
+#[must_use = "nothing is sent until it runs"]
+pub struct Redrive {
+    source: Box<dyn Source>,
+    sink: Arc<dyn Sink>,
+    idle: Duration,
+    max: u64,
+}
+
+/// What was sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redriven {
+    /// Events that were sent.
+    pub sent: u64,
+    /// What is no dead letter, or whose event the sink does not take; it stays where it is.
+    pub left: u64,
+}
+
+impl Redrive {
+    /// Sends everything that is there, until nothing more comes for 3 s.
+    pub fn new(source: Box<dyn Source>, sink: Arc<dyn Sink>) -> Redrive {
+        Redrive { source, sink, idle: Duration::from_secs(3), max: u64::MAX }
+    }
+
+    /// After how long without a letter it ends.
+    pub fn idle(mut self, idle: Duration) -> Redrive {
+        self.idle = idle;
+        self
+    }
+
+    /// Sends no more than so many, and stops at the end of a batch.
+    pub fn at_most(mut self, max: u64) -> Redrive {
+        self.max = max;
+        self
+    }
+
+    /// Sends them.
+    ///
+    /// # Errors
+    /// When the source refuses, or the sink is away for long: what was not sent stays where it is.
+    pub async fn run(mut self) -> Result<Redriven, PipeError> {
+        let mut redriven = Redriven::default();
+        let mut wait = AWAY_MIN;
+        while redriven.sent < self.max {
+            let left = usize::try_from(self.max - redriven.sent).unwrap_or(usize::MAX);
+            let room = Room { events: left.min(512), bytes: 16 << 20, linger: Duration::ZERO };
+            match timeout(self.idle, self.source.receive(room)).await {
+                Err(_) | Ok(Ok(None)) => break,
+                Ok(Ok(Some(batch))) => {
+                    wait = AWAY_MIN;
+                    self.send(&batch, &mut redriven).await?;
+                }
+                Ok(Err(PipeError::Away(why))) if wait >= AWAY_MAX => return Err(PipeError::Away(why)),
+                Ok(Err(PipeError::Away(_))) => {
+                    sleep(wait).await;
+                    wait = (wait * 2).min(AWAY_MAX);
+                }
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+        Ok(redriven)
+    }
+
+    async fn send(&self, batch: &Batch, redriven: &mut Redriven) -> Result<(), PipeError> {
+        let mut sent = Vec::with_capacity(batch.len());
+        for event in 0..batch.len() as u32 {
+            let letter = serde_json::from_slice::<DeadLetter>(batch.body(event as usize));
+            let Some(original) = letter.ok().and_then(|letter| letter.original().ok()) else {
+                redriven.left += 1;
+                continue;
+            };
+            // One at a time: so each is settled as soon as it is safe, and no more than one is ever sent twice.
+            let mut one = Outputs::new(batch);
+            one.push(event, &original);
+            match self.sink.publish(&one).await {
+                Ok(()) => {
+                    redriven.sent += 1;
+                    sent.push((event, Verdict::Done));
+                }
+                Err(PipeError::Refused(_)) => redriven.left += 1,
+                Err(error) => {
+                    batch.receipts.settle(&sent).await?;
+                    return Err(error);
+                }
+            }
+        }
+        batch.receipts.settle(&sent).await
+    }
+}

@@ -1,0 +1,88 @@
+//! Keys of events that were taken on, so that an event that comes twice runs once.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Keys with the time they were seen at. Bounded: when there are too many, the oldest are forgotten.
+#[derive(Debug)]
+pub(super) struct Seen {
+    keys: HashMap<Box<str>, Instant>,
+    /// In the order of time; a key that was seen anew after it was forgotten stands here twice.
+    order: VecDeque<(Instant, Box<str>)>,
+    keep: Duration,
+    max: usize,
+}
+
+/// Keys that are kept at most: some 100 MB.
+const KEYS_MAX: usize = 1_000_000;
+
+impl Seen {
+    pub(super) fn new(keep: Duration) -> Seen {
+        Seen { keys: HashMap::new(), order: VecDeque::new(), keep, max: KEYS_MAX }
+    }
+
+    /// Whether the key is new at `now`; it is not from then on.
+    pub(super) fn is_new(&mut self, key: &str, now: Instant) -> bool {
+        self.forget_old(now);
+        if self.keys.contains_key(key) {
+            return false;
+        }
+        if self.keys.len() >= self.max
+            && let Some((at, oldest)) = self.order.pop_front()
+        {
+            self.forget_if_of(&oldest, at);
+        }
+        self.keys.insert(key.into(), now);
+        self.order.push_back((now, key.into()));
+        true
+    }
+
+    /// The event with this key is to run again.
+    pub(super) fn forget(&mut self, key: &str) {
+        self.keys.remove(key);
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        while let Some((at, _)) = self.order.front()
+            && now.duration_since(*at) >= self.keep
+            && let Some((at, key)) = self.order.pop_front()
+        {
+            self.forget_if_of(&key, at);
+        }
+    }
+
+    fn forget_if_of(&mut self, key: &str, at: Instant) {
+        if self.keys.get(key) == Some(&at) {
+            self.keys.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_new_once_until_it_is_forgotten() {
+        let (mut seen, begin) = (Seen::new(Duration::from_secs(10)), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert!(seen.is_new("a", at(0)));
+        assert!(!seen.is_new("a", at(9)));
+        assert!(seen.is_new("a", at(10)));
+        seen.forget("a");
+        assert!(seen.is_new("a", at(11)));
+        // The entry of the forgotten one does not take the new one with it.
+        assert!(!seen.is_new("a", at(20)));
+        assert!(seen.is_new("a", at(21)));
+    }
+
+    #[test]
+    fn the_oldest_goes_when_there_are_too_many() {
+        let (mut seen, now) = (Seen { max: 2, ..Seen::new(Duration::MAX) }, Instant::now());
+        for key in ["a", "b", "c"] {
+            assert!(seen.is_new(key, now));
+        }
+        assert!(!seen.is_new("b", now) && !seen.is_new("c", now) && seen.is_new("a", now));
+        assert!(seen.keys.len() <= 2 && seen.order.len() <= 2);
+    }
+}

@@ -1,0 +1,81 @@
+//! How a pipeline is to behave.
+
+use std::time::Duration;
+
+use super::order::KeyOf;
+
+/// How often an event is tried before it becomes a dead letter.
+///
+/// This is about whole executions that failed; what a state machine does about failures of its tasks is its own affair
+/// (`Retry`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    /// At least 1.
+    pub max: u32,
+    /// The wait before the second attempt; it doubles from attempt to attempt …
+    pub delay: Duration,
+    /// … up to this.
+    pub delay_max: Duration,
+}
+
+impl Default for Attempts {
+    /// Three attempts, the second after a second.
+    fn default() -> Attempts {
+        Attempts { max: 3, delay: Duration::from_secs(1), delay_max: Duration::from_secs(60) }
+    }
+}
+
+impl Attempts {
+    /// The wait after so many attempts.
+    pub(super) fn delay_after(&self, attempts: u32) -> Duration {
+        let doubled = 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.delay.saturating_mul(doubled).min(self.delay_max)
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) attempts: Attempts,
+    pub(super) events_max: usize,
+    pub(super) bytes_max: usize,
+    /// Events that are received at once.
+    pub(super) batch: usize,
+    pub(super) linger: Duration,
+    /// One execution for all events of a batch, whose input is an array.
+    pub(super) as_array: bool,
+    /// Events are shown with where they came from.
+    pub(super) envelope: bool,
+    pub(super) unique: Option<(KeyOf, Duration)>,
+    /// How long what is under way may take once the pipeline is to end.
+    pub(super) grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            attempts: Attempts::default(),
+            events_max: 10_000,
+            bytes_max: 64 << 20,
+            batch: 512,
+            linger: Duration::ZERO,
+            as_array: false,
+            envelope: false,
+            unique: None,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_largest() {
+        let attempts = Attempts { max: 9, ..Attempts::default() };
+        let seconds: Vec<u64> = (1..9).map(|n| attempts.delay_after(n).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(attempts.delay_after(u32::MAX).as_secs(), 60);
+    }
+}

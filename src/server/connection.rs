@@ -1,0 +1,69 @@
+//! One connection, from its first byte to its last.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::Limits;
+use super::exchange::exchange;
+use super::thread::{Local, LocalExecutor};
+use super::watch::{Watch, Watched};
+
+/// What a client is told that is one too many.
+pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/x-amz-json-1.0\r\n\
+    x-amzn-ErrorType: ServiceUnavailableException\r\n\
+    content-length: 75\r\nconnection: close\r\n\r\n\
+    {\"__type\":\"ServiceUnavailableException\",\"message\":\"Too many connections\"}\r\n";
+
+/// HTTP as this server speaks it.
+pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
+    let mut http = auto::Builder::new(LocalExecutor);
+    http.http1()
+        // Responses to pipelined requests leave together.
+        .pipeline_flush(true)
+        // Who sent all of a request may close that side while waiting for the response.
+        .half_close(true)
+        // Reading is timed by the connection's watch.
+        .header_read_timeout(None)
+        .max_buf_size(limits.head_bytes_max.max(8 << 10));
+    http.http2()
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(Some(64))
+        .max_send_buf_size(256 << 10);
+    http
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(local: &Rc<Local>, watch: Rc<Watch>, stream: TcpStream) {
+    // Small responses are not to wait for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let stream = Watched { stream, watch: Rc::clone(&watch) };
+    speak(local, &watch, stream).await;
+}
+
+async fn speak(local: &Rc<Local>, watch: &Rc<Watch>, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    let service = service_fn(|request| exchange(Rc::clone(local), Rc::clone(watch), request));
+    let mut connection = pin!(local.http.serve_connection(TokioIo::new(stream), service));
+    let mut is_told = false;
+    poll_fn(|context| {
+        watch.polled_by(context.waker());
+        if watch.is_cut() {
+            return Poll::Ready(());
+        }
+        if local.is_draining() && !std::mem::replace(&mut is_told, true) {
+            connection.as_mut().graceful_shutdown();
+        }
+        // What went wrong with a connection concerns its client alone, who sees it.
+        connection.as_mut().poll(context).map(|_| ())
+    })
+    .await;
+}

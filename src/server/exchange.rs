@@ -1,0 +1,228 @@
+//! One request, and its response.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::api::{self, Call, Reply};
+use super::thread::Local;
+use super::watch::Watch;
+
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-amz-retry-after");
+const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Bytes of a body that is too large, that are read so that the connection stays usable.
+const OVERFLOW_BYTES_MAX: usize = 16 << 20;
+
+/// Answers a request.
+pub(super) async fn exchange(
+    local: Rc<Local>,
+    watch: Rc<Watch>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let _busy = Busy::new(&watch, request.version() == Version::HTTP_2);
+    let mut response = match (request.method(), request.uri().path()) {
+        (&Method::POST, "/") => operation(&local, &watch, request).await,
+        (&Method::GET | &Method::HEAD, path) => page(&local, path),
+        _ => unknown(StatusCode::NOT_FOUND),
+    };
+    let counters = local.counters();
+    counters.requests.add(1);
+    let status = response.status().as_u16();
+    counters.errors_client.add(u64::from((400..500).contains(&status)));
+    counters.errors_server.add(u64::from(status >= 500));
+    counters.body_bytes_out.add(response.body().size_hint().lower());
+    if let Ok(id) = HeaderValue::from_maybe_shared(local.identifiers.next()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    Ok(response)
+}
+
+/// A request is under way for as long as this lives.
+struct Busy<'a>(&'a Watch);
+
+impl Busy<'_> {
+    fn new(watch: &Watch, framed: bool) -> Busy<'_> {
+        watch.begin(framed);
+        Busy(watch)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+async fn operation(local: &Local, watch: &Watch, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let limits = &local.shared.limits;
+    let reading = read(body, limits.body_bytes_max);
+    let body = if head.version == Version::HTTP_2 {
+        // Its streams are slow each on its own.
+        let within = Duration::from_secs(u64::from(limits.slow_seconds_max));
+        tokio::time::timeout(within, reading).await.unwrap_or(Err(Refusal::TooSlow))
+    } else {
+        watch.body(true);
+        let body = reading.await;
+        watch.body(false);
+        body
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(refusal) => return refusal.response(),
+    };
+    local.counters().body_bytes_in.add(body.len() as u64);
+    let call = Call {
+        target: text(&head.headers, &TARGET).unwrap_or_default(),
+        content_type: text(&head.headers, &CONTENT_TYPE),
+        trace_header: text(&head.headers, &TRACE),
+        body: &body,
+    };
+    let reply = api::answer(&local.service, call).await;
+    if reply.retry_after_ms.is_some() {
+        local.counters().throttled.add(1);
+    }
+    respond(reply)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn respond(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(reply.body)));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, AMZ_JSON);
+    if let Some(error) = reply.error
+        && let Ok(error) = HeaderValue::from_str(&error)
+    {
+        headers.insert(ERROR_TYPE, error);
+    }
+    if let Some(retry_after_ms) = reply.retry_after_ms {
+        // SDKs wait for these milliseconds; others know the header of HTTP, in seconds.
+        headers.insert(RETRY_AFTER_MS, HeaderValue::from(retry_after_ms));
+        headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_ms.div_ceil(1_000)));
+    }
+    response
+}
+
+/// A refusal before the service sees the request.
+fn refuse(status: StatusCode, error: &'static str, message: &str) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({"__type": error, "message": message});
+    respond(Reply {
+        status: status.as_u16(),
+        body: body.to_string().into_bytes(),
+        error: Some(error.into()),
+        retry_after_ms: None,
+    })
+}
+
+fn unknown(status: StatusCode) -> Response<Full<Bytes>> {
+    refuse(status, "UnknownOperationException", "There is nothing at this address: operations are POST /")
+}
+
+fn page(local: &Local, path: &str) -> Response<Full<Bytes>> {
+    let (status, content_type, text) = match path {
+        "/health" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/ready" if local.is_draining() => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n".to_owned()),
+        "/ready" if local.shared.ready.load(Ordering::Acquire) => {
+            (StatusCode::OK, TEXT, "ready\n".to_owned())
+        }
+        "/ready" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "starting\n".to_owned()),
+        "/metrics" => (StatusCode::OK, PROMETHEUS, local.shared.counts().prometheus()),
+        _ => return unknown(StatusCode::NOT_FOUND),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Why there is no body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    TooLarge,
+    TooSlow,
+    Broken,
+}
+
+impl Refusal {
+    fn response(self) -> Response<Full<Bytes>> {
+        match self {
+            Refusal::TooLarge => refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "RequestEntityTooLargeException",
+                "The request is larger than this server accepts",
+            ),
+            Refusal::TooSlow => {
+                refuse(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException", "The request came too slowly")
+            }
+            Refusal::Broken => {
+                refuse(StatusCode::BAD_REQUEST, "SerializationException", "The request's body is broken")
+            }
+        }
+    }
+}
+
+/// All of a body. A small one came with its head and is not copied.
+async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    match next(&mut body).await {
+        Some(Ok(first)) if body.is_end_stream() && first.len() <= bytes_max => Ok(first),
+        Some(first) => collect(first?, body, announced, bytes_max).await,
+        None => Ok(Bytes::new()),
+    }
+}
+
+async fn next(body: &mut Incoming) -> Option<Result<Bytes, Refusal>> {
+    loop {
+        match body.frame().await? {
+            Ok(frame) => {
+                if let Ok(data) = frame.into_data() {
+                    return Some(Ok(data));
+                }
+            }
+            Err(_) => return Some(Err(Refusal::Broken)),
+        }
+    }
+}
+
+async fn collect(
+    first: Bytes,
+    mut body: Incoming,
+    announced: usize,
+    bytes_max: usize,
+) -> Result<Bytes, Refusal> {
+    // What is announced is not believed before it comes.
+    let mut whole = Vec::with_capacity(announced.min(256 << 10).max(first.len()));
+    whole.extend_from_slice(&first);
+    let mut overflow = 0;
+    while let Some(more) = next(&mut body).await {
+        let more = more?;
+        if whole.len() + more.len() <= bytes_max && overflow == 0 {
+            whole.extend_from_slice(&more);
+            continue;
+        }
+        // The rest is read, so that the response arrives and the connection stays usable.
+        overflow += more.len();
+        if overflow > OVERFLOW_BYTES_MAX {
+            break;
+        }
+    }
+    if overflow > 0 || whole.len() > bytes_max { Err(Refusal::TooLarge) } else { Ok(Bytes::from(whole)) }
+}

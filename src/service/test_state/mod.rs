@@ -1,0 +1,207 @@
+//! `TestState`: one state, run by itself (API reference, `TestState`; developer guide, "Testing state machines with
+//! TestState API").
+//!
+//! The state is compiled into a small program of its own, and the engine visits it: nothing is evaluated here. What
+//! the engine tells on the way is the inspection data. A [`Test`] does no I/O: it says when a task must be done or time
+//! must pass, and is told what came of it.
+
+mod context;
+mod mock;
+mod run;
+mod subject;
+mod trace;
+
+pub use run::{News, Progress, TaskWanted, Test};
+
+use crate::asl::Resources;
+
+/// What `TestState` is asked. [`Default`] fills in what AWS does for members that are absent.
+#[derive(Clone, Debug, Default)]
+pub struct TestState {
+    /// `definition`: a state, or with `state_name` a whole machine.
+    pub definition: String,
+    /// `roleArn`
+    pub role_arn: Option<String>,
+    /// `input`: JSON text; `{}` when absent.
+    pub input: Option<String>,
+    /// `inspectionLevel`
+    pub inspection_level: InspectionLevel,
+    /// `revealSecrets`
+    pub reveal_secrets: bool,
+    /// `variables`: JSON text of an object.
+    pub variables: Option<String>,
+    /// `stateName`
+    pub state_name: Option<String>,
+    /// `mock`
+    pub mock: Option<Mock>,
+    /// `context`: JSON text of the context object.
+    pub context: Option<String>,
+    /// `stateConfiguration`
+    pub configuration: StateConfiguration,
+}
+
+/// `inspectionLevel`: how much the answer tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InspectionLevel {
+    /// The outcome.
+    #[default]
+    Info,
+    /// The data on its way through the state, too.
+    Debug,
+    /// The request and response of an HTTP task, too.
+    Trace,
+}
+
+/// `mock`: what the state's work is to come to. Exactly one of `result` and `error_output`.
+#[derive(Clone, Debug, Default)]
+pub struct Mock {
+    /// `result`: JSON text.
+    pub result: Option<String>,
+    /// `errorOutput`
+    pub error_output: Option<MockError>,
+    /// `fieldValidationMode`
+    pub field_validation: FieldValidation,
+}
+
+/// `mock.errorOutput`
+#[derive(Clone, Debug, Default)]
+pub struct MockError {
+    /// `error`
+    pub error: Option<String>,
+    /// `cause`
+    pub cause: Option<String>,
+}
+
+/// `mock.fieldValidationMode`: how a mocked result is compared with the API's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FieldValidation {
+    /// What the API requires must be there, and what is there must be as the API has it.
+    #[default]
+    Strict,
+    /// What is there must be as the API has it.
+    Present,
+    /// Not at all.
+    None,
+}
+
+/// `stateConfiguration`
+#[derive(Clone, Debug, Default)]
+pub struct StateConfiguration {
+    /// `retrierRetryCount`: how often the retrier that matches the error has been used before.
+    pub retrier_retry_count: Option<u32>,
+    /// `errorCausedByState`: the state inside a Map or Parallel that the mocked error comes from.
+    pub error_caused_by_state: Option<String>,
+    /// `mapIterationFailureCount`: how many iterations of the Map failed.
+    pub map_iteration_failure_count: Option<u32>,
+    /// `mapItemReaderData`: what `ItemReader` reads, as it stands in its source.
+    pub map_item_reader_data: Option<String>,
+}
+
+/// Where and when a test takes place.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Of the ARNs in the context object: such as `aws`.
+    pub partition: String,
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+    /// The time, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Which resources a Task may name.
+    pub resources: Resources,
+}
+
+/// What `TestState` answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TestedState {
+    /// `output`: JSON text.
+    pub output: Option<String>,
+    /// `error`
+    pub error: Option<String>,
+    /// `cause`
+    pub cause: Option<String>,
+    /// `nextState`
+    pub next_state: Option<String>,
+    /// `status`
+    pub status: TestStatus,
+    /// `inspectionData`
+    pub inspection: Option<Box<Inspection>>,
+}
+
+/// `status`: how the state came out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TestStatus {
+    /// `SUCCEEDED`
+    #[default]
+    Succeeded,
+    /// `FAILED`: with an error that nothing handles.
+    Failed,
+    /// `RETRIABLE`: with an error after which it would be tried again.
+    Retriable,
+    /// `CAUGHT_ERROR`: with an error that a catcher takes.
+    CaughtError,
+}
+
+impl TestStatus {
+    /// AWS's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TestStatus::Succeeded => "SUCCEEDED",
+            TestStatus::Failed => "FAILED",
+            TestStatus::Retriable => "RETRIABLE",
+            TestStatus::CaughtError => "CAUGHT_ERROR",
+        }
+    }
+}
+
+/// `inspectionData`: the data on its way through the state. What does not apply is absent. All but the numbers is JSON
+/// text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inspection {
+    /// `input`
+    pub input: Option<String>,
+    /// `afterArguments` (JSONata)
+    pub after_arguments: Option<String>,
+    /// `afterInputPath` (JSONPath)
+    pub after_input_path: Option<String>,
+    /// `afterParameters` (JSONPath)
+    pub after_parameters: Option<String>,
+    /// `result`
+    pub result: Option<String>,
+    /// `afterResultSelector` (JSONPath)
+    pub after_result_selector: Option<String>,
+    /// `afterResultPath` (JSONPath)
+    pub after_result_path: Option<String>,
+    /// `variables`: an object of all variables that have a value afterwards.
+    pub variables: Option<String>,
+    /// `errorDetails`
+    pub error_details: Option<ErrorDetails>,
+    /// `afterItemsPath` (JSONPath)
+    pub after_items_path: Option<String>,
+    /// `afterItemSelector`: an array of the inputs of the iterations.
+    pub after_item_selector: Option<String>,
+    /// `afterItemBatcher`: an array of the inputs of the child executions.
+    pub after_item_batcher: Option<String>,
+    /// `afterItemsPointer`
+    pub after_items_pointer: Option<String>,
+    /// `toleratedFailureCount`
+    pub tolerated_failure_count: Option<u64>,
+    /// `toleratedFailurePercentage`
+    pub tolerated_failure_percentage: Option<f64>,
+    /// `maxConcurrency`
+    pub max_concurrency: Option<u64>,
+}
+
+/// `errorDetails`: what handles the error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorDetails {
+    /// `catchIndex`
+    pub catch_index: Option<usize>,
+    /// `retryIndex`
+    pub retry_index: Option<usize>,
+    /// `retryBackoffIntervalSeconds`
+    pub retry_backoff_interval_seconds: Option<u64>,
+}

@@ -1,0 +1,393 @@
+//! A test from its request to its answer, without I/O.
+
+use serde_json::Value as Json;
+
+use super::mock::{self, Mocked};
+use super::subject::Subject;
+use super::trace::Trace;
+use super::{Inspection, InspectionLevel, Surroundings, TestState, TestStatus, TestedState, context};
+use crate::asl::model::StateKind;
+use crate::engine::{
+    self, Effect, Env, Event, Execution, Hears, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit,
+    Visited,
+};
+use crate::fault::{self, Fault};
+use crate::json::explain::explain;
+use crate::json::{self, Compactor, Value};
+use crate::limits;
+use crate::program::Program;
+use crate::query::jsonata::Scratch;
+use crate::service::Error;
+
+/// A test under way.
+pub struct Test {
+    subject: Subject,
+    program: Program,
+    /// The names of the variables, by slot.
+    variables: Vec<String>,
+    level: InspectionLevel,
+    input: String,
+    mocked: Option<Mocked>,
+    failures: Option<u32>,
+    execution: Execution,
+    trace: Trace,
+    effects: Vec<Effect>,
+    compactor: Compactor,
+    scratch: Scratch,
+    seed: u64,
+    /// What is waited for.
+    waiting: Option<Token>,
+}
+
+/// How far a test has come.
+#[derive(Debug)]
+pub enum Progress {
+    /// It is over.
+    Done(Box<TestedState>),
+    /// This task must be done; tell [`News::Answer`].
+    Task(Box<TaskWanted>),
+    /// It waits until this time, in milliseconds since 1970; tell [`News::Time`] then.
+    Wait {
+        /// Until when. A test may take five minutes at most; this is never later.
+        until_ms: u64,
+    },
+}
+
+/// What the engine hears.
+#[derive(Debug)]
+pub enum News {
+    /// The test begins.
+    Begin,
+    /// What the task came to: JSON text.
+    Answer(Result<Vec<u8>, Fault>),
+    /// The time that was waited for has come.
+    Time,
+}
+
+/// A task that a test wants done.
+#[derive(Clone, Debug)]
+pub struct TaskWanted {
+    /// The ARN of the resource.
+    pub resource: String,
+    /// JSON text.
+    pub input: String,
+    /// `Credentials`: JSON text of an object with `RoleArn`.
+    pub credentials: Option<String>,
+    /// `TimeoutSeconds`
+    pub timeout_seconds: Option<u64>,
+    /// `HeartbeatSeconds`
+    pub heartbeat_seconds: Option<u64>,
+}
+
+impl Test {
+    /// Reads the request.
+    ///
+    /// # Errors
+    /// AWS's exceptions and words: `ValidationException`, `InvalidDefinition`, `InvalidExecutionInput`.
+    pub fn new(request: &TestState, surroundings: &Surroundings) -> Result<Test, Error> {
+        mock::check_request(request)?;
+        let subject = Subject::read(request, surroundings)?;
+        mock::check_state(request, &subject)?;
+        if let Some(context) = &request.context {
+            context::check(context, &subject)?;
+        }
+        let mocked = mock::mocked(request, &subject)?;
+        let input = request.input.clone().unwrap_or_else(|| "{}".to_owned());
+        let mut names = Vec::new();
+        let given = request.variables.as_deref().map(variables).transpose()?;
+        names.extend(given.iter().flatten().cloned());
+        let (program, state) = subject.program(&mut names)?;
+        let mut execution = Execution::new();
+        execution.reset();
+        let parsed = read_input(&mut execution, &input)?;
+        let variables = match &request.variables {
+            Some(text) => read(&mut execution, text)?,
+            None => Value::UNDEFINED,
+        };
+        let retries = request.configuration.retrier_retry_count;
+        let retries = retries.or_else(|| context::retry_count(request.context.as_deref()?)).unwrap_or(0);
+        let context = match &request.context {
+            Some(text) => read(&mut execution, text)?,
+            None => {
+                let input: Json = serde_json::from_str(&input).unwrap_or_default();
+                let text = context::made(request, surroundings, &subject, &input, retries);
+                read(&mut execution, &text)?
+            }
+        };
+        let start = Start { seed: surroundings.seed, now_ms: surroundings.now_ms, ..Start::default() };
+        let visit = Visit { state, variables, context, retries };
+        execution.begin_visit(&program, &start, parsed, &visit);
+        Ok(Test {
+            subject,
+            program,
+            variables: names,
+            level: request.inspection_level,
+            input,
+            mocked,
+            failures: request.configuration.map_iteration_failure_count,
+            execution,
+            trace: Trace::new(request.inspection_level),
+            effects: Vec::new(),
+            compactor: Compactor::new(),
+            scratch: Scratch::default(),
+            seed: surroundings.seed,
+            waiting: None,
+        })
+    }
+
+    /// Goes on with what happened.
+    ///
+    /// # Errors
+    /// What can only be refused when the state's items are known: `ValidationException`.
+    pub fn advance(&mut self, news: News, now_ms: u64) -> Result<Progress, Error> {
+        let event = match (news, self.waiting.take()) {
+            (News::Answer(Ok(text)), Some(token)) => match json::read(&mut self.execution.arena, &text) {
+                Ok(output) => Event::TaskSucceeded(token, output),
+                Err(error) => {
+                    let cause = format!("The task's result is not JSON: {error}");
+                    Event::TaskFailed(token, Fault::new(fault::TASK_FAILED, cause))
+                }
+            },
+            (News::Answer(Err(fault)), Some(token)) => Event::TaskFailed(token, fault),
+            (News::Time, Some(token)) => Event::Timer(token, TimerKind::Wake),
+            _ => Event::Go,
+        };
+        // The visit itself is the one transition.
+        let transitions = u32::from(matches!(event, Event::Go));
+        self.turn(event, transitions, now_ms);
+        if self.is_joining()
+            && let Some(mocked) = self.mocked.take()
+        {
+            self.stand_in(mocked, now_ms)?;
+        }
+        loop {
+            match self.execution.visited() {
+                Visited::Inside if self.trace.details.retry_backoff_interval_seconds.is_some() => {
+                    return Ok(self.done(None));
+                }
+                Visited::Inside => {}
+                Visited::Left(state, output) => {
+                    let next = self.program.name(state).to_owned();
+                    return Ok(self.done(Some((output, Some(next)))));
+                }
+                Visited::Over => return Ok(self.over()),
+            }
+            match self.wanted() {
+                Some(Wanted::Task(call)) => match self.mocked.take() {
+                    Some(mocked) => self.answer(call.token, mocked, now_ms),
+                    None => return Ok(self.task(call)),
+                },
+                Some(Wanted::Wake(token, at_ms)) => {
+                    self.waiting = Some(token);
+                    return Ok(Progress::Wait { until_ms: at_ms.min(self.execution.deadline_ms()) });
+                }
+                // Nothing can come of it any more.
+                None => {
+                    self.turn(Event::Deadline, 0, now_ms);
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, event: Event, transitions_max: u32, now_ms: u64) -> Turn {
+        let Test { program, execution, effects, trace, compactor, scratch, .. } = self;
+        let mut env = Env {
+            now_ms,
+            transitions_max,
+            effects,
+            hears: Hears::NONE,
+            listener: Some(trace),
+            compactor,
+            scratch,
+        };
+        engine::advance(program, execution, event, &mut env)
+    }
+
+    fn is_joining(&self) -> bool {
+        let joins = matches!(self.subject.state.kind, StateKind::Map(_) | StateKind::Parallel(_));
+        joins && matches!(self.execution.visited(), Visited::Inside) && self.trace.fault.is_none()
+    }
+
+    /// The mock takes the place of what a Map's iterations or a Parallel's branches come to.
+    fn stand_in(&mut self, mocked: Mocked, now_ms: u64) -> Result<(), Error> {
+        let result = match mocked {
+            Mocked::Error(fault) => Err(fault),
+            Mocked::Result(text) => match self.exceeds_tolerance(&text)? {
+                true => Err(Fault::new(fault::EXCEED_TOLERATED_FAILURE_THRESHOLD, EXCEEDED)),
+                false => Ok(read(&mut self.execution, &text)?),
+            },
+        };
+        let Test { program, execution, effects, trace, compactor, scratch, .. } = self;
+        let mut env = Env {
+            now_ms,
+            transitions_max: 0,
+            effects,
+            hears: Hears::NONE,
+            listener: Some(trace),
+            compactor,
+            scratch,
+        };
+        engine::stand_in(program, execution, result, &mut env);
+        Ok(())
+    }
+
+    /// Whether more iterations failed than the Map tolerates. Recorded: one that says nothing of tolerance is not asked.
+    fn exceeds_tolerance(&self, result: &str) -> Result<bool, Error> {
+        let Some(failures) = self.failures else { return Ok(false) };
+        let iterations = match serde_json::from_str::<Json>(result) {
+            Ok(Json::Array(items)) => items.len(),
+            _ => self.trace.items_count,
+        };
+        if failures as usize > iterations {
+            return Err(Error::validation(mock::TOO_MANY_FAILURES));
+        }
+        let by_count = self.trace.tolerated_count.map(|most| most as f64);
+        let by_percentage = self.trace.tolerated_percentage.map(|most| iterations as f64 * most / 100.0);
+        let tolerated = [by_count, by_percentage].into_iter().flatten().reduce(f64::min);
+        Ok(tolerated.is_some_and(|most| f64::from(failures) > most))
+    }
+
+    fn answer(&mut self, token: Token, mocked: Mocked, now_ms: u64) {
+        let event = match mocked {
+            Mocked::Error(fault) => Event::TaskFailed(token, fault),
+            Mocked::Result(text) => match json::read(&mut self.execution.arena, text.as_bytes()) {
+                Ok(result) => Event::TaskSucceeded(token, result),
+                Err(error) => {
+                    let cause = format!("The mocked result: {error}");
+                    Event::TaskFailed(token, Fault::new(fault::TASK_FAILED, cause))
+                }
+            },
+        };
+        self.turn(event, 0, now_ms);
+    }
+
+    /// What the engine wants done, the task before its timers.
+    fn wanted(&mut self) -> Option<Wanted> {
+        let effects = std::mem::take(&mut self.effects);
+        let current = |token: Token| self.execution.is_current(token);
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Task(call) if current(call.token) => Some(Wanted::Task(call)),
+            Effect::Timer { token, kind: TimerKind::Wake, at_ms } if current(token) => {
+                Some(Wanted::Wake(token, at_ms))
+            }
+            _ => None,
+        })
+    }
+
+    fn task(&mut self, call: TaskCall) -> Progress {
+        self.waiting = Some(call.token);
+        let arena = &self.execution.arena;
+        let text = |value: Option<Value>| {
+            value.filter(|value| !value.is_undefined()).map(|value| json::to_string(arena, value))
+        };
+        Progress::Task(Box::new(TaskWanted {
+            resource: self.program.tasks[call.task].resource.arn.to_string(),
+            input: text(self.execution.task_input(call.token)).unwrap_or_default(),
+            credentials: text(self.execution.task_credentials(call.token)),
+            timeout_seconds: call.timeout_seconds,
+            heartbeat_seconds: call.heartbeat_seconds,
+        }))
+    }
+
+    fn over(&mut self) -> Progress {
+        match self.execution.outcome().cloned() {
+            Some(Outcome::Succeeded(output)) => self.done(Some((output, None))),
+            Some(Outcome::Failed(fault) | Outcome::Aborted(fault)) => {
+                self.trace.fault = Some(fault);
+                self.done(None)
+            }
+            Some(Outcome::TimedOut) | None => {
+                self.trace.fault = Some(Fault { error: Some(fault::TIMEOUT.into()), cause: None });
+                self.done(None)
+            }
+        }
+    }
+
+    /// The answer: with the output and the next state, unless it failed.
+    fn done(&mut self, left: Option<(Value, Option<String>)>) -> Progress {
+        let fault = self.trace.fault.take();
+        let status = match (&fault, &left) {
+            (None, _) => TestStatus::Succeeded,
+            (Some(_), Some(_)) => TestStatus::CaughtError,
+            (Some(_), None) if self.trace.details.retry_backoff_interval_seconds.is_some() => {
+                TestStatus::Retriable
+            }
+            (Some(_), None) => TestStatus::Failed,
+        };
+        let (error, cause) = fault.map_or((None, None), |fault| (fault.error, fault.cause));
+        let (output, next_state) = left.map_or((None, None), |(output, next)| (Some(output), next));
+        Progress::Done(Box::new(TestedState {
+            output: output.map(|output| json::to_string(&self.execution.arena, output)),
+            error: error.map(std::borrow::Cow::into_owned),
+            cause,
+            next_state,
+            status,
+            inspection: (self.level > InspectionLevel::Info).then(|| Box::new(self.inspection())),
+        }))
+    }
+
+    fn inspection(&mut self) -> Inspection {
+        let jsonata = self.subject.is_jsonata();
+        let mut shown = self.trace.inspection(&self.subject.state, jsonata);
+        shown.input = Some(std::mem::take(&mut self.input));
+        let arena = &self.execution.arena;
+        let mut variables = Vec::new();
+        for (slot, name) in self.variables.iter().enumerate() {
+            let value = self.execution.variable(slot);
+            if !value.is_undefined() {
+                variables.push(if variables.is_empty() { b'{' } else { b',' });
+                json::write_string(name, &mut variables);
+                variables.push(b':');
+                json::write(arena, value, &mut variables);
+            }
+        }
+        if !variables.is_empty() {
+            variables.push(b'}');
+            shown.variables = String::from_utf8(variables).ok();
+        }
+        shown
+    }
+
+    /// The seed that everything random in the test follows from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+enum Wanted {
+    Task(TaskCall),
+    Wake(Token, u64),
+}
+
+const EXCEEDED: &str = "The specified tolerated failure threshold was exceeded";
+
+fn read_input(execution: &mut Execution, text: &str) -> Result<Value, Error> {
+    match json::read(&mut execution.arena, text.as_bytes()) {
+        Ok(input) if execution.arena.size(input) <= limits::PAYLOAD_BYTES_MAX => Ok(input),
+        Ok(_) => Err(Error::invalid_input("Invalid execution input.")),
+        Err(_) => {
+            let why = explain(text.as_bytes()).map(|why| why.message);
+            Err(Error::invalid_input(why.as_deref().unwrap_or("Invalid execution input.")))
+        }
+    }
+}
+
+/// Text that was found to be JSON before.
+fn read(execution: &mut Execution, text: &str) -> Result<Value, Error> {
+    json::read(&mut execution.arena, text.as_bytes())
+        .map_err(|error| Error::validation(format!("Invalid JSON: {error}")))
+}
+
+/// The names of the variables that are given.
+fn variables(text: &str) -> Result<Vec<String>, Error> {
+    match serde_json::from_str(text) {
+        Ok(Json::Object(members)) => Ok(members.into_iter().map(|(name, _)| name).collect()),
+        _ => Err(Error::validation("Variables must be a valid JSON object")),
+    }
+}
+
+impl std::fmt::Debug for Test {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Test").field("state", &self.subject.state.location).finish_non_exhaustive()
+    }
+}

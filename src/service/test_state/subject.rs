@@ -1,0 +1,183 @@
+//! From a definition to the program of one state: the state itself under the name that AWS gives it, an empty state
+//! for each that it leads to, and nothing inside a Map or Parallel, whose work is mocked.
+
+use super::{Surroundings, TestState};
+use crate::asl::model::{self, Definition, MapMode, PathField, State, StateKind, Transition, Workflow};
+use crate::asl::{self, MachineType, Options};
+use crate::compile;
+use crate::index::Id;
+use crate::json::source::{Member, Node, NodeValue, Sourced, Span};
+use crate::program::{Program, StateId};
+use crate::service::{Error, Exception};
+
+/// The name that a state has while it is tested (recorded, also of a state out of a machine).
+pub(super) const STATE_NAME: &str = "StateName";
+
+/// The state under test.
+pub(super) struct Subject {
+    /// As it stands in the definition.
+    pub(super) state: State,
+    /// Whether it stands inside a Map.
+    pub(super) in_map: bool,
+}
+
+impl Subject {
+    pub(super) fn read(request: &TestState, surroundings: &Surroundings) -> Result<Subject, Error> {
+        let options = Options { machine_type: MachineType::Standard, resources: surroundings.resources };
+        let text = request.definition.as_bytes();
+        let (found, problems) = match &request.state_name {
+            None => {
+                let (state, problems) = asl::read_state(text, STATE_NAME, &options);
+                (state.map(|state| (state, false)), problems)
+            }
+            Some(name) => match asl::read(text, &options) {
+                (None, problems) => (None, problems),
+                (Some(machine), _) => match find(&machine.workflow, name, false) {
+                    Some(found) => (Some(found), Vec::new()),
+                    None => return Err(Error::validation("State not found in definition")),
+                },
+            },
+        };
+        match found {
+            Some((state, in_map)) => Ok(Subject { state, in_map }),
+            None => Err(Error::new(Exception::InvalidDefinition, asl::invalid_definition(&problems))),
+        }
+    }
+
+    pub(super) fn is_jsonata(&self) -> bool {
+        self.state.query_language == model::QueryLanguage::Jsonata
+    }
+
+    /// The program, and the state in it. `variables` are those that have a value; their slots come first, in order,
+    /// then those that the state assigns, which are added to the list.
+    pub(super) fn program(&self, variables: &mut Vec<String>) -> Result<(Program, StateId), Error> {
+        let mut state = self.state.clone();
+        state.name.value = STATE_NAME.to_owned();
+        match &mut state.kind {
+            StateKind::Map(map) => {
+                map.mode = MapMode::Inline;
+                map.processor = nothing();
+            }
+            StateKind::Parallel(parallel) => parallel.branches.fill_with(nothing),
+            _ => {}
+        }
+        for assign in assigns(&state) {
+            for member in assign.members().unwrap_or_default() {
+                let name = member.key.value.strip_suffix(".$").unwrap_or(&member.key.value);
+                if !variables.iter().any(|known| known == name) {
+                    variables.push(name.to_owned());
+                }
+            }
+        }
+        let mut states = vec![declaration(variables), state];
+        for target in targets(&self.state) {
+            if !states.iter().any(|state| state.name.value == target) {
+                states.push(bare(target, StateKind::Succeed));
+            }
+        }
+        let workflow =
+            Workflow { start_at: at_no_place(STATE_NAME), states, comment: None, span: Span::default() };
+        let definition = Definition {
+            comment: None,
+            version: None,
+            query_language: self.state.query_language,
+            timeout_seconds: None,
+            workflow,
+        };
+        let mut program = compile::compile(&definition).map_err(refused)?;
+        let state = StateId::from_index(1);
+        // What a plain state does to its data is nothing, but AWS tells of every step of it.
+        program.states[state].plain = false;
+        Ok((program, state))
+    }
+}
+
+fn refused(errors: Vec<compile::Error>) -> Error {
+    let errors: Vec<String> =
+        errors.iter().map(|error| format!("SCHEMA_VALIDATION_FAILED: {error}")).collect();
+    let message = format!("Invalid State Machine Definition: '{}'", errors.join(", "));
+    Error::new(Exception::InvalidDefinition, message)
+}
+
+/// The state of this name and whether it stands inside a Map. Names are unique in a machine. The reader of definitions
+/// bounds the depth.
+fn find(workflow: &Workflow, name: &str, in_map: bool) -> Option<(State, bool)> {
+    if let Some(state) = workflow.states.iter().find(|state| state.name.value == name) {
+        return Some((state.clone(), in_map));
+    }
+    workflow.states.iter().find_map(|state| match &state.kind {
+        StateKind::Map(map) => find(&map.processor, name, true),
+        StateKind::Parallel(parallel) => {
+            parallel.branches.iter().find_map(|branch| find(branch, name, in_map))
+        }
+        _ => None,
+    })
+}
+
+fn assigns(state: &State) -> Vec<&Node> {
+    let rules = match &state.kind {
+        StateKind::Choice(choice) => &choice.rules[..],
+        _ => &[],
+    };
+    let rules = rules.iter().filter_map(|rule| rule.assign.as_ref());
+    let catchers = state.catch.iter().filter_map(|catcher| catcher.assign.as_ref());
+    state.assign.iter().chain(catchers).chain(rules).collect()
+}
+
+fn targets(state: &State) -> Vec<&str> {
+    let mut targets: Vec<&str> = state.catch.iter().map(|catcher| catcher.next.value.as_str()).collect();
+    if let Transition::Next(next) = &state.next {
+        targets.push(&next.value);
+    }
+    if let StateKind::Choice(choice) = &state.kind {
+        targets.extend(choice.rules.iter().map(|rule| rule.next.value.as_str()));
+        targets.extend(choice.default.iter().map(|default| default.value.as_str()));
+    }
+    targets
+}
+
+/// A state that is never entered and assigns all variables, which gives them their slots. Its name is one that no state
+/// can have.
+fn declaration(variables: &[String]) -> State {
+    let null = || Node { value: NodeValue::Null, span: Span::default() };
+    let members = variables
+        .iter()
+        .map(|name| Member { key: Sourced::new(name.as_str().into(), Span::default()), value: null() });
+    let assign = Node { value: NodeValue::Object(members.collect()), span: Span::default() };
+    State { assign: Some(assign), ..bare("", StateKind::Pass(model::Pass { result: None })) }
+}
+
+fn nothing() -> Workflow {
+    Workflow {
+        start_at: at_no_place("Nothing"),
+        states: vec![bare("Nothing", StateKind::Succeed)],
+        comment: None,
+        span: Span::default(),
+    }
+}
+
+fn bare(name: &str, kind: StateKind) -> State {
+    State {
+        name: at_no_place(name),
+        span: Span::default(),
+        location: format!("/States/{name}"),
+        query_language: model::QueryLanguage::JsonPath,
+        comment: None,
+        next: Transition::End,
+        input_path: PathField::Absent,
+        output_path: PathField::Absent,
+        parameters: None,
+        result_selector: None,
+        result_path: PathField::Absent,
+        arguments: None,
+        output: None,
+        assign: None,
+        retry: Vec::new(),
+        catch: Vec::new(),
+        kind,
+    }
+}
+
+fn at_no_place(text: &str) -> Sourced<String> {
+    Sourced::new(text.to_owned(), Span::default())
+}

@@ -1,0 +1,516 @@
+//! Pipelines against a broker in memory that hands events out again until they are settled. Time is virtual.
+
+#![cfg(feature = "pipe")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use expressway::pipe::{
+    Attempts, Batch, DeadLetter, KeyOf, Later, Lines, Order, Outputs, Pipe, PipeError, Provenance, Receipts,
+    Redrive, Report, Room, Sink, Source, Verdict,
+};
+use expressway::runtime::{Engine, Machine};
+use expressway::task::TaskError;
+use tokio::time::Instant;
+
+const KEEP: &str = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
+/// Fails events with `bad`, and keeps the others.
+const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
+    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.bad", "IsPresent": true, "Next": "Bad"}], "Default": "Good"},
+    "Bad": {"Type": "Fail", "Error": "Order.Bad", "Cause": "it is bad"},
+    "Good": {"Type": "Pass", "End": true}}}"#;
+const WORK: &str = r#"{"StartAt": "Work", "States": {"Work": {"Type": "Task", "End": true,
+    "Resource": "arn:aws:lambda:us-east-1:123456789012:function:work"}}}"#;
+const WORK_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:work";
+
+// ---- a broker ----
+
+/// What happens, in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Received(usize),
+    Published(String),
+    Settled(usize, Verdict),
+}
+
+#[derive(Default)]
+struct State {
+    bodies: Vec<String>,
+    /// What can be received, from when on.
+    waiting: VecDeque<(Instant, usize)>,
+    deliveries: BTreeMap<usize, u32>,
+    /// Handed out and not settled.
+    out: usize,
+    out_max: usize,
+    steps: Vec<Step>,
+    extended: usize,
+    /// What the next publications come to; well when empty.
+    troubles: VecDeque<PipeError>,
+    /// Outputs that are refused.
+    refuses: Option<String>,
+    published: Vec<String>,
+}
+
+/// A source and a sink that remember everything.
+#[derive(Clone, Default)]
+struct Broker(Arc<Mutex<State>>);
+
+impl Broker {
+    fn with(bodies: impl IntoIterator<Item = String>) -> Broker {
+        let broker = Broker::default();
+        {
+            let mut state = broker.0.lock().unwrap();
+            state.bodies = bodies.into_iter().collect();
+            let now = Instant::now();
+            state.waiting = (0..state.bodies.len()).map(|n| (now, n)).collect();
+        }
+        broker
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn settled(&self) -> Vec<(usize, Verdict)> {
+        let steps = self.state().steps.clone();
+        steps
+            .into_iter()
+            .filter_map(|step| if let Step::Settled(n, verdict) = step { Some((n, verdict)) } else { None })
+            .collect()
+    }
+
+    fn published(&self) -> Vec<String> {
+        self.state().published.clone()
+    }
+}
+
+impl Source for Broker {
+    fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
+        Box::pin(async move {
+            loop {
+                let wait = {
+                    let mut state = self.state();
+                    let now = Instant::now();
+                    let mut taken = Vec::new();
+                    while taken.len() < room.events && state.waiting.front().is_some_and(|(at, _)| *at <= now)
+                    {
+                        taken.extend(state.waiting.pop_front().map(|(_, n)| n));
+                    }
+                    if !taken.is_empty() {
+                        let receipts = Taken { broker: self.clone(), events: taken.clone() };
+                        let mut batch = Batch::new(Box::new(receipts));
+                        for n in taken {
+                            state.steps.push(Step::Received(n));
+                            *state.deliveries.entry(n).or_default() += 1;
+                            state.out += 1;
+                            state.out_max = state.out_max.max(state.out);
+                            assert!(batch.push(state.bodies[n].as_bytes(), None));
+                        }
+                        return Ok(Some(batch));
+                    }
+                    match state.waiting.front() {
+                        Some((at, _)) => at.saturating_duration_since(now),
+                        None if state.out == 0 => return Ok(None),
+                        None => Duration::from_millis(1),
+                    }
+                };
+                tokio::time::sleep(wait).await;
+            }
+        })
+    }
+}
+
+struct Taken {
+    broker: Broker,
+    events: Vec<usize>,
+}
+
+impl Receipts for Taken {
+    fn provenance(&self, n: usize) -> Provenance {
+        let event = self.events[n];
+        let deliveries = self.broker.state().deliveries[&event];
+        Provenance { source: "broker".to_owned(), id: event.to_string(), key: None, deliveries }
+    }
+
+    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            let mut state = self.broker.state();
+            for &(n, verdict) in verdicts {
+                let event = self.events[n as usize];
+                state.steps.push(Step::Settled(event, verdict));
+                state.out -= 1;
+                if let Verdict::Again(delay) = verdict {
+                    let at = Instant::now() + delay;
+                    let place = state.waiting.partition_point(|(other, _)| *other <= at);
+                    state.waiting.insert(place, (at, event));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn extend<'a>(&'a self, events: &'a [u32]) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            self.broker.state().extended += events.len();
+            Ok(())
+        })
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(Duration::from_secs(30))
+    }
+}
+
+impl Sink for Broker {
+    fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            let mut state = self.state();
+            if let Some(trouble) = state.troubles.pop_front() {
+                return Err(trouble);
+            }
+            let texts: Vec<String> =
+                outputs.iter().map(|output| String::from_utf8(output.body.to_vec()).unwrap()).collect();
+            if texts.iter().any(|text| state.refuses.as_deref().is_some_and(|refused| text.contains(refused)))
+            {
+                return Err(PipeError::Refused("too large".to_owned()));
+            }
+            for text in texts {
+                state.steps.push(Step::Published(text.clone()));
+                state.published.push(text);
+            }
+            Ok(())
+        })
+    }
+}
+
+// ---- running ----
+
+fn engine(definition: &str) -> (Engine, Machine) {
+    let engine = Engine::builder().shards(1).build().expect("an engine");
+    let machine = engine.create_state_machine("machine", definition).expect("a machine");
+    (engine, machine)
+}
+
+/// Runs a pipeline from one broker to another, with dead letters in a third.
+fn run(
+    definition: &str,
+    bodies: &[&str],
+    set: impl FnOnce(Pipe) -> Pipe,
+) -> (Report, Broker, Broker, Broker) {
+    run_with(definition, bodies.iter().map(|&body| body.to_owned()), Broker::default(), set)
+}
+
+fn run_with(
+    definition: &str,
+    bodies: impl IntoIterator<Item = String>,
+    sink: Broker,
+    set: impl FnOnce(Pipe) -> Pipe,
+) -> (Report, Broker, Broker, Broker) {
+    paused(async move {
+        let (engine, machine) = engine(definition);
+        let (source, dead) = (Broker::with(bodies), Broker::default());
+        let pipe = Pipe::new(engine, machine, source.clone()).sink(sink.clone()).dead_letters(dead.clone());
+        let report = set(pipe).run().await.expect("it runs to its end");
+        (report, source, sink, dead)
+    })
+}
+
+fn paused<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(future)
+}
+
+fn letters(dead: &Broker) -> Vec<DeadLetter> {
+    dead.published().iter().map(|text| serde_json::from_str(text).expect("a dead letter")).collect()
+}
+
+// ---- what is promised ----
+
+#[test]
+fn an_event_is_settled_after_its_output_is_published() {
+    let (report, source, sink, dead) =
+        run(KEEP, &[r#"{"n":0}"#, r#"{"n":1}"#], |pipe| pipe.batch(1, Duration::ZERO));
+    assert_eq!((report.received, report.succeeded, report.published, report.dead), (2, 2, 2, 0));
+    assert_eq!(sink.published(), [r#"{"n":0}"#, r#"{"n":1}"#]);
+    assert_eq!(source.settled().iter().filter(|(_, verdict)| *verdict == Verdict::Done).count(), 2);
+    assert!(letters(&dead).is_empty());
+
+    // The same broker as source and sink shows what came first.
+    let both = Broker::with([r#"{"n":7}"#.to_owned()]);
+    paused(async {
+        let (engine, machine) = engine(KEEP);
+        Pipe::new(engine, machine, both.clone()).sink(both.clone()).run().await.expect("it runs to its end");
+    });
+    let steps = both.state().steps.clone();
+    let expected =
+        [Step::Received(0), Step::Published(r#"{"n":7}"#.to_owned()), Step::Settled(0, Verdict::Done)];
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn an_event_that_fails_comes_again_with_delays_and_then_is_a_dead_letter() {
+    let (report, source, sink, dead) = run(JUDGE, &[r#"{"bad": true}"#, r#"{"n": 1}"#], |pipe| pipe);
+    let again = |seconds| Verdict::Again(Duration::from_secs(seconds));
+    let of_bad: Vec<Verdict> =
+        source.settled().iter().filter(|(n, _)| *n == 0).map(|(_, verdict)| *verdict).collect();
+    assert_eq!(of_bad, [again(1), again(2), Verdict::Done]);
+    assert_eq!((report.received, report.succeeded, report.again, report.dead), (4, 1, 2, 1));
+    assert_eq!(sink.published(), [r#"{"n":1}"#]);
+    let letters = letters(&dead);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].original().unwrap(), br#"{"bad": true}"#);
+    assert_eq!(
+        (letters[0].error.as_deref(), letters[0].cause.as_deref()),
+        (Some("Order.Bad"), Some("it is bad"))
+    );
+    assert_eq!((&*letters[0].provenance.source, &*letters[0].provenance.id), ("broker", "0"));
+    assert_eq!((letters[0].attempts, letters[0].provenance.deliveries), (3, 3));
+}
+
+#[test]
+fn what_can_never_succeed_is_a_dead_letter_at_once_and_stops_nothing() {
+    let large = format!("\"{}\"", "x".repeat(262_144));
+    let bodies = ["{not json", "", &large, r#"{"n":1}"#];
+    let (report, source, sink, dead) = run(KEEP, &bodies, |pipe| pipe);
+    assert_eq!((report.received, report.succeeded, report.again, report.dead), (4, 1, 0, 3));
+    assert_eq!(sink.published(), [r#"{"n":1}"#]);
+    assert!(source.settled().iter().all(|(_, verdict)| *verdict == Verdict::Done));
+    let originals: Vec<Vec<u8>> = letters(&dead).iter().map(|letter| letter.original().unwrap()).collect();
+    assert_eq!(originals, [b"{not json".to_vec(), b"".to_vec(), large.into_bytes()]);
+}
+
+#[test]
+fn a_sink_that_is_away_is_tried_until_it_is_back() {
+    let sink = Broker::default();
+    sink.state().troubles = (0..20).map(|_| PipeError::Away("gone".to_owned())).collect();
+    let (report, source, sink, _) = run_with(KEEP, [r#"{"n":1}"#.to_owned()], sink, |pipe| pipe);
+    assert_eq!((report.received, report.succeeded, report.published, report.away), (1, 1, 1, 20));
+    assert_eq!(sink.published(), [r#"{"n":1}"#]);
+    assert_eq!(source.settled(), [(0, Verdict::Done)]);
+    assert!(source.state().extended > 0, "the source was not told that its event is still worked at");
+}
+
+#[test]
+fn an_output_that_the_sink_refuses_is_a_dead_letter_and_the_others_are_published() {
+    let sink = Broker::default();
+    sink.state().refuses = Some("huge".to_owned());
+    let bodies = [r#"{"n":1}"#, r#"{"n":"huge"}"#, r#"{"n":3}"#].map(str::to_owned);
+    let (report, _, sink, dead) = run_with(KEEP, bodies, sink, |pipe| pipe);
+    assert_eq!((report.succeeded, report.dead), (2, 1));
+    assert_eq!(sink.published(), [r#"{"n":1}"#, r#"{"n":3}"#]);
+    assert_eq!(letters(&dead)[0].error.as_deref(), Some("Pipe.OutputRefused"));
+}
+
+#[test]
+fn a_sink_that_closes_ends_the_pipeline_and_settles_nothing() {
+    let outcome = paused(async {
+        let (engine, machine) = engine(KEEP);
+        let (source, sink) = (Broker::with([r#"{"n":1}"#.to_owned()]), Broker::default());
+        sink.state().troubles = [PipeError::Closed("nobody reads".to_owned())].into();
+        let ended = Pipe::new(engine, machine, source.clone()).sink(sink).run().await;
+        (ended, source.settled())
+    });
+    assert_eq!(outcome.0, Err(PipeError::Closed("nobody reads".to_owned())));
+    assert_eq!(outcome.1, [(0, Verdict::Again(Duration::ZERO))]);
+}
+
+#[test]
+fn no_more_is_taken_than_may_be_under_way() {
+    let bodies = (0..500).map(|n| format!("{{\"n\":{n}}}"));
+    let engine = || {
+        let engine = Engine::builder().shards(1).task(WORK_ARN, |n: serde_json::Value| async move {
+            tokio::task::yield_now().await;
+            Ok::<_, TaskError>(n)
+        });
+        engine.build().expect("an engine")
+    };
+    let (report, source) = paused(async {
+        let engine = engine();
+        let machine = engine.create_state_machine("machine", WORK).expect("a machine");
+        let source = Broker::with(bodies);
+        let pipe = Pipe::new(engine, machine, source.clone()).in_flight(7, 1 << 20).batch(3, Duration::ZERO);
+        (pipe.run().await.expect("it runs to its end"), source)
+    });
+    assert_eq!((report.received, report.succeeded), (500, 500));
+    let out_max = source.state().out_max;
+    assert!((3..=7).contains(&out_max), "{out_max} were under way");
+}
+
+#[test]
+fn events_with_the_same_key_are_settled_in_their_order() {
+    let bodies = (0..300).map(|n| format!("{{\"customer\":{{\"id\":{}}},\"n\":{n}}}", n % 7));
+    let (report, source) = paused(async {
+        let engine = Engine::builder().shards(2).task(WORK_ARN, |event: serde_json::Value| async move {
+            // Later events are quicker than earlier ones.
+            for _ in 0..(300 - event["n"].as_u64().unwrap_or(0)) % 50 {
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, TaskError>(event)
+        });
+        let engine = engine.build().expect("an engine");
+        let machine = engine.create_state_machine("machine", WORK).expect("a machine");
+        let source = Broker::with(bodies);
+        let key = KeyOf::body("$.customer.id").expect("a path");
+        let pipe =
+            Pipe::new(engine, machine, source.clone()).order(Order::Key(key)).batch(16, Duration::ZERO);
+        (pipe.run().await.expect("it runs to its end"), source)
+    });
+    assert_eq!(report.succeeded, 300);
+    for key in 0..7 {
+        let order: Vec<usize> = source.settled().iter().map(|(n, _)| *n).filter(|n| n % 7 == key).collect();
+        assert!(order.is_sorted(), "of key {key}: {order:?}");
+    }
+}
+
+#[test]
+fn a_key_waits_for_an_event_that_fails_and_others_do_not() {
+    let bodies = [r#"{"k":"a","bad":1}"#, r#"{"k":"a","n":1}"#, r#"{"k":"b","n":2}"#];
+    let key = KeyOf::body("$.k").expect("a path");
+    let (report, source, _, dead) = run(JUDGE, &bodies, |pipe| pipe.order(Order::Key(key)));
+    assert_eq!((report.received, report.succeeded, report.again, report.dead), (3, 2, 2, 1));
+    let order: Vec<usize> = source.settled().iter().map(|(n, _)| *n).collect();
+    assert_eq!(order, [2, 0, 1]);
+    assert_eq!(letters(&dead)[0].attempts, 3);
+}
+
+#[test]
+fn outputs_are_published_in_the_order_of_the_events() {
+    let bodies: Vec<String> = (0..200).map(|n| format!("{{\"n\":{n}}}")).collect();
+    let expected = bodies.clone();
+    let (report, sink) = paused(async {
+        let engine = Engine::builder().shards(2).task(WORK_ARN, |event: serde_json::Value| async move {
+            for _ in 0..(200 - event["n"].as_u64().unwrap_or(0)) % 40 {
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, TaskError>(event)
+        });
+        let engine = engine.build().expect("an engine");
+        let machine = engine.create_state_machine("machine", WORK).expect("a machine");
+        let sink = Broker::default();
+        let pipe = Pipe::new(engine, machine, Broker::with(bodies)).sink(sink.clone());
+        (pipe.order(Order::Outputs).batch(8, Duration::ZERO).run().await.expect("it runs to its end"), sink)
+    });
+    assert_eq!(report.published, 200);
+    assert_eq!(sink.published(), expected);
+}
+
+#[test]
+fn events_that_come_twice_run_once() {
+    let bodies = [r#"{"id":"a"}"#, r#"{"id":"b"}"#, r#"{"id":"a"}"#, r#"{"other":1}"#, r#"{"other":1}"#];
+    let key = KeyOf::body("$.id").expect("a path");
+    let (report, source, sink, _) =
+        run(KEEP, &bodies, |pipe| pipe.deduplicate(key, Duration::from_secs(60)).batch(1, Duration::ZERO));
+    assert_eq!((report.received, report.succeeded, report.duplicates), (5, 4, 1));
+    assert_eq!(sink.published(), [r#"{"id":"a"}"#, r#"{"id":"b"}"#, r#"{"other":1}"#, r#"{"other":1}"#]);
+    assert_eq!(source.settled().len(), 5);
+}
+
+#[test]
+fn an_event_that_is_given_back_is_no_duplicate_of_itself() {
+    let key = KeyOf::body("$.id").expect("a path");
+    let (report, _, _, dead) =
+        run(JUDGE, &[r#"{"id":"a","bad":1}"#], |pipe| pipe.deduplicate(key, Duration::from_secs(600)));
+    assert_eq!((report.received, report.again, report.duplicates, report.dead), (3, 2, 0, 1));
+    assert_eq!(letters(&dead).len(), 1);
+}
+
+#[test]
+fn a_batch_is_one_execution_and_may_name_those_that_failed() {
+    // It names all events of the batch that are bad.
+    let definition = r#"{"QueryLanguage": "JSONata", "StartAt": "All", "States": {"All": {"Type": "Pass", "End": true,
+        "Output": {"good": "{% $count($states.input[$not(body.bad = true)]) %}",
+            "batchItemFailures": "{% [$states.input[body.bad = true].{'itemIdentifier': messageId}] %}"}}}}"#;
+    let bodies = [r#"{"n":0}"#, r#"{"bad":true}"#, "nonsense", r#"{"n":3}"#];
+    let attempts = Attempts { max: 2, ..Attempts::default() };
+    let (report, source, sink, dead) =
+        run(definition, &bodies, |pipe| pipe.as_array().with_envelope().attempts(attempts));
+    assert_eq!((report.received, report.succeeded, report.again, report.dead), (5, 2, 1, 2));
+    assert_eq!(sink.published(), [r#"{"good":2,"batchItemFailures":[{"itemIdentifier":"1"}]}"#]);
+    let dead: Vec<(String, Option<String>)> =
+        letters(&dead).into_iter().map(|letter| (letter.provenance.id, letter.error)).collect();
+    let expected = [("2", "States.Runtime"), ("1", "Pipe.BatchItemFailed")];
+    assert_eq!(dead, expected.map(|(id, error)| (id.to_owned(), Some(error.to_owned()))));
+    assert_eq!(source.settled().iter().filter(|(n, _)| *n == 1).count(), 2);
+}
+
+#[test]
+fn the_envelope_shows_where_an_event_came_from() {
+    let (_, _, sink, _) = run(KEEP, &[r#"{"n":0}"#], Pipe::with_envelope);
+    let output: serde_json::Value = serde_json::from_str(&sink.published()[0]).expect("JSON");
+    let expected = serde_json::json!({"messageId": "0", "eventSource": "broker", "key": null, "deliveries": 1, "body": {"n": 0}});
+    assert_eq!(output, expected);
+}
+
+#[test]
+fn a_pipeline_that_is_stopped_finishes_what_is_under_way_and_leaves_the_rest() {
+    let (report, source) = paused(async {
+        let (engine, machine) = engine(JUDGE);
+        // Without attempts to wait for, the source would be asked for ever.
+        let source = Broker::with([r#"{"n":0}"#.to_owned(), r#"{"bad":1}"#.to_owned()]);
+        let delay = Duration::from_secs(3_600);
+        let attempts = Attempts { max: 9, delay, delay_max: delay };
+        let pipe = Pipe::new(engine, machine, source.clone()).attempts(attempts);
+        let stop = pipe.stopper();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            stop.stop();
+        });
+        (pipe.run().await.expect("it ends well"), source)
+    });
+    assert_eq!((report.received, report.succeeded, report.again, report.dead), (2, 1, 1, 0));
+    assert_eq!(source.state().waiting.len(), 1, "the event that failed waits at its source");
+}
+
+#[test]
+fn dead_letters_are_sent_again_as_they_came() {
+    let (_, _, _, dead) = run(JUDGE, &[r#"{"bad":  1}"#, "nonsense"], |pipe| pipe);
+    let mut written = dead.published();
+    written.push("no letter".to_owned());
+    let (redriven, source, sink) = paused(async {
+        let (source, sink) = (Broker::with(written), Broker::default());
+        let redrive = Redrive::new(Box::new(source.clone()), Arc::new(sink.clone()));
+        (redrive.run().await.expect("it ends well"), source, sink)
+    });
+    assert_eq!((redriven.sent, redriven.left), (2, 1));
+    let mut sent = sink.published();
+    sent.sort();
+    assert_eq!(sent, ["nonsense", r#"{"bad":  1}"#]);
+    assert_eq!(source.settled().len(), 2);
+}
+
+// ---- lines ----
+
+fn lines(text: &'static [u8]) -> (Report, String, Vec<DeadLetter>) {
+    paused(async move {
+        let (engine, machine) = engine(KEEP);
+        let (sink, written) = Lines::to_memory();
+        let dead = Broker::default();
+        let pipe = Pipe::new(engine, machine, Lines::from_reader("text", text)).sink(sink);
+        let report = pipe.dead_letters(dead.clone()).order(Order::Outputs).run().await.expect("it ends well");
+        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        (report, written, letters(&dead))
+    })
+}
+
+#[test]
+fn lines_are_events_with_their_numbers() {
+    let (report, written, dead) = lines(b"{\"n\":1}\r\n\n  \n [2] \nnonsense\n3");
+    assert_eq!((report.received, report.succeeded, report.dead), (4, 3, 1));
+    assert_eq!(written, "{\"n\":1}\n[2]\n3\n");
+    assert_eq!((&*dead[0].provenance.id, dead[0].body.as_deref()), ("5", Some("nonsense")));
+    assert_eq!(lines(b"").0.received, 0);
+    assert_eq!(lines(b"\n\n").0.received, 0);
+}
+
+#[test]
+fn lines_fail_here_and_are_tried_again_here() {
+    let (report, dead) = paused(async move {
+        let (engine, machine) = engine(JUDGE);
+        let dead = Broker::default();
+        let pipe = Pipe::new(engine, machine, Lines::from_reader("text", &b"{\"bad\":1}\n"[..]));
+        (pipe.dead_letters(dead.clone()).run().await.expect("it ends well"), letters(&dead))
+    });
+    assert_eq!((report.received, report.again, report.dead), (1, 2, 1));
+    assert_eq!(dead[0].attempts, 3);
+}
