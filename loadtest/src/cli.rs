@@ -12,7 +12,9 @@ use clap::{Parser, Subcommand};
 
 use self::options::Options;
 use crate::compare::{self, Verdict};
+use crate::echo;
 use crate::screen;
+use crate::self_check::{self, Figure};
 use crate::workloads::BUILT_IN;
 
 /// Starts executions at a rate, and says how many came through and how long they took.
@@ -42,6 +44,18 @@ enum Command {
     },
     /// Lists the workloads that come with the program
     Workloads,
+    /// Measures the load test itself: what it can send, how late, and what writing down costs
+    SelfCheck {
+        /// How long each run takes
+        #[arg(long, value_parser = crate::units::duration, default_value = "3s")]
+        duration: std::time::Duration,
+    },
+    /// Serves HTTP on one thread and answers everything with the same success: what is left is what the client costs
+    Echo {
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:8099")]
+        listen: std::net::SocketAddr,
+    },
 }
 
 /// The command, from its arguments to its exit code: 0 when all is well, 1 when a threshold was breached, 2 when it could
@@ -57,6 +71,11 @@ pub fn main() -> ExitCode {
                 println!("{:<10} {}", it.name, it.about);
             }
             Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::SelfCheck { duration }) => self_check(*duration),
+        Some(Command::Echo { listen }) => {
+            let serving = echo::serve(*listen, |address| println!("http://{address}"));
+            serving.map(|()| ExitCode::SUCCESS).map_err(|error| format!("{listen}: {error}"))
         }
         None => outcome::carry_out(&arguments.options, &stop_on_signals()),
     };
@@ -80,6 +99,15 @@ fn stop_on_signals() -> Arc<AtomicBool> {
         eprintln!("loadtest: Ctrl-C will end it without a report: {error}");
     }
     stop
+}
+
+fn self_check(duration: std::time::Duration) -> Result<ExitCode, String> {
+    let figures = self_check::measure(duration, &stop_on_signals())?;
+    println!("| figure | target | measured | met |\n|---|--:|--:|---|");
+    for Figure { what, target, measured, met } in &figures {
+        println!("| {what} | {target} | {measured} | {} |", if *met { "yes" } else { "no" });
+    }
+    Ok(ExitCode::from(u8::from(figures.iter().any(|figure| !figure.met))))
 }
 
 fn compare_files(

@@ -74,8 +74,13 @@ fn all_reports_are_written_and_two_of_them_compare() {
     assert_eq!(code, 0, "{out}{error}");
     assert_eq!(run(&other).0, 0);
     let report: serde_json::Value = serde_json::from_str(&folder.read("one/report.json")).expect("JSON");
-    assert_eq!(report["total"]["succeeded"], 400);
-    for (part, name) in [("machine", "cpu"), ("machine", "kernel"), ("machine", "flags"), ("machine", "commit")] {
+    // A machine that pauses at the end leaves some that were due unsent, and says so.
+    let count = |name: &str| report["total"][name].as_u64().expect("a count");
+    assert_eq!(count("succeeded") + count("dropped"), 400);
+    assert!(count("succeeded") > 0);
+    for (part, name) in
+        [("machine", "cpu"), ("machine", "kernel"), ("machine", "flags"), ("machine", "commit")]
+    {
         assert!(report[part][name].as_str().is_some_and(|text| !text.is_empty()), "{name}");
     }
     let page = folder.read("one/report.html");
@@ -115,7 +120,7 @@ fn a_workload_file_says_everything() {
         duration = "200ms"
         warmup = 0
         workers = 1
-        thresholds = ["errors <= 50%"]
+        thresholds = ["errors <= 100%"]
         [arrivals]
         model = "ramp"
         from = "1k"
@@ -130,12 +135,15 @@ fn a_workload_file_says_everything() {
         weight = 0.5
         task_time = "1ms"
         [faults.fail]
-        share = 0.1
+        share = 1
         "#,
     );
     let (code, out, error) = said(&[&toml]);
     assert_eq!(code, 0, "{out}{error}");
-    assert!(out.contains("mine.asl.json") && out.contains("tasks") && out.contains("Loadtest.Broken"), "{out}");
+    assert!(
+        out.contains("mine.asl.json") && out.contains("tasks") && out.contains("Loadtest.Broken"),
+        "{out}"
+    );
     let json = folder.file(
         "one.json",
         r#"{"duration": 0.1, "warmup": 0, "arrivals": {"model": "constant", "rate": 100}, "target": [{"workload": "w1"}]}"#,
@@ -149,7 +157,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     let not_json = folder.file("not.json", "nonsense");
     let wrong = [
         (vec!["--rate", "1e30"], "impossible"),
-        (vec!["--rate", "-5"], "--rate"),
+        (vec!["--rate=-5"], "--rate"),
         (vec!["--rate", "0"], "more than 0"),
         (vec!["--rate", "5", "--closed", "3"], "cannot be used with"),
         (vec!["--duration", "0"], "duration"),

@@ -103,5 +103,9 @@ fn an_endpoint_that_goes_away_costs_starts_and_not_the_report() {
     gone.join().expect("the endpoint");
     account(&run);
     assert_eq!(run.total.count(End::Broken), run.total.over());
-    assert!(run.total.problems.keys().any(|text| text.to_lowercase().contains("refused")), "{:?}", run.total.problems);
+    assert!(
+        run.total.problems.keys().any(|text| text.to_lowercase().contains("refused")),
+        "{:?}",
+        run.total.problems
+    );
 }

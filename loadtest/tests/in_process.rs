@@ -63,7 +63,12 @@ fn every_model_sends_what_its_curve_says() {
         Arrivals::Closed { in_flight: 2 },
     ];
     for arrivals in models {
-        for (kind, call) in [(Kind::Empty, Call::Auto), (Kind::Inline, Call::Auto), (Kind::Runtime, Call::Run), (Kind::Runtime, Call::Batch)] {
+        for (kind, call) in [
+            (Kind::Empty, Call::Auto),
+            (Kind::Inline, Call::Auto),
+            (Kind::Runtime, Call::Run),
+            (Kind::Runtime, Call::Batch),
+        ] {
             let mut plan = Plan { arrivals: arrivals.clone(), ..plan(kind, "w2") };
             plan.targets[0].call = call;
             let run = run(&plan);
@@ -90,7 +95,12 @@ fn steps_end_where_it_breaks() {
 #[test]
 fn weights_are_shares() {
     let mut plan = plan(Kind::Empty, "w2");
-    plan.targets.push(Target { weight: 3.0, kind: Kind::Empty, workload: Some("w1".to_owned()), ..Target::default() });
+    plan.targets.push(Target {
+        weight: 3.0,
+        kind: Kind::Empty,
+        workload: Some("w1".to_owned()),
+        ..Target::default()
+    });
     let run = run(&plan);
     account(&run);
     let share = run.targets[1].interval.sent as f64 / run.total.sent as f64;

@@ -60,11 +60,6 @@ pub trait Lane {
         false
     }
 
-    /// Whether sending a start is carrying it out.
-    fn is_in_place(&self) -> bool {
-        false
-    }
-
     /// What holds starts back on this side, in words.
     fn congestion(&self) -> Option<String> {
         None

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// How an endpoint answers a start.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// With a success.
     Succeeds,
     /// With a failed execution.
@@ -30,22 +30,22 @@ pub enum Manner {
 }
 
 /// An endpoint, gone when dropped as far as new connections go.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     /// State machines that were made and not deleted.
-    pub machines: Arc<AtomicUsize>,
+    pub(crate) machines: Arc<AtomicUsize>,
     /// Starts that were asked for.
-    pub starts: Arc<AtomicUsize>,
+    pub(crate) starts: Arc<AtomicUsize>,
 }
 
 impl Server {
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
 
 /// Starts an endpoint on a port of its own. Its threads end with the test's process.
-pub fn serve(manner: Manner) -> Server {
+pub(crate) fn serve(manner: Manner) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     let (machines, starts) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
@@ -60,16 +60,22 @@ pub fn serve(manner: Manner) -> Server {
 }
 
 /// An address at which nobody listens.
-pub fn nobody() -> String {
+pub(crate) fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     format!("http://{}", listener.local_addr().expect("its address"))
 }
 
-fn converse(mut stream: TcpStream, manner: Manner, machines: &AtomicUsize, starts: &AtomicUsize) -> Option<()> {
+fn converse(
+    mut stream: TcpStream,
+    manner: Manner,
+    machines: &AtomicUsize,
+    starts: &AtomicUsize,
+) -> Option<()> {
     let mut read = Vec::new();
     loop {
         let (head, length) = request(&mut stream, &mut read)?;
-        let is = |operation: &str| head.to_ascii_lowercase().contains(&format!("awsstepfunctions.{operation}"));
+        let is =
+            |operation: &str| head.to_ascii_lowercase().contains(&format!("awsstepfunctions.{operation}"));
         let body = if is("createstatemachine") {
             machines.fetch_add(1, Ordering::SeqCst);
             r#"{"stateMachineArn":"arn:aws:states:us-east-1:123456789012:stateMachine:it","creationDate":1}"#

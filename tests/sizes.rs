@@ -1,0 +1,37 @@
+//! How large the types are that there are many of: a change is meant, or a mistake.
+
+use std::mem::size_of;
+
+use expressway::{engine, fault, json, program, runtime};
+
+/// A type's name, its bytes, and how many it may have.
+macro_rules! sizes {
+    ($($kind:ty: $most:expr),* $(,)?) => { [$((stringify!($kind), size_of::<$kind>(), $most)),*] };
+}
+
+#[test]
+fn core_types_are_as_small_as_they_were() {
+    let sizes = sizes! {
+        // One for every value of an execution.
+        json::Value: 16,
+        // One for every state and task of a program.
+        program::State: 200,
+        program::Task: 200,
+        // One for every turn of an execution.
+        engine::Event: 200,
+        engine::Effect: 200,
+        engine::Outcome: 200,
+        engine::TaskCall: 200,
+        engine::Token: 200,
+        fault::Fault: 200,
+        // One for every execution under way.
+        engine::Execution: 2_000,
+        runtime::Outcome: 300,
+        runtime::Handle: 200,
+    };
+    for (name, bytes, most) in sizes {
+        println!("{name:<24} {bytes:>6} bytes, {most} at most");
+    }
+    let grown: Vec<_> = sizes.iter().filter(|(_, bytes, most)| bytes > most).collect();
+    assert!(grown.is_empty(), "larger than they were: {grown:?}");
+}
