@@ -147,6 +147,8 @@ impl Admission {
         let Admission { budgets, total, .. } = self;
         if total.executions() >= budgets.executions_max {
             Some(Limit::Executions)
+        } else if total.bytes() >= budgets.bytes_max {
+            Some(Limit::Bytes)
         } else if machine.executions() >= budgets.machine_executions_max {
             Some(Limit::MachineExecutions)
         } else {

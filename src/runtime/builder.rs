@@ -46,6 +46,9 @@ pub enum BuildError {
 /// Sets an engine up.
 ///
 /// A handler registered for an exact ARN goes before those for a prefix, and a longer prefix before a shorter one.
+///
+/// A handler that panics fails its task with `States.TaskFailed`. Of the messages of such panics, the process's panic hook
+/// gets ten in a second; the first engine that is built wraps the hook there is to see to that.
 pub struct Builder {
     shards: usize,
     time: Arc<dyn Time>,
@@ -160,7 +163,8 @@ impl Builder {
     }
 
     /// Tasks of the resource `arn` are done by a closure, in line: it must be quick and not block, for the shard does
-    /// nothing else meanwhile.
+    /// nothing else meanwhile. While it hangs, the shard's executions stand still, time-outs and aborts included, and
+    /// [`Engine::shard_loads`] says since when; what may hang belongs into [`task_blocking`](Builder::task_blocking).
     #[must_use]
     pub fn task_sync<I, O, F>(self, arn: impl Into<String>, function: F) -> Builder
     where
@@ -259,6 +263,7 @@ impl Builder {
     }
 
     fn parts(self) -> Result<(Engine, Arc<Shared>), BuildError> {
+        task::panics::quieten();
         let random =
             |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|error| BuildError::Random(error.to_string()));
         let (seed, secret) = match self.seed {

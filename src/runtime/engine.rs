@@ -12,7 +12,7 @@ use dashmap::mapref::entry::Entry;
 use super::admission::Usage;
 use super::builder::Builder;
 use super::handle::Handle;
-use super::inbox::{Indexed, Shared};
+use super::inbox::{Indexed, Remote, Shared};
 use super::machine::{self, Machine, MachineSpec, Registered, Version};
 use super::outcome::Counts;
 #[cfg(doc)]
@@ -81,6 +81,15 @@ impl Drop for Inner {
         self.shared.dropped.store(true, Ordering::SeqCst);
         self.shared.ring_all();
     }
+}
+
+/// How busy a shard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardLoad {
+    /// Executions that wait to begin.
+    pub queued: usize,
+    /// For how long it has been at its present turn, if it takes one.
+    pub turn_for: Option<Duration>,
 }
 
 /// Why a definition does not become a state machine.
@@ -227,6 +236,20 @@ impl Engine {
     /// their caller are billed nothing as long as they let nobody else have a turn.
     pub fn usage(&self) -> (usize, usize) {
         (self.shared().running(), self.shared().admission.total.bytes())
+    }
+
+    /// How busy each shard is: a watchdog looks whether one has been at the same turn for long, which means that what a
+    /// user wrote blocks it, for a turn takes well under a millisecond.
+    pub fn shard_loads(&self) -> Vec<ShardLoad> {
+        let shared = self.shared();
+        let load = |remote: &Remote| ShardLoad {
+            queued: remote.queued.load(Ordering::Relaxed),
+            turn_for: match remote.turn_since_ms.load(Ordering::Relaxed) {
+                0 => None,
+                since_ms => Some(Duration::from_millis(shared.time.now_ms().saturating_sub(since_ms))),
+            },
+        };
+        shared.remotes.iter().map(|remote| load(remote)).collect()
     }
 
     /// Admits no more executions and waits until all are over; those that are not after `within` time out. Comes to the

@@ -187,8 +187,7 @@ impl<'e> Visit<'e> {
 
     fn refuse(&mut self, limit: Limit) -> StartError {
         self.leave(None);
-        self.engine.lane(|lane| lane.refuse(1));
-        self.engine.shared().admission.throttled(limit).into()
+        self.engine.refuse(limit, 1).into()
     }
 
     /// It is over, or was never there.

@@ -71,6 +71,8 @@ pub(super) struct Remote {
     pub(super) mail: SegQueue<Mail>,
     pub(super) woken: SegQueue<u32>,
     pub(super) bell: CachePadded<Bell>,
+    /// When the turn began that it takes, in milliseconds since 1970; 0 while it takes none.
+    pub(super) turn_since_ms: AtomicU64,
     /// How its executions ended.
     pub(super) tally: CachePadded<Tally>,
 }
@@ -86,6 +88,7 @@ impl Remote {
             mail: SegQueue::new(),
             woken: SegQueue::new(),
             bell: CachePadded::new(Bell::new()),
+            turn_since_ms: AtomicU64::new(0),
             tally: CachePadded::default(),
         }
     }

@@ -1,6 +1,5 @@
 //! Runs one execution until it parks, ends, or others are to have their turn, and carries out what it wants done.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Poll;
@@ -16,7 +15,7 @@ use super::wheel::TimerId;
 use crate::engine::{Effect, Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::{self, Fault};
 use crate::json;
-use crate::task::{self, AsyncHandler, Attempt, Call, Shared};
+use crate::task::{self, AsyncHandler, Attempt, Call, Shared, panics};
 
 /// Transitions an execution may take before others have their turn: some 100 µs.
 pub(super) const TRANSITIONS_PER_EXECUTION: u32 = 1_000;
@@ -198,7 +197,7 @@ impl Shard {
                 input,
                 arena: &mut job.seat.x.arena,
             };
-            catch_unwind(AssertUnwindSafe(|| handler.begin(&call, attempt.clone())))
+            panics::guard(|| handler.begin(&call, attempt.clone()))
         };
         let mut future = match begun {
             Ok(Ok(future)) => future,
@@ -256,9 +255,8 @@ fn stand_in(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
     // What a panic of the user's leaves behind is the user's.
     let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
     let x = &mut job.seat.x;
-    let asked = catch_unwind(AssertUnwindSafe(|| {
-        tasks.answers(program.name(call.state)).then(|| tasks.start(program, x, call))
-    }));
+    let asked =
+        panics::guard(|| tasks.answers(program.name(call.state)).then(|| tasks.start(program, x, call)));
     asked.unwrap_or_else(|panic| Some(task::Answer::Now(Err(tasks::told(panic)))))
 }
 

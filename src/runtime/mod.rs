@@ -60,7 +60,7 @@ pub use {
     admission::{Budgets, Limit, Throttled},
     answer::AnswerError,
     builder::{BuildError, Builder, Profile},
-    engine::{DefinitionError, Engine},
+    engine::{DefinitionError, Engine, ShardLoad},
     handle::Handle,
     input::{Input, Json},
     machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},

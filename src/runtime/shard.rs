@@ -644,13 +644,13 @@ impl End<'_> {
         if !batch.has_sink() {
             return;
         }
-        let nothing = Execution::new();
-        let (execution, outcome) = match self {
-            End::Over(seat) => (&seat.x, seat.x.outcome().cloned().unwrap_or_else(bug_outcome)),
-            End::Bug => (&nothing, bug_outcome()),
-            End::Never(..) => (&nothing, self.never()),
-        };
-        batch.tell(n, Ended::of(execution, &outcome));
+        match self {
+            End::Over(seat) if let Some(outcome) = seat.x.outcome() => {
+                batch.tell(n, Ended::of(&seat.x, outcome))
+            }
+            End::Over(_) | End::Bug => batch.tell(n, Ended::of(&Execution::new(), &bug_outcome())),
+            End::Never(..) => batch.tell(n, Ended::of(&Execution::new(), &self.never())),
+        }
     }
 
     fn outcome(self, now_ms: u64) -> Outcome {
