@@ -15,19 +15,19 @@ fn core_types_are_as_small_as_they_were() {
         // One for every value of an execution.
         json::Value: 16,
         // One for every state and task of a program.
-        program::State: 200,
-        program::Task: 200,
+        program::State: 64,
+        program::Task: 112,
         // One for every turn of an execution.
-        engine::Event: 200,
-        engine::Effect: 200,
-        engine::Outcome: 200,
-        engine::TaskCall: 200,
-        engine::Token: 200,
-        fault::Fault: 200,
+        engine::Event: 64,
+        engine::Effect: 64,
+        engine::Outcome: 64,
+        engine::TaskCall: 64,
+        engine::Token: 8,
+        fault::Fault: 48,
         // One for every execution under way.
-        engine::Execution: 2_000,
-        runtime::Outcome: 300,
-        runtime::Handle: 200,
+        engine::Execution: 640,
+        runtime::Outcome: 128,
+        runtime::Handle: 64,
     };
     for (name, bytes, most) in sizes {
         println!("{name:<24} {bytes:>6} bytes, {most} at most");
