@@ -78,6 +78,18 @@ pub enum Limit {
     Draining,
 }
 
+impl Limit {
+    pub(super) const ALL: [Limit; 7] = [
+        Limit::Executions,
+        Limit::Bytes,
+        Limit::MachineExecutions,
+        Limit::MachineBytes,
+        Limit::Share,
+        Limit::Queue,
+        Limit::Draining,
+    ];
+}
+
 /// What is taken of a budget.
 #[derive(Debug, Default)]
 pub(super) struct Usage {

@@ -18,7 +18,7 @@ use super::thread;
 use crate::asl;
 use crate::engine::Start;
 use crate::limits;
-use crate::observe::Observer;
+use crate::observe::{Desk, Observer, Setup};
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
 /// Whose limits hold.
@@ -59,6 +59,7 @@ pub struct Builder {
     in_place: bool,
     time_scale: f64,
     observer: Option<Arc<dyn Observer>>,
+    setup: Setup,
 }
 
 impl Default for Builder {
@@ -74,6 +75,7 @@ impl Default for Builder {
             in_place: true,
             time_scale: 1.0,
             observer: None,
+            setup: Setup::default(),
         }
     }
 }
@@ -128,6 +130,14 @@ impl Builder {
     #[must_use]
     pub fn time_scale(mut self, scale: f64) -> Builder {
         self.time_scale = scale.max(0.0);
+        self
+    }
+
+    /// What is shown of executions: histories, logs, metrics, traces. Nothing, unless told so; see
+    /// [`Engine::observed`].
+    #[must_use]
+    pub fn observe(mut self, setup: Setup) -> Builder {
+        self.setup = setup;
         self
     }
 
@@ -243,6 +253,9 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let shards = self.shards;
         let (engine, shared) = self.parts()?;
+        if let Some(desk) = &shared.desk {
+            Desk::employ(desk)?;
+        }
         for index in 0..shards {
             // When one fails, dropping the engine ends those before it.
             thread::spawn(Arc::clone(&shared), index)?;
@@ -283,6 +296,7 @@ impl Builder {
             }
         };
         let lanes = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 64) * 2;
+        let desk = Desk::new(self.setup, self.shards, lanes).map(Arc::new);
         let shared = Arc::new(Shared {
             remotes: (0..self.shards).map(|_| Arc::new(Remote::new())).collect(),
             admission: Admission::new(self.budgets),
@@ -290,7 +304,9 @@ impl Builder {
             time: self.time,
             start: Start { seconds_max, secret, time_scale: self.time_scale, ..Start::default() },
             by_arn: Default::default(),
+            is_watched: self.observer.is_some() || desk.is_some(),
             observer: self.observer,
+            desk,
             waiting: Arc::default(),
             seed,
             seeds: Default::default(),

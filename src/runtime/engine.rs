@@ -21,6 +21,7 @@ use crate::asl::{self, MachineType};
 use crate::compile;
 use crate::engine::Identity;
 use crate::limits;
+use crate::observe::View;
 use crate::program::StateKind;
 use crate::task::Handlers;
 
@@ -151,7 +152,8 @@ impl Engine {
         }
         options.resources = spec.resources.unwrap_or(options.resources);
         let (identity, usage) = (spec.identity(), Arc::new(Usage::default()));
-        let version = self.version(spec.definition, &options, identity, seconds_max, usage)?;
+        let view = (self.shared().desk.as_ref()).map(|desk| Arc::new(desk.view(&identity.state_machine_arn)));
+        let version = self.version(spec.definition, &options, identity, seconds_max, usage, view)?;
         Ok(Machine::new(self.inner.number, spec.machine_type, options, version))
     }
 
@@ -183,7 +185,8 @@ impl Engine {
             identity.role_arn = role_arn.into();
         }
         let (seconds_max, usage) = (current.seconds_max, Arc::clone(&current.usage));
-        let version = self.version(definition, &machine.inner.options, identity, seconds_max, usage)?;
+        let view = current.view.as_ref().map(|view| Arc::clone(&view.machine));
+        let version = self.version(definition, &machine.inner.options, identity, seconds_max, usage, view)?;
         machine.replace(version);
         Ok(())
     }
@@ -205,6 +208,7 @@ impl Engine {
         identity: Identity,
         seconds_max: u64,
         usage: Arc<Usage>,
+        view: Option<Arc<View>>,
     ) -> Result<Version, DefinitionError> {
         let (definition, problems) = asl::read(definition.as_bytes(), options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
@@ -222,7 +226,10 @@ impl Engine {
         })?;
         // 0 is nobody's.
         let number = self.inner.versions.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Version::new(number, program, identity, work, seconds_max, usage))
+        let mut version = Version::new(number, program, identity, work, seconds_max, usage);
+        version.view = (self.shared().desk.as_ref().zip(view))
+            .map(|(desk, view)| desk.version(view, Arc::clone(&version.program)));
+        Ok(version)
     }
 
     // ---- the whole ----

@@ -32,7 +32,10 @@ impl Shard {
         loop {
             let taken = u32::try_from(job.seat.x.transitions() - began).unwrap_or(u32::MAX);
             let left = TRANSITIONS_PER_EXECUTION.saturating_sub(taken);
-            let turn = self.bench.advance(job.version, &mut job.seat, event, self.now_ms, left);
+            let turn = {
+                let shown = (self.shared.desk.as_deref(), usize::from(self.index));
+                self.bench.advance(job.version, &mut job.seat, event, self.now_ms, left, shown)
+            };
             if turn.is_err() {
                 self.carried_out = 0;
                 self.transitions += u64::from(taken) + 1;

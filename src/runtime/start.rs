@@ -260,7 +260,7 @@ impl Engine {
         let version = target.pick(|| shared.chance(number));
         // Looked at before the input is, so that refusing costs next to nothing; decided when it is admitted.
         match self.full(&version) {
-            Some(limit) => Err(self.refuse(limit, 1).into()),
+            Some(limit) => Err(self.refuse(Some(&version), limit, 1).into()),
             None => Ok((version, number)),
         }
     }
@@ -329,8 +329,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn refuse(&self, limit: Limit, executions: usize) -> Throttled {
+    pub(super) fn refuse(&self, version: Option<&Version>, limit: Limit, executions: usize) -> Throttled {
         self.lane(|lane| lane.refuse(executions as u64));
+        if let Some(view) = version.and_then(|version| version.view.as_ref()) {
+            view.machine.refused(limit as usize, executions as u64);
+        }
         self.shared().admission.throttled(limit)
     }
 
@@ -340,11 +343,14 @@ impl Engine {
         let (executions, bytes) = (parcel.len(), parcel.text.len());
         let version = Arc::clone(&parcel.version);
         if let Err(limit) = shared.admission.admit(&version.usage, executions, bytes) {
-            return Err(self.refuse(limit, executions));
+            return Err(self.refuse(Some(&version), limit, executions));
         }
         // After being counted: `drain` closes first and looks at the count afterwards.
         fence(Ordering::SeqCst);
         self.lane(|lane| lane.accept(executions as u64));
+        if let Some(view) = &version.view {
+            view.machine.began(shared.remotes.len() + self.lane_number(), executions as u64);
+        }
         let limit = match shared.closed.load(Ordering::SeqCst) {
             true => Limit::Draining,
             false => match self.enqueue(parcel) {
@@ -353,10 +359,14 @@ impl Engine {
             },
         };
         self.lane(|lane| lane.accept((executions as u64).wrapping_neg()));
+        if let Some(view) = &version.view {
+            let lane = shared.remotes.len() + self.lane_number();
+            view.machine.began(lane, (executions as u64).wrapping_neg());
+        }
         let billed = bytes + executions * ENTRY_BYTES;
         shared.admission.release(&version.usage, executions, billed);
         shared.wake_drainers();
-        Err(self.refuse(limit, executions))
+        Err(self.refuse(Some(&version), limit, executions))
     }
 
     /// Puts a parcel into the queue of the next shard, or of one that has room.
@@ -386,7 +396,12 @@ impl Engine {
 
     pub(super) fn lane(&self, count: impl FnOnce(&Tally)) {
         let lanes = &self.shared().lanes;
-        count(&lanes[LANE.with(|lane| *lane) % lanes.len()]);
+        count(&lanes[self.lane_number()]);
+    }
+
+    /// Which of the callers' lanes is this thread's.
+    pub(super) fn lane_number(&self) -> usize {
+        LANE.with(|lane| *lane) % self.shared().lanes.len()
     }
 }
 
@@ -412,7 +427,7 @@ impl Load<'_> {
             if input.len() > limits::PAYLOAD_BYTES_MAX as usize {
                 self.send();
                 if self.batch.refused.is_none() {
-                    self.batch.refused = Some(self.engine.refuse(Limit::Bytes, 1));
+                    self.batch.refused = Some(self.engine.refuse(self.version.as_deref(), Limit::Bytes, 1));
                 }
                 return;
             }
@@ -423,7 +438,7 @@ impl Load<'_> {
             if self.ends.is_empty()
                 && let Some(limit) = self.version.as_ref().and_then(|version| self.engine.full(version))
             {
-                self.batch.refused = Some(self.engine.refuse(limit, 1));
+                self.batch.refused = Some(self.engine.refuse(self.version.as_deref(), limit, 1));
                 return;
             }
             if self.text.capacity() == 0 {
