@@ -119,5 +119,5 @@ fn content_length(head: &[u8]) -> usize {
         let digits = std::str::from_utf8(line[at + 1..].trim_ascii()).ok()?;
         name.eq_ignore_ascii_case(b"content-length").then(|| digits.parse::<usize>().ok())?
     });
-    value.last().unwrap_or(0).min(1 << 20)
+    value.max().unwrap_or(0).min(1 << 20)
 }
