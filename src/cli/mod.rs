@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod serve;
 mod services;
+mod soak;
 mod stream;
 mod tasks;
 mod trace;
@@ -52,6 +53,8 @@ enum Command {
     Dump(OneDefinition),
     /// Draw a definition
     Graph(graph::Arguments),
+    /// Keep the engine under steady load for some minutes: is anything lost, does memory grow, does it get slower?
+    Soak(soak::Arguments),
     /// Answer the AWS Step Functions API on a port
     Serve(Box<serve::Arguments>),
     /// Print what makes SDKs and the AWS CLI use a server on this machine
@@ -171,6 +174,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(arguments) => validate(&arguments),
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
+        Command::Soak(arguments) => soak::soak(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Env(arguments) => environment::environment(&arguments),
         Command::Hosts(arguments) => environment::hosts(&arguments),
