@@ -8,6 +8,9 @@ mod intrinsic;
 mod json;
 #[path = "../fuzz/bodies/path.rs"]
 mod path;
+#[cfg(feature = "server")]
+#[path = "../fuzz/bodies/request.rs"]
+mod request;
 
 fn over_corpus(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
@@ -38,4 +41,10 @@ fn paths() {
 #[test]
 fn intrinsics() {
     over_corpus("intrinsic", intrinsic::run);
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn requests() {
+    over_corpus("request", request::run);
 }

@@ -96,6 +96,23 @@ fn depth_and_size_are_bounded() {
     assert!(written.starts_with("{\"k0\":50000,\"k1\":50001"));
 }
 
+/// The reader remembers some names. Here others take their place, and they come back, in the middle of an object.
+#[test]
+fn names_that_are_forgotten_are_still_found_twice() {
+    let mut arena = Arena::new();
+    let many: Vec<String> = (0..400).map(|n| format!(r#""many{n}":0"#)).collect();
+    json::read(&mut arena, format!("{{{}}}", many.join(",")).as_bytes()).unwrap();
+    for n in 0..2_000 {
+        let inner = format!(r#"{{"m{n}":0,"twice":5}}"#);
+        let text = format!(r#"{{"twice":1,"o":{inner},"twice":9}}"#);
+        for _ in 0..3 {
+            arena.clear();
+            let value = json::read(&mut arena, text.as_bytes()).unwrap();
+            assert_eq!(json::to_string(&arena, value), format!(r#"{{"twice":9,"o":{inner}}}"#));
+        }
+    }
+}
+
 fn any_json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -113,6 +130,26 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
+/// Texts of objects whose names come again and again, also twice in one object, and of names of all lengths around those
+/// that the reader remembers.
+fn any_object_text() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        8 => "[a-h]",
+        2 => (0..400u32).prop_map(|n| format!("name{n}")),
+        1 => "[xy]{11,16}",
+        1 => Just("\\u0061".to_owned()),
+    ];
+    let leaf = prop_oneof!["[1-9]{1,3}", "\"[a-z]{0,20}\"", Just("null".to_owned())];
+    leaf.prop_recursive(4, 48, 6, move |inner| {
+        let member = (name.clone(), prop_oneof![9 => Just(":"), 1 => Just(" : ")], inner.clone());
+        let member = member.prop_map(|(name, colon, value)| format!("\"{name}\"{colon}{value}"));
+        let object = proptest::collection::vec(member, 0..6);
+        let object = object.prop_map(|members| format!("{{{}}}", members.join(",")));
+        let array = proptest::collection::vec(object.clone(), 0..4);
+        prop_oneof![3 => object, 1 => array.prop_map(|objects| format!("[{}]", objects.join(",")))]
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
@@ -122,6 +159,18 @@ proptest! {
         let text = value.to_string();
         prop_assert_eq!(rewritten(&text).unwrap(), text.clone());
         prop_assert_eq!(rewritten(&serde_json::to_string_pretty(&value).unwrap()).unwrap(), text);
+    }
+
+    /// What an arena has read before does not show in what it reads next.
+    #[test]
+    fn read_one_after_the_other(texts in proptest::collection::vec(any_object_text(), 1..12)) {
+        let mut arena = Arena::new();
+        for text in texts {
+            arena.clear();
+            let value = json::read(&mut arena, text.as_bytes()).unwrap();
+            let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(json::to_string(&arena, value), expected.to_string(), "{}", text);
+        }
     }
 
     /// Decimals stay text until someone computes with them; then they are the nearest double.

@@ -20,6 +20,26 @@ pub struct Definition {
     pub workflow: Workflow,
 }
 
+impl Definition {
+    /// The state of this name, however deep it lies: names are unique in the whole machine.
+    pub fn state(&self, name: &str) -> Option<&State> {
+        let mut workflows = vec![&self.workflow];
+        while let Some(workflow) = workflows.pop() {
+            for state in &workflow.states {
+                if state.name.value == name {
+                    return Some(state);
+                }
+                match &state.kind {
+                    StateKind::Parallel(parallel) => workflows.extend(&parallel.branches),
+                    StateKind::Map(map) => workflows.push(&map.processor),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+}
+
 /// The language of paths and expressions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum QueryLanguage {

@@ -3,6 +3,7 @@
 //! Standard output carries results only; everything said to people goes to standard error.
 
 mod definition;
+mod environment;
 mod graph;
 mod input;
 mod latency;
@@ -51,7 +52,11 @@ enum Command {
     /// Draw a definition
     Graph(graph::Arguments),
     /// Answer the AWS Step Functions API on a port
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
+    /// Print what makes SDKs and the AWS CLI use a server on this machine
+    Env(environment::EnvironmentArguments),
+    /// Give the name sync-localhost an address, so that SDKs need not be told to leave the endpoint's name alone
+    Hosts(environment::HostsArguments),
 }
 
 /// A definition and what it is read as.
@@ -166,6 +171,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Env(arguments) => environment::environment(&arguments),
+        Command::Hosts(arguments) => environment::hosts(&arguments),
     };
     match went {
         Ok(Went::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,

@@ -1,17 +1,23 @@
 //! `serve`: the AWS API on a port.
 
+use std::fs;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use expressway::server::{Config, PORT, Server};
+use expressway::server::{Auth, Config, Definitions, PORT, Server, Tls};
 use expressway::service::Service;
-use tokio::signal::unix::{SignalKind, signal};
+use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Stop, Went, counted, say};
+use super::{Stop, Type, Went, counted, say};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// The address to listen on
+    /// The address to listen on; one that others can reach needs --auth or --insecure
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
     /// The port to listen on; 0 takes any that is free
@@ -20,63 +26,292 @@ pub(super) struct Arguments {
     /// Threads that serve connections; by default one for each processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     threads: Option<u16>,
+    /// Create a state machine from each *.asl.json and *.asl.yaml of this folder, and update it when the file changes
+    #[arg(long, value_name = "FOLDER")]
+    definitions: Option<PathBuf>,
+    /// The type of the state machines from --definitions
+    #[arg(long, value_name = "TYPE", value_enum, ignore_case = true, default_value_t = Type::Express)]
+    definitions_type: Type,
+    /// Refuse STANDARD state machines
+    #[arg(long)]
+    express_only: bool,
+    /// The account in ARNs
+    #[arg(long, env = "AWS_ACCOUNT_ID", value_name = "DIGITS", value_parser = account)]
+    account: Option<String>,
+    /// The region in ARNs
+    #[arg(long, env = "AWS_DEFAULT_REGION", value_name = "REGION", value_parser = region)]
+    region: Option<String>,
+    /// Factor of all waiting: Wait states, delays of retries, timeouts
+    #[arg(long, env = "WAIT_TIME_SCALE", value_name = "FACTOR", value_parser = factor)]
+    time_scale: Option<f64>,
+    #[command(flatten)]
+    tasks: Tasks,
+    #[command(flatten)]
+    security: Security,
     /// Seconds that requests under way have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u32,
 }
 
+/// What tasks call. Region, credentials and endpoints come from the environment, as SDKs take them from there.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Tasks")]
+struct Tasks {
+    /// Call no services: tasks fail unless they are mocked
+    #[arg(long)]
+    no_integrations: bool,
+    /// Where a service is, as `Lambda=http://localhost:9001`; the variables LAMBDA_ENDPOINT, SQS_ENDPOINT and so on, and
+    /// AWS_ENDPOINT_URL, say the same
+    #[arg(long, value_name = "SERVICE=URL", value_parser = endpoint)]
+    endpoint: Vec<(String, String)>,
+    /// Let HTTP tasks call this host wherever it is, also without TLS
+    #[arg(long, value_name = "HOST[:PORT]")]
+    http_allow: Vec<String>,
+    /// The connections of EventBridge that HTTP tasks may name
+    #[arg(long, value_name = "FILE")]
+    connections: Option<PathBuf>,
+}
+
+fn endpoint(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(service, url)| (service.to_owned(), url.to_owned()));
+    pair.ok_or_else(|| "an endpoint is SERVICE=URL".to_owned())
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Security")]
+struct Security {
+    /// Accept requests signed with a key of this file only, and only what it allows them
+    #[arg(long, value_name = "FILE")]
+    auth: Option<PathBuf>,
+    /// Let everyone who can reach the server do everything
+    #[arg(long, conflicts_with = "auth")]
+    insecure: bool,
+    /// Serve this certificate (PEM, with its chain)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Let pages of this origin use the API from a browser; `*` is any
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Connections at the same time
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
+    /// Bytes of a request's body
+    #[arg(long, value_name = "BYTES")]
+    max_body: Option<usize>,
+    /// Seconds for a request's head and body to come, and for a response to be read
+    #[arg(long, value_name = "SECONDS")]
+    slow_timeout: Option<u32>,
+    /// Seconds a connection may stay open without a request
+    #[arg(long, value_name = "SECONDS")]
+    idle_timeout: Option<u32>,
+}
+
+const AFTER_HELP: &str = "\
+STANDARD executions are kept in memory: they are not durable.
+
+SIGTERM and SIGINT let requests under way finish; a second one ends at once. No log carries data of executions.
+
+A file of keys: {\"keys\": [{\"accessKeyId\": \"…\", \"secretAccessKey\": \"…\", \"allow\": [{\"actions\":
+[\"states:StartSyncExecution\"], \"resources\": [\"arn:aws:states:*:stateMachine:orders*\"]}]}]}";
+
+fn account(text: &str) -> Result<String, String> {
+    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_account.then(|| text.to_owned()).ok_or_else(|| "an account has 12 digits".to_owned())
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let is_region = (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_region.then(|| text.to_owned()).ok_or_else(|| "a region is a name as us-east-1".to_owned())
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor >= 0.0 => Ok(factor),
+        _ => Err("a factor is a number of at least 0".to_owned()),
+    }
+}
+
+/// How often the folder of definitions is looked through.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     let began = Instant::now();
-    let mut config = Config::default();
-    config.listen = SocketAddr::new(arguments.host, arguments.port);
-    if let Some(threads) = arguments.threads {
-        config.threads = threads.into();
-    }
-    let service = Service::builder()
-        .build()
-        .map_err(|error| Stop::failed(format!("cannot start the service: {error}")))?;
+    let config = config(arguments)?;
+    let service = service(arguments, &config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Stop::failed(format!("cannot wait for signals: {error}")))?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
     let server = Server::start(&config, &service).map_err(|error| Stop::failed(error.to_string()))?;
+    let mut folder = arguments.definitions.as_ref().map(|folder| {
+        let is_standard = matches!(arguments.definitions_type, Type::Standard);
+        Definitions::new(folder, config.place.clone(), is_standard)
+    });
+    if let Some(folder) = &mut folder {
+        runtime.block_on(look(folder, &service))?;
+    }
     server.ready(true);
-    let took = began.elapsed();
-    say(&format!(
-        "expressway: ready on http://{} in {:.1} ms; STANDARD executions are kept in memory and are not durable",
-        server.address(),
-        took.as_secs_f64() * 1e3,
-    ));
-    runtime.block_on(stopped())?;
-    say("expressway: draining; a second signal ends at once");
-    runtime.spawn(async {
-        if stopped().await.is_ok() {
-            say("expressway: ended at once");
-            std::process::exit(130);
+    announce(&server, &config, began);
+    runtime.block_on(async {
+        tokio::select! {
+            () = signals.next() => {}
+            () = keep_looking(folder, &service) => {}
         }
     });
-    let within = Duration::from_secs(u64::from(arguments.drain_timeout));
-    let counts = server.counts();
-    let drain = runtime.spawn_blocking(move || server.drain(within));
-    let drained = runtime.block_on(drain).map_err(|error| Stop::failed(format!("cannot drain: {error}")))?;
+    drain(&runtime, server, signals, Duration::from_secs(u64::from(arguments.drain_timeout)))
+}
+
+fn announce(server: &Server, config: &Config, began: Instant) {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     say(&format!(
-        "expressway: {} answered, {} finished, {} cut",
-        counted(usize::try_from(counts.requests).unwrap_or(usize::MAX), "request"),
+        "expressway: ready on {scheme}://{} after {:.1} ms; STANDARD executions are in memory, not durable",
+        server.address(),
+        began.elapsed().as_secs_f64() * 1e3,
+    ));
+    if config.insecure {
+        say("expressway: everyone who can reach this address may do everything (--insecure)");
+    }
+}
+
+fn config(arguments: &Arguments) -> Result<Config, Stop> {
+    let security = &arguments.security;
+    let mut config = Config::default();
+    config.listen = SocketAddr::new(arguments.host, arguments.port);
+    config.threads = arguments.threads.map_or(config.threads, usize::from);
+    config.insecure = security.insecure;
+    config.origins = security.allow_origin.clone();
+    let (limits, place) = (&mut config.limits, &mut config.place);
+    limits.connections_max = security.max_connections.unwrap_or(limits.connections_max);
+    limits.body_bytes_max = security.max_body.unwrap_or(limits.body_bytes_max);
+    limits.slow_seconds_max = security.slow_timeout.unwrap_or(limits.slow_seconds_max);
+    limits.idle_seconds_max = security.idle_timeout.unwrap_or(limits.idle_seconds_max);
+    place.account = arguments.account.clone().unwrap_or_else(|| place.account.clone());
+    place.region = arguments.region.clone().unwrap_or_else(|| place.region.clone());
+    if let Some(file) = &security.auth {
+        let text = read(file)?;
+        let auth =
+            Auth::parse(&text).map_err(|error| Stop::failed(format!("{}: {error}", file.display())))?;
+        config.auth = Some(auth);
+    }
+    if let (Some(certificates), Some(key)) = (&security.tls_cert, &security.tls_key) {
+        let tls = Tls::read(certificates, key).map_err(|error| Stop::failed(error.to_string()))?;
+        config.tls = Some(tls);
+    }
+    Ok(config)
+}
+
+fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
+    let mut builder = Service::builder()
+        .account(&config.place.account)
+        .region(&config.place.region)
+        .express_only(arguments.express_only);
+    if let Some(scale) = arguments.time_scale {
+        builder = builder.engine(|engine| engine.time_scale(scale));
+    }
+    if !arguments.tasks.no_integrations {
+        let integrations = integrations(&arguments.tasks)?;
+        builder = builder.engine(|engine| engine.aws(integrations));
+    }
+    builder.build().map_err(|error| Stop::failed(format!("cannot start the service: {error}")))
+}
+
+fn integrations(tasks: &Tasks) -> Result<Integrations, Stop> {
+    let wrong = |error: SettingsError| Stop::failed(error.to_string());
+    let mut integrations = Integrations::from_env().map_err(wrong)?;
+    for (service, url) in &tasks.endpoint {
+        integrations = integrations.endpoint(service, url).map_err(wrong)?;
+    }
+    if !tasks.http_allow.is_empty() {
+        let allowed_hosts = tasks.http_allow.clone();
+        integrations = integrations.http(HttpPolicy { allowed_hosts, ..HttpPolicy::default() });
+    }
+    if let Some(file) = &tasks.connections {
+        let text = read(file)?;
+        integrations = integrations.connections(Connections::parse(&text).map_err(wrong)?);
+    }
+    Ok(integrations)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Stop> {
+    fs::read(file).map_err(|error| Stop::failed(format!("cannot read {}: {error}", file.display())))
+}
+
+async fn look(folder: &mut Definitions, service: &Service) -> Result<(), Stop> {
+    let reports = folder.look(service).await;
+    let reports =
+        reports.map_err(|error| Stop::failed(format!("cannot read the folder of definitions: {error}")))?;
+    for report in reports {
+        say(&format!("expressway: {report}"));
+    }
+    Ok(())
+}
+
+/// Follows the folder for ever. That it cannot be read for a while is said once.
+async fn keep_looking(folder: Option<Definitions>, service: &Service) {
+    let Some(mut folder) = folder else { return std::future::pending().await };
+    let mut is_said = false;
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        match look(&mut folder, service).await {
+            Ok(()) => is_said = false,
+            Err(_) if is_said => {}
+            Err(stop) => {
+                say(&format!("expressway: {stop}"));
+                is_said = true;
+            }
+        }
+    }
+}
+
+fn drain(
+    runtime: &tokio::runtime::Runtime,
+    server: Server,
+    mut signals: Signals,
+    within: Duration,
+) -> Result<Went, Stop> {
+    say("expressway: finishing what is under way; a second signal ends at once");
+    let (done, drained) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let drained = server.drain(within);
+        // Nobody waits for it after a second signal.
+        let _ = done.send(drained);
+    });
+    let drained = runtime.block_on(async {
+        tokio::select! {
+            drained = drained => drained.ok(),
+            () = signals.next() => None,
+        }
+    });
+    let Some(drained) = drained else { return Err(Stop::failed("ended at once")) };
+    say(&format!(
+        "expressway: {} answered; {} closed, {} cut",
+        counted(usize::try_from(drained.requests).unwrap_or(usize::MAX), "request"),
         counted(drained.closed, "connection"),
         drained.cut,
     ));
     Ok(if drained.cut == 0 { Went::Well } else { Went::PartlyWrong })
 }
 
-/// Until someone wants us to stop.
-async fn stopped() -> Result<(), Stop> {
-    let cannot = |error| Stop::failed(format!("cannot wait for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    std::future::poll_fn(|context| match terminate.poll_recv(context) {
-        std::task::Poll::Ready(_) => std::task::Poll::Ready(()),
-        std::task::Poll::Pending => interrupt.poll_recv(context).map(|_| ()),
-    })
-    .await;
-    Ok(())
+/// SIGTERM and SIGINT.
+struct Signals([Signal; 2]);
+
+impl Signals {
+    fn new() -> Result<Signals, Stop> {
+        let of =
+            |kind| signal(kind).map_err(|error| Stop::failed(format!("cannot wait for signals: {error}")));
+        Ok(Signals([of(SignalKind::terminate())?, of(SignalKind::interrupt())?]))
+    }
+
+    async fn next(&mut self) {
+        poll_fn(|context| {
+            let some = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if some { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
 }

@@ -1,5 +1,6 @@
 //! The arena: text, blocks of children, and the stack on which containers are built.
 
+use super::names::Names;
 use super::number::int_len;
 use super::value::{COLON, GROWTH_MAX, Kind, QUOTED, Value};
 use super::{Number, number};
@@ -46,7 +47,12 @@ pub(super) fn prefix(bytes: &[u8]) -> u32 {
 pub struct Arena {
     pub(super) text: String,
     pub(super) nodes: Vec<Value>,
-    pub(super) stack: Vec<Value>,
+    stack: Vec<Value>,
+    /// Where the reader puts what it has read until a container is complete. Only its memory is kept between two texts:
+    /// all of it stands ready, whatever it holds.
+    pub(super) slots: Vec<Value>,
+    /// What the reader remembers of the texts before.
+    pub(super) names: Option<Box<Names>>,
     bytes_max: usize,
     overflowed: bool,
 }
@@ -64,6 +70,8 @@ impl Arena {
             text: String::new(),
             nodes: Vec::new(),
             stack: Vec::new(),
+            slots: Vec::new(),
+            names: None,
             bytes_max: limits::ARENA_BYTES_MAX,
             overflowed: false,
         }
@@ -84,7 +92,9 @@ impl Arena {
 
     /// Bytes held, used or not.
     pub fn capacity_bytes(&self) -> usize {
-        self.text.capacity() + (self.nodes.capacity() + self.stack.capacity()) * size_of::<Value>()
+        let values = self.nodes.capacity() + self.stack.capacity() + self.slots.capacity();
+        let names = if self.names.is_some() { size_of::<Names>() } else { 0 };
+        self.text.capacity() + values * size_of::<Value>() + names
     }
 
     /// Gives memory back when more than `bytes` are held; for pools, so that one large execution does not stay large
@@ -93,7 +103,9 @@ impl Arena {
         if self.capacity_bytes() > bytes {
             self.text.shrink_to(bytes / 4);
             self.nodes.shrink_to(bytes / 2 / size_of::<Value>());
-            self.stack.shrink_to(bytes / 4 / size_of::<Value>());
+            self.stack.shrink_to(bytes / 8 / size_of::<Value>());
+            self.slots.truncate(bytes / 8 / size_of::<Value>());
+            self.slots.shrink_to_fit();
         }
     }
 
@@ -102,10 +114,12 @@ impl Arena {
         self.bytes_max = bytes.min(limits::ARENA_BYTES_MAX);
     }
 
-    /// Takes over the budget of `other` and whether it is used up.
-    pub(super) fn adopt_budget(&mut self, other: &Arena) {
+    /// Takes over the budget of `other`, whether it is used up, and what its reader has learnt.
+    pub(super) fn take_over(&mut self, other: &mut Arena) {
         self.bytes_max = other.bytes_max;
         self.overflowed = other.overflowed;
+        std::mem::swap(&mut self.slots, &mut other.slots);
+        std::mem::swap(&mut self.names, &mut other.names);
     }
 
     /// Whether something was not stored because the arena is full. From then on new strings and containers are
@@ -315,61 +329,42 @@ impl Arena {
         2 + children.len().saturating_sub(1) + sizes.sum::<usize>()
     }
 
-    /// Makes keys pushed since `mark` unique; whether any was not.
+    /// Makes keys pushed since `mark` unique.
     #[inline]
-    pub(super) fn drop_duplicate_keys(&mut self, mark: Mark) -> bool {
-        // A set of 256 hashes: the few keys of most objects do not meet in it, and none needs a look at its text.
-        let (mut seen, mut twice) = ([0u64; 4], 0u64);
-        for pair in self.stack[mark.0..].chunks_exact(2) {
-            let hash = (pair[0].aux() ^ pair[0].count()).wrapping_mul(0x9E37_79B1) >> 24;
-            let (word, bit) = (&mut seen[(hash >> 6) as usize], 1 << (hash & 63));
-            twice |= *word & bit;
-            *word |= bit;
+    fn drop_duplicate_keys(&mut self, mark: Mark) {
+        if may_hold_twins(&self.stack[mark.0..]) {
+            // Taken out meanwhile, because the texts that are compared lie in the arena too.
+            let mut stack = std::mem::take(&mut self.stack);
+            let kept = self.drop_equal_keys(&mut stack[mark.0..]);
+            stack.truncate(mark.0 + kept);
+            self.stack = stack;
         }
-        twice != 0 && self.drop_equal_keys(mark)
     }
 
+    /// Moves members whose keys differ to the front, each with its last value in its first place; returns how many
+    /// values these are.
     #[inline(never)]
-    fn drop_equal_keys(&mut self, mark: Mark) -> bool {
-        let count = (self.stack.len() - mark.0) / 2;
-        if count > 16 {
-            return self.drop_equal_keys_hashed(mark);
-        }
-        let mut kept = 1;
-        for i in 1..count {
-            let (key, value) = (self.stack[mark.0 + 2 * i], self.stack[mark.0 + 2 * i + 1]);
-            match (0..kept).find(|&j| self.same_text(self.stack[mark.0 + 2 * j], key)) {
-                Some(twin) => self.stack[mark.0 + 2 * twin + 1] = value,
+    pub(super) fn drop_equal_keys(&self, members: &mut [Value]) -> usize {
+        let count = members.len() / 2;
+        // Large objects are looked up in a set, so that the time stays linear.
+        let mut seen = std::collections::HashMap::new();
+        let mut kept = 0;
+        for i in 0..count {
+            let (key, value) = (members[2 * i], members[2 * i + 1]);
+            let twin = match count > 16 {
+                true => Some(*seen.entry(self.str(key)).or_insert(kept)).filter(|&twin| twin < kept),
+                false => (0..kept).find(|&j| self.same_text(members[2 * j], key)),
+            };
+            match twin {
+                Some(twin) => members[2 * twin + 1] = value,
                 None => {
-                    self.stack[mark.0 + 2 * kept] = key;
-                    self.stack[mark.0 + 2 * kept + 1] = value;
+                    members[2 * kept] = key;
+                    members[2 * kept + 1] = value;
                     kept += 1;
                 }
             }
         }
-        self.stack.truncate(mark.0 + 2 * kept);
-        kept < count
-    }
-
-    /// The same for large objects, in linear time.
-    fn drop_equal_keys_hashed(&mut self, mark: Mark) -> bool {
-        let mut seen = std::collections::HashMap::new();
-        let pushed = &self.stack[mark.0..];
-        let mut kept: Vec<Value> = Vec::new();
-        for pair in pushed.chunks_exact(2) {
-            let slot = *seen.entry(self.str(pair[0])).or_insert(kept.len());
-            if slot == kept.len() {
-                kept.extend_from_slice(pair);
-            } else {
-                kept[slot + 1] = pair[1];
-            }
-        }
-        let dropped = kept.len() < pushed.len();
-        if dropped {
-            self.stack.truncate(mark.0);
-            self.stack.extend_from_slice(&kept);
-        }
-        dropped
+        2 * kept
     }
 
     /// An array of `items`.
@@ -553,6 +548,20 @@ impl Iterator for Entries<'_> {
 }
 
 impl ExactSizeIterator for Entries<'_> {}
+
+/// Whether two of these keys, each followed by its value, may be the same text. A set of 256 hashes: the few keys of most
+/// objects do not meet in it, and none needs a look at its text.
+#[inline]
+pub(super) fn may_hold_twins(members: &[Value]) -> bool {
+    let (mut seen, mut twice) = ([0u64; 4], 0u64);
+    for pair in members.chunks_exact(2) {
+        let hash = (pair[0].aux() ^ pair[0].count()).wrapping_mul(0x9E37_79B1) >> 24;
+        let (word, bit) = (&mut seen[(hash >> 6) as usize], 1 << (hash & 63));
+        twice |= *word & bit;
+        *word |= bit;
+    }
+    twice != 0
+}
 
 /// Whether two texts of the same length, longer than four bytes, are the same. Names are short: two overlapping words
 /// cover them without a call.

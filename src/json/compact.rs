@@ -61,7 +61,7 @@ impl Compactor {
                 *root = moved.next().copied().unwrap_or(Value::NULL);
             }
         });
-        self.fresh.adopt_budget(arena);
+        self.fresh.take_over(arena);
         std::mem::swap(&mut self.fresh, arena);
     }
 

@@ -16,6 +16,7 @@ mod compact;
 mod de;
 mod equal;
 pub mod explain;
+mod names;
 mod number;
 mod read;
 mod ser;

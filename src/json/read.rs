@@ -4,8 +4,9 @@
 //! remain spans of it. `benches/read.rs` holds the measurement that justifies a parser of our own: the same arena
 //! filled through the fastest well-kept deserializer costs more than 1.3 times as much.
 
-use super::arena::{Mark, NO_SPAN};
-use super::value::{Kind, QUOTED, Value};
+use super::arena::NO_SPAN;
+use super::names::{Names, ORDER_START, ORDER_UNKNOWN, Order};
+use super::value::{COLON, Kind, QUOTED, Value};
 use super::{Arena, arena};
 use crate::limits;
 
@@ -99,12 +100,27 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
     }
     let base = arena.text.len();
     arena.text.push_str(valid);
-    let mark = arena.begin();
-    let result =
-        Reader { text, valid, base: base as u32, dirty: 0, depth: 0, frame: 0, object: false, arena }
-            .document();
-    let value = arena.pushed(mark).first().copied().unwrap_or(Value::NULL);
-    arena.cancel(mark);
+    // Lent for the time of reading, so that it is plain which of the two changes.
+    let mut slots = std::mem::take(&mut arena.slots);
+    let mut names = arena.names.take().unwrap_or_else(Names::new);
+    names.rewind();
+    let mut reader = Reader {
+        text,
+        valid,
+        base: base as u32,
+        dirty: 0,
+        depth: 0,
+        deepest: 0,
+        frame: 0,
+        order: ORDER_START,
+        slots: &mut slots,
+        names: &mut names,
+        arena,
+    };
+    let result = reader.document();
+    let value = slots.first().copied().unwrap_or(Value::NULL);
+    arena.slots = slots;
+    arena.names = Some(names);
     match result {
         Ok(()) if !arena.reserve(0) => fail(ReadErrorKind::TooLarge, 0),
         Ok(()) => Ok(value),
@@ -114,19 +130,20 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
 
 type Fail = (ReadErrorKind, usize);
 
-/// Reads without recursion. A container that is open is a frame on the arena's stack, below its children: the record
-/// that becomes the header of its block, so that closing it copies header and children at once.
+/// Reads without recursion. Values are put into `slots`, one behind the other; a container that is open is a frame
+/// there, below its children: the record that becomes the header of its block, so that closing it copies header and
+/// children at once.
 ///
 /// | frame | while open |
 /// |---|---|
-/// | `marks` | 1 when the parent is an object |
-/// | `extra` | depth of the deepest child so far |
+/// | `marks` | what is known of the parent's names |
+/// | `extra` | the deepest level before, and whether the parent is an object |
 /// | `at` | where its text begins |
 /// | `len` | the parent's frame |
 /// | `aux` | `dirty` when it was opened |
 ///
-/// The position is passed from hand to hand rather than kept here: that holds it in a register, which is a quarter of
-/// the speed.
+/// The position in the text (`at`), the first free slot (`top`) and the byte that closes the innermost container are
+/// passed from hand to hand rather than kept here: that holds them in registers, which is a quarter of the speed.
 struct Reader<'a> {
     text: &'a [u8],
     valid: &'a str,
@@ -136,68 +153,116 @@ struct Reader<'a> {
     dirty: u32,
     /// How many containers are open.
     depth: u16,
-    /// The innermost open container on the arena's stack, and whether it is an object.
+    /// How many have been open at a time, since the innermost that is open.
+    deepest: u16,
+    /// The slot of the innermost open container.
     frame: usize,
-    object: bool,
+    /// What is known of its names.
+    order: Order,
+    slots: &'a mut Vec<Value>,
+    names: &'a mut Names,
     arena: &'a mut Arena,
 }
 
+/// What stands behind the end of the text, and "closes" the document. A NUL in the text reads the same, and is told
+/// apart by its place.
+const END: u8 = 0;
+
+/// In a frame: the parent is an object.
+const IN_OBJECT: u16 = 0x8000;
+
 impl Reader<'_> {
     fn document(&mut self) -> Result<(), Fail> {
-        let mut at = self.skip_space(0);
+        let (mut at, mut top, mut closing) = (0, 0, END);
         loop {
-            at = match self.text.get(at) {
-                Some(b'"') => self.string(at)?,
-                Some(b'{') => match self.open(at, true)? {
-                    next if self.text.get(next) == Some(&b'}') => self.close(next),
-                    next => {
-                        at = self.name(next)?;
+            match self.byte(at) {
+                b'"' => at = self.string(at, top, false)?,
+                b'{' => {
+                    self.open(at, top, closing)?;
+                    (top, closing) = (top + 1, b'}');
+                    at = self.skip_space(at + 1);
+                    if self.byte(at) != b'}' {
+                        at = self.name(at, top)?;
+                        top += 1;
                         continue;
                     }
-                },
-                Some(b'[') => match self.open(at, false)? {
-                    next if self.text.get(next) == Some(&b']') => self.close(next),
-                    next => {
-                        at = next;
+                    top -= 1;
+                }
+                b'[' => {
+                    self.open(at, top, closing)?;
+                    (top, closing) = (top + 1, b']');
+                    at = self.skip_space(at + 1);
+                    if self.byte(at) != b']' {
                         continue;
                     }
-                },
-                Some(b'-' | b'0'..=b'9') => self.number(at)?,
-                Some(b't') => self.literal(at, b"true", Value::TRUE)?,
-                Some(b'f') => self.literal(at, b"false", Value::FALSE)?,
-                Some(b'n') => self.literal(at, b"null", Value::NULL)?,
-                Some(_) => return Err((ReadErrorKind::ExpectedValue, at)),
-                None => return Err((ReadErrorKind::UnexpectedEnd, at)),
-            };
-            match self.next_value(at)? {
-                Some(next) => at = next,
-                None => return Ok(()),
+                    top -= 1;
+                }
+                b'-' | b'0'..=b'9' => at = self.number(at, top)?,
+                b't' => at = self.literal(at, top, b"true", Value::TRUE)?,
+                b'f' => at = self.literal(at, top, b"false", Value::FALSE)?,
+                b'n' => at = self.literal(at, top, b"null", Value::NULL)?,
+                b' ' | b'\n' | b'\r' | b'\t' => {
+                    at = self.skip_more_space(at);
+                    continue;
+                }
+                _ => return Err(self.unexpected(at, ReadErrorKind::ExpectedValue)),
+            }
+            top += 1;
+            // A value is complete: close what ends here, and go on to the next.
+            loop {
+                let byte = self.byte(at);
+                if byte == b',' && closing != END {
+                    at += 1;
+                    if closing == b'}' {
+                        at = self.name(at, top)?;
+                        top += 1;
+                    }
+                    break;
+                }
+                if byte == closing && closing != END {
+                    (top, closing) = self.close(at, top, closing);
+                    at += 1;
+                } else if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                    at = self.skip_more_space(at);
+                } else if closing != END {
+                    return Err(self.unexpected(at, ReadErrorKind::ExpectedComma));
+                } else if at < self.text.len() {
+                    return Err((ReadErrorKind::TrailingText, at));
+                } else {
+                    return Ok(());
+                }
             }
         }
     }
 
-    /// Goes on behind a value that is complete: closes what ends there; returns where the next value begins, `None` at
-    /// the end of the document.
+    /// The byte at a place, [`END`] behind the last one.
     #[inline(always)]
-    fn next_value(&mut self, mut at: usize) -> Result<Option<usize>, Fail> {
-        while self.depth > 0 {
-            at = self.skip_space(at);
-            match self.text.get(at) {
-                Some(b',') => {
-                    at = self.skip_space(at + 1);
-                    return if self.object { self.name(at) } else { Ok(at) }.map(Some);
-                }
-                Some(b'}') if self.object => at = self.close(at),
-                Some(b']') if !self.object => at = self.close(at),
-                Some(_) => return Err((ReadErrorKind::ExpectedComma, at)),
-                None => return Err((ReadErrorKind::UnexpectedEnd, at)),
-            }
+    fn byte(&self, at: usize) -> u8 {
+        self.text.get(at).copied().unwrap_or(END)
+    }
+
+    #[cold]
+    fn unexpected(&self, at: usize, otherwise: ReadErrorKind) -> Fail {
+        match at < self.text.len() {
+            true => (otherwise, at),
+            false => (ReadErrorKind::UnexpectedEnd, at),
         }
-        at = self.skip_space(at);
-        match at == self.text.len() {
-            true => Ok(None),
-            false => Err((ReadErrorKind::TrailingText, at)),
+    }
+
+    /// Puts a value into the first free slot.
+    #[inline(always)]
+    fn put(&mut self, top: usize, value: Value) {
+        match self.slots.get_mut(top) {
+            Some(slot) => *slot = value,
+            None => self.put_more(top, value),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_more(&mut self, top: usize, value: Value) {
+        self.slots.resize((2 * top).max(64), Value::NULL);
+        self.slots[top] = value;
     }
 
     #[inline(always)]
@@ -219,10 +284,10 @@ impl Reader<'_> {
     }
 
     #[inline(always)]
-    fn literal(&mut self, at: usize, word: &'static [u8], value: Value) -> Result<usize, Fail> {
+    fn literal(&mut self, at: usize, top: usize, word: &'static [u8], value: Value) -> Result<usize, Fail> {
         let rest = &self.text[at..];
         if rest.starts_with(word) {
-            self.arena.stack.push(value);
+            self.put(top, value);
             return Ok(at + word.len());
         }
         let same = rest.iter().zip(word).take_while(|(a, b)| a == b).count();
@@ -232,108 +297,146 @@ impl Reader<'_> {
         }
     }
 
-    /// Opens the container whose bracket is here; returns where its first child or closing bracket must be.
+    /// Opens the container whose bracket is here.
     #[inline(always)]
-    fn open(&mut self, at: usize, object: bool) -> Result<usize, Fail> {
+    fn open(&mut self, at: usize, top: usize, closing: u8) -> Result<(), Fail> {
         if self.depth >= limits::JSON_DEPTH_MAX {
             return Err((ReadErrorKind::TooDeep, at));
         }
+        let saved = self.deepest | if closing == b'}' { IN_OBJECT } else { 0 };
+        let open = Value::new(Kind::Header, saved, self.frame as u32, at as u32, self.dirty);
+        self.put(top, open.with_marks(self.order));
         self.depth += 1;
-        let frame = self.arena.stack.len();
-        let open = Value::new(Kind::Header, 0, self.frame as u32, at as u32, self.dirty);
-        self.arena.stack.push(open.with_marks(u8::from(self.object)));
-        (self.frame, self.object) = (frame, object);
-        Ok(self.skip_space(at + 1))
+        (self.frame, self.deepest, self.order) = (top, self.depth, ORDER_START);
+        Ok(())
     }
 
-    /// Closes the innermost container, whose closing bracket is here; its value takes the place of its frame.
+    /// Closes the innermost container, whose closing bracket is here; its value takes the place of its frame. Returns
+    /// the first free slot, and what closes the parent.
     #[inline(always)]
-    fn close(&mut self, at: usize) -> usize {
-        let frame = self.frame;
-        let open = self.arena.stack[frame];
-        let object = self.object;
-        if object {
-            self.dirty += u32::from(self.arena.drop_duplicate_keys(Mark(frame + 1)));
+    fn close(&mut self, at: usize, mut top: usize, closing: u8) -> (usize, u8) {
+        let (frame, object) = (self.frame, closing == b'}');
+        if object && top - frame > 3 && !self.names.differ(self.order) {
+            top = self.drop_twins(top);
         }
-        let children = &self.arena.stack[frame + 1..];
-        let len = if object { children.len() / 2 } else { children.len() };
+        let children = &mut self.slots[frame..top];
+        let Some((&mut open, &mut ref rest)) = children.split_first_mut() else { return (top, closing) };
         let (size, span) = match self.dirty == open.aux() {
             true => (at + 1 - open.at() as usize, self.base + open.at()),
-            false => (self.arena.container_size(children), NO_SPAN),
+            false => (self.arena.container_size(rest), NO_SPAN),
         };
-        let size = size.min(u32::MAX as usize) as u32;
-        self.arena.stack[frame] = Value::new(Kind::Header, 0, size, span, 0);
+        let (kind, len) = if object { (Kind::Object, rest.len() / 2) } else { (Kind::Array, rest.len()) };
+        children[0] = Value::new(Kind::Header, 0, size.min(u32::MAX as usize) as u32, span, 0);
         let first = self.arena.nodes.len() as u32 + 1;
-        self.arena.nodes.extend_from_slice(&self.arena.stack[frame..]);
-        self.arena.stack.truncate(frame + 1);
-        let kind = if object { Kind::Object } else { Kind::Array };
-        let depth = open.extra() + 1;
-        self.arena.stack[frame] = Value::new(kind, depth, len as u32, first, 0);
+        self.arena.nodes.extend_from_slice(children);
+        let depth = self.deepest - self.depth + 1;
+        children[0] = Value::new(kind, depth, len as u32, first, 0);
         self.depth -= 1;
-        (self.frame, self.object) = (open.count() as usize, open.marks() == 1);
-        if self.depth > 0 {
-            let parent = self.arena.stack[self.frame];
-            self.arena.stack[self.frame] = parent.with_extra(depth.max(parent.extra()));
-        }
-        at + 1
+        self.deepest = self.deepest.max(open.extra() & !IN_OBJECT);
+        (self.frame, self.order) = (open.count() as usize, open.marks());
+        let closing = match open.extra() & IN_OBJECT {
+            0 if self.depth == 0 => END,
+            0 => b']',
+            _ => b'}',
+        };
+        (frame + 1, closing)
     }
 
-    /// A member's name and its colon; returns where its value must begin.
+    /// Makes the names of the innermost object unique; returns the first slot that is free then.
+    #[inline(never)]
+    fn drop_twins(&mut self, top: usize) -> usize {
+        let members = &mut self.slots[self.frame + 1..top];
+        if !arena::may_hold_twins(members) {
+            return top;
+        }
+        let kept = self.arena.drop_equal_keys(members);
+        self.dirty += u32::from(kept < members.len());
+        self.frame + 1 + kept
+    }
+
+    /// A member's name and its colon; returns where its value may begin.
     #[inline(always)]
-    fn name(&mut self, at: usize) -> Result<usize, Fail> {
-        match self.text.get(at) {
-            Some(b'"') => {}
-            Some(_) => return Err((ReadErrorKind::ExpectedName, at)),
-            None => return Err((ReadErrorKind::UnexpectedEnd, at)),
-        }
-        let at = self.string(at)?;
-        if self.text.get(at) == Some(&b':') {
-            if let Some(name) = self.arena.stack.last_mut() {
-                // `COLON` is `QUOTED` shifted: where the colon follows at once, the name can be written with it.
-                *name = name.with_extra(name.extra() | (name.extra() & QUOTED) >> 1);
+    fn name(&mut self, at: usize, top: usize) -> Result<usize, Fail> {
+        match self.names.expected(self.words(at), &mut self.order) {
+            Some((name, len)) => {
+                self.put(top, name.with_at(self.base + at as u32 + 1));
+                Ok(at + len)
             }
-            return Ok(self.skip_space(at + 1));
+            None => self.new_name(at, top),
         }
-        let at = self.skip_space(at);
-        match self.text.get(at) {
-            Some(b':') => Ok(self.skip_space(at + 1)),
-            Some(_) => Err((ReadErrorKind::ExpectedColon, at)),
-            None => Err((ReadErrorKind::UnexpectedEnd, at)),
+    }
+
+    #[inline(never)]
+    fn new_name(&mut self, at: usize, top: usize) -> Result<usize, Fail> {
+        self.order = ORDER_UNKNOWN;
+        let start = self.skip_space(at);
+        if self.byte(start) != b'"' {
+            return Err(self.unexpected(start, ReadErrorKind::ExpectedName));
         }
+        let mut at = self.string(start, top, true)?;
+        if self.byte(at) != b':' {
+            at = self.skip_space(at);
+            if self.byte(at) != b':' {
+                return Err(self.unexpected(at, ReadErrorKind::ExpectedColon));
+            }
+        }
+        let name = self.slots[top];
+        if name.extra() == QUOTED | COLON {
+            self.names.learn(self.words(start), name, at + 1 - start);
+        }
+        Ok(at + 1)
     }
 
     /// The string whose opening quote is here.
     #[inline(always)]
-    fn string(&mut self, at: usize) -> Result<usize, Fail> {
+    fn string(&mut self, at: usize, top: usize, key: bool) -> Result<usize, Fail> {
         let start = at + 1;
-        let (end, head) = match word(self.text, start) {
-            Some(head) => match specials(head) {
-                0 => (special(self.text, start + 8), head as u32),
-                found => {
-                    let len = found.trailing_zeros() / 8;
-                    (start + len as usize, (head & ((1 << (8 * len.min(4))) - 1)) as u32)
-                }
+        let [a, b] = self.words(start);
+        let (end, head) = match specials(a) {
+            0 => match specials(b) {
+                0 => (self.special(start + 16), a as u32),
+                found => (start + 8 + (found.trailing_zeros() / 8) as usize, a as u32),
             },
-            None => {
-                let end = special(self.text, start);
-                (end, arena::prefix(&self.text[start.min(end)..end]))
+            found => {
+                // All bits below the one found, which is the highest of its byte.
+                let before = ((found & found.wrapping_neg()) >> 7).wrapping_sub(1);
+                (start + (found.trailing_zeros() / 8) as usize, (a & before) as u32)
             }
         };
-        match self.text.get(end) {
-            Some(b'"') => {
-                let (len, at) = ((end - start) as u32, self.base + start as u32);
-                self.arena.stack.push(Value::new(Kind::String, QUOTED, len, at, head));
-                Ok(end + 1)
+        if self.byte(end) != b'"' {
+            return self.odd_string(start, end, top);
+        }
+        // Where the colon follows at once, the name can be written with it.
+        let marks = if key && self.byte(end + 1) == b':' { QUOTED | COLON } else { QUOTED };
+        self.put(top, Value::new(Kind::String, marks, (end - start) as u32, self.base + start as u32, head));
+        Ok(end + 1)
+    }
+
+    /// The first place from `at` on that a string cannot hold as it stands, the end of the text at last.
+    fn special(&self, mut at: usize) -> usize {
+        loop {
+            let [a, b] = self.words(at);
+            match (specials(a), specials(b)) {
+                (0, 0) => at += 16,
+                (0, found) => return at + 8 + (found.trailing_zeros() / 8) as usize,
+                (found, _) => return at + (found.trailing_zeros() / 8) as usize,
             }
-            Some(b'\\') => self.escaped_string(start, end),
-            Some(_) => Err((ReadErrorKind::ControlCharacter, end)),
-            None => Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
         }
     }
 
-    /// The string that begins at `start` and has its first backslash at `at`.
+    /// Sixteen bytes of the text; behind its end follow NULs.
+    #[inline(always)]
+    fn words(&self, at: usize) -> [u64; 2] {
+        match self.text.get(at..).and_then(|rest| rest.first_chunk()) {
+            Some(text) => words(text),
+            None => last_words(self.text.get(at..).unwrap_or_default()),
+        }
+    }
+
+    /// The string that begins at `start` and has something else than its closing quote at `at`.
     #[cold]
-    fn escaped_string(&mut self, start: usize, mut at: usize) -> Result<usize, Fail> {
+    #[inline(never)]
+    fn odd_string(&mut self, start: usize, mut at: usize, top: usize) -> Result<usize, Fail> {
         self.dirty += 1;
         let out_at = self.arena.text.len();
         let mut copied = start;
@@ -346,19 +449,19 @@ impl Reader<'_> {
                     let (character, next) = escape(self.text, at)?;
                     self.arena.text.push(character);
                     (at, copied) = (next, next);
-                    at = special(self.text, at);
+                    at = self.special(at);
                 }
                 Some(_) => return Err((ReadErrorKind::ControlCharacter, at)),
                 None => return Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
             }
         }
         let value = self.arena.string_since(out_at);
-        self.arena.stack.push(value);
+        self.put(top, value);
         Ok(at + 1)
     }
 
     #[inline(always)]
-    fn number(&mut self, start: usize) -> Result<usize, Fail> {
+    fn number(&mut self, start: usize, top: usize) -> Result<usize, Fail> {
         let mut at = start + usize::from(self.text[start] == b'-');
         let first = at;
         let mut magnitude: u64 = 0;
@@ -373,17 +476,17 @@ impl Reader<'_> {
         if digits > 1 && self.text[first] == b'0' {
             return Err((ReadErrorKind::Number, first + 1));
         }
-        if let Some(b'.' | b'e' | b'E') = self.text.get(at) {
-            return self.decimal(start, first, at);
+        if let b'.' | b'e' | b'E' = self.byte(at) {
+            return self.decimal(start, first, at, top);
         }
         if digits > 18 {
-            return self.long_integer(start, at);
+            return self.long_integer(start, at, top);
         }
         let negative = first > start;
         // `-0` is the integer 0 to AWS, which is not how it was written.
         self.dirty += u32::from(negative && magnitude == 0);
         let int = if negative { -(magnitude as i64) } else { magnitude as i64 };
-        self.arena.stack.push(Value::int(int));
+        self.put(top, Value::int(int));
         Ok(at)
     }
 
@@ -396,21 +499,21 @@ impl Reader<'_> {
     }
 
     #[cold]
-    fn long_integer(&mut self, start: usize, end: usize) -> Result<usize, Fail> {
+    fn long_integer(&mut self, start: usize, end: usize, top: usize) -> Result<usize, Fail> {
         let text = std::str::from_utf8(&self.text[start..end]).unwrap_or_default();
         if let Ok(int) = text.parse::<i64>() {
-            self.arena.stack.push(Value::int(int));
+            self.put(top, Value::int(int));
             return Ok(end);
         }
-        self.float(start, end)
+        self.float(start, end, top)
     }
 
-    fn float(&mut self, start: usize, end: usize) -> Result<usize, Fail> {
+    fn float(&mut self, start: usize, end: usize, top: usize) -> Result<usize, Fail> {
         self.dirty += 1;
         let text = std::str::from_utf8(&self.text[start..end]).unwrap_or_default();
         match text.parse::<f64>() {
             Ok(float) if float.is_finite() => {
-                self.arena.stack.push(Value::float(float));
+                self.put(top, Value::float(float));
                 Ok(end)
             }
             _ => Err((ReadErrorKind::Number, start)),
@@ -418,7 +521,7 @@ impl Reader<'_> {
     }
 
     /// The number that begins at `start` and goes on with a fraction or exponent at `at`.
-    fn decimal(&mut self, start: usize, first: usize, mut at: usize) -> Result<usize, Fail> {
+    fn decimal(&mut self, start: usize, first: usize, mut at: usize, top: usize) -> Result<usize, Fail> {
         let digits = |mut at: usize| {
             let from = at;
             while let Some(b'0'..=b'9') = self.text.get(at) {
@@ -441,11 +544,11 @@ impl Reader<'_> {
             at = digits(at)?;
         }
         if exponent || !written_as_read(self.text[first] == b'0', integer_digits, fraction) {
-            return self.float(start, at);
+            return self.float(start, at, top);
         }
         let len = (at - start) as u32;
         let at_text = self.base + start as u32;
-        self.arena.stack.push(Value::new(Kind::Decimal, 0, len, at_text, 0));
+        self.put(top, Value::new(Kind::Decimal, 0, len, at_text, 0));
         Ok(at)
     }
 }
@@ -460,10 +563,34 @@ fn written_as_read(zero_integer: bool, integer_digits: usize, fraction: &[u8]) -
         && !(zero_integer && fraction.len() > 1 && leading_zeros > 3)
 }
 
-/// Eight bytes of the text, if there are so many.
 #[inline(always)]
-fn word(text: &[u8], at: usize) -> Option<u64> {
-    text.get(at..).and_then(|rest| rest.first_chunk()).map(|&bytes| u64::from_le_bytes(bytes))
+fn words(text: &[u8; 16]) -> [u64; 2] {
+    let (a, b) = text.split_at(8);
+    let word = |half: &[u8]| half.first_chunk().map_or(0, |&half| u64::from_le_bytes(half));
+    [word(a), word(b)]
+}
+
+/// The same of less than sixteen bytes, put together without a detour through memory, which would wait for itself.
+#[inline(never)]
+fn last_words(rest: &[u8]) -> [u64; 2] {
+    match rest.split_first_chunk() {
+        Some((&a, rest)) => [u64::from_le_bytes(a), last_word(rest)],
+        None => [last_word(rest), 0],
+    }
+}
+
+/// Less than eight bytes as a word.
+fn last_word(rest: &[u8]) -> u64 {
+    match (rest, rest.first_chunk(), rest.last_chunk()) {
+        (_, Some(&first), Some(&last)) => {
+            let (first, last) = (u32::from_le_bytes(first), u32::from_le_bytes(last));
+            u64::from(first) | u64::from(last) << (8 * (rest.len() - 4))
+        }
+        (&[a, b, c], ..) => u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0]),
+        (&[a, b], ..) => u64::from_le_bytes([a, b, 0, 0, 0, 0, 0, 0]),
+        (&[a], ..) => u64::from(a),
+        _ => 0,
+    }
 }
 
 /// Which of eight bytes a string cannot hold as they stand: quote, backslash, control characters. The lowest bit set
@@ -477,24 +604,6 @@ fn specials(word: u64) -> u64 {
     let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
     // Borrows go upwards only; bytes of 0x80 and above are no candidates.
     (quote_or_control | backslash) & !word & HIGH
-}
-
-/// The first byte from `at` on that a string cannot hold as it stands.
-#[inline(always)]
-fn special(text: &[u8], mut at: usize) -> usize {
-    while let Some(word) = word(text, at) {
-        match specials(word) {
-            0 => at += 8,
-            found => return at + (found.trailing_zeros() / 8) as usize,
-        }
-    }
-    while let Some(&byte) = text.get(at) {
-        if byte == b'"' || byte == b'\\' || byte < 0x20 {
-            return at;
-        }
-        at += 1;
-    }
-    at
 }
 
 /// The character an escape stands for, and where the text goes on.

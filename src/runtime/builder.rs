@@ -218,6 +218,20 @@ impl Builder {
         self
     }
 
+    /// Tasks of AWS services, and of HTTP endpoints, are done as `integrations` says: everything that begins with
+    /// `arn:aws:states:::`, and Lambda functions. Handlers registered for an exact ARN or a longer prefix go before.
+    ///
+    /// A definition that names a service task which is not supported is then refused when its state machine is
+    /// created.
+    #[cfg(feature = "integrations")]
+    #[must_use]
+    pub fn aws(mut self, integrations: task::aws::Integrations) -> Builder {
+        for (prefix, handler) in integrations.handlers() {
+            self.handlers.put_prefix(prefix, Arc::new(Registered::Async(handler)));
+        }
+        self
+    }
+
     /// Starts the threads.
     ///
     /// # Errors

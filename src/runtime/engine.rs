@@ -13,7 +13,7 @@ use super::admission::Usage;
 use super::builder::Builder;
 use super::handle::Handle;
 use super::inbox::{Indexed, Shared};
-use super::machine::{Machine, MachineSpec, Registered, Version};
+use super::machine::{self, Machine, MachineSpec, Registered, Version};
 use super::outcome::Counts;
 #[cfg(doc)]
 use super::start::StartOptions;
@@ -21,6 +21,7 @@ use crate::asl::{self, MachineType};
 use crate::compile;
 use crate::engine::Identity;
 use crate::limits;
+use crate::program::StateKind;
 use crate::task::Handlers;
 
 /// Runs executions of state machines on threads of its own. Clones are the same engine; when the last one is dropped,
@@ -199,9 +200,20 @@ impl Engine {
         let (definition, problems) = asl::read(definition.as_bytes(), options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
         let program = compile::compile(&definition).map_err(DefinitionError::Unsupported)?;
+        let work = machine::work(&program, &self.inner.handlers).map_err(|refused| {
+            let refused = refused.into_iter().map(|(task, message)| {
+                let states = program.states.iter();
+                let mut states =
+                    states.filter(|(_, state)| matches!(state.kind, StateKind::Task(id) if id == task));
+                let name = states.next().map_or("", |(state, _)| program.name(state));
+                let location = definition.state(name).map_or("", |state| &state.location);
+                compile::Error { location: format!("{location}/Resource"), message }
+            });
+            DefinitionError::Unsupported(refused.collect())
+        })?;
         // 0 is nobody's.
         let number = self.inner.versions.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Version::new(number, program, identity, seconds_max, &self.inner.handlers, usage))
+        Ok(Version::new(number, program, identity, work, seconds_max, usage))
     }
 
     // ---- the whole ----

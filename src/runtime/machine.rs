@@ -330,25 +330,42 @@ impl std::fmt::Debug for Work {
     }
 }
 
+/// Who does the tasks of a program.
+///
+/// # Errors
+/// The tasks that a handler refuses, and why.
+pub(super) fn work(
+    program: &Program,
+    handlers: &Handlers<Registered>,
+) -> Result<Table<TaskId, Work>, Vec<(TaskId, String)>> {
+    let (mut work, mut refused) = (Table::default(), Vec::new());
+    for (id, task) in program.tasks.iter() {
+        let found = match handlers.find(&task.resource.arn).map(|handler| &**handler) {
+            Some(Registered::InLine(handler)) => Work::InLine(Arc::clone(handler)),
+            Some(Registered::Async(handler)) => match handler.resolve(task) {
+                Ok(own) => Work::Async(own.unwrap_or_else(|| Arc::clone(handler))),
+                Err(why) => {
+                    refused.push((id, why));
+                    Work::Missing
+                }
+            },
+            None if task.resource.kind == ResourceKind::Activity => Work::Activity,
+            None => Work::Missing,
+        };
+        let _: TaskId = work.push(found);
+    }
+    if refused.is_empty() { Ok(work) } else { Err(refused) }
+}
+
 impl Version {
     pub(super) fn new(
         number: u64,
         program: Program,
         identity: Identity,
+        work: Table<TaskId, Work>,
         seconds_max: u64,
-        handlers: &Handlers<Registered>,
         usage: Arc<Usage>,
     ) -> Version {
-        let mut work = Table::default();
-        for (_, task) in program.tasks.iter() {
-            let found = match handlers.find(&task.resource.arn).map(|handler| &**handler) {
-                Some(Registered::InLine(handler)) => Work::InLine(Arc::clone(handler)),
-                Some(Registered::Async(handler)) => Work::Async(Arc::clone(handler)),
-                None if task.resource.kind == ResourceKind::Activity => Work::Activity,
-                None => Work::Missing,
-            };
-            let _: TaskId = work.push(found);
-        }
         let is_pure = (program.states.iter())
             .all(|(_, state)| !matches!(state.kind, StateKind::Task(_) | StateKind::Wait(_)))
             // Only tasks and joins can be retried after a delay; a join is, when something in it fails.

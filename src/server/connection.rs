@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use hyper::service::service_fn;
@@ -10,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::Limits;
 use super::exchange::exchange;
@@ -29,8 +31,8 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
     http.http1()
         // Responses to pipelined requests leave together.
         .pipeline_flush(true)
-        // Who sent all of a request may close that side while waiting for the response.
-        .half_close(true)
+        // Who sent all of a request may close that side; the connection's watch sees to it.
+        .half_close(false)
         // Reading is timed by the connection's watch.
         .header_read_timeout(None)
         .max_buf_size(limits.head_bytes_max.max(8 << 10));
@@ -47,7 +49,20 @@ pub(super) async fn serve(local: &Rc<Local>, watch: Rc<Watch>, stream: TcpStream
     // Small responses are not to wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
     let stream = Watched { stream, watch: Rc::clone(&watch) };
-    speak(local, &watch, stream).await;
+    let Some(tls) = &local.shared.tls else {
+        return speak(local, &watch, stream).await;
+    };
+    let mut handshake = pin!(TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream));
+    let stream = poll_fn(|context| {
+        watch.polled_by(context.waker());
+        if watch.is_cut() || local.is_draining() {
+            return Poll::Ready(None);
+        }
+        handshake.as_mut().poll(context).map(Result::ok)
+    });
+    if let Some(stream) = stream.await {
+        speak(local, &watch, stream).await;
+    }
 }
 
 async fn speak(local: &Rc<Local>, watch: &Rc<Watch>, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {

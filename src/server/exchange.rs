@@ -1,17 +1,21 @@
 //! One request, and its response.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::api::{self, Call, Reply};
+use super::browser;
 use super::thread::Local;
 use super::watch::Watch;
 
@@ -34,10 +38,17 @@ pub(super) async fn exchange(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let _busy = Busy::new(&watch, request.version() == Version::HTTP_2);
-    let mut response = match (request.method(), request.uri().path()) {
-        (&Method::POST, "/") => operation(&local, &watch, request).await,
-        (&Method::GET | &Method::HEAD, path) => page(&local, path),
-        _ => unknown(StatusCode::NOT_FOUND),
+    let mut response = match request.headers().get(ORIGIN) {
+        None => dispatch(&local, &watch, request).await,
+        Some(origin) => match browser::allowed(&local.shared.origins, origin) {
+            Some(origin) if request.method() == Method::OPTIONS => browser::preflight(origin),
+            Some(origin) => browser::grant(dispatch(&local, &watch, request).await, origin),
+            None => refuse(
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                "Pages of this origin may not use this server: see --allow-origin",
+            ),
+        },
     };
     let counters = local.counters();
     counters.requests.add(1);
@@ -49,6 +60,14 @@ pub(super) async fn exchange(
         response.headers_mut().insert(REQUEST_ID, id);
     }
     Ok(response)
+}
+
+async fn dispatch(local: &Local, watch: &Watch, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/") => operation(local, watch, request).await,
+        (&Method::GET | &Method::HEAD, path) => page(local, path),
+        _ => unknown(StatusCode::NOT_FOUND),
+    }
 }
 
 /// A request is under way for as long as this lives.
@@ -92,11 +111,45 @@ async fn operation(local: &Local, watch: &Watch, request: Request<Incoming>) -> 
         trace_header: text(&head.headers, &TRACE),
         body: &body,
     };
-    let reply = api::answer(&local.service, call).await;
+    if let Some(auth) = &local.shared.auth
+        && let Err(denied) = auth.check(&head, call.target, &body, &local.shared.place, SystemTime::now())
+    {
+        return refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message);
+    }
+    let reply = match call.target.ends_with(".GetActivityTask") {
+        false => api::answer(&local.service, call).await,
+        true => poll(local, watch, call).await,
+    };
     if reply.retry_after_ms.is_some() {
         local.counters().throttled.add(1);
     }
     respond(reply)
+}
+
+/// A worker that waits for a task. When the server ends it is told that there is none, and when it leaves it gets none.
+async fn poll(local: &Local, watch: &Watch, call: Call<'_>) -> Reply {
+    let mut answer = pin!(api::answer(&local.service, call));
+    let mut drain = pin!(local.drain.notified());
+    let mut is_waiting = false;
+    poll_fn(|context| {
+        if let Poll::Ready(reply) = answer.as_mut().poll(context) {
+            watch.polling(false);
+            return Poll::Ready(reply);
+        }
+        if drain.as_mut().poll(context).is_ready() || local.is_draining() {
+            return Poll::Ready(Reply {
+                status: 200,
+                body: b"{}".to_vec(),
+                error: None,
+                retry_after_ms: None,
+            });
+        }
+        if !std::mem::replace(&mut is_waiting, true) {
+            watch.polling(true);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

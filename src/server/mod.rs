@@ -8,11 +8,15 @@
 //! `SO_REUSEPORT` does.
 
 pub mod api;
+mod auth;
+mod browser;
 mod connection;
 mod counters;
+mod definitions;
 mod exchange;
 mod identifier;
 mod thread;
+mod tls;
 mod watch;
 
 use std::io;
@@ -23,7 +27,10 @@ use std::time::Duration;
 
 use crate::service::Service;
 
+pub use auth::{Auth, AuthError};
 pub use counters::Counts;
+pub use definitions::{Definitions, Done, Report};
+pub use tls::{Tls, TlsError};
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -35,13 +42,50 @@ pub struct Config {
     pub threads: usize,
     /// What clients may ask of it.
     pub limits: Limits,
+    /// The certificate to serve; without one, connections are not encrypted.
+    pub tls: Option<Tls>,
+    /// Who may do what; without it, everyone may do everything.
+    pub auth: Option<Auth>,
+    /// Whether an address that others can reach is fine without [`auth`](Config::auth).
+    pub insecure: bool,
+    /// The origins, as `https://example.com`, whose pages may use the API from a browser; `*` is any. Requests from
+    /// other pages are refused: a page from anywhere could otherwise reach a server on its reader's machine.
+    pub origins: Vec<String>,
+    /// Where the server says it is.
+    pub place: Place,
+}
+
+/// Region and account, as they stand in ARNs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Place {
+    /// The region.
+    pub region: String,
+    /// The account: 12 digits.
+    pub account: String,
+}
+
+impl Default for Place {
+    /// What Step Functions Local takes.
+    fn default() -> Place {
+        Place { region: "us-east-1".to_owned(), account: "123456789012".to_owned() }
+    }
 }
 
 impl Default for Config {
     /// The address of Step Functions Local, and one thread for each processor.
     fn default() -> Config {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Config { listen: SocketAddr::from(([127, 0, 0, 1], PORT)), threads, limits: Limits::default() }
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], PORT)),
+            threads,
+            limits: Limits::default(),
+            tls: None,
+            auth: None,
+            insecure: false,
+            origins: Vec::new(),
+            place: Place::default(),
+        }
     }
 }
 
@@ -83,6 +127,12 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// Others could reach it and do everything.
+    #[error(
+        "{0} can be reached from other machines: give a file of keys (--auth), or say that everyone may do \
+         everything (--insecure)"
+    )]
+    Open(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
@@ -103,6 +153,8 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
+    /// Requests that were answered since the server started.
+    pub requests: u64,
     /// Connections that ended in order.
     pub closed: usize,
     /// Connections that were cut because their requests took too long.
@@ -114,8 +166,12 @@ impl Server {
     /// what `/ready` says.
     ///
     /// # Errors
-    /// When the address is taken, or the system has no more threads.
+    /// When the address is taken, when others could reach it without a key, or when the system has no more threads.
     pub fn start(config: &Config, service: &Service) -> Result<Server, StartError> {
+        let is_open = !config.listen.ip().to_canonical().is_loopback();
+        if is_open && config.auth.is_none() && !config.insecure {
+            return Err(StartError::Open(config.listen));
+        }
         let listening = |error| StartError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).map_err(listening)?;
         listener.set_nonblocking(true).map_err(listening)?;
@@ -148,7 +204,7 @@ impl Server {
 
     fn end(&mut self, within: Duration) -> Drained {
         self.ready(false);
-        let mut drained = Drained { closed: 0, cut: 0 };
+        let mut drained = Drained { requests: 0, closed: 0, cut: 0 };
         for joined in &self.threads {
             joined.drain(within);
         }
@@ -157,6 +213,7 @@ impl Server {
             drained.closed += closed;
             drained.cut += cut;
         }
+        drained.requests = self.counts().requests;
         drained
     }
 }

@@ -20,13 +20,17 @@ use super::connection;
 use super::counters::{Counters, Counts};
 use super::identifier::Identifiers;
 use super::watch::{Tick, Watch};
-use super::{Config, Limits};
+use super::{Auth, Config, Limits, Place, Tls};
 use crate::service::Service;
 
 /// What all threads of a server see.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: Limits,
+    pub(super) tls: Option<Tls>,
+    pub(super) auth: Option<Auth>,
+    pub(super) origins: Vec<String>,
+    pub(super) place: Place,
     pub(super) ready: AtomicBool,
     /// By thread: what it counts, and how many connections it has.
     desks: Box<[CachePadded<Desk>]>,
@@ -41,7 +45,8 @@ struct Desk {
 impl Shared {
     pub(super) fn new(config: &Config) -> Shared {
         let desks = (0..config.threads.max(1)).map(|_| CachePadded::default()).collect();
-        Shared { limits: config.limits, ready: false.into(), desks }
+        let Config { limits, tls, auth, origins, place, .. } = config.clone();
+        Shared { limits, tls, auth, origins, place, ready: false.into(), desks }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -235,8 +240,10 @@ impl Local {
             };
             if self.shared.open() >= self.shared.limits.connections_max {
                 self.counters().connections_refused.add(1);
-                // As much as fits at once: who is one too many is not waited for.
-                let _ = stream.try_write(connection::TOO_MANY);
+                if self.shared.tls.is_none() {
+                    // As much as fits at once: who is one too many is not waited for.
+                    let _ = stream.try_write(connection::TOO_MANY);
+                }
                 continue;
             }
             let index = self.shared.idlest();

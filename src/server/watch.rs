@@ -30,6 +30,10 @@ pub(super) struct Watch {
     requests: Cell<u32>,
     /// HTTP/2 reads frames of many kinds: those are no beginnings of a head.
     framed: Cell<bool>,
+    /// The request under way waits for something to come up, for which its client has to be there.
+    polling: Cell<bool>,
+    /// The end of the stream was seen while a body was being read.
+    ending: Cell<bool>,
     cut: Cell<bool>,
     task: OnceCell<Waker>,
 }
@@ -43,6 +47,8 @@ impl Watch {
             stalled: Cell::default(),
             requests: Cell::default(),
             framed: Cell::default(),
+            polling: Cell::default(),
+            ending: Cell::default(),
             cut: Cell::default(),
             task: OnceCell::new(),
         }
@@ -75,6 +81,29 @@ impl Watch {
     pub(super) fn end(&self) {
         self.heard.set(self.now.get());
         self.requests.set(self.requests.get().saturating_sub(1));
+    }
+
+    /// The request under way begins, or ends, to wait for something to come up: its client has to be there.
+    pub(super) fn polling(&self, begins: bool) {
+        self.polling.set(begins);
+        if begins {
+            // An end that was kept from HTTP is to be seen now.
+            self.wake();
+        }
+    }
+
+    /// What to make of the end of what the client sends. HTTP would take it for the end of the connection and abandon
+    /// the request, although a client may close its half when it has said everything.
+    fn end_of_stream(&self) -> End {
+        if self.framed.get() || self.requests.get() == 0 || self.polling.get() {
+            return End::Tell;
+        }
+        match self.reading.get() {
+            0 => End::Keep,
+            // Perhaps all of the body is there and only has to be taken: looking once more tells.
+            _ if !self.ending.replace(true) => End::LookAgain,
+            _ => End::Tell,
+        }
     }
 
     pub(super) fn cut(&self) {
@@ -114,6 +143,12 @@ impl Watch {
     }
 }
 
+enum End {
+    Tell,
+    Keep,
+    LookAgain,
+}
+
 /// A stream that keeps its watch informed.
 pub(super) struct Watched<S> {
     pub(super) stream: S,
@@ -126,9 +161,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.watch.read();
-        Poll::Ready(Ok(()))
+        if buffer.filled().len() > before {
+            self.watch.read();
+            return Poll::Ready(Ok(()));
+        }
+        match self.watch.end_of_stream() {
+            End::Tell => Poll::Ready(Ok(())),
+            // The response's end has it looked at again.
+            End::Keep => Poll::Pending,
+            End::LookAgain => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! A handler is registered under a resource ARN or a prefix of ARNs. It gets its input as a value in the execution's
 //! arena, or typed through serde, and answers with a value or a [`TaskError`], which Retry and Catch see.
 
+#[cfg(feature = "integrations")]
+pub mod aws;
 pub mod mock;
 #[cfg(feature = "runtime")]
 mod remote;
@@ -170,6 +172,11 @@ pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Fault {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
     Fault::new(fault::TASK_FAILED, format!("The handler panicked: {text}"))
+}
+
+#[cfg(feature = "integrations")]
+fn missing_error(resource: &str) -> TaskError {
+    TaskError::new(fault::TASK_FAILED, missing(resource).cause.unwrap_or_default())
 }
 
 /// `States.TaskFailed` of a resource that nobody does tasks of.

@@ -12,9 +12,19 @@ use serde::de::DeserializeOwned;
 
 use super::{Call, TaskError, panicked};
 use crate::fault;
+use crate::program::Task;
 
 /// Does a task in its own time. Made of closures by [`asynchronous`], [`asynchronous_with`] and [`blocking`].
 pub trait AsyncHandler: Send + Sync {
+    /// Asked once for each task of a state machine, when that is created: a handler of many resources may hand out one
+    /// that is made for this task, and then does not do it itself.
+    ///
+    /// # Errors
+    /// Why it does not do such tasks; the state machine is refused.
+    fn resolve(&self, _task: &Task) -> Result<Option<Arc<dyn AsyncHandler>>, String> {
+        Ok(None)
+    }
+
     /// Begins the task: reads what it needs of the call, and gives the future that does the work.
     ///
     /// # Errors

@@ -1,0 +1,48 @@
+//! Where threads run, and what they take.
+
+use std::fs;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Keeps this thread, and those it makes, on the n-th processor, if there is one.
+pub(crate) fn pin(processor: usize) {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut set = CpuSet::new();
+    set.set(processor.min(count.max(2) - 1));
+    if let Err(error) = sched_setaffinity(None, &set) {
+        println!("not pinned to processor {processor}: {error}");
+    }
+}
+
+/// Nanoseconds that the threads of a name ran.
+pub(crate) struct Cpu(f64);
+
+impl Cpu {
+    pub(crate) fn of(name: &str) -> Cpu {
+        let threads = fs::read_dir("/proc/self/task").expect("threads");
+        let mut nanoseconds = 0.0;
+        for thread in threads.flatten().map(|entry| entry.path()) {
+            let called = fs::read_to_string(thread.join("comm")).unwrap_or_default();
+            if called.trim() == name {
+                let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+                nanoseconds += text.split(' ').next().and_then(|it| it.parse::<f64>().ok()).unwrap_or(0.0);
+            }
+        }
+        Cpu(nanoseconds)
+    }
+
+    pub(crate) fn since(&self, before: &Cpu) -> f64 {
+        self.0 - before.0
+    }
+}
+
+/// Bytes of memory this process holds.
+pub(crate) fn resident_bytes() -> usize {
+    let text = fs::read_to_string("/proc/self/status").expect("a status");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim()
+        .split(' ')
+        .next()
+        .and_then(|it| it.parse::<usize>().ok())
+        .map_or(0, |kilobytes| kilobytes * 1024)
+}

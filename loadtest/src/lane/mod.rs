@@ -1,0 +1,201 @@
+//! Lanes: how a worker's starts get to a target, and how their ends come back.
+
+mod inline;
+mod runtime;
+mod simulated;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use inline::{Empty, InLine};
+pub use runtime::{Batches, Runs, Served};
+pub use simulated::Simulated;
+
+use crate::plan::{Call, Faults, Kind, Plan, Target};
+use crate::record::{Interval, Stamp};
+use crate::workloads::{self, Workload};
+use expressway::program::Program;
+use expressway::{asl, compile};
+
+/// Nanoseconds since the beginning of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that says 0.
+    pub fn begin() -> Clock {
+        Clock(Instant::now())
+    }
+
+    /// The time.
+    pub fn now(&self) -> u64 {
+        // 584 years.
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
+/// A worker's way to a target.
+pub trait Lane {
+    /// The session begins; what is recorded elsewhere begins with copies of `blank`.
+    fn begin(&mut self, _blank: &Interval) {}
+
+    /// Sends the n-th start. What ends at once is recorded; what does not, later. Gives the time after it.
+    fn send(&mut self, n: u64, stamp: Stamp, interval: &mut Interval) -> u64;
+
+    /// Hands over what was gathered, and takes in what ended. Called when everything that is due was sent.
+    fn turn(&mut self, _now: u64, _interval: &mut Interval) {}
+
+    /// Adds ends that were recorded elsewhere.
+    fn collect(&mut self, _interval: &mut Interval) {}
+
+    /// Starts that have not ended.
+    fn in_flight(&self) -> usize {
+        0
+    }
+
+    /// Waits until something ends, `nanoseconds` at most, if it has a way of its own to do that.
+    fn wait(&mut self, _nanoseconds: u64) -> bool {
+        false
+    }
+
+    /// Whether sending a start is carrying it out.
+    fn is_in_place(&self) -> bool {
+        false
+    }
+
+    /// What holds starts back on this side, in words.
+    fn congestion(&self) -> Option<String> {
+        None
+    }
+
+    /// Gives up what has not ended.
+    fn abandon(&mut self, _interval: &mut Interval) {}
+}
+
+/// A target that is set up, from which workers get their lanes.
+pub struct Ready {
+    /// The definition and the inputs.
+    pub workload: Workload,
+    /// What it is called in reports.
+    pub title: String,
+    /// What runs the executions, in words.
+    pub engine: String,
+    target: Target,
+    faults: Faults,
+    seed: u64,
+    set_up: SetUp,
+}
+
+enum SetUp {
+    Empty,
+    Inline(Arc<Program>),
+    Run(Served),
+    Batch(Served),
+}
+
+impl Ready {
+    /// Sets a target up: loads, compiles, connects.
+    ///
+    /// # Errors
+    /// When something of that fails, in words.
+    pub fn new(target: &Target, plan: &Plan) -> Result<Ready, String> {
+        let title = target.title();
+        let named = |error: String| format!("target {title}: {error}");
+        let workload = workloads::load(
+            target.workload.as_deref(),
+            target.definition.as_deref(),
+            target.input.as_ref(),
+            plan.seed,
+        )
+        .map_err(named)?;
+        let (set_up, engine) = match target.kind {
+            Kind::Empty => (SetUp::Empty, "nothing: the generator alone".to_owned()),
+            Kind::Inline => {
+                let program = program(&workload.definition).map_err(named)?;
+                (SetUp::Inline(program), "in-line driver".to_owned())
+            }
+            Kind::Runtime => {
+                let served = Served::new(&workload, target, &plan.faults, plan.seed).map_err(named)?;
+                let runs = match target.call {
+                    Call::Auto => served.is_pure() && plan.faults.abort.is_none(),
+                    Call::Run if !served.is_pure() => {
+                        return Err(named("a workflow that waits or calls is started by batch".to_owned()));
+                    }
+                    Call::Run => true,
+                    Call::Batch => false,
+                };
+                match runs {
+                    true => (SetUp::Run(served), "sharded runtime, run in place".to_owned()),
+                    false => (SetUp::Batch(served), "sharded runtime, batches".to_owned()),
+                }
+            }
+            Kind::Http => return Err(named("HTTP is not there yet".to_owned())),
+        };
+        let (target, faults) = (target.clone(), plan.faults.clone());
+        Ok(Ready { workload, title, engine, target, faults, seed: plan.seed, set_up })
+    }
+
+    /// Whether workers carry starts out themselves.
+    pub fn is_in_place(&self) -> bool {
+        !matches!(self.set_up, SetUp::Batch(_))
+    }
+
+    /// Its share of the starts.
+    pub fn weight(&self) -> f64 {
+        self.target.weight
+    }
+
+    /// Starts under way at a time, at most.
+    pub fn in_flight_max(&self) -> usize {
+        self.target.in_flight_max
+    }
+
+    /// A lane for a worker, on whose thread this is called.
+    ///
+    /// # Errors
+    /// When a connection fails, in words.
+    pub fn lane(&self, worker: usize, clock: Clock, window: usize) -> Result<Box<dyn Lane>, String> {
+        let inputs = self.workload.inputs.clone();
+        Ok(match &self.set_up {
+            SetUp::Empty => Box::new(Empty::new(inputs, clock)),
+            SetUp::Inline(program) => {
+                let seed = self.seed.wrapping_add(worker as u64);
+                let tasks = Simulated::new(self.target.task_time, &self.faults, seed);
+                Box::new(InLine::new(Arc::clone(program), inputs, tasks, clock))
+            }
+            SetUp::Run(served) => Box::new(Runs::new(served.clone(), inputs, clock)),
+            SetUp::Batch(served) => {
+                let abort = self.faults.abort.clone();
+                Box::new(Batches::new(served.clone(), inputs, clock, window, abort, self.seed))
+            }
+        })
+    }
+
+    /// Says goodbye to the target.
+    pub fn close(&self) {}
+}
+
+/// Compiles a definition.
+fn program(definition: &str) -> Result<Arc<Program>, String> {
+    let options = asl::Options { machine_type: asl::MachineType::Express, resources: asl::Resources::Any };
+    let (read, problems) = asl::read(definition.as_bytes(), &options);
+    let read = read.ok_or_else(|| asl::invalid_definition(&problems))?;
+    let program = compile::compile(&read).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        errors.join("; ")
+    })?;
+    Ok(Arc::new(program))
+}
+
+/// Waits with the processor's help where there is time, else by looking again and again: a thread that sleeps wakes up
+/// some ten microseconds late.
+pub fn wait(clock: Clock, until: u64, spin: u64) {
+    let now = clock.now();
+    if until > now + spin {
+        std::thread::park_timeout(Duration::from_nanos(until - now - spin));
+        return;
+    }
+    while clock.now() < until {
+        std::hint::spin_loop();
+    }
+}

@@ -1,0 +1,430 @@
+//! One run: sets targets up, lets workers send, and gathers what happened.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use crate::arrivals::{Curve, Pace};
+use crate::lane::{Clock, Ready};
+use crate::plan::{Arrivals, Plan};
+use crate::record::{End, Interval};
+use crate::usage::Usage;
+use crate::worker::{Delivery, Model, Signals, Way, Worker};
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The plan.
+    pub plan: Plan,
+    /// What happened to each target.
+    pub targets: Vec<Tested>,
+    /// What happened to all of them.
+    pub total: Interval,
+    /// What happened in each second.
+    pub seconds: Vec<Second>,
+    /// How long was measured, in seconds, without warm-up and drain.
+    pub measured_seconds: f64,
+    /// Starts that had not ended when the run was over.
+    pub unfinished: usize,
+    /// The share of the workers' time in which they did not wait for something to be due.
+    pub busy: f64,
+    /// Threads that sent.
+    pub workers: usize,
+    /// What held starts back on this side.
+    pub congestion: Option<String>,
+    /// Somebody stopped it before its time.
+    pub interrupted: bool,
+    /// The rate at which steps broke, and why.
+    pub broke_at: Option<(f64, String)>,
+    /// What the process took, from the first start on.
+    pub usage: Usage,
+    /// Whether all targets carry starts out on the sender's thread.
+    pub in_place: bool,
+}
+
+/// What came of one target.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// What it is called.
+    pub title: String,
+    /// What ran its executions.
+    pub engine: String,
+    /// The workload's name and where it came from.
+    pub workload: String,
+    /// See above.
+    pub source: String,
+    /// How large the definition is, in bytes.
+    pub definition_bytes: usize,
+    /// How large inputs are in the mean, in bytes.
+    pub input_bytes: f64,
+    /// What happened.
+    pub interval: Interval,
+}
+
+/// One second of a run.
+#[derive(Clone, Debug)]
+pub struct Second {
+    /// Seconds since the measured part began; negative in the warm-up, whose seconds hold nothing.
+    pub at: f64,
+    /// How long it really was.
+    pub seconds: f64,
+    /// What happened to all targets.
+    pub interval: Interval,
+    /// Starts under way at its end.
+    pub in_flight: usize,
+    /// What the plan wanted to be sent, per second.
+    pub wanted: Option<f64>,
+}
+
+/// How far a run is, for those who watch.
+#[derive(Debug)]
+pub struct Progress<'r> {
+    /// Since the first start, with the warm-up.
+    pub elapsed: Duration,
+    /// How long it is to take.
+    pub planned: Duration,
+    /// Whether it still warms up.
+    pub warming: bool,
+    /// What happened since the last look.
+    pub recent: &'r Interval,
+    /// How long ago that was, in seconds.
+    pub recent_seconds: f64,
+    /// All that happened so far.
+    pub total: &'r Interval,
+    /// Whole seconds so far.
+    pub seconds: &'r [Second],
+    /// Starts under way.
+    pub in_flight: usize,
+    /// The rate wanted now.
+    pub wanted: Option<f64>,
+}
+
+/// Looks per second.
+const TICK: Duration = Duration::from_millis(250);
+const TICKS_PER_SECOND: usize = 4;
+/// A worker that was told to stop and does not within this is left behind.
+const STUCK_NS: u64 = 2_000_000_000;
+
+/// Runs a plan. `watch` is told several times a second how far it is; `stop` ends it at once, with what there is.
+///
+/// # Errors
+/// When it cannot begin, in words.
+pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>)) -> Result<Run, String> {
+    plan.check()?;
+    let ready: Vec<Ready> =
+        plan.targets.iter().map(|target| Ready::new(target, plan)).collect::<Result<_, _>>()?;
+    let in_place = ready.iter().all(Ready::is_in_place);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = match plan.workers {
+        0 if in_place => processors,
+        0 => (processors / 2).max(1),
+        workers => workers,
+    };
+    let clock = Clock::begin();
+    let curve = plan.arrivals.curve(plan.duration).map(|curve| curve.after(plan.warmup.as_secs_f64()));
+    let crew = Arc::new(Crew {
+        plan: plan.clone(),
+        ready,
+        clock,
+        curve: curve.map(Arc::new),
+        workers,
+        signals: Arc::default(),
+        gate: Barrier::new(workers + 1),
+        begin: AtomicU64::new(0),
+        failed: AtomicBool::new(false),
+    });
+    let (sender, receiver) = mpsc::channel();
+    let mut threads = Vec::new();
+    for number in 0..workers {
+        let (crew, sender) = (Arc::clone(&crew), sender.clone());
+        threads.push(std::thread::spawn(move || crew.member(number, sender)));
+    }
+    drop(sender);
+    crew.gate.wait();
+    let failed = crew.failed.load(Ordering::SeqCst);
+    crew.begin.store(clock.now() + 1_000_000, Ordering::SeqCst);
+    let usage = Usage::now();
+    crew.gate.wait();
+    let run = match failed {
+        // A worker that is stuck in its target is left behind: the report does not wait for it.
+        false => Ok(gather(&crew, &receiver, stop, watch, usage)),
+        true => {
+            let errors = threads.into_iter().filter_map(|thread| thread.join().ok()?.err());
+            Err(errors.take(1).next().unwrap_or_else(|| "a worker failed".to_owned()))
+        }
+    };
+    crew.ready.iter().for_each(Ready::close);
+    run.map(|run| Run { in_place, ..run })
+}
+
+/// What the session's threads share.
+struct Crew {
+    plan: Plan,
+    ready: Vec<Ready>,
+    clock: Clock,
+    curve: Option<Arc<Curve>>,
+    workers: usize,
+    signals: Arc<Signals>,
+    gate: Barrier,
+    begin: AtomicU64,
+    failed: AtomicBool,
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+impl Crew {
+    /// One worker's life.
+    fn member(&self, number: usize, deliveries: Sender<Delivery>) -> Result<(), String> {
+        let plan = &self.plan;
+        let window = match plan.arrivals {
+            Arrivals::Closed { in_flight } => in_flight,
+            _ => 0,
+        };
+        let lanes: Result<Vec<_>, String> =
+            self.ready.iter().map(|ready| ready.lane(number, self.clock, window)).collect();
+        if lanes.is_err() {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        self.gate.wait();
+        // Between the two, the session looks whether all are there and says when it begins.
+        self.gate.wait();
+        let lanes = lanes?;
+        if self.failed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let begin = self.begin.load(Ordering::SeqCst);
+        let from = begin + nanoseconds(plan.warmup);
+        let weights: f64 = self.ready.iter().map(Ready::weight).sum();
+        let way = |(lane, ready): (_, &Ready)| Way {
+            lane,
+            interval: Interval::new(nanoseconds(plan.late_after), from),
+            in_flight_max: ready.in_flight_max(),
+            weight: ready.weight() / weights,
+            debt: 0.0,
+        };
+        let ways = lanes.into_iter().zip(&self.ready).map(way).collect();
+        let poisson = plan.arrivals.is_poisson().then_some(plan.seed);
+        let model = match &self.curve {
+            Some(curve) => Model::Open(Pace::new(curve, number, self.workers, poisson)),
+            None => Model::Closed(window),
+        };
+        let worker = Worker {
+            ways,
+            model,
+            clock: self.clock,
+            begin,
+            end: from + nanoseconds(plan.duration),
+            drain: nanoseconds(plan.drain),
+            number: number as u64,
+            workers: self.workers as u64,
+            signals: Arc::clone(&self.signals),
+            deliveries,
+        };
+        worker.work();
+        Ok(())
+    }
+}
+
+/// What was gathered so far.
+struct Gathered {
+    run: Run,
+    second: Interval,
+    ticks: usize,
+    second_began: f64,
+    in_flight: Vec<usize>,
+    elapsed_ns: u64,
+    idle_ns: u64,
+    left: usize,
+}
+
+fn gather(
+    crew: &Crew,
+    deliveries: &Receiver<Delivery>,
+    stop: &AtomicBool,
+    watch: &mut dyn FnMut(&Progress<'_>),
+    before: Usage,
+) -> Run {
+    let plan = &crew.plan;
+    let begin = crew.begin.load(Ordering::SeqCst);
+    let from = begin + nanoseconds(plan.warmup);
+    let blank = Interval::new(nanoseconds(plan.late_after), 0);
+    let mut gathered = Gathered::new(crew, &blank);
+    let planned = plan.warmup + plan.duration;
+    let mut judge = Judge::new(plan);
+    let (mut tick_began, mut stopped_at) = (begin, None);
+    while gathered.left > 0 {
+        let next = tick_began + nanoseconds(TICK);
+        let mut recent = blank.clone();
+        gathered.receive(crew.clock, next, deliveries, &mut recent);
+        let now = crew.clock.now();
+        if stop.load(Ordering::SeqCst) {
+            gathered.run.interrupted |= now < from + nanoseconds(plan.duration);
+            crew.signals.stop.store(true, Ordering::SeqCst);
+            if now > *stopped_at.get_or_insert(now) + STUCK_NS {
+                gathered.left = 0;
+            }
+        }
+        let at = (now as f64 - from as f64) / 1e9;
+        let wanted = crew.curve.as_ref().map(|curve| curve.rate_at((now.saturating_sub(begin)) as f64 / 1e9));
+        let seconds = (now - tick_began) as f64 / 1e9;
+        tick_began = now;
+        gathered.tick(recent.clone(), at, wanted);
+        let progress = Progress {
+            elapsed: Duration::from_nanos(now.saturating_sub(begin)),
+            planned,
+            warming: now < from,
+            recent: &recent,
+            recent_seconds: seconds,
+            total: &gathered.run.total,
+            seconds: &gathered.run.seconds,
+            in_flight: gathered.in_flight.iter().sum(),
+            wanted,
+        };
+        watch(&progress);
+        if let Some(reason) = judge.broken(at, &gathered.run.total) {
+            gathered.run.broke_at = Some((wanted.unwrap_or(0.0), reason));
+            crew.signals.finish.store(true, Ordering::SeqCst);
+        }
+        crew.signals.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+    let ended = crew.clock.now().min(from + nanoseconds(plan.duration));
+    let ended = judge.ended_at.map_or(ended, |at| from + (at * 1e9) as u64);
+    let mut run = gathered.finish();
+    run.measured_seconds = ended.saturating_sub(from) as f64 / 1e9;
+    run.usage = Usage::now().since(&before);
+    run
+}
+
+impl Gathered {
+    fn new(crew: &Crew, blank: &Interval) -> Gathered {
+        let tested = |ready: &Ready| Tested {
+            title: ready.title.clone(),
+            engine: ready.engine.clone(),
+            workload: ready.workload.name.clone(),
+            source: ready.workload.source.clone(),
+            definition_bytes: ready.workload.definition.len(),
+            input_bytes: ready.workload.inputs.mean_bytes(),
+            interval: blank.clone(),
+        };
+        let run = Run {
+            plan: crew.plan.clone(),
+            targets: crew.ready.iter().map(tested).collect(),
+            total: blank.clone(),
+            seconds: Vec::new(),
+            measured_seconds: 0.0,
+            unfinished: 0,
+            busy: 0.0,
+            workers: crew.workers,
+            congestion: None,
+            interrupted: false,
+            broke_at: None,
+            usage: Usage::default(),
+            in_place: false,
+        };
+        Gathered {
+            run,
+            second: blank.clone(),
+            ticks: 0,
+            second_began: -crew.plan.warmup.as_secs_f64(),
+            in_flight: Vec::new(),
+            elapsed_ns: 0,
+            idle_ns: 0,
+            left: crew.workers,
+        }
+    }
+
+    /// Takes deliveries in until `until`.
+    fn receive(&mut self, clock: Clock, until: u64, deliveries: &Receiver<Delivery>, recent: &mut Interval) {
+        let mut in_flight = Vec::new();
+        while self.left > 0 {
+            let wait = until.saturating_sub(clock.now());
+            match deliveries.recv_timeout(Duration::from_nanos(wait)) {
+                Ok(delivery) => {
+                    for (tested, interval) in self.run.targets.iter_mut().zip(&delivery.intervals) {
+                        tested.interval.add(interval);
+                        recent.add(interval);
+                    }
+                    self.elapsed_ns += delivery.elapsed;
+                    self.idle_ns += delivery.idle;
+                    in_flight.push(delivery.in_flight);
+                    self.run.congestion = self.run.congestion.take().or(delivery.congestion);
+                    if delivery.last {
+                        self.left -= 1;
+                        self.run.unfinished += delivery.in_flight;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                // Workers are gone without a word: what they had is lost.
+                Err(RecvTimeoutError::Disconnected) => self.left = 0,
+            }
+        }
+        if !in_flight.is_empty() {
+            self.in_flight = in_flight;
+        }
+    }
+
+    fn tick(&mut self, recent: Interval, at: f64, wanted: Option<f64>) {
+        self.run.total.add(&recent);
+        self.second.add(&recent);
+        self.ticks += 1;
+        if self.ticks >= TICKS_PER_SECOND || self.left == 0 {
+            self.ticks = 0;
+            let seconds = at - self.second_began;
+            if at > 0.0 && seconds > 0.0 {
+                let interval = self.second.take();
+                let in_flight = self.in_flight.iter().sum();
+                self.run.seconds.push(Second { at, seconds, interval, in_flight, wanted });
+            }
+            self.second_began = at;
+        }
+    }
+
+    fn finish(mut self) -> Run {
+        self.run.busy = 1.0 - self.idle_ns as f64 / self.elapsed_ns.max(1) as f64;
+        self.run
+    }
+}
+
+/// Tells when steps are more than the target bears.
+struct Judge {
+    step_s: Option<f64>,
+    next_s: f64,
+    before: (u64, u64, u64),
+    ended_at: Option<f64>,
+}
+
+/// A share of what was due that a target may fail to bear before it counts as broken.
+const BROKEN_SHARE: f64 = 0.01;
+
+impl Judge {
+    fn new(plan: &Plan) -> Judge {
+        let step_s = plan.arrivals.step().map(|step| step.as_secs_f64());
+        Judge { step_s, next_s: step_s.unwrap_or(f64::INFINITY), before: (0, 0, 0), ended_at: None }
+    }
+
+    /// Looks at a step when it is over.
+    fn broken(&mut self, at: f64, total: &Interval) -> Option<String> {
+        let step_s = self.step_s?;
+        if self.ended_at.is_some() || at < self.next_s {
+            return None;
+        }
+        self.next_s += step_s;
+        let bad = total.count(End::Refused) + total.count(End::Broken) + total.dropped;
+        let (sent, late, wrong) =
+            (total.sent - self.before.0, total.late - self.before.1, bad - self.before.2);
+        self.before = (total.sent, total.late, bad);
+        let due = (sent + total.dropped).max(1) as f64;
+        let reason = match () {
+            () if wrong as f64 / due > BROKEN_SHARE => {
+                format!("{wrong} of {due} were dropped, refused or broken")
+            }
+            () if late as f64 / due > BROKEN_SHARE => format!("{late} of {due} were sent late"),
+            () => return None,
+        };
+        self.ended_at = Some(at);
+        Some(reason)
+    }
+}

@@ -1,0 +1,42 @@
+//! What this process takes: processor time and memory.
+
+/// What a process took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct Usage {
+    /// Processor time of all its threads, in seconds.
+    pub cpu_seconds: f64,
+    /// The most memory it had resident, in bytes; 0 where the system does not tell.
+    pub resident_bytes_max: u64,
+}
+
+impl Usage {
+    /// What this process took so far.
+    pub fn now() -> Usage {
+        Usage { cpu_seconds: cpu_seconds(), resident_bytes_max: resident_bytes_max() }
+    }
+
+    /// What it took since `before`; of memory, the most it ever had.
+    #[must_use]
+    pub fn since(&self, before: &Usage) -> Usage {
+        let cpu_seconds = self.cpu_seconds - before.cpu_seconds;
+        Usage { cpu_seconds, resident_bytes_max: self.resident_bytes_max }
+    }
+}
+
+#[cfg(unix)]
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+#[cfg(not(unix))]
+fn cpu_seconds() -> f64 {
+    0.0
+}
+
+fn resident_bytes_max() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let kibibytes = line.trim().trim_end_matches("kB").trim().parse::<u64>();
+    kibibytes.map_or(0, |kibibytes| kibibytes * 1_024)
+}

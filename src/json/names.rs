@@ -1,0 +1,120 @@
+//! Names seen before. JSON texts that come one after the other mostly have the same names in the same order, and so have
+//! the objects in an array.
+//!
+//! The reader keeps a small table of names, in which each remembers the one that followed it last time. So the next name
+//! is mostly not read but compared, whole words at a time, with the one that is expected; its end, its first bytes and
+//! its colon are then known. It also tells that the names of an object differ, without looking at them again.
+//!
+//! The table saves time and nothing else: what is read does not depend on it.
+
+use super::value::Value;
+
+/// How many names are remembered; a power of two.
+const ENTRIES: usize = 128;
+
+/// Bytes that are compared: a quote, the name, a quote and a colon. What does not fit is read each time.
+const COMPARED: usize = size_of::<[u64; 2]>();
+
+/// The table, and where the reader is in it.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    entries: [Entry; ENTRIES],
+    /// The entry of the last name, in the order of the text.
+    last: u8,
+    /// The rank that is given out next.
+    rank: u8,
+    /// Whether a name has gone from the table since the document began: ranks say nothing then.
+    shaken: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// `"name":` and which of its bits count, as two words each.
+    text: [u64; 2],
+    mask: [u64; 2],
+    /// The name, but for its place in the text.
+    name: Value,
+    /// Bytes of the text; 0 where there is none.
+    len: u8,
+    /// The entry of the name that followed last time.
+    next: u8,
+    /// Grows in the order in which the names came into the table.
+    rank: u8,
+}
+
+/// Its text is never found: what is read is UTF-8, which has no such bytes.
+const EMPTY: Entry =
+    Entry { text: [u64::MAX; 2], mask: [u64::MAX; 2], name: Value::UNDEFINED, len: 0, next: 0, rank: 0 };
+
+/// What is known of the names of one object so far: the rank of the last. As long as ranks grow, no two names are the
+/// same.
+pub(super) type Order = u8;
+
+/// Before the first name.
+pub(super) const ORDER_START: Order = 0;
+
+/// Two names may be the same.
+pub(super) const ORDER_UNKNOWN: Order = u8::MAX;
+
+impl Names {
+    pub(super) fn new() -> Box<Names> {
+        Box::new(Names { entries: [EMPTY; ENTRIES], last: 0, rank: 1, shaken: false })
+    }
+
+    /// Begins a document.
+    pub(super) fn rewind(&mut self) {
+        self.last = 0;
+        self.shaken = false;
+    }
+
+    /// The name that begins with these bytes of the text, if it is the one that is expected, and the bytes it takes with its colon.
+    #[inline(always)]
+    pub(super) fn expected(&mut self, [a, b]: [u64; 2], order: &mut Order) -> Option<(Value, usize)> {
+        let place = self.entries[usize::from(self.last) % ENTRIES].next;
+        let entry = &self.entries[usize::from(place) % ENTRIES];
+        if (a ^ entry.text[0]) & entry.mask[0] | (b ^ entry.text[1]) & entry.mask[1] != 0 {
+            return None;
+        }
+        self.last = place;
+        *order = if entry.rank > *order { entry.rank } else { ORDER_UNKNOWN };
+        Some((entry.name, usize::from(entry.len)))
+    }
+
+    /// Remembers the name that begins with these bytes of the text: `len` bytes with its colon.
+    pub(super) fn learn(&mut self, [a, b]: [u64; 2], name: Value, len: usize) {
+        if len > COMPARED {
+            return;
+        }
+        let bits = |bytes: usize| if bytes >= 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 };
+        let mask = [bits(len), bits(len.saturating_sub(8))];
+        let text = [a & mask[0], b & mask[1]];
+        let hash = (text[0] ^ text[1].rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 57;
+        // One of four places, so that a name is at one place at most.
+        let places = [0, 1, 2, 3].map(|n| (hash as usize + n) % ENTRIES);
+        let found = places.into_iter().find(|&place| self.entries[place].text == text);
+        let place = match found {
+            Some(place) => place,
+            None => {
+                let free = places.into_iter().find(|&place| place > 0 && self.entries[place].len == 0);
+                let place = free.unwrap_or(places[0].max(1));
+                self.shaken |= free.is_none();
+                if self.rank == ORDER_UNKNOWN {
+                    self.entries = [EMPTY; ENTRIES];
+                    (self.rank, self.shaken) = (1, true);
+                }
+                let (next, rank) = (self.entries[place].next, self.rank);
+                self.entries[place] = Entry { text, mask, name, len: len as u8, next, rank };
+                self.rank += 1;
+                place
+            }
+        };
+        self.entries[usize::from(self.last)].next = place as u8;
+        self.last = place as u8;
+    }
+
+    /// Whether the names of an object are known to differ.
+    #[inline(always)]
+    pub(super) fn differ(&self, order: Order) -> bool {
+        order != ORDER_UNKNOWN && !self.shaken
+    }
+}

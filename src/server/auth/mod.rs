@@ -1,0 +1,125 @@
+//! Who may do what: requests are signed with AWS's Signature Version 4, as every SDK does it, and keys have lists of
+//! the actions and resources that they are allowed.
+//!
+//! What this is not: IAM. There are no roles, no conditions, no temporary credentials; what is not allowed is denied.
+
+mod policy;
+mod signature;
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use hyper::http::request::Parts;
+use serde::Deserialize;
+
+use policy::Rule;
+
+use super::Place;
+
+/// Keys, and what they may do. Read from JSON:
+///
+/// ```
+/// use expressway::server::Auth;
+///
+/// Auth::parse(br#"{"keys": [{
+///     "accessKeyId": "AKIDORDERS", "secretAccessKey": "a long secret",
+///     "allow": [{"actions": ["states:StartSyncExecution", "states:Describe*"],
+///                "resources": ["arn:aws:states:us-east-1:123456789012:stateMachine:orders*"]}]
+/// }]}"#)?;
+/// # Ok::<(), expressway::server::AuthError>(())
+/// ```
+#[derive(Clone)]
+pub struct Auth {
+    keys: HashMap<String, Key>,
+}
+
+/// Why a file of keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// It is not JSON of the form it has to have.
+    #[error("the file of keys is not understood: {0}")]
+    Form(String),
+    /// It has no key, or one twice, or one without a secret.
+    #[error("the file of keys: {0}")]
+    Keys(String),
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Key {
+    access_key_id: String,
+    secret_access_key: String,
+    allow: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    keys: Vec<Key>,
+}
+
+impl std::fmt::Debug for Auth {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auth").field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+/// How far a client's clock may be off.
+const SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// Why a request is not let through: AWS's name of the error, and its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Denied {
+    pub(super) error: &'static str,
+    pub(super) message: String,
+}
+
+fn denied<T>(error: &'static str, message: impl Into<String>) -> Result<T, Denied> {
+    Err(Denied { error, message: message.into() })
+}
+
+impl Auth {
+    /// Reads keys from JSON text.
+    ///
+    /// # Errors
+    /// When the text has another form, or its keys make no sense.
+    pub fn parse(text: &[u8]) -> Result<Auth, AuthError> {
+        let file: File = serde_json::from_slice(text).map_err(|error| AuthError::Form(error.to_string()))?;
+        let mut keys = HashMap::new();
+        for key in file.keys {
+            if key.access_key_id.is_empty() || key.secret_access_key.is_empty() {
+                return Err(AuthError::Keys("a key has no name or no secret".to_owned()));
+            }
+            if let Some(twice) = keys.insert(key.access_key_id.clone(), key) {
+                return Err(AuthError::Keys(format!("{} is there twice", twice.access_key_id)));
+            }
+        }
+        if keys.is_empty() {
+            return Err(AuthError::Keys("there is no key in it".to_owned()));
+        }
+        Ok(Auth { keys })
+    }
+
+    /// Whether the request is signed by a key that may do what it asks for.
+    pub(super) fn check(
+        &self,
+        head: &Parts,
+        target: &str,
+        body: &[u8],
+        place: &Place,
+        now: SystemTime,
+    ) -> Result<(), Denied> {
+        let claim = signature::Claim::of(head)?;
+        let Some(key) = self.keys.get(claim.access_key_id) else {
+            return denied(
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+            );
+        };
+        claim.check_time(now, SKEW_MAX)?;
+        claim.verify(head, body, &key.secret_access_key)?;
+        policy::check(&key.allow, claim.access_key_id, place, target, body)
+    }
+}

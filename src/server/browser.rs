@@ -1,0 +1,39 @@
+//! Pages in a browser, and what they may do: by default nothing.
+//!
+//! A browser says where a page came from, in `Origin`. Any page can send requests to a server on its reader's machine,
+//! and a server that minds no host name would take them for requests of the reader's own.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, VARY,
+};
+use hyper::{Response, StatusCode};
+
+/// The origin, if its pages may use the API.
+pub(super) fn allowed(origins: &[String], origin: &HeaderValue) -> Option<HeaderValue> {
+    let is_allowed = origins.iter().any(|it| it == "*" || it.as_bytes() == origin.as_bytes());
+    is_allowed.then(|| origin.clone())
+}
+
+/// Lets the page see the response.
+pub(super) fn grant(mut response: Response<Full<Bytes>>, origin: HeaderValue) -> Response<Full<Bytes>> {
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(VARY, HeaderValue::from_static("origin"));
+    let seen = "x-amzn-requestid, x-amzn-errortype, x-amz-retry-after";
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(seen));
+    response
+}
+
+/// What a browser asks before it sends what the page wants sent.
+pub(super) fn preflight(origin: HeaderValue) -> Response<Full<Bytes>> {
+    let mut response = grant(Response::default(), origin);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}

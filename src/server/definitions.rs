@@ -1,0 +1,188 @@
+//! A folder of definitions: each file is a state machine, created when the server starts and updated when the file
+//! changes. A file that is broken is reported and changes nothing.
+//!
+//! The folder is looked through again and again rather than watched: that works on every file system, mounted ones
+//! included, and a second is soon enough for someone who saves a file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::Place;
+use super::api::{self, Call};
+use crate::limits;
+use crate::service::Service;
+
+/// Bytes of a file that is looked at. Comments and spaces of YAML are not part of the definition.
+const FILE_BYTES_MAX: u64 = 4 * limits::DEFINITION_BYTES_MAX as u64;
+/// The execution role that machines from files have; nothing is asked of it.
+const ROLE: &str = "role/expressway";
+
+/// A folder of definitions.
+#[derive(Debug)]
+pub struct Definitions {
+    folder: PathBuf,
+    place: Place,
+    machine_type: &'static str,
+    seen: BTreeMap<PathBuf, Stamp>,
+}
+
+/// Which of its contents a file had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The file.
+    pub file: PathBuf,
+    /// The state machine: the file's name up to its first dot.
+    pub machine: String,
+    /// What was done.
+    pub done: Done,
+}
+
+/// What was done for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Done {
+    /// The machine is there now.
+    Created,
+    /// The machine has this definition now; executions under way keep theirs.
+    Updated,
+    /// Nothing: the file cannot be used, and the machine, if there is one, is as before.
+    Refused(String),
+    /// Nothing: the file is gone, and its machine stays until the server ends.
+    Gone,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (file, machine) = (self.file.display(), &self.machine);
+        match &self.done {
+            Done::Created => write!(f, "{machine}: created from {file}"),
+            Done::Updated => write!(f, "{machine}: updated from {file}"),
+            Done::Refused(reason) => write!(f, "{machine}: {file} is refused, nothing changes: {reason}"),
+            Done::Gone => write!(f, "{machine}: {file} is gone; the machine stays until the server ends"),
+        }
+    }
+}
+
+impl Definitions {
+    /// The files `*.asl.json`, `*.asl.yaml` and `*.asl.yml` of a folder, as machines of the type `STANDARD` if
+    /// `standard`, of the type `EXPRESS` otherwise.
+    pub fn new(folder: impl Into<PathBuf>, place: Place, standard: bool) -> Definitions {
+        let machine_type = if standard { "STANDARD" } else { "EXPRESS" };
+        Definitions { folder: folder.into(), place, machine_type, seen: BTreeMap::new() }
+    }
+
+    /// Looks for files that are new, changed or gone since the last time, and has the service follow.
+    ///
+    /// # Errors
+    /// When the folder cannot be read. What is wrong with a file is in its report.
+    pub async fn look(&mut self, service: &Service) -> io::Result<Vec<Report>> {
+        let mut reports = Vec::new();
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let Some(machine) = machine_name(&path) else { continue };
+            // A link's target counts. A file that vanishes meanwhile is seen to be gone the next time.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            if metadata.is_file() {
+                let stamp = Stamp { bytes: metadata.len(), modified: metadata.modified().ok() };
+                found.insert(path, (stamp, machine));
+            }
+        }
+        for (path, (stamp, machine)) in &found {
+            if self.seen.get(path) == Some(stamp) {
+                continue;
+            }
+            let done = self.follow(service, path, machine).await;
+            self.seen.insert(path.clone(), *stamp);
+            reports.push(Report { file: path.clone(), machine: machine.clone(), done });
+        }
+        let gone: Vec<PathBuf> =
+            self.seen.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
+        for file in gone {
+            self.seen.remove(&file);
+            let machine = machine_name(&file).unwrap_or_default();
+            reports.push(Report { file, machine, done: Done::Gone });
+        }
+        Ok(reports)
+    }
+
+    async fn follow(&self, service: &Service, path: &Path, machine: &str) -> Done {
+        let definition = match text(path) {
+            Ok(definition) => definition,
+            Err(reason) => return Done::Refused(reason),
+        };
+        let Place { region, account } = &self.place;
+        let create = json!({
+            "name": machine,
+            "type": self.machine_type,
+            "definition": definition,
+            "roleArn": format!("arn:aws:iam::{account}:{ROLE}"),
+        });
+        match ask(service, "CreateStateMachine", &create).await {
+            Ok(()) if self.seen.contains_key(path) => return Done::Updated,
+            Ok(()) => return Done::Created,
+            Err((error, message)) if error != "StateMachineAlreadyExists" => return Done::Refused(message),
+            Err(_) => {}
+        }
+        let arn = format!("arn:aws:states:{region}:{account}:stateMachine:{machine}");
+        let update = json!({"stateMachineArn": arn, "definition": definition});
+        match ask(service, "UpdateStateMachine", &update).await {
+            Ok(()) => Done::Updated,
+            Err((_, message)) => Done::Refused(message),
+        }
+    }
+}
+
+/// The file's name up to its first dot, if the rest says that it is a definition.
+fn machine_name(path: &Path) -> Option<String> {
+    let (name, rest) = path.file_name()?.to_str()?.split_once('.')?;
+    let is_definition = matches!(rest, "asl.json" | "asl.yaml" | "asl.yml");
+    (is_definition && !name.is_empty()).then(|| name.to_owned())
+}
+
+/// The definition as JSON text. JSON files are taken as they are, so that what is said of them names their lines.
+fn text(path: &Path) -> Result<String, String> {
+    let bytes = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(format!("it has {bytes} bytes, more than the {FILE_BYTES_MAX} allowed"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    if path.extension().is_some_and(|extension| extension == "json") {
+        return Ok(text);
+    }
+    let value: serde_json::Value =
+        serde_saphyr::from_str(&text).map_err(|error| format!("it is not YAML: {error}"))?;
+    Ok(value.to_string())
+}
+
+/// An operation, as any client asks for it. The error's name and message, if there is one.
+async fn ask(
+    service: &Service,
+    operation: &str,
+    request: &serde_json::Value,
+) -> Result<(), (String, String)> {
+    let body = request.to_string();
+    let target = format!("AWSStepFunctions.{operation}");
+    let call = Call { target: &target, content_type: None, trace_header: None, body: body.as_bytes() };
+    let reply = api::answer(service, call).await;
+    if reply.status == 200 {
+        return Ok(());
+    }
+    let said: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let word = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
+    let error = word("__type").rsplit('#').next().unwrap_or_default().to_owned();
+    Err((error, word("message")))
+}

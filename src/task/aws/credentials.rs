@@ -1,0 +1,65 @@
+//! Who asks: access keys, and where they come from.
+
+use std::sync::Arc;
+
+use super::chain::Fetched;
+
+/// An access key (AWS General Reference, "AWS security credentials").
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub(super) access_key_id: String,
+    pub(super) secret_access_key: String,
+    pub(super) session_token: Option<String>,
+}
+
+impl Credentials {
+    /// A key, with the session's token if it is a temporary one.
+    pub fn new(
+        access_key_id: impl Into<String>,
+        secret_access_key: impl Into<String>,
+        session_token: Option<String>,
+    ) -> Credentials {
+        Credentials {
+            access_key_id: access_key_id.into(),
+            secret_access_key: secret_access_key.into(),
+            session_token,
+        }
+    }
+}
+
+/// The secret is not shown.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// Where they come from.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Source {
+    /// There are none: requests to endpoints the user named go unsigned, others are not sent.
+    #[default]
+    None,
+    Fixed(Arc<Credentials>),
+    /// They would come in a way that is not supported.
+    Unsupported(Arc<str>),
+    /// The container hands them out.
+    Fetched(Arc<Fetched>),
+    /// The machine hands them out, if it is one of AWS's.
+    Machine(Arc<Fetched>),
+}
+
+impl Source {
+    /// The credentials, if there are any. The machine is asked only for what goes to AWS itself: elsewhere nobody may
+    /// be there to answer.
+    pub(super) async fn get(&self, to_aws: bool) -> Result<Option<Arc<Credentials>>, String> {
+        let found = match self {
+            Source::None => Ok(None),
+            Source::Fixed(credentials) => Ok(Some(Arc::clone(credentials))),
+            Source::Unsupported(why) => Err(why.to_string()),
+            Source::Machine(_) if !to_aws => Ok(None),
+            Source::Fetched(fetched) | Source::Machine(fetched) => fetched.get().await.map(Some),
+        };
+        found.map_err(|why| format!("Unable to load credentials: {why}"))
+    }
+}

@@ -1,0 +1,218 @@
+//! Parameters to forms, and XML to results, by the shapes of a model: AWS's query protocol.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::utf8_percent_encode;
+use serde_json::{Map, Value as Json};
+
+use super::model::{Operation, Shape, Type};
+use super::sign::UNRESERVED;
+use super::wire::{self, text};
+use crate::json::{Arena, Value};
+
+/// Adds a value to a form, under a name.
+///
+/// # Errors
+/// What is wrong with it, in AWS's words.
+pub(super) fn write(
+    operation: &Operation,
+    arena: &Arena,
+    kind: Type,
+    value: Value,
+    name: &str,
+    out: &mut String,
+) -> Result<(), String> {
+    let Type::Shape(shape) = kind else {
+        let text = match kind {
+            Type::Bytes => STANDARD.encode(text(arena, value)),
+            Type::Integer | Type::Float if !value.is_number() => return Err(wire::invalid(name)),
+            Type::Boolean if value.as_bool().is_none() => return Err(wire::invalid(name)),
+            _ => text(arena, value),
+        };
+        pair(name, &text, out);
+        return Ok(());
+    };
+    match &operation.shapes[shape] {
+        Shape::Structure(members) if value.is_object() => {
+            for (key, value) in arena.entries(value) {
+                let key = arena.str(key);
+                let member = members.iter().find(|member| member.name == key);
+                let member = member.ok_or_else(|| wire::unknown(key))?;
+                if !value.is_null() {
+                    let name = if name.is_empty() {
+                        member.wire.to_owned()
+                    } else {
+                        format!("{name}.{}", member.wire)
+                    };
+                    write(operation, arena, member.kind, value, &name, out)?;
+                }
+            }
+        }
+        Shape::List { element, flat, name: inner } if value.is_array() => {
+            let items = arena.items(value);
+            // How the protocol writes that a list is empty.
+            if items.is_empty() {
+                pair(name, "", out);
+            }
+            for (n, item) in items.iter().enumerate() {
+                let name = match flat {
+                    true => format!("{name}.{}", n + 1),
+                    false => format!("{name}.{inner}.{}", n + 1),
+                };
+                write(operation, arena, *element, *item, &name, out)?;
+            }
+        }
+        Shape::Map { value: inner, flat, key_name, value_name } if value.is_object() => {
+            for (n, (key, value)) in arena.entries(value).enumerate() {
+                let entry = if *flat { "" } else { ".entry" };
+                let entry = format!("{name}{entry}.{}", n + 1);
+                pair(&format!("{entry}.{key_name}"), arena.str(key), out);
+                write(operation, arena, *inner, value, &format!("{entry}.{value_name}"), out)?;
+            }
+        }
+        _ => return Err(wire::invalid(name)),
+    }
+    Ok(())
+}
+
+/// Adds a field to a form.
+pub(super) fn pair(name: &str, value: &str, out: &mut String) {
+    if !out.is_empty() {
+        out.push('&');
+    }
+    out.extend(utf8_percent_encode(name, UNRESERVED));
+    out.push('=');
+    out.extend(utf8_percent_encode(value, UNRESERVED));
+}
+
+/// An element of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Element {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) children: Vec<Element>,
+}
+
+/// Elements within elements that an answer may have.
+const DEPTH_MAX: usize = 64;
+
+impl Element {
+    /// Reads an answer; `None` when it is not XML. Attributes, comments and instructions are of no interest; a document
+    /// that declares entities is not read.
+    pub(super) fn parse(text: &[u8]) -> Option<Element> {
+        use quick_xml::events::Event;
+        let text = std::str::from_utf8(text).ok()?;
+        let mut reader = quick_xml::Reader::from_str(text);
+        let mut open = vec![Element::default()];
+        loop {
+            match reader.read_event().ok()? {
+                Event::Start(tag) => {
+                    if open.len() > DEPTH_MAX {
+                        return None;
+                    }
+                    open.push(Element::named(tag.local_name().as_ref())?);
+                }
+                Event::Empty(tag) => {
+                    let element = Element::named(tag.local_name().as_ref())?;
+                    open.last_mut()?.children.push(element);
+                }
+                Event::End(_) => {
+                    let element = open.pop()?;
+                    open.last_mut()?.children.push(element);
+                }
+                Event::Text(text) => open.last_mut()?.text.push_str(&text.decode().ok()?),
+                Event::CData(text) => open.last_mut()?.text.push_str(&text.decode().ok()?),
+                Event::GeneralRef(entity) => {
+                    let char = match entity.resolve_char_ref().ok()? {
+                        Some(char) => char,
+                        None => predefined(&entity)?,
+                    };
+                    open.last_mut()?.text.push(char);
+                }
+                Event::DocType(_) => return None,
+                Event::Eof => break,
+                Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            }
+        }
+        let [document] = &mut open[..] else { return None };
+        let [root] = &mut document.children[..] else { return None };
+        Some(std::mem::take(root))
+    }
+
+    fn named(name: &[u8]) -> Option<Element> {
+        Some(Element { name: std::str::from_utf8(name).ok()?.to_owned(), ..Element::default() })
+    }
+
+    /// The first child of this name.
+    pub(super) fn child(&self, name: &str) -> Option<&Element> {
+        self.children.iter().find(|child| child.name == name)
+    }
+
+    /// The text of the first child of this name.
+    pub(super) fn text_of(&self, name: &str) -> &str {
+        self.child(name).map_or("", |child| &child.text)
+    }
+}
+
+fn predefined(entity: &[u8]) -> Option<char> {
+    Some(match entity {
+        b"lt" => '<',
+        b"gt" => '>',
+        b"amp" => '&',
+        b"apos" => '\'',
+        b"quot" => '"',
+        _ => return None,
+    })
+}
+
+/// What an element says, as workflows see it. `None` when it does not say what it should.
+pub(super) fn read(operation: &Operation, kind: Type, element: &Element) -> Option<Json> {
+    let text = &element.text;
+    let Type::Shape(shape) = kind else {
+        return match kind {
+            Type::Integer => text.trim().parse::<i64>().ok().map(Json::from),
+            Type::Float => text.trim().parse::<f64>().ok().map(Json::from),
+            Type::Boolean => text.trim().parse::<bool>().ok().map(Json::from),
+            Type::Bytes => Some(wire::decoded(text).unwrap_or_else(|| text.clone()).into()),
+            Type::Text | Type::Seconds | Type::Time | Type::Any | Type::Shape(_) => {
+                Some(text.as_str().into())
+            }
+        };
+    };
+    match &operation.shapes[shape] {
+        Shape::Structure(members) => {
+            let mut object = Map::new();
+            for member in members {
+                let flat = matches!(member.kind, Type::Shape(at) if is_flat(&operation.shapes[at]));
+                let value = match flat {
+                    // Its elements lie among the structure's own.
+                    true => {
+                        let own = element.children.iter().filter(|child| child.name == member.wire);
+                        let own = Element { children: own.cloned().collect(), ..Element::default() };
+                        if own.children.is_empty() { None } else { read(operation, member.kind, &own) }
+                    }
+                    false => match element.child(member.wire) {
+                        Some(child) => Some(read(operation, member.kind, child)?),
+                        None => None,
+                    },
+                };
+                object.extend(value.map(|value| (member.name.clone(), value)));
+            }
+            Some(Json::Object(object))
+        }
+        Shape::List { element: inner, .. } => {
+            element.children.iter().map(|child| read(operation, *inner, child)).collect()
+        }
+        Shape::Map { value, key_name, value_name, .. } => {
+            let entries = element.children.iter().map(|entry| {
+                let inner = read(operation, *value, entry.child(value_name)?)?;
+                Some((entry.text_of(key_name).to_owned(), inner))
+            });
+            entries.collect::<Option<Map<_, _>>>().map(Json::Object)
+        }
+    }
+}
+
+fn is_flat(shape: &Shape) -> bool {
+    matches!(shape, Shape::List { flat: true, .. } | Shape::Map { flat: true, .. })
+}

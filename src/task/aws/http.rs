@@ -1,0 +1,453 @@
+//! Calls to HTTP endpoints that workflows name: `http:invoke` (developer guide, "Call HTTPS APIs in Step Functions
+//! workflows") and `apigateway:invoke` ("Create API Gateway REST APIs with Step Functions").
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, RANGE, USER_AGENT};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+
+use super::answer;
+use super::body::{self, ArrayFormat};
+use super::failure::too_large;
+use super::forms;
+use super::guard::Denied;
+use super::net::{NetError, Origin};
+use super::parameters::Parameters;
+use super::pool::{self, Reply};
+use super::settings::{Endpoint, Settings};
+use super::sign::{self, Scope, Signed};
+use crate::fault;
+use crate::json::{Arena, Value};
+use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
+
+const HTTP_FIELDS: [&str; 8] = [
+    "ApiEndpoint",
+    "Method",
+    "Authentication",
+    "InvocationConfig",
+    "Headers",
+    "QueryParameters",
+    "RequestBody",
+    "Transform",
+];
+
+const GATEWAY_FIELDS: [&str; 9] = [
+    "ApiEndpoint",
+    "Method",
+    "Headers",
+    "Stage",
+    "Path",
+    "QueryParameters",
+    "RequestBody",
+    "AllowNullValues",
+    "AuthType",
+];
+
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"];
+
+/// Headers that a task must not set, beside those that begin with one of [`FORBIDDEN_PREFIXES`].
+const FORBIDDEN: [&str; 30] = [
+    "a-im",
+    "accept-charset",
+    "accept-datetime",
+    "accept-encoding",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-md5",
+    "date",
+    "expect",
+    "forwarded",
+    "from",
+    "http2-settings",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "proxy-authorization",
+    "referer",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+const FORBIDDEN_PREFIXES: [&str; 4] = ["x-forwarded-", "x-amz-", "x-amzn-", "proxy-"];
+/// Headers that the task may name, and that are set without it.
+const OVERRIDDEN: [&str; 3] = ["host", "user-agent", "range"];
+
+const REDIRECTS_MAX: usize = 5;
+
+/// `http:invoke`.
+#[derive(Debug)]
+pub(super) struct Invoke(pub(super) Arc<Settings>);
+
+/// `apigateway:invoke`.
+#[derive(Debug)]
+pub(super) struct Gateway(pub(super) Arc<Settings>);
+
+/// A request to be made.
+struct Outgoing {
+    method: Method,
+    endpoint: Endpoint,
+    /// Percent-encoded.
+    query: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    /// Signed for API Gateway.
+    signed: bool,
+    /// The endpoint is one that the engine's owner named.
+    trusted: bool,
+}
+
+/// Why there is no answer.
+enum Failed {
+    Denied(String),
+    Socket(String),
+    TooLarge,
+}
+
+impl AsyncHandler for Invoke {
+    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        let settings = Arc::clone(&self.0);
+        let outgoing = http_request(&settings, &Parameters::read(call, &HTTP_FIELDS)?)?;
+        Ok(Box::pin(async move {
+            let reply = send(&settings, outgoing).await.map_err(|failed| match failed {
+                Failed::Denied(text) => TaskError::new(fault::RUNTIME, text),
+                Failed::Socket(text) => TaskError::new("States.Http.Socket", text),
+                Failed::TooLarge => too_large("http"),
+            })?;
+            if !reply.status.is_success() {
+                let error = format!("States.Http.StatusCode.{}", reply.status.as_u16());
+                return Err(TaskError::new(error, told(&reply)));
+            }
+            result(&reply, |name| name)
+        }))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+}
+
+impl AsyncHandler for Gateway {
+    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        let settings = Arc::clone(&self.0);
+        let outgoing = gateway_request(&settings, &Parameters::read(call, &GATEWAY_FIELDS)?)?;
+        Ok(Box::pin(async move {
+            let reply = send(&settings, outgoing).await.map_err(|failed| match failed {
+                Failed::Denied(text) => TaskError::new(fault::RUNTIME, text),
+                Failed::Socket(text) => {
+                    let text = format!("Unable to execute HTTP request: {text}");
+                    TaskError::new("ApiGateway.SdkClientException", text)
+                }
+                Failed::TooLarge => too_large("apigateway"),
+            })?;
+            if !reply.status.is_success() {
+                let cause = String::from_utf8_lossy(&reply.body);
+                return Err(TaskError::new(format!("ApiGateway.{}", reply.status.as_u16()), cause));
+            }
+            result(&reply, answer::header_name)
+        }))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+}
+
+fn http_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<Outgoing, TaskError> {
+    let arena = parameters.arena();
+    let url = parameters.required("ApiEndpoint")?;
+    let (url, own_query) = url.split_once('?').unwrap_or((url, ""));
+    let endpoint = Endpoint::parse_exactly(url).map_err(|_| parameters.misshapen("ApiEndpoint"))?;
+    let (mut headers, method) = (HeaderMap::new(), method(parameters)?);
+    let mut connection = None;
+    for (field, value) in ["Authentication", "InvocationConfig"].map(|field| (field, parameters.get(field))) {
+        let Some(value) = value else { continue };
+        let arn = arena.get_str(value, "ConnectionArn").and_then(|arn| arena.as_str(arn));
+        let arn = arn.ok_or_else(|| parameters.misshapen(field))?;
+        let found = settings.connections.find(arn).ok_or_else(|| {
+            let text = format!("Connection with arn {arn} does not exist.");
+            TaskError::new("Events.ConnectionResource.ResourceNotFound", text)
+        })?;
+        connection = Some(found);
+    }
+    if let Some(fields) = parameters.get("Headers") {
+        if !fields.is_object() {
+            return Err(parameters.misshapen("Headers"));
+        }
+        for (name, value) in arena.entries(fields) {
+            add_header(parameters, &mut headers, arena.str(name), &super::wire::text(arena, value))?;
+        }
+    }
+    let mut query = String::from(own_query);
+    add_query(parameters, &mut query)?;
+    let transform = parameters.get("Transform");
+    let mut body = Vec::new();
+    let fixed = connection.map_or(&[][..], |connection| &connection.body);
+    if let Some(content) = parameters.get("RequestBody").or_else(|| (!fixed.is_empty()).then(Value::default))
+    {
+        let encoding = match transform {
+            Some(transform) => encoding(parameters, arena, transform)?,
+            None => None,
+        };
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let written = body::write(arena, content, fixed, kind, encoding);
+        let (kind, bytes) = written.map_err(|why| parameters.refuse(why))?;
+        body = bytes;
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+    }
+    // What the connection says goes before what the task says.
+    for (name, value) in connection.iter().flat_map(|connection| &connection.headers) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    for (name, value) in connection.iter().flat_map(|connection| &connection.query) {
+        forms::pair(name, value, &mut query);
+    }
+    let agent = format!("Amazon|StepFunctions|HttpInvoke|{}", settings.region());
+    headers.insert(USER_AGENT, HeaderValue::try_from(agent).map_err(|_| parameters.refuse("no region"))?);
+    headers.insert(RANGE, HeaderValue::from_static("bytes=0-262144"));
+    Ok(Outgoing { method, endpoint, query, headers, body, signed: false, trusted: false })
+}
+
+fn encoding(
+    parameters: &Parameters<'_>,
+    arena: &Arena,
+    transform: Value,
+) -> Result<Option<ArrayFormat>, TaskError> {
+    let text = |of: Option<Value>| of.and_then(|value| arena.as_str(value));
+    match text(arena.get_str(transform, "RequestBodyEncoding")) {
+        Some("NONE") | None => Ok(None),
+        Some("URL_ENCODED") => {
+            let options = arena.get_str(transform, "RequestEncodingOptions");
+            let format = text(options.and_then(|options| arena.get_str(options, "ArrayFormat")));
+            let format = ArrayFormat::named(format.unwrap_or("INDICES"));
+            format.map(Some).ok_or_else(|| parameters.misshapen("ArrayFormat"))
+        }
+        Some(_) => Err(parameters.misshapen("RequestBodyEncoding")),
+    }
+}
+
+fn gateway_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<Outgoing, TaskError> {
+    let arena = parameters.arena();
+    let host = parameters.required("ApiEndpoint")?;
+    let wrong = || parameters.misshapen("ApiEndpoint");
+    if host.contains(['/', '?', '#', '@']) {
+        return Err(wrong());
+    }
+    let mut endpoint = Endpoint::parse(&format!("https://{host}")).map_err(|_| wrong())?;
+    for part in [parameters.text("Stage")?, parameters.text("Path")?].into_iter().flatten() {
+        endpoint.base.push('/');
+        endpoint.base.extend(sign::encode_path(part.trim_start_matches('/')));
+    }
+    let mut headers = HeaderMap::new();
+    if let Some(fields) = parameters.get("Headers") {
+        for (name, values) in arena.entries(fields) {
+            for value in arena.items(values) {
+                add_header(parameters, &mut headers, arena.str(name), &super::wire::text(arena, *value))?;
+            }
+        }
+    }
+    let signed = match parameters.text("AuthType")?.unwrap_or("NO_AUTH") {
+        "NO_AUTH" => false,
+        "IAM_ROLE" | "RESOURCE_POLICY" => true,
+        _ => return Err(parameters.misshapen("AuthType")),
+    };
+    let mut query = String::new();
+    add_query(parameters, &mut query)?;
+    let mut body = Vec::new();
+    if let Some(content) = parameters.get("RequestBody") {
+        crate::json::write(arena, content, &mut body);
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    }
+    headers.insert(USER_AGENT, HeaderValue::from_static("Amazon|StepFunctions|ApiGatewayInvoke"));
+    let method = method(parameters)?;
+    let own = settings.endpoint("API Gateway");
+    let trusted = own.is_some();
+    if let Some(own) = own {
+        headers.insert(HOST, HeaderValue::try_from(host).map_err(|_| wrong())?);
+        endpoint = Endpoint { origin: own.origin, base: format!("{}{}", own.base, endpoint.base) };
+    }
+    Ok(Outgoing { method, endpoint, query, headers, body, signed, trusted })
+}
+
+fn method(parameters: &Parameters<'_>) -> Result<Method, TaskError> {
+    let name = parameters.required("Method")?;
+    let known = METHODS.contains(&name).then(|| Method::from_bytes(name.as_bytes()).ok()).flatten();
+    known.ok_or_else(|| parameters.misshapen("Method"))
+}
+
+fn add_header(
+    parameters: &Parameters<'_>,
+    headers: &mut HeaderMap,
+    name: &str,
+    value: &str,
+) -> Result<(), TaskError> {
+    let lower = name.to_ascii_lowercase();
+    if FORBIDDEN.contains(&&*lower) || FORBIDDEN_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
+        return Err(parameters.refuse(&format!("The header '{name}' is not supported")));
+    }
+    if OVERRIDDEN.contains(&&*lower) {
+        return Ok(());
+    }
+    match (HeaderName::try_from(lower), HeaderValue::try_from(value)) {
+        (Ok(name), Ok(value)) => headers.append(name, value),
+        _ => return Err(parameters.misshapen("Headers")),
+    };
+    Ok(())
+}
+
+fn add_query(parameters: &Parameters<'_>, query: &mut String) -> Result<(), TaskError> {
+    let arena = parameters.arena();
+    let Some(fields) = parameters.get("QueryParameters") else { return Ok(()) };
+    if !fields.is_object() {
+        return Err(parameters.misshapen("QueryParameters"));
+    }
+    for (name, value) in arena.entries(fields) {
+        let values = if value.is_array() { arena.items(value) } else { &[value][..] };
+        for value in values {
+            forms::pair(arena.str(name), &super::wire::text(arena, *value), query);
+        }
+    }
+    Ok(())
+}
+
+/// Sends a request, and again where it is redirected to on the same host.
+async fn send(settings: &Settings, outgoing: Outgoing) -> Result<Reply, Failed> {
+    match tokio::time::timeout(settings.http.timeout, send_now(settings, outgoing)).await {
+        Ok(reply) => reply,
+        Err(_) => Err(Failed::Socket("The request timed out".to_owned())),
+    }
+}
+
+async fn send_now(settings: &Settings, mut outgoing: Outgoing) -> Result<Reply, Failed> {
+    let origin = match outgoing.trusted {
+        true => outgoing.endpoint.origin.clone(),
+        false => {
+            settings.http.admit(outgoing.endpoint.origin.clone()).await.map_err(|denied| match denied {
+                Denied::Forbidden(text) => Failed::Denied(text),
+                Denied::Unknown(text) => Failed::Socket(text),
+            })?
+        }
+    };
+    for _ in 0..REDIRECTS_MAX {
+        let request = request(settings, &outgoing, &origin).await?;
+        let reply = pool::exchange(&origin, request, settings.http.answer_bytes_max).await;
+        let reply = reply.map_err(|error| match error {
+            NetError::TooLarge => Failed::TooLarge,
+            NetError::Failed(text) => Failed::Socket(text),
+        })?;
+        let Some(target) = redirect(&reply, &origin) else { return Ok(reply) };
+        (outgoing.endpoint.base, outgoing.query) = target;
+        let keeps = matches!(reply.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+        if !keeps && !matches!(outgoing.method, Method::GET | Method::HEAD) {
+            outgoing.method = Method::GET;
+            outgoing.body.clear();
+            outgoing.headers.remove(CONTENT_TYPE);
+        }
+    }
+    Err(Failed::Socket("There are too many redirects".to_owned()))
+}
+
+/// Where an answer sends the request, if that is on the same server: path and query.
+fn redirect(reply: &Reply, origin: &Origin) -> Option<(String, String)> {
+    if !matches!(reply.status.as_u16(), 301 | 302 | 307 | 308) {
+        return None;
+    }
+    let target = reply.headers.get(LOCATION)?.to_str().ok()?;
+    let (target, query) = target.split('#').next()?.split_once('?').unwrap_or((target, ""));
+    if target.starts_with('/') && !target.starts_with("//") {
+        return Some((target.to_owned(), query.to_owned()));
+    }
+    let Endpoint { origin: other, base } = Endpoint::parse_exactly(target).ok()?;
+    let same = other.tls == origin.tls && other.host == origin.host && other.port == origin.port;
+    same.then(|| (base, query.to_owned()))
+}
+
+async fn request(
+    settings: &Settings,
+    outgoing: &Outgoing,
+    origin: &Origin,
+) -> Result<pool::Outgoing, Failed> {
+    let wrong = |error: hyper::http::Error| Failed::Socket(error.to_string());
+    let Outgoing { method, endpoint, query, headers, body, signed, .. } = outgoing;
+    let path = if endpoint.base.is_empty() { "/" } else { &endpoint.base };
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let mut headers = headers.clone();
+    if !headers.contains_key(HOST) {
+        let host = HeaderValue::try_from(origin.authority()).map_err(|error| wrong(error.into()))?;
+        headers.insert(HOST, host);
+    }
+    if *signed {
+        sign_gateway(settings, method, path, query, &mut headers, body).await.map_err(Failed::Socket)?;
+    }
+    let mut request = Request::builder().method(method.clone()).uri(target);
+    if let Some(fields) = request.headers_mut() {
+        *fields = headers;
+    }
+    request.body(Full::new(Bytes::from(body.clone()))).map_err(wrong)
+}
+
+async fn sign_gateway(
+    settings: &Settings,
+    method: &Method,
+    path: &str,
+    query: &str,
+    headers: &mut HeaderMap,
+    body: &[u8],
+) -> Result<(), String> {
+    let credentials = settings.credentials().get(true).await?;
+    let credentials = credentials.ok_or("there are no credentials")?;
+    let date = sign::amz_date(SystemTime::now());
+    let value = |text: &str| HeaderValue::try_from(text).map_err(|error| error.to_string());
+    headers.insert("x-amz-date", value(&date)?);
+    if let Some(token) = &credentials.session_token {
+        headers.insert("x-amz-security-token", value(token)?);
+    }
+    let mut pairs: Vec<&str> = query.split('&').collect();
+    pairs.sort_unstable();
+    let query = pairs.join("&");
+    let names = ["host", "x-amz-date", "x-amz-security-token"];
+    let signed: Vec<(&str, &str)> =
+        names.iter().filter_map(|name| Some((*name, headers.get(*name)?.to_str().ok()?))).collect();
+    let it = Signed { method: method.as_str(), path, query: &query, headers: &signed, body };
+    let scope = Scope { region: settings.region(), service: "execute-api" };
+    let authorization = sign::authorization(&credentials, scope, &date, &it);
+    headers.insert("authorization", value(&authorization)?);
+    Ok(())
+}
+
+/// What an endpoint says of its failure.
+fn told(reply: &Reply) -> String {
+    match reply.body.is_empty() {
+        true => reply.status.canonical_reason().unwrap_or_default().to_owned(),
+        false => String::from_utf8_lossy(&reply.body).into_owned(),
+    }
+}
+
+fn result(reply: &Reply, rename: fn(&str) -> &str) -> Result<Vec<u8>, TaskError> {
+    let kind = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let mut out = Vec::with_capacity(reply.body.len() + 512);
+    out.extend_from_slice(b"{\"Headers\":");
+    answer::write_lists(&answer::headers(&reply.headers), rename, &mut out);
+    out.extend_from_slice(b",\"ResponseBody\":");
+    body::read(kind, &reply.body, &mut out).map_err(|why| TaskError::new(fault::RUNTIME, why))?;
+    out.extend_from_slice(b",\"StatusCode\":");
+    out.extend_from_slice(reply.status.as_str().as_bytes());
+    out.extend_from_slice(b",\"StatusText\":");
+    crate::json::write_string(reply.status.canonical_reason().unwrap_or_default(), &mut out);
+    out.push(b'}');
+    Ok(out)
+}

@@ -1,0 +1,195 @@
+//! Lambda: `arn:aws:states:::lambda:invoke`, and tasks that name a function (developer guide, "Invoke an AWS Lambda
+//! function with Step Functions"; Lambda API reference, `Invoke`).
+
+use std::sync::Arc;
+
+use percent_encoding::utf8_percent_encode;
+
+use super::answer::{self, is_json};
+use super::caller::{Caller, Draft};
+use super::failure::{self, Optimised};
+use super::parameters::Parameters;
+use super::pool::Reply;
+use super::sign::UNRESERVED;
+use crate::fault;
+use crate::json;
+use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
+
+const NAMES: Optimised = Optimised {
+    prefix: "Lambda",
+    service: "AWSLambda",
+    unknown: "AWSLambdaException",
+    resource_type: "lambda",
+};
+
+/// The errors of `Invoke` that the SDK has classes for.
+const KNOWN: [&str; 31] = [
+    "CallbackTimeoutException",
+    "CodeArtifactUserPendingException",
+    "DurableExecutionAlreadyStartedException",
+    "EC2AccessDeniedException",
+    "EC2ThrottledException",
+    "EC2UnexpectedException",
+    "EFSIOException",
+    "EFSMountConnectivityException",
+    "EFSMountFailureException",
+    "EFSMountTimeoutException",
+    "ENILimitReachedException",
+    "InvalidParameterValueException",
+    "InvalidRequestContentException",
+    "InvalidRuntimeException",
+    "InvalidSecurityGroupIDException",
+    "InvalidSubnetIDException",
+    "InvalidZipFileException",
+    "KMSAccessDeniedException",
+    "KMSDisabledException",
+    "KMSInvalidStateException",
+    "KMSNotFoundException",
+    "RecursiveInvocationException",
+    "RequestTooLargeException",
+    "ResourceConflictException",
+    "ResourceNotFoundException",
+    "ResourceNotReadyException",
+    "ServiceException",
+    "SnapStartException",
+    "SnapStartNotReadyException",
+    "SnapStartTimeoutException",
+    "TooManyRequestsException",
+];
+
+const FIELDS: [&str; 6] =
+    ["FunctionName", "Payload", "Qualifier", "InvocationType", "ClientContext", "LogType"];
+
+/// The fields that travel as headers.
+const HEADERS: [(&str, &str); 3] = [
+    ("x-amz-invocation-type", "InvocationType"),
+    ("x-amz-log-type", "LogType"),
+    ("x-amz-client-context", "ClientContext"),
+];
+
+/// `lambda:invoke`.
+#[derive(Debug)]
+pub(super) struct Invoke(pub(super) Arc<Caller>);
+
+impl AsyncHandler for Invoke {
+    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        let parameters = Parameters::read(call, &FIELDS)?;
+        let mut draft = draft(parameters.required("FunctionName")?, parameters.text("Qualifier")?);
+        if let Some(payload) = parameters.get("Payload") {
+            // Recorded: text goes out as it is, anything else as JSON.
+            match parameters.arena().as_str(payload) {
+                Some(text) => draft.body.extend_from_slice(text.as_bytes()),
+                None => json::write(parameters.arena(), payload, &mut draft.body),
+            }
+        }
+        for (header, field) in HEADERS {
+            if let Some(value) = parameters.text(field)? {
+                draft.headers.push((header, value.to_owned()));
+            }
+        }
+        let caller = Arc::clone(&self.0);
+        Ok(Box::pin(async move {
+            let reply = caller.post(draft).await.map_err(|error| NAMES.unanswered(error))?;
+            check(&reply)?;
+            result(&reply)
+        }))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+}
+
+/// A task whose resource is a function: its input is the payload, and the payload it returns is its result.
+#[derive(Debug)]
+pub(super) struct Function {
+    pub(super) caller: Arc<Caller>,
+    pub(super) arn: String,
+}
+
+impl AsyncHandler for Function {
+    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        let mut draft = draft(&self.arn, None);
+        json::write(call.arena, call.input, &mut draft.body);
+        let caller = Arc::clone(&self.caller);
+        let arn = self.arn.clone();
+        Ok(Box::pin(async move {
+            let reply = caller.post(draft).await.map_err(|error| match error {
+                super::caller::CallError::TooLarge => failure::too_large(&arn),
+                error => NAMES.unanswered(error),
+            })?;
+            check(&reply)?;
+            Ok(if reply.body.is_empty() { b"null".to_vec() } else { reply.body })
+        }))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+}
+
+fn draft(function: &str, qualifier: Option<&str>) -> Draft {
+    let mut path = String::with_capacity(48 + function.len());
+    path.push_str("/2015-03-31/functions/");
+    path.extend(utf8_percent_encode(function, UNRESERVED));
+    path.push_str("/invocations");
+    let query = match qualifier {
+        Some(qualifier) => format!("Qualifier={}", utf8_percent_encode(qualifier, UNRESERVED)),
+        None => String::new(),
+    };
+    Draft { path, query, headers: vec![("content-type", "application/json".to_owned())], body: Vec::new() }
+}
+
+/// Whether the function did what it was called for.
+fn check(reply: &Reply) -> Result<(), TaskError> {
+    if !reply.status.is_success() {
+        let error = failure::json_error(reply);
+        let class = KNOWN.iter().find(|class| **class == error.kind);
+        return Err(NAMES.refused(reply, &error, class.copied()));
+    }
+    if !reply.headers.contains_key("x-amz-function-error") {
+        return Ok(());
+    }
+    let payload: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    // A runtime that tells no type: what AWS calls such errors.
+    let error = payload.get("errorType").and_then(|it| it.as_str()).unwrap_or("Lambda.Unknown");
+    Err(TaskError::new(error, String::from_utf8_lossy(&reply.body)))
+}
+
+fn result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
+    let mut out = Vec::with_capacity(reply.body.len() + 1_024);
+    let header = |name: &str| reply.headers.get(name).and_then(|value| value.to_str().ok());
+    out.push(b'{');
+    if let Some(version) = header("x-amz-executed-version") {
+        out.extend_from_slice(b"\"ExecutedVersion\":");
+        json::write_string(version, &mut out);
+        out.push(b',');
+    }
+    if let Some(log) = header("x-amz-log-result") {
+        out.extend_from_slice(b"\"LogResult\":");
+        json::write_string(log, &mut out);
+        out.push(b',');
+    }
+    if !reply.body.is_empty() {
+        out.extend_from_slice(b"\"Payload\":");
+        match is_json(&reply.body) {
+            true => out.extend_from_slice(&reply.body),
+            // A runtime may return what it likes.
+            false => json::write_string(
+                std::str::from_utf8(&reply.body).map_err(|_| {
+                    TaskError::new(
+                        fault::RUNTIME,
+                        "The function's payload is neither JSON nor text in UTF-8.",
+                    )
+                })?,
+                &mut out,
+            ),
+        }
+        out.push(b',');
+    }
+    answer::write_metadata(reply, answer::request_id(&reply.headers), &mut out);
+    out.extend_from_slice(b",\"StatusCode\":");
+    out.extend_from_slice(reply.status.as_str().as_bytes());
+    out.push(b'}');
+    Ok(out)
+}

@@ -1,0 +1,193 @@
+//! Service tasks: what a Task state does with `arn:aws:states:::…` and with Lambda functions, over HTTP, against AWS or
+//! anything that speaks like it (developer guide, "Integrating services").
+//!
+//! ```no_run
+//! use expressway::runtime::Engine;
+//! use expressway::task::aws::Integrations;
+//!
+//! let integrations = Integrations::new().endpoint("Lambda", "http://localhost:9001")?;
+//! let engine = Engine::builder().aws(integrations).build()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Which call a task makes is decided once, when its state machine is created; a task that is not supported is refused
+//! then. Calls are made on the shard that runs the execution, over connections of its own; they end with the task's
+//! time, and with the execution.
+
+mod answer;
+mod body;
+mod caller;
+mod chain;
+mod connections;
+mod credentials;
+mod failure;
+mod forms;
+mod guard;
+mod http;
+mod lambda;
+mod model;
+mod net;
+mod parameters;
+mod pool;
+mod service;
+mod settings;
+mod sign;
+mod wire;
+
+use std::sync::Arc;
+
+pub use connections::Connections;
+pub use credentials::Credentials;
+pub use guard::HttpPolicy;
+pub use settings::SettingsError;
+
+use super::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
+use crate::program::{ResourceKind, Task};
+use caller::Caller;
+use settings::{Endpoint, Settings};
+
+/// Which services tasks may call, where they are, and in whose name. Given to
+/// [`Builder::aws`](crate::runtime::Builder::aws).
+#[derive(Clone, Debug, Default)]
+pub struct Integrations {
+    settings: Settings,
+}
+
+impl Integrations {
+    /// AWS's services in the region `us-east-1`, and no credentials; nothing is taken from the environment.
+    pub fn new() -> Integrations {
+        Integrations::default()
+    }
+
+    /// The region of services that are not named with one.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Integrations {
+        self.settings.region = Some(region.into());
+        self
+    }
+
+    /// Signs requests with these. Without any, requests go unsigned to endpoints that were set here, and are not sent
+    /// to others.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Integrations {
+        self.settings.set_credentials(credentials);
+        self
+    }
+
+    /// Where a service is. It is named by AWS's identifier for it, such as `Lambda`, `DynamoDB`, `SQS`, `SNS`,
+    /// `EventBridge`, `SFN`, `Secrets Manager`; case does not matter, nor whether blanks are written as underscores.
+    ///
+    /// # Errors
+    /// When it is not an `http` or `https` URL.
+    pub fn endpoint(mut self, service: &str, url: &str) -> Result<Integrations, SettingsError> {
+        self.settings.endpoints.insert(settings::variable(service), Endpoint::parse(url)?);
+        Ok(self)
+    }
+
+    /// Where all services are that have no endpoint of their own.
+    ///
+    /// # Errors
+    /// When it is not an `http` or `https` URL.
+    pub fn endpoint_url(mut self, url: &str) -> Result<Integrations, SettingsError> {
+        self.settings.endpoint = Some(Endpoint::parse(url)?);
+        Ok(self)
+    }
+
+    /// Settings as AWS's SDKs take them from the environment, and from the shared files it names: region, credentials,
+    /// endpoints. Beside `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` there is `<SERVICE>_ENDPOINT`, as Step
+    /// Functions Local has it: `LAMBDA_ENDPOINT`, `DYNAMODB_ENDPOINT`, `STEP_FUNCTIONS_ENDPOINT`.
+    ///
+    /// # Errors
+    /// When an endpoint is not an `http` or `https` URL.
+    pub fn from_env() -> Result<Integrations, SettingsError> {
+        Integrations::from_variables(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
+    }
+
+    /// As [`from_env`](Integrations::from_env), with these variables.
+    ///
+    /// # Errors
+    /// When an endpoint is not an `http` or `https` URL.
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Integrations, SettingsError> {
+        Ok(Integrations { settings: chain::settings(&variables.into_iter().collect())? })
+    }
+
+    /// What `http:invoke` and `apigateway:invoke` may do.
+    #[must_use]
+    pub fn http(mut self, policy: HttpPolicy) -> Integrations {
+        self.settings.http = policy;
+        self
+    }
+
+    /// The connections that HTTP Tasks may name.
+    #[must_use]
+    pub fn connections(mut self, connections: Connections) -> Integrations {
+        self.settings.connections = connections;
+        self
+    }
+
+    /// The prefixes of ARNs it does tasks of.
+    pub(crate) fn handlers(self) -> impl Iterator<Item = (String, Arc<dyn AsyncHandler>)> {
+        let any: Arc<dyn AsyncHandler> = Arc::new(Any(self.settings));
+        ["aws", "aws-cn", "aws-us-gov"].into_iter().flat_map(move |partition| {
+            let services = (format!("arn:{partition}:states:::"), Arc::clone(&any));
+            [services, (format!("arn:{partition}:lambda:"), Arc::clone(&any))]
+        })
+    }
+}
+
+/// Hands out the handler of each task; does none itself.
+#[derive(Debug)]
+struct Any(Settings);
+
+impl AsyncHandler for Any {
+    fn resolve(&self, task: &Task) -> Result<Option<Arc<dyn AsyncHandler>>, String> {
+        if task.credentials.is_some() {
+            return Err(
+                "Credentials of a task are not supported: calls are made in the name of the engine".into()
+            );
+        }
+        resolve(&self.0, &task.resource.kind, &task.resource.arn).map(Some)
+    }
+
+    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        Err(super::missing_error(call.resource))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+}
+
+fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dyn AsyncHandler>, String> {
+    let ResourceKind::Service { service, action } = kind else {
+        let region = arn.split(':').nth(3);
+        let caller = Arc::new(Caller::new(settings, "Lambda", "lambda", "lambda", region)?);
+        return Ok(Arc::new(lambda::Function { caller, arn: arn.to_owned() }));
+    };
+    let action = action.strip_suffix(".waitForTaskToken").unwrap_or(action);
+    match (&**service, action) {
+        ("lambda", "invoke") => {
+            let caller = Caller::new(settings, "Lambda", "lambda", "lambda", None)?;
+            Ok(Arc::new(lambda::Invoke(Arc::new(caller))))
+        }
+        ("http", "invoke") => Ok(Arc::new(http::Invoke(Arc::new(settings.clone())))),
+        ("apigateway", "invoke") => Ok(Arc::new(http::Gateway(Arc::new(settings.clone())))),
+        (service, action) => {
+            let handler = match service.strip_prefix("aws-sdk:") {
+                Some(service) => service::sdk(settings, service, action),
+                None => (service::optimised(settings, service, action)).unwrap_or_else(|| {
+                    Err("Of the optimised integrations, those of Lambda, SQS, SNS, DynamoDB, \
+                        EventBridge, Step Functions (without .sync), API Gateway and HTTP are"
+                        .to_owned())
+                }),
+            };
+            let handler = handler.map_err(|why| format!("The service task {arn} is not supported. {why}"))?;
+            Ok(Arc::new(handler))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Connections: TCP, and TLS over it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+
+/// How long it may take to connect, TLS included: what AWS's SDKs wait.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) tls: bool,
+    /// A name, or an address without brackets.
+    pub(super) host: Arc<str>,
+    pub(super) port: u16,
+    /// The address that was looked at and found harmless: the name is not resolved again.
+    pub(super) pinned: Option<SocketAddr>,
+}
+
+impl Origin {
+    /// What stands in the `Host` header: the port only where it is not the scheme's own.
+    pub(super) fn authority(&self) -> String {
+        let brackets = self.host.contains(':');
+        let host = if brackets { format!("[{}]", self.host) } else { self.host.to_string() };
+        match self.port == if self.tls { 443 } else { 80 } {
+            true => host,
+            false => format!("{host}:{}", self.port),
+        }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum NetError {
+    /// There is no such host, nobody listens, the certificate is not good, the connection broke.
+    Failed(String),
+    /// The answer is longer than we read.
+    TooLarge,
+}
+
+impl NetError {
+    pub(super) fn failed(origin: &Origin, error: impl std::fmt::Display) -> NetError {
+        NetError::Failed(format!("{}: {error}", origin.authority()))
+    }
+}
+
+/// Opens a connection.
+pub(super) async fn connect(origin: &Origin) -> Result<Stream, NetError> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connect_now(origin)).await {
+        Ok(stream) => stream,
+        Err(_) => Err(NetError::failed(origin, "Connect timed out")),
+    }
+}
+
+async fn connect_now(origin: &Origin) -> Result<Stream, NetError> {
+    let connected = match origin.pinned {
+        Some(address) => TcpStream::connect(address).await,
+        None => TcpStream::connect((&*origin.host, origin.port)).await,
+    };
+    let stream = connected.map_err(|error| NetError::Failed(explain(origin, &error)))?;
+    // Requests are written whole: nothing is gained by waiting for more.
+    stream.set_nodelay(true).map_err(|error| NetError::failed(origin, error))?;
+    if !origin.tls {
+        return Ok(Stream::Plain(stream));
+    }
+    let name = ServerName::try_from(origin.host.to_string());
+    let name = name.map_err(|_| NetError::failed(origin, "the host's name is none"))?;
+    let config = tls_config().map_err(|error| NetError::failed(origin, error))?;
+    let stream = TlsConnector::from(config).connect(name, stream).await;
+    let stream = stream.map_err(|error| NetError::failed(origin, error))?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Java's words, which workflows know from AWS, for what the system says of a name.
+fn explain(origin: &Origin, error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.strip_prefix("failed to lookup address information: ") {
+        Some(why) => format!("{}: {why}", origin.host),
+        None => format!("Connect to {} failed: {text}", origin.authority()),
+    }
+}
+
+/// The settings of TLS, with the system's own certificates; read once.
+fn tls_config() -> Result<Arc<ClientConfig>, String> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+    let make = || {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err("the system has no certificates of authorities".to_owned());
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Arc::new(config))
+    };
+    CONFIG.get_or_init(make).clone()
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        matches!(self, Stream::Plain(_))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

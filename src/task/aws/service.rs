@@ -1,0 +1,306 @@
+//! Services that `model` knows: the optimised integrations of SQS, SNS, DynamoDB, EventBridge and Step Functions, and
+//! the SDK integrations.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::answer;
+use super::caller::{CallError, Caller, Draft};
+use super::failure::{self, Optimised, ServiceError};
+use super::forms::{self, Element};
+use super::model::{self, Naming, Operation, Protocol, Type, names};
+use super::parameters::refuse;
+use super::pool::Reply;
+use super::settings::Settings;
+use super::wire;
+use crate::fault;
+use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
+
+/// An optimised integration.
+struct Integration {
+    /// As resources name it.
+    service: &'static str,
+    /// The same service among the SDK integrations.
+    package: &'static str,
+    actions: &'static [&'static str],
+    names: Optimised,
+}
+
+const fn integration(
+    service: &'static str,
+    package: &'static str,
+    actions: &'static [&'static str],
+    prefix: &'static str,
+    client: &'static str,
+    unknown: &'static str,
+) -> Integration {
+    let names = Optimised { prefix, service: client, unknown, resource_type: service };
+    Integration { service, package, actions, names }
+}
+
+const INTEGRATIONS: [Integration; 5] = [
+    integration("sqs", "sqs", &["sendMessage"], "SQS", "AmazonSQS", "AmazonSQSException"),
+    integration("sns", "sns", &["publish"], "SNS", "AmazonSNS", "AmazonSNSException"),
+    integration(
+        "dynamodb",
+        "dynamodb",
+        &["getItem", "putItem", "updateItem", "deleteItem"],
+        "DynamoDB",
+        "AmazonDynamoDBv2",
+        "AmazonDynamoDBException",
+    ),
+    integration(
+        "events",
+        "eventbridge",
+        &["putEvents"],
+        "EventBridge",
+        "AmazonEventBridge",
+        "AmazonEventBridgeException",
+    ),
+    integration(
+        "states",
+        "sfn",
+        &["startExecution"],
+        "StepFunctions",
+        "AWSStepFunctions",
+        "AWSStepFunctionsException",
+    ),
+];
+
+/// Does one operation of one service.
+#[derive(Debug)]
+pub(super) struct Modelled {
+    caller: Arc<Caller>,
+    operation: Arc<Operation>,
+    /// None of an SDK integration.
+    optimised: Option<Optimised>,
+}
+
+/// The handler of an optimised integration, if it is one of these.
+pub(super) fn optimised(
+    settings: &Settings,
+    service: &str,
+    action: &str,
+) -> Option<Result<Modelled, String>> {
+    let found = INTEGRATIONS.iter().find(|it| it.service == service && it.actions.contains(&action))?;
+    Some(modelled(settings, found.package, action, Some(found.names)))
+}
+
+/// The handler of an SDK integration.
+pub(super) fn sdk(settings: &Settings, service: &str, action: &str) -> Result<Modelled, String> {
+    modelled(settings, service, action, None)
+}
+
+fn modelled(
+    settings: &Settings,
+    package: &str,
+    action: &str,
+    optimised: Option<Optimised>,
+) -> Result<Modelled, String> {
+    let naming = if optimised.is_some() { Naming::Service } else { Naming::Java };
+    let operation = model::find(package, action, naming)?;
+    let service = &operation.service;
+    // AWS answers synchronous executions at hosts of their own.
+    let host = match (service.host, operation.name) {
+        ("states", "StartSyncExecution" | "TestState") => "sync-states",
+        (host, _) => host,
+    };
+    let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, None)?);
+    Ok(Modelled { caller, operation: Arc::new(operation), optimised })
+}
+
+impl AsyncHandler for Modelled {
+    fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
+        let mut draft = self.draft(call)?;
+        if self.operation.name == "PutEvents" && self.optimised.is_some() {
+            add_resources(&mut draft.body, attempt.execution_arn());
+        }
+        let (caller, operation, optimised) =
+            (Arc::clone(&self.caller), Arc::clone(&self.operation), self.optimised);
+        Ok(Box::pin(async move {
+            let reply = caller.post(draft).await.map_err(|error| match optimised {
+                Some(names) => names.unanswered(error),
+                None => unanswered(&operation, error),
+            })?;
+            if !reply.status.is_success() {
+                let error = match operation.service.protocol {
+                    Protocol::Json => failure::json_error(&reply),
+                    Protocol::Query => failure::xml_error(&reply),
+                };
+                return Err(refused(&operation, optimised, &reply, &error));
+            }
+            let (output, request_id) = result(&operation, &reply)?;
+            match optimised {
+                None => serde_json::to_vec(&output).map_err(unreadable),
+                Some(names) if operation.name == "PutEvents" => entries(names, &output),
+                Some(_) => with_metadata(&output, &reply, &request_id),
+            }
+        }))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        // Events tell which execution they come from.
+        self.operation.name == "PutEvents" && self.optimised.is_some()
+    }
+}
+
+impl Modelled {
+    fn draft(&self, call: &Call<'_>) -> Result<Draft, TaskError> {
+        let operation = &*self.operation;
+        let service = &operation.service;
+        let (arena, input) = (&*call.arena, call.input);
+        let wrong = |why: String| refuse(arena, input, &why);
+        let kind = operation.input.map(Type::Shape);
+        if !input.is_object() || (kind.is_none() && !input.is_empty()) {
+            return Err(wrong("The value must be an object".to_owned()));
+        }
+        let (mut body, mut headers) = (Vec::new(), Vec::with_capacity(2));
+        match service.protocol {
+            Protocol::Json => {
+                headers.push(("content-type", format!("application/x-amz-json-{}", service.version)));
+                headers.push(("x-amz-target", format!("{}.{}", service.target, operation.name)));
+                match kind {
+                    Some(kind) => {
+                        wire::write_json(operation, arena, kind, input, "", &mut body).map_err(wrong)?;
+                    }
+                    None => body.extend_from_slice(b"{}"),
+                }
+            }
+            Protocol::Query => {
+                let form = "application/x-www-form-urlencoded; charset=utf-8";
+                headers.push(("content-type", form.to_owned()));
+                let mut text = String::new();
+                forms::pair("Action", operation.name, &mut text);
+                forms::pair("Version", service.version, &mut text);
+                if let Some(kind) = kind {
+                    forms::write(operation, arena, kind, input, "", &mut text).map_err(wrong)?;
+                }
+                body = text.into_bytes();
+            }
+        }
+        Ok(Draft { path: "/".to_owned(), query: String::new(), headers, body })
+    }
+}
+
+/// What a service answered, and the identifier it gave the request.
+fn result(operation: &Operation, reply: &Reply) -> Result<(Json, String), TaskError> {
+    let header = answer::request_id(&reply.headers).to_owned();
+    let Some(output) = operation.output.map(Type::Shape) else { return Ok((json!({}), header)) };
+    match operation.service.protocol {
+        Protocol::Json => {
+            let body: Json = match reply.body.is_empty() {
+                true => json!({}),
+                false => serde_json::from_slice(&reply.body).map_err(unreadable)?,
+            };
+            Ok((wire::read_json(operation, output, body), header))
+        }
+        Protocol::Query => {
+            let root = Element::parse(&reply.body).ok_or_else(|| unreadable("it is not XML"))?;
+            let id = root.child("ResponseMetadata").map(|it| it.text_of("RequestId").to_owned());
+            let inner = match operation.wrapper {
+                Some(wrapper) => root.child(wrapper).ok_or_else(|| unreadable("it has no result"))?,
+                None => &root,
+            };
+            let output = forms::read(operation, output, inner);
+            let output = output.ok_or_else(|| unreadable("a value has another type than it should have"))?;
+            Ok((output, id.unwrap_or(header)))
+        }
+    }
+}
+
+/// The service's answer is not what its model says.
+fn unreadable(why: impl std::fmt::Display) -> TaskError {
+    TaskError::new(fault::RUNTIME, format!("The service's answer cannot be read: {why}"))
+}
+
+/// What an optimised integration shows: the answer, and how it came.
+fn with_metadata(output: &Json, reply: &Reply, request_id: &str) -> Result<Vec<u8>, TaskError> {
+    let none = Map::new();
+    let mut members: Vec<(&String, &Json)> = output.as_object().unwrap_or(&none).iter().collect();
+    members.sort_unstable_by_key(|(name, _)| *name);
+    let split = members.partition_point(|(name, _)| name.as_str() < "SdkHttpMetadata");
+    let mut out = vec![b'{'];
+    let write = |out: &mut Vec<u8>, members: &[(&String, &Json)]| {
+        members.iter().try_for_each(|(name, value)| {
+            answer::separate(out.len() - 1, out);
+            crate::json::write_string(name, out);
+            out.push(b':');
+            serde_json::to_writer(&mut *out, value).map_err(unreadable)
+        })
+    };
+    write(&mut out, &members[..split])?;
+    answer::separate(out.len() - 1, &mut out);
+    answer::write_metadata(reply, request_id, &mut out);
+    write(&mut out, &members[split..])?;
+    out.push(b'}');
+    Ok(out)
+}
+
+/// EventBridge's answer: it accepts some events and not others, and any that was not accepted is the task's failure.
+fn entries(names: Optimised, output: &Json) -> Result<Vec<u8>, TaskError> {
+    let text = serde_json::to_vec(output).map_err(unreadable)?;
+    match output.get("FailedEntryCount").and_then(Json::as_u64) {
+        Some(1..) => {
+            Err(TaskError::new(format!("{}.FailedEntry", names.prefix), String::from_utf8_lossy(&text)))
+        }
+        _ => Ok(text),
+    }
+}
+
+/// Events tell where they come from: execution and state machine are added to their resources (developer guide, "Add
+/// EventBridge events with Step Functions").
+fn add_resources(body: &mut Vec<u8>, execution_arn: &str) {
+    let Ok(mut request) = serde_json::from_slice::<Json>(body) else { return };
+    let Some(entries) = request.get_mut("Entries").and_then(Json::as_array_mut) else { return };
+    let mut parts: Vec<&str> = execution_arn.split(':').take(7).collect();
+    if let Some(kind) = parts.get_mut(5) {
+        *kind = "stateMachine";
+    }
+    let machine_arn = parts.join(":");
+    for entry in entries.iter_mut().filter_map(Json::as_object_mut) {
+        let resources = entry.entry("Resources").or_insert_with(|| json!([]));
+        if let Some(resources) = resources.as_array_mut() {
+            resources.extend([json!(execution_arn), json!(machine_arn)]);
+        }
+    }
+    *body = request.to_string().into_bytes();
+}
+
+/// The service refused.
+fn refused(
+    operation: &Operation,
+    optimised: Option<Optimised>,
+    reply: &Reply,
+    error: &ServiceError,
+) -> TaskError {
+    let known =
+        operation.service.errors.iter().find(|(class, code)| *code == error.kind || *class == error.kind);
+    let class = known.map(|(class, _)| *class);
+    if let Some(names) = optimised {
+        return names.refused(reply, error, class);
+    }
+    let service = names::java(&operation.service.id);
+    let class = class.map_or_else(|| format!("{service}Exception"), names::exception);
+    let ServiceError { message, request_id, .. } = error;
+    let status = reply.status.as_u16();
+    TaskError::new(
+        format!("{service}.{class}"),
+        format!(
+            "{message} (Service: {service}, Status Code: {status}, Request ID: {request_id}) (SDK Attempt Count: 1)"
+        ),
+    )
+}
+
+/// There is no answer.
+fn unanswered(operation: &Operation, error: CallError) -> TaskError {
+    match error {
+        CallError::TooLarge => {
+            failure::too_large(&format!("aws-sdk:{}", names::package(&operation.service.id)))
+        }
+        CallError::Client(text) => {
+            let service = names::java(&operation.service.id);
+            TaskError::new(format!("{service}.SdkClientException"), text)
+        }
+    }
+}

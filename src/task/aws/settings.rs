@@ -1,0 +1,104 @@
+//! Where services are, and who asks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hyper::Uri;
+
+use super::connections::Connections;
+use super::credentials::{Credentials, Source};
+use super::guard::HttpPolicy;
+use super::net::Origin;
+
+/// Why settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// An endpoint is not a URL of a server.
+    #[error("the endpoint '{0}' is not an http or https URL")]
+    NotAnEndpoint(String),
+    /// The file of connections cannot be used.
+    #[error("the connections cannot be used: {0}")]
+    Connections(String),
+}
+
+/// An endpoint: a server, and the path below which the service lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) origin: Origin,
+    /// A path.
+    pub(super) base: String,
+}
+
+impl Endpoint {
+    /// A service's root: a slash at its end means nothing.
+    pub(super) fn parse(text: &str) -> Result<Endpoint, SettingsError> {
+        let Endpoint { origin, base } = Endpoint::parse_exactly(text)?;
+        Ok(Endpoint { origin, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// A URL with its path, but no query.
+    pub(super) fn parse_exactly(text: &str) -> Result<Endpoint, SettingsError> {
+        let wrong = || SettingsError::NotAnEndpoint(text.to_owned());
+        let uri: Uri = text.trim().parse().map_err(|_| wrong())?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong()),
+        };
+        let named = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        let host = uri.host().filter(|host| named && !host.is_empty()).ok_or_else(wrong)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').into();
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let base = uri.path().to_owned();
+        Ok(Endpoint { origin: Origin { tls, host, port, pinned: None }, base })
+    }
+
+    /// AWS's own endpoint of a service in a region.
+    pub(super) fn of_aws(host_prefix: &str, region: &str) -> Result<Endpoint, String> {
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if region.is_empty() || !region.bytes().all(is_name) {
+            return Err(format!("'{region}' is not a region"));
+        }
+        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let host = format!("{host_prefix}.{region}.{suffix}").into();
+        Ok(Endpoint { origin: Origin { tls: true, host, port: 443, pinned: None }, base: String::new() })
+    }
+}
+
+/// What [`Integrations`](super::Integrations) are made of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    pub(super) region: Option<String>,
+    pub(super) credentials: Source,
+    /// By the service's identifier, as in the names of environment variables: `DYNAMODB`, `SECRETS_MANAGER`.
+    pub(super) endpoints: HashMap<String, Endpoint>,
+    /// For services without one of their own.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) http: HttpPolicy,
+    pub(super) connections: Connections,
+}
+
+impl Settings {
+    pub(super) fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or("us-east-1")
+    }
+
+    pub(super) fn credentials(&self) -> Source {
+        self.credentials.clone()
+    }
+
+    pub(super) fn set_credentials(&mut self, credentials: Credentials) {
+        self.credentials = Source::Fixed(Arc::new(credentials));
+    }
+
+    /// The endpoint the user gave a service.
+    pub(super) fn endpoint(&self, service_id: &str) -> Option<Endpoint> {
+        self.endpoints.get(&variable(service_id)).or(self.endpoint.as_ref()).cloned()
+    }
+}
+
+/// How the names of environment variables write a service's identifier: `Secrets Manager` is `SECRETS_MANAGER`.
+pub(super) fn variable(service_id: &str) -> String {
+    service_id.replace([' ', '-'], "_").to_ascii_uppercase()
+}

@@ -1,0 +1,160 @@
+//! Parameters to what services read, and what they answer to results, by the shapes of a model: AWS JSON.
+//!
+//! In a text's place any other value may stand, which then is sent as the JSON text it is (recorded: `MessageBody`,
+//! `Input`, `Detail`). Bytes are written by workflows as text. Members that are null are left out.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value as Json};
+
+use super::model::{Operation, Shape, Type};
+use crate::json::{self, Arena, Value};
+
+/// Writes parameters as the service wants them.
+///
+/// # Errors
+/// What is wrong with them, in AWS's words.
+pub(super) fn write_json(
+    operation: &Operation,
+    arena: &Arena,
+    kind: Type,
+    value: Value,
+    field: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    let Type::Shape(shape) = kind else { return write_scalar(arena, kind, value, field, out) };
+    let wrong = || Err(invalid(field));
+    match &operation.shapes[shape] {
+        Shape::Structure(members) => {
+            if !value.is_object() {
+                return wrong();
+            }
+            out.push(b'{');
+            let mut first = true;
+            for (name, value) in arena.entries(value) {
+                let name = arena.str(name);
+                let Some(member) = members.iter().find(|member| member.name == name) else {
+                    return Err(unknown(name));
+                };
+                if value.is_null() {
+                    continue;
+                }
+                if !std::mem::take(&mut first) {
+                    out.push(b',');
+                }
+                json::write_string(member.wire, out);
+                out.push(b':');
+                write_json(operation, arena, member.kind, value, name, out)?;
+            }
+            out.push(b'}');
+        }
+        Shape::List { element, .. } => {
+            if !value.is_array() {
+                return wrong();
+            }
+            out.push(b'[');
+            for (n, item) in arena.items(value).iter().enumerate() {
+                super::answer::separate(n, out);
+                write_json(operation, arena, *element, *item, field, out)?;
+            }
+            out.push(b']');
+        }
+        Shape::Map { value: inner, .. } => {
+            if !value.is_object() {
+                return wrong();
+            }
+            out.push(b'{');
+            for (n, (key, value)) in arena.entries(value).enumerate() {
+                super::answer::separate(n, out);
+                json::write_string(arena.str(key), out);
+                out.push(b':');
+                write_json(operation, arena, *inner, value, field, out)?;
+            }
+            out.push(b'}');
+        }
+    }
+    Ok(())
+}
+
+fn write_scalar(
+    arena: &Arena,
+    kind: Type,
+    value: Value,
+    field: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    match kind {
+        Type::Integer | Type::Float if value.is_number() => json::write(arena, value, out),
+        Type::Boolean if value.as_bool().is_some() => json::write(arena, value, out),
+        Type::Integer | Type::Float | Type::Boolean => return Err(invalid(field)),
+        Type::Seconds if value.is_number() => json::write(arena, value, out),
+        Type::Seconds => {
+            let time = arena.as_str(value).and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            let time = time.ok_or_else(|| invalid(field))?;
+            json::shortest(time.as_millisecond() as f64 / 1_000.0, out);
+        }
+        Type::Text | Type::Time => json::write_string(&text(arena, value), out),
+        Type::Bytes => json::write_string(&STANDARD.encode(text(arena, value)), out),
+        Type::Any | Type::Shape(_) => json::write(arena, value, out),
+    }
+    Ok(())
+}
+
+/// A value in a text's place.
+pub(super) fn text(arena: &Arena, value: Value) -> String {
+    arena.as_str(value).map_or_else(|| json::to_string(arena, value), str::to_owned)
+}
+
+/// A member that the operation does not have.
+pub(super) fn unknown(name: &str) -> String {
+    format!("The field '{name}' is not supported by Step Functions")
+}
+
+/// A value of another shape than the member has.
+pub(super) fn invalid(name: &str) -> String {
+    format!("The value of the field '{name}' has an invalid format")
+}
+
+/// What a service answered, as workflows see it: members renamed, times as text, bytes as the text they hold. What the
+/// model does not know is left out, as the SDK does.
+pub(super) fn read_json(operation: &Operation, kind: Type, value: Json) -> Json {
+    let Type::Shape(shape) = kind else { return read_scalar(kind, value) };
+    match (&operation.shapes[shape], value) {
+        (Shape::Structure(members), Json::Object(mut object)) => {
+            let members = members.iter().filter_map(|member| {
+                let value = object.remove(member.wire).filter(|value| !value.is_null())?;
+                Some((member.name.clone(), read_json(operation, member.kind, value)))
+            });
+            Json::Object(members.collect())
+        }
+        (Shape::List { element, .. }, Json::Array(items)) => {
+            items.into_iter().map(|item| read_json(operation, *element, item)).collect()
+        }
+        (Shape::Map { value: inner, .. }, Json::Object(entries)) => {
+            let entries = entries.into_iter().map(|(key, value)| (key, read_json(operation, *inner, value)));
+            Json::Object(entries.collect::<Map<_, _>>())
+        }
+        (_, value) => value,
+    }
+}
+
+fn read_scalar(kind: Type, value: Json) -> Json {
+    match kind {
+        Type::Seconds => value.as_f64().and_then(time).map_or(value, Json::String),
+        Type::Bytes => value.as_str().and_then(decoded).map_or(value, Json::String),
+        _ => value,
+    }
+}
+
+/// The text in bytes that are written in Base64; bytes that are no text stay as they are.
+pub(super) fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(text).ok()?).ok()
+}
+
+/// Seconds since 1970 in ISO 8601.
+fn time(seconds: f64) -> Option<String> {
+    let milliseconds = (seconds * 1_000.0).round();
+    // Beyond this no float counts milliseconds, and no calendar reaches.
+    let whole = (milliseconds.abs() < 9e15).then_some(milliseconds as i64)?;
+    jiff::Timestamp::from_millisecond(whole).ok().map(|time| time.to_string())
+}

@@ -1,0 +1,120 @@
+//! Clients that others wrote, unmodified, against `expressway serve`: boto3, the AWS CLI, the JavaScript SDK. Those that
+//! are not installed are named and left out. `.ci/run` installs them below the target folder.
+
+#![cfg(feature = "cli")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+mod serving;
+
+use serving::{Folder, Serving, expressway, folder};
+
+/// Where `.ci/run` puts what is needed.
+fn installed() -> Option<PathBuf> {
+    let chosen = std::env::var_os("EXPRESSWAY_CLIENTS").map(PathBuf::from);
+    // The test's own program is in `target/debug/deps`.
+    let target = || Some(std::env::current_exe().ok()?.ancestors().nth(3)?.join("clients"));
+    chosen.or_else(target)
+}
+
+/// A program from there, or of that name.
+fn program(name: &str) -> PathBuf {
+    let own = installed().map(|it| it.join("python/bin").join(name)).filter(|it| it.exists());
+    own.unwrap_or_else(|| name.into())
+}
+
+fn works(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+fn absent(what: &str) {
+    eprintln!("{what} is not installed: its session was not tried (see .ci/run)");
+}
+
+/// What `expressway env` prints, as anyone would use it.
+fn with_environment(mut command: Command, port: u16) -> Command {
+    let printed = expressway().args(["env", "--shell", "dotenv", "--port", &port.to_string()]).output();
+    let printed = String::from_utf8(printed.expect("the command").stdout).expect("UTF-8");
+    for (name, value) in printed.lines().filter_map(|line| line.split_once('=')) {
+        command.env(name, value);
+    }
+    // What is configured for someone's real account has no place here.
+    let nowhere = folder("tests/clients/none");
+    command.env("AWS_CONFIG_FILE", &nowhere).env("AWS_SHARED_CREDENTIALS_FILE", &nowhere);
+    command.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN");
+    command
+}
+
+fn passes(mut command: Command) {
+    let output = command.output().expect("the client");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn boto3_asks_for_every_operation() {
+    let python = program("python3");
+    if !works(Command::new(&python).args(["-c", "import boto3"])) {
+        return absent("boto3");
+    }
+    let serving = Serving::start(&[]);
+    let mut command = with_environment(Command::new(&python), serving.port);
+    command.arg(folder("tests/clients/boto3_session.py"));
+    passes(command);
+}
+
+#[test]
+fn boto3_is_let_in_with_a_key_over_tls() {
+    let python = program("python3");
+    if !works(Command::new(&python).args(["-c", "import boto3"])) {
+        return absent("boto3");
+    }
+    let keys = Folder::new("clients");
+    let allow = r#""allow": [{"actions": ["states:List*"], "resources": ["*"]}]"#;
+    let keys_file = keys.write(
+        "keys.json",
+        &format!(r#"{{"keys": [{{"accessKeyId": "AKIDLISTS", "secretAccessKey": "right", {allow}}}]}}"#),
+    );
+    let tls = folder("tests/data/tls");
+    let (certificate, key) = (tls.join("localhost.pem"), tls.join("localhost.key"));
+    let path = |path: &PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let serving = Serving::start(&[
+        "--auth",
+        &path(&keys_file),
+        "--tls-cert",
+        &path(&certificate),
+        "--tls-key",
+        &path(&key),
+    ]);
+    let mut command = with_environment(Command::new(&python), serving.port);
+    command.arg(folder("tests/clients/boto3_auth.py")).arg(serving.port.to_string()).arg(&certificate);
+    passes(command);
+}
+
+#[test]
+fn the_aws_cli_does_a_session() {
+    let aws = program("aws");
+    if !works(Command::new(&aws).arg("--version")) {
+        return absent("the AWS CLI");
+    }
+    let serving = Serving::start(&[]);
+    let mut command = with_environment(Command::new(program("python3")), serving.port);
+    command.arg(folder("tests/clients/cli_session.py")).arg(&aws);
+    passes(command);
+}
+
+#[test]
+fn the_javascript_sdk_does_a_session() {
+    let Some(js) = installed().map(|it| it.join("js")).filter(|it| it.join("node_modules/@aws-sdk").exists())
+    else {
+        return absent("the JavaScript SDK");
+    };
+    if !works(Command::new("node").arg("--version")) {
+        return absent("node");
+    }
+    let serving = Serving::start(&[]);
+    let mut command = with_environment(Command::new("node"), serving.port);
+    command.arg(folder("tests/clients/js_session.mjs")).arg(js);
+    passes(command);
+}

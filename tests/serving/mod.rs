@@ -1,0 +1,113 @@
+//! A server of the command's, in a process of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+/// A folder of its own for a test, taken away at its end.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(test: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("expressway-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Folder(folder)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `expressway serve`, and what it says.
+pub(crate) struct Serving {
+    child: Child,
+    said: BufReader<ChildStderr>,
+    pub(crate) port: u16,
+    /// Everything up to the line that says that it is ready.
+    pub(crate) start: String,
+}
+
+pub(crate) fn expressway() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("AWS_") || name.ends_with("_ENDPOINT")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+impl Serving {
+    pub(crate) fn start(arguments: &[&str]) -> Serving {
+        let mut command = expressway();
+        command.args(["serve", "--port", "0"]).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().expect("the command");
+        let said = BufReader::new(child.stderr.take().expect("its standard error"));
+        let mut serving = Serving { child, said, port: 0, start: String::new() };
+        let mut line = String::new();
+        while !line.contains("ready on ") {
+            line = serving.line();
+            serving.start += &line;
+        }
+        let address = line.split("://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+        serving.port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        serving
+    }
+
+    /// The next line it says.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).expect("a line");
+        assert!(!line.is_empty(), "it ended: {}", self.start);
+        line
+    }
+
+    /// What it answers to an operation: status and body.
+    pub(crate) fn ask(&self, operation: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Amz-Target: AWSStepFunctions.{operation}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("a response");
+        let (head, body) = response.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+
+    /// Asks it to end. Its exit code, and the rest of what it said.
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
+        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(killed.is_ok_and(|status| status.success()), "it could not be told");
+        let mut rest = String::new();
+        self.said.read_to_string(&mut rest).expect("what it said");
+        (self.child.wait().expect("its end").code(), rest)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder of the repository.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}

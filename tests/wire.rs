@@ -1,0 +1,308 @@
+//! The server, raw: bytes over TCP as no well-behaved client would send them.
+
+#![cfg(feature = "server")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use expressway::server::{Config, Limits, Server};
+use expressway::service::Service;
+
+/// Long enough for any machine: who waits this long failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn serve(set: impl FnOnce(&mut Limits)) -> Server {
+    let mut config = Config::default();
+    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.threads = 2;
+    set(&mut config.limits);
+    let service = Service::builder().engine(|engine| engine.shards(1)).build().expect("a service");
+    let server = Server::start(&config, &service).expect("a free port");
+    server.ready(true);
+    server
+}
+
+fn server() -> Server {
+    serve(|_| {})
+}
+
+struct Client(TcpStream);
+
+/// A response: its status, its head in lower case, its body.
+#[derive(Debug, PartialEq, Eq)]
+struct Response {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Client {
+    fn of(server: &Server) -> Client {
+        let stream = TcpStream::connect(server.address()).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        stream.set_nodelay(true).expect("no delay");
+        Client(stream)
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        // A server that has seen enough may have closed the connection: what it said is read nevertheless.
+        let _ = self.0.write_all(bytes);
+    }
+
+    /// The next response, or none if the server closed the connection instead.
+    fn response(&mut self) -> Option<Response> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            match self.0.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                Ok(_) => {
+                    assert!(head.is_empty(), "half a head: {:?}", String::from_utf8_lossy(&head));
+                    return None;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let head = String::from_utf8(head).expect("a head in ASCII").to_lowercase();
+        let status = head.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status");
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next());
+        let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
+        self.0.read_exact(&mut body).expect("all of the body");
+        Some(Response { status, head, body: String::from_utf8(body).expect("UTF-8") })
+    }
+
+    fn status(&mut self) -> Option<u16> {
+        self.response().map(|response| response.status)
+    }
+
+    /// Nothing more comes.
+    fn is_closed(&mut self) -> bool {
+        self.response().is_none()
+    }
+}
+
+/// A request for an operation that does not exist, which the answer names in one way or another.
+fn post(body: &str) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nHost: sync-anything\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n\
+         Content-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn is_fine(response: &Response) -> bool {
+    response.head.contains("x-amzn-requestid: ")
+        && response.head.contains("content-type: application/x-amz-json-1.0\r\n")
+        && response.body.starts_with('{')
+}
+
+#[test]
+fn requests_that_come_together_are_answered_in_order() {
+    let server = server();
+    let mut client = Client::of(&server);
+    client.send([post("{}"), HEALTH.to_owned()].concat().repeat(16).as_bytes());
+    for n in 0..16 {
+        let response = client.response().expect("a response");
+        assert!(is_fine(&response), "{n}: {response:?}");
+        assert_eq!(client.response().map(|health| health.body).as_deref(), Some("ok\n"), "{n}");
+    }
+}
+
+#[test]
+fn requests_may_come_byte_by_byte() {
+    let server = server();
+    let mut client = Client::of(&server);
+    for byte in post(r#"{"maxResults": 10}"#).bytes() {
+        client.send(&[byte]);
+    }
+    assert!(client.response().is_some_and(|response| is_fine(&response)));
+    client.send(HEALTH.as_bytes());
+    assert_eq!(client.status(), Some(200), "the connection is usable");
+}
+
+#[test]
+fn bodies_may_come_in_chunks() {
+    let server = server();
+    let mut client = Client::of(&server);
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    client.send(head.as_bytes());
+    for piece in ["1\r\n{\r\n", "1;extension=yes\r\n}\r\n", "0\r\nTrailer: ignored\r\n\r\n"] {
+        client.send(piece.as_bytes());
+    }
+    assert!(client.response().is_some_and(|response| is_fine(&response)));
+    client.send(head.as_bytes());
+    client.send(b"not a length\r\n");
+    assert_eq!(client.status(), Some(400), "a chunk without a length");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn what_is_not_http_is_refused_and_closed() {
+    let server = server();
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000));
+    let many = format!("GET /health HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200));
+    let wide = format!("GET /health HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(1 << 20));
+    for (bytes, expected) in [
+        ("\0\u{1}\u{2}nonsense\r\n\r\n", [400, 400]),
+        ("GET\r\n\r\n", [400, 400]),
+        ("GET /health HTTP/9.9\r\n\r\n", [400, 400]),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: two\r\n\r\n{}", [400, 400]),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n{}", [400, 400]),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", [400, 400]),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n{}", [400, 413]),
+        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n{}", [400, 400]),
+        ("GET /health HTTP/1.1\r\nNo colon\r\n\r\n", [400, 400]),
+        (&long, [414, 431]),
+        (&many, [431, 431]),
+        (&wide, [431, 431]),
+    ] {
+        let mut client = Client::of(&server);
+        client.send(bytes.as_bytes());
+        let shown = &bytes[..bytes.len().min(70)];
+        // A large request may still be on its way when the connection is closed, which resets it.
+        let status = client.status();
+        let is_expected = status.is_some_and(|status| expected.contains(&status));
+        assert!(is_expected || (status.is_none() && bytes.len() > 60_000), "{shown:?}: {status:?}");
+        assert!(client.is_closed(), "{shown:?}");
+    }
+}
+
+#[test]
+fn garbage_behind_a_body_does_not_spoil_its_answer() {
+    let server = server();
+    let mut client = Client::of(&server);
+    client.send(format!("{}garbage garbage\r\n\r\n", post("{}")).as_bytes());
+    assert!(client.response().is_some_and(|response| is_fine(&response)));
+    assert_eq!(client.status(), Some(400));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_body_that_ends_early_is_no_request() {
+    let server = server();
+    let mut client = Client::of(&server);
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n");
+    client.send(b"Content-Length: 100\r\n\r\n{}");
+    client.0.shutdown(Shutdown::Write).expect("half a shutdown");
+    assert_ne!(client.status(), Some(200));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn who_closes_its_half_gets_its_answer() {
+    let server = server();
+    let mut client = Client::of(&server);
+    client.send(post("{}").as_bytes());
+    client.0.shutdown(Shutdown::Write).expect("half a shutdown");
+    assert!(client.response().is_some_and(|response| is_fine(&response)));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn http_1_0_is_answered_and_closed() {
+    let server = server();
+    let mut client = Client::of(&server);
+    client.send(b"GET /health HTTP/1.0\r\n\r\n");
+    assert_eq!(client.status(), Some(200));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn too_much_is_refused_and_the_connection_stays() {
+    let server = serve(|limits| limits.body_bytes_max = 10_000);
+    let mut client = Client::of(&server);
+    for (bytes, expected) in [(20_000, Some(413)), (9_000, Some(400)), (1_000_000, Some(413))] {
+        client.send(post(&"x".repeat(bytes)).as_bytes());
+        assert_eq!(client.status(), expected, "{bytes} bytes");
+    }
+    client.send(HEALTH.as_bytes());
+    assert_eq!(client.status(), Some(200));
+    assert_eq!(server.counts().errors_client, 3);
+}
+
+#[test]
+fn one_connection_too_many_is_told_so() {
+    let server = serve(|limits| limits.connections_max = 2);
+    let mut clients = [Client::of(&server), Client::of(&server)];
+    for client in &mut clients {
+        client.send(HEALTH.as_bytes());
+        assert_eq!(client.status(), Some(200));
+    }
+    let mut third = Client::of(&server);
+    let response = third.response().expect("a word");
+    assert_eq!(response.status, 503);
+    assert!(response.body.contains("Too many connections"), "{response:?}");
+    assert!(third.is_closed());
+    assert_eq!(server.counts().connections_refused, 1);
+}
+
+#[test]
+fn pages_say_how_it_goes() {
+    let server = server();
+    let mut client = Client::of(&server);
+    let mut get = |path: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        client.response().expect("a response")
+    };
+    assert_eq!(get("/ready").status, 200);
+    server.ready(false);
+    assert_eq!(get("/ready").status, 503);
+    assert_eq!(get("/health").status, 200);
+    assert!(get("/metrics").body.contains("\nexpressway_http_requests_total 3\n"));
+    let nowhere = get("/nowhere");
+    assert_eq!(nowhere.status, 404);
+    assert!(nowhere.body.contains("UnknownOperationException"), "{nowhere:?}");
+    client.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.status(), Some(404));
+}
+
+/// The preface of HTTP/2, and an empty frame of settings.
+#[test]
+fn http_2_is_spoken_to_those_who_know() {
+    let server = server();
+    let mut client = Client::of(&server);
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    client.send(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat());
+    let mut head = [0; 9];
+    client.0.read_exact(&mut head).expect("a frame");
+    assert_eq!(head[3..9], [4, 0, 0, 0, 0, 0], "settings, of the connection");
+}
+
+#[test]
+fn a_drain_finishes_what_is_under_way() {
+    let server = server();
+    let address = server.address();
+    let (mut idle, mut busy) = (Client::of(&server), Client::of(&server));
+    idle.send(HEALTH.as_bytes());
+    assert_eq!(idle.status(), Some(200));
+    // A request whose head was read: the server says that it waits for the body.
+    let request = post("{}").replace("Content-Length", "Expect: 100-continue\r\nContent-Length");
+    let (head, body) = request.split_at(request.len() - 2);
+    busy.send(head.as_bytes());
+    assert_eq!(busy.status(), Some(100));
+    let draining = std::thread::spawn(move || server.drain(PATIENCE));
+    assert!(idle.is_closed(), "an idle connection is closed at once");
+    busy.send(body.as_bytes());
+    assert!(busy.response().is_some_and(|response| is_fine(&response)));
+    assert!(busy.is_closed());
+    let drained = draining.join().expect("a drain");
+    assert_eq!((drained.closed, drained.cut), (2, 0));
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_drain_cuts_what_takes_too_long() {
+    let server = server();
+    let mut slow = Client::of(&server);
+    let request = post("{}").replace("Content-Length", "Expect: 100-continue\r\nContent-Length");
+    slow.send(&request.as_bytes()[..request.len() - 2]);
+    assert_eq!(slow.status(), Some(100));
+    let drained = server.drain(Duration::from_millis(1));
+    assert_eq!((drained.closed, drained.cut), (0, 1));
+    assert!(slow.is_closed());
+}
