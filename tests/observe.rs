@@ -6,9 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use expressway::engine::{Hears, Listener, Outcome, Record};
 use expressway::json::Arena;
-use expressway::observe::{Beginning, History, LiveHistory, Observer, Watcher};
+use expressway::observe::log::{self, Labels, Level};
+use expressway::observe::{
+    Beginning, Ending, History, LiveHistory, Observer, Query, Reason, Redaction, Setup, Tail, Watcher,
+};
 use expressway::program::Program;
-use expressway::runtime::{Engine, ManualTime, Status};
+use expressway::runtime::{Engine, ManualTime, Simulation, Status, Time};
+use expressway::task::TaskError;
 
 const NAP: &str = r#"{"StartAt": "A", "States": {
     "A": {"Type": "Pass", "Result": {"n": 1}, "ResultPath": "$.a", "Next": "Nap"},
@@ -217,5 +221,277 @@ fn a_watcher_hears_of_the_states_it_wants_to_hear_of() {
             all = history.events().cloned().collect();
         }
         assert!(history.events().all(|event| all.contains(event)));
+    }
+}
+
+// ---- what is shown of many executions ----
+
+/// Fails at "bad", is retried and caught at "flaky".
+const ORDERS: &str = r#"{"StartAt": "Route", "States": {
+    "Route": {"Type": "Choice", "Default": "Call", "Choices": [
+        {"Variable": "$.kind", "StringEquals": "plain", "Next": "Done"},
+        {"Variable": "$.kind", "StringEquals": "slow", "Next": "Nap"},
+        {"Variable": "$.kind", "StringEquals": "bad", "Next": "Bad"}]},
+    "Call": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:f", "Next": "Done",
+        "Retry": [{"ErrorEquals": ["Flaky"], "MaxAttempts": 2, "IntervalSeconds": 1}],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Done"}]},
+    "Nap": {"Type": "Wait", "Seconds": 7, "Next": "Done"},
+    "Bad": {"Type": "Fail", "Error": "Mine", "Cause": "on purpose"},
+    "Done": {"Type": "Succeed"}}}"#;
+
+fn builder(setup: Setup, time: &ManualTime) -> expressway::runtime::Builder {
+    Engine::builder()
+        .seed(7)
+        .shards(2)
+        .time(time.clone())
+        .observe(setup)
+        .task_sync("arn:aws:lambda:us-east-1:123456789012:function:f", |_: serde_json::Value| {
+            Err::<serde_json::Value, _>(TaskError::new("Flaky", "now and then"))
+        })
+}
+
+fn settle(simulation: &mut Simulation, time: &ManualTime) {
+    simulation.settle(time.now_ms());
+    while let Some(next_ms) = simulation.next_ms() {
+        time.advance(next_ms - time.now_ms());
+        simulation.settle(time.now_ms());
+    }
+    simulation.carry();
+}
+
+#[test]
+fn the_ring_keeps_failures_slow_ones_and_samples() {
+    let time = ManualTime::at(1_000);
+    let mut tail = Tail::default();
+    (tail.slowest, tail.one_in) = (2, 50);
+    let (engine, mut simulation) = builder(Setup::default().history(tail), &time).simulate().unwrap();
+    let machine = engine.create_state_machine("orders", ORDERS).unwrap();
+    let inputs = |kind: &str, n: usize| vec![format!(r#"{{"kind": "{kind}"}}"#); n];
+    let plain = engine.start_batch(&machine, inputs("plain", 1_000));
+    settle(&mut simulation, &time);
+    assert_eq!(plain.counts().succeeded, 1_000);
+    let observed = engine.observed();
+    let samples = observed.histories(&Query::default()).executions;
+    assert!((5..60).contains(&samples.len()), "{}", samples.len());
+    assert!(samples.iter().all(|recorded| recorded.reason == Reason::Sample && recorded.events.len() == 6));
+
+    let _ = engine.start_batch(&machine, inputs("slow", 5));
+    let bad = engine.start(&machine, r#"{"kind": "bad"}"#).unwrap();
+    settle(&mut simulation, &time);
+    let recorded = observed.history(&bad.arn()).expect("failures are kept");
+    assert_eq!((recorded.reason, recorded.ending), (Reason::Failure, Ending::Failed));
+    let types: Vec<_> = recorded.events.iter().map(|event| event.event_type.name()).collect();
+    assert_eq!(
+        types,
+        [
+            "ExecutionStarted",
+            "ChoiceStateEntered",
+            "ChoiceStateExited",
+            "FailStateEntered",
+            "ExecutionFailed"
+        ]
+    );
+    let all = observed.histories(&Query { most: 1_000, ..Query::default() }).executions;
+    let slow: Vec<_> = all.iter().filter(|recorded| recorded.reason == Reason::Slow).collect();
+    assert_eq!(slow.len(), 2, "equally slow ones are no slower");
+    assert!(slow.iter().all(|recorded| recorded.stopped_ms - recorded.started_ms == 7_000));
+    // Values were packed while it napped.
+    assert_eq!(slow[0].events[0].detail("input").unwrap().as_str(), Some(r#"{"kind":"slow"}"#));
+    assert_eq!(slow[0].events.len(), 8);
+
+    // Pages, newest first, each once.
+    let (mut from, mut seen) = (None, Vec::new());
+    loop {
+        let page = observed.histories(&Query { from, most: 7, ..Query::default() });
+        seen.extend(page.executions);
+        match page.next {
+            Some(next) => from = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen, all);
+    let failed =
+        Query { ending: Some(Ending::Failed), state_machine_arn: Some(machine.arn()), ..Query::default() };
+    assert_eq!(observed.histories(&failed).executions.len(), 1);
+    let other = Query { state_machine_arn: Some("arn:other"), ..Query::default() };
+    assert_eq!(observed.histories(&other).executions.len(), 0);
+}
+
+#[test]
+fn the_ring_is_bounded() {
+    let time = ManualTime::at(0);
+    let mut tail = Tail::default();
+    tail.bytes_max = 100_000;
+    let (engine, mut simulation) = builder(Setup::default().history(tail), &time).simulate().unwrap();
+    let machine = engine.create_state_machine("orders", ORDERS).unwrap();
+    for _ in 0..10 {
+        let _ = engine.start_batch(&machine, vec![r#"{"kind": "bad"}"#; 100]);
+        settle(&mut simulation, &time);
+    }
+    let text = engine.observed().prometheus();
+    let bytes = text.lines().find_map(|line| line.strip_prefix("expressway_history_bytes ")).unwrap();
+    assert!((20_000..=50_000).contains(&bytes.parse::<usize>().unwrap()), "{bytes}");
+    // Too many at once: the rest is dropped, and counted.
+    let _ = engine.start_batch(&machine, vec![r#"{"kind": "bad"}"#; 5_000]);
+    settle(&mut simulation, &time);
+    assert_eq!(engine.counts().failed, 6_000);
+    assert!(engine.observed().dropped().histories > 1_000);
+}
+
+/// Keeps what it is given.
+fn collector() -> (Arc<Mutex<Vec<u8>>>, impl FnMut(&[u8]) -> std::io::Result<()> + Send + 'static) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = lines.clone();
+    (lines, move |more: &[u8]| {
+        sink.lock().unwrap().extend_from_slice(more);
+        Ok(())
+    })
+}
+
+#[test]
+fn log_lines_are_those_of_the_history() {
+    let time = ManualTime::at(1_000);
+    for (level, data) in
+        [(Level::All, true), (Level::All, false), (Level::Error, true), (Level::Fatal, false)]
+    {
+        let (lines, sink) = collector();
+        let (engine, mut simulation) =
+            builder(Setup::default().log(sink, level, data), &time).simulate().unwrap();
+        let machine = engine.create_state_machine("orders", ORDERS).unwrap();
+        for kind in ["plain", "slow", "bad", "flaky"] {
+            let history = LiveHistory::new(1 << 20);
+            let input = format!(r#"{{"kind": "{kind}", "quotes": ["\"\\", "a\nb"], "more": {{}}}}"#);
+            let execution = engine.start_watched(&machine, kind, input, history.watcher()).unwrap();
+            settle(&mut simulation, &time);
+            let arn = execution.arn();
+            let labels =
+                Labels { execution_arn: &arn, role_arn: "arn:aws:iam::123456789012:role/expressway" };
+            let wanted: String = history.read(|history| {
+                (history.events().filter(|event| level.shows(event.event_type)))
+                    .map(|event| if data { event.clone() } else { event.clone().without_payloads() })
+                    .map(|event| log::line(&event, labels) + "\n")
+                    .collect()
+            });
+            let found = String::from_utf8(std::mem::take(&mut *lines.lock().unwrap())).unwrap();
+            assert_eq!(found, wanted, "{kind} {level:?}");
+        }
+        // A machine's own level goes before the engine's.
+        machine.set_logging(Level::Off, false);
+        engine.start(&machine, r#"{"kind": "bad"}"#).unwrap();
+        settle(&mut simulation, &time);
+        assert!(lines.lock().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn what_is_not_to_be_seen_is_not() {
+    let time = ManualTime::at(1_000);
+    let (lines, sink) = collector();
+    let redaction = Redaction::new(["$.card", "$..secret"]).unwrap();
+    let mut tail = Tail::default();
+    tail.one_in = 1;
+    let setup = Setup::default().log(sink, Level::All, true).history(tail).redact(redaction);
+    let (engine, mut simulation) = builder(setup, &time).simulate().unwrap();
+    let machine = engine.create_state_machine("orders", ORDERS).unwrap();
+    let input = r#"{"kind": "slow", "card": {"number": "4711"}, "list": [{"secret": 4711, "open": 1}]}"#;
+    let execution = engine.start(&machine, input).unwrap();
+    settle(&mut simulation, &time);
+    let lines = String::from_utf8(std::mem::take(&mut *lines.lock().unwrap())).unwrap();
+    let history = format!("{:?}", engine.observed().history(&execution.arn()).unwrap());
+    for shown in [lines, history] {
+        assert!(!shown.contains("4711") && shown.contains("***") && shown.contains("open"), "{shown}");
+    }
+}
+
+#[test]
+fn a_stalled_or_broken_sink_changes_nothing_but_the_drop_counter() {
+    let mut counts = Vec::new();
+    for (stalled, broken, panics) in
+        [(false, false, false), (true, false, false), (false, true, false), (false, false, true)]
+    {
+        let time = ManualTime::at(1_000);
+        let sink = move |_: &[u8]| match (broken, panics) {
+            (true, _) => Err(std::io::Error::other("no room on the device")),
+            (_, true) => panic!("on purpose"),
+            _ => Ok(()),
+        };
+        let setup =
+            Setup::default().log(sink, Level::All, true).log_bytes_max(10_000).history(Tail::default());
+        let (engine, mut simulation) = builder(setup, &time).simulate().unwrap();
+        let machine = engine.create_state_machine("orders", ORDERS).unwrap();
+        for n in 0..100 {
+            let kind = ["plain", "bad", "slow", "flaky"][n % 4];
+            let _ = engine.start_batch(&machine, [format!(r#"{{"kind": "{kind}"}}"#)]);
+            simulation.settle(time.now_ms());
+            if !stalled {
+                quietly(|| simulation.carry());
+            }
+        }
+        while let Some(next_ms) = simulation.next_ms() {
+            time.advance(next_ms - time.now_ms());
+            simulation.settle(time.now_ms());
+            if !stalled {
+                quietly(|| simulation.carry());
+            }
+        }
+        let (observed, dropped) = (engine.observed(), engine.observed().dropped().log_lines);
+        assert_eq!(dropped > 0, stalled || broken || panics, "{dropped}");
+        assert_eq!(observed.lines_written() > 0, !(stalled || broken || panics));
+        counts.push(engine.counts());
+    }
+    assert!(counts.windows(2).all(|two| two[0] == two[1]), "{counts:?}");
+}
+
+#[test]
+fn metrics_are_what_prometheus_reads() {
+    let time = ManualTime::at(1_000);
+    let (engine, mut simulation) = builder(Setup::default().metrics(), &time).simulate().unwrap();
+    let machine = engine.create_state_machine("orders", ORDERS).unwrap();
+    for (kind, n) in [("plain", 10), ("bad", 3), ("slow", 2), ("flaky", 4)] {
+        let _ = engine.start_batch(&machine, vec![format!(r#"{{"kind": "{kind}"}}"#); n]);
+    }
+    engine.start(&machine, "{}").unwrap().abort();
+    settle(&mut simulation, &time);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let pure = engine.create_state_machine("pure", PURE).unwrap();
+    runtime.block_on(engine.run(&pure, "{}")).unwrap();
+
+    let text = engine.observed().prometheus();
+    let scrape = prometheus_parse::Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let value = |name: &str, labels: &[(&str, &str)]| -> f64 {
+        let found: Vec<_> = (scrape.samples.iter())
+            .filter(|sample| sample.metric == name)
+            .filter(|sample| labels.iter().all(|(name, value)| sample.labels.get(name) == Some(value)))
+            .collect();
+        assert_eq!(found.len(), 1, "{name} {labels:?}\n{text}");
+        match &found[0].value {
+            prometheus_parse::Value::Counter(value) | prometheus_parse::Value::Gauge(value) => *value,
+            prometheus_parse::Value::Histogram(classes) => classes.last().unwrap().count,
+            prometheus_parse::Value::Untyped(value) => *value,
+            other => panic!("{other:?}"),
+        }
+    };
+    let orders = ("state_machine_arn", machine.arn());
+    for (name, labels, wanted) in [
+        ("expressway_executions_total", [("status", "SUCCEEDED")].as_slice(), 17.0),
+        ("expressway_executions_total", &[("status", "FAILED")], 3.0),
+        ("expressway_executions_accepted_total", &[], 21.0),
+        ("expressway_executions_live", &[], 0.0),
+        ("aws_states_executions_started_total", &[orders], 20.0),
+        ("aws_states_executions_succeeded_total", &[orders], 16.0),
+        ("aws_states_executions_failed_total", &[orders], 3.0),
+        ("aws_states_executions_aborted_total", &[orders], 1.0),
+        ("aws_states_execution_time_seconds", &[orders], 20.0),
+        ("aws_states_execution_time_seconds_sum", &[orders], 2.0 * 7.0 + 4.0 * 3.0),
+        ("aws_states_executions_succeeded_total", &[("state_machine_arn", pure.arn())], 1.0),
+        ("expressway_state_duration_seconds", &[orders, ("state", "Nap")], 2.0),
+        ("expressway_state_duration_seconds_sum", &[orders, ("state", "Nap")], 14.0),
+        ("expressway_state_retries_total", &[orders, ("state", "Call")], 8.0),
+        ("expressway_state_catches_total", &[orders, ("state", "Call")], 4.0),
+        ("aws_states_lambda_functions_scheduled_total", &[], 12.0),
+        ("aws_states_lambda_functions_failed_total", &[], 12.0),
+        ("expressway_dropped_total", &[("what", "log_lines")], 0.0),
+    ] {
+        assert_eq!(value(name, labels), wanted, "{name} {labels:?}\n{text}");
     }
 }

@@ -12,6 +12,7 @@ mod progress;
 mod report;
 mod run;
 mod serve;
+mod services;
 mod stream;
 mod tasks;
 mod trace;

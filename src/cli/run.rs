@@ -10,7 +10,7 @@ use expressway::runtime::{Clock, RealClock, VirtualClock};
 
 use super::input::Source;
 use super::tasks::Mocked;
-use super::{OneDefinition, Stop, Went, definition, stream};
+use super::{OneDefinition, Stop, Went, definition, services, stream};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -29,6 +29,12 @@ pub(super) struct Arguments {
     /// Which test case of the mock configuration; may be left out where there is only one
     #[arg(long, value_name = "[MACHINE#]CASE", requires = "mock")]
     test: Option<String>,
+    /// Call the services that tasks name, one call at a time and thread: settings come from the environment, such as
+    /// LAMBDA_ENDPOINT, AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID
+    #[arg(long, conflicts_with = "virtual_time")]
+    services: bool,
+    #[command(flatten)]
+    settings: services::Settings,
     /// Show each execution state by state, on standard error
     #[arg(long)]
     pub(super) trace: bool,
@@ -67,10 +73,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
         None => Mocked::default(),
     };
+    let mocked = match arguments.services {
+        true => mocked.or_services(arguments.settings.integrations()?),
+        false => mocked,
+    };
     let virtual_time = arguments.virtual_time;
     let driver = move || {
         let clock = if virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
-        let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(mocked.clone()));
+        let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(mocked.answers()));
         driver.identify(identity.clone());
         driver
     };

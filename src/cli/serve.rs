@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use expressway::server::{Auth, Config, Definitions, PORT, Server, Tls};
 use expressway::service::Service;
-use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Stop, Type, Went, counted, say};
+use super::{Stop, Type, Went, counted, say, services};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -60,21 +59,8 @@ struct Tasks {
     /// Call no services: tasks fail unless they are mocked
     #[arg(long)]
     no_integrations: bool,
-    /// Where a service is, as `Lambda=http://localhost:9001`; the variables LAMBDA_ENDPOINT, SQS_ENDPOINT and so on, and
-    /// AWS_ENDPOINT_URL, say the same
-    #[arg(long, value_name = "SERVICE=URL", value_parser = endpoint)]
-    endpoint: Vec<(String, String)>,
-    /// Let HTTP tasks call this host wherever it is, also without TLS
-    #[arg(long, value_name = "HOST[:PORT]")]
-    http_allow: Vec<String>,
-    /// The connections of EventBridge that HTTP tasks may name
-    #[arg(long, value_name = "FILE")]
-    connections: Option<PathBuf>,
-}
-
-fn endpoint(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').map(|(service, url)| (service.to_owned(), url.to_owned()));
-    pair.ok_or_else(|| "an endpoint is SERVICE=URL".to_owned())
+    #[command(flatten)]
+    settings: services::Settings,
 }
 
 #[derive(Debug, clap::Args)]
@@ -214,27 +200,10 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
         builder = builder.engine(|engine| engine.time_scale(scale));
     }
     if !arguments.tasks.no_integrations {
-        let integrations = integrations(&arguments.tasks)?;
+        let integrations = arguments.tasks.settings.integrations()?;
         builder = builder.engine(|engine| engine.aws(integrations));
     }
     builder.build().map_err(|error| Stop::failed(format!("cannot start the service: {error}")))
-}
-
-fn integrations(tasks: &Tasks) -> Result<Integrations, Stop> {
-    let wrong = |error: SettingsError| Stop::failed(error.to_string());
-    let mut integrations = Integrations::from_env().map_err(wrong)?;
-    for (service, url) in &tasks.endpoint {
-        integrations = integrations.endpoint(service, url).map_err(wrong)?;
-    }
-    if !tasks.http_allow.is_empty() {
-        let allowed_hosts = tasks.http_allow.clone();
-        integrations = integrations.http(HttpPolicy { allowed_hosts, ..HttpPolicy::default() });
-    }
-    if let Some(file) = &tasks.connections {
-        let text = read(file)?;
-        integrations = integrations.connections(Connections::parse(&text).map_err(wrong)?);
-    }
-    Ok(integrations)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Stop> {

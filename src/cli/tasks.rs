@@ -5,22 +5,33 @@ use std::path::Path;
 use expressway::engine::{Execution, TaskCall};
 use expressway::fault::{self, Fault};
 use expressway::program::Program;
+use expressway::task::aws::{InLine, Integrations};
 use expressway::task::mock::{MockConfig, TestCase};
 use expressway::task::{Answer, Tasks};
 
 use super::{Stop, definition};
 
-/// Mocks where there are some. The command line calls no services, so nothing answers other tasks.
+/// Mocks where there are some, and services where they may be called.
 #[derive(Clone, Default)]
-pub(super) struct Mocked(Option<TestCase>);
+pub(super) struct Mocked {
+    mocks: Option<TestCase>,
+    services: Option<Integrations>,
+}
 
-impl Tasks for Mocked {
+/// What answers the tasks of one thread.
+pub(super) struct Answers {
+    mocks: Option<TestCase>,
+    services: Option<InLine>,
+}
+
+impl Tasks for Answers {
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
         let (state, resource) = (program.name(call.state), &program.tasks[call.task].resource.arn);
-        let advice = match &mut self.0 {
-            Some(mocks) if mocks.has(state) => return mocks.start(program, execution, call),
-            Some(_) => "the test case has no response for the state",
-            None => "the command line calls no services; give answers with --mock",
+        let advice = match (&mut self.mocks, &mut self.services) {
+            (Some(mocks), _) if mocks.has(state) => return mocks.start(program, execution, call),
+            (_, Some(services)) => return services.start(program, execution, call),
+            (Some(_), None) => "the test case has no response for the state",
+            (None, None) => "services are called with --services only; or give answers with --mock",
         };
         // `States.Runtime`, because no Retry or Catch should take this for something that happens to workflows.
         let cause = format!("Nothing answers the task {resource} of the state {state}: {advice}.");
@@ -29,6 +40,15 @@ impl Tasks for Mocked {
 }
 
 impl Mocked {
+    /// Services are called for tasks without a mock.
+    pub(super) fn or_services(self, integrations: Integrations) -> Mocked {
+        Mocked { services: Some(integrations), ..self }
+    }
+
+    pub(super) fn answers(&self) -> Answers {
+        Answers { mocks: self.mocks.clone(), services: self.services.clone().map(InLine::new) }
+    }
+
     /// The test case of a mock configuration that `test` names, as `MACHINE#CASE` or `CASE`. What it does not name is
     /// taken from the file where there is one only; the machine may also be the one called `machine`.
     pub(super) fn read(file: &Path, test: Option<&str>, machine: &str) -> Result<Mocked, Stop> {
@@ -49,7 +69,10 @@ impl Mocked {
             Some(case) => case,
             None => only("test case", &cases, file)?,
         };
-        config.test_case(machine, case).map(|case| Mocked(Some(case))).map_err(wrong)
+        config
+            .test_case(machine, case)
+            .map(|case| Mocked { mocks: Some(case), services: None })
+            .map_err(wrong)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::execution::Phase;
 use super::inspect::Step;
-use super::record::Happening;
+use super::record::{Aside, Happening};
 use super::run::{Run, Sight, Stop};
 use super::{Effect, TimerKind};
 use crate::fault::{self, Fault};
@@ -141,6 +141,7 @@ impl Run<'_, '_> {
         here.phase = Phase::Delayed;
         let (token, at_ms) = (self.token(frame), self.env.now_ms.saturating_add(delay_ms));
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
+        self.aside(Aside::Retried { state: self.state_id(frame), delay_ms });
         true
     }
 
@@ -164,6 +165,7 @@ impl Run<'_, '_> {
         let missed = self.x.frames[frame as usize].heartbeat_missed;
         let matching = |catcher: &Catcher| matches(&catcher.errors, fault, missed);
         let Some(n) = handlers.catch.iter().position(matching) else { return Ok(false) };
+        self.aside(Aside::Caught { state: self.state_id(frame) });
         self.step_told(Step::Catch(n));
         let catcher = &handlers.catch[n];
         let error_output = self.error_output(fault);

@@ -142,7 +142,7 @@ impl Run<'_, '_> {
     /// Tells who listens.
     #[inline]
     pub(super) fn step_told(&mut self, step: Step<'_>) {
-        if self.env.listener.is_some() {
+        if self.env.hears.steps() {
             self.tell_step(step);
         }
     }

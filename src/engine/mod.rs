@@ -28,7 +28,7 @@ mod wait;
 pub(crate) use context::uuid;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
 pub use inspect::{Step, Visit, Visited, stand_in};
-pub use record::{Happening, Hears, Listener, Record, TaskKind};
+pub use record::{Aside, Happening, Hears, Listener, Record, TaskKind};
 
 use crate::fault::Fault;
 use crate::json::{Compactor, Value};

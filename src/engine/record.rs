@@ -13,6 +13,11 @@ pub trait Listener {
     /// One event.
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>);
 
+    /// Something that is no event of the history, but of interest to those who count and trace.
+    fn aside(&mut self, program: &Program, aside: Aside) {
+        let _ = (program, aside);
+    }
+
     /// A value on its way through a state; most listeners are not interested.
     fn step(&mut self, arena: &Arena, step: Step<'_>) {
         let _ = (arena, step);
@@ -24,16 +29,46 @@ pub trait Listener {
     }
 }
 
+/// What happens beside the events of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Aside {
+    /// A state that takes time (any but Pass, Choice, Succeed and Fail) was left, so many milliseconds after it was
+    /// entered.
+    Took {
+        /// Which.
+        state: StateId,
+        /// How long it took.
+        ms: u64,
+    },
+    /// A state failed and is tried again, after so many milliseconds.
+    Retried {
+        /// Which.
+        state: StateId,
+        /// When.
+        delay_ms: u64,
+    },
+    /// A state failed, and one of its catchers says how to go on.
+    Caught {
+        /// Which.
+        state: StateId,
+    },
+}
+
 /// Of which kinds of states a listener wants to hear that they were entered and exited. All other records it gets in
-/// any case.
+/// any case, but for [steps](Listener::step), which only [ALL](Hears::ALL) hears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hears(u8);
+pub struct Hears(u16);
 
 impl Hears {
     /// Of none.
     pub const NONE: Hears = Hears(0);
+    /// Of all, and of the steps inside of them.
+    pub const ALL: Hears = Hears(u16::MAX);
+    /// Of none, but of the steps inside of them.
+    pub const STEPS: Hears = Hears(0x100);
     /// Of all.
-    pub const ALL: Hears = Hears(u8::MAX);
+    pub const STATES: Hears = Hears(0xFF);
     /// Of Fail states.
     pub const FAILURES: Hears = Hears(1 << 5);
     /// Of those that take time, and of Fail states: of all but Pass, Choice and Succeed.
@@ -43,6 +78,12 @@ impl Hears {
     #[must_use]
     pub const fn and(self, other: Hears) -> Hears {
         Hears(self.0 | other.0)
+    }
+
+    /// Whether it hears of steps.
+    #[inline]
+    pub(super) const fn steps(self) -> bool {
+        self.0 & 0x100 != 0
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use super::context::StateContext;
 use super::execution::{Execution, Outcome, Phase, Token};
-use super::record::{Happening, Hears, Record};
+use super::record::{Aside, Happening, Hears, Record};
 use super::{Effect, Env, Event, TimerKind, Turn};
 use crate::fault::{self, Fault};
 use crate::json::Value;
@@ -164,6 +164,13 @@ impl Run<'_, '_> {
             self.tell(id, previous, happening);
         }
         id
+    }
+
+    /// Tells the listener, if there is one.
+    pub(super) fn aside(&mut self, aside: Aside) {
+        if let Some(listener) = &mut self.env.listener {
+            listener.aside(self.program, aside);
+        }
     }
 
     /// Whether someone wants to hear that this state was entered or exited.

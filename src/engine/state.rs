@@ -2,7 +2,7 @@
 
 use super::execution::{Outcome, Phase};
 use super::inspect::Step;
-use super::record::Happening;
+use super::record::{Aside, Happening, Hears};
 use super::run::{Run, Sight, Stop};
 use crate::fault::{self, Fault};
 use crate::json::Value;
@@ -90,6 +90,10 @@ impl Run<'_, '_> {
     #[cold]
     fn tell_exited(&mut self, frame: u32, state: StateId, output: Value, assigned: Value) {
         self.chain(frame, Happening::StateExited { state, output, assigned });
+        if Hears::WORK.of(self.program.states[state].kind) {
+            let ms = self.env.now_ms.saturating_sub(self.x.frames[frame as usize].entered_ms);
+            self.aside(Aside::Took { state, ms });
+        }
     }
 
     fn pass(&mut self, frame: u32, result: Option<TemplateId>) -> Result<(), Stop> {

@@ -5,8 +5,9 @@
 //! writes it out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::EventType;
+use super::{EventType, Redaction};
 use crate::engine::{Happening, Listener, Record, TaskKind};
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena, Value};
@@ -46,8 +47,16 @@ impl Event {
         self.details.iter().find(|(key, _)| *key == name).map(|(_, detail)| detail)
     }
 
+    /// What a history without payloads would have kept.
+    #[must_use]
+    pub fn without_payloads(mut self) -> Event {
+        self.details
+            .retain(|(name, detail)| *name != "assignedVariables" && !matches!(detail, Detail::Json(_)));
+        self
+    }
+
     /// Bytes the event takes in memory, about.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         size_of::<Event>() + self.details.iter().map(|(_, detail)| 16 + detail.bytes()).sum::<usize>()
     }
 }
@@ -97,17 +106,31 @@ pub struct History {
     bytes_max: usize,
     dropped: u64,
     payloads: bool,
+    redaction: Arc<Redaction>,
 }
 
 impl History {
     /// A history that takes about `bytes_max` bytes at most. The newest event is always kept.
     pub fn new(bytes_max: usize) -> History {
-        History { events: VecDeque::new(), bytes: 0, bytes_max, dropped: 0, payloads: true }
+        History {
+            events: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            dropped: 0,
+            payloads: true,
+            redaction: Arc::default(),
+        }
     }
 
     /// Leaves out inputs, outputs, parameters and variables: `includeExecutionData` is false.
     pub fn without_payloads(mut self) -> History {
         self.payloads = false;
+        self
+    }
+
+    /// Hides what is not to be seen.
+    pub fn redacted(mut self, redaction: Arc<Redaction>) -> History {
+        self.redaction = redaction;
         self
     }
 
@@ -119,6 +142,13 @@ impl History {
     /// How many of the oldest events did not fit.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Its events, oldest first, which it keeps no longer.
+    pub fn take(&mut self) -> Vec<Event> {
+        let events = std::mem::take(&mut self.events);
+        self.clear();
+        events.into()
     }
 
     /// Forgets everything, for the next execution.
@@ -142,7 +172,7 @@ impl History {
 
 impl Listener for History {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
-        let mut details = Details { program, arena, payloads: self.payloads, members: Vec::new() };
+        let mut details = Details::new(program, arena, self.payloads, &self.redaction);
         if let Some(event_type) = details.describe(record.happening) {
             let Record { id, previous, time_ms, .. } = *record;
             self.keep(Event { id, previous, time_ms, event_type, details: details.members });
@@ -151,15 +181,25 @@ impl Listener for History {
 }
 
 /// Collects the details of one event.
-struct Details<'r> {
+pub(super) struct Details<'r> {
     program: &'r Program,
     arena: &'r Arena,
     payloads: bool,
-    members: Vec<(&'static str, Detail)>,
+    redaction: &'r Redaction,
+    pub(super) members: Vec<(&'static str, Detail)>,
 }
 
-impl Details<'_> {
-    fn describe(&mut self, happening: Happening<'_>) -> Option<EventType> {
+impl<'r> Details<'r> {
+    pub(super) fn new(
+        program: &'r Program,
+        arena: &'r Arena,
+        payloads: bool,
+        redaction: &'r Redaction,
+    ) -> Details<'r> {
+        Details { program, arena, payloads, redaction, members: Vec::new() }
+    }
+
+    pub(super) fn describe(&mut self, happening: Happening<'_>) -> Option<EventType> {
         use Happening::*;
         Some(match happening {
             ExecutionStarted { input } => self.json("input", input).of(EventType::ExecutionStarted),
@@ -247,13 +287,24 @@ impl Details<'_> {
 
     fn json(&mut self, name: &'static str, value: Value) -> &mut Self {
         if self.payloads {
-            self.members.push((name, Detail::Json(json::to_string(self.arena, value).into())));
+            let text = match self.redaction.is_empty() {
+                true => json::to_string(self.arena, value),
+                false => {
+                    let mut text = Vec::new();
+                    self.redaction.write(self.arena, value, &mut text);
+                    // All that is written is ASCII or comes from `str`s.
+                    String::from_utf8(text).unwrap_or_default()
+                }
+            };
+            self.members.push((name, Detail::Json(text.into())));
         }
         self
     }
 
     fn fault(&mut self, fault: &Fault) -> &mut Self {
-        for (name, text) in [("error", fault.error.as_deref()), ("cause", fault.cause.as_deref())] {
+        let error = fault.error.as_deref();
+        let cause = fault.cause.as_deref().map(|cause| self.redaction.cause(error, cause));
+        for (name, text) in [("error", error), ("cause", cause)] {
             self.members.extend(text.map(|text| (name, Detail::Text(text.into()))));
         }
         self
@@ -267,7 +318,12 @@ impl Details<'_> {
         if self.payloads && assigned.is_object() {
             let arena = self.arena;
             let members = arena.entries(assigned).map(|(name, value)| {
-                (arena.str(name).into(), Detail::Json(json::to_string(arena, value).into()))
+                let name = arena.str(name);
+                let text = match self.redaction.is_empty() {
+                    true => json::to_string(arena, value),
+                    false => String::from_utf8(self.redaction.member(arena, name, value)).unwrap_or_default(),
+                };
+                (name.into(), Detail::Json(text.into()))
             });
             self.members.push(("assignedVariables", Detail::Members(members.collect())));
         }

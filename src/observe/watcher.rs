@@ -14,7 +14,7 @@ use crate::program::Program;
 pub trait Watcher: Listener + Send {
     /// Of which states it wants to hear that they were entered and exited. Asked once, when the execution begins.
     fn hears(&self) -> Hears {
-        Hears::ALL
+        Hears::STATES
     }
 
     /// The execution is over; an output lies in the arena. An execution that never began, because it was aborted or the

@@ -78,6 +78,18 @@ pub enum Limit {
     Draining,
 }
 
+impl Limit {
+    pub(super) const ALL: [Limit; 7] = [
+        Limit::Executions,
+        Limit::Bytes,
+        Limit::MachineExecutions,
+        Limit::MachineBytes,
+        Limit::Share,
+        Limit::Queue,
+        Limit::Draining,
+    ];
+}
+
 /// What is taken of a budget.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
@@ -147,6 +159,8 @@ impl Admission {
         let Admission { budgets, total, .. } = self;
         if total.executions() >= budgets.executions_max {
             Some(Limit::Executions)
+        } else if total.bytes() >= budgets.bytes_max {
+            Some(Limit::Bytes)
         } else if machine.executions() >= budgets.machine_executions_max {
             Some(Limit::MachineExecutions)
         } else {

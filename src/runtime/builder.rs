@@ -18,7 +18,7 @@ use super::thread;
 use crate::asl;
 use crate::engine::Start;
 use crate::limits;
-use crate::observe::Observer;
+use crate::observe::{Desk, Observer, Setup};
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
 /// Whose limits hold.
@@ -46,6 +46,9 @@ pub enum BuildError {
 /// Sets an engine up.
 ///
 /// A handler registered for an exact ARN goes before those for a prefix, and a longer prefix before a shorter one.
+///
+/// A handler that panics fails its task with `States.TaskFailed`. Of the messages of such panics, the process's panic hook
+/// gets ten in a second; the first engine that is built wraps the hook there is to see to that.
 pub struct Builder {
     shards: usize,
     time: Arc<dyn Time>,
@@ -56,6 +59,7 @@ pub struct Builder {
     in_place: bool,
     time_scale: f64,
     observer: Option<Arc<dyn Observer>>,
+    setup: Setup,
 }
 
 impl Default for Builder {
@@ -71,6 +75,7 @@ impl Default for Builder {
             in_place: true,
             time_scale: 1.0,
             observer: None,
+            setup: Setup::default(),
         }
     }
 }
@@ -128,6 +133,14 @@ impl Builder {
         self
     }
 
+    /// What is shown of executions: histories, logs, metrics, traces. Nothing, unless told so; see
+    /// [`Engine::observed`].
+    #[must_use]
+    pub fn observe(mut self, setup: Setup) -> Builder {
+        self.setup = setup;
+        self
+    }
+
     /// Who decides, when an execution begins, whether it is watched.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Builder {
@@ -160,7 +173,8 @@ impl Builder {
     }
 
     /// Tasks of the resource `arn` are done by a closure, in line: it must be quick and not block, for the shard does
-    /// nothing else meanwhile.
+    /// nothing else meanwhile. While it hangs, the shard's executions stand still, time-outs and aborts included, and
+    /// [`Engine::shard_loads`] says since when; what may hang belongs into [`task_blocking`](Builder::task_blocking).
     #[must_use]
     pub fn task_sync<I, O, F>(self, arn: impl Into<String>, function: F) -> Builder
     where
@@ -239,6 +253,9 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let shards = self.shards;
         let (engine, shared) = self.parts()?;
+        if let Some(desk) = &shared.desk {
+            Desk::employ(desk)?;
+        }
         for index in 0..shards {
             // When one fails, dropping the engine ends those before it.
             thread::spawn(Arc::clone(&shared), index)?;
@@ -259,6 +276,7 @@ impl Builder {
     }
 
     fn parts(self) -> Result<(Engine, Arc<Shared>), BuildError> {
+        task::panics::quieten();
         let random =
             |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|error| BuildError::Random(error.to_string()));
         let (seed, secret) = match self.seed {
@@ -278,6 +296,7 @@ impl Builder {
             }
         };
         let lanes = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 64) * 2;
+        let desk = Desk::new(self.setup, self.shards, lanes).map(Arc::new);
         let shared = Arc::new(Shared {
             remotes: (0..self.shards).map(|_| Arc::new(Remote::new())).collect(),
             admission: Admission::new(self.budgets),
@@ -285,7 +304,9 @@ impl Builder {
             time: self.time,
             start: Start { seconds_max, secret, time_scale: self.time_scale, ..Start::default() },
             by_arn: Default::default(),
+            is_watched: self.observer.is_some() || desk.is_some(),
             observer: self.observer,
+            desk,
             waiting: Arc::default(),
             seed,
             seeds: Default::default(),

@@ -12,7 +12,7 @@ use dashmap::mapref::entry::Entry;
 use super::admission::Usage;
 use super::builder::Builder;
 use super::handle::Handle;
-use super::inbox::{Indexed, Shared};
+use super::inbox::{Indexed, Remote, Shared};
 use super::machine::{self, Machine, MachineSpec, Registered, Version};
 use super::outcome::Counts;
 #[cfg(doc)]
@@ -21,6 +21,7 @@ use crate::asl::{self, MachineType};
 use crate::compile;
 use crate::engine::Identity;
 use crate::limits;
+use crate::observe::View;
 use crate::program::StateKind;
 use crate::task::Handlers;
 
@@ -83,6 +84,15 @@ impl Drop for Inner {
     }
 }
 
+/// How busy a shard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardLoad {
+    /// Executions that wait to begin.
+    pub queued: usize,
+    /// For how long it has been at its present turn, if it takes one.
+    pub turn_for: Option<Duration>,
+}
+
 /// Why a definition does not become a state machine.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -142,7 +152,8 @@ impl Engine {
         }
         options.resources = spec.resources.unwrap_or(options.resources);
         let (identity, usage) = (spec.identity(), Arc::new(Usage::default()));
-        let version = self.version(spec.definition, &options, identity, seconds_max, usage)?;
+        let view = (self.shared().desk.as_ref()).map(|desk| Arc::new(desk.view(&identity.state_machine_arn)));
+        let version = self.version(spec.definition, &options, identity, seconds_max, usage, view)?;
         Ok(Machine::new(self.inner.number, spec.machine_type, options, version))
     }
 
@@ -174,7 +185,8 @@ impl Engine {
             identity.role_arn = role_arn.into();
         }
         let (seconds_max, usage) = (current.seconds_max, Arc::clone(&current.usage));
-        let version = self.version(definition, &machine.inner.options, identity, seconds_max, usage)?;
+        let view = current.view.as_ref().map(|view| Arc::clone(&view.machine));
+        let version = self.version(definition, &machine.inner.options, identity, seconds_max, usage, view)?;
         machine.replace(version);
         Ok(())
     }
@@ -196,6 +208,7 @@ impl Engine {
         identity: Identity,
         seconds_max: u64,
         usage: Arc<Usage>,
+        view: Option<Arc<View>>,
     ) -> Result<Version, DefinitionError> {
         let (definition, problems) = asl::read(definition.as_bytes(), options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
@@ -213,7 +226,10 @@ impl Engine {
         })?;
         // 0 is nobody's.
         let number = self.inner.versions.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Version::new(number, program, identity, work, seconds_max, usage))
+        let mut version = Version::new(number, program, identity, work, seconds_max, usage);
+        version.view = (self.shared().desk.as_ref().zip(view))
+            .map(|(desk, view)| desk.version(view, Arc::clone(&version.program)));
+        Ok(version)
     }
 
     // ---- the whole ----
@@ -227,6 +243,20 @@ impl Engine {
     /// their caller are billed nothing as long as they let nobody else have a turn.
     pub fn usage(&self) -> (usize, usize) {
         (self.shared().running(), self.shared().admission.total.bytes())
+    }
+
+    /// How busy each shard is: a watchdog looks whether one has been at the same turn for long, which means that what a
+    /// user wrote blocks it, for a turn takes well under a millisecond.
+    pub fn shard_loads(&self) -> Vec<ShardLoad> {
+        let shared = self.shared();
+        let load = |remote: &Remote| ShardLoad {
+            queued: remote.queued.load(Ordering::Relaxed),
+            turn_for: match remote.turn_since_ms.load(Ordering::Relaxed) {
+                0 => None,
+                since_ms => Some(Duration::from_millis(shared.time.now_ms().saturating_sub(since_ms))),
+            },
+        };
+        shared.remotes.iter().map(|remote| load(remote)).collect()
     }
 
     /// Admits no more executions and waits until all are over; those that are not after `within` time out. Comes to the

@@ -8,17 +8,19 @@ use std::task::Poll;
 
 use super::admission::{ENTRY_BYTES, Limit};
 use super::engine::Engine;
+use super::inbox::Shared;
 use super::inline::Ended;
 use super::job::TRANSITIONS_PER_EXECUTION;
 use super::machine::Version;
 use super::outcome::{Outcome, Status};
 use super::seat::{Bench, Seat};
+use super::showing::ending;
 use super::start::StartError;
 use super::ticket::Names;
 use crate::engine::{Event, Execution, Start, Turn};
 use crate::fault::Fault;
 use crate::json;
-use crate::observe::Watch;
+use crate::observe::{Desk, Scribe, Watch};
 
 thread_local! {
     /// What this thread needs to run executions.
@@ -81,6 +83,7 @@ struct Visit<'e> {
     seat: Option<Box<Seat>>,
     /// What it was admitted with.
     admitted: Option<usize>,
+    took_ms: u64,
 }
 
 impl<'e> Visit<'e> {
@@ -100,7 +103,7 @@ impl<'e> Visit<'e> {
             None => Some(BENCH.with_borrow_mut(Bench::seat)),
             Some(_) => None,
         };
-        let mut visit = Visit { engine, version, seat, admitted: None };
+        let mut visit = Visit { engine, version, seat, admitted: None, took_ms: 0 };
         if let Some(seat) = &mut visit.seat {
             seat.watch = watch;
         }
@@ -120,8 +123,8 @@ impl<'e> Visit<'e> {
         match json::read(&mut seat.x.arena, text) {
             Ok(input) => {
                 seat.x.begin(&self.version.program, &start, input);
-                if let Some(observer) = &shared.observer {
-                    seat.observe(&**observer, self.version, start.seed, start.now_ms);
+                if shared.is_watched {
+                    self.with_scribe(|seat, shared, scribe, version| seat.observe(shared, scribe, version));
                 }
                 Ok(())
             }
@@ -137,8 +140,9 @@ impl<'e> Visit<'e> {
     fn turn<R>(&mut self, show: impl FnOnce(Option<Ended<'_>>, u64) -> R) -> Option<R> {
         let seat = self.seat.as_mut()?;
         let now_ms = self.engine.shared().time.now_ms();
+        let shown = shown(self.engine);
         let turn = BENCH.with_borrow_mut(|bench| {
-            let turn = bench.advance(self.version, seat, Event::Go, now_ms, TRANSITIONS_PER_EXECUTION);
+            let turn = bench.advance(self.version, seat, Event::Go, now_ms, TRANSITIONS_PER_EXECUTION, shown);
             bench.effects.clear();
             turn
         });
@@ -148,7 +152,8 @@ impl<'e> Visit<'e> {
             // Nothing in it waits, so that it parks is a bug as well.
             _ => (show(None, now_ms), Status::Failed),
         };
-        seat.tell_end(super::shard::bug_outcome, now_ms);
+        self.took_ms = now_ms.saturating_sub(seat.x.started_ms());
+        self.tell_end(now_ms);
         self.leave(Some(status));
         Some(shown)
     }
@@ -157,13 +162,36 @@ impl<'e> Visit<'e> {
     fn tell_aborted(&mut self) {
         let Some(seat) = self.seat.as_mut().filter(|seat| seat.watch.is_some()) else { return };
         let now_ms = self.engine.shared().time.now_ms();
+        let shown = shown(self.engine);
         BENCH.with_borrow_mut(|bench| {
             let abort = Event::Abort(Fault { error: None, cause: None });
             // Whatever came of it, the end is told next.
-            let _ = bench.advance(self.version, seat, abort, now_ms, TRANSITIONS_PER_EXECUTION);
+            let _ = bench.advance(self.version, seat, abort, now_ms, TRANSITIONS_PER_EXECUTION, shown);
             bench.effects.clear();
         });
-        seat.tell_end(super::shard::bug_outcome, now_ms);
+        self.tell_end(now_ms);
+    }
+
+    /// It is over: those who watch it learn of it.
+    fn tell_end(&mut self, now_ms: u64) {
+        if self.seat.as_ref().is_none_or(|seat| seat.watch.is_none()) {
+            return;
+        }
+        self.with_scribe(|seat, shared, scribe, version| {
+            seat.tell_end(shared, scribe, version, super::shard::bug_outcome, now_ms);
+            seat.hand_over(shared, scribe, version, super::shard::bug_outcome, now_ms);
+        });
+    }
+
+    /// Calls `work` with what writes down what is shown of executions on this thread.
+    fn with_scribe(&mut self, work: impl FnOnce(&mut Seat, &Shared, &mut Scribe, &Version)) {
+        let Some(seat) = &mut self.seat else { return };
+        let shared = self.engine.shared();
+        let mut scribe = shared.desk.as_ref().and_then(|desk| desk.scribe(self.engine.lane_number()));
+        match &mut scribe {
+            Some(scribe) => work(seat, shared, scribe, self.version),
+            None => work(seat, shared, &mut Scribe::default(), self.version),
+        }
     }
 
     /// It goes on when others had their turn: from now on it counts like one that is parked.
@@ -187,12 +215,18 @@ impl<'e> Visit<'e> {
 
     fn refuse(&mut self, limit: Limit) -> StartError {
         self.leave(None);
-        self.engine.lane(|lane| lane.refuse(1));
-        self.engine.shared().admission.throttled(limit).into()
+        self.engine.refuse(Some(self.version), limit, 1).into()
     }
 
     /// It is over, or was never there.
     fn leave(&mut self, status: Option<Status>) {
+        if let (Some(status), Some(view)) = (status.and_then(ending), &self.version.view) {
+            let lane = self.engine.shared().remotes.len() + self.engine.lane_number();
+            let mut endings = [0; 4];
+            endings[status as usize] = 1;
+            view.machine.began(lane, 1);
+            view.machine.ended(lane, endings, self.took_ms);
+        }
         if let Some(seat) = self.seat.take() {
             BENCH.with_borrow_mut(|bench| bench.put_back(seat));
         }
@@ -221,6 +255,12 @@ impl Drop for Visit<'_> {
             self.leave(Some(Status::Aborted));
         }
     }
+}
+
+/// What shows executions on this thread, and the lane on which they are counted.
+fn shown(engine: &Engine) -> (Option<&Desk>, usize) {
+    let shared = engine.shared();
+    (shared.desk.as_deref(), shared.remotes.len() + engine.lane_number())
 }
 
 /// Lets others have their turn.

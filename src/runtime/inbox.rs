@@ -17,7 +17,7 @@ use super::slab::Key;
 use super::ticket::{Place, Reply, Ticket};
 use crate::engine::{Start, Token};
 use crate::fault::Fault;
-use crate::observe::{Observer, Watch};
+use crate::observe::{Desk, Observer, Watch};
 use crate::task::token::Waiting;
 
 /// Executions of one version that wait to begin.
@@ -71,8 +71,26 @@ pub(super) struct Remote {
     pub(super) mail: SegQueue<Mail>,
     pub(super) woken: SegQueue<u32>,
     pub(super) bell: CachePadded<Bell>,
+    /// When the turn began that it takes, in milliseconds since 1970; 0 while it takes none.
+    pub(super) turn_since_ms: AtomicU64,
     /// How its executions ended.
     pub(super) tally: CachePadded<Tally>,
+    /// How the shard is, as of its last turn.
+    pub(super) gauges: CachePadded<Gauges>,
+}
+
+/// What a shard says of itself after a turn, when someone wants to know.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) residents: AtomicU64,
+    pub(super) tasks: AtomicU64,
+    pub(super) timers: AtomicU64,
+    pub(super) seats: AtomicU64,
+    /// How late the last timer fired, and the latest of all.
+    pub(super) lag_ms: AtomicU64,
+    pub(super) lag_ms_max: AtomicU64,
+    /// Parcels taken from other shards.
+    pub(super) steals: AtomicU64,
 }
 
 /// Parcels a shard's ring takes: a start that comes alone is one. The ring is two megabytes.
@@ -86,7 +104,9 @@ impl Remote {
             mail: SegQueue::new(),
             woken: SegQueue::new(),
             bell: CachePadded::new(Bell::new()),
+            turn_since_ms: AtomicU64::new(0),
             tally: CachePadded::default(),
+            gauges: CachePadded::default(),
         }
     }
 
@@ -147,6 +167,10 @@ pub(super) struct Shared {
     pub(super) by_arn: DashMap<Box<str>, Indexed>,
     /// Decides which executions are watched.
     pub(super) observer: Option<Arc<dyn Observer>>,
+    /// Whether anybody may want to watch executions.
+    pub(super) is_watched: bool,
+    /// What is shown of executions.
+    pub(super) desk: Option<Arc<Desk>>,
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,
     /// What seeds follow from, and how many were given out.
     pub(super) seed: u64,

@@ -1,6 +1,5 @@
 //! Runs one execution until it parks, ends, or others are to have their turn, and carries out what it wants done.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Poll;
@@ -16,7 +15,7 @@ use super::wheel::TimerId;
 use crate::engine::{Effect, Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::{self, Fault};
 use crate::json;
-use crate::task::{self, AsyncHandler, Attempt, Call, Shared};
+use crate::task::{self, AsyncHandler, Attempt, Call, Shared, panics};
 
 /// Transitions an execution may take before others have their turn: some 100 µs.
 pub(super) const TRANSITIONS_PER_EXECUTION: u32 = 1_000;
@@ -33,7 +32,10 @@ impl Shard {
         loop {
             let taken = u32::try_from(job.seat.x.transitions() - began).unwrap_or(u32::MAX);
             let left = TRANSITIONS_PER_EXECUTION.saturating_sub(taken);
-            let turn = self.bench.advance(job.version, &mut job.seat, event, self.now_ms, left);
+            let turn = {
+                let shown = (self.shared.desk.as_deref(), usize::from(self.index));
+                self.bench.advance(job.version, &mut job.seat, event, self.now_ms, left, shown)
+            };
             if turn.is_err() {
                 self.carried_out = 0;
                 self.transitions += u64::from(taken) + 1;
@@ -198,7 +200,7 @@ impl Shard {
                 input,
                 arena: &mut job.seat.x.arena,
             };
-            catch_unwind(AssertUnwindSafe(|| handler.begin(&call, attempt.clone())))
+            panics::guard(|| handler.begin(&call, attempt.clone()))
         };
         let mut future = match begun {
             Ok(Ok(future)) => future,
@@ -256,9 +258,8 @@ fn stand_in(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
     // What a panic of the user's leaves behind is the user's.
     let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
     let x = &mut job.seat.x;
-    let asked = catch_unwind(AssertUnwindSafe(|| {
-        tasks.answers(program.name(call.state)).then(|| tasks.start(program, x, call))
-    }));
+    let asked =
+        panics::guard(|| tasks.answers(program.name(call.state)).then(|| tasks.start(program, x, call)));
     asked.unwrap_or_else(|panic| Some(task::Answer::Now(Err(tasks::told(panic)))))
 }
 

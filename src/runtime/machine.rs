@@ -7,6 +7,8 @@ use super::job::TRANSITIONS_PER_EXECUTION;
 use crate::asl::{self, MachineType, Resources};
 use crate::engine::Identity;
 use crate::index::{Id, Table};
+use crate::observe::VersionView;
+use crate::observe::log::Level;
 use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId};
 use crate::task::{AsyncHandler, Handler, Handlers};
 
@@ -124,6 +126,14 @@ impl Machine {
     /// Bytes its executions are billed.
     pub fn bytes(&self) -> usize {
         self.current().usage.bytes()
+    }
+
+    /// What is logged of its executions from now on (`loggingConfiguration`), if the engine has a
+    /// [log](crate::observe::Setup::log): at which level, and whether with inputs, outputs and variables.
+    pub fn set_logging(&self, level: Level, include_execution_data: bool) {
+        if let Some(view) = &self.current().view {
+            view.machine.set_logging(level, include_execution_data);
+        }
     }
 
     /// What the machine is now, for ever: updates do not change it (`PublishStateMachineVersion`).
@@ -300,6 +310,8 @@ pub(super) struct Version {
     pub(super) is_short: bool,
     /// What the machine's executions take, of all versions.
     pub(super) usage: Arc<Usage>,
+    /// What is counted of it, when anything is shown.
+    pub(super) view: Option<Arc<VersionView>>,
 }
 
 /// Who does a task.
@@ -373,7 +385,17 @@ impl Version {
                 state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
             });
         let is_short = is_pure && is_short(&program);
-        Version { number, program: Arc::new(program), identity, seconds_max, work, is_pure, is_short, usage }
+        Version {
+            number,
+            program: Arc::new(program),
+            identity,
+            seconds_max,
+            work,
+            is_pure,
+            is_short,
+            usage,
+            view: None,
+        }
     }
 
     pub(super) fn work(&self, task: TaskId) -> &Work {

@@ -34,11 +34,15 @@ mod job;
 #[cfg(feature = "runtime")]
 mod machine;
 #[cfg(feature = "runtime")]
+mod observed;
+#[cfg(feature = "runtime")]
 mod outcome;
 #[cfg(feature = "runtime")]
 mod seat;
 #[cfg(feature = "runtime")]
 mod shard;
+#[cfg(feature = "runtime")]
+mod showing;
 #[cfg(feature = "runtime")]
 mod simulation;
 #[cfg(feature = "runtime")]
@@ -60,10 +64,11 @@ pub use {
     admission::{Budgets, Limit, Throttled},
     answer::AnswerError,
     builder::{BuildError, Builder, Profile},
-    engine::{DefinitionError, Engine},
+    engine::{DefinitionError, Engine, ShardLoad},
     handle::Handle,
     input::{Input, Json},
     machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},
+    observed::Observed,
     outcome::{Counts, Outcome, Status},
     shard::Shard,
     simulation::Simulation,

@@ -120,6 +120,11 @@ impl Counts {
         self.succeeded + self.failed + self.timed_out + self.aborted
     }
 
+    /// Those that are over, as [`Ending`](crate::observe::Ending) orders them.
+    pub(super) fn endings(&self) -> [u64; 4] {
+        [self.succeeded, self.failed, self.timed_out, self.aborted]
+    }
+
     pub(super) fn count(&mut self, status: Status) {
         match status {
             Status::Running => self.running += 1,

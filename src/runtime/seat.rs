@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::machine::Version;
 use super::ticket::Names;
-use crate::engine::{self, Effect, Env, Event, Execution, Hears, Listener, Outcome, Turn};
+use crate::engine::{self, Effect, Env, Event, Execution, Hears, Listener, Turn};
 use crate::json::Compactor;
-use crate::observe::{Beginning, Observer, Watch};
+use crate::observe::{Desk, Ear, Watch};
 use crate::query::jsonata::Scratch;
 
 /// An execution, and the version its identity is of.
@@ -21,25 +21,6 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// Asks whether the execution that is about to begin is watched by more than those who came with it.
-    pub(super) fn observe(&mut self, observer: &dyn Observer, version: &Version, seed: u64, now_ms: u64) {
-        let beginning = Beginning { program: &version.program, identity: &self.x.identity, seed, now_ms };
-        let watcher = catch_unwind(AssertUnwindSafe(|| observer.watch(&beginning)));
-        if let Ok(Some(watcher)) = watcher {
-            self.watch.get_or_insert_default().join(watcher);
-        }
-    }
-
-    /// The execution is over; `bug` when it has no outcome of its own.
-    pub(super) fn tell_end(&mut self, bug: impl FnOnce() -> Outcome, now_ms: u64) {
-        if let Some(watch) = self.watch.take() {
-            let bug = if self.x.outcome().is_none() { Some(bug()) } else { None };
-            if let Some(outcome) = self.x.outcome().or(bug.as_ref()) {
-                watch.ended(&self.x.arena, outcome, now_ms);
-            }
-        }
-    }
-
     /// Sees to it that the execution is called as one of this version, and as it is called itself.
     pub(super) fn identify(&mut self, version: &Version, called: Names<'_>) {
         let names = version.number << 1 | u64::from(called.synchronous);
@@ -83,6 +64,11 @@ impl Bench {
         self.seats.pop().unwrap_or_default()
     }
 
+    /// How many seats are free.
+    pub(super) fn seats(&self) -> usize {
+        self.seats.len()
+    }
+
     /// Takes a seat back whose execution is over, or was packed.
     pub(super) fn put_back(&mut self, mut seat: Box<Seat>) {
         seat.watch = None;
@@ -100,16 +86,23 @@ impl Bench {
         event: Event,
         now_ms: u64,
         transitions_max: u32,
+        (desk, lane): (Option<&Desk>, usize),
     ) -> Result<Turn, Bug> {
         let Bench { effects, compactor, scratch, .. } = self;
         let Seat { x, watch, .. } = seat;
         let hears = watch.as_ref().map_or(Hears::NONE, |watch| watch.hears());
-        let listener = watch.as_deref_mut().map(|watch| watch as &mut dyn Listener);
+        let mut ear =
+            watch.as_deref_mut().map(|watch| Ear { watch, desk, view: version.view.as_deref(), lane });
+        let listener = ear.as_mut().map(|ear| ear as &mut dyn Listener);
         let mut env = Env { now_ms, transitions_max, effects, listener, hears, compactor, scratch };
         let turn = catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, x, event, &mut env)));
         turn.map_err(|_| {
             // What the panic left half done is thrown away.
-            *seat = Seat { watch: seat.watch.take(), ..Seat::default() };
+            let mut watch = seat.watch.take();
+            if let Some(watch) = &mut watch {
+                watch.lost();
+            }
+            *seat = Seat { watch, ..Seat::default() };
             let seats = std::mem::take(&mut self.seats);
             *self = Bench { seats, ..Bench::default() };
             Bug

@@ -23,16 +23,18 @@ use super::slab::{Key, Slab};
 use super::tasks::{Answer, Tasks};
 use super::ticket::{BatchState, Called, Place, Reply};
 use super::wheel::{TimerId, Wheel};
-use crate::engine::{self, Event, Execution, Listener, Start, TimerKind, Token, Turn};
+use crate::engine::{self, Event, Execution, Start, TimerKind, Token, Turn};
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena, Value};
-use crate::observe::Watch;
+use crate::observe::{Scribe, Watch};
 
 /// Executions one thread owns.
 pub struct Shard {
     pub(super) shared: Arc<Shared>,
     pub(super) remote: Arc<Remote>,
-    index: u16,
+    pub(super) index: u16,
+    /// Writes down what is shown of executions.
+    pub(super) scribe: Scribe,
     residents: Slab<Resident>,
     pub(super) wheel: Wheel<Due>,
     pub(super) tasks: Tasks,
@@ -116,6 +118,7 @@ impl Shard {
             shared,
             remote,
             index: index as u16,
+            scribe: Scribe::default(),
             residents: Slab::new(),
             wheel: Wheel::new(now_ms),
             tasks: Tasks::new(),
@@ -150,6 +153,7 @@ impl Shard {
         if std::mem::take(&mut self.ended_any) {
             self.shared.wake_drainers();
         }
+        self.show();
         self.has_more()
     }
 
@@ -246,6 +250,11 @@ impl Shard {
     }
 
     fn fire_timers(&mut self) {
+        if let Some(lag_ms) = self.wheel.next_ms().and_then(|at_ms| self.now_ms.checked_sub(at_ms)) {
+            let gauges = &self.remote.gauges;
+            gauges.lag_ms.store(lag_ms, Ordering::Relaxed);
+            gauges.lag_ms_max.fetch_max(lag_ms, Ordering::Relaxed);
+        }
         for _ in 0..EVENTS_PER_TURN {
             let Some((_, due)) = self.wheel.pop(self.now_ms) else { break };
             if due.kind() == DueKind::Answer {
@@ -332,23 +341,25 @@ impl Shard {
         self.disarm_all(&mut arms, key, turn.is_err());
         self.leave_queue(resident.due_before, resident.due_after);
         self.residents.release(key);
-        seat.tell_end(bug_outcome, self.now_ms);
+        seat.tell_end(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
         let end = match turn {
             Ok(_) => End::Over(&mut seat),
             Err(Bug) => End::Bug,
         };
         self.end(&version, &reply, end, resident.billed as usize);
+        seat.hand_over(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
         self.bench.put_back(seat);
     }
 
     /// Gives a resident its seat, or what is left of it when it is packed.
     fn settle(&mut self, key: Key, resident: &mut Resident, mut seat: Box<Seat>, goes_on: bool) {
         self.packed.clear();
+        seat.tell_log(&self.shared, &mut self.scribe, &resident.version);
         let bytes = if !goes_on && seat.x.pack(&mut self.packed) {
             resident.body = Body::Packed(self.packed.as_slice().into());
             resident.watch = seat.watch.take();
             if let Some(watch) = &mut resident.watch {
-                watch.moving(&resident.version.program, &seat.x.arena);
+                watch.moving(self.shared.desk.as_deref(), &resident.version.program, &seat.x.arena);
             }
             self.bench.put_back(seat);
             self.packed.len()
@@ -426,7 +437,9 @@ impl Shard {
         let own = self.remote.take_parcel();
         let parcel = own.or_else(|| {
             let (before, after) = self.shared.remotes.split_at(usize::from(self.index));
-            after.iter().skip(1).chain(before).find_map(|remote| remote.take_parcel())
+            let stolen = after.iter().skip(1).chain(before).find_map(|remote| remote.take_parcel())?;
+            self.remote.gauges.steals.fetch_add(1, Ordering::Relaxed);
+            Some(stolen)
         })?;
         Some(Opened { parcel, next: 0, at: 0, ended: Counts::default(), ended_bytes: 0 })
     }
@@ -457,8 +470,8 @@ impl Shard {
         let start =
             Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
         seat.x.begin(&version.program, &start, input);
-        if let Some(observer) = &self.shared.observer {
-            seat.observe(&**observer, version, seed, self.now_ms);
+        if self.shared.is_watched {
+            seat.observe(&self.shared, &mut self.scribe, version);
         }
         let mut job = Job { version, called: reply.called(), seat, key: None, arms: Arms::default() };
         let turn = self.drive(&mut job, event);
@@ -508,7 +521,8 @@ impl Shard {
 
     /// An execution that ran to its end at once. What there is to count is told for the whole parcel.
     fn end_started(&mut self, opened: &mut Opened, n: usize, mut seat: Box<Seat>, bug: bool, billed: usize) {
-        seat.tell_end(bug_outcome, self.now_ms);
+        let version = &opened.parcel.version;
+        seat.tell_end(&self.shared, &mut self.scribe, version, bug_outcome, self.now_ms);
         let end = if bug { End::Bug } else { End::Over(&mut seat) };
         match &opened.parcel.reply {
             reply @ Reply::One(_) => {
@@ -524,6 +538,8 @@ impl Shard {
                 opened.ended_bytes += billed;
             }
         }
+        let version = &opened.parcel.version;
+        seat.hand_over(&self.shared, &mut self.scribe, version, bug_outcome, self.now_ms);
         self.bench.put_back(seat);
     }
 
@@ -533,6 +549,10 @@ impl Shard {
             return;
         }
         self.remote.tally.end(&ended);
+        if let Some(view) = &opened.parcel.version.view {
+            // They ended in the turn in which they began.
+            view.machine.ended(usize::from(self.index), ended.endings(), 0);
+        }
         self.shared.admission.release(&opened.parcel.version.usage, ended.ended() as usize, bytes);
         if let Reply::Batch(batch, _) = &opened.parcel.reply {
             batch.end(&ended);
@@ -547,6 +567,13 @@ impl Shard {
         counts.count(status);
         counts.bugs = u64::from(matches!(end, End::Bug));
         self.remote.tally.end(&counts);
+        if let Some(view) = &version.view {
+            let took_ms = match &end {
+                End::Over(seat) => self.now_ms.saturating_sub(seat.x.started_ms()),
+                _ => 0,
+            };
+            view.machine.ended(usize::from(self.index), counts.endings(), took_ms);
+        }
         self.shared.admission.release(&version.usage, 1, billed);
         self.ended_any = true;
         match reply {
@@ -592,7 +619,7 @@ impl Shard {
                     true => End::Never(Status::Aborted, Some(shut_down())),
                     false => End::Never(Status::TimedOut, None),
                 };
-                if let Some(watch) = watch.take() {
+                if let Some(mut watch) = watch.take() {
                     watch.ended(&Arena::new(), &end.never(), self.now_ms);
                 }
                 self.end(&parcel.version, &reply, end, to - at + ENTRY_BYTES);
@@ -644,13 +671,13 @@ impl End<'_> {
         if !batch.has_sink() {
             return;
         }
-        let nothing = Execution::new();
-        let (execution, outcome) = match self {
-            End::Over(seat) => (&seat.x, seat.x.outcome().cloned().unwrap_or_else(bug_outcome)),
-            End::Bug => (&nothing, bug_outcome()),
-            End::Never(..) => (&nothing, self.never()),
-        };
-        batch.tell(n, Ended::of(execution, &outcome));
+        match self {
+            End::Over(seat) if let Some(outcome) = seat.x.outcome() => {
+                batch.tell(n, Ended::of(&seat.x, outcome))
+            }
+            End::Over(_) | End::Bug => batch.tell(n, Ended::of(&Execution::new(), &bug_outcome())),
+            End::Never(..) => batch.tell(n, Ended::of(&Execution::new(), &self.never())),
+        }
     }
 
     fn outcome(self, now_ms: u64) -> Outcome {

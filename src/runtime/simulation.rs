@@ -46,6 +46,15 @@ impl Simulation {
         }
     }
 
+    /// Carries off what is to be shown of executions, as threads of their own do elsewhere: log lines to their sink,
+    /// histories to the ring.
+    pub fn carry(&mut self) {
+        if let Some(desk) = self.shards.first().and_then(|shard| shard.shared.desk.as_ref()) {
+            desk.carry_lines();
+            desk.carry_histories();
+        }
+    }
+
     /// When something is due next, if anything is.
     pub fn next_ms(&mut self) -> Option<u64> {
         self.shards.iter_mut().filter_map(Shard::next_ms).min()

@@ -255,8 +255,14 @@ impl Engine {
         if bytes > limits::PAYLOAD_BYTES_MAX as usize {
             return Err(StartError::TooLarge(bytes));
         }
-        let number = self.shared().seeds(1);
-        Ok((target.pick(|| self.shared().chance(number)), number))
+        let shared = self.shared();
+        let number = shared.seeds(1);
+        let version = target.pick(|| shared.chance(number));
+        // Looked at before the input is, so that refusing costs next to nothing; decided when it is admitted.
+        match self.full(&version) {
+            Some(limit) => Err(self.refuse(Some(&version), limit, 1).into()),
+            None => Ok((version, number)),
+        }
     }
 
     fn start_version(
@@ -314,21 +320,37 @@ impl Engine {
         load.batch
     }
 
+    /// What keeps an execution from being admitted, however small it is.
+    fn full(&self, version: &Version) -> Option<Limit> {
+        let shared = self.shared();
+        match shared.closed.load(Ordering::Acquire) {
+            true => Some(Limit::Draining),
+            false => shared.admission.is_full(&version.usage),
+        }
+    }
+
+    pub(super) fn refuse(&self, version: Option<&Version>, limit: Limit, executions: usize) -> Throttled {
+        self.lane(|lane| lane.refuse(executions as u64));
+        if let Some(view) = version.and_then(|version| version.view.as_ref()) {
+            view.machine.refused(limit as usize, executions as u64);
+        }
+        self.shared().admission.throttled(limit)
+    }
+
     /// Hands executions over to a shard, if they are admitted.
     fn submit(&self, parcel: Parcel) -> Result<(), Throttled> {
         let shared = self.shared();
         let (executions, bytes) = (parcel.len(), parcel.text.len());
         let version = Arc::clone(&parcel.version);
-        let refuse = |limit| {
-            self.lane(|lane| lane.refuse(executions as u64));
-            Err(shared.admission.throttled(limit))
-        };
         if let Err(limit) = shared.admission.admit(&version.usage, executions, bytes) {
-            return refuse(limit);
+            return Err(self.refuse(Some(&version), limit, executions));
         }
         // After being counted: `drain` closes first and looks at the count afterwards.
         fence(Ordering::SeqCst);
         self.lane(|lane| lane.accept(executions as u64));
+        if let Some(view) = &version.view {
+            view.machine.began(shared.remotes.len() + self.lane_number(), executions as u64);
+        }
         let limit = match shared.closed.load(Ordering::SeqCst) {
             true => Limit::Draining,
             false => match self.enqueue(parcel) {
@@ -337,10 +359,14 @@ impl Engine {
             },
         };
         self.lane(|lane| lane.accept((executions as u64).wrapping_neg()));
+        if let Some(view) = &version.view {
+            let lane = shared.remotes.len() + self.lane_number();
+            view.machine.began(lane, (executions as u64).wrapping_neg());
+        }
         let billed = bytes + executions * ENTRY_BYTES;
         shared.admission.release(&version.usage, executions, billed);
         shared.wake_drainers();
-        refuse(limit)
+        Err(self.refuse(Some(&version), limit, executions))
     }
 
     /// Puts a parcel into the queue of the next shard, or of one that has room.
@@ -370,7 +396,12 @@ impl Engine {
 
     pub(super) fn lane(&self, count: impl FnOnce(&Tally)) {
         let lanes = &self.shared().lanes;
-        count(&lanes[LANE.with(|lane| *lane) % lanes.len()]);
+        count(&lanes[self.lane_number()]);
+    }
+
+    /// Which of the callers' lanes is this thread's.
+    pub(super) fn lane_number(&self) -> usize {
+        LANE.with(|lane| *lane) % self.shared().lanes.len()
     }
 }
 
@@ -396,13 +427,18 @@ impl Load<'_> {
             if input.len() > limits::PAYLOAD_BYTES_MAX as usize {
                 self.send();
                 if self.batch.refused.is_none() {
-                    self.engine.lane(|lane| lane.refuse(1));
-                    self.batch.refused = Some(self.engine.shared().admission.throttled(Limit::Bytes));
+                    self.batch.refused = Some(self.engine.refuse(self.version.as_deref(), Limit::Bytes, 1));
                 }
                 return;
             }
             self.route(target);
             if self.batch.refused.is_some() {
+                return;
+            }
+            if self.ends.is_empty()
+                && let Some(limit) = self.version.as_ref().and_then(|version| self.engine.full(version))
+            {
+                self.batch.refused = Some(self.engine.refuse(self.version.as_deref(), limit, 1));
                 return;
             }
             if self.text.capacity() == 0 {

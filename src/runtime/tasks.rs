@@ -3,7 +3,6 @@
 //! An entry keeps its waker for whoever sits in it next; a wake-up that comes late polls a future once in vain.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -13,8 +12,7 @@ use super::slab::Key;
 use super::wheel::TimerId;
 use crate::engine::Token;
 use crate::fault::Fault;
-use crate::task::{self};
-use crate::task::{Attempt, TaskFuture};
+use crate::task::{self, Attempt, TaskFuture, panics};
 
 pub(super) struct Tasks {
     entries: Vec<Entry>,
@@ -152,7 +150,7 @@ fn poll(signal: &TaskWaker, waker: &Waker, future: &mut TaskFuture) -> Poll<Answ
     // Before polling: a wake-up during it counts.
     signal.queued.store(false, Ordering::Release);
     let mut context = Context::from_waker(waker);
-    match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
+    match panics::guard(|| future.as_mut().poll(&mut context)) {
         Ok(polled) => polled.map(|result| result.map_err(Fault::from)),
         Err(panic) => Poll::Ready(Err(told(panic))),
     }
@@ -160,13 +158,13 @@ fn poll(signal: &TaskWaker, waker: &Waker, future: &mut TaskFuture) -> Poll<Answ
 
 /// Dropping what a user wrote may panic as well.
 pub(super) fn drop_future(future: TaskFuture) -> Option<Fault> {
-    catch_unwind(AssertUnwindSafe(|| drop(future))).err().map(told)
+    panics::guard(|| drop(future)).err().map(told)
 }
 
 /// What a handler's panic comes to.
 pub(super) fn told(panic: Box<dyn Any + Send>) -> Fault {
     let fault = task::panicked(&*panic);
     // What was thrown may panic when it is dropped, too.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+    let _ = panics::guard(|| drop(panic));
     fault
 }

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,7 +54,10 @@ impl Future for Root {
         remote.bell.hang(context.waker());
         remote.bell.wake_up();
         for _ in 0..TURNS_PER_POLL {
-            let more = shard.turn(time.now_ms());
+            let now_ms = time.now_ms();
+            remote.turn_since_ms.store(now_ms, Ordering::Relaxed);
+            let more = shard.turn(now_ms);
+            remote.turn_since_ms.store(0, Ordering::Relaxed);
             if shard.is_finished() {
                 return Poll::Ready(());
             }

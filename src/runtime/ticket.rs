@@ -1,7 +1,6 @@
 //! What ties an execution to those who started it.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +10,7 @@ use super::inline::Ended;
 use super::outcome::{Counts, Outcome, Status};
 use super::slab::Key;
 use crate::fault::Fault;
-use crate::task::Tasks;
+use crate::task::{Tasks, panics};
 
 /// Where an execution sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -213,7 +212,7 @@ impl BatchState {
     /// Shows an execution that ended. A panic in the user's function concerns nobody else.
     pub(super) fn tell(&self, n: u32, ended: Ended<'_>) {
         if let Some(sink) = &self.sink
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| sink(n, ended)))
+            && let Err(panic) = panics::guard(|| sink(n, ended))
         {
             let _: Fault = super::tasks::told(panic);
         }

@@ -6,6 +6,7 @@
 #[cfg(feature = "integrations")]
 pub mod aws;
 pub mod mock;
+pub(crate) mod panics;
 #[cfg(feature = "runtime")]
 mod remote;
 #[cfg(feature = "runtime")]
@@ -18,7 +19,6 @@ pub use remote::{AsyncHandler, Attempt, TaskFuture, asynchronous, asynchronous_w
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -161,7 +161,7 @@ pub(crate) fn call(
         input: execution.task_input(call.token).unwrap_or_default(),
         arena: &mut execution.arena,
     };
-    match catch_unwind(AssertUnwindSafe(|| handler.call(&mut call))) {
+    match panics::guard(|| handler.call(&mut call)) {
         Ok(result) => result.map_err(Fault::from),
         Err(panic) => Err(panicked(&*panic)),
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Call, TaskError, panicked};
+use super::{Call, TaskError, panicked, panics};
 use crate::fault;
 use crate::program::Task;
 
@@ -152,19 +152,13 @@ where
     asynchronous_with(move |input: I, attempt: Attempt| {
         let function = Arc::clone(&function);
         async move {
-            match tokio::task::spawn_blocking(move || function(input, attempt)).await {
-                Ok(result) => result,
-                Err(error) => Err(ended(error)),
+            match tokio::task::spawn_blocking(move || panics::guard(|| function(input, attempt))).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(panic)) => Err(failed(&*panic)),
+                Err(error) => Err(TaskError::new(fault::TASK_FAILED, error.to_string())),
             }
         }
     })
-}
-
-fn ended(error: tokio::task::JoinError) -> TaskError {
-    match error.try_into_panic() {
-        Ok(panic) => failed(&*panic),
-        Err(error) => TaskError::new(fault::TASK_FAILED, error.to_string()),
-    }
 }
 
 fn failed(panic: &(dyn Any + Send)) -> TaskError {

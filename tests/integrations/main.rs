@@ -1,7 +1,13 @@
 //! Service tasks, against servers that the tests start.
 
+mod corpus;
+mod http;
 mod lambda;
+mod moto;
+mod refusals;
 mod server;
+mod services;
+mod tls;
 
 use expressway::runtime::{Engine, Outcome};
 use expressway::task::aws::Integrations;

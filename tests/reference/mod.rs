@@ -27,8 +27,8 @@ impl Failure {
     }
 }
 
-/// What a task comes to, and after how long; `None`: nothing is ever heard of it.
-pub(crate) type Behaviour<'b> = &'b dyn Fn(&str, u64, &Json) -> Option<(u64, Result<Json, Failure>)>;
+/// What a task comes to, by resource, state, retries and input, and after how long; `None`: nothing is ever heard of it.
+pub(crate) type Behaviour<'b> = &'b dyn Fn(&str, &str, u64, &Json) -> Option<(u64, Result<Json, Failure>)>;
 
 pub(crate) struct Interpreter<'b> {
     pub(crate) behaviour: Behaviour<'b>,
@@ -130,8 +130,10 @@ impl Interpreter<'_> {
     }
 
     fn task(&mut self, name: &str, state: &Json, input: &Json, at_ms: u64, retries: u64) -> End {
-        let timeout_ms = state["TimeoutSeconds"].as_u64().map_or(NEVER, |seconds| at_ms + seconds * 1_000);
-        let (done_ms, result) = match (self.behaviour)(name, retries, input) {
+        // Nobody sends heartbeats.
+        let limits = ["TimeoutSeconds", "HeartbeatSeconds"].iter().filter_map(|field| state[*field].as_u64());
+        let timeout_ms = limits.min().map_or(NEVER, |seconds| at_ms + seconds * 1_000);
+        let (done_ms, result) = match (self.behaviour)(&text(&state["Resource"]), name, retries, input) {
             Some((after_ms, result)) => (at_ms + after_ms, result),
             None => (NEVER, Ok(Json::Null)),
         };

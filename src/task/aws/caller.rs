@@ -10,7 +10,7 @@ use hyper::{Method, Request};
 
 use super::credentials::Source;
 use super::net::NetError;
-use super::pool::{self, ANSWER_BYTES_MAX, Reply};
+use super::pool::{self, ANSWER_BYTES_MAX, Limits, Reply};
 use super::settings::{Endpoint, Settings};
 use super::sign::{self, Scope, Signed};
 
@@ -24,6 +24,7 @@ pub(super) struct Caller {
     region: String,
     signing_name: String,
     credentials: Source,
+    connections_max: usize,
 }
 
 /// A request that is not signed yet.
@@ -67,13 +68,15 @@ impl Caller {
         let authority = HeaderValue::try_from(authority).map_err(|_| "the endpoint's host is no name")?;
         let credentials = settings.credentials();
         let (region, signing_name) = (region.to_owned(), signing_name.to_owned());
-        Ok(Caller { endpoint, own_endpoint, authority, region, signing_name, credentials })
+        let connections_max = settings.connections_max;
+        Ok(Caller { endpoint, own_endpoint, authority, region, signing_name, credentials, connections_max })
     }
 
     /// Sends a `POST`, signed if there are credentials.
     pub(super) async fn post(self: Arc<Self>, draft: Draft) -> Result<Reply, CallError> {
         let request = self.request(draft).await?;
-        pool::exchange(&self.endpoint.origin, request, ANSWER_BYTES_MAX).await.map_err(|error| match error {
+        let limits = Limits { bytes_max: ANSWER_BYTES_MAX, connections_max: self.connections_max };
+        pool::exchange(&self.endpoint.origin, request, limits).await.map_err(|error| match error {
             NetError::TooLarge => CallError::TooLarge,
             NetError::Failed(text) => CallError::Client(format!("Unable to execute HTTP request: {text}")),
         })

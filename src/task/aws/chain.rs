@@ -12,7 +12,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request};
 
 use super::credentials::{Credentials, Source};
-use super::pool;
+use super::pool::{self, Limits};
 use super::settings::{Endpoint, Settings, SettingsError, variable};
 
 /// Variables of the environment, by name.
@@ -152,7 +152,7 @@ impl fmt::Debug for Fetched {
 const AHEAD: Duration = Duration::from_secs(300);
 /// How long whoever hands them out may take; it is next door.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
-const FETCH_BYTES_MAX: usize = 64 * 1_024;
+const FETCH: Limits = Limits { bytes_max: 64 * 1_024, connections_max: 1 };
 
 impl Fetched {
     fn new(place: Place) -> Fetched {
@@ -213,8 +213,7 @@ async fn ask(method: Method, url: &str, header: Option<(&'static str, &str)>) ->
         request = request.header(name, value);
     }
     let request = request.body(Full::default()).map_err(|error| error.to_string())?;
-    let reply =
-        pool::exchange(&origin, request, FETCH_BYTES_MAX).await.map_err(|error| format!("{error:?}"))?;
+    let reply = pool::exchange(&origin, request, FETCH).await.map_err(|error| format!("{error:?}"))?;
     match reply.status.is_success() {
         true => String::from_utf8(reply.body).map_err(|error| error.to_string()),
         false => Err(format!("{} says {}", origin.authority(), reply.status)),

@@ -16,7 +16,7 @@ use super::forms;
 use super::guard::Denied;
 use super::net::{NetError, Origin};
 use super::parameters::Parameters;
-use super::pool::{self, Reply};
+use super::pool::{self, Limits, Reply};
 use super::settings::{Endpoint, Settings};
 use super::sign::{self, Scope, Signed};
 use crate::fault;
@@ -342,9 +342,11 @@ async fn send_now(settings: &Settings, mut outgoing: Outgoing) -> Result<Reply, 
             })?
         }
     };
+    let limits =
+        Limits { bytes_max: settings.http.answer_bytes_max, connections_max: settings.connections_max };
     for _ in 0..REDIRECTS_MAX {
         let request = request(settings, &outgoing, &origin).await?;
-        let reply = pool::exchange(&origin, request, settings.http.answer_bytes_max).await;
+        let reply = pool::exchange(&origin, request, limits).await;
         let reply = reply.map_err(|error| match error {
             NetError::TooLarge => Failed::TooLarge,
             NetError::Failed(text) => Failed::Socket(text),

@@ -24,6 +24,7 @@ mod failure;
 mod forms;
 mod guard;
 mod http;
+mod in_line;
 mod lambda;
 mod model;
 mod net;
@@ -39,9 +40,11 @@ use std::sync::Arc;
 pub use connections::Connections;
 pub use credentials::Credentials;
 pub use guard::HttpPolicy;
+pub use in_line::InLine;
 pub use settings::SettingsError;
 
 use super::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
+use crate::fault;
 use crate::program::{ResourceKind, Task};
 use caller::Caller;
 use settings::{Endpoint, Settings};
@@ -51,6 +54,7 @@ use settings::{Endpoint, Settings};
 #[derive(Clone, Debug, Default)]
 pub struct Integrations {
     settings: Settings,
+    accept_unsupported: bool,
 }
 
 impl Integrations {
@@ -113,7 +117,8 @@ impl Integrations {
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Integrations, SettingsError> {
-        Ok(Integrations { settings: chain::settings(&variables.into_iter().collect())? })
+        let settings = chain::settings(&variables.into_iter().collect())?;
+        Ok(Integrations { settings, accept_unsupported: false })
     }
 
     /// What `http:invoke` and `apigateway:invoke` may do.
@@ -130,32 +135,79 @@ impl Integrations {
         self
     }
 
+    /// How many connections one shard may have to one host; 256 unless told otherwise. Calls beyond these wait for
+    /// their turn.
+    #[must_use]
+    pub fn connections_max(mut self, connections: usize) -> Integrations {
+        self.settings.connections_max = connections.clamp(1, 65_536);
+        self
+    }
+
+    /// Accepts state machines with tasks that are not supported: such a task fails with `States.Runtime` when it
+    /// begins, unless something else answers it, such as a mock.
+    #[must_use]
+    pub fn accept_unsupported(mut self) -> Integrations {
+        self.accept_unsupported = true;
+        self
+    }
+
     /// The prefixes of ARNs it does tasks of.
     pub(crate) fn handlers(self) -> impl Iterator<Item = (String, Arc<dyn AsyncHandler>)> {
-        let any: Arc<dyn AsyncHandler> = Arc::new(Any(self.settings));
-        ["aws", "aws-cn", "aws-us-gov"].into_iter().flat_map(move |partition| {
-            let services = (format!("arn:{partition}:states:::"), Arc::clone(&any));
-            [services, (format!("arn:{partition}:lambda:"), Arc::clone(&any))]
-        })
+        let any: Arc<dyn AsyncHandler> = Arc::new(self);
+        PREFIXES.into_iter().map(move |prefix| (prefix.to_owned(), Arc::clone(&any)))
     }
-}
 
-/// Hands out the handler of each task; does none itself.
-#[derive(Debug)]
-struct Any(Settings);
+    /// Whether tasks with this resource are for it to do.
+    fn is_service(arn: &str) -> bool {
+        PREFIXES.iter().any(|prefix| arn.starts_with(prefix))
+    }
 
-impl AsyncHandler for Any {
-    fn resolve(&self, task: &Task) -> Result<Option<Arc<dyn AsyncHandler>>, String> {
+    /// The handler for a task.
+    fn handler(&self, task: &Task) -> Result<Arc<dyn AsyncHandler>, String> {
         if task.credentials.is_some() {
             return Err(
                 "Credentials of a task are not supported: calls are made in the name of the engine".into()
             );
         }
-        resolve(&self.0, &task.resource.kind, &task.resource.arn).map(Some)
+        resolve(&self.settings, &task.resource.kind, &task.resource.arn)
+    }
+}
+
+/// What its resources begin with.
+const PREFIXES: [&str; 6] = [
+    "arn:aws:states:::",
+    "arn:aws:lambda:",
+    "arn:aws-cn:states:::",
+    "arn:aws-cn:lambda:",
+    "arn:aws-us-gov:states:::",
+    "arn:aws-us-gov:lambda:",
+];
+
+/// Hands out the handler of each task; does none itself.
+impl AsyncHandler for Integrations {
+    fn resolve(&self, task: &Task) -> Result<Option<Arc<dyn AsyncHandler>>, String> {
+        match self.handler(task) {
+            Err(why) if self.accept_unsupported => Ok(Some(Arc::new(Unsupported(why)))),
+            handler => handler.map(Some),
+        }
     }
 
     fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
         Err(super::missing_error(call.resource))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+}
+
+/// Says why it does not do a task.
+#[derive(Debug)]
+struct Unsupported(String);
+
+impl AsyncHandler for Unsupported {
+    fn begin(&self, _: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        Err(TaskError::new(fault::RUNTIME, self.0.as_str()))
     }
 
     fn wants_attempt(&self) -> bool {

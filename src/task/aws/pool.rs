@@ -21,8 +21,6 @@ use tokio::sync::Semaphore;
 
 use super::net::{self, NetError, Origin, Stream};
 
-/// Connections of one thread to one host; more requests than these wait for their turn.
-const CONNECTIONS_MAX: usize = 256;
 /// A connection that nobody used for so long is not used again: servers close theirs after a minute or so.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 /// Hosts whose connections one thread keeps.
@@ -49,13 +47,22 @@ struct Pool {
     turns: Semaphore,
 }
 
+/// What an exchange may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes of the answer's body.
+    pub(super) bytes_max: usize,
+    /// Connections of one thread to one host; more requests than these wait for their turn.
+    pub(super) connections_max: usize,
+}
+
 /// Sends a request, whose target is only a path, and reads its whole answer.
 pub(super) async fn exchange(
     origin: &Origin,
     mut request: Outgoing,
-    bytes_max: usize,
+    limits: Limits,
 ) -> Result<Reply, NetError> {
-    let pool = pool(origin);
+    let pool = pool(origin, limits.connections_max);
     // The semaphore is never closed.
     let _turn = pool.turns.acquire().await;
     loop {
@@ -65,7 +72,7 @@ pub(super) async fn exchange(
         };
         match line.send(request).await {
             Ok(response) => {
-                let reply = line.read(origin, response, bytes_max).await?;
+                let reply = line.read(origin, response, limits.bytes_max).await?;
                 pool.keep(line);
                 return Ok(reply);
             }
@@ -76,7 +83,7 @@ pub(super) async fn exchange(
     }
 }
 
-fn pool(origin: &Origin) -> Rc<Pool> {
+fn pool(origin: &Origin, connections_max: usize) -> Rc<Pool> {
     POOLS.with_borrow_mut(|pools| {
         if let Some(pool) = pools.get(origin) {
             return Rc::clone(pool);
@@ -84,7 +91,7 @@ fn pool(origin: &Origin) -> Rc<Pool> {
         if pools.len() >= HOSTS_MAX {
             pools.retain(|_, pool| Rc::strong_count(pool) > 1);
         }
-        let pool = Rc::new(Pool { idle: RefCell::default(), turns: Semaphore::new(CONNECTIONS_MAX) });
+        let pool = Rc::new(Pool { idle: RefCell::default(), turns: Semaphore::new(connections_max) });
         pools.insert(origin.clone(), Rc::clone(&pool));
         pool
     })

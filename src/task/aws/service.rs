@@ -1,6 +1,7 @@
 //! Services that `model` knows: the optimised integrations of SQS, SNS, DynamoDB, EventBridge and Step Functions, and
 //! the SDK integrations.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
@@ -106,7 +107,9 @@ fn modelled(
         ("states", "StartSyncExecution" | "TestState") => "sync-states",
         (host, _) => host,
     };
-    let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, None)?);
+    // Users and roles are the same in all regions.
+    let region = (host == "iam").then_some("us-east-1");
+    let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, region)?);
     Ok(Modelled { caller, operation: Arc::new(operation), optimised })
 }
 
@@ -239,7 +242,9 @@ fn with_metadata(output: &Json, reply: &Reply, request_id: &str) -> Result<Vec<u
 
 /// EventBridge's answer: it accepts some events and not others, and any that was not accepted is the task's failure.
 fn entries(names: Optimised, output: &Json) -> Result<Vec<u8>, TaskError> {
-    let text = serde_json::to_vec(output).map_err(unreadable)?;
+    // By name, as recorded.
+    let sorted: BTreeMap<&String, &Json> = output.as_object().into_iter().flatten().collect();
+    let text = serde_json::to_vec(&sorted).map_err(unreadable)?;
     match output.get("FailedEntryCount").and_then(Json::as_u64) {
         Some(1..) => {
             Err(TaskError::new(format!("{}.FailedEntry", names.prefix), String::from_utf8_lossy(&text)))

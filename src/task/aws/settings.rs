@@ -61,13 +61,16 @@ impl Endpoint {
             return Err(format!("'{region}' is not a region"));
         }
         let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let host = format!("{host_prefix}.{region}.{suffix}").into();
+        let host = match host_prefix {
+            "iam" => format!("iam.{suffix}").into(),
+            _ => format!("{host_prefix}.{region}.{suffix}").into(),
+        };
         Ok(Endpoint { origin: Origin { tls: true, host, port: 443, pinned: None }, base: String::new() })
     }
 }
 
 /// What [`Integrations`](super::Integrations) are made of.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) region: Option<String>,
     pub(super) credentials: Source,
@@ -77,6 +80,22 @@ pub(super) struct Settings {
     pub(super) endpoint: Option<Endpoint>,
     pub(super) http: HttpPolicy,
     pub(super) connections: Connections,
+    /// Of one shard to one host.
+    pub(super) connections_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            region: None,
+            credentials: Source::None,
+            endpoints: HashMap::new(),
+            endpoint: None,
+            http: HttpPolicy::default(),
+            connections: Connections::default(),
+            connections_max: 256,
+        }
+    }
 }
 
 impl Settings {

@@ -1,0 +1,52 @@
+//! Service tasks on the command line: which may be called, and where they are.
+
+use std::path::PathBuf;
+
+use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError};
+
+use super::{Stop, definition};
+
+/// How service tasks are done.
+#[derive(Debug, clap::Args)]
+pub(super) struct Settings {
+    /// Where a service is, as `Lambda=http://localhost:9001`; the variables LAMBDA_ENDPOINT, SQS_ENDPOINT and so on, and
+    /// AWS_ENDPOINT_URL, say the same
+    #[arg(long, value_name = "SERVICE=URL", value_parser = endpoint)]
+    endpoint: Vec<(String, String)>,
+    /// Let HTTP tasks call this host wherever it is, also without TLS: loopback, link-local and private addresses are
+    /// refused otherwise
+    #[arg(long, value_name = "HOST[:PORT]")]
+    http_allow: Vec<String>,
+    /// The connections that HTTP tasks may name: a JSON object by ARN, with AuthorizationType and AuthParameters
+    #[arg(long, value_name = "FILE")]
+    connections: Option<PathBuf>,
+    /// Accept state machines with service tasks that are not supported; such a task fails when it begins
+    #[arg(long)]
+    accept_unsupported: bool,
+}
+
+fn endpoint(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(service, url)| (service.to_owned(), url.to_owned()));
+    pair.ok_or_else(|| "an endpoint is SERVICE=URL".to_owned())
+}
+
+impl Settings {
+    /// Settings of the environment (region, credentials, endpoints), and those given here.
+    pub(super) fn integrations(&self) -> Result<Integrations, Stop> {
+        let wrong = |error: SettingsError| Stop::failed(error.to_string());
+        let mut integrations = Integrations::from_env().map_err(wrong)?;
+        for (service, url) in &self.endpoint {
+            integrations = integrations.endpoint(service, url).map_err(wrong)?;
+        }
+        if let Some(file) = &self.connections {
+            let connections = Connections::parse(&definition::text(file)?);
+            let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
+            integrations = integrations.connections(connections.map_err(wrong)?);
+        }
+        if self.accept_unsupported {
+            integrations = integrations.accept_unsupported();
+        }
+        let policy = HttpPolicy { allowed_hosts: self.http_allow.clone(), ..HttpPolicy::default() };
+        Ok(integrations.http(policy))
+    }
+}

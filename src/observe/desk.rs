@@ -1,0 +1,537 @@
+//! What an engine shows of its executions: set up once, asked when an execution begins, parks and ends, and read from
+//! any thread.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::CachePadded;
+
+use super::lines::Lines;
+use super::log::{Labels, Level};
+use super::notes::Notes;
+use super::ring::{Ending, Page, Query, Reason, Recorded, Ring, Tail};
+use super::sink::{BATCH_BYTES, Batch, Pipe, Sink};
+use super::trace::{self, Traces};
+use super::view::{VersionView, View};
+use super::watch::{Wants, Watch};
+use super::{Beginning, History, Redaction};
+use crate::engine::{Hears, Identity, Listener, Outcome};
+use crate::json::Arena;
+use crate::program::Program;
+
+/// What an engine shows of its executions. Nothing, unless told so.
+///
+/// ```
+/// use expressway::observe::log::Level;
+/// use expressway::observe::{Redaction, Setup, Stdout, Tail};
+///
+/// let setup = Setup::default()
+///     .history(Tail::default())
+///     .log(Stdout, Level::Error, false)
+///     .redact(Redaction::new(["$..password"])?)
+///     .metrics();
+/// # let _ = setup;
+/// # Ok::<(), expressway::observe::RedactionError>(())
+/// ```
+#[derive(Default)]
+pub struct Setup {
+    tail: Option<Tail>,
+    log: Option<(Box<dyn Sink>, Level, bool)>,
+    log_bytes_max: Option<usize>,
+    metrics: bool,
+    redaction: Redaction,
+    traces: Option<Traces>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup")
+            .field("tail", &self.tail)
+            .field("metrics", &self.metrics)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Setup {
+    /// Keeps histories of executions that are over.
+    #[must_use]
+    pub fn history(mut self, tail: Tail) -> Setup {
+        self.tail = Some(tail);
+        self
+    }
+
+    /// Writes log lines to `sink`. The level, and whether inputs, outputs and variables are shown, hold for machines
+    /// that say nothing themselves.
+    #[must_use]
+    pub fn log(mut self, sink: impl Sink + 'static, level: Level, include_execution_data: bool) -> Setup {
+        self.log = Some((Box::new(sink), level, include_execution_data));
+        self
+    }
+
+    /// Bytes of log lines that may wait for a slow sink before lines are dropped; 64 MiB unless told otherwise.
+    #[must_use]
+    pub fn log_bytes_max(mut self, bytes: usize) -> Setup {
+        self.log_bytes_max = Some(bytes);
+        self
+    }
+
+    /// Counts what happens, machine by machine, state by state and task by task.
+    #[must_use]
+    pub fn metrics(mut self) -> Setup {
+        self.metrics = true;
+        self
+    }
+
+    /// Hides values in histories and logs.
+    #[must_use]
+    pub fn redact(mut self, redaction: Redaction) -> Setup {
+        self.redaction = redaction;
+        self
+    }
+
+    /// Makes spans of executions.
+    #[must_use]
+    pub fn traces(mut self, traces: Traces) -> Setup {
+        self.traces = Some(traces);
+        self
+    }
+}
+
+/// What was not shown because there was no room, or the sink failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// Lines of the log.
+    pub log_lines: u64,
+    /// Histories that were to be kept.
+    pub histories: u64,
+    /// Spans.
+    pub spans: u64,
+}
+
+/// What an engine shows, with all that is shown already.
+pub(crate) struct Desk {
+    tail: Option<Tail>,
+    ring: Option<Ring>,
+    pipe: Option<Pipe>,
+    logging: (Level, bool),
+    pub(crate) counts: bool,
+    redaction: Arc<Redaction>,
+    traces: Option<Traces>,
+    finished: ArrayQueue<Finished>,
+    finished_bytes: AtomicUsize,
+    spare: ArrayQueue<(Arena, Notes)>,
+    dropped: AtomicU64,
+    /// For executions on their callers' threads; see [`Desk::scribe`].
+    scribes: Box<[CachePadded<Mutex<Scribe>>]>,
+    lanes: usize,
+    /// Threads that carry things away.
+    employees: AtomicUsize,
+    views: Mutex<Vec<Weak<VersionView>>>,
+}
+
+/// An execution that is over and whose history is wanted, on its way off its thread.
+struct Finished {
+    view: Arc<VersionView>,
+    arena: Arena,
+    notes: Notes,
+    history: Option<Box<History>>,
+    execution_arn: String,
+    ending: Ending,
+    started_ms: u64,
+    stopped_ms: u64,
+    reason: Option<Reason>,
+    trace: Option<trace::Context>,
+}
+
+/// Executions, and bytes of their arenas, that may wait to be taken off.
+const FINISHED_MAX: usize = 1_024;
+const FINISHED_BYTES_MAX: usize = 64 << 20;
+const SPARE_MAX: usize = 64;
+/// How often someone looks whether there is something to carry away, when there was nothing.
+const CARRY_EVERY: Duration = Duration::from_millis(10);
+const LOG_BYTES_MAX: usize = 64 << 20;
+
+/// What one thread has in hand: watches to be used again, and lines that are not handed over yet.
+#[derive(Default)]
+pub(crate) struct Scribe {
+    // They go into seats and residents as they are: a word each.
+    #[allow(clippy::vec_box)]
+    watches: Vec<Box<Watch>>,
+    batch: Batch,
+}
+
+const WATCHES_MAX: usize = 64;
+
+/// What an execution is called, as far as anyone wants to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Called<'c> {
+    pub(crate) identity: &'c Identity,
+    pub(crate) seed: u64,
+}
+
+impl Desk {
+    /// For so many shards, and lanes of callers beside them; `None` when nothing is to be shown.
+    pub(crate) fn new(setup: Setup, shards: usize, callers: usize) -> Option<Desk> {
+        let Setup { tail, log, log_bytes_max, metrics, redaction, traces } = setup;
+        if tail.is_none() && log.is_none() && !metrics && traces.is_none() {
+            return None;
+        }
+        let logging = log.as_ref().map_or((Level::Off, false), |(_, level, data)| (*level, *data));
+        Some(Desk {
+            tail,
+            ring: tail.map(|tail| Ring::new(tail.bytes_max)),
+            pipe: log.map(|(sink, ..)| Pipe::new(sink, log_bytes_max.unwrap_or(LOG_BYTES_MAX))),
+            logging,
+            counts: metrics,
+            redaction: Arc::new(redaction),
+            traces,
+            finished: ArrayQueue::new(FINISHED_MAX),
+            finished_bytes: AtomicUsize::new(0),
+            spare: ArrayQueue::new(SPARE_MAX),
+            dropped: AtomicU64::new(0),
+            scribes: (0..callers).map(|_| Default::default()).collect(),
+            lanes: shards + callers,
+            employees: AtomicUsize::new(0),
+            views: Mutex::default(),
+        })
+    }
+
+    // ---- machines ----
+
+    /// A new state machine.
+    pub(crate) fn view(&self, state_machine_arn: &str) -> View {
+        View::new(state_machine_arn, self.lanes)
+    }
+
+    /// A new version of a state machine.
+    pub(crate) fn version(&self, view: Arc<View>, program: Arc<Program>) -> Arc<VersionView> {
+        let version = Arc::new(VersionView::new(view, program));
+        let mut views = lock(&self.views);
+        views.retain(|view| view.strong_count() > 0);
+        views.push(Arc::downgrade(&version));
+        version
+    }
+
+    pub(crate) fn versions(&self) -> Vec<Arc<VersionView>> {
+        lock(&self.views).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// For an execution on a caller's thread, whose lane this is among the callers'.
+    pub(crate) fn scribe(&self, lane: usize) -> Option<MutexGuard<'_, Scribe>> {
+        self.scribes.get(lane).map(|scribe| lock(scribe))
+    }
+
+    pub(super) fn new_history(&self) -> History {
+        let bytes_max = self.tail.map_or(1 << 20, |tail| tail.execution_bytes_max);
+        History::new(bytes_max).redacted(Arc::clone(&self.redaction))
+    }
+
+    // ---- carrying away ----
+
+    /// Hands log lines to the sink; whether there were any.
+    pub(crate) fn carry_lines(&self) -> bool {
+        let Some(pipe) = &self.pipe else { return false };
+        self.flush_scribes();
+        pipe.carry() > 0
+    }
+
+    /// Makes histories of what is over; whether there was anything.
+    pub(crate) fn carry_histories(&self) -> bool {
+        let mut any = false;
+        while let Some(finished) = self.finished.pop() {
+            self.finished_bytes.fetch_sub(finished.arena.capacity_bytes(), Relaxed);
+            self.put_away(finished);
+            any = true;
+        }
+        any
+    }
+
+    fn put_away(&self, finished: Finished) {
+        let Finished { view, mut arena, mut notes, history, execution_arn, ending, reason, trace, .. } =
+            finished;
+        let mut history = history.map_or_else(|| self.new_history(), |history| *history);
+        notes.replay(&view.program, &arena, &mut history);
+        arena.clear();
+        arena.shrink_above(256 * 1_024);
+        notes.shrink();
+        // There are enough of them already.
+        let _ = self.spare.push((arena, notes));
+        let dropped = history.dropped();
+        let recorded = Recorded {
+            execution_arn: execution_arn.into(),
+            state_machine_arn: view.machine.state_machine_arn.clone(),
+            ending,
+            started_ms: finished.started_ms,
+            stopped_ms: finished.stopped_ms,
+            reason: reason.unwrap_or(Reason::Sample),
+            events: history.take(),
+            dropped,
+        };
+        if let (Some(traces), Some(context)) = (&self.traces, trace) {
+            traces.take(&recorded, &context);
+        }
+        if let (Some(ring), Some(_)) = (&self.ring, reason) {
+            ring.keep(recorded);
+        }
+    }
+
+    /// Threads that carry away what there is, until nobody else has the desk any more.
+    ///
+    /// # Errors
+    /// When the system has no thread for us.
+    pub(crate) fn employ(desk: &Arc<Desk>) -> std::io::Result<()> {
+        type Carry = fn(&Desk) -> bool;
+        let work: [(bool, &str, Carry); 2] = [
+            (desk.pipe.is_some(), "expressway-log", Desk::carry_lines),
+            (desk.ring.is_some() || desk.traces.is_some(), "expressway-seen", Desk::carry_histories),
+        ];
+        for (_, name, carry) in work.into_iter().filter(|(wanted, ..)| *wanted) {
+            let desk = Arc::clone(desk);
+            desk.employees.fetch_add(1, Relaxed);
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+                let mut told = Dropped::default();
+                loop {
+                    let alone = Arc::strong_count(&desk) <= desk.employees.load(Relaxed);
+                    if carry(&desk) {
+                        continue;
+                    }
+                    if alone {
+                        break;
+                    }
+                    desk.complain(&mut told);
+                    std::thread::sleep(CARRY_EVERY);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Says aloud that something was dropped.
+    fn complain(&self, told: &mut Dropped) {
+        let dropped = self.dropped();
+        if dropped != *told {
+            let Dropped { log_lines, histories, spans } = dropped;
+            tracing::warn!(log_lines, histories, spans, "what was to be shown of executions was dropped");
+            *told = dropped;
+        }
+    }
+
+    /// Hands over what callers' threads have written.
+    pub(crate) fn flush_scribes(&self) {
+        for scribe in &self.scribes {
+            lock(scribe).flush(self);
+        }
+    }
+
+    /// Whether all that was handed over is carried away.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.finished.is_empty() && self.pipe.as_ref().is_none_or(Pipe::is_idle)
+    }
+
+    // ---- reading ----
+
+    pub(crate) fn find(&self, query: &Query<'_>) -> Page {
+        self.ring.as_ref().map(|ring| ring.find(query)).unwrap_or_default()
+    }
+
+    pub(crate) fn get(&self, execution_arn: &str) -> Option<Arc<Recorded>> {
+        self.ring.as_ref()?.get(execution_arn)
+    }
+
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        self.ring.as_ref().map(Ring::size).unwrap_or_default()
+    }
+
+    pub(crate) fn dropped(&self) -> Dropped {
+        Dropped {
+            log_lines: self.pipe.as_ref().map_or(0, Pipe::dropped),
+            histories: self.dropped.load(Relaxed),
+            spans: self.traces.as_ref().map_or(0, Traces::dropped),
+        }
+    }
+
+    pub(crate) fn lines_written(&self) -> u64 {
+        self.pipe.as_ref().map_or(0, Pipe::written)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What panics in here is not ours, and leaves what is locked whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Scribe {
+    /// Someone who watches the execution that is about to begin, beside those who came with it.
+    pub(crate) fn begin(
+        &mut self,
+        desk: &Desk,
+        view: &VersionView,
+        beginning: &Beginning<'_>,
+        watch: &mut Option<Box<Watch>>,
+    ) {
+        let (mut wants, mut hears) = (0, Hears::NONE);
+        let logging = match &desk.pipe {
+            Some(_) => view.machine.logging().unwrap_or(desk.logging),
+            None => (Level::Off, false),
+        };
+        match logging.0 {
+            Level::All => (wants, hears) = (wants | Wants::LOG, Hears::STATES),
+            Level::Error | Level::Fatal => (wants, hears) = (wants | Wants::LOG, Hears::FAILURES),
+            Level::Off => {}
+        }
+        let noted = |tail: Tail| tail.noted_one_in <= 1 || beginning.seed.is_multiple_of(tail.noted_one_in);
+        if desk.tail.is_some_and(noted) {
+            (wants, hears) = (wants | Wants::RING, Hears::STATES);
+        }
+        if desk.counts && view.has_work {
+            (wants, hears) = (wants | Wants::COUNTS, hears.and(Hears::WORK));
+        }
+        let trace = desk.traces.as_ref().and_then(|traces| traces.begin(beginning.seed));
+        if trace.is_some() {
+            (wants, hears) = (wants | Wants::TRACE, Hears::STATES);
+        }
+        if wants == 0 {
+            return;
+        }
+        let watch = watch.get_or_insert_with(|| self.watches.pop().unwrap_or_default());
+        watch.wants = Wants(wants);
+        watch.hears = watch.hears.and(hears);
+        watch.logging = logging;
+        watch.trace = trace;
+    }
+
+    /// Writes into the log what is not there yet.
+    pub(crate) fn log(
+        &mut self,
+        desk: &Desk,
+        watch: &mut Watch,
+        program: &Program,
+        arena: &Arena,
+        called: Called<'_>,
+    ) {
+        let Some(pipe) = desk.pipe.as_ref().filter(|_| watch.wants.any(Wants::LOG)) else { return };
+        let formed = watch.history.as_ref().map_or(0, |history| history.events().len());
+        if watch.notes.is_empty() && formed == 0 {
+            return;
+        }
+        if pipe.is_full() {
+            pipe.drop_lines((watch.notes.len() + formed) as u64);
+        } else {
+            let execution_arn = called.identity.execution_arn_with(called.seed);
+            let labels = Labels { execution_arn: &execution_arn, role_arn: &called.identity.role_arn };
+            let out = &mut self.batch.lines;
+            let mut lines = Lines::new(out, labels, watch.logging, &desk.redaction, watch.logged);
+            if let Some(history) = &watch.history {
+                history.events().for_each(|event| lines.event(event));
+            }
+            watch.notes.replay(program, arena, &mut lines as &mut dyn Listener);
+            self.batch.count += lines.count;
+        }
+        let last =
+            watch.history.as_ref().and_then(|history| history.events().next_back().map(|event| event.id));
+        watch.logged = watch.notes.last_id().or(last).unwrap_or(watch.logged).max(watch.logged);
+        if !watch.wants.any(Wants::RING | Wants::TRACE) {
+            watch.notes.clear();
+            watch.history = None;
+        }
+        if self.batch.lines.len() >= BATCH_BYTES {
+            pipe.send(&mut self.batch);
+        }
+    }
+
+    /// Hands over what is written so far.
+    pub(crate) fn flush(&mut self, desk: &Desk) {
+        if let Some(pipe) = &desk.pipe {
+            pipe.send(&mut self.batch);
+        }
+    }
+
+    /// The execution is over, and everybody knows how it ended: its history goes off, if it is wanted, with the arena;
+    /// the watch is used again.
+    pub(crate) fn end(
+        &mut self,
+        desk: &Desk,
+        mut watch: Box<Watch>,
+        view: &Arc<VersionView>,
+        called: Called<'_>,
+        arena: &mut Arena,
+        over: Over<'_>,
+    ) {
+        let reason = match desk.tail.filter(|_| watch.wants.any(Wants::RING)) {
+            Some(tail) => reason(&tail, view, called.seed, &over),
+            None => None,
+        };
+        let trace = watch.trace.take();
+        if reason.is_some() || trace.is_some() {
+            desk.send(&mut watch, view, called, arena, over, reason, trace);
+        }
+        if self.watches.len() < WATCHES_MAX {
+            watch.clear();
+            self.watches.push(watch);
+        }
+    }
+}
+
+/// How an execution ended, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Over<'o> {
+    pub(crate) outcome: &'o Outcome,
+    pub(crate) started_ms: u64,
+    pub(crate) now_ms: u64,
+}
+
+/// Whether the history is to be kept, and why.
+fn reason(tail: &Tail, view: &VersionView, seed: u64, over: &Over<'_>) -> Option<Reason> {
+    let took_ms = over.now_ms.saturating_sub(over.started_ms);
+    if tail.failures && !matches!(over.outcome, Outcome::Succeeded(_)) {
+        Some(Reason::Failure)
+    } else if view.machine.is_slow(took_ms, over.now_ms, tail.slowest) {
+        Some(Reason::Slow)
+    } else if tail.one_in > 0 && (seed >> 8).is_multiple_of(tail.one_in) {
+        Some(Reason::Sample)
+    } else {
+        None
+    }
+}
+
+impl Desk {
+    #[allow(clippy::too_many_arguments)]
+    fn send(
+        &self,
+        watch: &mut Watch,
+        view: &Arc<VersionView>,
+        called: Called<'_>,
+        arena: &mut Arena,
+        over: Over<'_>,
+        reason: Option<Reason>,
+        trace: Option<trace::Context>,
+    ) {
+        let bytes = arena.capacity_bytes();
+        if self.finished_bytes.load(Relaxed) + bytes > FINISHED_BYTES_MAX || self.finished.is_full() {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let (arena_next, notes_next) = self.spare.pop().unwrap_or_default();
+        let finished = Finished {
+            view: Arc::clone(view),
+            arena: std::mem::replace(arena, arena_next),
+            notes: std::mem::replace(&mut watch.notes, notes_next),
+            history: watch.history.take(),
+            execution_arn: called.identity.execution_arn_with(called.seed),
+            ending: Ending::of(over.outcome),
+            started_ms: over.started_ms,
+            stopped_ms: over.now_ms,
+            reason,
+            trace,
+        };
+        self.finished_bytes.fetch_add(bytes, Relaxed);
+        if let Err(finished) = self.finished.push(finished) {
+            self.finished_bytes.fetch_sub(bytes, Relaxed);
+            self.dropped.fetch_add(1, Relaxed);
+            *arena = finished.arena;
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What is counted of a state machine while its executions run: on each lane (a shard, or some callers' threads) for
+//! itself, added up by whoever looks.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crossbeam_utils::CachePadded;
+
+use super::log::Level;
+use crate::engine::{Aside, Happening, Record};
+use crate::index::Id;
+use crate::program::{Program, StateId, StateKind, TaskId};
+
+/// Upper bounds of the classes that durations are counted in, in milliseconds; the last class has none.
+pub(crate) const BOUNDS_MS: [u64; 17] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000];
+
+/// How long things took.
+#[derive(Debug, Default)]
+pub(crate) struct Durations {
+    classes: [AtomicU64; BOUNDS_MS.len() + 1],
+    sum_ms: AtomicU64,
+}
+
+impl Durations {
+    pub(crate) fn add(&self, ms: u64, count: u64) {
+        self.classes[BOUNDS_MS.partition_point(|&bound| bound < ms)].fetch_add(count, Relaxed);
+        if ms > 0 {
+            self.sum_ms.fetch_add(ms.saturating_mul(count), Relaxed);
+        }
+    }
+
+    pub(crate) fn add_to(&self, sum: &mut DurationCounts) {
+        for (sum, class) in sum.classes.iter_mut().zip(&self.classes) {
+            *sum += class.load(Relaxed);
+        }
+        sum.sum_ms += self.sum_ms.load(Relaxed);
+    }
+}
+
+/// Durations as they were at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DurationCounts {
+    pub(crate) classes: [u64; BOUNDS_MS.len() + 1],
+    pub(crate) sum_ms: u64,
+}
+
+/// What is counted of a state that takes time.
+#[derive(Debug, Default)]
+pub(crate) struct StateTally {
+    pub(crate) took: Durations,
+    pub(crate) retried: AtomicU64,
+    pub(crate) caught: AtomicU64,
+}
+
+/// What is counted of a task's calls.
+#[derive(Debug, Default)]
+pub(crate) struct TaskTally {
+    pub(crate) scheduled: AtomicU64,
+    pub(crate) started: AtomicU64,
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) timed_out: AtomicU64,
+}
+
+/// What is counted of a machine's executions, on one lane.
+#[derive(Debug, Default)]
+pub(crate) struct MachineTally {
+    pub(crate) started: AtomicU64,
+    /// By [`Ending`](super::Ending).
+    pub(crate) ended: [AtomicU64; 4],
+    pub(crate) took: Durations,
+    /// Each rounded up to 100 ms.
+    pub(crate) billed_ms: AtomicU64,
+}
+
+/// What concerns all versions of one state machine.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) state_machine_arn: Box<str>,
+    /// Level and whether data is shown; [`UNSET`] for what the engine's setup says.
+    logging: AtomicU8,
+    slow: Slow,
+    /// By what there was too much of.
+    pub(crate) throttled: [AtomicU64; THROTTLES],
+    pub(crate) lanes: Box<[CachePadded<MachineTally>]>,
+}
+
+/// Reasons for which a start may be refused.
+pub(crate) const THROTTLES: usize = 8;
+
+const UNSET: u8 = u8::MAX;
+
+/// What concerns one version of a state machine.
+#[derive(Debug)]
+pub(crate) struct VersionView {
+    pub(crate) machine: Arc<View>,
+    pub(crate) program: Arc<Program>,
+    /// Whether there is anything to count but its executions.
+    pub(crate) has_work: bool,
+    lanes: Box<[OnceLock<Box<Tallies>>]>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Tallies {
+    pub(crate) states: Box<[StateTally]>,
+    pub(crate) tasks: Box<[TaskTally]>,
+}
+
+impl View {
+    pub(crate) fn new(state_machine_arn: &str, lanes: usize) -> View {
+        View {
+            state_machine_arn: state_machine_arn.into(),
+            logging: AtomicU8::new(UNSET),
+            slow: Slow::default(),
+            throttled: Default::default(),
+            lanes: (0..lanes).map(|_| Default::default()).collect(),
+        }
+    }
+
+    pub(crate) fn set_logging(&self, level: Level, data: bool) {
+        self.logging.store(level as u8 | u8::from(data) << 4, Relaxed);
+    }
+
+    pub(crate) fn logging(&self) -> Option<(Level, bool)> {
+        let level = match self.logging.load(Relaxed) {
+            UNSET => return None,
+            logging => (logging & 0xF, logging & 0x10 != 0),
+        };
+        let data = level.1;
+        Some(match level.0 {
+            0 => (Level::All, data),
+            1 => (Level::Error, data),
+            2 => (Level::Fatal, data),
+            _ => (Level::Off, data),
+        })
+    }
+
+    /// Executions were accepted.
+    pub(crate) fn began(&self, lane: usize, executions: u64) {
+        if let Some(lane) = self.lanes.get(lane) {
+            lane.started.fetch_add(executions, Relaxed);
+        }
+    }
+
+    /// Executions were refused.
+    pub(crate) fn refused(&self, reason: usize, executions: u64) {
+        self.throttled[reason.min(THROTTLES - 1)].fetch_add(executions, Relaxed);
+    }
+
+    /// Executions that ended on this lane, by [`Ending`](super::Ending), each after so long.
+    pub(crate) fn ended(&self, lane: usize, endings: [u64; 4], took_ms: u64) {
+        let Some(lane) = self.lanes.get(lane) else { return };
+        let mut all = 0;
+        for (row, count) in lane.ended.iter().zip(endings) {
+            if count > 0 {
+                row.fetch_add(count, Relaxed);
+                all += count;
+            }
+        }
+        if all > 0 {
+            lane.took.add(took_ms, all);
+            let billed_ms = took_ms.max(1).div_ceil(100).saturating_mul(100);
+            lane.billed_ms.fetch_add(billed_ms.saturating_mul(all), Relaxed);
+        }
+    }
+
+    /// Whether an execution that took so long is among the slowest of this minute.
+    pub(crate) fn is_slow(&self, took_ms: u64, now_ms: u64, most: usize) -> bool {
+        took_ms > 0 && most > 0 && self.slow.takes(took_ms, now_ms, most)
+    }
+}
+
+/// The durations of the slowest executions of a minute.
+#[derive(Debug, Default)]
+struct Slow {
+    /// What is not slower needs not be looked at, until the minute is over.
+    floor_ms: AtomicU64,
+    until_ms: AtomicU64,
+    heap: Mutex<BinaryHeap<Reverse<u64>>>,
+}
+
+const SLOW_WINDOW_MS: u64 = 60_000;
+
+impl Slow {
+    fn takes(&self, took_ms: u64, now_ms: u64, most: usize) -> bool {
+        let over = now_ms >= self.until_ms.load(Relaxed);
+        if !over && took_ms <= self.floor_ms.load(Relaxed) {
+            return false;
+        }
+        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
+        if over {
+            heap.clear();
+            self.floor_ms.store(0, Relaxed);
+            self.until_ms.store(now_ms.saturating_add(SLOW_WINDOW_MS), Relaxed);
+        }
+        heap.push(Reverse(took_ms));
+        if heap.len() > most {
+            let fastest = heap.pop();
+            self.floor_ms.store(heap.peek().map_or(0, |slow| slow.0), Relaxed);
+            return fastest != Some(Reverse(took_ms));
+        }
+        true
+    }
+}
+
+impl VersionView {
+    pub(crate) fn new(machine: Arc<View>, program: Arc<Program>) -> VersionView {
+        let takes_time = |kind: StateKind| {
+            matches!(
+                kind,
+                StateKind::Task(_) | StateKind::Wait(_) | StateKind::Parallel(_) | StateKind::Map(_)
+            )
+        };
+        let has_work =
+            (program.states.iter()).any(|(_, state)| takes_time(state.kind) || state.handlers.is_some());
+        let lanes = machine.lanes.iter().map(|_| OnceLock::new()).collect();
+        VersionView { machine, program, has_work, lanes }
+    }
+
+    /// What was counted, lane by lane.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = &Tallies> {
+        self.lanes.iter().filter_map(OnceLock::get).map(|tallies| &**tallies)
+    }
+
+    fn on(&self, lane: usize) -> Option<&Tallies> {
+        let tallies = self.lanes.get(lane)?.get_or_init(|| {
+            let states = self.program.states.iter().map(|_| StateTally::default()).collect();
+            let tasks = self.program.tasks.iter().map(|_| TaskTally::default()).collect();
+            Box::new(Tallies { states, tasks })
+        });
+        Some(tallies)
+    }
+
+    fn state(&self, lane: usize, state: StateId) -> Option<&StateTally> {
+        self.on(lane)?.states.get(state.index())
+    }
+
+    fn task(&self, lane: usize, task: TaskId) -> Option<&TaskTally> {
+        self.on(lane)?.tasks.get(task.index())
+    }
+
+    pub(crate) fn count_aside(&self, lane: usize, aside: Aside) {
+        match aside {
+            Aside::Took { state, ms } => {
+                if let Some(tally) = self.state(lane, state) {
+                    tally.took.add(ms, 1);
+                }
+            }
+            Aside::Retried { state, .. } => {
+                if let Some(tally) = self.state(lane, state) {
+                    tally.retried.fetch_add(1, Relaxed);
+                }
+            }
+            Aside::Caught { state } => {
+                if let Some(tally) = self.state(lane, state) {
+                    tally.caught.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn count_record(&self, lane: usize, record: &Record<'_>) {
+        let (task, row): (TaskId, fn(&TaskTally) -> &AtomicU64) = match record.happening {
+            Happening::TaskScheduled { task, .. } => (task, |tally| &tally.scheduled),
+            Happening::TaskStarted { task, .. } => (task, |tally| &tally.started),
+            Happening::TaskSucceeded { task, .. } => (task, |tally| &tally.succeeded),
+            Happening::TaskFailed { task, .. } => (task, |tally| &tally.failed),
+            Happening::TaskTimedOut { task, .. } => (task, |tally| &tally.timed_out),
+            _ => return,
+        };
+        if let Some(tally) = self.task(lane, task) {
+            row(tally).fetch_add(1, Relaxed);
+        }
+    }
+}

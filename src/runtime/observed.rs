@@ -1,0 +1,411 @@
+//! What an engine shows of its executions, for those who look.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::admission::Limit;
+use super::engine::Engine;
+use super::inbox::{Remote, Shared};
+use crate::observe::families::{self, Family, Kind};
+use crate::observe::{Dropped, DurationCounts, Page, Query, Recorded, StateTally, TaskTally, VersionView};
+use crate::program::ResourceKind;
+
+/// What an engine shows of its executions: what was [set up](super::Builder::observe), and nothing otherwise. Clones
+/// look at the same engine, and may outlive it.
+#[derive(Clone)]
+pub struct Observed {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Observed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observed").field("dropped", &self.dropped()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// What this engine shows of its executions.
+    pub fn observed(&self) -> Observed {
+        Observed { shared: Arc::clone(self.shared()) }
+    }
+}
+
+impl Observed {
+    /// The histories that are [kept](crate::observe::Setup::history), the newest first.
+    pub fn histories(&self, query: &Query<'_>) -> Page {
+        self.shared.desk.as_ref().map(|desk| desk.find(query)).unwrap_or_default()
+    }
+
+    /// The history of the execution of this ARN, if it is kept.
+    pub fn history(&self, execution_arn: &str) -> Option<Arc<Recorded>> {
+        self.shared.desk.as_ref()?.get(execution_arn)
+    }
+
+    /// What could not be shown because there was no room for it, or because the sink failed.
+    pub fn dropped(&self) -> Dropped {
+        self.shared.desk.as_ref().map(|desk| desk.dropped()).unwrap_or_default()
+    }
+
+    /// Log lines that the sink has taken.
+    pub fn lines_written(&self) -> u64 {
+        self.shared.desk.as_ref().map_or(0, |desk| desk.lines_written())
+    }
+
+    /// Waits until everything that was to be shown of executions that are over has been carried off; false when that
+    /// takes longer. Blocks this thread.
+    pub fn flush(&self, within: Duration) -> bool {
+        let Some(desk) = &self.shared.desk else { return true };
+        let until = Instant::now() + within;
+        desk.flush_scribes();
+        while !desk.is_idle() {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// All metrics in Prometheus's text format. Counts of machines, states and tasks are among them when they are
+    /// [counted](crate::observe::Setup::metrics). Names that begin with `aws_states_` are those of CloudWatch's
+    /// namespace `AWS/States`.
+    pub fn prometheus(&self) -> String {
+        families::prometheus(&self.families())
+    }
+
+    /// Tells all metrics to the recorder of the `metrics` crate. Call it now and then.
+    ///
+    /// Counters and gauges have the names that [`prometheus`](Observed::prometheus) shows; of durations there are only
+    /// the counters `…_count` and `…_sum_ms`, because the recorder would want each of them.
+    #[cfg(feature = "metrics")]
+    pub fn publish(&self) {
+        use crate::observe::families::Number;
+        for Family { name, kind, rows, .. } in self.families() {
+            for (labels, number) in rows {
+                let labels: Vec<metrics::Label> =
+                    labels.into_iter().map(|(name, value)| metrics::Label::new(name, value)).collect();
+                match number {
+                    Number::Whole(value) if kind == Kind::Gauge => {
+                        metrics::gauge!(name, labels).set(value as f64)
+                    }
+                    Number::Whole(value) => metrics::counter!(name, labels).absolute(value),
+                    Number::Durations(counts) => {
+                        let all = counts.classes.iter().sum();
+                        metrics::counter!(format!("{name}_count"), labels.clone()).absolute(all);
+                        metrics::counter!(format!("{name}_sum_ms"), labels).absolute(counts.sum_ms);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn families(&self) -> Vec<Family> {
+        let mut families = self.engine();
+        if let Some(desk) = self.shared.desk.as_ref().filter(|desk| desk.counts) {
+            let versions = desk.versions();
+            families.extend(machines(&versions));
+            families.extend(states(&versions));
+            families.extend(tasks(&versions));
+        }
+        families
+    }
+
+    /// What concerns the engine as a whole.
+    fn engine(&self) -> Vec<Family> {
+        let shared = &self.shared;
+        let counts = shared.counts();
+        let mut executions = Family::new(
+            "expressway_executions_total",
+            Kind::Counter,
+            "Executions that are over, by how they ended.",
+        );
+        for (status, count) in [
+            ("SUCCEEDED", counts.succeeded),
+            ("FAILED", counts.failed),
+            ("TIMED_OUT", counts.timed_out),
+            ("ABORTED", counts.aborted),
+        ] {
+            executions.row(vec![("status", status.to_owned())], count);
+        }
+        let one = Family::one;
+        let total = &shared.admission.total;
+        let mut families = vec![
+            executions,
+            one(
+                "expressway_executions_accepted_total",
+                Kind::Counter,
+                "Executions that were accepted.",
+                counts.accepted,
+            ),
+            one(
+                "expressway_executions_refused_total",
+                Kind::Counter,
+                "Executions that were refused.",
+                counts.refused,
+            ),
+            one(
+                "expressway_executions_live",
+                Kind::Gauge,
+                "Executions that wait to begin, or run.",
+                counts.running,
+            ),
+            one(
+                "expressway_bytes",
+                Kind::Gauge,
+                "Bytes that live executions are billed.",
+                total.bytes() as u64,
+            ),
+            one(
+                "expressway_bugs_total",
+                Kind::Counter,
+                "Executions that met a bug of the engine's.",
+                counts.bugs,
+            ),
+        ];
+        let shard = |name, kind, help, value: &dyn Fn(&Remote) -> u64| {
+            let mut family = Family::new(name, kind, help);
+            for (n, remote) in shared.remotes.iter().enumerate() {
+                family.row(vec![("shard", n.to_string())], value(remote));
+            }
+            family
+        };
+        families.push(shard(
+            "expressway_queue_depth",
+            Kind::Gauge,
+            "Executions that wait to begin.",
+            &|remote| remote.queued.load(Relaxed) as u64,
+        ));
+        families.push(shard(
+            "expressway_steals_total",
+            Kind::Counter,
+            "Parcels a shard took from others.",
+            &|remote| remote.gauges.steals.load(Relaxed),
+        ));
+        type Gauge = fn(&Remote) -> &AtomicU64;
+        let gauges: [(&'static str, &'static str, Gauge); 6] = [
+            ("expressway_shard_parked", "Executions that are parked.", |remote| &remote.gauges.residents),
+            ("expressway_shard_tasks", "Handlers' futures that wait.", |remote| &remote.gauges.tasks),
+            ("expressway_shard_timers", "Timers that are armed.", |remote| &remote.gauges.timers),
+            ("expressway_arena_pool", "Arenas that are free to be used again.", |remote| {
+                &remote.gauges.seats
+            }),
+            ("expressway_timer_lag_ms", "How late the last timer fired.", |remote| &remote.gauges.lag_ms),
+            ("expressway_timer_lag_ms_max", "How late a timer fired at most.", |remote| {
+                &remote.gauges.lag_ms_max
+            }),
+        ];
+        for (name, help, gauge) in gauges {
+            families.push(shard(name, Kind::Gauge, help, &|remote| gauge(remote).load(Relaxed)));
+        }
+        families.extend(self.shown());
+        families
+    }
+
+    /// What is shown, and what is not.
+    fn shown(&self) -> Vec<Family> {
+        let Some(desk) = &self.shared.desk else { return Vec::new() };
+        let Dropped { log_lines, histories, spans } = desk.dropped();
+        let help = "What could not be shown: there was no room, or the sink failed.";
+        let mut dropped = Family::new("expressway_dropped_total", Kind::Counter, help);
+        for (what, count) in [("log_lines", log_lines), ("histories", histories), ("traces", spans)] {
+            dropped.row(vec![("what", what.to_owned())], count);
+        }
+        let (kept, bytes) = desk.kept();
+        let one = Family::one;
+        vec![
+            dropped,
+            one(
+                "expressway_log_lines_total",
+                Kind::Counter,
+                "Log lines that the sink took.",
+                desk.lines_written(),
+            ),
+            one("expressway_histories", Kind::Gauge, "Histories that are kept.", kept as u64),
+            one(
+                "expressway_history_bytes",
+                Kind::Gauge,
+                "Bytes of the histories that are kept.",
+                bytes as u64,
+            ),
+        ]
+    }
+}
+
+/// What a machine's executions come to, of all its versions and all machines of the same ARN.
+#[derive(Default)]
+struct MachineSum {
+    started: u64,
+    ended: [u64; 4],
+    took: DurationCounts,
+    billed_ms: u64,
+    throttled: Vec<u64>,
+}
+
+fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
+    let mut sums: BTreeMap<&str, MachineSum> = BTreeMap::new();
+    let mut seen = Vec::new();
+    for version in versions {
+        let machine = &version.machine;
+        if seen.iter().any(|other| Arc::ptr_eq(other, machine)) {
+            continue;
+        }
+        seen.push(Arc::clone(machine));
+        let sum = sums.entry(&machine.state_machine_arn).or_default();
+        for lane in &machine.lanes {
+            for (sum, count) in sum.ended.iter_mut().zip(&lane.ended) {
+                *sum += count.load(Relaxed);
+            }
+            sum.started = sum.started.wrapping_add(lane.started.load(Relaxed));
+            sum.billed_ms += lane.billed_ms.load(Relaxed);
+            lane.took.add_to(&mut sum.took);
+        }
+        sum.throttled.resize(machine.throttled.len(), 0);
+        for (sum, count) in sum.throttled.iter_mut().zip(&machine.throttled) {
+            *sum += count.load(Relaxed);
+        }
+    }
+    let new = Family::new;
+    let mut started = new("aws_states_executions_started_total", Kind::Counter, "ExecutionsStarted");
+    let mut ended = [
+        new("aws_states_executions_succeeded_total", Kind::Counter, "ExecutionsSucceeded"),
+        new("aws_states_executions_failed_total", Kind::Counter, "ExecutionsFailed"),
+        new("aws_states_executions_timed_out_total", Kind::Counter, "ExecutionsTimedOut"),
+        new("aws_states_executions_aborted_total", Kind::Counter, "ExecutionsAborted"),
+    ];
+    let mut throttled = new("aws_states_execution_throttled_total", Kind::Counter, "ExecutionThrottled");
+    let mut took = new("aws_states_execution_time_seconds", Kind::Histogram, "ExecutionTime");
+    let help = "ExpressExecutionBilledDuration";
+    let mut billed = new("aws_states_express_execution_billed_duration_ms_total", Kind::Counter, help);
+    for (arn, sum) in sums {
+        let labels = || vec![("state_machine_arn", arn.to_owned())];
+        started.row(labels(), sum.started);
+        for (family, count) in ended.iter_mut().zip(sum.ended) {
+            family.row(labels(), count);
+        }
+        for (limit, &count) in Limit::ALL.iter().zip(&sum.throttled).filter(|(_, count)| **count > 0) {
+            let mut labels = labels();
+            labels.push(("reason", format!("{limit:?}")));
+            throttled.row(labels, count);
+        }
+        took.durations(labels(), sum.took);
+        billed.row(labels(), sum.billed_ms);
+    }
+    let mut families = vec![started];
+    families.extend(ended);
+    families.extend([throttled, took, billed]);
+    families
+}
+
+fn states(versions: &[Arc<VersionView>]) -> Vec<Family> {
+    let mut sums: BTreeMap<(&str, &str), (DurationCounts, u64, u64)> = BTreeMap::new();
+    for version in versions {
+        for tallies in version.tallies() {
+            for ((state, _), tally) in version.program.states.iter().zip(&tallies.states) {
+                let StateTally { took, retried, caught } = tally;
+                let name = (&*version.machine.state_machine_arn, version.program.name(state));
+                let mut counts = DurationCounts::default();
+                took.add_to(&mut counts);
+                let (retried, caught) = (retried.load(Relaxed), caught.load(Relaxed));
+                if retried + caught + counts.classes.iter().sum::<u64>() > 0 {
+                    let sum = sums.entry(name).or_default();
+                    took.add_to(&mut sum.0);
+                    sum.1 += retried;
+                    sum.2 += caught;
+                }
+            }
+        }
+    }
+    let help = "How long states took from their entry to their exit, of those that take time.";
+    let mut took = Family::new("expressway_state_duration_seconds", Kind::Histogram, help);
+    let mut retries = Family::new("expressway_state_retries_total", Kind::Counter, "Retries of states.");
+    let help = "Failures of states that their catchers took.";
+    let mut catches = Family::new("expressway_state_catches_total", Kind::Counter, help);
+    for ((arn, state), (counts, retried, caught)) in sums {
+        let labels = || vec![("state_machine_arn", arn.to_owned()), ("state", state.to_owned())];
+        took.durations(labels(), counts);
+        if retried > 0 {
+            retries.row(labels(), retried);
+        }
+        if caught > 0 {
+            catches.row(labels(), caught);
+        }
+    }
+    vec![took, retries, catches]
+}
+
+type Row = fn(&TaskTally) -> &AtomicU64;
+/// What is counted of a task.
+const ROWS: [Row; 5] = [
+    |tally| &tally.scheduled,
+    |tally| &tally.started,
+    |tally| &tally.succeeded,
+    |tally| &tally.failed,
+    |tally| &tally.timed_out,
+];
+/// The label that names the resource, and AWS's names of what is counted, by kind of resource.
+const KINDS: [(&str, [(&str, &str); 5]); 3] = [
+    (
+        "lambda_function_arn",
+        [
+            ("aws_states_lambda_functions_scheduled_total", "LambdaFunctionsScheduled"),
+            ("aws_states_lambda_functions_started_total", "LambdaFunctionsStarted"),
+            ("aws_states_lambda_functions_succeeded_total", "LambdaFunctionsSucceeded"),
+            ("aws_states_lambda_functions_failed_total", "LambdaFunctionsFailed"),
+            ("aws_states_lambda_functions_timed_out_total", "LambdaFunctionsTimedOut"),
+        ],
+    ),
+    (
+        "service_integration_resource_arn",
+        [
+            ("aws_states_service_integrations_scheduled_total", "ServiceIntegrationsScheduled"),
+            ("aws_states_service_integrations_started_total", "ServiceIntegrationsStarted"),
+            ("aws_states_service_integrations_succeeded_total", "ServiceIntegrationsSucceeded"),
+            ("aws_states_service_integrations_failed_total", "ServiceIntegrationsFailed"),
+            ("aws_states_service_integrations_timed_out_total", "ServiceIntegrationsTimedOut"),
+        ],
+    ),
+    (
+        "activity_arn",
+        [
+            ("aws_states_activities_scheduled_total", "ActivitiesScheduled"),
+            ("aws_states_activities_started_total", "ActivitiesStarted"),
+            ("aws_states_activities_succeeded_total", "ActivitiesSucceeded"),
+            ("aws_states_activities_failed_total", "ActivitiesFailed"),
+            ("aws_states_activities_timed_out_total", "ActivitiesTimedOut"),
+        ],
+    ),
+];
+
+/// What calls of tasks come to, by resource, as AWS counts them.
+fn tasks(versions: &[Arc<VersionView>]) -> Vec<Family> {
+    let mut sums: [BTreeMap<&str, [u64; 5]>; 3] = Default::default();
+    for version in versions {
+        for tallies in version.tallies() {
+            for ((_, task), tally) in version.program.tasks.iter().zip(&tallies.tasks) {
+                let kind = match &task.resource.kind {
+                    ResourceKind::Activity => 2,
+                    ResourceKind::Service { .. } => 1,
+                    _ => 0,
+                };
+                let sum = sums[kind].entry(&task.resource.arn).or_default();
+                for (sum, row) in sum.iter_mut().zip(ROWS) {
+                    *sum += row(tally).load(Relaxed);
+                }
+            }
+        }
+    }
+    let mut families = Vec::new();
+    for ((label, names), sums) in KINDS.into_iter().zip(&sums) {
+        for (n, (name, help)) in names.into_iter().enumerate() {
+            let mut family = Family::new(name, Kind::Counter, help);
+            for (arn, counts) in sums {
+                family.row(vec![(label, (*arn).to_owned())], counts[n]);
+            }
+            families.push(family);
+        }
+    }
+    families
+}

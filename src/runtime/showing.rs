@@ -1,0 +1,112 @@
+//! Between executions and those who look at them: what is asked when one begins, parks and ends.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::inbox::Shared;
+use super::machine::Version;
+use super::outcome::Status;
+use super::seat::Seat;
+use super::shard::Shard;
+use crate::engine::Outcome;
+use crate::observe::{Beginning, Called, Desk, Ending, Over, Scribe};
+
+impl Seat {
+    /// Asks whether the execution that was just begun is watched by more than those who came with it.
+    pub(super) fn observe(&mut self, shared: &Shared, scribe: &mut Scribe, version: &Version) {
+        let beginning = Beginning {
+            program: &version.program,
+            identity: &self.x.identity,
+            seed: self.x.seed(),
+            now_ms: self.x.started_ms(),
+        };
+        if let Some((desk, view)) = looked_at(shared, version) {
+            scribe.begin(desk, view, &beginning, &mut self.watch);
+        }
+        if let Some(observer) = &shared.observer
+            && let Ok(Some(watcher)) = catch_unwind(AssertUnwindSafe(|| observer.watch(&beginning)))
+        {
+            self.watch.get_or_insert_default().join(watcher);
+        }
+    }
+
+    /// The execution has to wait: what happened so far goes into the log.
+    pub(super) fn tell_log(&mut self, shared: &Shared, scribe: &mut Scribe, version: &Version) {
+        if let (Some(desk), Some(watch)) = (&shared.desk, &mut self.watch) {
+            let called = Called { identity: &self.x.identity, seed: self.x.seed() };
+            scribe.log(desk, watch, &version.program, &self.x.arena, called);
+        }
+    }
+
+    /// The execution is over; `bug` when it has no outcome of its own. Those who watch are told before anybody else
+    /// learns of it.
+    pub(super) fn tell_end(
+        &mut self,
+        shared: &Shared,
+        scribe: &mut Scribe,
+        version: &Version,
+        bug: impl FnOnce() -> Outcome,
+        now_ms: u64,
+    ) {
+        self.tell_log(shared, scribe, version);
+        if let Some(watch) = &mut self.watch {
+            let bug = if self.x.outcome().is_none() { Some(bug()) } else { None };
+            if let Some(outcome) = self.x.outcome().or(bug.as_ref()) {
+                watch.ended(&self.x.arena, outcome, now_ms);
+            }
+        }
+    }
+
+    /// Everybody knows how the execution ended. Its history may be wanted, and takes the values along.
+    pub(super) fn hand_over(
+        &mut self,
+        shared: &Shared,
+        scribe: &mut Scribe,
+        version: &Version,
+        bug: impl FnOnce() -> Outcome,
+        now_ms: u64,
+    ) {
+        let Some(watch) = self.watch.take() else { return };
+        let Some((desk, view)) = looked_at(shared, version) else { return };
+        let outcome = self.x.outcome().cloned().unwrap_or_else(bug);
+        let (seed, started_ms) = (self.x.seed(), self.x.started_ms());
+        let called = Called { identity: &self.x.identity, seed };
+        let over = Over { outcome: &outcome, started_ms, now_ms };
+        scribe.end(desk, watch, view, called, &mut self.x.arena, over);
+    }
+}
+
+impl Shard {
+    /// Hands over what was written down in this turn, and says how the shard is.
+    pub(super) fn show(&mut self) {
+        let Some(desk) = &self.shared.desk else { return };
+        self.scribe.flush(desk);
+        if desk.counts {
+            let gauges = &self.remote.gauges;
+            gauges.residents.store(self.executions() as u64, Relaxed);
+            gauges.tasks.store(self.tasks() as u64, Relaxed);
+            gauges.timers.store(self.timers() as u64, Relaxed);
+            gauges.seats.store(self.bench.seats() as u64, Relaxed);
+        }
+    }
+}
+
+/// What shows executions of this version, if anything does.
+pub(super) fn looked_at<'s>(
+    shared: &'s Shared,
+    version: &'s Version,
+) -> Option<(&'s Desk, &'s Arc<crate::observe::VersionView>)> {
+    shared.desk.as_deref().zip(version.view.as_ref())
+}
+
+/// Of an ending, where it is counted.
+pub(super) fn ending(status: Status) -> Option<Ending> {
+    match status {
+        Status::Running => None,
+        Status::Succeeded => Some(Ending::Succeeded),
+        Status::Failed => Some(Ending::Failed),
+        Status::TimedOut => Some(Ending::TimedOut),
+        Status::Aborted => Some(Ending::Aborted),
+    }
+}

@@ -1,0 +1,259 @@
+//! What is refused when a state machine is created, how calls end early, and what connections are used for.
+
+use std::time::{Duration, Instant};
+
+use expressway::runtime::{DefinitionError, Engine, Profile, Status};
+use expressway::task::aws::Integrations;
+use serde_json::{Value, json};
+
+use crate::server::{Says, Server, answer};
+use crate::{failure, output, run_machine, run_state};
+
+const LAMBDA: &str = "arn:aws:states:::lambda:invoke";
+
+/// What is said of a Task with this resource, when its machine is created: places and texts.
+fn refusal(profile: Profile, state: Value) -> Vec<(String, String)> {
+    let mut task = state;
+    task["Type"] = json!("Task");
+    task["End"] = json!(true);
+    let inner = json!({"StartAt": "Call", "States": {"Call": task}});
+    let each = json!({"Type": "Map", "ItemProcessor": inner, "End": true});
+    let definition = json!({"StartAt": "Each", "States": {"Each": each}});
+    let engine =
+        Engine::builder().shards(1).profile(profile).aws(Integrations::new()).build().expect("an engine");
+    match engine.create_state_machine("m", &definition.to_string()) {
+        Ok(_) => Vec::new(),
+        Err(DefinitionError::Unsupported(errors)) => {
+            errors.into_iter().map(|error| (error.location, error.message)).collect()
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name_and_place() {
+    for (resource, why) in [
+        ("arn:aws:states:::ecs:runTask", "Of the optimised integrations"),
+        ("arn:aws:states:::glue:startJobRun", "Of the optimised integrations"),
+        ("arn:aws:states:::aws-sdk:s3:getObject", "The service 's3' is not supported; these are: "),
+        ("arn:aws:states:::aws-sdk:nosuch:call", "The service 'nosuch' is not supported"),
+        ("arn:aws:states:::aws-sdk:dynamodb:getItems", "The service 'DynamoDB' has no action 'getItems'"),
+        ("arn:aws:states:::aws-sdk:dynamodb:GetItem", "The service 'DynamoDB' has no action 'GetItem'"),
+    ] {
+        let said = refusal(Profile::Aws, json!({"Resource": resource}));
+        let [(place, text)] = &said[..] else { panic!("{resource}: {said:?}") };
+        assert_eq!(place, "/States/Each/ItemProcessor/States/Call/Resource");
+        assert!(text.starts_with(&format!("The service task {resource} is not supported. {why}")), "{text}");
+    }
+    let said = refusal(Profile::Open, json!({"Resource": "arn:aws:states:::states:startExecution.sync"}));
+    assert!(said[0].1.contains("startExecution.sync is not supported"), "{said:?}");
+    let definition = json!({"StartAt": "A", "States": {"A":
+        {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask", "End": true}}});
+    let (error, cause) =
+        failure(&run_machine(Integrations::new().accept_unsupported(), &definition, &json!({})));
+    assert_eq!(error, "States.Runtime");
+    assert!(cause.starts_with("The service task arn:aws:states:::ecs:runTask is not supported."), "{cause}");
+    let role = json!({"Resource": LAMBDA, "Credentials": {"RoleArn": "arn:aws:iam::123456789012:role/r"}});
+    assert!(refusal(Profile::Aws, role)[0].1.contains("Credentials"));
+    for resource in [
+        LAMBDA,
+        "arn:aws:lambda:eu-west-1:123456789012:function:f:live",
+        "arn:aws:states:::sqs:sendMessage",
+        "arn:aws:states:::sns:publish",
+        "arn:aws:states:::dynamodb:updateItem",
+        "arn:aws:states:::events:putEvents",
+        "arn:aws:states:::states:startExecution",
+        "arn:aws:states:::apigateway:invoke",
+        "arn:aws:states:::http:invoke",
+        "arn:aws:states:::aws-sdk:sfn:startSyncExecution",
+        "arn:aws:states:::aws-sdk:cloudwatchlogs:putLogEvents",
+        "arn:aws:states:::aws-sdk:secretsmanager:getSecretValue",
+    ] {
+        assert_eq!(refusal(Profile::Aws, json!({"Resource": resource})), [], "{resource}");
+    }
+}
+
+#[test]
+fn handlers_of_ones_own_go_before() {
+    let engine = Engine::builder()
+        .shards(1)
+        .aws(Integrations::new())
+        .task_sync("arn:aws:states:::ecs:runTask", |n: i64| Ok::<i64, expressway::task::TaskError>(n + 1))
+        .build()
+        .expect("an engine");
+    let definition = json!({"StartAt": "A", "States": {"A":
+        {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask", "End": true}}});
+    let machine = engine.create_state_machine("m", &definition.to_string()).expect("a machine");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let outcome = runtime.block_on(engine.run(&machine, "1")).expect("an execution");
+    assert_eq!(outcome.output::<i64>().expect("an output"), 2);
+}
+
+#[test]
+fn nothing_is_sent_to_aws_without_credentials() {
+    let state = json!({"Resource": LAMBDA, "Parameters": {"FunctionName": "f"}});
+    let (error, cause) = failure(&run_state(Integrations::new(), state, &json!({})));
+    assert_eq!(error, "Lambda.SdkClientException");
+    assert!(cause.contains("Unable to load credentials"), "{cause}");
+}
+
+#[test]
+fn a_timeout_closes_the_request() {
+    let server = Server::saying(Says::Nothing);
+    let integrations = Integrations::new().endpoint("Lambda", &server.url()).expect("a URL");
+    let state = json!({"Resource": LAMBDA, "TimeoutSeconds": 1, "Parameters": {"FunctionName": "f"}});
+    let begin = Instant::now();
+    assert_eq!(failure(&run_state(integrations, state, &json!({}))).0, "States.Timeout");
+    assert!(begin.elapsed() < Duration::from_secs(20));
+    server.hung_up.recv().expect("the connection is closed");
+}
+
+#[test]
+fn stopping_an_execution_closes_the_request() {
+    let server = Server::saying(Says::Nothing);
+    let integrations = Integrations::new().endpoint("Lambda", &server.url()).expect("a URL");
+    let engine = Engine::builder().shards(1).aws(integrations).build().expect("an engine");
+    let definition = json!({"StartAt": "A", "States": {"A":
+        {"Type": "Task", "Resource": LAMBDA, "Parameters": {"FunctionName": "f"}, "End": true}}});
+    let machine = engine.create_state_machine("m", &definition.to_string()).expect("a machine");
+    let execution = engine.start(&machine, "{}").expect("an execution");
+    server.asked.recv().expect("a request");
+    execution.abort();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    assert_eq!(runtime.block_on(execution).status, Status::Aborted);
+    server.hung_up.recv().expect("the connection is closed");
+}
+
+#[test]
+fn a_connection_that_ended_is_retried_and_refused_ones_are_told() {
+    let state = || json!({"Resource": LAMBDA, "Parameters": {"FunctionName": "f"}});
+    // Nobody listens.
+    let integrations = Integrations::new().endpoint("Lambda", "http://127.0.0.1:1").expect("a URL");
+    let (error, cause) = failure(&run_state(integrations, state(), &json!({})));
+    assert_eq!(error, "Lambda.SdkClientException");
+    assert!(cause.starts_with("Unable to execute HTTP request: Connect to 127.0.0.1:1 failed"), "{cause}");
+    // There is no such host.
+    let integrations = Integrations::new().endpoint("Lambda", "http://nowhere.invalid").expect("a URL");
+    let (error, cause) = failure(&run_state(integrations, state(), &json!({})));
+    assert_eq!(error, "Lambda.SdkClientException");
+    assert!(cause.starts_with("Unable to execute HTTP request: nowhere.invalid: "), "{cause}");
+    // It hangs up instead of answering.
+    let server = Server::saying(Says::HangUp);
+    let integrations = Integrations::new().endpoint("Lambda", &server.url()).expect("a URL");
+    assert_eq!(failure(&run_state(integrations, state(), &json!({}))).0, "Lambda.SdkClientException");
+}
+
+#[test]
+fn connections_are_used_again() {
+    // Of four calls the second answer ends its connection without saying so before.
+    let server = Server::start(|asked| match asked.text() {
+        "2" => Says::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2".to_vec()),
+        text => answer(200, &[], text),
+    });
+    let integrations = Integrations::new().endpoint("Lambda", &server.url()).expect("a URL");
+    let step = |n: u32, next: Value| {
+        let mut state = json!({"Type": "Task", "Resource": LAMBDA, "Parameters": {"FunctionName": "f", "Payload": n},
+            "ResultSelector": {"n.$": "$.Payload"}});
+        state.as_object_mut().expect("an object").extend(next.as_object().expect("an object").clone());
+        state
+    };
+    let definition = json!({"StartAt": "A", "States": {
+        "A": step(1, json!({"Next": "B"})), "B": step(2, json!({"Next": "Wait"})),
+        "Wait": {"Type": "Wait", "Seconds": 1, "Next": "C"},
+        "C": step(3, json!({"Next": "D"})), "D": step(4, json!({"End": true}))}});
+    assert_eq!(output(&run_machine(integrations, &definition, &json!({}))), json!({"n": 4}));
+    let connections: Vec<usize> = server.asked.iter().take(4).map(|asked| asked.connection).collect();
+    assert_eq!(connections, [0, 0, 1, 1]);
+}
+
+#[test]
+fn settings_come_from_the_environment() {
+    let server = Server::saying(answer(200, &[], "1"));
+    let variables = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Integrations::from_variables(pairs)
+    };
+    let folder = std::env::temp_dir().join(format!("expressway-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (config, keys) = (folder.join("config"), folder.join("credentials"));
+    std::fs::write(
+        &config,
+        "[default]\nregion = eu-north-1\n\n[profile shop]\nregion=eu-west-3 # Paris\ns3 =\n  region = x\n",
+    )
+    .expect("a file");
+    std::fs::write(
+        &keys,
+        "[other]\naws_access_key_id=NO\n[shop]\naws_access_key_id = AKID\naws_secret_access_key = s=1\n",
+    )
+    .expect("a file");
+    let (config, keys) = (config.to_str().expect("a path"), keys.to_str().expect("a path"));
+    let url = server.url();
+    for (pairs, expected) in [
+        (vec![("LAMBDA_ENDPOINT", &*url)], None),
+        (vec![("AWS_ENDPOINT_URL_LAMBDA", &*url), ("AWS_ENDPOINT_URL", "http://127.0.0.1:1")], None),
+        (
+            vec![
+                ("AWS_ENDPOINT_URL", &*url),
+                ("AWS_ACCESS_KEY_ID", "ENV"),
+                ("AWS_SECRET_ACCESS_KEY", "s"),
+                ("AWS_DEFAULT_REGION", "ap-south-1"),
+            ],
+            Some("Credential=ENV/DAY/ap-south-1/lambda/aws4_request"),
+        ),
+        (
+            vec![
+                ("LAMBDA_ENDPOINT", &*url),
+                ("AWS_PROFILE", "shop"),
+                ("AWS_CONFIG_FILE", config),
+                ("AWS_SHARED_CREDENTIALS_FILE", keys),
+            ],
+            Some("Credential=AKID/DAY/eu-west-3/lambda/aws4_request"),
+        ),
+    ] {
+        let state = json!({"Resource": LAMBDA, "Parameters": {"FunctionName": "f"}});
+        output(&run_state(variables(&pairs).expect("settings"), state, &json!({})));
+        let asked = server.asked.recv().expect("a request");
+        match expected {
+            None => assert!(!asked.headers.contains_key("authorization"), "{pairs:?}"),
+            Some(expected) => {
+                let expected = expected.replace("DAY", &asked.headers["x-amz-date"][..8]);
+                assert!(asked.headers["authorization"].contains(&expected), "{pairs:?}");
+            }
+        }
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder");
+    assert!(variables(&[("AWS_ENDPOINT_URL", "localhost:4566")]).is_err());
+}
+
+#[test]
+fn containers_hand_out_credentials() {
+    let keys = Server::start(|asked| match asked.headers.get("authorization").map(String::as_str) {
+        Some("secret token") => answer(
+            200,
+            &[],
+            r#"{"AccessKeyId": "CONTAINER", "SecretAccessKey": "s", "Token": "t", "Expiration": "2999-01-01T00:00:00Z"}"#,
+        ),
+        _ => answer(403, &[], "no"),
+    });
+    let server = Server::saying(answer(200, &[], "1"));
+    let pairs = [
+        ("LAMBDA_ENDPOINT", server.url()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/keys", keys.url())),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "secret token".to_owned()),
+    ];
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
+    let integrations = Integrations::from_variables(pairs).expect("settings");
+    let call = |next: Value| {
+        let mut state = json!({"Type": "Task", "Resource": LAMBDA, "Parameters": {"FunctionName": "f"}});
+        state.as_object_mut().expect("an object").extend(next.as_object().expect("an object").clone());
+        state
+    };
+    let definition =
+        json!({"StartAt": "A", "States": {"A": call(json!({"Next": "B"})), "B": call(json!({"End": true}))}});
+    output(&run_machine(integrations, &definition, &json!({})));
+    for asked in server.asked.iter().take(2) {
+        assert!(asked.headers["authorization"].contains("Credential=CONTAINER/"));
+        assert_eq!(asked.headers["x-amz-security-token"], "t");
+    }
+    assert_eq!(keys.asked.try_iter().count(), 1, "they are kept");
+}

@@ -1,0 +1,101 @@
+//! Deterministic simulation: the shards' own code on one thread, under virtual time and a seed. Random machines, random
+//! handlers, callbacks and workers of activities, redeployment, and in every second world whatever else may happen:
+//! aborts, batches, aliases that shift, jumps of time, full queues and budgets, answers that come twice, late or for
+//! nobody, draining and dropping the engine at any moment. Executions must come to what the naive interpreter in
+//! `tests/reference` says, at the moment it says, and in every world nothing may be lost and nothing left behind.
+//!
+//! `EXPRESSWAY_SEEDS=100000 cargo test --profile bench --test simulation` runs more worlds than the usual 2,000;
+//! `EXPRESSWAY_SEEDS=17..18` replays one.
+
+mod chance;
+mod handlers;
+mod machines;
+#[path = "../reference/mod.rs"]
+mod reference;
+mod wild;
+mod world;
+
+use std::collections::{BTreeMap, HashMap};
+
+use chance::Chance;
+use machines::workflow;
+use world::{Played, World};
+
+#[test]
+fn worlds() {
+    let seeds = std::env::var("EXPRESSWAY_SEEDS").unwrap_or_else(|_| "2000".to_owned());
+    let range = seeds.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
+    let (from, to): (u64, u64) = match range {
+        Some((from, to)) => (from.expect("a number"), to.expect("a number")),
+        None => (0, seeds.parse().expect("a number of seeds")),
+    };
+    // Handlers panic here on purpose, by the thousand.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref::<&str>() != Some(&"boom") {
+            hook(info);
+        }
+    }));
+    let mut tally = Tally::default();
+    for seed in from..to {
+        let world = std::panic::catch_unwind(|| World::new(seed).play());
+        match world {
+            Ok(played) => tally.add(&played),
+            Err(panic) => {
+                eprintln!("the world of seed {seed} fails; EXPRESSWAY_SEEDS={seed}..{} replays it", seed + 1);
+                std::panic::resume_unwind(panic);
+            }
+        }
+        if seed % 50 == 0 {
+            let again = World::new(seed).play();
+            assert_eq!(again.log, World::new(seed).play().log, "seed {seed} does not replay");
+        }
+    }
+    println!("{tally:?}");
+    println!("simulation: {} passed, 0 failed, {} skipped", tally.compared, tally.ambiguous);
+    assert!(to - from < 1_000 || tally.compared > 5 * tally.ambiguous);
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    worlds: u64,
+    compared: u64,
+    ambiguous: u64,
+    by_status: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    fn add(&mut self, played: &Played) {
+        self.worlds += 1;
+        self.compared += played.compared;
+        self.ambiguous += played.ambiguous;
+        for status in &played.statuses {
+            *self.by_status.entry(format!("{status:?}")).or_default() += 1;
+        }
+    }
+}
+
+/// What the generator makes is made of all that it can make.
+#[test]
+fn the_generator_uses_every_kind_of_state() {
+    let mut kinds: HashMap<String, u64> = HashMap::new();
+    for seed in 0..200 {
+        let text = workflow(&mut Chance::new(seed), 0, &mut 0).to_string();
+        for kind in [
+            "Pass",
+            "Choice",
+            "Wait",
+            "Task",
+            "Map",
+            "Parallel",
+            "Succeed",
+            "Fail",
+            "Retry",
+            "Catch",
+            "HeartbeatSeconds",
+        ] {
+            *kinds.entry(kind.to_owned()).or_default() += text.matches(&format!("\"{kind}\"")).count() as u64;
+        }
+    }
+    assert!(kinds.values().all(|&count| count > 10), "{kinds:?}");
+}
