@@ -172,6 +172,19 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
 }
 
 #[test]
+fn a_soak_ends_with_its_counts_and_loses_nothing() {
+    let answer = run(&["soak", "--minutes", "0.01", "--rate", "2000"], b"");
+    assert_eq!(answer.code, Some(0), "{}", answer.err);
+    let told: serde_json::Value = serde_json::from_str(&answer.out).expect("one JSON object");
+    let count = |name: &str| told[name].as_u64().unwrap_or_else(|| panic!("{name} in {told}"));
+    let ended = ["succeeded", "failed", "timedOut", "aborted"].map(count).iter().sum::<u64>();
+    assert!(count("accepted") > 100 && count("failed") > 0 && count("aborted") > 0, "{told}");
+    assert_eq!((count("accepted"), count("lost"), count("bugs")), (ended, 0, 0));
+    assert_eq!(run(&["soak", "--minutes", "0"], b"").code, Some(2));
+    assert_eq!(run(&["soak", "--minutes", "1", "--input", "{"], b"").code, Some(2));
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_command_quietly() {
     let folder = Folder::new("pipe");
     let echo = folder.file("echo.asl.json", ECHO);

@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod serve;
 mod services;
+mod soak;
 mod stream;
 mod tasks;
 mod test_state;
@@ -55,6 +56,8 @@ enum Command {
     Graph(graph::Arguments),
     /// Test one state by itself, as AWS's TestState does
     TestState(test_state::Arguments),
+    /// Keep the engine under steady load for some minutes: is anything lost, does memory grow, does it get slower?
+    Soak(soak::Arguments),
     /// Answer the AWS Step Functions API on a port
     Serve(Box<serve::Arguments>),
     /// Print what makes SDKs and the AWS CLI use a server on this machine
@@ -175,6 +178,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
         Command::TestState(arguments) => test_state::test_state(&arguments),
+        Command::Soak(arguments) => soak::soak(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Env(arguments) => environment::environment(&arguments),
         Command::Hosts(arguments) => environment::hosts(&arguments),

@@ -105,4 +105,51 @@ mod tests {
             senders.into_iter().for_each(|sender| sender.join().unwrap());
         });
     }
+
+    /// Work for one shard, another one that takes it away: each piece is done once, and none is slept over.
+    #[test]
+    fn what_is_taken_away_is_done_once() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let bells = Arc::new([Bell::new(), Bell::new()]);
+            let (queue, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let permits = [0, 1].map(|_| std::sync::Arc::new(Permit(Notify::new())));
+            bells.iter().zip(&permits).for_each(|(bell, permit)| bell.hang(&permit.clone().into()));
+            let shards: Vec<_> = [0, 1]
+                .into_iter()
+                .map(|n: usize| {
+                    let (bells, queue, done) = (Arc::clone(&bells), Arc::clone(&queue), Arc::clone(&done));
+                    let permit = std::sync::Arc::clone(&permits[n]);
+                    loom::thread::spawn(move || {
+                        while done.load(Ordering::Acquire) < 2 {
+                            let taken = queue.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                                left.checked_sub(1)
+                            });
+                            if taken.is_ok() {
+                                if done.fetch_add(1, Ordering::AcqRel) == 1 {
+                                    bells.iter().for_each(|bell| drop(bell.ring()));
+                                }
+                                continue;
+                            }
+                            // A shard looks at its own queue only before it sleeps: here, the first one's.
+                            let more = || n == 0 && queue.load(Ordering::Acquire) > 0;
+                            if bells[n].sleep(|| more() || done.load(Ordering::Acquire) == 2) {
+                                permit.0.wait();
+                                bells[n].wake_up();
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for _ in 0..2 {
+                let queued = queue.fetch_add(1, Ordering::AcqRel);
+                if !bells[0].ring() && queued > 0 {
+                    bells[1].ring();
+                }
+            }
+            shards.into_iter().for_each(|shard| shard.join().unwrap());
+            assert_eq!((queue.load(Ordering::Acquire), done.load(Ordering::Acquire)), (0, 2));
+        });
+    }
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::admission::{Admission, Budgets};
 use super::clock::{RealClock, Time};
 use super::engine::{Engine, Inner};
+use super::gate::Gate;
 use super::inbox::{Remote, Shared};
 use super::machine::Registered;
 use super::shard::Shard;
@@ -310,10 +311,9 @@ impl Builder {
             waiting: Arc::default(),
             seed,
             seeds: Default::default(),
-            closed: false.into(),
+            gate: Gate::new(),
             drain_at_ms: AtomicU64::new(u64::MAX),
             dropped: false.into(),
-            drainers: Default::default(),
         });
         let inner = Inner::new(Arc::clone(&shared), self.handlers, options, self.in_place);
         Ok((Engine::new(inner), shared))

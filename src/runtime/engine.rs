@@ -1,9 +1,8 @@
 //! The engine, as those who start executions see it.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, PoisonError};
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -78,7 +77,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.gate.close();
         self.shared.dropped.store(true, Ordering::SeqCst);
         self.shared.ring_all();
     }
@@ -267,19 +266,9 @@ impl Engine {
         let at_ms =
             shared.time.now_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         shared.drain_at_ms.fetch_min(at_ms, Ordering::AcqRel);
-        shared.closed.store(true, Ordering::SeqCst);
-        // Whoever starts something counts it first and looks whether we are closed afterwards.
-        fence(Ordering::SeqCst);
+        shared.gate.close();
         shared.ring_all();
-        poll_fn(|context| {
-            let mut drainers = shared.drainers.lock().unwrap_or_else(PoisonError::into_inner);
-            drainers.push(context.waker().clone());
-            match shared.running() {
-                0 => Poll::Ready(()),
-                _ => Poll::Pending,
-            }
-        })
-        .await;
+        poll_fn(|context| shared.gate.poll_empty(context, || shared.running())).await;
         self.counts().minus(&before)
     }
 

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use super::admission::{ENTRY_BYTES, Limit};
@@ -94,8 +93,7 @@ impl<'e> Visit<'e> {
     ) -> Result<Visit<'e>, StartError> {
         let shared = engine.shared();
         engine.lane(|lane| lane.enter());
-        // Counted first: `drain` closes first, and looks at the count afterwards.
-        let limit = match shared.closed.load(Ordering::SeqCst) {
+        let limit = match shared.gate.is_closed_by_now() {
             true => Some(Limit::Draining),
             false => shared.admission.is_full(&version.usage),
         };
@@ -241,8 +239,7 @@ impl<'e> Visit<'e> {
                 lane.admitted(false);
             }
         });
-        // In one order with `drain`, which closes first and looks at the count afterwards.
-        if shared.closed.load(Ordering::SeqCst) {
+        if shared.gate.is_closed_by_now() {
             shared.wake_drainers();
         }
     }

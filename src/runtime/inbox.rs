@@ -1,8 +1,8 @@
 //! What shards have in common, and what others may put in front of one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::Wake;
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
 use crossbeam_utils::CachePadded;
@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use super::admission::Admission;
 use super::bell::Bell;
 use super::clock::Time;
+use super::gate::Gate;
 use super::machine::Version;
 use super::outcome::{Counts, Tally};
 use super::slab::Key;
@@ -175,14 +176,12 @@ pub(super) struct Shared {
     /// What seeds follow from, and how many were given out.
     pub(super) seed: u64,
     pub(super) seeds: CachePadded<AtomicU64>,
-    /// No more executions are admitted.
-    pub(super) closed: AtomicBool,
+    /// Whether executions are admitted, and who waits for the last one to end.
+    pub(super) gate: Gate,
     /// When everything that still runs times out.
     pub(super) drain_at_ms: AtomicU64,
     /// The engine is gone: shards abort what they have and end.
     pub(super) dropped: AtomicBool,
-    /// Who waits for the last execution to end.
-    pub(super) drainers: Mutex<Vec<Waker>>,
 }
 
 impl Shared {
@@ -222,10 +221,7 @@ impl Shared {
 
     /// After executions ended: whether that was the last one that someone waits for.
     pub(super) fn wake_drainers(&self) {
-        if self.closed.load(Ordering::Acquire) && self.running() == 0 {
-            let waiting = std::mem::take(&mut *self.drainers.lock().unwrap_or_else(PoisonError::into_inner));
-            waiting.into_iter().for_each(Waker::wake);
-        }
+        self.gate.left(|| self.running());
     }
 
     /// What an alias decides by for the execution of this number. No seed of an execution is the same.

@@ -21,6 +21,8 @@ mod clock;
 #[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]
+mod gate;
+#[cfg(feature = "runtime")]
 mod handle;
 #[cfg(feature = "runtime")]
 mod in_place;

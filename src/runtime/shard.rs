@@ -147,7 +147,7 @@ impl Shard {
         self.time_out_due();
         self.go_on();
         self.begin_some();
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.shared.gate.is_closed() {
             self.drain();
         }
         if std::mem::take(&mut self.ended_any) {

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use dashmap::mapref::entry::Entry;
@@ -323,7 +323,7 @@ impl Engine {
     /// What keeps an execution from being admitted, however small it is.
     fn full(&self, version: &Version) -> Option<Limit> {
         let shared = self.shared();
-        match shared.closed.load(Ordering::Acquire) {
+        match shared.gate.is_closed() {
             true => Some(Limit::Draining),
             false => shared.admission.is_full(&version.usage),
         }
@@ -345,15 +345,13 @@ impl Engine {
         if let Err(limit) = shared.admission.admit(&version.usage, executions, bytes) {
             return Err(self.refuse(Some(&version), limit, executions));
         }
-        // After being counted: `drain` closes first and looks at the count afterwards.
-        fence(Ordering::SeqCst);
         self.lane(|lane| lane.accept(executions as u64));
         if let Some(view) = &version.view {
             view.machine.began(shared.remotes.len() + self.lane_number(), executions as u64);
         }
-        let limit = match shared.closed.load(Ordering::SeqCst) {
-            true => Limit::Draining,
-            false => match self.enqueue(parcel) {
+        let limit = match shared.gate.lets_in() {
+            false => Limit::Draining,
+            true => match self.enqueue(parcel) {
                 Ok(()) => return Ok(()),
                 Err(_) => Limit::Queue,
             },

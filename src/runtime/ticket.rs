@@ -1,9 +1,18 @@
 //! What ties an execution to those who started it.
 
+#[cfg(expressway_loom)]
+use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
+#[cfg(not(expressway_loom))]
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+};
 use std::task::{Context, Poll, Waker};
 
 use super::inline::Ended;
@@ -61,7 +70,7 @@ pub(super) struct Label {
     pub(super) arn: Option<Box<str>>,
     pub(super) trace_header: Option<Box<str>>,
     /// Who does its tasks, before the engine's handlers. A mutex, because it may move from shard to shard.
-    pub(super) tasks: Option<Mutex<Box<dyn Tasks + Send>>>,
+    pub(super) tasks: Option<std::sync::Mutex<Box<dyn Tasks + Send>>>,
 }
 
 impl std::fmt::Debug for Label {
@@ -271,5 +280,102 @@ impl Future for Batch {
             0 => Poll::Ready(self.state.counts()),
             _ => Poll::Pending,
         }
+    }
+}
+
+#[cfg(all(test, expressway_loom))]
+mod tests {
+    use super::*;
+    use loom::sync::Notify;
+    use std::task::Wake;
+
+    const PLACE: Place = Place { shard: 0, key: Key { slot: 1, generation: 2 } };
+
+    fn fault() -> Fault {
+        Fault { error: None, cause: None }
+    }
+
+    struct Permit(Notify);
+
+    impl Wake for Permit {
+        fn wake(self: Arc<Self>) {
+            self.0.notify();
+        }
+    }
+
+    /// An execution that would wait for ever is aborted: it learns of it when it begins, when it is parked, or by mail.
+    /// Its caller learns of its end. Were either lost, loom would report the deadlock.
+    #[test]
+    fn an_abort_reaches_an_execution_wherever_it_stands() {
+        loom::model(|| {
+            let (ticket, mail) = (Arc::new(Ticket::default()), Arc::new(Permit(Notify::new())));
+            let (seen, box_) = (Arc::clone(&ticket), Arc::clone(&mail));
+            let shard = loom::thread::spawn(move || {
+                if seen.begin().is_none() && seen.park(PLACE).is_none() {
+                    box_.0.wait();
+                }
+                seen.end(Outcome::without_output(Status::Aborted, None, 0));
+            });
+            if let Some((place, _)) = ticket.abort(fault()) {
+                assert_eq!(place, PLACE);
+                mail.0.notify();
+            }
+            let woken = Arc::new(Permit(Notify::new()));
+            let waker: Waker = woken.clone().into();
+            while ticket.poll(&mut Context::from_waker(&waker)).is_pending() {
+                woken.0.wait();
+            }
+            assert_eq!(ticket.status(), Status::Aborted);
+            assert!(ticket.abort(fault()).is_none(), "it is over");
+            shard.join().unwrap();
+        });
+    }
+
+    /// One that comes to its end while someone aborts it ends once, as it came to.
+    #[test]
+    fn an_end_is_the_end_whatever_an_abort_does_meanwhile() {
+        loom::model(|| {
+            let ticket = Arc::new(Ticket::default());
+            let seen = Arc::clone(&ticket);
+            let shard = loom::thread::spawn(move || {
+                let aborted = seen.begin().is_some();
+                let status = if aborted { Status::Aborted } else { Status::Succeeded };
+                seen.end(Outcome::without_output(status, None, 0));
+                status
+            });
+            assert!(ticket.abort(fault()).is_none(), "it was never parked");
+            let status = shard.join().unwrap();
+            assert_eq!(ticket.status(), status);
+            let polled = ticket.poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(outcome) if outcome.status == status));
+        });
+    }
+
+    /// Two shards that end a batch's executions, and one who waits for it.
+    #[test]
+    fn the_end_of_a_batch_is_not_slept_over() {
+        loom::model(|| {
+            let state = Arc::new(BatchState::new(None));
+            state.add(2);
+            state.close();
+            let shards: Vec<_> = (0..2)
+                .map(|_| {
+                    let state = Arc::clone(&state);
+                    loom::thread::spawn(move || {
+                        let mut counts = Counts::default();
+                        counts.count(Status::Succeeded);
+                        state.end(&counts);
+                    })
+                })
+                .collect();
+            let woken = Arc::new(Permit(Notify::new()));
+            let waker: Waker = woken.clone().into();
+            let mut batch = std::pin::pin!(Batch { state, refused: None });
+            while batch.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                woken.0.wait();
+            }
+            assert_eq!(batch.counts().succeeded, 2);
+            shards.into_iter().for_each(|shard| shard.join().unwrap());
+        });
     }
 }

@@ -1,0 +1,127 @@
+//! How an engine closes: from some moment on nothing begins, and whoever waits learns when the last one is over.
+//!
+//! Whoever begins something counts it first and looks whether the gate is closed afterwards; whoever closes it closes
+//! first and looks at the count afterwards. All four steps are in one order (sequentially consistent): either the one who
+//! begins finds the gate closed, and takes his count back, or the one who closes finds him counted, and waits. The same
+//! holds between the last one to end and the one who begins to wait.
+
+#[cfg(expressway_loom)]
+use loom::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering, fence},
+};
+use std::sync::PoisonError;
+#[cfg(not(expressway_loom))]
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering, fence},
+};
+use std::task::{Context, Poll, Waker};
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    closed: AtomicBool,
+    /// Who waits for the last one to end.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Gate {
+    pub(super) fn new() -> Gate {
+        Gate { closed: AtomicBool::new(false), waiting: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether it is closed, as far as one has heard.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether it is closed, for those who counted in the one order themselves: they need no fence.
+    pub(super) fn is_closed_by_now(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Whether what was just counted may begin. If not, take the count back and call [`left`](Gate::left).
+    pub(super) fn lets_in(&self) -> bool {
+        fence(Ordering::SeqCst);
+        !self.closed.load(Ordering::SeqCst)
+    }
+
+    /// After something was counted as over: wakes who waits, if it was the last.
+    pub(super) fn left(&self, count: impl FnOnce() -> usize) {
+        fence(Ordering::SeqCst);
+        if self.closed.load(Ordering::SeqCst) && count() == 0 {
+            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Waits until nothing is left; the gate is closed.
+    pub(super) fn poll_empty(&self, context: &mut Context<'_>, count: impl FnOnce() -> usize) -> Poll<()> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
+        fence(Ordering::SeqCst);
+        match count() {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(all(test, expressway_loom))]
+mod tests {
+    use super::*;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::sync::{Arc, Notify};
+    use std::task::Wake;
+
+    struct Permit(Notify);
+
+    impl Wake for Permit {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.notify();
+        }
+    }
+
+    /// Two that begin and end, one that closes and waits: nothing begins after the wait is over, and the wait is never
+    /// slept over (loom would report the deadlock).
+    #[test]
+    fn nothing_runs_once_the_wait_is_over() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let gate = Arc::new(Gate::new());
+            let (count, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+            let beginners: Vec<_> = (0..2)
+                .map(|_| {
+                    let (gate, count, over) = (Arc::clone(&gate), Arc::clone(&count), Arc::clone(&over));
+                    loom::thread::spawn(move || {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        if gate.lets_in() {
+                            assert!(!over.load(Ordering::SeqCst), "it runs after the end");
+                        }
+                        count.fetch_sub(1, Ordering::Relaxed);
+                        gate.left(|| count.load(Ordering::Relaxed));
+                    })
+                })
+                .collect();
+            let permit = std::sync::Arc::new(Permit(Notify::new()));
+            let waker: Waker = permit.clone().into();
+            gate.close();
+            while gate
+                .poll_empty(&mut Context::from_waker(&waker), || count.load(Ordering::Relaxed))
+                .is_pending()
+            {
+                permit.0.wait();
+            }
+            over.store(true, Ordering::SeqCst);
+            beginners.into_iter().for_each(|beginner| beginner.join().unwrap());
+        });
+    }
+}
