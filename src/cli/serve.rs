@@ -46,10 +46,30 @@ pub(super) struct Arguments {
     #[command(flatten)]
     tasks: Tasks,
     #[command(flatten)]
+    memory: Memory,
+    #[command(flatten)]
     security: Security,
     /// Seconds that requests under way have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u32,
+}
+
+/// What is kept, and what goes beyond AWS.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "State and extensions")]
+struct Memory {
+    /// Keep what the API creates (state machines, versions, aliases, tags, activities) in this folder, over restarts
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Mocked tasks, as Step Functions Local describes them; `#Case` behind a state machine's ARN chooses a test case
+    #[arg(long, env = "SFN_MOCK_CONFIG", value_name = "FILE")]
+    mock_config: Option<PathBuf>,
+    /// Describe, list and stop Express executions, and show their history, as AWS does for Standard ones only
+    #[arg(long)]
+    express_history: bool,
+    /// Let Express state machines use activities, `.sync` and `.waitForTaskToken`, which AWS refuses
+    #[arg(long)]
+    express_callbacks: bool,
 }
 
 /// What tasks call. Region, credentials and endpoints come from the environment, as SDKs take them from there.
@@ -195,7 +215,15 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
     let mut builder = Service::builder()
         .account(&config.place.account)
         .region(&config.place.region)
-        .express_only(arguments.express_only);
+        .express_only(arguments.express_only)
+        .express_history(arguments.memory.express_history)
+        .express_callbacks(arguments.memory.express_callbacks);
+    if let Some(folder) = &arguments.memory.state {
+        builder = builder.state(folder);
+    }
+    if let Some(path) = &arguments.memory.mock_config {
+        builder = builder.mock_config(path);
+    }
     if let Some(scale) = arguments.time_scale {
         builder = builder.engine(|engine| engine.time_scale(scale));
     }

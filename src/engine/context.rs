@@ -173,23 +173,42 @@ pub(super) fn task_token(secret: u128, seed: u64, token: Token) -> u128 {
 /// The execution's own ARN; else the machine's ARN with its resource type changed, the name, and for Express a part of
 /// its own.
 pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
+    let mut arn = Vec::new();
+    write_execution_arn(identity, seed, &mut arn);
+    // It is made of texts.
+    String::from_utf8(arn).unwrap_or_default()
+}
+
+/// Appends the ARN of the execution.
+pub(super) fn write_execution_arn(identity: &Identity, seed: u64, out: &mut Vec<u8>) {
     if !identity.execution_arn.is_empty() {
-        return identity.execution_arn.to_string();
+        return out.extend_from_slice(identity.execution_arn.as_bytes());
     }
-    let name = match &*identity.execution_name {
-        "" => uuid(seed),
-        name => name.to_owned(),
-    };
+    let machine = &*identity.state_machine_arn;
     let kind = if identity.is_standard { ":execution:" } else { ":express:" };
-    let machine = identity.state_machine_arn.replacen(":stateMachine:", kind, 1);
-    match identity.is_standard {
-        true => format!("{machine}:{name}"),
-        false => format!("{machine}:{name}:{}", uuid(!seed)),
+    match machine.split_once(":stateMachine:") {
+        Some((before, after)) => {
+            [before, kind, after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()))
+        }
+        None => out.extend_from_slice(machine.as_bytes()),
+    }
+    out.push(b':');
+    identity.write_execution_name(seed, out);
+    if !identity.is_standard {
+        out.push(b':');
+        out.extend_from_slice(&uuid_text(!seed));
     }
 }
 
 /// A UUID (version 4 in form) that follows from a number.
 pub(crate) fn uuid(seed: u64) -> String {
+    // It is ASCII.
+    String::from_utf8(uuid_text(seed).to_vec()).unwrap_or_default()
+}
+
+/// The text of [`uuid`].
+pub(super) fn uuid_text(seed: u64) -> [u8; 36] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mix = |n: u64| {
         let mut z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -197,12 +216,16 @@ pub(crate) fn uuid(seed: u64) -> String {
         z ^ (z >> 31)
     };
     let (high, low) = (mix(1), mix(2));
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xFFFF,
-        high & 0xFFF,
-        (low >> 48) & 0x3FFF | 0x8000,
-        low & 0xFFFF_FFFF_FFFF
-    )
+    let high = high & !0xF000 | 0x4000;
+    let low = low & !(0xC << 60) | 0x8 << 60;
+    let bits = u128::from(high) << 64 | u128::from(low);
+    let (mut text, mut at) = ([b'-'; 36], 0);
+    for byte in bits.to_be_bytes() {
+        // The hyphens stand behind 4, 6, 8 and 10 bytes.
+        at += usize::from(matches!(at, 8 | 13 | 18 | 23));
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 15)];
+        at += 2;
+    }
+    text
 }

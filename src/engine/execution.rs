@@ -53,6 +53,19 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Appends the name of an execution with this seed.
+    pub fn write_execution_name(&self, seed: u64, out: &mut Vec<u8>) {
+        match &*self.execution_name {
+            "" => out.extend_from_slice(&super::context::uuid_text(seed)),
+            name => out.extend_from_slice(name.as_bytes()),
+        }
+    }
+
+    /// Appends the ARN of an execution with this seed.
+    pub fn write_execution_arn(&self, seed: u64, out: &mut Vec<u8>) {
+        super::context::write_execution_arn(self, seed, out);
+    }
+
     /// The ARN of an execution with this seed.
     pub fn execution_arn_with(&self, seed: u64) -> String {
         super::context::execution_arn(self, seed)

@@ -119,6 +119,10 @@ impl Run<'_, '_> {
                     return Turn::Yielded;
                 }
                 left -= 1;
+                if self.x.identity.is_standard && self.x.events >= limits::HISTORY_EVENTS_MAX - 1 {
+                    self.history_is_full();
+                    return Turn::Done;
+                }
                 self.step(frame);
                 if self.x.outcome.is_some() {
                     return Turn::Done;
@@ -126,6 +130,15 @@ impl Run<'_, '_> {
             }
         }
         Turn::Done
+    }
+
+    /// A Standard execution has as many events as it may have (developer guide, "Quotas related to state machine
+    /// executions").
+    #[cold]
+    fn history_is_full(&mut self) {
+        let max = limits::HISTORY_EVENTS_MAX;
+        let cause = format!("The execution reached the maximum number of history events ({max}).");
+        self.end_failed(self.x.events, Fault::new(fault::RUNTIME, cause));
     }
 
     fn time_out(&mut self) {

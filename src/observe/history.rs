@@ -139,6 +139,11 @@ impl History {
         self.events.iter()
     }
 
+    /// Bytes the events take in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many of the oldest events did not fit.
     pub fn dropped(&self) -> u64 {
         self.dropped

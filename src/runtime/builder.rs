@@ -59,6 +59,7 @@ pub struct Builder {
     handlers: Handlers<Registered>,
     in_place: bool,
     time_scale: f64,
+    express_callbacks: bool,
     observer: Option<Arc<dyn Observer>>,
     setup: Setup,
 }
@@ -75,6 +76,7 @@ impl Default for Builder {
             handlers: Handlers::default(),
             in_place: true,
             time_scale: 1.0,
+            express_callbacks: false,
             observer: None,
             setup: Setup::default(),
         }
@@ -123,6 +125,13 @@ impl Builder {
     #[must_use]
     pub fn run_in_place(mut self, in_place: bool) -> Builder {
         self.in_place = in_place;
+        self
+    }
+
+    /// Lets Express machines use activities, `.sync` and `.waitForTaskToken` under the [profile](Profile) of AWS, too.
+    #[must_use]
+    pub fn express_callbacks(mut self, allow: bool) -> Builder {
+        self.express_callbacks = allow;
         self
     }
 
@@ -290,7 +299,13 @@ impl Builder {
             }
         };
         let (seconds_max, options) = match self.profile {
-            Profile::Aws => (limits::EXPRESS_SECONDS_MAX, asl::Options::default()),
+            Profile::Aws => {
+                let machine_type = match self.express_callbacks {
+                    true => asl::MachineType::Standard,
+                    false => asl::MachineType::Express,
+                };
+                (limits::EXPRESS_SECONDS_MAX, asl::Options { machine_type, ..asl::Options::default() })
+            }
             Profile::Open => {
                 let (machine_type, resources) = (asl::MachineType::Standard, asl::Resources::Any);
                 (u64::MAX, asl::Options { machine_type, resources })

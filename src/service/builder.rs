@@ -1,12 +1,16 @@
 //! How a service is set up.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::chance::Chance;
-use super::driving::Driving;
 use super::executions::Executions;
+use super::mocks::Mocks;
+use super::nested::Nested;
 use super::page::Tokens;
 use super::registry::Registry;
+use super::store::{StateError, Store};
 use super::{Inner, Service};
 use crate::runtime::{self, Engine, RealClock, Simulation, Time};
 
@@ -15,6 +19,8 @@ pub struct Builder {
     engine: runtime::Builder,
     time: Arc<dyn Time>,
     seed: Option<u64>,
+    mocks: Option<PathBuf>,
+    state: Option<PathBuf>,
     settings: Settings,
 }
 
@@ -27,6 +33,12 @@ pub(super) struct Settings {
     pub(super) express_only: bool,
     /// Bytes of closed executions that are kept.
     pub(super) executions_bytes_max: usize,
+    /// Bytes of one execution's history.
+    pub(super) history_bytes_max: usize,
+    /// How long a worker waits for a task.
+    pub(super) activity_poll: Duration,
+    /// Whether Express executions are kept as Standard ones are.
+    pub(super) express_history: bool,
 }
 
 /// Why a service could not be built.
@@ -36,6 +48,9 @@ pub enum BuildError {
     /// Its engine could not.
     #[error(transparent)]
     Engine(#[from] runtime::BuildError),
+    /// What is stored cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 impl Default for Builder {
@@ -44,12 +59,17 @@ impl Default for Builder {
             engine: Engine::builder(),
             time: Arc::new(RealClock),
             seed: None,
+            mocks: None,
+            state: None,
             settings: Settings {
                 partition: "aws".to_owned(),
                 region: "us-east-1".to_owned(),
                 account: "123456789012".to_owned(),
                 express_only: false,
                 executions_bytes_max: 256 << 20,
+                history_bytes_max: 32 << 20,
+                activity_poll: Duration::from_secs(60),
+                express_history: false,
             },
         }
     }
@@ -118,13 +138,60 @@ impl Builder {
         self
     }
 
+    /// Bytes that the history of one execution may take; its oldest events are forgotten first.
+    #[must_use]
+    pub fn history_bytes_max(mut self, bytes: usize) -> Builder {
+        self.settings.history_bytes_max = bytes;
+        self
+    }
+
+    /// How long `GetActivityTask` waits for a task; a minute, as on AWS, unless told otherwise.
+    #[must_use]
+    pub fn activity_poll(mut self, wait: Duration) -> Builder {
+        self.settings.activity_poll = wait;
+        self
+    }
+
+    /// A mock configuration file, as Step Functions Local reads it; see [`crate::task::mock`]. An execution uses a test
+    /// case of it when `#` and its name stand behind the ARN of the state machine. The file is read when first needed,
+    /// and again when it has changed.
+    #[must_use]
+    pub fn mock_config(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.mocks = Some(path.into());
+        self
+    }
+
+    /// Keeps what the API creates (state machines, versions, aliases, tags, activities) in this folder, which is made if
+    /// need be, and finds it again at the next start. Executions are not kept.
+    #[must_use]
+    pub fn state(mut self, folder: impl Into<PathBuf>) -> Builder {
+        self.state = Some(folder.into());
+        self
+    }
+
+    /// An extension: Express executions are described, listed and stopped, and have a history, as Standard ones, within
+    /// the same budget of bytes. On AWS they are not, and running them costs more then.
+    #[must_use]
+    pub fn express_history(mut self, keep: bool) -> Builder {
+        self.settings.express_history = keep;
+        self
+    }
+
+    /// An extension: Express state machines may use activities, `.sync` and `.waitForTaskToken`, which AWS refuses.
+    #[must_use]
+    pub fn express_callbacks(mut self, allow: bool) -> Builder {
+        self.engine = self.engine.express_callbacks(allow);
+        self
+    }
+
     /// Starts the engine's threads.
     ///
     /// # Errors
     /// When the engine cannot be built.
     pub fn build(mut self) -> Result<Service, BuildError> {
+        let nested = self.nest();
         let engine = std::mem::take(&mut self.engine).build()?;
-        self.with(engine)
+        self.with(engine, &nested)
     }
 
     /// No threads: a service whose engine takes its turns when told so; see [`runtime::Builder::simulate`].
@@ -132,11 +199,24 @@ impl Builder {
     /// # Errors
     /// When the engine cannot be built.
     pub fn simulate(mut self) -> Result<(Service, Simulation), BuildError> {
+        let nested = self.nest();
         let (engine, simulation) = std::mem::take(&mut self.engine).simulate()?;
-        Ok((self.with(engine)?, simulation))
+        Ok((self.with(engine, &nested)?, simulation))
     }
 
-    fn with(self, engine: Engine) -> Result<Service, BuildError> {
+    /// Lets tasks start executions of this service.
+    fn nest(&mut self) -> Nested {
+        let nested = Nested::default();
+        let mut engine = std::mem::take(&mut self.engine);
+        for pattern in ["", ".sync", ".sync:2", ".waitForTaskToken"] {
+            let arn = format!("arn:{}:states:::states:startExecution{pattern}", self.settings.partition);
+            engine = engine.async_handler(arn, nested.clone());
+        }
+        self.engine = engine;
+        nested
+    }
+
+    fn with(self, engine: Engine, nested: &Nested) -> Result<Service, BuildError> {
         let seed = match self.seed {
             Some(seed) => seed,
             None => {
@@ -146,16 +226,25 @@ impl Builder {
             }
         };
         let inner = Inner {
-            engine: Driving { engine },
+            engine,
             time: self.time,
-            settings: self.settings,
             chance: Chance::new(seed),
             tokens: Tokens::default(),
             machines: Registry::default(),
-            executions: Executions::default(),
+            activities: Registry::default(),
+            executions: Arc::new(Executions::new(self.settings.executions_bytes_max)),
+            mocks: self.mocks.map(Mocks::new),
+            store: self.state.as_deref().map(Store::open).transpose()?,
+            settings: self.settings,
             writing: Mutex::default(),
         };
-        Ok(Service { inner: Arc::new(inner) })
+        if let Some(store) = &inner.store {
+            store.load(&inner)?;
+        }
+        let inner = Arc::new(inner);
+        // Nobody else sets it.
+        let _ = nested.service.set(Arc::downgrade(&inner));
+        Ok(Service { inner })
     }
 }
 

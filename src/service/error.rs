@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::runtime::{StartError, Throttled};
+use crate::runtime::{Limit, Throttled};
 
 macro_rules! exceptions {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
@@ -163,18 +163,11 @@ impl Error {
 
 impl From<Throttled> for Error {
     fn from(throttled: Throttled) -> Error {
-        let mut error = Error::new(Exception::ThrottlingException, throttled.to_string());
-        error.message = "Rate exceeded".to_owned();
-        error.retry_after = Some(throttled.retry_after);
+        let mut error =
+            Error::new(Exception::ThrottlingException, format!("Rate exceeded: {}", throttled.limit));
+        // Whoever is being drained has nothing to promise.
+        let retry_after = Some(throttled.retry_after);
+        error.retry_after = retry_after.filter(|_| throttled.limit != Limit::Draining);
         error
-    }
-}
-
-impl From<StartError> for Error {
-    fn from(error: StartError) -> Error {
-        match error {
-            StartError::Throttled(throttled) => throttled.into(),
-            other => Error::invalid_input(&other.to_string()),
-        }
     }
 }

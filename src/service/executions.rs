@@ -1,97 +1,273 @@
-//! Executions: starting, describing, stopping, listing.
+//! Standard executions: kept by their ARN while they run, and afterwards as long as there is room.
 
-use std::future::Future;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::ops::Bound;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 
-use super::machines::{arn_of, name};
+use super::machines::{StateMachineDescription, arn_of, machine_arn, no_label};
+use super::page::{Page, Part};
 use super::{Error, Exception, Inner, Service, Target};
-use crate::json::explain::explain;
+use crate::fault::Fault;
+use crate::observe::{History, LiveHistory};
 use crate::runtime::{Handle, Outcome, Status};
 
-/// Standard executions, by their ARN.
-#[derive(Default)]
+/// Standard executions.
 pub(super) struct Executions {
     by_arn: DashMap<Box<str>, Arc<Execution>>,
+    /// The same, by the ARN of their machine and in the order they were started.
+    by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
+    started: AtomicU64,
+    closed: Mutex<Closed>,
+    /// Bytes that the histories of those that run take.
+    pub(super) open_bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
+
+/// Executions that are over, oldest first, and the bytes they take.
+struct Closed {
+    queue: VecDeque<(Arc<Execution>, usize)>,
+    bytes: usize,
+    bytes_max: usize,
 }
 
 /// A Standard execution.
 pub(super) struct Execution {
-    arn: Box<str>,
-    name: Box<str>,
-    target: Target,
-    input: Box<str>,
-    started_ms: u64,
-    trace_header: Option<Box<str>>,
+    pub(super) arn: Box<str>,
+    pub(super) name: Box<str>,
+    pub(super) target: Target,
+    pub(super) input: Box<str>,
+    pub(super) started_ms: u64,
+    pub(super) trace_header: Option<Box<str>>,
+    pub(super) history: LiveHistory,
+    /// Its number among all that were started.
+    number: u64,
     run: Mutex<Run>,
+    kept: Weak<Executions>,
 }
 
-enum Run {
-    Open(Handle),
-    Over(Arc<Outcome>),
+/// Where it stands. The handle is polled with the execution itself as its waker, so its end is seen when it comes.
+#[derive(Default)]
+struct Run {
+    handle: Option<Handle>,
+    outcome: Option<Arc<Outcome>>,
+    wakers: Vec<Waker>,
 }
 
-impl Execution {
-    /// What it came to, if it is over.
-    fn outcome(&self) -> Option<Arc<Outcome>> {
-        // Nothing panics while it holds the lock.
-        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        let handle = match &mut *run {
-            Run::Over(outcome) => return Some(Arc::clone(outcome)),
-            Run::Open(handle) if handle.status() == Status::Running => return None,
-            Run::Open(handle) => handle,
-        };
-        let polled = pin!(handle).poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(outcome) = polled else { return None };
-        let outcome = Arc::new(outcome);
-        *run = Run::Over(Arc::clone(&outcome));
-        Some(outcome)
+/// What an execution is made of, before it is started.
+pub(super) struct Draft {
+    pub(super) arn: String,
+    pub(super) name: String,
+    pub(super) target: Target,
+    pub(super) input: String,
+    pub(super) started_ms: u64,
+    pub(super) trace_header: Option<String>,
+    pub(super) history: LiveHistory,
+}
+
+impl Wake for Execution {
+    fn wake(self: Arc<Self>) {
+        self.look();
     }
 }
 
-/// A request to start an execution.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StartExecution {
-    /// `stateMachineArn`: of the machine, a version or an alias.
-    pub machine_arn: String,
-    /// `name`; a UUID unless given.
-    pub name: Option<String>,
-    /// `input`, JSON text; `{}` unless given.
-    pub input: Option<String>,
-    /// `traceHeader`
-    pub trace_header: Option<String>,
+impl Execution {
+    fn run(&self) -> MutexGuard<'_, Run> {
+        // It is whole between any two statements.
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees whether it is over.
+    fn look(self: &Arc<Self>) {
+        let waker = Waker::from(Arc::clone(self));
+        let mut run = self.run();
+        let Some(handle) = &mut run.handle else { return };
+        let Poll::Ready(outcome) = pin!(handle).poll(&mut Context::from_waker(&waker)) else { return };
+        run.handle = None;
+        run.outcome = Some(Arc::new(outcome));
+        let wakers = std::mem::take(&mut run.wakers);
+        drop(run);
+        if let Some(kept) = self.kept.upgrade() {
+            kept.close(self);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// What it came to, if it is over.
+    pub(super) fn outcome(&self) -> Option<Arc<Outcome>> {
+        self.run().outcome.clone()
+    }
+
+    /// Waits for its end.
+    pub(super) async fn ended(&self) -> Arc<Outcome> {
+        poll_fn(|context| {
+            let mut run = self.run();
+            match &run.outcome {
+                Some(outcome) => Poll::Ready(Arc::clone(outcome)),
+                None => {
+                    run.wakers.retain(|waker| !waker.will_wake(context.waker()));
+                    run.wakers.push(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits for its end, and stops it when nobody waits any more.
+    pub(super) async fn await_or_stop(&self) -> Arc<Outcome> {
+        let mut awaited = Awaited { execution: self, over: false };
+        let outcome = self.ended().await;
+        awaited.over = true;
+        outcome
+    }
+
+    /// Stops it, if it runs.
+    pub(super) fn stop(&self, fault: Fault) {
+        let handle = self.run().handle.clone();
+        if let Some(handle) = handle {
+            handle.abort_with(fault);
+        }
+    }
+
+    /// Bytes it takes, about.
+    fn bytes(&self) -> usize {
+        let output = self.outcome().map_or(0, |outcome| outcome.json().len());
+        let history = self.history.read(History::bytes);
+        size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
+    }
+
+    fn item(&self) -> ExecutionItem {
+        let outcome = self.outcome();
+        ExecutionItem {
+            arn: self.arn.to_string(),
+            machine_arn: self.target.machine.arn.to_string(),
+            version_arn: self.target.version_arn(),
+            alias_arn: self.target.alias_arn(),
+            name: self.name.to_string(),
+            status: outcome.as_ref().map_or(Status::Running, |outcome| outcome.status),
+            started_ms: self.started_ms,
+            stopped_ms: outcome.map(|outcome| outcome.stopped_ms),
+        }
+    }
 }
 
-/// An execution that was started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StartedExecution {
-    /// `executionArn`
-    pub arn: String,
-    /// `startDate`, in milliseconds since 1970.
-    pub started_ms: u64,
+/// An execution that ends when nobody waits for it any more.
+struct Awaited<'e> {
+    execution: &'e Execution,
+    over: bool,
 }
 
-/// A request to start an execution of an Express machine and to wait for its end: the same as [`StartExecution`].
-pub type SyncExecution = StartExecution;
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.execution.stop(Fault { error: None, cause: None });
+        }
+    }
+}
 
-/// What an Express execution came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncOutcome {
-    /// `executionArn`
-    pub arn: String,
-    /// `stateMachineArn`
-    pub machine_arn: String,
-    /// `name`
-    pub name: String,
-    /// Status, output and dates.
-    pub outcome: Outcome,
-    /// `billedDurationInMilliseconds`
-    pub billed_ms: u64,
-    /// `billedMemoryUsedInMB`
-    pub billed_mb: u64,
+impl Executions {
+    pub(super) fn new(bytes_max: usize) -> Executions {
+        Executions {
+            by_arn: DashMap::new(),
+            by_machine: DashMap::new(),
+            started: AtomicU64::new(0),
+            closed: Mutex::new(Closed { queue: VecDeque::new(), bytes: 0, bytes_max }),
+            open_bytes: Arc::default(),
+            bytes_max,
+        }
+    }
+
+    /// Refuses to begin one more while the histories of those that run take too much.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        if self.open_bytes.load(Ordering::Relaxed) <= self.bytes_max {
+            return Ok(());
+        }
+        let message = "Rate exceeded: the histories of open executions take as many bytes as they may";
+        let mut error = Error::new(Exception::ThrottlingException, message);
+        error.retry_after = Some(Duration::from_millis(100));
+        Err(error)
+    }
+
+    pub(super) fn get(&self, arn: &str) -> Option<Arc<Execution>> {
+        self.by_arn.get(arn).map(|execution| Arc::clone(&execution))
+    }
+
+    /// Starts an execution, unless there is one of this ARN, and keeps it.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        draft: Draft,
+        start: impl FnOnce(&Draft) -> Result<Handle, Error>,
+    ) -> Result<Result<Arc<Execution>, Arc<Execution>>, Error> {
+        let execution = match self.by_arn.entry((*draft.arn).into()) {
+            Entry::Occupied(existing) => return Ok(Err(Arc::clone(existing.get()))),
+            Entry::Vacant(free) => {
+                let handle = start(&draft)?;
+                let execution = Arc::new(Execution {
+                    arn: draft.arn.into(),
+                    name: draft.name.into(),
+                    target: draft.target,
+                    input: draft.input.into(),
+                    started_ms: draft.started_ms,
+                    trace_header: draft.trace_header.map(Into::into),
+                    history: draft.history,
+                    number: self.started.fetch_add(1, Ordering::Relaxed),
+                    run: Mutex::new(Run { handle: Some(handle), ..Run::default() }),
+                    kept: Arc::downgrade(self),
+                });
+                free.insert(Arc::clone(&execution));
+                execution
+            }
+        };
+        let machine = execution.target.machine.arn.clone();
+        let mut of_machine = self.by_machine.entry(machine).or_default();
+        of_machine.insert(execution.number, Arc::clone(&execution));
+        drop(of_machine);
+        execution.look();
+        Ok(Ok(execution))
+    }
+
+    /// Counts an execution that is over, and forgets the oldest such if they take too much.
+    fn close(&self, execution: &Arc<Execution>) {
+        let bytes = execution.bytes();
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.queue.push_back((Arc::clone(execution), bytes));
+        closed.bytes += bytes;
+        let mut forgotten = Vec::new();
+        while closed.bytes > closed.bytes_max && closed.queue.len() > 1 {
+            let Some((oldest, bytes)) = closed.queue.pop_front() else { break };
+            closed.bytes -= bytes;
+            forgotten.push(oldest);
+        }
+        drop(closed);
+        for oldest in forgotten {
+            self.by_arn.remove(&*oldest.arn);
+            if let Some(mut of_machine) = self.by_machine.get_mut(&*oldest.target.machine.arn) {
+                of_machine.remove(&oldest.number);
+            }
+            self.by_machine.remove_if(&oldest.target.machine.arn, |_, executions| executions.is_empty());
+        }
+    }
+
+    /// Up to `max` executions of a machine that were started before number `before` and pass the filter, newest first.
+    fn before(
+        &self,
+        machine: &str,
+        before: u64,
+        max: usize,
+        filter: impl Fn(&Execution) -> bool,
+    ) -> Vec<Arc<Execution>> {
+        let Some(of_machine) = self.by_machine.get(machine) else { return Vec::new() };
+        let older = of_machine.range((Bound::Unbounded, Bound::Excluded(before))).rev();
+        older.map(|(_, execution)| execution).filter(|it| filter(it)).take(max).cloned().collect()
+    }
 }
 
 /// An execution, as it is described.
@@ -113,94 +289,58 @@ pub struct ExecutionDescription {
     pub started_ms: u64,
     /// `traceHeader`
     pub trace_header: Option<String>,
-    /// Where it stands, and what it came to; `None` while it runs.
+    /// What it came to; `None` while it runs.
     pub outcome: Option<Arc<Outcome>>,
 }
 
+/// An entry of a list of executions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionItem {
+    /// `executionArn`
+    pub arn: String,
+    /// `stateMachineArn`
+    pub machine_arn: String,
+    /// `stateMachineVersionArn`
+    pub version_arn: Option<String>,
+    /// `stateMachineAliasArn`
+    pub alias_arn: Option<String>,
+    /// `name`
+    pub name: String,
+    /// `status`
+    pub status: Status,
+    /// `startDate`, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// `stopDate`, in milliseconds since 1970.
+    pub stopped_ms: Option<u64>,
+}
+
+/// Which executions are to be listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListExecutions {
+    /// `stateMachineArn`: of a machine, a version or an alias.
+    pub machine_arn: Option<String>,
+    /// `mapRunArn`
+    pub map_run_arn: Option<String>,
+    /// `statusFilter`: `Some(None)` is `PENDING_REDRIVE`, which no execution ever is here.
+    pub status: Option<Option<Status>>,
+    /// `redriveFilter` is `REDRIVEN`, which no execution ever is here.
+    pub redriven: bool,
+    /// Which part of the list.
+    pub page: Page,
+}
+
 impl Service {
-    /// Starts an execution.
-    ///
-    /// # Errors
-    /// `InvalidArn`, `InvalidName`, `InvalidExecutionInput`, `StateMachineDoesNotExist`, `ExecutionAlreadyExists`,
-    /// `ThrottlingException`.
-    pub fn start_execution(&self, request: StartExecution) -> Result<StartedExecution, Error> {
-        let inner = &*self.inner;
-        let target = inner.target(&request.machine_arn)?;
-        let given = request.name.is_some();
-        let execution_name = inner.execution_name(request.name)?;
-        let input = request.input.unwrap_or_else(|| "{}".to_owned());
-        is_json(&input)?;
-        if target.machine.is_express() {
-            let handle = inner.engine.start(&target.revision.machine, &execution_name, &input)?;
-            return Ok(StartedExecution { arn: handle.arn(), started_ms: inner.now_ms() });
-        }
-        let arn = inner.arn("execution", &format!("{}:{execution_name}", target.machine.name));
-        if given && let Some(existing) = inner.executions.by_arn.get(&*arn) {
-            return match existing.outcome() {
-                None if *existing.input == *input => {
-                    Ok(StartedExecution { arn, started_ms: existing.started_ms })
-                }
-                _ => Err(Error::new(
-                    Exception::ExecutionAlreadyExists,
-                    format!("Execution Already Exists: '{arn}'"),
-                )),
-            };
-        }
-        let started_ms = inner.now_ms();
-        let handle = inner.engine.start(&target.revision.machine, &execution_name, &input)?;
-        let execution = Execution {
-            arn: (*arn).into(),
-            name: execution_name.into(),
-            target,
-            input: input.into(),
-            started_ms,
-            trace_header: request.trace_header.map(Into::into),
-            run: Mutex::new(Run::Open(handle)),
-        };
-        inner.executions.by_arn.insert((*arn).into(), Arc::new(execution));
-        Ok(StartedExecution { arn, started_ms })
-    }
-
-    /// Starts an execution of an Express machine and waits for its end.
-    ///
-    /// # Errors
-    /// As [`start_execution`](Service::start_execution), and `StateMachineTypeNotSupported` for a Standard machine. A
-    /// workflow that fails is not an error here.
-    pub async fn start_sync_execution(&self, request: SyncExecution) -> Result<SyncOutcome, Error> {
-        let inner = &*self.inner;
-        let target = inner.target(&request.machine_arn)?;
-        if !target.machine.is_express() {
-            return Err(Error::not_this_type());
-        }
-        let execution_name = inner.execution_name(request.name)?;
-        let input = request.input.unwrap_or_else(|| "{}".to_owned());
-        is_json(&input)?;
-        let outcome = inner.engine.run(&target.revision.machine, &execution_name, &input).await?;
-        let resource = format!("{}:{execution_name}:{}", target.machine.name, inner.chance.uuid());
-        let took_ms = outcome.stopped_ms.saturating_sub(outcome.started_ms);
-        Ok(SyncOutcome {
-            arn: inner.arn("express", &resource),
-            machine_arn: target.machine.arn.to_string(),
-            name: execution_name,
-            outcome,
-            billed_ms: took_ms.max(1).div_ceil(100) * 100,
-            billed_mb: 64,
-        })
-    }
-
     /// Describes an execution.
     ///
     /// # Errors
     /// `InvalidArn`, `ExecutionDoesNotExist`.
     pub fn describe_execution(&self, arn: &str) -> Result<ExecutionDescription, Error> {
         let execution = self.inner.execution(arn)?;
-        let target = &execution.target;
-        let qualified = |qualifier: String| format!("{}:{qualifier}", target.machine.arn);
         Ok(ExecutionDescription {
             arn: execution.arn.to_string(),
-            machine_arn: target.machine.arn.to_string(),
-            version_arn: target.version.as_ref().map(|version| qualified(version.number.to_string())),
-            alias_arn: target.alias.clone().map(qualified),
+            machine_arn: execution.target.machine.arn.to_string(),
+            version_arn: execution.target.version_arn(),
+            alias_arn: execution.target.alias_arn(),
             name: execution.name.to_string(),
             input: execution.input.to_string(),
             started_ms: execution.started_ms,
@@ -208,27 +348,85 @@ impl Service {
             outcome: execution.outcome(),
         })
     }
+
+    /// Describes the state machine as it was when the execution began.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ExecutionDoesNotExist`.
+    pub fn describe_state_machine_for_execution(&self, arn: &str) -> Result<StateMachineDescription, Error> {
+        let execution = self.inner.execution(arn)?;
+        Ok(StateMachineDescription::of(&execution.target, &execution.target.machine.arn))
+    }
+
+    /// Stops an execution; comes to when it stopped. One that is over stays as it is.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ExecutionDoesNotExist`.
+    pub async fn stop_execution(
+        &self,
+        arn: &str,
+        error: Option<String>,
+        cause: Option<String>,
+    ) -> Result<u64, Error> {
+        let execution = self.inner.execution(arn)?;
+        execution.stop(Fault { error: error.map(Into::into), cause });
+        Ok(execution.ended().await.stopped_ms)
+    }
+
+    /// Lists executions of a state machine, newest first.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `InvalidToken`, `StateMachineDoesNotExist`, `StateMachineTypeNotSupported`, `ResourceNotFound`,
+    /// `ValidationException` unless there is exactly one of the two ARNs.
+    pub fn list_executions(&self, request: &ListExecutions) -> Result<Part<ExecutionItem>, Error> {
+        const LIST: &str = "ListExecutions";
+        let inner = &*self.inner;
+        let arn = match (&request.machine_arn, &request.map_run_arn) {
+            (Some(arn), None) => arn,
+            (None, Some(arn)) => return Err(super::map_runs::missing(arn)?),
+            _ => {
+                return Err(Error::validation(
+                    "Exactly one of stateMachineArn or mapRunArn must be specified",
+                )
+                .because("MISSING_REQUIRED_PARAMETER"));
+            }
+        };
+        let parsed = machine_arn(arn)?;
+        no_label(&parsed)?;
+        let missing = || Error::no_machine(arn);
+        let machine = inner.machines.get(&parsed.unqualified()).ok_or_else(missing)?;
+        if machine.is_express() && !inner.settings.express_history {
+            return Err(Error::not_this_type());
+        }
+        let version = parsed.qualifier().and_then(|qualifier| qualifier.parse::<u32>().ok());
+        let alias = parsed.qualifier().filter(|_| version.is_none());
+        let known = version.is_none_or(|version| machine.versions.contains_key(&version))
+            && alias.is_none_or(|alias| machine.aliases.contains_key(alias));
+        if !known {
+            return Err(missing());
+        }
+        let now_ms = inner.now_ms();
+        let (results_max, after) = inner.tokens.read(&request.page, LIST, now_ms)?;
+        let before = after.and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
+        let filter = |execution: &Execution| {
+            let of = |number| execution.target.version.as_ref().is_some_and(|it| it.number == number);
+            let status = execution.outcome().map_or(Status::Running, |outcome| outcome.status);
+            version.is_none_or(of)
+                && alias.is_none_or(|alias| execution.target.alias.as_deref() == Some(alias))
+                && request.status.is_none_or(|wanted| wanted == Some(status))
+                && !request.redriven
+        };
+        let found = inner.executions.before(&machine.arn, before, results_max + 1, filter);
+        let key = |execution: &Arc<Execution>| execution.number.to_string();
+        Ok(inner.tokens.part(found, results_max, LIST, now_ms, key, |execution| execution.item()))
+    }
 }
 
 impl Inner {
-    fn execution_name(&self, given: Option<String>) -> Result<String, Error> {
-        match given {
-            Some(given) => name(&given).map(|()| given),
-            None => Ok(self.chance.uuid()),
+    pub(super) fn execution(&self, arn: &str) -> Result<Arc<Execution>, Error> {
+        if !self.settings.express_history || arn_of(arn, "express").is_err() {
+            arn_of(arn, "execution")?;
         }
-    }
-
-    fn execution(&self, arn: &str) -> Result<Arc<Execution>, Error> {
-        arn_of(arn, "execution")?;
-        let found = self.executions.by_arn.get(arn);
-        found.map(|execution| Arc::clone(&execution)).ok_or_else(|| Error::no_execution(arn))
-    }
-}
-
-/// Refuses an input that is not JSON, in the words of the parser AWS uses.
-fn is_json(input: &str) -> Result<(), Error> {
-    match explain(input.as_bytes()) {
-        None => Ok(()),
-        Some(why) => Err(Error::invalid_input(&why.message)),
+        self.executions.get(arn).ok_or_else(|| Error::no_execution(arn))
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::configuration::{Encryption, Logging, Tag};
 use super::page::{Page, Part};
 use super::versions::{Alias, Version};
-use super::{Error, Exception, Inner, Service, limits, reference, tags};
+use super::{Error, Exception, Inner, Service, Target, limits, reference, tags};
 use crate::arn::{self, Arn};
 use crate::asl::{self, MachineType};
-use crate::runtime::{DefinitionError, Machine};
+use crate::runtime::{DefinitionError, Machine, MachineSpec};
 
 /// A state machine. It is never changed, but replaced as a whole.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ pub struct StateMachineDescription {
     /// `tracingConfiguration`: `enabled`
     pub tracing: bool,
     /// `encryptionConfiguration`
-    pub encryption: Option<Encryption>,
+    pub encryption: Encryption,
     /// `revisionId`
     pub revision_id: Option<String>,
     /// `description` of a version.
@@ -200,8 +200,8 @@ impl Service {
             encryption: request.encryption.map(Encryption::settled),
         };
         settings.check()?;
-        tags::check(&request.tags)?;
         let arn = inner.arn("stateMachine", &request.name);
+        tags::check(&arn, &request.tags)?;
         let machine = inner.compile(&arn, &request.name, machine_type, &settings)?;
 
         let _writing = inner.writing();
@@ -249,23 +249,7 @@ impl Service {
     /// # Errors
     /// `InvalidArn`, `StateMachineDoesNotExist`, `ValidationException` for the ARN of a Map state.
     pub fn describe_state_machine(&self, arn: &str) -> Result<StateMachineDescription, Error> {
-        let target = self.inner.target(arn)?;
-        let (revision, version) = (&target.revision, target.version.as_deref());
-        Ok(StateMachineDescription {
-            arn: arn.to_owned(),
-            variable_references: reference::variables(&revision.settings.definition),
-            definition: Arc::clone(&revision.settings.definition),
-            name: target.machine.name.to_string(),
-            role_arn: revision.settings.role_arn.to_string(),
-            machine_type: target.machine.machine_type,
-            created_ms: version.map_or(target.machine.created_ms, |version| version.created_ms),
-            updated_ms: revision.updated_ms,
-            logging: revision.settings.logging.clone(),
-            tracing: revision.settings.tracing,
-            encryption: revision.settings.encryption.clone(),
-            revision_id: revision.id.clone(),
-            description: version.and_then(|version| version.description.clone()),
-        })
+        Ok(StateMachineDescription::of(&self.inner.target(arn)?, arn))
     }
 
     /// Changes a state machine. Executions that began run on as they began.
@@ -356,6 +340,28 @@ impl Service {
     }
 }
 
+impl StateMachineDescription {
+    /// What a target is, under this ARN.
+    pub(super) fn of(target: &Target, arn: &str) -> StateMachineDescription {
+        let (revision, version) = (&target.revision, target.version.as_deref());
+        StateMachineDescription {
+            arn: arn.to_owned(),
+            variable_references: reference::variables(&revision.settings.definition),
+            definition: Arc::clone(&revision.settings.definition),
+            name: target.machine.name.to_string(),
+            role_arn: revision.settings.role_arn.to_string(),
+            machine_type: target.machine.machine_type,
+            created_ms: version.map_or(target.machine.created_ms, |version| version.created_ms),
+            updated_ms: revision.updated_ms,
+            logging: revision.settings.logging.clone(),
+            tracing: revision.settings.tracing,
+            encryption: revision.settings.encryption.clone().unwrap_or_default(),
+            revision_id: revision.id.clone(),
+            description: version.and_then(|version| version.description.clone()),
+        }
+    }
+}
+
 impl Settings {
     fn check(&self) -> Result<(), Error> {
         self.logging.check()?;
@@ -378,13 +384,14 @@ impl Inner {
         machine_type: MachineType,
         settings: &Settings,
     ) -> Result<Machine, Error> {
-        let options = asl::Options { machine_type, resources: asl::Resources::Aws };
-        let (definition, problems) = asl::read(settings.definition.as_bytes(), &options);
         let invalid = |message: String| Error::new(Exception::InvalidDefinition, message);
-        if definition.is_none() {
-            return Err(invalid(asl::invalid_definition(&problems)));
-        }
-        self.engine.make(arn, name, machine_type, settings).map_err(|error| match error {
+        let spec = MachineSpec {
+            arn: Some(arn),
+            role_arn: Some(&settings.role_arn),
+            machine_type,
+            ..MachineSpec::new(name, &settings.definition)
+        };
+        let created = self.engine.create(&spec).map_err(|error| match error {
             DefinitionError::Invalid(problems) => invalid(asl::invalid_definition(&problems)),
             DefinitionError::Unsupported(errors) => {
                 let errors: Vec<String> =
@@ -392,7 +399,9 @@ impl Inner {
                 invalid(format!("Invalid State Machine Definition: '{}'", errors.join(", ")))
             }
             other => invalid(other.to_string()),
-        })
+        })?;
+        created.set_logging(settings.logging.level.into(), settings.logging.include_execution_data);
+        Ok(created)
     }
 }
 

@@ -6,45 +6,60 @@
 //! Express executions leave nothing behind; Standard ones are kept in memory, with their history, within a budget of
 //! bytes. Neither survives a restart.
 
+mod activities;
+mod aliases;
 mod builder;
 mod chance;
 mod configuration;
-mod driving;
-#[allow(dead_code)]
 mod error;
 mod executions;
-#[allow(dead_code)]
+mod history;
 mod machines;
+mod map_runs;
+mod mocks;
+mod nested;
 mod page;
 mod reference;
 mod registry;
+mod start;
+mod store;
 mod tags;
 pub mod test_state;
+mod testing;
 pub mod validate;
 mod versions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+pub use activities::{ActivityDescription, ActivityTask};
+pub use aliases::{AliasDescription, Route};
 pub use builder::{BuildError, Builder};
 pub use configuration::{Encryption, LogLevel, Logging, Tag};
 pub use error::{Error, Exception};
-pub use executions::{ExecutionDescription, StartExecution, StartedExecution, SyncExecution, SyncOutcome};
+pub use executions::{ExecutionDescription, ExecutionItem, ListExecutions};
+pub use history::HistoryLabels;
 pub use machines::{
     CreateStateMachine, CreatedStateMachine, StateMachineDescription, StateMachineItem, UpdateStateMachine,
     UpdatedStateMachine,
 };
 pub use page::{Page, Part};
+pub(crate) use start::Ended;
+pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
+pub use store::StateError;
 pub use versions::Qualified;
 
 use crate::limits;
-use crate::runtime::Time;
+use crate::runtime::{Counts, Engine, Time};
+use activities::Activity;
 use builder::Settings;
 use chance::Chance;
-use driving::Driving;
 use executions::Executions;
 use machines::{Revision, StateMachine, machine_arn, no_label};
+use mocks::Mocks;
 use page::Tokens;
 use registry::Registry;
+use store::Store;
 use versions::Version;
 
 /// Answers AWS's API. Clones are the same service.
@@ -69,13 +84,16 @@ pub struct Service {
 }
 
 pub(crate) struct Inner {
-    engine: Driving,
+    engine: Engine,
     time: Arc<dyn Time>,
     settings: Settings,
     chance: Chance,
     tokens: Tokens,
     machines: Registry<StateMachine>,
-    executions: Executions,
+    activities: Registry<Activity>,
+    executions: Arc<Executions>,
+    mocks: Option<Mocks>,
+    store: Option<Store>,
     /// Whoever changes what is registered holds this.
     writing: Mutex<()>,
 }
@@ -89,10 +107,41 @@ pub(crate) struct Target {
     alias: Option<String>,
 }
 
+/// Why an execution that could be redriven on AWS cannot be here.
+pub const REDRIVE_REFUSED: &str = "Redrive is not supported by this server";
+
+impl Target {
+    fn version_arn(&self) -> Option<String> {
+        self.version.as_ref().map(|version| self.machine.version_arn(version.number))
+    }
+
+    fn alias_arn(&self) -> Option<String> {
+        self.alias.as_ref().map(|alias| format!("{}:{alias}", self.machine.arn))
+    }
+}
+
 impl Service {
     /// Sets a service up.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// How many executions there were, by how they ended.
+    pub fn counts(&self) -> Counts {
+        self.inner.engine.counts()
+    }
+
+    /// All metrics of the engine in Prometheus's text format; see [`Observed::prometheus`].
+    ///
+    /// [`Observed::prometheus`]: crate::runtime::Observed::prometheus
+    pub fn prometheus(&self) -> String {
+        self.inner.engine.observed().prometheus()
+    }
+
+    /// Begins no more executions and waits until all are over; those that are not after `within` time out. Comes to the
+    /// counts of what happened meanwhile.
+    pub async fn drain(&self, within: Duration) -> Counts {
+        self.inner.engine.drain(within).await
     }
 }
 
@@ -113,13 +162,36 @@ impl Inner {
 
     /// Registers a state machine, or what has become of it.
     fn keep_machine(&self, machine: StateMachine) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.keep_machine(&machine)?;
+        }
         let arn = machine.arn.clone();
         self.machines.put(&arn, Arc::new(machine));
         Ok(())
     }
 
     fn forget_machine(&self, arn: &str) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.forget_machine(arn)?;
+        }
         self.machines.remove(arn);
+        Ok(())
+    }
+
+    fn keep_activity(&self, activity: Activity) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.keep_activity(&activity)?;
+        }
+        let arn = activity.arn.clone();
+        self.activities.put(&arn, Arc::new(activity));
+        Ok(())
+    }
+
+    fn forget_activity(&self, arn: &str) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            store.forget_activity(arn)?;
+        }
+        self.activities.remove(arn);
         Ok(())
     }
 

@@ -1,27 +1,27 @@
 //! Executions, on the wire.
 
-use super::read::Fields;
-use super::write::{Object, object};
+use super::history;
+use super::read::{Fields, page};
+use super::write::{EMPTY, Object, object};
 use crate::fault;
 use crate::runtime::{Outcome, Status};
-use crate::service::{Error, Service, StartExecution};
+use crate::service::{Error, ListExecutions, REDRIVE_REFUSED, Service, StartExecution};
 
-pub(super) fn start(service: &Service, fields: Fields<'_>, trace: Option<&str>) -> Result<Vec<u8>, Error> {
+type Answer = Result<Vec<u8>, Error>;
+
+pub(super) fn start(service: &Service, fields: Fields<'_>, trace: Option<&str>) -> Answer {
     let started = service.start_execution(request(fields, trace))?;
     Ok(object(|reply| {
         reply.text("executionArn", &started.arn).time("startDate", started.started_ms);
     }))
 }
 
-pub(super) async fn start_sync(
-    service: &Service,
-    fields: Fields<'_>,
-    trace: Option<&str>,
-) -> Result<Vec<u8>, Error> {
+pub(super) async fn start_sync(service: &Service, fields: Fields<'_>, trace: Option<&str>) -> Answer {
     let request = request(fields, trace);
+    let trace_header = request.trace_header.clone();
     let input = request.input.clone().unwrap_or_else(|| "{}".to_owned());
     let ended = service.start_sync_execution(request).await?;
-    let whole = fields.text("includedData") != Some("METADATA_ONLY");
+    let whole = fields.wants_all_data();
     Ok(object(|reply| {
         reply
             .text("executionArn", &ended.arn)
@@ -31,21 +31,26 @@ pub(super) async fn start_sync(
             .time("stopDate", ended.outcome.stopped_ms)
             .text("status", status_name(ended.outcome.status));
         payloads(reply, whole, &input, Some(&ended.outcome));
-        reply.maybe_text("traceHeader", fields.text("traceHeader"));
+        reply.maybe_text("traceHeader", trace_header.as_deref());
         reply.object("billingDetails", |billing| {
             billing
-                .number("billedMemoryUsedInMB", ended.billed_mb)
-                .number("billedDurationInMilliseconds", ended.billed_ms);
+                .number("billedMemoryUsedInMB", ended.billing.memory_mb)
+                .number("billedDurationInMilliseconds", ended.billing.duration_ms);
         });
     }))
 }
 
-pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Result<Vec<u8>, Error> {
+pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
     let described = service.describe_execution(fields.need("executionArn"))?;
-    let whole = fields.text("includedData") != Some("METADATA_ONLY");
     let outcome = described.outcome.as_deref();
+    let status = outcome.map_or(Status::Running, |outcome| outcome.status);
+    let reason = match status {
+        Status::Running | Status::Succeeded => {
+            format!("Execution is {} and cannot be redriven", status_name(status))
+        }
+        Status::Failed | Status::TimedOut | Status::Aborted => REDRIVE_REFUSED.to_owned(),
+    };
     Ok(object(|reply| {
-        let status = outcome.map_or(Status::Running, |outcome| outcome.status);
         reply
             .text("executionArn", &described.arn)
             .text("stateMachineArn", &described.machine_arn)
@@ -53,19 +58,88 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Result<Vec<u8>,
             .text("status", status_name(status))
             .time("startDate", described.started_ms)
             .maybe_time("stopDate", outcome.map(|outcome| outcome.stopped_ms));
-        payloads(reply, whole, &described.input, outcome);
+        payloads(reply, fields.wants_all_data(), &described.input, outcome);
         reply
             .maybe_text("traceHeader", described.trace_header.as_deref())
             .maybe_text("stateMachineVersionArn", described.version_arn.as_deref())
             .maybe_text("stateMachineAliasArn", described.alias_arn.as_deref())
-            .number("redriveCount", 0);
-        let redrivable = matches!(status, Status::Failed | Status::TimedOut | Status::Aborted);
-        if !redrivable {
-            let reason = format!("Execution is {} and cannot be redriven", status_name(status));
-            reply.text("redriveStatus", "NOT_REDRIVABLE").text("redriveStatusReason", &reason);
-        }
+            .number("redriveCount", 0)
+            .text("redriveStatus", "NOT_REDRIVABLE")
+            .text("redriveStatusReason", &reason);
     }))
 }
+
+pub(super) async fn stop(service: &Service, fields: Fields<'_>) -> Answer {
+    let text = |name| fields.text(name).map(str::to_owned);
+    let stopped_ms =
+        service.stop_execution(fields.need("executionArn"), text("error"), text("cause")).await?;
+    Ok(object(|reply| {
+        reply.time("stopDate", stopped_ms);
+    }))
+}
+
+pub(super) fn list(service: &Service, fields: Fields<'_>) -> Answer {
+    let part = service.list_executions(&ListExecutions {
+        machine_arn: fields.text("stateMachineArn").map(str::to_owned),
+        map_run_arn: fields.text("mapRunArn").map(str::to_owned),
+        status: fields.text("statusFilter").map(status_of),
+        redriven: fields.text("redriveFilter") == Some("REDRIVEN"),
+        page: page(fields),
+    })?;
+    Ok(object(|reply| {
+        reply
+            .objects("executions", &part.items, |item, execution| {
+                item.text("executionArn", &execution.arn)
+                    .text("stateMachineArn", &execution.machine_arn)
+                    .text("name", &execution.name)
+                    .text("status", status_name(execution.status))
+                    .time("startDate", execution.started_ms)
+                    .maybe_time("stopDate", execution.stopped_ms)
+                    .maybe_text("stateMachineVersionArn", execution.version_arn.as_deref())
+                    .maybe_text("stateMachineAliasArn", execution.alias_arn.as_deref())
+                    .number("redriveCount", 0);
+            })
+            .maybe_text("nextToken", part.next_token.as_deref());
+    }))
+}
+
+pub(super) fn history(service: &Service, fields: Fields<'_>) -> Answer {
+    let arn = fields.need("executionArn");
+    let newest_first = fields.flag("reverseOrder").unwrap_or(false);
+    let (part, labels) = service.get_execution_history(arn, newest_first, &page(fields))?;
+    let data = fields.flag("includeExecutionData").unwrap_or(true);
+    Ok(object(|reply| {
+        reply
+            .objects("events", &part.items, |item, event| history::write(item, event, &labels, data))
+            .maybe_text("nextToken", part.next_token.as_deref());
+    }))
+}
+
+// ---- what is not supported ----
+
+pub(super) fn redrive(service: &Service, fields: Fields<'_>) -> Answer {
+    service.redrive_execution(fields.need("executionArn"))?;
+    Ok(EMPTY.to_vec())
+}
+
+pub(super) fn describe_map_run(service: &Service, fields: Fields<'_>) -> Answer {
+    service.describe_map_run(fields.need("mapRunArn"))?;
+    Ok(EMPTY.to_vec())
+}
+
+pub(super) fn update_map_run(service: &Service, fields: Fields<'_>) -> Answer {
+    service.update_map_run(fields.need("mapRunArn"))?;
+    Ok(EMPTY.to_vec())
+}
+
+pub(super) fn list_map_runs(service: &Service, fields: Fields<'_>) -> Answer {
+    let part = service.list_map_runs(fields.need("executionArn"), &page(fields))?;
+    Ok(object(|reply| {
+        reply.objects("mapRuns", &part.items, |_, ()| {});
+    }))
+}
+
+// ---- parts ----
 
 fn request(fields: Fields<'_>, trace: Option<&str>) -> StartExecution {
     StartExecution {
@@ -87,28 +161,39 @@ pub(super) const fn status_name(status: Status) -> &'static str {
     }
 }
 
+fn status_of(name: &str) -> Option<Status> {
+    [Status::Running, Status::Succeeded, Status::Failed, Status::TimedOut, Status::Aborted]
+        .into_iter()
+        .find(|&status| status_name(status) == name)
+}
+
 /// `input`, and what the execution came to.
 fn payloads(reply: &mut Object<'_>, whole: bool, input: &str, outcome: Option<&Outcome>) {
+    let included = |details: &mut Object<'_>| {
+        details.flag("included", whole);
+    };
     if whole {
         reply.text("input", input);
     }
-    reply.object("inputDetails", |details| {
-        details.flag("included", whole);
-    });
+    reply.object("inputDetails", included);
     let Some(outcome) = outcome else { return };
     if outcome.status == Status::Succeeded {
         if whole {
             // The engine writes JSON, which is UTF-8.
             reply.text("output", std::str::from_utf8(outcome.json()).unwrap_or_default());
         }
-        reply.object("outputDetails", |details| {
-            details.flag("included", whole);
-        });
+        reply.object("outputDetails", included);
     }
-    if outcome.status == Status::TimedOut {
-        reply.text("error", fault::TIMEOUT);
+    if !whole {
+        return;
     }
-    if let Some(fault) = outcome.fault.as_ref().filter(|_| whole) {
-        reply.maybe_text("error", fault.error.as_deref()).maybe_text("cause", fault.cause.as_deref());
+    match &outcome.fault {
+        Some(fault) => {
+            reply.maybe_text("error", fault.error.as_deref()).maybe_text("cause", fault.cause.as_deref());
+        }
+        None if outcome.status == Status::TimedOut => {
+            reply.text("error", fault::TIMEOUT);
+        }
+        None => {}
     }
 }

@@ -3,14 +3,15 @@
 //! A [`Call`] is what an HTTP request brings, a [`Reply`] what its response takes back; neither knows a connection, so
 //! any HTTP library, or a test, can stand in front of [`answer`].
 
+mod activities;
 mod definitions;
 mod executions;
+mod history;
 mod machines;
-#[allow(dead_code)]
 mod read;
 mod request;
 mod shape;
-#[allow(dead_code)]
+mod sync;
 mod write;
 
 use std::borrow::Cow;
@@ -64,19 +65,52 @@ pub async fn answer(service: &Service, call: Call<'_>) -> Reply {
 async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
     let action = call.target.strip_prefix(TARGET_PREFIX).and_then(Action::of);
     let action = action.ok_or_else(|| Error::new(Exception::UnknownOperationException, ""))?;
+    if action == Action::StartSyncExecution
+        && let Some(body) = sync::answer(service, call.body, call.trace_header)
+    {
+        return Ok(body);
+    }
     let members = members(call.body)?;
     shape::check(&members, action.request())?;
     let fields = Fields(&members);
     match action {
+        Action::CreateActivity => activities::create(service, fields),
         Action::CreateStateMachine => machines::create(service, fields),
-        Action::DescribeStateMachine => machines::describe(service, fields),
+        Action::CreateStateMachineAlias => machines::create_alias(service, fields),
+        Action::DeleteActivity => activities::delete(service, fields),
         Action::DeleteStateMachine => machines::delete(service, fields),
+        Action::DeleteStateMachineAlias => machines::delete_alias(service, fields),
+        Action::DeleteStateMachineVersion => machines::delete_version(service, fields),
+        Action::DescribeActivity => activities::describe(service, fields),
+        Action::DescribeExecution => executions::describe(service, fields),
+        Action::DescribeMapRun => executions::describe_map_run(service, fields),
+        Action::DescribeStateMachine => machines::describe(service, fields),
+        Action::DescribeStateMachineAlias => machines::describe_alias(service, fields),
+        Action::DescribeStateMachineForExecution => machines::describe_for_execution(service, fields),
+        Action::GetActivityTask => activities::task(service, fields).await,
+        Action::GetExecutionHistory => executions::history(service, fields),
+        Action::ListActivities => activities::list(service, fields),
+        Action::ListExecutions => executions::list(service, fields),
+        Action::ListMapRuns => executions::list_map_runs(service, fields),
+        Action::ListStateMachineAliases => machines::list_aliases(service, fields),
+        Action::ListStateMachineVersions => machines::list_versions(service, fields),
+        Action::ListStateMachines => machines::list(service, fields),
+        Action::ListTagsForResource => machines::list_tags(service, fields),
+        Action::PublishStateMachineVersion => machines::publish(service, fields),
+        Action::RedriveExecution => executions::redrive(service, fields),
+        Action::SendTaskFailure => activities::failure(service, fields),
+        Action::SendTaskHeartbeat => activities::heartbeat(service, fields),
+        Action::SendTaskSuccess => activities::success(service, fields),
         Action::StartExecution => executions::start(service, fields, call.trace_header),
         Action::StartSyncExecution => executions::start_sync(service, fields, call.trace_header).await,
-        Action::DescribeExecution => executions::describe(service, fields),
+        Action::StopExecution => executions::stop(service, fields).await,
+        Action::TagResource => machines::tag(service, fields),
+        Action::UntagResource => machines::untag(service, fields),
+        Action::UpdateMapRun => executions::update_map_run(service, fields),
+        Action::UpdateStateMachine => machines::update(service, fields),
+        Action::UpdateStateMachineAlias => machines::update_alias(service, fields),
         Action::TestState => definitions::test_state(service, fields).await,
         Action::ValidateStateMachineDefinition => definitions::validate(service, fields),
-        _ => Err(Error::new(Exception::UnknownOperationException, "")),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value as Json};
 
+use crate::service::Page;
+
 /// The members of a request, or of a structure in it. What the shape demands is there.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'r>(pub(super) &'r Map<String, Json>);
@@ -30,10 +32,6 @@ impl<'r> Fields<'r> {
         number.as_i64().or_else(|| number.as_f64().map(|float| float as i64))
     }
 
-    pub(super) fn fraction(self, name: &str) -> Option<f64> {
-        self.get(name).and_then(Json::as_f64)
-    }
-
     pub(super) fn object(self, name: &str) -> Option<Fields<'r>> {
         self.get(name).and_then(Json::as_object).map(Fields)
     }
@@ -46,5 +44,18 @@ impl<'r> Fields<'r> {
     pub(super) fn texts(self, name: &str) -> impl Iterator<Item = &'r str> {
         let items = self.get(name).and_then(Json::as_array);
         items.into_iter().flatten().filter_map(Json::as_str)
+    }
+
+    /// Whether payloads and definitions are wanted (`includedData`).
+    pub(super) fn wants_all_data(self) -> bool {
+        self.text("includedData") != Some("METADATA_ONLY")
+    }
+}
+
+/// `maxResults` and `nextToken`.
+pub(super) fn page(fields: Fields<'_>) -> Page {
+    Page {
+        results_max: fields.number("maxResults").and_then(|number| u32::try_from(number).ok()),
+        token: fields.text("nextToken").map(str::to_owned),
     }
 }

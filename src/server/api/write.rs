@@ -1,12 +1,15 @@
 //! Replies: JSON written straight into the body, in the order the API documents.
 
-use crate::json::write_string;
+use crate::json::{shortest, write_string};
 
 /// An object that is being written.
 pub(super) struct Object<'o> {
     out: &'o mut Vec<u8>,
     empty: bool,
 }
+
+/// The body of a reply that says nothing.
+pub(super) const EMPTY: &[u8] = b"{}";
 
 /// A body that is one object.
 pub(super) fn object(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
@@ -62,15 +65,21 @@ impl Object<'_> {
         self
     }
 
-    pub(super) fn flag(&mut self, name: &str, flag: bool) -> &mut Self {
-        let text: &[u8] = if flag { b"true" } else { b"false" };
-        self.name(name).extend_from_slice(text);
+    pub(super) fn maybe_number(&mut self, name: &str, number: Option<u64>) -> &mut Self {
+        if let Some(number) = number {
+            self.number(name, number);
+        }
         self
     }
 
-    /// A member that is JSON already.
-    pub(super) fn raw(&mut self, name: &str, json: &[u8]) -> &mut Self {
-        self.name(name).extend_from_slice(json);
+    pub(super) fn fraction(&mut self, name: &str, fraction: f64) -> &mut Self {
+        shortest(fraction, self.name(name));
+        self
+    }
+
+    pub(super) fn flag(&mut self, name: &str, flag: bool) -> &mut Self {
+        let text: &[u8] = if flag { b"true" } else { b"false" };
+        self.name(name).extend_from_slice(text);
         self
     }
 

@@ -1,0 +1,106 @@
+//! `GetExecutionHistory`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::page::{Page, Part};
+use super::{Error, Service};
+use crate::engine::{Listener, Record};
+use crate::json::Arena;
+use crate::observe::history::Event;
+use crate::observe::{History, LiveHistory, Watcher};
+use crate::program::Program;
+
+/// Writes the history of an execution that runs, and counts the bytes it takes among those of all.
+pub(super) struct Recorder {
+    history: LiveHistory,
+    writer: Box<dyn Watcher>,
+    bytes: usize,
+    of_all: Arc<AtomicUsize>,
+}
+
+impl Recorder {
+    pub(super) fn new(history: &LiveHistory, of_all: &Arc<AtomicUsize>) -> Recorder {
+        let (history, of_all) = (history.clone(), Arc::clone(of_all));
+        Recorder { writer: history.watcher(), history, bytes: 0, of_all }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        match bytes >= before {
+            true => self.of_all.fetch_add(bytes - before, Ordering::Relaxed),
+            false => self.of_all.fetch_sub(before - bytes, Ordering::Relaxed),
+        };
+    }
+}
+
+impl Listener for Recorder {
+    fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
+        self.writer.record(program, arena, record);
+        let bytes = self.history.read(History::bytes);
+        self.count(bytes);
+    }
+}
+
+impl Watcher for Recorder {}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
+
+/// What an execution's history shows that its events do not know themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryLabels {
+    /// `roleArn` of the first event.
+    pub role_arn: String,
+    /// `region` of tasks.
+    pub region: String,
+    /// `stateMachineVersionArn` of the first event.
+    pub version_arn: Option<String>,
+    /// `stateMachineAliasArn` of the first event.
+    pub alias_arn: Option<String>,
+}
+
+impl Service {
+    /// The events of an execution. Those that no longer fitted into memory are missing; the numbers of the others tell.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ExecutionDoesNotExist`, `InvalidToken`.
+    pub fn get_execution_history(
+        &self,
+        arn: &str,
+        newest_first: bool,
+        page: &Page,
+    ) -> Result<(Part<Event>, HistoryLabels), Error> {
+        let list = if newest_first { "GetExecutionHistory reversed" } else { "GetExecutionHistory" };
+        let inner = &*self.inner;
+        let execution = inner.execution(arn)?;
+        let now_ms = inner.now_ms();
+        // A token is good for its own execution.
+        let list = format!("{list} {arn}");
+        let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
+        let after: Option<u64> = after.and_then(|id| id.parse().ok());
+        let found: Vec<Event> = execution.history.read(|history| match newest_first {
+            true => {
+                let events = history.events().rev();
+                let rest = events.skip_while(|event| after.is_some_and(|after| event.id >= after));
+                rest.take(results_max + 1).cloned().collect()
+            }
+            false => {
+                let rest = history.events().skip_while(|event| after.is_some_and(|after| event.id <= after));
+                rest.take(results_max + 1).cloned().collect()
+            }
+        });
+        let part =
+            inner.tokens.part(found, results_max, &list, now_ms, |event| event.id.to_string(), |event| event);
+        let labels = HistoryLabels {
+            role_arn: execution.target.revision.settings.role_arn.to_string(),
+            region: inner.settings.region.clone(),
+            version_arn: execution.target.version_arn(),
+            alias_arn: execution.target.alias_arn(),
+        };
+        Ok((part, labels))
+    }
+}

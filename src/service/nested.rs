@@ -1,0 +1,149 @@
+//! Executions that a Task state starts: `states:startExecution`, alone, `.sync`, `.sync:2` and `.waitForTaskToken`
+//! (developer guide, "Start a new workflow from a running execution").
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::executions::Execution;
+use super::{Error, Inner, StartExecution};
+use crate::fault::{self, Fault};
+use crate::runtime::{Outcome, Status};
+use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
+
+/// Starts executions for tasks. The service is there before the first of them.
+#[derive(Clone, Default)]
+pub(super) struct Nested {
+    pub(super) service: Arc<OnceLock<Weak<Inner>>>,
+}
+
+/// What the task waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Started,
+    /// Ended, with input and output as strings, or as JSON.
+    Ended {
+        json: bool,
+    },
+}
+
+impl AsyncHandler for Nested {
+    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        let until = match call.resource.rsplit_once("startExecution").map(|(_, pattern)| pattern) {
+            Some(".sync") => Until::Ended { json: false },
+            Some(".sync:2") => Until::Ended { json: true },
+            _ => Until::Started,
+        };
+        let service = self.service.get().and_then(Weak::upgrade);
+        let service = service.ok_or_else(|| TaskError::new(fault::TASK_FAILED, "The service is gone."))?;
+        let request = request(call.input::<Map<String, Json>>()?)?;
+        Ok(Box::pin(run(service, request, until)))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+}
+
+/// The task's arguments, as `StartExecution` takes them.
+fn request(mut arguments: Map<String, Json>) -> Result<StartExecution, TaskError> {
+    let input = match arguments.remove("Input") {
+        None | Some(Json::Null) => None,
+        // Text is taken for JSON text.
+        Some(Json::String(text)) => Some(text),
+        Some(value) => Some(value.to_string()),
+    };
+    let mut text = |name: &str| match arguments.remove(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text)),
+        Some(_) => Err(runtime(&format!("The field '{name}' must be a string"))),
+    };
+    let machine_arn = text("StateMachineArn")?;
+    let machine_arn =
+        machine_arn.ok_or_else(|| runtime("The field 'StateMachineArn' is required but was missing"))?;
+    Ok(StartExecution { machine_arn, name: text("Name")?, input, trace_header: text("TraceHeader")? })
+}
+
+fn runtime(cause: &str) -> TaskError {
+    TaskError::new(fault::RUNTIME, cause)
+}
+
+async fn run(service: Arc<Inner>, request: StartExecution, until: Until) -> Result<Vec<u8>, TaskError> {
+    let (started, execution) = service.start(request).map_err(|error| refused(&error))?;
+    let request_id = service.chance.uuid();
+    // While it waits, the task keeps no hold on the service: that would keep its own engine alive.
+    drop(service);
+    if until == Until::Started {
+        let reply = json!({
+            "ExecutionArn": started.arn,
+            "SdkHttpMetadata": {"HttpHeaders": {"x-amzn-RequestId": request_id}, "HttpStatusCode": 200},
+            "SdkResponseMetadata": {"RequestId": request_id},
+            "StartDate": started.started_ms,
+        });
+        return Ok(reply.to_string().into_bytes());
+    }
+    let Some(execution) = execution else {
+        let why = "An execution of an Express state machine cannot be waited for";
+        return Err(TaskError::new("StepFunctions.StateMachineTypeNotSupportedException", why));
+    };
+    let outcome = execution.await_or_stop().await;
+    let json = until == (Until::Ended { json: true });
+    let described = describe(&execution, &outcome, json);
+    match outcome.status {
+        Status::Succeeded => Ok(described.to_string().into_bytes()),
+        _ => Err(TaskError::new(fault::TASK_FAILED, described.to_string())),
+    }
+}
+
+/// What `DescribeExecution` says, as a task's result has it.
+fn describe(execution: &Execution, outcome: &Outcome, json: bool) -> Json {
+    let payload = |text: &str| match json {
+        true => serde_json::from_str(text).unwrap_or(Json::Null),
+        false => Json::from(text),
+    };
+    let mut members = Map::new();
+    if let Some(Fault { error, cause }) = &outcome.fault {
+        members.extend(cause.as_ref().map(|cause| ("Cause".to_owned(), Json::from(&**cause))));
+        members.extend(error.as_ref().map(|error| ("Error".to_owned(), Json::from(&**error))));
+    } else if outcome.status == Status::TimedOut {
+        members.insert("Error".to_owned(), fault::TIMEOUT.into());
+    }
+    let mut put = |name: &str, value: Json| members.insert(name.to_owned(), value);
+    put("ExecutionArn", (*execution.arn).into());
+    put("Input", payload(&execution.input));
+    put("InputDetails", json!({"Included": true}));
+    put("Name", (*execution.name).into());
+    if outcome.status == Status::Succeeded {
+        put("Output", payload(std::str::from_utf8(outcome.json()).unwrap_or_default()));
+        put("OutputDetails", json!({"Included": true}));
+    }
+    let (status, redrivable) = match outcome.status {
+        Status::Succeeded | Status::Running => ("SUCCEEDED", false),
+        Status::Failed => ("FAILED", true),
+        Status::TimedOut => ("TIMED_OUT", true),
+        Status::Aborted => ("ABORTED", true),
+    };
+    put("RedriveCount", 0.into());
+    put("RedriveStatus", "NOT_REDRIVABLE".into());
+    let reason = match redrivable {
+        false => format!("Execution is {status} and cannot be redriven"),
+        true => super::REDRIVE_REFUSED.to_owned(),
+    };
+    put("RedriveStatusReason", reason.into());
+    put("StartDate", execution.started_ms.into());
+    put("StateMachineArn", (*execution.target.machine.arn).into());
+    put("Status", status.into());
+    put("StopDate", outcome.stopped_ms.into());
+    members.into()
+}
+
+/// An exception of the API, as a task fails with it.
+fn refused(error: &Error) -> TaskError {
+    let name = error.exception.name();
+    let suffix = if name.ends_with("Exception") { "" } else { "Exception" };
+    let cause = format!(
+        "{} (Service: AWSStepFunctions; Status Code: 400; Error Code: {name}; Request ID: {}; Proxy: null)",
+        error.message, "00000000-0000-0000-0000-000000000000"
+    );
+    TaskError::new(format!("StepFunctions.{name}{suffix}"), cause)
+}

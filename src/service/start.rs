@@ -1,0 +1,232 @@
+//! Starting executions.
+
+use std::sync::Arc;
+
+use super::executions::{Draft, Execution};
+use super::history::Recorder;
+use super::machines::name;
+use super::mocks::split;
+use super::{Error, Exception, Inner, Service};
+use crate::json::explain::explain;
+use crate::observe::LiveHistory;
+use crate::runtime::{Handle, Outcome, StartError, StartOptions, inline};
+use crate::task::Tasks;
+
+/// A request to start an execution.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartExecution {
+    /// `stateMachineArn`: of the machine, a version or an alias; `#Case` behind it chooses a test case of the mock
+    /// configuration.
+    pub machine_arn: String,
+    /// `name`; a UUID unless given.
+    pub name: Option<String>,
+    /// `input`, JSON text; `{}` unless given.
+    pub input: Option<String>,
+    /// `traceHeader`
+    pub trace_header: Option<String>,
+}
+
+/// An execution that was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartedExecution {
+    /// `executionArn`
+    pub arn: String,
+    /// `startDate`, in milliseconds since 1970.
+    pub started_ms: u64,
+}
+
+/// What an Express execution came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncOutcome {
+    /// `executionArn`
+    pub arn: String,
+    /// `stateMachineArn`
+    pub machine_arn: String,
+    /// `name`
+    pub name: String,
+    /// Status, output and dates.
+    pub outcome: Outcome,
+    /// `billingDetails`
+    pub billing: Billing,
+}
+
+/// What AWS would bill (`billingDetails`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Billing {
+    /// `billedDurationInMilliseconds`: in steps of 100.
+    pub duration_ms: u64,
+    /// `billedMemoryUsedInMB`: in steps of 64.
+    pub memory_mb: u64,
+}
+
+impl Billing {
+    /// Of an execution that took so long, with an input of so many bytes.
+    pub(crate) fn of(took_ms: u64, input_bytes: usize) -> Billing {
+        // AWS counts 50 MB for any execution; the rest, which includes the definition, is not published.
+        let memory_mb = (50 + (input_bytes as u64 >> 20)).div_ceil(64) * 64;
+        Billing { duration_ms: took_ms.max(1).div_ceil(100) * 100, memory_mb }
+    }
+}
+
+impl Service {
+    /// Starts an execution. A Standard one of the same name and input that still runs is found again.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `InvalidName`, `InvalidExecutionInput`, `StateMachineDoesNotExist`, `ExecutionAlreadyExists`,
+    /// `ThrottlingException`, `ValidationException` for a test case that cannot be used.
+    pub fn start_execution(&self, request: StartExecution) -> Result<StartedExecution, Error> {
+        self.inner.start(request).map(|(started, _)| started)
+    }
+
+    /// Starts an execution of an Express machine and waits for its end. Dropping the future aborts it.
+    ///
+    /// # Errors
+    /// As [`start_execution`](Service::start_execution), and `StateMachineTypeNotSupported` for a Standard machine. A
+    /// workflow that fails is not an error here.
+    pub async fn start_sync_execution(&self, request: StartExecution) -> Result<SyncOutcome, Error> {
+        let inner = &*self.inner;
+        let (draft, case) = inner.draft(request)?;
+        let target = &draft.target;
+        if !target.machine.is_express() {
+            return Err(Error::not_this_type());
+        }
+        let tasks = inner.mocks(target, case.as_deref())?;
+        let (arn, name) = (draft.arn.clone(), draft.name.clone());
+        let (machine_arn, bytes) = (target.machine.arn.to_string(), draft.input.len());
+        let outcome = match inner.settings.express_history {
+            true => {
+                let begun = inner.executions.start(draft, |draft| inner.begin(draft, tasks))?;
+                let execution = begun.map_err(|existing| exists(&existing.arn))?;
+                Outcome::clone(&*execution.await_or_stop().await)
+            }
+            false => {
+                let options = StartOptions { tasks, ..draft.options() };
+                inner.engine.run_with(&target.revision.machine, draft.input, options).await?
+            }
+        };
+        let billing = Billing::of(outcome.stopped_ms.saturating_sub(outcome.started_ms), bytes);
+        Ok(SyncOutcome { arn, machine_arn, name, outcome, billing })
+    }
+}
+
+/// A short execution that ended at once.
+pub(crate) struct Ended<'e> {
+    pub(crate) ended: inline::Ended<'e>,
+    pub(crate) started_ms: u64,
+    pub(crate) stopped_ms: u64,
+    pub(crate) billing: Billing,
+}
+
+impl Service {
+    /// Runs an execution of an Express machine right here and shows how it ended. `None`, and there was no execution,
+    /// when that is not possible, for any reason: then [`start_sync_execution`](Service::start_sync_execution) tells.
+    pub(crate) fn start_sync_execution_now<R>(
+        &self,
+        machine_arn: &str,
+        input: &[u8],
+        show: impl FnOnce(Ended<'_>) -> R,
+    ) -> Option<R> {
+        let inner = &*self.inner;
+        let machine = inner.machines.get(machine_arn)?;
+        if !machine.is_express() || inner.settings.express_history {
+            return None;
+        }
+        let show = |ended: inline::Ended<'_>| {
+            let (started_ms, stopped_ms) = (ended.execution().started_ms(), inner.now_ms());
+            let billing = Billing::of(stopped_ms.saturating_sub(started_ms), input.len());
+            show(Ended { ended, started_ms, stopped_ms, billing })
+        };
+        inner.engine.run_now(&machine.current.machine, input, &StartOptions::default(), show).ok().flatten()
+    }
+}
+
+impl Inner {
+    /// Starts an execution; comes to the execution too, if it is kept.
+    pub(super) fn start(
+        &self,
+        request: StartExecution,
+    ) -> Result<(StartedExecution, Option<Arc<Execution>>), Error> {
+        let (draft, case) = self.draft(request)?;
+        let tasks = self.mocks(&draft.target, case.as_deref())?;
+        if draft.target.machine.is_express() && !self.settings.express_history {
+            let options = StartOptions { tasks, ..draft.options() };
+            let Draft { arn, started_ms, input, target, .. } = draft;
+            self.engine.start_with(&target.revision.machine, input, options)?;
+            return Ok((StartedExecution { arn, started_ms }, None));
+        }
+        let wanted = draft.input.clone();
+        let execution = match self.executions.start(draft, |draft| self.begin(draft, tasks))? {
+            Ok(begun) => begun,
+            Err(existing) if existing.outcome().is_none() && *existing.input == *wanted => existing,
+            Err(existing) => return Err(exists(&existing.arn)),
+        };
+        let started = StartedExecution { arn: execution.arn.to_string(), started_ms: execution.started_ms };
+        Ok((started, Some(execution)))
+    }
+
+    /// What the request wants started, and the test case.
+    fn draft(&self, request: StartExecution) -> Result<(Draft, Option<String>), Error> {
+        let (machine_arn, case) = split(&request.machine_arn);
+        let target = self.target(machine_arn)?;
+        let case = case.map(str::to_owned);
+        let name = self.execution_name(request.name)?;
+        let input = request.input.unwrap_or_else(|| "{}".to_owned());
+        is_json(&input)?;
+        let arn = match target.machine.is_express() {
+            true => self.arn("express", &format!("{}:{name}:{}", target.machine.name, self.chance.uuid())),
+            false => self.arn("execution", &format!("{}:{name}", target.machine.name)),
+        };
+        let (started_ms, trace_header) = (self.now_ms(), request.trace_header);
+        let history = LiveHistory::new(self.settings.history_bytes_max);
+        Ok((Draft { arn, name, target, input, started_ms, trace_header, history }, case))
+    }
+
+    /// Begins an execution that is kept.
+    fn begin(&self, draft: &Draft, tasks: Option<Box<dyn Tasks + Send>>) -> Result<Handle, Error> {
+        self.executions.admit()?;
+        let recorder = Recorder::new(&draft.history, &self.executions.open_bytes);
+        let options = StartOptions { tasks, watcher: Some(Box::new(recorder)), ..draft.options() };
+        let handle = self.engine.start_with(&draft.target.revision.machine, draft.input.clone(), options)?;
+        Ok(handle)
+    }
+
+    pub(crate) fn execution_name(&self, given: Option<String>) -> Result<String, Error> {
+        match given {
+            Some(given) => name(&given).map(|()| given),
+            None => Ok(self.chance.uuid()),
+        }
+    }
+}
+
+impl Draft {
+    fn options(&self) -> StartOptions {
+        StartOptions {
+            name: Some((*self.name).into()),
+            execution_arn: Some((*self.arn).into()),
+            trace_header: self.trace_header.as_deref().map(Into::into),
+            ..StartOptions::default()
+        }
+    }
+}
+
+fn exists(arn: &str) -> Error {
+    Error::new(Exception::ExecutionAlreadyExists, format!("Execution Already Exists: '{arn}'"))
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Error {
+        match error {
+            StartError::Throttled(throttled) => throttled.into(),
+            StartError::AlreadyRuns(arn) => exists(&arn),
+            other => Error::invalid_input(&other.to_string()),
+        }
+    }
+}
+
+/// Refuses an input that is not JSON, in the words of the parser AWS uses.
+pub(super) fn is_json(input: &str) -> Result<(), Error> {
+    match explain(input.as_bytes()) {
+        None => Ok(()),
+        Some(why) => Err(Error::invalid_input(&why.message)),
+    }
+}

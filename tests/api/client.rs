@@ -1,0 +1,150 @@
+//! A service without threads under virtual time, and a client of it that checks every reply against the service model.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use expressway::runtime::{ManualTime, Simulation};
+use expressway::server::api::{Call, Reply, answer};
+use expressway::service::{Builder, Service};
+use serde_json::{Value as Json, json};
+
+use crate::model::Model;
+
+pub(crate) const ACCOUNT: &str = "111111111111";
+pub(crate) const ROLE: &str = "arn:aws:iam::111111111111:role/snf_role_arn";
+const BEGIN_MS: u64 = 1_704_067_200_000;
+
+pub(crate) struct Client {
+    pub(crate) service: Service,
+    simulation: Simulation,
+    pub(crate) time: ManualTime,
+    runtime: tokio::runtime::Runtime,
+    model: Option<Model>,
+}
+
+/// A refusal: the exception's name and its message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refused {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+impl Client {
+    pub(crate) fn new() -> Client {
+        Client::with(|builder| builder)
+    }
+
+    pub(crate) fn with(set: impl FnOnce(Builder) -> Builder) -> Client {
+        let time = ManualTime::at(BEGIN_MS);
+        let builder = Service::builder()
+            .engine(|engine| engine.shards(2))
+            .seed(7)
+            .time(time.clone())
+            .account(ACCOUNT)
+            .activity_poll(Duration::ZERO);
+        let (service, simulation) = set(builder).simulate().expect("a service");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        Client { service, simulation, time, runtime, model: Model::load() }
+    }
+
+    /// Lets everything happen that needs no time to pass.
+    pub(crate) fn settle(&mut self) {
+        let now_ms = expressway::runtime::Time::now_ms(&self.time);
+        self.simulation.settle(now_ms);
+    }
+
+    /// Lets time pass, from timer to timer.
+    pub(crate) fn pass(&mut self, milliseconds: u64) {
+        let until_ms = expressway::runtime::Time::now_ms(&self.time) + milliseconds;
+        loop {
+            self.settle();
+            let now_ms = expressway::runtime::Time::now_ms(&self.time);
+            let next_ms = self.simulation.next_ms().unwrap_or(u64::MAX).max(now_ms + 1).min(until_ms);
+            if now_ms >= until_ms {
+                return;
+            }
+            self.time.advance(next_ms - now_ms);
+        }
+    }
+
+    /// The reply to a body as it is.
+    pub(crate) fn raw(&mut self, target: &str, body: &[u8]) -> Reply {
+        let call = Call { target, content_type: None, trace_header: None, body };
+        let Client { service, simulation, time, runtime, .. } = self;
+        let now_ms = || expressway::runtime::Time::now_ms(time);
+        runtime.block_on(async {
+            let mut answer = pin!(answer(service, call));
+            let mut polls = 0;
+            poll_fn(|context| {
+                let polled = answer.as_mut().poll(context);
+                simulation.settle(now_ms());
+                if polled.is_pending() {
+                    polls += 1;
+                    assert!(polls < 1_000_000, "{target} does not end");
+                    // Whoever waits for an execution waits until its timers are due.
+                    if polls % 100 == 0
+                        && let Some(next_ms) = simulation.next_ms()
+                    {
+                        time.advance(next_ms.saturating_sub(now_ms()));
+                    }
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                polled
+            })
+            .await
+        })
+    }
+
+    /// Calls an action; the reply was checked against the service model.
+    pub(crate) fn call(&mut self, action: &str, body: &Json) -> Result<Json, Refused> {
+        let reply = self.raw(&format!("AWSStepFunctions.{action}"), body.to_string().as_bytes());
+        let answer: Json = serde_json::from_slice(&reply.body).expect("a JSON body");
+        if reply.status == 200 {
+            if let Some(model) = &self.model {
+                model
+                    .check_response(action, &answer)
+                    .unwrap_or_else(|why| panic!("{action}: {why}: {answer}"));
+            }
+            assert_eq!(reply.error, None);
+            return Ok(answer);
+        }
+        let code = answer["__type"].as_str().expect("a type").rsplit('#').next().expect("a name").to_owned();
+        assert_eq!(reply.error.as_deref(), Some(&*code));
+        if let Some(model) = &self.model {
+            assert!(model.may_refuse(action, &code), "{action} does not know {code}");
+        }
+        Err(Refused { code, message: answer["message"].as_str().unwrap_or_default().to_owned() })
+    }
+
+    /// The answer of an action that succeeds.
+    #[track_caller]
+    pub(crate) fn ok(&mut self, action: &str, body: &Json) -> Json {
+        self.call(action, body).unwrap_or_else(|refused| panic!("{action} {body}: {refused:?}"))
+    }
+
+    /// The refusal of an action that fails.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, action: &str, body: &Json) -> (String, String) {
+        let refused = self.call(action, body).expect_err("a refusal");
+        (refused.code, refused.message)
+    }
+
+    /// Creates a state machine; its ARN.
+    pub(crate) fn machine(&mut self, name: &str, machine_type: &str, states: Json) -> String {
+        let start = states.as_object().and_then(|states| states.keys().next()).expect("a state").clone();
+        let definition = json!({"StartAt": start, "States": states}).to_string();
+        let request = json!({"name": name, "definition": definition, "roleArn": ROLE, "type": machine_type});
+        let created = self.ok("CreateStateMachine", &request);
+        created["stateMachineArn"].as_str().expect("an ARN").to_owned()
+    }
+
+    /// Starts a Standard execution; its ARN.
+    pub(crate) fn start(&mut self, machine: &str, input: &str) -> String {
+        let started = self.ok("StartExecution", &json!({"stateMachineArn": machine, "input": input}));
+        self.settle();
+        started["executionArn"].as_str().expect("an ARN").to_owned()
+    }
+}
