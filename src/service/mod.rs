@@ -23,6 +23,7 @@ mod reference;
 mod registry;
 mod start;
 mod store;
+mod testing;
 mod tags;
 pub mod test_state;
 pub mod validate;
