@@ -23,9 +23,9 @@ mod reference;
 mod registry;
 mod start;
 mod store;
-mod testing;
 mod tags;
 pub mod test_state;
+mod testing;
 pub mod validate;
 mod versions;
 
