@@ -25,8 +25,8 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Amz
 
 fn main() {
     let (rounds, calls) = match std::env::args().any(|arg| arg == "--test") {
-        true => (1, 500),
-        false => (9, 20_000),
+        true => (1, 512),
+        false => (9, 20_480),
     };
     println!("calls a second over {CONNECTIONS} connections; median of {rounds} rounds of {calls} calls");
     let address = serve();

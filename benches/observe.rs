@@ -76,7 +76,7 @@ fn main() {
         for candidate in &mut candidates {
             let Candidate { engine, machine, .. } = &candidate;
             let began = Instant::now();
-            let batch = engine.start_batch(&*machine, std::iter::repeat_n(&input, executions));
+            let batch = engine.start_batch(machine, std::iter::repeat_n(&input, executions));
             let counts = tokio.block_on(batch);
             assert_eq!(counts.succeeded, executions as u64);
             assert!(engine.observed().flush(Duration::from_secs(60)), "{}", candidate.name);

@@ -275,7 +275,7 @@ fn the_ring_keeps_failures_slow_ones_and_samples() {
     assert!((5..60).contains(&samples.len()), "{}", samples.len());
     assert!(samples.iter().all(|recorded| recorded.reason == Reason::Sample && recorded.events.len() == 6));
 
-    let _ = engine.start_batch(&machine, inputs("slow", 5));
+    let _batch = engine.start_batch(&machine, inputs("slow", 5));
     let bad = engine.start(&machine, r#"{"kind": "bad"}"#).unwrap();
     settle(&mut simulation, &time);
     let recorded = observed.history(&bad.arn()).expect("failures are kept");
@@ -325,20 +325,21 @@ fn the_ring_is_bounded() {
     let (engine, mut simulation) = builder(Setup::default().history(tail), &time).simulate().unwrap();
     let machine = engine.create_state_machine("orders", ORDERS).unwrap();
     for _ in 0..10 {
-        let _ = engine.start_batch(&machine, vec![r#"{"kind": "bad"}"#; 100]);
+        let _batch = engine.start_batch(&machine, vec![r#"{"kind": "bad"}"#; 100]);
         settle(&mut simulation, &time);
     }
     let text = engine.observed().prometheus();
     let bytes = text.lines().find_map(|line| line.strip_prefix("expressway_history_bytes ")).unwrap();
     assert!((20_000..=50_000).contains(&bytes.parse::<usize>().unwrap()), "{bytes}");
     // Too many at once: the rest is dropped, and counted.
-    let _ = engine.start_batch(&machine, vec![r#"{"kind": "bad"}"#; 5_000]);
+    let _batch = engine.start_batch(&machine, vec![r#"{"kind": "bad"}"#; 5_000]);
     settle(&mut simulation, &time);
     assert_eq!(engine.counts().failed, 6_000);
     assert!(engine.observed().dropped().histories > 1_000);
 }
 
 /// Keeps what it is given.
+#[allow(clippy::type_complexity)]
 fn collector() -> (Arc<Mutex<Vec<u8>>>, impl FnMut(&[u8]) -> std::io::Result<()> + Send + 'static) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = lines.clone();
@@ -421,7 +422,7 @@ fn a_stalled_or_broken_sink_changes_nothing_but_the_drop_counter() {
         let machine = engine.create_state_machine("orders", ORDERS).unwrap();
         for n in 0..100 {
             let kind = ["plain", "bad", "slow", "flaky"][n % 4];
-            let _ = engine.start_batch(&machine, [format!(r#"{{"kind": "{kind}"}}"#)]);
+            let _batch = engine.start_batch(&machine, [format!(r#"{{"kind": "{kind}"}}"#)]);
             simulation.settle(time.now_ms());
             if !stalled {
                 quietly(|| simulation.carry());
@@ -448,7 +449,7 @@ fn metrics_are_what_prometheus_reads() {
     let (engine, mut simulation) = builder(Setup::default().metrics(), &time).simulate().unwrap();
     let machine = engine.create_state_machine("orders", ORDERS).unwrap();
     for (kind, n) in [("plain", 10), ("bad", 3), ("slow", 2), ("flaky", 4)] {
-        let _ = engine.start_batch(&machine, vec![format!(r#"{{"kind": "{kind}"}}"#); n]);
+        let _batch = engine.start_batch(&machine, vec![format!(r#"{{"kind": "{kind}"}}"#); n]);
     }
     engine.start(&machine, "{}").unwrap().abort();
     settle(&mut simulation, &time);

@@ -1,7 +1,6 @@
 //! Executions recorded on AWS, through the sharded engine: what its ring keeps and what its log says must be what was
 //! recorded, and both must say the same.
 
-#[allow(dead_code)]
 mod corpora;
 #[allow(dead_code)]
 #[path = "corpora/recorded.rs"]

@@ -44,7 +44,7 @@ pub(super) fn panics(effort: Effort) -> Vec<Figure> {
     let engine = Engine::builder()
         .shards(2)
         .task(FUNCTION, |n: u64| async move {
-            if CALLS.fetch_add(1, Ordering::Relaxed) % 10 == 0 {
+            if CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(10) {
                 panic!("one of ten");
             }
             Ok::<u64, TaskError>(n)

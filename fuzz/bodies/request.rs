@@ -14,7 +14,7 @@ thread_local! {
         Service::builder().seed(1).simulate().expect("a service without threads");
 }
 
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let at = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
     let Ok(operation) = std::str::from_utf8(&data[..at]) else { return };
     let target = format!("AWSStepFunctions.{operation}");

@@ -73,14 +73,13 @@ fn at(moto: &Moto) -> Integrations {
 fn call(moto: &Moto, resource: &str, parameters: Value) -> Value {
     let outcome = run(at(moto), &format!("arn:aws:states:::{resource}"), &parameters);
     let mut output = output(&outcome);
-    if let (Some(object), false) = (output.as_object_mut(), resource.starts_with("aws-sdk")) {
-        if resource != "events:putEvents" {
-            let http = object.remove("SdkHttpMetadata").expect("SdkHttpMetadata");
-            assert_eq!(http["HttpStatusCode"], 200);
-            let kind = &http["HttpHeaders"]["Content-Type"];
-            assert_eq!(http["AllHttpHeaders"]["Content-Type"][0], *kind);
-            assert!(object.remove("SdkResponseMetadata").is_some());
-        }
+    let has_metadata = !resource.starts_with("aws-sdk") && resource != "events:putEvents";
+    if let (Some(object), true) = (output.as_object_mut(), has_metadata) {
+        let http = object.remove("SdkHttpMetadata").expect("SdkHttpMetadata");
+        assert_eq!(http["HttpStatusCode"], 200);
+        let kind = &http["HttpHeaders"]["Content-Type"];
+        assert_eq!(http["AllHttpHeaders"]["Content-Type"][0], *kind);
+        assert!(object.remove("SdkResponseMetadata").is_some());
     }
     output
 }

@@ -176,12 +176,10 @@ impl Overview {
     }
 }
 
-fn machine(
-    now: &Snapshot,
-    before: Option<&Snapshot>,
-    arn: &str,
-    rate: &dyn Fn(&str, &[(&str, &str)]) -> f64,
-) -> Machine {
+/// How often something happens a second, by its name and labels.
+type Rate<'r> = &'r dyn Fn(&str, &[(&str, &str)]) -> f64;
+
+fn machine(now: &Snapshot, before: Option<&Snapshot>, arn: &str, rate: Rate<'_>) -> Machine {
     let labels = [("state_machine_arn", arn)];
     let ended = |name: &str| format!("aws_states_executions_{name}_total");
     let [succeeded, failed, timed_out, aborted] = ["succeeded", "failed", "timed_out", "aborted"].map(ended);
