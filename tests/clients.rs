@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 // Each test takes what it needs of it.
-#[allow(dead_code)]
 mod serving;
 
 use serving::{Folder, Serving, expressway, folder};
