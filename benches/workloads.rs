@@ -11,15 +11,25 @@ pub(crate) struct Workload {
 
 /// The workload `w1`, `w2` or `w3`.
 pub(crate) fn workload(name: &str) -> Workload {
-    let (definition, input) = match name {
+    let (definition, input) = texts(name);
+    Workload {
+        definition: text(&format!("{name}.asl.json"), definition),
+        input: text(&format!("{name}.input.json"), input).into(),
+    }
+}
+
+/// The same, with the texts written here, whatever lies elsewhere.
+pub(crate) fn own(name: &str) -> Workload {
+    let (definition, input) = texts(name);
+    Workload { definition: definition.into(), input: input.into() }
+}
+
+fn texts(name: &str) -> (&'static str, &'static str) {
+    match name {
         "w1" => (W1_DEFINITION, W1_INPUT),
         "w2" => (W2_DEFINITION, W2_INPUT),
         "w3" => (W3_DEFINITION, W3_INPUT),
         _ => panic!("there is no workload {name}"),
-    };
-    Workload {
-        definition: text(&format!("{name}.asl.json"), definition),
-        input: text(&format!("{name}.input.json"), input).into(),
     }
 }
 

@@ -112,3 +112,5 @@ pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 pub const REQUEST_BYTES_MAX: usize = 1_048_576;
 /// Workers that wait for tasks of one activity (AWS quota).
 pub const ACTIVITY_POLLERS_MAX: usize = 1_000;
+/// Bytes, about, that a definition in YAML may stand for once its aliases are copied.
+pub const YAML_BYTES_MAX: usize = 64 << 20;

@@ -379,3 +379,102 @@ fn published_definitions_are_dumped_and_drawn() {
     println!("drawn: {passed} passed, 0 failed, {skipped} skipped (refused)");
     assert!(passed > 100, "hardly any definition was drawn");
 }
+
+#[test]
+fn one_state_is_tested_as_aws_does() {
+    let folder = Folder::new("test-state");
+    let state = r#"{"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "f"},
+        "OutputPath": "$.Payload", "Retry": [{"ErrorEquals": ["Busy"], "MaxAttempts": 2}], "Next": "After"}"#;
+    let state = folder.file("state.json", state);
+    let tested = run(&["test-state", &state, "--mock", r#"{"Payload": [1]}"#, "--inspection", "debug"], b"");
+    assert_eq!(tested.code, Some(0), "{}", tested.err);
+    let answer: serde_json::Value = serde_json::from_str(&tested.out).expect("JSON");
+    assert_eq!((answer["output"].as_str(), answer["nextState"].as_str()), (Some("[1]"), Some("After")));
+    assert_eq!(answer["inspectionData"]["afterParameters"], r#"{"FunctionName":"f"}"#);
+    let retried = run(&["test-state", &state, "--mock-error", "Busy", "--retries", "1"], b"");
+    let answer: serde_json::Value = serde_json::from_str(&retried.out).expect("JSON");
+    assert_eq!((retried.code, answer["status"].as_str()), (Some(1), Some("RETRIABLE")));
+    let machine = folder.file("machine.json", ECHO);
+    let refused = run(&["test-state", &machine, "--state", "Q"], b"");
+    assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""));
+    assert_eq!(refused.err, "expressway: ValidationException: State not found in definition\n");
+}
+
+#[test]
+fn yaml_is_validated_at_its_own_lines() {
+    let folder = Folder::new("yaml");
+    let file = folder
+        .file("wrong.asl.yaml", "StartAt: P\nStates:\n  P:\n    Type: Pass\n    Ned: true\n    End: true\n");
+    let found = run(&["validate", &file], b"");
+    assert_eq!(found.code, Some(1));
+    assert!(found.out.contains("wrong.asl.yaml:5:5"), "{}", found.out);
+// ---- pipe ----
+
+const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
+    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.bad", "IsPresent": true, "Next": "Bad"}], "Default": "Good"},
+    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
+
+#[test]
+fn a_pipeline_takes_lines_and_keeps_what_fails() {
+    let folder = Folder::new("pipe");
+    folder.file("judge.asl.json", JUDGE);
+    let config = folder.file(
+        "pipe.toml",
+        r#"
+definition = "judge.asl.json"
+source = { type = "stdin" }
+sink = { type = "stdout" }
+dead_letters = { type = "file", path = "dead.ndjson" }
+pipe = { order = "outputs", attempts = 1 }
+"#,
+    );
+    let answer = run(&["pipe", &config], b"{\"n\":1}\n{\"bad\":1}\nnonsense\n{\"n\":4}\n");
+    assert_eq!((answer.code, &*answer.out), (Some(1), "{\"n\":1}\n{\"n\":4}\n"));
+    assert_eq!(answer.err, "4 events: 2 succeeded, 2 failed for good\n");
+    let dead = fs::read_to_string(folder.0.join("dead.ndjson")).expect("the dead letters");
+    let ids: Vec<String> = dead
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["id"].to_string())
+        .collect();
+    assert_eq!(ids, ["\"2\"", "\"3\""]);
+
+    let again = folder.file(
+        "redrive.toml",
+        r#"
+source = { type = "file", path = "dead.ndjson" }
+sink = { type = "stdout" }
+"#,
+    );
+    let answer = run(&["redrive", &again], b"");
+    assert_eq!((answer.code, &*answer.out), (Some(0), "{\"bad\":1}\nnonsense\n"));
+    assert_eq!(answer.err, "2 events sent again\n");
+}
+
+#[test]
+fn a_pipeline_that_makes_no_sense_is_refused_by_name() {
+    let folder = Folder::new("pipe-refused");
+    folder.file("judge.asl.json", JUDGE);
+    let ends = "source = { type = \"stdin\" }\n";
+    let cases = [
+        ("definition = \"judge.asl.json\"\n", "source"),
+        (&*format!("definition = \"judge.asl.json\"\n{ends}pipe = {{ oder = \"any\" }}\n"), "oder"),
+        (&*format!("definition = \"judge.asl.json\"\n{ends}pipe = {{ order = \"key\" }}\n"), "pipe.key"),
+        (&*format!("definition = \"judge.asl.json\"\n{ends}pipe = {{ key = \"$.n\" }}\n"), "pipe.order"),
+        (
+            &*format!("definition = \"judge.asl.json\"\n{ends}pipe = {{ order = \"key\", key = \"n\" }}\n"),
+            "'n'",
+        ),
+        (&*format!("definition = \"missing.asl.json\"\n{ends}"), "missing.asl.json"),
+        ("definition = \"judge.asl.json\"\nsource = { type = \"stdout\" }\n", "stdout"),
+        ("definition = \"judge.asl.json\"\nsource = { type = \"fax\" }\n", "fax"),
+        (
+            "definition = \"judge.asl.json\"\nsource = { type = \"file\", path = \"no.ndjson\" }\n",
+            "no.ndjson",
+        ),
+    ];
+    for (config, named) in cases {
+        let answer = run(&["pipe", &folder.file("pipe.toml", config)], b"");
+        assert_eq!((answer.code, &*answer.out), (Some(2), ""), "{config}");
+        assert!(answer.err.contains(named), "{config}: {}", answer.err);
+    }
+}

@@ -6,16 +6,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+// Each test takes what it needs of it.
+#[allow(dead_code)]
 mod serving;
 
 use serving::{Folder, Serving, expressway, folder};
 
-/// Where `.ci/run` puts what is needed.
+/// The target folder, where `.ci/run` puts what is needed: the test's own program is in `target/debug/deps`.
 fn installed() -> Option<PathBuf> {
-    let chosen = std::env::var_os("EXPRESSWAY_CLIENTS").map(PathBuf::from);
-    // The test's own program is in `target/debug/deps`.
-    let target = || Some(std::env::current_exe().ok()?.ancestors().nth(3)?.join("clients"));
-    chosen.or_else(target)
+    Some(std::env::current_exe().ok()?.ancestors().nth(3)?.to_owned())
 }
 
 /// A program from there, or of that name.
@@ -62,6 +61,17 @@ fn boto3_asks_for_every_operation() {
     let mut command = with_environment(Command::new(&python), serving.port);
     command.arg(folder("tests/clients/boto3_session.py"));
     passes(command);
+    let mut command = with_environment(Command::new(&python), serving.port);
+    command.args(["-c", &snippet("python")]);
+    passes(command);
+}
+
+/// The README's block of code in this language.
+fn snippet(language: &str) -> String {
+    let readme = std::fs::read_to_string(folder("README.md")).expect("the README");
+    let (_, behind) = readme.split_once(&format!("```{language}\n")).expect("a block");
+    let (block, _) = behind.split_once("```").expect("its end");
+    block.to_owned()
 }
 
 #[test]
@@ -102,6 +112,10 @@ fn the_aws_cli_does_a_session() {
     let mut command = with_environment(Command::new(program("python3")), serving.port);
     command.arg(folder("tests/clients/cli_session.py")).arg(&aws);
     passes(command);
+    let shell = format!("set -e\n{}", snippet("bash").replace("aws stepfunctions", "\"$AWS\" stepfunctions"));
+    let mut command = with_environment(Command::new("sh"), serving.port);
+    command.args(["-c", &shell]).env("AWS", &aws);
+    passes(command);
 }
 
 #[test]
@@ -115,6 +129,9 @@ fn the_javascript_sdk_does_a_session() {
     }
     let serving = Serving::start(&[]);
     let mut command = with_environment(Command::new("node"), serving.port);
-    command.arg(folder("tests/clients/js_session.mjs")).arg(js);
+    command.arg(folder("tests/clients/js_session.mjs")).arg(&js);
+    passes(command);
+    let mut command = with_environment(Command::new("node"), serving.port);
+    command.args(["-e", &snippet("js")]).current_dir(&js);
     passes(command);
 }

@@ -103,7 +103,7 @@ fn names_that_are_forgotten_are_still_found_twice() {
     let many: Vec<String> = (0..400).map(|n| format!(r#""many{n}":0"#)).collect();
     json::read(&mut arena, format!("{{{}}}", many.join(",")).as_bytes()).unwrap();
     for n in 0..2_000 {
-        let inner = format!(r#"{{"m{n}":0,"twice":5}}"#);
+        let inner = format!(r#"{{"m{n}":0,"twice":5,"o":6,"x":7}}"#);
         let text = format!(r#"{{"twice":1,"o":{inner},"twice":9}}"#);
         for _ in 0..3 {
             arena.clear();

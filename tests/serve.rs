@@ -4,6 +4,8 @@
 
 use std::fs;
 
+// Each test takes what it needs of it.
+#[allow(dead_code)]
 mod serving;
 
 use serving::{Folder, Serving, expressway};

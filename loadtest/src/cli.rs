@@ -1,118 +1,123 @@
 //! The command.
 
+mod options;
+mod outcome;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use crate::plan::{Arrivals, Kind, Plan, Target};
-use crate::report::{self, Report};
-use crate::session::{self, Progress};
-use crate::units::{show_count, show_nanoseconds};
+use self::options::Options;
+use crate::compare::{self, Verdict};
+use crate::echo;
+use crate::screen;
+use crate::self_check::{self, Figure};
+use crate::workloads::BUILT_IN;
 
+/// Starts executions at a rate, and says how many came through and how long they took.
+///
+/// Without arguments the canonical workload runs in process on all processors for ten seconds: five as fast as it goes,
+/// five at half of that rate, for the latencies.
 #[derive(Debug, Parser)]
-#[command(
-    name = "loadtest",
-    version,
-    about = "Starts executions at a rate, and says how many came through and how long they took"
-)]
+#[command(name = "loadtest", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// A workload file, TOML or JSON; without one and without options, the canonical workload runs for ten seconds
-    file: Option<PathBuf>,
-    /// A workload that comes with the program
-    #[arg(long, value_name = "NAME")]
-    workload: Option<String>,
-    /// Starts a second (open model)
-    #[arg(long, value_parser = crate::units::count, value_name = "RATE")]
-    rate: Option<f64>,
-    /// How long to measure
-    #[arg(long, value_parser = crate::units::duration, value_name = "TIME")]
-    duration: Option<Duration>,
-    /// What runs the executions
-    #[arg(long)]
-    target: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says what changed between two reports, and whether it is more than noise
+    Compare {
+        /// `report.json` of one run, or its folder
+        before: PathBuf,
+        /// That of another
+        after: PathBuf,
+        /// Ends with exit code 1 when something is worse, and more than noise
+        #[arg(long)]
+        fail_on_worse: bool,
+    },
+    /// Lists the workloads that come with the program
+    Workloads,
+    /// Measures the load test itself: what it can send, how late, and what writing down costs
+    SelfCheck {
+        /// How long each run takes
+        #[arg(long, value_parser = crate::units::duration, default_value = "3s")]
+        duration: std::time::Duration,
+    },
+    /// Serves HTTP on one thread and answers everything with the same success: what is left is what the client costs
+    Echo {
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:8099")]
+        listen: std::net::SocketAddr,
+    },
 }
 
 /// The command, from its arguments to its exit code: 0 when all is well, 1 when a threshold was breached, 2 when it could
-/// not be carried out.
+/// not be carried out, 130 when somebody stopped it.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Some(Command::Compare { before, after, fail_on_worse }) => {
+            compare_files(before, after, *fail_on_worse)
+        }
+        Some(Command::Workloads) => {
+            for it in BUILT_IN {
+                println!("{:<10} {}", it.name, it.about);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::SelfCheck { duration }) => self_check(*duration),
+        Some(Command::Echo { listen }) => {
+            let serving = echo::serve(*listen, |address| println!("http://{address}"));
+            serving.map(|()| ExitCode::SUCCESS).map_err(|error| format!("{listen}: {error}"))
+        }
+        None => outcome::carry_out(&arguments.options, &stop_on_signals()),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("loadtest: {error}");
+        ExitCode::from(2)
+    })
+}
+
+/// A flag that is raised by Ctrl-C; a second Ctrl-C ends the process.
+fn stop_on_signals() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&stop);
     let listening = ctrlc::set_handler(move || {
-        // Whoever asks a second time means now.
         if heard.swap(true, Ordering::SeqCst) {
+            screen::give_back();
             std::process::exit(130);
         }
     });
     if let Err(error) = listening {
         eprintln!("loadtest: Ctrl-C will end it without a report: {error}");
     }
-    match carry_out(&arguments, &stop) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("loadtest: {error}");
-            ExitCode::from(2)
-        }
-    }
+    stop
 }
 
-fn carry_out(arguments: &Arguments, stop: &AtomicBool) -> Result<ExitCode, String> {
-    let mut plan = match &arguments.file {
-        Some(path) => crate::plan::read(path)?,
-        None => Plan { targets: vec![Target::default()], ..Plan::default() },
-    };
-    if let Some(workload) = &arguments.workload {
-        plan.targets[0].workload = Some(workload.clone());
+fn self_check(duration: std::time::Duration) -> Result<ExitCode, String> {
+    let figures = self_check::measure(duration, &stop_on_signals())?;
+    println!("| figure | target | measured | met |\n|---|--:|--:|---|");
+    for Figure { what, target, measured, met } in &figures {
+        println!("| {what} | {target} | {measured} | {} |", if *met { "yes" } else { "no" });
     }
-    match arguments.target.as_deref() {
-        Some("inline") => plan.targets[0].kind = Kind::Inline,
-        Some("empty") => plan.targets[0].kind = Kind::Empty,
-        _ => {}
-    }
-    if let Some(duration) = arguments.duration {
-        plan.duration = duration;
-    }
-    if let Some(rate) = arguments.rate {
-        plan.arrivals = Arrivals::Constant { rate, poisson: false };
-        let report = one(&plan, stop)?;
-        println!("{}", report.line());
-        return Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) });
-    }
-    canonical(plan, stop)
+    Ok(ExitCode::from(u8::from(figures.iter().any(|figure| !figure.met))))
 }
 
-fn one(plan: &Plan, stop: &AtomicBool) -> Result<Report, String> {
-    let run = session::run(plan, stop, &mut |progress| line(progress))?;
-    let report = Report::new(&run);
-    print!("{}", report::table(&report));
-    Ok(report)
-}
-
-fn line(progress: &Progress<'_>) {
-    let rate = progress.recent.completed() as f64 / progress.recent_seconds;
-    eprintln!(
-        "{:>5.1} s  {:>12}/s  p50 {:>8}  p99.9 {:>8}",
-        progress.elapsed.as_secs_f64(),
-        show_count(rate),
-        show_nanoseconds(progress.recent.latency.value_at_percentile(50.0) as f64),
-        show_nanoseconds(progress.recent.latency.value_at_percentile(99.9) as f64),
-    );
-}
-
-/// The highest rate first, in a closed model; then latencies at half of it, in an open one.
-fn canonical(mut plan: Plan, stop: &AtomicBool) -> Result<ExitCode, String> {
-    plan.duration /= 2;
-    plan.name = "throughput".to_owned();
-    let fast = one(&plan, stop)?;
-    plan.name = "latency at half of it".to_owned();
-    plan.arrivals = Arrivals::Constant { rate: (fast.rate / 2.0).floor(), poisson: false };
-    let calm = one(&plan, stop)?;
-    println!("{} starts/s", show_count(fast.rate));
-    println!("{} p99.9 latency", show_nanoseconds(calm.total.latency.p999 as f64));
-    println!("{}", calm.line());
-    Ok(ExitCode::SUCCESS)
+fn compare_files(
+    before: &std::path::Path,
+    after: &std::path::Path,
+    fail_on_worse: bool,
+) -> Result<ExitCode, String> {
+    let (before, after) = (compare::read(before)?, compare::read(after)?);
+    let changes = compare::compare(&before, &after);
+    print!("{}", compare::table(&before, &after, &changes));
+    let is_worse = changes.iter().any(|change| change.verdict == Verdict::Worse);
+    Ok(ExitCode::from(u8::from(fail_on_worse && is_worse)))
 }

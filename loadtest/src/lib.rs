@@ -12,12 +12,18 @@
 //! from when its start was *due*. So a target that pauses pays for all that would have come meanwhile.
 
 pub mod arrivals;
+pub mod bill;
 pub mod cli;
+pub mod compare;
+pub mod echo;
 pub mod inputs;
 pub mod lane;
 pub mod plan;
 pub mod record;
 pub mod report;
+pub mod screen;
+pub mod search;
+pub mod self_check;
 pub mod session;
 pub mod units;
 pub mod usage;

@@ -29,6 +29,8 @@ pub struct Run {
     pub unfinished: usize,
     /// The share of the workers' time in which they did not wait for something to be due.
     pub busy: f64,
+    /// The share in which they carried starts out themselves, which is the target's.
+    pub inside: f64,
     /// Threads that sent.
     pub workers: usize,
     /// What held starts back on this side.
@@ -39,8 +41,6 @@ pub struct Run {
     pub broke_at: Option<(f64, String)>,
     /// What the process took, from the first start on.
     pub usage: Usage,
-    /// Whether all targets carry starts out on the sender's thread.
-    pub in_place: bool,
 }
 
 /// What came of one target.
@@ -154,8 +154,12 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
             Err(errors.take(1).next().unwrap_or_else(|| "a worker failed".to_owned()))
         }
     };
-    crew.ready.iter().for_each(Ready::close);
-    run.map(|run| Run { in_place, ..run })
+    for ready in &crew.ready {
+        if let Err(error) = ready.close() {
+            eprintln!("loadtest: target {}: {error}", ready.title);
+        }
+    }
+    run
 }
 
 /// What the session's threads share.
@@ -180,11 +184,14 @@ impl Crew {
     fn member(&self, number: usize, deliveries: Sender<Delivery>) -> Result<(), String> {
         let plan = &self.plan;
         let window = match plan.arrivals {
+            Arrivals::Closed { in_flight: 0 } => {
+                self.ready.iter().map(|ready| ready.window(self.workers)).max().unwrap_or(1)
+            }
             Arrivals::Closed { in_flight } => in_flight,
             _ => 0,
         };
         let lanes: Result<Vec<_>, String> =
-            self.ready.iter().map(|ready| ready.lane(number, self.clock, window)).collect();
+            self.ready.iter().map(|ready| ready.lane(number, self.workers, self.clock, window)).collect();
         if lanes.is_err() {
             self.failed.store(true, Ordering::SeqCst);
         }
@@ -202,6 +209,7 @@ impl Crew {
             lane,
             interval: Interval::new(nanoseconds(plan.late_after), from),
             in_flight_max: ready.in_flight_max(),
+            in_place: ready.is_in_place(),
             weight: ready.weight() / weights,
             debt: 0.0,
         };
@@ -216,6 +224,7 @@ impl Crew {
             model,
             clock: self.clock,
             begin,
+            from,
             end: from + nanoseconds(plan.duration),
             drain: nanoseconds(plan.drain),
             number: number as u64,
@@ -237,6 +246,7 @@ struct Gathered {
     in_flight: Vec<usize>,
     elapsed_ns: u64,
     idle_ns: u64,
+    inside_ns: u64,
     left: usize,
 }
 
@@ -317,12 +327,12 @@ impl Gathered {
             measured_seconds: 0.0,
             unfinished: 0,
             busy: 0.0,
+            inside: 0.0,
             workers: crew.workers,
             congestion: None,
             interrupted: false,
             broke_at: None,
             usage: Usage::default(),
-            in_place: false,
         };
         Gathered {
             run,
@@ -332,6 +342,7 @@ impl Gathered {
             in_flight: Vec::new(),
             elapsed_ns: 0,
             idle_ns: 0,
+            inside_ns: 0,
             left: crew.workers,
         }
     }
@@ -349,6 +360,7 @@ impl Gathered {
                     }
                     self.elapsed_ns += delivery.elapsed;
                     self.idle_ns += delivery.idle;
+                    self.inside_ns += delivery.inside;
                     in_flight.push(delivery.in_flight);
                     self.run.congestion = self.run.congestion.take().or(delivery.congestion);
                     if delivery.last {
@@ -383,7 +395,9 @@ impl Gathered {
     }
 
     fn finish(mut self) -> Run {
-        self.run.busy = 1.0 - self.idle_ns as f64 / self.elapsed_ns.max(1) as f64;
+        let elapsed = self.elapsed_ns.max(1) as f64;
+        self.run.busy = 1.0 - self.idle_ns as f64 / elapsed;
+        self.run.inside = self.inside_ns as f64 / elapsed;
         self.run
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// What a number means that stands before a unit.
+/// Takes the number off that stands before a unit.
 fn split(text: &str) -> Result<(f64, &str), String> {
     let text = text.trim();
-    let end = text.find(|c: char| !(c.is_ascii_digit() || "._+-".contains(c))).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let number = number.replace('_', "");
-    match number.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok((value, unit.trim())),
-        _ => Err(format!("'{text}' does not begin with a number")),
-    }
+    let most = text.find(|c: char| !(c.is_ascii_digit() || "._+-eE".contains(c))).unwrap_or(text.len());
+    // An `e` may belong to the number or not.
+    let number = (1..=most).rev().find_map(|end| {
+        let value = text[..end].replace('_', "").parse::<f64>().ok()?;
+        value.is_finite().then(|| (value, text[end..].trim()))
+    });
+    number.ok_or_else(|| format!("'{text}' does not begin with a number"))
 }
 
 /// A duration: `250us`, `1ms`, `2.5s`, `1m`. A bare number is seconds.
@@ -191,6 +191,7 @@ mod tests {
         assert!(duration("-1s").is_err() && duration("soon").is_err() && duration("1 fortnight").is_err());
         assert_eq!(count("100k/s"), Ok(100_000.0));
         assert_eq!(count("1_000"), Ok(1_000.0));
+        assert_eq!(count("1e3"), Ok(1_000.0));
         assert!(count("-5").is_err() && count("").is_err() && count("1e999").is_err());
         assert_eq!(share("2.5%"), Ok(0.025));
         assert!(share("101%").is_err());

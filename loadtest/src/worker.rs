@@ -26,6 +26,8 @@ pub struct Delivery {
     pub intervals: Vec<Interval>,
     /// Nanoseconds in which it waited for something to be due.
     pub idle: u64,
+    /// Nanoseconds in which it carried starts out itself, which are the target's.
+    pub inside: u64,
     /// Nanoseconds since it handed over last.
     pub elapsed: u64,
     /// Starts under way.
@@ -44,6 +46,8 @@ pub struct Way {
     pub interval: Interval,
     /// Starts under way at a time, at most.
     pub in_flight_max: usize,
+    /// Whether the lane carries starts out on this thread.
+    pub in_place: bool,
     /// Its share of the starts, and how far the shares given so far are behind.
     pub weight: f64,
     /// Starts it got.
@@ -68,6 +72,8 @@ pub struct Worker {
     pub clock: Clock,
     /// When the session began.
     pub begin: u64,
+    /// When the measured part began.
+    pub from: u64,
     /// When it ends, but for what is under way.
     pub end: u64,
     /// How long to wait for that.
@@ -96,6 +102,7 @@ struct State {
     sent: u64,
     epoch: u64,
     idle: u64,
+    inside: u64,
     delivered: u64,
 }
 
@@ -105,7 +112,8 @@ impl Worker {
         for way in &mut self.ways {
             way.lane.begin(&way.interval);
         }
-        let mut state = State { sent: self.number, epoch: 0, idle: 0, delivered: self.clock.now() };
+        let mut state =
+            State { sent: self.number, epoch: 0, idle: 0, inside: 0, delivered: self.clock.now() };
         let stopped = loop {
             if self.signals.stop.load(Ordering::Relaxed) {
                 break true;
@@ -119,11 +127,10 @@ impl Worker {
         };
         let now = self.clock.now();
         if let Model::Open(pace) = &mut self.model {
-            let until = now.min(self.end).saturating_sub(self.begin);
-            let due = pace.next().unwrap_or(0) + self.begin;
-            let dropped = pace.skip_until(until);
-            let way = &mut self.ways[0];
-            way.interval.dropped(due, dropped);
+            // What the warm-up left over is nobody's loss.
+            pace.skip_until(self.from.min(now) - self.begin.min(now));
+            let dropped = pace.skip_until(now.min(self.end).saturating_sub(self.begin));
+            self.ways[0].interval.dropped(self.from, dropped);
         }
         if !stopped {
             self.drain(now, &mut state);
@@ -167,12 +174,16 @@ impl Worker {
         let n = state.sent;
         state.sent = n.wrapping_add(self.workers);
         let chosen = self.choose();
-        let Way { lane, interval, in_flight_max, .. } = &mut self.ways[chosen];
+        let Way { lane, interval, in_flight_max, in_place, .. } = &mut self.ways[chosen];
         if lane.in_flight() >= *in_flight_max {
             interval.dropped(due, 1);
             return now;
         }
-        lane.send(n, Stamp { due, sent: now }, interval)
+        let after = lane.send(n, Stamp { due, sent: now }, interval);
+        if *in_place {
+            state.inside += after - now;
+        }
+        after
     }
 
     /// Which lane the next start takes: the one that is furthest behind its share. In a closed model, of those with room.
@@ -213,7 +224,7 @@ impl Worker {
         let most = (next - from).min(longest);
         let waited = self.ways.iter_mut().any(|way| way.lane.wait(most));
         if !waited {
-            let in_place = self.ways.iter().all(|way| way.lane.is_in_place());
+            let in_place = self.ways.iter().all(|way| way.in_place);
             lane::wait(self.clock, from + most, if in_place { SPIN_IN_PLACE_NS } else { SPIN_NS });
         }
         state.idle += self.clock.now() - from;
@@ -256,6 +267,7 @@ impl Worker {
         let delivery = Delivery {
             intervals: self.ways.iter_mut().map(|way| way.interval.take()).collect(),
             idle: std::mem::take(&mut state.idle),
+            inside: std::mem::take(&mut state.inside),
             elapsed: now - std::mem::replace(&mut state.delivered, now),
             in_flight: self.ways.iter().map(|way| way.lane.in_flight()).sum(),
             congestion: self.ways.iter().find_map(|way| way.lane.congestion()),

@@ -75,7 +75,39 @@ pub fn read(text: &[u8], options: &Options) -> (Option<Definition>, Vec<Diagnost
         Ok(source) => source,
         Err(problem) => return (None, vec![problem]),
     };
-    let Source { root, duplicates } = &source;
+    read_source(&source, options)
+}
+
+/// Reads a definition in YAML, as [`read`] reads one in JSON; places are those in the YAML text.
+#[cfg(feature = "yaml")]
+pub fn read_yaml(text: &[u8], options: &Options) -> (Option<Definition>, Vec<Diagnostic>) {
+    let source = match std::str::from_utf8(text) {
+        Ok(text) => crate::json::yaml::read(text).map_err(|error| (error.message, error.span)),
+        Err(error) => {
+            let at = error.valid_up_to() as u32;
+            Err(("The text is not UTF-8".to_owned(), Span { start: at, end: at + 1 }))
+        }
+    };
+    let refused = |code, message, span| Diagnostic {
+        severity: Severity::Error,
+        code,
+        message,
+        location: None,
+        span,
+        suggestion: None,
+    };
+    match source {
+        Ok(source) if source.root.members().is_none() => {
+            let message = NOT_AN_OBJECT.to_owned();
+            (None, vec![refused(Code::SchemaValidationFailed, message, source.root.span)])
+        }
+        Ok(source) => read_source(&source, options),
+        Err((message, span)) => (None, vec![refused(Code::InvalidJsonDescription, message, span)]),
+    }
+}
+
+fn read_source(source: &Source, options: &Options) -> (Option<Definition>, Vec<Diagnostic>) {
+    let Source { root, duplicates } = source;
     let mut check = check::Check::new(*options);
     check.machine(root);
     graph::check(&mut check, root, duplicates);

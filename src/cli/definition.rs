@@ -69,9 +69,17 @@ fn unreadable(file: &Path, error: &io::Error) -> Stop {
     Stop::failed(format!("cannot read {}: {why}", file.display()))
 }
 
+/// Whether the file's name says that it is YAML.
+pub(super) fn is_yaml(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
 /// Reads, checks and compiles.
 pub(super) fn check(file: &Path, text: &[u8], options: Options) -> Found {
-    let (definition, diagnostics) = asl::read(text, &options);
+    let (definition, diagnostics) = match is_yaml(file) {
+        true => asl::read_yaml(text, &options),
+        false => asl::read(text, &options),
+    };
     let mut found = Found {
         file: if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() },
         diagnostics,

@@ -16,6 +16,8 @@ mod services;
 mod soak;
 mod stream;
 mod tasks;
+mod test_state;
+mod top;
 mod trace;
 mod worker;
 
@@ -55,8 +57,12 @@ enum Command {
     Graph(graph::Arguments),
     /// Keep the engine under steady load for some minutes: is anything lost, does memory grow, does it get slower?
     Soak(soak::Arguments),
+    /// Test one state by itself, as AWS's TestState does
+    TestState(test_state::Arguments),
     /// Answer the AWS Step Functions API on a port
     Serve(Box<serve::Arguments>),
+    /// Watch a running server: machines, rates, percentiles, failures, slowest states
+    Top(top::Arguments),
     /// Print what makes SDKs and the AWS CLI use a server on this machine
     Env(environment::EnvironmentArguments),
     /// Give the name sync-localhost an address, so that SDKs need not be told to leave the endpoint's name alone
@@ -175,7 +181,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
         Command::Soak(arguments) => soak::soak(&arguments),
+        Command::TestState(arguments) => test_state::test_state(&arguments),
         Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Env(arguments) => environment::environment(&arguments),
         Command::Hosts(arguments) => environment::hosts(&arguments),
     };

@@ -14,7 +14,7 @@ const GATHERED_RULES_MIN: usize = 4;
 
 impl Lower {
     pub(super) fn choice(&mut self, place: &Place<'_, '_>, choice: &asl::Choice) -> Choice {
-        let mut lowered = Choice::default();
+        let (mut lowered, mut rules) = (Choice::default(), Vec::with_capacity(choice.rules.len()));
         for (i, rule) in choice.rules.iter().enumerate() {
             let field = format!("Choices[{i}]");
             let test = self.test(place, &field, &rule.test, &mut lowered);
@@ -25,9 +25,10 @@ impl Lower {
             let output = output.and_then(|output| {
                 self.template(place, &format!("{field}/Output"), output, Allowed::default())
             });
-            lowered.rules.push(Rule { test, next, assign, output });
+            rules.push(Rule { test, next, assign, output });
         }
-        lowered.steps = self.gather(&lowered);
+        lowered.rules = rules.into();
+        lowered.steps = self.gather(&lowered).into();
         lowered
     }
 

@@ -6,19 +6,28 @@ use super::run::{Run, Sight, Stop};
 use crate::clock;
 use crate::json::{self, Arena, Number, Value};
 use crate::program::{
-    Choice, ChoiceId, ChoiceStep, Comparison, Next, Operand, Operator, Order, PathId, Test, TestId,
+    Choice, ChoiceId, ChoiceStep, Comparison, Next, Operand, Operator, Order, PathId, Rule, StateId, Test,
+    TestId,
 };
 
 impl Run<'_, '_> {
-    pub(super) fn choice(&mut self, frame: u32, choice: ChoiceId) -> Result<(), Stop> {
+    pub(super) fn choice(&mut self, frame: u32, id: StateId, choice: ChoiceId) -> Result<(), Stop> {
+        let (state, choice) = (&self.program.states[id], &self.program.choices[choice]);
+        // A visit of a state by itself wants to hear what every field did, also where none says anything.
+        if state.plain && self.env.listener.is_none() {
+            let effective = self.x.frames[frame as usize].input;
+            let rule = self.decide(frame, choice, Sight::of(effective))?;
+            return match rule.map(|rule| &choice.rules[rule as usize]) {
+                Some(Rule { next, assign: None, output: None, .. }) => {
+                    self.pass_through(frame, id, Next::State(*next))
+                }
+                None if state.next != Next::Nowhere => self.pass_through(frame, id, state.next),
+                rule => self.leave_choice(frame, effective, rule),
+            };
+        }
         let effective = self.filtered_input(frame)?;
-        let program = self.program;
-        let choice = &program.choices[choice];
-        let sight = Sight::of(effective);
-        let Some(rule) = self.decide(frame, choice, sight)? else {
-            return self.leave_choice(frame, effective, None);
-        };
-        self.leave_choice(frame, effective, Some((choice, rule)))
+        let rule = self.decide(frame, choice, Sight::of(effective))?;
+        self.leave_choice(frame, effective, rule.map(|rule| &choice.rules[rule as usize]))
     }
 
     /// The first rule that holds.
@@ -55,17 +64,11 @@ impl Run<'_, '_> {
         Ok(None)
     }
 
-    fn leave_choice(
-        &mut self,
-        frame: u32,
-        effective: Value,
-        taken: Option<(&Choice, u32)>,
-    ) -> Result<(), Stop> {
-        let Some((choice, rule)) = taken else {
+    fn leave_choice(&mut self, frame: u32, effective: Value, rule: Option<&Rule>) -> Result<(), Stop> {
+        let Some(rule) = rule else {
             // Output and Assign of the state itself belong to `Default`.
             return self.leave_with(frame, effective);
         };
-        let rule = &choice.rules[rule as usize];
         let (output, sight) = match self.state(frame).jsonata {
             true => {
                 let sight = Sight::of(self.x.frames[frame as usize].input);

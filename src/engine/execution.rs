@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::limits;
 use crate::program::{Program, StateId};
+use crate::query::template::Prepared;
 
 /// Names a visit of a state by a frame: what the answer to a task or timer refers to. It is void once the frame has
 /// moved on.
@@ -233,6 +234,8 @@ pub(super) struct Join {
     pub(super) tolerated: u32,
     /// Whether the definition says how many failures are tolerated.
     pub(super) has_tolerance: bool,
+    /// What stays the same in the inputs of a Map's iterations.
+    pub(super) prepared: Prepared,
     /// By index; `Undefined` where failed.
     pub(super) results: Vec<Value>,
 }

@@ -8,7 +8,9 @@ use super::wait::plain;
 use crate::fault::{self, Fault};
 use crate::json::{self, Number, Value};
 use crate::limits;
-use crate::program::{Items, MapId, Percentage, Seconds, StateKind};
+use crate::program::{Items, MapId, Percentage, Seconds, StateKind, TemplateId};
+use crate::query::ContextField;
+use crate::query::template::Prepared;
 
 impl Run<'_, '_> {
     pub(super) fn map(&mut self, frame: u32, map: MapId) -> Result<(), Stop> {
@@ -45,10 +47,18 @@ impl Run<'_, '_> {
             let nothing = self.x.arena.end_array(mark);
             return self.leave_with(frame, nothing);
         }
+        let prepared = match row.selector {
+            // One item does not pay for it, and a context object that someone else made is not looked into twice.
+            Some(selector) if total > 1 && self.x.context.is_undefined() => {
+                self.program.templates[selector].prepare(&mut self.x.arena, effective)
+            }
+            _ => Prepared::default(),
+        };
         let join = self.open_join(
             frame,
             Join {
                 items,
+                prepared,
                 total,
                 tolerated: tolerated.unwrap_or(0),
                 has_tolerance: tolerated.is_some(),
@@ -71,10 +81,8 @@ impl Run<'_, '_> {
             true => self.x.arena.entry(items, index as usize).unwrap_or_default(),
             false => (Value::UNDEFINED, self.x.arena.item(items, index as usize).unwrap_or_default()),
         };
-        let effective = self.x.frames[frame as usize].effective;
-        let sight = Sight { item: Some((index, value, key)), ..Sight::of(effective) };
         let input = match row.selector {
-            Some(selector) => self.template(frame, selector, sight)?,
+            Some(selector) => self.selected(frame, join, selector, (index, value, key))?,
             None if items.is_object() => self.pair(key, value),
             None => value,
         };
@@ -83,6 +91,31 @@ impl Run<'_, '_> {
         let state = self.state_id(frame);
         let started = self.emit(last, Happening::MapIterationStarted { state, index });
         self.open_child(join, index, row.processor, input, started)
+    }
+
+    /// `ItemSelector`, for the item with this index, value and key.
+    fn selected(
+        &mut self,
+        frame: u32,
+        join: u32,
+        selector: TemplateId,
+        item: (u32, Value, Value),
+    ) -> Result<Value, Stop> {
+        let (index, value, key) = item;
+        let prepared = self.x.joins[join as usize].prepared;
+        let made =
+            self.program.templates[selector].complete(&mut self.x.arena, prepared, |field| match field {
+                ContextField::MapItemIndex => Value::int(index.into()),
+                ContextField::MapItemValue => value,
+                ContextField::MapItemKey => key,
+                _ => Value::UNDEFINED,
+            });
+        if !made.is_undefined() {
+            self.check_memory(frame)?;
+            return Ok(made);
+        }
+        let effective = self.x.frames[frame as usize].effective;
+        self.template(frame, selector, Sight { item: Some(item), ..Sight::of(effective) })
     }
 
     /// A member of an object as an item: `{"Key": …, "Value": …}`.

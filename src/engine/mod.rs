@@ -25,6 +25,7 @@ mod state;
 mod task;
 mod wait;
 
+#[cfg(feature = "service")]
 pub(crate) use context::uuid;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
 pub use inspect::{Step, Visit, Visited, stand_in};

@@ -8,6 +8,7 @@ use crate::index::Id;
 use crate::json::{self, Arena, Value};
 use crate::limits;
 use crate::program::StateId;
+use crate::query::template::Prepared;
 
 impl Execution {
     /// Appends what the execution needs to go on, its identity left out. False, with `out` as it was, when it is not
@@ -334,6 +335,8 @@ impl Reader<'_> {
             failed: self.small()?,
             tolerated: self.small()?,
             has_tolerance: self.number()? == 1,
+            // Saves time only.
+            prepared: Prepared::default(),
             results: self.results(arena, std::mem::take(&mut join.results))?,
         };
         Some(())

@@ -49,6 +49,14 @@ impl Sight {
     }
 }
 
+impl<'a> Run<'a, '_> {
+    /// The frame's state.
+    #[inline]
+    pub(super) fn state(&self, frame: u32) -> &'a State {
+        &self.program.states[self.state_id(frame)]
+    }
+}
+
 impl Run<'_, '_> {
     pub(super) fn take(&mut self, event: Event) {
         if self.x.outcome.is_some() {
@@ -213,12 +221,7 @@ impl Run<'_, '_> {
     #[inline]
     pub(super) fn state_id(&self, frame: u32) -> StateId {
         // A frame in use has a state from its first moment on.
-        self.x.frames[frame as usize].state.unwrap_or(self.program.start())
-    }
-
-    #[inline]
-    pub(super) fn state(&self, frame: u32) -> &State {
-        &self.program.states[self.state_id(frame)]
+        self.x.frames[frame as usize].state.unwrap_or_else(|| self.program.start())
     }
 
     pub(super) fn token(&self, frame: u32) -> Token {
@@ -338,6 +341,7 @@ impl Run<'_, '_> {
             }
             for join in joins.iter_mut().filter(|join| !join.results.is_empty()) {
                 visit(&mut join.items);
+                visit(&mut join.prepared.row);
                 join.results.iter_mut().for_each(&mut *visit);
             }
         });

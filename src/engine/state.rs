@@ -31,7 +31,7 @@ impl Run<'_, '_> {
             here.attempts.clear();
             here.heartbeat_missed = false;
         }
-        if let Err(stop) = self.work(frame) {
+        if let Err(stop) = self.work(frame, id) {
             self.stopped(frame, stop);
         }
     }
@@ -44,14 +44,14 @@ impl Run<'_, '_> {
         self.emit(before, Happening::StateEntered { state, input });
     }
 
-    fn work(&mut self, frame: u32) -> Result<(), Stop> {
-        let state = self.state(frame);
+    fn work(&mut self, frame: u32, id: StateId) -> Result<(), Stop> {
+        let state = &self.program.states[id];
         if state.plain && matches!(state.kind, StateKind::Pass(None) | StateKind::Succeed) {
-            return self.pass_through(frame);
+            return self.pass_through(frame, id, state.next);
         }
         match state.kind {
             StateKind::Pass(result) => self.pass(frame, result),
-            StateKind::Choice(choice) => self.choice(frame, choice),
+            StateKind::Choice(choice) => self.choice(frame, id, choice),
             StateKind::Task(task) => self.task(frame, task),
             StateKind::Wait(wait) => self.wait(frame, wait),
             StateKind::Succeed => {
@@ -67,10 +67,9 @@ impl Run<'_, '_> {
         }
     }
 
-    /// A state that does nothing to its data, which was checked when the state before it made it.
-    fn pass_through(&mut self, frame: u32) -> Result<(), Stop> {
-        let (output, state, next) =
-            (self.x.frames[frame as usize].input, self.state_id(frame), self.state(frame).next);
+    /// Leaves a state that does nothing to its data, which was checked when the state before it made it.
+    pub(super) fn pass_through(&mut self, frame: u32, state: StateId, next: Next) -> Result<(), Stop> {
+        let output = self.x.frames[frame as usize].input;
         self.exited(frame, state, output, Value::UNDEFINED);
         self.go(frame, output, next);
         Ok(())

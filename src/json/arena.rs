@@ -293,6 +293,40 @@ impl Arena {
         self.close_as(true, mark, size, depth)
     }
 
+    /// An object with the keys and values of `row`, an array of them, in which `fill` gives the value of each member
+    /// that has none; `size` and `depth` are what there is without these. `Undefined` when `fill` gives that.
+    pub(crate) fn fill_object(
+        &mut self,
+        row: Value,
+        (size, depth): (usize, u16),
+        fill: impl Fn(usize) -> Value,
+    ) -> Value {
+        if !row.is_array() || !self.reserve(16) {
+            return Value::UNDEFINED;
+        }
+        let (mut size, mut depth) = (size, depth);
+        let (header, from) = (self.nodes.len(), row.at() as usize);
+        // Straight to where it stays: what was only just pushed would be waited for.
+        self.nodes.push(Value::NULL);
+        self.nodes.extend_from_within(from..from + row.count() as usize);
+        for member in 0..row.count() as usize / 2 {
+            let at = header + 2 + 2 * member;
+            if self.nodes[at].is_undefined() {
+                let value = fill(member);
+                if value.is_undefined() {
+                    self.nodes.truncate(header);
+                    return value;
+                }
+                size += self.size(value) as usize;
+                depth = depth.max(value.depth());
+                self.nodes[at] = value;
+            }
+        }
+        self.overflowed |= size > limits::VALUE_BYTES_MAX;
+        self.nodes[header] = Value::new(Kind::Header, 0, size.min(u32::MAX as usize) as u32, NO_SPAN, 0);
+        Value::new(Kind::Object, depth.saturating_add(1), row.count() / 2, header as u32 + 1, 0)
+    }
+
     fn close(&mut self, object: bool, mark: Mark) -> Value {
         let children = &self.stack[mark.0..];
         let depth = children.iter().map(|child| child.depth()).max().unwrap_or(0);
@@ -379,7 +413,7 @@ impl Arena {
     /// The text of a string, `""` of anything else.
     #[inline]
     pub fn str(&self, value: Value) -> &str {
-        if value.kind() != Kind::String {
+        if !value.is_string() {
             return "";
         }
         &self.text[value.at() as usize..(value.at() + value.count()) as usize]
@@ -393,7 +427,7 @@ impl Arena {
     /// The elements of an array, nothing of anything else.
     #[inline]
     pub fn items(&self, value: Value) -> &[Value] {
-        if value.kind() != Kind::Array {
+        if !value.is_array() {
             return &[];
         }
         &self.nodes[value.at() as usize..(value.at() + value.count()) as usize]
@@ -407,7 +441,7 @@ impl Arena {
     /// Key, value, key, value … of an object, nothing of anything else.
     #[inline]
     fn members(&self, value: Value) -> &[Value] {
-        if value.kind() != Kind::Object {
+        if !value.is_object() {
             return &[];
         }
         &self.nodes[value.at() as usize..(value.at() + 2 * value.count()) as usize]
@@ -497,18 +531,19 @@ impl Arena {
     /// Bytes of the value as compact JSON text, in constant time for all but computed doubles.
     #[inline(always)]
     pub fn size(&self, value: Value) -> u32 {
-        match value.kind() {
-            Kind::String if value.extra() & GROWTH_MAX != GROWTH_MAX => {
-                value.count() + 2 + (value.extra() & GROWTH_MAX) as u32
-            }
-            Kind::Array | Kind::Object => self.header(value).count(),
-            _ => self.size_of_scalar(value),
+        if value.is_string() && value.extra() & GROWTH_MAX != GROWTH_MAX {
+            value.count() + 2 + (value.extra() & GROWTH_MAX) as u32
+        } else if value.is_container() {
+            self.header(value).count()
+        } else {
+            self.size_of_scalar(value)
         }
     }
 
     fn size_of_scalar(&self, value: Value) -> u32 {
         match value.kind() {
             Kind::Bool => 5 - value.count(),
+            Kind::Int if value.bits() < 10 => 1,
             Kind::Int => int_len(value.bits() as i64),
             Kind::Decimal => value.count(),
             Kind::Float => number::float_len(f64::from_bits(value.bits())),

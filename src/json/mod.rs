@@ -23,6 +23,8 @@ mod ser;
 pub mod source;
 mod value;
 mod write;
+#[cfg(feature = "yaml")]
+pub mod yaml;
 
 pub use arena::{Arena, Entries, Key, Mark, TextMark};
 pub use bridge::{Error, ErrorKind};
@@ -33,4 +35,5 @@ pub use number::{Number, shortest};
 pub use read::{ReadError, ReadErrorKind, read};
 pub use ser::to_value;
 pub use value::{Kind, Value};
+pub(crate) use write::COPIED_AT_ONCE;
 pub use write::{to_string, write, write_string};

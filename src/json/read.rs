@@ -118,7 +118,9 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
         arena,
     };
     let result = reader.document();
-    let value = slots.first().copied().unwrap_or(Value::NULL);
+    // It was just written, as two words; with the marks looked at it is read as two words, too, and not as one value,
+    // which would wait until both are in the cache.
+    let value = slots.first().map_or(Value::NULL, |value| value.with_marks(0));
     arena.slots = slots;
     arena.names = Some(names);
     match result {

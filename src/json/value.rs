@@ -180,14 +180,22 @@ impl Value {
         }
     }
 
+    /// The same as comparing [`kind`](Value::kind), which turns a byte into a kind first.
+    #[inline]
+    const fn is(self, kind: Kind) -> bool {
+        self.head as u8 == kind as u8
+    }
+
     /// Whether there is no value.
+    #[inline]
     pub const fn is_undefined(self) -> bool {
-        matches!(self.kind(), Kind::Undefined)
+        self.is(Kind::Undefined)
     }
 
     /// Whether it is `null`.
+    #[inline]
     pub const fn is_null(self) -> bool {
-        matches!(self.kind(), Kind::Null)
+        self.is(Kind::Null)
     }
 
     /// Whether it is a number of any representation.
@@ -196,23 +204,27 @@ impl Value {
     }
 
     /// Whether it is a string.
+    #[inline]
     pub const fn is_string(self) -> bool {
-        matches!(self.kind(), Kind::String)
+        self.is(Kind::String)
     }
 
     /// Whether it is an array.
+    #[inline]
     pub const fn is_array(self) -> bool {
-        matches!(self.kind(), Kind::Array)
+        self.is(Kind::Array)
     }
 
     /// Whether it is an object.
+    #[inline]
     pub const fn is_object(self) -> bool {
-        matches!(self.kind(), Kind::Object)
+        self.is(Kind::Object)
     }
 
     /// Whether it is an array or an object.
+    #[inline]
     pub const fn is_container(self) -> bool {
-        matches!(self.kind(), Kind::Array | Kind::Object)
+        self.is(Kind::Array) || self.is(Kind::Object)
     }
 
     /// The boolean, if it is one.

@@ -14,9 +14,9 @@ pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     }
     let from = out.len();
     let size = arena.size(value) as usize;
-    // The size is known, so the room is made once; a little more lets short texts be copied as whole 16 bytes.
-    out.resize(from + size + SHORT, 0);
-    let mut writer = Writer { arena, out: &mut out[from..], at: 0 };
+    // The size is known, so the room is made once; a little more lets short texts be copied as if they were longer.
+    out.resize(from + size + COPIED_AT_ONCE, 0);
+    let mut writer = Writer { arena, text: arena.text.as_bytes(), out: &mut out[from..], at: 0 };
     writer.value(value);
     let written = writer.at;
     debug_assert_eq!(written, size);
@@ -24,10 +24,12 @@ pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
 }
 
 /// Texts up to this long are copied as if they were that long.
-const SHORT: usize = 16;
+pub(crate) const COPIED_AT_ONCE: usize = 32;
 
 struct Writer<'a> {
     arena: &'a Arena,
+    /// The arena's.
+    text: &'a [u8],
     out: &'a mut [u8],
     at: usize,
 }
@@ -95,17 +97,19 @@ impl Writer<'_> {
     /// Copies `len` bytes of the arena's text.
     #[inline(always)]
     fn span(&mut self, from: usize, len: usize) {
-        let text = self.arena.text.as_bytes();
-        if len <= SHORT
-            && let Some(short) = text.get(from..from + SHORT)
-            && let Some(out) = self.out.get_mut(self.at..self.at + SHORT)
-        {
+        let short = self.text.get(from..).and_then(|rest| rest.first_chunk::<COPIED_AT_ONCE>());
+        let out = self.out.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut::<COPIED_AT_ONCE>());
+        match (short, out) {
             // What is too much is overwritten by what comes next.
-            out.copy_from_slice(short);
-        } else {
-            self.out[self.at..self.at + len].copy_from_slice(&text[from..from + len]);
+            (Some(short), Some(out)) if len <= COPIED_AT_ONCE => *out = *short,
+            _ => self.long_span(from, len),
         }
         self.at += len;
+    }
+
+    #[inline(never)]
+    fn long_span(&mut self, from: usize, len: usize) {
+        self.out[self.at..self.at + len].copy_from_slice(&self.text[from..from + len]);
     }
 
     #[inline(always)]

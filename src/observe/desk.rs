@@ -107,7 +107,7 @@ pub struct Dropped {
     pub log_lines: u64,
     /// Histories that were to be kept.
     pub histories: u64,
-    /// Spans.
+    /// Executions whose spans are missing.
     pub spans: u64,
 }
 
@@ -389,7 +389,8 @@ impl Scribe {
         if desk.counts && view.has_work {
             (wants, hears) = (wants | Wants::COUNTS, hears.and(Hears::WORK));
         }
-        let trace = desk.traces.as_ref().and_then(|traces| traces.begin(beginning.seed));
+        let trace =
+            desk.traces.as_ref().and_then(|traces| traces.begin(beginning.seed, beginning.trace_header));
         if trace.is_some() {
             (wants, hears) = (wants | Wants::TRACE, Hears::STATES);
         }

@@ -12,6 +12,8 @@ mod lines;
 pub mod log;
 #[cfg(feature = "runtime")]
 mod notes;
+#[cfg(feature = "otel")]
+mod otlp;
 mod redact;
 #[cfg(feature = "runtime")]
 mod ring;
@@ -27,6 +29,8 @@ mod watcher;
 
 pub use event_type::EventType;
 pub use history::{Event, History};
+#[cfg(feature = "otel")]
+pub use otlp::{Otlp, OtlpError};
 pub use redact::{Redaction, RedactionError};
 pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
 #[cfg(feature = "runtime")]

@@ -7,7 +7,7 @@ use super::desk::Desk;
 use super::log::Level;
 use super::notes::Notes;
 use super::view::VersionView;
-use super::{History, Watcher};
+use super::{History, Watcher, trace};
 use crate::engine::{Aside, Happening, Hears, Listener, Outcome, Record};
 use crate::json::Arena;
 use crate::program::{Program, StateKind};
@@ -25,7 +25,7 @@ pub(crate) struct Watch {
     pub(super) history: Option<Box<History>>,
     /// Up to which record everything is in the log.
     pub(super) logged: u64,
-    pub(super) trace: Option<super::trace::Context>,
+    pub(super) trace: Option<trace::Context>,
 }
 
 /// What the notes are for.
@@ -69,6 +69,13 @@ impl Watch {
 
     pub(crate) fn hears(&self) -> Hears {
         self.hears
+    }
+
+    /// The trace that what the execution calls is part of (`X-Amzn-Trace-Id`), if the execution is traced.
+    pub(crate) fn trace_header(&self, execution_arn: &str) -> Option<String> {
+        let context = self.trace?;
+        let parent_id = trace::span_id(context.trace_id, execution_arn, 0);
+        Some(trace::Context { parent_id, ..context }.xray())
     }
 
     /// For the next execution.

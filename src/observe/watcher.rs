@@ -42,6 +42,8 @@ pub struct Beginning<'b> {
     pub seed: u64,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
+    /// The trace it is part of, as the one who started it says (`X-Amzn-Trace-Id`, `traceparent`).
+    pub trace_header: Option<&'b str>,
 }
 
 impl Beginning<'_> {

@@ -69,6 +69,8 @@ impl NatsConsumer {
 
 /// Publications whose acknowledgement is awaited at a time, by one connection.
 const UNACKNOWLEDGED_MAX: usize = 16_384;
+/// How long it may take until what was said of events is on its way.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
 /// Messages that are asked for at once.
 const PULL_MESSAGES: usize = 1_000;
 
@@ -354,7 +356,11 @@ impl Receipts for NatsReceipts {
                 };
                 receipt.acker.ack_with(kind).await.map_err(away)?;
             }
-            self.client.flush().await.map_err(away)
+            // Across a reconnection nobody may ever answer.
+            match timeout(FLUSH_MAX, self.client.flush()).await {
+                Ok(flushed) => flushed.map_err(away),
+                Err(_) => Err(away("what was said of events did not get through")),
+            }
         })
     }
 

@@ -13,21 +13,23 @@ ids! {
     TestId;
 }
 
-/// A Choice state.
+/// A Choice state. In one cache line, as a state is.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Choice {
-    /// `Choices`, in order.
-    pub rules: Vec<Rule>,
     /// What is tried, in order; the first that holds decides.
-    pub steps: Vec<ChoiceStep>,
+    pub steps: Box<[ChoiceStep]>,
+    /// `Choices`, in order.
+    pub rules: Box<[Rule]>,
     /// The tests of all rules.
     pub tests: Table<TestId, Test>,
 }
 
-const _: () = assert!(size_of::<ChoiceStep>() <= 64);
+const _: () = assert!(size_of::<Choice>() == 64 && size_of::<ChoiceStep>() == 64);
 
 /// One thing that is tried.
 #[derive(Debug)]
+#[repr(align(64))]
 pub enum ChoiceStep {
     /// One rule.
     Rule(u32),

@@ -7,7 +7,7 @@
 use super::intrinsic::Call;
 use super::jsonata::{Allowed, Expr};
 use super::path::{Path, PathFault, SyntaxError};
-use super::{Env, Names, Scope, intrinsic, jsonata};
+use super::{ContextField, Env, Names, Scope, intrinsic, jsonata};
 use crate::json::source::{Node as Source, NodeValue};
 use crate::json::{Arena, TextMark, Value};
 
@@ -61,6 +61,18 @@ enum What {
     Path(Path),
     Call(Call),
     Expr(Box<Expr>),
+}
+
+/// What a template's value is made of, but for what the items of a Map decide.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Prepared {
+    /// An array of keys and values, a value `Undefined` where the item decides; `Undefined` when nothing is prepared.
+    /// Whoever compacts the arena must visit it.
+    pub row: Value,
+    /// Bytes of the object but for the values that are not there.
+    size: u32,
+    /// Depth of the deepest value that is there.
+    depth: u16,
 }
 
 /// Which language the marked parts are in.
@@ -178,6 +190,76 @@ impl Template {
             None => Ok(made),
             Some(fault) => Err(fault),
         }
+    }
+
+    /// Makes what stays the same when the template is [completed](Template::complete) for one item of a Map after the
+    /// other. Only where every member is a scalar, a path that leads somewhere, or the item's index, value or key.
+    pub fn prepare(&self, arena: &mut Arena, input: Value) -> Prepared {
+        let Node::Object { members, size, distinct: true } = self.root else { return Prepared::default() };
+        if !arena.reserve(self.text.len()) {
+            return Prepared::default();
+        }
+        let base = arena.append_text(&self.text);
+        let mark = arena.begin();
+        let (mut size, mut depth) = (size, 0u16);
+        for child in self.span(members) {
+            let value = match child.node {
+                Node::Leaf(value) => Arena::rebased(value, base),
+                node => match self.path(node).map(|path| path.follow(arena, input)) {
+                    Some(found) if !found.is_undefined() => found,
+                    Some(_) if self.item_field(node).is_some() => Value::UNDEFINED,
+                    _ => {
+                        arena.cancel(mark);
+                        arena.cancel_text(base);
+                        return Prepared::default();
+                    }
+                },
+            };
+            if !value.is_undefined() {
+                size = size.saturating_add(arena.size(value));
+                depth = depth.max(value.depth());
+            }
+            arena.push_member(Arena::rebased(child.key, base), value);
+        }
+        Prepared { row: arena.end_array(mark), size, depth }
+    }
+
+    /// The value for one item, with nothing looked up but what the item decides; `Undefined` where the template must be
+    /// [evaluated](Template::eval).
+    pub fn complete(
+        &self,
+        arena: &mut Arena,
+        prepared: Prepared,
+        item: impl Fn(ContextField) -> Value,
+    ) -> Value {
+        let Node::Object { members, .. } = self.root else { return Value::UNDEFINED };
+        let members = self.span(members);
+        let known = (prepared.size as usize, prepared.depth);
+        arena.fill_object(prepared.row, known, |member| {
+            let field = members.get(member).and_then(|child| self.item_field(child.node));
+            field.map_or(Value::UNDEFINED, &item)
+        })
+    }
+
+    fn span(&self, span: Span) -> &[Child] {
+        &self.children[span.from as usize..span.to as usize]
+    }
+
+    fn path(&self, node: Node) -> Option<&Path> {
+        match node {
+            Node::Query(query) => match &self.queries[query as usize].what {
+                What::Path(path) => Some(path),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn item_field(&self, node: Node) -> Option<ContextField> {
+        let field = self.path(node)?.as_context_field()?;
+        use ContextField::{MapItemIndex, MapItemKey, MapItemValue};
+        matches!(field, MapItemIndex | MapItemValue | MapItemKey).then_some(field)
     }
 
     /// Prints the template on one line, for dumps.
@@ -323,8 +405,12 @@ impl<'n> Build<'n> {
     }
 
     fn finish(mut self, root: Node) -> Template {
-        let text = std::mem::take(self.arena.text()).into();
-        Template { root, children: self.children, text, queries: self.queries }
+        let mut text = std::mem::take(self.arena.text());
+        if !text.is_empty() {
+            // Space behind the last text, so that it is copied into an output like those before it.
+            text.extend(std::iter::repeat_n(' ', crate::json::COPIED_AT_ONCE));
+        }
+        Template { root, children: self.children, text: text.into(), queries: self.queries }
     }
 
     fn node(&mut self, source: &Source, field: &str) -> Result<Node, CompileError> {

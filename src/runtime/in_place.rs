@@ -122,7 +122,9 @@ impl<'e> Visit<'e> {
             Ok(input) => {
                 seat.x.begin(&self.version.program, &start, input);
                 if shared.is_watched {
-                    self.with_scribe(|seat, shared, scribe, version| seat.observe(shared, scribe, version));
+                    self.with_scribe(|seat, shared, scribe, version| {
+                        seat.observe(shared, scribe, version, called.trace_header);
+                    });
                 }
                 Ok(())
             }

@@ -233,13 +233,17 @@ impl Shard {
         let timeout_ms = timeout_ms
             .map_or(u64::MAX, |timeout_ms| self.now_ms.saturating_add(self.shared.start.scaled(timeout_ms)));
         let waits = job.version.program.tasks[call.task].resource.waits_for_token;
+        let execution_arn = x.execution_arn();
+        // What the handler calls is part of the execution, if that is traced, else of what it was started by.
+        let traced = job.seat.watch.as_ref().and_then(|watch| watch.trace_header(&execution_arn));
+        let given = job.called.label.as_ref().and_then(|label| label.trace_header.clone());
         let shared = Shared {
-            execution_arn: x.execution_arn(),
+            execution_arn,
             state: job.version.program.name(call.state).to_owned(),
             retries: call.attempt,
             deadline_ms: x.deadline_ms().min(timeout_ms),
             token: waits.then(|| format!("{:032x}", x.task_token(token))),
-            trace_header: job.called.label.as_ref().and_then(|label| label.trace_header.clone()),
+            trace_header: traced.map(Into::into).or(given),
             cancelled: AtomicBool::new(false),
             heartbeat: Box::new(move || {
                 if !beats.swap(true, Ordering::AcqRel) {

@@ -7,6 +7,10 @@
 //! An execution that runs to its end is never anything but a seat that is used again. One that parks gets an entry: it
 //! is packed if it is small, and keeps its seat if it is large or wants to go on at once.
 
+mod begin;
+mod deadlines;
+mod end;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,19 +18,19 @@ use std::sync::atomic::Ordering;
 use super::admission::ENTRY_BYTES;
 use super::arms::{Arms, Due, DueKind};
 use super::inbox::{Beat, Mail, Parcel, Remote, Shared};
-use super::inline::Ended;
 use super::job::answered;
 use super::machine::Version;
-use super::outcome::{Counts, Outcome, Status};
+use super::outcome::Counts;
 use super::seat::{Bench, Bug, Seat};
 use super::slab::{Key, Slab};
 use super::tasks::{Answer, Tasks};
-use super::ticket::{BatchState, Called, Place, Reply};
+use super::ticket::{Called, Place, Reply};
 use super::wheel::{TimerId, Wheel};
-use crate::engine::{self, Event, Execution, Start, TimerKind, Token, Turn};
-use crate::fault::{self, Fault};
-use crate::json::{self, Arena, Value};
+use crate::engine::{Event, TimerKind, Token, Turn};
 use crate::observe::{Scribe, Watch};
+use end::End;
+
+pub(super) use end::{bug, bug_outcome};
 
 /// Executions one thread owns.
 pub struct Shard {
@@ -374,320 +378,5 @@ impl Shard {
         let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
         self.shared.admission.adjust(&resident.version.usage, resident.billed as usize, bytes as usize);
         resident.billed = bytes;
-    }
-
-    // ---- the queue of deadlines ----
-
-    /// Puts a resident into the queue when its deadline is the usual one, which makes it the last; else gives it a timer.
-    fn join_queue(&mut self, slot: u32, deadline_ms: u64) -> (u32, u32) {
-        let start = &self.shared.start;
-        let usual_ms = self.now_ms.saturating_add(start.scaled(start.seconds_max.saturating_mul(1_000)));
-        if deadline_ms != usual_ms {
-            let timer = self.wheel.arm(deadline_ms, Due::deadline(slot));
-            return (TIMED, timer.to_bits());
-        }
-        let before = std::mem::replace(&mut self.due_last, slot);
-        match self.residents.at(before) {
-            Some(last) => last.due_after = slot,
-            None => self.due_first = slot,
-        }
-        (before, NOBODY)
-    }
-
-    fn leave_queue(&mut self, before: u32, after: u32) {
-        if before == TIMED {
-            let timer = TimerId::from_bits(after);
-            if timer != TimerId::NONE {
-                self.wheel.cancel(timer);
-            }
-            return;
-        }
-        match self.residents.at(before) {
-            Some(before) => before.due_after = after,
-            None => self.due_first = after,
-        }
-        match self.residents.at(after) {
-            Some(after) => after.due_before = before,
-            None => self.due_last = before,
-        }
-    }
-
-    // ---- beginning ----
-
-    fn begin_some(&mut self) {
-        let mut begun = 0;
-        while begun < STARTS_PER_TURN && self.transitions < TRANSITIONS_PER_TURN {
-            let Some(mut opened) = self.parcel.take().or_else(|| self.open_parcel()) else { break };
-            while opened.next < opened.parcel.len()
-                && begun < STARTS_PER_TURN
-                && self.transitions < TRANSITIONS_PER_TURN
-            {
-                self.begin(&mut opened);
-                begun += 1;
-            }
-            self.tell_parcel(&mut opened);
-            if opened.next < opened.parcel.len() {
-                self.parcel = Some(opened);
-            }
-        }
-    }
-
-    /// The next parcel: of its own, or one that nobody else has opened.
-    fn open_parcel(&mut self) -> Option<Opened> {
-        let own = self.remote.take_parcel();
-        let parcel = own.or_else(|| {
-            let (before, after) = self.shared.remotes.split_at(usize::from(self.index));
-            let stolen = after.iter().skip(1).chain(before).find_map(|remote| remote.take_parcel())?;
-            self.remote.gauges.steals.fetch_add(1, Ordering::Relaxed);
-            Some(stolen)
-        })?;
-        Some(Opened { parcel, next: 0, at: 0, ended: Counts::default(), ended_bytes: 0 })
-    }
-
-    fn begin(&mut self, opened: &mut Opened) {
-        let (n, from) = (opened.next, opened.at);
-        let to = opened.parcel.ends.get(n).map_or(opened.parcel.text.len(), |&end| end as usize);
-        (opened.next, opened.at) = (n + 1, to);
-        let watch = opened.parcel.watch.take();
-        let Parcel { version, text, reply, seed, .. } = &opened.parcel;
-        let mut seat = self.bench.seat();
-        seat.watch = watch;
-        seat.x.reset();
-        seat.identify(version, reply.called().names());
-        let (event, input) = match json::read(&mut seat.x.arena, &text[from..to]) {
-            _ if let Reply::One(ticket) = reply
-                && let Some(fault) = ticket.begin() =>
-            {
-                (Event::Abort(fault), Value::NULL)
-            }
-            Ok(input) => (Event::Go, input),
-            Err(error) => {
-                let cause = format!("The execution's input is not JSON: {error}");
-                (Event::Fail(Fault::new(fault::RUNTIME, cause)), Value::NULL)
-            }
-        };
-        let seed = self.shared.seed(seed.wrapping_add(n as u64));
-        let start =
-            Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
-        seat.x.begin(&version.program, &start, input);
-        if self.shared.is_watched {
-            seat.observe(&self.shared, &mut self.scribe, version);
-        }
-        let mut job = Job { version, called: reply.called(), seat, key: None, arms: Arms::default() };
-        let turn = self.drive(&mut job, event);
-        let Job { seat, key, mut arms, .. } = job;
-        if let Ok(turn @ (Turn::Parked | Turn::Yielded)) = turn {
-            let key = key.unwrap_or_else(|| self.residents.reserve());
-            return self.move_in(key, &opened.parcel, n, to - from, arms, seat, turn == Turn::Yielded);
-        }
-        if let Some(key) = key {
-            self.disarm_all(&mut arms, key, turn.is_err());
-            self.residents.release(key);
-        }
-        self.end_started(opened, n, seat, turn.is_err(), to - from + ENTRY_BYTES);
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn move_in(
-        &mut self,
-        key: Key,
-        parcel: &Parcel,
-        n: usize,
-        bytes: usize,
-        arms: Arms,
-        seat: Box<Seat>,
-        goes_on: bool,
-    ) {
-        let reply = match &parcel.reply {
-            Reply::Batch(batch, first) => Reply::Batch(Arc::clone(batch), first + n as u32),
-            reply => reply.clone(),
-        };
-        let deadline_ms = seat.x.deadline_ms();
-        let (due_before, due_after) = self.join_queue(key.slot, deadline_ms);
-        let billed = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
-        let (version, body) = (Arc::clone(&parcel.version), Body::Packed(Box::default()));
-        let mut resident =
-            Resident { version, body, reply, arms, deadline_ms, due_before, due_after, billed, watch: None };
-        self.settle(key, &mut resident, seat, goes_on);
-        if let Reply::One(ticket) = &resident.reply
-            && let Some(fault) = ticket.park(self.place(key))
-        {
-            self.remote.send(Mail::Abort(key, fault));
-        }
-        self.residents.put(key, resident);
-    }
-
-    // ---- ending ----
-
-    /// An execution that ran to its end at once. What there is to count is told for the whole parcel.
-    fn end_started(&mut self, opened: &mut Opened, n: usize, mut seat: Box<Seat>, bug: bool, billed: usize) {
-        let version = &opened.parcel.version;
-        seat.tell_end(&self.shared, &mut self.scribe, version, bug_outcome, self.now_ms);
-        let end = if bug { End::Bug } else { End::Over(&mut seat) };
-        match &opened.parcel.reply {
-            reply @ Reply::One(_) => {
-                let (version, reply) = (Arc::clone(&opened.parcel.version), reply.clone());
-                self.end(&version, &reply, end, billed);
-            }
-            reply => {
-                if let Reply::Batch(batch, first) = reply {
-                    end.tell(batch, first + n as u32);
-                }
-                opened.ended.count(end.status());
-                opened.ended.bugs += u64::from(bug);
-                opened.ended_bytes += billed;
-            }
-        }
-        let version = &opened.parcel.version;
-        seat.hand_over(&self.shared, &mut self.scribe, version, bug_outcome, self.now_ms);
-        self.bench.put_back(seat);
-    }
-
-    fn tell_parcel(&mut self, opened: &mut Opened) {
-        let (ended, bytes) = (std::mem::take(&mut opened.ended), std::mem::take(&mut opened.ended_bytes));
-        if ended.ended() == 0 {
-            return;
-        }
-        self.remote.tally.end(&ended);
-        if let Some(view) = &opened.parcel.version.view {
-            // They ended in the turn in which they began.
-            view.machine.ended(usize::from(self.index), ended.endings(), 0);
-        }
-        self.shared.admission.release(&opened.parcel.version.usage, ended.ended() as usize, bytes);
-        if let Reply::Batch(batch, _) = &opened.parcel.reply {
-            batch.end(&ended);
-        }
-        self.ended_any = true;
-    }
-
-    /// An execution is over. It is counted before anybody learns of it.
-    fn end(&mut self, version: &Version, reply: &Reply, end: End<'_>, billed: usize) {
-        let status = end.status();
-        let mut counts = Counts::default();
-        counts.count(status);
-        counts.bugs = u64::from(matches!(end, End::Bug));
-        self.remote.tally.end(&counts);
-        if let Some(view) = &version.view {
-            let took_ms = match &end {
-                End::Over(seat) => self.now_ms.saturating_sub(seat.x.started_ms()),
-                _ => 0,
-            };
-            view.machine.ended(usize::from(self.index), counts.endings(), took_ms);
-        }
-        self.shared.admission.release(&version.usage, 1, billed);
-        self.ended_any = true;
-        match reply {
-            Reply::One(ticket) => {
-                self.shared.forget(ticket);
-                ticket.end(end.outcome(self.now_ms));
-            }
-            Reply::Batch(batch, n) => {
-                end.tell(batch, *n);
-                batch.end(&counts);
-            }
-        }
-    }
-
-    // ---- the end of all ----
-
-    /// When the time for draining is over, or the engine is gone, nothing is left running.
-    fn drain(&mut self) {
-        let dropped = self.shared.dropped.load(Ordering::Acquire);
-        if !dropped && self.now_ms < self.shared.drain_at_ms.load(Ordering::Acquire) {
-            return;
-        }
-        let shut_down = || Fault { error: None, cause: Some("The engine was shut down.".to_owned()) };
-        for key in self.residents.keys() {
-            self.wake(key, |_| match dropped {
-                true => Event::Abort(shut_down()),
-                false => Event::Deadline,
-            });
-        }
-        while let Some(opened) = self.parcel.take().or_else(|| {
-            let parcel = self.remote.take_parcel()?;
-            Some(Opened { parcel, next: 0, at: 0, ended: Counts::default(), ended_bytes: 0 })
-        }) {
-            let Opened { mut parcel, next, mut at, .. } = opened;
-            let mut watch = parcel.watch.take();
-            for n in next..parcel.len() {
-                let to = parcel.ends.get(n).map_or(parcel.text.len(), |&end| end as usize);
-                let reply = match &parcel.reply {
-                    Reply::Batch(batch, first) => Reply::Batch(Arc::clone(batch), first + n as u32),
-                    reply => reply.clone(),
-                };
-                let end = match dropped {
-                    true => End::Never(Status::Aborted, Some(shut_down())),
-                    false => End::Never(Status::TimedOut, None),
-                };
-                if let Some(mut watch) = watch.take() {
-                    watch.ended(&Arena::new(), &end.never(), self.now_ms);
-                }
-                self.end(&parcel.version, &reply, end, to - at + ENTRY_BYTES);
-                at = to;
-            }
-        }
-        self.finished = dropped && self.residents.len() == 0;
-    }
-}
-
-/// How an execution came to its end.
-enum End<'s> {
-    /// As its seat says.
-    Over(&'s mut Seat),
-    /// It never began.
-    Never(Status, Option<Fault>),
-    /// A bug of the engine's ended it.
-    Bug,
-}
-
-/// What becomes of an execution that met a bug of the engine's.
-pub(super) fn bug(now_ms: u64) -> Outcome {
-    Outcome::new(&bug_outcome(), &Arena::new(), now_ms, now_ms)
-}
-
-pub(super) fn bug_outcome() -> engine::Outcome {
-    engine::Outcome::Failed(Fault::new(fault::RUNTIME, "The engine failed an assertion of its own."))
-}
-
-impl End<'_> {
-    fn status(&self) -> Status {
-        match self {
-            End::Over(seat) => seat.x.outcome().map_or(Status::Failed, Status::of),
-            End::Never(status, _) => *status,
-            End::Bug => Status::Failed,
-        }
-    }
-
-    /// The outcome of an execution that never began.
-    fn never(&self) -> engine::Outcome {
-        match self {
-            End::Never(Status::TimedOut, _) => engine::Outcome::TimedOut,
-            End::Never(_, Some(fault)) => engine::Outcome::Aborted(fault.clone()),
-            _ => engine::Outcome::Aborted(Fault { error: None, cause: None }),
-        }
-    }
-
-    fn tell(&self, batch: &BatchState, n: u32) {
-        if !batch.has_sink() {
-            return;
-        }
-        match self {
-            End::Over(seat) if let Some(outcome) = seat.x.outcome() => {
-                batch.tell(n, Ended::of(&seat.x, outcome))
-            }
-            End::Over(_) | End::Bug => batch.tell(n, Ended::of(&Execution::new(), &bug_outcome())),
-            End::Never(..) => batch.tell(n, Ended::of(&Execution::new(), &self.never())),
-        }
-    }
-
-    fn outcome(self, now_ms: u64) -> Outcome {
-        match self {
-            End::Over(seat) => match seat.x.outcome() {
-                Some(outcome) => Outcome::new(outcome, &seat.x.arena, seat.x.started_ms(), now_ms),
-                None => Outcome::new(&bug_outcome(), &seat.x.arena, now_ms, now_ms),
-            },
-            End::Never(status, fault) => Outcome::without_output(status, fault, now_ms),
-            End::Bug => bug(now_ms),
-        }
     }
 }

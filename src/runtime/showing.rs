@@ -14,12 +14,19 @@ use crate::observe::{Beginning, Called, Desk, Ending, Over, Scribe};
 
 impl Seat {
     /// Asks whether the execution that was just begun is watched by more than those who came with it.
-    pub(super) fn observe(&mut self, shared: &Shared, scribe: &mut Scribe, version: &Version) {
+    pub(super) fn observe(
+        &mut self,
+        shared: &Shared,
+        scribe: &mut Scribe,
+        version: &Version,
+        trace_header: Option<&str>,
+    ) {
         let beginning = Beginning {
             program: &version.program,
             identity: &self.x.identity,
             seed: self.x.seed(),
             now_ms: self.x.started_ms(),
+            trace_header,
         };
         if let Some((desk, view)) = looked_at(shared, version) {
             scribe.begin(desk, view, &beginning, &mut self.watch);

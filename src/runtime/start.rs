@@ -164,7 +164,15 @@ impl Engine {
             return Ok(None);
         }
         let (name, arn) = (options.name.as_deref(), options.execution_arn.as_deref());
-        in_place::run_now(self, &version, Names { synchronous: true, name, arn }, number, input, show)
+        let trace_header = options.trace_header.as_deref();
+        in_place::run_now(
+            self,
+            &version,
+            Names { synchronous: true, name, arn, trace_header },
+            number,
+            input,
+            show,
+        )
     }
 
     /// Starts an execution.

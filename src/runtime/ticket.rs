@@ -50,6 +50,7 @@ impl Called {
             synchronous: self.synchronous,
             name: label.and_then(|label| label.name.as_deref()),
             arn: label.and_then(|label| label.arn.as_deref()),
+            trace_header: label.and_then(|label| label.trace_header.as_deref()),
         }
     }
 }
@@ -60,6 +61,7 @@ pub(super) struct Names<'n> {
     pub(super) synchronous: bool,
     pub(super) name: Option<&'n str>,
     pub(super) arn: Option<&'n str>,
+    pub(super) trace_header: Option<&'n str>,
 }
 
 /// What sets an execution apart from the others of its version.

@@ -1,10 +1,11 @@
 //! One connection, from its first byte to its last.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -16,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Limits;
 use super::exchange::exchange;
 use super::thread::{Local, LocalExecutor};
-use super::watch::{Watch, Watched};
+use super::watch::{Watch, Watched, Wire};
 
 /// What a client is told that is one too many.
 pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -29,8 +30,6 @@ pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
     let mut http = auto::Builder::new(LocalExecutor);
     http.http1()
-        // Responses to pipelined requests leave together.
-        .pipeline_flush(true)
         // Who sent all of a request may close that side; the connection's watch sees to it.
         .half_close(false)
         // Reading is timed by the connection's watch.
@@ -48,32 +47,31 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
 pub(super) async fn serve(local: &Rc<Local>, watch: Rc<Watch>, stream: TcpStream) {
     // Small responses are not to wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
-    let stream = Watched { stream, watch: Rc::clone(&watch) };
+    let wire = Wire::new(stream);
+    let stream = Watched { wire: Rc::clone(&wire), watch: Rc::clone(&watch) };
     let Some(tls) = &local.shared.tls else {
-        return speak(local, &watch, stream).await;
+        return speak(local, &watch, &wire, stream).await;
     };
     let mut handshake = pin!(TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream));
-    let stream = poll_fn(|context| {
-        watch.polled_by(context.waker());
-        if watch.is_cut() || local.is_draining() {
-            return Poll::Ready(None);
-        }
-        handshake.as_mut().poll(context).map(Result::ok)
+    let stream = drive(&watch, &wire, |context| match local.is_draining() {
+        true => Poll::Ready(None),
+        false => handshake.as_mut().poll(context).map(Result::ok),
     });
-    if let Some(stream) = stream.await {
-        speak(local, &watch, stream).await;
+    if let Some(Some(stream)) = stream.await {
+        speak(local, &watch, &wire, stream).await;
     }
 }
 
-async fn speak(local: &Rc<Local>, watch: &Rc<Watch>, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+async fn speak(
+    local: &Rc<Local>,
+    watch: &Rc<Watch>,
+    wire: &RefCell<Wire>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+) {
     let service = service_fn(|request| exchange(Rc::clone(local), Rc::clone(watch), request));
     let mut connection = pin!(local.http.serve_connection(TokioIo::new(stream), service));
     let mut is_told = false;
-    poll_fn(|context| {
-        watch.polled_by(context.waker());
-        if watch.is_cut() {
-            return Poll::Ready(());
-        }
+    drive(watch, wire, |context| {
         if local.is_draining() && !std::mem::replace(&mut is_told, true) {
             connection.as_mut().graceful_shutdown();
         }
@@ -81,4 +79,31 @@ async fn speak(local: &Rc<Local>, watch: &Rc<Watch>, stream: impl AsyncRead + As
         connection.as_mut().poll(context).map(|_| ())
     })
     .await;
+}
+
+/// Takes turns until one comes to an end, and writes after each what it had to say. None if the connection was cut, or
+/// cannot be written to.
+async fn drive<T>(
+    watch: &Watch,
+    wire: &RefCell<Wire>,
+    mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Option<T> {
+    let mut ended = None;
+    poll_fn(|context| {
+        watch.polled_by(context.waker());
+        if watch.is_cut() {
+            return Poll::Ready(None);
+        }
+        if ended.is_none()
+            && let Poll::Ready(end) = turn(context)
+        {
+            ended = Some(end);
+        }
+        match wire.borrow_mut().poll_out(context, watch) {
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            Poll::Ready(Ok(())) if ended.is_some() => Poll::Ready(ended.take()),
+            _ => Poll::Pending,
+        }
+    })
+    .await
 }

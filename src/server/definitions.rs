@@ -134,14 +134,16 @@ impl Definitions {
         match ask(service, "CreateStateMachine", &create).await {
             Ok(()) if self.seen.contains_key(path) => return Done::Updated,
             Ok(()) => return Done::Created,
-            Err((error, message)) if error != "StateMachineAlreadyExists" => return Done::Refused(message),
+            Err((error, message)) if error != "StateMachineAlreadyExists" => {
+                return Done::Refused(format!("{error}: {message}"));
+            }
             Err(_) => {}
         }
         let arn = format!("arn:aws:states:{region}:{account}:stateMachine:{machine}");
         let update = json!({"stateMachineArn": arn, "definition": definition});
         match ask(service, "UpdateStateMachine", &update).await {
             Ok(()) => Done::Updated,
-            Err((_, message)) => Done::Refused(message),
+            Err((error, message)) => Done::Refused(format!("{error}: {message}")),
         }
     }
 }

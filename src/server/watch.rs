@@ -4,13 +4,14 @@
 //! of a second that its thread counts, since when it waits for what; once a tick, the thread looks through its
 //! connections and cuts those that waited too long.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::Limits;
 
@@ -149,20 +150,70 @@ enum End {
     LookAgain,
 }
 
+/// Bytes that are collected before they are written.
+const OUT_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a buffer that an idle connection keeps.
+const OUT_BYTES_KEPT: usize = 4 << 10;
+
+/// A socket, and what is to be written to it.
+///
+/// Responses to requests that came together leave together: whoever drives the connection polls
+/// [`poll_out`](Wire::poll_out) once after each turn of it, so one turn is one write. (hyper can collect responses too,
+/// but forgets them when what follows is not HTTP.)
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: TcpStream,
+    out: Vec<u8>,
+    written: usize,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream) -> Rc<RefCell<Wire>> {
+        Rc::new(RefCell::new(Wire { stream, out: Vec::new(), written: 0 }))
+    }
+
+    /// Writes what was collected.
+    pub(super) fn poll_out(&mut self, context: &mut Context<'_>, watch: &Watch) -> Poll<io::Result<()>> {
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.written < self.out.len() {
+            let polled = Pin::new(&mut self.stream).poll_write(context, &self.out[self.written..]);
+            watch.wrote(polled.is_ready());
+            match ready!(polled)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.written += bytes,
+            }
+        }
+        self.written = 0;
+        self.out.clear();
+        self.out.shrink_to(OUT_BYTES_KEPT);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes room, so that a client that does not read has us keep no more than a bounded amount.
+    fn poll_room(&mut self, context: &mut Context<'_>, watch: &Watch) -> Poll<io::Result<usize>> {
+        if self.out.len() >= OUT_BYTES_MAX {
+            ready!(self.poll_out(context, watch))?;
+        }
+        Poll::Ready(Ok(OUT_BYTES_MAX - self.out.len()))
+    }
+}
+
 /// A stream that keeps its watch informed.
-pub(super) struct Watched<S> {
-    pub(super) stream: S,
+pub(super) struct Watched {
+    pub(super) wire: Rc<RefCell<Wire>>,
     pub(super) watch: Rc<Watch>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl AsyncRead for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut self.wire.borrow_mut().stream).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
             self.watch.read();
             return Poll::Ready(Ok(()));
@@ -179,37 +230,49 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl AsyncWrite for Watched {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch.wrote(written.is_ready());
-        written
+        let mut wire = self.wire.borrow_mut();
+        let room = ready!(wire.poll_room(context, &self.watch))?;
+        let taken = bytes.len().min(room);
+        wire.out.extend_from_slice(&bytes[..taken]);
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.watch.wrote(written.is_ready());
-        written
+        let mut wire = self.wire.borrow_mut();
+        let mut room = ready!(wire.poll_room(context, &self.watch))?;
+        let mut taken = 0;
+        for slice in slices {
+            let bytes = slice.len().min(room);
+            wire.out.extend_from_slice(&slice[..bytes]);
+            taken += bytes;
+            room -= bytes;
+        }
+        Poll::Ready(Ok(taken))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    /// Whoever drives the connection writes after this turn.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = self.wire.borrow_mut();
+        ready!(wire.poll_out(context, &self.watch))?;
+        Pin::new(&mut wire.stream).poll_shutdown(context)
     }
 }
 

@@ -25,7 +25,6 @@ mod start;
 mod store;
 mod tags;
 pub mod test_state;
-mod testing;
 pub mod validate;
 mod versions;
 

@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
@@ -24,6 +23,8 @@ pub(crate) fn guard<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send
 /// From now on, no more than so many messages are shown in a second, in the whole process.
 #[cfg(feature = "runtime")]
 pub(crate) fn quieten() {
+    use std::io::Write;
+
     static ONCE: std::sync::Once = std::sync::Once::new();
     // The hook cannot be changed by a thread that panics.
     if std::thread::panicking() {

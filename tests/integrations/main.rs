@@ -2,6 +2,7 @@
 
 mod corpus;
 mod http;
+mod in_line;
 mod lambda;
 mod moto;
 mod refusals;

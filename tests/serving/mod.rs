@@ -17,8 +17,9 @@ impl Folder {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).expect("a file");
+        // At once, so that nobody sees half of it.
+        let (path, draft) = (self.0.join(name), self.0.join("draft"));
+        std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &path)).expect("a file");
         path
     }
 }

@@ -3,3 +3,4 @@
 #[path = "../corpora/mod.rs"]
 mod corpora;
 mod recorded;
+mod wire;

@@ -34,10 +34,6 @@ impl Lane for Empty {
         interval.ended(stamp, now, End::Succeeded, 0);
         now
     }
-
-    fn is_in_place(&self) -> bool {
-        true
-    }
 }
 
 /// The in-line driver: bytes to bytes.
@@ -83,9 +79,5 @@ impl Lane for InLine {
         let now = self.clock.now();
         interval.ended(stamp, now, end, self.output.len());
         now
-    }
-
-    fn is_in_place(&self) -> bool {
-        true
     }
 }

@@ -1,5 +1,6 @@
 //! Lanes: how a worker's starts get to a target, and how their ends come back.
 
+mod http;
 mod inline;
 mod runtime;
 mod simulated;
@@ -7,6 +8,7 @@ mod simulated;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use http::{Endpoint, Http};
 pub use inline::{Empty, InLine};
 pub use runtime::{Batches, Runs, Served};
 pub use simulated::Simulated;
@@ -58,11 +60,6 @@ pub trait Lane {
         false
     }
 
-    /// Whether sending a start is carrying it out.
-    fn is_in_place(&self) -> bool {
-        false
-    }
-
     /// What holds starts back on this side, in words.
     fn congestion(&self) -> Option<String> {
         None
@@ -91,6 +88,7 @@ enum SetUp {
     Inline(Arc<Program>),
     Run(Served),
     Batch(Served),
+    Http(Endpoint),
 }
 
 impl Ready {
@@ -129,7 +127,10 @@ impl Ready {
                     false => (SetUp::Batch(served), "sharded runtime, batches".to_owned()),
                 }
             }
-            Kind::Http => return Err(named("HTTP is not there yet".to_owned())),
+            Kind::Http => {
+                let endpoint = Endpoint::new(&target.http, &workload).map_err(named)?;
+                (SetUp::Http(endpoint), format!("{} at {}", target.http.operation, target.http.endpoint))
+            }
         };
         let (target, faults) = (target.clone(), plan.faults.clone());
         Ok(Ready { workload, title, engine, target, faults, seed: plan.seed, set_up })
@@ -137,7 +138,7 @@ impl Ready {
 
     /// Whether workers carry starts out themselves.
     pub fn is_in_place(&self) -> bool {
-        !matches!(self.set_up, SetUp::Batch(_))
+        !matches!(self.set_up, SetUp::Batch(_) | SetUp::Http(_))
     }
 
     /// Its share of the starts.
@@ -154,7 +155,13 @@ impl Ready {
     ///
     /// # Errors
     /// When a connection fails, in words.
-    pub fn lane(&self, worker: usize, clock: Clock, window: usize) -> Result<Box<dyn Lane>, String> {
+    pub fn lane(
+        &self,
+        worker: usize,
+        workers: usize,
+        clock: Clock,
+        window: usize,
+    ) -> Result<Box<dyn Lane>, String> {
         let inputs = self.workload.inputs.clone();
         Ok(match &self.set_up {
             SetUp::Empty => Box::new(Empty::new(inputs, clock)),
@@ -168,11 +175,32 @@ impl Ready {
                 let abort = self.faults.abort.clone();
                 Box::new(Batches::new(served.clone(), inputs, clock, window, abort, self.seed))
             }
+            SetUp::Http(endpoint) => {
+                let killed = self.faults.kill.as_ref().map(|kill| kill.share);
+                Box::new(Http::new(endpoint.clone(), workers, killed, clock)?)
+            }
         })
     }
 
+    /// Starts in flight in a closed model that says nothing of it, for each of `workers` workers.
+    pub fn window(&self, workers: usize) -> usize {
+        match &self.set_up {
+            SetUp::Empty | SetUp::Inline(_) | SetUp::Run(_) => 1,
+            SetUp::Batch(_) => 1_024,
+            SetUp::Http(endpoint) => endpoint.connections().div_ceil(workers).max(1),
+        }
+    }
+
     /// Says goodbye to the target.
-    pub fn close(&self) {}
+    ///
+    /// # Errors
+    /// When what was made there cannot be deleted.
+    pub fn close(&self) -> Result<(), String> {
+        match &self.set_up {
+            SetUp::Http(endpoint) => endpoint.close(),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Compiles a definition.

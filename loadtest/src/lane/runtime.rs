@@ -99,10 +99,6 @@ impl Lane for Runs {
         }
         now
     }
-
-    fn is_in_place(&self) -> bool {
-        true
-    }
 }
 
 fn end_of(status: Status) -> End {

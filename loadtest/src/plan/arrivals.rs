@@ -13,8 +13,8 @@ use crate::units::{as_count, as_duration};
 pub enum Arrivals {
     /// A new start when another ended: the target sets the pace, and its pauses hide themselves.
     Closed {
-        /// Starts under way at a time, of each worker.
-        #[serde(default = "one")]
+        /// Starts under way at a time, of each worker; 0 for what suits the target.
+        #[serde(default)]
         in_flight: usize,
     },
     /// Always the same rate.
@@ -73,13 +73,9 @@ pub enum Arrivals {
     },
 }
 
-fn one() -> usize {
-    1
-}
-
 impl Default for Arrivals {
     fn default() -> Arrivals {
-        Arrivals::Closed { in_flight: 1 }
+        Arrivals::Closed { in_flight: 0 }
     }
 }
 
@@ -164,7 +160,6 @@ impl Arrivals {
 
     pub(super) fn check(&self) -> Result<(), String> {
         match *self {
-            Arrivals::Closed { in_flight: 0 } => Err("arrivals: in_flight is more than 0".to_owned()),
             Arrivals::Steps { every, .. } if every < Duration::from_millis(10) => {
                 Err("arrivals: a step lasts 10 ms at least".to_owned())
             }

@@ -1,6 +1,9 @@
 //! What is told of a run: one value that all forms are written from, and that `compare` reads back.
 
+mod files;
+mod html;
 mod machine;
+mod plot;
 mod table;
 mod verdict;
 
@@ -9,11 +12,14 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+pub use files::write_all;
 pub use machine::Machine;
 pub use table::table;
 
+use crate::bill::{self, Bill};
 use crate::plan::{Metric, Plan};
 use crate::record::{End, Interval};
+use crate::search::Trial;
 use crate::session::Run;
 use crate::usage::Usage;
 
@@ -52,6 +58,11 @@ pub struct Report {
     pub broke_at: Option<(f64, String)>,
     /// Thresholds, and whether they were met.
     pub thresholds: Vec<Checked>,
+    /// Rates that were tried to find this one.
+    #[serde(default)]
+    pub search: Vec<Trial>,
+    /// What AWS would ask for the same.
+    pub bill: Bill,
     /// Latency by percentile, for plots.
     pub curve: Vec<(f64, u64)>,
     /// The plan.
@@ -293,6 +304,8 @@ impl Report {
             generator: verdict::generator(run),
             broke_at: run.broke_at.clone(),
             thresholds: thresholds.collect(),
+            search: Vec::new(),
+            bill: bill::bill(&run.targets, seconds),
             curve: curve(&run.total.latency),
             plan: run.plan.clone(),
         }

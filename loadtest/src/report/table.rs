@@ -107,6 +107,16 @@ fn counts(report: &Report, out: &mut String) -> std::fmt::Result {
         show_nanoseconds(usage.cpu_seconds * 1e9 / executions),
         usage.resident_bytes_max as f64 / 1_048_576.0,
     )?;
+    let bill = &report.bill;
+    writeln!(
+        out,
+        "AWS would ask about ${:.4} for this (${:.4} for requests, ${:.4} for {:.1} GB-s), ${} for thirty days of it",
+        bill.requests_dollars + bill.duration_dollars,
+        bill.requests_dollars,
+        bill.duration_dollars,
+        bill.gigabyte_seconds,
+        show_count(bill.month_dollars),
+    )?;
     for line in &report.generator.verdict {
         writeln!(out, "! {line}")?;
     }

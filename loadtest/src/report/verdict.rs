@@ -14,12 +14,7 @@ pub(super) fn generator(run: &Run) -> Generator {
     let due = (total.sent + total.dropped).max(1) as f64;
     let late = (total.late + total.dropped) as f64 / due;
     // What workers spend inside targets that run on their own threads is the target's.
-    let inside = match run.in_place {
-        true => total.service.mean() * total.service.len() as f64 / 1e9,
-        false => 0.0,
-    };
-    let inside = inside / (run.workers as f64 * run.measured_seconds).max(1e-9);
-    let own = (run.busy - inside).max(0.0);
+    let own = (run.busy - run.inside).max(0.0);
     let mut verdict = Vec::new();
     let mut was_bottleneck = false;
     if !run.plan.arrivals.is_open() {

@@ -2,6 +2,7 @@
 
 use super::PathFaultKind;
 use super::compare::{self, Datum};
+use super::direct;
 use super::filter::{Filter, Operand, Test};
 use super::program::Step;
 use super::walk::{Done, Walk, write_index};
@@ -107,10 +108,10 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
         self.spend(1 + steps.len() as u32)?;
         let mut looked_at = 0u32;
         let visit = |value: Value| looked_at = looked_at.saturating_add(value.len() as u32);
-        let found = compare::direct(self.arena, steps, start, visit);
+        let found = direct(self.arena, steps, start, visit);
         self.spend(looked_at / 16)?;
-        if let Some(value) = found {
-            return Ok(value);
+        if !found.is_undefined() {
+            return Ok(found);
         }
         let mark = self.arena.begin();
         let mut walk = Walk::<TRAIL>::new(self.arena, steps, start);

@@ -3,7 +3,6 @@
 
 use super::PathFaultKind;
 use super::filter::{Literal, Test, decimal};
-use super::program::Step;
 use crate::json::{Arena, Number, Value, compare_utf16};
 use regex::Regex;
 use std::cmp::Ordering;
@@ -152,23 +151,4 @@ fn matches(arena: &Arena, left: Datum, right: Datum) -> Result<bool, PathFaultKi
         Datum::Literal(literal) => pattern.is_match(&literal.text),
         Datum::Pattern(other) => pattern.is_match(other.as_str()),
     })
-}
-
-/// Follows steps that need nothing but the value: the way of most paths. `visit` sees each value on the way.
-#[inline]
-pub(super) fn direct(
-    arena: &Arena,
-    steps: &[Step],
-    mut value: Value,
-    mut visit: impl FnMut(Value),
-) -> Option<Value> {
-    for step in steps {
-        visit(value);
-        value = match step {
-            Step::Name(key) => arena.get(value, key)?,
-            Step::Index(index) => arena.item(value, usize::try_from(*index).ok()?)?,
-            _ => return None,
-        };
-    }
-    Some(value)
 }

@@ -148,7 +148,7 @@ impl Path {
     #[inline]
     pub fn follow(&self, arena: &Arena, input: Value) -> Value {
         match self.direct && matches!(self.root, Root::Input) {
-            true => walk_direct(arena, &self.steps, input),
+            true => direct(arena, &self.steps, input, |_| ()),
             false => Value::UNDEFINED,
         }
     }
@@ -173,10 +173,11 @@ impl Path {
         if document.is_undefined() {
             return Err(PathFaultKind::Unset.into());
         }
-        if self.direct
-            && let Some(value) = compare::direct(arena, &self.steps, document, |_| ())
-        {
-            return Ok(value);
+        if self.direct {
+            let found = direct(arena, &self.steps, document, |_| ());
+            if !found.is_undefined() {
+                return Ok(found);
+            }
         }
         self.walk(arena, document)
     }
@@ -238,10 +239,12 @@ impl Path {
     }
 }
 
-/// Follows plain names and indexes; `Undefined` where there is nothing, or for another kind of step.
+/// Follows plain names and indexes, the way of most paths; `Undefined` where there is nothing, or for another kind of
+/// step. `visit` sees each value on the way.
 #[inline]
-fn walk_direct(arena: &Arena, steps: &[Step], mut value: Value) -> Value {
+fn direct(arena: &Arena, steps: &[Step], mut value: Value, mut visit: impl FnMut(Value)) -> Value {
     for step in steps {
+        visit(value);
         value = match step {
             Step::Name(key) => arena.member(value, key),
             Step::Index(index) => match usize::try_from(*index) {

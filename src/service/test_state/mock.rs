@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::subject::Subject;
-use super::{Mock, StateConfiguration, TestState};
+use super::{Mock, StateConfiguration, TestState, schema};
 use crate::asl::model::{Pattern, ResourceKind, StateKind};
 use crate::fault::Fault;
 use crate::service::{Error, Exception};
@@ -96,7 +96,9 @@ pub(super) fn mocked(request: &TestState, subject: &Subject) -> Result<Option<Mo
     let Ok(result) = serde_json::from_str::<Json>(&text) else {
         return Err(Error::validation("Mocked result must be valid JSON"));
     };
-    let _ = field_validation;
+    if let StateKind::Task(task) = &subject.state.kind {
+        schema::check(&task.resource, &result, *field_validation).map_err(Error::validation)?;
+    }
     check_shape(&result, subject, request.configuration.map_iteration_failure_count)?;
     Ok(Some(Mocked::Result(text)))
 }

@@ -5,12 +5,17 @@
 //! the engine tells on the way is the inspection data. A [`Test`] does no I/O: it says when a task must be done or time
 //! must pass, and is told what came of it.
 
+mod batch;
 mod context;
+mod drive;
 mod mock;
+mod reader;
 mod run;
+mod schema;
 mod subject;
 mod trace;
 
+pub use drive::test_state;
 pub use run::{News, Progress, TaskWanted, Test};
 
 use crate::asl::Resources;

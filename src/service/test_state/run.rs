@@ -3,9 +3,11 @@
 use serde_json::Value as Json;
 
 use super::mock::{self, Mocked};
-use super::subject::Subject;
+use super::subject::{Compiled, Subject};
 use super::trace::Trace;
-use super::{Inspection, InspectionLevel, Surroundings, TestState, TestStatus, TestedState, context};
+use super::{
+    Inspection, InspectionLevel, Surroundings, TestState, TestStatus, TestedState, batch, context, reader,
+};
 use crate::asl::model::StateKind;
 use crate::engine::{
     self, Effect, Env, Event, Execution, Hears, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit,
@@ -15,7 +17,7 @@ use crate::fault::{self, Fault};
 use crate::json::explain::explain;
 use crate::json::{self, Compactor, Value};
 use crate::limits;
-use crate::program::Program;
+use crate::program::{Program, StateId};
 use crate::query::jsonata::Scratch;
 use crate::service::Error;
 
@@ -23,6 +25,7 @@ use crate::service::Error;
 pub struct Test {
     subject: Subject,
     program: Program,
+    batch: Option<Batch>,
     /// The names of the variables, by slot.
     variables: Vec<String>,
     level: InspectionLevel,
@@ -31,12 +34,21 @@ pub struct Test {
     failures: Option<u32>,
     execution: Execution,
     trace: Trace,
+    /// The items that `ItemsPointer` points to, as JSON text.
+    pointed: Option<String>,
     effects: Vec<Effect>,
     compactor: Compactor,
     scratch: Scratch,
-    seed: u64,
     /// What is waited for.
     waiting: Option<Token>,
+}
+
+/// What `ItemBatcher` is looked at with.
+struct Batch {
+    state: StateId,
+    variables: Option<String>,
+    context: String,
+    start: Start,
 }
 
 /// How far a test has come.
@@ -96,7 +108,9 @@ impl Test {
         let mut names = Vec::new();
         let given = request.variables.as_deref().map(variables).transpose()?;
         names.extend(given.iter().flatten().cloned());
-        let (program, state) = subject.program(&mut names)?;
+        let reading = read_items(request, &subject)?;
+        let Compiled { program, state, batch } =
+            subject.program(&mut names, reading.as_ref().map(|read| &*read.items))?;
         let mut execution = Execution::new();
         execution.reset();
         let parsed = read_input(&mut execution, &input)?;
@@ -106,20 +120,25 @@ impl Test {
         };
         let retries = request.configuration.retrier_retry_count;
         let retries = retries.or_else(|| context::retry_count(request.context.as_deref()?)).unwrap_or(0);
-        let context = match &request.context {
-            Some(text) => read(&mut execution, text)?,
-            None => {
-                let input: Json = serde_json::from_str(&input).unwrap_or_default();
-                let text = context::made(request, surroundings, &subject, &input, retries);
-                read(&mut execution, &text)?
-            }
+        let made = || {
+            let input: Json = serde_json::from_str(&input).unwrap_or_default();
+            context::made(request, surroundings, &subject, &input, retries)
         };
+        let context_text = request.context.clone().unwrap_or_else(made);
+        let context = read(&mut execution, &context_text)?;
         let start = Start { seed: surroundings.seed, now_ms: surroundings.now_ms, ..Start::default() };
         let visit = Visit { state, variables, context, retries };
         execution.begin_visit(&program, &start, parsed, &visit);
+        let batch = batch.map(|state| Batch {
+            state,
+            variables: request.variables.clone(),
+            context: context_text,
+            start,
+        });
         Ok(Test {
             subject,
             program,
+            batch,
             variables: names,
             level: request.inspection_level,
             input,
@@ -127,10 +146,10 @@ impl Test {
             failures: request.configuration.map_iteration_failure_count,
             execution,
             trace: Trace::new(request.inspection_level),
+            pointed: reading.filter(|read| read.pointed).map(|read| read.items),
             effects: Vec::new(),
             compactor: Compactor::new(),
             scratch: Scratch::default(),
-            seed: surroundings.seed,
             waiting: None,
         })
     }
@@ -141,6 +160,7 @@ impl Test {
     /// What can only be refused when the state's items are known: `ValidationException`.
     pub fn advance(&mut self, news: News, now_ms: u64) -> Result<Progress, Error> {
         let event = match (news, self.waiting.take()) {
+            _ if now_ms >= self.execution.deadline_ms() => Event::Deadline,
             (News::Answer(Ok(text)), Some(token)) => match json::read(&mut self.execution.arena, &text) {
                 Ok(output) => Event::TaskSucceeded(token, output),
                 Err(error) => {
@@ -329,6 +349,8 @@ impl Test {
     fn inspection(&mut self) -> Inspection {
         let jsonata = self.subject.is_jsonata();
         let mut shown = self.trace.inspection(&self.subject.state, jsonata);
+        shown.after_items_pointer = self.pointed.take();
+        shown.after_item_batcher = self.batches();
         shown.input = Some(std::mem::take(&mut self.input));
         let arena = &self.execution.arena;
         let mut variables = Vec::new();
@@ -348,9 +370,23 @@ impl Test {
         shown
     }
 
-    /// The seed that everything random in the test follows from.
-    pub fn seed(&self) -> u64 {
-        self.seed
+    /// What the batcher makes of the items; nothing where it fails.
+    fn batches(&mut self) -> Option<String> {
+        let Batch { state, variables, context, start } = self.batch.take()?;
+        let mut execution = Execution::new();
+        execution.reset();
+        let input = read(&mut execution, &self.input).ok()?;
+        let variables = variables.map_or(Ok(Value::UNDEFINED), |text| read(&mut execution, &text)).ok()?;
+        let context = read(&mut execution, &context).ok()?;
+        let visit = Visit { state, variables, context, retries: 0 };
+        execution.begin_visit(&self.program, &start, input, &visit);
+        let Test { program, effects, compactor, scratch, trace, .. } = self;
+        let (now_ms, hears) = (start.now_ms, Hears::NONE);
+        let mut env = Env { now_ms, transitions_max: 1, effects, hears, listener: None, compactor, scratch };
+        engine::advance(program, &mut execution, Event::Go, &mut env);
+        let Some(Outcome::Succeeded(fields)) = execution.outcome() else { return None };
+        let fields = serde_json::from_str(&json::to_string(&execution.arena, *fields)).ok()?;
+        Some(batch::batches(&fields, &trace.selected))
     }
 }
 
@@ -360,6 +396,26 @@ enum Wanted {
 }
 
 const EXCEEDED: &str = "The specified tolerated failure threshold was exceeded";
+
+/// The items of a Map that reads them, as JSON text.
+struct Read {
+    items: String,
+    pointed: bool,
+}
+
+/// What the Map's reader reads; without data, a Map that has nothing else to go by has no items.
+fn read_items(request: &TestState, subject: &Subject) -> Result<Option<Read>, Error> {
+    let StateKind::Map(map) = &subject.state.kind else { return Ok(None) };
+    let Some(item_reader) = &map.item_reader else { return Ok(None) };
+    match &request.configuration.map_item_reader_data {
+        Some(data) => {
+            let (items, pointed) = reader::items(item_reader, data)?;
+            Ok(Some(Read { items: Json::from(items).to_string(), pointed }))
+        }
+        None if map.items_path.is_some() => Ok(None),
+        None => Ok(Some(Read { items: "[]".to_owned(), pointed: false })),
+    }
+}
 
 fn read_input(execution: &mut Execution, text: &str) -> Result<Value, Error> {
     match json::read(&mut execution.arena, text.as_bytes()) {

@@ -1,17 +1,29 @@
 //! From a definition to the program of one state: the state itself under the name that AWS gives it, an empty state
 //! for each that it leads to, and nothing inside a Map or Parallel, whose work is mocked.
 
-use super::{Surroundings, TestState};
+use super::{Surroundings, TestState, batch};
 use crate::asl::model::{self, Definition, MapMode, PathField, State, StateKind, Transition, Workflow};
 use crate::asl::{self, MachineType, Options};
 use crate::compile;
 use crate::index::Id;
-use crate::json::source::{Member, Node, NodeValue, Sourced, Span};
-use crate::program::{Program, StateId};
+use crate::json::source::{self, Member, Node, NodeValue, Sourced, Span};
+use crate::limits;
+use crate::program::{self, Items, Program, StateId, TemplateId};
+use crate::query::template::{Language, Template};
+use crate::query::{Names, Slot};
 use crate::service::{Error, Exception};
 
 /// The name that a state has while it is tested (recorded, also of a state out of a machine).
 pub(super) const STATE_NAME: &str = "StateName";
+
+/// What is run.
+pub(super) struct Compiled {
+    pub(super) program: Program,
+    /// The state under test.
+    pub(super) state: StateId,
+    /// The state that says what a Map's `ItemBatcher` comes to.
+    pub(super) batch: Option<StateId>,
+}
 
 /// The state under test.
 pub(super) struct Subject {
@@ -49,8 +61,12 @@ impl Subject {
     }
 
     /// The program, and the state in it. `variables` are those that have a value; their slots come first, in order,
-    /// then those that the state assigns, which are added to the list.
-    pub(super) fn program(&self, variables: &mut Vec<String>) -> Result<(Program, StateId), Error> {
+    /// then those that the state assigns, which are added to the list. `items` is JSON text: what a Map's reader reads.
+    pub(super) fn program(
+        &self,
+        variables: &mut Vec<String>,
+        items: Option<&str>,
+    ) -> Result<Compiled, Error> {
         let mut state = self.state.clone();
         state.name.value = STATE_NAME.to_owned();
         match &mut state.kind {
@@ -70,6 +86,9 @@ impl Subject {
             }
         }
         let mut states = vec![declaration(variables), state];
+        let batches = batch::state(&self.state, bare("\0", StateKind::Pass(model::Pass { result: None })));
+        let batch = batches.is_some().then(|| StateId::from_index(states.len()));
+        states.extend(batches);
         for target in targets(&self.state) {
             if !states.iter().any(|state| state.name.value == target) {
                 states.push(bare(target, StateKind::Succeed));
@@ -88,7 +107,26 @@ impl Subject {
         let state = StateId::from_index(1);
         // What a plain state does to its data is nothing, but AWS tells of every step of it.
         program.states[state].plain = false;
-        Ok((program, state))
+        if let (program::StateKind::Map(map), Some(items)) = (program.states[state].kind, items) {
+            program.maps[map].items = Items::Template(literal(&mut program, items)?);
+        }
+        Ok(Compiled { program, state, batch })
+    }
+}
+
+/// Data that is not evaluated.
+fn literal(program: &mut Program, text: &str) -> Result<TemplateId, Error> {
+    let unreadable = || Error::validation("The data of mapItemReaderData is too large.");
+    let source = source::read(text.as_bytes(), limits::DEFINITION_BYTES_MAX).map_err(|_| unreadable())?;
+    let template = Template::compile(&source.root, "Items", Language::Literal, &mut NoNames);
+    Ok(program.templates.push(template.map_err(|_| unreadable())?))
+}
+
+struct NoNames;
+
+impl Names for NoNames {
+    fn slot(&mut self, _: &str) -> Option<Slot> {
+        None
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Trace {
     result_selector: Option<String>,
     result_path: Option<String>,
     items: Option<String>,
-    /// The inputs of the iterations, separated by commas.
-    selected: String,
+    /// The inputs of the iterations.
+    pub(super) selected: Vec<String>,
     pub(super) max_concurrency: Option<u64>,
     pub(super) tolerated_count: Option<u64>,
     pub(super) tolerated_percentage: Option<f64>,
@@ -46,12 +46,8 @@ impl Listener for Trace {
                 self.items_count = value.len();
             }
             Step::Item(value) => {
-                if let Some(text) = text(value) {
-                    if !self.selected.is_empty() {
-                        self.selected.push(',');
-                    }
-                    self.selected.push_str(&text);
-                }
+                let text = text(value);
+                self.selected.extend(text);
             }
             Step::MaxConcurrency(limit) => self.max_concurrency = Some(limit),
             Step::ToleratedFailureCount(count) => self.tolerated_count = Some(count),
@@ -110,8 +106,7 @@ impl Trace {
                     self.selected_and_put(&mut shown);
                 }
                 if map.item_selector.is_some() && shown.max_concurrency.is_some() {
-                    shown.after_item_selector =
-                        self.values.then(|| format!("[{}]", std::mem::take(&mut self.selected)));
+                    shown.after_item_selector = self.values.then(|| format!("[{}]", self.selected.join(",")));
                 }
             }
             (_, true) => {}

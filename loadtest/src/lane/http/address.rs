@@ -1,0 +1,101 @@
+//! Where an endpoint is.
+
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// An endpoint's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// Name or number, without the port.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+    /// Where it was found.
+    pub(super) socket: SocketAddr,
+}
+
+/// How long a connection may take to come about.
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
+
+impl Address {
+    /// Takes an endpoint apart: `http://host:port`, `https://host`.
+    pub(super) fn parse(endpoint: &str) -> Result<(String, u16, bool), String> {
+        let wrong = || format!("'{endpoint}' is no endpoint; write it like http://127.0.0.1:8083");
+        let (scheme, rest) = endpoint.split_once("://").ok_or_else(wrong)?;
+        let tls = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(wrong()),
+        };
+        let authority = rest.trim_end_matches('/');
+        if authority.is_empty() || authority.contains(['/', '@', '?', '#', ' ']) {
+            return Err(wrong());
+        }
+        let plain = if tls { 443 } else { 80 };
+        let (host, port) = match authority.rsplit_once(':') {
+            // A colon inside of brackets belongs to the address.
+            Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| wrong())?),
+            _ => (authority, plain),
+        };
+        Ok((host.trim_matches(['[', ']']).to_owned(), port, tls))
+    }
+
+    /// Finds an endpoint, and sees whether it can be connected to.
+    pub(super) fn find(endpoint: &str, operation: &str) -> Result<Address, String> {
+        let (mut host, port, tls) = Address::parse(endpoint)?;
+        // AWS has synchronous executions on another host.
+        if operation == "StartSyncExecution"
+            && host.starts_with("states.")
+            && host.ends_with(".amazonaws.com")
+        {
+            host.insert_str(0, "sync-");
+        }
+        let found = (&*host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+        let mut last = format!("{host} has no address");
+        for socket in found {
+            match TcpStream::connect_timeout(&socket, CONNECT) {
+                Ok(_) => return Ok(Address { host, port, tls, socket }),
+                Err(error) => last = format!("{socket}: {error}"),
+            }
+        }
+        Err(format!("no connection to {endpoint}: {last}"))
+    }
+
+    /// As the `Host` header has it.
+    pub(super) fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_taken_apart() {
+        let parse = |text| Address::parse(text).ok();
+        assert_eq!(parse("http://127.0.0.1:8083"), Some(("127.0.0.1".to_owned(), 8083, false)));
+        assert_eq!(
+            parse("https://states.eu-west-1.amazonaws.com/"),
+            Some(("states.eu-west-1.amazonaws.com".to_owned(), 443, true))
+        );
+        assert_eq!(parse("http://[::1]:80"), Some(("::1".to_owned(), 80, false)));
+        assert_eq!(parse("http://[::1]"), Some(("::1".to_owned(), 80, false)));
+        for wrong in [
+            "",
+            "localhost:80",
+            "ftp://x",
+            "http://",
+            "http://a:b",
+            "http://a/b",
+            "http://a:99999",
+            "http://u@h",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+}

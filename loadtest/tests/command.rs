@@ -1,0 +1,220 @@
+//! The command as its users meet it: exit codes, messages, files.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn loadtest() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    // The workloads of its own, wherever the test runs.
+    command.env("EXPRESSWAY_PERF", "nowhere");
+    command
+}
+
+fn said(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = loadtest().args(arguments).output().expect("the command");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+/// A folder for one test, gone when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("loadtest-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const SHORT: [&str; 6] = ["--duration", "200ms", "--warmup", "10ms", "--workers", "1"];
+
+#[test]
+fn without_a_rate_it_ends_with_two_numbers_and_a_line_of_json() {
+    let (code, out, error) = said(&SHORT);
+    assert_eq!(code, 0, "{error}");
+    let last: Vec<&str> = out.lines().rev().take(3).collect();
+    assert!(last[2].ends_with(" starts/s") && last[1].contains("p99.9 latency"), "{out}");
+    let line: serde_json::Value = serde_json::from_str(last[0]).expect("JSON");
+    assert!(line["starts_per_second"].as_f64().is_some_and(|rate| rate > 100.0), "{line}");
+    assert!(line["p99.9_ns"].as_u64().is_some_and(|time| time > 0), "{line}");
+    assert_eq!(line["workload"], "w2");
+}
+
+#[test]
+fn all_reports_are_written_and_two_of_them_compare() {
+    let folder = Folder::new("reports");
+    let run = |out: &str| {
+        let mut arguments = vec!["--rate", "2k", "--out", out, "--threshold", "errors <= 0%", "--plain"];
+        arguments.extend(SHORT);
+        said(&arguments)
+    };
+    let (one, other) = (format!("{}/one", folder.path()), format!("{}/other", folder.path()));
+    let (code, out, error) = run(&one);
+    assert_eq!(code, 0, "{out}{error}");
+    assert_eq!(run(&other).0, 0);
+    let report: serde_json::Value = serde_json::from_str(&folder.read("one/report.json")).expect("JSON");
+    // A machine that pauses at the end leaves some that were due unsent, and says so.
+    let count = |name: &str| report["total"][name].as_u64().expect("a count");
+    assert_eq!(count("succeeded") + count("dropped"), 400);
+    assert!(count("succeeded") > 0);
+    for (part, name) in
+        [("machine", "cpu"), ("machine", "kernel"), ("machine", "flags"), ("machine", "commit")]
+    {
+        assert!(report[part][name].as_str().is_some_and(|text| !text.is_empty()), "{name}");
+    }
+    let page = folder.read("one/report.html");
+    assert!(page.contains("<svg") && page.contains("Latency by percentile"));
+    assert!(!page.contains("src=") && !page.contains("href="), "the page needs something else");
+    assert!(folder.read("one/latency.hgrm").contains("#[Mean"));
+    assert!(folder.read("one/junit.xml").contains("failures=\"0\""));
+    assert!(folder.read("one/seconds.csv").lines().count() >= 2);
+    for line in folder.read("one/seconds.ndjson").lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    }
+    assert!(folder.read("one/summary.txt").contains("AWS would ask"));
+    let (code, out, error) = said(&["compare", &one, &other]);
+    assert_eq!(code, 0, "{error}");
+    assert!(out.contains("rate") && out.contains("p99.9"), "{out}");
+}
+
+#[test]
+fn a_breached_threshold_is_exit_code_1_and_a_failure_in_junit() {
+    let folder = Folder::new("threshold");
+    let mut arguments = vec!["--rate", "500", "--out", folder.path(), "--threshold", "p50 <= 1ns"];
+    arguments.extend(SHORT);
+    let (code, out, _) = said(&arguments);
+    assert_eq!(code, 1);
+    assert!(out.contains("BREACHED"), "{out}");
+    assert!(folder.read("junit.xml").contains("<failure"));
+}
+
+#[test]
+fn a_workload_file_says_everything() {
+    let folder = Folder::new("file");
+    folder.file("mine.asl.json", r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#);
+    folder.file("inputs.ndjson", "{\"n\": 1}\n{\"n\": 2}\n");
+    let toml = folder.file(
+        "mixed.toml",
+        r#"
+        duration = "200ms"
+        warmup = 0
+        workers = 1
+        thresholds = ["errors <= 100%"]
+        [arrivals]
+        model = "ramp"
+        from = "1k"
+        to = "3k"
+        poisson = true
+        [[target]]
+        definition = "mine.asl.json"
+        input = { file = "inputs.ndjson" }
+        kind = "inline"
+        [[target]]
+        workload = "tasks"
+        weight = 0.5
+        task_time = "1ms"
+        [faults.fail]
+        share = 1
+        "#,
+    );
+    let (code, out, error) = said(&[&toml]);
+    assert_eq!(code, 0, "{out}{error}");
+    assert!(
+        out.contains("mine.asl.json") && out.contains("tasks") && out.contains("Loadtest.Broken"),
+        "{out}"
+    );
+    let json = folder.file(
+        "one.json",
+        r#"{"duration": 0.1, "warmup": 0, "arrivals": {"model": "constant", "rate": 100}, "target": [{"workload": "w1"}]}"#,
+    );
+    assert_eq!(said(&[&json]).0, 0);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    let folder = Folder::new("wrong");
+    let not_json = folder.file("not.json", "nonsense");
+    let wrong = [
+        (vec!["--rate", "1e30"], "impossible"),
+        (vec!["--rate=-5"], "--rate"),
+        (vec!["--rate", "0"], "more than 0"),
+        (vec!["--rate", "5", "--closed", "3"], "cannot be used with"),
+        (vec!["--duration", "0"], "duration"),
+        (vec!["--workload", "w9", "--rate", "1"], "w9"),
+        (vec!["no/such/file.toml"], "no/such/file.toml"),
+        (vec![&*not_json], "not.json"),
+        (vec!["--definition", &not_json, "--rate", "1"], "target not.json"),
+        (vec!["--input", "no/such/input", "--rate", "1"], "no/such/input"),
+        (vec!["--input-bytes", "1M", "--rate", "1"], "262,144"),
+        (vec!["--endpoint", "nowhere", "--rate", "1"], "nowhere"),
+        (vec!["--endpoint", "http://127.0.0.1:1", "--rate", "1"], "no connection"),
+        (vec!["--endpoint", "http://x", "--operation", "Fly", "--rate", "1"], "Fly"),
+        (vec!["--threshold", "speed <= 1"], "speed"),
+        (vec!["compare", "no/such", "other"], "no/such"),
+        (vec!["compare", &not_json, &not_json], "not.json"),
+    ];
+    for (arguments, expected) in wrong {
+        let (code, _, error) = said(&arguments);
+        assert_eq!(code, 2, "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn find_max_finds_a_rate_that_is_borne() {
+    let mut arguments = vec!["--find-max", "--slo", "p50=1s", "--slo", "errors=0", "--quiet"];
+    arguments.extend(SHORT);
+    let (code, out, error) = said(&arguments);
+    assert!(code <= 1, "{error}");
+    let words = ["is the highest rate with p50 <= 1.00 s", "no rate was found"];
+    assert!(words.iter().any(|word| out.contains(word)), "{out}");
+}
+
+/// Stops a run of a minute after some time, by the signal of Ctrl-C.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_the_partial_report() {
+    let folder = Folder::new("interrupted");
+    let child = loadtest()
+        .args(["--rate", "1k", "--duration", "60s", "--warmup", "0", "--plain", "--out", folder.path()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command");
+    // It tells of every second; once it told of one, it runs.
+    let mut child = child;
+    let mut stderr = std::io::BufReader::new(child.stderr.take().expect("its stderr"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut stderr, &mut line).expect("a line");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(kill.success());
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(130));
+    assert!(Path::new(folder.path()).join("report.html").exists());
+    let report: serde_json::Value = serde_json::from_str(&folder.read("report.json")).expect("JSON");
+    assert_eq!(report["interrupted"], true);
+    assert!(report["total"]["succeeded"].as_u64().is_some_and(|count| count > 0));
+    assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 59.0));
+}

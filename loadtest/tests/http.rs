@@ -1,0 +1,111 @@
+//! The HTTP target against endpoints of every manner: nothing is lost, and what went wrong is said.
+
+mod servers;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use loadtest::plan::{Arrivals, Faults, Http, Kind, Plan, Share, Target};
+use loadtest::record::End;
+use loadtest::session::{self, Run};
+use servers::{Manner, nobody, serve};
+
+fn plan(endpoint: String) -> Plan {
+    let timeout = Duration::from_millis(60);
+    let http = Http { endpoint, connections: 4, timeout, ..Http::default() };
+    Plan {
+        duration: Duration::from_millis(300),
+        warmup: Duration::ZERO,
+        drain: Duration::from_secs(2),
+        workers: 1,
+        arrivals: Arrivals::Constant { rate: 200.0, poisson: false },
+        targets: vec![Target { kind: Kind::Http, http, ..Target::default() }],
+        ..Plan::default()
+    }
+}
+
+fn run(plan: &Plan) -> Run {
+    session::run(plan, &AtomicBool::new(false), &mut |_| {}).expect("a run")
+}
+
+/// Every start that was due is accounted for, once.
+fn account(run: &Run) {
+    let total = &run.total;
+    assert_eq!(total.sent, total.over() + run.unfinished as u64, "{total:?}");
+    let due = run.plan.arrivals.curve(run.plan.duration).expect("open").starts();
+    assert_eq!((total.sent + total.dropped) as f64, due);
+}
+
+#[test]
+fn every_manner_is_counted_as_what_it_is() {
+    let manners = [
+        (Manner::Succeeds, End::Succeeded, ""),
+        (Manner::Fails, End::Failed, "Mine"),
+        (Manner::Throttles, End::Refused, "HTTP 400 ThrottlingException"),
+        (Manner::Hangs, End::Broken, "the connection was closed before an answer"),
+        (Manner::Breaks, End::Broken, "the connection was closed in the middle of an answer"),
+        (Manner::Babbles, End::Broken, "the answer is no HTTP"),
+        (Manner::ClosesAfter, End::Succeeded, ""),
+        (Manner::Dribbles, End::Succeeded, ""),
+        (Manner::Sleeps, End::Broken, "no answer within 60 ms"),
+    ];
+    for (manner, end, problem) in manners {
+        let server = serve(manner);
+        let run = run(&plan(server.url()));
+        account(&run);
+        // A machine that stands still for 60 ms makes any answer late.
+        let expected = run.total.count(end);
+        assert!(expected * 10 >= run.total.sent * 8, "{manner:?}: {:?}", run.total);
+        let said = run.total.problems.keys().any(|text| text.starts_with(problem));
+        assert!(said || problem.is_empty(), "{manner:?}: {:?}", run.total.problems);
+        assert_eq!(server.machines.load(Ordering::SeqCst), 0, "{manner:?}: a state machine is left behind");
+        let asked = server.starts.load(Ordering::SeqCst) as u64;
+        assert!(asked <= run.total.sent, "{manner:?}: {asked} starts for {}", run.total.sent);
+    }
+}
+
+#[test]
+fn a_closed_model_uses_every_connection() {
+    let server = serve(Manner::Succeeds);
+    let plan = Plan { arrivals: Arrivals::Closed { in_flight: 0 }, ..plan(server.url()) };
+    let run = run(&plan);
+    assert!(run.total.count(End::Succeeded) > 0);
+    assert_eq!(run.total.sent, run.total.over());
+}
+
+#[test]
+fn killed_connections_are_aborted_starts() {
+    let server = serve(Manner::Succeeds);
+    let kill = Some(Share { share: 0.5 });
+    let plan = Plan { faults: Faults { kill, ..Faults::default() }, ..plan(server.url()) };
+    let run = run(&plan);
+    account(&run);
+    let killed = run.total.count(End::Aborted);
+    assert!((15..45).contains(&killed), "{:?}", run.total);
+    assert!(run.total.count(End::Succeeded) > 0);
+}
+
+#[test]
+fn nobody_there_is_said_before_anything_is_sent() {
+    let error = session::run(&plan(nobody()), &AtomicBool::new(false), &mut |_| {}).unwrap_err();
+    assert!(error.contains("no connection to http://127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn an_endpoint_that_goes_away_costs_starts_and_not_the_report() {
+    // It takes what comes before the starts, and is gone then: its listener is closed with its first connection open.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
+    let gone = std::thread::spawn(move || drop(listener.accept()));
+    let mut plan = plan(endpoint);
+    plan.targets[0].http.operation = "/echo".to_owned();
+    let run = run(&plan);
+    gone.join().expect("the endpoint");
+    account(&run);
+    assert_eq!(run.total.count(End::Broken), run.total.over());
+    assert!(
+        run.total.problems.keys().any(|text| text.to_lowercase().contains("refused")),
+        "{:?}",
+        run.total.problems
+    );
+}

@@ -1,0 +1,144 @@
+//! Targets in this process: every model, every built-in workload, faults, and the end of all starts.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use loadtest::plan::{Arrivals, Call, Fail, Faults, Kind, Plan, Slow, Target};
+use loadtest::record::End;
+use loadtest::report::Report;
+use loadtest::session::{self, Run};
+use loadtest::workloads::BUILT_IN;
+
+fn plan(kind: Kind, workload: &str) -> Plan {
+    Plan {
+        name: "test".to_owned(),
+        duration: Duration::from_millis(200),
+        warmup: Duration::from_millis(20),
+        drain: Duration::from_secs(10),
+        workers: 2,
+        arrivals: Arrivals::Constant { rate: 1_000.0, poisson: false },
+        targets: vec![Target { kind, workload: Some(workload.to_owned()), ..Target::default() }],
+        ..Plan::default()
+    }
+}
+
+fn run(plan: &Plan) -> Run {
+    session::run(plan, &AtomicBool::new(false), &mut |_| {}).expect("a run")
+}
+
+fn account(run: &Run) {
+    let total = &run.total;
+    assert_eq!(total.sent, total.over() + run.unfinished as u64, "{total:?}");
+    assert_eq!(total.latency.len(), total.completed());
+    if let Some(curve) = run.plan.arrivals.curve(run.plan.duration)
+        && !run.plan.arrivals.is_poisson()
+    {
+        let due = (total.sent + total.dropped) as f64;
+        assert!((due - curve.starts()).abs() <= 2.0, "{due} of {}", curve.starts());
+    }
+}
+
+#[test]
+fn every_workload_runs_on_the_runtime_to_its_end() {
+    for built_in in BUILT_IN {
+        let run = run(&plan(Kind::Runtime, built_in.name));
+        account(&run);
+        assert!(run.total.count(End::Succeeded) > 0, "{}: {:?}", built_in.name, run.total);
+        assert_eq!((run.total.errors(), run.unfinished), (0, 0), "{}: {:?}", built_in.name, run.total);
+    }
+}
+
+#[test]
+fn every_model_sends_what_its_curve_says() {
+    let models = [
+        Arrivals::Constant { rate: 2_000.0, poisson: true },
+        Arrivals::Ramp { from: 0.0, to: 4_000.0, poisson: false },
+        Arrivals::Spike {
+            base: 500.0,
+            peak: 5_000.0,
+            at: Duration::from_millis(50),
+            lasts: Duration::from_millis(50),
+            poisson: false,
+        },
+        Arrivals::Closed { in_flight: 2 },
+    ];
+    for arrivals in models {
+        for (kind, call) in [
+            (Kind::Empty, Call::Auto),
+            (Kind::Inline, Call::Auto),
+            (Kind::Runtime, Call::Run),
+            (Kind::Runtime, Call::Batch),
+        ] {
+            let mut plan = Plan { arrivals: arrivals.clone(), ..plan(kind, "w2") };
+            plan.targets[0].call = call;
+            let run = run(&plan);
+            account(&run);
+            assert!(run.total.count(End::Succeeded) > 0, "{kind:?} {arrivals:?}: {:?}", run.total);
+        }
+    }
+}
+
+#[test]
+fn steps_end_where_it_breaks() {
+    let mut plan = plan(Kind::Inline, "tasks");
+    // Three tasks of 5 ms each: a worker bears some 65 a second, and two of them no 1,000.
+    plan.targets[0].task_time = Duration::from_millis(5);
+    plan.duration = Duration::from_secs(20);
+    plan.warmup = Duration::ZERO;
+    let every = Duration::from_millis(500);
+    plan.arrivals = Arrivals::Steps { from: 1_000.0, by: 1_000.0, every, poisson: false };
+    let run = run(&plan);
+    let (rate, reason) = run.broke_at.expect("it breaks");
+    assert!(rate >= 1_000.0 && !reason.is_empty() && run.measured_seconds < 10.0, "{rate} {reason}");
+}
+
+#[test]
+fn weights_are_shares() {
+    let mut plan = plan(Kind::Empty, "w2");
+    plan.targets.push(Target {
+        weight: 3.0,
+        kind: Kind::Empty,
+        workload: Some("w1".to_owned()),
+        ..Target::default()
+    });
+    let run = run(&plan);
+    account(&run);
+    let share = run.targets[1].interval.sent as f64 / run.total.sent as f64;
+    assert!((0.72..0.78).contains(&share), "{share}");
+}
+
+#[test]
+fn faults_are_seen_as_what_they_are() {
+    let faults = Faults {
+        fail: Some(Fail { share: 0.2, error: "Mine".to_owned() }),
+        abort: Some(Slow { share: 0.2, after: Duration::from_millis(1) }),
+        slow: Some(Slow { share: 0.5, after: Duration::from_millis(20) }),
+        ..Faults::default()
+    };
+    let run = run(&Plan { faults, ..plan(Kind::Runtime, "tasks") });
+    account(&run);
+    for end in [End::Succeeded, End::Failed, End::Aborted] {
+        assert!(run.total.count(end) > 0, "{end:?}: {:?}", run.total);
+    }
+    assert!(run.total.problems.contains_key("Mine"), "{:?}", run.total.problems);
+    assert!(run.total.latency.max() >= 20_000_000);
+}
+
+#[test]
+fn a_target_that_cannot_keep_up_is_told_from_a_generator_that_cannot() {
+    let mut plan = plan(Kind::Inline, "tasks");
+    plan.targets[0].task_time = Duration::from_millis(5);
+    plan.workers = 1;
+    let report = Report::new(&run(&plan));
+    assert!(report.total.dropped > 0 && !report.generator.was_bottleneck, "{:?}", report.generator);
+    assert!(report.generator.verdict[0].contains("the target was the bottleneck"), "{:?}", report.generator);
+}
+
+#[test]
+fn what_is_in_flight_is_bounded_and_the_rest_is_dropped() {
+    let mut plan = plan(Kind::Runtime, "waits");
+    plan.targets[0].in_flight_max = 10;
+    let run = run(&plan);
+    account(&run);
+    assert!(run.total.dropped > 0 && run.total.sent <= 40, "{:?}", run.total);
+}

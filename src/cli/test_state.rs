@@ -1,0 +1,166 @@
+//! `test-state`: one state by itself, as AWS's `TestState` runs it.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use expressway::json::yaml;
+use expressway::server::api::{self, Call};
+use expressway::service::Service;
+use serde_json::{Map, Value as Json, json};
+
+use super::{Stop, Went, definition, print, say};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// File with the definition of a state, or with --state of a whole machine; `-` for standard input
+    #[arg(value_name = "DEFINITION")]
+    file: PathBuf,
+    /// The state of the machine to test
+    #[arg(long, value_name = "NAME")]
+    state: Option<String>,
+    /// The state's input: a JSON text, or a file that holds one
+    #[arg(long, short, value_name = "FILE|JSON", default_value = "{}")]
+    input: String,
+    /// What the state's work comes to: its result, or {"error": …, "cause": …} with --mock-error
+    ///
+    /// Of a Task its result, of a Map or Parallel an array of theirs. A JSON text, or a file that holds one.
+    #[arg(long, value_name = "FILE|JSON", conflicts_with = "mock_error")]
+    mock: Option<String>,
+    /// The error that the state's work fails with
+    #[arg(long, value_name = "ERROR")]
+    mock_error: Option<String>,
+    /// The cause of that error
+    #[arg(long, value_name = "TEXT", requires = "mock_error")]
+    mock_cause: Option<String>,
+    /// How the mock is compared with the API it stands for
+    #[arg(long, value_enum, ignore_case = true, default_value_t = Validation::Strict)]
+    validation: Validation,
+    /// How much to print: the outcome (INFO), or the data on its way through the state, too
+    #[arg(long, value_enum, ignore_case = true, default_value_t = Level::Info)]
+    inspection: Level,
+    /// Variables and their values: a JSON object, or a file that holds one
+    #[arg(long, value_name = "FILE|JSON")]
+    variables: Option<String>,
+    /// The context object: a JSON object, or a file that holds one
+    #[arg(long, value_name = "FILE|JSON")]
+    context: Option<String>,
+    /// How often the retrier that matches the error has been used before
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+    /// How many iterations of the Map failed
+    #[arg(long, value_name = "N")]
+    failures: Option<u32>,
+    /// What the Map's ItemReader reads: a file
+    #[arg(long, value_name = "FILE")]
+    items: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Prints what AWS's TestState answers: status, output, nextState, error, cause, and inspectionData. A Task needs a mock here:
+nobody does its work.
+
+Exit codes: 0 the status is SUCCEEDED; 1 it is another; 2 the state cannot be tested.";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    #[value(name = "INFO")]
+    Info,
+    #[value(name = "DEBUG")]
+    Debug,
+    #[value(name = "TRACE")]
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Validation {
+    #[value(name = "STRICT")]
+    Strict,
+    #[value(name = "PRESENT")]
+    Present,
+    #[value(name = "NONE")]
+    None,
+}
+
+pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
+    let body = request(arguments)?.to_string();
+    let failed = |error: &dyn std::fmt::Display| Stop::failed(format!("cannot test the state: {error}"));
+    let service =
+        Service::builder().engine(|engine| engine.shards(1)).build().map_err(|error| failed(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(&error))?;
+    let call = Call {
+        target: "AWSStepFunctions.TestState",
+        content_type: None,
+        trace_header: None,
+        body: body.as_bytes(),
+    };
+    let reply = runtime.block_on(api::answer(&service, call));
+    let answer: Json = serde_json::from_slice(&reply.body).map_err(|error| failed(&error))?;
+    if let Some(exception) = reply.error {
+        say(&format!("expressway: {exception}: {}", answer["message"].as_str().unwrap_or_default()));
+        return Err(Stop::AlreadySaid);
+    }
+    print(format!("{answer:#}\n").as_bytes())?;
+    Ok(if answer["status"] == "SUCCEEDED" { Went::Well } else { Went::PartlyWrong })
+}
+
+fn request(arguments: &Arguments) -> Result<Json, Stop> {
+    let definition = definition::text(&arguments.file)?;
+    let definition = String::from_utf8_lossy(&definition);
+    let definition = match definition::is_yaml(&arguments.file) {
+        false => definition.into_owned(),
+        true => match yaml::read(&definition) {
+            Ok(source) => yaml::to_json(&source.root),
+            Err(error) => return Err(Stop::failed(format!("{}: {error}", arguments.file.display()))),
+        },
+    };
+    let name =
+        |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| value().map(|it| it.get_name().to_owned());
+    let mut request = json!({
+        "definition": definition,
+        "input": text(&arguments.input)?,
+        "inspectionLevel": name(&|| arguments.inspection.to_possible_value()),
+        // Nobody does the work of a Task without a mock, so nobody asks what the role may do.
+        "roleArn": "arn:aws:iam::123456789012:role/expressway",
+    });
+    let texts = [("variables", &arguments.variables), ("context", &arguments.context)];
+    for (name, argument) in texts {
+        if let Some(argument) = argument {
+            request[name] = text(argument)?.into();
+        }
+    }
+    if let Some(state) = &arguments.state {
+        request["stateName"] = state.as_str().into();
+    }
+    let mut configuration = Map::new();
+    if let Some(retries) = arguments.retries {
+        configuration.insert("retrierRetryCount".into(), retries.into());
+    }
+    if let Some(failures) = arguments.failures {
+        configuration.insert("mapIterationFailureCount".into(), failures.into());
+    }
+    if let Some(items) = &arguments.items {
+        let items = definition::text(items)?;
+        configuration.insert("mapItemReaderData".into(), String::from_utf8_lossy(&items).into());
+    }
+    if !configuration.is_empty() {
+        request["stateConfiguration"] = configuration.into();
+    }
+    let validation = name(&|| arguments.validation.to_possible_value());
+    if let Some(result) = &arguments.mock {
+        request["mock"] = json!({"result": text(result)?, "fieldValidationMode": validation});
+    } else if let Some(error) = &arguments.mock_error {
+        request["mock"] = json!({"errorOutput": {"error": error, "cause": arguments.mock_cause}});
+    }
+    Ok(request)
+}
+
+/// The text of a file, if there is one of this name, else the argument itself.
+fn text(argument: &str) -> Result<String, Stop> {
+    let looks_like_json = argument.trim_start().starts_with(['{', '[', '"']);
+    if looks_like_json || !Path::new(argument).exists() {
+        return Ok(argument.to_owned());
+    }
+    definition::text(Path::new(argument)).map(|text| String::from_utf8_lossy(&text).into_owned())
+}

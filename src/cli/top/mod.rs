@@ -1,0 +1,233 @@
+//! `expressway top`: a running server at a glance. Machines with their rates and percentiles, failures, slowest states.
+
+mod snapshot;
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use ratatui::Frame;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
+
+use super::{Stop, Went};
+use snapshot::{Overview, Snapshot};
+
+/// Watch a running server: machines, rates, percentiles, failures, slowest states
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Where the server shows its metrics
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8083/metrics")]
+    url: String,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    every: f64,
+    /// Look once (twice, for the rates), print what there is to see, and end
+    #[arg(long)]
+    once: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.05..=3_600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("it has to be a number of seconds from 0.05 to 3600".to_owned()),
+    }
+}
+
+/// Rows and columns of what is printed without a terminal.
+const PRINTED: (u16, u16) = (110, 32);
+
+pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
+    look_on(arguments).map(|()| Went::Well)
+}
+
+fn look_on(arguments: &Arguments) -> Result<(), Stop> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::Failed(format!("no reactor: {error}")))?;
+    let look = || runtime.block_on(snapshot::fetch(&arguments.url)).map_err(Stop::Failed);
+    let every = Duration::from_secs_f64(arguments.every);
+    let first = look()?;
+    if arguments.once || !io::stdout().is_terminal() {
+        std::thread::sleep(every);
+        let overview = Overview::new(&look()?, Some(&first));
+        return print(&overview, &arguments.url);
+    }
+    let mut terminal = ratatui::try_init().map_err(|error| Stop::Failed(format!("no terminal: {error}")))?;
+    let result = watch(&mut terminal, arguments, every, first, look);
+    ratatui::restore();
+    result
+}
+
+fn watch(
+    terminal: &mut ratatui::DefaultTerminal,
+    arguments: &Arguments,
+    every: Duration,
+    mut before: Snapshot,
+    look: impl Fn() -> Result<Snapshot, Stop>,
+) -> Result<(), Stop> {
+    let broken = |error: io::Error| Stop::Failed(format!("the terminal: {error}"));
+    let mut overview = Overview::new(&before, None);
+    loop {
+        terminal.draw(|frame| draw(frame, &overview, &arguments.url)).map_err(broken)?;
+        let until = Instant::now() + every;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            if event::poll(left).map_err(broken)?
+                && let Event::Key(key) = event::read().map_err(broken)?
+            {
+                let control_c =
+                    key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+                if control_c || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
+                    return Ok(());
+                }
+            }
+        }
+        match look() {
+            Ok(now) => {
+                overview = Overview::new(&now, Some(&before));
+                before = now;
+            }
+            // It may come back.
+            Err(stop) => overview.trouble = Some(stop.to_string()),
+        }
+    }
+}
+
+fn print(overview: &Overview, url: &str) -> Result<(), Stop> {
+    let mut terminal = Terminal::new(TestBackend::new(PRINTED.0, PRINTED.1))
+        .map_err(|error| Stop::Failed(error.to_string()))?;
+    terminal.draw(|frame| draw(frame, overview, url)).map_err(|error| Stop::Failed(error.to_string()))?;
+    let buffer = terminal.backend().buffer();
+    let mut text = String::new();
+    for row in 0..PRINTED.1 {
+        let line: String = (0..PRINTED.0).map(|column| buffer[(column, row)].symbol()).collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    super::print(text.trim_end().as_bytes())?;
+    super::print(b"\n")
+}
+
+fn draw(frame: &mut Frame<'_>, overview: &Overview, url: &str) {
+    let [head, machines, states, foot] = Layout::vertical([
+        Constraint::Length(4),
+        Constraint::Fill(2),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
+    frame.render_widget(summary(overview, url), head);
+    let header = ["machine", "started/s", "ended/s", "failed/s", "throttled/s", "live", "p50", "p99"];
+    let rows = overview.machines.iter().map(|machine| {
+        let failing = if machine.failed > 0.0 { Style::new().fg(Color::Red) } else { Style::new() };
+        Row::new(vec![
+            Cell::from(machine.name.clone()),
+            number(machine.started),
+            number(machine.ended),
+            number(machine.failed).style(failing),
+            number(machine.throttled),
+            number(machine.live),
+            Cell::from(right(&duration(machine.p50))),
+            Cell::from(right(&duration(machine.p99))),
+        ])
+    });
+    frame.render_widget(table(" machines ", header, rows), machines);
+    let header = ["slowest states", "machine", "exits/s", "retries/s", "catches/s", "mean", "p50", "p99"];
+    let rows = overview.states.iter().map(|state| {
+        Row::new(vec![
+            Cell::from(state.name.clone()),
+            Cell::from(state.machine.clone()),
+            number(state.exits),
+            number(state.retries),
+            number(state.catches),
+            Cell::from(right(&duration(Some(state.mean)))),
+            Cell::from(right(&duration(state.p50))),
+            Cell::from(right(&duration(state.p99))),
+        ])
+    });
+    frame.render_widget(table(" states ", header, rows), states);
+    let foot_text = overview.trouble.clone().unwrap_or_else(|| "q ends".to_owned());
+    frame.render_widget(Paragraph::new(foot_text), foot);
+}
+
+fn summary<'o>(overview: &'o Overview, url: &'o str) -> Paragraph<'o> {
+    let bold = Style::new().add_modifier(Modifier::BOLD);
+    let pair =
+        |name: &'static str, value: f64| [Span::raw(name), Span::styled(format!("{} ", short(value)), bold)];
+    let first: Vec<Span<'_>> = [
+        pair("started/s ", overview.started),
+        pair(" succeeded/s ", overview.succeeded),
+        pair(" failed/s ", overview.failed),
+        pair(" refused/s ", overview.refused),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let second: Vec<Span<'_>> = [
+        pair("live ", overview.live),
+        pair(" waiting ", overview.queued),
+        pair(" parked ", overview.parked),
+        pair(" bytes ", overview.bytes),
+        pair(" timer lag ms ", overview.lag_ms),
+        pair(" not shown ", overview.dropped),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let block = Block::bordered().title(format!(" {url} "));
+    Paragraph::new(vec![Line::from(first), Line::from(second)]).block(block)
+}
+
+fn table<'t>(
+    title: &'static str,
+    header: [&'static str; 8],
+    rows: impl Iterator<Item = Row<'t>>,
+) -> Table<'t> {
+    let widths = [
+        Constraint::Fill(2),
+        Constraint::Length(12),
+        Constraint::Length(10),
+        Constraint::Length(10),
+        Constraint::Length(11),
+        Constraint::Length(8),
+        Constraint::Length(8),
+        Constraint::Length(8),
+    ];
+    let header = Row::new(header).style(Style::new().add_modifier(Modifier::BOLD));
+    Table::new(rows, widths).header(header).block(Block::bordered().title(title))
+}
+
+fn number<'c>(value: f64) -> Cell<'c> {
+    Cell::from(short(value))
+}
+
+fn right(text: &str) -> String {
+    format!("{text:>7}")
+}
+
+/// Such as `950`, `12.3k`, `4.56M`.
+fn short(value: f64) -> String {
+    match value {
+        _ if value < 10.0 && value.fract() != 0.0 => format!("{value:.1}"),
+        _ if value < 10_000.0 => format!("{value:.0}"),
+        _ if value < 1e6 => format!("{:.1}k", value / 1e3),
+        _ if value < 1e9 => format!("{:.2}M", value / 1e6),
+        _ => format!("{:.2}G", value / 1e9),
+    }
+}
+
+/// Seconds, such as `≤1ms`, `250ms`, `5s`.
+fn duration(seconds: Option<f64>) -> String {
+    match seconds {
+        None => "-".to_owned(),
+        Some(seconds) if seconds <= 0.001 => "<=1ms".to_owned(),
+        Some(seconds) if seconds.is_infinite() => ">5min".to_owned(),
+        Some(seconds) if seconds < 1.0 => format!("{:.0}ms", seconds * 1_000.0),
+        Some(seconds) => format!("{seconds:.1}s"),
+    }
+}

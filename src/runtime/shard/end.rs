@@ -1,0 +1,196 @@
+//! How executions end, one by one and all together.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Opened, Shard};
+use crate::engine::{self, Event, Execution};
+use crate::fault::{self, Fault};
+use crate::json::Arena;
+use crate::runtime::admission::ENTRY_BYTES;
+use crate::runtime::inline::Ended;
+use crate::runtime::machine::Version;
+use crate::runtime::outcome::{Counts, Outcome, Status};
+use crate::runtime::seat::Seat;
+use crate::runtime::ticket::{BatchState, Reply};
+
+impl Shard {
+    /// An execution that ran to its end at once. What there is to count is told for the whole parcel.
+    pub(super) fn end_started(
+        &mut self,
+        opened: &mut Opened,
+        n: usize,
+        mut seat: Box<Seat>,
+        bug: bool,
+        billed: usize,
+    ) {
+        let version = &opened.parcel.version;
+        seat.tell_end(&self.shared, &mut self.scribe, version, bug_outcome, self.now_ms);
+        let end = if bug { End::Bug } else { End::Over(&mut seat) };
+        match &opened.parcel.reply {
+            reply @ Reply::One(_) => {
+                let (version, reply) = (Arc::clone(&opened.parcel.version), reply.clone());
+                self.end(&version, &reply, end, billed);
+            }
+            reply => {
+                if let Reply::Batch(batch, first) = reply {
+                    end.tell(batch, first + n as u32);
+                }
+                opened.ended.count(end.status());
+                opened.ended.bugs += u64::from(bug);
+                opened.ended_bytes += billed;
+            }
+        }
+        let version = &opened.parcel.version;
+        seat.hand_over(&self.shared, &mut self.scribe, version, bug_outcome, self.now_ms);
+        self.bench.put_back(seat);
+    }
+
+    pub(super) fn tell_parcel(&mut self, opened: &mut Opened) {
+        let (ended, bytes) = (std::mem::take(&mut opened.ended), std::mem::take(&mut opened.ended_bytes));
+        if ended.ended() == 0 {
+            return;
+        }
+        self.remote.tally.end(&ended);
+        if let Some(view) = &opened.parcel.version.view {
+            // They ended in the turn in which they began.
+            view.machine.ended(usize::from(self.index), ended.endings(), 0);
+        }
+        self.shared.admission.release(&opened.parcel.version.usage, ended.ended() as usize, bytes);
+        if let Reply::Batch(batch, _) = &opened.parcel.reply {
+            batch.end(&ended);
+        }
+        self.ended_any = true;
+    }
+
+    /// An execution is over. It is counted before anybody learns of it.
+    pub(super) fn end(&mut self, version: &Version, reply: &Reply, end: End<'_>, billed: usize) {
+        let status = end.status();
+        let mut counts = Counts::default();
+        counts.count(status);
+        counts.bugs = u64::from(matches!(end, End::Bug));
+        self.remote.tally.end(&counts);
+        if let Some(view) = &version.view {
+            let took_ms = match &end {
+                End::Over(seat) => self.now_ms.saturating_sub(seat.x.started_ms()),
+                _ => 0,
+            };
+            view.machine.ended(usize::from(self.index), counts.endings(), took_ms);
+        }
+        self.shared.admission.release(&version.usage, 1, billed);
+        self.ended_any = true;
+        match reply {
+            Reply::One(ticket) => {
+                self.shared.forget(ticket);
+                ticket.end(end.outcome(self.now_ms));
+            }
+            Reply::Batch(batch, n) => {
+                end.tell(batch, *n);
+                batch.end(&counts);
+            }
+        }
+    }
+
+    // ---- the end of all ----
+
+    /// When the time for draining is over, or the engine is gone, nothing is left running.
+    pub(super) fn drain(&mut self) {
+        let dropped = self.shared.dropped.load(Ordering::Acquire);
+        if !dropped && self.now_ms < self.shared.drain_at_ms.load(Ordering::Acquire) {
+            return;
+        }
+        let shut_down = || Fault { error: None, cause: Some("The engine was shut down.".to_owned()) };
+        for key in self.residents.keys() {
+            self.wake(key, |_| match dropped {
+                true => Event::Abort(shut_down()),
+                false => Event::Deadline,
+            });
+        }
+        while let Some(opened) = self.parcel.take().or_else(|| {
+            let parcel = self.remote.take_parcel()?;
+            Some(Opened { parcel, next: 0, at: 0, ended: Counts::default(), ended_bytes: 0 })
+        }) {
+            let Opened { mut parcel, next, mut at, .. } = opened;
+            let mut watch = parcel.watch.take();
+            for n in next..parcel.len() {
+                let to = parcel.ends.get(n).map_or(parcel.text.len(), |&end| end as usize);
+                let reply = match &parcel.reply {
+                    Reply::Batch(batch, first) => Reply::Batch(Arc::clone(batch), first + n as u32),
+                    reply => reply.clone(),
+                };
+                let end = match dropped {
+                    true => End::Never(Status::Aborted, Some(shut_down())),
+                    false => End::Never(Status::TimedOut, None),
+                };
+                if let Some(mut watch) = watch.take() {
+                    watch.ended(&Arena::new(), &end.never(), self.now_ms);
+                }
+                self.end(&parcel.version, &reply, end, to - at + ENTRY_BYTES);
+                at = to;
+            }
+        }
+        self.finished = dropped && self.residents.len() == 0;
+    }
+}
+
+/// How an execution came to its end.
+pub(super) enum End<'s> {
+    /// As its seat says.
+    Over(&'s mut Seat),
+    /// It never began.
+    Never(Status, Option<Fault>),
+    /// A bug of the engine's ended it.
+    Bug,
+}
+
+/// What becomes of an execution that met a bug of the engine's.
+pub(in crate::runtime) fn bug(now_ms: u64) -> Outcome {
+    Outcome::new(&bug_outcome(), &Arena::new(), now_ms, now_ms)
+}
+
+pub(in crate::runtime) fn bug_outcome() -> engine::Outcome {
+    engine::Outcome::Failed(Fault::new(fault::RUNTIME, "The engine failed an assertion of its own."))
+}
+
+impl End<'_> {
+    pub(super) fn status(&self) -> Status {
+        match self {
+            End::Over(seat) => seat.x.outcome().map_or(Status::Failed, Status::of),
+            End::Never(status, _) => *status,
+            End::Bug => Status::Failed,
+        }
+    }
+
+    /// The outcome of an execution that never began.
+    fn never(&self) -> engine::Outcome {
+        match self {
+            End::Never(Status::TimedOut, _) => engine::Outcome::TimedOut,
+            End::Never(_, Some(fault)) => engine::Outcome::Aborted(fault.clone()),
+            _ => engine::Outcome::Aborted(Fault { error: None, cause: None }),
+        }
+    }
+
+    fn tell(&self, batch: &BatchState, n: u32) {
+        if !batch.has_sink() {
+            return;
+        }
+        match self {
+            End::Over(seat) if let Some(outcome) = seat.x.outcome() => {
+                batch.tell(n, Ended::of(&seat.x, outcome))
+            }
+            End::Over(_) | End::Bug => batch.tell(n, Ended::of(&Execution::new(), &bug_outcome())),
+            End::Never(..) => batch.tell(n, Ended::of(&Execution::new(), &self.never())),
+        }
+    }
+
+    fn outcome(self, now_ms: u64) -> Outcome {
+        match self {
+            End::Over(seat) => match seat.x.outcome() {
+                Some(outcome) => Outcome::new(outcome, &seat.x.arena, seat.x.started_ms(), now_ms),
+                None => Outcome::new(&bug_outcome(), &seat.x.arena, now_ms, now_ms),
+            },
+            End::Never(status, fault) => Outcome::without_output(status, fault, now_ms),
+            End::Bug => bug(now_ms),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `ItemBatcher`: the inputs of a distributed Map's child executions (developer guide, "ItemBatcher").
+//!
+//! What the batcher's fields come to, the engine says: they are made into a Pass state beside the one under test, which
+//! is visited after it.
+
+use serde_json::Value as Json;
+
+use crate::asl::model::{ItemBatcher, QueryLanguage, Setting, State, StateKind};
+use crate::json::source::{Member, Node, NodeValue, Sourced, Span};
+use crate::limits;
+
+/// The Pass state whose output is an object of the batcher's fields.
+pub(super) fn state(tested: &State, bare: State) -> Option<State> {
+    let StateKind::Map(map) = &tested.kind else { return None };
+    let ItemBatcher { batch_input, items_max, input_bytes_max } = map.item_batcher.as_ref()?;
+    let mut members: Vec<Member> = Vec::new();
+    if let Some(input) = batch_input {
+        members.push(member("BatchInput", input.clone()));
+    }
+    for (name, setting) in [("MaxItems", items_max), ("MaxBytes", input_bytes_max)] {
+        match setting {
+            None => {}
+            Some(Setting::Literal(number)) => {
+                members.push(member(name, node(NodeValue::Number(number.value.to_string().into()))));
+            }
+            Some(Setting::Path(path)) => {
+                members
+                    .push(member(&format!("{name}.$"), node(NodeValue::String(path.value.as_str().into()))));
+            }
+            Some(Setting::Expression(text)) => {
+                let text = format!("{{% {} %}}", text.value);
+                members.push(member(name, node(NodeValue::String(text.into()))));
+            }
+        }
+    }
+    let fields = Some(node(NodeValue::Object(members)));
+    let is_path = tested.query_language == QueryLanguage::JsonPath;
+    let (parameters, output) = if is_path { (fields, None) } else { (None, fields) };
+    let query_language = tested.query_language;
+    Some(State { query_language, input_path: tested.input_path.clone(), parameters, output, ..bare })
+}
+
+fn member(name: &str, value: Node) -> Member {
+    Member { key: Sourced::new(name.into(), Span::default()), value }
+}
+
+fn node(value: NodeValue) -> Node {
+    Node { value, span: Span::default() }
+}
+
+/// An array of the batches, as JSON text. `fields` is what the batcher's fields came to, `items` the inputs, each as
+/// JSON text.
+pub(super) fn batches(fields: &Json, items: &[String]) -> String {
+    let bound =
+        |name: &str| fields.get(name).and_then(Json::as_u64).and_then(|most| usize::try_from(most).ok());
+    let items_max = bound("MaxItems").unwrap_or(usize::MAX).max(1);
+    let bytes_max = bound("MaxBytes").unwrap_or(limits::PAYLOAD_BYTES_MAX as usize);
+    let before = match fields.get("BatchInput") {
+        Some(input) => format!("{{\"BatchInput\":{input},\"Items\":["),
+        None => "{\"Items\":[".to_owned(),
+    };
+    let mut all = String::from("[");
+    let (mut count, mut bytes) = (0, 0);
+    for item in items {
+        let closes = count == items_max || bytes + item.len() + 1 > bytes_max;
+        if count > 0 && closes {
+            all.push_str("]},");
+            count = 0;
+        }
+        match count {
+            0 => {
+                all.push_str(&before);
+                bytes = before.len() + 2;
+            }
+            _ => all.push(','),
+        }
+        all.push_str(item);
+        bytes += item.len() + 1;
+        count += 1;
+    }
+    if count > 0 {
+        all.push_str("]}");
+    }
+    all.push(']');
+    all
+}

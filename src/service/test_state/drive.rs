@@ -1,0 +1,99 @@
+//! A test on an engine: its handlers do the task, its clock is waited for.
+
+use serde_json::json;
+
+use super::{News, Progress, Surroundings, TaskWanted, Test, TestState, TestedState};
+use crate::asl::{MachineType, Resources};
+use crate::clock;
+use crate::fault::{self, Fault};
+use crate::runtime::{Engine, MachineSpec, Outcome, Status};
+use crate::service::{Error, Exception, Service};
+
+impl Service {
+    /// Tests a state, with the service's engine.
+    ///
+    /// # Errors
+    /// As [`test_state`].
+    pub async fn test_state(&self, request: &TestState) -> Result<TestedState, Error> {
+        let inner = &self.inner;
+        let surroundings = Surroundings {
+            partition: inner.settings.partition.clone(),
+            region: inner.settings.region.clone(),
+            account: inner.settings.account.clone(),
+            now_ms: inner.now_ms(),
+            seed: inner.chance.next(),
+            resources: Resources::Aws,
+        };
+        test_state(request, &surroundings, &inner.engine.engine).await
+    }
+}
+
+/// Tests a state. A task without a mock, and the time a Wait state waits, are executions of `engine`: so its handlers,
+/// its clock and its scale of time apply.
+///
+/// # Errors
+/// AWS's exceptions and words: `ValidationException`, `InvalidDefinition`, `InvalidExecutionInput`; and
+/// `ThrottlingException` when the engine has no room.
+pub async fn test_state(
+    request: &TestState,
+    surroundings: &Surroundings,
+    engine: &Engine,
+) -> Result<TestedState, Error> {
+    let mut test = Test::new(request, surroundings)?;
+    let mut now_ms = surroundings.now_ms;
+    let mut news = News::Begin;
+    loop {
+        let (definition, input, until_ms) = match test.advance(news, now_ms)? {
+            Progress::Done(tested) => return Ok(*tested),
+            Progress::Task(wanted) => (task(&wanted), wanted.input, None),
+            Progress::Wait { until_ms } => (wait(until_ms), "{}".to_owned(), Some(until_ms)),
+        };
+        let spec = MachineSpec {
+            machine_type: MachineType::Standard,
+            resources: Some(surroundings.resources),
+            role_arn: request.role_arn.as_deref(),
+            ..MachineSpec::new("TestState", &definition)
+        };
+        let machine = engine.create(&spec);
+        let machine = machine.map_err(|error| Error::new(Exception::InvalidDefinition, error.to_string()))?;
+        let outcome = engine.run(&machine, input.as_str()).await?;
+        now_ms = outcome.stopped_ms.max(now_ms);
+        news = match until_ms {
+            Some(until_ms) => {
+                now_ms = now_ms.max(until_ms);
+                News::Time
+            }
+            None => News::Answer(answer(outcome)),
+        };
+    }
+}
+
+fn answer(outcome: Outcome) -> Result<Vec<u8>, Fault> {
+    match outcome.status {
+        Status::Succeeded => Ok(outcome.json().to_vec()),
+        _ => Err(outcome.fault.unwrap_or(Fault { error: Some(fault::TIMEOUT.into()), cause: None })),
+    }
+}
+
+/// A machine that does one task. A test takes five minutes at most.
+fn task(wanted: &TaskWanted) -> String {
+    let mut state = json!({"Type": "Task", "Resource": wanted.resource, "End": true});
+    if let Some(seconds) = wanted.timeout_seconds {
+        state["TimeoutSeconds"] = seconds.into();
+    }
+    if let Some(seconds) = wanted.heartbeat_seconds {
+        state["HeartbeatSeconds"] = seconds.into();
+    }
+    if let Some(credentials) = &wanted.credentials {
+        state["Credentials"] = serde_json::from_str(credentials).unwrap_or_default();
+    }
+    machine(state)
+}
+
+fn wait(until_ms: u64) -> String {
+    machine(json!({"Type": "Wait", "Timestamp": clock::format_millis(until_ms), "End": true}))
+}
+
+fn machine(state: serde_json::Value) -> String {
+    json!({"StartAt": "StateName", "TimeoutSeconds": 300, "States": {"StateName": state}}).to_string()
+}

@@ -1,0 +1,283 @@
+//! Pipelines on a real NATS server: nothing is lost when processes are killed or the server goes away.
+//!
+//! `EXPRESSWAY_KILLS=200 cargo test --features cli --test pipe_nats` kills 200 processes instead of a few.
+
+#![cfg(all(feature = "nats", feature = "cli"))]
+
+mod servers;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::{self, consumer, stream};
+use futures_util::StreamExt;
+use servers::Server;
+
+const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
+    "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
+const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
+    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 5, "Next": "Bad"}], "Default": "Good"},
+    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
+
+/// What is between a test and its server.
+struct Bench {
+    server: Server,
+    context: jetstream::Context,
+}
+
+impl Bench {
+    async fn new() -> Option<Bench> {
+        let server = servers::nats()?;
+        let client = async_nats::connect(format!("127.0.0.1:{}", server.port)).await.expect("a connection");
+        let context = jetstream::new(client);
+        for (name, subject) in [("EVENTS", "events"), ("OUT", "out"), ("DEAD", "dead")] {
+            let config = stream::Config {
+                name: name.to_owned(),
+                subjects: vec![subject.to_owned()],
+                ..Default::default()
+            };
+            context.create_stream(config).await.expect("a stream");
+        }
+        Some(Bench { server, context })
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.server.folder.join(name);
+        std::fs::write(&file, text).expect("a file");
+        file
+    }
+
+    /// The description of a pipeline from EVENTS to OUT.
+    fn config(&self, definition: &str, more: &str) -> PathBuf {
+        let port = self.server.port;
+        self.file(
+            "pipe.toml",
+            &format!(
+                r#"
+definition = {definition}
+[source]
+type = "nats"
+url = "nats://127.0.0.1:{port}"
+stream = "EVENTS"
+durable = "worker"
+ack_wait = 2.0
+[sink]
+type = "nats"
+url = "nats://127.0.0.1:{port}"
+subject = "out"
+[dead_letters]
+type = "nats"
+url = "nats://127.0.0.1:{port}"
+subject = "dead"
+[pipe]
+{more}
+"#
+            ),
+        )
+    }
+
+    async fn publish(&self, events: std::ops::Range<u64>) {
+        let mut acknowledgements = Vec::new();
+        for n in events {
+            let sent = self.context.publish("events", format!("{{\"n\":{n}}}").into()).await;
+            acknowledgements.push(sent.expect("it is sent"));
+            if acknowledgements.len() == 256 {
+                for acknowledgement in acknowledgements.drain(..) {
+                    acknowledgement.await.expect("it is kept");
+                }
+            }
+        }
+        for acknowledgement in acknowledgements {
+            acknowledgement.await.expect("it is kept");
+        }
+    }
+
+    /// Waits until the consumer has nothing left, and has had something.
+    async fn wait_until_done(&self) {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < Duration::from_secs(120), "the events are not dealt with");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let Ok(stream) = self.context.get_stream("EVENTS").await else { continue };
+            let Ok(info) = stream.consumer_info("worker").await else { continue };
+            if info.num_pending == 0 && info.num_ack_pending == 0 && info.delivered.consumer_sequence > 0 {
+                return;
+            }
+        }
+    }
+
+    /// How many times each `n` is in a stream.
+    async fn numbers(&self, stream: &str) -> BTreeMap<u64, u32> {
+        let mut numbers = BTreeMap::new();
+        for text in self.texts(stream).await {
+            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            *numbers.entry(value["n"].as_u64().expect("a number")).or_default() += 1;
+        }
+        numbers
+    }
+
+    async fn texts(&self, stream: &str) -> Vec<Vec<u8>> {
+        let mut stream = self.context.get_stream(stream).await.expect("the stream");
+        let count = stream.info().await.expect("its state").state.messages;
+        let config = consumer::pull::Config::default();
+        let consumer = stream.create_consumer(config).await.expect("a consumer");
+        let messages =
+            consumer.messages().await.expect("messages").take(usize::try_from(count).expect("few"));
+        messages.map(|message| message.expect("a message").payload.to_vec()).collect().await
+    }
+}
+
+fn expressway(arguments: &[&str], config: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.args(arguments).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the command starts")
+}
+
+fn terminate(child: &mut Child) -> Option<i32> {
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.expect("kill").success());
+    child.wait().expect("its end").code()
+}
+
+/// Small numbers that look random, the same in every run.
+fn random(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_processes_are_killed() {
+    let Some(bench) = Bench::new().await else { return };
+    let kills: u64 = std::env::var("EXPRESSWAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(5);
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("\"twice.asl.json\"", "batch = 64");
+    let (mut seed, mut published) = (0x9E37_79B9_7F4A_7C15, 0);
+    for _ in 0..kills {
+        let mut child = expressway(&["pipe", "--quiet"], &config);
+        bench.publish(published..published + 500).await;
+        published += 500;
+        tokio::time::sleep(Duration::from_millis(random(&mut seed) % 150)).await;
+        child.kill().expect("it is killed");
+        child.wait().expect("its end");
+    }
+    // Two of them share what is left.
+    let mut children = [expressway(&["pipe"], &config), expressway(&["pipe"], &config)];
+    bench.wait_until_done().await;
+    for child in &mut children {
+        assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
+    }
+    let numbers = bench.numbers("OUT").await;
+    let lost: Vec<u64> = (0..published).filter(|n| !numbers.contains_key(n)).collect();
+    assert!(lost.is_empty(), "{} of {published} lost: {lost:?}", lost.len());
+    let twice = numbers.values().filter(|&&times| times > 1).count();
+    println!("{kills} killed, {published} events, none lost, {twice} published twice");
+    assert_eq!(twice, 0, "the ids of outputs keep those published twice out of the stream");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_is_waited_for() {
+    let Some(mut bench) = Bench::new().await else { return };
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("\"twice.asl.json\"", "batch = 16");
+    let mut child = expressway(&["pipe"], &config);
+    bench.publish(0..2_000).await;
+    bench.server.kill();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    bench.server.start();
+    let begun = Instant::now();
+    while bench.context.get_stream("EVENTS").await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the server is not back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bench.publish(2_000..2_500).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    let numbers = bench.numbers("OUT").await;
+    assert_eq!(numbers.len(), 2_500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
+    let Some(bench) = Bench::new().await else { return };
+    bench.file("judge.asl.json", JUDGE);
+    let config = bench.config("\"judge.asl.json\"", "attempts = 2\nretry_delay = 0.05");
+    let mut child = expressway(&["pipe"], &config);
+    bench.publish(0..20).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
+    assert_eq!(bench.numbers("OUT").await.into_keys().collect::<Vec<_>>(), (5..20).collect::<Vec<_>>());
+    let letters: Vec<serde_json::Value> =
+        bench.texts("DEAD").await.iter().map(|text| serde_json::from_slice(text).expect("JSON")).collect();
+    assert_eq!(letters.len(), 5);
+    for letter in &letters {
+        assert_eq!((&letter["error"], &letter["attempts"]), (&"Order.Bad".into(), &2.into()));
+        assert_eq!((&letter["source"], &letter["deliveries"]), (&"EVENTS/worker".into(), &2.into()));
+    }
+
+    let port = bench.server.port;
+    let redrive = bench.file(
+        "redrive.toml",
+        &format!(
+            r#"
+source = {{ type = "nats", url = "nats://127.0.0.1:{port}", stream = "DEAD", durable = "redrive" }}
+sink = {{ type = "nats", url = "nats://127.0.0.1:{port}", subject = "events", ids = false }}
+"#
+        ),
+    );
+    let before = bench.texts("EVENTS").await.len();
+    let status = expressway(&["redrive", "--idle", "1"], &redrive).wait().expect("its end");
+    assert_eq!(status.code(), Some(0));
+    let events = bench.texts("EVENTS").await;
+    assert_eq!(events.len(), before + 5);
+    assert!(events[before..].iter().all(|text| text.starts_with(b"{\"n\":")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_in_a_bucket_is_replaced_while_events_flow() {
+    let Some(bench) = Bench::new().await else { return };
+    // A bucket is a stream of its values; the servers that Debian has are older than the client's way to make one.
+    let values = stream::Config {
+        name: "KV_definitions".to_owned(),
+        subjects: vec!["$KV.definitions.>".to_owned()],
+        max_messages_per_subject: 1,
+        allow_rollup: true,
+        deny_delete: true,
+        ..Default::default()
+    };
+    bench.context.create_stream(values).await.expect("a bucket");
+    let bucket = bench.context.get_key_value("definitions").await.expect("the bucket");
+    let answering = |answer: u32| {
+        format!(
+            r#"{{"StartAt": "A", "States": {{"A": {{"Type": "Pass", "Parameters": {{"n.$": "$.n", "by": {answer}}}, "End": true}}}}}}"#
+        )
+    };
+    bucket.put("orders", answering(1).into()).await.expect("it is kept");
+    let port = bench.server.port;
+    let definition =
+        format!(r#"{{ url = "nats://127.0.0.1:{port}", bucket = "definitions", key = "orders" }}"#);
+    let config = bench.config(&definition, "");
+    let mut child = expressway(&["pipe"], &config);
+    let mut published = 0;
+    for answer in [1, 2] {
+        // A wrong definition changes nothing.
+        bucket.put("orders", "{}".into()).await.expect("it is kept");
+        bucket.put("orders", answering(answer).into()).await.expect("it is kept");
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < Duration::from_secs(60), "definition {answer} is not used");
+            bench.publish(published..published + 1).await;
+            published += 1;
+            bench.wait_until_done().await;
+            let last = bench.texts("OUT").await.pop().expect("an output");
+            let last: serde_json::Value = serde_json::from_slice(&last).expect("JSON");
+            if last["by"] == answer {
+                break;
+            }
+        }
+    }
+    assert_eq!(terminate(&mut child), Some(0));
+}
