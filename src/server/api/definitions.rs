@@ -103,9 +103,10 @@ fn inspection(reply: &mut Object<'_>, shown: &Inspection) {
     {
         reply.object("errorDetails", |details| {
             let index = |index: Option<usize>| index.map(|index| index as u64);
-            maybe_number(details, "catchIndex", index(catch_index));
-            maybe_number(details, "retryIndex", index(retry_index));
-            maybe_number(details, "retryBackoffIntervalSeconds", retry_backoff_interval_seconds);
+            details
+                .maybe_number("catchIndex", index(catch_index))
+                .maybe_number("retryIndex", index(retry_index))
+                .maybe_number("retryBackoffIntervalSeconds", retry_backoff_interval_seconds);
         });
     }
     reply
@@ -113,15 +114,9 @@ fn inspection(reply: &mut Object<'_>, shown: &Inspection) {
         .maybe_text("afterItemSelector", shown.after_item_selector.as_deref())
         .maybe_text("afterItemBatcher", shown.after_item_batcher.as_deref())
         .maybe_text("afterItemsPointer", shown.after_items_pointer.as_deref());
-    maybe_number(reply, "toleratedFailureCount", shown.tolerated_failure_count);
+    reply.maybe_number("toleratedFailureCount", shown.tolerated_failure_count);
     if let Some(percentage) = shown.tolerated_failure_percentage {
-        reply.raw("toleratedFailurePercentage", serde_json::Value::from(percentage).to_string().as_bytes());
+        reply.fraction("toleratedFailurePercentage", percentage);
     }
-    maybe_number(reply, "maxConcurrency", shown.max_concurrency);
-}
-
-fn maybe_number(reply: &mut Object<'_>, name: &str, number: Option<u64>) {
-    if let Some(number) = number {
-        reply.number(name, number);
-    }
+    reply.maybe_number("maxConcurrency", shown.max_concurrency);
 }

@@ -24,7 +24,7 @@ impl Service {
             seed: inner.chance.next(),
             resources: Resources::Aws,
         };
-        test_state(request, &surroundings, &inner.engine.engine).await
+        test_state(request, &surroundings, &inner.engine).await
     }
 }
 
