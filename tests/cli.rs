@@ -408,6 +408,8 @@ fn yaml_is_validated_at_its_own_lines() {
     let found = run(&["validate", &file], b"");
     assert_eq!(found.code, Some(1));
     assert!(found.out.contains("wrong.asl.yaml:5:5"), "{}", found.out);
+}
+
 // ---- pipe ----
 
 const JUDGE: &str = r#"{"StartAt": "Judge", "States": {

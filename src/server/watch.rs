@@ -152,8 +152,8 @@ enum End {
 
 /// Bytes that are collected before they are written.
 const OUT_BYTES_MAX: usize = 64 << 10;
-/// Bytes of a buffer that an idle connection keeps.
-const OUT_BYTES_KEPT: usize = 4 << 10;
+/// Bytes of a buffer that a connection keeps: 16 pipelined responses of 1 KB fit without a new one each turn.
+const OUT_BYTES_KEPT: usize = 24 << 10;
 
 /// A socket, and what is to be written to it.
 ///
@@ -231,11 +231,7 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut wire = self.wire.borrow_mut();
         let room = ready!(wire.poll_room(context, &self.watch))?;
         let taken = bytes.len().min(room);

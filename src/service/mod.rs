@@ -25,6 +25,7 @@ mod start;
 mod store;
 mod tags;
 pub mod test_state;
+mod testing;
 pub mod validate;
 mod versions;
 

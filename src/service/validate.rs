@@ -1,6 +1,5 @@
 //! `ValidateStateMachineDefinition` (API reference): all that is wrong with a definition, as AWS tells it.
 
-use super::Service;
 use crate::asl::{self, MachineType, Options, Resources, Severity};
 
 /// What `ValidateStateMachineDefinition` is asked.
@@ -44,13 +43,6 @@ pub struct Finding {
 
 /// The most diagnostics that are told (API model).
 const RESULTS_MAX: usize = 100;
-
-impl Service {
-    /// Validates a definition, as [`validate`] does.
-    pub fn validate_state_machine_definition(&self, request: &ValidateStateMachineDefinition) -> Validation {
-        validate(request)
-    }
-}
 
 /// Validates a definition.
 ///

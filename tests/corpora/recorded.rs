@@ -1,8 +1,7 @@
 //! Recorded executions: how a case is run, and how what came out is compared (the corpus's README is the rule).
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use expressway::engine::{Execution, Identity, Outcome, TaskCall};
 use expressway::fault::Fault;
@@ -36,7 +35,7 @@ pub(crate) fn run(case: &Json) -> Result<Run, String> {
         .filter(|_| problems.iter().all(|problem| problem.severity != asl::Severity::Error))
         .ok_or_else(|| format!("refused: {}", asl::invalid_definition(&problems)))?;
     let program = compile::compile(&definition).map_err(|errors| format!("not compiled: {errors:?}"))?;
-    let complaints = Rc::new(RefCell::new(Vec::new()));
+    let complaints = Arc::new(Mutex::new(Vec::new()));
     let script = Script::new(case, complaints.clone());
     // 2024-11-04T11:41:06.123Z, a moment after all past timestamps in the corpus and before the future ones.
     let clock = VirtualClock::at(1_730_720_466_123);
@@ -67,7 +66,7 @@ pub(crate) fn run(case: &Json) -> Result<Run, String> {
         cause: fault.and_then(|fault| fault.cause.clone()),
         history: history.events().cloned().collect(),
     };
-    let complaints = complaints.borrow();
+    let complaints = complaints.lock().unwrap();
     if complaints.is_empty() { Ok(run) } else { Err(complaints.join("; ")) }
 }
 
@@ -87,18 +86,18 @@ fn identity(case: &Json) -> Identity {
 }
 
 /// Answers tasks from the case's mocks, and checks what they are given.
-struct Script {
+pub(crate) struct Script {
     mocks: Vec<(String, Vec<Json>)>,
     /// By state, which mocks were used.
     used: HashMap<String, Vec<bool>>,
     /// Match invocations by what they are given.
     by_parameters: bool,
     wild: Vec<String>,
-    complaints: Rc<RefCell<Vec<String>>>,
+    complaints: Arc<Mutex<Vec<String>>>,
 }
 
 impl Script {
-    fn new(case: &Json, complaints: Rc<RefCell<Vec<String>>>) -> Script {
+    pub(crate) fn new(case: &Json, complaints: Arc<Mutex<Vec<String>>>) -> Script {
         let mocks: Vec<(String, Vec<Json>)> = (case["mocks"].as_object().into_iter().flatten())
             .map(|(state, mocks)| (state.clone(), mocks.as_array().cloned().unwrap_or_default()))
             .collect();
@@ -110,7 +109,7 @@ impl Script {
     }
 
     fn complain(&self, text: String) {
-        self.complaints.borrow_mut().push(text);
+        self.complaints.lock().unwrap().push(text);
     }
 
     /// The mock for this invocation.

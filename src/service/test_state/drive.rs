@@ -3,30 +3,11 @@
 use serde_json::json;
 
 use super::{News, Progress, Surroundings, TaskWanted, Test, TestState, TestedState};
-use crate::asl::{MachineType, Resources};
+use crate::asl::MachineType;
 use crate::clock;
 use crate::fault::{self, Fault};
 use crate::runtime::{Engine, MachineSpec, Outcome, Status};
-use crate::service::{Error, Exception, Service};
-
-impl Service {
-    /// Tests a state, with the service's engine.
-    ///
-    /// # Errors
-    /// As [`test_state`].
-    pub async fn test_state(&self, request: &TestState) -> Result<TestedState, Error> {
-        let inner = &self.inner;
-        let surroundings = Surroundings {
-            partition: inner.settings.partition.clone(),
-            region: inner.settings.region.clone(),
-            account: inner.settings.account.clone(),
-            now_ms: inner.now_ms(),
-            seed: inner.chance.next(),
-            resources: Resources::Aws,
-        };
-        test_state(request, &surroundings, &inner.engine).await
-    }
-}
+use crate::service::{Error, Exception};
 
 /// Tests a state. A task without a mock, and the time a Wait state waits, are executions of `engine`: so its handlers,
 /// its clock and its scale of time apply.

@@ -1,0 +1,113 @@
+//! What looking costs: W2 on two shards with nothing shown, and with each of the outputs, taking turns in one run. The
+//! ratios are medians over the turns. `tests/observe.rs` says what is shown; this says only how fast.
+
+#[allow(dead_code)]
+mod workloads;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use expressway::observe::log::Level;
+use expressway::observe::trace::{Context, Exporter, Traces};
+use expressway::observe::{Recorded, RotatingFiles, Setup, Tail};
+use expressway::runtime::{Engine, Machine};
+use workloads::workload;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is compared with an engine that shows nothing, and the ratio that is to be reached.
+struct Candidate {
+    name: &'static str,
+    wanted: f64,
+    engine: Engine,
+    machine: Machine,
+    rates: Vec<f64>,
+}
+
+struct Nowhere;
+
+impl Exporter for Nowhere {
+    fn export(&self, _: &Recorded, _: &Context) -> bool {
+        true
+    }
+}
+
+fn candidate(name: &'static str, wanted: f64, setup: Setup) -> Candidate {
+    let engine = Engine::builder().shards(2).observe(setup).build().expect("an engine");
+    let machine = engine.create_state_machine("w2", &workload("w2").definition).expect("a machine");
+    Candidate { name, wanted, engine, machine, rates: Vec::new() }
+}
+
+fn main() {
+    let (rounds, executions) = match std::env::args().any(|arg| arg == "--test") {
+        true => (1, 1_000),
+        false => (31, 40_000),
+    };
+    let folder = std::env::temp_dir().join(format!("expressway-observe-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = |name: &str| -> RotatingFiles {
+        let path: PathBuf = folder.join(name);
+        RotatingFiles::new(path, 256 << 20, 2).expect("a file")
+    };
+    let mut candidates = [
+        candidate("everything off", 1.0, Setup::default()),
+        candidate(
+            "compiled in, nothing listening",
+            0.98,
+            Setup::default().log(file("off"), Level::Off, true).traces(Traces::new(Nowhere, 0)),
+        ),
+        candidate("metrics", 0.93, Setup::default().metrics()),
+        candidate("history ring, tail sampling", 0.7, Setup::default().history(Tail::default())),
+        candidate(
+            "logs at ERROR, no failures",
+            0.95,
+            Setup::default().log(file("error"), Level::Error, true),
+        ),
+        candidate(
+            "logs at ALL with data, to a file",
+            0.0,
+            Setup::default().log(file("all"), Level::All, true).log_bytes_max(1 << 30),
+        ),
+    ];
+    let input = workload("w2").input;
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+    for round in 0..=rounds {
+        for candidate in &mut candidates {
+            let Candidate { engine, machine, .. } = &candidate;
+            let began = Instant::now();
+            let batch = engine.start_batch(&*machine, std::iter::repeat_n(&input, executions));
+            let counts = tokio.block_on(batch);
+            assert_eq!(counts.succeeded, executions as u64);
+            assert!(engine.observed().flush(Duration::from_secs(60)), "{}", candidate.name);
+            let rate = executions as f64 / began.elapsed().as_secs_f64();
+            // The first round warms up.
+            if round > 0 || rounds == 1 {
+                candidate.rates.push(rate);
+            }
+        }
+    }
+    println!("W2, two shards and one who starts; {rounds} rounds of {executions} executions\n");
+    println!("  {:<36} {:>12}   {:>6}   wanted", "", "executions/s", "ratio");
+    let off = candidates[0].rates.clone();
+    for Candidate { name, wanted, rates, engine, .. } in &candidates {
+        let ratio = median(rates.iter().zip(&off).map(|(rate, off)| rate / off).collect());
+        let rate = median(rates.clone());
+        let wanted = match *wanted {
+            wanted if wanted > 0.0 => format!("{wanted}"),
+            _ => "100000/s".to_owned(),
+        };
+        println!("  {name:<36} {rate:>12.0}   {ratio:>6.3}   {wanted}");
+        assert_eq!(engine.observed().dropped().log_lines, 0);
+    }
+    let lines = candidates[5].engine.observed().lines_written();
+    assert_eq!(lines, 12 * (executions * (rounds + 1)) as u64);
+    drop(candidates);
+    // It lies in the system's folder for such files.
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,30 @@
+//! `TestState` and `ValidateStateMachineDefinition` as actions.
+
+use super::test_state::{self, Surroundings, TestState, TestedState};
+use super::validate::{self, ValidateStateMachineDefinition, Validation};
+use super::{Error, Service};
+use crate::asl::Resources;
+
+impl Service {
+    /// Says what is wrong with a definition.
+    pub fn validate_state_machine_definition(&self, request: ValidateStateMachineDefinition) -> Validation {
+        validate::validate(&request)
+    }
+
+    /// Runs one state. Tasks that are not mocked are done by the engine's handlers, and a Wait takes the engine's time.
+    ///
+    /// # Errors
+    /// As [`test_state::test_state`].
+    pub async fn test_state(&self, request: TestState) -> Result<TestedState, Error> {
+        let inner = &*self.inner;
+        let surroundings = Surroundings {
+            partition: inner.settings.partition.clone(),
+            region: inner.settings.region.clone(),
+            account: inner.settings.account.clone(),
+            now_ms: inner.now_ms(),
+            seed: inner.chance.next(),
+            resources: Resources::Aws,
+        };
+        Box::pin(test_state::test_state(&request, &surroundings, &inner.engine)).await
+    }
+}
