@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::page::{Page, Part};
 use super::{Error, Service};
-use crate::engine::{Listener, Record};
+use crate::engine::{Listener, Outcome, Record};
 use crate::json::Arena;
 use crate::observe::history::Event;
 use crate::observe::{History, LiveHistory, Watcher};
@@ -42,7 +42,12 @@ impl Listener for Recorder {
     }
 }
 
-impl Watcher for Recorder {}
+impl Watcher for Recorder {
+    fn ended(&mut self, _: &Arena, _: &Outcome, _: u64) {
+        // From here on it counts among those that are closed.
+        self.count(0);
+    }
+}
 
 impl Drop for Recorder {
     fn drop(&mut self) {

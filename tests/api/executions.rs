@@ -165,10 +165,16 @@ fn a_synchronous_execution_is_answered_with_its_outcome() {
     let machine = client.ok("CreateStateMachine", &request)["stateMachineArn"].clone();
     let input = json!({"ok": true, "text": "tab\t quote\" back\\ é 漢"}).to_string();
     // With a name, and without one, which is answered another way: both must say the same.
-    for name in [Json::Null, json!("mine")] {
-        let request =
-            json!({"stateMachineArn": machine, "name": name, "input": input, "traceHeader": "Root=1"});
-        let ended = client.ok("StartSyncExecution", &request);
+    for name in [None, Some("mine")] {
+        let request = |members: Json| {
+            let mut request = json!({"stateMachineArn": machine});
+            let all = request.as_object_mut().expect("an object");
+            all.extend(name.map(|name| ("name".to_owned(), name.into())));
+            all.extend(members.as_object().expect("members").clone());
+            request
+        };
+        let whole = request(json!({"input": input, "traceHeader": "Root=1"}));
+        let ended = client.ok("StartSyncExecution", &whole);
         assert_eq!(ended["status"], "SUCCEEDED");
         let output: Json = serde_json::from_str(ended["output"].as_str().expect("text")).expect("JSON");
         assert_eq!(output, json!({"text": "tab\t quote\" back\\ é 漢"}));
@@ -182,15 +188,15 @@ fn a_synchronous_execution_is_answered_with_its_outcome() {
         let own = ended["name"].as_str().expect("a name");
         assert!(arn.starts_with(&format!("{PREFIX}:express:m:{own}:")), "{arn}");
         assert_eq!(arn.len(), format!("{PREFIX}:express:m:{own}:").len() + 36);
-        let bare = json!({"stateMachineArn": machine, "name": name, "input": input, "includedData": "METADATA_ONLY"});
+        let bare = request(json!({"input": input, "includedData": "METADATA_ONLY"}));
         let ended = client.ok("StartSyncExecution", &bare);
         assert_eq!((ended.get("input"), ended.get("output")), (None, None));
         assert_eq!(ended["outputDetails"], json!({"included": false}));
-        let failing = json!({"stateMachineArn": machine, "name": name, "input": "{\"ok\": false}"});
+        let failing = request(json!({"input": "{\"ok\": false}"}));
         let ended = client.ok("StartSyncExecution", &failing);
         assert_eq!((&ended["status"], &ended["error"]), (&json!("FAILED"), &json!("Mine")));
         assert_eq!((&ended["cause"], ended.get("output")), (&json!("a \"cause\""), None));
-        let bad = json!({"stateMachineArn": machine, "name": name, "input": "{'a'}"});
+        let bad = request(json!({"input": "{'a'}"}));
         let (code, message) = client.refused("StartSyncExecution", &bad);
         assert_eq!(code, "InvalidExecutionInput");
         assert!(
