@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 #[test]
 fn recorded_executions_on_shards() {
     let Some(cases) = corpora::recorded("execution.jsonl") else { return };
-    let mut report = corpora::Report::new("execution.jsonl on shards", include_str!("known/corpus.txt"));
+    let mut report = corpora::Report::new("execution.jsonl on shards", include_str!("known/shards.txt"));
     for case in cases.iter().filter(|case| case["express_applicable"] == true) {
         let id = case["id"].as_str().unwrap_or_default();
         let outcome = run(case).and_then(|run| recorded::compare(case, &run));

@@ -49,8 +49,13 @@ pub(super) fn environment(arguments: &EnvironmentArguments) -> Result<Went, Stop
     let endpoint = format!("http://localhost:{}", arguments.port);
     // Those that a user may have set are left alone: any will do here.
     let fixed = [("AWS_ENDPOINT_URL_SFN", &*endpoint), ("AWS_DISABLE_HOST_PREFIX_INJECTION", "true")];
-    let wanted =
-        [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")];
+    // Some SDKs look for the region under one name, some under the other.
+    let wanted = [
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ];
     let mut text = String::new();
     for (name, value) in fixed {
         text += &match arguments.shell {

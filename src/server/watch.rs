@@ -122,7 +122,9 @@ impl Watch {
         let longer = |since: Tick, max: u32| since != 0 && now.saturating_sub(since) > max;
         longer(self.reading.get(), limits.slow_seconds_max)
             || longer(self.stalled.get(), limits.slow_seconds_max)
-            || (self.requests.get() == 0 && longer(self.heard.get(), limits.idle_seconds_max))
+            || (self.requests.get() == 0
+                && self.stalled.get() == 0
+                && longer(self.heard.get(), limits.idle_seconds_max))
     }
 
     fn read(&self) {

@@ -439,6 +439,6 @@ pub(super) fn name(name: &str) -> Result<(), Error> {
 fn role(arn: &str) -> Result<(), Error> {
     match arn.starts_with("arn:") && arn.contains(":iam::") && arn.contains(":role/") {
         true => Ok(()),
-        false => Err(Error::invalid_arn(&format!("Invalid Role Arn: '{arn}'"))),
+        false => Err(Error::new(Exception::InvalidArn, format!("Invalid Role Arn: '{arn}'"))),
     }
 }

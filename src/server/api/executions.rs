@@ -3,7 +3,6 @@
 use super::history;
 use super::read::{Fields, page};
 use super::write::{EMPTY, Object, object};
-use crate::fault;
 use crate::runtime::{Outcome, Status};
 use crate::service::{Error, ListExecutions, REDRIVE_REFUSED, Service, StartExecution};
 
@@ -190,9 +189,6 @@ fn payloads(reply: &mut Object<'_>, whole: bool, input: &str, outcome: Option<&O
     match &outcome.fault {
         Some(fault) => {
             reply.maybe_text("error", fault.error.as_deref()).maybe_text("cause", fault.cause.as_deref());
-        }
-        None if outcome.status == Status::TimedOut => {
-            reply.text("error", fault::TIMEOUT);
         }
         None => {}
     }

@@ -10,7 +10,6 @@ use std::cell::RefCell;
 use super::executions::status_name;
 use super::write::time;
 use crate::engine::Outcome;
-use crate::fault;
 use crate::json::write_string;
 use crate::limits;
 use crate::runtime::Status;
@@ -83,10 +82,8 @@ fn reply(ended: &Ended<'_>, input: &[u8], output: &[u8], trace_header: Option<&s
         escape(output, &mut out);
         out.extend_from_slice(b"\",\"outputDetails\":{\"included\":true}");
     }
-    let error = match status {
-        Status::TimedOut => Some(fault::TIMEOUT),
-        _ => failed.and_then(|fault| fault.error.as_deref()),
-    };
+    // One that timed out has neither error nor cause.
+    let error = failed.and_then(|fault| fault.error.as_deref());
     let texts = [("error", error), ("cause", failed.and_then(|fault| fault.cause.as_deref()))];
     for (name, text) in texts.into_iter().chain([("traceHeader", trace_header)]) {
         if let Some(text) = text {

@@ -90,7 +90,6 @@ mod tests {
             ("SFN", "Sfn"),
             ("Secrets Manager", "SecretsManager"),
             ("ARN", "Arn"),
-            ("IPv6Address", "IPv6Address"),
             ("Elastic Load Balancing v2", "ElasticLoadBalancingV2"),
         ] {
             assert_eq!(java(name), expected);
