@@ -186,10 +186,8 @@ fn payloads(reply: &mut Object<'_>, whole: bool, input: &str, outcome: Option<&O
     if !whole {
         return;
     }
-    match &outcome.fault {
-        Some(fault) => {
-            reply.maybe_text("error", fault.error.as_deref()).maybe_text("cause", fault.cause.as_deref());
-        }
-        None => {}
+    // One that timed out has neither.
+    if let Some(fault) = &outcome.fault {
+        reply.maybe_text("error", fault.error.as_deref()).maybe_text("cause", fault.cause.as_deref());
     }
 }
