@@ -43,6 +43,7 @@ pub(super) fn panics(effort: Effort) -> Vec<Figure> {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let engine = Engine::builder()
         .shards(2)
+        .budgets(super::whole_batches())
         .task(FUNCTION, |n: u64| async move {
             if CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(10) {
                 panic!("one of ten");

@@ -21,7 +21,7 @@ mod starts;
 use std::hint::black_box;
 use std::time::Instant;
 
-use expressway::runtime::{Builder, Engine, Machine};
+use expressway::runtime::{Budgets, Builder, Engine, Machine};
 use workloads::workload;
 
 #[global_allocator]
@@ -124,6 +124,11 @@ fn engine(name: &str, builder: Builder) -> (Engine, Machine, Vec<u8>) {
 
 fn tokio(threads: usize) -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
+}
+
+/// Budgets under which a million starts may wait for their shard.
+fn whole_batches() -> Budgets {
+    Budgets { queue_max: usize::MAX, ..Budgets::default() }
 }
 
 /// Starts a batch and waits for its end; the outputs are written. How many succeeded.

@@ -46,8 +46,10 @@ const RING: &str = r#"{"StartAt": "Add", "States": {
 pub(super) fn parked(effort: Effort) -> Vec<Figure> {
     println!("\n{} executions parked in a Wait, 202 bytes of input each", effort.parked);
     // Two engines, so that what is compared can take turns: one with next to nothing parked.
-    let (full, full_w2, input) = engine("w2", Engine::builder().profile(Profile::Open));
-    let (empty, empty_w2, _) = engine("w2", Engine::builder().profile(Profile::Open));
+    let (full, full_w2, input) =
+        engine("w2", Engine::builder().profile(Profile::Open).budgets(super::whole_batches()));
+    let (empty, empty_w2, _) =
+        engine("w2", Engine::builder().profile(Profile::Open).budgets(super::whole_batches()));
     let nap = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": true}}}"#;
     let (full_nap, empty_nap) =
         (full.create_state_machine("nap", nap).unwrap(), empty.create_state_machine("nap", nap).unwrap());
