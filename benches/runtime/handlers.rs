@@ -69,7 +69,7 @@ pub(super) fn panics(effort: Effort) -> Vec<Figure> {
     print("start_batch", median(rates), &format!("{caught} panics caught, {:.1} MB more", megabytes(grown)));
     assert_eq!((counts.accepted, counts.succeeded + caught, counts.bugs), (calls as u64, calls as u64, 0));
     vec![Figure {
-        what: "1,000,000 handler panics at a 10 % rate: alive, all caught, no leak",
+        what: "1,000,000 handler panics at a 10 % rate: alive, all caught, no leak".into(),
         target: "0 lost, ≤ 8 MB more",
         measured: format!("{} lost, {:.1} MB", calls as u64 / 10 - caught, megabytes(grown)),
         met: caught == calls as u64 / 10 && grown <= 8_000_000,

@@ -22,6 +22,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use expressway::runtime::{Budgets, Builder, Engine, Machine};
+use hdrhistogram::Histogram;
 use workloads::workload;
 
 #[global_allocator]
@@ -38,7 +39,7 @@ struct Effort {
 
 /// A figure that was asked for.
 struct Figure {
-    what: &'static str,
+    what: String,
     target: &'static str,
     measured: String,
     met: bool,
@@ -109,6 +110,11 @@ fn rate(calls: usize, work: impl FnOnce()) -> f64 {
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4_096
+}
+
+/// For times in nanoseconds; longer ones count as an hour.
+fn nanoseconds() -> Histogram<u64> {
+    Histogram::new_with_max(3_600_000_000_000, 3).expect("three digits are allowed")
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use expressway::runtime::{Engine, Machine};
 use hdrhistogram::Histogram;
 
-use super::{Effort, Figure, engine, tokio};
+use super::{Effort, Figure, engine, nanoseconds, tokio};
 
 const RATE: u64 = 100_000;
 
@@ -51,7 +51,7 @@ pub(super) fn open_loop(effort: Effort) -> Vec<Figure> {
     let (p50, p999) =
         (times.value_at_quantile(0.5) as f64 / 1e3, times.value_at_quantile(0.999) as f64 / 1e3);
     vec![Figure {
-        what: "open loop at 100,000 starts/s on shards, W2, from the intended start",
+        what: "open loop at 100,000 starts/s on shards, W2, from the intended start".into(),
         target: "p50 ≤ 20 µs, p99.9 ≤ 1 ms, none refused",
         measured: format!(
             "p50 {p50:.1} µs, p99.9 {p999:.0} µs (the machine alone {own:.0}), {} refused",
@@ -88,7 +88,7 @@ fn paced(calls: usize, mut call: impl FnMut(usize, Instant, &Times)) -> Times {
 }
 
 fn histogram(times: &Times) -> Histogram<u64> {
-    let mut histogram = Histogram::new(3).expect("three digits are allowed");
+    let mut histogram = nanoseconds();
     for time in times.iter() {
         match time.load(Ordering::Relaxed) {
             0 => {}

@@ -30,7 +30,7 @@ pub(super) fn timers(effort: Effort) -> Vec<Figure> {
     let nanoseconds = 1e9 / median(rates.collect());
     println!("  {:<52} {nanoseconds:>12.1} ns", "arm and cancel");
     vec![Figure {
-        what: "arm + cancel a timer with 1,000,000 live",
+        what: "arm + cancel a timer with 1,000,000 live".into(),
         target: "≤ 30 ns",
         measured: format!("{nanoseconds:.1} ns"),
         met: nanoseconds <= 30.0,
@@ -89,19 +89,19 @@ pub(super) fn parked(effort: Effort) -> Vec<Figure> {
     print("transitions in a ring with all parked", 1e3 * median(rates[2].clone()), "");
     vec![
         Figure {
-            what: "1,000,000 executions parked in a Wait, 200-byte input",
+            what: "1,000,000 executions parked in a Wait, 200-byte input".into(),
             target: "≤ 450 bytes of RSS each",
             measured: format!("{bytes:.0} bytes"),
             met: bytes <= 450.0,
         },
         Figure {
-            what: "new W2 starts while 1,000,000 are parked, against none",
+            what: "new W2 starts while 1,000,000 are parked, against none".into(),
             target: "≥ 0.9 ×",
             measured: format!("{starts:.2} ×"),
             met: starts >= 0.9,
         },
         Figure {
-            what: "cost of a transition, 1,000,000 parked against 1",
+            what: "cost of a transition, 1,000,000 parked against 1".into(),
             target: "≤ 1.5 ×",
             measured: format!("{transitions:.2} ×"),
             met: transitions <= 1.5,

@@ -96,6 +96,9 @@ pub(super) fn soak(arguments: &Arguments) -> Result<Went, Stop> {
     Ok(Went::Well)
 }
 
+/// Longer latencies count as an hour.
+const LATENCY_MAX_MICROS: u64 = 3_600_000_000;
+
 /// What handlers of the soak test panic with, now and then.
 const PURPOSE: &str = "a panic of the soak test, on purpose";
 
@@ -194,7 +197,7 @@ fn drive(
 }
 
 fn new_histogram() -> Result<Histogram<u64>, Stop> {
-    Histogram::new(3).map_err(|error| Stop::failed(error.to_string()))
+    Histogram::new_with_max(LATENCY_MAX_MICROS, 3).map_err(|error| Stop::failed(error.to_string()))
 }
 
 fn tokio_runtime() -> Result<tokio::runtime::Runtime, Stop> {

@@ -154,15 +154,18 @@ impl Admission {
         Err(limit)
     }
 
-    /// Whether a machine's execution would be refused that took nothing.
-    pub(super) fn is_full(&self, machine: &Usage) -> Option<Limit> {
+    /// Whether a machine's execution with an input of so many bytes would be refused now.
+    pub(super) fn is_full(&self, machine: &Usage, bytes: usize) -> Option<Limit> {
         let Admission { budgets, total, .. } = self;
+        let bytes = bytes + ENTRY_BYTES;
         if total.executions() >= budgets.executions_max {
             Some(Limit::Executions)
-        } else if total.bytes() >= budgets.bytes_max {
+        } else if total.bytes() + bytes > budgets.bytes_max {
             Some(Limit::Bytes)
         } else if machine.executions() >= budgets.machine_executions_max {
             Some(Limit::MachineExecutions)
+        } else if machine.bytes() + bytes > budgets.machine_bytes_max {
+            Some(Limit::MachineBytes)
         } else {
             None
         }

@@ -128,7 +128,9 @@ mod tests {
                             });
                             if taken.is_ok() {
                                 if done.fetch_add(1, Ordering::AcqRel) == 1 {
-                                    bells.iter().for_each(|bell| drop(bell.ring()));
+                                    for bell in &bells {
+                                        bell.ring();
+                                    }
                                 }
                                 continue;
                             }

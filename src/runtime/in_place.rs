@@ -95,7 +95,7 @@ impl<'e> Visit<'e> {
         engine.lane(|lane| lane.enter());
         let limit = match shared.gate.is_closed_by_now() {
             true => Some(Limit::Draining),
-            false => shared.admission.is_full(&version.usage),
+            false => shared.admission.is_full(&version.usage, 0),
         };
         let seat = match limit {
             None => Some(BENCH.with_borrow_mut(Bench::seat)),

@@ -120,6 +120,11 @@ impl Remote {
         !self.mail.is_empty() || !self.woken.is_empty() || !self.parcels.is_empty()
     }
 
+    /// Whether no more executions may wait here, of which it takes `queue_max`.
+    pub(super) fn is_full(&self, queue_max: usize) -> bool {
+        self.queued.load(Ordering::Relaxed) >= queue_max || self.parcels.is_full()
+    }
+
     /// Takes executions that nobody has begun.
     pub(super) fn take_parcel(&self) -> Option<Parcel> {
         let parcel = self.parcels.pop()?;

@@ -267,7 +267,7 @@ impl Engine {
         let number = shared.seeds(1);
         let version = target.pick(|| shared.chance(number));
         // Looked at before the input is, so that refusing costs next to nothing; decided when it is admitted.
-        match self.full(&version) {
+        match self.full(&version, bytes) {
             Some(limit) => Err(self.refuse(Some(&version), limit, 1).into()),
             None => Ok((version, number)),
         }
@@ -281,6 +281,10 @@ impl Engine {
         called: Called,
         watch: Option<Box<Watch>>,
     ) -> Result<Handle, StartError> {
+        // Before the input is looked at, so that refusing costs next to nothing.
+        if self.queues_are_full() {
+            return Err(self.refuse(Some(&version), Limit::Queue, 1).into());
+        }
         READ.with_borrow_mut(|arena| {
             arena.clear();
             json::read(arena, &text).map(|_| ())
@@ -328,13 +332,19 @@ impl Engine {
         load.batch
     }
 
-    /// What keeps an execution from being admitted, however small it is.
-    fn full(&self, version: &Version) -> Option<Limit> {
+    /// What keeps an execution with an input of so many bytes from being admitted, as far as one can tell beforehand.
+    fn full(&self, version: &Version, bytes: usize) -> Option<Limit> {
         let shared = self.shared();
         match shared.gate.is_closed() {
             true => Some(Limit::Draining),
-            false => shared.admission.is_full(&version.usage),
+            false => shared.admission.is_full(&version.usage, bytes),
         }
+    }
+
+    /// Whether no shard has room for one more that waits to begin.
+    fn queues_are_full(&self) -> bool {
+        let shared = self.shared();
+        shared.remotes.iter().all(|remote| remote.is_full(shared.admission.budgets.queue_max))
     }
 
     pub(super) fn refuse(&self, version: Option<&Version>, limit: Limit, executions: usize) -> Throttled {
@@ -442,7 +452,7 @@ impl Load<'_> {
                 return;
             }
             if self.ends.is_empty()
-                && let Some(limit) = self.version.as_ref().and_then(|version| self.engine.full(version))
+                && let Some(limit) = self.full(input.len())
             {
                 self.batch.refused = Some(self.engine.refuse(self.version.as_deref(), limit, 1));
                 return;
@@ -479,6 +489,12 @@ impl Load<'_> {
             self.send();
         }
         self.version = Some(version);
+    }
+
+    /// What keeps a parcel from being admitted that begins with an input of so many bytes.
+    fn full(&self, bytes: usize) -> Option<Limit> {
+        let version = self.version.as_ref()?;
+        self.engine.full(version, bytes).or_else(|| self.engine.queues_are_full().then_some(Limit::Queue))
     }
 
     /// Sends the parcel away.
