@@ -412,8 +412,8 @@ fn activities_are_done_by_workers() {
     let definition = task("f", "").replace(&format!("{FUNCTION}f"), activity);
     let machine = world.machine(&definition);
     let engine = world.engine.clone();
-    let mut idle = Box::pin(engine.get_activity_task(activity));
-    let mut worker = Box::pin(engine.get_activity_task(activity));
+    let mut idle = Box::pin(engine.get_activity_task(activity, None));
+    let mut worker = Box::pin(engine.get_activity_task(activity, None));
     assert!(poll(idle.as_mut()).is_pending() && poll(worker.as_mut()).is_pending());
     let (first, second, gone) =
         (world.start(&machine, "1"), world.start(&machine, "2"), world.start(&machine, "3"));
@@ -423,11 +423,11 @@ fn activities_are_done_by_workers() {
     let Poll::Ready(task) = poll(worker.as_mut()) else { panic!("there is a task") };
     assert_eq!(task.input, b"1");
     engine.send_task_success(&task.token(), b"10").unwrap();
-    let Poll::Ready(task) = poll(pin!(engine.get_activity_task(activity))) else {
+    let Poll::Ready(task) = poll(pin!(engine.get_activity_task(activity, None))) else {
         panic!("there is one more")
     };
     engine.send_task_success(&task.token(), b"20").unwrap();
-    assert!(poll(pin!(engine.get_activity_task(activity))).is_pending());
+    assert!(poll(pin!(engine.get_activity_task(activity, None))).is_pending());
     world.pass_ms(0);
     assert_eq!((outcome(first).json(), outcome(second).json()), (&b"10"[..], &b"20"[..]));
     world.check();

@@ -3,6 +3,9 @@
 #![cfg(feature = "cli")]
 
 use std::fs;
+use std::process::Stdio;
+
+use serde_json::{Value as Json, json};
 
 // Each test takes what it needs of it.
 mod serving;
@@ -92,6 +95,132 @@ fn the_account_the_region_and_the_types_are_chosen() {
     assert_eq!(status, 200, "{body}");
     assert!(body.contains("arn:aws:states:eu-west-1:111111111111:stateMachine:orders"), "{body}");
     assert_eq!(create("STANDARD").0, 400);
+}
+
+/// Creates a state machine of one state; its ARN.
+fn create(serving: &Serving, name: &str, machine_type: &str, state: &Json) -> String {
+    let definition = json!({"StartAt": "S", "States": {"S": state}}).to_string();
+    let request = json!({"name": name, "type": machine_type, "definition": definition,
+        "roleArn": "arn:aws:iam::123456789012:role/r"});
+    let (status, body) = serving.ask("CreateStateMachine", &request.to_string());
+    assert_eq!(status, 200, "{body}");
+    let created: Json = serde_json::from_str(&body).expect("JSON");
+    created["stateMachineArn"].as_str().expect("an ARN").to_owned()
+}
+
+#[test]
+fn the_metrics_say_what_runs_and_top_shows_it() {
+    let serving = Serving::start(&[]);
+    let good = create(&serving, "good", "EXPRESS", &json!({"Type": "Pass", "End": true}));
+    let bad = create(&serving, "bad", "EXPRESS", &json!({"Type": "Fail", "Error": "Mine"}));
+    let nap = create(&serving, "nap", "EXPRESS", &json!({"Type": "Wait", "Seconds": 1, "End": true}));
+    for (machine, action) in
+        [(&nap, "StartSyncExecution"), (&good, "StartSyncExecution"), (&bad, "StartExecution")]
+    {
+        let (status, body) = serving.ask(action, &json!({"stateMachineArn": machine}).to_string());
+        assert_eq!(status, 200, "{body}");
+    }
+    let metrics = serving.get("/metrics");
+    for (name, labels, value) in [
+        ("expressway_http_requests_total", String::new(), "6"),
+        ("expressway_executions_accepted_total", String::new(), "3"),
+        ("aws_states_executions_succeeded_total", format!("{{state_machine_arn=\"{good}\"}}"), "1"),
+        ("aws_states_execution_time_seconds_count", format!("{{state_machine_arn=\"{nap}\"}}"), "1"),
+        (
+            "expressway_state_duration_seconds_count",
+            format!("{{state_machine_arn=\"{nap}\",state=\"S\"}}"),
+            "1",
+        ),
+    ] {
+        let line = format!("\n{name}{labels} {value}\n");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+
+    let url = format!("http://127.0.0.1:{}/metrics", serving.port);
+    let mut top = expressway();
+    top.args(["top", &url, "--once", "--every", "0.5"]).stdout(Stdio::piped());
+    let mut top = top.spawn().expect("the command");
+    // Something happens between its two looks, however long they take.
+    while top.try_wait().expect("its state").is_none() {
+        serving.ask("StartSyncExecution", &json!({"stateMachineArn": good}).to_string());
+        serving.ask("StartSyncExecution", &json!({"stateMachineArn": bad}).to_string());
+    }
+    let output = top.wait_with_output().expect("its output");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let row = |first: &str| -> Vec<String> {
+        let line = text
+            .lines()
+            .find(|line| line.split_whitespace().nth(0).is_some_and(|it| it == format!("│{first}")));
+        let line = line.unwrap_or_else(|| panic!("no row of {first}: {text}"));
+        line.trim_matches('│').split_whitespace().map(str::to_owned).collect()
+    };
+    let rate = |row: &[String], column: usize| !row[column].starts_with('0');
+    let (good, bad, nap, state) = (row("good"), row("bad"), row("nap"), row("S"));
+    assert!(rate(&good, 1) && rate(&good, 2) && !rate(&good, 3), "{text}");
+    assert!(rate(&bad, 1) && rate(&bad, 3), "{text}");
+    assert_eq!((&*good[7], &*nap[1], &*state[1]), ("<=1ms", "0", "nap"), "{text}");
+    // It took a second, or a little more, which is in the next class.
+    for percentile in [&nap[6], &nap[7], &state[6], &state[7]] {
+        assert!(matches!(&**percentile, "1.0s" | "2.0s"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_mocked_may_be_what_is_not_supported() {
+    let folder = Folder::new("mocks");
+    let state = json!({"Type": "Task", "Resource": "arn:aws:states:::glue:startJobRun", "End": true});
+    let mocks = json!({"StateMachines": {"jobs": {"TestCases": {"Happy": {"S": "Started"}}}},
+        "MockedResponses": {"Started": {"0": {"Return": {"JobRunId": "j"}}}}});
+    let file = folder.write("mocks.json", &mocks.to_string());
+    let serving = Serving::start(&["--mock-config", file.to_str().expect("UTF-8")]);
+    let machine = create(&serving, "jobs", "EXPRESS", &state);
+    let start = json!({"stateMachineArn": format!("{machine}#Happy")}).to_string();
+    let (_, body) = serving.ask("StartSyncExecution", &start);
+    assert!(body.contains(r#""output":"{\"JobRunId\":\"j\"}""#), "{body}");
+    let request = json!({"name": "jobs", "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
+        "definition": json!({"StartAt": "S", "States": {"S": state}}).to_string()});
+    let (status, body) = Serving::start(&[]).ask("CreateStateMachine", &request.to_string());
+    assert!(status == 400 && body.contains("glue:startJobRun"), "{body}");
+}
+
+const WORK: &str = r#"{"activityArn": "arn:aws:states:us-east-1:123456789012:activity:work"}"#;
+
+#[test]
+fn executions_come_to_their_end_before_the_server_does() {
+    let mut serving = Serving::start(&[]);
+    assert_eq!(serving.ask("CreateActivity", r#"{"name": "work"}"#).0, 200);
+    let activity = "arn:aws:states:us-east-1:123456789012:activity:work";
+    let asking =
+        create(&serving, "asking", "STANDARD", &json!({"Type": "Task", "Resource": activity, "End": true}));
+    let pass = create(&serving, "pass", "EXPRESS", &json!({"Type": "Pass", "End": true}));
+    assert_eq!(serving.ask("StartExecution", &json!({"stateMachineArn": asking}).to_string()).0, 200);
+    serving.terminate();
+    assert!(serving.line().contains("finishing what is under way"));
+    // It says so first, and begins no more executions then.
+    let start = json!({"stateMachineArn": pass}).to_string();
+    let refused =
+        (0..1_000).map(|_| serving.ask("StartSyncExecution", &start)).find(|(status, _)| *status != 200);
+    let (_, body) = refused.expect("a refusal");
+    assert!(body.contains("ThrottlingException"), "{body}");
+    assert_eq!(serving.get("/ready"), "not ready\n");
+    let (_, task) = serving.ask("GetActivityTask", WORK);
+    let task: Json = serde_json::from_str(&task).expect("JSON");
+    let answer = json!({"taskToken": task["taskToken"], "output": "1"}).to_string();
+    assert_eq!(serving.ask("SendTaskSuccess", &answer).0, 200);
+    let (code, rest) = serving.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("0 executions timed out"), "{rest}");
+}
+
+#[test]
+fn executions_that_take_too_long_time_out_at_the_end() {
+    let serving = Serving::start(&["--drain-timeout", "0"]);
+    let nap = create(&serving, "nap", "STANDARD", &json!({"Type": "Wait", "Seconds": 3600, "End": true}));
+    assert_eq!(serving.ask("StartExecution", &json!({"stateMachineArn": nap}).to_string()).0, 200);
+    let (code, rest) = serving.stop();
+    assert_eq!(code, Some(1), "{rest}");
+    assert!(rest.contains("1 execution timed out"), "{rest}");
 }
 
 #[test]

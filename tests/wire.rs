@@ -253,7 +253,9 @@ fn pages_say_how_it_goes() {
     server.ready(false);
     assert_eq!(get("/ready").status, 503);
     assert_eq!(get("/health").status, 200);
-    assert!(get("/metrics").body.contains("\nexpressway_http_requests_total 3\n"));
+    let metrics = get("/metrics").body;
+    assert!(metrics.contains("\nexpressway_http_requests_total 3\n"), "{metrics}");
+    assert!(metrics.contains("\nexpressway_executions_live 0\n"), "{metrics}");
     let nowhere = get("/nowhere");
     assert_eq!(nowhere.status, 404);
     assert!(nowhere.body.contains("UnknownOperationException"), "{nowhere:?}");

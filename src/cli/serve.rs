@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use expressway::server::{Auth, Config, Definitions, PORT, Server, Tls};
+use expressway::observe::Setup;
+use expressway::server::{Auth, Config, Definitions, Drained, PORT, Server, Tls};
 use expressway::service::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -49,7 +50,7 @@ pub(super) struct Arguments {
     memory: Memory,
     #[command(flatten)]
     security: Security,
-    /// Seconds that requests under way have to finish after SIGTERM
+    /// Seconds that executions and requests under way have to finish after SIGTERM; then they time out
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u32,
 }
@@ -61,7 +62,8 @@ struct Memory {
     /// Keep what the API creates (state machines, versions, aliases, tags, activities) in this folder, over restarts
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-    /// Mocked tasks, as Step Functions Local describes them; `#Case` behind a state machine's ARN chooses a test case
+    /// Mocked tasks, as Step Functions Local describes them; `#Case` behind a state machine's ARN chooses a test case.
+    /// State machines may then have service tasks that are not supported (as with --accept-unsupported)
     #[arg(long, env = "SFN_MOCK_CONFIG", value_name = "FILE")]
     mock_config: Option<PathBuf>,
     /// Describe, list and stop Express executions, and show their history, as AWS does for Standard ones only
@@ -118,7 +120,8 @@ struct Security {
 const AFTER_HELP: &str = "\
 STANDARD executions are kept in memory: they are not durable.
 
-SIGTERM and SIGINT let requests under way finish; a second one ends at once. No log carries data of executions.
+SIGTERM and SIGINT let executions and requests under way finish; a second one ends at once. No log carries data of
+executions.
 
 A file of keys: {\"keys\": [{\"accessKeyId\": \"…\", \"secretAccessKey\": \"…\", \"allow\": [{\"actions\":
 [\"states:StartSyncExecution\"], \"resources\": [\"arn:aws:states:*:stateMachine:orders*\"]}]}]}";
@@ -169,7 +172,8 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
             () = keep_looking(folder, &service) => {}
         }
     });
-    drain(&runtime, server, signals, Duration::from_secs(u64::from(arguments.drain_timeout)))
+    let within = Duration::from_secs(u64::from(arguments.drain_timeout));
+    drain(&runtime, server, &service, signals, within)
 }
 
 fn announce(server: &Server, config: &Config, began: Instant) {
@@ -213,6 +217,7 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
 
 fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
     let mut builder = Service::builder()
+        .engine(|engine| engine.observe(Setup::default().metrics()))
         .account(&config.place.account)
         .region(&config.place.region)
         .express_only(arguments.express_only)
@@ -228,7 +233,11 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
         builder = builder.engine(|engine| engine.time_scale(scale));
     }
     if !arguments.tasks.no_integrations {
-        let integrations = arguments.tasks.settings.integrations()?;
+        let mut integrations = arguments.tasks.settings.integrations()?;
+        if arguments.memory.mock_config.is_some() {
+            // What is mocked needs no support.
+            integrations = integrations.accept_unsupported();
+        }
         builder = builder.engine(|engine| engine.aws(integrations));
     }
     builder.build().map_err(|error| Stop::failed(format!("cannot start the service: {error}")))
@@ -265,33 +274,50 @@ async fn keep_looking(folder: Option<Definitions>, service: &Service) {
     }
 }
 
+/// Begins no more executions, and lets those that run come to their end; meanwhile everything else is answered, for
+/// workers and callbacks are what some of them wait for. Then the connections are closed.
 fn drain(
     runtime: &tokio::runtime::Runtime,
     server: Server,
+    service: &Service,
     mut signals: Signals,
     within: Duration,
 ) -> Result<Went, Stop> {
     say("expressway: finishing what is under way; a second signal ends at once");
-    let (done, drained) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let drained = server.drain(within);
-        // Nobody waits for it after a second signal.
-        let _ = done.send(drained);
-    });
+    server.ready(false);
+    let began = Instant::now();
     let drained = runtime.block_on(async {
+        let drained = async {
+            let executions = service.drain(within).await;
+            // What timed out just now is still to be told.
+            let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
+            close(server, left).await.map(|connections| (executions, connections))
+        };
         tokio::select! {
-            drained = drained => drained.ok(),
+            drained = drained => drained,
             () = signals.next() => None,
         }
     });
-    let Some(drained) = drained else { return Err(Stop::failed("ended at once")) };
+    let Some((executions, connections)) = drained else { return Err(Stop::failed("ended at once")) };
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     say(&format!(
-        "expressway: {} answered; {} closed, {} cut",
-        counted(usize::try_from(drained.requests).unwrap_or(usize::MAX), "request"),
-        counted(drained.closed, "connection"),
-        drained.cut,
+        "expressway: {} answered; {} timed out; {} closed, {} cut",
+        counted(count(connections.requests), "request"),
+        counted(count(executions.timed_out), "execution"),
+        counted(connections.closed, "connection"),
+        connections.cut,
     ));
-    Ok(if drained.cut == 0 { Went::Well } else { Went::PartlyWrong })
+    let all_ended = connections.cut == 0 && executions.timed_out == 0;
+    Ok(if all_ended { Went::Well } else { Went::PartlyWrong })
+}
+
+/// Closes the connections, on a thread that nobody waits for after a second signal.
+async fn close(server: Server, within: Duration) -> Option<Drained> {
+    let (done, closed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = done.send(server.drain(within));
+    });
+    closed.await.ok()
 }
 
 /// SIGTERM and SIGINT.

@@ -98,8 +98,9 @@ impl Lower {
         let takes_header_lists =
             matches!(&kind, ResourceKind::Service { service, .. } if &**service == "apigateway");
         let waits_for_token = task.resource.pattern == asl::Pattern::WaitForTaskToken;
+        let has_token = task.resource.pattern != asl::Pattern::RequestResponse;
         Task {
-            resource: Resource { arn, kind, waits_for_token, takes_header_lists },
+            resource: Resource { arn, kind, waits_for_token, has_token, takes_header_lists },
             timeout: task.timeout.as_ref().map(|timeout| self.seconds(place, "TimeoutSeconds", timeout)),
             heartbeat: task.heartbeat.as_ref().map(|beat| self.seconds(place, "HeartbeatSeconds", beat)),
             credentials: (task.credentials.as_ref())

@@ -80,8 +80,8 @@ impl StateContext<'_> {
             StateMachine => self.object(arena, &[("Id", StateMachineId), ("Name", StateMachineName)]),
             StateMachineId => arena.string(&self.identity.state_machine_arn),
             StateMachineName => arena.string(&self.identity.state_machine_name),
-            Task if self.waits_for_token() => self.object(arena, &[("Token", TaskToken)]),
-            TaskToken if self.waits_for_token() => arena.string(&self.task_token()),
+            Task if self.has_token() => self.object(arena, &[("Token", TaskToken)]),
+            TaskToken if self.has_token() => arena.string(&self.task_token()),
             Map if self.item.is_some() => self.object(arena, &[("Item", MapItem)]),
             MapItem if self.item.is_some() => self.object(
                 arena,
@@ -147,9 +147,9 @@ impl StateContext<'_> {
         matches!(kind, Some(StateKind::Task(_) | StateKind::Map(_) | StateKind::Parallel(_)))
     }
 
-    fn waits_for_token(&self) -> bool {
+    fn has_token(&self) -> bool {
         let kind = self.frame.state.map(|state| self.program.states[state].kind);
-        matches!(kind, Some(StateKind::Task(task)) if self.program.tasks[task].resource.waits_for_token)
+        matches!(kind, Some(StateKind::Task(task)) if self.program.tasks[task].resource.has_token)
     }
 
     fn task_token(&self) -> String {

@@ -46,6 +46,8 @@ pub enum Event {
     TaskSucceeded(Token, Value),
     /// A task failed.
     TaskFailed(Token, Fault),
+    /// A worker of this name, if it has one, took the task of an activity.
+    TaskStarted(Token, Option<Box<str>>),
     /// A task said that it is alive.
     Heartbeat(Token),
     /// A timer fired.
@@ -132,6 +134,19 @@ pub struct Env<'e> {
     pub compactor: &'e mut Compactor,
     /// JSONata's memory, kept between turns.
     pub scratch: &'e mut Scratch,
+    /// How the tasks of activities are done; by a handler, where nobody says otherwise.
+    pub activities: Option<&'e dyn Fn(StateId, TaskId) -> ActivityWork>,
+}
+
+/// How a task of an activity is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivityWork {
+    /// By a handler: it starts as soon as it is scheduled.
+    Handler,
+    /// By a worker: it starts when one has taken it, see [`Event::TaskStarted`].
+    Worker,
+    /// By nobody: there is no such activity.
+    Missing,
 }
 
 /// Lets an execution react to an event and go on until it parks, ends, or used up its budget.

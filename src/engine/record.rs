@@ -164,9 +164,11 @@ pub enum Happening<'r> {
         heartbeat_seconds: Option<u64>,
         credentials: Value,
     },
+    /// `worker` is the name that an activity's worker gave.
     TaskStarted {
         task: TaskId,
         kind: TaskKind,
+        worker: Option<&'r str>,
     },
     TaskSubmitted {
         task: TaskId,

@@ -78,6 +78,11 @@ impl Run<'_, '_> {
                     self.task_failed(frame, fault);
                 }
             }
+            Event::TaskStarted(token, worker) => {
+                if let Some(frame) = self.awaited(token, Phase::Task) {
+                    self.task_started(frame, worker.as_deref());
+                }
+            }
             Event::Heartbeat(token) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
                     let frame = &mut self.x.frames[frame as usize];

@@ -4,11 +4,14 @@ use super::execution::Phase;
 use super::record::{Happening, TaskKind};
 use super::run::{Run, Sight, Stop};
 use super::state::too_large;
-use super::{Effect, TaskCall, TimerKind};
+use super::{ActivityWork, Effect, TaskCall, TimerKind};
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::limits;
 use crate::program::{ResourceKind, Seconds, StateKind, TaskId};
+
+/// In place of a number of milliseconds: the task needs no heartbeats.
+const NO_HEARTBEAT: u64 = u64::MAX;
 
 impl Run<'_, '_> {
     pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), Stop> {
@@ -36,6 +39,12 @@ impl Run<'_, '_> {
             self.check_headers(frame, input)?;
         }
         let kind = kind(&row.resource.kind);
+        let work = self.activity_work(frame, task);
+        if work == ActivityWork::Missing {
+            // Recorded: it is not even scheduled.
+            let text = format!("The activity {} does not exist.", row.resource.arn);
+            return Err(self.runtime(frame, &text).into());
+        }
         self.chain(
             frame,
             Happening::TaskScheduled {
@@ -47,7 +56,9 @@ impl Run<'_, '_> {
                 credentials,
             },
         );
-        self.chain(frame, Happening::TaskStarted { task, kind });
+        if work == ActivityWork::Handler {
+            self.chain(frame, Happening::TaskStarted { task, kind, worker: None });
+        }
         let (token, state, now_ms) = (self.token(frame), self.state_id(frame), self.env.now_ms);
         let here = &mut self.x.frames[frame as usize];
         here.phase = Phase::Task;
@@ -61,15 +72,41 @@ impl Run<'_, '_> {
             self.x.frames[frame as usize].timeout_at_ms = at_ms;
             self.env.effects.push(Effect::Timer { token, kind: TimerKind::Timeout, at_ms });
         }
-        if let Some(seconds) = heartbeat_seconds {
-            let heartbeat_ms = self.x.scaled(seconds.saturating_mul(1_000));
-            let here = &mut self.x.frames[frame as usize];
-            here.heartbeat_ms = heartbeat_ms;
-            here.heartbeat_at_ms = now_ms.saturating_add(here.heartbeat_ms);
-            let at_ms = here.heartbeat_at_ms;
-            self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });
+        self.x.frames[frame as usize].heartbeat_ms = match heartbeat_seconds {
+            Some(seconds) => self.x.scaled(seconds.saturating_mul(1_000)),
+            None => NO_HEARTBEAT,
+        };
+        if work == ActivityWork::Handler {
+            self.begin_heartbeat(frame);
         }
         Ok(())
+    }
+
+    /// How this task is done, as far as it is one of an activity.
+    fn activity_work(&self, frame: u32, task: TaskId) -> ActivityWork {
+        match (self.env.activities, &self.program.tasks[task].resource.kind) {
+            (Some(work), ResourceKind::Activity) => work(self.state_id(frame), task),
+            _ => ActivityWork::Handler,
+        }
+    }
+
+    /// A worker has taken the task of an activity; from now on it has to say that it is alive.
+    pub(super) fn task_started(&mut self, frame: u32, worker: Option<&str>) {
+        let StateKind::Task(task) = self.state(frame).kind else { return };
+        let kind = kind(&self.program.tasks[task].resource.kind);
+        self.chain(frame, Happening::TaskStarted { task, kind, worker });
+        self.begin_heartbeat(frame);
+    }
+
+    fn begin_heartbeat(&mut self, frame: u32) {
+        let (token, now_ms) = (self.token(frame), self.env.now_ms);
+        let here = &mut self.x.frames[frame as usize];
+        if here.heartbeat_ms == NO_HEARTBEAT {
+            return;
+        }
+        here.heartbeat_at_ms = now_ms.saturating_add(here.heartbeat_ms);
+        let at_ms = here.heartbeat_at_ms;
+        self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });
     }
 
     /// Recorded: API Gateway's `Headers` are looked at before the task is scheduled.

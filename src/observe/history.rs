@@ -230,7 +230,13 @@ impl<'r> Details<'r> {
                 }
                 self.credentials(credentials).of(EventType::task_scheduled(kind))
             }
-            TaskStarted { task, kind } => self.resource(task, kind, false).of(EventType::task_started(kind)),
+            TaskStarted { task, kind, worker } => {
+                self.resource(task, kind, false);
+                if let Some(worker) = worker {
+                    self.text("workerName", worker);
+                }
+                self.of(EventType::task_started(kind))
+            }
             TaskSubmitted { task, kind, output } => {
                 self.resource(task, kind, false).json("output", output).of(EventType::TaskSubmitted)
             }

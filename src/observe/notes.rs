@@ -12,7 +12,11 @@ pub(crate) struct Notes {
     notes: Vec<Note>,
     schedules: Vec<Schedule>,
     faults: Vec<(Fault, Box<str>)>,
+    workers: Vec<Box<str>>,
 }
+
+/// The place of a worker that gave no name.
+const UNNAMED: u32 = u32::MAX;
 
 /// One record; half as large as the record itself, because most of those are small.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +39,7 @@ enum What {
     StateExited(StateId, Value, Value),
     StateAborted(StateId),
     TaskScheduled(u32),
-    TaskStarted(TaskId, TaskKind),
+    TaskStarted(TaskId, TaskKind, u32),
     TaskSubmitted(TaskId, TaskKind, Value),
     TaskSucceeded(TaskId, TaskKind, Value),
     TaskFailed(TaskId, TaskKind, u32),
@@ -81,6 +85,7 @@ impl Notes {
         self.notes.clear();
         self.schedules.clear();
         self.faults.clear();
+        self.workers.clear();
     }
 
     /// Gives memory back when there is much of it.
@@ -89,6 +94,7 @@ impl Notes {
         self.notes.shrink_to(NOTES_KEPT);
         self.schedules.shrink_to(NOTES_KEPT);
         self.faults.shrink_to(NOTES_KEPT);
+        self.workers.shrink_to(NOTES_KEPT);
     }
 
     /// Tells it all again. The values must not have moved.
@@ -120,7 +126,11 @@ impl Notes {
                 self.schedules.push(schedule);
                 What::TaskScheduled(place)
             }
-            TaskStarted { task, kind } => What::TaskStarted(task, kind),
+            TaskStarted { task, kind, worker: None } => What::TaskStarted(task, kind, UNNAMED),
+            TaskStarted { task, kind, worker: Some(worker) } => {
+                self.workers.push(worker.into());
+                What::TaskStarted(task, kind, self.workers.len() as u32 - 1)
+            }
             TaskSubmitted { task, kind, output } => What::TaskSubmitted(task, kind, output),
             TaskSucceeded { task, kind, output } => What::TaskSucceeded(task, kind, output),
             TaskFailed { task, kind, fault } => What::TaskFailed(task, kind, self.fault(fault, "")),
@@ -165,7 +175,10 @@ impl Notes {
                     self.schedules[place as usize];
                 TaskScheduled { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials }
             }
-            What::TaskStarted(task, kind) => TaskStarted { task, kind },
+            What::TaskStarted(task, kind, worker) => {
+                let worker = self.workers.get(worker as usize).map(|worker| &**worker);
+                TaskStarted { task, kind, worker }
+            }
             What::TaskSubmitted(task, kind, output) => TaskSubmitted { task, kind, output },
             What::TaskSucceeded(task, kind, output) => TaskSucceeded { task, kind, output },
             What::TaskFailed(task, kind, place) => TaskFailed { task, kind, fault: fault(place) },

@@ -320,6 +320,8 @@ pub struct Resource {
     pub kind: ResourceKind,
     /// Waits for `SendTaskSuccess`.
     pub waits_for_token: bool,
+    /// Has a task token: it waits for one, or for a job (`.sync`), which on AWS may also be answered for with the token.
+    pub has_token: bool,
     /// `Headers` of its parameters must be lists by name, which is looked at before the task starts (API Gateway).
     pub takes_header_lists: bool,
 }

@@ -1,13 +1,15 @@
 //! Tasks that others do: workers of activities, and whoever was given a token.
 
+use std::sync::Arc;
+
 use super::engine::Engine;
-use super::inbox::{Beat, Mail};
+use super::inbox::{Beat, Mail, Shared};
 use super::ticket::Place;
 use crate::engine::Token;
 use crate::fault::Fault;
 use crate::json;
 use crate::limits;
-use crate::task::token::{self, Poller, TokenError};
+use crate::task::token::{self, ActivityTask, TokenError};
 
 /// Why an answer to a task was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,9 +26,20 @@ pub enum AnswerError {
 impl Engine {
     // ---- tasks that others do ----
 
-    /// Waits for a task of an activity (`GetActivityTask`). Wrap it into a timeout to poll for a while only.
-    pub fn get_activity_task(&self, activity: &str) -> Poller<impl Copy + use<>> {
-        self.shared().waiting.poll_activity(activity)
+    /// Waits for a task of an activity (`GetActivityTask`) in the name of a worker, which the history shows. Wrap it into
+    /// a timeout to poll for a while only. Dropping the future gives up, and loses nothing.
+    pub fn get_activity_task(
+        &self,
+        activity: &str,
+        worker: Option<&str>,
+    ) -> impl Future<Output = ActivityTask> + Send + use<> {
+        let (shared, worker) = (Arc::clone(self.shared()), worker.map(Into::into));
+        let poller = shared.waiting.poll_activity(activity);
+        async move {
+            let (task, (place, token)) = poller.await;
+            shared.send(place, Mail::Started(place.key, token, worker));
+            task
+        }
     }
 
     /// Completes the task of a token (`SendTaskSuccess`); `output` is JSON text.
@@ -59,18 +72,20 @@ impl Engine {
     pub fn send_task_heartbeat(&self, token: &str) -> Result<(), AnswerError> {
         let number = token::parse(token)?;
         if let Some((place, token)) = self.shared().waiting.beat(number)? {
-            self.send(place, Mail::Heartbeat(place.key, token, Beat::Token(number)));
+            self.shared().send(place, Mail::Heartbeat(place.key, token, Beat::Token(number)));
         }
         Ok(())
     }
 
     fn answer(&self, number: u128, answer: Result<Vec<u8>, Fault>) -> Result<(), AnswerError> {
         let (place, token): (Place, Token) = self.shared().waiting.take(number)?;
-        self.send(place, Mail::Answer(place.key, token, answer));
+        self.shared().send(place, Mail::Answer(place.key, token, answer));
         Ok(())
     }
+}
 
+impl Shared {
     fn send(&self, place: Place, mail: Mail) {
-        self.shared().remotes[usize::from(place.shard)].send(mail);
+        self.remotes[usize::from(place.shard)].send(mail);
     }
 }

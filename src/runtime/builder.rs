@@ -60,6 +60,7 @@ pub struct Builder {
     in_place: bool,
     time_scale: f64,
     express_callbacks: bool,
+    has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     observer: Option<Arc<dyn Observer>>,
     setup: Setup,
 }
@@ -77,6 +78,7 @@ impl Default for Builder {
             in_place: true,
             time_scale: 1.0,
             express_callbacks: false,
+            has_activity: Arc::new(|_| true),
             observer: None,
             setup: Setup::default(),
         }
@@ -132,6 +134,14 @@ impl Builder {
     #[must_use]
     pub fn express_callbacks(mut self, allow: bool) -> Builder {
         self.express_callbacks = allow;
+        self
+    }
+
+    /// Tells which activities there are; without it, there are all. A task of one that is not there fails its execution
+    /// (`States.Runtime`), unless a handler does it.
+    #[must_use]
+    pub fn activities(mut self, exists: impl Fn(&str) -> bool + Send + Sync + 'static) -> Builder {
+        self.has_activity = Arc::new(exists);
         self
     }
 
@@ -324,6 +334,7 @@ impl Builder {
             observer: self.observer,
             desk,
             waiting: Arc::default(),
+            has_activity: self.has_activity,
             seed,
             seeds: Default::default(),
             gate: Gate::new(),

@@ -142,7 +142,8 @@ impl<'e> Visit<'e> {
         let now_ms = self.engine.shared().time.now_ms();
         let shown = shown(self.engine);
         let turn = BENCH.with_borrow_mut(|bench| {
-            let turn = bench.advance(self.version, seat, Event::Go, now_ms, TRANSITIONS_PER_EXECUTION, shown);
+            let turn =
+                bench.advance(self.version, seat, Event::Go, now_ms, TRANSITIONS_PER_EXECUTION, shown, None);
             bench.effects.clear();
             turn
         });
@@ -166,7 +167,7 @@ impl<'e> Visit<'e> {
         BENCH.with_borrow_mut(|bench| {
             let abort = Event::Abort(Fault { error: None, cause: None });
             // Whatever came of it, the end is told next.
-            let _ = bench.advance(self.version, seat, abort, now_ms, TRANSITIONS_PER_EXECUTION, shown);
+            let _ = bench.advance(self.version, seat, abort, now_ms, TRANSITIONS_PER_EXECUTION, shown, None);
             bench.effects.clear();
         });
         self.tell_end(now_ms);

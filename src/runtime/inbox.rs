@@ -49,6 +49,8 @@ pub(super) enum Mail {
     Abort(Key, Fault),
     Answer(Key, Token, Result<Vec<u8>, Fault>),
     Heartbeat(Key, Token, Beat),
+    /// A worker of this name, if it gave one, took the task of an activity.
+    Started(Key, Token, Option<Box<str>>),
 }
 
 /// What is to be told that a heartbeat was taken note of, so that the next one is sent again. In between, others are
@@ -62,8 +64,8 @@ pub(super) enum Beat {
 }
 
 /// What others may do to a shard. Nothing here grows without bound: parcels have a ring; of mail there is at most one
-/// abort for each execution, one answer for each task (tokens are single-use), one heartbeat for each; and a woken task is
-/// in its queue once.
+/// abort for each execution, one answer for each task (tokens are single-use), one heartbeat for each, and that it was
+/// started once; and a woken task is in its queue once.
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) parcels: ArrayQueue<Parcel>,
@@ -178,6 +180,8 @@ pub(super) struct Shared {
     /// What is shown of executions.
     pub(super) desk: Option<Arc<Desk>>,
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,
+    /// Whether there is an activity of this ARN.
+    pub(super) has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// What seeds follow from, and how many were given out.
     pub(super) seed: u64,
     pub(super) seeds: CachePadded<AtomicU64>,

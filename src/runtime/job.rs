@@ -5,17 +5,19 @@ use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 use super::arms::{Arms, Due, FrameArms, NO_TASK};
-use super::inbox::{Beat, Mail};
-use super::machine::Work;
+use super::inbox::{Beat, Mail, Shared};
+use super::machine::{Version, Work};
 use super::seat::{Bug, Seat};
 use super::shard::{Job, Shard};
 use super::slab::Key;
 use super::tasks::{self, Answer};
+use super::ticket::Called;
 use super::wheel::TimerId;
-use crate::engine::{Effect, Event, TaskCall, TimerKind, Token, Turn};
+use crate::engine::{ActivityWork, Effect, Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::{self, Fault};
 use crate::json;
-use crate::task::{self, AsyncHandler, Attempt, Call, Shared, panics};
+use crate::program::{StateId, TaskId};
+use crate::task::{self, AsyncHandler, Attempt, Call, panics};
 
 /// Transitions an execution may take before others have their turn: some 100 µs.
 pub(super) const TRANSITIONS_PER_EXECUTION: u32 = 1_000;
@@ -34,7 +36,10 @@ impl Shard {
             let left = TRANSITIONS_PER_EXECUTION.saturating_sub(taken);
             let turn = {
                 let shown = (self.shared.desk.as_deref(), usize::from(self.index));
-                self.bench.advance(job.version, &mut job.seat, event, self.now_ms, left, shown)
+                let (version, called, shared) = (job.version, job.called, &*self.shared);
+                let activities = |state, task| activity_work(shared, version, called, state, task);
+                let now_ms = self.now_ms;
+                self.bench.advance(version, &mut job.seat, event, now_ms, left, shown, Some(&activities))
             };
             if turn.is_err() {
                 self.carried_out = 0;
@@ -138,7 +143,7 @@ impl Shard {
             }
             return None;
         }
-        if waits || matches!(work, Work::Activity) {
+        if resource.has_token || matches!(work, Work::Activity) {
             let key = self.key(job);
             let number = job.seat.x.task_token(call.token);
             self.shared.waiting.insert(number, (self.place(key), call.token));
@@ -232,17 +237,17 @@ impl Shard {
         let timeout_ms = call.timeout_seconds.map(|seconds| seconds.saturating_mul(1_000));
         let timeout_ms = timeout_ms
             .map_or(u64::MAX, |timeout_ms| self.now_ms.saturating_add(self.shared.start.scaled(timeout_ms)));
-        let waits = job.version.program.tasks[call.task].resource.waits_for_token;
+        let has_token = job.version.program.tasks[call.task].resource.has_token;
         let execution_arn = x.execution_arn();
         // What the handler calls is part of the execution, if that is traced, else of what it was started by.
         let traced = job.seat.watch.as_ref().and_then(|watch| watch.trace_header(&execution_arn));
         let given = job.called.label.as_ref().and_then(|label| label.trace_header.clone());
-        let shared = Shared {
+        let shared = task::Shared {
             execution_arn,
             state: job.version.program.name(call.state).to_owned(),
             retries: call.attempt,
             deadline_ms: x.deadline_ms().min(timeout_ms),
-            token: waits.then(|| format!("{:032x}", x.task_token(token))),
+            token: has_token.then(|| format!("{:032x}", x.task_token(token))),
             trace_header: traced.map(Into::into).or(given),
             cancelled: AtomicBool::new(false),
             heartbeat: Box::new(move || {
@@ -252,6 +257,30 @@ impl Shard {
             }),
         };
         Attempt { shared: Some(Arc::new(shared)) }
+    }
+}
+
+/// How a task of an activity is done.
+fn activity_work(
+    shared: &Shared,
+    version: &Version,
+    called: &Called,
+    state: StateId,
+    task: TaskId,
+) -> ActivityWork {
+    let stands_in = called.label.as_ref().and_then(|label| label.tasks.as_ref()).is_some_and(|tasks| {
+        // What a panic of the user's leaves behind is the user's.
+        let tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        panics::guard(|| tasks.answers(version.program.name(state))).unwrap_or(true)
+    });
+    match version.work(task) {
+        Work::Activity if !stands_in => {
+            match (shared.has_activity)(&version.program.tasks[task].resource.arn) {
+                true => ActivityWork::Worker,
+                false => ActivityWork::Missing,
+            }
+        }
+        _ => ActivityWork::Handler,
     }
 }
 

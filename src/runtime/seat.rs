@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::machine::Version;
 use super::ticket::Names;
-use crate::engine::{self, Effect, Env, Event, Execution, Hears, Listener, Turn};
+use crate::engine::{self, ActivityWork, Effect, Env, Event, Execution, Hears, Listener, Turn};
 use crate::json::Compactor;
 use crate::observe::{Desk, Ear, Watch};
+use crate::program::{StateId, TaskId};
 use crate::query::jsonata::Scratch;
 
 /// An execution, and the version its identity is of.
@@ -79,6 +80,7 @@ impl Bench {
     }
 
     /// One turn of the engine. After a bug the seat is as new.
+    #[allow(clippy::too_many_arguments, reason = "all of it is the turn's environment")]
     pub(super) fn advance(
         &mut self,
         version: &Version,
@@ -87,6 +89,7 @@ impl Bench {
         now_ms: u64,
         transitions_max: u32,
         (desk, lane): (Option<&Desk>, usize),
+        activities: Option<&dyn Fn(StateId, TaskId) -> ActivityWork>,
     ) -> Result<Turn, Bug> {
         let Bench { effects, compactor, scratch, .. } = self;
         let Seat { x, watch, .. } = seat;
@@ -94,7 +97,8 @@ impl Bench {
         let mut ear =
             watch.as_deref_mut().map(|watch| Ear { watch, desk, view: version.view.as_deref(), lane });
         let listener = ear.as_mut().map(|ear| ear as &mut dyn Listener);
-        let mut env = Env { now_ms, transitions_max, effects, listener, hears, compactor, scratch };
+        let mut env =
+            Env { now_ms, transitions_max, effects, listener, hears, compactor, scratch, activities };
         let turn = catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, x, event, &mut env)));
         turn.map_err(|_| {
             // What the panic left half done is thrown away.

@@ -218,6 +218,9 @@ impl Shard {
                 None => break,
                 Some(Mail::Abort(key, fault)) => self.wake(key, |_| Event::Abort(fault)),
                 Some(Mail::Answer(key, token, answer)) => self.answer(key, token, answer),
+                Some(Mail::Started(key, token, worker)) => {
+                    self.wake(key, |_| Event::TaskStarted(token, worker));
+                }
                 Some(Mail::Heartbeat(key, token, beat)) => {
                     // First, so that one that comes meanwhile is not lost.
                     match beat {

@@ -14,11 +14,12 @@ use serde_json::json;
 
 use super::Place;
 use super::api::{self, Call};
+use crate::json::yaml;
 use crate::limits;
 use crate::service::Service;
 
-/// Bytes of a file that is looked at. Comments and spaces of YAML are not part of the definition.
-const FILE_BYTES_MAX: u64 = 4 * limits::DEFINITION_BYTES_MAX as u64;
+/// Bytes of a file that is looked at.
+const FILE_BYTES_MAX: u64 = limits::DEFINITION_BYTES_MAX as u64;
 /// The execution role that machines from files have; nothing is asked of it.
 const ROLE: &str = "role/expressway";
 
@@ -165,9 +166,14 @@ fn text(path: &Path) -> Result<String, String> {
     if path.extension().is_some_and(|extension| extension == "json") {
         return Ok(text);
     }
-    let value: serde_json::Value =
-        serde_saphyr::from_str(&text).map_err(|error| format!("it is not YAML: {error}"))?;
-    Ok(value.to_string())
+    match yaml::read(&text) {
+        Ok(source) => Ok(yaml::to_json(&source.root)),
+        Err(error) => {
+            let before = text.bytes().take(error.span.start as usize);
+            let line = 1 + before.filter(|&byte| byte == b'\n').count();
+            Err(format!("it is not YAML, at line {line}: {error}"))
+        }
+    }
 }
 
 /// An operation, as any client asks for it. The error's name and message, if there is one.

@@ -196,8 +196,10 @@ fn page(local: &Local, path: &str) -> Response<Full<Bytes>> {
         "/ready" if local.shared.ready.load(Ordering::Acquire) => {
             (StatusCode::OK, TEXT, "ready\n".to_owned())
         }
-        "/ready" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "starting\n".to_owned()),
-        "/metrics" => (StatusCode::OK, PROMETHEUS, local.shared.counts().prometheus()),
+        "/ready" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".to_owned()),
+        "/metrics" => {
+            (StatusCode::OK, PROMETHEUS, local.shared.counts().prometheus() + &local.service.prometheus())
+        }
         _ => return unknown(StatusCode::NOT_FOUND),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));

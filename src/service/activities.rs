@@ -143,12 +143,16 @@ impl Service {
         Ok(inner.tokens.part(found, results_max, LIST, now_ms, key, |activity| activity.describe()))
     }
 
-    /// Waits for a task of an activity, a minute unless the service was set up otherwise. Must be called inside a tokio
-    /// runtime whose time driver is enabled.
+    /// Waits for a task of an activity, a minute unless the service was set up otherwise. The history shows the worker's
+    /// name. Must be called inside a tokio runtime whose time driver is enabled.
     ///
     /// # Errors
     /// `InvalidArn`, `ActivityDoesNotExist`, `ActivityWorkerLimitExceeded`.
-    pub async fn get_activity_task(&self, arn: &str) -> Result<Option<ActivityTask>, Error> {
+    pub async fn get_activity_task(
+        &self,
+        arn: &str,
+        worker: Option<&str>,
+    ) -> Result<Option<ActivityTask>, Error> {
         let inner = &*self.inner;
         let activity = inner.activity(arn)?;
         let waits = Waits(Arc::clone(&activity.pollers));
@@ -156,7 +160,7 @@ impl Service {
             let message = format!("Activity Worker Limit Exceeded: '{arn}'");
             return Err(Error::new(Exception::ActivityWorkerLimitExceeded, message));
         }
-        let polled = inner.engine.get_activity_task(arn);
+        let polled = inner.engine.get_activity_task(arn, worker);
         let task = tokio::time::timeout(inner.settings.activity_poll, polled).await.ok();
         Ok(task.map(|task| ActivityTask {
             token: task.token(),

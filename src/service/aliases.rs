@@ -49,6 +49,7 @@ impl Service {
         let machine_arn = machine_of(routes)?;
         let _writing = inner.writing();
         let existing = inner.machines.get(&machine_arn).ok_or_else(missing)?;
+        existing.refuse_deleting()?;
         let routes = resolve(&existing, routes)?;
         let arn = format!("{machine_arn}:{name}");
         if let Some(alias) = existing.aliases.get(name) {
@@ -155,12 +156,12 @@ impl Service {
     /// # Errors
     /// `InvalidArn`, `InvalidToken`, `StateMachineDoesNotExist`.
     pub fn list_state_machine_aliases(&self, arn: &str, page: &Page) -> Result<Part<Qualified>, Error> {
-        const LIST: &str = "ListStateMachineAliases";
         let parsed = machine_arn(arn)?;
         no_label(&parsed)?;
         let inner = &*self.inner;
         let now_ms = inner.now_ms();
-        let (results_max, after) = inner.tokens.read(page, LIST, now_ms)?;
+        let list = format!("ListStateMachineAliases {arn}");
+        let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
         let machine = inner.machines.get(&parsed.unqualified()).ok_or_else(|| Error::no_machine(arn))?;
         let version: Option<u32> = match parsed.qualifier() {
             None => None,
@@ -178,7 +179,7 @@ impl Service {
             arn: format!("{}:{}", machine.arn, alias.name),
             created_ms: alias.created_ms,
         };
-        Ok(inner.tokens.part(found, results_max, LIST, now_ms, |alias| alias.name.clone(), show))
+        Ok(inner.tokens.part(found, results_max, &list, now_ms, |alias| alias.name.clone(), show))
     }
 }
 

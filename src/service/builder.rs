@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::activities::Activity;
 use super::chance::Chance;
 use super::executions::Executions;
+use super::machines::StateMachine;
 use super::mocks::Mocks;
 use super::nested::Nested;
 use super::page::Tokens;
@@ -51,6 +53,13 @@ pub enum BuildError {
     /// What is stored cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+/// What the engine knows of the service.
+#[derive(Default)]
+struct Ties {
+    nested: Nested,
+    activities: Arc<Registry<Activity>>,
 }
 
 impl Default for Builder {
@@ -111,13 +120,18 @@ impl Builder {
         self
     }
 
-    /// The region in ARNs. Those of China and of GovCloud bring their partition with them.
+    /// The region in ARNs. It brings its partition with it.
     #[must_use]
     pub fn region(mut self, region: impl Into<String>) -> Builder {
         self.settings.region = region.into();
         self.settings.partition = match &*self.settings.region {
             region if region.starts_with("cn-") => "aws-cn",
             region if region.starts_with("us-gov-") => "aws-us-gov",
+            region if region.starts_with("us-iso-") => "aws-iso",
+            region if region.starts_with("us-isob-") => "aws-iso-b",
+            region if region.starts_with("eu-isoe-") => "aws-iso-e",
+            region if region.starts_with("us-isof-") => "aws-iso-f",
+            region if region.starts_with("eusc-") => "aws-eusc",
             _ => "aws",
         }
         .to_owned();
@@ -189,9 +203,9 @@ impl Builder {
     /// # Errors
     /// When the engine cannot be built.
     pub fn build(mut self) -> Result<Service, BuildError> {
-        let nested = self.nest();
+        let ties = self.tie();
         let engine = std::mem::take(&mut self.engine).build()?;
-        self.with(engine, &nested)
+        self.with(engine, ties)
     }
 
     /// No threads: a service whose engine takes its turns when told so; see [`runtime::Builder::simulate`].
@@ -199,24 +213,26 @@ impl Builder {
     /// # Errors
     /// When the engine cannot be built.
     pub fn simulate(mut self) -> Result<(Service, Simulation), BuildError> {
-        let nested = self.nest();
+        let ties = self.tie();
         let (engine, simulation) = std::mem::take(&mut self.engine).simulate()?;
-        Ok((self.with(engine, &nested)?, simulation))
+        Ok((self.with(engine, ties)?, simulation))
     }
 
-    /// Lets tasks start executions of this service.
-    fn nest(&mut self) -> Nested {
-        let nested = Nested::default();
+    /// Lets tasks start executions of this service, and know which activities it has.
+    fn tie(&mut self) -> Ties {
+        let Ties { nested, activities } = Ties::default();
+        let known = Arc::clone(&activities);
         let mut engine = std::mem::take(&mut self.engine);
+        engine = engine.activities(move |arn| known.get(arn).is_some());
         for pattern in ["", ".sync", ".sync:2", ".waitForTaskToken"] {
             let arn = format!("arn:{}:states:::states:startExecution{pattern}", self.settings.partition);
             engine = engine.async_handler(arn, nested.clone());
         }
         self.engine = engine;
-        nested
+        Ties { nested, activities }
     }
 
-    fn with(self, engine: Engine, nested: &Nested) -> Result<Service, BuildError> {
+    fn with(self, engine: Engine, Ties { nested, activities }: Ties) -> Result<Service, BuildError> {
         let seed = match self.seed {
             Some(seed) => seed,
             None => {
@@ -225,14 +241,15 @@ impl Builder {
                 u64::from_le_bytes(seed)
             }
         };
+        let machines: Arc<Registry<StateMachine>> = Arc::default();
         let inner = Inner {
             engine,
             time: self.time,
             chance: Chance::new(seed),
             tokens: Tokens::default(),
-            machines: Registry::default(),
-            activities: Registry::default(),
-            executions: Arc::new(Executions::new(self.settings.executions_bytes_max)),
+            executions: Arc::new(Executions::new(self.settings.executions_bytes_max, Arc::clone(&machines))),
+            machines,
+            activities,
             mocks: self.mocks.map(Mocks::new),
             store: self.state.as_deref().map(Store::open).transpose()?,
             settings: self.settings,

@@ -12,8 +12,9 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::machines::{StateMachineDescription, arn_of, machine_arn, no_label};
+use super::machines::{StateMachine, StateMachineDescription, arn_of, machine_arn, no_label};
 use super::page::{Page, Part};
+use super::registry::Registry;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
 use crate::observe::{History, LiveHistory};
@@ -21,6 +22,7 @@ use crate::runtime::{Handle, Outcome, Status};
 
 /// Standard executions.
 pub(super) struct Executions {
+    machines: Arc<Registry<StateMachine>>,
     by_arn: DashMap<Box<str>, Arc<Execution>>,
     /// The same, by the ARN of their machine and in the order they were started.
     by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
@@ -96,6 +98,7 @@ impl Execution {
         drop(run);
         if let Some(kept) = self.kept.upgrade() {
             kept.close(self);
+            kept.forget_if_deleting(&self.target.machine.arn);
         }
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -174,8 +177,9 @@ impl Drop for Awaited<'_> {
 }
 
 impl Executions {
-    pub(super) fn new(bytes_max: usize) -> Executions {
+    pub(super) fn new(bytes_max: usize, machines: Arc<Registry<StateMachine>>) -> Executions {
         Executions {
+            machines,
             by_arn: DashMap::new(),
             by_machine: DashMap::new(),
             started: AtomicU64::new(0),
@@ -232,6 +236,19 @@ impl Executions {
         drop(of_machine);
         execution.look();
         Ok(Ok(execution))
+    }
+
+    /// Forgets a state machine that is being deleted, unless an execution of it runs.
+    pub(super) fn forget_if_deleting(&self, machine: &str) {
+        if self.machines.get(machine).is_none_or(|machine| !machine.is_deleting) {
+            return;
+        }
+        let runs = |executions: &BTreeMap<u64, Arc<Execution>>| {
+            executions.values().any(|execution| execution.outcome().is_none())
+        };
+        if !self.by_machine.get(machine).is_some_and(|executions| runs(&executions)) {
+            self.machines.remove(machine);
+        }
     }
 
     /// Counts an execution that is over, and forgets the oldest such if they take too much.
@@ -379,7 +396,6 @@ impl Service {
     /// `InvalidArn`, `InvalidToken`, `StateMachineDoesNotExist`, `StateMachineTypeNotSupported`, `ResourceNotFound`,
     /// `ValidationException` unless there is exactly one of the two ARNs.
     pub fn list_executions(&self, request: &ListExecutions) -> Result<Part<ExecutionItem>, Error> {
-        const LIST: &str = "ListExecutions";
         let inner = &*self.inner;
         let arn = match (&request.machine_arn, &request.map_run_arn) {
             (Some(arn), None) => arn,
@@ -406,7 +422,9 @@ impl Service {
             return Err(missing());
         }
         let now_ms = inner.now_ms();
-        let (results_max, after) = inner.tokens.read(&request.page, LIST, now_ms)?;
+        // A token is good for the same question only.
+        let list = format!("ListExecutions {arn} {:?} {}", request.status, request.redriven);
+        let (results_max, after) = inner.tokens.read(&request.page, &list, now_ms)?;
         let before = after.and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
         let filter = |execution: &Execution| {
             let of = |number| execution.target.version.as_ref().is_some_and(|it| it.number == number);
@@ -418,7 +436,7 @@ impl Service {
         };
         let found = inner.executions.before(&machine.arn, before, results_max + 1, filter);
         let key = |execution: &Arc<Execution>| execution.number.to_string();
-        Ok(inner.tokens.part(found, results_max, LIST, now_ms, key, |execution| execution.item()))
+        Ok(inner.tokens.part(found, results_max, &list, now_ms, key, |execution| execution.item()))
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct StateMachine {
     pub(super) tags: Vec<Tag>,
     /// Whether it was created with `publish`, and the description then given: a request to create it again must agree.
     pub(super) published_at_creation: Option<Option<String>>,
+    /// It is deleted as soon as the last of its executions is over.
+    pub(super) is_deleting: bool,
 }
 
 /// What a state machine is at one time.
@@ -116,6 +118,8 @@ pub struct StateMachineDescription {
     pub description: Option<String>,
     /// `variableReferences`: state names and the variables they refer to.
     pub variable_references: Vec<(String, Vec<String>)>,
+    /// `status` is `DELETING`: some of its executions still run.
+    pub is_deleting: bool,
 }
 
 /// A request to update a state machine.
@@ -171,6 +175,17 @@ impl StateMachine {
     pub(super) fn is_express(&self) -> bool {
         self.machine_type == MachineType::Express
     }
+
+    /// What is being deleted is not changed any more, and nothing is started of it.
+    pub(super) fn refuse_deleting(&self) -> Result<(), Error> {
+        match self.is_deleting {
+            false => Ok(()),
+            true => {
+                let message = format!("State Machine is being deleted: '{}'", self.arn);
+                Err(Error::new(Exception::StateMachineDeleting, message))
+            }
+        }
+    }
 }
 
 impl Service {
@@ -178,8 +193,8 @@ impl Service {
     ///
     /// # Errors
     /// `InvalidName`, `InvalidDefinition`, `InvalidLoggingConfiguration`, `InvalidEncryptionConfiguration`,
-    /// `StateMachineAlreadyExists`, `StateMachineLimitExceeded`, `StateMachineTypeNotSupported`, `TooManyTags`,
-    /// `ValidationException`.
+    /// `StateMachineAlreadyExists`, `StateMachineDeleting`, `StateMachineLimitExceeded`, `StateMachineTypeNotSupported`,
+    /// `TooManyTags`, `ValidationException`.
     pub fn create_state_machine(&self, request: CreateStateMachine) -> Result<CreatedStateMachine, Error> {
         let inner = &*self.inner;
         name(&request.name)?;
@@ -207,6 +222,7 @@ impl Service {
         let _writing = inner.writing();
         let published = request.publish.then_some(request.version_description);
         if let Some(existing) = inner.machines.get(&arn) {
+            existing.refuse_deleting()?;
             let same = existing.current.settings.same(&settings)
                 && existing.machine_type == machine_type
                 && existing.published_at_creation == published;
@@ -235,6 +251,7 @@ impl Service {
             aliases: BTreeMap::new(),
             tags: request.tags,
             published_at_creation: published.clone(),
+            is_deleting: false,
         };
         let version_arn = match published {
             Some(description) => Some(created.publish(description, created_ms)?.0),
@@ -276,6 +293,7 @@ impl Service {
         }
         let _writing = inner.writing();
         let existing = inner.machines.get(&request.arn).ok_or_else(|| Error::no_machine(&request.arn))?;
+        existing.refuse_deleting()?;
         let before = &existing.current;
         let mut settings = before.settings.clone();
         if let Some(role_arn) = request.role_arn {
@@ -295,7 +313,11 @@ impl Service {
         settings.check()?;
         let updated_ms = inner.now_ms();
         let mut machine = (*existing).clone();
-        if settings != before.settings {
+        // Recorded: nothing new is published of what did not change; verified: unless it is described otherwise.
+        let described = request.publish && request.version_description.is_some();
+        let redescribed = described
+            && machine.published().is_some_and(|version| version.description != request.version_description);
+        if settings != before.settings || redescribed {
             let compiled = inner.compile(&existing.arn, &existing.name, existing.machine_type, &settings)?;
             let (number, id) = (before.number + 1, Some(inner.chance.uuid()));
             machine.current = Arc::new(Revision { number, id, updated_ms, settings, machine: compiled });
@@ -309,15 +331,25 @@ impl Service {
         Ok(UpdatedStateMachine { updated_ms, revision_id, version_arn })
     }
 
-    /// Deletes a state machine with its versions and aliases; its executions go on. One that does not exist is deleted
-    /// already.
+    /// Deletes a state machine with its versions and aliases; its executions go on, and until they are over it can be
+    /// seen as one that is being deleted. One that does not exist is deleted already.
     ///
     /// # Errors
     /// `InvalidArn`, `ValidationException` for the ARN of a Map state.
     pub fn delete_state_machine(&self, arn: &str) -> Result<(), Error> {
         no_label(&machine_arn(arn)?)?;
-        let _writing = self.inner.writing();
-        self.inner.forget_machine(arn)
+        let inner = &*self.inner;
+        let _writing = inner.writing();
+        let Some(machine) = inner.machines.get(arn) else { return Ok(()) };
+        if let Some(store) = &inner.store {
+            store.forget_machine(arn)?;
+        }
+        let (versions, aliases) = Default::default();
+        let deleting = StateMachine { is_deleting: true, versions, aliases, ..(*machine).clone() };
+        inner.machines.put(arn, Arc::new(deleting));
+        // Whichever comes last, this or the end of its last execution, sees the other.
+        inner.executions.forget_if_deleting(arn);
+        Ok(())
     }
 
     /// Lists state machines by their names.
@@ -358,6 +390,7 @@ impl StateMachineDescription {
             encryption: revision.settings.encryption.clone().unwrap_or_default(),
             revision_id: revision.id.clone(),
             description: version.and_then(|version| version.description.clone()),
+            is_deleting: target.machine.is_deleting,
         }
     }
 }
@@ -437,7 +470,12 @@ pub(super) fn name(name: &str) -> Result<(), Error> {
 }
 
 fn role(arn: &str) -> Result<(), Error> {
-    match arn.starts_with("arn:") && arn.contains(":iam::") && arn.contains(":role/") {
+    let parts = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":iam::"));
+    let of_account = parts.and_then(|(_, rest)| rest.split_once(":role/"));
+    let is_role = of_account.is_some_and(|(account, role)| {
+        account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && !role.is_empty()
+    });
+    match is_role {
         true => Ok(()),
         false => Err(Error::new(Exception::InvalidArn, format!("Invalid Role Arn: '{arn}'"))),
     }

@@ -89,8 +89,8 @@ pub(crate) struct Inner {
     settings: Settings,
     chance: Chance,
     tokens: Tokens,
-    machines: Registry<StateMachine>,
-    activities: Registry<Activity>,
+    machines: Arc<Registry<StateMachine>>,
+    activities: Arc<Registry<Activity>>,
     executions: Arc<Executions>,
     mocks: Option<Mocks>,
     store: Option<Store>,
@@ -131,7 +131,8 @@ impl Service {
         self.inner.engine.counts()
     }
 
-    /// All metrics of the engine in Prometheus's text format; see [`Observed::prometheus`].
+    /// All metrics of the engine in Prometheus's text format; of machines, states and tasks when they are
+    /// [counted](crate::observe::Setup::metrics). See [`Observed::prometheus`].
     ///
     /// [`Observed::prometheus`]: crate::runtime::Observed::prometheus
     pub fn prometheus(&self) -> String {
@@ -167,14 +168,6 @@ impl Inner {
         }
         let arn = machine.arn.clone();
         self.machines.put(&arn, Arc::new(machine));
-        Ok(())
-    }
-
-    fn forget_machine(&self, arn: &str) -> Result<(), Error> {
-        if let Some(store) = &self.store {
-            store.forget_machine(arn)?;
-        }
-        self.machines.remove(arn);
         Ok(())
     }
 

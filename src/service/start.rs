@@ -72,8 +72,8 @@ impl Service {
     /// Starts an execution. A Standard one of the same name and input that still runs is found again.
     ///
     /// # Errors
-    /// `InvalidArn`, `InvalidName`, `InvalidExecutionInput`, `StateMachineDoesNotExist`, `ExecutionAlreadyExists`,
-    /// `ThrottlingException`, `ValidationException` for a test case that cannot be used.
+    /// `InvalidArn`, `InvalidName`, `InvalidExecutionInput`, `StateMachineDoesNotExist`, `StateMachineDeleting`,
+    /// `ExecutionAlreadyExists`, `ThrottlingException`, `ValidationException` for a test case that cannot be used.
     pub fn start_execution(&self, request: StartExecution) -> Result<StartedExecution, Error> {
         self.inner.start(request).map(|(started, _)| started)
     }
@@ -128,7 +128,7 @@ impl Service {
     ) -> Option<R> {
         let inner = &*self.inner;
         let machine = inner.machines.get(machine_arn)?;
-        if !machine.is_express() || inner.settings.express_history {
+        if !machine.is_express() || machine.is_deleting || inner.settings.express_history {
             return None;
         }
         let show = |ended: inline::Ended<'_>| {
@@ -168,6 +168,7 @@ impl Inner {
     fn draft(&self, request: StartExecution) -> Result<(Draft, Option<String>), Error> {
         let (machine_arn, case) = split(&request.machine_arn);
         let target = self.target(machine_arn)?;
+        target.machine.refuse_deleting()?;
         let case = case.map(str::to_owned);
         let name = self.execution_name(request.name)?;
         let input = request.input.unwrap_or_else(|| "{}".to_owned());

@@ -217,6 +217,7 @@ impl Store {
             }
             let aliases = record.aliases.into_iter().map(|alias| (alias.name.clone(), Arc::new(alias)));
             let machine = StateMachine {
+                is_deleting: false,
                 arn: arn.into(),
                 name: record.name,
                 machine_type,

@@ -37,15 +37,19 @@ pub struct Qualified {
 }
 
 impl StateMachine {
+    /// The version of the current revision.
+    pub(super) fn published(&self) -> Option<&Arc<Version>> {
+        let current = self.current.number;
+        self.versions.values().rev().find(|version| version.revision.number == current)
+    }
+
     /// Makes a version of the current revision, if there is none: its ARN, and when it was made.
     pub(super) fn publish(
         &mut self,
         description: Option<String>,
         now_ms: u64,
     ) -> Result<(String, u64), Error> {
-        let current = self.current.number;
-        let existing = self.versions.values().rev().find(|version| version.revision.number == current);
-        if let Some(version) = existing {
+        if let Some(version) = self.published() {
             return Ok((self.version_arn(version.number), version.created_ms));
         }
         if self.versions.len() >= limits::VERSIONS_MAX {
@@ -77,6 +81,7 @@ impl Service {
         let inner = &*self.inner;
         let _writing = inner.writing();
         let mut machine = (*inner.machines.get(arn).ok_or_else(|| Error::no_machine(arn))?).clone();
+        machine.refuse_deleting()?;
         let current = machine.current.id.as_deref().unwrap_or("INITIAL");
         if let Some(wanted) = revision_id
             && wanted != current
@@ -97,11 +102,11 @@ impl Service {
     /// # Errors
     /// `InvalidArn`, `InvalidToken`.
     pub fn list_state_machine_versions(&self, arn: &str, page: &Page) -> Result<Part<Qualified>, Error> {
-        const LIST: &str = "ListStateMachineVersions";
         no_label(&machine_arn(arn)?)?;
         let inner = &*self.inner;
         let now_ms = inner.now_ms();
-        let (results_max, after) = inner.tokens.read(page, LIST, now_ms)?;
+        let list = format!("ListStateMachineVersions {arn}");
+        let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
         // AWS knows no exception for a machine that is not there.
         let Some(machine) = inner.machines.get(arn) else {
             return Ok(Part { items: Vec::new(), next_token: None });
@@ -113,7 +118,7 @@ impl Service {
             arn: machine.version_arn(version.number),
             created_ms: version.created_ms,
         };
-        Ok(inner.tokens.part(found, results_max, LIST, now_ms, |version| version.number.to_string(), show))
+        Ok(inner.tokens.part(found, results_max, &list, now_ms, |version| version.number.to_string(), show))
     }
 
     /// Deletes a version. One that does not exist is deleted already.

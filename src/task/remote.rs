@@ -82,7 +82,7 @@ impl Attempt {
         self.shared.as_ref().map_or(u64::MAX, |shared| shared.deadline_ms)
     }
 
-    /// The token with which someone else may complete the task, if its resource ends in `.waitForTaskToken`.
+    /// The token with which someone else may complete the task, if its resource ends in `.waitForTaskToken` or `.sync`.
     pub fn task_token(&self) -> Option<&str> {
         self.shared.as_ref().and_then(|shared| shared.token.as_deref())
     }

@@ -171,17 +171,18 @@ pub struct Poller<P> {
 }
 
 impl<P: Copy> Future for Poller<P> {
-    type Output = ActivityTask;
+    /// The task, and where it waits.
+    type Output = (ActivityTask, P);
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ActivityTask> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<(ActivityTask, P)> {
         let this = self.get_mut();
         let mut queue = this.activity.lock();
         if let Some(number) = this.number.take() {
             queue.pollers.retain(|(other, _)| *other != number);
         }
         while let Some(task) = queue.tasks.pop_front() {
-            if this.waiting.places.contains_key(&task.token) {
-                return Poll::Ready(task);
+            if let Some(waiting) = this.waiting.places.get(&task.token) {
+                return Poll::Ready((task, waiting.0));
             }
         }
         queue.numbers += 1;

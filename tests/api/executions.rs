@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::client::Client;
+use crate::client::{Client, ROLE};
 
 const ACTIVITY: &str = "arn:aws:states:us-east-1:111111111111:activity:work";
 const PREFIX: &str = "arn:aws:states:us-east-1:111111111111";
@@ -289,6 +289,120 @@ fn a_worker_asks_for_tasks_and_answers_them() {
     assert_eq!((&described["error"], &described["cause"]), (&json!("Mine"), &json!("why")));
     assert!(history(&mut client, &arn).contains(&"ActivityFailed".to_owned()));
 }
+
+#[test]
+fn an_activity_task_starts_when_a_worker_takes_it() {
+    let mut client = Client::new();
+    client.ok("CreateActivity", &json!({"name": "work"}));
+    let states = json!({"Ask": {"Type": "Task", "Resource": ACTIVITY, "HeartbeatSeconds": 10,
+        "TimeoutSeconds": 100, "End": true}});
+    let machine = client.machine("m", "STANDARD", states);
+    let worker = |client: &mut Client, arn: &str| {
+        let history = client.ok("GetExecutionHistory", &json!({"executionArn": arn}));
+        let events = history["events"].as_array().expect("events").clone();
+        let started = events.iter().find(|event| event["type"] == "ActivityStarted").cloned();
+        started.map(|event| event["activityStartedEventDetails"]["workerName"].clone())
+    };
+    // Nobody has to say that it is alive before someone has the task.
+    let arn = client.start(&machine, "{}");
+    client.pass(50_000);
+    assert_eq!(worker(&mut client, &arn), None);
+    client.ok("GetActivityTask", &json!({"activityArn": ACTIVITY, "workerName": "me"}));
+    client.pass(9_000);
+    assert_eq!(worker(&mut client, &arn), Some(json!("me")));
+    assert_eq!(client.ok("DescribeExecution", &json!({"executionArn": arn}))["status"], "RUNNING");
+    client.pass(2_000);
+    assert_eq!(
+        history(&mut client, &arn)[2..],
+        ["ActivityScheduled", "ActivityStarted", "ActivityTimedOut", "ExecutionFailed"]
+    );
+    // A worker needs no name, and a task that nobody takes does not start.
+    let arn = client.start(&machine, "{}");
+    client.ok("GetActivityTask", &json!({"activityArn": ACTIVITY}));
+    client.settle();
+    assert_eq!(worker(&mut client, &arn), Some(json!(null)));
+    client.pass(100_000);
+    let arn = client.start(&machine, "{}");
+    client.pass(100_000);
+    assert_eq!(history(&mut client, &arn)[2..], ["ActivityScheduled", "ActivityTimedOut", "ExecutionFailed"]);
+}
+
+#[test]
+fn a_task_of_no_activity_fails_its_execution() {
+    let mut client = Client::new();
+    let states = json!({"Ask": {"Type": "Task", "Resource": ACTIVITY, "End": true,
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]}, "Caught": {"Type": "Succeed"}});
+    let machine = client.machine("m", "STANDARD", states);
+    let fails = |client: &mut Client| {
+        let arn = client.start(&machine, "{}");
+        let described = client.ok("DescribeExecution", &json!({"executionArn": arn}));
+        let cause = format!(
+            "An error occurred while executing the state 'Ask' (entered at the event id #2). The activity \
+             {ACTIVITY} does not exist."
+        );
+        assert_eq!((&described["error"], &described["cause"]), (&json!("States.Runtime"), &json!(cause)));
+        let expected = ["ExecutionStarted", "TaskStateEntered", "ExecutionFailed"];
+        assert_eq!(history(client, &arn), expected);
+    };
+    fails(&mut client);
+    client.ok("CreateActivity", &json!({"name": "work"}));
+    let arn = client.start(&machine, "{}");
+    assert_eq!(client.ok("DescribeExecution", &json!({"executionArn": arn}))["status"], "RUNNING");
+    client.ok("DeleteActivity", &json!({"activityArn": ACTIVITY}));
+    fails(&mut client);
+}
+
+#[test]
+fn a_job_that_is_waited_for_may_be_answered_for_with_its_token() {
+    let mut client = Client::new();
+    let inner = wait(&mut client, "inner", "STANDARD");
+    let states = json!({"Run": {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync",
+        "Parameters": {"StateMachineArn": inner, "Name": "job", "Input": {"token.$": "$$.Task.Token"}},
+        "End": true}});
+    let outer = client.machine("outer", "STANDARD", states);
+    let arn = client.start(&outer, "{}");
+    let job = json!({"executionArn": format!("{PREFIX}:execution:inner:job")});
+    let input = client.ok("DescribeExecution", &job)["input"].clone();
+    let input: serde_json::Value = serde_json::from_str(input.as_str().expect("text")).expect("JSON");
+    client.ok("SendTaskSuccess", &json!({"taskToken": input["token"], "output": "[7]"}));
+    client.settle();
+    assert_eq!(client.ok("DescribeExecution", &json!({"executionArn": arn}))["output"], "[7]");
+}
+
+#[test]
+fn a_machine_with_executions_is_deleted_when_they_are_over() {
+    let mut client = Client::new();
+    let machine = wait(&mut client, "m", "STANDARD");
+    let arn = client.start(&machine, "{}");
+    let other = client.start(&machine, "{}");
+    let this = json!({"stateMachineArn": machine});
+    for _ in 0..2 {
+        client.ok("DeleteStateMachine", &this);
+        assert_eq!(client.ok("DescribeStateMachine", &this)["status"], "DELETING");
+    }
+    let definition = r#"{"StartAt": "P", "States": {"P": {"Type": "Succeed"}}}"#;
+    for (action, request) in [
+        ("StartExecution", this.clone()),
+        ("UpdateStateMachine", json!({"stateMachineArn": machine, "definition": definition})),
+        ("PublishStateMachineVersion", this.clone()),
+        ("CreateStateMachine", json!({"name": "m", "definition": definition, "roleArn": ROLE})),
+    ] {
+        let (code, message) = client.refused(action, &request);
+        assert_eq!((&*code, &*message.replace(&machine, "ARN")), ("StateMachineDeleting", DELETING));
+    }
+    client.ok("StopExecution", &json!({"executionArn": other}));
+    assert_eq!(client.ok("DescribeStateMachine", &this)["status"], "DELETING");
+    client.pass(60_000);
+    assert_eq!(client.refused("DescribeStateMachine", &this).0, "StateMachineDoesNotExist");
+    assert_eq!(client.ok("ListStateMachines", &json!({}))["stateMachines"], json!([]));
+    assert_eq!(client.ok("DescribeExecution", &json!({"executionArn": arn}))["status"], "SUCCEEDED");
+    // Nothing runs: it is gone at once, and may be made anew.
+    let machine = wait(&mut client, "m", "STANDARD");
+    client.ok("DeleteStateMachine", &json!({"stateMachineArn": machine}));
+    assert_eq!(client.refused("DescribeStateMachine", &this).0, "StateMachineDoesNotExist");
+}
+
+const DELETING: &str = "State Machine is being deleted: 'ARN'";
 
 #[test]
 fn activities_are_created_once() {

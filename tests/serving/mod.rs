@@ -78,13 +78,21 @@ impl Serving {
 
     /// What it answers to an operation: status and body.
     pub(crate) fn ask(&self, operation: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
-        let request = format!(
+        self.exchange(&format!(
             "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Amz-Target: AWSStepFunctions.{operation}\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
-        );
+        ))
+    }
+
+    /// What is at a path.
+    pub(crate) fn get(&self, path: &str) -> String {
+        self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).1
+    }
+
+    fn exchange(&self, request: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
         stream.write_all(request.as_bytes()).expect("a request");
         let mut response = String::new();
         stream.read_to_string(&mut response).expect("a response");
@@ -94,9 +102,19 @@ impl Serving {
     }
 
     /// Asks it to end. Its exit code, and the rest of what it said.
-    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
+    pub(crate) fn stop(self) -> (Option<i32>, String) {
+        self.terminate();
+        self.end()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
         let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(killed.is_ok_and(|status| status.success()), "it could not be told");
+    }
+
+    /// Waits for its end. Its exit code, and the rest of what it said.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.said.read_to_string(&mut rest).expect("what it said");
         (self.child.wait().expect("its end").code(), rest)

@@ -195,7 +195,7 @@ impl World {
         let mut any = !answers.is_empty();
         answers.into_iter().for_each(|answer| self.answer(answer));
         loop {
-            let mut worker = Box::pin(self.engine.get_activity_task(ACTIVITY));
+            let mut worker = Box::pin(self.engine.get_activity_task(ACTIVITY, None));
             let Poll::Ready(task) = poll(worker.as_mut()) else { break };
             let input: Json = serde_json::from_slice(&task.input).expect("JSON");
             let course = behaviour(self.seed, ACTIVITY, "", 0, &input);

@@ -44,7 +44,7 @@ pub(super) fn list(service: &Service, fields: Fields<'_>) -> Answer {
 }
 
 pub(super) async fn task(service: &Service, fields: Fields<'_>) -> Answer {
-    let task = service.get_activity_task(fields.need("activityArn")).await?;
+    let task = service.get_activity_task(fields.need("activityArn"), fields.text("workerName")).await?;
     Ok(match task {
         None => EMPTY.to_vec(),
         Some(task) => object(|reply| {

@@ -40,7 +40,7 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
         reply
             .text("stateMachineArn", &described.arn)
             .text("name", &described.name)
-            .text("status", "ACTIVE")
+            .text("status", if described.is_deleting { "DELETING" } else { "ACTIVE" })
             .text("definition", if whole { &described.definition } else { "" })
             .text("roleArn", &described.role_arn)
             .text("type", type_name(described.machine_type))

@@ -219,6 +219,7 @@ impl Test {
             listener: Some(trace),
             compactor,
             scratch,
+            activities: None,
         };
         engine::advance(program, execution, event, &mut env)
     }
@@ -246,6 +247,7 @@ impl Test {
             listener: Some(trace),
             compactor,
             scratch,
+            activities: None,
         };
         engine::stand_in(program, execution, result, &mut env);
         Ok(())
@@ -382,7 +384,16 @@ impl Test {
         execution.begin_visit(&self.program, &start, input, &visit);
         let Test { program, effects, compactor, scratch, trace, .. } = self;
         let (now_ms, hears) = (start.now_ms, Hears::NONE);
-        let mut env = Env { now_ms, transitions_max: 1, effects, hears, listener: None, compactor, scratch };
+        let mut env = Env {
+            now_ms,
+            transitions_max: 1,
+            effects,
+            hears,
+            listener: None,
+            compactor,
+            scratch,
+            activities: None,
+        };
         engine::advance(program, &mut execution, Event::Go, &mut env);
         let Some(Outcome::Succeeded(fields)) = execution.outcome() else { return None };
         let fields = serde_json::from_str(&json::to_string(&execution.arena, *fields)).ok()?;
