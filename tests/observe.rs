@@ -1,8 +1,10 @@
 //! What the sharded engine shows of its executions: whoever watches one sees the same as the in-line driver's listener,
 //! wherever the execution goes, and concerns nobody else.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use expressway::engine::{Hears, Listener, Outcome, Record};
 use expressway::json::Arena;
@@ -11,7 +13,7 @@ use expressway::observe::{
     Beginning, Ending, History, LiveHistory, Observer, Query, Reason, Redaction, Setup, Tail, Watcher,
 };
 use expressway::program::Program;
-use expressway::runtime::{Engine, ManualTime, Simulation, Status, Time};
+use expressway::runtime::{Engine, ManualTime, Profile, Simulation, Status, Time};
 use expressway::task::TaskError;
 
 const NAP: &str = r#"{"StartAt": "A", "States": {
@@ -491,8 +493,63 @@ fn metrics_are_what_prometheus_reads() {
         ("expressway_state_catches_total", &[orders, ("state", "Call")], 4.0),
         ("aws_states_lambda_functions_scheduled_total", &[], 12.0),
         ("aws_states_lambda_functions_failed_total", &[], 12.0),
+        ("aws_states_lambda_function_time_seconds", &[], 12.0),
+        ("aws_states_express_execution_billed_memory_mb_total", &[orders], 20.0 * 64.0),
         ("expressway_dropped_total", &[("what", "log_lines")], 0.0),
     ] {
         assert_eq!(value(name, labels), wanted, "{name} {labels:?}\n{text}");
+    }
+}
+
+const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:pick";
+
+#[test]
+fn the_times_of_a_task_are_counted_from_its_scheduling_and_from_its_start() {
+    let time = ManualTime::at(1_000);
+    let setup = builder(Setup::default().metrics(), &time).profile(Profile::Open);
+    let (engine, mut simulation) = setup.simulate().unwrap();
+    let definition = format!(
+        r#"{{"StartAt": "Pick", "States": {{
+            "Pick": {{"Type": "Task", "Resource": "{ACTIVITY}", "HeartbeatSeconds": 60, "End": true}}}}}}"#
+    );
+    let machine = engine.create_state_machine("pick", &definition).unwrap();
+    let _batch = engine.start_batch(&machine, ["1", "2"]);
+    simulation.settle(time.now_ms());
+    let mut pass = |ms| {
+        time.advance(ms);
+        simulation.settle(time.now_ms());
+    };
+    // One waits 3 s for its worker, who takes 5 s; the other waits no longer, and its worker falls silent.
+    pass(3_000);
+    let take = || ready(engine.get_activity_task(ACTIVITY, None));
+    let (task, _silent) = (take(), take());
+    pass(0);
+    pass(5_000);
+    engine.send_task_success(&task.token(), b"10").unwrap();
+    pass(0);
+    pass(55_000);
+    let text = engine.observed().prometheus();
+    let labels = format!("{{activity_arn=\"{ACTIVITY}\"}}");
+    for (name, wanted) in [
+        ("aws_states_activities_scheduled_total", "2"),
+        ("aws_states_activities_started_total", "2"),
+        ("aws_states_activities_succeeded_total", "1"),
+        ("aws_states_activities_timed_out_total", "1"),
+        ("aws_states_activities_heartbeat_timed_out_total", "1"),
+        ("aws_states_activity_schedule_time_seconds_sum", "6"),
+        ("aws_states_activity_schedule_time_seconds_count", "2"),
+        ("aws_states_activity_run_time_seconds_sum", "65"),
+        ("aws_states_activity_time_seconds_sum", "71"),
+    ] {
+        let line = format!("{name}{labels} {wanted}\n");
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+}
+
+/// What a future comes to that is ready.
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("there is nothing yet"),
     }
 }

@@ -53,6 +53,11 @@ pub enum Aside {
         /// Which.
         state: StateId,
     },
+    /// A task timed out because no heartbeat came. The record that follows says only that it timed out, as AWS's does.
+    HeartbeatMissed {
+        /// Which.
+        task: TaskId,
+    },
 }
 
 /// Of which kinds of states a listener wants to hear that they were entered and exited. All other records it gets in

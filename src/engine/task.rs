@@ -1,7 +1,7 @@
 //! Task states: start, result, failure, timeout, heartbeat (specification, "Task State").
 
 use super::execution::Phase;
-use super::record::{Happening, TaskKind};
+use super::record::{Aside, Happening, TaskKind};
 use super::run::{Run, Sight, Stop};
 use super::state::too_large;
 use super::{ActivityWork, Effect, TaskCall, TimerKind};
@@ -198,6 +198,11 @@ impl Run<'_, '_> {
             return self.env.effects.push(Effect::Timer { token, kind: timer, at_ms });
         }
         self.x.frames[frame as usize].heartbeat_missed = timer == TimerKind::Heartbeat;
+        if timer == TimerKind::Heartbeat
+            && let StateKind::Task(task) = self.state(frame).kind
+        {
+            self.aside(Aside::HeartbeatMissed { task });
+        }
         // Recorded: a missing heartbeat is told as a timeout; Retry and Catch know it by both names.
         self.task_failed(frame, Fault { error: Some(fault::TIMEOUT.into()), cause: None });
     }

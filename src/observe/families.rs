@@ -1,5 +1,6 @@
 //! Metrics as families of rows, and as the text that Prometheus reads.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::view::{BOUNDS_MS, DurationCounts};
@@ -16,8 +17,8 @@ pub(crate) enum Kind {
 /// Metrics of one name.
 #[derive(Clone, Debug)]
 pub(crate) struct Family {
-    pub(crate) name: &'static str,
-    pub(crate) help: &'static str,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) help: Cow<'static, str>,
     pub(crate) kind: Kind,
     pub(crate) rows: Vec<(Vec<(&'static str, String)>, Number)>,
 }
@@ -29,8 +30,12 @@ pub(crate) enum Number {
 }
 
 impl Family {
-    pub(crate) fn new(name: &'static str, kind: Kind, help: &'static str) -> Family {
-        Family { name, help, kind, rows: Vec::new() }
+    pub(crate) fn new(
+        name: impl Into<Cow<'static, str>>,
+        kind: Kind,
+        help: impl Into<Cow<'static, str>>,
+    ) -> Family {
+        Family { name: name.into(), help: help.into(), kind, rows: Vec::new() }
     }
 
     pub(crate) fn one(name: &'static str, kind: Kind, help: &'static str, value: u64) -> Family {

@@ -36,7 +36,7 @@ pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
 #[cfg(feature = "runtime")]
 pub(crate) use {
     desk::{Called, Desk, Over, Scribe},
-    view::{DurationCounts, StateTally, TaskTally, VersionView, View},
+    view::{DurationCounts, Durations, Memory, StateTally, TaskTally, VersionView, View},
     watch::{Ear, Watch},
 };
 #[cfg(feature = "runtime")]

@@ -2,7 +2,7 @@
 //! itself, added up by whoever looks.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -63,6 +63,41 @@ pub(crate) struct TaskTally {
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) timed_out: AtomicU64,
+    /// Of those that timed out: because no heartbeat came.
+    pub(crate) silent: AtomicU64,
+    /// From being scheduled to being started.
+    pub(crate) waited: Durations,
+    /// From being started to the end.
+    pub(crate) ran: Durations,
+    /// From being scheduled to the end.
+    pub(crate) took: Durations,
+}
+
+/// The calls of one execution's tasks that are under way: the id of the last record of each, when it was scheduled, and
+/// when it was started.
+#[derive(Debug, Default)]
+pub(crate) struct Calls(HashMap<u64, (u64, Option<u64>)>);
+
+impl Calls {
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// What executions took of memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    bytes: u64,
+    /// Each rounded up to 64 MB.
+    billed_mb: u64,
+}
+
+impl Memory {
+    /// One more took so much.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.billed_mb += (bytes as u64).max(1).div_ceil(64 << 20) * 64;
+    }
 }
 
 /// What is counted of a machine's executions, on one lane.
@@ -74,6 +109,9 @@ pub(crate) struct MachineTally {
     pub(crate) took: Durations,
     /// Each rounded up to 100 ms.
     pub(crate) billed_ms: AtomicU64,
+    pub(crate) memory_bytes: AtomicU64,
+    /// Each rounded up to 64 MB.
+    pub(crate) billed_mb: AtomicU64,
 }
 
 /// What concerns all versions of one state machine.
@@ -150,8 +188,9 @@ impl View {
         self.throttled[reason.min(THROTTLES - 1)].fetch_add(executions, Relaxed);
     }
 
-    /// Executions that ended on this lane, by [`Ending`](super::Ending), each after so long.
-    pub(crate) fn ended(&self, lane: usize, endings: [u64; 4], took_ms: u64) {
+    /// Executions that ended on this lane, by [`Ending`](super::Ending), each after so long, and what they took of memory
+    /// together.
+    pub(crate) fn ended(&self, lane: usize, endings: [u64; 4], took_ms: u64, memory: Memory) {
         let Some(lane) = self.lanes.get(lane) else { return };
         let mut all = 0;
         for (row, count) in lane.ended.iter().zip(endings) {
@@ -164,6 +203,8 @@ impl View {
             lane.took.add(took_ms, all);
             let billed_ms = took_ms.max(1).div_ceil(100).saturating_mul(100);
             lane.billed_ms.fetch_add(billed_ms.saturating_mul(all), Relaxed);
+            lane.memory_bytes.fetch_add(memory.bytes, Relaxed);
+            lane.billed_mb.fetch_add(memory.billed_mb, Relaxed);
         }
     }
 
@@ -259,20 +300,49 @@ impl VersionView {
                     tally.caught.fetch_add(1, Relaxed);
                 }
             }
+            Aside::HeartbeatMissed { task } => {
+                if let Some(tally) = self.task(lane, task) {
+                    tally.silent.fetch_add(1, Relaxed);
+                }
+            }
         }
     }
 
-    pub(crate) fn count_record(&self, lane: usize, record: &Record<'_>) {
+    pub(crate) fn count_record(&self, lane: usize, calls: &mut Calls, record: &Record<'_>) {
         let (task, row): (TaskId, fn(&TaskTally) -> &AtomicU64) = match record.happening {
             Happening::TaskScheduled { task, .. } => (task, |tally| &tally.scheduled),
             Happening::TaskStarted { task, .. } => (task, |tally| &tally.started),
             Happening::TaskSucceeded { task, .. } => (task, |tally| &tally.succeeded),
             Happening::TaskFailed { task, .. } => (task, |tally| &tally.failed),
             Happening::TaskTimedOut { task, .. } => (task, |tally| &tally.timed_out),
+            Happening::TaskSubmitted { .. } => {
+                if let Some(call) = calls.0.remove(&record.previous) {
+                    calls.0.insert(record.id, call);
+                }
+                return;
+            }
             _ => return,
         };
-        if let Some(tally) = self.task(lane, task) {
-            row(tally).fetch_add(1, Relaxed);
+        let Some(tally) = self.task(lane, task) else { return };
+        row(tally).fetch_add(1, Relaxed);
+        let now_ms = record.time_ms;
+        let since = |ms: u64| now_ms.saturating_sub(ms);
+        match record.happening {
+            Happening::TaskScheduled { .. } => drop(calls.0.insert(record.id, (now_ms, None))),
+            Happening::TaskStarted { .. } => {
+                if let Some((scheduled, _)) = calls.0.remove(&record.previous) {
+                    tally.waited.add(since(scheduled), 1);
+                    calls.0.insert(record.id, (scheduled, Some(now_ms)));
+                }
+            }
+            _ => {
+                if let Some((scheduled, started)) = calls.0.remove(&record.previous) {
+                    tally.took.add(since(scheduled), 1);
+                    if let Some(started) = started {
+                        tally.ran.add(since(started), 1);
+                    }
+                }
+            }
         }
     }
 }

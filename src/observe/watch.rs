@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::desk::Desk;
 use super::log::Level;
 use super::notes::Notes;
-use super::view::VersionView;
+use super::view::{Calls, VersionView};
 use super::{History, Watcher, trace};
 use crate::engine::{Aside, Happening, Hears, Listener, Outcome, Record};
 use crate::json::Arena;
@@ -26,6 +26,7 @@ pub(crate) struct Watch {
     /// Up to which record everything is in the log.
     pub(super) logged: u64,
     pub(super) trace: Option<trace::Context>,
+    calls: Calls,
 }
 
 /// What the notes are for.
@@ -83,6 +84,7 @@ impl Watch {
         self.watchers.clear();
         (self.hears, self.wants, self.logged) = (Hears::NONE, Wants(0), 0);
         (self.history, self.trace) = (None, None);
+        self.calls.clear();
         self.notes.shrink();
     }
 
@@ -172,7 +174,7 @@ impl Listener for Ear<'_> {
         if watch.wants.any(Wants::COUNTS)
             && let Some(view) = self.view
         {
-            view.count_record(self.lane, record);
+            view.count_record(self.lane, &mut watch.calls, record);
         }
         if watch.wants.any(Wants::RING | Wants::TRACE | Wants::LOG)
             && watch.wants_note(program, &record.happening)

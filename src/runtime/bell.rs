@@ -59,19 +59,10 @@ impl Bell {
 
 #[cfg(all(test, expressway_loom))]
 mod tests {
+    use super::super::permit::Permit;
     use super::*;
+    use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
-    use loom::sync::{Arc, Notify};
-    use std::task::Wake;
-
-    /// Stands for the thread's parking: a permit that is kept until someone parks.
-    struct Permit(Notify);
-
-    impl Wake for Permit {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.notify();
-        }
-    }
 
     /// Two senders, one shard: whatever the order, every message is taken, and nobody sleeps for ever (loom would
     /// report the deadlock).
@@ -83,7 +74,7 @@ mod tests {
         model.check(|| {
             let bell = Arc::new(Bell::new());
             let queue = Arc::new(AtomicUsize::new(0));
-            let permit = std::sync::Arc::new(Permit(Notify::new()));
+            let permit = Permit::new();
             bell.hang(&permit.clone().into());
             let senders: Vec<_> = (0..2)
                 .map(|_| {
@@ -98,7 +89,7 @@ mod tests {
             while taken < 2 {
                 taken += queue.swap(0, Ordering::Acquire);
                 if taken < 2 && bell.sleep(|| queue.load(Ordering::Acquire) > 0) {
-                    permit.0.wait();
+                    permit.wait();
                     bell.wake_up();
                 }
             }
@@ -114,7 +105,7 @@ mod tests {
         model.check(|| {
             let bells = Arc::new([Bell::new(), Bell::new()]);
             let (queue, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-            let permits = [0, 1].map(|_| std::sync::Arc::new(Permit(Notify::new())));
+            let permits = [0, 1].map(|_| Permit::new());
             bells.iter().zip(&permits).for_each(|(bell, permit)| bell.hang(&permit.clone().into()));
             let shards: Vec<_> = [0, 1]
                 .into_iter()
@@ -137,7 +128,7 @@ mod tests {
                             // A shard looks at its own queue only before it sleeps: here, the first one's.
                             let more = || n == 0 && queue.load(Ordering::Acquire) > 0;
                             if bells[n].sleep(|| more() || done.load(Ordering::Acquire) == 2) {
-                                permit.0.wait();
+                                permit.wait();
                                 bells[n].wake_up();
                             }
                         }

@@ -76,18 +76,10 @@ impl Gate {
 
 #[cfg(all(test, expressway_loom))]
 mod tests {
+    use super::super::permit::Permit;
     use super::*;
+    use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
-    use loom::sync::{Arc, Notify};
-    use std::task::Wake;
-
-    struct Permit(Notify);
-
-    impl Wake for Permit {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.notify();
-        }
-    }
 
     /// Two that begin and end, one that closes and waits: nothing begins after the wait is over, and the wait is never
     /// slept over (loom would report the deadlock).
@@ -111,14 +103,14 @@ mod tests {
                     })
                 })
                 .collect();
-            let permit = std::sync::Arc::new(Permit(Notify::new()));
+            let permit = Permit::new();
             let waker: Waker = permit.clone().into();
             gate.close();
             while gate
                 .poll_empty(&mut Context::from_waker(&waker), || count.load(Ordering::Relaxed))
                 .is_pending()
             {
-                permit.0.wait();
+                permit.wait();
             }
             over.store(true, Ordering::SeqCst);
             beginners.into_iter().for_each(|beginner| beginner.join().unwrap());

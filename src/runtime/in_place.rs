@@ -19,7 +19,7 @@ use super::ticket::Names;
 use crate::engine::{Event, Execution, Start, Turn};
 use crate::fault::Fault;
 use crate::json;
-use crate::observe::{Desk, Scribe, Watch};
+use crate::observe::{Desk, Memory, Scribe, Watch};
 
 thread_local! {
     /// What this thread needs to run executions.
@@ -83,6 +83,7 @@ struct Visit<'e> {
     /// What it was admitted with.
     admitted: Option<usize>,
     took_ms: u64,
+    took_bytes: usize,
 }
 
 impl<'e> Visit<'e> {
@@ -101,7 +102,7 @@ impl<'e> Visit<'e> {
             None => Some(BENCH.with_borrow_mut(Bench::seat)),
             Some(_) => None,
         };
-        let mut visit = Visit { engine, version, seat, admitted: None, took_ms: 0 };
+        let mut visit = Visit { engine, version, seat, admitted: None, took_ms: 0, took_bytes: 0 };
         if let Some(seat) = &mut visit.seat {
             seat.watch = watch;
         }
@@ -154,6 +155,7 @@ impl<'e> Visit<'e> {
             _ => (show(None, now_ms), Status::Failed),
         };
         self.took_ms = now_ms.saturating_sub(seat.x.started_ms());
+        self.took_bytes = seat.x.arena.bytes();
         self.tell_end(now_ms);
         self.leave(Some(status));
         Some(shown)
@@ -226,7 +228,9 @@ impl<'e> Visit<'e> {
             let mut endings = [0; 4];
             endings[status as usize] = 1;
             view.machine.began(lane, 1);
-            view.machine.ended(lane, endings, self.took_ms);
+            let mut memory = Memory::default();
+            memory.add(self.took_bytes);
+            view.machine.ended(lane, endings, self.took_ms, memory);
         }
         if let Some(seat) = self.seat.take() {
             BENCH.with_borrow_mut(|bench| bench.put_back(seat));

@@ -39,6 +39,8 @@ mod machine;
 mod observed;
 #[cfg(feature = "runtime")]
 mod outcome;
+#[cfg(all(test, expressway_loom))]
+mod permit;
 #[cfg(feature = "runtime")]
 mod seat;
 #[cfg(feature = "runtime")]

@@ -10,7 +10,9 @@ use super::admission::Limit;
 use super::engine::Engine;
 use super::inbox::{Remote, Shared};
 use crate::observe::families::{self, Family, Kind};
-use crate::observe::{Dropped, DurationCounts, Page, Query, Recorded, StateTally, TaskTally, VersionView};
+use crate::observe::{
+    Dropped, DurationCounts, Durations, Page, Query, Recorded, StateTally, TaskTally, VersionView,
+};
 use crate::program::ResourceKind;
 
 /// What an engine shows of its executions: what was [set up](super::Builder::observe), and nothing otherwise. Clones
@@ -89,9 +91,9 @@ impl Observed {
                     labels.into_iter().map(|(name, value)| metrics::Label::new(name, value)).collect();
                 match number {
                     Number::Whole(value) if kind == Kind::Gauge => {
-                        metrics::gauge!(name, labels).set(value as f64)
+                        metrics::gauge!(name.clone(), labels).set(value as f64)
                     }
-                    Number::Whole(value) => metrics::counter!(name, labels).absolute(value),
+                    Number::Whole(value) => metrics::counter!(name.clone(), labels).absolute(value),
                     Number::Durations(counts) => {
                         let all = counts.classes.iter().sum();
                         metrics::counter!(format!("{name}_count"), labels.clone()).absolute(all);
@@ -241,6 +243,8 @@ struct MachineSum {
     ended: [u64; 4],
     took: DurationCounts,
     billed_ms: u64,
+    memory_bytes: u64,
+    billed_mb: u64,
     throttled: Vec<u64>,
 }
 
@@ -260,6 +264,8 @@ fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
             }
             sum.started = sum.started.wrapping_add(lane.started.load(Relaxed));
             sum.billed_ms += lane.billed_ms.load(Relaxed);
+            sum.memory_bytes += lane.memory_bytes.load(Relaxed);
+            sum.billed_mb += lane.billed_mb.load(Relaxed);
             lane.took.add_to(&mut sum.took);
         }
         sum.throttled.resize(machine.throttled.len(), 0);
@@ -279,6 +285,10 @@ fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
     let mut took = new("aws_states_execution_time_seconds", Kind::Histogram, "ExecutionTime");
     let help = "ExpressExecutionBilledDuration";
     let mut billed = new("aws_states_express_execution_billed_duration_ms_total", Kind::Counter, help);
+    let help = "ExpressExecutionMemory, of each at its end";
+    let mut memory = new("aws_states_express_execution_memory_bytes_total", Kind::Counter, help);
+    let help = "ExpressExecutionBilledMemory, in steps of 64 MB";
+    let mut billed_memory = new("aws_states_express_execution_billed_memory_mb_total", Kind::Counter, help);
     for (arn, sum) in sums {
         let labels = || vec![("state_machine_arn", arn.to_owned())];
         started.row(labels(), sum.started);
@@ -292,10 +302,12 @@ fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
         }
         took.durations(labels(), sum.took);
         billed.row(labels(), sum.billed_ms);
+        memory.row(labels(), sum.memory_bytes);
+        billed_memory.row(labels(), sum.billed_mb);
     }
     let mut families = vec![started];
     families.extend(ended);
-    families.extend([throttled, took, billed]);
+    families.extend([throttled, took, billed, memory, billed_memory]);
     families
 }
 
@@ -336,52 +348,48 @@ fn states(versions: &[Arc<VersionView>]) -> Vec<Family> {
     vec![took, retries, catches]
 }
 
-type Row = fn(&TaskTally) -> &AtomicU64;
-/// What is counted of a task.
-const ROWS: [Row; 5] = [
-    |tally| &tally.scheduled,
-    |tally| &tally.started,
-    |tally| &tally.succeeded,
-    |tally| &tally.failed,
-    |tally| &tally.timed_out,
+type Count = fn(&TaskTally) -> &AtomicU64;
+/// What is counted of a task, and what AWS calls it behind the kind of the task.
+const COUNTS: [(&str, &str, Count); 6] = [
+    ("scheduled_total", "Scheduled", |tally| &tally.scheduled),
+    ("started_total", "Started", |tally| &tally.started),
+    ("succeeded_total", "Succeeded", |tally| &tally.succeeded),
+    ("failed_total", "Failed", |tally| &tally.failed),
+    ("timed_out_total", "TimedOut", |tally| &tally.timed_out),
+    ("heartbeat_timed_out_total", "HeartbeatTimedOut", |tally| &tally.silent),
 ];
-/// The label that names the resource, and AWS's names of what is counted, by kind of resource.
-const KINDS: [(&str, [(&str, &str); 5]); 3] = [
+type Times = fn(&TaskTally) -> &Durations;
+const TIMES: [(&str, &str, Times); 3] = [
+    ("schedule_time_seconds", "ScheduleTime", |tally| &tally.waited),
+    ("run_time_seconds", "RunTime", |tally| &tally.ran),
+    ("time_seconds", "Time", |tally| &tally.took),
+];
+/// The label that names the resource, and the two ways in which AWS's names begin, in the plural and in the singular, by
+/// kind of resource.
+const KINDS: [(&str, (&str, &str), (&str, &str)); 3] = [
     (
         "lambda_function_arn",
-        [
-            ("aws_states_lambda_functions_scheduled_total", "LambdaFunctionsScheduled"),
-            ("aws_states_lambda_functions_started_total", "LambdaFunctionsStarted"),
-            ("aws_states_lambda_functions_succeeded_total", "LambdaFunctionsSucceeded"),
-            ("aws_states_lambda_functions_failed_total", "LambdaFunctionsFailed"),
-            ("aws_states_lambda_functions_timed_out_total", "LambdaFunctionsTimedOut"),
-        ],
+        ("aws_states_lambda_functions", "LambdaFunctions"),
+        ("aws_states_lambda_function", "LambdaFunction"),
     ),
     (
         "service_integration_resource_arn",
-        [
-            ("aws_states_service_integrations_scheduled_total", "ServiceIntegrationsScheduled"),
-            ("aws_states_service_integrations_started_total", "ServiceIntegrationsStarted"),
-            ("aws_states_service_integrations_succeeded_total", "ServiceIntegrationsSucceeded"),
-            ("aws_states_service_integrations_failed_total", "ServiceIntegrationsFailed"),
-            ("aws_states_service_integrations_timed_out_total", "ServiceIntegrationsTimedOut"),
-        ],
+        ("aws_states_service_integrations", "ServiceIntegrations"),
+        ("aws_states_service_integration", "ServiceIntegration"),
     ),
-    (
-        "activity_arn",
-        [
-            ("aws_states_activities_scheduled_total", "ActivitiesScheduled"),
-            ("aws_states_activities_started_total", "ActivitiesStarted"),
-            ("aws_states_activities_succeeded_total", "ActivitiesSucceeded"),
-            ("aws_states_activities_failed_total", "ActivitiesFailed"),
-            ("aws_states_activities_timed_out_total", "ActivitiesTimedOut"),
-        ],
-    ),
+    ("activity_arn", ("aws_states_activities", "Activities"), ("aws_states_activity", "Activity")),
 ];
+
+/// What calls of one resource come to.
+#[derive(Default)]
+struct CallSum {
+    counts: [u64; COUNTS.len()],
+    times: [DurationCounts; TIMES.len()],
+}
 
 /// What calls of tasks come to, by resource, as AWS counts them.
 fn tasks(versions: &[Arc<VersionView>]) -> Vec<Family> {
-    let mut sums: [BTreeMap<&str, [u64; 5]>; 3] = Default::default();
+    let mut sums: [BTreeMap<&str, CallSum>; 3] = Default::default();
     for version in versions {
         for tallies in version.tallies() {
             for ((_, task), tally) in version.program.tasks.iter().zip(&tallies.tasks) {
@@ -391,18 +399,32 @@ fn tasks(versions: &[Arc<VersionView>]) -> Vec<Family> {
                     _ => 0,
                 };
                 let sum = sums[kind].entry(&task.resource.arn).or_default();
-                for (sum, row) in sum.iter_mut().zip(ROWS) {
-                    *sum += row(tally).load(Relaxed);
+                for (sum, (_, _, count)) in sum.counts.iter_mut().zip(COUNTS) {
+                    *sum += count(tally).load(Relaxed);
+                }
+                for (sum, (_, _, times)) in sum.times.iter_mut().zip(TIMES) {
+                    times(tally).add_to(sum);
                 }
             }
         }
     }
     let mut families = Vec::new();
-    for ((label, names), sums) in KINDS.into_iter().zip(&sums) {
-        for (n, (name, help)) in names.into_iter().enumerate() {
-            let mut family = Family::new(name, Kind::Counter, help);
-            for (arn, counts) in sums {
-                family.row(vec![(label, (*arn).to_owned())], counts[n]);
+    for ((label, (plural, plural_help), (singular, singular_help)), sums) in KINDS.into_iter().zip(&sums) {
+        // Only of activities does AWS count the last.
+        let counts = if label == "activity_arn" { &COUNTS[..] } else { &COUNTS[..COUNTS.len() - 1] };
+        for (n, (name, help, _)) in counts.iter().enumerate() {
+            let mut family =
+                Family::new(format!("{plural}_{name}"), Kind::Counter, format!("{plural_help}{help}"));
+            for (arn, sum) in sums {
+                family.row(vec![(label, (*arn).to_owned())], sum.counts[n]);
+            }
+            families.push(family);
+        }
+        for (n, (name, help, _)) in TIMES.into_iter().enumerate() {
+            let mut family =
+                Family::new(format!("{singular}_{name}"), Kind::Histogram, format!("{singular_help}{help}"));
+            for (arn, sum) in sums {
+                family.durations(vec![(label, (*arn).to_owned())], sum.times[n].clone());
             }
             families.push(family);
         }

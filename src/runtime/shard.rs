@@ -27,7 +27,7 @@ use super::tasks::{Answer, Tasks};
 use super::ticket::{Called, Place, Reply};
 use super::wheel::{TimerId, Wheel};
 use crate::engine::{Event, TimerKind, Token, Turn};
-use crate::observe::{Scribe, Watch};
+use crate::observe::{Memory, Scribe, Watch};
 use end::End;
 
 pub(super) use end::{bug, bug_outcome};
@@ -69,6 +69,14 @@ struct Opened {
     /// What is to be told about it.
     ended: Counts,
     ended_bytes: usize,
+    memory: Memory,
+}
+
+impl Opened {
+    fn new(parcel: Parcel) -> Opened {
+        let (ended, memory) = Default::default();
+        Opened { parcel, next: 0, at: 0, ended, ended_bytes: 0, memory }
+    }
 }
 
 /// An execution that is parked.

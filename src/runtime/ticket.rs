@@ -287,9 +287,8 @@ impl Future for Batch {
 
 #[cfg(all(test, expressway_loom))]
 mod tests {
+    use super::super::permit::Permit;
     use super::*;
-    use loom::sync::Notify;
-    use std::task::Wake;
 
     const PLACE: Place = Place { shard: 0, key: Key { slot: 1, generation: 2 } };
 
@@ -297,35 +296,27 @@ mod tests {
         Fault { error: None, cause: None }
     }
 
-    struct Permit(Notify);
-
-    impl Wake for Permit {
-        fn wake(self: Arc<Self>) {
-            self.0.notify();
-        }
-    }
-
     /// An execution that would wait for ever is aborted: it learns of it when it begins, when it is parked, or by mail.
     /// Its caller learns of its end. Were either lost, loom would report the deadlock.
     #[test]
     fn an_abort_reaches_an_execution_wherever_it_stands() {
         loom::model(|| {
-            let (ticket, mail) = (Arc::new(Ticket::default()), Arc::new(Permit(Notify::new())));
+            let (ticket, mail) = (Arc::new(Ticket::default()), Permit::new());
             let (seen, box_) = (Arc::clone(&ticket), Arc::clone(&mail));
             let shard = loom::thread::spawn(move || {
                 if seen.begin().is_none() && seen.park(PLACE).is_none() {
-                    box_.0.wait();
+                    box_.wait();
                 }
                 seen.end(Outcome::without_output(Status::Aborted, None, 0));
             });
             if let Some((place, _)) = ticket.abort(fault()) {
                 assert_eq!(place, PLACE);
-                mail.0.notify();
+                mail.notify();
             }
-            let woken = Arc::new(Permit(Notify::new()));
+            let woken = Permit::new();
             let waker: Waker = woken.clone().into();
             while ticket.poll(&mut Context::from_waker(&waker)).is_pending() {
-                woken.0.wait();
+                woken.wait();
             }
             assert_eq!(ticket.status(), Status::Aborted);
             assert!(ticket.abort(fault()).is_none(), "it is over");
@@ -370,11 +361,11 @@ mod tests {
                     })
                 })
                 .collect();
-            let woken = Arc::new(Permit(Notify::new()));
+            let woken = Permit::new();
             let waker: Waker = woken.clone().into();
             let mut batch = std::pin::pin!(Batch { state, refused: None });
             while batch.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-                woken.0.wait();
+                woken.wait();
             }
             assert_eq!(batch.counts().succeeded, 2);
             shards.into_iter().for_each(|shard| shard.join().unwrap());

@@ -25,7 +25,7 @@ impl Chance {
         self.below(n) == 0
     }
 
-    pub(crate) fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
 }

@@ -110,12 +110,13 @@ fn guard(chance: &mut Chance, state: &mut Json, is_task: bool, target: Option<St
         }
     }
     if chance.one_in(2) {
-        state["Retry"] = json!([{"ErrorEquals": [chance.of(&ERRORS)], "MaxAttempts": chance.below(3),
+        state["Retry"] = json!([{"ErrorEquals": [chance.pick(&ERRORS)], "MaxAttempts": chance.below(3),
             "IntervalSeconds": 1 + chance.below(2), "BackoffRate": 1.5}]);
     }
     if let Some(target) = target
         && chance.one_in(2)
     {
-        state["Catch"] = json!([{"ErrorEquals": [chance.of(&ERRORS)], "ResultPath": "$.e", "Next": target}]);
+        state["Catch"] =
+            json!([{"ErrorEquals": [chance.pick(&ERRORS)], "ResultPath": "$.e", "Next": target}]);
     }
 }

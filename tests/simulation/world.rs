@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use expressway::observe::log::Level;
+use expressway::observe::{Setup, Tail};
 use expressway::runtime::{
     Alias, Batch, Budgets, Counts, Engine, Handle, Machine, ManualTime, Outcome, Profile, Published,
     Simulation, StartError, Status,
@@ -21,6 +23,8 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     /// Whether more happens than what the reference knows of.
     pub(crate) wild: bool,
+    /// When what is shown is carried away, if anything is.
+    carrier: Option<Chance>,
     pub(crate) engine: Engine,
     pub(crate) simulation: Simulation,
     time: ManualTime,
@@ -68,6 +72,30 @@ const SECONDS_MAX: u64 = 300;
 
 impl World {
     pub(crate) fn new(seed: u64) -> World {
+        World::shown(seed, None)
+    }
+
+    /// The same world, of which everything is logged and kept, by someone who is at times too slow or fails.
+    pub(crate) fn watched(seed: u64) -> World {
+        let mut chance = Chance::new(!seed);
+        let (level, mut sink) =
+            (chance.pick(&[Level::All, Level::Error, Level::Fatal]), Chance::new(seed >> 1));
+        let sink = move |_: &[u8]| match sink.below(8) {
+            0 => Err(std::io::Error::other("no room on the device")),
+            1 => panic!("boom"),
+            _ => Ok(()),
+        };
+        let mut tail = Tail::default();
+        (tail.bytes_max, tail.one_in) = (chance.pick(&[2_000, 1 << 20]), 2);
+        let setup = Setup::default()
+            .log(sink, level, chance.one_in(2))
+            .log_bytes_max(chance.pick(&[1_000, 1 << 20]))
+            .history(tail)
+            .metrics();
+        World::shown(seed, Some((setup, chance)))
+    }
+
+    fn shown(seed: u64, watched: Option<(Setup, Chance)>) -> World {
         let mut chance = Chance::new(seed);
         let wild = seed % 2 == 1;
         let now_ms = 1_700_000_000_000;
@@ -83,7 +111,9 @@ impl World {
             false => Budgets::default(),
         };
         let (functions, callbacks) = (alarms.clone(), alarms.clone());
+        let (setup, carrier) = watched.unzip();
         let (engine, simulation) = Engine::builder()
+            .observe(setup.unwrap_or_default())
             .shards(1 + chance.below(3) as usize)
             .seed(seed)
             .time(time.clone())
@@ -99,6 +129,7 @@ impl World {
             seed,
             chance,
             wild,
+            carrier,
             engine,
             simulation,
             time,
@@ -180,6 +211,9 @@ impl World {
         let shards = self.simulation.shards();
         let n = self.chance.below(shards.len() as u64) as usize;
         shards[n].turn(now_ms);
+        if self.carrier.as_mut().is_some_and(|chance| chance.one_in(8)) {
+            self.simulation.carry();
+        }
     }
 
     pub(crate) fn pass(&mut self, milliseconds: u64) {

@@ -10,7 +10,6 @@ use crate::json::{self, Value};
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::arms::Arms;
 use crate::runtime::inbox::{Mail, Parcel};
-use crate::runtime::outcome::Counts;
 use crate::runtime::seat::Seat;
 use crate::runtime::slab::Key;
 use crate::runtime::ticket::Reply;
@@ -43,7 +42,7 @@ impl Shard {
             self.remote.gauges.steals.fetch_add(1, Ordering::Relaxed);
             Some(stolen)
         })?;
-        Some(Opened { parcel, next: 0, at: 0, ended: Counts::default(), ended_bytes: 0 })
+        Some(Opened::new(parcel))
     }
 
     fn begin(&mut self, opened: &mut Opened) {

@@ -7,6 +7,7 @@ use super::{Opened, Shard};
 use crate::engine::{self, Event, Execution};
 use crate::fault::{self, Fault};
 use crate::json::Arena;
+use crate::observe::Memory;
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::inline::Ended;
 use crate::runtime::machine::Version;
@@ -39,6 +40,9 @@ impl Shard {
                 opened.ended.count(end.status());
                 opened.ended.bugs += u64::from(bug);
                 opened.ended_bytes += billed;
+                if version.view.is_some() {
+                    opened.memory.add(seat.x.arena.bytes());
+                }
             }
         }
         let version = &opened.parcel.version;
@@ -54,7 +58,8 @@ impl Shard {
         self.remote.tally.end(&ended);
         if let Some(view) = &opened.parcel.version.view {
             // They ended in the turn in which they began.
-            view.machine.ended(usize::from(self.index), ended.endings(), 0);
+            let memory = std::mem::take(&mut opened.memory);
+            view.machine.ended(usize::from(self.index), ended.endings(), 0, memory);
         }
         self.shared.admission.release(&opened.parcel.version.usage, ended.ended() as usize, bytes);
         if let Reply::Batch(batch, _) = &opened.parcel.reply {
@@ -71,11 +76,15 @@ impl Shard {
         counts.bugs = u64::from(matches!(end, End::Bug));
         self.remote.tally.end(&counts);
         if let Some(view) = &version.view {
+            let mut memory = Memory::default();
             let took_ms = match &end {
-                End::Over(seat) => self.now_ms.saturating_sub(seat.x.started_ms()),
+                End::Over(seat) => {
+                    memory.add(seat.x.arena.bytes());
+                    self.now_ms.saturating_sub(seat.x.started_ms())
+                }
                 _ => 0,
             };
-            view.machine.ended(usize::from(self.index), counts.endings(), took_ms);
+            view.machine.ended(usize::from(self.index), counts.endings(), took_ms, memory);
         }
         self.shared.admission.release(&version.usage, 1, billed);
         self.ended_any = true;
@@ -108,7 +117,7 @@ impl Shard {
         }
         while let Some(opened) = self.parcel.take().or_else(|| {
             let parcel = self.remote.take_parcel()?;
-            Some(Opened { parcel, next: 0, at: 0, ended: Counts::default(), ended_bytes: 0 })
+            Some(Opened::new(parcel))
         }) {
             let Opened { mut parcel, next, mut at, .. } = opened;
             let mut watch = parcel.watch.take();
