@@ -325,7 +325,7 @@ impl Reader<'_> {
         let Some((&mut open, &mut ref rest)) = children.split_first_mut() else { return (top, closing) };
         let (size, span) = match self.dirty == open.aux() {
             true => (at + 1 - open.at() as usize, self.base + open.at()),
-            false => (self.arena.container_size(rest), NO_SPAN),
+            false => (self.arena.size_and_depth(rest).0, NO_SPAN),
         };
         let (kind, len) = if object { (Kind::Object, rest.len() / 2) } else { (Kind::Array, rest.len()) };
         children[0] = Value::new(Kind::Header, 0, size.min(u32::MAX as usize) as u32, span, 0);
