@@ -282,14 +282,9 @@ impl Arena {
         self.close(true, mark)
     }
 
-    /// Closes keys that are known to differ, and their values, into an object; `size` is what keys, colons, commas and
-    /// braces take.
-    pub fn end_distinct_object(&mut self, mark: Mark, size: usize) -> Value {
-        let (mut size, mut depth) = (size, 0);
-        for pair in self.stack[mark.0..].chunks_exact(2) {
-            size += self.size(pair[1]) as usize;
-            depth = depth.max(pair[1].depth());
-        }
+    /// Closes keys that are known to differ, and their values, into an object; `size` is what it takes as compact JSON
+    /// text, `depth` that of its deepest value.
+    pub(crate) fn end_measured_object(&mut self, mark: Mark, size: usize, depth: u16) -> Value {
         self.close_as(true, mark, size, depth)
     }
 

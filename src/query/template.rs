@@ -303,7 +303,8 @@ struct Maker<'t, 'a, 's, 'e> {
 }
 
 impl<'t> Maker<'t, '_, '_, '_> {
-    #[inline]
+    /// A part of a template. What most parts are is made without a call.
+    #[inline(always)]
     fn make(&mut self, node: Node) -> Value {
         match node {
             Node::Leaf(value) => Arena::rebased(value, self.base),
@@ -314,21 +315,17 @@ impl<'t> Maker<'t, '_, '_, '_> {
                     if !found.is_undefined() {
                         return found;
                     }
-                    if let Some(field) = path.as_context_field() {
-                        let found = self.scope.context.field(self.arena, field);
-                        if !found.is_undefined() {
-                            return found;
-                        }
-                    }
                 }
                 self.evaluate(query)
             }
             Node::Array(span) => self.array(span),
-            Node::Object { members, size, distinct } => self.object(members, size, distinct),
+            Node::Object { members, size, distinct: true } => self.distinct_object(members, size),
+            Node::Object { members, .. } => self.object(members),
         }
     }
 
     /// Recursion is as deep as the template was written, which the reader of definitions bounds.
+    #[inline(never)]
     fn array(&mut self, span: Span) -> Value {
         let mark = self.arena.begin();
         let template = self.template;
@@ -343,7 +340,8 @@ impl<'t> Maker<'t, '_, '_, '_> {
         self.arena.end_array(mark)
     }
 
-    fn object(&mut self, span: Span, size: u32, distinct: bool) -> Value {
+    #[inline(never)]
+    fn object(&mut self, span: Span) -> Value {
         let mark = self.arena.begin();
         let template = self.template;
         for child in span.of(&template.children) {
@@ -354,12 +352,30 @@ impl<'t> Maker<'t, '_, '_, '_> {
             }
             self.arena.push_member(Arena::rebased(child.key, self.base), value);
         }
-        match distinct {
-            true => self.arena.end_distinct_object(mark, size as usize),
-            false => self.arena.end_object(mark),
-        }
+        self.arena.end_object(mark)
     }
 
+    /// The same where no two keys are the same. `size` is what there is without the values; measured with these at hand,
+    /// which were waited for when they were read back from where they had just been put.
+    #[inline(never)]
+    fn distinct_object(&mut self, span: Span, size: u32) -> Value {
+        let mark = self.arena.begin();
+        let template = self.template;
+        let (mut size, mut depth) = (size as usize, 0);
+        for child in span.of(&template.children) {
+            let value = self.make(child.node);
+            if value.is_undefined() {
+                self.arena.cancel(mark);
+                return value;
+            }
+            size += self.arena.size(value) as usize;
+            depth = depth.max(value.depth());
+            self.arena.push_member(Arena::rebased(child.key, self.base), value);
+        }
+        self.arena.end_measured_object(mark, size, depth)
+    }
+
+    #[inline(never)]
     fn evaluate(&mut self, query: &'t Query) -> Value {
         let field = &*query.field;
         let (arena, scope) = (&mut *self.arena, self.scope);
