@@ -460,6 +460,28 @@ fn branches_and_iterations_wait_side_by_side() {
     world.check();
 }
 
+/// Packing forgets what was made once for all iterations; it is made again for each.
+#[test]
+fn a_map_goes_on_when_it_was_packed_between_iterations() {
+    let mut world = World::new(Engine::builder());
+    let machine = world.machine(
+        r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "MaxConcurrency": 1, "End": true, "ItemsPath": "$.items",
+            "ItemSelector": {"i.$": "$$.Map.Item.Index", "v.$": "$$.Map.Item.Value", "all.$": "$.all", "text": "kept"},
+            "ItemProcessor": {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1, "End": true}}}}}}"#,
+    );
+    let handle = world.start(&machine, r#"{"items": ["a", {"b": 1}, null], "all": {"names": ["Ada"]}}"#);
+    for _ in 0..3 {
+        assert_eq!(handle.status(), Status::Running);
+        let (executions, bytes) = world.engine.usage();
+        assert!(executions == 1 && bytes < 1_000, "{bytes} bytes are not what a packed execution takes");
+        world.pass_ms(1_000);
+    }
+    let item = |i: usize, v: &str| format!(r#"{{"i":{i},"v":{v},"all":{{"names":["Ada"]}},"text":"kept"}}"#);
+    let expected = format!("[{},{},{}]", item(0, r#""a""#), item(1, r#"{"b":1}"#), item(2, "null"));
+    assert_eq!(str::from_utf8(outcome(handle).json()), Ok(expected.as_str()));
+    world.check();
+}
+
 // ---- on threads ----
 
 fn block_on<F: Future>(future: F) -> F::Output {

@@ -17,13 +17,14 @@ impl Run<'_, '_> {
         if state.plain && self.env.listener.is_none() {
             let effective = self.x.frames[frame as usize].input;
             let rule = self.decide(frame, choice, Sight::of(effective))?;
-            return match rule.map(|rule| &choice.rules[rule as usize]) {
+            match rule.map(|rule| &choice.rules[rule as usize]) {
                 Some(Rule { next, assign: None, output: None, .. }) => {
-                    self.pass_through(frame, id, Next::State(*next))
+                    self.pass_through(frame, id, Next::State(*next));
                 }
                 None if state.next != Next::Nowhere => self.pass_through(frame, id, state.next),
-                rule => self.leave_choice(frame, effective, rule),
-            };
+                rule => return self.leave_choice(frame, effective, rule),
+            }
+            return Ok(());
         }
         let effective = self.filtered_input(frame)?;
         let rule = self.decide(frame, choice, Sight::of(effective))?;

@@ -278,10 +278,9 @@ impl Execution {
         self.events = 0;
         self.transitions = 0;
         self.compact_at = limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes());
-        let frame = self.add_frame();
         let slots = program.workflows[crate::index::Id::from_index(0)].slots;
         let variables = self.empty_variables(slots);
-        let top = &mut self.frames[frame as usize];
+        let (frame, top) = self.add_frame();
         top.state = Some(program.start());
         top.phase = Phase::Enter;
         top.input = input;
@@ -385,19 +384,25 @@ impl Execution {
         self.arena.end_array(mark)
     }
 
-    pub(super) fn add_frame(&mut self) -> u32 {
+    /// A frame that was not in use, as new but for the memory it holds.
+    #[inline]
+    pub(super) fn add_frame(&mut self) -> (u32, &mut Frame) {
         self.visits = self.visits.wrapping_add(1);
         let id = match self.frames_free.pop() {
             Some(id) => id,
-            None => {
-                self.frames.push(Frame::default());
-                self.frames.len() as u32 - 1
-            }
+            None => self.grow_frames(),
         };
-        let attempts = std::mem::take(&mut self.frames[id as usize].attempts);
-        self.frames[id as usize] = Frame { visit: self.visits, attempts, ..Frame::default() };
-        self.frames[id as usize].attempts.clear();
-        id
+        let frame = &mut self.frames[id as usize];
+        let mut attempts = std::mem::take(&mut frame.attempts);
+        attempts.clear();
+        *frame = Frame { visit: self.visits, attempts, ..Frame::default() };
+        (id, frame)
+    }
+
+    #[cold]
+    fn grow_frames(&mut self) -> u32 {
+        self.frames.push(Frame::default());
+        self.frames.len() as u32 - 1
     }
 
     pub(super) fn free_frame(&mut self, id: u32) {

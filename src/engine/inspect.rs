@@ -157,7 +157,7 @@ impl Run<'_, '_> {
     fn stand_in(&mut self, frame: u32, join: u32, result: Result<Value, Fault>) -> Result<(), Stop> {
         let is_map = matches!(self.state(frame).kind, StateKind::Map(_));
         while is_map && self.x.joins[join as usize].started < self.x.joins[join as usize].total {
-            if let Err(stop) = self.next_iteration(frame, join) {
+            if let Err(stop) = self.next_iterations(frame, join, 1) {
                 self.stop_children(join, None);
                 return Err(stop);
             }

@@ -65,44 +65,45 @@ impl Run<'_, '_> {
                 ..Join::default()
             },
         )?;
-        let begun = (0..concurrency.min(total)).try_for_each(|_| self.next_iteration(frame, join));
+        let begun = self.next_iterations(frame, join, concurrency.min(total));
         begun.inspect_err(|_| self.stop_children(join, None))
     }
 
-    /// Begins the next iteration of the Map.
-    pub(super) fn next_iteration(&mut self, frame: u32, join: u32) -> Result<(), Stop> {
-        let StateKind::Map(map) = self.state(frame).kind else { return Ok(()) };
-        let row = &self.program.maps[map];
-        let (index, items) = {
-            let join = &self.x.joins[join as usize];
-            (join.started, join.items)
-        };
-        let (key, value) = match items.is_object() {
-            true => self.x.arena.entry(items, index as usize).unwrap_or_default(),
-            false => (Value::UNDEFINED, self.x.arena.item(items, index as usize).unwrap_or_default()),
-        };
-        let input = match row.selector {
-            Some(selector) => self.selected(frame, join, selector, (index, value, key))?,
-            None if items.is_object() => self.pair(key, value),
-            None => value,
-        };
-        self.step_told(Step::Item(input));
-        let last = self.x.frames[frame as usize].last_event;
+    /// Begins the next iterations of the Map, so many of them. What is the same for all is looked up once.
+    pub(super) fn next_iterations(&mut self, frame: u32, join: u32, count: u32) -> Result<(), Stop> {
         let state = self.state_id(frame);
-        let started = self.emit(last, Happening::MapIterationStarted { state, index });
-        self.open_child(join, index, row.processor, input, started)
+        let StateKind::Map(map) = self.program.states[state].kind else { return Ok(()) };
+        let row = &self.program.maps[map];
+        let Join { items, started, prepared, .. } = self.x.joins[join as usize];
+        let last = self.x.frames[frame as usize].last_event;
+        let nursery = self.nursery(join, row.processor);
+        for index in started..started + count {
+            let (key, value) = match items.is_object() {
+                true => self.x.arena.entry(items, index as usize).unwrap_or_default(),
+                false => (Value::UNDEFINED, self.x.arena.item(items, index as usize).unwrap_or_default()),
+            };
+            let input = match row.selector {
+                Some(selector) => self.selected(frame, prepared, selector, (index, value, key))?,
+                None if items.is_object() => self.pair(key, value),
+                None => value,
+            };
+            self.step_told(Step::Item(input));
+            let begun = self.emit(last, Happening::MapIterationStarted { state, index });
+            self.open_child(&nursery, index, input, begun)?;
+        }
+        Ok(())
     }
 
     /// `ItemSelector`, for the item with this index, value and key.
+    #[inline]
     fn selected(
         &mut self,
         frame: u32,
-        join: u32,
+        prepared: Prepared,
         selector: TemplateId,
         item: (u32, Value, Value),
     ) -> Result<Value, Stop> {
         let (index, value, key) = item;
-        let prepared = self.x.joins[join as usize].prepared;
         let made =
             self.program.templates[selector].complete(&mut self.x.arena, prepared, |field| match field {
                 ContextField::MapItemIndex => Value::int(index.into()),
@@ -114,6 +115,16 @@ impl Run<'_, '_> {
             self.check_memory(frame)?;
             return Ok(made);
         }
+        self.selected_slowly(frame, selector, item)
+    }
+
+    #[inline(never)]
+    fn selected_slowly(
+        &mut self,
+        frame: u32,
+        selector: TemplateId,
+        item: (u32, Value, Value),
+    ) -> Result<Value, Stop> {
         let effective = self.x.frames[frame as usize].effective;
         self.template(frame, selector, Sight { item: Some(item), ..Sight::of(effective) })
     }

@@ -14,7 +14,8 @@ impl Run<'_, '_> {
         let join = self.open_join(frame, Join { total, ..Join::default() })?;
         let last_event = self.x.frames[frame as usize].last_event;
         let begun = branches.iter().enumerate().try_for_each(|(index, &workflow)| {
-            self.open_child(join, index as u32, workflow, effective, last_event)
+            let nursery = self.nursery(join, workflow);
+            self.open_child(&nursery, index as u32, effective, last_event)
         });
         begun.inspect_err(|_| self.stop_children(join, None))
     }

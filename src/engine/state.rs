@@ -31,6 +31,10 @@ impl Run<'_, '_> {
             here.attempts.clear();
             here.heartbeat_missed = false;
         }
+        let state = &self.program.states[id];
+        if state.plain && matches!(state.kind, StateKind::Pass(None) | StateKind::Succeed) {
+            return self.pass_through(frame, id, state.next);
+        }
         if let Err(stop) = self.work(frame, id) {
             self.stopped(frame, stop);
         }
@@ -45,11 +49,7 @@ impl Run<'_, '_> {
     }
 
     fn work(&mut self, frame: u32, id: StateId) -> Result<(), Stop> {
-        let state = &self.program.states[id];
-        if state.plain && matches!(state.kind, StateKind::Pass(None) | StateKind::Succeed) {
-            return self.pass_through(frame, id, state.next);
-        }
-        match state.kind {
+        match self.program.states[id].kind {
             StateKind::Pass(result) => self.pass(frame, result),
             StateKind::Choice(choice) => self.choice(frame, id, choice),
             StateKind::Task(task) => self.task(frame, task),
@@ -68,11 +68,11 @@ impl Run<'_, '_> {
     }
 
     /// Leaves a state that does nothing to its data, which was checked when the state before it made it.
-    pub(super) fn pass_through(&mut self, frame: u32, state: StateId, next: Next) -> Result<(), Stop> {
+    #[inline]
+    pub(super) fn pass_through(&mut self, frame: u32, state: StateId, next: Next) {
         let output = self.x.frames[frame as usize].input;
         self.exited(frame, state, output, Value::UNDEFINED);
         self.go(frame, output, next);
-        Ok(())
     }
 
     /// Counts the event of a state's exit. The record is formed only where someone listens: building it costs more than
@@ -148,6 +148,7 @@ impl Run<'_, '_> {
     }
 
     /// Moves the frame on.
+    #[inline]
     pub(super) fn go(&mut self, frame: u32, output: Value, next: Next) {
         let here = &mut self.x.frames[frame as usize];
         here.effective = Value::UNDEFINED;
@@ -160,10 +161,15 @@ impl Run<'_, '_> {
                     self.compact();
                 }
             }
-            Next::End | Next::Nowhere => match here.parent {
-                Some(join) => self.child_succeeded(frame, join, output),
-                None => self.succeed(frame, output),
-            },
+            Next::End | Next::Nowhere => self.end(frame, output),
+        }
+    }
+
+    #[inline(never)]
+    fn end(&mut self, frame: u32, output: Value) {
+        match self.x.frames[frame as usize].parent {
+            Some(join) => self.child_succeeded(frame, join, output),
+            None => self.succeed(frame, output),
         }
     }
 

@@ -282,45 +282,37 @@ impl Arena {
         self.close(true, mark)
     }
 
-    /// Closes keys that are known to differ, and their values, into an object; `size` is what keys, colons, commas and
-    /// braces take.
-    pub fn end_distinct_object(&mut self, mark: Mark, size: usize) -> Value {
-        let (mut size, mut depth) = (size, 0);
-        for pair in self.stack[mark.0..].chunks_exact(2) {
-            size += self.size(pair[1]) as usize;
-            depth = depth.max(pair[1].depth());
-        }
+    /// Closes keys that are known to differ, and their values, into an object; `size` is what it takes as compact JSON
+    /// text, `depth` that of its deepest value.
+    pub(crate) fn end_measured_object(&mut self, mark: Mark, size: usize, depth: u16) -> Value {
         self.close_as(true, mark, size, depth)
     }
 
-    /// An object with the keys and values of `row`, an array of them, in which `fill` gives the value of each member
-    /// that has none; `size` and `depth` are what there is without these. `Undefined` when `fill` gives that.
+    /// An object with the keys and values of `row`, an array of them, and the values of the members that have none
+    /// there: each with the member's number. `size` and `depth` are what there is without these. `Undefined` when one of
+    /// the values is, or there is no row.
+    #[inline]
     pub(crate) fn fill_object(
         &mut self,
         row: Value,
         (size, depth): (usize, u16),
-        fill: impl Fn(usize) -> Value,
+        blanks: impl Iterator<Item = (usize, Value)>,
     ) -> Value {
         if !row.is_array() || !self.reserve(16) {
             return Value::UNDEFINED;
         }
         let (mut size, mut depth) = (size, depth);
-        let (header, from) = (self.nodes.len(), row.at() as usize);
-        // Straight to where it stays: what was only just pushed would be waited for.
-        self.nodes.push(Value::NULL);
-        self.nodes.extend_from_within(from..from + row.count() as usize);
-        for member in 0..row.count() as usize / 2 {
-            let at = header + 2 + 2 * member;
-            if self.nodes[at].is_undefined() {
-                let value = fill(member);
-                if value.is_undefined() {
-                    self.nodes.truncate(header);
-                    return value;
-                }
-                size += self.size(value) as usize;
-                depth = depth.max(value.depth());
-                self.nodes[at] = value;
+        let (header, from) = (self.nodes.len(), row.at() as usize - 1);
+        // Straight to where it stays, header and all: what was only just pushed would be waited for.
+        self.nodes.extend_from_within(from..=from + row.count() as usize);
+        for (member, value) in blanks {
+            if value.is_undefined() {
+                self.nodes.truncate(header);
+                return value;
             }
+            size += self.size(value) as usize;
+            depth = depth.max(value.depth());
+            self.nodes[header + 2 + 2 * member] = value;
         }
         self.overflowed |= size > limits::VALUE_BYTES_MAX;
         self.nodes[header] = Value::new(Kind::Header, 0, size.min(u32::MAX as usize) as u32, NO_SPAN, 0);
@@ -329,9 +321,19 @@ impl Arena {
 
     fn close(&mut self, object: bool, mark: Mark) -> Value {
         let children = &self.stack[mark.0..];
-        let depth = children.iter().map(|child| child.depth()).max().unwrap_or(0);
-        let size = self.container_size(children);
+        let (size, depth) = self.size_and_depth(children);
         self.close_as(object, mark, size, depth)
+    }
+
+    /// Bytes of a container with these children as compact JSON text, and the depth of the deepest of them.
+    pub(super) fn size_and_depth(&self, children: &[Value]) -> (usize, u16) {
+        // Two brackets, and a comma or colon between any two children.
+        let (mut size, mut depth) = (2 + children.len().saturating_sub(1), 0);
+        for &child in children {
+            size += self.size(child) as usize;
+            depth = depth.max(child.depth());
+        }
+        (size, depth)
     }
 
     #[inline]
@@ -354,13 +356,6 @@ impl Arena {
         self.nodes.extend_from_slice(children);
         self.stack.truncate(mark.0);
         Value::new(kind, depth.saturating_add(1), len as u32, at as u32, 0)
-    }
-
-    /// Bytes of a container with these children as compact JSON text.
-    pub(super) fn container_size(&self, children: &[Value]) -> usize {
-        // Two brackets, and a comma or colon between any two children.
-        let sizes = children.iter().map(|&child| self.size(child) as usize);
-        2 + children.len().saturating_sub(1) + sizes.sum::<usize>()
     }
 
     /// Makes keys pushed since `mark` unique.
@@ -403,9 +398,15 @@ impl Arena {
 
     /// An array of `items`.
     pub fn array(&mut self, items: &[Value]) -> Value {
-        let mark = self.begin();
-        self.stack.extend_from_slice(items);
-        self.end_array(mark)
+        let (size, depth) = self.size_and_depth(items);
+        self.overflowed |= size > limits::VALUE_BYTES_MAX;
+        if !self.reserve(16 + size_of_val(items)) {
+            return Value::NULL;
+        }
+        self.nodes.push(Value::new(Kind::Header, 0, size.min(u32::MAX as usize) as u32, NO_SPAN, 0));
+        let at = self.nodes.len() as u32;
+        self.nodes.extend_from_slice(items);
+        Value::new(Kind::Array, depth.saturating_add(1), items.len() as u32, at, 0)
     }
 
     // ---- reading ----
@@ -535,6 +536,8 @@ impl Arena {
             value.count() + 2 + (value.extra() & GROWTH_MAX) as u32
         } else if value.is_container() {
             self.header(value).count()
+        } else if value.is(Kind::Int) && value.bits() < 10 {
+            1
         } else {
             self.size_of_scalar(value)
         }
@@ -543,7 +546,6 @@ impl Arena {
     fn size_of_scalar(&self, value: Value) -> u32 {
         match value.kind() {
             Kind::Bool => 5 - value.count(),
-            Kind::Int if value.bits() < 10 => 1,
             Kind::Int => int_len(value.bits() as i64),
             Kind::Decimal => value.count(),
             Kind::Float => number::float_len(f64::from_bits(value.bits())),

@@ -57,6 +57,9 @@ pub(super) const ORDER_START: Order = 0;
 pub(super) const ORDER_UNKNOWN: Order = u8::MAX;
 
 impl Names {
+    /// Out of line, because the table is made on the stack, which the reader is to leave small.
+    #[cold]
+    #[inline(never)]
     pub(super) fn new() -> Box<Names> {
         Box::new(Names { entries: [EMPTY; ENTRIES], last: 0, rank: 1, shaken: false })
     }

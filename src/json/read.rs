@@ -100,8 +100,8 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
     }
     let base = arena.text.len();
     arena.text.push_str(valid);
-    // Lent for the time of reading, so that it is plain which of the two changes.
-    let mut slots = std::mem::take(&mut arena.slots);
+    // Taken for the time of reading, so that it is plain which of the two changes.
+    let slots = std::mem::take(&mut arena.slots);
     let mut names = arena.names.take().unwrap_or_else(Names::new);
     names.rewind();
     let mut reader = Reader {
@@ -113,11 +113,12 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
         deepest: 0,
         frame: 0,
         order: ORDER_START,
-        slots: &mut slots,
-        names: &mut names,
+        slots,
+        names,
         arena,
     };
     let result = reader.document();
+    let Reader { slots, names, arena, .. } = reader;
     // It was just written, as two words; with the marks looked at it is read as two words, too, and not as one value,
     // which would wait until both are in the cache.
     let value = slots.first().map_or(Value::NULL, |value| value.with_marks(0));
@@ -161,8 +162,8 @@ struct Reader<'a> {
     frame: usize,
     /// What is known of its names.
     order: Order,
-    slots: &'a mut Vec<Value>,
-    names: &'a mut Names,
+    slots: Vec<Value>,
+    names: Box<Names>,
     arena: &'a mut Arena,
 }
 
@@ -325,7 +326,7 @@ impl Reader<'_> {
         let Some((&mut open, &mut ref rest)) = children.split_first_mut() else { return (top, closing) };
         let (size, span) = match self.dirty == open.aux() {
             true => (at + 1 - open.at() as usize, self.base + open.at()),
-            false => (self.arena.container_size(rest), NO_SPAN),
+            false => (self.arena.size_and_depth(rest).0, NO_SPAN),
         };
         let (kind, len) = if object { (Kind::Object, rest.len() / 2) } else { (Kind::Array, rest.len()) };
         children[0] = Value::new(Kind::Header, 0, size.min(u32::MAX as usize) as u32, span, 0);

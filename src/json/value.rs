@@ -182,7 +182,7 @@ impl Value {
 
     /// The same as comparing [`kind`](Value::kind), which turns a byte into a kind first.
     #[inline]
-    const fn is(self, kind: Kind) -> bool {
+    pub(super) const fn is(self, kind: Kind) -> bool {
         self.head as u8 == kind as u8
     }
 

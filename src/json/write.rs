@@ -16,126 +16,132 @@ pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     let size = arena.size(value) as usize;
     // The size is known, so the room is made once; a little more lets short texts be copied as if they were longer.
     out.resize(from + size + COPIED_AT_ONCE, 0);
-    let mut writer = Writer { arena, text: arena.text.as_bytes(), out: &mut out[from..], at: 0 };
-    writer.value(value);
-    let written = writer.at;
-    debug_assert_eq!(written, size);
-    out.truncate(from + written);
+    let left = Writer { arena, text: arena.text.as_bytes() }.value(value, &mut out[from..]).len();
+    debug_assert_eq!(left, COPIED_AT_ONCE);
+    out.truncate(out.len() - left);
 }
 
 /// Texts up to this long are copied as if they were that long.
 pub(crate) const COPIED_AT_ONCE: usize = 32;
 
+/// Each function is given the room that is left and hands back what it leaves. That keeps the place in registers: kept
+/// in the writer, every byte and every name waited for the place that the one before had just stored.
+#[derive(Clone, Copy)]
 struct Writer<'a> {
     arena: &'a Arena,
     /// The arena's.
     text: &'a [u8],
-    out: &'a mut [u8],
-    at: usize,
 }
 
 impl Writer<'_> {
-    fn value(&mut self, value: Value) {
+    fn value<'o>(self, value: Value, out: &'o mut [u8]) -> &'o mut [u8] {
         match value.kind() {
-            Kind::String => self.string(value, false),
-            Kind::Int if value.bits() < 10 => self.byte(b'0' + value.bits() as u8),
-            Kind::Int => self.bytes(itoa::Buffer::new().format(value.bits() as i64).as_bytes()),
-            Kind::Decimal => self.span(value.at() as usize, value.count() as usize),
-            Kind::Array | Kind::Object => self.container(value),
-            Kind::Bool => self.bytes(if value.as_bool() == Some(true) { b"true" } else { b"false" }),
-            Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => self.bytes(b"null"),
+            Kind::String => self.string(value, false, out),
+            Kind::Int => bytes(itoa::Buffer::new().format(value.bits() as i64).as_bytes(), out),
+            Kind::Decimal => self.span(value.at() as usize, value.count() as usize, out),
+            Kind::Array | Kind::Object => match self.arena.span(value) {
+                Some((at, len)) => self.long_span(at, len, out),
+                None => self.container(value, out),
+            },
+            Kind::Bool => bytes(if value.as_bool() == Some(true) { b"true" } else { b"false" }, out),
+            Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => bytes(b"null", out),
             Kind::Float => {
                 let float = f64::from_bits(value.bits());
                 match float.is_finite() {
-                    true => self.bytes(zmij::Buffer::new().format_finite(float).as_bytes()),
-                    false => self.bytes(b"null"),
+                    true => bytes(zmij::Buffer::new().format_finite(float).as_bytes(), out),
+                    false => bytes(b"null", out),
                 }
             }
         }
     }
 
-    fn container(&mut self, value: Value) {
-        if let Some((at, len)) = self.arena.span(value) {
-            return self.span(at, len);
+    /// A child of a container. What most children are is written without a call.
+    #[inline(always)]
+    fn child<'o>(self, value: Value, out: &'o mut [u8]) -> &'o mut [u8] {
+        match value.kind() {
+            Kind::String => self.string(value, false, out),
+            Kind::Int if value.bits() < 10 => byte(b'0' + value.bits() as u8, out),
+            Kind::Array | Kind::Object => match self.arena.span(value) {
+                Some((at, len)) => self.span(at, len, out),
+                None => self.container(value, out),
+            },
+            _ => self.value(value, out),
         }
-        if value.is_array() {
-            self.byte(b'[');
-            for &item in self.arena.items(value) {
-                self.value(item);
-                self.byte(b',');
-            }
-            self.end(value, b']');
-        } else {
-            self.byte(b'{');
+    }
+
+    fn container<'o>(self, value: Value, mut out: &'o mut [u8]) -> &'o mut [u8] {
+        let object = value.is_object();
+        let mut before = if object { b'{' } else { b'[' };
+        if value.is_empty() {
+            out = byte(before, out);
+        }
+        if object {
             for (key, member) in self.arena.entries(value) {
-                self.string(key, true);
-                self.value(member);
-                self.byte(b',');
+                out = self.string(key, true, byte(before, out));
+                out = self.child(member, out);
+                before = b',';
             }
-            self.end(value, b'}');
+        } else {
+            for &item in self.arena.items(value) {
+                out = self.child(item, byte(before, out));
+                before = b',';
+            }
         }
-    }
-
-    /// The closing bracket takes the place of the last comma.
-    #[inline(always)]
-    fn end(&mut self, value: Value, bracket: u8) {
-        self.at -= usize::from(!value.is_empty());
-        self.byte(bracket);
-    }
-
-    #[inline(always)]
-    fn byte(&mut self, byte: u8) {
-        self.out[self.at] = byte;
-        self.at += 1;
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
+        byte(if object { b'}' } else { b']' }, out)
     }
 
     /// Copies `len` bytes of the arena's text.
     #[inline(always)]
-    fn span(&mut self, from: usize, len: usize) {
+    fn span<'o>(self, from: usize, len: usize, out: &'o mut [u8]) -> &'o mut [u8] {
         let short = self.text.get(from..).and_then(|rest| rest.first_chunk::<COPIED_AT_ONCE>());
-        let out = self.out.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut::<COPIED_AT_ONCE>());
-        match (short, out) {
+        match (short, out.first_chunk_mut::<COPIED_AT_ONCE>()) {
             // What is too much is overwritten by what comes next.
-            (Some(short), Some(out)) if len <= COPIED_AT_ONCE => *out = *short,
-            _ => self.long_span(from, len),
+            (Some(short), Some(room)) if len <= COPIED_AT_ONCE => {
+                *room = *short;
+                &mut out[len..]
+            }
+            _ => self.long_span(from, len, out),
         }
-        self.at += len;
     }
 
     #[inline(never)]
-    fn long_span(&mut self, from: usize, len: usize) {
-        self.out[self.at..self.at + len].copy_from_slice(&self.text[from..from + len]);
+    fn long_span<'o>(self, from: usize, len: usize, out: &'o mut [u8]) -> &'o mut [u8] {
+        bytes(&self.text[from..from + len], out)
     }
 
     #[inline(always)]
-    fn string(&mut self, value: Value, key: bool) {
+    fn string<'o>(self, value: Value, key: bool, out: &'o mut [u8]) -> &'o mut [u8] {
         let (at, len) = (value.at() as usize, value.count() as usize);
         match value.extra() & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 }) {
-            true => self.span(at - 1, len + if key { 3 } else { 2 }),
-            false => self.unquoted(value, key),
+            true => self.span(at - 1, len + if key { 3 } else { 2 }, out),
+            false => self.unquoted(value, key, out),
         }
     }
 
-    fn unquoted(&mut self, value: Value, key: bool) {
+    #[inline(never)]
+    fn unquoted<'o>(self, value: Value, key: bool, mut out: &'o mut [u8]) -> &'o mut [u8] {
         let (at, len) = (value.at() as usize, value.count() as usize);
         if value.extra() & GROWTH_MAX == 0 {
-            self.byte(b'"');
-            self.span(at, len);
-            self.byte(b'"');
+            out = byte(b'"', self.span(at, len, byte(b'"', out)));
         } else {
             let mut escaped = Vec::with_capacity(len + len / 4 + 2);
             write_string(self.arena.str(value), &mut escaped);
-            self.bytes(&escaped);
+            out = bytes(&escaped, out);
         }
-        if key {
-            self.byte(b':');
-        }
+        if key { byte(b':', out) } else { out }
     }
+}
+
+#[inline(always)]
+fn byte(byte: u8, out: &mut [u8]) -> &mut [u8] {
+    out[0] = byte;
+    &mut out[1..]
+}
+
+fn bytes<'o>(bytes: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
+    let (room, rest) = out.split_at_mut(bytes.len());
+    room.copy_from_slice(bytes);
+    rest
 }
 
 /// The value as compact JSON.

@@ -20,6 +20,15 @@ pub struct Template {
     /// All texts, one behind the other; leaves and keys are spans of it.
     text: Box<str>,
     queries: Vec<Query>,
+    /// Members of the whole that the item of a Map decides.
+    blanks: Vec<Blank>,
+}
+
+/// A member that is the index, value or key of a Map's item.
+#[derive(Debug, Clone, Copy)]
+struct Blank {
+    member: u32,
+    field: ContextField,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +49,12 @@ enum Node {
 struct Span {
     from: u32,
     to: u32,
+}
+
+impl Span {
+    fn of(self, children: &[Child]) -> &[Child] {
+        &children[self.from as usize..self.to as usize]
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -202,12 +217,12 @@ impl Template {
         let base = arena.append_text(&self.text);
         let mark = arena.begin();
         let (mut size, mut depth) = (size, 0u16);
-        for child in self.span(members) {
+        for child in members.of(&self.children) {
             let value = match child.node {
                 Node::Leaf(value) => Arena::rebased(value, base),
                 node => match self.path(node).map(|path| path.follow(arena, input)) {
                     Some(found) if !found.is_undefined() => found,
-                    Some(_) if self.item_field(node).is_some() => Value::UNDEFINED,
+                    Some(_) if item_field(&self.queries, node).is_some() => Value::UNDEFINED,
                     _ => {
                         arena.cancel(mark);
                         arena.cancel_text(base);
@@ -226,40 +241,20 @@ impl Template {
 
     /// The value for one item, with nothing looked up but what the item decides; `Undefined` where the template must be
     /// [evaluated](Template::eval).
+    #[inline]
     pub fn complete(
         &self,
         arena: &mut Arena,
         prepared: Prepared,
         item: impl Fn(ContextField) -> Value,
     ) -> Value {
-        let Node::Object { members, .. } = self.root else { return Value::UNDEFINED };
-        let members = self.span(members);
         let known = (prepared.size as usize, prepared.depth);
-        arena.fill_object(prepared.row, known, |member| {
-            let field = members.get(member).and_then(|child| self.item_field(child.node));
-            field.map_or(Value::UNDEFINED, &item)
-        })
-    }
-
-    fn span(&self, span: Span) -> &[Child] {
-        &self.children[span.from as usize..span.to as usize]
+        let blanks = self.blanks.iter().map(|blank| (blank.member as usize, item(blank.field)));
+        arena.fill_object(prepared.row, known, blanks)
     }
 
     fn path(&self, node: Node) -> Option<&Path> {
-        match node {
-            Node::Query(query) => match &self.queries[query as usize].what {
-                What::Path(path) => Some(path),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    #[inline]
-    fn item_field(&self, node: Node) -> Option<ContextField> {
-        let field = self.path(node)?.as_context_field()?;
-        use ContextField::{MapItemIndex, MapItemKey, MapItemValue};
-        matches!(field, MapItemIndex | MapItemValue | MapItemKey).then_some(field)
+        path(&self.queries, node)
     }
 
     /// Prints the template on one line, for dumps.
@@ -282,7 +277,7 @@ impl Template {
             Node::Array(span) | Node::Object { members: span, .. } => {
                 let object = matches!(node, Node::Object { .. });
                 out.push(if object { '{' } else { '[' });
-                for (i, child) in self.children[span.from as usize..span.to as usize].iter().enumerate() {
+                for (i, child) in span.of(&self.children).iter().enumerate() {
                     out.push_str(if i > 0 { ", " } else { "" });
                     if object {
                         out.push_str(&crate::json::to_string(arena, child.key));
@@ -308,7 +303,8 @@ struct Maker<'t, 'a, 's, 'e> {
 }
 
 impl<'t> Maker<'t, '_, '_, '_> {
-    #[inline]
+    /// A part of a template. What most parts are is made without a call.
+    #[inline(always)]
     fn make(&mut self, node: Node) -> Value {
         match node {
             Node::Leaf(value) => Arena::rebased(value, self.base),
@@ -319,25 +315,21 @@ impl<'t> Maker<'t, '_, '_, '_> {
                     if !found.is_undefined() {
                         return found;
                     }
-                    if let Some(field) = path.as_context_field() {
-                        let found = self.scope.context.field(self.arena, field);
-                        if !found.is_undefined() {
-                            return found;
-                        }
-                    }
                 }
                 self.evaluate(query)
             }
             Node::Array(span) => self.array(span),
-            Node::Object { members, size, distinct } => self.object(members, size, distinct),
+            Node::Object { members, size, distinct: true } => self.distinct_object(members, size),
+            Node::Object { members, .. } => self.object(members),
         }
     }
 
     /// Recursion is as deep as the template was written, which the reader of definitions bounds.
+    #[inline(never)]
     fn array(&mut self, span: Span) -> Value {
         let mark = self.arena.begin();
         let template = self.template;
-        for child in &template.children[span.from as usize..span.to as usize] {
+        for child in span.of(&template.children) {
             let value = self.make(child.node);
             if value.is_undefined() {
                 self.arena.cancel(mark);
@@ -348,10 +340,11 @@ impl<'t> Maker<'t, '_, '_, '_> {
         self.arena.end_array(mark)
     }
 
-    fn object(&mut self, span: Span, size: u32, distinct: bool) -> Value {
+    #[inline(never)]
+    fn object(&mut self, span: Span) -> Value {
         let mark = self.arena.begin();
         let template = self.template;
-        for child in &template.children[span.from as usize..span.to as usize] {
+        for child in span.of(&template.children) {
             let value = self.make(child.node);
             if value.is_undefined() {
                 self.arena.cancel(mark);
@@ -359,12 +352,30 @@ impl<'t> Maker<'t, '_, '_, '_> {
             }
             self.arena.push_member(Arena::rebased(child.key, self.base), value);
         }
-        match distinct {
-            true => self.arena.end_distinct_object(mark, size as usize),
-            false => self.arena.end_object(mark),
-        }
+        self.arena.end_object(mark)
     }
 
+    /// The same where no two keys are the same. `size` is what there is without the values; measured with these at hand,
+    /// which were waited for when they were read back from where they had just been put.
+    #[inline(never)]
+    fn distinct_object(&mut self, span: Span, size: u32) -> Value {
+        let mark = self.arena.begin();
+        let template = self.template;
+        let (mut size, mut depth) = (size as usize, 0);
+        for child in span.of(&template.children) {
+            let value = self.make(child.node);
+            if value.is_undefined() {
+                self.arena.cancel(mark);
+                return value;
+            }
+            size += self.arena.size(value) as usize;
+            depth = depth.max(value.depth());
+            self.arena.push_member(Arena::rebased(child.key, self.base), value);
+        }
+        self.arena.end_measured_object(mark, size, depth)
+    }
+
+    #[inline(never)]
     fn evaluate(&mut self, query: &'t Query) -> Value {
         let field = &*query.field;
         let (arena, scope) = (&mut *self.arena, self.scope);
@@ -390,6 +401,29 @@ impl<'t> Maker<'t, '_, '_, '_> {
     }
 }
 
+fn path(queries: &[Query], node: Node) -> Option<&Path> {
+    match node {
+        Node::Query(query) => match &queries[query as usize].what {
+            What::Path(path) => Some(path),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn item_field(queries: &[Query], node: Node) -> Option<ContextField> {
+    let field = path(queries, node)?.as_context_field()?;
+    use ContextField::{MapItemIndex, MapItemKey, MapItemValue};
+    matches!(field, MapItemIndex | MapItemValue | MapItemKey).then_some(field)
+}
+
+fn blanks(queries: &[Query], members: &[Child]) -> Vec<Blank> {
+    let blank = |(member, child): (usize, &Child)| {
+        item_field(queries, child.node).map(|field| Blank { member: member as u32, field })
+    };
+    members.iter().enumerate().filter_map(blank).collect()
+}
+
 struct Build<'n> {
     children: Vec<Child>,
     /// Holds the texts.
@@ -410,7 +444,11 @@ impl<'n> Build<'n> {
             // Space behind the last text, so that it is copied into an output like those before it.
             text.extend(std::iter::repeat_n(' ', crate::json::COPIED_AT_ONCE));
         }
-        Template { root, children: self.children, text: text.into(), queries: self.queries }
+        let blanks = match root {
+            Node::Object { members, .. } => blanks(&self.queries, members.of(&self.children)),
+            _ => Vec::new(),
+        };
+        Template { root, children: self.children, text: text.into(), queries: self.queries, blanks }
     }
 
     fn node(&mut self, source: &Source, field: &str) -> Result<Node, CompileError> {
