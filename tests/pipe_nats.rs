@@ -7,13 +7,12 @@
 mod servers;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, consumer, stream};
 use futures_util::StreamExt;
-use servers::Server;
+use servers::{Server, Stall, expressway, random, terminate};
 
 const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
     "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
@@ -51,7 +50,11 @@ impl Bench {
 
     /// The description of a pipeline from EVENTS to OUT.
     fn config(&self, definition: &str, more: &str) -> PathBuf {
-        let port = self.server.port;
+        self.config_at(self.server.port, definition, more)
+    }
+
+    /// The same over another port.
+    fn config_at(&self, port: u16, definition: &str, more: &str) -> PathBuf {
         self.file(
             "pipe.toml",
             &format!(
@@ -131,26 +134,6 @@ subject = "dead"
     }
 }
 
-fn expressway(arguments: &[&str], config: &Path) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
-    command.args(arguments).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("the command starts")
-}
-
-fn terminate(child: &mut Child) -> Option<i32> {
-    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(killed.expect("kill").success());
-    child.wait().expect("its end").code()
-}
-
-/// Small numbers that look random, the same in every run.
-fn random(seed: &mut u64) -> u64 {
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    *seed
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_processes_are_killed() {
     let Some(bench) = Bench::new().await else { return };
@@ -202,6 +185,26 @@ async fn a_server_that_goes_away_is_waited_for() {
     assert_eq!(terminate(&mut child), Some(0));
     let numbers = bench.numbers("OUT").await;
     assert_eq!(numbers.len(), 2_500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
+    let Some(bench) = Bench::new().await else { return };
+    let stall = Stall::before(bench.server.port);
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config_at(stall.port, "\"twice.asl.json\"", "batch = 16");
+    let mut child = expressway(&["pipe"], &config);
+    bench.publish(0..1).await;
+    bench.wait_until_done().await;
+    stall.set(true);
+    bench.publish(1..1_000).await;
+    // Longer than it takes for messages to go to someone else, and for what is published to count as lost.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    stall.set(false);
+    bench.publish(1_000..1_500).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.numbers("OUT").await.len(), 1_500);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,18 +34,31 @@ mod lines;
 mod nats;
 mod order;
 mod publish;
+#[cfg(feature = "redis")]
+mod redis;
 mod redrive;
 mod seen;
 mod settings;
+#[cfg(feature = "sqs")]
+mod sqs;
+mod story;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 pub use dead::DeadLetter;
 pub use event::{
-    Batch, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict,
+    Batch, Came, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict,
 };
 pub use flow::{Pipe, Report, Stats, Stop};
 pub use lines::{LineSink, LineSource, Lines};
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsConsumer, NatsOptions, NatsSink, NatsSource, NatsValue};
 pub use order::{KeyOf, Order};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisGroup, RedisSink, RedisSource};
 pub use redrive::{Redrive, Redriven};
 pub use settings::Attempts;
+#[cfg(feature = "sqs")]
+pub use sqs::{Sqs, SqsSink, SqsSource};
+#[cfg(feature = "webhook")]
+pub use webhook::{Answer, Proof, Webhook, WebhookSource};

@@ -65,6 +65,91 @@ pub(super) enum Endpoint {
         #[serde(default = "yes")]
         ids: bool,
     },
+    /// Redis Streams.
+    Redis {
+        url: String,
+        stream: String,
+        /// Of a source.
+        #[serde(default)]
+        group: Option<String>,
+        #[serde(default)]
+        consumer: Option<String>,
+        /// The field that has the body.
+        #[serde(default)]
+        body: Option<String>,
+        /// Of a source: the field that has the key.
+        #[serde(default)]
+        key: Option<String>,
+        /// Of a source: after how long without a word an entry goes to someone else.
+        #[serde(default, deserialize_with = "seconds")]
+        idle: Option<Duration>,
+        /// Of a sink: about how many entries the stream may have.
+        #[serde(default)]
+        entries_max: Option<u64>,
+        /// Of a sink: whether outputs carry ids.
+        #[serde(default)]
+        ids: bool,
+    },
+    /// Events that are posted over HTTP, as a source.
+    Webhook {
+        #[serde(default = "loopback")]
+        address: std::net::SocketAddr,
+        #[serde(default)]
+        path: Option<String>,
+        /// Whether senders are answered with what came of their events.
+        #[serde(default)]
+        wait: bool,
+        #[serde(default)]
+        body_bytes_max: Option<usize>,
+        #[serde(default)]
+        waiting_max: Option<usize>,
+        #[serde(default)]
+        whole_arrays: bool,
+        #[serde(default)]
+        id_header: Option<String>,
+        /// What senders have to prove.
+        #[serde(default)]
+        proof: Option<Proof>,
+        /// Whether anyone who reaches the address may post.
+        #[serde(default)]
+        insecure: bool,
+    },
+    /// SQS.
+    Sqs {
+        /// The queue's.
+        url: String,
+        /// Of a source: after how long without a word a message goes to someone else.
+        #[serde(default, deserialize_with = "seconds")]
+        visibility: Option<Duration>,
+        /// Of a source: requests that wait for messages side by side.
+        #[serde(default)]
+        receivers: Option<usize>,
+    },
+}
+
+/// How a sender proves that it may post; what it knows is in a file, or in a variable of the environment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proof {
+    pub(super) header: String,
+    /// Whether the header has the secret itself or the body's HMAC-SHA-256.
+    pub(super) kind: ProofKind,
+    #[serde(default)]
+    pub(super) secret_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) secret_variable: Option<String>,
+}
+
+/// What a header proves.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ProofKind {
+    Secret,
+    Signature,
+}
+
+fn loopback() -> std::net::SocketAddr {
+    (std::net::Ipv4Addr::LOCALHOST, 8084).into()
 }
 
 /// How the pipeline is to behave.
@@ -91,6 +176,8 @@ pub(super) struct Settings {
     pub(super) unique: Option<String>,
     #[serde(deserialize_with = "seconds")]
     pub(super) unique_for: Option<Duration>,
+    /// Of an execution that failed, in its dead letter; 0 for none.
+    pub(super) history_bytes: Option<usize>,
     #[serde(deserialize_with = "seconds")]
     pub(super) grace: Option<Duration>,
 }
@@ -161,7 +248,11 @@ impl Endpoint {
             Endpoint::Nats { credentials, .. } => {
                 credentials.iter_mut().for_each(|file| rebase(description, file));
             }
-            Endpoint::Stdin {} | Endpoint::Stdout {} => {}
+            Endpoint::Webhook { proof, .. } => {
+                let files = proof.iter_mut().flat_map(|proof| &mut proof.secret_file);
+                files.for_each(|file| rebase(description, file));
+            }
+            Endpoint::Stdin {} | Endpoint::Stdout {} | Endpoint::Redis { .. } | Endpoint::Sqs { .. } => {}
         }
     }
 }

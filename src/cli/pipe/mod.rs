@@ -110,6 +110,9 @@ fn settle(mut pipe: Pipe, settings: &Settings) -> Result<Pipe, Stop> {
     });
     pipe = pipe.in_flight(settings.in_flight.unwrap_or(10_000), settings.in_flight_bytes.unwrap_or(64 << 20));
     pipe = pipe.batch(settings.batch.unwrap_or(512), settings.linger.unwrap_or_default());
+    if let Some(bytes) = settings.history_bytes {
+        pipe = pipe.history((bytes > 0).then_some(bytes));
+    }
     if settings.array {
         pipe = pipe.as_array();
     }
@@ -131,11 +134,6 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
             let text = definition::text(file)?;
             create(engine, &machine_name(file), &text)
         }
-        #[cfg(not(feature = "nats"))]
-        Definition::Nats { .. } => {
-            Err(Stop::failed("this build has no NATS: it was built without the feature `nats`"))
-        }
-        #[cfg(feature = "nats")]
         Definition::Nats { url, bucket, key, credentials } => {
             let options =
                 expressway::pipe::NatsOptions { credentials: credentials.clone(), ..Default::default() };
@@ -150,7 +148,6 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
 }
 
 /// Replaces the definition whenever there is a new one; a wrong one is reported, and the good one stays.
-#[cfg(feature = "nats")]
 async fn follow(engine: Engine, machine: Machine, mut value: expressway::pipe::NatsValue, key: String) {
     loop {
         match value.next().await {
