@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, consumer, stream};
 use futures_util::StreamExt;
-use servers::{Server, Stall, expressway, random, terminate};
+use servers::{Server, Stall, expressway, pipeline, random, terminate};
 
 const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
     "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
@@ -150,7 +150,7 @@ async fn nothing_is_lost_when_processes_are_killed() {
         child.wait().expect("its end");
     }
     // Two of them share what is left.
-    let mut children = [expressway(&["pipe"], &config), expressway(&["pipe"], &config)];
+    let mut children = [pipeline(&config), pipeline(&config)];
     bench.wait_until_done().await;
     for child in &mut children {
         assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
@@ -168,7 +168,7 @@ async fn a_server_that_goes_away_is_waited_for() {
     let Some(mut bench) = Bench::new().await else { return };
     bench.file("twice.asl.json", TWICE);
     let config = bench.config("\"twice.asl.json\"", "batch = 16");
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     bench.publish(0..1).await;
     bench.wait_until_done().await;
     bench.publish(1..2_000).await;
@@ -193,7 +193,7 @@ async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
     let stall = Stall::before(bench.server.port);
     bench.file("twice.asl.json", TWICE);
     let config = bench.config_at(stall.port, "\"twice.asl.json\"", "batch = 16");
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     bench.publish(0..1).await;
     bench.wait_until_done().await;
     stall.set(true);
@@ -212,7 +212,7 @@ async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
     let Some(bench) = Bench::new().await else { return };
     bench.file("judge.asl.json", JUDGE);
     let config = bench.config("\"judge.asl.json\"", "attempts = 2\nretry_delay = 0.05");
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     bench.publish(0..20).await;
     bench.wait_until_done().await;
     assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
@@ -267,7 +267,7 @@ async fn a_definition_in_a_bucket_is_replaced_while_events_flow() {
     let definition =
         format!(r#"{{ url = "nats://127.0.0.1:{port}", bucket = "definitions", key = "orders" }}"#);
     let config = bench.config(&definition, "");
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     let mut published = 0;
     for answer in [1, 2] {
         // A wrong definition changes nothing.

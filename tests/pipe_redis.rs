@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use expressway::pipe::{Batch, PipeError, Redis, RedisGroup, RedisSource, Room, Source, Verdict};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Value};
-use servers::{Server, Stall, expressway, random, terminate};
+use servers::{Server, Stall, expressway, pipeline, random, terminate};
 
 const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
     "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
@@ -146,7 +146,7 @@ async fn nothing_is_lost_when_processes_are_killed() {
         child.wait().expect("its end");
     }
     // Two of them share what is left.
-    let mut children = [expressway(&["pipe"], &config), expressway(&["pipe"], &config)];
+    let mut children = [pipeline(&config), pipeline(&config)];
     bench.wait_until_done().await;
     for child in &mut children {
         assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
@@ -164,7 +164,7 @@ async fn a_server_that_goes_away_is_waited_for() {
     bench.file("twice.asl.json", TWICE);
     let config = bench.config("twice.asl.json", bench.server.port, "batch = 16");
     bench.publish(0..1).await;
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     bench.wait_until_done().await;
     bench.publish(1..2_000).await;
     bench.server.kill();
@@ -184,7 +184,7 @@ async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
     bench.file("twice.asl.json", TWICE);
     let config = bench.config("twice.asl.json", stall.port, "batch = 16");
     bench.publish(0..1).await;
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     bench.wait_until_done().await;
     stall.set(true);
     bench.publish(1..1_000).await;
@@ -203,7 +203,7 @@ async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
     bench.file("judge.asl.json", JUDGE);
     let config = bench.config("judge.asl.json", bench.server.port, "attempts = 2\nretry_delay = 0.05");
     bench.publish(0..20).await;
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     bench.wait_until_done().await;
     assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
     assert_eq!(bench.numbers("out").await.into_keys().collect::<Vec<_>>(), (5..20).collect::<Vec<_>>());

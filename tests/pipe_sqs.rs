@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use expressway::pipe::{Batch, Pipe, PipeError, Room, Source, Sqs, Verdict};
+use expressway::pipe::{Batch, Pipe, PipeError, Room, Source, Sqs, SqsSource, Verdict};
 use expressway::runtime::Engine;
 use expressway::task::aws::{Credentials, Integrations};
 use serde_json::{Value, json};
-use servers::{Server, random, terminate};
+use servers::{Server, random, running, terminate};
 
 const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
     "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 2, "Next": "Bad"}], "Default": "Good"},
@@ -54,6 +54,11 @@ impl Bench {
         made["QueueUrl"].as_str().expect("a URL").to_owned()
     }
 
+    /// A source that asks for messages one request at a time: `moto_server` gives one message to two that ask at once.
+    fn source(&self, url: &str) -> SqsSource {
+        self.sqs(url).source().receivers(1)
+    }
+
     fn sqs(&self, url: &str) -> Sqs {
         Sqs::queue(&self.integrations(), url).expect("a queue")
     }
@@ -83,7 +88,7 @@ impl Bench {
 
     /// All that is in a queue; it is taken out.
     async fn drain(&self, url: &str) -> Vec<String> {
-        let (mut source, mut bodies) = (self.sqs(url).source(), Vec::new());
+        let (mut source, mut bodies) = (self.source(url), Vec::new());
         loop {
             if self.counts(url).await == (0, 0) {
                 return bodies;
@@ -109,8 +114,8 @@ impl Bench {
 
     fn expressway(&self, config: &PathBuf) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
-        command.args(["pipe", "--quiet"]).arg(config);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("pipe").arg(config);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.server.port));
         command.env("AWS_ACCESS_KEY_ID", "testing").env("AWS_SECRET_ACCESS_KEY", "testing");
         command.env("AWS_REGION", "us-east-1").spawn().expect("the command starts")
@@ -133,7 +138,7 @@ async fn messages_are_deleted_after_what_came_of_them_is_sent() {
     let engine = Engine::builder().shards(1).build().expect("an engine");
     let machine = engine.create_state_machine("judge", JUDGE).expect("a machine");
     let attempts = expressway::pipe::Attempts { max: 2, delay: Duration::ZERO, ..Default::default() };
-    let pipe = Pipe::new(engine, machine, bench.sqs(&from).source())
+    let pipe = Pipe::new(engine, machine, bench.source(&from))
         .sink(bench.sqs(&to).sink())
         .dead_letters(bench.sqs(&dead).sink())
         .attempts(attempts);
@@ -180,7 +185,7 @@ sink = {{ type = "sqs", url = "{to}" }}
         child.kill().expect("it is killed");
         child.wait().expect("its end");
     }
-    let mut children = [bench.expressway(&config), bench.expressway(&config)];
+    let mut children = [bench.expressway(&config), bench.expressway(&config)].map(running);
     bench.wait_until_done(&from).await;
     for child in &mut children {
         assert_eq!(terminate(child), Some(0));
@@ -201,7 +206,7 @@ async fn a_message_that_is_worked_at_stays_invisible() {
     let Some(bench) = Bench::new() else { return };
     let from = bench.queue("from").await;
     bench.send(&from, events(0..2)).await;
-    let mut source = bench.sqs(&from).source().visibility(Duration::from_secs(2)).receivers(1);
+    let mut source = bench.source(&from).visibility(Duration::from_secs(2));
     let mut bodies = BTreeMap::new();
     let mut batches = Vec::new();
     while bodies.len() < 2 {
@@ -238,7 +243,7 @@ async fn a_fifo_queue_keeps_groups_in_order_and_drops_what_is_sent_twice() {
     }
     let engine = Engine::builder().shards(1).build().expect("an engine");
     let machine = engine.create_state_machine("keep", KEEP).expect("a machine");
-    let pipe = Pipe::new(engine, machine, bench.sqs(&from).source())
+    let pipe = Pipe::new(engine, machine, bench.source(&from))
         .sink(bench.sqs(&to).sink())
         .order(expressway::pipe::Order::Key(expressway::pipe::KeyOf::source()));
     let stop = pipe.stopper();

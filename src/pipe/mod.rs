@@ -29,6 +29,8 @@ mod deal;
 mod event;
 mod failures;
 mod flow;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod lines;
 #[cfg(feature = "nats")]
 mod nats;
@@ -50,6 +52,8 @@ pub use event::{
     Batch, Came, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict,
 };
 pub use flow::{Pipe, Report, Stats, Stop};
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaSink, KafkaSource};
 pub use lines::{LineSink, LineSource, Lines};
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsConsumer, NatsOptions, NatsSink, NatsSource, NatsValue};

@@ -327,14 +327,7 @@ impl RedisSource {
         command.arg("GROUP").arg(group).arg(&self.shared.consumer).arg("COUNT").arg(count);
         // 0 means for ever.
         command.arg("BLOCK").arg(millis(wait).max(1)).arg("STREAMS").arg(stream).arg(">");
-        let answer = match self.blocking.command(command).await {
-            Err(PipeError::Away(why)) if why.contains("NOGROUP") => {
-                // The server lost it, or someone removed it.
-                self.shared.make_group().await?;
-                return Err(PipeError::Away(why));
-            }
-            answer => answer?,
-        };
+        let answer = self.blocking.command(command).await?;
         for (_, entries) in pairs(answer) {
             for entry in items(entries) {
                 self.keep(entry, 1);
@@ -420,7 +413,14 @@ impl RedisSource {
 
 impl Source for RedisSource {
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
-        Box::pin(async move { self.fill(room).await.map(Some) })
+        Box::pin(async move {
+            let filled = self.fill(room).await;
+            if matches!(&filled, Err(PipeError::Away(why)) if why.contains("NOGROUP")) {
+                // The server lost it, or someone removed it.
+                self.shared.make_group().await?;
+            }
+            filled.map(Some)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "no test needs all of them")]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -186,6 +186,27 @@ pub(crate) fn expressway(arguments: &[&str], config: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.args(arguments).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("the command starts")
+}
+
+/// The command with a pipeline, as soon as that runs.
+#[cfg(feature = "cli")]
+pub(crate) fn pipeline(config: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("pipe").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    running(command.spawn().expect("the command starts"))
+}
+
+/// A pipeline, as soon as it runs.
+pub(crate) fn running(mut child: Child) -> Child {
+    let mut said = BufReader::new(child.stderr.take().expect("its words"));
+    let mut line = String::new();
+    while line != "The pipeline runs.\n" {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("its words") > 0, "the pipeline does not run");
+    }
+    // What it says at its end has room in the pipe.
+    child.stderr = Some(said.into_inner());
+    child
 }
 
 /// Asks it to end; its exit code.

@@ -90,6 +90,21 @@ pub(super) enum Endpoint {
         #[serde(default)]
         ids: bool,
     },
+    /// Kafka.
+    Kafka {
+        servers: String,
+        /// Of a source.
+        #[serde(default)]
+        group: Option<String>,
+        #[serde(default)]
+        topics: Vec<String>,
+        /// Of a sink.
+        #[serde(default)]
+        topic: Option<String>,
+        /// More properties of librdkafka.
+        #[serde(default)]
+        properties: std::collections::BTreeMap<String, String>,
+    },
     /// Events that are posted over HTTP, as a source.
     Webhook {
         #[serde(default = "loopback")]
@@ -252,7 +267,11 @@ impl Endpoint {
                 let files = proof.iter_mut().flat_map(|proof| &mut proof.secret_file);
                 files.for_each(|file| rebase(description, file));
             }
-            Endpoint::Stdin {} | Endpoint::Stdout {} | Endpoint::Redis { .. } | Endpoint::Sqs { .. } => {}
+            Endpoint::Stdin {}
+            | Endpoint::Stdout {}
+            | Endpoint::Redis { .. }
+            | Endpoint::Kafka { .. }
+            | Endpoint::Sqs { .. } => {}
         }
     }
 }

@@ -88,6 +88,12 @@ fn proof(described: &config::Proof) -> Result<Proof, Stop> {
     })
 }
 
+#[cfg(feature = "kafka")]
+fn kafka(servers: &str, properties: &std::collections::BTreeMap<String, String>) -> expressway::pipe::Kafka {
+    let kafka = expressway::pipe::Kafka::new(servers);
+    properties.iter().fold(kafka, |kafka, (name, value)| kafka.set(name, value))
+}
+
 #[cfg(not(feature = "kafka"))]
 fn absent(feature: &str) -> Stop {
     Stop::failed(format!("this build was made without the feature `{feature}`"))
@@ -119,6 +125,17 @@ pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
             Box::new(redis.source(described).await.map_err(super::refused)?)
         }
         Endpoint::Webhook { .. } => Box::new(webhook(end).await?),
+        #[cfg(not(feature = "kafka"))]
+        Endpoint::Kafka { .. } => return Err(absent("kafka")),
+        #[cfg(feature = "kafka")]
+        Endpoint::Kafka { servers, group, topics, properties, .. } => {
+            let (Some(group), false) = (group, topics.is_empty()) else {
+                return Err(Stop::failed("a Kafka source needs `group` and `topics`"));
+            };
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            let source = kafka(servers, properties).source(group, &topics).await;
+            Box::new(source.map_err(super::refused)?)
+        }
         Endpoint::Sqs { url, visibility, receivers } => {
             let mut source = queue(url)?.source();
             if let Some(visibility) = visibility {
@@ -152,6 +169,13 @@ pub(super) async fn sink(end: &Endpoint) -> Result<Arc<dyn Sink>, Stop> {
                 sink = sink.entries_max(*entries);
             }
             if *ids { Arc::new(sink.with_ids()) } else { Arc::new(sink) }
+        }
+        #[cfg(not(feature = "kafka"))]
+        Endpoint::Kafka { .. } => return Err(absent("kafka")),
+        #[cfg(feature = "kafka")]
+        Endpoint::Kafka { servers, topic, properties, .. } => {
+            let Some(topic) = topic else { return Err(Stop::failed("a Kafka sink needs `topic`")) };
+            Arc::new(kafka(servers, properties).sink(topic).map_err(super::refused)?)
         }
         Endpoint::Webhook { .. } => return Err(Stop::failed("a webhook is a source, not a sink")),
         Endpoint::Sqs { url, .. } => Arc::new(queue(url)?.sink()),

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     /// The pipeline's description: a TOML file
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
-    /// Say nothing but errors: no summary
+    /// Say nothing but errors: neither that it runs nor what it did
     #[arg(long, short)]
     quiet: bool,
 }
@@ -47,14 +47,15 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
     let config = config::read(&arguments.config)?;
-    let report = runtime()?.block_on(run(config))?;
+    let report = runtime()?.block_on(run(config, arguments.quiet))?;
     if !arguments.quiet {
         say(&summary(&report));
     }
     Ok(if report.dead == 0 { Went::Well } else { Went::PartlyWrong })
 }
 
-async fn run(config: Config) -> Result<Report, Stop> {
+async fn run(config: Config, quiet: bool) -> Result<Report, Stop> {
+    let signalled = signalled();
     let engine = Engine::builder().build().map_err(|error| Stop::failed(error.to_string()))?;
     let machine = machine(&engine, &config.definition).await?;
     let source = ends::source(&config.source).await?;
@@ -67,23 +68,32 @@ async fn run(config: Config) -> Result<Report, Stop> {
     }
     let stopper = pipe.stopper();
     tokio::spawn(async move {
-        signalled().await;
+        signalled.await;
         stopper.stop();
     });
+    if !quiet {
+        say("The pipeline runs.");
+    }
     pipe.run().await.map_err(refused)
 }
 
-/// SIGINT or SIGTERM.
-async fn signalled() {
+/// Waits for SIGINT or SIGTERM, which do nothing else from now on.
+fn signalled() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    #[cfg(unix)]
+    let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+    async move {
+        #[cfg(unix)]
+        if let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            return;
         }
-        return;
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// What the pipeline is to do besides.
