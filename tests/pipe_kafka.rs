@@ -69,7 +69,7 @@ type = "kafka"
 servers = "{servers}"
 group = "worker"
 topics = ["events"]
-properties = {{ "session.timeout.ms" = "6000" }}
+properties = {{ "session.timeout.ms" = "6000", "socket.timeout.ms" = "3000", "reconnect.backoff.max.ms" = "500" }}
 [sink]
 type = "kafka"
 servers = "{servers}"

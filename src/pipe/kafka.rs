@@ -122,13 +122,20 @@ impl Kafka {
     /// # Errors
     /// When a property is not right.
     pub fn sink(&self, topic: impl Into<String>) -> Result<KafkaSink, PipeError> {
+        Ok(KafkaSink { producer: self.producer()?, topic: topic.into() })
+    }
+
+    /// A producer, for whatever else is to be published: by [tasks](crate::task::kafka), for instance.
+    ///
+    /// # Errors
+    /// When a property is not right.
+    pub fn producer(&self) -> Result<FutureProducer, PipeError> {
         let mut config = self.config.clone();
         let usual = [("enable.idempotence", "true"), ("message.timeout.ms", "30000")];
         for (name, value) in usual.into_iter().filter(|(name, _)| self.config.get(name).is_none()) {
             config.set(name, value);
         }
-        let producer = config.create().map_err(|error| trouble(&error))?;
-        Ok(KafkaSink { producer, topic: topic.into() })
+        config.create().map_err(|error| trouble(&error))
     }
 }
 

@@ -19,6 +19,43 @@ pub(super) struct Config {
     pub(super) dead_letters: Option<Endpoint>,
     #[serde(default)]
     pub(super) pipe: Settings,
+    #[serde(default)]
+    pub(super) tasks: Tasks,
+}
+
+/// What the tasks of the state machine may call.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tasks {
+    /// Service tasks, with region, credentials and endpoints of the environment.
+    pub(super) services: bool,
+    /// Hosts that HTTP tasks may call wherever they are.
+    pub(super) http_allow: Vec<String>,
+    /// The connections that HTTP tasks may name.
+    pub(super) connections: Option<PathBuf>,
+    /// Tasks that publish to NATS and ask over it.
+    pub(super) nats: Option<NatsServer>,
+    /// Tasks that publish to Kafka.
+    pub(super) kafka: Option<KafkaServers>,
+}
+
+/// A NATS server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NatsServer {
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) credentials: Option<PathBuf>,
+}
+
+/// A Kafka cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "it is refused"))]
+pub(super) struct KafkaServers {
+    pub(super) servers: String,
+    #[serde(default)]
+    pub(super) properties: std::collections::BTreeMap<String, String>,
 }
 
 /// Where the definition is.
@@ -231,6 +268,9 @@ pub(super) fn read(path: &Path) -> Result<Config, Stop> {
         Definition::File(file) => rebase(path, file),
         Definition::Nats { credentials, .. } => credentials.iter_mut().for_each(|file| rebase(path, file)),
     }
+    let files = config.tasks.connections.iter_mut();
+    let files = files.chain(config.tasks.nats.iter_mut().flat_map(|nats| &mut nats.credentials));
+    files.for_each(|file| rebase(path, file));
     let ends = [Some(&mut config.source), config.sink.as_mut(), config.dead_letters.as_mut()];
     ends.into_iter().flatten().for_each(|end| end.rebase(path));
     Ok(config)

@@ -12,7 +12,10 @@ fn file(path: &Path, error: &std::io::Error) -> Stop {
     Stop::failed(format!("cannot open {}: {error}", path.display()))
 }
 
-async fn nats(url: &str, credentials: Option<std::path::PathBuf>) -> Result<expressway::pipe::Nats, Stop> {
+pub(super) async fn nats(
+    url: &str,
+    credentials: Option<std::path::PathBuf>,
+) -> Result<expressway::pipe::Nats, Stop> {
     let options = expressway::pipe::NatsOptions { credentials, ..Default::default() };
     expressway::pipe::Nats::connect(url, options).await.map_err(super::refused)
 }
@@ -89,13 +92,16 @@ fn proof(described: &config::Proof) -> Result<Proof, Stop> {
 }
 
 #[cfg(feature = "kafka")]
-fn kafka(servers: &str, properties: &std::collections::BTreeMap<String, String>) -> expressway::pipe::Kafka {
+pub(super) fn kafka(
+    servers: &str,
+    properties: &std::collections::BTreeMap<String, String>,
+) -> expressway::pipe::Kafka {
     let kafka = expressway::pipe::Kafka::new(servers);
     properties.iter().fold(kafka, |kafka, (name, value)| kafka.set(name, value))
 }
 
 #[cfg(not(feature = "kafka"))]
-fn absent(feature: &str) -> Stop {
+pub(super) fn absent(feature: &str) -> Stop {
     Stop::failed(format!("this build was made without the feature `{feature}`"))
 }
 

@@ -4,6 +4,7 @@
 mod config;
 mod ends;
 mod redrive;
+mod tasks;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,7 +57,8 @@ pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
 
 async fn run(config: Config, quiet: bool) -> Result<Report, Stop> {
     let signalled = signalled();
-    let engine = Engine::builder().build().map_err(|error| Stop::failed(error.to_string()))?;
+    let engine = tasks::given(Engine::builder(), &config.tasks).await?;
+    let engine = engine.build().map_err(|error| Stop::failed(error.to_string()))?;
     let machine = machine(&engine, &config.definition).await?;
     let source = ends::source(&config.source).await?;
     let mut pipe = settle(Pipe::boxed(engine, machine, source), &config.pipe)?;
