@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use expressway::pipe::{Batch, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source, Verdict};
 use expressway::runtime::Engine;
+use expressway::task;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
@@ -291,6 +292,26 @@ async fn a_cluster_that_goes_away_is_waited_for() {
     bench.wait_until_done().await;
     assert_eq!(terminate(&mut child), Some(0));
     assert_eq!(bench.numbers("out").len(), 600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_publish() {
+    let bench = Bench::new("tasks");
+    let producer = bench.kafka().producer().expect("a producer");
+    let engine = Engine::builder().async_handler(task::kafka::PRODUCE, task::kafka::produce(producer));
+    let engine = engine.build().expect("an engine");
+    let definition = r#"{"StartAt": "Tell", "States": {"Tell": {"Type": "Task", "End": true,
+        "Resource": "arn:aws:states:::kafka:produce", "Parameters": {"Topic.$": "$.topic", "Key": "k", "Value.$": "$",
+        "Headers": {"kind": "new"}, "Partition": 1}}}}"#;
+    let machine = engine.create_state_machine("tell", definition).expect("a machine");
+    let outcome = engine.run(&machine, r#"{"topic":"out","n":1}"#).await.expect("it begins");
+    let output: serde_json::Value = outcome.output().unwrap_or_else(|fault| panic!("{fault:?}"));
+    assert_eq!(output, serde_json::json!({"Topic": "out", "Partition": 1, "Offset": 0}));
+    assert_eq!(bench.texts("out")[1], [br#"{"topic":"out","n":1}"#.to_vec()]);
+    let large = format!("{{\"topic\":\"{}\"}}", "x".repeat(300));
+    let outcome = engine.run(&machine, large).await.expect("it begins");
+    let error = outcome.fault.and_then(|fault| fault.error).unwrap_or_default();
+    assert!(error.starts_with("Kafka."), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

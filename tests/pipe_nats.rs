@@ -8,11 +8,12 @@ mod servers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, consumer, stream};
 use futures_util::StreamExt;
-use servers::{Server, Stall, expressway, pipeline, random, terminate};
+use servers::{Server, Stall, expressway, pipeline, random, running, terminate};
 
 const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
     "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
@@ -241,6 +242,59 @@ sink = {{ type = "nats", url = "nats://127.0.0.1:{port}", subject = "events", id
     let events = bench.texts("EVENTS").await;
     assert_eq!(events.len(), before + 5);
     assert!(events[before..].iter().all(|text| text.starts_with(b"{\"n\":")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_publish_ask_and_call_services() {
+    let Some(bench) = Bench::new().await else { return };
+    let client = async_nats::connect(format!("127.0.0.1:{}", bench.server.port)).await.expect("a connection");
+    let mut asked = client.subscribe("price").await.expect("a subscription");
+    client.flush().await.expect("it is known");
+    tokio::spawn(async move {
+        while let Some(question) = asked.next().await {
+            let n: u64 = serde_json::from_slice(&question.payload).expect("a number");
+            let reply = question.reply.expect("whom to answer");
+            client.publish(reply, format!("{{\"price\":{}}}", 2 * n).into()).await.expect("it is sent");
+        }
+    });
+    // A Lambda function of ours.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let lambda = format!("http://{}", listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        let axum =
+            axum::Router::new().fallback(|| async { axum::Json(serde_json::json!({"approved": true})) });
+        axum::serve(listener, axum).await.expect("it serves");
+    });
+    bench.file(
+        "tasks.asl.json",
+        r#"{"StartAt": "Tell", "States": {
+            "Tell": {"Type": "Task", "Resource": "arn:aws:states:::nats:publish", "Next": "Ask", "ResultPath": "$.told",
+                "Parameters": {"Subject": "dead", "Payload.$": "$", "Headers": {"kind": "new"}}},
+            "Ask": {"Type": "Task", "Resource": "arn:aws:states:::nats:request", "Next": "Nobody", "ResultPath": "$.asked",
+                "ResultSelector": {"price.$": "$.Payload.price"},
+                "Parameters": {"Subject": "price", "Payload.$": "$.n"}},
+            "Nobody": {"Type": "Task", "Resource": "arn:aws:states:::nats:request",
+                "Parameters": {"Subject": "nobody", "Payload": "x"}, "Next": "Call",
+                "Catch": [{"ErrorEquals": ["Nats.NoResponders"], "ResultPath": null, "Next": "Call"}]},
+            "Call": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": true, "ResultPath": "$.called",
+                "ResultSelector": {"approved.$": "$.Payload.approved"},
+                "Parameters": {"FunctionName": "check", "Payload.$": "$"}}}}"#,
+    );
+    let port = bench.server.port;
+    let more = format!("[tasks]\nservices = true\nnats = {{ url = \"nats://127.0.0.1:{port}\" }}");
+    let config = bench.config("\"tasks.asl.json\"", &more);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("pipe").arg(&config).env("LAMBDA_ENDPOINT", lambda);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = running(command.spawn().expect("the command starts"));
+    bench.publish(21..22).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.texts("DEAD").await, [b"{\"n\":21}".to_vec()]);
+    let output: serde_json::Value = serde_json::from_slice(&bench.texts("OUT").await[0]).expect("JSON");
+    let expected = serde_json::json!({"n": 21, "told": {"Stream": "DEAD", "Sequence": 1, "Duplicate": false},
+        "asked": {"price": 42}, "called": {"approved": true}});
+    assert_eq!(output, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
