@@ -266,6 +266,82 @@ fn an_event_that_fails_comes_again_with_delays_and_then_is_a_dead_letter() {
     );
     assert_eq!((&*letters[0].provenance.source, &*letters[0].provenance.id), ("broker", "0"));
     assert_eq!((letters[0].attempts, letters[0].provenance.deliveries), (3, 3));
+    // How the last attempt went.
+    assert_eq!(letters[0].state.as_deref(), Some("Bad"));
+    let arn = letters[0].execution_arn.as_deref().expect("an ARN");
+    assert!(arn.starts_with("arn:aws:states:us-east-1:123456789012:express:machine:"), "{arn}");
+    let types: Vec<&str> = letters[0].history.iter().filter_map(|event| event["type"].as_str()).collect();
+    let expected = [
+        "ExecutionStarted",
+        "ChoiceStateEntered",
+        "ChoiceStateExited",
+        "FailStateEntered",
+        "ExecutionFailed",
+    ];
+    assert_eq!(types, expected);
+    let failed = &letters[0].history[4]["executionFailedEventDetails"];
+    assert_eq!((&failed["error"], &failed["cause"]), (&"Order.Bad".into(), &"it is bad".into()));
+}
+
+#[test]
+fn a_letter_has_no_more_history_than_it_is_told() {
+    let (_, _, _, dead) = run(JUDGE, &[r#"{"bad":1}"#], |pipe| pipe.history(None));
+    assert_eq!((letters(&dead)[0].state.as_deref(), letters(&dead)[0].history.len()), (None, 0));
+    // A task that fails at its last attempt only is watched then.
+    let (_, _, _, dead) = run(WORK, &["1"], |pipe| pipe.attempts(Attempts { max: 1, ..Attempts::default() }));
+    let letter = &letters(&dead)[0];
+    assert_eq!(letter.state.as_deref(), Some("Work"));
+    assert_eq!(letter.history.last().map(|event| &event["type"]), Some(&"ExecutionFailed".into()));
+}
+
+#[test]
+fn a_letter_that_is_refused_goes_without_history_or_its_event_comes_again_later() {
+    let bury = |refuses: &str, bodies: &[&str]| {
+        let bodies: Vec<String> = bodies.iter().map(|&body| body.to_owned()).collect();
+        let refuses = refuses.to_owned();
+        paused(async move {
+            let (engine, machine) = engine(JUDGE);
+            let (source, sink, dead) = (Broker::with(bodies), Broker::default(), Broker::default());
+            dead.state().refuses = Some(refuses);
+            let attempts = Attempts { max: 1, ..Attempts::default() };
+            let pipe =
+                Pipe::new(engine, machine, source.clone()).sink(sink.clone()).dead_letters(dead.clone());
+            let pipe = pipe.attempts(attempts);
+            let stop = pipe.stopper();
+            let running = tokio::spawn(pipe.run());
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            stop.stop();
+            let report = running.await.expect("no panic").expect("it ends well");
+            (report, source, sink, letters(&dead))
+        })
+    };
+    let (report, source, _, letters) = bury("ExecutionStarted", &[r#"{"bad":1}"#, r#"{"bad":2}"#]);
+    assert_eq!((report.dead, letters.len()), (2, 2));
+    assert!(letters.iter().all(|letter| letter.history.is_empty() && letter.state.is_some()));
+    assert!(source.settled().iter().all(|(_, verdict)| *verdict == Verdict::Done));
+
+    let (report, source, sink, letters) = bury("huge", &[r#"{"bad":"huge"}"#, r#"{"bad":2}"#, r#"{"n":3}"#]);
+    assert_eq!((report.dead, letters.len(), report.again), (1, 1, 1));
+    assert_eq!(sink.published(), [r#"{"n":3}"#], "one that cannot be buried stops nothing");
+    assert!(source.settled().contains(&(0, Verdict::Again(Duration::from_secs(60)))));
+}
+
+#[test]
+fn outputs_of_the_short_way_and_the_long_one_are_in_order() {
+    // An output that speaks of failures takes the long way.
+    let bodies: Vec<String> = (0..40)
+        .map(|n| {
+            if n % 3 == 1 {
+                format!("{{\"n\":{n},\"batchItemFailures\":[]}}")
+            } else {
+                format!("{{\"n\":{n}}}")
+            }
+        })
+        .collect();
+    let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let (report, _, sink, _) = run(KEEP, &texts, |pipe| pipe.order(Order::Outputs).batch(7, Duration::ZERO));
+    assert_eq!((report.succeeded, report.published), (40, 40));
+    assert_eq!(sink.published(), bodies);
 }
 
 #[test]

@@ -7,13 +7,13 @@
 mod servers;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, consumer, stream};
 use futures_util::StreamExt;
-use servers::Server;
+use servers::{Server, Stall, expressway, pipeline, random, running, terminate};
 
 const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
     "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
@@ -51,7 +51,11 @@ impl Bench {
 
     /// The description of a pipeline from EVENTS to OUT.
     fn config(&self, definition: &str, more: &str) -> PathBuf {
-        let port = self.server.port;
+        self.config_at(self.server.port, definition, more)
+    }
+
+    /// The same over another port.
+    fn config_at(&self, port: u16, definition: &str, more: &str) -> PathBuf {
         self.file(
             "pipe.toml",
             &format!(
@@ -131,26 +135,6 @@ subject = "dead"
     }
 }
 
-fn expressway(arguments: &[&str], config: &Path) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
-    command.args(arguments).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("the command starts")
-}
-
-fn terminate(child: &mut Child) -> Option<i32> {
-    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(killed.expect("kill").success());
-    child.wait().expect("its end").code()
-}
-
-/// Small numbers that look random, the same in every run.
-fn random(seed: &mut u64) -> u64 {
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    *seed
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_processes_are_killed() {
     let Some(bench) = Bench::new().await else { return };
@@ -167,7 +151,7 @@ async fn nothing_is_lost_when_processes_are_killed() {
         child.wait().expect("its end");
     }
     // Two of them share what is left.
-    let mut children = [expressway(&["pipe"], &config), expressway(&["pipe"], &config)];
+    let mut children = [pipeline(&config), pipeline(&config)];
     bench.wait_until_done().await;
     for child in &mut children {
         assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
@@ -185,7 +169,7 @@ async fn a_server_that_goes_away_is_waited_for() {
     let Some(mut bench) = Bench::new().await else { return };
     bench.file("twice.asl.json", TWICE);
     let config = bench.config("\"twice.asl.json\"", "batch = 16");
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     bench.publish(0..1).await;
     bench.wait_until_done().await;
     bench.publish(1..2_000).await;
@@ -205,11 +189,31 @@ async fn a_server_that_goes_away_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
+    let Some(bench) = Bench::new().await else { return };
+    let stall = Stall::before(bench.server.port);
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config_at(stall.port, "\"twice.asl.json\"", "batch = 16");
+    let mut child = pipeline(&config);
+    bench.publish(0..1).await;
+    bench.wait_until_done().await;
+    stall.set(true);
+    bench.publish(1..1_000).await;
+    // Longer than it takes for messages to go to someone else, and for what is published to count as lost.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    stall.set(false);
+    bench.publish(1_000..1_500).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.numbers("OUT").await.len(), 1_500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
     let Some(bench) = Bench::new().await else { return };
     bench.file("judge.asl.json", JUDGE);
     let config = bench.config("\"judge.asl.json\"", "attempts = 2\nretry_delay = 0.05");
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     bench.publish(0..20).await;
     bench.wait_until_done().await;
     assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
@@ -241,6 +245,59 @@ sink = {{ type = "nats", url = "nats://127.0.0.1:{port}", subject = "events", id
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tasks_publish_ask_and_call_services() {
+    let Some(bench) = Bench::new().await else { return };
+    let client = async_nats::connect(format!("127.0.0.1:{}", bench.server.port)).await.expect("a connection");
+    let mut asked = client.subscribe("price").await.expect("a subscription");
+    client.flush().await.expect("it is known");
+    tokio::spawn(async move {
+        while let Some(question) = asked.next().await {
+            let n: u64 = serde_json::from_slice(&question.payload).expect("a number");
+            let reply = question.reply.expect("whom to answer");
+            client.publish(reply, format!("{{\"price\":{}}}", 2 * n).into()).await.expect("it is sent");
+        }
+    });
+    // A Lambda function of ours.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let lambda = format!("http://{}", listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        let axum =
+            axum::Router::new().fallback(|| async { axum::Json(serde_json::json!({"approved": true})) });
+        axum::serve(listener, axum).await.expect("it serves");
+    });
+    bench.file(
+        "tasks.asl.json",
+        r#"{"StartAt": "Tell", "States": {
+            "Tell": {"Type": "Task", "Resource": "arn:aws:states:::nats:publish", "Next": "Ask", "ResultPath": "$.told",
+                "Parameters": {"Subject": "dead", "Payload.$": "$", "Headers": {"kind": "new"}}},
+            "Ask": {"Type": "Task", "Resource": "arn:aws:states:::nats:request", "Next": "Nobody", "ResultPath": "$.asked",
+                "ResultSelector": {"price.$": "$.Payload.price"},
+                "Parameters": {"Subject": "price", "Payload.$": "$.n"}},
+            "Nobody": {"Type": "Task", "Resource": "arn:aws:states:::nats:request",
+                "Parameters": {"Subject": "nobody", "Payload": "x"}, "Next": "Call",
+                "Catch": [{"ErrorEquals": ["Nats.NoResponders"], "ResultPath": null, "Next": "Call"}]},
+            "Call": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": true, "ResultPath": "$.called",
+                "ResultSelector": {"approved.$": "$.Payload.approved"},
+                "Parameters": {"FunctionName": "check", "Payload.$": "$"}}}}"#,
+    );
+    let port = bench.server.port;
+    let more = format!("[tasks]\nservices = true\nnats = {{ url = \"nats://127.0.0.1:{port}\" }}");
+    let config = bench.config("\"tasks.asl.json\"", &more);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("pipe").arg(&config).env("LAMBDA_ENDPOINT", lambda);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = running(command.spawn().expect("the command starts"));
+    bench.publish(21..22).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.texts("DEAD").await, [b"{\"n\":21}".to_vec()]);
+    let output: serde_json::Value = serde_json::from_slice(&bench.texts("OUT").await[0]).expect("JSON");
+    let expected = serde_json::json!({"n": 21, "told": {"Stream": "DEAD", "Sequence": 1, "Duplicate": false},
+        "asked": {"price": 42}, "called": {"approved": true}});
+    assert_eq!(output, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_definition_in_a_bucket_is_replaced_while_events_flow() {
     let Some(bench) = Bench::new().await else { return };
     // A bucket is a stream of its values; the servers that Debian has are older than the client's way to make one.
@@ -264,7 +321,7 @@ async fn a_definition_in_a_bucket_is_replaced_while_events_flow() {
     let definition =
         format!(r#"{{ url = "nats://127.0.0.1:{port}", bucket = "definitions", key = "orders" }}"#);
     let config = bench.config(&definition, "");
-    let mut child = expressway(&["pipe"], &config);
+    let mut child = pipeline(&config);
     let mut published = 0;
     for answer in [1, 2] {
         // A wrong definition changes nothing.

@@ -7,7 +7,7 @@ use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError
 use super::{Stop, definition};
 
 /// How service tasks are done.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Settings {
     /// Where a service is, as `Lambda=http://localhost:9001`; the variables LAMBDA_ENDPOINT, SQS_ENDPOINT and so on, and
     /// AWS_ENDPOINT_URL, say the same
@@ -16,10 +16,10 @@ pub(super) struct Settings {
     /// Let HTTP tasks call this host wherever it is, also without TLS: loopback, link-local and private addresses are
     /// refused otherwise
     #[arg(long, value_name = "HOST[:PORT]")]
-    http_allow: Vec<String>,
+    pub(super) http_allow: Vec<String>,
     /// The connections that HTTP tasks may name: a JSON object by ARN, with AuthorizationType and AuthParameters
     #[arg(long, value_name = "FILE")]
-    connections: Option<PathBuf>,
+    pub(super) connections: Option<PathBuf>,
     /// Accept state machines with service tasks that are not supported; such a task fails when it begins
     #[arg(long)]
     accept_unsupported: bool,

@@ -8,15 +8,17 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::event::{Batch, Outputs, PipeError, Sink, Verdict};
+use super::event::{Batch, Came, Outputs, PipeError, Sink, Verdict};
 use super::failures;
 use super::flow::Stats;
 use super::order::Turn;
+use super::publish::Lost;
 use super::seen::Seen;
 use super::settings::Settings;
+use super::story::{Story, Watched};
 use crate::fault;
 use crate::json::{self, Arena};
-use crate::runtime::{Engine, Limit, Machine, Outcome, StartError, Status};
+use crate::runtime::{Engine, Limit, Machine, Outcome, StartError, StartOptions, Status};
 
 /// What all batches have in common.
 pub(super) struct Dealer {
@@ -27,6 +29,8 @@ pub(super) struct Dealer {
     pub(super) settings: Settings,
     /// Attempts are made here, not by giving events back.
     pub(super) in_place: bool,
+    /// What is given back comes again.
+    pub(super) redelivers: bool,
     pub(super) seen: Option<Mutex<Seen>>,
     pub(super) stats: Arc<Stats>,
     pub(super) stop: watch::Sender<bool>,
@@ -39,11 +43,13 @@ pub(super) struct Failure {
     pub(super) cause: Option<String>,
     /// Trying again would be in vain.
     pub(super) is_final: bool,
+    /// How the execution went, if it was the last one and watched.
+    pub(super) story: Option<Arc<Story>>,
 }
 
 impl Failure {
     pub(super) fn new(error: &str, cause: impl Into<String>) -> Failure {
-        Failure { error: Some(error.to_owned()), cause: Some(cause.into()), is_final: false }
+        Failure { error: Some(error.to_owned()), cause: Some(cause.into()), is_final: false, story: None }
     }
 
     fn poison(cause: impl Into<String>) -> Failure {
@@ -51,8 +57,17 @@ impl Failure {
     }
 }
 
+/// What became of some events of a batch.
+struct Dealt<'b> {
+    /// In the order of the events.
+    outputs: Outputs<'b>,
+    succeeded: Vec<u32>,
+    again: Vec<(u32, Verdict)>,
+    dead: Vec<Lost>,
+}
+
 /// What became of an event.
-enum Came {
+enum Became {
     Output(Outcome),
     /// It succeeded, and has no output of its own.
     Silent,
@@ -65,6 +80,32 @@ pub(super) struct Ending;
 
 /// So many executions of a batch are under way at most; more would only wait in the engine.
 const SIDE_BY_SIDE: usize = 4_096;
+/// After so many executions on this thread, others have their turn.
+const IN_A_ROW: usize = 256;
+
+impl<'b> Dealt<'b> {
+    fn new(batch: &'b Batch, events: usize) -> Dealt<'b> {
+        let succeeded = Vec::with_capacity(events);
+        Dealt { outputs: Outputs::new(batch), succeeded, again: Vec::new(), dead: Vec::new() }
+    }
+
+    /// Adds what became of others, in the order of their events.
+    fn add(&mut self, came: impl IntoIterator<Item = (u32, Became)>) {
+        let mut outputs = Vec::new();
+        for (event, came) in came {
+            match came {
+                Became::Output(outcome) => {
+                    outputs.push((event, outcome));
+                    self.succeeded.push(event);
+                }
+                Became::Silent => self.succeeded.push(event),
+                Became::Again(delay) => self.again.push((event, Verdict::Again(delay))),
+                Became::Dead(failure, attempts) => self.dead.push((event, failure, attempts)),
+            }
+        }
+        self.outputs.merge(outputs.iter().map(|(event, outcome)| (*event, outcome.json())));
+    }
+}
 
 impl Dealer {
     /// Deals with some events of a batch. `first_of_all` says that nothing may happen before it is their turn; else only
@@ -104,44 +145,32 @@ impl Dealer {
         if first_of_all {
             turn.wait().await;
         }
-        let came = self.execute(batch, events, first_of_all).await;
+        let Dealt { outputs, succeeded, again: mut verdicts, mut dead } =
+            self.execute(batch, events, first_of_all).await;
         turn.wait().await;
-        let mut verdicts = Vec::with_capacity(came.len());
-        let mut outputs = Outputs::new(batch);
-        let mut dead = Vec::new();
-        let mut published = Vec::new();
-        for (event, came) in came {
-            match came {
-                Came::Output(outcome) => {
-                    outputs.push(event, outcome.json());
-                    published.push(event);
-                }
-                Came::Silent => published.push(event),
-                Came::Again(delay) => verdicts.push((event, Verdict::Again(delay))),
-                Came::Dead(failure, attempts) => dead.push((event, failure, attempts)),
-            }
-        }
-        let published = match self.publish(batch, outputs, &mut dead).await {
-            Ok(()) => published,
-            Err(ending) => return self.give_back(batch, events, ending).await,
-        };
-        let refused = |event: &u32| dead.iter().any(|(dead, ..)| dead == event);
-        let published: Vec<u32> = if dead.is_empty() {
-            published
-        } else {
-            published.into_iter().filter(|event| !refused(event)).collect()
-        };
-        self.stats.succeeded.fetch_add(published.len() as u64, Ordering::Relaxed);
-        if let Err(ending) = self.bury(batch, &dead).await {
+        if let Err(ending) = self.publish(batch, outputs, &mut dead).await {
             return self.give_back(batch, events, ending).await;
         }
+        let refused = |event: &u32| dead.iter().any(|(dead, ..)| dead == event);
+        let published: Vec<u32> = if dead.is_empty() {
+            succeeded
+        } else {
+            succeeded.into_iter().filter(|event| !refused(event)).collect()
+        };
+        self.stats.succeeded.fetch_add(published.len() as u64, Ordering::Relaxed);
+        match self.bury(batch, &mut dead).await {
+            Ok(unburied) => verdicts.extend(unburied),
+            Err(ending) => return self.give_back(batch, events, ending).await,
+        }
         self.stats.dead.fetch_add(dead.len() as u64, Ordering::Relaxed);
-        verdicts.extend(
-            published
-                .into_iter()
-                .chain(dead.iter().map(|(event, ..)| *event))
-                .map(|event| (event, Verdict::Done)),
-        );
+        if batch.receipts.answers() {
+            for (event, failure, _) in &dead {
+                let (error, cause) = (failure.error.as_deref(), failure.cause.as_deref());
+                batch.receipts.hear(*event as usize, Came::Failed { error, cause });
+            }
+        }
+        let done = published.into_iter().chain(dead.iter().map(|(event, ..)| *event));
+        verdicts.extend(done.map(|event| (event, Verdict::Done)));
         verdicts.sort_unstable_by_key(|(event, _)| *event);
         self.settle(batch, &verdicts).await;
         Ok(())
@@ -149,47 +178,76 @@ impl Dealer {
 
     // ---- executions ----
 
-    async fn execute(&self, batch: &Batch, events: &[u32], one_by_one: bool) -> Vec<(u32, Came)> {
+    async fn execute<'b>(&self, batch: &'b Batch, events: &[u32], one_by_one: bool) -> Dealt<'b> {
+        let mut dealt = Dealt::new(batch, events.len());
         if self.settings.as_array {
-            return self.execute_array(batch, events).await;
+            dealt.add(self.execute_array(batch, events).await);
+            return dealt;
         }
-        let mut came = Vec::with_capacity(events.len());
-        if one_by_one || self.machine.is_pure() {
-            for &event in events {
-                came.push((event, self.event(batch, event).await));
+        let is_pure = self.machine.is_pure();
+        let mut slow = Vec::new();
+        for (n, &event) in events.iter().enumerate() {
+            if n % IN_A_ROW == IN_A_ROW - 1 {
+                tokio::task::yield_now().await;
             }
-            return came;
+            match is_pure && self.quick(batch, event, &mut dealt) {
+                true => {}
+                false if one_by_one => dealt.add([(event, self.event(batch, event).await)]),
+                false => slow.push(event),
+            }
         }
-        let mut left = events.iter();
+        let mut left = slow.iter();
         let mut running: FuturesUnordered<_> = FuturesUnordered::new();
         let begin = |&event: &u32| async move { (event, self.event(batch, event).await) };
         running.extend(left.by_ref().take(SIDE_BY_SIDE).map(begin));
+        let mut came = Vec::with_capacity(slow.len());
         while let Some(one) = running.next().await {
             came.push(one);
             running.extend(left.next().map(begin));
         }
         came.sort_unstable_by_key(|(event, _)| *event);
-        came
+        dealt.add(came);
+        dealt
+    }
+
+    /// Runs an event here and now, with nothing in between its body and the text that is published. It is as if nothing
+    /// had been when that cannot be, or when all does not go well.
+    fn quick(&self, batch: &Batch, event: u32, dealt: &mut Dealt<'_>) -> bool {
+        if self.settings.envelope {
+            return false;
+        }
+        let Dealt { outputs, succeeded, .. } = dealt;
+        let (body, options) = (batch.body(event as usize), StartOptions::default());
+        let ran = self.engine.run_now(&self.machine, body, &options, |ended| {
+            ended.succeeded()
+                && outputs.write(event, |text| {
+                    let begin = text.len();
+                    ended.write_output(text);
+                    !failures::may_be_in(&text[begin..])
+                })
+        });
+        let well = matches!(ran, Ok(Some(true)));
+        if well {
+            succeeded.push(event);
+        }
+        well
     }
 
     /// Runs an event until it succeeds, or is not to be tried here any more.
-    async fn event(&self, batch: &Batch, event: u32) -> Came {
-        let body = batch.body(event as usize);
+    async fn event(&self, batch: &Batch, event: u32) -> Became {
+        let enveloped = self.settings.envelope.then(|| self.enveloped(batch, event));
+        let input = enveloped.as_deref().unwrap_or_else(|| batch.body(event as usize));
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let failed = if self.settings.envelope {
-                self.run(&self.enveloped(batch, event)).await
-            } else {
-                self.run(body).await
-            };
-            let failure = match failed {
-                Err(Ending) => return Came::Again(Duration::ZERO),
+            let is_last = self.made(batch, event, attempts) >= self.settings.attempts.max;
+            let failure = match self.run(input, is_last).await {
+                Err(Ending) => return Became::Again(Duration::ZERO),
                 Ok(Ok(outcome)) => {
                     let id = || batch.provenance(event as usize).id;
                     match failures::of(outcome.json(), |failed| *failed == *id()) {
-                        None => return Came::Output(outcome),
-                        Some(failed) if failed.is_empty() => return Came::Output(outcome),
+                        None => return Became::Output(outcome),
+                        Some(failed) if failed.is_empty() => return Became::Output(outcome),
                         Some(_) => Failure::new(failures::ERROR, "The output names the event as failed."),
                     }
                 }
@@ -201,32 +259,37 @@ impl Dealer {
         }
     }
 
+    /// How many attempts were made at an event, of which so many here.
+    fn made(&self, batch: &Batch, event: u32, attempts: u32) -> u32 {
+        match self.in_place {
+            true => attempts,
+            false => batch.provenance(event as usize).deliveries.max(1),
+        }
+    }
+
     /// What becomes of an event that failed; nothing when it is to be tried again here and now.
-    async fn failed(&self, batch: &Batch, event: u32, mut failure: Failure, attempts: u32) -> Option<Came> {
+    async fn failed(&self, batch: &Batch, event: u32, mut failure: Failure, attempts: u32) -> Option<Became> {
         // Only now: reading each body twice would cost too much.
         if !failure.is_final
             && let Err(error) = json::read(&mut Arena::new(), batch.body(event as usize))
         {
             failure = Failure::poison(format!("The event is not JSON: {error}"));
         }
-        let made = match self.in_place {
-            true => attempts,
-            false => batch.provenance(event as usize).deliveries.max(1),
-        };
+        let made = self.made(batch, event, attempts);
         if failure.is_final || made >= self.settings.attempts.max {
-            return Some(Came::Dead(failure, made));
+            return Some(Became::Dead(failure, made));
         }
         let delay = self.settings.attempts.delay_after(made);
         self.stats.again.fetch_add(1, Ordering::Relaxed);
         match self.in_place {
-            true if self.pause(delay).await.is_err() => Some(Came::Again(Duration::ZERO)),
+            true if self.pause(delay).await.is_err() => Some(Became::Again(Duration::ZERO)),
             true => None,
-            false => Some(Came::Again(delay)),
+            false => Some(Became::Again(delay)),
         }
     }
 
     /// One execution for all events.
-    async fn execute_array(&self, batch: &Batch, events: &[u32]) -> Vec<(u32, Came)> {
+    async fn execute_array(&self, batch: &Batch, events: &[u32]) -> Vec<(u32, Became)> {
         let mut came = Vec::with_capacity(events.len());
         let mut left = Vec::with_capacity(events.len());
         let mut arena = Arena::new();
@@ -236,16 +299,18 @@ impl Dealer {
                 Ok(_) => left.push(event),
                 Err(error) => {
                     let failure = Failure::poison(format!("The event is not JSON: {error}"));
-                    came.push((event, Came::Dead(failure, 1)));
+                    came.push((event, Became::Dead(failure, 1)));
                 }
             }
         }
         let mut attempts = 0;
         while !left.is_empty() {
             attempts += 1;
-            let failed = match self.run(&self.array(batch, &left)).await {
+            let is_last =
+                left.iter().any(|&event| self.made(batch, event, attempts) >= self.settings.attempts.max);
+            let failed = match self.run(&self.array(batch, &left), is_last).await {
                 Err(Ending) => {
-                    came.extend(left.iter().map(|&event| (event, Came::Again(Duration::ZERO))));
+                    came.extend(left.iter().map(|&event| (event, Became::Again(Duration::ZERO))));
                     break;
                 }
                 Ok(Err(failure)) => left.iter().map(|&event| (event, failure.clone())).collect(),
@@ -269,7 +334,7 @@ impl Dealer {
         batch: &Batch,
         events: &[u32],
         outcome: Outcome,
-        came: &mut Vec<(u32, Came)>,
+        came: &mut Vec<(u32, Became)>,
     ) -> Vec<(u32, Failure)> {
         let ids: Vec<String> = events.iter().map(|&event| batch.provenance(event as usize).id).collect();
         let failed = failures::of(outcome.json(), |failed| ids.iter().any(|id| id == failed));
@@ -281,7 +346,7 @@ impl Dealer {
                 failures.push((event, Failure::new(failures::ERROR, cause)));
             } else {
                 // The output is that of the first one.
-                came.push((event, outcome.take().map_or(Came::Silent, Came::Output)));
+                came.push((event, outcome.take().map_or(Became::Silent, Became::Output)));
             }
         }
         failures
@@ -319,17 +384,29 @@ impl Dealer {
         text
     }
 
-    /// One execution. Where there is no room for it, it waits for some.
-    async fn run(&self, input: &[u8]) -> Result<Result<Outcome, Failure>, Ending> {
+    /// One execution. Where there is no room for it, it waits for some. The last attempt is watched, so that a dead letter
+    /// can tell how it went: what succeeds before costs nothing more.
+    async fn run(&self, input: &[u8], is_last: bool) -> Result<Result<Outcome, Failure>, Ending> {
+        let history_bytes = self.settings.history_bytes.filter(|_| is_last && self.dead.is_some());
         loop {
-            match self.engine.run(&self.machine, input).await {
+            let (ran, story) = match history_bytes {
+                None => (self.engine.run(&self.machine, input).await, None),
+                Some(bytes) => match Watched::start(&self.engine, &self.machine, input, bytes) {
+                    Ok(watched) => {
+                        let (outcome, story) = watched.end().await;
+                        (Ok(outcome), story)
+                    }
+                    Err(error) => (Err(error), None),
+                },
+            };
+            match ran {
                 Ok(outcome) if outcome.status == Status::Succeeded => return Ok(Ok(outcome)),
                 Ok(outcome) => {
                     let (error, cause) = match outcome.fault {
                         Some(fault) => (fault.error.map(|error| error.to_string()), fault.cause),
                         None => (Some(fault::TIMEOUT.to_owned()), None),
                     };
-                    return Ok(Err(Failure { error, cause, is_final: false }));
+                    return Ok(Err(Failure { error, cause, is_final: false, story: story.map(Arc::new) }));
                 }
                 Err(StartError::Throttled(throttled)) if throttled.limit == Limit::Draining => {
                     return Err(Ending);

@@ -45,6 +45,11 @@ pub trait Source: Send {
     /// [`PipeError::Away`] when it is worth another try.
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>>;
 
+    /// Says goodbye: called once, after all that it handed out is settled or given up.
+    fn close(&mut self) -> Later<'_, ()> {
+        Box::pin(ready(()))
+    }
+
     /// Whether an event that is given back comes again. Where it does not, the pipeline itself tries again.
     fn redelivers(&self) -> bool {
         true
@@ -62,6 +67,17 @@ pub trait Receipts: Send + Sync {
     /// When the source does not take it; those events come again.
     fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>>;
 
+    /// Hears what came of the n-th event, after that is published and before the event is settled: for sources that
+    /// [answer](Receipts::answers).
+    fn hear(&self, n: usize, came: Came<'_>) {
+        let _ = (n, came);
+    }
+
+    /// Whether somebody waits for what comes of the events.
+    fn answers(&self) -> bool {
+        false
+    }
+
     /// Says that some events are still worked at.
     ///
     /// # Errors
@@ -75,6 +91,20 @@ pub trait Receipts: Send + Sync {
     fn patience(&self) -> Option<Duration> {
         None
     }
+}
+
+/// What came of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came<'c> {
+    /// It succeeded, with this output: JSON text.
+    Output(&'c [u8]),
+    /// It failed for good.
+    Failed {
+        /// The error's name.
+        error: Option<&'c str>,
+        /// The cause.
+        cause: Option<&'c str>,
+    },
 }
 
 /// What is to become of an event.
@@ -165,7 +195,14 @@ impl Batch {
 
     /// Where the n-th event came from.
     pub fn provenance(&self, n: usize) -> Provenance {
-        self.receipts.provenance(n)
+        let provenance = self.receipts.provenance(n);
+        let key = provenance.key.or_else(|| self.key(n).map(str::to_owned));
+        Provenance { key, ..provenance }
+    }
+
+    /// Who answers for its events.
+    pub fn receipts(&self) -> &dyn Receipts {
+        &*self.receipts
     }
 }
 
@@ -202,6 +239,38 @@ impl<'b> Outputs<'b> {
         self.text.extend_from_slice(output);
         self.ends.push((event, self.text.len()));
         self.text.push(b'\n');
+    }
+
+    /// Writes an output, unless `write` takes it back.
+    pub(super) fn write(&mut self, event: u32, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let begin = self.text.len();
+        let stays = write(&mut self.text);
+        match stays {
+            true => {
+                self.ends.push((event, self.text.len()));
+                self.text.push(b'\n');
+            }
+            false => self.text.truncate(begin),
+        }
+        stays
+    }
+
+    /// Adds outputs of other events; both are in the order of their events.
+    pub(super) fn merge<'o>(&mut self, others: impl Iterator<Item = (u32, &'o [u8])>) {
+        let mut others = others.peekable();
+        let Some((first, _)) = others.peek() else { return };
+        if self.ends.last().is_none_or(|(last, _)| last < first) {
+            return others.for_each(|(event, body)| self.push(event, body));
+        }
+        let mut merged = Outputs::new(self.batch);
+        for (event, body) in self.each() {
+            while let Some((other, body)) = others.next_if(|(other, _)| *other < event) {
+                merged.push(other, body);
+            }
+            merged.push(event, body);
+        }
+        others.for_each(|(event, body)| merged.push(event, body));
+        *self = merged;
     }
 
     /// How many there are.

@@ -1,5 +1,9 @@
 //! `batchItemFailures`, as EventBridge Pipes reads it in what a target returns: which events of a batch failed.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 /// The error of events that an output names as failed.
 pub(super) const ERROR: &str = "Pipe.BatchItemFailed";
 
@@ -25,10 +29,18 @@ impl Failed {
     }
 }
 
+/// Whether an output may say anything about failures. Nearly none does, and looking for the member's name is much faster
+/// than reading the text.
+pub(super) fn may_be_in(output: &[u8]) -> bool {
+    static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"batchItemFailures\""));
+    NAME.find(output).is_some()
+}
+
 /// What an output says about failures; nothing where it has no such member.
 pub(super) fn of(output: &[u8], is_known: impl Fn(&String) -> bool) -> Option<Failed> {
-    // Nearly no output has the member, and looking for its name is much faster than reading the text.
-    memchr::memmem::find(output, b"\"batchItemFailures\"")?;
+    if !may_be_in(output) {
+        return None;
+    }
     let output: serde_json::Value = serde_json::from_slice(output).ok()?;
     let list = match output.get("batchItemFailures")? {
         serde_json::Value::Null => return Some(Failed::These(Vec::new())),

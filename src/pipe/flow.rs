@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::deal::Dealer;
 use super::event::{Batch, PipeError, Room, Sink, Source, Verdict};
@@ -170,6 +170,14 @@ impl Pipe {
         self
     }
 
+    /// About how many bytes of its execution's history a dead letter has, 64 KiB unless told; nothing, and it has neither
+    /// that nor the state and the ARN. The last attempt at an event is watched for it, so that pipelines of pure machines,
+    /// and those with several attempts, pay for what fails only; where there is one attempt, each execution is watched.
+    pub fn history(mut self, bytes: Option<usize>) -> Pipe {
+        self.settings.history_bytes = bytes;
+        self
+    }
+
     /// How long what is under way may take once the pipeline is to end; 30 s unless told. What takes longer is left to
     /// its source.
     pub fn grace(mut self, grace: Duration) -> Pipe {
@@ -195,9 +203,11 @@ impl Pipe {
     pub async fn run(self) -> Result<Report, PipeError> {
         let Pipe { engine, machine, source, sink, dead, order, settings, stats, stop } = self;
         let seen = settings.unique.as_ref().map(|(_, keep)| Mutex::new(Seen::new(*keep)));
-        let in_place = !source.redelivers() || matches!(order, Order::Key(_));
+        let redelivers = source.redelivers();
+        let in_place = !redelivers || matches!(order, Order::Key(_));
         let (events, bytes) = (settings.events_max, settings.bytes_max);
-        let dealer = Dealer { engine, machine, sink, dead, settings, in_place, seen, stats, stop };
+        let dealer =
+            Dealer { engine, machine, sink, dead, settings, in_place, redelivers, seen, stats, stop };
         let flow = Flow {
             source,
             order,
@@ -232,14 +242,13 @@ type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 /// Between two tries of something that is away.
 pub(super) const AWAY_MIN: Duration = Duration::from_millis(50);
 pub(super) const AWAY_MAX: Duration = Duration::from_secs(5);
+/// How long a source may take to close.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 impl Flow {
     async fn run(mut self) -> Result<Report, PipeError> {
         let mut stopped = self.dealer.stop.subscribe();
-        let ended = tokio::select! {
-            ended = self.receive() => ended,
-            _ = stopped.wait_for(|stop| *stop) => Ok(()),
-        };
+        let ended = self.receive().await;
         // What is under way comes to its end, or is left to its source.
         let grace = self.dealer.settings.grace;
         if ended.is_err() || *stopped.borrow_and_update() {
@@ -258,24 +267,26 @@ impl Flow {
             () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => Ok(()),
         };
         self.tasks.abort_all();
+        // Whoever is gone cannot be said goodbye to.
+        let _ = timeout(CLOSE_MAX, self.source.close()).await;
         ended.and(finished).map(|()| self.dealer.stats.report())
     }
 
+    /// Takes events on until there are no more, or it is told to end. What the source has handed over is taken on in any
+    /// case.
     async fn receive(&mut self) -> Result<(), PipeError> {
+        let mut stopped = self.dealer.stop.subscribe();
         let mut wait = AWAY_MIN;
         loop {
             while let Some(joined) = self.tasks.try_join_next() {
                 outcome(joined)?;
             }
-            let first = acquire(&self.events, 1).await?;
-            let Settings { batch, linger, .. } = self.dealer.settings;
-            let room = Room {
-                events: (self.events.available_permits() + 1).min(batch),
-                bytes: self.bytes.available_permits().max(1),
-                linger,
+            let received = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+                received = self.receive_once() => received,
             };
-            drop(first);
-            match self.source.receive(room).await {
+            match received {
                 Ok(Some(batch)) => {
                     wait = AWAY_MIN;
                     if !batch.is_empty() {
@@ -285,12 +296,27 @@ impl Flow {
                 Ok(None) => return Ok(()),
                 Err(PipeError::Away(_)) => {
                     self.dealer.stats.away.fetch_add(1, Ordering::Relaxed);
-                    sleep(wait).await;
+                    if self.dealer.pause(wait).await.is_err() {
+                        return Ok(());
+                    }
                     wait = (wait * 2).min(AWAY_MAX);
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Asks the source, as soon as there is room.
+    async fn receive_once(&mut self) -> Result<Option<Batch>, PipeError> {
+        let first = acquire(&self.events, 1).await?;
+        let Settings { batch, linger, .. } = self.dealer.settings;
+        let room = Room {
+            events: (self.events.available_permits() + 1).min(batch),
+            bytes: self.bytes.available_permits().max(1),
+            linger,
+        };
+        drop(first);
+        self.source.receive(room).await
     }
 
     async fn take_on(&mut self, batch: Batch) -> Result<(), PipeError> {

@@ -29,23 +29,40 @@ mod deal;
 mod event;
 mod failures;
 mod flow;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod lines;
 #[cfg(feature = "nats")]
 mod nats;
 mod order;
 mod publish;
+#[cfg(feature = "redis")]
+mod redis;
 mod redrive;
 mod seen;
 mod settings;
+#[cfg(feature = "sqs")]
+mod sqs;
+mod story;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 pub use dead::DeadLetter;
 pub use event::{
-    Batch, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict,
+    Batch, Came, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict,
 };
 pub use flow::{Pipe, Report, Stats, Stop};
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaSink, KafkaSource};
 pub use lines::{LineSink, LineSource, Lines};
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsConsumer, NatsOptions, NatsSink, NatsSource, NatsValue};
 pub use order::{KeyOf, Order};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisGroup, RedisSink, RedisSource};
 pub use redrive::{Redrive, Redriven};
 pub use settings::Attempts;
+#[cfg(feature = "sqs")]
+pub use sqs::{Sqs, SqsSink, SqsSource};
+#[cfg(feature = "webhook")]
+pub use webhook::{Answer, Proof, Webhook, WebhookSource};

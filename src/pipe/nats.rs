@@ -150,6 +150,11 @@ impl Nats {
         })
     }
 
+    /// The connection, for whatever else is to be done with it: [tasks](crate::task::nats), for instance.
+    pub fn client(&self) -> &async_nats::Client {
+        &self.client
+    }
+
     /// A sink that publishes to a subject, which a stream must listen to.
     pub fn sink(&self, subject: impl Into<String>) -> NatsSink {
         NatsSink { context: self.context.clone(), subject: subject.into(), with_ids: true }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::dead::DeadLetter;
 use super::deal::{Dealer, Failure};
-use super::event::{Batch, Outputs, PipeError, Sink, Verdict};
+use super::event::{Batch, Came, Outputs, PipeError, Sink, Verdict};
 use super::flow::{AWAY_MAX, AWAY_MIN};
 use crate::json::Arena;
 
@@ -21,32 +21,53 @@ impl Dealer {
         outputs: Outputs<'_>,
         dead: &mut Vec<Lost>,
     ) -> Result<(), PipeError> {
-        let Some(sink) = &self.sink else { return Ok(()) };
-        if outputs.is_empty() {
-            return Ok(());
-        }
-        match self.push(&**sink, &outputs).await {
-            Err(PipeError::Refused(why)) => {
-                for (event, body) in outputs.each() {
-                    let mut one = Outputs::new(batch);
-                    one.push(event, body);
-                    let published = match outputs.len() {
-                        1 => Err(PipeError::Refused(why.clone())),
-                        _ => self.push(&**sink, &one).await,
-                    };
-                    match published {
-                        Ok(()) => {}
-                        Err(PipeError::Refused(why)) => {
-                            let cause = format!("The sink does not take the output: {why}");
-                            dead.push((event, Failure::new("Pipe.OutputRefused", cause), 1));
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-                Ok(())
+        let before = dead.len();
+        if let Some(sink) = &self.sink
+            && !outputs.is_empty()
+            && let Err(why) = self.push(&**sink, &outputs).await
+        {
+            match why {
+                PipeError::Refused(why) => self.publish_each(&**sink, batch, &outputs, why, dead).await?,
+                error => return Err(error),
             }
-            published => published,
         }
+        if batch.receipts.answers() {
+            let refused = &dead[before..];
+            for (event, body) in
+                outputs.each().filter(|(event, _)| refused.iter().all(|(it, ..)| it != event))
+            {
+                batch.receipts.hear(event as usize, Came::Output(body));
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes one by one what is refused as a whole.
+    async fn publish_each(
+        &self,
+        sink: &dyn Sink,
+        batch: &Batch,
+        outputs: &Outputs<'_>,
+        why: String,
+        dead: &mut Vec<Lost>,
+    ) -> Result<(), PipeError> {
+        for (event, body) in outputs.each() {
+            let mut one = Outputs::new(batch);
+            one.push(event, body);
+            let published = match outputs.len() {
+                1 => Err(PipeError::Refused(why.clone())),
+                _ => self.push(sink, &one).await,
+            };
+            match published {
+                Ok(()) => {}
+                Err(PipeError::Refused(why)) => {
+                    let cause = format!("The sink does not take the output: {why}");
+                    dead.push((event, Failure::new("Pipe.OutputRefused", cause), 1));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Publishes; tries again while the sink is away, until the pipeline is to end.
@@ -70,25 +91,56 @@ impl Dealer {
         }
     }
 
-    /// Writes the dead letters.
-    pub(super) async fn bury(&self, batch: &Batch, dead: &[Lost]) -> Result<(), PipeError> {
-        let Some(sink) = &self.dead else { return Ok(()) };
+    /// Writes the dead letters. An event whose letter its place does not take, though nothing more can be left out of
+    /// it, is no longer among the dead: it stays with its source, which hands it out again later.
+    pub(super) async fn bury(
+        &self,
+        batch: &Batch,
+        dead: &mut Vec<Lost>,
+    ) -> Result<Vec<(u32, Verdict)>, PipeError> {
+        let Some(sink) = &self.dead else { return Ok(Vec::new()) };
         if dead.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let mut letters = Outputs::new(batch);
-        for (event, failure, attempts) in dead {
-            let letter = self.letter(batch, *event, failure, *attempts);
-            let text = serde_json::to_vec(&letter).map_err(|error| PipeError::Closed(error.to_string()))?;
-            letters.push(*event, &text);
+        let letters = self.letters(batch, dead, true)?;
+        let Err(refused) = self.write_letters(&**sink, &letters).await? else { return Ok(Vec::new()) };
+        let mut unburied = Vec::new();
+        for one in std::mem::take(dead) {
+            let mut written = Err(refused.clone());
+            for with_history in [true, false] {
+                if written.is_err() {
+                    let letter = self.letters(batch, std::slice::from_ref(&one), with_history)?;
+                    written = self.write_letters(&**sink, &letter).await?;
+                }
+            }
+            match written {
+                Ok(()) => dead.push(one),
+                Err(why) if !self.redelivers => {
+                    let id = batch.provenance(one.0 as usize).id;
+                    return Err(PipeError::Closed(format!(
+                        "the dead letter of event {id} is refused: {why}"
+                    )));
+                }
+                Err(_) => unburied.push((one.0, Verdict::Again(self.settings.attempts.delay_max))),
+            }
         }
+        self.stats.again.fetch_add(unburied.len() as u64, Ordering::Relaxed);
+        Ok(unburied)
+    }
+
+    /// Writes letters, as soon as their place is there; or it refuses them.
+    async fn write_letters(
+        &self,
+        sink: &dyn Sink,
+        letters: &Outputs<'_>,
+    ) -> Result<Result<(), String>, PipeError> {
         let mut wait = AWAY_MIN;
         loop {
-            // A dead letter that is refused is no reason to lose it: it is as if its place were away.
-            match sink.publish(&letters).await {
-                Ok(()) => return Ok(()),
+            match sink.publish(letters).await {
+                Ok(()) => return Ok(Ok(())),
+                Err(PipeError::Refused(why)) => return Ok(Err(why)),
                 Err(PipeError::Closed(why)) => return Err(PipeError::Closed(why)),
-                Err(PipeError::Away(why) | PipeError::Refused(why)) => {
+                Err(PipeError::Away(why)) => {
                     self.stats.away.fetch_add(1, Ordering::Relaxed);
                     if self.pause(wait).await.is_err() {
                         return Err(PipeError::Away(why));
@@ -99,18 +151,37 @@ impl Dealer {
         }
     }
 
+    fn letters<'b>(
+        &self,
+        batch: &'b Batch,
+        dead: &[Lost],
+        with_history: bool,
+    ) -> Result<Outputs<'b>, PipeError> {
+        let mut letters = Outputs::new(batch);
+        for (event, failure, attempts) in dead {
+            let mut letter = self.letter(batch, *event, failure, *attempts);
+            if !with_history {
+                letter.history.clear();
+            }
+            let text = serde_json::to_vec(&letter).map_err(|error| PipeError::Closed(error.to_string()))?;
+            letters.push(*event, &text);
+        }
+        Ok(letters)
+    }
+
     fn letter(&self, batch: &Batch, event: u32, failure: &Failure, attempts: u32) -> DeadLetter {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let story = failure.story.as_deref();
         let mut letter = DeadLetter {
             body: None,
             body_base64: None,
             provenance: batch.provenance(event as usize),
             state_machine_arn: self.machine.arn().to_owned(),
-            execution_arn: None,
+            execution_arn: story.map(|story| story.execution_arn.clone()),
             error: failure.error.clone(),
             cause: failure.cause.clone(),
-            state: None,
-            history: Vec::new(),
+            state: story.and_then(|story| story.state.clone()),
+            history: story.map(|story| story.history.clone()).unwrap_or_default(),
             attempts,
             failed_at_ms: u64::try_from(now.as_millis()).unwrap_or(0),
         };

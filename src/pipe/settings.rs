@@ -47,6 +47,8 @@ pub(super) struct Settings {
     /// Events are shown with where they came from.
     pub(super) envelope: bool,
     pub(super) unique: Option<(KeyOf, Duration)>,
+    /// Bytes of an execution's history that a dead letter may have.
+    pub(super) history_bytes: Option<usize>,
     /// How long what is under way may take once the pipeline is to end.
     pub(super) grace: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for Settings {
             as_array: false,
             envelope: false,
             unique: None,
+            history_bytes: Some(64 << 10),
             grace: Duration::from_secs(30),
         }
     }

@@ -5,7 +5,11 @@
 
 #[cfg(feature = "integrations")]
 pub mod aws;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod mock;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub(crate) mod panics;
 #[cfg(feature = "runtime")]
 mod remote;
@@ -172,6 +176,15 @@ pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Fault {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
     Fault::new(fault::TASK_FAILED, format!("The handler panicked: {text}"))
+}
+
+/// A message's bytes: text as it is, any other value as JSON.
+#[cfg(any(feature = "kafka", feature = "nats"))]
+fn bytes_of(value: &serde_json::Value) -> Vec<u8> {
+    match value {
+        serde_json::Value::String(text) => text.clone().into_bytes(),
+        value => value.to_string().into_bytes(),
+    }
 }
 
 #[cfg(feature = "integrations")]

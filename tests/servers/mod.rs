@@ -1,9 +1,13 @@
 //! Servers of others that tests talk to, started for one test on a port of their own and ended with it. Where a program
 //! is not installed, the test says so and passes.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+#![allow(dead_code, reason = "no test needs all of them")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// A server that runs.
@@ -81,4 +85,141 @@ pub(crate) fn nats() -> Option<Server> {
     let mut server = Server { child: None, make: Box::new(make), port, folder };
     server.start();
     Some(server)
+}
+
+/// A Redis server whose streams are written to a file before it answers.
+pub(crate) fn redis() -> Option<Server> {
+    let program = program("redis-server")?;
+    let port = free_port();
+    let folder = folder("redis", port);
+    let store = folder.clone();
+    let make = move || {
+        let mut command = Command::new(&program);
+        command.args([
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+        ]);
+        command.arg("--dir").arg(&store).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let mut server = Server { child: None, make: Box::new(make), port, folder };
+    server.start();
+    Some(server)
+}
+
+/// A server that speaks like AWS: `moto_server` (PyPI: `moto[server]`), by `MOTO_SERVER` or in the path.
+pub(crate) fn moto() -> Option<Server> {
+    let program = match std::env::var_os("MOTO_SERVER") {
+        Some(program) => PathBuf::from(program),
+        None => program("moto_server")?,
+    };
+    let port = free_port();
+    let folder = folder("moto", port);
+    let make = move || {
+        let mut command = Command::new(&program);
+        command
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    };
+    let mut server = Server { child: None, make: Box::new(make), port, folder };
+    server.start();
+    Some(server)
+}
+
+/// Stands before a server and, when told, lets nothing through in either direction: connections stay open, and nobody
+/// hears anything, as when a network is cut.
+pub(crate) struct Stall {
+    pub(crate) port: u16,
+    stalled: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Stall {
+    pub(crate) fn before(server: u16) -> Stall {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let stalled = Arc::new((Mutex::new(false), Condvar::new()));
+        let state = Arc::clone(&stalled);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else { continue };
+                let back = (server.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
+                for (from, to) in [(client, server), back] {
+                    let state = Arc::clone(&state);
+                    std::thread::spawn(move || carry(from, to, &state));
+                }
+            }
+        });
+        Stall { port, stalled }
+    }
+
+    pub(crate) fn set(&self, stalled: bool) {
+        *self.stalled.0.lock().expect("no panic") = stalled;
+        self.stalled.1.notify_all();
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, (stalled, changed): &(Mutex<bool>, Condvar)) {
+    let mut buffer = [0; 64 * 1_024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let stalled = stalled.lock().expect("no panic");
+        drop(changed.wait_while(stalled, |stalled| *stalled).expect("no panic"));
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+// ---- the command ----
+
+/// The command, with a configuration as its last argument.
+#[cfg(feature = "cli")]
+pub(crate) fn expressway(arguments: &[&str], config: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.args(arguments).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the command starts")
+}
+
+/// The command with a pipeline, as soon as that runs.
+#[cfg(feature = "cli")]
+pub(crate) fn pipeline(config: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("pipe").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    running(command.spawn().expect("the command starts"))
+}
+
+/// A pipeline, as soon as it runs.
+pub(crate) fn running(mut child: Child) -> Child {
+    let mut said = BufReader::new(child.stderr.take().expect("its words"));
+    let mut line = String::new();
+    while line != "The pipeline runs.\n" {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("its words") > 0, "the pipeline does not run");
+    }
+    // What it says at its end has room in the pipe.
+    child.stderr = Some(said.into_inner());
+    child
+}
+
+/// Asks it to end; its exit code.
+pub(crate) fn terminate(child: &mut Child) -> Option<i32> {
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.expect("kill").success());
+    child.wait().expect("its end").code()
+}
+
+/// Small numbers that look random, the same in every run.
+pub(crate) fn random(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
 }

@@ -19,6 +19,43 @@ pub(super) struct Config {
     pub(super) dead_letters: Option<Endpoint>,
     #[serde(default)]
     pub(super) pipe: Settings,
+    #[serde(default)]
+    pub(super) tasks: Tasks,
+}
+
+/// What the tasks of the state machine may call.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tasks {
+    /// Service tasks, with region, credentials and endpoints of the environment.
+    pub(super) services: bool,
+    /// Hosts that HTTP tasks may call wherever they are.
+    pub(super) http_allow: Vec<String>,
+    /// The connections that HTTP tasks may name.
+    pub(super) connections: Option<PathBuf>,
+    /// Tasks that publish to NATS and ask over it.
+    pub(super) nats: Option<NatsServer>,
+    /// Tasks that publish to Kafka.
+    pub(super) kafka: Option<KafkaServers>,
+}
+
+/// A NATS server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NatsServer {
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) credentials: Option<PathBuf>,
+}
+
+/// A Kafka cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "it is refused"))]
+pub(super) struct KafkaServers {
+    pub(super) servers: String,
+    #[serde(default)]
+    pub(super) properties: std::collections::BTreeMap<String, String>,
 }
 
 /// Where the definition is.
@@ -65,6 +102,106 @@ pub(super) enum Endpoint {
         #[serde(default = "yes")]
         ids: bool,
     },
+    /// Redis Streams.
+    Redis {
+        url: String,
+        stream: String,
+        /// Of a source.
+        #[serde(default)]
+        group: Option<String>,
+        #[serde(default)]
+        consumer: Option<String>,
+        /// The field that has the body.
+        #[serde(default)]
+        body: Option<String>,
+        /// Of a source: the field that has the key.
+        #[serde(default)]
+        key: Option<String>,
+        /// Of a source: after how long without a word an entry goes to someone else.
+        #[serde(default, deserialize_with = "seconds")]
+        idle: Option<Duration>,
+        /// Of a sink: about how many entries the stream may have.
+        #[serde(default)]
+        entries_max: Option<u64>,
+        /// Of a sink: whether outputs carry ids.
+        #[serde(default)]
+        ids: bool,
+    },
+    /// Kafka.
+    Kafka {
+        servers: String,
+        /// Of a source.
+        #[serde(default)]
+        group: Option<String>,
+        #[serde(default)]
+        topics: Vec<String>,
+        /// Of a sink.
+        #[serde(default)]
+        topic: Option<String>,
+        /// More properties of librdkafka.
+        #[serde(default)]
+        properties: std::collections::BTreeMap<String, String>,
+    },
+    /// Events that are posted over HTTP, as a source.
+    Webhook {
+        #[serde(default = "loopback")]
+        address: std::net::SocketAddr,
+        #[serde(default)]
+        path: Option<String>,
+        /// Whether senders are answered with what came of their events.
+        #[serde(default)]
+        wait: bool,
+        #[serde(default)]
+        body_bytes_max: Option<usize>,
+        #[serde(default)]
+        waiting_max: Option<usize>,
+        #[serde(default)]
+        whole_arrays: bool,
+        #[serde(default)]
+        id_header: Option<String>,
+        /// What senders have to prove.
+        #[serde(default)]
+        proof: Option<Proof>,
+        /// Whether anyone who reaches the address may post.
+        #[serde(default)]
+        insecure: bool,
+    },
+    /// SQS.
+    Sqs {
+        /// The queue's.
+        url: String,
+        /// Of a source: after how long without a word a message goes to someone else.
+        #[serde(default, deserialize_with = "seconds")]
+        visibility: Option<Duration>,
+        /// Of a source: requests that wait for messages side by side.
+        #[serde(default)]
+        receivers: Option<usize>,
+    },
+}
+
+/// How a sender proves that it may post; what it knows is in a file, or in a variable of the environment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proof {
+    pub(super) header: String,
+    /// Whether the header has the secret itself or the body's HMAC-SHA-256.
+    pub(super) kind: ProofKind,
+    #[serde(default)]
+    pub(super) secret_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) secret_variable: Option<String>,
+}
+
+/// What a header proves.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ProofKind {
+    Secret,
+    Signature,
+}
+
+fn loopback() -> std::net::SocketAddr {
+    (std::net::Ipv4Addr::LOCALHOST, 8084).into()
 }
 
 /// How the pipeline is to behave.
@@ -91,6 +228,8 @@ pub(super) struct Settings {
     pub(super) unique: Option<String>,
     #[serde(deserialize_with = "seconds")]
     pub(super) unique_for: Option<Duration>,
+    /// Of an execution that failed, in its dead letter; 0 for none.
+    pub(super) history_bytes: Option<usize>,
     #[serde(deserialize_with = "seconds")]
     pub(super) grace: Option<Duration>,
 }
@@ -129,6 +268,9 @@ pub(super) fn read(path: &Path) -> Result<Config, Stop> {
         Definition::File(file) => rebase(path, file),
         Definition::Nats { credentials, .. } => credentials.iter_mut().for_each(|file| rebase(path, file)),
     }
+    let files = config.tasks.connections.iter_mut();
+    let files = files.chain(config.tasks.nats.iter_mut().flat_map(|nats| &mut nats.credentials));
+    files.for_each(|file| rebase(path, file));
     let ends = [Some(&mut config.source), config.sink.as_mut(), config.dead_letters.as_mut()];
     ends.into_iter().flatten().for_each(|end| end.rebase(path));
     Ok(config)
@@ -161,7 +303,15 @@ impl Endpoint {
             Endpoint::Nats { credentials, .. } => {
                 credentials.iter_mut().for_each(|file| rebase(description, file));
             }
-            Endpoint::Stdin {} | Endpoint::Stdout {} => {}
+            Endpoint::Webhook { proof, .. } => {
+                let files = proof.iter_mut().flat_map(|proof| &mut proof.secret_file);
+                files.for_each(|file| rebase(description, file));
+            }
+            Endpoint::Stdin {}
+            | Endpoint::Stdout {}
+            | Endpoint::Redis { .. }
+            | Endpoint::Kafka { .. }
+            | Endpoint::Sqs { .. } => {}
         }
     }
 }

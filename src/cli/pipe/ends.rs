@@ -3,23 +3,105 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use expressway::pipe::{Lines, Sink, Source};
+use expressway::pipe::{Answer, Lines, Proof, Sink, Source, Webhook, WebhookSource};
 
-use super::config::Endpoint;
-use crate::cli::Stop;
+use super::config::{self, Endpoint, ProofKind};
+use crate::cli::{Stop, say};
 
 fn file(path: &Path, error: &std::io::Error) -> Stop {
     Stop::failed(format!("cannot open {}: {error}", path.display()))
 }
 
-#[cfg(feature = "nats")]
-async fn nats(url: &str, credentials: Option<std::path::PathBuf>) -> Result<expressway::pipe::Nats, Stop> {
+pub(super) async fn nats(
+    url: &str,
+    credentials: Option<std::path::PathBuf>,
+) -> Result<expressway::pipe::Nats, Stop> {
     let options = expressway::pipe::NatsOptions { credentials, ..Default::default() };
     expressway::pipe::Nats::connect(url, options).await.map_err(super::refused)
 }
 
-#[cfg(not(feature = "nats"))]
-fn absent(feature: &str) -> Stop {
+/// A queue, with region, credentials and endpoint as AWS's SDKs take them.
+fn queue(url: &str) -> Result<expressway::pipe::Sqs, Stop> {
+    let integrations = expressway::task::aws::Integrations::from_env();
+    let integrations = integrations.map_err(|error| Stop::failed(error.to_string()))?;
+    expressway::pipe::Sqs::queue(&integrations, url).map_err(super::refused)
+}
+
+async fn webhook(end: &Endpoint) -> Result<WebhookSource, Stop> {
+    let Endpoint::Webhook {
+        address,
+        path,
+        wait,
+        body_bytes_max,
+        waiting_max,
+        whole_arrays,
+        id_header,
+        proof: described,
+        insecure,
+    } = end
+    else {
+        return Err(Stop::failed("this is no webhook"));
+    };
+    let mut webhook = Webhook::at(*address).answer(if *wait { Answer::Done } else { Answer::Accepted });
+    if let Some(path) = path {
+        webhook = webhook.path(path);
+    }
+    if let Some(bytes) = body_bytes_max {
+        webhook = webhook.body_bytes_max(*bytes);
+    }
+    if let Some(requests) = waiting_max {
+        webhook = webhook.waiting_max(*requests);
+    }
+    if *whole_arrays {
+        webhook = webhook.whole_arrays();
+    }
+    if let Some(name) = id_header {
+        webhook = webhook.id_header(header(name)?);
+    }
+    if let Some(described) = described {
+        webhook = webhook.proof(proof(described)?);
+    }
+    if *insecure {
+        webhook = webhook.anyone();
+    }
+    let source = webhook.listen().await.map_err(super::refused)?;
+    say(&format!("Events are posted to http://{}{}", source.address(), path.as_deref().unwrap_or("/")));
+    Ok(source)
+}
+
+fn header<N: std::str::FromStr>(name: &str) -> Result<N, Stop> {
+    name.parse().map_err(|_| Stop::failed(format!("'{name}' is not a header's name")))
+}
+
+fn proof(described: &config::Proof) -> Result<Proof, Stop> {
+    let secret = match (&described.secret_file, &described.secret_variable) {
+        (Some(path), None) => std::fs::read_to_string(path).map_err(|error| file(path, &error))?,
+        (None, Some(name)) => {
+            std::env::var(name).map_err(|error| Stop::failed(format!("the variable {name}: {error}")))?
+        }
+        _ => return Err(Stop::failed("a proof needs either `secret_file` or `secret_variable`")),
+    };
+    let (header, secret) = (header(&described.header)?, secret.trim_end_matches(['\r', '\n']).to_owned());
+    if secret.is_empty() {
+        return Err(Stop::failed("the secret of a proof is empty"));
+    }
+    Ok(match described.kind {
+        ProofKind::Secret => Proof::Secret { header, secret },
+        ProofKind::Signature => Proof::Signature { header, key: secret },
+    })
+}
+
+#[cfg(feature = "kafka")]
+pub(super) fn kafka(
+    servers: &str,
+    properties: &std::collections::BTreeMap<String, String>,
+) -> expressway::pipe::Kafka {
+    let kafka = expressway::pipe::Kafka::new(servers);
+    properties.iter().fold(kafka, |kafka, (name, value)| kafka.set(name, value))
+}
+
+#[cfg(not(feature = "kafka"))]
+pub(super) fn absent(feature: &str) -> Stop {
     Stop::failed(format!("this build was made without the feature `{feature}`"))
 }
 
@@ -29,9 +111,6 @@ pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
         Endpoint::Stdin {} => Box::new(Lines::from_stdin()),
         Endpoint::File { path } => Box::new(Lines::from_file(path).map_err(|error| file(path, &error))?),
         Endpoint::Stdout {} => return Err(Stop::failed("stdout is a sink, not a source")),
-        #[cfg(not(feature = "nats"))]
-        Endpoint::Nats { .. } => return Err(absent("nats")),
-        #[cfg(feature = "nats")]
         Endpoint::Nats { url, stream, durable, subject, credentials, ack_wait, .. } => {
             let (Some(stream), Some(durable)) = (stream, durable) else {
                 return Err(Stop::failed("a NATS source needs `stream` and `durable`"));
@@ -42,6 +121,37 @@ pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
             let nats = nats(url, credentials.clone()).await?;
             Box::new(nats.source(consumer).await.map_err(super::refused)?)
         }
+        Endpoint::Redis { url, stream, group, consumer, body, key, idle, .. } => {
+            let Some(group) = group else { return Err(Stop::failed("a Redis source needs `group`")) };
+            let mut described = expressway::pipe::RedisGroup::new(stream, group);
+            described.body = body.clone().unwrap_or(described.body);
+            described.idle = idle.unwrap_or(described.idle);
+            (described.consumer, described.key) = (consumer.clone(), key.clone());
+            let redis = expressway::pipe::Redis::connect(url).await.map_err(super::refused)?;
+            Box::new(redis.source(described).await.map_err(super::refused)?)
+        }
+        Endpoint::Webhook { .. } => Box::new(webhook(end).await?),
+        #[cfg(not(feature = "kafka"))]
+        Endpoint::Kafka { .. } => return Err(absent("kafka")),
+        #[cfg(feature = "kafka")]
+        Endpoint::Kafka { servers, group, topics, properties, .. } => {
+            let (Some(group), false) = (group, topics.is_empty()) else {
+                return Err(Stop::failed("a Kafka source needs `group` and `topics`"));
+            };
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            let source = kafka(servers, properties).source(group, &topics).await;
+            Box::new(source.map_err(super::refused)?)
+        }
+        Endpoint::Sqs { url, visibility, receivers } => {
+            let mut source = queue(url)?.source();
+            if let Some(visibility) = visibility {
+                source = source.visibility(*visibility);
+            }
+            if let Some(receivers) = receivers {
+                source = source.receivers(*receivers);
+            }
+            Box::new(source)
+        }
     })
 }
 
@@ -51,13 +161,29 @@ pub(super) async fn sink(end: &Endpoint) -> Result<Arc<dyn Sink>, Stop> {
         Endpoint::Stdout {} => Arc::new(Lines::to_stdout()),
         Endpoint::File { path } => Arc::new(Lines::to_file(path).map_err(|error| file(path, &error))?),
         Endpoint::Stdin {} => return Err(Stop::failed("stdin is a source, not a sink")),
-        #[cfg(not(feature = "nats"))]
-        Endpoint::Nats { .. } => return Err(absent("nats")),
-        #[cfg(feature = "nats")]
         Endpoint::Nats { url, subject, credentials, ids, .. } => {
             let Some(subject) = subject else { return Err(Stop::failed("a NATS sink needs `subject`")) };
             let sink = nats(url, credentials.clone()).await?.sink(subject);
             if *ids { Arc::new(sink) } else { Arc::new(sink.without_ids()) }
         }
+        Endpoint::Redis { url, stream, body, entries_max, ids, .. } => {
+            let mut sink = expressway::pipe::Redis::connect(url).await.map_err(super::refused)?.sink(stream);
+            if let Some(body) = body {
+                sink = sink.body(body);
+            }
+            if let Some(entries) = entries_max {
+                sink = sink.entries_max(*entries);
+            }
+            if *ids { Arc::new(sink.with_ids()) } else { Arc::new(sink) }
+        }
+        #[cfg(not(feature = "kafka"))]
+        Endpoint::Kafka { .. } => return Err(absent("kafka")),
+        #[cfg(feature = "kafka")]
+        Endpoint::Kafka { servers, topic, properties, .. } => {
+            let Some(topic) = topic else { return Err(Stop::failed("a Kafka sink needs `topic`")) };
+            Arc::new(kafka(servers, properties).sink(topic).map_err(super::refused)?)
+        }
+        Endpoint::Webhook { .. } => return Err(Stop::failed("a webhook is a source, not a sink")),
+        Endpoint::Sqs { url, .. } => Arc::new(queue(url)?.sink()),
     })
 }

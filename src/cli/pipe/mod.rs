@@ -4,6 +4,7 @@
 mod config;
 mod ends;
 mod redrive;
+mod tasks;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(super) struct Arguments {
     /// The pipeline's description: a TOML file
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
-    /// Say nothing but errors: no summary
+    /// Say nothing but errors: neither that it runs nor what it did
     #[arg(long, short)]
     quiet: bool,
 }
@@ -47,15 +48,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
     let config = config::read(&arguments.config)?;
-    let report = runtime()?.block_on(run(config))?;
+    let report = runtime()?.block_on(run(config, arguments.quiet))?;
     if !arguments.quiet {
         say(&summary(&report));
     }
     Ok(if report.dead == 0 { Went::Well } else { Went::PartlyWrong })
 }
 
-async fn run(config: Config) -> Result<Report, Stop> {
-    let engine = Engine::builder().build().map_err(|error| Stop::failed(error.to_string()))?;
+async fn run(config: Config, quiet: bool) -> Result<Report, Stop> {
+    let signalled = signalled();
+    let engine = tasks::given(Engine::builder(), &config.tasks).await?;
+    let engine = engine.build().map_err(|error| Stop::failed(error.to_string()))?;
     let machine = machine(&engine, &config.definition).await?;
     let source = ends::source(&config.source).await?;
     let mut pipe = settle(Pipe::boxed(engine, machine, source), &config.pipe)?;
@@ -67,23 +70,32 @@ async fn run(config: Config) -> Result<Report, Stop> {
     }
     let stopper = pipe.stopper();
     tokio::spawn(async move {
-        signalled().await;
+        signalled.await;
         stopper.stop();
     });
+    if !quiet {
+        say("The pipeline runs.");
+    }
     pipe.run().await.map_err(refused)
 }
 
-/// SIGINT or SIGTERM.
-async fn signalled() {
+/// Waits for SIGINT or SIGTERM, which do nothing else from now on.
+fn signalled() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    #[cfg(unix)]
+    let interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+    async move {
+        #[cfg(unix)]
+        if let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            return;
         }
-        return;
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// What the pipeline is to do besides.
@@ -110,6 +122,9 @@ fn settle(mut pipe: Pipe, settings: &Settings) -> Result<Pipe, Stop> {
     });
     pipe = pipe.in_flight(settings.in_flight.unwrap_or(10_000), settings.in_flight_bytes.unwrap_or(64 << 20));
     pipe = pipe.batch(settings.batch.unwrap_or(512), settings.linger.unwrap_or_default());
+    if let Some(bytes) = settings.history_bytes {
+        pipe = pipe.history((bytes > 0).then_some(bytes));
+    }
     if settings.array {
         pipe = pipe.as_array();
     }
@@ -131,11 +146,6 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
             let text = definition::text(file)?;
             create(engine, &machine_name(file), &text)
         }
-        #[cfg(not(feature = "nats"))]
-        Definition::Nats { .. } => {
-            Err(Stop::failed("this build has no NATS: it was built without the feature `nats`"))
-        }
-        #[cfg(feature = "nats")]
         Definition::Nats { url, bucket, key, credentials } => {
             let options =
                 expressway::pipe::NatsOptions { credentials: credentials.clone(), ..Default::default() };
@@ -150,7 +160,6 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
 }
 
 /// Replaces the definition whenever there is a new one; a wrong one is reported, and the good one stays.
-#[cfg(feature = "nats")]
 async fn follow(engine: Engine, machine: Machine, mut value: expressway::pipe::NatsValue, key: String) {
     loop {
         match value.next().await {

@@ -18,6 +18,8 @@ mod answer;
 mod body;
 mod caller;
 mod chain;
+#[cfg(feature = "sqs")]
+mod client;
 mod connections;
 mod credentials;
 mod failure;
@@ -37,6 +39,8 @@ mod wire;
 
 use std::sync::Arc;
 
+#[cfg(feature = "sqs")]
+pub(crate) use client::{Client, ClientError};
 pub use connections::Connections;
 pub use credentials::Credentials;
 pub use guard::HttpPolicy;

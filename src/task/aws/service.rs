@@ -62,7 +62,7 @@ const INTEGRATIONS: [Integration; 5] = [
     integration(
         "states",
         "sfn",
-        &["startExecution"],
+        &["startExecution", "startSyncExecution"],
         "StepFunctions",
         "AWSStepFunctions",
         "AWSStepFunctionsException",

@@ -1,0 +1,37 @@
+//! What the tasks of a pipeline's state machine may call.
+
+use expressway::runtime::Builder;
+use expressway::task::nats;
+
+use super::config::Tasks;
+use super::ends;
+use crate::cli::{Stop, services};
+
+/// An engine with these tasks.
+pub(super) async fn given(mut builder: Builder, tasks: &Tasks) -> Result<Builder, Stop> {
+    if tasks.services {
+        let mut settings = services::Settings::default();
+        settings.http_allow.clone_from(&tasks.http_allow);
+        settings.connections.clone_from(&tasks.connections);
+        builder = builder.aws(settings.integrations()?);
+    } else if tasks.connections.is_some() || !tasks.http_allow.is_empty() {
+        return Err(Stop::failed("tasks.connections and tasks.http_allow need tasks.services = true"));
+    }
+    if let Some(server) = &tasks.nats {
+        let connected = ends::nats(&server.url, server.credentials.clone()).await?;
+        builder = builder
+            .async_handler(nats::PUBLISH, nats::publish(connected.client().clone()))
+            .async_handler(nats::REQUEST, nats::request(connected.client().clone()));
+    }
+    match &tasks.kafka {
+        None => Ok(builder),
+        #[cfg(not(feature = "kafka"))]
+        Some(_) => Err(ends::absent("kafka")),
+        #[cfg(feature = "kafka")]
+        Some(cluster) => {
+            use expressway::task::kafka;
+            let producer = ends::kafka(&cluster.servers, &cluster.properties).producer();
+            Ok(builder.async_handler(kafka::PRODUCE, kafka::produce(producer.map_err(super::refused)?)))
+        }
+    }
+}

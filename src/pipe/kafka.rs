@@ -1,0 +1,422 @@
+//! Kafka: topics as a source, by a consumer group, and a topic as a sink. By librdkafka.
+//!
+//! The members of a group share the partitions of its topics. A partition's offset is committed up to the first message
+//! that is not settled: those behind it that are settled already come again when another member takes the partition
+//! over. Kafka gives nothing back, so events are tried again here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use tokio::time::{Instant, timeout};
+
+use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+
+/// A Kafka cluster.
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    config: ClientConfig,
+}
+
+/// How long the cluster may take to say what topics there are.
+const METADATA_MAX: Duration = Duration::from_secs(10);
+
+fn away(error: impl std::fmt::Display) -> PipeError {
+    PipeError::Away(format!("Kafka: {error}"))
+}
+
+fn refused(error: impl std::fmt::Display) -> PipeError {
+    PipeError::Refused(format!("Kafka: {error}"))
+}
+
+/// What will not pass.
+fn trouble(error: &KafkaError) -> PipeError {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(
+            Code::Authentication
+            | Code::Fatal
+            | Code::GroupAuthorizationFailed
+            | Code::InvalidArgument
+            | Code::InvalidTopic
+            | Code::MessageSizeTooLarge
+            | Code::SaslAuthenticationFailed
+            | Code::TopicAuthorizationFailed
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition,
+        ) => refused(error),
+        _ => match error {
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => {
+                refused(error)
+            }
+            _ => away(error),
+        },
+    }
+}
+
+impl Kafka {
+    /// A cluster by some of its servers: `a:9092,b:9092`.
+    pub fn new(servers: impl Into<String>) -> Kafka {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", servers);
+        Kafka { config }
+    }
+
+    /// Sets a property of librdkafka, such as `sasl.username`.
+    #[must_use]
+    pub fn set(mut self, property: impl Into<String>, value: impl Into<String>) -> Kafka {
+        self.config.set(property, value);
+        self
+    }
+
+    /// The messages of topics, as a member of a group. A group that is new begins with the oldest message. A message's
+    /// key is the key whose order the source keeps.
+    ///
+    /// # Errors
+    /// When there is no such topic, the cluster is away, or a property is not right.
+    pub async fn source(&self, group: &str, topics: &[&str]) -> Result<KafkaSource, PipeError> {
+        let mut config = self.config.clone();
+        let ours = [
+            ("group.id", group),
+            // Offsets are committed every second, as far as they are stored; and that is done when events are settled.
+            ("enable.auto.commit", "true"),
+            ("auto.commit.interval.ms", "1000"),
+            ("enable.auto.offset.store", "false"),
+        ];
+        // While there is no room for more events, nothing is asked for.
+        let usual = [("auto.offset.reset", "earliest"), ("max.poll.interval.ms", "900000")];
+        let unset = usual.into_iter().filter(|(name, _)| self.config.get(name).is_none());
+        for (name, value) in unset.chain(ours) {
+            config.set(name, value);
+        }
+        let progress = Progress::default();
+        let consumer: StreamConsumer<Progress> =
+            config.create_with_context(progress.clone()).map_err(|error| trouble(&error))?;
+        let consumer = Arc::new(consumer);
+        let (asked, wanted) =
+            (Arc::clone(&consumer), topics.iter().map(|&topic| topic.to_owned()).collect::<Vec<_>>());
+        let looked = tokio::task::spawn_blocking(move || {
+            wanted.iter().try_for_each(|topic| {
+                let metadata =
+                    asked.fetch_metadata(Some(topic), METADATA_MAX).map_err(|error| trouble(&error))?;
+                match metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error) {
+                    Some(error) => Err(refused(format!("topic {topic}: {}", RDKafkaErrorCode::from(error)))),
+                    None => Ok(()),
+                }
+            })
+        });
+        looked.await.map_err(away)??;
+        consumer.subscribe(topics).map_err(|error| trouble(&error))?;
+        Ok(KafkaSource { consumer, progress, name: topics.join(",").into(), kept: Vec::new() })
+    }
+
+    /// A sink that publishes to a topic. Outputs have the key of their event; each is safe with all in-sync replicas.
+    ///
+    /// # Errors
+    /// When a property is not right.
+    pub fn sink(&self, topic: impl Into<String>) -> Result<KafkaSink, PipeError> {
+        Ok(KafkaSink { producer: self.producer()?, topic: topic.into() })
+    }
+
+    /// A producer, for whatever else is to be published: by [tasks](crate::task::kafka), for instance.
+    ///
+    /// # Errors
+    /// When a property is not right.
+    pub fn producer(&self) -> Result<FutureProducer, PipeError> {
+        let mut config = self.config.clone();
+        let usual = [("enable.idempotence", "true"), ("message.timeout.ms", "30000")];
+        for (name, value) in usual.into_iter().filter(|(name, _)| self.config.get(name).is_none()) {
+            config.set(name, value);
+        }
+        config.create().map_err(|error| trouble(&error))
+    }
+}
+
+// ---- receiving ----
+
+/// Messages of topics.
+pub struct KafkaSource {
+    consumer: Arc<StreamConsumer<Progress>>,
+    progress: Progress,
+    name: Arc<str>,
+    /// Messages that were received and not handed over yet.
+    kept: Vec<Kept>,
+}
+
+struct Kept {
+    place: Place,
+    key: Option<String>,
+    body: Vec<u8>,
+}
+
+/// Where a message lies.
+#[derive(Clone)]
+struct Place {
+    topic: Arc<str>,
+    partition: i32,
+    offset: i64,
+}
+
+/// How far each partition is settled.
+#[derive(Clone, Default)]
+struct Progress(Arc<Mutex<HashMap<(Arc<str>, i32), Partition>>>);
+
+/// Messages that were received and are not all settled: whether each is. The first is not.
+#[derive(Default)]
+struct Partition {
+    open: BTreeMap<i64, bool>,
+    /// The offset behind the last one.
+    end: i64,
+}
+
+impl Partition {
+    fn receive(&mut self, offset: i64) {
+        self.open.insert(offset, false);
+        self.end = self.end.max(offset + 1);
+    }
+
+    /// Up to where all is settled, if that is farther than before.
+    fn settle(&mut self, offset: i64) -> Option<i64> {
+        *self.open.get_mut(&offset)? = true;
+        let is_first = self.open.first_key_value().is_some_and(|(first, _)| *first == offset);
+        if !is_first {
+            return None;
+        }
+        while let Some(first) = self.open.first_entry().filter(|first| *first.get()) {
+            first.remove();
+        }
+        Some(self.open.first_key_value().map_or(self.end, |(first, _)| *first))
+    }
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Arc<str>, i32), Partition>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Progress {}
+
+impl ConsumerContext for Progress {
+    /// What is settled of partitions that go to someone else is committed before they do.
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            // What cannot be committed comes again.
+            let _ = consumer.commit_consumer_state(CommitMode::Sync);
+            let mut progress = self.lock();
+            for gone in partitions.elements() {
+                progress.remove(&(Arc::from(gone.topic()), gone.partition()));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSource").field("topics", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl KafkaSource {
+    async fn fill(&mut self, room: Room) -> Result<Batch, PipeError> {
+        let consumer = Arc::clone(&self.consumer);
+        if self.kept.is_empty() {
+            let message = consumer.recv().await.map_err(|error| trouble(&error))?;
+            self.keep(&message);
+        }
+        let until = Instant::now() + room.linger;
+        let mut bytes: usize = self.kept.iter().map(|kept| kept.body.len()).sum();
+        while self.kept.len() < room.events && bytes < room.bytes {
+            let left = until.saturating_duration_since(Instant::now());
+            let next = match left.is_zero() {
+                true => consumer.recv().now_or_never(),
+                false => timeout(left, consumer.recv()).await.ok(),
+            };
+            // What is there is handed over; an error comes again if it is one that stays.
+            let Some(Ok(message)) = next else { break };
+            bytes += message.payload_len();
+            self.keep(&message);
+        }
+        Ok(self.hand_over())
+    }
+
+    fn keep(&mut self, message: &BorrowedMessage<'_>) {
+        let (partition, offset) = (message.partition(), message.offset());
+        let known =
+            self.kept.last().map(|kept| &kept.place.topic).filter(|topic| ***topic == *message.topic());
+        let topic = known.cloned().unwrap_or_else(|| Arc::from(message.topic()));
+        self.progress.lock().entry((Arc::clone(&topic), partition)).or_default().receive(offset);
+        let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
+        // A message without a body says that there is nothing any more.
+        let body = message.payload().unwrap_or(b"null").to_vec();
+        self.kept.push(Kept { place: Place { topic, partition, offset }, key, body });
+    }
+
+    fn hand_over(&mut self) -> Batch {
+        let kept = std::mem::take(&mut self.kept);
+        let (consumer, progress) = (Arc::clone(&self.consumer), self.progress.clone());
+        let places = kept.iter().map(|kept| kept.place.clone()).collect();
+        let mut batch = Batch::new(Box::new(KafkaReceipts { consumer, progress, places }));
+        for Kept { key, body, .. } in &kept {
+            // A batch is far below 4 GiB: `room.bytes` is, and so is a message.
+            let _: bool = batch.push(body, key.as_deref());
+        }
+        batch
+    }
+}
+
+impl Source for KafkaSource {
+    fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
+        Box::pin(async move { self.fill(room).await.map(Some) })
+    }
+
+    /// Commits what is settled, and leaves the group.
+    fn close(&mut self) -> Later<'_, ()> {
+        let consumer = Arc::clone(&self.consumer);
+        Box::pin(async move {
+            let leave = tokio::task::spawn_blocking(move || {
+                // What cannot be committed comes again.
+                let _ = consumer.commit_consumer_state(CommitMode::Sync);
+                consumer.unsubscribe();
+            });
+            let _ = leave.await;
+        })
+    }
+
+    fn redelivers(&self) -> bool {
+        false
+    }
+}
+
+struct KafkaReceipts {
+    consumer: Arc<StreamConsumer<Progress>>,
+    progress: Progress,
+    places: Vec<Place>,
+}
+
+impl Receipts for KafkaReceipts {
+    fn provenance(&self, n: usize) -> Provenance {
+        let (source, id) = self.places.get(n).map_or_else(Default::default, |place| {
+            (place.topic.to_string(), format!("{}/{}", place.partition, place.offset))
+        });
+        Provenance { source, id, key: None, deliveries: 1 }
+    }
+
+    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+        let mut offsets = HashMap::new();
+        let mut progress = self.progress.lock();
+        // What is given back stays open: the group goes on from there when someone else takes the partition over.
+        for (event, _) in verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Done) {
+            let Some(Place { topic, partition, offset }) = self.places.get(*event as usize) else { continue };
+            // One that went to someone else is none of ours.
+            let partition = progress.get_mut(&(Arc::clone(topic), *partition)).map(|it| (it, *partition));
+            if let Some((open, partition)) = partition
+                && let Some(up_to) = open.settle(*offset)
+            {
+                offsets.insert((Arc::clone(topic), partition), up_to);
+            }
+        }
+        // Before the lock is free, so that a later offset is never followed by an earlier one.
+        let stored = self.store(&offsets);
+        drop(progress);
+        Box::pin(std::future::ready(stored))
+    }
+}
+
+impl KafkaReceipts {
+    fn store(&self, offsets: &HashMap<(Arc<str>, i32), i64>) -> Result<(), PipeError> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for ((topic, partition), offset) in offsets {
+            let added = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
+            added.map_err(|error| away(&error))?;
+        }
+        // It fails for partitions that just went to someone else: there, the events come again.
+        match offsets.is_empty() {
+            true => Ok(()),
+            false => self.consumer.store_offsets(&list).map_err(|error| away(&error)),
+        }
+    }
+}
+
+// ---- publishing ----
+
+/// A topic that outputs are published to.
+#[derive(Clone)]
+pub struct KafkaSink {
+    producer: FutureProducer,
+    topic: String,
+}
+
+impl std::fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSink").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl Sink for KafkaSink {
+    fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            let mut reports = FuturesOrdered::new();
+            for output in outputs.iter() {
+                let mut record = FutureRecord::<str, [u8]>::to(&self.topic).payload(output.body);
+                if let Some(key) = output.key() {
+                    record = record.key(key);
+                }
+                loop {
+                    match self.producer.send_result(record) {
+                        Ok(report) => {
+                            reports.push_back(report);
+                            break;
+                        }
+                        Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
+                            record = again;
+                            // There is room as soon as one is delivered; that may be one of someone else.
+                            match reports.next().await {
+                                Some(report) => delivered(report)?,
+                                None => tokio::time::sleep(Duration::from_millis(5)).await,
+                            }
+                        }
+                        Err((error, _)) => return Err(trouble(&error)),
+                    }
+                }
+            }
+            while let Some(report) = reports.next().await {
+                delivered(report)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn delivered(report: <DeliveryFuture as Future>::Output) -> Result<(), PipeError> {
+    match report {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err((error, _))) => Err(trouble(&error)),
+        Err(_) => Err(away("the producer is gone")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_settled_up_to_the_first_open_message() {
+        let mut partition = Partition::default();
+        // Offsets have gaps where topics are compacted.
+        [3, 4, 7, 8].into_iter().for_each(|offset| partition.receive(offset));
+        let steps = [(4, None), (3, Some(7)), (8, None), (8, None), (5, None), (7, Some(9)), (7, None)];
+        for (offset, expected) in steps {
+            assert_eq!(partition.settle(offset), expected, "{offset}");
+        }
+        partition.receive(9);
+        assert_eq!(partition.settle(9), Some(10));
+    }
+}

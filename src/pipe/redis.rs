@@ -1,0 +1,567 @@
+//! Redis Streams: a consumer group as a source, a stream as a sink. Redis 6.2 or later, and what speaks like it.
+//!
+//! Processes that name the same group share its entries. An entry is acknowledged (`XACK`) after what came of it is
+//! published. One whose process is gone is claimed by another once it has been idle for long enough; while an execution
+//! takes long, its entry is kept from being idle; one that is given back is made to look idle for so long that it can be
+//! claimed after its delay.
+//!
+//! Entries are claimed by `XPENDING` and `XCLAIM`, not by `XAUTOCLAIM`, which does the same and does not tell how many
+//! times an entry was handed out.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
+use tokio::time::Instant;
+
+use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+
+/// A Redis server. Connections are made when they are needed, and anew after they broke.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    client: Client,
+    /// Shared by all but what waits for entries.
+    link: Arc<Link>,
+}
+
+/// A consumer group of a stream, and how its entries are events.
+#[derive(Clone, Debug)]
+pub struct RedisGroup {
+    /// The stream's key. An absent stream is made, and is empty.
+    pub stream: String,
+    /// The group's name. Processes that use the same one share its entries. An absent group is made, and begins with the
+    /// oldest entry.
+    pub group: String,
+    /// The consumer's name, which only one process may use at a time; a name that nobody else has unless told.
+    pub consumer: Option<String>,
+    /// The field that has the event's body. An entry without it is an event whose body is the object of all its fields.
+    pub body: String,
+    /// The field that has the key that events keep the order of.
+    pub key: Option<String>,
+    /// After how long without a word an entry goes to someone else. Also the longest delay of an event that is given
+    /// back.
+    pub idle: Duration,
+}
+
+impl RedisGroup {
+    /// A group whose events are in the field `body`, and go to someone else after 30 s.
+    pub fn new(stream: impl Into<String>, group: impl Into<String>) -> RedisGroup {
+        RedisGroup {
+            stream: stream.into(),
+            group: group.into(),
+            consumer: None,
+            body: "body".to_owned(),
+            key: None,
+            idle: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How long a command may take before its connection counts as broken.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long the server is asked to wait for entries. What was given back meanwhile is claimed so much later at most.
+const BLOCK_MAX: Duration = Duration::from_millis(250);
+/// How often, at least, entries of others are looked for that were idle for too long.
+const CLAIM_EVERY_MAX: Duration = Duration::from_secs(5);
+/// Consumers made by us are forgotten when they hold nothing and were silent for so long.
+const CONSUMER_IDLE_MS: u64 = 3_600_000;
+const CONSUMER_PREFIX: &str = "expressway-";
+
+/// At once, so that none is forgotten that just got an entry.
+const FORGET_CONSUMERS: &str = "\
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  if consumer[4] == 0 and consumer[6] > tonumber(ARGV[2]) and string.sub(consumer[2], 1, #ARGV[3]) == ARGV[3] then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer[2])
+  end
+end";
+
+fn away(error: impl std::fmt::Display) -> PipeError {
+    PipeError::Away(format!("Redis: {error}"))
+}
+
+fn refused(error: impl std::fmt::Display) -> PipeError {
+    PipeError::Refused(format!("Redis: {error}"))
+}
+
+// ---- connections ----
+
+/// A connection that is made anew after it broke.
+#[derive(Debug)]
+struct Link {
+    client: Client,
+    answer_max: Duration,
+    open: tokio::sync::Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Link {
+    fn new(client: &Client, answer_max: Duration) -> Link {
+        Link { client: client.clone(), answer_max, open: tokio::sync::Mutex::default() }
+    }
+
+    async fn connection(&self) -> Result<MultiplexedConnection, PipeError> {
+        let mut open = self.open.lock().await;
+        if let Some(connection) = &*open {
+            return Ok(connection.clone());
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(ANSWER_MAX))
+            .set_response_timeout(Some(self.answer_max));
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let connection = connection.map_err(|error| match error.kind() {
+            redis::ErrorKind::AuthenticationFailed | redis::ErrorKind::InvalidClientConfig => refused(error),
+            _ => away(error),
+        })?;
+        Ok(open.insert(connection).clone())
+    }
+
+    /// Sends commands and waits for all answers, of which some may be errors.
+    async fn ask(&self, commands: &Pipeline) -> Result<Vec<Value>, PipeError> {
+        let mut connection = self.connection().await?;
+        let answers = connection.req_packed_commands(commands, 0, commands.len()).await;
+        match answers {
+            Ok(answers) => Ok(answers),
+            Err(error) => {
+                *self.open.lock().await = None;
+                Err(away(error))
+            }
+        }
+    }
+
+    /// Sends one command.
+    async fn command(&self, command: Cmd) -> Result<Value, PipeError> {
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(command);
+        let answer = self.ask(&commands).await?.pop().unwrap_or_default();
+        well(&answer).map(|()| answer)
+    }
+}
+
+/// Whether the server did what it was told.
+fn well(answer: &Value) -> Result<(), PipeError> {
+    let Value::ServerError(error) = answer else { return Ok(()) };
+    Err(match error.code() {
+        // These pass; `NOGROUP` does since the group is made again.
+        "BUSY" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "MISCONF" | "NOGROUP" | "NOREPLICAS" | "OOM"
+        | "READONLY" | "TRYAGAIN" => away(error),
+        _ => refused(error),
+    })
+}
+
+impl Redis {
+    /// A server by its URL: `redis://[user:password@]host:port/database`, `rediss://…` for TLS, `unix:///path`.
+    ///
+    /// # Errors
+    /// When that is no such URL, the server is away, or it does not let us in.
+    pub async fn connect(url: &str) -> Result<Redis, PipeError> {
+        let client = Client::open(url).map_err(refused)?;
+        let link = Arc::new(Link::new(&client, ANSWER_MAX));
+        link.connection().await?;
+        Ok(Redis { client, link })
+    }
+
+    /// The entries of a group.
+    ///
+    /// # Errors
+    /// When the server is away, or refuses.
+    pub async fn source(&self, group: RedisGroup) -> Result<RedisSource, PipeError> {
+        let name = group.consumer.clone();
+        let shared = Arc::new(Shared {
+            link: Arc::clone(&self.link),
+            name: format!("{}/{}", group.stream, group.group),
+            consumer: name.map_or_else(consumer_name, Ok)?,
+            due: Mutex::default(),
+            group,
+        });
+        shared.make_group().await?;
+        // Where scripts are not allowed, the names stay.
+        let _ = shared.link.command(shared.forget_consumers()).await;
+        let blocking = Link::new(&self.client, ANSWER_MAX + BLOCK_MAX);
+        Ok(RedisSource { shared, blocking, kept: Vec::new(), claim_at: Instant::now(), bytes_of_one: 0 })
+    }
+
+    /// A sink that adds to a stream, whose entries have the output in the field `body`.
+    pub fn sink(&self, stream: impl Into<String>) -> RedisSink {
+        let link = Arc::clone(&self.link);
+        RedisSink { link, stream: stream.into(), body: "body".to_owned(), entries_max: None, with_ids: false }
+    }
+}
+
+fn consumer_name() -> Result<String, PipeError> {
+    let random =
+        getrandom::u64().map_err(|error| PipeError::Refused(format!("no random number: {error}")))?;
+    Ok(format!("{CONSUMER_PREFIX}{}-{random:016x}", std::process::id()))
+}
+
+// ---- receiving ----
+
+/// Entries of a consumer group.
+pub struct RedisSource {
+    shared: Arc<Shared>,
+    /// A connection on which nobody else waits while the server waits for entries.
+    blocking: Link,
+    /// Entries that were received and not handed over yet.
+    kept: Vec<Entry>,
+    /// When to look for entries of others next.
+    claim_at: Instant,
+    /// About how large an event is.
+    bytes_of_one: usize,
+}
+
+/// What a source and the receipts of its events have in common.
+struct Shared {
+    link: Arc<Link>,
+    group: RedisGroup,
+    name: String,
+    consumer: String,
+    /// When events that were given back can be claimed.
+    due: Mutex<BinaryHeap<Reverse<Instant>>>,
+}
+
+struct Entry {
+    id: String,
+    deliveries: u32,
+    body: Vec<u8>,
+    key: Option<String>,
+}
+
+impl std::fmt::Debug for RedisSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisSource").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A command on the group, such as `XACK stream group`.
+    fn on_group(&self, name: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(&self.group.stream).arg(&self.group.group);
+        command
+    }
+
+    /// Takes entries over that were idle for so long; what they hold is answered, or their ids only.
+    fn claim(&self, idle: Duration) -> Cmd {
+        let mut command = self.on_group("XCLAIM");
+        command.arg(&self.consumer).arg(millis(idle));
+        command
+    }
+
+    async fn make_group(&self) -> Result<(), PipeError> {
+        let mut command = redis::cmd("XGROUP");
+        command.arg("CREATE").arg(&self.group.stream).arg(&self.group.group).arg("0").arg("MKSTREAM");
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(command);
+        match self.link.ask(&commands).await?.pop().unwrap_or_default() {
+            Value::ServerError(error) if error.code() == "BUSYGROUP" => Ok(()),
+            answer => well(&answer),
+        }
+    }
+
+    fn forget_consumers(&self) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(FORGET_CONSUMERS).arg(1).arg(&self.group.stream).arg(&self.group.group);
+        command.arg(CONSUMER_IDLE_MS).arg(CONSUMER_PREFIX);
+        command
+    }
+
+    /// When the next event that was given back can be claimed.
+    fn next_due(&self) -> Option<Instant> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).peek().map(|due| due.0)
+    }
+
+    fn forget_due(&self, now: Instant) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        while due.peek().is_some_and(|next| next.0 <= now) {
+            due.pop();
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl RedisSource {
+    async fn fill(&mut self, room: Room) -> Result<Batch, PipeError> {
+        let wanted = self.wanted(room);
+        while self.kept.is_empty() {
+            let now = Instant::now();
+            if now >= self.next_claim() {
+                self.shared.forget_due(now);
+                let claimed = self.claim(wanted).await?;
+                self.claim_at = match claimed < wanted {
+                    true => now + (self.shared.group.idle / 4).min(CLAIM_EVERY_MAX),
+                    false => now,
+                };
+                continue;
+            }
+            let wait = self.next_claim().saturating_duration_since(now).min(BLOCK_MAX);
+            self.read(wanted, wait).await?;
+        }
+        let until = Instant::now() + room.linger;
+        while self.kept.len() < wanted {
+            let left = until.saturating_duration_since(Instant::now());
+            // What is there is handed over; the error comes again if it is one that stays.
+            if left.is_zero() || self.read(wanted - self.kept.len(), left.min(BLOCK_MAX)).await.is_err() {
+                break;
+            }
+        }
+        Ok(self.hand_over())
+    }
+
+    fn next_claim(&self) -> Instant {
+        self.shared.next_due().map_or(self.claim_at, |due| due.min(self.claim_at))
+    }
+
+    /// How many entries there is room for: the server is asked for a number of them, not for bytes.
+    fn wanted(&self, room: Room) -> usize {
+        room.events.min(room.bytes / self.bytes_of_one.max(1)).max(1)
+    }
+
+    /// New entries.
+    async fn read(&mut self, count: usize, wait: Duration) -> Result<(), PipeError> {
+        let RedisGroup { stream, group, .. } = &self.shared.group;
+        let mut command = redis::cmd("XREADGROUP");
+        command.arg("GROUP").arg(group).arg(&self.shared.consumer).arg("COUNT").arg(count);
+        // 0 means for ever.
+        command.arg("BLOCK").arg(millis(wait).max(1)).arg("STREAMS").arg(stream).arg(">");
+        let answer = self.blocking.command(command).await?;
+        for (_, entries) in pairs(answer) {
+            for entry in items(entries) {
+                self.keep(entry, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Entries that were idle for too long; how many were found.
+    async fn claim(&mut self, count: usize) -> Result<usize, PipeError> {
+        let shared = Arc::clone(&self.shared);
+        let idle = shared.group.idle;
+        let mut command = shared.on_group("XPENDING");
+        command.arg("IDLE").arg(millis(idle)).arg("-").arg("+").arg(count);
+        let mut found = Vec::new();
+        for pending in items(shared.link.command(command).await?) {
+            // Id, consumer, idle time, deliveries.
+            if let [Value::BulkString(id), _, _, Value::Int(deliveries)] = items(pending).as_slice() {
+                let deliveries = u32::try_from(*deliveries).unwrap_or(u32::MAX);
+                found.push((String::from_utf8_lossy(id).into_owned(), deliveries));
+            }
+        }
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let mut command = shared.claim(idle);
+        for (id, _) in &found {
+            command.arg(id);
+        }
+        for entry in items(shared.link.command(command).await?) {
+            self.keep(entry, 0);
+            // Another one may have been faster with some of them.
+            if let Some(entry) = self.kept.last_mut().filter(|entry| entry.deliveries == 0) {
+                let before =
+                    found.iter().find(|(id, _)| *id == entry.id).map_or(0, |(_, deliveries)| *deliveries);
+                entry.deliveries = before.saturating_add(1);
+            }
+        }
+        Ok(found.len())
+    }
+
+    /// An entry: its id, and its fields with their values.
+    fn keep(&mut self, entry: Value, deliveries: u32) {
+        let mut parts = items(entry).into_iter();
+        // One that was removed from its stream is nothing.
+        let (Some(Value::BulkString(id)), Some(fields)) = (parts.next(), parts.next()) else { return };
+        let id = String::from_utf8_lossy(&id).into_owned();
+        let RedisGroup { body: body_field, key: key_field, .. } = &self.shared.group;
+        let (mut body, mut key, mut others) = (None, None, serde_json::Map::new());
+        for (name, value) in pairs(fields) {
+            let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else { continue };
+            if key_field.as_ref().is_some_and(|field| field.as_bytes() == name) {
+                key = Some(String::from_utf8_lossy(&value).into_owned());
+            }
+            if body_field.as_bytes() == name {
+                body = Some(value);
+            } else {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                others.insert(text(&name), text(&value).into());
+            }
+        }
+        let body = body.unwrap_or_else(|| serde_json::Value::Object(others).to_string().into_bytes());
+        self.kept.push(Entry { id, deliveries, body, key });
+    }
+
+    fn hand_over(&mut self) -> Batch {
+        let entries = std::mem::take(&mut self.kept);
+        let mut receipts = Vec::with_capacity(entries.len());
+        let mut bodies = Vec::with_capacity(entries.len());
+        for Entry { id, deliveries, body, key } in entries {
+            receipts.push((id, deliveries));
+            bodies.push((body, key));
+        }
+        let mut batch = Batch::new(Box::new(RedisReceipts { shared: Arc::clone(&self.shared), receipts }));
+        for (body, key) in &bodies {
+            // A batch is far below 4 GiB: `room.bytes` is, and an entry has 512 MiB at most.
+            let _: bool = batch.push(body, key.as_deref());
+        }
+        self.bytes_of_one = batch.bytes() / batch.len().max(1);
+        batch
+    }
+}
+
+impl Source for RedisSource {
+    fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
+        Box::pin(async move {
+            let filled = self.fill(room).await;
+            if matches!(&filled, Err(PipeError::Away(why)) if why.contains("NOGROUP")) {
+                // The server lost it, or someone removed it.
+                self.shared.make_group().await?;
+            }
+            filled.map(Some)
+        })
+    }
+}
+
+/// The items of an answer; none of one that is nothing.
+fn items(answer: Value) -> Vec<Value> {
+    match answer {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// The pairs of an answer: `[[a, b], [c, d]]` and `[a, b, c, d]` in one version of the protocol, a map in the other.
+fn pairs(answer: Value) -> Vec<(Value, Value)> {
+    let flat: Vec<Value> = match answer {
+        Value::Map(pairs) => return pairs,
+        Value::Array(rows) if matches!(rows.first(), Some(Value::Array(_))) => {
+            rows.into_iter().flat_map(items).collect()
+        }
+        other => items(other),
+    };
+    let mut flat = flat.into_iter();
+    std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
+}
+
+struct RedisReceipts {
+    shared: Arc<Shared>,
+    /// Ids and deliveries.
+    receipts: Vec<(String, u32)>,
+}
+
+impl Receipts for RedisReceipts {
+    fn provenance(&self, n: usize) -> Provenance {
+        let (id, deliveries) = self.receipts.get(n).cloned().unwrap_or_default();
+        Provenance { source: self.shared.name.clone(), id, key: None, deliveries }
+    }
+
+    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            let shared = &self.shared;
+            let mut done = shared.on_group("XACK");
+            let mut commands = Pipeline::new();
+            let (mut acknowledges, mut due) = (false, Vec::new());
+            for (event, verdict) in verdicts {
+                let Some((id, _)) = self.receipts.get(*event as usize) else { continue };
+                match verdict {
+                    Verdict::Done => {
+                        acknowledges = true;
+                        done.arg(id);
+                    }
+                    Verdict::Again(delay) => {
+                        let delay = (*delay).min(shared.group.idle);
+                        let mut command = shared.claim(Duration::ZERO);
+                        command.arg(id).arg("IDLE").arg(millis(shared.group.idle - delay)).arg("JUSTID");
+                        commands.add_command(command);
+                        // A millisecond more, for times are cut to whole ones.
+                        due.push(Instant::now() + delay + Duration::from_millis(1));
+                    }
+                }
+            }
+            if acknowledges {
+                commands.add_command(done);
+            }
+            for answer in shared.link.ask(&commands).await? {
+                well(&answer)?;
+            }
+            shared.due.lock().unwrap_or_else(PoisonError::into_inner).extend(due.into_iter().map(Reverse));
+            Ok(())
+        })
+    }
+
+    fn extend<'a>(&'a self, events: &'a [u32]) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            let mut command = self.shared.claim(Duration::ZERO);
+            for event in events {
+                if let Some((id, _)) = self.receipts.get(*event as usize) {
+                    command.arg(id);
+                }
+            }
+            command.arg("JUSTID");
+            self.shared.link.command(command).await.map(drop)
+        })
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.shared.group.idle)
+    }
+}
+
+// ---- publishing ----
+
+/// A stream that outputs are added to. They are as safe as the server's persistence makes them.
+#[derive(Clone, Debug)]
+pub struct RedisSink {
+    link: Arc<Link>,
+    stream: String,
+    body: String,
+    entries_max: Option<u64>,
+    with_ids: bool,
+}
+
+impl RedisSink {
+    /// The field that has the output.
+    #[must_use]
+    pub fn body(mut self, field: impl Into<String>) -> RedisSink {
+        self.body = field.into();
+        self
+    }
+
+    /// Lets the server remove the oldest entries when there are about so many (`MAXLEN ~`), read or not.
+    #[must_use]
+    pub fn entries_max(mut self, entries: u64) -> RedisSink {
+        self.entries_max = Some(entries);
+        self
+    }
+
+    /// Adds a field `id` with where the event came from, by which a reader knows outputs that were published twice.
+    #[must_use]
+    pub fn with_ids(mut self) -> RedisSink {
+        self.with_ids = true;
+        self
+    }
+}
+
+impl Sink for RedisSink {
+    fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>> {
+        Box::pin(async move {
+            let mut commands = Pipeline::with_capacity(outputs.len());
+            for output in outputs.iter() {
+                let mut command = redis::cmd("XADD");
+                command.arg(&self.stream);
+                if let Some(entries) = self.entries_max {
+                    command.arg("MAXLEN").arg("~").arg(entries);
+                }
+                command.arg("*").arg(&self.body).arg(output.body);
+                if self.with_ids {
+                    let Provenance { source, id, .. } = output.provenance();
+                    command.arg("id").arg(format!("{source}/{id}"));
+                }
+                commands.add_command(command);
+            }
+            self.link.ask(&commands).await?.iter().try_for_each(well)
+        })
+    }
+}

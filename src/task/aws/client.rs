@@ -1,0 +1,120 @@
+//! A service that something else than a task calls: from any thread, by any runtime. Connections belong to threads, so
+//! calls are made on a thread of the client's own.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use super::Integrations;
+use super::caller::{CallError, Caller, Draft};
+use super::failure::{self, ServiceError};
+
+/// Calls one service that speaks AWS JSON. Clones share the thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// The service refused: its error's code, and its message.
+    Refused { code: String, message: String },
+    /// There is no answer, or none that can be read, or the service itself is in trouble.
+    Unanswered(String),
+}
+
+#[derive(Debug)]
+struct Job {
+    operation: &'static str,
+    body: Vec<u8>,
+    done: oneshot::Sender<Result<Json, ClientError>>,
+}
+
+/// Calls that wait to be taken on.
+const WAITING_MAX: usize = 64;
+/// Longer than a service holds a request that waits for something.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+impl Client {
+    /// Of SQS, in a region if it is to be another than that of the settings.
+    pub(crate) fn sqs(integrations: &Integrations, region: Option<&str>) -> Result<Client, String> {
+        let caller = Arc::new(Caller::new(&integrations.settings, "SQS", "sqs", "sqs", region)?);
+        let (jobs, todo) = mpsc::channel(WAITING_MAX);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("no runtime to call with: {error}"))?;
+        let serve = move || LocalSet::new().block_on(&runtime, serve("AmazonSQS", caller, todo));
+        let spawned = thread::Builder::new().name("sqs".into()).spawn(serve);
+        spawned.map_err(|error| format!("no thread to call with: {error}"))?;
+        Ok(Client { jobs })
+    }
+
+    /// Calls an operation. Dropping the future closes the request.
+    pub(crate) async fn call(&self, operation: &'static str, body: &Json) -> Result<Json, ClientError> {
+        let gone = || ClientError::Unanswered("the thread that calls is gone".to_owned());
+        let (done, answer) = oneshot::channel();
+        let job = Job { operation, body: body.to_string().into_bytes(), done };
+        self.jobs.send(job).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// Ends when nobody has a client any more, with all that was asked.
+async fn serve(target: &'static str, caller: Arc<Caller>, mut todo: mpsc::Receiver<Job>) {
+    while let Some(Job { operation, body, mut done }) = todo.recv().await {
+        let caller = Arc::clone(&caller);
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                answer = call(caller, target, operation, body) => drop(done.send(answer)),
+                () = done.closed() => {}
+            }
+        });
+    }
+}
+
+async fn call(
+    caller: Arc<Caller>,
+    target: &str,
+    operation: &str,
+    body: Vec<u8>,
+) -> Result<Json, ClientError> {
+    let headers = vec![
+        ("content-type", "application/x-amz-json-1.0".to_owned()),
+        ("x-amz-target", format!("{target}.{operation}")),
+    ];
+    let draft = Draft { path: "/".to_owned(), query: String::new(), headers, body };
+    let reply = match timeout(ANSWER_MAX, caller.post(draft)).await {
+        Ok(reply) => reply.map_err(|error| match error {
+            CallError::TooLarge => ClientError::Unanswered("the answer is too large".to_owned()),
+            CallError::Client(text) => ClientError::Unanswered(text),
+        })?,
+        Err(_) => return Err(ClientError::Unanswered(format!("no answer to {operation}"))),
+    };
+    if !reply.status.is_success() {
+        let ServiceError { code, message, .. } = failure::json_error(&reply);
+        let is_trouble =
+            reply.status.is_server_error() || reply.status.as_u16() == 429 || is_throttling(&code);
+        return Err(match is_trouble {
+            true => ClientError::Unanswered(format!("{operation}: {} {code}: {message}", reply.status)),
+            false => ClientError::Refused { code, message },
+        });
+    }
+    match reply.body.is_empty() {
+        true => Ok(Json::Null),
+        false => serde_json::from_slice(&reply.body).map_err(|error| {
+            ClientError::Unanswered(format!("the answer to {operation} is not JSON: {error}"))
+        }),
+    }
+}
+
+/// What AWS's SDKs try again ("Retry behavior").
+fn is_throttling(code: &str) -> bool {
+    ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "KmsThrottled", "OverLimit"]
+        .iter()
+        .any(|part| code.contains(part))
+}

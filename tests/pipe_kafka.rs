@@ -1,0 +1,324 @@
+//! Pipelines on the cluster that librdkafka pretends to be, over TCP.
+//!
+//! `EXPRESSWAY_KILLS=200 cargo test --features cli,kafka --test pipe_kafka` kills 200 processes instead of a few.
+
+#![cfg(all(feature = "kafka", feature = "cli"))]
+
+mod servers;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use expressway::pipe::{Batch, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source, Verdict};
+use expressway::runtime::Engine;
+use expressway::task;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use servers::{expressway, pipeline, random, terminate};
+
+const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
+    "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
+const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
+    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 3, "Next": "Bad"}], "Default": "Good"},
+    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
+const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::from_millis(20) };
+const PARTITIONS: i32 = 2;
+
+/// A cluster with the topics `events`, `out` and `dead`.
+struct Bench {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    producer: FutureProducer,
+    folder: PathBuf,
+}
+
+impl Bench {
+    fn new(name: &str) -> Bench {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        for topic in ["events", "out", "dead"] {
+            cluster.create_topic(topic, PARTITIONS, 1).expect("a topic");
+        }
+        let mut config = ClientConfig::new();
+        let producer =
+            config.set("bootstrap.servers", cluster.bootstrap_servers()).create().expect("a producer");
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Bench { cluster, producer, folder }
+    }
+
+    fn kafka(&self) -> Kafka {
+        // A member that was killed is missed soon.
+        Kafka::new(self.cluster.bootstrap_servers()).set("session.timeout.ms", "6000")
+    }
+
+    async fn source(&self) -> KafkaSource {
+        self.kafka().source("worker", &["events"]).await.expect("a source")
+    }
+
+    fn config(&self, definition: &str) -> PathBuf {
+        std::fs::write(self.folder.join("it.asl.json"), definition).expect("a file");
+        let servers = self.cluster.bootstrap_servers();
+        let text = format!(
+            r#"
+definition = "it.asl.json"
+[source]
+type = "kafka"
+servers = "{servers}"
+group = "worker"
+topics = ["events"]
+properties = {{ "session.timeout.ms" = "6000", "socket.timeout.ms" = "3000", "reconnect.backoff.max.ms" = "500" }}
+[sink]
+type = "kafka"
+servers = "{servers}"
+topic = "out"
+[dead_letters]
+type = "kafka"
+servers = "{servers}"
+topic = "dead"
+"#
+        );
+        let file = self.folder.join("pipe.toml");
+        std::fs::write(&file, text).expect("a file");
+        file
+    }
+
+    async fn publish(&self, events: std::ops::Range<u64>) {
+        let mut reports = Vec::new();
+        for n in events {
+            let (key, body) = (format!("k{}", n % 7), format!("{{\"n\":{n}}}"));
+            let sent = self.producer.send_result(FutureRecord::to("events").key(&key).payload(&body));
+            reports.push(sent.map_err(|(error, _)| error).expect("it is sent"));
+        }
+        for report in reports {
+            report.await.expect("a report").map_err(|(error, _)| error).expect("it is kept");
+        }
+    }
+
+    /// All messages of a topic, by partition.
+    fn texts(&self, topic: &str) -> Vec<Vec<Vec<u8>>> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.cluster.bootstrap_servers())
+            .set("group.id", "reader")
+            .create()
+            .expect("a consumer");
+        let mut all = Vec::new();
+        for partition in 0..PARTITIONS {
+            let (_, end) =
+                consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)).expect("the end");
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+            consumer.assign(&list).expect("it is assigned");
+            let mut texts = Vec::new();
+            while (texts.len() as i64) < end {
+                if let Some(message) = consumer.poll(Duration::from_secs(10)) {
+                    texts.push(message.expect("a message").payload().expect("a body").to_vec());
+                }
+            }
+            all.push(texts);
+        }
+        all
+    }
+
+    fn numbers(&self, topic: &str) -> BTreeMap<u64, u32> {
+        let mut numbers = BTreeMap::new();
+        for text in self.texts(topic).into_iter().flatten() {
+            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            *numbers.entry(value["n"].as_u64().expect("a number")).or_default() += 1;
+        }
+        numbers
+    }
+
+    /// Messages of `events` that the group has not committed.
+    fn lag(&self) -> i64 {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.cluster.bootstrap_servers())
+            .set("group.id", "worker")
+            .create()
+            .expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        (0..PARTITIONS).for_each(|partition| drop(list.add_partition("events", partition)));
+        let committed = consumer.committed_offsets(list, Duration::from_secs(10)).expect("offsets");
+        let lag = committed
+            .elements()
+            .iter()
+            .map(|it| {
+                let watermarks = consumer.fetch_watermarks("events", it.partition(), Duration::from_secs(10));
+                watermarks.expect("the end").1 - it.offset().to_raw().unwrap_or(0).max(0)
+            })
+            .sum();
+        lag
+    }
+
+    async fn wait_until_done(&self) {
+        let begun = Instant::now();
+        loop {
+            let lag = self.lag();
+            if lag == 0 {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(90), "{lag} events are not dealt with");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn receive(source: &mut KafkaSource) -> Batch {
+    source.receive(ROOM).await.expect("the cluster answers").expect("it never ends")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_processes_are_killed() {
+    let bench = Bench::new("killed");
+    let kills: u64 = std::env::var("EXPRESSWAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3);
+    let config = bench.config(TWICE);
+    let (mut seed, mut published) = (0x9E37_79B9_7F4A_7C15, 0);
+    for _ in 0..kills {
+        let mut child = expressway(&["pipe", "--quiet"], &config);
+        bench.publish(published..published + 200).await;
+        published += 200;
+        tokio::time::sleep(Duration::from_millis(random(&mut seed) % 1_500)).await;
+        child.kill().expect("it is killed");
+        child.wait().expect("its end");
+    }
+    // Two of them share what is left.
+    let mut children = [pipeline(&config), pipeline(&config)];
+    bench.wait_until_done().await;
+    for child in &mut children {
+        assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
+    }
+    let numbers = bench.numbers("out");
+    let lost: Vec<u64> = (0..published).filter(|n| !numbers.contains_key(n)).collect();
+    assert!(lost.is_empty(), "{} of {published} lost: {lost:?}", lost.len());
+    let twice = numbers.values().filter(|&&times| times > 1).count();
+    println!("{kills} killed, {published} events, none lost, {twice} published twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_stay_in_order_and_what_fails_is_a_dead_letter() {
+    let bench = Bench::new("order");
+    bench.publish(0..100).await;
+    let engine = Engine::builder().shards(1).build().expect("an engine");
+    let machine = engine.create_state_machine("judge", JUDGE).expect("a machine");
+    let pipe = Pipe::new(engine, machine, bench.source().await)
+        .sink(bench.kafka().sink("out").expect("a sink"))
+        .dead_letters(bench.kafka().sink("dead").expect("a sink"))
+        .attempts(expressway::pipe::Attempts { max: 2, delay: Duration::ZERO, ..Default::default() })
+        .order(Order::Key(KeyOf::source()));
+    let stop = pipe.stopper();
+    let running = tokio::spawn(pipe.run());
+    bench.wait_until_done().await;
+    stop.stop();
+    let report = running.await.expect("no panic").expect("it ends well");
+    assert_eq!((report.received, report.succeeded, report.dead, report.again), (100, 97, 3, 3));
+    assert_eq!(bench.numbers("out").into_keys().collect::<Vec<_>>(), (3..100).collect::<Vec<_>>());
+    for texts in bench.texts("out") {
+        let mut last = BTreeMap::<u64, u64>::new();
+        for text in texts {
+            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            let n = value["n"].as_u64().expect("a number");
+            assert!(last.insert(n % 7, n).is_none_or(|before| before < n), "{n} of its key came too late");
+        }
+    }
+    let letters: Vec<serde_json::Value> = (bench.texts("dead").into_iter().flatten())
+        .map(|text| serde_json::from_slice(&text).expect("JSON"))
+        .collect();
+    assert_eq!(letters.len(), 3);
+    for letter in letters {
+        assert_eq!((&letter["error"], &letter["state"]), (&"Order.Bad".into(), &"Bad".into()));
+        assert_eq!((&letter["source"], &letter["attempts"]), (&"events".into(), &2.into()));
+        assert!(letter["key"].as_str().is_some_and(|key| key.starts_with('k')), "{letter}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_behind_an_open_message_comes_again() {
+    let bench = Bench::new("watermark");
+    bench.publish(0..20).await;
+    let mut source = bench.source().await;
+    let mut batches = Vec::new();
+    while batches.iter().map(Batch::len).sum::<usize>() < 20 {
+        batches.push(receive(&mut source).await);
+    }
+    // The very first of each partition stays open; all others are settled.
+    let mut opened = std::collections::BTreeSet::new();
+    for batch in &batches {
+        let events = 0..batch.len() as u32;
+        let done: Vec<_> = events
+            .filter(|&n| {
+                let id = batch.provenance(n as usize).id;
+                !opened.insert(id.split('/').next().expect("a partition").to_owned())
+            })
+            .map(|n| (n, Verdict::Done))
+            .collect();
+        batch.receipts().settle(&done).await.expect("it is told");
+    }
+    source.close().await;
+    drop((source, batches));
+    assert_eq!(bench.lag(), 20, "nothing is settled in a row");
+    let mut source = bench.source().await;
+    let mut bodies = std::collections::BTreeSet::new();
+    while bodies.len() < 20 {
+        let batch = receive(&mut source).await;
+        bodies.extend((0..batch.len()).map(|n| batch.body(n).to_vec()));
+        let done: Vec<_> = (0..batch.len() as u32).map(|n| (n, Verdict::Done)).collect();
+        batch.receipts().settle(&done).await.expect("it is told");
+    }
+    source.close().await;
+    assert_eq!(bench.lag(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_goes_away_is_waited_for() {
+    let bench = Bench::new("away");
+    bench.publish(0..1).await;
+    let config = bench.config(TWICE);
+    let mut child = pipeline(&config);
+    bench.wait_until_done().await;
+    bench.publish(1..500).await;
+    bench.cluster.broker_down(1).expect("it goes");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bench.cluster.broker_up(1).expect("it is back");
+    bench.publish(500..600).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.numbers("out").len(), 600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_publish() {
+    let bench = Bench::new("tasks");
+    let producer = bench.kafka().producer().expect("a producer");
+    let engine = Engine::builder().async_handler(task::kafka::PRODUCE, task::kafka::produce(producer));
+    let engine = engine.build().expect("an engine");
+    let definition = r#"{"StartAt": "Tell", "States": {"Tell": {"Type": "Task", "End": true,
+        "Resource": "arn:aws:states:::kafka:produce", "Parameters": {"Topic.$": "$.topic", "Key": "k", "Value.$": "$",
+        "Headers": {"kind": "new"}, "Partition": 1}}}}"#;
+    let machine = engine.create_state_machine("tell", definition).expect("a machine");
+    let outcome = engine.run(&machine, r#"{"topic":"out","n":1}"#).await.expect("it begins");
+    let output: serde_json::Value = outcome.output().unwrap_or_else(|fault| panic!("{fault:?}"));
+    assert_eq!(output, serde_json::json!({"Topic": "out", "Partition": 1, "Offset": 0}));
+    assert_eq!(bench.texts("out")[1], [br#"{"topic":"out","n":1}"#.to_vec()]);
+    let large = format!("{{\"topic\":\"{}\"}}", "x".repeat(300));
+    let outcome = engine.run(&machine, large).await.expect("it begins");
+    let error = outcome.fault.and_then(|fault| fault.error).unwrap_or_default();
+    assert!(error.starts_with("Kafka."), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_is_refused_by_name() {
+    let bench = Bench::new("refused");
+    let wrong = bench.kafka().set("no.such.property", "1").source("worker", &["events"]).await;
+    assert!(matches!(&wrong, Err(PipeError::Refused(why)) if why.contains("no.such.property")), "{wrong:?}");
+    let absent = Kafka::new("127.0.0.1:1").source("worker", &["events"]).await;
+    assert!(matches!(absent, Err(PipeError::Away(_))), "{absent:?}");
+}

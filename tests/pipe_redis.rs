@@ -1,0 +1,305 @@
+//! Pipelines on a real Redis server: nothing is lost when processes are killed or the server goes away.
+//!
+//! `EXPRESSWAY_KILLS=200 cargo test --features cli --test pipe_redis` kills 200 processes instead of a few.
+
+#![cfg(all(feature = "redis", feature = "cli"))]
+
+mod servers;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use expressway::pipe::{Batch, PipeError, Redis, RedisGroup, RedisSource, Room, Source, Verdict};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, Value};
+use servers::{Server, Stall, expressway, pipeline, random, terminate};
+
+const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
+    "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
+const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
+    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 5, "Next": "Bad"}], "Default": "Good"},
+    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
+const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::ZERO };
+
+/// What is between a test and its server.
+struct Bench {
+    server: Server,
+    client: redis::Client,
+}
+
+impl Bench {
+    fn new() -> Option<Bench> {
+        let server = servers::redis()?;
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).expect("a client");
+        Some(Bench { server, client })
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.server.port)
+    }
+
+    async fn connection(&self) -> MultiplexedConnection {
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        connection.expect("a connection")
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.server.folder.join(name);
+        std::fs::write(&file, text).expect("a file");
+        file
+    }
+
+    /// The description of a pipeline from `events` to `out`, over this port.
+    fn config(&self, definition: &str, port: u16, more: &str) -> PathBuf {
+        let url = format!("redis://127.0.0.1:{port}");
+        let text = format!(
+            r#"
+definition = "{definition}"
+source = {{ type = "redis", url = "{url}", stream = "events", group = "worker", idle = 1.0 }}
+sink = {{ type = "redis", url = "{url}", stream = "out" }}
+dead_letters = {{ type = "redis", url = "{url}", stream = "dead" }}
+[pipe]
+{more}
+"#
+        );
+        self.file("pipe.toml", &text)
+    }
+
+    async fn publish(&self, events: std::ops::Range<u64>) {
+        let mut connection = self.connection().await;
+        let mut commands = redis::pipe();
+        for n in events {
+            commands.cmd("XADD").arg("events").arg("*").arg("body").arg(format!("{{\"n\":{n}}}")).ignore();
+        }
+        commands.exec_async(&mut connection).await.expect("they are kept");
+    }
+
+    /// Waits until the group has nothing left.
+    async fn wait_until_done(&self) {
+        let begun = Instant::now();
+        let mut connection = self.connection().await;
+        loop {
+            let groups: Vec<BTreeMap<String, Value>> = redis::cmd("XINFO")
+                .arg("GROUPS")
+                .arg("events")
+                .query_async(&mut connection)
+                .await
+                .expect("groups");
+            let count = |name: &str| match groups.first().and_then(|group| group.get(name)) {
+                Some(Value::Int(count)) => *count,
+                _ => -1,
+            };
+            let (lag, pending) = (count("lag"), count("pending"));
+            if (lag, pending) == (0, 0) {
+                return;
+            }
+            let seen = format!("{lag} to come, {pending} not settled");
+            assert!(begun.elapsed() < Duration::from_secs(60), "the events are not dealt with: {seen}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn texts(&self, stream: &str) -> Vec<Vec<u8>> {
+        let mut connection = self.connection().await;
+        let entries: Vec<(String, Vec<(String, Vec<u8>)>)> = redis::cmd("XRANGE")
+            .arg(stream)
+            .arg("-")
+            .arg("+")
+            .query_async(&mut connection)
+            .await
+            .expect("entries");
+        entries.into_iter().map(|(_, mut fields)| fields.remove(0).1).collect()
+    }
+
+    /// How many times each `n` is in a stream.
+    async fn numbers(&self, stream: &str) -> BTreeMap<u64, u32> {
+        let mut numbers = BTreeMap::new();
+        for text in self.texts(stream).await {
+            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            *numbers.entry(value["n"].as_u64().expect("a number")).or_default() += 1;
+        }
+        numbers
+    }
+
+    async fn source(&self, idle: Duration) -> RedisSource {
+        let redis = Redis::connect(&self.url()).await.expect("a connection");
+        let group = RedisGroup { idle, ..RedisGroup::new("events", "worker") };
+        redis.source(group).await.expect("a source")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_processes_are_killed() {
+    let Some(bench) = Bench::new() else { return };
+    let kills: u64 = std::env::var("EXPRESSWAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(5);
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("twice.asl.json", bench.server.port, "batch = 64");
+    let (mut seed, mut published) = (0x9E37_79B9_7F4A_7C15, 0);
+    for _ in 0..kills {
+        let mut child = expressway(&["pipe", "--quiet"], &config);
+        bench.publish(published..published + 500).await;
+        published += 500;
+        tokio::time::sleep(Duration::from_millis(random(&mut seed) % 150)).await;
+        child.kill().expect("it is killed");
+        child.wait().expect("its end");
+    }
+    // Two of them share what is left.
+    let mut children = [pipeline(&config), pipeline(&config)];
+    bench.wait_until_done().await;
+    for child in &mut children {
+        assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
+    }
+    let numbers = bench.numbers("out").await;
+    let lost: Vec<u64> = (0..published).filter(|n| !numbers.contains_key(n)).collect();
+    assert!(lost.is_empty(), "{} of {published} lost: {lost:?}", lost.len());
+    let twice = numbers.values().filter(|&&times| times > 1).count();
+    println!("{kills} killed, {published} events, none lost, {twice} published twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_is_waited_for() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("twice.asl.json", bench.server.port, "batch = 16");
+    bench.publish(0..1).await;
+    let mut child = pipeline(&config);
+    bench.wait_until_done().await;
+    bench.publish(1..2_000).await;
+    bench.server.kill();
+    // Longer than one try to connect takes.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    bench.server.start();
+    bench.publish(2_000..2_500).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.numbers("out").await.len(), 2_500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
+    let Some(bench) = Bench::new() else { return };
+    let stall = Stall::before(bench.server.port);
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("twice.asl.json", stall.port, "batch = 16");
+    bench.publish(0..1).await;
+    let mut child = pipeline(&config);
+    bench.wait_until_done().await;
+    stall.set(true);
+    bench.publish(1..1_000).await;
+    // Longer than an answer may take, so that connections are given up.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    stall.set(false);
+    bench.publish(1_000..1_500).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.numbers("out").await.len(), 1_500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
+    let Some(bench) = Bench::new() else { return };
+    bench.file("judge.asl.json", JUDGE);
+    let config = bench.config("judge.asl.json", bench.server.port, "attempts = 2\nretry_delay = 0.05");
+    bench.publish(0..20).await;
+    let mut child = pipeline(&config);
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
+    assert_eq!(bench.numbers("out").await.into_keys().collect::<Vec<_>>(), (5..20).collect::<Vec<_>>());
+    let letters: Vec<serde_json::Value> =
+        bench.texts("dead").await.iter().map(|text| serde_json::from_slice(text).expect("JSON")).collect();
+    assert_eq!(letters.len(), 5);
+    for letter in &letters {
+        assert_eq!((&letter["error"], &letter["attempts"]), (&"Order.Bad".into(), &2.into()));
+        assert_eq!((&letter["source"], &letter["deliveries"]), (&"events/worker".into(), &2.into()));
+    }
+
+    let url = bench.url();
+    let redrive = bench.file(
+        "redrive.toml",
+        &format!(
+            r#"
+source = {{ type = "redis", url = "{url}", stream = "dead", group = "redrive" }}
+sink = {{ type = "redis", url = "{url}", stream = "events" }}
+"#
+        ),
+    );
+    let before = bench.texts("events").await.len();
+    let status = expressway(&["redrive", "--idle", "1"], &redrive).wait().expect("its end");
+    assert_eq!(status.code(), Some(0));
+    let events = bench.texts("events").await;
+    assert_eq!(events.len(), before + 5);
+    assert!(events[before..].iter().all(|text| text.starts_with(b"{\"n\":")));
+}
+
+/// Receives until there is something; an error is none of this test's business.
+async fn receive(source: &mut RedisSource) -> Batch {
+    source.receive(ROOM).await.expect("the server answers").expect("it never ends")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn abandoned_entries_are_claimed_and_those_still_worked_at_are_not() {
+    let Some(bench) = Bench::new() else { return };
+    bench.publish(0..2).await;
+    let idle = Duration::from_millis(400);
+    let (mut one, mut other) = (bench.source(idle).await, bench.source(idle).await);
+    let first = receive(&mut one).await;
+    assert_eq!((first.len(), first.provenance(0).deliveries), (2, 1));
+    // The second is worked at for three times as long as an entry may be idle; the first is abandoned.
+    let receipts = std::sync::Arc::new(first);
+    let working = std::sync::Arc::clone(&receipts);
+    let work = tokio::spawn(async move {
+        for _ in 0..12 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            working.receipts().extend(&[1]).await.expect("the server answers");
+        }
+        working.receipts().settle(&[(1, Verdict::Done)]).await.expect("the server answers");
+    });
+    let claimed = receive(&mut other).await;
+    assert_eq!((claimed.len(), claimed.body(0), claimed.provenance(0).deliveries), (1, &b"{\"n\":0}"[..], 2));
+    work.await.expect("it ends well");
+
+    // Given back, it comes again after the delay, before it would count as abandoned.
+    let delay = Duration::from_millis(100);
+    let begun = Instant::now();
+    claimed.receipts().settle(&[(0, Verdict::Again(delay))]).await.expect("the server answers");
+    let again = receive(&mut other).await;
+    assert_eq!((again.body(0), again.provenance(0).deliveries), (&b"{\"n\":0}"[..], 3));
+    assert!(begun.elapsed() >= delay, "{:?}", begun.elapsed());
+    again.receipts().settle(&[(0, Verdict::Done)]).await.expect("the server answers");
+    bench.wait_until_done().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_is_refused_by_name() {
+    let Some(bench) = Bench::new() else { return };
+    let mut connection = bench.connection().await;
+    let () = connection.set("text", "no stream").await.expect("it is kept");
+    let redis = Redis::connect(&bench.url()).await.expect("a connection");
+    let wrong = redis.source(RedisGroup::new("text", "worker")).await.expect_err("no stream");
+    assert!(matches!(&wrong, PipeError::Refused(why) if why.contains("WRONGTYPE")), "{wrong}");
+    let wrong = Redis::connect("http://127.0.0.1").await.expect_err("no URL of Redis");
+    assert!(matches!(wrong, PipeError::Refused(_)), "{wrong}");
+    let absent = Redis::connect("redis://127.0.0.1:1").await.expect_err("nobody listens");
+    assert!(matches!(absent, PipeError::Away(_)), "{absent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_without_a_body_are_objects_of_their_fields() {
+    let Some(bench) = Bench::new() else { return };
+    let mut connection = bench.connection().await;
+    let mut add = redis::cmd("XADD");
+    add.arg("events").arg("*").arg("kind").arg("new").arg("total").arg("12.5");
+    add.exec_async(&mut connection).await.expect("it is kept");
+    let batch = receive(&mut bench.source(Duration::from_secs(30)).await).await;
+    assert_eq!(batch.body(0), br#"{"kind":"new","total":"12.5"}"#);
+    // A group that is lost is made again.
+    let _: bool = connection.del("events").await.expect("it is removed");
+    let mut source = bench.source(Duration::from_secs(30)).await;
+    let _: bool = connection.del("events").await.expect("it is removed");
+    let away = source.receive(ROOM).await.expect_err("there is no group");
+    assert!(matches!(away, PipeError::Away(_)), "{away}");
+    bench.publish(0..1).await;
+    assert_eq!(receive(&mut source).await.body(0), b"{\"n\":0}");
+}

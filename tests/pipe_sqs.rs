@@ -1,0 +1,274 @@
+//! Pipelines on queues of `moto_server`, which speaks like SQS.
+
+#![cfg(all(feature = "sqs", feature = "cli"))]
+
+mod servers;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use expressway::pipe::{Batch, Pipe, PipeError, Room, Source, Sqs, SqsSource, Verdict};
+use expressway::runtime::Engine;
+use expressway::task::aws::{Credentials, Integrations};
+use serde_json::{Value, json};
+use servers::{Server, random, running, terminate};
+
+const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
+    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 2, "Next": "Bad"}], "Default": "Good"},
+    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
+const KEEP: &str = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
+const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::from_millis(50) };
+
+/// A server with queues, and an engine whose service tasks prepare and inspect them.
+struct Bench {
+    server: Server,
+}
+
+impl Bench {
+    fn new() -> Option<Bench> {
+        servers::moto().map(|server| Bench { server })
+    }
+
+    fn integrations(&self) -> Integrations {
+        let url = format!("http://127.0.0.1:{}", self.server.port);
+        let credentials = Credentials::new("testing", "testing", None);
+        Integrations::new().endpoint_url(&url).expect("a URL").credentials(credentials)
+    }
+
+    /// Calls SQS as a service task does.
+    async fn call(&self, action: &str, parameters: Value) -> Value {
+        let engine = Engine::builder().shards(1).aws(self.integrations()).build().expect("an engine");
+        let machine = json!({"StartAt": "Call", "States": {"Call": {"Type": "Task", "End": true,
+            "Resource": format!("arn:aws:states:::aws-sdk:sqs:{action}")}}});
+        let machine = engine.create_state_machine("call", &machine.to_string()).expect("a machine");
+        let outcome = engine.run(&machine, parameters.to_string()).await.expect("it begins");
+        serde_json::from_slice(outcome.json()).unwrap_or_else(|_| panic!("{action}: {outcome:?}"))
+    }
+
+    async fn queue(&self, name: &str) -> String {
+        let fifo = json!({"FifoQueue": "true"});
+        let attributes = if name.ends_with(".fifo") { fifo } else { json!({}) };
+        let made = self.call("createQueue", json!({"QueueName": name, "Attributes": attributes})).await;
+        made["QueueUrl"].as_str().expect("a URL").to_owned()
+    }
+
+    /// A source that asks for messages one request at a time: `moto_server` gives one message to two that ask at once.
+    fn source(&self, url: &str) -> SqsSource {
+        self.sqs(url).source().receivers(1)
+    }
+
+    fn sqs(&self, url: &str) -> Sqs {
+        Sqs::queue(&self.integrations(), url).expect("a queue")
+    }
+
+    async fn send(&self, url: &str, bodies: impl Iterator<Item = String>) {
+        let bodies: Vec<String> = bodies.collect();
+        for some in bodies.chunks(10) {
+            let entries: Vec<Value> = some
+                .iter()
+                .enumerate()
+                .map(|(n, body)| json!({"Id": n.to_string(), "MessageBody": body}))
+                .collect();
+            let sent = self.call("sendMessageBatch", json!({"QueueUrl": url, "Entries": entries})).await;
+            assert_eq!(sent["Successful"].as_array().map(Vec::len), Some(some.len()), "{sent}");
+        }
+    }
+
+    /// Messages that are visible, and those that are not.
+    async fn counts(&self, url: &str) -> (u64, u64) {
+        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        let asked = json!({"QueueUrl": url, "AttributeNames": names});
+        let answer = self.call("getQueueAttributes", asked).await;
+        let count =
+            |name: &str| answer["Attributes"][name].as_str().expect("a count").parse().expect("a number");
+        (count(names[0]), count(names[1]))
+    }
+
+    /// All that is in a queue; it is taken out.
+    async fn drain(&self, url: &str) -> Vec<String> {
+        let (mut source, mut bodies) = (self.source(url), Vec::new());
+        loop {
+            if self.counts(url).await == (0, 0) {
+                return bodies;
+            }
+            let batch = receive(&mut source).await;
+            bodies.extend((0..batch.len()).map(|n| String::from_utf8(batch.body(n).to_vec()).expect("text")));
+            let done: Vec<_> = (0..batch.len() as u32).map(|n| (n, Verdict::Done)).collect();
+            batch.receipts().settle(&done).await.expect("they are deleted");
+        }
+    }
+
+    async fn wait_until_done(&self, url: &str) {
+        let begun = Instant::now();
+        loop {
+            let counts = self.counts(url).await;
+            if counts == (0, 0) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(90), "the events are not dealt with: {counts:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn expressway(&self, config: &PathBuf) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+        command.arg("pipe").arg(config);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.server.port));
+        command.env("AWS_ACCESS_KEY_ID", "testing").env("AWS_SECRET_ACCESS_KEY", "testing");
+        command.env("AWS_REGION", "us-east-1").spawn().expect("the command starts")
+    }
+}
+
+async fn receive(source: &mut impl Source) -> Batch {
+    source.receive(ROOM).await.expect("the server answers").expect("it never ends")
+}
+
+fn events(range: std::ops::Range<u64>) -> impl Iterator<Item = String> {
+    range.map(|n| format!("{{\"n\":{n}}}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_deleted_after_what_came_of_them_is_sent() {
+    let Some(bench) = Bench::new() else { return };
+    let (from, to, dead) = (bench.queue("from").await, bench.queue("to").await, bench.queue("dead").await);
+    bench.send(&from, events(0..30)).await;
+    let engine = Engine::builder().shards(1).build().expect("an engine");
+    let machine = engine.create_state_machine("judge", JUDGE).expect("a machine");
+    let attempts = expressway::pipe::Attempts { max: 2, delay: Duration::ZERO, ..Default::default() };
+    let pipe = Pipe::new(engine, machine, bench.source(&from))
+        .sink(bench.sqs(&to).sink())
+        .dead_letters(bench.sqs(&dead).sink())
+        .attempts(attempts);
+    let stop = pipe.stopper();
+    let running = tokio::spawn(pipe.run());
+    bench.wait_until_done(&from).await;
+    stop.stop();
+    let report = running.await.expect("no panic").expect("it ends well");
+    assert_eq!((report.received, report.succeeded, report.dead, report.again), (32, 28, 2, 2));
+    let (mut sent, mut expected) = (bench.drain(&to).await, events(2..30).collect::<Vec<_>>());
+    sent.sort();
+    expected.sort();
+    assert_eq!(sent, expected);
+    let letters = bench.drain(&dead).await;
+    assert_eq!(letters.len(), 2);
+    for letter in &letters {
+        let letter: Value = serde_json::from_str(letter).expect("JSON");
+        assert_eq!((&letter["error"], &letter["attempts"]), (&json!("Order.Bad"), &json!(2)));
+        assert_eq!((&letter["source"], &letter["deliveries"]), (&json!("from"), &json!(2)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_processes_are_killed() {
+    let Some(bench) = Bench::new() else { return };
+    let kills: u64 = std::env::var("EXPRESSWAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3);
+    let (from, to) = (bench.queue("from").await, bench.queue("to").await);
+    std::fs::write(bench.server.folder.join("keep.asl.json"), KEEP).expect("a file");
+    let config = bench.server.folder.join("pipe.toml");
+    let text = format!(
+        r#"
+definition = "keep.asl.json"
+source = {{ type = "sqs", url = "{from}", visibility = 2.0 }}
+sink = {{ type = "sqs", url = "{to}" }}
+"#
+    );
+    std::fs::write(&config, text).expect("a file");
+    let (mut seed, mut sent) = (0x9E37_79B9_7F4A_7C15, 0);
+    for _ in 0..kills {
+        let mut child = bench.expressway(&config);
+        bench.send(&from, events(sent..sent + 50)).await;
+        sent += 50;
+        tokio::time::sleep(Duration::from_millis(random(&mut seed) % 150)).await;
+        child.kill().expect("it is killed");
+        child.wait().expect("its end");
+    }
+    let mut children = [bench.expressway(&config), bench.expressway(&config)].map(running);
+    bench.wait_until_done(&from).await;
+    for child in &mut children {
+        assert_eq!(terminate(child), Some(0));
+    }
+    let mut numbers = BTreeMap::<u64, u32>::new();
+    for text in bench.drain(&to).await {
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        *numbers.entry(value["n"].as_u64().expect("a number")).or_default() += 1;
+    }
+    let lost: Vec<u64> = (0..sent).filter(|n| !numbers.contains_key(n)).collect();
+    assert!(lost.is_empty(), "{} of {sent} lost: {lost:?}", lost.len());
+    let twice = numbers.values().filter(|&&times| times > 1).count();
+    println!("{kills} killed, {sent} events, none lost, {twice} sent twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_worked_at_stays_invisible() {
+    let Some(bench) = Bench::new() else { return };
+    let from = bench.queue("from").await;
+    bench.send(&from, events(0..2)).await;
+    let mut source = bench.source(&from).visibility(Duration::from_secs(2));
+    let mut bodies = BTreeMap::new();
+    let mut batches = Vec::new();
+    while bodies.len() < 2 {
+        let batch = receive(&mut source).await;
+        bodies.extend((0..batch.len()).map(|n| (batch.body(n).to_vec(), batches.len())));
+        batches.push(batch);
+    }
+    for _ in 0..4 {
+        for batch in &batches {
+            let all: Vec<u32> = (0..batch.len() as u32).collect();
+            batch.receipts().extend(&all).await.expect("it is told");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(bench.counts(&from).await, (0, 2));
+    }
+    // Given back, one is there again at once; the other after a second.
+    for batch in &batches {
+        let again: Vec<_> = (0..batch.len() as u32).map(|n| (n, Verdict::Again(Duration::ZERO))).collect();
+        batch.receipts().settle(&again).await.expect("it is told");
+    }
+    let again = receive(&mut source).await;
+    assert_eq!(again.provenance(0).deliveries, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifo_queue_keeps_groups_in_order_and_drops_what_is_sent_twice() {
+    let Some(bench) = Bench::new() else { return };
+    let (from, to) = (bench.queue("from.fifo").await, bench.queue("to.fifo").await);
+    for n in 0..12 {
+        let (group, id) = (["a", "b"][n % 2], n.to_string());
+        let body = json!({"QueueUrl": from, "MessageBody": format!("{{\"n\":{n}}}"), "MessageGroupId": group,
+            "MessageDeduplicationId": id});
+        bench.call("sendMessage", body).await;
+    }
+    let engine = Engine::builder().shards(1).build().expect("an engine");
+    let machine = engine.create_state_machine("keep", KEEP).expect("a machine");
+    let pipe = Pipe::new(engine, machine, bench.source(&from))
+        .sink(bench.sqs(&to).sink())
+        .order(expressway::pipe::Order::Key(expressway::pipe::KeyOf::source()));
+    let stop = pipe.stopper();
+    let running = tokio::spawn(pipe.run());
+    bench.wait_until_done(&from).await;
+    stop.stop();
+    running.await.expect("no panic").expect("it ends well");
+    let sent = bench.drain(&to).await;
+    let of = |parity: u64| -> Vec<u64> {
+        let numbers =
+            sent.iter().map(|text| serde_json::from_str::<Value>(text).expect("JSON")["n"].as_u64());
+        numbers.map(|n| n.expect("a number")).filter(|n| n % 2 == parity).collect()
+    };
+    assert_eq!((of(0), of(1)), (vec![0, 2, 4, 6, 8, 10], vec![1, 3, 5, 7, 9, 11]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_is_refused_by_name() {
+    let Some(bench) = Bench::new() else { return };
+    let url = format!("http://127.0.0.1:{}/123456789012/absent", bench.server.port);
+    let wrong = bench.sqs(&url).source().receive(ROOM).await.expect_err("there is no such queue");
+    assert!(matches!(&wrong, PipeError::Refused(why) if why.contains("NonExistentQueue")), "{wrong}");
+    let wrong = Sqs::queue(&bench.integrations(), "orders").expect_err("no URL");
+    assert!(matches!(wrong, PipeError::Refused(_)), "{wrong}");
+    let nowhere = Integrations::new().endpoint_url("http://127.0.0.1:1").expect("a URL");
+    let away = Sqs::queue(&nowhere, &url).expect("a queue").source().receive(ROOM).await;
+    assert!(matches!(away, Err(PipeError::Away(_))), "{away:?}");
+}
