@@ -8,7 +8,7 @@ use std::time::Duration;
 use loadtest::plan::{Arrivals, Faults, Http, Kind, Plan, Share, Target};
 use loadtest::record::End;
 use loadtest::session::{self, Run};
-use servers::{Manner, nobody, serve};
+use servers::{Manner, certificate, nobody, serve, serve_tls};
 
 fn plan(endpoint: String) -> Plan {
     let timeout = Duration::from_millis(60);
@@ -83,6 +83,43 @@ fn killed_connections_are_aborted_starts() {
     let killed = run.total.count(End::Aborted);
     assert!((15..45).contains(&killed), "{:?}", run.total);
     assert!(run.total.count(End::Succeeded) > 0);
+}
+
+#[test]
+fn tls_changes_nothing_else() {
+    let manners = [
+        (Manner::Succeeds, End::Succeeded),
+        (Manner::Fails, End::Failed),
+        (Manner::ClosesAfter, End::Succeeded),
+        (Manner::Dribbles, End::Succeeded),
+        (Manner::Breaks, End::Broken),
+        (Manner::Babbles, End::Broken),
+    ];
+    for (manner, end) in manners {
+        let server = serve_tls(manner);
+        let mut plan = plan(server.url());
+        plan.targets[0].http.ca = Some(certificate());
+        let run = run(&plan);
+        account(&run);
+        assert!(run.total.count(end) * 10 >= run.total.sent * 8, "{manner:?}: {:?}", run.total);
+        assert_eq!(server.machines.load(Ordering::SeqCst), 0, "{manner:?}: a state machine is left behind");
+    }
+}
+
+#[test]
+fn certificates_that_nobody_vouches_for_are_refused_before_anything_is_sent() {
+    let server = serve_tls(Manner::Succeeds);
+    let mut plan = plan(server.url());
+    plan.targets[0].http.operation = "/echo".to_owned();
+    let error = session::run(&plan, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
+    // The system may have no certificates of its own, which is another reason.
+    assert!(error.contains("certificate"), "{error}");
+    assert_eq!(server.starts.load(Ordering::SeqCst), 0);
+    let plain = serve(Manner::Succeeds);
+    plan.targets[0].http.endpoint = plain.url().replace("http:", "https:");
+    plan.targets[0].http.ca = Some(certificate());
+    let error = session::run(&plan, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
+    assert!(error.contains("no connection to https://127.0.0.1:"), "{error}");
 }
 
 #[test]

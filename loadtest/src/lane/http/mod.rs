@@ -7,6 +7,7 @@ mod request;
 mod response;
 mod sign;
 mod sleep;
+mod stream;
 
 use std::collections::VecDeque;
 use std::io;
