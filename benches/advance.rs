@@ -3,13 +3,8 @@
 //! `cargo bench --bench advance`.
 
 mod by_hand;
-#[path = "machines.rs"]
-#[allow(dead_code, reason = "shared with the other benches")]
 mod machines;
-#[path = "measure.rs"]
 mod measure;
-#[path = "workloads.rs"]
-#[allow(dead_code, reason = "shared with the other benches")]
 mod workloads;
 
 use std::process::Command;

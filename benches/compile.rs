@@ -1,12 +1,7 @@
 //! Definition text to program: what creating a state machine costs, once. `cargo bench --bench compile`.
 
-#[path = "machines.rs"]
-#[allow(dead_code, reason = "shared with the other benches")]
 mod machines;
-#[path = "measure.rs"]
 mod measure;
-#[path = "workloads.rs"]
-#[allow(dead_code, reason = "shared with the other benches")]
 mod workloads;
 
 use criterion::Throughput;

@@ -1,5 +1,7 @@
 //! Definitions made to measure: as large, or as long-lived, as a figure asks for.
 
+#![allow(dead_code, reason = "each bench uses what it needs")]
+
 use std::sync::Arc;
 
 use expressway::program::Program;

@@ -3,6 +3,8 @@
 //! A bench is a list of [`Comparison`]s. [`run`] measures each with criterion, candidate by candidate, which keeps its
 //! own history of every one of them; then it lets the candidates of a comparison take turns and prints the ratios.
 
+#![allow(dead_code, reason = "each bench uses what it needs")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -147,7 +149,6 @@ fn median(mut times: Vec<f64>) -> f64 {
 }
 
 /// A figure that was asked for: what it is, at most how much of it, in which unit, and how much there is.
-#[allow(dead_code, reason = "not every bench has figures")]
 pub(crate) struct Figure {
     pub(crate) what: String,
     pub(crate) at_most: f64,
@@ -156,7 +157,6 @@ pub(crate) struct Figure {
 }
 
 /// Prints the figures as one table, as the benches' README has it.
-#[allow(dead_code, reason = "not every bench has figures")]
 pub(crate) fn print_figures(figures: &[Figure]) {
     if is_test() {
         return println!("\n{} figures, which only `cargo bench` measures", figures.len());

@@ -1,7 +1,6 @@
 //! What looking costs: W2 on two shards with nothing shown, and with each of the outputs, taking turns in one run. The
 //! ratios are medians over the turns. `tests/observe.rs` says what is shown; this says only how fast.
 
-#[allow(dead_code)]
 mod workloads;
 
 use std::path::PathBuf;

@@ -1,18 +1,16 @@
 //! Paths, templates and intrinsic functions on the event, which is in the arena already. `cargo bench --bench query`.
 
-#[path = "measure.rs"]
+mod bed;
 mod measure;
-#[path = "workloads.rs"]
-#[allow(dead_code, reason = "shared with the other benches")]
 mod workloads;
 
+use bed::{Bed, NoNames};
 use criterion::Throughput;
-use expressway::json::{self, Arena, Value, source};
+use expressway::json::{self, source};
 use expressway::query::intrinsic::Call;
-use expressway::query::jsonata::{Allowed, Expr, Profile, Scratch};
+use expressway::query::jsonata::{Allowed, Expr, Profile};
 use expressway::query::path::Path;
 use expressway::query::template::{Language, Template};
-use expressway::query::{self, Context, ContextField, Names, Scope, Slot};
 use measure::{Candidate, Comparison, candidate};
 use serde_json::Value as Tree;
 
@@ -124,11 +122,7 @@ fn same_in_jsonata<'a>(expression: &str, text: &'a [u8]) -> Candidate<'a> {
     let profile = Profile::StepFunctions(Allowed::default());
     let expression = Expr::compile(expression, &mut NoNames, profile).unwrap();
     let mut bed = Bed::new(text);
-    candidate("in JSONata", move || {
-        bed.renew();
-        let mut env = query::Env { now_ms: 0, random: &mut || 0, scratch: &mut bed.scratch };
-        expression.eval(&mut bed.arena, &Bed::scope(bed.input), &mut env.jsonata()).unwrap()
-    })
+    candidate("in JSONata", move || bed.evaluate(&expression))
 }
 
 fn making<'a>(name: &str, template: &str, by_hand: ByHand, text: &'a [u8]) -> Comparison<'a> {
@@ -161,68 +155,4 @@ fn calling<'a>(call: &str, text: &'a [u8]) -> Candidate<'a> {
         })
     };
     candidate(name, work)
-}
-
-/// An arena with the event in it.
-struct Bed<'t> {
-    text: &'t [u8],
-    arena: Arena,
-    input: Value,
-    scratch: Scratch,
-}
-
-impl<'t> Bed<'t> {
-    fn new(text: &'t [u8]) -> Bed<'t> {
-        let mut arena = Arena::new();
-        let input = json::read(&mut arena, text).unwrap();
-        Bed { text, arena, input, scratch: Scratch::default() }
-    }
-
-    /// Results stay in the arena, as they do in an execution; when there are many it begins anew, which costs a call a
-    /// fraction of a nanosecond.
-    fn renew(&mut self) {
-        if self.arena.bytes() > 128 * 1_024 {
-            self.arena.clear();
-            self.input = json::read(&mut self.arena, self.text).unwrap();
-        }
-    }
-
-    fn scope(input: Value) -> Scope<'static> {
-        Scope {
-            input,
-            result: Value::UNDEFINED,
-            error_output: Value::UNDEFINED,
-            variables: Value::UNDEFINED,
-            context: &Nothing,
-        }
-    }
-
-    fn on<T>(&mut self, work: impl FnOnce(&mut Arena, &Scope<'_>) -> T) -> T {
-        self.renew();
-        work(&mut self.arena, &Bed::scope(self.input))
-    }
-
-    fn make(&mut self, template: &Template) -> Value {
-        self.renew();
-        let mut random = || 0;
-        let mut env = query::Env { now_ms: 0, random: &mut random, scratch: &mut self.scratch };
-        template.eval(&mut self.arena, &Bed::scope(self.input), &mut env).unwrap()
-    }
-}
-
-/// An empty context object.
-struct Nothing;
-
-impl Context for Nothing {
-    fn field(&self, _: &mut Arena, _: ContextField) -> Value {
-        Value::UNDEFINED
-    }
-}
-
-struct NoNames;
-
-impl Names for NoNames {
-    fn slot(&mut self, _: &str) -> Option<Slot> {
-        None
-    }
 }

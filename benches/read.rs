@@ -3,10 +3,7 @@
 //! The comparison that decides whether a parser of our own is worth its file: the same arena, filled through
 //! sonic-rs's deserializer. `cargo bench --bench read`.
 
-#[path = "measure.rs"]
 mod measure;
-#[path = "workloads.rs"]
-#[allow(dead_code)]
 mod workloads;
 
 use criterion::Throughput;

@@ -1,6 +1,8 @@
 //! The texts the benches work on: from the directory that `EXPRESSWAY_PERF` names (default `../shared/perf`) when it is
 //! there, else those written here.
 
+#![allow(dead_code, reason = "each bench uses what it needs")]
+
 use std::path::PathBuf;
 
 #[derive(Clone)]

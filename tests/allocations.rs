@@ -4,10 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 #[path = "../benches/machines.rs"]
-#[allow(dead_code, reason = "shared with the benches")]
 mod machines;
 #[path = "../benches/workloads.rs"]
-#[allow(dead_code, reason = "shared with the benches")]
 mod workloads;
 
 use expressway::json::{self, Arena, Compactor};

@@ -3,15 +3,20 @@
 //! one run; rates are medians. Ends with the table of figures.
 //!
 //! `cargo bench --bench runtime` measures all; `cargo bench --bench runtime -- open overload` only those parts. The
-//! machine must have nothing else to do.
+//! machine must have nothing else to do. Before them come criterion's groups, which take criterion's arguments, and are
+//! left out where parts are named.
 
 #[path = "../by_hand/mod.rs"]
 #[allow(dead_code)]
 mod by_hand;
+#[path = "../machines.rs"]
+mod machines;
+#[path = "../measure.rs"]
+mod measure;
 #[path = "../workloads.rs"]
-#[allow(dead_code)]
 mod workloads;
 
+mod groups;
 mod handlers;
 mod open_loop;
 mod overload;
@@ -65,7 +70,11 @@ fn main() {
         true => Effort { is_test, rounds: 1, executions: 1_000, parked: 1_000 },
         false => Effort { is_test, rounds: 21, executions: 60_000, parked: 1_000_000 },
     };
-    let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with('-')).collect();
+    let is_part = |name: &String| PARTS.iter().any(|(part, _)| part == name);
+    let wanted: Vec<&String> = arguments.iter().filter(|it| is_part(it)).collect();
+    if wanted.is_empty() {
+        groups::groups();
+    }
     println!(
         "one call is one execution; all threads' work counted together; median of {} rounds",
         effort.rounds

@@ -10,7 +10,6 @@ mod client;
 mod echo;
 #[cfg(target_os = "linux")]
 mod place;
-#[allow(dead_code)]
 #[path = "../workloads.rs"]
 mod workloads;
 

@@ -29,8 +29,8 @@ pub struct Found {
     pub best: Option<(Run, Report)>,
     /// All of them, in order.
     pub trials: Vec<Trial>,
-    /// Somebody stopped it.
-    pub interrupted: bool,
+    /// What there is of the run during which somebody stopped it.
+    pub cut: Option<(Run, Report)>,
 }
 
 /// A trial that fails may have met a pause of the machine: it gets another chance.
@@ -40,7 +40,7 @@ const CLOSE: f64 = 1.03;
 const TRIALS_MAX: usize = 24;
 
 /// Searches, with trials as long as the plan's duration, for the highest rate at which all of `slo` holds, nothing is
-/// dropped, and the generator keeps up.
+/// dropped, and the generator keeps up. `tried` is told of each trial when it is over.
 ///
 /// # Errors
 /// When a run cannot begin.
@@ -49,15 +49,17 @@ pub fn find_max(
     slo: &[Threshold],
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&str, &Progress<'_>),
+    tried: &mut dyn FnMut(&Trial),
 ) -> Result<Found, String> {
-    let mut found = Found { best: None, trials: Vec::new(), interrupted: false };
+    let mut found = Found { best: None, trials: Vec::new(), cut: None };
     let mut first = plan.clone();
     first.arrivals = Arrivals::Closed { in_flight: 0 };
     let run =
         session::run(&first, stop, &mut |progress| watch("how fast it is at all (closed model)", progress))?;
-    let most = Report::new(&run).rate;
+    let report = Report::new(&run);
+    let most = report.rate;
     if run.interrupted || most <= 0.0 {
-        found.interrupted = run.interrupted;
+        found.cut = run.interrupted.then_some((run, report));
         return Ok(found);
     }
     // A closed model keeps everything busy, so hardly more than its rate can be borne.
@@ -71,21 +73,17 @@ pub fn find_max(
             trial.thresholds = slo.to_vec();
             let title = format!("{} starts a second", crate::units::show_count(rate));
             let run = session::run(&trial, stop, &mut |progress| watch(&title, progress))?;
-            if run.interrupted || stop.load(Ordering::SeqCst) {
-                found.interrupted = true;
-                return Ok(found);
-            }
             let report = Report::new(&run);
+            if run.interrupted || stop.load(Ordering::SeqCst) {
+                found.cut = Some((run, report));
+                return Ok(found.with_trials());
+            }
             let reason = failing(&run, &report, slo, rate);
             passed = reason.is_none();
             let (reached, p999) = (report.rate, report.total.latency.p999);
-            found.trials.push(Trial {
-                rate,
-                reached,
-                p999,
-                borne: passed,
-                reason: reason.unwrap_or_default(),
-            });
+            let trial = Trial { rate, reached, p999, borne: passed, reason: reason.unwrap_or_default() };
+            tried(&trial);
+            found.trials.push(trial);
             if passed {
                 found.best = Some((run, report));
                 break;
@@ -97,10 +95,17 @@ pub fn find_max(
         }
         rate = if borne == 0.0 { not / 2.0 } else { (borne + not) / 2.0 };
     }
-    if let Some((_, report)) = &mut found.best {
-        report.search = found.trials.clone();
+    Ok(found.with_trials())
+}
+
+impl Found {
+    /// Writes the trials into the reports.
+    fn with_trials(mut self) -> Found {
+        for (_, report) in self.best.iter_mut().chain(&mut self.cut) {
+            report.search = self.trials.clone();
+        }
+        self
     }
-    Ok(found)
 }
 
 /// Why a trial was not borne.

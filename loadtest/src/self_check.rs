@@ -31,12 +31,19 @@ pub fn measure(duration: Duration, stop: &AtomicBool) -> Result<Vec<Figure>, Str
     let recording = recording(duration);
     let run = |kind, arrivals| -> Result<Report, String> {
         let targets = vec![Target { kind, ..Target::default() }];
-        let plan = Plan { duration, workers: 1, arrivals, targets, ..Plan::default() };
+        // What is due in a warm-up and sent behind it would not be counted.
+        let warmup = Duration::ZERO;
+        let plan = Plan { duration, warmup, workers: 1, arrivals, targets, ..Plan::default() };
         Ok(Report::new(&session::run(&plan, stop, &mut |_| {})?))
     };
-    let closed = run(Kind::Empty, Arrivals::Closed { in_flight: 1 })?.rate;
+    // A second of the processor, not of the clock: other programs may have taken some of it.
+    let sends = |arrivals| -> Result<f64, String> {
+        let report = run(Kind::Empty, arrivals)?;
+        Ok(report.total.sent as f64 / report.generator.usage.cpu_seconds.max(1e-9))
+    };
+    let closed = sends(Arrivals::Closed { in_flight: 1 })?;
     // Due faster than they can be sent: what is sent is what can be.
-    let open = run(Kind::Empty, Arrivals::Constant { rate: 20e6, poisson: false })?.rate;
+    let open = sends(Arrivals::Constant { rate: 100e6, poisson: false })?;
     let calm = run(Kind::Runtime, Arrivals::Constant { rate: 1e5, poisson: false })?;
     let lateness = calm.total.lateness.p999 as f64;
     let rate = |rate: f64| format!("{}/s", show_count(rate));
@@ -48,13 +55,13 @@ pub fn measure(duration: Duration, stop: &AtomicBool) -> Result<Vec<Figure>, Str
             met: recording <= 15.0,
         },
         Figure {
-            what: "empty target, one worker, closed model",
+            what: "sends to an empty target in a second of one processor, closed model",
             target: ">= 5,000,000/s".to_owned(),
             measured: rate(closed),
             met: closed >= 5e6,
         },
         Figure {
-            what: "empty target, one worker, open model",
+            what: "the same, open model",
             target: ">= 5,000,000/s".to_owned(),
             measured: rate(open),
             met: open >= 5e6,

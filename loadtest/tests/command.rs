@@ -170,6 +170,8 @@ fn what_makes_no_sense_is_refused_by_name() {
         (vec!["--endpoint", "nowhere", "--rate", "1"], "nowhere"),
         (vec!["--endpoint", "http://127.0.0.1:1", "--rate", "1"], "no connection"),
         (vec!["--endpoint", "http://x", "--operation", "Fly", "--rate", "1"], "Fly"),
+        (vec!["--endpoint", "https://127.0.0.1:1", "--ca", "no/such.pem", "--rate", "1"], "no/such.pem"),
+        (vec!["--endpoint", "https://127.0.0.1:1", "--ca", &not_json, "--rate", "1"], "no certificate"),
         (vec!["--threshold", "speed <= 1"], "speed"),
         (vec!["compare", "no/such", "other"], "no/such"),
         (vec!["compare", &not_json, &not_json], "not.json"),
@@ -192,29 +194,89 @@ fn find_max_finds_a_rate_that_is_borne() {
     assert!(words.iter().any(|word| out.contains(word)), "{out}");
 }
 
-/// Stops a run of a minute after some time, by the signal of Ctrl-C.
+/// Begins a run of a minute, and waits until it told of a first second.
 #[cfg(unix)]
-#[test]
-fn ctrl_c_keeps_the_partial_report() {
-    let folder = Folder::new("interrupted");
-    let child = loadtest()
-        .args(["--rate", "1k", "--duration", "60s", "--warmup", "0", "--plain", "--out", folder.path()])
+fn a_minute(folder: &Folder, arguments: &[&str]) -> std::process::Child {
+    let mut child = loadtest()
+        .args(["--duration", "60s", "--warmup", "0", "--plain", "--out", folder.path()])
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the command");
-    // It tells of every second; once it told of one, it runs.
-    let mut child = child;
     let mut stderr = std::io::BufReader::new(child.stderr.take().expect("its stderr"));
     let mut line = String::new();
     std::io::BufRead::read_line(&mut stderr, &mut line).expect("a line");
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    // Whatever it tells further goes nowhere, and must not stop it.
+    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    child
+}
+
+#[cfg(unix)]
+fn kill(child: &std::process::Child, signal: &str) {
+    let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill");
     assert!(kill.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_it_with_the_partial_report() {
+    for signal in ["-INT", "-TERM"] {
+        let folder = Folder::new(&format!("interrupted{signal}"));
+        let child = a_minute(&folder, &["--rate", "1k"]);
+        kill(&child, signal);
+        let output = child.wait_with_output().expect("its end");
+        assert_eq!(output.status.code(), Some(130));
+        assert!(Path::new(folder.path()).join("report.html").exists());
+        let report: serde_json::Value = serde_json::from_str(&folder.read("report.json")).expect("JSON");
+        assert_eq!(report["interrupted"], true);
+        assert!(report["total"]["succeeded"].as_u64().is_some_and(|count| count > 0));
+        assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 59.0));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_search_that_is_interrupted_keeps_what_it_found() {
+    let folder = Folder::new("interrupted-search");
+    let child = a_minute(&folder, &["--find-max"]);
+    kill(&child, "-INT");
     let output = child.wait_with_output().expect("its end");
     assert_eq!(output.status.code(), Some(130));
-    assert!(Path::new(folder.path()).join("report.html").exists());
+    assert!(Path::new(folder.path()).join("trials.ndjson").exists());
     let report: serde_json::Value = serde_json::from_str(&folder.read("report.json")).expect("JSON");
-    assert_eq!(report["interrupted"], true);
-    assert!(report["total"]["succeeded"].as_u64().is_some_and(|count| count > 0));
-    assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 59.0));
+    assert!(report["total"]["sent"].as_u64().is_some_and(|count| count > 0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_that_is_killed_leaves_its_seconds() {
+    let folder = Folder::new("killed");
+    folder.file("report.json", "that of another run");
+    let mut child = a_minute(&folder, &["--rate", "1k"]);
+    kill(&child, "-KILL");
+    child.wait().expect("its end");
+    let seconds = folder.read("seconds.ndjson");
+    let first: serde_json::Value =
+        serde_json::from_str(seconds.lines().next().expect("a second")).expect("JSON");
+    assert!(first["sent"].as_f64().is_some_and(|rate| rate > 0.0), "{first}");
+    assert!(!Path::new(folder.path()).join("report.json").exists(), "the report of another run is left");
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_reads_may_go_away() {
+    let folder = Folder::new("pipe");
+    let mut arguments = vec!["--rate", "500", "--out", folder.path(), "--quiet"];
+    arguments.extend(SHORT);
+    let mut child = loadtest()
+        .args(&arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.read("report.json");
 }

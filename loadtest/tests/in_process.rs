@@ -1,13 +1,14 @@
 //! Targets in this process: every model, every built-in workload, faults, and the end of all starts.
 
-use std::sync::atomic::AtomicBool;
+mod runs;
+
 use std::time::Duration;
 
 use loadtest::plan::{Arrivals, Call, Fail, Faults, Kind, Plan, Slow, Target};
 use loadtest::record::End;
 use loadtest::report::Report;
-use loadtest::session::{self, Run};
 use loadtest::workloads::BUILT_IN;
+use runs::{account, run};
 
 fn plan(kind: Kind, workload: &str) -> Plan {
     Plan {
@@ -19,22 +20,6 @@ fn plan(kind: Kind, workload: &str) -> Plan {
         arrivals: Arrivals::Constant { rate: 1_000.0, poisson: false },
         targets: vec![Target { kind, workload: Some(workload.to_owned()), ..Target::default() }],
         ..Plan::default()
-    }
-}
-
-fn run(plan: &Plan) -> Run {
-    session::run(plan, &AtomicBool::new(false), &mut |_| {}).expect("a run")
-}
-
-fn account(run: &Run) {
-    let total = &run.total;
-    assert_eq!(total.sent, total.over() + run.unfinished as u64, "{total:?}");
-    assert_eq!(total.latency.len(), total.completed());
-    if let Some(curve) = run.plan.arrivals.curve(run.plan.duration)
-        && !run.plan.arrivals.is_poisson()
-    {
-        let due = (total.sent + total.dropped) as f64;
-        assert!((due - curve.starts()).abs() <= 2.0, "{due} of {}", curve.starts());
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Options {
     #[command(flatten)]
     arrivals: ArrivalOptions,
 
-    /// How long to measure [default: 10s]
+    /// How long to measure [default: 10s; for --steps until it breaks, an hour at most]
     #[arg(long, value_parser = units::duration, value_name = "TIME")]
     duration: Option<Duration>,
     /// How long the same goes on before, unmeasured [default: 500ms]
@@ -104,9 +104,12 @@ struct TargetOptions {
     /// How long each task takes
     #[arg(long, value_parser = units::duration, value_name = "TIME")]
     task_time: Option<Duration>,
-    /// A Step Functions endpoint, as http://127.0.0.1:8083
+    /// A Step Functions endpoint, as http://127.0.0.1:8083 or https://states.eu-west-1.amazonaws.com
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
+    /// Certificates of authorities, in PEM, to believe instead of the system's
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    ca: Option<PathBuf>,
     /// StartSyncExecution, StartExecution, or the path of a plain POST [default: StartSyncExecution]
     #[arg(long, value_name = "NAME", requires = "endpoint")]
     operation: Option<String>,
@@ -184,6 +187,9 @@ fn steps(text: &str) -> Result<(f64, f64), String> {
     Ok((units::count(from)?, units::count(by)?))
 }
 
+/// Steps that nothing breaks end after this.
+const STEPS_MAX: Duration = Duration::from_secs(3_600);
+
 impl Options {
     /// The plan, and whether it says when starts are due.
     pub(super) fn plan(&self) -> Result<(Plan, bool), String> {
@@ -206,6 +212,10 @@ impl Options {
         plan.seed = self.seed.unwrap_or(plan.seed);
         plan.thresholds.extend(&self.threshold);
         self.faults(&mut plan);
+        if self.arrivals.steps.is_some() && self.duration.is_none() {
+            // It goes on until it breaks.
+            plan.duration = STEPS_MAX;
+        }
         let arrivals = self.arrivals.arrivals(plan.duration);
         let said = arrivals.is_some() || self.file.is_some();
         plan.arrivals = arrivals.unwrap_or(plan.arrivals);
@@ -256,6 +266,7 @@ impl TargetOptions {
         let usual = Http::default();
         let http = Http {
             endpoint: self.endpoint.clone().unwrap_or_default(),
+            ca: self.ca.clone(),
             operation: self.operation.clone().unwrap_or(usual.operation),
             connections: self.connections.unwrap_or(usual.connections),
             state_machine_arn: self.state_machine_arn.clone(),

@@ -1,5 +1,6 @@
 //! What a plan comes to: reports, and an exit code.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::options::Options;
 use crate::plan::{Arrivals, Metric, Plan, Threshold};
-use crate::report::{self, Report};
+use crate::report::{self, Journal, Report};
 use crate::screen::Screen;
 use crate::search;
 use crate::session::{self, Run};
@@ -18,41 +19,47 @@ const INTERRUPTED: u8 = 130;
 
 /// Carries out what was asked for.
 pub(super) fn carry_out(options: &Options, stop: &AtomicBool) -> Result<ExitCode, String> {
-    let (mut plan, says_when) = options.plan()?;
-    if let Some(folder) = &options.out {
-        // Found out now rather than after the run.
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    }
+    let (plan, says_when) = options.plan()?;
     if options.find_max {
         return find_max(options, &plan, stop);
     }
     if !says_when {
         return both(options, plan, stop);
     }
-    // Steps go on until it breaks, so they need an end of their own only if it never does.
-    if let Arrivals::Steps { every, .. } = plan.arrivals {
-        plan.duration = plan.duration.max(every * 2);
-    }
-    let (run, report) = one(options, &plan, stop)?;
-    finish(options.out.as_deref(), &run, &report)?;
-    println!("{}", report.line());
+    let report = one(options, &plan, stop, options.out.as_deref())?;
+    say(&format!("{}\n", report.line()));
     Ok(code(&[&report]))
 }
 
-fn one(options: &Options, plan: &Plan, stop: &AtomicBool) -> Result<(Run, Report), String> {
+/// Runs a plan, and leaves its reports in a folder: each second as it comes, the rest at the end.
+fn one(options: &Options, plan: &Plan, stop: &AtomicBool, folder: Option<&Path>) -> Result<Report, String> {
+    let mut journal = Journal::of_seconds(folder)?;
     let mut screen = Screen::new(options.quiet, options.plain, &plan.name);
-    let run = session::run(plan, stop, &mut |progress| screen.show(progress))?;
+    let run = session::run(plan, stop, &mut |progress| {
+        journal.tell(progress.seconds);
+        screen.show(progress);
+    })?;
     drop(screen);
     let report = Report::new(&run);
-    print!("{}", report::table(&report));
-    Ok((run, report))
+    finish(folder, &run, &report)?;
+    Ok(report)
 }
 
+/// Writes the reports and prints the table.
 fn finish(folder: Option<&Path>, run: &Run, report: &Report) -> Result<(), String> {
-    let Some(folder) = folder else { return Ok(()) };
-    report::write_all(folder, report, run)?;
-    println!("reports: {}", folder.display());
-    Ok(())
+    // First what lasts.
+    let written = folder.map_or(Ok(()), |folder| report::write_all(folder, report, run));
+    say(&report::table(report));
+    if let (Some(folder), Ok(())) = (folder, &written) {
+        say(&format!("reports: {}\n", folder.display()));
+    }
+    written
+}
+
+/// Prints. Whoever reads may be gone: that is no reason to lose the reports.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn code(reports: &[&Report]) -> ExitCode {
@@ -70,22 +77,17 @@ fn both(options: &Options, mut plan: Plan, stop: &AtomicBool) -> Result<ExitCode
         plan.thresholds.iter().partition(|threshold| threshold.metric == Metric::Rate);
     plan.duration = (plan.duration / 2).max(Duration::from_millis(1));
     let fast = Plan { name: format!("{name}, as fast as it goes"), thresholds: rates, ..plan.clone() };
-    let (fast_run, fast) = one(options, &fast, stop)?;
     let folder = options.out.as_deref();
+    let fast = one(options, &fast, stop, folder.map(|folder| folder.join("fastest")).as_deref())?;
     if fast.interrupted || fast.rate < 1.0 {
-        finish(folder, &fast_run, &fast)?;
-        println!("{}", fast.line());
+        say(&format!("{}\n", fast.line()));
         return Ok(code(&[&fast]));
     }
-    finish(folder.map(|folder| folder.join("fastest")).as_deref(), &fast_run, &fast)?;
     let rate = (fast.rate / 2.0).max(1.0).floor();
     let arrivals = Arrivals::Constant { rate, poisson: false };
     let calm = Plan { name: format!("{name}, at half of that rate"), arrivals, thresholds: others, ..plan };
-    println!();
-    let (calm_run, calm) = one(options, &calm, stop)?;
-    finish(folder, &calm_run, &calm)?;
-    println!("\n{} starts/s", show_count(fast.rate));
-    println!("{} p99.9 latency at half of that rate", show_nanoseconds(calm.total.latency.p999 as f64));
+    say("\n");
+    let calm = one(options, &calm, stop, folder)?;
     let line = serde_json::json!({
         "workload": name,
         "engine": fast.targets.iter().map(|target| &*target.engine).collect::<Vec<_>>().join("+"),
@@ -100,7 +102,11 @@ fn both(options: &Options, mut plan: Plan, stop: &AtomicBool) -> Result<ExitCode
         "cpu": fast.machine.cpu,
         "commit": fast.machine.commit,
     });
-    println!("{line}");
+    say(&format!(
+        "\n{} starts/s\n{} p99.9 latency at half of that rate\n{line}\n",
+        show_count(fast.rate),
+        show_nanoseconds(calm.total.latency.p999 as f64),
+    ));
     Ok(code(&[&fast, &calm]))
 }
 
@@ -111,46 +117,58 @@ fn find_max(options: &Options, plan: &Plan, stop: &AtomicBool) -> Result<ExitCod
     };
     let mut plan = plan.clone();
     plan.duration = plan.duration.min(MAX_TRIAL);
+    let mut journal = Journal::of_trials(options.out.as_deref())?;
     let mut screen: Option<(String, Screen)> = None;
-    let found = search::find_max(&plan, &slo, stop, &mut |title, progress| {
-        if screen.as_ref().is_none_or(|(shown, _)| shown != title) {
-            // The old one gives the terminal back before the new one takes it.
-            screen = None;
-            screen = Some((title.to_owned(), Screen::new(options.quiet, options.plain, title)));
-        }
-        if let Some((_, screen)) = &mut screen {
-            screen.show(progress);
-        }
-    })?;
+    let found = search::find_max(
+        &plan,
+        &slo,
+        stop,
+        &mut |title, progress| {
+            if screen.as_ref().is_none_or(|(shown, _)| shown != title) {
+                // The old one gives the terminal back before the new one takes it.
+                screen = None;
+                screen = Some((title.to_owned(), Screen::new(options.quiet, options.plain, title)));
+            }
+            if let Some((_, screen)) = &mut screen {
+                screen.show(progress);
+            }
+        },
+        &mut |trial| journal.write(trial),
+    )?;
     drop(screen);
     for trial in &found.trials {
         let word = if trial.borne { "borne" } else { "not borne" };
-        println!(
-            "{:>14}/s  reached {:>14}/s  p99.9 {:>9}  {word}{}{}",
+        say(&format!(
+            "{:>14}/s  reached {:>14}/s  p99.9 {:>9}  {word}{}{}\n",
             show_count(trial.rate),
             show_count(trial.reached),
             show_nanoseconds(trial.p999 as f64),
             if trial.reason.is_empty() { "" } else { ": " },
             trial.reason,
-        );
+        ));
     }
     let wanted = slo.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    match &found.best {
-        Some((run, report)) => {
-            println!();
-            print!("{}", report::table(report));
-            finish(options.out.as_deref(), run, report)?;
-            let rate =
-                found.trials.iter().filter(|trial| trial.borne).map(|trial| trial.rate).fold(0.0, f64::max);
-            println!("{} starts/s is the highest rate with {wanted}", show_count(rate));
-            println!("{}", report.line());
-        }
-        None => println!("no rate was found with {wanted}"),
+    if let Some((run, report)) = found.best.as_ref().or(found.cut.as_ref()) {
+        say("\n");
+        finish(options.out.as_deref(), run, report)?;
     }
-    Ok(match (&found.best, found.interrupted) {
-        (_, true) => ExitCode::from(INTERRUPTED),
-        (Some(_), false) => ExitCode::SUCCESS,
-        (None, false) => ExitCode::from(1),
+    match &found.best {
+        Some((_, report)) => {
+            let borne = found.trials.iter().filter(|trial| trial.borne);
+            let rate = borne.map(|trial| trial.rate).fold(0.0, f64::max);
+            let so_far = if found.cut.is_some() { " found so far" } else { "" };
+            say(&format!(
+                "{} starts/s is the highest rate{so_far} with {wanted}\n{}\n",
+                show_count(rate),
+                report.line()
+            ));
+        }
+        None => say(&format!("no rate was found with {wanted}\n")),
+    }
+    Ok(match (&found.cut, &found.best) {
+        (Some(_), _) => ExitCode::from(INTERRUPTED),
+        (None, Some(_)) => ExitCode::SUCCESS,
+        (None, None) => ExitCode::from(1),
     })
 }
 

@@ -177,7 +177,7 @@ impl Ready {
             }
             SetUp::Http(endpoint) => {
                 let killed = self.faults.kill.as_ref().map(|kill| kill.share);
-                Box::new(Http::new(endpoint.clone(), workers, killed, clock)?)
+                Box::new(Http::new(endpoint.clone(), workers, killed, window > 0, clock)?)
             }
         })
     }

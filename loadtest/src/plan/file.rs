@@ -29,7 +29,8 @@ pub fn read(path: &Path) -> Result<Plan, String> {
     let folder = path.parent().unwrap_or(Path::new(""));
     for target in &mut plan.targets {
         let input = target.input.as_mut().and_then(|input| input.file.as_mut());
-        for path in target.definition.as_mut().into_iter().chain(input) {
+        let files = [target.definition.as_mut(), input, target.http.ca.as_mut()];
+        for path in files.into_iter().flatten() {
             *path = folder.join(&*path);
         }
     }

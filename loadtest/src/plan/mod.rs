@@ -148,8 +148,11 @@ pub enum Call {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// `http://127.0.0.1:8083`.
+    /// `http://127.0.0.1:8083`, `https://states.eu-west-1.amazonaws.com`.
     pub endpoint: String,
+    /// Certificates of authorities, in PEM, to believe instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// `StartSyncExecution`, `StartExecution`, or the path of a plain POST that begins with `/`.
     pub operation: String,
     /// Connections, of all workers together.
@@ -171,6 +174,7 @@ impl Default for Http {
     fn default() -> Http {
         Http {
             endpoint: String::new(),
+            ca: None,
             operation: "StartSyncExecution".to_owned(),
             connections: 64,
             state_machine_arn: None,

@@ -1,12 +1,82 @@
 //! The forms of a report for other programs, and the folder they go to.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
-use super::{Report, SecondReport};
-use crate::session::Run;
+use super::{Report, SecondReport, second};
+use crate::session::{Run, Second};
+
+const SECONDS: &str = "seconds.ndjson";
+const TRIALS: &str = "trials.ndjson";
+const FILES: [&str; 9] = [
+    "report.json",
+    "report.html",
+    "summary.txt",
+    SECONDS,
+    "seconds.csv",
+    "junit.xml",
+    "latency.hgrm",
+    "service.hgrm",
+    TRIALS,
+];
+
+/// What is written down while a run goes on, a line of JSON each, so that it is there whatever becomes of the process.
+#[derive(Debug)]
+pub struct Journal {
+    file: Option<File>,
+    told: usize,
+}
+
+impl Journal {
+    /// A journal of seconds in a folder, from which the reports of another run are removed; without one, nothing.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to, with its name.
+    pub fn of_seconds(folder: Option<&Path>) -> Result<Journal, String> {
+        Journal::begin(folder, SECONDS)
+    }
+
+    /// The same of the trials of a search.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn of_trials(folder: Option<&Path>) -> Result<Journal, String> {
+        Journal::begin(folder, TRIALS)
+    }
+
+    fn begin(folder: Option<&Path>, name: &str) -> Result<Journal, String> {
+        let Some(folder) = folder else { return Ok(Journal { file: None, told: 0 }) };
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        for stale in FILES {
+            // What cannot be removed cannot be written anew either, which is said then.
+            let _ = std::fs::remove_file(folder.join(stale));
+        }
+        let path = folder.join(name);
+        let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Journal { file: Some(file), told: 0 })
+    }
+
+    /// Writes down the seconds that were not told of yet.
+    pub fn tell(&mut self, seconds: &[Second]) {
+        for it in &seconds[self.told..] {
+            self.write(&second(it));
+        }
+        self.told = seconds.len();
+    }
+
+    /// Writes a line.
+    pub fn write(&mut self, line: &impl Serialize) {
+        if let (Some(file), Ok(text)) = (&mut self.file, serde_json::to_string(line)) {
+            // A full disk is no reason to end the run; writing the reports will tell of it.
+            let _ = file.write_all((text + "\n").as_bytes());
+        }
+    }
+}
 
 /// Writes all forms into a folder, which is made if it is not there.
 ///
@@ -19,7 +89,7 @@ pub fn write_all(folder: &Path, report: &Report, run: &Run) -> Result<(), String
         ("report.json", json + "\n"),
         ("report.html", super::html::page(report)),
         ("summary.txt", super::table(report)),
-        ("seconds.ndjson", ndjson(report)),
+        (SECONDS, ndjson(report)),
         ("seconds.csv", csv(report)),
         ("junit.xml", junit(report)),
         ("latency.hgrm", hgrm(&run.total.latency)),

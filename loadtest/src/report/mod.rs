@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-pub use files::write_all;
+pub use files::{Journal, write_all};
 pub use machine::Machine;
 pub use table::table;
 

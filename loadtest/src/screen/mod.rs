@@ -41,15 +41,19 @@ impl Screen {
             Screen::Lines { told } => {
                 for second in &progress.seconds[*told..] {
                     let (interval, seconds) = (&second.interval, second.seconds);
+                    let at = |percent: f64| match interval.latency.is_empty() {
+                        true => "-".to_owned(),
+                        false => show_nanoseconds(interval.latency.value_at_percentile(percent) as f64),
+                    };
                     eprintln!(
                         "{:>6.1} s {:>12}/s  {:>9} in flight  {:>7} errors  p50 {:>8}  p99 {:>8}  p99.9 {:>8}",
                         second.at,
                         show_count(interval.completed() as f64 / seconds),
                         show_count(second.in_flight as f64),
                         show_count(interval.errors() as f64),
-                        show_nanoseconds(interval.latency.value_at_percentile(50.0) as f64),
-                        show_nanoseconds(interval.latency.value_at_percentile(99.0) as f64),
-                        show_nanoseconds(interval.latency.value_at_percentile(99.9) as f64),
+                        at(50.0),
+                        at(99.0),
+                        at(99.9),
                     );
                 }
                 *told = progress.seconds.len();

@@ -1,10 +1,16 @@
 //! Endpoints on the loopback that behave in one way each.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// How an endpoint answers a start.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +37,8 @@ pub(crate) enum Manner {
 
 /// An endpoint, gone when dropped as far as new connections go.
 pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    scheme: &'static str,
     /// State machines that were made and not deleted.
     pub(crate) machines: Arc<AtomicUsize>,
     /// Starts that were asked for.
@@ -40,20 +47,54 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
+}
+
+/// The certificate of endpoints with TLS.
+pub(crate) fn certificate() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tls/localhost.pem")
+}
+
+fn tls() -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::from_pem_file(certificate().with_extension("key")).expect("a key");
+    let chain = CertificateDer::pem_file_iter(certificate()).expect("a certificate");
+    let chain = chain.collect::<Result<_, _>>().expect("a certificate");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+    Arc::new(config.expect("a configuration"))
 }
 
 /// Starts an endpoint on a port of its own. Its threads end with the test's process.
 pub(crate) fn serve(manner: Manner) -> Server {
+    begin(manner, None)
+}
+
+/// The same, with TLS.
+pub(crate) fn serve_tls(manner: Manner) -> Server {
+    begin(manner, Some(tls()))
+}
+
+fn begin(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     let (machines, starts) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-    let server = Server { address, machines: Arc::clone(&machines), starts: Arc::clone(&starts) };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = Server { address, scheme, machines: Arc::clone(&machines), starts: Arc::clone(&starts) };
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let (machines, starts) = (Arc::clone(&machines), Arc::clone(&starts));
-            std::thread::spawn(move || converse(stream, manner, &machines, &starts));
+            let (machines, starts, tls) = (Arc::clone(&machines), Arc::clone(&starts), tls.clone());
+            std::thread::spawn(move || {
+                stream.set_nodelay(true).ok()?;
+                match tls {
+                    None => converse(stream, manner, &machines, &starts),
+                    Some(tls) => {
+                        let tls = ServerConnection::new(tls).expect("a connection");
+                        converse(StreamOwned::new(tls, stream), manner, &machines, &starts)
+                    }
+                }
+            });
         }
     });
     server
@@ -66,7 +107,7 @@ pub(crate) fn nobody() -> String {
 }
 
 fn converse(
-    mut stream: TcpStream,
+    mut stream: impl Read + Write,
     manner: Manner,
     machines: &AtomicUsize,
     starts: &AtomicUsize,
@@ -94,7 +135,7 @@ fn converse(
 }
 
 /// Answers a start; gives the body of a plain answer that is still to be written.
-fn start(stream: &mut TcpStream, manner: Manner) -> Option<&'static str> {
+fn start(stream: &mut (impl Read + Write), manner: Manner) -> Option<&'static str> {
     const SUCCESS: &str = r#"{"executionArn":"arn","output":"{\"status\":\"FAILED\"}","status":"SUCCEEDED"}"#;
     match manner {
         Manner::Succeeds => Some(SUCCESS),
@@ -124,7 +165,6 @@ fn start(stream: &mut TcpStream, manner: Manner) -> Option<&'static str> {
                 first.len(),
                 rest.len()
             );
-            stream.set_nodelay(true).ok()?;
             for byte in text.bytes() {
                 stream.write_all(&[byte]).ok()?;
             }
@@ -137,13 +177,13 @@ fn start(stream: &mut TcpStream, manner: Manner) -> Option<&'static str> {
     }
 }
 
-fn answer(stream: &mut TcpStream, status: &str, headers: &str, body: &str) -> Option<()> {
+fn answer(stream: &mut (impl Read + Write), status: &str, headers: &str, body: &str) -> Option<()> {
     let text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len());
     stream.write_all(text.as_bytes()).ok()
 }
 
 /// Reads until a request is whole; gives its head and how long it is.
-fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<(String, usize)> {
+fn request(stream: &mut (impl Read + Write), read: &mut Vec<u8>) -> Option<(String, usize)> {
     loop {
         if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&read[..end]).into_owned();

@@ -1,21 +1,25 @@
 //! Where an endpoint is.
 
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
+use super::stream::{Stream, Tls};
+
 /// An endpoint's address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Address {
     /// Name or number, without the port.
     pub(super) host: String,
     pub(super) port: u16,
-    pub(super) tls: bool,
+    pub(super) tls: Option<Tls>,
     /// Where it was found.
     pub(super) socket: SocketAddr,
 }
 
-/// How long a connection may take to come about.
-pub(super) const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection may take to come about, and each step of TLS after it.
+const CONNECT: Duration = Duration::from_secs(5);
 
 impl Address {
     /// Takes an endpoint apart: `http://host:port`, `https://host`.
@@ -41,7 +45,11 @@ impl Address {
     }
 
     /// Finds an endpoint, and sees whether it can be connected to.
-    pub(super) fn find(endpoint: &str, operation: &str) -> Result<Address, String> {
+    pub(super) fn find(
+        endpoint: &str,
+        operation: &str,
+        authorities: Option<&Path>,
+    ) -> Result<Address, String> {
         let (mut host, port, tls) = Address::parse(endpoint)?;
         // AWS has synchronous executions on another host.
         if operation == "StartSyncExecution"
@@ -51,20 +59,37 @@ impl Address {
             host.insert_str(0, "sync-");
         }
         let found = (&*host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+        let tls = if tls { Some(Tls::new(&host, authorities)?) } else { None };
         let mut last = format!("{host} has no address");
         for socket in found {
-            match TcpStream::connect_timeout(&socket, CONNECT) {
-                Ok(_) => return Ok(Address { host, port, tls, socket }),
+            let address = Address { host: host.clone(), port, tls: tls.clone(), socket };
+            match address.connect() {
+                Ok(_) => return Ok(address),
                 Err(error) => last = format!("{socket}: {error}"),
             }
         }
         Err(format!("no connection to {endpoint}: {last}"))
     }
 
+    /// A connection that waits for what it reads and writes.
+    pub(super) fn connect(&self) -> io::Result<Stream<TcpStream>> {
+        let stream = TcpStream::connect_timeout(&self.socket, CONNECT)?;
+        stream.set_read_timeout(Some(CONNECT))?;
+        stream.set_write_timeout(Some(CONNECT))?;
+        let Some(tls) = &self.tls else { return Ok(Stream::Plain(stream)) };
+        let mut stream = tls.around(stream)?;
+        // Certificates that are not believed are found out here.
+        stream.flush().map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no answer to TLS"),
+            _ => error,
+        })?;
+        Ok(stream)
+    }
+
     /// As the `Host` header has it.
     pub(super) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        match (self.tls, self.port) {
+        match (self.tls.is_some(), self.port) {
             (true, 443) | (false, 80) => host,
             (_, port) => format!("{host}:{port}"),
         }

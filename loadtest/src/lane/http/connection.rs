@@ -8,6 +8,7 @@ use mio::{Interest, Poll, Token};
 
 use super::endpoint::Endpoint;
 use super::response::{self, ANSWER_BYTES_MAX, Progress};
+use super::stream::Stream;
 use crate::record::{End, Stamp};
 
 /// A request on its way.
@@ -27,7 +28,7 @@ pub(super) enum Happened {
 
 #[derive(Debug, Default)]
 pub(super) struct Connection {
-    stream: Option<TcpStream>,
+    stream: Option<Stream<TcpStream>>,
     connected: bool,
     flight: Option<Flight>,
     /// What is still to be written.
@@ -57,6 +58,10 @@ impl Connection {
         // Requests are written whole; waiting for more would only delay them.
         stream.set_nodelay(true)?;
         poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let stream = match endpoint.tls() {
+            None => Stream::Plain(stream),
+            Some(tls) => tls.around(stream)?,
+        };
         *self = Connection { stream: Some(stream), ..Connection::default() };
         Ok(())
     }
@@ -99,20 +104,37 @@ impl Connection {
         if let Err(error) = self.connect(event) {
             return Happened::Lost(error.to_string());
         }
-        if event.is_writable() && !self.out.is_empty() {
-            let out = std::mem::take(&mut self.out);
-            match self.write(&out) {
-                Ok(written) => {
-                    self.out = out;
-                    self.out.drain(..written);
-                }
-                Err(error) => return Happened::Lost(error.to_string()),
-            }
+        if event.is_writable()
+            && let Err(error) = self.write_rest()
+        {
+            return Happened::Lost(error.to_string());
         }
         if event.is_readable() || event.is_read_closed() {
-            return self.read(scratch, endpoint, event.is_read_closed());
+            let happened = self.read(scratch, endpoint, event.is_read_closed());
+            // TLS begins with an exchange of its own: what waited for its end can go now.
+            return match (happened, self.write_rest()) {
+                (Happened::Nothing, Err(error)) => Happened::Lost(error.to_string()),
+                (happened, _) => happened,
+            };
         }
         Happened::Nothing
+    }
+
+    /// Writes what could not be written at once.
+    fn write_rest(&mut self) -> io::Result<()> {
+        if self.connected && !self.out.is_empty() {
+            let mut out = std::mem::take(&mut self.out);
+            let written = self.write(&out)?;
+            out.drain(..written);
+            self.out = out;
+        }
+        match &mut self.stream {
+            Some(stream @ Stream::Tls(_)) => match stream.flush() {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
     }
 
     fn connect(&mut self, event: &Event) -> io::Result<()> {
@@ -120,10 +142,10 @@ impl Connection {
         if self.connected {
             return Ok(());
         }
-        if let Some(error) = stream.take_error()? {
+        if let Some(error) = stream.socket().take_error()? {
             return Err(error);
         }
-        if event.is_writable() && stream.peer_addr().is_ok() {
+        if event.is_writable() && stream.socket().peer_addr().is_ok() {
             self.connected = true;
         }
         Ok(())

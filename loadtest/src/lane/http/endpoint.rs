@@ -1,14 +1,15 @@
 //! The endpoint, and the state machine on it.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{self, Address};
+use super::address::Address;
 use super::request::{Head, Requests};
 use super::response::{self, Progress};
 use super::sign::Signer;
+use super::stream::Tls;
 use crate::plan::Http;
 use crate::workloads::Workload;
 
@@ -20,6 +21,8 @@ pub struct Endpoint {
 
 struct Inner {
     address: Address,
+    /// Where everything but starts goes.
+    control: Address,
     http: Http,
     requests: Requests,
     input_bytes: Vec<usize>,
@@ -34,21 +37,26 @@ impl Endpoint {
     /// # Errors
     /// When nobody answers there, or refuses, in words.
     pub fn new(http: &Http, workload: &Workload) -> Result<Endpoint, String> {
-        let address = Address::find(&http.endpoint, &http.operation)?;
-        if address.tls {
-            return Err("https is not supported yet: put a proxy in between".to_owned());
-        }
+        let find = |operation: &str| Address::find(&http.endpoint, operation, http.ca.as_deref());
+        let address = find(&http.operation)?;
         let signer = http.sign.then(|| Signer::from_environment(&http.region)).transpose()?;
         let is_plain = http.operation.starts_with('/');
-        let made = match (&http.state_machine_arn, is_plain) {
-            (None, false) => Some(create(&address, http, workload, signer.as_ref())?),
-            _ => None,
+        let (control, made) = match (&http.state_machine_arn, is_plain) {
+            (None, false) => {
+                // AWS has synchronous executions on a host of their own, and all else on the plain one.
+                let control = find("CreateStateMachine")?;
+                let made = create(&control, http, workload, signer.as_ref())?;
+                (control, Some(made))
+            }
+            _ => (address.clone(), None),
         };
         let arn = made.as_ref().or(http.state_machine_arn.as_ref()).cloned().unwrap_or_default();
         let requests = Requests::new(&address, http, &arn, &workload.inputs, signer.clone());
         let input_bytes = workload.inputs.iter().map(<[u8]>::len).collect();
         let http = http.clone();
-        Ok(Endpoint { inner: Arc::new(Inner { address, http, requests, input_bytes, made, signer }) })
+        Ok(Endpoint {
+            inner: Arc::new(Inner { address, control, http, requests, input_bytes, made, signer }),
+        })
     }
 
     /// Deletes the state machine, if it was made for the test.
@@ -58,8 +66,8 @@ impl Endpoint {
     pub fn close(&self) -> Result<(), String> {
         let Some(arn) = &self.inner.made else { return Ok(()) };
         let body = serde_json::json!({"stateMachineArn": arn});
-        let Inner { address, signer, .. } = &*self.inner;
-        call(address, "DeleteStateMachine", &body, signer.as_ref()).map(|_| ())
+        let Inner { control, signer, .. } = &*self.inner;
+        call(control, "DeleteStateMachine", &body, signer.as_ref()).map(|_| ())
     }
 
     pub(super) fn requests(&self) -> Requests {
@@ -68,6 +76,10 @@ impl Endpoint {
 
     pub(super) fn socket(&self) -> SocketAddr {
         self.inner.address.socket
+    }
+
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.inner.address.tls.as_ref()
     }
 
     pub(super) fn operation(&self) -> &str {
@@ -90,7 +102,7 @@ impl Endpoint {
 
 /// Creates a state machine for the test; gives its ARN.
 fn create(
-    address: &Address,
+    control: &Address,
     http: &Http,
     workload: &Workload,
     signer: Option<&Signer>,
@@ -103,12 +115,7 @@ fn create(
         "roleArn": http.role_arn,
         "type": "EXPRESS",
     });
-    // Synchronous executions have a host of their own; all else has the plain one.
-    let mut control = address.clone();
-    if let Some(plain) = control.host.strip_prefix("sync-states.").map(|rest| format!("states.{rest}")) {
-        control = Address::find(&format!("https://{plain}"), "CreateStateMachine")?;
-    }
-    let answer = call(&control, "CreateStateMachine", &body, signer)?;
+    let answer = call(control, "CreateStateMachine", &body, signer)?;
     let arn = response::field(&answer, "stateMachineArn").map(str::to_owned);
     arn.ok_or_else(|| "CreateStateMachine: the answer names no state machine".to_owned())
 }
@@ -124,9 +131,8 @@ fn call(
     signer: Option<&Signer>,
 ) -> Result<Vec<u8>, String> {
     let named = |error: &dyn std::fmt::Display| format!("{operation}: {error}");
-    let mut stream =
-        TcpStream::connect_timeout(&address.socket, address::CONNECT).map_err(|error| named(&error))?;
-    stream.set_read_timeout(Some(TIMEOUT)).map_err(|error| named(&error))?;
+    let mut stream = address.connect().map_err(|error| named(&error))?;
+    stream.socket().set_read_timeout(Some(TIMEOUT)).map_err(|error| named(&error))?;
     let mut request = Vec::new();
     Head::new(address, operation).write(body.to_string().as_bytes(), signer, &mut request);
     stream.write_all(&request).map_err(|error| named(&error))?;
@@ -138,6 +144,9 @@ fn call(
                 None => return Err(named(&"the connection was closed before an answer")),
             },
             Ok(bytes) => read.extend_from_slice(&chunk[..bytes]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(named(&format!("no answer within {} s", TIMEOUT.as_secs())));
+            }
             Err(error) => return Err(named(&error)),
         }
         match response::parse(&read) {

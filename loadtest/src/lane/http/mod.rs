@@ -7,6 +7,7 @@ mod request;
 mod response;
 mod sign;
 mod sleep;
+mod stream;
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,6 +42,8 @@ pub struct Http {
     scratch: Vec<u8>,
     /// Until when nothing is connected anew, and why.
     down: Option<(u64, String)>,
+    /// What is due while nobody is there waits: in a closed model, whose starts would end at once for ever.
+    waits: bool,
     killed: Option<f64>,
     random: fastrand::Rng,
     /// Starts had to wait for a connection, because all were in use.
@@ -62,7 +65,7 @@ const DOWN_NS: u64 = 50_000_000;
 const LOOK_NS: u64 = 5_000_000;
 
 impl Http {
-    /// Connections for one of `workers` workers.
+    /// Connections for one of `workers` workers, of a closed model if it `waits` while nobody is there.
     ///
     /// # Errors
     /// When the system gives no poll.
@@ -70,6 +73,7 @@ impl Http {
         endpoint: Endpoint,
         workers: usize,
         killed: Option<f64>,
+        waits: bool,
         clock: Clock,
     ) -> Result<Http, String> {
         let told = |error: io::Error| format!("no poll: {error}");
@@ -89,6 +93,7 @@ impl Http {
             ended: Vec::new(),
             scratch: vec![0; 64 * 1_024],
             down: None,
+            waits,
             killed,
             random: fastrand::Rng::with_seed(count as u64),
             crowded: false,
@@ -162,6 +167,9 @@ impl Http {
                 && let Some((until, problem)) = &self.down
                 && now < *until
             {
+                if self.waits {
+                    return;
+                }
                 // Nobody is there: what is due now is lost, and not stored up for later.
                 for (_, stamp) in self.waiting.drain(..) {
                     interval.sent(stamp, 0);
