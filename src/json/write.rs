@@ -34,7 +34,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn value<'o>(self, value: Value, out: &'o mut [u8]) -> &'o mut [u8] {
+    fn value(self, value: Value, out: &mut [u8]) -> &mut [u8] {
         match value.kind() {
             Kind::String => self.string(value, false, out),
             Kind::Int => bytes(itoa::Buffer::new().format(value.bits() as i64).as_bytes(), out),
@@ -57,7 +57,7 @@ impl Writer<'_> {
 
     /// A child of a container. What most children are is written without a call.
     #[inline(always)]
-    fn child<'o>(self, value: Value, out: &'o mut [u8]) -> &'o mut [u8] {
+    fn child(self, value: Value, out: &mut [u8]) -> &mut [u8] {
         match value.kind() {
             Kind::String => self.string(value, false, out),
             Kind::Int if value.bits() < 10 => byte(b'0' + value.bits() as u8, out),
@@ -69,7 +69,7 @@ impl Writer<'_> {
         }
     }
 
-    fn container<'o>(self, value: Value, mut out: &'o mut [u8]) -> &'o mut [u8] {
+    fn container(self, value: Value, mut out: &mut [u8]) -> &mut [u8] {
         let object = value.is_object();
         let mut before = if object { b'{' } else { b'[' };
         if value.is_empty() {
@@ -92,7 +92,7 @@ impl Writer<'_> {
 
     /// Copies `len` bytes of the arena's text.
     #[inline(always)]
-    fn span<'o>(self, from: usize, len: usize, out: &'o mut [u8]) -> &'o mut [u8] {
+    fn span(self, from: usize, len: usize, out: &mut [u8]) -> &mut [u8] {
         let short = self.text.get(from..).and_then(|rest| rest.first_chunk::<COPIED_AT_ONCE>());
         match (short, out.first_chunk_mut::<COPIED_AT_ONCE>()) {
             // What is too much is overwritten by what comes next.
@@ -105,12 +105,12 @@ impl Writer<'_> {
     }
 
     #[inline(never)]
-    fn long_span<'o>(self, from: usize, len: usize, out: &'o mut [u8]) -> &'o mut [u8] {
+    fn long_span(self, from: usize, len: usize, out: &mut [u8]) -> &mut [u8] {
         bytes(&self.text[from..from + len], out)
     }
 
     #[inline(always)]
-    fn string<'o>(self, value: Value, key: bool, out: &'o mut [u8]) -> &'o mut [u8] {
+    fn string(self, value: Value, key: bool, out: &mut [u8]) -> &mut [u8] {
         let (at, len) = (value.at() as usize, value.count() as usize);
         match value.extra() & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 }) {
             true => self.span(at - 1, len + if key { 3 } else { 2 }, out),
@@ -119,7 +119,7 @@ impl Writer<'_> {
     }
 
     #[inline(never)]
-    fn unquoted<'o>(self, value: Value, key: bool, mut out: &'o mut [u8]) -> &'o mut [u8] {
+    fn unquoted(self, value: Value, key: bool, mut out: &mut [u8]) -> &mut [u8] {
         let (at, len) = (value.at() as usize, value.count() as usize);
         if value.extra() & GROWTH_MAX == 0 {
             out = byte(b'"', self.span(at, len, byte(b'"', out)));
