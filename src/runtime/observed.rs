@@ -364,20 +364,30 @@ const TIMES: [(&str, &str, Times); 3] = [
     ("run_time_seconds", "RunTime", |tally| &tally.ran),
     ("time_seconds", "Time", |tally| &tally.took),
 ];
-/// The label that names the resource, and the two ways in which AWS's names begin, in the plural and in the singular, by
-/// kind of resource.
-const KINDS: [(&str, (&str, &str), (&str, &str)); 3] = [
-    (
-        "lambda_function_arn",
-        ("aws_states_lambda_functions", "LambdaFunctions"),
-        ("aws_states_lambda_function", "LambdaFunction"),
-    ),
-    (
-        "service_integration_resource_arn",
-        ("aws_states_service_integrations", "ServiceIntegrations"),
-        ("aws_states_service_integration", "ServiceIntegration"),
-    ),
-    ("activity_arn", ("aws_states_activities", "Activities"), ("aws_states_activity", "Activity")),
+/// How metrics of one kind of resource are called: the beginnings of our names and of AWS's, and the label that names the
+/// resource.
+struct Names {
+    label: &'static str,
+    counts: (&'static str, &'static str),
+    times: (&'static str, &'static str),
+}
+
+const KINDS: [Names; 3] = [
+    Names {
+        label: "lambda_function_arn",
+        counts: ("aws_states_lambda_functions", "LambdaFunctions"),
+        times: ("aws_states_lambda_function", "LambdaFunction"),
+    },
+    Names {
+        label: "service_integration_resource_arn",
+        counts: ("aws_states_service_integrations", "ServiceIntegrations"),
+        times: ("aws_states_service_integration", "ServiceIntegration"),
+    },
+    Names {
+        label: "activity_arn",
+        counts: ("aws_states_activities", "Activities"),
+        times: ("aws_states_activity", "Activity"),
+    },
 ];
 
 /// What calls of one resource come to.
@@ -409,7 +419,9 @@ fn tasks(versions: &[Arc<VersionView>]) -> Vec<Family> {
         }
     }
     let mut families = Vec::new();
-    for ((label, (plural, plural_help), (singular, singular_help)), sums) in KINDS.into_iter().zip(&sums) {
+    for (Names { label, counts: (plural, plural_help), times: (singular, singular_help) }, sums) in
+        KINDS.into_iter().zip(&sums)
+    {
         // Only of activities does AWS count the last.
         let counts = if label == "activity_arn" { &COUNTS[..] } else { &COUNTS[..COUNTS.len() - 1] };
         for (n, (name, help, _)) in counts.iter().enumerate() {
