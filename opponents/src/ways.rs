@@ -76,11 +76,11 @@ fn programs(workload: &str) -> Programs {
             cel: Err("its `map` does not tell the place of an item"),
             vrl: Ok(r#"
                 prefix = .prefix
-                out = []
-                for_each(array!(.items)) -> |index, item| {
-                    out = push(out, {"idx": index, "item": item, "prefix": prefix})
+                idx = -1
+                . = map_values(array!(.items)) -> |item| {
+                    idx = idx + 1
+                    {"idx": idx, "item": item, "prefix": prefix}
                 }
-                . = out
                 "#),
         },
         "event" => Programs {
