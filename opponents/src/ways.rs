@@ -69,7 +69,7 @@ fn programs(workload: &str) -> Programs {
                 "#),
         },
         "w3" => Programs {
-            jq: Ok(r#"[.prefix as $p | .items | to_entries[] | {idx: .key, item: .value, prefix: $p}]"#),
+            jq: Ok(r#"[.prefix as $p | .items as $i | range($i | length) | {idx: ., item: $i[.], prefix: $p}]"#),
             jsonata: Ok(
                 r#"($p := prefix; $map(items, function($v, $i) { {"idx": $i, "item": $v, "prefix": $p} }))"#,
             ),
