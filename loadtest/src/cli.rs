@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
             let serving = echo::serve(*listen, |address| println!("http://{address}"));
             serving.map(|()| ExitCode::SUCCESS).map_err(|error| format!("{listen}: {error}"))
         }
-        None => outcome::carry_out(&arguments.options, &stop_on_signals()),
+        None => outcome::carry_out(&arguments.options, &Stop::on_signals()),
     };
     result.unwrap_or_else(|error| {
         eprintln!("loadtest: {error}");
@@ -85,24 +85,41 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// A flag that is raised by Ctrl-C; a second Ctrl-C ends the process.
-fn stop_on_signals() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&stop);
-    let listening = ctrlc::set_handler(move || {
-        if heard.swap(true, Ordering::SeqCst) {
+/// What Ctrl-C and SIGTERM say, and whether there is a run that listens to them.
+#[derive(Clone, Debug, Default)]
+struct Stop {
+    said: Arc<AtomicBool>,
+    heard: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// A flag that signals raise. A second one ends the process, and so does the first where there is nothing yet to report.
+    fn on_signals() -> Stop {
+        let stop = Stop::default();
+        let signalled = stop.clone();
+        let listening = ctrlc::set_handler(move || {
+            let is_first = !signalled.said.swap(true, Ordering::SeqCst);
+            if is_first && signalled.heard.load(Ordering::SeqCst) {
+                return;
+            }
             screen::give_back();
-            std::process::exit(130);
+            eprintln!("loadtest: stopped");
+            std::process::exit(i32::from(outcome::INTERRUPTED));
+        });
+        if let Err(error) = listening {
+            eprintln!("loadtest: Ctrl-C will end it without a report: {error}");
         }
-    });
-    if let Err(error) = listening {
-        eprintln!("loadtest: Ctrl-C will end it without a report: {error}");
+        stop
     }
-    stop
+
+    /// Whether there is a run, which ends when it is told to.
+    fn is_heard(&self, heard: bool) {
+        self.heard.store(heard, Ordering::SeqCst);
+    }
 }
 
 fn self_check(duration: std::time::Duration) -> Result<ExitCode, String> {
-    let figures = self_check::measure(duration, &stop_on_signals())?;
+    let figures = self_check::measure(duration)?;
     println!("| figure | target | measured | met |\n|---|--:|--:|---|");
     for Figure { what, target, measured, met } in &figures {
         println!("| {what} | {target} | {measured} | {} |", if *met { "yes" } else { "no" });

@@ -27,14 +27,14 @@ pub struct Figure {
 ///
 /// # Errors
 /// When a run cannot begin.
-pub fn measure(duration: Duration, stop: &AtomicBool) -> Result<Vec<Figure>, String> {
+pub fn measure(duration: Duration) -> Result<Vec<Figure>, String> {
     let recording = recording(duration);
     let run = |kind, arrivals| -> Result<Report, String> {
         let targets = vec![Target { kind, ..Target::default() }];
         // What is due in a warm-up and sent behind it would not be counted.
         let warmup = Duration::ZERO;
         let plan = Plan { duration, warmup, workers: 1, arrivals, targets, ..Plan::default() };
-        Ok(Report::new(&session::run(&plan, stop, &mut |_| {})?))
+        Ok(Report::new(&session::run(&plan, &AtomicBool::new(false), &mut |_| {})?))
     };
     // A second of the processor, not of the clock: other programs may have taken some of it.
     let sends = |arrivals| -> Result<f64, String> {

@@ -9,6 +9,7 @@ use crate::arrivals::{Curve, Pace};
 use crate::lane::{Clock, Ready};
 use crate::plan::{Arrivals, Plan};
 use crate::record::{End, Interval};
+use crate::units::show_count;
 use crate::usage::Usage;
 use crate::worker::{Delivery, Model, Signals, Way, Worker};
 
@@ -65,7 +66,7 @@ pub struct Tested {
 /// One second of a run.
 #[derive(Clone, Debug)]
 pub struct Second {
-    /// Seconds since the measured part began; negative in the warm-up, whose seconds hold nothing.
+    /// Seconds since the measured part began, at its end.
     pub at: f64,
     /// How long it really was.
     pub seconds: f64,
@@ -102,7 +103,7 @@ pub struct Progress<'r> {
 
 /// Looks per second.
 const TICK: Duration = Duration::from_millis(250);
-const TICKS_PER_SECOND: usize = 4;
+const SECOND: f64 = 1.0;
 /// A worker that was told to stop and does not within this is left behind.
 const STUCK_NS: u64 = 2_000_000_000;
 
@@ -241,7 +242,7 @@ impl Crew {
 struct Gathered {
     run: Run,
     second: Interval,
-    ticks: usize,
+    /// In seconds since the measured part began.
     second_began: f64,
     in_flight: Vec<usize>,
     elapsed_ns: u64,
@@ -294,8 +295,9 @@ fn gather(
             wanted,
         };
         watch(&progress);
-        if let Some(reason) = judge.broken(at, &gathered.run.total) {
-            gathered.run.broke_at = Some((wanted.unwrap_or(0.0), reason));
+        if let Some((middle_s, reason)) = judge.broken(at, &gathered.run.total) {
+            let rate = crew.curve.as_ref().map(|curve| curve.rate_at(plan.warmup.as_secs_f64() + middle_s));
+            gathered.run.broke_at = Some((rate.unwrap_or(0.0), reason));
             crew.signals.finish.store(true, Ordering::SeqCst);
         }
         crew.signals.epoch.fetch_add(1, Ordering::SeqCst);
@@ -337,8 +339,7 @@ impl Gathered {
         Gathered {
             run,
             second: blank.clone(),
-            ticks: 0,
-            second_began: -crew.plan.warmup.as_secs_f64(),
+            second_began: 0.0,
             in_flight: Vec::new(),
             elapsed_ns: 0,
             idle_ns: 0,
@@ -381,15 +382,12 @@ impl Gathered {
     fn tick(&mut self, recent: Interval, at: f64, wanted: Option<f64>) {
         self.run.total.add(&recent);
         self.second.add(&recent);
-        self.ticks += 1;
-        if self.ticks >= TICKS_PER_SECOND || self.left == 0 {
-            self.ticks = 0;
-            let seconds = at - self.second_began;
-            if at > 0.0 && seconds > 0.0 {
-                let interval = self.second.take();
-                let in_flight = self.in_flight.iter().sum();
-                self.run.seconds.push(Second { at, seconds, interval, in_flight, wanted });
-            }
+        // The first second begins with the measured part.
+        let seconds = at - self.second_began;
+        if at > 0.0 && seconds > 0.0 && (seconds > SECOND - TICK.as_secs_f64() / 2.0 || self.left == 0) {
+            let interval = self.second.take();
+            let in_flight = self.in_flight.iter().sum();
+            self.run.seconds.push(Second { at, seconds, interval, in_flight, wanted });
             self.second_began = at;
         }
     }
@@ -419,12 +417,13 @@ impl Judge {
         Judge { step_s, next_s: step_s.unwrap_or(f64::INFINITY), before: (0, 0, 0), ended_at: None }
     }
 
-    /// Looks at a step when it is over.
-    fn broken(&mut self, at: f64, total: &Interval) -> Option<String> {
+    /// Looks at a step when it is over; gives its middle, in seconds, and why it was too much.
+    fn broken(&mut self, at: f64, total: &Interval) -> Option<(f64, String)> {
         let step_s = self.step_s?;
         if self.ended_at.is_some() || at < self.next_s {
             return None;
         }
+        let middle_s = self.next_s - step_s / 2.0;
         self.next_s += step_s;
         let bad = total.count(End::Refused) + total.count(End::Broken) + total.dropped;
         let (sent, late, wrong) =
@@ -433,12 +432,14 @@ impl Judge {
         let due = (sent + total.dropped).max(1) as f64;
         let reason = match () {
             () if wrong as f64 / due > BROKEN_SHARE => {
-                format!("{wrong} of {due} were dropped, refused or broken")
+                format!("{} of {} were dropped, refused or broken", show_count(wrong as f64), show_count(due))
             }
-            () if late as f64 / due > BROKEN_SHARE => format!("{late} of {due} were sent late"),
+            () if late as f64 / due > BROKEN_SHARE => {
+                format!("{} of {} were sent late", show_count(late as f64), show_count(due))
+            }
             () => return None,
         };
         self.ended_at = Some(at);
-        Some(reason)
+        Some((middle_s, reason))
     }
 }

@@ -114,11 +114,16 @@ impl Worker {
         }
         let mut state =
             State { sent: self.number, epoch: 0, idle: 0, inside: 0, delivered: self.clock.now() };
+        let mut is_warm = false;
         let stopped = loop {
             if self.signals.stop.load(Ordering::Relaxed) {
                 break true;
             }
             let now = self.clock.now();
+            if !is_warm && now >= self.from {
+                is_warm = true;
+                self.give_up_before(self.from);
+            }
             if now >= self.end || self.signals.finish.load(Ordering::Relaxed) {
                 break false;
             }
@@ -126,12 +131,9 @@ impl Worker {
             self.rest(next.min(self.end), &mut state);
         };
         let now = self.clock.now();
-        if let Model::Open(pace) = &mut self.model {
-            // What the warm-up left over is nobody's loss.
-            pace.skip_until(self.from.min(now) - self.begin.min(now));
-            let dropped = pace.skip_until(now.min(self.end).saturating_sub(self.begin));
-            self.ways[0].interval.dropped(self.from, dropped);
-        }
+        self.give_up_before(self.from.min(now));
+        let dropped = self.give_up_before(self.end.min(now));
+        self.ways[0].interval.dropped(self.from, dropped);
         if !stopped {
             self.drain(now, &mut state);
         }
@@ -139,6 +141,15 @@ impl Worker {
             way.lane.abandon(&mut way.interval);
         }
         self.deliver(&mut state, true);
+    }
+
+    /// Gives up what was due before a time and is not sent, and says how much it was. What a warm-up leaves behind is nobody's
+    /// loss, and must not be in the way of what is measured.
+    fn give_up_before(&mut self, time: u64) -> u64 {
+        match &mut self.model {
+            Model::Open(pace) => pace.skip_until(time.saturating_sub(self.begin)),
+            Model::Closed(_) => 0,
+        }
     }
 
     /// Sends what is due; gives when something will be.

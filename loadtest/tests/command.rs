@@ -186,10 +186,16 @@ fn what_makes_no_sense_is_refused_by_name() {
 
 #[test]
 fn find_max_finds_a_rate_that_is_borne() {
-    let mut arguments = vec!["--find-max", "--slo", "p50=1s", "--slo", "errors=0", "--quiet"];
+    let folder = Folder::new("search");
+    let mut arguments =
+        vec!["--find-max", "--slo", "p50=1s", "--slo", "errors=0", "--quiet", "--out", folder.path()];
     arguments.extend(SHORT);
     let (code, out, error) = said(&arguments);
     assert!(code <= 1, "{error}");
+    for line in folder.read("trials.ndjson").lines() {
+        let trial: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert!(trial["rate"].as_f64().is_some_and(|rate| rate > 0.0), "{trial}");
+    }
     let words = ["is the highest rate with p50 <= 1.00 s", "no rate was found"];
     assert!(words.iter().any(|word| out.contains(word)), "{out}");
 }
@@ -237,13 +243,32 @@ fn a_signal_ends_it_with_the_partial_report() {
 
 #[cfg(unix)]
 #[test]
+fn a_signal_before_the_first_start_ends_it_at_once() {
+    // An endpoint that takes a connection and never answers: the state machine is still to be made.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
+    let mut child = loadtest()
+        .args(["--endpoint", &endpoint, "--rate", "1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command");
+    // The first one only sees whether somebody is there.
+    let open = [listener.accept().expect("a connection"), listener.accept().expect("a connection")];
+    let begun = std::time::Instant::now();
+    kill(&child, "-TERM");
+    assert_eq!(child.wait().expect("its end").code(), Some(130));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it waited for an answer");
+    drop(open);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_search_that_is_interrupted_keeps_what_it_found() {
     let folder = Folder::new("interrupted-search");
     let child = a_minute(&folder, &["--find-max"]);
     kill(&child, "-INT");
     let output = child.wait_with_output().expect("its end");
     assert_eq!(output.status.code(), Some(130));
-    assert!(Path::new(folder.path()).join("trials.ndjson").exists());
     let report: serde_json::Value = serde_json::from_str(&folder.read("report.json")).expect("JSON");
     assert!(report["total"]["sent"].as_u64().is_some_and(|count| count > 0));
 }

@@ -75,6 +75,28 @@ fn steps_end_where_it_breaks() {
     let run = run(&plan);
     let (rate, reason) = run.broke_at.expect("it breaks");
     assert!(rate >= 1_000.0 && !reason.is_empty() && run.measured_seconds < 10.0, "{rate} {reason}");
+    // It is the rate of a step that is over.
+    let over = (run.measured_seconds / every.as_secs_f64()).floor();
+    assert!(rate <= 1_000.0 * over, "{rate} after {} s", run.measured_seconds);
+}
+
+#[test]
+fn seconds_begin_with_the_measured_part() {
+    let mut plan = plan(Kind::Empty, "w2");
+    plan.warmup = Duration::from_millis(400);
+    plan.duration = Duration::from_millis(1_300);
+    let run = run(&plan);
+    let told: f64 = run.seconds.iter().map(|second| second.seconds).sum();
+    let sent: u64 = run.seconds.iter().map(|second| second.interval.sent).sum();
+    assert_eq!(sent, run.total.sent);
+    assert!(told >= 1.25 && run.seconds.len() >= 2, "{told} s in {}", run.seconds.len());
+    let first = &run.seconds[0];
+    assert!(
+        (first.at - first.seconds).abs() < 1e-9,
+        "the first is {} s long and ends at {}",
+        first.seconds,
+        first.at
+    );
 }
 
 #[test]

@@ -40,7 +40,7 @@ const call = async (port, path, body) => {
 try {
   version = require("@restatedev/restate-server/package.json").version;
   const restate = await import("@restatedev/restate-sdk");
-  await restate.serve({ services: [restate.service({ name: "work", handlers })], port: HANDLERS });
+  await restate.serve({ services: [restate.service({ name: "jobs", handlers })], port: HANDLERS });
   // The binary itself, not the script around it, which would not pass its end on.
   const { platform, arch } = process;
   const binary = require.resolve(`@restatedev/restate-server-${platform}-${arch}/bin/restate-server`);
@@ -56,7 +56,7 @@ try {
       for (const [workload, { input, output }] of Object.entries(texts)) {
         const came = !(workload in handlers)
           ? { absent: "no handler was written for this workload" }
-          : await measure(() => call(INGRESS, `/work/${workload}`, input), output);
+          : await measure(() => call(INGRESS, `/jobs/${workload}`, input), output);
         say(workload, came);
       }
     },

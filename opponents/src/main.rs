@@ -36,7 +36,9 @@ fn main() {
         .flat_map(|text| text.lines())
         .map(|line| serde_json::from_str(line).expect("a result of the others"))
         .collect();
-    println!("Bytes to bytes, one core, median of {TURNS} turns; times of others' own processes are their own.");
+    println!(
+        "Bytes to bytes, one core, median of {TURNS} turns; times of others' own processes are their own."
+    );
     for workload in WORKLOADS {
         let mut lines = compare(workload, &find(workload));
         let ours = lines.iter().find_map(|line| line.ns);
@@ -82,13 +84,18 @@ struct Line {
 }
 
 fn print_table(workload: &str, lines: &[Line]) {
-    println!("\n### {workload}\n\n| who | version | what | a start | starts/s | in units of ours |\n|---|---|---|--:|--:|--:|");
+    println!(
+        "\n### {workload}\n\n| who | version | what | a start | starts/s | in units of ours |\n|---|---|---|--:|--:|--:|"
+    );
     for line in lines {
         let head = format!("| {} | {} | {} |", line.name, line.version, line.kind);
         match (line.ns, line.ratio, &line.absent) {
             (Some(ns), Some(ratio), _) => println!("{head} {ns:.0} ns | {:.0} | {ratio:.2} |", 1e9 / ns),
             (_, _, reason) => {
-                println!("{head} absent: {} | | |", reason.as_deref().unwrap_or("no figure").replace('|', "/"));
+                println!(
+                    "{head} absent: {} | | |",
+                    reason.as_deref().unwrap_or("no figure").replace('|', "/")
+                );
             }
         }
     }

@@ -44,74 +44,61 @@ fn programs(workload: &str) -> Programs {
     match workload {
         "w1" => Programs { jq: Ok("."), jsonata: Ok("$"), cel: Ok("input"), vrl: Ok(".") },
         "w2" => Programs {
-            jq: Ok(
-                r#"(if .order.qty > 100 then . elif .order.qty >= 10 then . else . end)
+            jq: Ok(r#"(if .order.qty > 100 then . elif .order.qty >= 10 then . else . end)
                 | {id: .order.id, qty: .order.qty, customer: {name: .customer.name, tier: .customer.tier},
                    tags: .order.tags, source: "express", version: 3}
-                | (if .customer.tier == "silver" then . elif .customer.tier == "gold" then . else . end)"#,
-            ),
-            jsonata: Ok(
-                r#"($o := order.qty > 100 ? $ : order.qty >= 10 ? $ : $;
+                | (if .customer.tier == "silver" then . elif .customer.tier == "gold" then . else . end)"#),
+            jsonata: Ok(r#"($o := order.qty > 100 ? $ : order.qty >= 10 ? $ : $;
                 $r := {"id": $o.order.id, "qty": $o.order.qty,
                   "customer": {"name": $o.customer.name, "tier": $o.customer.tier},
                   "tags": $o.order.tags, "source": "express", "version": 3};
-                $r.customer.tier = "silver" ? $r : $r.customer.tier = "gold" ? $r : $r)"#,
-            ),
+                $r.customer.tier = "silver" ? $r : $r.customer.tier = "gold" ? $r : $r)"#),
             // An expression has no variables: the decisions choose between inputs, as they do in the state machine.
             cel: Ok(
                 r#"{"id": input.order.id, "qty": input.order.qty > 100 ? input.order.qty : input.order.qty >= 10 ? input.order.qty : input.order.qty,
                 "customer": {"name": input.customer.name, "tier": input.customer.tier == "silver" ? input.customer.tier : input.customer.tier == "gold" ? input.customer.tier : input.customer.tier},
                 "tags": input.order.tags, "source": "express", "version": 3}"#,
             ),
-            vrl: Ok(
-                r#"
+            vrl: Ok(r#"
                 qty = int!(.order.qty)
                 if qty > 100 { qty = qty } else if qty >= 10 { qty = qty }
                 . = {"id": .order.id, "qty": .order.qty,
                      "customer": {"name": .customer.name, "tier": .customer.tier},
                      "tags": .order.tags, "source": "express", "version": 3}
                 if .customer.tier == "silver" { qty = 1 } else if .customer.tier == "gold" { qty = 2 }
-                "#,
-            ),
+                "#),
         },
         "w3" => Programs {
-            jq: Ok(r#"[.prefix as $p | .items | to_entries[] | {idx: .key, item: .value, prefix: $p}]"#),
-            jsonata: Ok(r#"($p := prefix; $map(items, function($v, $i) { {"idx": $i, "item": $v, "prefix": $p} }))"#),
-            cel: Err("its `map` does not tell the place of an item"),
-            vrl: Ok(
-                r#"
-                prefix = .prefix
-                out = []
-                for_each(array!(.items)) -> |index, item| {
-                    out = push(out, {"idx": index, "item": item, "prefix": prefix})
-                }
-                . = out
-                "#,
+            jq: Ok(r#"[.prefix as $p | .items as $i | range($i | length) | {idx: ., item: $i[.], prefix: $p}]"#),
+            jsonata: Ok(
+                r#"($p := prefix; $map(items, function($v, $i) { {"idx": $i, "item": $v, "prefix": $p} }))"#,
             ),
+            cel: Err("its `map` does not tell the place of an item"),
+            vrl: Ok(r#"
+                prefix = .prefix
+                idx = -1
+                . = map_values(array!(.items)) -> |item| {
+                    idx = idx + 1
+                    {"idx": idx, "item": item, "prefix": prefix}
+                }
+                "#),
         },
         "event" => Programs {
-            jq: Ok(
-                r#".detail | if .payment.authorised != true then error("NotAuthorised") else
+            jq: Ok(r#".detail | if .payment.authorised != true then error("NotAuthorised") else
                 {order: .orderId, amount: {total: .total, currency: .currency}, customer: .customer.id, lines: .items}
-                + (if .flags.express == true then {carrier: "courier", days: 1} else {carrier: "post", days: 5} end) end"#,
-            ),
-            jsonata: Ok(
-                r#"detail.(payment.authorised = true ? (
+                + (if .flags.express == true then {carrier: "courier", days: 1} else {carrier: "post", days: 5} end) end"#),
+            jsonata: Ok(r#"detail.(payment.authorised = true ? (
                 $express := flags.express = true;
                 {"order": orderId, "amount": {"total": total, "currency": currency}, "customer": customer.id,
                   "lines": items, "carrier": $express ? "courier" : "post", "days": $express ? 1 : 5})
-                : $error("NotAuthorised"))"#,
-            ),
+                : $error("NotAuthorised"))"#),
             // It has no way to fail but an error of its own, such as a field that is not there.
-            cel: Ok(
-                r#"input.detail.payment.authorised == true ? {"order": input.detail.orderId,
+            cel: Ok(r#"input.detail.payment.authorised == true ? {"order": input.detail.orderId,
                 "amount": {"total": input.detail.total, "currency": input.detail.currency},
                 "customer": input.detail.customer.id, "lines": input.detail.items,
                 "carrier": input.detail.flags.express == true ? "courier" : "post",
-                "days": input.detail.flags.express == true ? 1 : 5} : {"NotAuthorised": input.NotAuthorised}"#,
-            ),
-            vrl: Ok(
-                r#"
+                "days": input.detail.flags.express == true ? 1 : 5} : {"NotAuthorised": input.NotAuthorised}"#),
+            vrl: Ok(r#"
                 if .detail.payment.authorised != true { abort }
                 carrier = "post"
                 days = 5
@@ -121,8 +108,7 @@ fn programs(workload: &str) -> Programs {
                 }
                 . = {"order": .detail.orderId, "amount": {"total": .detail.total, "currency": .detail.currency},
                      "customer": .detail.customer.id, "lines": .detail.items, "carrier": carrier, "days": days}
-                "#,
-            ),
+                "#),
         },
         _ => Programs { jq: NOTHING, jsonata: NOTHING, cel: NOTHING, vrl: NOTHING },
     }
@@ -131,20 +117,42 @@ fn programs(workload: &str) -> Programs {
 /// Ours first.
 pub(crate) fn all(workload: &str, found: &Workload) -> Vec<Way> {
     let said = programs(workload);
-    let language =
-        |text: Said, make: fn(&'static str) -> Result<Work, String>| text.map_err(str::to_owned).and_then(make);
-    let mut ways = vec![Way { name: "expressway", version: "this commit", kind: "ASL", work: ours(&found.definition) }];
+    let language = |text: Said, make: fn(&'static str) -> Result<Work, String>| {
+        text.map_err(str::to_owned).and_then(make)
+    };
+    let mut ways =
+        vec![Way { name: "expressway", version: "this commit", kind: "ASL", work: ours(&found.definition) }];
     for (name, job) in by_hand::jobs(workload) {
         let work: Work = Box::new(move |input| job(input).map_err(|error| error.to_string()));
         ways.push(Way { name, version: "by hand", kind: "Rust", work: Ok(work) });
     }
     let definition = found.definition.clone();
     ways.extend([
-        Way { name: "asl", version: "0.2.0", kind: "ASL", work: asl_crate(&definition) },
-        Way { name: "vrl", version: "0.38.0", kind: "transformation", work: language(said.vrl, vrl_program) },
-        Way { name: "jaq", version: "3.1.2", kind: "transformation", work: language(said.jq, jaq) },
-        Way { name: "jsonata-core", version: "2.2.13", kind: "transformation", work: language(said.jsonata, jsonata) },
-        Way { name: "cel", version: "0.15.0", kind: "transformation", work: language(said.cel, cel_expression) },
+        Way { name: "asl", version: locked("asl"), kind: "ASL", work: asl_crate(&definition) },
+        Way {
+            name: "vrl",
+            version: locked("vrl"),
+            kind: "transformation",
+            work: language(said.vrl, vrl_program),
+        },
+        Way {
+            name: "jaq",
+            version: locked("jaq-core"),
+            kind: "transformation",
+            work: language(said.jq, jaq),
+        },
+        Way {
+            name: "jsonata-core",
+            version: locked("jsonata-core"),
+            kind: "transformation",
+            work: language(said.jsonata, jsonata),
+        },
+        Way {
+            name: "cel",
+            version: locked("cel"),
+            kind: "transformation",
+            work: language(said.cel, cel_expression),
+        },
     ]);
     ways
 }
@@ -159,6 +167,14 @@ fn ours(definition: &str) -> Result<Work, String> {
         driver.run(input).map_err(|error| error.to_string())?.write_output(&mut output);
         Ok(output)
     }))
+}
+
+/// The version of a crate that this program is built with.
+fn locked(name: &str) -> &'static str {
+    let (_, after) = include_str!("../Cargo.lock")
+        .split_once(&format!("name = \"{name}\"\nversion = \""))
+        .unwrap_or_default();
+    after.split('"').next().unwrap_or_default()
 }
 
 struct NoTasks;
@@ -180,7 +196,8 @@ fn asl_crate(definition: &str) -> Result<Work, String> {
     use asl::asl::state_machine::StateMachine;
     use asl::asl::types::execution::EmptyContext;
 
-    let machine = StateMachine::parse(definition).map_err(|error| format!("it refuses the definition: {error:?}"))?;
+    let machine =
+        StateMachine::parse(definition).map_err(|error| format!("it refuses the definition: {error:?}"))?;
     // The machine is borrowed by its executions, and lives as long as the process.
     let machine: &'static StateMachine = Box::leak(Box::new(machine));
     Ok(Box::new(move |input| {
@@ -199,9 +216,12 @@ fn jaq(code: &'static str) -> Result<Work, String> {
     let arena = Arena::default();
     let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let funs = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
-    let modules = Loader::new(defs).load(&arena, File { code, path: () }).map_err(|error| format!("{error:?}"))?;
-    let filter =
-        jaq_core::Compiler::default().with_funs(funs).compile(modules).map_err(|error| format!("{error:?}"))?;
+    let modules =
+        Loader::new(defs).load(&arena, File { code, path: () }).map_err(|error| format!("{error:?}"))?;
+    let filter = jaq_core::Compiler::default()
+        .with_funs(funs)
+        .compile(modules)
+        .map_err(|error| format!("{error:?}"))?;
     let pretty: jaq_json::write::Pp = Default::default();
     Ok(Box::new(move |input| {
         let value = jaq_json::read::parse_single(input).map_err(|error| format!("{error:?}"))?;
@@ -251,7 +271,8 @@ fn vrl_program(code: &'static str) -> Result<Work, String> {
     let state = RefCell::new(RuntimeState::default());
     Ok(Box::new(move |input| {
         let value: Value = serde_json::from_slice(input).map_err(|error| error.to_string())?;
-        let mut target = TargetValue { value, metadata: Value::Object(Default::default()), secrets: Secrets::default() };
+        let mut target =
+            TargetValue { value, metadata: Value::Object(Default::default()), secrets: Secrets::default() };
         let mut state = state.borrow_mut();
         state.clear();
         let timezone = TimeZone::default();

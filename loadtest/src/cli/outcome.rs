@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::Stop;
 use super::options::Options;
 use crate::plan::{Arrivals, Metric, Plan, Threshold};
 use crate::report::{self, Journal, Report};
@@ -15,10 +15,10 @@ use crate::session::{self, Run};
 use crate::units::{show_count, show_nanoseconds};
 
 /// Stopped by a signal, as shells have it.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Carries out what was asked for.
-pub(super) fn carry_out(options: &Options, stop: &AtomicBool) -> Result<ExitCode, String> {
+pub(super) fn carry_out(options: &Options, stop: &Stop) -> Result<ExitCode, String> {
     let (plan, says_when) = options.plan()?;
     if options.find_max {
         return find_max(options, &plan, stop);
@@ -32,16 +32,18 @@ pub(super) fn carry_out(options: &Options, stop: &AtomicBool) -> Result<ExitCode
 }
 
 /// Runs a plan, and leaves its reports in a folder: each second as it comes, the rest at the end.
-fn one(options: &Options, plan: &Plan, stop: &AtomicBool, folder: Option<&Path>) -> Result<Report, String> {
+fn one(options: &Options, plan: &Plan, stop: &Stop, folder: Option<&Path>) -> Result<Report, String> {
     let mut journal = Journal::of_seconds(folder)?;
     let mut screen = Screen::new(options.quiet, options.plain, &plan.name);
-    let run = session::run(plan, stop, &mut |progress| {
+    let run = session::run(plan, &stop.said, &mut |progress| {
+        stop.is_heard(true);
         journal.tell(progress.seconds);
         screen.show(progress);
     })?;
     drop(screen);
     let report = Report::new(&run);
     finish(folder, &run, &report)?;
+    stop.is_heard(false);
     Ok(report)
 }
 
@@ -71,7 +73,7 @@ fn code(reports: &[&Report]) -> ExitCode {
 }
 
 /// The highest rate first, in a closed model; then latencies at half of it, in an open one.
-fn both(options: &Options, mut plan: Plan, stop: &AtomicBool) -> Result<ExitCode, String> {
+fn both(options: &Options, mut plan: Plan, stop: &Stop) -> Result<ExitCode, String> {
     let name = std::mem::take(&mut plan.name);
     let (rates, others): (Vec<Threshold>, Vec<Threshold>) =
         plan.thresholds.iter().partition(|threshold| threshold.metric == Metric::Rate);
@@ -110,7 +112,7 @@ fn both(options: &Options, mut plan: Plan, stop: &AtomicBool) -> Result<ExitCode
     Ok(code(&[&fast, &calm]))
 }
 
-fn find_max(options: &Options, plan: &Plan, stop: &AtomicBool) -> Result<ExitCode, String> {
+fn find_max(options: &Options, plan: &Plan, stop: &Stop) -> Result<ExitCode, String> {
     let slo = match options.slo.is_empty() {
         true => vec![Threshold { metric: Metric::Latency(99.9), at_most: true, bound: 1e6 }],
         false => options.slo.clone(),
@@ -122,8 +124,9 @@ fn find_max(options: &Options, plan: &Plan, stop: &AtomicBool) -> Result<ExitCod
     let found = search::find_max(
         &plan,
         &slo,
-        stop,
+        &stop.said,
         &mut |title, progress| {
+            stop.is_heard(true);
             if screen.as_ref().is_none_or(|(shown, _)| shown != title) {
                 // The old one gives the terminal back before the new one takes it.
                 screen = None;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -28,17 +28,21 @@ const FILES: [&str; 9] = [
 /// What is written down while a run goes on, a line of JSON each, so that it is there whatever becomes of the process.
 #[derive(Debug)]
 pub struct Journal {
+    folder: Option<PathBuf>,
+    name: &'static str,
+    /// Once there is something to write.
     file: Option<File>,
     told: usize,
 }
 
 impl Journal {
-    /// A journal of seconds in a folder, from which the reports of another run are removed; without one, nothing.
+    /// A journal of seconds in a folder, which is made now; without one, nothing. The reports of another run are removed
+    /// from it when this one is under way.
     ///
     /// # Errors
-    /// When the folder cannot be written to, with its name.
+    /// When there can be no such folder, with its name.
     pub fn of_seconds(folder: Option<&Path>) -> Result<Journal, String> {
-        Journal::begin(folder, SECONDS)
+        Journal::new(folder, SECONDS)
     }
 
     /// The same of the trials of a search.
@@ -46,19 +50,14 @@ impl Journal {
     /// # Errors
     /// As above.
     pub fn of_trials(folder: Option<&Path>) -> Result<Journal, String> {
-        Journal::begin(folder, TRIALS)
+        Journal::new(folder, TRIALS)
     }
 
-    fn begin(folder: Option<&Path>, name: &str) -> Result<Journal, String> {
-        let Some(folder) = folder else { return Ok(Journal { file: None, told: 0 }) };
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        for stale in FILES {
-            // What cannot be removed cannot be written anew either, which is said then.
-            let _ = std::fs::remove_file(folder.join(stale));
+    fn new(folder: Option<&Path>, name: &'static str) -> Result<Journal, String> {
+        if let Some(folder) = folder {
+            std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
-        let path = folder.join(name);
-        let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Journal { file: Some(file), told: 0 })
+        Ok(Journal { folder: folder.map(Path::to_owned), name, file: None, told: 0 })
     }
 
     /// Writes down the seconds that were not told of yet.
@@ -71,6 +70,13 @@ impl Journal {
 
     /// Writes a line.
     pub fn write(&mut self, line: &impl Serialize) {
+        if let Some(folder) = self.folder.take() {
+            for stale in FILES {
+                // What cannot be removed cannot be written anew either, which is said then.
+                let _ = std::fs::remove_file(folder.join(stale));
+            }
+            self.file = File::create(folder.join(self.name)).ok();
+        }
         if let (Some(file), Ok(text)) = (&mut self.file, serde_json::to_string(line)) {
             // A full disk is no reason to end the run; writing the reports will tell of it.
             let _ = file.write_all((text + "\n").as_bytes());
@@ -95,6 +101,10 @@ pub fn write_all(folder: &Path, report: &Report, run: &Run) -> Result<(), String
         ("latency.hgrm", hgrm(&run.total.latency)),
         ("service.hgrm", hgrm(&run.total.service)),
     ];
+    if report.search.is_empty() {
+        // They are those of another run.
+        let _ = std::fs::remove_file(folder.join(TRIALS));
+    }
     for (name, text) in files {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;

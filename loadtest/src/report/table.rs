@@ -98,13 +98,20 @@ fn counts(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "it broke at {}/s: {reason}", show_count(*rate))?;
     }
     let usage = &report.generator.usage;
-    let executions = (total.succeeded + total.failed + total.timed_out + total.aborted).max(1) as f64;
+    let executions = total.succeeded + total.failed + total.timed_out + total.aborted;
+    let cost = match executions {
+        0 => format!("{:.2} s of processor time", usage.cpu_seconds),
+        _ => format!(
+            "{} of processor time per start",
+            show_nanoseconds(usage.cpu_seconds * 1e9 / executions as f64)
+        ),
+    };
     writeln!(
         out,
-        "{} workers, busy {:.0} % of their time; this process: {} of processor time per start, {:.0} MiB at most",
+        "{} {}, busy {:.0} % of their time; this process: {cost}, {:.0} MiB at most",
         report.generator.workers,
+        if report.generator.workers == 1 { "worker" } else { "workers" },
         report.generator.busy * 100.0,
-        show_nanoseconds(usage.cpu_seconds * 1e9 / executions),
         usage.resident_bytes_max as f64 / 1_048_576.0,
     )?;
     let bill = &report.bill;

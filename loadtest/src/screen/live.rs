@@ -69,7 +69,7 @@ fn draw(frame: &mut ratatui::Frame<'_>, title: &str, rates: &[u64], rate: f64, p
     let share = progress.elapsed.as_secs_f64() / progress.planned.as_secs_f64().max(1e-9);
     let doing = if progress.warming { "warming up" } else { "measuring" };
     let elapsed =
-        format!("{:.0} of {:.0} s, {doing}", progress.elapsed.as_secs_f64(), progress.planned.as_secs_f64());
+        format!("{:.1} of {:.1} s, {doing}", progress.elapsed.as_secs_f64(), progress.planned.as_secs_f64());
     let gauge =
         Gauge::default().block(Block::bordered().title(format!(" {title} "))).ratio(share.clamp(0.0, 1.0));
     frame.render_widget(gauge.label(elapsed).gauge_style(Style::new().fg(Color::Blue)), top);

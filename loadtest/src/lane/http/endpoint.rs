@@ -144,6 +144,8 @@ fn call(
                 None => return Err(named(&"the connection was closed before an answer")),
             },
             Ok(bytes) => read.extend_from_slice(&chunk[..bytes]),
+            // A signal, which whoever listens to it deals with.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return Err(named(&format!("no answer within {} s", TIMEOUT.as_secs())));
             }
