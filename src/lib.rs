@@ -69,6 +69,7 @@ pub mod server;
 #[cfg(feature = "service")]
 pub mod service;
 pub mod task;
+mod uuid;
 
 /// The README's example is compiled and run with the documentation's.
 #[cfg(doctest)]

@@ -134,3 +134,17 @@ fn the_javascript_sdk_does_a_session() {
     command.args(["-e", &snippet("js")]).current_dir(&js);
     passes(command);
 }
+
+#[test]
+fn moto_s_own_tests_find_what_they_look_for() {
+    let python = program("python3");
+    if !works(Command::new(&python).args(["-c", "import moto, pytest"])) {
+        return absent("moto with pytest");
+    }
+    let suite = installed().map(|it| it.join("moto-5.2.1")).filter(|it| it.join("tests").exists());
+    let Some(suite) = suite else { return absent("the source distribution of moto") };
+    let mut command = Command::new(&python);
+    command.arg(folder("tests/clients/moto_suite.py")).arg(env!("CARGO_BIN_EXE_expressway"));
+    command.arg(suite).arg(folder("tests/known/moto.txt"));
+    passes(command);
+}

@@ -224,6 +224,61 @@ fn executions_that_take_too_long_time_out_at_the_end() {
 }
 
 #[test]
+fn what_was_created_survives_a_restart() {
+    let folder = Folder::new("state");
+    let arguments = ["--state", folder.0.to_str().expect("UTF-8")];
+    let pass = {
+        let serving = Serving::start(&arguments);
+        let pass = create(&serving, "pass", "EXPRESS", &json!({"Type": "Pass", "Result": 7, "End": true}));
+        assert_eq!(serving.stop().0, Some(0));
+        pass
+    };
+    let serving = Serving::start(&arguments);
+    let (_, body) = serving.ask("StartSyncExecution", &json!({"stateMachineArn": pass}).to_string());
+    assert!(body.contains(r#""output":"7""#), "{body}");
+}
+
+#[test]
+fn extensions_are_switched_on_one_by_one() {
+    let nap = json!({"Type": "Wait", "Seconds": 3600, "End": true});
+    let asking = json!({"Type": "Task", "End": true,
+        "Resource": "arn:aws:states:us-east-1:123456789012:activity:work"});
+    for (flag, describes, calls_back) in [
+        ("--express-only", false, false),
+        ("--express-history", true, false),
+        ("--express-callbacks", false, true),
+    ] {
+        let serving = Serving::start(&[flag]);
+        let nap = create(&serving, "nap", "EXPRESS", &nap);
+        let (status, body) =
+            serving.ask("StartExecution", &json!({"stateMachineArn": nap, "name": "n"}).to_string());
+        assert_eq!(status, 200, "{body}");
+        let started: Json = serde_json::from_str(&body).expect("JSON");
+        let described = json!({"executionArn": started["executionArn"]}).to_string();
+        assert_eq!(serving.ask("DescribeExecution", &described).0 == 200, describes, "{flag}");
+        let request = json!({"name": "asking", "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
+            "definition": json!({"StartAt": "S", "States": {"S": asking}}).to_string()});
+        assert_eq!(serving.ask("CreateStateMachine", &request.to_string()).0 == 200, calls_back, "{flag}");
+    }
+}
+
+#[test]
+fn the_options_of_step_functions_local_are_understood() {
+    let serving = Serving::start(&[
+        "--aws-account",
+        "111111111111",
+        "--aws-region",
+        "cn-north-1",
+        "--wait-time-scale",
+        "0.001",
+    ]);
+    let nap = create(&serving, "nap", "EXPRESS", &json!({"Type": "Wait", "Seconds": 200, "End": true}));
+    assert_eq!(nap, "arn:aws-cn:states:cn-north-1:111111111111:stateMachine:nap");
+    let (_, body) = serving.ask("StartSyncExecution", &json!({"stateMachineArn": nap}).to_string());
+    assert!(body.contains("SUCCEEDED"), "{body}");
+}
+
+#[test]
 fn the_environment_is_printed_for_shells() {
     let print = |shell: &str| {
         let output =

@@ -6,21 +6,27 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use expressway::runtime::Budgets;
 use expressway::server::{Config, Limits, Server};
-use expressway::service::Service;
+use expressway::service::{CreateStateMachine, Service};
 
 /// Long enough for any machine: who waits this long failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn serve(set: impl FnOnce(&mut Limits)) -> Server {
+    start(set, Budgets::default()).0
+}
+
+fn start(set: impl FnOnce(&mut Limits), budgets: Budgets) -> (Server, Service) {
     let mut config = Config::default();
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.threads = 2;
     set(&mut config.limits);
-    let service = Service::builder().engine(|engine| engine.shards(1)).build().expect("a service");
+    let service = Service::builder().engine(|engine| engine.shards(1).budgets(budgets));
+    let service = service.build().expect("a service");
     let server = Server::start(&config, &service).expect("a free port");
     server.ready(true);
-    server
+    (server, service)
 }
 
 fn server() -> Server {
@@ -239,6 +245,51 @@ fn one_connection_too_many_is_told_so() {
     assert!(response.body.contains("Too many connections"), "{response:?}");
     assert!(third.is_closed());
     assert_eq!(server.counts().connections_refused, 1);
+}
+
+#[test]
+fn who_is_slow_or_silent_is_cut() {
+    let server = serve(|limits| (limits.slow_seconds_max, limits.idle_seconds_max) = (1, 1));
+    let beginnings = ["", "POST / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", HEALTH];
+    let mut clients = beginnings.map(|beginning| {
+        let mut client = Client::of(&server);
+        client.send(beginning.as_bytes());
+        client
+    });
+    assert_eq!(clients[3].status(), Some(200));
+    for client in &mut clients {
+        assert!(client.is_closed());
+    }
+    assert_eq!(server.counts().connections_cut, 4);
+}
+
+#[test]
+fn overload_says_when_to_come_back() {
+    let (server, service) = start(|_| {}, Budgets { executions_max: 1, ..Budgets::default() });
+    let created = service.create_state_machine(CreateStateMachine {
+        name: "nap".to_owned(),
+        definition: r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 100, "End": true}}}"#
+            .to_owned(),
+        role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+        express: true,
+        ..CreateStateMachine::default()
+    });
+    let body = format!(r#"{{"stateMachineArn": "{}"}}"#, created.expect("a machine").arn);
+    let request = post(&body).replace("ListStateMachines", "StartExecution");
+    let mut client = Client::of(&server);
+    client.send(request.as_bytes());
+    assert_eq!(client.status(), Some(200));
+    client.send(request.as_bytes());
+    let refused = client.response().expect("a response");
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.body.contains("ThrottlingException"), "{refused:?}");
+    for header in ["x-amz-retry-after: ", "retry-after: ", "x-amzn-errortype: throttlingexception"] {
+        assert!(refused.head.contains(&format!("\r\n{header}")), "{header} is not in {refused:?}");
+    }
+    assert_eq!(server.counts().throttled, 1);
+    // The connection stays usable.
+    client.send(HEALTH.as_bytes());
+    assert_eq!(client.status(), Some(200));
 }
 
 #[test]

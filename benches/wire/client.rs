@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,6 +11,14 @@ use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// What came of a while of load.
 pub(crate) struct Load {
@@ -155,9 +164,10 @@ pub(crate) fn once(stream: &mut std::net::TcpStream) {
     assert!(bytes[..read].starts_with(b"HTTP/1.1 200"));
 }
 
-/// HTTP/2 with so many streams on each connection, all of them busy.
+/// HTTP/2 with so many streams on each connection, all of them busy; over TLS, if there is any.
 pub(crate) fn h2(
     address: SocketAddr,
+    tls: Option<&Arc<ClientConfig>>,
     connections: usize,
     streams: usize,
     head: &[(&'static str, &'static str)],
@@ -172,6 +182,14 @@ pub(crate) fn h2(
         for _ in 0..connections {
             let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
             stream.set_nodelay(true).expect("no delay");
+            let stream: Box<dyn Stream> = match tls {
+                None => Box::new(stream),
+                Some(tls) => {
+                    let name = ServerName::try_from("localhost").expect("a name");
+                    let connector = TlsConnector::from(Arc::clone(tls));
+                    Box::new(connector.connect(name, stream).await.expect("TLS"))
+                }
+            };
             let http = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
             let (sender, connection) = http.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
             tokio::spawn(connection);

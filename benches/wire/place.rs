@@ -36,9 +36,9 @@ impl Cpu {
     }
 }
 
-/// Bytes of memory this process holds.
-pub(crate) fn resident_bytes() -> usize {
-    let text = fs::read_to_string("/proc/self/status").expect("a status");
+/// Bytes of memory a process holds.
+pub(crate) fn resident_bytes(process: u32) -> usize {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).expect("a status");
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
     line.trim()
         .split(' ')

@@ -92,7 +92,7 @@ enum Type {
     /// At most five minutes, no callbacks
     #[value(name = "EXPRESS")]
     Express,
-    /// Durable
+    /// Up to a year, with callbacks; durable on AWS, in memory here
     #[value(name = "STANDARD")]
     Standard,
 }

@@ -36,13 +36,13 @@ pub(super) struct Arguments {
     #[arg(long)]
     express_only: bool,
     /// The account in ARNs
-    #[arg(long, env = "AWS_ACCOUNT_ID", value_name = "DIGITS", value_parser = account)]
+    #[arg(long, alias = "aws-account", env = "AWS_ACCOUNT_ID", value_name = "DIGITS", value_parser = account)]
     account: Option<String>,
     /// The region in ARNs
-    #[arg(long, env = "AWS_DEFAULT_REGION", value_name = "REGION", value_parser = region)]
+    #[arg(long, alias = "aws-region", env = "AWS_DEFAULT_REGION", value_name = "REGION", value_parser = region)]
     region: Option<String>,
     /// Factor of all waiting: Wait states, delays of retries, timeouts
-    #[arg(long, env = "WAIT_TIME_SCALE", value_name = "FACTOR", value_parser = factor)]
+    #[arg(long, alias = "wait-time-scale", env = "WAIT_TIME_SCALE", value_name = "FACTOR", value_parser = factor)]
     time_scale: Option<f64>,
     #[command(flatten)]
     tasks: Tasks,
@@ -139,8 +139,9 @@ fn region(text: &str) -> Result<String, String> {
 
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(factor) if factor.is_finite() && factor >= 0.0 => Ok(factor),
-        _ => Err("a factor is a number of at least 0".to_owned()),
+        // With 0, the time of every execution would be over when it begins.
+        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
+        _ => Err("a factor is a number above 0".to_owned()),
     }
 }
 
@@ -149,6 +150,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     let began = Instant::now();
+    use_small_pages();
     let config = config(arguments)?;
     let service = service(arguments, &config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -174,6 +176,14 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     });
     let within = Duration::from_secs(u64::from(arguments.drain_timeout));
     drain(&runtime, server, &service, signals, within)
+}
+
+/// With huge pages, what is touched at all is resident in pieces of 2 MiB: an idle server takes 20 MiB instead of 12, and
+/// the buffers of an idle connection twice what is used of them.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    // Where the system does not let us, it takes more memory.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn announce(server: &Server, config: &Config, began: Instant) {

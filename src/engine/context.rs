@@ -186,9 +186,13 @@ pub(super) fn write_execution_arn(identity: &Identity, seed: u64, out: &mut Vec<
     }
     let machine = &*identity.state_machine_arn;
     let kind = if identity.is_standard { ":execution:" } else { ":express:" };
-    match machine.split_once(":stateMachine:") {
-        Some((before, after)) => {
-            [before, kind, after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()))
+    const MACHINE: &[u8] = b":stateMachine:";
+    // Behind `arn:<partition>:states:<region>:<account>`.
+    let at = memchr::memchr_iter(b':', machine.as_bytes()).nth(4).unwrap_or_default();
+    match machine.as_bytes()[at..].strip_prefix(MACHINE) {
+        Some(after) => {
+            let before = &machine.as_bytes()[..at];
+            [before, kind.as_bytes(), after].iter().for_each(|part| out.extend_from_slice(part))
         }
         None => out.extend_from_slice(machine.as_bytes()),
     }
@@ -208,24 +212,11 @@ pub(crate) fn uuid(seed: u64) -> String {
 
 /// The text of [`uuid`].
 pub(super) fn uuid_text(seed: u64) -> [u8; 36] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mix = |n: u64| {
         let mut z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     };
-    let (high, low) = (mix(1), mix(2));
-    let high = high & !0xF000 | 0x4000;
-    let low = low & !(0xC << 60) | 0x8 << 60;
-    let bits = u128::from(high) << 64 | u128::from(low);
-    let (mut text, mut at) = ([b'-'; 36], 0);
-    for byte in bits.to_be_bytes() {
-        // The hyphens stand behind 4, 6, 8 and 10 bytes.
-        at += usize::from(matches!(at, 8 | 13 | 18 | 23));
-        text[at] = HEX[usize::from(byte >> 4)];
-        text[at + 1] = HEX[usize::from(byte & 15)];
-        at += 2;
-    }
-    text
+    crate::uuid::text(mix(1), mix(2))
 }

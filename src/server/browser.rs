@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, HeaderValue, VARY,
 };
 use hyper::{Response, StatusCode};
 
@@ -18,18 +18,16 @@ pub(super) fn allowed(origins: &[String], origin: &HeaderValue) -> Option<Header
 }
 
 /// Lets the page see the response.
-pub(super) fn grant(mut response: Response<Full<Bytes>>, origin: HeaderValue) -> Response<Full<Bytes>> {
-    let headers = response.headers_mut();
+pub(super) fn grant(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(VARY, HeaderValue::from_static("origin"));
     let seen = "x-amzn-requestid, x-amzn-errortype, x-amz-retry-after";
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(seen));
-    response
 }
 
 /// What a browser asks before it sends what the page wants sent.
-pub(super) fn preflight(origin: HeaderValue) -> Response<Full<Bytes>> {
-    let mut response = grant(Response::default(), origin);
+pub(super) fn preflight() -> Response<Full<Bytes>> {
+    let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::api::{self, Call, Reply};
@@ -32,24 +33,25 @@ const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 const OVERFLOW_BYTES_MAX: usize = 16 << 20;
 
 /// Answers a request.
+///
+/// What is awaited here is kept small, because each connection, and each stream of HTTP/2, has one of these futures and
+/// it is moved about: whatever is rare has a box of its own.
 pub(super) async fn exchange(
     local: Rc<Local>,
     watch: Rc<Watch>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let _busy = Busy::new(&watch, request.version() == Version::HTTP_2);
-    let mut response = match request.headers().get(ORIGIN) {
-        None => dispatch(&local, &watch, request).await,
-        Some(origin) => match browser::allowed(&local.shared.origins, origin) {
-            Some(origin) if request.method() == Method::OPTIONS => browser::preflight(origin),
-            Some(origin) => browser::grant(dispatch(&local, &watch, request).await, origin),
-            None => refuse(
-                StatusCode::FORBIDDEN,
-                "AccessDeniedException",
-                "Pages of this origin may not use this server: see --allow-origin",
-            ),
-        },
+    let (head, body) = request.into_parts();
+    let _busy = Busy::new(&watch, head.version == Version::HTTP_2);
+    let mut response = match at_once(&local, &head) {
+        Some(response) => response,
+        None => operation(&local, &watch, &head, body).await,
     };
+    if let Some(origin) = head.headers.get(ORIGIN)
+        && let Some(origin) = browser::allowed(&local.shared.origins, origin)
+    {
+        browser::grant(response.headers_mut(), origin);
+    }
     let counters = local.counters();
     counters.requests.add(1);
     let status = response.status().as_u16();
@@ -62,11 +64,18 @@ pub(super) async fn exchange(
     Ok(response)
 }
 
-async fn dispatch(local: &Local, watch: &Watch, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    match (request.method(), request.uri().path()) {
-        (&Method::POST, "/") => operation(local, watch, request).await,
-        (&Method::GET | &Method::HEAD, path) => page(local, path),
-        _ => unknown(StatusCode::NOT_FOUND),
+/// The response, if this is not an operation.
+fn at_once(local: &Local, head: &Parts) -> Option<Response<Full<Bytes>>> {
+    let origin = head.headers.get(ORIGIN);
+    if origin.is_some_and(|origin| browser::allowed(&local.shared.origins, origin).is_none()) {
+        let why = "Pages of this origin may not use this server: see --allow-origin";
+        return Some(refuse(StatusCode::FORBIDDEN, "AccessDeniedException", why));
+    }
+    match (&head.method, head.uri.path()) {
+        (&Method::POST, "/") => None,
+        (&Method::OPTIONS, _) if origin.is_some() => Some(browser::preflight()),
+        (&Method::GET | &Method::HEAD, path) => Some(page(local, path)),
+        _ => Some(unknown(StatusCode::NOT_FOUND)),
     }
 }
 
@@ -86,21 +95,8 @@ impl Drop for Busy<'_> {
     }
 }
 
-async fn operation(local: &Local, watch: &Watch, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (head, body) = request.into_parts();
-    let limits = &local.shared.limits;
-    let reading = read(body, limits.body_bytes_max);
-    let body = if head.version == Version::HTTP_2 {
-        // Its streams are slow each on its own.
-        let within = Duration::from_secs(u64::from(limits.slow_seconds_max));
-        tokio::time::timeout(within, reading).await.unwrap_or(Err(Refusal::TooSlow))
-    } else {
-        watch.body(true);
-        let body = reading.await;
-        watch.body(false);
-        body
-    };
-    let body = match body {
+async fn operation(local: &Local, watch: &Watch, head: &Parts, body: Incoming) -> Response<Full<Bytes>> {
+    let body = match body_of(local, watch, head.version, body).await {
         Ok(body) => body,
         Err(refusal) => return refusal.response(),
     };
@@ -112,13 +108,14 @@ async fn operation(local: &Local, watch: &Watch, request: Request<Incoming>) -> 
         body: &body,
     };
     if let Some(auth) = &local.shared.auth
-        && let Err(denied) = auth.check(&head, call.target, &body, &local.shared.place, SystemTime::now())
+        && let Err(denied) = auth.check(head, call.target, &body, &local.shared.place, SystemTime::now())
     {
         return refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message);
     }
-    let reply = match call.target.ends_with(".GetActivityTask") {
-        false => api::answer(&local.service, call).await,
-        true => poll(local, watch, call).await,
+    let reply = match api::answer_now(&local.service, call) {
+        Some(reply) => reply,
+        None if call.target.ends_with(".GetActivityTask") => Box::pin(poll(local, watch, call)).await,
+        None => Box::pin(api::answer_in_time(&local.service, call)).await,
     };
     if reply.retry_after_ms.is_some() {
         local.counters().throttled.add(1);
@@ -126,9 +123,27 @@ async fn operation(local: &Local, watch: &Watch, request: Request<Incoming>) -> 
     respond(reply)
 }
 
+/// All of the body, which mostly came with the head.
+async fn body_of(local: &Local, watch: &Watch, version: Version, body: Incoming) -> Result<Bytes, Refusal> {
+    let limits = &local.shared.limits;
+    let mut reading = pin!(read(body, limits.body_bytes_max));
+    if version == Version::HTTP_2 {
+        if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+            return body;
+        }
+        // Its streams are slow each on its own.
+        let within = Duration::from_secs(u64::from(limits.slow_seconds_max));
+        return Box::pin(tokio::time::timeout(within, reading)).await.unwrap_or(Err(Refusal::TooSlow));
+    }
+    watch.body(true);
+    let body = reading.await;
+    watch.body(false);
+    body
+}
+
 /// A worker that waits for a task. When the server ends it is told that there is none, and when it leaves it gets none.
 async fn poll(local: &Local, watch: &Watch, call: Call<'_>) -> Reply {
-    let mut answer = pin!(api::answer(&local.service, call));
+    let mut answer = pin!(api::answer_in_time(&local.service, call));
     let mut drain = pin!(local.drain.notified());
     let mut is_waiting = false;
     poll_fn(|context| {
@@ -239,7 +254,7 @@ async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     match next(&mut body).await {
         Some(Ok(first)) if body.is_end_stream() && first.len() <= bytes_max => Ok(first),
-        Some(first) => collect(first?, body, announced, bytes_max).await,
+        Some(first) => Box::pin(collect(first?, body, announced, bytes_max)).await,
         None => Ok(Bytes::new()),
     }
 }

@@ -5,7 +5,8 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+use crate::uuid;
+
 /// Identifiers made at once, so that they share one allocation.
 const BATCH: usize = 32;
 const LENGTH: usize = 36;
@@ -29,26 +30,13 @@ impl Identifiers {
         if batch.is_empty() {
             let mut text = Vec::with_capacity(BATCH * LENGTH);
             for _ in 0..BATCH {
-                self.write(&mut text);
+                text.extend_from_slice(&uuid::text(self.random(), self.random()));
             }
             batch = Bytes::from(text);
         }
         let one = batch.split_to(LENGTH);
         self.batch.set(batch);
         one
-    }
-
-    fn write(&self, text: &mut Vec<u8>) {
-        let (high, low) = (self.random(), self.random());
-        let high = (high & !0xf000) | 0x4000;
-        let low = (low & !(0b11 << 62)) | (0b10 << 62);
-        let digits = (u128::from(high) << 64) | u128::from(low);
-        for at in 0..32 {
-            if matches!(at, 8 | 12 | 16 | 20) {
-                text.push(b'-');
-            }
-            text.push(HEX[(digits >> (124 - 4 * at)) as usize & 15]);
-        }
     }
 
     /// SplitMix64.

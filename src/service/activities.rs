@@ -10,7 +10,7 @@ use super::page::{Page, Part};
 use super::{Error, Exception, Inner, Service, limits, tags};
 use crate::json::explain::explain;
 use crate::runtime::AnswerError;
-use crate::task::token::TokenError;
+use crate::task::token::{self, TokenError};
 
 /// An activity. It is never changed, but replaced as a whole.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -175,6 +175,8 @@ impl Service {
     /// `InvalidOutput`, `InvalidToken`, `TaskTimedOut`.
     pub fn send_task_success(&self, token: &str, output: &str) -> Result<(), Error> {
         let invalid = |why: &str| Error::new(Exception::InvalidOutput, format!("Invalid Output: '{why}'"));
+        // Verified: a token that is none is told before an output that is none.
+        token::parse(token).map_err(|_| Error::invalid_token())?;
         if let Some(why) = explain(output.as_bytes()) {
             return Err(invalid(&why.message));
         }

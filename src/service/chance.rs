@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::uuid;
+
 /// A source of chance: a counter behind a mix, so that any number of threads may ask.
 #[derive(Debug)]
 pub(super) struct Chance {
@@ -21,15 +23,8 @@ impl Chance {
 
     /// A UUID, version 4 in form.
     pub(super) fn uuid(&self) -> String {
-        let (high, low) = (self.next(), self.next());
-        format!(
-            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xFFFF,
-            high & 0xFFF,
-            (low >> 48) & 0x3FFF | 0x8000,
-            low & 0xFFFF_FFFF_FFFF
-        )
+        // It is ASCII.
+        String::from_utf8(uuid::text(self.next(), self.next()).to_vec()).unwrap_or_default()
     }
 
     /// A number below `n`.

@@ -280,6 +280,8 @@ fn a_worker_asks_for_tasks_and_answers_them() {
         assert_eq!(refused.0, "TaskTimedOut");
     }
     assert_eq!(client.refused("SendTaskHeartbeat", &json!({"taskToken": "x"})).0, "InvalidToken");
+    let both_wrong = json!({"taskToken": "x", "output": "not JSON"});
+    assert_eq!(client.refused("SendTaskSuccess", &both_wrong).0, "InvalidToken");
     let arn = client.start(&machine, "{}");
     let task = client.ok("GetActivityTask", &poll);
     let failure = json!({"taskToken": task["taskToken"], "error": "Mine", "cause": "why"});

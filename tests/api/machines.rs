@@ -294,3 +294,54 @@ fn what_was_created_survives_a_restart() {
     drop(client);
     std::fs::remove_dir_all(&folder).expect("the folder");
 }
+
+#[test]
+fn what_is_described_otherwise_is_published_anew() {
+    let mut client = Client::new();
+    let definition = r#"{"StartAt": "P", "States": {"P": {"Type": "Succeed"}}}"#;
+    let created = json!({"name": "m", "definition": definition, "roleArn": ROLE, "publish": true,
+        "versionDescription": "first"});
+    let machine = client.ok("CreateStateMachine", &created)["stateMachineArn"].clone();
+    for (description, number) in [(json!("first"), 1), (json!("second"), 2), (json!(null), 2)] {
+        let mut update = json!({"stateMachineArn": machine, "definition": definition, "publish": true});
+        if !description.is_null() {
+            update["versionDescription"] = description.clone();
+        }
+        let version = client.ok("UpdateStateMachine", &update)["stateMachineVersionArn"].clone();
+        assert_eq!(version, json!(format!("{}:{number}", machine.as_str().expect("an ARN"))));
+        if !description.is_null() {
+            let described = client.ok("DescribeStateMachine", &json!({"stateMachineArn": version}));
+            assert_eq!(described["description"], description);
+        }
+    }
+}
+
+#[test]
+fn a_role_belongs_to_an_account() {
+    let mut client = Client::new();
+    let definition = r#"{"StartAt": "P", "States": {"P": {"Type": "Succeed"}}}"#;
+    for role in [
+        "arn:aws:iam::1234:role/r",
+        "arn:aws:iam::111111111111:role/",
+        "arn:aws:iam::111111111111:user/u",
+        "r",
+    ] {
+        let request = json!({"name": "m", "definition": definition, "roleArn": role});
+        let (code, message) = client.refused("CreateStateMachine", &request);
+        assert_eq!((&*code, message), ("InvalidArn", format!("Invalid Role Arn: '{role}'")));
+    }
+}
+
+#[test]
+fn a_token_is_good_for_the_same_question_only() {
+    let mut client = Client::new();
+    let machine = client.machine("m", "STANDARD", json!({"P": {"Type": "Succeed"}}));
+    for _ in 0..3 {
+        client.start(&machine, "{}");
+    }
+    let mut list = json!({"stateMachineArn": machine, "maxResults": 2});
+    list["nextToken"] = client.ok("ListExecutions", &list)["nextToken"].clone();
+    assert_eq!(client.ok("ListExecutions", &list)["executions"].as_array().map(Vec::len), Some(1));
+    list["statusFilter"] = json!("SUCCEEDED");
+    assert_eq!(client.refused("ListExecutions", &list).0, "InvalidToken");
+}

@@ -50,12 +50,31 @@ pub struct Reply {
 }
 
 const TARGET_PREFIX: &str = "AWSStepFunctions.";
+const START_SYNC_EXECUTION: &str = "AWSStepFunctions.StartSyncExecution";
 
 /// Answers a request.
 ///
 /// Dropping the future abandons what it waits for: an execution that `StartSyncExecution` began is aborted, a worker
 /// that waits in `GetActivityTask` gets nothing.
 pub async fn answer(service: &Service, call: Call<'_>) -> Reply {
+    match answer_now(service, call) {
+        Some(reply) => reply,
+        None => answer_in_time(service, call).await,
+    }
+}
+
+/// Answers what is answered at once, and often: an execution that neither waits nor calls. `None`, and nothing has
+/// happened, for all else.
+pub(super) fn answer_now(service: &Service, call: Call<'_>) -> Option<Reply> {
+    if call.target != START_SYNC_EXECUTION {
+        return None;
+    }
+    let body = sync::answer(service, call.body, call.trace_header)?;
+    Some(Reply { status: 200, body, error: None, retry_after_ms: None })
+}
+
+/// Answers what [`answer_now`] does not.
+pub(super) async fn answer_in_time(service: &Service, call: Call<'_>) -> Reply {
     match handle(service, call).await {
         Ok(body) => Reply { status: 200, body, error: None, retry_after_ms: None },
         Err(error) => refusal(&error),
@@ -65,11 +84,6 @@ pub async fn answer(service: &Service, call: Call<'_>) -> Reply {
 async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
     let action = call.target.strip_prefix(TARGET_PREFIX).and_then(Action::of);
     let action = action.ok_or_else(|| Error::new(Exception::UnknownOperationException, ""))?;
-    if action == Action::StartSyncExecution
-        && let Some(body) = sync::answer(service, call.body, call.trace_header)
-    {
-        return Ok(body);
-    }
     let members = members(call.body)?;
     shape::check(&members, action.request())?;
     let fields = Fields(&members);
