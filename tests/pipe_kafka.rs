@@ -140,17 +140,14 @@ topic = "dead"
             .create()
             .expect("a consumer");
         let mut list = TopicPartitionList::new();
-        (0..PARTITIONS).for_each(|partition| drop(list.add_partition("events", partition)));
+        list.add_partition_range("events", 0, PARTITIONS - 1);
         let committed = consumer.committed_offsets(list, Duration::from_secs(10)).expect("offsets");
-        let lag = committed
-            .elements()
-            .iter()
-            .map(|it| {
-                let watermarks = consumer.fetch_watermarks("events", it.partition(), Duration::from_secs(10));
-                watermarks.expect("the end").1 - it.offset().to_raw().unwrap_or(0).max(0)
-            })
-            .sum();
-        lag
+        let partitions = committed.elements();
+        let lags = partitions.iter().map(|it| {
+            let watermarks = consumer.fetch_watermarks("events", it.partition(), Duration::from_secs(10));
+            watermarks.expect("the end").1 - it.offset().to_raw().unwrap_or(0).max(0)
+        });
+        lags.sum()
     }
 
     async fn wait_until_done(&self) {
