@@ -294,7 +294,7 @@ async fn a_cluster_that_goes_away_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_publish() {
     let bench = Bench::new("tasks");
-    let producer = bench.kafka().producer().expect("a producer");
+    let producer = bench.kafka().set("message.max.bytes", "1000").producer().expect("a producer");
     let engine = Engine::builder().async_handler(task::kafka::PRODUCE, task::kafka::produce(producer));
     let engine = engine.build().expect("an engine");
     let definition = r#"{"StartAt": "Tell", "States": {"Tell": {"Type": "Task", "End": true,
@@ -305,10 +305,10 @@ async fn tasks_publish() {
     let output: serde_json::Value = outcome.output().unwrap_or_else(|fault| panic!("{fault:?}"));
     assert_eq!(output, serde_json::json!({"Topic": "out", "Partition": 1, "Offset": 0}));
     assert_eq!(bench.texts("out")[1], [br#"{"topic":"out","n":1}"#.to_vec()]);
-    let large = format!("{{\"topic\":\"{}\"}}", "x".repeat(300));
+    let large = format!("{{\"topic\":\"out\",\"text\":\"{}\"}}", "x".repeat(2_000));
     let outcome = engine.run(&machine, large).await.expect("it begins");
     let error = outcome.fault.and_then(|fault| fault.error).unwrap_or_default();
-    assert!(error.starts_with("Kafka."), "{error}");
+    assert_eq!(error, "Kafka.MessageSizeTooLarge");
 }
 
 #[tokio::test(flavor = "multi_thread")]
