@@ -22,6 +22,9 @@ const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
     "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
 const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::ZERO };
 
+/// The fields of an entry.
+type Fields = Vec<(String, Vec<u8>)>;
+
 /// What is between a test and its server.
 struct Bench {
     server: Server,
@@ -103,7 +106,7 @@ dead_letters = {{ type = "redis", url = "{url}", stream = "dead" }}
 
     async fn texts(&self, stream: &str) -> Vec<Vec<u8>> {
         let mut connection = self.connection().await;
-        let entries: Vec<(String, Vec<(String, Vec<u8>)>)> = redis::cmd("XRANGE")
+        let entries: Vec<(String, Fields)> = redis::cmd("XRANGE")
             .arg(stream)
             .arg("-")
             .arg("+")

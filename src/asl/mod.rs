@@ -53,8 +53,10 @@ pub enum Resources {
     /// Those AWS recognizes: functions, activities, service integrations.
     #[default]
     Aws,
+    /// Those, and the integrations of our own: `nats:publish`, `nats:request`, `kafka:produce`.
+    AwsAndOurs,
     /// Any text, for handlers under names of the embedder's own; ARNs of `lambda` and `states` must still be ones
-    /// that AWS recognizes.
+    /// that AWS recognizes, or integrations of our own.
     Any,
 }
 

@@ -2,7 +2,7 @@
 
 use super::model::{Pattern, ResourceKind};
 
-/// Reads a resource ARN; `None` when AWS would not recognize it.
+/// Reads a resource ARN; `None` when neither AWS nor we would recognize it.
 pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
     let mut parts = arn.splitn(6, ':');
     let (prefix, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
@@ -27,6 +27,12 @@ pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
     }
 }
 
+/// Whether an ARN that is recognized is one of ours, which AWS does not know.
+pub(super) fn is_ours(arn: &str) -> bool {
+    let rest = arn.split_once(":states:::").map_or("", |(_, rest)| rest);
+    rest.split_once(':').is_some_and(|(service, _)| OURS.iter().any(|row| row.service == service))
+}
+
 /// Whether an ARN is of the services whose resources AWS knows, so that it must be one of them.
 pub(super) fn is_of_aws(arn: &str) -> bool {
     let mut parts = arn.split(':');
@@ -49,7 +55,7 @@ fn integration(rest: &str) -> Option<(ResourceKind, Pattern)> {
         return (allowed && named(service) && named(action))
             .then(|| (ResourceKind::Sdk { service: service.into(), action: action.into() }, pattern));
     }
-    let row = INTEGRATIONS.iter().find(|row| row.service == service)?;
+    let row = INTEGRATIONS.iter().chain(OURS).find(|row| row.service == service)?;
     let listed = |actions: &str| actions.split(' ').any(|action| action == call);
     let allowed = match pattern {
         Pattern::RequestResponse => listed(row.actions),
@@ -93,6 +99,9 @@ const EMR_SERVERLESS: &str =
 const EKS_SYNC: &str = "createCluster deleteCluster createNodegroup deleteNodegroup createFargateProfile deleteFargateProfile runJob";
 const SAGEMAKER_SYNC: &str = "createTrainingJob createTransformJob createHyperParameterTuningJob createLabelingJob createProcessingJob \
      createAutoMLJob createAutoMLJobV2";
+
+/// The integrations of our own.
+const OURS: &[Integration] = &[row("kafka", "produce", "", ""), row("nats", "publish request", "", "")];
 
 /// The optimised integrations (developer guide, "Integrating optimized services").
 const INTEGRATIONS: &[Integration] = &[

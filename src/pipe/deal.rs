@@ -16,7 +16,8 @@ use super::publish::Lost;
 use super::seen::Seen;
 use super::settings::Settings;
 use super::story::{Story, Watched};
-use crate::fault;
+use crate::engine;
+use crate::fault::{self, Fault};
 use crate::json::{self, Arena};
 use crate::runtime::{Engine, Limit, Machine, Outcome, StartError, StartOptions, Status};
 
@@ -52,6 +53,14 @@ impl Failure {
         Failure { error: Some(error.to_owned()), cause: Some(cause.into()), is_final: false, story: None }
     }
 
+    fn of(Fault { error, cause }: Fault) -> Failure {
+        Failure { error: error.map(|error| error.to_string()), cause, is_final: false, story: None }
+    }
+
+    fn timed_out() -> Failure {
+        Failure { error: Some(fault::TIMEOUT.to_owned()), cause: None, is_final: false, story: None }
+    }
+
     fn poison(cause: impl Into<String>) -> Failure {
         Failure { is_final: true, ..Failure::new(fault::RUNTIME, cause) }
     }
@@ -64,6 +73,14 @@ struct Dealt<'b> {
     succeeded: Vec<u32>,
     again: Vec<(u32, Verdict)>,
     dead: Vec<Lost>,
+}
+
+/// What came of an event that was run in passing.
+enum Quick {
+    Succeeded,
+    Failed(Failure),
+    /// It cannot be run so, or says something of failures.
+    NotHere,
 }
 
 /// What became of an event.
@@ -190,17 +207,22 @@ impl Dealer {
             if n % IN_A_ROW == IN_A_ROW - 1 {
                 tokio::task::yield_now().await;
             }
-            match is_pure && self.quick(batch, event, &mut dealt) {
-                true => {}
-                false if one_by_one => dealt.add([(event, self.event(batch, event).await)]),
-                false => slow.push(event),
+            let first = match is_pure && !self.settings.envelope {
+                true => self.quick(batch, event, &mut dealt),
+                false => Quick::NotHere,
+            };
+            match first {
+                Quick::Succeeded => {}
+                first if one_by_one => dealt.add([(event, self.event(batch, event, first).await)]),
+                first => slow.push((event, first)),
             }
         }
-        let mut left = slow.iter();
-        let mut running: FuturesUnordered<_> = FuturesUnordered::new();
-        let begin = |&event: &u32| async move { (event, self.event(batch, event).await) };
-        running.extend(left.by_ref().take(SIDE_BY_SIDE).map(begin));
         let mut came = Vec::with_capacity(slow.len());
+        let mut left = slow.into_iter();
+        let mut running: FuturesUnordered<_> = FuturesUnordered::new();
+        let begin =
+            |(event, first): (u32, Quick)| async move { (event, self.event(batch, event, first).await) };
+        running.extend(left.by_ref().take(SIDE_BY_SIDE).map(begin));
         while let Some(one) = running.next().await {
             came.push(one);
             running.extend(left.next().map(begin));
@@ -210,53 +232,66 @@ impl Dealer {
         dealt
     }
 
-    /// Runs an event here and now, with nothing in between its body and the text that is published. It is as if nothing
-    /// had been when that cannot be, or when all does not go well.
-    fn quick(&self, batch: &Batch, event: u32, dealt: &mut Dealt<'_>) -> bool {
-        if self.settings.envelope {
-            return false;
-        }
+    /// Runs an event here and now, with nothing in between its body and the text that is published.
+    fn quick(&self, batch: &Batch, event: u32, dealt: &mut Dealt<'_>) -> Quick {
         let Dealt { outputs, succeeded, .. } = dealt;
         let (body, options) = (batch.body(event as usize), StartOptions::default());
         let ran = self.engine.run_now(&self.machine, body, &options, |ended| {
-            ended.succeeded()
-                && outputs.write(event, |text| {
-                    let begin = text.len();
-                    ended.write_output(text);
-                    !failures::may_be_in(&text[begin..])
-                })
+            let fault = match ended.outcome() {
+                engine::Outcome::Succeeded(_) => None,
+                engine::Outcome::Failed(fault) | engine::Outcome::Aborted(fault) => Some(fault.clone()),
+                engine::Outcome::TimedOut => return Quick::Failed(Failure::timed_out()),
+            };
+            if let Some(fault) = fault {
+                return Quick::Failed(Failure::of(fault));
+            }
+            let stays = outputs.write(event, |text| {
+                let begin = text.len();
+                ended.write_output(text);
+                !failures::may_be_in(&text[begin..])
+            });
+            if stays { Quick::Succeeded } else { Quick::NotHere }
         });
-        let well = matches!(ran, Ok(Some(true)));
-        if well {
+        let ran = ran.ok().flatten().unwrap_or(Quick::NotHere);
+        if matches!(ran, Quick::Succeeded) {
             succeeded.push(event);
         }
-        well
+        ran
     }
 
-    /// Runs an event until it succeeds, or is not to be tried here any more.
-    async fn event(&self, batch: &Batch, event: u32) -> Became {
+    /// Runs an event until it succeeds, or is not to be tried here any more. A first attempt that failed already counts,
+    /// unless it was the last one: that is made once more, to be watched.
+    async fn event(&self, batch: &Batch, event: u32, first: Quick) -> Became {
         let enveloped = self.settings.envelope.then(|| self.enveloped(batch, event));
         let input = enveloped.as_deref().unwrap_or_else(|| batch.body(event as usize));
-        let mut attempts = 0;
+        let (mut attempts, mut first) = (0, Some(first));
         loop {
             attempts += 1;
             let is_last = self.made(batch, event, attempts) >= self.settings.attempts.max;
-            let failure = match self.run(input, is_last).await {
-                Err(Ending) => return Became::Again(Duration::ZERO),
-                Ok(Ok(outcome)) => {
-                    let id = || batch.provenance(event as usize).id;
-                    match failures::of(outcome.json(), |failed| *failed == *id()) {
-                        None => return Became::Output(outcome),
-                        Some(failed) if failed.is_empty() => return Became::Output(outcome),
-                        Some(_) => Failure::new(failures::ERROR, "The output names the event as failed."),
+            let failure = match first.take() {
+                Some(Quick::Failed(failure)) if !(is_last && self.tells_stories()) => failure,
+                _ => match self.run(input, is_last).await {
+                    Err(Ending) => return Became::Again(Duration::ZERO),
+                    Ok(Ok(outcome)) => {
+                        let id = || batch.provenance(event as usize).id;
+                        match failures::of(outcome.json(), |failed| *failed == *id()) {
+                            None => return Became::Output(outcome),
+                            Some(failed) if failed.is_empty() => return Became::Output(outcome),
+                            Some(_) => Failure::new(failures::ERROR, "The output names the event as failed."),
+                        }
                     }
-                }
-                Ok(Err(failure)) => failure,
+                    Ok(Err(failure)) => failure,
+                },
             };
             if let Some(came) = self.failed(batch, event, failure, attempts).await {
                 return came;
             }
         }
+    }
+
+    /// Whether dead letters tell how an execution went.
+    fn tells_stories(&self) -> bool {
+        self.dead.is_some() && self.settings.history_bytes.is_some()
     }
 
     /// How many attempts were made at an event, of which so many here.
@@ -387,7 +422,7 @@ impl Dealer {
     /// One execution. Where there is no room for it, it waits for some. The last attempt is watched, so that a dead letter
     /// can tell how it went: what succeeds before costs nothing more.
     async fn run(&self, input: &[u8], is_last: bool) -> Result<Result<Outcome, Failure>, Ending> {
-        let history_bytes = self.settings.history_bytes.filter(|_| is_last && self.dead.is_some());
+        let history_bytes = self.settings.history_bytes.filter(|_| is_last && self.tells_stories());
         loop {
             let (ran, story) = match history_bytes {
                 None => (self.engine.run(&self.machine, input).await, None),
@@ -402,11 +437,8 @@ impl Dealer {
             match ran {
                 Ok(outcome) if outcome.status == Status::Succeeded => return Ok(Ok(outcome)),
                 Ok(outcome) => {
-                    let (error, cause) = match outcome.fault {
-                        Some(fault) => (fault.error.map(|error| error.to_string()), fault.cause),
-                        None => (Some(fault::TIMEOUT.to_owned()), None),
-                    };
-                    return Ok(Err(Failure { error, cause, is_final: false, story: story.map(Arc::new) }));
+                    let failure = outcome.fault.map_or_else(Failure::timed_out, Failure::of);
+                    return Ok(Err(Failure { story: story.map(Arc::new), ..failure }));
                 }
                 Err(StartError::Throttled(throttled)) if throttled.limit == Limit::Draining => {
                     return Err(Ending);

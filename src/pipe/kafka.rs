@@ -166,7 +166,9 @@ struct Place {
 
 /// How far each partition is settled.
 #[derive(Clone, Default)]
-struct Progress(Arc<Mutex<HashMap<(Arc<str>, i32), Partition>>>);
+struct Progress(Arc<Mutex<Partitions>>);
+
+type Partitions = HashMap<(Arc<str>, i32), Partition>;
 
 /// Messages that were received and are not all settled: whether each is. The first is not.
 #[derive(Default)]
@@ -197,7 +199,7 @@ impl Partition {
 }
 
 impl Progress {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Arc<str>, i32), Partition>> {
+    fn lock(&self) -> MutexGuard<'_, Partitions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -252,32 +252,40 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        reply.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            drop(reply.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into()))
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            drop(reply.headers_mut().insert(ALLOW, HeaderValue::from_static("POST")));
+        }
+        _ => {}
     }
     reply
 }
 
-fn refuse(status: StatusCode, why: &str) -> Reply {
-    reply(status, json!({ "error": why }).to_string())
+/// Why nothing of a request is taken.
+struct Refused(StatusCode, String);
+
+fn refuse(status: StatusCode, why: &str) -> Refused {
+    Refused(status, why.to_owned())
 }
 
 impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Reply {
         match self.take(request).await {
-            Ok(reply) | Err(reply) => reply,
+            Ok(reply) => reply,
+            Err(Refused(status, why)) => reply(status, json!({ "error": why }).to_string()),
         }
     }
 
-    async fn take(&self, request: Request<Incoming>) -> Result<Reply, Reply> {
+    async fn take(&self, request: Request<Incoming>) -> Result<Reply, Refused> {
         let (head, body) = request.into_parts();
         if self.webhook.path.as_ref().is_some_and(|path| path != head.uri.path()) {
             return Err(refuse(StatusCode::NOT_FOUND, "events are not posted here"));
         }
         if head.method != Method::POST {
-            let mut refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "events are posted");
-            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return Err(refused);
+            return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "events are posted"));
         }
         let body = self.body(body).await?;
         if self.webhook.proof.as_ref().is_some_and(|proof| !proof.is_given(&head.headers, &body)) {
@@ -310,7 +318,7 @@ impl Desk {
         }
     }
 
-    async fn body(&self, body: Incoming) -> Result<Bytes, Reply> {
+    async fn body(&self, body: Incoming) -> Result<Bytes, Refused> {
         let too_large = || {
             let why = format!("the body has more than {} bytes", self.webhook.body_bytes_max);
             refuse(StatusCode::PAYLOAD_TOO_LARGE, &why)
@@ -327,7 +335,7 @@ impl Desk {
     }
 
     /// The events of a body. Nothing of it is taken when something of it is not JSON.
-    fn events(&self, headers: &HeaderMap, body: Bytes) -> Result<Vec<Bytes>, Reply> {
+    fn events(&self, headers: &HeaderMap, body: Bytes) -> Result<Vec<Bytes>, Refused> {
         let wrong = |what: String, error: serde_json::Error| {
             refuse(StatusCode::BAD_REQUEST, &format!("{what} is not JSON: {error}"))
         };

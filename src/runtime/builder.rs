@@ -22,6 +22,10 @@ use crate::limits;
 use crate::observe::{Desk, Observer, Setup};
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
+/// The resources of our own.
+const OURS: [&str; 3] =
+    ["arn:aws:states:::kafka:produce", "arn:aws:states:::nats:publish", "arn:aws:states:::nats:request"];
+
 /// Whose limits hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Profile {
@@ -314,7 +318,12 @@ impl Builder {
                     true => asl::MachineType::Standard,
                     false => asl::MachineType::Express,
                 };
-                (limits::EXPRESS_SECONDS_MAX, asl::Options { machine_type, ..asl::Options::default() })
+                // AWS does not know ours: they are accepted where something does them.
+                let resources = match OURS.iter().any(|arn| self.handlers.find_exactly(arn).is_some()) {
+                    true => asl::Resources::AwsAndOurs,
+                    false => asl::Resources::Aws,
+                };
+                (limits::EXPRESS_SECONDS_MAX, asl::Options { machine_type, resources })
             }
             Profile::Open => {
                 let (machine_type, resources) = (asl::MachineType::Standard, asl::Resources::Any);

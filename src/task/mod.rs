@@ -239,6 +239,12 @@ impl<H: ?Sized> Handlers<H> {
         self.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     }
 
+    /// Who does tasks of exactly this resource.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn find_exactly(&self, arn: &str) -> Option<&Arc<H>> {
+        self.exact.get(arn)
+    }
+
     /// Who does tasks of this resource.
     pub fn find(&self, arn: &str) -> Option<&Arc<H>> {
         let by_prefix = || self.prefixes.iter().find(|(prefix, _)| arn.starts_with(&**prefix));

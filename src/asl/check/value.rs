@@ -328,7 +328,9 @@ impl Check {
 
     fn resource(&mut self, node: &Node, place: Place<'_>, context: Context) {
         let Some(text) = self.text(node, place) else { return };
-        let Some((kind, pattern)) = resource::recognize(text) else {
+        let recognized = resource::recognize(text)
+            .filter(|_| self.options.resources != Resources::Aws || !resource::is_ours(text));
+        let Some((kind, pattern)) = recognized else {
             let own = !text.is_empty() && !resource::is_of_aws(text);
             if self.options.resources == Resources::Any && own {
                 return;

@@ -62,7 +62,7 @@ const INTEGRATIONS: [Integration; 5] = [
     integration(
         "states",
         "sfn",
-        &["startExecution", "startSyncExecution"],
+        &["startExecution"],
         "StepFunctions",
         "AWSStepFunctions",
         "AWSStepFunctionsException",
