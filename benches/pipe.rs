@@ -9,7 +9,6 @@
 
 #[path = "../tests/servers/mod.rs"]
 mod servers;
-#[allow(dead_code, reason = "other benches need the rest")]
 mod workloads;
 
 use std::fs::File;
