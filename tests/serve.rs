@@ -151,7 +151,7 @@ fn the_metrics_say_what_runs_and_top_shows_it() {
     let row = |first: &str| -> Vec<String> {
         let line = text
             .lines()
-            .find(|line| line.split_whitespace().nth(0).is_some_and(|it| it == format!("│{first}")));
+            .find(|line| line.split_whitespace().next().is_some_and(|it| it == format!("│{first}")));
         let line = line.unwrap_or_else(|| panic!("no row of {first}: {text}"));
         line.trim_matches('│').split_whitespace().map(str::to_owned).collect()
     };
