@@ -202,11 +202,14 @@ fn a_body_that_ends_early_is_no_request() {
 #[test]
 fn who_closes_its_half_gets_its_answer() {
     let server = server();
-    let mut client = Client::of(&server);
-    client.send(post("{}").as_bytes());
-    client.0.shutdown(Shutdown::Write).expect("half a shutdown");
-    assert!(client.response().is_some_and(|response| is_fine(&response)));
-    assert!(client.is_closed());
+    // The end may come with the request, or after it; both are tried by trying often.
+    for _ in 0..200 {
+        let mut client = Client::of(&server);
+        client.send(post("{}").as_bytes());
+        client.0.shutdown(Shutdown::Write).expect("half a shutdown");
+        assert!(client.response().is_some_and(|response| is_fine(&response)));
+        assert!(client.is_closed());
+    }
 }
 
 #[test]

@@ -86,8 +86,12 @@ async fn speak(
     .await;
 }
 
-/// Takes turns until one comes to an end, and writes after each what it had to say. None if the connection was cut, or
-/// cannot be written to.
+/// Takes turns until one comes to an end, and writes what it had to say when its thread comes by again. None if the
+/// connection was cut, or cannot be written to.
+///
+/// Not at once, because the other connections that can be read are answered in between: what is written to all of them
+/// then leaves close together, and wakes who reads it once and not for each. On one machine a wake-up costs as much as
+/// the whole request.
 async fn drive<T>(
     watch: &Watch,
     wire: &RefCell<Wire>,
@@ -99,15 +103,25 @@ async fn drive<T>(
         if watch.is_cut() {
             return Poll::Ready(None);
         }
+        let is_stalled = match wire.borrow_mut().poll_out(context, watch) {
+            Poll::Ready(Err(_)) => return Poll::Ready(None),
+            Poll::Ready(Ok(())) => false,
+            Poll::Pending => true,
+        };
         if ended.is_none()
             && let Poll::Ready(end) = turn(context)
         {
             ended = Some(end);
         }
-        match wire.borrow_mut().poll_out(context, watch) {
-            Poll::Ready(Err(_)) => Poll::Ready(None),
-            Poll::Ready(Ok(())) if ended.is_some() => Poll::Ready(ended.take()),
-            _ => Poll::Pending,
+        match wire.borrow().is_empty() {
+            true if ended.is_some() => Poll::Ready(ended.take()),
+            true => Poll::Pending,
+            false => {
+                if !is_stalled {
+                    context.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
         }
     })
     .await

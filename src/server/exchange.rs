@@ -36,16 +36,32 @@ const OVERFLOW_BYTES_MAX: usize = 16 << 20;
 ///
 /// What is awaited here is kept small, because each connection, and each stream of HTTP/2, has one of these futures and
 /// it is moved about: whatever is rare has a box of its own.
-pub(super) async fn exchange(
+///
+/// The request is under way from the call on: before its future is polled, HTTP may already see the end of what the
+/// client sends, and would abandon a request that nobody knew of.
+pub(super) fn exchange(
     local: Rc<Local>,
     watch: Rc<Watch>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
     let (head, body) = request.into_parts();
-    let _busy = Busy::new(&watch, head.version == Version::HTTP_2);
+    let is_framed = head.version == Version::HTTP_2;
+    let busy = Busy::new(watch, is_framed);
+    if !is_framed && !body.is_end_stream() {
+        busy.0.body(true);
+    }
+    respond_to(local, busy, head, body)
+}
+
+async fn respond_to(
+    local: Rc<Local>,
+    busy: Busy,
+    head: Parts,
+    body: Incoming,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut response = match at_once(&local, &head) {
         Some(response) => response,
-        None => operation(&local, &watch, &head, body).await,
+        None => operation(&local, &busy.0, &head, body).await,
     };
     if let Some(origin) = head.headers.get(ORIGIN)
         && let Some(origin) = browser::allowed(&local.shared.origins, origin)
@@ -80,16 +96,16 @@ fn at_once(local: &Local, head: &Parts) -> Option<Response<Full<Bytes>>> {
 }
 
 /// A request is under way for as long as this lives.
-struct Busy<'a>(&'a Watch);
+struct Busy(Rc<Watch>);
 
-impl Busy<'_> {
-    fn new(watch: &Watch, framed: bool) -> Busy<'_> {
+impl Busy {
+    fn new(watch: Rc<Watch>, framed: bool) -> Busy {
         watch.begin(framed);
         Busy(watch)
     }
 }
 
-impl Drop for Busy<'_> {
+impl Drop for Busy {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -135,7 +151,6 @@ async fn body_of(local: &Local, watch: &Watch, version: Version, body: Incoming)
         let within = Duration::from_secs(u64::from(limits.slow_seconds_max));
         return Box::pin(tokio::time::timeout(within, reading)).await.unwrap_or(Err(Refusal::TooSlow));
     }
-    watch.body(true);
     let body = reading.await;
     watch.body(false);
     body

@@ -78,9 +78,10 @@ impl Watch {
         self.reading.set(if begins { self.now.get() } else { 0 });
     }
 
-    /// Its response is made.
+    /// Its response is made; what was not read of its body is not waited for.
     pub(super) fn end(&self) {
         self.heard.set(self.now.get());
+        self.reading.set(0);
         self.requests.set(self.requests.get().saturating_sub(1));
     }
 
@@ -160,7 +161,7 @@ const OUT_BYTES_KEPT: usize = 24 << 10;
 /// A socket, and what is to be written to it.
 ///
 /// Responses to requests that came together leave together: whoever drives the connection polls
-/// [`poll_out`](Wire::poll_out) once after each turn of it, so one turn is one write. (hyper can collect responses too,
+/// [`poll_out`](Wire::poll_out) once for each turn of it, so one turn is one write. (hyper can collect responses too,
 /// but forgets them when what follows is not HTTP.)
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -172,6 +173,11 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(stream: TcpStream) -> Rc<RefCell<Wire>> {
         Rc::new(RefCell::new(Wire { stream, out: Vec::new(), written: 0 }))
+    }
+
+    /// Whether all that was collected is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.out.is_empty()
     }
 
     /// Writes what was collected.
@@ -262,7 +268,7 @@ impl AsyncWrite for Watched {
         true
     }
 
-    /// Whoever drives the connection writes after this turn.
+    /// Whoever drives the connection writes what this turn has to say.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
