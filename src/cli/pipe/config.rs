@@ -128,6 +128,7 @@ pub(super) enum Endpoint {
         ids: bool,
     },
     /// Kafka.
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "read, to be refused by name"))]
     Kafka {
         servers: String,
         /// Of a source.
