@@ -119,7 +119,7 @@ mod tests {
                             });
                             if taken.is_ok() {
                                 if done.fetch_add(1, Ordering::AcqRel) == 1 {
-                                    for bell in &bells {
+                                    for bell in bells.iter() {
                                         bell.ring();
                                     }
                                 }
