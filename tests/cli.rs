@@ -432,7 +432,7 @@ pipe = { order = "outputs", attempts = 1 }
     );
     let answer = run(&["pipe", &config], b"{\"n\":1}\n{\"bad\":1}\nnonsense\n{\"n\":4}\n");
     assert_eq!((answer.code, &*answer.out), (Some(1), "{\"n\":1}\n{\"n\":4}\n"));
-    assert_eq!(answer.err, "4 events: 2 succeeded, 2 failed for good\n");
+    assert_eq!(answer.err, "The pipeline runs.\n4 events: 2 succeeded, 2 failed for good\n");
     let dead = fs::read_to_string(folder.0.join("dead.ndjson")).expect("the dead letters");
     let ids: Vec<String> = dead
         .lines()
