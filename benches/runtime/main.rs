@@ -131,8 +131,12 @@ fn megabytes(bytes: u64) -> f64 {
 }
 
 fn engine(name: &str, builder: Builder) -> (Engine, Machine, Vec<u8>) {
+    engine_on(2, name, builder)
+}
+
+fn engine_on(shards: usize, name: &str, builder: Builder) -> (Engine, Machine, Vec<u8>) {
     let workload = workload(name);
-    let engine = builder.shards(2).build().unwrap();
+    let engine = builder.shards(shards).build().unwrap();
     let machine = engine.create_state_machine(name, &workload.definition).unwrap();
     (engine, machine, workload.input)
 }
