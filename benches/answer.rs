@@ -68,7 +68,7 @@ fn comparison(name: &'static str) -> Comparison<'static> {
     .to_string();
     let connected = connected(&service, &body);
     let answered = move || {
-        let call = Call { target: TARGET, content_type: None, trace_header: None, body: body.as_bytes() };
+        let call = Call { target: TARGET, trace_header: None, body: body.as_bytes() };
         let mut answer = pin!(answer(&service, call));
         match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(reply) => reply.body,

@@ -107,7 +107,7 @@ impl Pair {
         }
         let server = Server::start(&config, &service).expect("a server");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let call = Call { target: TARGET, content_type: None, trace_header: None, body: body.as_bytes() };
+        let call = Call { target: TARGET, trace_header: None, body: body.as_bytes() };
         let answered = runtime.block_on(answer(&service, call)).body;
         assert!(String::from_utf8_lossy(&answered).contains("SUCCEEDED"), "W2 does not succeed");
         let echo = echo::start(answered.len(), is_tls.then(secure::server));

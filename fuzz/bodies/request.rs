@@ -20,7 +20,7 @@ pub(crate) fn run(data: &[u8]) {
     let target = format!("AWSStepFunctions.{operation}");
     let body = data.get(at + 1..).unwrap_or_default();
     SERVICE.with(|(service, _)| {
-        let call = Call { target: &target, content_type: None, trace_header: None, body };
+        let call = Call { target: &target, trace_header: None, body };
         let answer = pin!(answer(service, call));
         // What waits for an execution or for a task is not waited for.
         let Poll::Ready(reply) = answer.poll(&mut Context::from_waker(Waker::noop())) else { return };

@@ -89,12 +89,7 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
         Service::builder().engine(|engine| engine.shards(1)).build().map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
-    let call = Call {
-        target: "AWSStepFunctions.TestState",
-        content_type: None,
-        trace_header: None,
-        body: body.as_bytes(),
-    };
+    let call = Call { target: "AWSStepFunctions.TestState", trace_header: None, body: body.as_bytes() };
     let reply = runtime.block_on(api::answer(&service, call));
     let answer: Json = serde_json::from_slice(&reply.body).map_err(|error| failed(&error))?;
     if let Some(exception) = reply.error {

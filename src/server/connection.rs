@@ -16,7 +16,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::exchange::exchange;
 use super::thread::{Local, LocalExecutor};
-use super::watch::{Watch, Watched, Wire};
+use super::watch::Watch;
+use super::wire::{Watched, Wire};
 use super::{Limits, Tls};
 
 /// What a client is told that is one too many.
@@ -47,7 +48,7 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
 pub(super) async fn serve(local: &Rc<Local>, watch: Rc<Watch>, stream: TcpStream) {
     // Small responses are not to wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
-    let wire = Wire::new(stream);
+    let wire = Wire::new(stream, &watch, &local.outbox);
     let stream = Watched { wire: Rc::clone(&wire), watch: Rc::clone(&watch) };
     match &local.shared.tls {
         None => speak(local, &watch, &wire, stream).await,
@@ -56,7 +57,13 @@ pub(super) async fn serve(local: &Rc<Local>, watch: Rc<Watch>, stream: TcpStream
     }
 }
 
-async fn serve_tls(local: &Rc<Local>, tls: &Tls, watch: &Rc<Watch>, wire: &RefCell<Wire>, stream: Watched) {
+async fn serve_tls(
+    local: &Rc<Local>,
+    tls: &Tls,
+    watch: &Rc<Watch>,
+    wire: &Rc<RefCell<Wire>>,
+    stream: Watched,
+) {
     let mut handshake = pin!(TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream));
     let stream = drive(watch, wire, |context| match local.is_draining() {
         true => Poll::Ready(None),
@@ -70,7 +77,7 @@ async fn serve_tls(local: &Rc<Local>, tls: &Tls, watch: &Rc<Watch>, wire: &RefCe
 async fn speak(
     local: &Rc<Local>,
     watch: &Rc<Watch>,
-    wire: &RefCell<Wire>,
+    wire: &Rc<RefCell<Wire>>,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
 ) {
     let service = service_fn(|request| exchange(Rc::clone(local), Rc::clone(watch), request));
@@ -86,15 +93,11 @@ async fn speak(
     .await;
 }
 
-/// Takes turns until one comes to an end, and writes what it had to say when its thread comes by again. None if the
-/// connection was cut, or cannot be written to.
-///
-/// Not at once, because the other connections that can be read are answered in between: what is written to all of them
-/// then leaves close together, and wakes who reads it once and not for each. On one machine a wake-up costs as much as
-/// the whole request.
+/// Takes turns until one comes to an end, and has written what each had to say. None if the connection was cut, or cannot
+/// be written to.
 async fn drive<T>(
     watch: &Watch,
-    wire: &RefCell<Wire>,
+    wire: &Rc<RefCell<Wire>>,
     mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Option<T> {
     let mut ended = None;
@@ -103,7 +106,7 @@ async fn drive<T>(
         if watch.is_cut() {
             return Poll::Ready(None);
         }
-        let is_stalled = match wire.borrow_mut().poll_out(context, watch) {
+        let is_stalled = match wire.borrow_mut().poll_rest(context) {
             Poll::Ready(Err(_)) => return Poll::Ready(None),
             Poll::Ready(Ok(())) => false,
             Poll::Pending => true,
@@ -113,16 +116,14 @@ async fn drive<T>(
         {
             ended = Some(end);
         }
-        match wire.borrow().is_empty() {
-            true if ended.is_some() => Poll::Ready(ended.take()),
-            true => Poll::Pending,
-            false => {
-                if !is_stalled {
-                    context.waker().wake_by_ref();
-                }
-                Poll::Pending
-            }
+        if ended.is_some() {
+            let written = wire.borrow_mut().poll_out(context);
+            return written.map(|written| ended.take().filter(|_| written.is_ok()));
         }
+        if !is_stalled && !wire.borrow().is_empty() {
+            Wire::post(wire);
+        }
+        Poll::Pending
     })
     .await
 }

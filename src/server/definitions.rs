@@ -184,7 +184,7 @@ async fn ask(
 ) -> Result<(), (String, String)> {
     let body = request.to_string();
     let target = format!("AWSStepFunctions.{operation}");
-    let call = Call { target: &target, content_type: None, trace_header: None, body: body.as_bytes() };
+    let call = Call { target: &target, trace_header: None, body: body.as_bytes() };
     let reply = api::answer(service, call).await;
     if reply.status == 200 {
         return Ok(());

@@ -59,11 +59,12 @@ async fn respond_to(
     head: Parts,
     body: Incoming,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut response = match at_once(&local, &head) {
+    let origin = head.headers.get(ORIGIN);
+    let mut response = match at_once(&local, &head, origin) {
         Some(response) => response,
         None => operation(&local, &busy.0, &head, body).await,
     };
-    if let Some(origin) = head.headers.get(ORIGIN)
+    if let Some(origin) = origin
         && let Some(origin) = browser::allowed(&local.shared.origins, origin)
     {
         browser::grant(response.headers_mut(), origin);
@@ -81,8 +82,7 @@ async fn respond_to(
 }
 
 /// The response, if this is not an operation.
-fn at_once(local: &Local, head: &Parts) -> Option<Response<Full<Bytes>>> {
-    let origin = head.headers.get(ORIGIN);
+fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<Response<Full<Bytes>>> {
     if origin.is_some_and(|origin| browser::allowed(&local.shared.origins, origin).is_none()) {
         let why = "Pages of this origin may not use this server: see --allow-origin";
         return Some(refuse(StatusCode::FORBIDDEN, "AccessDeniedException", why));
@@ -119,7 +119,6 @@ async fn operation(local: &Local, watch: &Watch, head: &Parts, body: Incoming) -
     local.counters().body_bytes_in.add(body.len() as u64);
     let call = Call {
         target: text(&head.headers, &TARGET).unwrap_or_default(),
-        content_type: text(&head.headers, &CONTENT_TYPE),
         trace_header: text(&head.headers, &TRACE),
         body: &body,
     };

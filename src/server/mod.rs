@@ -18,6 +18,7 @@ mod identifier;
 mod thread;
 mod tls;
 mod watch;
+mod wire;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

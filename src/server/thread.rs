@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -20,6 +22,7 @@ use super::connection;
 use super::counters::{Counters, Counts};
 use super::identifier::Identifiers;
 use super::watch::{Tick, Watch};
+use super::wire::Outbox;
 use super::{Auth, Config, Limits, Place, Tls};
 use crate::service::Service;
 
@@ -138,6 +141,8 @@ pub(super) struct Local {
     pub(super) service: Service,
     pub(super) identifiers: Identifiers,
     pub(super) http: auto::Builder<LocalExecutor>,
+    /// What the connections have to say.
+    pub(super) outbox: Rc<Outbox>,
     index: usize,
     now: Rc<Cell<Tick>>,
     draining: Cell<bool>,
@@ -166,6 +171,7 @@ impl Local {
             service,
             identifiers: Identifiers::new(),
             http,
+            outbox: Rc::default(),
             index,
             now: Rc::new(Cell::new(1)),
             draining: Cell::default(),
@@ -189,6 +195,11 @@ impl Local {
         mut mail: mpsc::UnboundedReceiver<Mail>,
     ) -> (usize, usize) {
         spawn_local(Rc::clone(&self).tick());
+        let outbox = Rc::clone(&self.outbox);
+        spawn_local(poll_fn(move |context| {
+            outbox.poll(context);
+            Poll::<()>::Pending
+        }));
         let mut accepting: Option<AbortHandle> = None;
         if let Some((listener, senders)) = door {
             accepting = Some(spawn_local(Rc::clone(&self).accept(listener, senders)).abort_handle());

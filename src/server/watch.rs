@@ -4,14 +4,9 @@
 //! of a second that its thread counts, since when it waits for what; once a tick, the thread looks through its
 //! connections and cuts those that waited too long.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::io;
-use std::pin::Pin;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use std::task::Waker;
 
 use super::Limits;
 
@@ -96,7 +91,7 @@ impl Watch {
 
     /// What to make of the end of what the client sends. HTTP would take it for the end of the connection and abandon
     /// the request, although a client may close its half when it has said everything.
-    fn end_of_stream(&self) -> End {
+    pub(super) fn end_of_stream(&self) -> End {
         if self.framed.get() || self.requests.get() == 0 || self.polling.get() {
             return End::Tell;
         }
@@ -128,14 +123,14 @@ impl Watch {
                 && longer(self.heard.get(), limits.idle_seconds_max))
     }
 
-    fn read(&self) {
+    pub(super) fn read(&self) {
         self.heard.set(self.now.get());
         if self.reading.get() == 0 && self.requests.get() == 0 && !self.framed.get() {
             self.reading.set(self.now.get());
         }
     }
 
-    fn wrote(&self, done: bool) {
+    pub(super) fn wrote(&self, done: bool) {
         match done {
             true => {
                 self.heard.set(self.now.get());
@@ -147,137 +142,11 @@ impl Watch {
     }
 }
 
-enum End {
+/// What to make of the end of what a client sends.
+pub(super) enum End {
     Tell,
     Keep,
     LookAgain,
-}
-
-/// Bytes that are collected before they are written.
-const OUT_BYTES_MAX: usize = 64 << 10;
-/// Bytes of a buffer that a connection keeps: 16 pipelined responses of 1 KB fit without a new one each turn.
-const OUT_BYTES_KEPT: usize = 24 << 10;
-
-/// A socket, and what is to be written to it.
-///
-/// Responses to requests that came together leave together: whoever drives the connection polls
-/// [`poll_out`](Wire::poll_out) once for each turn of it, so one turn is one write. (hyper can collect responses too,
-/// but forgets them when what follows is not HTTP.)
-#[derive(Debug)]
-pub(super) struct Wire {
-    stream: TcpStream,
-    out: Vec<u8>,
-    written: usize,
-}
-
-impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Rc<RefCell<Wire>> {
-        Rc::new(RefCell::new(Wire { stream, out: Vec::new(), written: 0 }))
-    }
-
-    /// Whether all that was collected is written.
-    pub(super) fn is_empty(&self) -> bool {
-        self.out.is_empty()
-    }
-
-    /// Writes what was collected.
-    pub(super) fn poll_out(&mut self, context: &mut Context<'_>, watch: &Watch) -> Poll<io::Result<()>> {
-        if self.out.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while self.written < self.out.len() {
-            let polled = Pin::new(&mut self.stream).poll_write(context, &self.out[self.written..]);
-            watch.wrote(polled.is_ready());
-            match ready!(polled)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.written += bytes,
-            }
-        }
-        self.written = 0;
-        self.out.clear();
-        self.out.shrink_to(OUT_BYTES_KEPT);
-        Poll::Ready(Ok(()))
-    }
-
-    /// Makes room, so that a client that does not read has us keep no more than a bounded amount.
-    fn poll_room(&mut self, context: &mut Context<'_>, watch: &Watch) -> Poll<io::Result<usize>> {
-        if self.out.len() >= OUT_BYTES_MAX {
-            ready!(self.poll_out(context, watch))?;
-        }
-        Poll::Ready(Ok(OUT_BYTES_MAX - self.out.len()))
-    }
-}
-
-/// A stream that keeps its watch informed.
-pub(super) struct Watched {
-    pub(super) wire: Rc<RefCell<Wire>>,
-    pub(super) watch: Rc<Watch>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.wire.borrow_mut().stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.watch.read();
-            return Poll::Ready(Ok(()));
-        }
-        match self.watch.end_of_stream() {
-            End::Tell => Poll::Ready(Ok(())),
-            // The response's end has it looked at again.
-            End::Keep => Poll::Pending,
-            End::LookAgain => {
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut wire = self.wire.borrow_mut();
-        let room = ready!(wire.poll_room(context, &self.watch))?;
-        let taken = bytes.len().min(room);
-        wire.out.extend_from_slice(&bytes[..taken]);
-        Poll::Ready(Ok(taken))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let mut wire = self.wire.borrow_mut();
-        let mut room = ready!(wire.poll_room(context, &self.watch))?;
-        let mut taken = 0;
-        for slice in slices {
-            let bytes = slice.len().min(room);
-            wire.out.extend_from_slice(&slice[..bytes]);
-            taken += bytes;
-            room -= bytes;
-        }
-        Poll::Ready(Ok(taken))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// Whoever drives the connection writes what this turn has to say.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut wire = self.wire.borrow_mut();
-        ready!(wire.poll_out(context, &self.watch))?;
-        Pin::new(&mut wire.stream).poll_shutdown(context)
-    }
 }
 
 #[cfg(test)]

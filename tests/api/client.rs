@@ -71,7 +71,7 @@ impl Client {
 
     /// The reply to a body as it is.
     pub(crate) fn raw(&mut self, target: &str, body: &[u8]) -> Reply {
-        let call = Call { target, content_type: None, trace_header: None, body };
+        let call = Call { target, trace_header: None, body };
         let Client { service, simulation, time, runtime, .. } = self;
         let now_ms = || expressway::runtime::Time::now_ms(time);
         runtime.block_on(async {

@@ -13,7 +13,7 @@ use crate::recorded::matches;
 async fn call(service: &Service, operation: &str, request: &Value) -> Value {
     let body = request.to_string();
     let target = format!("AWSStepFunctions.{operation}");
-    let call = Call { target: &target, content_type: None, trace_header: None, body: body.as_bytes() };
+    let call = Call { target: &target, trace_header: None, body: body.as_bytes() };
     let reply = answer(service, call).await;
     let mut body: Value = serde_json::from_slice(&reply.body).expect("a JSON reply");
     if let Some(exception) = reply.error {

@@ -23,13 +23,11 @@ use crate::service::{Error, Exception, Service};
 use read::Fields;
 use request::Action;
 
-/// A request.
+/// A request. Its `Content-Type` is not looked at: AWS's own clients disagree about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     /// The header `X-Amz-Target`: `AWSStepFunctions.StartExecution`.
     pub target: &'a str,
-    /// The header `Content-Type`. It is not looked at: AWS's own clients disagree about it.
-    pub content_type: Option<&'a str>,
     /// The header `X-Amzn-Trace-Id`, for executions that are started without a `traceHeader`.
     pub trace_header: Option<&'a str>,
     /// The body.

@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::executions::status_name;
 use super::write::time;
 use crate::engine::Outcome;
-use crate::json::{COPIED_AT_ONCE, write_string};
+use crate::json::write_string;
 use crate::limits;
 use crate::runtime::Status;
 use crate::service::{Billing, Ended, Service};
@@ -164,12 +164,12 @@ fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
 /// What stands between the quotes, and where it goes on. Whatever is escaped is looked at later.
 fn string(body: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let from = expect(body, at, b'"')?;
-    let mut escaped = 0;
+    let mut look = from;
     let end = each_loud(body, from, |at, byte| match byte {
-        _ if at == escaped => Continue(()),
+        _ if at < look => Continue(()),
         b'"' => Break(Some(at)),
         b'\\' => {
-            escaped = at + 1;
+            look = at + 2;
             Continue(())
         }
         _ => Break(None),
@@ -179,38 +179,44 @@ fn string(body: &[u8], at: usize) -> Option<(&[u8], usize)> {
 
 /// A string without escapes.
 fn plain(text: &[u8]) -> Option<&str> {
-    match text.contains(&b'\\') {
-        true => None,
-        false => std::str::from_utf8(text).ok(),
+    match memchr::memchr(b'\\', text) {
+        Some(_) => None,
+        None => std::str::from_utf8(text).ok(),
     }
 }
 
 /// What stands between the quotes, and how long it is without its escapes, which is written to `out`.
 fn unescaped<'b>(body: &'b [u8], at: usize, out: &mut Vec<u8>) -> Option<(&'b [u8], usize)> {
     let from = expect(body, at, b'"')?;
-    if out.len() < body.len() + COPIED_AT_ONCE {
-        out.resize(body.len() + COPIED_AT_ONCE, 0);
+    if out.len() < body.len() + RUN {
+        out.resize(body.len() + RUN, 0);
     }
-    // What was dealt with, and where it was written.
-    let (mut done, mut to) = (from, 0);
+    let out = &mut out[..];
+    // What was written, where to, and where to look for more.
+    let (mut done, mut to, mut look) = (from, 0, from);
     let end = each_loud(body, from, |at, byte| {
         // It was escaped.
-        if at < done {
+        if at < look {
             return Continue(());
         }
         copy(body, done..at, out, to);
         to += at - done;
-        let escape = match byte {
-            b'"' => return Break(Some(at)),
-            b'\\' => body.get(at + 1).map_or(0, |&byte| ESCAPES[usize::from(byte)]),
-            _ => 0,
+        let (escape, escaped) = match (byte, body.get(at + 1)) {
+            (b'"', _) => return Break(Some(at)),
+            (b'\\', Some(&escaped)) => (ESCAPES[usize::from(escaped)], escaped),
+            _ => return Break(None),
         };
-        // What is written by number is rare in JSON inside of JSON.
-        if escape == 0 {
+        look = at + 2;
+        if escape == escaped {
+            // It goes with what follows.
+            done = at + 1;
+        } else if escape != 0 {
+            out[to] = escape;
+            (done, to) = (at + 2, to + 1);
+        } else {
+            // What is written by number is rare in JSON inside of JSON.
             return Break(None);
         }
-        out[to] = escape;
-        (done, to) = (at + 2, to + 1);
         Continue(())
     })??;
     Some((&body[from..end], to))
@@ -228,14 +234,21 @@ const ESCAPES: [u8; 256] = {
     escapes
 };
 
+/// As many bytes mostly stand between two quotes, or fewer.
+const RUN: usize = 16;
+
 /// Copies some bytes. Behind them there is room for more, so that few are copied as if they were many.
 #[inline(always)]
 fn copy(from: &[u8], bytes: Range<usize>, out: &mut [u8], to: usize) {
-    let (short, room) = (from[bytes.start..].first_chunk(), out[to..].first_chunk_mut::<COPIED_AT_ONCE>());
-    match (short, room) {
-        (Some(short), Some(room)) if bytes.len() <= COPIED_AT_ONCE => *room = *short,
-        _ => out[to..to + bytes.len()].copy_from_slice(&from[bytes]),
+    match (from[bytes.start..].first_chunk(), out[to..].first_chunk_mut::<RUN>()) {
+        (Some(short), Some(room)) if bytes.len() <= RUN => *room = *short,
+        _ => copy_long(&from[bytes], &mut out[to..]),
     }
+}
+
+#[inline(never)]
+fn copy_long(from: &[u8], out: &mut [u8]) {
+    out[..from.len()].copy_from_slice(from);
 }
 
 /// Goes through the quotes, backslashes and control characters of a text, from a place on, until one breaks off.
@@ -245,26 +258,28 @@ fn copy(from: &[u8], bytes: Range<usize>, out: &mut [u8], to: usize) {
 #[inline(always)]
 fn each_loud<R>(text: &[u8], from: usize, mut each: impl FnMut(usize, u8) -> ControlFlow<R>) -> Option<R> {
     let (words, rest) = text.get(from..)?.as_chunks::<8>();
-    let mut at = from;
-    for word in words {
-        let mut loud = loud(u64::from_le_bytes(*word));
+    for n in 0..=words.len() {
+        let word = words.get(n).copied().unwrap_or_else(|| last_word(rest));
+        let word = u64::from_le_bytes(word);
+        let mut loud = loud(word);
         while loud != 0 {
-            let n = loud.trailing_zeros() as usize / 8;
+            let bit = loud.trailing_zeros();
             loud &= loud - 1;
-            if let ControlFlow::Break(end) = each(at + n, word[n % 8]) {
+            let at = from + n * 8 + bit as usize / 8;
+            if let Break(end) = each(at, (word >> (bit & !7)) as u8) {
                 return Some(end);
             }
         }
-        at += 8;
-    }
-    for (n, &byte) in rest.iter().enumerate() {
-        if matches!(byte, 0..0x20 | b'"' | b'\\')
-            && let ControlFlow::Break(end) = each(at + n, byte)
-        {
-            return Some(end);
-        }
     }
     None
+}
+
+/// Less than eight bytes as if spaces followed.
+#[inline(never)]
+fn last_word(rest: &[u8]) -> [u8; 8] {
+    let mut word = [b' '; 8];
+    word[..rest.len()].copy_from_slice(rest);
+    word
 }
 
 /// The high bits of the bytes that are a quote, a backslash or a control character.
@@ -284,23 +299,25 @@ fn loud(word: u64) -> u64 {
 
 /// Escapes JSON text, in which there are no control characters but spaces.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
-    let mut to = out.len();
-    out.resize(to + 2 * text.len() + COPIED_AT_ONCE, 0);
-    let mut done = 0;
+    let (from, mut more) = (out.len(), 0);
+    out.resize(from + 2 * text.len() + RUN, 0);
+    // What was written, and where to.
+    let (mut done, mut to) = (0, from);
     each_loud(text, 0, |at, byte| -> ControlFlow<()> {
         copy(text, done..at, out, to);
         to += at - done;
-        done = at + 1;
-        if matches!(byte, b'"' | b'\\') {
-            out[to..to + 2].copy_from_slice(&[b'\\', byte]);
-            to += 2;
-        } else {
+        out[to] = b'\\';
+        to += 1;
+        // A quote goes with what follows.
+        done = at;
+        if byte < 0x20 {
             let digit = |n: u8| b"0123456789abcdef"[usize::from(n & 15)];
-            let escape = [b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)];
-            // Of these there was room for two.
-            out.resize(out.len() + escape.len() - 2, 0);
-            out[to..to + escape.len()].copy_from_slice(&escape);
-            to += escape.len();
+            // Of all these there was room for one.
+            more += 4;
+            out.resize(from + 2 * text.len() + RUN + more, 0);
+            out[to..to + 5].copy_from_slice(&[b'u', b'0', b'0', digit(byte >> 4), digit(byte)]);
+            to += 5;
+            done += 1;
         }
         Continue(())
     });

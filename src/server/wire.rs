@@ -1,0 +1,220 @@
+//! What a connection reads and writes.
+//!
+//! Nothing is written at once. Responses to requests that came together leave together, in one system call; and the
+//! other connections that can be read are answered in between: what is written to all of them then leaves close
+//! together, and wakes who reads it once and not for each. On one machine a wake-up costs as much as the whole request.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::watch::{End, Watch};
+
+/// The wires of a thread that have something to write.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    wires: RefCell<Vec<Rc<RefCell<Wire>>>>,
+    task: RefCell<Option<Waker>>,
+}
+
+impl Outbox {
+    /// Writes what is posted here, as long as it is polled.
+    pub(super) fn poll(&self, context: &Context<'_>) {
+        let mut wires = self.wires.take();
+        for wire in wires.drain(..) {
+            wire.borrow_mut().write();
+        }
+        // Nothing was posted meanwhile: writing calls nobody.
+        *self.wires.borrow_mut() = wires;
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
+            *task = Some(context.waker().clone());
+        }
+    }
+
+    fn post(&self, wire: &Rc<RefCell<Wire>>) {
+        let mut wires = self.wires.borrow_mut();
+        wires.push(Rc::clone(wire));
+        if wires.len() == 1
+            && let Some(task) = &*self.task.borrow()
+        {
+            task.wake_by_ref();
+        }
+    }
+}
+
+/// Bytes that are collected before they are written.
+const OUT_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a buffer that a connection keeps: 16 pipelined responses of 1 KB fit without a new one each turn.
+const OUT_BYTES_KEPT: usize = 24 << 10;
+
+/// A socket, and what is to be written to it. (hyper can collect responses too, but forgets them when what follows is not
+/// HTTP.)
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: TcpStream,
+    watch: Rc<Watch>,
+    outbox: Rc<Outbox>,
+    out: Vec<u8>,
+    written: usize,
+    /// The outbox writes what there is.
+    is_posted: bool,
+    is_broken: bool,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, watch: &Rc<Watch>, outbox: &Rc<Outbox>) -> Rc<RefCell<Wire>> {
+        let (watch, outbox) = (Rc::clone(watch), Rc::clone(outbox));
+        let wire =
+            Wire { stream, watch, outbox, out: Vec::new(), written: 0, is_posted: false, is_broken: false };
+        Rc::new(RefCell::new(wire))
+    }
+
+    /// Whether all that was collected is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Has what was collected written when all had their turn.
+    pub(super) fn post(this: &Rc<RefCell<Wire>>) {
+        let mut wire = this.borrow_mut();
+        if !std::mem::replace(&mut wire.is_posted, true) {
+            wire.outbox.post(this);
+        }
+    }
+
+    /// Writes what the socket takes. Of what it does not take, or if it is broken, the connection is told.
+    fn write(&mut self) {
+        self.is_posted = false;
+        while self.written < self.out.len() {
+            match self.stream.try_write(&self.out[self.written..]) {
+                Ok(bytes) if bytes > 0 => {
+                    self.watch.wrote(true);
+                    self.written += bytes;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.watch.wake(),
+                _ => {
+                    self.is_broken = true;
+                    return self.watch.wake();
+                }
+            }
+        }
+        self.emptied();
+    }
+
+    fn emptied(&mut self) {
+        self.written = 0;
+        self.out.clear();
+        self.out.shrink_to(OUT_BYTES_KEPT);
+    }
+
+    /// Goes on with what the outbox could not write. Ready when there is nothing, or it is posted.
+    pub(super) fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_posted { Poll::Ready(Ok(())) } else { self.poll_out(context) }
+    }
+
+    /// Writes what was collected.
+    pub(super) fn poll_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.written < self.out.len() {
+            let polled = Pin::new(&mut self.stream).poll_write(context, &self.out[self.written..]);
+            self.watch.wrote(polled.is_ready());
+            match ready!(polled)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.written += bytes,
+            }
+        }
+        self.emptied();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes room, so that a client that does not read has us keep no more than a bounded amount.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.out.len() >= OUT_BYTES_MAX {
+            ready!(self.poll_out(context))?;
+        }
+        Poll::Ready(Ok(OUT_BYTES_MAX - self.out.len()))
+    }
+}
+
+/// A stream that keeps its watch informed.
+pub(super) struct Watched {
+    pub(super) wire: Rc<RefCell<Wire>>,
+    pub(super) watch: Rc<Watch>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.wire.borrow_mut().stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            self.watch.read();
+            return Poll::Ready(Ok(()));
+        }
+        match self.watch.end_of_stream() {
+            End::Tell => Poll::Ready(Ok(())),
+            // The response's end has it looked at again.
+            End::Keep => Poll::Pending,
+            End::LookAgain => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut wire = self.wire.borrow_mut();
+        let room = ready!(wire.poll_room(context))?;
+        let taken = bytes.len().min(room);
+        wire.out.extend_from_slice(&bytes[..taken]);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut wire = self.wire.borrow_mut();
+        let mut room = ready!(wire.poll_room(context))?;
+        let mut taken = 0;
+        for slice in slices {
+            let bytes = slice.len().min(room);
+            wire.out.extend_from_slice(&slice[..bytes]);
+            taken += bytes;
+            room -= bytes;
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Whoever drives the connection writes what this turn has to say.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = self.wire.borrow_mut();
+        ready!(wire.poll_out(context))?;
+        Pin::new(&mut wire.stream).poll_shutdown(context)
+    }
+}
