@@ -186,40 +186,97 @@ fn plain(text: &[u8]) -> Option<&str> {
 }
 
 /// What stands between the quotes, and how long it is without its escapes, which is written to `out`.
+///
+/// In JSON inside of JSON every seventh byte is a quote with a backslash before it. Words in which there is nothing else to
+/// see to have their backslashes taken out without asking where they are: a branch for each would be guessed wrong
+/// often.
 fn unescaped<'b>(body: &'b [u8], at: usize, out: &mut Vec<u8>) -> Option<(&'b [u8], usize)> {
     let from = expect(body, at, b'"')?;
-    if out.len() < body.len() + RUN {
-        out.resize(body.len() + RUN, 0);
+    if out.len() < body.len() + 8 {
+        out.resize(body.len() + 8, 0);
     }
     let out = &mut out[..];
-    // What was written, where to, and where to look for more.
-    let (mut done, mut to, mut look) = (from, 0, from);
-    let end = each_loud(body, from, |at, byte| {
-        // It was escaped.
-        if at < look {
-            return Continue(());
+    // In the last word everything is looked at, because a word was taken from its end.
+    let (mut at, mut to, mut is_escaped) = (from, 0, false);
+    loop {
+        let word = body.get(at..).and_then(|rest| rest.first_chunk::<8>());
+        let word = word.map(|word| u64::from_le_bytes(*word));
+        match word.and_then(|word| Some((word, escaped_quotes(word, is_escaped)?))) {
+            Some((word, backslashes)) => {
+                let kept = without(word, backslashes).to_le_bytes();
+                *out.get_mut(to..)?.first_chunk_mut()? = kept;
+                (at, to) = (at + 8, to + 8 - count(backslashes));
+                is_escaped = backslashes >> 63 != 0;
+            }
+            None => {
+                let until = word.map_or(body.len(), |_| at + 8);
+                match unescaped_singly(body, &mut at, until, is_escaped, out, &mut to)? {
+                    true => return Some((&body[from..at], to)),
+                    false => is_escaped = false,
+                }
+            }
         }
-        copy(body, done..at, out, to);
-        to += at - done;
-        let (escape, escaped) = match (byte, body.get(at + 1)) {
-            (b'"', _) => return Break(Some(at)),
-            (b'\\', Some(&escaped)) => (ESCAPES[usize::from(escaped)], escaped),
-            _ => return Break(None),
-        };
-        look = at + 2;
-        if escape == escaped {
-            // It goes with what follows.
-            done = at + 1;
-        } else if escape != 0 {
-            out[to] = escape;
-            (done, to) = (at + 2, to + 1);
-        } else {
+    }
+}
+
+/// The backslashes of a word, if there is nothing but them and the quotes behind them to be seen to.
+#[inline(always)]
+fn escaped_quotes(word: u64, is_escaped: bool) -> Option<u64> {
+    let (quotes, backslashes) = (equal(word, b'"'), equal(word, b'\\'));
+    let expected = backslashes << 8 | u64::from(is_escaped) << 7;
+    (quotes == expected && below(word, 0x20) == 0).then_some(backslashes)
+}
+
+/// The word without the bytes that are marked.
+#[inline(always)]
+fn without(mut word: u64, mut marks: u64) -> u64 {
+    let mut take = || {
+        // All bits below the byte of the first mark; all there are if there is none.
+        let before = ((marks & marks.wrapping_neg()) >> 7).wrapping_sub(1);
+        word = word & before | word >> 8 & !before;
+        marks = (marks & marks.wrapping_sub(1)) >> 8;
+        marks != 0
+    };
+    // There mostly are up to two.
+    take();
+    while take() {}
+    word
+}
+
+/// How many bytes are marked.
+#[inline(always)]
+fn count(marks: u64) -> usize {
+    ((marks >> 7).wrapping_mul(ONES) >> 56) as usize
+}
+
+/// As [`unescaped`], byte by byte, up to `until`, or one more to end an escape. Whether the string ended, at `at`.
+#[inline(never)]
+fn unescaped_singly(
+    body: &[u8],
+    at: &mut usize,
+    until: usize,
+    mut is_escaped: bool,
+    out: &mut [u8],
+    to: &mut usize,
+) -> Option<bool> {
+    while *at < until || is_escaped {
+        let byte = *body.get(*at)?;
+        let meant = match byte {
             // What is written by number is rare in JSON inside of JSON.
-            return Break(None);
+            _ if is_escaped => Some(ESCAPES[usize::from(byte)]).filter(|meant| *meant != 0)?,
+            b'"' => return Some(true),
+            0..0x20 => return None,
+            _ => byte,
+        };
+        *at += 1;
+        is_escaped = !is_escaped && byte == b'\\';
+        if !is_escaped {
+            *out.get_mut(*to)? = meant;
+            *to += 1;
         }
-        Continue(())
-    })??;
-    Some((&body[from..end], to))
+    }
+    // The end of the body is none of the string.
+    (*at < body.len()).then_some(false)
 }
 
 /// What an escape stands for, by the byte behind the backslash; 0 for none.
@@ -285,14 +342,24 @@ fn last_word(rest: &[u8]) -> [u8; 8] {
 /// The high bits of the bytes that are a quote, a backslash or a control character.
 #[inline(always)]
 fn loud(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    // A high bit where the lower seven are at least so much; nothing is carried into the next byte.
-    let at_least = |word: u64, least: u64| (word & !HIGHS) + ONES * (0x80 - least);
     // With this bit turned over, the quote follows right after the control characters.
-    let quote_or_control = at_least(word ^ (ONES * 0x02), 0x21);
-    let backslash = at_least(word ^ (ONES * u64::from(b'\\')), 1);
-    !(quote_or_control & backslash | word) & HIGHS
+    below(word ^ (ONES * 0x02), 0x21) | equal(word, b'\\')
+}
+
+const ONES: u64 = u64::MAX / 255;
+const HIGHS: u64 = ONES << 7;
+
+/// The high bits of the bytes that are less than this, which is at most 0x80.
+#[inline(always)]
+fn below(word: u64, limit: u64) -> u64 {
+    // Nothing is carried into the next byte.
+    !((word & !HIGHS) + ONES * (0x80 - limit) | word) & HIGHS
+}
+
+/// The high bits of the bytes that are this one, which is ASCII.
+#[inline(always)]
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * u64::from(byte)), 1)
 }
 
 // ---- writing ----
@@ -341,6 +408,24 @@ mod tests {
             let mut back = Vec::new();
             assert_eq!(unescaped(&quoted, 1, &mut back), Some((&*escaped, text.len())));
             assert_eq!(&back[..text.len()], text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn escapes_are_taken_out_wherever_they_stand() {
+        // Every text of five of these behind up to nine others, so that they cross words everywhere.
+        let pieces = ["\"", "\\", "\n", "a", "é"];
+        for number in 0..5usize.pow(5) {
+            for before in 0..10 {
+                let mut text = "x".repeat(before);
+                (0..5).for_each(|n| text.push_str(pieces[number / 5usize.pow(n) % 5]));
+                let body = format!("{} ", serde_json::json!(text));
+                let mut out = Vec::new();
+                let (escaped, length) = unescaped(body.as_bytes(), 0, &mut out).expect("a string");
+                assert_eq!(escaped.len() + 3, body.len(), "{body}");
+                assert_eq!(&out[..length], text.as_bytes(), "{body}");
+                assert_eq!(unescaped(&body.as_bytes()[..body.len() - 2], 0, &mut out), None, "{body} cut");
+            }
         }
     }
 
