@@ -20,8 +20,7 @@ pub struct Budgets {
     pub machine_executions_max: usize,
     /// Bytes of one machine's executions.
     pub machine_bytes_max: usize,
-    /// Executions that may wait for a shard to begin them, for each shard; of those that were started one at a time,
-    /// no more than 16,384.
+    /// Executions that may wait for a shard to begin them, for each shard.
     pub queue_max: usize,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
 
-use crossbeam_queue::{ArrayQueue, SegQueue};
+use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 use dashmap::DashMap;
 
@@ -63,12 +63,12 @@ pub(super) enum Beat {
     Token(u128),
 }
 
-/// What others may do to a shard. Nothing here grows without bound: parcels have a ring; of mail there is at most one
+/// What others may do to a shard. Nothing here grows without bound: executions in parcels are counted; of mail there is at most one
 /// abort for each execution, one answer for each task (tokens are single-use), one heartbeat for each, and that it was
 /// started once; and a woken task is in its queue once.
 #[derive(Debug)]
 pub(super) struct Remote {
-    pub(super) parcels: ArrayQueue<Parcel>,
+    pub(super) parcels: SegQueue<Parcel>,
     /// Executions in the parcels.
     pub(super) queued: CachePadded<AtomicUsize>,
     pub(super) mail: SegQueue<Mail>,
@@ -96,13 +96,10 @@ pub(super) struct Gauges {
     pub(super) steals: AtomicU64,
 }
 
-/// Parcels a shard's ring takes: a start that comes alone is one. The ring is two megabytes.
-const PARCELS_MAX: usize = 16_384;
-
 impl Remote {
     pub(super) fn new() -> Remote {
         Remote {
-            parcels: ArrayQueue::new(PARCELS_MAX),
+            parcels: SegQueue::new(),
             queued: CachePadded::default(),
             mail: SegQueue::new(),
             woken: SegQueue::new(),
@@ -124,7 +121,7 @@ impl Remote {
 
     /// Whether no more executions may wait here, of which it takes `queue_max`.
     pub(super) fn is_full(&self, queue_max: usize) -> bool {
-        self.queued.load(Ordering::Relaxed) >= queue_max || self.parcels.is_full()
+        self.queued.load(Ordering::Relaxed) >= queue_max
     }
 
     /// Takes executions that nobody has begun.

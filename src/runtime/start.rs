@@ -369,10 +369,8 @@ impl Engine {
         }
         let limit = match shared.gate.lets_in() {
             false => Limit::Draining,
-            true => match self.enqueue(parcel) {
-                Ok(()) => return Ok(()),
-                Err(_) => Limit::Queue,
-            },
+            true if self.enqueue(parcel) => return Ok(()),
+            true => Limit::Queue,
         };
         self.lane(|lane| lane.accept((executions as u64).wrapping_neg()));
         if let Some(view) = &version.view {
@@ -385,8 +383,8 @@ impl Engine {
         Err(self.refuse(Some(&version), limit, executions))
     }
 
-    /// Puts a parcel into the queue of the next shard, or of one that has room.
-    fn enqueue(&self, mut parcel: Parcel) -> Result<(), Parcel> {
+    /// Puts a parcel into the queue of the next shard, or of one that has room, if there is one.
+    fn enqueue(&self, parcel: Parcel) -> bool {
         let shared = self.shared();
         let (remotes, executions) = (&shared.remotes, parcel.len());
         let from = SENT.with(|sent| sent.replace(sent.get().wrapping_add(1)));
@@ -394,20 +392,16 @@ impl Engine {
             let remote = &remotes[from.wrapping_add(n) % remotes.len()];
             let queued = remote.queued.fetch_add(executions, Ordering::Relaxed);
             if queued < shared.admission.budgets.queue_max {
-                match remote.parcels.push(parcel) {
-                    Ok(()) => {
-                        // One that is busy already may be helped by one that sleeps.
-                        if !remote.bell.ring() && queued > 0 {
-                            let _ = remotes.iter().any(|remote| remote.bell.ring());
-                        }
-                        return Ok(());
-                    }
-                    Err(back) => parcel = back,
+                remote.parcels.push(parcel);
+                // One that is busy already may be helped by one that sleeps.
+                if !remote.bell.ring() && queued > 0 {
+                    let _ = remotes.iter().any(|remote| remote.bell.ring());
                 }
+                return true;
             }
             remote.queued.fetch_sub(executions, Ordering::Relaxed);
         }
-        Err(parcel)
+        false
     }
 
     pub(super) fn lane(&self, count: impl FnOnce(&Tally)) {
