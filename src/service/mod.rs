@@ -44,8 +44,8 @@ pub use machines::{
     UpdatedStateMachine,
 };
 pub use page::{Page, Part};
-pub(crate) use start::Ended;
 pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
+pub(crate) use start::{Ended, KnownMachine, ShortMachine};
 pub use store::StateError;
 pub use versions::Qualified;
 

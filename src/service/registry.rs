@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
@@ -12,15 +13,27 @@ pub(super) struct Registry<T> {
     by_arn: DashMap<Box<str>, Arc<T>>,
     /// The same things, in order.
     sorted: RwLock<BTreeMap<Box<str>, Arc<T>>>,
+    /// Another one after each change; no two registries of a process ever have the same.
+    generation: AtomicU64,
 }
 
 impl<T> Default for Registry<T> {
     fn default() -> Registry<T> {
-        Registry { by_arn: DashMap::new(), sorted: RwLock::default() }
+        Registry { by_arn: DashMap::new(), sorted: RwLock::default(), generation: next_generation().into() }
     }
 }
 
+fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl<T> Registry<T> {
+    /// What was found in a generation is still what would be found while it lasts.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     pub(super) fn get(&self, arn: &str) -> Option<Arc<T>> {
         self.by_arn.get(arn).map(|thing| Arc::clone(&thing))
     }
@@ -30,12 +43,15 @@ impl<T> Registry<T> {
         let mut sorted = self.sorted.write().unwrap_or_else(PoisonError::into_inner);
         sorted.insert(arn.into(), Arc::clone(&thing));
         self.by_arn.insert(arn.into(), thing);
+        self.generation.store(next_generation(), Ordering::Release);
     }
 
     pub(super) fn remove(&self, arn: &str) -> Option<Arc<T>> {
         let mut sorted = self.sorted.write().unwrap_or_else(PoisonError::into_inner);
         sorted.remove(arn);
-        self.by_arn.remove(arn).map(|(_, thing)| thing)
+        let removed = self.by_arn.remove(arn).map(|(_, thing)| thing);
+        self.generation.store(next_generation(), Ordering::Release);
+        removed
     }
 
     pub(super) fn len(&self) -> usize {

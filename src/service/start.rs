@@ -1,10 +1,10 @@
 //! Starting executions.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::executions::{Draft, Execution};
 use super::history::Recorder;
-use super::machines::name;
+use super::machines::{StateMachine, name};
 use super::mocks::split;
 use super::{Error, Exception, Inner, Service};
 use crate::json::explain::explain;
@@ -117,26 +117,60 @@ pub(crate) struct Ended<'e> {
     pub(crate) billing: Billing,
 }
 
+/// An Express machine whose executions may be over at once.
+pub(crate) struct ShortMachine {
+    machine: Arc<StateMachine>,
+    /// Of the registry, when it was found.
+    generation: u64,
+}
+
+impl ShortMachine {
+    pub(crate) fn known(&self) -> KnownMachine {
+        KnownMachine { machine: Arc::downgrade(&self.machine), generation: self.generation }
+    }
+}
+
+/// One that was found before; it is not kept alive.
+pub(crate) struct KnownMachine {
+    machine: Weak<StateMachine>,
+    generation: u64,
+}
+
 impl Service {
+    /// The Express machine of this ARN, if executions of it can be run by
+    /// [`start_sync_execution_now`](Service::start_sync_execution_now).
+    pub(crate) fn short_machine(&self, machine_arn: &str) -> Option<ShortMachine> {
+        let inner = &*self.inner;
+        // Before the machine: one that is found afterwards is as new, or newer.
+        let generation = inner.machines.generation();
+        let machine = inner.machines.get(machine_arn)?;
+        let is_short = machine.is_express() && !machine.is_deleting && !inner.settings.express_history;
+        is_short.then_some(ShortMachine { machine, generation })
+    }
+
+    /// The same without looking it up, if no machine has changed since.
+    pub(crate) fn recall(&self, known: &KnownMachine) -> Option<ShortMachine> {
+        let KnownMachine { machine, generation } = known;
+        let machine = machine.upgrade().filter(|_| self.inner.machines.generation() == *generation)?;
+        Some(ShortMachine { machine, generation: *generation })
+    }
+
     /// Runs an execution of an Express machine right here and shows how it ended. `None`, and there was no execution,
     /// when that is not possible, for any reason: then [`start_sync_execution`](Service::start_sync_execution) tells.
     pub(crate) fn start_sync_execution_now<R>(
         &self,
-        machine_arn: &str,
+        machine: &ShortMachine,
         input: &[u8],
         show: impl FnOnce(Ended<'_>) -> R,
     ) -> Option<R> {
         let inner = &*self.inner;
-        let machine = inner.machines.get(machine_arn)?;
-        if !machine.is_express() || machine.is_deleting || inner.settings.express_history {
-            return None;
-        }
         let show = |ended: inline::Ended<'_>| {
             let (started_ms, stopped_ms) = (ended.execution().started_ms(), inner.now_ms());
             let billing = Billing::of(stopped_ms.saturating_sub(started_ms), input.len());
             show(Ended { ended, started_ms, stopped_ms, billing })
         };
-        inner.engine.run_now(&machine.current.machine, input, &StartOptions::default(), show).ok().flatten()
+        let machine = &machine.machine.current.machine;
+        inner.engine.run_now(machine, input, &StartOptions::default(), show).ok().flatten()
     }
 }
 

@@ -206,6 +206,43 @@ fn a_synchronous_execution_is_answered_with_its_outcome() {
     }
 }
 
+/// Requests that are alike are answered by what was found out about the ones before, as long as that is true.
+#[test]
+fn a_request_like_the_last_one_sees_what_changed_meanwhile() {
+    let pass = |result: &str| json!({"P": {"Type": "Pass", "Result": result, "End": true}});
+    let start = |client: &mut Client, machine: &str, behind: &str| -> Json {
+        let body = format!(r#"{{"stateMachineArn":"{machine}","input":"{{\"a\":1}}"{behind}"#);
+        let reply = client.raw("AWSStepFunctions.StartSyncExecution", body.as_bytes());
+        serde_json::from_slice(&reply.body).expect("JSON")
+    };
+    let mut client = Client::new();
+    let machine = client.machine("m", "EXPRESS", pass("one"));
+    for _ in 0..3 {
+        let answer = start(&mut client, &machine, "}");
+        assert_eq!((&answer["output"], &answer["input"]), (&json!("\"one\""), &json!("{\"a\":1}")));
+    }
+    let traced =
+        start(&mut client, &machine, r#","traceHeader":"Root=1-5759e988-bd862e3fe1be46a994272793"}"#);
+    assert_eq!(traced["traceHeader"], "Root=1-5759e988-bd862e3fe1be46a994272793");
+    for broken in ["", ",}", "} x"] {
+        let answer = start(&mut client, &machine, broken);
+        assert_eq!(answer["__type"], "com.amazon.coral.service#SerializationException", "{broken}: {answer}");
+    }
+    assert_eq!(start(&mut client, &machine, r#","input":"2"}"#)["input"], "2");
+    // Another service on the same thread, with a machine of the same name.
+    let mut other = Client::new();
+    assert_eq!(other.machine("m", "EXPRESS", pass("other")), machine);
+    assert_eq!(start(&mut other, &machine, "}")["output"], "\"other\"");
+    assert_eq!(start(&mut client, &machine, "}")["output"], "\"one\"");
+    let definition = json!({"StartAt": "P", "States": pass("two")}).to_string();
+    client.ok("UpdateStateMachine", &json!({"stateMachineArn": machine, "definition": definition}));
+    assert_eq!(start(&mut client, &machine, " \n}\n")["output"], "\"two\"");
+    client.ok("DeleteStateMachine", &json!({"stateMachineArn": machine}));
+    let gone = start(&mut client, &machine, "}");
+    assert!(gone["__type"].as_str().is_some_and(|it| it.ends_with("#StateMachineDoesNotExist")), "{gone}");
+    assert_eq!(start(&mut other, &machine, "}")["output"], "\"other\"");
+}
+
 #[test]
 fn what_only_standard_has_is_refused_of_express() {
     let mut client = Client::new();

@@ -15,46 +15,105 @@ use crate::engine::Outcome;
 use crate::json::write_string;
 use crate::limits;
 use crate::runtime::Status;
-use crate::service::{Billing, Ended, Service};
+use crate::service::{Billing, Ended, KnownMachine, Service, ShortMachine};
 
 /// The members of a request, still escaped; only their quotes are gone.
 #[derive(Default)]
 struct Members<'b> {
     machine_arn: Option<&'b [u8]>,
-    /// With how long it is without its escapes.
-    input: Option<(&'b [u8], usize)>,
+    input: Option<Input<'b>>,
     trace_header: Option<&'b [u8]>,
+    /// Where the last one begins.
+    last_at: usize,
+}
+
+/// The member `input`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Input<'b> {
+    /// Where its opening quote is.
+    at: usize,
+    /// What stands between the quotes.
+    escaped: &'b [u8],
+    /// How long it is without its escapes.
+    length: usize,
+}
+
+impl Input<'_> {
+    /// Where it goes on.
+    fn end(&self) -> usize {
+        self.at + self.escaped.len() + 2
+    }
+}
+
+/// What a thread keeps between requests.
+#[derive(Default)]
+struct Desk {
+    /// The input without its escapes. It is only ever made longer: what it says is told by whoever wrote to it.
+    input: Vec<u8>,
+    /// The output without its escapes.
+    output: Vec<u8>,
+    /// How a request of late began, up to where its input does, and the machine it named: a client writes all of its
+    /// requests alike, and mostly to one machine.
+    opening: Vec<u8>,
+    machine: Option<KnownMachine>,
 }
 
 thread_local! {
-    /// The input, and the output, without their escapes. The first is only ever made longer: what it says is told by
-    /// whoever wrote to it.
-    static TEXT: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::default();
+    static DESK: RefCell<Desk> = RefCell::default();
 }
 
 /// The body of the reply, unless this is not the way to make it.
 pub(super) fn answer(service: &Service, body: &[u8], trace: Option<&str>) -> Option<Vec<u8>> {
-    TEXT.with_borrow_mut(|(input, output)| {
-        let members = scan(body, input)?;
-        let machine_arn = plain(members.machine_arn?)?;
-        let trace_header = match members.trace_header {
-            Some(header) => Some(plain(header)?),
-            None => trace,
+    DESK.with_borrow_mut(|desk| {
+        let (machine, input, trace_header) = match desk.alike(service, body) {
+            Some((machine, input)) => (machine, input, trace),
+            None => desk.anew(service, body, trace)?,
         };
-        let (escaped, input) = match members.input {
-            Some((escaped, length)) => (escaped, &input[..length]),
-            None => (&b"{}"[..], &b"{}"[..]),
-        };
-        if escaped.len() > limits::PAYLOAD_BYTES_MAX as usize {
+        if input.escaped.len() > limits::PAYLOAD_BYTES_MAX as usize {
             return None;
         }
         let show = |ended: Ended<'_>| {
-            output.clear();
-            ended.ended.write_output(output);
-            reply(&ended, escaped, output, trace_header)
+            desk.output.clear();
+            ended.ended.write_output(&mut desk.output);
+            reply(&ended, input.escaped, &desk.output, trace_header)
         };
-        service.start_sync_execution_now(machine_arn, input, show)
+        service.start_sync_execution_now(&machine, &desk.input[..input.length], show)
     })
+}
+
+impl Desk {
+    /// A request that begins as the one of late, and ends with its input.
+    fn alike<'b>(&mut self, service: &Service, body: &'b [u8]) -> Option<(ShortMachine, Input<'b>)> {
+        let known = self.machine.as_ref().filter(|_| body.starts_with(&self.opening))?;
+        let machine = service.recall(known)?;
+        let input = unescaped(body, self.opening.len(), &mut self.input)?;
+        (end(body, input.end()) == Some(body.len())).then_some((machine, input))
+    }
+
+    /// Any other request.
+    fn anew<'b>(
+        &mut self,
+        service: &Service,
+        body: &'b [u8],
+        trace: Option<&'b str>,
+    ) -> Option<(ShortMachine, Input<'b>, Option<&'b str>)> {
+        let Members { machine_arn, input, trace_header, last_at } = scan(body, &mut self.input)?;
+        let machine = service.short_machine(plain(machine_arn?)?)?;
+        let Some(input) = input else {
+            self.input.splice(..0, *b"{}");
+            return Some((machine, Input { at: 0, escaped: b"{}", length: 2 }, trace));
+        };
+        if input.at == last_at && trace_header.is_none() {
+            self.opening.clear();
+            self.opening.extend_from_slice(&body[..input.at]);
+            self.machine = Some(machine.known());
+        }
+        let trace_header = match trace_header {
+            Some(header) => Some(plain(header)?),
+            None => trace,
+        };
+        Some((machine, input, trace_header))
+    }
 }
 
 fn reply(ended: &Ended<'_>, input: &[u8], output: &[u8], trace_header: Option<&str>) -> Vec<u8> {
@@ -113,41 +172,36 @@ fn reply(ended: &Ended<'_>, input: &[u8], output: &[u8], trace_header: Option<&s
 /// The members of a body that is an object of strings, and in `input` the one of that name, without its escapes.
 fn scan<'b>(body: &'b [u8], input: &mut Vec<u8>) -> Option<Members<'b>> {
     let mut members = Members::default();
-    let mut at = space(body, 0);
-    at = expect(body, at, b'{')?;
+    let mut at = expect(body, space(body, 0), b'{')?;
     loop {
         let (name, after) = string(body, space(body, at))?;
-        at = expect(body, space(body, after), b':')?;
-        at = space(body, at);
-        let twice = match name {
-            b"stateMachineArn" => {
-                let (arn, after) = string(body, at)?;
-                at = after;
-                members.machine_arn.replace(arn).is_some()
-            }
+        at = space(body, expect(body, space(body, after), b':')?);
+        members.last_at = at;
+        at = match name {
+            b"stateMachineArn" => once(&mut members.machine_arn, string(body, at)?)?,
+            b"traceHeader" => once(&mut members.trace_header, string(body, at)?)?,
             b"input" => {
-                let (escaped, length) = unescaped(body, at, input)?;
-                at += escaped.len() + 2;
-                members.input.replace((escaped, length)).is_some()
-            }
-            b"traceHeader" => {
-                let (header, after) = string(body, at)?;
-                at = after;
-                members.trace_header.replace(header).is_some()
+                let value = unescaped(body, at, input)?;
+                once(&mut members.input, (value, value.end()))?
             }
             _ => return None,
         };
-        if twice {
-            return None;
-        }
         at = space(body, at);
         match body.get(at)? {
             b',' => at += 1,
-            b'}' => break,
-            _ => return None,
+            _ => return (end(body, at)? == body.len()).then_some(members),
         }
     }
-    (space(body, at + 1) == body.len()).then_some(members)
+}
+
+/// Puts a value where there is none yet; where it goes on.
+fn once<T>(member: &mut Option<T>, (value, after): (T, usize)) -> Option<usize> {
+    member.replace(value).is_none().then_some(after)
+}
+
+/// Where the body goes on behind the object that ends here.
+fn end(body: &[u8], at: usize) -> Option<usize> {
+    Some(space(body, expect(body, space(body, at), b'}')?))
 }
 
 fn space(body: &[u8], mut at: usize) -> usize {
@@ -185,13 +239,13 @@ fn plain(text: &[u8]) -> Option<&str> {
     }
 }
 
-/// What stands between the quotes, and how long it is without its escapes, which is written to `out`.
+/// The string whose opening quote is at `quote_at`. Without its escapes it is written to `out`.
 ///
 /// In JSON inside of JSON every seventh byte is a quote with a backslash before it. Words in which there is nothing else to
 /// see to have their backslashes taken out without asking where they are: a branch for each would be guessed wrong
 /// often.
-fn unescaped<'b>(body: &'b [u8], at: usize, out: &mut Vec<u8>) -> Option<(&'b [u8], usize)> {
-    let from = expect(body, at, b'"')?;
+fn unescaped<'b>(body: &'b [u8], quote_at: usize, out: &mut Vec<u8>) -> Option<Input<'b>> {
+    let from = expect(body, quote_at, b'"')?;
     if out.len() < body.len() + 8 {
         out.resize(body.len() + 8, 0);
     }
@@ -211,7 +265,7 @@ fn unescaped<'b>(body: &'b [u8], at: usize, out: &mut Vec<u8>) -> Option<(&'b [u
             None => {
                 let until = word.map_or(body.len(), |_| at + 8);
                 match unescaped_singly(body, &mut at, until, is_escaped, out, &mut to)? {
-                    true => return Some((&body[from..at], to)),
+                    true => return Some(Input { at: quote_at, escaped: &body[from..at], length: to }),
                     false => is_escaped = false,
                 }
             }
@@ -406,7 +460,8 @@ mod tests {
             assert_eq!(escaped, quoted[1..quoted.len() - 1]);
             let quoted = [b" ".as_slice(), &quoted, b"x"].concat();
             let mut back = Vec::new();
-            assert_eq!(unescaped(&quoted, 1, &mut back), Some((&*escaped, text.len())));
+            let input = Input { at: 1, escaped: &escaped, length: text.len() };
+            assert_eq!(unescaped(&quoted, 1, &mut back), Some(input));
             assert_eq!(&back[..text.len()], text.as_bytes());
         }
     }
@@ -421,9 +476,9 @@ mod tests {
                 (0..5).for_each(|n| text.push_str(pieces[number / 5usize.pow(n) % 5]));
                 let body = format!("{} ", serde_json::json!(text));
                 let mut out = Vec::new();
-                let (escaped, length) = unescaped(body.as_bytes(), 0, &mut out).expect("a string");
-                assert_eq!(escaped.len() + 3, body.len(), "{body}");
-                assert_eq!(&out[..length], text.as_bytes(), "{body}");
+                let input = unescaped(body.as_bytes(), 0, &mut out).expect("a string");
+                assert_eq!(input.end() + 1, body.len(), "{body}");
+                assert_eq!(&out[..input.length], text.as_bytes(), "{body}");
                 assert_eq!(unescaped(&body.as_bytes()[..body.len() - 2], 0, &mut out), None, "{body} cut");
             }
         }
@@ -481,7 +536,8 @@ mod tests {
         let mut input = Vec::new();
         let body = b" { \"stateMachineArn\" : \"a\" , \"input\":\"{\\\"b\\\":1}\" } ";
         let members = scan(body, &mut input).expect("members");
-        assert_eq!((members.machine_arn, members.input), (Some(&b"a"[..]), Some((&b"{\\\"b\\\":1}"[..], 7))));
-        assert_eq!(&input[..7], b"{\"b\":1}");
+        let expected = Input { at: 37, escaped: b"{\\\"b\\\":1}", length: 7 };
+        assert_eq!((members.machine_arn, members.input), (Some(&b"a"[..]), Some(expected)));
+        assert_eq!((&input[..7], members.last_at), (&b"{\"b\":1}"[..], 37));
     }
 }
