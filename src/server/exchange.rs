@@ -117,11 +117,7 @@ async fn operation(local: &Local, watch: &Watch, head: &Parts, body: Incoming) -
         Err(refusal) => return refusal.response(),
     };
     local.counters().body_bytes_in.add(body.len() as u64);
-    let call = Call {
-        target: text(&head.headers, &TARGET).unwrap_or_default(),
-        trace_header: text(&head.headers, &TRACE),
-        body: &body,
-    };
+    let call = Call { target: target(&head.headers), trace_header: text(&head.headers, &TRACE), body: &body };
     if let Some(auth) = &local.shared.auth
         && let Err(denied) = auth.check(head, call.target, &body, &local.shared.place, SystemTime::now())
     {
@@ -179,6 +175,15 @@ async fn poll(local: &Local, watch: &Watch, call: Call<'_>) -> Reply {
         Poll::Pending
     })
     .await
+}
+
+/// What the request asks for. What most ask for needs no looking through for what is not text.
+fn target(headers: &HeaderMap) -> &str {
+    match headers.get(&TARGET) {
+        Some(target) if target == api::START_SYNC_EXECUTION => api::START_SYNC_EXECUTION,
+        Some(target) => target.to_str().unwrap_or_default(),
+        None => "",
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -48,7 +48,7 @@ pub struct Reply {
 }
 
 const TARGET_PREFIX: &str = "AWSStepFunctions.";
-const START_SYNC_EXECUTION: &str = "AWSStepFunctions.StartSyncExecution";
+pub(super) const START_SYNC_EXECUTION: &str = "AWSStepFunctions.StartSyncExecution";
 
 /// Answers a request.
 ///
