@@ -6,7 +6,8 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crate::arrivals::{Curve, Pace};
-use crate::lane::{Clock, Ready};
+use crate::lane::{Clock, Loaded, Ready};
+use crate::placement::{self, Confined, Placement, Processors};
 use crate::plan::{Arrivals, Plan};
 use crate::record::{End, Interval};
 use crate::units::show_count;
@@ -34,6 +35,8 @@ pub struct Run {
     pub inside: f64,
     /// Threads that sent.
     pub workers: usize,
+    /// Which processors they had, and everything else in the process; none where the system decided.
+    pub processors: Option<Processors>,
     /// What held starts back on this side.
     pub congestion: Option<String>,
     /// Somebody stopped it before its time.
@@ -113,15 +116,22 @@ const STUCK_NS: u64 = 2_000_000_000;
 /// When it cannot begin, in words.
 pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>)) -> Result<Run, String> {
     plan.check()?;
+    let loaded: Vec<Loaded> =
+        plan.targets.iter().map(|target| Loaded::new(target, plan)).collect::<Result<_, _>>()?;
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = if plan.workers == 0 { usual_workers(plan, &loaded, all) } else { plan.workers };
+    // Where nobody has a time to be sent at, and where nothing in this process is in the way, the system does better.
+    let apart = plan.placement == Placement::Apart
+        && plan.arrivals.is_open()
+        && !loaded.iter().all(Loaded::is_remote);
+    let divided = if apart { Processors::divide(workers) } else { None };
+    // Before any of the threads is made that inherit it; until the end, as this one wakes up now and then, too.
+    let confined = divided.as_ref().map(|processors| Confined::to(&processors.others)).transpose();
+    let _confined =
+        confined.map_err(|error| format!("placement: {error}; with \"free\" the system decides"))?;
+    let shards = if divided.is_some() { all - workers } else { all };
     let ready: Vec<Ready> =
-        plan.targets.iter().map(|target| Ready::new(target, plan)).collect::<Result<_, _>>()?;
-    let in_place = ready.iter().all(Ready::is_in_place);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = match plan.workers {
-        0 if in_place => processors,
-        0 => (processors / 2).max(1),
-        workers => workers,
-    };
+        loaded.into_iter().map(|target| target.set_up(plan, shards)).collect::<Result<_, _>>()?;
     let clock = Clock::begin();
     let curve = plan.arrivals.curve(plan.duration).map(|curve| curve.after(plan.warmup.as_secs_f64()));
     let crew = Arc::new(Crew {
@@ -130,18 +140,23 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
         clock,
         curve: curve.map(Arc::new),
         workers,
+        processors: divided,
         signals: Arc::default(),
         gate: Barrier::new(workers + 1),
         begin: AtomicU64::new(0),
         failed: AtomicBool::new(false),
     });
     let (sender, receiver) = mpsc::channel();
-    let mut threads = Vec::new();
+    let (mut threads, mut backs) = (Vec::new(), Vec::new());
+    let no_thread = |error| format!("the system has no thread for a worker: {error}");
     for number in 0..workers {
-        let (crew, sender) = (Arc::clone(&crew), sender.clone());
-        threads.push(std::thread::spawn(move || crew.member(number, sender)));
+        let (crew, sender, (back, cleared)) = (Arc::clone(&crew), sender.clone(), mpsc::channel());
+        backs.push(back);
+        let named = std::thread::Builder::new().name(format!("sender-{number}"));
+        threads.push(named.spawn(move || crew.member(number, sender, cleared)).map_err(no_thread)?);
     }
     drop(sender);
+    let post = Post { deliveries: receiver, backs };
     crew.gate.wait();
     let failed = crew.failed.load(Ordering::SeqCst);
     crew.begin.store(clock.now() + 1_000_000, Ordering::SeqCst);
@@ -149,7 +164,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
     crew.gate.wait();
     let run = match failed {
         // A worker that is stuck in its target is left behind: the report does not wait for it.
-        false => Ok(gather(&crew, &receiver, stop, watch, usage)),
+        false => Ok(gather(&crew, &post, stop, watch, usage)),
         true => {
             let errors = threads.into_iter().filter_map(|thread| thread.join().ok()?.err());
             Err(errors.take(1).next().unwrap_or_else(|| "a worker failed".to_owned()))
@@ -163,6 +178,21 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
     run
 }
 
+/// How many threads send where the plan does not say.
+fn usual_workers(plan: &Plan, targets: &[Loaded], processors: usize) -> usize {
+    let in_place = targets.iter().all(Loaded::is_in_place);
+    let remote = targets.iter().any(Loaded::is_remote);
+    let workers = match () {
+        // One processor is for everything else in this process.
+        () if in_place && plan.arrivals.is_open() => processors - 1,
+        () if in_place => processors,
+        () if remote => processors / 2,
+        // Handing a start over takes a fraction of what carrying it out does.
+        () => processors / 4,
+    };
+    workers.max(1)
+}
+
 /// What the session's threads share.
 struct Crew {
     plan: Plan,
@@ -170,6 +200,7 @@ struct Crew {
     clock: Clock,
     curve: Option<Arc<Curve>>,
     workers: usize,
+    processors: Option<Processors>,
     signals: Arc<Signals>,
     gate: Barrier,
     begin: AtomicU64,
@@ -182,8 +213,15 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 impl Crew {
     /// One worker's life.
-    fn member(&self, number: usize, deliveries: Sender<Delivery>) -> Result<(), String> {
+    fn member(
+        &self,
+        number: usize,
+        deliveries: Sender<Delivery>,
+        cleared: Receiver<Vec<Interval>>,
+    ) -> Result<(), String> {
         let plan = &self.plan;
+        let own = self.processors.as_ref().map(|processors| processors.workers[number]);
+        let pinned = own.map_or(Ok(()), placement::pin);
         let window = match plan.arrivals {
             Arrivals::Closed { in_flight: 0 } => {
                 self.ready.iter().map(|ready| ready.window(self.workers)).max().unwrap_or(1)
@@ -191,8 +229,10 @@ impl Crew {
             Arrivals::Closed { in_flight } => in_flight,
             _ => 0,
         };
-        let lanes: Result<Vec<_>, String> =
-            self.ready.iter().map(|ready| ready.lane(number, self.workers, self.clock, window)).collect();
+        let lane = |ready: &Ready| ready.lane(number, self.workers, self.clock, window);
+        let lanes: Result<Vec<_>, String> = pinned
+            .map_err(|error| format!("placement: {error}"))
+            .and_then(|()| self.ready.iter().map(lane).collect());
         if lanes.is_err() {
             self.failed.store(true, Ordering::SeqCst);
         }
@@ -232,10 +272,18 @@ impl Crew {
             workers: self.workers as u64,
             signals: Arc::clone(&self.signals),
             deliveries,
+            cleared,
         };
         worker.work();
         Ok(())
     }
+}
+
+/// Between the session and its workers.
+struct Post {
+    deliveries: Receiver<Delivery>,
+    /// To each worker, what it delivered, cleared.
+    backs: Vec<Sender<Vec<Interval>>>,
 }
 
 /// What was gathered so far.
@@ -253,7 +301,7 @@ struct Gathered {
 
 fn gather(
     crew: &Crew,
-    deliveries: &Receiver<Delivery>,
+    post: &Post,
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Progress<'_>),
     before: Usage,
@@ -269,7 +317,7 @@ fn gather(
     while gathered.left > 0 {
         let next = tick_began + nanoseconds(TICK);
         let mut recent = blank.clone();
-        gathered.receive(crew.clock, next, deliveries, &mut recent);
+        gathered.receive(crew.clock, next, post, &mut recent);
         let now = crew.clock.now();
         if stop.load(Ordering::SeqCst) {
             gathered.run.interrupted |= now < from + nanoseconds(plan.duration);
@@ -331,6 +379,7 @@ impl Gathered {
             busy: 0.0,
             inside: 0.0,
             workers: crew.workers,
+            processors: crew.processors.clone(),
             congestion: None,
             interrupted: false,
             broke_at: None,
@@ -349,16 +398,19 @@ impl Gathered {
     }
 
     /// Takes deliveries in until `until`.
-    fn receive(&mut self, clock: Clock, until: u64, deliveries: &Receiver<Delivery>, recent: &mut Interval) {
+    fn receive(&mut self, clock: Clock, until: u64, post: &Post, recent: &mut Interval) {
         let mut in_flight = Vec::new();
         while self.left > 0 {
             let wait = until.saturating_sub(clock.now());
-            match deliveries.recv_timeout(Duration::from_nanos(wait)) {
-                Ok(delivery) => {
-                    for (tested, interval) in self.run.targets.iter_mut().zip(&delivery.intervals) {
+            match post.deliveries.recv_timeout(Duration::from_nanos(wait)) {
+                Ok(mut delivery) => {
+                    for (tested, interval) in self.run.targets.iter_mut().zip(&mut delivery.intervals) {
                         tested.interval.add(interval);
                         recent.add(interval);
+                        interval.clear();
                     }
+                    // The last one has nobody to go back to.
+                    let _ = post.backs[delivery.worker].send(delivery.intervals);
                     self.elapsed_ns += delivery.elapsed;
                     self.idle_ns += delivery.idle;
                     self.inside_ns += delivery.inside;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 
 use crate::arrivals::Pace;
 use crate::lane::{self, Clock, Lane};
@@ -22,6 +22,8 @@ pub struct Signals {
 /// What a worker hands over.
 #[derive(Debug)]
 pub struct Delivery {
+    /// Whose it is.
+    pub worker: usize,
     /// What happened, by target.
     pub intervals: Vec<Interval>,
     /// Nanoseconds in which it waited for something to be due.
@@ -86,6 +88,8 @@ pub struct Worker {
     pub signals: Arc<Signals>,
     /// Where deliveries go.
     pub deliveries: Sender<Delivery>,
+    /// Where they come back from, cleared, to be written on again.
+    pub cleared: Receiver<Vec<Interval>>,
 }
 
 /// Starts between two looks at everything else, and how long they may take together.
@@ -275,8 +279,18 @@ impl Worker {
         for way in &mut self.ways {
             way.lane.collect(&mut way.interval);
         }
+        let intervals = match self.cleared.try_recv() {
+            Ok(mut cleared) => {
+                for (way, interval) in self.ways.iter_mut().zip(&mut cleared) {
+                    std::mem::swap(&mut way.interval, interval);
+                }
+                cleared
+            }
+            Err(_) => self.ways.iter_mut().map(|way| way.interval.take()).collect(),
+        };
         let delivery = Delivery {
-            intervals: self.ways.iter_mut().map(|way| way.interval.take()).collect(),
+            worker: self.number as usize,
+            intervals,
             idle: std::mem::take(&mut state.idle),
             inside: std::mem::take(&mut state.inside),
             elapsed: now - std::mem::replace(&mut state.delivered, now),

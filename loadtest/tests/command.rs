@@ -218,6 +218,54 @@ fn a_minute(folder: &Folder, arguments: &[&str]) -> std::process::Child {
     child
 }
 
+/// Which processors each thread of a process may use, by the thread's name, as `taskset` has it.
+#[cfg(target_os = "linux")]
+fn processors_of(process: u32) -> Vec<(String, String)> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("threads");
+    let of = |thread: std::path::PathBuf| {
+        let read = |file: &str| std::fs::read_to_string(thread.join(file)).ok();
+        let (name, status) = (read("comm")?, read("status")?);
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        Some((name.trim().to_owned(), allowed.trim().to_owned()))
+    };
+    threads.flatten().filter_map(|thread| of(thread.path())).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_sends_has_processors_that_nobody_else_in_the_process_has() {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    for (arguments, is_apart) in [
+        (&["--rate", "1k"][..], count > 1),
+        (&["--rate", "1k", "--workload", "tasks"], count > 1),
+        (&["--rate", "1k", "--placement", "free"], false),
+        (&["--closed", "1"], false),
+    ] {
+        let folder = Folder::new(&format!("placed{}", arguments.join("")));
+        let child = a_minute(&folder, &[arguments, &["--workers", "1"]].concat());
+        let threads = processors_of(child.id());
+        kill(&child, "-INT");
+        child.wait_with_output().expect("its end");
+        let (senders, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|(name, _)| name.starts_with("sender-"));
+        let sender = &senders.first().expect("a sender").1;
+        // One thread waits for signals, and does nothing else; it was there before.
+        let last = |allowed: &str| allowed.rsplit(['-', ',']).next().map(str::to_owned);
+        let may_meet = |(name, allowed): &(String, String)| name != "ctrl-c" && last(allowed) == last(sender);
+        let met = others.iter().any(may_meet);
+        assert_eq!(sender.parse::<usize>().is_ok() && !met, is_apart, "{arguments:?}: {sender}, {others:?}");
+        let report: serde_json::Value = serde_json::from_str(&folder.read("report.json")).expect("JSON");
+        let told = report["generator"]["processors"]["workers"][0].as_u64();
+        assert_eq!(told.map(|number| number.to_string()), is_apart.then(|| sender.clone()), "{arguments:?}");
+        let words = if is_apart {
+            format!("1 worker on processor {sender}, all else on")
+        } else {
+            "1 worker, ".to_owned()
+        };
+        assert!(folder.read("summary.txt").contains(&words), "{}", folder.read("summary.txt"));
+    }
+}
+
 #[cfg(unix)]
 fn kill(child: &std::process::Child, signal: &str) {
     let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill");

@@ -87,7 +87,10 @@ fn both(options: &Options, mut plan: Plan, stop: &Stop) -> Result<ExitCode, Stri
     }
     let rate = (fast.rate / 2.0).max(1.0).floor();
     let arrivals = Arrivals::Constant { rate, poisson: false };
-    let calm = Plan { name: format!("{name}, at half of that rate"), arrivals, thresholds: others, ..plan };
+    let name_of_calm = format!("{name}, at half of that rate");
+    // Half of what so many reached, by as many.
+    let workers = fast.generator.workers;
+    let calm = Plan { name: name_of_calm, arrivals, workers, thresholds: others, ..plan };
     say("\n");
     let calm = one(options, &calm, stop, folder)?;
     let line = serde_json::json!({

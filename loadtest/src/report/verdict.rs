@@ -44,5 +44,6 @@ pub(super) fn generator(run: &Run) -> Generator {
             verdict.push(format!("the machine paused the generator: {counts} (p99.9 {worst}), although its threads had time; what else runs here?"));
         }
     }
-    Generator { workers: run.workers, busy: run.busy, was_bottleneck, verdict, usage: run.usage }
+    let (workers, processors) = (run.workers, run.processors.clone());
+    Generator { workers, processors, busy: run.busy, was_bottleneck, verdict, usage: run.usage }
 }
