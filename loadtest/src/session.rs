@@ -107,6 +107,8 @@ pub struct Progress<'r> {
 /// Looks per second.
 const TICK: Duration = Duration::from_millis(250);
 const SECOND: f64 = 1.0;
+/// Workers hand over what they have within this, unless something holds them up.
+const HAND_OVER_NS: u64 = 20_000_000;
 /// A worker that was told to stop and does not within this is left behind.
 const STUCK_NS: u64 = 2_000_000_000;
 
@@ -292,6 +294,7 @@ struct Gathered {
     second: Interval,
     /// In seconds since the measured part began.
     second_began: f64,
+    /// Of each worker.
     in_flight: Vec<usize>,
     elapsed_ns: u64,
     idle_ns: u64,
@@ -317,8 +320,11 @@ fn gather(
     while gathered.left > 0 {
         let next = tick_began + nanoseconds(TICK);
         let mut recent = blank.clone();
-        gathered.receive(crew.clock, next, post, &mut recent);
+        gathered.receive(crew.clock, next, usize::MAX, post, &mut recent);
+        // What they have till now is of now: whoever is slow to hand it over has it counted in the next tick.
         let now = crew.clock.now();
+        crew.signals.epoch.fetch_add(1, Ordering::SeqCst);
+        gathered.receive(crew.clock, now + HAND_OVER_NS, gathered.left, post, &mut recent);
         if stop.load(Ordering::SeqCst) {
             gathered.run.interrupted |= now < from + nanoseconds(plan.duration);
             crew.signals.stop.store(true, Ordering::SeqCst);
@@ -339,7 +345,7 @@ fn gather(
             recent_seconds: seconds,
             total: &gathered.run.total,
             seconds: &gathered.run.seconds,
-            in_flight: gathered.in_flight.iter().sum(),
+            in_flight: gathered.in_flight(),
             wanted,
         };
         watch(&progress);
@@ -348,7 +354,6 @@ fn gather(
             gathered.run.broke_at = Some((rate.unwrap_or(0.0), reason));
             crew.signals.finish.store(true, Ordering::SeqCst);
         }
-        crew.signals.epoch.fetch_add(1, Ordering::SeqCst);
     }
     let ended = crew.clock.now().min(from + nanoseconds(plan.duration));
     let ended = judge.ended_at.map_or(ended, |at| from + (at * 1e9) as u64);
@@ -389,7 +394,7 @@ impl Gathered {
             run,
             second: blank.clone(),
             second_began: 0.0,
-            in_flight: Vec::new(),
+            in_flight: vec![0; crew.workers],
             elapsed_ns: 0,
             idle_ns: 0,
             inside_ns: 0,
@@ -397,10 +402,12 @@ impl Gathered {
         }
     }
 
-    /// Takes deliveries in until `until`.
-    fn receive(&mut self, clock: Clock, until: u64, post: &Post, recent: &mut Interval) {
-        let mut in_flight = Vec::new();
-        while self.left > 0 {
+    /// Takes so many deliveries in, and no more after `until`.
+    fn receive(&mut self, clock: Clock, until: u64, count: usize, post: &Post, recent: &mut Interval) {
+        for _ in 0..count {
+            if self.left == 0 {
+                break;
+            }
             let wait = until.saturating_sub(clock.now());
             match post.deliveries.recv_timeout(Duration::from_nanos(wait)) {
                 Ok(mut delivery) => {
@@ -414,7 +421,7 @@ impl Gathered {
                     self.elapsed_ns += delivery.elapsed;
                     self.idle_ns += delivery.idle;
                     self.inside_ns += delivery.inside;
-                    in_flight.push(delivery.in_flight);
+                    self.in_flight[delivery.worker] = delivery.in_flight;
                     self.run.congestion = self.run.congestion.take().or(delivery.congestion);
                     if delivery.last {
                         self.left -= 1;
@@ -426,9 +433,10 @@ impl Gathered {
                 Err(RecvTimeoutError::Disconnected) => self.left = 0,
             }
         }
-        if !in_flight.is_empty() {
-            self.in_flight = in_flight;
-        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.iter().sum()
     }
 
     fn tick(&mut self, recent: Interval, at: f64, wanted: Option<f64>) {
@@ -436,12 +444,24 @@ impl Gathered {
         self.second.add(&recent);
         // The first second begins with the measured part.
         let seconds = at - self.second_began;
-        if at > 0.0 && seconds > 0.0 && (seconds > SECOND - TICK.as_secs_f64() / 2.0 || self.left == 0) {
-            let interval = self.second.take();
-            let in_flight = self.in_flight.iter().sum();
-            self.run.seconds.push(Second { at, seconds, interval, in_flight, wanted });
-            self.second_began = at;
+        let half_a_tick = TICK.as_secs_f64() / 2.0;
+        let is_over = seconds > SECOND - half_a_tick || self.left == 0;
+        if at <= 0.0 || seconds <= 0.0 || !is_over {
+            return;
         }
+        let in_flight = self.in_flight();
+        match self.run.seconds.last_mut() {
+            // A rate over next to nothing says nothing.
+            Some(last) if seconds < half_a_tick => {
+                last.interval.add(&self.second);
+                (last.at, last.seconds, last.in_flight) = (at, last.seconds + seconds, in_flight);
+            }
+            _ => {
+                let interval = self.second.take();
+                self.run.seconds.push(Second { at, seconds, interval, in_flight, wanted });
+            }
+        }
+        self.second_began = at;
     }
 
     fn finish(mut self) -> Run {

@@ -97,6 +97,17 @@ fn seconds_begin_with_the_measured_part() {
         first.seconds,
         first.at
     );
+    // They hold what was sent in them, not what was sent some time before.
+    let share = first.interval.sent as f64 / (1_000.0 * first.seconds);
+    assert!((0.8..1.2).contains(&share), "{} in {} s", first.interval.sent, first.seconds);
+}
+
+#[test]
+fn a_run_of_a_second_is_one_second_and_not_a_piece_more() {
+    let run = run(&Plan { duration: Duration::from_secs(1), ..plan(Kind::Empty, "w2") });
+    let lengths: Vec<f64> = run.seconds.iter().map(|second| second.seconds).collect();
+    assert!(lengths.iter().all(|&length| length > 0.1), "{lengths:?}");
+    assert_eq!(run.seconds.iter().map(|second| second.interval.sent).sum::<u64>(), run.total.sent);
 }
 
 #[test]
