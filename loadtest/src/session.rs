@@ -10,6 +10,7 @@ use crate::lane::{Clock, Loaded, Ready};
 use crate::placement::{self, Confined, Placement, Processors};
 use crate::plan::{Arrivals, Plan};
 use crate::record::{End, Interval};
+use crate::screen;
 use crate::units::show_count;
 use crate::usage::Usage;
 use crate::worker::{Delivery, Model, Signals, Way, Worker};
@@ -174,7 +175,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
     };
     for ready in &crew.ready {
         if let Err(error) = ready.close() {
-            eprintln!("loadtest: target {}: {error}", ready.title);
+            screen::note(&format!("loadtest: target {}: {error}", ready.title));
         }
     }
     run

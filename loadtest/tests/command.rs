@@ -157,7 +157,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     let not_json = folder.file("not.json", "nonsense");
     let wrong = [
         (vec!["--rate", "1e30"], "impossible"),
-        (vec!["--rate=-5"], "--rate"),
+        (vec!["--rate", "-5"], "negative"),
         (vec!["--rate", "0"], "more than 0"),
         (vec!["--rate", "5", "--closed", "3"], "cannot be used with"),
         (vec!["--duration", "0"], "duration"),
@@ -167,6 +167,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         (vec!["--definition", &not_json, "--rate", "1"], "target not.json"),
         (vec!["--input", "no/such/input", "--rate", "1"], "no/such/input"),
         (vec!["--input-bytes", "1M", "--rate", "1"], "262,144"),
+        (vec!["--input-bytes", "100", "--rate", "1"], "200 bytes at least"),
         (vec!["--endpoint", "nowhere", "--rate", "1"], "nowhere"),
         (vec!["--endpoint", "http://127.0.0.1:1", "--rate", "1"], "no connection"),
         (vec!["--endpoint", "http://x", "--operation", "Fly", "--rate", "1"], "Fly"),
@@ -174,6 +175,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         (vec!["--endpoint", "https://127.0.0.1:1", "--ca", &not_json, "--rate", "1"], "no certificate"),
         (vec!["--threshold", "speed <= 1"], "speed"),
         (vec!["compare", "no/such", "other"], "no/such"),
+        (vec!["compare", folder.path(), "other"], "report.json"),
         (vec!["compare", &not_json, &not_json], "not.json"),
     ];
     for (arguments, expected) in wrong {
@@ -340,16 +342,17 @@ fn a_process_that_is_killed_leaves_its_seconds() {
 #[test]
 fn whoever_reads_may_go_away() {
     let folder = Folder::new("pipe");
-    let mut arguments = vec!["--rate", "500", "--out", folder.path(), "--quiet"];
+    let mut arguments = vec!["--rate", "500", "--out", folder.path(), "--plain"];
     arguments.extend(SHORT);
-    let mut child = loadtest()
-        .args(&arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().expect("its end");
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for arguments in [&arguments[..], &["workloads"], &["compare", folder.path(), folder.path()]] {
+        let mut child = loadtest()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command");
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().expect("its end").code(), Some(0), "{arguments:?}");
+    }
     folder.read("report.json");
 }

@@ -139,7 +139,7 @@ struct TargetOptions {
 #[command(next_help_heading = "When starts are due (one of them)")]
 struct ArrivalOptions {
     /// Always so many a second, as 100k
-    #[arg(long, value_parser = units::count, value_name = "RATE", group = "arrival")]
+    #[arg(long, value_parser = units::count, value_name = "RATE", group = "arrival", allow_negative_numbers = true)]
     rate: Option<f64>,
     /// From one rate to another, as 1k..100k
     #[arg(long, value_parser = range, value_name = "FROM..TO", group = "arrival")]

@@ -59,7 +59,7 @@ fn finish(folder: Option<&Path>, run: &Run, report: &Report) -> Result<(), Strin
 }
 
 /// Prints. Whoever reads may be gone: that is no reason to lose the reports.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
