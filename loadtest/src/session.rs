@@ -300,6 +300,8 @@ struct Gathered {
     elapsed_ns: u64,
     idle_ns: u64,
     inside_ns: u64,
+    /// Processor time that senders took to wait.
+    waiting_ns: u64,
     left: usize,
 }
 
@@ -358,9 +360,10 @@ fn gather(
     }
     let ended = crew.clock.now().min(from + nanoseconds(plan.duration));
     let ended = judge.ended_at.map_or(ended, |at| from + (at * 1e9) as u64);
+    let waiting_seconds = gathered.waiting_ns as f64 / 1e9;
     let mut run = gathered.finish();
     run.measured_seconds = ended.saturating_sub(from) as f64 / 1e9;
-    run.usage = Usage::now().since(&before);
+    run.usage = Usage { waiting_seconds, ..Usage::now().since(&before) };
     run
 }
 
@@ -399,6 +402,7 @@ impl Gathered {
             elapsed_ns: 0,
             idle_ns: 0,
             inside_ns: 0,
+            waiting_ns: 0,
             left: crew.workers,
         }
     }
@@ -419,6 +423,9 @@ impl Gathered {
                     }
                     // The last one has nobody to go back to.
                     let _ = post.backs[delivery.worker].send(delivery.intervals);
+                    // What is neither sending nor asleep: as little as it can be, where others took the processor away.
+                    let sending = delivery.elapsed.saturating_sub(delivery.idle);
+                    self.waiting_ns += delivery.cpu.saturating_sub(sending);
                     self.elapsed_ns += delivery.elapsed;
                     self.idle_ns += delivery.idle;
                     self.inside_ns += delivery.inside;

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use crate::arrivals::Pace;
 use crate::lane::{self, Clock, Lane};
 use crate::record::{Interval, Stamp};
+use crate::usage::thread_cpu_ns;
 
 /// What the session tells its workers.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub struct Delivery {
     pub idle: u64,
     /// Nanoseconds in which it carried starts out itself, which are the target's.
     pub inside: u64,
+    /// Nanoseconds of processor time that it took.
+    pub cpu: u64,
     /// Nanoseconds since it handed over last.
     pub elapsed: u64,
     /// Starts under way.
@@ -108,6 +111,8 @@ struct State {
     idle: u64,
     inside: u64,
     delivered: u64,
+    /// Processor time that this thread took till then.
+    cpu: u64,
 }
 
 impl Worker {
@@ -116,8 +121,8 @@ impl Worker {
         for way in &mut self.ways {
             way.lane.begin(&way.interval);
         }
-        let mut state =
-            State { sent: self.number, epoch: 0, idle: 0, inside: 0, delivered: self.clock.now() };
+        let (delivered, cpu) = (self.clock.now(), thread_cpu_ns());
+        let mut state = State { sent: self.number, epoch: 0, idle: 0, inside: 0, delivered, cpu };
         let mut is_warm = false;
         let stopped = loop {
             if self.signals.stop.load(Ordering::Relaxed) {
@@ -275,7 +280,7 @@ impl Worker {
     }
 
     fn deliver(&mut self, state: &mut State, last: bool) {
-        let now = self.clock.now();
+        let (now, cpu) = (self.clock.now(), thread_cpu_ns());
         for way in &mut self.ways {
             way.lane.collect(&mut way.interval);
         }
@@ -293,6 +298,7 @@ impl Worker {
             intervals,
             idle: std::mem::take(&mut state.idle),
             inside: std::mem::take(&mut state.inside),
+            cpu: cpu - std::mem::replace(&mut state.cpu, cpu),
             elapsed: now - std::mem::replace(&mut state.delivered, now),
             in_flight: self.ways.iter().map(|way| way.lane.in_flight()).sum(),
             congestion: self.ways.iter().find_map(|way| way.lane.congestion()),

@@ -111,6 +111,18 @@ fn a_run_of_a_second_is_one_second_and_not_a_piece_more() {
 }
 
 #[test]
+fn waiting_for_the_next_start_is_not_counted_as_work() {
+    let mut plan = Plan { workers: 1, ..plan(Kind::Empty, "w2") };
+    // Gaps too short to sleep in.
+    plan.arrivals = Arrivals::Constant { rate: 10_000.0, poisson: false };
+    let usage = run(&plan).usage;
+    assert!(usage.waiting_seconds <= usage.cpu_seconds, "{usage:?}");
+    if cfg!(unix) {
+        assert!(usage.waiting_seconds > 0.0 && usage.work_seconds() < usage.cpu_seconds, "{usage:?}");
+    }
+}
+
+#[test]
 fn weights_are_shares() {
     let mut plan = plan(Kind::Empty, "w2");
     plan.targets.push(Target {
