@@ -7,9 +7,9 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect(name)
 }
 
-/// Whether a licence expression can be met. Old manifests write `/` for `OR`.
+/// Whether a licence expression can be met. Old manifests write `/` for `OR`, and some `or`.
 fn is_allowed(expression: &str, allowed: &[String]) -> bool {
-    let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
+    let plain = expression.replace(['(', ')'], " ").replace('/', " OR ").replace(" or ", " OR ");
     let one = |licence: &str| allowed.iter().any(|it| it == licence.trim());
     plain.split(" AND ").all(|choices| choices.split(" OR ").any(one))
 }
@@ -47,6 +47,7 @@ fn licence_expressions_are_read() {
     for (expression, expected) in [
         ("MIT", true),
         ("Apache-2.0/MIT", true),
+        ("MIT or Apache-2.0", true),
         ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
         ("GPL-3.0", false),
         ("MIT AND GPL-3.0", false),

@@ -13,6 +13,8 @@ mod by_hand;
 mod machines;
 #[path = "../measure.rs"]
 mod measure;
+#[path = "../pin.rs"]
+mod pin;
 #[path = "../workloads.rs"]
 mod workloads;
 

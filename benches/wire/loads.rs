@@ -10,7 +10,8 @@ use expressway::service::{CreateStateMachine, Service};
 
 use super::client::{Load, Raw, h2};
 use super::echo::{self, Echo};
-use super::place::{Cpu, pin};
+use super::pin::pin;
+use super::place::Cpu;
 use super::{Effort, Figure, secure, workloads};
 
 const TARGET: &str = "AWSStepFunctions.StartSyncExecution";

@@ -14,6 +14,9 @@ mod echo;
 #[cfg(target_os = "linux")]
 mod loads;
 #[cfg(target_os = "linux")]
+#[path = "../pin.rs"]
+mod pin;
+#[cfg(target_os = "linux")]
 mod place;
 #[cfg(target_os = "linux")]
 mod process;

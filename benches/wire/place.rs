@@ -1,18 +1,6 @@
-//! Where threads run, and what they take.
+//! What threads and processes take.
 
 use std::fs;
-
-use rustix::thread::{CpuSet, sched_setaffinity};
-
-/// Keeps this thread, and those it makes, on the n-th processor, if there is one.
-pub(crate) fn pin(processor: usize) {
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut set = CpuSet::new();
-    set.set(processor.min(count.max(2) - 1));
-    if let Err(error) = sched_setaffinity(None, &set) {
-        println!("not pinned to processor {processor}: {error}");
-    }
-}
 
 /// Nanoseconds that the threads of a name ran.
 pub(crate) struct Cpu(f64);

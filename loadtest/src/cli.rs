@@ -68,19 +68,19 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Workloads) => {
             for it in BUILT_IN {
-                println!("{:<10} {}", it.name, it.about);
+                outcome::say(&format!("{:<10} {}\n", it.name, it.about));
             }
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::SelfCheck { duration }) => self_check(*duration),
         Some(Command::Echo { listen }) => {
-            let serving = echo::serve(*listen, |address| println!("http://{address}"));
+            let serving = echo::serve(*listen, |address| outcome::say(&format!("http://{address}\n")));
             serving.map(|()| ExitCode::SUCCESS).map_err(|error| format!("{listen}: {error}"))
         }
         None => outcome::carry_out(&arguments.options, &Stop::on_signals()),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("loadtest: {error}");
+        screen::note(&format!("loadtest: {error}"));
         ExitCode::from(2)
     })
 }
@@ -103,11 +103,11 @@ impl Stop {
                 return;
             }
             screen::give_back();
-            eprintln!("loadtest: stopped");
+            screen::note("loadtest: stopped");
             std::process::exit(i32::from(outcome::INTERRUPTED));
         });
         if let Err(error) = listening {
-            eprintln!("loadtest: Ctrl-C will end it without a report: {error}");
+            screen::note(&format!("loadtest: Ctrl-C will end it without a report: {error}"));
         }
         stop
     }
@@ -120,9 +120,10 @@ impl Stop {
 
 fn self_check(duration: std::time::Duration) -> Result<ExitCode, String> {
     let figures = self_check::measure(duration)?;
-    println!("| figure | target | measured | met |\n|---|--:|--:|---|");
+    outcome::say("| figure | target | measured | met |\n|---|--:|--:|---|\n");
     for Figure { what, target, measured, met } in &figures {
-        println!("| {what} | {target} | {measured} | {} |", if *met { "yes" } else { "no" });
+        let met = if *met { "yes" } else { "no" };
+        outcome::say(&format!("| {what} | {target} | {measured} | {met} |\n"));
     }
     Ok(ExitCode::from(u8::from(figures.iter().any(|figure| !figure.met))))
 }
@@ -134,7 +135,7 @@ fn compare_files(
 ) -> Result<ExitCode, String> {
     let (before, after) = (compare::read(before)?, compare::read(after)?);
     let changes = compare::compare(&before, &after);
-    print!("{}", compare::table(&before, &after, &changes));
+    outcome::say(&compare::table(&before, &after, &changes));
     let is_worse = changes.iter().any(|change| change.verdict == Verdict::Worse);
     Ok(ExitCode::from(u8::from(fail_on_worse && is_worse)))
 }

@@ -11,8 +11,8 @@ use crate::units::{show_count, show_nanoseconds};
 /// # Errors
 /// When it cannot be read, or is none.
 pub fn read(path: &Path) -> Result<Report, String> {
-    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let path = if path.is_dir() { path.join("report.json") } else { path.to_owned() };
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(&path).map_err(|error| named(&error))?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| named(&error))?;
     match value["schema"].as_u64() {

@@ -18,6 +18,7 @@ pub mod compare;
 pub mod echo;
 pub mod inputs;
 pub mod lane;
+pub mod placement;
 pub mod plan;
 pub mod record;
 pub mod report;

@@ -125,7 +125,7 @@ impl Interval {
     pub fn refused(&mut self, stamp: Stamp, end: End, problem: &str) {
         if stamp.due >= self.from {
             self.ends[end as usize] += 1;
-            self.problem(problem);
+            self.problems(problem, 1);
         }
     }
 
@@ -136,9 +136,11 @@ impl Interval {
         }
     }
 
-    /// Counts what went wrong, in words.
-    pub fn problem(&mut self, text: &str) {
-        self.problems(text, 1);
+    /// Counts what went wrong with a start that ended, in words.
+    pub fn problem(&mut self, stamp: Stamp, text: &str) {
+        if stamp.due >= self.from {
+            self.problems(text, 1);
+        }
     }
 
     fn problems(&mut self, text: &str, count: u64) {
@@ -195,6 +197,21 @@ impl Interval {
         }
     }
 
+    /// Whether nothing happened.
+    pub fn is_blank(&self) -> bool {
+        self.sent == 0 && self.dropped == 0 && self.over() == 0 && self.problems.is_empty()
+    }
+
+    /// Forgets what happened, and keeps the memory: a sender that has to ask the system for some is late meanwhile.
+    pub fn clear(&mut self) {
+        for histogram in [&mut self.latency, &mut self.service, &mut self.lateness] {
+            histogram.reset();
+        }
+        (self.sent, self.late, self.dropped, self.ends) = (0, 0, 0, [0; 6]);
+        (self.input_bytes, self.output_bytes, self.billed_steps) = (0, 0, 0);
+        self.problems.clear();
+    }
+
     /// Gives what happened, and begins anew.
     pub fn take(&mut self) -> Interval {
         let fresh = Interval::new(self.late_after, self.from);
@@ -224,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_due_in_the_warm_up_is_not_counted() {
+        let mut interval = Interval::new(0, 100);
+        let stamp = Stamp { due: 99, sent: 200 };
+        interval.sent(stamp, 1);
+        interval.ended(stamp, 300, End::Failed, 1);
+        interval.problem(stamp, "it failed");
+        interval.refused(stamp, End::Broken, "it broke");
+        interval.dropped(stamp.due, 1);
+        assert!(interval.is_blank(), "{interval:?}");
+    }
+
+    #[test]
     fn refusals_have_no_latency() {
         let mut interval = Interval::new(0, 0);
         interval.ended(Stamp { due: 0, sent: 0 }, 10, End::Refused, 0);
@@ -244,13 +273,19 @@ mod tests {
     fn adding_loses_nothing_and_problems_stay_few() {
         let (mut all, mut one) = (Interval::new(0, 0), Interval::new(0, 0));
         for n in 0..100 {
-            one.problem(&format!("problem {n}"));
+            one.problem(Stamp { due: 0, sent: 0 }, &format!("problem {n}"));
             one.ended(Stamp { due: 0, sent: 0 }, 1 << n.min(40), End::Failed, 1);
         }
         all.add(&one);
         all.add(&one.take());
-        assert_eq!((all.latency.len(), all.count(End::Failed), one.over()), (200, 200, 0));
+        assert!(one.is_blank() && !all.is_blank());
+        assert_eq!((all.latency.len(), all.count(End::Failed)), (200, 200));
         assert_eq!(all.problems.values().sum::<u64>(), 200);
         assert!(all.problems.len() <= PROBLEMS_MAX + 1);
+        all.sent(Stamp { due: 0, sent: 1 }, 1);
+        all.dropped(0, 1);
+        all.clear();
+        assert!(all.is_blank() && all.latency.is_empty() && all.lateness.is_empty());
+        assert_eq!((all.output_bytes, all.billed_steps), (0, 0));
     }
 }

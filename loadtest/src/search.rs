@@ -57,7 +57,7 @@ pub fn find_max(
     let run =
         session::run(&first, stop, &mut |progress| watch("how fast it is at all (closed model)", progress))?;
     let report = Report::new(&run);
-    let most = report.rate;
+    let (most, workers) = (report.rate, run.workers);
     if run.interrupted || most <= 0.0 {
         found.cut = run.interrupted.then_some((run, report));
         return Ok(found);
@@ -68,7 +68,8 @@ pub fn find_max(
     while found.trials.len() < TRIALS_MAX && not > borne * CLOSE && not > 1.0 {
         let mut passed = false;
         for _ in 0..CHANCES {
-            let mut trial = plan.clone();
+            // As many workers as it took to find out.
+            let mut trial = Plan { workers, ..plan.clone() };
             trial.arrivals = Arrivals::Constant { rate, poisson: plan.arrivals.is_poisson() };
             trial.thresholds = slo.to_vec();
             let title = format!("{} starts a second", crate::units::show_count(rate));

@@ -6,9 +6,11 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crate::arrivals::{Curve, Pace};
-use crate::lane::{Clock, Ready};
+use crate::lane::{Clock, Loaded, Ready};
+use crate::placement::{self, Confined, Placement, Processors};
 use crate::plan::{Arrivals, Plan};
 use crate::record::{End, Interval};
+use crate::screen;
 use crate::units::show_count;
 use crate::usage::Usage;
 use crate::worker::{Delivery, Model, Signals, Way, Worker};
@@ -34,6 +36,8 @@ pub struct Run {
     pub inside: f64,
     /// Threads that sent.
     pub workers: usize,
+    /// Which processors they had, and everything else in the process; none where the system decided.
+    pub processors: Option<Processors>,
     /// What held starts back on this side.
     pub congestion: Option<String>,
     /// Somebody stopped it before its time.
@@ -104,6 +108,8 @@ pub struct Progress<'r> {
 /// Looks per second.
 const TICK: Duration = Duration::from_millis(250);
 const SECOND: f64 = 1.0;
+/// Workers hand over what they have within this, unless something holds them up.
+const HAND_OVER_NS: u64 = 20_000_000;
 /// A worker that was told to stop and does not within this is left behind.
 const STUCK_NS: u64 = 2_000_000_000;
 
@@ -113,15 +119,22 @@ const STUCK_NS: u64 = 2_000_000_000;
 /// When it cannot begin, in words.
 pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>)) -> Result<Run, String> {
     plan.check()?;
+    let loaded: Vec<Loaded> =
+        plan.targets.iter().map(|target| Loaded::new(target, plan)).collect::<Result<_, _>>()?;
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = if plan.workers == 0 { usual_workers(plan, &loaded, all) } else { plan.workers };
+    // Where nobody has a time to be sent at, and where nothing in this process is in the way, the system does better.
+    let apart = plan.placement == Placement::Apart
+        && plan.arrivals.is_open()
+        && !loaded.iter().all(Loaded::is_remote);
+    let divided = if apart { Processors::divide(workers) } else { None };
+    // Before any of the threads is made that inherit it; until the end, as this one wakes up now and then, too.
+    let confined = divided.as_ref().map(|processors| Confined::to(&processors.others)).transpose();
+    let _confined =
+        confined.map_err(|error| format!("placement: {error}; with \"free\" the system decides"))?;
+    let shards = if divided.is_some() { all - workers } else { all };
     let ready: Vec<Ready> =
-        plan.targets.iter().map(|target| Ready::new(target, plan)).collect::<Result<_, _>>()?;
-    let in_place = ready.iter().all(Ready::is_in_place);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = match plan.workers {
-        0 if in_place => processors,
-        0 => (processors / 2).max(1),
-        workers => workers,
-    };
+        loaded.into_iter().map(|target| target.set_up(plan, shards)).collect::<Result<_, _>>()?;
     let clock = Clock::begin();
     let curve = plan.arrivals.curve(plan.duration).map(|curve| curve.after(plan.warmup.as_secs_f64()));
     let crew = Arc::new(Crew {
@@ -130,18 +143,23 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
         clock,
         curve: curve.map(Arc::new),
         workers,
+        processors: divided,
         signals: Arc::default(),
         gate: Barrier::new(workers + 1),
         begin: AtomicU64::new(0),
         failed: AtomicBool::new(false),
     });
     let (sender, receiver) = mpsc::channel();
-    let mut threads = Vec::new();
+    let (mut threads, mut backs) = (Vec::new(), Vec::new());
+    let no_thread = |error| format!("the system has no thread for a worker: {error}");
     for number in 0..workers {
-        let (crew, sender) = (Arc::clone(&crew), sender.clone());
-        threads.push(std::thread::spawn(move || crew.member(number, sender)));
+        let (crew, sender, (back, cleared)) = (Arc::clone(&crew), sender.clone(), mpsc::channel());
+        backs.push(back);
+        let named = std::thread::Builder::new().name(format!("sender-{number}"));
+        threads.push(named.spawn(move || crew.member(number, sender, cleared)).map_err(no_thread)?);
     }
     drop(sender);
+    let post = Post { deliveries: receiver, backs };
     crew.gate.wait();
     let failed = crew.failed.load(Ordering::SeqCst);
     crew.begin.store(clock.now() + 1_000_000, Ordering::SeqCst);
@@ -149,7 +167,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
     crew.gate.wait();
     let run = match failed {
         // A worker that is stuck in its target is left behind: the report does not wait for it.
-        false => Ok(gather(&crew, &receiver, stop, watch, usage)),
+        false => Ok(gather(&crew, &post, stop, watch, usage)),
         true => {
             let errors = threads.into_iter().filter_map(|thread| thread.join().ok()?.err());
             Err(errors.take(1).next().unwrap_or_else(|| "a worker failed".to_owned()))
@@ -157,10 +175,25 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
     };
     for ready in &crew.ready {
         if let Err(error) = ready.close() {
-            eprintln!("loadtest: target {}: {error}", ready.title);
+            screen::note(&format!("loadtest: target {}: {error}", ready.title));
         }
     }
     run
+}
+
+/// How many threads send where the plan does not say.
+fn usual_workers(plan: &Plan, targets: &[Loaded], processors: usize) -> usize {
+    let in_place = targets.iter().all(Loaded::is_in_place);
+    let remote = targets.iter().any(Loaded::is_remote);
+    let workers = match () {
+        // One processor is for everything else in this process.
+        () if in_place && plan.arrivals.is_open() => processors - 1,
+        () if in_place => processors,
+        () if remote => processors / 2,
+        // Handing a start over takes a fraction of what carrying it out does.
+        () => processors / 4,
+    };
+    workers.max(1)
 }
 
 /// What the session's threads share.
@@ -170,6 +203,7 @@ struct Crew {
     clock: Clock,
     curve: Option<Arc<Curve>>,
     workers: usize,
+    processors: Option<Processors>,
     signals: Arc<Signals>,
     gate: Barrier,
     begin: AtomicU64,
@@ -182,8 +216,15 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 impl Crew {
     /// One worker's life.
-    fn member(&self, number: usize, deliveries: Sender<Delivery>) -> Result<(), String> {
+    fn member(
+        &self,
+        number: usize,
+        deliveries: Sender<Delivery>,
+        cleared: Receiver<Vec<Interval>>,
+    ) -> Result<(), String> {
         let plan = &self.plan;
+        let own = self.processors.as_ref().map(|processors| processors.workers[number]);
+        let pinned = own.map_or(Ok(()), placement::pin);
         let window = match plan.arrivals {
             Arrivals::Closed { in_flight: 0 } => {
                 self.ready.iter().map(|ready| ready.window(self.workers)).max().unwrap_or(1)
@@ -191,8 +232,10 @@ impl Crew {
             Arrivals::Closed { in_flight } => in_flight,
             _ => 0,
         };
-        let lanes: Result<Vec<_>, String> =
-            self.ready.iter().map(|ready| ready.lane(number, self.workers, self.clock, window)).collect();
+        let lane = |ready: &Ready| ready.lane(number, self.workers, self.clock, window);
+        let lanes: Result<Vec<_>, String> = pinned
+            .map_err(|error| format!("placement: {error}"))
+            .and_then(|()| self.ready.iter().map(lane).collect());
         if lanes.is_err() {
             self.failed.store(true, Ordering::SeqCst);
         }
@@ -232,10 +275,18 @@ impl Crew {
             workers: self.workers as u64,
             signals: Arc::clone(&self.signals),
             deliveries,
+            cleared,
         };
         worker.work();
         Ok(())
     }
+}
+
+/// Between the session and its workers.
+struct Post {
+    deliveries: Receiver<Delivery>,
+    /// To each worker, what it delivered, cleared.
+    backs: Vec<Sender<Vec<Interval>>>,
 }
 
 /// What was gathered so far.
@@ -244,16 +295,19 @@ struct Gathered {
     second: Interval,
     /// In seconds since the measured part began.
     second_began: f64,
+    /// Of each worker.
     in_flight: Vec<usize>,
     elapsed_ns: u64,
     idle_ns: u64,
     inside_ns: u64,
+    /// Processor time that senders took to wait.
+    waiting_ns: u64,
     left: usize,
 }
 
 fn gather(
     crew: &Crew,
-    deliveries: &Receiver<Delivery>,
+    post: &Post,
     stop: &AtomicBool,
     watch: &mut dyn FnMut(&Progress<'_>),
     before: Usage,
@@ -269,8 +323,11 @@ fn gather(
     while gathered.left > 0 {
         let next = tick_began + nanoseconds(TICK);
         let mut recent = blank.clone();
-        gathered.receive(crew.clock, next, deliveries, &mut recent);
+        gathered.receive(crew.clock, next, usize::MAX, post, &mut recent);
+        // What they have till now is of now: whoever is slow to hand it over has it counted in the next tick.
         let now = crew.clock.now();
+        crew.signals.epoch.fetch_add(1, Ordering::SeqCst);
+        gathered.receive(crew.clock, now + HAND_OVER_NS, gathered.left, post, &mut recent);
         if stop.load(Ordering::SeqCst) {
             gathered.run.interrupted |= now < from + nanoseconds(plan.duration);
             crew.signals.stop.store(true, Ordering::SeqCst);
@@ -291,7 +348,7 @@ fn gather(
             recent_seconds: seconds,
             total: &gathered.run.total,
             seconds: &gathered.run.seconds,
-            in_flight: gathered.in_flight.iter().sum(),
+            in_flight: gathered.in_flight(),
             wanted,
         };
         watch(&progress);
@@ -300,13 +357,13 @@ fn gather(
             gathered.run.broke_at = Some((rate.unwrap_or(0.0), reason));
             crew.signals.finish.store(true, Ordering::SeqCst);
         }
-        crew.signals.epoch.fetch_add(1, Ordering::SeqCst);
     }
     let ended = crew.clock.now().min(from + nanoseconds(plan.duration));
     let ended = judge.ended_at.map_or(ended, |at| from + (at * 1e9) as u64);
+    let waiting_seconds = gathered.waiting_ns as f64 / 1e9;
     let mut run = gathered.finish();
     run.measured_seconds = ended.saturating_sub(from) as f64 / 1e9;
-    run.usage = Usage::now().since(&before);
+    run.usage = Usage { waiting_seconds, ..Usage::now().since(&before) };
     run
 }
 
@@ -331,6 +388,7 @@ impl Gathered {
             busy: 0.0,
             inside: 0.0,
             workers: crew.workers,
+            processors: crew.processors.clone(),
             congestion: None,
             interrupted: false,
             broke_at: None,
@@ -340,29 +398,38 @@ impl Gathered {
             run,
             second: blank.clone(),
             second_began: 0.0,
-            in_flight: Vec::new(),
+            in_flight: vec![0; crew.workers],
             elapsed_ns: 0,
             idle_ns: 0,
             inside_ns: 0,
+            waiting_ns: 0,
             left: crew.workers,
         }
     }
 
-    /// Takes deliveries in until `until`.
-    fn receive(&mut self, clock: Clock, until: u64, deliveries: &Receiver<Delivery>, recent: &mut Interval) {
-        let mut in_flight = Vec::new();
-        while self.left > 0 {
+    /// Takes so many deliveries in, and no more after `until`.
+    fn receive(&mut self, clock: Clock, until: u64, count: usize, post: &Post, recent: &mut Interval) {
+        for _ in 0..count {
+            if self.left == 0 {
+                break;
+            }
             let wait = until.saturating_sub(clock.now());
-            match deliveries.recv_timeout(Duration::from_nanos(wait)) {
-                Ok(delivery) => {
-                    for (tested, interval) in self.run.targets.iter_mut().zip(&delivery.intervals) {
+            match post.deliveries.recv_timeout(Duration::from_nanos(wait)) {
+                Ok(mut delivery) => {
+                    for (tested, interval) in self.run.targets.iter_mut().zip(&mut delivery.intervals) {
                         tested.interval.add(interval);
                         recent.add(interval);
+                        interval.clear();
                     }
+                    // The last one has nobody to go back to.
+                    let _ = post.backs[delivery.worker].send(delivery.intervals);
+                    // What is neither sending nor asleep: as little as it can be, where others took the processor away.
+                    let sending = delivery.elapsed.saturating_sub(delivery.idle);
+                    self.waiting_ns += delivery.cpu.saturating_sub(sending);
                     self.elapsed_ns += delivery.elapsed;
                     self.idle_ns += delivery.idle;
                     self.inside_ns += delivery.inside;
-                    in_flight.push(delivery.in_flight);
+                    self.in_flight[delivery.worker] = delivery.in_flight;
                     self.run.congestion = self.run.congestion.take().or(delivery.congestion);
                     if delivery.last {
                         self.left -= 1;
@@ -374,9 +441,10 @@ impl Gathered {
                 Err(RecvTimeoutError::Disconnected) => self.left = 0,
             }
         }
-        if !in_flight.is_empty() {
-            self.in_flight = in_flight;
-        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.iter().sum()
     }
 
     fn tick(&mut self, recent: Interval, at: f64, wanted: Option<f64>) {
@@ -384,12 +452,24 @@ impl Gathered {
         self.second.add(&recent);
         // The first second begins with the measured part.
         let seconds = at - self.second_began;
-        if at > 0.0 && seconds > 0.0 && (seconds > SECOND - TICK.as_secs_f64() / 2.0 || self.left == 0) {
-            let interval = self.second.take();
-            let in_flight = self.in_flight.iter().sum();
-            self.run.seconds.push(Second { at, seconds, interval, in_flight, wanted });
-            self.second_began = at;
+        let half_a_tick = TICK.as_secs_f64() / 2.0;
+        let is_over = seconds > SECOND - half_a_tick || self.left == 0;
+        if at <= 0.0 || seconds <= 0.0 || !is_over {
+            return;
         }
+        let in_flight = self.in_flight();
+        match self.run.seconds.last_mut() {
+            // A rate over next to nothing says nothing.
+            Some(last) if seconds < half_a_tick => {
+                last.interval.add(&self.second);
+                (last.at, last.seconds, last.in_flight) = (at, last.seconds + seconds, in_flight);
+            }
+            _ => {
+                let interval = self.second.take();
+                self.run.seconds.push(Second { at, seconds, interval, in_flight, wanted });
+            }
+        }
+        self.second_began = at;
     }
 
     fn finish(mut self) -> Run {

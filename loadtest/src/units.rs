@@ -101,6 +101,16 @@ pub fn show_nanoseconds(nanoseconds: f64) -> String {
     }
 }
 
+/// A share as a percentage, with three digits where it has so many.
+pub fn show_share(share: f64) -> String {
+    let percent = share * 100.0;
+    let digits_before = percent.abs().max(1e-9).log10().floor() as i32;
+    let decimals = usize::try_from(2 - digits_before).unwrap_or(0);
+    let text = format!("{percent:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}%")
+}
+
 /// A whole number with commas between its thousands.
 pub fn show_count(count: f64) -> String {
     let digits = format!("{:.0}", count.abs());
@@ -207,5 +217,11 @@ mod tests {
         assert_eq!(show_count(1_234_567.4), "1,234,567");
         assert_eq!(show_count(-999.0), "-999");
         assert_eq!(show_count(12.0), "12");
+        for (share, text) in
+            [(0.0, "0%"), (0.1, "10%"), (0.001, "0.1%"), (1.0, "100%"), (0.007120804, "0.712%")]
+        {
+            assert_eq!(show_share(share), text);
+        }
+        assert_eq!(show_share(1.0 / 3e8), "0.000000333%");
     }
 }

@@ -5,6 +5,9 @@
 pub struct Usage {
     /// Processor time of all its threads, in seconds.
     pub cpu_seconds: f64,
+    /// What of it the threads that send took to look at the clock until something was due.
+    #[serde(default)]
+    pub waiting_seconds: f64,
     /// The most memory it had resident, in bytes; 0 where the system does not tell.
     pub resident_bytes_max: u64,
 }
@@ -12,14 +15,19 @@ pub struct Usage {
 impl Usage {
     /// What this process took so far.
     pub fn now() -> Usage {
-        Usage { cpu_seconds: cpu_seconds(), resident_bytes_max: resident_bytes_max() }
+        Usage { cpu_seconds: cpu_seconds(), waiting_seconds: 0.0, resident_bytes_max: resident_bytes_max() }
     }
 
     /// What it took since `before`; of memory, the most it ever had.
     #[must_use]
     pub fn since(&self, before: &Usage) -> Usage {
         let cpu_seconds = self.cpu_seconds - before.cpu_seconds;
-        Usage { cpu_seconds, resident_bytes_max: self.resident_bytes_max }
+        Usage { cpu_seconds, ..*self }
+    }
+
+    /// Processor time that brought something forward, in seconds.
+    pub fn work_seconds(&self) -> f64 {
+        (self.cpu_seconds - self.waiting_seconds).max(0.0)
     }
 }
 
@@ -32,6 +40,19 @@ fn cpu_seconds() -> f64 {
 #[cfg(not(unix))]
 fn cpu_seconds() -> f64 {
     0.0
+}
+
+/// Processor time that the calling thread took, in nanoseconds; 0 where the system does not tell.
+#[cfg(unix)]
+pub fn thread_cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// The same.
+#[cfg(not(unix))]
+pub fn thread_cpu_ns() -> u64 {
+    0
 }
 
 fn resident_bytes_max() -> u64 {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 
 use crate::arrivals::Pace;
 use crate::lane::{self, Clock, Lane};
 use crate::record::{Interval, Stamp};
+use crate::usage::thread_cpu_ns;
 
 /// What the session tells its workers.
 #[derive(Debug, Default)]
@@ -22,12 +23,16 @@ pub struct Signals {
 /// What a worker hands over.
 #[derive(Debug)]
 pub struct Delivery {
+    /// Whose it is.
+    pub worker: usize,
     /// What happened, by target.
     pub intervals: Vec<Interval>,
     /// Nanoseconds in which it waited for something to be due.
     pub idle: u64,
     /// Nanoseconds in which it carried starts out itself, which are the target's.
     pub inside: u64,
+    /// Nanoseconds of processor time that it took.
+    pub cpu: u64,
     /// Nanoseconds since it handed over last.
     pub elapsed: u64,
     /// Starts under way.
@@ -86,6 +91,8 @@ pub struct Worker {
     pub signals: Arc<Signals>,
     /// Where deliveries go.
     pub deliveries: Sender<Delivery>,
+    /// Where they come back from, cleared, to be written on again.
+    pub cleared: Receiver<Vec<Interval>>,
 }
 
 /// Starts between two looks at everything else, and how long they may take together.
@@ -104,6 +111,8 @@ struct State {
     idle: u64,
     inside: u64,
     delivered: u64,
+    /// Processor time that this thread took till then.
+    cpu: u64,
 }
 
 impl Worker {
@@ -112,8 +121,8 @@ impl Worker {
         for way in &mut self.ways {
             way.lane.begin(&way.interval);
         }
-        let mut state =
-            State { sent: self.number, epoch: 0, idle: 0, inside: 0, delivered: self.clock.now() };
+        let (delivered, cpu) = (self.clock.now(), thread_cpu_ns());
+        let mut state = State { sent: self.number, epoch: 0, idle: 0, inside: 0, delivered, cpu };
         let mut is_warm = false;
         let stopped = loop {
             if self.signals.stop.load(Ordering::Relaxed) {
@@ -271,14 +280,25 @@ impl Worker {
     }
 
     fn deliver(&mut self, state: &mut State, last: bool) {
-        let now = self.clock.now();
+        let (now, cpu) = (self.clock.now(), thread_cpu_ns());
         for way in &mut self.ways {
             way.lane.collect(&mut way.interval);
         }
+        let intervals = match self.cleared.try_recv() {
+            Ok(mut cleared) => {
+                for (way, interval) in self.ways.iter_mut().zip(&mut cleared) {
+                    std::mem::swap(&mut way.interval, interval);
+                }
+                cleared
+            }
+            Err(_) => self.ways.iter_mut().map(|way| way.interval.take()).collect(),
+        };
         let delivery = Delivery {
-            intervals: self.ways.iter_mut().map(|way| way.interval.take()).collect(),
+            worker: self.number as usize,
+            intervals,
             idle: std::mem::take(&mut state.idle),
             inside: std::mem::take(&mut state.inside),
+            cpu: cpu - std::mem::replace(&mut state.cpu, cpu),
             elapsed: now - std::mem::replace(&mut state.delivered, now),
             in_flight: self.ways.iter().map(|way| way.lane.in_flight()).sum(),
             congestion: self.ways.iter().find_map(|way| way.lane.congestion()),

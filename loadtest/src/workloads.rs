@@ -130,6 +130,9 @@ pub fn load(
                 let shape =
                     input.shape.unwrap_or(if input.items.is_some() { Shape::Items } else { Shape::Order });
                 let (bytes, items) = (input.bytes.unwrap_or(200), input.items.unwrap_or(10));
+                if bytes < 200 {
+                    return Err("an order that is made has 200 bytes at least".to_owned());
+                }
                 if bytes > 262_144 || items > 40_000 {
                     return Err("an input has at most 262,144 bytes, which is what AWS takes".to_owned());
                 }

@@ -157,7 +157,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     let not_json = folder.file("not.json", "nonsense");
     let wrong = [
         (vec!["--rate", "1e30"], "impossible"),
-        (vec!["--rate=-5"], "--rate"),
+        (vec!["--rate", "-5"], "negative"),
         (vec!["--rate", "0"], "more than 0"),
         (vec!["--rate", "5", "--closed", "3"], "cannot be used with"),
         (vec!["--duration", "0"], "duration"),
@@ -167,6 +167,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         (vec!["--definition", &not_json, "--rate", "1"], "target not.json"),
         (vec!["--input", "no/such/input", "--rate", "1"], "no/such/input"),
         (vec!["--input-bytes", "1M", "--rate", "1"], "262,144"),
+        (vec!["--input-bytes", "100", "--rate", "1"], "200 bytes at least"),
         (vec!["--endpoint", "nowhere", "--rate", "1"], "nowhere"),
         (vec!["--endpoint", "http://127.0.0.1:1", "--rate", "1"], "no connection"),
         (vec!["--endpoint", "http://x", "--operation", "Fly", "--rate", "1"], "Fly"),
@@ -174,6 +175,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         (vec!["--endpoint", "https://127.0.0.1:1", "--ca", &not_json, "--rate", "1"], "no certificate"),
         (vec!["--threshold", "speed <= 1"], "speed"),
         (vec!["compare", "no/such", "other"], "no/such"),
+        (vec!["compare", folder.path(), "other"], "report.json"),
         (vec!["compare", &not_json, &not_json], "not.json"),
     ];
     for (arguments, expected) in wrong {
@@ -216,6 +218,54 @@ fn a_minute(folder: &Folder, arguments: &[&str]) -> std::process::Child {
     // Whatever it tells further goes nowhere, and must not stop it.
     std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     child
+}
+
+/// Which processors each thread of a process may use, by the thread's name, as `taskset` has it.
+#[cfg(target_os = "linux")]
+fn processors_of(process: u32) -> Vec<(String, String)> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("threads");
+    let of = |thread: std::path::PathBuf| {
+        let read = |file: &str| std::fs::read_to_string(thread.join(file)).ok();
+        let (name, status) = (read("comm")?, read("status")?);
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        Some((name.trim().to_owned(), allowed.trim().to_owned()))
+    };
+    threads.flatten().filter_map(|thread| of(thread.path())).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_sends_has_processors_that_nobody_else_in_the_process_has() {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    for (arguments, is_apart) in [
+        (&["--rate", "1k"][..], count > 1),
+        (&["--rate", "1k", "--workload", "tasks"], count > 1),
+        (&["--rate", "1k", "--placement", "free"], false),
+        (&["--closed", "1"], false),
+    ] {
+        let folder = Folder::new(&format!("placed{}", arguments.join("")));
+        let child = a_minute(&folder, &[arguments, &["--workers", "1"]].concat());
+        let threads = processors_of(child.id());
+        kill(&child, "-INT");
+        child.wait_with_output().expect("its end");
+        let (senders, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|(name, _)| name.starts_with("sender-"));
+        let sender = &senders.first().expect("a sender").1;
+        // One thread waits for signals, and does nothing else; it was there before.
+        let last = |allowed: &str| allowed.rsplit(['-', ',']).next().map(str::to_owned);
+        let may_meet = |(name, allowed): &(String, String)| name != "ctrl-c" && last(allowed) == last(sender);
+        let met = others.iter().any(may_meet);
+        assert_eq!(sender.parse::<usize>().is_ok() && !met, is_apart, "{arguments:?}: {sender}, {others:?}");
+        let report: serde_json::Value = serde_json::from_str(&folder.read("report.json")).expect("JSON");
+        let told = report["generator"]["processors"]["workers"][0].as_u64();
+        assert_eq!(told.map(|number| number.to_string()), is_apart.then(|| sender.clone()), "{arguments:?}");
+        let words = if is_apart {
+            format!("1 worker on processor {sender}, all else on")
+        } else {
+            "1 worker, ".to_owned()
+        };
+        assert!(folder.read("summary.txt").contains(&words), "{}", folder.read("summary.txt"));
+    }
 }
 
 #[cfg(unix)]
@@ -292,16 +342,17 @@ fn a_process_that_is_killed_leaves_its_seconds() {
 #[test]
 fn whoever_reads_may_go_away() {
     let folder = Folder::new("pipe");
-    let mut arguments = vec!["--rate", "500", "--out", folder.path(), "--quiet"];
+    let mut arguments = vec!["--rate", "500", "--out", folder.path(), "--plain"];
     arguments.extend(SHORT);
-    let mut child = loadtest()
-        .args(&arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().expect("its end");
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for arguments in [&arguments[..], &["workloads"], &["compare", folder.path(), folder.path()]] {
+        let mut child = loadtest()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command");
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().expect("its end").code(), Some(0), "{arguments:?}");
+    }
     folder.read("report.json");
 }

@@ -97,6 +97,29 @@ fn seconds_begin_with_the_measured_part() {
         first.seconds,
         first.at
     );
+    // They hold what was sent in them, not what was sent some time before.
+    let share = first.interval.sent as f64 / (1_000.0 * first.seconds);
+    assert!((0.8..1.2).contains(&share), "{} in {} s", first.interval.sent, first.seconds);
+}
+
+#[test]
+fn a_run_of_a_second_is_one_second_and_not_a_piece_more() {
+    let run = run(&Plan { duration: Duration::from_secs(1), ..plan(Kind::Empty, "w2") });
+    let lengths: Vec<f64> = run.seconds.iter().map(|second| second.seconds).collect();
+    assert!(lengths.iter().all(|&length| length > 0.1), "{lengths:?}");
+    assert_eq!(run.seconds.iter().map(|second| second.interval.sent).sum::<u64>(), run.total.sent);
+}
+
+#[test]
+fn waiting_for_the_next_start_is_not_counted_as_work() {
+    let mut plan = Plan { workers: 1, ..plan(Kind::Empty, "w2") };
+    // Gaps too short to sleep in.
+    plan.arrivals = Arrivals::Constant { rate: 10_000.0, poisson: false };
+    let usage = run(&plan).usage;
+    assert!(usage.waiting_seconds <= usage.cpu_seconds, "{usage:?}");
+    if cfg!(unix) {
+        assert!(usage.waiting_seconds > 0.0 && usage.work_seconds() < usage.cpu_seconds, "{usage:?}");
+    }
 }
 
 #[test]
@@ -138,7 +161,11 @@ fn a_target_that_cannot_keep_up_is_told_from_a_generator_that_cannot() {
     plan.workers = 1;
     let report = Report::new(&run(&plan));
     assert!(report.total.dropped > 0 && !report.generator.was_bottleneck, "{:?}", report.generator);
-    assert!(report.generator.verdict[0].contains("the target was the bottleneck"), "{:?}", report.generator);
+    let verdict = &report.generator.verdict[0];
+    assert!(verdict.contains("the target was the bottleneck"), "{:?}", report.generator);
+    // Where it was given one processor, it says how it gets the others.
+    let hint = report.generator.processors.as_ref().map(|it| format!("--workers {}", it.others.len() + 1));
+    assert!(hint.is_none_or(|hint| verdict.contains(&hint)), "{verdict}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::placement::Placement;
 use crate::plan::{self, Arrivals, Call, Fail, Http, Kind, Plan, Share, Slow, Stall, Target, Threshold};
 use crate::units;
 use crate::workloads::InputPlan;
@@ -32,6 +33,9 @@ pub(super) struct Options {
     /// Threads that send
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Whether they have processors of their own, and targets in this process the rest [default: apart in an open model]
+    #[arg(long, value_enum)]
+    placement: Option<PlacementKind>,
     /// What inputs, Poisson arrivals and faults are made from
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -135,7 +139,7 @@ struct TargetOptions {
 #[command(next_help_heading = "When starts are due (one of them)")]
 struct ArrivalOptions {
     /// Always so many a second, as 100k
-    #[arg(long, value_parser = units::count, value_name = "RATE", group = "arrival")]
+    #[arg(long, value_parser = units::count, value_name = "RATE", group = "arrival", allow_negative_numbers = true)]
     rate: Option<f64>,
     /// From one rate to another, as 1k..100k
     #[arg(long, value_parser = range, value_name = "FROM..TO", group = "arrival")]
@@ -163,6 +167,12 @@ enum TargetKind {
     Inline,
     Runtime,
     Http,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PlacementKind {
+    Apart,
+    Free,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -209,6 +219,11 @@ impl Options {
         plan.warmup = self.warmup.unwrap_or(plan.warmup);
         plan.drain = self.drain.unwrap_or(plan.drain);
         plan.workers = self.workers.unwrap_or(plan.workers);
+        plan.placement = match self.placement {
+            Some(PlacementKind::Apart) => Placement::Apart,
+            Some(PlacementKind::Free) => Placement::Free,
+            None => plan.placement,
+        };
         plan.seed = self.seed.unwrap_or(plan.seed);
         plan.thresholds.extend(&self.threshold);
         self.faults(&mut plan);

@@ -59,7 +59,7 @@ fn finish(folder: Option<&Path>, run: &Run, report: &Report) -> Result<(), Strin
 }
 
 /// Prints. Whoever reads may be gone: that is no reason to lose the reports.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
@@ -87,7 +87,10 @@ fn both(options: &Options, mut plan: Plan, stop: &Stop) -> Result<ExitCode, Stri
     }
     let rate = (fast.rate / 2.0).max(1.0).floor();
     let arrivals = Arrivals::Constant { rate, poisson: false };
-    let calm = Plan { name: format!("{name}, at half of that rate"), arrivals, thresholds: others, ..plan };
+    let name_of_calm = format!("{name}, at half of that rate");
+    // Half of what so many reached, by as many.
+    let workers = fast.generator.workers;
+    let calm = Plan { name: name_of_calm, arrivals, workers, thresholds: others, ..plan };
     say("\n");
     let calm = one(options, &calm, stop, folder)?;
     let line = serde_json::json!({

@@ -63,7 +63,7 @@ impl Lane for InLine {
                 match ended.outcome() {
                     Outcome::Succeeded(_) => End::Succeeded,
                     Outcome::Failed(fault) => {
-                        interval.problem(fault.error.as_deref().unwrap_or("failed without a name"));
+                        interval.problem(stamp, fault.error.as_deref().unwrap_or("failed without a name"));
                         End::Failed
                     }
                     Outcome::TimedOut => End::TimedOut,
@@ -71,7 +71,7 @@ impl Lane for InLine {
                 }
             }
             Err(error) => {
-                interval.problem(&error.to_string());
+                interval.problem(stamp, &error.to_string());
                 End::Refused
             }
         };

@@ -69,6 +69,99 @@ pub trait Lane {
     fn abandon(&mut self, _interval: &mut Interval) {}
 }
 
+/// A target that is read and compiled, but does not run yet.
+pub struct Loaded {
+    workload: Workload,
+    title: String,
+    target: Target,
+    road: Road,
+}
+
+/// What brings starts to a target.
+enum Road {
+    Empty,
+    Inline(Arc<Program>),
+    Run(Arc<Program>),
+    Batch(Arc<Program>),
+    Http,
+}
+
+impl Loaded {
+    /// Loads and compiles what a target starts.
+    ///
+    /// # Errors
+    /// When it cannot be read or makes no sense, in words.
+    pub fn new(target: &Target, plan: &Plan) -> Result<Loaded, String> {
+        let title = target.title();
+        let named = |error: String| format!("target {title}: {error}");
+        let workload = workloads::load(
+            target.workload.as_deref(),
+            target.definition.as_deref(),
+            target.input.as_ref(),
+            plan.seed,
+        )
+        .map_err(named)?;
+        let road = match target.kind {
+            Kind::Empty => Road::Empty,
+            Kind::Inline => Road::Inline(program(&workload.definition).map_err(named)?),
+            Kind::Runtime => {
+                let program = program(&workload.definition).map_err(named)?;
+                let is_pure = runtime::is_pure(&program);
+                match target.call {
+                    Call::Auto if is_pure && plan.faults.abort.is_none() => Road::Run(program),
+                    Call::Auto | Call::Batch => Road::Batch(program),
+                    Call::Run if is_pure => Road::Run(program),
+                    Call::Run => {
+                        return Err(named("a workflow that waits or calls is started by batch".to_owned()));
+                    }
+                }
+            }
+            Kind::Http => Road::Http,
+        };
+        Ok(Loaded { workload, title, target: target.clone(), road })
+    }
+
+    /// Whether workers carry starts out themselves.
+    pub fn is_in_place(&self) -> bool {
+        !matches!(self.road, Road::Batch(_) | Road::Http)
+    }
+
+    /// Whether executions run in another process.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.road, Road::Http)
+    }
+
+    /// Sets the target up: makes an engine, connects. An engine that says nothing of it has so many shards; its threads
+    /// inherit where this one may run.
+    ///
+    /// # Errors
+    /// When something of that fails, in words.
+    pub fn set_up(self, plan: &Plan, shards: usize) -> Result<Ready, String> {
+        let in_place = self.is_in_place();
+        let Loaded { workload, title, target, road } = self;
+        let named = |error: String| format!("target {title}: {error}");
+        let shards = if target.shards > 0 { target.shards } else { shards };
+        let serve = |program: &Program| {
+            Served::new(&workload, program, &target, shards, &plan.faults, plan.seed).map_err(named)
+        };
+        let (set_up, engine) = match road {
+            Road::Empty => (SetUp::Empty, "nothing: the generator alone".to_owned()),
+            Road::Inline(program) => (SetUp::Inline(program), "in-line driver".to_owned()),
+            Road::Run(program) => (SetUp::Run(serve(&program)?), "sharded runtime, run in place".to_owned()),
+            Road::Batch(program) => {
+                let of = if shards == 1 { "1 shard".to_owned() } else { format!("{shards} shards") };
+                (SetUp::Batch(serve(&program)?), format!("sharded runtime, batches to {of}"))
+            }
+            Road::Http => {
+                let endpoint = Endpoint::new(&target.http, &workload).map_err(named)?;
+                (SetUp::Http(endpoint), format!("{} at {}", target.http.operation, target.http.endpoint))
+            }
+        };
+        let (faults, seed) = (plan.faults.clone(), plan.seed);
+        Ok(Ready { workload, title, engine, target, in_place, faults, seed, set_up })
+    }
+}
+
 /// A target that is set up, from which workers get their lanes.
 pub struct Ready {
     /// The definition and the inputs.
@@ -78,6 +171,7 @@ pub struct Ready {
     /// What runs the executions, in words.
     pub engine: String,
     target: Target,
+    in_place: bool,
     faults: Faults,
     seed: u64,
     set_up: SetUp,
@@ -92,53 +186,9 @@ enum SetUp {
 }
 
 impl Ready {
-    /// Sets a target up: loads, compiles, connects.
-    ///
-    /// # Errors
-    /// When something of that fails, in words.
-    pub fn new(target: &Target, plan: &Plan) -> Result<Ready, String> {
-        let title = target.title();
-        let named = |error: String| format!("target {title}: {error}");
-        let workload = workloads::load(
-            target.workload.as_deref(),
-            target.definition.as_deref(),
-            target.input.as_ref(),
-            plan.seed,
-        )
-        .map_err(named)?;
-        let (set_up, engine) = match target.kind {
-            Kind::Empty => (SetUp::Empty, "nothing: the generator alone".to_owned()),
-            Kind::Inline => {
-                let program = program(&workload.definition).map_err(named)?;
-                (SetUp::Inline(program), "in-line driver".to_owned())
-            }
-            Kind::Runtime => {
-                let served = Served::new(&workload, target, &plan.faults, plan.seed).map_err(named)?;
-                let runs = match target.call {
-                    Call::Auto => served.is_pure() && plan.faults.abort.is_none(),
-                    Call::Run if !served.is_pure() => {
-                        return Err(named("a workflow that waits or calls is started by batch".to_owned()));
-                    }
-                    Call::Run => true,
-                    Call::Batch => false,
-                };
-                match runs {
-                    true => (SetUp::Run(served), "sharded runtime, run in place".to_owned()),
-                    false => (SetUp::Batch(served), "sharded runtime, batches".to_owned()),
-                }
-            }
-            Kind::Http => {
-                let endpoint = Endpoint::new(&target.http, &workload).map_err(named)?;
-                (SetUp::Http(endpoint), format!("{} at {}", target.http.operation, target.http.endpoint))
-            }
-        };
-        let (target, faults) = (target.clone(), plan.faults.clone());
-        Ok(Ready { workload, title, engine, target, faults, seed: plan.seed, set_up })
-    }
-
     /// Whether workers carry starts out themselves.
     pub fn is_in_place(&self) -> bool {
-        !matches!(self.set_up, SetUp::Batch(_) | SetUp::Http(_))
+        self.in_place
     }
 
     /// Its share of the starts.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
 
 use expressway::engine::Outcome;
-use expressway::program::StateKind;
+use expressway::program::{Program, StateKind};
 use expressway::runtime::{Engine, Handle, Machine, Profile, StartError, Status};
 
 use super::{Clock, Lane, Simulated};
@@ -24,7 +24,6 @@ use crate::workloads::Workload;
 pub struct Served {
     engine: Engine,
     machine: Machine,
-    is_pure: bool,
 }
 
 impl Served {
@@ -32,12 +31,15 @@ impl Served {
     ///
     /// # Errors
     /// When the definition is refused, or the system has no threads for us.
-    pub fn new(workload: &Workload, target: &Target, faults: &Faults, seed: u64) -> Result<Served, String> {
-        let program = super::program(&workload.definition)?;
-        let mut builder = Engine::builder().profile(Profile::Open);
-        if target.shards > 0 {
-            builder = builder.shards(target.shards);
-        }
+    pub fn new(
+        workload: &Workload,
+        program: &Program,
+        target: &Target,
+        shards: usize,
+        faults: &Faults,
+        seed: u64,
+    ) -> Result<Served, String> {
+        let mut builder = Engine::builder().profile(Profile::Open).shards(shards);
         let resources: BTreeSet<String> =
             program.tasks.iter().map(|(_, task)| task.resource.arn.to_string()).collect();
         for resource in resources {
@@ -47,17 +49,16 @@ impl Served {
         let machine = engine
             .create_state_machine("loadtest", &workload.definition)
             .map_err(|error| error.to_string())?;
-        let is_pure = program.states.iter().all(|(_, state)| {
-            !matches!(state.kind, StateKind::Task(_) | StateKind::Wait(_))
-                && state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
-        });
-        Ok(Served { engine, machine, is_pure })
+        Ok(Served { engine, machine })
     }
+}
 
-    /// Whether executions neither wait nor call.
-    pub fn is_pure(&self) -> bool {
-        self.is_pure
-    }
+/// Whether executions neither wait nor call.
+pub(super) fn is_pure(program: &Program) -> bool {
+    program.states.iter().all(|(_, state)| {
+        !matches!(state.kind, StateKind::Task(_) | StateKind::Wait(_))
+            && state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
+    })
 }
 
 /// One start at a time, on the thread that sends it: `Engine::run`.
@@ -91,7 +92,7 @@ impl Lane for Runs {
             Ok(outcome) => {
                 let end = end_of(outcome.status);
                 if let Some(fault) = &outcome.fault {
-                    interval.problem(fault.error.as_deref().unwrap_or("failed without a name"));
+                    interval.problem(stamp, fault.error.as_deref().unwrap_or("failed without a name"));
                 }
                 interval.ended(stamp, now, end, black_box(outcome.json()).len());
             }
@@ -148,6 +149,8 @@ pub struct Batches {
     gathered: Vec<(u64, Stamp)>,
     abort: Option<Slow>,
     random: fastrand::Rng,
+    /// What pages are exchanged for.
+    blank: Option<Interval>,
     /// Executions that are to be aborted, and when.
     doomed: VecDeque<(u64, Stamp, Handle)>,
 }
@@ -174,9 +177,9 @@ impl Batches {
             wake_at: window / 2,
             clock,
         };
-        let (gathered, doomed) = Default::default();
+        let (gathered, blank, doomed) = Default::default();
         let (ledger, random) = (Arc::new(ledger), fastrand::Rng::with_seed(seed));
-        Batches { served, inputs, ledger, gathered, abort, random, doomed }
+        Batches { served, inputs, ledger, gathered, abort, random, blank, doomed }
     }
 
     fn start_doomed(&mut self, n: u64, stamp: Stamp, after: u64, interval: &mut Interval) {
@@ -232,7 +235,7 @@ impl Batches {
                 Outcome::Aborted(_) => page.ended(stamp, now, End::Aborted, bytes),
                 Outcome::Failed(fault) => {
                     page.ended(stamp, now, End::Failed, bytes);
-                    page.problem(fault.error.as_deref().unwrap_or("failed without a name"));
+                    page.problem(stamp, fault.error.as_deref().unwrap_or("failed without a name"));
                 }
             }
             drop(page);
@@ -262,6 +265,7 @@ fn reason(error: &StartError) -> String {
 
 impl Lane for Batches {
     fn begin(&mut self, blank: &Interval) {
+        self.blank = Some(blank.clone());
         // Nobody else has it yet: nothing was started.
         if let Some(ledger) = Arc::get_mut(&mut self.ledger) {
             ledger.pages = (0..PAGES).map(|_| Mutex::new(blank.clone())).collect();
@@ -289,9 +293,17 @@ impl Lane for Batches {
     }
 
     fn collect(&mut self, interval: &mut Interval) {
+        let Some(blank) = &mut self.blank else { return };
         for page in &self.ledger.pages {
-            let taken = page.lock().unwrap_or_else(PoisonError::into_inner).take();
-            interval.add(&taken);
+            let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
+            if page.is_blank() {
+                continue;
+            }
+            // Shards are not to wait for the additions.
+            std::mem::swap(&mut *page, blank);
+            drop(page);
+            interval.add(blank);
+            blank.clear();
         }
     }
 

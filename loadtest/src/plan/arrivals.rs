@@ -142,17 +142,22 @@ impl Arrivals {
     /// In words.
     pub fn describe(&self) -> String {
         use crate::units::show_count as show;
+        let time = |time: Duration| crate::units::show_nanoseconds(time.as_nanos() as f64);
         let text = match *self {
+            Arrivals::Closed { in_flight: 0 } => {
+                return "closed model, as many in flight as suit the target".to_owned();
+            }
             Arrivals::Closed { in_flight } => {
                 return format!("closed model, {in_flight} in flight per worker");
             }
             Arrivals::Constant { rate, .. } => format!("constant {}/s", show(rate)),
             Arrivals::Ramp { from, to, .. } => format!("ramp from {}/s to {}/s", show(from), show(to)),
             Arrivals::Spike { base, peak, at, lasts, .. } => {
-                format!("{}/s with a spike of {}/s after {at:?} for {lasts:?}", show(base), show(peak))
+                let (at, lasts) = (time(at), time(lasts));
+                format!("{}/s with a spike of {}/s after {at} for {lasts}", show(base), show(peak))
             }
             Arrivals::Steps { from, by, every, .. } => {
-                format!("steps from {}/s by {}/s every {every:?}", show(from), show(by))
+                format!("steps from {}/s by {}/s every {}", show(from), show(by), time(every))
             }
         };
         format!("open model, {text}, {}", if self.is_poisson() { "Poisson" } else { "even" })

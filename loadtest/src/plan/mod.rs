@@ -15,6 +15,7 @@ pub use faults::{Fail, Faults, Share, Slow, Stall};
 pub use file::read;
 pub use threshold::{Metric, Threshold};
 
+use crate::placement::Placement;
 use crate::units::as_duration;
 use crate::workloads::InputPlan;
 
@@ -35,6 +36,8 @@ pub struct Plan {
     pub drain: Duration,
     /// Threads that send; 0 for one on each processor that the target leaves.
     pub workers: usize,
+    /// Whether they have processors of their own.
+    pub placement: Placement,
     /// Makes inputs, Poisson arrivals and the choice of faults.
     pub seed: u64,
     /// A start sent later than this after it was due is counted as late.
@@ -59,6 +62,7 @@ impl Default for Plan {
             warmup: Duration::from_millis(500),
             drain: Duration::from_secs(5),
             workers: 0,
+            placement: Placement::default(),
             seed: 1,
             late_after: Duration::from_millis(1),
             arrivals: Arrivals::default(),
@@ -87,7 +91,7 @@ pub struct Target {
     pub input: Option<InputPlan>,
     /// How the runtime is called.
     pub call: Call,
-    /// Threads of the runtime; 0 for one on each processor.
+    /// Threads of the runtime; 0 for one on each processor that it may use.
     pub shards: usize,
     /// Starts under way at a time; what is due beyond is dropped.
     pub in_flight_max: usize,

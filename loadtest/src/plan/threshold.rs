@@ -88,7 +88,7 @@ impl Metric {
     pub fn show(&self, value: f64) -> String {
         match self {
             Metric::Rate => format!("{}/s", units::show_count(value)),
-            Metric::Errors | Metric::Dropped | Metric::Late => format!("{}%", value * 100.0),
+            Metric::Errors | Metric::Dropped | Metric::Late => units::show_share(value),
             _ => units::show_nanoseconds(value),
         }
     }

@@ -17,6 +17,7 @@ pub use machine::Machine;
 pub use table::table;
 
 use crate::bill::{self, Bill};
+use crate::placement::Processors;
 use crate::plan::{Metric, Plan};
 use crate::record::{End, Interval};
 use crate::search::Trial;
@@ -182,6 +183,9 @@ pub struct SecondReport {
 pub struct Generator {
     /// Threads that sent.
     pub workers: usize,
+    /// Which processors they had, and everything else in the process; none where the system decided.
+    #[serde(default)]
+    pub processors: Option<Processors>,
     /// The share of their time in which they did not wait for something to be due.
     pub busy: f64,
     /// Whether the generator, and not the target, held starts back.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Figures, Report, Times};
+use super::{Figures, Generator, Report, Times};
 use crate::units::{show_count, show_nanoseconds};
 
 /// The summary of a run, in some twenty lines.
@@ -100,18 +100,20 @@ fn counts(report: &Report, out: &mut String) -> std::fmt::Result {
     let usage = &report.generator.usage;
     let executions = total.succeeded + total.failed + total.timed_out + total.aborted;
     let cost = match executions {
-        0 => format!("{:.2} s of processor time", usage.cpu_seconds),
+        0 => format!("{:.2} s of processor time", usage.work_seconds()),
         _ => format!(
             "{} of processor time per start",
-            show_nanoseconds(usage.cpu_seconds * 1e9 / executions as f64)
+            show_nanoseconds(usage.work_seconds() * 1e9 / executions as f64)
         ),
     };
+    let Generator { workers, processors, busy, .. } = &report.generator;
     writeln!(
         out,
-        "{} {}, busy {:.0} % of their time; this process: {cost}, {:.0} MiB at most",
-        report.generator.workers,
-        if report.generator.workers == 1 { "worker" } else { "workers" },
-        report.generator.busy * 100.0,
+        "{workers} {}{}, busy {:.0} % of {} time; this process: {cost} beside waiting, {:.0} MiB at most",
+        if *workers == 1 { "worker" } else { "workers" },
+        processors.as_ref().map_or(String::new(), |it| format!(" on {it}")),
+        busy * 100.0,
+        if *workers == 1 { "its" } else { "their" },
         usage.resident_bytes_max as f64 / 1_048_576.0,
     )?;
     let bill = &report.bill;

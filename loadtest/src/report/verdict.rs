@@ -37,12 +37,18 @@ pub(super) fn generator(run: &Run) -> Generator {
             was_bottleneck = true;
             verdict.push(format!("the generator was the bottleneck: {counts}, and its threads had no time left; use more workers or another machine"));
         } else if run.busy > BUSY_SHARE {
+            // Who carries starts out and has left processors to others could have had them.
+            let left = run.processors.as_ref().filter(|_| run.inside > run.busy / 2.0);
+            let hint = left.map_or(String::new(), |it| {
+                format!("; with --workers {} it has all processors", it.workers.len() + it.others.len())
+            });
             verdict.push(format!(
-                "the target was the bottleneck: {counts}, while its threads were busy all the time"
+                "the target was the bottleneck: {counts}, while its threads were busy all the time{hint}"
             ));
         } else {
             verdict.push(format!("the machine paused the generator: {counts} (p99.9 {worst}), although its threads had time; what else runs here?"));
         }
     }
-    Generator { workers: run.workers, busy: run.busy, was_bottleneck, verdict, usage: run.usage }
+    let (workers, processors) = (run.workers, run.processors.clone());
+    Generator { workers, processors, busy: run.busy, was_bottleneck, verdict, usage: run.usage }
 }

@@ -2,7 +2,7 @@
 
 mod live;
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 
 use crate::session::Progress;
 use crate::units::{show_count, show_nanoseconds};
@@ -45,7 +45,7 @@ impl Screen {
                         true => "-".to_owned(),
                         false => show_nanoseconds(interval.latency.value_at_percentile(percent) as f64),
                     };
-                    eprintln!(
+                    note(&format!(
                         "{:>6.1} s {:>12}/s  {:>9} in flight  {:>7} errors  p50 {:>8}  p99 {:>8}  p99.9 {:>8}",
                         second.at,
                         show_count(interval.completed() as f64 / seconds),
@@ -54,7 +54,7 @@ impl Screen {
                         at(50.0),
                         at(99.0),
                         at(99.9),
-                    );
+                    ));
                 }
                 *told = progress.seconds.len();
             }
@@ -62,6 +62,11 @@ impl Screen {
             Screen::Live(live) => drop(live.draw(progress)),
         }
     }
+}
+
+/// Writes a line to standard error. Whoever reads it may be gone: that is no reason to end.
+pub fn note(line: &str) {
+    let _ = stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Gives the terminal back as it was, when the process is about to end without dropping anything.

@@ -263,7 +263,7 @@ impl Lane for Http {
                 }
                 (_, problem) => {
                     interval.ended(flight.stamp, now, end, bytes);
-                    problem.iter().for_each(|problem| interval.problem(problem));
+                    problem.iter().for_each(|problem| interval.problem(flight.stamp, problem));
                 }
             }
         }
