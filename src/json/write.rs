@@ -1,5 +1,6 @@
 //! Values to compact JSON text.
 
+use super::inside;
 use super::value::{COLON, GROWTH_MAX, QUOTED};
 use super::{Arena, Kind, Value};
 
@@ -16,31 +17,44 @@ pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     let size = arena.size(value) as usize;
     // The size is known, so the room is made once; a little more lets short texts be copied as if they were longer.
     out.resize(from + size + COPIED_AT_ONCE, 0);
-    let left = Writer { arena, text: arena.text.as_bytes() }.value(value, &mut out[from..]).len();
+    let left = Writer::<false> { arena, text: arena.text.as_bytes() }.value(value, &mut out[from..]).len();
     debug_assert_eq!(left, COPIED_AT_ONCE);
+    out.truncate(out.len() - left);
+}
+
+/// As [`write`], but as it stands inside of a JSON string: with a backslash before each quote and backslash.
+#[cfg(feature = "server")]
+pub(crate) fn write_inside(arena: &Arena, value: Value, out: &mut Vec<u8>) {
+    let from = out.len();
+    out.resize(from + 2 * arena.size(value) as usize + COPIED_AT_ONCE, 0);
+    let left = Writer::<true> { arena, text: arena.text.as_bytes() }.value(value, &mut out[from..]).len();
     out.truncate(out.len() - left);
 }
 
 /// Texts up to this long are copied as if they were that long.
 pub(crate) const COPIED_AT_ONCE: usize = 32;
 
+const _: () = assert!(inside::SPARE <= COPIED_AT_ONCE);
+
 /// Each function is given the room that is left and hands back what it leaves. That keeps the place in registers: kept
 /// in the writer, every byte and every name waited for the place that the one before had just stored.
+///
+/// `INSIDE` of a JSON string, quotes and backslashes are escaped.
 #[derive(Clone, Copy)]
-struct Writer<'a> {
+struct Writer<'a, const INSIDE: bool> {
     arena: &'a Arena,
     /// The arena's.
     text: &'a [u8],
 }
 
-impl Writer<'_> {
+impl<const INSIDE: bool> Writer<'_, INSIDE> {
     fn value(self, value: Value, out: &mut [u8]) -> &mut [u8] {
         match value.kind() {
             Kind::String => self.string(value, false, out),
             Kind::Int => bytes(itoa::Buffer::new().format(value.bits() as i64).as_bytes(), out),
             Kind::Decimal => self.span(value.at() as usize, value.count() as usize, out),
             Kind::Array | Kind::Object => match self.arena.span(value) {
-                Some((at, len)) => self.long_span(at, len, out),
+                Some((at, len)) => self.read(at, len, out),
                 None => self.container(value, out),
             },
             Kind::Bool => bytes(if value.as_bool() == Some(true) { b"true" } else { b"false" }, out),
@@ -62,6 +76,7 @@ impl Writer<'_> {
             Kind::String => self.string(value, false, out),
             Kind::Int if value.bits() < 10 => byte(b'0' + value.bits() as u8, out),
             Kind::Array | Kind::Object => match self.arena.span(value) {
+                Some((at, len)) if INSIDE => self.read(at, len, out),
                 Some((at, len)) => self.span(at, len, out),
                 None => self.container(value, out),
             },
@@ -104,6 +119,15 @@ impl Writer<'_> {
         }
     }
 
+    /// Writes a container as it was read.
+    #[inline(never)]
+    fn read(self, from: usize, len: usize, out: &mut [u8]) -> &mut [u8] {
+        match INSIDE {
+            true => inside::escape(&self.text[from..from + len], out),
+            false => self.long_span(from, len, out),
+        }
+    }
+
     #[inline(never)]
     fn long_span(self, from: usize, len: usize, out: &mut [u8]) -> &mut [u8] {
         bytes(&self.text[from..from + len], out)
@@ -112,8 +136,13 @@ impl Writer<'_> {
     #[inline(always)]
     fn string(self, value: Value, key: bool, out: &mut [u8]) -> &mut [u8] {
         let (at, len) = (value.at() as usize, value.count() as usize);
-        match value.extra() & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 }) {
+        let is_quoted = value.extra() & (QUOTED | COLON) == (QUOTED | if key { COLON } else { 0 });
+        match is_quoted && !INSIDE {
             true => self.span(at - 1, len + if key { 3 } else { 2 }, out),
+            false if INSIDE && value.extra() & GROWTH_MAX == 0 => {
+                let out = quote::<INSIDE>(self.span(at, len, quote::<INSIDE>(out)));
+                if key { byte(b':', out) } else { out }
+            }
             false => self.unquoted(value, key, out),
         }
     }
@@ -122,11 +151,11 @@ impl Writer<'_> {
     fn unquoted(self, value: Value, key: bool, mut out: &mut [u8]) -> &mut [u8] {
         let (at, len) = (value.at() as usize, value.count() as usize);
         if value.extra() & GROWTH_MAX == 0 {
-            out = byte(b'"', self.span(at, len, byte(b'"', out)));
+            out = quote::<INSIDE>(self.span(at, len, quote::<INSIDE>(out)));
         } else {
             let mut escaped = Vec::with_capacity(len + len / 4 + 2);
             write_string(self.arena.str(value), &mut escaped);
-            out = bytes(&escaped, out);
+            out = if INSIDE { inside::escape(&escaped, out) } else { bytes(&escaped, out) };
         }
         if key { byte(b':', out) } else { out }
     }
@@ -136,6 +165,11 @@ impl Writer<'_> {
 fn byte(byte: u8, out: &mut [u8]) -> &mut [u8] {
     out[0] = byte;
     &mut out[1..]
+}
+
+#[inline(always)]
+fn quote<const INSIDE: bool>(out: &mut [u8]) -> &mut [u8] {
+    if INSIDE { byte(b'"', byte(b'\\', out)) } else { byte(b'"', out) }
 }
 
 fn bytes<'o>(bytes: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
@@ -179,4 +213,36 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&text.as_bytes()[copied..]);
     out.push(b'"');
+}
+
+#[cfg(all(test, feature = "server"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_of_a_string_everything_is_escaped_once_more() {
+        let long = "x".repeat(40);
+        let texts = [
+            r#"{"a":"b","c":[1,2.50,-3e300,true,false,null,{},[]],"d":{"e":"f"}}"#.to_owned(),
+            r#" { "a" : "b" , "c" : [ "d" , { "e" : "f\"g\\h\n\u0001" } ] } "#.to_owned(),
+            r#"{"é\t":"漢字 and \"more\" of it","a":{"b":"c"},"a":{"b":"d"}}"#.to_owned(),
+            format!(r#"{{"{long}":"{long}","n":[{{"{long}":"{long}\\"}} , "{long}"]}}"#),
+            r#""\"""#.to_owned(),
+            "12".to_owned(),
+        ];
+        let mut arena = Arena::new();
+        for text in &texts {
+            arena.clear();
+            // Twice, so that names are known by then.
+            for _ in 0..2 {
+                let value = super::super::read(&mut arena, text.as_bytes()).expect("JSON");
+                let plain = to_string(&arena, value);
+                let mut inside = b"before".to_vec();
+                write_inside(&arena, value, &mut inside);
+                let quoted = [b"\"", &inside[6..], b"\""].concat();
+                assert_eq!(serde_json::from_slice::<String>(&quoted).expect(text), plain);
+                assert_eq!(quoted, serde_json::json!(plain).to_string().as_bytes(), "{text}");
+            }
+        }
+    }
 }

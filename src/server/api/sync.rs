@@ -6,13 +6,11 @@
 //! say here about errors.
 
 use std::cell::RefCell;
-use std::ops::ControlFlow::{self, Break, Continue};
-use std::ops::Range;
 
 use super::executions::status_name;
 use super::write::time;
 use crate::engine::Outcome;
-use crate::json::write_string;
+use crate::json::{inside, write_string};
 use crate::limits;
 use crate::runtime::Status;
 use crate::service::{Billing, Ended, KnownMachine, Service, ShortMachine};
@@ -50,8 +48,6 @@ impl Input<'_> {
 struct Desk {
     /// The input without its escapes. It is only ever made longer: what it says is told by whoever wrote to it.
     input: Vec<u8>,
-    /// The output without its escapes.
-    output: Vec<u8>,
     /// How a request of late began, up to where its input does, and the machine it named: a client writes all of its
     /// requests alike, and mostly to one machine.
     opening: Vec<u8>,
@@ -72,11 +68,7 @@ pub(super) fn answer(service: &Service, body: &[u8], trace: Option<&str>) -> Opt
         if input.escaped.len() > limits::PAYLOAD_BYTES_MAX as usize {
             return None;
         }
-        let show = |ended: Ended<'_>| {
-            desk.output.clear();
-            ended.ended.write_output(&mut desk.output);
-            reply(&ended, input.escaped, &desk.output, trace_header)
-        };
+        let show = |ended: Ended<'_>| reply(&ended, input.escaped, trace_header);
         service.start_sync_execution_now(&machine, &desk.input[..input.length], show)
     })
 }
@@ -116,10 +108,10 @@ impl Desk {
     }
 }
 
-fn reply(ended: &Ended<'_>, input: &[u8], output: &[u8], trace_header: Option<&str>) -> Vec<u8> {
+fn reply(ended: &Ended<'_>, input: &[u8], trace_header: Option<&str>) -> Vec<u8> {
     let execution = ended.ended.execution();
     let (identity, seed) = (&execution.identity, execution.seed());
-    let mut out = Vec::with_capacity(768 + input.len() + output.len() + output.len() / 4);
+    let mut out = Vec::with_capacity(1_024 + 2 * input.len());
     out.extend_from_slice(b"{\"executionArn\":\"");
     // Neither ARNs nor names hold what JSON escapes.
     identity.write_execution_arn(seed, &mut out);
@@ -144,7 +136,7 @@ fn reply(ended: &Ended<'_>, input: &[u8], output: &[u8], trace_header: Option<&s
     out.extend_from_slice(b"\",\"inputDetails\":{\"included\":true}");
     if status == Status::Succeeded {
         out.extend_from_slice(b",\"output\":\"");
-        escape(output, &mut out);
+        ended.ended.write_output_inside(&mut out);
         out.extend_from_slice(b"\",\"outputDetails\":{\"included\":true}");
     }
     // One that timed out has neither error nor cause.
@@ -218,16 +210,7 @@ fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
 /// What stands between the quotes, and where it goes on. Whatever is escaped is looked at later.
 fn string(body: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let from = expect(body, at, b'"')?;
-    let mut look = from;
-    let end = each_loud(body, from, |at, byte| match byte {
-        _ if at < look => Continue(()),
-        b'"' => Break(Some(at)),
-        b'\\' => {
-            look = at + 2;
-            Continue(())
-        }
-        _ => Break(None),
-    })??;
+    let end = inside::end(body, from)?;
     Some((&body[from..end], end + 1))
 }
 
@@ -239,279 +222,18 @@ fn plain(text: &[u8]) -> Option<&str> {
     }
 }
 
-/// The string whose opening quote is at `quote_at`. Without its escapes it is written to `out`.
-///
-/// In JSON inside of JSON every seventh byte is a quote with a backslash before it. Words in which there is nothing else to
-/// see to have their backslashes taken out without asking where they are: a branch for each would be guessed wrong
-/// often.
-fn unescaped<'b>(body: &'b [u8], quote_at: usize, out: &mut Vec<u8>) -> Option<Input<'b>> {
-    let from = expect(body, quote_at, b'"')?;
-    if out.len() < body.len() + 8 {
-        out.resize(body.len() + 8, 0);
-    }
-    let out = &mut out[..];
-    // In the last word everything is looked at, because a word was taken from its end.
-    let (mut at, mut to, mut is_escaped) = (from, 0, false);
-    loop {
-        let word = body.get(at..).and_then(|rest| rest.first_chunk::<8>());
-        let word = word.map(|word| u64::from_le_bytes(*word));
-        match word.and_then(|word| Some((word, escaped_quotes(word, is_escaped)?))) {
-            Some((word, backslashes)) => {
-                let kept = without(word, backslashes).to_le_bytes();
-                *out.get_mut(to..)?.first_chunk_mut()? = kept;
-                (at, to) = (at + 8, to + 8 - count(backslashes));
-                is_escaped = backslashes >> 63 != 0;
-            }
-            None => {
-                let until = word.map_or(body.len(), |_| at + 8);
-                match unescaped_singly(body, &mut at, until, is_escaped, out, &mut to)? {
-                    true => return Some(Input { at: quote_at, escaped: &body[from..at], length: to }),
-                    false => is_escaped = false,
-                }
-            }
-        }
-    }
-}
-
-/// The backslashes of a word, if there is nothing but them and the quotes behind them to be seen to.
-#[inline(always)]
-fn escaped_quotes(word: u64, is_escaped: bool) -> Option<u64> {
-    let (quotes, backslashes) = (equal(word, b'"'), equal(word, b'\\'));
-    let expected = backslashes << 8 | u64::from(is_escaped) << 7;
-    (quotes == expected && below(word, 0x20) == 0).then_some(backslashes)
-}
-
-/// The word without the bytes that are marked.
-#[inline(always)]
-fn without(mut word: u64, mut marks: u64) -> u64 {
-    let mut take = || {
-        // All bits below the byte of the first mark; all there are if there is none.
-        let before = ((marks & marks.wrapping_neg()) >> 7).wrapping_sub(1);
-        word = word & before | word >> 8 & !before;
-        marks = (marks & marks.wrapping_sub(1)) >> 8;
-        marks != 0
-    };
-    // There mostly are up to two.
-    take();
-    while take() {}
-    word
-}
-
-/// How many bytes are marked.
-#[inline(always)]
-fn count(marks: u64) -> usize {
-    ((marks >> 7).wrapping_mul(ONES) >> 56) as usize
-}
-
-/// As [`unescaped`], byte by byte, up to `until`, or one more to end an escape. Whether the string ended, at `at`.
-#[inline(never)]
-fn unescaped_singly(
-    body: &[u8],
-    at: &mut usize,
-    until: usize,
-    mut is_escaped: bool,
-    out: &mut [u8],
-    to: &mut usize,
-) -> Option<bool> {
-    while *at < until || is_escaped {
-        let byte = *body.get(*at)?;
-        let meant = match byte {
-            // What is written by number is rare in JSON inside of JSON.
-            _ if is_escaped => Some(ESCAPES[usize::from(byte)]).filter(|meant| *meant != 0)?,
-            b'"' => return Some(true),
-            0..0x20 => return None,
-            _ => byte,
-        };
-        *at += 1;
-        is_escaped = !is_escaped && byte == b'\\';
-        if !is_escaped {
-            *out.get_mut(*to)? = meant;
-            *to += 1;
-        }
-    }
-    // The end of the body is none of the string.
-    (*at < body.len()).then_some(false)
-}
-
-/// What an escape stands for, by the byte behind the backslash; 0 for none.
-const ESCAPES: [u8; 256] = {
-    let mut escapes = [0; 256];
-    let pairs = *b"\"\"\\\\//n\nt\tr\rb\x08f\x0c";
-    let mut at = 0;
-    while at < pairs.len() {
-        escapes[pairs[at] as usize] = pairs[at + 1];
-        at += 2;
-    }
-    escapes
-};
-
-/// As many bytes mostly stand between two quotes, or fewer.
-const RUN: usize = 16;
-
-/// Copies some bytes. Behind them there is room for more, so that few are copied as if they were many.
-#[inline(always)]
-fn copy(from: &[u8], bytes: Range<usize>, out: &mut [u8], to: usize) {
-    match (from[bytes.start..].first_chunk(), out[to..].first_chunk_mut::<RUN>()) {
-        (Some(short), Some(room)) if bytes.len() <= RUN => *room = *short,
-        _ => copy_long(&from[bytes], &mut out[to..]),
-    }
-}
-
-#[inline(never)]
-fn copy_long(from: &[u8], out: &mut [u8]) {
-    out[..from.len()].copy_from_slice(from);
-}
-
-/// Goes through the quotes, backslashes and control characters of a text, from a place on, until one breaks off.
-///
-/// They are looked for eight bytes at once, at places that do not depend on what was found before: then the processor
-/// looks ahead while those are dealt with, which in JSON inside of JSON are a third of all bytes.
-#[inline(always)]
-fn each_loud<R>(text: &[u8], from: usize, mut each: impl FnMut(usize, u8) -> ControlFlow<R>) -> Option<R> {
-    let (words, rest) = text.get(from..)?.as_chunks::<8>();
-    for n in 0..=words.len() {
-        let word = words.get(n).copied().unwrap_or_else(|| last_word(rest));
-        let word = u64::from_le_bytes(word);
-        let mut loud = loud(word);
-        while loud != 0 {
-            let bit = loud.trailing_zeros();
-            loud &= loud - 1;
-            let at = from + n * 8 + bit as usize / 8;
-            if let Break(end) = each(at, (word >> (bit & !7)) as u8) {
-                return Some(end);
-            }
-        }
-    }
-    None
-}
-
-/// Less than eight bytes as if spaces followed.
-#[inline(never)]
-fn last_word(rest: &[u8]) -> [u8; 8] {
-    let mut word = [b' '; 8];
-    word[..rest.len()].copy_from_slice(rest);
-    word
-}
-
-/// The high bits of the bytes that are a quote, a backslash or a control character.
-#[inline(always)]
-fn loud(word: u64) -> u64 {
-    // With this bit turned over, the quote follows right after the control characters.
-    below(word ^ (ONES * 0x02), 0x21) | equal(word, b'\\')
-}
-
-const ONES: u64 = u64::MAX / 255;
-const HIGHS: u64 = ONES << 7;
-
-/// The high bits of the bytes that are less than this, which is at most 0x80.
-#[inline(always)]
-fn below(word: u64, limit: u64) -> u64 {
-    // Nothing is carried into the next byte.
-    !((word & !HIGHS) + ONES * (0x80 - limit) | word) & HIGHS
-}
-
-/// The high bits of the bytes that are this one, which is ASCII.
-#[inline(always)]
-fn equal(word: u64, byte: u8) -> u64 {
-    below(word ^ (ONES * u64::from(byte)), 1)
+/// The string whose opening quote is here. Without its escapes it is written to `out`.
+fn unescaped<'b>(body: &'b [u8], at: usize, out: &mut Vec<u8>) -> Option<Input<'b>> {
+    let from = expect(body, at, b'"')?;
+    let (end, length) = inside::unescape(body, from, out)?;
+    Some(Input { at, escaped: &body[from..end], length })
 }
 
 // ---- writing ----
 
-/// Escapes JSON text, in which there are no control characters but spaces.
-fn escape(text: &[u8], out: &mut Vec<u8>) {
-    let (from, mut more) = (out.len(), 0);
-    out.resize(from + 2 * text.len() + RUN, 0);
-    // What was written, and where to.
-    let (mut done, mut to) = (0, from);
-    each_loud(text, 0, |at, byte| -> ControlFlow<()> {
-        copy(text, done..at, out, to);
-        to += at - done;
-        out[to] = b'\\';
-        to += 1;
-        // A quote goes with what follows.
-        done = at;
-        if byte < 0x20 {
-            let digit = |n: u8| b"0123456789abcdef"[usize::from(n & 15)];
-            // Of all these there was room for one.
-            more += 4;
-            out.resize(from + 2 * text.len() + RUN + more, 0);
-            out[to..to + 5].copy_from_slice(&[b'u', b'0', b'0', digit(byte >> 4), digit(byte)]);
-            to += 5;
-            done += 1;
-        }
-        Continue(())
-    });
-    copy(text, done..text.len(), out, to);
-    out.truncate(to + text.len() - done);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_escaped_comes_back() {
-        for text in ["", "{}", r#"{"a":"b\\n\"c","d":[1,2,3],"é":"漢字 and more of it"}"#, "[\"a\\tb\"]"] {
-            let mut escaped = Vec::new();
-            escape(text.as_bytes(), &mut escaped);
-            let mut quoted = Vec::new();
-            write_string(text, &mut quoted);
-            assert_eq!(escaped, quoted[1..quoted.len() - 1]);
-            let quoted = [b" ".as_slice(), &quoted, b"x"].concat();
-            let mut back = Vec::new();
-            let input = Input { at: 1, escaped: &escaped, length: text.len() };
-            assert_eq!(unescaped(&quoted, 1, &mut back), Some(input));
-            assert_eq!(&back[..text.len()], text.as_bytes());
-        }
-    }
-
-    #[test]
-    fn escapes_are_taken_out_wherever_they_stand() {
-        // Every text of five of these behind up to nine others, so that they cross words everywhere.
-        let pieces = ["\"", "\\", "\n", "a", "é"];
-        for number in 0..5usize.pow(5) {
-            for before in 0..10 {
-                let mut text = "x".repeat(before);
-                (0..5).for_each(|n| text.push_str(pieces[number / 5usize.pow(n) % 5]));
-                let body = format!("{} ", serde_json::json!(text));
-                let mut out = Vec::new();
-                let input = unescaped(body.as_bytes(), 0, &mut out).expect("a string");
-                assert_eq!(input.end() + 1, body.len(), "{body}");
-                assert_eq!(&out[..input.length], text.as_bytes(), "{body}");
-                assert_eq!(unescaped(&body.as_bytes()[..body.len() - 2], 0, &mut out), None, "{body} cut");
-            }
-        }
-    }
-
-    #[test]
-    fn loud_bytes_are_found_wherever_they_stand() {
-        for byte in 0..=255u8 {
-            for before in [0x20, 0x23, 0x5b, 0x5d, 0xA2, 0xC3, 0xFF] {
-                for at in 0..20 {
-                    let mut text = vec![before; 23];
-                    text[at] = byte;
-                    let is_loud = byte < 0x20 || byte == b'"' || byte == b'\\';
-                    let mut found = Vec::new();
-                    each_loud(&text, 2, |at, byte| -> ControlFlow<()> {
-                        found.push((at, byte));
-                        Continue(())
-                    });
-                    let expected = (is_loud && at >= 2).then_some((at, byte));
-                    assert_eq!(found, Vec::from_iter(expected), "{byte} at {at} among {before}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn control_characters_are_escaped_wherever_they_stand() {
-        let text: String = (0..200).map(|n| char::from(n % 40)).collect();
-        let mut escaped = b"before".to_vec();
-        escape(text.as_bytes(), &mut escaped);
-        let read: String = serde_json::from_slice(&[b"\"", &escaped[6..], b"\""].concat()).expect("a string");
-        assert_eq!(read, text);
-    }
 
     #[test]
     fn what_is_out_of_the_ordinary_is_left_alone() {

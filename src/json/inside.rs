@@ -1,0 +1,283 @@
+//! JSON text inside of JSON strings, as the API's `input` and `output` are.
+
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::ops::Range;
+
+/// Where the string ends whose opening quote is before `from`. What is escaped in it is not looked at.
+pub(crate) fn end(text: &[u8], from: usize) -> Option<usize> {
+    // With this bit turned over, the quote follows right after the control characters.
+    let loud = |word| below(word ^ (ONES * 0x02), 0x21) | equal(word, b'\\');
+    let mut look = from;
+    each_marked(text, from, loud, |at, byte| match byte {
+        _ if at < look => Continue(()),
+        b'"' => Break(Some(at)),
+        b'\\' => {
+            look = at + 2;
+            Continue(())
+        }
+        _ => Break(None),
+    })?
+}
+
+/// Writes JSON text, in which there are no control characters, with escapes; what is left of the room. There must be
+/// room for twice as much and [`SPARE`].
+pub(super) fn escape<'o>(text: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
+    // What was written, and where to.
+    let (mut done, mut to) = (0, 0);
+    let mark = |word| equal(word, b'"') | equal(word, b'\\');
+    each_marked(text, 0, mark, |at, _| -> ControlFlow<()> {
+        copy(text, done..at, out, to);
+        to += at - done;
+        out[to] = b'\\';
+        to += 1;
+        // It goes itself with what follows.
+        done = at;
+        Continue(())
+    });
+    copy(text, done..text.len(), out, to);
+    &mut out[to + text.len() - done..]
+}
+
+/// Bytes that may be written behind what was asked for, and are written over then.
+pub(super) const SPARE: usize = RUN;
+
+/// Where the string's closing quote is, and how long the string is without its escapes; as such it is written to `out`, which
+/// is made longer where it has to be, but never shorter. `None` if it does not end, or has what is rare in JSON inside
+/// of JSON: a character written by its number.
+///
+/// In JSON inside of JSON every seventh byte is a quote with a backslash before it. Words in which there is nothing else to
+/// see to have their backslashes taken out without asking where they are: a branch for each would be guessed wrong
+/// often.
+pub(crate) fn unescape(body: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(usize, usize)> {
+    if out.len() < body.len() + 8 {
+        out.resize(body.len() + 8, 0);
+    }
+    let out = &mut out[..];
+    // In the last word everything is looked at, because a word was taken from its end.
+    let (mut at, mut to, mut is_escaped) = (from, 0, false);
+    loop {
+        let word = body.get(at..).and_then(|rest| rest.first_chunk::<8>());
+        let word = word.map(|word| u64::from_le_bytes(*word));
+        match word.and_then(|word| Some((word, escaped_quotes(word, is_escaped)?))) {
+            Some((word, backslashes)) => {
+                let kept = without(word, backslashes).to_le_bytes();
+                *out.get_mut(to..)?.first_chunk_mut()? = kept;
+                (at, to) = (at + 8, to + 8 - count(backslashes));
+                is_escaped = backslashes >> 63 != 0;
+            }
+            None => {
+                let until = word.map_or(body.len(), |_| at + 8);
+                match unescape_singly(body, &mut at, until, is_escaped, out, &mut to)? {
+                    true => return Some((at, to)),
+                    false => is_escaped = false,
+                }
+            }
+        }
+    }
+}
+
+/// The backslashes of a word, if there is nothing but them and the quotes behind them to be seen to.
+#[inline(always)]
+fn escaped_quotes(word: u64, is_escaped: bool) -> Option<u64> {
+    let (quotes, backslashes) = (equal(word, b'"'), equal(word, b'\\'));
+    let expected = backslashes << 8 | u64::from(is_escaped) << 7;
+    (quotes == expected && below(word, 0x20) == 0).then_some(backslashes)
+}
+
+/// The word without the bytes that are marked.
+#[inline(always)]
+fn without(mut word: u64, mut marks: u64) -> u64 {
+    let mut take = || {
+        // All bits below the byte of the first mark; all there are if there is none.
+        let before = ((marks & marks.wrapping_neg()) >> 7).wrapping_sub(1);
+        word = word & before | word >> 8 & !before;
+        marks = (marks & marks.wrapping_sub(1)) >> 8;
+        marks != 0
+    };
+    // There mostly are up to two.
+    take();
+    while take() {}
+    word
+}
+
+/// How many bytes are marked.
+#[inline(always)]
+fn count(marks: u64) -> usize {
+    ((marks >> 7).wrapping_mul(ONES) >> 56) as usize
+}
+
+/// As [`unescape`], byte by byte, up to `until`, or one more to end an escape. Whether the string ended, at `at`.
+#[inline(never)]
+fn unescape_singly(
+    body: &[u8],
+    at: &mut usize,
+    until: usize,
+    mut is_escaped: bool,
+    out: &mut [u8],
+    to: &mut usize,
+) -> Option<bool> {
+    while *at < until || is_escaped {
+        let byte = *body.get(*at)?;
+        let meant = match byte {
+            _ if is_escaped => Some(ESCAPES[usize::from(byte)]).filter(|meant| *meant != 0)?,
+            b'"' => return Some(true),
+            0..0x20 => return None,
+            _ => byte,
+        };
+        *at += 1;
+        is_escaped = !is_escaped && byte == b'\\';
+        if !is_escaped {
+            *out.get_mut(*to)? = meant;
+            *to += 1;
+        }
+    }
+    // The end of the body is none of the string.
+    (*at < body.len()).then_some(false)
+}
+
+/// What an escape stands for, by the byte behind the backslash; 0 for none.
+const ESCAPES: [u8; 256] = {
+    let mut escapes = [0; 256];
+    let pairs = *b"\"\"\\\\//n\nt\tr\rb\x08f\x0c";
+    let mut at = 0;
+    while at < pairs.len() {
+        escapes[pairs[at] as usize] = pairs[at + 1];
+        at += 2;
+    }
+    escapes
+};
+
+/// As many bytes mostly stand between two quotes, or fewer.
+const RUN: usize = 16;
+
+/// Copies some bytes. Behind them there is room for more, so that few are copied as if they were many.
+#[inline(always)]
+fn copy(from: &[u8], bytes: Range<usize>, out: &mut [u8], to: usize) {
+    match (from[bytes.start..].first_chunk(), out[to..].first_chunk_mut::<RUN>()) {
+        (Some(short), Some(room)) if bytes.len() <= RUN => *room = *short,
+        _ => copy_long(&from[bytes], &mut out[to..]),
+    }
+}
+
+#[inline(never)]
+fn copy_long(from: &[u8], out: &mut [u8]) {
+    out[..from.len()].copy_from_slice(from);
+}
+
+/// Goes through the bytes of a text that are marked, from a place on, until one breaks off.
+///
+/// They are looked for eight at once, at places that do not depend on what was found before: then the processor looks
+/// ahead while those are dealt with, which in JSON inside of JSON are a third of all bytes.
+#[inline(always)]
+fn each_marked<R>(
+    text: &[u8],
+    from: usize,
+    mark: impl Fn(u64) -> u64,
+    mut each: impl FnMut(usize, u8) -> ControlFlow<R>,
+) -> Option<R> {
+    let (words, rest) = text.get(from..)?.as_chunks::<8>();
+    for n in 0..=words.len() {
+        let word = words.get(n).copied().unwrap_or_else(|| last_word(rest));
+        let word = u64::from_le_bytes(word);
+        let mut marks = mark(word);
+        while marks != 0 {
+            let bit = marks.trailing_zeros();
+            marks &= marks - 1;
+            let at = from + n * 8 + bit as usize / 8;
+            if let Break(end) = each(at, (word >> (bit & !7)) as u8) {
+                return Some(end);
+            }
+        }
+    }
+    None
+}
+
+/// Less than eight bytes as if spaces followed.
+#[inline(never)]
+fn last_word(rest: &[u8]) -> [u8; 8] {
+    let mut word = [b' '; 8];
+    word[..rest.len()].copy_from_slice(rest);
+    word
+}
+
+const ONES: u64 = u64::MAX / 255;
+const HIGHS: u64 = ONES << 7;
+
+/// The high bits of the bytes that are less than this, which is at most 0x80.
+#[inline(always)]
+fn below(word: u64, limit: u64) -> u64 {
+    // Nothing is carried into the next byte.
+    !((word & !HIGHS) + ONES * (0x80 - limit) | word) & HIGHS
+}
+
+/// The high bits of the bytes that are this one, which is ASCII.
+#[inline(always)]
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * u64::from(byte)), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every text of five of these behind up to nine others, so that they cross words everywhere.
+    fn each_text(mut check: impl FnMut(&str)) {
+        let pieces = ["\"", "\\", "\n", "a", "é"];
+        for number in 0..5usize.pow(5) {
+            for before in 0..10 {
+                let mut text = "x".repeat(before);
+                (0..5).for_each(|n| text.push_str(pieces[number / 5usize.pow(n) % 5]));
+                check(&text);
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_are_taken_out_wherever_they_stand() {
+        each_text(|text| {
+            let body = format!("{} ", serde_json::json!(text));
+            let (body, last) = (body.as_bytes(), body.len() - 2);
+            let mut out = Vec::new();
+            assert_eq!(unescape(body, 1, &mut out), Some((last, text.len())), "{text}");
+            assert_eq!(&out[..text.len()], text.as_bytes(), "{text}");
+            assert_eq!(end(body, 1), Some(last), "{text}");
+            assert_eq!(unescape(&body[..last], 1, &mut out), None, "{text} cut");
+            assert_eq!(end(&body[..last], 1), None, "{text} cut");
+        });
+    }
+
+    #[test]
+    fn quotes_and_backslashes_are_escaped_wherever_they_stand() {
+        each_text(|text| {
+            let text = text.replace('\n', " ");
+            let quoted = serde_json::json!(text).to_string();
+            let mut out = vec![0; 2 * text.len() + SPARE];
+            let left = escape(text.as_bytes(), &mut out).len();
+            let length = out.len() - left;
+            assert_eq!(&out[..length], &quoted.as_bytes()[1..quoted.len() - 1], "{text}");
+        });
+    }
+
+    #[test]
+    fn what_a_string_cannot_hold_is_found_wherever_it_stands() {
+        for byte in 0..=255u8 {
+            for other in [0x20, 0x23, 0x5b, 0x5d, 0xA2, 0xC3, 0xFF] {
+                for at in 0..20 {
+                    let mut text = vec![other; 23];
+                    text[at] = byte;
+                    text.push(b'"');
+                    let expected = match byte {
+                        b'"' => Some(at),
+                        0..0x20 => None,
+                        // The last one is escaped by it.
+                        _ => Some(23),
+                    };
+                    assert_eq!(end(&text, 0), expected, "{byte} at {at} among {other}");
+                    let unescaped = unescape(&text, 0, &mut Vec::new()).map(|(end, _)| end);
+                    // Of what may be escaped there is nothing here.
+                    assert_eq!(unescaped, expected.filter(|_| byte != b'\\'), "{byte} at {at} among {other}");
+                }
+            }
+        }
+    }
+}
