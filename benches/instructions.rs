@@ -19,8 +19,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use expressway::json::{self, Arena};
-use expressway::runtime::VirtualClock;
+use expressway::observe::log::Level;
+use expressway::observe::{Setup, Tail};
 use expressway::runtime::inline::Driver;
+use expressway::runtime::{Engine, ManualTime, VirtualClock};
 use expressway::task::Handlers;
 
 #[global_allocator]
@@ -29,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What is counted: a name, how many calls, and what makes the work.
 type Case = (&'static str, u32, fn() -> Box<dyn FnMut()>);
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 14] = [
     ("read the event", 400, || {
         let (mut arena, text) = (Arena::new(), workloads::event().input);
         Box::new(move || {
@@ -67,6 +69,17 @@ const CASES: [Case; 10] = [
         })
     }),
     ("start and end on the runtime, in place", 4_000, run_in_place),
+    ("64 of W2 on a shard, nothing shown", 200, || on_a_shard(Setup::default())),
+    ("64 of W2 on a shard, metrics", 200, || on_a_shard(Setup::default().metrics())),
+    ("64 of W2 on a shard, history ring", 200, || {
+        let mut tail = Tail::default();
+        // What is kept is made into a history elsewhere.
+        tail.one_in = 0;
+        on_a_shard(Setup::default().history(tail))
+    }),
+    ("64 of W2 on a shard, logs at ERROR", 200, || {
+        on_a_shard(Setup::default().log(|_: &[u8]| Ok(()), Level::Error, true))
+    }),
 ];
 
 /// The texts of this repository, whatever lies beside it: a budget counts one text.
@@ -90,11 +103,25 @@ fn run_in_place() -> Box<dyn FnMut()> {
     use std::task::{Context, Waker};
 
     let workload = own("w2");
-    let engine = expressway::runtime::Engine::builder().shards(1).seed(1).build().unwrap();
+    let engine = Engine::builder().shards(1).seed(1).build().unwrap();
     let machine = engine.create_state_machine("w2", &workload.definition).unwrap();
     Box::new(move || {
         let mut run = pin!(engine.run(&machine, black_box(&workload.input)));
         let _ = black_box(run.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+    })
+}
+
+/// One parcel, on a shard that has no thread.
+fn on_a_shard(setup: Setup) -> Box<dyn FnMut()> {
+    let workload = own("w2");
+    let time = ManualTime::at(0);
+    let builder = Engine::builder().shards(1).seed(1).time(time).observe(setup);
+    let (engine, mut simulation) = builder.simulate().unwrap();
+    let machine = engine.create_state_machine("w2", &workload.definition).unwrap();
+    Box::new(move || {
+        let batch = engine.start_batch(&machine, std::iter::repeat_n(black_box(&workload.input), 64));
+        simulation.settle(0);
+        black_box(batch);
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::admission::Limit;
 use super::engine::Engine;
@@ -59,16 +59,7 @@ impl Observed {
     /// Waits until everything that was to be shown of executions that are over has been carried off; false when that
     /// takes longer. Blocks this thread.
     pub fn flush(&self, within: Duration) -> bool {
-        let Some(desk) = &self.shared.desk else { return true };
-        let until = Instant::now() + within;
-        desk.flush_scribes();
-        while !desk.is_idle() {
-            if Instant::now() >= until {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
+        self.shared.desk.as_ref().is_none_or(|desk| desk.flush(within))
     }
 
     /// All metrics in Prometheus's text format. Counts of machines, states and tasks are among them when they are
