@@ -502,6 +502,32 @@ fn metrics_are_what_prometheus_reads() {
     }
 }
 
+#[test]
+fn executions_that_never_wait_are_measured_in_microseconds() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let engine = Engine::builder().shards(1).observe(Setup::default().metrics()).build().unwrap();
+    let pure = engine.create_state_machine("pure", PURE).unwrap();
+    runtime.block_on(engine.start_batch(&pure, vec!["{}"; 100]));
+    for _ in 0..100 {
+        runtime.block_on(engine.start(&pure, "{}").unwrap());
+        runtime.block_on(engine.run(&pure, "{}")).unwrap();
+    }
+    let text = engine.observed().prometheus();
+    let counted = |row: &str| -> f64 {
+        let line = text.lines().find(|line| {
+            line.starts_with("aws_states_execution_time_seconds")
+                && line.contains(row)
+                && line.contains("pure")
+        });
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect(row)
+    };
+    assert_eq!(counted("_count{"), 300.0);
+    assert_eq!(text.matches("aws_states_execution_time_seconds_bucket{").count(), 27);
+    // However busy the machine is: not all of them were interrupted.
+    assert!(counted("le=\"0.0005\"") > 0.0, "{text}");
+    assert!(counted("le=\"0.000001\"") < 300.0, "{text}");
+}
+
 const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:pick";
 
 #[test]

@@ -209,7 +209,7 @@ impl Desk {
 
     /// A new state machine.
     pub(crate) fn view(&self, state_machine_arn: &str) -> View {
-        View::new(state_machine_arn, self.lanes)
+        View::new(state_machine_arn, if self.counts { self.lanes } else { 0 })
     }
 
     /// A new version of a state machine.

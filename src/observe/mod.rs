@@ -34,7 +34,7 @@ pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
 #[cfg(feature = "runtime")]
 pub(crate) use {
     desk::{Called, Desk, Over, Scribe},
-    view::{DurationCounts, Durations, Memory, StateTally, TaskTally, VersionView, View},
+    view::{DurationCounts, Durations, Memory, StateTally, TaskTally, Took, VersionView, View},
     watch::Watch,
 };
 #[cfg(feature = "runtime")]
