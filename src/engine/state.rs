@@ -87,25 +87,23 @@ impl Run<'_, '_> {
     /// Counts the event of a state's exit. The record is formed only where someone listens: building it costs more than
     /// the rest of leaving.
     #[inline]
-    fn exited(&mut self, frame: u32, state: (StateId, StateKind), output: Value, assigned: Value) {
-        let id = self.x.events + 1;
-        self.x.events = id;
-        let previous = std::mem::replace(&mut self.x.frames[frame as usize].last_event, id);
-        if self.hears(state.1) {
-            self.tell_exited(frame, id, previous, state, output, assigned);
+    fn exited(&mut self, frame: u32, (state, kind): (StateId, StateKind), output: Value, assigned: Value) {
+        if self.hears(kind) {
+            self.tell_exited(frame, (state, kind), output, assigned);
         }
+        self.x.events += 1;
+        self.x.frames[frame as usize].last_event = self.x.events;
     }
 
     #[inline(never)]
     fn tell_exited(
         &mut self,
         frame: u32,
-        id: u64,
-        previous: u64,
         (state, kind): (StateId, StateKind),
         output: Value,
         assigned: Value,
     ) {
+        let (id, previous) = (self.x.events + 1, self.x.frames[frame as usize].last_event);
         if let Some(notes) = &mut self.env.notes
             && notes.hears.of(kind)
         {
@@ -201,7 +199,8 @@ impl Run<'_, '_> {
     }
 
     fn succeed(&mut self, frame: u32, output: Value) {
-        self.chain(frame, Happening::ExecutionSucceeded { output });
+        let last = self.x.frames[frame as usize].last_event;
+        self.emit(last, Happening::ExecutionSucceeded { output });
         self.x.frames[frame as usize].phase = Phase::Free;
         self.x.outcome = Some(Outcome::Succeeded(output));
     }

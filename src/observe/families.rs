@@ -27,7 +27,7 @@ pub(crate) struct Family {
 #[derive(Clone, Debug)]
 pub(crate) enum Number {
     Whole(u64),
-    Durations(DurationCounts),
+    Durations(Box<DurationCounts>),
 }
 
 impl Family {
@@ -50,7 +50,7 @@ impl Family {
     }
 
     pub(crate) fn durations(&mut self, labels: Vec<(&'static str, String)>, counts: DurationCounts) {
-        self.rows.push((labels, Number::Durations(counts)));
+        self.rows.push((labels, Number::Durations(Box::new(counts))));
     }
 }
 
