@@ -23,8 +23,10 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 
 use expressway::json::{self, Arena};
-use expressway::runtime::VirtualClock;
+use expressway::observe::log::Level;
+use expressway::observe::{Setup, Tail};
 use expressway::runtime::inline::Driver;
+use expressway::runtime::{Engine, ManualTime, VirtualClock};
 use expressway::task::Handlers;
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group};
 
@@ -72,6 +74,10 @@ cases! {
     start_w2_in_jsonata: 11_405, start(&w2_in_jsonata());
     a_hundred_transitions: 107_702, count_to(50);
     run_w2_in_place: 9_163, run_in_place(&own("w2"));
+    w2_on_a_shard_64_times: 492_097, on_a_shard(&own("w2"), Setup::default());
+    the_same_with_metrics: 498_382, on_a_shard(&own("w2"), Setup::default().metrics());
+    the_same_with_a_ring: 591_755, on_a_shard(&own("w2"), Setup::default().history(nothing_kept()));
+    the_same_with_logs_at_error: 507_936, on_a_shard(&own("w2"), Setup::default().log(|_: &[u8]| Ok(()), Level::Error, true));
 }
 
 library_benchmark_group!(name = group, benchmarks = calls);
@@ -147,12 +153,32 @@ fn run_in_place(workload: &workloads::Workload) -> Call {
     use std::task::{Context, Waker};
 
     let input = workload.input.clone();
-    let engine = expressway::runtime::Engine::builder().shards(1).seed(1).build().unwrap();
+    let engine = Engine::builder().shards(1).seed(1).build().unwrap();
     let machine = engine.create_state_machine("counted", &workload.definition).unwrap();
     Box::new(move || {
         let mut run = pin!(engine.run(&machine, black_box(&input)));
         let _ = black_box(run.as_mut().poll(&mut Context::from_waker(Waker::noop())));
     })
+}
+
+/// One parcel of 64, on a shard that has no thread of its own.
+fn on_a_shard(workload: &workloads::Workload, setup: Setup) -> Call {
+    let input = workload.input.clone();
+    let builder = Engine::builder().shards(1).seed(1).time(ManualTime::at(0)).observe(setup);
+    let (engine, mut simulation) = builder.simulate().unwrap();
+    let machine = engine.create_state_machine("counted", &workload.definition).unwrap();
+    Box::new(move || {
+        let batch = engine.start_batch(&machine, std::iter::repeat_n(black_box(&input), 64));
+        simulation.settle(0);
+        black_box(batch);
+    })
+}
+
+/// What is kept is made into a history elsewhere.
+fn nothing_kept() -> Tail {
+    let mut tail = Tail::default();
+    tail.one_in = 0;
+    tail
 }
 
 /// What gungraun makes of the groups, in a module so that its `main` is not ours.

@@ -13,15 +13,15 @@ use crate::program::{
 impl Run<'_, '_> {
     pub(super) fn choice(&mut self, frame: u32, id: StateId, choice: ChoiceId) -> Result<(), Stop> {
         let (state, choice) = (&self.program.states[id], &self.program.choices[choice]);
-        // A visit of a state by itself wants to hear what every field did, also where none says anything.
-        if state.plain && self.env.listener.is_none() {
+        // Who hears of steps wants to hear what every field did, also where none says anything.
+        if state.plain && !self.hears.steps() {
             let effective = self.x.frames[frame as usize].input;
             let rule = self.decide(frame, choice, Sight::of(effective))?;
             match rule.map(|rule| &choice.rules[rule as usize]) {
                 Some(Rule { next, assign: None, output: None, .. }) => {
-                    self.pass_through(frame, id, Next::State(*next));
+                    self.pass_through(frame, id, state.kind, Next::State(*next));
                 }
-                None if state.next != Next::Nowhere => self.pass_through(frame, id, state.next),
+                None if state.next != Next::Nowhere => self.pass_through(frame, id, state.kind, state.next),
                 rule => return self.leave_choice(frame, effective, rule),
             }
             return Ok(());

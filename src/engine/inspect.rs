@@ -125,7 +125,7 @@ pub fn stand_in(
     result: Result<Value, Fault>,
     env: &mut Env<'_>,
 ) -> Turn {
-    let mut run = Run { program, x: execution, env };
+    let mut run = Run::new(program, execution, env);
     let joining = run.x.frames.iter().enumerate().find_map(|(n, frame)| match frame.phase {
         Phase::Joining(join) if frame.parent.is_none() => Some((n as u32, join)),
         _ => None,
@@ -142,7 +142,7 @@ impl Run<'_, '_> {
     /// Tells who listens.
     #[inline]
     pub(super) fn step_told(&mut self, step: Step<'_>) {
-        if self.env.hears.steps() {
+        if self.hears.steps() {
             self.tell_step(step);
         }
     }

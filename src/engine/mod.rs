@@ -17,6 +17,7 @@ mod flow;
 mod inspect;
 mod join;
 mod map;
+mod notes;
 mod pack;
 mod parallel;
 mod record;
@@ -29,6 +30,7 @@ mod wait;
 pub(crate) use context::uuid;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
 pub use inspect::{Step, Visit, Visited, stand_in};
+pub use notes::Notes;
 pub use record::{Aside, Happening, Hears, Listener, Record, TaskKind};
 
 use crate::fault::Fault;
@@ -128,8 +130,10 @@ pub struct Env<'e> {
     pub effects: &'e mut Vec<Effect>,
     /// Who listens, if anyone does.
     pub listener: Option<&'e mut dyn Listener>,
-    /// Which states the listener wants to hear of; of none, when nobody listens.
+    /// What the listener wants to hear; nothing, when nobody listens.
     pub hears: Hears,
+    /// What is noted, if anything is. The listener is told before notes are forgotten.
+    pub notes: Option<&'e mut Notes>,
     /// Compacts arenas, kept between turns.
     pub compactor: &'e mut Compactor,
     /// JSONata's memory, kept between turns.
@@ -153,7 +157,7 @@ pub enum ActivityWork {
 ///
 /// Events for a token of the past are ignored, and so is everything after the end.
 pub fn advance(program: &Program, execution: &mut Execution, event: Event, env: &mut Env<'_>) -> Turn {
-    let mut run = Run { program, x: execution, env };
+    let mut run = Run::new(program, execution, env);
     run.take(event);
     run.turn()
 }

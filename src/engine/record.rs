@@ -1,6 +1,7 @@
 //! What the engine tells a listener: one record for each event of AWS's history, formed only when someone listens.
 
 use super::inspect::Step;
+use super::notes::Notes;
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateId, StateKind, TaskId};
@@ -26,6 +27,12 @@ pub trait Listener {
     /// The values of all records so far are about to move: after this call they mean nothing.
     fn moving(&mut self, program: &Program, arena: &Arena) {
         let _ = (program, arena);
+    }
+
+    /// Notes whose values are about to move, or which have become many: whoever wants to know them reads them now,
+    /// because they are forgotten then.
+    fn notes_due(&mut self, program: &Program, arena: &Arena, notes: &Notes) {
+        let _ = (program, arena, notes);
     }
 }
 
@@ -60,24 +67,27 @@ pub enum Aside {
     },
 }
 
-/// Of which kinds of states a listener wants to hear that they were entered and exited. All other records it gets in
-/// any case, but for [steps](Listener::step), which only [ALL](Hears::ALL) hears.
+/// Which records a listener wants to hear, or to have noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hears(u16);
 
 impl Hears {
-    /// Of none.
+    /// None.
     pub const NONE: Hears = Hears(0);
-    /// Of all, and of the steps inside of them.
+    /// All, and the [steps](Listener::step) inside of states.
     pub const ALL: Hears = Hears(u16::MAX);
-    /// Of none, but of the steps inside of them.
-    pub const STEPS: Hears = Hears(0x100);
-    /// Of all.
-    pub const STATES: Hears = Hears(0xFF);
-    /// Of Fail states.
-    pub const FAILURES: Hears = Hears(1 << 5);
-    /// Of those that take time, and of Fail states: of all but Pass, Choice and Succeed.
-    pub const WORK: Hears = Hears(1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7);
+    /// None, but the steps inside of states.
+    pub const STEPS: Hears = Hears(1 << 8);
+    /// That something failed, timed out or was aborted: the execution, a state, a task, an iteration, an expression; and
+    /// that a Fail state was entered and exited.
+    pub const FAILURES: Hears = Hears(1 << 9 | 1 << 5);
+    /// All but that states were entered and exited.
+    pub const EVENTS: Hears = Hears(1 << 9 | 1 << 10);
+    /// All that is no step.
+    pub const STATES: Hears = Hears(0xFF | Hears::EVENTS.0);
+    /// All, but of states only that those were entered and exited that take time, and Fail states: no Pass, Choice and
+    /// Succeed.
+    pub const WORK: Hears = Hears(1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | Hears::EVENTS.0);
 
     /// Of what either hears.
     #[must_use]
@@ -88,22 +98,60 @@ impl Hears {
     /// Whether it hears of steps.
     #[inline]
     pub(super) const fn steps(self) -> bool {
-        self.0 & 0x100 != 0
+        self.0 & Hears::STEPS.0 != 0
+    }
+
+    /// Whether it hears that states of this kind were entered and exited.
+    #[inline]
+    pub(super) const fn of(self, kind: StateKind) -> bool {
+        self.0 & Hears::kind(kind) != 0
     }
 
     #[inline]
-    pub(super) const fn of(self, kind: StateKind) -> bool {
-        let bit = match kind {
-            StateKind::Pass(_) => 0,
-            StateKind::Choice(_) => 1,
-            StateKind::Task(_) => 2,
-            StateKind::Wait(_) => 3,
-            StateKind::Succeed => 4,
-            StateKind::Fail(_) => 5,
-            StateKind::Parallel(_) => 6,
-            StateKind::Map(_) => 7,
+    const fn kind(kind: StateKind) -> u16 {
+        match kind {
+            StateKind::Pass(_) => 1,
+            StateKind::Choice(_) => 1 << 1,
+            StateKind::Task(_) => 1 << 2,
+            StateKind::Wait(_) => 1 << 3,
+            StateKind::Succeed => 1 << 4,
+            StateKind::Fail(_) => 1 << 5,
+            StateKind::Parallel(_) => 1 << 6,
+            StateKind::Map(_) => 1 << 7,
+        }
+    }
+
+    /// Whether it hears of this; of states it is to be asked [by their kind](Hears::of).
+    #[inline(always)]
+    pub(super) const fn hears(self, happening: &Happening<'_>) -> bool {
+        use Happening::*;
+        let bit = match happening {
+            ExecutionFailed { .. }
+            | ExecutionTimedOut
+            | ExecutionAborted { .. }
+            | StateAborted { .. }
+            | TaskFailed { .. }
+            | TaskTimedOut { .. }
+            | ParallelStateFailed
+            | MapStateFailed
+            | MapIterationFailed { .. }
+            | MapIterationAborted { .. }
+            | EvaluationFailed { .. } => 1 << 9,
+            ExecutionStarted { .. }
+            | ExecutionSucceeded { .. }
+            | TaskScheduled { .. }
+            | TaskStarted { .. }
+            | TaskSubmitted { .. }
+            | TaskSucceeded { .. }
+            | ParallelStateStarted
+            | ParallelStateSucceeded
+            | MapStateStarted { .. }
+            | MapStateSucceeded
+            | MapIterationStarted { .. }
+            | MapIterationSucceeded { .. } => 1 << 10,
+            StateEntered { .. } | StateExited { .. } => 0xFF,
         };
-        self.0 & 1 << bit != 0
+        self.0 & bit != 0
     }
 }
 

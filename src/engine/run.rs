@@ -7,7 +7,7 @@ use super::{Effect, Env, Event, TimerKind, Turn};
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::limits;
-use crate::program::{Program, State, StateId, TemplateId};
+use crate::program::{Program, State, StateId, StateKind, TemplateId};
 use crate::query::template;
 use crate::query::{self, Scope};
 
@@ -16,6 +16,8 @@ pub(super) struct Run<'a, 'e> {
     pub(super) program: &'a Program,
     pub(super) x: &'a mut Execution,
     pub(super) env: &'a mut Env<'e>,
+    /// What the listener hears, or is noted.
+    pub(super) hears: Hears,
 }
 
 /// Why a state did not come to its end.
@@ -49,7 +51,15 @@ impl Sight {
     }
 }
 
-impl<'a> Run<'a, '_> {
+impl<'a, 'e> Run<'a, 'e> {
+    pub(super) fn new(program: &'a Program, x: &'a mut Execution, env: &'a mut Env<'e>) -> Run<'a, 'e> {
+        let hears = match &env.notes {
+            Some(notes) => env.hears.and(notes.hears),
+            None => env.hears,
+        };
+        Run { program, x, env, hears }
+    }
+
     /// The frame's state.
     #[inline]
     pub(super) fn state(&self, frame: u32) -> &'a State {
@@ -186,7 +196,7 @@ impl Run<'_, '_> {
     pub(super) fn emit(&mut self, previous: u64, happening: Happening<'_>) -> u64 {
         self.x.events += 1;
         let id = self.x.events;
-        if self.env.listener.is_some() {
+        if self.hears.hears(&happening) {
             self.tell(id, previous, happening);
         }
         id
@@ -199,18 +209,51 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Whether someone wants to hear that this state was entered or exited.
+    /// Whether someone wants to know that a state of this kind was entered or exited.
     #[inline]
-    pub(super) fn hears(&self, state: StateId) -> bool {
-        self.env.hears != Hears::NONE && self.env.hears.of(self.program.states[state].kind)
+    pub(super) fn hears(&self, kind: StateKind) -> bool {
+        self.hears != Hears::NONE && self.hears.of(kind)
+    }
+
+    /// Notes it, and tells the listener, as far as they want to know it.
+    #[inline(never)]
+    pub(super) fn tell(&mut self, id: u64, previous: u64, happening: Happening<'_>) {
+        if let Some(notes) = &mut self.env.notes
+            && notes.hears.hears(&happening)
+        {
+            notes.keep(&Record { id, previous, time_ms: self.env.now_ms, happening });
+            self.notes_kept();
+        }
+        if self.env.hears.hears(&happening) {
+            self.tell_listener(id, previous, happening);
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn tell_listener(&mut self, id: u64, previous: u64, happening: Happening<'_>) {
+        if let Some(listener) = &mut self.env.listener {
+            let record = Record { id, previous, time_ms: self.env.now_ms, happening };
+            listener.record(self.program, &self.x.arena, &record);
+        }
+    }
+
+    /// When notes have become many, they are told and forgotten.
+    #[inline]
+    pub(super) fn notes_kept(&mut self) {
+        if self.env.notes.as_ref().is_some_and(|notes| notes.is_full()) {
+            self.tell_notes();
+        }
     }
 
     #[cold]
-    fn tell(&mut self, id: u64, previous: u64, happening: Happening<'_>) {
-        let record = Record { id, previous, time_ms: self.env.now_ms, happening };
-        if let Some(listener) = &mut self.env.listener {
-            listener.record(self.program, &self.x.arena, &record);
+    fn tell_notes(&mut self) {
+        let Some(notes) = &mut self.env.notes else { return };
+        if let Some(listener) = &mut self.env.listener
+            && !notes.is_empty()
+        {
+            listener.notes_due(self.program, &self.x.arena, notes);
         }
+        notes.clear();
     }
 
     /// Counts an event at the end of the frame's chain.
@@ -334,6 +377,7 @@ impl Run<'_, '_> {
         if let Some(listener) = &mut self.env.listener {
             listener.moving(self.program, &self.x.arena);
         }
+        self.tell_notes();
         let Execution { arena, frames, joins, input, context, compact_at, .. } = &mut *self.x;
         self.env.compactor.compact(arena, |visit| {
             visit(input);

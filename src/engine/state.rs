@@ -14,12 +14,13 @@ impl Run<'_, '_> {
     pub(super) fn step(&mut self, frame: u32) {
         self.x.transitions += 1;
         let id = self.state_id(frame);
+        let state = &self.program.states[id];
         if self.x.frames[frame as usize].phase == Phase::Enter {
             let before = self.x.frames[frame as usize].last_event;
             let entered = self.x.events + 1;
-            match self.hears(id) {
-                true => self.emit_entered(frame, before, id),
-                false => self.x.events = entered,
+            self.x.events = entered;
+            if self.hears(state.kind) {
+                self.tell_entered(frame, entered, before, (id, state.kind));
             }
             let now_ms = self.env.now_ms;
             let here = &mut self.x.frames[frame as usize];
@@ -31,9 +32,8 @@ impl Run<'_, '_> {
             here.attempts.clear();
             here.heartbeat_missed = false;
         }
-        let state = &self.program.states[id];
         if state.plain && matches!(state.kind, StateKind::Pass(None) | StateKind::Succeed) {
-            return self.pass_through(frame, id, state.next);
+            return self.pass_through(frame, id, state.kind, state.next);
         }
         if let Err(stop) = self.work(frame, id) {
             self.stopped(frame, stop);
@@ -42,10 +42,19 @@ impl Run<'_, '_> {
 
     /// Out of line: the input was written by the state before a moment ago, as two words, and to read it back as one
     /// value just in case waits until both are in the cache, which was a twenty-fifth of W2.
-    #[cold]
-    fn emit_entered(&mut self, frame: u32, before: u64, state: StateId) {
-        let input = self.x.frames[frame as usize].input;
-        self.emit(before, Happening::StateEntered { state, input });
+    #[inline(never)]
+    fn tell_entered(&mut self, frame: u32, id: u64, previous: u64, (state, kind): (StateId, StateKind)) {
+        let input = &self.x.frames[frame as usize].input;
+        if let Some(notes) = &mut self.env.notes
+            && notes.hears.of(kind)
+        {
+            notes.entered(id, previous, self.env.now_ms, state, input);
+            self.notes_kept();
+        }
+        if self.env.hears.of(kind) {
+            let happening = Happening::StateEntered { state, input: self.x.frames[frame as usize].input };
+            self.tell_listener(id, previous, happening);
+        }
     }
 
     fn work(&mut self, frame: u32, id: StateId) -> Result<(), Stop> {
@@ -69,29 +78,45 @@ impl Run<'_, '_> {
 
     /// Leaves a state that does nothing to its data, which was checked when the state before it made it.
     #[inline]
-    pub(super) fn pass_through(&mut self, frame: u32, state: StateId, next: Next) {
+    pub(super) fn pass_through(&mut self, frame: u32, id: StateId, kind: StateKind, next: Next) {
         let output = self.x.frames[frame as usize].input;
-        self.exited(frame, state, output, Value::UNDEFINED);
+        self.exited(frame, (id, kind), output, Value::UNDEFINED);
         self.go(frame, output, next);
     }
 
     /// Counts the event of a state's exit. The record is formed only where someone listens: building it costs more than
     /// the rest of leaving.
     #[inline]
-    fn exited(&mut self, frame: u32, state: StateId, output: Value, assigned: Value) {
-        if self.hears(state) {
-            return self.tell_exited(frame, state, output, assigned);
+    fn exited(&mut self, frame: u32, (state, kind): (StateId, StateKind), output: Value, assigned: Value) {
+        if self.hears(kind) {
+            self.tell_exited(frame, (state, kind), output, assigned);
         }
         self.x.events += 1;
         self.x.frames[frame as usize].last_event = self.x.events;
     }
 
-    #[cold]
-    fn tell_exited(&mut self, frame: u32, state: StateId, output: Value, assigned: Value) {
-        self.chain(frame, Happening::StateExited { state, output, assigned });
-        if Hears::WORK.of(self.program.states[state].kind) {
-            let ms = self.env.now_ms.saturating_sub(self.x.frames[frame as usize].entered_ms);
-            self.aside(Aside::Took { state, ms });
+    #[inline(never)]
+    fn tell_exited(
+        &mut self,
+        frame: u32,
+        (state, kind): (StateId, StateKind),
+        output: Value,
+        assigned: Value,
+    ) {
+        let (id, previous) = (self.x.events + 1, self.x.frames[frame as usize].last_event);
+        if let Some(notes) = &mut self.env.notes
+            && notes.hears.of(kind)
+        {
+            notes.exited(id, previous, self.env.now_ms, state, output, assigned);
+            self.notes_kept();
+        }
+        if self.env.hears.of(kind) {
+            let happening = Happening::StateExited { state, output, assigned };
+            self.tell_listener(id, previous, happening);
+            if Hears::WORK.of(kind) {
+                let ms = self.env.now_ms.saturating_sub(self.x.frames[frame as usize].entered_ms);
+                self.aside(Aside::Took { state, ms });
+            }
         }
     }
 
@@ -142,7 +167,7 @@ impl Run<'_, '_> {
             return Err(self.runtime(frame, text).into());
         }
         let state = self.state_id(frame);
-        self.exited(frame, state, output, assigned);
+        self.exited(frame, (state, self.program.states[state].kind), output, assigned);
         self.go(frame, output, next);
         Ok(())
     }
@@ -174,10 +199,8 @@ impl Run<'_, '_> {
     }
 
     fn succeed(&mut self, frame: u32, output: Value) {
-        match self.env.listener.is_some() {
-            true => self.chain(frame, Happening::ExecutionSucceeded { output }),
-            false => self.x.events += 1,
-        }
+        let last = self.x.frames[frame as usize].last_event;
+        self.emit(last, Happening::ExecutionSucceeded { output });
         self.x.frames[frame as usize].phase = Phase::Free;
         self.x.outcome = Some(Outcome::Succeeded(output));
     }

@@ -1,23 +1,24 @@
 //! What an engine shows of its executions: set up once, asked when an execution begins, parks and ends, and read from
 //! any thread.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
 use super::lines::Lines;
 use super::log::{Labels, Level};
-use super::notes::Notes;
 use super::ring::{Ending, Page, Query, Reason, Recorded, Ring, Tail};
 use super::sink::{BATCH_BYTES, Batch, Pipe, Sink};
 use super::trace::{self, Traces};
 use super::view::{VersionView, View};
 use super::watch::{Wants, Watch};
 use super::{Beginning, History, Redaction};
-use crate::engine::{Hears, Identity, Listener, Outcome};
+use crate::engine::{Hears, Identity, Listener, Notes};
 use crate::json::Arena;
 use crate::program::Program;
 
@@ -122,13 +123,15 @@ pub(crate) struct Desk {
     traces: Option<Traces>,
     finished: ArrayQueue<Finished>,
     finished_bytes: AtomicUsize,
+    /// Those that were handed over and are not put away yet.
+    unfinished: AtomicUsize,
     spare: ArrayQueue<(Arena, Notes)>,
     dropped: AtomicU64,
     /// For executions on their callers' threads; see [`Desk::scribe`].
     scribes: Box<[CachePadded<Mutex<Scribe>>]>,
     lanes: usize,
     /// Threads that carry things away.
-    employees: AtomicUsize,
+    employees: Mutex<Vec<Thread>>,
     views: Mutex<Vec<Weak<VersionView>>>,
 }
 
@@ -152,6 +155,8 @@ const FINISHED_BYTES_MAX: usize = 64 << 20;
 const SPARE_MAX: usize = 64;
 /// How often someone looks whether there is something to carry away, when there was nothing.
 const CARRY_EVERY: Duration = Duration::from_millis(10);
+/// How long someone who waits for that waits at first.
+const FLUSH_PAUSE: Duration = Duration::from_micros(50);
 const LOG_BYTES_MAX: usize = 64 << 20;
 
 /// What one thread has in hand: watches to be used again, and lines that are not handed over yet.
@@ -190,11 +195,12 @@ impl Desk {
             traces,
             finished: ArrayQueue::new(FINISHED_MAX),
             finished_bytes: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(0),
             spare: ArrayQueue::new(SPARE_MAX),
             dropped: AtomicU64::new(0),
             scribes: (0..callers).map(|_| Default::default()).collect(),
             lanes: shards + callers,
-            employees: AtomicUsize::new(0),
+            employees: Mutex::default(),
             views: Mutex::default(),
         })
     }
@@ -203,7 +209,7 @@ impl Desk {
 
     /// A new state machine.
     pub(crate) fn view(&self, state_machine_arn: &str) -> View {
-        View::new(state_machine_arn, self.lanes)
+        View::new(state_machine_arn, if self.counts { self.lanes } else { 0 })
     }
 
     /// A new version of a state machine.
@@ -244,6 +250,7 @@ impl Desk {
         while let Some(finished) = self.finished.pop() {
             self.finished_bytes.fetch_sub(finished.arena.capacity_bytes(), Relaxed);
             self.put_away(finished);
+            self.unfinished.fetch_sub(1, Release);
             any = true;
         }
         any
@@ -256,7 +263,7 @@ impl Desk {
         notes.replay(&view.program, &arena, &mut history);
         arena.clear();
         arena.shrink_above(256 * 1_024);
-        notes.shrink();
+        notes.clear();
         // There are enough of them already.
         let _ = self.spare.push((arena, notes));
         let dropped = history.dropped();
@@ -289,12 +296,12 @@ impl Desk {
             (desk.ring.is_some() || desk.traces.is_some(), "expressway-seen", Desk::carry_histories),
         ];
         for (_, name, carry) in work.into_iter().filter(|(wanted, ..)| *wanted) {
+            let mut employees = lock(&desk.employees);
             let desk = Arc::clone(desk);
-            desk.employees.fetch_add(1, Relaxed);
-            std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
                 let mut told = Dropped::default();
                 loop {
-                    let alone = Arc::strong_count(&desk) <= desk.employees.load(Relaxed);
+                    let alone = Arc::strong_count(&desk) <= lock(&desk.employees).len();
                     if carry(&desk) {
                         continue;
                     }
@@ -302,9 +309,10 @@ impl Desk {
                         break;
                     }
                     desk.complain(&mut told);
-                    std::thread::sleep(CARRY_EVERY);
+                    std::thread::park_timeout(CARRY_EVERY);
                 }
             })?;
+            employees.push(thread.thread().clone());
         }
         Ok(())
     }
@@ -319,6 +327,23 @@ impl Desk {
         }
     }
 
+    /// Waits until everything that was handed over is carried away; false when that takes longer.
+    pub(crate) fn flush(&self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        let mut pause = FLUSH_PAUSE;
+        self.flush_scribes();
+        while !self.is_idle() {
+            if Instant::now() >= until {
+                return false;
+            }
+            // They look by themselves now and then; whoever waits for them need not wait for that.
+            lock(&self.employees).iter().for_each(Thread::unpark);
+            std::thread::sleep(pause);
+            pause = CARRY_EVERY.min(2 * pause);
+        }
+        true
+    }
+
     /// Hands over what callers' threads have written.
     pub(crate) fn flush_scribes(&self) {
         for scribe in &self.scribes {
@@ -328,7 +353,7 @@ impl Desk {
 
     /// Whether all that was handed over is carried away.
     pub(crate) fn is_idle(&self) -> bool {
-        self.finished.is_empty() && self.pipe.as_ref().is_none_or(Pipe::is_idle)
+        self.unfinished.load(Acquire) == 0 && self.pipe.as_ref().is_none_or(Pipe::is_idle)
     }
 
     // ---- reading ----
@@ -372,36 +397,39 @@ impl Scribe {
         beginning: &Beginning<'_>,
         watch: &mut Option<Box<Watch>>,
     ) {
-        let (mut wants, mut hears) = (0, Hears::NONE);
+        let (mut wants, mut noted) = (0, Hears::NONE);
         let logging = match &desk.pipe {
             Some(_) => view.machine.logging().unwrap_or(desk.logging),
             None => (Level::Off, false),
         };
         match logging.0 {
-            Level::All => (wants, hears) = (wants | Wants::LOG, Hears::STATES),
-            Level::Error | Level::Fatal => (wants, hears) = (wants | Wants::LOG, Hears::FAILURES),
+            Level::All => (wants, noted) = (wants | Wants::LOG, Hears::STATES),
+            // Whatever may be shown; the line's writer decides.
+            Level::Error | Level::Fatal => (wants, noted) = (wants | Wants::LOG, Hears::FAILURES),
             Level::Off => {}
         }
-        let noted = |tail: Tail| tail.noted_one_in <= 1 || beginning.seed.is_multiple_of(tail.noted_one_in);
-        if desk.tail.is_some_and(noted) {
-            (wants, hears) = (wants | Wants::RING, Hears::STATES);
-        }
-        if desk.counts && view.has_work {
-            (wants, hears) = (wants | Wants::COUNTS, hears.and(Hears::WORK));
+        let is_noted =
+            |tail: Tail| tail.noted_one_in <= 1 || beginning.seed.is_multiple_of(tail.noted_one_in);
+        if desk.tail.is_some_and(is_noted) {
+            (wants, noted) = (wants | Wants::RING, Hears::STATES);
         }
         let trace =
             desk.traces.as_ref().and_then(|traces| traces.begin(beginning.seed, beginning.trace_header));
         if trace.is_some() {
-            (wants, hears) = (wants | Wants::TRACE, Hears::STATES);
+            (wants, noted) = (wants | Wants::TRACE, Hears::STATES);
         }
-        if wants == 0 {
+        let counts = desk.counts && view.has_work;
+        if wants == 0 && !counts {
             return;
         }
         let watch = watch.get_or_insert_with(|| self.watches.pop().unwrap_or_default());
         watch.wants = Wants(wants);
-        watch.hears = watch.hears.and(hears);
+        watch.notes.hears = noted;
         watch.logging = logging;
         watch.trace = trace;
+        if counts {
+            watch.count();
+        }
     }
 
     /// Writes into the log what is not there yet.
@@ -413,11 +441,8 @@ impl Scribe {
         arena: &Arena,
         called: Called<'_>,
     ) {
-        let Some(pipe) = desk.pipe.as_ref().filter(|_| watch.wants.any(Wants::LOG)) else { return };
-        let formed = watch.history.as_ref().map_or(0, |history| history.events().len());
-        if watch.notes.is_empty() && formed == 0 {
-            return;
-        }
+        let Some(pipe) = &desk.pipe else { return };
+        let formed = watch.audience.history.as_ref().map_or(0, |history| history.events().len());
         if pipe.is_full() {
             pipe.drop_lines((watch.notes.len() + formed) as u64);
         } else {
@@ -425,18 +450,21 @@ impl Scribe {
             let labels = Labels { execution_arn: &execution_arn, role_arn: &called.identity.role_arn };
             let out = &mut self.batch.lines;
             let mut lines = Lines::new(out, labels, watch.logging, &desk.redaction, watch.logged);
-            if let Some(history) = &watch.history {
+            if let Some(history) = &watch.audience.history {
                 history.events().for_each(|event| lines.event(event));
             }
             watch.notes.replay(program, arena, &mut lines as &mut dyn Listener);
             self.batch.count += lines.count;
         }
-        let last =
-            watch.history.as_ref().and_then(|history| history.events().next_back().map(|event| event.id));
+        let last = watch
+            .audience
+            .history
+            .as_ref()
+            .and_then(|history| history.events().next_back().map(|event| event.id));
         watch.logged = watch.notes.last_id().or(last).unwrap_or(watch.logged).max(watch.logged);
         if !watch.wants.any(Wants::RING | Wants::TRACE) {
             watch.notes.clear();
-            watch.history = None;
+            watch.audience.history = None;
         }
         if self.batch.lines.len() >= BATCH_BYTES {
             pipe.send(&mut self.batch);
@@ -459,15 +487,17 @@ impl Scribe {
         view: &Arc<VersionView>,
         called: Called<'_>,
         arena: &mut Arena,
-        over: Over<'_>,
+        over: Over,
     ) {
-        let reason = match desk.tail.filter(|_| watch.wants.any(Wants::RING)) {
-            Some(tail) => reason(&tail, view, called.seed, &over),
-            None => None,
-        };
-        let trace = watch.trace.take();
-        if reason.is_some() || trace.is_some() {
-            desk.send(&mut watch, view, called, arena, over, reason, trace);
+        if watch.wants.any(Wants::RING | Wants::TRACE) {
+            let reason = match &desk.tail {
+                Some(tail) if watch.wants.any(Wants::RING) => reason(tail, view, called.seed, &over),
+                _ => None,
+            };
+            let trace = watch.trace.take();
+            if reason.is_some() || trace.is_some() {
+                desk.send(&mut watch, view, called, arena, over, reason, trace);
+            }
         }
         if self.watches.len() < WATCHES_MAX {
             watch.clear();
@@ -478,16 +508,16 @@ impl Scribe {
 
 /// How an execution ended, and when.
 #[derive(Clone, Copy)]
-pub(crate) struct Over<'o> {
-    pub(crate) outcome: &'o Outcome,
+pub(crate) struct Over {
+    pub(crate) ending: Ending,
     pub(crate) started_ms: u64,
     pub(crate) now_ms: u64,
 }
 
 /// Whether the history is to be kept, and why.
-fn reason(tail: &Tail, view: &VersionView, seed: u64, over: &Over<'_>) -> Option<Reason> {
+fn reason(tail: &Tail, view: &VersionView, seed: u64, over: &Over) -> Option<Reason> {
     let took_ms = over.now_ms.saturating_sub(over.started_ms);
-    if tail.failures && !matches!(over.outcome, Outcome::Succeeded(_)) {
+    if tail.failures && over.ending != Ending::Succeeded {
         Some(Reason::Failure)
     } else if view.machine.is_slow(took_ms, over.now_ms, tail.slowest) {
         Some(Reason::Slow)
@@ -506,7 +536,7 @@ impl Desk {
         view: &Arc<VersionView>,
         called: Called<'_>,
         arena: &mut Arena,
-        over: Over<'_>,
+        over: Over,
         reason: Option<Reason>,
         trace: Option<trace::Context>,
     ) {
@@ -520,17 +550,19 @@ impl Desk {
             view: Arc::clone(view),
             arena: std::mem::replace(arena, arena_next),
             notes: std::mem::replace(&mut watch.notes, notes_next),
-            history: watch.history.take(),
+            history: watch.audience.history.take(),
             execution_arn: called.identity.execution_arn_with(called.seed),
-            ending: Ending::of(over.outcome),
+            ending: over.ending,
             started_ms: over.started_ms,
             stopped_ms: over.now_ms,
             reason,
             trace,
         };
         self.finished_bytes.fetch_add(bytes, Relaxed);
+        self.unfinished.fetch_add(1, Relaxed);
         if let Err(finished) = self.finished.push(finished) {
             self.finished_bytes.fetch_sub(bytes, Relaxed);
+            self.unfinished.fetch_sub(1, Release);
             self.dropped.fetch_add(1, Relaxed);
             *arena = finished.arena;
         }

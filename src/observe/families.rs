@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::view::{BOUNDS_MS, DurationCounts};
+use super::view::{BOUNDS_US, DurationCounts};
 
 /// What a family's numbers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,8 @@ pub(crate) enum Kind {
     /// Only grows.
     Counter,
     Gauge,
-    Histogram,
+    /// Of durations, in classes from so many microseconds on.
+    Histogram(u64),
 }
 
 /// Metrics of one name.
@@ -26,7 +27,7 @@ pub(crate) struct Family {
 #[derive(Clone, Debug)]
 pub(crate) enum Number {
     Whole(u64),
-    Durations(DurationCounts),
+    Durations(Box<DurationCounts>),
 }
 
 impl Family {
@@ -49,7 +50,7 @@ impl Family {
     }
 
     pub(crate) fn durations(&mut self, labels: Vec<(&'static str, String)>, counts: DurationCounts) {
-        self.rows.push((labels, Number::Durations(counts)));
+        self.rows.push((labels, Number::Durations(Box::new(counts))));
     }
 }
 
@@ -57,36 +58,40 @@ impl Family {
 pub(crate) fn prometheus(families: &[Family]) -> String {
     let mut out = String::new();
     for Family { name, help, kind, rows } in families.iter().filter(|family| !family.rows.is_empty()) {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+        let (kind, from_us) = match kind {
+            Kind::Counter => ("counter", 0),
+            Kind::Gauge => ("gauge", 0),
+            Kind::Histogram(from_us) => ("histogram", *from_us),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, number) in rows {
             match number {
                 Number::Whole(value) => row(&mut out, name, "", labels, None, value),
-                Number::Durations(counts) => durations(&mut out, name, labels, counts),
+                Number::Durations(counts) => durations(&mut out, name, labels, counts, from_us),
             }
         }
     }
     out
 }
 
-fn durations(out: &mut String, name: &str, labels: &[(&str, String)], counts: &DurationCounts) {
+fn durations(out: &mut String, name: &str, labels: &[(&str, String)], counts: &DurationCounts, from_us: u64) {
     let mut sum = 0;
     for (n, class) in counts.classes.iter().enumerate() {
         sum += class;
-        let bound = BOUNDS_MS.get(n).map_or_else(|| "+Inf".to_owned(), |&ms| seconds(ms));
+        let bound = match BOUNDS_US.get(n) {
+            Some(&us) if us < from_us => continue,
+            Some(&us) => seconds(us),
+            None => "+Inf".to_owned(),
+        };
         row(out, name, "_bucket", labels, Some(&bound), sum);
     }
-    row(out, name, "_sum", labels, None, seconds(counts.sum_ms));
+    row(out, name, "_sum", labels, None, seconds(counts.sum_us));
     row(out, name, "_count", labels, None, sum);
 }
 
-fn seconds(ms: u64) -> String {
-    (ms as f64 / 1_000.0).to_string()
+fn seconds(us: u64) -> String {
+    (us as f64 / 1_000_000.0).to_string()
 }
 
 fn row(

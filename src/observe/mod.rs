@@ -10,8 +10,6 @@ pub mod history;
 #[cfg(feature = "runtime")]
 mod lines;
 pub mod log;
-#[cfg(feature = "runtime")]
-mod notes;
 #[cfg(feature = "otel")]
 mod otlp;
 mod redact;
@@ -36,8 +34,8 @@ pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
 #[cfg(feature = "runtime")]
 pub(crate) use {
     desk::{Called, Desk, Over, Scribe},
-    view::{DurationCounts, Durations, Memory, StateTally, TaskTally, VersionView, View},
-    watch::{Ear, Watch},
+    view::{DurationCounts, Durations, Memory, StateTally, TaskTally, Took, VersionView, View},
+    watch::Watch,
 };
 #[cfg(feature = "runtime")]
 pub use {

@@ -13,22 +13,70 @@ use crate::engine::{Aside, Happening, Record};
 use crate::index::Id;
 use crate::program::{Program, StateId, StateKind, TaskId};
 
-/// Upper bounds of the classes that durations are counted in, in milliseconds; the last class has none.
-pub(crate) const BOUNDS_MS: [u64; 17] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000];
+/// Upper bounds of the classes that durations are counted in, in microseconds; the last class has none.
+pub(crate) const BOUNDS_US: [u64; 26] = [
+    1,
+    2,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    120_000_000,
+    300_000_000,
+];
+
+/// How long something took, as finely as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Took {
+    /// In microseconds, as it was measured.
+    Us(u64),
+    /// In milliseconds, by the clock that executions go by. None at all means less than one.
+    Ms(u64),
+}
+
+impl Took {
+    fn us(self) -> u64 {
+        match self {
+            Took::Us(us) => us,
+            Took::Ms(ms) => ms.saturating_mul(1_000),
+        }
+    }
+}
 
 /// How long things took.
 #[derive(Debug, Default)]
 pub(crate) struct Durations {
-    classes: [AtomicU64; BOUNDS_MS.len() + 1],
-    sum_ms: AtomicU64,
+    classes: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
 }
 
 impl Durations {
-    pub(crate) fn add(&self, ms: u64, count: u64) {
-        self.classes[BOUNDS_MS.partition_point(|&bound| bound < ms)].fetch_add(count, Relaxed);
-        if ms > 0 {
-            self.sum_ms.fetch_add(ms.saturating_mul(count), Relaxed);
+    pub(crate) fn add(&self, took: Took, count: u64) {
+        let us = match took {
+            Took::Us(us) => us,
+            Took::Ms(ms) => Took::Ms(ms.max(1)).us(),
+        };
+        self.classes[BOUNDS_US.partition_point(|&bound| bound < us)].fetch_add(count, Relaxed);
+        if took.us() > 0 {
+            self.sum_us.fetch_add(took.us().saturating_mul(count), Relaxed);
         }
     }
 
@@ -36,15 +84,15 @@ impl Durations {
         for (sum, class) in sum.classes.iter_mut().zip(&self.classes) {
             *sum += class.load(Relaxed);
         }
-        sum.sum_ms += self.sum_ms.load(Relaxed);
+        sum.sum_us += self.sum_us.load(Relaxed);
     }
 }
 
 /// Durations as they were at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DurationCounts {
-    pub(crate) classes: [u64; BOUNDS_MS.len() + 1],
-    pub(crate) sum_ms: u64,
+    pub(crate) classes: [u64; BOUNDS_US.len() + 1],
+    pub(crate) sum_us: u64,
 }
 
 /// What is counted of a state that takes time.
@@ -158,6 +206,11 @@ impl View {
         }
     }
 
+    /// Whether anything is counted of its executions.
+    pub(crate) fn is_counted(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
     pub(crate) fn set_logging(&self, level: Level, data: bool) {
         self.logging.store(level as u8 | u8::from(data) << 4, Relaxed);
     }
@@ -190,7 +243,7 @@ impl View {
 
     /// Executions that ended on this lane, by [`Ending`](super::Ending), each after so long, and what they took of memory
     /// together.
-    pub(crate) fn ended(&self, lane: usize, endings: [u64; 4], took_ms: u64, memory: Memory) {
+    pub(crate) fn ended(&self, lane: usize, endings: [u64; 4], took: Took, memory: Memory) {
         let Some(lane) = self.lanes.get(lane) else { return };
         let mut all = 0;
         for (row, count) in lane.ended.iter().zip(endings) {
@@ -200,8 +253,8 @@ impl View {
             }
         }
         if all > 0 {
-            lane.took.add(took_ms, all);
-            let billed_ms = took_ms.max(1).div_ceil(100).saturating_mul(100);
+            lane.took.add(took, all);
+            let billed_ms = took.us().max(1).div_ceil(100_000).saturating_mul(100);
             lane.billed_ms.fetch_add(billed_ms.saturating_mul(all), Relaxed);
             lane.memory_bytes.fetch_add(memory.bytes, Relaxed);
             lane.billed_mb.fetch_add(memory.billed_mb, Relaxed);
@@ -287,7 +340,7 @@ impl VersionView {
         match aside {
             Aside::Took { state, ms } => {
                 if let Some(tally) = self.state(lane, state) {
-                    tally.took.add(ms, 1);
+                    tally.took.add(Took::Ms(ms), 1);
                 }
             }
             Aside::Retried { state, .. } => {
@@ -331,15 +384,15 @@ impl VersionView {
             Happening::TaskScheduled { .. } => drop(calls.0.insert(record.id, (now_ms, None))),
             Happening::TaskStarted { .. } => {
                 if let Some((scheduled, _)) = calls.0.remove(&record.previous) {
-                    tally.waited.add(since(scheduled), 1);
+                    tally.waited.add(Took::Ms(since(scheduled)), 1);
                     calls.0.insert(record.id, (scheduled, Some(now_ms)));
                 }
             }
             _ => {
                 if let Some((scheduled, started)) = calls.0.remove(&record.previous) {
-                    tally.took.add(since(scheduled), 1);
+                    tally.took.add(Took::Ms(since(scheduled)), 1);
                     if let Some(started) = started {
-                        tally.ran.add(since(started), 1);
+                        tally.ran.add(Took::Ms(since(started)), 1);
                     }
                 }
             }

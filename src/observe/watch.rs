@@ -5,28 +5,35 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::desk::Desk;
 use super::log::Level;
-use super::notes::Notes;
 use super::view::{Calls, VersionView};
 use super::{History, Watcher, trace};
-use crate::engine::{Aside, Happening, Hears, Listener, Outcome, Record};
+use crate::engine::{Aside, Hears, Listener, Notes, Outcome, Record};
 use crate::json::Arena;
-use crate::program::{Program, StateKind};
+use crate::program::Program;
 
 /// All who watch one execution.
 #[derive(Default)]
 pub(crate) struct Watch {
-    watchers: Vec<Box<dyn Watcher>>,
+    pub(super) audience: Audience,
+    /// What the audience hears.
     pub(super) hears: Hears,
     pub(super) wants: Wants,
     /// What to log, and whether with data.
     pub(super) logging: (Level, bool),
     pub(super) notes: Notes,
-    /// What was noted before values moved.
-    pub(super) history: Option<Box<History>>,
     /// Up to which record everything is in the log.
     pub(super) logged: u64,
     pub(super) trace: Option<trace::Context>,
+}
+
+/// Those who are told while it happens, and what the notes come to that cannot stay notes.
+#[derive(Default)]
+pub(super) struct Audience {
+    watchers: Vec<Box<dyn Watcher>>,
+    counts: bool,
     calls: Calls,
+    /// What was noted before values moved.
+    pub(super) history: Option<Box<History>>,
 }
 
 /// What the notes are for.
@@ -37,19 +44,15 @@ impl Wants {
     pub(super) const RING: u8 = 1;
     pub(super) const LOG: u8 = 2;
     pub(super) const TRACE: u8 = 4;
-    pub(super) const COUNTS: u8 = 8;
 
     pub(super) fn any(self, of: u8) -> bool {
         self.0 & of != 0
     }
 }
 
-/// More notes than this of one turn are made into a history at once.
-const NOTES_MAX: usize = 16_384;
-
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("watchers", &self.watchers.len()).finish_non_exhaustive()
+        f.debug_struct("Watch").field("watchers", &self.audience.watchers.len()).finish_non_exhaustive()
     }
 }
 
@@ -65,11 +68,25 @@ impl Watch {
     pub(crate) fn join(&mut self, watcher: Box<dyn Watcher>) {
         let hears = catch_unwind(AssertUnwindSafe(|| watcher.hears()));
         self.hears = self.hears.and(hears.unwrap_or(Hears::NONE));
-        self.watchers.push(watcher);
+        self.audience.watchers.push(watcher);
     }
 
-    pub(crate) fn hears(&self) -> Hears {
-        self.hears
+    /// Counts what happens, too.
+    pub(super) fn count(&mut self) {
+        self.audience.counts = true;
+        self.hears = self.hears.and(Hears::WORK);
+    }
+
+    /// What a turn of the engine needs to tell all who watch: who listens, what it hears, and the notes.
+    pub(crate) fn parts<'w>(
+        &'w mut self,
+        desk: Option<&'w Desk>,
+        view: Option<&'w VersionView>,
+        lane: usize,
+    ) -> (Ear<'w>, Hears, Option<&'w mut Notes>) {
+        let Watch { audience, hears, notes, .. } = self;
+        let notes = Some(notes).filter(|notes| notes.hears != Hears::NONE);
+        (Ear { audience, desk, view, lane }, *hears, notes)
     }
 
     /// The trace that what the execution calls is part of (`X-Amzn-Trace-Id`), if the execution is traced.
@@ -79,13 +96,24 @@ impl Watch {
         Some(trace::Context { parent_id, ..context }.xray())
     }
 
-    /// For the next execution.
+    /// For the next execution. What was set when this one began is set again when that one begins.
     pub(super) fn clear(&mut self) {
-        self.watchers.clear();
-        (self.hears, self.wants, self.logged) = (Hears::NONE, Wants(0), 0);
-        (self.history, self.trace) = (None, None);
-        self.calls.clear();
-        self.notes.shrink();
+        let Audience { watchers, counts, calls, history } = &mut self.audience;
+        if !watchers.is_empty() {
+            watchers.clear();
+        }
+        if *counts {
+            *counts = false;
+            calls.clear();
+        }
+        if history.is_some() {
+            *history = None;
+        }
+        self.hears = Hears::NONE;
+        self.logged = 0;
+        if !self.notes.is_empty() {
+            self.notes.clear();
+        }
     }
 
     /// The arena was lost with what lay in it.
@@ -93,36 +121,51 @@ impl Watch {
         self.notes.clear();
     }
 
+    /// Whether nobody waits for its end but those who look at the notes.
+    #[inline]
+    pub(crate) fn is_ours(&self) -> bool {
+        self.audience.watchers.is_empty()
+    }
+
+    /// Whether there is nothing to be written into the log.
+    #[inline]
+    pub(crate) fn has_no_lines(&self) -> bool {
+        !self.wants.any(Wants::LOG) || self.notes.is_empty() && self.audience.history.is_none()
+    }
+
     /// Tells the users' watchers how it ended; they are told nothing more.
     pub(crate) fn ended(&mut self, arena: &Arena, outcome: &Outcome, now_ms: u64) {
-        self.each(|watcher| watcher.ended(arena, outcome, now_ms));
+        self.audience.each(|watcher| watcher.ended(arena, outcome, now_ms));
         // Dropping what a user wrote may panic as well.
-        for watcher in self.watchers.drain(..) {
+        for watcher in self.audience.watchers.drain(..) {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(watcher)));
         }
     }
 
     /// The values move: what is needed later is written down now.
     pub(crate) fn moving(&mut self, desk: Option<&Desk>, program: &Program, arena: &Arena) {
-        self.form(desk, program, arena);
-        if !self.watchers.is_empty() {
-            self.each(|watcher| watcher.moving(program, arena));
+        self.audience.each(|watcher| watcher.moving(program, arena));
+        if !self.notes.is_empty() {
+            self.audience.form(desk, program, arena, &self.notes);
+            self.notes.clear();
         }
     }
+}
 
+impl Audience {
     /// Makes a history of the notes.
-    pub(super) fn form(&mut self, desk: Option<&Desk>, program: &Program, arena: &Arena) {
-        if let Some(desk) = desk
-            && !self.notes.is_empty()
-        {
+    fn form(&mut self, desk: Option<&Desk>, program: &Program, arena: &Arena, notes: &Notes) {
+        if let Some(desk) = desk {
             let history = self.history.get_or_insert_with(|| Box::new(desk.new_history()));
-            self.notes.replay(program, arena, &mut **history);
+            notes.replay(program, arena, &mut **history);
         }
-        self.notes.clear();
     }
 
     /// Tells all; one that panics is told nothing more.
     fn each(&mut self, mut tell: impl FnMut(&mut dyn Watcher)) {
+        if self.watchers.is_empty() {
+            return;
+        }
         self.watchers.retain_mut(|watcher| {
             match catch_unwind(AssertUnwindSafe(|| tell(&mut **watcher))) {
                 Ok(()) => true,
@@ -134,73 +177,40 @@ impl Watch {
             }
         });
     }
-
-    fn wants_note(&self, program: &Program, happening: &Happening<'_>) -> bool {
-        self.wants.any(Wants::RING | Wants::TRACE)
-            || match self.logging.0 {
-                Level::All => true,
-                Level::Off => false,
-                // Whatever may be shown; the line's writer decides.
-                Level::Error | Level::Fatal => match *happening {
-                    Happening::StateEntered { state, .. } => {
-                        matches!(program.states[state].kind, StateKind::Fail(_))
-                    }
-                    Happening::ExecutionStarted { .. }
-                    | Happening::ExecutionSucceeded { .. }
-                    | Happening::StateExited { .. }
-                    | Happening::TaskScheduled { .. }
-                    | Happening::TaskStarted { .. }
-                    | Happening::TaskSubmitted { .. }
-                    | Happening::TaskSucceeded { .. }
-                    | Happening::MapIterationStarted { .. }
-                    | Happening::MapIterationSucceeded { .. } => false,
-                    _ => true,
-                },
-            }
-    }
 }
 
 /// Hears for one execution, during one turn.
 pub(crate) struct Ear<'w> {
-    pub(crate) watch: &'w mut Watch,
-    pub(crate) desk: Option<&'w Desk>,
-    pub(crate) view: Option<&'w VersionView>,
-    pub(crate) lane: usize,
+    audience: &'w mut Audience,
+    desk: Option<&'w Desk>,
+    view: Option<&'w VersionView>,
+    lane: usize,
 }
 
 impl Listener for Ear<'_> {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
-        let watch = &mut *self.watch;
-        if watch.wants.any(Wants::COUNTS)
+        if self.audience.counts
             && let Some(view) = self.view
         {
-            view.count_record(self.lane, &mut watch.calls, record);
+            view.count_record(self.lane, &mut self.audience.calls, record);
         }
-        if watch.wants.any(Wants::RING | Wants::TRACE | Wants::LOG)
-            && watch.wants_note(program, &record.happening)
-        {
-            watch.notes.keep(record);
-            if watch.notes.len() > NOTES_MAX {
-                watch.form(self.desk, program, arena);
-            }
-        }
-        if !watch.watchers.is_empty() {
-            watch.each(|watcher| watcher.record(program, arena, record));
-        }
-    }
-
-    fn moving(&mut self, program: &Program, arena: &Arena) {
-        self.watch.moving(self.desk, program, arena);
+        self.audience.each(|watcher| watcher.record(program, arena, record));
     }
 
     fn aside(&mut self, program: &Program, aside: Aside) {
-        if self.watch.wants.any(Wants::COUNTS)
+        if self.audience.counts
             && let Some(view) = self.view
         {
             view.count_aside(self.lane, aside);
         }
-        if !self.watch.watchers.is_empty() {
-            self.watch.each(|watcher| watcher.aside(program, aside));
-        }
+        self.audience.each(|watcher| watcher.aside(program, aside));
+    }
+
+    fn moving(&mut self, program: &Program, arena: &Arena) {
+        self.audience.each(|watcher| watcher.moving(program, arena));
+    }
+
+    fn notes_due(&mut self, program: &Program, arena: &Arena, notes: &Notes) {
+        self.audience.form(self.desk, program, arena, notes);
     }
 }

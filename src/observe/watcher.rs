@@ -12,7 +12,7 @@ use crate::program::Program;
 /// It is called on the thread that runs the execution, so it must be quick and must not block; it travels with the
 /// execution wherever that goes. When it panics, it is told nothing more, and nobody else is concerned.
 pub trait Watcher: Listener + Send {
-    /// Of which states it wants to hear that they were entered and exited. Asked once, when the execution begins.
+    /// What it wants to hear. Asked once, when the execution begins.
     fn hears(&self) -> Hears {
         Hears::STATES
     }

@@ -1,5 +1,8 @@
 //! Where the time comes from.
 
+use std::sync::LazyLock;
+use std::time::Instant;
+
 /// The time, and how to let it pass.
 pub trait Clock {
     /// Milliseconds since 1970.
@@ -67,6 +70,12 @@ pub trait Time: Send + Sync {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
 
+    /// Microseconds since some moment, never backwards: how long executions took is measured with it where that is
+    /// [counted](crate::observe::Setup::metrics). As coarse as [`now_ms`](Time::now_ms), unless told otherwise.
+    fn elapsed_us(&self) -> u64 {
+        self.now_ms().saturating_mul(1_000)
+    }
+
     /// Whether it passes like the machine's own time. If not, shards wait to be [told](super::Engine::tick) instead of
     /// sleeping until a timer is due.
     fn passes(&self) -> bool {
@@ -78,6 +87,11 @@ impl Time for RealClock {
     fn now_ms(&self) -> u64 {
         let mut clock = *self;
         Clock::now_ms(&mut clock)
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        u64::try_from(BEGAN.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 

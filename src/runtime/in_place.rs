@@ -19,7 +19,7 @@ use super::ticket::Names;
 use crate::engine::{Event, Execution, Start, Turn};
 use crate::fault::Fault;
 use crate::json;
-use crate::observe::{Desk, Memory, Scribe, Watch};
+use crate::observe::{Desk, Memory, Scribe, Took, Watch};
 
 thread_local! {
     /// What this thread needs to run executions.
@@ -82,7 +82,10 @@ struct Visit<'e> {
     seat: Option<Box<Seat>>,
     /// What it was admitted with.
     admitted: Option<usize>,
-    took_ms: u64,
+    /// The time at its beginning, which is that of its first turn.
+    began_ms: Option<u64>,
+    /// When it began, where it is measured how long executions take.
+    began_us: u64,
     took_bytes: usize,
 }
 
@@ -102,7 +105,8 @@ impl<'e> Visit<'e> {
             None => Some(BENCH.with_borrow_mut(Bench::seat)),
             Some(_) => None,
         };
-        let mut visit = Visit { engine, version, seat, admitted: None, took_ms: 0, took_bytes: 0 };
+        let mut visit =
+            Visit { engine, version, seat, admitted: None, began_ms: None, began_us: 0, took_bytes: 0 };
         if let Some(seat) = &mut visit.seat {
             seat.watch = watch;
         }
@@ -115,8 +119,10 @@ impl<'e> Visit<'e> {
     fn read(&mut self, called: Names<'_>, number: u64, text: &[u8]) -> Result<(), StartError> {
         let Some(seat) = &mut self.seat else { return Ok(()) };
         let shared = self.engine.shared();
+        self.began_us = shared.elapsed_us();
+        let now_ms = *self.began_ms.insert(shared.time.now_ms());
         let (seed, seconds_max) = (shared.seed(number), self.version.seconds_max);
-        let start = Start { seed, now_ms: shared.time.now_ms(), seconds_max, ..shared.start };
+        let start = Start { seed, now_ms, seconds_max, ..shared.start };
         seat.x.reset();
         seat.identify(self.version, called);
         match json::read(&mut seat.x.arena, text) {
@@ -140,7 +146,7 @@ impl<'e> Visit<'e> {
     /// over.
     fn turn<R>(&mut self, show: impl FnOnce(Option<Ended<'_>>, u64) -> R) -> Option<R> {
         let seat = self.seat.as_mut()?;
-        let now_ms = self.engine.shared().time.now_ms();
+        let now_ms = self.began_ms.take().unwrap_or_else(|| self.engine.shared().time.now_ms());
         let shown = shown(self.engine);
         let turn = BENCH.with_borrow_mut(|bench| {
             let turn =
@@ -154,7 +160,6 @@ impl<'e> Visit<'e> {
             // Nothing in it waits, so that it parks is a bug as well.
             _ => (show(None, now_ms), Status::Failed),
         };
-        self.took_ms = now_ms.saturating_sub(seat.x.started_ms());
         self.took_bytes = seat.x.arena.bytes();
         self.tell_end(now_ms);
         self.leave(Some(status));
@@ -230,7 +235,8 @@ impl<'e> Visit<'e> {
             view.machine.began(lane, 1);
             let mut memory = Memory::default();
             memory.add(self.took_bytes);
-            view.machine.ended(lane, endings, self.took_ms, memory);
+            let took = Took::Us(self.engine.shared().elapsed_us().saturating_sub(self.began_us));
+            view.machine.ended(lane, endings, took, memory);
         }
         if let Some(seat) = self.seat.take() {
             BENCH.with_borrow_mut(|bench| bench.put_back(seat));

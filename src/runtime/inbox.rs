@@ -212,6 +212,14 @@ impl Shared {
         self.lanes.iter().fold(0, |sum: u64, lane| sum.wrapping_add(lane.visiting())) as usize
     }
 
+    /// The time, where it is measured how long executions take.
+    pub(super) fn elapsed_us(&self) -> u64 {
+        match &self.desk {
+            Some(desk) if desk.counts => self.time.elapsed_us(),
+            _ => 0,
+        }
+    }
+
     /// Gives out `executions` seeds; the first.
     pub(super) fn seeds(&self, executions: u64) -> u64 {
         self.seeds.fetch_add(executions, Ordering::Relaxed)

@@ -224,6 +224,7 @@ impl<C: Clock> Driver<C> {
             hears: if listening { Hears::ALL } else { Hears::NONE },
             compactor: &mut self.compactor,
             scratch: &mut self.scratch,
+            notes: None,
             activities: None,
         };
         engine::advance(&self.program, &mut self.execution, event, &mut env)

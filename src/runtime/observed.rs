@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::admission::Limit;
 use super::engine::Engine;
@@ -59,21 +59,17 @@ impl Observed {
     /// Waits until everything that was to be shown of executions that are over has been carried off; false when that
     /// takes longer. Blocks this thread.
     pub fn flush(&self, within: Duration) -> bool {
-        let Some(desk) = &self.shared.desk else { return true };
-        let until = Instant::now() + within;
-        desk.flush_scribes();
-        while !desk.is_idle() {
-            if Instant::now() >= until {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
+        self.shared.desk.as_ref().is_none_or(|desk| desk.flush(within))
     }
 
     /// All metrics in Prometheus's text format. Counts of machines, states and tasks are among them when they are
     /// [counted](crate::observe::Setup::metrics). Names that begin with `aws_states_` are those of CloudWatch's
     /// namespace `AWS/States`.
+    ///
+    /// How long executions took is measured in microseconds for those that are over without having waited; of a batch,
+    /// each of a parcel counts with the mean of those that ran in one go. All other durations are those of the engine's
+    /// clock: in milliseconds, and no finer than that clock, which stands still for a few. What took less than one is
+    /// counted in the class that ends there.
     pub fn prometheus(&self) -> String {
         families::prometheus(&self.families())
     }
@@ -81,7 +77,7 @@ impl Observed {
     /// Tells all metrics to the recorder of the `metrics` crate. Call it now and then.
     ///
     /// Counters and gauges have the names that [`prometheus`](Observed::prometheus) shows; of durations there are only
-    /// the counters `…_count` and `…_sum_ms`, because the recorder would want each of them.
+    /// the counters `…_count` and `…_sum_us`, because the recorder would want each of them.
     #[cfg(feature = "metrics")]
     pub fn publish(&self) {
         use crate::observe::families::Number;
@@ -97,7 +93,7 @@ impl Observed {
                     Number::Durations(counts) => {
                         let all = counts.classes.iter().sum();
                         metrics::counter!(format!("{name}_count"), labels.clone()).absolute(all);
-                        metrics::counter!(format!("{name}_sum_ms"), labels).absolute(counts.sum_ms);
+                        metrics::counter!(format!("{name}_sum_us"), labels).absolute(counts.sum_us);
                     }
                 }
             }
@@ -282,7 +278,7 @@ fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
         new("aws_states_executions_aborted_total", Kind::Counter, "ExecutionsAborted"),
     ];
     let mut throttled = new("aws_states_execution_throttled_total", Kind::Counter, "ExecutionThrottled");
-    let mut took = new("aws_states_execution_time_seconds", Kind::Histogram, "ExecutionTime");
+    let mut took = new("aws_states_execution_time_seconds", Kind::Histogram(1), "ExecutionTime");
     let help = "ExpressExecutionBilledDuration";
     let mut billed = new("aws_states_express_execution_billed_duration_ms_total", Kind::Counter, help);
     let help = "ExpressExecutionMemory, of each at its end";
@@ -331,7 +327,7 @@ fn states(versions: &[Arc<VersionView>]) -> Vec<Family> {
         }
     }
     let help = "How long states took from their entry to their exit, of those that take time.";
-    let mut took = Family::new("expressway_state_duration_seconds", Kind::Histogram, help);
+    let mut took = Family::new("expressway_state_duration_seconds", Kind::Histogram(1_000), help);
     let mut retries = Family::new("expressway_state_retries_total", Kind::Counter, "Retries of states.");
     let help = "Failures of states that their catchers took.";
     let mut catches = Family::new("expressway_state_catches_total", Kind::Counter, help);
@@ -433,8 +429,11 @@ fn tasks(versions: &[Arc<VersionView>]) -> Vec<Family> {
             families.push(family);
         }
         for (n, (name, help, _)) in TIMES.into_iter().enumerate() {
-            let mut family =
-                Family::new(format!("{singular}_{name}"), Kind::Histogram, format!("{singular_help}{help}"));
+            let mut family = Family::new(
+                format!("{singular}_{name}"),
+                Kind::Histogram(1_000),
+                format!("{singular_help}{help}"),
+            );
             for (arn, sum) in sums {
                 family.durations(vec![(label, (*arn).to_owned())], sum.times[n].clone());
             }

@@ -6,7 +6,7 @@ use super::machine::Version;
 use super::ticket::Names;
 use crate::engine::{self, ActivityWork, Effect, Env, Event, Execution, Hears, Listener, Turn};
 use crate::json::Compactor;
-use crate::observe::{Desk, Ear, Watch};
+use crate::observe::{Desk, Watch};
 use crate::program::{StateId, TaskId};
 use crate::query::jsonata::Scratch;
 
@@ -93,12 +93,16 @@ impl Bench {
     ) -> Result<Turn, Bug> {
         let Bench { effects, compactor, scratch, .. } = self;
         let Seat { x, watch, .. } = seat;
-        let hears = watch.as_ref().map_or(Hears::NONE, |watch| watch.hears());
-        let mut ear =
-            watch.as_deref_mut().map(|watch| Ear { watch, desk, view: version.view.as_deref(), lane });
+        let (mut ear, hears, notes) = match watch {
+            Some(watch) => {
+                let (ear, hears, notes) = watch.parts(desk, version.view.as_deref(), lane);
+                (Some(ear), hears, notes)
+            }
+            None => (None, Hears::NONE, None),
+        };
         let listener = ear.as_mut().map(|ear| ear as &mut dyn Listener);
         let mut env =
-            Env { now_ms, transitions_max, effects, listener, hears, compactor, scratch, activities };
+            Env { now_ms, transitions_max, effects, listener, hears, notes, compactor, scratch, activities };
         let turn = catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, x, event, &mut env)));
         turn.map_err(|_| {
             // What the panic left half done is thrown away.

@@ -27,7 +27,7 @@ use super::tasks::{Answer, Tasks};
 use super::ticket::{Called, Place, Reply};
 use super::wheel::{TimerId, Wheel};
 use crate::engine::{Event, TimerKind, Token, Turn};
-use crate::observe::{Memory, Scribe, Watch};
+use crate::observe::{Memory, Scribe, Took, Watch};
 use end::End;
 
 pub(super) use end::{bug, bug_outcome};
@@ -52,6 +52,8 @@ pub struct Shard {
     due_first: u32,
     due_last: u32,
     pub(super) now_ms: u64,
+    /// When the executions that are under way began, where that is measured.
+    began_us: u64,
     /// Transitions taken in this turn.
     pub(super) transitions: u64,
     /// Whether an execution ended in this turn.
@@ -141,6 +143,7 @@ impl Shard {
             due_first: NOBODY,
             due_last: NOBODY,
             now_ms,
+            began_us: 0,
             transitions: 0,
             ended_any: false,
             packed: Vec::new(),
@@ -361,7 +364,8 @@ impl Shard {
             Ok(_) => End::Over(&mut seat),
             Err(Bug) => End::Bug,
         };
-        self.end(&version, &reply, end, resident.billed as usize);
+        let took = Took::Ms(self.now_ms.saturating_sub(end.started_ms(self.now_ms)));
+        self.end(&version, &reply, end, took, resident.billed as usize);
         seat.hand_over(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
         self.bench.put_back(seat);
     }

@@ -40,7 +40,9 @@ impl Seat {
 
     /// The execution has to wait: what happened so far goes into the log.
     pub(super) fn tell_log(&mut self, shared: &Shared, scribe: &mut Scribe, version: &Version) {
-        if let (Some(desk), Some(watch)) = (&shared.desk, &mut self.watch) {
+        if let (Some(desk), Some(watch)) = (&shared.desk, &mut self.watch)
+            && !watch.has_no_lines()
+        {
             let called = Called { identity: &self.x.identity, seed: self.x.seed() };
             scribe.log(desk, watch, &version.program, &self.x.arena, called);
         }
@@ -57,7 +59,7 @@ impl Seat {
         now_ms: u64,
     ) {
         self.tell_log(shared, scribe, version);
-        if let Some(watch) = &mut self.watch {
+        if let Some(watch) = self.watch.as_mut().filter(|watch| !watch.is_ours()) {
             let bug = if self.x.outcome().is_none() { Some(bug()) } else { None };
             if let Some(outcome) = self.x.outcome().or(bug.as_ref()) {
                 watch.ended(&self.x.arena, outcome, now_ms);
@@ -76,10 +78,10 @@ impl Seat {
     ) {
         let Some(watch) = self.watch.take() else { return };
         let Some((desk, view)) = looked_at(shared, version) else { return };
-        let outcome = self.x.outcome().cloned().unwrap_or_else(bug);
+        let ending = self.x.outcome().map_or_else(|| Ending::of(&bug()), Ending::of);
         let (seed, started_ms) = (self.x.seed(), self.x.started_ms());
         let called = Called { identity: &self.x.identity, seed };
-        let over = Over { outcome: &outcome, started_ms, now_ms };
+        let over = Over { ending, started_ms, now_ms };
         scribe.end(desk, watch, view, called, &mut self.x.arena, over);
     }
 }

@@ -221,10 +221,11 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Seconds, such as `≤1ms`, `250ms`, `5s`.
+/// Seconds, such as `20us`, `≤1ms`, `250ms`, `5s`.
 fn duration(seconds: Option<f64>) -> String {
     match seconds {
         None => "-".to_owned(),
+        Some(seconds) if (1e-6..0.001).contains(&seconds) => format!("{:.0}us", seconds * 1e6),
         Some(seconds) if seconds <= 0.001 => "<=1ms".to_owned(),
         Some(seconds) if seconds.is_infinite() => ">5min".to_owned(),
         Some(seconds) if seconds < 1.0 => format!("{:.0}ms", seconds * 1_000.0),

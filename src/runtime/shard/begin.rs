@@ -19,6 +19,8 @@ impl Shard {
         let mut begun = 0;
         while begun < STARTS_PER_TURN && self.transitions < TRANSITIONS_PER_TURN {
             let Some(mut opened) = self.parcel.take().or_else(|| self.open_parcel()) else { break };
+            let before = opened.next;
+            self.began_us = self.shared.elapsed_us();
             while opened.next < opened.parcel.len()
                 && begun < STARTS_PER_TURN
                 && self.transitions < TRANSITIONS_PER_TURN
@@ -26,7 +28,8 @@ impl Shard {
                 self.begin(&mut opened);
                 begun += 1;
             }
-            self.tell_parcel(&mut opened);
+            let ran = opened.next - before;
+            self.tell_parcel(&mut opened, ran);
             if opened.next < opened.parcel.len() {
                 self.parcel = Some(opened);
             }

@@ -7,7 +7,7 @@ use super::{Opened, Shard};
 use crate::engine::{self, Event, Execution};
 use crate::fault::{self, Fault};
 use crate::json::Arena;
-use crate::observe::Memory;
+use crate::observe::{Memory, Took};
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::inline::Ended;
 use crate::runtime::machine::Version;
@@ -31,7 +31,8 @@ impl Shard {
         match &opened.parcel.reply {
             reply @ Reply::One(_) => {
                 let (version, reply) = (Arc::clone(&opened.parcel.version), reply.clone());
-                self.end(&version, &reply, end, billed);
+                let took = Took::Us(self.shared.elapsed_us().saturating_sub(self.began_us));
+                self.end(&version, &reply, end, took, billed);
             }
             reply => {
                 if let Reply::Batch(batch, first) = reply {
@@ -40,7 +41,7 @@ impl Shard {
                 opened.ended.count(end.status());
                 opened.ended.bugs += u64::from(bug);
                 opened.ended_bytes += billed;
-                if version.view.is_some() {
+                if version.view.as_ref().is_some_and(|view| view.machine.is_counted()) {
                     opened.memory.add(seat.x.arena.bytes());
                 }
             }
@@ -50,16 +51,18 @@ impl Shard {
         self.bench.put_back(seat);
     }
 
-    pub(super) fn tell_parcel(&mut self, opened: &mut Opened) {
+    /// What came of those `ran` executions of a parcel that are over.
+    pub(super) fn tell_parcel(&mut self, opened: &mut Opened, ran: usize) {
         let (ended, bytes) = (std::mem::take(&mut opened.ended), std::mem::take(&mut opened.ended_bytes));
         if ended.ended() == 0 {
             return;
         }
         self.remote.tally.end(&ended);
         if let Some(view) = &opened.parcel.version.view {
-            // They ended in the turn in which they began.
-            let memory = std::mem::take(&mut opened.memory);
-            view.machine.ended(usize::from(self.index), ended.endings(), 0, memory);
+            // To ask for the time once for each would be a twentieth of W2.
+            let all_us = self.shared.elapsed_us().saturating_sub(self.began_us);
+            let (took, memory) = (Took::Us(all_us / ran.max(1) as u64), std::mem::take(&mut opened.memory));
+            view.machine.ended(usize::from(self.index), ended.endings(), took, memory);
         }
         self.shared.admission.release(&opened.parcel.version.usage, ended.ended() as usize, bytes);
         if let Reply::Batch(batch, _) = &opened.parcel.reply {
@@ -69,7 +72,7 @@ impl Shard {
     }
 
     /// An execution is over. It is counted before anybody learns of it.
-    pub(super) fn end(&mut self, version: &Version, reply: &Reply, end: End<'_>, billed: usize) {
+    pub(super) fn end(&mut self, version: &Version, reply: &Reply, end: End<'_>, took: Took, billed: usize) {
         let status = end.status();
         let mut counts = Counts::default();
         counts.count(status);
@@ -77,14 +80,10 @@ impl Shard {
         self.remote.tally.end(&counts);
         if let Some(view) = &version.view {
             let mut memory = Memory::default();
-            let took_ms = match &end {
-                End::Over(seat) => {
-                    memory.add(seat.x.arena.bytes());
-                    self.now_ms.saturating_sub(seat.x.started_ms())
-                }
-                _ => 0,
-            };
-            view.machine.ended(usize::from(self.index), counts.endings(), took_ms, memory);
+            if let End::Over(seat) = &end {
+                memory.add(seat.x.arena.bytes());
+            }
+            view.machine.ended(usize::from(self.index), counts.endings(), took, memory);
         }
         self.shared.admission.release(&version.usage, 1, billed);
         self.ended_any = true;
@@ -134,7 +133,7 @@ impl Shard {
                 if let Some(mut watch) = watch.take() {
                     watch.ended(&Arena::new(), &end.never(), self.now_ms);
                 }
-                self.end(&parcel.version, &reply, end, to - at + ENTRY_BYTES);
+                self.end(&parcel.version, &reply, end, Took::Ms(0), to - at + ENTRY_BYTES);
                 at = to;
             }
         }
@@ -167,6 +166,14 @@ impl End<'_> {
             End::Over(seat) => seat.x.outcome().map_or(Status::Failed, Status::of),
             End::Never(status, _) => *status,
             End::Bug => Status::Failed,
+        }
+    }
+
+    /// When it began.
+    pub(super) fn started_ms(&self, now_ms: u64) -> u64 {
+        match self {
+            End::Over(seat) => seat.x.started_ms(),
+            End::Never(..) | End::Bug => now_ms,
         }
     }
 

@@ -219,6 +219,7 @@ impl Test {
             listener: Some(trace),
             compactor,
             scratch,
+            notes: None,
             activities: None,
         };
         engine::advance(program, execution, event, &mut env)
@@ -247,6 +248,7 @@ impl Test {
             listener: Some(trace),
             compactor,
             scratch,
+            notes: None,
             activities: None,
         };
         engine::stand_in(program, execution, result, &mut env);
@@ -392,6 +394,7 @@ impl Test {
             listener: None,
             compactor,
             scratch,
+            notes: None,
             activities: None,
         };
         engine::advance(program, &mut execution, Event::Go, &mut env);

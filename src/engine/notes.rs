@@ -1,0 +1,393 @@
+//! What was recorded of one execution, as it was told: small notes with the values' handles in them, which nobody pays
+//! to write out before someone wants to see them.
+//!
+//! A turn writes them itself, without asking a listener: most executions are noted only because they might fail.
+
+use super::record::{Happening, Hears, Listener, Record, TaskKind};
+use crate::fault::Fault;
+use crate::json::{Arena, Value};
+use crate::program::{Program, StateId, TaskId};
+
+/// The records of one execution since its values moved last: whoever wants to know them [reads](Notes::replay) them
+/// before the values move again.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// What is noted.
+    pub hears: Hears,
+    notes: Vec<Note>,
+    /// The last of `marks`.
+    mark: Mark,
+    marks: Vec<Mark>,
+    /// `previousEventId` of the notes that have no room for it, in their order.
+    distant: Vec<u64>,
+    /// Of the notes of states that assigned variables, in their order.
+    assigned: Vec<Value>,
+    schedules: Vec<Schedule>,
+    faults: Vec<(Fault, Box<str>)>,
+    workers: Vec<Box<str>>,
+}
+
+/// One record, in half a cache line.
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    what: What,
+    /// Counted from the mark's.
+    id: u32,
+    /// How far back the previous event is; 0 where there is none.
+    back: u32,
+}
+
+const _: () = assert!(size_of::<Note>() == 32);
+
+/// In `back`: too far.
+const DISTANT: u32 = u32::MAX;
+/// The place of a worker that gave no name.
+const UNNAMED: u32 = u32::MAX;
+/// For so many notes memory is kept when they are forgotten.
+const KEPT: usize = 256;
+/// More of them than this are [due](super::Listener::notes_due).
+const NOTES_MAX: usize = 16_384;
+
+/// From which note on which time holds, and what ids are counted from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    from: u32,
+    id: u64,
+    time_ms: u64,
+}
+
+/// As [`Happening`]. What is rare and large stands in a list beside; the number is its place there.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    ExecutionStarted(Value),
+    ExecutionSucceeded(Value),
+    ExecutionFailed(u32),
+    ExecutionTimedOut,
+    ExecutionAborted(u32),
+    StateEntered(StateId, Value),
+    /// Entered with the output that the note before tells.
+    StateReached(StateId),
+    /// Exited, and no variable was assigned.
+    StateExited(StateId, Value),
+    /// Exited, and variables were assigned.
+    StateAssigned(StateId, Value),
+    StateAborted(StateId),
+    TaskScheduled(u32),
+    TaskStarted(TaskId, TaskKind, u32),
+    TaskSubmitted(TaskId, TaskKind, Value),
+    TaskSucceeded(TaskId, TaskKind, Value),
+    TaskFailed(TaskId, TaskKind, u32),
+    TaskTimedOut(TaskId, TaskKind, u32),
+    ParallelStateStarted,
+    ParallelStateSucceeded,
+    ParallelStateFailed,
+    MapStateStarted(u32),
+    MapStateSucceeded,
+    MapStateFailed,
+    MapIterationStarted(StateId, u32),
+    MapIterationSucceeded(StateId, u32),
+    MapIterationFailed(StateId, u32),
+    MapIterationAborted(StateId, u32),
+    EvaluationFailed(StateId, u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    task: TaskId,
+    kind: TaskKind,
+    parameters: Value,
+    timeout_seconds: Option<u64>,
+    heartbeat_seconds: Option<u64>,
+    credentials: Value,
+}
+
+/// What notes that are told again leave to those before them.
+struct Told<'n> {
+    output: Value,
+    assigned: std::slice::Iter<'n, Value>,
+}
+
+impl Notes {
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.notes.is_empty()
+    }
+
+    /// Whether there are so many that someone should read them.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.notes.len() > NOTES_MAX
+    }
+
+    /// The id of the last record.
+    pub fn last_id(&self) -> Option<u64> {
+        self.notes.last().map(|note| self.mark.id + u64::from(note.id))
+    }
+
+    /// Forgets them all, and keeps some memory for the next ones.
+    pub fn clear(&mut self) {
+        self.mark = Mark::default();
+        cleared(&mut self.notes);
+        cleared(&mut self.marks);
+        cleared(&mut self.distant);
+        cleared(&mut self.assigned);
+        cleared(&mut self.schedules);
+        cleared(&mut self.faults);
+        cleared(&mut self.workers);
+    }
+
+    /// Tells it all again. The values must not have moved.
+    pub fn replay(&self, program: &Program, arena: &Arena, listener: &mut (impl Listener + ?Sized)) {
+        let (mut marks, mut distant) = (self.marks.iter().peekable(), self.distant.iter());
+        let mut mark = Mark::default();
+        let mut told = Told { output: Value::UNDEFINED, assigned: self.assigned.iter() };
+        for (n, &Note { what, id, back }) in self.notes.iter().enumerate() {
+            while let Some(next) = marks.next_if(|next| next.from as usize <= n) {
+                mark = *next;
+            }
+            let id = mark.id + u64::from(id);
+            let previous = match back {
+                0 => 0,
+                DISTANT => distant.next().copied().unwrap_or_default(),
+                back => id - u64::from(back),
+            };
+            let happening = self.happening(what, &mut told);
+            listener.record(program, arena, &Record { id, previous, time_ms: mark.time_ms, happening });
+        }
+    }
+
+    /// A state was entered. What hands on its output is not read again, which would wait until it is in the cache.
+    #[inline(always)]
+    pub(super) fn entered(&mut self, id: u64, previous: u64, time_ms: u64, state: StateId, input: &Value) {
+        let what = match self.notes.last() {
+            // Whoever comes straight from a state has what that gave.
+            Some(Note { what: What::StateExited(_, output) | What::StateAssigned(_, output), .. })
+                if previous + 1 == id && self.last_id() == Some(previous) =>
+            {
+                debug_assert!(!input.is_container() || output.is_same_place(*input));
+                What::StateReached(state)
+            }
+            _ => What::StateEntered(state, *input),
+        };
+        self.note(id, previous, time_ms, what);
+    }
+
+    /// A state was left.
+    #[inline(always)]
+    pub(super) fn exited(
+        &mut self,
+        id: u64,
+        previous: u64,
+        time_ms: u64,
+        state: StateId,
+        output: Value,
+        assigned: Value,
+    ) {
+        let what = match assigned.is_undefined() {
+            true => What::StateExited(state, output),
+            false => {
+                self.assigned.push(assigned);
+                What::StateAssigned(state, output)
+            }
+        };
+        self.note(id, previous, time_ms, what);
+    }
+
+    #[inline(always)]
+    fn note(&mut self, id: u64, previous: u64, time_ms: u64, what: What) {
+        if time_ms != self.mark.time_ms || id.wrapping_sub(self.mark.id) > u64::from(u32::MAX) {
+            self.mark(id, time_ms);
+        }
+        let back = match id.wrapping_sub(previous) {
+            _ if previous == 0 => 0,
+            back if back < u64::from(DISTANT) => back as u32,
+            _ => self.distant(previous),
+        };
+        self.notes.push(Note { what, id: (id - self.mark.id) as u32, back });
+    }
+
+    fn mark(&mut self, id: u64, time_ms: u64) {
+        self.mark = Mark { from: self.notes.len() as u32, id, time_ms };
+        self.marks.push(self.mark);
+    }
+
+    #[cold]
+    fn distant(&mut self, previous: u64) -> u32 {
+        self.distant.push(previous);
+        DISTANT
+    }
+
+    pub(super) fn keep(&mut self, record: &Record<'_>) {
+        use Happening::*;
+        let Record { id, previous, time_ms, happening } = *record;
+        let what = match happening {
+            // The engine notes these without making records of them.
+            StateEntered { state, input } => return self.entered(id, previous, time_ms, state, &input),
+            StateExited { state, output, assigned } => {
+                return self.exited(id, previous, time_ms, state, output, assigned);
+            }
+            ExecutionStarted { input } => What::ExecutionStarted(input),
+            ExecutionSucceeded { output } => What::ExecutionSucceeded(output),
+            ExecutionFailed { fault } => What::ExecutionFailed(self.fault(fault, "")),
+            ExecutionTimedOut => What::ExecutionTimedOut,
+            ExecutionAborted { fault } => What::ExecutionAborted(self.fault(fault, "")),
+            StateAborted { state } => What::StateAborted(state),
+            TaskScheduled { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials } => {
+                let place = self.schedules.len() as u32;
+                let schedule =
+                    Schedule { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials };
+                self.schedules.push(schedule);
+                What::TaskScheduled(place)
+            }
+            TaskStarted { task, kind, worker: None } => What::TaskStarted(task, kind, UNNAMED),
+            TaskStarted { task, kind, worker: Some(worker) } => {
+                self.workers.push(worker.into());
+                What::TaskStarted(task, kind, self.workers.len() as u32 - 1)
+            }
+            TaskSubmitted { task, kind, output } => What::TaskSubmitted(task, kind, output),
+            TaskSucceeded { task, kind, output } => What::TaskSucceeded(task, kind, output),
+            TaskFailed { task, kind, fault } => What::TaskFailed(task, kind, self.fault(fault, "")),
+            TaskTimedOut { task, kind, fault } => What::TaskTimedOut(task, kind, self.fault(fault, "")),
+            ParallelStateStarted => What::ParallelStateStarted,
+            ParallelStateSucceeded => What::ParallelStateSucceeded,
+            ParallelStateFailed => What::ParallelStateFailed,
+            MapStateStarted { length } => What::MapStateStarted(length),
+            MapStateSucceeded => What::MapStateSucceeded,
+            MapStateFailed => What::MapStateFailed,
+            MapIterationStarted { state, index } => What::MapIterationStarted(state, index),
+            MapIterationSucceeded { state, index } => What::MapIterationSucceeded(state, index),
+            MapIterationFailed { state, index } => What::MapIterationFailed(state, index),
+            MapIterationAborted { state, index } => What::MapIterationAborted(state, index),
+            EvaluationFailed { state, fault, location } => {
+                What::EvaluationFailed(state, self.fault(fault, location))
+            }
+        };
+        self.note(id, previous, time_ms, what);
+    }
+
+    fn fault(&mut self, fault: &Fault, location: &str) -> u32 {
+        self.faults.push((fault.clone(), location.into()));
+        self.faults.len() as u32 - 1
+    }
+
+    fn happening(&self, what: What, told: &mut Told<'_>) -> Happening<'_> {
+        use Happening::*;
+        let fault = |place: u32| &self.faults[place as usize].0;
+        match what {
+            What::StateEntered(state, input) => StateEntered { state, input },
+            What::StateReached(state) => StateEntered { state, input: told.output },
+            What::StateExited(state, output) => {
+                told.output = output;
+                StateExited { state, output, assigned: Value::UNDEFINED }
+            }
+            What::StateAssigned(state, output) => {
+                told.output = output;
+                let assigned = told.assigned.next().copied().unwrap_or_default();
+                StateExited { state, output, assigned }
+            }
+            What::ExecutionStarted(input) => ExecutionStarted { input },
+            What::ExecutionSucceeded(output) => ExecutionSucceeded { output },
+            What::ExecutionFailed(place) => ExecutionFailed { fault: fault(place) },
+            What::ExecutionTimedOut => ExecutionTimedOut,
+            What::ExecutionAborted(place) => ExecutionAborted { fault: fault(place) },
+            What::StateAborted(state) => StateAborted { state },
+            What::TaskScheduled(place) => {
+                let Schedule { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials } =
+                    self.schedules[place as usize];
+                TaskScheduled { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials }
+            }
+            What::TaskStarted(task, kind, worker) => {
+                let worker = self.workers.get(worker as usize).map(|worker| &**worker);
+                TaskStarted { task, kind, worker }
+            }
+            What::TaskSubmitted(task, kind, output) => TaskSubmitted { task, kind, output },
+            What::TaskSucceeded(task, kind, output) => TaskSucceeded { task, kind, output },
+            What::TaskFailed(task, kind, place) => TaskFailed { task, kind, fault: fault(place) },
+            What::TaskTimedOut(task, kind, place) => TaskTimedOut { task, kind, fault: fault(place) },
+            What::ParallelStateStarted => ParallelStateStarted,
+            What::ParallelStateSucceeded => ParallelStateSucceeded,
+            What::ParallelStateFailed => ParallelStateFailed,
+            What::MapStateStarted(length) => MapStateStarted { length },
+            What::MapStateSucceeded => MapStateSucceeded,
+            What::MapStateFailed => MapStateFailed,
+            What::MapIterationStarted(state, index) => MapIterationStarted { state, index },
+            What::MapIterationSucceeded(state, index) => MapIterationSucceeded { state, index },
+            What::MapIterationFailed(state, index) => MapIterationFailed { state, index },
+            What::MapIterationAborted(state, index) => MapIterationAborted { state, index },
+            What::EvaluationFailed(state, place) => {
+                let (fault, location) = &self.faults[place as usize];
+                EvaluationFailed { state, fault, location }
+            }
+        }
+    }
+}
+
+#[inline]
+fn cleared<T>(list: &mut Vec<T>) {
+    list.clear();
+    list.shrink_to(KEPT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Id;
+
+    /// Writes down what it is told.
+    struct Told(Vec<String>);
+
+    impl Listener for Told {
+        fn record(&mut self, _: &Program, _: &Arena, record: &Record<'_>) {
+            self.0.push(format!("{record:?}"));
+        }
+    }
+
+    /// Ids far apart, time that passes, outputs that are handed on and others that are not: what the engine needs hours
+    /// for.
+    #[test]
+    fn notes_are_told_as_they_were_taken() {
+        let (program, arena) = (Program::default(), Arena::new());
+        let (a, b) = (Id::from_index(0), Id::from_index(1));
+        let (one, two) = (Value::int(1), Value::int(2));
+        let far = 1u64 << 40;
+        let fault = Fault::new("Mine", "on purpose");
+        let exited = |output, assigned| Happening::StateExited { state: a, output, assigned };
+        let entered = |input| Happening::StateEntered { state: b, input };
+        let records = [
+            (1, 0, 0, Happening::ExecutionStarted { input: one }),
+            (2, 1, 0, entered(one)),
+            (3, 2, 0, exited(two, Value::UNDEFINED)),
+            (4, 3, 0, entered(two)),
+            (5, 4, 7, exited(one, two)),
+            (6, 5, 8, entered(one)),
+            // Of another chain.
+            (7, 3, 8, exited(one, one)),
+            (8, 4, 8, entered(two)),
+            (far, 8, 8, exited(two, one)),
+            (far + 1, far, 9, entered(two)),
+            (far + 2, 8, 9, Happening::MapStateStarted { length: 3 }),
+            (far + 3, 0, 9, Happening::ExecutionFailed { fault: &fault }),
+        ];
+        let mut notes = Notes::default();
+        for _ in 0..2 {
+            let mut told = (Told(Vec::new()), Told(Vec::new()));
+            for (id, previous, time_ms, happening) in records {
+                let record = Record { id, previous, time_ms, happening };
+                notes.keep(&record);
+                told.0.record(&program, &arena, &record);
+            }
+            notes.replay(&program, &arena, &mut told.1);
+            assert_eq!(told.0.0, told.1.0);
+            assert_eq!(notes.last_id(), Some(far + 3));
+            notes.clear();
+            assert!(notes.is_empty());
+        }
+    }
+}
