@@ -1,7 +1,9 @@
 //! `http:invoke` and `apigateway:invoke`: what goes out, what comes back, and what is refused.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use expressway::runtime::Status;
 use expressway::task::aws::{Connections, HttpPolicy, Integrations};
 use serde_json::{Value, json};
 
@@ -243,10 +245,189 @@ fn connections_prove_who_asks() {
         json!([]),
         json!({"a": {"AuthorizationType": "BASIC", "AuthParameters": {}}}),
         json!({"a": {"AuthorizationType": "OAUTH_CLIENT_CREDENTIALS", "AuthParameters": {}}}),
+        json!({"a": {"AuthorizationType": "DIGEST", "AuthParameters": {}}}),
+        json!({"a": {"AuthorizationType": "API_KEY",
+            "AuthParameters": {"ApiKeyAuthParameters": {"ApiKeyName": "a b", "ApiKeyValue": "k"}}}}),
+        oauth_file("ftp://there", "POST", json!({})),
+        oauth_file("http://there", "DELETE", json!({})),
+        oauth_file("http://there", "POST", json!({"HeaderParameters": [{"Key": "a", "Value": "\n"}]})),
         json!({"a": {"AuthorizationType": "BASIC", "AuthParameters": {"Typo": 1}}}),
     ] {
         assert!(Connections::parse(wrong.to_string().as_bytes()).is_err(), "{wrong}");
     }
+}
+
+/// A connection `a` that uses OAuth.
+fn oauth_file(endpoint: &str, method: &str, parameters: Value) -> Value {
+    json!({"a": {"AuthorizationType": "OAUTH_CLIENT_CREDENTIALS", "AuthParameters": {
+        "OAuthParameters": {"AuthorizationEndpoint": endpoint, "HttpMethod": method,
+            "ClientParameters": {"ClientID": "me", "ClientSecret": "s&t"}, "OAuthHttpParameters": parameters},
+        "InvocationHttpParameters": {"HeaderParameters": [{"Key": "X-Mine", "Value": "connection"}]}}}})
+}
+
+/// Hands out the tokens `t1`, `t2`, and so on, which last so many seconds; of the calls with them, what `takes` says.
+fn oauth_server(lasts: Value, takes: fn(&str) -> bool) -> Server {
+    let handed_out = AtomicU32::new(0);
+    Server::start(move |asked| match asked.target.starts_with("/token") {
+        true => {
+            let n = handed_out.fetch_add(1, Ordering::Relaxed) + 1;
+            let token = json!({"access_token": format!("t{n}"), "token_type": "Bearer", "expires_in": lasts});
+            answer(200, &[("Content-Type", "application/json")], token.to_string())
+        }
+        false if takes(&asked.headers["authorization"]) => answer(200, &[], "{}"),
+        false => answer(401, &[], "who are you?"),
+    })
+}
+
+/// Calls `n` times one after the other, over a connection that uses OAuth; the targets asked for.
+fn with_token(server: &Server, method: &str, parameters: Value, n: usize) -> (Vec<Asked>, Vec<String>) {
+    let file = oauth_file(&format!("{}/token?v=1", server.url()), method, parameters);
+    let connections = Connections::parse(file.to_string().as_bytes()).expect("connections");
+    assert!(!format!("{connections:?}").contains("s&t"), "secrets are not shown");
+    let integrations = Integrations::new().http(allowing(server)).connections(connections);
+    let call =
+        json!({"ApiEndpoint": server.url(), "Method": "GET", "Authentication": {"ConnectionArn": "a"}});
+    let results = (0..n).map(|_| {
+        let outcome = run(integrations.clone(), INVOKE, &call);
+        if outcome.status == Status::Succeeded { "ok".to_owned() } else { failure(&outcome).0 }
+    });
+    let results = results.collect();
+    (server.asked.try_iter().collect(), results)
+}
+
+#[test]
+fn tokens_are_fetched_kept_and_renewed() {
+    let all = |_: &str| true;
+    let authorizations = |asked: &[Asked]| -> Vec<String> {
+        asked.iter().map(|it| it.headers.get("authorization").cloned().unwrap_or_default()).collect()
+    };
+    // One token for all calls; with it, what the connection says besides.
+    let server = oauth_server(json!(3600), all);
+    let body = json!({"BodyParameters": [{"Key": "scope", "Value": "a b"}],
+        "QueryStringParameters": [{"Key": "q", "Value": "1"}], "HeaderParameters": [{"Key": "X-A", "Value": "2"}]});
+    let (asked, results) = with_token(&server, "POST", body, 2);
+    assert_eq!(results, ["ok", "ok"]);
+    assert_eq!(authorizations(&asked), ["", "Bearer t1", "Bearer t1"]);
+    assert_eq!((&*asked[0].method, &*asked[0].target), ("POST", "/token?v=1&q=1"));
+    assert_eq!(asked[0].text(), "grant_type=client_credentials&client_id=me&client_secret=s%26t&scope=a%20b");
+    assert_eq!(asked[0].headers["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!((&*asked[0].headers["x-a"], &*asked[1].headers["x-mine"]), ("2", "connection"));
+
+    // Without a body, in the query. What the connection names goes before what is usual.
+    let server = oauth_server(Value::Null, all);
+    let grant = json!({"QueryStringParameters": [{"Key": "grant_type", "Value": "mine"}]});
+    let (asked, results) = with_token(&server, "GET", grant, 2);
+    assert_eq!(results, ["ok", "ok"]);
+    assert_eq!(asked[0].target, "/token?v=1&grant_type=mine&client_id=me&client_secret=s%26t");
+    assert_eq!(authorizations(&asked), ["", "Bearer t1", "Bearer t1"]);
+
+    // One that has no time left is not used twice.
+    let server = oauth_server(json!("0"), all);
+    let (asked, _) = with_token(&server, "PUT", json!({}), 2);
+    assert_eq!(authorizations(&asked), ["", "Bearer t1", "", "Bearer t2"]);
+
+    // One that is not taken is renewed, once for a call.
+    let server = oauth_server(json!(3600), |token| token == "Bearer t2");
+    let (asked, results) = with_token(&server, "POST", json!({}), 2);
+    assert_eq!(results, ["ok", "ok"]);
+    assert_eq!(authorizations(&asked), ["", "Bearer t1", "", "Bearer t2", "Bearer t2"]);
+    let server = oauth_server(json!(3600), |_| false);
+    let (asked, results) = with_token(&server, "POST", json!({}), 1);
+    assert_eq!(results, ["States.Http.StatusCode.401"]);
+    assert_eq!(authorizations(&asked), ["", "Bearer t1", "", "Bearer t2"]);
+}
+
+#[test]
+fn without_a_token_there_is_no_call() {
+    for says in [
+        answer(400, &[], r#"{"error": "invalid_client"}"#),
+        answer(200, &[], "no JSON"),
+        answer(200, &[], r#"{"access_token": "a b"}"#),
+        answer(200, &[], "x".repeat(100_000)),
+        Says::HangUp,
+    ] {
+        let server = Server::saying(says.clone());
+        let (asked, results) = with_token(&server, "POST", json!({}), 1);
+        assert_eq!(results, ["Events.ConnectionResource.InvalidConnectionState"], "{says:?}");
+        assert!(asked.iter().all(|asked| asked.target.starts_with("/token")), "{says:?}");
+    }
+}
+
+/// Answers in all the shapes that HTTP/1.1 has (RFC 9112, section 6): what is read, or nothing when they make no sense.
+#[test]
+fn answers_end_where_they_say() {
+    let long = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n1", "x".repeat(50_000));
+    let endless = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n1", "x".repeat(70_000));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n1", "a: b\r\n".repeat(101));
+    let chunk = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+        70_000,
+        "a".repeat(70_000)
+    );
+    let letters = format!("1{}", "a".repeat(70_000));
+    for (text, body) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n12", Some("12")),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n123", Some("12")),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n12", Some("12")),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n12", Some("12")),
+        ("HTTP/1.1 200 OK\r\n\r\n12", Some("12")),
+        ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n12", Some("12")),
+        ("HTTP/1.1 200\r\n\r\n12", Some("12")),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n12",
+            Some("12"),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n2;x=y\r\n23\r\n0\r\n\r\n",
+            Some("123"),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n1234567890\r\n0\r\nT: t\r\n\r\n",
+            Some("1234567890"),
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n1\r\n1\r\n0\r\n\r\n",
+            Some("1"),
+        ),
+        (&chunk, Some(&letters)),
+        (&long, Some("1")),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Some("")),
+        // What makes no sense, or ends too early.
+        ("", None),
+        ("HTTP/1.1 200 OK\r\nContent-", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n12", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n123", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n12", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n12", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n12", None),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n", None),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n12\r\n0\r\n\r\n", None),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n1\r\n0\r\n\r\n", None),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n", None),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n1", None),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\nT: t", None),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", None),
+        ("HTTP/1.1 99 OK\r\n\r\n1", None),
+        ("HTTP/2 200 OK\r\n\r\n1", None),
+        (&endless, None),
+        (&many, None),
+    ] {
+        let server = Server::saying(Says::Raw(text.into()));
+        let outcome = invoke(&server, &json!({"ApiEndpoint": "/", "Method": "GET"}));
+        let shown = &text[..text.len().min(90)];
+        match body {
+            Some(body) => {
+                assert_eq!(output(&outcome)["ResponseBody"].to_string().trim_matches('"'), body, "{shown}")
+            }
+            None => assert_eq!(failure(&outcome).0, "States.Http.Socket", "{shown}"),
+        }
+    }
+    // Whatever the head says, an answer to HEAD has no body.
+    let server = Server::saying(Says::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec()));
+    assert_eq!(
+        output(&invoke(&server, &json!({"ApiEndpoint": "/", "Method": "HEAD"})))["ResponseBody"],
+        json!("")
+    );
 }
 
 #[test]

@@ -1,67 +1,50 @@
 //! What the optimised integrations show of an answer besides its data: `SdkHttpMetadata` and `SdkResponseMetadata`.
 
-use hyper::HeaderMap;
+use std::ops::Range;
 
-use super::pool::Reply;
+use super::fields::Fields;
+use super::h1::Reply;
 use crate::json;
 
-/// Header names as AWS's services write them. HTTP makes no difference between cases and what reads answers forgets
+/// A header's name as a service of AWS writes it. HTTP makes no difference between cases and what reads answers forgets
 /// them, but workflows see them.
-const NAMES: [&str; 16] = [
-    "Connection",
-    "Content-Length",
-    "Content-Type",
-    "Date",
-    "Server",
-    "Transfer-Encoding",
-    "Vary",
-    "Via",
-    "X-Amz-Cf-Id",
-    "X-Amz-Cf-Pop",
-    "X-Amz-Executed-Version",
-    "X-Amzn-Trace-Id",
-    "X-Cache",
-    "x-amzn-Remapped-Content-Length",
-    "x-amzn-RequestId",
-    "x-amz-crc32",
-];
-
-/// A header's name as a service of AWS writes it.
 pub(super) fn header_name(name: &str) -> &str {
-    NAMES.iter().find(|known| known.eq_ignore_ascii_case(name)).copied().unwrap_or(name)
-}
-
-/// The headers, sorted by name, each with all its values. Bytes above ASCII are read as Latin-1.
-pub(super) fn headers(headers: &HeaderMap) -> Vec<(&str, Vec<String>)> {
-    let mut sorted: Vec<(&str, Vec<String>)> = (headers.keys())
-        .map(|name| {
-            let values = headers.get_all(name).iter();
-            let values = values.map(|value| value.as_bytes().iter().map(|&byte| char::from(byte)).collect());
-            (name.as_str(), values.collect())
-        })
-        .collect();
-    sorted.sort_unstable_by_key(|(name, _)| *name);
-    sorted
+    match name {
+        "connection" => "Connection",
+        "content-length" => "Content-Length",
+        "content-type" => "Content-Type",
+        "date" => "Date",
+        "server" => "Server",
+        "transfer-encoding" => "Transfer-Encoding",
+        "vary" => "Vary",
+        "via" => "Via",
+        "x-amz-cf-id" => "X-Amz-Cf-Id",
+        "x-amz-cf-pop" => "X-Amz-Cf-Pop",
+        "x-amz-executed-version" => "X-Amz-Executed-Version",
+        "x-amzn-remapped-content-length" => "x-amzn-Remapped-Content-Length",
+        "x-amzn-requestid" => "x-amzn-RequestId",
+        "x-amzn-trace-id" => "X-Amzn-Trace-Id",
+        "x-cache" => "X-Cache",
+        name => name,
+    }
 }
 
 /// The identifier that a service gave the request.
-pub(super) fn request_id(headers: &HeaderMap) -> &str {
+pub(super) fn request_id(fields: &Fields) -> &str {
     let names = ["x-amzn-requestid", "x-amz-request-id"];
-    let found = names.iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    found.unwrap_or_default()
+    names.iter().find_map(|name| fields.get(name)).unwrap_or_default()
 }
 
 /// Writes `"SdkHttpMetadata":{…},"SdkResponseMetadata":{…}`.
 pub(super) fn write_metadata(reply: &Reply, request_id: &str, out: &mut Vec<u8>) {
-    let sorted = headers(&reply.headers);
     out.extend_from_slice(b"\"SdkHttpMetadata\":{\"AllHttpHeaders\":");
-    write_lists(&sorted, header_name, out);
+    let lists = write_lists(&reply.fields, header_name, out);
     out.extend_from_slice(b",\"HttpHeaders\":{");
-    for (n, (name, values)) in sorted.iter().enumerate() {
+    for (n, List { name, first }) in lists.into_iter().enumerate() {
         separate(n, out);
-        json::write_string(header_name(name), out);
+        out.extend_from_within(name);
         out.push(b':');
-        json::write_string(values.first().map_or("", String::as_str), out);
+        out.extend_from_within(first);
     }
     out.extend_from_slice(b"},\"HttpStatusCode\":");
     out.extend_from_slice(reply.status.as_str().as_bytes());
@@ -70,20 +53,35 @@ pub(super) fn write_metadata(reply: &Reply, request_id: &str, out: &mut Vec<u8>)
     out.push(b'}');
 }
 
+/// Where a name and the first of its values were written.
+pub(super) struct List {
+    name: Range<usize>,
+    first: Range<usize>,
+}
+
 /// Writes headers as an object of lists.
-pub(super) fn write_lists(sorted: &[(&str, Vec<String>)], rename: fn(&str) -> &str, out: &mut Vec<u8>) {
+pub(super) fn write_lists(fields: &Fields, rename: fn(&str) -> &str, out: &mut Vec<u8>) -> Vec<List> {
+    let mut lists = Vec::with_capacity(16);
+    let mut before = None;
     out.push(b'{');
-    for (n, (name, values)) in sorted.iter().enumerate() {
-        separate(n, out);
-        json::write_string(rename(name), out);
-        out.extend_from_slice(b":[");
-        for (n, value) in values.iter().enumerate() {
-            separate(n, out);
+    for (name, value) in fields.iter() {
+        if before == Some(name) {
+            out.push(b',');
             json::write_string(value, out);
+            continue;
         }
-        out.push(b']');
+        out.extend_from_slice(if before.is_some() { b"]," } else { b"" });
+        let name_at = out.len();
+        json::write_string(rename(name), out);
+        let name_end = out.len();
+        out.extend_from_slice(b":[");
+        let first_at = out.len();
+        json::write_string(value, out);
+        lists.push(List { name: name_at..name_end, first: first_at..out.len() });
+        before = Some(name);
     }
-    out.push(b'}');
+    out.extend_from_slice(if before.is_some() { b"]}" } else { b"}" });
+    lists
 }
 
 pub(super) fn separate(n: usize, out: &mut Vec<u8>) {

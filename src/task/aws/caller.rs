@@ -1,16 +1,13 @@
 //! Requests to one service: its endpoint, its region, its signature.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Request};
-
-use super::credentials::Source;
+use super::credentials::{Credentials, Source};
+use super::h1::{Message, Reply};
 use super::net::NetError;
-use super::pool::{self, ANSWER_BYTES_MAX, Limits, Reply};
+use super::pool::{self, ANSWER_BYTES_MAX, Limits};
 use super::settings::{Endpoint, Settings};
 use super::sign::{self, Scope, Signed};
 
@@ -20,7 +17,9 @@ pub(super) struct Caller {
     endpoint: Endpoint,
     /// Named by the user: it may be one that wants no signature.
     own_endpoint: bool,
-    authority: HeaderValue,
+    authority: String,
+    /// The fields that all requests have.
+    fields: String,
     region: String,
     signing_name: String,
     credentials: Source,
@@ -35,7 +34,7 @@ pub(super) struct Draft {
     /// Percent-encoded, sorted by name.
     pub(super) query: String,
     /// Names in lower case.
-    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
     pub(super) body: Vec<u8>,
 }
 
@@ -65,65 +64,70 @@ impl Caller {
             None => Endpoint::of_aws(host_prefix, region)?,
         };
         let authority = endpoint.origin.authority();
-        let authority = HeaderValue::try_from(authority).map_err(|_| "the endpoint's host is no name")?;
+        let fields = format!("host: {authority}\r\nuser-agent: expressway/{}\r\n", env!("CARGO_PKG_VERSION"));
         let credentials = settings.credentials();
         let (region, signing_name) = (region.to_owned(), signing_name.to_owned());
         let connections_max = settings.connections_max;
-        Ok(Caller { endpoint, own_endpoint, authority, region, signing_name, credentials, connections_max })
+        Ok(Caller {
+            endpoint,
+            own_endpoint,
+            authority,
+            fields,
+            region,
+            signing_name,
+            credentials,
+            connections_max,
+        })
     }
 
     /// Sends a `POST`, signed if there are credentials.
     pub(super) async fn post(self: Arc<Self>, draft: Draft) -> Result<Reply, CallError> {
-        let request = self.request(draft).await?;
+        let credentials = match self.credentials.known(!self.own_endpoint) {
+            Some(known) => known,
+            None => Box::pin(self.credentials.get(!self.own_endpoint)).await,
+        };
+        let message = self.message(draft, credentials.map_err(CallError::Client)?.as_deref())?;
         let limits = Limits { bytes_max: ANSWER_BYTES_MAX, connections_max: self.connections_max };
-        pool::exchange(&self.endpoint.origin, request, limits).await.map_err(|error| match error {
+        pool::exchange(&self.endpoint.origin, message, limits).await.map_err(|error| match error {
             NetError::TooLarge => CallError::TooLarge,
             NetError::Failed(text) => CallError::Client(format!("Unable to execute HTTP request: {text}")),
         })
     }
 
-    async fn request(&self, draft: Draft) -> Result<pool::Outgoing, CallError> {
-        let wrong = |error: hyper::http::Error| CallError::Client(error.to_string());
-        let Draft { path, query, headers, body } = draft;
-        let path = format!("{}{path}", self.endpoint.base);
-        let credentials = self.credentials.get(!self.own_endpoint).await.map_err(CallError::Client)?;
+    fn message(&self, draft: Draft, credentials: Option<&Credentials>) -> Result<Message, CallError> {
         if credentials.is_none() && !self.own_endpoint {
             let text = "Unable to load credentials from any of the providers in the chain";
             return Err(CallError::Client(text.to_owned()));
         }
-        let mut target = path.clone();
-        if !query.is_empty() {
-            let _ = write!(target, "?{query}");
-        }
-        let mut request = Request::builder().method(Method::POST).uri(target);
-        if let Some(fields) = request.headers_mut() {
-            fields.reserve(headers.len() + 6);
-            fields.insert(HOST, self.authority.clone());
-            fields.insert(
-                USER_AGENT,
-                HeaderValue::from_static(concat!("expressway/", env!("CARGO_PKG_VERSION"))),
-            );
-            for (name, value) in &headers {
-                let value = HeaderValue::try_from(value).map_err(|error| wrong(error.into()))?;
-                fields.insert(HeaderName::from_static(name), value);
-            }
+        let Draft { path, query, headers, body } = draft;
+        let (base, mark) = (&*self.endpoint.base, if query.is_empty() { "" } else { "?" });
+        // A signature takes some 400, a session's token as much again.
+        let bytes = self.fields.len() + body.len() + if credentials.is_some() { 1_024 } else { 256 };
+        let mut message = Message::new("POST", &[base, &path, mark, &query], bytes);
+        message.fields(&self.fields);
+        let mut add = |name: &str, value: &str| {
+            message.field(name, value).map_err(|why| CallError::Client(format!("{name}: {why}")))
+        };
+        for (name, value) in &headers {
+            add(name, value)?;
         }
         if let Some(credentials) = credentials {
             let date = sign::amz_date(SystemTime::now());
             let mut signed: Vec<(&str, &str)> = Vec::with_capacity(headers.len() + 3);
-            signed.push(("host", self.authority.to_str().unwrap_or_default()));
+            signed.push(("host", &self.authority));
             signed.push(("x-amz-date", &date));
             signed.extend(credentials.session_token.as_deref().map(|token| ("x-amz-security-token", token)));
-            signed.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+            signed.extend(headers.iter().map(|(name, value)| (*name, &**value)));
             signed.sort_unstable();
+            let path = [base, &path];
             let it = Signed { method: "POST", path: &path, query: &query, headers: &signed, body: &body };
             let scope = Scope { region: &self.region, service: &self.signing_name };
-            request = request.header(AUTHORIZATION, sign::authorization(&credentials, scope, &date, &it));
+            add("authorization", &sign::authorization(credentials, scope, &date, &it))?;
             if let Some(token) = &credentials.session_token {
-                request = request.header("x-amz-security-token", token);
+                add("x-amz-security-token", token)?;
             }
-            request = request.header("x-amz-date", date);
+            add("x-amz-date", &date)?;
         }
-        request.body(Full::new(body.into())).map_err(wrong)
+        Ok(message.with_body(&body))
     }
 }

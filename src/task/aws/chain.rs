@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http_body_util::Full;
-use hyper::header::{HOST, HeaderValue};
-use hyper::{Method, Request};
+use http::Method;
 
 use super::credentials::{Credentials, Source};
+use super::h1::Message;
 use super::pool::{self, Limits};
 use super::settings::{Endpoint, Settings, SettingsError, variable};
 
@@ -207,13 +206,13 @@ impl Fetched {
 
 async fn ask(method: Method, url: &str, header: Option<(&'static str, &str)>) -> Result<String, String> {
     let Endpoint { origin, base } = Endpoint::parse_exactly(url).map_err(|error| error.to_string())?;
-    let mut request = Request::builder().method(method).uri(base).header(HOST, origin.authority());
+    let mut message = Message::new(method.as_str(), &[&base], 256);
+    message.field("host", &origin.authority())?;
     if let Some((name, value)) = header {
-        let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
-        request = request.header(name, value);
+        message.field(name, value)?;
     }
-    let request = request.body(Full::default()).map_err(|error| error.to_string())?;
-    let reply = pool::exchange(&origin, request, FETCH).await.map_err(|error| format!("{error:?}"))?;
+    let message = if method == Method::PUT { message.with_body(&[]) } else { message.without_body() };
+    let reply = pool::exchange(&origin, message, FETCH).await.map_err(|error| format!("{error:?}"))?;
     match reply.status.is_success() {
         true => String::from_utf8(reply.body).map_err(|error| error.to_string()),
         false => Err(format!("{} says {}", origin.authority(), reply.status)),

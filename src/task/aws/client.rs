@@ -84,8 +84,8 @@ async fn call(
     body: Vec<u8>,
 ) -> Result<Json, ClientError> {
     let headers = vec![
-        ("content-type", "application/x-amz-json-1.0".to_owned()),
-        ("x-amz-target", format!("{target}.{operation}")),
+        ("content-type", "application/x-amz-json-1.0".into()),
+        ("x-amz-target", format!("{target}.{operation}").into()),
     ];
     let draft = Draft { path: "/".to_owned(), query: String::new(), headers, body };
     let reply = match timeout(ANSWER_MAX, caller.post(draft)).await {

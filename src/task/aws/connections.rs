@@ -2,12 +2,17 @@
 //! EventBridge; here, in a file of the user's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Uri};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
-use super::settings::SettingsError;
+use super::oauth::{OAuth, Parameters};
+use super::settings::{Endpoint, SettingsError};
 
 /// Connections by ARN.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +23,10 @@ pub struct Connections {
 /// What a connection adds to a request.
 #[derive(Clone, Default)]
 pub(super) struct Connection {
-    /// Names and values; they go before the task's own.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) body: Vec<(String, String)>,
+    /// They go before the task's own.
+    pub(super) parameters: Parameters,
+    /// Who hands out tokens for it.
+    pub(super) oauth: Option<Arc<OAuth>>,
 }
 
 /// They are secrets.
@@ -46,6 +51,8 @@ struct Entry {
 struct AuthParameters {
     basic_auth_parameters: Option<Basic>,
     api_key_auth_parameters: Option<ApiKey>,
+    #[serde(rename = "OAuthParameters")]
+    oauth_parameters: Option<OAuthParameters>,
     #[serde(default)]
     invocation_http_parameters: HttpParameters,
 }
@@ -62,6 +69,25 @@ struct Basic {
 struct ApiKey {
     api_key_name: String,
     api_key_value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct OAuthParameters {
+    authorization_endpoint: String,
+    http_method: String,
+    client_parameters: Client,
+    #[serde(default, rename = "OAuthHttpParameters")]
+    oauth_http_parameters: HttpParameters,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Client {
+    #[serde(rename = "ClientID")]
+    id: String,
+    #[serde(rename = "ClientSecret")]
+    secret: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -83,8 +109,12 @@ struct Pair {
 }
 
 impl Connections {
-    /// Reads a file: a JSON object of connections by ARN, each with `AuthorizationType` (`BASIC` or `API_KEY`) and
-    /// `AuthParameters`, as `CreateConnection` takes them.
+    /// Reads a file: a JSON object of connections by ARN, each with `AuthorizationType` (`BASIC`, `API_KEY` or
+    /// `OAUTH_CLIENT_CREDENTIALS`) and `AuthParameters`, as `CreateConnection` takes them.
+    ///
+    /// A token of OAuth is fetched when it is first needed, and again when it is about to expire or a call is answered
+    /// with 401 or 407; the call is then made once more. Its endpoint is asked with a form (RFC 6749, section 4.4), in
+    /// the query for `GET`: `grant_type`, `client_id`, `client_secret`, where `OAuthHttpParameters` name no others.
     ///
     /// ```
     /// let connections = expressway::task::aws::Connections::parse(br#"{
@@ -97,16 +127,13 @@ impl Connections {
     /// ```
     ///
     /// # Errors
-    /// When it is not such an object, or a connection is of a type that is not supported.
+    /// When it is not such an object, or has what no request can have.
     pub fn parse(text: &[u8]) -> Result<Connections, SettingsError> {
         let wrong = |what: String| SettingsError::Connections(what);
         let entries: HashMap<String, serde_json::Value> =
             serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))?;
         let mut by_arn = HashMap::new();
         for (arn, entry) in entries {
-            if entry.get("AuthorizationType").is_some_and(|it| it == "OAUTH_CLIENT_CREDENTIALS") {
-                return Err(wrong(format!("{arn}: OAUTH_CLIENT_CREDENTIALS is not supported")));
-            }
             let entry: Entry =
                 serde_json::from_value(entry).map_err(|error| wrong(format!("{arn}: {error}")))?;
             let connection = entry.read().map_err(|what| wrong(format!("{arn}: {what}")))?;
@@ -122,22 +149,71 @@ impl Connections {
 
 impl Entry {
     fn read(self) -> Result<Connection, String> {
-        let AuthParameters { basic_auth_parameters, api_key_auth_parameters, invocation_http_parameters } =
-            self.auth_parameters;
-        let mut headers = match (&*self.authorization_type, basic_auth_parameters, api_key_auth_parameters) {
-            ("BASIC", Some(Basic { username, password }), None) => {
+        let AuthParameters {
+            basic_auth_parameters,
+            api_key_auth_parameters,
+            oauth_parameters,
+            invocation_http_parameters,
+        } = self.auth_parameters;
+        let all = (basic_auth_parameters, api_key_auth_parameters, oauth_parameters);
+        let mut parameters = invocation_http_parameters.read();
+        let mut oauth = None;
+        match (&*self.authorization_type, all) {
+            ("BASIC", (Some(Basic { username, password }), None, None)) => {
                 let value = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
-                vec![("Authorization".to_owned(), value)]
+                parameters.headers.insert(0, ("Authorization".to_owned(), value));
             }
-            ("API_KEY", None, Some(key)) => vec![(key.api_key_name, key.api_key_value)],
-            (kind, ..) => {
+            ("API_KEY", (None, Some(key), None)) => {
+                parameters.headers.insert(0, (key.api_key_name, key.api_key_value));
+            }
+            ("OAUTH_CLIENT_CREDENTIALS", (None, None, Some(it))) => oauth = Some(Arc::new(it.read()?)),
+            ("BASIC" | "API_KEY" | "OAUTH_CLIENT_CREDENTIALS", _) => {
+                let kind = self.authorization_type;
                 return Err(format!("the AuthorizationType '{kind}' has not the parameters it needs"));
             }
-        };
-        let pairs = |pairs: Vec<Pair>| pairs.into_iter().map(|pair| (pair.key, pair.value));
-        headers.extend(pairs(invocation_http_parameters.header_parameters));
-        let query = pairs(invocation_http_parameters.query_string_parameters).collect();
-        let body = pairs(invocation_http_parameters.body_parameters).collect();
-        Ok(Connection { headers, query, body })
+            (kind, _) => return Err(format!("the AuthorizationType '{kind}' is not supported")),
+        }
+        check(&parameters)?;
+        Ok(Connection { parameters, oauth })
     }
+}
+
+impl OAuthParameters {
+    fn read(self) -> Result<OAuth, String> {
+        let url = self.authorization_endpoint;
+        let wrong = |error: SettingsError| format!("AuthorizationEndpoint: {error}");
+        let uri: Uri = url.parse().map_err(|_| wrong(SettingsError::NotAnEndpoint(url.clone())))?;
+        let endpoint = Endpoint::parse_exactly(&url).map_err(wrong)?;
+        let method = match &*self.http_method {
+            "GET" => Method::GET,
+            "POST" => Method::POST,
+            "PUT" => Method::PUT,
+            other => return Err(format!("the HttpMethod '{other}' is not GET, POST or PUT")),
+        };
+        let parameters = self.oauth_http_parameters.read();
+        check(&parameters)?;
+        let Client { id: client_id, secret: client_secret } = self.client_parameters;
+        let query = uri.query().unwrap_or_default().to_owned();
+        Ok(OAuth { method, endpoint, query, client_id, client_secret, parameters, last: Mutex::default() })
+    }
+}
+
+impl HttpParameters {
+    fn read(self) -> Parameters {
+        let pairs = |pairs: Vec<Pair>| pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
+        Parameters {
+            headers: pairs(self.header_parameters),
+            query: pairs(self.query_string_parameters),
+            body: pairs(self.body_parameters),
+        }
+    }
+}
+
+/// Whether the headers are some.
+fn check(parameters: &Parameters) -> Result<(), String> {
+    let wrong = parameters
+        .headers
+        .iter()
+        .find(|(name, value)| HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err());
+    wrong.map_or(Ok(()), |(name, _)| Err(format!("'{name}' is no header, or has a value that none can have")))
 }

@@ -50,15 +50,25 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// As [`get`](Source::get), if nobody need be asked.
+    pub(super) fn known(&self, to_aws: bool) -> Option<Result<Option<Arc<Credentials>>, String>> {
+        match self {
+            Source::None => Some(Ok(None)),
+            Source::Machine(_) if !to_aws => Some(Ok(None)),
+            Source::Fixed(credentials) => Some(Ok(Some(Arc::clone(credentials)))),
+            Source::Unsupported(_) | Source::Fetched(_) | Source::Machine(_) => None,
+        }
+    }
+
     /// The credentials, if there are any. The machine is asked only for what goes to AWS itself: elsewhere nobody may
     /// be there to answer.
     pub(super) async fn get(&self, to_aws: bool) -> Result<Option<Arc<Credentials>>, String> {
         let found = match self {
-            Source::None => Ok(None),
-            Source::Fixed(credentials) => Ok(Some(Arc::clone(credentials))),
+            Source::Fetched(fetched) | Source::Machine(fetched) if self.known(to_aws).is_none() => {
+                fetched.get().await.map(Some)
+            }
             Source::Unsupported(why) => Err(why.to_string()),
-            Source::Machine(_) if !to_aws => Ok(None),
-            Source::Fetched(fetched) | Source::Machine(fetched) => fetched.get().await.map(Some),
+            _ => return self.known(to_aws).unwrap_or(Ok(None)),
         };
         found.map_err(|why| format!("Unable to load credentials: {why}"))
     }

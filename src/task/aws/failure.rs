@@ -4,7 +4,7 @@
 use super::answer;
 use super::caller::CallError;
 use super::forms::Element;
-use super::pool::Reply;
+use super::h1::Reply;
 use crate::fault;
 use crate::task::TaskError;
 
@@ -75,10 +75,9 @@ pub(super) fn json_error(reply: &Reply) -> ServiceError {
     let text = |names: &[&str]| {
         names.iter().find_map(|name| body.get(name)?.as_str()).unwrap_or_default().to_owned()
     };
-    let header = |name: &str| reply.headers.get(name).and_then(|value| value.to_str().ok());
     // Services that once spoke the query protocol still tell their old codes, and the SDK goes by those.
-    let query_code = header("x-amzn-query-error").and_then(|value| value.split(';').next());
-    let typed = match header("x-amzn-errortype") {
+    let query_code = reply.fields.get("x-amzn-query-error").and_then(|value| value.split(';').next());
+    let typed = match reply.fields.get("x-amzn-errortype") {
         Some(code) => code.to_owned(),
         None => text(&["__type", "code", "Code"]),
     };
@@ -89,7 +88,7 @@ pub(super) fn json_error(reply: &Reply) -> ServiceError {
         kind: typed.to_owned(),
         code: query_code.unwrap_or(typed).to_owned(),
         message: text(&["message", "Message", "errorMessage"]),
-        request_id: answer::request_id(&reply.headers).to_owned(),
+        request_id: answer::request_id(&reply.fields).to_owned(),
     }
 }
 
@@ -99,7 +98,7 @@ pub(super) fn xml_error(reply: &Reply) -> ServiceError {
     let error =
         root.child("Error").or_else(|| root.child("Errors")?.child("Error")).cloned().unwrap_or_default();
     let code = error.text_of("Code").to_owned();
-    let told = [root.text_of("RequestId"), root.text_of("RequestID"), answer::request_id(&reply.headers)];
+    let told = [root.text_of("RequestId"), root.text_of("RequestID"), answer::request_id(&reply.fields)];
     let request_id = told.into_iter().find(|id| !id.is_empty()).unwrap_or_default().to_owned();
     ServiceError { kind: code.clone(), code, message: error.text_of("Message").to_owned(), request_id }
 }

@@ -4,19 +4,19 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, RANGE, USER_AGENT};
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RANGE, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::answer;
 use super::body::{self, ArrayFormat};
 use super::failure::too_large;
 use super::forms;
 use super::guard::Denied;
+use super::h1::{Message, Reply};
 use super::net::{NetError, Origin};
+use super::oauth::{OAuth, Token};
 use super::parameters::Parameters;
-use super::pool::{self, Limits, Reply};
+use super::pool::{self, Limits};
 use super::settings::{Endpoint, Settings};
 use super::sign::{self, Scope, Signed};
 use crate::fault;
@@ -107,11 +107,15 @@ struct Outgoing {
     signed: bool,
     /// The endpoint is one that the engine's owner named.
     trusted: bool,
+    /// Who hands out a token for it.
+    oauth: Option<Arc<OAuth>>,
 }
 
 /// Why there is no answer.
 enum Failed {
     Denied(String),
+    /// There is no token for the connection.
+    Token(String),
     Socket(String),
     TooLarge,
 }
@@ -123,6 +127,9 @@ impl AsyncHandler for Invoke {
         Ok(Box::pin(async move {
             let reply = send(&settings, outgoing).await.map_err(|failed| match failed {
                 Failed::Denied(text) => TaskError::new(fault::RUNTIME, text),
+                Failed::Token(text) => {
+                    TaskError::new("Events.ConnectionResource.InvalidConnectionState", text)
+                }
                 Failed::Socket(text) => TaskError::new("States.Http.Socket", text),
                 Failed::TooLarge => too_large("http"),
             })?;
@@ -145,7 +152,7 @@ impl AsyncHandler for Gateway {
         let outgoing = gateway_request(&settings, &Parameters::read(call, &GATEWAY_FIELDS)?)?;
         Ok(Box::pin(async move {
             let reply = send(&settings, outgoing).await.map_err(|failed| match failed {
-                Failed::Denied(text) => TaskError::new(fault::RUNTIME, text),
+                Failed::Denied(text) | Failed::Token(text) => TaskError::new(fault::RUNTIME, text),
                 Failed::Socket(text) => {
                     let text = format!("Unable to execute HTTP request: {text}");
                     TaskError::new("ApiGateway.SdkClientException", text)
@@ -194,7 +201,7 @@ fn http_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<Outg
     add_query(parameters, &mut query)?;
     let transform = parameters.get("Transform");
     let mut body = Vec::new();
-    let fixed = connection.map_or(&[][..], |connection| &connection.body);
+    let fixed = connection.map_or(&[][..], |connection| &connection.parameters.body);
     if let Some(content) = parameters.get("RequestBody").or_else(|| (!fixed.is_empty()).then(Value::default))
     {
         let encoding = match transform {
@@ -208,18 +215,19 @@ fn http_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<Outg
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
     }
     // What the connection says goes before what the task says.
-    for (name, value) in connection.iter().flat_map(|connection| &connection.headers) {
+    for (name, value) in connection.iter().flat_map(|connection| &connection.parameters.headers) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
     }
-    for (name, value) in connection.iter().flat_map(|connection| &connection.query) {
+    for (name, value) in connection.iter().flat_map(|connection| &connection.parameters.query) {
         forms::pair(name, value, &mut query);
     }
     let agent = format!("Amazon|StepFunctions|HttpInvoke|{}", settings.region());
     headers.insert(USER_AGENT, HeaderValue::try_from(agent).map_err(|_| parameters.refuse("no region"))?);
     headers.insert(RANGE, HeaderValue::from_static("bytes=0-262144"));
-    Ok(Outgoing { method, endpoint, query, headers, body, signed: false, trusted: false })
+    let oauth = connection.and_then(|connection| connection.oauth.clone());
+    Ok(Outgoing { method, endpoint, query, headers, body, signed: false, trusted: false, oauth })
 }
 
 fn encoding(
@@ -280,7 +288,7 @@ fn gateway_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<O
         headers.insert(HOST, HeaderValue::try_from(host).map_err(|_| wrong())?);
         endpoint = Endpoint { origin: own.origin, base: format!("{}{}", own.base, endpoint.base) };
     }
-    Ok(Outgoing { method, endpoint, query, headers, body, signed, trusted })
+    Ok(Outgoing { method, endpoint, query, headers, body, signed, trusted, oauth: None })
 }
 
 fn method(parameters: &Parameters<'_>) -> Result<Method, TaskError> {
@@ -324,7 +332,8 @@ fn add_query(parameters: &Parameters<'_>, query: &mut String) -> Result<(), Task
     Ok(())
 }
 
-/// Sends a request, and again where it is redirected to on the same host.
+/// Sends a request, and again where it is redirected to on the same host, and once with a new token if the one it had is
+/// not taken.
 async fn send(settings: &Settings, outgoing: Outgoing) -> Result<Reply, Failed> {
     match tokio::time::timeout(settings.http.timeout, send_now(settings, outgoing)).await {
         Ok(reply) => reply,
@@ -344,14 +353,25 @@ async fn send_now(settings: &Settings, mut outgoing: Outgoing) -> Result<Reply, 
     };
     let limits =
         Limits { bytes_max: settings.http.answer_bytes_max, connections_max: settings.connections_max };
-    for _ in 0..REDIRECTS_MAX {
+    let mut token = authorize(&mut outgoing, None).await?;
+    let mut renewed = false;
+    let mut redirects = 0;
+    while redirects < REDIRECTS_MAX {
         let request = request(settings, &outgoing, &origin).await?;
         let reply = pool::exchange(&origin, request, limits).await;
         let reply = reply.map_err(|error| match error {
             NetError::TooLarge => Failed::TooLarge,
             NetError::Failed(text) => Failed::Socket(text),
         })?;
+        if matches!(reply.status.as_u16(), 401 | 407)
+            && token.is_some()
+            && !std::mem::replace(&mut renewed, true)
+        {
+            token = authorize(&mut outgoing, token.as_ref()).await?;
+            continue;
+        }
         let Some(target) = redirect(&reply, &origin) else { return Ok(reply) };
+        redirects += 1;
         (outgoing.endpoint.base, outgoing.query) = target;
         let keeps = matches!(reply.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
         if !keeps && !matches!(outgoing.method, Method::GET | Method::HEAD) {
@@ -363,12 +383,23 @@ async fn send_now(settings: &Settings, mut outgoing: Outgoing) -> Result<Reply, 
     Err(Failed::Socket("There are too many redirects".to_owned()))
 }
 
+/// Adds a token, if the connection wants one; `refused` was not taken.
+async fn authorize(outgoing: &mut Outgoing, refused: Option<&Token>) -> Result<Option<Token>, Failed> {
+    let Some(oauth) = &outgoing.oauth else { return Ok(None) };
+    let token = oauth.token(refused).await.map_err(Failed::Token)?;
+    let value = HeaderValue::try_from(&*token.authorization);
+    let mut value = value.map_err(|error| Failed::Token(error.to_string()))?;
+    value.set_sensitive(true);
+    outgoing.headers.insert(AUTHORIZATION, value);
+    Ok(Some(token))
+}
+
 /// Where an answer sends the request, if that is on the same server: path and query.
 fn redirect(reply: &Reply, origin: &Origin) -> Option<(String, String)> {
     if !matches!(reply.status.as_u16(), 301 | 302 | 307 | 308) {
         return None;
     }
-    let target = reply.headers.get(LOCATION)?.to_str().ok()?;
+    let target = reply.fields.get("location")?;
     let (target, query) = target.split('#').next()?.split_once('?').unwrap_or((target, ""));
     if target.starts_with('/') && !target.starts_with("//") {
         return Some((target.to_owned(), query.to_owned()));
@@ -378,12 +409,8 @@ fn redirect(reply: &Reply, origin: &Origin) -> Option<(String, String)> {
     same.then(|| (base, query.to_owned()))
 }
 
-async fn request(
-    settings: &Settings,
-    outgoing: &Outgoing,
-    origin: &Origin,
-) -> Result<pool::Outgoing, Failed> {
-    let wrong = |error: hyper::http::Error| Failed::Socket(error.to_string());
+async fn request(settings: &Settings, outgoing: &Outgoing, origin: &Origin) -> Result<Message, Failed> {
+    let wrong = |error: http::Error| Failed::Socket(error.to_string());
     let Outgoing { method, endpoint, query, headers, body, signed, .. } = outgoing;
     let path = if endpoint.base.is_empty() { "/" } else { &endpoint.base };
     let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
@@ -399,7 +426,7 @@ async fn request(
     if let Some(fields) = request.headers_mut() {
         *fields = headers;
     }
-    request.body(Full::new(Bytes::from(body.clone()))).map_err(wrong)
+    request.body(body.clone()).map(|request| Message::of(&request)).map_err(wrong)
 }
 
 async fn sign_gateway(
@@ -424,7 +451,8 @@ async fn sign_gateway(
     let names = ["host", "x-amz-date", "x-amz-security-token"];
     let signed: Vec<(&str, &str)> =
         names.iter().filter_map(|name| Some((*name, headers.get(*name)?.to_str().ok()?))).collect();
-    let it = Signed { method: method.as_str(), path, query: &query, headers: &signed, body };
+    let path = [path];
+    let it = Signed { method: method.as_str(), path: &path, query: &query, headers: &signed, body };
     let scope = Scope { region: settings.region(), service: "execute-api" };
     let authorization = sign::authorization(&credentials, scope, &date, &it);
     headers.insert("authorization", value(&authorization)?);
@@ -440,10 +468,10 @@ fn told(reply: &Reply) -> String {
 }
 
 fn result(reply: &Reply, rename: fn(&str) -> &str) -> Result<Vec<u8>, TaskError> {
-    let kind = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = reply.fields.get("content-type").unwrap_or_default();
     let mut out = Vec::with_capacity(reply.body.len() + 512);
     out.extend_from_slice(b"{\"Headers\":");
-    answer::write_lists(&answer::headers(&reply.headers), rename, &mut out);
+    answer::write_lists(&reply.fields, rename, &mut out);
     out.extend_from_slice(b",\"ResponseBody\":");
     body::read(kind, &reply.body, &mut out).map_err(|why| TaskError::new(fault::RUNTIME, why))?;
     out.extend_from_slice(b",\"StatusCode\":");

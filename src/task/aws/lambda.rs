@@ -8,8 +8,8 @@ use percent_encoding::utf8_percent_encode;
 use super::answer::{self, is_json};
 use super::caller::{Caller, Draft};
 use super::failure::{self, Optimised};
+use super::h1::Reply;
 use super::parameters::Parameters;
-use super::pool::Reply;
 use super::sign::UNRESERVED;
 use crate::fault;
 use crate::json;
@@ -84,7 +84,7 @@ impl AsyncHandler for Invoke {
         }
         for (header, field) in HEADERS {
             if let Some(value) = parameters.text(field)? {
-                draft.headers.push((header, value.to_owned()));
+                draft.headers.push((header, value.to_owned().into()));
             }
         }
         let caller = Arc::clone(&self.0);
@@ -137,7 +137,7 @@ fn draft(function: &str, qualifier: Option<&str>) -> Draft {
         Some(qualifier) => format!("Qualifier={}", utf8_percent_encode(qualifier, UNRESERVED)),
         None => String::new(),
     };
-    Draft { path, query, headers: vec![("content-type", "application/json".to_owned())], body: Vec::new() }
+    Draft { path, query, headers: vec![("content-type", "application/json".into())], body: Vec::new() }
 }
 
 /// Whether the function did what it was called for.
@@ -147,7 +147,7 @@ fn check(reply: &Reply) -> Result<(), TaskError> {
         let class = KNOWN.iter().find(|class| **class == error.kind);
         return Err(NAMES.refused(reply, &error, class.copied()));
     }
-    if !reply.headers.contains_key("x-amz-function-error") {
+    if reply.fields.get("x-amz-function-error").is_none() {
         return Ok(());
     }
     let payload: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
@@ -158,14 +158,13 @@ fn check(reply: &Reply) -> Result<(), TaskError> {
 
 fn result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
     let mut out = Vec::with_capacity(reply.body.len() + 1_024);
-    let header = |name: &str| reply.headers.get(name).and_then(|value| value.to_str().ok());
     out.push(b'{');
-    if let Some(version) = header("x-amz-executed-version") {
+    if let Some(version) = reply.fields.get("x-amz-executed-version") {
         out.extend_from_slice(b"\"ExecutedVersion\":");
         json::write_string(version, &mut out);
         out.push(b',');
     }
-    if let Some(log) = header("x-amz-log-result") {
+    if let Some(log) = reply.fields.get("x-amz-log-result") {
         out.extend_from_slice(b"\"LogResult\":");
         json::write_string(log, &mut out);
         out.push(b',');
@@ -187,7 +186,7 @@ fn result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
         }
         out.push(b',');
     }
-    answer::write_metadata(reply, answer::request_id(&reply.headers), &mut out);
+    answer::write_metadata(reply, answer::request_id(&reply.fields), &mut out);
     out.extend_from_slice(b",\"StatusCode\":");
     out.extend_from_slice(reply.status.as_str().as_bytes());
     out.push(b'}');

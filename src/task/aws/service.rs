@@ -10,9 +10,9 @@ use super::answer;
 use super::caller::{CallError, Caller, Draft};
 use super::failure::{self, Optimised, ServiceError};
 use super::forms::{self, Element};
+use super::h1::Reply;
 use super::model::{self, Naming, Operation, Protocol, Type, names};
 use super::parameters::refuse;
-use super::pool::Reply;
 use super::settings::Settings;
 use super::wire;
 use crate::fault;
@@ -161,8 +161,8 @@ impl Modelled {
         let (mut body, mut headers) = (Vec::new(), Vec::with_capacity(2));
         match service.protocol {
             Protocol::Json => {
-                headers.push(("content-type", format!("application/x-amz-json-{}", service.version)));
-                headers.push(("x-amz-target", format!("{}.{}", service.target, operation.name)));
+                headers.push(("content-type", format!("application/x-amz-json-{}", service.version).into()));
+                headers.push(("x-amz-target", format!("{}.{}", service.target, operation.name).into()));
                 match kind {
                     Some(kind) => {
                         wire::write_json(operation, arena, kind, input, "", &mut body).map_err(wrong)?;
@@ -172,7 +172,7 @@ impl Modelled {
             }
             Protocol::Query => {
                 let form = "application/x-www-form-urlencoded; charset=utf-8";
-                headers.push(("content-type", form.to_owned()));
+                headers.push(("content-type", form.into()));
                 let mut text = String::new();
                 forms::pair("Action", operation.name, &mut text);
                 forms::pair("Version", service.version, &mut text);
@@ -188,7 +188,7 @@ impl Modelled {
 
 /// What a service answered, and the identifier it gave the request.
 fn result(operation: &Operation, reply: &Reply) -> Result<(Json, String), TaskError> {
-    let header = answer::request_id(&reply.headers).to_owned();
+    let header = answer::request_id(&reply.fields).to_owned();
     let Some(output) = operation.output.map(Type::Shape) else { return Ok((json!({}), header)) };
     match operation.service.protocol {
         Protocol::Json => {

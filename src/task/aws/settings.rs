@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hyper::Uri;
+use http::Uri;
 
 use super::connections::Connections;
 use super::credentials::{Credentials, Source};

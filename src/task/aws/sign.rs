@@ -4,7 +4,6 @@
 //! cryptography.
 
 use std::cell::RefCell;
-use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, Mac};
@@ -36,8 +35,8 @@ pub(super) struct Scope<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signed<'a> {
     pub(super) method: &'a str,
-    /// As it is sent: percent-encoded.
-    pub(super) path: &'a str,
+    /// As it is sent, in pieces: percent-encoded.
+    pub(super) path: &'a [&'a str],
     /// As it is sent: percent-encoded, `name=value` sorted by name.
     pub(super) query: &'a str,
     /// In lower case, sorted by name; `host` and `x-amz-date` must be among them.
@@ -59,7 +58,16 @@ pub(super) fn amz_date(now: SystemTime) -> String {
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    let mut text = String::with_capacity(16);
+    let mut add = |pairs: &[u64], end: &str| {
+        for pair in pairs {
+            text.extend([pair / 10 % 10, pair % 10].map(|digit| char::from(b'0' + digit as u8)));
+        }
+        text.push_str(end);
+    };
+    add(&[year / 100, year % 100, month, day], "T");
+    add(&[hour, minute, second], "Z");
+    text
 }
 
 /// The `Authorization` header.
@@ -70,11 +78,27 @@ pub(super) fn authorization(
     it: &Signed<'_>,
 ) -> String {
     let day = amz_date.get(..8).unwrap_or_default();
-    let mut canonical = String::with_capacity(512);
+    let mut header = String::with_capacity(384);
+    let mut add = |parts: &[&str]| {
+        let from = header.len();
+        parts.iter().for_each(|part| header.push_str(part));
+        from..header.len()
+    };
+    add(&["AWS4-HMAC-SHA256 Credential=", &credentials.access_key_id, "/"]);
+    let scope_text = add(&[day, "/", scope.region, "/", scope.service, "/aws4_request"]);
+    let mut names = add(&[", SignedHeaders="]);
+    names.start = names.end;
+    for (n, (name, _)) in it.headers.iter().enumerate() {
+        names.end = add(&[if n > 0 { ";" } else { "" }, name]).end;
+    }
+    add(&[", Signature="]);
+    let (scope_text, names) = (&header[scope_text], &header[names]);
+
+    let mut canonical = String::with_capacity(640);
     canonical.push_str(it.method);
     canonical.push('\n');
     // All services but S3 encode the encoded path once more.
-    canonical.extend(utf8_percent_encode(it.path, PATH));
+    canonical.extend(it.path.iter().flat_map(|piece| utf8_percent_encode(piece, PATH)));
     canonical.push('\n');
     canonical.push_str(it.query);
     canonical.push('\n');
@@ -82,75 +106,68 @@ pub(super) fn authorization(
         canonical.push_str(name);
         canonical.push(':');
         // Runs of blanks count as one.
-        canonical.extend(value.split_ascii_whitespace().enumerate().flat_map(|(n, word)| {
-            let blank = if n > 0 { " " } else { "" };
-            [blank, word]
-        }));
+        match value.bytes().fold(false, |any, byte| any | byte.is_ascii_whitespace()) {
+            false => canonical.push_str(value),
+            true => value.split_ascii_whitespace().enumerate().for_each(|(n, word)| {
+                canonical.push_str(if n > 0 { " " } else { "" });
+                canonical.push_str(word);
+            }),
+        }
         canonical.push('\n');
     }
-    let mut names = String::with_capacity(64);
-    for (n, (name, _)) in it.headers.iter().enumerate() {
-        if n > 0 {
-            names.push(';');
-        }
-        names.push_str(name);
-    }
     canonical.push('\n');
-    canonical.push_str(&names);
+    canonical.push_str(names);
     canonical.push('\n');
     hex(&Sha256::digest(it.body), &mut canonical);
 
-    let Scope { region, service } = scope;
-    let scope_text = format!("{day}/{region}/{service}/aws4_request");
-    let mut to_sign = format!("AWS4-HMAC-SHA256\n{amz_date}\n{scope_text}\n");
+    let mut to_sign = String::with_capacity(192);
+    ["AWS4-HMAC-SHA256\n", amz_date, "\n", scope_text, "\n"].iter().for_each(|part| to_sign.push_str(part));
     hex(&Sha256::digest(canonical.as_bytes()), &mut to_sign);
-    let signature = hmac(&signing_key(credentials, &scope_text, day, scope), to_sign.as_bytes());
-
-    let id = &credentials.access_key_id;
-    let mut header =
-        format!("AWS4-HMAC-SHA256 Credential={id}/{scope_text}, SignedHeaders={names}, Signature=");
-    hex(&signature, &mut header);
+    let signature = signing_key(credentials, scope_text, day, scope).chain_update(to_sign).finalize();
+    hex(&signature.into_bytes(), &mut header);
     header
 }
 
 /// Keys that one thread keeps: a few services, for a day each.
 const KEYS_MAX: usize = 32;
 
-/// The key for a day, region and service: four rounds of HMAC, done once.
-fn signing_key(credentials: &Credentials, scope_text: &str, day: &str, scope: Scope<'_>) -> [u8; 32] {
-    type Kept = (String, String, [u8; 32]);
+type Hasher = Hmac<Sha256>;
+
+/// What hashes with the key for a day, region and service, which takes four rounds to make and is made once.
+fn signing_key(credentials: &Credentials, scope_text: &str, day: &str, scope: Scope<'_>) -> Hasher {
+    type Kept = (String, String, Hasher);
     thread_local! {
         static KEYS: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
     }
     KEYS.with_borrow_mut(|keys| {
         let secret = &credentials.secret_access_key;
         if let Some((.., key)) = keys.iter().find(|(text, of, _)| text == scope_text && of == secret) {
-            return *key;
+            return key.clone();
         }
-        let key = hmac(format!("AWS4{secret}").as_bytes(), day.as_bytes());
-        let key = hmac(&key, scope.region.as_bytes());
-        let key = hmac(&key, scope.service.as_bytes());
-        let key = hmac(&key, b"aws4_request");
+        let parts = [day, scope.region, scope.service, "aws4_request"];
+        let key = parts.iter().fold(hasher(format!("AWS4{secret}").as_bytes()), |key, part| {
+            hasher(&key.chain_update(part).finalize().into_bytes())
+        });
         if keys.len() >= KEYS_MAX {
             keys.remove(0);
         }
-        keys.push((scope_text.to_owned(), secret.clone(), key));
+        keys.push((scope_text.to_owned(), secret.clone(), key.clone()));
         key
     })
 }
 
-fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    // HMAC takes keys of any length, so this does not fail.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
-    mac.update(text);
-    mac.finalize().into_bytes().into()
+fn hasher(key: &[u8]) -> Hasher {
+    // HMAC takes keys of any length: the error cannot happen.
+    Hasher::new_from_slice(key).unwrap_or_else(|_| Hasher::new(&Default::default()))
 }
 
 fn hex(bytes: &[u8], out: &mut String) {
-    for byte in bytes {
-        // Writing to a string does not fail.
-        let _ = write!(out, "{byte:02x}");
-    }
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
+    bytes.iter().for_each(|byte| {
+        out.push(digit(byte >> 4));
+        out.push(digit(*byte));
+    });
 }
 
 #[cfg(test)]
@@ -169,7 +186,7 @@ mod tests {
         let headers = [("host", "example.amazonaws.com"), ("x-amz-date", date.as_str())];
         let signed = Signed {
             method: "GET",
-            path: "/",
+            path: &["/"],
             query: "Param1=value1&Param2=value2",
             headers: &headers,
             body: b"",
