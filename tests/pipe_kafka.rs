@@ -8,7 +8,7 @@ mod servers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use expressway::pipe::{Batch, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source, Verdict};
 use expressway::runtime::Engine;
@@ -18,13 +18,9 @@ use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use servers::{expressway, pipeline, random, terminate};
+use servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
+use servers::{expressway, pipeline};
 
-const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
-    "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
-const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
-    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 3, "Next": "Bad"}], "Default": "Good"},
-    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
 const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::from_millis(20) };
 const PARTITIONS: i32 = 2;
 
@@ -86,18 +82,6 @@ topic = "dead"
         file
     }
 
-    async fn publish(&self, events: std::ops::Range<u64>) {
-        let mut reports = Vec::new();
-        for n in events {
-            let (key, body) = (format!("k{}", n % 7), format!("{{\"n\":{n}}}"));
-            let sent = self.producer.send_result(FutureRecord::to("events").key(&key).payload(&body));
-            reports.push(sent.map_err(|(error, _)| error).expect("it is sent"));
-        }
-        for report in reports {
-            report.await.expect("a report").map_err(|(error, _)| error).expect("it is kept");
-        }
-    }
-
     /// All messages of a topic, by partition.
     fn texts(&self, topic: &str) -> Vec<Vec<Vec<u8>>> {
         let consumer: BaseConsumer = ClientConfig::new()
@@ -123,15 +107,6 @@ topic = "dead"
         all
     }
 
-    fn numbers(&self, topic: &str) -> BTreeMap<u64, u32> {
-        let mut numbers = BTreeMap::new();
-        for text in self.texts(topic).into_iter().flatten() {
-            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-            *numbers.entry(value["n"].as_u64().expect("a number")).or_default() += 1;
-        }
-        numbers
-    }
-
     /// Messages of `events` that the group has not committed.
     fn lag(&self) -> i64 {
         let consumer: BaseConsumer = ClientConfig::new()
@@ -149,17 +124,30 @@ topic = "dead"
         });
         lags.sum()
     }
+}
 
-    async fn wait_until_done(&self) {
-        let begun = Instant::now();
-        loop {
-            let lag = self.lag();
-            if lag == 0 {
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(150), "{lag} events are not dealt with");
-            tokio::time::sleep(Duration::from_millis(200)).await;
+impl pipelines::Bench for Bench {
+    const PATIENCE: Duration = Duration::from_secs(150);
+
+    async fn publish(&self, events: std::ops::Range<u64>) {
+        let mut reports = Vec::new();
+        for n in events {
+            let (key, body) = (format!("k{}", n % 7), format!("{{\"n\":{n}}}"));
+            let sent = self.producer.send_result(FutureRecord::to("events").key(&key).payload(&body));
+            reports.push(sent.map_err(|(error, _)| error).expect("it is sent"));
         }
+        for report in reports {
+            report.await.expect("a report").map_err(|(error, _)| error).expect("it is kept");
+        }
+    }
+
+    async fn left(&self) -> Option<String> {
+        let lag = self.lag();
+        (lag != 0).then(|| format!("{lag} not committed"))
+    }
+
+    async fn outputs(&self) -> Vec<Vec<u8>> {
+        self.texts("out").into_iter().flatten().collect()
     }
 }
 
@@ -176,28 +164,10 @@ async fn receive(source: &mut KafkaSource) -> Batch {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_processes_are_killed() {
     let bench = Bench::new("killed");
-    let kills: u64 = std::env::var("EXPRESSWAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3);
     let config = bench.config(TWICE);
-    let (mut seed, mut published) = (0x9E37_79B9_7F4A_7C15, 0);
-    for _ in 0..kills {
-        let mut child = expressway(&["pipe", "--quiet"], &config);
-        bench.publish(published..published + 200).await;
-        published += 200;
-        tokio::time::sleep(Duration::from_millis(random(&mut seed) % 1_500)).await;
-        child.kill().expect("it is killed");
-        child.wait().expect("its end");
-    }
-    // Two of them share what is left.
-    let mut children = [pipeline(&config), pipeline(&config)];
-    bench.wait_until_done().await;
-    for child in &mut children {
-        assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
-    }
-    let numbers = bench.numbers("out");
-    let lost: Vec<u64> = (0..published).filter(|n| !numbers.contains_key(n)).collect();
-    assert!(lost.is_empty(), "{} of {published} lost: {lost:?}", lost.len());
-    let twice = numbers.values().filter(|&&times| times > 1).count();
-    println!("{kills} killed, {published} events, none lost, {twice} published twice");
+    let (start, run) = (|| expressway(&["pipe", "--quiet"], &config), || pipeline(&config));
+    let kills = Kills { start: &start, run: &run, usually: 3, events: 200, milliseconds_max: 1_500 };
+    pipelines::killed(&bench, kills).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +187,7 @@ async fn keys_stay_in_order_and_what_fails_is_a_dead_letter() {
     stop.stop();
     let report = running.await.expect("no panic").expect("it ends well");
     assert_eq!((report.received, report.succeeded, report.dead, report.again), (100, 97, 3, 3));
-    assert_eq!(bench.numbers("out").into_keys().collect::<Vec<_>>(), (3..100).collect::<Vec<_>>());
+    assert_eq!(bench.numbers().await.into_keys().collect::<Vec<_>>(), (3..100).collect::<Vec<_>>());
     for texts in bench.texts("out") {
         let mut last = BTreeMap::<u64, u64>::new();
         for text in texts {
@@ -226,13 +196,10 @@ async fn keys_stay_in_order_and_what_fails_is_a_dead_letter() {
             assert!(last.insert(n % 7, n).is_none_or(|before| before < n), "{n} of its key came too late");
         }
     }
-    let letters: Vec<serde_json::Value> = (bench.texts("dead").into_iter().flatten())
-        .map(|text| serde_json::from_slice(&text).expect("JSON"))
-        .collect();
-    assert_eq!(letters.len(), 3);
+    let letters: Vec<Vec<u8>> = bench.texts("dead").into_iter().flatten().collect();
+    pipelines::check_dead_letters(&letters, "events", 1);
     for letter in letters {
-        assert_eq!((&letter["error"], &letter["state"]), (&"Order.Bad".into(), &"Bad".into()));
-        assert_eq!((&letter["source"], &letter["attempts"]), (&"events".into(), &2.into()));
+        let letter: serde_json::Value = serde_json::from_slice(&letter).expect("JSON");
         assert!(letter["key"].as_str().is_some_and(|key| key.starts_with('k')), "{letter}");
     }
 }
@@ -276,19 +243,14 @@ async fn what_is_behind_an_open_message_comes_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_goes_away_is_waited_for() {
-    let bench = Bench::new("away");
-    bench.publish(0..1).await;
-    let config = bench.config(TWICE);
-    let mut child = pipeline(&config);
-    bench.wait_until_done().await;
-    bench.publish(1..500).await;
-    bench.cluster.broker_down(1).expect("it goes");
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    bench.cluster.broker_up(1).expect("it is back");
-    bench.publish(500..600).await;
-    bench.wait_until_done().await;
-    assert_eq!(terminate(&mut child), Some(0));
-    assert_eq!(bench.numbers("out").len(), 600);
+    let mut bench = Bench::new("away");
+    let child = pipeline(&bench.config(TWICE));
+    let away = async |bench: &mut Bench| {
+        bench.cluster.broker_down(1).expect("it goes");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        bench.cluster.broker_up(1).expect("it is back");
+    };
+    pipelines::gone(&mut bench, child, away).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,20 +6,14 @@
 
 mod servers;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, consumer, stream};
 use futures_util::StreamExt;
-use servers::{Server, Stall, expressway, pipeline, random, running, terminate};
-
-const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
-    "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
-const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
-    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 5, "Next": "Bad"}], "Default": "Good"},
-    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
+use servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
+use servers::{Server, Stall, expressway, pipeline, running, terminate};
 
 /// What is between a test and its server.
 struct Bench {
@@ -82,6 +76,18 @@ subject = "dead"
         )
     }
 
+    async fn texts(&self, stream: &str) -> Vec<Vec<u8>> {
+        let mut stream = self.context.get_stream(stream).await.expect("the stream");
+        let count = stream.info().await.expect("its state").state.messages;
+        let config = consumer::pull::Config { ack_policy: consumer::AckPolicy::None, ..Default::default() };
+        let consumer = stream.create_consumer(config).await.expect("a consumer");
+        let messages =
+            consumer.messages().await.expect("messages").take(usize::try_from(count).expect("few"));
+        messages.map(|message| message.expect("a message").payload.to_vec()).collect().await
+    }
+}
+
+impl pipelines::Bench for Bench {
     async fn publish(&self, events: std::ops::Range<u64>) {
         let mut acknowledgements = Vec::new();
         for n in events {
@@ -98,69 +104,28 @@ subject = "dead"
         }
     }
 
-    /// Waits until the consumer has nothing left, and has had something.
-    async fn wait_until_done(&self) {
-        let begun = Instant::now();
-        let mut seen = String::new();
-        loop {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the events are not dealt with: {seen}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let Ok(stream) = self.context.get_stream("EVENTS").await else { continue };
-            let Ok(info) = stream.consumer_info("worker").await else { continue };
-            seen = format!("{} to come, {} not settled", info.num_pending, info.num_ack_pending);
-            if info.num_pending == 0 && info.num_ack_pending == 0 && info.delivered.consumer_sequence > 0 {
-                return;
-            }
-        }
+    async fn left(&self) -> Option<String> {
+        // The server may be away, and the consumer not there yet.
+        let Ok(stream) = self.context.get_stream("EVENTS").await else { return Some("all of it".to_owned()) };
+        let Ok(info) = stream.consumer_info("worker").await else { return Some("all of it".to_owned()) };
+        let (to_come, open) = (info.num_pending, info.num_ack_pending);
+        let is_done = to_come == 0 && open == 0 && info.delivered.consumer_sequence > 0;
+        (!is_done).then(|| format!("{to_come} to come, {open} not settled"))
     }
 
-    /// How many times each `n` is in a stream.
-    async fn numbers(&self, stream: &str) -> BTreeMap<u64, u32> {
-        let mut numbers = BTreeMap::new();
-        for text in self.texts(stream).await {
-            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-            *numbers.entry(value["n"].as_u64().expect("a number")).or_default() += 1;
-        }
-        numbers
-    }
-
-    async fn texts(&self, stream: &str) -> Vec<Vec<u8>> {
-        let mut stream = self.context.get_stream(stream).await.expect("the stream");
-        let count = stream.info().await.expect("its state").state.messages;
-        let config = consumer::pull::Config { ack_policy: consumer::AckPolicy::None, ..Default::default() };
-        let consumer = stream.create_consumer(config).await.expect("a consumer");
-        let messages =
-            consumer.messages().await.expect("messages").take(usize::try_from(count).expect("few"));
-        messages.map(|message| message.expect("a message").payload.to_vec()).collect().await
+    async fn outputs(&self) -> Vec<Vec<u8>> {
+        self.texts("OUT").await
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_processes_are_killed() {
     let Some(bench) = Bench::new().await else { return };
-    let kills: u64 = std::env::var("EXPRESSWAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(5);
     bench.file("twice.asl.json", TWICE);
     let config = bench.config("\"twice.asl.json\"", "batch = 64");
-    let (mut seed, mut published) = (0x9E37_79B9_7F4A_7C15, 0);
-    for _ in 0..kills {
-        let mut child = expressway(&["pipe", "--quiet"], &config);
-        bench.publish(published..published + 500).await;
-        published += 500;
-        tokio::time::sleep(Duration::from_millis(random(&mut seed) % 150)).await;
-        child.kill().expect("it is killed");
-        child.wait().expect("its end");
-    }
-    // Two of them share what is left.
-    let mut children = [pipeline(&config), pipeline(&config)];
-    bench.wait_until_done().await;
-    for child in &mut children {
-        assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
-    }
-    let numbers = bench.numbers("OUT").await;
-    let lost: Vec<u64> = (0..published).filter(|n| !numbers.contains_key(n)).collect();
-    assert!(lost.is_empty(), "{} of {published} lost: {lost:?}", lost.len());
-    let twice = numbers.values().filter(|&&times| times > 1).count();
-    println!("{kills} killed, {published} events, none lost, {twice} published twice");
+    let (start, run) = (|| expressway(&["pipe", "--quiet"], &config), || pipeline(&config));
+    let kills = Kills { start: &start, run: &run, usually: 5, events: 500, milliseconds_max: 150 };
+    let twice = pipelines::killed(&bench, kills).await;
     assert_eq!(twice, 0, "the ids of outputs keep those published twice out of the stream");
 }
 
@@ -168,24 +133,18 @@ async fn nothing_is_lost_when_processes_are_killed() {
 async fn a_server_that_goes_away_is_waited_for() {
     let Some(mut bench) = Bench::new().await else { return };
     bench.file("twice.asl.json", TWICE);
-    let config = bench.config("\"twice.asl.json\"", "batch = 16");
-    let mut child = pipeline(&config);
-    bench.publish(0..1).await;
-    bench.wait_until_done().await;
-    bench.publish(1..2_000).await;
-    bench.server.kill();
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    bench.server.start();
-    let begun = Instant::now();
-    while bench.context.get_stream("EVENTS").await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "the server is not back");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    bench.publish(2_000..2_500).await;
-    bench.wait_until_done().await;
-    assert_eq!(terminate(&mut child), Some(0));
-    let numbers = bench.numbers("OUT").await;
-    assert_eq!(numbers.len(), 2_500);
+    let child = pipeline(&bench.config("\"twice.asl.json\"", "batch = 16"));
+    let away = async |bench: &mut Bench| {
+        bench.server.kill();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        bench.server.start();
+        let begun = Instant::now();
+        while bench.context.get_stream("EVENTS").await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the server is not back");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    pipelines::gone(&mut bench, child, away).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,19 +152,9 @@ async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
     let Some(bench) = Bench::new().await else { return };
     let stall = Stall::before(bench.server.port);
     bench.file("twice.asl.json", TWICE);
-    let config = bench.config_at(stall.port, "\"twice.asl.json\"", "batch = 16");
-    let mut child = pipeline(&config);
-    bench.publish(0..1).await;
-    bench.wait_until_done().await;
-    stall.set(true);
-    bench.publish(1..1_000).await;
+    let child = pipeline(&bench.config_at(stall.port, "\"twice.asl.json\"", "batch = 16"));
     // Longer than it takes for messages to go to someone else, and for what is published to count as lost.
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    stall.set(false);
-    bench.publish(1_000..1_500).await;
-    bench.wait_until_done().await;
-    assert_eq!(terminate(&mut child), Some(0));
-    assert_eq!(bench.numbers("OUT").await.len(), 1_500);
+    pipelines::cut_off(&bench, child, &stall, Duration::from_secs(7)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,14 +166,8 @@ async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
     bench.publish(0..20).await;
     bench.wait_until_done().await;
     assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
-    assert_eq!(bench.numbers("OUT").await.into_keys().collect::<Vec<_>>(), (5..20).collect::<Vec<_>>());
-    let letters: Vec<serde_json::Value> =
-        bench.texts("DEAD").await.iter().map(|text| serde_json::from_slice(text).expect("JSON")).collect();
-    assert_eq!(letters.len(), 5);
-    for letter in &letters {
-        assert_eq!((&letter["error"], &letter["attempts"]), (&"Order.Bad".into(), &2.into()));
-        assert_eq!((&letter["source"], &letter["deliveries"]), (&"EVENTS/worker".into(), &2.into()));
-    }
+    assert_eq!(bench.numbers().await.into_keys().collect::<Vec<_>>(), (3..20).collect::<Vec<_>>());
+    pipelines::check_dead_letters(&bench.texts("DEAD").await, "EVENTS/worker", 2);
 
     let port = bench.server.port;
     let redrive = bench.file(
@@ -236,12 +179,7 @@ sink = {{ type = "nats", url = "nats://127.0.0.1:{port}", subject = "events", id
 "#
         ),
     );
-    let before = bench.texts("EVENTS").await.len();
-    let status = expressway(&["redrive", "--idle", "1"], &redrive).wait().expect("its end");
-    assert_eq!(status.code(), Some(0));
-    let events = bench.texts("EVENTS").await;
-    assert_eq!(events.len(), before + 5);
-    assert!(events[before..].iter().all(|text| text.starts_with(b"{\"n\":")));
+    pipelines::redrive(&redrive, async || bench.texts("EVENTS").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,13 +13,9 @@ use std::time::{Duration, Instant};
 use expressway::pipe::{Batch, PipeError, Redis, RedisGroup, RedisSource, Room, Source, Verdict};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Value};
-use servers::{Server, Stall, expressway, pipeline, random, terminate};
+use servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
+use servers::{Server, Stall, expressway, pipeline, terminate};
 
-const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
-    "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
-const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
-    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 5, "Next": "Bad"}], "Default": "Good"},
-    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
 const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::ZERO };
 
 /// The fields of an entry.
@@ -70,40 +66,6 @@ dead_letters = {{ type = "redis", url = "{url}", stream = "dead" }}
         self.file("pipe.toml", &text)
     }
 
-    async fn publish(&self, events: std::ops::Range<u64>) {
-        let mut connection = self.connection().await;
-        let mut commands = redis::pipe();
-        for n in events {
-            commands.cmd("XADD").arg("events").arg("*").arg("body").arg(format!("{{\"n\":{n}}}")).ignore();
-        }
-        commands.exec_async(&mut connection).await.expect("they are kept");
-    }
-
-    /// Waits until the group has nothing left.
-    async fn wait_until_done(&self) {
-        let begun = Instant::now();
-        let mut connection = self.connection().await;
-        loop {
-            let groups: Vec<BTreeMap<String, Value>> = redis::cmd("XINFO")
-                .arg("GROUPS")
-                .arg("events")
-                .query_async(&mut connection)
-                .await
-                .expect("groups");
-            let count = |name: &str| match groups.first().and_then(|group| group.get(name)) {
-                Some(Value::Int(count)) => *count,
-                _ => -1,
-            };
-            let (lag, pending) = (count("lag"), count("pending"));
-            if (lag, pending) == (0, 0) {
-                return;
-            }
-            let seen = format!("{lag} to come, {pending} not settled");
-            assert!(begun.elapsed() < Duration::from_secs(60), "the events are not dealt with: {seen}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     async fn texts(&self, stream: &str) -> Vec<Vec<u8>> {
         let mut connection = self.connection().await;
         let entries: Vec<(String, Fields)> = redis::cmd("XRANGE")
@@ -116,16 +78,6 @@ dead_letters = {{ type = "redis", url = "{url}", stream = "dead" }}
         entries.into_iter().map(|(_, mut fields)| fields.remove(0).1).collect()
     }
 
-    /// How many times each `n` is in a stream.
-    async fn numbers(&self, stream: &str) -> BTreeMap<u64, u32> {
-        let mut numbers = BTreeMap::new();
-        for text in self.texts(stream).await {
-            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-            *numbers.entry(value["n"].as_u64().expect("a number")).or_default() += 1;
-        }
-        numbers
-    }
-
     async fn source(&self, idle: Duration) -> RedisSource {
         let redis = Redis::connect(&self.url()).await.expect("a connection");
         let group = RedisGroup { idle, ..RedisGroup::new("events", "worker") };
@@ -133,51 +85,63 @@ dead_letters = {{ type = "redis", url = "{url}", stream = "dead" }}
     }
 }
 
+impl pipelines::Bench for Bench {
+    async fn publish(&self, events: std::ops::Range<u64>) {
+        let mut connection = self.connection().await;
+        let mut commands = redis::pipe();
+        for n in events {
+            commands.cmd("XADD").arg("events").arg("*").arg("body").arg(format!("{{\"n\":{n}}}")).ignore();
+        }
+        commands.exec_async(&mut connection).await.expect("they are kept");
+    }
+
+    async fn left(&self) -> Option<String> {
+        let mut connection = self.connection().await;
+        let groups: Vec<BTreeMap<String, Value>> = redis::cmd("XINFO")
+            .arg("GROUPS")
+            .arg("events")
+            .query_async(&mut connection)
+            .await
+            .expect("groups");
+        let count = |name: &str| match groups.first().and_then(|group| group.get(name)) {
+            Some(Value::Int(count)) => *count,
+            _ => -1,
+        };
+        let (lag, pending) = (count("lag"), count("pending"));
+        ((lag, pending) != (0, 0)).then(|| format!("{lag} to come, {pending} not settled"))
+    }
+
+    async fn outputs(&self) -> Vec<Vec<u8>> {
+        self.texts("out").await
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_processes_are_killed() {
     let Some(bench) = Bench::new() else { return };
-    let kills: u64 = std::env::var("EXPRESSWAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(5);
     bench.file("twice.asl.json", TWICE);
     let config = bench.config("twice.asl.json", bench.server.port, "batch = 64");
-    let (mut seed, mut published) = (0x9E37_79B9_7F4A_7C15, 0);
-    for _ in 0..kills {
-        let mut child = expressway(&["pipe", "--quiet"], &config);
-        bench.publish(published..published + 500).await;
-        published += 500;
-        tokio::time::sleep(Duration::from_millis(random(&mut seed) % 150)).await;
-        child.kill().expect("it is killed");
-        child.wait().expect("its end");
-    }
-    // Two of them share what is left.
-    let mut children = [pipeline(&config), pipeline(&config)];
-    bench.wait_until_done().await;
-    for child in &mut children {
-        assert_eq!(terminate(child), Some(0), "no event failed, and it ends well when asked to");
-    }
-    let numbers = bench.numbers("out").await;
-    let lost: Vec<u64> = (0..published).filter(|n| !numbers.contains_key(n)).collect();
-    assert!(lost.is_empty(), "{} of {published} lost: {lost:?}", lost.len());
-    let twice = numbers.values().filter(|&&times| times > 1).count();
-    println!("{kills} killed, {published} events, none lost, {twice} published twice");
+    let (start, run) = (|| expressway(&["pipe", "--quiet"], &config), || pipeline(&config));
+    pipelines::killed(
+        &bench,
+        Kills { start: &start, run: &run, usually: 5, events: 500, milliseconds_max: 150 },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_is_waited_for() {
     let Some(mut bench) = Bench::new() else { return };
     bench.file("twice.asl.json", TWICE);
-    let config = bench.config("twice.asl.json", bench.server.port, "batch = 16");
     bench.publish(0..1).await;
-    let mut child = pipeline(&config);
-    bench.wait_until_done().await;
-    bench.publish(1..2_000).await;
-    bench.server.kill();
-    // Longer than one try to connect takes.
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    bench.server.start();
-    bench.publish(2_000..2_500).await;
-    bench.wait_until_done().await;
-    assert_eq!(terminate(&mut child), Some(0));
-    assert_eq!(bench.numbers("out").await.len(), 2_500);
+    let child = pipeline(&bench.config("twice.asl.json", bench.server.port, "batch = 16"));
+    let away = async |bench: &mut Bench| {
+        bench.server.kill();
+        // Longer than one try to connect takes.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        bench.server.start();
+    };
+    pipelines::gone(&mut bench, child, away).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,19 +149,10 @@ async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
     let Some(bench) = Bench::new() else { return };
     let stall = Stall::before(bench.server.port);
     bench.file("twice.asl.json", TWICE);
-    let config = bench.config("twice.asl.json", stall.port, "batch = 16");
     bench.publish(0..1).await;
-    let mut child = pipeline(&config);
-    bench.wait_until_done().await;
-    stall.set(true);
-    bench.publish(1..1_000).await;
+    let child = pipeline(&bench.config("twice.asl.json", stall.port, "batch = 16"));
     // Longer than an answer may take, so that connections are given up.
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    stall.set(false);
-    bench.publish(1_000..1_500).await;
-    bench.wait_until_done().await;
-    assert_eq!(terminate(&mut child), Some(0));
-    assert_eq!(bench.numbers("out").await.len(), 1_500);
+    pipelines::cut_off(&bench, child, &stall, Duration::from_secs(7)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,14 +164,8 @@ async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
     let mut child = pipeline(&config);
     bench.wait_until_done().await;
     assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
-    assert_eq!(bench.numbers("out").await.into_keys().collect::<Vec<_>>(), (5..20).collect::<Vec<_>>());
-    let letters: Vec<serde_json::Value> =
-        bench.texts("dead").await.iter().map(|text| serde_json::from_slice(text).expect("JSON")).collect();
-    assert_eq!(letters.len(), 5);
-    for letter in &letters {
-        assert_eq!((&letter["error"], &letter["attempts"]), (&"Order.Bad".into(), &2.into()));
-        assert_eq!((&letter["source"], &letter["deliveries"]), (&"events/worker".into(), &2.into()));
-    }
+    assert_eq!(bench.numbers().await.into_keys().collect::<Vec<_>>(), (3..20).collect::<Vec<_>>());
+    pipelines::check_dead_letters(&bench.texts("dead").await, "events/worker", 2);
 
     let url = bench.url();
     let redrive = bench.file(
@@ -228,12 +177,7 @@ sink = {{ type = "redis", url = "{url}", stream = "events" }}
 "#
         ),
     );
-    let before = bench.texts("events").await.len();
-    let status = expressway(&["redrive", "--idle", "1"], &redrive).wait().expect("its end");
-    assert_eq!(status.code(), Some(0));
-    let events = bench.texts("events").await;
-    assert_eq!(events.len(), before + 5);
-    assert!(events[before..].iter().all(|text| text.starts_with(b"{\"n\":")));
+    pipelines::redrive(&redrive, async || bench.texts("events").await).await;
 }
 
 /// Receives until there is something; an error is none of this test's business.

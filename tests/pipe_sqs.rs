@@ -7,17 +7,15 @@ mod servers;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use expressway::pipe::{Batch, Pipe, PipeError, Room, Source, Sqs, SqsSource, Verdict};
 use expressway::runtime::Engine;
 use expressway::task::aws::{Credentials, Integrations};
 use serde_json::{Value, json};
-use servers::{Server, random, running, terminate};
+use servers::pipelines::{self, Bench as _, JUDGE, Kills};
+use servers::{Server, running};
 
-const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
-    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 2, "Next": "Bad"}], "Default": "Good"},
-    "Bad": {"Type": "Fail", "Error": "Order.Bad"}, "Good": {"Type": "Pass", "End": true}}}"#;
 const KEEP: &str = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
 const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::from_millis(50) };
 
@@ -101,15 +99,7 @@ impl Bench {
     }
 
     async fn wait_until_done(&self, url: &str) {
-        let begun = Instant::now();
-        loop {
-            let counts = self.counts(url).await;
-            if counts == (0, 0) {
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(90), "the events are not dealt with: {counts:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        Queues { bench: self, from: url, to: url }.wait_until_done().await;
     }
 
     fn expressway(&self, config: &PathBuf) -> Child {
@@ -147,24 +137,18 @@ async fn messages_are_deleted_after_what_came_of_them_is_sent() {
     bench.wait_until_done(&from).await;
     stop.stop();
     let report = running.await.expect("no panic").expect("it ends well");
-    assert_eq!((report.received, report.succeeded, report.dead, report.again), (32, 28, 2, 2));
-    let (mut sent, mut expected) = (bench.drain(&to).await, events(2..30).collect::<Vec<_>>());
+    assert_eq!((report.received, report.succeeded, report.dead, report.again), (33, 27, 3, 3));
+    let (mut sent, mut expected) = (bench.drain(&to).await, events(3..30).collect::<Vec<_>>());
     sent.sort();
     expected.sort();
     assert_eq!(sent, expected);
     let letters = bench.drain(&dead).await;
-    assert_eq!(letters.len(), 2);
-    for letter in &letters {
-        let letter: Value = serde_json::from_str(letter).expect("JSON");
-        assert_eq!((&letter["error"], &letter["attempts"]), (&json!("Order.Bad"), &json!(2)));
-        assert_eq!((&letter["source"], &letter["deliveries"]), (&json!("from"), &json!(2)));
-    }
+    pipelines::check_dead_letters(&letters, "from", 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_processes_are_killed() {
     let Some(bench) = Bench::new() else { return };
-    let kills: u64 = std::env::var("EXPRESSWAY_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3);
     let (from, to) = (bench.queue("from").await, bench.queue("to").await);
     std::fs::write(bench.server.folder.join("keep.asl.json"), KEEP).expect("a file");
     let config = bench.server.folder.join("pipe.toml");
@@ -176,29 +160,32 @@ sink = {{ type = "sqs", url = "{to}" }}
 "#
     );
     std::fs::write(&config, text).expect("a file");
-    let (mut seed, mut sent) = (0x9E37_79B9_7F4A_7C15, 0);
-    for _ in 0..kills {
-        let mut child = bench.expressway(&config);
-        bench.send(&from, events(sent..sent + 50)).await;
-        sent += 50;
-        tokio::time::sleep(Duration::from_millis(random(&mut seed) % 150)).await;
-        child.kill().expect("it is killed");
-        child.wait().expect("its end");
+    let start = || bench.expressway(&config);
+    let run = || running(bench.expressway(&config));
+    let kills = Kills { start: &start, run: &run, usually: 3, events: 50, milliseconds_max: 150 };
+    pipelines::killed(&Queues { bench: &bench, from: &from, to: &to }, kills).await;
+}
+
+/// What is sent to one queue and comes out of another.
+struct Queues<'b> {
+    bench: &'b Bench,
+    from: &'b str,
+    to: &'b str,
+}
+
+impl pipelines::Bench for Queues<'_> {
+    async fn publish(&self, range: std::ops::Range<u64>) {
+        self.bench.send(self.from, events(range)).await;
     }
-    let mut children = [bench.expressway(&config), bench.expressway(&config)].map(running);
-    bench.wait_until_done(&from).await;
-    for child in &mut children {
-        assert_eq!(terminate(child), Some(0));
+
+    async fn left(&self) -> Option<String> {
+        let (visible, invisible) = self.bench.counts(self.from).await;
+        ((visible, invisible) != (0, 0)).then(|| format!("{visible} to come, {invisible} not settled"))
     }
-    let mut numbers = BTreeMap::<u64, u32>::new();
-    for text in bench.drain(&to).await {
-        let value: Value = serde_json::from_str(&text).expect("JSON");
-        *numbers.entry(value["n"].as_u64().expect("a number")).or_default() += 1;
+
+    async fn outputs(&self) -> Vec<Vec<u8>> {
+        self.bench.drain(self.to).await.into_iter().map(String::into_bytes).collect()
     }
-    let lost: Vec<u64> = (0..sent).filter(|n| !numbers.contains_key(n)).collect();
-    assert!(lost.is_empty(), "{} of {sent} lost: {lost:?}", lost.len());
-    let twice = numbers.values().filter(|&&times| times > 1).count();
-    println!("{kills} killed, {sent} events, none lost, {twice} sent twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

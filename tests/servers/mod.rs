@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "no test needs all of them")]
 
+#[cfg(feature = "cli")]
+pub(crate) mod pipelines;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
