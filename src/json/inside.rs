@@ -80,7 +80,7 @@ pub(crate) fn unescape(body: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(u
 #[inline(always)]
 fn escaped_quotes(word: u64, is_escaped: bool) -> Option<u64> {
     let (quotes, backslashes) = (equal(word, b'"'), equal(word, b'\\'));
-    let expected = backslashes << 8 | u64::from(is_escaped) << 7;
+    let expected = (backslashes << 8) | (u64::from(is_escaped) << 7);
     (quotes == expected && below(word, 0x20) == 0).then_some(backslashes)
 }
 
@@ -90,7 +90,7 @@ fn without(mut word: u64, mut marks: u64) -> u64 {
     let mut take = || {
         // All bits below the byte of the first mark; all there are if there is none.
         let before = ((marks & marks.wrapping_neg()) >> 7).wrapping_sub(1);
-        word = word & before | word >> 8 & !before;
+        word = (word & before) | ((word >> 8) & !before);
         marks = (marks & marks.wrapping_sub(1)) >> 8;
         marks != 0
     };
@@ -207,7 +207,7 @@ const HIGHS: u64 = ONES << 7;
 #[inline(always)]
 fn below(word: u64, limit: u64) -> u64 {
     // Nothing is carried into the next byte.
-    !((word & !HIGHS) + ONES * (0x80 - limit) | word) & HIGHS
+    !(((word & !HIGHS) + ONES * (0x80 - limit)) | word) & HIGHS
 }
 
 /// The high bits of the bytes that are this one, which is ASCII.
