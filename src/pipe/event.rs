@@ -318,6 +318,13 @@ impl Output<'_> {
         self.batch.provenance(self.event as usize)
     }
 
+    /// What that event is called, `SOURCE/ID`: the same when it comes again, so that a reader knows outputs that were
+    /// published twice.
+    pub fn event_id(&self) -> String {
+        let Provenance { source, id, .. } = self.provenance();
+        format!("{source}/{id}")
+    }
+
     /// The key of that event.
     pub fn key(&self) -> Option<&str> {
         self.batch.key(self.event as usize)

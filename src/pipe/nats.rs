@@ -409,8 +409,7 @@ impl Sink for NatsSink {
             for output in outputs.iter() {
                 let mut publish = PublishMessage::build().payload(output.body.to_vec().into());
                 if self.with_ids {
-                    let Provenance { source, id, .. } = output.provenance();
-                    publish = publish.message_id(format!("{source}/{id}"));
+                    publish = publish.message_id(output.event_id());
                 }
                 let sent = self.context.send_publish(self.subject.clone(), publish).await;
                 acknowledgements.push(sent.map_err(trouble)?);

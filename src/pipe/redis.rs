@@ -556,8 +556,7 @@ impl Sink for RedisSink {
                 }
                 command.arg("*").arg(&self.body).arg(output.body);
                 if self.with_ids {
-                    let Provenance { source, id, .. } = output.provenance();
-                    command.arg("id").arg(format!("{source}/{id}"));
+                    command.arg("id").arg(output.event_id());
                 }
                 commands.add_command(command);
             }

@@ -401,9 +401,8 @@ impl SqsSink {
         for output in outputs.iter() {
             let mut entry = json!({ "MessageBody": String::from_utf8_lossy(output.body) });
             if self.queue.is_fifo() {
-                let Provenance { source, id, .. } = output.provenance();
                 entry["MessageGroupId"] = group(output.key()).into();
-                entry["MessageDeduplicationId"] = digest(&format!("{source}/{id}")).into();
+                entry["MessageDeduplicationId"] = digest(&output.event_id()).into();
             }
             let full = requests.last().is_none_or(|entries| entries.len() >= MESSAGES_MAX);
             if full || bytes.saturating_add(output.body.len()) > BYTES_MAX {

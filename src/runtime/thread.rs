@@ -1,11 +1,13 @@
-//! The thread around a shard: a single-threaded tokio runtime whose one root future turns the shard, and sleeps when
-//! there is nothing to do.
+//! The thread around a shard: a single-threaded tokio runtime whose first task turns the shard, and sleeps when there is
+//! nothing to do.
 //!
-//! Handlers' futures are polled inside that root future, so tokio's I/O and timers find their runtime, and its waking
-//! and ours are the same.
+//! Handlers' futures are polled inside that task, so tokio's I/O and timers find their runtime, and its waking and ours
+//! are the same. It is a task and not what the runtime blocks on, because waking that takes a call of the system even on
+//! its own thread: one for each time that something was read.
 
+use std::cell::RefCell;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -30,12 +32,34 @@ pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> std::io::Result<()> {
         let time = Arc::clone(&shared.time);
         // Made here: handlers' futures stay on the thread that polls them.
         let shard = Shard::new(shared, index);
-        let root = Root { shard, time, sleep: None };
-        runtime.block_on(root);
+        ROOT.set(Some(Root { shard, time, sleep: None }));
+        // It panics only where the engine does, and ends the thread then.
+        let _ = runtime.block_on(async { tokio::spawn(Here).await });
+        // What the shard leaves behind finds its runtime.
+        let inside = runtime.enter();
+        ROOT.set(None);
+        drop(inside);
         // Blocking work that nobody waits for must not keep the thread.
         runtime.shutdown_background();
     })?;
     Ok(())
+}
+
+thread_local! {
+    static ROOT: RefCell<Option<Root>> = const { RefCell::new(None) };
+}
+
+/// This thread's shard, as a task: tokio's may go to other threads, and the shard may not.
+struct Here;
+
+impl Future for Here {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        ROOT.with_borrow_mut(|root| {
+            root.as_mut().map_or(Poll::Ready(()), |root| Pin::new(root).poll(context))
+        })
+    }
 }
 
 struct Root {
@@ -68,8 +92,8 @@ impl Future for Root {
                 }
             }
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
+        // After the others, and after a look at what became ready.
+        pin!(tokio::task::yield_now()).poll(context)
     }
 }
 

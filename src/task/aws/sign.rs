@@ -161,13 +161,14 @@ fn hasher(key: &[u8]) -> Hasher {
     Hasher::new_from_slice(key).unwrap_or_else(|_| Hasher::new(&Default::default()))
 }
 
-fn hex(bytes: &[u8], out: &mut String) {
+fn hex(hash: &[u8], out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
-    bytes.iter().for_each(|byte| {
-        out.push(digit(byte >> 4));
-        out.push(digit(*byte));
-    });
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    // Digits are text.
+    out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
 #[cfg(test)]
