@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use expressway::engine::{Happening, Listener, Record};
+use expressway::engine::{Happening, Listener, Record, Schedule};
 use expressway::fault::{self, Fault};
 use expressway::json::{Arena, Value};
 use expressway::program::{Program, StateId, StateKind};
@@ -86,7 +86,7 @@ impl Listener for Trace {
                 place = Place { row: map, parent: map, iteration: Some(index) };
             }
             Happening::ParallelStateStarted => place.parent = place.row,
-            Happening::TaskScheduled { task, .. } => {
+            Happening::TaskScheduled(Schedule { task, .. }) => {
                 if let Some(row) = place.row.and_then(|row| self.rows.get_mut(row)) {
                     row.attempts += 1;
                     row.note = resource_name(&program.tasks[task].resource.arn).to_owned();

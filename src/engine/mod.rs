@@ -31,7 +31,7 @@ pub(crate) use context::uuid;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
 pub use inspect::{Step, Visit, Visited, stand_in};
 pub use notes::Notes;
-pub use record::{Aside, Happening, Hears, Listener, Record, TaskKind};
+pub use record::{Aside, Happening, Hears, Listener, Record, Schedule, TaskKind};
 
 use crate::fault::Fault;
 use crate::json::{Compactor, Value};

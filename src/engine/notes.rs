@@ -3,7 +3,7 @@
 //!
 //! A turn writes them itself, without asking a listener: most executions are noted only because they might fail.
 
-use super::record::{Happening, Hears, Listener, Record, TaskKind};
+use super::record::{Happening, Hears, Listener, Record, Schedule, TaskKind};
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateId, TaskId};
@@ -89,16 +89,6 @@ enum What {
     MapIterationFailed(StateId, u32),
     MapIterationAborted(StateId, u32),
     EvaluationFailed(StateId, u32),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Schedule {
-    task: TaskId,
-    kind: TaskKind,
-    parameters: Value,
-    timeout_seconds: Option<u64>,
-    heartbeat_seconds: Option<u64>,
-    credentials: Value,
 }
 
 /// What notes that are told again leave to those before them.
@@ -239,12 +229,9 @@ impl Notes {
             ExecutionTimedOut => What::ExecutionTimedOut,
             ExecutionAborted { fault } => What::ExecutionAborted(self.fault(fault, "")),
             StateAborted { state } => What::StateAborted(state),
-            TaskScheduled { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials } => {
-                let place = self.schedules.len() as u32;
-                let schedule =
-                    Schedule { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials };
+            TaskScheduled(schedule) => {
                 self.schedules.push(schedule);
-                What::TaskScheduled(place)
+                What::TaskScheduled(self.schedules.len() as u32 - 1)
             }
             TaskStarted { task, kind, worker: None } => What::TaskStarted(task, kind, UNNAMED),
             TaskStarted { task, kind, worker: Some(worker) } => {
@@ -298,11 +285,7 @@ impl Notes {
             What::ExecutionTimedOut => ExecutionTimedOut,
             What::ExecutionAborted(place) => ExecutionAborted { fault: fault(place) },
             What::StateAborted(state) => StateAborted { state },
-            What::TaskScheduled(place) => {
-                let Schedule { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials } =
-                    self.schedules[place as usize];
-                TaskScheduled { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials }
-            }
+            What::TaskScheduled(place) => TaskScheduled(self.schedules[place as usize]),
             What::TaskStarted(task, kind, worker) => {
                 let worker = self.workers.get(worker as usize).map(|worker| &**worker);
                 TaskStarted { task, kind, worker }

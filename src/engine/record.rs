@@ -139,7 +139,7 @@ impl Hears {
             | EvaluationFailed { .. } => 1 << 9,
             ExecutionStarted { .. }
             | ExecutionSucceeded { .. }
-            | TaskScheduled { .. }
+            | TaskScheduled(_)
             | TaskStarted { .. }
             | TaskSubmitted { .. }
             | TaskSucceeded { .. }
@@ -179,6 +179,23 @@ pub enum TaskKind {
     Activity,
 }
 
+/// A task that is about to be called.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// Which one.
+    pub task: TaskId,
+    /// By whom it is done.
+    pub kind: TaskKind,
+    /// What it is given.
+    pub parameters: Value,
+    /// How long it may take, if that is bounded.
+    pub timeout_seconds: Option<u64>,
+    /// How long it may be silent, if that is bounded.
+    pub heartbeat_seconds: Option<u64>,
+    /// Its `Credentials`, `Undefined` without them.
+    pub credentials: Value,
+}
+
 /// The types of history events (API reference, `HistoryEvent`).
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // Names and members are those of AWS's event types.
@@ -209,14 +226,7 @@ pub enum Happening<'r> {
     StateAborted {
         state: StateId,
     },
-    TaskScheduled {
-        task: TaskId,
-        kind: TaskKind,
-        parameters: Value,
-        timeout_seconds: Option<u64>,
-        heartbeat_seconds: Option<u64>,
-        credentials: Value,
-    },
+    TaskScheduled(Schedule),
     /// `worker` is the name that an activity's worker gave.
     TaskStarted {
         task: TaskId,

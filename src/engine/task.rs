@@ -1,7 +1,7 @@
 //! Task states: start, result, failure, timeout, heartbeat (specification, "Task State").
 
 use super::execution::Phase;
-use super::record::{Aside, Happening, TaskKind};
+use super::record::{Aside, Happening, Schedule, TaskKind};
 use super::run::{Run, Sight, Stop};
 use super::state::too_large;
 use super::{ActivityWork, Effect, TaskCall, TimerKind};
@@ -47,14 +47,14 @@ impl Run<'_, '_> {
         }
         self.chain(
             frame,
-            Happening::TaskScheduled {
+            Happening::TaskScheduled(Schedule {
                 task,
                 kind,
                 parameters: input,
                 timeout_seconds,
                 heartbeat_seconds,
                 credentials,
-            },
+            }),
         );
         if work == ActivityWork::Handler {
             self.chain(frame, Happening::TaskStarted { task, kind, worker: None });

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{EventType, Redaction};
-use crate::engine::{Happening, Listener, Record, TaskKind};
+use crate::engine::{Happening, Listener, Record, Schedule, TaskKind};
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena, Value};
 use crate::program::{Program, ResourceKind, StateId, TaskId};
@@ -221,14 +221,15 @@ impl<'r> Details<'r> {
                 self.name("name", state).json("output", output).variables(assigned).of(event_type)
             }
             StateAborted { state } => return EventType::aborted(self.program.states[state].kind),
-            TaskScheduled { task, kind, parameters, timeout_seconds, heartbeat_seconds, credentials } => {
+            TaskScheduled(schedule) => {
+                let Schedule { task, kind, parameters, .. } = schedule;
                 let payload = if kind == TaskKind::Service { "parameters" } else { "input" };
                 self.resource(task, kind, true).json(payload, parameters);
-                self.number("timeoutInSeconds", timeout_seconds);
+                self.number("timeoutInSeconds", schedule.timeout_seconds);
                 if kind != TaskKind::Function {
-                    self.number("heartbeatInSeconds", heartbeat_seconds);
+                    self.number("heartbeatInSeconds", schedule.heartbeat_seconds);
                 }
-                self.credentials(credentials).of(EventType::task_scheduled(kind))
+                self.credentials(schedule.credentials).of(EventType::task_scheduled(kind))
             }
             TaskStarted { task, kind, worker } => {
                 self.resource(task, kind, false);

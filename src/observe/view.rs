@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crossbeam_utils::CachePadded;
 
 use super::log::Level;
-use crate::engine::{Aside, Happening, Record};
+use crate::engine::{Aside, Happening, Record, Schedule};
 use crate::index::Id;
 use crate::program::{Program, StateId, StateKind, TaskId};
 
@@ -363,7 +363,7 @@ impl VersionView {
 
     pub(crate) fn count_record(&self, lane: usize, calls: &mut Calls, record: &Record<'_>) {
         let (task, row): (TaskId, fn(&TaskTally) -> &AtomicU64) = match record.happening {
-            Happening::TaskScheduled { task, .. } => (task, |tally| &tally.scheduled),
+            Happening::TaskScheduled(Schedule { task, .. }) => (task, |tally| &tally.scheduled),
             Happening::TaskStarted { task, .. } => (task, |tally| &tally.started),
             Happening::TaskSucceeded { task, .. } => (task, |tally| &tally.succeeded),
             Happening::TaskFailed { task, .. } => (task, |tally| &tally.failed),
@@ -381,7 +381,7 @@ impl VersionView {
         let now_ms = record.time_ms;
         let since = |ms: u64| now_ms.saturating_sub(ms);
         match record.happening {
-            Happening::TaskScheduled { .. } => drop(calls.0.insert(record.id, (now_ms, None))),
+            Happening::TaskScheduled(_) => drop(calls.0.insert(record.id, (now_ms, None))),
             Happening::TaskStarted { .. } => {
                 if let Some((scheduled, _)) = calls.0.remove(&record.previous) {
                     tally.waited.add(Took::Ms(since(scheduled)), 1);

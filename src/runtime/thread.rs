@@ -5,14 +5,16 @@
 //! are the same. It is a task and not what the runtime blocks on, because waking that takes a call of the system even on
 //! its own thread: one for each time that something was read.
 
-use std::cell::RefCell;
 use std::future::Future;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{Instant, Sleep};
 
 use super::clock::Time;
@@ -25,41 +27,27 @@ const TURNS_PER_POLL: usize = 4;
 const SLEEP_MS_MAX: u64 = 60_000;
 
 /// Starts the thread of a shard. It ends when the engine is gone.
-pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let name = format!("expressway-{index}");
-    std::thread::Builder::new().name(name).spawn(move || {
+pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> io::Result<()> {
+    let (started, starting) = sync_channel(1);
+    let body = move || {
+        // Made here, as the shard is: both stay on this thread, and handlers' futures with them.
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let _ = started.send(Ok(()));
         let time = Arc::clone(&shared.time);
-        // Made here: handlers' futures stay on the thread that polls them.
         let shard = Shard::new(shared, index);
-        ROOT.set(Some(Root { shard, time, sleep: None }));
         // It panics only where the engine does, and ends the thread then.
-        let _ = runtime.block_on(async { tokio::spawn(Here).await });
-        // What the shard leaves behind finds its runtime.
-        let inside = runtime.enter();
-        ROOT.set(None);
-        drop(inside);
+        let _ = runtime.block_on(runtime.spawn_local(Root { shard, time, sleep: None }));
         // Blocking work that nobody waits for must not keep the thread.
         runtime.shutdown_background();
-    })?;
-    Ok(())
-}
-
-thread_local! {
-    static ROOT: RefCell<Option<Root>> = const { RefCell::new(None) };
-}
-
-/// This thread's shard, as a task: tokio's may go to other threads, and the shard may not.
-struct Here;
-
-impl Future for Here {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        ROOT.with_borrow_mut(|root| {
-            root.as_mut().map_or(Poll::Ready(()), |root| Pin::new(root).poll(context))
-        })
-    }
+    };
+    std::thread::Builder::new().name(format!("expressway-{index}")).spawn(body)?;
+    starting.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))
 }
 
 struct Root {
