@@ -119,6 +119,23 @@ fn requests_that_come_together_are_answered_in_order() {
 }
 
 #[test]
+fn a_response_has_nothing_of_its_request() {
+    let server = server();
+    let mut client = Client::of(&server);
+    // With few headers, with more, and with more than room is kept for.
+    for extra in [0, 10, 40, 1] {
+        let mut request = post("{}");
+        let headers: String =
+            (0..extra).map(|n| format!("X-Extra-{n}: secret\r\nX-Extra-{n}: twice\r\n")).collect();
+        request.insert_str(request.find("Host").expect("a header"), &headers);
+        client.send(request.as_bytes());
+        let response = client.response().expect("a response");
+        assert!(is_fine(&response) && !response.head.contains("x-extra"), "{response:?}");
+        assert_eq!(response.head.matches("content-type").count(), 1, "{response:?}");
+    }
+}
+
+#[test]
 fn requests_may_come_byte_by_byte() {
     let server = server();
     let mut client = Client::of(&server);

@@ -186,13 +186,19 @@ pub(super) fn write_execution_arn(identity: &Identity, seed: u64, out: &mut Vec<
     }
     let machine = &*identity.state_machine_arn;
     let kind = if identity.is_standard { ":execution:" } else { ":express:" };
-    const MACHINE: &[u8] = b":stateMachine:";
-    // Behind `arn:<partition>:states:<region>:<account>`.
-    let at = memchr::memchr_iter(b':', machine.as_bytes()).nth(4).unwrap_or_default();
-    match machine.as_bytes()[at..].strip_prefix(MACHINE) {
-        Some(after) => {
-            let before = &machine.as_bytes()[..at];
-            [before, kind.as_bytes(), after].iter().for_each(|part| out.extend_from_slice(part))
+    const MACHINE: &str = ":stateMachine:";
+    // Mostly it ends with the name; if not, it is known what comes behind `arn:<partition>:states:<region>:<account>`.
+    let name = &*identity.state_machine_name;
+    let parts = match machine.strip_suffix(name).and_then(|before| before.strip_suffix(MACHINE)) {
+        Some(before) => Some((before, name)),
+        None => {
+            let at = memchr::memchr_iter(b':', machine.as_bytes()).nth(4).unwrap_or_default();
+            machine[at..].strip_prefix(MACHINE).map(|after| (&machine[..at], after))
+        }
+    };
+    match parts {
+        Some((before, after)) => {
+            [before, kind, after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()))
         }
         None => out.extend_from_slice(machine.as_bytes()),
     }

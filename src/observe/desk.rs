@@ -205,6 +205,11 @@ impl Desk {
         })
     }
 
+    /// Whether any execution of this version is watched.
+    pub(crate) fn may_watch(&self, view: &VersionView) -> bool {
+        self.pipe.is_some() || self.tail.is_some() || self.traces.is_some() || (self.counts && view.has_work)
+    }
+
     // ---- machines ----
 
     /// A new state machine.
@@ -389,7 +394,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Scribe {
-    /// Someone who watches the execution that is about to begin, beside those who came with it.
+    /// Someone, if [anyone](Desk::may_watch), who watches the execution that is about to begin, beside those who came with it.
     pub(crate) fn begin(
         &mut self,
         desk: &Desk,

@@ -144,7 +144,7 @@ impl Memory {
     /// One more took so much.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-        self.billed_mb += (bytes as u64).max(1).div_ceil(64 << 20) * 64;
+        self.billed_mb += (bytes as u64).max(1).div_ceil(BILLED_MB_MIN << 20) * BILLED_MB_MIN;
     }
 }
 
@@ -155,12 +155,24 @@ pub(crate) struct MachineTally {
     /// By [`Ending`](super::Ending).
     pub(crate) ended: [AtomicU64; 4],
     pub(crate) took: Durations,
-    /// Each rounded up to 100 ms.
-    pub(crate) billed_ms: AtomicU64,
+    /// Each rounded up to 100 ms, beyond the first [`BILLED_MS_MIN`].
+    billed_ms: AtomicU64,
     pub(crate) memory_bytes: AtomicU64,
-    /// Each rounded up to 64 MB.
-    pub(crate) billed_mb: AtomicU64,
+    /// Each rounded up to 64 MB, beyond the first [`BILLED_MB_MIN`].
+    billed_mb: AtomicU64,
 }
+
+impl MachineTally {
+    /// Milliseconds and megabytes that were billed for so many executions, which are all that ended here.
+    pub(crate) fn billed(&self, ended: u64) -> (u64, u64) {
+        let (ms, mb) = (self.billed_ms.load(Relaxed), self.billed_mb.load(Relaxed));
+        (ended * BILLED_MS_MIN + ms, ended * BILLED_MB_MIN + mb)
+    }
+}
+
+/// What is billed at least for each execution, which most take: it costs nothing to count.
+const BILLED_MS_MIN: u64 = 100;
+const BILLED_MB_MIN: u64 = 64;
 
 /// What concerns all versions of one state machine.
 #[derive(Debug)]
@@ -254,10 +266,14 @@ impl View {
         }
         if all > 0 {
             lane.took.add(took, all);
-            let billed_ms = took.us().max(1).div_ceil(100_000).saturating_mul(100);
-            lane.billed_ms.fetch_add(billed_ms.saturating_mul(all), Relaxed);
+            let more_ms = (took.us().max(1).div_ceil(100_000) - 1).saturating_mul(BILLED_MS_MIN);
+            let more_mb = memory.billed_mb.saturating_sub(all * BILLED_MB_MIN);
             lane.memory_bytes.fetch_add(memory.bytes, Relaxed);
-            lane.billed_mb.fetch_add(memory.billed_mb, Relaxed);
+            for (row, more) in [(&lane.billed_ms, more_ms.saturating_mul(all)), (&lane.billed_mb, more_mb)] {
+                if more > 0 {
+                    row.fetch_add(more, Relaxed);
+                }
+            }
         }
     }
 

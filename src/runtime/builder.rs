@@ -330,7 +330,9 @@ impl Builder {
                 (u64::MAX, asl::Options { machine_type, resources })
             }
         };
-        let lanes = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 64) * 2;
+        // A power of two: which one is a thread's is asked some times in each execution.
+        let lanes =
+            std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 64).next_power_of_two() * 2;
         let desk = Desk::new(self.setup, self.shards, lanes).map(Arc::new);
         let shared = Arc::new(Shared {
             remotes: (0..self.shards).map(|_| Arc::new(Remote::new())).collect(),
@@ -339,7 +341,6 @@ impl Builder {
             time: self.time,
             start: Start { seconds_max, secret, time_scale: self.time_scale, ..Start::default() },
             by_arn: Default::default(),
-            is_watched: self.observer.is_some() || desk.is_some(),
             observer: self.observer,
             desk,
             waiting: Arc::default(),

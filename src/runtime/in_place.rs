@@ -13,7 +13,7 @@ use super::job::TRANSITIONS_PER_EXECUTION;
 use super::machine::Version;
 use super::outcome::{Outcome, Status};
 use super::seat::{Bench, Seat};
-use super::showing::ending;
+use super::showing::{ending, may_be_watched};
 use super::start::StartError;
 use super::ticket::Names;
 use crate::engine::{Event, Execution, Start, Turn};
@@ -128,7 +128,7 @@ impl<'e> Visit<'e> {
         match json::read(&mut seat.x.arena, text) {
             Ok(input) => {
                 seat.x.begin(&self.version.program, &start, input);
-                if shared.is_watched {
+                if may_be_watched(shared, self.version) {
                     self.with_scribe(|seat, shared, scribe, version| {
                         seat.observe(shared, scribe, version, called.trace_header);
                     });

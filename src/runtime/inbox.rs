@@ -172,8 +172,6 @@ pub(super) struct Shared {
     pub(super) by_arn: DashMap<Box<str>, Indexed>,
     /// Decides which executions are watched.
     pub(super) observer: Option<Arc<dyn Observer>>,
-    /// Whether anybody may want to watch executions.
-    pub(super) is_watched: bool,
     /// What is shown of executions.
     pub(super) desk: Option<Arc<Desk>>,
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,

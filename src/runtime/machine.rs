@@ -1,5 +1,6 @@
 //! State machines, their versions, and aliases that deal executions out to versions.
 
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::admission::Usage;
@@ -251,7 +252,7 @@ pub enum Target<'t> {
     Alias(&'t Alias),
 }
 
-impl Target<'_> {
+impl<'t> Target<'t> {
     pub(super) fn engine(&self) -> u64 {
         match self {
             Target::Machine(machine) => machine.inner.engine,
@@ -266,11 +267,11 @@ impl Target<'_> {
     }
 
     /// The version for an execution; `random` is asked for if it matters.
-    pub(super) fn pick(&self, random: impl FnOnce() -> u64) -> Arc<Version> {
+    pub(super) fn pick(self, random: impl FnOnce() -> u64) -> Cow<'t, Arc<Version>> {
         match self {
-            Target::Machine(machine) => machine.current(),
-            Target::Published(version) => Arc::clone(&version.version),
-            Target::Alias(alias) => alias.pick(random()),
+            Target::Machine(machine) => Cow::Owned(machine.current()),
+            Target::Published(version) => Cow::Borrowed(&version.version),
+            Target::Alias(alias) => Cow::Owned(alias.pick(random())),
         }
     }
 }

@@ -255,13 +255,17 @@ fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
         seen.push(Arc::clone(machine));
         let sum = sums.entry(&machine.state_machine_arn).or_default();
         for lane in &machine.lanes {
+            let mut ended = 0;
             for (sum, count) in sum.ended.iter_mut().zip(&lane.ended) {
-                *sum += count.load(Relaxed);
+                let count = count.load(Relaxed);
+                *sum += count;
+                ended += count;
             }
+            let (billed_ms, billed_mb) = lane.billed(ended);
+            sum.billed_ms += billed_ms;
+            sum.billed_mb += billed_mb;
             sum.started = sum.started.wrapping_add(lane.started.load(Relaxed));
-            sum.billed_ms += lane.billed_ms.load(Relaxed);
             sum.memory_bytes += lane.memory_bytes.load(Relaxed);
-            sum.billed_mb += lane.billed_mb.load(Relaxed);
             lane.took.add_to(&mut sum.took);
         }
         sum.throttled.resize(machine.throttled.len(), 0);

@@ -101,6 +101,11 @@ impl Shard {
     }
 }
 
+/// Whether executions of this version are watched by more than those who come with them, as far as can be told for all.
+pub(super) fn may_be_watched(shared: &Shared, version: &Version) -> bool {
+    shared.observer.is_some() || looked_at(shared, version).is_some_and(|(desk, view)| desk.may_watch(view))
+}
+
 /// What shows executions of this version, if anything does.
 pub(super) fn looked_at<'s>(
     shared: &'s Shared,

@@ -1,5 +1,6 @@
 //! How executions begin: one at a time, by name or with options, and in batches.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,7 +137,8 @@ impl Engine {
         if self.inner.in_place && version.is_pure {
             return in_place::run(self, &version, called.names(), watch, number, text.as_ref()).await;
         }
-        let mut running = Running(self.start_version(version, number, text.into(), called, watch)?, false);
+        let mut running =
+            Running(self.start_version(version.into_owned(), number, text.into(), called, watch)?, false);
         let outcome = poll_fn(|context| running.0.ticket.poll(context)).await;
         running.1 = true;
         Ok(outcome)
@@ -196,7 +198,7 @@ impl Engine {
         let text = input.into_text()?;
         let (version, number) = self.check(machine.into(), text.as_ref().len())?;
         let (called, watch) = options.called(false);
-        self.start_version(version, number, text.into(), called, watch)
+        self.start_version(version.into_owned(), number, text.into(), called, watch)
     }
 
     /// Starts an execution under a name, which its ARN and the context object show.
@@ -256,7 +258,11 @@ impl Engine {
     }
 
     /// The version to start, and the number of the execution, which its seed follows from.
-    fn check(&self, target: Target<'_>, bytes: usize) -> Result<(Arc<Version>, u64), StartError> {
+    fn check<'t>(
+        &self,
+        target: Target<'t>,
+        bytes: usize,
+    ) -> Result<(Cow<'t, Arc<Version>>, u64), StartError> {
         if target.engine() != self.inner.number {
             return Err(StartError::Foreign);
         }
@@ -411,7 +417,7 @@ impl Engine {
 
     /// Which of the callers' lanes is this thread's.
     pub(super) fn lane_number(&self) -> usize {
-        LANE.with(|lane| *lane) % self.shared().lanes.len()
+        LANE.with(|lane| *lane) & (self.shared().lanes.len() - 1)
     }
 }
 
@@ -473,7 +479,7 @@ impl Load<'_> {
         let shared = self.engine.shared();
         if target.is_one() {
             if self.version.is_none() {
-                self.version = Some(target.pick(|| 0));
+                self.version = Some(target.pick(|| 0).into_owned());
             }
             return;
         }
@@ -482,7 +488,7 @@ impl Load<'_> {
         if self.version.as_ref().is_some_and(|other| other.number != version.number) {
             self.send();
         }
-        self.version = Some(version);
+        self.version = Some(version.into_owned());
     }
 
     /// What keeps a parcel from being admitted that begins with an input of so many bytes.

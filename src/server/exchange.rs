@@ -31,6 +31,8 @@ const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 
 /// Bytes of a body that is too large, that are read so that the connection stays usable.
 const OVERFLOW_BYTES_MAX: usize = 16 << 20;
+/// Headers for which a connection keeps room.
+const HEADERS_KEPT: usize = 32;
 
 /// Answers a request.
 ///
@@ -56,16 +58,16 @@ pub(super) fn exchange(
 async fn respond_to(
     local: Rc<Local>,
     busy: Busy,
-    head: Parts,
+    mut head: Parts,
     body: Incoming,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let origin = head.headers.get(ORIGIN);
-    let mut response = match at_once(&local, &head, origin) {
+    let origin = head.headers.get(ORIGIN).cloned();
+    let mut response = match at_once(&local, &head, origin.as_ref()) {
         Some(response) => response,
-        None => operation(&local, &busy.0, &head, body).await,
+        None => operation(&local, &busy.0, &mut head, body).await,
     };
     if let Some(origin) = origin
-        && let Some(origin) = browser::allowed(&local.shared.origins, origin)
+        && let Some(origin) = browser::allowed(&local.shared.origins, &origin)
     {
         browser::grant(response.headers_mut(), origin);
     }
@@ -111,7 +113,7 @@ impl Drop for Busy {
     }
 }
 
-async fn operation(local: &Local, watch: &Watch, head: &Parts, body: Incoming) -> Response<Full<Bytes>> {
+async fn operation(local: &Local, watch: &Watch, head: &mut Parts, body: Incoming) -> Response<Full<Bytes>> {
     let body = match body_of(local, watch, head.version, body).await {
         Ok(body) => body,
         Err(refusal) => return refusal.response(),
@@ -131,7 +133,18 @@ async fn operation(local: &Local, watch: &Watch, head: &Parts, body: Incoming) -
     if reply.retry_after_ms.is_some() {
         local.counters().throttled.add(1);
     }
-    respond(reply)
+    respond(reply, emptied(head))
+}
+
+/// The map of the request's headers, for those of the response. HTTP/1.1 hands it back to who reads the next request, so
+/// that a connection gets along with one.
+fn emptied(head: &mut Parts) -> HeaderMap {
+    let mut headers = std::mem::take(&mut head.headers);
+    if headers.capacity() > HEADERS_KEPT {
+        return HeaderMap::new();
+    }
+    headers.clear();
+    headers
 }
 
 /// All of the body, which mostly came with the head.
@@ -190,8 +203,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn respond(reply: Reply) -> Response<Full<Bytes>> {
+fn respond(reply: Reply, headers: HeaderMap) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(reply.body)));
+    *response.headers_mut() = headers;
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, AMZ_JSON);
@@ -211,12 +225,13 @@ fn respond(reply: Reply) -> Response<Full<Bytes>> {
 /// A refusal before the service sees the request.
 fn refuse(status: StatusCode, error: &'static str, message: &str) -> Response<Full<Bytes>> {
     let body = serde_json::json!({"__type": error, "message": message});
-    respond(Reply {
+    let reply = Reply {
         status: status.as_u16(),
         body: body.to_string().into_bytes(),
         error: Some(error.into()),
         retry_after_ms: None,
-    })
+    };
+    respond(reply, HeaderMap::new())
 }
 
 fn unknown(status: StatusCode) -> Response<Full<Bytes>> {

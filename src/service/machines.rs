@@ -9,7 +9,7 @@ use super::versions::{Alias, Version};
 use super::{Error, Exception, Inner, Service, Target, limits, reference, tags};
 use crate::arn::{self, Arn};
 use crate::asl::{self, MachineType};
-use crate::runtime::{DefinitionError, Machine, MachineSpec};
+use crate::runtime::{DefinitionError, MachineSpec, Published};
 
 /// A state machine. It is never changed, but replaced as a whole.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Revision {
     pub(super) updated_ms: u64,
     pub(super) settings: Settings,
     /// The settings' definition, compiled.
-    pub(super) machine: Machine,
+    pub(super) machine: Published,
 }
 
 /// What a revision is made of.
@@ -416,7 +416,7 @@ impl Inner {
         name: &str,
         machine_type: MachineType,
         settings: &Settings,
-    ) -> Result<Machine, Error> {
+    ) -> Result<Published, Error> {
         let invalid = |message: String| Error::new(Exception::InvalidDefinition, message);
         let spec = MachineSpec {
             arn: Some(arn),
@@ -434,7 +434,7 @@ impl Inner {
             other => invalid(other.to_string()),
         })?;
         created.set_logging(settings.logging.level.into(), settings.logging.include_execution_data);
-        Ok(created)
+        Ok(created.publish())
     }
 }
 

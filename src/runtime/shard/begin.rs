@@ -11,6 +11,7 @@ use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::arms::Arms;
 use crate::runtime::inbox::{Mail, Parcel};
 use crate::runtime::seat::Seat;
+use crate::runtime::showing::may_be_watched;
 use crate::runtime::slab::Key;
 use crate::runtime::ticket::Reply;
 
@@ -74,7 +75,7 @@ impl Shard {
         let start =
             Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
         seat.x.begin(&version.program, &start, input);
-        if self.shared.is_watched {
+        if may_be_watched(&self.shared, version) {
             let trace_header = reply.called().label.as_ref().and_then(|label| label.trace_header.as_deref());
             seat.observe(&self.shared, &mut self.scribe, version, trace_header);
         }

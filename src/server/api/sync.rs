@@ -52,6 +52,8 @@ struct Desk {
     /// requests alike, and mostly to one machine.
     opening: Vec<u8>,
     machine: Option<KnownMachine>,
+    /// Where a reply is put together, which takes more room than it does.
+    reply: Vec<u8>,
 }
 
 thread_local! {
@@ -68,8 +70,13 @@ pub(super) fn answer(service: &Service, body: &[u8], trace: Option<&str>) -> Opt
         if input.escaped.len() > limits::PAYLOAD_BYTES_MAX as usize {
             return None;
         }
-        let show = |ended: Ended<'_>| reply(&ended, input.escaped, trace_header);
-        service.start_sync_execution_now(&machine, &desk.input[..input.length], show)
+        let Desk { input: text, reply: out, .. } = desk;
+        service.start_sync_execution_now(&machine, &text[..input.length], |ended| {
+            out.clear();
+            reply(&ended, input.escaped, trace_header, out);
+            // As long as it is, and no longer: allocators are quickest with what is small.
+            out.as_slice().to_vec()
+        })
     })
 }
 
@@ -108,21 +115,20 @@ impl Desk {
     }
 }
 
-fn reply(ended: &Ended<'_>, input: &[u8], trace_header: Option<&str>) -> Vec<u8> {
+fn reply(ended: &Ended<'_>, input: &[u8], trace_header: Option<&str>, out: &mut Vec<u8>) {
     let execution = ended.ended.execution();
     let (identity, seed) = (&execution.identity, execution.seed());
-    let mut out = Vec::with_capacity(1_024 + 2 * input.len());
     out.extend_from_slice(b"{\"executionArn\":\"");
     // Neither ARNs nor names hold what JSON escapes.
-    identity.write_execution_arn(seed, &mut out);
+    identity.write_execution_arn(seed, out);
     out.extend_from_slice(b"\",\"stateMachineArn\":\"");
     out.extend_from_slice(identity.state_machine_arn.as_bytes());
     out.extend_from_slice(b"\",\"name\":\"");
-    identity.write_execution_name(seed, &mut out);
+    identity.write_execution_name(seed, out);
     out.extend_from_slice(b"\",\"startDate\":");
-    time(ended.started_ms, &mut out);
+    time(ended.started_ms, out);
     out.extend_from_slice(b",\"stopDate\":");
-    time(ended.stopped_ms, &mut out);
+    time(ended.stopped_ms, out);
     let (status, failed) = match ended.ended.outcome() {
         Outcome::Succeeded(_) => (Status::Succeeded, None),
         Outcome::Failed(fault) => (Status::Failed, Some(fault)),
@@ -136,7 +142,7 @@ fn reply(ended: &Ended<'_>, input: &[u8], trace_header: Option<&str>) -> Vec<u8>
     out.extend_from_slice(b"\",\"inputDetails\":{\"included\":true}");
     if status == Status::Succeeded {
         out.extend_from_slice(b",\"output\":\"");
-        ended.ended.write_output_inside(&mut out);
+        ended.ended.write_output_inside(out);
         out.extend_from_slice(b"\",\"outputDetails\":{\"included\":true}");
     }
     // One that timed out has neither error nor cause.
@@ -145,9 +151,9 @@ fn reply(ended: &Ended<'_>, input: &[u8], trace_header: Option<&str>) -> Vec<u8>
     for (name, text) in texts.into_iter().chain([("traceHeader", trace_header)]) {
         if let Some(text) = text {
             out.push(b',');
-            write_string(name, &mut out);
+            write_string(name, out);
             out.push(b':');
-            write_string(text, &mut out);
+            write_string(text, out);
         }
     }
     let Billing { duration_ms, memory_mb } = ended.billing;
@@ -156,7 +162,6 @@ fn reply(ended: &Ended<'_>, input: &[u8], trace_header: Option<&str>) -> Vec<u8>
     out.extend_from_slice(b",\"billedDurationInMilliseconds\":");
     out.extend_from_slice(itoa::Buffer::new().format(duration_ms).as_bytes());
     out.extend_from_slice(b"}}");
-    out
 }
 
 // ---- reading ----
