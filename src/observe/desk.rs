@@ -205,9 +205,20 @@ impl Desk {
         })
     }
 
-    /// Whether any execution of this version is watched.
-    pub(crate) fn may_watch(&self, view: &VersionView) -> bool {
-        self.pipe.is_some() || self.tail.is_some() || self.traces.is_some() || (self.counts && view.has_work)
+    /// Whether an execution of this version is watched, as far as can be told without looking closer.
+    pub(crate) fn may_watch(&self, view: &VersionView, trace_header: Option<&str>) -> bool {
+        self.tail.is_some()
+            || (self.counts && view.has_work)
+            || self.logging(view).0 != Level::Off
+            || self.traces.as_ref().is_some_and(|traces| traces.may_begin(trace_header))
+    }
+
+    /// What is logged of its executions: at which level, and whether with their data.
+    fn logging(&self, view: &VersionView) -> (Level, bool) {
+        match &self.pipe {
+            Some(_) => view.machine.logging().unwrap_or(self.logging),
+            None => (Level::Off, false),
+        }
     }
 
     // ---- machines ----
@@ -403,10 +414,7 @@ impl Scribe {
         watch: &mut Option<Box<Watch>>,
     ) {
         let (mut wants, mut noted) = (0, Hears::NONE);
-        let logging = match &desk.pipe {
-            Some(_) => view.machine.logging().unwrap_or(desk.logging),
-            None => (Level::Off, false),
-        };
+        let logging = desk.logging(view);
         match logging.0 {
             Level::All => (wants, noted) = (wants | Wants::LOG, Hears::STATES),
             // Whatever may be shown; the line's writer decides.

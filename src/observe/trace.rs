@@ -108,6 +108,11 @@ impl Traces {
         Traces { exporter: Box::new(exporter), one_in, dropped: AtomicU64::new(0) }
     }
 
+    /// Whether [`begin`](Traces::begin) is worth asking.
+    pub(super) fn may_begin(&self, header: Option<&str>) -> bool {
+        self.one_in > 0 || header.is_some()
+    }
+
     /// The place in a trace of an execution that begins, if it is traced.
     pub(super) fn begin(&self, seed: u64, header: Option<&str>) -> Option<Context> {
         if let Some(context) = header.and_then(Context::parse) {

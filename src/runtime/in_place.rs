@@ -128,7 +128,7 @@ impl<'e> Visit<'e> {
         match json::read(&mut seat.x.arena, text) {
             Ok(input) => {
                 seat.x.begin(&self.version.program, &start, input);
-                if may_be_watched(shared, self.version) {
+                if may_be_watched(shared, self.version, called.trace_header) {
                     self.with_scribe(|seat, shared, scribe, version| {
                         seat.observe(shared, scribe, version, called.trace_header);
                     });

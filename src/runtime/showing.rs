@@ -101,9 +101,10 @@ impl Shard {
     }
 }
 
-/// Whether executions of this version are watched by more than those who come with them, as far as can be told for all.
-pub(super) fn may_be_watched(shared: &Shared, version: &Version) -> bool {
-    shared.observer.is_some() || looked_at(shared, version).is_some_and(|(desk, view)| desk.may_watch(view))
+/// Whether an execution of this version may be watched by more than those who come with it.
+pub(super) fn may_be_watched(shared: &Shared, version: &Version, trace_header: Option<&str>) -> bool {
+    shared.observer.is_some()
+        || looked_at(shared, version).is_some_and(|(desk, view)| desk.may_watch(view, trace_header))
 }
 
 /// What shows executions of this version, if anything does.

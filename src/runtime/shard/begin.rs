@@ -75,8 +75,8 @@ impl Shard {
         let start =
             Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
         seat.x.begin(&version.program, &start, input);
-        if may_be_watched(&self.shared, version) {
-            let trace_header = reply.called().label.as_ref().and_then(|label| label.trace_header.as_deref());
+        let trace_header = reply.called().label.as_ref().and_then(|label| label.trace_header.as_deref());
+        if may_be_watched(&self.shared, version, trace_header) {
             seat.observe(&self.shared, &mut self.scribe, version, trace_header);
         }
         let mut job = Job { version, called: reply.called(), seat, key: None, arms: Arms::default() };
