@@ -1,10 +1,12 @@
 //! An open loop: 100,000 starts of W2 a second, whether the ones before are over or not, each timed from the moment at
-//! which it was meant to start. Beside it, how late the machine lets a thread be that does nothing but look at the clock.
+//! which it was meant to start. Beside it, how late the machine lets a thread be that does nothing but look at the clock,
+//! and one that is woken through a channel of the standard library and does nothing else.
 //! The thread that starts and the shard have a processor each: on the same one, the shard's waking would make it late by
 //! a time slice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use expressway::runtime::{Engine, Machine};
@@ -39,6 +41,7 @@ fn measure(effort: Effort) -> Vec<Figure> {
         assert_eq!(ran, Ok(Some(true)));
         over(times, n, begun);
     });
+    let woken = woken(calls);
     let on_shards = paced(calls, |n, begun, times| start(&engine, &machine, &input, n, begun, times));
     wait_until_idle(&engine);
     let counts = engine.counts();
@@ -46,6 +49,7 @@ fn measure(effort: Effort) -> Vec<Figure> {
     for (name, times) in [
         ("the machine's own hiccups", &machine_alone),
         ("run_now", &in_place),
+        ("a bare thread that is woken", &woken),
         ("start on the shard", &on_shards),
     ] {
         let times = histogram(times);
@@ -59,8 +63,8 @@ fn measure(effort: Effort) -> Vec<Figure> {
             times.len(),
         );
     }
-    let own = histogram(&machine_alone).value_at_quantile(0.999) as f64 / 1e3;
-    let figure = |what: &str, times: &Times| {
+    let figure = |what: &str, times: &Times, machine: &str, alone: &Times| {
+        let own = histogram(alone).value_at_quantile(0.999) as f64 / 1e3;
         let times = histogram(times);
         let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
         let (p50, p999) = (at(0.5), at(0.999));
@@ -68,16 +72,31 @@ fn measure(effort: Effort) -> Vec<Figure> {
             what: format!("open loop at 100,000 starts/s, W2, from the intended start, {what}"),
             target: "p50 ≤ 20 µs, p99.9 ≤ 1 ms, none refused",
             measured: format!(
-                "p50 {p50:.1} µs, p99.9 {p999:.0} µs (the machine alone {own:.0}), {} refused",
+                "p50 {p50:.1} µs, p99.9 {p999:.0} µs ({machine} {own:.0}), {} refused",
                 counts.refused
             ),
             met: p50 <= 20.0 && p999 <= 1_000.0 && counts.refused == 0 && times.len() == calls as u64,
         }
     };
     vec![
-        figure("on the thread that starts (`run_now`)", &in_place),
-        figure("by `start` on one shard", &on_shards),
+        figure("on the thread that starts (`run_now`)", &in_place, "the machine alone", &machine_alone),
+        figure("by `start` on one shard", &on_shards, "a bare thread that is woken", &woken),
     ]
+}
+
+/// What is started on a thread that is as bare as can be, and where shards have theirs.
+fn woken(calls: usize) -> Times {
+    let (sender, receiver) = mpsc::channel::<(usize, Instant, Times)>();
+    pin(0);
+    let thread =
+        std::thread::spawn(move || receiver.iter().for_each(|(n, begun, times)| over(&times, n, begun)));
+    pin(1);
+    let times = paced(calls, |n, begun, times| {
+        sender.send((n, begun, Arc::clone(times))).expect("the thread ends after this one");
+    });
+    drop(sender);
+    thread.join().expect("it does not panic");
+    times
 }
 
 /// A batch of one, because a batch shows when an execution is over without anyone waiting for it.
