@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each bench uses what it needs")]
 
+use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};
 use expressway::query::jsonata::{Expr, Scratch};
 use expressway::query::template::Template;
@@ -50,7 +51,8 @@ impl<'t> Bed<'t> {
     /// What an expression gives.
     pub(crate) fn evaluate(&mut self, expression: &Expr) -> Value {
         self.renew();
-        let mut env = query::Env { now_ms: 0, random: &mut || 0, scratch: &mut self.scratch };
+        let mut env =
+            query::Env { now_ms: 0, random: &mut || 0, scratch: &mut self.scratch, fuel: &Fuel::unlimited() };
         expression.eval(&mut self.arena, &Bed::scope(self.input), &mut env.jsonata()).unwrap()
     }
 
@@ -58,7 +60,12 @@ impl<'t> Bed<'t> {
     pub(crate) fn make(&mut self, template: &Template) -> Value {
         self.renew();
         let mut random = || 0;
-        let mut env = query::Env { now_ms: 0, random: &mut random, scratch: &mut self.scratch };
+        let mut env = query::Env {
+            now_ms: 0,
+            random: &mut random,
+            scratch: &mut self.scratch,
+            fuel: &Fuel::unlimited(),
+        };
         template.eval(&mut self.arena, &Bed::scope(self.input), &mut env).unwrap()
     }
 }

@@ -31,7 +31,7 @@
 //! | 3 | [`compile`] → [`program`]: numbered passes to tables, which print themselves | execution state; `program` does not know `asl` |
 //! | 2 | [`asl`]: model, table of allowed fields, checks, diagnostics | `program` |
 //! | 1 | [`query`]: paths, intrinsic functions, templates, JSONata; each is syntax → program → eval | states, executions |
-//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`limits`], `index`, [`clock`], [`arn`] | everything else |
+//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`fuel`], [`limits`], `index`, [`clock`], [`arn`] | everything else |
 //!
 //! # Values
 //!
@@ -55,6 +55,7 @@ pub mod clock;
 pub mod compile;
 pub mod engine;
 pub mod fault;
+pub mod fuel;
 mod index;
 pub mod json;
 pub mod limits;

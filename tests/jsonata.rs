@@ -3,6 +3,7 @@
 //! The corpora are read in place (see `EXPRESSWAY_SUITES`); differences stand in `known/jsonata.txt`, one a line:
 //! the case's id, then the reason. A listed case that passes fails the run.
 
+use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};
 use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
@@ -81,7 +82,13 @@ fn evaluate(
         seed ^ seed >> 29
     };
     let mut scratch = Scratch::default();
-    let mut env = Env { now_ms: 1_700_000_000_000, random: &mut random, scratch: &mut scratch, limits };
+    let mut env = Env {
+        now_ms: 1_700_000_000_000,
+        random: &mut random,
+        scratch: &mut scratch,
+        limits,
+        fuel: &Fuel::unlimited(),
+    };
     match expr.eval(&mut arena, &scope, &mut env) {
         Ok(value) if value.is_undefined() => Outcome::Undefined,
         Ok(value) => {

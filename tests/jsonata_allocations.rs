@@ -2,6 +2,7 @@
 //!
 //! A test binary of its own: its allocator counts.
 
+use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};
 use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
@@ -95,8 +96,13 @@ fn none_after_warm_up() {
                 result: Value::UNDEFINED,
                 error_output: Value::UNDEFINED,
             };
-            let mut env =
-                Env { now_ms: 0, random: &mut || 4, scratch: &mut scratch, limits: Limits::STEP_FUNCTIONS };
+            let mut env = Env {
+                now_ms: 0,
+                random: &mut || 4,
+                scratch: &mut scratch,
+                limits: Limits::STEP_FUNCTIONS,
+                fuel: &Fuel::unlimited(),
+            };
             let before = COUNT.get();
             let value = expr.eval(&mut arena, &scope, &mut env);
             if round >= 2 {

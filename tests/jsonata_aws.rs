@@ -1,5 +1,6 @@
 //! What Step Functions makes of JSONata: its functions, refusals, bounds and results, as tables.
 
+use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};
 use expressway::query::jsonata::{
     Allowed, CompileErrorKind, Env, EvalError, EvalErrorKind, Expr, Limits, Profile, Scratch,
@@ -58,6 +59,7 @@ fn run(source: &str) -> Result<String, EvalError> {
         random: &mut random,
         scratch: &mut scratch,
         limits: Limits::STEP_FUNCTIONS,
+        fuel: &Fuel::unlimited(),
     };
     expr.eval(&mut arena, &scope, &mut env).map(|value| match value.is_undefined() {
         true => "undefined".to_owned(),
@@ -354,7 +356,13 @@ fn a_small_stack_is_enough() {
                     };
                     let mut scratch = Scratch::default();
                     let limits = Limits { steps: 2_000_000, ..limits };
-                    let mut env = Env { now_ms: 0, random: &mut || 1, scratch: &mut scratch, limits };
+                    let mut env = Env {
+                        now_ms: 0,
+                        random: &mut || 1,
+                        scratch: &mut scratch,
+                        limits,
+                        fuel: &Fuel::unlimited(),
+                    };
                     let _ = expr.eval(&mut arena, &scope, &mut env);
                 }
             }

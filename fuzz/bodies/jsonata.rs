@@ -1,5 +1,6 @@
 //! What the JSONata fuzz targets do with their bytes; the tests run it over the kept corpus.
 
+use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};
 use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
@@ -48,7 +49,8 @@ pub(crate) fn eval(bytes: &[u8]) {
     };
     let mut scratch = Scratch::default();
     let limits = Limits { steps: 200_000, bytes: 8 << 20, ..Limits::STEP_FUNCTIONS };
-    let mut env = Env { now_ms: 0, random: &mut || 4, scratch: &mut scratch, limits };
+    let mut env =
+        Env { now_ms: 0, random: &mut || 4, scratch: &mut scratch, limits, fuel: &Fuel::unlimited() };
     if let Ok(value) = expr.eval(&mut arena, &scope, &mut env) {
         // What leaves the evaluator is JSON.
         let mut out = Vec::new();

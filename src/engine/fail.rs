@@ -55,6 +55,10 @@ impl Run<'_, '_> {
 
     /// A state did not come to its end.
     pub(super) fn stopped(&mut self, frame: u32, stop: Stop) {
+        if self.env.fuel.cut().is_some() {
+            // The execution is over; what looks like the state's failure is not one.
+            return;
+        }
         match stop {
             Stop::Failed(fault) => self.failed(frame, fault),
             Stop::Evaluation { fault, location } => {
@@ -92,6 +96,7 @@ impl Run<'_, '_> {
             match self.caught(frame, handlers, &fault) {
                 Ok(true) => return,
                 Ok(false) => {}
+                Err(_) if self.env.fuel.cut().is_some() => return,
                 Err(Stop::Failed(fault) | Stop::Evaluation { fault, .. }) => {
                     return self.fail_up(frame, fault);
                 }

@@ -6,8 +6,8 @@
 //!
 //! One lifecycle for every state: *enter*, perhaps *wait* (for a task, a timer, or branches), then *leave* or *fail*.
 //! Branches of a Parallel and iterations of a Map are frames of the same execution, so a join is a counter. Frames run
-//! until they park, first come first served; a turn ends when all are parked, the budget of transitions is used up, or
-//! the execution is over.
+//! until they park, first come first served; a turn ends when all are parked, the budget of transitions or the slice of
+//! fuel is used up, or the execution is over.
 
 mod choice;
 mod context;
@@ -34,6 +34,7 @@ pub use notes::Notes;
 pub use record::{Aside, Happening, Hears, Listener, Record, Schedule, TaskKind};
 
 use crate::fault::Fault;
+use crate::fuel::{Cut, Fuel};
 use crate::json::{Compactor, Value};
 use crate::program::{Program, StateId, TaskId};
 use crate::query::jsonata::Scratch;
@@ -116,8 +117,11 @@ pub enum Turn {
     Done,
     /// Nothing to do until the next event.
     Parked,
-    /// The budget of transitions is used up; send [`Event::Go`] when others had their turn.
+    /// The budget of transitions, or the slice of fuel, is used up; send [`Event::Go`] when others had their turn.
     Yielded,
+    /// The fuel's driver cut the work short, perhaps in the midst of a state. All that may follow is the event that ends
+    /// the execution: [`Event::Deadline`] or [`Event::Abort`].
+    Cut(Cut),
 }
 
 /// What a turn may use of the outside world.
@@ -126,6 +130,8 @@ pub struct Env<'e> {
     pub now_ms: u64,
     /// State transitions this turn may take at most.
     pub transitions_max: u32,
+    /// What all work of the turn is charged to.
+    pub fuel: &'e Fuel<'e>,
     /// What the turn wants done; the driver empties it.
     pub effects: &'e mut Vec<Effect>,
     /// Who listens, if anyone does.

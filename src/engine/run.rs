@@ -11,6 +11,9 @@ use crate::program::{Program, State, StateId, StateKind, TemplateId};
 use crate::query::template;
 use crate::query::{self, Scope};
 
+/// What a transition takes beside what its data takes: entering, leaving, and telling nobody.
+const TRANSITION_WORK: u64 = 100;
+
 /// What the functions of a turn work with.
 pub(super) struct Run<'a, 'e> {
     pub(super) program: &'a Program,
@@ -134,10 +137,14 @@ impl Run<'_, '_> {
         if self.x.outcome.is_none() && self.env.now_ms >= self.x.deadline_ms {
             self.time_out();
         }
+        if let Some(cut) = self.env.fuel.cut() {
+            // Already by what the event led to.
+            return Turn::Cut(cut);
+        }
         while self.x.outcome.is_none() {
             let Some(frame) = self.x.ready.pop_front() else { return Turn::Parked };
             while matches!(self.x.frames[frame as usize].phase, Phase::Enter | Phase::Again) {
-                if left == 0 {
+                if left == 0 || !self.env.fuel.goes_on(TRANSITION_WORK) {
                     self.x.ready.push_front(frame);
                     return Turn::Yielded;
                 }
@@ -147,6 +154,9 @@ impl Run<'_, '_> {
                     return Turn::Done;
                 }
                 self.step(frame);
+                if let Some(cut) = self.env.fuel.cut() {
+                    return Turn::Cut(cut);
+                }
                 if self.x.outcome.is_some() {
                     return Turn::Done;
                 }
@@ -308,7 +318,8 @@ impl Run<'_, '_> {
             context: &context,
         };
         let mut next = || next_random(random);
-        let mut env = query::Env { now_ms: self.env.now_ms, random: &mut next, scratch: self.env.scratch };
+        let (now_ms, fuel) = (self.env.now_ms, self.env.fuel);
+        let mut env = query::Env { now_ms, random: &mut next, scratch: self.env.scratch, fuel };
         query(arena, &scope, &mut env)
     }
 

@@ -7,6 +7,7 @@ pub mod jsonata;
 pub mod path;
 pub mod template;
 
+use crate::fuel::Fuel;
 use crate::json::{Arena, Value};
 
 /// Where a variable lives among [`Scope::variables`]. Names become slots at compile time.
@@ -44,13 +45,20 @@ pub struct Env<'a> {
     pub random: &'a mut dyn FnMut() -> u64,
     /// JSONata's memory, kept from one evaluation to the next.
     pub scratch: &'a mut jsonata::Scratch,
+    /// What the work is charged to.
+    pub fuel: &'a Fuel<'a>,
 }
 
 impl Env<'_> {
     /// The same for JSONata, within AWS's limits.
     pub fn jsonata(&mut self) -> jsonata::Env<'_> {
-        let limits = jsonata::Limits::STEP_FUNCTIONS;
-        jsonata::Env { now_ms: self.now_ms as i64, random: self.random, scratch: self.scratch, limits }
+        jsonata::Env {
+            now_ms: self.now_ms as i64,
+            random: self.random,
+            scratch: self.scratch,
+            limits: jsonata::Limits::STEP_FUNCTIONS,
+            fuel: self.fuel,
+        }
     }
 }
 

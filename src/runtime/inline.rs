@@ -12,6 +12,7 @@ use crate::engine::{
     self, Effect, Env, Event, Execution, Hears, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn,
 };
 use crate::fault::{self, Fault};
+use crate::fuel::Fuel;
 use crate::json::{self, Compactor, ReadError};
 use crate::limits;
 use crate::program::Program;
@@ -216,6 +217,7 @@ impl<C: Clock> Driver<C> {
         let mut env = Env {
             now_ms,
             transitions_max: TRANSITIONS_PER_TURN,
+            fuel: &Fuel::unlimited(),
             effects: &mut self.effects,
             listener: match listener {
                 Some(listener) => Some(&mut **listener),

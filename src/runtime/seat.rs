@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::machine::Version;
 use super::ticket::Names;
 use crate::engine::{self, ActivityWork, Effect, Env, Event, Execution, Hears, Listener, Turn};
+use crate::fuel::Fuel;
 use crate::json::Compactor;
 use crate::observe::{Desk, Watch};
 use crate::program::{StateId, TaskId};
@@ -101,8 +102,19 @@ impl Bench {
             None => (None, Hears::NONE, None),
         };
         let listener = ear.as_mut().map(|ear| ear as &mut dyn Listener);
-        let mut env =
-            Env { now_ms, transitions_max, effects, listener, hears, notes, compactor, scratch, activities };
+        let fuel = &Fuel::unlimited();
+        let mut env = Env {
+            now_ms,
+            transitions_max,
+            fuel,
+            effects,
+            listener,
+            hears,
+            notes,
+            compactor,
+            scratch,
+            activities,
+        };
         let turn = catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, x, event, &mut env)));
         turn.map_err(|_| {
             // What the panic left half done is thrown away.

@@ -4,6 +4,7 @@
 //! it knows nothing of states, of fields that carry `{% %}`, or of the texts that AWS puts around an error.
 //!
 //! ```
+//! use expressway::fuel::Fuel;
 //! use expressway::json::{self, Arena, Value};
 //! use expressway::query::{Context, ContextField, Names, Scope, Slot};
 //! use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
@@ -32,8 +33,13 @@
 //!     context: &Nothing,
 //! };
 //! let mut scratch = Scratch::default();
-//! let mut env =
-//!     Env { now_ms: 0, random: &mut || 4, scratch: &mut scratch, limits: Limits::STEP_FUNCTIONS };
+//! let mut env = Env {
+//!     now_ms: 0,
+//!     random: &mut || 4,
+//!     scratch: &mut scratch,
+//!     limits: Limits::STEP_FUNCTIONS,
+//!     fuel: &Fuel::unlimited(),
+//! };
 //! let total = expr.eval(&mut arena, &scope, &mut env).unwrap();
 //! assert_eq!(total.as_int(), Some(8));
 //! ```

@@ -14,6 +14,7 @@ use crate::engine::{
     Visited,
 };
 use crate::fault::{self, Fault};
+use crate::fuel::Fuel;
 use crate::json::explain::explain;
 use crate::json::{self, Compactor, Value};
 use crate::limits;
@@ -214,6 +215,7 @@ impl Test {
         let mut env = Env {
             now_ms,
             transitions_max,
+            fuel: &Fuel::unlimited(),
             effects,
             hears: Hears::STEPS,
             listener: Some(trace),
@@ -243,6 +245,7 @@ impl Test {
         let mut env = Env {
             now_ms,
             transitions_max: 0,
+            fuel: &Fuel::unlimited(),
             effects,
             hears: Hears::STEPS,
             listener: Some(trace),
@@ -389,6 +392,7 @@ impl Test {
         let mut env = Env {
             now_ms,
             transitions_max: 1,
+            fuel: &Fuel::unlimited(),
             effects,
             hears,
             listener: None,

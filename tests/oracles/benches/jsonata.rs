@@ -5,6 +5,7 @@
 //! `npm install jsonata@2.0.6` was run; its figure is printed in nanoseconds per evaluation.
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};
 use expressway::query::jsonata::{Allowed, Env, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
@@ -80,6 +81,7 @@ fn ours(criterion: &mut Criterion) {
                     random: &mut || 4,
                     scratch: &mut scratch,
                     limits: Limits::STEP_FUNCTIONS,
+                    fuel: &Fuel::unlimited(),
                 };
                 black_box(expr.eval(&mut arena, &scope, &mut env).expect("a value"))
             });

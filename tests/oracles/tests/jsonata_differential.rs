@@ -7,6 +7,7 @@
 //! `JSONATA_DIFFERENTIAL_SEED` replays a run; the seed of a failure is printed with it. Differences that are known and
 //! have a reason are skipped by the rules in [`explained`].
 
+use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};
 use expressway::query::jsonata::{Env, EvalErrorKind, Expr, Limits, Profile, Scratch};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
@@ -251,7 +252,13 @@ fn ours(source: &str, input: &Json) -> Outcome {
         error_output: Value::UNDEFINED,
     };
     let mut scratch = Scratch::default();
-    let mut env = Env { now_ms: 0, random: &mut || 1, scratch: &mut scratch, limits: Limits::LANGUAGE };
+    let mut env = Env {
+        now_ms: 0,
+        random: &mut || 1,
+        scratch: &mut scratch,
+        limits: Limits::LANGUAGE,
+        fuel: &Fuel::unlimited(),
+    };
     match expr.eval(&mut arena, &scope, &mut env) {
         Ok(value) if value.is_undefined() => Outcome::Undefined,
         Ok(value) => {

@@ -24,6 +24,7 @@ pub use error::{EvalError, EvalErrorKind};
 
 use super::functions::Builtin;
 use super::program::*;
+use crate::fuel::Fuel;
 use crate::json::{Arena, Key, Kind, Value};
 use crate::limits;
 use crate::query::Scope;
@@ -110,6 +111,8 @@ pub struct Env<'e> {
     pub scratch: &'e mut Scratch,
     /// How far it may go.
     pub limits: Limits,
+    /// What the work is charged to.
+    pub fuel: &'e Fuel<'e>,
 }
 
 /// Memory of evaluations, reused. Holds nothing between them.
