@@ -11,8 +11,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use criterion::Throughput;
+use expressway::api::{Call, answer};
 use expressway::runtime::inline::Driver;
-use expressway::server::api::{Call, answer};
 use expressway::server::{Config, Server};
 use expressway::service::{CreateStateMachine, Service};
 use expressway::{asl, compile};

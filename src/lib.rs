@@ -23,7 +23,7 @@
 //! | rung | modules | must never know |
 //! |--:|---|---|
 //! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
-//! | 8 | `server`: AWS JSON 1.0 over HTTP: connections, threads, security | engine and runtime internals |
+//! | 8 | `api`: requests and replies in AWS JSON 1.0; `server`: the same over HTTP: connections, threads, security | engine and runtime internals |
 //! | 7 | `service`: the actions of AWS's API as methods; `pipe`: event pipelines | HTTP (but for `pipe::webhook`), headers, JSON field casing |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers, mocks, service tasks over HTTP (`task::aws`); [`observe`]: history, logs, metrics, traces; neither imports the other | `runtime` |
@@ -49,6 +49,8 @@
 //! | misuse of this library | the error type of the function called | its caller |
 //! | our bug | a panic | us |
 
+#[cfg(feature = "api")]
+pub mod api;
 pub mod arn;
 pub mod asl;
 pub mod clock;

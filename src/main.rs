@@ -2,6 +2,7 @@
 
 mod cli;
 
+#[cfg(feature = "full")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use expressway::api::{Call, answer};
 use expressway::observe::Setup;
-use expressway::server::api::{Call, answer};
 use expressway::server::{Config, Server, Tls};
 use expressway::service::{CreateStateMachine, Service};
 

@@ -2,7 +2,7 @@
 //! the same sizes with bodies of the same sizes. Both servers run on one core and the client on another, both live at the
 //! same time and take turns, and a ratio is the median over the turns. Then what the command takes that does nothing.
 //!
-//! `cargo bench --bench wire --features cli` measures all; `cargo bench --bench wire --features cli -- http1 process`
+//! `cargo bench --bench wire --features full` measures all; `cargo bench --bench wire --features full -- http1 process`
 //! only those parts. The machine must have nothing else to do.
 //!
 //! Linux only: cores are pinned and the processor time of a server's thread is read from `/proc`.

@@ -4,8 +4,8 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use expressway::api::{Call, answer};
 use expressway::runtime::Simulation;
-use expressway::server::api::{Call, answer};
 use expressway::service::Service;
 
 thread_local! {

@@ -43,6 +43,19 @@ impl Source {
     }
 }
 
+impl Source {
+    /// How many bytes there are to read, where that is known.
+    pub(super) fn total_bytes(&self) -> Option<u64> {
+        match self {
+            Source::Text(text) => Some(text.len() as u64),
+            Source::File(file) => {
+                file.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| about.len())
+            }
+            Source::Stdin => None,
+        }
+    }
+}
+
 impl Read for Source {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {

@@ -3,20 +3,28 @@
 //! Standard output carries results only; everything said to people goes to standard error.
 
 mod definition;
+#[cfg(feature = "cli-serve")]
 mod environment;
 mod graph;
 mod input;
 mod latency;
+mod manual;
+mod missing;
+#[cfg(feature = "cli-pipe")]
 mod pipe;
 mod progress;
 mod report;
 mod run;
+#[cfg(feature = "cli-serve")]
 mod serve;
+#[cfg(feature = "cli-services")]
 mod services;
+#[cfg(feature = "cli-soak")]
 mod soak;
 mod stream;
 mod tasks;
 mod test_state;
+#[cfg(feature = "cli-top")]
 mod top;
 mod trace;
 mod worker;
@@ -24,17 +32,21 @@ mod worker;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use expressway::asl::{MachineType, Options, Resources};
 
 /// Runs AWS Step Functions Express workflows in memory.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(version, about, after_help = AFTER_HELP.as_str(), max_term_width = 110)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
+
+/// What stands below the list of subcommands.
+static AFTER_HELP: LazyLock<String> = LazyLock::new(|| format!("{}{EXIT_CODES}", missing::list()));
 
 const EXIT_CODES: &str = "Exit codes:
   0  all that was asked for succeeded
@@ -46,8 +58,10 @@ enum Command {
     /// Run a workflow: once for one JSON input, or once for each line of NDJSON events
     Run(run::Arguments),
     /// Run a pipeline: events of a source, a workflow, outputs to a sink
+    #[cfg(feature = "cli-pipe")]
     Pipe(pipe::Arguments),
     /// Send dead letters of a pipeline again
+    #[cfg(feature = "cli-pipe")]
     Redrive(pipe::RedriveArguments),
     /// Find all problems of definitions
     Validate(ValidateArguments),
@@ -56,17 +70,26 @@ enum Command {
     /// Draw a definition
     Graph(graph::Arguments),
     /// Keep the engine under steady load for some minutes: is anything lost, does memory grow, does it get slower?
+    #[cfg(feature = "cli-soak")]
     Soak(soak::Arguments),
     /// Test one state by itself, as AWS's TestState does
     TestState(test_state::Arguments),
     /// Answer the AWS Step Functions API on a port
+    #[cfg(feature = "cli-serve")]
     Serve(Box<serve::Arguments>),
     /// Watch a running server: machines, rates, percentiles, failures, slowest states
+    #[cfg(feature = "cli-top")]
     Top(top::Arguments),
     /// Print what makes SDKs and the AWS CLI use a server on this machine
+    #[cfg(feature = "cli-serve")]
     Env(environment::EnvironmentArguments),
     /// Give the name sync-localhost an address, so that SDKs need not be told to leave the endpoint's name alone
+    #[cfg(feature = "cli-serve")]
     Hosts(environment::HostsArguments),
+    /// Print a script that completes commands and options in a shell
+    Completions(manual::CompletionsArguments),
+    /// Print the manual page, or write the pages of all subcommands to a folder
+    Man(manual::ManArguments),
 }
 
 /// A definition and what it is read as.
@@ -169,23 +192,36 @@ pub(crate) fn main() -> ExitCode {
         Ok(arguments) => arguments,
         // Help and version are errors in clap's eyes; printing can only fail where nobody reads.
         Err(error) => {
+            if let Some(text) = missing::explain(&error) {
+                say(&format!("expressway: {text}"));
+                return ExitCode::from(2);
+            }
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     let went = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "cli-pipe")]
         Command::Pipe(arguments) => pipe::pipe(&arguments),
+        #[cfg(feature = "cli-pipe")]
         Command::Redrive(arguments) => pipe::redrive(&arguments),
         Command::Validate(arguments) => validate(&arguments),
         Command::Dump(arguments) => dump(&arguments),
         Command::Graph(arguments) => graph::draw(&arguments),
+        #[cfg(feature = "cli-soak")]
         Command::Soak(arguments) => soak::soak(&arguments),
         Command::TestState(arguments) => test_state::test_state(&arguments),
+        #[cfg(feature = "cli-serve")]
         Command::Serve(arguments) => serve::serve(&arguments),
+        #[cfg(feature = "cli-top")]
         Command::Top(arguments) => top::run(&arguments),
+        #[cfg(feature = "cli-serve")]
         Command::Env(arguments) => environment::environment(&arguments),
+        #[cfg(feature = "cli-serve")]
         Command::Hosts(arguments) => environment::hosts(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::manual(&arguments),
     };
     match went {
         Ok(Went::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
@@ -196,6 +232,11 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The whole command line, for what is generated from it.
+fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }
 
 /// A line on standard error. That nobody may read it is no reason to stop.

@@ -96,6 +96,8 @@ const NAMES_SHOWN_MAX: usize = 10;
 /// then.
 pub(super) struct Progress {
     terminal: bool,
+    /// Bytes of the input, where it is a file.
+    total_bytes: Option<u64>,
     shown: Instant,
     /// A line stands on the terminal.
     is_up: bool,
@@ -105,8 +107,9 @@ const TERMINAL_EVERY: Duration = Duration::from_millis(250);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress {
-    pub(super) fn new() -> Progress {
-        Progress { terminal: io::stderr().is_terminal(), shown: Instant::now(), is_up: false }
+    /// For an input of `total_bytes`, if that is known.
+    pub(super) fn new(total_bytes: Option<u64>) -> Progress {
+        Progress { terminal: io::stderr().is_terminal(), total_bytes, shown: Instant::now(), is_up: false }
     }
 
     /// Says how far it is, if it is time to.
@@ -117,16 +120,8 @@ impl Progress {
             return;
         }
         self.shown = now;
-        let elapsed = now - totals.started;
-        let rate = totals.events() as f64 / elapsed.as_secs_f64().max(1e-9);
-        let failed = totals.failed + totals.not_run;
-        let line = format!(
-            "{} events, {} events/s, {} failed, {}",
-            grouped(totals.events()),
-            grouped(rate as u64),
-            grouped(failed),
-            time(elapsed)
-        );
+        let width = if self.terminal { terminal_columns() } else { usize::MAX };
+        let line = line(totals, self.total_bytes, now - totals.started, width);
         let mut err = io::stderr().lock();
         let _ = if self.terminal { write!(err, "\r{line}\x1b[K") } else { writeln!(err, "{line}") };
         let _ = err.flush();
@@ -138,6 +133,50 @@ impl Progress {
         if std::mem::take(&mut self.is_up) {
             let _ = write!(io::stderr().lock(), "\r\x1b[K");
         }
+    }
+}
+
+/// Columns of the terminal; 80 where it does not say.
+fn terminal_columns() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+}
+
+/// How far a stream has come, in at most `width` columns: what matters least is left out where there is no room.
+fn line(totals: &Totals, total_bytes: Option<u64>, elapsed: Duration, width: usize) -> String {
+    let rate = totals.events() as f64 / elapsed.as_secs_f64().max(1e-9);
+    let mut parts = Vec::new();
+    if let Some(total) = total_bytes.filter(|&total| total > 0) {
+        let share = (totals.bytes as f64 / total as f64).clamp(0.0, 1.0);
+        parts.push(format!("{:.0} %", (share * 100.0).floor()));
+        // The first few percent say little about the rest.
+        if share >= 0.01 {
+            parts.push(format!("{} left", remaining(elapsed.mul_f64((1.0 - share) / share))));
+        }
+    }
+    parts.push(format!("{} event{}", grouped(totals.events()), plural(totals.events())));
+    parts.push(format!("{} failed", grouped(totals.failed + totals.not_run)));
+    parts.push(format!("{} events/s", grouped(rate as u64)));
+    parts.push(time(elapsed));
+    let mut line = String::new();
+    for part in parts {
+        let separator = if line.is_empty() { "" } else { ", " };
+        // The last column stays free: some terminals wrap when it is written.
+        if line.chars().count() + separator.len() + part.chars().count() >= width {
+            break;
+        }
+        line.push_str(separator);
+        line.push_str(&part);
+    }
+    line
+}
+
+/// A time to wait, to the second.
+fn remaining(time: Duration) -> String {
+    let seconds = time.as_secs_f64().ceil() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
     }
 }
 
@@ -166,5 +205,29 @@ pub(super) fn time(time: Duration) -> String {
         1_000..1_000_000 => format!("{:.1} µs", seconds * 1e6),
         1_000_000..1_000_000_000 => format!("{:.1} ms", seconds * 1e3),
         _ => format!("{seconds:.2} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_says_share_and_remaining_time_and_fits_the_terminal() {
+        let mut totals = Totals::new();
+        totals.succeeded = 250_000;
+        totals.bytes = 25 << 20;
+        let shown = |total, width| line(&totals, total, Duration::from_secs(30), width);
+        let whole = "25 %, 1 min 30 s left, 250,000 events, 0 failed, 8,333 events/s, 30.00 s";
+        assert_eq!(shown(Some(100 << 20), 80), whole);
+        assert_eq!(shown(Some(100 << 20), whole.len() + 1), whole);
+        assert_eq!(shown(Some(100 << 20), whole.len()), whole.strip_suffix(", 30.00 s").expect("the last part"));
+        assert_eq!(shown(Some(100 << 20), 30), "25 %, 1 min 30 s left");
+        // Of a pipe nobody knows the size, and of an empty file there is nothing to say.
+        assert_eq!(shown(None, 80), "250,000 events, 0 failed, 8,333 events/s, 30.00 s");
+        assert_eq!(shown(Some(0), 20), "250,000 events");
+        // A file that grows while it is read.
+        assert!(shown(Some(1), 80).starts_with("100 %, 0 s left, "));
+        assert_eq!(remaining(Duration::from_secs(7_325)), "2 h 2 min");
     }
 }

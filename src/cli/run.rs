@@ -9,8 +9,10 @@ use expressway::runtime::inline::Driver;
 use expressway::runtime::{Clock, RealClock, VirtualClock};
 
 use super::input::Source;
+#[cfg(feature = "cli-services")]
+use super::services;
 use super::tasks::Mocked;
-use super::{OneDefinition, Stop, Went, definition, services, stream};
+use super::{OneDefinition, Stop, Went, definition, stream};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -33,6 +35,7 @@ pub(super) struct Arguments {
     /// LAMBDA_ENDPOINT, AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID
     #[arg(long, conflicts_with = "virtual_time")]
     services: bool,
+    #[cfg(feature = "cli-services")]
     #[command(flatten)]
     settings: services::Settings,
     /// Show each execution state by state, on standard error
@@ -73,10 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
         None => Mocked::default(),
     };
-    let mocked = match arguments.services {
-        true => mocked.or_services(arguments.settings.integrations()?),
-        false => mocked,
-    };
+    let mocked = if arguments.services { with_services(mocked, arguments)? } else { mocked };
     let virtual_time = arguments.virtual_time;
     let driver = move || {
         let clock = if virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
@@ -85,6 +85,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         driver
     };
     stream::run(driver, source, arguments)
+}
+
+/// Services are called for tasks without a mock.
+#[cfg(feature = "cli-services")]
+fn with_services(mocked: Mocked, arguments: &Arguments) -> Result<Mocked, Stop> {
+    Ok(mocked.or_services(arguments.settings.integrations()?))
+}
+
+#[cfg(not(feature = "cli-services"))]
+fn with_services(_: Mocked, _: &Arguments) -> Result<Mocked, Stop> {
+    Err(Stop::failed(super::missing::left_out("`--services`", "cli-services")))
 }
 
 /// The machine is named after the definition's file.

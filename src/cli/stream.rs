@@ -27,7 +27,7 @@ pub(super) fn run<F>(driver: F, source: Source, arguments: &Arguments) -> Result
 where
     F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
 {
-    let mut stream = Stream::new(arguments)?;
+    let mut stream = Stream::new(arguments, source.total_bytes())?;
     // Times in a trace are those of an execution that has the machine to itself.
     let jobs = if arguments.trace { Some(1) } else { arguments.jobs.map(usize::from) };
     let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -114,7 +114,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(arguments: &Arguments) -> Result<Stream, Stop> {
+    fn new(arguments: &Arguments, total_bytes: Option<u64>) -> Result<Stream, Stop> {
         let create = |file: &std::path::PathBuf| {
             let created = File::create(file);
             created.map_err(|error| Stop::failed(format!("cannot write {}: {error}", file.display())))
@@ -122,7 +122,7 @@ impl Stream {
         let failures = arguments.failures.as_ref().map(create).transpose()?.map(BufWriter::new);
         Ok(Stream {
             totals: Totals::new(),
-            progress: Progress::new(),
+            progress: Progress::new(total_bytes),
             failures,
             reported: 0,
             quiet: arguments.quiet,

@@ -5,6 +5,7 @@ use std::path::Path;
 use expressway::engine::{Execution, TaskCall};
 use expressway::fault::{self, Fault};
 use expressway::program::Program;
+#[cfg(feature = "cli-services")]
 use expressway::task::aws::{InLine, Integrations};
 use expressway::task::mock::{MockConfig, TestCase};
 use expressway::task::{Answer, Tasks};
@@ -15,23 +16,32 @@ use super::{Stop, definition};
 #[derive(Clone, Default)]
 pub(super) struct Mocked {
     mocks: Option<TestCase>,
+    #[cfg(feature = "cli-services")]
     services: Option<Integrations>,
 }
 
 /// What answers the tasks of one thread.
 pub(super) struct Answers {
     mocks: Option<TestCase>,
+    #[cfg(feature = "cli-services")]
     services: Option<InLine>,
 }
 
 impl Tasks for Answers {
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
         let (state, resource) = (program.name(call.state), &program.tasks[call.task].resource.arn);
-        let advice = match (&mut self.mocks, &mut self.services) {
-            (Some(mocks), _) if mocks.has(state) => return mocks.start(program, execution, call),
-            (_, Some(services)) => return services.start(program, execution, call),
-            (Some(_), None) => "the test case has no response for the state",
-            (None, None) => "services are called with --services only; or give answers with --mock",
+        if let Some(mocks) = &mut self.mocks
+            && mocks.has(state)
+        {
+            return mocks.start(program, execution, call);
+        }
+        #[cfg(feature = "cli-services")]
+        if let Some(services) = &mut self.services {
+            return services.start(program, execution, call);
+        }
+        let advice = match self.mocks {
+            Some(_) => "the test case has no response for the state",
+            None => "services are called with --services only; or give answers with --mock",
         };
         // `States.Runtime`, because no Retry or Catch should take this for something that happens to workflows.
         let cause = format!("Nothing answers the task {resource} of the state {state}: {advice}.");
@@ -41,12 +51,17 @@ impl Tasks for Answers {
 
 impl Mocked {
     /// Services are called for tasks without a mock.
+    #[cfg(feature = "cli-services")]
     pub(super) fn or_services(self, integrations: Integrations) -> Mocked {
         Mocked { services: Some(integrations), ..self }
     }
 
     pub(super) fn answers(&self) -> Answers {
-        Answers { mocks: self.mocks.clone(), services: self.services.clone().map(InLine::new) }
+        Answers {
+            mocks: self.mocks.clone(),
+            #[cfg(feature = "cli-services")]
+            services: self.services.clone().map(InLine::new),
+        }
     }
 
     /// The test case of a mock configuration that `test` names, as `MACHINE#CASE` or `CASE`. What it does not name is
@@ -71,7 +86,7 @@ impl Mocked {
         };
         config
             .test_case(machine, case)
-            .map(|case| Mocked { mocks: Some(case), services: None })
+            .map(|case| Mocked { mocks: Some(case), ..Mocked::default() })
             .map_err(wrong)
     }
 }

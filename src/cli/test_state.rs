@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use expressway::api::{self, Call};
 use expressway::json::yaml;
-use expressway::server::api::{self, Call};
 use expressway::service::Service;
 use serde_json::{Map, Value as Json, json};
 

@@ -16,7 +16,7 @@ mod compact;
 mod de;
 mod equal;
 pub mod explain;
-#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "only the API has JSON inside of JSON"))]
+#[cfg_attr(not(feature = "api"), allow(dead_code, reason = "only the API has JSON inside of JSON"))]
 pub(crate) mod inside;
 mod names;
 mod number;
@@ -38,6 +38,6 @@ pub use read::{ReadError, ReadErrorKind, read};
 pub use ser::to_value;
 pub use value::{Kind, Value};
 pub(crate) use write::COPIED_AT_ONCE;
-#[cfg(feature = "server")]
+#[cfg(feature = "api")]
 pub(crate) use write::write_inside;
 pub use write::{to_string, write, write_string};

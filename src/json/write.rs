@@ -23,7 +23,7 @@ pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
 }
 
 /// As [`write`], but as it stands inside of a JSON string: with a backslash before each quote and backslash.
-#[cfg(feature = "server")]
+#[cfg(feature = "api")]
 pub(crate) fn write_inside(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     let from = out.len();
     out.resize(from + 2 * arena.size(value) as usize + COPIED_AT_ONCE, 0);
@@ -222,7 +222,7 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-#[cfg(all(test, feature = "server"))]
+#[cfg(all(test, feature = "api"))]
 mod tests {
     use super::*;
 

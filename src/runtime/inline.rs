@@ -360,7 +360,7 @@ impl<'d> Ended<'d> {
     }
 
     /// As [`write_output`](Ended::write_output), as it stands inside of a JSON string.
-    #[cfg(feature = "server")]
+    #[cfg(feature = "api")]
     pub(crate) fn write_output_inside(&self, out: &mut Vec<u8>) {
         if let Outcome::Succeeded(output) = self.outcome() {
             json::write_inside(&self.execution.arena, *output, out);

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use super::Place;
-use super::api::{self, Call};
+use crate::api::{self, Call};
 use crate::json::yaml;
 use crate::limits;
 use crate::service::Service;

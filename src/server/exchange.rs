@@ -15,10 +15,10 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RE
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::api::{self, Call, Reply};
 use super::browser;
 use super::thread::Local;
 use super::watch::Watch;
+use crate::api::{self, Call, Reply};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");

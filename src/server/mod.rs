@@ -7,7 +7,6 @@
 //! keeps their limit in one place, and leaves a second server on the same port the error that it is, none of which
 //! `SO_REUSEPORT` does.
 
-pub mod api;
 mod auth;
 mod browser;
 mod connection;

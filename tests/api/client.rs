@@ -5,12 +5,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use expressway::api::{Call, Reply, answer};
 use expressway::runtime::{ManualTime, Simulation};
-use expressway::server::api::{Call, Reply, answer};
 use expressway::service::{Builder, Service};
 use serde_json::{Value as Json, json};
 
-use crate::model::Model;
+use super::model::Model;
 
 pub(crate) const ACCOUNT: &str = "111111111111";
 pub(crate) const ROLE: &str = "arn:aws:iam::111111111111:role/snf_role_arn";

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::client::{Client, ROLE};
+use super::client::{Client, ROLE};
 
 const ACTIVITY: &str = "arn:aws:states:us-east-1:111111111111:activity:work";
 const PREFIX: &str = "arn:aws:states:us-east-1:111111111111";
@@ -93,7 +93,7 @@ fn a_history_is_shown_in_pages_from_either_end() {
     let bare = json!({"executionArn": arn, "includeExecutionData": false});
     let events = client.ok("GetExecutionHistory", &bare)["events"].clone();
     assert_eq!(events[1]["stateEnteredEventDetails"], json!({"name": "A"}));
-    assert_eq!(events[0]["executionStartedEventDetails"], json!({"roleArn": crate::client::ROLE}));
+    assert_eq!(events[0]["executionStartedEventDetails"], json!({"roleArn": super::client::ROLE}));
     let nobody = json!({"executionArn": format!("{PREFIX}:execution:m:nobody")});
     for action in
         ["GetExecutionHistory", "DescribeExecution", "StopExecution", "DescribeStateMachineForExecution"]
@@ -161,7 +161,7 @@ fn a_synchronous_execution_is_answered_with_its_outcome() {
         "F": {"Type": "Fail", "Error": "Mine", "Cause": "a \"cause\""}});
     let definition = json!({"StartAt": "A", "States": states}).to_string();
     let request =
-        json!({"name": "m", "definition": definition, "roleArn": crate::client::ROLE, "type": "EXPRESS"});
+        json!({"name": "m", "definition": definition, "roleArn": super::client::ROLE, "type": "EXPRESS"});
     let machine = client.ok("CreateStateMachine", &request)["stateMachineArn"].clone();
     let input = json!({"ok": true, "text": "tab\t quote\" back\\ é 漢"}).to_string();
     // With a name, and without one, which is answered another way: both must say the same.

@@ -3,7 +3,7 @@
 use expressway::service::Builder;
 use serde_json::{Value as Json, json};
 
-use crate::client::{Client, ROLE};
+use super::client::{Client, ROLE};
 
 const PASS: &str = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": 1, "End": true}}}"#;
 const PASS_2: &str = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": 2, "End": true}}}"#;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde_json::{Value as Json, json};
 
-use crate::client::{Client, Refused};
+use super::client::{Client, Refused};
 use crate::corpora::{Report, recorded};
 
 /// Members that AWS has shown since a day; recordings from before lack them.

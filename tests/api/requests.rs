@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::client::Client;
-use crate::model::Model;
+use super::client::Client;
+use super::model::Model;
 
 #[test]
 fn what_cannot_be_read_is_refused() {

@@ -3,7 +3,6 @@
 
 #![allow(dead_code, reason = "no test needs all of them")]
 
-#[cfg(feature = "cli")]
 pub(crate) mod pipelines;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -184,7 +183,6 @@ fn carry(mut from: TcpStream, mut to: TcpStream, (stalled, changed): &(Mutex<boo
 // ---- the command ----
 
 /// The command, with a configuration as its last argument.
-#[cfg(feature = "cli")]
 pub(crate) fn expressway(arguments: &[&str], config: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.args(arguments).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -192,7 +190,6 @@ pub(crate) fn expressway(arguments: &[&str], config: &Path) -> Child {
 }
 
 /// The command with a pipeline, as soon as that runs.
-#[cfg(feature = "cli")]
 pub(crate) fn pipeline(config: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.arg("pipe").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use expressway::server::api::{Call, answer};
+use expressway::api::{Call, answer};
 use expressway::service::Service;
 use expressway::task::TaskError;
 use serde_json::{Value, json};
 
+use super::recorded::matches;
 use crate::corpora::{Report, recorded};
-use crate::recorded::matches;
 
 async fn call(service: &Service, operation: &str, request: &Value) -> Value {
     let body = request.to_string();

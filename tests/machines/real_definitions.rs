@@ -1,15 +1,14 @@
 //! Real definitions, run with made-up inputs and tasks: values as later paths ask for them, errors as handlers name
 //! them. Whatever comes out, the invariants of `tests/trial` hold.
 
-mod corpora;
-mod trial;
-
+use crate::corpora;
+use crate::trial;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::trial::Chance;
 use expressway::{asl, compile};
 use serde_json::{Map, Value as Json, json};
-use trial::Chance;
 
 const SEEDS: u64 = 8;
 

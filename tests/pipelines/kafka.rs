@@ -1,15 +1,13 @@
 //! Pipelines on the cluster that librdkafka pretends to be, over TCP.
 //!
-//! `EXPRESSWAY_KILLS=200 cargo test --features cli,kafka --test pipe_kafka` kills 200 processes instead of a few.
-
-#![cfg(all(feature = "kafka", feature = "cli"))]
-
-mod servers;
+//! `EXPRESSWAY_KILLS=200 cargo test --features full,kafka --test pipelines kafka` kills 200 processes instead of a few.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
+use crate::servers::{expressway, pipeline};
 use expressway::pipe::{Batch, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source, Verdict};
 use expressway::runtime::Engine;
 use expressway::task;
@@ -18,8 +16,6 @@ use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
-use servers::{expressway, pipeline};
 
 const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::from_millis(20) };
 const PARTITIONS: i32 = 2;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-#[path = "../fuzz/bodies/jsonata.rs"]
+#[path = "../../fuzz/bodies/jsonata.rs"]
 mod bodies;
 
 /// Pieces that meet in odd ways.

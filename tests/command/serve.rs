@@ -1,16 +1,11 @@
 //! `expressway serve`, `env` and `hosts` through the binary.
 
-#![cfg(feature = "cli")]
-
 use std::fs;
 use std::process::Stdio;
 
 use serde_json::{Value as Json, json};
 
-// Each test takes what it needs of it.
-mod serving;
-
-use serving::{Folder, Serving, expressway};
+use crate::serving::{Folder, Serving, expressway};
 
 fn pass(result: &str) -> String {
     format!(r#"{{"StartAt": "P", "States": {{"P": {{"Type": "Pass", "Result": "{result}", "End": true}}}}}}"#)

@@ -1,20 +1,17 @@
 //! Pipelines on a real Redis server: nothing is lost when processes are killed or the server goes away.
 //!
-//! `EXPRESSWAY_KILLS=200 cargo test --features cli --test pipe_redis` kills 200 processes instead of a few.
+//! `EXPRESSWAY_KILLS=200 cargo test --features full --test pipelines redis` kills 200 processes instead of a few.
 
-#![cfg(all(feature = "redis", feature = "cli"))]
-
-mod servers;
-
+use crate::servers;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
+use crate::servers::{Server, Stall, expressway, pipeline, terminate};
 use expressway::pipe::{Batch, PipeError, Redis, RedisGroup, RedisSource, Room, Source, Verdict};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Value};
-use servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
-use servers::{Server, Stall, expressway, pipeline, terminate};
 
 const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::ZERO };
 

@@ -1,7 +1,5 @@
 //! The server, raw: bytes over TCP as no well-behaved client would send them.
 
-#![cfg(feature = "server")]
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;

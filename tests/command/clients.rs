@@ -1,15 +1,10 @@
 //! Clients that others wrote, unmodified, against `expressway serve`: boto3, the AWS CLI, the JavaScript SDK. Those that
 //! are not installed are named and left out. `.ci/run` installs them below the target folder.
 
-#![cfg(feature = "cli")]
-
 use std::path::PathBuf;
 use std::process::Command;
 
-// Each test takes what it needs of it.
-mod serving;
-
-use serving::{Folder, Serving, expressway, folder};
+use crate::serving::{Folder, Serving, expressway, folder};
 
 /// The target folder, where `.ci/run` puts what is needed: the test's own program is in `target/debug/deps`.
 fn installed() -> Option<PathBuf> {

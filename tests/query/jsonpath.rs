@@ -1,15 +1,14 @@
 //! JSONPath against what Jayway 2.0.0 answered, which is what AWS runs.
 
-mod corpora;
-
-use corpora::{Report, Roots, lines, suite};
+use crate::corpora;
+use crate::corpora::{Report, Roots, lines, suite};
 use expressway::json::{Arena, equal, read, to_string};
 use expressway::limits;
 use expressway::query::path::{Path, PathFault, PathFaultKind, ReferencePath};
 use expressway::query::{Names, Slot};
 use serde_json::Value as Json;
 
-const KNOWN: &str = include_str!("known/jsonpath.txt");
+const KNOWN: &str = include_str!("../known/jsonpath.txt");
 
 #[test]
 fn jayway_suite() {

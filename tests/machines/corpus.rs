@@ -1,16 +1,14 @@
 //! Executions recorded on AWS, run in process under virtual time. Differences that are known stand in
 //! `tests/known/corpus.txt`, each with its reason.
 
-mod corpora;
-#[path = "corpora/recorded.rs"]
-mod recorded;
-
+use crate::corpora;
+use crate::recorded;
 use std::collections::BTreeMap;
 
 #[test]
 fn recorded_executions() {
     let Some(cases) = corpora::recorded("execution.jsonl") else { return };
-    let known: BTreeMap<&str, &str> = include_str!("known/corpus.txt")
+    let known: BTreeMap<&str, &str> = include_str!("../known/corpus.txt")
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
         .map(|line| line.split_once("  ").expect("an id, two spaces and a reason"))

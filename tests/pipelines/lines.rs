@@ -1,7 +1,5 @@
 //! Pipelines against a broker in memory that hands events out again until they are settled. Time is virtual.
 
-#![cfg(feature = "pipe")]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,11 +1,8 @@
 //! Executions recorded on AWS, through the sharded engine: what its ring keeps and what its log says must be what was
 //! recorded, and both must say the same.
 
-mod corpora;
-#[allow(dead_code)]
-#[path = "corpora/recorded.rs"]
-mod recorded;
-
+use crate::corpora;
+use crate::recorded;
 use std::sync::{Arc, Mutex};
 
 use expressway::asl::MachineType;
@@ -18,7 +15,7 @@ use serde_json::Value as Json;
 #[test]
 fn recorded_executions_on_shards() {
     let Some(cases) = corpora::recorded("execution.jsonl") else { return };
-    let mut report = corpora::Report::new("execution.jsonl on shards", include_str!("known/shards.txt"));
+    let mut report = corpora::Report::new("execution.jsonl on shards", include_str!("../known/shards.txt"));
     for case in cases.iter().filter(|case| case["express_applicable"] == true) {
         let id = case["id"].as_str().unwrap_or_default();
         let outcome = run(case).and_then(|run| recorded::compare(case, &run));

@@ -1,14 +1,13 @@
 //! Random machines with random inputs and tasks: whatever they do, the invariants of `tests/trial` hold, and the same
 //! seed gives the same execution. `EXPRESSWAY_SEEDS=from..to` runs others.
 
-mod trial;
-
+use crate::trial;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::trial::Chance;
 use expressway::{asl, compile};
 use serde_json::{Value as Json, json};
-use trial::Chance;
 
 #[test]
 fn random_machines() {

@@ -1,20 +1,17 @@
 //! Pipelines on queues of `moto_server`, which speaks like SQS.
 
-#![cfg(all(feature = "sqs", feature = "cli"))]
-
-mod servers;
-
+use crate::servers;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills};
+use crate::servers::{Server, running};
 use expressway::pipe::{Batch, Pipe, PipeError, Room, Source, Sqs, SqsSource, Verdict};
 use expressway::runtime::Engine;
 use expressway::task::aws::{Credentials, Integrations};
 use serde_json::{Value, json};
-use servers::pipelines::{self, Bench as _, JUDGE, Kills};
-use servers::{Server, running};
 
 const KEEP: &str = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
 const ROOM: Room = Room { events: 100, bytes: 1 << 20, linger: Duration::from_millis(50) };

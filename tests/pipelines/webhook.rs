@@ -1,9 +1,6 @@
 //! Events that are posted over HTTP, as raw bytes over TCP.
 
-#![cfg(all(feature = "webhook", feature = "cli"))]
-
-mod servers;
-
+use crate::servers;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};

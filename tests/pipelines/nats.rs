@@ -1,19 +1,16 @@
 //! Pipelines on a real NATS server: nothing is lost when processes are killed or the server goes away.
 //!
-//! `EXPRESSWAY_KILLS=200 cargo test --features cli --test pipe_nats` kills 200 processes instead of a few.
+//! `EXPRESSWAY_KILLS=200 cargo test --features full --test pipelines nats` kills 200 processes instead of a few.
 
-#![cfg(all(feature = "nats", feature = "cli"))]
-
-mod servers;
-
+use crate::servers;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
+use crate::servers::{Server, Stall, expressway, pipeline, running, terminate};
 use async_nats::jetstream::{self, consumer, stream};
 use futures_util::StreamExt;
-use servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
-use servers::{Server, Stall, expressway, pipeline, running, terminate};
 
 /// What is between a test and its server.
 struct Bench {

@@ -128,7 +128,7 @@ fn agrees(case: &Json, outcome: &Outcome) -> bool {
 
 /// Ids of known differences with their reasons.
 fn differences() -> BTreeMap<&'static str, &'static str> {
-    include_str!("known/jsonata.txt")
+    include_str!("../known/jsonata.txt")
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
         .map(|line| line.split_once(' ').expect("a difference has an id and a reason"))

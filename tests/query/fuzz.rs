@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-#[path = "../fuzz/bodies/intrinsic.rs"]
+#[path = "../../fuzz/bodies/intrinsic.rs"]
 mod intrinsic;
-#[path = "../fuzz/bodies/json.rs"]
+#[path = "../../fuzz/bodies/json.rs"]
 mod json;
-#[path = "../fuzz/bodies/path.rs"]
+#[path = "../../fuzz/bodies/path.rs"]
 mod path;
-#[cfg(feature = "server")]
-#[path = "../fuzz/bodies/request.rs"]
+#[cfg(feature = "api")]
+#[path = "../../fuzz/bodies/request.rs"]
 mod request;
 
 fn over_corpus(target: &str, run: fn(&[u8])) {
@@ -43,7 +43,7 @@ fn intrinsics() {
     over_corpus("intrinsic", intrinsic::run);
 }
 
-#[cfg(feature = "server")]
+#[cfg(feature = "api")]
 #[test]
 fn requests() {
     over_corpus("request", request::run);

@@ -3,7 +3,7 @@
 use expressway::json::{self, Arena, ReadErrorKind};
 use proptest::prelude::*;
 
-#[path = "../fuzz/bodies/json.rs"]
+#[path = "../../fuzz/bodies/json.rs"]
 mod fuzz;
 
 fn rewritten(text: &str) -> Result<String, ReadErrorKind> {

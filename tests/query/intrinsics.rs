@@ -1,13 +1,11 @@
 //! Intrinsic functions: our own table, what AWS recorded, and calls from real definitions.
 
-mod corpora;
-
-use corpora::{NoNames, Report, Roots, lines, recorded};
+use crate::corpora::{NoNames, Report, Roots, lines, recorded};
 use expressway::json::{Arena, equal, read, to_string};
 use expressway::query::intrinsic::Call;
 use serde_json::Value as Json;
 
-const KNOWN: &str = include_str!("known/intrinsics.txt");
+const KNOWN: &str = include_str!("../known/intrinsics.txt");
 
 /// Evaluates a call with counted "random" bits; the error is the cause AWS would show.
 fn evaluate(call: &Call, input: &Json, context: &Json) -> (Arena, Result<expressway::json::Value, String>) {
@@ -35,7 +33,7 @@ fn same_value(arena: &mut Arena, value: expressway::json::Value, expected: &Json
 #[test]
 fn table() {
     let mut report = Report::new("data/intrinsics.jsonl", "");
-    for (i, line) in include_str!("data/intrinsics.jsonl").lines().enumerate() {
+    for (i, line) in include_str!("../data/intrinsics.jsonl").lines().enumerate() {
         let case: Json = serde_json::from_str(line).expect("a JSON line");
         let text = case["call"].as_str().expect("call");
         let outcome = match Call::parse(text, &mut NoNames) {

@@ -1,14 +1,12 @@
 //! The recorded corpus played against the command's server, from outside, by the corpus's own client (`run.py`, Python,
 //! standard library only). Differences that are known stand in `tests/known/wire.txt`, each with its reason.
 
-mod serving;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::serving::{Folder, Serving};
 use serde_json::Value as Json;
-use serving::{Folder, Serving};
 
 /// The corpus, and a Python that can play it; says so on stderr when one is missing.
 fn corpus() -> Option<PathBuf> {
@@ -77,7 +75,7 @@ fn play(mode: &str, kinds: &str) {
 
 /// The differences known in a mode, by kind and id: lines of the mode, the kind, the id, two spaces and a reason.
 fn known(mode: &str) -> BTreeMap<(String, String), String> {
-    let lines = include_str!("known/wire.txt").lines();
+    let lines = include_str!("../known/wire.txt").lines();
     let lines = lines.filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let rows = lines.filter_map(|line| {
         let (row, reason) = line.split_once("  ").expect("a row, two spaces and a reason");

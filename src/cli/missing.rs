@@ -1,0 +1,54 @@
+//! Subcommands that this build of the command does not have, and the features of the crate that they are in.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// A subcommand that may be left out.
+struct Optional {
+    name: &'static str,
+    feature: &'static str,
+    is_built: bool,
+}
+
+const fn optional(name: &'static str, feature: &'static str, is_built: bool) -> Optional {
+    Optional { name, feature, is_built }
+}
+
+const OPTIONAL: [Optional; 7] = [
+    optional("serve", "cli-serve", cfg!(feature = "cli-serve")),
+    optional("env", "cli-serve", cfg!(feature = "cli-serve")),
+    optional("hosts", "cli-serve", cfg!(feature = "cli-serve")),
+    optional("pipe", "cli-pipe", cfg!(feature = "cli-pipe")),
+    optional("redrive", "cli-pipe", cfg!(feature = "cli-pipe")),
+    optional("top", "cli-top", cfg!(feature = "cli-top")),
+    optional("soak", "cli-soak", cfg!(feature = "cli-soak")),
+];
+
+/// A paragraph of the help that names what is left out; nothing, when everything is there.
+pub(super) fn list() -> String {
+    let missing: Vec<&str> = OPTIONAL.iter().filter(|it| !it.is_built).map(|it| it.name).collect();
+    match missing.is_empty() {
+        true => String::new(),
+        false => format!(
+            "Not in this build: {}. Build with `--features full` to have all.\n\n",
+            missing.join(", ")
+        ),
+    }
+}
+
+/// What to say to someone who asks for a subcommand that exists, but not in this build.
+pub(super) fn explain(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let missing = OPTIONAL.iter().find(|it| !it.is_built && it.name == asked)?;
+    Some(left_out(&format!("`expressway {asked}`"), missing.feature))
+}
+
+/// That this build lacks something, and how to get it.
+pub(super) fn left_out(what: &str, feature: &str) -> String {
+    format!(
+        "{what} is not in this build: it is in the feature `{feature}` (`full` has everything). \
+         Try: cargo install --path . --features full"
+    )
+}

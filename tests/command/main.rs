@@ -1,0 +1,12 @@
+//! The `expressway` command through its binary, and clients that others wrote against its server.
+
+mod cli;
+#[cfg(feature = "cli-serve")]
+mod clients;
+#[cfg(feature = "cli-serve")]
+mod conformance;
+#[cfg(feature = "cli-serve")]
+mod serve;
+#[cfg(feature = "cli-serve")]
+#[path = "../serving/mod.rs"]
+mod serving;

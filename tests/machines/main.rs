@@ -1,0 +1,17 @@
+//! Definitions, the programs they compile to, and executions of them in line and under virtual time.
+
+#[path = "../corpora/mod.rs"]
+mod corpora;
+mod corpus;
+#[path = "../definitions/mod.rs"]
+mod definitions;
+mod dump;
+mod mock;
+mod random_machines;
+mod real_definitions;
+#[path = "../corpora/recorded.rs"]
+mod recorded;
+mod sizes;
+mod suite;
+#[path = "../trial/mod.rs"]
+mod trial;

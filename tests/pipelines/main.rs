@@ -1,0 +1,16 @@
+//! Pipelines: against brokers in memory, and against real ones where they are installed.
+
+#[cfg(all(feature = "kafka", feature = "cli-pipe"))]
+mod kafka;
+mod lines;
+#[cfg(feature = "cli-pipe")]
+mod nats;
+#[cfg(feature = "cli-pipe")]
+mod redis;
+#[cfg(feature = "cli-pipe")]
+#[path = "../servers/mod.rs"]
+mod servers;
+#[cfg(feature = "cli-pipe")]
+mod sqs;
+#[cfg(feature = "cli-pipe")]
+mod webhook;

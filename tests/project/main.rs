@@ -1,0 +1,4 @@
+//! The project itself: its structure, its dependencies, its commands.
+
+mod dependencies;
+mod tidy;

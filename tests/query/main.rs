@@ -1,0 +1,15 @@
+//! JSON and the query languages: JSONPath, intrinsic functions, JSONata, and the texts they are read from.
+
+#[path = "../corpora/mod.rs"]
+mod corpora;
+mod fuzz;
+mod intrinsics;
+mod json;
+mod json_compact;
+mod json_serde;
+mod jsonata;
+mod jsonata_aws;
+mod jsonata_robust;
+mod jsonpath;
+#[cfg(feature = "yaml")]
+mod yaml;

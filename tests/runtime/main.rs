@@ -1,0 +1,13 @@
+//! The sharded runtime and what it shows of its executions.
+
+#[path = "../corpora/mod.rs"]
+mod corpora;
+mod engine;
+mod observe;
+mod observe_corpus;
+#[allow(dead_code, reason = "histories are compared here, and not outcomes")]
+#[path = "../corpora/recorded.rs"]
+mod recorded;
+mod start;
+#[cfg(feature = "otel")]
+mod traces;

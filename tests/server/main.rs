@@ -1,0 +1,9 @@
+//! The AWS API: its actions in process, TestState, and the server as bytes over TCP.
+
+#[path = "../api/mod.rs"]
+mod api;
+#[path = "../corpora/mod.rs"]
+mod corpora;
+#[path = "../test_state/mod.rs"]
+mod test_state;
+mod wire;
