@@ -221,7 +221,10 @@ mod tests {
         let whole = "25 %, 1 min 30 s left, 250,000 events, 0 failed, 8,333 events/s, 30.00 s";
         assert_eq!(shown(Some(100 << 20), 80), whole);
         assert_eq!(shown(Some(100 << 20), whole.len() + 1), whole);
-        assert_eq!(shown(Some(100 << 20), whole.len()), whole.strip_suffix(", 30.00 s").expect("the last part"));
+        assert_eq!(
+            shown(Some(100 << 20), whole.len()),
+            whole.strip_suffix(", 30.00 s").expect("the last part")
+        );
         assert_eq!(shown(Some(100 << 20), 30), "25 %, 1 min 30 s left");
         // Of a pipe nobody knows the size, and of an empty file there is nothing to say.
         assert_eq!(shown(None, 80), "250,000 events, 0 failed, 8,333 events/s, 30.00 s");

@@ -1,5 +1,6 @@
 //! AWS's service model: what replies must look like.
 
+use crate::required::not_run;
 use std::path::PathBuf;
 
 use serde_json::Value as Json;
@@ -22,7 +23,7 @@ impl Model {
         let corpus = std::env::var_os("EXPRESSWAY_CORPUS").map_or(default, PathBuf::from);
         let path = corpus.join("../aws/stepfunctions.service-2.json");
         let Ok(text) = std::fs::read_to_string(&path) else {
-            eprintln!("NOT RUN: replies are not checked, because {} is not there", path.display());
+            not_run(&format!("replies are not checked, because {} is not there", path.display()));
             return None;
         };
         Some(Model(serde_json::from_str(&text).expect("the model is JSON")))

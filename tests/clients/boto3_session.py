@@ -134,14 +134,13 @@ def standard():
     assert client.describe_state_machine(stateMachineArn=arn)["type"] == "STANDARD"
     assert arn in [it["stateMachineArn"] for it in client.list_state_machines()["stateMachines"]]
     fails(["StateMachineTypeNotSupported"], client.start_sync_execution, stateMachineArn=arn)
-    workers = []
     for outcome in ("success", "failure"):
-        worker = threading.Thread(target=work, args=(activity, outcome))
-        worker.start()
-        workers.append(worker)
         execution = client.start_execution(stateMachineArn=arn, name=outcome, input='{"n": 1}')["executionArn"]
         again = client.start_execution(stateMachineArn=arn, name=outcome, input='{"n": 1}')["executionArn"]
         assert again == execution, "the same name and input are the same execution"
+        # Only now: a worker could otherwise end the execution before it is started again.
+        worker = threading.Thread(target=work, args=(activity, outcome))
+        worker.start()
         status = ended(execution)
         expected = "SUCCEEDED" if outcome == "success" else "FAILED"
         assert status["status"] == expected, status

@@ -1,5 +1,6 @@
 //! The `expressway` command through its binary: what it prints, and how it ends.
 
+use crate::required::not_run;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -355,7 +356,7 @@ fn published_definitions_are_dumped_and_drawn() {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/suites");
     let suites = std::env::var_os("EXPRESSWAY_SUITES").map_or(default, PathBuf::from);
     let Ok(text) = fs::read_to_string(suites.join("asl/definitions.jsonl")) else {
-        eprintln!("NOT RUN: asl/definitions.jsonl is not in {} (see EXPRESSWAY_SUITES)", suites.display());
+        not_run(&format!("asl/definitions.jsonl is not in {} (see EXPRESSWAY_SUITES)", suites.display()));
         return;
     };
     let (mut passed, mut skipped) = (0, 0);

@@ -1,6 +1,7 @@
 //! Clients that others wrote, unmodified, against `expressway serve`: boto3, the AWS CLI, the JavaScript SDK. Those that
 //! are not installed are named and left out. `.ci/run` installs them below the target folder.
 
+use crate::required::not_run;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -22,7 +23,7 @@ fn works(command: &mut Command) -> bool {
 }
 
 fn absent(what: &str) {
-    eprintln!("{what} is not installed: its session was not tried (see .ci/run)");
+    not_run(&format!("{what} is not installed, so its session was not tried (see .ci/run)"));
 }
 
 /// What `expressway env` prints, as anyone would use it.

@@ -1,6 +1,7 @@
 //! The recorded corpus played against the command's server, from outside, by the corpus's own client (`run.py`, Python,
 //! standard library only). Differences that are known stand in `tests/known/wire.txt`, each with its reason.
 
+use crate::required::not_run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,11 +14,11 @@ fn corpus() -> Option<PathBuf> {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance");
     let corpus = std::env::var_os("EXPRESSWAY_CORPUS").map_or(default, PathBuf::from);
     if !corpus.join("run.py").is_file() {
-        eprintln!("NOT RUN: run.py is not in {} (see EXPRESSWAY_CORPUS)", corpus.display());
+        not_run(&format!("run.py is not in {} (see EXPRESSWAY_CORPUS)", corpus.display()));
         return None;
     }
     if !Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("NOT RUN: there is no python3");
+        not_run("there is no python3");
         return None;
     }
     Some(corpus)

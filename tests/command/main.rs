@@ -5,6 +5,8 @@ mod cli;
 mod clients;
 #[cfg(feature = "cli-serve")]
 mod conformance;
+#[path = "../required/mod.rs"]
+mod required;
 #[cfg(feature = "cli-serve")]
 mod serve;
 #[cfg(feature = "cli-serve")]

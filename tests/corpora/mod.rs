@@ -1,6 +1,7 @@
 //! What the suite tests share: finding the files, counting, and the one list of known differences.
 #![allow(dead_code, reason = "each test uses a part")]
 
+use crate::required::not_run;
 use expressway::json::{Arena, Value};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ pub(crate) fn suite(file: &str) -> Option<String> {
     let folder = std::env::var_os("EXPRESSWAY_SUITES").map_or(default, PathBuf::from);
     let text = std::fs::read_to_string(folder.join(file));
     if text.is_err() {
-        eprintln!("NOT RUN: {file} is not in {} (see EXPRESSWAY_SUITES)", folder.display());
+        not_run(&format!("{file} is not in {} (see EXPRESSWAY_SUITES)", folder.display()));
     }
     text.ok()
 }
@@ -28,7 +29,7 @@ pub(crate) fn recorded(file: &str) -> Option<Vec<serde_json::Value>> {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance");
     let folder = std::env::var_os("EXPRESSWAY_CORPUS").map_or(default, PathBuf::from);
     let Ok(text) = std::fs::read_to_string(folder.join(file)) else {
-        eprintln!("NOT RUN: {file} is not in {} (see EXPRESSWAY_CORPUS)", folder.display());
+        not_run(&format!("{file} is not in {} (see EXPRESSWAY_CORPUS)", folder.display()));
         return None;
     };
     Some(text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect())

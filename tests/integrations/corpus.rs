@@ -4,6 +4,7 @@
 //! Left out are tasks whose answer is not that of a service (callbacks, timeouts, results that are too large), and
 //! services that are not supported; both are counted.
 
+use crate::required::not_run;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -23,7 +24,7 @@ fn cases() -> Option<Vec<Value>> {
     let folder =
         folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance"));
     let Ok(text) = std::fs::read_to_string(folder.join("execution.jsonl")) else {
-        eprintln!("SKIPPED: the recorded cases are not at {}", folder.display());
+        not_run(&format!("the recorded cases are not at {} (see EXPRESSWAY_CORPUS)", folder.display()));
         return None;
     };
     Some(text.lines().map(|line| serde_json::from_str(line).expect("a case")).collect())

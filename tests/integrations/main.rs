@@ -6,6 +6,8 @@ mod in_line;
 mod lambda;
 mod moto;
 mod refusals;
+#[path = "../required/mod.rs"]
+mod required;
 mod server;
 mod services;
 mod tls;

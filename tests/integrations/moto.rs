@@ -2,6 +2,7 @@
 //! like AWS. `MOTO_SERVER` says where the program is; else it is looked for in the path. Where it is absent, that is
 //! said aloud.
 
+use crate::required::not_run;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -36,7 +37,7 @@ fn moto() -> Option<Arc<Moto>> {
     let moto = start().map(Arc::new);
     match &moto {
         Some(moto) => *shared = Arc::downgrade(moto),
-        None => eprintln!("SKIPPED: moto_server is not installed; service tasks were not tried against it"),
+        None => not_run("moto_server is not installed, so service tasks were not tried against it"),
     }
     moto
 }

@@ -1,6 +1,7 @@
 //! TLS: a certificate is believed when an authority of the system signed it for the host's name, and not otherwise. The
 //! certificate is made by `openssl`; which authorities there are is told to a process of its own by `SSL_CERT_FILE`.
 
+use crate::required::not_run;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ fn certificates_are_looked_at() {
     let folder = std::env::temp_dir().join(format!("expressway-tls-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     if !certificate(&folder) {
-        eprintln!("SKIPPED: openssl is not installed; TLS was not tried");
+        not_run("openssl is not installed, so TLS was not tried");
         return;
     }
     let port = serve(&folder);

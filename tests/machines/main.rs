@@ -11,6 +11,8 @@ mod random_machines;
 mod real_definitions;
 #[path = "../corpora/recorded.rs"]
 mod recorded;
+#[path = "../required/mod.rs"]
+mod required;
 mod sizes;
 mod suite;
 #[path = "../trial/mod.rs"]

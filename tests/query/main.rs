@@ -11,5 +11,7 @@ mod jsonata;
 mod jsonata_aws;
 mod jsonata_robust;
 mod jsonpath;
+#[path = "../required/mod.rs"]
+mod required;
 #[cfg(feature = "yaml")]
 mod yaml;

@@ -8,6 +8,8 @@ mod observe_corpus;
 #[allow(dead_code, reason = "histories are compared here, and not outcomes")]
 #[path = "../corpora/recorded.rs"]
 mod recorded;
+#[path = "../required/mod.rs"]
+mod required;
 mod start;
 #[cfg(feature = "otel")]
 mod traces;

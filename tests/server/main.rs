@@ -4,6 +4,8 @@
 mod api;
 #[path = "../corpora/mod.rs"]
 mod corpora;
+#[path = "../required/mod.rs"]
+mod required;
 #[path = "../test_state/mod.rs"]
 mod test_state;
 mod wire;

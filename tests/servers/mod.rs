@@ -4,7 +4,10 @@
 #![allow(dead_code, reason = "no test needs all of them")]
 
 pub(crate) mod pipelines;
+#[path = "../required/mod.rs"]
+mod required;
 
+use required::not_run;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -57,7 +60,7 @@ fn program(name: &str) -> Option<PathBuf> {
         std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
     let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
     if found.is_none() {
-        eprintln!("NOT RUN: {name} is not installed, so nothing was tested against it");
+        not_run(&format!("{name} is not installed, so nothing was tested against it"));
     }
     found
 }
