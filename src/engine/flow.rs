@@ -57,7 +57,7 @@ impl Run<'_, '_> {
     }
 
     fn try_path_slowly(&mut self, frame: u32, path: &Path, sight: Sight) -> Option<Value> {
-        self.query(frame, sight, |arena, scope, _| path.eval(arena, scope).ok())
+        self.query(frame, sight, |arena, scope, _| path.find(arena, scope).ok())
     }
 
     /// What a path selects, if it selects anything.

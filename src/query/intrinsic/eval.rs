@@ -32,7 +32,7 @@ impl Evaluation<'_> {
             Node::Constant(value) => Ok(*value),
             Node::Text(text) => Ok(self.arena.string(text)),
             Node::Template(_) => Ok(Value::UNDEFINED),
-            Node::Path(path) => path.eval(self.arena, self.scope).map_err(|fault| {
+            Node::Path(path) => path.find(self.arena, self.scope).map_err(|fault| {
                 let kind = FaultKind::Path { fault, call: caller, path: id };
                 Fault { kind }
             }),

@@ -121,6 +121,10 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
         let first = self.arena.pushed(mark).first().copied();
         self.arena.cancel(mark);
         done?;
-        first.ok_or(PathFaultKind::NotFound)
+        match first {
+            Some(found) if found.is_undefined() => Ok(Value::NULL),
+            Some(found) => Ok(found),
+            None => Err(PathFaultKind::NotFound),
+        }
     }
 }

@@ -162,9 +162,23 @@ impl Path {
         }
     }
 
-    /// The value the path leads to, or the array of the values it finds.
+    /// The value the path leads to, or the array of the values it finds. Past the end of an array is `null`.
     #[inline]
     pub fn eval(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
+        let found = self.read(arena, scope)?;
+        Ok(if found.is_undefined() { Value::NULL } else { found })
+    }
+
+    /// Like [`eval`](Path::eval), for those who ask whether there is anything: a path that ends past the end of an array
+    /// leads nowhere. AWS asks so in Choice rules and in the arguments of intrinsic functions.
+    #[inline]
+    pub fn find(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
+        let found = self.read(arena, scope)?;
+        if found.is_undefined() { Err(PathFaultKind::NotFound.into()) } else { Ok(found) }
+    }
+
+    #[inline]
+    fn read(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
         let document = match &self.root {
             Root::Input => scope.input,
             Root::Context(field) => scope.context.field(arena, *field),
@@ -220,7 +234,7 @@ impl Path {
     }
 
     /// Whether it names exactly one place by names and indexes: the specification's Reference Path, which most fields
-    /// that end in `Path` must be. A negative index, which is never found, makes it none.
+    /// that end in `Path` must be. A negative index, where there never is an element, makes it none.
     pub fn is_reference(&self) -> bool {
         self.steps.iter().all(|step| matches!(step, Step::Name(_) | Step::Index(0..)))
     }

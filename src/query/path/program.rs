@@ -10,7 +10,7 @@ pub(super) enum Step {
     Name(Key),
     /// `['a', 'b']`: a new object with these members; those that are absent are left out.
     Names(Box<[Key]>),
-    /// `[0]`: an element. A negative index is read, and never found.
+    /// `[0]`: an element. A negative index is read, and has no element.
     Index(i32),
     /// `[0,2]`.
     Indexes(Box<[i32]>),

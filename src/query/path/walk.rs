@@ -11,7 +11,8 @@ use crate::query::java;
 
 pub(super) type Done = Result<(), PathFaultKind>;
 
-/// One evaluation. What it finds is pushed onto the arena's stack. With `TRAIL` it knows at every moment where in the
+/// One evaluation. What it finds is pushed onto the arena's stack; `Undefined` stands for an element past the end of its
+/// array, which in an array of what is found is `null`. With `TRAIL` it knows at every moment where in the
 /// document it is, as messages need it; without, it spends nothing on that.
 pub(super) struct Walk<'a, const TRAIL: bool> {
     pub(super) arena: &'a mut Arena,
@@ -73,10 +74,10 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
                     Some(member) => member,
                     None => return Ok(()),
                 },
-                Step::Index(index) => self.place(at, value)?.element(value, i64::from(*index))?,
+                Step::Index(index) => self.place(at, value)?.element(value, i64::from(*index)),
                 Step::FromEnd(offset) => {
                     let index = value.len() as i64 + i64::from(*offset);
-                    self.place(at, value)?.element(value, index)?
+                    self.place(at, value)?.element(value, index)
                 }
                 Step::Names(keys) => return self.names(at, keys, value),
                 Step::Wildcard => return self.wildcard(at, value),
@@ -94,7 +95,8 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             };
             at += 1;
         }
-        self.arena.push(value);
+        let nothing = value.is_undefined() && self.settled > 0;
+        self.arena.push(if nothing { Value::NULL } else { value });
         Ok(())
     }
 
@@ -203,7 +205,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         if value.is_array() {
             return Ok(self);
         }
-        if value.is_null() {
+        if value.is_undefined() {
             return self.fail(PathFaultKind::NotFound, |walk, out| {
                 out.push_str("The path ");
                 out.push_str(&walk.trail);
@@ -229,26 +231,18 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         })
     }
 
-    fn element(&mut self, array: Value, index: i64) -> Result<Value, PathFaultKind> {
+    /// The element, or `Undefined` where the array has none: Jackson answers Java's `null` then, and no exception.
+    fn element(&mut self, array: Value, index: i64) -> Value {
+        self.trace(|_, trail| write_index(index, trail));
         let element = usize::try_from(index).ok().and_then(|index| self.arena.item(array, index));
-        match element {
-            Some(element) => {
-                self.trace(|_, trail| write_index(index, trail));
-                Ok(element)
-            }
-            None => self.fail(PathFaultKind::NotFound, |walk, out| {
-                out.push_str("Index out of bounds when evaluating path ");
-                out.push_str(&walk.trail);
-                write_index(index, out);
-            }),
-        }
+        element.unwrap_or(Value::UNDEFINED)
     }
 
     fn elements(&mut self, at: usize, array: Value, indexes: impl Iterator<Item = i64>) -> Done {
         let length = self.trail.len();
         for index in indexes {
             self.spend(1)?;
-            let element = self.element(array, index)?;
+            let element = self.element(array, index);
             self.follow(at + 1, element)?;
             self.trail.truncate(length);
         }
