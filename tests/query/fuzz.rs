@@ -5,7 +5,7 @@ use std::path::Path;
 #[path = "../../fuzz/bodies/intrinsic.rs"]
 mod intrinsic;
 #[path = "../../fuzz/bodies/json.rs"]
-mod json;
+pub(super) mod json;
 #[path = "../../fuzz/bodies/path.rs"]
 mod path;
 #[cfg(feature = "api")]

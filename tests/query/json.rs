@@ -3,9 +3,6 @@
 use expressway::json::{self, Arena, ReadErrorKind};
 use proptest::prelude::*;
 
-#[path = "../../fuzz/bodies/json.rs"]
-mod fuzz;
-
 fn rewritten(text: &str) -> Result<String, ReadErrorKind> {
     let mut arena = Arena::new();
     let value = json::read(&mut arena, text.as_bytes()).map_err(|error| error.kind)?;
@@ -192,6 +189,6 @@ proptest! {
             let at = index.index(text.len());
             text[at] = byte;
         }
-        fuzz::run(&text);
+        super::fuzz::json::run(&text);
     }
 }
