@@ -1,5 +1,5 @@
 //! What looking costs: W2 on two shards with nothing shown, and with each of the outputs, taking turns in one run. The
-//! ratios are medians over the turns. `tests/observe.rs` says what is shown; this says only how fast.
+//! ratios are medians over the turns. `tests/runtime/observe.rs` says what is shown; this says only how fast.
 
 mod workloads;
 

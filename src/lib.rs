@@ -18,7 +18,7 @@
 //!
 //! # The ladder
 //!
-//! A module imports only from rungs below its own; `tests/tidy.rs` enforces it.
+//! A module imports only from rungs below its own; `tests/project/tidy.rs` enforces it.
 //!
 //! | rung | modules | must never know |
 //! |--:|---|---|

@@ -6,7 +6,7 @@
 //! tenth world is played again while everything is logged, kept and counted, with a sink that stalls, fails and panics:
 //! it must be the same world.
 //!
-//! `EXPRESSWAY_SEEDS=100000 cargo test --profile bench --test simulation` runs more worlds than the usual 2,000;
+//! `EXPRESSWAY_SEEDS=100000 cargo test --release --test simulation` runs more worlds than the usual 2,000;
 //! `EXPRESSWAY_SEEDS=17..18` replays one.
 
 mod chance;
