@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value as Json};
 
 use crate::limits;
-use crate::service::{Error, Exception, Service};
+use crate::service::{Error, Exception, Grant, Service, made_by};
 use read::Fields;
 use request::Action;
 
@@ -77,6 +77,26 @@ pub(super) async fn answer_in_time(service: &Service, call: Call<'_>) -> Reply {
         Ok(body) => Reply { status: 200, body, error: None, retry_after_ms: None },
         Err(error) => refusal(&error),
     }
+}
+
+/// Whether a grant allows what a call asks for. What the call is about is read as [`handle`] reads it: members that the
+/// operation does not have say nothing to either, and of one that comes twice both take the last.
+///
+/// # Errors
+/// AWS's message.
+pub(super) fn permit(service: &Service, call: Call<'_>, grant: &Grant) -> Result<(), String> {
+    let operation = call.target.strip_prefix(TARGET_PREFIX).unwrap_or(call.target);
+    let (Some(action), Ok(members)) = (Action::of(operation), members(call.body)) else {
+        // Nobody does what is not understood; but not everybody is told so.
+        return grant.check(operation, []);
+    };
+    let mut resources = Vec::new();
+    match (made_by(operation), members.get("name").and_then(Json::as_str)) {
+        (Some(kind), Some(name)) => resources.push(Cow::Owned(service.arn(kind, name))),
+        (Some(_), None) => {}
+        (None, _) => shape::resources(&members, action.request(), &mut resources),
+    }
+    grant.check(operation, resources)
 }
 
 async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {

@@ -6,9 +6,11 @@
 //! failed to satisfy constraint: Member must have value less than or equal to 1000`). Members that the API does not know
 //! are left alone.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value as Json};
 
-use crate::service::{Error, Exception};
+use crate::service::{Error, Exception, names_resource};
 
 /// What a member may be.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +142,28 @@ pub(super) fn check(members: &Map<String, Json>, shape: &'static [Member]) -> Re
         0 => Ok(()),
         1 => Err(Error::validation(format!("1 validation error detected: {}", problems[0]))),
         n => Err(Error::validation(format!("{n} validation errors detected: {}", problems.join("; ")))),
+    }
+}
+
+/// What a request is about, by the members that the operation has. One of another type than it should have is about
+/// everything.
+pub(super) fn resources<'r>(
+    members: &'r Map<String, Json>,
+    shape: &'static [Member],
+    found: &mut Vec<Cow<'r, str>>,
+) {
+    for member in shape {
+        match (members.get(member.name), member.shape) {
+            (None | Some(Json::Null), _) => {}
+            (Some(value), _) if names_resource(member.name) => {
+                found.push(Cow::Borrowed(value.as_str().unwrap_or("*")));
+            }
+            (Some(Json::Object(object)), Shape::Object(_, shape)) => resources(object, shape, found),
+            (Some(Json::Array(items)), Shape::List { of: Shape::Object(_, shape), .. }) => {
+                items.iter().filter_map(Json::as_object).for_each(|item| resources(item, shape, found));
+            }
+            _ => {}
+        }
     }
 }
 

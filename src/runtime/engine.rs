@@ -22,7 +22,7 @@ use crate::engine::Identity;
 use crate::limits;
 use crate::observe::View;
 use crate::program::StateKind;
-use crate::task::Handlers;
+use crate::task::{Handlers, Permit};
 
 /// Runs executions of state machines on threads of its own. Clones are the same engine; when the last one is dropped,
 /// what still runs is aborted.
@@ -152,8 +152,10 @@ impl Engine {
         options.resources = spec.resources.unwrap_or(options.resources);
         let (identity, usage) = (spec.identity(), Arc::new(Usage::default()));
         let view = (self.shared().desk.as_ref()).map(|desk| Arc::new(desk.view(&identity.state_machine_arn)));
-        let version = self.version(spec.definition, &options, identity, seconds_max, usage, view)?;
-        Ok(Machine::new(self.inner.number, spec.machine_type, options, version))
+        let permit = spec.permit.clone();
+        let version =
+            self.version(spec.definition, &options, permit.as_ref(), identity, seconds_max, usage, view)?;
+        Ok(Machine::new(self.inner.number, spec.machine_type, options, permit, version))
     }
 
     /// Gives a state machine another definition, at once and as a whole: executions that were started keep the one
@@ -185,7 +187,9 @@ impl Engine {
         }
         let (seconds_max, usage) = (current.seconds_max, Arc::clone(&current.usage));
         let view = current.view.as_ref().map(|view| Arc::clone(&view.machine));
-        let version = self.version(definition, &machine.inner.options, identity, seconds_max, usage, view)?;
+        let machine::Inner { options, permit, .. } = &*machine.inner;
+        let version =
+            self.version(definition, options, permit.as_ref(), identity, seconds_max, usage, view)?;
         machine.replace(version);
         Ok(())
     }
@@ -204,6 +208,7 @@ impl Engine {
         &self,
         definition: &str,
         options: &asl::Options,
+        permit: Option<&Arc<dyn Permit>>,
         identity: Identity,
         seconds_max: u64,
         usage: Arc<Usage>,
@@ -212,7 +217,7 @@ impl Engine {
         let (definition, problems) = asl::read(definition.as_bytes(), options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
         let program = compile::compile(&definition).map_err(DefinitionError::Unsupported)?;
-        let work = machine::work(&program, &self.inner.handlers).map_err(|refused| {
+        let work = machine::work(&program, &self.inner.handlers, permit).map_err(|refused| {
             let refused = refused.into_iter().map(|(task, message)| {
                 let states = program.states.iter();
                 let mut states =

@@ -11,7 +11,7 @@ use crate::index::{Id, Table};
 use crate::observe::VersionView;
 use crate::observe::log::Level;
 use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId};
-use crate::task::{AsyncHandler, Handler, Handlers};
+use crate::task::{AsyncHandler, Handler, Handlers, Permit, Permitted};
 
 /// What a state machine is made of.
 ///
@@ -26,7 +26,7 @@ use crate::task::{AsyncHandler, Handler, Handlers};
 /// assert_eq!(machine.arn(), "arn:aws:states:us-east-1:123456789012:stateMachine:daily");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct MachineSpec<'a> {
     /// Its name.
     pub name: &'a str,
@@ -41,13 +41,16 @@ pub struct MachineSpec<'a> {
     pub machine_type: MachineType,
     /// Which resources its tasks may name; without, as the engine's profile has it.
     pub resources: Option<Resources>,
+    /// Asked before its tasks begin that asynchronous handlers do; without, they do whatever they are told.
+    pub permit: Option<Arc<dyn Permit>>,
 }
 
 impl<'a> MachineSpec<'a> {
     /// An Express machine without an ARN of its own.
     pub const fn new(name: &'a str, definition: &'a str) -> MachineSpec<'a> {
         let machine_type = MachineType::Express;
-        MachineSpec { name, definition, arn: None, role_arn: None, machine_type, resources: None }
+        let (arn, role_arn, resources, permit) = (None, None, None, None);
+        MachineSpec { name, definition, arn, role_arn, machine_type, resources, permit }
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -77,6 +80,7 @@ pub(super) struct Inner {
     machine_type: MachineType,
     /// What its definitions are read as.
     pub(super) options: asl::Options,
+    pub(super) permit: Option<Arc<dyn Permit>>,
     current: RwLock<Arc<Version>>,
 }
 
@@ -85,12 +89,13 @@ impl Machine {
         engine: u64,
         machine_type: MachineType,
         options: asl::Options,
+        permit: Option<Arc<dyn Permit>>,
         version: Version,
     ) -> Machine {
         let (name, arn) =
             (version.identity.state_machine_name.clone(), version.identity.state_machine_arn.clone());
         let current = RwLock::new(Arc::new(version));
-        Machine { inner: Arc::new(Inner { engine, name, arn, machine_type, options, current }) }
+        Machine { inner: Arc::new(Inner { engine, name, arn, machine_type, options, permit, current }) }
     }
 
     /// Its name.
@@ -350,13 +355,20 @@ impl std::fmt::Debug for Work {
 pub(super) fn work(
     program: &Program,
     handlers: &Handlers<Registered>,
+    permit: Option<&Arc<dyn Permit>>,
 ) -> Result<Table<TaskId, Work>, Vec<(TaskId, String)>> {
     let (mut work, mut refused) = (Table::default(), Vec::new());
     for (id, task) in program.tasks.iter() {
         let found = match handlers.find(&task.resource.arn).map(|handler| &**handler) {
             Some(Registered::InLine(handler)) => Work::InLine(Arc::clone(handler)),
             Some(Registered::Async(handler)) => match handler.resolve(task) {
-                Ok(own) => Work::Async(own.unwrap_or_else(|| Arc::clone(handler))),
+                Ok(own) => {
+                    let handler = own.unwrap_or_else(|| Arc::clone(handler));
+                    Work::Async(match permit.filter(|permit| permit.concerns(task)) {
+                        Some(permit) => Arc::new(Permitted { permit: Arc::clone(permit), handler }),
+                        None => handler,
+                    })
+                }
                 Err(why) => {
                     refused.push((id, why));
                     Work::Missing

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -15,10 +16,12 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RE
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
+use super::auth::Denied;
 use super::browser;
 use super::thread::Local;
 use super::watch::Watch;
 use crate::api::{self, Call, Reply};
+use crate::service::Service;
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
@@ -120,20 +123,32 @@ async fn operation(local: &Local, watch: &Watch, head: &mut Parts, body: Incomin
     };
     local.counters().body_bytes_in.add(body.len() as u64);
     let call = Call { target: target(&head.headers), trace_header: text(&head.headers, &TRACE), body: &body };
-    if let Some(auth) = &local.shared.auth
-        && let Err(denied) = auth.check(head, call.target, &body, &local.shared.place, SystemTime::now())
-    {
-        return refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message);
-    }
-    let reply = match api::answer_now(&local.service, call) {
+    let known = match let_in(local, head, call) {
+        Ok(known) => known,
+        Err(denied) => return refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message),
+    };
+    let service = known.as_ref().unwrap_or(&local.service);
+    let reply = match api::answer_now(service, call) {
         Some(reply) => reply,
-        None if call.target.ends_with(".GetActivityTask") => Box::pin(poll(local, watch, call)).await,
-        None => Box::pin(api::answer_in_time(&local.service, call)).await,
+        None if call.target.ends_with(".GetActivityTask") => {
+            Box::pin(poll(local, service, watch, call)).await
+        }
+        None => Box::pin(api::answer_in_time(service, call)).await,
     };
     if reply.retry_after_ms.is_some() {
         local.counters().throttled.add(1);
     }
     respond(reply, emptied(head))
+}
+
+/// The service as the caller sees it, if callers have to be known, and may ask for what it asks for.
+fn let_in(local: &Local, head: &Parts, call: Call<'_>) -> Result<Option<Service>, Denied> {
+    let Some(auth) = &local.shared.auth else { return Ok(None) };
+    let grant = auth.check(head, call.body, &local.shared.place, SystemTime::now())?;
+    match api::permit(&local.service, call, grant) {
+        Ok(()) => Ok(Some(local.service.on_behalf_of(Arc::clone(grant)))),
+        Err(message) => Err(Denied { error: "AccessDeniedException", message }),
+    }
 }
 
 /// The map of the request's headers, for those of the response. HTTP/1.1 hands it back to who reads the next request, so
@@ -165,8 +180,8 @@ async fn body_of(local: &Local, watch: &Watch, version: Version, body: Incoming)
 }
 
 /// A worker that waits for a task. When the server ends it is told that there is none, and when it leaves it gets none.
-async fn poll(local: &Local, watch: &Watch, call: Call<'_>) -> Reply {
-    let mut answer = pin!(api::answer_in_time(&local.service, call));
+async fn poll(local: &Local, service: &Service, watch: &Watch, call: Call<'_>) -> Reply {
+    let mut answer = pin!(api::answer_in_time(service, call));
     let mut drain = pin!(local.drain.notified());
     let mut is_waiting = false;
     poll_fn(|context| {

@@ -261,7 +261,7 @@ impl Builder {
         let inner = Arc::new(inner);
         // Nobody else sets it.
         let _ = nested.service.set(Arc::downgrade(&inner));
-        Ok(Service { inner })
+        Ok(Service { inner, caller: None })
     }
 }
 

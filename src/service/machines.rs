@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::configuration::{Encryption, Logging, Tag};
 use super::page::{Page, Part};
 use super::versions::{Alias, Version};
-use super::{Error, Exception, Inner, Service, Target, limits, reference, tags};
+use super::{Error, Exception, Grant, Inner, Service, Target, limits, reference, tags};
 use crate::arn::{self, Arn};
 use crate::asl::{self, MachineType};
 use crate::runtime::{DefinitionError, MachineSpec, Published};
@@ -51,6 +51,9 @@ pub(super) struct Settings {
     pub(super) logging: Logging,
     pub(super) tracing: bool,
     pub(super) encryption: Option<Encryption>,
+    /// What whoever wrote the definition may do, if they had to say who they are. Nothing that it starts goes beyond.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) maker: Option<Arc<Grant>>,
 }
 
 /// A request to create a state machine.
@@ -213,6 +216,7 @@ impl Service {
             logging: request.logging.unwrap_or_default(),
             tracing: request.tracing.unwrap_or_default(),
             encryption: request.encryption.map(Encryption::settled),
+            maker: self.caller.clone(),
         };
         settings.check()?;
         let arn = inner.arn("stateMachine", &request.name);
@@ -302,6 +306,7 @@ impl Service {
         }
         if let Some(definition) = request.definition {
             settings.definition = definition.into();
+            settings.maker.clone_from(&self.caller);
         }
         if let Some(logging) = request.logging {
             settings.logging = logging;
@@ -401,10 +406,10 @@ impl Settings {
         self.encryption.as_ref().map_or(Ok(()), Encryption::check)
     }
 
-    /// Whether a request to create the machine again says the same: the role does not count.
+    /// Whether a request to create the machine again says the same: the role does not count, nor who says it.
     fn same(&self, other: &Settings) -> bool {
-        let role_arn = self.role_arn.clone();
-        *self == Settings { role_arn, ..other.clone() }
+        let (role_arn, maker) = (self.role_arn.clone(), self.maker.clone());
+        *self == Settings { role_arn, maker, ..other.clone() }
     }
 }
 
@@ -422,6 +427,7 @@ impl Inner {
             arn: Some(arn),
             role_arn: Some(&settings.role_arn),
             machine_type,
+            permit: self.permit(settings.maker.as_ref()),
             ..MachineSpec::new(name, &settings.definition)
         };
         let created = self.engine.create(&spec).map_err(|error| match error {

@@ -13,6 +13,7 @@ mod chance;
 mod configuration;
 mod error;
 mod executions;
+mod grant;
 mod history;
 mod machines;
 mod map_runs;
@@ -38,6 +39,8 @@ pub use builder::{BuildError, Builder};
 pub use configuration::{Encryption, LogLevel, Logging, Tag};
 pub use error::{Error, Exception};
 pub use executions::{ExecutionDescription, ExecutionItem, ListExecutions};
+pub use grant::{Grant, Rule};
+pub(crate) use grant::{made_by, names_resource};
 pub use history::HistoryLabels;
 pub use machines::{
     CreateStateMachine, CreatedStateMachine, StateMachineDescription, StateMachineItem, UpdateStateMachine,
@@ -81,6 +84,8 @@ use versions::Version;
 #[derive(Clone)]
 pub struct Service {
     inner: Arc<Inner>,
+    /// Who uses it, if that is known.
+    caller: Option<Arc<Grant>>,
 }
 
 pub(crate) struct Inner {

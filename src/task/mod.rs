@@ -12,10 +12,16 @@ pub mod mock;
 pub mod nats;
 pub(crate) mod panics;
 #[cfg(feature = "runtime")]
+mod permit;
+#[cfg(feature = "runtime")]
 mod remote;
 #[cfg(feature = "runtime")]
 pub mod token;
 
+#[cfg(feature = "runtime")]
+pub use permit::Permit;
+#[cfg(feature = "runtime")]
+pub(crate) use permit::Permitted;
 #[cfg(feature = "runtime")]
 pub(crate) use remote::Shared;
 #[cfg(feature = "runtime")]

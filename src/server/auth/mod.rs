@@ -3,18 +3,17 @@
 //!
 //! What this is not: IAM. There are no roles, no conditions, no temporary credentials; what is not allowed is denied.
 
-mod policy;
 mod signature;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hyper::http::request::Parts;
 use serde::Deserialize;
 
-use policy::Rule;
-
 use super::Place;
+use crate::service::{Grant, Rule};
 
 /// Keys, and what they may do. Read from JSON:
 ///
@@ -30,7 +29,7 @@ use super::Place;
 /// ```
 #[derive(Clone)]
 pub struct Auth {
-    keys: HashMap<String, Key>,
+    keys: HashMap<String, Known>,
 }
 
 /// Why a file of keys cannot be used.
@@ -45,7 +44,14 @@ pub enum AuthError {
     Keys(String),
 }
 
-#[derive(Clone, Deserialize)]
+/// A key that may sign requests.
+#[derive(Clone)]
+struct Known {
+    secret: String,
+    grant: Arc<Grant>,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Key {
     access_key_id: String,
@@ -92,8 +98,10 @@ impl Auth {
             if key.access_key_id.is_empty() || key.secret_access_key.is_empty() {
                 return Err(AuthError::Keys("a key has no name or no secret".to_owned()));
             }
-            if let Some(twice) = keys.insert(key.access_key_id.clone(), key) {
-                return Err(AuthError::Keys(format!("{} is there twice", twice.access_key_id)));
+            let grant = Grant { holder: (*key.access_key_id).into(), rules: key.allow };
+            let known = Known { secret: key.secret_access_key, grant: Arc::new(grant) };
+            if let Some(twice) = keys.insert(key.access_key_id, known) {
+                return Err(AuthError::Keys(format!("{} is there twice", twice.grant.holder)));
             }
         }
         if keys.is_empty() {
@@ -102,15 +110,14 @@ impl Auth {
         Ok(Auth { keys })
     }
 
-    /// Whether the request is signed by a key that may do what it asks for.
+    /// What the key may do that signed the request.
     pub(super) fn check(
         &self,
         head: &Parts,
-        target: &str,
         body: &[u8],
         place: &Place,
         now: SystemTime,
-    ) -> Result<(), Denied> {
+    ) -> Result<&Arc<Grant>, Denied> {
         let claim = signature::Claim::of(head)?;
         let Some(key) = self.keys.get(claim.access_key_id) else {
             return denied(
@@ -118,8 +125,9 @@ impl Auth {
                 "The security token included in the request is invalid.",
             );
         };
+        claim.check_region(&place.region)?;
         claim.check_time(now, SKEW_MAX)?;
-        claim.verify(head, body, &key.secret_access_key)?;
-        policy::check(&key.allow, claim.access_key_id, place, target, body)
+        claim.verify(head, body, &key.secret)?;
+        Ok(&key.grant)
     }
 }

@@ -17,7 +17,7 @@ const SIGNED_ALWAYS: [&str; 3] = ["host", "x-amz-date", "x-amz-target"];
 /// What a request says of its signature.
 pub(super) struct Claim<'a> {
     pub(super) access_key_id: &'a str,
-    pub(super) region: &'a str,
+    region: &'a str,
     /// `20260131T235959Z`.
     time: &'a str,
     date: &'a str,
@@ -74,6 +74,17 @@ impl<'a> Claim<'a> {
             );
         }
         Ok(Claim { access_key_id, region, time, date, signed_headers, signature })
+    }
+
+    /// Whether it was signed for a service of this region: what is signed for another server is not for this one.
+    pub(super) fn check_region(&self, region: &str) -> Result<(), Denied> {
+        if self.region == region {
+            return Ok(());
+        }
+        denied(
+            "InvalidSignatureException",
+            format!("Credential should be scoped to a valid region, not '{}'.", self.region),
+        )
     }
 
     /// Whether it was signed about now.

@@ -1,5 +1,7 @@
 //! A test on an engine: its handlers do the task, its clock is waited for.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{News, Progress, Surroundings, TaskWanted, Test, TestState, TestedState};
@@ -8,6 +10,7 @@ use crate::clock;
 use crate::fault::{self, Fault};
 use crate::runtime::{Engine, MachineSpec, Outcome, Status};
 use crate::service::{Error, Exception};
+use crate::task::Permit;
 
 /// Tests a state. A task without a mock, and the time a Wait state waits, are executions of `engine`: so its handlers,
 /// its clock and its scale of time apply.
@@ -19,6 +22,16 @@ pub async fn test_state(
     request: &TestState,
     surroundings: &Surroundings,
     engine: &Engine,
+) -> Result<TestedState, Error> {
+    test_state_with(request, surroundings, engine, None).await
+}
+
+/// As [`test_state`], with a permit that the state's task has to have.
+pub(in super::super) async fn test_state_with(
+    request: &TestState,
+    surroundings: &Surroundings,
+    engine: &Engine,
+    permit: Option<Arc<dyn Permit>>,
 ) -> Result<TestedState, Error> {
     let mut test = Test::new(request, surroundings)?;
     let mut now_ms = surroundings.now_ms;
@@ -33,6 +46,7 @@ pub async fn test_state(
             machine_type: MachineType::Standard,
             resources: Some(surroundings.resources),
             role_arn: request.role_arn.as_deref(),
+            permit: permit.clone(),
             ..MachineSpec::new("TestState", &definition)
         };
         let machine = engine.create(&spec);

@@ -16,6 +16,7 @@ mod subject;
 mod trace;
 
 pub use drive::test_state;
+pub(super) use drive::test_state_with;
 pub use run::{News, Progress, TaskWanted, Test};
 
 use crate::asl::Resources;

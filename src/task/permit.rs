@@ -1,0 +1,37 @@
+//! What the tasks of one state machine may do, where that is less than what their handlers could.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
+use crate::program::Task;
+
+/// Asked before a task of a state machine begins: handlers act in the name of the engine, and the machine may have been
+/// made by somebody who may do less.
+pub trait Permit: fmt::Debug + Send + Sync {
+    /// Whether it is asked about this task. Looked at once, when the state machine is created.
+    fn concerns(&self, task: &Task) -> bool;
+
+    /// Whether the task may do what its input says.
+    ///
+    /// # Errors
+    /// The failure of the task that may not.
+    fn check(&self, call: &Call<'_>) -> Result<(), TaskError>;
+}
+
+/// The handler of a task that needs a permit.
+pub(crate) struct Permitted {
+    pub(crate) permit: Arc<dyn Permit>,
+    pub(crate) handler: Arc<dyn AsyncHandler>,
+}
+
+impl AsyncHandler for Permitted {
+    fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
+        self.permit.check(call)?;
+        self.handler.begin(call, attempt)
+    }
+
+    fn wants_attempt(&self) -> bool {
+        self.handler.wants_attempt()
+    }
+}
