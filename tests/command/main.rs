@@ -1,5 +1,7 @@
 //! The `expressway` command through its binary, and clients that others wrote against its server.
 
+#[cfg(feature = "cli-serve")]
+mod auth;
 mod cli;
 #[cfg(feature = "cli-serve")]
 mod clients;

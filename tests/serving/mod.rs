@@ -76,10 +76,22 @@ impl Serving {
         line
     }
 
+    /// What it answers to an operation signed with a key: status and body.
+    #[cfg(feature = "server")]
+    pub(crate) fn ask_as(&self, key: &Key, operation: &str, body: &str) -> (u16, String) {
+        let target = format!("AWSStepFunctions.{operation}");
+        self.exchange(&format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Amz-Target: {target}\r\n{}\
+             Content-Length: {}\r\n\r\n{body}",
+            key.sign("localhost", &target, body),
+            body.len()
+        ))
+    }
+
     /// What it answers to an operation: status and body.
     pub(crate) fn ask(&self, operation: &str, body: &str) -> (u16, String) {
         self.exchange(&format!(
-            "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Amz-Target: AWSStepFunctions.{operation}\r\n\
+            "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Amz-Target: AWSStepFunctions.{operation}\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         ))
@@ -87,7 +99,7 @@ impl Serving {
 
     /// What is at a path.
     pub(crate) fn get(&self, path: &str) -> String {
-        self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).1
+        self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).1
     }
 
     fn exchange(&self, request: &str) -> (u16, String) {
@@ -125,6 +137,47 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// An access key, and the region that it signs for.
+#[derive(Clone, Copy)]
+pub(crate) struct Key {
+    pub(crate) id: &'static str,
+    pub(crate) secret: &'static str,
+    pub(crate) region: &'static str,
+}
+
+#[cfg(feature = "server")]
+impl Key {
+    /// The headers of a signed request (AWS General Reference, "Create a signed AWS API request").
+    fn sign(&self, host: &str, target: &str, body: &str) -> String {
+        use hmac::{Hmac, Mac};
+        use sha2::{Digest, Sha256};
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let keyed = |key: &[u8], text: &str| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("keys of any length");
+            mac.update(text.as_bytes());
+            mac.finalize().into_bytes().to_vec()
+        };
+        let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let day = &time[..8];
+        let names = "host;x-amz-date;x-amz-target";
+        let request = format!(
+            "POST\n/\n\nhost:{host}\nx-amz-date:{time}\nx-amz-target:{target}\n\n{names}\n{}",
+            hex(&Sha256::digest(body))
+        );
+        let scope = format!("{day}/{}/states/aws4_request", self.region);
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&Sha256::digest(request)));
+        let key = [day, self.region, "states", "aws4_request"]
+            .iter()
+            .fold(format!("AWS4{}", self.secret).into_bytes(), |key, part| keyed(&key, part));
+        let signature = hex(&keyed(&key, &text));
+        format!(
+            "X-Amz-Date: {time}\r\nAuthorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, \
+             Signature={signature}\r\n",
+            self.id
+        )
     }
 }
 
