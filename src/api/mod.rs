@@ -79,12 +79,12 @@ pub(super) async fn answer_in_time(service: &Service, call: Call<'_>) -> Reply {
     }
 }
 
-/// Whether a grant allows what a call asks for. What the call is about is read as [`handle`] reads it: members that the
+/// Whether a grant allows what a call asks for. What the call is about is read as [`answer`] reads it: members that the
 /// operation does not have say nothing to either, and of one that comes twice both take the last.
 ///
 /// # Errors
 /// AWS's message.
-pub(super) fn permit(service: &Service, call: Call<'_>, grant: &Grant) -> Result<(), String> {
+pub fn permit(service: &Service, call: Call<'_>, grant: &Grant) -> Result<(), String> {
     let operation = call.target.strip_prefix(TARGET_PREFIX).unwrap_or(call.target);
     let (Some(action), Ok(members)) = (Action::of(operation), members(call.body)) else {
         // Nobody does what is not understood; but not everybody is told so.
