@@ -112,5 +112,9 @@ pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 pub const REQUEST_BYTES_MAX: usize = 1_048_576;
 /// Workers that wait for tasks of one activity (AWS quota).
 pub const ACTIVITY_POLLERS_MAX: usize = 1_000;
+/// The first and the longest delay after which the store is tried again that could not be written to.
+pub const STORE_RETRY_MS_MIN: std::time::Duration = std::time::Duration::from_millis(100);
+/// See [`STORE_RETRY_MS_MIN`].
+pub const STORE_RETRY_MS_MAX: std::time::Duration = std::time::Duration::from_millis(30_000);
 /// Bytes, about, that a definition in YAML may stand for once its aliases are copied.
 pub const YAML_BYTES_MAX: usize = 64 << 20;

@@ -8,6 +8,8 @@ mod environment;
 mod graph;
 mod input;
 mod latency;
+#[cfg(feature = "cli-serve")]
+mod log;
 mod manual;
 mod missing;
 #[cfg(feature = "cli-pipe")]

@@ -259,6 +259,9 @@ impl Builder {
             store.load(&inner)?;
         }
         let inner = Arc::new(inner);
+        if let Some(store) = &inner.store {
+            store.belongs_to(&inner);
+        }
         // Nobody else sets it.
         let _ = nested.service.set(Arc::downgrade(&inner));
         Ok(Service { inner, caller: None })

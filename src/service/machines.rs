@@ -39,8 +39,19 @@ pub(super) struct Revision {
     pub(super) id: Option<String>,
     pub(super) updated_ms: u64,
     pub(super) settings: Settings,
-    /// The settings' definition, compiled.
-    pub(super) machine: Published,
+    /// The settings' definition, compiled; of one that was stored and cannot be compiled any more, why.
+    pub(super) machine: Result<Published, Box<str>>,
+}
+
+impl Revision {
+    /// What executions run.
+    pub(super) fn runnable(&self) -> Result<&Published, Error> {
+        self.machine.as_ref().map_err(|why| {
+            Error::validation(format!(
+                "This revision of the state machine cannot be run by this server: {why}"
+            ))
+        })
+    }
 }
 
 /// What a revision is made of.
@@ -243,7 +254,13 @@ impl Service {
             return Err(Error::new(Exception::StateMachineLimitExceeded, message));
         }
         let created_ms = inner.now_ms();
-        let current = Arc::new(Revision { number: 0, id: None, updated_ms: created_ms, settings, machine });
+        let current = Arc::new(Revision {
+            number: 0,
+            id: None,
+            updated_ms: created_ms,
+            settings,
+            machine: Ok(machine),
+        });
         let mut created = StateMachine {
             arn: (*arn).into(),
             name: request.name.into(),
@@ -325,7 +342,7 @@ impl Service {
         if settings != before.settings || redescribed {
             let compiled = inner.compile(&existing.arn, &existing.name, existing.machine_type, &settings)?;
             let (number, id) = (before.number + 1, Some(inner.chance.uuid()));
-            machine.current = Arc::new(Revision { number, id, updated_ms, settings, machine: compiled });
+            machine.current = Arc::new(Revision { number, id, updated_ms, settings, machine: Ok(compiled) });
         }
         let version_arn = match request.publish {
             true => Some(machine.publish(request.version_description, updated_ms)?.0),

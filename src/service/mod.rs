@@ -11,6 +11,7 @@ mod aliases;
 mod builder;
 mod chance;
 mod configuration;
+mod disk;
 mod error;
 mod executions;
 mod grant;
@@ -142,6 +143,11 @@ impl Service {
     /// [`Observed::prometheus`]: crate::runtime::Observed::prometheus
     pub fn prometheus(&self) -> String {
         self.inner.engine.observed().prometheus()
+    }
+
+    /// Why what is registered cannot be stored at present, if so: changes are refused until it can be again.
+    pub fn state_problem(&self) -> Option<String> {
+        self.inner.store.as_ref().and_then(Store::trouble)
     }
 
     /// Begins no more executions and waits until all are over; those that are not after `within` time out. Comes to the

@@ -101,7 +101,7 @@ impl Service {
             }
             false => {
                 let options = StartOptions { tasks, ..draft.options() };
-                inner.engine.run_with(&target.revision.machine, draft.input, options).await?
+                inner.engine.run_with(target.revision.runnable()?, draft.input, options).await?
             }
         };
         let billing = Billing::of(outcome.stopped_ms.saturating_sub(outcome.started_ms), bytes);
@@ -169,7 +169,7 @@ impl Service {
             let billing = Billing::of(stopped_ms.saturating_sub(started_ms), input.len());
             show(Ended { ended, started_ms, stopped_ms, billing })
         };
-        let machine = &machine.machine.current.machine;
+        let machine = machine.machine.current.machine.as_ref().ok()?;
         inner.engine.run_now(machine, input, &StartOptions::default(), show).ok().flatten()
     }
 }
@@ -185,7 +185,7 @@ impl Inner {
         if draft.target.machine.is_express() && !self.settings.express_history {
             let options = StartOptions { tasks, ..draft.options() };
             let Draft { arn, started_ms, input, target, .. } = draft;
-            self.engine.start_with(&target.revision.machine, input, options)?;
+            self.engine.start_with(target.revision.runnable()?, input, options)?;
             return Ok((StartedExecution { arn, started_ms }, None));
         }
         let wanted = draft.input.clone();
@@ -221,7 +221,8 @@ impl Inner {
         self.executions.admit()?;
         let recorder = Recorder::new(&draft.history, &self.executions.open_bytes);
         let options = StartOptions { tasks, watcher: Some(Box::new(recorder)), ..draft.options() };
-        let handle = self.engine.start_with(&draft.target.revision.machine, draft.input.clone(), options)?;
+        let handle =
+            self.engine.start_with(draft.target.revision.runnable()?, draft.input.clone(), options)?;
         Ok(handle)
     }
 

@@ -1,29 +1,33 @@
 //! What survives a restart: state machines with their revisions, versions, aliases and tags, and activities, in an
 //! embedded database. Executions do not.
 //!
-//! Every change is one transaction, on the disk before the action is answered.
+//! Every change is one transaction, on the disk before the action is answered. When that fails, the action is refused,
+//! and so are others until it works again; what is in memory goes on.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
+use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::activities::Activity;
 use super::configuration::Tag;
+use super::disk::Disk;
 use super::machines::{Revision, Settings, StateMachine};
 use super::versions::{Alias, Version};
 use super::{Error, Exception, Inner};
 use crate::asl::MachineType;
+use crate::limits;
 
 /// By the ARN: a [`MachineRecord`].
-const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state machines");
+pub(super) const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state machines");
 /// By the ARN and the revision's number: a [`RevisionRecord`].
-const REVISIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("revisions");
+pub(super) const REVISIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("revisions");
 /// By the ARN: an [`Activity`].
-const ACTIVITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("activities");
+pub(super) const ACTIVITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("activities");
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,17 @@ pub enum StateError {
     /// The database failed.
     #[error("the stored state cannot be used: {0}")]
     Database(String),
+    /// Nothing can be written at present.
+    #[error("{why}")]
+    Unavailable {
+        /// Why.
+        why: String,
+        /// When it is tried again.
+        retry_after: Duration,
+    },
+    /// The file that was opened does not stand in its place any more.
+    #[error("the stored state is gone: {0}")]
+    Gone(String),
     /// What is stored is not what this version writes.
     #[error("what is stored of {arn} cannot be read: {why}")]
     Broken {
@@ -50,20 +65,46 @@ pub enum StateError {
     },
 }
 
-fn database(error: impl Into<redb::Error>) -> StateError {
+pub(super) fn database(error: impl Into<redb::Error>) -> StateError {
     StateError::Database(error.into().to_string())
 }
 
 impl From<StateError> for Error {
     fn from(error: StateError) -> Error {
-        Error::new(Exception::InternalFailure, error.to_string())
+        let retry_after = match &error {
+            StateError::Unavailable { retry_after, .. } => *retry_after,
+            _ => limits::STORE_RETRY_MS_MIN,
+        };
+        let message = format!("Nothing was changed: {error}");
+        Error { retry_after: Some(retry_after), ..Error::new(Exception::InternalFailure, message) }
     }
 }
 
-/// The database.
+/// The database. Writing to it may fail, and work again later: meanwhile changes are refused, and what is in memory is
+/// what holds.
 #[derive(Debug)]
 pub(super) struct Store {
-    database: Database,
+    state: Mutex<State>,
+    /// What is wrong, for those who do not wait.
+    said: Mutex<Option<String>>,
+    /// Whose memory the database is to agree with.
+    inner: OnceLock<Weak<Inner>>,
+}
+
+#[derive(Debug)]
+struct State {
+    disk: Disk,
+    trouble: Option<Trouble>,
+    /// A thread tries again and again.
+    is_mended: bool,
+}
+
+/// Why nothing can be written.
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    delay: Duration,
+    retry_at: Instant,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,78 +161,133 @@ impl MachineRecord {
 impl Store {
     /// Opens the database of a folder, which is made if need be.
     pub(super) fn open(folder: &Path) -> Result<Store, StateError> {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| StateError::Folder { path: folder.to_owned(), error })?;
-        let database_ = Database::create(folder.join("expressway.redb")).map_err(database)?;
-        let write = database_.begin_write().map_err(database)?;
-        // So that they can be read even when nothing was ever written.
-        write.open_table(MACHINES).map_err(database)?;
-        write.open_table(REVISIONS).map_err(database)?;
-        write.open_table(ACTIVITIES).map_err(database)?;
-        write.commit().map_err(database)?;
-        Ok(Store { database: database_ })
+        let disk = Disk::open(folder)?;
+        let state = State { disk, trouble: None, is_mended: false };
+        Ok(Store { state: Mutex::new(state), said: Mutex::default(), inner: OnceLock::new() })
+    }
+
+    /// Tells whose memory it is to agree with after trouble.
+    pub(super) fn belongs_to(&self, inner: &Arc<Inner>) {
+        // Nobody else tells.
+        let _ = self.inner.set(Arc::downgrade(inner));
     }
 
     /// Writes a state machine as it is now: revisions that nothing needs any more go with it.
     pub(super) fn keep_machine(&self, machine: &StateMachine) -> Result<(), StateError> {
-        let arn = &*machine.arn;
-        let revisions = machine.versions.values().map(|version| &version.revision).chain([&machine.current]);
-        let needed: BTreeMap<u64, &Arc<Revision>> =
-            revisions.map(|revision| (revision.number, revision)).collect();
-        let write = self.database.begin_write().map_err(database)?;
-        {
-            let mut table = write.open_table(MACHINES).map_err(database)?;
-            table.insert(arn, &*bytes(arn, &MachineRecord::of(machine))?).map_err(database)?;
-            let mut table = write.open_table(REVISIONS).map_err(database)?;
-            let mut kept = Vec::new();
-            for entry in table.range((arn, 0)..=(arn, u64::MAX)).map_err(database)? {
-                kept.push(entry.map_err(database)?.0.value().1);
-            }
-            for number in kept.iter().filter(|number| !needed.contains_key(number)) {
-                table.remove((arn, *number)).map_err(database)?;
-            }
-            for (number, revision) in needed.iter().filter(|(number, _)| !kept.contains(number)) {
-                let Revision { id, updated_ms, settings, .. } = &***revision;
-                let record =
-                    RevisionRecord { id: id.clone(), updated_ms: *updated_ms, settings: settings.clone() };
-                table.insert((arn, *number), &*bytes(arn, &record)?).map_err(database)?;
-            }
-        }
-        write.commit().map_err(database)
+        self.change(|write| put_machine(write, machine))
     }
 
     pub(super) fn forget_machine(&self, arn: &str) -> Result<(), StateError> {
-        let write = self.database.begin_write().map_err(database)?;
-        {
-            let mut table = write.open_table(MACHINES).map_err(database)?;
-            table.remove(arn).map_err(database)?;
-            let mut table = write.open_table(REVISIONS).map_err(database)?;
-            table.retain_in((arn, 0)..=(arn, u64::MAX), |_, _| false).map_err(database)?;
-        }
-        write.commit().map_err(database)
+        self.change(|write| remove_machine(write, arn))
     }
 
     pub(super) fn keep_activity(&self, activity: &Activity) -> Result<(), StateError> {
-        let write = self.database.begin_write().map_err(database)?;
-        {
-            let mut table = write.open_table(ACTIVITIES).map_err(database)?;
-            table.insert(&*activity.arn, &*bytes(&activity.arn, activity)?).map_err(database)?;
-        }
-        write.commit().map_err(database)
+        self.change(|write| put_activity(write, activity))
     }
 
     pub(super) fn forget_activity(&self, arn: &str) -> Result<(), StateError> {
-        let write = self.database.begin_write().map_err(database)?;
-        {
+        self.change(|write| {
             let mut table = write.open_table(ACTIVITIES).map_err(database)?;
             table.remove(arn).map_err(database)?;
+            Ok(())
+        })
+    }
+
+    /// Why nothing can be written, if so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        // Whoever writes, or mends, may take long; who only asks does not wait for it.
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return self.said().clone(),
+        };
+        if state.trouble.is_none()
+            && let Err(error) = state.disk.is_in_place()
+        {
+            self.fails(&mut state, &error);
         }
-        write.commit().map_err(database)
+        state.trouble.as_ref().map(|trouble| trouble.why.clone())
+    }
+
+    /// Why nothing could be written when that was last known.
+    fn said(&self) -> MutexGuard<'_, Option<String>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // It is whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does a change as one transaction. It is on the disk, in the file that stands in its place, when this succeeds.
+    /// Only one at a time is asked for: whoever changes what is registered holds a lock.
+    fn change(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        let mut state = self.state();
+        if let Some(Trouble { why, retry_at, .. }) = &state.trouble {
+            let left = retry_at.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return Err(StateError::Unavailable { why: why.clone(), retry_after: left });
+            }
+            self.mend(&mut state)?;
+        }
+        let done = state.disk.change(change);
+        if let Err(error) = &done {
+            self.fails(&mut state, error);
+        }
+        done
+    }
+
+    /// Nothing can be written from now on: it is said, and tried again after growing delays.
+    fn fails(&self, state: &mut State, error: &StateError) {
+        let (why, delay) = (
+            error.to_string(),
+            match &state.trouble {
+                None => limits::STORE_RETRY_MS_MIN,
+                Some(trouble) => trouble.delay.saturating_mul(2).min(limits::STORE_RETRY_MS_MAX),
+            },
+        );
+        if state.trouble.as_ref().is_none_or(|trouble| trouble.why != why) {
+            tracing::error!(reason = %why, "the state cannot be stored: changes are refused until it can");
+        }
+        let retry_at = Instant::now() + delay;
+        *self.said() = Some(why.clone());
+        state.trouble = Some(Trouble { why, delay, retry_at });
+        if !state.is_mended
+            && let Some(inner) = self.inner.get()
+        {
+            let inner = Weak::clone(inner);
+            let thread = std::thread::Builder::new().name("store".to_owned());
+            // Without it, the next change tries.
+            state.is_mended = thread.spawn(move || keep_mending(&inner)).is_ok();
+        }
+    }
+
+    /// Opens the database anew, and has it agree with what is in memory: of a change that failed nobody knows whether it
+    /// came to the disk.
+    fn mend(&self, state: &mut State) -> Result<(), StateError> {
+        let inner = self.inner.get().and_then(Weak::upgrade);
+        let mended = state.disk.reopen().and_then(|()| match inner {
+            Some(inner) => state.disk.change(|write| agree(write, &inner)),
+            None => Ok(()),
+        });
+        match &mended {
+            Ok(()) => {
+                state.trouble = None;
+                *self.said() = None;
+                tracing::info!("the state can be stored again");
+            }
+            Err(error) => self.fails(state, error),
+        }
+        mended
     }
 
     /// Registers all that is stored.
     pub(super) fn load(&self, inner: &Inner) -> Result<(), StateError> {
-        let read = self.database.begin_read().map_err(database)?;
+        let state = self.state();
+        let read = state.disk.database()?.begin_read().map_err(database)?;
         let revisions = read.open_table(REVISIONS).map_err(database)?;
         for entry in read.open_table(MACHINES).map_err(database)?.iter().map_err(database)? {
             let (arn, record) = entry.map_err(database)?;
@@ -202,9 +298,12 @@ impl Store {
                 let stored = revisions.get((arn, number)).map_err(database)?;
                 let stored = stored.ok_or_else(|| broken(arn, "a revision is missing"))?;
                 let RevisionRecord { id, updated_ms, settings } = record_of(arn, stored.value())?;
-                let machine = inner
-                    .compile(arn, &record.name, machine_type, &settings)
-                    .map_err(|error| broken(arn, error))?;
+                let machine = inner.compile(arn, &record.name, machine_type, &settings);
+                // As with another version of this program, or with fewer integrations: it is kept, and not run.
+                let machine = machine.map_err(|error| {
+                    tracing::warn!(arn, reason = %error.message, "a stored state machine cannot be run");
+                    error.message.into_boxed_str()
+                });
                 Ok(Arc::new(Revision { number, id, updated_ms, settings, machine }))
             };
             let current = revision(record.current)?;
@@ -238,6 +337,97 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Tries again until it can be written, or the service is gone.
+fn keep_mending(inner: &Weak<Inner>) {
+    loop {
+        let Some(delay) = inner.upgrade().and_then(|inner| {
+            let store = inner.store.as_ref()?;
+            let _writing = inner.writing();
+            let mut state = store.state();
+            if let Some(Trouble { retry_at, .. }) = &state.trouble
+                && *retry_at <= Instant::now()
+            {
+                // That it did not help is said where it fails.
+                let _ = store.mend(&mut state);
+            }
+            state.is_mended = state.trouble.is_some();
+            state.trouble.as_ref().map(|trouble| trouble.retry_at.saturating_duration_since(Instant::now()))
+        }) else {
+            return;
+        };
+        std::thread::sleep(delay);
+    }
+}
+
+// ---- tables ----
+
+fn put_machine(write: &WriteTransaction, machine: &StateMachine) -> Result<(), StateError> {
+    let arn = &*machine.arn;
+    let revisions = machine.versions.values().map(|version| &version.revision).chain([&machine.current]);
+    let needed: BTreeMap<u64, &Arc<Revision>> =
+        revisions.map(|revision| (revision.number, revision)).collect();
+    let mut table = write.open_table(MACHINES).map_err(database)?;
+    table.insert(arn, &*bytes(arn, &MachineRecord::of(machine))?).map_err(database)?;
+    let mut table = write.open_table(REVISIONS).map_err(database)?;
+    let mut kept = Vec::new();
+    for entry in table.range((arn, 0)..=(arn, u64::MAX)).map_err(database)? {
+        kept.push(entry.map_err(database)?.0.value().1);
+    }
+    for number in kept.iter().filter(|number| !needed.contains_key(number)) {
+        table.remove((arn, *number)).map_err(database)?;
+    }
+    for (number, revision) in needed.iter().filter(|(number, _)| !kept.contains(number)) {
+        let Revision { id, updated_ms, settings, .. } = &***revision;
+        let record = RevisionRecord { id: id.clone(), updated_ms: *updated_ms, settings: settings.clone() };
+        table.insert((arn, *number), &*bytes(arn, &record)?).map_err(database)?;
+    }
+    Ok(())
+}
+
+fn remove_machine(write: &WriteTransaction, arn: &str) -> Result<(), StateError> {
+    let mut table = write.open_table(MACHINES).map_err(database)?;
+    table.remove(arn).map_err(database)?;
+    let mut table = write.open_table(REVISIONS).map_err(database)?;
+    table.retain_in((arn, 0)..=(arn, u64::MAX), |_, _| false).map_err(database)
+}
+
+fn put_activity(write: &WriteTransaction, activity: &Activity) -> Result<(), StateError> {
+    let mut table = write.open_table(ACTIVITIES).map_err(database)?;
+    table.insert(&*activity.arn, &*bytes(&activity.arn, activity)?).map_err(database)?;
+    Ok(())
+}
+
+/// Writes all that is in memory, and nothing else.
+fn agree(write: &WriteTransaction, inner: &Inner) -> Result<(), StateError> {
+    let machines: BTreeMap<String, Arc<StateMachine>> = inner
+        .machines
+        .after(None, usize::MAX)
+        .into_iter()
+        .filter(|machine| !machine.is_deleting)
+        .map(|machine| (machine.arn.to_string(), machine))
+        .collect();
+    for arn in keys(write, MACHINES)?.iter().filter(|arn| !machines.contains_key(*arn)) {
+        remove_machine(write, arn)?;
+    }
+    machines.values().try_for_each(|machine| put_machine(write, machine))?;
+    for arn in keys(write, ACTIVITIES)?.iter().filter(|arn| inner.activities.get(arn).is_none()) {
+        write.open_table(ACTIVITIES).map_err(database)?.remove(&**arn).map_err(database)?;
+    }
+    inner.activities.after(None, usize::MAX).iter().try_for_each(|activity| put_activity(write, activity))
+}
+
+fn keys(
+    write: &WriteTransaction,
+    table: TableDefinition<'_, &'static str, &'static [u8]>,
+) -> Result<Vec<String>, StateError> {
+    let table = write.open_table(table).map_err(database)?;
+    let mut keys = Vec::new();
+    for entry in table.iter().map_err(database)? {
+        keys.push(entry.map_err(database)?.0.value().to_owned());
+    }
+    Ok(keys)
 }
 
 fn bytes(arn: &str, record: &impl Serialize) -> Result<Vec<u8>, StateError> {

@@ -62,7 +62,8 @@ fn run(serving: &Serving, key: &Key, machine: &str) -> (String, String) {
 
 #[test]
 fn what_an_operation_does_not_have_says_nothing_of_what_it_is_about() {
-    let serving = World::new("members").start();
+    let world = World::new("members");
+    let serving = world.start();
     let own = arn("own");
     let pass = json!({"Type": "Pass", "End": true});
     assert_eq!(create(&serving, &ADMIN, "secret", &pass).0, 200);
@@ -100,7 +101,8 @@ fn what_an_operation_does_not_have_says_nothing_of_what_it_is_about() {
 
 #[test]
 fn a_signature_is_for_one_region() {
-    let serving = World::new("region").start();
+    let world = World::new("region");
+    let serving = world.start();
     let (status, body) = serving.ask_as(&ADMIN, "ListActivities", "{}");
     assert_eq!(status, 200, "{body}");
     let (status, body) = serving.ask_as(&Key { region: "eu-west-1", ..ADMIN }, "ListActivities", "{}");
@@ -162,7 +164,8 @@ fn a_machine_starts_no_more_than_whoever_wrote_it_may() {
 
 #[test]
 fn the_sdk_integration_reaches_no_further() {
-    let serving = World::new("sdk-integration").start();
+    let world = World::new("sdk-integration");
+    let serving = world.start();
     let call = |action: &str, parameters: Json| {
         json!({"Type": "Task", "Resource": format!("arn:aws:states:::aws-sdk:sfn:{action}"), "End": true,
             "Parameters": parameters})

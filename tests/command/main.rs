@@ -14,3 +14,5 @@ mod serve;
 #[cfg(feature = "cli-serve")]
 #[path = "../serving/mod.rs"]
 mod serving;
+#[cfg(feature = "cli-serve")]
+mod state;

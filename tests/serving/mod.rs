@@ -53,7 +53,22 @@ pub(crate) fn expressway() -> Command {
 
 impl Serving {
     pub(crate) fn start(arguments: &[&str]) -> Serving {
-        let mut command = expressway();
+        Serving::start_with(expressway(), arguments)
+    }
+
+    /// As [`start`](Serving::start), by another command, which gets the program and its arguments behind its own.
+    pub(crate) fn start_by(before: &[&str], arguments: &[&str]) -> Serving {
+        let mut command = Command::new(before[0]);
+        command.args(&before[1..]).arg(env!("CARGO_BIN_EXE_expressway"));
+        Serving::start_with(command, arguments)
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn start_with(mut command: Command, arguments: &[&str]) -> Serving {
         command.args(["serve", "--port", "0"]).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().expect("the command");
         let said = BufReader::new(child.stderr.take().expect("its standard error"));

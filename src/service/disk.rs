@@ -1,0 +1,139 @@
+//! The file of the database: only its owner may read it, and it is looked after whether it still stands in its place.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use redb::{Builder, Database, ReadableDatabase, WriteTransaction, backends::FileBackend};
+
+use super::store::{ACTIVITIES, MACHINES, REVISIONS, StateError, database};
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Disk {
+    folder: PathBuf,
+    /// None after it could not be opened again.
+    database: Option<Database>,
+    /// The same file, to know it by.
+    file: File,
+}
+
+const NAME: &str = "expressway.redb";
+
+impl Disk {
+    /// Opens the database of a folder; both are made if need be.
+    pub(super) fn open(folder: &Path) -> Result<Disk, StateError> {
+        let failed = |error| StateError::Folder { path: folder.to_owned(), error };
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).map_err(failed)?;
+        let file = file(folder).map_err(failed)?;
+        let mut disk = Disk { folder: folder.to_owned(), database: None, file };
+        disk.begin()?;
+        Ok(disk)
+    }
+
+    pub(super) fn database(&self) -> Result<&Database, StateError> {
+        self.database.as_ref().ok_or_else(|| StateError::Database("it is not open".to_owned()))
+    }
+
+    /// Opens the database again. A folder that was taken away is not made again, for it may be a disk that is not mounted;
+    /// in one that somebody made again, a new file is begun.
+    pub(super) fn reopen(&mut self) -> Result<(), StateError> {
+        // After an error it does nothing any more.
+        self.database = None;
+        match self.is_in_place() {
+            Ok(()) => {}
+            Err(_) if self.folder.is_dir() && !self.path().exists() => {
+                let failed = |error| StateError::Folder { path: self.folder.clone(), error };
+                self.file = file(&self.folder).map_err(failed)?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.begin()
+    }
+
+    /// Does a change as one transaction.
+    pub(super) fn change(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        let write = self.database()?.begin_write().map_err(database)?;
+        change(&write)?;
+        write.commit().map_err(database)?;
+        // Afterwards: what was written to a file that nobody finds again is not kept.
+        self.is_in_place()
+    }
+
+    /// Whether the file is still what its path leads to.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(super) fn is_in_place(&self) -> Result<(), StateError> {
+        let gone = |error: io::Error| StateError::Gone(format!("{}: {error}", self.path().display()));
+        let there = fs::metadata(self.path()).map_err(gone)?;
+        let ours = self.file.metadata().map_err(gone)?;
+        match is_same(&there, &ours) {
+            true => Ok(()),
+            false => Err(gone(io::Error::other("another file stands there; a restart would take it"))),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(NAME)
+    }
+
+    fn begin(&mut self) -> Result<(), StateError> {
+        let failed = |error| StateError::Folder { path: self.folder.clone(), error };
+        let backend = FileBackend::new(self.file.try_clone().map_err(failed)?).map_err(database)?;
+        let opened = Builder::new().create_with_backend(backend).map_err(database)?;
+        let read = opened.begin_read().map_err(database)?;
+        let is_new = read.open_table(MACHINES).is_err()
+            || read.open_table(REVISIONS).is_err()
+            || read.open_table(ACTIVITIES).is_err();
+        if is_new {
+            // So that they can be read even when nothing was ever written.
+            let write = opened.begin_write().map_err(database)?;
+            write.open_table(MACHINES).map_err(database)?;
+            write.open_table(REVISIONS).map_err(database)?;
+            write.open_table(ACTIVITIES).map_err(database)?;
+            write.commit().map_err(database)?;
+        }
+        drop(read);
+        self.database = Some(opened);
+        Ok(())
+    }
+}
+
+/// The file of the database, for its owner only.
+fn file(folder: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(folder.join(NAME))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // One of an earlier version may be open to others.
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+        // That it exists is to be on the disk as well.
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(file)
+}
+
+#[cfg(unix)]
+fn is_same(there: &fs::Metadata, ours: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (there.dev(), there.ino()) == (ours.dev(), ours.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
+}
