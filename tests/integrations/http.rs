@@ -365,6 +365,14 @@ fn answers_end_where_they_say() {
         "a".repeat(70_000)
     );
     let letters = format!("1{}", "a".repeat(70_000));
+    // Short pieces, so that each fits: in all they are too many.
+    let early = format!("{}HTTP/1.1 200 OK\r\n\r\n12", "HTTP/1.1 103 Early\r\nA: b\r\n\r\n".repeat(3_000));
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let trailers = format!("{chunked}1\r\n1\r\n0\r\n{}\r\n", "T: t\r\n".repeat(20_000));
+    let extended = format!("1;{}\r\n1\r\n", "x".repeat(1_000));
+    let extensions = format!("{chunked}{}0\r\n\r\n", extended.repeat(100));
+    let singles = format!("{chunked}{}0\r\n\r\n", "1\r\na\r\n".repeat(20_000));
+    let many_letters = "a".repeat(20_000);
     for (text, body) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n12", Some("12")),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n123", Some("12")),
@@ -391,6 +399,7 @@ fn answers_end_where_they_say() {
         ),
         (&chunk, Some(&letters)),
         (&long, Some("1")),
+        (&singles, Some(&many_letters)),
         ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Some("")),
         // What makes no sense, or ends too early.
         ("", None),
@@ -411,6 +420,9 @@ fn answers_end_where_they_say() {
         ("HTTP/2 200 OK\r\n\r\n1", None),
         (&endless, None),
         (&many, None),
+        (&early, None),
+        (&trailers, None),
+        (&extensions, None),
     ] {
         let server = Server::saying(Says::Raw(text.into()));
         let outcome = invoke(&server, &json!({"ApiEndpoint": "/", "Method": "GET"}));

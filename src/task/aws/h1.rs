@@ -125,6 +125,8 @@ impl Message {
 /// Bytes read at once, and what a head may have at most.
 const BUFFER_BYTES: usize = 16 * 1_024;
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
+/// Bytes of the line before a chunk that no extension is needed for.
+const CHUNK_LINE_BYTES: usize = 32;
 /// Fields of a head, as hyper has it.
 const FIELDS_MAX: usize = 100;
 /// Reads after which others have their turn.
@@ -149,6 +151,8 @@ pub(super) struct Progress {
     write_error: Option<io::Error>,
     reply: Reply,
     rest: Rest,
+    /// Bytes that are no part of the answer: heads before it, trailers, what chunks are called.
+    idle_bytes: usize,
     /// Whether the connection is good for another exchange.
     keeps: bool,
 }
@@ -177,7 +181,19 @@ impl Progress {
             write_error: None,
             reply: Reply::default(),
             rest: Rest::Head,
+            idle_bytes: 0,
             keeps: false,
+        }
+    }
+}
+
+impl Progress {
+    /// Counts bytes that bring the answer no nearer: a service could send them for ever.
+    fn idles(&mut self, bytes: usize) -> Result<(), Broken> {
+        self.idle_bytes += bytes;
+        match self.idle_bytes <= HEAD_BYTES_MAX {
+            true => Ok(()),
+            false => Err(Broken::Malformed("it says too much beside the answer")),
         }
     }
 }
@@ -285,6 +301,9 @@ impl Line {
                 Rest::Head => {
                     let Some(bytes) = read_head(unread, message, progress)? else { return Ok(()) };
                     self.at += bytes;
+                    if progress.rest == Rest::Head {
+                        progress.idles(bytes)?;
+                    }
                     if let Rest::Bytes(bytes) = progress.rest {
                         if too_large(0, bytes) {
                             return Err(Broken::TooLarge);
@@ -320,6 +339,7 @@ impl Line {
                     }
                     Ok(httparse::Status::Complete((line, bytes))) => {
                         self.at += line;
+                        progress.idles(line.saturating_sub(CHUNK_LINE_BYTES))?;
                         progress.rest = if bytes == 0 { Rest::Trailers } else { Rest::Chunk(bytes) };
                     }
                     Err(_) => return Err(Broken::Malformed("the size of a chunk is none")),
@@ -336,9 +356,11 @@ impl Line {
                 Rest::Trailers => {
                     let Some(line) = memchr::memchr(b'\n', unread) else { return Ok(()) };
                     self.at += line + 1;
-                    if matches!(unread[..line], [] | [b'\r']) {
-                        progress.rest = Rest::Nothing;
-                    }
+                    progress.rest = match unread[..line] {
+                        [] | [b'\r'] => Rest::Nothing,
+                        _ => Rest::Trailers,
+                    };
+                    progress.idles(line)?;
                 }
             }
         }
