@@ -95,7 +95,8 @@ impl Definitions {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let Some(machine) = machine_name(&path) else { continue };
-            // A link's target counts. A file that vanishes meanwhile is seen to be gone the next time.
+            // A link's target counts, if it is in the folder. A file that vanishes meanwhile is seen to be gone the next
+            // time.
             let Ok(metadata) = fs::metadata(&path) else { continue };
             if metadata.is_file() {
                 let stamp = Stamp { bytes: metadata.len(), modified: metadata.modified().ok() };
@@ -121,7 +122,7 @@ impl Definitions {
     }
 
     async fn follow(&self, service: &Service, path: &Path, machine: &str) -> Done {
-        let definition = match text(path) {
+        let definition = match text(&self.folder, path) {
             Ok(definition) => definition,
             Err(reason) => return Done::Refused(reason),
         };
@@ -156,23 +157,40 @@ fn machine_name(path: &Path) -> Option<String> {
     (is_definition && !name.is_empty()).then(|| name.to_owned())
 }
 
-/// The definition as JSON text. JSON files are taken as they are, so that what is said of them names their lines.
-fn text(path: &Path) -> Result<String, String> {
+/// The definition as JSON text. JSON files are taken as they are, so that what is said of them names their lines. Of a
+/// file that is no definition, none of its text is said: it may be a secret.
+fn text(folder: &Path, path: &Path) -> Result<String, String> {
+    let inside = |path: &Path| Ok(fs::canonicalize(path)?.starts_with(fs::canonicalize(folder)?));
+    match inside(path) {
+        Ok(true) => {}
+        Ok(false) => return Err("it is a link that leads out of the folder".to_owned()),
+        Err(error) => return Err(io::Error::to_string(&error)),
+    }
     let bytes = fs::metadata(path).map_err(|error| error.to_string())?.len();
     if bytes > FILE_BYTES_MAX {
         return Err(format!("it has {bytes} bytes, more than the {FILE_BYTES_MAX} allowed"));
     }
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     if path.extension().is_some_and(|extension| extension == "json") {
-        return Ok(text);
+        return definition(text);
     }
     match yaml::read(&text) {
-        Ok(source) => Ok(yaml::to_json(&source.root)),
+        Ok(source) => definition(yaml::to_json(&source.root)),
         Err(error) => {
             let before = text.bytes().take(error.span.start as usize);
             let line = 1 + before.filter(|&byte| byte == b'\n').count();
-            Err(format!("it is not YAML, at line {line}: {error}"))
+            Err(format!("it is not YAML, at line {line}"))
         }
+    }
+}
+
+/// The text, if it looks like a definition: what AWS says of one that is wrong quotes it.
+fn definition(text: String) -> Result<String, String> {
+    match serde_json::from_str::<BTreeMap<String, serde::de::IgnoredAny>>(&text) {
+        Ok(members) if members.contains_key("StartAt") || members.contains_key("States") => Ok(text),
+        Ok(_) => Err("it is no definition: it has neither StartAt nor States".to_owned()),
+        Err(error) if error.is_data() => Err("it is no definition: it is no object".to_owned()),
+        Err(error) => Err(format!("it is not JSON, at line {}", error.line())),
     }
 }
 

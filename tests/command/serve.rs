@@ -48,6 +48,32 @@ fn definitions_are_loaded_and_followed() {
     assert!(rest.contains("4 requests answered"), "{rest}");
 }
 
+/// What stands in other files is not said, whatever it is.
+#[cfg(unix)]
+#[test]
+fn links_that_lead_out_of_the_folder_are_not_followed() {
+    let folder = Folder::new("links");
+    let secret = folder.write("secret", "root:$6$hash:19000:0:99999:7:::");
+    let definition = folder.write("elsewhere.json", &pass("elsewhere"));
+    let inside = folder.0.join("definitions");
+    fs::create_dir_all(inside.join("..data")).expect("a folder");
+    let link = |to: &std::path::Path, name: &str| {
+        std::os::unix::fs::symlink(to, inside.join(name)).expect("a link");
+    };
+    link(&secret, "secret.asl.json");
+    link(&secret, "secret.asl.yaml");
+    link(&definition, "outside.asl.json");
+    fs::write(inside.join("..data/orders.asl.json"), pass("inside")).expect("a file");
+    link(std::path::Path::new("..data/orders.asl.json"), "orders.asl.json");
+    fs::copy(&secret, inside.join("copied.asl.json")).expect("a file");
+    fs::copy(&secret, inside.join("other.asl.yaml")).expect("a file");
+    let serving = Serving::start(&["--definitions", inside.to_str().expect("UTF-8")]);
+    assert!(!serving.start.contains("root") && !serving.start.contains("hash"), "{}", serving.start);
+    assert_eq!(serving.start.matches("leads out of the folder").count(), 3, "{}", serving.start);
+    assert!(serving.start.contains("orders: created from "), "links inside: {}", serving.start);
+    assert_eq!(serving.ask("StartSyncExecution", ORDERS).0, 200);
+}
+
 #[test]
 fn others_are_let_in_with_keys_or_on_purpose_only() {
     let refused = |arguments: &[&str]| {
