@@ -58,6 +58,8 @@ pub mod compile;
 pub mod engine;
 pub mod fault;
 pub mod fuel;
+#[cfg(any(feature = "server", feature = "webhook"))]
+mod hosts;
 mod index;
 pub mod json;
 pub mod limits;

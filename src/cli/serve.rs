@@ -12,7 +12,7 @@ use expressway::server::{Auth, Config, Definitions, Drained, PORT, Server, Tls};
 use expressway::service::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Stop, Type, Went, counted, say, services};
+use super::{Stop, Type, Went, counted, log, say, services};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -103,6 +103,9 @@ struct Security {
     /// Let pages of this origin use the API from a browser; `*` is any
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
     /// Connections at the same time
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
@@ -150,6 +153,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     let began = Instant::now();
+    log::begin();
     use_small_pages();
     let config = config(arguments)?;
     let service = service(arguments, &config)?;
@@ -205,6 +209,7 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     config.threads = arguments.threads.map_or(config.threads, usize::from);
     config.insecure = security.insecure;
     config.origins = security.allow_origin.clone();
+    config.hosts = security.allow_host.clone();
     let (limits, place) = (&mut config.limits, &mut config.place);
     limits.connections_max = security.max_connections.unwrap_or(limits.connections_max);
     limits.body_bytes_max = security.max_body.unwrap_or(limits.body_bytes_max);

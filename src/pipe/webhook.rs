@@ -11,9 +11,10 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use serde::de::IgnoredAny;
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::event::{Batch, Came, Later, PipeError, Provenance, Receipts, Room, Source, Verdict};
+use crate::hosts::{Hosts, is_same_origin};
 
 /// Listens for events. Built up, then [listening](Webhook::listen).
 #[derive(Clone, Debug)]
@@ -40,6 +42,7 @@ pub struct Webhook {
     id_header: Option<HeaderName>,
     proof: Option<Proof>,
     anyone: bool,
+    hosts: Vec<String>,
 }
 
 /// When whoever posts is answered, and with what.
@@ -90,7 +93,8 @@ const SEND_MAX: Duration = Duration::from_secs(30);
 const RETRY_SECONDS: u16 = 1;
 
 impl Webhook {
-    /// Listens at an address; port 0 is any that is free. One that other machines reach needs a [proof](Webhook::proof).
+    /// Listens at an address; port 0 is any that is free. It needs a [proof](Webhook::proof) of those who post, on
+    /// loopback too, where every page in a browser of this machine can post; or [anyone](Webhook::anyone) may.
     pub fn at(address: SocketAddr) -> Webhook {
         Webhook {
             address,
@@ -102,6 +106,7 @@ impl Webhook {
             id_header: None,
             proof: None,
             anyone: false,
+            hosts: Vec::new(),
         }
     }
 
@@ -149,6 +154,13 @@ impl Webhook {
         self
     }
 
+    /// A name that senders may call it by, beside those of loopback and its address; `*` is any. Others are refused with
+    /// `421`: pages could have them lead here.
+    pub fn host(mut self, name: impl Into<String>) -> Webhook {
+        self.hosts.push(name.into());
+        self
+    }
+
     /// Lets anyone who reaches the address post.
     pub fn anyone(mut self) -> Webhook {
         self.anyone = true;
@@ -158,18 +170,23 @@ impl Webhook {
     /// Begins to listen.
     ///
     /// # Errors
-    /// When the address cannot be had, or other machines reach it and nobody has to prove anything.
+    /// When the address cannot be had, or nobody has to prove anything and it was not said that anyone may post.
     pub async fn listen(self) -> Result<WebhookSource, PipeError> {
         let refused = |why: String| PipeError::Refused(format!("webhook at {}: {why}", self.address));
-        if !self.address.ip().is_loopback() && self.proof.is_none() && !self.anyone {
-            return Err(refused("other machines reach this address, and no proof is asked for".to_owned()));
+        if self.proof.is_none() && !self.anyone {
+            let why = match self.address.ip().is_loopback() {
+                true => "pages in a browser of this machine reach this address, and no proof is asked for",
+                false => "other machines reach this address, and no proof is asked for",
+            };
+            return Err(refused(why.to_owned()));
         }
         let listener = TcpListener::bind(self.address).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
         let boot = getrandom::u64().map_err(|error| refused(format!("no random number: {error}")))?;
         let (posts, posted) = mpsc::channel(self.waiting_max);
         let end = watch::Sender::new(false);
-        let desk = Arc::new(Desk { webhook: self, posts, boot, requests: AtomicU64::new(0) });
+        let hosts = Hosts::new(self.address.ip(), &self.hosts);
+        let desk = Arc::new(Desk { webhook: self, hosts, posts, boot, requests: AtomicU64::new(0) });
         let accepting = tokio::spawn(accept(listener, desk, end.subscribe()));
         Ok(WebhookSource { address, posted, end, accepting })
     }
@@ -178,6 +195,7 @@ impl Webhook {
 /// What all requests have in common.
 struct Desk {
     webhook: Webhook,
+    hosts: Hosts,
     posts: mpsc::Sender<Post>,
     /// A random number of this process.
     boot: u64,
@@ -281,6 +299,7 @@ impl Desk {
 
     async fn take(&self, request: Request<Incoming>) -> Result<Reply, Refused> {
         let (head, body) = request.into_parts();
+        self.check_host(&head)?;
         if self.webhook.path.as_ref().is_some_and(|path| path != head.uri.path()) {
             return Err(refuse(StatusCode::NOT_FOUND, "events are not posted here"));
         }
@@ -315,6 +334,28 @@ impl Desk {
                 place.send(Post { id, bodies, waits: Waits::Done(pending) });
                 Ok(answered(wait.await.map_err(gone)?))
             }
+        }
+    }
+
+    /// Refuses what was sent to another name, or by a page of another site.
+    fn check_host(&self, head: &Parts) -> Result<(), Refused> {
+        let mut hosts = head.headers.get_all(HOST).iter();
+        let (host, more) = (hosts.next(), hosts.next());
+        let host = host.and_then(|host| host.to_str().ok());
+        let (None, Some(host)) = (more, host.or_else(|| (head.version == Version::HTTP_10).then_some("")))
+        else {
+            return Err(refuse(
+                StatusCode::BAD_REQUEST,
+                "the header 'Host' is missing, or there more than once",
+            ));
+        };
+        if !host.is_empty() && !self.hosts.allows(host) {
+            return Err(refuse(StatusCode::MISDIRECTED_REQUEST, "this webhook does not go by that name"));
+        }
+        let origin = head.headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+        match origin.is_none_or(|origin| is_same_origin(origin, host)) {
+            true => Ok(()),
+            false => Err(refuse(StatusCode::FORBIDDEN, "pages of this origin may not post here")),
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
@@ -21,6 +21,7 @@ use super::browser;
 use super::thread::Local;
 use super::watch::Watch;
 use crate::api::{self, Call, Reply};
+use crate::hosts::is_same_origin;
 use crate::service::Service;
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
@@ -88,7 +89,19 @@ async fn respond_to(
 
 /// The response, if this is not an operation.
 fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<Response<Full<Bytes>>> {
-    if origin.is_some_and(|origin| browser::allowed(&local.shared.origins, origin).is_none()) {
+    let host = match host(head) {
+        Ok(host) => host,
+        Err(why) => return Some(refuse(StatusCode::BAD_REQUEST, "InvalidHostException", why)),
+    };
+    if host.is_some_and(|host| !local.shared.hosts.allows(host)) {
+        let why = "This server does not go by that name: see --allow-host";
+        return Some(refuse(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequestException", why));
+    }
+    let is_foreign = |origin: &HeaderValue| {
+        let is_same = |host| origin.to_str().is_ok_and(|origin| is_same_origin(origin, host));
+        !host.is_some_and(is_same) && browser::allowed(&local.shared.origins, origin).is_none()
+    };
+    if origin.is_some_and(is_foreign) {
         let why = "Pages of this origin may not use this server: see --allow-origin";
         return Some(refuse(StatusCode::FORBIDDEN, "AccessDeniedException", why));
     }
@@ -97,6 +110,20 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
         (&Method::OPTIONS, _) if origin.is_some() => Some(browser::preflight()),
         (&Method::GET | &Method::HEAD, path) => Some(page(local, path)),
         _ => Some(unknown(StatusCode::NOT_FOUND)),
+    }
+}
+
+/// The host that a request is for: HTTP/1.1 and HTTP/2 say it, and say it once (RFC 9110, section 7.2).
+fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    let host = host.map(|host| host.to_str().map_err(|_| "The header 'Host' is no name")).transpose()?;
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    match (host, authority) {
+        _ if more.is_some() => Err("There is more than one header 'Host'"),
+        (Some(host), Some(authority)) if host != authority => Err("The request names two hosts"),
+        (None, None) if head.version > Version::HTTP_10 => Err("The header 'Host' is missing"),
+        (host, authority) => Ok(host.or(authority)),
     }
 }
 
@@ -257,9 +284,10 @@ fn page(local: &Local, path: &str) -> Response<Full<Bytes>> {
     let (status, content_type, text) = match path {
         "/health" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
         "/ready" if local.is_draining() => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n".to_owned()),
-        "/ready" if local.shared.ready.load(Ordering::Acquire) => {
-            (StatusCode::OK, TEXT, "ready\n".to_owned())
-        }
+        "/ready" if local.shared.ready.load(Ordering::Acquire) => match local.service.state_problem() {
+            None => (StatusCode::OK, TEXT, "ready\n".to_owned()),
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n")),
+        },
         "/ready" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".to_owned()),
         "/metrics" => {
             (StatusCode::OK, PROMETHEUS, local.shared.counts().prometheus() + &local.service.prometheus())

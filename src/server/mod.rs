@@ -51,6 +51,9 @@ pub struct Config {
     /// The origins, as `https://example.com`, whose pages may use the API from a browser; `*` is any. Requests from
     /// other pages are refused: a page from anywhere could otherwise reach a server on its reader's machine.
     pub origins: Vec<String>,
+    /// Names that clients may call it by, beside loopback ones and the address it listens on; `*` is any. A page could
+    /// have a name of its own lead here, and would then be taken for one of ours.
+    pub hosts: Vec<String>,
     /// Where the server says it is.
     pub place: Place,
 }
@@ -84,6 +87,7 @@ impl Default for Config {
             auth: None,
             insecure: false,
             origins: Vec::new(),
+            hosts: Vec::new(),
             place: Place::default(),
         }
     }

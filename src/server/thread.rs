@@ -24,6 +24,7 @@ use super::identifier::Identifiers;
 use super::watch::{Tick, Watch};
 use super::wire::Outbox;
 use super::{Auth, Config, Limits, Place, Tls};
+use crate::hosts::Hosts;
 use crate::service::Service;
 
 /// What all threads of a server see.
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) tls: Option<Tls>,
     pub(super) auth: Option<Auth>,
     pub(super) origins: Vec<String>,
+    pub(super) hosts: Hosts,
     pub(super) place: Place,
     pub(super) ready: AtomicBool,
     /// By thread: what it counts, and how many connections it has.
@@ -49,7 +51,8 @@ impl Shared {
     pub(super) fn new(config: &Config) -> Shared {
         let desks = (0..config.threads.max(1)).map(|_| CachePadded::default()).collect();
         let Config { limits, tls, auth, origins, place, .. } = config.clone();
-        Shared { limits, tls, auth, origins, place, ready: false.into(), desks }
+        let hosts = Hosts::new(config.listen.ip(), &config.hosts);
+        Shared { limits, tls, auth, origins, hosts, place, ready: false.into(), desks }
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -21,7 +21,7 @@ const WORK: &str = r#"{"StartAt": "Work", "States": {"Work": {"Type": "Task", "E
 const WORK_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:work";
 
 fn local() -> Webhook {
-    Webhook::at((Ipv4Addr::LOCALHOST, 0).into())
+    Webhook::at((Ipv4Addr::LOCALHOST, 0).into()).anyone()
 }
 
 /// A pipeline that runs until it is stopped.
@@ -76,7 +76,10 @@ impl Bench {
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: it\r\nconnection: close\r\n");
+    let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    if headers.iter().all(|(name, _)| *name != "host") {
+        text.push_str("host: localhost\r\n");
+    }
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -165,7 +168,8 @@ fn what_is_not_right_is_refused_and_nothing_of_it_taken() {
     assert_eq!(at("POST", "/events", json, &format!("\"{}\"", "x".repeat(62))).0, 202);
     // Without a length, it is cut off where it is too long.
     let mut stream = TcpStream::connect(bench.address).expect("it listens");
-    let head = "POST /events HTTP/1.1\r\nhost: it\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "POST /events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("it is read");
     for _ in 0..3 {
         let _ = stream.write_all(format!("28\r\n{}\r\n", " ".repeat(40)).as_bytes());
@@ -177,7 +181,8 @@ fn what_is_not_right_is_refused_and_nothing_of_it_taken() {
 #[test]
 fn senders_prove_that_they_may_post() {
     let header = |name: &str| name.parse().expect("a header's name");
-    let secret = Proof::Secret { header: header("x-secret"), secret: "open sesame".to_owned() };
+    let secret =
+        Proof::Secret { header: "x-secret".parse().expect("a name"), secret: "open sesame".to_owned() };
     assert!(!format!("{secret:?}").contains("sesame"));
     let bench = Bench::new(local().proof(secret), |pipe| pipe);
     assert_eq!(bench.json("1").0, 401);
@@ -257,12 +262,34 @@ fn what_there_is_no_room_for_is_told_to_come_again() {
 }
 
 #[test]
-fn other_machines_are_not_let_in_without_proof() {
+fn nobody_is_let_in_without_proof_unless_anyone_may() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let everywhere = || Webhook::at((Ipv4Addr::UNSPECIFIED, 0).into());
     let refused = runtime.block_on(everywhere().listen());
     assert!(matches!(&refused, Err(PipeError::Refused(why)) if why.contains("proof")), "{refused:?}");
     assert!(runtime.block_on(everywhere().anyone().listen()).is_ok());
+    let here = || Webhook::at((Ipv4Addr::LOCALHOST, 0).into());
+    let refused = runtime.block_on(here().listen());
+    assert!(matches!(&refused, Err(PipeError::Refused(why)) if why.contains("browser")), "{refused:?}");
+    let secret = Proof::Secret { header: "x-secret".parse().expect("a name"), secret: "s".to_owned() };
+    assert!(runtime.block_on(here().proof(secret).listen()).is_ok());
+}
+
+#[test]
+fn other_names_and_other_pages_are_refused() {
+    let bench = Bench::new(local().host("hooks.example"), |pipe| pipe);
+    for (headers, expected) in [
+        (&[("host", "hooks.example")][..], 202),
+        (&[("host", "localhost:1")], 202),
+        (&[("host", "evil.example")], 421),
+        (&[("host", "localhost"), ("host", "evil.example")], 400),
+        (&[("host", "localhost"), ("origin", "http://localhost")], 202),
+        (&[("host", "localhost"), ("origin", "https://evil.example")], 403),
+        (&[("host", "localhost"), ("origin", "null")], 403),
+    ] {
+        assert_eq!(exchange(bench.address, "POST", "/", headers, "1").0, expected, "{headers:?}");
+    }
+    bench.end();
 }
 
 #[test]

@@ -15,10 +15,15 @@ fn serve(set: impl FnOnce(&mut Limits)) -> Server {
     start(set, Budgets::default()).0
 }
 
-fn start(set: impl FnOnce(&mut Limits), budgets: Budgets) -> (Server, Service) {
+fn config() -> Config {
     let mut config = Config::default();
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.threads = 2;
+    config
+}
+
+fn start(set: impl FnOnce(&mut Limits), budgets: Budgets) -> (Server, Service) {
+    let mut config = config();
     set(&mut config.limits);
     let service = Service::builder().engine(|engine| engine.shards(1).budgets(budgets));
     let service = service.build().expect("a service");
@@ -90,13 +95,13 @@ impl Client {
 /// A request for an operation that does not exist, which the answer names in one way or another.
 fn post(body: &str) -> String {
     format!(
-        "POST / HTTP/1.1\r\nHost: sync-anything\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n\
+        "POST / HTTP/1.1\r\nHost: sync-localhost\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n\
          Content-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
 
-const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn is_fine(response: &Response) -> bool {
     response.head.contains("x-amzn-requestid: ")
@@ -149,7 +154,7 @@ fn requests_may_come_byte_by_byte() {
 fn bodies_may_come_in_chunks() {
     let server = server();
     let mut client = Client::of(&server);
-    let head = "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n\
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n\
                 Transfer-Encoding: chunked\r\n\r\n";
     client.send(head.as_bytes());
     for piece in ["1\r\n{\r\n", "1;extension=yes\r\n}\r\n", "0\r\nTrailer: ignored\r\n\r\n"] {
@@ -165,18 +170,21 @@ fn bodies_may_come_in_chunks() {
 #[test]
 fn what_is_not_http_is_refused_and_closed() {
     let server = server();
-    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(70_000));
     let many = format!("GET /health HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200));
     let wide = format!("GET /health HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(1 << 20));
     for (bytes, expected) in [
         ("\0\u{1}\u{2}nonsense\r\n\r\n", [400, 400]),
         ("GET\r\n\r\n", [400, 400]),
         ("GET /health HTTP/9.9\r\n\r\n", [400, 400]),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: two\r\n\r\n{}", [400, 400]),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n{}", [400, 400]),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", [400, 400]),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n{}", [400, 413]),
-        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n{}", [400, 400]),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: two\r\n\r\n{}", [400, 400]),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -2\r\n\r\n{}", [400, 400]),
+        (
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+            [400, 400],
+        ),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n{}", [400, 413]),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n{}", [400, 400]),
         ("GET /health HTTP/1.1\r\nNo colon\r\n\r\n", [400, 400]),
         (&long, [414, 431]),
         (&many, [431, 431]),
@@ -207,7 +215,8 @@ fn garbage_behind_a_body_does_not_spoil_its_answer() {
 fn a_body_that_ends_early_is_no_request() {
     let server = server();
     let mut client = Client::of(&server);
-    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n");
+    client
+        .send(b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n");
     client.send(b"Content-Length: 100\r\n\r\n{}");
     client.0.shutdown(Shutdown::Write).expect("half a shutdown");
     assert_ne!(client.status(), Some(200));
@@ -268,7 +277,8 @@ fn one_connection_too_many_is_told_so() {
 #[test]
 fn who_is_slow_or_silent_is_cut() {
     let server = serve(|limits| (limits.slow_seconds_max, limits.idle_seconds_max) = (1, 1));
-    let beginnings = ["", "POST / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", HEALTH];
+    let beginnings =
+        ["", "POST / HT", "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", HEALTH];
     let mut clients = beginnings.map(|beginning| {
         let mut client = Client::of(&server);
         client.send(beginning.as_bytes());
@@ -315,7 +325,7 @@ fn pages_say_how_it_goes() {
     let server = server();
     let mut client = Client::of(&server);
     let mut get = |path: &str| {
-        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         client.response().expect("a response")
     };
     assert_eq!(get("/ready").status, 200);
@@ -328,8 +338,52 @@ fn pages_say_how_it_goes() {
     let nowhere = get("/nowhere");
     assert_eq!(nowhere.status, 404);
     assert!(nowhere.body.contains("UnknownOperationException"), "{nowhere:?}");
-    client.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    client.send(b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(client.status(), Some(404));
+}
+
+#[test]
+fn a_request_names_this_server_and_comes_from_no_other_page() {
+    let mut config = config();
+    config.hosts = vec!["steps.example".to_owned()];
+    config.origins = vec!["https://console.example".to_owned()];
+    let server =
+        Server::start(&config, &Service::builder().build().expect("a service")).expect("a free port");
+    let port = server.address().port();
+    let own = format!("Host: 127.0.0.1:{port}\r\n");
+    for (headers, expected) in [
+        (&*own, 200),
+        ("Host: localhost\r\n", 200),
+        ("Host: [::1]:1\r\n", 200),
+        ("Host: steps.example\r\n", 200),
+        // A page's own name that leads here, and numbers that are not of this server.
+        ("Host: evil.example\r\n", 421),
+        ("Host: 127.0.0.1.evil.example\r\n", 421),
+        ("Host: 10.1.2.3\r\n", 421),
+        ("Host: \r\n", 421),
+        ("", 400),
+        ("Host: localhost\r\nHost: localhost\r\n", 400),
+        ("Host: localhost\r\nHost: evil.example\r\n", 400),
+        ("Host: localhost\r\nOrigin: http://localhost\r\n", 200),
+        ("Host: localhost\r\nOrigin: https://console.example\r\n", 200),
+        ("Host: localhost\r\nOrigin: http://localhost:3000\r\n", 403),
+        ("Host: localhost\r\nOrigin: https://evil.example\r\n", 403),
+        ("Host: localhost\r\nOrigin: null\r\n", 403),
+        ("Host: evil.example\r\nOrigin: http://evil.example\r\n", 421),
+    ] {
+        for line in ["GET /health", "GET /ready", "GET /metrics", "POST /"] {
+            let mut client = Client::of(&server);
+            let target = "X-Amz-Target: AWSStepFunctions.ListStateMachines\r\nContent-Length: 0\r\n";
+            client.send(format!("{line} HTTP/1.1\r\n{headers}{target}\r\n").as_bytes());
+            let status = client.status().expect("a response");
+            // Nobody said that it is ready.
+            let is_expected = status == expected || (expected, status, line) == (200, 503, "GET /ready");
+            assert!(is_expected, "{line} with {headers:?}: {status}");
+        }
+    }
+    let mut client = Client::of(&server);
+    client.send(b"GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.status(), Some(400), "an address of another host");
 }
 
 /// The preface of HTTP/2, and an empty frame of settings.

@@ -166,6 +166,9 @@ pub(super) enum Endpoint {
         /// Whether anyone who reaches the address may post.
         #[serde(default)]
         insecure: bool,
+        /// Names that senders may call it by, beside those of loopback and its address.
+        #[serde(default)]
+        hosts: Vec<String>,
     },
     /// SQS.
     Sqs {

@@ -38,6 +38,7 @@ async fn webhook(end: &Endpoint) -> Result<WebhookSource, Stop> {
         id_header,
         proof: described,
         insecure,
+        hosts,
     } = end
     else {
         return Err(Stop::failed("this is no webhook"));
@@ -63,6 +64,9 @@ async fn webhook(end: &Endpoint) -> Result<WebhookSource, Stop> {
     }
     if *insecure {
         webhook = webhook.anyone();
+    }
+    for host in hosts {
+        webhook = webhook.host(host);
     }
     let source = webhook.listen().await.map_err(super::refused)?;
     say(&format!("Events are posted to http://{}{}", source.address(), path.as_deref().unwrap_or("/")));
