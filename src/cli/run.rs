@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use expressway::asl::MachineType;
 use expressway::engine::Identity;
+use expressway::limits;
 use expressway::runtime::inline::Driver;
 use expressway::runtime::{Clock, RealClock, VirtualClock};
 
@@ -71,7 +73,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     }
     let source = Source::named(arguments.input.as_deref())?;
     let program = Arc::new(program);
-    let identity = identity(&arguments.definition);
+    let is_standard = arguments.definition.reading.options().machine_type == MachineType::Standard;
+    let identity = identity(&arguments.definition, is_standard);
     let mocked = match &arguments.mock {
         Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
         None => Mocked::default(),
@@ -82,6 +85,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         let clock = if virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
         let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(mocked.answers()));
         driver.identify(identity.clone());
+        if is_standard {
+            driver.limit(limits::STANDARD_SECONDS_MAX, limits::EXECUTION_BYTES_MAX);
+        }
         driver
     };
     stream::run(driver, source, arguments)
@@ -99,13 +105,14 @@ fn with_services(_: Mocked, _: &Arguments) -> Result<Mocked, Stop> {
 }
 
 /// The machine is named after the definition's file.
-fn identity(definition: &OneDefinition) -> Identity {
+fn identity(definition: &OneDefinition, is_standard: bool) -> Identity {
     let name = definition.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.split('.').find(|part| !part.is_empty() && *part != "-").unwrap_or("workflow");
     Identity {
         state_machine_arn: format!("arn:aws:states:us-east-1:123456789012:stateMachine:{name}").into(),
         state_machine_name: name.into(),
         role_arn: "arn:aws:iam::123456789012:role/expressway".into(),
+        is_standard,
         ..Identity::default()
     }
 }

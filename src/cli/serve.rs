@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::future::poll_fn;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use expressway::observe::Setup;
-use expressway::server::{Auth, Config, Definitions, Drained, PORT, Server, Tls};
+use expressway::server::{Auth, Config, Definitions, PORT, Server, Tls};
 use expressway::service::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::{Stop, Type, Went, counted, log, say, services};
 
@@ -157,11 +159,11 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     use_small_pages();
     let config = config(arguments)?;
     let service = service(arguments, &config)?;
+    let signalled = listen_for_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Stop::failed(format!("cannot wait for signals: {error}")))?;
-    let mut signals = runtime.block_on(async { Signals::new() })?;
     let server = Server::start(&config, &service).map_err(|error| Stop::failed(error.to_string()))?;
     let mut folder = arguments.definitions.as_ref().map(|folder| {
         let is_standard = matches!(arguments.definitions_type, Type::Standard);
@@ -174,12 +176,12 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     announce(&server, &config, began);
     runtime.block_on(async {
         tokio::select! {
-            () = signals.next() => {}
+            _ = signalled => {}
             () = keep_looking(folder, &service) => {}
         }
     });
     let within = Duration::from_secs(u64::from(arguments.drain_timeout));
-    drain(&runtime, server, &service, signals, within)
+    drain(&runtime, server, &service, within)
 }
 
 /// With huge pages, what is touched at all is resident in pieces of 2 MiB: an idle server takes 20 MiB instead of 12, and
@@ -295,25 +297,18 @@ fn drain(
     runtime: &tokio::runtime::Runtime,
     server: Server,
     service: &Service,
-    mut signals: Signals,
     within: Duration,
 ) -> Result<Went, Stop> {
     say("expressway: finishing what is under way; a second signal ends at once");
     server.ready(false);
     let began = Instant::now();
     let drained = runtime.block_on(async {
-        let drained = async {
-            let executions = service.drain(within).await;
-            // What timed out just now is still to be told.
-            let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
-            close(server, left).await.map(|connections| (executions, connections))
-        };
-        tokio::select! {
-            drained = drained => drained,
-            () = signals.next() => None,
-        }
+        let executions = service.drain(within).await;
+        // What timed out just now is still to be told.
+        let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
+        (executions, server.drain(left))
     });
-    let Some((executions, connections)) = drained else { return Err(Stop::failed("ended at once")) };
+    let (executions, connections) = drained;
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     say(&format!(
         "expressway: {} answered; {} timed out; {} closed, {} cut",
@@ -326,23 +321,51 @@ fn drain(
     Ok(if all_ended { Went::Well } else { Went::PartlyWrong })
 }
 
-/// Closes the connections, on a thread that nobody waits for after a second signal.
-async fn close(server: Server, within: Duration) -> Option<Drained> {
-    let (done, closed) = tokio::sync::oneshot::channel();
+/// Waits for SIGTERM and SIGINT on a thread that does nothing else. The first one is told; a second one ends the process
+/// at once, whatever it does.
+fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
+    let failed = |error| Stop::failed(format!("cannot wait for signals: {error}"));
+    let (told, first) = oneshot::channel();
+    let (started, starting) = std::sync::mpsc::sync_channel(1);
+    let listen = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let signals = runtime.and_then(|runtime| {
+            let signals = runtime.block_on(async { Signals::new() })?;
+            Ok((runtime, signals))
+        });
+        let (runtime, mut signals) = match signals {
+            Ok(signals) => signals,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        let _ = started.send(Ok(()));
+        runtime.block_on(signals.next());
+        // Nobody listens any more when it ends for another reason.
+        let _ = told.send(());
+        runtime.block_on(signals.next());
+        end_at_once();
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;
+    starting.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended"))).map_err(failed)?;
+    Ok(first)
+}
+
+/// Ends the process. That it is said must not keep it: whoever reads standard error may have stopped reading.
+fn end_at_once() -> ! {
+    let (done, said) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        let _ = done.send(server.drain(within));
+        say("error: ended at once");
+        let _ = done.send(());
     });
-    closed.await.ok()
+    let _ = said.recv_timeout(Duration::from_millis(50));
+    std::process::exit(2)
 }
 
 /// SIGTERM and SIGINT.
 struct Signals([Signal; 2]);
 
 impl Signals {
-    fn new() -> Result<Signals, Stop> {
-        let of =
-            |kind| signal(kind).map_err(|error| Stop::failed(format!("cannot wait for signals: {error}")));
-        Ok(Signals([of(SignalKind::terminate())?, of(SignalKind::interrupt())?]))
+    fn new() -> io::Result<Signals> {
+        Ok(Signals([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
     }
 
     async fn next(&mut self) {

@@ -155,12 +155,15 @@ async fn operation(local: &Local, watch: &Watch, head: &mut Parts, body: Incomin
         Err(denied) => return refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message),
     };
     let service = known.as_ref().unwrap_or(&local.service);
-    let reply = match api::answer_now(service, call) {
-        Some(reply) => reply,
-        None if call.target.ends_with(".GetActivityTask") => {
-            Box::pin(poll(local, service, watch, call)).await
-        }
-        None => Box::pin(api::answer_in_time(service, call)).await,
+    let polls = call.target.ends_with(".GetActivityTask");
+    let reply = match local.is_door() {
+        true if polls => Box::pin(poll(local, watch, forward(local, service, call))).await,
+        true => Box::pin(forward(local, service, call)).await,
+        false => match api::answer_now(service, call) {
+            Some(reply) => reply,
+            None if polls => Box::pin(poll(local, watch, api::answer_in_time(service, call))).await,
+            None => Box::pin(api::answer_in_time(service, call)).await,
+        },
     };
     if reply.retry_after_ms.is_some() {
         local.counters().throttled.add(1);
@@ -206,9 +209,19 @@ async fn body_of(local: &Local, watch: &Watch, version: Version, body: Incoming)
     body
 }
 
+/// The answer of another thread, for this one is the door.
+async fn forward(local: &Local, service: &Service, call: Call<'_>) -> Reply {
+    local.forward(service, call).await.unwrap_or_else(|| Reply {
+        status: 503,
+        body: br#"{"__type":"ServiceUnavailableException","message":"The server ends"}"#.to_vec(),
+        error: Some("ServiceUnavailableException".into()),
+        retry_after_ms: None,
+    })
+}
+
 /// A worker that waits for a task. When the server ends it is told that there is none, and when it leaves it gets none.
-async fn poll(local: &Local, service: &Service, watch: &Watch, call: Call<'_>) -> Reply {
-    let mut answer = pin!(api::answer_in_time(service, call));
+async fn poll(local: &Local, watch: &Watch, answer: impl Future<Output = Reply>) -> Reply {
+    let mut answer = pin!(answer);
     let mut drain = pin!(local.drain.notified());
     let mut is_waiting = false;
     poll_fn(|context| {

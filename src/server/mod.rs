@@ -3,9 +3,10 @@
 //!
 //! Each server thread runs its own connections on a single-threaded runtime and shares nothing with the others but
 //! counters. An execution that neither waits nor calls runs right there, between the reading of its request and the
-//! writing of its response. The first thread accepts connections and deals them out in turn: that spreads them evenly,
+//! writing of its response. A thread of its own accepts connections and deals them out in turn: that spreads them evenly,
 //! keeps their limit in one place, and leaves a second server on the same port the error that it is, none of which
-//! `SO_REUSEPORT` does.
+//! `SO_REUSEPORT` does. It runs no workflow, so `/health`, `/ready` and `/metrics`, which it answers itself, are answered
+//! whatever the others do.
 
 mod auth;
 mod browser;

@@ -1,4 +1,8 @@
 //! Server threads: each serves its own connections, counts its own seconds, and ends in order.
+//!
+//! One more, the *door*, accepts connections and keeps those that begin with a GET: `/health`, `/ready` and `/metrics`
+//! are answered there. It runs no workflow and reads no definition; an operation that is asked for on one of its
+//! connections is done by another thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,11 +15,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use crossbeam_utils::CachePadded;
 use hyper_util::server::conn::auto;
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::connection;
@@ -24,6 +30,7 @@ use super::identifier::Identifiers;
 use super::watch::{Tick, Watch};
 use super::wire::Outbox;
 use super::{Auth, Config, Limits, Place, Tls};
+use crate::api::{self, Call, Reply};
 use crate::hosts::Hosts;
 use crate::service::Service;
 
@@ -37,7 +44,7 @@ pub(super) struct Shared {
     pub(super) hosts: Hosts,
     pub(super) place: Place,
     pub(super) ready: AtomicBool,
-    /// By thread: what it counts, and how many connections it has.
+    /// By thread, that of the door last: what it counts, and how many connections it has.
     desks: Box<[CachePadded<Desk>]>,
 }
 
@@ -49,7 +56,7 @@ struct Desk {
 
 impl Shared {
     pub(super) fn new(config: &Config) -> Shared {
-        let desks = (0..config.threads.max(1)).map(|_| CachePadded::default()).collect();
+        let desks = (0..=config.threads.max(1)).map(|_| CachePadded::default()).collect();
         let Config { limits, tls, auth, origins, place, .. } = config.clone();
         let hosts = Hosts::new(config.listen.ip(), &config.hosts);
         Shared { limits, tls, auth, origins, hosts, place, ready: false.into(), desks }
@@ -67,10 +74,15 @@ impl Shared {
         self.desks.iter().map(|desk| desk.open.load(Ordering::Relaxed)).sum()
     }
 
-    /// The thread with the fewest connections.
+    /// The number of the door's thread.
+    fn door(&self) -> usize {
+        self.desks.len() - 1
+    }
+
+    /// The thread with the fewest connections, the door's left out.
     fn idlest(&self) -> usize {
         let open = |&index: &usize| self.desks[index].open.load(Ordering::Relaxed);
-        (0..self.desks.len()).min_by_key(open).unwrap_or_default()
+        (0..self.door()).min_by_key(open).unwrap_or_default()
     }
 }
 
@@ -78,11 +90,22 @@ impl Shared {
 enum Mail {
     /// A connection to serve.
     Connection(std::net::TcpStream),
+    /// An operation to do for the door.
+    Call(Box<Forwarded>),
     /// To finish what is under way within this time.
     Drain(Duration),
 }
 
-/// Connections of all threads are limited in number, so these channels are as well.
+/// An operation that was asked for at the door.
+struct Forwarded {
+    service: Service,
+    target: String,
+    trace_header: Option<String>,
+    body: Bytes,
+    answer: oneshot::Sender<Reply>,
+}
+
+/// Connections of all threads are limited in number, and each has one call under way, so these channels are as well.
 type Senders = Vec<mpsc::UnboundedSender<Mail>>;
 
 /// A server thread, as the one sees it who started it.
@@ -104,7 +127,7 @@ impl Joined {
     }
 }
 
-/// Starts the threads; the first one gets the listener as well.
+/// Starts the threads; the last one is the door.
 pub(super) fn start(
     shared: &Arc<Shared>,
     listener: TcpListener,
@@ -115,7 +138,11 @@ pub(super) fn start(
     let mut listener = Some(listener);
     let mut threads = Vec::with_capacity(senders.len());
     for (index, receiver) in receivers.into_iter().enumerate() {
-        let door = listener.take().map(|listener| (listener, senders.clone()));
+        let (door, name) = match index == shared.door() {
+            true => (listener.take(), "http-door".to_owned()),
+            false => (None, format!("http-{index}")),
+        };
+        let workers = door.as_ref().map(|_| senders[..index].to_vec()).unwrap_or_default();
         let (shared, service) = (Arc::clone(shared), service.clone());
         let (started, starting) = std::sync::mpsc::sync_channel(1);
         let body = move || {
@@ -128,10 +155,10 @@ pub(super) fn start(
                 }
             };
             let _ = started.send(Ok(()));
-            let local = Rc::new(Local::new(shared, index, service));
+            let local = Rc::new(Local::new(shared, index, service, workers));
             runtime.block_on(local.run(door, receiver))
         };
-        let handle = std::thread::Builder::new().name(format!("http-{index}")).spawn(body)?;
+        let handle = std::thread::Builder::new().name(name).spawn(body)?;
         starting.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
         threads.push(Joined { mail: senders[index].clone(), handle });
     }
@@ -147,6 +174,8 @@ pub(super) struct Local {
     /// What the connections have to say.
     pub(super) outbox: Rc<Outbox>,
     index: usize,
+    /// Of the door: the threads that do the work.
+    workers: Senders,
     now: Rc<Cell<Tick>>,
     draining: Cell<bool>,
     /// Told when the thread begins to drain.
@@ -154,6 +183,8 @@ pub(super) struct Local {
     /// Told when a connection ends.
     ended: Notify,
     open: RefCell<BTreeMap<u64, Rc<Watch>>>,
+    /// How many there were.
+    entries: Cell<u64>,
 }
 
 /// Runs what HTTP/2 has to run beside its connections, on the same thread.
@@ -167,7 +198,7 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecu
 }
 
 impl Local {
-    fn new(shared: Arc<Shared>, index: usize, service: Service) -> Local {
+    fn new(shared: Arc<Shared>, index: usize, service: Service, workers: Senders) -> Local {
         let http = connection::http(&shared.limits);
         Local {
             shared,
@@ -176,11 +207,13 @@ impl Local {
             http,
             outbox: Rc::default(),
             index,
+            workers,
             now: Rc::new(Cell::new(1)),
             draining: Cell::default(),
             drain: Notify::new(),
             ended: Notify::new(),
             open: RefCell::default(),
+            entries: Cell::default(),
         }
     }
 
@@ -194,7 +227,7 @@ impl Local {
 
     async fn run(
         self: Rc<Local>,
-        door: Option<(TcpListener, Senders)>,
+        door: Option<TcpListener>,
         mut mail: mpsc::UnboundedReceiver<Mail>,
     ) -> (usize, usize) {
         spawn_local(Rc::clone(&self).tick());
@@ -204,15 +237,16 @@ impl Local {
             Poll::<()>::Pending
         }));
         let mut accepting: Option<AbortHandle> = None;
-        if let Some((listener, senders)) = door {
-            accepting = Some(spawn_local(Rc::clone(&self).accept(listener, senders)).abort_handle());
+        if let Some(listener) = door {
+            accepting = Some(spawn_local(Rc::clone(&self).accept(listener)).abort_handle());
         }
         while let Some(mail) = mail.recv().await {
             match mail {
                 Mail::Connection(stream) => match TcpStream::from_std(stream) {
                     Ok(stream) => self.welcome(stream),
-                    Err(_) => self.leave(None),
+                    Err(_) => self.one_less(),
                 },
+                Mail::Call(call) => self.work(*call),
                 Mail::Drain(within) => {
                     if let Some(accepting) = accepting {
                         accepting.abort();
@@ -241,7 +275,7 @@ impl Local {
         }
     }
 
-    async fn accept(self: Rc<Local>, listener: TcpListener, senders: Senders) {
+    async fn accept(self: Rc<Local>, listener: TcpListener) {
         let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
         loop {
             let stream = match listener.accept().await {
@@ -260,38 +294,114 @@ impl Local {
                 }
                 continue;
             }
-            let index = self.shared.idlest();
-            self.shared.desks[index].open.fetch_add(1, Ordering::Relaxed);
-            if index == self.index {
-                self.welcome(stream);
-            } else if let Ok(stream) = stream.into_std() {
-                let _ = senders[index].send(Mail::Connection(stream));
-            } else {
-                self.shared.desks[index].open.fetch_sub(1, Ordering::Relaxed);
+            self.shared.desks[self.index].open.fetch_add(1, Ordering::Relaxed);
+            match self.shared.tls {
+                None => self.receive(stream),
+                // What is encrypted says nothing here.
+                Some(_) => self.deal(stream),
             }
         }
     }
 
-    fn welcome(self: &Rc<Local>, stream: TcpStream) {
-        let counters = self.counters();
-        counters.connections.add(1);
-        let number = counters.connections.get();
-        let watch = Rc::new(Watch::new(&self.now));
-        self.open.borrow_mut().insert(number, Rc::clone(&watch));
-        let local = Rc::clone(self);
+    /// Waits for the first byte of a connection: those that ask for a page stay, the others are dealt out.
+    fn receive(self: &Rc<Local>, stream: TcpStream) {
+        let (local, entry) = (Rc::clone(self), self.enter());
         spawn_local(async move {
-            let _leave = Leave(&local, number);
+            let first = poll_fn(|context| {
+                entry.watch.polled_by(context.waker());
+                if entry.watch.is_cut() || local.is_draining() {
+                    return Poll::Ready(None);
+                }
+                let mut byte = [0];
+                let mut byte = ReadBuf::new(&mut byte);
+                stream.poll_peek(context, &mut byte).map(|_| byte.filled().first().copied())
+            });
+            match first.await {
+                Some(b'G' | b'H') => {
+                    let watch = Rc::clone(&entry.watch);
+                    let _counted = Connection::begin(&local);
+                    connection::serve(&local, watch, stream).await;
+                }
+                Some(_) => local.deal(stream),
+                None => local.one_less(),
+            }
+        });
+    }
+
+    /// Hands a connection to another thread.
+    fn deal(&self, stream: TcpStream) {
+        let Ok(stream) = stream.into_std() else { return self.one_less() };
+        let index = self.shared.idlest();
+        self.shared.desks[index].open.fetch_add(1, Ordering::Relaxed);
+        if self.workers[index].send(Mail::Connection(stream)).is_err() {
+            self.shared.desks[index].open.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.one_less();
+    }
+
+    fn welcome(self: &Rc<Local>, stream: TcpStream) {
+        let (local, entry) = (Rc::clone(self), self.enter());
+        spawn_local(async move {
+            let watch = Rc::clone(&entry.watch);
+            let _counted = Connection::begin(&local);
             connection::serve(&local, watch, stream).await;
         });
     }
 
-    fn leave(&self, number: Option<u64>) {
+    /// Whether this is the door, which does no operations itself.
+    pub(super) fn is_door(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
+    /// Has an operation done by another thread. Nothing comes of it if that ends first.
+    pub(super) async fn forward(&self, service: &Service, call: Call<'_>) -> Option<Reply> {
+        let (answer, answered) = oneshot::channel();
+        let (target, trace_header) = (call.target.to_owned(), call.trace_header.map(str::to_owned));
+        let (service, body) = (service.clone(), Bytes::copy_from_slice(call.body));
+        let call = Forwarded { service, target, trace_header, body, answer };
+        self.workers[self.shared.idlest()].send(Mail::Call(Box::new(call))).ok()?;
+        answered.await.ok()
+    }
+
+    /// Does an operation for the door, unless nobody waits for it any more.
+    fn work(self: &Rc<Local>, forwarded: Forwarded) {
+        let (local, entry) = (Rc::clone(self), self.enter());
+        entry.watch.begin(false);
+        spawn_local(async move {
+            let Forwarded { service, target, trace_header, body, mut answer } = forwarded;
+            let call = Call { target: &target, trace_header: trace_header.as_deref(), body: &body };
+            let reply = match api::answer_now(&service, call) {
+                Some(reply) => Some(reply),
+                None => {
+                    let mut answering = std::pin::pin!(api::answer_in_time(&service, call));
+                    poll_fn(|context| {
+                        entry.watch.polled_by(context.waker());
+                        match entry.watch.is_cut() || answer.poll_closed(context).is_ready() {
+                            true => Poll::Ready(None),
+                            false => answering.as_mut().poll(context).map(Some),
+                        }
+                    })
+                    .await
+                }
+            };
+            if let Some(reply) = reply {
+                // Who asked may be gone.
+                let _ = answer.send(reply);
+            }
+        });
+    }
+
+    fn enter(self: &Rc<Local>) -> Entry {
+        let number = self.entries.get();
+        self.entries.set(number + 1);
+        let watch = Rc::new(Watch::new(&self.now));
+        self.open.borrow_mut().insert(number, Rc::clone(&watch));
+        Entry { local: Rc::clone(self), number, watch }
+    }
+
+    /// A connection of this thread's is over, or another's.
+    fn one_less(&self) {
         self.shared.desks[self.index].open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(number) = number {
-            self.counters().connections_closed.add(1);
-            self.open.borrow_mut().remove(&number);
-            self.ended.notify_one();
-        }
     }
 
     /// Lets the connections finish what they do.
@@ -321,11 +431,33 @@ impl Local {
     }
 }
 
-/// Takes a connection off the list, however it ends.
-struct Leave<'a>(&'a Local, u64);
+/// What is under way on this thread; off the list again, however it ends.
+struct Entry {
+    local: Rc<Local>,
+    number: u64,
+    watch: Rc<Watch>,
+}
 
-impl Drop for Leave<'_> {
+impl Drop for Entry {
     fn drop(&mut self) {
-        self.0.leave(Some(self.1));
+        self.local.open.borrow_mut().remove(&self.number);
+        self.local.ended.notify_one();
+    }
+}
+
+/// A connection that is served.
+struct Connection<'a>(&'a Local);
+
+impl<'a> Connection<'a> {
+    fn begin(local: &'a Local) -> Connection<'a> {
+        local.counters().connections.add(1);
+        Connection(local)
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.0.counters().connections_closed.add(1);
+        self.0.one_less();
     }
 }

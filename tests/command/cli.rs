@@ -186,6 +186,19 @@ fn a_soak_ends_with_its_counts_and_loses_nothing() {
 }
 
 #[test]
+fn standard_executions_may_take_longer_than_express_ones() {
+    let folder = Folder::new("standard");
+    let definition = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 86400, "End": true}}}"#;
+    let file = folder.file("day.asl.json", definition);
+    let run = |more: &[&str]| {
+        let arguments = [&["run", &file, "--input", "{}", "--virtual-time"], more].concat();
+        run(&arguments, b"").code
+    };
+    assert_eq!(run(&["--type", "STANDARD"]), Some(0));
+    assert_eq!(run(&[]), Some(1), "an Express execution times out");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_command_quietly() {
     let folder = Folder::new("pipe");
     let echo = folder.file("echo.asl.json", ECHO);

@@ -386,6 +386,23 @@ fn a_request_names_this_server_and_comes_from_no_other_page() {
     assert_eq!(client.status(), Some(400), "an address of another host");
 }
 
+/// Who asks for a page stays with the thread that accepts; its operations are done all the same, and those that wait
+/// are ended by the drain.
+#[test]
+fn operations_may_follow_pages_on_one_connection() {
+    let server = server();
+    let mut client = Client::of(&server);
+    for _ in 0..3 {
+        client.send(HEALTH.as_bytes());
+        assert_eq!(client.status(), Some(200));
+        client.send(post("{}").as_bytes());
+        assert!(is_fine(&client.response().expect("a response")));
+    }
+    assert_eq!(server.counts().connections, 1);
+    let drained = server.drain(Duration::from_secs(5));
+    assert_eq!((drained.requests, drained.cut), (6, 0));
+}
+
 /// The preface of HTTP/2, and an empty frame of settings.
 #[test]
 fn http_2_is_spoken_to_those_who_know() {
