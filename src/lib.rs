@@ -68,6 +68,7 @@ pub mod observe;
 pub mod pipe;
 pub mod program;
 pub mod query;
+mod random;
 pub mod runtime;
 #[cfg(feature = "server")]
 pub mod server;

@@ -118,3 +118,24 @@ pub const STORE_RETRY_MS_MIN: std::time::Duration = std::time::Duration::from_mi
 pub const STORE_RETRY_MS_MAX: std::time::Duration = std::time::Duration::from_millis(30_000);
 /// Bytes, about, that a definition in YAML may stand for once its aliases are copied.
 pub const YAML_BYTES_MAX: usize = 64 << 20;
+/// Work that one turn of a shard does before tokio, the handlers and other shards have theirs (units of
+/// [fuel](crate::fuel), about a nanosecond each).
+pub const TURN_WORK_MAX: u64 = 1_000_000;
+/// Work that each state machine may do in a round, before the others that wait on the same shard have done theirs.
+pub const MACHINE_SHARE_WORK: u64 = 250_000;
+/// How many shares a machine may be behind that did too much at once; more is forgiven.
+pub const MACHINE_DEBT_SHARES_MAX: i64 = 16;
+/// Bytes of address space for the stack of an execution that may be suspended inside of an expression.
+pub const FIBER_STACK_BYTES: usize = 4 << 20;
+/// Executions of one shard that may be suspended inside of an expression; others wait before they begin one.
+pub const FIBERS_MAX: u32 = 256;
+/// The same, of one state machine.
+pub const FIBERS_PER_MACHINE_MAX: u32 = 8;
+/// Stacks that a shard keeps for later.
+pub const FIBERS_KEPT_MAX: usize = 32;
+/// Bytes that an execution is billed which is suspended inside of an expression: what is usually touched of its stack.
+pub const FIBER_BILL_BYTES: usize = 64 << 10;
+/// Parts of all templates, and tests of all Choice states, of a program whose states are all a matter of microseconds.
+pub const LIGHT_PARTS_MAX: usize = 4_096;
+/// Starts of a machine that go to a shard at once, after one that ran on the thread of its caller took too long there.
+pub const STARTS_ELSEWHERE: u32 = 32;

@@ -144,6 +144,8 @@ pub struct Env<'e> {
     pub compactor: &'e mut Compactor,
     /// JSONata's memory, kept between turns.
     pub scratch: &'e mut Scratch,
+    /// Where `States.UUID`, `$uuid` and `$random` come from; from the execution's seed, where nobody says otherwise.
+    pub random: Option<fn() -> u64>,
     /// How the tasks of activities are done; by a handler, where nobody says otherwise.
     pub activities: Option<&'e dyn Fn(StateId, TaskId) -> ActivityWork>,
 }

@@ -317,7 +317,8 @@ impl Run<'_, '_> {
             variables: frame.variables,
             context: &context,
         };
-        let mut next = || next_random(random);
+        let source = self.env.random;
+        let mut next = || source.map_or_else(|| next_random(random), |source| source());
         let (now_ms, fuel) = (self.env.now_ms, self.env.fuel);
         let mut env = query::Env { now_ms, random: &mut next, scratch: self.env.scratch, fuel };
         query(arena, &scope, &mut env)
@@ -447,7 +448,7 @@ pub(super) fn not_found(arena: &crate::json::Arena, input: Value, path: &str, fi
     )
 }
 
-/// SplitMix64: small, seedable, good enough for identifiers and jitter that need not be secret.
+/// SplitMix64: small, seedable, good enough for jitter, and for tests.
 fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;

@@ -173,6 +173,20 @@ impl Template {
         Ok(build.finish(root))
     }
 
+    /// How many values it is made of.
+    pub fn parts(&self) -> usize {
+        1 + self.children.len() + self.queries.len()
+    }
+
+    /// Whether its values are found by following names, and nothing is computed.
+    pub fn is_light(&self) -> bool {
+        self.queries.iter().all(|query| match &query.what {
+            What::Path(path) => path.is_direct(),
+            What::Call(_) => false,
+            What::Expr(expr) => expr.is_path(),
+        })
+    }
+
     /// The expression, when the whole template is one.
     pub fn as_expression(&self) -> Option<(&str, &str)> {
         match self.root {

@@ -39,6 +39,11 @@ impl Bell {
         wakes
     }
 
+    /// Whether the shard slept a moment ago.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed)
+    }
+
     /// Whether the shard may sleep now, that is until it is woken: not if `something` came in meanwhile.
     pub(super) fn sleep(&self, something: impl FnOnce() -> bool) -> bool {
         // Not plain stores, here and in `wake_up`: reading what a sender wrote orders its ringing before ours.

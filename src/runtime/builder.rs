@@ -20,6 +20,7 @@ use crate::asl;
 use crate::engine::Start;
 use crate::limits;
 use crate::observe::{Desk, Observer, Setup};
+use crate::random;
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
 /// The resources of our own.
@@ -301,14 +302,15 @@ impl Builder {
 
     fn parts(self) -> Result<(Engine, Arc<Shared>), BuildError> {
         task::panics::quieten();
-        let random =
+        let fill =
             |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|error| BuildError::Random(error.to_string()));
+        let drawn: Option<fn() -> u64> = self.seed.is_none().then_some(random::next);
         let (seed, secret) = match self.seed {
             Some(seed) => (seed, u128::from(seed)),
             None => {
                 let (mut seed, mut secret) = ([0; 8], [0; 16]);
-                random(&mut seed)?;
-                random(&mut secret)?;
+                fill(&mut seed)?;
+                fill(&mut secret)?;
                 (u64::from_le_bytes(seed), u128::from_le_bytes(secret))
             }
         };
@@ -345,6 +347,7 @@ impl Builder {
             desk,
             waiting: Arc::default(),
             has_activity: self.has_activity,
+            random: drawn,
             seed,
             seeds: Default::default(),
             gate: Gate::new(),

@@ -2,76 +2,59 @@
 //! counters.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
-use std::task::Poll;
 
-use super::admission::{ENTRY_BYTES, Limit};
+use super::admission::Limit;
 use super::engine::Engine;
 use super::inbox::Shared;
 use super::inline::Ended;
 use super::job::TRANSITIONS_PER_EXECUTION;
 use super::machine::Version;
-use super::outcome::{Outcome, Status};
-use super::seat::{Bench, Seat};
+use super::outcome::Status;
+use super::seat::{Bench, Bug, Seat, Setting};
 use super::showing::{ending, may_be_watched};
 use super::start::StartError;
 use super::ticket::Names;
-use crate::engine::{Event, Execution, Start, Turn};
+use crate::engine::{Event, Start, Turn};
 use crate::fault::Fault;
+use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::json;
-use crate::observe::{Desk, Memory, Scribe, Took, Watch};
+use crate::observe::{Memory, Scribe, Took};
 
 thread_local! {
     /// What this thread needs to run executions.
     static BENCH: RefCell<Bench> = RefCell::default();
 }
 
-/// Runs an execution in turns; between them, others have theirs.
+/// Runs an execution of a machine that neither waits nor calls on this thread. `None`, and there was no such execution,
+/// when it is not over within a slice of fuel: it has done nothing that anyone could see, so it may begin anew on a shard,
+/// where it takes turns with others.
 ///
-/// It takes nothing from the budgets unless it is long: as many of these run as there are threads, and counting them
-/// where all threads count would cost more than the smallest of them takes. One that lets others have their turn is
-/// admitted then, or refused: it has done nothing that anyone could see.
-pub(super) async fn run(
-    engine: &Engine,
-    version: &Version,
-    called: Names<'_>,
-    watch: Option<Box<Watch>>,
-    number: u64,
-    text: &[u8],
-) -> Result<Outcome, StartError> {
-    let mut visit = Visit::begin(engine, version, watch)?;
-    visit.read(called, number, text)?;
-    loop {
-        if let Some(outcome) = visit.turn(|ended, now_ms| match ended {
-            Some(ended) => {
-                let x = ended.execution();
-                Outcome::new(ended.outcome(), &x.arena, x.started_ms(), now_ms)
-            }
-            None => super::shard::bug(now_ms),
-        }) {
-            return Ok(outcome);
-        }
-        visit.stay(text.len())?;
-        yield_once().await;
-    }
-}
-
-/// Runs an execution of a machine whose executions are over in one turn.
+/// It takes nothing from the budgets: as many of these run as there are threads, and counting them where all threads count
+/// would cost more than the smallest of them takes.
 pub(super) fn run_now<R>(
     engine: &Engine,
     version: &Version,
     called: Names<'_>,
     number: u64,
     text: &[u8],
-    show: impl FnOnce(Ended<'_>) -> R,
+    show: impl FnOnce(Option<Ended<'_>>, u64) -> R,
 ) -> Result<Option<R>, StartError> {
-    let mut visit = Visit::begin(engine, version, None)?;
+    // Those who watch would see it begin twice.
+    if !version.is_short && may_be_watched(engine.shared(), version, called.trace_header) {
+        return Ok(None);
+    }
+    let mut visit = Visit::begin(engine, version)?;
     visit.read(called, number, text)?;
-    // Were it not over, which cannot be, it would be aborted when it is dropped.
-    Ok(visit.turn(|ended, _| match ended {
-        Some(ended) => show(ended),
-        None => show(Ended::of(&Execution::new(), &super::shard::bug_outcome())),
-    }))
+    Ok(visit.turn(show))
+}
+
+/// Cuts what is not over when its slice is spent.
+struct OneSlice;
+
+impl Refill for OneSlice {
+    fn spent(&self, _: u64) -> Result<u64, Cut> {
+        Err(Cut::Aborted)
+    }
 }
 
 /// An execution on its caller's thread. It is counted as accepted when it begins, and when it is over as what it came
@@ -80,21 +63,15 @@ struct Visit<'e> {
     engine: &'e Engine,
     version: &'e Version,
     seat: Option<Box<Seat>>,
-    /// What it was admitted with.
-    admitted: Option<usize>,
-    /// The time at its beginning, which is that of its first turn.
-    began_ms: Option<u64>,
+    /// The time at its beginning, which is that of its turn.
+    began_ms: u64,
     /// When it began, where it is measured how long executions take.
     began_us: u64,
     took_bytes: usize,
 }
 
 impl<'e> Visit<'e> {
-    fn begin(
-        engine: &'e Engine,
-        version: &'e Version,
-        watch: Option<Box<Watch>>,
-    ) -> Result<Visit<'e>, StartError> {
+    fn begin(engine: &'e Engine, version: &'e Version) -> Result<Visit<'e>, StartError> {
         let shared = engine.shared();
         engine.lane(|lane| lane.enter());
         let limit = match shared.gate.is_closed_by_now() {
@@ -105,11 +82,7 @@ impl<'e> Visit<'e> {
             None => Some(BENCH.with_borrow_mut(Bench::seat)),
             Some(_) => None,
         };
-        let mut visit =
-            Visit { engine, version, seat, admitted: None, began_ms: None, began_us: 0, took_bytes: 0 };
-        if let Some(seat) = &mut visit.seat {
-            seat.watch = watch;
-        }
+        let mut visit = Visit { engine, version, seat, began_ms: 0, began_us: 0, took_bytes: 0 };
         match limit {
             None => Ok(visit),
             Some(limit) => Err(visit.refuse(limit)),
@@ -120,7 +93,8 @@ impl<'e> Visit<'e> {
         let Some(seat) = &mut self.seat else { return Ok(()) };
         let shared = self.engine.shared();
         self.began_us = shared.elapsed_us();
-        let now_ms = *self.began_ms.insert(shared.time.now_ms());
+        let now_ms = shared.time.now_ms();
+        self.began_ms = now_ms;
         let (seed, seconds_max) = (shared.seed(number), self.version.seconds_max);
         let start = Start { seed, now_ms, seconds_max, ..shared.start };
         seat.x.reset();
@@ -142,20 +116,17 @@ impl<'e> Visit<'e> {
         }
     }
 
-    /// A turn. If it is the last one, the execution is shown, or nothing after a bug of ours, with the time; then it is
-    /// over.
+    /// Its turn. If it is over then, it is shown, or nothing after a bug of ours, with the time.
     fn turn<R>(&mut self, show: impl FnOnce(Option<Ended<'_>>, u64) -> R) -> Option<R> {
+        let now_ms = self.began_ms;
+        let turn = self.advance(Event::Go, &Fuel::new(SLICE, &OneSlice));
         let seat = self.seat.as_mut()?;
-        let now_ms = self.began_ms.take().unwrap_or_else(|| self.engine.shared().time.now_ms());
-        let shown = shown(self.engine);
-        let turn = BENCH.with_borrow_mut(|bench| {
-            let turn =
-                bench.advance(self.version, seat, Event::Go, now_ms, TRANSITIONS_PER_EXECUTION, shown, None);
-            bench.effects.clear();
-            turn
-        });
         let (shown, status) = match (turn, seat.x.outcome()) {
-            (Ok(Turn::Yielded), None) => return None,
+            (Ok(Turn::Yielded | Turn::Cut(_)), None) => {
+                self.version.took_too_long_here();
+                self.leave(None);
+                return None;
+            }
             (Ok(_), Some(outcome)) => (show(Some(Ended::of(&seat.x, outcome)), now_ms), Status::of(outcome)),
             // Nothing in it waits, so that it parks is a bug as well.
             _ => (show(None, now_ms), Status::Failed),
@@ -166,18 +137,33 @@ impl<'e> Visit<'e> {
         Some(shown)
     }
 
+    fn advance(&mut self, event: Event, fuel: &Fuel<'_>) -> Result<Turn, Bug> {
+        let shared = self.engine.shared();
+        let setting = Setting {
+            version: self.version,
+            now_ms: self.began_ms,
+            transitions_max: TRANSITIONS_PER_EXECUTION,
+            fuel,
+            shown: (shared.desk.as_deref(), shared.remotes.len() + self.engine.lane_number()),
+            random: shared.random,
+            activities: None,
+        };
+        let Some(seat) = &mut self.seat else { return Err(Bug) };
+        BENCH.with_borrow_mut(|bench| {
+            let turn = bench.kit.advance(seat, event, &setting);
+            bench.kit.effects.clear();
+            turn
+        })
+    }
+
     /// Those who watch an execution that nobody waits for any more learn that it was aborted.
     fn tell_aborted(&mut self) {
-        let Some(seat) = self.seat.as_mut().filter(|seat| seat.watch.is_some()) else { return };
-        let now_ms = self.engine.shared().time.now_ms();
-        let shown = shown(self.engine);
-        BENCH.with_borrow_mut(|bench| {
-            let abort = Event::Abort(Fault { error: None, cause: None });
-            // Whatever came of it, the end is told next.
-            let _ = bench.advance(self.version, seat, abort, now_ms, TRANSITIONS_PER_EXECUTION, shown, None);
-            bench.effects.clear();
-        });
-        self.tell_end(now_ms);
+        if self.seat.as_ref().is_none_or(|seat| seat.watch.is_none()) {
+            return;
+        }
+        // Whatever came of it, the end is told next.
+        let _ = self.advance(Event::Abort(Fault { error: None, cause: None }), &Fuel::unlimited());
+        self.tell_end(self.began_ms);
     }
 
     /// It is over: those who watch it learn of it.
@@ -202,25 +188,6 @@ impl<'e> Visit<'e> {
         }
     }
 
-    /// It goes on when others had their turn: from now on it counts like one that is parked.
-    fn stay(&mut self, bytes: usize) -> Result<(), StartError> {
-        let admission = &self.engine.shared().admission;
-        if self.admitted.is_some() {
-            return Ok(());
-        }
-        match admission.admit(&self.version.usage, 1, bytes) {
-            Ok(()) => {
-                self.admitted = Some(bytes + ENTRY_BYTES);
-                self.engine.lane(|lane| lane.admitted(true));
-                Ok(())
-            }
-            Err(limit) => {
-                self.tell_aborted();
-                Err(self.refuse(limit))
-            }
-        }
-    }
-
     fn refuse(&mut self, limit: Limit) -> StartError {
         self.leave(None);
         self.engine.refuse(Some(self.version), limit, 1).into()
@@ -242,16 +209,7 @@ impl<'e> Visit<'e> {
             BENCH.with_borrow_mut(|bench| bench.put_back(seat));
         }
         let shared = self.engine.shared();
-        let admitted = self.admitted.is_some();
-        if let Some(bytes) = self.admitted.take() {
-            shared.admission.release(&self.version.usage, 1, bytes);
-        }
-        self.engine.lane(|lane| {
-            lane.leave(status);
-            if admitted {
-                lane.admitted(false);
-            }
-        });
+        self.engine.lane(|lane| lane.leave(status));
         if shared.gate.is_closed_by_now() {
             shared.wake_drainers();
         }
@@ -265,23 +223,4 @@ impl Drop for Visit<'_> {
             self.leave(Some(Status::Aborted));
         }
     }
-}
-
-/// What shows executions on this thread, and the lane on which they are counted.
-fn shown(engine: &Engine) -> (Option<&Desk>, usize) {
-    let shared = engine.shared();
-    (shared.desk.as_deref(), shared.remotes.len() + engine.lane_number())
-}
-
-/// Lets others have their turn.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

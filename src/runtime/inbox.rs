@@ -31,8 +31,10 @@ pub(super) struct Parcel {
     pub(super) ends: Vec<u32>,
     /// Of a batch: who is told, and which of them the first is.
     pub(super) reply: Reply,
-    /// The seed of the first; the others count on.
-    pub(super) seed: u64,
+    /// The number of the first, which its seed follows from; the others count on.
+    pub(super) number: u64,
+    /// The seed of the only one, where it is known already.
+    pub(super) seed: Option<u64>,
     /// Who watches the only one.
     pub(super) watch: Option<Box<Watch>>,
 }
@@ -177,6 +179,8 @@ pub(super) struct Shared {
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,
     /// Whether there is an activity of this ARN.
     pub(super) has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Where seeds and random numbers come from; without it, they follow from the seed.
+    pub(super) random: Option<fn() -> u64>,
     /// What seeds follow from, and how many were given out.
     pub(super) seed: u64,
     pub(super) seeds: CachePadded<AtomicU64>,
@@ -223,8 +227,11 @@ impl Shared {
         self.seeds.fetch_add(executions, Ordering::Relaxed)
     }
 
-    /// The n-th seed: neighbours have nothing in common.
+    /// The n-th seed, or any: neighbours have nothing in common.
     pub(super) fn seed(&self, number: u64) -> u64 {
+        if let Some(random) = self.random {
+            return random();
+        }
         let mut z = self.seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -3,6 +3,7 @@
 //! For pure workflows and synchronous handlers this is the fastest way to sit inside an event pipeline: no hop to
 //! another thread, and after the first few executions no allocation either.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use crate::engine::{
     self, Effect, Env, Event, Execution, Hears, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn,
 };
 use crate::fault::{self, Fault};
-use crate::fuel::Fuel;
+use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::json::{self, Compactor, ReadError};
 use crate::limits;
 use crate::program::Program;
 use crate::query::jsonata::Scratch;
+use crate::random;
 use crate::task::{self, Handler, Handlers};
 
 pub use crate::engine::Outcome;
@@ -78,6 +80,8 @@ pub struct Driver<C = RealClock> {
     answers: Vec<Option<Result<Vec<u8>, Fault>>>,
     order: u64,
     seed: u64,
+    /// Where random numbers come from, if not from the seed.
+    random: Option<fn() -> u64>,
     start: Start,
 }
 
@@ -122,7 +126,6 @@ impl<C: Clock> Driver<C> {
 
     /// A driver whose tasks are answered by `tasks`.
     pub fn with_tasks(program: Arc<Program>, clock: C, tasks: Box<dyn Tasks>) -> Driver<C> {
-        let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0u8);
         Driver {
             program,
             tasks,
@@ -134,14 +137,15 @@ impl<C: Clock> Driver<C> {
             timers: BinaryHeap::new(),
             answers: Vec::new(),
             order: 0,
-            seed,
+            seed: 0,
+            random: Some(random::next),
             start: Start::default(),
         }
     }
 
     /// Makes all that follows depend on `seed` alone.
     pub fn seed(&mut self, seed: u64) {
-        self.seed = seed;
+        (self.seed, self.random) = (seed, None);
     }
 
     /// How long an execution may take, and how many bytes.
@@ -193,8 +197,14 @@ impl<C: Clock> Driver<C> {
             return Err(InputError::TooLarge(input.len()));
         }
         let input = json::read(&mut self.execution.arena, input)?;
-        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let start = Start { seed: self.seed, now_ms: self.clock.now_ms(), ..self.start };
+        let seed = match self.random {
+            Some(random) => random(),
+            None => {
+                self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                self.seed
+            }
+        };
+        let start = Start { seed, now_ms: self.clock.now_ms(), ..self.start };
         self.execution.begin(&self.program, &start, input);
         let mut now_ms = start.now_ms;
         let mut event = Event::Go;
@@ -202,6 +212,12 @@ impl<C: Clock> Driver<C> {
             let turn = self.advance(event, now_ms, &mut listener);
             if turn == Turn::Done {
                 return Ok(());
+            }
+            if let Turn::Cut(_) = turn {
+                // Nothing of what it wanted is done: its time is over.
+                self.effects.clear();
+                (event, now_ms) = (Event::Deadline, self.clock.now_ms());
+                continue;
             }
             event = match self.carry_out(now_ms) {
                 Some(event) => event,
@@ -214,10 +230,11 @@ impl<C: Clock> Driver<C> {
 
     fn advance(&mut self, event: Event, now_ms: u64, listener: &mut Option<&mut dyn Listener>) -> Turn {
         let listening = listener.is_some();
+        let deadline = Deadline { at_ms: self.execution.deadline_ms(), clock: (&mut self.clock).into() };
         let mut env = Env {
             now_ms,
             transitions_max: TRANSITIONS_PER_TURN,
-            fuel: &Fuel::unlimited(),
+            fuel: &Fuel::new(SLICE, &deadline),
             effects: &mut self.effects,
             listener: match listener {
                 Some(listener) => Some(&mut **listener),
@@ -227,6 +244,7 @@ impl<C: Clock> Driver<C> {
             compactor: &mut self.compactor,
             scratch: &mut self.scratch,
             notes: None,
+            random: self.random,
             activities: None,
         };
         engine::advance(&self.program, &mut self.execution, event, &mut env)
@@ -312,6 +330,21 @@ impl<C: Clock> Driver<C> {
         }
         self.clock.wait_until(deadline_ms);
         Event::Deadline
+    }
+}
+
+/// Cuts work short when the execution's time is over.
+struct Deadline<'c, C> {
+    at_ms: u64,
+    clock: RefCell<&'c mut C>,
+}
+
+impl<C: Clock> Refill for Deadline<'_, C> {
+    fn spent(&self, _: u64) -> Result<u64, Cut> {
+        match self.clock.borrow_mut().now_ms() >= self.at_ms {
+            true => Err(Cut::Deadline),
+            false => Ok(SLICE),
+        }
     }
 }
 

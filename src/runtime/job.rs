@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 use super::arms::{Arms, Due, FrameArms, NO_TASK};
+use super::fiber::{Errand, Fiber, Finished, Step};
 use super::inbox::{Beat, Mail, Shared};
-use super::machine::{Version, Work};
-use super::seat::{Bug, Seat};
+use super::machine::{self, Version};
+use super::seat::{GoesOn, Seat, Setting};
 use super::shard::{Job, Shard};
 use super::slab::Key;
 use super::tasks::{self, Answer};
@@ -15,6 +16,7 @@ use super::ticket::Called;
 use super::wheel::TimerId;
 use crate::engine::{ActivityWork, Effect, Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::{self, Fault};
+use crate::fuel::{Cut, Fuel, SLICE};
 use crate::json;
 use crate::program::{StateId, TaskId};
 use crate::task::{self, AsyncHandler, Attempt, Call, panics};
@@ -26,41 +28,140 @@ pub(super) const TRANSITIONS_PER_EXECUTION: u32 = 1_000;
 /// knows the words for it.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// What an execution is to do.
+pub(super) enum Work {
+    /// React to an event, and go on.
+    Event(Event),
+    /// Go on where it was suspended, or come to its end there.
+    Resume(Box<Fiber>, Option<Cut>),
+}
+
+/// How far it came.
+pub(super) enum Drove {
+    Turn(Turn),
+    Suspended(Box<Fiber>),
+    Bug,
+}
+
+/// What an event takes beside what the engine charges: the execution is fetched and put away.
+const EVENT_WORK: u64 = 200;
+
 impl Shard {
-    /// Lets an execution react to an event, and go on.
-    pub(super) fn drive(&mut self, job: &mut Job<'_>, event: Event) -> Result<Turn, Bug> {
-        let began = job.seat.x.transitions();
-        let mut event = event;
+    /// Lets an execution work, until it waits, is over, or others are to have their turn.
+    pub(super) fn drive(&mut self, job: &mut Job<'_>, work: Work) -> Drove {
+        let mut left = TRANSITIONS_PER_EXECUTION;
+        let mut work = work;
         loop {
-            let taken = u32::try_from(job.seat.x.transitions() - began).unwrap_or(u32::MAX);
-            let left = TRANSITIONS_PER_EXECUTION.saturating_sub(taken);
-            let turn = {
-                let shown = (self.shared.desk.as_deref(), usize::from(self.index));
-                let (version, called, shared) = (job.version, job.called, &*self.shared);
-                let activities = |state, task| activity_work(shared, version, called, state, task);
-                let now_ms = self.now_ms;
-                self.bench.advance(version, &mut job.seat, event, now_ms, left, shown, Some(&activities))
-            };
-            if turn.is_err() {
-                self.carried_out = 0;
-                self.transitions += u64::from(taken) + 1;
-                return turn;
-            }
-            event = match self.carry_out(job) {
-                Some(event) => event,
-                None => {
-                    self.transitions += job.seat.x.transitions() - began + 1;
-                    return turn;
+            let drove = match work {
+                Work::Event(event) => {
+                    let before = job.seat.x.transitions();
+                    let drove = match job.version.is_light || ends(&event) {
+                        true => self.advance(job, event, left),
+                        false => self.advance_on_a_fiber(job, event, left),
+                    };
+                    let taken = job.seat.x.transitions().saturating_sub(before);
+                    left = left.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+                    drove
                 }
+                Work::Resume(fiber, cut) => self.resume(job, fiber, cut),
+            };
+            let Drove::Turn(turn) = drove else { return drove };
+            if let Turn::Cut(_) = turn {
+                // Nothing of what it wanted is done: it only ends.
+                let kit = &mut self.bench.kit;
+                kit.effects.drain(..std::mem::take(&mut kit.carried_out));
+                kit.effects.retain(|effect| matches!(effect, Effect::Cancel(_)));
+            }
+            work = match self.carry_out(job) {
+                Some(event) => Work::Event(event),
+                None => return Drove::Turn(turn),
             };
         }
+    }
+
+    /// A turn that is short.
+    fn advance(&mut self, job: &mut Job<'_>, event: Event, transitions_max: u32) -> Drove {
+        let fuel = Fuel::new(SLICE, &GoesOn);
+        let turn = {
+            let (version, called, shared) = (job.version, job.reply.called(), &*self.shared);
+            let activities = |state, task| activity_work(shared, version, called, state, task);
+            let setting = Setting {
+                version,
+                now_ms: self.now_ms,
+                transitions_max,
+                fuel: &fuel,
+                shown: (shared.desk.as_deref(), usize::from(self.index)),
+                random: shared.random,
+                activities: Some(&activities),
+            };
+            self.bench.kit.advance(&mut job.seat, event, &setting)
+        };
+        self.spend(job.flow, fuel.used() + EVENT_WORK);
+        turn.map_or(Drove::Bug, Drove::Turn)
+    }
+
+    /// A turn that may be long, and be suspended then.
+    fn advance_on_a_fiber(&mut self, job: &mut Job<'_>, event: Event, transitions_max: u32) -> Drove {
+        let errand = Errand {
+            shared: Arc::clone(&self.shared),
+            version: Arc::clone(job.version),
+            ticket: job.reply.ticket().cloned(),
+            seat: std::mem::replace(&mut job.seat, self.bench.seat()),
+            kit: self.bench.lend_kit(),
+            event,
+            now_ms: self.now_ms,
+            transitions_max,
+            lane: usize::from(self.index),
+        };
+        match self.stacks.prepare(errand) {
+            Ok(fiber) => self.resume(job, Box::new(fiber), None),
+            // It has its turn all the same, only that the others wait for it.
+            Err(errand) => {
+                let finished = errand.run_with(&Fuel::new(SLICE, &GoesOn));
+                self.look_at_clock(job.flow);
+                self.take_back(job, finished)
+            }
+        }
+    }
+
+    /// Lets a turn do slice after slice, as long as its machine has work left in this round.
+    fn resume(&mut self, job: &mut Job<'_>, fiber: Box<Fiber>, cut: Option<Cut>) -> Drove {
+        let (mut fiber, slice) = (*fiber, cut.map_or(Ok(SLICE), Err));
+        let (is_counted, has_clock) = (fiber.is_counted, self.shared.time.passes());
+        loop {
+            match self.stacks.resume(fiber, slice, has_clock) {
+                Step::Finished(finished, work) => {
+                    self.spend(job.flow, work + EVENT_WORK);
+                    self.look_at_clock(job.flow);
+                    if is_counted {
+                        self.turns.resumed(job.flow);
+                    }
+                    return self.take_back(job, finished);
+                }
+                Step::Suspended(mut suspended, work) => {
+                    self.spend(job.flow, work);
+                    suspended.ran(self.look_at_clock(job.flow));
+                    if self.left <= 0 || self.turns.credit(job.flow) <= 0 {
+                        return Drove::Suspended(Box::new(suspended));
+                    }
+                    fiber = suspended;
+                }
+            }
+        }
+    }
+
+    fn take_back(&mut self, job: &mut Job<'_>, finished: Finished) -> Drove {
+        let stand_in = std::mem::replace(&mut job.seat, finished.seat);
+        self.bench.put_back(stand_in);
+        self.bench.return_kit(finished.kit);
+        finished.turn.map_or(Drove::Bug, Drove::Turn)
     }
 
     /// Arms timers and starts tasks; stops at the first task that has its answer, which is the next event.
     fn carry_out(&mut self, job: &mut Job<'_>) -> Option<Event> {
         let over = job.seat.x.outcome().is_some();
-        while let Some(&effect) = self.bench.effects.get(self.carried_out) {
-            self.carried_out += 1;
+        while let Some(&effect) = self.bench.kit.effects.get(self.bench.kit.carried_out) {
+            self.bench.kit.carried_out += 1;
             match effect {
                 Effect::Cancel(token) => {
                     let arms = job.arms.take(token.frame());
@@ -79,8 +180,8 @@ impl Shard {
                 Effect::Timer { .. } | Effect::Task(_) => {}
             }
         }
-        self.bench.effects.clear();
-        self.carried_out = 0;
+        self.bench.kit.effects.clear();
+        self.bench.kit.carried_out = 0;
         None
     }
 
@@ -143,24 +244,26 @@ impl Shard {
             }
             return None;
         }
-        if resource.has_token || matches!(work, Work::Activity) {
+        if resource.has_token || matches!(work, machine::Work::Activity) {
             let key = self.key(job);
             let number = job.seat.x.task_token(call.token);
             self.shared.waiting.insert(number, (self.place(key), call.token));
             job.arms.frame(call.token.frame()).token = true;
         }
         let result = match work {
-            Work::Missing => Err(task::missing(&resource.arn)),
-            Work::InLine(handler) => match task::call(&**handler, &version.program, &mut job.seat.x, call) {
-                Ok(_) if waits => return None,
-                result => result,
-            },
-            Work::Async(handler) => match self.begin_task(job, call, &**handler, waits) {
+            machine::Work::Missing => Err(task::missing(&resource.arn)),
+            machine::Work::InLine(handler) => {
+                match task::call(&**handler, &version.program, &mut job.seat.x, call) {
+                    Ok(_) if waits => return None,
+                    result => result,
+                }
+            }
+            machine::Work::Async(handler) => match self.begin_task(job, call, &**handler, waits) {
                 Poll::Ready(Ok(_)) if waits => return None,
                 Poll::Ready(answer) => return Some(answered(&mut job.seat, call.token, answer)),
                 Poll::Pending => return None,
             },
-            Work::Activity => {
+            machine::Work::Activity => {
                 let input = job.seat.x.task_input(call.token).unwrap_or_default();
                 let input = json::to_string(&job.seat.x.arena, input).into_bytes();
                 let number = job.seat.x.task_token(call.token);
@@ -241,7 +344,7 @@ impl Shard {
         let execution_arn = x.execution_arn();
         // What the handler calls is part of the execution, if that is traced, else of what it was started by.
         let traced = job.seat.watch.as_ref().and_then(|watch| watch.trace_header(&execution_arn));
-        let given = job.called.label.as_ref().and_then(|label| label.trace_header.clone());
+        let given = job.reply.called().label.as_ref().and_then(|label| label.trace_header.clone());
         let shared = task::Shared {
             execution_arn,
             state: job.version.program.name(call.state).to_owned(),
@@ -260,8 +363,13 @@ impl Shard {
     }
 }
 
+/// Whether the event only ends the execution.
+fn ends(event: &Event) -> bool {
+    matches!(event, Event::Deadline | Event::Abort(_) | Event::Fail(_))
+}
+
 /// How a task of an activity is done.
-fn activity_work(
+pub(super) fn activity_work(
     shared: &Shared,
     version: &Version,
     called: &Called,
@@ -274,7 +382,7 @@ fn activity_work(
         panics::guard(|| tasks.answers(version.program.name(state))).unwrap_or(true)
     });
     match version.work(task) {
-        Work::Activity if !stands_in => {
+        machine::Work::Activity if !stands_in => {
             match (shared.has_activity)(&version.program.tasks[task].resource.arn) {
                 true => ActivityWork::Worker,
                 false => ActivityWork::Missing,
@@ -286,7 +394,7 @@ fn activity_work(
 
 /// What the execution's own tasks answer, if they answer this one.
 fn stand_in(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
-    let tasks = job.called.label.as_ref()?.tasks.as_ref()?;
+    let tasks = job.reply.called().label.as_ref()?.tasks.as_ref()?;
     let program = &job.version.program;
     // What a panic of the user's leaves behind is the user's.
     let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,13 +1,16 @@
 //! State machines, their versions, and aliases that deal executions out to versions.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::admission::Usage;
 use super::job::TRANSITIONS_PER_EXECUTION;
+use super::weight::is_light;
 use crate::asl::{self, MachineType, Resources};
 use crate::engine::Identity;
 use crate::index::{Id, Table};
+use crate::limits;
 use crate::observe::VersionView;
 use crate::observe::log::Level;
 use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId};
@@ -312,8 +315,12 @@ pub(super) struct Version {
     pub(super) work: Table<TaskId, Work>,
     /// Nothing in it waits or calls: it runs to its end wherever it begins.
     pub(super) is_pure: bool,
-    /// It is pure, and all its executions are over in one turn.
+    /// One state of it takes no time to speak of: see [`weight`](super::weight).
+    pub(super) is_light: bool,
+    /// It is pure and light, and all its executions are over in one turn.
     pub(super) is_short: bool,
+    /// How many starts go to a shard at once, because one took too long on the thread of its caller.
+    elsewhere: AtomicU32,
     /// What the machine's executions take, of all versions.
     pub(super) usage: Arc<Usage>,
     /// What is counted of it, when anything is shown.
@@ -397,7 +404,8 @@ impl Version {
             && (program.states.iter()).all(|(_, state)| {
                 state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
             });
-        let is_short = is_pure && is_short(&program);
+        let is_light = is_light(&program);
+        let is_short = is_pure && is_light && is_short(&program);
         Version {
             number,
             program: Arc::new(program),
@@ -405,10 +413,29 @@ impl Version {
             seconds_max,
             work,
             is_pure,
+            is_light,
             is_short,
+            elsewhere: AtomicU32::new(0),
             usage,
             view: None,
         }
+    }
+
+    /// Whether a start is tried on the thread of its caller.
+    pub(super) fn is_tried_here(&self) -> bool {
+        match self.elsewhere.load(Ordering::Relaxed) {
+            0 => self.is_pure,
+            // Two threads that count one start as one do no harm.
+            left => {
+                self.elsewhere.store(left - 1, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// One took too long on the thread of its caller.
+    pub(super) fn took_too_long_here(&self) {
+        self.elsewhere.store(limits::STARTS_ELSEWHERE, Ordering::Relaxed);
     }
 
     pub(super) fn work(&self, task: TaskId) -> &Work {

@@ -21,6 +21,8 @@ mod clock;
 #[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]
+mod fiber;
+#[cfg(feature = "runtime")]
 mod gate;
 #[cfg(feature = "runtime")]
 mod handle;
@@ -59,6 +61,10 @@ mod tasks;
 mod thread;
 #[cfg(feature = "runtime")]
 mod ticket;
+#[cfg(feature = "runtime")]
+mod turns;
+#[cfg(feature = "runtime")]
+mod weight;
 #[cfg(feature = "runtime")]
 pub mod wheel;
 

@@ -162,8 +162,6 @@ pub(super) struct Tally {
     bugs: AtomicU64,
     /// Executions that began on the thread of their caller; where those are counted, no others end.
     visits: AtomicU64,
-    /// Of those, the ones that were admitted like others meanwhile.
-    admitted: AtomicU64,
 }
 
 impl Tally {
@@ -183,21 +181,12 @@ impl Tally {
         };
     }
 
-    /// It counts among those that were admitted, or does not any more.
-    pub(super) fn admitted(&self, is: bool) {
-        self.admitted.fetch_add(if is { 1 } else { u64::MAX }, Ordering::SeqCst);
-    }
-
     /// Executions that run on the thread of their caller, and nowhere else counted. One may begin here and end in
     /// another tally, so only the sum over all of them is a number.
     pub(super) fn visiting(&self) -> u64 {
         let mut ended = Counts::default();
         self.add_ended(&mut ended);
-        let (visits, admitted) = (&self.visits, &self.admitted);
-        visits
-            .load(Ordering::SeqCst)
-            .wrapping_sub(ended.ended())
-            .wrapping_sub(admitted.load(Ordering::SeqCst))
+        self.visits.load(Ordering::SeqCst).wrapping_sub(ended.ended())
     }
 
     pub(super) fn accept(&self, executions: u64) {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::machine::Version;
 use super::ticket::Names;
 use crate::engine::{self, ActivityWork, Effect, Env, Event, Execution, Hears, Listener, Turn};
-use crate::fuel::Fuel;
+use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::json::Compactor;
 use crate::observe::{Desk, Watch};
 use crate::program::{StateId, TaskId};
@@ -46,12 +46,24 @@ impl Seat {
 #[derive(Debug)]
 pub(super) struct Bug;
 
+/// What a thread has for running executions.
 #[derive(Default)]
 pub(super) struct Bench {
     // Seats go from here to residents and back as they are: a word each, not half a kilobyte.
     #[allow(clippy::vec_box)]
     seats: Vec<Box<Seat>>,
+    pub(super) kit: Box<Kit>,
+    /// Those of turns that were suspended.
+    #[allow(clippy::vec_box)]
+    kits: Vec<Box<Kit>>,
+}
+
+/// What one turn needs beside its execution.
+#[derive(Default)]
+pub(super) struct Kit {
     pub(super) effects: Vec<Effect>,
+    /// How many of the effects were carried out.
+    pub(super) carried_out: usize,
     compactor: Compactor,
     scratch: Scratch,
 }
@@ -59,6 +71,8 @@ pub(super) struct Bench {
 /// Seats kept, and bytes each may keep.
 const SEATS_MAX: usize = 64;
 const SEAT_BYTES_MAX: usize = 256 * 1_024;
+/// Kits kept.
+const KITS_MAX: usize = 8;
 
 impl Bench {
     /// A seat; [reset](Execution::reset) it.
@@ -80,19 +94,45 @@ impl Bench {
         }
     }
 
-    /// One turn of the engine. After a bug the seat is as new.
-    #[allow(clippy::too_many_arguments, reason = "all of it is the turn's environment")]
+    /// The kit, for a turn on a stack of its own.
+    pub(super) fn lend_kit(&mut self) -> Box<Kit> {
+        let other = self.kits.pop().unwrap_or_default();
+        std::mem::replace(&mut self.kit, other)
+    }
+
+    /// Takes back a kit that was lent; its effects are the ones to carry out now.
+    pub(super) fn return_kit(&mut self, kit: Box<Kit>) {
+        let other = std::mem::replace(&mut self.kit, kit);
+        if self.kits.len() < KITS_MAX {
+            self.kits.push(other);
+        }
+    }
+}
+
+/// What a turn is taken with.
+pub(super) struct Setting<'t> {
+    pub(super) version: &'t Version,
+    pub(super) now_ms: u64,
+    pub(super) transitions_max: u32,
+    pub(super) fuel: &'t Fuel<'t>,
+    /// What shows executions, and the lane on which they are counted.
+    pub(super) shown: (Option<&'t Desk>, usize),
+    /// Where random numbers come from, if not from the seed.
+    pub(super) random: Option<fn() -> u64>,
+    pub(super) activities: Option<&'t dyn Fn(StateId, TaskId) -> ActivityWork>,
+}
+
+impl Kit {
+    /// One turn of the engine. After a bug seat and kit are as new.
     pub(super) fn advance(
         &mut self,
-        version: &Version,
         seat: &mut Seat,
         event: Event,
-        now_ms: u64,
-        transitions_max: u32,
-        (desk, lane): (Option<&Desk>, usize),
-        activities: Option<&dyn Fn(StateId, TaskId) -> ActivityWork>,
+        setting: &Setting<'_>,
     ) -> Result<Turn, Bug> {
-        let Bench { effects, compactor, scratch, .. } = self;
+        let Setting { version, now_ms, transitions_max, fuel, shown: (desk, lane), random, activities } =
+            *setting;
+        let Kit { effects, compactor, scratch, .. } = self;
         let Seat { x, watch, .. } = seat;
         let (mut ear, hears, notes) = match watch {
             Some(watch) => {
@@ -102,7 +142,6 @@ impl Bench {
             None => (None, Hears::NONE, None),
         };
         let listener = ear.as_mut().map(|ear| ear as &mut dyn Listener);
-        let fuel = &Fuel::unlimited();
         let mut env = Env {
             now_ms,
             transitions_max,
@@ -113,6 +152,7 @@ impl Bench {
             notes,
             compactor,
             scratch,
+            random,
             activities,
         };
         let turn = catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, x, event, &mut env)));
@@ -123,9 +163,17 @@ impl Bench {
                 watch.lost();
             }
             *seat = Seat { watch, ..Seat::default() };
-            let seats = std::mem::take(&mut self.seats);
-            *self = Bench { seats, ..Bench::default() };
+            *self = Kit::default();
             Bug
         })
+    }
+}
+
+/// The driver of turns that are short whatever they do: they end between two states.
+pub(super) struct GoesOn;
+
+impl Refill for GoesOn {
+    fn spent(&self, _: u64) -> Result<u64, Cut> {
+        Ok(SLICE)
     }
 }

@@ -5,30 +5,37 @@
 //! same code.
 //!
 //! An execution that runs to its end is never anything but a seat that is used again. One that parks gets an entry: it
-//! is packed if it is small, and keeps its seat if it is large or wants to go on at once.
+//! is packed if it is small, and keeps its seat if it is large or wants to go on at once. One that is in the midst of a
+//! long expression keeps the stack on which it computes.
+//!
+//! A turn ends after a millisecond of work. State machines [take turns](super::turns): what comes up for one that has had
+//! its share waits until the others had theirs.
 
 mod begin;
 mod deadlines;
 mod end;
+mod resident;
 
+use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::admission::ENTRY_BYTES;
 use super::arms::{Arms, Due, DueKind};
+use super::fiber::{Fiber, Stacks};
 use super::inbox::{Beat, Mail, Parcel, Remote, Shared};
-use super::job::answered;
 use super::machine::Version;
 use super::outcome::Counts;
-use super::seat::{Bench, Bug, Seat};
+use super::seat::{Bench, Seat};
 use super::slab::{Key, Slab};
 use super::tasks::{Answer, Tasks};
-use super::ticket::{Called, Place, Reply};
+use super::ticket::{Place, Reply};
+use super::turns::{Next, Turns};
 use super::wheel::{TimerId, Wheel};
-use crate::engine::{Event, TimerKind, Token, Turn};
-use crate::observe::{Memory, Scribe, Took, Watch};
-use end::End;
+use crate::engine::{TimerKind, Token};
+use crate::limits;
+use crate::observe::{Memory, Scribe, Watch};
+use resident::Knock;
 
 pub(super) use end::{bug, bug_outcome};
 
@@ -43,19 +50,24 @@ pub struct Shard {
     pub(super) wheel: Wheel<Due>,
     pub(super) tasks: Tasks,
     pub(super) bench: Bench,
-    /// How many of the bench's effects were carried out.
-    pub(super) carried_out: usize,
-    /// Residents that used up their budget of transitions.
-    runnable: VecDeque<Key>,
-    parcel: Option<Opened>,
+    pub(super) stacks: Stacks,
+    /// Residents that go on, and parcels that begin, by machine.
+    pub(super) turns: Turns<Key, Box<Opened>>,
+    /// What happened to residents that have to wait for their turn.
+    knocks: HashMap<Key, VecDeque<Knock>>,
+    /// Executions that wait to begin, of parcels that were taken out of the inbox.
+    shelved: usize,
+    /// Work this turn may still do.
+    pub(super) left: i64,
+    /// When the precise clock was looked at last, and the work that was charged since.
+    looked_us: u64,
+    unlooked: u64,
     /// Residents by deadline, as long as that is the usual one: first and last slot. The others have a timer.
     due_first: u32,
     due_last: u32,
     pub(super) now_ms: u64,
     /// When the executions that are under way began, where that is measured.
     began_us: u64,
-    /// Transitions taken in this turn.
-    pub(super) transitions: u64,
     /// Whether an execution ended in this turn.
     ended_any: bool,
     /// Where executions are packed, before they get a box of the right size.
@@ -63,9 +75,11 @@ pub struct Shard {
     finished: bool,
 }
 
-/// A parcel of which some have begun.
-struct Opened {
+/// A parcel of which some may have begun.
+pub(super) struct Opened {
     parcel: Parcel,
+    /// Its machine.
+    flow: u32,
     next: usize,
     at: usize,
     /// What is to be told about it.
@@ -75,9 +89,9 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(parcel: Parcel) -> Opened {
+    fn new(parcel: Parcel, flow: u32) -> Opened {
         let (ended, memory) = Default::default();
-        Opened { parcel, next: 0, at: 0, ended, ended_bytes: 0, memory }
+        Opened { parcel, flow, next: 0, at: 0, ended, ended_bytes: 0, memory }
     }
 }
 
@@ -93,6 +107,10 @@ struct Resident {
     due_before: u32,
     due_after: u32,
     billed: u32,
+    /// Its machine.
+    flow: u32,
+    /// Whether it waits for its turn.
+    is_queued: bool,
     /// Who watches it, while it has no seat.
     watch: Option<Box<Watch>>,
 }
@@ -101,12 +119,15 @@ struct Resident {
 enum Body {
     Packed(Box<[u8]>),
     Seated(Box<Seat>),
+    Suspended(Box<Fiber>),
 }
 
 /// An execution that runs.
 pub(super) struct Job<'v> {
     pub(super) version: &'v Arc<Version>,
-    pub(super) called: &'v Called,
+    pub(super) reply: &'v Reply,
+    /// Its machine.
+    pub(super) flow: u32,
     pub(super) seat: Box<Seat>,
     /// Its entry, if it has one already.
     pub(super) key: Option<Key>,
@@ -117,12 +138,11 @@ const NOBODY: u32 = u32::MAX;
 /// In `due_before` of a resident whose deadline has a timer of its own.
 const TIMED: u32 = u32::MAX - 1;
 
-/// Transitions after which a turn begins no more executions: some 300 µs.
-const TRANSITIONS_PER_TURN: u64 = 4_096;
-/// Of everything else, how much one turn takes on.
+/// Of everything that comes from outside, how much one turn takes on.
 const EVENTS_PER_TURN: usize = 1_024;
-/// Executions a turn begins at most.
-const STARTS_PER_TURN: usize = 512;
+/// Parcels a turn takes out of the inbox at most. Most of them are only put where they wait for their turn, so that one
+/// machine's flood is no wall before the others.
+const PARCELS_PER_TURN: usize = 8_192;
 
 impl Shard {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Shard {
@@ -137,14 +157,17 @@ impl Shard {
             wheel: Wheel::new(now_ms),
             tasks: Tasks::new(),
             bench: Bench::default(),
-            carried_out: 0,
-            runnable: VecDeque::new(),
-            parcel: None,
+            stacks: Stacks::default(),
+            turns: Turns::new(),
+            knocks: HashMap::new(),
+            shelved: 0,
+            left: 0,
+            looked_us: 0,
+            unlooked: 0,
             due_first: NOBODY,
             due_last: NOBODY,
             now_ms,
             began_us: 0,
-            transitions: 0,
             ended_any: false,
             packed: Vec::new(),
             finished: false,
@@ -155,13 +178,17 @@ impl Shard {
     /// do at once.
     pub fn turn(&mut self, now_ms: u64) -> bool {
         self.now_ms = self.now_ms.max(now_ms);
-        self.transitions = 0;
+        self.left = limits::TURN_WORK_MAX as i64;
+        self.looked_us = self.shared.time.elapsed_us();
+        self.unlooked = 0;
+        self.turns.begin();
+        self.time_out_due();
         self.take_mail();
         self.poll_tasks();
         self.fire_timers();
-        self.time_out_due();
-        self.go_on();
-        self.begin_some();
+        self.open_parcels();
+        self.take_turns();
+        self.share_parcels();
         if self.shared.gate.is_closed() {
             self.drain();
         }
@@ -185,7 +212,7 @@ impl Shard {
 
     /// Executions it holds: those that are parked, or wait for their turn.
     pub fn executions(&self) -> usize {
-        self.residents.len() + self.parcel.as_ref().map_or(0, |opened| opened.parcel.len() - opened.next)
+        self.residents.len() + self.shelved
     }
 
     /// Timers that are armed.
@@ -218,27 +245,28 @@ impl Shard {
 
     fn has_more(&mut self) -> bool {
         let due = self.next_ms().is_some_and(|at_ms| at_ms <= self.now_ms);
-        due || self.remote.has_any() || !self.runnable.is_empty() || self.parcel.is_some()
+        due || self.remote.has_any() || !self.turns.is_empty()
     }
 
     // ---- events ----
 
     fn take_mail(&mut self) {
         for _ in 0..EVENTS_PER_TURN {
+            if self.left <= 0 {
+                break;
+            }
             match self.remote.mail.pop() {
                 None => break,
-                Some(Mail::Abort(key, fault)) => self.wake(key, |_| Event::Abort(fault)),
-                Some(Mail::Answer(key, token, answer)) => self.answer(key, token, answer),
-                Some(Mail::Started(key, token, worker)) => {
-                    self.wake(key, |_| Event::TaskStarted(token, worker));
-                }
+                Some(Mail::Abort(key, fault)) => self.knock(key, Knock::Abort(fault)),
+                Some(Mail::Answer(key, token, answer)) => self.knock(key, Knock::Answer(token, answer)),
+                Some(Mail::Started(key, token, worker)) => self.knock(key, Knock::Started(token, worker)),
                 Some(Mail::Heartbeat(key, token, beat)) => {
                     // First, so that one that comes meanwhile is not lost.
                     match beat {
                         Beat::Handler(beats) => beats.store(false, Ordering::Release),
                         Beat::Token(number) => self.shared.waiting.heard(number),
                     }
-                    self.wake(key, |_| Event::Heartbeat(token));
+                    self.knock(key, Knock::Heartbeat(token));
                 }
             }
         }
@@ -246,6 +274,9 @@ impl Shard {
 
     fn poll_tasks(&mut self) {
         for _ in 0..EVENTS_PER_TURN {
+            if self.left <= 0 {
+                break;
+            }
             let Some(task) = self.remote.woken.pop() else { break };
             if let Some((key, token, answer)) = self.tasks.poll(task) {
                 self.task_over(key, token, answer);
@@ -259,12 +290,8 @@ impl Shard {
             resident.arms.task_ended(token.frame());
         }
         if let Some(answer) = answer {
-            self.answer(key, token, answer);
+            self.knock(key, Knock::Answer(token, answer));
         }
-    }
-
-    fn answer(&mut self, key: Key, token: Token, answer: Answer) {
-        self.wake(key, |seat| answered(seat, token, answer));
     }
 
     fn fire_timers(&mut self) {
@@ -274,6 +301,9 @@ impl Shard {
             gauges.lag_ms_max.fetch_max(lag_ms, Ordering::Relaxed);
         }
         for _ in 0..EVENTS_PER_TURN {
+            if self.left <= 0 {
+                break;
+            }
             let Some((_, due)) = self.wheel.pop(self.now_ms) else { break };
             if due.kind() == DueKind::Answer {
                 if let Some((key, token, answer)) = self.tasks.take_answer(due.slot) {
@@ -289,12 +319,13 @@ impl Shard {
                 }
             }
             let token = due.token();
-            self.wake(key, |_| match due.kind() {
-                DueKind::Wake => Event::Timer(token, TimerKind::Wake),
-                DueKind::Timeout => Event::Timer(token, TimerKind::Timeout),
-                DueKind::Heartbeat => Event::Timer(token, TimerKind::Heartbeat),
-                DueKind::Deadline | DueKind::Answer => Event::Deadline,
-            });
+            let knock = match due.kind() {
+                DueKind::Wake => Knock::Timer(token, TimerKind::Wake),
+                DueKind::Timeout => Knock::Timer(token, TimerKind::Timeout),
+                DueKind::Heartbeat => Knock::Timer(token, TimerKind::Heartbeat),
+                DueKind::Deadline | DueKind::Answer => Knock::Deadline,
+            };
+            self.knock(key, knock);
         }
     }
 
@@ -306,92 +337,42 @@ impl Shard {
                 break;
             }
             if let Some(key) = self.residents.key(slot) {
-                self.wake(key, |_| Event::Deadline);
+                self.knock(key, Knock::Deadline);
             }
         }
     }
 
-    fn go_on(&mut self) {
-        for _ in 0..self.runnable.len().min(EVENTS_PER_TURN) {
-            if self.transitions >= TRANSITIONS_PER_TURN {
-                break;
+    // ---- turns ----
+
+    /// Lets those that wait have their turns, until this one's work is done.
+    fn take_turns(&mut self) {
+        while self.left > 0 {
+            let Some((flow, next)) = self.turns.next() else { break };
+            match next {
+                Next::Going(key) => self.go_on(key),
+                Next::Starts(opened) => self.unshelve(*opened),
             }
-            let Some(key) = self.runnable.pop_front() else { break };
-            self.wake(key, |_| Event::Go);
+            self.look_at_clock(flow);
         }
     }
 
-    /// Lets a resident react to something; nothing happens when it is gone.
-    fn wake(&mut self, key: Key, event: impl FnOnce(&mut Seat) -> Event) {
-        let Some(resident) = self.residents.take(key) else { return };
-        let Resident { version, body, arms, reply, watch, .. } = resident;
-        let (seat, unpacked) = match body {
-            Body::Seated(seat) => (seat, true),
-            Body::Packed(packed) => {
-                let mut seat = self.bench.seat();
-                seat.identify(&version, reply.called().names());
-                let unpacked = seat.x.unpack(&packed, &self.shared.start);
-                seat.watch = watch;
-                (seat, unpacked)
-            }
-        };
-        let mut job = Job { version: &version, called: reply.called(), arms, key: Some(key), seat };
-        let turn = match unpacked {
-            true => {
-                let event = event(&mut job.seat);
-                self.drive(&mut job, event)
-            }
-            false => Err(Bug),
-        };
-        let Job { mut arms, mut seat, .. } = job;
-        if let Ok(turn @ (Turn::Parked | Turn::Yielded)) = turn {
-            let mut resident = Resident {
-                version,
-                body: Body::Packed(Box::default()),
-                arms,
-                reply,
-                watch: None,
-                ..resident
-            };
-            self.settle(key, &mut resident, seat, turn == Turn::Yielded);
-            return self.residents.put(key, resident);
-        }
-        self.disarm_all(&mut arms, key, turn.is_err());
-        self.leave_queue(resident.due_before, resident.due_after);
-        self.residents.release(key);
-        seat.tell_end(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
-        let end = match turn {
-            Ok(_) => End::Over(&mut seat),
-            Err(Bug) => End::Bug,
-        };
-        let took = Took::Ms(self.now_ms.saturating_sub(end.started_ms(self.now_ms)));
-        self.end(&version, &reply, end, took, resident.billed as usize);
-        seat.hand_over(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
-        self.bench.put_back(seat);
+    /// A machine did so much work.
+    pub(super) fn spend(&mut self, flow: u32, work: u64) {
+        self.left = self.left.saturating_sub_unsigned(work);
+        self.unlooked = self.unlooked.saturating_add(work);
+        self.turns.charge(flow, work);
     }
 
-    /// Gives a resident its seat, or what is left of it when it is packed.
-    fn settle(&mut self, key: Key, resident: &mut Resident, mut seat: Box<Seat>, goes_on: bool) {
-        self.packed.clear();
-        seat.tell_log(&self.shared, &mut self.scribe, &resident.version);
-        let bytes = if !goes_on && seat.x.pack(&mut self.packed) {
-            resident.body = Body::Packed(self.packed.as_slice().into());
-            resident.watch = seat.watch.take();
-            if let Some(watch) = &mut resident.watch {
-                watch.moving(self.shared.desk.as_deref(), &resident.version.program, &seat.x.arena);
-            }
-            self.bench.put_back(seat);
-            self.packed.len()
-        } else {
-            let bytes = seat.x.arena.capacity_bytes();
-            resident.body = Body::Seated(seat);
-            bytes
-        };
-        if goes_on {
-            self.runnable.push_back(key);
+    /// Charges a machine what its work took more than was counted. How long it is since the last look, in nanoseconds.
+    pub(super) fn look_at_clock(&mut self, flow: u32) -> u64 {
+        let now_us = self.shared.time.elapsed_us();
+        let took_ns =
+            now_us.saturating_sub(std::mem::replace(&mut self.looked_us, now_us)).saturating_mul(1_000);
+        let more = took_ns.saturating_sub(std::mem::take(&mut self.unlooked));
+        if more > 0 {
+            self.left = self.left.saturating_sub_unsigned(more);
+            self.turns.charge(flow, more);
         }
-        let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
-        self.shared.admission.adjust(&resident.version.usage, resident.billed as usize, bytes as usize);
-        resident.billed = bytes;
+        took_ns
     }
 }

@@ -17,7 +17,9 @@ use super::inline::Ended;
 use super::input::Input;
 use super::machine::{Machine, Target, Version};
 use super::outcome::{Outcome, Tally};
+use super::shard::{bug, bug_outcome};
 use super::ticket::{Batch, BatchState, Called, Label, Names, Reply, Ticket};
+use crate::engine::Execution;
 use crate::json::{self, Arena, ReadError};
 use crate::limits;
 use crate::observe::{Watch, Watcher};
@@ -109,8 +111,8 @@ thread_local! {
 impl Engine {
     /// Starts an execution and waits for its end. Dropping the future aborts it.
     ///
-    /// An execution that neither waits nor calls anything runs on the thread that polls the future, in turns of some
-    /// 100 µs; all others run on the engine's shards.
+    /// An execution that neither waits nor calls anything, and is over within some 200 µs, runs on the thread that polls
+    /// the future; all others run on the engine's shards.
     ///
     /// # Errors
     /// When it does not begin. A workflow that fails is not an error here: ask the [`Outcome`].
@@ -134,8 +136,20 @@ impl Engine {
     ) -> Result<Outcome, StartError> {
         let (text, (called, watch)) = (input.into_text()?, options.called(true));
         let (version, number) = self.check(machine.into(), text.as_ref().len())?;
-        if self.inner.in_place && version.is_pure {
-            return in_place::run(self, &version, called.names(), watch, number, text.as_ref()).await;
+        if self.inner.in_place && watch.is_none() && version.is_tried_here() {
+            let outcome =
+                in_place::run_now(self, &version, called.names(), number, text.as_ref(), |ended, now_ms| {
+                    match ended {
+                        Some(ended) => {
+                            let x = ended.execution();
+                            Outcome::new(ended.outcome(), &x.arena, x.started_ms(), now_ms)
+                        }
+                        None => bug(now_ms),
+                    }
+                })?;
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
+            }
         }
         let mut running =
             Running(self.start_version(version.into_owned(), number, text.into(), called, watch)?, false);
@@ -145,8 +159,8 @@ impl Engine {
     }
 
     /// Runs an execution on this thread, now, and shows how it ended: no future, no copy of the output. `None`, and
-    /// there was no such execution, when its machine waits, calls something, has a Map or may loop: then [`run_with`]
-    /// it. Of the options, only the names are looked at.
+    /// there was no such execution, when its machine waits or calls something, or when it is not over within some
+    /// 200 µs: then [`run_with`] it. Of the options, only the names are looked at.
     ///
     /// A panic of `show` aborts the execution.
     ///
@@ -162,7 +176,7 @@ impl Engine {
         show: impl FnOnce(Ended<'_>) -> R,
     ) -> Result<Option<R>, StartError> {
         let (version, number) = self.check(machine.into(), input.len())?;
-        if !self.inner.in_place || !version.is_short {
+        if !self.inner.in_place || !version.is_tried_here() {
             return Ok(None);
         }
         let (name, arn) = (options.name.as_deref(), options.execution_arn.as_deref());
@@ -173,7 +187,10 @@ impl Engine {
             Names { synchronous: true, name, arn, trace_header },
             number,
             input,
-            show,
+            |ended, _| match ended {
+                Some(ended) => show(ended),
+                None => show(Ended::of(&Execution::new(), &bug_outcome())),
+            },
         )
     }
 
@@ -313,7 +330,7 @@ impl Engine {
             seed,
         };
         let reply = Reply::One(ticket);
-        let parcel = Parcel { version, text, ends: Vec::new(), reply, seed: number, watch };
+        let parcel = Parcel { version, text, ends: Vec::new(), reply, number, seed: Some(seed), watch };
         self.submit(parcel).inspect_err(|_| shared.forget(&handle.ticket))?;
         Ok(handle)
     }
@@ -502,11 +519,11 @@ impl Load<'_> {
         let executions = self.ends.len() as u32;
         let Some(version) = self.version.clone().filter(|_| executions > 0) else { return };
         let (text, ends) = (std::mem::take(&mut self.text), std::mem::take(&mut self.ends));
-        let seed = self.engine.shared().seeds(u64::from(executions));
+        let number = self.engine.shared().seeds(u64::from(executions));
         let state = &self.batch.state;
         state.add(u64::from(executions));
         let reply = Reply::Batch(Arc::clone(state), self.first);
-        match self.engine.submit(Parcel { version, text, ends, reply, seed, watch: None }) {
+        match self.engine.submit(Parcel { version, text, ends, reply, number, seed: None, watch: None }) {
             Ok(()) => self.first += executions,
             Err(throttled) => {
                 state.take_back(u64::from(executions));

@@ -44,6 +44,9 @@ pub(super) struct Called {
 }
 
 impl Called {
+    /// As its version says.
+    pub(super) const AS_OTHERS: Called = Called { synchronous: false, label: None };
+
     pub(super) fn names(&self) -> Names<'_> {
         let label = self.label.as_deref();
         Names {
@@ -166,9 +169,17 @@ pub(super) enum Reply {
 }
 
 impl Reply {
+    /// Of an execution that is not one of a batch.
+    pub(super) fn ticket(&self) -> Option<&Arc<Ticket>> {
+        match self {
+            Reply::One(ticket) => Some(ticket),
+            Reply::Batch(..) => None,
+        }
+    }
+
     /// How the execution is called.
     pub(super) fn called(&self) -> &Called {
-        static AS_OTHERS: Called = Called { synchronous: false, label: None };
+        static AS_OTHERS: Called = Called::AS_OTHERS;
         match self {
             Reply::One(ticket) => &ticket.called,
             Reply::Batch(..) => &AS_OTHERS,

@@ -233,19 +233,11 @@ impl Builder {
     }
 
     fn with(self, engine: Engine, Ties { nested, activities }: Ties) -> Result<Service, BuildError> {
-        let seed = match self.seed {
-            Some(seed) => seed,
-            None => {
-                let mut seed = [0; 8];
-                getrandom::fill(&mut seed).map_err(|error| runtime::BuildError::Random(error.to_string()))?;
-                u64::from_le_bytes(seed)
-            }
-        };
         let machines: Arc<Registry<StateMachine>> = Arc::default();
         let inner = Inner {
             engine,
             time: self.time,
-            chance: Chance::new(seed),
+            chance: Chance::new(self.seed),
             tokens: Tokens::default(),
             executions: Arc::new(Executions::new(self.settings.executions_bytes_max, Arc::clone(&machines))),
             machines,

@@ -2,23 +2,25 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::uuid;
+use crate::{random, uuid};
 
-/// A source of chance: a counter behind a mix, so that any number of threads may ask.
+/// A source of chance, which any number of threads may ask: the thread's generator, or, where all is to be reproducible,
+/// a counter behind a mix.
 #[derive(Debug)]
 pub(super) struct Chance {
-    key: u64,
+    key: Option<u64>,
     count: AtomicU64,
 }
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Chance {
-        Chance { key: mix(seed), count: AtomicU64::new(0) }
+    pub(super) fn new(seed: Option<u64>) -> Chance {
+        Chance { key: seed.map(mix), count: AtomicU64::new(0) }
     }
 
     pub(super) fn next(&self) -> u64 {
+        let Some(key) = self.key else { return random::next() };
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        mix(self.key ^ mix(count.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        mix(key ^ mix(count.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 
     /// A UUID, version 4 in form.

@@ -3,6 +3,7 @@
 #[path = "../corpora/mod.rs"]
 mod corpora;
 mod engine;
+mod names;
 mod observe;
 mod observe_corpus;
 #[allow(dead_code, reason = "histories are compared here, and not outcomes")]
@@ -13,3 +14,4 @@ mod required;
 mod start;
 #[cfg(feature = "otel")]
 mod traces;
+mod turns;

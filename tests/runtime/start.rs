@@ -392,9 +392,9 @@ fn a_pure_execution_runs_at_once_or_not_at_all() {
 }
 
 #[test]
-fn what_runs_in_place_is_counted_admitted_and_waited_for() {
+fn what_takes_long_is_counted_admitted_and_waited_for() {
     let budgets = Budgets { executions_max: 1, ..Budgets::default() };
-    let world = World::new(Engine::builder().budgets(budgets));
+    let mut world = World::new(Engine::builder().budgets(budgets));
     let forever = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "Next": "C"}, "E": {"Type": "Succeed"},
         "C": {"Type": "Choice", "Choices": [{"Variable": "$", "IsNull": true, "Next": "E"}], "Default": "P"}}}"#;
     let machine = world.create(MachineType::Express, forever);
@@ -410,6 +410,7 @@ fn what_runs_in_place_is_counted_admitted_and_waited_for() {
     let mut drain = pin!(engine.drain(std::time::Duration::ZERO));
     assert!(poll(drain.as_mut()).is_pending());
     drop(run);
+    world.simulation.settle(world.now_ms);
     let Poll::Ready(counts) = poll(drain) else { panic!("nothing runs") };
     assert_eq!((counts.aborted, counts.running, world.engine.usage()), (1, 0, (0, 0)));
 }

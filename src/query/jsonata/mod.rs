@@ -79,6 +79,12 @@ impl Expr {
         &self.program.source
     }
 
+    /// Whether it only follows names, as `$states.input.order.id` does.
+    pub fn is_path(&self) -> bool {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'$' | b'_' | b'.' | b' ');
+        self.program.source.bytes().all(is_part) && !self.program.source.contains("..")
+    }
+
     /// Evaluates it. The value is [`Value::UNDEFINED`] when the expression finds nothing.
     ///
     /// # Errors

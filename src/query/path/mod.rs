@@ -223,6 +223,11 @@ impl Path {
         self.definite
     }
 
+    /// Whether all its steps are plain names and indexes: it is followed in no time, whatever the data.
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+
     /// The text it was read from.
     pub fn source(&self) -> &str {
         &self.text

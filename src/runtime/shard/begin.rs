@@ -3,50 +3,127 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Body, Job, Opened, Resident, STARTS_PER_TURN, Shard, TRANSITIONS_PER_TURN};
-use crate::engine::{Event, Start, Turn};
+use super::resident::is_over;
+use super::{Body, Job, Opened, PARCELS_PER_TURN, Resident, Shard};
+use crate::engine::{Event, Start};
 use crate::fault::{self, Fault};
 use crate::json::{self, Value};
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::arms::Arms;
 use crate::runtime::inbox::{Mail, Parcel};
+use crate::runtime::job::{Drove, Work};
 use crate::runtime::seat::Seat;
 use crate::runtime::showing::may_be_watched;
 use crate::runtime::slab::Key;
 use crate::runtime::ticket::Reply;
 
+/// What a start takes beside what the engine charges; each byte of its input takes one more.
+const START_WORK: u64 = 200;
+
 impl Shard {
-    pub(super) fn begin_some(&mut self) {
-        let mut begun = 0;
-        while begun < STARTS_PER_TURN && self.transitions < TRANSITIONS_PER_TURN {
-            let Some(mut opened) = self.parcel.take().or_else(|| self.open_parcel()) else { break };
-            let before = opened.next;
-            self.began_us = self.shared.elapsed_us();
-            while opened.next < opened.parcel.len()
-                && begun < STARTS_PER_TURN
-                && self.transitions < TRANSITIONS_PER_TURN
-            {
-                self.begin(&mut opened);
-                begun += 1;
+    /// Takes parcels out of the inbox. Those of machines that have work left in this round begin at once; the others wait
+    /// for their machine's turn.
+    pub(super) fn open_parcels(&mut self) {
+        for _ in 0..PARCELS_PER_TURN {
+            if self.left <= 0 {
+                break;
             }
-            let ran = opened.next - before;
-            self.tell_parcel(&mut opened, ran);
-            if opened.next < opened.parcel.len() {
-                self.parcel = Some(opened);
+            let Some(parcel) = self.take_parcel() else { break };
+            let flow = self.turns.flow(&parcel.version.usage);
+            let opened = Opened::new(parcel, flow);
+            match self.turns.is_free(flow) {
+                true => self.begin_some(opened),
+                false => self.shelve(opened),
             }
         }
     }
 
-    /// The next parcel: of its own, or one that nobody else has opened.
-    fn open_parcel(&mut self) -> Option<Opened> {
-        let own = self.remote.take_parcel();
-        let parcel = own.or_else(|| {
-            let (before, after) = self.shared.remotes.split_at(usize::from(self.index));
-            let stolen = after.iter().skip(1).chain(before).find_map(|remote| remote.take_parcel())?;
-            self.remote.gauges.steals.fetch_add(1, Ordering::Relaxed);
-            Some(stolen)
-        })?;
-        Some(Opened::new(parcel))
+    /// The next parcel: of its own, or, when it has nothing to do, one that nobody else has opened.
+    fn take_parcel(&mut self) -> Option<Parcel> {
+        if let Some(parcel) = self.remote.take_parcel() {
+            return Some(parcel);
+        }
+        if !self.turns.is_empty() {
+            return None;
+        }
+        let (before, after) = self.shared.remotes.split_at(usize::from(self.index));
+        let stolen = after.iter().skip(1).chain(before).find_map(|remote| remote.take_parcel())?;
+        self.remote.gauges.steals.fetch_add(1, Ordering::Relaxed);
+        Some(stolen)
+    }
+
+    /// Lets a parcel wait for its machine's turn; it counts among those that wait to begin.
+    fn shelve(&mut self, opened: Opened) {
+        let flow = opened.flow;
+        self.count_shelved(&opened);
+        self.turns.push_starts(flow, Box::new(opened));
+    }
+
+    fn count_shelved(&mut self, opened: &Opened) {
+        let left = opened.parcel.len() - opened.next;
+        self.shelved += left;
+        self.remote.queued.fetch_add(left, Ordering::Relaxed);
+    }
+
+    /// It is the turn of some that waited to begin.
+    pub(super) fn unshelve(&mut self, opened: Opened) {
+        self.uncount_shelved(&opened);
+        self.begin_some(opened);
+    }
+
+    pub(super) fn uncount_shelved(&mut self, opened: &Opened) {
+        let left = opened.parcel.len() - opened.next;
+        self.shelved -= left;
+        self.remote.queued.fetch_sub(left, Ordering::Relaxed);
+    }
+
+    /// Begins executions of a parcel, as long as their machine has work left in this round.
+    fn begin_some(&mut self, mut opened: Opened) {
+        let (flow, before) = (opened.flow, opened.next);
+        let is_light = opened.parcel.version.is_light;
+        self.began_us = self.shared.elapsed_us();
+        while opened.next < opened.parcel.len()
+            && self.left > 0
+            && self.turns.credit(flow) > 0
+            && (is_light || self.turns.may_suspend(flow))
+        {
+            self.begin(&mut opened);
+        }
+        let ran = opened.next - before;
+        self.tell_parcel(&mut opened, ran);
+        self.look_at_clock(flow);
+        if opened.next == opened.parcel.len() {
+            return;
+        }
+        match is_light || self.turns.may_suspend(flow) {
+            true => self.shelve(opened),
+            false => {
+                self.count_shelved(&opened);
+                self.turns.hold_starts(flow, Box::new(opened));
+            }
+        }
+    }
+
+    /// Gives what waits here to shards that have nothing to do.
+    pub(super) fn share_parcels(&mut self) {
+        if self.shelved == 0 {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        for (index, remote) in shared.remotes.iter().enumerate() {
+            if index == usize::from(self.index) || !remote.bell.is_asleep() || !remote.parcels.is_empty() {
+                continue;
+            }
+            let Some(opened) = self.turns.take_last_starts() else { break };
+            if opened.next > 0 {
+                self.turns.push_starts(opened.flow, opened);
+                continue;
+            }
+            self.uncount_shelved(&opened);
+            remote.queued.fetch_add(opened.parcel.len(), Ordering::Relaxed);
+            remote.parcels.push(opened.parcel);
+            remote.bell.ring();
+        }
     }
 
     fn begin(&mut self, opened: &mut Opened) {
@@ -54,7 +131,8 @@ impl Shard {
         let to = opened.parcel.ends.get(n).map_or(opened.parcel.text.len(), |&end| end as usize);
         (opened.next, opened.at) = (n + 1, to);
         let watch = opened.parcel.watch.take();
-        let Parcel { version, text, reply, seed, .. } = &opened.parcel;
+        let flow = opened.flow;
+        let Parcel { version, text, reply, number, seed, .. } = &opened.parcel;
         let mut seat = self.bench.seat();
         seat.watch = watch;
         seat.x.reset();
@@ -71,7 +149,7 @@ impl Shard {
                 (Event::Fail(Fault::new(fault::RUNTIME, cause)), Value::NULL)
             }
         };
-        let seed = self.shared.seed(seed.wrapping_add(n as u64));
+        let seed = seed.unwrap_or_else(|| self.shared.seed(number.wrapping_add(n as u64)));
         let start =
             Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
         seat.x.begin(&version.program, &start, input);
@@ -79,42 +157,59 @@ impl Shard {
         if may_be_watched(&self.shared, version, trace_header) {
             seat.observe(&self.shared, &mut self.scribe, version, trace_header);
         }
-        let mut job = Job { version, called: reply.called(), seat, key: None, arms: Arms::default() };
-        let turn = self.drive(&mut job, event);
+        let deadline_ms = seat.x.deadline_ms();
+        self.spend(flow, START_WORK + (to - from) as u64);
+        let mut job = Job { version, reply, flow, seat, key: None, arms: Arms::default() };
+        let drove = self.drive(&mut job, Work::Event(event));
         let Job { seat, key, mut arms, .. } = job;
-        if let Ok(turn @ (Turn::Parked | Turn::Yielded)) = turn {
+        if !is_over(&drove) {
             let key = key.unwrap_or_else(|| self.residents.reserve());
-            return self.move_in(key, &opened.parcel, n, to - from, arms, seat, turn == Turn::Yielded);
+            return self.move_in(key, opened, n, to - from, arms, seat, deadline_ms, drove);
         }
+        let is_bug = matches!(drove, Drove::Bug);
         if let Some(key) = key {
-            self.disarm_all(&mut arms, key, turn.is_err());
+            self.disarm_all(&mut arms, key, is_bug);
             self.residents.release(key);
         }
-        self.end_started(opened, n, seat, turn.is_err(), to - from + ENTRY_BYTES);
+        self.end_started(opened, n, seat, is_bug, to - from + ENTRY_BYTES);
     }
 
     #[allow(clippy::too_many_arguments)]
     fn move_in(
         &mut self,
         key: Key,
-        parcel: &Parcel,
+        opened: &Opened,
         n: usize,
         bytes: usize,
         arms: Arms,
         seat: Box<Seat>,
-        goes_on: bool,
+        deadline_ms: u64,
+        drove: Drove,
     ) {
+        let Opened { parcel, flow, .. } = opened;
+        let flow = *flow;
         let reply = match &parcel.reply {
             Reply::Batch(batch, first) => Reply::Batch(Arc::clone(batch), first + n as u32),
             reply => reply.clone(),
         };
-        let deadline_ms = seat.x.deadline_ms();
         let (due_before, due_after) = self.join_queue(key.slot, deadline_ms);
         let billed = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
         let (version, body) = (Arc::clone(&parcel.version), Body::Packed(Box::default()));
-        let mut resident =
-            Resident { version, body, reply, arms, deadline_ms, due_before, due_after, billed, watch: None };
-        self.settle(key, &mut resident, seat, goes_on);
+        let mut resident = Resident {
+            version,
+            body,
+            reply,
+            arms,
+            deadline_ms,
+            due_before,
+            due_after,
+            billed,
+            flow,
+            is_queued: false,
+            watch: None,
+        };
+        self.turns.join(flow);
+        self.settle(key, &mut resident, seat, drove);
         if let Reply::One(ticket) = &resident.reply
             && let Some(fault) = ticket.park(self.place(key))
         {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::resident::Knock;
 use super::{Opened, Shard};
-use crate::engine::{self, Event, Execution};
+use crate::engine::{self, Execution};
 use crate::fault::{self, Fault};
 use crate::json::Arena;
 use crate::observe::{Memory, Took};
@@ -109,16 +110,19 @@ impl Shard {
         }
         let shut_down = || Fault { error: None, cause: Some("The engine was shut down.".to_owned()) };
         for key in self.residents.keys() {
-            self.wake(key, |_| match dropped {
-                true => Event::Abort(shut_down()),
-                false => Event::Deadline,
-            });
+            let knock = match dropped {
+                true => Knock::Abort(shut_down()),
+                false => Knock::Deadline,
+            };
+            self.knock(key, knock);
         }
-        while let Some(opened) = self.parcel.take().or_else(|| {
+        let mut waiting = self.turns.take_all_starts();
+        waiting.iter().for_each(|opened| self.uncount_shelved(opened));
+        while let Some(opened) = waiting.pop().or_else(|| {
             let parcel = self.remote.take_parcel()?;
-            Some(Opened::new(parcel))
+            Some(Box::new(Opened::new(parcel, 0)))
         }) {
-            let Opened { mut parcel, next, mut at, .. } = opened;
+            let Opened { mut parcel, next, mut at, .. } = *opened;
             let mut watch = parcel.watch.take();
             for n in next..parcel.len() {
                 let to = parcel.ends.get(n).map_or(parcel.text.len(), |&end| end as usize);

@@ -20,6 +20,7 @@ use crate::json::{self, Compactor, Value};
 use crate::limits;
 use crate::program::{Program, StateId};
 use crate::query::jsonata::Scratch;
+use crate::random;
 use crate::service::Error;
 
 /// A test under way.
@@ -222,6 +223,7 @@ impl Test {
             compactor,
             scratch,
             notes: None,
+            random: Some(random::next),
             activities: None,
         };
         engine::advance(program, execution, event, &mut env)
@@ -252,6 +254,7 @@ impl Test {
             compactor,
             scratch,
             notes: None,
+            random: Some(random::next),
             activities: None,
         };
         engine::stand_in(program, execution, result, &mut env);
@@ -399,6 +402,7 @@ impl Test {
             compactor,
             scratch,
             notes: None,
+            random: Some(random::next),
             activities: None,
         };
         engine::advance(program, &mut execution, Event::Go, &mut env);

@@ -1,0 +1,177 @@
+//! Turns of the engine that may be suspended in the midst of an expression: each runs on a stack of its own, from which
+//! it comes back when its slice of fuel is spent, and to which it returns when its state machine's turn comes again.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use super::inbox::Shared;
+use super::job::activity_work;
+use super::machine::Version;
+use super::seat::{self, Bug, Kit, Seat};
+use super::ticket::{Called, Ticket};
+use crate::engine::{Event, Turn};
+use crate::fuel::{Cut, Fuel, Refill};
+use crate::limits;
+
+/// What a turn takes along to its own stack.
+pub(super) struct Errand {
+    pub(super) shared: Arc<Shared>,
+    pub(super) version: Arc<Version>,
+    /// Of an execution that is not one of a batch.
+    pub(super) ticket: Option<Arc<Ticket>>,
+    pub(super) seat: Box<Seat>,
+    pub(super) kit: Box<Kit>,
+    pub(super) event: Event,
+    pub(super) now_ms: u64,
+    pub(super) transitions_max: u32,
+    pub(super) lane: usize,
+}
+
+/// What came of it.
+pub(super) struct Finished {
+    pub(super) seat: Box<Seat>,
+    pub(super) kit: Box<Kit>,
+    pub(super) turn: Result<Turn, Bug>,
+    work: u64,
+}
+
+/// What a turn is told when it goes on: its next slice, and for how long it ran until now, where there is a clock.
+#[derive(Clone, Copy)]
+struct Word {
+    slice: Result<u64, Cut>,
+    busy_ns: Option<u64>,
+}
+
+type Turning = Coroutine<Word, u64, Finished, DefaultStack>;
+
+/// A suspended turn.
+pub(super) struct Fiber {
+    turning: Option<Turning>,
+    /// Work that was told of.
+    told: u64,
+    busy_ns: u64,
+    /// Whether it is counted as suspended.
+    pub(super) is_counted: bool,
+}
+
+impl std::fmt::Debug for Fiber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fiber").field("told", &self.told).finish_non_exhaustive()
+    }
+}
+
+/// How far a turn came, and the work it did since the last time.
+pub(super) enum Step {
+    Suspended(Fiber, u64),
+    Finished(Finished, u64),
+}
+
+/// Stacks that are used again.
+#[derive(Default)]
+pub(super) struct Stacks(Vec<DefaultStack>);
+
+impl Stacks {
+    /// A turn that has not begun; the errand again, when the system has no stack for it.
+    pub(super) fn prepare(&mut self, errand: Errand) -> Result<Fiber, Errand> {
+        let stack = match self.0.pop() {
+            Some(stack) => stack,
+            None => match DefaultStack::new(limits::FIBER_STACK_BYTES) {
+                Ok(stack) => stack,
+                Err(_) => return Err(errand),
+            },
+        };
+        let turning = Turning::with_stack(stack, move |yielder, word| errand.run(yielder, word));
+        Ok(Fiber { turning: Some(turning), told: 0, busy_ns: 0, is_counted: false })
+    }
+
+    /// Lets a turn do another slice, or tells it to come to its end. `busy_ns` is how long it ran since it was suspended
+    /// before.
+    pub(super) fn resume(&mut self, mut fiber: Fiber, slice: Result<u64, Cut>, has_clock: bool) -> Step {
+        let word = Word { slice, busy_ns: has_clock.then_some(fiber.busy_ns) };
+        let turning = fiber.turning.as_mut().expect("a fiber has its turn until that is over");
+        match turning.resume(word) {
+            CoroutineResult::Yield(work) => {
+                fiber.told = fiber.told.saturating_add(work);
+                Step::Suspended(fiber, work)
+            }
+            CoroutineResult::Return(finished) => {
+                let work = finished.work.saturating_sub(fiber.told);
+                if let Some(turning) = fiber.turning.take()
+                    && self.0.len() < limits::FIBERS_KEPT_MAX
+                {
+                    self.0.push(turning.into_stack());
+                }
+                Step::Finished(finished, work)
+            }
+        }
+    }
+}
+
+impl Fiber {
+    /// It ran for so long.
+    pub(super) fn ran(&mut self, nanoseconds: u64) {
+        self.busy_ns = self.busy_ns.saturating_add(nanoseconds);
+    }
+}
+
+impl Drop for Fiber {
+    /// One that is in the midst of its turn is not thrown away but cut, so that it comes to its end in order.
+    fn drop(&mut self) {
+        let Some(turning) = &mut self.turning else { return };
+        while turning.started() && !turning.done() {
+            let word = Word { slice: Err(Cut::Aborted), busy_ns: None };
+            if let CoroutineResult::Return(_) = turning.resume(word) {
+                break;
+            }
+        }
+    }
+}
+
+impl Errand {
+    fn run(self, yielder: &Yielder<Word, u64>, word: Word) -> Finished {
+        let suspending = Suspending { yielder, busy_ns: Cell::new(word.busy_ns) };
+        // The first word is always a slice.
+        let fuel = Fuel::new(word.slice.unwrap_or_default(), &suspending);
+        self.run_with(&fuel)
+    }
+
+    pub(super) fn run_with(self, fuel: &Fuel<'_>) -> Finished {
+        static AS_OTHERS: Called = Called::AS_OTHERS;
+        let Errand { shared, version, ticket, mut seat, mut kit, event, now_ms, transitions_max, lane } =
+            self;
+        let called = ticket.as_ref().map_or(&AS_OTHERS, |ticket| &ticket.called);
+        let activities = |state, task| activity_work(&shared, &version, called, state, task);
+        let setting = seat::Setting {
+            version: &version,
+            now_ms,
+            transitions_max,
+            fuel,
+            shown: (shared.desk.as_deref(), lane),
+            random: shared.random,
+            activities: Some(&activities),
+        };
+        let turn = kit.advance(&mut seat, event, &setting);
+        Finished { seat, kit, turn, work: fuel.used() }
+    }
+}
+
+/// Suspends a turn when its slice is spent.
+struct Suspending<'y> {
+    yielder: &'y Yielder<Word, u64>,
+    busy_ns: Cell<Option<u64>>,
+}
+
+impl Refill for Suspending<'_> {
+    fn spent(&self, work: u64) -> Result<u64, Cut> {
+        let Word { slice, busy_ns } = self.yielder.suspend(work);
+        self.busy_ns.set(busy_ns);
+        slice
+    }
+
+    fn busy_ns(&self) -> Option<u64> {
+        self.busy_ns.get()
+    }
+}

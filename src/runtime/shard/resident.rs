@@ -1,0 +1,225 @@
+//! What happens to residents: at once, or when it is their machine's turn.
+
+use super::end::End;
+use super::{Body, Job, Resident, Shard, bug_outcome};
+use crate::engine::{Event, TimerKind, Token, Turn};
+use crate::fault::Fault;
+use crate::fuel::Cut;
+use crate::limits;
+use crate::observe::Took;
+use crate::runtime::admission::ENTRY_BYTES;
+use crate::runtime::fiber::Fiber;
+use crate::runtime::job::{Drove, Work, answered};
+use crate::runtime::seat::Seat;
+use crate::runtime::slab::Key;
+use crate::runtime::tasks::Answer;
+
+/// What happened to a resident.
+#[derive(Debug)]
+pub(super) enum Knock {
+    Answer(Token, Answer),
+    Started(Token, Option<Box<str>>),
+    Heartbeat(Token),
+    Timer(Token, TimerKind),
+    Deadline,
+    Abort(Fault),
+}
+
+impl Knock {
+    /// With what a turn is cut short that is in the midst of something: only what ends the execution does that.
+    fn cut(&self) -> Option<Cut> {
+        match self {
+            Knock::Deadline => Some(Cut::Deadline),
+            Knock::Abort(_) => Some(Cut::Aborted),
+            _ => None,
+        }
+    }
+
+    fn event(self, seat: &mut Seat) -> Event {
+        match self {
+            Knock::Answer(token, answer) => answered(seat, token, answer),
+            Knock::Started(token, worker) => Event::TaskStarted(token, worker),
+            Knock::Heartbeat(token) => Event::Heartbeat(token),
+            Knock::Timer(token, kind) => Event::Timer(token, kind),
+            Knock::Deadline => Event::Deadline,
+            Knock::Abort(fault) => Event::Abort(fault),
+        }
+    }
+}
+
+impl Shard {
+    /// Something happened to a resident, or to one that is gone. What ends it is done at once, whatever it is in the midst
+    /// of; else it is done at once if its machine has work left in this round, and nothing else waits.
+    pub(super) fn knock(&mut self, key: Key, knock: Knock) {
+        if self.residents.key(key.slot) != Some(key) {
+            return;
+        }
+        let Some(resident) = self.residents.at(key.slot) else { return };
+        let (flow, is_queued) = (resident.flow, resident.is_queued);
+        let is_light = resident.version.is_light;
+        if knock.cut().is_some() {
+            return self.wake(key, Some(knock));
+        }
+        if !is_queued && self.turns.is_free(flow) && (is_light || self.turns.may_suspend(flow)) {
+            return self.wake(key, Some(knock));
+        }
+        self.knocks.entry(key).or_default().push_back(knock);
+        if !is_queued {
+            self.queue(key, flow);
+        }
+    }
+
+    /// Lets a resident wait for its machine's turn.
+    fn queue(&mut self, key: Key, flow: u32) {
+        if let Some(resident) = self.residents.at(key.slot) {
+            resident.is_queued = true;
+            self.turns.push_going(flow, key);
+        }
+    }
+
+    /// It is the turn of a resident that waited, unless that is gone.
+    pub(super) fn go_on(&mut self, key: Key) {
+        if self.residents.key(key.slot) != Some(key) {
+            return;
+        }
+        let Some(resident) = self.residents.at(key.slot) else { return };
+        let is_suspended = matches!(resident.body, Body::Suspended(_));
+        let (flow, is_light) = (resident.flow, resident.version.is_light);
+        if !is_suspended && !is_light && !self.turns.may_suspend(flow) {
+            return self.turns.hold_going(flow, key);
+        }
+        resident.is_queued = false;
+        let knock = match is_suspended {
+            true => None,
+            false => self.next_knock(key),
+        };
+        self.wake(key, knock);
+        if self.knocks.contains_key(&key)
+            && let Some(resident) = self.residents.at(key.slot)
+            && !resident.is_queued
+        {
+            self.queue(key, flow);
+        }
+    }
+
+    fn next_knock(&mut self, key: Key) -> Option<Knock> {
+        let knocks = self.knocks.get_mut(&key)?;
+        let knock = knocks.pop_front();
+        if knocks.is_empty() {
+            self.knocks.remove(&key);
+        }
+        knock
+    }
+
+    /// Lets a resident react to something, or go on; nothing happens when it is gone.
+    pub(super) fn wake(&mut self, key: Key, knock: Option<Knock>) {
+        let Some(resident) = self.residents.take(key) else { return };
+        let Resident { version, body, arms, reply, watch, flow, .. } = resident;
+        let (seat, unpacked, fiber) = match body {
+            Body::Seated(seat) => (seat, true, None),
+            Body::Suspended(fiber) => (self.bench.seat(), true, Some(fiber)),
+            Body::Packed(packed) => {
+                let mut seat = self.bench.seat();
+                seat.identify(&version, reply.called().names());
+                let unpacked = seat.x.unpack(&packed, &self.shared.start);
+                seat.watch = watch;
+                (seat, unpacked, None)
+            }
+        };
+        let mut job = Job { version: &version, reply: &reply, flow, arms, key: Some(key), seat };
+        let drove = match (unpacked, fiber) {
+            (true, Some(fiber)) => self.drive_suspended(&mut job, fiber, knock),
+            (true, None) => {
+                let event = knock.map_or(Event::Go, |knock| knock.event(&mut job.seat));
+                self.drive(&mut job, Work::Event(event))
+            }
+            (false, _) => Drove::Bug,
+        };
+        let Job { mut arms, mut seat, .. } = job;
+        if !is_over(&drove) {
+            let body = Body::Packed(Box::default());
+            let mut resident = Resident { version, body, arms, reply, watch: None, ..resident };
+            self.settle(key, &mut resident, seat, drove);
+            return self.residents.put(key, resident);
+        }
+        let is_bug = matches!(drove, Drove::Bug);
+        self.disarm_all(&mut arms, key, is_bug);
+        self.leave_queue(resident.due_before, resident.due_after);
+        self.residents.release(key);
+        self.turns.leave(flow);
+        if !self.knocks.is_empty() {
+            self.knocks.remove(&key);
+        }
+        seat.tell_end(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
+        let end = if is_bug { End::Bug } else { End::Over(&mut seat) };
+        let took = Took::Ms(self.now_ms.saturating_sub(end.started_ms(self.now_ms)));
+        self.end(&version, &reply, end, took, resident.billed as usize);
+        seat.hand_over(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
+        self.bench.put_back(seat);
+    }
+
+    /// One that is in the midst of a state goes on there, or is cut short and ends.
+    fn drive_suspended(&mut self, job: &mut Job<'_>, fiber: Box<Fiber>, knock: Option<Knock>) -> Drove {
+        let Some(knock) = knock else { return self.drive(job, Work::Resume(fiber, None)) };
+        match self.drive(job, Work::Resume(fiber, knock.cut())) {
+            Drove::Turn(turn) if turn != Turn::Done => {
+                let event = knock.event(&mut job.seat);
+                self.drive(job, Work::Event(event))
+            }
+            drove => drove,
+        }
+    }
+
+    /// Gives a resident its seat, or what is left of it when it is packed, or the stack it is suspended on.
+    pub(super) fn settle(&mut self, key: Key, resident: &mut Resident, mut seat: Box<Seat>, drove: Drove) {
+        let goes_on = !matches!(drove, Drove::Turn(Turn::Parked));
+        self.packed.clear();
+        let bytes = match drove {
+            Drove::Suspended(mut fiber) => {
+                if !std::mem::replace(&mut fiber.is_counted, true) {
+                    self.turns.suspended(resident.flow);
+                }
+                // The seat is not its own: that is with the fiber.
+                self.bench.put_back(seat);
+                resident.body = Body::Suspended(fiber);
+                limits::FIBER_BILL_BYTES
+            }
+            _ => {
+                seat.tell_log(&self.shared, &mut self.scribe, &resident.version);
+                match !goes_on && seat.x.pack(&mut self.packed) {
+                    true => {
+                        resident.body = Body::Packed(self.packed.as_slice().into());
+                        resident.watch = seat.watch.take();
+                        if let Some(watch) = &mut resident.watch {
+                            let desk = self.shared.desk.as_deref();
+                            watch.moving(desk, &resident.version.program, &seat.x.arena);
+                        }
+                        self.bench.put_back(seat);
+                        self.packed.len()
+                    }
+                    false => {
+                        let bytes = seat.x.arena.capacity_bytes();
+                        resident.body = Body::Seated(seat);
+                        bytes
+                    }
+                }
+            }
+        };
+        if goes_on {
+            resident.is_queued = true;
+            self.turns.push_going(resident.flow, key);
+        }
+        let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
+        self.shared.admission.adjust(&resident.version.usage, resident.billed as usize, bytes as usize);
+        resident.billed = bytes;
+    }
+}
+
+/// Whether the execution came to its end.
+pub(super) fn is_over(drove: &Drove) -> bool {
+    match drove {
+        Drove::Turn(Turn::Parked | Turn::Yielded) | Drove::Suspended(_) => false,
+        Drove::Turn(Turn::Done) | Drove::Bug => true,
+        Drove::Turn(Turn::Cut(_)) => unreachable!("what is cut is ended by an event at once"),
+    }
+}

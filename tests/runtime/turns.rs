@@ -1,0 +1,164 @@
+//! Whose turn it is: busy executions leave others their share, and are reached wherever they are.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use expressway::runtime::{Engine, Machine, ManualTime, Simulation, Status};
+
+const NOW_MS: u64 = 1_700_000_000_000;
+/// Turns of a shard, each of about a millisecond, after which a start that takes no time must be over.
+const TURNS_MAX: u32 = 20;
+
+const LOOP: &str = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Choice",
+    "Choices": [{"Variable": "$.end", "IsPresent": true, "Next": "C"}], "Default": "A"}, "C": {"Type": "Succeed"}}}"#;
+const PASS: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
+const NAP: &str = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1, "Next": "P"},
+    "P": {"Type": "Pass", "End": true}}}"#;
+
+struct World {
+    engine: Engine,
+    simulation: Simulation,
+    now_ms: u64,
+}
+
+impl World {
+    fn new() -> World {
+        let time = ManualTime::at(NOW_MS);
+        let (engine, simulation) = Engine::builder().seed(1).shards(1).time(time).simulate().unwrap();
+        World { engine, simulation, now_ms: NOW_MS }
+    }
+
+    fn machine(&self, name: &str, definition: &str) -> Machine {
+        self.engine.create_state_machine(name, definition).unwrap()
+    }
+
+    /// Starts so many executions, which go on without end, and lets the shard get to know them.
+    fn crowd(&mut self, machine: &Machine, executions: usize) {
+        let batch = self.engine.start_batch(machine, std::iter::repeat_n("{}", executions));
+        assert_eq!(batch.counts().accepted, executions as u64);
+        for _ in 0..100 {
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) -> bool {
+        self.simulation.shards()[0].turn(self.now_ms)
+    }
+
+    /// How many turns it takes until that is so.
+    fn turns_until(&mut self, is_so: impl Fn() -> bool) -> u32 {
+        (1..=100_000)
+            .find(|_| {
+                self.turn();
+                is_so()
+            })
+            .expect("it never comes to that")
+    }
+}
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn loops_keep_nobody_from_beginning() {
+    for crowd in [10, 1_000] {
+        let mut world = World::new();
+        let spins = world.machine("spins", LOOP);
+        world.crowd(&spins, crowd);
+        let other = world.machine("other", PASS);
+        let handle = world.engine.start(&other, "{}").unwrap();
+        let turns = world.turns_until(|| handle.status() == Status::Succeeded);
+        assert!(turns <= TURNS_MAX, "{crowd} loops: {turns} turns");
+    }
+}
+
+/// Those of the same machine wait their turn among the others, not until all are over.
+#[test]
+fn loops_do_not_keep_those_of_their_own_machine_from_beginning() {
+    let mut world = World::new();
+    let machine = world.machine("either", LOOP);
+    world.crowd(&machine, 1_000);
+    let handle = world.engine.start(&machine, r#"{"end": 1}"#).unwrap();
+    let turns = world.turns_until(|| handle.status() == Status::Succeeded);
+    assert!(turns <= TURNS_MAX, "{turns} turns");
+}
+
+/// Timers of a machine that behaves fire in time beside them.
+#[test]
+fn loops_keep_nobody_from_going_on() {
+    let mut world = World::new();
+    let (spins, naps) = (world.machine("spins", LOOP), world.machine("naps", NAP));
+    let handle = world.engine.start(&naps, "{}").unwrap();
+    world.turn();
+    world.crowd(&spins, 1_000);
+    assert_eq!(handle.status(), Status::Running);
+    world.now_ms += 1_000;
+    let turns = world.turns_until(|| handle.status() == Status::Succeeded);
+    assert!(turns <= TURNS_MAX, "{turns} turns");
+}
+
+/// A flood of starts that wait is no wall before the start of another machine.
+#[test]
+fn a_flood_of_starts_is_no_wall() {
+    let mut world = World::new();
+    let (spins, other) = (world.machine("spins", LOOP), world.machine("other", PASS));
+    let _flood: Vec<_> = (0..20_000).map(|_| world.engine.start(&spins, "{}").unwrap()).collect();
+    let handle = world.engine.start(&other, "{}").unwrap();
+    let turns = world.turns_until(|| handle.status() == Status::Succeeded);
+    assert!(turns <= TURNS_MAX, "{turns} turns");
+}
+
+#[test]
+fn loops_are_stopped_and_time_out_in_time() {
+    let mut world = World::new();
+    let spins = world.machine("spins", LOOP);
+    let handle = world.engine.start(&spins, "{}").unwrap();
+    world.crowd(&spins, 1_000);
+    handle.abort();
+    assert!(world.turns_until(|| handle.status() == Status::Aborted) <= 1);
+    world.now_ms += 300_000;
+    let engine = world.engine.clone();
+    assert!(world.turns_until(|| engine.counts().timed_out == 1_000) <= TURNS_MAX);
+    assert_eq!(world.engine.usage(), (0, 0));
+}
+
+/// One that is waited for begins on the thread of its caller, and moves to a shard when it is long.
+#[test]
+fn a_long_run_leaves_the_thread_of_its_caller() {
+    let mut world = World::new();
+    let spins = world.machine("spins", LOOP);
+    for _ in 0..2 {
+        let mut run = Box::pin(world.engine.run(&spins, "{}"));
+        for _ in 0..3 {
+            assert!(poll(run.as_mut()).is_pending());
+            world.simulation.shards()[0].turn(world.now_ms);
+        }
+        assert_eq!(world.simulation.shards()[0].executions(), 1);
+        drop(run);
+        world.simulation.shards()[0].turn(world.now_ms);
+        assert_eq!(world.engine.usage(), (0, 0), "nobody waits for it any more");
+    }
+    let counts = world.engine.counts();
+    assert_eq!((counts.accepted, counts.aborted), (2, 2));
+    let pass = world.machine("pass", PASS);
+    assert!(poll(pin!(world.engine.run(&pass, "{}"))).is_ready());
+}
+
+/// While draining, what does not end by itself times out; and when the engine is dropped, nothing is left.
+#[test]
+fn loops_end_with_the_engine() {
+    let mut world = World::new();
+    let spins = world.machine("spins", LOOP);
+    world.crowd(&spins, 1_000);
+    let engine = world.engine.clone();
+    let mut drain = Box::pin(async move { engine.drain(std::time::Duration::from_secs(5)).await });
+    assert!(poll(drain.as_mut()).is_pending());
+    world.turn();
+    assert!(poll(drain.as_mut()).is_pending());
+    world.now_ms += 5_000;
+    world.turn();
+    let Poll::Ready(counts) = poll(drain.as_mut()) else { panic!("the time is over") };
+    assert_eq!(counts.timed_out, 1_000);
+}
