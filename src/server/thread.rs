@@ -365,7 +365,7 @@ impl Local {
 
     /// Does an operation for the door, unless nobody waits for it any more.
     fn work(self: &Rc<Local>, forwarded: Forwarded) {
-        let (local, entry) = (Rc::clone(self), self.enter());
+        let entry = self.enter();
         entry.watch.begin(false);
         spawn_local(async move {
             let Forwarded { service, target, trace_header, body, mut answer } = forwarded;
