@@ -63,7 +63,7 @@ impl Shard {
                     left = left.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
                     drove
                 }
-                Work::Resume(fiber, cut) => self.resume(job, fiber, cut),
+                Work::Resume(fiber, cut) => self.resume(job, *fiber, cut),
             };
             let Drove::Turn(turn) = drove else { return drove };
             if let Turn::Cut(_) = turn {
@@ -114,7 +114,7 @@ impl Shard {
             lane: usize::from(self.index),
         };
         match self.stacks.prepare(errand) {
-            Ok(fiber) => self.resume(job, Box::new(fiber), None),
+            Ok(fiber) => self.resume(job, fiber, None),
             // It has its turn all the same, only that the others wait for it.
             Err(errand) => {
                 let finished = errand.run_with(&Fuel::new(SLICE, &GoesOn));
@@ -125,8 +125,8 @@ impl Shard {
     }
 
     /// Lets a turn do slice after slice, as long as its machine has work left in this round.
-    fn resume(&mut self, job: &mut Job<'_>, fiber: Box<Fiber>, cut: Option<Cut>) -> Drove {
-        let (mut fiber, slice) = (*fiber, cut.map_or(Ok(SLICE), Err));
+    fn resume(&mut self, job: &mut Job<'_>, mut fiber: Fiber, cut: Option<Cut>) -> Drove {
+        let slice = cut.map_or(Ok(SLICE), Err);
         let (is_counted, has_clock) = (fiber.is_counted, self.shared.time.passes());
         loop {
             match self.stacks.resume(fiber, slice, has_clock) {
