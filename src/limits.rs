@@ -58,6 +58,8 @@ pub const COMPACT_BYTES_MIN: usize = 128 * 1_024;
 pub const WAIT_SECONDS_MAX: u64 = 2_147_483_647;
 /// Iterations and branches of one execution that exist at the same time.
 pub const FRAMES_MAX: usize = 100_000;
+/// Places in the queue of an execution's frames that may be void before it is tidied.
+pub const QUEUE_VOID_MIN: usize = 64;
 
 const _: () = assert!(EXECUTION_BYTES_MAX <= ARENA_BYTES_MAX);
 const _: () = assert!(COMPACT_BYTES_MIN < EXECUTION_BYTES_MAX / 4);

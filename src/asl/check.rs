@@ -4,6 +4,8 @@
 mod state;
 mod value;
 
+use std::collections::HashSet;
+
 use super::diagnostic::{Code, Diagnostic, Severity, did_you_mean};
 use super::fields::{self, Expect, Owner};
 use super::model::{Operator, QueryLanguage};
@@ -21,7 +23,7 @@ pub(super) struct Check {
     errors: usize,
     warnings: usize,
     /// Labels of distributed Maps met so far.
-    labels: Vec<String>,
+    labels: HashSet<String>,
 }
 
 /// What the objects around a value say about it.
@@ -51,7 +53,14 @@ const NUMBER: &str = "Expected value of type [NUMBER]";
 
 impl Check {
     pub(super) fn new(options: Options) -> Check {
-        Check { options, diagnostics: Vec::new(), dropped: None, errors: 0, warnings: 0, labels: Vec::new() }
+        Check {
+            options,
+            diagnostics: Vec::new(),
+            dropped: None,
+            errors: 0,
+            warnings: 0,
+            labels: HashSet::new(),
+        }
     }
 
     /// Whether something was found that refuses the definition.

@@ -12,10 +12,10 @@ use crate::limits;
 
 /// Checks the whole machine. `duplicates` are the names the text holds twice in one object.
 pub(super) fn check(check: &mut Check, root: &Node, duplicates: &[Sourced<Box<str>>]) {
-    let mut graph =
-        Graph { check, names: HashSet::new(), duplicates: duplicates.iter().collect(), top: true, depth: 0 };
+    let duplicates = Duplicates::new(duplicates);
+    let mut graph = Graph { check, names: HashSet::new(), duplicates, top: true, depth: 0 };
     graph.workflow(root, Place::ROOT);
-    for name in graph.duplicates {
+    for name in graph.duplicates.left() {
         let message = format!("The field '{}' stands twice in one object; the last value counts", name.value);
         check.push(Severity::Warning, Code::DuplicateFieldName, message, None, name.span);
     }
@@ -23,7 +23,8 @@ pub(super) fn check(check: &mut Check, root: &Node, duplicates: &[Sourced<Box<st
 
 /// Checks the workflows nested in a state that stands by itself.
 pub(super) fn check_state(check: &mut Check, state: &Node, place: Place<'_>) {
-    let mut graph = Graph { check, names: HashSet::new(), duplicates: Vec::new(), top: false, depth: 1 };
+    let mut graph =
+        Graph { check, names: HashSet::new(), duplicates: Duplicates::new(&[]), top: false, depth: 1 };
     nested::each(state, place, &mut |workflow, place, _| graph.workflow(workflow, place));
 }
 
@@ -31,11 +32,52 @@ struct Graph<'c, 'n> {
     check: &'c mut Check,
     /// Names of all states met so far, nested ones included.
     names: HashSet<&'n str>,
-    /// Duplicate names that no workflow has claimed as states.
-    duplicates: Vec<&'n Sourced<Box<str>>>,
+    duplicates: Duplicates<'n>,
     /// Whether the next workflow is the machine itself.
     top: bool,
     depth: usize,
+}
+
+/// Names that stand twice in one object and no workflow has claimed as states.
+struct Duplicates<'n> {
+    /// As the text was read; `None` where claimed.
+    names: Vec<Option<&'n Sourced<Box<str>>>>,
+    /// Where each begins and which it is, in the order of the text.
+    starts: Vec<(u32, usize)>,
+}
+
+impl<'n> Duplicates<'n> {
+    fn new(names: &'n [Sourced<Box<str>>]) -> Duplicates<'n> {
+        let mut starts: Vec<(u32, usize)> =
+            names.iter().enumerate().map(|(at, name)| (name.span.start, at)).collect();
+        starts.sort_unstable();
+        Duplicates { names: names.iter().map(Some).collect(), starts }
+    }
+
+    /// Takes out those that stand in the object itself, not in one of its members.
+    fn claim(&mut self, object: &Node, members: &[Member]) -> Vec<&'n Sourced<Box<str>>> {
+        let Span { start, end } = object.span;
+        let from = self.starts.partition_point(|&(at, _)| at < start);
+        let to = self.starts.partition_point(|&(at, _)| at < end);
+        if from == to {
+            return Vec::new();
+        }
+        let mut inside: Vec<Span> = members.iter().map(|member| member.value.span).collect();
+        inside.sort_unstable_by_key(|span| span.start);
+        let mut claimed: Vec<usize> = (self.starts[from..to].iter())
+            .filter(|&&(at, _)| {
+                let next = inside.partition_point(|span| span.start <= at);
+                next.checked_sub(1).is_none_or(|before| at >= inside[before].end)
+            })
+            .map(|&(_, name)| name)
+            .collect();
+        claimed.sort_unstable();
+        claimed.into_iter().filter_map(|name| self.names[name].take()).collect()
+    }
+
+    fn left(self) -> impl Iterator<Item = &'n Sourced<Box<str>>> {
+        self.names.into_iter().flatten()
+    }
 }
 
 /// What is known of the states of one workflow while it is walked.
@@ -81,15 +123,8 @@ impl<'n> Graph<'_, 'n> {
 
     fn unique(&mut self, node: &'n Node, members: &'n [Member], place: Place<'_>) {
         // A name that stands twice in `States` itself: only the later one is in the tree.
-        let duplicates = std::mem::take(&mut self.duplicates);
-        for duplicate in duplicates {
-            let direct = contains(node.span, duplicate.span)
-                && !members.iter().any(|member| contains(member.value.span, duplicate.span));
-            if direct {
-                self.duplicate(&duplicate.value, place, duplicate.span);
-            } else {
-                self.duplicates.push(duplicate);
-            }
+        for duplicate in self.duplicates.claim(node, members) {
+            self.duplicate(&duplicate.value, place, duplicate.span);
         }
         for member in members {
             if !self.names.insert(&member.key.value) {
@@ -127,10 +162,8 @@ impl<'n> Graph<'_, 'n> {
         let name = target.as_str()?;
         let found = states.index.get(name).copied();
         if found.is_none() {
-            let suggestion = did_you_mean(
-                name,
-                states.members.iter().take(SUGGESTED_MAX).map(|member| &*member.key.value),
-            );
+            let names = states.members.iter().take(SUGGESTED_MAX).map(|member| &*member.key.value);
+            let suggestion = if self.check.suggests() { did_you_mean(name, names) } else { None };
             let message = format!("Missing '{}' target: {name}", place.name());
             let error = self.check.error(Code::MissingTransitionTarget, message, place, target.span);
             error.suggestion = suggestion;
@@ -156,10 +189,6 @@ impl<'n> Graph<'_, 'n> {
 
 /// States looked at for a suggestion.
 const SUGGESTED_MAX: usize = 200;
-
-fn contains(outer: Span, inner: Span) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
-}
 
 /// Whether a workflow may end with a state. A state whose type nobody knows may: its type is reported, and guessing what
 /// follows from it would only add noise.

@@ -1,49 +1,74 @@
 //! Variables become slots. A workflow sees the variables of the workflows around it and its own; siblings reuse slots,
 //! because no two of them are ever seen from one place.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use crate::asl::model as asl;
 use crate::query::{Names, Slot};
 
-/// The variables one workflow sees, outer ones first.
+/// The variables one workflow sees, outer ones first. Workflows inside share what is around them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Variables<'d> {
-    names: Vec<&'d str>,
+pub(super) struct Variables<'d>(Option<Rc<Level<'d>>>);
+
+/// What a workflow adds to the variables around it.
+#[derive(Debug)]
+struct Level<'d> {
+    outer: Variables<'d>,
+    slots: HashMap<&'d str, u32>,
+    /// How many there are, outer ones included.
+    len: u32,
 }
 
 impl<'d> Variables<'d> {
     /// What `workflow` sees, standing inside a workflow that sees `self`.
-    pub(super) fn enter(mut self, workflow: &'d asl::Workflow) -> Variables<'d> {
+    pub(super) fn enter(self, workflow: &'d asl::Workflow) -> Variables<'d> {
+        let len = self.len();
+        let mut level = Level { outer: self, slots: HashMap::new(), len };
         for state in &workflow.states {
-            self.add(state.assign.as_ref());
+            level.add(state.assign.as_ref());
             for catcher in &state.catch {
-                self.add(catcher.assign.as_ref());
+                level.add(catcher.assign.as_ref());
             }
             if let asl::StateKind::Choice(choice) = &state.kind {
                 for rule in &choice.rules {
-                    self.add(rule.assign.as_ref());
+                    level.add(rule.assign.as_ref());
                 }
             }
         }
-        self
-    }
-
-    fn add(&mut self, assign: Option<&'d crate::json::source::Node>) {
-        for member in assign.and_then(|assign| assign.members()).unwrap_or_default() {
-            let name = variable_name(&member.key.value);
-            if !self.names.contains(&name) {
-                self.names.push(name);
-            }
+        match level.slots.is_empty() {
+            true => level.outer,
+            false => Variables(Some(Rc::new(level))),
         }
     }
 
     /// How many variables the workflow sees.
     pub(super) fn len(&self) -> u32 {
-        self.names.len() as u32
+        self.0.as_ref().map_or(0, |level| level.len)
     }
 
     /// The slot of `name`.
     pub(super) fn find(&self, name: &str) -> Option<Slot> {
-        self.names.iter().position(|&known| known == name).map(|slot| Slot(slot as u32))
+        let mut around = self;
+        while let Some(level) = &around.0 {
+            if let Some(&slot) = level.slots.get(name) {
+                return Some(Slot(slot));
+            }
+            around = &level.outer;
+        }
+        None
+    }
+}
+
+impl<'d> Level<'d> {
+    fn add(&mut self, assign: Option<&'d crate::json::source::Node>) {
+        for member in assign.and_then(|assign| assign.members()).unwrap_or_default() {
+            let name = variable_name(&member.key.value);
+            if !self.slots.contains_key(name) && self.outer.find(name).is_none() {
+                self.slots.insert(name, self.len);
+                self.len += 1;
+            }
+        }
     }
 }
 

@@ -147,7 +147,12 @@ pub struct Execution {
     pub(super) frames_free: Vec<u32>,
     pub(super) joins: Vec<Join>,
     pub(super) joins_free: Vec<u32>,
-    pub(super) ready: VecDeque<u32>,
+    /// Places in the queue of frames that are to run; [`Frame::queued`] says which of them count still.
+    pub(super) ready: VecDeque<Queued>,
+    /// The number of the last place given out.
+    pub(super) queued: u32,
+    /// Places in the queue that do not count any more, because their frames were freed.
+    pub(super) void: usize,
     pub(super) random: u64,
     pub(super) seed: u64,
     pub(super) secret: u128,
@@ -163,6 +168,16 @@ pub struct Execution {
     pub(super) outcome: Option<Outcome>,
 }
 
+/// A place in the queue of frames that are to run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queued {
+    pub(super) frame: u32,
+    number: u32,
+}
+
+/// In place of a frame's number: there is none.
+pub(super) const NO_FRAME: u32 = u32::MAX;
+
 /// One thread of control: the machine itself, a branch, or an iteration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frame {
@@ -172,6 +187,11 @@ pub(super) struct Frame {
     pub(super) visit: u32,
     /// The join it belongs to.
     pub(super) parent: Option<u32>,
+    /// Its neighbours among the join's children, or [`NO_FRAME`].
+    pub(super) older: u32,
+    pub(super) younger: u32,
+    /// The number of its place in the queue of frames that are to run; 0 when it has none.
+    pub(super) queued: u32,
     /// Which branch or iteration it is.
     pub(super) index: u32,
     /// The state's input, before `InputPath`.
@@ -224,6 +244,8 @@ pub(super) enum Phase {
 pub(super) struct Join {
     /// The frame that waits.
     pub(super) frame: u32,
+    /// The child that began last, or [`NO_FRAME`]; the others hang on it.
+    pub(super) youngest: u32,
     /// An array or object of a Map's items.
     pub(super) items: Value,
     pub(super) total: u32,
@@ -252,7 +274,7 @@ impl Execution {
         self.arena.clear();
         self.frames_free.clear();
         self.joins_free.clear();
-        self.ready.clear();
+        self.clear_ready();
         self.outcome = None;
         self.context = Value::UNDEFINED;
         self.frames.iter_mut().for_each(|frame| frame.phase = Phase::Free);
@@ -285,7 +307,7 @@ impl Execution {
         top.phase = Phase::Enter;
         top.input = input;
         top.variables = variables;
-        self.ready.push_back(frame);
+        self.enqueue(frame);
     }
 
     /// How it ended, once it has.
@@ -364,6 +386,7 @@ impl Execution {
             self.joins = Vec::new();
             self.joins_free = Vec::new();
             self.ready = VecDeque::new();
+            self.void = 0;
         }
     }
 
@@ -406,8 +429,103 @@ impl Execution {
     }
 
     pub(super) fn free_frame(&mut self, id: u32) {
-        self.frames[id as usize].phase = Phase::Free;
+        let frame = &mut self.frames[id as usize];
+        frame.phase = Phase::Free;
+        self.void += usize::from(std::mem::take(&mut frame.queued) != 0);
         self.frames_free.push(id);
+    }
+
+    // ---- the queue of frames that are to run ----
+
+    /// Puts the frame at the end of the queue, unless it has a place in it.
+    #[inline]
+    pub(super) fn enqueue(&mut self, frame: u32) {
+        if self.frames[frame as usize].queued == 0 {
+            let place = self.place(frame);
+            self.ready.push_back(place);
+        }
+    }
+
+    /// Puts the frame at the head of the queue: it was at it, and is not done.
+    pub(super) fn enqueue_first(&mut self, frame: u32) {
+        self.void += usize::from(self.frames[frame as usize].queued != 0);
+        let place = self.place(frame);
+        self.ready.push_front(place);
+    }
+
+    #[inline]
+    fn place(&mut self, frame: u32) -> Queued {
+        // 0 says that there is none.
+        self.queued = self.queued.checked_add(1).unwrap_or(1);
+        self.frames[frame as usize].queued = self.queued;
+        Queued { frame, number: self.queued }
+    }
+
+    /// Takes the first frame out of the queue.
+    #[inline]
+    pub(super) fn next_ready(&mut self) -> Option<u32> {
+        loop {
+            let Queued { frame, number } = self.ready.pop_front()?;
+            let queued = &mut self.frames[frame as usize].queued;
+            if *queued == number {
+                *queued = 0;
+                return Some(frame);
+            }
+            self.void -= 1;
+        }
+    }
+
+    pub(super) fn clear_ready(&mut self) {
+        self.ready.clear();
+        self.void = 0;
+    }
+
+    /// Drops the places that do not count any more, when they have become most of the queue: a frame that begins and
+    /// stops children again and again in one turn would make it grow without end.
+    pub(super) fn tidy_ready(&mut self) {
+        if self.void > limits::QUEUE_VOID_MIN && 2 * self.void > self.ready.len() {
+            let frames = &self.frames;
+            self.ready.retain(|place| frames[place.frame as usize].queued == place.number);
+            self.void = 0;
+        }
+    }
+
+    // ---- the children of a join ----
+
+    /// Makes the frame a child of the join, its youngest.
+    #[inline]
+    pub(super) fn link_child(&mut self, join: u32, child: u32) {
+        let older = std::mem::replace(&mut self.joins[join as usize].youngest, child);
+        let frame = &mut self.frames[child as usize];
+        frame.parent = Some(join);
+        frame.older = older;
+        frame.younger = NO_FRAME;
+        if older != NO_FRAME {
+            self.frames[older as usize].younger = child;
+        }
+    }
+
+    /// Takes a child out of its join.
+    #[inline]
+    pub(super) fn unlink_child(&mut self, join: u32, child: u32) {
+        let Frame { older, younger, .. } = self.frames[child as usize];
+        match younger {
+            NO_FRAME => self.joins[join as usize].youngest = older,
+            _ => self.frames[younger as usize].older = older,
+        }
+        if older != NO_FRAME {
+            self.frames[older as usize].younger = younger;
+        }
+    }
+
+    /// The children of a join, the youngest first.
+    pub(super) fn children(&self, join: u32) -> impl Iterator<Item = (u32, &Frame)> {
+        let mut next = self.joins[join as usize].youngest;
+        std::iter::from_fn(move || {
+            let (child, frame) = (next, self.frames.get(next as usize)?);
+            next = frame.older;
+            Some((child, frame))
+        })
     }
 
     pub(super) fn add_join(&mut self, join: Join) -> u32 {

@@ -1,7 +1,7 @@
 //! Joins: the children of a Parallel or Map state, and what becomes of them.
 
 use super::Effect;
-use super::execution::{Execution, Join, Phase, Token};
+use super::execution::{Execution, Join, NO_FRAME, Phase, Token};
 use super::record::Happening;
 use super::run::{Run, Stop};
 use super::state::too_large;
@@ -25,7 +25,7 @@ impl Run<'_, '_> {
         if !self.x.arena.reserve(total.saturating_mul(size_of::<Value>())) {
             self.check_memory(frame)?;
         }
-        let id = self.x.add_join(Join { frame, ..join });
+        let id = self.x.add_join(Join { frame, youngest: NO_FRAME, ..join });
         self.x.joins[id as usize].results.resize(total, Value::UNDEFINED);
         self.x.frames[frame as usize].phase = Phase::Joining(id);
         Ok(id)
@@ -58,7 +58,6 @@ impl Run<'_, '_> {
         let (child, frame) = self.x.add_frame();
         frame.state = Some(nursery.start);
         frame.phase = Phase::Enter;
-        frame.parent = Some(nursery.join);
         frame.index = index;
         frame.input = input;
         frame.variables = nursery.variables;
@@ -66,7 +65,8 @@ impl Run<'_, '_> {
         let join = &mut self.x.joins[nursery.join as usize];
         join.started += 1;
         join.running += 1;
-        self.x.ready.push_back(child);
+        self.x.link_child(nursery.join, child);
+        self.x.enqueue(child);
         Ok(())
     }
 
@@ -141,6 +141,7 @@ impl Run<'_, '_> {
     fn close_child(&mut self, child: u32, join: u32) -> (u32, u64) {
         let frame = &self.x.frames[child as usize];
         let closed = (frame.index, frame.last_event);
+        self.x.unlink_child(join, child);
         self.x.free_frame(child);
         self.x.joins[join as usize].running -= 1;
         closed
@@ -211,14 +212,16 @@ impl Run<'_, '_> {
     /// Recorded: tasks of siblings whose time is over at the same moment are told as timed out before they are stopped.
     fn tell_overdue(&mut self, join: u32) {
         let now_ms = self.env.now_ms;
-        for n in 0..self.x.frames.len() {
-            let frame = &self.x.frames[n];
-            let overdue =
-                frame.parent == Some(join) && frame.phase == Phase::Task && frame.timeout_at_ms <= now_ms;
-            if overdue && let StateKind::Task(task) = self.state(n as u32).kind {
+        let mut overdue: Vec<u32> = (self.x.children(join))
+            .filter(|(_, frame)| frame.phase == Phase::Task && frame.timeout_at_ms <= now_ms)
+            .map(|(child, _)| child)
+            .collect();
+        overdue.sort_unstable();
+        for child in overdue {
+            if let StateKind::Task(task) = self.state(child).kind {
                 let fault = Fault { error: Some(fault::TIMEOUT.into()), cause: None };
                 let kind = super::task::kind(&self.program.tasks[task].resource.kind);
-                self.chain(n as u32, Happening::TaskTimedOut { task, kind, fault: &fault });
+                self.chain(child, Happening::TaskTimedOut { task, kind, fault: &fault });
             }
         }
     }
@@ -227,10 +230,8 @@ impl Run<'_, '_> {
     pub(super) fn stop_children(&mut self, join: u32, last: Option<u64>) {
         let parent = self.x.joins[join as usize].frame;
         let map = matches!(self.state(parent).kind, StateKind::Map(_)).then(|| self.state_id(parent));
-        let mut children: Vec<(u32, u32)> = (self.x.frames.iter().enumerate())
-            .filter(|(_, frame)| frame.parent == Some(join) && frame.phase != Phase::Free)
-            .map(|(n, frame)| (frame.index, n as u32))
-            .collect();
+        let mut children: Vec<(u32, u32)> =
+            self.x.children(join).map(|(child, frame)| (frame.index, child)).collect();
         children.sort_unstable();
         for (index, child) in children {
             let phase = self.x.frames[child as usize].phase;
@@ -251,8 +252,8 @@ impl Run<'_, '_> {
                 }
             }
             self.x.free_frame(child);
-            self.x.ready.retain(|&ready| ready != child);
         }
         self.x.free_join(join);
+        self.x.tidy_ready();
     }
 }

@@ -3,7 +3,7 @@
 //! The text of a 200-byte input is half of what its nodes in an arena take, and reading it again costs less than the
 //! cache misses that bring a parked execution back. What was garbage in the arena is gone afterwards.
 
-use super::execution::{Execution, Frame, Join, Phase, Start};
+use super::execution::{Execution, Frame, Join, NO_FRAME, Phase, Start};
 use crate::index::Id;
 use crate::json::{self, Arena, Value};
 use crate::limits;
@@ -80,6 +80,14 @@ impl Execution {
         self.joins.resize_with(self.joins.len().max(joins), Join::default);
         for n in 0..joins {
             reader.join(&mut self.arena, &mut self.joins[n])?;
+        }
+        for n in 0..frames as u32 {
+            let frame = &self.frames[n as usize];
+            if let (Some(join), true) = (frame.parent, frame.phase != Phase::Free) {
+                // Else these are not bytes that were packed.
+                self.joins.get(join as usize)?;
+                self.link_child(join, n);
+            }
         }
         self.compact_at = limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes());
         Some(())
@@ -297,6 +305,11 @@ impl Reader<'_> {
             state: self.number()?.checked_sub(1).map(|state| StateId::from_index(state as usize)),
             visit: self.small()?,
             parent: self.small()?.checked_sub(1),
+            // Linked when all are there.
+            older: NO_FRAME,
+            younger: NO_FRAME,
+            // A packed execution has parked.
+            queued: 0,
             index: self.small()?,
             input: self.value(arena)?,
             effective: self.value(arena)?,
@@ -328,6 +341,7 @@ impl Reader<'_> {
     fn join(&mut self, arena: &mut Arena, join: &mut Join) -> Option<()> {
         *join = Join {
             frame: self.small()?,
+            youngest: NO_FRAME,
             items: self.value(arena)?,
             total: self.small()?,
             started: self.small()?,

@@ -108,7 +108,7 @@ impl Run<'_, '_> {
                 } else if let Some(frame) = self.awaited(token, Phase::Delayed) {
                     self.compact_if_grown();
                     self.x.frames[frame as usize].phase = Phase::Again;
-                    self.x.ready.push_back(frame);
+                    self.x.enqueue(frame);
                 }
             }
             Event::Timer(token, kind) => {
@@ -142,10 +142,10 @@ impl Run<'_, '_> {
             return Turn::Cut(cut);
         }
         while self.x.outcome.is_none() {
-            let Some(frame) = self.x.ready.pop_front() else { return Turn::Parked };
+            let Some(frame) = self.x.next_ready() else { return Turn::Parked };
             while matches!(self.x.frames[frame as usize].phase, Phase::Enter | Phase::Again) {
                 if left == 0 || !self.env.fuel.goes_on(TRANSITION_WORK) {
-                    self.x.ready.push_front(frame);
+                    self.x.enqueue_first(frame);
                     return Turn::Yielded;
                 }
                 left -= 1;
@@ -196,7 +196,7 @@ impl Run<'_, '_> {
             }
             frame.phase = Phase::Free;
         }
-        self.x.ready.clear();
+        self.x.clear_ready();
     }
 
     // ---- events ----
@@ -391,6 +391,7 @@ impl Run<'_, '_> {
         }
         self.tell_notes();
         let Execution { arena, frames, joins, input, context, compact_at, .. } = &mut *self.x;
+        let mut visited = 4 * frames.len();
         self.env.compactor.compact(arena, |visit| {
             visit(input);
             visit(context);
@@ -404,9 +405,11 @@ impl Run<'_, '_> {
                 visit(&mut join.items);
                 visit(&mut join.prepared.row);
                 join.results.iter_mut().for_each(&mut *visit);
+                visited += join.results.len();
             }
         });
-        *compact_at = limits::COMPACT_BYTES_MIN.max(4 * arena.bytes());
+        // Many frames that share few values are much to visit and little to copy.
+        *compact_at = limits::COMPACT_BYTES_MIN.max(4 * arena.bytes()).max(visited * size_of::<Value>());
     }
 }
 
@@ -419,11 +422,11 @@ struct Why {
 fn explain(fault: template::Fault<'_>, arena: &mut crate::json::Arena, scope: &Scope<'_>) -> Why {
     match fault {
         template::Fault::Path { path, field, .. } => {
-            Why { text: not_found(arena, scope.input, path.source(), field), location: None }
+            Why { text: not_found(arena, scope.input, path.source(), &field), location: None }
         }
         template::Fault::Call { call, field, fault } => {
             let text = match fault.path(call) {
-                Some((_, path)) => not_found(arena, scope.input, path, field),
+                Some((_, path)) => not_found(arena, scope.input, path, &field),
                 None => fault.message(call, arena, scope),
             };
             Why { text, location: None }
@@ -435,7 +438,7 @@ fn explain(fault: template::Fault<'_>, arena: &mut crate::json::Arena, scope: &S
             };
             let text =
                 format!("The JSONata expression '{expression}' specified for the field '{field}' {says}");
-            Why { text, location: Some(field.to_owned()) }
+            Why { text, location: Some(field) }
         }
     }
 }

@@ -49,8 +49,8 @@ impl Run<'_, '_> {
 
     /// Lets a frame that an event moved on take its turn.
     pub(super) fn resume(&mut self, frame: u32) {
-        if self.x.frames[frame as usize].phase == Phase::Enter && !self.x.ready.contains(&frame) {
-            self.x.ready.push_back(frame);
+        if self.x.frames[frame as usize].phase == Phase::Enter {
+            self.x.enqueue(frame);
         }
     }
 
@@ -152,7 +152,7 @@ impl Run<'_, '_> {
              type. Expected '{expected}', but was '{}' for value: {found}",
             type_name(value)
         );
-        Err(self.evaluation(frame, field, &text))
+        Err(self.evaluation(frame, &field, &text))
     }
 }
 

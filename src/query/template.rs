@@ -20,8 +20,46 @@ pub struct Template {
     /// All texts, one behind the other; leaves and keys are spans of it.
     text: Box<str>,
     queries: Vec<Query>,
+    /// Where the queries stand.
+    places: Vec<Place>,
     /// Members of the whole that the item of a Map decides.
     blanks: Vec<Blank>,
+}
+
+/// A field, as AWS names it in causes: a step from the field around it. Written out for each they would take as much as
+/// their number times their length.
+#[derive(Debug)]
+struct Place {
+    around: Option<PlaceId>,
+    step: Step<Box<str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step<T> {
+    Field(T),
+    Item(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PlaceId(u32);
+
+/// The field at a place.
+fn field(places: &[Place], place: PlaceId) -> String {
+    let mut steps = Vec::new();
+    let mut next = Some(place);
+    while let Some(PlaceId(at)) = next {
+        steps.push(&places[at as usize].step);
+        next = places[at as usize].around;
+    }
+    let mut text = String::new();
+    for step in steps.into_iter().rev() {
+        match step {
+            Step::Field(name) if text.is_empty() => text.push_str(name),
+            Step::Field(name) => text.extend(["/", name]),
+            Step::Item(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
 }
 
 /// A member that is the index, value or key of a Map's item.
@@ -67,7 +105,7 @@ struct Child {
 /// Something that is evaluated, and the field it stands in, as AWS names it in causes.
 #[derive(Debug)]
 struct Query {
-    field: Box<str>,
+    place: PlaceId,
     what: What,
 }
 
@@ -118,7 +156,7 @@ pub enum Fault<'t> {
         /// The path.
         path: &'t Path,
         /// The member, with its `.$`.
-        field: &'t str,
+        field: String,
         /// What Jayway says.
         fault: PathFault,
     },
@@ -127,7 +165,7 @@ pub enum Fault<'t> {
         /// The call.
         call: &'t Call,
         /// The member, with its `.$`.
-        field: &'t str,
+        field: String,
         /// Why.
         fault: intrinsic::Fault,
     },
@@ -136,7 +174,7 @@ pub enum Fault<'t> {
         /// The expression as written between the marks.
         expression: &'t str,
         /// The field, from the state down: `Output/a[0]`.
-        field: &'t str,
+        field: String,
         /// Why; `None` when it returned nothing.
         fault: Option<jsonata::EvalError>,
     },
@@ -154,7 +192,7 @@ impl Template {
         names: &mut dyn Names,
     ) -> Result<Template, CompileError> {
         let mut build = Build::new(language, names);
-        let root = build.node(source, field)?;
+        let root = build.node(source, None, Step::Field(field))?;
         Ok(build.finish(root))
     }
 
@@ -169,7 +207,8 @@ impl Template {
         names: &mut dyn Names,
     ) -> Result<Template, CompileError> {
         let mut build = Build::new(Language::Jsonata(allowed), names);
-        let root = build.expression(expression, field)?;
+        let place = build.place(None, Step::Field(field));
+        let root = build.marked_expression(expression, place)?;
         Ok(build.finish(root))
     }
 
@@ -188,10 +227,10 @@ impl Template {
     }
 
     /// The expression, when the whole template is one.
-    pub fn as_expression(&self) -> Option<(&str, &str)> {
+    pub fn as_expression(&self) -> Option<(&str, String)> {
         match self.root {
             Node::Query(query) => match &self.queries[query as usize] {
-                Query { field, what: What::Expr(expr) } => Some((expr.source(), field)),
+                Query { place, what: What::Expr(expr) } => Some((expr.source(), field(&self.places, *place))),
                 _ => None,
             },
             _ => None,
@@ -391,23 +430,23 @@ impl<'t> Maker<'t, '_, '_, '_> {
 
     #[inline(never)]
     fn evaluate(&mut self, query: &'t Query) -> Value {
-        let field = &*query.field;
+        let field = || field(&self.template.places, query.place);
         let (arena, scope) = (&mut *self.arena, self.scope);
         let fault = match &query.what {
             What::Path(path) => match path.eval(arena, scope) {
                 Ok(value) => return value,
-                Err(fault) => Fault::Path { path, field, fault },
+                Err(fault) => Fault::Path { path, field: field(), fault },
             },
             What::Call(call) => match call.eval(arena, scope, self.env.random) {
                 Ok(value) => return value,
-                Err(fault) => Fault::Call { call, field, fault },
+                Err(fault) => Fault::Call { call, field: field(), fault },
             },
             What::Expr(expr) => match expr.eval(arena, scope, &mut self.env.jsonata()) {
                 Ok(value) if value.is_undefined() => {
-                    Fault::Expr { expression: expr.source(), field, fault: None }
+                    Fault::Expr { expression: expr.source(), field: field(), fault: None }
                 }
                 Ok(value) => return value,
-                Err(fault) => Fault::Expr { expression: expr.source(), field, fault: Some(fault) },
+                Err(fault) => Fault::Expr { expression: expr.source(), field: field(), fault: Some(fault) },
             },
         };
         self.fault = Some(Box::new(fault));
@@ -443,13 +482,21 @@ struct Build<'n> {
     /// Holds the texts.
     arena: Arena,
     queries: Vec<Query>,
+    places: Vec<Place>,
     language: Language,
     names: &'n mut dyn Names,
 }
 
 impl<'n> Build<'n> {
     fn new(language: Language, names: &'n mut dyn Names) -> Build<'n> {
-        Build { children: Vec::new(), arena: Arena::new(), queries: Vec::new(), language, names }
+        Build {
+            children: Vec::new(),
+            arena: Arena::new(),
+            queries: Vec::new(),
+            places: Vec::new(),
+            language,
+            names,
+        }
     }
 
     fn finish(mut self, root: Node) -> Template {
@@ -462,30 +509,68 @@ impl<'n> Build<'n> {
             Node::Object { members, .. } => blanks(&self.queries, members.of(&self.children)),
             _ => Vec::new(),
         };
-        Template { root, children: self.children, text: text.into(), queries: self.queries, blanks }
+        Template {
+            root,
+            children: self.children,
+            text: text.into(),
+            queries: self.queries,
+            places: self.places,
+            blanks,
+        }
     }
 
-    fn node(&mut self, source: &Source, field: &str) -> Result<Node, CompileError> {
+    /// A place for a step from the field around.
+    fn place(&mut self, around: Option<PlaceId>, step: Step<&str>) -> PlaceId {
+        let step = match step {
+            Step::Field(name) => Step::Field(name.into()),
+            Step::Item(index) => Step::Item(index),
+        };
+        self.places.push(Place { around, step });
+        PlaceId(self.places.len() as u32 - 1)
+    }
+
+    fn error(&self, place: PlaceId, error: impl ToString) -> CompileError {
+        CompileError { field: field(&self.places, place), message: error.to_string() }
+    }
+
+    /// A value that stands at a step from the field around.
+    fn node(
+        &mut self,
+        source: &Source,
+        around: Option<PlaceId>,
+        step: Step<&str>,
+    ) -> Result<Node, CompileError> {
         let node = match &source.value {
             NodeValue::Null => Node::Leaf(Value::NULL),
             NodeValue::Bool(value) => Node::Leaf(Value::bool(*value)),
-            NodeValue::Number(number) => Node::Leaf(
-                crate::json::read(&mut self.arena, number.as_bytes())
-                    .map_err(|error| CompileError { field: field.to_owned(), message: error.to_string() })?,
-            ),
-            NodeValue::String(text) => return self.string(text, field),
+            NodeValue::Number(number) => match crate::json::read(&mut self.arena, number.as_bytes()) {
+                Ok(number) => Node::Leaf(number),
+                Err(error) => {
+                    let place = self.place(around, step);
+                    return Err(self.error(place, error));
+                }
+            },
+            NodeValue::String(text) => match self.marked(text) {
+                Some(expression) => {
+                    let place = self.place(around, step);
+                    self.marked_expression(expression, place)?
+                }
+                None => Node::Leaf(self.arena.quoted_string(text, false)),
+            },
             NodeValue::Array(items) => {
+                let place = self.place(around, step);
                 let mut children = Vec::with_capacity(items.len());
                 for (i, item) in items.iter().enumerate() {
-                    let node = self.node(item, &format!("{field}[{i}]"))?;
+                    let node = self.node(item, Some(place), Step::Item(i as u32))?;
                     children.push(Child { key: Value::UNDEFINED, node });
                 }
                 Node::Array(self.children(children))
             }
             NodeValue::Object(members) => {
+                let place = self.place(around, step);
                 let mut children = Vec::with_capacity(members.len());
                 for member in members {
-                    children.push(self.member(&member.key.value, &member.value, field)?);
+                    children.push(self.member(&member.key.value, &member.value, place)?);
                 }
                 self.object(children)
             }
@@ -508,7 +593,7 @@ impl<'n> Build<'n> {
         Span { from, to: self.children.len() as u32 }
     }
 
-    fn member(&mut self, key: &str, value: &Source, field: &str) -> Result<Child, CompileError> {
+    fn member(&mut self, key: &str, value: &Source, around: PlaceId) -> Result<Child, CompileError> {
         if let (Language::JsonPath, Some(name)) = (self.language, key.strip_suffix(".$")) {
             let what = match value.as_str() {
                 Some(text) => path_or_call(text, self.names)
@@ -520,40 +605,38 @@ impl<'n> Build<'n> {
                     });
                 }
             };
-            let node = self.query(key, what);
+            // In a payload template it is the member alone that is named.
+            let place = self.place(None, Step::Field(key));
+            let node = self.query(place, what);
             return Ok(Child { key: self.arena.quoted_string(name, true), node });
         }
-        let node = self.node(value, &format!("{field}/{key}"))?;
+        let node = self.node(value, Some(around), Step::Field(key))?;
         Ok(Child { key: self.arena.quoted_string(key, true), node })
     }
 
-    fn query(&mut self, field: &str, what: What) -> Node {
-        self.queries.push(Query { field: field.into(), what });
+    fn query(&mut self, place: PlaceId, what: What) -> Node {
+        self.queries.push(Query { place, what });
         Node::Query(self.queries.len() as u32 - 1)
     }
 
-    fn string(&mut self, text: &str, field: &str) -> Result<Node, CompileError> {
-        let marked = match self.language {
-            Language::Jsonata(_) => text.strip_prefix("{%").and_then(|rest| rest.strip_suffix("%}")),
-            _ => None,
-        };
-        match marked {
-            Some(expression) => self.expression(expression.trim(), field),
-            None => {
-                let leaf = self.arena.quoted_string(text, false);
-                Ok(Node::Leaf(leaf))
+    /// The expression in a text, if it is marked as one.
+    fn marked<'t>(&self, text: &'t str) -> Option<&'t str> {
+        match self.language {
+            Language::Jsonata(_) => {
+                text.strip_prefix("{%").and_then(|rest| rest.strip_suffix("%}")).map(str::trim)
             }
+            _ => None,
         }
     }
 
-    fn expression(&mut self, expression: &str, field: &str) -> Result<Node, CompileError> {
+    fn marked_expression(&mut self, expression: &str, place: PlaceId) -> Result<Node, CompileError> {
         let allowed = match self.language {
             Language::Jsonata(allowed) => allowed,
             _ => Allowed::default(),
         };
         let expr = Expr::compile(expression, self.names, jsonata::Profile::StepFunctions(allowed))
-            .map_err(|error| CompileError { field: field.to_owned(), message: error.to_string() })?;
-        Ok(self.query(field, What::Expr(Box::new(expr))))
+            .map_err(|error| self.error(place, error))?;
+        Ok(self.query(place, What::Expr(Box::new(expr))))
     }
 }
 

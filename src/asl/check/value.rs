@@ -1,5 +1,7 @@
 //! Rules about single values: types, ranges, paths, templates, expressions.
 
+use std::collections::HashSet;
+
 use super::state::child_type;
 use super::{
     ARRAY, BOOLEAN, Check, Context, INTEGER, NUMBER, OBJECT, STRING, looks_like_path, looks_like_query,
@@ -156,7 +158,8 @@ impl Check {
         let Some(text) = self.text(node, place) else { return };
         if !values.contains(&text) {
             let message = format!("Value should be one of the following: [{}]", values.join(", "));
-            let suggestion = did_you_mean(text, values.iter().copied());
+            let suggests = self.suggests();
+            let suggestion = if suggests { did_you_mean(text, values.iter().copied()) } else { None };
             self.schema(message, place, node.span).suggestion = suggestion;
         }
     }
@@ -232,11 +235,15 @@ impl Check {
                 }
             }
             NodeValue::Object(members) => {
+                let keys: HashSet<&str> = match context.is_jsonata() {
+                    true => HashSet::new(),
+                    false => members.iter().map(|member| &*member.key.value).collect(),
+                };
                 for member in members {
                     let key = &*member.key.value;
                     match template_key(key) {
                         Some(plain) if !context.is_jsonata() => {
-                            if node.get(plain).is_some() {
+                            if keys.contains(plain) {
                                 let message = format!("Field '{plain}' and field '{key}' give the same name");
                                 self.schema(message, place, member.key.span);
                             }
@@ -380,10 +387,9 @@ impl Check {
             let message = format!("Invalid Label: '{text}'");
             self.error(Code::InvalidLabelName, message, place, node.span);
         }
-        if self.labels.iter().any(|label| label == text) {
+        if !self.labels.insert(text.to_owned()) {
             self.error(Code::DuplicateLabelName, format!("Duplicate Label: {text}"), place, node.span);
         }
-        self.labels.push(text.to_owned());
     }
 }
 

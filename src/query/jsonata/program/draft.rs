@@ -490,7 +490,7 @@ impl Drafting<'_> {
     /// Hands what the children still seek to their parent.
     fn take_seekers(&mut self, parent: DraftId, children: &[DraftId]) {
         for &child in children {
-            let mut seeking = self.at(child).seeking.clone();
+            let mut seeking = std::mem::take(&mut self.at_mut(child).seeking);
             if let Form::Parent(ancestor) = self.at(child).form {
                 seeking.push(ancestor);
             }

@@ -1,5 +1,9 @@
 //! The second half of compiling: drafts become the flat tables; names become slots.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::chain::{Prefix, prefix};
 use super::draft::{Draft, DraftId, Drafts, Form, Stage as DraftStage};
 use super::regex::compile_regex;
@@ -38,6 +42,8 @@ pub(super) fn emit(
         profile,
         scopes: Scopes::default(),
         pending: Vec::new(),
+        texts: HashMap::new(),
+        keys: HashMap::new(),
         program: Program {
             source: source.into(),
             nodes: Vec::new(),
@@ -67,7 +73,7 @@ pub(super) fn emit(
             slots: 0,
         },
     };
-    let top = emitter.scopes.open(None, Vec::new(), 0, false);
+    let top = emitter.scopes.open(None);
     let place =
         Place { scope: top, context_is_top: matches!(profile, Profile::StepFunctions(_)), tail: false };
     emitter.program.root = emitter.node(drafts.root, place)?;
@@ -98,7 +104,10 @@ struct Emitter<'d, 'n> {
     profile: Profile,
     scopes: Scopes,
     /// Variables to be resolved when all scopes are complete.
-    pending: Vec<(NodeId, std::borrow::Cow<'d, str>, ScopeId)>,
+    pending: Vec<(NodeId, Cow<'d, str>, ScopeId)>,
+    /// Where the program's texts and keys stand.
+    texts: HashMap<&'d str, u32>,
+    keys: HashMap<&'d str, u32>,
     program: Program,
 }
 
@@ -130,19 +139,20 @@ impl<'d> Emitter<'d, '_> {
         })
     }
 
-    fn text(&mut self, text: &str) -> TextId {
-        let known = self.program.texts.iter().position(|known| **known == *text);
-        TextId(known.map_or_else(|| push(&mut self.program.texts, text.into()), |at| at as u32))
+    fn text(&mut self, text: &'d str) -> TextId {
+        let texts = &mut self.program.texts;
+        TextId(*self.texts.entry(text).or_insert_with(|| push(texts, text.into())))
     }
 
-    fn key(&mut self, text: &str) -> KeyId {
-        let known = self.program.keys.iter().position(|known| known.as_str() == text);
-        KeyId(known.map_or_else(|| push(&mut self.program.keys, Key::new(text)), |at| at as u32))
+    fn key(&mut self, text: &'d str) -> KeyId {
+        let keys = &mut self.program.keys;
+        KeyId(*self.keys.entry(text).or_insert_with(|| push(keys, Key::new(text))))
     }
 
     /// A draft with what is attached to it.
     fn node(&mut self, id: DraftId, place: Place) -> Emitted {
-        let draft = self.drafts.get(id);
+        let drafts = self.drafts;
+        let draft = drafts.get(id);
         if matches!(draft.form, Form::Path { .. }) {
             return self.path(id, place.inner());
         }
@@ -153,14 +163,14 @@ impl<'d> Emitter<'d, '_> {
         let rows = draft.tuple.then(|| {
             let mut names = Vec::new();
             carried(self.drafts, &[id], &mut names);
-            names
+            Rc::<[String]>::from(names)
         });
-        let predicates = self.stages(&draft.predicates, place.inner(), rows.as_deref())?;
+        let predicates = self.stages(&draft.predicates, place.inner(), rows.as_ref())?;
         let group = match &draft.group {
             Some(members) => Some(self.members(
                 members,
                 Place { context_is_top: false, ..place.inner() },
-                rows.as_deref(),
+                rows.as_ref(),
             )?),
             None => None,
         };
@@ -172,7 +182,8 @@ impl<'d> Emitter<'d, '_> {
 
     /// A draft alone.
     fn bare(&mut self, id: DraftId, place: Place) -> Emitted {
-        let draft = self.drafts.get(id);
+        let drafts = self.drafts;
+        let draft = drafts.get(id);
         let inner = place.inner();
         let node = match &draft.form {
             Form::Path { .. } | Form::Sort(_) => return self.path(id, inner),
@@ -252,7 +263,7 @@ impl<'d> Emitter<'d, '_> {
     }
 
     fn block(&mut self, items: &[DraftId], place: Place) -> Result<Node, CompileError> {
-        let scope = self.scopes.open(Some(place.scope), Vec::new(), 0, false);
+        let scope = self.scopes.open(Some(place.scope));
         let mut emitted = Vec::with_capacity(items.len());
         for (index, &item) in items.iter().enumerate() {
             let tail = place.tail && index + 1 == items.len();
@@ -270,7 +281,7 @@ impl<'d> Emitter<'d, '_> {
         body: DraftId,
         place: Place,
     ) -> Result<Node, CompileError> {
-        let scope = self.scopes.open(Some(place.scope), params.to_vec(), params.len(), true);
+        let scope = self.scopes.open_function(place.scope, params);
         let body = self.node(body, Place { scope, tail: true, ..place })?;
         let slots = self.slots(scope)?.unwrap_or(0);
         let signature = signature.map(|signature| push(&mut self.program.signatures, signature));
@@ -285,15 +296,16 @@ impl<'d> Emitter<'d, '_> {
         draft: &Draft,
         place: Place,
     ) -> Result<CallId, CompileError> {
-        let first_name = |steps: &[DraftId]| match steps.first().map(|&step| &self.drafts.get(step).form) {
-            Some(Form::Name(name)) => Some(name.clone()),
+        let drafts = self.drafts;
+        let first_name = |steps: &[DraftId]| match steps.first().map(|&step| &drafts.get(step).form) {
+            Some(Form::Name(name)) => Some(name.as_str()),
             _ => None,
         };
-        let (name, bare) = match &self.drafts.get(procedure).form {
-            Form::Variable(name) => (Some(name.clone()), false),
+        let (name, bare) = match &drafts.get(procedure).form {
+            Form::Variable(name) => (Some(name.as_str()), false),
             Form::Path { steps, .. } => {
                 let name = first_name(steps);
-                let known = name.as_ref().is_some_and(|name| {
+                let known = name.is_some_and(|name| {
                     !self.scopes.places(place.scope, name).is_empty()
                         || Builtin::named(name, self.profile).is_some()
                         || self.names.slot(name).is_some()
@@ -302,7 +314,7 @@ impl<'d> Emitter<'d, '_> {
             }
             _ => (None, false),
         };
-        let name = name.map(|name| self.text(&name));
+        let name = name.map(|name| self.text(name));
         let procedure = self.node(procedure, place)?;
         let mut emitted = Vec::with_capacity(arguments.len());
         for &argument in arguments {
@@ -317,7 +329,7 @@ impl<'d> Emitter<'d, '_> {
         &mut self,
         members: &[(DraftId, DraftId)],
         place: Place,
-        rows: Option<&[String]>,
+        rows: Option<&Rc<[String]>>,
     ) -> Result<Span, CompileError> {
         let mut emitted = Vec::with_capacity(members.len());
         for &(key, value) in members {
@@ -342,11 +354,16 @@ impl<'d> Emitter<'d, '_> {
     }
 
     /// A draft in a frame that holds the row's bindings, where there are rows.
-    fn framed(&mut self, id: DraftId, place: Place, rows: Option<&[String]>) -> Result<Framed, CompileError> {
+    fn framed(
+        &mut self,
+        id: DraftId,
+        place: Place,
+        rows: Option<&Rc<[String]>>,
+    ) -> Result<Framed, CompileError> {
         match rows {
             None => Ok(Framed { node: self.node(id, place)?, slots: None }),
             Some(names) => {
-                let scope = self.scopes.open(Some(place.scope), names.to_vec(), 0, true);
+                let scope = self.scopes.open_row(place.scope, names);
                 let node = self.node(id, Place { scope, ..place })?;
                 Ok(Framed { node, slots: self.slots(scope)? })
             }
@@ -357,7 +374,7 @@ impl<'d> Emitter<'d, '_> {
         &mut self,
         stages: &[DraftStage],
         place: Place,
-        rows: Option<&[String]>,
+        rows: Option<&Rc<[String]>>,
     ) -> Result<Span, CompileError> {
         let place = Place { context_is_top: false, ..place };
         let mut emitted = Vec::with_capacity(stages.len());
@@ -385,6 +402,7 @@ impl<'d> Emitter<'d, '_> {
         if streams {
             carried(self.drafts, steps, &mut names);
         }
+        let names: Rc<[String]> = names.into();
         let Prefix { variable, steps: length } = prefix(self.drafts, steps);
         let later = Place { context_is_top: false, ..place };
         let (mut chain, mut taken, mut emitted) = (None, length, Vec::new());
@@ -396,7 +414,7 @@ impl<'d> Emitter<'d, '_> {
                     // `$states.input[0]`: the member is one step with its predicates, and nothing else is built.
                     let node = self.states_chain(&[name], self.drafts.get(steps[1]).end)?;
                     let node = self.add(Node::Chain(node), self.drafts.get(steps[1]).end);
-                    let rows = self.drafts.get(steps[1]).tuple.then_some(names.as_slice());
+                    let rows = self.drafts.get(steps[1]).tuple.then_some(&names);
                     emitted.push(self.step(steps[1], later, rows, Some(node))?);
                     taken = 2;
                 }
@@ -412,7 +430,7 @@ impl<'d> Emitter<'d, '_> {
             let draft = self.drafts.get(step);
             let sorts_items = !in_stream && matches!(draft.form, Form::Sort(_));
             in_stream |= draft.tuple;
-            let rows = in_stream.then_some(names.as_slice());
+            let rows = in_stream.then_some(&names);
             let place = if index == 0 { place } else { later };
             let mut emitted_step = self.step(step, place, rows, None)?;
             if let (Form::Sort(terms), true, true) = (&draft.form, sorts_items, draft.tuple) {
@@ -438,7 +456,7 @@ impl<'d> Emitter<'d, '_> {
         };
         let path = PathId(push(&mut self.program.paths, path));
         if let Some(members) = &draft.group {
-            let rows = streams.then_some(names.as_slice());
+            let rows = streams.then_some(&names);
             let group = self.members(members, later, rows)?;
             self.program.paths[path.index()].group = Some(group);
         }
@@ -470,7 +488,7 @@ impl<'d> Emitter<'d, '_> {
         states: bool,
     ) -> Result<ChainId, CompileError> {
         let drafts = self.drafts;
-        let key_names: Vec<&str> = keys
+        let key_names: Vec<&'d str> = keys
             .iter()
             .map(|&key| match &drafts.get(key).form {
                 Form::Name(name) => name.as_str(),
@@ -487,14 +505,17 @@ impl<'d> Emitter<'d, '_> {
         Ok(self.add_chain(root, &key_names))
     }
 
-    fn add_chain(&mut self, root: ChainRoot, names: &[&str]) -> ChainId {
+    fn add_chain(&mut self, root: ChainRoot, names: &[&'d str]) -> ChainId {
         // Keys of one chain stand together, so they are not shared with other chains.
         let keys = extend(&mut self.program.keys, names.iter().map(|name| Key::new(name)).collect());
+        for (at, name) in (keys.from..).zip(names) {
+            self.keys.entry(name).or_insert(at);
+        }
         ChainId(push(&mut self.program.chains, Chain { root, keys }))
     }
 
     /// A chain that begins with `$states`; `end` is the place of the first name.
-    fn states_chain(&mut self, names: &[&str], end: u32) -> Result<ChainId, CompileError> {
+    fn states_chain(&mut self, names: &[&'d str], end: u32) -> Result<ChainId, CompileError> {
         let allowed = match self.profile {
             Profile::StepFunctions(allowed) => allowed,
             Profile::Language => Allowed { result: true, error_output: true },
@@ -522,7 +543,7 @@ impl<'d> Emitter<'d, '_> {
         &mut self,
         id: DraftId,
         place: Place,
-        rows: Option<&[String]>,
+        rows: Option<&Rc<[String]>>,
         ready: Option<NodeId>,
     ) -> Result<Step, CompileError> {
         let draft = self.drafts.get(id);
@@ -547,7 +568,7 @@ impl<'d> Emitter<'d, '_> {
         &mut self,
         terms: &[(DraftId, bool)],
         place: Place,
-        rows: Option<&[String]>,
+        rows: Option<&Rc<[String]>>,
     ) -> Result<Span, CompileError> {
         let mut emitted = Vec::with_capacity(terms.len());
         for &(key, descending) in terms {
@@ -561,7 +582,7 @@ impl<'d> Emitter<'d, '_> {
         &mut self,
         id: DraftId,
         place: Place,
-        rows: Option<&[String]>,
+        rows: Option<&Rc<[String]>>,
     ) -> Result<Framed, CompileError> {
         let draft = self.drafts.get(id);
         match &draft.form {
@@ -657,7 +678,7 @@ impl<'d> Emitter<'d, '_> {
 }
 
 /// The place of a carried name in a row: the item comes first. 0 when nothing is carried.
-fn column(rows: Option<&[String]>, name: Option<&str>) -> u16 {
+fn column(rows: Option<&Rc<[String]>>, name: Option<&str>) -> u16 {
     match (rows, name) {
         (Some(rows), Some(name)) => rows.iter().position(|known| known == name).map_or(0, |at| at as u16 + 1),
         _ => 0,

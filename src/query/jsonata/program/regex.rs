@@ -60,7 +60,8 @@ impl Translation {
     /// A `{` is a repetition only where it is written as one.
     fn brace(&mut self) {
         let rest = &self.chars[self.at..];
-        let length = rest.iter().position(|&c| c == '}');
+        let counts = rest.iter().take_while(|c| c.is_ascii_digit() || **c == ',').count();
+        let length = (rest.get(counts) == Some(&'}')).then_some(counts);
         let repetition = length.map(|length| rest[..length].iter().collect::<String>()).filter(|text| {
             let (low, high) = text.split_once(',').unwrap_or((text, ""));
             let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

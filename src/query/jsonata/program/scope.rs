@@ -1,20 +1,55 @@
 //! Scopes while compiling: which frame a variable lives in.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::draft::{Draft, DraftId, Drafts, Form, Stage};
 
 /// A scope being compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ScopeId(u32);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Scope {
     parent: Option<ScopeId>,
-    /// The variables of its frame, by slot.
-    names: Vec<String>,
-    /// Those that are bound as soon as the frame exists.
+    /// The variables that its frame begins with, by slot; shared by the scopes of one row.
+    first: Rc<[String]>,
+    /// Those of them that are bound as soon as the frame exists.
     bound: usize,
+    /// The variables that follow, by slot.
+    names: Vec<String>,
+    /// Their slots, when they are many.
+    slots: HashMap<String, usize>,
     /// It has a frame even when nothing is assigned in it.
     framed: bool,
+}
+
+/// So many variables are found as fast one by one.
+const NAMES_SCANNED_MAX: usize = 16;
+
+impl Scope {
+    fn len(&self) -> usize {
+        self.first.len() + self.names.len()
+    }
+
+    fn slot(&self, name: &str) -> Option<usize> {
+        let later = match self.names.len() > NAMES_SCANNED_MAX {
+            true => self.slots.get(name).copied(),
+            false => self.names.iter().rposition(|known| known == name).map(|at| self.first.len() + at),
+        };
+        later.or_else(|| self.first.iter().rposition(|known| known == name))
+    }
+
+    fn add(&mut self, name: &str) -> usize {
+        let from = self.first.len();
+        self.names.push(name.to_owned());
+        if self.names.len() > NAMES_SCANNED_MAX {
+            for at in self.slots.len()..self.names.len() {
+                self.slots.insert(self.names[at].clone(), from + at);
+            }
+        }
+        self.len() - 1
+    }
 }
 
 /// All scopes of an expression.
@@ -24,34 +59,37 @@ pub(super) struct Scopes {
 }
 
 impl Scopes {
-    /// Opens a scope whose frame begins with `names`, of which `bound` are certainly bound.
-    pub(super) fn open(
-        &mut self,
-        parent: Option<ScopeId>,
-        names: Vec<String>,
-        bound: usize,
-        framed: bool,
-    ) -> ScopeId {
-        self.scopes.push(Scope { parent, names, bound, framed });
+    /// Opens a scope that has a frame when something is assigned in it.
+    pub(super) fn open(&mut self, parent: Option<ScopeId>) -> ScopeId {
+        self.add(Scope { parent, ..Scope::default() })
+    }
+
+    /// Opens the scope of a function.
+    pub(super) fn open_function(&mut self, parent: ScopeId, params: &[String]) -> ScopeId {
+        let (first, bound) = (params.into(), params.len());
+        self.add(Scope { parent: Some(parent), first, bound, framed: true, ..Scope::default() })
+    }
+
+    /// Opens a scope whose frame begins with the names that a row carries.
+    pub(super) fn open_row(&mut self, parent: ScopeId, names: &Rc<[String]>) -> ScopeId {
+        self.add(Scope { parent: Some(parent), first: names.clone(), framed: true, ..Scope::default() })
+    }
+
+    fn add(&mut self, scope: Scope) -> ScopeId {
+        self.scopes.push(scope);
         ScopeId(self.scopes.len() as u32 - 1)
     }
 
     /// The slot of a variable assigned in `scope`.
     pub(super) fn assign(&mut self, scope: ScopeId, name: &str) -> usize {
-        let names = &mut self.scopes[scope.0 as usize].names;
-        match names.iter().rposition(|known| known == name) {
-            Some(slot) => slot,
-            None => {
-                names.push(name.to_owned());
-                names.len() - 1
-            }
-        }
+        let scope = &mut self.scopes[scope.0 as usize];
+        scope.slot(name).unwrap_or_else(|| scope.add(name))
     }
 
     /// Slots of the scope's frame; `None` when it has no frame.
     pub(super) fn slots(&self, scope: ScopeId) -> Option<usize> {
         let scope = &self.scopes[scope.0 as usize];
-        (scope.framed || !scope.names.is_empty()).then_some(scope.names.len())
+        (scope.framed || !scope.names.is_empty()).then_some(scope.len())
     }
 
     /// The places where `name` may be bound as seen from `scope`, inmost first: frames outwards, slot, and whether it
@@ -60,7 +98,7 @@ impl Scopes {
         let (mut places, mut hops, mut at) = (Vec::new(), 0, Some(scope));
         while let Some(id) = at {
             let scope = &self.scopes[id.0 as usize];
-            if let Some(slot) = scope.names.iter().rposition(|known| known == name) {
+            if let Some(slot) = scope.slot(name) {
                 let bound = slot < scope.bound;
                 places.push((hops, slot, bound));
                 if bound {

@@ -293,10 +293,10 @@ impl<'s> Tokens<'s> {
     /// A regular expression, behind its opening slash.
     fn regex(&mut self) -> Result<Token, CompileError> {
         let bytes = self.source.as_bytes();
-        let (start, mut depth) = (self.at, 0i64);
+        // Backslashes right before the byte.
+        let (start, mut depth, mut backslashes) = (self.at, 0i64, 0usize);
         while self.at < bytes.len() {
             let byte = bytes[self.at];
-            let backslashes = bytes[start..self.at].iter().rev().take_while(|&&b| b == b'\\').count();
             if byte == b'/' && depth == 0 && backslashes % 2 == 0 {
                 return self.regex_end(start);
             }
@@ -307,6 +307,7 @@ impl<'s> Tokens<'s> {
                 b')' | b']' | b'}' if !hidden => depth -= 1,
                 _ => {}
             }
+            backslashes = if byte == b'\\' { backslashes + 1 } else { 0 };
             self.at += 1;
         }
         Err(CompileError::new("S0302", self.at, None, "No terminating / in regular expression".into()))

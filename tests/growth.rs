@@ -1,0 +1,371 @@
+//! Work grows in proportion: twice as much of anything takes at most 2.2 times as long on the thread's own clock,
+//! measured at a size and at four times that. Each row is a shape that someone may write; those that were quadratic once
+//! are among them.
+#![cfg(target_os = "linux")]
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use expressway::asl::{self, Options, Severity};
+use expressway::compile;
+use expressway::program::Program;
+use expressway::runtime::VirtualClock;
+use expressway::runtime::inline::Driver;
+use expressway::task::Handlers;
+use rustix::time::{ClockId, clock_gettime};
+
+/// The system's gives large blocks back to the kernel, and clearing new ones is then most of what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Twice as much, and what caches and allocators add.
+const GROWTH_MAX: f64 = 2.2;
+/// The least of so many runs counts: what others do on the machine only adds.
+const RUNS: usize = 5;
+
+/// Nanoseconds of this thread's processor time that `work` takes.
+fn measure<T>(work: impl FnOnce() -> T) -> f64 {
+    let now = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
+    };
+    let before = now();
+    let result = work();
+    let took = now() - before;
+    drop(result);
+    took
+}
+
+/// How much longer it takes for twice as much: `large` is four times `small`.
+fn growth(mut small: impl FnMut(), mut large: impl FnMut()) -> f64 {
+    let (mut least, mut least_large) = (f64::MAX, f64::MAX);
+    for _ in 0..RUNS {
+        least = least.min(measure(&mut small));
+        least_large = least_large.min(measure(&mut large));
+    }
+    println!("    {:.2} ms -> {:.2} ms", least / 1e6, least_large / 1e6);
+    (least_large / least).sqrt()
+}
+
+/// Measures all rows before it complains.
+fn check(rows: Vec<(&str, f64)>) {
+    let mut steep = String::new();
+    for (name, growth) in rows {
+        println!("{growth:5.2}  {name}");
+        if growth > GROWTH_MAX {
+            let _ = writeln!(steep, "{name}: {growth:.2} times as long for twice as much");
+        }
+    }
+    assert!(steep.is_empty(), "{steep}");
+}
+
+/// `count` times what `part` writes, with commas between.
+fn list(count: usize, part: impl Fn(usize) -> String) -> String {
+    (0..count).map(part).collect::<Vec<_>>().join(",")
+}
+
+/// A machine of one Pass state with these fields, in JSONata.
+fn pass(fields: &str) -> String {
+    format!(
+        r#"{{"QueryLanguage":"JSONata","StartAt":"A","States":{{"A":{{"Type":"Pass","End":true,{fields}}}}}}}"#
+    )
+}
+
+/// The same whose output is a JSONata expression.
+fn expression(text: &str) -> String {
+    let text = serde_json::to_string(&format!("{{% {text} %}}")).expect("a text");
+    pass(&format!(r#""Output":{text}"#))
+}
+
+fn states(count: usize, state: impl Fn(usize) -> String) -> String {
+    format!(r#"{{"StartAt":"s0","States":{{{}}}}}"#, list(count, |n| format!(r#""s{n}":{}"#, state(n))))
+}
+
+/// Passes one after the other with something in each.
+fn chain(count: usize, field: impl Fn(usize) -> String) -> String {
+    states(count, |n| {
+        let next = if n + 1 < count { format!(r#""Next":"s{}""#, n + 1) } else { r#""End":true"#.into() };
+        format!(r#"{{"Type":"Pass",{}{next}}}"#, field(n))
+    })
+}
+
+type Shape = (&'static str, usize, fn(usize) -> String);
+
+/// Definitions that are accepted.
+const ACCEPTED: &[Shape] = &[
+    ("states", 1_000, |n| chain(n, |_| String::new())),
+    ("variables that one state assigns", 4_000, |n| {
+        pass(&format!(r#""Assign":{{{}}}"#, list(n, |n| format!(r#""v{n}":1"#))))
+    }),
+    ("variables, one a state, read by the next", 750, |n| {
+        chain(n, |n| match n {
+            0 => r#""Assign":{"v0":0},"#.into(),
+            n => format!(r#""Assign":{{"v{n}.$":"$v{}"}},"#, n - 1),
+        })
+    }),
+    ("variables around branches", 750, |n| {
+        let branches = list(n, |n| {
+            let state = format!(r#"{{"Type":"Pass","Assign":{{"w{n}":1}},"End":true}}"#);
+            format!(r#"{{"StartAt":"b{n}","States":{{"b{n}":{state}}}}}"#)
+        });
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Pass","Assign":{{{}}},"Next":"B"}},
+            "B":{{"Type":"Parallel","Branches":[{branches}],"End":true}}}}}}"#,
+            list(n, |n| format!(r#""v{n}":1"#))
+        )
+    }),
+    ("strings in one array", 4_000, |n| expression(&format!("[{}]", list(n, |n| format!("'s{n}'"))))),
+    ("numbers in one array", 4_000, |n| expression(&format!("[{}]", list(n, |n| n.to_string())))),
+    ("keys of one object", 3_000, |n| expression(&format!("{{{}}}", list(n, |n| format!("'k{n}':{n}"))))),
+    ("names of one array", 3_000, |n| {
+        expression(&format!("[{}]", list(n, |n| format!("$states.input.(k{n})"))))
+    }),
+    ("paths of one array", 2_500, |n| {
+        expression(&format!("[{}]", list(n, |n| format!("$states.input.a{n}.b{n}"))))
+    }),
+    ("variables of one block", 2_500, |n| {
+        let bound: String = (0..n).map(|n| format!("$v{n}:={n};")).collect();
+        expression(&format!("({bound}$v0)"))
+    }),
+    ("variables of one block, all read", 2_000, |n| {
+        let bound: String = (0..n).map(|n| format!("$v{n}:={n};")).collect();
+        let read: Vec<String> = (0..n).map(|n| format!("$v{n}")).collect();
+        expression(&format!("({bound}[{}])", read.join(",")))
+    }),
+    ("functions of one block", 1_500, |n| {
+        let bound: String = (0..n).map(|n| format!("$f{n}:=function($x){{$x+{n}}};")).collect();
+        expression(&format!("({bound}$f0(1))"))
+    }),
+    ("calls", 2_500, |n| expression(&format!("[{}]", list(n, |_| "$sum([1,2])".into())))),
+    ("predicates that look outwards", 1_000, |n| {
+        let items = list(n, |n| format!("a{n}.b[x=%.y].c"));
+        expression(&format!("$states.input.[{items}]"))
+    }),
+    ("members of a group with rows", 1_000, |n| {
+        let names: String = (0..100).map(|n| format!(".a@$n{n}")).collect();
+        let members = list(n, |n| format!("'k{n}':$n{}", n % 100));
+        expression(&format!("$states.input{names}{{{members}}}"))
+    }),
+    ("comments", 10_000, |n| expression(&format!("{} 1", "/* a */ ".repeat(n)))),
+    ("characters that are not ASCII", 10_000, |n| expression(&format!("[{}]", list(n, |_| "'é'".into())))),
+    ("escapes in a text", 20_000, |n| expression(&format!("'{}'", r"\n".repeat(n)))),
+    ("braces in a regex", 4_000, |n| expression(&format!("$match('a', /a{}/)", r"\{".repeat(n / 20)))),
+    ("backslashes in a regex", 2_000, |n| expression(&format!("$match('a', /a{}/)", r"\\".repeat(2 * n)))),
+    ("payload template: members", 3_000, |n| {
+        let members = list(n, |n| format!(r#""k{n}.$":"$.a{n}""#));
+        chain(2, |at| if at == 0 { format!(r#""Parameters":{{{members}}},"#) } else { String::new() })
+    }),
+    ("payload template: paths with filters", 1_000, |n| {
+        let members = list(n, |n| format!(r#""k{n}.$":"$.a[?(@.b=={n})].c""#));
+        chain(2, |at| if at == 0 { format!(r#""Parameters":{{{members}}},"#) } else { String::new() })
+    }),
+    ("payload template: a path of many steps", 30, |n| {
+        chain(2, |at| if at == 0 { format!(r#""InputPath":"${}","#, ".a".repeat(n)) } else { String::new() })
+    }),
+    ("payload template: an intrinsic of many arguments", 3_000, |n| {
+        let arguments = list(n, |n| format!("'a{n}'"));
+        let template = format!(r#""Parameters":{{"a.$":"States.Array({arguments})"}},"#);
+        chain(2, |at| if at == 0 { template.clone() } else { String::new() })
+    }),
+    ("expressions deep in a template", 200, |n| {
+        let (open, close) =
+            (r#"{"a long name of a field that is written out":"#.repeat(300), "}".repeat(300));
+        let template = format!("{open}[{}]{close}", list(n, |_| r#""{%1%}""#.into()));
+        pass(&format!(r#""Output":{template}"#))
+    }),
+    ("rules of a Choice that compare texts", 1_000, |n| {
+        let rules = list(n, |n| format!(r#"{{"Variable":"$.a","StringEquals":"t{n}","Next":"B"}}"#));
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Choice","Choices":[{rules}],"Default":"B"}},
+            "B":{{"Type":"Succeed"}}}}}}"#
+        )
+    }),
+    ("tests of one rule", 1_000, |n| {
+        let tests = list(n, |n| format!(r#"{{"Variable":"$.a{n}","NumericLessThan":{n}}}"#));
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Choice","Choices":[{{"And":[{tests}],"Next":"B"}}],
+            "Default":"B"}},"B":{{"Type":"Succeed"}}}}}}"#
+        )
+    }),
+    ("catchers", 1_000, |n| {
+        let catchers = list(n, |n| format!(r#"{{"ErrorEquals":["E{n}"],"Next":"B"}}"#));
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Task","Resource":"arn:aws:lambda:eu-west-1:123456789012:function:f",
+            "Catch":[{catchers}],"Next":"B"}},"B":{{"Type":"Succeed"}}}}}}"#
+        )
+    }),
+    ("Maps that assign beside each other", 350, |n| {
+        states(n, |at| {
+            let inner = r#"{"Type":"Pass","Assign":{"x":1},"End":true}"#;
+            let next = if at + 1 < n { format!(r#""Next":"s{}""#, at + 1) } else { r#""End":true"#.into() };
+            format!(
+                r#"{{"Type":"Map","ItemProcessor":{{"StartAt":"i{at}","States":{{"i{at}":{inner}}}}},{next}}}"#
+            )
+        })
+    }),
+    ("names that stand twice", 1_500, |n| {
+        pass(&format!(r#""Output":[{}]"#, list(n, |_| r#"{"a":1,"a":2}"#.into())))
+    }),
+    ("names that stand twice beside branches", 500, |n| {
+        let branches = list(n, |n| {
+            let state = r#"{"Type":"Pass","Result":{"a":1,"a":2},"End":true}"#;
+            format!(r#"{{"StartAt":"b{n}","States":{{"b{n}":{state}}}}}"#)
+        });
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Parallel","Branches":[{branches}],"End":true}}}}}}"#
+        )
+    }),
+    ("members of one literal", 4_000, |n| {
+        pass(&format!(r#""Output":{{{}}}"#, list(n, |n| format!(r#""k{n}":{n}"#))))
+    }),
+];
+
+/// Definitions that are refused.
+const REFUSED: &[Shape] = &[
+    ("misspelt targets", 1_000, |n| states(n, |_| r#"{"Type":"Pass","Next":"sO"}"#.into())),
+    ("misspelt fields", 1_500, |n| chain(2, |_| list(n, |n| format!(r#""Nxet{n}":1"#)) + ",")),
+    ("misspelt types", 1_000, |n| states(n, |_| r#"{"Type":"Pas","End":true}"#.into())),
+    ("states that cannot be reached", 1_000, |n| states(n, |_| r#"{"Type":"Succeed"}"#.into())),
+    ("expressions with an error", 1_000, |n| {
+        pass(&format!(r#""Output":[{}]"#, list(n, |_| r#""{% $$ %}""#.into())))
+    }),
+    ("states that stand twice", 1_500, |n| states(n, |_| "0".into()).replace("\"s", "\"s1")),
+    ("open brackets", 10_000, |n| format!(r#"{{"StartAt":{}"#, "[1,".repeat(n))),
+    ("braces in a regex", 10_000, |n| expression(&format!("$match('a', /a{}/)", "{".repeat(n)))),
+    ("slashes without an end", 10_000, |n| expression(&format!("[{}", list(n, |_| "/a".into())))),
+    ("texts without an end", 10_000, |n| expression(&format!("[{}", list(n, |_| "'a".into())))),
+];
+
+fn read(text: &str) -> Option<Program> {
+    let (definition, problems) = asl::read(text.as_bytes(), &Options::default());
+    let lines = problems.iter().take(10).map(|it| it.line_column(text).0).sum::<u32>();
+    std::hint::black_box((lines, asl::invalid_definition(&problems)));
+    compile::compile(&definition?).ok()
+}
+
+#[test]
+fn compile_and_validate() {
+    let mut rows = Vec::new();
+    for &(name, size, shape) in ACCEPTED {
+        let (small, large) = (shape(size), shape(4 * size));
+        let problems = || asl::read(small.as_bytes(), &Options::default()).1;
+        assert!(read(&small).is_some(), "{name}: {:?}", problems().first());
+        println!("{name}");
+        rows.push((name, growth(|| drop(read(&small)), || drop(read(&large)))));
+    }
+    check(rows);
+}
+
+#[test]
+fn diagnostics() {
+    let mut rows = Vec::new();
+    for &(name, size, shape) in REFUSED {
+        let (small, large) = (shape(size), shape(4 * size));
+        let (_, problems) = asl::read(small.as_bytes(), &Options::default());
+        assert!(problems.iter().any(|it| it.severity == Severity::Error), "{name}");
+        println!("{name}");
+        rows.push((name, growth(|| drop(read(&small)), || drop(read(&large)))));
+    }
+    check(rows);
+}
+
+// ---- executions ----
+
+/// Maps in each other, each over the same items; the innermost runs `inner`.
+fn nested(depth: usize, inner: &str) -> String {
+    let mut workflow = inner.to_owned();
+    for level in 0..depth {
+        workflow = format!(
+            r#"{{"StartAt":"m{level}","States":{{"m{level}":{{"Type":"Map","ItemsPath":"$.l",
+            "ItemSelector":{{"l.$":"$.l"}},"ItemProcessor":{workflow},"End":true}}}}}}"#
+        );
+    }
+    workflow
+}
+
+/// `{"l": […]}` with so many items.
+fn items(count: usize) -> String {
+    format!(r#"{{"l":[{}]}}"#, list(count, |n| n.to_string()))
+}
+
+fn driver(definition: &str) -> Driver<VirtualClock> {
+    let program = read(definition).unwrap_or_else(|| panic!("refused: {definition}"));
+    Driver::with(Arc::new(program), VirtualClock::at(0), &Handlers::new())
+}
+
+#[test]
+fn executions() {
+    let fail = r#"{"StartAt":"F","States":{"F":{"Type":"Fail","Error":"Boom"}}}"#;
+    let wait =
+        r#"{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":1,"Next":"E"},"E":{"Type":"Succeed"}}}"#;
+    // The first that wakes fails; the others wait.
+    let one_fails = r#"{"StartAt":"C","States":{
+        "C":{"Type":"Choice","Choices":[{"Variable":"$","NumericEquals":0,"Next":"F"}],"Default":"W"},
+        "F":{"Type":"Fail","Error":"Boom"},
+        "W":{"Type":"Wait","Seconds":1,"End":true}}}"#;
+    let flat = |inner: &str, more: &str| {
+        format!(
+            r#"{{"StartAt":"M","States":{{"M":{{"Type":"Map","ItemsPath":"$.l","ItemProcessor":{inner},{more}
+            "End":true}}}}}}"#
+        )
+    };
+    // Each iteration of the outer Map fails inside, and catches.
+    let caught = format!(
+        r#"{{"StartAt":"O","States":{{"O":{{"Type":"Map","ItemsPath":"$.l","ItemSelector":{{"l":[1,2,3]}},
+        "ItemProcessor":{{"StartAt":"I","States":{{"I":{{"Type":"Map","ItemsPath":"$.l","ItemProcessor":{fail},
+        "Catch":[{{"ErrorEquals":["States.ALL"],"Next":"E"}}],"End":true}},"E":{{"Type":"Succeed"}}}}}},
+        "End":true}}}}}}"#
+    );
+    // (name, items, definition); three Maps in each other have the third power of items: 1.59 as many are four times as much.
+    let rows: [(&str, (usize, usize), String); 7] = [
+        ("join", (2_000, 8_000), flat(wait, "")),
+        ("fail at once", (2_000, 8_000), flat(fail, "")),
+        ("one fails, the others are stopped", (2_000, 8_000), flat(one_fails, "")),
+        ("fail and be tolerated", (2_000, 8_000), flat(fail, r#""ToleratedFailurePercentage":100,"#)),
+        ("fail and be caught, beside many", (250, 1_000), caught),
+        ("three Maps in each other that fail", (19, 30), nested(3, fail)),
+        ("three Maps in each other that succeed", (19, 30), nested(3, wait)),
+    ];
+    let mut measured = Vec::new();
+    for (name, (small, large), definition) in rows {
+        let (mut first, mut second) = (driver(&definition), driver(&definition));
+        let (small, large) = (items(small), items(large));
+        println!("{name}");
+        let run = |driver: &mut Driver<VirtualClock>, input: &str| {
+            driver.run(input.as_bytes()).expect("an input");
+        };
+        measured.push((name, growth(|| run(&mut first, &small), || run(&mut second, &large))));
+    }
+    check(measured);
+}
+
+// ---- YAML ----
+
+/// Texts in YAML, accepted or not.
+#[cfg(feature = "yaml")]
+const YAML: &[Shape] = &[
+    ("states", 1_000, |n| {
+        let state = |n| format!("  s{n}:\n    Type: Pass\n    Next: s{}\n", n + 1);
+        format!("StartAt: s0\nStates:\n{}  s{n}: {{Type: Succeed}}\n", (0..n).map(state).collect::<String>())
+    }),
+    ("members in one line", 2_000, |n| format!("A: {{{}}}", list(n, |n| format!("k{n}: {n}")))),
+    ("lines of one text", 5_000, |n| format!("A: |\n{}", "  line\n".repeat(n))),
+    ("aliases", 2_000, |n| format!("A: &a {{x: 1}}\nB: [{}]", list(n, |_| " *a".into()))),
+    ("anchors", 2_000, |n| format!("A: [{}]", list(n, |n| format!(" &a{n} 1")))),
+    ("merges", 1_000, |n| format!("A: &a {{x: 1}}\nB:\n{}", "  - {<<: *a}\n".repeat(n))),
+    ("names that stand twice", 2_000, |n| "a: 1\n".repeat(n)),
+    ("comments", 5_000, |n| format!("{}A: 1", "# no\n".repeat(n))),
+];
+
+#[cfg(feature = "yaml")]
+#[test]
+fn yaml() {
+    let mut rows = Vec::new();
+    for &(name, size, shape) in YAML {
+        let (small, large) = (shape(size), shape(4 * size));
+        println!("{name}");
+        let run = |text: &str| drop(asl::read_yaml(text.as_bytes(), &Options::default()));
+        rows.push((name, growth(|| run(&small), || run(&large))));
+    }
+    check(rows);
+}
