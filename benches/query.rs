@@ -6,6 +6,7 @@ mod workloads;
 
 use bed::{Bed, NoNames};
 use criterion::Throughput;
+use expressway::fuel::Fuel;
 use expressway::json::{self, source};
 use expressway::query::intrinsic::Call;
 use expressway::query::jsonata::{Allowed, Expr, Profile};
@@ -94,7 +95,7 @@ fn one<'a>(title: &str, baseline: &'static str, candidates: Vec<Candidate<'a>>) 
 fn following<'a>(path: &str, pointer: Option<&'static str>, text: &'a [u8]) -> Comparison<'a> {
     let mut bed = Bed::new(text);
     let read = Path::parse(path, &mut NoNames).unwrap();
-    let found = bed.on(|arena, scope| read.eval(arena, scope).unwrap());
+    let found = bed.on(|arena, scope| read.eval(arena, scope, &Fuel::unlimited()).unwrap());
     let title = format!("path {path}");
     let mut candidates = Vec::new();
     if let Some(pointer) = pointer {
@@ -112,8 +113,12 @@ fn following<'a>(path: &str, pointer: Option<&'static str>, text: &'a [u8]) -> C
     if path == "$.detail.customer.tier" {
         candidates.push(same_in_jsonata("$states.input.detail.customer.tier", text));
     }
-    candidates
-        .insert(0, candidate("Path::eval", move || bed.on(|arena, scope| read.eval(arena, scope).unwrap())));
+    candidates.insert(
+        0,
+        candidate("Path::eval", move || {
+            bed.on(|arena, scope| read.eval(arena, scope, &Fuel::unlimited()).unwrap())
+        }),
+    );
     one(&title, "Path::eval", candidates)
 }
 
@@ -147,11 +152,11 @@ fn calling<'a>(call: &str, text: &'a [u8]) -> Candidate<'a> {
     let mut random = 0u64;
     let work = move || {
         bed.on(|arena, scope| {
-            call.eval(arena, scope, &mut || {
+            let mut bits = || {
                 random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
                 random
-            })
-            .unwrap()
+            };
+            call.eval(arena, scope, &mut bits, &Fuel::unlimited()).unwrap()
         })
     };
     candidate(name, work)

@@ -123,18 +123,31 @@ impl Fuel<'_> {
         }
     }
 
-    /// Charges work between two steps of an execution; false when the slice is spent, and a driver is there to give
-    /// others their turn. Fuel without a driver goes on.
+    /// Charges work between two steps of an execution; false when a slice was spent, now or in the midst of a step, and
+    /// a driver is there to give others their turn. Fuel without a driver goes on.
     #[inline]
     pub fn goes_on(&self, work: u64) -> bool {
         let left = self.left.get();
-        match left > work {
+        match left > work && self.before.get() == 0 {
             true => {
                 self.left.set(left - work);
                 true
             }
-            false => self.refill.is_none() && self.fill_up(work).is_ok(),
+            false => self.refill.is_none() && self.charge(work).is_ok(),
         }
+    }
+
+    /// Takes what is left, for someone who counts it down in a place of his own. To be [put back](Fuel::put_back)
+    /// before anything else is asked of this fuel.
+    #[inline]
+    pub(crate) fn take(&self) -> u64 {
+        self.left.replace(0)
+    }
+
+    /// Puts back what is left of what was [taken](Fuel::take).
+    #[inline]
+    pub(crate) fn put_back(&self, left: u64) {
+        self.left.set(left);
     }
 
     #[cold]

@@ -87,11 +87,18 @@ pub const JSONATA_NESTING_MAX: u32 = 800;
 pub const JSONATA_RANGE_ITEMS_MAX: usize = 10_000_000;
 /// Elements of a JSONata sequence outside of Step Functions.
 pub const JSONATA_LANGUAGE_SEQUENCE_ITEMS_MAX: usize = JSONATA_RANGE_ITEMS_MAX;
-/// Work of one JSONata evaluation: nodes evaluated, items processed. In place of AWS's one second, because the
-/// evaluator has no clock; it is reached in about that time.
-pub const JSONATA_STEPS_MAX: u64 = 20_000_000;
+/// Work of one JSONata evaluation, in units of fuel: AWS's second, as far as work tells time.
+pub const JSONATA_WORK_MAX: u64 = 1_000_000_000;
+/// Time of one JSONata evaluation where there is a clock: twice AWS's second, because others may use the machine.
+pub const JSONATA_NANOSECONDS_MAX: u64 = 2_000_000_000;
 /// Bytes one JSONata evaluation may add to the arena.
 pub const JSONATA_BYTES_MAX: usize = 64 << 20;
+/// Bytes an evaluation makes before it is worth looking for garbage among them.
+pub const JSONATA_GARBAGE_BYTES_MIN: usize = 1 << 20;
+/// Bytes of the picture of a number or a date.
+pub const JSONATA_PICTURE_BYTES_MAX: usize = 1 << 10;
+/// Bytes of a text that is read as a number or a date.
+pub const JSONATA_NUMBER_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a compiled regular expression.
 pub const JSONATA_REGEX_BYTES_MAX: usize = 1 << 20;
 /// Nesting of a regular expression.

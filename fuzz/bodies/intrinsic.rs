@@ -1,5 +1,6 @@
 //! A call on the first line, a document after it. Nothing may panic or hang, and results stay within their limit.
 
+use expressway::fuel::Fuel;
 use expressway::json::{Arena, Value, read};
 use expressway::limits;
 use expressway::query::intrinsic::Call;
@@ -34,8 +35,8 @@ pub(crate) fn run(data: &[u8]) {
         bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         bits
     };
-    match call.eval(&mut arena, &scope, &mut random) {
+    match call.eval(&mut arena, &scope, &mut random, &Fuel::unlimited()) {
         Ok(value) => assert!(arena.size(value) <= limits::INTRINSIC_RESULT_BYTES_MAX),
-        Err(fault) => assert!(!fault.message(&call, &mut arena, &scope).is_empty()),
+        Err(fault) => assert!(!fault.message(&call, &mut arena, &scope, &Fuel::unlimited()).is_empty()),
     }
 }

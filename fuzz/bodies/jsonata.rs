@@ -48,7 +48,7 @@ pub(crate) fn eval(bytes: &[u8]) {
         error_output: Value::UNDEFINED,
     };
     let mut scratch = Scratch::default();
-    let limits = Limits { steps: 200_000, bytes: 8 << 20, ..Limits::STEP_FUNCTIONS };
+    let limits = Limits { work: 10_000_000, bytes: 8 << 20, ..Limits::STEP_FUNCTIONS };
     let mut env =
         Env { now_ms: 0, random: &mut || 4, scratch: &mut scratch, limits, fuel: &Fuel::unlimited() };
     if let Ok(value) = expr.eval(&mut arena, &scope, &mut env) {

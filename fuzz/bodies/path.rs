@@ -1,6 +1,7 @@
 //! A path on the first line, a document after it. Nothing may panic or hang; what is found must have the shape that the
 //! path promises; what a reference path puts in must be found again.
 
+use expressway::fuel::Fuel;
 use expressway::json::{Arena, Value, equal, read};
 use expressway::query::path::{Path, ReferencePath};
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
@@ -29,15 +30,15 @@ pub(crate) fn run(data: &[u8]) {
     let variables = arena.array(&[input]);
     let [result, error_output] = [Value::UNDEFINED; 2];
     let scope = Scope { input, result, error_output, variables, context: &Nothing };
-    match path.eval(&mut arena, &scope) {
+    match path.eval(&mut arena, &scope, &Fuel::unlimited()) {
         Ok(found) => assert!(path.is_definite() || found.is_array()),
-        Err(fault) => assert!(!fault.message(&path, &mut arena, &scope).is_empty()),
+        Err(fault) => assert!(!fault.message(&path, &mut arena, &scope, &Fuel::unlimited()).is_empty()),
     }
     if let Ok(place) = ReferencePath::parse(text) {
         match place.insert(&mut arena, input, Value::TRUE) {
             Ok(input) => {
                 let scope = Scope { input, ..scope };
-                let found = path.eval(&mut arena, &scope);
+                let found = path.eval(&mut arena, &scope, &Fuel::unlimited());
                 assert!(found.is_ok_and(|found| equal(&arena, found, Value::TRUE)));
             }
             Err(fault) => assert!(!fault.message(&place, &arena, input).is_empty()),

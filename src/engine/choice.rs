@@ -48,12 +48,14 @@ impl Run<'_, '_> {
                         _ => self.variable(frame, comparison.variable, sight)?,
                     };
                     last = Some((comparison.variable, value));
+                    self.charge(compare_work(value))?;
                     if compare_constant(&self.x.arena, comparison.operator, value, &comparison.operand) {
                         return Ok(Some(*rule));
                     }
                 }
                 ChoiceStep::Equals { variable, rules } => {
                     let value = self.variable(frame, *variable, sight)?;
+                    self.charge(compare_work(value))?;
                     if let Some(text) = self.x.arena.as_str(value)
                         && let Some(rule) = rules.get(text)
                     {
@@ -120,6 +122,7 @@ impl Run<'_, '_> {
         match self.try_path(frame, path, sight) {
             Some(value) => Ok(value),
             None => {
+                self.cut()?;
                 let source = self.program.paths[path].source();
                 let text = format!(
                     "Invalid path '{source}': The choice state's condition path references an invalid value."
@@ -133,15 +136,23 @@ impl Run<'_, '_> {
         if comparison.operator == Operator::IsPresent {
             let found = self.try_path(frame, comparison.variable, sight);
             let present = found.is_some();
+            self.cut()?;
             return Ok(matches!(comparison.operand, Operand::Bool(wanted) if wanted == present));
         }
         let left = self.variable(frame, comparison.variable, sight)?;
+        self.charge(compare_work(left))?;
         if let Operand::Path(path) = comparison.operand {
             let right = self.variable(frame, path, sight)?;
             return Ok(compare_values(&self.x.arena, comparison.operator, left, right));
         }
         Ok(compare_constant(&self.x.arena, comparison.operator, left, &comparison.operand))
     }
+}
+
+/// Work of comparing a value.
+#[inline]
+fn compare_work(value: Value) -> u64 {
+    5 + if value.is_string() { value.len() as u64 / 2 } else { 0 }
 }
 
 /// Compares with what the definition says. Values of another type are not an error; they do not compare.

@@ -34,7 +34,8 @@ impl Run<'_, '_> {
             },
             Text::Call(call) => {
                 let called = self.query(frame, sight, |arena, scope, env| {
-                    call.eval(arena, scope, env.random).map_err(|fault| fault.message(call, arena, scope))
+                    let called = call.eval(arena, scope, env.random, env.fuel);
+                    called.map_err(|fault| fault.message(call, arena, scope, env.fuel))
                 });
                 called.map_err(|text| self.runtime(frame, &text))?
             }
@@ -60,6 +61,7 @@ impl Run<'_, '_> {
             return;
         }
         match stop {
+            Stop::Cut => unreachable!("the fuel says so too"),
             Stop::Failed(fault) => self.failed(frame, fault),
             Stop::Evaluation { fault, location } => {
                 let state = self.state_id(frame);
@@ -96,6 +98,7 @@ impl Run<'_, '_> {
             match self.caught(frame, handlers, &fault) {
                 Ok(true) => return,
                 Ok(false) => {}
+                Err(Stop::Cut) => return,
                 Err(_) if self.env.fuel.cut().is_some() => return,
                 Err(Stop::Failed(fault) | Stop::Evaluation { fault, .. }) => {
                     return self.fail_up(frame, fault);

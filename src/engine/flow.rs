@@ -7,6 +7,9 @@ use crate::json::Value;
 use crate::program::{Filter, PathId, ResultPath};
 use crate::query::path::Path;
 
+/// Bytes of an input up to which following a path in it is no work to speak of.
+const LARGE_BYTES: u32 = 4_096;
+
 impl Run<'_, '_> {
     /// The input after `InputPath`, kept as what the state works on.
     pub(super) fn filtered_input(&mut self, frame: u32) -> Result<Value, Stop> {
@@ -42,29 +45,40 @@ impl Run<'_, '_> {
     /// What a path selects, or `States.Runtime` with Jayway's words.
     pub(super) fn path(&mut self, frame: u32, path: PathId, sight: Sight) -> Result<Value, Stop> {
         let path = &self.program.paths[path];
-        let found = path.follow(&self.x.arena, sight.input);
+        let found = self.follow(path, sight.input);
         if !found.is_undefined() {
             return Ok(found);
         }
-        let found = self.query(frame, sight, |arena, scope, _| {
-            path.eval(arena, scope).map_err(|fault| {
-                format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope))
+        let found = self.query(frame, sight, |arena, scope, env| {
+            path.eval(arena, scope, env.fuel).map_err(|fault| {
+                let says = fault.message(path, arena, scope, env.fuel);
+                format!("Invalid path '{}' : {says}", path.source())
             })
         });
+        self.cut()?;
         let value = found.map_err(|text| self.runtime(frame, &text))?;
         self.check_memory(frame)?;
         Ok(value)
     }
 
     fn try_path_slowly(&mut self, frame: u32, path: &Path, sight: Sight) -> Option<Value> {
-        self.query(frame, sight, |arena, scope, _| path.find(arena, scope).ok())
+        self.query(frame, sight, |arena, scope, env| path.find(arena, scope, env.fuel).ok())
+    }
+
+    /// What a path of names and indexes leads to.
+    #[inline(always)]
+    fn follow(&self, path: &Path, input: Value) -> Value {
+        if input.is_container() && self.x.arena.size(input) > LARGE_BYTES {
+            self.env.fuel.note(path.work(&self.x.arena, input));
+        }
+        path.follow(&self.x.arena, input)
     }
 
     /// What a path selects, if it selects anything.
     #[inline(always)]
     pub(super) fn try_path(&mut self, frame: u32, path: PathId, sight: Sight) -> Option<Value> {
         let path = &self.program.paths[path];
-        let found = path.follow(&self.x.arena, sight.input);
+        let found = self.follow(path, sight.input);
         if !found.is_undefined() {
             return Some(found);
         }
@@ -100,6 +114,7 @@ impl Run<'_, '_> {
             ResultPath::Discard => Ok(input),
             ResultPath::Insert(path) => {
                 let path = &self.program.references[path];
+                self.charge(path.work(&self.x.arena, input))?;
                 let inserted = path.insert(&mut self.x.arena, input, result);
                 inserted.map_err(|fault| {
                     let text = fault.message(path, &self.x.arena, input);

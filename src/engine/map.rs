@@ -12,6 +12,9 @@ use crate::program::{Items, MapId, Percentage, Seconds, StateKind, TemplateId};
 use crate::query::ContextField;
 use crate::query::template::Prepared;
 
+/// Work of beginning an iteration, beside what its input takes.
+const ITERATION: u64 = 100;
+
 impl Run<'_, '_> {
     pub(super) fn map(&mut self, frame: u32, map: MapId) -> Result<(), Stop> {
         let effective = self.filtered_input(frame)?;
@@ -78,6 +81,7 @@ impl Run<'_, '_> {
         let last = self.x.frames[frame as usize].last_event;
         let nursery = self.nursery(join, row.processor);
         for index in started..started + count {
+            self.charge(ITERATION + 2 * prepared.row.len() as u64)?;
             let (key, value) = match items.is_object() {
                 true => self.x.arena.entry(items, index as usize).unwrap_or_default(),
                 false => (Value::UNDEFINED, self.x.arena.item(items, index as usize).unwrap_or_default()),

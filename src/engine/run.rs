@@ -5,6 +5,7 @@ use super::execution::{Execution, Outcome, Phase, Token};
 use super::record::{Aside, Happening, Hears, Record};
 use super::{Effect, Env, Event, TimerKind, Turn};
 use crate::fault::{self, Fault};
+use crate::fuel::{Cut, Fuel};
 use crate::json::Value;
 use crate::limits;
 use crate::program::{Program, State, StateId, StateKind, TemplateId};
@@ -30,6 +31,14 @@ pub(super) enum Stop {
     Failed(Fault),
     /// A JSONata expression failed at this field.
     Evaluation { fault: Fault, location: String },
+    /// The work was cut short: the execution is over, see [`Fuel::cut`](crate::fuel::Fuel::cut).
+    Cut,
+}
+
+impl From<Cut> for Stop {
+    fn from(_: Cut) -> Stop {
+        Stop::Cut
+    }
 }
 
 impl From<Fault> for Stop {
@@ -286,6 +295,20 @@ impl Run<'_, '_> {
         Token { frame, visit: self.x.frames[frame as usize].visit }
     }
 
+    // ---- work ----
+
+    /// Charges work on the execution's data.
+    #[inline]
+    pub(super) fn charge(&self, work: u64) -> Result<(), Stop> {
+        Ok(self.env.fuel.charge(work)?)
+    }
+
+    /// Ends the state where its work was cut short.
+    #[inline]
+    pub(super) fn cut(&self) -> Result<(), Stop> {
+        self.env.fuel.cut().map_or(Ok(()), |cut| Err(cut.into()))
+    }
+
     // ---- queries ----
 
     /// Evaluates something with what the frame sees.
@@ -329,8 +352,11 @@ impl Run<'_, '_> {
     pub(super) fn template(&mut self, frame: u32, id: TemplateId, sight: Sight) -> Result<Value, Stop> {
         let program = self.program;
         let made = self.query(frame, sight, |arena, scope, env| {
-            program.templates[id].eval(arena, scope, env).map_err(|fault| explain(*fault, arena, scope))
+            program.templates[id]
+                .eval(arena, scope, env)
+                .map_err(|fault| explain(*fault, arena, scope, env.fuel))
         });
+        self.cut()?;
         let value = made.map_err(|why| self.stop(frame, why))?;
         self.check_memory(frame)?;
         Ok(value)
@@ -390,6 +416,7 @@ impl Run<'_, '_> {
             listener.moving(self.program, &self.x.arena);
         }
         self.tell_notes();
+        self.env.fuel.note(self.x.arena.bytes() as u64 / 4);
         let Execution { arena, frames, joins, input, context, compact_at, .. } = &mut *self.x;
         let mut visited = 4 * frames.len();
         self.env.compactor.compact(arena, |visit| {
@@ -419,15 +446,22 @@ struct Why {
     location: Option<String>,
 }
 
-fn explain(fault: template::Fault<'_>, arena: &mut crate::json::Arena, scope: &Scope<'_>) -> Why {
+fn explain(
+    fault: template::Fault<'_>,
+    arena: &mut crate::json::Arena,
+    scope: &Scope<'_>,
+    fuel: &Fuel<'_>,
+) -> Why {
+    fuel.note(u64::from(arena.size(scope.input)));
     match fault {
+        template::Fault::Cut => Why { text: String::new(), location: None },
         template::Fault::Path { path, field, .. } => {
             Why { text: not_found(arena, scope.input, path.source(), &field), location: None }
         }
         template::Fault::Call { call, field, fault } => {
             let text = match fault.path(call) {
                 Some((_, path)) => not_found(arena, scope.input, path, &field),
-                None => fault.message(call, arena, scope),
+                None => fault.message(call, arena, scope, fuel),
             };
             Why { text, location: None }
         }

@@ -45,6 +45,7 @@ impl Run<'_, '_> {
     #[inline(never)]
     fn tell_entered(&mut self, frame: u32, id: u64, previous: u64, (state, kind): (StateId, StateKind)) {
         let input = &self.x.frames[frame as usize].input;
+        self.env.fuel.note(u64::from(self.x.arena.size(*input)) / 2);
         if let Some(notes) = &mut self.env.notes
             && notes.hears.of(kind)
         {
@@ -104,6 +105,7 @@ impl Run<'_, '_> {
         assigned: Value,
     ) {
         let (id, previous) = (self.x.events + 1, self.x.frames[frame as usize].last_event);
+        self.env.fuel.note(u64::from(self.x.arena.size(output)) / 2);
         if let Some(notes) = &mut self.env.notes
             && notes.hears.of(kind)
         {
@@ -212,6 +214,7 @@ impl Run<'_, '_> {
             let name = self.program.name(self.state_id(frame)).to_owned();
             return Err(too_large(&name).into());
         }
+        self.charge(8 * u64::from(row.slots_seen))?;
         let old = self.x.frames[frame as usize].variables;
         let arena = &mut self.x.arena;
         let mark = arena.begin();

@@ -31,6 +31,35 @@ pub struct Compactor {
     references: Vec<u64>,
     /// The roots that refer to text themselves.
     root_texts: Vec<Value>,
+    /// What was made before stays where it is.
+    since: Since,
+}
+
+/// A moment in the life of an arena: what was made since then lies behind it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Since {
+    nodes: usize,
+    text: usize,
+}
+
+impl Since {
+    /// Now.
+    pub(crate) fn now(arena: &Arena) -> Since {
+        Since { nodes: arena.nodes.len(), text: arena.text.len() }
+    }
+
+    /// Bytes made since then, garbage included.
+    pub(crate) fn bytes(self, arena: &Arena) -> usize {
+        (arena.nodes.len() - self.nodes) * size_of::<Value>() + arena.text.len() - self.text
+    }
+
+    fn holds_text(self, value: Value) -> bool {
+        matches!(value.kind(), Kind::String | Kind::Decimal) && reach(value).0 as usize >= self.text
+    }
+
+    fn holds_block(self, value: Value) -> bool {
+        value.is_container() && value.at() as usize > self.nodes
+    }
 }
 
 /// Marks a holder as an index into `root_texts`; nodes are far fewer than 2^31.
@@ -39,7 +68,8 @@ const ROOT: u32 = 1 << 31;
 impl Compactor {
     /// A compactor without memory.
     pub const fn new() -> Compactor {
-        Compactor { fresh: Arena::new(), references: Vec::new(), root_texts: Vec::new() }
+        let since = Since { nodes: 0, text: 0 };
+        Compactor { fresh: Arena::new(), references: Vec::new(), root_texts: Vec::new(), since }
     }
 
     /// Moves what the roots reach into a fresh arena that takes the place of `arena`; everything else is forgotten, and
@@ -48,21 +78,47 @@ impl Compactor {
     /// `each_root` must call its argument for every root, and is called twice: it must visit the same roots in the same
     /// order both times. Values that are not visited mean nothing afterwards. Takes time linear in what is reached, but
     /// for a sort of the references to text.
-    pub fn compact(&mut self, arena: &mut Arena, mut each_root: impl FnMut(&mut dyn FnMut(&mut Value))) {
+    pub fn compact(&mut self, arena: &mut Arena, each_root: impl FnMut(&mut dyn FnMut(&mut Value))) {
+        self.since = Since::default();
+        self.move_all(arena, each_root);
+        self.fresh.take_over(arena);
+        std::mem::swap(&mut self.fresh, arena);
+    }
+
+    /// The same for what was made since a moment; what is older stays where it is, and so do the containers that are
+    /// still being built. Older values refer to no younger ones, so that roots need not be older themselves.
+    pub(crate) fn compact_since(
+        &mut self,
+        arena: &mut Arena,
+        since: Since,
+        mut each_root: impl FnMut(&mut dyn FnMut(&mut Value)),
+    ) {
+        self.since = since;
+        let mut stack = arena.take_stack();
+        self.move_all(arena, |visit| {
+            stack.iter_mut().for_each(&mut *visit);
+            each_root(visit);
+        });
+        arena.put_stack(stack);
+        arena.nodes.truncate(since.nodes);
+        arena.nodes.extend_from_slice(&self.fresh.nodes);
+        arena.text.truncate(since.text);
+        arena.text.push_str(&self.fresh.text);
+    }
+
+    fn move_all(&mut self, arena: &mut Arena, mut each_root: impl FnMut(&mut dyn FnMut(&mut Value))) {
         self.fresh.clear();
         self.references.clear();
         self.root_texts.clear();
         each_root(&mut |root| self.move_root(arena, root));
         self.move_blocks(arena);
         self.move_text(arena);
-        let mut moved = self.root_texts.iter();
+        let (since, mut moved) = (self.since, self.root_texts.iter());
         each_root(&mut |root| {
-            if matches!(root.kind(), Kind::String | Kind::Decimal) {
+            if since.holds_text(*root) {
                 *root = moved.next().copied().unwrap_or(Value::NULL);
             }
         });
-        self.fresh.take_over(arena);
-        std::mem::swap(&mut self.fresh, arena);
     }
 
     /// Gives memory back when the spare arena and the scratch hold more than `bytes`.
@@ -78,14 +134,12 @@ impl Compactor {
     }
 
     fn move_root(&mut self, old: &mut Arena, root: &mut Value) {
-        match root.kind() {
-            Kind::Array | Kind::Object => *root = root.with_at(self.move_block(old, *root)),
-            Kind::String | Kind::Decimal => {
-                let holder = ROOT | self.root_texts.len() as u32;
-                self.references.push(reference(reach(*root).0, holder));
-                self.root_texts.push(*root);
-            }
-            _ => {}
+        if self.since.holds_block(*root) {
+            *root = root.with_at(self.move_block(old, *root));
+        } else if self.since.holds_text(*root) {
+            let holder = ROOT | self.root_texts.len() as u32;
+            self.references.push(reference(reach(*root).0, holder));
+            self.root_texts.push(*root);
         }
     }
 
@@ -99,7 +153,7 @@ impl Compactor {
         }
         let children = container.count() as usize * if container.is_object() { 2 } else { 1 };
         self.fresh.nodes.extend_from_slice(&old.nodes[header_at..=header_at + children]);
-        let at = (self.fresh.nodes.len() - children) as u32;
+        let at = (self.since.nodes + self.fresh.nodes.len() - children) as u32;
         old.nodes[header_at] = header.with_aux(at);
         at
     }
@@ -109,11 +163,13 @@ impl Compactor {
         let mut next = 0;
         while let Some(&node) = self.fresh.nodes.get(next) {
             match node.kind() {
-                Kind::Array | Kind::Object => {
+                Kind::Array | Kind::Object if self.since.holds_block(node) => {
                     self.fresh.nodes[next] = node.with_at(self.move_block(old, node))
                 }
-                Kind::String | Kind::Decimal => self.references.push(reference(reach(node).0, next as u32)),
-                Kind::Header if node.at() != NO_SPAN => {
+                Kind::String | Kind::Decimal if self.since.holds_text(node) => {
+                    self.references.push(reference(reach(node).0, next as u32))
+                }
+                Kind::Header if node.at() != NO_SPAN && node.at() as usize >= self.since.text => {
                     self.references.push(reference(node.at(), next as u32))
                 }
                 _ => {}
@@ -134,7 +190,7 @@ impl Compactor {
                 _ => &mut self.root_texts[(holder & !ROOT) as usize],
             };
             if at >= copied {
-                (from, copied, to) = (at, at, self.fresh.text.len());
+                (from, copied, to) = (at, at, self.since.text + self.fresh.text.len());
             }
             let end = reach(*value).1 as usize;
             if end > copied {

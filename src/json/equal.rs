@@ -32,9 +32,42 @@ pub fn equal(arena: &Arena, a: Value, b: Value) -> bool {
 
 /// The order of two texts by UTF-16 code units, which is how Java and JavaScript compare strings.
 pub fn compare_utf16(a: &str, b: &str) -> std::cmp::Ordering {
-    // Only characters beyond U+FFFF sort differently from their UTF-8 bytes.
-    match a.bytes().chain(b.bytes()).any(|byte| byte >= 0xEE) {
-        false => a.as_bytes().cmp(b.as_bytes()),
-        true => a.encode_utf16().cmp(b.encode_utf16()),
+    // Only where characters beyond U+FFFF meet others do UTF-16 and UTF-8 differ, and only the first difference counts.
+    let same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    let at = a.floor_char_boundary(same);
+    let next = |text: &str| text[at..].chars().next();
+    match (next(a), next(b)) {
+        (Some(x), Some(y)) => x.encode_utf16(&mut [0; 2]).cmp(&y.encode_utf16(&mut [0; 2])),
+        (x, y) => x.is_some().cmp(&y.is_some()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compare_utf16;
+
+    #[test]
+    fn texts_stand_in_the_order_of_their_utf16_code_units() {
+        let texts = [
+            "",
+            "a",
+            "ab",
+            "b",
+            "é",
+            "\u{e000}",
+            "\u{ffff}",
+            "\u{10000}",
+            "a\u{10000}",
+            "a\u{ffff}",
+            "😀",
+            "😁",
+            "😀a",
+            "\u{10ffff}x",
+        ];
+        for a in texts {
+            for b in texts {
+                assert_eq!(compare_utf16(a, b), a.encode_utf16().cmp(b.encode_utf16()), "{a:?} {b:?}");
+            }
+        }
     }
 }

@@ -31,6 +31,7 @@ pub mod yaml;
 pub use arena::{Arena, Entries, Key, Mark, TextMark};
 pub use bridge::{Error, ErrorKind};
 pub use compact::Compactor;
+pub(crate) use compact::Since;
 pub use de::from_value;
 pub use equal::{compare_utf16, equal};
 pub use number::{Number, shortest};

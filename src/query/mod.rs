@@ -5,6 +5,7 @@ pub mod intrinsic;
 pub mod java;
 pub mod jsonata;
 pub mod path;
+mod pattern;
 pub mod template;
 
 use crate::fuel::Fuel;

@@ -102,6 +102,11 @@ struct Child {
     node: Node,
 }
 
+/// Work of making a node.
+const NODE: usize = 4;
+/// Bytes of an input up to which following a path in it is no work to speak of.
+const LARGE_BYTES: u32 = 4_096;
+
 /// Something that is evaluated, and the field it stands in, as AWS names it in causes.
 #[derive(Debug)]
 struct Query {
@@ -169,6 +174,8 @@ pub enum Fault<'t> {
         /// Why.
         fault: intrinsic::Fault,
     },
+    /// The work was cut short from outside: the execution is over.
+    Cut,
     /// A JSONata expression failed.
     Expr {
         /// The expression as written between the marks.
@@ -252,7 +259,9 @@ impl Template {
             return Ok(Value::NULL);
         }
         let base = arena.append_text(&self.text);
-        let mut maker = Maker { template: self, base, arena, scope, env, fault: None };
+        env.fuel.note((self.children.len() * NODE + self.text.len() / 8) as u64);
+        let large = arena.size(scope.input) > LARGE_BYTES;
+        let mut maker = Maker { template: self, base, arena, scope, env, large, fault: None };
         let made = maker.make(self.root);
         match maker.fault {
             None => Ok(made),
@@ -352,6 +361,8 @@ struct Maker<'t, 'a, 's, 'e> {
     arena: &'a mut Arena,
     scope: &'a Scope<'s>,
     env: &'a mut Env<'e>,
+    /// The input is so large that following a path in it may be work to be charged.
+    large: bool,
     fault: Option<Box<Fault<'t>>>,
 }
 
@@ -364,6 +375,9 @@ impl<'t> Maker<'t, '_, '_, '_> {
             Node::Query(query) => {
                 let query = &self.template.queries[query as usize];
                 if let What::Path(path) = &query.what {
+                    if self.large {
+                        self.env.fuel.note(path.work(self.arena, self.scope.input));
+                    }
                     let found = path.follow(self.arena, self.scope.input);
                     if !found.is_undefined() {
                         return found;
@@ -430,14 +444,18 @@ impl<'t> Maker<'t, '_, '_, '_> {
 
     #[inline(never)]
     fn evaluate(&mut self, query: &'t Query) -> Value {
+        if self.env.fuel.cut().is_some() {
+            self.fault = Some(Box::new(Fault::Cut));
+            return Value::UNDEFINED;
+        }
         let field = || field(&self.template.places, query.place);
         let (arena, scope) = (&mut *self.arena, self.scope);
         let fault = match &query.what {
-            What::Path(path) => match path.eval(arena, scope) {
+            What::Path(path) => match path.eval(arena, scope, self.env.fuel) {
                 Ok(value) => return value,
                 Err(fault) => Fault::Path { path, field: field(), fault },
             },
-            What::Call(call) => match call.eval(arena, scope, self.env.random) {
+            What::Call(call) => match call.eval(arena, scope, self.env.random, self.env.fuel) {
                 Ok(value) => return value,
                 Err(fault) => Fault::Call { call, field: field(), fault },
             },

@@ -6,6 +6,7 @@ mod corpus;
 #[path = "../definitions/mod.rs"]
 mod definitions;
 mod dump;
+mod fuel;
 mod mock;
 mod random_machines;
 mod real_definitions;

@@ -1,6 +1,7 @@
 //! Intrinsic functions: our own table, what AWS recorded, and calls from real definitions.
 
 use crate::corpora::{NoNames, Report, Roots, lines, recorded};
+use expressway::fuel::Fuel;
 use expressway::json::{Arena, equal, read, to_string};
 use expressway::query::intrinsic::Call;
 use serde_json::Value as Json;
@@ -19,8 +20,8 @@ fn evaluate(call: &Call, input: &Json, context: &Json) -> (Arena, Result<express
         bits = bits.wrapping_add(0x9E37_79B9_7F4A_7C15);
         bits
     };
-    let outcome = call.eval(&mut arena, &scope, &mut random);
-    let outcome = outcome.map_err(|fault| fault.message(call, &mut arena, &scope));
+    let outcome = call.eval(&mut arena, &scope, &mut random, &Fuel::unlimited());
+    let outcome = outcome.map_err(|fault| fault.message(call, &mut arena, &scope, &Fuel::unlimited()));
     (arena, outcome)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::corpora;
 use crate::corpora::{Report, Roots, lines, suite};
+use expressway::fuel::Fuel;
 use expressway::json::{Arena, equal, read, to_string};
 use expressway::limits;
 use expressway::query::path::{Path, PathFault, PathFaultKind, ReferencePath};
@@ -44,7 +45,7 @@ fn answer(selector: &str, document: &Json, jayway: &Json) -> Result<(), String> 
     let input = read(&mut arena, document.to_string().as_bytes()).expect("document");
     let roots = Roots::default();
     let scope = roots.scope(input);
-    match (path.eval(&mut arena, &scope), jayway.get("result")) {
+    match (path.eval(&mut arena, &scope, &Fuel::unlimited()), jayway.get("result")) {
         (Ok(found), Some(expected)) => {
             let wanted = read(&mut arena, expected.to_string().as_bytes()).expect("result");
             let same = equal(&arena, found, wanted);
@@ -57,14 +58,14 @@ fn answer(selector: &str, document: &Json, jayway: &Json) -> Result<(), String> 
         }
         (Err(fault), Some(expected)) => Err(format!(
             "{selector} on {document}: {}, not {expected}",
-            fault.message(&path, &mut arena, &scope)
+            fault.message(&path, &mut arena, &scope, &Fuel::unlimited())
         )),
         (Err(fault), None) => {
             let not_found = jayway["error"] == "PATH_NOT_FOUND";
             if (fault.kind() == PathFaultKind::NotFound) != not_found {
                 return Err(format!("{selector} on {document}: {:?}, not {}", fault.kind(), jayway["error"]));
             }
-            let message = fault.message(&path, &mut arena, &scope);
+            let message = fault.message(&path, &mut arena, &scope, &Fuel::unlimited());
             let comparable = not_found || jayway["error"] == "INVALID_PATH";
             match comparable && jayway["message"] != message.as_str() {
                 true => Err(format!("{selector} on {document}: {message}, not {}", jayway["message"])),
@@ -135,9 +136,9 @@ fn find(text: &str, input: &Json, context: &Json, variables: &[Json]) -> Result<
     let variables = value(&Json::from(variables));
     let roots = Roots { context, variables };
     let scope = roots.scope(input);
-    match path.eval(&mut arena, &scope) {
+    match path.eval(&mut arena, &scope, &Fuel::unlimited()) {
         Ok(value) => Ok(to_string(&arena, value)),
-        Err(fault) => Err((fault, fault.message(&path, &mut arena, &scope))),
+        Err(fault) => Err((fault, fault.message(&path, &mut arena, &scope, &Fuel::unlimited()))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[path = "../corpora/mod.rs"]
 mod corpora;
+mod fuel;
 mod fuzz;
 mod intrinsics;
 mod json;

@@ -1,6 +1,7 @@
 //! Functions on arrays. AWS cuts the fraction off numbers here, where the documents speak of rounding.
 
 use super::eval::{INVALID, Outcome, TOO_LARGE};
+use crate::fuel::Fuel;
 use crate::json::{Arena, Kind, Number, Value, equal};
 use crate::limits;
 use crate::query::java;
@@ -21,20 +22,27 @@ fn array(value: Value) -> Result<Value, &'static str> {
 
 /// AWS compares what the values print as: `true` is found among texts that say `true`, and an object is not found where
 /// its members stand in another order.
-pub(super) fn contains(arena: &Arena, among: Value, wanted: Value) -> Outcome {
+pub(super) fn contains(arena: &Arena, among: Value, wanted: Value, fuel: &Fuel) -> Outcome {
     let among = array(among)?;
     let mut text = String::new();
     java::write(arena, wanted, &mut text);
     let mut other = String::new();
-    let found = arena.items(among).iter().any(|&item| {
-        if let Some(item) = arena.as_str(item) {
-            return item == text;
+    for &item in arena.items(among) {
+        // What it says is not looked at where the work was cut short.
+        fuel.charge(10 + 4 * u64::from(arena.size(item))).map_err(|_| INVALID)?;
+        let found = match arena.as_str(item) {
+            Some(item) => item == text,
+            None => {
+                other.clear();
+                java::write(arena, item, &mut other);
+                other == text
+            }
+        };
+        if found {
+            return Ok(Value::TRUE);
         }
-        other.clear();
-        java::write(arena, item, &mut other);
-        other == text
-    });
-    Ok(Value::bool(found))
+    }
+    Ok(Value::FALSE)
 }
 
 /// Of an empty array AWS gives `null`, whatever the index.
@@ -51,7 +59,7 @@ pub(super) fn length(of: Value) -> Outcome {
     array(of).map(|of| Value::int(of.len() as i64))
 }
 
-pub(super) fn partition(arena: &mut Arena, of: Value, size: Value) -> Outcome {
+pub(super) fn partition(arena: &mut Arena, of: Value, size: Value, fuel: &Fuel) -> Outcome {
     let (of, size) = (array(of)?, whole(arena, size)?);
     if size <= 0 {
         return Err(INVALID);
@@ -61,6 +69,7 @@ pub(super) fn partition(arena: &mut Arena, of: Value, size: Value) -> Outcome {
     let mut from = 0;
     while from < of.len() {
         let to = from.saturating_add(size).min(of.len());
+        fuel.charge(20 + 8 * (to - from) as u64).map_err(|_| INVALID)?;
         let inner = arena.begin();
         for i in from..to {
             let item = arena.item(of, i).unwrap_or(Value::NULL);
@@ -94,7 +103,7 @@ pub(super) fn range(arena: &mut Arena, from: Value, to: Value, step: Value) -> O
 }
 
 /// In the order in which a Java `HashSet` made from the array goes over its elements.
-pub(super) fn unique(arena: &mut Arena, of: Value) -> Outcome {
+pub(super) fn unique(arena: &mut Arena, of: Value, fuel: &Fuel) -> Outcome {
     let of = array(of)?;
     let mut table = 16usize;
     while table * 3 < (of.len() + 1) * 4 {
@@ -104,6 +113,8 @@ pub(super) fn unique(arena: &mut Arena, of: Value) -> Outcome {
     let mut kept: Vec<(usize, usize)> = Vec::new();
     let mut comparisons = 0usize;
     for (i, &item) in arena.items(of).iter().enumerate() {
+        let bytes = u64::from(arena.size(item));
+        fuel.charge(100 + 4 * bytes).map_err(|_| INVALID)?;
         let hash = java::hash(arena, item);
         let twins = seen.entry(hash).or_default();
         comparisons += twins.len();
@@ -111,6 +122,7 @@ pub(super) fn unique(arena: &mut Arena, of: Value) -> Outcome {
         if comparisons > limits::ARRAY_UNIQUE_COMPARISONS_MAX {
             return Err(TOO_LARGE);
         }
+        fuel.charge((20 + bytes) * twins.len() as u64).map_err(|_| INVALID)?;
         if twins.iter().any(|&twin| same(arena, arena.items(of)[twin], item)) {
             continue;
         }

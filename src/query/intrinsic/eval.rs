@@ -2,7 +2,8 @@
 
 use super::program::{Function, Node, NodeId};
 use super::{Call, Fault, FaultKind, array, math, text};
-use crate::json::{Arena, Value};
+use crate::fuel::Fuel;
+use crate::json::{Arena, Mark, Value};
 use crate::limits;
 use crate::query::Scope;
 
@@ -11,7 +12,13 @@ pub(super) struct Evaluation<'e> {
     pub(super) arena: &'e mut Arena,
     pub(super) scope: &'e Scope<'e>,
     pub(super) random: &'e mut dyn FnMut() -> u64,
+    pub(super) fuel: &'e Fuel<'e>,
 }
+
+/// Work of a call beside its arguments.
+const CALL: u64 = 100;
+/// Work for a byte of what is given to a call.
+const BYTE: u64 = 5;
 
 /// What a function gives: a value, or the detail behind `Invalid arguments in …`, which may be empty.
 pub(super) type Outcome = Result<Value, &'static str>;
@@ -32,7 +39,7 @@ impl Evaluation<'_> {
             Node::Constant(value) => Ok(*value),
             Node::Text(text) => Ok(self.arena.string(text)),
             Node::Template(_) => Ok(Value::UNDEFINED),
-            Node::Path(path) => path.find(self.arena, self.scope).map_err(|fault| {
+            Node::Path(path) => path.find(self.arena, self.scope, self.fuel).map_err(|fault| {
                 let kind = FaultKind::Path { fault, call: caller, path: id };
                 Fault { kind }
             }),
@@ -49,6 +56,7 @@ impl Evaluation<'_> {
                 }
                 let count = (to.0 - from.0) as usize;
                 let outcome = match *function {
+                    _ if !self.charged(mark) => Err(INVALID),
                     _ if !function.takes(count) => Err(INVALID),
                     // Closes the pushed arguments themselves.
                     Function::Array => Ok(self.arena.end_array(mark)),
@@ -65,6 +73,14 @@ impl Evaluation<'_> {
         }
     }
 
+    /// Charges a call for what its arguments hold; false where it was cut short. What is larger than a result may be is
+    /// refused before it is written, or charged piece by piece.
+    fn charged(&self, mark: Mark) -> bool {
+        let sizes = self.arena.pushed(mark).iter().map(|&argument| u64::from(self.arena.size(argument)));
+        let bytes = sizes.sum::<u64>().min(u64::from(limits::INTRINSIC_RESULT_BYTES_MAX));
+        self.fuel.charge(CALL + BYTE * bytes).is_ok()
+    }
+
     fn checked(&self, function: Function, outcome: Outcome) -> Result<Value, Fault> {
         let outcome = match outcome {
             Ok(_) if self.arena.overflowed() => Err(TOO_LARGE),
@@ -77,12 +93,12 @@ impl Evaluation<'_> {
     fn apply(&mut self, function: Function, [a, b, c]: [Value; 3], count: usize) -> Outcome {
         let arena = &mut *self.arena;
         match function {
-            Function::ArrayContains => array::contains(arena, a, b),
+            Function::ArrayContains => array::contains(arena, a, b, self.fuel),
             Function::ArrayGetItem => array::get_item(arena, a, b),
             Function::ArrayLength => array::length(a),
-            Function::ArrayPartition => array::partition(arena, a, b),
+            Function::ArrayPartition => array::partition(arena, a, b, self.fuel),
             Function::ArrayRange => array::range(arena, a, b, c),
-            Function::ArrayUnique => array::unique(arena, a),
+            Function::ArrayUnique => array::unique(arena, a, self.fuel),
             Function::Base64Decode => text::base64_decode(arena, a),
             Function::Base64Encode => text::base64_encode(arena, a),
             Function::Hash => text::hash(arena, a, b),

@@ -15,6 +15,7 @@ mod text;
 
 pub use program::Function;
 
+use crate::fuel::Fuel;
 use crate::json::{self, Arena, Value};
 use crate::query::path::{Path, PathFault, SyntaxError};
 use crate::query::{Names, Scope};
@@ -52,14 +53,16 @@ impl Call {
         syntax::parse(text, names)
     }
 
-    /// The value of the call. `random` gives the bits for `States.UUID` and for `States.MathRandom` without a seed.
+    /// The value of the call. `random` gives the bits for `States.UUID` and for `States.MathRandom` without a seed; the
+    /// work is charged to `fuel`.
     pub fn eval(
         &self,
         arena: &mut Arena,
         scope: &Scope,
         random: &mut dyn FnMut() -> u64,
+        fuel: &Fuel,
     ) -> Result<Value, Fault> {
-        eval::Evaluation { call: self, arena, scope, random }.run()
+        eval::Evaluation { call: self, arena, scope, random, fuel }.run()
     }
 
     /// The text it was read from.
@@ -133,7 +136,7 @@ impl Fault {
     }
 
     /// The text that AWS gives as the cause. `call` and `scope` must be those of the evaluation that failed.
-    pub fn message(self, call: &Call, arena: &mut Arena, scope: &Scope) -> String {
+    pub fn message(self, call: &Call, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> String {
         match self.kind {
             FaultKind::Invalid { function, detail: "" } => {
                 format!("Invalid arguments in {}", function.name())
@@ -156,7 +159,7 @@ impl Fault {
                         "The JsonPath argument for the field '{path}' could not be found in the input '{input}'"
                     )
                 } else {
-                    format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope))
+                    format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope, fuel))
                 };
                 format!("The function '{source}' had the following error: {error}")
             }

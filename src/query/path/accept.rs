@@ -2,10 +2,10 @@
 
 use super::PathFaultKind;
 use super::compare::{self, Datum};
-use super::direct;
 use super::filter::{Filter, Operand, Test};
 use super::program::Step;
 use super::walk::{Done, Walk, write_index};
+use super::{direct, members};
 use crate::json::Value;
 
 impl<const TRAIL: bool> Walk<'_, TRAIL> {
@@ -78,18 +78,10 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
             Err(PathFaultKind::NotFound) => return Ok(false),
             Err(kind) => return Err(kind),
         };
-        let work = if test == Test::Matches { self.match_work(left).max(self.match_work(right)) } else { 0 };
-        self.spend(work + left.work() + right.work())?;
-        compare::holds(self.arena, test, left, right).or_else(|kind| {
+        self.spend(left.work(self.arena) + right.work(self.arena))?;
+        compare::holds(self.arena, test, left, right, self.fuel).or_else(|kind| {
             self.fail(kind, |_, out| out.push_str("The operands of a filter can not be compared"))
         })
-    }
-
-    fn match_work(&self, datum: Datum) -> u32 {
-        match datum {
-            Datum::Value(value) => self.arena.size(value) / 8,
-            _ => 0,
-        }
     }
 
     fn datum<'p>(&mut self, operand: &'p Operand, element: Value) -> Result<Datum<'p>, PathFaultKind> {
@@ -107,14 +99,14 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
     fn operand(&mut self, steps: &[Step], start: Value, strict: bool) -> Result<Value, PathFaultKind> {
         self.spend(1 + steps.len() as u32)?;
         let mut looked_at = 0u32;
-        let visit = |value: Value| looked_at = looked_at.saturating_add(value.len() as u32);
+        let visit = |value: Value| looked_at = looked_at.saturating_add(members(value) as u32);
         let found = direct(self.arena, steps, start, visit);
         self.spend(looked_at / 16)?;
         if !found.is_undefined() {
             return Ok(found);
         }
         let mark = self.arena.begin();
-        let mut walk = Walk::<TRAIL>::new(self.arena, steps, start);
+        let mut walk = Walk::<TRAIL>::new(self.arena, steps, start, self.fuel);
         (walk.work, walk.strict) = (self.work, strict);
         let done = walk.run();
         (self.work, self.message) = (walk.work, walk.message);

@@ -3,8 +3,9 @@
 
 use super::PathFaultKind;
 use super::filter::{Literal, Test, decimal};
+use crate::fuel::Fuel;
 use crate::json::{Arena, Number, Value, compare_utf16};
-use regex::Regex;
+use crate::query::pattern::Pattern;
 use std::cmp::Ordering;
 
 /// An operand with its path evaluated.
@@ -12,7 +13,7 @@ use std::cmp::Ordering;
 pub(super) enum Datum<'p> {
     Value(Value),
     Literal(&'p Literal),
-    Pattern(&'p Regex),
+    Pattern(&'p Pattern),
 }
 
 impl Datum<'_> {
@@ -47,18 +48,25 @@ impl Datum<'_> {
     }
 
     /// Work that comparing it may take beside the step itself.
-    pub(super) fn work(&self) -> u32 {
+    pub(super) fn work(&self, arena: &Arena) -> u32 {
         match self {
-            Datum::Value(value) if value.is_string() => value.len() as u32 / 64,
-            _ => 0,
+            Datum::Value(value) => arena.size(*value) / 8,
+            Datum::Literal(literal) => literal.text.len() as u32 / 8,
+            Datum::Pattern(_) => 0,
         }
     }
 }
 
 /// Whether the condition holds between the operands left and right of its operator.
-pub(super) fn holds(arena: &Arena, test: Test, left: Datum, right: Datum) -> Result<bool, PathFaultKind> {
+pub(super) fn holds(
+    arena: &Arena,
+    test: Test,
+    left: Datum,
+    right: Datum,
+    fuel: &Fuel,
+) -> Result<bool, PathFaultKind> {
     if test == Test::Matches {
-        return matches(arena, left, right);
+        return matches(arena, left, right, fuel);
     }
     let Some(order) = order(arena, right, left)? else {
         return Ok(false);
@@ -133,22 +141,24 @@ fn order_mixed(int: i64, float: f64) -> Option<Ordering> {
     }
 }
 
-fn matches(arena: &Arena, left: Datum, right: Datum) -> Result<bool, PathFaultKind> {
+fn matches(arena: &Arena, left: Datum, right: Datum, fuel: &Fuel) -> Result<bool, PathFaultKind> {
     let (pattern, target) = match (left, right) {
         (Datum::Pattern(pattern), target) => (pattern, target),
         (target, Datum::Pattern(pattern)) => (pattern, target),
         (target, _) if target.is_null() && right.is_null() => return Ok(false),
         _ => return Err(PathFaultKind::Invalid),
     };
-    Ok(match target {
-        Datum::Value(value) if value.is_null() => false,
-        Datum::Value(value) if value.is_string() => pattern.is_match(arena.str(value)),
+    let is_match =
+        |text: &str| pattern.is_match(text, |work| fuel.charge(work)).map_err(|_| PathFaultKind::Cut);
+    match target {
+        Datum::Value(value) if value.is_null() => Ok(false),
+        Datum::Value(value) if value.is_string() => is_match(arena.str(value)),
         Datum::Value(value) => {
             let mut text = String::new();
             crate::query::java::write(arena, value, &mut text);
-            pattern.is_match(&text)
+            is_match(&text)
         }
-        Datum::Literal(literal) => pattern.is_match(&literal.text),
-        Datum::Pattern(other) => pattern.is_match(other.as_str()),
-    })
+        Datum::Literal(literal) => is_match(&literal.text),
+        Datum::Pattern(other) => is_match(other.as_str()),
+    }
 }

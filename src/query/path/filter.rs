@@ -7,10 +7,12 @@
 use super::program::Step;
 use super::syntax::{SyntaxError, steps, trim};
 use crate::json::Number;
-use regex::{Regex, RegexBuilder};
+use crate::query::pattern::Pattern;
 
 /// Memory a compiled pattern may take, which also bounds the time per character.
 const PATTERN_BYTES_MAX: usize = 1 << 16;
+/// Nesting of a pattern.
+const PATTERN_DEPTH_MAX: u32 = 250;
 
 /// A filter: it holds where all conditions of one of its alternatives hold.
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ pub(super) enum Operand {
         from_document: bool,
     },
     Literal(Literal),
-    Pattern(Box<Regex>),
+    Pattern(Box<Pattern>),
 }
 
 /// A literal; all are texts, quoted or not, and turn into what they are compared with.
@@ -184,8 +186,8 @@ impl Operand {
             let pattern = text[1..text.len() - usize::from(any_case)].strip_suffix('/').unwrap_or("");
             let flags = if any_case { "(?i)" } else { "" };
             let pattern = format!(r"{flags}\A(?:{pattern})\z");
-            return match RegexBuilder::new(&pattern).size_limit(PATTERN_BYTES_MAX).build() {
-                Ok(regex) => Ok(Operand::Pattern(Box::new(regex))),
+            return match Pattern::new(&pattern, false, PATTERN_BYTES_MAX, PATTERN_DEPTH_MAX) {
+                Ok(pattern) => Ok(Operand::Pattern(Box::new(pattern))),
                 Err(_) => Err(error("the regular expression is not supported")),
             };
         }

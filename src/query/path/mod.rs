@@ -15,6 +15,7 @@ mod walk;
 pub use reference::{ReferenceFault, ReferencePath};
 pub use syntax::SyntaxError;
 
+use crate::fuel::Fuel;
 use crate::json::{Arena, Key, Value};
 use crate::query::{ContextField, Names, Scope, Slot};
 use program::Step;
@@ -61,6 +62,8 @@ pub enum PathFaultKind {
     Unset,
     /// The evaluation would take more work or memory than [`limits`](crate::limits) allow.
     Exhausted,
+    /// Cut short from outside: the execution is over. Not a fault of the path.
+    Cut,
 }
 
 impl PathFault {
@@ -76,7 +79,7 @@ impl PathFault {
 
     /// The text that Jayway gives for it. `path` and `scope` must be those of the evaluation that failed, which is done
     /// again to find out where.
-    pub fn message(self, path: &Path, arena: &mut Arena, scope: &Scope) -> String {
+    pub fn message(self, path: &Path, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> String {
         let (steps, document) = match &path.root {
             Root::Input => (path.steps.to_vec(), scope.input),
             Root::Variable(name, slot) => match slot.map(|slot| scope.variable(arena, slot)) {
@@ -89,7 +92,7 @@ impl PathFault {
                 (steps, scope.context.field(arena, ContextField::Whole))
             }
         };
-        match walk::message(arena, &steps, document) {
+        match walk::message(arena, &steps, document, fuel) {
             Some(message) => message,
             None => format!("No results for path: {path}"),
         }
@@ -162,23 +165,33 @@ impl Path {
         }
     }
 
+    /// Work of [following](Path::follow) the path from `input`.
+    #[cold]
+    pub fn work(&self, arena: &Arena, input: Value) -> u64 {
+        let mut work = 0;
+        if self.direct && matches!(self.root, Root::Input) {
+            direct(arena, &self.steps, input, |value| work += members(value));
+        }
+        work
+    }
+
     /// The value the path leads to, or the array of the values it finds. Past the end of an array is `null`.
     #[inline]
-    pub fn eval(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
-        let found = self.read(arena, scope)?;
+    pub fn eval(&self, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> Result<Value, PathFault> {
+        let found = self.read(arena, scope, fuel)?;
         Ok(if found.is_undefined() { Value::NULL } else { found })
     }
 
     /// Like [`eval`](Path::eval), for those who ask whether there is anything: a path that ends past the end of an array
     /// leads nowhere. AWS asks so in Choice rules and in the arguments of intrinsic functions.
     #[inline]
-    pub fn find(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
-        let found = self.read(arena, scope)?;
+    pub fn find(&self, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> Result<Value, PathFault> {
+        let found = self.read(arena, scope, fuel)?;
         if found.is_undefined() { Err(PathFaultKind::NotFound.into()) } else { Ok(found) }
     }
 
     #[inline]
-    fn read(&self, arena: &mut Arena, scope: &Scope) -> Result<Value, PathFault> {
+    fn read(&self, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> Result<Value, PathFault> {
         let document = match &self.root {
             Root::Input => scope.input,
             Root::Context(field) => scope.context.field(arena, *field),
@@ -188,18 +201,20 @@ impl Path {
             return Err(PathFaultKind::Unset.into());
         }
         if self.direct {
-            let found = direct(arena, &self.steps, document, |_| ());
+            let mut work = 20;
+            let found = direct(arena, &self.steps, document, |value| work += members(value));
+            fuel.charge(work).map_err(|_| PathFaultKind::Cut)?;
             if !found.is_undefined() {
                 return Ok(found);
             }
         }
-        self.walk(arena, document)
+        self.walk(arena, document, fuel)
     }
 
     #[cold]
-    fn walk(&self, arena: &mut Arena, document: Value) -> Result<Value, PathFault> {
+    fn walk(&self, arena: &mut Arena, document: Value, fuel: &Fuel) -> Result<Value, PathFault> {
         let mark = arena.begin();
-        match Walk::<false>::new(arena, &self.steps, document).run() {
+        match Walk::<false>::new(arena, &self.steps, document, fuel).run() {
             Ok(()) if self.definite => {
                 let first = arena.pushed(mark).first().copied();
                 arena.cancel(mark);
@@ -207,6 +222,7 @@ impl Path {
             }
             Ok(()) => {
                 let bytes = size_of_val(arena.pushed(mark));
+                fuel.charge(bytes as u64 / 4).map_err(|_| PathFaultKind::Cut)?;
                 let fits = arena.reserve(bytes);
                 let found = arena.end_array(mark);
                 if fits { Ok(found) } else { Err(PathFaultKind::Exhausted.into()) }
@@ -256,6 +272,12 @@ impl Path {
             _ => None,
         }
     }
+}
+
+/// Members that looking for one may look at.
+#[inline]
+fn members(value: Value) -> u64 {
+    if value.is_object() { value.len() as u64 } else { 0 }
 }
 
 /// Follows plain names and indexes, the way of most paths; `Undefined` where there is nothing, or for another kind of

@@ -51,6 +51,13 @@ impl ReferencePath {
         self.0.source()
     }
 
+    /// Work of [inserting](ReferencePath::insert) into `into`.
+    pub fn work(&self, arena: &Arena, into: Value) -> u64 {
+        let mut work = 50;
+        super::direct(arena, &self.0.steps, into, |value| work += 4 * value.len() as u64);
+        work
+    }
+
     /// `into` with `value` at the place the path names. Objects that are missing on the way are made; everything beside
     /// the way is shared with `into`.
     ///
@@ -94,7 +101,7 @@ impl ReferencePath {
                         arena.push(name);
                         arena.push(value);
                     }
-                    arena.end_object(mark)
+                    arena.end_distinct_object(mark)
                 }
                 _ => value,
             };

@@ -5,9 +5,13 @@
 
 use super::PathFaultKind;
 use super::program::{Step, write_name, write_names, write_step, write_steps};
+use crate::fuel::Fuel;
 use crate::json::{Arena, Key, Value};
 use crate::limits;
 use crate::query::java;
+
+/// Fuel for a step.
+const STEP: u64 = 10;
 
 pub(super) type Done = Result<(), PathFaultKind>;
 
@@ -23,14 +27,15 @@ pub(super) struct Walk<'a, const TRAIL: bool> {
     /// Whether a member that is absent is a fault also where several are asked for.
     pub(super) strict: bool,
     pub(super) work: u32,
+    pub(super) fuel: &'a Fuel<'a>,
     pub(super) trail: String,
     pub(super) message: String,
 }
 
 /// The message of the fault that following the steps ends with; `None` if it does not.
-pub(super) fn message(arena: &mut Arena, steps: &[Step], document: Value) -> Option<String> {
+pub(super) fn message(arena: &mut Arena, steps: &[Step], document: Value, fuel: &Fuel<'_>) -> Option<String> {
     let mark = arena.begin();
-    let mut walk = Walk::<true>::new(arena, steps, document);
+    let mut walk = Walk::<true>::new(arena, steps, document, fuel);
     let failed = walk.run().is_err();
     let message = walk.message;
     arena.cancel(mark);
@@ -38,7 +43,12 @@ pub(super) fn message(arena: &mut Arena, steps: &[Step], document: Value) -> Opt
 }
 
 impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
-    pub(super) fn new(arena: &'a mut Arena, steps: &'a [Step], document: Value) -> Walk<'a, TRAIL> {
+    pub(super) fn new(
+        arena: &'a mut Arena,
+        steps: &'a [Step],
+        document: Value,
+        fuel: &'a Fuel<'a>,
+    ) -> Walk<'a, TRAIL> {
         let settled = steps.len() - steps.iter().rev().take_while(|step| step.is_definite()).count();
         let trail = if TRAIL { String::from("$") } else { String::new() };
         Walk {
@@ -48,6 +58,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             settled,
             strict: false,
             work: limits::PATH_WORK_MAX,
+            fuel,
             trail,
             message: String::new(),
         }
@@ -101,6 +112,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
     }
 
     pub(super) fn spend(&mut self, work: u32) -> Done {
+        self.charge(u64::from(work) * STEP)?;
         match self.work.checked_sub(work) {
             Some(left) => {
                 self.work = left;
@@ -113,6 +125,11 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
                 })
             }
         }
+    }
+
+    /// Charges work that is not counted as steps.
+    pub(super) fn charge(&self, work: u64) -> Done {
+        self.fuel.charge(work).map_err(|_| PathFaultKind::Cut)
     }
 
     /// Ends with a fault whose message is only written when someone wants it.
@@ -305,6 +322,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
                 }
             }
             let length = self.trail.len();
+            self.spend(value.len() as u32 / 8)?;
             for i in (0..value.len()).rev() {
                 let (child, way) = match self.arena.entry(value, i) {
                     Some((key, member)) => (member, Way::Member(key)),
@@ -314,7 +332,6 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
                     below.push((child, length, way));
                 }
             }
-            self.spend(value.len() as u32 / 8)?;
         }
         self.trail.truncate(start);
         Ok(())

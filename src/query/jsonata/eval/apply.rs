@@ -3,6 +3,7 @@
 use super::*;
 use crate::json::Mark;
 use crate::query::jsonata::syntax::Signature;
+use crate::query::pattern::Spans;
 
 /// Arguments on the stack, from a mark to its top.
 pub(in crate::query::jsonata) type Arguments = Mark;
@@ -142,6 +143,7 @@ impl Eval<'_> {
     fn apply_loop(&mut self, mut function: Value, from: Arguments, input: Value, frame: Frame) -> Outcome {
         // Where an error in a tail call happened.
         let mut place = None;
+        let since = self.since();
         loop {
             let result = self.apply_once(function, from, input, frame);
             let value = match (result, place) {
@@ -153,11 +155,11 @@ impl Eval<'_> {
                 return Ok(value);
             }
             self.work(1)?;
-            self.check_bytes()?;
             function = self.tail.0;
             place = Some(self.tail_call);
             let (count, total) = (self.tail.1 as usize, self.arena.pushed(from).len());
             self.move_down(from, total - count, total);
+            self.reclaim(since, &mut [])?;
         }
     }
 
@@ -165,6 +167,7 @@ impl Eval<'_> {
     fn apply_once(&mut self, function: Value, from: Arguments, input: Value, frame: Frame) -> Outcome {
         let Some(id) = function.opaque_id() else { return Err(not_a_function()) };
         if let Some(builtin) = Builtin::at(id) {
+            self.charge(builtin.work())?;
             let args = self.validated(builtin, from, input)?;
             return match builtin {
                 Builtin::Zip => crate::query::jsonata::functions::zip_all(self, from),
@@ -370,9 +373,8 @@ impl Eval<'_> {
         if !text.is_string() {
             return Ok(Value::UNDEFINED);
         }
-        let start = self.arena.as_f64(self.argument(from, 1)).unwrap_or(0.0).max(0.0) as usize;
-        let at = byte_of_utf16(self.arena.str(text), start);
-        match at {
+        let start = self.arena.as_f64(self.argument(from, 1)).unwrap_or(0.0).max(0.0).trunc();
+        match self.byte_of_utf16(self.arena.str(text), start)? {
             Some(at) => self.match_at(regex, text, at),
             None => Ok(Value::UNDEFINED),
         }
@@ -389,19 +391,23 @@ impl Eval<'_> {
         Ok(found)
     }
 
+    /// The groups of the first match from byte `at`.
+    pub(in crate::query::jsonata) fn search(
+        &self,
+        regex: RegexId,
+        text: &str,
+        at: usize,
+    ) -> Outcome<Option<Spans>> {
+        self.program.regexes[regex.index()].search(text, at, |work| self.charge(work))
+    }
+
     /// The first match from byte `at`, as an object.
     fn match_at(&mut self, regex: RegexId, text: Value, at: usize) -> Outcome {
-        let program = self.program;
-        self.work(text.len() / 16)?;
         let source = self.arena.str(text);
-        let Some(captures) = program.regexes[regex.index()].captures_at(source, at) else {
-            return Ok(Value::UNDEFINED);
-        };
-        let spans: Vec<Option<(usize, usize)>> =
-            captures.iter().map(|group| group.map(|group| (group.start(), group.end()))).collect();
-        let (start, end) = spans.first().copied().flatten().unwrap_or((0, 0));
-        let utf16 = |to: usize| source[..to].encode_utf16().count() as i64;
-        let places = (utf16(start), utf16(end));
+        let Some(spans) = self.search(regex, source, at)? else { return Ok(Value::UNDEFINED) };
+        let (start, end) = spans.first().copied().flatten().unwrap_or((at, at));
+        let utf16 = |to: usize| Ok(self.utf16_len(&source[..to])? as i64);
+        let places = (utf16(start)?, utf16(end)?);
         let out = self.arena.begin();
         let matched = self.arena.substring(text, start, end);
         self.push_member("match", matched)?;
@@ -427,18 +433,6 @@ impl Eval<'_> {
         self.arena.push(value);
         Ok(())
     }
-}
-
-/// The byte offset of a UTF-16 offset, `None` beyond the end.
-fn byte_of_utf16(text: &str, offset: usize) -> Option<usize> {
-    let mut units = 0;
-    for (at, c) in text.char_indices() {
-        if units >= offset {
-            return Some(at);
-        }
-        units += c.len_utf16();
-    }
-    (units >= offset).then_some(text.len())
 }
 
 #[cold]

@@ -1,5 +1,6 @@
 //! Why an evaluation ends without a value.
 
+use crate::fuel::Cut;
 use std::fmt;
 
 /// What kind of failure it is; AWS words their causes differently.
@@ -10,6 +11,8 @@ pub enum EvalErrorKind {
     Thrown,
     /// "returned an unsupported result type": the value is or holds a function.
     UnsupportedResult,
+    /// Cut short from outside: the execution is over. Not an error of the expression.
+    Cut(Cut),
 }
 
 /// A failed evaluation.
@@ -41,7 +44,9 @@ impl EvalError {
     /// What AWS says of it, behind the expression and the field it stands in.
     pub fn says(&self) -> String {
         match self.kind {
-            EvalErrorKind::Thrown => format!("threw an error during evaluation. {self}"),
+            EvalErrorKind::Thrown | EvalErrorKind::Cut(_) => {
+                format!("threw an error during evaluation. {self}")
+            }
             EvalErrorKind::UnsupportedResult => "returned an unsupported result type.".to_owned(),
         }
     }

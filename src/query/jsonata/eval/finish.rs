@@ -31,10 +31,11 @@ impl Eval<'_> {
     }
 
     fn clean_container(&mut self, value: Value) -> Outcome {
-        self.work(1 + value.len())?;
+        self.work(1)?;
         let from = self.arena.begin();
         let mut changed = false;
         for index in 0..value.len() {
+            self.work(1)?;
             let (key, child) = match self.arena.entry(value, index) {
                 Some((key, child)) => (Some(key), child),
                 None => (None, self.item_of(value, index)),

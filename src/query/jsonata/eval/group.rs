@@ -3,8 +3,7 @@
 use super::path::Items;
 use super::*;
 use crate::json::Mark;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use equal::Firsts;
 
 /// Groups while they are collected; reused memory.
 #[derive(Debug, Default)]
@@ -12,8 +11,8 @@ pub(super) struct Groups {
     groups: Vec<Group>,
     /// Items of the groups: the item's number and the next entry.
     entries: Vec<(u32, u32)>,
-    /// Groups by the hash of their key, once there are many.
-    index: HashMap<u64, u32>,
+    /// Groups by their key, once there are many.
+    index: Firsts,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +82,13 @@ impl Eval<'_> {
             self.check_key(key, end)?;
             self.arena.push(key);
         }
-        for (index, &key) in self.arena.pushed(keys).iter().enumerate() {
-            let earlier = &self.arena.pushed(keys)[..index];
-            if key.is_string() && earlier.iter().any(|&other| crate::json::equal(self.arena, key, other)) {
-                return Err(self.duplicate_key(key, end));
+        for index in 0..members.len() {
+            let key = self.arena.pushed(keys)[index];
+            for earlier in 0..if key.is_string() { index } else { 0 } {
+                let other = self.arena.pushed(keys)[earlier];
+                if other.is_string() && self.same_text(key, other)? {
+                    return Err(self.duplicate_key(key, end));
+                }
             }
         }
         let from = self.arena.begin();
@@ -155,7 +157,7 @@ impl Eval<'_> {
         let mut groups = self.scratch.groups.pop().unwrap_or_default();
         groups.groups.clear();
         groups.entries.clear();
-        groups.index.clear();
+        groups.index = Firsts::default();
         let width = schema.map_or(1, |schema| self.width(schema));
         let source = Source { items, width, rows: schema.is_some(), from, frame };
         self.collect(&mut groups, members, end, source)?;
@@ -183,7 +185,7 @@ impl Eval<'_> {
                 }
                 let entry = groups.entries.len() as u32;
                 groups.entries.push((item as u32, NO_ENTRY));
-                match self.find_group(groups, key) {
+                match self.find_group(groups, key)? {
                     Some(at) if groups.groups[at].member != index as u32 => {
                         return Err(self.duplicate_key(key, end));
                     }
@@ -213,34 +215,23 @@ impl Eval<'_> {
     }
 
     /// The group with the key; enters a new one into the index, for the caller to add.
-    fn find_group(&self, groups: &mut Groups, key: Value) -> Option<usize> {
-        let same = |group: &Group| crate::json::equal(self.arena, group.key, key);
-        if groups.groups.len() <= GROUPS_SEARCHED_MAX {
-            return groups.groups.iter().position(same);
+    fn find_group(&self, groups: &mut Groups, key: Value) -> Outcome<Option<usize>> {
+        let count = groups.groups.len();
+        if count <= GROUPS_SEARCHED_MAX {
+            for (at, group) in groups.groups.iter().enumerate() {
+                if self.same_text(group.key, key)? {
+                    return Ok(Some(at));
+                }
+            }
+            return Ok(None);
         }
-        let hash = |key: Value| {
-            let mut hasher = DefaultHasher::new();
-            self.arena.str(key).hash(&mut hasher);
-            hasher.finish()
-        };
         if groups.index.is_empty() {
             for (at, group) in groups.groups.iter().enumerate() {
-                let mut place = hash(group.key);
-                while groups.index.contains_key(&place) {
-                    place = place.wrapping_add(1);
-                }
-                groups.index.insert(place, at as u32);
+                groups.index.first(self, group.key, at as u32)?;
             }
         }
-        let mut place = hash(key);
-        while let Some(&at) = groups.index.get(&place) {
-            if same(&groups.groups[at as usize]) {
-                return Some(at as usize);
-            }
-            place = place.wrapping_add(1);
-        }
-        groups.index.insert(place, groups.groups.len() as u32);
-        None
+        let at = groups.index.first(self, key, count as u32)? as usize;
+        Ok((at < count).then_some(at))
     }
 
     fn group_value(&mut self, groups: &Groups, group: &Group, member: &Member, source: Source) -> Outcome {
@@ -269,6 +260,7 @@ impl Eval<'_> {
         let from = self.arena.begin();
         let (mut count, mut last) = (0, UNBOUND);
         while entry != NO_ENTRY {
+            self.work(1)?;
             let (item, next) = groups.entries[entry as usize];
             let value = self.items_at(source.items, item as usize * source.width + column, source.from);
             if value.opaque_id() != UNBOUND.opaque_id() && !value.is_undefined() {

@@ -7,25 +7,30 @@
 //! * Depth is counted as the reference implementation nests its `evaluate`; native recursion has a bound of its own.
 
 mod apply;
+mod bounds;
+mod equal;
 mod error;
 mod finish;
 mod group;
 mod operator;
 mod path;
 mod sort;
+mod text;
 mod transform;
 mod tuple;
 mod validate;
 mod wrap;
 
 pub(super) use apply::empty_match;
+pub(super) use bounds::{TEXT_PIECE, pieces};
+pub(super) use equal::Firsts;
 pub(super) use error::Failure;
 pub use error::{EvalError, EvalErrorKind};
 
 use super::functions::Builtin;
 use super::program::*;
 use crate::fuel::Fuel;
-use crate::json::{Arena, Key, Kind, Value};
+use crate::json::{Arena, Compactor, Key, Kind, Value};
 use crate::limits;
 use crate::query::Scope;
 
@@ -57,6 +62,9 @@ const TAIL: Value = Value::opaque(u32::MAX - 1);
 const REGEXES: u32 = 1 << 10;
 const LAMBDAS: u32 = 1 << 24;
 
+/// Up to this many members, objects look for equal keys themselves.
+const TWINS_SEARCHED_MAX: usize = 16;
+
 /// What the evaluator passes on.
 pub(super) type Outcome<T = Value> = Result<T, Failure>;
 
@@ -76,8 +84,8 @@ pub struct Limits {
     pub sequence_items: usize,
     /// Characters of one string.
     pub string_chars: usize,
-    /// Evaluated nodes and processed items.
-    pub steps: u64,
+    /// Work, in units of [fuel](crate::fuel).
+    pub work: u64,
     /// Bytes one evaluation may add to the arena.
     pub bytes: usize,
 }
@@ -88,7 +96,7 @@ impl Limits {
         depth: limits::JSONATA_DEPTH_MAX as u32,
         sequence_items: limits::JSONATA_SEQUENCE_ITEMS_MAX,
         string_chars: limits::JSONATA_STRING_CHARS_MAX,
-        steps: limits::JSONATA_STEPS_MAX,
+        work: limits::JSONATA_WORK_MAX,
         bytes: limits::JSONATA_BYTES_MAX,
     };
     /// The language's own: only what protects the process.
@@ -96,7 +104,7 @@ impl Limits {
         depth: limits::JSONATA_LANGUAGE_DEPTH_MAX,
         sequence_items: limits::JSONATA_LANGUAGE_SEQUENCE_ITEMS_MAX,
         string_chars: limits::JSONATA_STRING_CHARS_MAX,
-        steps: limits::JSONATA_STEPS_MAX * 2,
+        work: limits::JSONATA_WORK_MAX * 2,
         bytes: limits::JSONATA_BYTES_MAX * 8,
     };
 }
@@ -123,6 +131,7 @@ pub struct Scratch {
     functions: Vec<Function>,
     /// Text constants already in the arena.
     texts: Vec<Value>,
+    collector: Compactor,
     orders: Vec<Vec<u32>>,
     groups: Vec<group::Groups>,
     pub(super) text: String,
@@ -155,6 +164,19 @@ enum Function {
     },
 }
 
+impl Function {
+    /// The values it holds.
+    fn values(&mut self) -> [Option<&mut Value>; 2] {
+        match self {
+            Function::Lambda { input, .. } => [Some(input), None],
+            Function::Partial { function, arguments } => [Some(function), Some(arguments)],
+            Function::Chain(first, second) => [Some(first), Some(second)],
+            Function::NextMatch { text, .. } => [Some(text), None],
+            Function::Transform { .. } => [None, None],
+        }
+    }
+}
+
 /// One evaluation.
 pub(super) struct Eval<'e> {
     pub(super) program: &'e Program,
@@ -168,8 +190,10 @@ pub(super) struct Eval<'e> {
     root: Value,
     depth: u32,
     nesting: u32,
-    steps: u64,
+    tank: bounds::Tank<'e>,
     bytes_max: usize,
+    /// Bytes of the arena from which on a loop looks whether it made garbage.
+    reclaim_at: usize,
     /// The function and the number of arguments (on the stack) of the pending tail call.
     tail: (Value, u32),
     tail_depth: u32,
@@ -209,7 +233,8 @@ pub(super) fn run(
     env.scratch.functions.clear();
     env.scratch.texts.clear();
     env.scratch.texts.resize(program.texts.len(), Value::UNDEFINED);
-    let bytes_max = arena.bytes().saturating_add(env.limits.bytes);
+    let arena_bytes = arena.bytes();
+    let bytes_max = arena_bytes.saturating_add(env.limits.bytes);
     let stack = arena.begin();
     let mut eval = Eval {
         program,
@@ -222,14 +247,16 @@ pub(super) fn run(
         root: Value::UNDEFINED,
         depth: 0,
         nesting: 0,
-        steps: 0,
+        tank: bounds::Tank::new(env.fuel, env.limits.work),
         bytes_max,
+        reclaim_at: arena_bytes.saturating_add(limits::JSONATA_GARBAGE_BYTES_MIN * 2),
         tail: (Value::UNDEFINED, 0),
         tail_depth: 0,
         tail_call: CallId(0),
         odd: false,
     };
     let result = eval.top(profile);
+    eval.tank.close();
     arena.cancel(stack);
     result.map_err(|mut error| {
         error.position = error.position.map(|offset| super::syntax::utf16_offset(&program.source, offset));
@@ -293,9 +320,18 @@ impl<'e> Eval<'e> {
                 input = input.with_marks(mark::SEQUENCE | mark::OUTER);
             }
         }
+        let since = self.since();
         let frame = self.push_frame(Frame(0), self.program.slots);
         let value = self.eval(self.program.root, input, frame)?;
-        self.finish(value)
+        let mut value = self.finish(value)?;
+        if since.bytes(self.arena) > limits::JSONATA_GARBAGE_BYTES_MIN {
+            // Only the result stays: the expressions of a state share its memory.
+            self.scratch.frames.clear();
+            self.scratch.functions.clear();
+            self.scratch.texts.clear();
+            self.reclaim_now(since, &mut [&mut value])?;
+        }
+        Ok(value)
     }
 
     // ---- frames ----
@@ -358,69 +394,6 @@ impl<'e> Eval<'e> {
         }
     }
 
-    // ---- bounds ----
-
-    /// Counts work that is not the evaluation of a node.
-    #[inline]
-    pub(super) fn work(&mut self, steps: usize) -> Outcome<()> {
-        self.steps += steps as u64;
-        match self.steps > self.limits.steps {
-            true => Err(self.timeout()),
-            false => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn timeout(&self) -> Failure {
-        Failure::new(EvalError::bound("Expression evaluation timeout: Check for infinite loop".to_owned()))
-    }
-
-    #[cold]
-    pub(super) fn out_of_memory(&self) -> Failure {
-        let message = "Expression evaluation memory limit exceeded: Check for excessive memory usage";
-        Failure::new(EvalError::bound(message.to_owned()))
-    }
-
-    #[cold]
-    fn stack_overflow(&self) -> Failure {
-        Failure::new(EvalError::bound(format!(
-            "Stack overflow error: Check for non-terminating recursive function.  Consider rewriting as \
-             tail-recursive. Depth={} max={}",
-            self.limits.depth + 1,
-            self.limits.depth
-        )))
-    }
-
-    /// Must follow whatever grew the arena.
-    #[inline]
-    pub(super) fn check_bytes(&self) -> Outcome<()> {
-        match self.arena.bytes() > self.bytes_max || self.arena.overflowed() {
-            true => Err(self.out_of_memory()),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether a sequence of `items` may be made.
-    #[inline]
-    pub(super) fn check_items(&self, items: usize) -> Outcome<()> {
-        match items > self.limits.sequence_items {
-            true => Err(self.out_of_memory()),
-            false => Ok(()),
-        }
-    }
-
-    /// Runs `inner` one level of native recursion deeper.
-    #[inline]
-    pub(super) fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
-        if self.nesting >= limits::JSONATA_NESTING_MAX {
-            return Err(self.stack_overflow());
-        }
-        self.nesting += 1;
-        let result = inner(self);
-        self.nesting -= 1;
-        result
-    }
-
     // ---- values ----
 
     /// A function value for a built-in function.
@@ -438,6 +411,7 @@ impl<'e> Eval<'e> {
     /// A string.
     #[inline]
     pub(super) fn string(&mut self, text: &str) -> Outcome {
+        self.charge(text.len() as u64)?;
         let value = self.arena.string(text);
         self.checked_string(value)
     }
@@ -476,7 +450,9 @@ impl<'e> Eval<'e> {
 
     /// Closes what was pushed since `from` into an array with `marks`.
     pub(super) fn end_array(&mut self, from: crate::json::Mark, marks: u8) -> Outcome {
-        self.check_items(self.arena.pushed(from).len())?;
+        let count = self.arena.pushed(from).len();
+        self.check_items(count)?;
+        self.work(count)?;
         let mut value = self.arena.end_array(from);
         self.check_bytes()?;
         self.check_depth(value)?;
@@ -486,19 +462,19 @@ impl<'e> Eval<'e> {
 
     /// Closes keys and values into an object.
     pub(super) fn end_object(&mut self, from: crate::json::Mark) -> Outcome {
-        self.check_items(self.arena.pushed(from).len() / 2)?;
-        let value = self.arena.end_object(from);
+        let count = self.arena.pushed(from).len() / 2;
+        self.check_items(count)?;
+        self.work(count * 2)?;
+        if count > TWINS_SEARCHED_MAX {
+            self.drop_twins(from)?;
+        }
+        let value = match count > TWINS_SEARCHED_MAX {
+            true => self.arena.end_distinct_object(from),
+            false => self.arena.end_object(from),
+        };
         self.check_bytes()?;
         self.check_depth(value)?;
         Ok(value)
-    }
-
-    /// Nothing may be nested so deeply that walking it would exhaust a stack.
-    fn check_depth(&self, value: Value) -> Outcome<()> {
-        match value.depth() > limits::JSON_DEPTH_MAX {
-            true => Err(self.out_of_memory()),
-            false => Ok(()),
-        }
     }
 
     /// What a sequence stands for.
@@ -538,10 +514,7 @@ impl<'e> Eval<'e> {
         if self.depth >= self.limits.depth || self.nesting >= limits::JSONATA_NESTING_MAX {
             return Err(self.stack_overflow());
         }
-        self.steps += 1;
-        if self.steps > self.limits.steps {
-            return Err(self.timeout());
-        }
+        self.charge(bounds::NODE)?;
         match self.program.node(id) {
             Node::Number(number) => Ok(self.program.numbers[number.index()]),
             Node::Text(text) => self.text(text),
@@ -654,11 +627,7 @@ impl<'e> Eval<'e> {
                         return Ok(marked(value, 0));
                     }
                     self.check_items(value.len())?;
-                    for index in 0..value.len() {
-                        let child = self.item_of(value, index);
-                        self.arena.push(child);
-                    }
-                    self.work(value.len())?;
+                    self.push_items(value)?;
                 }
                 _ => self.arena.push(value),
             }

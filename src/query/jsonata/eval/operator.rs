@@ -1,9 +1,13 @@
 //! Operators.
 
 use super::*;
-use crate::json;
 use crate::query::jsonata::syntax::BinaryOp;
 use std::cmp::Ordering;
+
+/// Work of writing a number as text.
+const NUMBER_TEXT: u64 = 100;
+/// Numbers of a range that are made between two charges.
+const RANGE_AT_ONCE: usize = 16 * 1_024;
 
 impl Eval<'_> {
     /// An error raised by a node.
@@ -23,8 +27,10 @@ impl Eval<'_> {
             return "(a large value)".to_owned();
         }
         let mut out = String::new();
-        self.write_json(value, &mut out, None, 0);
-        out
+        match self.write_json(value, &mut out, None, 0) {
+            Ok(()) => out,
+            Err(_) => "(a value)".to_owned(),
+        }
     }
 
     /// The number, `None` when it is none. Infinity is an error wherever a number is looked at.
@@ -49,9 +55,9 @@ impl Eval<'_> {
             Kind::String | Kind::Object => !value.is_empty(),
             Kind::Int | Kind::Decimal | Kind::Float => self.numeric(value)?.is_some_and(|float| float != 0.0),
             Kind::Array => {
-                self.work(value.len())?;
                 let mut any = false;
                 for index in 0..value.len() {
+                    self.work(1)?;
                     let item = self.item_of(value, index);
                     any |= self.nested(|eval| eval.truth(item))?;
                 }
@@ -99,7 +105,7 @@ impl Eval<'_> {
         }
         if let (Equal | NotEqual, Node::Text(text)) = (op, self.program.node(right)) {
             // A constant is compared where it stands.
-            self.work(1)?;
+            self.charge(8 + self.program.texts[text.index()].len() as u64 / 8)?;
             let same = self.arena.as_str(a).map(|a| *a == *self.program.texts[text.index()]);
             return Ok(Value::bool(!a.is_undefined() && (same == Some(true)) == (op == Equal)));
         }
@@ -113,16 +119,6 @@ impl Eval<'_> {
             Concat => self.concat(a, b),
             _ => self.is_in(a, b),
         }
-    }
-
-    /// Deep equality. Shared subtrees are compared as often as they occur, so the work is counted before it is done.
-    #[inline]
-    pub(in crate::query::jsonata) fn equal(&mut self, a: Value, b: Value) -> Outcome<bool> {
-        if a.is_container() && a.kind() == b.kind() {
-            let bytes = self.arena.size(a).min(self.arena.size(b));
-            self.work(bytes as usize / 16)?;
-        }
-        Ok(json::equal(self.arena, a, b))
     }
 
     #[cold]
@@ -171,7 +167,7 @@ impl Eval<'_> {
                 let numbers = self.arena.as_f64(a).zip(self.arena.as_f64(b));
                 numbers.and_then(|(x, y)| x.partial_cmp(&y))
             }
-            (Kind::String, Kind::String) => Some(json::compare_utf16(self.arena.str(a), self.arena.str(b))),
+            (Kind::String, Kind::String) => Some(self.compare_text(a, b)?),
             _ => {
                 let comparable =
                     |value: Value| value.is_undefined() || value.is_number() || value.is_string();
@@ -215,14 +211,13 @@ impl Eval<'_> {
         if a.is_undefined() || b.is_undefined() {
             return Ok(Value::FALSE);
         }
-        let count = self.count_of(b);
-        self.work(count)?;
-        for index in 0..count {
+        for index in 0..self.count_of(b) {
+            self.work(1)?;
             let item = self.item_of(b, index);
             let same = match a.is_container() || item.is_container() {
                 // Containers are the same only when they are one and the same.
                 true => a.kind() == item.kind() && a.block() == item.block(),
-                false => json::equal(self.arena, a, item),
+                false => self.equal(a, item)?,
             };
             if same {
                 return Ok(Value::TRUE);
@@ -267,8 +262,10 @@ impl Eval<'_> {
         }
         let size = size as usize;
         self.check_items(size)?;
-        self.work(size)?;
         for offset in 0..size {
+            if offset % RANGE_AT_ONCE == 0 {
+                self.work(RANGE_AT_ONCE.min(size - offset))?;
+            }
             let value = crate::query::jsonata::number::number(x + offset as f64);
             self.arena.push(value);
         }
@@ -282,13 +279,17 @@ impl Eval<'_> {
     pub(in crate::query::jsonata) fn write_text(&mut self, value: Value, out: &mut String) -> Outcome<()> {
         match value.kind() {
             Kind::Undefined | Kind::Opaque | Kind::Header => {}
-            Kind::String => out.push_str(self.arena.str(value)),
+            Kind::String => {
+                self.charge(value.len() as u64 / 2)?;
+                out.push_str(self.arena.str(value));
+            }
             Kind::Int | Kind::Decimal | Kind::Float => {
                 let float = self.arena.as_f64(value).unwrap_or(f64::NAN);
                 if !float.is_finite() {
                     let message = "Attempting to invoke string function on Infinity or NaN".to_owned();
                     return Err(Failure::new(EvalError::new("D3001", message)));
                 }
+                self.charge(NUMBER_TEXT)?;
                 use crate::query::jsonata::number::{to_precision_15, write_js};
                 write_js(to_precision_15(float), out);
             }
@@ -311,22 +312,24 @@ impl Eval<'_> {
         if self.arena.size(value) as usize > self.limits.string_chars.saturating_mul(8) {
             return Err(self.out_of_memory());
         }
-        self.work(self.arena.size(value) as usize / 16)?;
-        self.write_json(value, out, indent, 0);
+        self.write_json(value, out, indent, 0)?;
         self.check_text(out)
     }
 
     /// A text may not become too long while it is written.
     pub(in crate::query::jsonata) fn check_text(&self, text: &str) -> Outcome<()> {
-        let long = text.len() > self.limits.string_chars && text.chars().count() > self.limits.string_chars;
-        if long { Err(self.out_of_memory()) } else { Ok(()) }
+        let chars_max = self.limits.string_chars;
+        match text.len() > chars_max && self.char_count(text)? > chars_max {
+            true => Err(self.out_of_memory()),
+            false => Ok(()),
+        }
     }
 
     fn check_finite(&mut self, value: Value) -> Outcome<()> {
         self.numeric(value)?;
         if value.is_container() {
-            self.work(value.len())?;
             for index in 0..value.len() {
+                self.work(1)?;
                 let child = match self.arena.entry(value, index) {
                     Some((_, child)) => child,
                     None => self.item_of(value, index),
@@ -338,7 +341,8 @@ impl Eval<'_> {
     }
 
     /// JSON as `$string` prints it: numbers to 15 digits, functions as empty strings. The depth of values is bounded.
-    fn write_json(&self, value: Value, out: &mut String, indent: Option<usize>, level: usize) {
+    fn write_json(&self, value: Value, out: &mut String, indent: Option<usize>, level: usize) -> Outcome<()> {
+        self.work(1 + indent.map_or(0, |width| width * level / 8))?;
         let line = |out: &mut String, level: usize| {
             if let Some(width) = indent {
                 out.push('\n');
@@ -349,11 +353,12 @@ impl Eval<'_> {
             Kind::Undefined | Kind::Null | Kind::Header => out.push_str("null"),
             Kind::Bool => out.push_str(if value.as_bool() == Some(true) { "true" } else { "false" }),
             Kind::Opaque => out.push_str("\"\""),
-            Kind::String => write_quoted(self.arena.str(value), out),
+            Kind::String => self.write_quoted(value, out)?,
             Kind::Int | Kind::Decimal | Kind::Float => {
                 let float = self.arena.as_f64(value).unwrap_or(f64::NAN);
                 match float.is_finite() {
                     true => {
+                        self.charge(NUMBER_TEXT)?;
                         use crate::query::jsonata::number::{to_precision_15, write_js};
                         write_js(to_precision_15(float), out);
                     }
@@ -369,7 +374,7 @@ impl Eval<'_> {
                         out.push(',');
                     }
                     line(out, level + 1);
-                    self.write_json(item, out, indent, level + 1);
+                    self.write_json(item, out, indent, level + 1)?;
                 }
                 line(out, level);
                 out.push(']');
@@ -381,19 +386,29 @@ impl Eval<'_> {
                         out.push(',');
                     }
                     line(out, level + 1);
-                    write_quoted(self.arena.str(key), out);
+                    self.write_quoted(key, out)?;
                     out.push_str(if indent.is_some() { ": " } else { ":" });
-                    self.write_json(item, out, indent, level + 1);
+                    self.write_json(item, out, indent, level + 1)?;
                 }
                 line(out, level);
                 out.push('}');
             }
         }
+        Ok(())
+    }
+
+    fn write_quoted(&self, text: Value, out: &mut String) -> Outcome<()> {
+        out.push('"');
+        for piece in pieces(self.arena.str(text)) {
+            self.charge(4 * piece.len() as u64)?;
+            write_escaped(piece, out);
+        }
+        out.push('"');
+        Ok(())
     }
 }
 
-fn write_quoted(text: &str, out: &mut String) {
-    out.push('"');
+fn write_escaped(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -411,5 +426,4 @@ fn write_quoted(text: &str, out: &mut String) {
             c => out.push(c),
         }
     }
-    out.push('"');
 }

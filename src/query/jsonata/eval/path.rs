@@ -24,6 +24,9 @@ struct Gathering {
     only: Value,
 }
 
+/// Work of making a part of the context object.
+const CONTEXT: u64 = 1_000;
+
 impl<'e> Eval<'e> {
     // ---- names ----
 
@@ -35,7 +38,7 @@ impl<'e> Eval<'e> {
 
     pub(in crate::query::jsonata) fn lookup_key(&mut self, input: Value, key: &Key) -> Outcome {
         match input.kind() {
-            Kind::Object => Ok(self.arena.member(input, key)),
+            Kind::Object => Ok(self.member(input, key)),
             Kind::Array => {
                 let from = self.arena.begin();
                 self.push_members(input, key)?;
@@ -47,12 +50,13 @@ impl<'e> Eval<'e> {
 
     /// Pushes the members `key` of an array's objects, arrays flattened by one level.
     pub(in crate::query::jsonata) fn push_members(&mut self, array: Value, key: &Key) -> Outcome<()> {
-        self.work(array.len())?;
         for index in 0..array.len() {
+            self.work(1)?;
             let item = self.item_of(array, index);
             match item.kind() {
                 Kind::Object => {
-                    if let Some(value) = self.arena.get(item, key) {
+                    let value = self.member(item, key);
+                    if !value.is_undefined() {
                         self.push_flat(value)?;
                     }
                 }
@@ -67,12 +71,8 @@ impl<'e> Eval<'e> {
     /// Pushes the elements of an array, or the value itself.
     pub(in crate::query::jsonata) fn push_flat(&mut self, value: Value) -> Outcome<()> {
         if value.is_array() {
-            self.work(value.len())?;
             self.check_bytes()?;
-            for index in 0..value.len() {
-                let child = self.item_of(value, index);
-                self.arena.push(child);
-            }
+            self.push_items(value)?;
         } else {
             self.arena.push(value);
         }
@@ -117,8 +117,8 @@ impl<'e> Eval<'e> {
         let from = self.arena.begin();
         let mut plain = false;
         let count = if input.is_container() { input.len() } else { 0 };
-        self.work(count)?;
         for index in 0..count {
+            self.work(1)?;
             let value = match self.arena.entry(input, index) {
                 Some((_, value)) => value,
                 None => self.item_of(input, index),
@@ -140,8 +140,8 @@ impl<'e> Eval<'e> {
 
     /// Pushes all that an array of arrays holds.
     fn push_deep(&mut self, value: Value) -> Outcome<()> {
-        self.work(value.len())?;
         for index in 0..value.len() {
+            self.work(1)?;
             let item = self.item_of(value, index);
             match item.is_array() {
                 true => self.nested(|eval| eval.push_deep(item))?,
@@ -167,9 +167,9 @@ impl<'e> Eval<'e> {
         if !value.is_container() {
             return Ok(());
         }
-        self.work(value.len())?;
         self.check_bytes()?;
         for index in 0..value.len() {
+            self.work(1)?;
             let child = match self.arena.entry(value, index) {
                 Some((_, child)) => child,
                 None => self.item_of(value, index),
@@ -227,7 +227,10 @@ impl<'e> Eval<'e> {
             ChainRoot::StatesInput => states.input,
             ChainRoot::StatesResult => states.result,
             ChainRoot::StatesErrorOutput => states.error_output,
-            ChainRoot::StatesContext(field) => states.context.field(self.arena, field),
+            ChainRoot::StatesContext(field) => {
+                self.charge(CONTEXT)?;
+                states.context.field(self.arena, field)
+            }
             ChainRoot::Nowhere => Value::UNDEFINED,
         })
     }
@@ -251,10 +254,12 @@ impl<'e> Eval<'e> {
         let relative = chain.root == ChainRoot::Context;
         for (index, key) in keys.iter().enumerate() {
             match value.kind() {
-                Kind::Object => match self.arena.get(value, key) {
-                    Some(member) => value = member,
-                    None => return Ok(Items::None),
-                },
+                Kind::Object => {
+                    value = self.member(value, key);
+                    if value.is_undefined() {
+                        return Ok(Items::None);
+                    }
+                }
                 Kind::Array => {
                     let items = match value.marks() & mark::CONS != 0 && !(relative && index == 0) {
                         true => Items::One(value),
@@ -279,12 +284,12 @@ impl<'e> Eval<'e> {
     fn names(&mut self, mut items: Items, keys: &[Key], from: Mark, last: bool) -> Outcome<Items> {
         for (index, key) in keys.iter().enumerate() {
             let (start, count) = (self.arena.pushed(from).len(), self.items_count(items));
-            self.work(count)?;
             let mut gathering = Gathering { results: 0, only: Value::UNDEFINED };
             for at in 0..count {
+                self.work(1)?;
                 let item = self.items_at(items, at, from);
                 let value = match item.kind() {
-                    Kind::Object => self.arena.member(item, key),
+                    Kind::Object => self.member(item, key),
                     Kind::Array => self.lookup_key(item, key)?,
                     _ => continue,
                 };
@@ -490,8 +495,10 @@ impl<'e> Eval<'e> {
             Node::Name(key) => Some(key),
             _ => None,
         };
+        let since = self.since();
         let mut gathering = Gathering { results: 0, only: Value::UNDEFINED };
         for index in 0..count {
+            self.reclaim(since, &mut [&mut gathering.only])?;
             let item = self.items_at(items, index, from);
             let value = match name {
                 Some(key) => {
@@ -551,14 +558,18 @@ impl<'e> Eval<'e> {
             self.push_flat(picked)?;
             return Ok(picked.is_array().then_some(picked));
         }
+        let since = self.since();
         for index in 0..count {
+            self.reclaim(since, &mut [])?;
             let item = self.arena.pushed(from)[index];
             let verdict = self.eval(predicate.node, item, frame)?;
             for _ in 0..self.passes(verdict, index, count)? {
                 self.arena.push(item);
             }
+            self.check_bytes()?;
         }
         let end = self.arena.pushed(from).len();
+        self.work((end - count) / 8)?;
         self.move_down(from, count, end);
         Ok(None)
     }
@@ -587,6 +598,7 @@ impl<'e> Eval<'e> {
             let mut times = 0;
             let mut numbers = true;
             for at in 0..verdict.len() {
+                self.work(1)?;
                 let item = self.item_of(verdict, at);
                 match self.numeric(item)? {
                     Some(float) => times += is(float),
@@ -597,7 +609,6 @@ impl<'e> Eval<'e> {
                 }
             }
             if numbers {
-                self.work(verdict.len())?;
                 return Ok(times);
             }
         }
@@ -613,6 +624,7 @@ impl<'e> Eval<'e> {
         let start = self.arena.pushed(from).len();
         let inner = self.arena.begin();
         for index in 0..self.items_count(items) {
+            self.work(1)?;
             let item = self.items_at(items, index, from);
             self.arena.push(item);
         }

@@ -2,7 +2,7 @@
 
 use super::path::Items;
 use super::*;
-use crate::json::{Mark, compare_utf16};
+use crate::json::Mark;
 use std::cmp::Ordering;
 
 /// Says whether the second comes before the first.
@@ -55,9 +55,11 @@ impl Eval<'_> {
     fn sort_by(&mut self, mut sorted: Sorted, count: usize) -> Outcome<(usize, usize)> {
         let from = sorted.from;
         sorted.keys = self.arena.pushed(from).len();
+        self.work(count * (sorted.terms.range().len() + sorted.width))?;
         for _ in 0..count * sorted.terms.range().len() {
             self.arena.push(UNBOUND);
         }
+        self.check_bytes()?;
         let mut order = self.order(count);
         self.merge_sort(&mut order, &mut |eval, a, b| eval.comes_after(&sorted, a, b))?;
         self.arena.cancel_after(from, sorted.keys);
@@ -130,7 +132,7 @@ impl Eval<'_> {
         match (self.arena.as_f64(x), self.arena.as_f64(y)) {
             (Some(x), Some(y)) => return Ok(x.partial_cmp(&y).unwrap_or(Ordering::Greater)),
             _ if x.is_string() && y.is_string() => {
-                return Ok(compare_utf16(self.arena.str(x), self.arena.str(y)));
+                return self.compare_text(x, y);
             }
             _ => {}
         }
@@ -154,7 +156,7 @@ impl Eval<'_> {
             return Ok(());
         }
         let middle = order.len() / 2;
-        self.work(order.len())?;
+        self.work(2 * order.len())?;
         self.merge_sort(&mut order[..middle], swap)?;
         self.merge_sort(&mut order[middle..], swap)?;
         let mut left = self.scratch.orders.pop().unwrap_or_default();

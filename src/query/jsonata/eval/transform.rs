@@ -58,8 +58,9 @@ impl Eval<'_> {
             return Ok(());
         }
         let mut members = self.members_of(target, changes);
-        self.work(members.len() + update.len())?;
+        self.work(members.len())?;
         for (key, value) in self.arena.entries(update) {
+            self.charge(2 * members.len() as u64 + key.len() as u64)?;
             match members.iter_mut().find(|(known, _)| self.arena.str(*known) == self.arena.str(key)) {
                 Some(member) => member.1 = value,
                 None => members.push((key, value)),
@@ -70,6 +71,7 @@ impl Eval<'_> {
     }
 
     fn delete(&mut self, target: Value, names: Value, node: NodeId, changes: &mut Changes) -> Outcome<()> {
+        self.work(self.count_of(names))?;
         for index in 0..self.count_of(names) {
             if !self.item_of(names, index).is_string() {
                 let quoted = self.quoted(names);
@@ -84,8 +86,8 @@ impl Eval<'_> {
         }
         let mut members = self.members_of(target, changes);
         for index in 0..self.count_of(names) {
-            self.work(members.len())?;
             let name = self.item_of(names, index);
+            self.charge(4 * members.len() as u64 + name.len() as u64)?;
             members.retain(|(key, _)| self.arena.str(*key) != self.arena.str(name));
         }
         changes.insert(target.block().unwrap_or(0), members);
@@ -103,7 +105,7 @@ impl Eval<'_> {
     /// `inside` are the blocks being rebuilt: an object put into itself is not followed again.
     fn rebuild(&mut self, value: Value, changes: &Changes, inside: &mut Vec<u32>) -> Outcome {
         let Some(block) = value.block().filter(|block| !inside.contains(block)) else { return Ok(value) };
-        self.work(1 + value.len())?;
+        self.work(1 + value.len() + inside.len() / 8)?;
         inside.push(block);
         let from = self.arena.begin();
         let mut changed = changes.contains_key(&block);

@@ -91,6 +91,7 @@ impl Eval<'_> {
     fn first_rows(&mut self, items: Items, width: usize, from: Mark) -> Outcome<(usize, usize)> {
         let start = self.arena.pushed(from).len();
         for index in 0..self.items_count(items) {
+            self.work(width)?;
             let item = self.items_at(items, index, from);
             self.arena.push(item);
             for _ in 1..width {
@@ -105,6 +106,7 @@ impl Eval<'_> {
         if column == 0 {
             return;
         }
+        self.note((last - first) as u64);
         for (number, row) in self.arena.pushed_mut(from)[first..last].chunks_exact_mut(width).enumerate() {
             row[column as usize] = Value::int(number as i64);
         }
@@ -130,10 +132,9 @@ impl Eval<'_> {
                 self.push_inner_rows(value, schema, row, from)?;
                 continue;
             }
-            let count = self.count_of(value);
-            self.work(count)?;
-            self.check_bytes()?;
-            for index in 0..count {
+            for index in 0..self.count_of(value) {
+                self.work(width)?;
+                self.check_bytes()?;
                 let item = self.item_of(value, index);
                 let at = self.push_row(row, width, from);
                 let context = self.arena.pushed(from)[row];
@@ -171,9 +172,9 @@ impl Eval<'_> {
         let width = self.width(schema);
         let inner = SchemaId(self.item_of(value, 0).as_int().unwrap_or(0) as u32);
         let inner_width = self.width(inner);
-        self.work(value.len())?;
-        self.check_bytes()?;
         for inner_row in (1..value.len()).step_by(inner_width) {
+            self.work(width + inner_width * width)?;
+            self.check_bytes()?;
             let at = self.push_row(row, width, from);
             let item = self.item_of(value, inner_row);
             self.arena.pushed_mut(from)[at] = item;
@@ -228,8 +229,10 @@ impl Eval<'_> {
                 let row = first + index * width;
                 let verdict = self.eval_in_row(framed, row, width, frame, from)?;
                 for _ in 0..self.passes(verdict, index, count)? {
+                    self.work(width)?;
                     self.push_row(row, width, from);
                 }
+                self.check_bytes()?;
             }
         }
         Ok((start, self.arena.pushed(from).len()))
@@ -239,6 +242,7 @@ impl Eval<'_> {
     pub(super) fn row_items(&mut self, schema: SchemaId, first: usize, last: usize, from: Mark) -> Items {
         let width = self.width(schema);
         let start = self.arena.pushed(from).len();
+        self.note((last - first) as u64);
         for row in (first..last).step_by(width) {
             let item = self.arena.pushed(from)[row];
             self.arena.push(item);
@@ -252,6 +256,7 @@ impl Eval<'_> {
         let start = self.arena.pushed(from).len();
         self.arena.push(Value::int(i64::from(schema.0)));
         for at in first..last {
+            self.work(1)?;
             let value = self.arena.pushed(from)[at];
             self.arena.push(value);
         }
@@ -270,6 +275,7 @@ impl Eval<'_> {
         let width = self.width(schema);
         let from = self.arena.begin();
         for row in (1..value.len()).step_by(width) {
+            self.work(1)?;
             let item = self.item_of(value, row);
             self.arena.push(item);
         }

@@ -182,7 +182,7 @@ impl Eval<'_> {
             let wanted = kinds::of(param.element);
             let fits = match value.is_array() {
                 true => {
-                    self.work(value.len())?;
+                    self.charge(2 * value.len() as u64)?;
                     let items = self.arena.items(value);
                     items.iter().all(|&item| self.kinds_of(item) == wanted)
                 }

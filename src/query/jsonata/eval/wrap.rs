@@ -33,6 +33,7 @@ impl Eval<'_> {
         if value.marks() & mark::TUPLE != 0 {
             let schema = SchemaId(self.item_of(value, 0).as_int().unwrap_or(0) as u32);
             for index in 1..value.len() {
+                self.work(1)?;
                 let item = self.item_of(value, index);
                 self.arena.push(item);
             }

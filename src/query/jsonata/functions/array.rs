@@ -1,10 +1,8 @@
 //! `$append $reverse $shuffle $distinct $sort $zip`.
 
 use super::*;
-use crate::json::{Kind, Mark, Value, compare_utf16};
-use crate::query::jsonata::eval::{EvalError, Failure, mark};
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use crate::json::{Mark, Value};
+use crate::query::jsonata::eval::{EvalError, Failure, Firsts, mark};
 
 pub(super) fn append(eval: &mut Eval<'_>, [first, second, ..]: Args, _: Frame) -> Outcome {
     if first.is_undefined() {
@@ -35,6 +33,7 @@ pub(super) fn shuffle(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outco
     }
     let from = eval.arena.begin();
     eval.push_flat(array)?;
+    eval.charge(20 * array.len() as u64)?;
     for last in (1..array.len()).rev() {
         let other = ((eval.random)() % (last as u64 + 1)) as usize;
         eval.arena.pushed_mut(from).swap(last, other);
@@ -42,47 +41,37 @@ pub(super) fn shuffle(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outco
     eval.end_array(from, 0)
 }
 
-/// Up to this many items are compared one by one.
-const DISTINCT_SEARCHED_MAX: usize = 32;
-
 pub(super) fn distinct(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outcome {
     if !array.is_array() || array.len() <= 1 {
         return Ok(array);
     }
-    let mut seen = HashSet::new();
-    let hashed = array.len() > DISTINCT_SEARCHED_MAX;
+    let (mut firsts, mut others) = (Firsts::default(), Vec::<Value>::new());
     let from = eval.arena.begin();
     for index in 0..array.len() {
         let item = eval.item_of(array, index);
-        // An item whose hash is new is new; only others are compared.
-        let fresh = hashed && scalar_hash(eval, item).is_some_and(|hash| seen.insert(hash));
-        let mut known = false;
-        for at in 0..if fresh { 0 } else { eval.arena.pushed(from).len() } {
-            eval.work(1)?;
-            let kept = eval.arena.pushed(from)[at];
-            if eval.equal(kept, item)? {
-                known = true;
-                break;
-            }
-        }
+        let known = match item.is_string() || item.is_number() {
+            true => firsts.first(eval, item, index as u32)? as usize != index,
+            false => is_among(eval, item, &others)?,
+        };
         if known {
             continue;
+        }
+        if !(item.is_string() || item.is_number()) {
+            others.push(item);
         }
         eval.arena.push(item);
     }
     eval.end_array(from, array.marks() & mark::SEQUENCE)
 }
 
-fn scalar_hash(eval: &Eval<'_>, value: Value) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    match value.kind() {
-        Kind::String => eval.arena.str(value).hash(&mut hasher),
-        _ => {
-            let float = eval.arena.as_f64(value)?;
-            (if float == 0.0 { 0 } else { float.to_bits() }).hash(&mut hasher);
+fn is_among(eval: &mut Eval<'_>, item: Value, others: &[Value]) -> Outcome<bool> {
+    for &other in others {
+        eval.work(1)?;
+        if eval.equal(other, item)? {
+            return Ok(true);
         }
     }
-    Some(hasher.finish())
+    Ok(false)
 }
 
 pub(super) fn sort(eval: &mut Eval<'_>, [array, comparator, ..]: Args, frame: Frame) -> Outcome {
@@ -90,6 +79,7 @@ pub(super) fn sort(eval: &mut Eval<'_>, [array, comparator, ..]: Args, frame: Fr
         return Ok(array);
     }
     if comparator.is_undefined() {
+        eval.work(array.len())?;
         let items = eval.arena.items(array);
         let numbers = items.iter().all(|item| item.is_number());
         if !numbers && !items.iter().all(|item| item.is_string()) {
@@ -107,10 +97,11 @@ pub(super) fn sort(eval: &mut Eval<'_>, [array, comparator, ..]: Args, frame: Fr
         }
         Ok(match (eval.arena.as_f64(a), eval.arena.as_f64(b)) {
             (Some(a), Some(b)) => a > b,
-            _ => compare_utf16(eval.arena.str(a), eval.arena.str(b)).is_gt(),
+            _ => eval.compare_text(a, b)?.is_gt(),
         })
     })?;
     let from = eval.arena.begin();
+    eval.work(order.len())?;
     for &index in &order {
         let item = eval.item_of(array, index as usize);
         eval.arena.push(item);
@@ -138,9 +129,9 @@ pub(in crate::query::jsonata) fn zip_all(eval: &mut Eval<'_>, arguments: Mark) -
         }
     };
     let shortest = eval.arena.pushed(arguments).iter().map(length).min().unwrap_or(0);
-    eval.work(shortest.saturating_mul(count))?;
     let from = eval.arena.begin();
     for row in 0..shortest {
+        eval.work(count)?;
         let items = eval.arena.begin();
         for column in 0..count {
             let array = eval.arena.pushed(arguments)[column];

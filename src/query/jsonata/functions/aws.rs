@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::{self, Value};
-use crate::query::jsonata::eval::{EvalError, Failure};
+use crate::query::jsonata::eval::{EvalError, Failure, TEXT_PIECE};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -21,9 +21,9 @@ pub(super) fn partition(eval: &mut Eval<'_>, [array, size, ..]: Args, _: Frame) 
         return fail("The second argument of partition function must be a positive number");
     }
     let size = size.min(array.len() as f64) as usize;
-    eval.work(array.len())?;
     let from = eval.arena.begin();
     for start in (0..array.len()).step_by(size) {
+        eval.work(size)?;
         let inner = eval.arena.begin();
         for index in start..array.len().min(start + size) {
             let item = eval.item_of(array, index);
@@ -63,14 +63,13 @@ pub(super) fn hash(eval: &mut Eval<'_>, [text, algorithm, ..]: Args, _: Frame) -
     if text.is_undefined() || algorithm.is_undefined() {
         return Ok(Value::UNDEFINED);
     }
-    eval.work(text.len() / 16)?;
-    let bytes = eval.arena.str(text).as_bytes();
+    let text = eval.arena.str(text);
     let digest = match eval.arena.str(algorithm) {
-        "MD5" => Md5::digest(bytes).to_vec(),
-        "SHA-1" => Sha1::digest(bytes).to_vec(),
-        "SHA-256" => Sha256::digest(bytes).to_vec(),
-        "SHA-384" => Sha384::digest(bytes).to_vec(),
-        "SHA-512" => Sha512::digest(bytes).to_vec(),
+        "MD5" => digest::<Md5>(eval, text)?,
+        "SHA-1" => digest::<Sha1>(eval, text)?,
+        "SHA-256" => digest::<Sha256>(eval, text)?,
+        "SHA-384" => digest::<Sha384>(eval, text)?,
+        "SHA-512" => digest::<Sha512>(eval, text)?,
         other => {
             let message = format!(
                 "Unsupported hash algorithm: {other}. Supported algorithms are MD5, SHA-1, SHA-256, SHA-384, SHA-512"
@@ -85,6 +84,15 @@ pub(super) fn hash(eval: &mut Eval<'_>, [text, algorithm, ..]: Args, _: Frame) -
         }
     }
     eval.string(&hex)
+}
+
+fn digest<D: Digest>(eval: &Eval<'_>, text: &str) -> Outcome<Vec<u8>> {
+    let mut digest = D::new();
+    for piece in text.as_bytes().chunks(TEXT_PIECE) {
+        eval.charge(6 * piece.len() as u64)?;
+        digest.update(piece);
+    }
+    Ok(digest.finalize().to_vec())
 }
 
 /// `$random([seed])`: with a seed, the first `nextDouble()` of Java's `Random(seed)`.
@@ -121,7 +129,8 @@ pub(super) fn parse(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome 
     if text.is_undefined() {
         return Ok(text);
     }
-    eval.work(text.len() / 16)?;
+    // The reader takes a text in one go.
+    eval.charge(6 * text.len() as u64)?;
     let source = eval.arena.str(text).to_owned();
     match json::read(eval.arena, source.as_bytes()) {
         Ok(value) => {

@@ -30,12 +30,30 @@ pub(super) fn number(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcom
         Kind::Bool => return Ok(Value::int(i64::from(value.as_bool() == Some(true)))),
         _ => {}
     }
-    let text = eval.arena.str(value);
+    let text = number_text(eval, value)?;
     let parsed = if is_decimal(text) { text.parse().ok() } else { radix_number(text) };
     match parsed {
         Some(float) if f64::is_finite(float) => Ok(eval.number(float)),
         _ => fail("D3030", format!("Unable to cast value to a number: {}", eval.quoted(value))),
     }
+}
+
+/// A text that is read as a number or a date, which is not a long one.
+pub(super) fn number_text<'e>(eval: &'e Eval<'_>, text: Value) -> Outcome<&'e str> {
+    short(eval, text, crate::limits::JSONATA_NUMBER_BYTES_MAX, 20)
+}
+
+/// The picture of a number or a date.
+pub(super) fn picture_text<'e>(eval: &'e Eval<'_>, text: Value) -> Outcome<&'e str> {
+    short(eval, text, crate::limits::JSONATA_PICTURE_BYTES_MAX, 200)
+}
+
+fn short<'e>(eval: &'e Eval<'_>, text: Value, bytes_max: usize, work: u64) -> Outcome<&'e str> {
+    if text.len() > bytes_max {
+        return Err(eval.out_of_memory());
+    }
+    eval.charge(work * text.len() as u64)?;
+    Ok(eval.arena.str(text))
 }
 
 /// `-?[0-9]+(\.[0-9]+)?([Ee][-+]?[0-9]+)?`

@@ -1,5 +1,6 @@
 //! `$now $millis $fromMillis $toMillis`, and the pictures of XPath's `fn:format-dateTime`.
 
+use super::convert::{number_text, picture_text};
 use super::datetime_parse;
 use super::format_integer::{Case, IntegerPicture, Style, format_with, picture as integer_picture};
 use super::*;
@@ -186,9 +187,9 @@ pub(super) fn to_millis(eval: &mut Eval<'_>, [text, pattern, ..]: Args, _: Frame
     if text.is_undefined() {
         return Ok(text);
     }
-    eval.work(text.len())?;
+    let source = number_text(eval, text)?;
     let millis = match eval.arena.as_str(pattern) {
-        None => match datetime_parse::iso(eval.arena.str(text)) {
+        None => match datetime_parse::iso(source) {
             Some(millis) => Some(millis),
             None => {
                 let quoted = eval.quoted(text);
@@ -198,9 +199,10 @@ pub(super) fn to_millis(eval: &mut Eval<'_>, [text, pattern, ..]: Args, _: Frame
                 return fail("D3110", message);
             }
         },
-        Some(pattern) => {
-            let parts = picture(pattern)?;
-            datetime_parse::parse(eval.arena.str(text), &parts, eval.now_ms)?
+        Some(_) => {
+            let parts = picture(picture_text(eval, pattern)?)?;
+            eval.charge(parts.len() as u64 * 200)?;
+            datetime_parse::parse(source, &parts, eval.now_ms)?
         }
     };
     Ok(millis.map_or(Value::UNDEFINED, |millis| eval.number(millis)))
@@ -212,8 +214,11 @@ fn formatted(eval: &mut Eval<'_>, millis: f64, pattern: Value, zone: Value) -> O
     let zone: i64 = eval.arena.as_str(zone).and_then(leading_int).unwrap_or(0);
     let (hours, minutes) = (zone.div_euclid(100), zone % 100);
     let offset_minutes = 60 * hours + minutes;
-    let parts = picture(eval.arena.as_str(pattern).unwrap_or(default))?;
-    eval.work(parts.len() * 4)?;
+    let parts = match pattern.is_string() {
+        true => picture(picture_text(eval, pattern)?)?,
+        false => picture(default)?,
+    };
+    eval.charge(parts.len() as u64 * 200)?;
     let Some(time) = civil(millis.trunc() + (offset_minutes * 60_000) as f64) else {
         return fail("D3137", "Invalid time value".to_owned());
     };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::{EvalError, Failure};
+use crate::query::jsonata::eval::{EvalError, Failure, TEXT_PIECE, pieces};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
@@ -10,8 +10,14 @@ pub(super) fn base64_encode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> 
     if text.is_undefined() {
         return Ok(text);
     }
-    let encoded = STANDARD.encode(eval.arena.str(text));
-    eval.string(&encoded)
+    let source = eval.arena.str(text).as_bytes();
+    let mut out = String::with_capacity(source.len() / 3 * 4 + 4);
+    // Whole groups of three bytes give whole groups of four letters.
+    for piece in source.chunks(TEXT_PIECE / 3 * 3) {
+        eval.charge(3 * piece.len() as u64)?;
+        STANDARD.encode_string(piece, &mut out);
+    }
+    eval.string(&out)
 }
 
 pub(super) fn base64_decode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome {
@@ -19,15 +25,37 @@ pub(super) fn base64_decode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> 
         return Ok(text);
     }
     // Forgiving, as decoders of the reference are: white space and the padding do not matter.
-    let compact: String = eval.arena.str(text).chars().filter(|c| !c.is_whitespace() && *c != '=').collect();
-    let compact = compact.replace('-', "+").replace('_', "/");
-    match STANDARD_NO_PAD.decode(&compact) {
-        Ok(bytes) => eval.string(&String::from_utf8_lossy(&bytes)),
-        Err(_) => Err(Failure::new(EvalError::new(
-            "D3137",
-            "Attempted to decode a string that is not Base64".to_owned(),
-        ))),
+    let mut compact = Vec::with_capacity(text.len());
+    for piece in pieces(eval.arena.str(text)) {
+        eval.charge(5 * piece.len() as u64)?;
+        for c in piece.chars().filter(|c| !c.is_whitespace() && *c != '=') {
+            compact.push(match c {
+                '-' => b'+',
+                '_' => b'/',
+                // What is beyond ASCII is no letter of the alphabet, nor is this.
+                c => u8::try_from(c).unwrap_or(b'=').min(0x7f),
+            });
+        }
     }
+    let mut bytes = Vec::with_capacity(compact.len() / 4 * 3 + 3);
+    for piece in compact.chunks(TEXT_PIECE / 4 * 4) {
+        eval.charge(4 * piece.len() as u64)?;
+        if STANDARD_NO_PAD.decode_vec(piece, &mut bytes).is_err() {
+            return Err(Failure::new(EvalError::new(
+                "D3137",
+                "Attempted to decode a string that is not Base64".to_owned(),
+            )));
+        }
+    }
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        eval.charge(10 + chunk.valid().len() as u64)?;
+        out.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            out.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    eval.string(&out)
 }
 
 const COMPONENT: &[u8] = b"-_.!~*'()";
@@ -40,7 +68,8 @@ fn encode(eval: &mut Eval<'_>, text: Value, kept: &[u8]) -> Outcome {
         return Ok(text);
     }
     let mut out = String::with_capacity(text.len());
-    for &byte in eval.arena.str(text).as_bytes() {
+    for (at, &byte) in eval.arena.str(text).as_bytes().iter().enumerate() {
+        eval.now_and_then(at, text.len())?;
         if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
             out.push(byte as char);
         } else {
@@ -59,7 +88,13 @@ fn decode(eval: &mut Eval<'_>, text: Value, reserved: &[u8], name: &str) -> Outc
     }
     let source = eval.arena.str(text).as_bytes();
     let (mut out, mut at, mut wrong) = (Vec::with_capacity(source.len()), 0, false);
+    let mut charged = 0;
     while at < source.len() {
+        if at >= charged {
+            let piece = TEXT_PIECE.min(source.len() - at);
+            eval.charge(6 * piece as u64)?;
+            charged = at + piece;
+        }
         if source[at] != b'%' {
             out.push(source[at]);
             at += 1;

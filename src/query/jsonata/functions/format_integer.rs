@@ -1,5 +1,6 @@
 //! `$formatInteger` and `$parseInteger`: the pictures of XPath's `fn:format-integer`, in English.
 
+use super::convert::{number_text, picture_text};
 use super::*;
 use crate::query::jsonata::eval::{EvalError, Failure};
 use crate::query::jsonata::number::js_text;
@@ -126,7 +127,7 @@ fn gcd(a: usize, b: usize) -> usize {
 
 pub(super) fn format(eval: &mut Eval<'_>, [value, pattern, ..]: Args, _: Frame) -> Outcome {
     let Some(value) = eval.arena.as_f64(value) else { return Ok(value) };
-    let picture = picture(eval.arena.str(pattern))?;
+    let picture = picture(picture_text(eval, pattern)?)?;
     let text = format_with(value.floor(), &picture, eval.limits.string_chars)?;
     eval.string(&text)
 }
@@ -353,8 +354,8 @@ pub(super) fn parse(eval: &mut Eval<'_>, [text, pattern, ..]: Args, _: Frame) ->
     if text.is_undefined() {
         return Ok(text);
     }
-    let picture = picture(eval.arena.str(pattern))?;
-    let value = parse_with(eval.arena.str(text), &picture)?;
+    let picture = picture(picture_text(eval, pattern)?)?;
+    let value = parse_with(number_text(eval, text)?, &picture)?;
     Ok(eval.number(value))
 }
 

@@ -1,6 +1,6 @@
 //! `$formatNumber`: the pictures of XPath's `fn:format-number`.
 
-use super::convert::round_to;
+use super::convert::{picture_text, round_to};
 use super::format_integer::regular_distance;
 use super::*;
 use crate::json::Value;
@@ -68,6 +68,8 @@ impl Symbols {
     fn new(eval: &Eval<'_>, options: Value) -> Symbols {
         let symbol = |name: &str, default: &str| {
             let given = eval.arena.get_str(options, name).and_then(|value| eval.arena.as_str(value));
+            // A symbol is a character; of a longer text none of these many bytes could be met in a picture.
+            let given = given.filter(|given| given.len() <= crate::limits::JSONATA_PICTURE_BYTES_MAX);
             given.unwrap_or(default).to_owned()
         };
         Symbols {
@@ -234,8 +236,7 @@ impl Layout {
 pub(super) fn format_number(eval: &mut Eval<'_>, [value, picture, options, _]: Args, _: Frame) -> Outcome {
     let Some(value) = eval.arena.as_f64(value) else { return Ok(Value::UNDEFINED) };
     let symbols = Symbols::new(eval, options);
-    let picture = eval.arena.str(picture).to_owned();
-    eval.work(picture.len())?;
+    let picture = picture_text(eval, picture)?.to_owned();
     let pictures: Vec<&str> = match symbols.pattern.is_empty() {
         true => vec![picture.as_str()],
         false => picture.split(symbols.pattern.as_str()).collect(),

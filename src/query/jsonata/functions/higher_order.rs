@@ -8,13 +8,14 @@ pub(super) fn map(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Frame
     if array.is_undefined() {
         return Ok(array);
     }
-    let (arity, from) = (eval.arity(function), eval.arena.begin());
+    let (arity, from, since) = (eval.arity(function), eval.arena.begin(), eval.since());
     for index in 0..array.len() {
         let item = eval.item_of(array, index);
         let value = eval.call_with(function, arity, &[item, Value::int(index as i64), array], frame)?;
         if !value.is_undefined() {
             eval.arena.push(value);
         }
+        eval.reclaim(since, &mut [])?;
     }
     eval.end_array(from, mark::SEQUENCE)
 }
@@ -23,13 +24,14 @@ pub(super) fn filter(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Fr
     if array.is_undefined() {
         return Ok(array);
     }
-    let (arity, from) = (eval.arity(function), eval.arena.begin());
+    let (arity, from, since) = (eval.arity(function), eval.arena.begin(), eval.since());
     for index in 0..array.len() {
         let item = eval.item_of(array, index);
         let verdict = eval.call_with(function, arity, &[item, Value::int(index as i64), array], frame)?;
         if eval.truth(verdict)? {
             eval.arena.push(item);
         }
+        eval.reclaim(since, &mut [])?;
     }
     eval.end_array(from, mark::SEQUENCE)
 }
@@ -38,7 +40,7 @@ pub(super) fn single(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Fr
     if array.is_undefined() {
         return Ok(array);
     }
-    let arity = eval.arity(function);
+    let (arity, since) = (eval.arity(function), eval.since());
     let mut found = None;
     for index in 0..array.len() {
         let item = eval.item_of(array, index);
@@ -55,6 +57,7 @@ pub(super) fn single(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Fr
                 "The $single() function expected exactly 1 matching result.  Instead it matched more.";
             return Err(Failure::new(EvalError::new("D3138", message.to_owned())));
         }
+        eval.reclaim(since, &mut [])?;
     }
     found.ok_or_else(|| {
         let message = "The $single() function expected exactly 1 matching result.  Instead it matched 0.";
@@ -75,15 +78,17 @@ pub(super) fn reduce(eval: &mut Eval<'_>, [array, function, start, _]: Args, fra
         true => (eval.item_of(array, 0), 1),
         false => (start, 0),
     };
+    let since = eval.since();
     for index in first..array.len() {
         let item = eval.item_of(array, index);
         value = eval.call_with(function, arity, &[value, item, Value::int(index as i64), array], frame)?;
+        eval.reclaim(since, &mut [&mut value])?;
     }
     Ok(value)
 }
 
 pub(super) fn sift(eval: &mut Eval<'_>, [object, function, ..]: Args, frame: Frame) -> Outcome {
-    let (arity, from) = (eval.arity(function), eval.arena.begin());
+    let (arity, from, since) = (eval.arity(function), eval.arena.begin(), eval.since());
     for index in 0..object.len() {
         let Some((key, value)) = eval.arena.entry(object, index) else { break };
         let verdict = eval.call_with(function, arity, &[value, key, object], frame)?;
@@ -91,6 +96,7 @@ pub(super) fn sift(eval: &mut Eval<'_>, [object, function, ..]: Args, frame: Fra
             eval.arena.push(key);
             eval.arena.push(value);
         }
+        eval.reclaim(since, &mut [])?;
     }
     match eval.arena.pushed(from) {
         [] => Ok(Value::UNDEFINED),
@@ -99,13 +105,14 @@ pub(super) fn sift(eval: &mut Eval<'_>, [object, function, ..]: Args, frame: Fra
 }
 
 pub(super) fn each(eval: &mut Eval<'_>, [object, function, ..]: Args, frame: Frame) -> Outcome {
-    let (arity, from) = (eval.arity(function), eval.arena.begin());
+    let (arity, from, since) = (eval.arity(function), eval.arena.begin(), eval.since());
     for index in 0..object.len() {
         let Some((key, value)) = eval.arena.entry(object, index) else { break };
         let value = eval.call_with(function, arity, &[value, key, object], frame)?;
         if !value.is_undefined() {
             eval.arena.push(value);
         }
+        eval.reclaim(since, &mut [])?;
     }
     eval.end_array(from, mark::SEQUENCE)
 }

@@ -55,21 +55,16 @@ fn next(
 
 fn regex_match(eval: &mut Eval<'_>, matcher: Value, text: Value, at: usize) -> Outcome<Option<Found>> {
     let Some(regex) = eval.regex_of(matcher) else { return Ok(None) };
-    eval.work(1 + text.len() / 64)?;
-    let program = eval.program;
-    let Some(captures) = program.regexes[regex.index()].captures_at(eval.arena.str(text), at) else {
-        return Ok(None);
-    };
-    let (start, end) = captures.get(0).map_or((at, at), |all| (all.start(), all.end()));
-    let spans: Vec<Option<(usize, usize)>> =
-        captures.iter().skip(1).map(|group| group.map(|group| (group.start(), group.end()))).collect();
+    let Some(spans) = eval.search(regex, eval.arena.str(text), at)? else { return Ok(None) };
+    let (start, end) = spans.first().copied().flatten().expect("the whole match is its first group");
     let from = eval.arena.begin();
-    for span in spans {
+    for span in &spans[1..] {
         let group = span.map_or(Value::UNDEFINED, |(start, end)| eval.arena.substring(text, start, end));
         eval.odd |= group.is_undefined();
         eval.arena.push(group);
     }
     let groups = eval.end_array(from, 0)?;
+    eval.charge((end - start) as u64)?;
     let matched = eval.arena.substring(text, start, end);
     Ok(Some(Found { text: matched, start, end, groups, next: Value::UNDEFINED, object: Value::UNDEFINED }))
 }
@@ -87,24 +82,13 @@ fn matched(eval: &mut Eval<'_>, object: Value, text: Value) -> Outcome<Option<Fo
             "The matcher function argument passed to function \"\u{0}\" does not return the correct object structure",
         );
     }
-    let place = |value| byte_of_utf16(eval.arena.str(text), eval.arena.as_f64(value).unwrap_or(0.0));
-    let (start, end) = (place(start), place(end));
+    let source = eval.arena.str(text);
+    let place = |value| {
+        let place = eval.byte_of_utf16(source, eval.arena.as_f64(value).unwrap_or(0.0))?;
+        Ok(place.unwrap_or(source.len()))
+    };
+    let (start, end) = (place(start)?, place(end)?);
     Ok(Some(Found { text: member("match"), start, end: end.max(start), groups, next, object }))
-}
-
-fn byte_of_utf16(text: &str, offset: f64) -> usize {
-    let mut units = 0;
-    for (at, c) in text.char_indices() {
-        if f64::from(units) >= offset {
-            return at;
-        }
-        units += c.len_utf16() as u32;
-    }
-    text.len()
-}
-
-fn utf16_len(text: &str) -> i64 {
-    if text.is_ascii() { text.len() as i64 } else { text.encode_utf16().count() as i64 }
 }
 
 /// A limit argument: `None` when absent.
@@ -125,13 +109,15 @@ pub(super) fn matches(eval: &mut Eval<'_>, [text, matcher, max, _]: Args, frame:
     }
     let limit = limit(eval, max, "D3040", "Third argument of match function")?;
     let from = eval.arena.begin();
-    let mut count = 0;
+    // Code units before byte `counted`.
+    let (mut count, mut index, mut counted) = (0, 0, 0);
     let mut found = if within(limit, 0) { first(eval, matcher, text, frame)? } else { None };
     while let Some(this) = found.filter(|_| within(limit, count)) {
         let object = eval.arena.begin();
         eval.push_member("match", this.text)?;
-        let index = utf16_len(&eval.arena.str(text)[..this.start]);
-        eval.push_member("index", Value::int(index))?;
+        index += eval.utf16_len(&eval.arena.str(text)[counted..this.start.max(counted)])?;
+        counted = counted.max(this.start);
+        eval.push_member("index", Value::int(index as i64))?;
         eval.push_member("groups", this.groups)?;
         let object = eval.end_object(object)?;
         eval.arena.push(object);
@@ -146,7 +132,7 @@ pub(super) fn contains(eval: &mut Eval<'_>, [text, token, ..]: Args, frame: Fram
         return Ok(text);
     }
     if let Some(token) = eval.arena.as_str(token) {
-        return Ok(Value::bool(eval.arena.str(text).contains(token)));
+        return Ok(Value::bool(eval.find(eval.arena.str(text), token)?.is_some()));
     }
     if token.is_undefined() {
         return Ok(Value::FALSE);
@@ -170,21 +156,21 @@ pub(super) fn split(eval: &mut Eval<'_>, [text, separator, max, _]: Args, frame:
     let (mut start, mut count) = (0, 0);
     let mut found = first(eval, separator, text, frame)?;
     while let Some(this) = found.filter(|_| within(limit, count)) {
-        let piece = eval.arena.substring(text, start, this.start.max(start));
+        let piece = eval.part(text, start, this.start.max(start))?;
         eval.arena.push(piece);
+        eval.check_bytes()?;
         start = this.end;
         count += 1;
         found = next(eval, separator, text, &this, frame)?;
     }
     if within(limit, count) {
-        let piece = eval.arena.substring(text, start, text.len());
+        let piece = eval.part(text, start, text.len())?;
         eval.arena.push(piece);
     }
     eval.end_array(from, 0)
 }
 
 fn split_by_text(eval: &mut Eval<'_>, text: Value, separator: Value, limit: Option<f64>) -> Outcome<()> {
-    eval.work(text.len() / 8)?;
     // A limit is a whole number.
     let limit = limit.map_or(usize::MAX, |limit| limit as usize);
     let (mut start, mut pieces) = (0, 0);
@@ -197,10 +183,11 @@ fn split_by_text(eval: &mut Eval<'_>, text: Value, separator: Value, limit: Opti
             _ if whole => None,
             true if rest.is_empty() => break,
             true => rest.chars().next().map(|c| (c.len_utf8(), 0)),
-            false => rest.find(separator).map(|at| (at, separator.len())),
+            false => eval.find(rest, separator)?.map(|at| (at, separator.len())),
         };
         let (length, skip) = end.unwrap_or((rest.len(), 0));
-        let piece = eval.arena.substring(text, start, start + length);
+        let piece = eval.part(text, start, start + length)?;
+        eval.work(2)?;
         eval.arena.push(piece);
         pieces += 1;
         start += length + skip;
@@ -242,10 +229,11 @@ fn replace_text(
     let (mut start, mut count) = (0, 0);
     while within(limit, count) {
         let source = eval.arena.str(text);
-        let Some(at) = source[start..].find(eval.arena.str(pattern)) else { break };
+        let Some(at) = eval.find(&source[start..], eval.arena.str(pattern))? else { break };
         if !replacement.is_string() {
             return not_text();
         }
+        eval.charge((at + replacement.len()) as u64 / 2)?;
         out.push_str(&source[start..start + at]);
         out.push_str(eval.arena.str(replacement));
         start += at + pattern.len();
@@ -271,14 +259,18 @@ fn replace_matches(
     let (mut start, mut count) = (0, 0);
     let mut found = first(eval, pattern, text, frame)?;
     while let Some(this) = found.filter(|_| within(limit, count)) {
+        eval.charge((this.start.max(start) - start) as u64 / 2)?;
         out.push_str(&eval.arena.str(text)[start..this.start.max(start)]);
         if replacement.is_string() {
-            substitute(eval, replacement, &this, out);
+            substitute(eval, replacement, &this, out)?;
         } else {
             let object = match_object(eval, text, &this)?;
             let value = eval.call_with(replacement, 1, &[object], frame)?;
             match eval.arena.as_str(value) {
-                Some(value) => out.push_str(value),
+                Some(value) => {
+                    eval.charge(value.len() as u64 / 2)?;
+                    out.push_str(value);
+                }
                 None => return not_text(),
             }
         }
@@ -300,19 +292,22 @@ fn match_object(eval: &mut Eval<'_>, text: Value, found: &Found) -> Outcome {
     if !found.object.is_undefined() {
         return Ok(found.object);
     }
-    let places = [found.start, found.end].map(|at| utf16_len(&eval.arena.str(text)[..at]));
+    let source = eval.arena.str(text);
+    let start = eval.utf16_len(&source[..found.start])?;
+    let end = start + eval.utf16_len(&source[found.start..found.end])?;
     let from = eval.arena.begin();
     eval.push_member("match", found.text)?;
-    eval.push_member("start", Value::int(places[0]))?;
-    eval.push_member("end", Value::int(places[1]))?;
+    eval.push_member("start", Value::int(start as i64))?;
+    eval.push_member("end", Value::int(end as i64))?;
     eval.push_member("groups", found.groups)?;
     eval.end_object(from)
 }
 
 /// Appends the replacement with `$0`, `$1` … and `$$` filled in.
-fn substitute(eval: &Eval<'_>, replacement: Value, found: &Found, out: &mut String) {
+fn substitute(eval: &Eval<'_>, replacement: Value, found: &Found, out: &mut String) -> Outcome<()> {
     let mut rest = eval.arena.str(replacement);
     let groups = eval.arena.items(found.groups);
+    eval.charge(2 * rest.len() as u64)?;
     let digits_max = if groups.is_empty() { 1 } else { groups.len().ilog10() as usize + 1 };
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
@@ -323,7 +318,9 @@ fn substitute(eval: &Eval<'_>, replacement: Value, found: &Found, out: &mut Stri
             continue;
         }
         if let Some(behind) = rest.strip_prefix('0') {
+            eval.charge(found.text.len() as u64 / 2)?;
             out.push_str(eval.arena.str(found.text));
+            eval.check_text(out)?;
             rest = behind;
             continue;
         }
@@ -337,9 +334,12 @@ fn substitute(eval: &Eval<'_>, replacement: Value, found: &Found, out: &mut Stri
             number = rest[..digits.min(digits_max - 1)].parse().unwrap_or(0);
         }
         if let Some(group) = number.checked_sub(1).and_then(|index| groups.get(index)) {
+            eval.charge(group.len() as u64 / 2)?;
             out.push_str(eval.arena.str(*group));
+            eval.check_text(out)?;
         }
         rest = &rest[number.to_string().len().min(digits)..];
     }
     out.push_str(rest);
+    Ok(())
 }

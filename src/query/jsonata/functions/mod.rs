@@ -169,6 +169,17 @@ impl Builtin {
         &SIGNATURES[self as usize]
     }
 
+    /// Work of a call beside what its arguments take.
+    pub(super) fn work(self) -> u64 {
+        match self {
+            Builtin::FormatNumber | Builtin::FromMillis | Builtin::ToMillis | Builtin::Now => 2_000,
+            Builtin::FormatInteger | Builtin::ParseInteger | Builtin::Hash | Builtin::Uuid => 500,
+            Builtin::Parse | Builtin::Round | Builtin::FormatBase | Builtin::Number => 200,
+            Builtin::Base64Encode | Builtin::Base64Decode => 200,
+            _ => 20,
+        }
+    }
+
     /// How many arguments a higher-order function passes to it.
     pub(super) fn arity(self) -> usize {
         ARITIES[self as usize] as usize

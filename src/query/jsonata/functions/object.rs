@@ -2,28 +2,28 @@
 
 use super::*;
 use crate::json::{Key, Value};
-use crate::query::jsonata::eval::mark;
-use std::collections::HashSet;
+use crate::query::jsonata::eval::{Firsts, mark};
 
 pub(super) fn keys(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {
     let from = eval.arena.begin();
     push_keys(eval, value)?;
     if value.is_array() {
-        let mut seen = HashSet::new();
-        let all: Vec<Value> = eval.arena.pushed(from).to_vec();
-        eval.arena.cancel(from);
-        for key in all {
-            if seen.insert(eval.arena.str(key).to_owned()) {
-                eval.arena.push(key);
+        let (mut firsts, mut kept) = (Firsts::default(), 0);
+        for at in 0..eval.arena.pushed(from).len() {
+            let key = eval.arena.pushed(from)[at];
+            if firsts.first(eval, key, at as u32)? as usize == at {
+                eval.arena.pushed_mut(from)[kept] = key;
+                kept += 1;
             }
         }
+        eval.arena.cancel_after(from, kept);
     }
     eval.end_array(from, mark::SEQUENCE)
 }
 
 fn push_keys(eval: &mut Eval<'_>, value: Value) -> Outcome<()> {
-    eval.work(value.len())?;
     for index in 0..if value.is_container() { value.len() } else { 0 } {
+        eval.work(1)?;
         match eval.arena.entry(value, index) {
             Some((key, _)) => eval.arena.push(key),
             None => {
@@ -37,6 +37,7 @@ fn push_keys(eval: &mut Eval<'_>, value: Value) -> Outcome<()> {
 
 pub(super) fn lookup(eval: &mut Eval<'_>, [value, key, ..]: Args, _: Frame) -> Outcome {
     if value.is_object() {
+        eval.charge(value.len() as u64 + key.len() as u64 / 4)?;
         return Ok(eval.arena.get_value(value, key).filter(|_| key.is_string()).unwrap_or(Value::UNDEFINED));
     }
     if !value.is_array() {
@@ -45,6 +46,7 @@ pub(super) fn lookup(eval: &mut Eval<'_>, [value, key, ..]: Args, _: Frame) -> O
     // A sequence, which a function that is called back by another one hands on as it is.
     let from = eval.arena.begin();
     if key.is_string() {
+        eval.charge(key.len() as u64)?;
         let key = Key::new(eval.arena.str(key));
         eval.push_members(value, &key)?;
     }
@@ -66,8 +68,8 @@ fn push_spread(eval: &mut Eval<'_>, value: Value) -> Outcome<()> {
         eval.arena.push(value);
         return Ok(());
     }
-    eval.work(value.len())?;
     for index in 0..value.len() {
+        eval.work(1)?;
         match eval.arena.entry(value, index) {
             Some((key, member)) => {
                 let inner = eval.arena.begin();
@@ -92,8 +94,9 @@ pub(super) fn merge(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outcome
     let from = eval.arena.begin();
     for index in 0..array.len() {
         let object = eval.item_of(array, index);
-        eval.work(1 + object.len())?;
+        eval.check_bytes()?;
         for index in 0..object.len() {
+            eval.work(2)?;
             if let Some((key, value)) = eval.arena.entry(object, index) {
                 eval.arena.push(key);
                 eval.arena.push(value);

@@ -2,25 +2,14 @@
 
 use super::*;
 use crate::json::Value;
-
-/// The byte offset of character `index`; beyond the end it is the end.
-fn byte_of(text: &str, index: usize) -> usize {
-    if text.is_ascii() {
-        return index.min(text.len());
-    }
-    text.char_indices().nth(index).map_or(text.len(), |(at, _)| at)
-}
-
-fn char_count(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.chars().count() }
-}
+use crate::query::jsonata::eval::pieces;
 
 pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: Frame) -> Outcome {
     if text.is_undefined() {
         return Ok(text);
     }
     let source = eval.arena.str(text);
-    let count = char_count(source) as f64;
+    let count = eval.char_count(source)? as f64;
     let Some(mut start) = eval.arena.as_f64(start) else {
         // Without a beginning there is no end to count to.
         return if length.is_undefined() { Ok(text) } else { eval.string("") };
@@ -44,69 +33,151 @@ pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: 
     if from >= to {
         return eval.string("");
     }
-    let (from, to) = (byte_of(source, from), byte_of(source, to));
-    Ok(eval.arena.substring(text, from, to))
+    if count as usize == source.len() {
+        // Every character is a byte.
+        return eval.part(text, from, to);
+    }
+    let start = eval.byte_of_char(source, from)?;
+    let end = start + eval.byte_of_char(&source[start..], to - from)?;
+    eval.part(text, start, end)
+}
+
+/// Where the separator begins in a text.
+fn place_of(eval: &Eval<'_>, text: Value, separator: Value) -> Outcome<Option<usize>> {
+    match text.is_string() && separator.is_string() {
+        true => eval.find(eval.arena.str(text), eval.arena.str(separator)),
+        false => Ok(None),
+    }
 }
 
 pub(super) fn substring_before(eval: &mut Eval<'_>, [text, separator, ..]: Args, _: Frame) -> Outcome {
-    match eval.arena.str(text).find(eval.arena.str(separator)) {
-        Some(at) if text.is_string() && separator.is_string() => Ok(eval.arena.substring(text, 0, at)),
-        _ => Ok(text),
+    match place_of(eval, text, separator)? {
+        Some(at) => eval.part(text, 0, at),
+        None => Ok(text),
     }
 }
 
 pub(super) fn substring_after(eval: &mut Eval<'_>, [text, separator, ..]: Args, _: Frame) -> Outcome {
-    match eval.arena.str(text).find(eval.arena.str(separator)) {
-        Some(at) if text.is_string() && separator.is_string() => {
-            Ok(eval.arena.substring(text, at + separator.len(), text.len()))
-        }
-        _ => Ok(text),
+    match place_of(eval, text, separator)? {
+        Some(at) => eval.part(text, at + separator.len(), text.len()),
+        None => Ok(text),
     }
 }
 
-/// A text made of a text.
-fn mapped(eval: &mut Eval<'_>, text: Value, map: impl FnOnce(&str, &mut String)) -> Outcome {
+/// A text made of another, piece by piece, at so much work for a byte.
+fn mapped(
+    eval: &mut Eval<'_>,
+    text: Value,
+    work: u64,
+    mut map: impl FnMut(&Eval<'_>, &str, &mut String) -> Outcome<()>,
+) -> Outcome {
     if text.is_undefined() {
         return Ok(text);
     }
-    eval.work(text.len() / 64)?;
     let mut out = std::mem::take(&mut eval.scratch.text);
     out.clear();
-    map(eval.arena.str(text), &mut out);
-    let value = eval.string(&out);
+    let mut pieces = pieces(eval.arena.str(text));
+    let done = pieces.try_for_each(|piece| {
+        eval.charge(work * piece.len() as u64)?;
+        map(eval, piece, &mut out)
+    });
+    drop(pieces);
+    let value = done.and_then(|()| eval.string(&out));
     eval.scratch.text = out;
     value
 }
 
 pub(super) fn lowercase(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome {
-    mapped(eval, text, |text, out| match text.is_ascii() {
-        true => out.extend(text.chars().map(|c| c.to_ascii_lowercase())),
-        false => out.push_str(&text.to_lowercase()),
+    let whole = text;
+    let mut at = 0;
+    mapped(eval, text, 4, |eval, piece, out| {
+        at += piece.len();
+        if piece.is_ascii() {
+            out.extend(piece.chars().map(|c| c.to_ascii_lowercase()));
+            return Ok(());
+        }
+        eval.charge(6 * piece.len() as u64)?;
+        let mut rest = piece;
+        // Of all letters only the sigma looks at those around it, perhaps beyond the piece.
+        while let Some(sigma) = rest.find('Σ') {
+            out.push_str(&rest[..sigma].to_lowercase());
+            rest = &rest[sigma + 'Σ'.len_utf8()..];
+            out.push(small_sigma(eval, eval.arena.str(whole), at - rest.len())?);
+        }
+        out.push_str(&rest.to_lowercase());
+        Ok(())
     })
 }
 
+/// The small letter for the sigma before byte `at`: another one at the end of a word.
+fn small_sigma(eval: &Eval<'_>, text: &str, at: usize) -> Outcome<char> {
+    #[derive(PartialEq)]
+    enum Class {
+        Letter,
+        PassedOver,
+        Other,
+    }
+    // The standard library knows the classes, and shows them by what becomes of a sigma beside the character.
+    let class = |c: char| -> Outcome<Class> {
+        let is_final = |behind: &[char]| {
+            let text: String = ['a', 'Σ'].iter().chain(behind).collect();
+            text.to_lowercase().chars().nth(1) == Some('ς')
+        };
+        eval.charge(200)?;
+        Ok(match (is_final(&[c]), is_final(&[c, 'a'])) {
+            (true, true) => Class::Other,
+            (true, false) => Class::PassedOver,
+            _ => Class::Letter,
+        })
+    };
+    let beside = |chars: &mut dyn Iterator<Item = char>| -> Outcome<bool> {
+        for c in chars {
+            match class(c)? {
+                Class::PassedOver => {}
+                class => return Ok(class == Class::Letter),
+            }
+        }
+        Ok(false)
+    };
+    let before = beside(&mut text[..at - 'Σ'.len_utf8()].chars().rev())?;
+    Ok(if before && !beside(&mut text[at..].chars())? { 'ς' } else { 'σ' })
+}
+
 pub(super) fn uppercase(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome {
-    mapped(eval, text, |text, out| match text.is_ascii() {
-        true => out.extend(text.chars().map(|c| c.to_ascii_uppercase())),
-        false => out.push_str(&text.to_uppercase()),
+    mapped(eval, text, 4, |eval, piece, out| {
+        if piece.is_ascii() {
+            out.extend(piece.chars().map(|c| c.to_ascii_uppercase()));
+            return Ok(());
+        }
+        eval.charge(6 * piece.len() as u64)?;
+        out.push_str(&piece.to_uppercase());
+        Ok(())
     })
 }
 
 pub(super) fn length(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome {
     match eval.arena.as_str(text) {
-        Some(text) => Ok(Value::int(char_count(text) as i64)),
+        Some(text) => Ok(Value::int(eval.char_count(text)? as i64)),
         None => Ok(Value::UNDEFINED),
     }
 }
 
 pub(super) fn trim(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome {
-    mapped(eval, text, |text, out| {
-        for word in text.split([' ', '\t', '\n', '\r']).filter(|word| !word.is_empty()) {
-            if !out.is_empty() {
+    // Whether white space was passed over since the last word.
+    let mut gap = false;
+    mapped(eval, text, 5, |_, piece, out| {
+        for (index, word) in piece.split([' ', '\t', '\n', '\r']).enumerate() {
+            gap |= index > 0;
+            if word.is_empty() {
+                continue;
+            }
+            if gap && !out.is_empty() {
                 out.push(' ');
             }
+            gap = false;
             out.push_str(word);
         }
+        Ok(())
     })
 }
 
@@ -115,51 +186,71 @@ pub(super) fn pad(eval: &mut Eval<'_>, [text, width, fill, _]: Args, _: Frame) -
         return Ok(text);
     }
     let width = eval.arena.as_f64(width).unwrap_or(0.0).trunc();
-    let missing = width.abs() - char_count(eval.arena.str(text)) as f64;
+    let missing = width.abs() - eval.char_count(eval.arena.str(text))? as f64;
     if missing <= 0.0 {
         return Ok(text);
     }
     if missing > eval.limits.string_chars as f64 {
         return Err(eval.out_of_memory());
     }
-    eval.work(missing as usize / 64)?;
     let mut out = std::mem::take(&mut eval.scratch.text);
     out.clear();
-    let fill = eval.arena.as_str(fill).filter(|fill| !fill.is_empty()).unwrap_or(" ");
-    let padding = fill.chars().cycle().take(missing as usize);
-    if width > 0.0 {
-        out.push_str(eval.arena.str(text));
-        out.extend(padding);
-    } else {
-        out.extend(padding);
-        out.push_str(eval.arena.str(text));
-    }
-    let value = eval.string(&out);
+    let padded = push_padded(eval, (text, fill), missing as usize, width > 0.0, &mut out);
+    let value = padded.and_then(|()| eval.string(&out));
     eval.scratch.text = out;
     value
+}
+
+fn push_padded(
+    eval: &Eval<'_>,
+    (text, fill): (Value, Value),
+    missing: usize,
+    behind: bool,
+    out: &mut String,
+) -> Outcome<()> {
+    const AT_ONCE: usize = 16 * 1_024;
+    let text = eval.arena.str(text);
+    eval.charge(text.len() as u64)?;
+    if behind {
+        out.push_str(text);
+    }
+    let fill = eval.arena.as_str(fill).filter(|fill| !fill.is_empty()).unwrap_or(" ");
+    let mut padding = fill.chars().cycle();
+    let mut left = missing;
+    while left > 0 {
+        let now = left.min(AT_ONCE);
+        eval.charge(4 * now as u64)?;
+        out.extend(padding.by_ref().take(now));
+        left -= now;
+    }
+    if !behind {
+        out.push_str(text);
+    }
+    Ok(())
 }
 
 pub(super) fn join(eval: &mut Eval<'_>, [array, separator, ..]: Args, _: Frame) -> Outcome {
     if array.is_undefined() {
         return Ok(array);
     }
-    eval.work(array.len())?;
     let mut out = std::mem::take(&mut eval.scratch.text);
     out.clear();
-    let mut long = Ok(());
-    for index in 0..array.len() {
-        if index > 0 {
-            out.push_str(eval.arena.str(separator));
-        }
-        out.push_str(eval.arena.str(eval.item_of(array, index)));
-        if out.len() > eval.limits.string_chars {
-            long = eval.check_text(&out);
-            if long.is_err() {
-                break;
-            }
-        }
-    }
-    let value = long.and_then(|()| eval.string(&out));
+    let joined = push_joined(eval, array, separator, &mut out);
+    let value = joined.and_then(|()| eval.string(&out));
     eval.scratch.text = out;
     value
+}
+
+fn push_joined(eval: &Eval<'_>, array: Value, separator: Value, out: &mut String) -> Outcome<()> {
+    let separator = eval.arena.str(separator);
+    for index in 0..array.len() {
+        let item = eval.arena.str(eval.item_of(array, index));
+        eval.charge(10 + (separator.len() + item.len()) as u64 / 2)?;
+        if index > 0 {
+            out.push_str(separator);
+        }
+        out.push_str(item);
+        eval.check_text(out)?;
+    }
+    Ok(())
 }

@@ -1,22 +1,19 @@
 //! JavaScript's regular expressions in the syntax of the `regex` crate, which matches in linear time. What only
 //! backtracking can do (look-around, back-references) is refused by name.
 
-use regex::{Regex, RegexBuilder};
+use crate::limits;
+use crate::query::pattern::{Pattern, PatternError};
 
 /// Compiles a regular expression; the error says what is wrong with it.
-pub(in crate::query::jsonata) fn compile_regex(pattern: &str, flags: &str) -> Result<Regex, String> {
+pub(in crate::query::jsonata) fn compile_regex(pattern: &str, flags: &str) -> Result<Pattern, String> {
     let multi_line = flags.contains('m');
     let translated =
         Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line }.run()?;
-    RegexBuilder::new(&translated)
-        .case_insensitive(flags.contains('i'))
-        .size_limit(crate::limits::JSONATA_REGEX_BYTES_MAX)
-        .nest_limit(crate::limits::JSONATA_REGEX_DEPTH_MAX)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "Regular expression is too large".to_owned(),
-            _ => format!("Invalid regular expression: /{pattern}/"),
-        })
+    let (bytes_max, depth_max) = (limits::JSONATA_REGEX_BYTES_MAX, limits::JSONATA_REGEX_DEPTH_MAX);
+    Pattern::new(&translated, flags.contains('i'), bytes_max, depth_max).map_err(|error| match error {
+        PatternError::TooLarge => "Regular expression is too large".to_owned(),
+        PatternError::Syntax => format!("Invalid regular expression: /{pattern}/"),
+    })
 }
 
 struct Translation {

@@ -1,0 +1,237 @@
+//! How far an evaluation goes: work, memory, depth.
+
+use super::*;
+use crate::fuel::{self, Fuel};
+use crate::json::Since;
+use std::cell::Cell;
+
+/// Work of evaluating a node, about.
+pub(super) const NODE: u64 = 50;
+/// Work of handling an item: pushing it, looking at its kind, adding it up.
+const ITEM: u64 = 8;
+/// Looks at an object's members that cost nothing beside the lookup itself.
+const MEMBERS_FREE: usize = 32;
+
+/// The fuel of an evaluation. It counts down what was taken from the turn's fuel, which is one place to look at less.
+pub(super) struct Tank<'e> {
+    fuel: &'e Fuel<'e>,
+    left: Cell<u64>,
+    /// What `left` was when it was last taken.
+    taken: Cell<u64>,
+    /// What the evaluation cost before that.
+    before: Cell<u64>,
+    work_max: u64,
+    /// What the driver's clock said when it was first looked at.
+    busy_from_ns: Cell<Option<u64>>,
+}
+
+impl<'e> Tank<'e> {
+    pub(super) fn new(fuel: &'e Fuel<'e>, work_max: u64) -> Tank<'e> {
+        let left = fuel.take();
+        Tank {
+            fuel,
+            left: left.into(),
+            taken: left.into(),
+            before: 0.into(),
+            work_max,
+            busy_from_ns: None.into(),
+        }
+    }
+
+    /// Gives back what is left.
+    pub(super) fn close(&self) {
+        self.fuel.put_back(self.left.replace(0));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill_up(&self, work: u64) -> Outcome<()> {
+        let before = self.before.get() + (self.taken.get() - self.left.get()).saturating_add(work);
+        self.before.set(before);
+        self.fuel.put_back(self.left.get());
+        let charged = self.fuel.charge(work);
+        let left = self.fuel.take();
+        self.left.set(left);
+        self.taken.set(left);
+        charged.map_err(|cut| {
+            Failure::new(EvalError { kind: EvalErrorKind::Cut(cut), ..EvalError::bound(cut.to_string()) })
+        })?;
+        match before > self.work_max || self.is_late() {
+            true => Err(timeout()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether it takes too long by the clock, where there is one.
+    fn is_late(&self) -> bool {
+        let Some(now_ns) = self.fuel.busy_ns() else { return false };
+        let from_ns = self.busy_from_ns.get().unwrap_or(now_ns);
+        self.busy_from_ns.set(Some(from_ns));
+        now_ns.saturating_sub(from_ns) > limits::JSONATA_NANOSECONDS_MAX
+    }
+}
+
+#[cold]
+fn timeout() -> Failure {
+    Failure::new(EvalError::bound("Expression evaluation timeout: Check for infinite loop".to_owned()))
+}
+
+impl Eval<'_> {
+    /// Charges work, in units of [fuel](crate::fuel): about nanoseconds.
+    #[inline]
+    pub(in crate::query::jsonata) fn charge(&self, work: u64) -> Outcome<()> {
+        let left = self.tank.left.get();
+        match left > work {
+            true => {
+                self.tank.left.set(left - work);
+                Ok(())
+            }
+            false => self.tank.fill_up(work),
+        }
+    }
+
+    /// Charges the handling of items.
+    #[inline]
+    pub(in crate::query::jsonata) fn work(&self, items: usize) -> Outcome<()> {
+        self.charge(items as u64 * ITEM)
+    }
+
+    /// Charges little work where nothing may go wrong; a later [`charge`](Self::charge) says when it was too much.
+    #[inline]
+    pub(in crate::query::jsonata) fn note(&self, work: u64) {
+        // What it would say is said again when the next slice is spent.
+        let _ = self.charge(work);
+    }
+
+    /// The member `key` of an object, `Undefined` where there is none.
+    #[inline]
+    pub(in crate::query::jsonata) fn member(&self, object: Value, key: &Key) -> Value {
+        if object.len() > MEMBERS_FREE {
+            self.note(object.len() as u64);
+        }
+        self.arena.member(object, key)
+    }
+
+    #[cold]
+    pub(in crate::query::jsonata) fn out_of_memory(&self) -> Failure {
+        let message = "Expression evaluation memory limit exceeded: Check for excessive memory usage";
+        Failure::new(EvalError::bound(message.to_owned()))
+    }
+
+    #[cold]
+    pub(super) fn stack_overflow(&self) -> Failure {
+        Failure::new(EvalError::bound(format!(
+            "Stack overflow error: Check for non-terminating recursive function.  Consider rewriting as \
+             tail-recursive. Depth={} max={}",
+            self.limits.depth + 1,
+            self.limits.depth
+        )))
+    }
+
+    /// Must follow whatever grew the arena.
+    #[inline]
+    pub(in crate::query::jsonata) fn check_bytes(&self) -> Outcome<()> {
+        match self.arena.bytes() > self.bytes_max || self.arena.overflowed() {
+            true => Err(self.out_of_memory()),
+            false => Ok(()),
+        }
+    }
+
+    /// Where a loop begins that may make much garbage.
+    #[inline]
+    pub(in crate::query::jsonata) fn since(&self) -> Since {
+        Since::now(self.arena)
+    }
+
+    /// Frees what a loop made since it began and nobody can reach any more, when it has become much. To be called
+    /// between two rounds only: a value that is neither on the arena's stack, in a frame or function, nor among the
+    /// `roots` must be older than the loop.
+    #[inline]
+    pub(in crate::query::jsonata) fn reclaim(
+        &mut self,
+        since: Since,
+        roots: &mut [&mut Value],
+    ) -> Outcome<()> {
+        match self.arena.bytes() > self.reclaim_at {
+            true => self.reclaim_now(since, roots),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn reclaim_now(&mut self, since: Since, roots: &mut [&mut Value]) -> Outcome<()> {
+        if since.bytes(self.arena) < limits::JSONATA_GARBAGE_BYTES_MIN {
+            return Ok(());
+        }
+        let Scratch { frames, functions, texts, collector, .. } = &mut *self.scratch;
+        collector.compact_since(self.arena, since, |visit| {
+            frames.iter_mut().for_each(&mut *visit);
+            texts.iter_mut().for_each(&mut *visit);
+            for function in functions.iter_mut() {
+                function.values().into_iter().flatten().for_each(&mut *visit);
+            }
+            for root in roots.iter_mut() {
+                visit(root);
+            }
+        });
+        let live = self.arena.bytes();
+        collector.shrink_above(limits::JSONATA_GARBAGE_BYTES_MIN);
+        let looked_at = since.bytes(self.arena) + (frames.len() + texts.len()) * size_of::<Value>();
+        // The next time when as much again was made, or half of what there is room for.
+        let room = self.bytes_max.saturating_sub(live);
+        let more = since.bytes(self.arena).max(limits::JSONATA_GARBAGE_BYTES_MIN).min(room / 2);
+        self.reclaim_at = live + more;
+        self.charge(1_000 + looked_at as u64)
+    }
+
+    /// Whether a sequence of `items` may be made.
+    #[inline]
+    pub(in crate::query::jsonata) fn check_items(&self, items: usize) -> Outcome<()> {
+        match items > self.limits.sequence_items {
+            true => Err(self.out_of_memory()),
+            false => Ok(()),
+        }
+    }
+
+    /// Nothing may be nested so deeply that walking it would exhaust a stack.
+    pub(super) fn check_depth(&self, value: Value) -> Outcome<()> {
+        match value.depth() > limits::JSON_DEPTH_MAX {
+            true => Err(self.out_of_memory()),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs `inner` one level of native recursion deeper.
+    #[inline]
+    pub(in crate::query::jsonata) fn nested<T>(
+        &mut self,
+        inner: impl FnOnce(&mut Self) -> Outcome<T>,
+    ) -> Outcome<T> {
+        if self.nesting >= limits::JSONATA_NESTING_MAX {
+            return Err(self.stack_overflow());
+        }
+        self.nesting += 1;
+        let result = inner(self);
+        self.nesting -= 1;
+        result
+    }
+}
+
+/// Bytes of a text that are gone over between two charges.
+pub(in crate::query::jsonata) const TEXT_PIECE: usize = 32 * 1_024;
+
+/// A text in pieces of whole characters, of [`TEXT_PIECE`] bytes at most.
+pub(in crate::query::jsonata) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (piece, behind) = rest.split_at(rest.floor_char_boundary(TEXT_PIECE));
+        rest = behind;
+        Some(piece)
+    })
+}
+
+const _: () = assert!(TEXT_PIECE as u64 * 10 <= fuel::PIECE);

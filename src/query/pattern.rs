@@ -1,0 +1,411 @@
+//! Regular expressions whose search can stop at any byte.
+//!
+//! Where a text is short for its expression, the `regex` crate searches it in one call, which is fast. Its time for a
+//! byte is bounded by the number of states only, so over a long text a call could take seconds in which nobody looks at
+//! a clock. There Pike's simulation of the same automaton does it, and charges every state it visits.
+
+use regex::{Regex, RegexBuilder};
+use regex_automata::nfa::thompson::{self, NFA, State, WhichCaptures};
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::syntax;
+
+/// Bytes times states up to which a text is searched in one call: half a millisecond at worst.
+const AT_ONCE_MAX: usize = 50_000;
+/// States times places of groups that a search may have to keep.
+const SLOTS_MAX: usize = 1 << 20;
+/// Work of visiting a state.
+const VISIT: u64 = 8;
+/// Bytes that are passed over between two charges where no match can begin.
+const PASSED_OVER: usize = 16 * 1_024;
+
+/// A compiled regular expression.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    regex: Regex,
+    nfa: NFA,
+    /// The bytes a match can begin with; `None` where it may be empty.
+    first: Option<Box<[bool; 256]>>,
+}
+
+/// Why an expression is not compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PatternError {
+    Syntax,
+    TooLarge,
+}
+
+/// The groups of a match, the whole match first: where each begins and ends.
+pub(super) type Spans = Vec<Option<(usize, usize)>>;
+
+impl Pattern {
+    pub(super) fn new(
+        source: &str,
+        any_case: bool,
+        bytes_max: usize,
+        depth_max: u32,
+    ) -> Result<Pattern, PatternError> {
+        let regex = RegexBuilder::new(source)
+            .case_insensitive(any_case)
+            .size_limit(bytes_max)
+            .nest_limit(depth_max)
+            .build()
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => PatternError::TooLarge,
+                _ => PatternError::Syntax,
+            })?;
+        let config =
+            thompson::Config::new().which_captures(WhichCaptures::All).nfa_size_limit(Some(bytes_max));
+        let nfa = thompson::Compiler::new()
+            .configure(config)
+            .syntax(syntax::Config::new().case_insensitive(any_case).nest_limit(depth_max))
+            .build(source)
+            .map_err(|_| PatternError::TooLarge)?;
+        if nfa.states().len() * nfa.group_info().slot_len() > SLOTS_MAX {
+            return Err(PatternError::TooLarge);
+        }
+        let first = first_bytes(&nfa);
+        Ok(Pattern { regex, nfa, first })
+    }
+
+    /// The first match in `text` that begins at byte `at` or later, and its groups.
+    ///
+    /// # Errors
+    /// What `charge` gives.
+    pub(super) fn search<E>(
+        &self,
+        text: &str,
+        at: usize,
+        mut charge: impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Option<Spans>, E> {
+        let (rest, states) = (text.len() - at, self.nfa.states().len());
+        if rest.saturating_mul(states) > AT_ONCE_MAX {
+            return Machine::new(self, text).run(at, &mut charge);
+        }
+        let found = self.regex.captures_at(text, at);
+        let end = found.as_ref().and_then(|found| found.get(0)).map_or(text.len(), |all| all.end());
+        charge(200 + (end - at) as u64 * (4 + states as u64 / 8))?;
+        Ok(found
+            .map(|found| found.iter().map(|group| group.map(|group| (group.start(), group.end()))).collect()))
+    }
+
+    /// Whether it matches somewhere.
+    pub(super) fn is_match<E>(
+        &self,
+        text: &str,
+        mut charge: impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let states = self.nfa.states().len();
+        if text.len().saturating_mul(states) > AT_ONCE_MAX {
+            return Ok(Machine::new(self, text).run(0, &mut charge)?.is_some());
+        }
+        charge(50 + text.len() as u64 * (1 + states as u64 / 16))?;
+        Ok(self.regex.is_match(text))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        self.regex.as_str()
+    }
+}
+
+/// The bytes that leave the closure of the start; `None` when it holds a match.
+fn first_bytes(nfa: &NFA) -> Option<Box<[bool; 256]>> {
+    let mut first = Box::new([false; 256]);
+    let mut seen = vec![false; nfa.states().len()];
+    let mut stack = vec![nfa.start_anchored()];
+    while let Some(id) = stack.pop() {
+        if std::mem::replace(&mut seen[id.as_usize()], true) {
+            continue;
+        }
+        match nfa.state(id) {
+            State::ByteRange { trans } => first[trans.start as usize..=trans.end as usize].fill(true),
+            State::Sparse(sparse) => {
+                for trans in &sparse.transitions {
+                    first[trans.start as usize..=trans.end as usize].fill(true);
+                }
+            }
+            State::Dense(dense) => {
+                for byte in 0..=u8::MAX {
+                    first[byte as usize] |= dense.matches_byte(byte).is_some();
+                }
+            }
+            State::Look { next, .. } | State::Capture { next, .. } => stack.push(*next),
+            State::Union { alternates } => stack.extend_from_slice(alternates),
+            State::BinaryUnion { alt1, alt2 } => stack.extend([*alt1, *alt2]),
+            State::Fail => {}
+            State::Match { .. } => return None,
+        }
+    }
+    Some(first)
+}
+
+/// No place yet.
+const NOWHERE: usize = usize::MAX;
+
+/// One search: threads of the automaton side by side, those that are preferred first.
+struct Machine<'p, 't> {
+    pattern: &'p Pattern,
+    text: &'t str,
+    /// Places of groups per thread.
+    width: usize,
+    now: Threads,
+    next: Threads,
+    /// The places of the thread that is being followed.
+    places: Vec<usize>,
+    stack: Vec<Follow>,
+}
+
+enum Follow {
+    State(StateID),
+    /// Puts a place back when what lay behind it has been followed.
+    Restore(usize, usize),
+}
+
+/// States by number, in the order in which they were reached, with the places of their threads' groups.
+#[derive(Default)]
+struct Threads {
+    order: Vec<StateID>,
+    position: Vec<u32>,
+    places: Vec<usize>,
+}
+
+impl Threads {
+    fn insert(&mut self, id: StateID) -> bool {
+        let position = self.position[id.as_usize()] as usize;
+        if self.order.get(position) == Some(&id) {
+            return false;
+        }
+        self.position[id.as_usize()] = self.order.len() as u32;
+        self.order.push(id);
+        true
+    }
+}
+
+impl<'p, 't> Machine<'p, 't> {
+    fn new(pattern: &'p Pattern, text: &'t str) -> Machine<'p, 't> {
+        let (states, width) = (pattern.nfa.states().len(), pattern.nfa.group_info().slot_len());
+        let threads = || Threads {
+            order: Vec::new(),
+            position: vec![0; states],
+            places: vec![NOWHERE; states * width],
+        };
+        let (now, next) = (threads(), threads());
+        Machine { pattern, text, width, now, next, places: vec![NOWHERE; width], stack: Vec::new() }
+    }
+
+    fn run<E>(
+        mut self,
+        mut at: usize,
+        charge: &mut impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Option<Spans>, E> {
+        let bytes = self.text.as_bytes();
+        let mut found: Option<Vec<usize>> = None;
+        charge((self.now.places.len() + self.now.position.len()) as u64)?;
+        loop {
+            if self.now.order.is_empty() {
+                if found.is_some() {
+                    break;
+                }
+                match self.pass_over(at, charge)? {
+                    Some(begin) => at = begin,
+                    None => break,
+                }
+            }
+            // A match may begin at every character, but is preferred the less the later it begins.
+            if found.is_none() && self.text.is_char_boundary(at) {
+                self.places.fill(NOWHERE);
+                let start = self.pattern.nfa.start_anchored();
+                self.follow(start, at, false, charge)?;
+            }
+            if let Some(places) = self.step(at, charge)? {
+                found = Some(places);
+            }
+            if at >= bytes.len() {
+                break;
+            }
+            at += 1;
+            std::mem::swap(&mut self.now, &mut self.next);
+            self.next.order.clear();
+        }
+        let pairs = |places: Vec<usize>| {
+            let pair = |pair: &[usize]| (pair[1] != NOWHERE).then_some((pair[0], pair[1]));
+            places.chunks_exact(2).map(pair).collect()
+        };
+        Ok(found.map(pairs))
+    }
+
+    /// Where a match can begin, from `at` on.
+    fn pass_over<E>(
+        &self,
+        mut at: usize,
+        charge: &mut impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Option<usize>, E> {
+        let Some(first) = &self.pattern.first else { return Ok(Some(at)) };
+        let bytes = self.text.as_bytes();
+        while at < bytes.len() {
+            let piece = &bytes[at..bytes.len().min(at + PASSED_OVER)];
+            let passed = piece.iter().position(|&byte| first[byte as usize]);
+            charge(passed.unwrap_or(piece.len()) as u64)?;
+            match passed {
+                Some(passed) => return Ok(Some(at + passed)),
+                None => at += piece.len(),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes all threads over the byte at `at`; gives the groups of a match that ends there.
+    fn step<E>(
+        &mut self,
+        at: usize,
+        charge: &mut impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<Option<Vec<usize>>, E> {
+        let bytes = self.text.as_bytes();
+        for n in 0..self.now.order.len() {
+            let id = self.now.order[n];
+            let next = match self.pattern.nfa.state(id) {
+                State::ByteRange { trans } => trans.matches(bytes, at).then_some(trans.next),
+                State::Sparse(sparse) => sparse.matches(bytes, at),
+                State::Dense(dense) => dense.matches(bytes, at),
+                State::Match { .. } => {
+                    // Those behind are preferred less.
+                    let from = id.as_usize() * self.width;
+                    return Ok(Some(self.now.places[from..from + self.width].to_vec()));
+                }
+                _ => continue,
+            };
+            charge(VISIT)?;
+            if let Some(next) = next {
+                let from = id.as_usize() * self.width;
+                self.places.copy_from_slice(&self.now.places[from..from + self.width]);
+                self.follow(next, at + 1, true, charge)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds what can be reached from a state without a byte.
+    fn follow<E>(
+        &mut self,
+        id: StateID,
+        at: usize,
+        is_next: bool,
+        charge: &mut impl FnMut(u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let threads = if is_next { &mut self.next } else { &mut self.now };
+        let nfa = &self.pattern.nfa;
+        self.stack.push(Follow::State(id));
+        while let Some(follow) = self.stack.pop() {
+            let id = match follow {
+                Follow::State(id) => id,
+                Follow::Restore(slot, place) => {
+                    self.places[slot] = place;
+                    continue;
+                }
+            };
+            if !threads.insert(id) {
+                continue;
+            }
+            charge(VISIT + self.width as u64 / 4)?;
+            match nfa.state(id) {
+                State::Look { look, next } => {
+                    if nfa.look_matcher().matches(*look, self.text.as_bytes(), at) {
+                        self.stack.push(Follow::State(*next));
+                    }
+                }
+                State::Union { alternates } => {
+                    charge(alternates.len() as u64)?;
+                    self.stack.extend(alternates.iter().rev().map(|&next| Follow::State(next)));
+                }
+                State::BinaryUnion { alt1, alt2 } => {
+                    self.stack.extend([Follow::State(*alt2), Follow::State(*alt1)]);
+                }
+                State::Capture { next, slot, .. } => {
+                    let slot = slot.as_usize();
+                    self.stack.push(Follow::Restore(slot, self.places[slot]));
+                    self.places[slot] = at;
+                    self.stack.push(Follow::State(*next));
+                }
+                State::Fail => {}
+                State::ByteRange { .. } | State::Sparse(_) | State::Dense(_) | State::Match { .. } => {
+                    let from = id.as_usize() * self.width;
+                    threads.places[from..from + self.width].copy_from_slice(&self.places);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ways of searching find the same, groups and all.
+    #[test]
+    fn the_simulation_finds_what_the_crate_finds() {
+        let sources = [
+            "a+b",
+            "(a|ab)(c|bcd)(d*)",
+            "(a*)(a|b)*c?",
+            "",
+            "a*",
+            "(?:)",
+            "x|",
+            r"\bfoo\b|bar",
+            "^a|b$",
+            r"(?m:^)\w+(?m:$)",
+            "[é-ü]+",
+            "(.)(.)",
+            r"(?i)straße",
+            "(a+)+$",
+            "(foo)?(bar)?",
+            "[^a]*?b",
+            r"\B",
+            "(?:a|b)*?c|d",
+            "(((a)))",
+            r"\s*,\s*",
+            "é|ée",
+            "(?s:.)*x",
+        ];
+        let texts = [
+            "",
+            "a",
+            "aab",
+            "abcd",
+            "aaaaab",
+            "foo bar",
+            "xfoo foo",
+            "ab\nba\nb",
+            "éüxé",
+            "STRASSE straße",
+            "ééé",
+            "cdcd",
+            "a, b ,c",
+            "😀a😀",
+            "aaaaaaaaaaaaaaaaaaaaaaax",
+        ];
+        for source in sources {
+            for any_case in [false, true] {
+                let pattern = Pattern::new(source, any_case, 1 << 20, 50).expect("it compiles");
+                for text in texts {
+                    for at in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
+                        let found: Option<Spans> = pattern.regex.captures_at(text, at).map(|found| {
+                            found
+                                .iter()
+                                .map(|group| group.map(|group| (group.start(), group.end())))
+                                .collect()
+                        });
+                        let mut work = 0;
+                        let mut charge = |units| {
+                            work += units;
+                            Ok::<(), ()>(())
+                        };
+                        let simulated = Machine::new(&pattern, text).run(at, &mut charge);
+                        assert_eq!(simulated, Ok(found), "/{source}/ in {text:?} from {at}");
+                        assert!(work > 0);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! Fuel: whatever goes over a user's data charges for it, so that a driver gets to look at the clock.
+
+use expressway::fuel::{self, Cut, Fuel, Refill};
+use expressway::json::{self, Arena, Value};
+use expressway::query::intrinsic::Call;
+use expressway::query::jsonata::{Allowed, Env, EvalErrorKind, Expr, Limits, Profile, Scratch};
+use expressway::query::path::Path;
+use expressway::query::{Context, ContextField, Names, Scope, Slot};
+use std::cell::Cell;
+
+struct Nothing;
+
+impl Names for Nothing {
+    fn slot(&mut self, _: &str) -> Option<Slot> {
+        None
+    }
+}
+
+impl Context for Nothing {
+    fn field(&self, _: &mut Arena, _: ContextField) -> Value {
+        Value::UNDEFINED
+    }
+}
+
+/// Counts the work between two looks at the clock and the processor's time that it took, and cuts at the most.
+struct Meter {
+    work_max: u64,
+    work: Cell<u64>,
+    longest_work: Cell<u64>,
+    longest_ns: Cell<u64>,
+    looked_ns: Cell<u64>,
+}
+
+/// The time this thread was on a processor.
+fn busy_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
+impl Meter {
+    fn new(work_max: u64) -> Meter {
+        Meter {
+            work_max,
+            work: 0.into(),
+            longest_work: 0.into(),
+            longest_ns: 0.into(),
+            looked_ns: busy_ns().into(),
+        }
+    }
+
+    fn look(&self) {
+        let now = busy_ns();
+        self.longest_ns.set(self.longest_ns.get().max(now - self.looked_ns.replace(now)));
+    }
+}
+
+impl Refill for Meter {
+    fn spent(&self, work: u64) -> Result<u64, Cut> {
+        self.look();
+        self.longest_work.set(self.longest_work.get().max(work));
+        self.work.set(self.work.get() + work);
+        if self.work.get() > self.work_max { Err(Cut::Deadline) } else { Ok(fuel::SLICE) }
+    }
+}
+
+/// Work that is charged at once, at most: what is done at once in a library, and cannot be divided, is named in
+/// `LARGE_AT_ONCE`.
+const AT_ONCE_MAX: u64 = 2_000_000;
+/// Time between two looks at the clock, in nanoseconds. Generous: tests are not optimised, and not alone.
+const STRETCH_NS_MAX: u64 = if cfg!(debug_assertions) { 250_000_000 } else { 25_000_000 };
+
+/// What is evaluated: `JSONata`, a path that begins with `$`, or an intrinsic function.
+fn evaluate(source: &str, input: &str, fuel: &Fuel<'_>) -> Result<String, Option<Cut>> {
+    let mut arena = Arena::new();
+    let input = json::read(&mut arena, input.as_bytes()).expect("JSON");
+    let undefined = Value::UNDEFINED;
+    let scope =
+        Scope { input, result: undefined, error_output: undefined, variables: undefined, context: &Nothing };
+    let mut random = || 4;
+    let found = match source.strip_prefix("{% ").and_then(|rest| rest.strip_suffix(" %}")) {
+        Some(expression) => {
+            let profile = Profile::StepFunctions(Allowed::default());
+            let Ok(expr) = Expr::compile(expression, &mut Nothing, profile) else { return Err(None) };
+            let mut scratch = Scratch::default();
+            let limits = Limits::STEP_FUNCTIONS;
+            let mut env = Env { now_ms: 0, random: &mut random, scratch: &mut scratch, limits, fuel };
+            expr.eval(&mut arena, &scope, &mut env).map_err(|error| match error.kind {
+                EvalErrorKind::Cut(cut) => Some(cut),
+                _ => None,
+            })
+        }
+        None if source.starts_with('$') => {
+            let path = Path::parse(source, &mut Nothing).unwrap_or_else(|error| panic!("{source}: {error}"));
+            path.eval(&mut arena, &scope, fuel).map_err(|_| fuel.cut())
+        }
+        None => {
+            let call = Call::parse(source, &mut Nothing).unwrap_or_else(|error| panic!("{source}: {error}"));
+            call.eval(&mut arena, &scope, &mut random, fuel).map_err(|_| fuel.cut())
+        }
+    };
+    found.map(|value| match arena.size(value) < 1 << 20 {
+        true => json::to_string(&arena, value),
+        false => "large".to_owned(),
+    })
+}
+
+/// An input with `n` of everything.
+fn input(n: usize) -> String {
+    let text = "a".repeat(n);
+    let words = "ab, ".repeat(n / 4);
+    let accents = "é".repeat(n / 2);
+    let list = |item: &dyn Fn(usize) -> String, n: usize| (0..n).map(item).collect::<Vec<_>>().join(",");
+    let numbers = list(&|i| (i * 7919 % n).to_string(), n / 8);
+    let texts = list(&|i| format!("\"{}{i}\"", "k".repeat(20)), n / 32);
+    let objects = list(&|i| format!("{{\"k\":{i},\"t\":\"x{}\",\"g\":{}}}", i % 10, i % 7), n / 32);
+    let members = list(&|i| format!("\"m{i}\":{i}"), n / 16);
+    let long = list(&|i| format!("\"{}{}\"", "l".repeat(n / 16), 9 - i), 10);
+    let digits = "1".repeat(n);
+    format!(
+        "{{\"text\":\"{text}\",\"words\":\"{words}\",\"accents\":\"{accents}\",\"numbers\":[{numbers}],\
+         \"texts\":[{texts}],\"objects\":[{objects}],\"object\":{{{members}}},\"long\":[{long}],\
+         \"digits\":\"{digits}\"}}"
+    )
+}
+
+/// Each goes over something that grows with the input: `@` stands for the input.
+const BOMBS: &[&str] = &[
+    // Texts.
+    "{% $count([1..30].$substringBefore(@text, 'b')) %}",
+    "{% $count([1..30].$substringAfter(@text, 'ab')) %}",
+    "{% $count([1..30].$contains(@text, 'aaaaab')) %}",
+    "{% $count([1..60].$substring(@accents, 3)) %}",
+    "{% $count([1..60].$substring(@accents, -3, 2)) %}",
+    "{% $count([1..200].$length(@text)) %}",
+    "{% $count([1..200].$length(@accents)) %}",
+    "{% $count([1..60].$lowercase(@text)) %}",
+    "{% $count([1..9].$uppercase(@accents)) %}",
+    "{% $count([1..9].$lowercase('ΑΣ' & @accents)) %}",
+    "{% $count([1..30].$trim(@words)) %}",
+    "{% $count([1..30].$pad('x', $length(@text), 'yz')) %}",
+    "{% $count([1..30].$join(@texts, '-')) %}",
+    "{% $count([1..9].$split(@words, ', ')) %}",
+    "{% $count([1..9].$split(@text, '')) %}",
+    "{% $count([1..9].$replace(@words, 'ab', 'c')) %}",
+    "{% $count([1..30].(@text & $)) %}",
+    "{% $count([1..99].(@text = @text & '')) %}",
+    "{% $count([1..60].((@text & 'a') < (@text & 'b'))) %}",
+    "{% $count([1..60].((@text & 'a') in [@text & 'b'])) %}",
+    "{% $count([1..30].$base64encode(@text)) %}",
+    "{% $count([1..30].$base64decode(@text & @text)) %}",
+    "{% $count([1..30].$encodeUrlComponent(@words)) %}",
+    "{% $count([1..30].$encodeUrl(@accents)) %}",
+    "{% $count([1..30].$decodeUrl(@words)) %}",
+    "{% $count([1..9].$hash(@text, 'SHA-512')) %}",
+    "{% $count([1..9].$hash(@text, 'MD5')) %}",
+    "{% $count([1..9].$string(@objects)) %}",
+    "{% $count([1..9].$parse($string(@objects))) %}",
+    "{% $count([1..30].$eval2) %}",
+    // Regular expressions.
+    "{% $count([1..9].$contains(@text, /[ab]*c/)) %}",
+    "{% $count([1..3].$contains(@text, /(a|aa)+b/)) %}",
+    "{% $count([1..3].$match(@words, /(a)(b)/)) %}",
+    "{% $count($match(@text, /((a)|(b)|(c)|(d))+$/)) %}",
+    "{% $count($match(@text, /(a?){30}b/)) %}",
+    "{% $count($split(@words, /,\\s*/)) %}",
+    "{% $length($replace(@words, /a(b)/, '$1$0')) %}",
+    "{% $length($replace(@words, /a(b)/, function($m) { $m.groups[0] })) %}",
+    "{% ($m := /[ab]*c/; $count([1..9].$m(@text))) %}",
+    "{% $count([1..9].$match(@text, function($t) { {'match': 'a', 'start': $length($t) - 1, 'end': $length($t), 'groups': [], 'next': function() { $nothing }} })) %}",
+    // Numbers and dates.
+    "{% $count([1..99].$number(@digits)) %}",
+    "{% $count([1..99].$parseInteger(@digits, '0')) %}",
+    "{% $count(@numbers.$formatNumber($, '#,##0.00')) %}",
+    "{% $count(@numbers.$formatInteger($, 'w')) %}",
+    "{% $count(@numbers.$fromMillis($)) %}",
+    "{% $count(@numbers.$toMillis('2020-01-01T00:00:00Z')) %}",
+    "{% $count(@numbers.$formatBase($, 2)) %}",
+    "{% $count(@numbers.$round($ / 3, 2)) %}",
+    "{% $count(@numbers.$uuid()) %}",
+    // Arrays and objects.
+    "{% $sum(@numbers) + $max(@numbers) + $average(@numbers) %}",
+    "{% $count($sort(@numbers)) %}",
+    "{% $count($sort(@texts)) %}",
+    "{% $count([1..9].$sort(@long)) %}",
+    "{% $count([1..9].(@long^($))) %}",
+    "{% $count($sort(@objects, function($a, $b) { $a.k < $b.k })) %}",
+    "{% $count(@objects^(t, >k)) %}",
+    "{% $count($distinct(@texts)) %}",
+    "{% $count($distinct(@objects.[g])) %}",
+    "{% $count($reverse(@numbers)) + $count($shuffle(@numbers)) %}",
+    "{% $count([1..9].$append(@numbers, @numbers)) %}",
+    "{% $count($zip(@numbers, @numbers)) %}",
+    "{% $count($partition(@numbers, 3)) %}",
+    "{% $count([1..9].$range(1, $count(@numbers), 1)) %}",
+    "{% $count($map(@numbers, function($n) { $n + 1 })) %}",
+    "{% $count($filter(@numbers, function($n) { $n > 1 })) %}",
+    "{% $reduce(@numbers, function($a, $b) { $a + $b }) %}",
+    "{% $count($each(@object, function($v, $k) { $k })) %}",
+    "{% $count($keys($sift(@object, function($v) { $v > 1 }))) %}",
+    "{% $count([1..30].$keys(@object)) %}",
+    "{% $count([1..9].$keys(@objects)) %}",
+    "{% $count([1..99].$lookup(@object, 'none')) %}",
+    "{% $count([1..99].@object.none) %}",
+    "{% $count([1..9].$merge([@object, @object])) %}",
+    "{% $count([1..9].$spread(@object)) %}",
+    "{% $count([1..9].(@objects ~> |$|{'k': 1}, ['t']|)) %}",
+    "{% $count([1..9].$clone(@objects)) %}",
+    "{% $count([1..30].(@object = (@object ~> |$|{}|))) %}",
+    "{% $count([1..30].(@numbers = $append(@numbers, []))) %}",
+    "{% $count([1..99].($count(@numbers) in @numbers)) %}",
+    "{% $count([1..9].@objects{t: $sum(k)}) %}",
+    "{% $count([1..9].@objects.*) %}",
+    "{% $count([1..9].@objects[k > 3]) %}",
+    "{% $count([1..9].$states.input.**.k) %}",
+    "{% $count([1..9].@objects@$o.{'k': $o.k}) %}",
+    "{% $count([1..9].@objects#$i[$i > 2]) %}",
+    "{% $count([1..99].($boolean(@numbers) and $not(@numbers))) %}",
+    "{% $count([1..99].@numbers.($ ~> $string)) %}",
+    // Paths.
+    "$..*..k",
+    "$..*",
+    "$.objects[*].t",
+    "$.objects[?(@.k > 3)].t",
+    "$.objects[?(@.t =~ /x(1|2)*/)]",
+    "$.long[?(@ == 'l')]",
+    "$.long[?(@ =~ /(l|ll)*9/)]",
+    "$.numbers[0:100000]",
+    "$.object.none",
+    // Intrinsic functions.
+    "States.ArrayContains($.objects, 'none')",
+    "States.ArrayUnique($.objects)",
+    "States.ArrayPartition($.numbers, 3)",
+    "States.Format('{} {}', $.text, $.objects)",
+    "States.JsonToString($.objects)",
+    "States.StringToJson(States.JsonToString($.objects))",
+    "States.StringSplit($.words, ' ,')",
+    "States.JsonMerge($.object, $.object, false)",
+    "States.ArrayLength($..*)",
+];
+
+/// Ends before the work is done, whatever `n` is; these are not expected to grow.
+const NOTHING_GROWS: [&str; 2] =
+    ["{% $count([1..30].$eval2) %}", "{% $count([1..99].$parseInteger(@digits, '0')) %}"];
+
+#[test]
+fn all_work_is_charged_as_the_data_grows() {
+    let inputs = [input(4_000), input(16_000)];
+    let mut failures = Vec::new();
+    for bomb in BOMBS {
+        let source = bomb.replace('@', if bomb.starts_with("{%") { "$states.input." } else { "@" });
+        let source = source.replace("$states.input.$o", "@$o");
+        let mut work = [0; 2];
+        for (input, work) in inputs.iter().zip(&mut work) {
+            let meter = Meter::new(u64::MAX);
+            let fuel = Fuel::new(fuel::SLICE, &meter);
+            let _ = evaluate(&source, input, &fuel);
+            meter.look();
+            *work = fuel.used();
+            let (longest, ns) = (meter.longest_work.get(), meter.longest_ns.get());
+            if longest > AT_ONCE_MAX || ns > STRETCH_NS_MAX {
+                failures.push(format!("{source}: {longest} units and {ns} ns without a look at the clock"));
+            }
+        }
+        assert!(work[0] > 100, "{source} does nothing");
+        if work[1] < work[0] * 5 / 2 && !NOTHING_GROWS.contains(bomb) {
+            failures.push(format!("{source}: work {work:?} does not grow with the data"));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), BOMBS.len(), failures.join("\n"));
+}
+
+/// A cut ends an evaluation wherever it is, and is told apart from the expression's own errors.
+#[test]
+fn a_cut_ends_any_evaluation() {
+    let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+    let input = input(16_000).replacen('{', &format!("{{\"deep\":{deep},"), 1);
+    for source in [
+        "{% $count([1..800000].$substringBefore($states.input.text, 'b')) %}",
+        "{% ($f := function($n) { $f($n + 1) }; $f(1)) %}",
+        "{% $reduce([1..800000], function($a, $b) { $match($states.input.text, /(a|aa)+b/) }) %}",
+        "{% $states.input.numbers.($states.input.numbers.($states.input.numbers)) %}",
+        "$..*..*..*..*..z",
+    ] {
+        let meter = Meter::new(5_000_000);
+        let fuel = Fuel::new(fuel::SLICE, &meter);
+        assert_eq!(evaluate(source, &input, &fuel), Err(Some(Cut::Deadline)), "{source}");
+        assert!(fuel.used() < 8_000_000, "{source}: {}", fuel.used());
+        assert_eq!(fuel.charge(1), Err(Cut::Deadline), "{source}");
+    }
+}
+
+/// What AWS allows is allowed here: memory counts what lives, and a match what it goes over.
+#[test]
+fn large_but_legal() {
+    let cases = [
+        ("{% $length($reduce([1..3000], function($a, $i) { $a & '12345678901234567890' }, '')) %}", "60000"),
+        ("{% $count($reduce([1..4000], function($a, $i) { $append($a, $i) }, [])) %}", "4000"),
+        (
+            "{% ($f := function($a, $n) { $n = 0 ? $length($a) : $f($a & '12345678901234567890', $n - 1) }; $f('', 3000)) %}",
+            "60000",
+        ),
+        ("{% $count($split($pad('', 200000, 'ab,'), /,/)) %}", "66667"),
+        ("{% $count($match($pad('', 200000, 'ab,'), /(a)(b)/)) %}", "66667"),
+        ("{% $sum($map([1..330], function($i) { $length($pad('', 200000, 'x')) })) %}", "66000000"),
+        ("{% $sum([1..330].$length($pad('', 200000, 'x'))) %}", "66000000"),
+        ("{% $reduce([1..500], function($a, $i) { $merge([$a, {$string($i): $i}]) }, {}).`500` %}", "500"),
+        (
+            "{% $reduce([1..300], function($a, $i) { ($f := function() { $a }; $f() & $pad('', 1000, 'y')) }, '') ~> $length() %}",
+            "300000",
+        ),
+        (
+            "{% ($x := $map([1..300], function($i) { function($j) { $i + $j } }); $y := $reduce([1..3000], function($a, $i) { $a & '1234567890123456' }, ''); $x[299](1) + $length($y)) %}",
+            "48301",
+        ),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(evaluate(source, "{}", &Fuel::unlimited()).as_deref(), Ok(expected), "{source}");
+    }
+}
+
+/// What never ends is ended by its work, the same on every machine, and in AWS's words.
+#[test]
+fn an_evaluation_ends_after_about_a_second_of_work() {
+    for source in ["($f := function($n) { $f($n + 1) }; $f(1))", "[1..800000].($x := $; [1..800000])"] {
+        let expr = Expr::compile(source, &mut Nothing, Profile::StepFunctions(Allowed::default()))
+            .expect("compiles");
+        let mut works = [0; 2];
+        for work in &mut works {
+            let (mut arena, mut scratch) = (Arena::new(), Scratch::default());
+            let undefined = Value::UNDEFINED;
+            let scope = Scope {
+                input: undefined,
+                result: undefined,
+                error_output: undefined,
+                variables: undefined,
+                context: &Nothing,
+            };
+            // A hundredth of the second, for the tests' sake.
+            let limits = Limits { work: Limits::STEP_FUNCTIONS.work / 100, ..Limits::STEP_FUNCTIONS };
+            let fuel = Fuel::unlimited();
+            let mut env = Env { now_ms: 0, random: &mut || 1, scratch: &mut scratch, limits, fuel: &fuel };
+            let error = expr.eval(&mut arena, &scope, &mut env).expect_err("never ends");
+            let says = [
+                "Expression evaluation timeout: Check for infinite loop",
+                "Expression evaluation memory limit exceeded: Check for excessive memory usage",
+            ];
+            assert!(says.contains(&error.message.as_str()), "{source}: {error}");
+            *work = fuel.used();
+        }
+        assert_eq!(works[0], works[1], "{source}");
+    }
+}
+
+/// Random expressions of the pieces that cost most: no stretch is longer than a look at the clock allows.
+#[test]
+fn random_expressions_look_at_the_clock() {
+    let input = input(8_000);
+    let seed = std::env::var("EXPRESSWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5EED_u64);
+    let mut chance = Chance(seed);
+    let begun = std::time::Instant::now();
+    let mut count = 0;
+    while count < 3_000 && begun.elapsed().as_secs() < 10 {
+        let source = format!("{{% {} %}}", chance.expression(3));
+        let meter = Meter::new(4_000_000);
+        let fuel = Fuel::new(fuel::SLICE, &meter);
+        let _ = evaluate(&source, &input, &fuel);
+        meter.look();
+        let (longest, ns) = (meter.longest_work.get(), meter.longest_ns.get());
+        assert!(longest <= 4 * AT_ONCE_MAX, "{source}: {longest} units at once (seed {seed})");
+        assert!(ns <= STRETCH_NS_MAX, "{source}: {ns} ns without a look at the clock (seed {seed})");
+        count += 1;
+    }
+    assert!(count > 50, "{count} expressions");
+}
+
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % n
+    }
+
+    fn pick<'t>(&mut self, of: &[&'t str]) -> &'t str {
+        of[self.below(of.len())]
+    }
+
+    /// `_` in a form stands for another expression.
+    fn expression(&mut self, depth: u32) -> String {
+        const LEAVES: [&str; 14] = [
+            "$states.input.text",
+            "$states.input.words",
+            "$states.input.accents",
+            "$states.input.numbers",
+            "$states.input.texts",
+            "$states.input.objects",
+            "$states.input.object",
+            "$states.input.long",
+            "$states.input",
+            "'a'",
+            "3",
+            "[1..1000]",
+            "$pad('', 100000, 'ab')",
+            "{'a': 1}",
+        ];
+        const FORMS: [&str; 44] = [
+            "$substringBefore($string(_), $string(_))",
+            "$contains($string(_), /(a|b)*c/)",
+            "$length($string(_))",
+            "($string(_) & $string(_))",
+            "$split($string(_), /[, ]+/)",
+            "$match($string(_), /(a)|(b)|([0-9]+)/, 500)",
+            "$replace($string(_), /[a-c]/, 'xyz')",
+            "$map(_, function($v) { _ })",
+            "$filter(_, function($v) { $exists(_) })",
+            "$reduce(_, function($a, $b) { [$a, $b] })",
+            "$sort([_, _] ~> $map($string))",
+            "$distinct([_, _])",
+            "_.*",
+            "_.**",
+            "(_)[$exists(_)]",
+            "(_).{'k': _}",
+            "(_){$string($): $count(_)}",
+            "(_)^($string($))",
+            "$append(_, _)",
+            "$reverse([_])",
+            "$zip([_], [_])",
+            "$merge([{'a': _}, {'b': _}])",
+            "$keys(_)",
+            "$spread([_])",
+            "(_ = _)",
+            "(_ in [_])",
+            "($string(_) < $string(_))",
+            "$uppercase($string(_))",
+            "$trim($string(_))",
+            "$base64encode($string(_))",
+            "$hash($string(_), 'SHA-256')",
+            "$parse($string(_))",
+            "$each({'a': _}, function($v) { _ })",
+            "$clone([_])",
+            "([_] ~> |$|{'z': _}|)",
+            "$boolean(_)",
+            "$join([_] ~> $map($string), $string(_))",
+            "$count(_)",
+            "$partition([_], 2)",
+            "$lookup(_, 'k')",
+            "($x := _; $y := _; [$x, $y])",
+            "[_, _, _]",
+            "{'a': _, 'b': _}",
+            "$encodeUrl($string(_))",
+        ];
+        if depth == 0 {
+            return self.pick(&LEAVES).to_owned();
+        }
+        let form = self.pick(&FORMS);
+        let mut out = String::new();
+        for (index, part) in form.split('_').enumerate() {
+            if index > 0 {
+                let less = 1 + self.below(depth as usize) as u32;
+                out.push_str(&self.expression(depth - less));
+            }
+            out.push_str(part);
+        }
+        out
+    }
+}
