@@ -63,6 +63,8 @@ mod hosts;
 mod index;
 pub mod json;
 pub mod limits;
+#[cfg(feature = "service")]
+pub mod memory;
 pub mod observe;
 #[cfg(feature = "pipe")]
 pub mod pipe;

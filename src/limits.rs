@@ -121,10 +121,14 @@ pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 pub const REQUEST_BYTES_MAX: usize = 1_048_576;
 /// Workers that wait for tasks of one activity (AWS quota).
 pub const ACTIVITY_POLLERS_MAX: usize = 1_000;
+/// How many times a definition's text a state machine takes, about: the text, its tables, and what compiling it leaves.
+pub const DEFINITION_BYTES_FACTOR: usize = 3;
+/// Bytes that any state machine takes.
+pub const STATE_MACHINE_BYTES: usize = 16 << 10;
 /// The first and the longest delay after which the store is tried again that could not be written to.
-pub const STORE_RETRY_MS_MIN: std::time::Duration = std::time::Duration::from_millis(100);
+pub const STORE_RETRY_MS_MIN: u64 = 100;
 /// See [`STORE_RETRY_MS_MIN`].
-pub const STORE_RETRY_MS_MAX: std::time::Duration = std::time::Duration::from_millis(30_000);
+pub const STORE_RETRY_MS_MAX: u64 = 30_000;
 /// Bytes, about, that a definition in YAML may stand for once its aliases are copied.
 pub const YAML_BYTES_MAX: usize = 64 << 20;
 /// Work that one turn of a shard does before tokio, the handlers and other shards have theirs (units of

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use expressway::memory;
 use expressway::observe::Setup;
-use expressway::server::{Auth, Config, Definitions, PORT, Server, Tls};
+use expressway::server::{Auth, Config, Definitions, PORT, Server, Tls, raise_file_limit};
 use expressway::service::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -114,6 +115,10 @@ struct Security {
     /// Bytes of a request's body
     #[arg(long, value_name = "BYTES")]
     max_body: Option<usize>,
+    /// Bytes, as 512MiB, that the server may take in all: executions, state machines, requests and responses have their
+    /// shares of it. By default half of the memory of the machine or of its control group
+    #[arg(long = "memory", value_name = "BYTES", value_parser = bytes)]
+    memory_max: Option<usize>,
     /// Seconds for a request's head and body to come, and for a response to be read
     #[arg(long, value_name = "SECONDS")]
     slow_timeout: Option<u32>,
@@ -131,6 +136,12 @@ executions.
 A file of keys: {\"keys\": [{\"accessKeyId\": \"…\", \"secretAccessKey\": \"…\", \"allow\": [{\"actions\":
 [\"states:StartSyncExecution\"], \"resources\": [\"arn:aws:states:*:stateMachine:orders*\"]}]}]}";
 
+impl Security {
+    fn memory(&self) -> usize {
+        self.memory_max.unwrap_or_else(memory::default_bytes)
+    }
+}
+
 fn account(text: &str) -> Result<String, String> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     is_account.then(|| text.to_owned()).ok_or_else(|| "an account has 12 digits".to_owned())
@@ -141,6 +152,29 @@ fn region(text: &str) -> Result<String, String> {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_region.then(|| text.to_owned()).ok_or_else(|| "a region is a name as us-east-1".to_owned())
 }
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("bytes are a number, alone or with KiB, MiB or GiB".to_owned()),
+    };
+    let number = number.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match number {
+        Some(bytes) if bytes >= MEMORY_BYTES_MIN => Ok(bytes),
+        Some(_) => Err(format!("{} MiB are the least", MEMORY_BYTES_MIN >> 20)),
+        None => Err("bytes are a number, alone or with KiB, MiB or GiB".to_owned()),
+    }
+}
+
+/// With less, hardly a request of the largest size fits its share.
+const MEMORY_BYTES_MIN: usize = 64 << 20;
+/// What a connection may take while nothing is asked of it.
+const CONNECTION_BYTES: usize = 32 << 10;
 
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -157,6 +191,11 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     let began = Instant::now();
     log::begin();
     use_small_pages();
+    if let Some(limit) = raise_file_limit()
+        && limit.now > limit.before
+    {
+        say(&format!("expressway: {} files may be open instead of {}", limit.now, limit.before));
+    }
     let config = config(arguments)?;
     let service = service(arguments, &config)?;
     let signalled = listen_for_signals()?;
@@ -213,6 +252,9 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     config.origins = security.allow_origin.clone();
     config.hosts = security.allow_host.clone();
     let (limits, place) = (&mut config.limits, &mut config.place);
+    let memory = security.memory();
+    limits.requests_bytes_max = memory / 8;
+    limits.connections_max = limits.connections_max.min(memory / 8 / CONNECTION_BYTES);
     limits.connections_max = security.max_connections.unwrap_or(limits.connections_max);
     limits.body_bytes_max = security.max_body.unwrap_or(limits.body_bytes_max);
     limits.slow_seconds_max = security.slow_timeout.unwrap_or(limits.slow_seconds_max);
@@ -234,6 +276,7 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
 
 fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
     let mut builder = Service::builder()
+        .memory(arguments.security.memory())
         .engine(|engine| engine.observe(Setup::default().metrics()))
         .account(&config.place.account)
         .region(&config.place.region)

@@ -83,6 +83,12 @@ impl Drop for Inner {
     }
 }
 
+/// What a definition is read as, and what its tasks may do.
+struct Rules<'m> {
+    options: &'m asl::Options,
+    permit: Option<&'m Arc<dyn Permit>>,
+}
+
 /// How busy a shard is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardLoad {
@@ -153,8 +159,8 @@ impl Engine {
         let (identity, usage) = (spec.identity(), Arc::new(Usage::default()));
         let view = (self.shared().desk.as_ref()).map(|desk| Arc::new(desk.view(&identity.state_machine_arn)));
         let permit = spec.permit.clone();
-        let version =
-            self.version(spec.definition, &options, permit.as_ref(), identity, seconds_max, usage, view)?;
+        let rules = Rules { options: &options, permit: permit.as_ref() };
+        let version = self.version(spec.definition, rules, identity, seconds_max, usage, view)?;
         Ok(Machine::new(self.inner.number, spec.machine_type, options, permit, version))
     }
 
@@ -188,8 +194,8 @@ impl Engine {
         let (seconds_max, usage) = (current.seconds_max, Arc::clone(&current.usage));
         let view = current.view.as_ref().map(|view| Arc::clone(&view.machine));
         let machine::Inner { options, permit, .. } = &*machine.inner;
-        let version =
-            self.version(definition, options, permit.as_ref(), identity, seconds_max, usage, view)?;
+        let rules = Rules { options, permit: permit.as_ref() };
+        let version = self.version(definition, rules, identity, seconds_max, usage, view)?;
         machine.replace(version);
         Ok(())
     }
@@ -207,8 +213,7 @@ impl Engine {
     fn version(
         &self,
         definition: &str,
-        options: &asl::Options,
-        permit: Option<&Arc<dyn Permit>>,
+        Rules { options, permit }: Rules<'_>,
         identity: Identity,
         seconds_max: u64,
         usage: Arc<Usage>,

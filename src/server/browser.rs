@@ -3,13 +3,13 @@
 //! A browser says where a page came from, in `Origin`. Any page can send requests to a server on its reader's machine,
 //! and a server that minds no host name would take them for requests of the reader's own.
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderMap, HeaderValue, VARY,
 };
 use hyper::{Response, StatusCode};
+
+use super::reply::Rest;
 
 /// The origin, if its pages may use the API.
 pub(super) fn allowed(origins: &[String], origin: &HeaderValue) -> Option<HeaderValue> {
@@ -26,7 +26,7 @@ pub(super) fn grant(headers: &mut HeaderMap, origin: HeaderValue) {
 }
 
 /// What a browser asks before it sends what the page wants sent.
-pub(super) fn preflight() -> Response<Full<Bytes>> {
+pub(super) fn preflight() -> Response<Rest> {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();

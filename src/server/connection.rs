@@ -27,6 +27,13 @@ pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-length: 75\r\nconnection: close\r\n\r\n\
     {\"__type\":\"ServiceUnavailableException\",\"message\":\"Too many connections\"}\r\n";
 
+/// What a client is told for which no file descriptor is left.
+pub(super) const NO_FILES: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/x-amz-json-1.0\r\n\
+    x-amzn-ErrorType: ServiceUnavailableException\r\nretry-after: 1\r\n\
+    content-length: 74\r\nconnection: close\r\n\r\n\
+    {\"__type\":\"ServiceUnavailableException\",\"message\":\"Too many open files\"}\r\n";
+
 /// HTTP as this server speaks it.
 pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
     let mut http = auto::Builder::new(LocalExecutor);

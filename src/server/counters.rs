@@ -10,6 +10,7 @@ pub(super) struct Counters {
     pub(super) connections_closed: Counter,
     pub(super) connections_refused: Counter,
     pub(super) connections_cut: Counter,
+    pub(super) descriptors_missing: Counter,
     pub(super) requests: Counter,
     pub(super) errors_client: Counter,
     pub(super) errors_server: Counter,
@@ -44,6 +45,12 @@ pub struct Counts {
     pub connections_refused: u64,
     /// Connections that were cut because their clients were too slow, or idle for too long.
     pub connections_cut: u64,
+    /// Connections that were refused because no file descriptor was left.
+    pub descriptors_missing: u64,
+    /// Requests and responses that were refused because others took all the memory there is for them.
+    pub memory_refused: u64,
+    /// Bytes that requests and responses take now.
+    pub memory_bytes: u64,
     /// Requests that were answered.
     pub requests: u64,
     /// Responses with a status of 4xx.
@@ -64,6 +71,7 @@ impl Counts {
         self.connections_closed += counters.connections_closed.get();
         self.connections_refused += counters.connections_refused.get();
         self.connections_cut += counters.connections_cut.get();
+        self.descriptors_missing += counters.descriptors_missing.get();
         self.requests += counters.requests.get();
         self.errors_client += counters.errors_client.get();
         self.errors_server += counters.errors_server.get();
@@ -78,6 +86,12 @@ impl Counts {
             ("connections_total", "Connections accepted.", self.connections),
             ("connections_refused_total", "Connections refused: too many.", self.connections_refused),
             ("connections_cut_total", "Connections cut: too slow or idle.", self.connections_cut),
+            (
+                "connections_without_descriptor_total",
+                "Connections refused: no file descriptor was left.",
+                self.descriptors_missing,
+            ),
+            ("memory_refused_total", "Requests and responses refused: no memory.", self.memory_refused),
             ("requests_total", "Requests answered.", self.requests),
             ("client_errors_total", "Responses with status 4xx.", self.errors_client),
             ("server_errors_total", "Responses with status 5xx.", self.errors_server),
@@ -92,8 +106,13 @@ impl Counts {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
         }
         let open = self.connections.saturating_sub(self.connections_closed);
-        let name = "expressway_http_connections_open";
-        let _ = writeln!(text, "# HELP {name} Connections open.\n# TYPE {name} gauge\n{name} {open}");
+        for (name, help, value) in [
+            ("connections_open", "Connections open.", open),
+            ("memory_bytes", "Bytes that requests and responses take.", self.memory_bytes),
+        ] {
+            let name = format!("expressway_http_{name}");
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+        }
         text
     }
 }

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::http::request::Parts;
@@ -18,10 +18,12 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::auth::Denied;
 use super::browser;
-use super::thread::Local;
+use super::reply::Rest;
+use super::thread::{Local, Shared};
 use super::watch::Watch;
 use crate::api::{self, Call, Reply};
 use crate::hosts::is_same_origin;
+use crate::memory::{Charge, Share};
 use crate::service::Service;
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
@@ -35,6 +37,9 @@ const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 
 /// Bytes of a body that is too large, that are read so that the connection stays usable.
 const OVERFLOW_BYTES_MAX: usize = 16 << 20;
+/// Bytes, about, that a request takes beside its body, and each of its headers beside its value.
+const HEAD_BYTES: usize = 2 << 10;
+const HEADER_BYTES: usize = 100;
 /// Headers for which a connection keeps room.
 const HEADERS_KEPT: usize = 32;
 
@@ -49,7 +54,7 @@ pub(super) fn exchange(
     local: Rc<Local>,
     watch: Rc<Watch>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
+) -> impl Future<Output = Result<Response<Rest>, Infallible>> {
     let (head, body) = request.into_parts();
     let is_framed = head.version == Version::HTTP_2;
     let busy = Busy::new(watch, is_framed);
@@ -64,10 +69,13 @@ async fn respond_to(
     busy: Busy,
     mut head: Parts,
     body: Incoming,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Rest>, Infallible> {
     let origin = head.headers.get(ORIGIN).cloned();
     let mut response = match at_once(&local, &head, origin.as_ref()) {
-        Some(response) => response,
+        Some(mut response) => {
+            hold(&local, &busy.0, head.version, true, &mut response);
+            response
+        }
         None => operation(&local, &busy.0, &mut head, body).await,
     };
     if let Some(origin) = origin
@@ -80,15 +88,46 @@ async fn respond_to(
     let status = response.status().as_u16();
     counters.errors_client.add(u64::from((400..500).contains(&status)));
     counters.errors_server.add(u64::from(status >= 500));
-    counters.body_bytes_out.add(response.body().size_hint().lower());
+    counters.body_bytes_out.add(response.body().len() as u64);
     if let Ok(id) = HeaderValue::from_maybe_shared(local.identifiers.next()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     Ok(response)
 }
 
+/// Bytes of a body that are counted in any case. Of HTTP/1.1 a connection has one request and one response at a time, and
+/// what is smaller is within what a connection may take; of HTTP/2 it has many.
+const SMALL_BYTES: usize = 4 << 10;
+
+/// Charges a response until the client has taken it, and has it taken in time. One for which there is no room is refused
+/// if asking again is all that it takes; what was done is told.
+fn hold(local: &Local, watch: &Rc<Watch>, version: Version, only_reads: bool, response: &mut Response<Rest>) {
+    let is_framed = version == Version::HTTP_2;
+    let bytes = response.body().len();
+    if !is_framed && bytes <= SMALL_BYTES {
+        return;
+    }
+    let requests = &local.shared.requests;
+    if !only_reads || bytes <= SMALL_BYTES {
+        response.body_mut().charge(requests.take_anyway(bytes));
+    } else if let Some(charge) = requests.take(bytes) {
+        response.body_mut().charge(charge);
+    } else {
+        *response = Refusal::NoRoom.response();
+    }
+    if is_framed {
+        response.body_mut().watched_by(watch);
+    }
+}
+
+/// Whether an operation changes nothing.
+fn only_reads(target: &str) -> bool {
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    ["Describe", "List", "GetExecutionHistory", "Validate"].iter().any(|reads| operation.starts_with(reads))
+}
+
 /// The response, if this is not an operation.
-fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<Response<Full<Bytes>>> {
+fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<Response<Rest>> {
     let host = match host(head) {
         Ok(host) => host,
         Err(why) => return Some(refuse(StatusCode::BAD_REQUEST, "InvalidHostException", why)),
@@ -143,10 +182,14 @@ impl Drop for Busy {
     }
 }
 
-async fn operation(local: &Local, watch: &Watch, head: &mut Parts, body: Incoming) -> Response<Full<Bytes>> {
-    let body = match body_of(local, watch, head.version, body).await {
+async fn operation(local: &Local, watch: &Rc<Watch>, head: &mut Parts, body: Incoming) -> Response<Rest> {
+    // The charge is held until the request is answered.
+    let (body, _charge) = match body_of(local, watch, head, body).await {
         Ok(body) => body,
-        Err(refusal) => return refusal.response(),
+        Err(refusal) => {
+            local.counters().throttled.add(u64::from(refusal == Refusal::NoRoom));
+            return refusal.response();
+        }
     };
     local.counters().body_bytes_in.add(body.len() as u64);
     let call = Call { target: target(&head.headers), trace_header: text(&head.headers, &TRACE), body: &body };
@@ -168,7 +211,10 @@ async fn operation(local: &Local, watch: &Watch, head: &mut Parts, body: Incomin
     if reply.retry_after_ms.is_some() {
         local.counters().throttled.add(1);
     }
-    respond(reply, emptied(head))
+    let only_reads = only_reads(call.target);
+    let mut response = respond(reply, emptied(head));
+    hold(local, watch, head.version, only_reads, &mut response);
+    response
 }
 
 /// The service as the caller sees it, if callers have to be known, and may ask for what it asks for.
@@ -192,11 +238,21 @@ fn emptied(head: &mut Parts) -> HeaderMap {
     headers
 }
 
-/// All of the body, which mostly came with the head.
-async fn body_of(local: &Local, watch: &Watch, version: Version, body: Incoming) -> Result<Bytes, Refusal> {
-    let limits = &local.shared.limits;
-    let mut reading = pin!(read(body, limits.body_bytes_max));
-    if version == Version::HTTP_2 {
+/// All of the body, which mostly came with the head, and what is charged for it.
+async fn body_of(
+    local: &Local,
+    watch: &Watch,
+    head: &Parts,
+    body: Incoming,
+) -> Result<(Bytes, Charge), Refusal> {
+    let Shared { limits, requests, .. } = &*local.shared;
+    let mut charge = Charge::default();
+    if head.version == Version::HTTP_2 {
+        let headers = head.headers.values().map(|value| HEADER_BYTES + value.len());
+        if !requests.extend(&mut charge, HEAD_BYTES + headers.sum::<usize>()) {
+            return Err(Refusal::NoRoom);
+        }
+        let mut reading = pin!(read(body, limits.body_bytes_max, requests, charge, 0));
         if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
             return body;
         }
@@ -204,7 +260,7 @@ async fn body_of(local: &Local, watch: &Watch, version: Version, body: Incoming)
         let within = Duration::from_secs(u64::from(limits.slow_seconds_max));
         return Box::pin(tokio::time::timeout(within, reading)).await.unwrap_or(Err(Refusal::TooSlow));
     }
-    let body = reading.await;
+    let body = read(body, limits.body_bytes_max, requests, charge, SMALL_BYTES).await;
     watch.body(false);
     body
 }
@@ -258,8 +314,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn respond(reply: Reply, headers: HeaderMap) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(reply.body)));
+fn respond(reply: Reply, headers: HeaderMap) -> Response<Rest> {
+    let mut response = Response::new(Rest::new(reply.body));
     *response.headers_mut() = headers;
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -278,7 +334,7 @@ fn respond(reply: Reply, headers: HeaderMap) -> Response<Full<Bytes>> {
 }
 
 /// A refusal before the service sees the request.
-fn refuse(status: StatusCode, error: &'static str, message: &str) -> Response<Full<Bytes>> {
+fn refuse(status: StatusCode, error: &'static str, message: &str) -> Response<Rest> {
     let body = serde_json::json!({"__type": error, "message": message});
     let reply = Reply {
         status: status.as_u16(),
@@ -289,11 +345,11 @@ fn refuse(status: StatusCode, error: &'static str, message: &str) -> Response<Fu
     respond(reply, HeaderMap::new())
 }
 
-fn unknown(status: StatusCode) -> Response<Full<Bytes>> {
+fn unknown(status: StatusCode) -> Response<Rest> {
     refuse(status, "UnknownOperationException", "There is nothing at this address: operations are POST /")
 }
 
-fn page(local: &Local, path: &str) -> Response<Full<Bytes>> {
+fn page(local: &Local, path: &str) -> Response<Rest> {
     let (status, content_type, text) = match path {
         "/health" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
         "/ready" if local.is_draining() => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n".to_owned()),
@@ -307,7 +363,7 @@ fn page(local: &Local, path: &str) -> Response<Full<Bytes>> {
         }
         _ => return unknown(StatusCode::NOT_FOUND),
     };
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+    let mut response = Response::new(Rest::new(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
@@ -316,14 +372,25 @@ fn page(local: &Local, path: &str) -> Response<Full<Bytes>> {
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
+    NoRoom,
     TooLarge,
     TooSlow,
     Broken,
 }
 
 impl Refusal {
-    fn response(self) -> Response<Full<Bytes>> {
+    fn response(self) -> Response<Rest> {
         match self {
+            Refusal::NoRoom => {
+                let mut response = refuse(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "ServiceUnavailableException",
+                    "Requests and responses take as much memory as they may: see --memory",
+                );
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
+                response.headers_mut().insert(RETRY_AFTER_MS, HeaderValue::from(1_000));
+                response
+            }
             Refusal::TooLarge => refuse(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "RequestEntityTooLargeException",
@@ -339,13 +406,24 @@ impl Refusal {
     }
 }
 
-/// All of a body. A small one came with its head and is not copied.
-async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
+/// All of a body. A small one came with its head and is not copied, and up to `free` bytes are not charged.
+async fn read(
+    mut body: Incoming,
+    bytes_max: usize,
+    requests: &Arc<Share>,
+    mut charge: Charge,
+    free: usize,
+) -> Result<(Bytes, Charge), Refusal> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     match next(&mut body).await {
-        Some(Ok(first)) if body.is_end_stream() && first.len() <= bytes_max => Ok(first),
-        Some(first) => Box::pin(collect(first?, body, announced, bytes_max)).await,
-        None => Ok(Bytes::new()),
+        Some(Ok(first)) if body.is_end_stream() && first.len() <= bytes_max => {
+            match first.len() <= free || requests.extend(&mut charge, first.len()) {
+                true => Ok((first, charge)),
+                false => Err(Refusal::NoRoom),
+            }
+        }
+        Some(first) => Box::pin(collect(first?, body, announced, bytes_max, requests, charge)).await,
+        None => Ok((Bytes::new(), charge)),
     }
 }
 
@@ -367,14 +445,31 @@ async fn collect(
     mut body: Incoming,
     announced: usize,
     bytes_max: usize,
-) -> Result<Bytes, Refusal> {
+    requests: &Arc<Share>,
+    mut charge: Charge,
+) -> Result<(Bytes, Charge), Refusal> {
     // What is announced is not believed before it comes.
-    let mut whole = Vec::with_capacity(announced.min(256 << 10).max(first.len()));
+    let mut whole = Vec::new();
+    let mut room = |whole: &mut Vec<u8>, bytes: usize| {
+        let wanted = bytes.max(2 * whole.capacity()).min(bytes_max.max(bytes));
+        let has_room = bytes <= whole.capacity() || requests.extend(&mut charge, wanted - whole.capacity());
+        if has_room && bytes > whole.capacity() {
+            whole.reserve_exact(wanted - whole.len());
+        }
+        has_room
+    };
+    if !room(&mut whole, announced.min(256 << 10).max(first.len())) {
+        return Err(Refusal::NoRoom);
+    }
     whole.extend_from_slice(&first);
     let mut overflow = 0;
     while let Some(more) = next(&mut body).await {
         let more = more?;
         if whole.len() + more.len() <= bytes_max && overflow == 0 {
+            let bytes = whole.len() + more.len();
+            if !room(&mut whole, bytes) {
+                return Err(Refusal::NoRoom);
+            }
             whole.extend_from_slice(&more);
             continue;
         }
@@ -384,5 +479,8 @@ async fn collect(
             break;
         }
     }
-    if overflow > 0 || whole.len() > bytes_max { Err(Refusal::TooLarge) } else { Ok(Bytes::from(whole)) }
+    match overflow > 0 || whole.len() > bytes_max {
+        true => Err(Refusal::TooLarge),
+        false => Ok((Bytes::from(whole), charge)),
+    }
 }

@@ -13,8 +13,10 @@ mod browser;
 mod connection;
 mod counters;
 mod definitions;
+mod descriptors;
 mod exchange;
 mod identifier;
+mod reply;
 mod thread;
 mod tls;
 mod watch;
@@ -26,11 +28,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::memory;
 use crate::service::Service;
 
 pub use auth::{Auth, AuthError};
 pub use counters::Counts;
 pub use definitions::{Definitions, Done, Report};
+pub use descriptors::{FileLimit, raise_file_limit};
 pub use tls::{Tls, TlsError};
 
 /// How a server is set up.
@@ -113,6 +117,8 @@ pub struct Limits {
     pub idle_seconds_max: u32,
     /// Requests one HTTP/2 connection may have under way.
     pub streams_max: u32,
+    /// Bytes that requests and responses of all connections take; what does not fit is refused.
+    pub requests_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -124,6 +130,7 @@ impl Default for Limits {
             slow_seconds_max: 30,
             idle_seconds_max: 120,
             streams_max: 256,
+            requests_bytes_max: memory::default_bytes() / 8,
         }
     }
 }

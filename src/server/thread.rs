@@ -26,12 +26,14 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use super::connection;
 use super::counters::{Counters, Counts};
+use super::descriptors::Reserve;
 use super::identifier::Identifiers;
 use super::watch::{Tick, Watch};
 use super::wire::Outbox;
 use super::{Auth, Config, Limits, Place, Tls};
 use crate::api::{self, Call, Reply};
 use crate::hosts::Hosts;
+use crate::memory::Share;
 use crate::service::Service;
 
 /// What all threads of a server see.
@@ -42,6 +44,8 @@ pub(super) struct Shared {
     pub(super) auth: Option<Auth>,
     pub(super) origins: Vec<String>,
     pub(super) hosts: Hosts,
+    /// What requests and responses take.
+    pub(super) requests: Arc<Share>,
     pub(super) place: Place,
     pub(super) ready: AtomicBool,
     /// By thread, that of the door last: what it counts, and how many connections it has.
@@ -59,7 +63,8 @@ impl Shared {
         let desks = (0..=config.threads.max(1)).map(|_| CachePadded::default()).collect();
         let Config { limits, tls, auth, origins, place, .. } = config.clone();
         let hosts = Hosts::new(config.listen.ip(), &config.hosts);
-        Shared { limits, tls, auth, origins, hosts, place, ready: false.into(), desks }
+        let requests = Share::new(limits.requests_bytes_max);
+        Shared { limits, tls, auth, origins, hosts, requests, place, ready: false.into(), desks }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -67,6 +72,8 @@ impl Shared {
         for desk in &self.desks {
             counts.add(&desk.counters);
         }
+        counts.memory_refused = self.requests.refused();
+        counts.memory_bytes = self.requests.used() as u64;
         counts
     }
 
@@ -277,12 +284,15 @@ impl Local {
 
     async fn accept(self: Rc<Local>, listener: TcpListener) {
         let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+        let mut reserve = Reserve::new();
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 // A client that is gone already, or no more file descriptors: those come back when connections end.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                Err(error) => {
+                    if !reserve.is_needed(&error) || !self.turn_away(&listener, &mut reserve).await {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
                     continue;
                 }
             };
@@ -301,6 +311,30 @@ impl Local {
                 Some(_) => self.deal(stream),
             }
         }
+    }
+
+    /// Tells a client that there is no file descriptor for it, with the one that is kept for that. Whether there was one.
+    async fn turn_away(&self, listener: &tokio::net::TcpListener, reserve: &mut Reserve) -> bool {
+        if !reserve.free() {
+            reserve.renew();
+            return false;
+        }
+        self.counters().descriptors_missing.add(1);
+        // One that waits is there at once; whoever is gone is not waited for.
+        let accepted = poll_fn(|context| match listener.poll_accept(context) {
+            Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some((stream, _)) = accepted.await
+            && self.shared.tls.is_none()
+        {
+            let _ = stream.try_write(connection::NO_FILES);
+            // What came is taken, or closing would reset the connection before the client has read.
+            let mut came = [0; 4 << 10];
+            while stream.try_read(&mut came).is_ok_and(|bytes| bytes > 0) {}
+        }
+        reserve.renew();
+        true
     }
 
     /// Waits for the first byte of a connection: those that ask for a page stay, the others are dealt out.

@@ -4,7 +4,7 @@
 //! of a second that its thread counts, since when it waits for what; once a tick, the thread looks through its
 //! connections and cuts those that waited too long.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -20,8 +20,10 @@ pub(super) struct Watch {
     heard: Cell<Tick>,
     /// Since when a head or a body is being read.
     reading: Cell<Tick>,
-    /// Since when the client does not take what is written.
+    /// Since when the client does not take what is written: all of what was collected, a part does not count.
     stalled: Cell<Tick>,
+    /// Bodies that a client of HTTP/2 has to take, each in its time, whatever it does with the connection.
+    unsent: RefCell<Vec<Rc<Pace>>>,
     /// Requests that are being answered.
     requests: Cell<u32>,
     /// HTTP/2 reads frames of many kinds: those are no beginnings of a head.
@@ -41,6 +43,7 @@ impl Watch {
             heard: Cell::new(now.get()),
             reading: Cell::default(),
             stalled: Cell::default(),
+            unsent: RefCell::default(),
             requests: Cell::default(),
             framed: Cell::default(),
             polling: Cell::default(),
@@ -118,27 +121,89 @@ impl Watch {
         let longer = |since: Tick, max: u32| since != 0 && now.saturating_sub(since) > max;
         longer(self.reading.get(), limits.slow_seconds_max)
             || longer(self.stalled.get(), limits.slow_seconds_max)
+            || self.unsent.borrow().iter().any(|pace| longer(pace.since.get(), limits.slow_seconds_max))
             || (self.requests.get() == 0
                 && self.stalled.get() == 0
+                && self.unsent.borrow().is_empty()
                 && longer(self.heard.get(), limits.idle_seconds_max))
     }
 
     pub(super) fn read(&self) {
-        self.heard.set(self.now.get());
+        self.hear();
         if self.reading.get() == 0 && self.requests.get() == 0 && !self.framed.get() {
             self.reading.set(self.now.get());
         }
     }
 
-    pub(super) fn wrote(&self, done: bool) {
-        match done {
-            true => {
-                self.heard.set(self.now.get());
-                self.stalled.set(0);
-            }
-            false if self.stalled.get() == 0 => self.stalled.set(self.now.get()),
-            false => {}
+    /// Some of what was collected was taken.
+    pub(super) fn wrote(&self) {
+        self.hear();
+    }
+
+    /// Something is said. Of HTTP/2 only requests count: a PING asks for nothing.
+    fn hear(&self) {
+        if !self.framed.get() {
+            self.heard.set(self.now.get());
         }
+    }
+
+    /// The client takes no more at present.
+    pub(super) fn stalls(&self) {
+        if self.stalled.get() == 0 {
+            self.stalled.set(self.now.get());
+        }
+    }
+
+    /// All that was collected was taken.
+    pub(super) fn emptied(&self) {
+        self.stalled.set(0);
+    }
+
+    /// A body begins to be sent.
+    pub(super) fn unsent(this: &Rc<Watch>) -> Unsent {
+        let pace = Rc::new(Pace { since: Cell::new(this.now.get()), bytes: Cell::default() });
+        this.unsent.borrow_mut().push(Rc::clone(&pace));
+        Unsent { watch: Rc::clone(this), pace }
+    }
+}
+
+/// Bytes of a body that a client has to take in the time that it has for a head.
+const SLOW_BYTES_MIN: usize = 64 << 10;
+
+/// How fast a body is taken.
+#[derive(Debug)]
+struct Pace {
+    /// Since when so many bytes were taken.
+    since: Cell<Tick>,
+    bytes: Cell<usize>,
+}
+
+/// A body that is not sent yet, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    watch: Rc<Watch>,
+    pace: Rc<Pace>,
+}
+
+impl Unsent {
+    /// Bytes were taken. Enough of them give it as much time again.
+    pub(super) fn took(&self, bytes: usize) {
+        let Pace { since, bytes: taken } = &*self.pace;
+        taken.set(taken.get() + bytes);
+        if taken.get() >= SLOW_BYTES_MIN {
+            taken.set(0);
+            since.set(self.watch.now.get());
+        }
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        let mut unsent = self.watch.unsent.borrow_mut();
+        if let Some(at) = unsent.iter().position(|pace| Rc::ptr_eq(pace, &self.pace)) {
+            unsent.swap_remove(at);
+        }
+        self.watch.heard.set(self.watch.now.get());
     }
 }
 
@@ -173,11 +238,37 @@ mod tests {
         assert!(!overdue_at(1_000, &watch), "a request that takes long to answer");
         watch.end();
         assert!(!overdue_at(1_020, &watch) && overdue_at(1_021, &watch), "idle after a request");
-        watch.wrote(false);
+        watch.stalls();
         now.set(1_025);
-        watch.wrote(false);
-        assert!(!overdue_at(1_031, &watch) && overdue_at(1_032, &watch), "a client that does not read");
-        watch.wrote(true);
+        watch.stalls();
+        watch.wrote();
+        assert!(!overdue_at(1_031, &watch) && overdue_at(1_032, &watch), "a client that hardly reads");
+        watch.emptied();
         assert!(!overdue_at(1_040, &watch));
+    }
+
+    #[test]
+    fn each_body_has_to_be_taken_whatever_else_is() {
+        let now = Rc::new(Cell::new(1));
+        let limits = Limits { slow_seconds_max: 10, idle_seconds_max: 1_000, ..Limits::default() };
+        let watch = Rc::new(Watch::new(&now));
+        watch.begin(true);
+        let (fast, slow) = (Watch::unsent(&watch), Watch::unsent(&watch));
+        now.set(11);
+        assert!(!watch.is_overdue(&limits));
+        fast.took(SLOW_BYTES_MIN);
+        slow.took(SLOW_BYTES_MIN - 1);
+        // Whatever is read and written for other reasons, such as PING.
+        watch.read();
+        watch.wrote();
+        watch.emptied();
+        now.set(12);
+        assert!(watch.is_overdue(&limits));
+        drop(slow);
+        assert!(!watch.is_overdue(&limits));
+        now.set(22);
+        assert!(watch.is_overdue(&limits));
+        drop(fast);
+        assert!(!watch.is_overdue(&limits));
     }
 }

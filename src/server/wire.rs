@@ -94,10 +94,13 @@ impl Wire {
         while self.written < self.out.len() {
             match self.stream.try_write(&self.out[self.written..]) {
                 Ok(bytes) if bytes > 0 => {
-                    self.watch.wrote(true);
+                    self.watch.wrote();
                     self.written += bytes;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.watch.wake(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.watch.stalls();
+                    return self.watch.wake();
+                }
                 _ => {
                     self.is_broken = true;
                     return self.watch.wake();
@@ -108,6 +111,7 @@ impl Wire {
     }
 
     fn emptied(&mut self) {
+        self.watch.emptied();
         self.written = 0;
         self.out.clear();
         self.out.shrink_to(OUT_BYTES_KEPT);
@@ -128,7 +132,10 @@ impl Wire {
         }
         while self.written < self.out.len() {
             let polled = Pin::new(&mut self.stream).poll_write(context, &self.out[self.written..]);
-            self.watch.wrote(polled.is_ready());
+            match polled {
+                Poll::Ready(_) => self.watch.wrote(),
+                Poll::Pending => self.watch.stalls(),
+            }
             match ready!(polled)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 bytes => self.written += bytes,

@@ -14,7 +14,8 @@ use super::page::Tokens;
 use super::registry::Registry;
 use super::store::{StateError, Store};
 use super::{Inner, Service};
-use crate::runtime::{self, Engine, RealClock, Simulation, Time};
+use crate::memory::{self, Share};
+use crate::runtime::{self, Budgets, Engine, RealClock, Simulation, Time};
 
 /// Sets a service up.
 pub struct Builder {
@@ -23,6 +24,7 @@ pub struct Builder {
     seed: Option<u64>,
     mocks: Option<PathBuf>,
     state: Option<PathBuf>,
+    definitions_bytes_max: usize,
     settings: Settings,
 }
 
@@ -70,6 +72,7 @@ impl Default for Builder {
             seed: None,
             mocks: None,
             state: None,
+            definitions_bytes_max: memory::default_bytes() / 4,
             settings: Settings {
                 partition: "aws".to_owned(),
                 region: "us-east-1".to_owned(),
@@ -159,6 +162,20 @@ impl Builder {
         self
     }
 
+    /// Bytes that the service may take, about: half for executions under way, a quarter for state machines, an eighth for
+    /// what is kept of Standard executions. The rest is for whoever serves it. To be called before what sets one of them
+    /// by itself.
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Builder {
+        let budgets = Budgets { bytes_max: bytes / 2, ..Budgets::default() };
+        self.engine = self.engine.budgets(budgets);
+        self.definitions_bytes_max = bytes / 4;
+        // Those that are over, and those that run, each.
+        self.settings.executions_bytes_max = self.settings.executions_bytes_max.min(bytes / 16);
+        self.settings.history_bytes_max = self.settings.history_bytes_max.min(bytes / 64);
+        self
+    }
+
     /// How long `GetActivityTask` waits for a task; a minute, as on AWS, unless told otherwise.
     #[must_use]
     pub fn activity_poll(mut self, wait: Duration) -> Builder {
@@ -245,6 +262,7 @@ impl Builder {
             mocks: self.mocks.map(Mocks::new),
             store: self.state.as_deref().map(Store::open).transpose()?,
             settings: self.settings,
+            definitions: Share::new(self.definitions_bytes_max),
             writing: Mutex::default(),
         };
         if let Some(store) = &inner.store {

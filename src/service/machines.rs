@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::configuration::{Encryption, Logging, Tag};
 use super::page::{Page, Part};
@@ -9,6 +10,7 @@ use super::versions::{Alias, Version};
 use super::{Error, Exception, Grant, Inner, Service, Target, limits, reference, tags};
 use crate::arn::{self, Arn};
 use crate::asl::{self, MachineType};
+use crate::memory::Charge;
 use crate::runtime::{DefinitionError, MachineSpec, Published};
 
 /// A state machine. It is never changed, but replaced as a whole.
@@ -41,6 +43,9 @@ pub(super) struct Revision {
     pub(super) settings: Settings,
     /// The settings' definition, compiled; of one that was stored and cannot be compiled any more, why.
     pub(super) machine: Result<Published, Box<str>>,
+    /// What it takes, as long as it is there.
+    #[expect(dead_code, reason = "it is given back when it is dropped")]
+    pub(super) charge: Charge,
 }
 
 impl Revision {
@@ -232,6 +237,7 @@ impl Service {
         settings.check()?;
         let arn = inner.arn("stateMachine", &request.name);
         tags::check(&arn, &request.tags)?;
+        let charge = inner.charge(&settings.definition)?;
         let machine = inner.compile(&arn, &request.name, machine_type, &settings)?;
 
         let _writing = inner.writing();
@@ -260,6 +266,7 @@ impl Service {
             updated_ms: created_ms,
             settings,
             machine: Ok(machine),
+            charge,
         });
         let mut created = StateMachine {
             arn: (*arn).into(),
@@ -340,9 +347,12 @@ impl Service {
         let redescribed = described
             && machine.published().is_some_and(|version| version.description != request.version_description);
         if settings != before.settings || redescribed {
+            let charge = inner.charge(&settings.definition)?;
             let compiled = inner.compile(&existing.arn, &existing.name, existing.machine_type, &settings)?;
             let (number, id) = (before.number + 1, Some(inner.chance.uuid()));
-            machine.current = Arc::new(Revision { number, id, updated_ms, settings, machine: Ok(compiled) });
+            let compiled = Ok(compiled);
+            machine.current =
+                Arc::new(Revision { number, id, updated_ms, settings, machine: compiled, charge });
         }
         let version_arn = match request.publish {
             true => Some(machine.publish(request.version_description, updated_ms)?.0),
@@ -431,6 +441,20 @@ impl Settings {
 }
 
 impl Inner {
+    /// Charges what a definition takes once it is compiled.
+    pub(super) fn charge(&self, definition: &str) -> Result<Charge, Error> {
+        self.definitions.take(bytes_of(definition)).ok_or_else(|| {
+            let message = "Rate exceeded: state machines take as much memory as they may";
+            let error = Error::new(Exception::ThrottlingException, message);
+            Error { retry_after: Some(Duration::from_secs(1)), ..error }
+        })
+    }
+
+    /// Charges what was stored, whatever it takes.
+    pub(super) fn charge_anyway(&self, definition: &str) -> Charge {
+        self.definitions.take_anyway(bytes_of(definition))
+    }
+
     /// A machine that runs these settings.
     pub(super) fn compile(
         &self,
@@ -459,6 +483,10 @@ impl Inner {
         created.set_logging(settings.logging.level.into(), settings.logging.include_execution_data);
         Ok(created.publish())
     }
+}
+
+fn bytes_of(definition: &str) -> usize {
+    limits::STATE_MACHINE_BYTES + limits::DEFINITION_BYTES_FACTOR * definition.len()
 }
 
 /// Takes the ARN of a state machine apart.

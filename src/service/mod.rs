@@ -54,6 +54,7 @@ pub use store::StateError;
 pub use versions::Qualified;
 
 use crate::limits;
+use crate::memory::Share;
 use crate::runtime::{Counts, Engine, Time};
 use activities::Activity;
 use builder::Settings;
@@ -100,6 +101,8 @@ pub(crate) struct Inner {
     executions: Arc<Executions>,
     mocks: Option<Mocks>,
     store: Option<Store>,
+    /// What definitions and their programs take.
+    definitions: Arc<Share>,
     /// Whoever changes what is registered holds this.
     writing: Mutex<()>,
 }
@@ -142,7 +145,27 @@ impl Service {
     ///
     /// [`Observed::prometheus`]: crate::runtime::Observed::prometheus
     pub fn prometheus(&self) -> String {
-        self.inner.engine.observed().prometheus()
+        let definitions = &self.inner.definitions;
+        let mut text = self.inner.engine.observed().prometheus();
+        for (name, kind, help, value) in [
+            (
+                "definitions_bytes",
+                "gauge",
+                "Bytes that state machines take, about.",
+                definitions.used() as u64,
+            ),
+            ("definitions_bytes_max", "gauge", "Bytes that they may take.", definitions.bytes_max() as u64),
+            (
+                "definitions_refused_total",
+                "counter",
+                "Definitions refused: no memory.",
+                definitions.refused(),
+            ),
+        ] {
+            let name = format!("expressway_{name}");
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+        }
+        text
     }
 
     /// Why what is registered cannot be stored at present, if so: changes are refused until it can be again.

@@ -22,6 +22,9 @@ use super::{Error, Exception, Inner};
 use crate::asl::MachineType;
 use crate::limits;
 
+const RETRY_MIN: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MIN);
+const RETRY_MAX: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MAX);
+
 /// By the ARN: a [`MachineRecord`].
 pub(super) const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state machines");
 /// By the ARN and the revision's number: a [`RevisionRecord`].
@@ -73,7 +76,7 @@ impl From<StateError> for Error {
     fn from(error: StateError) -> Error {
         let retry_after = match &error {
             StateError::Unavailable { retry_after, .. } => *retry_after,
-            _ => limits::STORE_RETRY_MS_MIN,
+            _ => RETRY_MIN,
         };
         let message = format!("Nothing was changed: {error}");
         Error { retry_after: Some(retry_after), ..Error::new(Exception::InternalFailure, message) }
@@ -245,8 +248,8 @@ impl Store {
         let (why, delay) = (
             error.to_string(),
             match &state.trouble {
-                None => limits::STORE_RETRY_MS_MIN,
-                Some(trouble) => trouble.delay.saturating_mul(2).min(limits::STORE_RETRY_MS_MAX),
+                None => RETRY_MIN,
+                Some(trouble) => trouble.delay.saturating_mul(2).min(RETRY_MAX),
             },
         );
         if state.trouble.as_ref().is_none_or(|trouble| trouble.why != why) {
@@ -304,7 +307,8 @@ impl Store {
                     tracing::warn!(arn, reason = %error.message, "a stored state machine cannot be run");
                     error.message.into_boxed_str()
                 });
-                Ok(Arc::new(Revision { number, id, updated_ms, settings, machine }))
+                let charge = inner.charge_anyway(&settings.definition);
+                Ok(Arc::new(Revision { number, id, updated_ms, settings, machine, charge }))
             };
             let current = revision(record.current)?;
             let mut versions = BTreeMap::new();

@@ -25,6 +25,7 @@ impl Service {
             seed: inner.chance.next(),
             resources: Resources::Aws,
         };
+        let _charge = inner.charge(&request.definition)?;
         let permit = inner.permit(self.caller.as_ref());
         Box::pin(test_state::test_state_with(&request, &surroundings, &inner.engine, permit)).await
     }

@@ -75,6 +75,64 @@ fn links_that_lead_out_of_the_folder_are_not_followed() {
 }
 
 #[test]
+fn state_machines_take_no_more_memory_than_their_share() {
+    let serving = Serving::start(&["--memory", "64MiB"]);
+    let state = json!({"Type": "Pass", "Result": "x".repeat(900_000), "End": true});
+    let definition = json!({"StartAt": "S", "States": {"S": state}}).to_string();
+    let create = |n: u32| {
+        let request = json!({"name": format!("m{n}"), "type": "EXPRESS", "definition": definition,
+            "roleArn": "arn:aws:iam::123456789012:role/r"});
+        serving.ask("CreateStateMachine", &request.to_string())
+    };
+    let full = (0..100).find(|&n| create(n).0 != 200).expect("no room at some time");
+    let (status, body) = create(full);
+    assert!(status == 400 && body.contains("ThrottlingException") && body.contains("memory"), "{body}");
+    assert!(serving.get("/metrics").contains("\nexpressway_definitions_refused_total 2\n"));
+    let delete = json!({"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:m0"});
+    assert_eq!(serving.ask("DeleteStateMachine", &delete.to_string()).0, 200);
+    assert_eq!(create(full).0, 200);
+}
+
+/// Connections beyond what the process may have open are told so, and those that are there go on.
+#[cfg(target_os = "linux")]
+#[test]
+fn file_descriptors_are_raised_and_when_none_is_left_that_is_told() {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    let under = |limits: &str| {
+        Serving::start_by(&["sh", "-c", &format!("{limits}; exec \"$0\" \"$@\"")], &["--threads", "1"])
+    };
+    let connect = |serving: &Serving| TcpStream::connect(("127.0.0.1", serving.port)).expect("a connection");
+    let mut serving = under("ulimit -S -n 64");
+    assert!(serving.start.contains("files may be open instead of 64"), "{}", serving.start);
+    let many: Vec<TcpStream> = (0..100).map(|_| connect(&serving)).collect();
+    assert_eq!(serving.get("/health"), "ok\n");
+    drop(many);
+
+    serving = under("ulimit -n 64");
+    let mut clients: Vec<TcpStream> = (0..100).map(|_| connect(&serving)).collect();
+    assert!(serving.line().contains("no file descriptors are left"));
+    let mut last = clients.pop().expect("a client");
+    let mut said = String::new();
+    last.read_to_string(&mut said).expect("a word");
+    assert!(said.starts_with("HTTP/1.1 503") && said.contains("Too many open files"), "{said}");
+    drop(clients);
+    let metrics = loop {
+        // Those that went away are seen to be gone one after the other; until then others are turned away.
+        let mut stream = connect(&serving);
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let mut said = String::new();
+        if stream.read_to_string(&mut said).is_ok() && said.contains("# TYPE") {
+            break said;
+        }
+    };
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("expressway_http_connections_without_descriptor_total "));
+    assert!(line.is_some_and(|count| count.parse::<u64>().is_ok_and(|count| count > 0)), "{metrics}");
+}
+
+#[test]
 fn others_are_let_in_with_keys_or_on_purpose_only() {
     let refused = |arguments: &[&str]| {
         let output =

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The ladder: a module imports only from lower rungs. The architecture map is in `src/lib.rs`.
 const RUNGS: [(u32, &[&str]); 10] = [
-    (0, &["json", "fault", "fuel", "hosts", "limits", "index", "clock", "arn", "random", "uuid"]),
+    (0, &["json", "fault", "fuel", "hosts", "limits", "memory", "index", "clock", "arn", "random", "uuid"]),
     (1, &["query"]),
     (2, &["asl"]),
     (3, &["compile", "program"]),

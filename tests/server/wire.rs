@@ -343,6 +343,82 @@ fn pages_say_how_it_goes() {
 }
 
 #[test]
+fn bodies_that_do_not_end_take_no_more_than_their_share() {
+    let server = serve(|limits| limits.requests_bytes_max = 1 << 20);
+    let request = post(&"x".repeat(400_000));
+    let (most, rest) = request.split_at(300_000);
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::of(&server)).collect();
+    for client in &mut clients {
+        client.send(most.as_bytes());
+    }
+    let began = std::time::Instant::now();
+    // All that fits is there, and what does not is refused, without a look at who asks.
+    while server.counts().memory_refused < 5 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", server.counts());
+        std::thread::yield_now();
+    }
+    assert!(server.counts().memory_bytes <= 1 << 20);
+    let mut refused = 0;
+    for client in &mut clients {
+        client.send(rest.as_bytes());
+        // One that is refused while it sends may be cut off.
+        match client.response() {
+            Some(response) if response.status == 503 => {
+                assert!(response.head.contains("\r\nretry-after: 1\r\n"), "{response:?}");
+                assert!(response.body.contains("memory"), "{response:?}");
+                refused += 1;
+            }
+            Some(response) => assert_eq!(response.status, 400),
+            None => refused += 1,
+        }
+    }
+    assert!(refused >= 5, "{refused}");
+    let mut client = Client::of(&server);
+    client.send(request.as_bytes());
+    assert_eq!(client.status(), Some(400), "what was taken is given back");
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let metrics = client.response().expect("the metrics").body;
+    assert!(metrics.contains("\nexpressway_http_memory_refused_total "), "{metrics}");
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A client of HTTP/2 that takes no body, and asks whether the server is there.
+#[test]
+fn a_window_that_stays_closed_is_cut_whatever_else_is_said() {
+    let server = serve(|limits| limits.slow_seconds_max = 1);
+    let mut client = Client::of(&server);
+    // The initial window of its streams is 0.
+    client.send(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])].concat());
+    let head = [&[0x82, 0x86, 0x04, 8][..], b"/metrics", &[0x01, 9], b"localhost"].concat();
+    for stream in [1, 3, 5] {
+        client.send(&frame(1, 5, stream, &head));
+    }
+    let began = std::time::Instant::now();
+    let mut answers = [0; 1_024];
+    loop {
+        assert!(began.elapsed() < PATIENCE, "it is held");
+        // Each PING is answered: the client is there, and reads.
+        if client.0.write_all(&frame(6, 0, 0, b"are you?")).is_err() {
+            break;
+        }
+        match client.0.read(&mut answers) {
+            Ok(1..) => {}
+            _ => break,
+        }
+    }
+    assert_eq!(server.counts().connections_cut, 1);
+    // And what it held is given back.
+    while server.counts().memory_bytes > 0 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", server.counts());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_request_names_this_server_and_comes_from_no_other_page() {
     let mut config = config();
     config.hosts = vec!["steps.example".to_owned()];

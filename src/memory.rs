@@ -1,0 +1,133 @@
+//! Bytes: how many this process may take, and who has them. What does not fit is refused before it is taken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// How many bytes this process should take unless it is told: half of what the machine, or its control group, has.
+pub fn default_bytes() -> usize {
+    let available = available_bytes().unwrap_or(8 << 30);
+    usize::try_from(available / 2).unwrap_or(usize::MAX)
+}
+
+/// The memory of the machine, or less if a control group has less.
+fn available_bytes() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let machine = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        number(line.trim().strip_suffix("kB")?).map(|kib| kib << 10)
+    });
+    // Version 2 of control groups: a group has no more than those it is in. Version 1 says it in one place.
+    let own = read("/proc/self/cgroup");
+    let own = own.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("0::"));
+    let groups = own.into_iter().flat_map(|path| {
+        let path = path.trim_end_matches('/');
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        ends.map(move |end| format!("/sys/fs/cgroup{}/memory.max", &path[..end]))
+    });
+    let limits = groups.chain(["/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned()]);
+    limits.filter_map(|path| number(&read(&path)?)).chain(machine).min()
+}
+
+/// What one kind of thing may take of the whole.
+#[derive(Debug)]
+pub struct Share {
+    bytes_max: usize,
+    used: AtomicUsize,
+    refused: AtomicU64,
+}
+
+impl Share {
+    /// A share of so many bytes.
+    pub fn new(bytes_max: usize) -> Arc<Share> {
+        Arc::new(Share { bytes_max, used: AtomicUsize::new(0), refused: AtomicU64::new(0) })
+    }
+
+    /// Takes bytes, until the charge is dropped. None, and that is counted, if there are not so many left.
+    pub fn take(self: &Arc<Share>, bytes: usize) -> Option<Charge> {
+        let mut charge = Charge { share: Some(Arc::clone(self)), bytes: 0 };
+        charge.grow(bytes).then_some(charge)
+    }
+
+    /// Takes bytes whether they are there or not.
+    pub fn take_anyway(self: &Arc<Share>, bytes: usize) -> Charge {
+        self.used.fetch_add(bytes, Relaxed);
+        Charge { share: Some(Arc::clone(self)), bytes }
+    }
+
+    /// Takes more for a charge that is still empty, or is of this share; whether there was as much.
+    pub fn extend(self: &Arc<Share>, charge: &mut Charge, bytes: usize) -> bool {
+        charge.share.get_or_insert_with(|| Arc::clone(self));
+        charge.grow(bytes)
+    }
+
+    /// Bytes there are.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Bytes taken.
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// How often there were too few.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+}
+
+/// Bytes that are taken as long as it lives.
+#[derive(Debug, Default)]
+pub struct Charge {
+    share: Option<Arc<Share>>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Takes more; whether there was as much. An empty charge, of no share, has room for anything.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let Some(share) = &self.share else { return true };
+        let fits = |used: usize| used.checked_add(bytes).filter(|&used| used <= share.bytes_max);
+        let taken = share.used.fetch_update(Relaxed, Relaxed, fits).is_ok();
+        match taken {
+            true => self.bytes += bytes,
+            false => drop(share.refused.fetch_add(1, Relaxed)),
+        }
+        taken
+    }
+
+    /// Gives bytes back.
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        if let Some(share) = &self.share {
+            share.used.fetch_sub(bytes, Relaxed);
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.shrink(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_gives_no_more_than_it_has_and_gets_it_back() {
+        let share = Share::new(100);
+        let mut first = share.take(60).expect("room");
+        assert!(share.take(41).is_none() && share.take(usize::MAX).is_none());
+        assert!(first.grow(40) && !first.grow(1));
+        assert_eq!((share.used(), share.refused()), (100, 3));
+        first.shrink(50);
+        let over = share.take_anyway(1_000);
+        assert!(share.take(1).is_none());
+        drop((first, over));
+        assert_eq!(share.used(), 0);
+    }
+}

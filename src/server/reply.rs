@@ -1,0 +1,80 @@
+//! A response's body: in pieces, so that what a client does not take is known, and is let go of if it never does.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::watch::{Unsent, Watch};
+use crate::memory::Charge;
+
+/// Bytes of a piece. HTTP asks for the next one when there is room for it.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// Bytes of the last piece over HTTP/2. HTTP keeps the body until there is room for some of a piece, and what it has then
+/// nobody watches.
+const TAIL_BYTES: usize = 1 << 10;
+
+/// What is left of a body. It is dropped when all of it was taken.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    left: Bytes,
+    charge: Charge,
+    /// Told how it goes, when a client can keep a body waiting although it takes what is written.
+    unsent: Option<Unsent>,
+}
+
+impl Rest {
+    pub(super) fn new(body: impl Into<Bytes>) -> Rest {
+        Rest { left: body.into(), charge: Charge::default(), unsent: None }
+    }
+
+    /// The bytes are charged until they are taken.
+    pub(super) fn charge(&mut self, charge: Charge) {
+        self.charge = charge;
+    }
+
+    /// The client has to take it, in time.
+    pub(super) fn watched_by(&mut self, watch: &Rc<Watch>) {
+        if !self.left.is_empty() {
+            self.unsent = Some(Watch::unsent(watch));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.left.len()
+    }
+}
+
+impl Body for Rest {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let mut bytes = self.left.len().min(PIECE_BYTES);
+        if let Some(unsent) = &self.unsent {
+            if (TAIL_BYTES + 1..=PIECE_BYTES).contains(&self.left.len()) {
+                bytes -= TAIL_BYTES;
+            }
+            unsent.took(bytes);
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(bytes)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.len() as u64)
+    }
+}
