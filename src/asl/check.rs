@@ -48,7 +48,7 @@ const OBJECT: &str = "Expected value of type [OBJECT]";
 const ARRAY: &str = "Expected value of type [ARRAY]";
 const STRING: &str = "Expected value of type [STRING]";
 const BOOLEAN: &str = "Expected value of type [BOOLEAN]";
-const INTEGER: &str = "Expected value of type [INTEGER]";
+const INTEGER: &str = "Expected value of type Integer";
 const NUMBER: &str = "Expected value of type [NUMBER]";
 
 impl Check {
@@ -229,22 +229,27 @@ impl Check {
                 // `"End": false` says nothing.
                 .filter(|member| &*member.key.value != "End" || member.value.as_bool() != Some(false))
                 .collect();
-            let possible = choose.names.iter().copied().filter(|name| {
-                fields::field(context.owner, name)
-                    .is_some_and(|field| field.only.is_none_or(|only| only == context.language))
-            });
             if present.len() < choose.at_least {
-                let names: Vec<&str> = possible.collect();
-                let message = format!("One of these fields is required: [{}]", names.join(", "));
                 let span = Span { start: node.span.start, end: node.span.start + 1 };
-                self.schema(message, place, span);
+                self.schema(none_of(choose.names.iter().copied()), place, span);
             } else if present.len() > choose.at_most {
-                let names: Vec<&str> = present.iter().map(|member| &*member.key.value).collect();
-                let message = format!("Only one of these fields is allowed: [{}]", names.join(", "));
-                self.schema(message, place, present[choose.at_most].key.span);
+                let span = present[choose.at_most].key.span;
+                self.schema(several_of(choose.names.iter().copied()), place, span);
             }
         }
     }
+}
+
+/// What AWS says where one of these fields must be and none is.
+fn none_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    format!("This object should have only one of the following fields: [{}]", names.join(", "))
+}
+
+/// What AWS says where more than one of these fields is.
+fn several_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    format!("There should only be one of the following fields: [{}]", names.join(", "))
 }
 
 /// Whether an object has a member `name`.

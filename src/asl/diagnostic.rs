@@ -85,6 +85,10 @@ codes! {
     InvalidJsonataExpression = "INVALID_JSONATA_EXPRESSION";
     /// A JSONata expression refers to what does not exist there: `{% phone %}`, `{% $$ %}`.
     UnsupportedJsonataExpression = "UNSUPPORTED_JSONATA_EXPRESSION";
+    /// An assigned variable's name is no identifier, or too long: `"Assign": {"a-b": 1}`.
+    InvalidVariableName = "INVALID_VARIABLE_NAME";
+    /// A variable cannot be called `states`: that is where the state's data is.
+    ReservedVariableName = "RESERVED_VARIABLE_NAME";
     /// A branch or iteration assigns a variable that the workflow around it assigns too.
     DuplicateVariableName = "DUPLICATE_VARIABLE_NAME";
     /// Warning: a payload template's text looks like a path, but its key does not end in `.$`: `{"id": "$.id"}`.
@@ -107,10 +111,12 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     /// AWS's one-line form: `<CODE>: <message> at <location>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What the JSON parser says has its place on a line of its own, as the parser prints it.
-        let at = if self.code == Code::InvalidJsonDescription { "\n at" } else { " at" };
+        // What the JSON parser says ends with its place already.
+        if self.code == Code::InvalidJsonDescription {
+            return write!(f, "{}: {}", self.code.name(), self.message);
+        }
         let location = self.location.as_deref().unwrap_or("null");
-        write!(f, "{}: {}{at} {location}", self.code.name(), self.message)
+        write!(f, "{}: {} at {location}", self.code.name(), self.message)
     }
 }
 

@@ -83,8 +83,10 @@ pub(super) enum Expect {
     Integer(u64, u64),
     /// An integer in this range; in JSONata possibly an expression.
     DynamicInteger(u64, u64),
-    /// A number in this range; in JSONata possibly an expression.
-    DynamicNumber(f64, f64),
+    /// A number; in JSONata possibly an expression.
+    DynamicNumber,
+    /// A number from 0 to 100; in JSONata possibly an expression.
+    Percentage,
     /// A number not below this; never evaluated.
     NumberFrom(f64),
     /// An RFC 3339 timestamp; in JSONata possibly an expression.
@@ -111,6 +113,8 @@ pub(super) enum Expect {
     Texts,
     /// The resource of a Task.
     Resource,
+    /// A JSON pointer.
+    JsonPointer,
     /// One of these resources, in any partition.
     ResourceAction(&'static [&'static str]),
     /// A name of at most 40 characters.
@@ -168,9 +172,9 @@ const fn bits<const N: usize>(owners: [Owner; N]) -> u32 {
 }
 
 use Expect::{
-    Assign, Bool, Condition, Data, DynamicInteger, DynamicNumber, DynamicText, ErrorNames, Integer, Items,
-    Label, NumberFrom, Object, Objects, OneOf, Path, PathOrIntrinsic, PathOrNull, ReferencePath, Resource,
-    ResourceAction, ResultPath, SomeObjects, States, Template, Text, Texts, Timestamp,
+    Assign, Bool, Condition, Data, DynamicInteger, DynamicText, ErrorNames, Integer, Items, JsonPointer,
+    Label, NumberFrom, Object, Objects, OneOf, Path, PathOrIntrinsic, PathOrNull, Percentage, ReferencePath,
+    Resource, ResourceAction, ResultPath, SomeObjects, States, Template, Text, Texts, Timestamp,
 };
 
 /// AWS's largest number of seconds anywhere (developer guide, "Task state").
@@ -227,7 +231,7 @@ const FIELDS: &[Field] = &[
     need("StartAt", WORKFLOWS, Text),
     both("Comment", WORKFLOWS, Text),
     both("Version", MACHINE, OneOf(&["1.0"])),
-    both("TimeoutSeconds", MACHINE, Integer(1, SECONDS_MAX)),
+    both("TimeoutSeconds", MACHINE, Integer(0, SECONDS_MAX)),
     both("QueryLanguage", MACHINE | ALL_STATES, OneOf(&["JSONPath", "JSONata"])),
     both("ProcessorConfig", PROCESSOR, Object(Owner::ProcessorConfig)),
     both("Mode", PROCESSOR_CONFIG, OneOf(&["INLINE", "DISTRIBUTED"])),
@@ -265,13 +269,7 @@ const FIELDS: &[Field] = &[
     both("Comment", RULES, Text),
     both("Assign", RULE, Assign),
     jsonata("Output", RULE, Template),
-    Field {
-        name: "Condition",
-        on: RULE,
-        required: RULE,
-        only: Some(QueryLanguage::Jsonata),
-        expect: Condition,
-    },
+    jsonata("Condition", RULE, Condition),
     path("Variable", RULES, Path),
     path("And", RULES, SomeObjects(Owner::NestedRule)),
     path("Or", RULES, SomeObjects(Owner::NestedRule)),
@@ -298,7 +296,7 @@ const FIELDS: &[Field] = &[
     path("MaxConcurrencyPath", MAP, ReferencePath),
     both("ToleratedFailureCount", MAP, DynamicInteger(0, ANY)),
     path("ToleratedFailureCountPath", MAP, ReferencePath),
-    both("ToleratedFailurePercentage", MAP, DynamicNumber(0.0, 100.0)),
+    both("ToleratedFailurePercentage", MAP, Percentage),
     path("ToleratedFailurePercentagePath", MAP, ReferencePath),
     both("Label", MAP, Label),
     both("ItemReader", MAP, Object(Owner::ItemReader)),
@@ -316,7 +314,7 @@ const FIELDS: &[Field] = &[
     both("CSVDelimiter", READER_CONFIG, OneOf(&["COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB"])),
     both("MaxItems", READER_CONFIG, DynamicInteger(0, 100_000_000)),
     path("MaxItemsPath", READER_CONFIG, ReferencePath),
-    both("ItemsPointer", READER_CONFIG, Text),
+    both("ItemsPointer", READER_CONFIG, JsonPointer),
     both("BatchInput", BATCHER, Template),
     both("MaxItemsPerBatch", BATCHER, DynamicInteger(1, ANY)),
     path("MaxItemsPerBatchPath", BATCHER, ReferencePath),
@@ -329,18 +327,18 @@ const FIELDS: &[Field] = &[
     // Retry and Catch (specification, "Errors")
     need("ErrorEquals", RETRIER | CATCHER, ErrorNames),
     both("Comment", RETRIER | CATCHER, Text),
-    both("IntervalSeconds", RETRIER, Integer(1, SECONDS_MAX)),
+    both("IntervalSeconds", RETRIER, Integer(0, SECONDS_MAX)),
     both("MaxAttempts", RETRIER, Integer(0, SECONDS_MAX)),
     both("BackoffRate", RETRIER, NumberFrom(1.0)),
     both("MaxDelaySeconds", RETRIER, Integer(1, 31_622_400)),
-    both("JitterStrategy", RETRIER, OneOf(&["FULL", "NONE"])),
+    both("JitterStrategy", RETRIER, OneOf(&["NONE", "FULL"])),
     need("Next", CATCHER, Text),
     path("ResultPath", CATCHER, ResultPath),
     jsonata("Output", CATCHER, Template),
     both("Assign", CATCHER, Assign),
 ];
 
-/// Fields of which an object may have only one.
+/// Fields of which an object may have only one, in the order in which AWS lists them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choose {
     on: u32,
@@ -366,7 +364,7 @@ const fn at_most_one(on: u32, names: &'static [&'static str]) -> Choose {
 
 const CHOICES: &[Choose] = &[
     one(STEPS, &["Next", "End"]),
-    one(WAIT, &["Seconds", "SecondsPath", "Timestamp", "TimestampPath"]),
+    one(WAIT, &["SecondsPath", "Seconds", "TimestampPath", "Timestamp"]),
     one(MAP, &["ItemProcessor", "Iterator"]),
     at_most_one(MAP, &["ItemSelector", "Parameters"]),
     at_most_one(TASK, &["TimeoutSeconds", "TimeoutSecondsPath"]),

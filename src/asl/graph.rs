@@ -91,7 +91,7 @@ impl<'n> Graph<'_, 'n> {
     fn workflow(&mut self, workflow: &'n Node, place: Place<'_>) {
         let top = std::mem::replace(&mut self.top, false);
         let Some(node) = workflow.get("States") else { return };
-        let Some(members) = node.members().filter(|members| !members.is_empty()) else { return };
+        let Some(members) = node.members() else { return };
         if self.depth >= limits::WORKFLOW_DEPTH_MAX {
             return;
         }
@@ -110,7 +110,7 @@ impl<'n> Graph<'_, 'n> {
         if top && !ends {
             let message = "Workflow has no terminal state".into();
             self.check.push(Severity::Error, Code::MissingEndState, message, None, node.span);
-        } else if let Some(Some(start)) = start {
+        } else if let Some(start) = start {
             self.reachable(&states, start, states_place);
         }
         self.depth += 1;
@@ -164,16 +164,17 @@ impl<'n> Graph<'_, 'n> {
         if found.is_none() {
             let names = states.members.iter().take(SUGGESTED_MAX).map(|member| &*member.key.value);
             let suggestion = if self.check.suggests() { did_you_mean(name, names) } else { None };
-            let message = format!("Missing '{}' target: {name}", place.name());
+            let message = format!("Missing 'Next' target: {name}");
             let error = self.check.error(Code::MissingTransitionTarget, message, place, target.span);
             error.suggestion = suggestion;
         }
         found
     }
 
-    fn reachable(&mut self, states: &States<'n>, start: usize, place: Place<'_>) {
+    /// Tells the states to which no way leads from the start; if there is no start, that is all of them.
+    fn reachable(&mut self, states: &States<'n>, start: Option<usize>, place: Place<'_>) {
         let mut seen = vec![false; states.members.len()];
-        let mut open = vec![start];
+        let mut open = Vec::from_iter(start);
         while let Some(at) = open.pop() {
             if !std::mem::replace(&mut seen[at], true) {
                 open.extend_from_slice(&states.targets[at]);
@@ -190,10 +191,11 @@ impl<'n> Graph<'_, 'n> {
 /// States looked at for a suggestion.
 const SUGGESTED_MAX: usize = 200;
 
-/// Whether a workflow may end with a state. A state whose type nobody knows may: its type is reported, and guessing what
-/// follows from it would only add noise.
+/// Whether a workflow may end with a state. One without a type may not (recorded). One whose type nobody knows may: its
+/// type is reported, and guessing what follows from it would only add noise.
 fn may_end(state: &Node) -> bool {
-    let kind = state.get("Type").and_then(Node::as_str).and_then(Owner::state);
+    let Some(kind) = state.get("Type") else { return false };
+    let kind = kind.as_str().and_then(Owner::state);
     state.get("End").and_then(Node::as_bool) == Some(true)
         || matches!(kind, None | Some(Owner::Succeed | Owner::Fail))
 }

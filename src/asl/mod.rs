@@ -177,8 +177,10 @@ fn unreadable(text: &[u8], error: source::SourceError) -> Diagnostic {
             diagnostic.message = NOT_AN_OBJECT.into();
         }
         (_, Some(why)) => {
-            diagnostic.location = Some(why.place(&String::from_utf8_lossy(text)));
-            diagnostic.message = why.message;
+            // The place stands on a line of its own, as the parser prints it.
+            let place = why.place(&String::from_utf8_lossy(text));
+            diagnostic.message = format!("{}\n at {place}", why.message);
+            diagnostic.location = Some(place);
         }
         (_, None) => diagnostic.message = NOT_AN_OBJECT.into(),
     }

@@ -6,8 +6,12 @@ use super::model::{Pattern, ResourceKind};
 pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
     let mut parts = arn.splitn(6, ':');
     let (prefix, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
-    let (_region, _account, rest) = (parts.next()?, parts.next()?, parts.next()?);
-    if prefix != "arn" || partition.is_empty() || rest.is_empty() {
+    let (region, account, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    if prefix != "arn" || !is_partition(partition) || rest.is_empty() {
+        return None;
+    }
+    // Recorded: nobody looks at what region and account are called; but what is in a region is in an account, too.
+    if service == "states" && region.is_empty() != account.is_empty() {
         return None;
     }
     match service {
@@ -25,6 +29,13 @@ pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
         },
         _ => None,
     }
+}
+
+/// `aws`, or one of the partitions whose names begin so: `aws-cn`, `aws-us-gov`.
+fn is_partition(partition: &str) -> bool {
+    let mut words = partition.split('-');
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    words.next() == Some("aws") && words.all(is_word)
 }
 
 /// Whether an ARN that is recognized is one of ours, which AWS does not know.

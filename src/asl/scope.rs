@@ -115,7 +115,7 @@ impl<'n> Scope<'_, 'n> {
             let key = &*member.key.value;
             let name = if jsonata { key } else { template_key(key).unwrap_or(key) };
             if self.outer.iter_mut().any(|outer| outer.may_have_assigned(name)) {
-                let message = format!("Variable '{name}' is already assigned in an outer scope");
+                let message = format!("The variable name '{name}' was already defined in a parent scope.");
                 let place = place.field("Assign");
                 self.check.error(Code::DuplicateVariableName, message, place.field(key), member.key.span);
             }

@@ -82,8 +82,10 @@ fn one(renderer: &Renderer, file: &str, source: &str, diagnostic: &Diagnostic) -
     {
         notes.push(format!("at {location}"));
     }
-    let mut group =
-        level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.name()).element(snippet);
+    let message = diagnostic.message.as_str();
+    let place = diagnostic.location.as_deref().filter(|_| diagnostic.code == Code::InvalidJsonDescription);
+    let message = place.and_then(|place| message.strip_suffix(&format!("\n at {place}"))).unwrap_or(message);
+    let mut group = level.primary_title(message).id(diagnostic.code.name()).element(snippet);
     for note in notes {
         group = group.element(Level::NOTE.no_name().message(note));
     }

@@ -33,7 +33,9 @@ pub struct Error {
 /// # Errors
 /// All fields that this engine cannot run, by place.
 pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
-    let mut program = Program { timeout_seconds: definition.timeout_seconds, ..Program::default() };
+    // AWS accepts 0 for a machine; what ends at once could do nothing, so it stands for no limit.
+    let timeout_seconds = definition.timeout_seconds.filter(|&seconds| seconds > 0);
+    let mut program = Program { timeout_seconds, ..Program::default() };
     let mut pending = Vec::new();
     allocate(&definition.workflow, Variables::default(), &mut program, &mut pending);
     let mut lower = Lower { program, errors: Vec::new(), states: Table::default(), paths: HashMap::new() };

@@ -150,6 +150,11 @@ impl Lower {
     fn map(&mut self, place: &Place<'_, '_>, map: &asl::Map, inner: &[WorkflowId]) -> StateKind {
         if map.mode != asl::MapMode::Inline {
             self.refuse(place, "ItemProcessor/ProcessorConfig/Mode", "Distributed Map is not supported");
+        } else if map.item_reader.is_some() || map.item_batcher.is_some() || map.result_writer.is_some() {
+            // AWS creates such a machine and fails its executions; ignoring the fields would be a silent wrong answer.
+            let message =
+                "The ItemReader, ItemBatcher and ResultWriter fields are not supported for INLINE maps";
+            self.refuse(place, "ItemProcessor", message);
         }
         let items = match (&map.items_path, &map.items) {
             (Some(path), _) if path.value != "$" => Items::Path(self.path(place, "ItemsPath", &path.value)),

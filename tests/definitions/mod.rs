@@ -56,7 +56,7 @@ fn fill_placeholders(value: &mut Value, field: &str) {
                 let Some(length) = text[start..].find('}') else { break };
                 text.replace_range(start..=start + length, "filled");
             }
-            *text = text.replace("<PARTITION>", "aws");
+            *text = text.replace("<PARTITION>", "aws").replace("arn:filled:", "arn:aws:");
         }
         Value::Array(items) => items.iter_mut().for_each(|item| fill_placeholders(item, field)),
         Value::Object(members) => members.iter_mut().for_each(|(key, value)| fill_placeholders(value, key)),
@@ -130,6 +130,31 @@ fn recorded_validations() {
             same(&diagnostics.is_empty().to_string(), &expected["accepted"].to_string())
         };
         tally.case(id, result);
+    }
+    tally.finish();
+}
+
+/// What was measured in 2026: the result, and texts that some diagnostic has, or all of them in their order.
+#[test]
+fn validations_of_2026() {
+    let Some(path) = recorded("validation-2026.jsonl") else { return };
+    let mut tally = Tally::new("validation-2026");
+    for row in rows(&path) {
+        let machine_type =
+            if row["type"] == "EXPRESS" { MachineType::Express } else { MachineType::Standard };
+        let (definition, diagnostics) = read(&row["definition"].to_string(), machine_type);
+        let errors: Vec<&Diagnostic> =
+            diagnostics.iter().filter(|it| it.severity == Severity::Error).collect();
+        let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let expected: Vec<&str> =
+            row["expected"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+        let agrees = match row["match"].as_str().unwrap() {
+            "messages" => errors.iter().map(|it| &*it.message).eq(expected.iter().copied()),
+            _ => expected.iter().all(|text| shown.iter().any(|it| it.contains(text))),
+        };
+        let agrees = agrees && definition.is_some() == (row["result"] == "OK");
+        let why = format!("{shown:?}\n      instead of {expected:?}");
+        tally.case(row["id"].as_str().unwrap(), if agrees { Ok(()) } else { Err(why) });
     }
     tally.finish();
 }

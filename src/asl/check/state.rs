@@ -1,12 +1,13 @@
 //! Rules about whole objects: states, choice rules, retriers and catchers, Map processors.
 
-use super::{Check, Context, OBJECT, STRING, has};
+use super::{Check, Context, OBJECT, STRING, has, none_of, several_of};
 use crate::asl::MachineType;
 use crate::asl::diagnostic::{Code, did_you_mean};
 use crate::asl::fields::{Expect, Owner};
-use crate::asl::model::{Operator, OperatorClass, QueryLanguage};
+use crate::asl::model::{Operator, OperatorClass, QueryLanguage, ResourceKind};
 use crate::asl::place::Place;
-use crate::json::source::{Member, Node};
+use crate::asl::{Resources, resource};
+use crate::json::source::{Member, Node, Span};
 use crate::limits;
 
 impl Check {
@@ -28,8 +29,13 @@ impl Check {
             let name = &*member.key.value;
             let chars = name.chars().count();
             if chars == 0 || chars > limits::STATE_NAME_CHARS_MAX {
-                let message =
-                    format!("State name must have 1 to {} characters: {name}", limits::STATE_NAME_CHARS_MAX);
+                let message = match chars {
+                    0 => "Invalid State name: State name cannot be empty".to_owned(),
+                    _ => format!(
+                        "Invalid State name: State '{name}' exceeds the {}-character limit allowed by the service",
+                        limits::STATE_NAME_CHARS_MAX
+                    ),
+                };
                 self.error(Code::InvalidStateName, message, place.field(name), member.key.span);
             }
             let context = Context { depth: context.depth + 1, ..context };
@@ -55,7 +61,7 @@ impl Check {
             }
         }
         let Some(kind) = node.get("Type") else {
-            self.schema("These fields are required: [Type]", place, node.span);
+            self.schema("The field 'Type' is required", place, node.span);
             return;
         };
         let kind_place = place.field("Type");
@@ -83,8 +89,11 @@ impl Check {
         context: Context,
     ) {
         match context.owner {
-            Owner::Task => self.heartbeat(node, place),
-            Owner::Map => self.map(node, place),
+            Owner::Task => {
+                self.heartbeat(node, place);
+                self.service_task(node, place, context);
+            }
+            Owner::ReaderConfig => self.reader_config(node, place),
             Owner::ProcessorConfig => self.processor_config(node, place),
             Owner::Rule | Owner::NestedRule => self.rule(node, members, place, context),
             Owner::Credentials => {
@@ -110,19 +119,57 @@ impl Check {
         }
     }
 
-    /// Fields that only a distributed Map obeys. A `Label` without effect does no harm; the others would change data.
-    fn map(&mut self, node: &Node, place: Place<'_>) {
-        let processor = node.get("ItemProcessor").or(node.get("Iterator"));
-        let mode = processor.and_then(|it| it.get("ProcessorConfig")).and_then(|it| it.get("Mode"));
-        if mode.and_then(Node::as_str) == Some("DISTRIBUTED") {
-            return;
-        }
-        for name in ["ItemReader", "ItemBatcher", "ResultWriter"] {
-            if let Some(field) = node.get(name) {
-                let message =
-                    format!("Field '{name}' is only supported for a Map state in 'DISTRIBUTED' mode");
-                self.schema(message, place.field(name), field.span);
+    /// What a service is called with must be said, be it `{}`; activities run with the role of their workers.
+    fn service_task(&mut self, node: &Node, place: Place<'_>, context: Context) {
+        let Some(resource) = node.get("Resource") else { return };
+        let Some(arn) = resource.as_str().filter(|arn| !resource::is_ours(arn)) else { return };
+        let Some((kind, _)) = resource::recognize(arn) else { return };
+        let field = if context.is_jsonata() { "Arguments" } else { "Parameters" };
+        let missing = node.get("Parameters").or(node.get("Arguments")).is_none();
+        match kind {
+            // Handlers of an embedder's own may take the input as it is.
+            ResourceKind::Service { .. } | ResourceKind::Sdk { .. }
+                if missing && self.options.resources != Resources::Any =>
+            {
+                let message = format!("{field} field is required for resource ARN: {arn}");
+                self.schema(message, place, resource.span);
             }
+            ResourceKind::Activity => {
+                if let Some(credentials) = node.get("Credentials") {
+                    let message = "The field 'Credentials' is not supported for activities";
+                    self.schema(message, place.field("Credentials"), credentials.span);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a reader's configuration must and may have depends on what is read.
+    fn reader_config(&mut self, node: &Node, place: Place<'_>) {
+        let text = |name| node.get(name).and_then(Node::as_str);
+        let input = text("InputType");
+        let start = Span { start: node.span.start, end: node.span.start + 1 };
+        if input.is_none() && text("Transformation") == Some("LOAD_AND_FLATTEN") {
+            self.schema("The field 'InputType' is required", place, start);
+        }
+        if input == Some("CSV") && node.get("CSVHeaderLocation").is_none() {
+            self.schema("The field 'CSVHeaderLocation' is required", place, start);
+        }
+        let unsupported: &[&str] = match input {
+            Some("JSON") => &["ManifestType", "CSVHeaderLocation", "CSVHeaders", "CSVDelimiter"],
+            Some("JSONL" | "PARQUET") => &["CSVHeaderLocation", "CSVHeaders", "CSVDelimiter"],
+            _ => &[],
+        };
+        let mut refused = false;
+        for name in unsupported {
+            if let Some(field) = node.get(name) {
+                refused = true;
+                self.schema(format!("Field '{name}' is not supported"), place, field.span);
+            }
+        }
+        let given = text("CSVHeaderLocation") == Some("GIVEN");
+        if given && !refused && node.get("CSVHeaders").is_none() {
+            self.schema("These fields are required: [CSVHeaders]", place, start);
         }
     }
 
@@ -133,8 +180,7 @@ impl Check {
                 self.schema("These fields are required: [ExecutionType]", place, node.span);
             }
             (None, Some(kind)) => {
-                let message = "Field 'ExecutionType' is only supported for a Map state in 'DISTRIBUTED' mode";
-                self.schema(message, place.field("ExecutionType"), kind.span);
+                self.schema("Field 'ExecutionType' is not supported", place, kind.span);
             }
             _ => {}
         }
@@ -147,7 +193,8 @@ impl Check {
             && mode.as_str() == Some("DISTRIBUTED")
             && context.machine_type == MachineType::Express
         {
-            let message = "Express state machine does not support Map state in 'DISTRIBUTED' mode";
+            let message =
+                "The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines";
             let place = place.field("ProcessorConfig");
             self.schema(message, place.field("Mode"), mode.span);
         }
@@ -167,7 +214,7 @@ impl Check {
             _ if operator.has_path_operand() => Expect::Path,
             OperatorClass::String => Expect::DynamicText("Path"),
             OperatorClass::Matches => Expect::Text,
-            OperatorClass::Numeric => Expect::DynamicNumber(f64::MIN, f64::MAX),
+            OperatorClass::Numeric => Expect::DynamicNumber,
             OperatorClass::Boolean | OperatorClass::Is => Expect::Bool,
             OperatorClass::Timestamp => Expect::Timestamp,
         };
@@ -175,34 +222,32 @@ impl Check {
         true
     }
 
-    /// A JSONPath rule asks one thing.
+    /// A rule asks one thing, and a rule about a variable compares it once.
     fn rule(&mut self, node: &Node, members: &[Member], place: Place<'_>, context: Context) {
+        let selectors = members.iter().filter(|member| SELECTORS.contains(&&*member.key.value)).count();
+        if selectors != 1 {
+            let message =
+                format!("The object must have only one of the following fields, [{}]", SELECTORS.join(", "));
+            self.schema(message, place, node.span);
+            return;
+        }
         if context.is_jsonata() {
             return;
         }
-        let asks: Vec<&str> = members
-            .iter()
-            .map(|member| &*member.key.value)
-            .filter(|name| matches!(*name, "And" | "Or" | "Not") || Operator::named(name).is_some())
-            .collect();
-        let compares = asks.iter().any(|name| Operator::named(name).is_some());
-        match asks.len() {
-            0 => {
-                let message = "A choice rule needs a comparison operator, or one of [And, Or, Not]";
-                self.schema(message, place, node.span);
+        let mut operators = members.iter().filter(|member| Operator::named(&member.key.value).is_some());
+        let names = Operator::ALL.iter().map(|operator| operator.name());
+        match (has(members, "Variable"), operators.next(), operators.next()) {
+            (true, None, _) => {
+                self.schema(none_of(names), place, node.span);
             }
-            1 if compares && !has(members, "Variable") => {
-                self.schema("These fields are required: [Variable]", place, node.span);
+            (true, Some(_), Some(second)) => {
+                self.schema(several_of(names), place, second.key.span);
             }
-            1 if !compares && has(members, "Variable") => {
-                let message = format!("Field 'Variable' is not supported together with '{}'", asks[0]);
-                self.schema(message, place, node.span);
+            (false, Some(operator), _) => {
+                let message = format!("Field '{}' is not supported", operator.key.value);
+                self.schema(message, place, operator.key.span);
             }
-            1 => {}
-            _ => {
-                let message = format!("Only one of these fields is allowed: [{}]", asks.join(", "));
-                self.schema(message, place, node.span);
-            }
+            _ => {}
         }
     }
 
@@ -210,21 +255,21 @@ impl Check {
     pub(super) fn wildcard_last(&mut self, handlers: &[Node], place: Place<'_>) {
         for (index, handler) in handlers.iter().enumerate() {
             let Some(names) = handler.get("ErrorEquals").and_then(Node::items) else { continue };
-            let Some(all) = names.iter().find(|name| name.as_str() == Some("States.ALL")) else { continue };
-            let element = place.index(index);
-            let field = element.field("ErrorEquals");
-            if names.len() > 1 {
-                let message = "'States.ALL' must be the only error name in 'ErrorEquals'";
-                self.schema(message, field, all.span);
-            }
-            if index + 1 < handlers.len() {
-                let message =
-                    format!("'States.ALL' is only supported in the last element of '{}'", place.name());
-                self.schema(message, field, all.span);
+            let Some(at) = names.iter().position(|name| name.as_str() == Some("States.ALL")) else {
+                continue;
+            };
+            if names.len() > 1 || index + 1 < handlers.len() {
+                let element = place.index(index);
+                let field = element.field("ErrorEquals");
+                let message = "States.ALL must appear alone and at end of list";
+                self.schema(message, field.index(at), names[at].span);
             }
         }
     }
 }
+
+/// What a rule may ask, of which it asks one, in the order in which AWS lists them.
+const SELECTORS: [&str; 5] = ["And", "Or", "Not", "Variable", "Condition"];
 
 /// The type of the executions that run what a Map does with its items.
 pub(super) fn child_type(processor: &Node, around: MachineType) -> MachineType {

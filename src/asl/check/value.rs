@@ -45,8 +45,11 @@ impl Check {
             Expect::Integer(min, max) | Expect::DynamicInteger(min, max) => {
                 self.integer(min, max, node, place);
             }
-            Expect::DynamicNumber(min, max) => self.number(min, max, node, place),
-            Expect::NumberFrom(min) => self.number(min, f64::MAX, node, place),
+            Expect::DynamicNumber => self.number(f64::MIN, f64::MAX, NUMBER, node, place),
+            // Recorded: what is no number is no integer either.
+            Expect::Percentage => self.number(0.0, 100.0, INTEGER, node, place),
+            Expect::NumberFrom(min) => self.number(min, f64::MAX, NUMBER, node, place),
+            Expect::JsonPointer => self.json_pointer(node, place),
             Expect::Timestamp => self.timestamp(node, place, context),
             Expect::PathOrNull | Expect::ResultPath if node.value == NodeValue::Null => {}
             Expect::PathOrNull
@@ -114,18 +117,27 @@ impl Check {
             }
             Expect::DynamicText(_)
             | Expect::DynamicInteger(..)
-            | Expect::DynamicNumber(..)
+            | Expect::DynamicNumber
+            | Expect::Percentage
             | Expect::Timestamp
             | Expect::Condition
-            | Expect::Items => match node.as_str().and_then(jsonata_expression) {
-                Some(expression) => {
-                    self.expression(expression, node, place, Allowed::default());
-                    true
-                }
-                None => false,
-            },
+            | Expect::Items => {
+                node.as_str().is_some_and(|text| self.jsonata_text(text, node, place, Allowed::default()))
+            }
             _ => false,
         }
+    }
+
+    /// Checks a text that may be an expression; false when it is plain data.
+    fn jsonata_text(&mut self, text: &str, node: &Node, place: Place<'_>, allowed: Allowed) -> bool {
+        if let Some(expression) = jsonata_expression(text) {
+            self.expression(expression, node, place, allowed);
+        } else if is_half_open(text) {
+            self.schema("JSONata string must start with {% and end with %}", place, node.span);
+        } else {
+            return false;
+        }
+        true
     }
 
     fn expression(&mut self, text: &str, node: &Node, place: Place<'_>, allowed: Allowed) {
@@ -166,28 +178,35 @@ impl Check {
 
     fn integer(&mut self, min: u64, max: u64, node: &Node, place: Place<'_>) {
         let Some(text) = node.as_number().filter(|text| !text.contains(['.', 'e', 'E'])) else {
-            self.schema(INTEGER, place, node.span);
+            self.schema(INTEGER, place, node.span).suggestion = placeholder(node);
             return;
         };
-        if !text.parse().is_ok_and(|value: u64| (min..=max).contains(&value)) {
-            let message = if max < i64::MAX as u64 {
-                format!("Value must be an integer from {min} to {max}")
-            } else {
-                format!("Value must be an integer not below {min}")
-            };
-            self.schema(message, place, node.span);
+        // What is too long for any integer is beyond the limit that its sign says.
+        let value = text.parse().unwrap_or(if text.starts_with('-') { i128::MIN } else { i128::MAX });
+        if value < i128::from(min) {
+            self.schema(format!("Minimum value is {min}"), place, node.span);
+        } else if value > i128::from(max) {
+            self.schema(format!("Maximum value is {max}"), place, node.span);
         }
     }
 
-    fn number(&mut self, min: f64, max: f64, node: &Node, place: Place<'_>) {
+    fn number(&mut self, min: f64, max: f64, wrong_type: &str, node: &Node, place: Place<'_>) {
         let Some(value) = node.as_number().and_then(|text| text.parse::<f64>().ok()) else {
-            self.schema(NUMBER, place, node.span);
+            self.schema(wrong_type, place, node.span).suggestion = placeholder(node);
             return;
         };
         if value < min {
-            self.schema(format!("Value must not be below {min}"), place, node.span);
+            self.schema(format!("Minimum value is {min}"), place, node.span);
         } else if value > max {
-            self.schema(format!("Value must not be above {max}"), place, node.span);
+            self.schema(format!("Maximum value is {max}"), place, node.span);
+        }
+    }
+
+    fn json_pointer(&mut self, node: &Node, place: Place<'_>) {
+        let Some(text) = self.text(node, place) else { return };
+        if !text.is_empty() && !text.starts_with('/') {
+            let message = format!("Invalid input: JSON Pointer expression must start with '/': \"{text}\"");
+            self.schema(message, place, node.span);
         }
     }
 
@@ -203,31 +222,36 @@ impl Check {
 
     fn path(&mut self, expect: Expect, node: &Node, place: Place<'_>) {
         let Some(text) = self.text(node, place) else { return };
-        let (what, error) = match expect {
-            Expect::ReferencePath => ("Reference Path", syntax::reference_path_error(text)),
-            Expect::ResultPath => ("Reference Path", syntax::result_path_error(text)),
-            Expect::PathOrIntrinsic if !text.trim_start().starts_with('$') => {
-                ("JSONPath or intrinsic function call", syntax::intrinsic_error(text))
-            }
-            _ => ("JSONPath", syntax::path_error(text)),
+        let error = match expect {
+            Expect::ReferencePath => syntax::reference_path_error(text),
+            Expect::ResultPath => syntax::result_path_error(text),
+            Expect::PathOrIntrinsic if !text.trim_start().starts_with('$') => syntax::intrinsic_error(text),
+            _ => syntax::path_error(text),
         };
-        if let Some(error) = error {
-            let suggestion = (!text.starts_with('$')
-                && syntax::path_error(&format!("$.{text}")).is_none()
-                && is_plain(text))
-            .then(|| format!("did you mean `$.{text}`?"));
-            let message = format!("Value is not a valid {what}: {}", error.message);
-            self.schema(message, place, inside(node, error.offset)).suggestion = suggestion;
-        }
+        let Some(error) = error else { return };
+        let rooted = text.starts_with('$');
+        let message = match expect {
+            Expect::Path if !rooted => {
+                "Value is not a Reference Path: Reference path didn't start with '$'".to_owned()
+            }
+            Expect::Path => format!("Value is not a Reference Path: {}", error.message),
+            Expect::ReferencePath | Expect::ResultPath if rooted && syntax::path_error(text).is_none() => {
+                format!("Value is not a Reference Path: {}", error.message)
+            }
+            _ => "Value must be a valid JSONPath.".to_owned(),
+        };
+        let suggestion = match is_plain(text) && syntax::path_error(&format!("$.{text}")).is_none() {
+            true if !rooted => Some(format!("did you mean `$.{text}`?")),
+            _ => (!message.ends_with(&error.message)).then_some(error.message),
+        };
+        self.schema(message, place, inside(node, error.offset)).suggestion = suggestion;
     }
 
     /// A payload template, or in JSONata data whose strings may be expressions.
     fn template(&mut self, node: &Node, place: Place<'_>, context: Context, allowed: Allowed) {
         match &node.value {
             NodeValue::String(text) if context.is_jsonata() => {
-                if let Some(expression) = jsonata_expression(text) {
-                    self.expression(expression, node, place, allowed);
-                }
+                self.jsonata_text(text, node, place, allowed);
             }
             NodeValue::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -284,9 +308,15 @@ impl Check {
         }
     }
 
-    /// A Pass state's `Result` is not evaluated.
+    /// A Pass state's `Result` is not evaluated. AWS warns of "attempt to use a path in the result of a pass state" (API
+    /// reference), whatever the key is called.
     fn static_data(&mut self, node: &Node, place: Place<'_>) {
         match &node.value {
+            NodeValue::String(text) if looks_like_path(text) => {
+                let message = "The path is not evaluated in 'Result'".to_owned();
+                self.warning(Code::PassResultIsStatic, message, place, node.span).suggestion =
+                    Some("did you mean `Parameters`?".into());
+            }
             NodeValue::Array(items) => {
                 items.iter().enumerate().for_each(|(index, item)| self.static_data(item, place.index(index)));
             }
@@ -297,8 +327,9 @@ impl Check {
                         let message = format!("The field '{key}' is not evaluated in 'Result'");
                         self.warning(Code::PassResultIsStatic, message, place, member.key.span).suggestion =
                             Some("did you mean `Parameters`?".into());
+                    } else {
+                        self.static_data(&member.value, place.field(key));
                     }
-                    self.static_data(&member.value, place.field(key));
                 }
             }
             _ => {}
@@ -313,8 +344,12 @@ impl Check {
         for member in members {
             let key = &*member.key.value;
             let name = if context.is_jsonata() { key } else { template_key(key).unwrap_or(key) };
-            if let Some(why) = variable_name_error(name) {
-                self.schema(format!("Invalid variable name '{name}': {why}"), place, member.key.span);
+            if name == "states" {
+                let message = "Cannot assign to reserved variable '$states'.";
+                self.error(Code::ReservedVariableName, message, place, member.key.span);
+            } else if let Some(why) = variable_name_error(name) {
+                let message = format!("Invalid variable name '{name}': the variable name {why}.");
+                self.error(Code::InvalidVariableName, message, place, member.key.span);
             }
         }
         self.template(node, place, context, allowed);
@@ -342,11 +377,14 @@ impl Check {
             if self.options.resources == Resources::Any && own {
                 return;
             }
-            let message = format!(
-                "The resource provided {text} is not recognized. The value is not a valid resource ARN, or the \
-                 resource is not available in this region."
-            );
-            self.schema(message, place, node.span);
+            let message = match text.starts_with("arn:") {
+                true => format!(
+                    "The resource provided {text} is not recognized. The value is not a valid resource ARN, or the \
+                     resource is not available in this region."
+                ),
+                false => "Value is not a valid resource ARN".to_owned(),
+            };
+            self.schema(message, place, node.span).suggestion = placeholder(node);
             return;
         };
         if context.machine_type == MachineType::Standard {
@@ -370,11 +408,8 @@ impl Check {
         let Some(text) = self.text(node, place) else { return };
         let action = text.strip_prefix("arn:").and_then(|rest| rest.split_once(":states:::"));
         if !action.is_some_and(|(partition, action)| !partition.is_empty() && actions.contains(&action)) {
-            let message = format!(
-                "The resource provided {text} is not recognized. The value is not a valid resource ARN, or the \
-                 resource is not available in this region."
-            );
-            self.schema(message, place, node.span);
+            let message = "The field 'Resource' does not match any of the allowed values";
+            self.schema(message, place, node.span).suggestion = placeholder(node);
         }
     }
 
@@ -383,12 +418,18 @@ impl Check {
         let forbidden = |char: char| {
             char.is_whitespace() || char.is_control() || "?*<>{}[]:;,\\|^~$#%&`\"".contains(char)
         };
-        if text.is_empty() || text.chars().count() > LABEL_CHARS_MAX || text.contains(forbidden) {
-            let message = format!("Invalid Label: '{text}'");
+        if text.is_empty() || text.contains(forbidden) {
+            let message = format!("Invalid Label name: Label '{text}' contains invalid characters");
+            self.error(Code::InvalidLabelName, message, place, node.span);
+        } else if text.chars().count() > LABEL_CHARS_MAX {
+            let message = format!(
+                "Invalid Label name: Label '{text}' exceeds the {LABEL_CHARS_MAX}-character limit allowed by the \
+                 service"
+            );
             self.error(Code::InvalidLabelName, message, place, node.span);
         }
         if !self.labels.insert(text.to_owned()) {
-            self.error(Code::DuplicateLabelName, format!("Duplicate Label: {text}"), place, node.span);
+            self.error(Code::DuplicateLabelName, format!("Duplicate Label name: {text}"), place, node.span);
         }
     }
 }
@@ -409,16 +450,33 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '.'))
 }
 
+/// Whether a text has one of the marks of an expression and not the other. With a blank before it, it is plain data.
+fn is_half_open(text: &str) -> bool {
+    let spaced = text.starts_with(char::is_whitespace);
+    text.starts_with("{%") || (text.ends_with("%}") && !spaced)
+}
+
+/// Says that a text is what some tool was to replace: `${Table}`, `<PARTITION>`.
+fn placeholder(node: &Node) -> Option<String> {
+    let text = node.as_str()?;
+    let between = |open: &str, close: &str| {
+        let start = text.find(open)?;
+        let length = text[start..].find(close)?;
+        Some(&text[start..start + length + close.len()])
+    };
+    let found = between("${", "}").or_else(|| between("<", ">"))?;
+    Some(format!("the placeholder `{found}` was not replaced"))
+}
+
 /// Variables are named like identifiers (specification, "Variables").
 fn variable_name_error(name: &str) -> Option<String> {
     let mut chars = name.chars();
     let count = name.chars().count();
     let start = chars.next().is_some_and(|char| char.is_alphabetic() || char == '_');
     if !start || !chars.all(|char| char.is_alphanumeric() || char == '_') {
-        return Some("it must be an identifier".into());
+        return Some("contains invalid characters".into());
     }
-    if count > limits::VARIABLE_NAME_CHARS_MAX {
-        return Some(format!("it has more than {} characters", limits::VARIABLE_NAME_CHARS_MAX));
-    }
-    (name == "states").then(|| "it is reserved".into())
+    (count > limits::VARIABLE_NAME_CHARS_MAX).then(|| {
+        format!("exceeds the {}-character limit allowed by the service", limits::VARIABLE_NAME_CHARS_MAX)
+    })
 }

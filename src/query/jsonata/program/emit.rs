@@ -534,6 +534,7 @@ impl<'d> Emitter<'d, '_> {
                 let (field, steps) = ContextField::resolve(names[1..].iter().copied());
                 (ChainRoot::StatesContext(field), &names[1 + steps..])
             }
+            name if matches!(self.profile, Profile::StepFunctions(_)) => return missing(name),
             _ => (ChainRoot::Nowhere, &names[1..]),
         };
         Ok(self.add_chain(root, rest))
