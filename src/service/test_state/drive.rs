@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{News, Progress, Surroundings, TaskWanted, Test, TestState, TestedState};
-use crate::asl::MachineType;
+use crate::asl::{MachineType, Resources};
 use crate::clock;
 use crate::fault::{self, Fault};
 use crate::runtime::{Engine, MachineSpec, Outcome, Status};
@@ -44,7 +44,8 @@ pub(in super::super) async fn test_state_with(
         };
         let spec = MachineSpec {
             machine_type: MachineType::Standard,
-            resources: Some(surroundings.resources),
+            // The state was checked as it stands in the definition; here it has no parameters, but their value.
+            resources: Some(Resources::Any),
             role_arn: request.role_arn.as_deref(),
             permit: permit.clone(),
             ..MachineSpec::new("TestState", &definition)

@@ -73,6 +73,8 @@ impl Subject {
             StateKind::Map(map) => {
                 map.mode = MapMode::Inline;
                 map.processor = nothing();
+                // They are looked at by themselves.
+                (map.item_reader, map.item_batcher, map.result_writer) = (None, None, None);
             }
             StateKind::Parallel(parallel) => parallel.branches.fill_with(nothing),
             _ => {}
