@@ -41,7 +41,7 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
             .text("stateMachineArn", &described.arn)
             .text("name", &described.name)
             .text("status", if described.is_deleting { "DELETING" } else { "ACTIVE" })
-            .text("definition", if whole { &described.definition } else { "" })
+            .text("definition", if whole { &described.definition } else { "{}" })
             .text("roleArn", &described.role_arn)
             .text("type", type_name(described.machine_type))
             .time("creationDate", described.created_ms);
@@ -63,7 +63,7 @@ pub(super) fn describe_for_execution(service: &Service, fields: Fields<'_>) -> A
         reply
             .text("stateMachineArn", &described.arn)
             .text("name", &described.name)
-            .text("definition", if whole { &described.definition } else { "" })
+            .text("definition", if whole { &described.definition } else { "{}" })
             .text("roleArn", &described.role_arn)
             .time("updateDate", described.updated_ms);
         configuration(reply, &described);

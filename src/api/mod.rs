@@ -156,7 +156,8 @@ fn members(body: &[u8]) -> Result<Map<String, Json>, Error> {
     }
     match serde_json::from_slice(body) {
         Ok(Json::Object(members)) => Ok(members),
-        Ok(_) => Err(shape::unreadable("Unexpected token".to_owned())),
+        Ok(Json::Array(_)) => Err(shape::unreadable(shape::LIST.to_owned())),
+        Ok(_) => Err(shape::unreadable(String::new())),
         Err(_) => Err(shape::unreadable(String::new())),
     }
 }
@@ -174,7 +175,9 @@ pub fn refusal(error: &Error) -> Reply {
     let body = write::object(|reply| {
         reply.text("__type", &format!("{namespace}#{name}"));
         if !error.message.is_empty() {
-            reply.text("message", &error.message);
+            // What cannot be read is refused before the action's own model, which has a small letter, is known.
+            let unread = error.exception == Exception::SerializationException;
+            reply.text(if unread { "Message" } else { "message" }, &error.message);
         }
         reply.maybe_text("reason", error.reason);
         reply.maybe_text("resourceName", error.resource.as_deref());

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::shape::whole;
 use crate::service::Page;
 
 /// The members of a request, or of a structure in it. What the shape demands is there.
@@ -28,8 +29,10 @@ impl<'r> Fields<'r> {
     }
 
     pub(super) fn number(self, name: &str) -> Option<i64> {
-        let number = self.get(name)?;
-        number.as_i64().or_else(|| number.as_f64().map(|float| float as i64))
+        match self.get(name)? {
+            Json::Number(number) => Some(whole(number)),
+            _ => None,
+        }
     }
 
     pub(super) fn object(self, name: &str) -> Option<Fields<'r>> {

@@ -136,8 +136,11 @@ impl Pattern {
 /// Checks the members of a request.
 pub(super) fn check(members: &Map<String, Json>, shape: &'static [Member]) -> Result<(), Error> {
     types(members, shape)?;
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
     constraints(members, shape, "", &mut problems);
+    // AWS lists them by the names of the members.
+    problems.sort_by(|a, b| steps(&a.path).cmp(steps(&b.path)));
+    let problems: Vec<String> = problems.into_iter().map(|problem| problem.text).collect();
     match problems.len() {
         0 => Ok(()),
         1 => Err(Error::validation(format!("1 validation error detected: {}", problems[0]))),
@@ -167,6 +170,17 @@ pub(super) fn resources<'r>(
     }
 }
 
+/// A constraint that a member breaks.
+struct Problem {
+    path: String,
+    text: String,
+}
+
+/// The names and numbers of a path such as `tags.10.member.key`, to be compared.
+fn steps(path: &str) -> impl Iterator<Item = (Option<usize>, &str)> {
+    path.split('.').map(|step| (step.parse().ok(), step))
+}
+
 // ---- types ----
 
 fn types(members: &Map<String, Json>, shape: &'static [Member]) -> Result<(), Error> {
@@ -189,8 +203,10 @@ fn typed(value: &Json, shape: &'static Shape) -> Result<(), Error> {
         }),
         (Shape::Object(_, members), Json::Object(object)) => types(object, members),
         (Shape::List { .. }, _) => Err(unreadable("Expected list or null".to_owned())),
+        // One ends with a full stop, the other does not: so it was recorded.
+        (_, Json::Array(_)) => Err(unreadable(LIST.to_owned())),
         (Shape::Object(..), _) => Err(unreadable("Expected null".to_owned())),
-        (_, Json::Array(_) | Json::Object(_)) => {
+        (_, Json::Object(_)) => {
             Err(unreadable("Start of structure or map found where not expected.".to_owned()))
         }
         (shape, scalar) => {
@@ -201,16 +217,19 @@ fn typed(value: &Json, shape: &'static Shape) -> Result<(), Error> {
                 _ => "STRING_VALUE",
             };
             let wanted = match shape {
-                Shape::Flag => "Boolean",
-                Shape::Number { max, .. } if *max > i64::from(i32::MAX) => "Long",
-                Shape::Number { .. } => "Integer",
-                Shape::Fraction { .. } => "Float",
-                _ => "String",
+                Shape::Flag => "a Boolean",
+                Shape::Number { max, .. } if *max > i64::from(i32::MAX) => "a Long",
+                Shape::Number { .. } => "an Integer",
+                Shape::Fraction { .. } => "a Float",
+                _ => "a String",
             };
             Err(unreadable(format!("{found} can not be converted to {wanted}")))
         }
     }
 }
+
+/// What AWS says of an array where something else belongs.
+pub(super) const LIST: &str = "Start of list found where not expected";
 
 /// The request cannot be read at all.
 pub(super) fn unreadable(message: String) -> Error {
@@ -223,14 +242,16 @@ fn constraints(
     members: &Map<String, Json>,
     shape: &'static [Member],
     path: &str,
-    problems: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
 ) {
     for member in shape {
         let path = format!("{path}{}", member.name);
         match members.get(member.name) {
-            None | Some(Json::Null) if member.required => problems.push(format!(
-                "Value null at '{path}' failed to satisfy constraint: Member must not be null"
-            )),
+            None | Some(Json::Null) if member.required => {
+                let text =
+                    format!("Value null at '{path}' failed to satisfy constraint: Member must not be null");
+                problems.push(Problem { path, text });
+            }
             None | Some(Json::Null) => {}
             Some(value) => constrained(value, &member.shape, &path, problems),
         }
@@ -240,13 +261,14 @@ fn constraints(
 /// Problems that are listed of one request.
 const PROBLEMS_MAX: usize = 100;
 
-fn constrained(value: &Json, shape: &'static Shape, path: &str, problems: &mut Vec<String>) {
+fn constrained(value: &Json, shape: &'static Shape, path: &str, problems: &mut Vec<Problem>) {
     if problems.len() >= PROBLEMS_MAX {
         return;
     }
     let mut refuse = |secret: bool, must: String| {
         let shown = if secret { String::new() } else { format!(" '{}'", java(value, shape)) };
-        problems.push(format!("Value{shown} at '{path}' failed to satisfy constraint: Member must {must}"));
+        let text = format!("Value{shown} at '{path}' failed to satisfy constraint: Member must {must}");
+        problems.push(Problem { path: path.to_owned(), text });
     };
     match (shape, value) {
         (Shape::Text(rule), Json::String(text)) => {
@@ -267,7 +289,10 @@ fn constrained(value: &Json, shape: &'static Shape, path: &str, problems: &mut V
             refuse(false, format!("satisfy enum value set: [{}]", values.join(", ")));
         }
         (Shape::Number { min, max } | Shape::Fraction { min, max }, Json::Number(number)) => {
-            let number = number.as_f64().unwrap_or(f64::MAX);
+            let number = match shape {
+                Shape::Number { .. } => whole(number) as f64,
+                _ => number.as_f64().unwrap_or(f64::MAX),
+            };
             if number > *max as f64 {
                 refuse(false, format!("have value less than or equal to {max}"));
             }
@@ -321,6 +346,12 @@ fn java(value: &Json, shape: &'static Shape) -> String {
             let members: Vec<String> = members.iter().filter_map(shown).collect();
             format!("{name}({})", members.join(", "))
         }
+        (Json::Number(number), Shape::Number { .. }) => whole(number).to_string(),
         (other, _) => other.to_string(),
     }
+}
+
+/// A number as an integer: a fraction is cut off before anything looks at it (measured: 59.9 is `Value '59'`).
+pub(super) fn whole(number: &serde_json::Number) -> i64 {
+    number.as_i64().unwrap_or_else(|| number.as_f64().map_or(i64::MAX, |float| float as i64))
 }

@@ -56,10 +56,9 @@ impl Service {
             if alias.routes == routes && alias.description == description {
                 return Ok(Qualified { arn, created_ms: alias.created_ms });
             }
-            let what = if alias.routes == routes { "description" } else { "routing configuration" };
-            let message = format!(
-                "Failed to create alias because an alias with the same name and a different {what} already exists."
-            );
+            // So AWS says when it is the description that differs, too.
+            let message = "Failed to create alias because an alias with the same name and a different routing \
+                           configuration already exists.";
             return Err(Error::new(Exception::ConflictException, message));
         }
         if existing.aliases.len() >= limits::ALIASES_MAX {

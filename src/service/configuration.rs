@@ -72,11 +72,16 @@ impl Logging {
         match (self.level, destinations) {
             (LogLevel::Off, []) => Ok(()),
             (_, [destination]) => {
-                let is_group = destination.starts_with("arn:")
-                    && destination.contains(":logs:")
-                    && destination.contains(":log-group:")
-                    && destination.ends_with(":*");
-                if is_group { Ok(()) } else { refuse("Log Destination not found.") }
+                let parts: Vec<&str> = destination.splitn(7, ':').collect();
+                let is_group = matches!(*parts, ["arn", _, "logs", _, _, "log-group", _]);
+                match () {
+                    () if destination.is_empty() => refuse("Must set valid CloudWatch Log Group ARN."),
+                    () if !is_group => refuse("Provided ARN is not CloudWatch Logs Log Group ARN."),
+                    () if !destination.ends_with(":*") => {
+                        refuse("Log Group ARN must be provided with '*' qualifier.")
+                    }
+                    () => Ok(()),
+                }
             }
             _ => refuse("Must specify exactly one Log Destination."),
         }
@@ -97,10 +102,10 @@ pub struct Encryption {
 impl Encryption {
     pub(super) fn check(&self) -> Result<(), Error> {
         let why = match (self.customer_managed, &self.key_id, self.reuse_seconds) {
-            (true, None, _) => "kmsKeyId must be specified for type CUSTOMER_MANAGED_KMS_KEY",
-            (false, Some(_), _) => "kmsKeyId must not be specified for type AWS_OWNED_KEY",
+            (true, None, _) => "Must set a valid kmsKeyId.",
+            (false, Some(_), _) => "Custom kmsKeyId is not allowed when selecting AWS_OWNED_KEY.",
             (false, _, Some(_)) => {
-                "kmsDataKeyReusePeriodSeconds must not be specified for type AWS_OWNED_KEY"
+                "Custom kmsDataKeyReusePeriodSeconds is not allowed when selecting AWS_OWNED_KEY."
             }
             _ => return Ok(()),
         };

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
-use std::ops::Bound;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -62,6 +61,9 @@ struct Run {
     outcome: Option<Arc<Outcome>>,
     wakers: Vec<Waker>,
 }
+
+/// A place in a list of executions: milliseconds since 1970, and the execution's number.
+type Rank = (u64, u64);
 
 /// What an execution is made of, before it is started.
 pub(super) struct Draft {
@@ -145,6 +147,11 @@ impl Execution {
         let output = self.outcome().map_or(0, |outcome| outcome.json().len());
         let history = self.history.read(History::bytes);
         size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
+    }
+
+    /// Its place in a list: by its end, or while it runs by its start (measured).
+    fn rank(&self) -> Rank {
+        (self.outcome().map_or(self.started_ms, |outcome| outcome.stopped_ms), self.number)
     }
 
     fn item(&self) -> ExecutionItem {
@@ -273,17 +280,24 @@ impl Executions {
         }
     }
 
-    /// Up to `max` executions of a machine that were started before number `before` and pass the filter, newest first.
-    fn before(
+    /// Up to `max` executions of a machine that stand behind `after` in its list and pass the filter, newest first.
+    fn listed(
         &self,
         machine: &str,
-        before: u64,
+        after: Option<Rank>,
         max: usize,
         filter: impl Fn(&Execution) -> bool,
-    ) -> Vec<Arc<Execution>> {
+    ) -> Vec<(Rank, Arc<Execution>)> {
         let Some(of_machine) = self.by_machine.get(machine) else { return Vec::new() };
-        let older = of_machine.range((Bound::Unbounded, Bound::Excluded(before))).rev();
-        older.map(|(_, execution)| execution).filter(|it| filter(it)).take(max).cloned().collect()
+        let mut listed: Vec<(Rank, Arc<Execution>)> = (of_machine.values())
+            .map(|execution| (execution.rank(), execution))
+            .filter(|(rank, execution)| after.is_none_or(|after| *rank < after) && filter(execution))
+            .map(|(rank, execution)| (rank, Arc::clone(execution)))
+            .collect();
+        drop(of_machine);
+        listed.sort_unstable_by_key(|&(rank, _)| std::cmp::Reverse(rank));
+        listed.truncate(max);
+        listed
     }
 }
 
@@ -390,7 +404,7 @@ impl Service {
         Ok(execution.ended().await.stopped_ms)
     }
 
-    /// Lists executions of a state machine, newest first.
+    /// Lists executions of a state machine, newest first: those that are over by their end, the others by their start.
     ///
     /// # Errors
     /// `InvalidArn`, `InvalidToken`, `StateMachineDoesNotExist`, `StateMachineTypeNotSupported`, `ResourceNotFound`,
@@ -425,7 +439,11 @@ impl Service {
         // A token is good for the same question only.
         let list = format!("ListExecutions {arn} {:?} {}", request.status, request.redriven);
         let (results_max, after) = inner.tokens.read(&request.page, &list, now_ms)?;
-        let before = after.and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
+        let after = after.map(|rank| {
+            let (time, number) = rank.split_once(' ').expect("a token of this list holds a rank");
+            let number_of = |text: &str| text.parse().expect("a rank is two numbers");
+            (number_of(time), number_of(number))
+        });
         let filter = |execution: &Execution| {
             let of = |number| execution.target.version.as_ref().is_some_and(|it| it.number == number);
             let status = execution.outcome().map_or(Status::Running, |outcome| outcome.status);
@@ -434,9 +452,9 @@ impl Service {
                 && request.status.is_none_or(|wanted| wanted == Some(status))
                 && !request.redriven
         };
-        let found = inner.executions.before(&machine.arn, before, results_max + 1, filter);
-        let key = |execution: &Arc<Execution>| execution.number.to_string();
-        Ok(inner.tokens.part(found, results_max, &list, now_ms, key, |execution| execution.item()))
+        let found = inner.executions.listed(&machine.arn, after, results_max + 1, filter);
+        let key = |((time, number), _): &(Rank, Arc<Execution>)| format!("{time} {number}");
+        Ok(inner.tokens.part(found, results_max, &list, now_ms, key, |(_, execution)| execution.item()))
     }
 }
 

@@ -319,6 +319,10 @@ impl Service {
         if !request.publish && request.version_description.is_some() {
             return Err(Error::validation("Version description can only be set when publish is true"));
         }
+        if request.encryption.is_some() && request.definition.is_none() {
+            let message = "The definition must be specified when updating the EncryptionConfiguration";
+            return Err(Error::new(Exception::MissingRequiredParameter, message));
+        }
         let _writing = inner.writing();
         let existing = inner.machines.get(&request.arn).ok_or_else(|| Error::no_machine(&request.arn))?;
         existing.refuse_deleting()?;
@@ -436,7 +440,10 @@ impl Settings {
     /// Whether a request to create the machine again says the same: the role does not count, nor who says it.
     fn same(&self, other: &Settings) -> bool {
         let (role_arn, maker) = (self.role_arn.clone(), self.maker.clone());
-        *self == Settings { role_arn, maker, ..other.clone() }
+        let key = |settings: &Settings| settings.encryption.clone().unwrap_or_default();
+        let encryption = self.encryption.clone();
+        // No encryption configuration and AWS's own key are the same.
+        key(self) == key(other) && *self == Settings { role_arn, maker, encryption, ..other.clone() }
     }
 }
 

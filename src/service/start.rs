@@ -261,6 +261,9 @@ impl From<StartError> for Error {
 
 /// Refuses an input that is not JSON, in the words of the parser AWS uses.
 pub(super) fn is_json(input: &str) -> Result<(), Error> {
+    if input.is_empty() {
+        return Err(Error::invalid_input("Invalid execution input."));
+    }
     match explain(input.as_bytes()) {
         None => Ok(()),
         Some(why) => Err(Error::invalid_input(&why.message)),
