@@ -27,6 +27,9 @@ fn a_name_stands_for_one_execution() {
     client.settle();
     client.time.advance(5_000);
     assert_eq!(client.ok("StartExecution", &request), started);
+    // Inputs are compared as texts, so a blank makes another one, as it does in definitions (recorded).
+    let blank = json!({"stateMachineArn": machine, "name": "n", "input": "{ }"});
+    assert_eq!(client.refused("StartExecution", &blank).0, "ExecutionAlreadyExists");
     let other = json!({"stateMachineArn": machine, "name": "n", "input": "{\"a\": 1}"});
     let exists =
         ("ExecutionAlreadyExists".to_owned(), format!("Execution Already Exists: '{PREFIX}:execution:m:n'"));
@@ -39,10 +42,15 @@ fn a_name_stands_for_one_execution() {
     assert_eq!(client.refused("StartExecution", &request), exists);
     let bad = json!({"stateMachineArn": machine, "name": "a b"});
     assert_eq!(client.refused("StartExecution", &bad).1, "Invalid Name: 'a b'");
+    let empty = json!({"stateMachineArn": machine, "input": ""});
+    assert_eq!(
+        client.refused("StartExecution", &empty).1,
+        "Invalid State Machine Execution Input: 'Invalid execution input.'"
+    );
 }
 
 #[test]
-fn executions_are_listed_newest_first_by_status() {
+fn executions_are_listed_by_their_end_or_start_newest_first() {
     let mut client = Client::new();
     let machine = wait(&mut client, "m", "STANDARD");
     for n in 0..5 {
@@ -57,9 +65,10 @@ fn executions_are_listed_newest_first_by_status() {
         items.map(|item| item["name"].as_str().expect("a name").to_owned()).collect()
     };
     let first = client.ok("ListExecutions", &json!({"stateMachineArn": machine, "maxResults": 2}));
-    assert_eq!(names(&first), ["n4", "n3"]);
+    // The one that is over stopped after the last of the others had started.
+    assert_eq!(names(&first), ["n1", "n4"]);
     let rest = json!({"stateMachineArn": machine, "nextToken": first["nextToken"]});
-    assert_eq!(names(&client.ok("ListExecutions", &rest)), ["n2", "n1", "n0"]);
+    assert_eq!(names(&client.ok("ListExecutions", &rest)), ["n3", "n2", "n0"]);
     for (status, expected) in [("ABORTED", &["n1"][..]), ("PENDING_REDRIVE", &[]), ("SUCCEEDED", &[])] {
         let filtered = json!({"stateMachineArn": machine, "statusFilter": status});
         assert_eq!(names(&client.ok("ListExecutions", &filtered)), expected);

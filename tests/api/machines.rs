@@ -29,6 +29,8 @@ fn creating_again_says_the_same_or_is_refused() {
     // The role and tags do not count.
     let other_role = json!({"roleArn": format!("{ROLE}2"), "tags": [{"key": "a", "value": "b"}]});
     assert_eq!(client.ok("CreateStateMachine", &with(create("m"), other_role)), created);
+    let own_key = json!({"encryptionConfiguration": {"type": "AWS_OWNED_KEY"}});
+    assert_eq!(client.ok("CreateStateMachine", &with(create("m"), own_key)), created);
     for difference in [
         json!({"definition": PASS_2}),
         json!({"type": "STANDARD"}),
@@ -62,7 +64,34 @@ fn what_a_machine_must_not_be_is_refused() {
             json!({"loggingConfiguration": {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup":
                 {"logGroupArn": "arn:aws:logs:us-east-1:111111111111:log-group:g"}}]}}),
             "InvalidLoggingConfiguration",
-            "Invalid Logging Configuration: Log Destination not found.",
+            "Invalid Logging Configuration: Log Group ARN must be provided with '*' qualifier.",
+        ),
+        (
+            json!({"loggingConfiguration": {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup":
+                {"logGroupArn": "arn:aws:s3:::log-group:*"}}]}}),
+            "InvalidLoggingConfiguration",
+            "Invalid Logging Configuration: Provided ARN is not CloudWatch Logs Log Group ARN.",
+        ),
+        (
+            json!({"loggingConfiguration": {"level": "ALL", "destinations": [{}]}}),
+            "InvalidLoggingConfiguration",
+            "Invalid Logging Configuration: Must set valid CloudWatch Log Group ARN.",
+        ),
+        (
+            json!({"encryptionConfiguration": {"type": "CUSTOMER_MANAGED_KMS_KEY"}}),
+            "InvalidEncryptionConfiguration",
+            "Invalid Encryption Configuration: Must set a valid kmsKeyId.",
+        ),
+        (
+            json!({"encryptionConfiguration": {"type": "AWS_OWNED_KEY", "kmsKeyId": "k"}}),
+            "InvalidEncryptionConfiguration",
+            "Invalid Encryption Configuration: Custom kmsKeyId is not allowed when selecting AWS_OWNED_KEY.",
+        ),
+        (
+            json!({"encryptionConfiguration": {"type": "AWS_OWNED_KEY", "kmsDataKeyReusePeriodSeconds": 60}}),
+            "InvalidEncryptionConfiguration",
+            "Invalid Encryption Configuration: Custom kmsDataKeyReusePeriodSeconds is not allowed when selecting \
+             AWS_OWNED_KEY.",
         ),
         (
             json!({"definition": "{}"}),
@@ -108,11 +137,20 @@ fn an_update_makes_a_revision_and_leaves_what_is_not_named() {
     assert_eq!(described["revisionId"], updated["revisionId"]);
     assert_eq!((&described["definition"], &described["roleArn"]), (&json!(PASS_2), &json!(ROLE)));
     let bare = json!({"stateMachineArn": arn, "includedData": "METADATA_ONLY"});
-    assert_eq!(client.ok("DescribeStateMachine", &bare)["definition"], "");
+    assert_eq!(client.ok("DescribeStateMachine", &bare)["definition"], "{}");
     let version = client.ok("DescribeStateMachine", &json!({"stateMachineArn": format!("{PREFIX}:m:1")}));
     assert_eq!(version["description"], "two");
     let broken = json!({"stateMachineArn": arn, "definition": "{}"});
     assert_eq!(client.refused("UpdateStateMachine", &broken).0, "InvalidDefinition");
+    let key = json!({"type": "CUSTOMER_MANAGED_KMS_KEY", "kmsKeyId": "k"});
+    let alone = json!({"stateMachineArn": arn, "encryptionConfiguration": key});
+    assert_eq!(
+        client.refused("UpdateStateMachine", &alone),
+        (
+            "MissingRequiredParameter".to_owned(),
+            "The definition must be specified when updating the EncryptionConfiguration".to_owned()
+        )
+    );
     let missing = json!({"stateMachineArn": format!("{PREFIX}:n"), "roleArn": ROLE});
     let refused = client.refused("UpdateStateMachine", &missing);
     assert_eq!(refused.1, format!("State Machine Does Not Exist: '{PREFIX}:n'"));
@@ -179,6 +217,12 @@ fn an_alias_deals_executions_out_by_weight() {
     let route = |version: u32, weight: u32| json!({"stateMachineVersionArn": format!("{PREFIX}:m:{version}"), "weight": weight});
     let request = json!({"name": "live", "routingConfiguration": [route(1, 80), route(2, 20)]});
     let alias = client.ok("CreateStateMachineAlias", &request)["stateMachineAliasArn"].clone();
+    let described = with(request.clone(), json!({"description": "another"}));
+    assert_eq!(
+        client.refused("CreateStateMachineAlias", &described).1,
+        "Failed to create alias because an alias with the same name and a different routing configuration already \
+         exists."
+    );
     let mut second = 0;
     for _ in 0..1_000 {
         let ended = client.ok("StartSyncExecution", &json!({"stateMachineArn": alias}));

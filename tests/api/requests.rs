@@ -24,9 +24,63 @@ fn what_cannot_be_read_is_refused() {
         assert_eq!((reply.status, reply.error.as_deref()), (400, Some(code)), "{target} {body}");
         assert!(answer["__type"].as_str().is_some_and(|name| name.ends_with(code)), "{answer}");
     }
+    for (target, body, message) in [
+        ("ListActivities", "[]", Some("Start of list found where not expected")),
+        ("ListActivities", "7", None),
+        (
+            "ListActivities",
+            r#"{"maxResults": "300"}"#,
+            Some("STRING_VALUE can not be converted to an Integer"),
+        ),
+        ("ListActivities", r#"{"maxResults": true}"#, Some("TRUE_VALUE can not be converted to an Integer")),
+        ("ListActivities", r#"{"maxResults": []}"#, Some("Start of list found where not expected")),
+        (
+            "ListActivities",
+            r#"{"maxResults": {}}"#,
+            Some("Start of structure or map found where not expected."),
+        ),
+        ("DescribeActivity", r#"{"activityArn": 1}"#, Some("NUMBER_VALUE can not be converted to a String")),
+        ("CreateStateMachine", r#"{"publish": 1}"#, Some("NUMBER_VALUE can not be converted to a Boolean")),
+        (
+            "CreateStateMachine",
+            r#"{"encryptionConfiguration": []}"#,
+            Some("Start of list found where not expected"),
+        ),
+        ("CreateStateMachine", r#"{"encryptionConfiguration": 1}"#, Some("Expected null")),
+        ("TagResource", r#"{"tags": "a"}"#, Some("Expected list or null")),
+    ] {
+        let reply = client.raw(&format!("AWSStepFunctions.{target}"), body.as_bytes());
+        let answer: Json = serde_json::from_slice(&reply.body).expect("JSON");
+        assert_eq!((answer["Message"].as_str(), answer.get("message")), (message, None), "{target} {body}");
+    }
     // Members that nobody knows are left alone; no body is an empty one.
     assert_eq!(client.ok("ListActivities", &json!({"colour": {"red": [1]}}))["activities"], json!([]));
     assert_eq!(client.raw("AWSStepFunctions.ListActivities", b"").status, 200);
+}
+
+#[test]
+fn problems_are_listed_by_the_names_of_members_and_fractions_are_cut() {
+    let mut client = Client::new();
+    let key = json!({"type": "Mine", "kmsKeyId": "", "kmsDataKeyReusePeriodSeconds": 59.9});
+    let request = json!({"roleArn": "", "name": "m", "encryptionConfiguration": key});
+    assert_eq!(
+        client.refused("CreateStateMachine", &request).1,
+        "5 validation errors detected: \
+         Value null at 'definition' failed to satisfy constraint: Member must not be null; \
+         Value '59' at 'encryptionConfiguration.kmsDataKeyReusePeriodSeconds' failed to satisfy constraint: \
+         Member must have value greater than or equal to 60; \
+         Value '' at 'encryptionConfiguration.kmsKeyId' failed to satisfy constraint: \
+         Member must have length greater than or equal to 1; \
+         Value 'Mine' at 'encryptionConfiguration.type' failed to satisfy constraint: \
+         Member must satisfy enum value set: [AWS_OWNED_KEY, CUSTOMER_MANAGED_KMS_KEY]; \
+         Value '' at 'roleArn' failed to satisfy constraint: \
+         Member must have length greater than or equal to 1"
+    );
+    let key =
+        json!({"type": "CUSTOMER_MANAGED_KMS_KEY", "kmsKeyId": "k", "kmsDataKeyReusePeriodSeconds": 900.5});
+    let activity = client.ok("CreateActivity", &json!({"name": "a", "encryptionConfiguration": key}));
+    let described = client.ok("DescribeActivity", &json!({"activityArn": activity["activityArn"]}));
+    assert_eq!(described["encryptionConfiguration"]["kmsDataKeyReusePeriodSeconds"], 900);
 }
 
 #[test]

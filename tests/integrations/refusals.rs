@@ -16,6 +16,7 @@ fn refusal(profile: Profile, state: Value) -> Vec<(String, String)> {
     let mut task = state;
     task["Type"] = json!("Task");
     task["End"] = json!(true);
+    task["Parameters"] = json!({});
     let inner = json!({"StartAt": "Call", "States": {"Call": task}});
     let each = json!({"Type": "Map", "ItemProcessor": inner, "End": true});
     let definition = json!({"StartAt": "Each", "States": {"Each": each}});
@@ -48,7 +49,7 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
     let said = refusal(Profile::Open, json!({"Resource": "arn:aws:states:::states:startExecution.sync"}));
     assert!(said[0].1.contains("startExecution.sync is not supported"), "{said:?}");
     let definition = json!({"StartAt": "A", "States": {"A":
-        {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask", "End": true}}});
+        {"Type": "Task", "Resource": "arn:aws:states:::ecs:runTask", "Parameters": {}, "End": true}}});
     let (error, cause) =
         failure(&run_machine(Integrations::new().accept_unsupported(), &definition, &json!({})));
     assert_eq!(error, "States.Runtime");
@@ -77,6 +78,7 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
 fn handlers_of_ones_own_go_before() {
     let engine = Engine::builder()
         .shards(1)
+        .profile(Profile::Open)
         .aws(Integrations::new())
         .task_sync("arn:aws:states:::ecs:runTask", |n: i64| Ok::<i64, expressway::task::TaskError>(n + 1))
         .build()
