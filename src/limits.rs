@@ -58,6 +58,12 @@ pub const COMPACT_BYTES_MIN: usize = 128 * 1_024;
 pub const WAIT_SECONDS_MAX: u64 = 2_147_483_647;
 /// Iterations and branches of one execution that exist at the same time.
 pub const FRAMES_MAX: usize = 100_000;
+/// State machines that metrics show each by itself, the busiest; the numbers of the others are added up.
+pub const METRICS_MACHINES_MAX: usize = 200;
+/// States that they show.
+pub const METRICS_STATES_MAX: usize = 400;
+/// Resources of tasks that they show, of each kind.
+pub const METRICS_RESOURCES_MAX: usize = 200;
 /// Places in the queue of an execution's frames that may be void before it is tidied.
 pub const QUEUE_VOID_MIN: usize = 64;
 
@@ -101,6 +107,10 @@ pub const JSONATA_PICTURE_BYTES_MAX: usize = 1 << 10;
 pub const JSONATA_NUMBER_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a compiled regular expression.
 pub const JSONATA_REGEX_BYTES_MAX: usize = 1 << 20;
+/// Bytes of all compiled regular expressions of a state machine; what is the same counts once.
+pub const PROGRAM_REGEX_BYTES_MAX: usize = 16 << 20;
+/// Bytes of what a regular expression remembers while it matches, on each thread and in each direction.
+pub const REGEX_CACHE_BYTES_MAX: usize = 512 << 10;
 /// Nesting of a regular expression.
 pub const JSONATA_REGEX_DEPTH_MAX: u32 = 50;
 /// Elements `$range` may return (AWS: 360,146 are refused by the memory bound).

@@ -13,6 +13,7 @@ use super::place::Place;
 use super::{MachineType, Options};
 use crate::json::source::{Member, Node, Span};
 use crate::limits;
+use crate::query::jsonata::Regexes;
 
 /// What a check has found so far.
 pub(super) struct Check {
@@ -24,6 +25,8 @@ pub(super) struct Check {
     warnings: usize,
     /// Labels of distributed Maps met so far.
     labels: HashSet<String>,
+    /// The regular expressions of the machine's expressions.
+    regexes: Regexes,
 }
 
 /// What the objects around a value say about it.
@@ -60,6 +63,7 @@ impl Check {
             errors: 0,
             warnings: 0,
             labels: HashSet::new(),
+            regexes: Regexes::default(),
         }
     }
 

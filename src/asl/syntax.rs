@@ -2,7 +2,7 @@
 
 use super::diagnostic::Code;
 use crate::query::intrinsic::Call;
-use crate::query::jsonata::{Allowed, CompileErrorKind, Expr, Profile};
+use crate::query::jsonata::{Allowed, CompileErrorKind, Expr, Profile, Regexes};
 use crate::query::path::{Path, ReferencePath, SyntaxError};
 use crate::query::{Names, Slot};
 
@@ -43,10 +43,27 @@ pub(super) fn intrinsic_error(text: &str) -> Option<SyntaxError> {
     Call::parse(text, &mut NoNames).err().or(blanks)
 }
 
+/// No names, and what expressions share.
+struct Shared<'r>(&'r mut Regexes);
+
+impl Names for Shared<'_> {
+    fn slot(&mut self, _: &str) -> Option<Slot> {
+        None
+    }
+
+    fn regexes(&mut self) -> Option<&mut Regexes> {
+        Some(self.0)
+    }
+}
+
 /// What is wrong with a JSONata expression (the text between its marks), and at which byte. `allowed` says what it may
 /// refer to besides `$states.input`, `$states.context` and variables.
-pub(super) fn jsonata_error(text: &str, allowed: Allowed) -> Option<(Code, SyntaxError)> {
-    let error = Expr::compile(text, &mut NoNames, Profile::StepFunctions(allowed)).err()?;
+pub(super) fn jsonata_error(
+    text: &str,
+    allowed: Allowed,
+    regexes: &mut Regexes,
+) -> Option<(Code, SyntaxError)> {
+    let error = Expr::compile(text, &mut Shared(regexes), Profile::StepFunctions(allowed)).err()?;
     let code = match error.kind {
         CompileErrorKind::Invalid => Code::InvalidJsonataExpression,
         CompileErrorKind::Unsupported => Code::UnsupportedJsonataExpression,

@@ -17,7 +17,8 @@ impl Lower {
         if let Some(&known) = self.paths.get(text) {
             return known;
         }
-        match Path::parse(text, &mut Lookup(&place.plan.variables)) {
+        match Path::parse(text, &mut Lookup { variables: &place.plan.variables, regexes: &mut self.regexes })
+        {
             // The slot of a variable depends on the place.
             Ok(path) if path.variable().is_some() => self.program.paths.push(path),
             Ok(path) => {
@@ -68,7 +69,12 @@ impl Lower {
             asl::QueryLanguage::JsonPath => Language::JsonPath,
             asl::QueryLanguage::Jsonata => Language::Jsonata(allowed),
         };
-        match Template::compile(source, field, language, &mut Lookup(&place.plan.variables)) {
+        match Template::compile(
+            source,
+            field,
+            language,
+            &mut Lookup { variables: &place.plan.variables, regexes: &mut self.regexes },
+        ) {
             Ok(template) => Some(self.program.templates.push(template)),
             Err(error) => {
                 self.refuse(place, &error.field, error.message);
@@ -83,7 +89,12 @@ impl Lower {
         field: &str,
         source: &Node,
     ) -> Option<TemplateId> {
-        match Template::compile(source, field, Language::Literal, &mut Lookup(&place.plan.variables)) {
+        match Template::compile(
+            source,
+            field,
+            Language::Literal,
+            &mut Lookup { variables: &place.plan.variables, regexes: &mut self.regexes },
+        ) {
             Ok(template) => Some(self.program.templates.push(template)),
             Err(error) => {
                 self.refuse(place, &error.field, error.message);
@@ -93,7 +104,7 @@ impl Lower {
     }
 
     pub(super) fn expression(&mut self, place: &Place<'_, '_>, field: &str, text: &str) -> TemplateId {
-        let names = &mut Lookup(&place.plan.variables);
+        let names = &mut Lookup { variables: &place.plan.variables, regexes: &mut self.regexes };
         match Template::expression(text, field, Allowed::default(), names) {
             Ok(template) => self.program.templates.push(template),
             Err(error) => {

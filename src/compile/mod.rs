@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use crate::asl::model as asl;
 use crate::index::{Id, Table};
 use crate::program::{PathId, Program, StateId, Workflow, WorkflowId};
+use crate::query::jsonata::Regexes;
 use variables::Variables;
 
 /// Why a checked definition cannot be compiled: the place, as AWS writes it, and the reason.
@@ -38,12 +39,19 @@ pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
     let mut program = Program { timeout_seconds, ..Program::default() };
     let mut pending = Vec::new();
     allocate(&definition.workflow, Variables::default(), &mut program, &mut pending);
-    let mut lower = Lower { program, errors: Vec::new(), states: Table::default(), paths: HashMap::new() };
+    let mut lower = Lower {
+        program,
+        errors: Vec::new(),
+        states: Table::default(),
+        paths: HashMap::new(),
+        regexes: Regexes::default(),
+    };
     for plan in pending {
         lower.workflow(plan);
     }
-    let Lower { mut program, errors, states, .. } = lower;
+    let Lower { mut program, errors, states, regexes, .. } = lower;
     program.states = states;
+    program.regex_bytes = regexes.bytes();
     if errors.is_empty() { Ok(program) } else { Err(errors) }
 }
 
@@ -105,6 +113,8 @@ struct Lower {
     errors: Vec<Error>,
     /// Paths that mean the same everywhere, by their text.
     paths: HashMap<String, PathId>,
+    /// Regular expressions, each compiled once.
+    regexes: Regexes,
 }
 
 /// What a state's fields are lowered with.

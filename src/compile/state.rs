@@ -136,7 +136,9 @@ impl Lower {
                 Text::Path(self.path(place, &format!("{field}Path"), &path.value))
             }
             Some(Setting::Path(call)) => {
-                match Call::parse(&call.value, &mut super::variables::Lookup(&place.plan.variables)) {
+                let variables = &place.plan.variables;
+                let mut names = super::variables::Lookup { variables, regexes: &mut self.regexes };
+                match Call::parse(&call.value, &mut names) {
                     Ok(call) => Text::Call(call),
                     Err(error) => {
                         self.refuse(place, &format!("{field}Path"), error.to_string());

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::asl::model as asl;
+use crate::query::jsonata::Regexes;
 use crate::query::{Names, Slot};
 
 /// The variables one workflow sees, outer ones first. Workflows inside share what is around them.
@@ -77,11 +78,18 @@ pub(super) fn variable_name(key: &str) -> &str {
     key.strip_suffix(".$").unwrap_or(key)
 }
 
-/// [`Variables`] as the query languages ask for them.
-pub(super) struct Lookup<'v, 'd>(pub(super) &'v Variables<'d>);
+/// [`Variables`] as the query languages ask for them, and what expressions share.
+pub(super) struct Lookup<'v, 'd> {
+    pub(super) variables: &'v Variables<'d>,
+    pub(super) regexes: &'v mut Regexes,
+}
 
 impl Names for Lookup<'_, '_> {
     fn slot(&mut self, name: &str) -> Option<Slot> {
-        self.0.find(name)
+        self.variables.find(name)
+    }
+
+    fn regexes(&mut self) -> Option<&mut Regexes> {
+        Some(self.regexes)
     }
 }

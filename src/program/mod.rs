@@ -77,12 +77,35 @@ pub struct Program {
     pub parallels: Table<ParallelId, Parallel>,
     /// Map states.
     pub maps: Table<MapId, Map>,
+    /// Bytes of the automata of its regular expressions, at most.
+    pub regex_bytes: usize,
 }
 
 impl Program {
     /// Where an execution begins.
     pub fn start(&self) -> StateId {
         self.workflows[WorkflowId::from_index(0)].start
+    }
+
+    /// About how many bytes it takes: its tables, what they hold, and the automata of its regular expressions, which
+    /// its expressions share.
+    pub fn bytes(&self) -> usize {
+        let names: usize = self.names.iter().map(|(_, name)| size_of::<Box<str>>() + name.len()).sum();
+        let paths: usize =
+            self.paths.iter().map(|(_, path)| size_of::<Path>() + 4 * path.source().len()).sum();
+        let templates: usize = self.templates.iter().map(|(_, template)| template.bytes()).sum();
+        let choices: usize = (self.choices.iter())
+            .map(|(_, choice)| {
+                choice.rules.len() * size_of::<Rule>()
+                    + choice.tests.len() * size_of::<Test>()
+                    + choice.steps.len() * size_of::<ChoiceStep>()
+            })
+            .sum();
+        let rows = self.states.len() * size_of::<State>()
+            + self.tasks.len() * size_of::<Task>()
+            + self.handlers.len() * size_of::<Handlers>()
+            + self.maps.len() * size_of::<Map>();
+        names + paths + templates + choices + rows + self.regex_bytes
     }
 
     /// The state's name.

@@ -20,6 +20,11 @@ pub trait Names {
     /// The slot of the workflow variable `name`, as seen from the state being compiled; `None` when no state assigns
     /// it, in which case reading it gives no value.
     fn slot(&mut self, name: &str) -> Option<Slot>;
+
+    /// The regular expressions that are compiled already, where expressions share them.
+    fn regexes(&mut self) -> Option<&mut jsonata::Regexes> {
+        None
+    }
 }
 
 /// What a query may look at.

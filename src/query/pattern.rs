@@ -38,6 +38,14 @@ pub(super) enum PatternError {
 pub(super) type Spans = Vec<Option<(usize, usize)>>;
 
 impl Pattern {
+    /// Automata of one expression: this one, and those of the `regex` crate that go forwards and backwards.
+    pub(super) const AUTOMATA: usize = 3;
+
+    /// About how many bytes its automata take.
+    pub(super) fn bytes(&self) -> usize {
+        Pattern::AUTOMATA * self.nfa.memory_usage()
+    }
+
     pub(super) fn new(
         source: &str,
         any_case: bool,
@@ -47,6 +55,7 @@ impl Pattern {
         let regex = RegexBuilder::new(source)
             .case_insensitive(any_case)
             .size_limit(bytes_max)
+            .dfa_size_limit(crate::limits::REGEX_CACHE_BYTES_MAX)
             .nest_limit(depth_max)
             .build()
             .map_err(|error| match error {

@@ -233,6 +233,19 @@ impl Template {
         })
     }
 
+    /// About how many bytes it takes, without the automata of regular expressions.
+    pub fn bytes(&self) -> usize {
+        let queries = self.queries.iter().map(|query| match &query.what {
+            What::Path(path) => 4 * path.source().len(),
+            What::Call(call) => 8 * call.source().len(),
+            What::Expr(expr) => expr.bytes(),
+        });
+        let rows = self.children.len() * size_of::<Child>()
+            + self.queries.len() * size_of::<Query>()
+            + self.places.len() * size_of::<Place>();
+        size_of::<Template>() + rows + self.text.len() + queries.sum::<usize>()
+    }
+
     /// The expression, when the whole template is one.
     pub fn as_expression(&self) -> Option<(&str, String)> {
         match self.root {

@@ -12,6 +12,7 @@ mod random_machines;
 mod real_definitions;
 #[path = "../corpora/recorded.rs"]
 mod recorded;
+mod regexes;
 #[path = "../required/mod.rs"]
 mod required;
 mod sizes;

@@ -141,7 +141,7 @@ impl Check {
     }
 
     fn expression(&mut self, text: &str, node: &Node, place: Place<'_>, allowed: Allowed) {
-        if let Some((code, error)) = syntax::jsonata_error(text, allowed) {
+        if let Some((code, error)) = syntax::jsonata_error(text, allowed, &mut self.regexes) {
             let start = node.as_str().and_then(|whole| whole.find(text)).unwrap_or_default();
             self.error(code, error.message, place, inside(node, start + error.offset));
         }

@@ -51,7 +51,7 @@ mod program;
 mod syntax;
 
 pub use eval::{Env, EvalError, EvalErrorKind, Limits, Scratch};
-pub use program::{Allowed, Profile};
+pub use program::{Allowed, Profile, Regexes};
 pub use syntax::{CompileError, CompileErrorKind};
 
 use super::{Names, Scope};
@@ -72,6 +72,14 @@ impl Expr {
     /// created: names at the top level, `$`, `$$`, misplaced parts of `$states`.
     pub fn compile(source: &str, names: &mut dyn Names, profile: Profile) -> Result<Expr, CompileError> {
         Ok(Expr { program: program::compile(source, names, profile)?, profile })
+    }
+
+    /// About how many bytes it takes, without the automata of its regular expressions.
+    pub fn bytes(&self) -> usize {
+        let program = &self.program;
+        let texts: usize = program.texts.iter().map(|text| size_of::<Box<str>>() + text.len()).sum();
+        // The other tables have about a row for each node together.
+        size_of::<Expr>() + program.source.len() + texts + 3 * size_of_val(&*program.nodes)
     }
 
     /// Its text.

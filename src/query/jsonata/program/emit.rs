@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::chain::{Prefix, prefix};
 use super::draft::{Draft, DraftId, Drafts, Form, Stage as DraftStage};
-use super::regex::compile_regex;
+use super::regex::Regexes;
 use super::scope::{ScopeId, Scopes, carried};
 use super::*;
 use crate::query::jsonata::syntax::Literal;
@@ -197,7 +197,11 @@ impl<'d> Emitter<'d, '_> {
             Form::Literal(Literal::Bool(value)) => Node::Bool(*value),
             Form::Literal(Literal::Null) => Node::Null,
             Form::Regex { pattern, flags } => {
-                let regex = compile_regex(pattern, flags).map_err(|message| {
+                let regex = match self.names.regexes() {
+                    Some(shared) => shared.get(pattern, flags),
+                    None => Regexes::default().get(pattern, flags),
+                };
+                let regex = regex.map_err(|message| {
                     CompileError::new("S0303", draft.end as usize, Some(pattern), message)
                 })?;
                 Node::Regex(RegexId(push(&mut self.program.regexes, regex)))

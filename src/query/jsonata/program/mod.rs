@@ -16,6 +16,7 @@ use crate::query::pattern::Pattern;
 use crate::query::{ContextField, Names, Slot};
 
 pub use emit::{Allowed, Profile};
+pub use regex::Regexes;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {
@@ -304,7 +305,7 @@ pub(super) struct Program {
     pub(super) keys: Vec<Key>,
     pub(super) texts: Vec<Box<str>>,
     pub(super) numbers: Vec<Value>,
-    pub(super) regexes: Vec<Pattern>,
+    pub(super) regexes: Vec<std::sync::Arc<Pattern>>,
     pub(super) places: Vec<(u16, u16)>,
     pub(super) variables: Vec<Variable>,
     pub(super) chains: Vec<Chain>,

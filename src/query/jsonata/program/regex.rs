@@ -1,19 +1,56 @@
 //! JavaScript's regular expressions in the syntax of the `regex` crate, which matches in linear time. What only
 //! backtracking can do (look-around, back-references) is refused by name.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::limits;
 use crate::query::pattern::{Pattern, PatternError};
 
-/// Compiles a regular expression; the error says what is wrong with it.
-pub(in crate::query::jsonata) fn compile_regex(pattern: &str, flags: &str) -> Result<Pattern, String> {
-    let multi_line = flags.contains('m');
-    let translated =
-        Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line }.run()?;
-    let (bytes_max, depth_max) = (limits::JSONATA_REGEX_BYTES_MAX, limits::JSONATA_REGEX_DEPTH_MAX);
-    Pattern::new(&translated, flags.contains('i'), bytes_max, depth_max).map_err(|error| match error {
-        PatternError::TooLarge => "Regular expression is too large".to_owned(),
-        PatternError::Syntax => format!("Invalid regular expression: /{pattern}/"),
-    })
+/// The regular expressions of one state machine: each is compiled once, and together they are bounded.
+#[derive(Debug, Default)]
+pub struct Regexes {
+    /// By pattern and flags.
+    known: HashMap<(Box<str>, Box<str>), Arc<Pattern>>,
+    bytes: usize,
+}
+
+impl Regexes {
+    /// Bytes of their automata, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A regular expression; the error says what is wrong with it.
+    pub(in crate::query::jsonata) fn get(
+        &mut self,
+        pattern: &str,
+        flags: &str,
+    ) -> Result<Arc<Pattern>, String> {
+        let key = (pattern.into(), flags.into());
+        if let Some(known) = self.known.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let multi_line = flags.contains('m');
+        let translated =
+            Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line }.run()?;
+        // What does not fit any more is not even compiled to its end.
+        let left = limits::PROGRAM_REGEX_BYTES_MAX.saturating_sub(self.bytes) / Pattern::AUTOMATA;
+        let (bytes_max, depth_max) = (limits::JSONATA_REGEX_BYTES_MAX, limits::JSONATA_REGEX_DEPTH_MAX);
+        let compiled = Pattern::new(&translated, flags.contains('i'), bytes_max.min(left), depth_max);
+        let compiled = compiled.map_err(|error| match error {
+            PatternError::TooLarge if left < bytes_max => {
+                let most = limits::PROGRAM_REGEX_BYTES_MAX >> 20;
+                format!("The regular expressions of the state machine take more than {most} MiB together")
+            }
+            PatternError::TooLarge => "Regular expression is too large".to_owned(),
+            PatternError::Syntax => format!("Invalid regular expression: /{pattern}/"),
+        })?;
+        self.bytes += compiled.bytes();
+        let compiled = Arc::new(compiled);
+        self.known.insert(key, Arc::clone(&compiled));
+        Ok(compiled)
+    }
 }
 
 struct Translation {
