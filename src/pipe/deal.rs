@@ -16,6 +16,7 @@ use super::publish::Lost;
 use super::seen::Seen;
 use super::settings::Settings;
 use super::story::{Story, Watched};
+use super::trouble::Troubles;
 use crate::engine;
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena};
@@ -33,6 +34,7 @@ pub(super) struct Dealer {
     /// What is given back comes again.
     pub(super) redelivers: bool,
     pub(super) seen: Option<Mutex<Seen>>,
+    pub(super) troubles: Troubles,
     pub(super) stats: Arc<Stats>,
     pub(super) stop: watch::Sender<bool>,
 }

@@ -15,8 +15,8 @@ pub enum PipeError {
     /// It may work later: a broker is away, a connection broke. Pipelines try again by themselves.
     #[error("{0}")]
     Away(String),
-    /// It never will: from a source, there is no such stream or we may not read it, and the pipeline ends. From a sink,
-    /// it does not take these outputs, which become dead letters.
+    /// It never will: from a source, there is no such stream or we may not read it, and the pipeline ends, unless the
+    /// source has worked before. From a sink, it does not take these outputs, which become dead letters.
     #[error("{0}")]
     Refused(String),
     /// Nobody takes outputs any more: the pipeline ends, and what was not settled stays with the source.
@@ -53,6 +53,11 @@ pub trait Source: Send {
     /// Whether an event that is given back comes again. Where it does not, the pipeline itself tries again.
     fn redelivers(&self) -> bool {
         true
+    }
+
+    /// What it is called where trouble is told: a file, a stream, a queue.
+    fn address(&self) -> String {
+        String::new()
     }
 }
 
@@ -219,6 +224,11 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// When some are not safe: all are published again, so that what receives them sees some twice.
     fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>>;
+
+    /// What it is called where trouble is told: a file, a stream, a queue.
+    fn address(&self) -> String {
+        String::new()
+    }
 }
 
 /// Outputs of the events of one batch, in their order.

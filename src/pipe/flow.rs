@@ -13,6 +13,7 @@ use super::event::{Batch, PipeError, Room, Sink, Source, Verdict};
 use super::order::{KeyOf, Lane, Lanes, Order, Turn};
 use super::seen::Seen;
 use super::settings::{Attempts, Settings};
+use super::trouble::{End, Trouble, Troubles};
 use crate::json::Arena;
 use crate::runtime::{Engine, Machine};
 
@@ -26,6 +27,7 @@ pub struct Pipe {
     dead: Option<Arc<dyn Sink>>,
     order: Order,
     settings: Settings,
+    troubles: Troubles,
     stats: Arc<Stats>,
     stop: watch::Sender<bool>,
 }
@@ -94,9 +96,9 @@ impl Pipe {
 
     /// As [`new`](Pipe::new), for a source that was chosen while the program runs.
     pub fn boxed(engine: Engine, machine: Machine, source: Box<dyn Source>) -> Pipe {
-        let (stats, order, settings) = Default::default();
+        let (stats, order, settings, troubles) = Default::default();
         let stop = watch::Sender::new(false);
-        Pipe { engine, machine, source, sink: None, dead: None, order, settings, stats, stop }
+        Pipe { engine, machine, source, sink: None, dead: None, order, settings, troubles, stats, stop }
     }
 
     /// Where outputs go.
@@ -185,6 +187,13 @@ impl Pipe {
         self
     }
 
+    /// Who hears of a source, a sink or a sink of dead letters that fails: at once, again at growing intervals while it
+    /// lasts, and when it is over. Events of `tracing` tell the same.
+    pub fn on_trouble(mut self, listener: impl Fn(&Trouble) + Send + Sync + 'static) -> Pipe {
+        self.troubles.listener = Some(Box::new(listener));
+        self
+    }
+
     /// What it has done so far.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)
@@ -199,15 +208,27 @@ impl Pipe {
     /// with one of several threads, batches are worked at side by side.
     ///
     /// # Errors
-    /// When the source refuses, or nobody takes outputs any more.
+    /// When the source refuses before it has handed anything over, nobody takes outputs any more, or the pipeline was to
+    /// end while events of a source that hands nothing out again were under way.
     pub async fn run(self) -> Result<Report, PipeError> {
-        let Pipe { engine, machine, source, sink, dead, order, settings, stats, stop } = self;
+        let Pipe { engine, machine, source, sink, dead, order, settings, troubles, stats, stop } = self;
         let seen = settings.unique.as_ref().map(|(_, keep)| Mutex::new(Seen::new(*keep)));
         let redelivers = source.redelivers();
         let in_place = !redelivers || matches!(order, Order::Key(_));
         let (events, bytes) = (settings.events_max, settings.bytes_max);
-        let dealer =
-            Dealer { engine, machine, sink, dead, settings, in_place, redelivers, seen, stats, stop };
+        let dealer = Dealer {
+            engine,
+            machine,
+            sink,
+            dead,
+            settings,
+            in_place,
+            redelivers,
+            seen,
+            troubles,
+            stats,
+            stop,
+        };
         let flow = Flow {
             source,
             order,
@@ -264,7 +285,15 @@ impl Flow {
         let finished = tokio::select! {
             finished = finish => finished,
             // Without being stopped, it ends because there are no more events: they have all the time they need.
-            () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => Ok(()),
+            () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => {
+                match self.dealer.redelivers {
+                    true => Ok(()),
+                    false => Err(PipeError::Closed(format!(
+                        "some events of the source {} are not brought to their end",
+                        self.source.address()
+                    ))),
+                }
+            }
         };
         self.tasks.abort_all();
         // Whoever is gone cannot be said goodbye to.
@@ -276,7 +305,7 @@ impl Flow {
     /// case.
     async fn receive(&mut self) -> Result<(), PipeError> {
         let mut stopped = self.dealer.stop.subscribe();
-        let mut wait = AWAY_MIN;
+        let (mut wait, mut worked) = (AWAY_MIN, false);
         loop {
             while let Some(joined) = self.tasks.try_join_next() {
                 outcome(joined)?;
@@ -288,13 +317,19 @@ impl Flow {
             };
             match received {
                 Ok(Some(batch)) => {
-                    wait = AWAY_MIN;
+                    (wait, worked) = (AWAY_MIN, true);
+                    self.dealer.troubles.worked(End::Source, || self.source.address());
                     if !batch.is_empty() {
                         self.take_on(batch).await?;
                     }
                 }
                 Ok(None) => return Ok(()),
-                Err(PipeError::Away(_)) => {
+                // What worked before may work again: someone removed it, or took the right to read it.
+                Err(PipeError::Refused(why)) if !worked || !self.dealer.redelivers => {
+                    return Err(PipeError::Refused(why));
+                }
+                Err(PipeError::Away(why) | PipeError::Refused(why)) => {
+                    self.dealer.troubles.failed(End::Source, || self.source.address(), &why);
                     self.dealer.stats.away.fetch_add(1, Ordering::Relaxed);
                     if self.dealer.pause(wait).await.is_err() {
                         return Ok(());

@@ -295,6 +295,10 @@ impl Source for KafkaSource {
     fn redelivers(&self) -> bool {
         false
     }
+
+    fn address(&self) -> String {
+        self.name.to_string()
+    }
 }
 
 struct KafkaReceipts {
@@ -394,6 +398,10 @@ impl Sink for KafkaSink {
             }
             Ok(())
         })
+    }
+
+    fn address(&self) -> String {
+        self.topic.clone()
     }
 }
 

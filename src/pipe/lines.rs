@@ -50,12 +50,12 @@ impl Lines {
 
     /// Outputs to whatever can be written; they count as safe once it has been flushed.
     pub fn to_writer(mut writer: impl Write + Send + 'static) -> LineSink {
-        LineSink::new(move |lines| writer.write_all(lines).and_then(|()| writer.flush()))
+        LineSink::new("a writer", move |lines| writer.write_all(lines).and_then(|()| writer.flush()))
     }
 
     /// Outputs to standard output.
     pub fn to_stdout() -> LineSink {
-        LineSink::new(|lines| {
+        LineSink::new("stdout", |lines| {
             let mut stdout = io::stdout().lock();
             stdout.write_all(lines).and_then(|()| stdout.flush())
         })
@@ -67,14 +67,14 @@ impl Lines {
     /// When it cannot be opened.
     pub fn to_file(path: &Path) -> io::Result<LineSink> {
         let mut file = File::options().create(true).append(true).open(path)?;
-        Ok(LineSink::new(move |lines| file.write_all(lines).and_then(|()| file.sync_data())))
+        Ok(LineSink::new(path.display(), move |lines| append(&mut file, lines)))
     }
 
     /// Outputs to memory: for tests and examples.
     pub fn to_memory() -> (LineSink, Arc<Mutex<Vec<u8>>>) {
         let memory = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&memory);
-        let sink = LineSink::new(move |lines| {
+        let sink = LineSink::new("memory", move |lines| {
             written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(lines);
             Ok(())
         });
@@ -130,6 +130,10 @@ impl Source for LineSource {
 
     fn redelivers(&self) -> bool {
         false
+    }
+
+    fn address(&self) -> String {
+        self.name.to_string()
     }
 }
 
@@ -240,7 +244,18 @@ impl<R: Read> Reader<R> {
 
 /// Outputs as lines.
 pub struct LineSink {
+    address: String,
     jobs: mpsc::SyncSender<Job>,
+}
+
+/// Appends lines to a file. What only went in by half is taken back, so that it can be tried again.
+fn append(file: &mut File, lines: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?;
+    let written = file.write_all(lines).and_then(|()| file.sync_data());
+    if written.is_err() && before.is_file() {
+        file.set_len(before.len())?;
+    }
+    written
 }
 
 struct Job {
@@ -249,7 +264,10 @@ struct Job {
 }
 
 impl LineSink {
-    fn new(mut write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static) -> LineSink {
+    fn new(
+        address: impl ToString,
+        mut write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
+    ) -> LineSink {
         // One place for each worker thread is plenty: whoever publishes waits for the answer.
         let (jobs, todo) = mpsc::sync_channel::<Job>(1_024);
         let work = move || {
@@ -260,7 +278,7 @@ impl LineSink {
         };
         // Without a thread there is nobody at the other end, and publishing says so.
         drop(thread::Builder::new().name("write".into()).spawn(work));
-        LineSink { jobs }
+        LineSink { address: address.to_string(), jobs }
     }
 }
 
@@ -285,6 +303,10 @@ impl Sink for LineSink {
                 Err(_) => Err(closed()),
             }
         })
+    }
+
+    fn address(&self) -> String {
+        self.address.clone()
     }
 }
 

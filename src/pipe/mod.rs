@@ -44,6 +44,7 @@ mod settings;
 #[cfg(feature = "sqs")]
 mod sqs;
 mod story;
+mod trouble;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -64,5 +65,6 @@ pub use redrive::{Redrive, Redriven};
 pub use settings::Attempts;
 #[cfg(feature = "sqs")]
 pub use sqs::{Sqs, SqsSink, SqsSource};
+pub use trouble::{End, Trouble};
 #[cfg(feature = "webhook")]
 pub use webhook::{Answer, Proof, Webhook, WebhookSource};

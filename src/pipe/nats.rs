@@ -141,10 +141,12 @@ impl Nats {
         let patience = in_force.map_or(consumer.ack_wait, |config| config.ack_wait);
         let name = Arc::from(format!("{}/{}", consumer.stream, consumer.durable));
         Ok(NatsSource {
-            client: self.client.clone(),
+            nats: self.clone(),
+            wanted: consumer,
             name,
             consumer: found,
             messages: None,
+            lost: false,
             kept: None,
             patience,
         })
@@ -218,10 +220,13 @@ impl NatsValue {
 
 /// Events of a durable consumer.
 pub struct NatsSource {
-    client: async_nats::Client,
+    nats: Nats,
+    wanted: NatsConsumer,
     name: Arc<str>,
     consumer: Consumer<pull::Config>,
     messages: Option<pull::Stream>,
+    /// Something went wrong: the consumer may have been removed, alone or with its stream.
+    lost: bool,
     /// Messages taken by a call that was dropped.
     kept: Option<Vec<jetstream::Message>>,
     patience: Duration,
@@ -235,6 +240,15 @@ impl std::fmt::Debug for NatsSource {
 
 impl NatsSource {
     async fn messages(&mut self) -> Result<&mut pull::Stream, PipeError> {
+        if self.lost {
+            // It is made again where it is not there; and whoever removed the stream may bring it back.
+            let again = self
+                .nats
+                .source(self.wanted.clone())
+                .await
+                .map_err(|why| PipeError::Away(why.to_string()))?;
+            (self.consumer, self.patience, self.lost) = (again.consumer, again.patience, false);
+        }
         if self.messages.is_none() {
             let messages = self.consumer.stream().max_messages_per_batch(PULL_MESSAGES).messages().await;
             self.messages = Some(messages.map_err(away)?);
@@ -259,16 +273,14 @@ impl NatsSource {
         match next {
             Some(Ok(message)) => Ok(Some(message)),
             Some(Err(error)) => {
-                self.messages = None;
+                (self.messages, self.lost) = (None, true);
                 Err(match error.kind() {
-                    MessagesErrorKind::ConsumerDeleted | MessagesErrorKind::PushBasedConsumer => {
-                        refused(error)
-                    }
+                    MessagesErrorKind::PushBasedConsumer => refused(error),
                     _ => away(error),
                 })
             }
             None => {
-                self.messages = None;
+                (self.messages, self.lost) = (None, true);
                 Err(away("the messages ended"))
             }
         }
@@ -310,7 +322,7 @@ impl NatsSource {
             receipts.push(Receipt { sequence, deliveries, acker });
         }
         let receipts = NatsReceipts {
-            client: self.client.clone(),
+            client: self.nats.client.clone(),
             name: Arc::clone(&self.name),
             receipts,
             patience: self.patience,
@@ -327,6 +339,10 @@ impl NatsSource {
 impl Source for NatsSource {
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
         Box::pin(async move { self.fill(room).await.map(Some) })
+    }
+
+    fn address(&self) -> String {
+        self.name.to_string()
     }
 }
 
@@ -419,6 +435,10 @@ impl Sink for NatsSink {
             }
             Ok(())
         })
+    }
+
+    fn address(&self) -> String {
+        self.subject.clone()
     }
 }
 

@@ -8,6 +8,7 @@ use super::dead::DeadLetter;
 use super::deal::{Dealer, Failure};
 use super::event::{Batch, Came, Outputs, PipeError, Sink, Verdict};
 use super::flow::{AWAY_MAX, AWAY_MIN};
+use super::trouble::End;
 use crate::json::Arena;
 
 /// An event that failed for good, why, and after how many attempts.
@@ -76,10 +77,12 @@ impl Dealer {
         loop {
             match sink.publish(outputs).await {
                 Ok(()) => {
+                    self.troubles.worked(End::Sink, || sink.address());
                     self.stats.published.fetch_add(outputs.len() as u64, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(PipeError::Away(why)) => {
+                    self.troubles.failed(End::Sink, || sink.address(), &why);
                     self.stats.away.fetch_add(1, Ordering::Relaxed);
                     if self.pause(wait).await.is_err() {
                         return Err(PipeError::Away(why));
@@ -121,7 +124,10 @@ impl Dealer {
                         "the dead letter of event {id} is refused: {why}"
                     )));
                 }
-                Err(_) => unburied.push((one.0, Verdict::Again(self.settings.attempts.delay_max))),
+                Err(why) => {
+                    self.troubles.failed(End::DeadLetters, || sink.address(), &why);
+                    unburied.push((one.0, Verdict::Again(self.settings.attempts.delay_max)));
+                }
             }
         }
         self.stats.again.fetch_add(unburied.len() as u64, Ordering::Relaxed);
@@ -137,10 +143,14 @@ impl Dealer {
         let mut wait = AWAY_MIN;
         loop {
             match sink.publish(letters).await {
-                Ok(()) => return Ok(Ok(())),
+                Ok(()) => {
+                    self.troubles.worked(End::DeadLetters, || sink.address());
+                    return Ok(Ok(()));
+                }
                 Err(PipeError::Refused(why)) => return Ok(Err(why)),
                 Err(PipeError::Closed(why)) => return Err(PipeError::Closed(why)),
                 Err(PipeError::Away(why)) => {
+                    self.troubles.failed(End::DeadLetters, || sink.address(), &why);
                     self.stats.away.fetch_add(1, Ordering::Relaxed);
                     if self.pause(wait).await.is_err() {
                         return Err(PipeError::Away(why));
@@ -204,8 +214,12 @@ impl Dealer {
         self.settle(batch, &verdicts).await;
         match why {
             PipeError::Closed(_) => Err(why),
-            // It was said to end while something was away.
-            _ => Ok(()),
+            // It was said to end while something was away: the source keeps them, or they would be lost without a word.
+            _ if self.redelivers => Ok(()),
+            why => Err(PipeError::Closed(format!(
+                "what came of {} events is not published, and their source does not hand them out again: {why}",
+                events.len()
+            ))),
         }
     }
 
@@ -229,7 +243,9 @@ impl Dealer {
                 Err(_) => {}
             }
         }
-        if batch.receipts.settle(verdicts).await.is_err() {
+        if let Err(why) = batch.receipts.settle(verdicts).await {
+            let address = || batch.provenance(verdicts[0].0 as usize).source;
+            self.troubles.failed(End::Source, address, &format!("what became of events: {why}"));
             self.stats.unsettled.fetch_add(verdicts.len() as u64, Ordering::Relaxed);
         }
     }

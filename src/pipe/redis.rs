@@ -139,13 +139,16 @@ impl Link {
     }
 }
 
+/// What the server says when the stream or the group was removed, of those who ask, and of those who wait.
+const GONE: [&str; 2] = ["NOGROUP", "UNBLOCKED"];
+
 /// Whether the server did what it was told.
 fn well(answer: &Value) -> Result<(), PipeError> {
     let Value::ServerError(error) = answer else { return Ok(()) };
     Err(match error.code() {
-        // These pass; `NOGROUP` does since the group is made again.
+        // These pass; `NOGROUP` and `UNBLOCKED` do since the group is made again.
         "BUSY" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "MISCONF" | "NOGROUP" | "NOREPLICAS" | "OOM"
-        | "READONLY" | "TRYAGAIN" => away(error),
+        | "READONLY" | "TRYAGAIN" | "UNBLOCKED" => away(error),
         _ => refused(error),
     })
 }
@@ -415,12 +418,17 @@ impl Source for RedisSource {
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
         Box::pin(async move {
             let filled = self.fill(room).await;
-            if matches!(&filled, Err(PipeError::Away(why)) if why.contains("NOGROUP")) {
+            let gone = |why: &str| GONE.iter().any(|code| why.contains(code));
+            if matches!(&filled, Err(PipeError::Away(why)) if gone(why)) {
                 // The server lost it, or someone removed it.
                 self.shared.make_group().await?;
             }
             filled.map(Some)
         })
+    }
+
+    fn address(&self) -> String {
+        self.shared.name.clone()
     }
 }
 
@@ -562,5 +570,9 @@ impl Sink for RedisSink {
             }
             self.link.ask(&commands).await?.iter().try_for_each(well)
         })
+    }
+
+    fn address(&self) -> String {
+        self.stream.clone()
     }
 }

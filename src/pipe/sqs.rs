@@ -283,6 +283,10 @@ impl Source for SqsSource {
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
         Box::pin(async move { self.fill(room).await.map(Some) })
     }
+
+    fn address(&self) -> String {
+        self.queue.url.to_string()
+    }
 }
 
 struct SqsReceipts {
@@ -390,6 +394,10 @@ impl Sink for SqsSink {
                 requests.into_iter().map(|entries| self.queue.call_on_entries("SendMessageBatch", entries));
             join_all(calls).await.into_iter().collect()
         })
+    }
+
+    fn address(&self) -> String {
+        self.queue.url.to_string()
     }
 }
 

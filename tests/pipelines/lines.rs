@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use expressway::pipe::{
-    Attempts, Batch, DeadLetter, KeyOf, Later, Lines, Order, Outputs, Pipe, PipeError, Provenance, Receipts,
-    Redrive, Report, Room, Sink, Source, Verdict,
+    Attempts, Batch, DeadLetter, End, KeyOf, Later, Lines, Order, Outputs, Pipe, PipeError, Provenance,
+    Receipts, Redrive, Report, Room, Sink, Source, Trouble, Verdict,
 };
 use expressway::runtime::{Engine, Machine};
 use expressway::task::TaskError;
@@ -179,6 +179,10 @@ impl Sink for Broker {
             }
             Ok(())
         })
+    }
+
+    fn address(&self) -> String {
+        "a broker".to_owned()
     }
 }
 
@@ -587,4 +591,101 @@ fn lines_fail_here_and_are_tried_again_here() {
     });
     assert_eq!((report.received, report.again, report.dead), (1, 2, 1));
     assert_eq!(dead[0].attempts, 3);
+}
+
+// ---- trouble ----
+
+/// What is told of trouble.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<Trouble>>>);
+
+impl Told {
+    fn by(&self, pipe: Pipe) -> Pipe {
+        let told = self.clone();
+        pipe.on_trouble(move |trouble| told.0.lock().unwrap().push(trouble.clone()))
+    }
+
+    fn all(&self) -> Vec<Trouble> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn an_end_that_fails_is_told_at_once_and_again_and_when_it_is_over() {
+    let (sink, told) = (Broker::default(), Told::default());
+    let why = "cannot write: No space left on device (os error 28)";
+    sink.state().troubles = (0..40).map(|_| PipeError::Away(why.to_owned())).collect();
+    let bodies = (0..3).map(|n| format!(r#"{{"n":{n}}}"#));
+    let (report, _, sink, _) = run_with(KEEP, bodies, sink, |pipe| told.by(pipe));
+    assert_eq!((report.published, report.away), (3, 40));
+    assert_eq!(sink.state().published.len(), 3);
+    let told = told.all();
+    assert!(told.iter().all(|trouble| trouble.end == End::Sink && trouble.address == "a broker"));
+    assert!(told[0].to_string().ends_with(why), "{}", told[0]);
+    assert_eq!((told[0].failures, told[0].lasted), (1, Duration::ZERO));
+    // At growing intervals, not at each try.
+    assert!((4..20).contains(&told.len()), "{told:?}");
+    let over = told.last().unwrap();
+    assert_eq!((over.failures, &over.why), (40, &None));
+}
+
+/// Fails once after its first events, in this way, and goes on.
+struct Stumbles(Broker, Option<PipeError>, bool);
+
+impl Source for Stumbles {
+    fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
+        if self.2
+            && let Some(trouble) = self.1.take()
+        {
+            return Box::pin(std::future::ready(Err(trouble)));
+        }
+        self.2 = true;
+        self.0.receive(Room { events: 1, ..room })
+    }
+
+    fn address(&self) -> String {
+        "orders/worker".to_owned()
+    }
+}
+
+#[test]
+fn a_source_that_worked_is_tried_again_whatever_it_says() {
+    for trouble in [
+        PipeError::Refused("NOGROUP no such key".to_owned()),
+        PipeError::Away("the connection broke".to_owned()),
+    ] {
+        let broker = Broker::with((0..3).map(|n| format!(r#"{{"n":{n}}}"#)));
+        let source = Stumbles(broker, Some(trouble.clone()), false);
+        let ((engine, machine), told, sink) = (engine(KEEP), Told::default(), Broker::default());
+        let pipe = told.by(Pipe::new(engine, machine, source)).sink(sink.clone());
+        let report = paused(pipe.run()).expect("it goes on");
+        assert_eq!((report.succeeded, sink.state().published.len()), (3, 3));
+        let told: Vec<String> = told.all().iter().map(Trouble::to_string).collect();
+        assert_eq!(told[0], format!("The source orders/worker fails, and is tried again: {trouble}"));
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_lost_without_a_word() {
+    let (engine, machine) = engine(KEEP);
+    let told = Told::default();
+    let sink = Lines::to_file(std::path::Path::new("/dev/full")).expect("a device");
+    let events = Lines::from_reader("events", &b"{}\n{}\n"[..]);
+    let pipe = told.by(Pipe::new(engine, machine, events)).sink(sink);
+    let (stopper, heard) = (pipe.stopper(), told.clone());
+    let ended = paused(async move {
+        tokio::spawn(async move {
+            while heard.all().len() < 3 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            stopper.stop();
+        });
+        pipe.run().await
+    });
+    let told = told.all();
+    assert_eq!((told[0].end, told[0].address.as_str()), (End::Sink, "/dev/full"));
+    assert!(told[0].why.as_deref().unwrap().contains("No space left on device"), "{}", told[0]);
+    // The source hands nothing out again, so the end is not a good one.
+    assert!(matches!(&ended, Err(PipeError::Closed(why)) if why.contains("No space left")), "{ended:?}");
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{Server, Stall, expressway, pipeline, running, terminate};
 use async_nats::jetstream::{self, consumer, stream};
+use expressway::pipe::{End, Lines, Nats, NatsOptions, Pipe};
 use futures_util::StreamExt;
 
 /// What is between a test and its server.
@@ -276,4 +277,33 @@ async fn a_definition_in_a_bucket_is_replaced_while_events_flow() {
         }
     }
     assert_eq!(terminate(&mut child), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_without_a_stream_is_told_and_the_pipeline_goes_on_when_there_is_one() {
+    let Some(bench) = Bench::new().await else { return };
+    let engine = expressway::runtime::Engine::builder().shards(1).build().expect("an engine");
+    let keep = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
+    let machine = engine.create_state_machine("keep", keep).expect("a machine");
+    let nats = Nats::connect(&format!("127.0.0.1:{}", bench.server.port), NatsOptions::default())
+        .await
+        .expect("a connection");
+    let events = Lines::from_reader("events", &b"{\"n\":1}\n{\"n\":2}\n"[..]);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let pipe = Pipe::new(engine, machine, events).sink(nats.sink("nowhere"));
+    let pipe = pipe.on_trouble(move |trouble| tell.send(trouble.clone()).expect("the test hears"));
+    let running = tokio::spawn(pipe.run());
+    let trouble = told.recv().await.expect("it is told");
+    assert_eq!((trouble.end, trouble.address.as_str()), (End::Sink, "nowhere"));
+    assert!(trouble.why.as_deref().is_some_and(|why| why.contains("NATS: ")), "{trouble}");
+    let config = stream::Config {
+        name: "NOWHERE".to_owned(),
+        subjects: vec!["nowhere".to_owned()],
+        ..Default::default()
+    };
+    bench.context.create_stream(config).await.expect("a stream");
+    while told.recv().await.expect("it is told").why.is_some() {}
+    let report = running.await.expect("no panic").expect("it ends well");
+    assert_eq!((report.succeeded, report.published), (2, 2));
+    assert_eq!(bench.texts("NOWHERE").await.len(), 2);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{Server, Stall, expressway, pipeline, terminate};
-use expressway::pipe::{Batch, PipeError, Redis, RedisGroup, RedisSource, Room, Source, Verdict};
+use expressway::pipe::{Batch, End, Pipe, PipeError, Redis, RedisGroup, RedisSource, Room, Source, Verdict};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Value};
 
@@ -246,4 +246,31 @@ async fn entries_without_a_body_are_objects_of_their_fields() {
     assert!(matches!(away, PipeError::Away(_)), "{away}");
     bench.publish(0..1).await;
     assert_eq!(receive(&mut source).await.body(0), b"{\"n\":0}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_removed_is_told_and_the_pipeline_goes_on() {
+    let Some(bench) = Bench::new() else { return };
+    bench.publish(0..3).await;
+    let engine = expressway::runtime::Engine::builder().shards(1).build().expect("an engine");
+    let keep = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
+    let machine = engine.create_state_machine("keep", keep).expect("a machine");
+    let sink = Redis::connect(&bench.url()).await.expect("a connection").sink("out");
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let pipe = Pipe::new(engine, machine, bench.source(Duration::from_secs(1)).await).sink(sink);
+    let pipe = pipe.on_trouble(move |trouble| tell.send(trouble.clone()).expect("the test hears"));
+    let stop = pipe.stopper();
+    let running = tokio::spawn(pipe.run());
+    bench.wait_until_done().await;
+    let () = bench.connection().await.del("events").await.expect("it is removed");
+    let trouble = told.recv().await.expect("it is told");
+    assert_eq!((trouble.end, trouble.address.as_str()), (End::Source, "events/worker"));
+    assert!(trouble.why.as_deref().is_some_and(|why| why.contains("Redis: ")), "{trouble}");
+    bench.publish(3..6).await;
+    // The group begins with the oldest entry when it is made again.
+    while told.recv().await.expect("it is told").why.is_some() {}
+    bench.wait_until_done().await;
+    stop.stop();
+    let report = running.await.expect("no panic").expect("it ends well");
+    assert_eq!((report.succeeded, report.published), (6, 6));
 }

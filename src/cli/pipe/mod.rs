@@ -76,6 +76,12 @@ async fn run(config: Config, quiet: bool) -> Result<Report, Stop> {
     if !quiet {
         say("The pipeline runs.");
     }
+    // Errors are told though nothing else is.
+    let pipe = pipe.on_trouble(move |trouble| {
+        if !quiet || trouble.why.is_some() {
+            say(&trouble.to_string());
+        }
+    });
     pipe.run().await.map_err(refused)
 }
 
@@ -195,6 +201,7 @@ fn summary(report: &Report) -> String {
         (report.again, "tried again"),
         (report.duplicates, "had come before"),
         (report.unsettled, "not settled"),
+        (report.away, "tries at an end that failed"),
     ];
     for (count, what) in more {
         if count > 0 {

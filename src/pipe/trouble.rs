@@ -1,0 +1,144 @@
+//! Trouble at the ends of a pipeline: told at once, told again while it lasts, and told when it is over.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// An end of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where events come from.
+    Source,
+    /// Where outputs go.
+    Sink,
+    /// Where dead letters go.
+    DeadLetters,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            End::Source => "source",
+            End::Sink => "sink",
+            End::DeadLetters => "sink of dead letters",
+        })
+    }
+}
+
+/// An end of a pipeline that fails, or works again. Its text is one line for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trouble {
+    /// Which end it is.
+    pub end: End,
+    /// Its [address](super::Sink::address).
+    pub address: String,
+    /// What the broker or the operating system says; nothing when the end works again.
+    pub why: Option<String>,
+    /// Tries that failed since it worked last.
+    pub failures: u64,
+    /// For how long it has failed.
+    pub lasted: Duration,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Trouble { end, address, why, failures, lasted } = self;
+        let seconds = lasted.as_secs();
+        write!(f, "The {end} {address} ")?;
+        match why {
+            Some(why) if *failures == 1 => write!(f, "fails, and is tried again: {why}"),
+            Some(why) => write!(f, "still fails, after {failures} tries in {seconds} s: {why}"),
+            None => write!(f, "works again, after {failures} tries in {seconds} s."),
+        }
+    }
+}
+
+/// Hears of trouble.
+pub(super) type Listener = Box<dyn Fn(&Trouble) + Send + Sync>;
+
+/// How long until trouble that lasts is told again: longer each time.
+const TOLD_AGAIN_MIN: Duration = Duration::from_secs(1);
+const TOLD_AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// What fails at present, by end. All batches under way share it, so that many of them do not all tell the same.
+#[derive(Default)]
+pub(super) struct Troubles {
+    pub(super) listener: Option<Listener>,
+    source: At,
+    sink: At,
+    dead_letters: At,
+}
+
+#[derive(Default)]
+struct At {
+    /// Whether there is trouble: what everything that works asks.
+    any: AtomicBool,
+    lasting: Mutex<Option<Lasting>>,
+}
+
+struct Lasting {
+    since: Instant,
+    failures: u64,
+    tell_at: Instant,
+    wait: Duration,
+}
+
+impl Troubles {
+    fn at(&self, end: End) -> &At {
+        match end {
+            End::Source => &self.source,
+            End::Sink => &self.sink,
+            End::DeadLetters => &self.dead_letters,
+        }
+    }
+
+    /// An end failed.
+    pub(super) fn failed(&self, end: End, address: impl FnOnce() -> String, why: &str) {
+        let (at, now) = (self.at(end), Instant::now());
+        at.any.store(true, Ordering::Release);
+        let mut lasting = at.lasting.lock().unwrap_or_else(PoisonError::into_inner);
+        let row =
+            lasting.get_or_insert(Lasting { since: now, failures: 0, tell_at: now, wait: TOLD_AGAIN_MIN });
+        row.failures += 1;
+        if now < row.tell_at {
+            return;
+        }
+        row.tell_at = now + row.wait;
+        row.wait = (row.wait * 2).min(TOLD_AGAIN_MAX);
+        let (failures, lasted) = (row.failures, now - row.since);
+        drop(lasting);
+        self.tell(&Trouble { end, address: address(), why: Some(why.to_owned()), failures, lasted });
+    }
+
+    /// An end did what it was asked for.
+    pub(super) fn worked(&self, end: End, address: impl FnOnce() -> String) {
+        let at = self.at(end);
+        if !at.any.load(Ordering::Acquire) {
+            return;
+        }
+        let over = at.lasting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        at.any.store(false, Ordering::Release);
+        if let Some(Lasting { since, failures, .. }) = over {
+            let lasted = since.elapsed();
+            self.tell(&Trouble { end, address: address(), why: None, failures, lasted });
+        }
+    }
+
+    fn tell(&self, trouble: &Trouble) {
+        let Trouble { end, address, why, failures, lasted } = trouble;
+        let (end, lasted_ms) = (end.to_string(), u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
+        match why {
+            Some(why) => {
+                tracing::warn!(end, address, why, failures, lasted_ms, "an end of a pipeline fails");
+            }
+            None => tracing::info!(end, address, failures, lasted_ms, "an end of a pipeline works again"),
+        }
+        if let Some(listener) = &self.listener {
+            listener(trouble);
+        }
+    }
+}
