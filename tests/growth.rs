@@ -369,3 +369,41 @@ fn yaml() {
     }
     check(rows);
 }
+
+// ---- metrics ----
+
+/// An engine with so many state machines, each of which ran once.
+#[cfg(feature = "runtime")]
+fn machines(count: usize) -> expressway::runtime::Engine {
+    use expressway::observe::Setup;
+    let engine = expressway::runtime::Engine::builder().shards(1).observe(Setup::default().metrics()).build();
+    let engine = engine.expect("an engine");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    for n in 0..count {
+        let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}"#;
+        let machine = engine.create_state_machine(&format!("m{n}"), definition).expect("a machine");
+        runtime.block_on(engine.run(&machine, "{}")).expect("it runs");
+    }
+    engine
+}
+
+#[cfg(feature = "runtime")]
+#[test]
+fn metrics() {
+    let (small, large) = (machines(500), machines(2_000));
+    let text = |engine: &expressway::runtime::Engine| engine.observed().prometheus();
+    let growth = growth(|| drop(text(&small)), || drop(text(&large)));
+    check(vec![("machines", growth)]);
+    // The busiest in full, the others in one row, which says so.
+    let (small, large) = (text(&small), text(&large));
+    assert!(large.len() < small.len() + 100_000 && large.len() < 2_000_000, "{} bytes", large.len());
+    let rows = |text: &str| text.matches("aws_states_executions_started_total{").count();
+    assert_eq!((rows(&small), rows(&large)), (201, 201));
+    for row in [
+        "aws_states_executions_started_total{state_machine_arn=\"others\"} 1800",
+        "aws_states_execution_time_seconds_count{state_machine_arn=\"others\"} 1800",
+        "expressway_metrics_summed{what=\"machines\"} 1800",
+    ] {
+        assert!(large.lines().any(|line| line == row), "{row} is missing");
+    }
+}

@@ -95,6 +95,15 @@ pub(crate) struct DurationCounts {
     pub(crate) sum_us: u64,
 }
 
+impl DurationCounts {
+    pub(crate) fn add(&mut self, other: &DurationCounts) {
+        for (sum, class) in self.classes.iter_mut().zip(&other.classes) {
+            *sum += class;
+        }
+        self.sum_us += other.sum_us;
+    }
+}
+
 /// What is counted of a state that takes time.
 #[derive(Debug, Default)]
 pub(crate) struct StateTally {

@@ -1,6 +1,6 @@
 //! What an engine shows of its executions, for those who look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::admission::Limit;
 use super::engine::Engine;
 use super::inbox::{Remote, Shared};
+use crate::limits;
 use crate::observe::families::{self, Family, Kind};
 use crate::observe::{
     Dropped, DurationCounts, Durations, Page, Query, Recorded, StateTally, TaskTally, VersionView,
@@ -104,9 +105,13 @@ impl Observed {
         let mut families = self.engine();
         if let Some(desk) = self.shared.desk.as_ref().filter(|desk| desk.counts) {
             let versions = desk.versions();
-            families.extend(machines(&versions));
-            families.extend(states(&versions));
-            families.extend(tasks(&versions));
+            let help = "State machines, states and resources whose numbers are added up in rows that say \"others\": the busiest \
+                        stand by themselves. When one of them begins to, that sum falls.";
+            let mut summed = Family::new("expressway_metrics_summed", Kind::Gauge, help);
+            families.extend(machines(&versions, &mut summed));
+            families.extend(states(&versions, &mut summed));
+            families.extend(tasks(&versions, &mut summed));
+            families.push(summed);
         }
         families
     }
@@ -232,6 +237,41 @@ impl Observed {
     }
 }
 
+/// Numbers that can be added up.
+trait Sum {
+    /// How busy it is.
+    fn weight(&self) -> u64;
+    fn add(&mut self, other: Self);
+}
+
+/// What stands in place of the names of what is added up.
+const OTHERS: &str = "others";
+
+/// The busiest so many of `sums`, in their order, and one row of `others` for the rest, of which `summed` says how many
+/// they are.
+fn bounded<K: Copy + Ord, S: Sum>(
+    sums: BTreeMap<K, S>,
+    rows_max: usize,
+    others: K,
+    (summed, what): (&mut Family, &str),
+) -> Vec<(K, S)> {
+    let mut rows: Vec<(K, S)> = sums.into_iter().collect();
+    if rows.len() <= rows_max {
+        return rows;
+    }
+    summed.row(vec![("what", what.to_owned())], (rows.len() - rows_max) as u64);
+    // Of those that are as busy as each other, the names decide, so that each scrape shows the same.
+    rows.select_nth_unstable_by_key(rows_max, |(key, sum)| (std::cmp::Reverse(sum.weight()), *key));
+    let rest = rows.split_off(rows_max).into_iter().map(|(_, sum)| sum);
+    let rest = rest.reduce(|mut sum, other| {
+        sum.add(other);
+        sum
+    });
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    rows.extend(rest.map(|sum| (others, sum)));
+    rows
+}
+
 /// What a machine's executions come to, of all its versions and all machines of the same ARN.
 #[derive(Default)]
 struct MachineSum {
@@ -244,15 +284,36 @@ struct MachineSum {
     throttled: Vec<u64>,
 }
 
-fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
+impl Sum for MachineSum {
+    fn weight(&self) -> u64 {
+        self.started + self.throttled.iter().sum::<u64>()
+    }
+
+    fn add(&mut self, other: MachineSum) {
+        self.started = self.started.wrapping_add(other.started);
+        add_all(&mut self.ended, &other.ended);
+        self.took.add(&other.took);
+        self.billed_ms += other.billed_ms;
+        self.memory_bytes += other.memory_bytes;
+        self.billed_mb += other.billed_mb;
+        add_all(&mut self.throttled, &other.throttled);
+    }
+}
+
+fn add_all(sums: &mut [u64], more: &[u64]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
+    }
+}
+
+fn machines(versions: &[Arc<VersionView>], summed: &mut Family) -> Vec<Family> {
     let mut sums: BTreeMap<&str, MachineSum> = BTreeMap::new();
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for version in versions {
         let machine = &version.machine;
-        if seen.iter().any(|other| Arc::ptr_eq(other, machine)) {
+        if !seen.insert(Arc::as_ptr(machine)) {
             continue;
         }
-        seen.push(Arc::clone(machine));
         let sum = sums.entry(&machine.state_machine_arn).or_default();
         for lane in &machine.lanes {
             let mut ended = 0;
@@ -289,6 +350,7 @@ fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
     let mut memory = new("aws_states_express_execution_memory_bytes_total", Kind::Counter, help);
     let help = "ExpressExecutionBilledMemory, in steps of 64 MB";
     let mut billed_memory = new("aws_states_express_execution_billed_memory_mb_total", Kind::Counter, help);
+    let sums = bounded(sums, limits::METRICS_MACHINES_MAX, OTHERS, (summed, "machines"));
     for (arn, sum) in sums {
         let labels = || vec![("state_machine_arn", arn.to_owned())];
         started.row(labels(), sum.started);
@@ -311,21 +373,38 @@ fn machines(versions: &[Arc<VersionView>]) -> Vec<Family> {
     families
 }
 
-fn states(versions: &[Arc<VersionView>]) -> Vec<Family> {
-    let mut sums: BTreeMap<(&str, &str), (DurationCounts, u64, u64)> = BTreeMap::new();
+/// What visits of a state come to.
+#[derive(Default)]
+struct StateSum {
+    took: DurationCounts,
+    retried: u64,
+    caught: u64,
+}
+
+impl Sum for StateSum {
+    fn weight(&self) -> u64 {
+        self.took.classes.iter().sum::<u64>() + self.retried + self.caught
+    }
+
+    fn add(&mut self, other: StateSum) {
+        self.took.add(&other.took);
+        self.retried += other.retried;
+        self.caught += other.caught;
+    }
+}
+
+fn states(versions: &[Arc<VersionView>], summed: &mut Family) -> Vec<Family> {
+    let mut sums: BTreeMap<(&str, &str), StateSum> = BTreeMap::new();
     for version in versions {
         for tallies in version.tallies() {
             for ((state, _), tally) in version.program.states.iter().zip(&tallies.states) {
                 let StateTally { took, retried, caught } = tally;
                 let name = (&*version.machine.state_machine_arn, version.program.name(state));
-                let mut counts = DurationCounts::default();
-                took.add_to(&mut counts);
                 let (retried, caught) = (retried.load(Relaxed), caught.load(Relaxed));
-                if retried + caught + counts.classes.iter().sum::<u64>() > 0 {
-                    let sum = sums.entry(name).or_default();
-                    took.add_to(&mut sum.0);
-                    sum.1 += retried;
-                    sum.2 += caught;
+                let mut more = StateSum { retried, caught, ..StateSum::default() };
+                took.add_to(&mut more.took);
+                if more.weight() > 0 {
+                    sums.entry(name).or_default().add(more);
                 }
             }
         }
@@ -335,7 +414,8 @@ fn states(versions: &[Arc<VersionView>]) -> Vec<Family> {
     let mut retries = Family::new("expressway_state_retries_total", Kind::Counter, "Retries of states.");
     let help = "Failures of states that their catchers took.";
     let mut catches = Family::new("expressway_state_catches_total", Kind::Counter, help);
-    for ((arn, state), (counts, retried, caught)) in sums {
+    let sums = bounded(sums, limits::METRICS_STATES_MAX, (OTHERS, OTHERS), (summed, "states"));
+    for ((arn, state), StateSum { took: counts, retried, caught }) in sums {
         let labels = || vec![("state_machine_arn", arn.to_owned()), ("state", state.to_owned())];
         took.durations(labels(), counts);
         if retried > 0 {
@@ -397,8 +477,21 @@ struct CallSum {
     times: [DurationCounts; TIMES.len()],
 }
 
+impl Sum for CallSum {
+    fn weight(&self) -> u64 {
+        self.counts[0]
+    }
+
+    fn add(&mut self, other: CallSum) {
+        add_all(&mut self.counts, &other.counts);
+        for (sum, more) in self.times.iter_mut().zip(&other.times) {
+            sum.add(more);
+        }
+    }
+}
+
 /// What calls of tasks come to, by resource, as AWS counts them.
-fn tasks(versions: &[Arc<VersionView>]) -> Vec<Family> {
+fn tasks(versions: &[Arc<VersionView>], summed: &mut Family) -> Vec<Family> {
     let mut sums: [BTreeMap<&str, CallSum>; 3] = Default::default();
     for version in versions {
         for tallies in version.tallies() {
@@ -420,8 +513,9 @@ fn tasks(versions: &[Arc<VersionView>]) -> Vec<Family> {
     }
     let mut families = Vec::new();
     for (Names { label, counts: (plural, plural_help), times: (singular, singular_help) }, sums) in
-        KINDS.into_iter().zip(&sums)
+        KINDS.into_iter().zip(sums)
     {
+        let sums = &bounded(sums, limits::METRICS_RESOURCES_MAX, OTHERS, (&mut *summed, label));
         // Only of activities does AWS count the last.
         let counts = if label == "activity_arn" { &COUNTS[..] } else { &COUNTS[..COUNTS.len() - 1] };
         for (n, (name, help, _)) in counts.iter().enumerate() {
