@@ -232,7 +232,12 @@ impl Desk {
     pub(crate) fn version(&self, view: Arc<View>, program: Arc<Program>) -> Arc<VersionView> {
         let version = Arc::new(VersionView::new(view, program));
         let mut views = lock(&self.views);
-        views.retain(|view| view.strong_count() > 0);
+        // As often as the list doubles, so that many machines cost no more each than few.
+        if views.len() == views.capacity() {
+            views.retain(|view| view.strong_count() > 0);
+            let len = views.len();
+            views.reserve(len + 1);
+        }
         views.push(Arc::downgrade(&version));
         version
     }
