@@ -201,6 +201,7 @@ const BOMBS: &[&str] = &[
     "{% $count([1..9].$keys(@objects)) %}",
     "{% $count([1..99].$lookup(@object, 'none')) %}",
     "{% $count([1..99].@object.none) %}",
+    "{% @object.m1 %}",
     "{% $count([1..9].$merge([@object, @object])) %}",
     "{% $count([1..9].$spread(@object)) %}",
     "{% $count([1..9].(@objects ~> |$|{'k': 1}, ['t']|)) %}",

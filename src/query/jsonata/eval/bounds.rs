@@ -9,8 +9,10 @@ use std::cell::Cell;
 pub(super) const NODE: u64 = 50;
 /// Work of handling an item: pushing it, looking at its kind, adding it up.
 const ITEM: u64 = 8;
+/// Work of making a part of the context object.
+pub(super) const CONTEXT: u64 = 1_000;
 /// Looks at an object's members that cost nothing beside the lookup itself.
-const MEMBERS_FREE: usize = 32;
+pub(super) const MEMBERS_FREE: usize = 32;
 
 /// The fuel of an evaluation. It counts down what was taken from the turn's fuel, which is one place to look at less.
 pub(super) struct Tank<'e> {
@@ -106,10 +108,16 @@ impl Eval<'_> {
     /// The member `key` of an object, `Undefined` where there is none.
     #[inline]
     pub(in crate::query::jsonata) fn member(&self, object: Value, key: &Key) -> Value {
+        self.note_members(object);
+        self.arena.member(object, key)
+    }
+
+    /// Charges looking for a member among many.
+    #[inline]
+    pub(super) fn note_members(&self, object: Value) {
         if object.len() > MEMBERS_FREE {
             self.note(object.len() as u64);
         }
-        self.arena.member(object, key)
     }
 
     #[cold]

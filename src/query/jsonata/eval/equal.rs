@@ -92,7 +92,7 @@ impl Eval<'_> {
 
     /// The members of an object by key.
     fn index_of(&self, object: Value) -> Outcome<Firsts> {
-        let mut index = Firsts::default();
+        let mut index = Firsts::of(object.len());
         for (at, (key, _)) in self.arena.entries(object).enumerate() {
             index.first(self, key, at as u32)?;
         }
@@ -102,7 +102,7 @@ impl Eval<'_> {
     /// Moves members pushed since `from` whose keys differ to the front, each with its last value in its first place.
     pub(super) fn drop_twins(&mut self, from: Mark) -> Outcome<()> {
         let count = self.arena.pushed(from).len() / 2;
-        let (mut firsts, mut kept) = (Firsts::default(), 0);
+        let (mut firsts, mut kept) = (Firsts::of(count), 0);
         for at in 0..count {
             let (key, value) = (self.arena.pushed(from)[2 * at], self.arena.pushed(from)[2 * at + 1]);
             let first = firsts.first(self, key, kept)? as usize;
@@ -140,6 +140,11 @@ impl Eval<'_> {
 const LOOKUP: u64 = 100;
 
 impl Firsts {
+    /// Room for so many, so that it is never made anew in one long go.
+    pub(in crate::query::jsonata) fn of(count: usize) -> Firsts {
+        Firsts(HashMap::with_capacity(count))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

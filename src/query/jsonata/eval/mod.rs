@@ -223,7 +223,12 @@ pub(super) fn run(
             _ => None,
         };
         if let Some(root) = root {
-            let value = plain_members(program, arena, root, chain.keys);
+            let note = |object: Value| {
+                if object.len() > bounds::MEMBERS_FREE {
+                    env.fuel.note(object.len() as u64);
+                }
+            };
+            let value = plain_members(program, arena, root, chain.keys, note);
             if !is_elsewhere(value) && !value.is_undefined() {
                 return Ok(marked(value, 0));
             }
@@ -274,11 +279,18 @@ fn is_elsewhere(value: Value) -> bool {
 
 /// Follows names through objects; `ELSEWHERE` when an array or something else is on the way.
 #[inline]
-fn plain_members(program: &Program, arena: &Arena, mut value: Value, keys: Span) -> Value {
+fn plain_members(
+    program: &Program,
+    arena: &Arena,
+    mut value: Value,
+    keys: Span,
+    note: impl Fn(Value),
+) -> Value {
     for key in &program.keys[keys.range()] {
         if !value.is_object() {
             return if value.is_undefined() { value } else { ELSEWHERE };
         }
+        note(value);
         value = arena.member(value, key);
     }
     if value.is_array() && value.marks() & mark::SEQUENCE != 0 { ELSEWHERE } else { value }
@@ -307,7 +319,7 @@ impl<'e> Eval<'e> {
             },
             _ => return ELSEWHERE,
         };
-        plain_members(program, self.arena, root, chain.keys)
+        plain_members(program, self.arena, root, chain.keys, |object| self.note_members(object))
     }
 
     fn top(&mut self, profile: Profile) -> Outcome {
@@ -637,6 +649,7 @@ impl<'e> Eval<'e> {
 
     fn whole_states(&mut self) -> Outcome {
         let states = self.states;
+        self.charge(bounds::CONTEXT)?;
         let context = states.context.field(self.arena, crate::query::ContextField::Whole);
         let from = self.arena.begin();
         let members = [

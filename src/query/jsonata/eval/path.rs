@@ -24,9 +24,6 @@ struct Gathering {
     only: Value,
 }
 
-/// Work of making a part of the context object.
-const CONTEXT: u64 = 1_000;
-
 impl<'e> Eval<'e> {
     // ---- names ----
 
@@ -228,7 +225,7 @@ impl<'e> Eval<'e> {
             ChainRoot::StatesResult => states.result,
             ChainRoot::StatesErrorOutput => states.error_output,
             ChainRoot::StatesContext(field) => {
-                self.charge(CONTEXT)?;
+                self.charge(bounds::CONTEXT)?;
                 states.context.field(self.arena, field)
             }
             ChainRoot::Nowhere => Value::UNDEFINED,

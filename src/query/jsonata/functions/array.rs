@@ -45,7 +45,7 @@ pub(super) fn distinct(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outc
     if !array.is_array() || array.len() <= 1 {
         return Ok(array);
     }
-    let (mut firsts, mut others) = (Firsts::default(), Vec::<Value>::new());
+    let (mut firsts, mut others) = (Firsts::of(array.len()), Vec::<Value>::new());
     let from = eval.arena.begin();
     for index in 0..array.len() {
         let item = eval.item_of(array, index);

@@ -8,8 +8,9 @@ pub(super) fn keys(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome 
     let from = eval.arena.begin();
     push_keys(eval, value)?;
     if value.is_array() {
-        let (mut firsts, mut kept) = (Firsts::default(), 0);
-        for at in 0..eval.arena.pushed(from).len() {
+        let count = eval.arena.pushed(from).len();
+        let (mut firsts, mut kept) = (Firsts::of(count), 0);
+        for at in 0..count {
             let key = eval.arena.pushed(from)[at];
             if firsts.first(eval, key, at as u32)? as usize == at {
                 eval.arena.pushed_mut(from)[kept] = key;
