@@ -162,3 +162,7 @@ pub const FIBER_BILL_BYTES: usize = 64 << 10;
 pub const LIGHT_PARTS_MAX: usize = 4_096;
 /// Starts of a machine that go to a shard at once, after one that ran on the thread of its caller took too long there.
 pub const STARTS_ELSEWHERE: u32 = 32;
+/// Milliseconds between two looks whether somebody set the clock on the wall.
+pub const CLOCK_LOOK_MS: u64 = 100;
+/// Milliseconds that clocks may disagree by without anyone having set them.
+pub const CLOCK_SLACK_MS: u64 = 10;

@@ -132,6 +132,14 @@ impl Clock for AnyClock {
         }
     }
 
+    #[inline]
+    fn steady_ms(&mut self) -> u64 {
+        match self {
+            AnyClock::Real(clock) => clock.steady_ms(),
+            AnyClock::Virtual(clock) => clock.steady_ms(),
+        }
+    }
+
     fn wait_until(&mut self, at_ms: u64) {
         match self {
             AnyClock::Real(clock) => clock.wait_until(at_ms),

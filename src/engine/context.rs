@@ -18,6 +18,8 @@ pub(super) struct StateContext<'a> {
     pub(super) seed: u64,
     pub(super) secret: u128,
     pub(super) started_ms: u64,
+    /// How far times that are shown are ahead of those that frames have.
+    pub(super) ahead_ms: i64,
     pub(super) frame: &'a Frame,
     pub(super) item: Option<(u32, Value, Value)>,
 }
@@ -72,7 +74,8 @@ impl StateContext<'_> {
                 arena,
                 &[("EnteredTime", StateEnteredTime), ("Name", StateName), ("RetryCount", StateRetryCount)],
             ),
-            StateEnteredTime => arena.string(&clock::format_millis(self.frame.entered_ms)),
+            StateEnteredTime => arena
+                .string(&clock::format_millis(self.frame.entered_ms.saturating_add_signed(self.ahead_ms))),
             StateName => {
                 self.frame.state.map_or(Value::UNDEFINED, |state| arena.string(self.program.name(state)))
             }

@@ -78,8 +78,10 @@ impl Identity {
 pub struct Start {
     /// Everything random in the execution follows from it: the same seed and events give the same execution.
     pub seed: u64,
-    /// When it begins, in milliseconds since 1970.
+    /// When it begins, in milliseconds since 1970 by the clock that durations are measured with.
     pub now_ms: u64,
+    /// How many milliseconds the clock on the wall is ahead of that one; 0 where nobody set it.
+    pub ahead_ms: i64,
     /// How long it may take at most; the machine's own `TimeoutSeconds` may make it shorter.
     pub seconds_max: u64,
     /// Bytes its arena may hold.
@@ -111,6 +113,7 @@ impl Default for Start {
         Start {
             seed: 0,
             now_ms: 0,
+            ahead_ms: 0,
             seconds_max: limits::EXPRESS_SECONDS_MAX,
             bytes_max: limits::EXECUTION_BYTES_MAX,
             secret: 0,
@@ -157,7 +160,10 @@ pub struct Execution {
     pub(super) seed: u64,
     pub(super) secret: u128,
     pub(super) time_scale: f64,
+    /// When it began, by the clock that durations are measured with, and how far that of the wall was ahead then: what
+    /// is shown of the execution keeps to that, so that times and durations agree whatever becomes of the clock.
     pub(super) started_ms: u64,
+    pub(super) ahead_ms: i64,
     pub(super) deadline_ms: u64,
     /// Id of the last event.
     pub(super) events: u64,
@@ -211,7 +217,7 @@ pub(super) struct Frame {
     /// Retries in this visit, all retriers together, and each.
     pub(super) retries: u32,
     pub(super) attempts: Vec<u32>,
-    /// When the time of the task that runs is over.
+    /// When the time of the task that runs is over; of a Wait until a time of day, that, by the clock on the wall.
     pub(super) timeout_at_ms: u64,
     /// When the next heartbeat is due, and how often.
     pub(super) heartbeat_at_ms: u64,
@@ -295,6 +301,7 @@ impl Execution {
         self.time_scale = start.time_scale;
         self.random = start.seed ^ 0x9E37_79B9_7F4A_7C15;
         self.started_ms = start.now_ms;
+        self.ahead_ms = start.ahead_ms;
         let seconds = program.timeout_seconds.unwrap_or(u64::MAX).min(start.seconds_max);
         self.deadline_ms = start.now_ms.saturating_add(start.scaled(seconds.saturating_mul(1_000)));
         self.events = 0;
@@ -325,14 +332,24 @@ impl Execution {
         self.seed
     }
 
-    /// When its time is over, in milliseconds since 1970.
+    /// When its time is over, in milliseconds since 1970 by the clock that durations are measured with.
     pub fn deadline_ms(&self) -> u64 {
         self.deadline_ms
     }
 
-    /// When it began, in milliseconds since 1970.
+    /// When it began, in milliseconds since 1970, as it is shown.
     pub fn started_ms(&self) -> u64 {
+        self.shown_ms(self.started_ms)
+    }
+
+    /// When it began, by the clock that durations are measured with.
+    pub fn began_ms(&self) -> u64 {
         self.started_ms
+    }
+
+    /// How a time by that clock is shown.
+    pub fn shown_ms(&self, time_ms: u64) -> u64 {
+        time_ms.saturating_add_signed(self.ahead_ms)
     }
 
     /// State transitions so far.

@@ -55,6 +55,8 @@ pub enum Event {
     Heartbeat(Token),
     /// A timer fired.
     Timer(Token, TimerKind),
+    /// Someone set the clock on the wall: Wait states until a time of day look at it.
+    ClockSet,
     /// The time allowed for the whole execution is over.
     Deadline,
     /// Someone wants the execution to end.
@@ -126,8 +128,11 @@ pub enum Turn {
 
 /// What a turn may use of the outside world.
 pub struct Env<'e> {
-    /// The time, in milliseconds since 1970, the same for the whole turn.
+    /// The time, in milliseconds since 1970, the same for the whole turn, by a clock that nobody sets: durations are
+    /// measured with it.
     pub now_ms: u64,
+    /// How many milliseconds the clock on the wall is ahead of that one.
+    pub ahead_ms: i64,
     /// State transitions this turn may take at most.
     pub transitions_max: u32,
     /// What all work of the turn is charged to.
@@ -148,6 +153,13 @@ pub struct Env<'e> {
     pub random: Option<fn() -> u64>,
     /// How the tasks of activities are done; by a handler, where nobody says otherwise.
     pub activities: Option<&'e dyn Fn(StateId, TaskId) -> ActivityWork>,
+}
+
+impl Env<'_> {
+    /// The time by the clock on the wall.
+    fn wall_ms(&self) -> u64 {
+        self.now_ms.saturating_add_signed(self.ahead_ms)
+    }
 }
 
 /// How a task of an activity is done.

@@ -29,6 +29,7 @@ impl Execution {
         writer.out.extend_from_slice(&self.seed.to_le_bytes());
         writer.number(self.random.wrapping_sub(self.seed ^ GOLDEN));
         writer.number(self.started_ms);
+        writer.number(self.ahead_ms as u64);
         // No deadline at all is the largest number.
         let allowed = self.deadline_ms.checked_add(1).map_or(0, |after| after - self.started_ms);
         writer.number(allowed);
@@ -63,6 +64,7 @@ impl Execution {
         (self.seed, reader.rest) = (u64::from_le_bytes(*seed), rest);
         self.random = reader.number()?.wrapping_add(self.seed ^ GOLDEN);
         self.started_ms = reader.number()?;
+        self.ahead_ms = reader.number()? as i64;
         self.deadline_ms = match reader.number()? {
             0 => u64::MAX,
             after => self.started_ms.saturating_add(after - 1),

@@ -111,9 +111,10 @@ impl Run<'_, '_> {
                     frame.heartbeat_at_ms = self.env.now_ms.saturating_add(frame.heartbeat_ms);
                 }
             }
+            Event::ClockSet => self.clock_set(),
             Event::Timer(token, TimerKind::Wake) => {
                 if let Some(frame) = self.awaited(token, Phase::Waiting) {
-                    self.wait_over(frame);
+                    self.woken(frame);
                 } else if let Some(frame) = self.awaited(token, Phase::Delayed) {
                     self.compact_if_grown();
                     self.x.frames[frame as usize].phase = Phase::Again;
@@ -240,7 +241,7 @@ impl Run<'_, '_> {
         if let Some(notes) = &mut self.env.notes
             && notes.hears.hears(&happening)
         {
-            notes.keep(&Record { id, previous, time_ms: self.env.now_ms, happening });
+            notes.keep(&Record { id, previous, time_ms: self.x.shown_ms(self.env.now_ms), happening });
             self.notes_kept();
         }
         if self.env.hears.hears(&happening) {
@@ -251,7 +252,7 @@ impl Run<'_, '_> {
     #[inline(never)]
     pub(super) fn tell_listener(&mut self, id: u64, previous: u64, happening: Happening<'_>) {
         if let Some(listener) = &mut self.env.listener {
-            let record = Record { id, previous, time_ms: self.env.now_ms, happening };
+            let record = Record { id, previous, time_ms: self.x.shown_ms(self.env.now_ms), happening };
             listener.record(self.program, &self.x.arena, &record);
         }
     }
@@ -319,7 +320,8 @@ impl Run<'_, '_> {
         sight: Sight,
         query: impl FnOnce(&mut crate::json::Arena, &Scope<'_>, &mut query::Env<'_>) -> T,
     ) -> T {
-        let Execution { arena, identity, frames, random, input, context, seed, secret, started_ms, .. } =
+        let started_ms = self.x.started_ms();
+        let Execution { arena, identity, frames, random, input, context, seed, secret, ahead_ms, .. } =
             &mut *self.x;
         let frame = &frames[frame as usize];
         let context = StateContext {
@@ -329,7 +331,8 @@ impl Run<'_, '_> {
             whole: *context,
             seed: *seed,
             secret: *secret,
-            started_ms: *started_ms,
+            started_ms,
+            ahead_ms: *ahead_ms,
             frame,
             item: sight.item,
         };
@@ -342,7 +345,7 @@ impl Run<'_, '_> {
         };
         let source = self.env.random;
         let mut next = || source.map_or_else(|| next_random(random), |source| source());
-        let (now_ms, fuel) = (self.env.now_ms, self.env.fuel);
+        let (now_ms, fuel) = (self.env.wall_ms(), self.env.fuel);
         let mut env = query::Env { now_ms, random: &mut next, scratch: self.env.scratch, fuel };
         query(arena, &scope, &mut env)
     }

@@ -49,7 +49,7 @@ impl Run<'_, '_> {
         if let Some(notes) = &mut self.env.notes
             && notes.hears.of(kind)
         {
-            notes.entered(id, previous, self.env.now_ms, state, input);
+            notes.entered(id, previous, self.x.shown_ms(self.env.now_ms), state, input);
             self.notes_kept();
         }
         if self.env.hears.of(kind) {
@@ -109,7 +109,7 @@ impl Run<'_, '_> {
         if let Some(notes) = &mut self.env.notes
             && notes.hears.of(kind)
         {
-            notes.exited(id, previous, self.env.now_ms, state, output, assigned);
+            notes.exited(id, previous, self.x.shown_ms(self.env.now_ms), state, output, assigned);
             self.notes_kept();
         }
         if self.env.hears.of(kind) {

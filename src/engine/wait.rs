@@ -12,31 +12,62 @@ impl Run<'_, '_> {
     pub(super) fn wait(&mut self, frame: u32, wait: WaitId) -> Result<(), Stop> {
         let effective = self.filtered_input(frame)?;
         let now_ms = self.env.now_ms;
-        let at_ms = match self.program.waits[wait] {
-            Wait::Seconds(Seconds::Literal(seconds)) => now_ms.saturating_add(seconds.saturating_mul(1_000)),
-            Wait::Seconds(Seconds::Path(path)) => {
-                let seconds = self.seconds_path(frame, path, effective)?;
-                now_ms.saturating_add(seconds.saturating_mul(1_000))
-            }
+        let seconds = |seconds: u64| now_ms.saturating_add(seconds.saturating_mul(1_000));
+        let (mut at_ms, mut wall_at_ms) = (0, None);
+        match self.program.waits[wait] {
+            Wait::Seconds(Seconds::Literal(literal)) => at_ms = seconds(literal),
+            Wait::Seconds(Seconds::Path(path)) => at_ms = seconds(self.seconds_path(frame, path, effective)?),
             Wait::Seconds(Seconds::Expression(template)) => {
-                let seconds = self.expression_seconds(frame, template, "Seconds")?;
-                now_ms.saturating_add(seconds.saturating_mul(1_000))
+                at_ms = seconds(self.expression_seconds(frame, template, "Seconds")?);
             }
-            Wait::Timestamp(timestamp_ms) => u64::try_from(timestamp_ms).unwrap_or(0),
-            Wait::TimestampPath(path) => self.timestamp_path(frame, path, effective)?,
-            Wait::TimestampExpression(template) => self.timestamp_expression(frame, template)?,
-        };
+            Wait::Timestamp(timestamp_ms) => wall_at_ms = Some(u64::try_from(timestamp_ms).unwrap_or(0)),
+            Wait::TimestampPath(path) => wall_at_ms = Some(self.timestamp_path(frame, path, effective)?),
+            Wait::TimestampExpression(template) => {
+                wall_at_ms = Some(self.timestamp_expression(frame, template)?);
+            }
+        }
+        if let Some(wall_at_ms) = wall_at_ms {
+            at_ms = now_ms.saturating_add(wall_at_ms.saturating_sub(self.env.wall_ms()));
+        }
         if at_ms.saturating_sub(now_ms) / 1_000 > limits::WAIT_SECONDS_MAX {
             return Err(self.runtime(frame, "Wait state delay is too long.").into());
         }
         let at_ms = now_ms.saturating_add(self.x.scaled(at_ms.saturating_sub(now_ms)));
         self.x.visits = self.x.visits.wrapping_add(1);
+        // Where time is scaled there is no clock on a wall that would agree with it.
+        let is_scaled = self.x.time_scale != 1.0;
         let here = &mut self.x.frames[frame as usize];
         here.visit = self.x.visits;
         here.phase = Phase::Waiting;
+        here.timeout_at_ms = wall_at_ms.filter(|_| !is_scaled).unwrap_or(0);
         let token = self.token(frame);
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
         Ok(())
+    }
+
+    /// The timer of a Wait fired. The clock on the wall may have been set back meanwhile.
+    pub(super) fn woken(&mut self, frame: u32) {
+        let left_ms = self.x.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
+        match left_ms > limits::CLOCK_SLACK_MS {
+            true => self.wait_until_wall(frame),
+            false => self.wait_over(frame),
+        }
+    }
+
+    /// The clock on the wall was set: Waits until a time of day are over sooner or later than it seemed.
+    pub(super) fn clock_set(&mut self) {
+        for frame in 0..self.x.frames.len() as u32 {
+            let here = &self.x.frames[frame as usize];
+            if here.phase == Phase::Waiting && here.timeout_at_ms > 0 {
+                self.wait_until_wall(frame);
+            }
+        }
+    }
+
+    fn wait_until_wall(&mut self, frame: u32) {
+        let left_ms = self.x.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
+        let (token, at_ms) = (self.token(frame), self.env.now_ms.saturating_add(left_ms));
+        self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
     }
 
     pub(super) fn wait_over(&mut self, frame: u32) {

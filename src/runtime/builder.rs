@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -341,6 +341,8 @@ impl Builder {
             admission: Admission::new(self.budgets),
             lanes: (0..lanes).map(|_| Default::default()).collect(),
             time: self.time,
+            ahead_ms: AtomicI64::new(0),
+            ahead_at_ms: AtomicU64::new(u64::MAX),
             start: Start { seconds_max, secret, time_scale: self.time_scale, ..Start::default() },
             by_arn: Default::default(),
             observer: self.observer,

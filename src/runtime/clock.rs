@@ -5,9 +5,13 @@ use std::time::Instant;
 
 /// The time, and how to let it pass.
 pub trait Clock {
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, as a clock on the wall shows them: somebody may set it.
     fn now_ms(&mut self) -> u64;
-    /// Returns when it is `at_ms` or later.
+    /// Milliseconds since 1970 by a clock that nobody sets: durations are measured with it.
+    fn steady_ms(&mut self) -> u64 {
+        self.now_ms()
+    }
+    /// Returns when it is `at_ms` or later by the clock that nobody sets.
     fn wait_until(&mut self, at_ms: u64);
 }
 
@@ -29,15 +33,39 @@ impl Clock for RealClock {
         since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn steady_ms(&mut self) -> u64 {
+        static ANCHOR_NS: LazyLock<i128> = LazyLock::new(|| {
+            nanoseconds(rustix::time::ClockId::RealtimeCoarse)
+                - nanoseconds(rustix::time::ClockId::MonotonicCoarse)
+        });
+        let now_ns = nanoseconds(rustix::time::ClockId::MonotonicCoarse) + *ANCHOR_NS;
+        u64::try_from(now_ns / 1_000_000).unwrap_or(0)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn steady_ms(&mut self) -> u64 {
+        static ANCHOR: LazyLock<(u64, Instant)> =
+            LazyLock::new(|| (Clock::now_ms(&mut RealClock), Instant::now()));
+        let (began_ms, began) = *ANCHOR;
+        began_ms.saturating_add(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
     fn wait_until(&mut self, at_ms: u64) {
         loop {
-            let now_ms = self.now_ms();
+            let now_ms = self.steady_ms();
             if now_ms >= at_ms {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(at_ms - now_ms));
         }
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn nanoseconds(clock: rustix::time::ClockId) -> i128 {
+    let now = rustix::time::clock_gettime(clock);
+    i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
 }
 
 /// Time that passes only when someone waits for it, at once.
@@ -67,13 +95,19 @@ impl Clock for VirtualClock {
 ///
 /// Shards never let time run backwards: when it does, theirs stands still until it has caught up.
 pub trait Time: Send + Sync {
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, as a clock on the wall shows them: somebody may set it. What is shown is shown by it, and
+    /// Wait states until a time of day go by it.
     fn now_ms(&self) -> u64;
 
+    /// Milliseconds since 1970 by a clock that nobody sets: all durations are measured with it.
+    fn steady_ms(&self) -> u64 {
+        self.now_ms()
+    }
+
     /// Microseconds since some moment, never backwards: how long executions took is measured with it where that is
-    /// [counted](crate::observe::Setup::metrics). As coarse as [`now_ms`](Time::now_ms), unless told otherwise.
+    /// [counted](crate::observe::Setup::metrics). As coarse as [`steady_ms`](Time::steady_ms), unless told otherwise.
     fn elapsed_us(&self) -> u64 {
-        self.now_ms().saturating_mul(1_000)
+        self.steady_ms().saturating_mul(1_000)
     }
 
     /// Whether it passes like the machine's own time. If not, shards wait to be [told](super::Engine::tick) instead of
@@ -89,6 +123,11 @@ impl Time for RealClock {
         Clock::now_ms(&mut clock)
     }
 
+    fn steady_ms(&self) -> u64 {
+        let mut clock = *self;
+        Clock::steady_ms(&mut clock)
+    }
+
     fn elapsed_us(&self) -> u64 {
         static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
         u64::try_from(BEGAN.elapsed().as_micros()).unwrap_or(u64::MAX)
@@ -101,23 +140,38 @@ impl Time for RealClock {
 #[derive(Clone, Debug, Default)]
 pub struct ManualTime {
     now_ms: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    /// How far the clock on the wall was set ahead.
+    ahead_ms: std::sync::Arc<std::sync::atomic::AtomicI64>,
 }
 
 impl ManualTime {
     /// A time that stands at `now_ms`, in milliseconds since 1970.
     pub fn at(now_ms: u64) -> ManualTime {
-        ManualTime { now_ms: std::sync::Arc::new(now_ms.into()) }
+        ManualTime { now_ms: std::sync::Arc::new(now_ms.into()), ..ManualTime::default() }
     }
 
     /// Lets time pass.
     pub fn advance(&self, milliseconds: u64) {
         self.now_ms.fetch_add(milliseconds, std::sync::atomic::Ordering::AcqRel);
     }
+
+    /// Sets the clock on the wall forward, or back, by so much; no time passes.
+    pub fn set_clock(&self, milliseconds: i64) {
+        self.ahead_ms.fetch_add(milliseconds, std::sync::atomic::Ordering::AcqRel);
+    }
 }
 
 impl Time for ManualTime {
     fn now_ms(&self) -> u64 {
+        self.steady_ms().saturating_add_signed(self.ahead_ms.load(std::sync::atomic::Ordering::Acquire))
+    }
+
+    fn steady_ms(&self) -> u64 {
         self.now_ms.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        self.steady_ms().saturating_mul(1_000)
     }
 
     fn passes(&self) -> bool {

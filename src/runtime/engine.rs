@@ -262,7 +262,7 @@ impl Engine {
             queued: remote.queued.load(Ordering::Relaxed),
             turn_for: match remote.turn_since_ms.load(Ordering::Relaxed) {
                 0 => None,
-                since_ms => Some(Duration::from_millis(shared.time.now_ms().saturating_sub(since_ms))),
+                since_ms => Some(Duration::from_millis(shared.time.steady_ms().saturating_sub(since_ms))),
             },
         };
         shared.remotes.iter().map(|remote| load(remote)).collect()
@@ -274,7 +274,7 @@ impl Engine {
         let shared = self.shared();
         let before = self.counts();
         let at_ms =
-            shared.time.now_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+            shared.time.steady_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         shared.drain_at_ms.fetch_min(at_ms, Ordering::AcqRel);
         shared.gate.close();
         shared.ring_all();

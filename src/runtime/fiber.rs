@@ -26,6 +26,7 @@ pub(super) struct Errand {
     pub(super) kit: Box<Kit>,
     pub(super) event: Event,
     pub(super) now_ms: u64,
+    pub(super) ahead_ms: i64,
     pub(super) transitions_max: u32,
     pub(super) lane: usize,
 }
@@ -140,13 +141,14 @@ impl Errand {
 
     pub(super) fn run_with(self, fuel: &Fuel<'_>) -> Finished {
         static AS_OTHERS: Called = Called::AS_OTHERS;
-        let Errand { shared, version, ticket, mut seat, mut kit, event, now_ms, transitions_max, lane } =
-            self;
+        let Errand { shared, version, ticket, mut seat, mut kit, event, now_ms, ahead_ms, .. } = self;
+        let (transitions_max, lane) = (self.transitions_max, self.lane);
         let called = ticket.as_ref().map_or(&AS_OTHERS, |ticket| &ticket.called);
         let activities = |state, task| activity_work(&shared, &version, called, state, task);
         let setting = seat::Setting {
             version: &version,
             now_ms,
+            ahead_ms,
             transitions_max,
             fuel,
             shown: (shared.desk.as_deref(), lane),

@@ -65,6 +65,7 @@ struct Visit<'e> {
     seat: Option<Box<Seat>>,
     /// The time at its beginning, which is that of its turn.
     began_ms: u64,
+    ahead_ms: i64,
     /// When it began, where it is measured how long executions take.
     began_us: u64,
     took_bytes: usize,
@@ -82,7 +83,7 @@ impl<'e> Visit<'e> {
             None => Some(BENCH.with_borrow_mut(Bench::seat)),
             Some(_) => None,
         };
-        let mut visit = Visit { engine, version, seat, began_ms: 0, began_us: 0, took_bytes: 0 };
+        let mut visit = Visit { engine, version, seat, began_ms: 0, ahead_ms: 0, began_us: 0, took_bytes: 0 };
         match limit {
             None => Ok(visit),
             Some(limit) => Err(visit.refuse(limit)),
@@ -93,10 +94,10 @@ impl<'e> Visit<'e> {
         let Some(seat) = &mut self.seat else { return Ok(()) };
         let shared = self.engine.shared();
         self.began_us = shared.elapsed_us();
-        let now_ms = shared.time.now_ms();
-        self.began_ms = now_ms;
+        let now_ms = shared.time.steady_ms();
+        (self.began_ms, self.ahead_ms) = (now_ms, shared.ahead_ms(now_ms));
         let (seed, seconds_max) = (shared.seed(number), self.version.seconds_max);
-        let start = Start { seed, now_ms, seconds_max, ..shared.start };
+        let start = Start { seed, now_ms, ahead_ms: self.ahead_ms, seconds_max, ..shared.start };
         seat.x.reset();
         seat.identify(self.version, called);
         match json::read(&mut seat.x.arena, text) {
@@ -142,6 +143,7 @@ impl<'e> Visit<'e> {
         let setting = Setting {
             version: self.version,
             now_ms: self.began_ms,
+            ahead_ms: self.ahead_ms,
             transitions_max: TRANSITIONS_PER_EXECUTION,
             fuel,
             shown: (shared.desk.as_deref(), shared.remotes.len() + self.engine.lane_number()),

@@ -1,7 +1,7 @@
 //! What shards have in common, and what others may put in front of one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
 
 use crossbeam_queue::SegQueue;
@@ -18,6 +18,7 @@ use super::slab::Key;
 use super::ticket::{Place, Reply, Ticket};
 use crate::engine::{Start, Token};
 use crate::fault::Fault;
+use crate::limits;
 use crate::observe::{Desk, Observer, Watch};
 use crate::task::token::Waiting;
 
@@ -169,6 +170,9 @@ pub(super) struct Shared {
     /// that threads do not wait for each other's cache lines.
     pub(super) lanes: Box<[CachePadded<Tally>]>,
     pub(super) time: Arc<dyn Time>,
+    /// How far the clock on the wall is ahead of the one that nobody sets, and when that was looked at last.
+    pub(super) ahead_ms: AtomicI64,
+    pub(super) ahead_at_ms: AtomicU64,
     pub(super) start: Start,
     /// Executions that can be found by their ARNs: those that run and were given one.
     pub(super) by_arn: DashMap<Box<str>, Indexed>,
@@ -212,6 +216,30 @@ impl Shared {
     /// Executions that run on the threads of their callers.
     pub(super) fn visits(&self) -> usize {
         self.lanes.iter().fold(0, |sum: u64, lane| sum.wrapping_add(lane.visiting())) as usize
+    }
+
+    /// How far the clock on the wall is ahead of the one that nobody sets. Whether somebody set it is looked at now and
+    /// then.
+    pub(super) fn ahead_ms(&self, now_ms: u64) -> i64 {
+        let known_ms = self.ahead_ms.load(Ordering::Relaxed);
+        let looked_ms = self.ahead_at_ms.load(Ordering::Relaxed);
+        if looked_ms <= now_ms && now_ms - looked_ms < limits::CLOCK_LOOK_MS {
+            return known_ms;
+        }
+        self.ahead_at_ms.store(now_ms, Ordering::Relaxed);
+        self.look_at_wall()
+    }
+
+    /// The same, as of now.
+    pub(super) fn look_at_wall(&self) -> i64 {
+        let known_ms = self.ahead_ms.load(Ordering::Relaxed);
+        let ahead_ms = self.time.now_ms() as i64 - self.time.steady_ms() as i64;
+        // Two coarse clocks do not agree to the millisecond.
+        if ahead_ms.abs_diff(known_ms) < limits::CLOCK_SLACK_MS {
+            return known_ms;
+        }
+        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        ahead_ms
     }
 
     /// The time, where it is measured how long executions take.

@@ -79,6 +79,9 @@ pub struct Driver<C = RealClock> {
     /// Answers that are still to come, by the number in their timer.
     answers: Vec<Option<Result<Vec<u8>, Fault>>>,
     order: u64,
+    /// How far the clock on the wall is ahead of the one that nobody sets, and when that was looked at.
+    ahead_ms: i64,
+    ahead_at_ms: Option<u64>,
     seed: u64,
     /// Where random numbers come from, if not from the seed.
     random: Option<fn() -> u64>,
@@ -137,6 +140,8 @@ impl<C: Clock> Driver<C> {
             timers: BinaryHeap::new(),
             answers: Vec::new(),
             order: 0,
+            ahead_ms: 0,
+            ahead_at_ms: None,
             seed: 0,
             random: Some(random::next),
             start: Start::default(),
@@ -204,7 +209,8 @@ impl<C: Clock> Driver<C> {
                 self.seed
             }
         };
-        let start = Start { seed, now_ms: self.clock.now_ms(), ..self.start };
+        let now_ms = self.now_ms();
+        let start = Start { seed, now_ms, ahead_ms: self.ahead_ms, ..self.start };
         self.execution.begin(&self.program, &start, input);
         let mut now_ms = start.now_ms;
         let mut event = Event::Go;
@@ -216,7 +222,7 @@ impl<C: Clock> Driver<C> {
             if let Turn::Cut(_) = turn {
                 // Nothing of what it wanted is done: its time is over.
                 self.effects.clear();
-                (event, now_ms) = (Event::Deadline, self.clock.now_ms());
+                (event, now_ms) = (Event::Deadline, self.now_ms());
                 continue;
             }
             event = match self.carry_out(now_ms) {
@@ -224,8 +230,19 @@ impl<C: Clock> Driver<C> {
                 None if turn == Turn::Yielded => Event::Go,
                 None => self.next_event(),
             };
-            now_ms = self.clock.now_ms();
+            now_ms = self.now_ms();
         }
+    }
+
+    /// The time; whether the clock on the wall was set is looked at now and then, for two clocks are a third of the cost
+    /// of the smallest workflow.
+    fn now_ms(&mut self) -> u64 {
+        let now_ms = self.clock.steady_ms();
+        if self.ahead_at_ms.is_none_or(|at_ms| now_ms.saturating_sub(at_ms) >= AHEAD_MS) {
+            self.ahead_at_ms = Some(now_ms);
+            self.ahead_ms = self.clock.now_ms() as i64 - now_ms as i64;
+        }
+        now_ms
     }
 
     fn advance(&mut self, event: Event, now_ms: u64, listener: &mut Option<&mut dyn Listener>) -> Turn {
@@ -233,6 +250,7 @@ impl<C: Clock> Driver<C> {
         let deadline = Deadline { at_ms: self.execution.deadline_ms(), clock: (&mut self.clock).into() };
         let mut env = Env {
             now_ms,
+            ahead_ms: self.ahead_ms,
             transitions_max: TRANSITIONS_PER_TURN,
             fuel: &Fuel::new(SLICE, &deadline),
             effects: &mut self.effects,
@@ -341,13 +359,15 @@ struct Deadline<'c, C> {
 
 impl<C: Clock> Refill for Deadline<'_, C> {
     fn spent(&self, _: u64) -> Result<u64, Cut> {
-        match self.clock.borrow_mut().now_ms() >= self.at_ms {
+        match self.clock.borrow_mut().steady_ms() >= self.at_ms {
             true => Err(Cut::Deadline),
             false => Ok(SLICE),
         }
     }
 }
 
+/// Milliseconds between two looks at the clock on the wall.
+const AHEAD_MS: u64 = 100;
 /// Transitions between two looks at the clock.
 const TRANSITIONS_PER_TURN: u32 = 10_000;
 

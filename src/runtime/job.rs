@@ -88,6 +88,7 @@ impl Shard {
             let setting = Setting {
                 version,
                 now_ms: self.now_ms,
+                ahead_ms: self.ahead_ms,
                 transitions_max,
                 fuel: &fuel,
                 shown: (shared.desk.as_deref(), usize::from(self.index)),
@@ -110,6 +111,7 @@ impl Shard {
             kit: self.bench.lend_kit(),
             event,
             now_ms: self.now_ms,
+            ahead_ms: self.ahead_ms,
             transitions_max,
             lane: usize::from(self.index),
         };
@@ -349,7 +351,7 @@ impl Shard {
             execution_arn,
             state: job.version.program.name(call.state).to_owned(),
             retries: call.attempt,
-            deadline_ms: x.deadline_ms().min(timeout_ms),
+            deadline_ms: x.deadline_ms().min(timeout_ms).saturating_add_signed(self.ahead_ms),
             token: has_token.then(|| format!("{:032x}", x.task_token(token))),
             trace_header: traced.map(Into::into).or(given),
             cancelled: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use crate::index::{Id, Table};
 use crate::limits;
 use crate::observe::VersionView;
 use crate::observe::log::Level;
-use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId};
+use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId, Wait};
 use crate::task::{AsyncHandler, Handler, Handlers, Permit, Permitted};
 
 /// What a state machine is made of.
@@ -319,6 +319,8 @@ pub(super) struct Version {
     pub(super) is_light: bool,
     /// It is pure and light, and all its executions are over in one turn.
     pub(super) is_short: bool,
+    /// It may wait for a time of day.
+    pub(super) waits_for_times: bool,
     /// How many starts go to a shard at once, because one took too long on the thread of its caller.
     elsewhere: AtomicU32,
     /// What the machine's executions take, of all versions.
@@ -405,6 +407,7 @@ impl Version {
                 state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
             });
         let is_light = is_light(&program);
+        let waits_for_times = program.waits.iter().any(|(_, wait)| !matches!(wait, Wait::Seconds(_)));
         let is_short = is_pure && is_light && is_short(&program);
         Version {
             number,
@@ -415,6 +418,7 @@ impl Version {
             is_pure,
             is_light,
             is_short,
+            waits_for_times,
             elsewhere: AtomicU32::new(0),
             usage,
             view: None,

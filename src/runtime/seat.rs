@@ -113,6 +113,7 @@ impl Bench {
 pub(super) struct Setting<'t> {
     pub(super) version: &'t Version,
     pub(super) now_ms: u64,
+    pub(super) ahead_ms: i64,
     pub(super) transitions_max: u32,
     pub(super) fuel: &'t Fuel<'t>,
     /// What shows executions, and the lane on which they are counted.
@@ -130,8 +131,16 @@ impl Kit {
         event: Event,
         setting: &Setting<'_>,
     ) -> Result<Turn, Bug> {
-        let Setting { version, now_ms, transitions_max, fuel, shown: (desk, lane), random, activities } =
-            *setting;
+        let Setting {
+            version,
+            now_ms,
+            ahead_ms,
+            transitions_max,
+            fuel,
+            shown: (desk, lane),
+            random,
+            activities,
+        } = *setting;
         let Kit { effects, compactor, scratch, .. } = self;
         let Seat { x, watch, .. } = seat;
         let (mut ear, hears, notes) = match watch {
@@ -144,6 +153,7 @@ impl Kit {
         let listener = ear.as_mut().map(|ear| ear as &mut dyn Listener);
         let mut env = Env {
             now_ms,
+            ahead_ms,
             transitions_max,
             fuel,
             effects,

@@ -66,6 +66,10 @@ pub struct Shard {
     due_first: u32,
     due_last: u32,
     pub(super) now_ms: u64,
+    /// How far the clock on the wall is ahead.
+    pub(super) ahead_ms: i64,
+    /// From which slot on residents are still to be told that it was set.
+    clock_set_from: Option<u32>,
     /// When the executions that are under way began, where that is measured.
     began_us: u64,
     /// Whether an execution ended in this turn.
@@ -147,7 +151,8 @@ const PARCELS_PER_TURN: usize = 8_192;
 impl Shard {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Shard {
         let remote = Arc::clone(&shared.remotes[index]);
-        let now_ms = shared.time.now_ms();
+        let now_ms = shared.time.steady_ms();
+        let ahead_ms = shared.look_at_wall();
         Shard {
             shared,
             remote,
@@ -167,6 +172,8 @@ impl Shard {
             due_first: NOBODY,
             due_last: NOBODY,
             now_ms,
+            ahead_ms,
+            clock_set_from: None,
             began_us: 0,
             ended_any: false,
             packed: Vec::new(),
@@ -174,15 +181,20 @@ impl Shard {
         }
     }
 
-    /// Does what there is to do at `now_ms`, in milliseconds since 1970, but not without end. Whether there is more to
+    /// Does what there is to do at `now_ms`, in milliseconds since 1970 by the clock that nobody sets, but not without end. Whether there is more to
     /// do at once.
     pub fn turn(&mut self, now_ms: u64) -> bool {
         self.now_ms = self.now_ms.max(now_ms);
+        let ahead_ms = self.shared.look_at_wall();
+        if std::mem::replace(&mut self.ahead_ms, ahead_ms) != ahead_ms {
+            self.clock_set_from = Some(0);
+        }
         self.left = limits::TURN_WORK_MAX as i64;
         self.looked_us = self.shared.time.elapsed_us();
         self.unlooked = 0;
         self.turns.begin();
         self.time_out_due();
+        self.tell_clock_set();
         self.take_mail();
         self.poll_tasks();
         self.fire_timers();
@@ -245,7 +257,7 @@ impl Shard {
 
     fn has_more(&mut self) -> bool {
         let due = self.next_ms().is_some_and(|at_ms| at_ms <= self.now_ms);
-        due || self.remote.has_any() || !self.turns.is_empty()
+        due || self.remote.has_any() || !self.turns.is_empty() || self.clock_set_from.is_some()
     }
 
     // ---- events ----
@@ -340,6 +352,21 @@ impl Shard {
                 self.knock(key, Knock::Deadline);
             }
         }
+    }
+
+    /// The clock on the wall was set: those are told that may wait for a time of day.
+    fn tell_clock_set(&mut self) {
+        let Some(from) = self.clock_set_from else { return };
+        let slots = self.residents.slots();
+        let to = slots.min(from + EVENTS_PER_TURN as u32);
+        for slot in from..to {
+            if let Some(key) = self.residents.key(slot)
+                && self.residents.at(slot).is_some_and(|resident| resident.version.waits_for_times)
+            {
+                self.knock(key, Knock::ClockSet);
+            }
+        }
+        self.clock_set_from = (to < slots).then_some(to);
     }
 
     // ---- turns ----

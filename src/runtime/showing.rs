@@ -58,6 +58,7 @@ impl Seat {
         bug: impl FnOnce() -> Outcome,
         now_ms: u64,
     ) {
+        let now_ms = self.x.shown_ms(now_ms);
         self.tell_log(shared, scribe, version);
         if let Some(watch) = self.watch.as_mut().filter(|watch| !watch.is_ours()) {
             let bug = if self.x.outcome().is_none() { Some(bug()) } else { None };
@@ -76,6 +77,7 @@ impl Seat {
         bug: impl FnOnce() -> Outcome,
         now_ms: u64,
     ) {
+        let now_ms = self.x.shown_ms(now_ms);
         let Some(watch) = self.watch.take() else { return };
         let Some((desk, view)) = looked_at(shared, version) else { return };
         let ending = self.x.outcome().map_or_else(|| Ending::of(&bug()), Ending::of);

@@ -84,6 +84,11 @@ impl<T> Slab<T> {
         entry.value.is_some().then_some(Key { slot, generation: entry.generation })
     }
 
+    /// Slots, in use or not.
+    pub(super) fn slots(&self) -> u32 {
+        self.blocks.iter().map(Vec::len).sum::<usize>() as u32
+    }
+
     /// The slots in use.
     pub(super) fn keys(&self) -> Vec<Key> {
         let entries = self.blocks.iter().flatten().enumerate();

@@ -142,7 +142,7 @@ impl Engine {
                     match ended {
                         Some(ended) => {
                             let x = ended.execution();
-                            Outcome::new(ended.outcome(), &x.arena, x.started_ms(), now_ms)
+                            Outcome::new(ended.outcome(), &x.arena, x.started_ms(), x.shown_ms(now_ms))
                         }
                         None => bug(now_ms),
                     }

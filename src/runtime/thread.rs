@@ -23,8 +23,8 @@ use super::shard::Shard;
 
 /// Turns between two visits to tokio's own queues, which are where handlers' I/O becomes ready.
 const TURNS_PER_POLL: usize = 4;
-/// A shard that waits for something far away looks whether the time was changed now and then.
-const SLEEP_MS_MAX: u64 = 60_000;
+/// A shard that waits for something looks now and then whether the clock was set.
+const SLEEP_MS_MAX: u64 = 1_000;
 
 /// Starts the thread of a shard. It ends when the engine is gone.
 pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> io::Result<()> {
@@ -66,7 +66,7 @@ impl Future for Root {
         remote.bell.hang(context.waker());
         remote.bell.wake_up();
         for _ in 0..TURNS_PER_POLL {
-            let now_ms = time.now_ms();
+            let now_ms = time.steady_ms();
             remote.turn_since_ms.store(now_ms, Ordering::Relaxed);
             let more = shard.turn(now_ms);
             remote.turn_since_ms.store(0, Ordering::Relaxed);
@@ -93,7 +93,7 @@ fn set_alarm(
     context: &mut Context<'_>,
 ) -> bool {
     let Some(at_ms) = shard.next_ms() else { return true };
-    let now_ms = time.now_ms();
+    let now_ms = time.steady_ms();
     if at_ms <= now_ms {
         return false;
     }

@@ -1,5 +1,6 @@
 //! The sharded runtime and what it shows of its executions.
 
+mod clock;
 #[path = "../corpora/mod.rs"]
 mod corpora;
 mod engine;

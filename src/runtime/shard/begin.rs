@@ -150,8 +150,13 @@ impl Shard {
             }
         };
         let seed = seed.unwrap_or_else(|| self.shared.seed(number.wrapping_add(n as u64)));
-        let start =
-            Start { seed, now_ms: self.now_ms, seconds_max: version.seconds_max, ..self.shared.start };
+        let start = Start {
+            seed,
+            now_ms: self.now_ms,
+            ahead_ms: self.ahead_ms,
+            seconds_max: version.seconds_max,
+            ..self.shared.start
+        };
         seat.x.begin(&version.program, &start, input);
         let trace_header = reply.called().label.as_ref().and_then(|label| label.trace_header.as_deref());
         if may_be_watched(&self.shared, version, trace_header) {

@@ -91,7 +91,7 @@ impl Shard {
         match reply {
             Reply::One(ticket) => {
                 self.shared.forget(ticket);
-                ticket.end(end.outcome(self.now_ms));
+                ticket.end(end.outcome(self.now_ms, self.ahead_ms));
             }
             Reply::Batch(batch, n) => {
                 end.tell(batch, *n);
@@ -135,7 +135,11 @@ impl Shard {
                     false => End::Never(Status::TimedOut, None),
                 };
                 if let Some(mut watch) = watch.take() {
-                    watch.ended(&Arena::new(), &end.never(), self.now_ms);
+                    watch.ended(
+                        &Arena::new(),
+                        &end.never(),
+                        self.now_ms.saturating_add_signed(self.ahead_ms),
+                    );
                 }
                 self.end(&parcel.version, &reply, end, Took::Ms(0), to - at + ENTRY_BYTES);
                 at = to;
@@ -176,7 +180,7 @@ impl End<'_> {
     /// When it began.
     pub(super) fn started_ms(&self, now_ms: u64) -> u64 {
         match self {
-            End::Over(seat) => seat.x.started_ms(),
+            End::Over(seat) => seat.x.began_ms(),
             End::Never(..) | End::Bug => now_ms,
         }
     }
@@ -203,14 +207,17 @@ impl End<'_> {
         }
     }
 
-    fn outcome(self, now_ms: u64) -> Outcome {
+    fn outcome(self, now_ms: u64, ahead_ms: i64) -> Outcome {
+        let wall_ms = now_ms.saturating_add_signed(ahead_ms);
         match self {
             End::Over(seat) => match seat.x.outcome() {
-                Some(outcome) => Outcome::new(outcome, &seat.x.arena, seat.x.started_ms(), now_ms),
-                None => Outcome::new(&bug_outcome(), &seat.x.arena, now_ms, now_ms),
+                Some(outcome) => {
+                    Outcome::new(outcome, &seat.x.arena, seat.x.started_ms(), seat.x.shown_ms(now_ms))
+                }
+                None => Outcome::new(&bug_outcome(), &seat.x.arena, wall_ms, wall_ms),
             },
-            End::Never(status, fault) => Outcome::without_output(status, fault, now_ms),
-            End::Bug => bug(now_ms),
+            End::Never(status, fault) => Outcome::without_output(status, fault, wall_ms),
+            End::Bug => bug(wall_ms),
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) enum Knock {
     Started(Token, Option<Box<str>>),
     Heartbeat(Token),
     Timer(Token, TimerKind),
+    ClockSet,
     Deadline,
     Abort(Fault),
 }
@@ -41,6 +42,7 @@ impl Knock {
             Knock::Started(token, worker) => Event::TaskStarted(token, worker),
             Knock::Heartbeat(token) => Event::Heartbeat(token),
             Knock::Timer(token, kind) => Event::Timer(token, kind),
+            Knock::ClockSet => Event::ClockSet,
             Knock::Deadline => Event::Deadline,
             Knock::Abort(fault) => Event::Abort(fault),
         }

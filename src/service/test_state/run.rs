@@ -215,6 +215,7 @@ impl Test {
         let Test { program, execution, effects, trace, compactor, scratch, .. } = self;
         let mut env = Env {
             now_ms,
+            ahead_ms: 0,
             transitions_max,
             fuel: &Fuel::unlimited(),
             effects,
@@ -246,6 +247,7 @@ impl Test {
         let Test { program, execution, effects, trace, compactor, scratch, .. } = self;
         let mut env = Env {
             now_ms,
+            ahead_ms: 0,
             transitions_max: 0,
             fuel: &Fuel::unlimited(),
             effects,
@@ -394,6 +396,7 @@ impl Test {
         let (now_ms, hears) = (start.now_ms, Hears::NONE);
         let mut env = Env {
             now_ms,
+            ahead_ms: 0,
             transitions_max: 1,
             fuel: &Fuel::unlimited(),
             effects,

@@ -73,7 +73,7 @@ impl Tasks for InLine {
             Err(error) => return Answer::Now(Err(error.into())),
         };
         let limit = call.timeout_seconds.map_or(Duration::MAX, Duration::from_secs);
-        let limit = limit.min(until(execution.deadline_ms()));
+        let limit = limit.min(until(execution.shown_ms(execution.deadline_ms())));
         let runtime = match self.runtime() {
             Ok(runtime) => runtime,
             Err(fault) => return Answer::Now(Err(fault)),
@@ -100,7 +100,7 @@ fn attempt(program: &Program, execution: &Execution, call: &TaskCall) -> Attempt
         execution_arn: execution.execution_arn(),
         state: program.name(call.state).to_owned(),
         retries: call.attempt,
-        deadline_ms: execution.deadline_ms(),
+        deadline_ms: execution.shown_ms(execution.deadline_ms()),
         trace_header: None,
         token: None,
         cancelled: AtomicBool::new(false),
