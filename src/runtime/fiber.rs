@@ -76,12 +76,12 @@ pub(super) struct Stacks(Vec<DefaultStack>);
 
 impl Stacks {
     /// A turn that has not begun; the errand again, when the system has no stack for it.
-    pub(super) fn prepare(&mut self, errand: Errand) -> Result<Fiber, Errand> {
+    pub(super) fn prepare(&mut self, errand: Errand) -> Result<Fiber, Box<Errand>> {
         let stack = match self.0.pop() {
             Some(stack) => stack,
             None => match DefaultStack::new(limits::FIBER_STACK_BYTES) {
                 Ok(stack) => stack,
-                Err(_) => return Err(errand),
+                Err(_) => return Err(Box::new(errand)),
             },
         };
         let turning = Turning::with_stack(stack, move |yielder, word| errand.run(yielder, word));
