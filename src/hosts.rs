@@ -32,10 +32,6 @@ impl Hosts {
         }
         // SDKs put this before the host for synchronous executions.
         let bare = host.strip_prefix("sync-").unwrap_or(host);
-        let is_local = |name: &str| {
-            let name = name.to_ascii_lowercase();
-            name == "localhost" || name.ends_with(".localhost")
-        };
         is_local(bare) || self.names.iter().any(|name| name.eq_ignore_ascii_case(bare))
     }
 }
@@ -59,6 +55,15 @@ fn host(authority: &str) -> Option<&str> {
     let is_fine = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     let host = host.strip_suffix('.').unwrap_or(host);
     (is_fine && !host.is_empty()).then_some(host)
+}
+
+/// Whether it is `localhost`, or below.
+fn is_local(name: &str) -> bool {
+    let at = name.len().checked_sub("localhost".len());
+    let parts = at.and_then(|at| Some((name.get(..at)?, name.get(at..)?)));
+    parts.is_some_and(|(before, last)| {
+        last.eq_ignore_ascii_case("localhost") && (before.is_empty() || before.ends_with('.'))
+    })
 }
 
 fn address(host: &str) -> Option<IpAddr> {
@@ -90,6 +95,8 @@ mod tests {
             ("localhost:", false),
             ("localhost:80x", false),
             ("localhost.evil.example", false),
+            ("evillocalhost", false),
+            ("élocalhost", false),
             ("evil.example", false),
             ("127.0.0.1.evil.example", false),
             ("localhost@evil.example", false),

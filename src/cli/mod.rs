@@ -8,7 +8,7 @@ mod environment;
 mod graph;
 mod input;
 mod latency;
-#[cfg(feature = "cli-serve")]
+#[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
 mod log;
 mod manual;
 mod missing;

@@ -233,6 +233,7 @@ type Told = Option<Result<Vec<u8>, (Option<String>, Option<String>)>>;
 async fn accept(listener: TcpListener, desk: Arc<Desk>, mut end: watch::Receiver<bool>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
+    let mut is_said = false;
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&connections).acquire_owned().await else { break };
@@ -240,11 +241,18 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>, mut end: watch::Receiver
             accepted = listener.accept() => accepted,
             _ = end.wait_for(|end| *end) => break,
         };
-        let Ok((stream, _)) = accepted else {
-            // Too many files are open, for instance: it passes.
-            sleep(Duration::from_millis(50)).await;
-            continue;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Too many files are open, for instance: it passes.
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::warn!(reason = %error, "a webhook accepts no connections for now");
+                }
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
         };
+        is_said = false;
         let _ = stream.set_nodelay(true);
         let desk = Arc::clone(&desk);
         let service = service_fn(move |request| {

@@ -132,7 +132,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
         Ok(host) => host,
         Err(why) => return Some(refuse(StatusCode::BAD_REQUEST, "InvalidHostException", why)),
     };
-    if host.is_some_and(|host| !local.shared.hosts.allows(host)) {
+    if host.is_some_and(|host| !local.goes_by(host)) {
         let why = "This server does not go by that name: see --allow-host";
         return Some(refuse(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequestException", why));
     }

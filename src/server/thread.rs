@@ -180,6 +180,8 @@ pub(super) struct Local {
     pub(super) http: auto::Builder<LocalExecutor>,
     /// What the connections have to say.
     pub(super) outbox: Rc<Outbox>,
+    /// A name that was allowed of late.
+    host: RefCell<String>,
     index: usize,
     /// Of the door: the threads that do the work.
     workers: Senders,
@@ -213,6 +215,7 @@ impl Local {
             identifiers: Identifiers::new(),
             http,
             outbox: Rc::default(),
+            host: RefCell::default(),
             index,
             workers,
             now: Rc::new(Cell::new(1)),
@@ -226,6 +229,19 @@ impl Local {
 
     pub(super) fn counters(&self) -> &Counters {
         &self.shared.desks[self.index].counters
+    }
+
+    /// Whether this server goes by that name.
+    pub(super) fn goes_by(&self, host: &str) -> bool {
+        if !host.is_empty() && *self.host.borrow() == host {
+            return true;
+        }
+        let is_allowed = self.shared.hosts.allows(host);
+        if is_allowed {
+            // Clients mostly use one, and it is looked at once.
+            host.clone_into(&mut self.host.borrow_mut());
+        }
+        is_allowed
     }
 
     pub(super) fn is_draining(&self) -> bool {

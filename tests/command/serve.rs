@@ -93,6 +93,19 @@ fn state_machines_take_no_more_memory_than_their_share() {
     assert_eq!(create(full).0, 200);
 }
 
+#[test]
+fn executions_take_no_more_memory_than_their_share() {
+    let serving = Serving::start(&["--memory", "64MiB"]);
+    let nap = create(&serving, "nap", "EXPRESS", &json!({"Type": "Wait", "Seconds": 250, "End": true}));
+    let request =
+        json!({"stateMachineArn": nap, "input": json!("x".repeat(250_000)).to_string()}).to_string();
+    let refused =
+        (0..1_000).map(|_| serving.ask("StartExecution", &request)).find(|(status, _)| *status != 200);
+    let (status, body) = refused.expect("no room at some time");
+    assert!(status == 400 && body.contains("ThrottlingException"), "{status} {body}");
+    assert_eq!(serving.get("/health"), "ok\n");
+}
+
 /// Connections beyond what the process may have open are told so, and those that are there go on.
 #[cfg(target_os = "linux")]
 #[test]

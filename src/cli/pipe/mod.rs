@@ -13,7 +13,7 @@ use expressway::pipe::{Attempts, KeyOf, Order, Pipe, PipeError, Report};
 use expressway::runtime::{Engine, Machine};
 
 use self::config::{Config, Definition, Settings};
-use super::{Stop, Went, definition, say};
+use super::{Stop, Went, definition, log, say};
 
 pub(super) use redrive::{Arguments as RedriveArguments, redrive};
 
@@ -47,6 +47,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 }
 
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
+    log::begin();
     let config = config::read(&arguments.config)?;
     let report = runtime()?.block_on(run(config, arguments.quiet))?;
     if !arguments.quiet {
