@@ -4,10 +4,10 @@
 
 use std::io::{self, BufRead, BufWriter, Write};
 
+use expressway::program::Program;
 use expressway::runtime::inline::Driver;
-use expressway::{asl, compile};
 
-const DEFINITION: &[u8] = br#"{
+const DEFINITION: &str = r#"{
   "StartAt": "Large?",
   "States": {
     "Large?": {"Type": "Choice", "Default": "Keep",
@@ -18,9 +18,7 @@ const DEFINITION: &[u8] = br#"{
 }"#;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (definition, problems) = asl::read(DEFINITION, &asl::Options::default());
-    let definition = definition.ok_or_else(|| asl::invalid_definition(&problems))?;
-    let program = compile::compile(&definition).map_err(|refused| refused[0].to_string())?;
+    let program: Program = DEFINITION.parse()?;
     let mut driver = Driver::new(program.into());
 
     let (mut stdin, mut stdout) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));

@@ -1,6 +1,7 @@
 //! A workflow failure is a value: it is matched by Retry and Catch tables and ends as the caller's error.
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// What went wrong inside a workflow, as Amazon States Language names it (specification, "Errors").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,20 @@ impl Fault {
         Fault { error: Some(Cow::Borrowed(error)), cause: Some(cause.into()) }
     }
 }
+
+impl fmt::Display for Fault {
+    /// `<error name>: <cause>`, as far as there are any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.error, &self.cause) {
+            (Some(error), Some(cause)) => write!(f, "{error}: {cause}"),
+            (Some(error), None) => f.write_str(error),
+            (None, Some(cause)) => f.write_str(cause),
+            (None, None) => f.write_str("the workflow failed and gave neither an error name nor a cause"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
 
 /// `States.Runtime`: the interpreter could not go on. Never caught.
 pub const RUNTIME: &str = "States.Runtime";

@@ -67,7 +67,7 @@ impl std::error::Error for Cut {}
 /// let refill = Twice(0.into());
 /// let fuel = Fuel::new(100, &refill);
 /// assert_eq!((0..).find_map(|_| fuel.charge(10).err()), Some(Cut::Deadline));
-/// assert_eq!((fuel.used(), fuel.cut()), (310, Some(Cut::Deadline)));
+/// assert_eq!((fuel.used(), fuel.cut()), (300, Some(Cut::Deadline)));
 /// ```
 pub struct Fuel<'a> {
     left: Cell<u64>,

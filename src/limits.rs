@@ -87,8 +87,11 @@ pub const JSONATA_SYNTAX_DEPTH_MAX: u32 = 500;
 pub const JSONATA_ARGUMENTS_MAX: usize = 126;
 /// JSONata evaluation depth outside of Step Functions.
 pub const JSONATA_LANGUAGE_DEPTH_MAX: u32 = 600;
-/// Native recursion of the JSONata evaluator, whatever causes it; fits a thread's stack of 2 MiB.
+/// Native recursion of the JSONata evaluator, whatever causes it; fits a thread's stack of 2 MiB in an optimised
+/// build, and of [`STACK_BYTES`] in any.
 pub const JSONATA_NESTING_MAX: u32 = 800;
+/// Bytes of the stack of a thread that runs executions. What is not optimised has frames several times as large.
+pub const STACK_BYTES: usize = if cfg!(debug_assertions) { 16 << 20 } else { 4 << 20 };
 /// Elements the JSONata range operator may give.
 pub const JSONATA_RANGE_ITEMS_MAX: usize = 10_000_000;
 /// Elements of a JSONata sequence outside of Step Functions.

@@ -127,6 +127,20 @@ pub fn invalid_definition(diagnostics: &[Diagnostic]) -> String {
     format!("Invalid State Machine Definition: '{}'", errors.join(", "))
 }
 
+/// As [`invalid_definition`], with the suggestions there are: what a programmer reads.
+pub fn explain_invalid(diagnostics: &[Diagnostic]) -> String {
+    let mut text = "invalid state machine definition:".to_owned();
+    for diagnostic in diagnostics.iter().filter(|it| it.severity == Severity::Error) {
+        text.push_str("\n  ");
+        text.push_str(&diagnostic.to_string().replace('\n', "\n  "));
+        if let Some(suggestion) = &diagnostic.suggestion {
+            text.push_str("; ");
+            text.push_str(suggestion);
+        }
+    }
+    text
+}
+
 /// Line and column of a byte of `text`, both from 1, the column in characters.
 pub fn line_column(text: &str, byte: usize) -> (u32, u32) {
     let mut byte = byte.min(text.len());

@@ -20,7 +20,7 @@ mod scope;
 mod syntax;
 mod timestamp;
 
-pub use diagnostic::{Code, Diagnostic, Severity, invalid_definition};
+pub use diagnostic::{Code, Diagnostic, Severity, explain_invalid, invalid_definition};
 pub use model::{Definition, State};
 
 use crate::json::explain::explain;

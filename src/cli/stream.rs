@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use expressway::limits;
 use expressway::runtime::inline::Driver;
 
 use super::input::{Batches, Source};
@@ -62,8 +63,7 @@ where
         let (sender, receiver) = sync_channel::<Report>(WAITING_MAX);
         let driver = driver.clone();
         let work = move || Worker::new(driver(), traced, sender).work(&batches);
-        // Twice the usual stack: values may nest deeply.
-        let named = thread::Builder::new().name(format!("run-{n}")).stack_size(4 << 20);
+        let named = thread::Builder::new().name(format!("run-{n}")).stack_size(limits::STACK_BYTES);
         workers.push(named.spawn(work).map_err(no_thread)?);
         inboxes.push(inbox);
         reports.push(receiver);

@@ -12,8 +12,10 @@ mod state;
 mod variables;
 
 use std::collections::HashMap;
+use std::fmt;
 
 use crate::asl::model as asl;
+use crate::asl::{Diagnostic, explain_invalid};
 use crate::index::{Id, Table};
 use crate::program::{PathId, Program, StateId, Workflow, WorkflowId};
 use crate::query::jsonata::Regexes;
@@ -53,6 +55,51 @@ pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
     program.states = states;
     program.regex_bytes = regexes.bytes();
     if errors.is_empty() { Ok(program) } else { Err(errors) }
+}
+
+/// Why a text is no program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DefinitionError {
+    /// The definition is not valid; warnings are among these as well.
+    Invalid(Vec<Diagnostic>),
+    /// It is valid, but this engine cannot run it.
+    Unsupported(Vec<Error>),
+}
+
+impl fmt::Display for DefinitionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DefinitionError::Invalid(diagnostics) => f.write_str(&explain_invalid(diagnostics)),
+            DefinitionError::Unsupported(errors) => {
+                let errors: Vec<String> = errors.iter().map(Error::to_string).collect();
+                write!(f, "the definition cannot be compiled: {}", errors.join("; "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for DefinitionError {}
+
+/// Reads, checks and compiles the definition of an Express state machine, JSON text in Amazon States Language.
+///
+/// ```
+/// use expressway::program::Program;
+///
+/// let program: Program = r#"{"StartAt": "Hi", "States": {"Hi": {"Type": "Succeed"}}}"#.parse()?;
+/// assert_eq!(program.states.len(), 1);
+/// let error = r#"{"StartAt": "H", "States": {"Hi": {"Type": "Succeed"}}}"#.parse::<Program>().unwrap_err();
+/// assert!(error.to_string().contains("did you mean `Hi`?"), "{error}");
+/// # Ok::<(), expressway::compile::DefinitionError>(())
+/// ```
+impl std::str::FromStr for Program {
+    type Err = DefinitionError;
+
+    fn from_str(text: &str) -> Result<Program, DefinitionError> {
+        let (definition, diagnostics) = crate::asl::read(text.as_bytes(), &crate::asl::Options::default());
+        let definition = definition.ok_or(DefinitionError::Invalid(diagnostics))?;
+        compile(&definition).map_err(DefinitionError::Unsupported)
+    }
 }
 
 /// A workflow with its ids given out, to be lowered.

@@ -42,13 +42,21 @@ pub(super) const ENTRY_BYTES: usize = 192;
 
 /// The start was refused; nothing of it is left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("refused: {limit}; try again in {} ms", retry_after.as_millis())]
+#[error("refused: {limit}{}", retry(*retry_after))]
 pub struct Throttled {
     /// What is used up.
     pub limit: Limit,
     /// When to try again, as far as one can tell.
     pub retry_after: Duration,
 }
+
+/// When to try again, where that makes sense: an engine that drains will not take any more.
+fn retry(after: Duration) -> String {
+    if after >= NEVER { String::new() } else { format!("; try again in {} ms", after.as_millis()) }
+}
+
+/// What is told as the time to wait where waiting does not help.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What can be used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -188,13 +196,13 @@ impl Admission {
     }
 
     pub(super) fn throttled(&self, limit: Limit) -> Throttled {
-        let milliseconds = match limit {
-            Limit::Draining => u64::MAX / 1_000_000,
+        let retry_after = match limit {
+            Limit::Draining => NEVER,
             // A full queue is worked off within some tens of milliseconds.
-            Limit::Queue => 10,
-            _ => 100,
+            Limit::Queue => Duration::from_millis(10),
+            _ => Duration::from_millis(100),
         };
-        Throttled { limit, retry_after: Duration::from_millis(milliseconds) }
+        Throttled { limit, retry_after }
     }
 }
 

@@ -103,7 +103,7 @@ pub struct ShardLoad {
 #[non_exhaustive]
 pub enum DefinitionError {
     /// It is not valid; warnings are among these as well.
-    #[error("{}", asl::invalid_definition(.0))]
+    #[error("{}", asl::explain_invalid(.0))]
     Invalid(Vec<asl::Diagnostic>),
     /// It is valid, but this engine cannot run it.
     #[error("the definition cannot be compiled: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]

@@ -37,6 +37,19 @@ impl Handle {
         identity.execution_arn_with(self.seed)
     }
 
+    /// Blocks this thread until the execution is over. For callers without an async runtime; inside of one, await the
+    /// handle. Under virtual time nobody goes on while this thread waits.
+    ///
+    /// # Panics
+    /// In an async context, where it would block what it waits for.
+    pub fn wait(self) -> Outcome {
+        assert!(
+            tokio::runtime::Handle::try_current().is_err(),
+            "Handle::wait was called in an async context: await the handle instead"
+        );
+        pollster::block_on(self)
+    }
+
     /// Stops it, wherever it stands: timers, retries, branches and handlers end with it. Nothing happens when it is
     /// over.
     pub fn abort(&self) {

@@ -46,7 +46,10 @@ pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> io::Result<()> {
         // Blocking work that nobody waits for must not keep the thread.
         runtime.shutdown_background();
     };
-    std::thread::Builder::new().name(format!("expressway-{index}")).spawn(body)?;
+    std::thread::Builder::new()
+        .name(format!("expressway-{index}"))
+        .stack_size(crate::limits::STACK_BYTES)
+        .spawn(body)?;
     starting.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))
 }
 

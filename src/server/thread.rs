@@ -165,7 +165,8 @@ pub(super) fn start(
             let local = Rc::new(Local::new(shared, index, service, workers));
             runtime.block_on(local.run(door, receiver))
         };
-        let handle = std::thread::Builder::new().name(name).spawn(body)?;
+        let named = std::thread::Builder::new().name(name).stack_size(crate::limits::STACK_BYTES);
+        let handle = named.spawn(body)?;
         starting.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
         threads.push(Joined { mail: senders[index].clone(), handle });
     }

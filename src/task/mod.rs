@@ -29,6 +29,7 @@ pub use remote::{AsyncHandler, Attempt, TaskFuture, asynchronous, asynchronous_w
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -98,8 +99,20 @@ impl Call<'_> {
 }
 
 /// The failure of a task: the error name that `Retry` and `Catch` match, and a cause for people.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{error}: {cause}")]
+///
+/// Any error becomes one by `?`, under the name `States.TaskFailed`; [`named`](TaskError::named) gives it another. What a
+/// workflow failed with ([`Fault`]) keeps its name. As with `anyhow::Error`, that is why this type is not an error itself.
+///
+/// ```
+/// use expressway::task::{self, TaskError};
+///
+/// let handler = task::typed(|file: String| {
+///     let text = std::fs::read_to_string(file)?;
+///     let price: f64 = text.trim().parse().map_err(TaskError::named("Price.Malformed"))?;
+///     Ok(price)
+/// });
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskError {
     /// The error name.
     pub error: String,
@@ -112,6 +125,44 @@ impl TaskError {
     pub fn new(error: impl Into<String>, cause: impl Into<String>) -> TaskError {
         TaskError { error: error.into(), cause: cause.into() }
     }
+
+    /// For `map_err`: any error becomes one of this name.
+    pub fn named<E: std::error::Error>(name: impl Into<String>) -> impl FnOnce(E) -> TaskError {
+        move |error| TaskError::new(name, whole_message(&error))
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error, self.cause)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for TaskError {
+    fn from(error: E) -> TaskError {
+        match (&error as &dyn Any).downcast_ref::<Fault>() {
+            Some(Fault { error: Some(name), cause }) => {
+                TaskError::new(name.clone(), cause.clone().unwrap_or_default())
+            }
+            _ => TaskError::new(fault::TASK_FAILED, whole_message(&error)),
+        }
+    }
+}
+
+/// What an error says, and what the errors it comes from say.
+fn whole_message(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        // Many errors repeat what they come from.
+        let text = error.to_string();
+        if !message.ends_with(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        source = error.source();
+    }
+    message
 }
 
 impl From<TaskError> for Fault {

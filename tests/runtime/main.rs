@@ -4,6 +4,7 @@ mod clock;
 #[path = "../corpora/mod.rs"]
 mod corpora;
 mod engine;
+mod library;
 mod names;
 mod observe;
 mod observe_corpus;

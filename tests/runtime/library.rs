@@ -1,0 +1,98 @@
+//! The library as a Rust program uses it: errors that `?` takes, programs that parse, executions that are waited for.
+
+use std::error::Error;
+use std::time::Duration;
+
+use expressway::fault::{self, Fault};
+use expressway::program::Program;
+use expressway::runtime::inline::Driver;
+use expressway::runtime::{Engine, Json, RealClock};
+use expressway::task::{self, Handlers, TaskError};
+
+const TASK: &str = r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:work", "End": true}}}"#;
+const FAIL: &str =
+    r#"{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Order.Bad", "Cause": "no lines"}}}"#;
+
+#[test]
+fn question_mark_takes_a_run_to_its_output_and_what_went_wrong_to_the_caller() {
+    fn run(definition: &str) -> Result<i64, Box<dyn Error>> {
+        let program: Program = definition.parse()?;
+        let mut handlers = Handlers::new();
+        handlers
+            .insert("arn:aws:lambda:us-east-1:123456789012:function:work", task::typed(|n: i64| Ok(2 * n)));
+        let mut driver = Driver::with(program.into(), RealClock, &handlers);
+        Ok(driver.run(b"21")?.output()?)
+    }
+    assert_eq!(run(TASK).expect("it succeeds"), 42);
+    let error = run(FAIL).expect_err("it fails");
+    assert_eq!(error.to_string(), "Order.Bad: no lines");
+    let fault = error.downcast_ref::<Fault>().expect("the fault itself");
+    assert_eq!(fault.error.as_deref(), Some("Order.Bad"));
+    assert_eq!(Fault { error: Some(fault::TIMEOUT.into()), cause: None }.to_string(), "States.Timeout");
+}
+
+#[test]
+fn a_definition_error_says_what_could_be_meant() {
+    let error =
+        TASK.replace(r#""StartAt": "T""#, r#""StartAt": "TT""#).parse::<Program>().expect_err("no state");
+    assert!(error.to_string().contains("did you mean `T`?"), "{error}");
+    let engine = Engine::builder().shards(1).build().expect("an engine");
+    let error = engine.create_state_machine("m", &TASK.replace(r#""StartAt": "T""#, r#""StartAt": "TT""#));
+    assert!(error.expect_err("no state").to_string().contains("did you mean `T`?"));
+}
+
+#[test]
+fn any_error_of_a_handler_becomes_a_failed_task() {
+    /// An error that comes from another one.
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the quantity")
+        }
+    }
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    type Parse = fn(String) -> Result<i64, TaskError>;
+    let failing: [(Parse, &str, &str); 3] = [
+        (|text| Ok(text.parse()?), fault::TASK_FAILED, "invalid digit found in string"),
+        (
+            |text| text.parse().map_err(Outer).map_err(TaskError::named("Order.Malformed")),
+            "Order.Malformed",
+            "the quantity: invalid digit found in string",
+        ),
+        // What a workflow inside of a handler failed with keeps its name.
+        (|_| Err(Fault::new(fault::RUNTIME, "inside"))?, fault::RUNTIME, "inside"),
+    ];
+    for (handler, name, cause) in failing {
+        let mut handlers = Handlers::new();
+        handlers.insert("arn:aws:lambda:us-east-1:123456789012:function:work", task::typed(handler));
+        let program: Program = TASK.parse().expect("a program");
+        let mut driver = Driver::with(program.into(), RealClock, &handlers);
+        let fault = driver.run(br#""x""#).expect("JSON").output::<i64>().expect_err("it fails");
+        assert_eq!((fault.error.as_deref(), fault.cause.as_deref()), (Some(name), Some(cause)));
+    }
+}
+
+#[test]
+fn a_thread_without_a_runtime_waits_for_an_execution() {
+    let engine = Engine::builder()
+        .shards(1)
+        .task("arn:aws:lambda:us-east-1:123456789012:function:work", |n: i64| async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<i64, TaskError>(2 * n)
+        })
+        .build()
+        .expect("an engine");
+    let machine = engine.create_state_machine("double", TASK).expect("a machine");
+    let outcome = engine.start(&machine, Json(&21)).expect("it is taken").wait();
+    assert_eq!(outcome.output::<i64>().expect("it succeeds"), 42);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let handle = engine.start(&machine, Json(&21)).expect("it is taken");
+    let waited =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(async { handle.wait() })));
+    assert!(waited.is_err(), "an async context must not be blocked");
+}
