@@ -152,7 +152,7 @@ pub const MACHINE_SHARE_WORK: u64 = 250_000;
 /// How many shares a machine may be behind that did too much at once; more is forgiven.
 pub const MACHINE_DEBT_SHARES_MAX: i64 = 16;
 /// Bytes of address space for the stack of an execution that may be suspended inside of an expression.
-pub const FIBER_STACK_BYTES: usize = 4 << 20;
+pub const FIBER_STACK_BYTES: usize = STACK_BYTES;
 /// Executions of one shard that may be suspended inside of an expression; others wait before they begin one.
 pub const FIBERS_MAX: u32 = 256;
 /// The same, of one state machine.
