@@ -22,7 +22,7 @@ impl Names for Nothing {
 /// Compiles the text in both profiles. A refusal points into the text.
 pub(crate) fn parse(bytes: &[u8]) {
     let Ok(source) = std::str::from_utf8(bytes) else { return };
-    let allowed = Allowed { result: true, error_output: false };
+    let allowed = Allowed { result: true, ..Allowed::default() };
     for profile in [Profile::Language, Profile::StepFunctions(allowed)] {
         if let Err(error) = Expr::compile(source, &mut Nothing, profile) {
             assert!(error.offset <= source.len() + 1, "{error} at {}", error.offset);

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::{MachineType, Options};
 use crate::json::source::{Member, Node, Span};
 use crate::limits;
-use crate::query::jsonata::Regexes;
+use crate::query::jsonata::{Allowed, Regexes};
 
 /// What a check has found so far.
 pub(super) struct Check {
@@ -40,6 +40,8 @@ pub(super) struct Context {
     owner: Owner,
     /// Whether fields of the other language pass: the state's `QueryLanguage` was refused already.
     any_language: bool,
+    /// Whether the state around is a task that waits for its token.
+    has_token: bool,
     /// The type of the machine, or of the child executions of the distributed Map around.
     machine_type: MachineType,
     /// How many workflows are around.
@@ -150,6 +152,7 @@ impl Check {
             machine_language: language,
             owner: Owner::Machine,
             any_language: false,
+            has_token: false,
             machine_type: self.options.machine_type,
             depth: 0,
         }
@@ -265,6 +268,11 @@ impl Context {
     /// The same for an object inside.
     fn inside(self, owner: Owner) -> Context {
         Context { owner, ..self }
+    }
+
+    /// What of `$states` is there in all fields.
+    fn allowed(self) -> Allowed {
+        Allowed { no_token: !self.has_token, ..Allowed::default() }
     }
 
     fn is_jsonata(self) -> bool {

@@ -16,11 +16,21 @@ pub(super) fn check(arn: &str, tags: &[Tag]) -> Result<(), Error> {
         if tag.key.to_ascii_lowercase().starts_with("aws:") {
             return Err(Error::validation("Tag keys must not start with 'aws:'"));
         }
+        if !is_plain(&tag.key) || !is_plain(&tag.value) {
+            return Err(Error::validation(
+                "Tags may only contain Unicode letters, digits, white space, or these symbols: _ . : / = + - @.",
+            ));
+        }
         if tags[..n].iter().any(|other| other.key == tag.key) {
             return Err(Error::validation(format!("Duplicate tag key: '{}'", tag.key)));
         }
     }
     Ok(())
+}
+
+/// The model has no pattern for tags, but the API reference says what they may hold (`Tag`, `CreateStateMachine`).
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|char| char.is_alphanumeric() || char.is_whitespace() || "_.:/=+-@".contains(char))
 }
 
 impl Service {

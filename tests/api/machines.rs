@@ -287,6 +287,8 @@ fn tags_belong_to_machines_and_activities() {
         client.ok("UntagResource", &json!({"resourceArn": arn, "tagKeys": ["l", "m"]}));
         let listed = client.ok("ListTagsForResource", &json!({"resourceArn": arn}));
         assert_eq!(listed["tags"], json!([{"key": "k", "value": "3"}]));
+        let odd = json!({"resourceArn": arn, "tags": [{"key": "a<b", "value": ""}]});
+        assert_eq!(client.refused("TagResource", &odd).0, "ValidationException");
         let many: Vec<Json> = (0..50).map(|n| json!({"key": n.to_string(), "value": ""})).collect();
         assert_eq!(
             client.refused("TagResource", &json!({"resourceArn": arn, "tags": many})).0,

@@ -30,8 +30,8 @@ impl Names for Variables {
     }
 }
 
-const ALL: Profile = Profile::StepFunctions(Allowed { result: true, error_output: true });
-const NONE: Profile = Profile::StepFunctions(Allowed { result: false, error_output: false });
+const ALL: Profile = Profile::StepFunctions(Allowed { result: true, error_output: true, no_token: false });
+const NONE: Profile = Profile::StepFunctions(Allowed { result: false, error_output: false, no_token: false });
 
 /// The value as JSON text, `undefined`, or the error as text.
 fn run(source: &str) -> Result<String, EvalError> {

@@ -4,7 +4,7 @@ use super::{Check, Context, OBJECT, STRING, has, none_of, several_of};
 use crate::asl::MachineType;
 use crate::asl::diagnostic::{Code, did_you_mean};
 use crate::asl::fields::{Expect, Owner};
-use crate::asl::model::{Operator, OperatorClass, QueryLanguage, ResourceKind};
+use crate::asl::model::{Operator, OperatorClass, Pattern, QueryLanguage, ResourceKind};
 use crate::asl::place::Place;
 use crate::asl::{Resources, resource};
 use crate::json::source::{Member, Node, Span};
@@ -49,7 +49,10 @@ impl Check {
             self.schema(OBJECT, place, node.span);
             return;
         }
-        let mut context = Context { language: context.machine_language, any_language: false, ..context };
+        let resource = node.get("Resource").and_then(Node::as_str).and_then(resource::recognize);
+        let has_token = resource.is_some_and(|(_, pattern)| pattern == Pattern::WaitForTaskToken);
+        let mut context =
+            Context { language: context.machine_language, any_language: false, has_token, ..context };
         if let Some(own) = node.get("QueryLanguage") {
             let is_path = own.as_str() == Some("JSONPath");
             context.language = if is_path { QueryLanguage::JsonPath } else { QueryLanguage::Jsonata };

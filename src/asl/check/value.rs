@@ -57,13 +57,13 @@ impl Check {
             | Expect::ReferencePath
             | Expect::Path
             | Expect::PathOrIntrinsic => self.path(expect, node, place),
-            Expect::Template => self.template(node, place, context, Allowed::default()),
-            Expect::Assign => self.assign(node, place, context, Allowed::default()),
+            Expect::Template => self.template(node, place, context, context.allowed()),
+            Expect::Assign => self.assign(node, place, context, context.allowed()),
             Expect::Items => {
                 if node.items().is_none() && node.members().is_none() {
                     self.schema("Expected value of type [ARRAY, OBJECT]", place, node.span);
                 }
-                self.template(node, place, context, Allowed::default());
+                self.template(node, place, context, context.allowed());
             }
             Expect::ErrorNames | Expect::Texts => self.texts(expect, node, place),
             Expect::Resource => self.resource(node, place, context),
@@ -105,6 +105,7 @@ impl Check {
         let allowed = Allowed {
             result: expect.sees_result(place.name(), context.owner),
             error_output: context.owner == Owner::Catcher,
+            ..context.allowed()
         };
         match expect {
             Expect::Template => {
@@ -122,7 +123,7 @@ impl Check {
             | Expect::Timestamp
             | Expect::Condition
             | Expect::Items => {
-                node.as_str().is_some_and(|text| self.jsonata_text(text, node, place, Allowed::default()))
+                node.as_str().is_some_and(|text| self.jsonata_text(text, node, place, context.allowed()))
             }
             _ => false,
         }

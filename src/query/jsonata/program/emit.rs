@@ -27,6 +27,8 @@ pub struct Allowed {
     pub result: bool,
     /// `$states.errorOutput`: the `Output` and `Assign` of a Catcher.
     pub error_output: bool,
+    /// No `$states.context.Task.Token`: not a task that waits for one (measured: AWS refuses it elsewhere).
+    pub no_token: bool,
 }
 
 /// Makes the program of a drafted expression.
@@ -522,7 +524,7 @@ impl<'d> Emitter<'d, '_> {
     fn states_chain(&mut self, names: &[&'d str], end: u32) -> Result<ChainId, CompileError> {
         let allowed = match self.profile {
             Profile::StepFunctions(allowed) => allowed,
-            Profile::Language => Allowed { result: true, error_output: true },
+            Profile::Language => Allowed { result: true, error_output: true, no_token: false },
         };
         let missing = |name: &str| {
             let message = format!("Field '$states.{name}' does not exist.");
@@ -534,6 +536,9 @@ impl<'d> Emitter<'d, '_> {
             "result" => (ChainRoot::StatesResult, &names[1..]),
             "errorOutput" if !allowed.error_output => return missing("errorOutput"),
             "errorOutput" => (ChainRoot::StatesErrorOutput, &names[1..]),
+            "context" if allowed.no_token && names[1..].starts_with(&["Task", "Token"]) => {
+                return missing("context.Task.Token");
+            }
             "context" => {
                 let (field, steps) = ContextField::resolve(names[1..].iter().copied());
                 (ChainRoot::StatesContext(field), &names[1 + steps..])
