@@ -26,7 +26,7 @@
 //! | 8 | `api`: requests and replies in AWS JSON 1.0; `server`: the same over HTTP: connections, threads, security | engine and runtime internals |
 //! | 7 | `service`: the actions of AWS's API as methods; `pipe`: event pipelines | HTTP (but for `pipe::webhook`), headers, JSON field casing |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
-//! | 5 | [`task`]: handlers, mocks, service tasks over HTTP (`task::aws`); [`observe`]: history, logs, metrics, traces; neither imports the other | `runtime` |
+//! | 5 | [`task`]: handlers, mocks, service tasks over HTTP (`task::aws`); [`observe`]: history, logs, metrics, traces; `journal`: blocks and sequence numbers, durable (feature `durable`); none imports another | `runtime` |
 //! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
 //! | 3 | [`compile`] → [`program`]: numbered passes to tables, which print themselves | execution state; `program` does not know `asl` |
 //! | 2 | [`asl`]: model, table of allowed fields, checks, diagnostics | `program` |
@@ -61,6 +61,8 @@ pub mod fuel;
 #[cfg(any(feature = "server", feature = "webhook"))]
 mod hosts;
 mod index;
+#[cfg(feature = "durable")]
+pub mod journal;
 pub mod json;
 pub mod limits;
 #[cfg(feature = "service")]

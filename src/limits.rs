@@ -169,3 +169,20 @@ pub const STARTS_ELSEWHERE: u32 = 32;
 pub const CLOCK_LOOK_MS: u64 = 100;
 /// Milliseconds that clocks may disagree by without anyone having set them.
 pub const CLOCK_SLACK_MS: u64 = 10;
+/// Records of one block of the journal: what is made durable by one sync.
+pub const JOURNAL_BLOCK_RECORDS_MAX: usize = 256;
+/// Bytes of one block of the journal. (Larger blocks were measured to add latency and no throughput.) A single record
+/// that is larger has a block of its own.
+pub const JOURNAL_BLOCK_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one record of the journal; a quarter of a segment where that is less.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a segment of the journal, unless told otherwise.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 128 << 20;
+/// Bytes of the smallest, and of the largest, segment of the journal.
+pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// See [`JOURNAL_SEGMENT_BYTES_MIN`].
+pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of blocks that wait for the journal's disk; what comes then is refused.
+pub const JOURNAL_QUEUE_BYTES_MAX: u64 = 64 << 20;
+/// Partitions of executions; fixed, because it is part of what is on disk.
+pub const JOURNAL_PARTITIONS: u16 = 64;

@@ -7,6 +7,8 @@ mod definition;
 mod environment;
 mod graph;
 mod input;
+#[cfg(feature = "cli-journal")]
+mod journal;
 mod latency;
 #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
 mod log;
@@ -74,6 +76,9 @@ enum Command {
     /// Keep the engine under steady load for some minutes: is anything lost, does memory grow, does it get slower?
     #[cfg(feature = "cli-soak")]
     Soak(soak::Arguments),
+    /// Look at a journal: is it whole, what is in it?
+    #[cfg(feature = "cli-journal")]
+    Journal(journal::Arguments),
     /// Test one state by itself, as AWS's TestState does
     TestState(test_state::Arguments),
     /// Answer the AWS Step Functions API on a port
@@ -213,6 +218,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Graph(arguments) => graph::draw(&arguments),
         #[cfg(feature = "cli-soak")]
         Command::Soak(arguments) => soak::soak(&arguments),
+        #[cfg(feature = "cli-journal")]
+        Command::Journal(arguments) => journal::journal(&arguments),
         Command::TestState(arguments) => test_state::test_state(&arguments),
         #[cfg(feature = "cli-serve")]
         Command::Serve(arguments) => serve::serve(&arguments),

@@ -12,7 +12,7 @@ const RUNGS: [(u32, &[&str]); 10] = [
     (2, &["asl"]),
     (3, &["compile", "program"]),
     (4, &["engine"]),
-    (5, &["task", "observe"]),
+    (5, &["task", "observe", "journal"]),
     (6, &["runtime"]),
     (7, &["service", "pipe"]),
     (8, &["api", "server"]),

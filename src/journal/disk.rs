@@ -1,0 +1,201 @@
+//! The only I/O of the journal: files of a folder, by name. [`Folder`] is the real one; [`Model`](super::model::Model)
+//! forgets what was not synced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How what was written becomes durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Written to the page cache, then `fdatasync`.
+    #[default]
+    Data,
+    /// Written past the page cache, durable when the write returns (`O_DIRECT | O_DSYNC`, Linux). Not every file system
+    /// can.
+    Direct,
+}
+
+/// A folder's files. Names are plain, without a path.
+pub trait Disk: Send + Sync {
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// A new file; there is none of this name.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// A file to write to.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// A file to read from.
+    fn read(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Takes a file away.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes durable which files there are.
+    fn sync_folder(&self) -> io::Result<()>;
+    /// Bytes that can still be written to new files.
+    fn free_bytes(&self) -> io::Result<u64>;
+    /// What is said of a file to people.
+    fn describe(&self, name: &str) -> String;
+}
+
+/// A file. Reads and writes may be short, as the system's are.
+pub trait DiskFile: Send {
+    /// Bytes that it has.
+    fn bytes(&self) -> io::Result<u64>;
+    /// Reads from an offset; nothing at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes at an offset.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Makes durable what was written.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// Writes all of some bytes, in as many steps as it takes.
+pub(super) fn write_all(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => (bytes, offset) = (&bytes[written..], offset + written as u64),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until the buffer is full or the file ends; how many bytes.
+pub(super) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut found = 0;
+    while found < buffer.len() {
+        match file.read_at(&mut buffer[found..], offset + found as u64) {
+            Ok(0) => break,
+            Ok(read) => found += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    mode: SyncMode,
+}
+
+impl Folder {
+    /// The folder at a path, which has to exist.
+    pub fn at(path: impl Into<PathBuf>, mode: SyncMode) -> Folder {
+        Folder { path: path.into(), mode }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn to_write(&self, options: &mut OpenOptions, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        if self.mode == SyncMode::Direct {
+            direct(options)?;
+        }
+        let file = options.read(true).write(true).open(self.path.join(name))?;
+        Ok(Box::new(RealFile { file, is_synced_by_write: self.mode == SyncMode::Direct }))
+    }
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.to_write(OpenOptions::new().create_new(true), name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.to_write(&mut OpenOptions::new(), name)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = File::open(self.path.join(name))?;
+        Ok(Box::new(RealFile { file, is_synced_by_write: false }))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        // Where a folder cannot be opened as a file, its entries are durable without.
+        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        free_bytes(&self.path)
+    }
+
+    fn describe(&self, name: &str) -> String {
+        self.path.join(name).display().to_string()
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn direct(options: &mut OpenOptions) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC;
+    options.custom_flags(flags.bits() as i32);
+    Ok(())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn direct(_: &mut OpenOptions) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "writing past the page cache is for Linux only"))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn free_bytes(path: &Path) -> io::Result<u64> {
+    let status = rustix::fs::statvfs(path)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn free_bytes(_: &Path) -> io::Result<u64> {
+    // Not asked elsewhere: a segment is written whole before it is used, and refused when that fails.
+    Ok(u64::MAX)
+}
+
+struct RealFile {
+    file: File,
+    is_synced_by_write: bool,
+}
+
+impl DiskFile for RealFile {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    #[cfg(unix)]
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.file, buffer, offset)
+    }
+
+    #[cfg(unix)]
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::write_at(&self.file, bytes, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.file, buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_write(&self.file, bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // A file that grew had its size made durable by the write as well.
+        if self.is_synced_by_write { Ok(()) } else { self.file.sync_data() }
+    }
+}

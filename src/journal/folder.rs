@@ -1,0 +1,72 @@
+//! A journal in a folder: the lock that keeps other processes out, and opening it.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Block, Folder, JournalError, Log, LogJournal, Options, Ownership, Report, SyncMode, Watcher};
+
+const LOCK: &str = "LOCK";
+
+/// The ownership of a folder: a lock of the system on a file in it, which ends with the process whatever becomes of it.
+#[derive(Debug)]
+pub struct FolderLock {
+    folder: PathBuf,
+    file: Option<File>,
+}
+
+impl FolderLock {
+    /// The lock of a folder, not taken yet.
+    pub fn of(folder: impl Into<PathBuf>) -> FolderLock {
+        FolderLock { folder: folder.into(), file: None }
+    }
+}
+
+impl Ownership for FolderLock {
+    fn claim(&mut self) -> Result<(), JournalError> {
+        let path = self.folder.join(LOCK);
+        let opened = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = opened.map_err(JournalError::io(path.display().to_string()))?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.file = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => Err(JournalError::Held(self.folder.display().to_string())),
+            Err(TryLockError::Error(error)) => Err(JournalError::io(path.display().to_string())(error)),
+        }
+    }
+
+    fn renew(&mut self) -> Result<(), JournalError> {
+        // The system takes a lock from nobody.
+        match self.file {
+            Some(_) => Ok(()),
+            None => Err(JournalError::Held(self.folder.display().to_string())),
+        }
+    }
+
+    fn release(&mut self) {
+        self.file = None;
+    }
+}
+
+/// Opens the journal in a folder, which is made when there is none: takes the lock, recovers, shows every block that is
+/// not given up, in order, and begins a new epoch.
+pub fn open(
+    folder: &Path,
+    mode: SyncMode,
+    options: Options,
+    watchers: Vec<Watcher>,
+    visit: &mut dyn FnMut(&Block<'_>),
+) -> Result<(LogJournal, Report), JournalError> {
+    let what = || JournalError::io(folder.display().to_string());
+    fs::create_dir_all(folder).map_err(what())?;
+    let mut lock = FolderLock::of(folder);
+    lock.claim()?;
+    let disk = Arc::new(Folder::at(folder, mode));
+    let mut identity = [0; 8];
+    getrandom::fill(&mut identity).expect("the system gives random numbers");
+    let (log, report) = Log::open(disk.clone(), options, u64::from_le_bytes(identity))?;
+    report.read(&*disk, visit)?;
+    Ok((LogJournal::start(log, disk, options, watchers, Some(Box::new(lock))), report))
+}

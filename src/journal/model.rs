@@ -1,0 +1,357 @@
+//! A disk in memory that forgets what was not synced, and fails when told to: for tests and simulations.
+//!
+//! At a loss of power, of each unsynced write to a sector of 512 bytes, in any order, all, nothing or a beginning
+//! stays; of each file that was made or removed since the folder was synced, either; a file's growth stays or not. A failed sync
+//! leaves in the cache what the disk will never have. All is decided by a seed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::disk::{Disk, DiskFile};
+
+const SECTOR_BYTES: usize = 512;
+
+/// What the disk does wrong, by the count of its operations since it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A write fails, and part of it may have been done.
+    Write,
+    /// A sync fails, and what was to be synced is forgotten as soon as nobody looks.
+    Sync,
+    /// The power goes: this operation and all that follow fail, until [`Model::restart`].
+    Power,
+}
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone)]
+pub struct Model {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    random: u64,
+    files: BTreeMap<String, Arc<Mutex<Content>>>,
+    /// Files as the folder has them after a loss of power.
+    durable: BTreeMap<String, Arc<Mutex<Content>>>,
+    capacity_bytes: u64,
+    has_short_writes: bool,
+    fault: Option<(u64, Fault)>,
+    is_off: bool,
+    operations: u64,
+}
+
+/// A file: what programs see, and what is on the disk.
+#[derive(Default)]
+struct Content {
+    cache: Vec<u8>,
+    disk: Vec<u8>,
+    /// Unsynced writes, by sector.
+    pending: Vec<(usize, Vec<u8>)>,
+}
+
+impl Model {
+    /// An empty disk of so many bytes.
+    pub fn new(seed: u64, capacity_bytes: u64) -> Model {
+        let inner = Inner {
+            random: seed,
+            files: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            capacity_bytes,
+            has_short_writes: false,
+            fault: None,
+            is_off: false,
+            operations: 0,
+        };
+        Model { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number below a bound, from the disk's seed.
+    pub fn random(&self, below: u64) -> u64 {
+        self.lock().random(below)
+    }
+
+    /// Reads and writes are short now and then, and interrupted.
+    pub fn short_writes(&self, are_short: bool) {
+        self.lock().has_short_writes = are_short;
+    }
+
+    /// The fault that happens after so many further writes and syncs.
+    pub fn fail_after(&self, operations: u64, fault: Fault) {
+        let mut inner = self.lock();
+        inner.fault = Some((inner.operations + operations, fault));
+    }
+
+    /// Writes and syncs so far.
+    pub fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    /// More room, or less.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.lock().capacity_bytes = bytes;
+    }
+
+    /// The process ends, and the system goes on: nothing that was written is lost, faults are over.
+    pub fn kill(&self) {
+        let mut inner = self.lock();
+        (inner.fault, inner.is_off) = (None, false);
+    }
+
+    /// The power goes and comes: what was not synced is lost as the seed will have it.
+    pub fn restart(&self) {
+        let mut inner = self.lock();
+        (inner.fault, inner.is_off) = (None, false);
+        let inner = &mut *inner;
+        let names: Vec<String> = inner.files.keys().chain(inner.durable.keys()).cloned().collect();
+        for name in names {
+            let is_same = inner.files.contains_key(&name) == inner.durable.contains_key(&name);
+            if !is_same && random(&mut inner.random, 2) == 0 {
+                match inner.files.get(&name) {
+                    Some(file) => inner.durable.insert(name, file.clone()),
+                    None => inner.durable.remove(&name),
+                };
+            }
+        }
+        inner.files = inner.durable.clone();
+        for file in inner.files.values() {
+            lose(&mut inner.random, &mut file.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Changes a file as a failing disk does, behind everybody's back.
+    pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let inner = self.lock();
+        let mut content = inner.files[name].lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(content.pending.is_empty(), "damage is done to what is durable");
+        change(&mut content.disk);
+        content.cache = content.disk.clone();
+    }
+
+    /// A disk with the same files, all of it durable.
+    pub fn copy(&self) -> Model {
+        let copy = Model::new(self.random(u64::MAX), self.lock().capacity_bytes);
+        for (name, file) in &self.lock().files {
+            let cache = file.lock().unwrap_or_else(PoisonError::into_inner).cache.clone();
+            let content = Content { disk: cache.clone(), cache, pending: Vec::new() };
+            copy.lock().files.insert(name.clone(), Arc::new(Mutex::new(content)));
+        }
+        let files = copy.lock().files.clone();
+        copy.lock().durable = files;
+        copy
+    }
+}
+
+/// What a loss of power leaves of a file.
+fn lose(seed: &mut u64, content: &mut Content) {
+    let mut pending = std::mem::take(&mut content.pending);
+    let mercy = random(seed, 5);
+    while !pending.is_empty() {
+        let (sector, bytes) = pending.swap_remove(random(seed, pending.len() as u64) as usize);
+        let kept = match mercy {
+            0 => 0,
+            1 => bytes.len(),
+            _ => match random(seed, 4) {
+                0 => random(seed, bytes.len() as u64 + 1) as usize,
+                1 => 0,
+                _ => bytes.len(),
+            },
+        };
+        if kept > 0 {
+            let (begin, end) = (sector * SECTOR_BYTES, sector * SECTOR_BYTES + kept);
+            if content.disk.len() < end {
+                content.disk.resize(end, 0);
+            }
+            content.disk[begin..end].copy_from_slice(&bytes[..kept]);
+        }
+    }
+    content.cache = content.disk.clone();
+}
+
+/// SplitMix64.
+fn random(seed: &mut u64, below: u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut x = *seed;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ (x >> 31)) % below.max(1)
+}
+
+impl Inner {
+    fn random(&mut self, below: u64) -> u64 {
+        random(&mut self.random, below)
+    }
+
+    /// Counts a write or sync; the fault that happens now.
+    fn step(&mut self) -> Option<Fault> {
+        self.operations += 1;
+        let (at, fault) = self.fault?;
+        if self.operations <= at {
+            return None;
+        }
+        match fault {
+            Fault::Power => self.is_off = true,
+            Fault::Write | Fault::Sync => self.fault = None,
+        }
+        Some(fault)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.is_off { Err(io::Error::other("the power is off")) } else { Ok(()) }
+    }
+
+    fn used_bytes(&self) -> u64 {
+        let bytes =
+            |file: &Arc<Mutex<Content>>| file.lock().unwrap_or_else(PoisonError::into_inner).cache.len();
+        self.files.values().map(|file| bytes(file) as u64).sum()
+    }
+}
+
+impl Disk for Model {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let inner = self.lock();
+        inner.check()?;
+        Ok(inner.files.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut inner = self.lock();
+        inner.check()?;
+        assert!(!inner.files.contains_key(name), "{name} exists");
+        let content = Arc::new(Mutex::new(Content::default()));
+        inner.files.insert(name.to_owned(), content.clone());
+        drop(inner);
+        Ok(Box::new(ModelFile { disk: self.clone(), content }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let inner = self.lock();
+        inner.check()?;
+        let content = inner.files.get(name).ok_or(io::ErrorKind::NotFound)?.clone();
+        Ok(Box::new(ModelFile { disk: self.clone(), content }))
+    }
+
+    fn read(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.open(name)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut inner = self.lock();
+        inner.check()?;
+        inner.files.remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        inner.check()?;
+        match inner.step() {
+            Some(_) => Err(io::Error::other("the folder's sync failed")),
+            None => {
+                inner.durable = inner.files.clone();
+                Ok(())
+            }
+        }
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let inner = self.lock();
+        inner.check()?;
+        Ok(inner.capacity_bytes.saturating_sub(inner.used_bytes()))
+    }
+
+    fn describe(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+struct ModelFile {
+    disk: Model,
+    content: Arc<Mutex<Content>>,
+}
+
+impl ModelFile {
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DiskFile for ModelFile {
+    fn bytes(&self) -> io::Result<u64> {
+        self.disk.lock().check()?;
+        Ok(self.lock().cache.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut inner = self.disk.lock();
+        inner.check()?;
+        let content = self.lock();
+        let rest = content.cache.get(offset as usize..).unwrap_or_default();
+        let mut bytes = rest.len().min(buffer.len());
+        if inner.has_short_writes && bytes > 1 && inner.random(4) == 0 {
+            bytes = 1 + inner.random(bytes as u64 - 1) as usize;
+        }
+        buffer[..bytes].copy_from_slice(&rest[..bytes]);
+        Ok(bytes)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let mut inner = self.disk.lock();
+        inner.check()?;
+        let fault = inner.step();
+        let mut bytes = bytes;
+        if inner.has_short_writes && bytes.len() > SECTOR_BYTES && inner.random(3) == 0 {
+            if inner.random(2) == 0 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            bytes =
+                &bytes[..SECTOR_BYTES * (1 + inner.random((bytes.len() / SECTOR_BYTES) as u64 - 1) as usize)];
+        }
+        if fault.is_some() {
+            bytes = &bytes[..SECTOR_BYTES * inner.random((bytes.len() / SECTOR_BYTES) as u64 + 1) as usize];
+        }
+        let begin = offset as usize;
+        let growth = (begin + bytes.len()).saturating_sub(self.lock().cache.len()) as u64;
+        if growth > 0 && inner.used_bytes() + growth > inner.capacity_bytes {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let mut content = self.lock();
+        assert!(begin % SECTOR_BYTES == 0 && bytes.len() % SECTOR_BYTES == 0, "writes are whole sectors");
+        if content.cache.len() < begin + bytes.len() {
+            content.cache.resize(begin + bytes.len(), 0);
+        }
+        content.cache[begin..begin + bytes.len()].copy_from_slice(bytes);
+        let sectors = bytes.chunks(SECTOR_BYTES).enumerate();
+        content.pending.extend(sectors.map(|(at, sector)| (begin / SECTOR_BYTES + at, sector.to_vec())));
+        match fault {
+            Some(_) => Err(io::Error::other("the write failed")),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut inner = self.disk.lock();
+        inner.check()?;
+        let fault = inner.step();
+        let mut content = self.lock();
+        let content = &mut *content;
+        match fault {
+            None => {
+                content.pending.clear();
+                content.disk.clone_from(&content.cache);
+                Ok(())
+            }
+            Some(Fault::Power) => Err(io::Error::other("the power is off")),
+            Some(_) => {
+                // As Linux does: clean in the cache, and never written.
+                let cache = content.cache.clone();
+                lose(&mut inner.random, content);
+                content.cache = cache;
+                Err(io::Error::other("the sync failed"))
+            }
+        }
+    }
+}

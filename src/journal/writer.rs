@@ -1,0 +1,438 @@
+//! A log and its threads: one writes blocks, one makes segments and takes them away; anyone appends.
+//!
+//! What protects what:
+//!
+//! 1. Everybody meets at [`Queue`], behind one lock that is held for a copy of a record at most, never for I/O.
+//! 2. The last batch of the queue is open: records go there, and its number is known. The writer takes the first, which
+//!    closes it when it is the only one. So batches grow while the disk works, and nothing waits for a clock.
+//! 3. A batch counts against the room from its first record until the log's room is read anew, after it was written: what
+//!    is accepted has a place.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::block::{Batch, HEADER_BYTES, RECORD_HEADER_BYTES, Record};
+use super::disk::Disk;
+use super::log::{Log, Options};
+use super::segment::{Plan, Segment};
+use super::{Block, Failure, Journal, JournalError, Lsn, Ownership, Refused, Room, scan};
+
+/// Told of each number that becomes durable, and of the end, on the writer's thread: it must not block.
+pub type Watcher = Box<dyn FnMut(Result<Lsn, &Failure>) + Send>;
+
+/// Batches whose memory is kept for the next.
+const KEPT_BATCHES: usize = 4;
+
+/// A [`Journal`] on a [`Disk`]. Dropping it writes what was appended, and a seal.
+pub struct LogJournal {
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    options: Options,
+    threads: Vec<JoinHandle<()>>,
+    /// Given back when the threads have ended.
+    ownership: Option<Box<dyn Ownership>>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// For the writer: something to write, a segment, or the end.
+    work: Condvar,
+    /// For those who wait for a number.
+    done: Condvar,
+    /// For the thread that makes segments.
+    chores: Condvar,
+    /// The durable number, for those who only look.
+    durable: AtomicU64,
+}
+
+struct Queue {
+    batches: VecDeque<Batch>,
+    kept: Vec<Batch>,
+    /// The number of the next batch that is begun.
+    next: Lsn,
+    durable: Lsn,
+    /// Bytes of blocks that are not written yet, the one on its way included.
+    waiting_bytes: u64,
+    /// The log's room after its last block.
+    room_bytes: u64,
+    /// The mark that the next block tells.
+    trim: Lsn,
+    trimmed: Lsn,
+    /// Segments with blocks, for readers.
+    live: Vec<String>,
+    watchers: Vec<Watcher>,
+    failure: Option<Failure>,
+    is_closing: bool,
+    // What the thread for chores is to do, and did.
+    plan: Option<Plan>,
+    is_making: bool,
+    made: Option<Segment>,
+    surplus: Vec<String>,
+    /// Why the last segment could not be made.
+    no_room: Option<String>,
+    /// Someone asked for room, so it is to be tried again.
+    is_retry: bool,
+    /// Nothing is missing.
+    has_spares: bool,
+    /// How often it was tried.
+    tries: u64,
+    are_chores_over: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait<'a>(on: &Condvar, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+    on.wait(queue).unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LogJournal {
+    /// Starts the threads of a log that was opened with these options. The ownership is given back when they have ended.
+    pub fn start(
+        log: Log,
+        disk: Arc<dyn Disk>,
+        options: Options,
+        watchers: Vec<Watcher>,
+        ownership: Option<Box<dyn Ownership>>,
+    ) -> LogJournal {
+        let queue = Queue {
+            batches: VecDeque::new(),
+            kept: Vec::new(),
+            next: log.durable().next(),
+            durable: log.durable(),
+            waiting_bytes: 0,
+            room_bytes: log.room_bytes(),
+            trim: log.trimmed(),
+            trimmed: log.trimmed(),
+            live: log.live(),
+            watchers,
+            failure: None,
+            is_closing: false,
+            plan: None,
+            is_making: false,
+            made: None,
+            surplus: Vec::new(),
+            no_room: None,
+            is_retry: false,
+            tries: 0,
+            has_spares: false,
+            are_chores_over: false,
+        };
+        let shared = Arc::new(Shared {
+            durable: AtomicU64::new(log.durable().0),
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            chores: Condvar::new(),
+        });
+        let (writer, chores, files) = (shared.clone(), shared.clone(), disk.clone());
+        let threads = vec![
+            spawn("journal", move || write(&writer, log)),
+            spawn("journal-room", move || make_room(&chores, &*files)),
+        ];
+        LogJournal { shared, disk, options, threads, ownership }
+    }
+
+    /// Writes what was appended and a seal, and ends; the failure, if there was one.
+    pub fn close(mut self) -> Result<(), Failure> {
+        self.end();
+        match &self.shared.lock().failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self) {
+        self.shared.lock().is_closing = true;
+        self.shared.work.notify_all();
+        for thread in self.threads.drain(..) {
+            thread.join().expect("the journal's threads do not panic");
+        }
+        if let Some(mut ownership) = self.ownership.take() {
+            ownership.release();
+        }
+    }
+
+    /// Tries at once to make the segments that are missing, and waits for what comes of it: why there is no room, if
+    /// there is none.
+    pub fn make_room(&self) -> Result<(), Refused> {
+        let mut queue = self.shared.lock();
+        let tries = queue.tries + 1 + u64::from(queue.is_making);
+        queue.is_retry = true;
+        self.shared.work.notify_one();
+        let is_under_way = |queue: &Queue| queue.tries < tries || queue.made.is_some();
+        while is_under_way(&queue) && !queue.has_spares && queue.failure.is_none() {
+            queue = wait(&self.shared.done, queue);
+        }
+        match (&queue.failure, &queue.no_room) {
+            (Some(failure), _) => Err(Refused::Failed(failure.clone())),
+            (None, Some(reason)) if !queue.has_spares => Err(Refused::Full(reason.clone())),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Adds one who is told of all numbers from now on.
+    pub fn watch(&self, watcher: Watcher) {
+        self.shared.lock().watchers.push(watcher);
+    }
+
+    /// Whether a block that grows by so many bytes has room; if not, why.
+    fn admit(&self, queue: &mut Queue, bytes: u64, room: Room) -> Result<(), Refused> {
+        if queue.waiting_bytes + bytes > self.options.queue_bytes_max {
+            return Err(Refused::Busy);
+        }
+        let reserve = if room == Room::Ordinary { self.options.reserve_bytes() } else { 0 };
+        if queue.waiting_bytes + bytes + reserve <= queue.room_bytes {
+            return Ok(());
+        }
+        // Whoever asks makes the other thread try again, unless it does so anyway.
+        queue.is_retry = true;
+        self.shared.work.notify_one();
+        match &queue.no_room {
+            Some(reason) => Err(Refused::Full(reason.clone())),
+            None => Err(Refused::Busy),
+        }
+    }
+}
+
+impl Drop for LogJournal {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).expect("a thread can be started")
+}
+
+impl Journal for LogJournal {
+    fn append(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused> {
+        let (bytes, bytes_max) = (record.bytes.len(), self.options.record_bytes_max());
+        if bytes > bytes_max {
+            return Err(Refused::TooLarge { bytes, bytes_max });
+        }
+        let is_ours = self.options.partition.is_none_or(|it| it == record.partition);
+        assert!(is_ours && record.partition < crate::limits::JOURNAL_PARTITIONS, "a record of this journal");
+        let mut queue = self.shared.lock();
+        let queue = &mut *queue;
+        if let Some(failure) = &queue.failure {
+            return Err(Refused::Failed(failure.clone()));
+        }
+        let records_max = self.options.block_records_max;
+        let open = queue.batches.back().filter(|it| it.records() < records_max && it.fits(bytes));
+        let before = open.map(|it| it.block_bytes());
+        let alone = HEADER_BYTES + RECORD_HEADER_BYTES + bytes;
+        let after = open.map_or(alone, |it| it.bytes_with(bytes));
+        let growth = (super::block::padded(after) - before.unwrap_or(0)) as u64;
+        self.admit(queue, growth, room)?;
+        queue.waiting_bytes += growth;
+        if before.is_none() {
+            let standard = self.options.block_bytes_max.saturating_sub(HEADER_BYTES);
+            let batch = match bytes + RECORD_HEADER_BYTES <= standard {
+                true => queue.kept.pop().unwrap_or_else(|| Batch::with_capacity(standard)),
+                false => Batch::with_capacity(bytes + RECORD_HEADER_BYTES),
+            };
+            queue.batches.push_back(batch);
+            queue.next = queue.next.next();
+            self.shared.work.notify_one();
+        }
+        queue.batches.back_mut().expect("one is open").push(record);
+        Ok(Lsn(queue.next.0 - 1))
+    }
+
+    fn durable(&self) -> Result<Lsn, Failure> {
+        // The highest number tells that there is no more: the end is told behind the lock.
+        match self.shared.durable.load(Ordering::Acquire) {
+            u64::MAX => Err(self.shared.lock().failure.clone().expect("the end has a reason")),
+            lsn => Ok(Lsn(lsn)),
+        }
+    }
+
+    fn wait(&self, lsn: Lsn) -> Result<(), Failure> {
+        let mut queue = self.shared.lock();
+        assert!(lsn < queue.next, "a number that was given out");
+        while queue.durable < lsn {
+            if let Some(failure) = &queue.failure {
+                return Err(failure.clone());
+            }
+            queue = wait(&self.shared.done, queue);
+        }
+        Ok(())
+    }
+
+    fn trim(&self, before: Lsn) {
+        let mut queue = self.shared.lock();
+        queue.trim = queue.trim.max(before.min(queue.durable.next()));
+        self.shared.work.notify_one();
+    }
+
+    fn read(&self, from: Lsn, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError> {
+        let mut next = from.max(Lsn(1));
+        loop {
+            let (live, last, trimmed) = {
+                let queue = self.shared.lock();
+                (queue.live.clone(), queue.durable, queue.trimmed)
+            };
+            next = next.max(trimmed);
+            let mut seen = |block: &Block<'_>| {
+                next = block.header.lsn.next();
+                visit(block);
+            };
+            let read = scan::read(&*self.disk, &live, (from.max(trimmed).max(Lsn(1)), last), &mut seen);
+            // A segment may have been given up, and used again, under the reader's eyes.
+            match read {
+                Err(_) if self.shared.lock().trimmed > next => continue,
+                read => return read,
+            }
+        }
+    }
+}
+
+/// The writer's thread.
+fn write(shared: &Shared, mut log: Log) {
+    let _fuse = Fuse(shared);
+    while let Some((mut batch, trim)) = next_batch(shared, &mut log) {
+        let bytes = if batch.records() > 0 { batch.block_bytes() as u64 } else { 0 };
+        if let Err(failure) = log.commit(&mut batch, trim) {
+            return fail(shared, failure);
+        }
+        publish(shared, &mut log, batch, bytes);
+    }
+    if let Err(failure) = log.seal() {
+        fail(shared, failure);
+    }
+    end_chores(shared);
+}
+
+/// The next block to write, and the mark it is to tell; nothing at the end. An empty batch only tells the mark.
+fn next_batch(shared: &Shared, log: &mut Log) -> Option<(Batch, Lsn)> {
+    let mut queue = shared.lock();
+    loop {
+        if let Some(segment) = queue.made.take() {
+            log.add_spare(segment);
+            queue.room_bytes = log.room_bytes();
+            shared.done.notify_all();
+        }
+        let may_try = queue.no_room.is_none() || queue.is_retry;
+        if log.wants_spare() && may_try && !queue.is_making && !queue.is_closing {
+            (queue.plan, queue.is_making, queue.is_retry) = (Some(log.plan()), true, false);
+            shared.chores.notify_one();
+        }
+        if queue.has_spares == log.wants_spare() {
+            queue.has_spares = !log.wants_spare();
+            shared.done.notify_all();
+        }
+        if queue.has_spares {
+            queue.no_room = None;
+        }
+        let trim = queue.trim;
+        if let Some(batch) = queue.batches.pop_front() {
+            return Some((batch, trim));
+        }
+        if log.would_free(trim) && trim > log.trimmed() && log.has_room(super::block::ALIGNMENT as u64) {
+            queue.next = queue.next.next();
+            return Some((Batch::with_capacity(0), trim));
+        }
+        if queue.is_closing {
+            return None;
+        }
+        queue = wait(&shared.work, queue);
+    }
+}
+
+fn publish(shared: &Shared, log: &mut Log, mut batch: Batch, bytes: u64) {
+    let mut watchers = {
+        let mut queue = shared.lock();
+        queue.durable = log.durable();
+        shared.durable.store(queue.durable.0, Ordering::Release);
+        queue.waiting_bytes -= bytes;
+        (queue.room_bytes, queue.trimmed) = (log.room_bytes(), log.trimmed());
+        queue.has_spares = !log.wants_spare();
+        let surplus = log.take_surplus();
+        if !surplus.is_empty() {
+            queue.surplus.extend(surplus);
+            shared.chores.notify_one();
+        }
+        queue.live = log.live();
+        if queue.kept.len() < KEPT_BATCHES && queue.kept.first().is_none_or(|it| it.is_like(&batch)) {
+            batch.clear();
+            queue.kept.push(batch);
+        }
+        std::mem::take(&mut queue.watchers)
+    };
+    shared.done.notify_all();
+    for watcher in &mut watchers {
+        watcher(Ok(log.durable()));
+    }
+    let mut queue = shared.lock();
+    watchers.append(&mut queue.watchers);
+    queue.watchers = watchers;
+}
+
+fn fail(shared: &Shared, failure: Failure) {
+    let mut watchers = {
+        let mut queue = shared.lock();
+        queue.failure = Some(failure.clone());
+        shared.durable.store(u64::MAX, Ordering::Release);
+        std::mem::take(&mut queue.watchers)
+    };
+    shared.done.notify_all();
+    for watcher in &mut watchers {
+        watcher(Err(&failure));
+    }
+    end_chores(shared);
+}
+
+/// A panic on the writer's thread must not leave anybody waiting.
+struct Fuse<'a>(&'a Shared);
+
+impl Drop for Fuse<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let (doing, error) = ("writing", "the writer's thread panicked".to_owned());
+            let lsn = self.0.lock().durable.next();
+            fail(self.0, Failure { lsn, file: "the journal".to_owned(), doing, error });
+        }
+    }
+}
+
+fn end_chores(shared: &Shared) {
+    shared.lock().are_chores_over = true;
+    shared.chores.notify_all();
+}
+
+/// The thread that makes segments and takes them away.
+fn make_room(shared: &Shared, disk: &dyn Disk) {
+    let mut queue = shared.lock();
+    loop {
+        if let Some(plan) = queue.plan.take() {
+            drop(queue);
+            let made = plan.carry_out();
+            queue = shared.lock();
+            queue.is_making = false;
+            queue.tries += 1;
+            match made {
+                Ok(segment) => (queue.made, queue.no_room) = (Some(segment), None),
+                Err(error) => queue.no_room = Some(error.to_string()),
+            }
+            shared.work.notify_one();
+            shared.done.notify_all();
+        } else if let Some(name) = queue.surplus.pop() {
+            drop(queue);
+            // One that stays takes room, and the next start removes it.
+            let _ = disk.remove(&name);
+            queue = shared.lock();
+            queue.is_retry = true;
+            shared.work.notify_one();
+        } else if queue.are_chores_over {
+            return;
+        } else {
+            queue = wait(&shared.chores, queue);
+        }
+    }
+}
