@@ -101,6 +101,10 @@ fn values() {
         ("$partition([1,2,3], 0)", "undefined"),
         ("$partition([], 2)", "undefined"),
         ("$partition([1], 9)", "[[1]]"),
+        ("$partition([1,2])", "[[1,2]]"),
+        ("$partition([1,2], $unknown)", "[[1,2]]"),
+        ("$partition([])", "[[]]"),
+        ("$partition($unknown, 2)", "undefined"),
         // $range
         ("$range(1, 9, 2)", "[1,3,5,7,9]"),
         ("$range(1, 9, 9)", "1"),
@@ -116,7 +120,7 @@ fn values() {
         ("$hash('abc', 'SHA-256')", r#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#),
         ("$substring($hash('abc', 'SHA-384'), 0, 16)", r#""cb00753f45a35e8b""#),
         ("$substring($hash('abc', 'SHA-512'), 0, 16)", r#""ddaf35a193617aba""#),
-        ("$hash('abc')", "undefined"),
+        ("$hash($unknown, 'MD5')", "undefined"),
         // $random, $uuid, $parse
         ("$random(42)", "0.7275636800328681"),
         ("$random() < 1 and $random() >= 0", "true"),
@@ -125,6 +129,43 @@ fn values() {
             "0",
         ),
         (r#"$parse('{"a": [1, 2.50]}').a"#, "[1,2.5]"),
+        ("$parse('[1.0, 1e2, -0.50]')", "[1,100,-0.5]"),
+        (r#"$parse("{'a': {'b': ':', \"c\": \"'\"}}")"#, r#"{"a":{"b":":","c":"'"}}"#),
+        ("$parse()", "undefined"),
+        ("$string($parse('9223372036854775807'))", r#""9223372036854775807""#),
+        ("$string($parse('999999999999999868928'))", r#""999999999999999900000""#),
+        // $base64decode, $decodeUrl…
+        ("$base64decode('YWJ')", r#""ab""#),
+        ("$base64decode('YWI')", r#""ab""#),
+        ("$decodeUrlComponent('a+b%2B')", r#""a b+""#),
+        ("$decodeUrl('a+b')", r#""a b""#),
+        ("$decodeUrlComponent('%E6')", "\"\u{fffd}\""),
+        // White space of regular expressions
+        (r"$contains('a\u00a0b', /\s/)", "false"),
+        (r"$contains('a b', /[\s]/)", "true"),
+        (r"$contains('\u00a0', /\S/)", "true"),
+        // $formatNumber
+        ("$length($formatNumber(1e308, '0.00'))", "312"),
+        ("$substring($formatNumber(1e308, '0.00'), 0, 4)", r#""1000""#),
+        ("$length($formatNumber(1e308, '0%'))", "312"),
+        ("$formatNumber(0.285, '0.00%')", r#""28.50%""#),
+        // $string
+        ("$string(2/3)", r#""0.666666666666666""#),
+        ("$string(-2/3)", r#""-0.666666666666667""#),
+        ("$string(0.1 + 0.2)", r#""0.3""#),
+        ("$string(-0.9999999999999999)", r#""-1""#),
+        ("$string(1234567890123456.7)", r#""1.23456789012345e+15""#),
+        ("$string([2/3])", r#""[0.666666666666666]""#),
+        ("'' & 2/3", r#""0.666666666666666""#),
+        (r#"$length($string(["\u0001\n"]))"#, "7"),
+        // $merge, $sort, NaN
+        ("$merge([{'a': 1}, [{'b': 2}, [{'a': 3}]]])", r#"{"a":3,"b":2}"#),
+        (r"$sort(['\uff5e', '\ud83d\ude00'])[0] = '\ud83d\ude00'", "true"),
+        ("0/0 > 5", "true"),
+        ("0/0 < 5", "false"),
+        ("5 < 0/0", "true"),
+        // $toMillis
+        ("$toMillis('12 pm', '[h] [P1]') != $toMillis('12 am', '[h] [P1]')", "true"),
         // Numbers
         ("1/0", r#""Infinity""#),
         ("[-1/0, [1/0]]", r#"["-Infinity",["Infinity"]]"#),
@@ -158,7 +199,55 @@ fn errors() {
         ("$number('x')", "D3030: Unable to cast value to a number: \"x\""),
         ("{1: 2}", "T1003: Key in object structure must evaluate to a string; got: 1"),
         ("$error('stop')", "D3137: stop"),
-        ("$partition([1], -1)", "The second argument of partition function must be a positive number"),
+        ("$partition([1], -1)", "D3137: Second argument must be zero or greater"),
+        ("$partition(null, 2)", "T0412: Argument 1 of function \"partition\" must be an array of undefined"),
+        ("$partition('x', 2)", "T0412: Argument 1 of function \"partition\" must be an array of undefined"),
+        ("$partition({'a': 1})", "T0412: Argument 1 of function \"partition\" must be an array of undefined"),
+        (
+            "$partition([1], '2')",
+            "T0410: Argument 2 of function \"partition\" does not match function signature",
+        ),
+        (
+            "$partition([1], null)",
+            "T0410: Argument 2 of function \"partition\" does not match function signature",
+        ),
+        ("$hash()", "T0410: Argument 1 of function \"hash\" does not match function signature"),
+        (
+            "$hash('x', 'md5')",
+            "D3137: Hash algorithm 'md5' must be one of SHA-1, SHA-384, SHA-256, SHA-512, MD5",
+        ),
+        (
+            "$hash('x', $unknown)",
+            "D3137: Hash algorithm 'undefined' must be one of SHA-1, SHA-384, SHA-256, SHA-512, MD5",
+        ),
+        ("$parse('')", "D3137: Invalid JSON"),
+        ("$parse('{bad}')", "D3137: Invalid JSON"),
+        (r#"$parse('{"a":1,"a":2}')"#, "D3137: Invalid JSON"),
+        (r#"$parse('[{"b":{"a":1,"a":2}}]')"#, "D3137: Invalid JSON"),
+        ("$parse('[1e400]')", "D3137: Invalid JSON"),
+        ("$merge([1])", "T0412: Argument 1 of function \"merge\" must be an array of objects"),
+        ("$merge([{'a': 1}, [2]])", "T0412: Argument 1 of function \"merge\" must be an array of objects"),
+        ("$decodeUrlComponent('%zz')", "D3140: Malformed URL passed to $decodeUrlComponent(): \"%zz\""),
+        (
+            "$formatNumber(1, 'x')",
+            "D3086: The sub-picture must not contain a passive character that is preceded by an active character and \
+             that is followed by another active character",
+        ),
+        (
+            "$formatNumber(1, '#0e')",
+            "D3093: The exponent part of the sub-picture must comprise only of one or more characters that are \
+             members of the 'decimal digit family'",
+        ),
+        (
+            "$toMillis('2018-05-22', '[YN]-[M]-[D]')",
+            "D3133: The 'name' modifier can only be applied to months and days in the date/time picture string, not \
+             \"Y\"",
+        ),
+        (
+            "$toMillis('x', '[E]')",
+            "D3133: The 'name' modifier can only be applied to months and days in the date/time picture string, not \
+             \"E\"",
+        ),
         ("['a'..3]", "T2003: The left side of the range operator (..) must evaluate to an integer"),
         ("(1/0) + 1", "D1001: Number out of range: null"),
         ("$replace('a', /x*/, '')", "D1004: Regular expression matches zero length string"),
@@ -248,7 +337,8 @@ fn nested(count: usize, open: &str, close: &str) -> String {
 
 #[test]
 fn bounds() {
-    let stack = "Stack overflow error";
+    let stack = "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as \
+                 tail-recursive.";
     let memory = "Expression evaluation memory limit exceeded: Check for excessive memory usage";
     let time = "Expression evaluation timeout";
     let sum = |terms: usize| vec!["1"; terms].join("+");

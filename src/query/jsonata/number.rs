@@ -96,16 +96,18 @@ fn write_digits(digits: &str, point: i32, out: &mut String) {
             out.extend(std::iter::repeat_n('0', -point as usize));
             out.push_str(digits);
         }
-        _ => {
-            out.push_str(&digits[..1]);
-            if count > 1 {
-                out.push('.');
-                out.push_str(&digits[1..]);
-            }
-            // Writing to a String cannot fail.
-            let _ = write!(out, "e{}{}", if point > 0 { '+' } else { '-' }, (point - 1).abs());
-        }
+        _ => write_exponent(digits, point, out),
     }
+}
+
+fn write_exponent(digits: &str, point: i32, out: &mut String) {
+    out.push_str(&digits[..1]);
+    if digits.len() > 1 {
+        out.push('.');
+        out.push_str(&digits[1..]);
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(out, "e{}{}", if point > 0 { '+' } else { '-' }, (point - 1).abs());
 }
 
 /// `Number(x.toPrecision(15))`: what `$string` prints.
@@ -122,6 +124,39 @@ pub(super) fn to_precision_15(float: f64) -> f64 {
     // The buffer is long enough for any double; a failure would leave a shorter text, never a panic.
     let _ = write!(text, "{float:.14e}");
     text.as_str().parse().unwrap_or(float)
+}
+
+/// As AWS's `$string` prints a number that is no integer of 64 bits: a whole one with all its digits, a fraction cut to
+/// 15 digits, downwards, and with an exponent where these end before the point.
+pub(super) fn write_java_15(float: f64, out: &mut String) {
+    const DIGITS_MAX: usize = 15;
+    let mut buffer = zmij::Buffer::new();
+    let (mut digits, mut point) = Digits::of(buffer.format_finite(float.abs()));
+    if float.fract() == 0.0 || digits.len <= DIGITS_MAX {
+        return write_js(float, out);
+    }
+    digits.len = DIGITS_MAX;
+    if float < 0.0 {
+        out.push('-');
+        // What is cut off is not zero: zeros at the end are no digits.
+        while digits.len > 0 && digits.bytes[digits.len - 1] == b'9' {
+            digits.len -= 1;
+        }
+        match digits.len {
+            0 => {
+                (digits.bytes[0], digits.len) = (b'1', 1);
+                point += 1;
+            }
+            len => digits.bytes[len - 1] += 1,
+        }
+    }
+    while digits.len > 1 && digits.bytes[digits.len - 1] == b'0' {
+        digits.len -= 1;
+    }
+    match point > DIGITS_MAX as i32 {
+        true => write_exponent(digits.as_str(), point, out),
+        false => write_digits(digits.as_str(), point, out),
+    }
 }
 
 /// Moves the decimal point of a number, in its digits: multiplying would add errors of its own.

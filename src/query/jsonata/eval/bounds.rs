@@ -128,12 +128,9 @@ impl Eval<'_> {
 
     #[cold]
     pub(super) fn stack_overflow(&self) -> Failure {
-        Failure::new(EvalError::bound(format!(
-            "Stack overflow error: Check for non-terminating recursive function.  Consider rewriting as \
-             tail-recursive. Depth={} max={}",
-            self.limits.depth + 1,
-            self.limits.depth
-        )))
+        let message = "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as \
+                       tail-recursive.";
+        Failure::new(EvalError::bound(message.to_owned()))
     }
 
     /// Must follow whatever grew the arena.

@@ -45,7 +45,9 @@ impl EvalError {
     pub fn says(&self) -> String {
         match self.kind {
             EvalErrorKind::Thrown | EvalErrorKind::Cut(_) => {
-                format!("threw an error during evaluation. {self}")
+                // AWS joins what has a code with a full stop, and what has none with a colon.
+                let join = if self.code.is_some() { '.' } else { ':' };
+                format!("threw an error during evaluation{join} {self}")
             }
             EvalErrorKind::UnsupportedResult => "returned an unsupported result type.".to_owned(),
         }

@@ -200,6 +200,8 @@ pub(super) struct Eval<'e> {
     tail_call: CallId,
     /// Something was made that cannot leave as it is: a function, a non-finite number, a missing array item.
     pub(super) odd: bool,
+    /// Step Functions' dialect, where it differs from the language's reference.
+    pub(super) aws: bool,
 }
 
 /// Evaluates a program.
@@ -259,6 +261,7 @@ pub(super) fn run(
         tail_depth: 0,
         tail_call: CallId(0),
         odd: false,
+        aws: profile != Profile::Language,
     };
     let result = eval.top(profile);
     eval.tank.close();

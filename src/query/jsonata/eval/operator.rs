@@ -1,6 +1,7 @@
 //! Operators.
 
 use super::*;
+use crate::query::jsonata::number::{to_precision_15, write_java_15, write_js};
 use crate::query::jsonata::syntax::BinaryOp;
 use std::cmp::Ordering;
 
@@ -165,7 +166,11 @@ impl Eval<'_> {
         let order = match (a.kind(), b.kind()) {
             _ if a.is_number() && b.is_number() => {
                 let numbers = self.arena.as_f64(a).zip(self.arena.as_f64(b));
-                numbers.and_then(|(x, y)| x.partial_cmp(&y))
+                numbers.and_then(|(x, y)| match self.aws {
+                    // As Java orders doubles: NaN behind all others.
+                    true => x.partial_cmp(&y).or(Some(x.is_nan().cmp(&y.is_nan()))),
+                    false => x.partial_cmp(&y),
+                })
             }
             (Kind::String, Kind::String) => Some(self.compare_text(a, b)?),
             _ => {
@@ -289,9 +294,7 @@ impl Eval<'_> {
                     let message = "Attempting to invoke string function on Infinity or NaN".to_owned();
                     return Err(Failure::new(EvalError::new("D3001", message)));
                 }
-                self.charge(NUMBER_TEXT)?;
-                use crate::query::jsonata::number::{to_precision_15, write_js};
-                write_js(to_precision_15(float), out);
+                self.write_number(value, float, out)?;
             }
             _ => self.write_container(value, out, None)?,
         }
@@ -357,11 +360,7 @@ impl Eval<'_> {
             Kind::Int | Kind::Decimal | Kind::Float => {
                 let float = self.arena.as_f64(value).unwrap_or(f64::NAN);
                 match float.is_finite() {
-                    true => {
-                        self.charge(NUMBER_TEXT)?;
-                        use crate::query::jsonata::number::{to_precision_15, write_js};
-                        write_js(to_precision_15(float), out);
-                    }
+                    true => self.write_number(value, float, out)?,
                     false => out.push_str("null"),
                 }
             }
@@ -397,18 +396,30 @@ impl Eval<'_> {
         Ok(())
     }
 
+    /// A finite number as `$string` prints it.
+    fn write_number(&self, value: Value, float: f64, out: &mut String) -> Outcome<()> {
+        self.charge(NUMBER_TEXT)?;
+        match value.as_int() {
+            _ if !self.aws => write_js(to_precision_15(float), out),
+            Some(int) => out.push_str(itoa::Buffer::new().format(int)),
+            None => write_java_15(float, out),
+        }
+        Ok(())
+    }
+
     fn write_quoted(&self, text: Value, out: &mut String) -> Outcome<()> {
         out.push('"');
         for piece in pieces(self.arena.str(text)) {
             self.charge(4 * piece.len() as u64)?;
-            write_escaped(piece, out);
+            write_escaped(piece, self.aws, out);
         }
         out.push('"');
         Ok(())
     }
 }
 
-fn write_escaped(text: &str, out: &mut String) {
+/// Of the other control characters AWS writes none as an escape.
+fn write_escaped(text: &str, aws: bool, out: &mut String) {
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -418,7 +429,7 @@ fn write_escaped(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c < ' ' => {
+            c if c < ' ' && !aws => {
                 out.push_str("\\u00");
                 out.push(char::from_digit(c as u32 >> 4, 16).unwrap_or('0'));
                 out.push(char::from_digit(c as u32 & 15, 16).unwrap_or('0'));

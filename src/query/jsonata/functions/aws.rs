@@ -1,24 +1,35 @@
 //! What Step Functions adds (developer guide, "JSONata functions provided by Step Functions").
 
 use super::*;
-use crate::json::{self, Value};
+use crate::json::{self, Kind, Value};
 use crate::query::jsonata::eval::{EvalError, Failure, TEXT_PIECE};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 fn fail(message: &str) -> Outcome {
-    Err(Failure::new(EvalError::bound(message.to_owned())))
+    Err(Failure::new(EvalError::new("D3137", message.to_owned())))
 }
 
-/// `$partition(array, size)`: pieces of `size` items, the last one shorter.
+/// `$partition(array, size)`: pieces of `size` items, the last one shorter; without a size one piece.
 pub(super) fn partition(eval: &mut Eval<'_>, [array, size, ..]: Args, _: Frame) -> Outcome {
-    let Some(size) = eval.arena.as_f64(size).map(f64::trunc) else { return Ok(Value::UNDEFINED) };
-    if array.is_undefined() || array.is_empty() || size == 0.0 {
-        return Ok(Value::UNDEFINED);
+    if array.is_undefined() {
+        return Ok(array);
     }
+    if !array.is_array() {
+        let message = "Argument 1 of function \"\u{0}\" must be an array of undefined".to_owned();
+        return Err(Failure::new(EvalError::new("T0412", message)));
+    }
+    let Some(size) = eval.arena.as_f64(size).map(f64::trunc) else {
+        let from = eval.arena.begin();
+        eval.arena.push(array);
+        return eval.end_array(from, 0);
+    };
     if size.is_nan() || size < 0.0 {
-        return fail("The second argument of partition function must be a positive number");
+        return fail("Second argument must be zero or greater");
+    }
+    if array.is_empty() || size == 0.0 {
+        return Ok(Value::UNDEFINED);
     }
     let size = size.min(array.len() as f64) as usize;
     let from = eval.arena.begin();
@@ -60,21 +71,19 @@ pub(super) fn range(eval: &mut Eval<'_>, [start, end, step, _]: Args, _: Frame) 
 
 /// `$hash(text, algorithm)` in hexadecimal digits.
 pub(super) fn hash(eval: &mut Eval<'_>, [text, algorithm, ..]: Args, _: Frame) -> Outcome {
-    if text.is_undefined() || algorithm.is_undefined() {
-        return Ok(Value::UNDEFINED);
+    if text.is_undefined() {
+        return Ok(text);
     }
     let text = eval.arena.str(text);
-    let digest = match eval.arena.str(algorithm) {
+    let digest = match eval.arena.as_str(algorithm).unwrap_or("undefined") {
         "MD5" => digest::<Md5>(eval, text)?,
         "SHA-1" => digest::<Sha1>(eval, text)?,
         "SHA-256" => digest::<Sha256>(eval, text)?,
         "SHA-384" => digest::<Sha384>(eval, text)?,
         "SHA-512" => digest::<Sha512>(eval, text)?,
         other => {
-            let message = format!(
-                "Unsupported hash algorithm: {other}. Supported algorithms are MD5, SHA-1, SHA-256, SHA-384, SHA-512"
-            );
-            return fail(&message);
+            let known = "SHA-1, SHA-384, SHA-256, SHA-512, MD5";
+            return fail(&format!("Hash algorithm '{other}' must be one of {known}"));
         }
     };
     let mut hex = String::with_capacity(digest.len() * 2);
@@ -130,13 +139,83 @@ pub(super) fn parse(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome 
         return Ok(text);
     }
     // The reader takes a text in one go.
-    eval.charge(6 * text.len() as u64)?;
-    let source = eval.arena.str(text).to_owned();
-    match json::read(eval.arena, source.as_bytes()) {
-        Ok(value) => {
-            eval.check_bytes()?;
-            Ok(value)
+    eval.charge(12 * text.len() as u64)?;
+    let Some((source, members)) = json_text(eval.arena.str(text)) else { return fail(INVALID_JSON) };
+    let Ok(value) = json::read(eval.arena, source.as_bytes()) else { return fail(INVALID_JSON) };
+    eval.check_bytes()?;
+    let mut kept = 0;
+    let value = plain_numbers(eval, value, &mut kept)?;
+    // Of members with the same name the reader keeps one.
+    match kept == members {
+        true => Ok(value),
+        false => fail(INVALID_JSON),
+    }
+}
+
+const INVALID_JSON: &str = "Invalid JSON";
+
+/// The text with strings in single quotes, which AWS reads as well, in double ones, and how many members its objects
+/// have. `None` where a string does not end.
+fn json_text(text: &str) -> Option<(String, usize)> {
+    let (mut out, mut members) = (String::with_capacity(text.len()), 0);
+    let mut chars = text.chars();
+    while let Some(quote) = chars.next() {
+        if quote != '"' && quote != '\'' {
+            members += usize::from(quote == ':');
+            out.push(quote);
+            continue;
         }
-        Err(_) => fail("Failed to parse JSON string"),
+        out.push('"');
+        loop {
+            match chars.next()? {
+                c if c == quote => break,
+                '\\' => match chars.next()? {
+                    '\'' if quote == '\'' => out.push('\''),
+                    c => out.extend(['\\', c]),
+                },
+                '"' => out.push_str("\\\""),
+                c => out.push(c),
+            }
+        }
+        out.push('"');
+    }
+    Some((out, members))
+}
+
+/// The value with its numbers as a computation would leave them (`1.0` is 1), and how many members it has.
+fn plain_numbers(eval: &mut Eval<'_>, value: Value, members: &mut usize) -> Outcome {
+    if matches!(value.kind(), Kind::Decimal | Kind::Float) {
+        let float = eval.arena.as_f64(value).expect("it is a number");
+        return match float.is_finite() {
+            true => Ok(eval.number(float)),
+            false => fail(INVALID_JSON),
+        };
+    }
+    if !value.is_container() {
+        return Ok(value);
+    }
+    let from = eval.arena.begin();
+    let mut changed = false;
+    for index in 0..value.len() {
+        eval.work(1)?;
+        let child = match eval.arena.entry(value, index) {
+            Some((key, child)) => {
+                *members += 1;
+                eval.arena.push(key);
+                child
+            }
+            None => eval.item_of(value, index),
+        };
+        let plain = eval.nested(|eval| plain_numbers(eval, child, members))?;
+        changed |= plain.kind() != child.kind() || plain.block() != child.block();
+        eval.arena.push(plain);
+    }
+    if !changed {
+        eval.arena.cancel(from);
+        return Ok(value);
+    }
+    match value.is_array() {
+        true => eval.end_array(from, 0),
+        false => eval.end_object(from),
     }
 }

@@ -35,6 +35,14 @@ pub(super) fn fail<T>(code: &'static str, message: String) -> Outcome<T> {
     Err(Failure::new(EvalError::new(code, message)))
 }
 
+/// Why a component cannot be a name.
+pub(super) fn not_a_name(component: char) -> String {
+    let quoted = crate::query::jsonata::syntax::quote(&component.to_string());
+    format!(
+        "The 'name' modifier can only be applied to months and days in the date/time picture string, not {quoted}"
+    )
+}
+
 pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -260,13 +268,7 @@ fn push_component(time: DateTime, marker: &Marker, zone: (i64, i64), out: &mut S
         let name = match marker.component {
             'M' | 'x' => MONTHS[number as usize - 1],
             'F' => DAYS[number as usize - 1],
-            other => {
-                let quoted = crate::query::jsonata::syntax::quote(&other.to_string());
-                let message = format!(
-                    "The 'name' modifier can only be applied to months and days in the date/time picture string, not {quoted}"
-                );
-                return fail("D3133", message);
-            }
+            other => return fail("D3133", not_a_name(other)),
         };
         let name = match case {
             Case::Upper => name.to_uppercase(),

@@ -1,6 +1,6 @@
 //! Reading times: ISO 8601, or with a picture.
 
-use super::datetime::{DAYS, MONTHS, Marker, Part, Picture, fail, millis_of};
+use super::datetime::{DAYS, MONTHS, Marker, Part, Picture, fail, millis_of, not_a_name};
 use super::format_integer::{Case, Style, is_number_word, parse_with};
 use super::*;
 use jiff::civil::{Date, Time};
@@ -78,12 +78,22 @@ impl Fields {
 
 /// Reads a time with a picture; `None` when the text does not match it.
 pub(super) fn parse(text: &str, parts: &Picture, now_ms: i64) -> Outcome<Option<f64>> {
+    if let Some(component) = parts.iter().find_map(unreadable) {
+        return fail("D3133", not_a_name(component));
+    }
     let mut fields = Fields { values: [None; 128], zone: None };
     // The text is matched without regard to case, as the reference does.
     if !matches(text, parts, &mut fields)? {
         return Ok(None);
     }
     assemble(&fields, now_ms)
+}
+
+/// The component of a marker that can be read neither as a number nor as a name.
+fn unreadable(part: &Part) -> Option<char> {
+    let Part::Marker(marker) = part else { return None };
+    let readable = marker.integer.is_some() || matches!(marker.component, 'M' | 'x' | 'F' | 'P' | 'Z' | 'z');
+    (!readable).then_some(marker.component)
 }
 
 /// Matches the parts one after the other. Numbers take as many digits as they can, unless a number follows at once.
@@ -114,14 +124,13 @@ fn component<'t>(text: &'t str, marker: &Marker, fields: &mut Fields) -> Outcome
     if matches!(component, 'Z' | 'z') {
         return Ok(zone(text, component, fields));
     }
-    if let Some(case) = marker.names {
+    if marker.integer.is_none() {
         let names: &[&str] = match component {
             'M' | 'x' => &MONTHS,
             'F' => &DAYS,
             'P' => &["am", "pm"],
             _ => &[],
         };
-        let _ = case;
         let cut = |name: &'static str| &name[..marker.width_max.unwrap_or(name.len()).min(name.len())];
         let names: Vec<&str> = match component {
             'M' | 'x' => MONTHS.iter().map(|name| cut(name)).collect(),

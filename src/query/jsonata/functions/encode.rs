@@ -4,7 +4,12 @@ use super::*;
 use crate::json::Value;
 use crate::query::jsonata::eval::{EvalError, Failure, TEXT_PIECE, pieces};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD};
+
+/// Bits left over in the last letter do not matter: `YWJ` is `ab`.
+const FORGIVING: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, NO_PAD.with_decode_allow_trailing_bits(true));
 
 pub(super) fn base64_encode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome {
     if text.is_undefined() {
@@ -40,7 +45,7 @@ pub(super) fn base64_decode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> 
     let mut bytes = Vec::with_capacity(compact.len() / 4 * 3 + 3);
     for piece in compact.chunks(TEXT_PIECE / 4 * 4) {
         eval.charge(4 * piece.len() as u64)?;
-        if STANDARD_NO_PAD.decode_vec(piece, &mut bytes).is_err() {
+        if FORGIVING.decode_vec(piece, &mut bytes).is_err() {
             return Err(Failure::new(EvalError::new(
                 "D3137",
                 "Attempted to decode a string that is not Base64".to_owned(),
@@ -96,7 +101,8 @@ fn decode(eval: &mut Eval<'_>, text: Value, reserved: &[u8], name: &str) -> Outc
             charged = at + piece;
         }
         if source[at] != b'%' {
-            out.push(source[at]);
+            // AWS decodes as for a form.
+            out.push(if eval.aws && source[at] == b'+' { b' ' } else { source[at] });
             at += 1;
             continue;
         }
@@ -113,6 +119,7 @@ fn decode(eval: &mut Eval<'_>, text: Value, reserved: &[u8], name: &str) -> Outc
     }
     match String::from_utf8(out) {
         Ok(text) if !wrong => eval.string(&text),
+        Err(error) if !wrong && eval.aws => eval.string(&String::from_utf8_lossy(error.as_bytes())),
         _ => {
             let message = format!("Malformed URL passed to ${name}(): {}", eval.quoted(text));
             Err(Failure::new(EvalError::new("D3140", message)))

@@ -124,13 +124,15 @@ struct Parts<'p> {
 impl<'p> Parts<'p> {
     fn cut(picture: &'p str, symbols: &Symbols) -> Parts<'p> {
         let begins = |c: char| symbols.is_active(c) && !symbols.is(&symbols.exponent, c);
-        let first = picture.find(begins).unwrap_or(picture.len());
+        // A picture of passive characters alone is refused as if they stood between active ones.
+        let first = picture.find(begins).unwrap_or(0);
         let last = picture
             .rfind(begins)
-            .map_or(first, |at| at + picture[at..].chars().next().map_or(0, char::len_utf8));
+            .map_or(picture.len(), |at| at + picture[at..].chars().next().map_or(0, char::len_utf8));
         let active = &picture[first..last];
         let (mantissa, exponent) = match active.split_once(symbols.exponent.as_str()) {
             Some((mantissa, exponent)) if !symbols.exponent.is_empty() => (mantissa, Some(exponent)),
+            None if picture[last..].starts_with(symbols.exponent.as_str()) => (active, Some("")),
             _ => (active, None),
         };
         let (integer, fraction) = mantissa.split_once(symbols.decimal.as_str()).unwrap_or((mantissa, ""));
@@ -176,7 +178,8 @@ impl<'p> Parts<'p> {
                 "D3093",
             ),
         ];
-        match checks.iter().find(|(wrong, _)| *wrong) {
+        // Of several faults the reference tells the last.
+        match checks.iter().rfind(|(wrong, _)| *wrong) {
             Some((_, code)) => fail(code),
             None => Ok(()),
         }
@@ -254,12 +257,14 @@ pub(super) fn format_number(eval: &mut Eval<'_>, [value, picture, options, _]: A
         (false, _) => (&parts[0], ""),
     };
     let layout = Layout::of(part, &symbols);
-    let scaled = match () {
-        _ if part.picture.contains(&symbols.percent) => value * 100.0,
-        _ if part.picture.contains(&symbols.per_mille) => value * 1000.0,
-        _ => value,
+    let (scaled, zeros) = match () {
+        _ if part.picture.contains(&symbols.percent) => (value * 100.0, 2),
+        _ if part.picture.contains(&symbols.per_mille) => (value * 1000.0, 3),
+        _ => (value, 0),
     };
-    let number = written(scaled, &layout, part, &symbols);
+    // What a double cannot hold is made of its digits.
+    let (scaled, zeros) = if scaled.is_finite() { (scaled, 0) } else { (value, zeros) };
+    let number = written((scaled, zeros), &layout, part, &symbols);
     let text = format!("{sign}{}{number}{}", part.prefix, part.suffix);
     eval.string(&text)
 }
@@ -292,18 +297,24 @@ fn in_family(digits: &str, symbols: &Symbols) -> String {
         .collect()
 }
 
-fn written(value: f64, layout: &Layout, part: &Parts<'_>, symbols: &Symbols) -> String {
+fn written((value, zeros): (f64, usize), layout: &Layout, part: &Parts<'_>, symbols: &Symbols) -> String {
     let (mantissa, exponent) = match layout.exponent_min {
         Some(_) => scientific(value, layout.scale),
         None => (value, 0),
     };
     // More places than a double has digits change nothing.
     let places = layout.fraction_max.min(100);
-    let rounded = round_to(mantissa, places as f64).abs();
-    let fixed = format!("{rounded:.places$}");
+    let rounded = match round_to(mantissa, places as f64).abs() {
+        rounded if rounded.is_finite() => rounded,
+        // Too large to have any of these places.
+        _ => mantissa.abs(),
+    };
+    // The shortest decimal that is this double, not all the digits of its binary fraction.
+    let fixed = rounded.to_string();
     let (integer, fraction) = fixed.split_once('.').unwrap_or((&fixed, ""));
     let mut integer = integer.trim_start_matches('0').to_owned();
     let mut fraction = fraction.trim_end_matches('0').to_owned();
+    integer.extend(std::iter::repeat_n('0', zeros));
     while integer.len() < layout.integer_min {
         integer.insert(0, '0');
     }

@@ -101,7 +101,7 @@ builtins! {
     Append "append" "<xx:a>" 2 Both array::append;
     Exists "exists" "<x:b>" 1 Both convert::exists;
     Spread "spread" "<x-:a<o>>" 1 Both object::spread;
-    Merge "merge" "<a<o>:o>" 1 Both object::merge;
+    Merge "merge" "<a:o>" 1 Both object::merge;
     Reverse "reverse" "<a:a>" 1 Both array::reverse;
     Each "each" "<o-f:a>" 2 Both higher_order::each;
     Error "error" "<s?:x>" 1 Both convert::error;
@@ -121,9 +121,9 @@ builtins! {
     Clone "clone" "<(oa)-:o>" 1 Both object::clone;
     Now "now" "<s?s?:s>" 2 Both datetime::now;
     Millis "millis" "<:n>" 0 Both datetime::millis;
-    Partition "partition" "<an:a>" 2 Aws aws::partition;
+    Partition "partition" "<xn?:a>" 2 Aws aws::partition;
     Range "range" "<nnn?:a>" 3 Aws aws::range;
-    Hash "hash" "<s-s?:s>" 2 Aws aws::hash;
+    Hash "hash" "<ss:s>" 2 Aws aws::hash;
     SeededRandom "random" "<n?:n>" 1 Aws aws::random;
     Uuid "uuid" "<:s>" 0 Aws aws::uuid;
     Parse "parse" "<s-:x>" 1 Aws aws::parse;

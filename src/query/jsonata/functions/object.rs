@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::{Key, Value};
-use crate::query::jsonata::eval::{Firsts, mark};
+use crate::query::jsonata::eval::{EvalError, Failure, Firsts, mark};
 
 pub(super) fn keys(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {
     let from = eval.arena.begin();
@@ -93,18 +93,32 @@ pub(super) fn merge(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outcome
         return Ok(array);
     }
     let from = eval.arena.begin();
+    push_merged(eval, array)?;
+    eval.end_object(from)
+}
+
+fn push_merged(eval: &mut Eval<'_>, array: Value) -> Outcome<()> {
     for index in 0..array.len() {
-        let object = eval.item_of(array, index);
+        let item = eval.item_of(array, index);
+        if item.is_array() && eval.aws {
+            eval.work(1)?;
+            eval.nested(|eval| push_merged(eval, item))?;
+            continue;
+        }
+        if !item.is_object() {
+            let message = "Argument 1 of function \"\u{0}\" must be an array of objects".to_owned();
+            return Err(Failure::new(EvalError::new("T0412", message)));
+        }
         eval.check_bytes()?;
-        for index in 0..object.len() {
+        for index in 0..item.len() {
             eval.work(2)?;
-            if let Some((key, value)) = eval.arena.entry(object, index) {
+            if let Some((key, value)) = eval.arena.entry(item, index) {
                 eval.arena.push(key);
                 eval.arena.push(value);
             }
         }
     }
-    eval.end_object(from)
+    Ok(())
 }
 
 pub(super) fn clone(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {

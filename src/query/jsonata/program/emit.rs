@@ -200,8 +200,8 @@ impl<'d> Emitter<'d, '_> {
             Form::Literal(Literal::Null) => Node::Null,
             Form::Regex { pattern, flags } => {
                 let regex = match self.names.regexes() {
-                    Some(shared) => shared.get(pattern, flags),
-                    None => Regexes::default().get(pattern, flags),
+                    Some(shared) => shared.get(pattern, flags, self.profile),
+                    None => Regexes::default().get(pattern, flags, self.profile),
                 };
                 let regex = regex.map_err(|message| {
                     CompileError::new("S0303", draft.end as usize, Some(pattern), message)

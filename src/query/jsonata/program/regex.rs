@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Profile;
 use crate::limits;
 use crate::query::pattern::{Pattern, PatternError};
 
 /// The regular expressions of one state machine: each is compiled once, and together they are bounded.
 #[derive(Debug, Default)]
 pub struct Regexes {
-    /// By pattern and flags.
-    known: HashMap<(Box<str>, Box<str>), Arc<Pattern>>,
+    /// By pattern, flags, and what `\s` means.
+    known: HashMap<(Box<str>, Box<str>, &'static str), Arc<Pattern>>,
     bytes: usize,
 }
 
@@ -26,14 +27,17 @@ impl Regexes {
         &mut self,
         pattern: &str,
         flags: &str,
+        profile: Profile,
     ) -> Result<Arc<Pattern>, String> {
-        let key = (pattern.into(), flags.into());
+        let space = if profile == Profile::Language { SPACE } else { JAVA_SPACE };
+        let key = (pattern.into(), flags.into(), space);
         if let Some(known) = self.known.get(&key) {
             return Ok(Arc::clone(known));
         }
         let multi_line = flags.contains('m');
         let translated =
-            Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line }.run()?;
+            Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line, space }
+                .run()?;
         // What does not fit any more is not even compiled to its end.
         let left = limits::PROGRAM_REGEX_BYTES_MAX.saturating_sub(self.bytes) / Pattern::AUTOMATA;
         let (bytes_max, depth_max) = (limits::JSONATA_REGEX_BYTES_MAX, limits::JSONATA_REGEX_DEPTH_MAX);
@@ -58,11 +62,15 @@ struct Translation {
     at: usize,
     out: String,
     multi_line: bool,
+    /// White space, as the content of a class.
+    space: &'static str,
 }
 
 /// JavaScript's white space, as the content of a class.
 const SPACE: &str =
     r"\t\n\x0b\x0c\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
+/// That of AWS, which is Java's.
+const JAVA_SPACE: &str = r"\t\n\x0b\x0c\r ";
 
 impl Translation {
     fn peek(&self, ahead: usize) -> Option<char> {
@@ -139,8 +147,8 @@ impl Translation {
             'D' => self.out.push_str("[^0-9]"),
             'w' => self.out.push_str("[A-Za-z0-9_]"),
             'W' => self.out.push_str("[^A-Za-z0-9_]"),
-            's' => self.out.extend(["[", SPACE, "]"]),
-            'S' => self.out.extend(["[^", SPACE, "]"]),
+            's' => self.out.extend(["[", self.space, "]"]),
+            'S' => self.out.extend(["[^", self.space, "]"]),
             'b' => self.out.push_str(r"(?-u:\b)"),
             'B' => self.out.push_str(r"\B"),
             '1'..='9' | 'k' => {
@@ -254,8 +262,8 @@ impl Translation {
             'D' => self.out.push_str("[^0-9]"),
             'w' => self.out.push_str("A-Za-z0-9_"),
             'W' => self.out.push_str("[^A-Za-z0-9_]"),
-            's' => self.out.push_str(SPACE),
-            'S' => self.out.extend(["[^", SPACE, "]"]),
+            's' => self.out.push_str(self.space),
+            'S' => self.out.extend(["[^", self.space, "]"]),
             'b' => self.out.push_str(r"\x08"),
             _ => {
                 let c = self.escaped_char(c);
