@@ -35,6 +35,7 @@ impl Bed {
         execution.reset();
         let input = json::read(&mut execution.arena, input.as_bytes()).expect("JSON");
         let start = Start {
+            ahead_ms: 0,
             seed: 1,
             now_ms: 1_000,
             seconds_max: 300,
@@ -56,6 +57,7 @@ impl Bed {
         let refill = Slices(slices.into());
         let fuel = Fuel::new(fuel::SLICE, &refill);
         let mut env = engine::Env {
+            ahead_ms: 0,
             now_ms: 1_000,
             transitions_max: u32::MAX,
             fuel: &fuel,
