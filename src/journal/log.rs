@@ -71,7 +71,8 @@ impl Options {
 
     fn check(&self) -> Result<(), JournalError> {
         let sizes = JOURNAL_SEGMENT_BYTES_MIN..=JOURNAL_SEGMENT_BYTES_MAX;
-        let is_segment = sizes.contains(&self.segment_bytes) && self.segment_bytes % ALIGNMENT as u64 == 0;
+        let is_segment =
+            sizes.contains(&self.segment_bytes) && self.segment_bytes.is_multiple_of(ALIGNMENT as u64);
         let wrong = match () {
             _ if !is_segment => "segments have 64 KiB to 1 GiB, in whole pages of 4,096 bytes",
             _ if self.spare_segments == 0 => "at least one spare segment is needed",

@@ -319,7 +319,10 @@ impl DiskFile for ModelFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let mut content = self.lock();
-        assert!(begin % SECTOR_BYTES == 0 && bytes.len() % SECTOR_BYTES == 0, "writes are whole sectors");
+        assert!(
+            begin.is_multiple_of(SECTOR_BYTES) && bytes.len().is_multiple_of(SECTOR_BYTES),
+            "writes are whole sectors"
+        );
         if content.cache.len() < begin + bytes.len() {
             content.cache.resize(begin + bytes.len(), 0);
         }

@@ -122,10 +122,11 @@ fn old_block(lsn: Lsn) -> Vec<u8> {
 /// Blocks, marks and new segments, until something fails or it is enough; the failure stays.
 fn work(disk: &Model, oracle: &mut Oracle, mut log: Log) {
     for _ in 0..disk.random(14) {
-        if log.wants_spare() && disk.random(3) > 0 {
-            if let Ok(segment) = log.plan().carry_out() {
-                log.add_spare(segment);
-            }
+        if log.wants_spare()
+            && disk.random(3) > 0
+            && let Ok(segment) = log.plan().carry_out()
+        {
+            log.add_spare(segment);
         }
         if disk.random(4) == 0 {
             oracle.trim = oracle.trim.max(Lsn(disk.random(oracle.last.0 + 2)));
@@ -170,7 +171,7 @@ fn scenario(seed: u64) -> u64 {
     let _seed = Seed(seed);
     let disk = Model::new(seed, (4 + seed % 5) * (64 << 10));
     let mut oracle = Oracle::default();
-    disk.short_writes(seed % 3 == 0);
+    disk.short_writes(seed.is_multiple_of(3));
     for _ in 0..2 + disk.random(4) {
         let fault = match disk.random(6) {
             0..3 => Some(Fault::Power),

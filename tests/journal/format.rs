@@ -93,7 +93,8 @@ fn lengths_and_counts_that_do_not_agree_are_refused() {
         change(&mut bytes);
         Block::decode(&mended(bytes, 14)).expect_err("is refused")
     };
-    let cases: [(&str, &dyn Fn(&mut Vec<u8>)); 7] = [
+    type Damage<'d> = &'d dyn Fn(&mut Vec<u8>);
+    let cases: [(&str, Damage); 7] = [
         ("a record is longer than its block", &|it| it[HEADER_BYTES] = 200),
         ("a record is of another partition", &|it| it[HEADER_BYTES + 6] = 64),
         ("the number of records is wrong", &|it| it[60] = 2),

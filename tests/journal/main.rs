@@ -58,7 +58,10 @@ fn commit(log: &mut Log, records: &[Kept], trim: Lsn) -> Lsn {
 }
 
 /// All blocks that are not given up: numbers and records.
-fn blocks(disk: &Model) -> Result<(Report, Vec<(Lsn, Vec<Kept>)>), expressway::journal::JournalError> {
+/// Blocks by their number, and the records of each.
+type Blocks = Vec<(Lsn, Vec<Kept>)>;
+
+fn blocks(disk: &Model) -> Result<(Report, Blocks), expressway::journal::JournalError> {
     let report = scan(disk)?;
     let mut found = Vec::new();
     report

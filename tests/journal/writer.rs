@@ -54,7 +54,8 @@ fn many_threads_append_and_each_record_is_in_the_block_that_was_told() {
         .into_iter()
         .flat_map(|(lsn, records)| records.into_iter().map(move |it| (lsn, it.bytes)))
         .collect();
-    (expected.sort(), found.sort());
+    expected.sort();
+    found.sort();
     assert_eq!(found, expected);
 }
 

@@ -8,11 +8,13 @@ use super::Profile;
 use crate::limits;
 use crate::query::pattern::{Pattern, PatternError};
 
+/// Pattern, flags, and what `\s` means.
+type Written = (Box<str>, Box<str>, &'static str);
+
 /// The regular expressions of one state machine: each is compiled once, and together they are bounded.
 #[derive(Debug, Default)]
 pub struct Regexes {
-    /// By pattern, flags, and what `\s` means.
-    known: HashMap<(Box<str>, Box<str>, &'static str), Arc<Pattern>>,
+    known: HashMap<Written, Arc<Pattern>>,
     bytes: usize,
 }
 
