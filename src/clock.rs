@@ -106,6 +106,73 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
+/// A timestamp in the data of an execution, in nanoseconds since 1970. AWS reads it with Java's
+/// `DateTimeFormatter.ISO_OFFSET_DATE_TIME`, which is strict: `t` and `z` may be small and seconds may be left out, but
+/// neither the offset nor its colon, the second 60, and days that a month does not have are not read.
+pub fn parse_offset_date_time(text: &str) -> Option<i128> {
+    let bytes = text.as_bytes();
+    let number = |range: std::ops::Range<usize>| {
+        let digits = bytes.get(range)?;
+        let all = digits.iter().all(u8::is_ascii_digit);
+        all.then(|| digits.iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0')))
+    };
+    let at = |i: usize, wanted: u8| bytes.get(i).is_some_and(|byte| byte.eq_ignore_ascii_case(&wanted));
+    if !(at(4, b'-') && at(7, b'-') && at(10, b'T') && at(13, b':')) {
+        return None;
+    }
+    let date = jiff::civil::Date::new(
+        i16::try_from(number(0..4)?).ok()?,
+        i8::try_from(number(5..7)?).ok()?,
+        i8::try_from(number(8..10)?).ok()?,
+    )
+    .ok()?;
+    let (hour, minute) = (number(11..13)?, number(14..16)?);
+    let (mut second, mut nanos, mut rest) = (0, 0, 16);
+    if at(rest, b':') {
+        second = number(17..19)?;
+        rest = 19;
+        if at(rest, b'.') {
+            let digits = bytes[20..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits > 9 {
+                return None;
+            }
+            nanos = number(20..20 + digits)? * 10u32.pow(9 - digits as u32);
+            rest = 20 + digits;
+        }
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = i128::from(date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24);
+    let local = days * 86_400 + i128::from(hour * 3_600 + minute * 60 + second);
+    Some((local - offset_seconds(&bytes[rest..])?) * 1_000_000_000 + i128::from(nanos))
+}
+
+/// `Z`, or hours, minutes and perhaps seconds, up to 18 hours.
+fn offset_seconds(bytes: &[u8]) -> Option<i128> {
+    let two = |from: usize| {
+        let digits = bytes.get(from..from + 2)?;
+        digits
+            .iter()
+            .all(u8::is_ascii_digit)
+            .then(|| i128::from(digits[0] - b'0') * 10 + i128::from(digits[1] - b'0'))
+    };
+    let sign = match bytes {
+        [b'Z' | b'z'] => return Some(0),
+        [b'+', ..] => 1,
+        [b'-', ..] => -1,
+        _ => return None,
+    };
+    let (colons, seconds) = match bytes.len() {
+        6 => (bytes[3] == b':', 0),
+        9 => (bytes[3] == b':' && bytes[6] == b':', two(7)?),
+        _ => return None,
+    };
+    let (hours, minutes) = (two(1)?, two(4)?);
+    let offset = hours * 3_600 + minutes * 60 + seconds;
+    (colons && minutes < 60 && seconds < 60 && offset <= 18 * 3_600).then_some(sign * offset)
+}
+
 /// Milliseconds since 1970 as ISO 8601 in UTC with as many fractional digits as Java's `Instant` prints: none or three.
 pub fn format_millis(millis: u64) -> String {
     let millis = i64::try_from(millis).unwrap_or(i64::MAX);

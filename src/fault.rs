@@ -46,6 +46,8 @@ pub const HEARTBEAT_TIMEOUT: &str = "States.HeartbeatTimeout";
 pub const TASK_FAILED: &str = "States.TaskFailed";
 /// `States.ALL`: the wildcard.
 pub const ALL: &str = "States.ALL";
+/// `States.ReferencePathConflict`: a Reference Path cannot be applied to what it should be applied to.
+pub const REFERENCE_PATH_CONFLICT: &str = "States.ReferencePathConflict";
 /// `States.DataLimitExceeded`: a payload is larger than the service limit.
 pub const DATA_LIMIT_EXCEEDED: &str = "States.DataLimitExceeded";
 /// `States.ExceedToleratedFailureThreshold`: a Map has more failed items than it tolerates.

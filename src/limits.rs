@@ -54,6 +54,8 @@ pub const PACK_BYTES_MAX: u32 = 4_096;
 pub const PACK_FRAMES_MAX: usize = 8;
 /// An arena smaller than this is not compacted.
 pub const COMPACT_BYTES_MIN: usize = 128 * 1_024;
+/// What JSONata may give for `TimeoutSeconds` and other counts (recorded).
+pub const EXPRESSION_SECONDS_MAX: i64 = 99_999_999;
 /// Milliseconds a Wait may last: 2^31 - 1 seconds (recorded: 24,855 days pass, 24,856 do not).
 pub const WAIT_SECONDS_MAX: u64 = 2_147_483_647;
 /// Iterations and branches of one execution that exist at the same time.

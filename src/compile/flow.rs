@@ -1,6 +1,6 @@
 //! The fields that states share: paths, templates, Assign, Retry and Catch.
 
-use super::variables::{Lookup, variable_name};
+use super::variables::Lookup;
 use super::{Lower, Place};
 use crate::asl::model::{self as asl, PathField, Setting};
 use crate::json::source::{Node, Sourced};
@@ -129,11 +129,9 @@ impl Lower {
         source: Option<&Node>,
         allowed: Allowed,
     ) -> Option<AssignId> {
-        let source = source?;
-        let slots = source.members().unwrap_or_default().iter();
-        let slots =
-            slots.filter_map(|member| place.plan.variables.find(variable_name(&member.key.value))).collect();
-        let template = self.template(place, field, source, allowed)?;
+        let template = self.template(place, field, source?, allowed)?;
+        let names = self.program.templates[template].keys();
+        let slots = names.iter().filter_map(|name| place.plan.variables.find(name)).collect();
         Some(self.program.assigns.push(Assign { template, slots, slots_seen: place.plan.variables.len() }))
     }
 

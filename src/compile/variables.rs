@@ -74,7 +74,7 @@ impl<'d> Level<'d> {
 }
 
 /// The variable that a member of an `Assign` object sets.
-pub(super) fn variable_name(key: &str) -> &str {
+fn variable_name(key: &str) -> &str {
     key.strip_suffix(".$").unwrap_or(key)
 }
 

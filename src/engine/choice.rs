@@ -186,9 +186,10 @@ fn compare_values(arena: &Arena, operator: Operator, left: Value, right: Value) 
         Operator::String(order) => {
             (arena.as_str(left).zip(arena.as_str(right))).is_some_and(|(l, r)| compare_text(order, l, r))
         }
-        Operator::Numeric(order) => {
-            (arena.number(left).zip(arena.number(right))).is_some_and(|(l, r)| compare_numbers(order, l, r))
-        }
+        // Measured: what the right path leads to and is no number counts as 0.
+        Operator::Numeric(order) => arena
+            .number(left)
+            .is_some_and(|left| compare_numbers(order, left, arena.number(right).unwrap_or(Number::Int(0)))),
         Operator::Timestamp(order) => {
             (timestamp(arena, left).zip(timestamp(arena, right))).is_some_and(|(l, r)| order.holds(l.cmp(&r)))
         }
@@ -209,5 +210,5 @@ fn compare_numbers(order: Order, left: Number, right: Number) -> bool {
 }
 
 fn timestamp(arena: &Arena, value: Value) -> Option<i128> {
-    arena.as_str(value).and_then(clock::parse_timestamp)
+    arena.as_str(value).and_then(clock::parse_offset_date_time)
 }

@@ -41,10 +41,21 @@ impl StateContext<'_> {
                 arena,
                 &[
                     ("Execution", Execution),
-                    ("State", State),
                     ("StateMachine", StateMachine),
+                    ("State", State),
                     ("Map", Map),
                     ("Task", Task),
+                ],
+            ),
+            Execution if self.identity.is_standard => self.object(
+                arena,
+                &[
+                    ("Id", ExecutionId),
+                    ("Input", ExecutionInput),
+                    ("StartTime", ExecutionStartTime),
+                    ("Name", ExecutionName),
+                    ("RoleArn", ExecutionRoleArn),
+                    ("RedriveCount", ExecutionRedriveCount),
                 ],
             ),
             Execution => self.object(
@@ -72,7 +83,7 @@ impl StateContext<'_> {
             ExecutionRedriveCount if self.identity.shows_redrive_count => Value::int(0),
             State => self.object(
                 arena,
-                &[("EnteredTime", StateEnteredTime), ("Name", StateName), ("RetryCount", StateRetryCount)],
+                &[("Name", StateName), ("EnteredTime", StateEnteredTime), ("RetryCount", StateRetryCount)],
             ),
             StateEnteredTime => arena
                 .string(&clock::format_millis(self.frame.entered_ms.saturating_add_signed(self.ahead_ms))),
@@ -86,19 +97,13 @@ impl StateContext<'_> {
             Task if self.has_token() => self.object(arena, &[("Token", TaskToken)]),
             TaskToken if self.has_token() => arena.string(&self.task_token()),
             Map if self.item.is_some() => self.object(arena, &[("Item", MapItem)]),
-            MapItem if self.item.is_some() => self.object(
-                arena,
-                &[
-                    ("Index", MapItemIndex),
-                    ("Value", MapItemValue),
-                    ("Key", MapItemKey),
-                    ("Source", MapItemSource),
-                ],
-            ),
+            MapItem if self.item.is_some() => {
+                self.object(arena, &[("Index", MapItemIndex), ("Value", MapItemValue), ("Key", MapItemKey)])
+            }
             MapItemIndex => self.item.map_or(Value::UNDEFINED, |(index, _, _)| Value::int(i64::from(index))),
             MapItemValue => self.item.map_or(Value::UNDEFINED, |(_, value, _)| value),
             MapItemKey => self.item.map_or(Value::UNDEFINED, |(_, _, key)| key),
-            MapItemSource if self.item.is_some() => arena.string("STATE_DATA"),
+            // `Map.Item.Source` is there in distributed Maps alone (measured).
             _ => Value::UNDEFINED,
         }
     }

@@ -210,9 +210,8 @@ pub(super) struct Frame {
     pub(super) credentials: Value,
     /// The last event in its chain.
     pub(super) last_event: u64,
-    /// The event of the state's entry, and the one before it.
+    /// The event of the state's entry.
     pub(super) entered_event: u64,
-    pub(super) before_entered: u64,
     pub(super) entered_ms: u64,
     /// Retries in this visit, all retriers together, and each.
     pub(super) retries: u32,
@@ -222,6 +221,8 @@ pub(super) struct Frame {
     /// When the next heartbeat is due, and how often.
     pub(super) heartbeat_at_ms: u64,
     pub(super) heartbeat_ms: u64,
+    /// How long the task that runs may take.
+    pub(super) timeout_ms: u64,
     /// Whether the task that failed last did so for want of a heartbeat.
     pub(super) heartbeat_missed: bool,
 }

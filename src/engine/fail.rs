@@ -63,16 +63,22 @@ impl Run<'_, '_> {
         match stop {
             Stop::Cut => unreachable!("the fuel says so too"),
             Stop::Failed(fault) => self.failed(frame, fault),
+            Stop::Evaluation { .. } => {
+                let fault = self.tell_evaluation(frame, stop);
+                self.failed(frame, fault);
+            }
+        }
+    }
+
+    /// The fault of a stop; a failed evaluation is recorded, at the end of the frame's chain.
+    pub(super) fn tell_evaluation(&mut self, frame: u32, stop: Stop) -> Fault {
+        match stop {
+            Stop::Cut => unreachable!("whoever asks has looked at the fuel"),
+            Stop::Failed(fault) => fault,
             Stop::Evaluation { fault, location } => {
                 let state = self.state_id(frame);
-                let here = &self.x.frames[frame as usize];
-                // Recorded: right after the entry, the event hangs on the one before the entry.
-                let previous =
-                    if here.last_event == here.entered_event { here.before_entered } else { here.last_event };
-                let happening = Happening::EvaluationFailed { state, fault: &fault, location: &location };
-                let id = self.emit(previous, happening);
-                self.x.frames[frame as usize].last_event = id;
-                self.failed(frame, fault);
+                self.chain(frame, Happening::EvaluationFailed { state, fault: &fault, location: &location });
+                fault
             }
         }
     }
@@ -90,28 +96,36 @@ impl Run<'_, '_> {
             if self.retry(frame, handlers, &fault) {
                 return;
             }
-            match self.state(frame).kind {
-                StateKind::Map(_) => self.chain(frame, Happening::MapStateFailed),
-                StateKind::Parallel(_) => self.chain(frame, Happening::ParallelStateFailed),
-                _ => {}
-            }
+            let before = self.x.frames[frame as usize].last_event;
+            self.tell_join_failed(frame);
             match self.caught(frame, handlers, &fault) {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(Stop::Cut) => return,
                 Err(_) if self.env.fuel.cut().is_some() => return,
-                Err(Stop::Failed(fault) | Stop::Evaluation { fault, .. }) => {
+                // The catcher's own Output or Assign. What it hangs on, and that the state fails a second time, is
+                // measured.
+                Err(stop @ Stop::Evaluation { .. }) => {
+                    self.x.frames[frame as usize].last_event = before;
+                    let fault = self.tell_evaluation(frame, stop);
+                    self.tell_join_failed(frame);
                     return self.fail_up(frame, fault);
                 }
+                Err(Stop::Failed(fault)) => return self.fail_up(frame, fault),
             }
         } else {
-            match self.state(frame).kind {
-                StateKind::Map(_) => self.chain(frame, Happening::MapStateFailed),
-                StateKind::Parallel(_) => self.chain(frame, Happening::ParallelStateFailed),
-                _ => {}
-            }
+            self.tell_join_failed(frame);
         }
         self.fail_up(frame, fault);
+    }
+
+    /// That a Map or Parallel failed; other states have no event for it.
+    fn tell_join_failed(&mut self, frame: u32) {
+        match self.state(frame).kind {
+            StateKind::Map(_) => self.chain(frame, Happening::MapStateFailed),
+            StateKind::Parallel(_) => self.chain(frame, Happening::ParallelStateFailed),
+            _ => {}
+        }
     }
 
     fn fail_up(&mut self, frame: u32, fault: Fault) {
@@ -186,9 +200,7 @@ impl Run<'_, '_> {
                     None => (error_output, sight),
                 }
             }
-            false => {
-                (self.combine(frame, catcher.result_path, input, error_output)?, Sight::of(error_output))
-            }
+            false => (self.combine(catcher.result_path, input, error_output)?, Sight::of(error_output)),
         };
         self.leave(frame, output, catcher.assign, sight, Next::State(catcher.next))?;
         Ok(true)
@@ -212,7 +224,7 @@ fn matches(classes: &[ErrorClass], fault: &Fault, heartbeat_missed: bool) -> boo
     let error = fault.error.as_deref().unwrap_or_default();
     classes.iter().any(|class| match class {
         ErrorClass::All => true,
-        ErrorClass::TaskFailed => error != fault::TIMEOUT,
+        ErrorClass::TaskFailed => error != fault::TIMEOUT && error != fault::QUERY_EVALUATION_ERROR,
         ErrorClass::Timeout => error == fault::TIMEOUT || error == fault::HEARTBEAT_TIMEOUT,
         ErrorClass::Named(name) => {
             **name == *error || heartbeat_missed && **name == *fault::HEARTBEAT_TIMEOUT

@@ -3,6 +3,7 @@
 
 use super::inspect::Step;
 use super::run::{Run, Sight, Stop};
+use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::program::{Filter, PathId, ResultPath};
 use crate::query::path::Path;
@@ -91,11 +92,15 @@ impl Run<'_, '_> {
         let (selector, result_path, output_path) = (state.result, state.result_path, state.output);
         let mut result = result;
         if let Some(selector) = selector {
+            if result.is_null() && self.program.templates[selector].reads_input() {
+                let text = "Unable to apply Path transformation to null or empty input.";
+                return Err(self.runtime(frame, text).into());
+            }
             result = self.template(frame, selector, Sight::of(result))?;
         }
         self.step_told(Step::ResultSelector(result));
         let input = self.x.frames[frame as usize].input;
-        let combined = self.combine(frame, result_path, input, result)?;
+        let combined = self.combine(result_path, input, result)?;
         self.step_told(Step::ResultPath(combined));
         let output = self.filter(frame, output_path, combined)?;
         Ok((output, Sight::of(result)))
@@ -104,7 +109,6 @@ impl Run<'_, '_> {
     /// `ResultPath`: puts the result into the input.
     pub(super) fn combine(
         &mut self,
-        frame: u32,
         result_path: ResultPath,
         input: Value,
         result: Value,
@@ -116,9 +120,10 @@ impl Run<'_, '_> {
                 let path = &self.program.references[path];
                 self.charge(path.work(&self.x.arena, input))?;
                 let inserted = path.insert(&mut self.x.arena, input, result);
+                // Told without the state, unlike most failures.
                 inserted.map_err(|fault| {
                     let text = fault.message(path, &self.x.arena, input);
-                    self.runtime(frame, &text).into()
+                    Fault::new(fault::REFERENCE_PATH_CONFLICT, text).into()
                 })
             }
         }

@@ -85,7 +85,6 @@ impl Execution {
             frame.state = Some(visit.state);
             frame.phase = Phase::Again;
             frame.variables = variables;
-            frame.before_entered = ENTERED - 1;
             frame.entered_event = ENTERED;
             frame.last_event = ENTERED;
             frame.entered_ms = start.now_ms;

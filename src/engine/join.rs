@@ -123,10 +123,21 @@ impl Run<'_, '_> {
     #[inline(never)]
     fn begin_another(&mut self, parent: u32, join: u32) {
         if let Err(stop) = self.next_iterations(parent, join, 1) {
-            self.stop_children(join, None);
-            self.stopped(parent, stop);
+            self.children_not_begun(parent, join, stop);
             self.resume(parent);
         }
+    }
+
+    /// Another iteration could not be begun: those that run are stopped, which is told, and the state fails.
+    pub(super) fn children_not_begun(&mut self, parent: u32, join: u32, stop: Stop) {
+        if self.env.fuel.cut().is_some() {
+            return;
+        }
+        let fault = self.tell_evaluation(parent, stop);
+        let last = self.x.frames[parent as usize].last_event;
+        let ends_all = fault.error.as_deref() == Some(fault::RUNTIME);
+        self.stop_children(join, (!ends_all).then_some(last));
+        self.failed(parent, fault);
     }
 
     #[inline(never)]
@@ -166,11 +177,16 @@ impl Run<'_, '_> {
         };
         self.x.free_join(join);
         let last = self.x.frames[parent as usize].last_event;
-        match self.state(parent).kind {
+        let succeeded = match self.state(parent).kind {
             StateKind::Map(_) => self.emit(last, Happening::MapStateSucceeded),
             _ => self.emit(last, Happening::ParallelStateSucceeded),
         };
-        self.leave_with(parent, results)
+        let left = self.leave_with(parent, results);
+        // Measured: only what fails the state itself afterwards hangs on its success.
+        if let Err(Stop::Failed(_)) = left {
+            self.x.frames[parent as usize].last_event = succeeded;
+        }
+        left
     }
 
     pub(super) fn child_failed(&mut self, child: u32, join: u32, fault: Fault) {
@@ -185,10 +201,8 @@ impl Run<'_, '_> {
         if !tolerated {
             self.tell_overdue(join);
         }
-        if is_map {
-            self.emit(last, Happening::MapIterationFailed { state, index });
-        }
         if tolerated {
+            self.emit(last, Happening::MapIterationFailed { state, index });
             self.x.frames[parent as usize].last_event = last;
             return self.after_child(parent, join);
         }
@@ -200,10 +214,17 @@ impl Run<'_, '_> {
             ),
             false => fault,
         };
+        // Recorded: what still runs is told as aborted before the iteration is told as failed.
+        if is_map {
+            self.stop_children(join, Some(last));
+            self.emit(last, Happening::MapIterationFailed { state, index });
+        }
         if let Some(state) = failed_task {
             self.emit(last, Happening::StateAborted { state });
         }
-        self.stop_children(join, Some(last));
+        if !is_map {
+            self.stop_children(join, Some(last));
+        }
         self.x.frames[parent as usize].last_event = last;
         self.failed(parent, fault);
         self.resume(parent);

@@ -8,7 +8,7 @@ use super::wait::plain;
 use crate::fault::{self, Fault};
 use crate::json::{self, Number, Value};
 use crate::limits;
-use crate::program::{Items, MapId, Percentage, Seconds, StateKind, TemplateId};
+use crate::program::{Items, MapId, PathId, Percentage, Seconds, StateKind, TemplateId};
 use crate::query::ContextField;
 use crate::query::template::Prepared;
 
@@ -68,8 +68,10 @@ impl Run<'_, '_> {
                 ..Join::default()
             },
         )?;
-        let begun = self.next_iterations(frame, join, concurrency.min(total));
-        begun.inspect_err(|_| self.stop_children(join, None))
+        if let Err(stop) = self.next_iterations(frame, join, concurrency.min(total)) {
+            self.children_not_begun(frame, join, stop);
+        }
+        Ok(())
     }
 
     /// Begins the next iterations of the Map, so many of them. What is the same for all is looked up once.
@@ -149,7 +151,7 @@ impl Run<'_, '_> {
         let jsonata = self.state(frame).jsonata;
         let found = match items {
             Items::Input => effective,
-            Items::Path(path) => self.path(frame, path, Sight::of(effective))?,
+            Items::Path(path) => self.items_path(frame, path, effective)?,
             Items::Template(template) => {
                 let value = self.template(frame, template, Sight::of(effective))?;
                 if self.program.templates[template].as_expression().is_some() {
@@ -164,7 +166,8 @@ impl Run<'_, '_> {
         if jsonata {
             let found = json::to_string(&self.x.arena, found);
             let text = format!("Map state input must be an array but was: {found}");
-            return Err(self.evaluation(frame, "Items", &text));
+            // Recorded: the type of the items has no place.
+            return Err(self.evaluation(frame, "", &text));
         }
         // Recorded: a path into the context object is told as one from that object's own root.
         let source = match items {
@@ -173,6 +176,20 @@ impl Run<'_, '_> {
         };
         let source = if source.starts_with("$$") { &source[1..] } else { source };
         Err(Fault::new(fault::RUNTIME, format!("Reference path \"{source}\" must point to array.")).into())
+    }
+
+    /// What `ItemsPath` selects.
+    fn items_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<Value, Stop> {
+        let sight = Sight::of(effective);
+        if let Some(found) = self.try_path(frame, path, sight) {
+            return Ok(found);
+        }
+        let path_text = &self.program.paths[path];
+        let why = self.query(frame, sight, |arena, scope, _| path_text.conflict(arena, scope));
+        match why {
+            Some(why) => Err(Fault::new(fault::REFERENCE_PATH_CONFLICT, why).into()),
+            None => self.path(frame, path, sight),
+        }
     }
 
     fn map_concurrency(&mut self, frame: u32, limit: Seconds, effective: Value) -> Result<u32, Stop> {

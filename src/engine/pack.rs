@@ -193,13 +193,13 @@ impl Writer<'_> {
         self.value(frame.credentials);
         self.number(frame.last_event);
         self.number(frame.entered_event);
-        self.number(frame.before_entered);
         self.number(frame.entered_ms.wrapping_sub(started_ms));
         self.number(u64::from(frame.retries));
         self.number(frame.attempts.len() as u64);
         frame.attempts.iter().for_each(|&attempts| self.number(u64::from(attempts)));
         // No time at all is the largest number.
         self.number(frame.timeout_at_ms.wrapping_add(1));
+        self.number(frame.timeout_ms.wrapping_add(1));
         self.number(frame.heartbeat_at_ms);
         self.number(frame.heartbeat_ms);
     }
@@ -319,11 +319,11 @@ impl Reader<'_> {
             credentials: self.value(arena)?,
             last_event: self.number()?,
             entered_event: self.number()?,
-            before_entered: self.number()?,
             entered_ms: self.number()?.wrapping_add(started_ms),
             retries: self.small()?,
             attempts: self.attempts(std::mem::take(&mut frame.attempts))?,
             timeout_at_ms: self.number()?.wrapping_sub(1),
+            timeout_ms: self.number()?.wrapping_sub(1),
             heartbeat_at_ms: self.number()?,
             heartbeat_ms: self.number()?,
             // Decides about Retry and Catch at once, or not at all.

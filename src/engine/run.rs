@@ -465,12 +465,8 @@ fn explain(
         template::Fault::Path { path, field, .. } => {
             Why { text: not_found(arena, scope.input, path.source(), &field), location: None }
         }
-        template::Fault::Call { call, field, fault } => {
-            let text = match fault.path(call) {
-                Some((_, path)) => not_found(arena, scope.input, path, &field),
-                None => fault.message(call, arena, scope, fuel),
-            };
-            Why { text, location: None }
+        template::Fault::Call { call, fault, .. } => {
+            Why { text: fault.message(call, arena, scope, fuel), location: None }
         }
         template::Fault::Expr { expression, field, fault } => {
             let says = match fault {

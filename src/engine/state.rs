@@ -24,7 +24,6 @@ impl Run<'_, '_> {
             }
             let now_ms = self.env.now_ms;
             let here = &mut self.x.frames[frame as usize];
-            here.before_entered = before;
             here.entered_event = entered;
             here.last_event = entered;
             here.entered_ms = now_ms;

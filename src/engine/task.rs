@@ -10,8 +10,8 @@ use crate::json::Value;
 use crate::limits;
 use crate::program::{ResourceKind, Seconds, StateKind, TaskId};
 
-/// In place of a number of milliseconds: the task needs no heartbeats.
-const NO_HEARTBEAT: u64 = u64::MAX;
+/// In place of a number of milliseconds: the task may take as long, or be silent for as long, as it likes.
+const UNLIMITED: u64 = u64::MAX;
 
 impl Run<'_, '_> {
     pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), Stop> {
@@ -59,25 +59,23 @@ impl Run<'_, '_> {
         if work == ActivityWork::Handler {
             self.chain(frame, Happening::TaskStarted { task, kind, worker: None });
         }
-        let (token, state, now_ms) = (self.token(frame), self.state_id(frame), self.env.now_ms);
+        let (token, state) = (self.token(frame), self.state_id(frame));
         let here = &mut self.x.frames[frame as usize];
         here.phase = Phase::Task;
         here.credentials = credentials;
         let attempt = here.retries;
         let call = TaskCall { token, task, state, attempt, timeout_seconds, heartbeat_seconds };
         self.env.effects.push(Effect::Task(call));
-        self.x.frames[frame as usize].timeout_at_ms = u64::MAX;
-        if let Some(seconds) = timeout_seconds {
-            let at_ms = now_ms.saturating_add(self.x.scaled(seconds.saturating_mul(1_000)));
-            self.x.frames[frame as usize].timeout_at_ms = at_ms;
-            self.env.effects.push(Effect::Timer { token, kind: TimerKind::Timeout, at_ms });
-        }
-        self.x.frames[frame as usize].heartbeat_ms = match heartbeat_seconds {
+        let ms = |seconds: Option<u64>| match seconds {
             Some(seconds) => self.x.scaled(seconds.saturating_mul(1_000)),
-            None => NO_HEARTBEAT,
+            None => UNLIMITED,
         };
+        let (timeout_ms, heartbeat_ms) = (ms(timeout_seconds), ms(heartbeat_seconds));
+        let here = &mut self.x.frames[frame as usize];
+        here.timeout_at_ms = u64::MAX;
+        (here.timeout_ms, here.heartbeat_ms) = (timeout_ms, heartbeat_ms);
         if work == ActivityWork::Handler {
-            self.begin_heartbeat(frame);
+            self.begin_timeouts(frame);
         }
         Ok(())
     }
@@ -90,18 +88,25 @@ impl Run<'_, '_> {
         }
     }
 
-    /// A worker has taken the task of an activity; from now on it has to say that it is alive.
+    /// A worker has taken the task of an activity; from now on its time counts, and it has to say that it is alive.
     pub(super) fn task_started(&mut self, frame: u32, worker: Option<&str>) {
         let StateKind::Task(task) = self.state(frame).kind else { return };
         let kind = kind(&self.program.tasks[task].resource.kind);
         self.chain(frame, Happening::TaskStarted { task, kind, worker });
-        self.begin_heartbeat(frame);
+        self.begin_timeouts(frame);
     }
 
-    fn begin_heartbeat(&mut self, frame: u32) {
+    /// The task has begun.
+    fn begin_timeouts(&mut self, frame: u32) {
         let (token, now_ms) = (self.token(frame), self.env.now_ms);
         let here = &mut self.x.frames[frame as usize];
-        if here.heartbeat_ms == NO_HEARTBEAT {
+        if here.timeout_ms != UNLIMITED {
+            here.timeout_at_ms = now_ms.saturating_add(here.timeout_ms);
+            let at_ms = here.timeout_at_ms;
+            self.env.effects.push(Effect::Timer { token, kind: TimerKind::Timeout, at_ms });
+        }
+        let here = &mut self.x.frames[frame as usize];
+        if here.heartbeat_ms == UNLIMITED {
             return;
         }
         here.heartbeat_at_ms = now_ms.saturating_add(here.heartbeat_ms);

@@ -112,7 +112,7 @@ impl Run<'_, '_> {
             let text = format!("The TimestampPath parameter does not reference an input value: {source}");
             return Err(self.runtime(frame, &text).into());
         };
-        match self.x.arena.as_str(value).and_then(clock::parse_timestamp) {
+        match self.x.arena.as_str(value).and_then(clock::parse_offset_date_time) {
             Some(nanos) => Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
             None => {
                 let found = plain(&self.x.arena, value);
@@ -129,7 +129,7 @@ impl Run<'_, '_> {
         let input = self.x.frames[frame as usize].input;
         let value = self.template(frame, template, Sight::of(input))?;
         self.expect_type(frame, template, value, "string", Value::is_string)?;
-        match clock::parse_timestamp(self.x.arena.str(value)) {
+        match clock::parse_offset_date_time(self.x.arena.str(value)) {
             Some(nanos) => Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
             None => {
                 let text = format!(
@@ -151,17 +151,22 @@ impl Run<'_, '_> {
         let input = self.x.frames[frame as usize].input;
         let value = self.template(frame, template, Sight::of(input))?;
         self.expect_type(frame, template, value, "number", Value::is_number)?;
-        match self.x.arena.number(value) {
-            Some(json::Number::Int(seconds)) if seconds >= 0 => Ok(seconds as u64),
-            Some(json::Number::Float(seconds)) if seconds >= 0.0 && seconds.fract() == 0.0 => {
-                Ok(seconds as u64)
+        let whole = match self.x.arena.number(value) {
+            Some(json::Number::Int(seconds)) => Some(seconds),
+            // The cast saturates far outside of what is allowed.
+            Some(json::Number::Float(seconds)) if seconds.fract() == 0.0 => Some(seconds as i64),
+            _ => None,
+        };
+        let found = || json::to_string(&self.x.arena, value);
+        let text = match whole {
+            Some(seconds @ 0..=limits::EXPRESSION_SECONDS_MAX) => return Ok(seconds as u64),
+            Some(_) => {
+                let most = limits::EXPRESSION_SECONDS_MAX;
+                format!("{field} must be between 0 and {most} but was: {}", found())
             }
-            _ => {
-                let found = json::to_string(&self.x.arena, value);
-                let text = format!("The {field} field must be a non-negative integer but was: {found}");
-                Err(self.evaluation(frame, field, &text))
-            }
-        }
+            None => format!("The {field} field cannot be parsed as an integer: {}", found()),
+        };
+        Err(self.evaluation(frame, field, &text))
     }
 
     /// That an expression gave what the field demands.

@@ -270,11 +270,9 @@ impl<'r> Details<'r> {
             MapIterationAborted { state, index } => {
                 self.iteration(state, index).of(EventType::MapIterationAborted)
             }
-            EvaluationFailed { state, fault, location } => self
-                .fault(fault)
-                .text("location", location)
-                .name("state", state)
-                .of(EventType::EvaluationFailed),
+            EvaluationFailed { state, fault, location } => {
+                self.fault(fault).place(location).name("state", state).of(EventType::EvaluationFailed)
+            }
         })
     }
 
@@ -285,6 +283,11 @@ impl<'r> Details<'r> {
     fn text(&mut self, name: &'static str, text: &str) -> &mut Self {
         self.members.push((name, Detail::Text(text.into())));
         self
+    }
+
+    /// The field that an expression failed for, if it is one.
+    fn place(&mut self, location: &str) -> &mut Self {
+        if location.is_empty() { self } else { self.text("location", location) }
     }
 
     fn name(&mut self, name: &'static str, state: StateId) -> &mut Self {
@@ -327,7 +330,7 @@ impl<'r> Details<'r> {
     }
 
     fn variables(&mut self, assigned: Value) -> &mut Self {
-        if self.payloads && assigned.is_object() {
+        if self.payloads && assigned.is_object() && !assigned.is_empty() {
             let arena = self.arena;
             let members = arena.entries(assigned).map(|(name, value)| {
                 let name = arena.str(name);

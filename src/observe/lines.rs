@@ -124,7 +124,7 @@ impl<'l> Lines<'l> {
     }
 
     fn exited(&mut self, program: &Program, arena: &Arena, state: StateId, output: Value, assigned: Value) {
-        if self.data && assigned.is_object() {
+        if self.data && assigned.is_object() && !assigned.is_empty() {
             self.out.extend_from_slice(b"\"assignedVariables\":{");
             for (n, (name, value)) in arena.entries(assigned).enumerate() {
                 if n > 0 {

@@ -67,6 +67,30 @@ pub fn hash_text(text: &str) -> i32 {
     text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }
 
+/// How many buckets a `HashMap` or `HashSet` has that so many entries were put into one after the other.
+pub fn buckets(entries: usize) -> usize {
+    grown(16, entries)
+}
+
+/// How many buckets a `HashMap` has that was made from a map of so many entries.
+pub fn buckets_of_copy(entries: usize) -> usize {
+    (entries * 4 / 3 + 1).next_power_of_two()
+}
+
+/// How many it has once it holds so many: it doubles when they are more than three quarters of its buckets.
+pub fn grown(mut buckets: usize, entries: usize) -> usize {
+    while entries > buckets * 3 / 4 {
+        buckets *= 2;
+    }
+    buckets
+}
+
+/// Which of the buckets an entry lies in; iteration goes from bucket to bucket.
+pub fn bucket(hash: i32, buckets: usize) -> usize {
+    let spread = hash as u32 ^ (hash as u32 >> 16);
+    spread as usize & (buckets - 1)
+}
+
 /// The `hashCode` of the Java object that a JSON value becomes (`null`, `Boolean`, `Integer` or `Long`, `Double`,
 /// `String`, `List`, `Map`).
 pub fn hash(arena: &Arena, value: Value) -> i32 {

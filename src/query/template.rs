@@ -7,7 +7,7 @@
 use super::intrinsic::Call;
 use super::jsonata::{Allowed, Expr};
 use super::path::{Path, PathFault, SyntaxError};
-use super::{ContextField, Env, Names, Scope, intrinsic, jsonata};
+use super::{ContextField, Env, Names, Scope, intrinsic, java, jsonata};
 use crate::json::source::{Node as Source, NodeValue};
 use crate::json::{Arena, TextMark, Value};
 
@@ -328,6 +328,23 @@ impl Template {
         arena.fill_object(prepared.row, known, blanks)
     }
 
+    /// The names of the object that the template makes, in their order; none, where it makes no object.
+    pub fn keys(&self) -> Vec<String> {
+        let Node::Object { members, .. } = self.root else { return Vec::new() };
+        let mut arena = Arena::new();
+        arena.append_text(&self.text);
+        members.of(&self.children).iter().map(|child| arena.str(child.key).to_owned()).collect()
+    }
+
+    /// Whether one of its paths looks at the input.
+    pub fn reads_input(&self) -> bool {
+        self.queries.iter().any(|query| match &query.what {
+            What::Path(path) => path.is_of_input(),
+            What::Call(call) => call.paths().any(Path::is_of_input),
+            What::Expr(_) => false,
+        })
+    }
+
     fn path(&self, node: Node) -> Option<&Path> {
         path(&self.queries, node)
     }
@@ -603,6 +620,9 @@ impl<'n> Build<'n> {
                 for member in members {
                     children.push(self.member(&member.key.value, &member.value, place)?);
                 }
+                if matches!(self.language, Language::JsonPath) {
+                    self.order(&mut children);
+                }
                 self.object(children)
             }
         };
@@ -616,6 +636,16 @@ impl<'n> Build<'n> {
         let texts: std::collections::HashSet<&str> = keys().map(|key| self.arena.str(key)).collect();
         let distinct = texts.len() == children.len();
         Node::Object { members: self.children(children), size, distinct }
+    }
+
+    /// The order in which AWS writes a payload template: what is literal first, as it stands, then the `.$` members as
+    /// a Java `HashMap` has them.
+    fn order(&self, children: &mut [Child]) {
+        let buckets = java::buckets(children.len());
+        children.sort_by_key(|child| match child.node {
+            Node::Query(_) => 1 + java::bucket(java::hash_text(self.arena.str(child.key)), buckets),
+            _ => 0,
+        });
     }
 
     fn children(&mut self, children: Vec<Child>) -> Span {

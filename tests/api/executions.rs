@@ -372,7 +372,14 @@ fn an_activity_task_starts_when_a_worker_takes_it() {
     client.pass(100_000);
     let arn = client.start(&machine, "{}");
     client.pass(100_000);
-    assert_eq!(history(&mut client, &arn)[2..], ["ActivityScheduled", "ActivityTimedOut", "ExecutionFailed"]);
+    // Nor does its time begin before.
+    assert_eq!(history(&mut client, &arn)[2..], ["ActivityScheduled"]);
+    client.ok("GetActivityTask", &json!({"activityArn": ACTIVITY}));
+    client.pass(100_000);
+    assert_eq!(
+        history(&mut client, &arn)[2..],
+        ["ActivityScheduled", "ActivityStarted", "ActivityTimedOut", "ExecutionFailed"]
+    );
 }
 
 #[test]

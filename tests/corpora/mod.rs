@@ -71,7 +71,10 @@ impl Report {
         }
     }
 
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
+        for id in self.known.keys().filter(|id| !self.seen.contains(*id)) {
+            self.failed.push(format!("{id}: listed as a known difference, but there is no such case"));
+        }
         for failure in self.failed.iter().take(40) {
             eprintln!("{failure}");
         }

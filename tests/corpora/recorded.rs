@@ -258,7 +258,9 @@ pub(crate) fn compare(case: &Json, run: &Run) -> Result<(), String> {
             return Err(format!("error {error}, recorded {}", expected["error"]));
         }
         let cause = run.cause.clone().map_or(Json::Null, Json::String);
-        if !same_cause(&expected["cause"], &cause, expected["cause_is_json"] == true, &wild) {
+        // Where only what AWS is known to say was written down, a cause may not have been.
+        let told = case["source"].get("basis").is_none() || expected.get("cause").is_some();
+        if told && !same_cause(&expected["cause"], &cause, expected["cause_is_json"] == true, &wild) {
             return Err(format!("cause {cause}, recorded {}", expected["cause"]));
         }
     }
@@ -301,7 +303,33 @@ fn plain(detail: &Detail) -> Json {
     }
 }
 
+/// What AWS did otherwise when a case was recorded: newer recordings win.
+struct Outdated {
+    /// The first day of what it does now.
+    since: &'static str,
+    #[allow(dead_code, reason = "it is there to be read")]
+    why: &'static str,
+    /// Makes the recorded events those that AWS gives now.
+    amend: fn(&mut [Json]),
+}
+
+const OUTDATED: [Outdated; 1] = [Outdated {
+    since: "2024-12-01",
+    why: "EvaluationFailed hung on the event before the one it hangs on now, the last of its own chain",
+    amend: |recorded| {
+        for n in 1..recorded.len() {
+            if recorded[n]["type"] == "EvaluationFailed" && recorded[n]["prev"] == recorded[n - 1]["prev"] {
+                recorded[n]["prev"] = recorded[n - 1]["id"].clone();
+            }
+        }
+    },
+}];
+
 fn compare_histories(case: &Json, recorded: &[Json], events: &[Event]) -> Result<(), String> {
+    let mut recorded = recorded.to_vec();
+    let day = case["source"]["validated"].as_str().unwrap_or("9999");
+    OUTDATED.iter().filter(|kind| day < kind.since).for_each(|kind| (kind.amend)(&mut recorded));
+    let recorded = &*recorded;
     let wild = wildcards(case, "history");
     let mut events: Vec<Map<String, Json>> = events.iter().map(flat).collect();
     match case["history_order"].as_str() {

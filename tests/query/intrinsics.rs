@@ -61,7 +61,7 @@ fn table() {
 #[test]
 fn recorded_on_aws() {
     let Some(cases) = recorded("execution.jsonl") else { return };
-    let mut report = Report::new("execution.jsonl, intrinsic_functions", KNOWN);
+    let mut report = Report::new("execution.jsonl, intrinsic_functions", "");
     for case in cases.iter().filter(|case| case["group"] == "intrinsic_functions") {
         let states = case["definition"]["States"].as_object().expect("States");
         let Some(state) = states.values().next().filter(|_| states.len() == 1) else { continue };
@@ -129,10 +129,8 @@ fn nesting_and_size_are_bounded() {
     let text = (0..10).fold("$".to_owned(), |text, _| format!("States.Format('{{}}{{}}', {text}, {text})"));
     let call = Call::parse(&text, &mut NoNames).expect("ten levels");
     let (arena, outcome) = evaluate(&call, &Json::from("x".repeat(10_000)), &Json::Null);
-    assert_eq!(
-        outcome.expect_err("too large"),
-        "Invalid arguments in States.Format: the result is too large."
-    );
+    let cause = outcome.expect_err("too large");
+    assert!(cause.ends_with(". Invalid arguments in States.Format: the result is too large."), "{cause}");
     assert!(arena.bytes() < 64 << 20, "{} bytes", arena.bytes());
 
     // Texts of one Java hash.

@@ -476,7 +476,7 @@ fn a_map_goes_on_when_it_was_packed_between_iterations() {
         assert!(executions == 1 && bytes < 1_000, "{bytes} bytes are not what a packed execution takes");
         world.pass_ms(1_000);
     }
-    let item = |i: usize, v: &str| format!(r#"{{"i":{i},"v":{v},"all":{{"names":["Ada"]}},"text":"kept"}}"#);
+    let item = |i: usize, v: &str| format!(r#"{{"text":"kept","all":{{"names":["Ada"]}},"v":{v},"i":{i}}}"#);
     let expected = format!("[{},{},{}]", item(0, r#""a""#), item(1, r#"{"b":1}"#), item(2, "null"));
     assert_eq!(str::from_utf8(outcome(handle).json()), Ok(expected.as_str()));
     world.check();

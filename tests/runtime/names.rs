@@ -4,7 +4,7 @@
 use expressway::runtime::{Engine, Machine};
 
 const DEFINITION: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true, "Parameters": {
-    "name.$": "$$.Execution.Name", "uuid.$": "States.UUID()", "again.$": "States.UUID()"}}}}"#;
+    "name.$": "$$.Execution.Name", "a.$": "States.UUID()", "b.$": "States.UUID()"}}}}"#;
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 fn mix(state: u64) -> u64 {
@@ -48,7 +48,7 @@ fn run(engine: &Engine, machine: &Machine) -> [String; 3] {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let outcome = runtime.block_on(engine.run(machine, "{}")).unwrap();
     let output: serde_json::Value = outcome.output().unwrap();
-    ["name", "uuid", "again"].map(|key| output[key].as_str().expect("a text").to_owned())
+    ["name", "a", "b"].map(|key| output[key].as_str().expect("a text").to_owned())
 }
 
 /// Whether what is random in the first execution, and the name of the second, follow from the name of the first.

@@ -20,6 +20,9 @@ pub(crate) type Course = Option<(u64, Result<Json, Failure>)>;
 /// knows no more than the input.
 pub(crate) fn behaviour(seed: u64, resource: &str, state: &str, retries: u64, input: &Json) -> Course {
     let (state, retries) = if resource == ACTIVITY { ("", 0) } else { (state, retries) };
+    // The order of an input's members is the engine's affair.
+    let mut input = input.clone();
+    input.sort_all_objects();
     let text = format!("{seed} {resource} {state} {retries} {input}");
     let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)

@@ -1,5 +1,6 @@
 //! Functions on arrays. AWS cuts the fraction off numbers here, where the documents speak of rounding.
 
+use super::Detail;
 use super::eval::{INVALID, Outcome, TOO_LARGE};
 use crate::fuel::Fuel;
 use crate::json::{Arena, Kind, Number, Value, equal};
@@ -8,7 +9,7 @@ use crate::query::java;
 use std::collections::HashMap;
 
 /// The whole part of a number.
-pub(super) fn whole(arena: &Arena, value: Value) -> Result<i64, &'static str> {
+pub(super) fn whole(arena: &Arena, value: Value) -> Result<i64, Detail> {
     match arena.number(value) {
         Some(Number::Int(int)) => Ok(int),
         Some(Number::Float(float)) if float.abs() < 9.2e18 => Ok(float as i64),
@@ -16,7 +17,7 @@ pub(super) fn whole(arena: &Arena, value: Value) -> Result<i64, &'static str> {
     }
 }
 
-fn array(value: Value) -> Result<Value, &'static str> {
+fn array(value: Value) -> Result<Value, Detail> {
     if value.is_array() { Ok(value) } else { Err(INVALID) }
 }
 

@@ -1,9 +1,9 @@
 //! Evaluation of calls. Arguments are pushed onto the arena's stack; recursion is as deep as calls are nested.
 
 use super::program::{Function, Node, NodeId};
-use super::{Call, Fault, FaultKind, array, math, text};
+use super::{Call, Detail, Fault, FaultKind, array, math, text};
 use crate::fuel::Fuel;
-use crate::json::{Arena, Mark, Value};
+use crate::json::{Arena, Kind, Mark, Number, Value};
 use crate::limits;
 use crate::query::Scope;
 
@@ -20,33 +20,35 @@ const CALL: u64 = 100;
 /// Work for a byte of what is given to a call.
 const BYTE: u64 = 5;
 
-/// What a function gives: a value, or the detail behind `Invalid arguments in …`, which may be empty.
-pub(super) type Outcome = Result<Value, &'static str>;
+/// What a function gives: a value, or what is wrong.
+pub(super) type Outcome = Result<Value, Detail>;
 
 /// The arguments are of the wrong kind; AWS says no more.
-pub(super) const INVALID: &str = "";
+pub(super) const INVALID: Detail = Detail::Arguments("");
 /// The result is larger than anything a state may hand on.
-pub(super) const TOO_LARGE: &str = "the result is too large.";
+pub(super) const TOO_LARGE: Detail = Detail::Arguments("the result is too large.");
+/// `States.JsonToString` says more than the others.
+const ONE_ARGUMENT: Detail = Detail::Arguments("only a single argument is allowed.");
 
 impl Evaluation<'_> {
     pub(super) fn run(&mut self) -> Result<Value, Fault> {
-        self.node(NodeId(self.call.nodes.len() as u32 - 1), NodeId(0))
+        self.node(NodeId(self.call.nodes.len() as u32 - 1))
     }
 
-    fn node(&mut self, id: NodeId, caller: NodeId) -> Result<Value, Fault> {
+    fn node(&mut self, id: NodeId) -> Result<Value, Fault> {
         let call = self.call;
         match &call.nodes[id.0 as usize] {
             Node::Constant(value) => Ok(*value),
             Node::Text(text) => Ok(self.arena.string(text)),
             Node::Template(_) => Ok(Value::UNDEFINED),
             Node::Path(path) => path.find(self.arena, self.scope, self.fuel).map_err(|fault| {
-                let kind = FaultKind::Path { fault, call: caller, path: id };
+                let kind = FaultKind::Path { fault, path: id };
                 Fault { kind }
             }),
             Node::Call { function, from, to, .. } => {
                 let mark = self.arena.begin();
                 for argument in from.0..to.0 {
-                    match self.node(NodeId(argument), id) {
+                    match self.node(NodeId(argument)) {
                         Ok(value) => self.arena.push(value),
                         Err(fault) => {
                             self.arena.cancel(mark);
@@ -57,7 +59,13 @@ impl Evaluation<'_> {
                 let count = (to.0 - from.0) as usize;
                 let outcome = match *function {
                     _ if !self.charged(mark) => Err(INVALID),
+                    Function::JsonToString if count != 1 => Err(ONE_ARGUMENT),
                     _ if !function.takes(count) => Err(INVALID),
+                    // A number that no double holds is read, and is of no use to anything.
+                    _ if self.arena.pushed(mark).iter().any(|&value| is_infinite(self.arena, value)) => {
+                        Err(INVALID)
+                    }
+                    Function::UUID => Ok(math::uuid(self.arena, self.random)),
                     // Closes the pushed arguments themselves.
                     Function::Array => Ok(self.arena.end_array(mark)),
                     Function::Format => text::format(self.arena, mark, call.nodes.get(from.0 as usize)),
@@ -108,8 +116,14 @@ impl Evaluation<'_> {
             Function::StringToJson => text::string_to_json(arena, a),
             Function::MathAdd => math::add(arena, a, b),
             Function::MathRandom => math::random(arena, a, b, (count == 3).then_some(c), self.random),
-            Function::UUID => math::uuid(arena, self.random),
-            Function::Array | Function::Format => Err(INVALID),
+            Function::Array | Function::Format | Function::UUID => {
+                unreachable!("they take any number of arguments")
+            }
         }
     }
+}
+
+fn is_infinite(arena: &Arena, value: Value) -> bool {
+    value.kind() == Kind::Float
+        && matches!(arena.number(value), Some(Number::Float(float)) if float.is_infinite())
 }

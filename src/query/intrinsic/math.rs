@@ -1,11 +1,12 @@
 //! Functions on numbers, and the random ones.
 
+use super::Detail;
 use super::array::whole;
 use super::eval::{INVALID, Outcome};
 use crate::json::{Arena, Number, Value};
 
 /// Rounds as Java's `Math.round` does, halves towards positive infinity, and stays within 32 bits.
-fn rounded(arena: &Arena, value: Value) -> Result<i64, &'static str> {
+fn rounded(arena: &Arena, value: Value) -> Result<i64, Detail> {
     let number = match arena.number(value) {
         Some(Number::Int(int)) => int,
         Some(Number::Float(float)) if float.is_finite() => (float + 0.5).floor() as i64,
@@ -14,7 +15,7 @@ fn rounded(arena: &Arena, value: Value) -> Result<i64, &'static str> {
     within_32_bits(number)
 }
 
-fn within_32_bits(number: i64) -> Result<i64, &'static str> {
+fn within_32_bits(number: i64) -> Result<i64, Detail> {
     i32::try_from(number).map(i64::from).map_err(|_| INVALID)
 }
 
@@ -43,7 +44,7 @@ pub(super) fn random(
 }
 
 /// A random UUID, version 4.
-pub(super) fn uuid(arena: &mut Arena, bits: &mut dyn FnMut() -> u64) -> Outcome {
+pub(super) fn uuid(arena: &mut Arena, bits: &mut dyn FnMut() -> u64) -> Value {
     let high = bits() & !0xf000 | 0x4000;
     let low = bits() & (u64::MAX >> 2) | 1 << 63;
     let text = format!(
@@ -54,7 +55,7 @@ pub(super) fn uuid(arena: &mut Arena, bits: &mut dyn FnMut() -> u64) -> Outcome 
         low >> 48,
         low & 0xffff_ffff_ffff
     );
-    Ok(arena.string(&text))
+    arena.string(&text)
 }
 
 /// The generator of `java.util.Random`: a seed gives the same number everywhere.

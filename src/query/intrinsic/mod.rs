@@ -31,15 +31,26 @@ pub struct Call {
 }
 
 /// Why a call gives no value. AWS reports each as `States.Runtime`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Fault {
     kind: FaultKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum FaultKind {
-    Invalid { function: Function, detail: &'static str },
-    Path { fault: PathFault, call: NodeId, path: NodeId },
+    Invalid { function: Function, detail: Detail },
+    Path { fault: PathFault, path: NodeId },
+}
+
+/// What a function finds wrong with its arguments.
+#[derive(Clone, Copy, Debug)]
+enum Detail {
+    /// `Invalid arguments in …`, and what follows a colon, if anything does.
+    Arguments(&'static str),
+    /// A brace of `States.Format`'s template stands alone.
+    Brace(char),
+    /// The text given to `States.StringToJson` is not JSON.
+    NotJson(Value),
 }
 
 impl Call {
@@ -117,14 +128,6 @@ impl fmt::Display for Call {
 }
 
 impl Fault {
-    /// The fault of the path of an argument, if that is what it is, and the path's text.
-    pub fn path(self, call: &Call) -> Option<(PathFault, &str)> {
-        match (self.kind, self.path_node(call)) {
-            (FaultKind::Path { fault, .. }, Some(path)) => Some((fault, path.source())),
-            _ => None,
-        }
-    }
-
     fn path_node(self, call: &Call) -> Option<&Path> {
         match self.kind {
             FaultKind::Path { path, .. } => match call.nodes.get(path.0 as usize) {
@@ -135,33 +138,41 @@ impl Fault {
         }
     }
 
-    /// The text that AWS gives as the cause. `call` and `scope` must be those of the evaluation that failed.
+    /// The text that AWS gives as the cause: the outermost call as it is written, and what is wrong, be it within it or
+    /// in a call that is its argument. `call` and `scope` must be those of the evaluation that failed.
     pub fn message(self, call: &Call, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> String {
-        match self.kind {
-            FaultKind::Invalid { function, detail: "" } => {
-                format!("Invalid arguments in {}", function.name())
+        let source = call.source();
+        if let FaultKind::Invalid { function, detail } = self.kind {
+            let detail = detail.text(function, arena);
+            return format!("There was an error while evaluating the intrinsic function: {source}. {detail}");
+        }
+        let (FaultKind::Path { fault, .. }, Some(path)) = (self.kind, self.path_node(call)) else {
+            unreachable!("a fault that is not the path's was told above, and a path's names it");
+        };
+        let error = if fault.is_missing() {
+            let input = json::to_string(arena, scope.input);
+            let path = path.source();
+            format!("The JsonPath argument for the field '{path}' could not be found in the input '{input}'")
+        } else {
+            format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope, fuel))
+        };
+        format!("The function '{source}' had the following error: {error}")
+    }
+}
+
+impl Detail {
+    fn text(self, function: Function, arena: &Arena) -> String {
+        let function = function.name();
+        match self {
+            Detail::Arguments("") => format!("Invalid arguments in {function}"),
+            Detail::Arguments(more) => format!("Invalid arguments in {function}: {more}"),
+            Detail::Brace(alone) => {
+                let missing = if alone == '{' { '}' } else { '{' };
+                format!("Invalid template in {function}: matching '{missing}' not found for '{alone}'.")
             }
-            FaultKind::Invalid { function, detail } => {
-                format!("Invalid arguments in {}: {detail}", function.name())
-            }
-            FaultKind::Path { fault, call: inner, .. } => {
-                let source = match call.nodes.get(inner.0 as usize) {
-                    Some(Node::Call { at: (from, to), .. }) => &call.text[*from as usize..*to as usize],
-                    _ => call.source(),
-                };
-                let Some(path) = self.path_node(call) else {
-                    return format!("The function '{source}' had an error");
-                };
-                let error = if fault.is_missing() {
-                    let input = json::to_string(arena, scope.input);
-                    let path = path.source();
-                    format!(
-                        "The JsonPath argument for the field '{path}' could not be found in the input '{input}'"
-                    )
-                } else {
-                    format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope, fuel))
-                };
-                format!("The function '{source}' had the following error: {error}")
+            Detail::NotJson(text) => {
+                let why = json::explain::without_source(arena.str(text).as_bytes());
+                format!("Cannot convert String to Json in {function}, caused by: {why}")
             }
         }
     }

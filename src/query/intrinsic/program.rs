@@ -50,7 +50,7 @@ functions! {
     MathRandom(2..=3),
     StringSplit(2..=2),
     StringToJson(1..=1),
-    UUID(0..=0),
+    UUID(0..=usize::MAX),
 }
 
 /// A place in the table of nodes.
@@ -62,25 +62,27 @@ pub(super) enum Node {
     /// `null`, a boolean, or a number.
     Constant(Value),
     Text(Box<str>),
-    /// A literal template of `States.Format`: the texts around its holes; `None` where its braces do not match.
-    Template(Option<Box<[Box<str>]>>),
+    /// A literal template of `States.Format`: the texts around its holes, or the brace that stands alone.
+    Template(Result<Box<[Box<str>]>, char>),
     Path(Box<Path>),
-    /// Its arguments are the nodes `from..to`; it is written at the bytes `at` of the text.
+    /// Its arguments are the nodes `from..to`.
     Call {
         function: Function,
         from: NodeId,
         to: NodeId,
-        at: (u32, u32),
     },
 }
 
 /// Cuts a template at its holes. `\{` and `\}` are braces that are meant; with `literal`, `\'` and `\\` count as escapes
-/// as well. `None` where a brace stands alone.
-pub(super) fn template(text: &str, literal: bool) -> Option<Vec<String>> {
+/// as well.
+///
+/// # Errors
+/// The brace that stands alone.
+pub(super) fn template(text: &str, literal: bool) -> Result<Vec<String>, char> {
     let mut pieces = vec![String::new()];
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        let last = pieces.last_mut()?;
+        let last = pieces.last_mut().expect("there is one from the beginning");
         match (c, chars.peek()) {
             ('\\', Some(&escaped)) if matches!(escaped, '{' | '}') || literal => {
                 last.push(escaped);
@@ -90,9 +92,9 @@ pub(super) fn template(text: &str, literal: bool) -> Option<Vec<String>> {
                 chars.next();
                 pieces.push(String::new());
             }
-            ('{' | '}', _) => return None,
+            ('{' | '}', _) => return Err(c),
             _ => last.push(c),
         }
     }
-    Some(pieces)
+    Ok(pieces)
 }

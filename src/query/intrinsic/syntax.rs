@@ -48,7 +48,6 @@ impl<'t> Reader<'t> {
 
     /// A call; recursion is bounded by the limit on nesting.
     fn call(&mut self, depth: usize) -> Result<Node, SyntaxError> {
-        let start = self.at;
         if depth > limits::INTRINSIC_DEPTH_MAX {
             let most = limits::INTRINSIC_DEPTH_MAX;
             return self.error(format!("more than {most} intrinsic functions are nested"));
@@ -82,7 +81,7 @@ impl<'t> Reader<'t> {
         let from = NodeId(self.nodes.len() as u32);
         self.nodes.extend(arguments);
         let to = NodeId(self.nodes.len() as u32);
-        Ok(Node::Call { function, from, to, at: (start as u32, self.at as u32) })
+        Ok(Node::Call { function, from, to })
     }
 
     fn argument(&mut self, depth: usize, is_template: bool) -> Result<Node, SyntaxError> {
@@ -177,5 +176,6 @@ fn number_value(text: &str) -> Option<Value> {
     {
         return Some(Value::int(int));
     }
-    text.parse().ok().filter(|float: &f64| float.is_finite()).map(Value::float)
+    // One beyond a double is infinite; AWS reads it, too.
+    text.parse().ok().map(Value::float)
 }

@@ -1,5 +1,6 @@
 //! Functions on texts, and on JSON as text.
 
+use super::Detail;
 use super::eval::{INVALID, Outcome, TOO_LARGE};
 use super::program::{Node, template};
 use crate::json::{self, Arena, Mark, Value};
@@ -8,17 +9,17 @@ use crate::query::java;
 use base64::Engine;
 use sha2::Digest;
 
-const MISMATCH: &str = "number of arguments do not match the occurrences of {}.";
+const MISMATCH: Detail = Detail::Arguments("number of arguments do not match the occurrences of {}.");
 
 /// `{}` becomes the argument: texts as they are, arrays and objects as Java prints them.
 pub(super) fn format(arena: &mut Arena, mark: Mark, first: Option<&Node>) -> Outcome {
     let arguments = &arena.pushed(mark)[1..];
     let made;
     let pieces: &[Box<str>] = match first {
-        Some(Node::Template(pieces)) => pieces.as_ref().ok_or(INVALID)?,
+        Some(Node::Template(pieces)) => pieces.as_ref().map_err(|&brace| Detail::Brace(brace))?,
         _ => {
             let text = arena.as_str(arena.pushed(mark)[0]).ok_or(INVALID)?;
-            let pieces = template(text, false).ok_or(INVALID)?;
+            let pieces = template(text, false).map_err(Detail::Brace)?;
             made = pieces.into_iter().map(Into::into).collect::<Vec<Box<str>>>();
             &made
         }
@@ -47,21 +48,21 @@ fn write_argument(arena: &Arena, argument: Value, out: &mut String) {
     }
 }
 
-fn room(arena: &mut Arena, bytes: usize) -> Result<(), &'static str> {
+fn room(arena: &mut Arena, bytes: usize) -> Result<(), Detail> {
     let fits = bytes <= limits::INTRINSIC_RESULT_BYTES_MAX as usize && arena.reserve(bytes);
     if fits { Ok(()) } else { Err(TOO_LARGE) }
 }
 
 /// A blank text is `null`.
-pub(super) fn string_to_json(arena: &mut Arena, text: Value) -> Outcome {
-    let text = arena.as_str(text).ok_or(INVALID)?.trim().to_owned();
+pub(super) fn string_to_json(arena: &mut Arena, given: Value) -> Outcome {
+    let text = arena.as_str(given).ok_or(INVALID)?.trim().to_owned();
     match text.as_str() {
         "" => Ok(Value::NULL),
         // The reader would keep the sign.
         "-0" => Ok(Value::int(0)),
         _ => {
             room(arena, text.len())?;
-            json::read(arena, text.as_bytes()).map_err(|_| INVALID)
+            json::read(arena, text.as_bytes()).map_err(|_| Detail::NotJson(given))
         }
     }
 }
@@ -86,7 +87,22 @@ pub(super) fn json_merge(arena: &mut Arena, a: Value, b: Value, deep: Value) -> 
             }
         }
     }
-    Ok(arena.end_object(mark))
+    let merged = arena.end_object(mark);
+    let first = if a.is_empty() { b } else { a };
+    Ok(in_order(arena, merged, java::buckets_of_copy(first.len())))
+}
+
+/// The object with its members as a Java `HashMap` has them that had so many buckets before it grew.
+fn in_order(arena: &mut Arena, object: Value, buckets: usize) -> Value {
+    let buckets = java::grown(buckets, object.len());
+    let mut members: Vec<(Value, Value)> = arena.entries(object).collect();
+    members.sort_by_key(|&(key, _)| java::bucket(java::hash_text(arena.str(key)), buckets));
+    let mark = arena.begin();
+    for (key, member) in members {
+        arena.push(key);
+        arena.push(member);
+    }
+    arena.end_object(mark)
 }
 
 /// Each character of `at` is a delimiter; empty pieces are dropped.
@@ -111,7 +127,7 @@ pub(super) fn string_split(arena: &mut Arena, of: Value, at: Value) -> Outcome {
 }
 
 /// A text of no more characters than these functions accept.
-fn short(text: &str) -> Result<&str, &'static str> {
+fn short(text: &str) -> Result<&str, Detail> {
     let fits = text.len() <= limits::INTRINSIC_TEXT_CHARS_MAX
         || text.encode_utf16().count() <= limits::INTRINSIC_TEXT_CHARS_MAX;
     if fits { Ok(text) } else { Err(INVALID) }

@@ -192,11 +192,7 @@ impl Path {
 
     #[inline]
     fn read(&self, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> Result<Value, PathFault> {
-        let document = match &self.root {
-            Root::Input => scope.input,
-            Root::Context(field) => scope.context.field(arena, *field),
-            Root::Variable(_, slot) => slot.map_or(Value::UNDEFINED, |slot| scope.variable(arena, slot)),
-        };
+        let document = self.document(arena, scope);
         if document.is_undefined() {
             return Err(PathFaultKind::Unset.into());
         }
@@ -209,6 +205,16 @@ impl Path {
             }
         }
         self.walk(arena, document, fuel)
+    }
+
+    /// What the steps begin from; `Undefined` where there is nothing.
+    #[inline]
+    fn document(&self, arena: &mut Arena, scope: &Scope) -> Value {
+        match &self.root {
+            Root::Input => scope.input,
+            Root::Context(field) => scope.context.field(arena, *field),
+            Root::Variable(_, slot) => slot.map_or(Value::UNDEFINED, |slot| scope.variable(arena, slot)),
+        }
     }
 
     #[cold]
@@ -258,6 +264,11 @@ impl Path {
     /// that end in `Path` must be. A negative index, where there never is an element, makes it none.
     pub fn is_reference(&self) -> bool {
         self.steps.iter().all(|step| matches!(step, Step::Name(_) | Step::Index(0..)))
+    }
+
+    /// Whether it looks at the input.
+    pub fn is_of_input(&self) -> bool {
+        matches!(self.root, Root::Input)
     }
 
     /// Whether it begins with `$$`.

@@ -3,7 +3,7 @@
 use super::program::Step;
 use super::{Path, SyntaxError};
 use crate::json::{Arena, Value};
-use crate::query::{Names, Slot};
+use crate::query::{Names, Scope, Slot};
 
 /// A path of names and indexes only, from the input.
 #[derive(Clone, Debug)]
@@ -111,15 +111,45 @@ impl ReferencePath {
 }
 
 impl ReferenceFault {
-    /// Says what could not be put where.
+    /// Says what could not be put where, as AWS does.
     pub fn message(self, path: &ReferencePath, arena: &Arena, into: Value) -> String {
-        let mut step = String::new();
-        if let Some(at) = path.0.steps.get(self.step) {
-            super::program::write_step(at, &mut step);
-        }
-        let input = crate::json::to_string(arena, into);
-        format!("Unable to apply step \"{step}\" of ReferencePath {} to input {input}", path.source())
+        let steps = &path.0.steps[..self.step];
+        let here = super::direct(arena, steps, into, |_| ());
+        conflict(&path.0, self.step, arena, into, here)
     }
+}
+
+impl Path {
+    /// Why a path of names and indexes, applied as a Reference Path, leads nowhere; `None` where it leads somewhere, or is
+    /// none.
+    pub fn conflict(&self, arena: &mut Arena, scope: &Scope) -> Option<String> {
+        let document = self.document(arena, scope);
+        if document.is_undefined() || !self.is_reference() {
+            return None;
+        }
+        let mut here = document;
+        for (at, step) in self.steps.iter().enumerate() {
+            let next = super::direct(arena, std::slice::from_ref(step), here, |_| ());
+            if next.is_undefined() {
+                return Some(conflict(self, at, arena, document, here));
+            }
+            here = next;
+        }
+        None
+    }
+}
+
+fn conflict(path: &Path, at: usize, arena: &Arena, document: Value, here: Value) -> String {
+    let show = |value| crate::json::to_string(arena, value);
+    if !document.is_container() {
+        return format!("Unable to apply ReferencePath {} to input {}", path.source(), show(document));
+    }
+    let step = match &path.steps[at] {
+        Step::Name(key) => key.as_str().to_owned(),
+        Step::Index(index) => index.to_string(),
+        _ => unreachable!("a reference path has only names and indexes"),
+    };
+    format!("Unable to apply step \"{step}\" to input {}", show(here))
 }
 
 impl std::fmt::Display for ReferencePath {
