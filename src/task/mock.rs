@@ -165,24 +165,28 @@ impl TestCase {
         self.counts.clear();
     }
 
+    /// What is not mocked is a mistake in the mocks, and no Catch of the workflow may hide it: `States.Runtime`.
     fn answer(&mut self, state: &str) -> Result<&[u8], Fault> {
-        let Some(response) = self.responses.get(state) else {
-            let cause =
-                format!("The test case '{}' has no mocked response for the state '{state}'.", self.name);
-            return Err(Fault::new(fault::TASK_FAILED, cause));
-        };
         let count = self.counts.entry(state.to_owned()).or_default();
         let invocation = *count;
         *count += 1;
+        let Some(response) = self.responses.get(state) else {
+            let cause = format!(
+                "The test case '{}' has no mocked response for the state '{state}', invocation {invocation}.",
+                self.name
+            );
+            return Err(Fault::new(fault::RUNTIME, cause));
+        };
         match response.steps.iter().find(|step| (step.first..=step.last).contains(&invocation)) {
             Some(Step { answer: Ok(text), .. }) => Ok(text),
             Some(Step { answer: Err(fault), .. }) => Err(fault.clone()),
             None => {
                 let cause = format!(
-                    "The mocked response '{}' of the state '{state}' has no answer for invocation {invocation}.",
-                    response.name
+                    "The mocked response '{}' of the state '{state}' in the test case '{}' has no answer for \
+                     invocation {invocation}.",
+                    response.name, self.name
                 );
-                Err(Fault::new(fault::TASK_FAILED, cause))
+                Err(Fault::new(fault::RUNTIME, cause))
             }
         }
     }

@@ -79,12 +79,12 @@ fn test_cases_answer_by_state_and_invocation() {
 
 #[test]
 fn what_is_not_mocked_fails_by_name() {
-    let missing =
-        "States.TaskFailed: The mocked response 'Once' of the state 'Charge' has no answer for invocation 1.";
+    let missing = "States.Runtime: The mocked response 'Once' of the state 'Charge' in the test case 'Short' has no answer for invocation 1.";
     assert_eq!(run("Short"), Err(missing.to_owned()));
-    let missing = "States.TaskFailed: The test case 'Partial' has no mocked response for the state 'Ship'.";
+    let missing =
+        "States.Runtime: The test case 'Partial' has no mocked response for the state 'Ship', invocation 0.";
     assert_eq!(run("Partial"), Err(missing.to_owned()));
-    let missing = "States.TaskFailed: The mocked response 'Unfinished' of the state 'Charge' has no answer for invocation 0.";
+    let missing = "States.Runtime: The mocked response 'Unfinished' of the state 'Charge' in the test case 'Empty' has no answer for invocation 0.";
     assert_eq!(run("Empty"), Err(missing.to_owned()));
     let case = test_case("Partial").expect("a test case");
     assert!(case.has("Charge") && !case.has("Ship"));
