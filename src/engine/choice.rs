@@ -210,5 +210,5 @@ fn compare_numbers(order: Order, left: Number, right: Number) -> bool {
 }
 
 fn timestamp(arena: &Arena, value: Value) -> Option<i128> {
-    arena.as_str(value).and_then(clock::parse_offset_date_time)
+    arena.as_str(value).and_then(clock::parse_timestamp)
 }

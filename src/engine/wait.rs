@@ -112,7 +112,7 @@ impl Run<'_, '_> {
             let text = format!("The TimestampPath parameter does not reference an input value: {source}");
             return Err(self.runtime(frame, &text).into());
         };
-        match self.x.arena.as_str(value).and_then(clock::parse_offset_date_time) {
+        match self.x.arena.as_str(value).and_then(clock::parse_timestamp) {
             Some(nanos) => Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
             None => {
                 let found = plain(&self.x.arena, value);
@@ -129,7 +129,7 @@ impl Run<'_, '_> {
         let input = self.x.frames[frame as usize].input;
         let value = self.template(frame, template, Sight::of(input))?;
         self.expect_type(frame, template, value, "string", Value::is_string)?;
-        match clock::parse_offset_date_time(self.x.arena.str(value)) {
+        match clock::parse_timestamp(self.x.arena.str(value)) {
             Some(nanos) => Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
             None => {
                 let text = format!(
