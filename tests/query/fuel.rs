@@ -200,7 +200,6 @@ const BOMBS: &[&str] = &[
     "{% $count([1..30].$keys(@object)) %}",
     "{% $count([1..9].$keys(@objects)) %}",
     "{% $count([1..99].$lookup(@object, 'none')) %}",
-    "{% $count([1..99].@object.none) %}",
     "{% @object.m1 %}",
     "{% $count([1..9].$merge([@object, @object])) %}",
     "{% $count([1..9].$spread(@object)) %}",
