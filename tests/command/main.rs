@@ -7,6 +7,8 @@ mod cli;
 mod clients;
 #[cfg(feature = "cli-serve")]
 mod conformance;
+#[cfg(feature = "cli-serve")]
+mod neighbours;
 #[path = "../required/mod.rs"]
 mod required;
 #[cfg(feature = "cli-serve")]

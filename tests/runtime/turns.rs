@@ -162,3 +162,93 @@ fn loops_end_with_the_engine() {
     let Poll::Ready(counts) = poll(drain.as_mut()) else { panic!("the time is over") };
     assert_eq!(counts.timed_out, 1_000);
 }
+
+// ---- inside of an expression ----
+
+/// One state whose expression takes so many times a millisecond of work, about.
+fn bomb(milliseconds: u32) -> String {
+    let n = milliseconds * 20;
+    format!(
+        r#"{{"QueryLanguage": "JSONata", "StartAt": "P", "States": {{"P": {{"Type": "Pass", "End": true,
+            "Output": "{{% $sum([1..{n}].($sum([1..200].($ * 2)))) %}}"}}}}}}"#
+    )
+}
+
+fn bomb_output(milliseconds: u32) -> String {
+    (u64::from(milliseconds) * 20 * 200 * 201).to_string()
+}
+
+#[test]
+fn expressions_keep_nobody_waiting() {
+    let mut world = World::new();
+    let bombs = world.machine("bombs", &bomb(500));
+    let other = world.machine("other", PASS);
+    let bombs: Vec<_> = (0..20).map(|_| world.engine.start(&bombs, "{}").unwrap()).collect();
+    world.turn();
+    for _ in 0..3 {
+        let handle = world.engine.start(&other, "{}").unwrap();
+        let turns = world.turns_until(|| handle.status() == Status::Succeeded);
+        assert!(turns <= TURNS_MAX, "{turns} turns");
+    }
+    assert!(bombs.iter().all(|bomb| bomb.status() == Status::Running));
+}
+
+#[test]
+fn suspended_expressions_come_to_what_they_come_to() {
+    let mut world = World::new();
+    let machine = world.machine("bombs", &bomb(3));
+    let mut bombs: Vec<_> = (0..20).map(|_| world.engine.start(&machine, "{}").unwrap()).collect();
+    world.simulation.settle(world.now_ms);
+    for bomb in &mut bombs {
+        let Poll::Ready(outcome) = poll(Pin::new(bomb)) else { panic!("it is over") };
+        assert_eq!(String::from_utf8_lossy(outcome.json()), bomb_output(3), "{outcome:?}");
+    }
+    assert_eq!(world.engine.usage(), (0, 0));
+}
+
+#[test]
+fn expressions_are_reached_wherever_they_are() {
+    let mut world = World::new();
+    let machine = world.machine("bombs", &bomb(2_000));
+    let bombs: Vec<_> = (0..3).map(|_| world.engine.start(&machine, "{}").unwrap()).collect();
+    for _ in 0..10 {
+        world.turn();
+    }
+    bombs[0].abort();
+    assert!(world.turns_until(|| bombs[0].status() == Status::Aborted) <= 1);
+    let engine = world.engine.clone();
+    let mut run = Box::pin(engine.run(&machine, "{}"));
+    for _ in 0..20 {
+        assert!(poll(run.as_mut()).is_pending());
+        world.turn();
+    }
+    drop(run);
+    assert!(world.turns_until(|| engine.counts().aborted == 2) <= 1, "nobody waits for it any more");
+    world.now_ms += 300_000;
+    assert!(world.turns_until(|| engine.counts().timed_out == 2) <= 2);
+    assert_eq!(world.engine.usage(), (0, 0));
+}
+
+#[test]
+fn expressions_end_with_the_engine() {
+    for drains in [true, false] {
+        let World { engine, mut simulation, now_ms } = World::new();
+        let machine = engine.create_state_machine("bombs", &bomb(2_000)).unwrap();
+        let bombs: Vec<_> = (0..20).map(|_| engine.start(&machine, "{}").unwrap()).collect();
+        for _ in 0..10 {
+            simulation.shards()[0].turn(now_ms);
+        }
+        match drains {
+            true => drop(poll(pin!(engine.drain(std::time::Duration::ZERO)))),
+            false => drop(engine),
+        }
+        simulation.settle(now_ms);
+        let expected = if drains { Status::TimedOut } else { Status::Aborted };
+        assert!(bombs.iter().all(|bomb| bomb.status() == expected));
+    }
+    // What is in the midst of something when everything is thrown away ends in order, too.
+    let mut world = World::new();
+    let machine = world.machine("bombs", &bomb(2_000));
+    let _handle = world.engine.start(&machine, "{}").unwrap();
+    world.turn();
+}

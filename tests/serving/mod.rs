@@ -112,6 +112,19 @@ impl Serving {
         ))
     }
 
+    /// Asks for an operation, and leaves without an answer.
+    pub(crate) fn hang_up(&self, operation: &str, body: &str, after: Duration) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        stream.set_read_timeout(Some(after)).expect("a time limit");
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AWSStepFunctions.{operation}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("a request");
+        assert!(stream.read(&mut [0]).is_err(), "there is no answer");
+    }
+
     /// What is at a path.
     pub(crate) fn get(&self, path: &str) -> String {
         self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).1

@@ -11,6 +11,7 @@
 
 mod chance;
 mod handlers;
+mod hostile;
 mod machines;
 #[path = "../reference/mod.rs"]
 mod reference;

@@ -1,0 +1,67 @@
+//! `expressway serve` beside workflows that loop and compute without end: others are served, and signals are heard.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::serving::Serving;
+
+/// Generous, for tests run on machines that do something else: what is asserted is that nobody waits for the end of
+/// what takes minutes.
+const IN_TIME: Duration = Duration::from_secs(5);
+
+fn create(serving: &Serving, name: &str, definition: &str) -> String {
+    let request = json!({"name": name, "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
+        "definition": definition});
+    let (status, body) = serving.ask("CreateStateMachine", &request.to_string());
+    assert_eq!(status, 200, "{body}");
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    body["stateMachineArn"].as_str().expect("an ARN").to_owned()
+}
+
+const LOOP: &str = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "C": {"Type": "Succeed"},
+    "B": {"Type": "Choice", "Default": "A", "Choices": [{"Variable": "$.end", "IsPresent": true, "Next": "C"}]}}}"#;
+const COMPUTE: &str = r#"{"QueryLanguage": "JSONata", "StartAt": "P", "States": {"E": {"Type": "Succeed"},
+    "P": {"Type": "Pass", "Next": "C", "Output": "{% $sum([1..2000].($sum([1..200].($ * 2)))) %}"},
+    "C": {"Type": "Choice", "Default": "P", "Choices": [{"Condition": "{% $states.input < 0 %}", "Next": "E"}]}}}"#;
+const PASS: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
+
+#[test]
+fn others_are_served_beside_what_never_ends() {
+    let serving = Serving::start(&["--threads", "2"]);
+    let pass = create(&serving, "pass", PASS);
+    for (name, definition) in [("loops", LOOP), ("computes", COMPUTE)] {
+        let machine = create(&serving, name, definition);
+        for _ in 0..10 {
+            let start = json!({"stateMachineArn": machine, "input": "{}"}).to_string();
+            assert_eq!(serving.ask("StartExecution", &start).0, 200);
+        }
+    }
+    std::thread::scope(|scope| {
+        // Clients that wait for what never ends, and leave.
+        for name in ["loops", "computes"] {
+            let start = json!({"stateMachineArn": pass.replace("pass", name), "input": "{}"}).to_string();
+            scope.spawn(|| {
+                let start = start;
+                serving.hang_up("StartSyncExecution", &start, Duration::from_secs(2));
+            });
+        }
+        for _ in 0..50 {
+            let began = Instant::now();
+            let start = json!({"stateMachineArn": pass, "input": "{}"}).to_string();
+            let (status, body) = serving.ask("StartSyncExecution", &start);
+            assert!(status == 200 && body.contains("SUCCEEDED"), "{body}");
+            assert_eq!(serving.get("/health"), "ok\n");
+            assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+        }
+    });
+    // A second signal ends it, whatever runs.
+    serving.terminate();
+    let began = Instant::now();
+    let mut serving = serving;
+    assert!(serving.line().contains("a second signal ends at once"));
+    serving.terminate();
+    let (code, rest) = serving.end();
+    assert_eq!(code, Some(2), "{rest}");
+    assert!(began.elapsed() < IN_TIME, "{rest}");
+}
