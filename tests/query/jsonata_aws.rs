@@ -85,7 +85,6 @@ fn values() {
         ("$states.context.Map.Item.Index", "3"),
         ("$states.context.Task.Token", "undefined"),
         ("$states.context.Nothing", "undefined"),
-        ("$states.nothing", "undefined"),
         ("$keys($states)", r#"["input","result","context"]"#),
         ("$states.context", r#"{"Execution":{"Id":"whole"}}"#),
         ("$order.id", r#""o-1""#),
@@ -308,6 +307,7 @@ fn refusals() {
         ("$states.errorOutput", "Field '$states.errorOutput' does not exist.", 19),
         ("$states.result.a", "Field '$states.result' does not exist.", 14),
         ("$states.result[0]", "Field '$states.result' does not exist.", 14),
+        ("$states.nothing", "Field '$states.nothing' does not exist.", 15),
     ];
     for (source, message, position) in unsupported {
         let error = Expr::compile(source, &mut Variables, NONE).expect_err(source);
