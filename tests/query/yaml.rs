@@ -69,7 +69,7 @@ fn problems_are_told_at_their_line() {
         told,
         [
             "5:5 SCHEMA_VALIDATION_FAILED: Field 'Nxet' is not supported at /States/Hello",
-            "4:5 SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /States/Hello",
+            "4:5 SCHEMA_VALIDATION_FAILED: This object should have only one of the following fields: [Next, End] at /States/Hello",
             "6:3 MISSING_TRANSITION_TARGET: State \"World\" is not reachable. at /States/World",
         ]
     );
