@@ -50,6 +50,14 @@ impl Tasks for Answers {
 }
 
 impl Mocked {
+    fn by(mocks: TestCase) -> Mocked {
+        Mocked {
+            mocks: Some(mocks),
+            #[cfg(feature = "cli-services")]
+            services: None,
+        }
+    }
+
     /// Services are called for tasks without a mock.
     #[cfg(feature = "cli-services")]
     pub(super) fn or_services(self, integrations: Integrations) -> Mocked {
@@ -84,10 +92,7 @@ impl Mocked {
             Some(case) => case,
             None => only("test case", &cases, file)?,
         };
-        config
-            .test_case(machine, case)
-            .map(|case| Mocked { mocks: Some(case), ..Mocked::default() })
-            .map_err(wrong)
+        config.test_case(machine, case).map(Mocked::by).map_err(wrong)
     }
 }
 

@@ -17,7 +17,7 @@
 //!    earlier use is known for what it is.
 //! 5. **The chain**: a block tells its own number, and the checksum of the block before. Names and order of files mean
 //!    nothing.
-//! 6. **Recovery** ([`scan`]) takes the longest chain that ends with the highest number. A block that is not whole, with
+//! 6. **Recovery** ([`scan()`]) takes the longest chain that ends with the highest number. A block that is not whole, with
 //!    nothing behind it, was torn: nothing of it was released, so it is dropped, and the report says so. Anything else is
 //!    refused with file and offset: a hole in the chain, or a block two numbers or more behind its end, which proves that
 //!    one before it was durable.
