@@ -67,17 +67,17 @@ cases! {
     read_event: 10_719, read_event();
     write_event: 188, write_event();
     compile_w2: 161_573, compile(&own("w2"));
-    start_w1: 1_212, start(&own("w1"));
-    start_w2: 8_043, start(&own("w2"));
-    start_w3: 18_284, start(&own("w3"));
-    start_event: 16_450, start(&workloads::event());
-    start_w2_in_jsonata: 11_405, start(&w2_in_jsonata());
-    a_hundred_transitions: 107_702, count_to(50);
-    run_w2_in_place: 9_163, run_in_place(&own("w2"));
-    w2_on_a_shard_64_times: 492_097, on_a_shard(&own("w2"), Setup::default());
-    the_same_with_metrics: 498_382, on_a_shard(&own("w2"), Setup::default().metrics());
-    the_same_with_a_ring: 591_755, on_a_shard(&own("w2"), Setup::default().history(nothing_kept()));
-    the_same_with_logs_at_error: 507_936, on_a_shard(&own("w2"), Setup::default().log(|_: &[u8]| Ok(()), Level::Error, true));
+    start_w1: 1_456, start(&own("w1"));
+    start_w2: 8_496, start(&own("w2"));
+    start_w3: 19_738, start(&own("w3"));
+    start_event: 16_905, start(&workloads::event());
+    start_w2_in_jsonata: 12_086, start(&w2_in_jsonata());
+    a_hundred_transitions: 122_536, count_to(50);
+    run_w2_in_place: 9_520, run_in_place(&own("w2"));
+    w2_on_a_shard_64_times: 526_957, on_a_shard(&own("w2"), Setup::default());
+    the_same_with_metrics: 529_587, on_a_shard(&own("w2"), Setup::default().metrics());
+    the_same_with_a_ring: 651_370, on_a_shard(&own("w2"), Setup::default().history(nothing_kept()));
+    the_same_with_logs_at_error: 542_465, on_a_shard(&own("w2"), Setup::default().log(|_: &[u8]| Ok(()), Level::Error, true));
 }
 
 library_benchmark_group!(name = group, benchmarks = calls);
