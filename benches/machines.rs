@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use expressway::program::Program;
-use expressway::runtime::Clock;
 use expressway::{asl, compile};
 
 /// What a start does first: text to program.
@@ -85,29 +84,5 @@ fn machine(start_at: &str, states: impl IntoIterator<Item = String>) -> String {
     format!(r#"{{"StartAt":"{start_at}","States":{{{}}}}}"#, states.join(","))
 }
 
-/// A clock by which an endless execution times out after so many looks. The engine looks every
-/// [`TRANSITIONS`] transitions, so executions of different machines come to exactly the same number.
-pub(crate) struct Looks {
-    per_execution: u64,
-    looks: u64,
-}
-
-/// Transitions between two looks of the in-line driver at its clock.
+/// Transitions that are measured together.
 pub(crate) const TRANSITIONS: u64 = 10_000;
-
-impl Looks {
-    pub(crate) fn per_execution(looks: u64) -> Looks {
-        Looks { per_execution: looks, looks: 0 }
-    }
-}
-
-impl Clock for Looks {
-    fn now_ms(&mut self) -> u64 {
-        // The first look is the start's, the last one the timeout's.
-        let at = self.looks % (self.per_execution + 1);
-        self.looks += 1;
-        if at == self.per_execution { u64::MAX } else { 0 }
-    }
-
-    fn wait_until(&mut self, _at_ms: u64) {}
-}
