@@ -87,7 +87,7 @@ pub(super) async fn answer_in_time(service: &Service, call: Call<'_>) -> Reply {
 pub fn permit(service: &Service, call: Call<'_>, grant: &Grant) -> Result<(), String> {
     let operation = call.target.strip_prefix(TARGET_PREFIX).unwrap_or(call.target);
     let (Some(action), Ok(members)) = (Action::of(operation), members(call.body)) else {
-        // Nobody does what is not understood; but not everybody is told so.
+        // What cannot be parsed names no resource: only who may call the operation on any learns what is wrong with it.
         return grant.check(operation, []);
     };
     let mut resources = Vec::new();

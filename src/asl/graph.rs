@@ -191,7 +191,7 @@ impl<'n> Graph<'_, 'n> {
 /// States looked at for a suggestion.
 const SUGGESTED_MAX: usize = 200;
 
-/// Whether a workflow may end with a state. One without a type may not (recorded). One whose type nobody knows may: its
+/// Whether a workflow may end with a state. One without a type may not (recorded). One of an unknown type may: its
 /// type is reported, and guessing what follows from it would only add noise.
 fn may_end(state: &Node) -> bool {
     let Some(kind) = state.get("Type") else { return false };

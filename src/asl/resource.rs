@@ -10,7 +10,7 @@ pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
     if prefix != "arn" || !is_partition(partition) || rest.is_empty() {
         return None;
     }
-    // Recorded: nobody looks at what region and account are called; but what is in a region is in an account, too.
+    // Recorded: AWS accepts any text as region and account, but refuses a region without an account.
     if service == "states" && region.is_empty() != account.is_empty() {
         return None;
     }

@@ -106,7 +106,7 @@ fn stat(report: &Report) -> serde_json::Value {
 }
 
 fn dump(disk: &Folder, report: &Report) -> Result<(), Stop> {
-    // Once nobody reads, the rest is read for nothing, but not printed.
+    // After standard output is closed, the remaining blocks are still read, but not printed.
     let mut went = Ok(());
     let mut show = |block: &Block<'_>| {
         if went.is_ok() {

@@ -1,4 +1,4 @@
-//! What the library has to say to whoever runs the command: its warnings and errors, a line each.
+//! Prints the library's warnings and errors on standard error, one line each.
 
 use std::fmt::{self, Write};
 
@@ -10,7 +10,7 @@ use super::say;
 
 /// Says events of the library on standard error; of others and of spans it knows nothing.
 pub(super) fn begin() {
-    // Whoever set another one wants that.
+    // A subscriber that is already installed stays.
     let _ = tracing::subscriber::set_global_default(Says);
 }
 

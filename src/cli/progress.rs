@@ -226,7 +226,7 @@ mod tests {
             whole.strip_suffix(", 30.00 s").expect("the last part")
         );
         assert_eq!(shown(Some(100 << 20), 30), "25 %, 1 min 30 s left");
-        // Of a pipe nobody knows the size, and of an empty file there is nothing to say.
+        // The size of a pipe is not known, and an empty file has no percentage.
         assert_eq!(shown(None, 80), "250,000 events, 0 failed, 8,333 events/s, 30.00 s");
         assert_eq!(shown(Some(0), 20), "250,000 events");
         // A file that grows while it is read.

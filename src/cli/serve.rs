@@ -364,7 +364,7 @@ fn drain(
     Ok(if all_ended { Went::Well } else { Went::PartlyWrong })
 }
 
-/// Waits for SIGTERM and SIGINT on a thread that does nothing else. The first one is told; a second one ends the process
+/// Waits for SIGTERM and SIGINT on a dedicated thread. The first one is reported; a second one ends the process
 /// at once, whatever it does.
 fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
     let failed = |error| Stop::failed(format!("cannot wait for signals: {error}"));
