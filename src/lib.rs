@@ -28,7 +28,7 @@
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers, mocks, service tasks over HTTP (`task::aws`); [`observe`]: history, logs, metrics, traces; `journal`: blocks and sequence numbers, durable (feature `durable`); none imports another | `runtime` |
 //! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
-//! | 3 | [`compile`] → [`program`]: numbered passes to tables, which print themselves | execution state; `program` does not know `asl` |
+//! | 3 | [`compile`] → [`program`]: numbered passes to tables, which print themselves; [`picture`]: a definition as a graph with places | execution state; `program` does not know `asl` |
 //! | 2 | [`asl`]: model, table of allowed fields, checks, diagnostics | `program` |
 //! | 1 | [`query`]: paths, intrinsic functions, templates, JSONata; each is syntax → program → eval | states, executions |
 //! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`fuel`], [`limits`], `index`, [`clock`], [`arn`] | everything else |
@@ -68,6 +68,7 @@ pub mod limits;
 #[cfg(feature = "service")]
 pub mod memory;
 pub mod observe;
+pub mod picture;
 #[cfg(feature = "pipe")]
 pub mod pipe;
 pub mod program;

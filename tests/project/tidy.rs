@@ -10,7 +10,7 @@ const RUNGS: [(u32, &[&str]); 10] = [
     (0, &["json", "fault", "fuel", "hosts", "limits", "memory", "index", "clock", "arn", "random", "uuid"]),
     (1, &["query"]),
     (2, &["asl"]),
-    (3, &["compile", "program"]),
+    (3, &["compile", "picture", "program"]),
     (4, &["engine"]),
     (5, &["task", "observe", "journal"]),
     (6, &["runtime"]),
@@ -51,7 +51,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in entries.map(|entry| entry.expect("an entry").path()) {
         let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let hidden = name.starts_with('.') && name != ".ci";
-        if hidden || name.starts_with("target") {
+        if hidden || name.starts_with("target") || name == "node_modules" {
             continue;
         }
         match entry.is_dir() {

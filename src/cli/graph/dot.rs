@@ -1,6 +1,6 @@
 //! Graphviz graphs. Map and Parallel are clusters; an edge to one ends at its border.
 
-use super::model::{Edge, Graph, Node, Way, Workflow};
+use expressway::picture::{Edge, Graph, Node, Way, Workflow};
 
 /// The graph in the DOT language.
 pub(super) fn write(graph: &Graph) -> String {

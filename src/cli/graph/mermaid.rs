@@ -1,6 +1,6 @@
 //! Mermaid flowcharts. `end` is a word of its own there, so the end is called `stop`.
 
-use super::model::{Edge, Graph, Node, Way, Workflow};
+use expressway::picture::{Edge, Graph, Node, Way, Workflow};
 
 /// The graph as a flowchart, which Markdown viewers draw.
 pub(super) fn write(graph: &Graph) -> String {

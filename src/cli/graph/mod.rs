@@ -1,16 +1,11 @@
-//! `graph`: a picture of a definition, as text for other tools or as an SVG laid out here.
+//! `graph`: a picture of a definition, as text for other tools or as an SVG.
 
 mod dot;
-mod layout;
-mod lettering;
-
 mod mermaid;
-mod model;
 mod svg;
 
-mod words;
-
 use clap::ValueEnum;
+use expressway::picture::Graph;
 
 use super::{OneDefinition, Stop, Went, definition, print};
 
@@ -36,16 +31,11 @@ enum Format {
 pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
     let (definition, _) =
         definition::load(&arguments.definition.file, arguments.definition.reading.options())?;
-    let graph = model::Graph::of(&definition);
+    let graph = Graph::of(&definition);
     let picture = match arguments.format {
         Format::Mermaid => mermaid::write(&graph),
         Format::Dot => dot::write(&graph),
-        Format::Svg => svg::write(&graph).ok_or_else(|| {
-            Stop::failed(format!(
-                "the definition is too large to be laid out (more than {} boxes and bends): use --format dot",
-                layout::VERTICES_MAX
-            ))
-        })?,
+        Format::Svg => svg::write(&graph),
     };
     print(picture.as_bytes())?;
     Ok(Went::Well)

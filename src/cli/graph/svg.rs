@@ -1,21 +1,9 @@
-//! SVG, laid out here and needing nothing else. Each workflow is drawn by itself, from the inside out: what a Map or
-//! Parallel holds is one box of the workflow around it.
+//! SVG, needing nothing else.
 
-use super::layout::{self, Layout, Plan, PlanBox, PlanEdge, Segment};
-use super::lettering::{width, wrap};
-use super::model::{Edge, Graph, Node, Way, Workflow};
+use expressway::picture::measure::{LINE, LOOP, MARK, NAME_SIZE, PADDING, POINT, SMALL_LINE, SMALL_SIZE};
+use expressway::picture::{Drawn, Edge, Graph, Label, Layout, Node, Scene, Segment, Way, Workflow};
 
-const NAME_SIZE: f64 = 13.0;
-const SMALL_SIZE: f64 = 11.0;
-const LINE: f64 = 17.0;
-const SMALL_LINE: f64 = 14.0;
-const PADDING: f64 = 12.0;
 const MARGIN: f64 = 20.0;
-const MARK: f64 = 16.0;
-/// How far a Choice's sides point outwards.
-const POINT: f64 = 16.0;
-/// Room for the loop of a state that leads to itself.
-const LOOP: f64 = 34.0;
 
 const STYLE: &str = "\
 text{font-family:Verdana,'DejaVu Sans',sans-serif;fill:#0f172a}\
@@ -28,10 +16,10 @@ text{font-family:Verdana,'DejaVu Sans',sans-serif;fill:#0f172a}\
 .edge{fill:none;stroke:#475569;stroke-width:1.3}.catch.edge{stroke:#dc2626;stroke-dasharray:5 4}\
 .catch.label{fill:#b91c1c}.halo{fill:#fff;fill-opacity:.92}";
 
-/// The graph as an SVG document. Nothing when it is too large to be laid out.
-pub(super) fn write(graph: &Graph) -> Option<String> {
-    let drawn = workflow(&graph.workflow)?;
-    let (width, height) = (drawn.width + 2.0 * MARGIN, drawn.height + 2.0 * MARGIN);
+/// The graph as an SVG document.
+pub(super) fn write(graph: &Graph) -> String {
+    let scene = Scene::of(graph);
+    let (width, height) = (scene.layout.width + 2.0 * MARGIN, scene.layout.height + 2.0 * MARGIN);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
          viewBox=\"0 0 {width:.0} {height:.0}\">\n<style>{STYLE}</style>\n<defs>\n"
@@ -44,94 +32,32 @@ pub(super) fn write(graph: &Graph) -> Option<String> {
         ));
     }
     out.push_str("</defs>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
-    out.push_str(&format!("<g transform=\"translate({MARGIN} {MARGIN})\">\n{}</g>\n</svg>\n", drawn.body));
-    Some(out)
-}
-
-/// Something drawn, its upper left corner at 0, 0.
-struct Drawn {
-    width: f64,
-    height: f64,
-    body: String,
-}
-
-/// A state, measured: what it needs, and how it will look around its middle.
-struct Measured {
-    width: f64,
-    height: f64,
-    name: Vec<String>,
-    small: String,
-    inner: Vec<Drawn>,
+    out.push_str(&format!("<g transform=\"translate({MARGIN} {MARGIN})\">\n"));
+    workflow(&graph.workflow, &scene, &mut out);
+    out.push_str("</g>\n</svg>\n");
+    out
 }
 
 /// Recursion is as deep as workflows are nested, which the reader of definitions bounds.
-fn workflow(workflow: &Workflow) -> Option<Drawn> {
-    let nodes: Vec<Measured> = workflow.nodes.iter().map(measure).collect::<Option<_>>()?;
-    let end = nodes.len() + 1;
-    let has_end = workflow.edges.iter().any(|edge| edge.to.is_none());
-    let mark = || PlanBox { width: MARK, height: MARK, ports: MARK };
-    let mut boxes = vec![mark()];
-    for (n, (node, measured)) in workflow.nodes.iter().zip(&nodes).enumerate() {
-        let looped = workflow.edges.iter().filter(|edge| edge.from == n && edge.to == Some(n));
-        let room =
-            looped.map(|edge| LOOP + Label::of(edge).map_or(0.0, |label| label.width)).fold(0.0, f64::max);
-        let points = if node.kind == "Choice" { 2.0 * POINT } else { 0.0 };
-        let ports = (measured.width - points) * 0.75;
-        boxes.push(PlanBox { width: measured.width + 2.0 * room, height: measured.height, ports });
-    }
-    boxes.extend(has_end.then(mark));
-    let start = PlanEdge { from: 0, to: workflow.start + 1, label: None, class: 0 };
-    let mut edges = vec![start];
-    let labels: Vec<Option<Label>> = workflow.edges.iter().map(Label::of).collect();
-    for (edge, label) in workflow.edges.iter().zip(&labels) {
-        edges.push(PlanEdge {
-            from: edge.from + 1,
-            to: edge.to.map_or(end, |to| to + 1),
-            label: label.as_ref().map(|label| (label.width, label.height)),
-            class: edge.way as u8,
-        });
-    }
-    let layout = layout::lay_out(&Plan { boxes, edges })?;
-    let mut body = String::new();
-    layout.segments.iter().for_each(|piece| segment(piece, &mut body));
-    marks(&layout, has_end.then_some(end), &mut body);
-    for (n, (node, measured)) in workflow.nodes.iter().zip(&nodes).enumerate() {
-        state(node, measured, layout.boxes[n + 1], &mut body);
+fn workflow(workflow: &Workflow, scene: &Scene, out: &mut String) {
+    let layout = &scene.layout;
+    layout.segments.iter().for_each(|piece| segment(piece, out));
+    marks(layout, scene.end, out);
+    for (node, drawn) in workflow.nodes.iter().zip(&scene.states) {
+        state(node, drawn, out);
     }
     for (n, edge) in workflow.edges.iter().enumerate() {
-        let Some(label) = &labels[n] else { continue };
-        if let Some(at) = layout.labels[n + 1] {
-            label.write(at, edge.way, &mut body);
+        if let (Some(label), Some(at)) = (&scene.labels[n], layout.labels[n + 1]) {
+            write_label(label, at, edge.way, out);
         }
     }
     for (n, edge) in workflow.edges.iter().enumerate().filter(|(_, edge)| edge.to == Some(edge.from)) {
-        own_loop(layout.boxes[edge.from + 1], &nodes[edge.from], edge, labels[n].as_ref(), &mut body);
+        own_loop(&scene.states[edge.from], edge, scene.labels[n].as_ref(), out);
     }
-    Some(Drawn { width: layout.width, height: layout.height, body })
 }
 
-fn measure(node: &Node) -> Option<Measured> {
-    let name = wrap(&node.name, 30, 3);
-    let small = match node.detail.is_empty() {
-        true => node.kind.to_owned(),
-        false => format!("{} · {}", node.kind, node.detail),
-    };
-    let inner: Vec<Drawn> = node.inner.iter().map(workflow).collect::<Option<_>>()?;
-    // Bold letters are wider.
-    let names = name.iter().map(|line| width(line, NAME_SIZE * 1.08)).fold(0.0, f64::max);
-    let text = names.max(width(&small, SMALL_SIZE)) + 2.0 * PADDING;
-    let header = name.len() as f64 * LINE + SMALL_LINE + PADDING;
-    let point = if node.kind == "Choice" { 2.0 * POINT } else { 0.0 };
-    if inner.is_empty() {
-        return Some(Measured { width: (text + point).max(90.0), height: header, name, small, inner });
-    }
-    let side_by_side: f64 = inner.iter().map(|it| it.width + 2.0 * PADDING).sum::<f64>();
-    let width = (side_by_side + PADDING * (inner.len() as f64 + 1.0)).max(text);
-    let tallest = inner.iter().map(|it| it.height).fold(0.0, f64::max);
-    Some(Measured { width, height: header + tallest + 3.0 * PADDING, name, small, inner })
-}
-
-fn state(node: &Node, it: &Measured, (x, y): (f64, f64), out: &mut String) {
+fn state(node: &Node, it: &Drawn, out: &mut String) {
+    let (x, y) = it.at;
     let (left, top) = (x - it.width / 2.0, y - it.height / 2.0);
     let class = node.kind.to_lowercase();
     out.push_str(&format!("<g class=\"{class}\" transform=\"translate({left:.1} {top:.1})\">"));
@@ -158,22 +84,17 @@ fn state(node: &Node, it: &Measured, (x, y): (f64, f64), out: &mut String) {
         baseline += LINE;
     }
     text("small", w / 2.0, baseline, &it.small, out);
-    let top = it.name.len() as f64 * LINE + SMALL_LINE + PADDING;
-    let tallest = it.inner.iter().map(|inner| inner.height).fold(0.0, f64::max);
-    let used: f64 = it.inner.iter().map(|inner| inner.width + 2.0 * PADDING).sum();
-    let gap = (w - used) / (it.inner.len() as f64 + 1.0);
-    let mut left = gap;
-    for inner in &it.inner {
-        let outer = inner.width + 2.0 * PADDING;
-        if it.inner.len() > 1 {
+    for (inner, branch) in node.inner.iter().zip(&it.branches) {
+        let (left, top, width, height) = branch.frame;
+        if it.branches.len() > 1 {
             out.push_str(&format!(
-                "<rect class=\"branch\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{outer:.1}\" height=\"{:.1}\" rx=\"4\"/>\n",
-                tallest + 2.0 * PADDING
+                "<rect class=\"branch\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"4\"/>\n"
             ));
         }
         let (x, y) = (left + PADDING, top + PADDING);
-        out.push_str(&format!("<g transform=\"translate({x:.1} {y:.1})\">\n{}</g>\n", inner.body));
-        left += outer + gap;
+        out.push_str(&format!("<g transform=\"translate({x:.1} {y:.1})\">\n"));
+        workflow(inner, &branch.scene, out);
+        out.push_str("</g>\n");
     }
     out.push_str("</g>\n");
 }
@@ -213,7 +134,8 @@ fn segment(piece: &Segment, out: &mut String) {
 }
 
 /// The loop at the right of a state that leads to itself.
-fn own_loop((x, y): (f64, f64), it: &Measured, edge: &Edge, label: Option<&Label>, out: &mut String) {
+fn own_loop(it: &Drawn, edge: &Edge, label: Option<&Label>, out: &mut String) {
+    let (x, y) = it.at;
     let (class, head) = look(edge.way as u8);
     let (side, reach) = (x + it.width / 2.0, x + it.width / 2.0 + LOOP);
     let (upper, lower) = (y - it.height / 5.0, y + it.height / 5.0);
@@ -224,35 +146,19 @@ fn own_loop((x, y): (f64, f64), it: &Measured, edge: &Edge, label: Option<&Label
         upper - 10.0
     ));
     if let Some(label) = label {
-        label.write((reach + label.width / 2.0 - 6.0, y), edge.way, out);
+        write_label(label, (reach + label.width / 2.0 - 6.0, y), edge.way, out);
     }
 }
 
-/// The label of an edge, on lines.
-struct Label {
-    width: f64,
-    height: f64,
-    lines: Vec<String>,
-}
-
-impl Label {
-    fn of(edge: &Edge) -> Option<Label> {
-        let lines: Vec<String> = edge.labels.iter().flat_map(|label| wrap(label, 32, 3)).collect();
-        let widest = lines.iter().map(|line| width(line, SMALL_SIZE)).fold(0.0, f64::max);
-        let height = lines.len() as f64 * SMALL_LINE + 4.0;
-        (!lines.is_empty()).then_some(Label { width: widest + 8.0, height, lines })
-    }
-
-    fn write(&self, (x, y): (f64, f64), way: Way, out: &mut String) {
-        let (left, top) = (x - self.width / 2.0, y - self.height / 2.0);
-        out.push_str(&format!(
-            "<rect class=\"halo\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\n",
-            self.width, self.height
-        ));
-        let class = if way == Way::Catch { "catch label" } else { "label" };
-        for (n, line) in self.lines.iter().enumerate() {
-            text(class, x, top + SMALL_SIZE + 2.0 + n as f64 * SMALL_LINE, line, out);
-        }
+fn write_label(label: &Label, (x, y): (f64, f64), way: Way, out: &mut String) {
+    let (left, top) = (x - label.width / 2.0, y - label.height / 2.0);
+    out.push_str(&format!(
+        "<rect class=\"halo\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\n",
+        label.width, label.height
+    ));
+    let class = if way == Way::Catch { "catch label" } else { "label" };
+    for (n, line) in label.lines.iter().enumerate() {
+        text(class, x, top + SMALL_SIZE + 2.0 + n as f64 * SMALL_LINE, line, out);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Choice rules in words.
 
-use expressway::asl::model::{Comparison, Operand, Operator, OperatorClass, OperatorOrder, Setting, Test};
+use crate::asl::model::{Comparison, Operand, Operator, OperatorClass, OperatorOrder, Setting, Test};
 
 /// A rule as a person would say it, at most about `chars_max` characters: `$.order.qty > 100`.
 pub(super) fn rule(test: &Test, chars_max: usize) -> String {

@@ -2,48 +2,58 @@
 
 use std::collections::HashMap;
 
-use expressway::asl::model::{self as asl, Setting, StateKind, Transition};
+use crate::asl::model::{self as asl, Setting, StateKind, Transition};
 
 use super::words;
+use crate::json::source::Span;
 
 /// A definition as it is drawn.
-pub(super) struct Graph {
-    pub(super) workflow: Workflow,
+pub struct Graph {
+    /// The machine's own workflow.
+    pub workflow: Workflow,
 }
 
 /// States that lead to each other.
-pub(super) struct Workflow {
+pub struct Workflow {
     /// Where it begins, among `nodes`.
-    pub(super) start: usize,
-    pub(super) nodes: Vec<Node>,
-    pub(super) edges: Vec<Edge>,
+    pub start: usize,
+    /// In the order of the text.
+    pub nodes: Vec<Node>,
+    /// State by state.
+    pub edges: Vec<Edge>,
 }
 
 /// A state.
-pub(super) struct Node {
+pub struct Node {
     /// Counts all states of the definition.
-    pub(super) id: usize,
-    pub(super) name: String,
-    pub(super) kind: &'static str,
+    pub id: usize,
+    /// Its name.
+    pub name: String,
+    /// Where its name stands in the text.
+    pub span: Span,
+    /// Its `Type`.
+    pub kind: &'static str,
     /// What it does, in a few words: `dynamodb:getItem`, `10 s`.
-    pub(super) detail: String,
+    pub detail: String,
     /// Branches, or what is done with each item.
-    pub(super) inner: Vec<Workflow>,
+    pub inner: Vec<Workflow>,
 }
 
 /// Where one state leads.
-pub(super) struct Edge {
-    pub(super) from: usize,
+pub struct Edge {
+    /// Among the nodes of its workflow.
+    pub from: usize,
     /// `None` is the end of the workflow.
-    pub(super) to: Option<usize>,
-    pub(super) way: Way,
+    pub to: Option<usize>,
+    /// How it is led there.
+    pub way: Way,
     /// One for each rule or catcher that goes this way.
-    pub(super) labels: Vec<String>,
+    pub labels: Vec<String>,
 }
 
 /// How it is led there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Way {
+pub enum Way {
     /// `Next`, `End`, and the rules of a Choice.
     Next,
     /// `Catch`
@@ -57,7 +67,8 @@ const LABELS_MAX: usize = 6;
 const DETAIL_CHARS_MAX: usize = 40;
 
 impl Graph {
-    pub(super) fn of(definition: &asl::Definition) -> Graph {
+    /// The graph of a definition.
+    pub fn of(definition: &asl::Definition) -> Graph {
         Graph { workflow: workflow(&definition.workflow, &mut 0) }
     }
 }
@@ -77,8 +88,15 @@ fn workflow(source: &asl::Workflow, ids: &mut usize) -> Workflow {
             _ => Vec::new(),
         };
         let name = state.name.value.clone();
-        nodes.push(Node { id, name, kind: state.kind.name(), detail: detail(state), inner });
-        let mut ways = Ways { from, places: &places, edges: Vec::new() };
+        nodes.push(Node {
+            id,
+            name,
+            span: state.name.span,
+            kind: state.kind.name(),
+            detail: detail(state),
+            inner,
+        });
+        let mut ways = Ways { from, places: &places, edges: Vec::new(), known: HashMap::new() };
         ways.of(state);
         edges.append(&mut ways.edges);
     }
@@ -91,6 +109,8 @@ struct Ways<'p> {
     from: usize,
     places: &'p HashMap<&'p str, usize>,
     edges: Vec<Edge>,
+    /// Which of `edges` leads there in that way.
+    known: HashMap<(usize, Way), usize>,
 }
 
 impl Ways<'_> {
@@ -130,17 +150,11 @@ impl Ways<'_> {
 
     fn add(&mut self, to: &str, way: Way, label: Option<String>) {
         let Some(&to) = self.places.get(to) else { return };
-        match self.edges.iter_mut().find(|edge| edge.to == Some(to) && edge.way == way) {
-            Some(edge) => edge.labels.extend(label),
-            None => {
-                self.edges.push(Edge {
-                    from: self.from,
-                    to: Some(to),
-                    way,
-                    labels: label.into_iter().collect(),
-                });
-            }
-        }
+        let edge = *self.known.entry((to, way)).or_insert_with(|| {
+            self.edges.push(Edge { from: self.from, to: Some(to), way, labels: Vec::new() });
+            self.edges.len() - 1
+        });
+        self.edges[edge].labels.extend(label);
     }
 }
 
@@ -155,7 +169,8 @@ fn detail(state: &asl::State) -> String {
             (None, _) => "each item".to_owned(),
         },
         StateKind::Parallel(parallel) => {
-            super::super::counted(parallel.branches.len(), "branch").replace("branchs", "branches")
+            let branches = parallel.branches.len();
+            format!("{branches} {}", if branches == 1 { "branch" } else { "branches" })
         }
         _ => String::new(),
     };

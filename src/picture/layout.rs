@@ -10,8 +10,9 @@
 
 use std::collections::HashMap;
 
-/// Boxes and bends of one workflow that are laid out in bearable time.
-pub(super) const VERTICES_MAX: usize = 12_000;
+/// Bends of one drawing, those of nested workflows together. Edges beyond them run straight from label to box, over what
+/// is in between: a drawing of that many is not looked at as a whole, and each bend costs time.
+pub(super) const BENDS_MAX: usize = 60_000;
 
 /// What is laid out: boxes and the edges between them.
 pub(super) struct Plan {
@@ -36,25 +37,33 @@ pub(super) struct PlanEdge {
 }
 
 /// A layout: places are of centres.
-pub(super) struct Layout {
-    pub(super) width: f64,
-    pub(super) height: f64,
+pub struct Layout {
+    /// Of the whole.
+    pub width: f64,
+    /// Of the whole.
+    pub height: f64,
     /// By box.
-    pub(super) boxes: Vec<(f64, f64)>,
+    pub boxes: Vec<(f64, f64)>,
     /// By edge that has one.
-    pub(super) labels: Vec<Option<(f64, f64)>>,
-    pub(super) segments: Vec<Segment>,
+    pub labels: Vec<Option<(f64, f64)>>,
+    /// What edges are made of; edges that share their way share segments.
+    pub segments: Vec<Segment>,
+    /// By edge, the segments it runs along.
+    pub routes: Vec<Vec<usize>>,
 }
 
 /// A piece of an edge, from one rank to the next or straight through one.
-pub(super) struct Segment {
-    pub(super) from: (f64, f64),
-    pub(super) to: (f64, f64),
+pub struct Segment {
+    /// Its upper end.
+    pub from: (f64, f64),
+    /// Its lower end.
+    pub to: (f64, f64),
     /// Between these heights it may run across; above and below it runs straight, past the boxes beside it.
-    pub(super) across: (f64, f64),
+    pub across: (f64, f64),
     /// An arrow's head at the upper end (the edge was turned round), and at the lower one.
-    pub(super) heads: (bool, bool),
-    pub(super) class: u8,
+    pub heads: (bool, bool),
+    /// That of its edges.
+    pub class: u8,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -75,6 +84,12 @@ struct Vertex {
     below: Vec<usize>,
 }
 
+/// How far apart the middles of two vertices stand at least that are beside each other.
+fn distance(left: &Vertex, right: &Vertex) -> f64 {
+    let bends = left.role != Role::Box || right.role != Role::Box;
+    (left.width + right.width) / 2.0 + if bends { GAP_BEND } else { GAP_X }
+}
+
 /// A link between vertices of neighbouring ranks.
 #[derive(Clone, Copy)]
 struct Link {
@@ -92,14 +107,15 @@ const PLACE_SWEEPS: usize = 80;
 const CALM_SWEEPS: usize = 10;
 const ZEAL: f64 = 1.8;
 
-/// Lays out a plan whose first box is where it begins. Nothing when it is too large.
-pub(super) fn lay_out(plan: &Plan) -> Option<Layout> {
+/// Lays out a plan whose first box is where it begins. `bends` is how many bends there may be still.
+pub(super) fn lay_out(plan: &Plan, bends: &mut usize) -> Layout {
     let turned = turned(plan);
     let ranks = ranks(plan, &turned);
-    let mut drawing = Drawing::new(plan, &ranks, &turned)?;
+    let mut drawing = Drawing::new(plan, &ranks, &turned, bends);
     drawing.order();
     drawing.place();
-    Some(drawing.finish(plan))
+    drawing.straighten();
+    drawing.finish(plan)
 }
 
 /// Which edges close a cycle, seen from the first box. A loop of one box is drawn by whoever draws the box.
@@ -174,28 +190,40 @@ struct Drawing {
     ranks: Vec<Vec<usize>>,
     /// The vertex of each edge's label.
     labels: Vec<Option<usize>>,
+    /// The links of each edge.
+    routes: Vec<Vec<usize>>,
+    /// The link between two vertices.
+    linked: HashMap<(usize, usize), usize>,
+}
+
+/// The bends of long edges, by what they lead to and the rank they are on, and how many there may be still.
+struct Bends<'b> {
+    by_place: HashMap<(usize, u8, bool, usize), usize>,
+    left: &'b mut usize,
 }
 
 impl Drawing {
-    fn new(plan: &Plan, ranks: &[usize], turned: &[bool]) -> Option<Drawing> {
+    fn new(plan: &Plan, ranks: &[usize], turned: &[bool], left: &mut usize) -> Drawing {
         let depth = ranks.iter().max().map_or(0, |rank| rank + 1);
         let mut drawing = Drawing {
             vertices: Vec::new(),
             links: Vec::new(),
             ranks: vec![Vec::new(); depth],
             labels: vec![None; plan.edges.len()],
+            routes: vec![Vec::new(); plan.edges.len()],
+            linked: HashMap::new(),
         };
         for (&rank, it) in ranks.iter().zip(&plan.boxes) {
             let vertex = drawing.add(Role::Box, rank, it.width, it.height);
             drawing.vertices[vertex].ports = it.ports;
         }
-        let mut bends = HashMap::new();
+        let mut bends = Bends { by_place: HashMap::new(), left };
         for (n, edge) in plan.edges.iter().enumerate() {
             if edge.from != edge.to {
-                drawing.edge(n, edge, turned[n], &mut bends)?;
+                drawing.edge(n, edge, turned[n], &mut bends);
             }
         }
-        Some(drawing)
+        drawing
     }
 
     fn add(&mut self, role: Role, rank: usize, width: f64, height: f64) -> usize {
@@ -216,13 +244,7 @@ impl Drawing {
 
     /// Leads an edge from rank to rank. Its label stands next to the box it comes from; from there it may share the way
     /// of others.
-    fn edge(
-        &mut self,
-        n: usize,
-        edge: &PlanEdge,
-        turned: bool,
-        bends: &mut HashMap<(usize, u8, bool, usize), usize>,
-    ) -> Option<()> {
+    fn edge(&mut self, n: usize, edge: &PlanEdge, turned: bool, bends: &mut Bends<'_>) {
         let (upper, lower) = ends(edge, turned);
         let (top, bottom) = (self.vertices[upper].rank, self.vertices[lower].rank);
         let label_rank = if turned { bottom - 1 } else { top + 1 };
@@ -234,34 +256,38 @@ impl Drawing {
                     self.labels[n] = Some(vertex);
                     vertex
                 }
-                // Without a label, the rank beside the box is where ways part.
-                _ if rank == label_rank => self.add(Role::Bend, rank, 0.0, 0.0),
-                _ => match bends.get(&(edge.to, edge.class, turned, rank)) {
-                    Some(&bend) => bend,
-                    None => {
-                        let bend = self.add(Role::Bend, rank, 0.0, 0.0);
-                        bends.insert((edge.to, edge.class, turned, rank), bend);
-                        bend
+                _ => {
+                    // Without a label, the rank beside the box is where ways part.
+                    let shared = (rank != label_rank).then_some((edge.to, edge.class, turned, rank));
+                    match shared.and_then(|place| bends.by_place.get(&place)) {
+                        Some(&bend) => bend,
+                        None if *bends.left == 0 => continue,
+                        None => {
+                            *bends.left -= 1;
+                            let bend = self.add(Role::Bend, rank, 0.0, 0.0);
+                            if let Some(place) = shared {
+                                bends.by_place.insert(place, bend);
+                            }
+                            bend
+                        }
                     }
-                },
+                }
             };
-            self.link(last, vertex, edge.class, (turned && last == upper, false));
+            self.link(n, (last, vertex), edge.class, (turned && last == upper, false));
             last = vertex;
-            if self.vertices.len() > VERTICES_MAX {
-                return None;
-            }
         }
-        self.link(last, lower, edge.class, (turned && last == upper, !turned));
-        Some(())
+        self.link(n, (last, lower), edge.class, (turned && last == upper, !turned));
     }
 
-    fn link(&mut self, from: usize, to: usize, class: u8, heads: (bool, bool)) {
-        // What shares its way is drawn once.
-        if !self.vertices[from].below.contains(&to) {
+    /// Links two vertices for an edge. What shares its way is drawn once.
+    fn link(&mut self, edge: usize, (from, to): (usize, usize), class: u8, heads: (bool, bool)) {
+        let link = *self.linked.entry((from, to)).or_insert_with(|| {
             self.vertices[from].below.push(to);
             self.vertices[to].above.push(from);
             self.links.push(Link { from, to, class, heads });
-        }
+            self.links.len() - 1
+        });
+        self.routes[edge].push(link);
     }
 
     /// Orders each rank so that few links cross.
@@ -307,10 +333,10 @@ impl Drawing {
         let mut keyed: Vec<(f64, usize)> = Vec::with_capacity(self.ranks[rank].len());
         for (position, &vertex) in self.ranks[rank].iter().enumerate() {
             let neighbours = if down { &self.vertices[vertex].above } else { &self.vertices[vertex].below };
-            let sum: usize = neighbours.iter().filter_map(|it| positions.get(it)).sum();
+            let beside = neighbours.iter().filter_map(|it| positions.get(it));
+            let (sum, count) = beside.fold((0, 0), |(sum, count), at| (sum + at, count + 1));
             // A vertex without neighbours keeps its place.
-            let key =
-                if neighbours.is_empty() { position as f64 } else { sum as f64 / neighbours.len() as f64 };
+            let key = if count == 0 { position as f64 } else { sum as f64 / f64::from(count) };
             keyed.push((key, vertex));
         }
         keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -367,6 +393,71 @@ impl Drawing {
         }
     }
 
+    /// Makes chains of vertices that lead to each other, and to nothing else but what a Catch leads to, stand exactly
+    /// below each other, as far as what stands beside them allows: the fit spreads a chain's ends over its length.
+    fn straighten(&mut self) {
+        let positions = self.positions();
+        let next: Vec<Option<usize>> = (0..self.vertices.len()).map(|it| self.follower(it)).collect();
+        let mut has_before = vec![false; next.len()];
+        for &lower in next.iter().flatten() {
+            has_before[lower] = true;
+        }
+        for first in (0..next.len()).filter(|&it| !has_before[it]) {
+            let mut at = Some(first);
+            while let Some(begin) = at {
+                // As many as can stand at one place across.
+                let (mut low, mut high) = self.room(begin, &positions);
+                let (mut chain, mut sum) = (vec![begin], self.vertices[begin].x);
+                at = next[begin];
+                while let Some(vertex) = at {
+                    let room = self.room(vertex, &positions);
+                    if low.max(room.0) > high.min(room.1) {
+                        break;
+                    }
+                    (low, high) = (low.max(room.0), high.min(room.1));
+                    sum += self.vertices[vertex].x;
+                    chain.push(vertex);
+                    at = next[vertex];
+                }
+                let x = (sum / chain.len() as f64).max(low).min(high);
+                chain.iter().for_each(|&vertex| self.vertices[vertex].x = x);
+            }
+        }
+    }
+
+    /// The one vertex that this leads to, if nothing else leads there; by a Catch neither counts.
+    fn follower(&self, vertex: usize) -> Option<usize> {
+        let mut only = None;
+        for &below in &self.vertices[vertex].below {
+            if !self.is_aside(vertex, below) && only.replace(below).is_some() {
+                return None;
+            }
+        }
+        let lower = only?;
+        let mut above = self.vertices[lower].above.iter().filter(|&&above| !self.is_aside(above, lower));
+        (above.next().is_some() && above.next().is_none()).then_some(lower)
+    }
+
+    fn is_aside(&self, from: usize, to: usize) -> bool {
+        self.linked.get(&(from, to)).is_some_and(|&link| self.links[link].class != 0)
+    }
+
+    /// How far left and right a vertex may stand between those beside it.
+    fn room(&self, vertex: usize, positions: &[usize]) -> (f64, f64) {
+        let this = &self.vertices[vertex];
+        let rank = &self.ranks[this.rank];
+        let apart = |other: usize| {
+            let other = &self.vertices[other];
+            (other.x, distance(this, other))
+        };
+        let left = positions[vertex].checked_sub(1).and_then(|at| rank.get(at)).map(|&it| apart(it));
+        let right = rank.get(positions[vertex] + 1).map(|&it| apart(it));
+        let low = left.map_or(f64::NEG_INFINITY, |(x, distance)| x + distance);
+        let high = right.map_or(f64::INFINITY, |(x, distance)| x - distance);
+        // Where rounding left no room, it stays.
+        if low > high { (this.x, this.x) } else { (low, high) }
+    }
+
     /// How far right of the first vertex of its rank each one stands at least.
     fn gaps(&self, rank: usize) -> Vec<f64> {
         let mut at = 0.0;
@@ -375,8 +466,7 @@ impl Drawing {
             .map(|&vertex| {
                 let vertex = &self.vertices[vertex];
                 if let Some(last) = last {
-                    let bends = last.role != Role::Box || vertex.role != Role::Box;
-                    at += (last.width + vertex.width) / 2.0 + if bends { GAP_BEND } else { GAP_X };
+                    at += distance(last, vertex);
                 }
                 last = Some(vertex);
                 at
@@ -460,7 +550,17 @@ impl Drawing {
                 class: link.class,
             });
         }
-        segments.extend(self.passes(&tops, &heights, left));
+        let mut passed = HashMap::new();
+        for (vertex, segment) in self.passes(&tops, &heights, left) {
+            passed.insert(vertex, segments.len());
+            segments.push(segment);
+        }
+        let mut routes = self.routes.clone();
+        for route in &mut routes {
+            let through = route.iter().filter_map(|&link| passed.get(&self.links[link].to).copied());
+            let through: Vec<usize> = through.collect();
+            route.extend(through);
+        }
         Layout {
             width: (right - left).max(0.0),
             height: tops.last().zip(heights.last()).map_or(0.0, |(top, height)| top + height),
@@ -471,6 +571,7 @@ impl Drawing {
                 .map(|label| label.map(|label| middle(&self.vertices[label])))
                 .collect(),
             segments,
+            routes,
         }
     }
 
@@ -480,7 +581,7 @@ impl Drawing {
         tops: &'l [f64],
         heights: &'l [f64],
         left: f64,
-    ) -> impl Iterator<Item = Segment> + 'l {
+    ) -> impl Iterator<Item = (usize, Segment)> + 'l {
         let mut passed = vec![false; self.vertices.len()];
         self.links.iter().filter_map(move |link| {
             let vertex = &self.vertices[link.to];
@@ -490,13 +591,14 @@ impl Drawing {
             let (x, top, bottom) =
                 (vertex.x - left, tops[vertex.rank], tops[vertex.rank] + heights[vertex.rank]);
             let ends = ((x, top), (x, bottom));
-            (bottom > top).then_some(Segment {
+            let segment = Segment {
                 from: ends.0,
                 to: ends.1,
                 across: (top, bottom),
                 heads: (false, false),
                 class: link.class,
-            })
+            };
+            (bottom > top).then_some((link.to, segment))
         })
     }
 
