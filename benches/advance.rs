@@ -10,7 +10,7 @@ mod workloads;
 use std::process::Command;
 
 use criterion::Throughput;
-use expressway::engine::{self, Event, Execution, Hears, Start, Turn};
+use expressway::engine::{self, Event, EventMask, Execution, Start, Turn};
 use expressway::fuel::Fuel;
 use expressway::json::{self, Compactor};
 use expressway::query::jsonata::Scratch;
@@ -166,8 +166,8 @@ fn endless(name: &str, definition: &str, input: &'static [u8]) -> Candidate<'sta
             fuel: &fuel,
             effects: &mut effects,
             listener: None,
-            hears: Hears::NONE,
-            notes: None,
+            event_mask: EventMask::NONE,
+            event_buffer: None,
             compactor: &mut compactor,
             scratch: &mut scratch,
             random: None,

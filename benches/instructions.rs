@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 
 use expressway::json::{self, Arena};
 use expressway::observe::log::Level;
-use expressway::observe::{Setup, Tail};
+use expressway::observe::{Retention, Setup};
 use expressway::runtime::inline::Driver;
 use expressway::runtime::{Engine, ManualTime, VirtualClock};
 use expressway::task::Handlers;
@@ -175,8 +175,8 @@ fn on_a_shard(workload: &workloads::Workload, setup: Setup) -> Call {
 }
 
 /// What is kept is made into a history elsewhere.
-fn nothing_kept() -> Tail {
-    let mut tail = Tail::default();
+fn nothing_kept() -> Retention {
+    let mut tail = Retention::default();
     tail.one_in = 0;
     tail
 }

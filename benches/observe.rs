@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use expressway::observe::log::Level;
 use expressway::observe::trace::{Context, Exporter, Traces};
-use expressway::observe::{Recorded, RotatingFiles, Setup, Tail};
+use expressway::observe::{Recorded, Retention, RotatingFiles, Setup};
 use expressway::runtime::{Engine, Machine};
 use workloads::workload;
 
@@ -57,7 +57,7 @@ fn main() {
             Setup::default().log(file("off"), Level::Off, true).traces(Traces::new(Nowhere, 0)),
         ),
         candidate("metrics", 0.93, Setup::default().metrics()),
-        candidate("history ring, tail sampling", 0.7, Setup::default().history(Tail::default())),
+        candidate("history ring, tail sampling", 0.7, Setup::default().history(Retention::default())),
         candidate(
             "logs at ERROR, no failures",
             0.95,

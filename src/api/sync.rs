@@ -45,7 +45,7 @@ impl Input<'_> {
 
 /// What a thread keeps between requests.
 #[derive(Default)]
-struct Desk {
+struct RequestCache {
     /// The input without its escapes. It is only ever made longer: what it says is told by whoever wrote to it.
     input: Vec<u8>,
     /// How a request of late began, up to where its input does, and the machine it named: a client writes all of its
@@ -57,20 +57,20 @@ struct Desk {
 }
 
 thread_local! {
-    static DESK: RefCell<Desk> = RefCell::default();
+    static REQUEST_CACHE: RefCell<RequestCache> = RefCell::default();
 }
 
 /// The body of the reply, unless this is not the way to make it.
 pub(super) fn answer(service: &Service, body: &[u8], trace: Option<&str>) -> Option<Vec<u8>> {
-    DESK.with_borrow_mut(|desk| {
-        let (machine, input, trace_header) = match desk.alike(service, body) {
+    REQUEST_CACHE.with_borrow_mut(|cache| {
+        let (machine, input, trace_header) = match cache.alike(service, body) {
             Some((machine, input)) => (machine, input, trace),
-            None => desk.anew(service, body, trace)?,
+            None => cache.anew(service, body, trace)?,
         };
         if input.escaped.len() > limits::PAYLOAD_BYTES_MAX as usize {
             return None;
         }
-        let Desk { input: text, reply: out, .. } = desk;
+        let RequestCache { input: text, reply: out, .. } = cache;
         service.start_sync_execution_now(&machine, &text[..input.length], |ended| {
             out.clear();
             reply(&ended, input.escaped, trace_header, out);
@@ -80,7 +80,7 @@ pub(super) fn answer(service: &Service, body: &[u8], trace: Option<&str>) -> Opt
     })
 }
 
-impl Desk {
+impl RequestCache {
     /// A request that begins as the one of late, and ends with its input.
     fn alike<'b>(&mut self, service: &Service, body: &'b [u8]) -> Option<(ShortMachine, Input<'b>)> {
         let known = self.machine.as_ref().filter(|_| body.starts_with(&self.opening))?;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use expressway::engine::{Happening, Listener, Record, Schedule};
+use expressway::engine::{EventKind, Listener, Record, Schedule};
 use expressway::fault::{self, Fault};
 use expressway::json::{Arena, Value};
 use expressway::program::{Program, StateId, StateKind};
@@ -58,7 +58,7 @@ const ROWS_MAX: usize = 2_000;
 
 impl Listener for Trace {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
-        if matches!(record.happening, Happening::ExecutionStarted { .. }) {
+        if matches!(record.event_kind, EventKind::ExecutionStarted { .. }) {
             *self = Trace {
                 began: Some(Began { at: Instant::now(), at_ms: record.time_ms }),
                 ..Trace::default()
@@ -66,45 +66,45 @@ impl Listener for Trace {
         }
         let mut place = self.places.get(record.previous as usize).copied().unwrap_or_default();
         let now = self.now(record);
-        match record.happening {
-            Happening::ExecutionStarted { .. } => {}
-            Happening::StateEntered { state, input } => {
+        match record.event_kind {
+            EventKind::ExecutionStarted { .. } => {}
+            EventKind::StateEntered { state, input } => {
                 place.row = self.enter(program, state, place, now, arena.size(input));
                 place.iteration = None;
             }
-            Happening::StateExited { state, output, .. } => {
+            EventKind::StateExited { state, output, .. } => {
                 place.row = self.visit(place, state);
                 self.leave(place.row, now, Some(arena.size(output)), None);
                 place.parent = place.row.and_then(|row| self.rows[row].parent);
             }
-            Happening::StateAborted { state } => {
+            EventKind::StateAborted { state } => {
                 place.row = self.visit(place, state);
                 self.leave(place.row, now, None, Some("aborted"));
             }
-            Happening::MapIterationStarted { state, index } => {
+            EventKind::MapIterationStarted { state, index } => {
                 let map = self.visit(place, state);
                 place = Place { row: map, parent: map, iteration: Some(index) };
             }
-            Happening::ParallelStateStarted => place.parent = place.row,
-            Happening::TaskScheduled(Schedule { task, .. }) => {
+            EventKind::ParallelStateStarted => place.parent = place.row,
+            EventKind::TaskScheduled(Schedule { task, .. }) => {
                 if let Some(row) = place.row.and_then(|row| self.rows.get_mut(row)) {
                     row.attempts += 1;
                     row.note = resource_name(&program.tasks[task].resource.arn).to_owned();
                 }
             }
-            Happening::TaskFailed { fault, .. }
-            | Happening::TaskTimedOut { fault, .. }
-            | Happening::EvaluationFailed { fault, .. } => {
+            EventKind::TaskFailed { fault, .. }
+            | EventKind::TaskTimedOut { fault, .. }
+            | EventKind::EvaluationFailed { fault, .. } => {
                 if let Some(row) = place.row.and_then(|row| self.rows.get_mut(row)) {
                     row.note = format!("✗ {}", error_name(fault));
                 }
             }
-            Happening::ExecutionSucceeded { output } => {
+            EventKind::ExecutionSucceeded { output } => {
                 self.end(now, &format!("SUCCEEDED, {}", bytes(arena, output)))
             }
-            Happening::ExecutionFailed { fault } => self.end(now, &failure("FAILED", fault)),
-            Happening::ExecutionAborted { fault } => self.end(now, &failure("ABORTED", fault)),
-            Happening::ExecutionTimedOut => self.end(now, "TIMED_OUT"),
+            EventKind::ExecutionFailed { fault } => self.end(now, &failure("FAILED", fault)),
+            EventKind::ExecutionAborted { fault } => self.end(now, &failure("ABORTED", fault)),
+            EventKind::ExecutionTimedOut => self.end(now, "TIMED_OUT"),
             _ => {}
         }
         if self.places.len() < PLACES_MAX {

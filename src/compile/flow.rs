@@ -5,7 +5,7 @@ use super::{Lower, Place};
 use crate::asl::model::{self as asl, PathField, Setting};
 use crate::json::source::{Node, Sourced};
 use crate::program::{
-    Assign, AssignId, Catcher, ErrorClass, Filter, Handlers, HandlersId, Next, PathId, ResultPath, Retrier,
+    Assign, AssignId, Catcher, ErrorClass, Filter, Next, PathId, Recovery, RecoveryId, ResultPath, Retrier,
     Seconds, TemplateId,
 };
 use crate::query::jsonata::Allowed;
@@ -158,7 +158,7 @@ impl Lower {
         found
     }
 
-    pub(super) fn handlers(&mut self, place: &Place<'_, '_>) -> Option<HandlersId> {
+    pub(super) fn recovery(&mut self, place: &Place<'_, '_>) -> Option<RecoveryId> {
         let state = place.state;
         if state.retry.is_empty() && state.catch.is_empty() {
             return None;
@@ -178,7 +178,7 @@ impl Lower {
                 assign: self.assign(place, &format!("{field}/Assign"), catcher.assign.as_ref(), allowed),
             });
         }
-        Some(self.program.handlers.push(Handlers { retry, catch: catch.into() }))
+        Some(self.program.recovery.push(Recovery { retry, catch: catch.into() }))
     }
 }
 

@@ -37,7 +37,7 @@ impl Lower {
                 .and_then(|node| self.template(place, parameters.0, node, before)),
             result: result.1.as_ref().and_then(|node| self.template(place, result.0, node, after)),
             assign: self.assign(place, "Assign", state.assign.as_ref(), after),
-            handlers: self.handlers(place),
+            recovery: self.recovery(place),
         };
         lowered.kind = self.kind(place, inner);
         lowered.plain = lowered.input == Filter::Everything

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::run::{Run, Sight, Stop};
+use super::run::{QueryInputs, Run, StateError};
 use crate::clock;
 use crate::json::{self, Arena, Number, Value};
 use crate::program::{
@@ -11,12 +11,12 @@ use crate::program::{
 };
 
 impl Run<'_, '_> {
-    pub(super) fn choice(&mut self, frame: u32, id: StateId, choice: ChoiceId) -> Result<(), Stop> {
+    pub(super) fn choice(&mut self, frame: u32, id: StateId, choice: ChoiceId) -> Result<(), StateError> {
         let (state, choice) = (&self.program.states[id], &self.program.choices[choice]);
         // Who hears of steps wants to hear what every field did, also where none says anything.
-        if state.plain && !self.hears.steps() {
-            let effective = self.x.frames[frame as usize].input;
-            let rule = self.decide(frame, choice, Sight::of(effective))?;
+        if state.plain && !self.event_mask.steps() {
+            let effective = self.execution.frames[frame as usize].input;
+            let rule = self.decide(frame, choice, QueryInputs::of(effective))?;
             match rule.map(|rule| &choice.rules[rule as usize]) {
                 Some(Rule { next, assign: None, output: None, .. }) => {
                     self.pass_through(frame, id, state.kind, Next::State(*next));
@@ -27,36 +27,46 @@ impl Run<'_, '_> {
             return Ok(());
         }
         let effective = self.filtered_input(frame)?;
-        let rule = self.decide(frame, choice, Sight::of(effective))?;
+        let rule = self.decide(frame, choice, QueryInputs::of(effective))?;
         self.leave_choice(frame, effective, rule.map(|rule| &choice.rules[rule as usize]))
     }
 
     /// The first rule that holds.
-    fn decide(&mut self, frame: u32, choice: &Choice, sight: Sight) -> Result<Option<u32>, Stop> {
+    fn decide(
+        &mut self,
+        frame: u32,
+        choice: &Choice,
+        query_inputs: QueryInputs,
+    ) -> Result<Option<u32>, StateError> {
         // Rules in a row often look at the same variable.
         let mut last: Option<(PathId, Value)> = None;
         for step in &choice.steps {
             match step {
                 ChoiceStep::Rule(rule) => {
-                    if self.holds(frame, choice, choice.rules[*rule as usize].test, sight)? {
+                    if self.holds(frame, choice, choice.rules[*rule as usize].test, query_inputs)? {
                         return Ok(Some(*rule));
                     }
                 }
                 ChoiceStep::Compare { comparison, rule } => {
                     let value = match last {
                         Some((path, value)) if path == comparison.variable => value,
-                        _ => self.variable(frame, comparison.variable, sight)?,
+                        _ => self.variable(frame, comparison.variable, query_inputs)?,
                     };
                     last = Some((comparison.variable, value));
                     self.charge(compare_work(value))?;
-                    if compare_constant(&self.x.arena, comparison.operator, value, &comparison.operand) {
+                    if compare_constant(
+                        &self.execution.arena,
+                        comparison.operator,
+                        value,
+                        &comparison.operand,
+                    ) {
                         return Ok(Some(*rule));
                     }
                 }
                 ChoiceStep::Equals { variable, rules } => {
-                    let value = self.variable(frame, *variable, sight)?;
+                    let value = self.variable(frame, *variable, query_inputs)?;
                     self.charge(compare_work(value))?;
-                    if let Some(text) = self.x.arena.as_str(value)
+                    if let Some(text) = self.execution.arena.as_str(value)
                         && let Some(rule) = rules.get(text)
                     {
                         return Ok(Some(*rule));
@@ -67,33 +77,39 @@ impl Run<'_, '_> {
         Ok(None)
     }
 
-    fn leave_choice(&mut self, frame: u32, effective: Value, rule: Option<&Rule>) -> Result<(), Stop> {
+    fn leave_choice(&mut self, frame: u32, effective: Value, rule: Option<&Rule>) -> Result<(), StateError> {
         let Some(rule) = rule else {
             // Output and Assign of the state itself belong to `Default`.
             return self.leave_with(frame, effective);
         };
-        let (output, sight) = match self.state(frame).jsonata {
+        let (output, query_inputs) = match self.state(frame).jsonata {
             true => {
-                let sight = Sight::of(self.x.frames[frame as usize].input);
+                let query_inputs = QueryInputs::of(self.execution.frames[frame as usize].input);
                 match rule.output {
-                    Some(output) => (self.template(frame, output, sight)?, sight),
-                    None => (effective, sight),
+                    Some(output) => (self.template(frame, output, query_inputs)?, query_inputs),
+                    None => (effective, query_inputs),
                 }
             }
             false => {
                 let filter = self.state(frame).output;
-                (self.filter(frame, filter, effective)?, Sight::of(effective))
+                (self.filter(frame, filter, effective)?, QueryInputs::of(effective))
             }
         };
-        self.leave(frame, output, rule.assign, sight, Next::State(rule.next))
+        self.leave(frame, output, rule.assign, query_inputs, Next::State(rule.next))
     }
 
     /// Recursion is as deep as the rules were written, which the reader of definitions bounds.
-    fn holds(&mut self, frame: u32, choice: &Choice, test: TestId, sight: Sight) -> Result<bool, Stop> {
+    fn holds(
+        &mut self,
+        frame: u32,
+        choice: &Choice,
+        test: TestId,
+        query_inputs: QueryInputs,
+    ) -> Result<bool, StateError> {
         match &choice.tests[test] {
             Test::And(tests) => {
                 for &test in tests {
-                    if !self.holds(frame, choice, test, sight)? {
+                    if !self.holds(frame, choice, test, query_inputs)? {
                         return Ok(false);
                     }
                 }
@@ -101,25 +117,25 @@ impl Run<'_, '_> {
             }
             Test::Or(tests) => {
                 for &test in tests {
-                    if self.holds(frame, choice, test, sight)? {
+                    if self.holds(frame, choice, test, query_inputs)? {
                         return Ok(true);
                     }
                 }
                 Ok(false)
             }
-            Test::Not(test) => Ok(!self.holds(frame, choice, *test, sight)?),
-            Test::Comparison(comparison) => self.compare(frame, comparison, sight),
+            Test::Not(test) => Ok(!self.holds(frame, choice, *test, query_inputs)?),
+            Test::Comparison(comparison) => self.compare(frame, comparison, query_inputs),
             Test::Constant(value) => Ok(*value),
             Test::Condition(template) => {
-                let value = self.template(frame, *template, sight)?;
+                let value = self.template(frame, *template, query_inputs)?;
                 self.expect_type(frame, *template, value, "boolean", |value| value.as_bool().is_some())?;
                 Ok(value.as_bool() == Some(true))
             }
         }
     }
 
-    fn variable(&mut self, frame: u32, path: PathId, sight: Sight) -> Result<Value, Stop> {
-        match self.try_path(frame, path, sight) {
+    fn variable(&mut self, frame: u32, path: PathId, query_inputs: QueryInputs) -> Result<Value, StateError> {
+        match self.try_path(frame, path, query_inputs) {
             Some(value) => Ok(value),
             None => {
                 self.cut()?;
@@ -132,20 +148,25 @@ impl Run<'_, '_> {
         }
     }
 
-    fn compare(&mut self, frame: u32, comparison: &Comparison, sight: Sight) -> Result<bool, Stop> {
+    fn compare(
+        &mut self,
+        frame: u32,
+        comparison: &Comparison,
+        query_inputs: QueryInputs,
+    ) -> Result<bool, StateError> {
         if comparison.operator == Operator::IsPresent {
-            let found = self.try_path(frame, comparison.variable, sight);
+            let found = self.try_path(frame, comparison.variable, query_inputs);
             let present = found.is_some();
             self.cut()?;
             return Ok(matches!(comparison.operand, Operand::Bool(wanted) if wanted == present));
         }
-        let left = self.variable(frame, comparison.variable, sight)?;
+        let left = self.variable(frame, comparison.variable, query_inputs)?;
         self.charge(compare_work(left))?;
         if let Operand::Path(path) = comparison.operand {
-            let right = self.variable(frame, path, sight)?;
-            return Ok(compare_values(&self.x.arena, comparison.operator, left, right));
+            let right = self.variable(frame, path, query_inputs)?;
+            return Ok(compare_values(&self.execution.arena, comparison.operator, left, right));
         }
-        Ok(compare_constant(&self.x.arena, comparison.operator, left, &comparison.operand))
+        Ok(compare_constant(&self.execution.arena, comparison.operator, left, &comparison.operand))
     }
 }
 

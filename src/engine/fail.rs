@@ -1,17 +1,17 @@
 //! Failure: Retry, Catch, and the way up through joins (developer guide, "Handling errors").
 
 use super::execution::Phase;
-use super::inspect::Step;
-use super::record::{Aside, Happening};
-use super::run::{Run, Sight, Stop};
+use super::record::{EventKind, MetricEvent};
+use super::run::{QueryInputs, Run, StateError};
+use super::single_state::Step;
 use super::{Effect, TimerKind};
 use crate::fault::{self, Fault};
 use crate::json::Value;
-use crate::program::{Catcher, ErrorClass, FailId, Handlers, Next, Retrier, StateKind, Text};
+use crate::program::{Catcher, ErrorClass, FailId, Next, Recovery, Retrier, StateKind, Text};
 
 impl Run<'_, '_> {
     /// The error a Fail state ends with.
-    pub(super) fn fail_state(&mut self, frame: u32, fail: FailId) -> Result<Fault, Stop> {
+    pub(super) fn fail_state(&mut self, frame: u32, fail: FailId) -> Result<Fault, StateError> {
         let input = self.filtered_input(frame)?;
         let row = &self.program.fails[fail];
         let error = self.text(frame, &row.error, "ErrorPath", input)?;
@@ -19,33 +19,39 @@ impl Run<'_, '_> {
         Ok(Fault { error: error.map(Into::into), cause })
     }
 
-    fn text(&mut self, frame: u32, text: &Text, field: &str, input: Value) -> Result<Option<String>, Stop> {
-        let sight = Sight::of(input);
+    fn text(
+        &mut self,
+        frame: u32,
+        text: &Text,
+        field: &str,
+        input: Value,
+    ) -> Result<Option<String>, StateError> {
+        let query_inputs = QueryInputs::of(input);
         let value = match text {
             Text::Absent => return Ok(None),
             Text::Literal(text) => return Ok(Some(text.to_string())),
-            Text::Path(path) => match self.try_path(frame, *path, sight) {
+            Text::Path(path) => match self.try_path(frame, *path, query_inputs) {
                 Some(value) => value,
                 None => {
                     let source = self.program.paths[*path].source();
-                    let text = super::run::not_found(&self.x.arena, input, source, field);
+                    let text = super::run::not_found(&self.execution.arena, input, source, field);
                     return Err(self.runtime(frame, &text).into());
                 }
             },
             Text::Call(call) => {
-                let called = self.query(frame, sight, |arena, scope, env| {
+                let called = self.query(frame, query_inputs, |arena, scope, env| {
                     let called = call.eval(arena, scope, env.random, env.fuel);
                     called.map_err(|fault| fault.message(call, arena, scope, env.fuel))
                 });
                 called.map_err(|text| self.runtime(frame, &text))?
             }
             Text::Expression(template) => {
-                let value = self.template(frame, *template, sight)?;
+                let value = self.template(frame, *template, query_inputs)?;
                 self.expect_type(frame, *template, value, "string", Value::is_string)?;
                 value
             }
         };
-        match self.x.arena.as_str(value) {
+        match self.execution.arena.as_str(value) {
             Some(text) => Ok(Some(text.to_owned())),
             None => {
                 let text = format!("The {field} field must refer to a string.");
@@ -55,15 +61,15 @@ impl Run<'_, '_> {
     }
 
     /// A state did not come to its end.
-    pub(super) fn stopped(&mut self, frame: u32, stop: Stop) {
+    pub(super) fn stopped(&mut self, frame: u32, stop: StateError) {
         if self.env.fuel.cut().is_some() {
             // The execution is over; what looks like the state's failure is not one.
             return;
         }
         match stop {
-            Stop::Cut => unreachable!("the fuel says so too"),
-            Stop::Failed(fault) => self.failed(frame, fault),
-            Stop::Evaluation { .. } => {
+            StateError::Cut => unreachable!("the fuel says so too"),
+            StateError::Failed(fault) => self.failed(frame, fault),
+            StateError::Evaluation { .. } => {
                 let fault = self.tell_evaluation(frame, stop);
                 self.failed(frame, fault);
             }
@@ -71,13 +77,13 @@ impl Run<'_, '_> {
     }
 
     /// The fault of a stop; a failed evaluation is recorded, at the end of the frame's chain.
-    pub(super) fn tell_evaluation(&mut self, frame: u32, stop: Stop) -> Fault {
+    pub(super) fn tell_evaluation(&mut self, frame: u32, stop: StateError) -> Fault {
         match stop {
-            Stop::Cut => unreachable!("whoever asks has looked at the fuel"),
-            Stop::Failed(fault) => fault,
-            Stop::Evaluation { fault, location } => {
+            StateError::Cut => unreachable!("whoever asks has looked at the fuel"),
+            StateError::Failed(fault) => fault,
+            StateError::Evaluation { fault, location } => {
                 let state = self.state_id(frame);
-                self.chain(frame, Happening::EvaluationFailed { state, fault: &fault, location: &location });
+                self.chain(frame, EventKind::EvaluationFailed { state, fault: &fault, location: &location });
                 fault
             }
         }
@@ -87,31 +93,31 @@ impl Run<'_, '_> {
     pub(super) fn failed(&mut self, frame: u32, fault: Fault) {
         self.step_told(Step::Failed(&fault));
         if fault.error.as_deref() == Some(fault::RUNTIME) {
-            let last = self.x.frames[frame as usize].last_event;
+            let last = self.execution.frames[frame as usize].last_event;
             return self.end_failed(last, fault);
         }
-        if let Some(handlers) = self.state(frame).handlers {
+        if let Some(recovery) = self.state(frame).recovery {
             let program = self.program;
-            let handlers = &program.handlers[handlers];
-            if self.retry(frame, handlers, &fault) {
+            let recovery = &program.recovery[recovery];
+            if self.retry(frame, recovery, &fault) {
                 return;
             }
-            let before = self.x.frames[frame as usize].last_event;
+            let before = self.execution.frames[frame as usize].last_event;
             self.tell_join_failed(frame);
-            match self.caught(frame, handlers, &fault) {
+            match self.caught(frame, recovery, &fault) {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(Stop::Cut) => return,
+                Err(StateError::Cut) => return,
                 Err(_) if self.env.fuel.cut().is_some() => return,
                 // The catcher's own Output or Assign. What it hangs on, and that the state fails a second time, is
                 // measured.
-                Err(stop @ Stop::Evaluation { .. }) => {
-                    self.x.frames[frame as usize].last_event = before;
+                Err(stop @ StateError::Evaluation { .. }) => {
+                    self.execution.frames[frame as usize].last_event = before;
                     let fault = self.tell_evaluation(frame, stop);
                     self.tell_join_failed(frame);
                     return self.fail_up(frame, fault);
                 }
-                Err(Stop::Failed(fault)) => return self.fail_up(frame, fault),
+                Err(StateError::Failed(fault)) => return self.fail_up(frame, fault),
             }
         } else {
             self.tell_join_failed(frame);
@@ -122,93 +128,93 @@ impl Run<'_, '_> {
     /// That a Map or Parallel failed; other states have no event for it.
     fn tell_join_failed(&mut self, frame: u32) {
         match self.state(frame).kind {
-            StateKind::Map(_) => self.chain(frame, Happening::MapStateFailed),
-            StateKind::Parallel(_) => self.chain(frame, Happening::ParallelStateFailed),
+            StateKind::Map(_) => self.chain(frame, EventKind::MapStateFailed),
+            StateKind::Parallel(_) => self.chain(frame, EventKind::ParallelStateFailed),
             _ => {}
         }
     }
 
     fn fail_up(&mut self, frame: u32, fault: Fault) {
-        match self.x.frames[frame as usize].parent {
+        match self.execution.frames[frame as usize].parent {
             Some(join) if fault.error.as_deref() != Some(fault::RUNTIME) => {
                 self.child_failed(frame, join, fault)
             }
             _ => {
-                let last = self.x.frames[frame as usize].last_event;
+                let last = self.execution.frames[frame as usize].last_event;
                 self.end_failed(last, fault);
             }
         }
     }
 
     /// Sets up the next attempt, if a retrier allows one. The first that matches decides.
-    fn retry(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> bool {
-        let missed = self.x.frames[frame as usize].heartbeat_missed;
+    fn retry(&mut self, frame: u32, recovery: &Recovery, fault: &Fault) -> bool {
+        let missed = self.execution.frames[frame as usize].heartbeat_missed;
         let matching = |retrier: &Retrier| matches(&retrier.errors, fault, missed);
-        let Some(n) = handlers.retry.iter().position(matching) else { return false };
-        let retrier = &handlers.retry[n];
-        let here = &mut self.x.frames[frame as usize];
-        here.attempts.resize(handlers.retry.len(), 0);
+        let Some(n) = recovery.retry.iter().position(matching) else { return false };
+        let retrier = &recovery.retry[n];
+        let here = &mut self.execution.frames[frame as usize];
+        here.attempts.resize(recovery.retry.len(), 0);
         if u64::from(here.attempts[n]) >= retrier.attempts_max {
             self.step_told(Step::Retry(n, None));
             return false;
         }
         let delay_ms = self.delay_ms(retrier, frame, n);
         self.step_told(Step::Retry(n, Some(delay_ms)));
-        self.x.visits = self.x.visits.wrapping_add(1);
-        let visit = self.x.visits;
-        let here = &mut self.x.frames[frame as usize];
+        self.execution.visits = self.execution.visits.wrapping_add(1);
+        let visit = self.execution.visits;
+        let here = &mut self.execution.frames[frame as usize];
         here.attempts[n] += 1;
         here.retries += 1;
         here.visit = visit;
         here.phase = Phase::Delayed;
         let (token, at_ms) = (self.token(frame), self.env.now_ms.saturating_add(delay_ms));
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
-        self.aside(Aside::Retried { state: self.state_id(frame), delay_ms });
+        self.metric_event(MetricEvent::Retried { state: self.state_id(frame), delay_ms });
         true
     }
 
     /// `min(IntervalSeconds · BackoffRate^n, MaxDelaySeconds)`, with full jitter anything from nothing to that.
     fn delay_ms(&mut self, retrier: &Retrier, frame: u32, n: usize) -> u64 {
-        let attempts = self.x.frames[frame as usize].attempts[n];
+        let attempts = self.execution.frames[frame as usize].attempts[n];
         let backoff = retrier.backoff_rate.powi(i32::try_from(attempts).unwrap_or(i32::MAX));
         let mut seconds = retrier.interval_seconds as f64 * backoff;
         if let Some(most) = retrier.delay_seconds_max {
             seconds = seconds.min(most as f64);
         }
         if retrier.full_jitter {
-            seconds *= (self.x.random() >> 11) as f64 / (1u64 << 53) as f64;
+            seconds *= (self.execution.random() >> 11) as f64 / (1u64 << 53) as f64;
         }
         // Saturates; a delay beyond the deadline never ends.
-        self.x.scaled((seconds * 1_000.0).round() as u64)
+        self.execution.scaled((seconds * 1_000.0).round() as u64)
     }
 
     /// Goes to the catcher that matches, if there is one.
-    fn caught(&mut self, frame: u32, handlers: &Handlers, fault: &Fault) -> Result<bool, Stop> {
-        let missed = self.x.frames[frame as usize].heartbeat_missed;
+    fn caught(&mut self, frame: u32, recovery: &Recovery, fault: &Fault) -> Result<bool, StateError> {
+        let missed = self.execution.frames[frame as usize].heartbeat_missed;
         let matching = |catcher: &Catcher| matches(&catcher.errors, fault, missed);
-        let Some(n) = handlers.catch.iter().position(matching) else { return Ok(false) };
-        self.aside(Aside::Caught { state: self.state_id(frame) });
+        let Some(n) = recovery.catch.iter().position(matching) else { return Ok(false) };
+        self.metric_event(MetricEvent::Caught { state: self.state_id(frame) });
         self.step_told(Step::Catch(n));
-        let catcher = &handlers.catch[n];
+        let catcher = &recovery.catch[n];
         let error_output = self.error_output(fault);
-        let input = self.x.frames[frame as usize].input;
-        let (output, sight) = match self.state(frame).jsonata {
+        let input = self.execution.frames[frame as usize].input;
+        let (output, query_inputs) = match self.state(frame).jsonata {
             true => {
-                let sight = Sight { input, error_output, ..Sight::default() };
+                let query_inputs = QueryInputs { input, error_output, ..QueryInputs::default() };
                 match catcher.output {
-                    Some(output) => (self.template(frame, output, sight)?, sight),
-                    None => (error_output, sight),
+                    Some(output) => (self.template(frame, output, query_inputs)?, query_inputs),
+                    None => (error_output, query_inputs),
                 }
             }
-            false => (self.combine(catcher.result_path, input, error_output)?, Sight::of(error_output)),
+            false => (self.combine(catcher.result_path, input, error_output)?, QueryInputs::of(error_output)),
         };
-        self.leave(frame, output, catcher.assign, sight, Next::State(catcher.next))?;
+        self.leave(frame, output, catcher.assign, query_inputs, Next::State(catcher.next))?;
         Ok(true)
     }
 
     /// The Error Output: `{"Error": …, "Cause": …}`. Recorded: of a timeout, which has no cause, `Cause` is empty.
     fn error_output(&mut self, fault: &Fault) -> Value {
-        let arena = &mut self.x.arena;
+        let arena = &mut self.execution.arena;
         let mark = arena.begin();
         for (key, text) in [("Error", fault.error.as_deref()), ("Cause", fault.cause.as_deref())] {
             let (key, text) = (arena.string(key), arena.string(text.unwrap_or_default()));

@@ -1,8 +1,8 @@
 //! Data flow: InputPath, Parameters, ResultSelector, ResultPath, OutputPath; Arguments and Output (developer guide,
 //! "Processing input and output", "Transforming data with JSONata").
 
-use super::inspect::Step;
-use super::run::{Run, Sight, Stop};
+use super::run::{QueryInputs, Run, StateError};
+use super::single_state::Step;
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::program::{Filter, PathId, ResultPath};
@@ -13,44 +13,49 @@ const LARGE_BYTES: u32 = 4_096;
 
 impl Run<'_, '_> {
     /// The input after `InputPath`, kept as what the state works on.
-    pub(super) fn filtered_input(&mut self, frame: u32) -> Result<Value, Stop> {
-        let input = self.x.frames[frame as usize].input;
+    pub(super) fn filtered_input(&mut self, frame: u32) -> Result<Value, StateError> {
+        let input = self.execution.frames[frame as usize].input;
         let effective = self.filter(frame, self.state(frame).input, input)?;
-        self.x.frames[frame as usize].effective = effective;
+        self.execution.frames[frame as usize].effective = effective;
         self.step_told(Step::InputPath(effective));
         Ok(effective)
     }
 
     /// The input after `InputPath` and `Parameters`, or `Arguments`.
-    pub(super) fn effective_input(&mut self, frame: u32) -> Result<Value, Stop> {
+    pub(super) fn effective_input(&mut self, frame: u32) -> Result<Value, StateError> {
         let mut effective = self.filtered_input(frame)?;
         if let Some(parameters) = self.state(frame).parameters {
-            effective = self.template(frame, parameters, Sight::of(effective))?;
-            self.x.frames[frame as usize].effective = effective;
+            effective = self.template(frame, parameters, QueryInputs::of(effective))?;
+            self.execution.frames[frame as usize].effective = effective;
         }
         self.step_told(Step::Parameters(effective));
         Ok(effective)
     }
 
-    pub(super) fn filter(&mut self, frame: u32, filter: Filter, value: Value) -> Result<Value, Stop> {
+    pub(super) fn filter(&mut self, frame: u32, filter: Filter, value: Value) -> Result<Value, StateError> {
         match filter {
             Filter::Everything => Ok(value),
             Filter::Nothing => {
-                let mark = self.x.arena.begin();
-                Ok(self.x.arena.end_object(mark))
+                let mark = self.execution.arena.begin();
+                Ok(self.execution.arena.end_object(mark))
             }
-            Filter::Path(path) => self.path(frame, path, Sight::of(value)),
+            Filter::Path(path) => self.path(frame, path, QueryInputs::of(value)),
         }
     }
 
     /// What a path selects, or `States.Runtime` with Jayway's words.
-    pub(super) fn path(&mut self, frame: u32, path: PathId, sight: Sight) -> Result<Value, Stop> {
+    pub(super) fn path(
+        &mut self,
+        frame: u32,
+        path: PathId,
+        query_inputs: QueryInputs,
+    ) -> Result<Value, StateError> {
         let path = &self.program.paths[path];
-        let found = self.follow(path, sight.input);
+        let found = self.follow(path, query_inputs.input);
         if !found.is_undefined() {
             return Ok(found);
         }
-        let found = self.query(frame, sight, |arena, scope, env| {
+        let found = self.query(frame, query_inputs, |arena, scope, env| {
             path.eval(arena, scope, env.fuel).map_err(|fault| {
                 let says = fault.message(path, arena, scope, env.fuel);
                 format!("Invalid path '{}' : {says}", path.source())
@@ -62,32 +67,36 @@ impl Run<'_, '_> {
         Ok(value)
     }
 
-    fn try_path_slowly(&mut self, frame: u32, path: &Path, sight: Sight) -> Option<Value> {
-        self.query(frame, sight, |arena, scope, env| path.find(arena, scope, env.fuel).ok())
+    fn try_path_slowly(&mut self, frame: u32, path: &Path, query_inputs: QueryInputs) -> Option<Value> {
+        self.query(frame, query_inputs, |arena, scope, env| path.find(arena, scope, env.fuel).ok())
     }
 
     /// What a path of names and indexes leads to.
     #[inline(always)]
     fn follow(&self, path: &Path, input: Value) -> Value {
-        if input.is_container() && self.x.arena.size(input) > LARGE_BYTES {
-            self.env.fuel.note(path.work(&self.x.arena, input));
+        if input.is_container() && self.execution.arena.size(input) > LARGE_BYTES {
+            self.env.fuel.note(path.work(&self.execution.arena, input));
         }
-        path.follow(&self.x.arena, input)
+        path.follow(&self.execution.arena, input)
     }
 
     /// What a path selects, if it selects anything.
     #[inline(always)]
-    pub(super) fn try_path(&mut self, frame: u32, path: PathId, sight: Sight) -> Option<Value> {
+    pub(super) fn try_path(&mut self, frame: u32, path: PathId, query_inputs: QueryInputs) -> Option<Value> {
         let path = &self.program.paths[path];
-        let found = self.follow(path, sight.input);
+        let found = self.follow(path, query_inputs.input);
         if !found.is_undefined() {
             return Some(found);
         }
-        self.try_path_slowly(frame, path, sight)
+        self.try_path_slowly(frame, path, query_inputs)
     }
 
     /// The state's output in JSONPath, and what its Assign sees.
-    pub(super) fn jsonpath_output(&mut self, frame: u32, result: Value) -> Result<(Value, Sight), Stop> {
+    pub(super) fn jsonpath_output(
+        &mut self,
+        frame: u32,
+        result: Value,
+    ) -> Result<(Value, QueryInputs), StateError> {
         let state = self.state(frame);
         let (selector, result_path, output_path) = (state.result, state.result_path, state.output);
         let mut result = result;
@@ -96,14 +105,14 @@ impl Run<'_, '_> {
                 let text = "Unable to apply Path transformation to null or empty input.";
                 return Err(self.runtime(frame, text).into());
             }
-            result = self.template(frame, selector, Sight::of(result))?;
+            result = self.template(frame, selector, QueryInputs::of(result))?;
         }
         self.step_told(Step::ResultSelector(result));
-        let input = self.x.frames[frame as usize].input;
+        let input = self.execution.frames[frame as usize].input;
         let combined = self.combine(result_path, input, result)?;
         self.step_told(Step::ResultPath(combined));
         let output = self.filter(frame, output_path, combined)?;
-        Ok((output, Sight::of(result)))
+        Ok((output, QueryInputs::of(result)))
     }
 
     /// `ResultPath`: puts the result into the input.
@@ -112,17 +121,17 @@ impl Run<'_, '_> {
         result_path: ResultPath,
         input: Value,
         result: Value,
-    ) -> Result<Value, Stop> {
+    ) -> Result<Value, StateError> {
         match result_path {
             ResultPath::Replace => Ok(result),
             ResultPath::Discard => Ok(input),
             ResultPath::Insert(path) => {
                 let path = &self.program.references[path];
-                self.charge(path.work(&self.x.arena, input))?;
-                let inserted = path.insert(&mut self.x.arena, input, result);
+                self.charge(path.work(&self.execution.arena, input))?;
+                let inserted = path.insert(&mut self.execution.arena, input, result);
                 // Told without the state, unlike most failures.
                 inserted.map_err(|fault| {
-                    let text = fault.message(path, &self.x.arena, input);
+                    let text = fault.message(path, &self.execution.arena, input);
                     Fault::new(fault::REFERENCE_PATH_CONFLICT, text).into()
                 })
             }
@@ -130,12 +139,16 @@ impl Run<'_, '_> {
     }
 
     /// The state's output in JSONata, and what its Assign sees.
-    pub(super) fn jsonata_output(&mut self, frame: u32, result: Value) -> Result<(Value, Sight), Stop> {
-        let input = self.x.frames[frame as usize].input;
-        let sight = Sight { input, result, ..Sight::default() };
+    pub(super) fn jsonata_output(
+        &mut self,
+        frame: u32,
+        result: Value,
+    ) -> Result<(Value, QueryInputs), StateError> {
+        let input = self.execution.frames[frame as usize].input;
+        let query_inputs = QueryInputs { input, result, ..QueryInputs::default() };
         match self.state(frame).result {
-            Some(output) => Ok((self.template(frame, output, sight)?, sight)),
-            None => Ok((result, sight)),
+            Some(output) => Ok((self.template(frame, output, query_inputs)?, query_inputs)),
+            None => Ok((result, query_inputs)),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Effect;
 use super::execution::{Execution, Join, NO_FRAME, Phase, Token};
-use super::record::Happening;
-use super::run::{Run, Stop};
+use super::record::EventKind;
+use super::run::{Run, StateError};
 use super::state::too_large;
 use crate::fault::{self, Fault};
 use crate::json::Value;
@@ -11,7 +11,7 @@ use crate::limits;
 use crate::program::{StateId, StateKind, WorkflowId};
 
 /// Where children of a join begin, and with what.
-pub(super) struct Nursery {
+pub(super) struct ChildTemplate {
     join: u32,
     parent: u32,
     start: StateId,
@@ -20,23 +20,23 @@ pub(super) struct Nursery {
 
 impl Run<'_, '_> {
     /// Lets the frame wait for children.
-    pub(super) fn open_join(&mut self, frame: u32, join: Join) -> Result<u32, Stop> {
+    pub(super) fn open_join(&mut self, frame: u32, join: Join) -> Result<u32, StateError> {
         let total = join.total as usize;
-        if !self.x.arena.reserve(total.saturating_mul(size_of::<Value>())) {
+        if !self.execution.arena.reserve(total.saturating_mul(size_of::<Value>())) {
             self.check_memory(frame)?;
         }
-        let id = self.x.add_join(Join { frame, youngest: NO_FRAME, ..join });
-        self.x.joins[id as usize].results.resize(total, Value::UNDEFINED);
-        self.x.frames[frame as usize].phase = Phase::Joining(id);
+        let id = self.execution.add_join(Join { frame, youngest: NO_FRAME, ..join });
+        self.execution.joins[id as usize].results.resize(total, Value::UNDEFINED);
+        self.execution.frames[frame as usize].phase = Phase::Joining(id);
         Ok(id)
     }
 
     /// What the children of a join that run `workflow` have in common.
-    pub(super) fn nursery(&mut self, join: u32, workflow: WorkflowId) -> Nursery {
-        let parent = self.x.joins[join as usize].frame;
+    pub(super) fn child_template(&mut self, join: u32, workflow: WorkflowId) -> ChildTemplate {
+        let parent = self.execution.joins[join as usize].frame;
         let workflow = &self.program.workflows[workflow];
         let variables = self.inner_variables(parent, workflow.slots);
-        Nursery { join, parent, start: workflow.start, variables }
+        ChildTemplate { join, parent, start: workflow.start, variables }
     }
 
     /// Adds a child to a join: it begins with `input` after the event `last_event`.
@@ -44,45 +44,45 @@ impl Run<'_, '_> {
     #[inline(always)]
     pub(super) fn open_child(
         &mut self,
-        nursery: &Nursery,
+        child_template: &ChildTemplate,
         index: u32,
         input: Value,
         last_event: u64,
-    ) -> Result<(), Stop> {
-        if self.x.frames.len() - self.x.frames_free.len() >= limits::FRAMES_MAX {
-            return Err(self.too_many_children(nursery.parent));
+    ) -> Result<(), StateError> {
+        if self.execution.frames.len() - self.execution.frames_free.len() >= limits::FRAMES_MAX {
+            return Err(self.too_many_children(child_template.parent));
         }
-        if self.x.arena.size(input) > limits::PAYLOAD_BYTES_MAX {
-            return Err(too_large(self.program.name(self.state_id(nursery.parent))).into());
+        if self.execution.arena.size(input) > limits::PAYLOAD_BYTES_MAX {
+            return Err(too_large(self.program.name(self.state_id(child_template.parent))).into());
         }
-        let (child, frame) = self.x.add_frame();
-        frame.state = Some(nursery.start);
+        let (child, frame) = self.execution.add_frame();
+        frame.state = Some(child_template.start);
         frame.phase = Phase::Enter;
         frame.index = index;
         frame.input = input;
-        frame.variables = nursery.variables;
+        frame.variables = child_template.variables;
         frame.last_event = last_event;
-        let join = &mut self.x.joins[nursery.join as usize];
+        let join = &mut self.execution.joins[child_template.join as usize];
         join.started += 1;
         join.running += 1;
-        self.x.link_child(nursery.join, child);
-        self.x.enqueue(child);
+        self.execution.link_child(child_template.join, child);
+        self.execution.enqueue(child);
         Ok(())
     }
 
     #[cold]
-    fn too_many_children(&self, parent: u32) -> Stop {
+    fn too_many_children(&self, parent: u32) -> StateError {
         self.runtime(parent, "Too many branches and iterations run at the same time.").into()
     }
 
     /// What an inner workflow sees: the outer variables as they are now, and its own, not assigned yet. Values are
     /// immutable, so sharing is safe.
     fn inner_variables(&mut self, parent: u32, slots: u32) -> Value {
-        let outer = self.x.frames[parent as usize].variables;
+        let outer = self.execution.frames[parent as usize].variables;
         if outer.len() == slots as usize {
             return outer;
         }
-        let arena = &mut self.x.arena;
+        let arena = &mut self.execution.arena;
         let mark = arena.begin();
         for slot in 0..slots as usize {
             let value = arena.item(outer, slot).unwrap_or(Value::UNDEFINED);
@@ -94,17 +94,18 @@ impl Run<'_, '_> {
     #[inline]
     pub(super) fn child_succeeded(&mut self, child: u32, join: u32, output: Value) {
         let (index, last) = self.close_child(child, join);
-        self.x.joins[join as usize].results[index as usize] = output;
-        let parent = self.x.joins[join as usize].frame;
+        self.execution.joins[join as usize].results[index as usize] = output;
+        let parent = self.execution.joins[join as usize].frame;
         let mut chain = last;
         if let StateKind::Map(_) = self.state(parent).kind {
             let state = self.state_id(parent);
-            let id = self.emit(last, Happening::MapIterationSucceeded { state, index });
+            let id = self.emit(last, EventKind::MapIterationSucceeded { state, index });
             // Recorded: the next iteration hangs on the same event, the end of the Map on this one.
-            let more = self.x.joins[join as usize].started < self.x.joins[join as usize].total;
+            let more =
+                self.execution.joins[join as usize].started < self.execution.joins[join as usize].total;
             chain = if more { last } else { id };
         }
-        self.x.frames[parent as usize].last_event = chain;
+        self.execution.frames[parent as usize].last_event = chain;
         self.after_child(parent, join);
     }
 
@@ -112,7 +113,7 @@ impl Run<'_, '_> {
     #[inline]
     fn after_child(&mut self, parent: u32, join: u32) {
         self.compact_if_grown();
-        let Join { started, total, running, .. } = self.x.joins[join as usize];
+        let Join { started, total, running, .. } = self.execution.joins[join as usize];
         if started < total {
             self.begin_another(parent, join);
         } else if running == 0 {
@@ -129,12 +130,12 @@ impl Run<'_, '_> {
     }
 
     /// Another iteration could not be begun: those that run are stopped, which is told, and the state fails.
-    pub(super) fn children_not_begun(&mut self, parent: u32, join: u32, stop: Stop) {
+    pub(super) fn children_not_begun(&mut self, parent: u32, join: u32, stop: StateError) {
         if self.env.fuel.cut().is_some() {
             return;
         }
         let fault = self.tell_evaluation(parent, stop);
-        let last = self.x.frames[parent as usize].last_event;
+        let last = self.execution.frames[parent as usize].last_event;
         let ends_all = fault.error.as_deref() == Some(fault::RUNTIME);
         self.stop_children(join, (!ends_all).then_some(last));
         self.failed(parent, fault);
@@ -150,21 +151,21 @@ impl Run<'_, '_> {
 
     #[inline]
     fn close_child(&mut self, child: u32, join: u32) -> (u32, u64) {
-        let frame = &self.x.frames[child as usize];
+        let frame = &self.execution.frames[child as usize];
         let closed = (frame.index, frame.last_event);
-        self.x.unlink_child(join, child);
-        self.x.free_frame(child);
-        self.x.joins[join as usize].running -= 1;
+        self.execution.unlink_child(join, child);
+        self.execution.free_frame(child);
+        self.execution.joins[join as usize].running -= 1;
         closed
     }
 
     /// All children are done. The join is gone afterwards, also when the state fails.
-    fn finish_join(&mut self, parent: u32, join: u32) -> Result<(), Stop> {
-        let Execution { arena, joins, .. } = &mut *self.x;
+    fn finish_join(&mut self, parent: u32, join: u32) -> Result<(), StateError> {
+        let Execution { arena, joins, .. } = &mut *self.execution;
         let Join { results, failed, .. } = &joins[join as usize];
         let bytes: u64 = results.iter().map(|&result| u64::from(arena.size(result))).sum();
         if bytes > u64::from(limits::PAYLOAD_BYTES_MAX) {
-            self.x.free_join(join);
+            self.execution.free_join(join);
             return Err(too_large(self.program.name(self.state_id(parent))).into());
         }
         let results = match failed {
@@ -175,38 +176,38 @@ impl Run<'_, '_> {
                 arena.end_array(mark)
             }
         };
-        self.x.free_join(join);
-        let last = self.x.frames[parent as usize].last_event;
+        self.execution.free_join(join);
+        let last = self.execution.frames[parent as usize].last_event;
         let succeeded = match self.state(parent).kind {
-            StateKind::Map(_) => self.emit(last, Happening::MapStateSucceeded),
-            _ => self.emit(last, Happening::ParallelStateSucceeded),
+            StateKind::Map(_) => self.emit(last, EventKind::MapStateSucceeded),
+            _ => self.emit(last, EventKind::ParallelStateSucceeded),
         };
         let left = self.leave_with(parent, results);
         // Measured: only what fails the state itself afterwards hangs on its success.
-        if let Err(Stop::Failed(_)) = left {
-            self.x.frames[parent as usize].last_event = succeeded;
+        if let Err(StateError::Failed(_)) = left {
+            self.execution.frames[parent as usize].last_event = succeeded;
         }
         left
     }
 
     pub(super) fn child_failed(&mut self, child: u32, join: u32, fault: Fault) {
-        let parent = self.x.joins[join as usize].frame;
+        let parent = self.execution.joins[join as usize].frame;
         let state = self.state_id(parent);
         let is_map = matches!(self.state(parent).kind, StateKind::Map(_));
         let failed_task = matches!(self.state(child).kind, StateKind::Task(_)).then(|| self.state_id(child));
         let (index, last) = self.close_child(child, join);
-        let row = &mut self.x.joins[join as usize];
+        let row = &mut self.execution.joins[join as usize];
         row.failed += 1;
         let tolerated = is_map && row.has_tolerance && row.failed <= row.tolerated;
         if !tolerated {
             self.tell_overdue(join);
         }
         if tolerated {
-            self.emit(last, Happening::MapIterationFailed { state, index });
-            self.x.frames[parent as usize].last_event = last;
+            self.emit(last, EventKind::MapIterationFailed { state, index });
+            self.execution.frames[parent as usize].last_event = last;
             return self.after_child(parent, join);
         }
-        let row = &self.x.joins[join as usize];
+        let row = &self.execution.joins[join as usize];
         let fault = match row.has_tolerance && row.tolerated > 0 {
             true => Fault::new(
                 fault::EXCEED_TOLERATED_FAILURE_THRESHOLD,
@@ -217,15 +218,15 @@ impl Run<'_, '_> {
         // Recorded: what still runs is told as aborted before the iteration is told as failed.
         if is_map {
             self.stop_children(join, Some(last));
-            self.emit(last, Happening::MapIterationFailed { state, index });
+            self.emit(last, EventKind::MapIterationFailed { state, index });
         }
         if let Some(state) = failed_task {
-            self.emit(last, Happening::StateAborted { state });
+            self.emit(last, EventKind::StateAborted { state });
         }
         if !is_map {
             self.stop_children(join, Some(last));
         }
-        self.x.frames[parent as usize].last_event = last;
+        self.execution.frames[parent as usize].last_event = last;
         self.failed(parent, fault);
         self.resume(parent);
     }
@@ -233,7 +234,7 @@ impl Run<'_, '_> {
     /// Recorded: tasks of siblings whose time is over at the same moment are told as timed out before they are stopped.
     fn tell_overdue(&mut self, join: u32) {
         let now_ms = self.env.now_ms;
-        let mut overdue: Vec<u32> = (self.x.children(join))
+        let mut overdue: Vec<u32> = (self.execution.children(join))
             .filter(|(_, frame)| frame.phase == Phase::Task && frame.timeout_at_ms <= now_ms)
             .map(|(child, _)| child)
             .collect();
@@ -242,39 +243,39 @@ impl Run<'_, '_> {
             if let StateKind::Task(task) = self.state(child).kind {
                 let fault = Fault { error: Some(fault::TIMEOUT.into()), cause: None };
                 let kind = super::task::kind(&self.program.tasks[task].resource.kind);
-                self.chain(child, Happening::TaskTimedOut { task, kind, fault: &fault });
+                self.chain(child, EventKind::TaskTimedOut { task, kind, fault: &fault });
             }
         }
     }
 
     /// Ends all children of a join, and theirs; with `last`, their events hang on it.
     pub(super) fn stop_children(&mut self, join: u32, last: Option<u64>) {
-        let parent = self.x.joins[join as usize].frame;
+        let parent = self.execution.joins[join as usize].frame;
         let map = matches!(self.state(parent).kind, StateKind::Map(_)).then(|| self.state_id(parent));
         let mut children: Vec<(u32, u32)> =
-            self.x.children(join).map(|(child, frame)| (frame.index, child)).collect();
+            self.execution.children(join).map(|(child, frame)| (frame.index, child)).collect();
         children.sort_unstable();
         for (index, child) in children {
-            let phase = self.x.frames[child as usize].phase;
+            let phase = self.execution.frames[child as usize].phase;
             if let Phase::Joining(inner) = phase {
                 self.stop_children(inner, last);
             }
             if matches!(phase, Phase::Task | Phase::Waiting | Phase::Delayed) {
-                let visit = self.x.frames[child as usize].visit;
+                let visit = self.execution.frames[child as usize].visit;
                 self.env.effects.push(Effect::Cancel(Token { frame: child, visit }));
             }
             if let Some(last) = last {
                 if let Some(state) = map {
-                    self.emit(last, Happening::MapIterationAborted { state, index });
+                    self.emit(last, EventKind::MapIterationAborted { state, index });
                 }
                 if !matches!(phase, Phase::Enter | Phase::Again) {
                     let state = self.state_id(child);
-                    self.emit(last, Happening::StateAborted { state });
+                    self.emit(last, EventKind::StateAborted { state });
                 }
             }
-            self.x.free_frame(child);
+            self.execution.free_frame(child);
         }
-        self.x.free_join(join);
-        self.x.tidy_ready();
+        self.execution.free_join(join);
+        self.execution.tidy_ready();
     }
 }

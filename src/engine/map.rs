@@ -1,9 +1,9 @@
 //! Inline Map states (specification, "Map State").
 
 use super::execution::Join;
-use super::inspect::Step;
-use super::record::Happening;
-use super::run::{Run, Sight, Stop};
+use super::record::EventKind;
+use super::run::{QueryInputs, Run, StateError};
+use super::single_state::Step;
 use super::wait::plain;
 use crate::fault::{self, Fault};
 use crate::json::{self, Number, Value};
@@ -16,7 +16,7 @@ use crate::query::template::Prepared;
 const ITERATION: u64 = 100;
 
 impl Run<'_, '_> {
-    pub(super) fn map(&mut self, frame: u32, map: MapId) -> Result<(), Stop> {
+    pub(super) fn map(&mut self, frame: u32, map: MapId) -> Result<(), StateError> {
         let effective = self.filtered_input(frame)?;
         let row = &self.program.maps[map];
         let concurrency = self.map_concurrency(frame, row.max_concurrency, effective)?;
@@ -41,19 +41,19 @@ impl Run<'_, '_> {
         let by_percentage = tolerated_percentage.map(|most| (f64::from(total) * most / 100.0).floor() as u32);
         let by_count = tolerated_count.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
         let tolerated = by_percentage.into_iter().chain(by_count).min();
-        self.chain(frame, Happening::MapStateStarted { length: total });
+        self.chain(frame, EventKind::MapStateStarted { length: total });
         // A Map that is visited by itself is given its result, whatever its items are.
-        if total == 0 && self.x.context.is_undefined() {
-            let last = self.x.frames[frame as usize].last_event;
-            self.emit(last, Happening::MapStateSucceeded);
-            let mark = self.x.arena.begin();
-            let nothing = self.x.arena.end_array(mark);
+        if total == 0 && self.execution.context.is_undefined() {
+            let last = self.execution.frames[frame as usize].last_event;
+            self.emit(last, EventKind::MapStateSucceeded);
+            let mark = self.execution.arena.begin();
+            let nothing = self.execution.arena.end_array(mark);
             return self.leave_with(frame, nothing);
         }
         let prepared = match row.selector {
             // One item does not pay for it, and a context object that someone else made is not looked into twice.
-            Some(selector) if total > 1 && self.x.context.is_undefined() => {
-                self.program.templates[selector].prepare(&mut self.x.arena, effective)
+            Some(selector) if total > 1 && self.execution.context.is_undefined() => {
+                self.program.templates[selector].prepare(&mut self.execution.arena, effective)
             }
             _ => Prepared::default(),
         };
@@ -75,18 +75,20 @@ impl Run<'_, '_> {
     }
 
     /// Begins the next iterations of the Map, so many of them. What is the same for all is looked up once.
-    pub(super) fn next_iterations(&mut self, frame: u32, join: u32, count: u32) -> Result<(), Stop> {
+    pub(super) fn next_iterations(&mut self, frame: u32, join: u32, count: u32) -> Result<(), StateError> {
         let state = self.state_id(frame);
         let StateKind::Map(map) = self.program.states[state].kind else { return Ok(()) };
         let row = &self.program.maps[map];
-        let Join { items, started, prepared, .. } = self.x.joins[join as usize];
-        let last = self.x.frames[frame as usize].last_event;
-        let nursery = self.nursery(join, row.processor);
+        let Join { items, started, prepared, .. } = self.execution.joins[join as usize];
+        let last = self.execution.frames[frame as usize].last_event;
+        let child_template = self.child_template(join, row.processor);
         for index in started..started + count {
             self.charge(ITERATION + 2 * prepared.row.len() as u64)?;
             let (key, value) = match items.is_object() {
-                true => self.x.arena.entry(items, index as usize).unwrap_or_default(),
-                false => (Value::UNDEFINED, self.x.arena.item(items, index as usize).unwrap_or_default()),
+                true => self.execution.arena.entry(items, index as usize).unwrap_or_default(),
+                false => {
+                    (Value::UNDEFINED, self.execution.arena.item(items, index as usize).unwrap_or_default())
+                }
             };
             let input = match row.selector {
                 Some(selector) => self.selected(frame, prepared, selector, (index, value, key))?,
@@ -94,8 +96,8 @@ impl Run<'_, '_> {
                 None => value,
             };
             self.step_told(Step::Item(input));
-            let begun = self.emit(last, Happening::MapIterationStarted { state, index });
-            self.open_child(&nursery, index, input, begun)?;
+            let begun = self.emit(last, EventKind::MapIterationStarted { state, index });
+            self.open_child(&child_template, index, input, begun)?;
         }
         Ok(())
     }
@@ -108,15 +110,19 @@ impl Run<'_, '_> {
         prepared: Prepared,
         selector: TemplateId,
         item: (u32, Value, Value),
-    ) -> Result<Value, Stop> {
+    ) -> Result<Value, StateError> {
         let (index, value, key) = item;
         let made =
-            self.program.templates[selector].complete(&mut self.x.arena, prepared, |field| match field {
-                ContextField::MapItemIndex => Value::int(index.into()),
-                ContextField::MapItemValue => value,
-                ContextField::MapItemKey => key,
-                _ => Value::UNDEFINED,
-            });
+            self.program.templates[selector].complete(
+                &mut self.execution.arena,
+                prepared,
+                |field| match field {
+                    ContextField::MapItemIndex => Value::int(index.into()),
+                    ContextField::MapItemValue => value,
+                    ContextField::MapItemKey => key,
+                    _ => Value::UNDEFINED,
+                },
+            );
         if !made.is_undefined() {
             self.check_memory(frame)?;
             return Ok(made);
@@ -130,14 +136,14 @@ impl Run<'_, '_> {
         frame: u32,
         selector: TemplateId,
         item: (u32, Value, Value),
-    ) -> Result<Value, Stop> {
-        let effective = self.x.frames[frame as usize].effective;
-        self.template(frame, selector, Sight { item: Some(item), ..Sight::of(effective) })
+    ) -> Result<Value, StateError> {
+        let effective = self.execution.frames[frame as usize].effective;
+        self.template(frame, selector, QueryInputs { item: Some(item), ..QueryInputs::of(effective) })
     }
 
     /// A member of an object as an item: `{"Key": …, "Value": …}`.
     fn pair(&mut self, key: Value, value: Value) -> Value {
-        let arena = &mut self.x.arena;
+        let arena = &mut self.execution.arena;
         let mark = arena.begin();
         for (name, part) in [("Key", key), ("Value", value)] {
             let name = arena.string(name);
@@ -147,13 +153,13 @@ impl Run<'_, '_> {
         arena.end_object(mark)
     }
 
-    fn items(&mut self, frame: u32, items: Items, effective: Value) -> Result<Value, Stop> {
+    fn items(&mut self, frame: u32, items: Items, effective: Value) -> Result<Value, StateError> {
         let jsonata = self.state(frame).jsonata;
         let found = match items {
             Items::Input => effective,
             Items::Path(path) => self.items_path(frame, path, effective)?,
             Items::Template(template) => {
-                let value = self.template(frame, template, Sight::of(effective))?;
+                let value = self.template(frame, template, QueryInputs::of(effective))?;
                 if self.program.templates[template].as_expression().is_some() {
                     self.expect_type(frame, template, value, "array", Value::is_array)?;
                 }
@@ -164,7 +170,7 @@ impl Run<'_, '_> {
             return Ok(found);
         }
         if jsonata {
-            let found = json::to_string(&self.x.arena, found);
+            let found = json::to_string(&self.execution.arena, found);
             let text = format!("Map state input must be an array but was: {found}");
             // Recorded: the type of the items has no place.
             return Err(self.evaluation(frame, "", &text));
@@ -179,25 +185,25 @@ impl Run<'_, '_> {
     }
 
     /// What `ItemsPath` selects.
-    fn items_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<Value, Stop> {
-        let sight = Sight::of(effective);
-        if let Some(found) = self.try_path(frame, path, sight) {
+    fn items_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<Value, StateError> {
+        let query_inputs = QueryInputs::of(effective);
+        if let Some(found) = self.try_path(frame, path, query_inputs) {
             return Ok(found);
         }
         let path_text = &self.program.paths[path];
-        let why = self.query(frame, sight, |arena, scope, _| path_text.conflict(arena, scope));
+        let why = self.query(frame, query_inputs, |arena, scope, _| path_text.conflict(arena, scope));
         match why {
             Some(why) => Err(Fault::new(fault::REFERENCE_PATH_CONFLICT, why).into()),
-            None => self.path(frame, path, sight),
+            None => self.path(frame, path, query_inputs),
         }
     }
 
-    fn map_concurrency(&mut self, frame: u32, limit: Seconds, effective: Value) -> Result<u32, Stop> {
+    fn map_concurrency(&mut self, frame: u32, limit: Seconds, effective: Value) -> Result<u32, StateError> {
         let asked = match limit {
             Seconds::Literal(limit) => limit,
             Seconds::Expression(template) => self.expression_seconds(frame, template, "MaxConcurrency")?,
             Seconds::Path(path) => {
-                let value = self.path(frame, path, Sight::of(effective))?;
+                let value = self.path(frame, path, QueryInputs::of(effective))?;
                 let limit = self.integer(frame, path, value, "MaxConcurrencyPath")?;
                 match u64::try_from(limit) {
                     Ok(limit) => limit,
@@ -217,13 +223,13 @@ impl Run<'_, '_> {
         path: crate::program::PathId,
         value: Value,
         field: &str,
-    ) -> Result<i64, Stop> {
+    ) -> Result<i64, StateError> {
         let parsed = match value.as_int() {
             Some(int) => Some(int),
-            None => self.x.arena.as_str(value).and_then(|text| text.parse().ok()),
+            None => self.execution.arena.as_str(value).and_then(|text| text.parse().ok()),
         };
         parsed.ok_or_else(|| {
-            let (found, source) = (plain(&self.x.arena, value), self.program.paths[path].source());
+            let (found, source) = (plain(&self.execution.arena, value), self.program.paths[path].source());
             let text = format!(
                 "The {field} field refers to value \"{found}\" which is not a valid integer: {source}"
             );
@@ -231,14 +237,14 @@ impl Run<'_, '_> {
         })
     }
 
-    fn tolerated_count(&mut self, frame: u32, count: Seconds, effective: Value) -> Result<u64, Stop> {
+    fn tolerated_count(&mut self, frame: u32, count: Seconds, effective: Value) -> Result<u64, StateError> {
         match count {
             Seconds::Literal(count) => Ok(count),
             Seconds::Expression(template) => {
                 self.expression_seconds(frame, template, "ToleratedFailureCount")
             }
             Seconds::Path(path) => {
-                let value = self.path(frame, path, Sight::of(effective))?;
+                let value = self.path(frame, path, QueryInputs::of(effective))?;
                 let count = self.integer(frame, path, value, "ToleratedFailureCountPath")?;
                 u64::try_from(count)
                     .map_err(|_| self.runtime(frame, "ToleratedFailureCount cannot be negative.").into())
@@ -251,28 +257,28 @@ impl Run<'_, '_> {
         frame: u32,
         percentage: Percentage,
         effective: Value,
-    ) -> Result<f64, Stop> {
+    ) -> Result<f64, StateError> {
         let percentage = match percentage {
             Percentage::Literal(percentage) => percentage,
             Percentage::Path(path) => {
-                let value = self.path(frame, path, Sight::of(effective))?;
-                let parsed = match self.x.arena.number(value).map(Number::to_f64) {
+                let value = self.path(frame, path, QueryInputs::of(effective))?;
+                let parsed = match self.execution.arena.number(value).map(Number::to_f64) {
                     Some(number) => Some(number),
-                    None => self.x.arena.as_str(value).and_then(|text| text.parse().ok()),
+                    None => self.execution.arena.as_str(value).and_then(|text| text.parse().ok()),
                 };
                 parsed.ok_or_else(|| {
-                    let (found, source) = (plain(&self.x.arena, value), self.program.paths[path].source());
+                    let (found, source) = (plain(&self.execution.arena, value), self.program.paths[path].source());
                     let text = format!(
                         "The ToleratedFailurePercentagePath field refers to value \"{found}\" which is not a valid \
                          float: {source}"
                     );
-                    Stop::from(self.runtime(frame, &text))
+                    StateError::from(self.runtime(frame, &text))
                 })?
             }
             Percentage::Expression(template) => {
-                let value = self.template(frame, template, Sight::of(effective))?;
+                let value = self.template(frame, template, QueryInputs::of(effective))?;
                 self.expect_type(frame, template, value, "number", Value::is_number)?;
-                self.x.arena.as_f64(value).unwrap_or_default()
+                self.execution.arena.as_f64(value).unwrap_or_default()
             }
         };
         match (0.0..=100.0).contains(&percentage) {

@@ -11,27 +11,27 @@
 
 mod choice;
 mod context;
+mod event_buffer;
 mod execution;
 mod fail;
 mod flow;
-mod inspect;
 mod join;
 mod map;
-mod notes;
 mod pack;
 mod parallel;
 mod record;
 mod run;
+mod single_state;
 mod state;
 mod task;
 mod wait;
 
 #[cfg(feature = "service")]
 pub(crate) use context::uuid;
+pub use event_buffer::EventBuffer;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
-pub use inspect::{Step, Visit, Visited, stand_in};
-pub use notes::Notes;
-pub use record::{Aside, Happening, Hears, Listener, Record, Schedule, TaskKind};
+pub use record::{EventKind, EventMask, Listener, MetricEvent, Record, Schedule, TaskKind};
+pub use single_state::{Step, Visit, Visited, complete_children};
 
 use crate::fault::Fault;
 use crate::fuel::{Cut, Fuel};
@@ -142,9 +142,9 @@ pub struct Env<'e> {
     /// Who listens, if anyone does.
     pub listener: Option<&'e mut dyn Listener>,
     /// What the listener wants to hear; nothing, when nobody listens.
-    pub hears: Hears,
+    pub event_mask: EventMask,
     /// What is noted, if anything is. The listener is told before notes are forgotten.
-    pub notes: Option<&'e mut Notes>,
+    pub event_buffer: Option<&'e mut EventBuffer>,
     /// Compacts arenas, kept between turns.
     pub compactor: &'e mut Compactor,
     /// JSONata's memory, kept between turns.

@@ -1,7 +1,7 @@
 //! What the engine tells a listener: one record for each event of AWS's history, formed only when someone listens.
 
-use super::inspect::Step;
-use super::notes::Notes;
+use super::event_buffer::EventBuffer;
+use super::single_state::Step;
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateId, StateKind, TaskId};
@@ -15,8 +15,8 @@ pub trait Listener {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>);
 
     /// Something that is no event of the history, but of interest to those who count and trace.
-    fn aside(&mut self, program: &Program, aside: Aside) {
-        let _ = (program, aside);
+    fn metric_event(&mut self, program: &Program, metric_event: MetricEvent) {
+        let _ = (program, metric_event);
     }
 
     /// A value on its way through a state; most listeners are not interested.
@@ -31,15 +31,15 @@ pub trait Listener {
 
     /// Notes whose values are about to move, or which have become many: whoever wants to know them reads them now,
     /// because they are forgotten then.
-    fn notes_due(&mut self, program: &Program, arena: &Arena, notes: &Notes) {
-        let _ = (program, arena, notes);
+    fn events_due(&mut self, program: &Program, arena: &Arena, event_buffer: &EventBuffer) {
+        let _ = (program, arena, event_buffer);
     }
 }
 
 /// What happens beside the events of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Aside {
+pub enum MetricEvent {
     /// A state that takes time (any but Pass, Choice, Succeed and Fail) was left, so many milliseconds after it was
     /// entered.
     Took {
@@ -69,42 +69,42 @@ pub enum Aside {
 
 /// Which records a listener wants to hear, or to have noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hears(u16);
+pub struct EventMask(u16);
 
-impl Hears {
+impl EventMask {
     /// None.
-    pub const NONE: Hears = Hears(0);
+    pub const NONE: EventMask = EventMask(0);
     /// All, and the [steps](Listener::step) inside of states.
-    pub const ALL: Hears = Hears(u16::MAX);
+    pub const ALL: EventMask = EventMask(u16::MAX);
     /// None, but the steps inside of states.
-    pub const STEPS: Hears = Hears(1 << 8);
+    pub const STEPS: EventMask = EventMask(1 << 8);
     /// That something failed, timed out or was aborted: the execution, a state, a task, an iteration, an expression; and
     /// that a Fail state was entered and exited.
-    pub const FAILURES: Hears = Hears(1 << 9 | 1 << 5);
+    pub const FAILURES: EventMask = EventMask(1 << 9 | 1 << 5);
     /// All but that states were entered and exited.
-    pub const EVENTS: Hears = Hears(1 << 9 | 1 << 10);
+    pub const EVENTS: EventMask = EventMask(1 << 9 | 1 << 10);
     /// All that is no step.
-    pub const STATES: Hears = Hears(0xFF | Hears::EVENTS.0);
+    pub const STATES: EventMask = EventMask(0xFF | EventMask::EVENTS.0);
     /// All, but of states only that those were entered and exited that take time, and Fail states: no Pass, Choice and
     /// Succeed.
-    pub const WORK: Hears = Hears(1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | Hears::EVENTS.0);
+    pub const WORK: EventMask = EventMask(1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | EventMask::EVENTS.0);
 
     /// Of what either hears.
     #[must_use]
-    pub const fn and(self, other: Hears) -> Hears {
-        Hears(self.0 | other.0)
+    pub const fn union(self, other: EventMask) -> EventMask {
+        EventMask(self.0 | other.0)
     }
 
     /// Whether it hears of steps.
     #[inline]
     pub(super) const fn steps(self) -> bool {
-        self.0 & Hears::STEPS.0 != 0
+        self.0 & EventMask::STEPS.0 != 0
     }
 
     /// Whether it hears that states of this kind were entered and exited.
     #[inline]
     pub(super) const fn of(self, kind: StateKind) -> bool {
-        self.0 & Hears::kind(kind) != 0
+        self.0 & EventMask::kind(kind) != 0
     }
 
     #[inline]
@@ -121,11 +121,11 @@ impl Hears {
         }
     }
 
-    /// Whether it hears of this; of states it is to be asked [by their kind](Hears::of).
+    /// Whether it hears of this; of states it is to be asked [by their kind](EventMask::of).
     #[inline(always)]
-    pub(super) const fn hears(self, happening: &Happening<'_>) -> bool {
-        use Happening::*;
-        let bit = match happening {
+    pub(super) const fn event_mask(self, event_kind: &EventKind<'_>) -> bool {
+        use EventKind::*;
+        let bit = match event_kind {
             ExecutionFailed { .. }
             | ExecutionTimedOut
             | ExecutionAborted { .. }
@@ -165,7 +165,7 @@ pub struct Record<'r> {
     /// `timestamp`, in milliseconds since 1970.
     pub time_ms: u64,
     /// The type, with its details.
-    pub happening: Happening<'r>,
+    pub event_kind: EventKind<'r>,
 }
 
 /// How a task's events are named.
@@ -199,7 +199,7 @@ pub struct Schedule {
 /// The types of history events (API reference, `HistoryEvent`).
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // Names and members are those of AWS's event types.
-pub enum Happening<'r> {
+pub enum EventKind<'r> {
     ExecutionStarted {
         input: Value,
     },

@@ -2,7 +2,7 @@
 
 use super::context::StateContext;
 use super::execution::{Execution, Outcome, Phase, Token};
-use super::record::{Aside, Happening, Hears, Record};
+use super::record::{EventKind, EventMask, MetricEvent, Record};
 use super::{Effect, Env, Event, TimerKind, Turn};
 use crate::fault::{self, Fault};
 use crate::fuel::{Cut, Fuel};
@@ -18,15 +18,15 @@ const TRANSITION_WORK: u64 = 100;
 /// What the functions of a turn work with.
 pub(super) struct Run<'a, 'e> {
     pub(super) program: &'a Program,
-    pub(super) x: &'a mut Execution,
+    pub(super) execution: &'a mut Execution,
     pub(super) env: &'a mut Env<'e>,
     /// What the listener hears, or is noted.
-    pub(super) hears: Hears,
+    pub(super) event_mask: EventMask,
 }
 
 /// Why a state did not come to its end.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum StateError {
     /// It failed; Retry and Catch may have a word.
     Failed(Fault),
     /// A JSONata expression failed at this field.
@@ -35,21 +35,21 @@ pub(super) enum Stop {
     Cut,
 }
 
-impl From<Cut> for Stop {
-    fn from(_: Cut) -> Stop {
-        Stop::Cut
+impl From<Cut> for StateError {
+    fn from(_: Cut) -> StateError {
+        StateError::Cut
     }
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Stop {
-        Stop::Failed(fault)
+impl From<Fault> for StateError {
+    fn from(fault: Fault) -> StateError {
+        StateError::Failed(fault)
     }
 }
 
 /// What a query sees beside the frame's own values.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct QueryInputs {
     pub(super) input: Value,
     pub(super) result: Value,
     pub(super) error_output: Value,
@@ -57,19 +57,23 @@ pub(super) struct Sight {
     pub(super) item: Option<(u32, Value, Value)>,
 }
 
-impl Sight {
-    pub(super) fn of(input: Value) -> Sight {
-        Sight { input, ..Sight::default() }
+impl QueryInputs {
+    pub(super) fn of(input: Value) -> QueryInputs {
+        QueryInputs { input, ..QueryInputs::default() }
     }
 }
 
 impl<'a, 'e> Run<'a, 'e> {
-    pub(super) fn new(program: &'a Program, x: &'a mut Execution, env: &'a mut Env<'e>) -> Run<'a, 'e> {
-        let hears = match &env.notes {
-            Some(notes) => env.hears.and(notes.hears),
-            None => env.hears,
+    pub(super) fn new(
+        program: &'a Program,
+        execution: &'a mut Execution,
+        env: &'a mut Env<'e>,
+    ) -> Run<'a, 'e> {
+        let event_mask = match &env.event_buffer {
+            Some(event_buffer) => env.event_mask.union(event_buffer.event_mask),
+            None => env.event_mask,
         };
-        Run { program, x, env, hears }
+        Run { program, execution, env, event_mask }
     }
 
     /// The frame's state.
@@ -81,13 +85,13 @@ impl<'a, 'e> Run<'a, 'e> {
 
 impl Run<'_, '_> {
     pub(super) fn take(&mut self, event: Event) {
-        if self.x.outcome.is_some() {
+        if self.execution.outcome.is_some() {
             return;
         }
         match event {
-            Event::Go if self.x.events == 0 => {
-                let input = self.x.input;
-                self.emit(0, Happening::ExecutionStarted { input });
+            Event::Go if self.execution.events == 0 => {
+                let input = self.execution.input;
+                self.emit(0, EventKind::ExecutionStarted { input });
             }
             Event::Go => {}
             Event::TaskSucceeded(token, output) => {
@@ -107,7 +111,7 @@ impl Run<'_, '_> {
             }
             Event::Heartbeat(token) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
-                    let frame = &mut self.x.frames[frame as usize];
+                    let frame = &mut self.execution.frames[frame as usize];
                     frame.heartbeat_at_ms = self.env.now_ms.saturating_add(frame.heartbeat_ms);
                 }
             }
@@ -117,8 +121,8 @@ impl Run<'_, '_> {
                     self.woken(frame);
                 } else if let Some(frame) = self.awaited(token, Phase::Delayed) {
                     self.compact_if_grown();
-                    self.x.frames[frame as usize].phase = Phase::Again;
-                    self.x.enqueue(frame);
+                    self.execution.frames[frame as usize].phase = Phase::Again;
+                    self.execution.enqueue(frame);
                 }
             }
             Event::Timer(token, kind) => {
@@ -127,39 +131,41 @@ impl Run<'_, '_> {
                 }
             }
             Event::Deadline => self.time_out(),
-            Event::Fail(fault) => self.end_failed(self.x.events, fault),
+            Event::Fail(fault) => self.end_failed(self.execution.events, fault),
             Event::Abort(fault) => {
                 self.cancel_all();
-                self.emit(0, Happening::ExecutionAborted { fault: &fault });
-                self.x.outcome = Some(Outcome::Aborted(fault));
+                self.emit(0, EventKind::ExecutionAborted { fault: &fault });
+                self.execution.outcome = Some(Outcome::Aborted(fault));
             }
         }
     }
 
     /// The frame that waits in this way for the answer that `token` names.
     fn awaited(&self, token: Token, phase: Phase) -> Option<u32> {
-        let frame = self.x.frames.get(token.frame as usize)?;
+        let frame = self.execution.frames.get(token.frame as usize)?;
         (frame.visit == token.visit && frame.phase == phase).then_some(token.frame)
     }
 
     pub(super) fn turn(&mut self) -> Turn {
         let mut left = self.env.transitions_max;
-        if self.x.outcome.is_none() && self.env.now_ms >= self.x.deadline_ms {
+        if self.execution.outcome.is_none() && self.env.now_ms >= self.execution.deadline_ms {
             self.time_out();
         }
         if let Some(cut) = self.env.fuel.cut() {
             // Already by what the event led to.
             return Turn::Cut(cut);
         }
-        while self.x.outcome.is_none() {
-            let Some(frame) = self.x.next_ready() else { return Turn::Parked };
-            while matches!(self.x.frames[frame as usize].phase, Phase::Enter | Phase::Again) {
+        while self.execution.outcome.is_none() {
+            let Some(frame) = self.execution.next_ready() else { return Turn::Parked };
+            while matches!(self.execution.frames[frame as usize].phase, Phase::Enter | Phase::Again) {
                 if left == 0 || !self.env.fuel.goes_on(TRANSITION_WORK) {
-                    self.x.enqueue_first(frame);
+                    self.execution.enqueue_first(frame);
                     return Turn::Yielded;
                 }
                 left -= 1;
-                if self.x.identity.is_standard && self.x.events >= limits::HISTORY_EVENTS_MAX - 1 {
+                if self.execution.identity.is_standard
+                    && self.execution.events >= limits::HISTORY_EVENTS_MAX - 1
+                {
                     self.history_is_full();
                     return Turn::Done;
                 }
@@ -167,7 +173,7 @@ impl Run<'_, '_> {
                 if let Some(cut) = self.env.fuel.cut() {
                     return Turn::Cut(cut);
                 }
-                if self.x.outcome.is_some() {
+                if self.execution.outcome.is_some() {
                     return Turn::Done;
                 }
             }
@@ -181,107 +187,113 @@ impl Run<'_, '_> {
     fn history_is_full(&mut self) {
         let max = limits::HISTORY_EVENTS_MAX;
         let cause = format!("The execution reached the maximum number of history events ({max}).");
-        self.end_failed(self.x.events, Fault::new(fault::RUNTIME, cause));
+        self.end_failed(self.execution.events, Fault::new(fault::RUNTIME, cause));
     }
 
     fn time_out(&mut self) {
         self.cancel_all();
-        let last = self.x.events + 1;
-        self.x.events = last;
-        self.tell(last, 0, Happening::ExecutionTimedOut);
-        self.x.outcome = Some(Outcome::TimedOut);
+        let last = self.execution.events + 1;
+        self.execution.events = last;
+        self.tell(last, 0, EventKind::ExecutionTimedOut);
+        self.execution.outcome = Some(Outcome::TimedOut);
     }
 
     /// Ends the whole execution with a failure; `last` is the event before.
     pub(super) fn end_failed(&mut self, last: u64, fault: Fault) {
         self.cancel_all();
-        self.emit(last, Happening::ExecutionFailed { fault: &fault });
-        self.x.outcome = Some(Outcome::Failed(fault));
+        self.emit(last, EventKind::ExecutionFailed { fault: &fault });
+        self.execution.outcome = Some(Outcome::Failed(fault));
     }
 
     fn cancel_all(&mut self) {
-        for (n, frame) in self.x.frames.iter_mut().enumerate() {
+        for (n, frame) in self.execution.frames.iter_mut().enumerate() {
             if matches!(frame.phase, Phase::Waiting | Phase::Delayed | Phase::Task) {
                 self.env.effects.push(Effect::Cancel(Token { frame: n as u32, visit: frame.visit }));
             }
             frame.phase = Phase::Free;
         }
-        self.x.clear_ready();
+        self.execution.clear_ready();
     }
 
     // ---- events ----
 
     /// Counts an event and tells the listener; gives its id.
     #[inline]
-    pub(super) fn emit(&mut self, previous: u64, happening: Happening<'_>) -> u64 {
-        self.x.events += 1;
-        let id = self.x.events;
-        if self.hears.hears(&happening) {
-            self.tell(id, previous, happening);
+    pub(super) fn emit(&mut self, previous: u64, event_kind: EventKind<'_>) -> u64 {
+        self.execution.events += 1;
+        let id = self.execution.events;
+        if self.event_mask.event_mask(&event_kind) {
+            self.tell(id, previous, event_kind);
         }
         id
     }
 
     /// Tells the listener, if there is one.
-    pub(super) fn aside(&mut self, aside: Aside) {
+    pub(super) fn metric_event(&mut self, metric_event: MetricEvent) {
         if let Some(listener) = &mut self.env.listener {
-            listener.aside(self.program, aside);
+            listener.metric_event(self.program, metric_event);
         }
     }
 
     /// Whether someone wants to know that a state of this kind was entered or exited.
     #[inline]
-    pub(super) fn hears(&self, kind: StateKind) -> bool {
-        self.hears != Hears::NONE && self.hears.of(kind)
+    pub(super) fn event_mask(&self, kind: StateKind) -> bool {
+        self.event_mask != EventMask::NONE && self.event_mask.of(kind)
     }
 
     /// Notes it, and tells the listener, as far as they want to know it.
     #[inline(never)]
-    pub(super) fn tell(&mut self, id: u64, previous: u64, happening: Happening<'_>) {
-        if let Some(notes) = &mut self.env.notes
-            && notes.hears.hears(&happening)
+    pub(super) fn tell(&mut self, id: u64, previous: u64, event_kind: EventKind<'_>) {
+        if let Some(event_buffer) = &mut self.env.event_buffer
+            && event_buffer.event_mask.event_mask(&event_kind)
         {
-            notes.keep(&Record { id, previous, time_ms: self.x.shown_ms(self.env.now_ms), happening });
+            event_buffer.keep(&Record {
+                id,
+                previous,
+                time_ms: self.execution.shown_ms(self.env.now_ms),
+                event_kind,
+            });
             self.notes_kept();
         }
-        if self.env.hears.hears(&happening) {
-            self.tell_listener(id, previous, happening);
+        if self.env.event_mask.event_mask(&event_kind) {
+            self.tell_listener(id, previous, event_kind);
         }
     }
 
     #[inline(never)]
-    pub(super) fn tell_listener(&mut self, id: u64, previous: u64, happening: Happening<'_>) {
+    pub(super) fn tell_listener(&mut self, id: u64, previous: u64, event_kind: EventKind<'_>) {
         if let Some(listener) = &mut self.env.listener {
-            let record = Record { id, previous, time_ms: self.x.shown_ms(self.env.now_ms), happening };
-            listener.record(self.program, &self.x.arena, &record);
+            let record =
+                Record { id, previous, time_ms: self.execution.shown_ms(self.env.now_ms), event_kind };
+            listener.record(self.program, &self.execution.arena, &record);
         }
     }
 
     /// When notes have become many, they are told and forgotten.
     #[inline]
     pub(super) fn notes_kept(&mut self) {
-        if self.env.notes.as_ref().is_some_and(|notes| notes.is_full()) {
+        if self.env.event_buffer.as_ref().is_some_and(|event_buffer| event_buffer.is_full()) {
             self.tell_notes();
         }
     }
 
     #[cold]
     fn tell_notes(&mut self) {
-        let Some(notes) = &mut self.env.notes else { return };
+        let Some(event_buffer) = &mut self.env.event_buffer else { return };
         if let Some(listener) = &mut self.env.listener
-            && !notes.is_empty()
+            && !event_buffer.is_empty()
         {
-            listener.notes_due(self.program, &self.x.arena, notes);
+            listener.events_due(self.program, &self.execution.arena, event_buffer);
         }
-        notes.clear();
+        event_buffer.clear();
     }
 
     /// Counts an event at the end of the frame's chain.
     #[inline]
-    pub(super) fn chain(&mut self, frame: u32, happening: Happening<'_>) {
-        let previous = self.x.frames[frame as usize].last_event;
-        let id = self.emit(previous, happening);
-        self.x.frames[frame as usize].last_event = id;
+    pub(super) fn chain(&mut self, frame: u32, event_kind: EventKind<'_>) {
+        let previous = self.execution.frames[frame as usize].last_event;
+        let id = self.emit(previous, event_kind);
+        self.execution.frames[frame as usize].last_event = id;
     }
 
     // ---- the frame's state ----
@@ -289,24 +301,24 @@ impl Run<'_, '_> {
     #[inline]
     pub(super) fn state_id(&self, frame: u32) -> StateId {
         // A frame in use has a state from its first moment on.
-        self.x.frames[frame as usize].state.unwrap_or_else(|| self.program.start())
+        self.execution.frames[frame as usize].state.unwrap_or_else(|| self.program.start())
     }
 
     pub(super) fn token(&self, frame: u32) -> Token {
-        Token { frame, visit: self.x.frames[frame as usize].visit }
+        Token { frame, visit: self.execution.frames[frame as usize].visit }
     }
 
     // ---- work ----
 
     /// Charges work on the execution's data.
     #[inline]
-    pub(super) fn charge(&self, work: u64) -> Result<(), Stop> {
+    pub(super) fn charge(&self, work: u64) -> Result<(), StateError> {
         Ok(self.env.fuel.charge(work)?)
     }
 
     /// Ends the state where its work was cut short.
     #[inline]
-    pub(super) fn cut(&self) -> Result<(), Stop> {
+    pub(super) fn cut(&self) -> Result<(), StateError> {
         self.env.fuel.cut().map_or(Ok(()), |cut| Err(cut.into()))
     }
 
@@ -317,12 +329,12 @@ impl Run<'_, '_> {
     pub(super) fn query<T>(
         &mut self,
         frame: u32,
-        sight: Sight,
+        query_inputs: QueryInputs,
         query: impl FnOnce(&mut crate::json::Arena, &Scope<'_>, &mut query::Env<'_>) -> T,
     ) -> T {
-        let started_ms = self.x.started_ms();
+        let started_ms = self.execution.started_ms();
         let Execution { arena, identity, frames, random, input, context, seed, secret, ahead_ms, .. } =
-            &mut *self.x;
+            &mut *self.execution;
         let frame = &frames[frame as usize];
         let context = StateContext {
             identity,
@@ -334,12 +346,12 @@ impl Run<'_, '_> {
             started_ms,
             ahead_ms: *ahead_ms,
             frame,
-            item: sight.item,
+            item: query_inputs.item,
         };
         let scope = Scope {
-            input: sight.input,
-            result: sight.result,
-            error_output: sight.error_output,
+            input: query_inputs.input,
+            result: query_inputs.result,
+            error_output: query_inputs.error_output,
             variables: frame.variables,
             context: &context,
         };
@@ -352,9 +364,14 @@ impl Run<'_, '_> {
 
     /// A template's value.
     #[inline(always)]
-    pub(super) fn template(&mut self, frame: u32, id: TemplateId, sight: Sight) -> Result<Value, Stop> {
+    pub(super) fn template(
+        &mut self,
+        frame: u32,
+        id: TemplateId,
+        query_inputs: QueryInputs,
+    ) -> Result<Value, StateError> {
         let program = self.program;
-        let made = self.query(frame, sight, |arena, scope, env| {
+        let made = self.query(frame, query_inputs, |arena, scope, env| {
             program.templates[id]
                 .eval(arena, scope, env)
                 .map_err(|fault| explain(*fault, arena, scope, env.fuel))
@@ -366,19 +383,19 @@ impl Run<'_, '_> {
     }
 
     /// Whether what was just made fitted.
-    pub(super) fn check_memory(&mut self, frame: u32) -> Result<(), Stop> {
-        match self.x.arena.overflowed() {
+    pub(super) fn check_memory(&mut self, frame: u32) -> Result<(), StateError> {
+        match self.execution.arena.overflowed() {
             false => Ok(()),
             true => Err(self.runtime(frame, "The execution's data exceeds the memory it may use.").into()),
         }
     }
 
-    fn stop(&self, frame: u32, why: Why) -> Stop {
+    fn stop(&self, frame: u32, why: Why) -> StateError {
         match why.location {
-            None => Stop::Failed(self.runtime(frame, &why.text)),
+            None => StateError::Failed(self.runtime(frame, &why.text)),
             Some(location) => {
                 let cause = self.cause(frame, &why.text);
-                Stop::Evaluation { fault: Fault::new(fault::QUERY_EVALUATION_ERROR, cause), location }
+                StateError::Evaluation { fault: Fault::new(fault::QUERY_EVALUATION_ERROR, cause), location }
             }
         }
     }
@@ -386,10 +403,10 @@ impl Run<'_, '_> {
     /// The text of a failure that the interpreter itself raises, in AWS's words.
     pub(super) fn cause(&self, frame: u32, text: &str) -> String {
         // Recorded: `TestState`, which brings a context object, tells the reason alone.
-        if !self.x.context.is_undefined() {
+        if !self.execution.context.is_undefined() {
             return text.to_owned();
         }
-        let entered = self.x.frames[frame as usize].entered_event;
+        let entered = self.execution.frames[frame as usize].entered_event;
         let name = self.program.name(self.state_id(frame));
         format!(
             "An error occurred while executing the state '{name}' (entered at the event id #{entered}). {text}"
@@ -402,16 +419,16 @@ impl Run<'_, '_> {
     }
 
     /// `States.QueryEvaluationError` at `location`.
-    pub(super) fn evaluation(&self, frame: u32, location: &str, text: &str) -> Stop {
+    pub(super) fn evaluation(&self, frame: u32, location: &str, text: &str) -> StateError {
         let fault = Fault::new(fault::QUERY_EVALUATION_ERROR, self.cause(frame, text));
-        Stop::Evaluation { fault, location: location.to_owned() }
+        StateError::Evaluation { fault, location: location.to_owned() }
     }
 
     // ---- memory ----
 
     /// [Compacts](Run::compact), when it pays. Only where no value is held outside the execution.
     pub(super) fn compact_if_grown(&mut self) {
-        if self.x.arena.bytes() > self.x.compact_at {
+        if self.execution.arena.bytes() > self.execution.compact_at {
             self.compact();
         }
     }
@@ -420,11 +437,11 @@ impl Run<'_, '_> {
     /// live last time, so that the cost per byte allocated stays constant.
     pub(super) fn compact(&mut self) {
         if let Some(listener) = &mut self.env.listener {
-            listener.moving(self.program, &self.x.arena);
+            listener.moving(self.program, &self.execution.arena);
         }
         self.tell_notes();
-        self.env.fuel.note(self.x.arena.bytes() as u64 / 4);
-        let Execution { arena, frames, joins, input, context, compact_at, .. } = &mut *self.x;
+        self.env.fuel.note(self.execution.arena.bytes() as u64 / 4);
+        let Execution { arena, frames, joins, input, context, compact_at, .. } = &mut *self.execution;
         let mut visited = 4 * frames.len();
         self.env.compactor.compact(arena, |visit| {
             visit(input);

@@ -1,9 +1,9 @@
 //! Entering and leaving: what all states have in common.
 
 use super::execution::{Outcome, Phase};
-use super::inspect::Step;
-use super::record::{Aside, Happening, Hears};
-use super::run::{Run, Sight, Stop};
+use super::record::{EventKind, EventMask, MetricEvent};
+use super::run::{QueryInputs, Run, StateError};
+use super::single_state::Step;
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::limits;
@@ -12,18 +12,18 @@ use crate::program::{AssignId, Next, StateId, StateKind, TemplateId};
 impl Run<'_, '_> {
     /// One transition: enters the frame's state (or does it again) and carries it as far as it goes.
     pub(super) fn step(&mut self, frame: u32) {
-        self.x.transitions += 1;
+        self.execution.transitions += 1;
         let id = self.state_id(frame);
         let state = &self.program.states[id];
-        if self.x.frames[frame as usize].phase == Phase::Enter {
-            let before = self.x.frames[frame as usize].last_event;
-            let entered = self.x.events + 1;
-            self.x.events = entered;
-            if self.hears(state.kind) {
+        if self.execution.frames[frame as usize].phase == Phase::Enter {
+            let before = self.execution.frames[frame as usize].last_event;
+            let entered = self.execution.events + 1;
+            self.execution.events = entered;
+            if self.event_mask(state.kind) {
                 self.tell_entered(frame, entered, before, (id, state.kind));
             }
             let now_ms = self.env.now_ms;
-            let here = &mut self.x.frames[frame as usize];
+            let here = &mut self.execution.frames[frame as usize];
             here.entered_event = entered;
             here.last_event = entered;
             here.entered_ms = now_ms;
@@ -43,21 +43,22 @@ impl Run<'_, '_> {
     /// value just in case waits until both are in the cache, which was a twenty-fifth of W2.
     #[inline(never)]
     fn tell_entered(&mut self, frame: u32, id: u64, previous: u64, (state, kind): (StateId, StateKind)) {
-        let input = &self.x.frames[frame as usize].input;
-        self.env.fuel.note(u64::from(self.x.arena.size(*input)) / 2);
-        if let Some(notes) = &mut self.env.notes
-            && notes.hears.of(kind)
+        let input = &self.execution.frames[frame as usize].input;
+        self.env.fuel.note(u64::from(self.execution.arena.size(*input)) / 2);
+        if let Some(event_buffer) = &mut self.env.event_buffer
+            && event_buffer.event_mask.of(kind)
         {
-            notes.entered(id, previous, self.x.shown_ms(self.env.now_ms), state, input);
+            event_buffer.entered(id, previous, self.execution.shown_ms(self.env.now_ms), state, input);
             self.notes_kept();
         }
-        if self.env.hears.of(kind) {
-            let happening = Happening::StateEntered { state, input: self.x.frames[frame as usize].input };
-            self.tell_listener(id, previous, happening);
+        if self.env.event_mask.of(kind) {
+            let event_kind =
+                EventKind::StateEntered { state, input: self.execution.frames[frame as usize].input };
+            self.tell_listener(id, previous, event_kind);
         }
     }
 
-    fn work(&mut self, frame: u32, id: StateId) -> Result<(), Stop> {
+    fn work(&mut self, frame: u32, id: StateId) -> Result<(), StateError> {
         match self.program.states[id].kind {
             StateKind::Pass(result) => self.pass(frame, result),
             StateKind::Choice(choice) => self.choice(frame, id, choice),
@@ -69,7 +70,7 @@ impl Run<'_, '_> {
             }
             StateKind::Fail(fail) => {
                 let fault = self.fail_state(frame, fail)?;
-                Err(Stop::Failed(fault))
+                Err(StateError::Failed(fault))
             }
             StateKind::Parallel(parallel) => self.parallel(frame, parallel),
             StateKind::Map(map) => self.map(frame, map),
@@ -79,7 +80,7 @@ impl Run<'_, '_> {
     /// Leaves a state that does nothing to its data, which was checked when the state before it made it.
     #[inline]
     pub(super) fn pass_through(&mut self, frame: u32, id: StateId, kind: StateKind, next: Next) {
-        let output = self.x.frames[frame as usize].input;
+        let output = self.execution.frames[frame as usize].input;
         self.exited(frame, (id, kind), output, Value::UNDEFINED);
         self.go(frame, output, next);
     }
@@ -88,11 +89,11 @@ impl Run<'_, '_> {
     /// the rest of leaving.
     #[inline]
     fn exited(&mut self, frame: u32, (state, kind): (StateId, StateKind), output: Value, assigned: Value) {
-        if self.hears(kind) {
+        if self.event_mask(kind) {
             self.tell_exited(frame, (state, kind), output, assigned);
         }
-        self.x.events += 1;
-        self.x.frames[frame as usize].last_event = self.x.events;
+        self.execution.events += 1;
+        self.execution.frames[frame as usize].last_event = self.execution.events;
     }
 
     #[inline(never)]
@@ -103,61 +104,68 @@ impl Run<'_, '_> {
         output: Value,
         assigned: Value,
     ) {
-        let (id, previous) = (self.x.events + 1, self.x.frames[frame as usize].last_event);
-        self.env.fuel.note(u64::from(self.x.arena.size(output)) / 2);
-        if let Some(notes) = &mut self.env.notes
-            && notes.hears.of(kind)
+        let (id, previous) = (self.execution.events + 1, self.execution.frames[frame as usize].last_event);
+        self.env.fuel.note(u64::from(self.execution.arena.size(output)) / 2);
+        if let Some(event_buffer) = &mut self.env.event_buffer
+            && event_buffer.event_mask.of(kind)
         {
-            notes.exited(id, previous, self.x.shown_ms(self.env.now_ms), state, output, assigned);
+            event_buffer.exited(
+                id,
+                previous,
+                self.execution.shown_ms(self.env.now_ms),
+                state,
+                output,
+                assigned,
+            );
             self.notes_kept();
         }
-        if self.env.hears.of(kind) {
-            let happening = Happening::StateExited { state, output, assigned };
-            self.tell_listener(id, previous, happening);
-            if Hears::WORK.of(kind) {
-                let ms = self.env.now_ms.saturating_sub(self.x.frames[frame as usize].entered_ms);
-                self.aside(Aside::Took { state, ms });
+        if self.env.event_mask.of(kind) {
+            let event_kind = EventKind::StateExited { state, output, assigned };
+            self.tell_listener(id, previous, event_kind);
+            if EventMask::WORK.of(kind) {
+                let ms = self.env.now_ms.saturating_sub(self.execution.frames[frame as usize].entered_ms);
+                self.metric_event(MetricEvent::Took { state, ms });
             }
         }
     }
 
-    fn pass(&mut self, frame: u32, result: Option<TemplateId>) -> Result<(), Stop> {
+    fn pass(&mut self, frame: u32, result: Option<TemplateId>) -> Result<(), StateError> {
         let effective = self.effective_input(frame)?;
         let result = match result {
-            Some(literal) => self.template(frame, literal, Sight::of(effective))?,
+            Some(literal) => self.template(frame, literal, QueryInputs::of(effective))?,
             None => effective,
         };
         self.leave_with(frame, result)
     }
 
     /// Leaves with `result` by the state's own fields: ResultSelector, ResultPath, OutputPath, Output, Assign.
-    pub(super) fn leave_with(&mut self, frame: u32, result: Value) -> Result<(), Stop> {
+    pub(super) fn leave_with(&mut self, frame: u32, result: Value) -> Result<(), StateError> {
         let state = self.state(frame);
         let (jsonata, next, assign) = (state.jsonata, state.next, state.assign);
         self.step_told(Step::Result(result));
-        let (output, sight) = match jsonata {
+        let (output, query_inputs) = match jsonata {
             true => self.jsonata_output(frame, result)?,
             false => self.jsonpath_output(frame, result)?,
         };
-        self.leave(frame, output, assign, sight, next)
+        self.leave(frame, output, assign, query_inputs, next)
     }
 
-    /// Leaves with `output`; `assign` sees `sight`.
+    /// Leaves with `output`; `assign` sees `query_inputs`.
     pub(super) fn leave(
         &mut self,
         frame: u32,
         output: Value,
         assign: Option<AssignId>,
-        sight: Sight,
+        query_inputs: QueryInputs,
         next: Next,
-    ) -> Result<(), Stop> {
-        if self.x.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
+    ) -> Result<(), StateError> {
+        if self.execution.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
             let name = self.program.name(self.state_id(frame)).to_owned();
             return Err(too_large(&name).into());
         }
         self.check_memory(frame)?;
         let assigned = match assign {
-            Some(assign) => self.assign(frame, assign, sight)?,
+            Some(assign) => self.assign(frame, assign, query_inputs)?,
             None => Value::UNDEFINED,
         };
         if output.depth() > limits::JSON_DEPTH_MAX {
@@ -176,14 +184,14 @@ impl Run<'_, '_> {
     /// Moves the frame on.
     #[inline]
     pub(super) fn go(&mut self, frame: u32, output: Value, next: Next) {
-        let here = &mut self.x.frames[frame as usize];
+        let here = &mut self.execution.frames[frame as usize];
         here.effective = Value::UNDEFINED;
         match next {
             Next::State(state) => {
                 here.state = Some(state);
                 here.input = output;
                 here.phase = Phase::Enter;
-                if self.x.arena.bytes() > self.x.compact_at {
+                if self.execution.arena.bytes() > self.execution.compact_at {
                     self.compact();
                 }
             }
@@ -193,29 +201,34 @@ impl Run<'_, '_> {
 
     #[inline(never)]
     fn end(&mut self, frame: u32, output: Value) {
-        match self.x.frames[frame as usize].parent {
+        match self.execution.frames[frame as usize].parent {
             Some(join) => self.child_succeeded(frame, join, output),
             None => self.succeed(frame, output),
         }
     }
 
     fn succeed(&mut self, frame: u32, output: Value) {
-        let last = self.x.frames[frame as usize].last_event;
-        self.emit(last, Happening::ExecutionSucceeded { output });
-        self.x.frames[frame as usize].phase = Phase::Free;
-        self.x.outcome = Some(Outcome::Succeeded(output));
+        let last = self.execution.frames[frame as usize].last_event;
+        self.emit(last, EventKind::ExecutionSucceeded { output });
+        self.execution.frames[frame as usize].phase = Phase::Free;
+        self.execution.outcome = Some(Outcome::Succeeded(output));
     }
 
-    fn assign(&mut self, frame: u32, assign: AssignId, sight: Sight) -> Result<Value, Stop> {
+    fn assign(
+        &mut self,
+        frame: u32,
+        assign: AssignId,
+        query_inputs: QueryInputs,
+    ) -> Result<Value, StateError> {
         let row = &self.program.assigns[assign];
-        let made = self.template(frame, row.template, sight)?;
-        if self.x.arena.size(made) > limits::ASSIGN_BYTES_MAX {
+        let made = self.template(frame, row.template, query_inputs)?;
+        if self.execution.arena.size(made) > limits::ASSIGN_BYTES_MAX {
             let name = self.program.name(self.state_id(frame)).to_owned();
             return Err(too_large(&name).into());
         }
         self.charge(8 * u64::from(row.slots_seen))?;
-        let old = self.x.frames[frame as usize].variables;
-        let arena = &mut self.x.arena;
+        let old = self.execution.frames[frame as usize].variables;
+        let arena = &mut self.execution.arena;
         let mark = arena.begin();
         for slot in 0..row.slots_seen as usize {
             let value = arena.item(old, slot).unwrap_or(Value::UNDEFINED);
@@ -227,7 +240,7 @@ impl Run<'_, '_> {
             }
         }
         let bytes: u64 = arena.pushed(mark).iter().map(|&value| u64::from(arena.size(value))).sum();
-        self.x.frames[frame as usize].variables = self.x.arena.end_array(mark);
+        self.execution.frames[frame as usize].variables = self.execution.arena.end_array(mark);
         if bytes > limits::VARIABLES_BYTES_MAX {
             return Err(self.runtime(frame, "The variables exceed the maximum total size.").into());
         }

@@ -1,8 +1,8 @@
 //! Task states: start, result, failure, timeout, heartbeat (specification, "Task State").
 
 use super::execution::Phase;
-use super::record::{Aside, Happening, Schedule, TaskKind};
-use super::run::{Run, Sight, Stop};
+use super::record::{EventKind, MetricEvent, Schedule, TaskKind};
+use super::run::{QueryInputs, Run, StateError};
 use super::state::too_large;
 use super::{ActivityWork, Effect, TaskCall, TimerKind};
 use crate::fault::{self, Fault};
@@ -14,24 +14,26 @@ use crate::program::{ResourceKind, Seconds, StateKind, TaskId};
 const UNLIMITED: u64 = u64::MAX;
 
 impl Run<'_, '_> {
-    pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), Stop> {
-        self.x.visits = self.x.visits.wrapping_add(1);
-        self.x.frames[frame as usize].visit = self.x.visits;
-        self.x.frames[frame as usize].heartbeat_missed = false;
+    pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), StateError> {
+        self.execution.visits = self.execution.visits.wrapping_add(1);
+        self.execution.frames[frame as usize].visit = self.execution.visits;
+        self.execution.frames[frame as usize].heartbeat_missed = false;
         let input = self.effective_input(frame)?;
         let row = &self.program.tasks[task];
         let filtered = match self.state(frame).parameters {
             // The `…Path` twins look at the input, not at what Parameters make of it.
-            Some(_) => self.filter(frame, self.state(frame).input, self.x.frames[frame as usize].input)?,
+            Some(_) => {
+                self.filter(frame, self.state(frame).input, self.execution.frames[frame as usize].input)?
+            }
             None => input,
         };
         let timeout_seconds = self.task_seconds(frame, row.timeout, "TimeoutSeconds", filtered)?;
         let heartbeat_seconds = self.task_seconds(frame, row.heartbeat, "HeartbeatSeconds", filtered)?;
         let credentials = match row.credentials {
-            Some(template) => self.template(frame, template, Sight::of(filtered))?,
+            Some(template) => self.template(frame, template, QueryInputs::of(filtered))?,
             None => Value::UNDEFINED,
         };
-        if self.x.arena.size(input) > limits::PAYLOAD_BYTES_MAX {
+        if self.execution.arena.size(input) > limits::PAYLOAD_BYTES_MAX {
             let name = self.program.name(self.state_id(frame)).to_owned();
             return Err(too_large(&name).into());
         }
@@ -47,7 +49,7 @@ impl Run<'_, '_> {
         }
         self.chain(
             frame,
-            Happening::TaskScheduled(Schedule {
+            EventKind::TaskScheduled(Schedule {
                 task,
                 kind,
                 parameters: input,
@@ -57,21 +59,21 @@ impl Run<'_, '_> {
             }),
         );
         if work == ActivityWork::Handler {
-            self.chain(frame, Happening::TaskStarted { task, kind, worker: None });
+            self.chain(frame, EventKind::TaskStarted { task, kind, worker: None });
         }
         let (token, state) = (self.token(frame), self.state_id(frame));
-        let here = &mut self.x.frames[frame as usize];
+        let here = &mut self.execution.frames[frame as usize];
         here.phase = Phase::Task;
         here.credentials = credentials;
         let attempt = here.retries;
         let call = TaskCall { token, task, state, attempt, timeout_seconds, heartbeat_seconds };
         self.env.effects.push(Effect::Task(call));
         let ms = |seconds: Option<u64>| match seconds {
-            Some(seconds) => self.x.scaled(seconds.saturating_mul(1_000)),
+            Some(seconds) => self.execution.scaled(seconds.saturating_mul(1_000)),
             None => UNLIMITED,
         };
         let (timeout_ms, heartbeat_ms) = (ms(timeout_seconds), ms(heartbeat_seconds));
-        let here = &mut self.x.frames[frame as usize];
+        let here = &mut self.execution.frames[frame as usize];
         here.timeout_at_ms = u64::MAX;
         (here.timeout_ms, here.heartbeat_ms) = (timeout_ms, heartbeat_ms);
         if work == ActivityWork::Handler {
@@ -92,20 +94,20 @@ impl Run<'_, '_> {
     pub(super) fn task_started(&mut self, frame: u32, worker: Option<&str>) {
         let StateKind::Task(task) = self.state(frame).kind else { return };
         let kind = kind(&self.program.tasks[task].resource.kind);
-        self.chain(frame, Happening::TaskStarted { task, kind, worker });
+        self.chain(frame, EventKind::TaskStarted { task, kind, worker });
         self.begin_timeouts(frame);
     }
 
     /// The task has begun.
     fn begin_timeouts(&mut self, frame: u32) {
         let (token, now_ms) = (self.token(frame), self.env.now_ms);
-        let here = &mut self.x.frames[frame as usize];
+        let here = &mut self.execution.frames[frame as usize];
         if here.timeout_ms != UNLIMITED {
             here.timeout_at_ms = now_ms.saturating_add(here.timeout_ms);
             let at_ms = here.timeout_at_ms;
             self.env.effects.push(Effect::Timer { token, kind: TimerKind::Timeout, at_ms });
         }
-        let here = &mut self.x.frames[frame as usize];
+        let here = &mut self.execution.frames[frame as usize];
         if here.heartbeat_ms == UNLIMITED {
             return;
         }
@@ -115,8 +117,8 @@ impl Run<'_, '_> {
     }
 
     /// Recorded: API Gateway's `Headers` are looked at before the task is scheduled.
-    fn check_headers(&mut self, frame: u32, parameters: Value) -> Result<(), Stop> {
-        let arena = &self.x.arena;
+    fn check_headers(&mut self, frame: u32, parameters: Value) -> Result<(), StateError> {
+        let arena = &self.execution.arena;
         let Some(headers) = arena.get_str(parameters, "Headers") else { return Ok(()) };
         if headers.is_object() && arena.entries(headers).all(|(_, value)| value.is_array()) {
             return Ok(());
@@ -135,17 +137,17 @@ impl Run<'_, '_> {
         seconds: Option<Seconds>,
         field: &str,
         input: Value,
-    ) -> Result<Option<u64>, Stop> {
+    ) -> Result<Option<u64>, StateError> {
         let seconds = match seconds {
             None => return Ok(None),
             Some(Seconds::Literal(seconds)) => seconds,
             Some(Seconds::Expression(template)) => self.expression_seconds(frame, template, field)?,
             Some(Seconds::Path(path)) => {
-                let value = self.path(frame, path, Sight::of(input))?;
+                let value = self.path(frame, path, QueryInputs::of(input))?;
                 match value.as_int().and_then(|seconds| u64::try_from(seconds).ok()) {
                     Some(seconds) if seconds > 0 => seconds,
                     _ => {
-                        let found = super::wait::plain(&self.x.arena, value);
+                        let found = super::wait::plain(&self.execution.arena, value);
                         let source = self.program.paths[path].source();
                         let text = format!(
                             "The {field}Path field refers to value \"{found}\" which is not a valid integer: {source}"
@@ -162,7 +164,7 @@ impl Run<'_, '_> {
         let StateKind::Task(task) = self.state(frame).kind else { return };
         self.end_task(frame);
         let resource = &self.program.tasks[task].resource;
-        if self.x.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
+        if self.execution.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
             let name = match &resource.kind {
                 ResourceKind::Service { service, .. } => service,
                 _ => &resource.arn,
@@ -170,7 +172,7 @@ impl Run<'_, '_> {
             let fault = too_large(name);
             return self.tell_task_failed(frame, task, fault);
         }
-        self.chain(frame, Happening::TaskSucceeded { task, kind: kind(&resource.kind), output });
+        self.chain(frame, EventKind::TaskSucceeded { task, kind: kind(&resource.kind), output });
         if let Err(stop) = self.leave_with(frame, output) {
             self.stopped(frame, stop);
         }
@@ -185,28 +187,28 @@ impl Run<'_, '_> {
 
     fn tell_task_failed(&mut self, frame: u32, task: TaskId, fault: Fault) {
         let kind = kind(&self.program.tasks[task].resource.kind);
-        let happening = match fault.error.as_deref() {
+        let event_kind = match fault.error.as_deref() {
             Some(fault::TIMEOUT | fault::HEARTBEAT_TIMEOUT) => {
-                Happening::TaskTimedOut { task, kind, fault: &fault }
+                EventKind::TaskTimedOut { task, kind, fault: &fault }
             }
-            _ => Happening::TaskFailed { task, kind, fault: &fault },
+            _ => EventKind::TaskFailed { task, kind, fault: &fault },
         };
-        self.chain(frame, happening);
+        self.chain(frame, event_kind);
         self.failed(frame, fault);
         self.resume(frame);
     }
 
     pub(super) fn task_timer(&mut self, frame: u32, timer: TimerKind) {
-        let here = &self.x.frames[frame as usize];
+        let here = &self.execution.frames[frame as usize];
         if timer == TimerKind::Heartbeat && self.env.now_ms < here.heartbeat_at_ms {
             let (token, at_ms) = (self.token(frame), here.heartbeat_at_ms);
             return self.env.effects.push(Effect::Timer { token, kind: timer, at_ms });
         }
-        self.x.frames[frame as usize].heartbeat_missed = timer == TimerKind::Heartbeat;
+        self.execution.frames[frame as usize].heartbeat_missed = timer == TimerKind::Heartbeat;
         if timer == TimerKind::Heartbeat
             && let StateKind::Task(task) = self.state(frame).kind
         {
-            self.aside(Aside::HeartbeatMissed { task });
+            self.metric_event(MetricEvent::HeartbeatMissed { task });
         }
         // Recorded: a missing heartbeat is told as a timeout; Retry and Catch know it by both names.
         self.task_failed(frame, Fault { error: Some(fault::TIMEOUT.into()), cause: None });
@@ -216,8 +218,8 @@ impl Run<'_, '_> {
     fn end_task(&mut self, frame: u32) {
         let token = self.token(frame);
         self.env.effects.push(Effect::Cancel(token));
-        self.x.visits = self.x.visits.wrapping_add(1);
-        self.x.frames[frame as usize].visit = self.x.visits;
+        self.execution.visits = self.execution.visits.wrapping_add(1);
+        self.execution.frames[frame as usize].visit = self.execution.visits;
     }
 }
 

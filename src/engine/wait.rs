@@ -1,7 +1,7 @@
 //! Wait states (specification, "Wait State").
 
 use super::execution::Phase;
-use super::run::{Run, Sight, Stop};
+use super::run::{QueryInputs, Run, StateError};
 use super::{Effect, TimerKind};
 use crate::clock;
 use crate::json::{self, Value};
@@ -9,7 +9,7 @@ use crate::limits;
 use crate::program::{PathId, Seconds, TemplateId, Wait, WaitId};
 
 impl Run<'_, '_> {
-    pub(super) fn wait(&mut self, frame: u32, wait: WaitId) -> Result<(), Stop> {
+    pub(super) fn wait(&mut self, frame: u32, wait: WaitId) -> Result<(), StateError> {
         let effective = self.filtered_input(frame)?;
         let now_ms = self.env.now_ms;
         let seconds = |seconds: u64| now_ms.saturating_add(seconds.saturating_mul(1_000));
@@ -32,12 +32,12 @@ impl Run<'_, '_> {
         if at_ms.saturating_sub(now_ms) / 1_000 > limits::WAIT_SECONDS_MAX {
             return Err(self.runtime(frame, "Wait state delay is too long.").into());
         }
-        let at_ms = now_ms.saturating_add(self.x.scaled(at_ms.saturating_sub(now_ms)));
-        self.x.visits = self.x.visits.wrapping_add(1);
+        let at_ms = now_ms.saturating_add(self.execution.scaled(at_ms.saturating_sub(now_ms)));
+        self.execution.visits = self.execution.visits.wrapping_add(1);
         // Where time is scaled there is no clock on a wall that would agree with it.
-        let is_scaled = self.x.time_scale != 1.0;
-        let here = &mut self.x.frames[frame as usize];
-        here.visit = self.x.visits;
+        let is_scaled = self.execution.time_scale != 1.0;
+        let here = &mut self.execution.frames[frame as usize];
+        here.visit = self.execution.visits;
         here.phase = Phase::Waiting;
         here.timeout_at_ms = wall_at_ms.filter(|_| !is_scaled).unwrap_or(0);
         let token = self.token(frame);
@@ -47,7 +47,7 @@ impl Run<'_, '_> {
 
     /// The timer of a Wait fired. The clock on the wall may have been set back meanwhile.
     pub(super) fn woken(&mut self, frame: u32) {
-        let left_ms = self.x.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
+        let left_ms = self.execution.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
         match left_ms > limits::CLOCK_SLACK_MS {
             true => self.wait_until_wall(frame),
             false => self.wait_over(frame),
@@ -56,8 +56,8 @@ impl Run<'_, '_> {
 
     /// The clock on the wall was set: Waits until a time of day are over sooner or later than it seemed.
     pub(super) fn clock_set(&mut self) {
-        for frame in 0..self.x.frames.len() as u32 {
-            let here = &self.x.frames[frame as usize];
+        for frame in 0..self.execution.frames.len() as u32 {
+            let here = &self.execution.frames[frame as usize];
             if here.phase == Phase::Waiting && here.timeout_at_ms > 0 {
                 self.wait_until_wall(frame);
             }
@@ -65,13 +65,13 @@ impl Run<'_, '_> {
     }
 
     fn wait_until_wall(&mut self, frame: u32) {
-        let left_ms = self.x.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
+        let left_ms = self.execution.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
         let (token, at_ms) = (self.token(frame), self.env.now_ms.saturating_add(left_ms));
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
     }
 
     pub(super) fn wait_over(&mut self, frame: u32) {
-        let effective = self.x.frames[frame as usize].effective;
+        let effective = self.execution.frames[frame as usize].effective;
         if let Err(stop) = self.leave_with(frame, effective) {
             self.stopped(frame, stop);
         }
@@ -80,14 +80,14 @@ impl Run<'_, '_> {
 
     /// Lets a frame that an event moved on take its turn.
     pub(super) fn resume(&mut self, frame: u32) {
-        if self.x.frames[frame as usize].phase == Phase::Enter {
-            self.x.enqueue(frame);
+        if self.execution.frames[frame as usize].phase == Phase::Enter {
+            self.execution.enqueue(frame);
         }
     }
 
-    fn seconds_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<u64, Stop> {
+    fn seconds_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<u64, StateError> {
         let source = self.program.paths[path].source();
-        let Some(value) = self.try_path(frame, path, Sight::of(effective)) else {
+        let Some(value) = self.try_path(frame, path, QueryInputs::of(effective)) else {
             let text = format!("The SecondsPath parameter does not reference an input value: {source}");
             return Err(self.runtime(frame, &text).into());
         };
@@ -99,23 +99,23 @@ impl Run<'_, '_> {
                 }
             },
             None => {
-                let found = plain(&self.x.arena, value);
+                let found = plain(&self.execution.arena, value);
                 format!("The SecondsPath parameter cannot be parsed as a long value: {source} == {found}")
             }
         };
         Err(self.runtime(frame, &text).into())
     }
 
-    fn timestamp_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<u64, Stop> {
+    fn timestamp_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<u64, StateError> {
         let source = self.program.paths[path].source();
-        let Some(value) = self.try_path(frame, path, Sight::of(effective)) else {
+        let Some(value) = self.try_path(frame, path, QueryInputs::of(effective)) else {
             let text = format!("The TimestampPath parameter does not reference an input value: {source}");
             return Err(self.runtime(frame, &text).into());
         };
-        match self.x.arena.as_str(value).and_then(clock::parse_timestamp) {
+        match self.execution.arena.as_str(value).and_then(clock::parse_timestamp) {
             Some(nanos) => Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
             None => {
-                let found = plain(&self.x.arena, value);
+                let found = plain(&self.execution.arena, value);
                 let text = format!(
                     "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time \
                      format string: {source} == {found}"
@@ -125,16 +125,16 @@ impl Run<'_, '_> {
         }
     }
 
-    fn timestamp_expression(&mut self, frame: u32, template: TemplateId) -> Result<u64, Stop> {
-        let input = self.x.frames[frame as usize].input;
-        let value = self.template(frame, template, Sight::of(input))?;
+    fn timestamp_expression(&mut self, frame: u32, template: TemplateId) -> Result<u64, StateError> {
+        let input = self.execution.frames[frame as usize].input;
+        let value = self.template(frame, template, QueryInputs::of(input))?;
         self.expect_type(frame, template, value, "string", Value::is_string)?;
-        match clock::parse_timestamp(self.x.arena.str(value)) {
+        match clock::parse_timestamp(self.execution.arena.str(value)) {
             Some(nanos) => Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0)),
             None => {
                 let text = format!(
                     "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format string: {}",
-                    self.x.arena.str(value)
+                    self.execution.arena.str(value)
                 );
                 Err(self.evaluation(frame, "Timestamp", &text))
             }
@@ -147,17 +147,17 @@ impl Run<'_, '_> {
         frame: u32,
         template: TemplateId,
         field: &str,
-    ) -> Result<u64, Stop> {
-        let input = self.x.frames[frame as usize].input;
-        let value = self.template(frame, template, Sight::of(input))?;
+    ) -> Result<u64, StateError> {
+        let input = self.execution.frames[frame as usize].input;
+        let value = self.template(frame, template, QueryInputs::of(input))?;
         self.expect_type(frame, template, value, "number", Value::is_number)?;
-        let whole = match self.x.arena.number(value) {
+        let whole = match self.execution.arena.number(value) {
             Some(json::Number::Int(seconds)) => Some(seconds),
             // The cast saturates far outside of what is allowed.
             Some(json::Number::Float(seconds)) if seconds.fract() == 0.0 => Some(seconds as i64),
             _ => None,
         };
-        let found = || json::to_string(&self.x.arena, value);
+        let found = || json::to_string(&self.execution.arena, value);
         let text = match whole {
             Some(seconds @ 0..=limits::EXPRESSION_SECONDS_MAX) => return Ok(seconds as u64),
             Some(_) => {
@@ -177,12 +177,12 @@ impl Run<'_, '_> {
         value: Value,
         expected: &str,
         is_expected: impl Fn(Value) -> bool,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), StateError> {
         if is_expected(value) {
             return Ok(());
         }
         let (expression, field) = self.program.templates[template].as_expression().unwrap_or_default();
-        let found = json::to_string(&self.x.arena, value);
+        let found = json::to_string(&self.execution.arena, value);
         let text = format!(
             "The JSONata expression '{expression}' specified for the field '{field}' returned an unexpected result \
              type. Expected '{expected}', but was '{}' for value: {found}",

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{EventType, Redaction};
-use crate::engine::{Happening, Listener, Record, Schedule, TaskKind};
+use crate::engine::{EventKind, Listener, Record, Schedule, TaskKind};
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena, Value};
 use crate::program::{Program, ResourceKind, StateId, TaskId};
@@ -178,7 +178,7 @@ impl History {
 impl Listener for History {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
         let mut details = Details::new(program, arena, self.payloads, &self.redaction);
-        if let Some(event_type) = details.describe(record.happening) {
+        if let Some(event_type) = details.describe(record.event_kind) {
             let Record { id, previous, time_ms, .. } = *record;
             self.keep(Event { id, previous, time_ms, event_type, details: details.members });
         }
@@ -204,9 +204,9 @@ impl<'r> Details<'r> {
         Details { program, arena, payloads, redaction, members: Vec::new() }
     }
 
-    pub(super) fn describe(&mut self, happening: Happening<'_>) -> Option<EventType> {
-        use Happening::*;
-        Some(match happening {
+    pub(super) fn describe(&mut self, event_kind: EventKind<'_>) -> Option<EventType> {
+        use EventKind::*;
+        Some(match event_kind {
             ExecutionStarted { input } => self.json("input", input).of(EventType::ExecutionStarted),
             ExecutionSucceeded { output } => self.json("output", output).of(EventType::ExecutionSucceeded),
             ExecutionFailed { fault } => self.fault(fault).of(EventType::ExecutionFailed),

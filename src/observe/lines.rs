@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::history::{Details, Event};
 use super::log::{self, Labels, Level};
 use super::{EventType, Redaction};
-use crate::engine::{Happening, Listener, Record};
+use crate::engine::{EventKind, Listener, Record};
 use crate::json::{self, Arena, Value};
 use crate::limits;
 use crate::program::{Program, StateId};
@@ -61,7 +61,7 @@ impl<'l> Lines<'l> {
         self.out.extend_from_slice(b"\",\"details\":{");
     }
 
-    fn tail(&mut self, record: &Record<'_>) {
+    fn retention(&mut self, record: &Record<'_>) {
         self.out.extend_from_slice(b"},\"previous_event_id\":\"");
         self.number(record.previous);
         self.out.extend_from_slice(b"\",\"event_timestamp\":\"");
@@ -165,14 +165,14 @@ impl Listener for Lines<'_> {
         if record.id <= self.after {
             return;
         }
-        let simple = match record.happening {
-            Happening::ExecutionStarted { .. } => EventType::ExecutionStarted,
-            Happening::ExecutionSucceeded { .. } => EventType::ExecutionSucceeded,
-            Happening::StateEntered { state, .. } => EventType::entered(program.states[state].kind),
-            Happening::StateExited { state, .. } => EventType::exited(program.states[state].kind),
-            happening => {
+        let simple = match record.event_kind {
+            EventKind::ExecutionStarted { .. } => EventType::ExecutionStarted,
+            EventKind::ExecutionSucceeded { .. } => EventType::ExecutionSucceeded,
+            EventKind::StateEntered { state, .. } => EventType::entered(program.states[state].kind),
+            EventKind::StateExited { state, .. } => EventType::exited(program.states[state].kind),
+            event_kind => {
                 let mut details = Details::new(program, arena, self.data, self.redaction);
-                if let Some(event_type) = details.describe(happening) {
+                if let Some(event_type) = details.describe(event_kind) {
                     let Record { id, previous, time_ms, .. } = *record;
                     self.event(&Event { id, previous, time_ms, event_type, details: details.members });
                 }
@@ -183,28 +183,28 @@ impl Listener for Lines<'_> {
             return;
         }
         self.head(record.id, simple);
-        match record.happening {
-            Happening::ExecutionStarted { input } => {
+        match record.event_kind {
+            EventKind::ExecutionStarted { input } => {
                 if self.payload(arena, "input", input) {
                     self.out.push(b',');
                 }
                 self.out.extend_from_slice(b"\"roleArn\":");
                 json::write_string(self.labels.role_arn, self.out);
             }
-            Happening::ExecutionSucceeded { output } => {
+            EventKind::ExecutionSucceeded { output } => {
                 self.payload(arena, "output", output);
             }
-            Happening::StateEntered { state, input } => {
+            EventKind::StateEntered { state, input } => {
                 if self.payload(arena, "input", input) {
                     self.out.push(b',');
                 }
                 self.name(program, state);
             }
-            Happening::StateExited { state, output, assigned } => {
+            EventKind::StateExited { state, output, assigned } => {
                 self.exited(program, arena, state, output, assigned);
             }
             _ => {}
         }
-        self.tail(record);
+        self.retention(record);
     }
 }

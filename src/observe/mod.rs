@@ -2,27 +2,27 @@
 //! [records](crate::engine::Record) of the engine, which forms them only when someone listens.
 
 #[cfg(feature = "runtime")]
-mod desk;
+mod counters;
 mod event_type;
-#[cfg(feature = "runtime")]
-pub(crate) mod families;
 pub mod history;
+#[cfg(feature = "runtime")]
+mod hub;
 #[cfg(feature = "runtime")]
 mod lines;
 pub mod log;
 #[cfg(feature = "otel")]
 mod otlp;
+#[cfg(feature = "runtime")]
+pub(crate) mod prometheus;
 mod redact;
 #[cfg(feature = "runtime")]
-mod ring;
+mod retained;
 #[cfg(feature = "runtime")]
 mod sink;
 #[cfg(feature = "runtime")]
+mod subscribers;
+#[cfg(feature = "runtime")]
 pub mod trace;
-#[cfg(feature = "runtime")]
-mod view;
-#[cfg(feature = "runtime")]
-mod watch;
 mod watcher;
 
 pub use event_type::EventType;
@@ -33,13 +33,15 @@ pub use redact::{Redaction, RedactionError};
 pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
 #[cfg(feature = "runtime")]
 pub(crate) use {
-    desk::{Called, Desk, Over, Scribe},
-    view::{DurationCounts, Durations, Memory, StateTally, TaskTally, Took, VersionView, View},
-    watch::Watch,
+    counters::{
+        DurationCounts, Durations, MachineCounters, Memory, StateTally, TaskTally, Took, VersionCounters,
+    },
+    hub::{ExecutionIdentity, LogBuffer, Observability, Over},
+    subscribers::Watch,
 };
 #[cfg(feature = "runtime")]
 pub use {
-    desk::{Dropped, Setup},
-    ring::{Ending, Page, Query, Reason, Recorded, Tail},
+    hub::{Dropped, Setup},
+    retained::{Ending, Page, Query, Reason, Recorded, Retention},
     sink::{RotatingFiles, Sink, Stdout},
 };

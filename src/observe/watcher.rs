@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::History;
-use crate::engine::{Hears, Identity, Listener, Outcome, Record};
+use crate::engine::{EventMask, Identity, Listener, Outcome, Record};
 use crate::json::Arena;
 use crate::program::Program;
 
@@ -13,8 +13,8 @@ use crate::program::Program;
 /// execution wherever that goes. When it panics, it is told nothing more, and nobody else is concerned.
 pub trait Watcher: Listener + Send {
     /// What it wants to hear. Asked once, when the execution begins.
-    fn hears(&self) -> Hears {
-        Hears::STATES
+    fn event_mask(&self) -> EventMask {
+        EventMask::STATES
     }
 
     /// The execution is over; an output lies in the arena. An execution that never began, because it was aborted or the

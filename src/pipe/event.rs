@@ -70,11 +70,11 @@ pub trait Receipts: Send + Sync {
     ///
     /// # Errors
     /// When the source does not take it; those events come again.
-    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>>;
+    fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>>;
 
     /// Hears what came of the n-th event, after that is published and before the event is settled: for sources that
     /// [answer](Receipts::answers).
-    fn hear(&self, n: usize, came: Came<'_>) {
+    fn hear(&self, n: usize, came: EventOutcome<'_>) {
         let _ = (n, came);
     }
 
@@ -93,14 +93,14 @@ pub trait Receipts: Send + Sync {
     }
 
     /// After how long without a word the source gives an event to someone else; never unless told.
-    fn patience(&self) -> Option<Duration> {
+    fn visibility_timeout(&self) -> Option<Duration> {
         None
     }
 }
 
 /// What came of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Came<'c> {
+pub enum EventOutcome<'c> {
     /// It succeeded, with this output: JSON text.
     Output(&'c [u8]),
     /// It failed for good.
@@ -114,11 +114,11 @@ pub enum Came<'c> {
 
 /// What is to become of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Disposition {
     /// It is dealt with for good.
     Done,
     /// It is to come again after a while.
-    Again(Duration),
+    Retry(Duration),
 }
 
 /// Where an event came from.

@@ -8,10 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::deal::Dealer;
-use super::event::{Batch, PipeError, Room, Sink, Source, Verdict};
+use super::dedup::Dedup;
+use super::event::{Batch, Disposition, PipeError, Room, Sink, Source};
 use super::order::{KeyOf, Lane, Lanes, Order, Turn};
-use super::seen::Seen;
+use super::process::Processor;
 use super::settings::{Attempts, Settings};
 use super::trouble::{End, Trouble, Troubles};
 use crate::json::Arena;
@@ -212,11 +212,11 @@ impl Pipe {
     /// end while events of a source that hands nothing out again were under way.
     pub async fn run(self) -> Result<Report, PipeError> {
         let Pipe { engine, machine, source, sink, dead, order, settings, troubles, stats, stop } = self;
-        let seen = settings.unique.as_ref().map(|(_, keep)| Mutex::new(Seen::new(*keep)));
+        let dedup = settings.unique.as_ref().map(|(_, keep)| Mutex::new(Dedup::new(*keep)));
         let redelivers = source.redelivers();
         let in_place = !redelivers || matches!(order, Order::Key(_));
         let (events, bytes) = (settings.events_max, settings.bytes_max);
-        let dealer = Dealer {
+        let processor = Processor {
             engine,
             machine,
             sink,
@@ -224,7 +224,7 @@ impl Pipe {
             settings,
             in_place,
             redelivers,
-            seen,
+            dedup,
             troubles,
             stats,
             stop,
@@ -234,7 +234,7 @@ impl Pipe {
             order,
             events: Arc::new(Semaphore::new(events)),
             bytes: Arc::new(Semaphore::new(bytes)),
-            dealer: Arc::new(dealer),
+            processor: Arc::new(processor),
             lane: Lane::default(),
             lanes: Lanes::new(),
             arena: Arena::new(),
@@ -250,7 +250,7 @@ struct Flow {
     order: Order,
     events: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-    dealer: Arc<Dealer>,
+    processor: Arc<Processor>,
     lane: Lane,
     lanes: Lanes,
     arena: Arena,
@@ -268,12 +268,12 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 impl Flow {
     async fn run(mut self) -> Result<Report, PipeError> {
-        let mut stopped = self.dealer.stop.subscribe();
+        let mut stopped = self.processor.stop.subscribe();
         let ended = self.receive().await;
         // What is under way comes to its end, or is left to its source.
-        let grace = self.dealer.settings.grace;
+        let grace = self.processor.settings.grace;
         if ended.is_err() || *stopped.borrow_and_update() {
-            self.dealer.stop.send_replace(true);
+            self.processor.stop.send_replace(true);
         }
         let finish = async {
             let mut ended = Ok(());
@@ -286,7 +286,7 @@ impl Flow {
             finished = finish => finished,
             // Without being stopped, it ends because there are no more events: they have all the time they need.
             () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => {
-                match self.dealer.redelivers {
+                match self.processor.redelivers {
                     true => Ok(()),
                     false => Err(PipeError::Closed(format!(
                         "some events of the source {} are not brought to their end",
@@ -298,13 +298,13 @@ impl Flow {
         self.tasks.abort_all();
         // Whoever is gone cannot be said goodbye to.
         let _ = timeout(CLOSE_MAX, self.source.close()).await;
-        ended.and(finished).map(|()| self.dealer.stats.report())
+        ended.and(finished).map(|()| self.processor.stats.report())
     }
 
     /// Takes events on until there are no more, or it is told to end. What the source has handed over is taken on in any
     /// case.
     async fn receive(&mut self) -> Result<(), PipeError> {
-        let mut stopped = self.dealer.stop.subscribe();
+        let mut stopped = self.processor.stop.subscribe();
         let (mut wait, mut worked) = (AWAY_MIN, false);
         loop {
             while let Some(joined) = self.tasks.try_join_next() {
@@ -318,20 +318,20 @@ impl Flow {
             match received {
                 Ok(Some(batch)) => {
                     (wait, worked) = (AWAY_MIN, true);
-                    self.dealer.troubles.worked(End::Source, || self.source.address());
+                    self.processor.troubles.worked(End::Source, || self.source.address());
                     if !batch.is_empty() {
                         self.take_on(batch).await?;
                     }
                 }
                 Ok(None) => return Ok(()),
                 // What worked before may work again: someone removed it, or took the right to read it.
-                Err(PipeError::Refused(why)) if !worked || !self.dealer.redelivers => {
+                Err(PipeError::Refused(why)) if !worked || !self.processor.redelivers => {
                     return Err(PipeError::Refused(why));
                 }
                 Err(PipeError::Away(why) | PipeError::Refused(why)) => {
-                    self.dealer.troubles.failed(End::Source, || self.source.address(), &why);
-                    self.dealer.stats.away.fetch_add(1, Ordering::Relaxed);
-                    if self.dealer.pause(wait).await.is_err() {
+                    self.processor.troubles.failed(End::Source, || self.source.address(), &why);
+                    self.processor.stats.away.fetch_add(1, Ordering::Relaxed);
+                    if self.processor.pause(wait).await.is_err() {
                         return Ok(());
                     }
                     wait = (wait * 2).min(AWAY_MAX);
@@ -344,7 +344,7 @@ impl Flow {
     /// Asks the source, as soon as there is room.
     async fn receive_once(&mut self) -> Result<Option<Batch>, PipeError> {
         let first = acquire(&self.events, 1).await?;
-        let Settings { batch, linger, .. } = self.dealer.settings;
+        let Settings { batch, linger, .. } = self.processor.settings;
         let room = Room {
             events: (self.events.available_permits() + 1).min(batch),
             bytes: self.bytes.available_permits().max(1),
@@ -356,9 +356,9 @@ impl Flow {
 
     async fn take_on(&mut self, batch: Batch) -> Result<(), PipeError> {
         let (events, bytes) = (batch.len(), batch.bytes());
-        self.dealer.stats.received.fetch_add(events as u64, Ordering::Relaxed);
-        self.dealer.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let Settings { events_max, bytes_max, .. } = self.dealer.settings;
+        self.processor.stats.received.fetch_add(events as u64, Ordering::Relaxed);
+        self.processor.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let Settings { events_max, bytes_max, .. } = self.processor.settings;
         let permits: Permits = (
             acquire(&self.events, events.min(events_max)).await?,
             acquire(&self.bytes, bytes.clamp(1, bytes_max)).await?,
@@ -381,32 +381,32 @@ impl Flow {
     }
 
     fn spawn(&mut self, batch: &Arc<Batch>, events: Vec<u32>, turn: Turn, permits: Arc<Permits>) {
-        let (dealer, batch) = (Arc::clone(&self.dealer), Arc::clone(batch));
+        let (processor, batch) = (Arc::clone(&self.processor), Arc::clone(batch));
         // Where the order of keys is kept, nothing of a later event happens before the earlier one is settled.
         let first_of_all = matches!(self.order, Order::Key(_));
         self.tasks.spawn(async move {
-            let dealt = dealer.deal(&batch, &events, turn, first_of_all).await;
+            let batch_result = processor.process(&batch, &events, turn, first_of_all).await;
             drop(permits);
-            dealt
+            batch_result
         });
     }
 
     /// The events that did not come before; the others are settled.
     async fn fresh(&mut self, batch: &Batch) -> Vec<u32> {
         let all = 0..batch.len() as u32;
-        let (Some((key, _)), Some(seen)) = (&self.dealer.settings.unique, &self.dealer.seen) else {
+        let (Some((key, _)), Some(dedup)) = (&self.processor.settings.unique, &self.processor.dedup) else {
             return all.collect();
         };
         let now = Instant::now();
         let (fresh, known): (Vec<u32>, Vec<u32>) =
             all.partition(|&event| match key.of(&mut self.arena, batch, event as usize) {
-                Some(key) => seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(&key, now),
+                Some(key) => dedup.lock().unwrap_or_else(PoisonError::into_inner).is_new(&key, now),
                 None => true,
             });
         if !known.is_empty() {
-            self.dealer.stats.duplicates.fetch_add(known.len() as u64, Ordering::Relaxed);
-            let verdicts: Vec<_> = known.into_iter().map(|event| (event, Verdict::Done)).collect();
-            self.dealer.settle(batch, &verdicts).await;
+            self.processor.stats.duplicates.fetch_add(known.len() as u64, Ordering::Relaxed);
+            let dispositions: Vec<_> = known.into_iter().map(|event| (event, Disposition::Done)).collect();
+            self.processor.settle(batch, &dispositions).await;
         }
         fresh
     }

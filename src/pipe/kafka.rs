@@ -17,7 +17,7 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout};
 
-use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
 
 /// A Kafka cluster.
 #[derive(Clone, Debug)]
@@ -315,11 +315,11 @@ impl Receipts for KafkaReceipts {
         Provenance { source, id, key: None, deliveries: 1 }
     }
 
-    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+    fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         let mut offsets = HashMap::new();
         let mut progress = self.progress.lock();
         // What is given back stays open: the group goes on from there when someone else takes the partition over.
-        for (event, _) in verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Done) {
+        for (event, _) in dispositions.iter().filter(|(_, disposition)| *disposition == Disposition::Done) {
             let Some(Place { topic, partition, offset }) = self.places.get(*event as usize) else { continue };
             // One that went to someone else is none of ours.
             let partition = progress.get_mut(&(Arc::clone(topic), *partition)).map(|it| (it, *partition));

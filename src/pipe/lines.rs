@@ -11,7 +11,7 @@ use std::thread;
 
 use tokio::sync::{mpsc as channel, oneshot};
 
-use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
 
 /// Makes sources and sinks of lines. Blank lines are no events. A line of more than 16 MiB is cut there; it is too
 /// large for an execution in any case.
@@ -148,7 +148,7 @@ impl Receipts for LineNumbers {
         Provenance { source: self.name.to_string(), id, key: None, deliveries: 1 }
     }
 
-    fn settle<'a>(&'a self, _: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+    fn settle<'a>(&'a self, _: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         Box::pin(ready(Ok(())))
     }
 }

@@ -24,10 +24,11 @@
 //!
 //! What is under way is bounded by events and by bytes; when the bound is reached, the source is not asked for more.
 
-mod dead;
-mod deal;
+mod batch_item_failures;
+mod dead_letter;
+mod dedup;
 mod event;
-mod failures;
+mod failure_report;
 mod flow;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -35,22 +36,22 @@ mod lines;
 #[cfg(feature = "nats")]
 mod nats;
 mod order;
+mod process;
 mod publish;
 #[cfg(feature = "redis")]
 mod redis;
 mod redrive;
-mod seen;
 mod settings;
 #[cfg(feature = "sqs")]
 mod sqs;
-mod story;
 mod trouble;
 #[cfg(feature = "webhook")]
 mod webhook;
 
-pub use dead::DeadLetter;
+pub use dead_letter::DeadLetter;
 pub use event::{
-    Batch, Came, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict,
+    Batch, Disposition, EventOutcome, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink,
+    Source,
 };
 pub use flow::{Pipe, Report, Stats, Stop};
 #[cfg(feature = "kafka")]

@@ -17,7 +17,7 @@ use async_nats::jetstream::{self, AckKind, Context, kv};
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 
-use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
 
 /// A connection to a NATS server. It reconnects by itself.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ impl Nats {
             .map_err(|error| refused(format!("consumer {}: {error}", consumer.durable)))?;
         // One that was there keeps its own.
         let in_force = pull::Config::try_from_consumer_config(found.cached_info().config.clone());
-        let patience = in_force.map_or(consumer.ack_wait, |config| config.ack_wait);
+        let visibility_timeout = in_force.map_or(consumer.ack_wait, |config| config.ack_wait);
         let name = Arc::from(format!("{}/{}", consumer.stream, consumer.durable));
         Ok(NatsSource {
             nats: self.clone(),
@@ -148,7 +148,7 @@ impl Nats {
             messages: None,
             lost: false,
             kept: None,
-            patience,
+            visibility_timeout,
         })
     }
 
@@ -169,7 +169,7 @@ impl Nats {
     pub async fn watch(&self, bucket: &str, key: &str) -> Result<NatsValue, PipeError> {
         let store = self.context.get_key_value(bucket).await;
         let store = store.map_err(|error| refused(format!("bucket {bucket}: {error}")))?;
-        Ok(NatsValue { store, key: key.to_owned(), watch: None, seen: 0 })
+        Ok(NatsValue { store, key: key.to_owned(), watch: None, dedup: 0 })
     }
 }
 
@@ -179,7 +179,7 @@ pub struct NatsValue {
     key: String,
     watch: Option<kv::Watch>,
     /// The revision that was handed out last.
-    seen: u64,
+    dedup: u64,
 }
 
 impl std::fmt::Debug for NatsValue {
@@ -200,8 +200,8 @@ impl NatsValue {
             }
             let Some(watch) = &mut self.watch else { continue };
             match watch.next().await {
-                Some(Ok(entry)) if entry.operation == kv::Operation::Put && entry.revision > self.seen => {
-                    self.seen = entry.revision;
+                Some(Ok(entry)) if entry.operation == kv::Operation::Put && entry.revision > self.dedup => {
+                    self.dedup = entry.revision;
                     return Ok(entry.value.to_vec());
                 }
                 Some(Ok(_)) => {}
@@ -229,7 +229,7 @@ pub struct NatsSource {
     lost: bool,
     /// Messages taken by a call that was dropped.
     kept: Option<Vec<jetstream::Message>>,
-    patience: Duration,
+    visibility_timeout: Duration,
 }
 
 impl std::fmt::Debug for NatsSource {
@@ -247,7 +247,8 @@ impl NatsSource {
                 .source(self.wanted.clone())
                 .await
                 .map_err(|why| PipeError::Away(why.to_string()))?;
-            (self.consumer, self.patience, self.lost) = (again.consumer, again.patience, false);
+            (self.consumer, self.visibility_timeout, self.lost) =
+                (again.consumer, again.visibility_timeout, false);
         }
         if self.messages.is_none() {
             let messages = self.consumer.stream().max_messages_per_batch(PULL_MESSAGES).messages().await;
@@ -325,7 +326,7 @@ impl NatsSource {
             client: self.nats.client.clone(),
             name: Arc::clone(&self.name),
             receipts,
-            patience: self.patience,
+            visibility_timeout: self.visibility_timeout,
         };
         let mut batch = Batch::new(Box::new(receipts));
         for (body, subject) in bodies {
@@ -350,7 +351,7 @@ struct NatsReceipts {
     client: async_nats::Client,
     name: Arc<str>,
     receipts: Vec<Receipt>,
-    patience: Duration,
+    visibility_timeout: Duration,
 }
 
 struct Receipt {
@@ -366,14 +367,14 @@ impl Receipts for NatsReceipts {
         Provenance { source: self.name.to_string(), id: sequence.to_string(), key: None, deliveries }
     }
 
-    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+    fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         Box::pin(async move {
-            for (event, verdict) in verdicts {
+            for (event, disposition) in dispositions {
                 let Some(receipt) = self.receipts.get(*event as usize) else { continue };
-                let kind = match verdict {
-                    Verdict::Done => AckKind::Ack,
-                    Verdict::Again(delay) if delay.is_zero() => AckKind::Nak(None),
-                    Verdict::Again(delay) => AckKind::Nak(Some(*delay)),
+                let kind = match disposition {
+                    Disposition::Done => AckKind::Ack,
+                    Disposition::Retry(delay) if delay.is_zero() => AckKind::Nak(None),
+                    Disposition::Retry(delay) => AckKind::Nak(Some(*delay)),
                 };
                 receipt.acker.ack_with(kind).await.map_err(away)?;
             }
@@ -396,8 +397,8 @@ impl Receipts for NatsReceipts {
         })
     }
 
-    fn patience(&self) -> Option<Duration> {
-        Some(self.patience)
+    fn visibility_timeout(&self) -> Option<Duration> {
+        Some(self.visibility_timeout)
     }
 }
 

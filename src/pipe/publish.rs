@@ -4,17 +4,17 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use super::dead::DeadLetter;
-use super::deal::{Dealer, Failure};
-use super::event::{Batch, Came, Outputs, PipeError, Sink, Verdict};
+use super::dead_letter::DeadLetter;
+use super::event::{Batch, Disposition, EventOutcome, Outputs, PipeError, Sink};
 use super::flow::{AWAY_MAX, AWAY_MIN};
+use super::process::{Failure, Processor};
 use super::trouble::End;
 use crate::json::Arena;
 
 /// An event that failed for good, why, and after how many attempts.
 pub(super) type Lost = (u32, Failure, u32);
 
-impl Dealer {
+impl Processor {
     /// Publishes until it is done. Outputs that the sink refuses join the dead.
     pub(super) async fn publish(
         &self,
@@ -37,7 +37,7 @@ impl Dealer {
             for (event, body) in
                 outputs.each().filter(|(event, _)| refused.iter().all(|(it, ..)| it != event))
             {
-                batch.receipts.hear(event as usize, Came::Output(body));
+                batch.receipts.hear(event as usize, EventOutcome::Output(body));
             }
         }
         Ok(())
@@ -100,7 +100,7 @@ impl Dealer {
         &self,
         batch: &Batch,
         dead: &mut Vec<Lost>,
-    ) -> Result<Vec<(u32, Verdict)>, PipeError> {
+    ) -> Result<Vec<(u32, Disposition)>, PipeError> {
         let Some(sink) = &self.dead else { return Ok(Vec::new()) };
         if dead.is_empty() {
             return Ok(Vec::new());
@@ -126,7 +126,7 @@ impl Dealer {
                 }
                 Err(why) => {
                     self.troubles.failed(End::DeadLetters, || sink.address(), &why);
-                    unburied.push((one.0, Verdict::Again(self.settings.attempts.delay_max)));
+                    unburied.push((one.0, Disposition::Retry(self.settings.attempts.delay_max)));
                 }
             }
         }
@@ -181,17 +181,17 @@ impl Dealer {
 
     fn letter(&self, batch: &Batch, event: u32, failure: &Failure, attempts: u32) -> DeadLetter {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let story = failure.story.as_deref();
+        let failure_report = failure.failure_report.as_deref();
         let mut letter = DeadLetter {
             body: None,
             body_base64: None,
             provenance: batch.provenance(event as usize),
             state_machine_arn: self.machine.arn().to_owned(),
-            execution_arn: story.map(|story| story.execution_arn.clone()),
+            execution_arn: failure_report.map(|failure_report| failure_report.execution_arn.clone()),
             error: failure.error.clone(),
             cause: failure.cause.clone(),
-            state: story.and_then(|story| story.state.clone()),
-            history: story.map(|story| story.history.clone()).unwrap_or_default(),
+            state: failure_report.and_then(|failure_report| failure_report.state.clone()),
+            history: failure_report.map(|failure_report| failure_report.history.clone()).unwrap_or_default(),
             attempts,
             failed_at_ms: u64::try_from(now.as_millis()).unwrap_or(0),
         };
@@ -210,8 +210,9 @@ impl Dealer {
             // Before the events come again.
             self.stop.send_replace(true);
         }
-        let verdicts: Vec<_> = events.iter().map(|&event| (event, Verdict::Again(Duration::ZERO))).collect();
-        self.settle(batch, &verdicts).await;
+        let dispositions: Vec<_> =
+            events.iter().map(|&event| (event, Disposition::Retry(Duration::ZERO))).collect();
+        self.settle(batch, &dispositions).await;
         match why {
             PipeError::Closed(_) => Err(why),
             // It was said to end while something was away: the source keeps them, or they would be lost without a word.
@@ -224,29 +225,30 @@ impl Dealer {
     }
 
     /// Tells the source what became of events. Where it does not listen, they come again.
-    pub(super) async fn settle(&self, batch: &Batch, verdicts: &[(u32, Verdict)]) {
-        if verdicts.is_empty() {
+    pub(super) async fn settle(&self, batch: &Batch, dispositions: &[(u32, Disposition)]) {
+        if dispositions.is_empty() {
             return;
         }
-        if let (Some(seen), Some((key, _))) = (&self.seen, &self.settings.unique) {
+        if let (Some(dedup), Some((key, _))) = (&self.dedup, &self.settings.unique) {
             let mut arena = Arena::new();
-            for (event, _) in verdicts.iter().filter(|(_, verdict)| *verdict != Verdict::Done) {
+            for (event, _) in dispositions.iter().filter(|(_, disposition)| *disposition != Disposition::Done)
+            {
                 if let Some(key) = key.of(&mut arena, batch, *event as usize) {
-                    seen.lock().unwrap_or_else(PoisonError::into_inner).forget(&key);
+                    dedup.lock().unwrap_or_else(PoisonError::into_inner).forget(&key);
                 }
             }
         }
         for wait in [AWAY_MIN, AWAY_MIN * 8] {
-            match batch.receipts.settle(verdicts).await {
+            match batch.receipts.settle(dispositions).await {
                 Ok(()) => return,
                 Err(_) if self.pause(wait).await.is_err() => break,
                 Err(_) => {}
             }
         }
-        if let Err(why) = batch.receipts.settle(verdicts).await {
-            let address = || batch.provenance(verdicts[0].0 as usize).source;
+        if let Err(why) = batch.receipts.settle(dispositions).await {
+            let address = || batch.provenance(dispositions[0].0 as usize).source;
             self.troubles.failed(End::Source, address, &format!("what became of events: {why}"));
-            self.stats.unsettled.fetch_add(verdicts.len() as u64, Ordering::Relaxed);
+            self.stats.unsettled.fetch_add(dispositions.len() as u64, Ordering::Relaxed);
         }
     }
 }

@@ -17,7 +17,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
-use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
 
 /// A Redis server. Connections are made when they are needed, and anew after they broke.
 #[derive(Clone, Debug)]
@@ -465,20 +465,20 @@ impl Receipts for RedisReceipts {
         Provenance { source: self.shared.name.clone(), id, key: None, deliveries }
     }
 
-    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+    fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         Box::pin(async move {
             let shared = &self.shared;
             let mut done = shared.on_group("XACK");
             let mut commands = Pipeline::new();
             let (mut acknowledges, mut due) = (false, Vec::new());
-            for (event, verdict) in verdicts {
+            for (event, disposition) in dispositions {
                 let Some((id, _)) = self.receipts.get(*event as usize) else { continue };
-                match verdict {
-                    Verdict::Done => {
+                match disposition {
+                    Disposition::Done => {
                         acknowledges = true;
                         done.arg(id);
                     }
-                    Verdict::Again(delay) => {
+                    Disposition::Retry(delay) => {
                         let delay = (*delay).min(shared.group.idle);
                         let mut command = shared.claim(Duration::ZERO);
                         command.arg(id).arg("IDLE").arg(millis(shared.group.idle - delay)).arg("JUSTID");
@@ -512,7 +512,7 @@ impl Receipts for RedisReceipts {
         })
     }
 
-    fn patience(&self) -> Option<Duration> {
+    fn visibility_timeout(&self) -> Option<Duration> {
         Some(self.shared.group.idle)
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::dead::DeadLetter;
-use super::event::{Batch, Outputs, PipeError, Room, Sink, Source, Verdict};
+use super::dead_letter::DeadLetter;
+use super::event::{Batch, Disposition, Outputs, PipeError, Room, Sink, Source};
 use super::flow::{AWAY_MAX, AWAY_MIN};
 
 /// Takes dead letters from a source and publishes the original bytes of their events to a sink. A letter is settled
@@ -87,7 +87,7 @@ impl Redrive {
             match self.sink.publish(&one).await {
                 Ok(()) => {
                     redriven.sent += 1;
-                    sent.push((event, Verdict::Done));
+                    sent.push((event, Disposition::Done));
                 }
                 Err(PipeError::Refused(_)) => redriven.left += 1,
                 Err(error) => {

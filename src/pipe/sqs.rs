@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::event::{Batch, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source, Verdict};
+use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
 use crate::task::aws::{Client, ClientError, Integrations};
 
 /// A queue.
@@ -331,13 +331,13 @@ impl Receipts for SqsReceipts {
         Provenance { source: self.queue.name.to_string(), id, key: None, deliveries }
     }
 
-    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+    fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         Box::pin(async move {
-            let done = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Done);
+            let done = dispositions.iter().filter(|(_, disposition)| *disposition == Disposition::Done);
             let deleted = self.on_messages("DeleteMessageBatch", done.map(|(event, _)| (*event, None)));
-            let again = verdicts.iter().filter_map(|(event, verdict)| match verdict {
-                Verdict::Done => None,
-                Verdict::Again(delay) => Some((*event, Some(seconds(*delay)))),
+            let again = dispositions.iter().filter_map(|(event, disposition)| match disposition {
+                Disposition::Done => None,
+                Disposition::Retry(delay) => Some((*event, Some(seconds(*delay)))),
             });
             let given_back = self.on_messages("ChangeMessageVisibilityBatch", again);
             let (deleted, given_back) = futures_util::future::join(deleted, given_back).await;
@@ -351,7 +351,7 @@ impl Receipts for SqsReceipts {
         Box::pin(self.on_messages("ChangeMessageVisibilityBatch", messages))
     }
 
-    fn patience(&self) -> Option<Duration> {
+    fn visibility_timeout(&self) -> Option<Duration> {
         Some(self.visibility)
     }
 }

@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::event::{Batch, Came, Later, PipeError, Provenance, Receipts, Room, Source, Verdict};
+use super::event::{Batch, Disposition, EventOutcome, Later, PipeError, Provenance, Receipts, Room, Source};
 use crate::hosts::{Hosts, is_same_origin};
 
 /// Listens for events. Built up, then [listening](Webhook::listen).
@@ -186,14 +186,14 @@ impl Webhook {
         let (posts, posted) = mpsc::channel(self.waiting_max);
         let end = watch::Sender::new(false);
         let hosts = Hosts::new(self.address.ip(), &self.hosts);
-        let desk = Arc::new(Desk { webhook: self, hosts, posts, boot, requests: AtomicU64::new(0) });
-        let accepting = tokio::spawn(accept(listener, desk, end.subscribe()));
+        let state = Arc::new(WebhookState { webhook: self, hosts, posts, boot, requests: AtomicU64::new(0) });
+        let accepting = tokio::spawn(accept(listener, state, end.subscribe()));
         Ok(WebhookSource { address, posted, end, accepting })
     }
 }
 
 /// What all requests have in common.
-struct Desk {
+struct WebhookState {
     webhook: Webhook,
     hosts: Hosts,
     posts: mpsc::Sender<Post>,
@@ -230,7 +230,7 @@ type Told = Option<Result<Vec<u8>, (Option<String>, Option<String>)>>;
 
 // ---- serving ----
 
-async fn accept(listener: TcpListener, desk: Arc<Desk>, mut end: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, state: Arc<WebhookState>, mut end: watch::Receiver<bool>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     let mut is_said = false;
@@ -254,10 +254,10 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>, mut end: watch::Receiver
         };
         is_said = false;
         let _ = stream.set_nodelay(true);
-        let desk = Arc::clone(&desk);
+        let state = Arc::clone(&state);
         let service = service_fn(move |request| {
-            let desk = Arc::clone(&desk);
-            async move { Ok::<_, std::convert::Infallible>(desk.answer(request).await) }
+            let state = Arc::clone(&state);
+            async move { Ok::<_, std::convert::Infallible>(state.answer(request).await) }
         });
         let mut server = hyper::server::conn::http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(SEND_MAX);
@@ -268,7 +268,7 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>, mut end: watch::Receiver
             drop(place);
         });
     }
-    drop((listener, desk));
+    drop((listener, state));
     graceful.shutdown().await;
 }
 
@@ -297,7 +297,7 @@ fn refuse(status: StatusCode, why: &str) -> Refused {
     Refused(status, why.to_owned())
 }
 
-impl Desk {
+impl WebhookState {
     async fn answer(&self, request: Request<Incoming>) -> Reply {
         match self.take(request).await {
             Ok(reply) => reply,
@@ -595,13 +595,15 @@ impl Receipts for WebhookReceipts {
         Provenance { source: "webhook".to_owned(), id, key: None, deliveries: 1 }
     }
 
-    fn hear(&self, n: usize, came: Came<'_>) {
+    fn hear(&self, n: usize, came: EventOutcome<'_>) {
         let Some(Place { pending: Some(pending), n, .. }) = self.places.get(n) else { return };
         let mut answers = pending.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(event) = answers.events.get_mut(*n) {
             *event = Some(match came {
-                Came::Output(output) => Ok(output.to_vec()),
-                Came::Failed { error, cause } => Err((error.map(str::to_owned), cause.map(str::to_owned))),
+                EventOutcome::Output(output) => Ok(output.to_vec()),
+                EventOutcome::Failed { error, cause } => {
+                    Err((error.map(str::to_owned), cause.map(str::to_owned)))
+                }
             });
         }
     }
@@ -610,16 +612,16 @@ impl Receipts for WebhookReceipts {
         self.places.first().is_some_and(|place| place.pending.is_some())
     }
 
-    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
-        for (event, verdict) in verdicts {
+    fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
+        for (event, disposition) in dispositions {
             let Some(Place { pending: Some(pending), .. }) = self.places.get(*event as usize) else {
                 continue;
             };
             let mut answers = pending.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match verdict {
-                Verdict::Done => answers.unsettled = answers.unsettled.saturating_sub(1),
+            match disposition {
+                Disposition::Done => answers.unsettled = answers.unsettled.saturating_sub(1),
                 // The sender hears that it may try again.
-                Verdict::Again(_) => answers.done = None,
+                Disposition::Retry(_) => answers.done = None,
             }
             if answers.unsettled == 0
                 && let Some(done) = answers.done.take()

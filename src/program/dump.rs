@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Assign, Choice, ChoiceStep, ErrorClass, Filter, Handlers, Items, Map, Next, Percentage, Program,
+    Assign, Choice, ChoiceStep, ErrorClass, Filter, Items, Map, Next, Percentage, Program, Recovery,
     ResultPath, Seconds, State, StateId, StateKind, TemplateId, Test, TestId, Text, Wait, WorkflowId,
 };
 use super::{Comparison, Operand, Operator, Order};
@@ -55,7 +55,7 @@ impl Display for Program {
             let slots: Vec<String> = assign.slots.iter().map(|slot| slot.0.to_string()).collect();
             writeln!(f, "  a{} {}; into slots {}", id.index(), t(assign.template), slots.join(", "))
         })?;
-        section(f, "handlers", &self.handlers, |f, id, handlers| self.handlers(f, id.index(), handlers))
+        section(f, "handlers", &self.recovery, |f, id, recovery| self.recovery(f, id.index(), recovery))
     }
 }
 
@@ -102,8 +102,8 @@ impl Program {
                 if let StateKind::Choice(choice) = row.kind {
                     pending.extend(self.choices[choice].rules.iter().map(|rule| rule.next));
                 }
-                if let Some(handlers) = row.handlers {
-                    pending.extend(self.handlers[handlers].catch.iter().map(|catcher| catcher.next));
+                if let Some(recovery) = row.recovery {
+                    pending.extend(self.recovery[recovery].catch.iter().map(|catcher| catcher.next));
                 }
             }
         }
@@ -143,8 +143,8 @@ impl Program {
             write!(f, "; assign a{}", assign.index())?;
         }
         self.filter(f, "output", state.output)?;
-        if let Some(handlers) = state.handlers {
-            write!(f, "; handlers h{}", handlers.index())?;
+        if let Some(recovery) = state.recovery {
+            write!(f, "; handlers h{}", recovery.index())?;
         }
         let choice = matches!(state.kind, StateKind::Choice(_));
         match state.next {
@@ -256,9 +256,9 @@ impl Program {
         })
     }
 
-    fn handlers(&self, f: &mut Formatter<'_>, id: usize, handlers: &Handlers) -> fmt::Result {
+    fn recovery(&self, f: &mut Formatter<'_>, id: usize, recovery: &Recovery) -> fmt::Result {
         let mut name = format!("h{id}");
-        for retrier in &handlers.retry {
+        for retrier in &recovery.retry {
             write!(f, "  {name} retry {}", errors(&retrier.errors))?;
             write!(f, "; {} times", retrier.attempts_max)?;
             write!(f, "; after {} s, then × {}", retrier.interval_seconds, retrier.backoff_rate)?;
@@ -268,7 +268,7 @@ impl Program {
             writeln!(f, "{}", if retrier.full_jitter { "; full jitter" } else { "" })?;
             name = " ".repeat(name.len());
         }
-        for catcher in &handlers.catch {
+        for catcher in &recovery.catch {
             write!(f, "  {name} catch {}", errors(&catcher.errors))?;
             self.named(f, "output", catcher.output)?;
             self.result_path(f, catcher.result_path)?;

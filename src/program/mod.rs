@@ -28,8 +28,8 @@ ids! {
     TemplateId;
     /// An [`Assign`].
     AssignId;
-    /// The [`Handlers`] of a state.
-    HandlersId;
+    /// The [`Recovery`] of a state.
+    RecoveryId;
     /// A [`Choice`].
     ChoiceId;
     /// A [`Wait`].
@@ -64,7 +64,7 @@ pub struct Program {
     /// `Assign` objects.
     pub assigns: Table<AssignId, Assign>,
     /// Retry and Catch.
-    pub handlers: Table<HandlersId, Handlers>,
+    pub recovery: Table<RecoveryId, Recovery>,
     /// Choice states.
     pub choices: Table<ChoiceId, Choice>,
     /// Wait states.
@@ -103,7 +103,7 @@ impl Program {
             .sum();
         let rows = self.states.len() * size_of::<State>()
             + self.tasks.len() * size_of::<Task>()
-            + self.handlers.len() * size_of::<Handlers>()
+            + self.recovery.len() * size_of::<Recovery>()
             + self.maps.len() * size_of::<Map>();
         names + paths + templates + choices + rows + self.regex_bytes
     }
@@ -149,7 +149,7 @@ pub struct State {
     /// `Assign`
     pub assign: Option<AssignId>,
     /// `Retry` and `Catch`
-    pub handlers: Option<HandlersId>,
+    pub recovery: Option<RecoveryId>,
 }
 
 const _: () = assert!(size_of::<State>() == 64);
@@ -221,7 +221,7 @@ pub struct Assign {
 
 /// `Retry` and `Catch` of a state.
 #[derive(Debug)]
-pub struct Handlers {
+pub struct Recovery {
     /// `Retry`, in order.
     pub retry: Box<[Retrier]>,
     /// `Catch`, in order.

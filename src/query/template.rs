@@ -276,7 +276,7 @@ impl Template {
         let base = arena.append_text(&self.text);
         env.fuel.note((self.children.len() * NODE + self.text.len() / 8) as u64);
         let large = arena.size(scope.input) > LARGE_BYTES;
-        let mut maker = Maker { template: self, base, arena, scope, env, large, fault: None };
+        let mut maker = Evaluator { template: self, base, arena, scope, env, large, fault: None };
         let made = maker.make(self.root);
         match maker.fault {
             None => Ok(made),
@@ -354,7 +354,7 @@ impl Template {
 
 /// One evaluation. Its functions return the value alone, which fits two registers, and `Undefined` after a fault: no
 /// part of a template may be undefined.
-struct Maker<'t, 'a, 's, 'e> {
+struct Evaluator<'t, 'a, 's, 'e> {
     template: &'t Template,
     base: TextMark,
     arena: &'a mut Arena,
@@ -365,7 +365,7 @@ struct Maker<'t, 'a, 's, 'e> {
     fault: Option<Box<Fault<'t>>>,
 }
 
-impl<'t> Maker<'t, '_, '_, '_> {
+impl<'t> Evaluator<'t, '_, '_, '_> {
     /// A part of a template. What most parts are is made without a call.
     #[inline(always)]
     fn make(&mut self, node: Node) -> Value {

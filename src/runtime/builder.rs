@@ -10,16 +10,16 @@ use serde::de::DeserializeOwned;
 use super::admission::{Admission, Budgets};
 use super::clock::{RealClock, Time};
 use super::engine::{Engine, Inner};
-use super::gate::Gate;
 use super::inbox::{Remote, Shared};
 use super::machine::Registered;
 use super::shard::Shard;
+use super::shutdown::DrainGate;
 use super::simulation::Simulation;
 use super::thread;
 use crate::asl;
 use crate::engine::Start;
 use crate::limits;
-use crate::observe::{Desk, Observer, Setup};
+use crate::observe::{Observability, Observer, Setup};
 use crate::random;
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
@@ -278,8 +278,8 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let shards = self.shards;
         let (engine, shared) = self.parts()?;
-        if let Some(desk) = &shared.desk {
-            Desk::employ(desk)?;
+        if let Some(observability) = &shared.observability {
+            Observability::employ(observability)?;
         }
         for index in 0..shards {
             // When one fails, dropping the engine ends those before it.
@@ -333,26 +333,26 @@ impl Builder {
             }
         };
         // A power of two: which one is a thread's is asked some times in each execution.
-        let lanes =
+        let stripes =
             std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 64).next_power_of_two() * 2;
-        let desk = Desk::new(self.setup, self.shards, lanes).map(Arc::new);
+        let observability = Observability::new(self.setup, self.shards, stripes).map(Arc::new);
         let shared = Arc::new(Shared {
             remotes: (0..self.shards).map(|_| Arc::new(Remote::new())).collect(),
             admission: Admission::new(self.budgets),
-            lanes: (0..lanes).map(|_| Default::default()).collect(),
+            stripes: (0..stripes).map(|_| Default::default()).collect(),
             time: self.time,
             ahead_ms: AtomicI64::new(0),
             ahead_at_ms: AtomicU64::new(u64::MAX),
             start: Start { seconds_max, secret, time_scale: self.time_scale, ..Start::default() },
             by_arn: Default::default(),
             observer: self.observer,
-            desk,
+            observability,
             waiting: Arc::default(),
             has_activity: self.has_activity,
             random: drawn,
             seed,
             seeds: Default::default(),
-            gate: Gate::new(),
+            gate: DrainGate::new(),
             drain_at_ms: AtomicU64::new(u64::MAX),
             dropped: false.into(),
         });

@@ -20,7 +20,7 @@ use crate::asl::{self, MachineType};
 use crate::compile;
 use crate::engine::Identity;
 use crate::limits;
-use crate::observe::View;
+use crate::observe::MachineCounters;
 use crate::program::StateKind;
 use crate::task::{Handlers, Permit};
 
@@ -157,10 +157,11 @@ impl Engine {
         }
         options.resources = spec.resources.unwrap_or(options.resources);
         let (identity, usage) = (spec.identity(), Arc::new(Usage::default()));
-        let view = (self.shared().desk.as_ref()).map(|desk| Arc::new(desk.view(&identity.state_machine_arn)));
+        let counters = (self.shared().observability.as_ref())
+            .map(|observability| Arc::new(observability.counters(&identity.state_machine_arn)));
         let permit = spec.permit.clone();
         let rules = Rules { options: &options, permit: permit.as_ref() };
-        let version = self.version(spec.definition, rules, identity, seconds_max, usage, view)?;
+        let version = self.version(spec.definition, rules, identity, seconds_max, usage, counters)?;
         Ok(Machine::new(self.inner.number, spec.machine_type, options, permit, version))
     }
 
@@ -192,10 +193,10 @@ impl Engine {
             identity.role_arn = role_arn.into();
         }
         let (seconds_max, usage) = (current.seconds_max, Arc::clone(&current.usage));
-        let view = current.view.as_ref().map(|view| Arc::clone(&view.machine));
+        let counters = current.counters.as_ref().map(|counters| Arc::clone(&counters.machine));
         let machine::Inner { options, permit, .. } = &*machine.inner;
         let rules = Rules { options, permit: permit.as_ref() };
-        let version = self.version(definition, rules, identity, seconds_max, usage, view)?;
+        let version = self.version(definition, rules, identity, seconds_max, usage, counters)?;
         machine.replace(version);
         Ok(())
     }
@@ -217,7 +218,7 @@ impl Engine {
         identity: Identity,
         seconds_max: u64,
         usage: Arc<Usage>,
-        view: Option<Arc<View>>,
+        counters: Option<Arc<MachineCounters>>,
     ) -> Result<Version, DefinitionError> {
         let (definition, problems) = asl::read(definition.as_bytes(), options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
@@ -236,8 +237,8 @@ impl Engine {
         // 0 is nobody's.
         let number = self.inner.versions.fetch_add(1, Ordering::Relaxed) + 1;
         let mut version = Version::new(number, program, identity, work, seconds_max, usage);
-        version.view = (self.shared().desk.as_ref().zip(view))
-            .map(|(desk, view)| desk.version(view, Arc::clone(&version.program)));
+        version.counters = (self.shared().observability.as_ref().zip(counters))
+            .map(|(observability, counters)| observability.version(counters, Arc::clone(&version.program)));
         Ok(version)
     }
 
@@ -285,9 +286,9 @@ impl Engine {
     /// An execution that was started with an [ARN](StartOptions::execution_arn) of its own, as long as it runs.
     pub fn find_execution(&self, arn: &str) -> Option<Handle> {
         let found = self.shared().by_arn.get(arn)?;
-        let Indexed { ticket, version, seed } = &*found;
+        let Indexed { completion, version, seed } = &*found;
         Some(Handle {
-            ticket: Arc::clone(ticket),
+            completion: Arc::clone(completion),
             shared: Arc::clone(self.shared()),
             version: Arc::clone(version),
             seed: *seed,

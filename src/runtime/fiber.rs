@@ -7,11 +7,11 @@ use std::sync::Arc;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use super::completion::{Completion, StartIdentity};
+use super::context::{self, Bug, ExecutionBuffer, TurnScratch};
 use super::inbox::Shared;
 use super::job::activity_work;
 use super::machine::Version;
-use super::seat::{self, Bug, Kit, Seat};
-use super::ticket::{Called, Ticket};
 use crate::engine::{Event, Turn};
 use crate::fuel::{Cut, Fuel, Refill};
 use crate::limits;
@@ -21,20 +21,20 @@ pub(super) struct Errand {
     pub(super) shared: Arc<Shared>,
     pub(super) version: Arc<Version>,
     /// Of an execution that is not one of a batch.
-    pub(super) ticket: Option<Arc<Ticket>>,
-    pub(super) seat: Box<Seat>,
-    pub(super) kit: Box<Kit>,
+    pub(super) completion: Option<Arc<Completion>>,
+    pub(super) buffer: Box<ExecutionBuffer>,
+    pub(super) turn_scratch: Box<TurnScratch>,
     pub(super) event: Event,
     pub(super) now_ms: u64,
     pub(super) ahead_ms: i64,
     pub(super) transitions_max: u32,
-    pub(super) lane: usize,
+    pub(super) stripe: usize,
 }
 
 /// What came of it.
 pub(super) struct Finished {
-    pub(super) seat: Box<Seat>,
-    pub(super) kit: Box<Kit>,
+    pub(super) buffer: Box<ExecutionBuffer>,
+    pub(super) turn_scratch: Box<TurnScratch>,
     pub(super) turn: Result<Turn, Bug>,
     work: u64,
 }
@@ -140,23 +140,25 @@ impl Errand {
     }
 
     pub(super) fn run_with(self, fuel: &Fuel<'_>) -> Finished {
-        static AS_OTHERS: Called = Called::AS_OTHERS;
-        let Errand { shared, version, ticket, mut seat, mut kit, event, now_ms, ahead_ms, .. } = self;
-        let (transitions_max, lane) = (self.transitions_max, self.lane);
-        let called = ticket.as_ref().map_or(&AS_OTHERS, |ticket| &ticket.called);
-        let activities = |state, task| activity_work(&shared, &version, called, state, task);
-        let setting = seat::Setting {
+        static AS_OTHERS: StartIdentity = StartIdentity::AS_OTHERS;
+        let Errand {
+            shared, version, completion, mut buffer, mut turn_scratch, event, now_ms, ahead_ms, ..
+        } = self;
+        let (transitions_max, stripe) = (self.transitions_max, self.stripe);
+        let start_identity = completion.as_ref().map_or(&AS_OTHERS, |completion| &completion.start_identity);
+        let activities = |state, task| activity_work(&shared, &version, start_identity, state, task);
+        let setting = context::Setting {
             version: &version,
             now_ms,
             ahead_ms,
             transitions_max,
             fuel,
-            shown: (shared.desk.as_deref(), lane),
+            shown: (shared.observability.as_deref(), stripe),
             random: shared.random,
             activities: Some(&activities),
         };
-        let turn = kit.advance(&mut seat, event, &setting);
-        Finished { seat, kit, turn, work: fuel.used() }
+        let turn = turn_scratch.advance(&mut buffer, event, &setting);
+        Finished { buffer, turn_scratch, turn, work: fuel.used() }
     }
 }
 

@@ -5,17 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::inbox::{Mail, Shared};
+use super::completion::{Completion, IdentityOverrides};
+use super::inbox::{ShardMessage, Shared};
 use super::machine::Version;
 use super::outcome::{Outcome, Status};
-use super::ticket::{Label, Ticket};
 use crate::fault::Fault;
 
 /// An execution that was started. As a future, it comes to its [`Outcome`], once; dropping it changes nothing for the
 /// execution.
 #[derive(Clone)]
 pub struct Handle {
-    pub(super) ticket: Arc<Ticket>,
+    pub(super) completion: Arc<Completion>,
     pub(super) shared: Arc<Shared>,
     pub(super) version: Arc<Version>,
     pub(super) seed: u64,
@@ -24,13 +24,13 @@ pub struct Handle {
 impl Handle {
     /// Where it stands.
     pub fn status(&self) -> Status {
-        self.ticket.status()
+        self.completion.status()
     }
 
     /// Its ARN.
     pub fn arn(&self) -> String {
         let mut identity = self.version.identity.clone();
-        if let Some(Label { name, arn, .. }) = self.ticket.called.label.as_deref() {
+        if let Some(IdentityOverrides { name, arn, .. }) = self.completion.start_identity.label.as_deref() {
             identity.execution_name = name.clone().unwrap_or_default();
             identity.execution_arn = arn.clone().unwrap_or_default();
         }
@@ -58,8 +58,8 @@ impl Handle {
 
     /// As [`abort`](Handle::abort), for a reason.
     pub fn abort_with(&self, fault: Fault) {
-        if let Some((place, fault)) = self.ticket.abort(fault) {
-            self.shared.remotes[usize::from(place.shard)].send(Mail::Abort(place.key, fault));
+        if let Some((place, fault)) = self.completion.abort(fault) {
+            self.shared.remotes[usize::from(place.shard)].send(ShardMessage::Abort(place.key, fault));
         }
     }
 }
@@ -68,7 +68,7 @@ impl Future for Handle {
     type Output = Outcome;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        self.ticket.poll(context)
+        self.completion.poll(context)
     }
 }
 

@@ -9,22 +9,22 @@ use crossbeam_utils::CachePadded;
 use dashmap::DashMap;
 
 use super::admission::Admission;
-use super::bell::Bell;
 use super::clock::Time;
-use super::gate::Gate;
+use super::completion::{Completion, Place, Reply};
 use super::machine::Version;
-use super::outcome::{Counts, Tally};
+use super::outcome::{Counters, Counts};
+use super::shutdown::DrainGate;
 use super::slab::Key;
-use super::ticket::{Place, Reply, Ticket};
+use super::wakeup::Wakeup;
 use crate::engine::{Start, Token};
 use crate::fault::Fault;
 use crate::limits;
-use crate::observe::{Desk, Observer, Watch};
+use crate::observe::{Observability, Observer, Watch};
 use crate::task::token::Waiting;
 
 /// Executions of one version that wait to begin.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct StartBatch {
     pub(super) version: Arc<Version>,
     /// Their inputs, one behind the other.
     pub(super) text: Vec<u8>,
@@ -40,7 +40,7 @@ pub(super) struct Parcel {
     pub(super) watch: Option<Box<Watch>>,
 }
 
-impl Parcel {
+impl StartBatch {
     pub(super) fn len(&self) -> usize {
         self.ends.len().max(1)
     }
@@ -48,7 +48,7 @@ impl Parcel {
 
 /// What happened to an execution that is parked.
 #[derive(Debug)]
-pub(super) enum Mail {
+pub(super) enum ShardMessage {
     Abort(Key, Fault),
     Answer(Key, Token, Result<Vec<u8>, Fault>),
     Heartbeat(Key, Token, Beat),
@@ -71,16 +71,16 @@ pub(super) enum Beat {
 /// started once; and a woken task is in its queue once.
 #[derive(Debug)]
 pub(super) struct Remote {
-    pub(super) parcels: SegQueue<Parcel>,
+    pub(super) start_batches: SegQueue<StartBatch>,
     /// Executions in the parcels.
     pub(super) queued: CachePadded<AtomicUsize>,
-    pub(super) mail: SegQueue<Mail>,
+    pub(super) mail: SegQueue<ShardMessage>,
     pub(super) woken: SegQueue<u32>,
-    pub(super) bell: CachePadded<Bell>,
+    pub(super) wakeup: CachePadded<Wakeup>,
     /// When the turn began that it takes, in milliseconds since 1970; 0 while it takes none.
     pub(super) turn_since_ms: AtomicU64,
     /// How its executions ended.
-    pub(super) tally: CachePadded<Tally>,
+    pub(super) tally: CachePadded<Counters>,
     /// How the shard is, as of its last turn.
     pub(super) gauges: CachePadded<Gauges>,
 }
@@ -91,7 +91,7 @@ pub(super) struct Gauges {
     pub(super) residents: AtomicU64,
     pub(super) tasks: AtomicU64,
     pub(super) timers: AtomicU64,
-    pub(super) seats: AtomicU64,
+    pub(super) buffers: AtomicU64,
     /// How late the last timer fired, and the latest of all.
     pub(super) lag_ms: AtomicU64,
     pub(super) lag_ms_max: AtomicU64,
@@ -102,24 +102,24 @@ pub(super) struct Gauges {
 impl Remote {
     pub(super) fn new() -> Remote {
         Remote {
-            parcels: SegQueue::new(),
+            start_batches: SegQueue::new(),
             queued: CachePadded::default(),
             mail: SegQueue::new(),
             woken: SegQueue::new(),
-            bell: CachePadded::new(Bell::new()),
+            wakeup: CachePadded::new(Wakeup::new()),
             turn_since_ms: AtomicU64::new(0),
             tally: CachePadded::default(),
             gauges: CachePadded::default(),
         }
     }
 
-    pub(super) fn send(&self, mail: Mail) {
+    pub(super) fn send(&self, mail: ShardMessage) {
         self.mail.push(mail);
-        self.bell.ring();
+        self.wakeup.retained();
     }
 
     pub(super) fn has_any(&self) -> bool {
-        !self.mail.is_empty() || !self.woken.is_empty() || !self.parcels.is_empty()
+        !self.mail.is_empty() || !self.woken.is_empty() || !self.start_batches.is_empty()
     }
 
     /// Whether no more executions may wait here, of which it takes `queue_max`.
@@ -128,16 +128,16 @@ impl Remote {
     }
 
     /// Takes executions that nobody has begun.
-    pub(super) fn take_parcel(&self) -> Option<Parcel> {
-        let parcel = self.parcels.pop()?;
-        self.queued.fetch_sub(parcel.len(), Ordering::Relaxed);
-        Some(parcel)
+    pub(super) fn take_parcel(&self) -> Option<StartBatch> {
+        let start_batch = self.start_batches.pop()?;
+        self.queued.fetch_sub(start_batch.len(), Ordering::Relaxed);
+        Some(start_batch)
     }
 }
 
 /// What a handle needs, of an execution that can be found.
 pub(super) struct Indexed {
-    pub(super) ticket: Arc<Ticket>,
+    pub(super) completion: Arc<Completion>,
     pub(super) version: Arc<Version>,
     pub(super) seed: u64,
 }
@@ -157,7 +157,7 @@ impl Wake for TaskWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
             self.remote.woken.push(self.task);
-            self.remote.bell.ring();
+            self.remote.wakeup.retained();
         }
     }
 }
@@ -168,7 +168,7 @@ pub(super) struct Shared {
     pub(super) admission: Admission,
     /// How executions were accepted, and how those ended that ran on the thread of their caller; spread over several so
     /// that threads do not wait for each other's cache lines.
-    pub(super) lanes: Box<[CachePadded<Tally>]>,
+    pub(super) stripes: Box<[CachePadded<Counters>]>,
     pub(super) time: Arc<dyn Time>,
     /// How far the clock on the wall is ahead of the one that nobody sets, and when that was looked at last.
     pub(super) ahead_ms: AtomicI64,
@@ -179,7 +179,7 @@ pub(super) struct Shared {
     /// Decides which executions are watched.
     pub(super) observer: Option<Arc<dyn Observer>>,
     /// What is shown of executions.
-    pub(super) desk: Option<Arc<Desk>>,
+    pub(super) observability: Option<Arc<Observability>>,
     pub(super) waiting: Arc<Waiting<(Place, Token)>>,
     /// Whether there is an activity of this ARN.
     pub(super) has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
@@ -189,7 +189,7 @@ pub(super) struct Shared {
     pub(super) seed: u64,
     pub(super) seeds: CachePadded<AtomicU64>,
     /// Whether executions are admitted, and who waits for the last one to end.
-    pub(super) gate: Gate,
+    pub(super) gate: DrainGate,
     /// When everything that still runs times out.
     pub(super) drain_at_ms: AtomicU64,
     /// The engine is gone: shards abort what they have and end.
@@ -201,9 +201,9 @@ impl Shared {
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         self.remotes.iter().for_each(|remote| remote.tally.add_ended(&mut counts));
-        self.lanes.iter().for_each(|lane| lane.add_ended(&mut counts));
+        self.stripes.iter().for_each(|stripe| stripe.add_ended(&mut counts));
         // Later, so that nothing ends that was not accepted.
-        self.lanes.iter().for_each(|lane| lane.add_accepted(&mut counts));
+        self.stripes.iter().for_each(|stripe| stripe.add_accepted(&mut counts));
         counts.running = counts.accepted.saturating_sub(counts.ended());
         counts
     }
@@ -215,7 +215,7 @@ impl Shared {
 
     /// Executions that run on the threads of their callers.
     pub(super) fn visits(&self) -> usize {
-        self.lanes.iter().fold(0, |sum: u64, lane| sum.wrapping_add(lane.visiting())) as usize
+        self.stripes.iter().fold(0, |sum: u64, stripe| sum.wrapping_add(stripe.visiting())) as usize
     }
 
     /// How far the clock on the wall is ahead of the one that nobody sets. Whether somebody set it is looked at now and
@@ -244,8 +244,8 @@ impl Shared {
 
     /// The time, where it is measured how long executions take.
     pub(super) fn elapsed_us(&self) -> u64 {
-        match &self.desk {
-            Some(desk) if desk.counts => self.time.elapsed_us(),
+        match &self.observability {
+            Some(observability) if observability.counts => self.time.elapsed_us(),
             _ => 0,
         }
     }
@@ -277,15 +277,15 @@ impl Shared {
     }
 
     /// An execution is over: it cannot be found any more.
-    pub(super) fn forget(&self, ticket: &Ticket) {
-        if let Some(arn) = ticket.called.label.as_ref().and_then(|label| label.arn.as_deref()) {
+    pub(super) fn forget(&self, completion: &Completion) {
+        if let Some(arn) = completion.start_identity.label.as_ref().and_then(|label| label.arn.as_deref()) {
             self.by_arn.remove(arn);
         }
     }
 
     pub(super) fn ring_all(&self) {
         self.remotes.iter().for_each(|remote| {
-            remote.bell.ring();
+            remote.wakeup.retained();
         });
     }
 }

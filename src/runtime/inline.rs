@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::clock::{Clock, RealClock};
 use crate::engine::{
-    self, Effect, Env, Event, Execution, Hears, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn,
+    self, Effect, Env, Event, EventMask, Execution, Identity, Listener, Start, TaskCall, TimerKind, Token,
+    Turn,
 };
 use crate::fault::{self, Fault};
 use crate::fuel::{Cut, Fuel, Refill, SLICE};
@@ -258,10 +259,10 @@ impl<C: Clock> Driver<C> {
                 Some(listener) => Some(&mut **listener),
                 None => None,
             },
-            hears: if listening { Hears::ALL } else { Hears::NONE },
+            event_mask: if listening { EventMask::ALL } else { EventMask::NONE },
             compactor: &mut self.compactor,
             scratch: &mut self.scratch,
-            notes: None,
+            event_buffer: None,
             random: self.random,
             activities: None,
         };

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
-use super::arms::{Arms, Due, FrameArms, NO_TASK};
+use super::completion::StartIdentity;
+use super::context::{ExecutionBuffer, GoesOn, Setting};
 use super::fiber::{Errand, Fiber, Finished, Step};
-use super::inbox::{Beat, Mail, Shared};
+use super::inbox::{Beat, ShardMessage, Shared};
 use super::machine::{self, Version};
-use super::seat::{GoesOn, Seat, Setting};
+use super::pending::{FramePending, NO_TASK, PendingOps, TimerKey};
 use super::shard::{Job, Shard};
 use super::slab::Key;
 use super::tasks::{self, Answer};
-use super::ticket::Called;
 use super::wheel::TimerId;
 use crate::engine::{ActivityWork, Effect, Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::{self, Fault};
@@ -54,12 +54,12 @@ impl Shard {
         loop {
             let drove = match work {
                 Work::Event(event) => {
-                    let before = job.seat.x.transitions();
+                    let before = job.buffer.execution.transitions();
                     let drove = match job.version.is_light || ends(&event) {
                         true => self.advance(job, event, left),
                         false => self.advance_on_a_fiber(job, event, left),
                     };
-                    let taken = job.seat.x.transitions().saturating_sub(before);
+                    let taken = job.buffer.execution.transitions().saturating_sub(before);
                     left = left.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
                     drove
                 }
@@ -68,9 +68,9 @@ impl Shard {
             let Drove::Turn(turn) = drove else { return drove };
             if let Turn::Cut(_) = turn {
                 // Nothing of what it wanted is done: it only ends.
-                let kit = &mut self.bench.kit;
-                kit.effects.drain(..std::mem::take(&mut kit.carried_out));
-                kit.effects.retain(|effect| matches!(effect, Effect::Cancel(_)));
+                let turn_scratch = &mut self.worker_scratch.turn_scratch;
+                turn_scratch.effects.drain(..std::mem::take(&mut turn_scratch.carried_out));
+                turn_scratch.effects.retain(|effect| matches!(effect, Effect::Cancel(_)));
             }
             work = match self.carry_out(job) {
                 Some(event) => Work::Event(event),
@@ -83,19 +83,19 @@ impl Shard {
     fn advance(&mut self, job: &mut Job<'_>, event: Event, transitions_max: u32) -> Drove {
         let fuel = Fuel::new(SLICE, &GoesOn);
         let turn = {
-            let (version, called, shared) = (job.version, job.reply.called(), &*self.shared);
-            let activities = |state, task| activity_work(shared, version, called, state, task);
+            let (version, start_identity, shared) = (job.version, job.reply.start_identity(), &*self.shared);
+            let activities = |state, task| activity_work(shared, version, start_identity, state, task);
             let setting = Setting {
                 version,
                 now_ms: self.now_ms,
                 ahead_ms: self.ahead_ms,
                 transitions_max,
                 fuel: &fuel,
-                shown: (shared.desk.as_deref(), usize::from(self.index)),
+                shown: (shared.observability.as_deref(), usize::from(self.index)),
                 random: shared.random,
                 activities: Some(&activities),
             };
-            self.bench.kit.advance(&mut job.seat, event, &setting)
+            self.worker_scratch.turn_scratch.advance(&mut job.buffer, event, &setting)
         };
         self.spend(job.flow, fuel.used() + EVENT_WORK);
         turn.map_or(Drove::Bug, Drove::Turn)
@@ -106,14 +106,14 @@ impl Shard {
         let errand = Errand {
             shared: Arc::clone(&self.shared),
             version: Arc::clone(job.version),
-            ticket: job.reply.ticket().cloned(),
-            seat: std::mem::replace(&mut job.seat, self.bench.seat()),
-            kit: self.bench.lend_kit(),
+            completion: job.reply.completion().cloned(),
+            buffer: std::mem::replace(&mut job.buffer, self.worker_scratch.buffer()),
+            turn_scratch: self.worker_scratch.lend_kit(),
             event,
             now_ms: self.now_ms,
             ahead_ms: self.ahead_ms,
             transitions_max,
-            lane: usize::from(self.index),
+            stripe: usize::from(self.index),
         };
         match self.stacks.prepare(errand) {
             Ok(fiber) => self.resume(job, fiber, None),
@@ -153,27 +153,29 @@ impl Shard {
     }
 
     fn take_back(&mut self, job: &mut Job<'_>, finished: Finished) -> Drove {
-        let stand_in = std::mem::replace(&mut job.seat, finished.seat);
-        self.bench.put_back(stand_in);
-        self.bench.return_kit(finished.kit);
+        let complete_children = std::mem::replace(&mut job.buffer, finished.buffer);
+        self.worker_scratch.put_back(complete_children);
+        self.worker_scratch.return_kit(finished.turn_scratch);
         finished.turn.map_or(Drove::Bug, Drove::Turn)
     }
 
     /// Arms timers and starts tasks; stops at the first task that has its answer, which is the next event.
     fn carry_out(&mut self, job: &mut Job<'_>) -> Option<Event> {
-        let over = job.seat.x.outcome().is_some();
-        while let Some(&effect) = self.bench.kit.effects.get(self.bench.kit.carried_out) {
-            self.bench.kit.carried_out += 1;
+        let over = job.buffer.execution.outcome().is_some();
+        while let Some(&effect) =
+            self.worker_scratch.turn_scratch.effects.get(self.worker_scratch.turn_scratch.carried_out)
+        {
+            self.worker_scratch.turn_scratch.carried_out += 1;
             match effect {
                 Effect::Cancel(token) => {
-                    let arms = job.arms.take(token.frame());
-                    let number = arms.token.then(|| job.seat.x.task_token(token));
-                    self.disarm(arms, number);
+                    let pending = job.pending.take(token.frame());
+                    let number = pending.token.then(|| job.buffer.execution.task_token(token));
+                    self.disarm(pending, number);
                 }
-                Effect::Timer { token, kind, at_ms } if !over && job.seat.x.is_current(token) => {
+                Effect::Timer { token, kind, at_ms } if !over && job.buffer.execution.is_current(token) => {
                     self.arm(job, token, kind, at_ms);
                 }
-                Effect::Task(call) if !over && job.seat.x.is_current(call.token) => {
+                Effect::Task(call) if !over && job.buffer.execution.is_current(call.token) => {
                     if let Some(event) = self.start_task(job, &call) {
                         return Some(event);
                     }
@@ -182,8 +184,8 @@ impl Shard {
                 Effect::Timer { .. } | Effect::Task(_) => {}
             }
         }
-        self.bench.kit.effects.clear();
-        self.bench.kit.carried_out = 0;
+        self.worker_scratch.turn_scratch.effects.clear();
+        self.worker_scratch.turn_scratch.carried_out = 0;
         None
     }
 
@@ -193,22 +195,22 @@ impl Shard {
 
     fn arm(&mut self, job: &mut Job<'_>, token: Token, kind: TimerKind, at_ms: u64) {
         let key = self.key(job);
-        let timer = self.wheel.arm(at_ms, Due::new(key.slot, token, kind));
+        let timer = self.wheel.arm(at_ms, TimerKey::new(key.slot, token, kind));
         let place = usize::from(kind == TimerKind::Heartbeat);
-        let before = std::mem::replace(&mut job.arms.frame(token.frame()).timers[place], timer);
+        let before = std::mem::replace(&mut job.pending.frame(token.frame()).timers[place], timer);
         if before != TimerId::NONE {
             self.wheel.cancel(before);
         }
     }
 
-    fn disarm(&mut self, arms: FrameArms, token: Option<u128>) {
-        for timer in arms.timers {
+    fn disarm(&mut self, pending: FramePending, token: Option<u128>) {
+        for timer in pending.timers {
             if timer != TimerId::NONE {
                 self.wheel.cancel(timer);
             }
         }
-        if arms.task != NO_TASK
-            && let Some(timer) = self.tasks.cancel(arms.task)
+        if pending.task != NO_TASK
+            && let Some(timer) = self.tasks.cancel(pending.task)
         {
             self.wheel.cancel(timer);
         }
@@ -220,10 +222,10 @@ impl Shard {
 
     /// Disarms what an execution that is over left behind. The engine cancels what it knows of, so after the usual end
     /// there is nothing; after a bug nobody knows.
-    pub(super) fn disarm_all(&mut self, arms: &mut Arms, key: Key, bug: bool) {
-        for arms in arms.take_all() {
-            debug_assert!(bug, "an execution left {arms:?} behind");
-            self.disarm(arms, None);
+    pub(super) fn disarm_all(&mut self, pending: &mut PendingOps, key: Key, bug: bool) {
+        for pending in pending.take_all() {
+            debug_assert!(bug, "an execution left {pending:?} behind");
+            self.disarm(pending, None);
         }
         if bug {
             let place = self.place(key);
@@ -237,7 +239,7 @@ impl Shard {
         let resource = &version.program.tasks[call.task].resource;
         let work = version.work(call.task);
         let waits = resource.waits_for_token;
-        if let Some(answer) = stand_in(job, call) {
+        if let Some(answer) = complete_children(job, call) {
             match answer {
                 task::Answer::Now(Ok(output)) => return Some(Event::TaskSucceeded(call.token, output)),
                 task::Answer::Now(Err(fault)) => return Some(Event::TaskFailed(call.token, fault)),
@@ -248,27 +250,27 @@ impl Shard {
         }
         if resource.has_token || matches!(work, machine::Work::Activity) {
             let key = self.key(job);
-            let number = job.seat.x.task_token(call.token);
+            let number = job.buffer.execution.task_token(call.token);
             self.shared.waiting.insert(number, (self.place(key), call.token));
-            job.arms.frame(call.token.frame()).token = true;
+            job.pending.frame(call.token.frame()).token = true;
         }
         let result = match work {
             machine::Work::Missing => Err(task::missing(&resource.arn)),
             machine::Work::InLine(handler) => {
-                match task::call(&**handler, &version.program, &mut job.seat.x, call) {
+                match task::call(&**handler, &version.program, &mut job.buffer.execution, call) {
                     Ok(_) if waits => return None,
                     result => result,
                 }
             }
             machine::Work::Async(handler) => match self.begin_task(job, call, &**handler, waits) {
                 Poll::Ready(Ok(_)) if waits => return None,
-                Poll::Ready(answer) => return Some(answered(&mut job.seat, call.token, answer)),
+                Poll::Ready(answer) => return Some(answered(&mut job.buffer, call.token, answer)),
                 Poll::Pending => return None,
             },
             machine::Work::Activity => {
-                let input = job.seat.x.task_input(call.token).unwrap_or_default();
-                let input = json::to_string(&job.seat.x.arena, input).into_bytes();
-                let number = job.seat.x.task_token(call.token);
+                let input = job.buffer.execution.task_input(call.token).unwrap_or_default();
+                let input = json::to_string(&job.buffer.execution.arena, input).into_bytes();
+                let number = job.buffer.execution.task_token(call.token);
                 self.shared.waiting.offer(&resource.arn, number, input);
                 return None;
             }
@@ -283,9 +285,9 @@ impl Shard {
         let key = self.key(job);
         let at_ms = self.now_ms.saturating_add(self.shared.start.scaled(milliseconds));
         let task = self.tasks.reserve(&self.remote);
-        let timer = self.wheel.arm(at_ms, Due::answer(task));
+        let timer = self.wheel.arm(at_ms, TimerKey::answer(task));
         self.tasks.keep_answer(task, answer, key, token, timer);
-        job.arms.frame(token.frame()).task = task;
+        job.pending.frame(token.frame()).task = task;
     }
 
     /// Makes a handler's future, and polls it once.
@@ -301,14 +303,14 @@ impl Shard {
             false => Attempt::default(),
         };
         let program = &job.version.program;
-        let input = job.seat.x.task_input(call.token).unwrap_or_default();
+        let input = job.buffer.execution.task_input(call.token).unwrap_or_default();
         let begun = {
             let call = Call {
                 resource: &program.tasks[call.task].resource.arn,
                 state: program.name(call.state),
                 attempt: call.attempt,
                 input,
-                arena: &mut job.seat.x.arena,
+                arena: &mut job.buffer.execution.arena,
             };
             panics::guard(|| handler.begin(&call, attempt.clone()))
         };
@@ -329,7 +331,7 @@ impl Shard {
             Poll::Pending => {
                 let key = self.key(job);
                 self.tasks.keep(task, future, key, call.token, attempt, waits);
-                job.arms.frame(call.token.frame()).task = task;
+                job.pending.frame(call.token.frame()).task = task;
                 Poll::Pending
             }
         }
@@ -338,26 +340,26 @@ impl Shard {
     fn attempt(&mut self, job: &mut Job<'_>, call: &TaskCall) -> Attempt {
         let (key, token) = (self.key(job), call.token);
         let (remote, beats) = (Arc::clone(&self.remote), Arc::new(AtomicBool::new(false)));
-        let x = &job.seat.x;
+        let execution = &job.buffer.execution;
         let timeout_ms = call.timeout_seconds.map(|seconds| seconds.saturating_mul(1_000));
         let timeout_ms = timeout_ms
             .map_or(u64::MAX, |timeout_ms| self.now_ms.saturating_add(self.shared.start.scaled(timeout_ms)));
         let has_token = job.version.program.tasks[call.task].resource.has_token;
-        let execution_arn = x.execution_arn();
+        let execution_arn = execution.execution_arn();
         // What the handler calls is part of the execution, if that is traced, else of what it was started by.
-        let traced = job.seat.watch.as_ref().and_then(|watch| watch.trace_header(&execution_arn));
-        let given = job.reply.called().label.as_ref().and_then(|label| label.trace_header.clone());
+        let traced = job.buffer.watch.as_ref().and_then(|watch| watch.trace_header(&execution_arn));
+        let given = job.reply.start_identity().label.as_ref().and_then(|label| label.trace_header.clone());
         let shared = task::Shared {
             execution_arn,
             state: job.version.program.name(call.state).to_owned(),
             retries: call.attempt,
-            deadline_ms: x.deadline_ms().min(timeout_ms).saturating_add_signed(self.ahead_ms),
-            token: has_token.then(|| format!("{:032x}", x.task_token(token))),
+            deadline_ms: execution.deadline_ms().min(timeout_ms).saturating_add_signed(self.ahead_ms),
+            token: has_token.then(|| format!("{:032x}", execution.task_token(token))),
             trace_header: traced.map(Into::into).or(given),
             cancelled: AtomicBool::new(false),
             heartbeat: Box::new(move || {
                 if !beats.swap(true, Ordering::AcqRel) {
-                    remote.send(Mail::Heartbeat(key, token, Beat::Handler(Arc::clone(&beats))));
+                    remote.send(ShardMessage::Heartbeat(key, token, Beat::Handler(Arc::clone(&beats))));
                 }
             }),
         };
@@ -374,15 +376,16 @@ fn ends(event: &Event) -> bool {
 pub(super) fn activity_work(
     shared: &Shared,
     version: &Version,
-    called: &Called,
+    start_identity: &StartIdentity,
     state: StateId,
     task: TaskId,
 ) -> ActivityWork {
-    let stands_in = called.label.as_ref().and_then(|label| label.tasks.as_ref()).is_some_and(|tasks| {
-        // What a panic of the user's leaves behind is the user's.
-        let tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        panics::guard(|| tasks.answers(version.program.name(state))).unwrap_or(true)
-    });
+    let stands_in =
+        start_identity.label.as_ref().and_then(|label| label.tasks.as_ref()).is_some_and(|tasks| {
+            // What a panic of the user's leaves behind is the user's.
+            let tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            panics::guard(|| tasks.answers(version.program.name(state))).unwrap_or(true)
+        });
     match version.work(task) {
         machine::Work::Activity if !stands_in => {
             match (shared.has_activity)(&version.program.tasks[task].resource.arn) {
@@ -395,20 +398,21 @@ pub(super) fn activity_work(
 }
 
 /// What the execution's own tasks answer, if they answer this one.
-fn stand_in(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
-    let tasks = job.reply.called().label.as_ref()?.tasks.as_ref()?;
+fn complete_children(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
+    let tasks = job.reply.start_identity().label.as_ref()?.tasks.as_ref()?;
     let program = &job.version.program;
     // What a panic of the user's leaves behind is the user's.
     let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
-    let x = &mut job.seat.x;
-    let asked =
-        panics::guard(|| tasks.answers(program.name(call.state)).then(|| tasks.start(program, x, call)));
+    let execution = &mut job.buffer.execution;
+    let asked = panics::guard(|| {
+        tasks.answers(program.name(call.state)).then(|| tasks.start(program, execution, call))
+    });
     asked.unwrap_or_else(|panic| Some(task::Answer::Now(Err(tasks::told(panic)))))
 }
 
 /// The event that a task's answer is.
-pub(super) fn answered(seat: &mut Seat, token: Token, answer: Answer) -> Event {
-    if !seat.x.is_current(token) {
+pub(super) fn answered(buffer: &mut ExecutionBuffer, token: Token, answer: Answer) -> Event {
+    if !buffer.execution.is_current(token) {
         // Nobody waits for it any more.
         return Event::Go;
     }
@@ -421,7 +425,7 @@ pub(super) fn answered(seat: &mut Seat, token: Token, answer: Answer) -> Event {
             "The task returned a result with a size exceeding the maximum number of bytes service limit.";
         return Event::TaskFailed(token, Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
     }
-    match json::read(&mut seat.x.arena, &text) {
+    match json::read(&mut buffer.execution.arena, &text) {
         Ok(output) => Event::TaskSucceeded(token, output),
         Err(error) => {
             let cause = format!("The task's result is not JSON: {error}");

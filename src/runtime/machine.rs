@@ -11,7 +11,7 @@ use crate::asl::{self, MachineType, Resources};
 use crate::engine::Identity;
 use crate::index::{Id, Table};
 use crate::limits;
-use crate::observe::VersionView;
+use crate::observe::VersionCounters;
 use crate::observe::log::Level;
 use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId, Wait};
 use crate::task::{AsyncHandler, Handler, Handlers, Permit, Permitted};
@@ -140,8 +140,8 @@ impl Machine {
     /// What is logged of its executions from now on (`loggingConfiguration`), if the engine has a
     /// [log](crate::observe::Setup::log): at which level, and whether with inputs, outputs and variables.
     pub fn set_logging(&self, level: Level, include_execution_data: bool) {
-        if let Some(view) = &self.current().view {
-            view.machine.set_logging(level, include_execution_data);
+        if let Some(counters) = &self.current().counters {
+            counters.machine.set_logging(level, include_execution_data);
         }
     }
 
@@ -326,7 +326,7 @@ pub(super) struct Version {
     /// What the machine's executions take, of all versions.
     pub(super) usage: Arc<Usage>,
     /// What is counted of it, when anything is shown.
-    pub(super) view: Option<Arc<VersionView>>,
+    pub(super) counters: Option<Arc<VersionCounters>>,
 }
 
 /// Who does a task.
@@ -404,7 +404,7 @@ impl Version {
             .all(|(_, state)| !matches!(state.kind, StateKind::Task(_) | StateKind::Wait(_)))
             // Only tasks and joins can be retried after a delay; a join is, when something in it fails.
             && (program.states.iter()).all(|(_, state)| {
-                state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
+                state.recovery.is_none_or(|handlers| program.recovery[handlers].retry.is_empty())
             });
         let is_light = is_light(&program);
         let waits_for_times = program.waits.iter().any(|(_, wait)| !matches!(wait, Wait::Seconds(_)));
@@ -421,7 +421,7 @@ impl Version {
             waits_for_times,
             elsewhere: AtomicU32::new(0),
             usage,
-            view: None,
+            counters: None,
         }
     }
 
@@ -466,7 +466,7 @@ fn is_short(program: &Program) -> bool {
             StateKind::Choice(choice) => &*program.choices[choice].rules,
             _ => &[],
         };
-        let catch = row.handlers.map_or(&[][..], |handlers| &program.handlers[handlers].catch);
+        let catch = row.recovery.map_or(&[][..], |handlers| &program.recovery[handlers].catch);
         let rules = rules.iter().map(|rule| rule.next);
         next.into_iter().chain(rules).chain(catch.iter().map(|catcher| catcher.next)).collect::<Vec<_>>()
     };

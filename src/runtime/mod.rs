@@ -10,24 +10,22 @@
 #[cfg(feature = "runtime")]
 mod admission;
 #[cfg(feature = "runtime")]
-mod answer;
-#[cfg(feature = "runtime")]
-mod arms;
-#[cfg(feature = "runtime")]
-mod bell;
-#[cfg(feature = "runtime")]
 mod builder;
+#[cfg(feature = "runtime")]
+mod callbacks;
+#[cfg(feature = "runtime")]
+mod caller_thread;
 mod clock;
+#[cfg(feature = "runtime")]
+mod completion;
+#[cfg(feature = "runtime")]
+mod context;
 #[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]
 mod fiber;
 #[cfg(feature = "runtime")]
-mod gate;
-#[cfg(feature = "runtime")]
 mod handle;
-#[cfg(feature = "runtime")]
-mod in_place;
 #[cfg(feature = "runtime")]
 mod inbox;
 pub mod inline;
@@ -35,20 +33,22 @@ pub mod inline;
 mod input;
 #[cfg(feature = "runtime")]
 mod job;
+#[cfg(all(test, expressway_loom))]
+mod loom_park;
 #[cfg(feature = "runtime")]
 mod machine;
 #[cfg(feature = "runtime")]
-mod observed;
+mod metrics;
+#[cfg(feature = "runtime")]
+mod observation;
 #[cfg(feature = "runtime")]
 mod outcome;
-#[cfg(all(test, expressway_loom))]
-mod permit;
 #[cfg(feature = "runtime")]
-mod seat;
+mod pending;
 #[cfg(feature = "runtime")]
 mod shard;
 #[cfg(feature = "runtime")]
-mod showing;
+mod shutdown;
 #[cfg(feature = "runtime")]
 mod simulation;
 #[cfg(feature = "runtime")]
@@ -60,9 +60,9 @@ mod tasks;
 #[cfg(feature = "runtime")]
 mod thread;
 #[cfg(feature = "runtime")]
-mod ticket;
-#[cfg(feature = "runtime")]
 mod turns;
+#[cfg(feature = "runtime")]
+mod wakeup;
 #[cfg(feature = "runtime")]
 mod weight;
 #[cfg(feature = "runtime")]
@@ -72,16 +72,16 @@ pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
 #[cfg(feature = "runtime")]
 pub use {
     admission::{Budgets, Limit, Throttled},
-    answer::AnswerError,
     builder::{BuildError, Builder, Profile},
+    callbacks::AnswerError,
+    completion::Batch,
     engine::{DefinitionError, Engine, ShardLoad},
     handle::Handle,
     input::{Input, Json},
     machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},
-    observed::Observed,
+    metrics::Observed,
     outcome::{Counts, Outcome, Status},
     shard::Shard,
     simulation::Simulation,
     start::{StartError, StartOptions},
-    ticket::Batch,
 };

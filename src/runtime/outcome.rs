@@ -152,7 +152,7 @@ impl Counts {
 /// Counts that several threads see. What is ended is added before it is looked at, so readers see no end without its
 /// beginning.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Counters {
     accepted: AtomicU64,
     refused: AtomicU64,
     succeeded: AtomicU64,
@@ -164,7 +164,7 @@ pub(super) struct Tally {
     visits: AtomicU64,
 }
 
-impl Tally {
+impl Counters {
     /// An execution begins on the thread of its caller. In one order with the draining of the engine.
     pub(super) fn enter(&self) {
         self.visits.fetch_add(1, Ordering::SeqCst);

@@ -21,20 +21,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::arms::{Arms, Due, DueKind};
+use super::completion::{Place, Reply};
+use super::context::{ExecutionBuffer, WorkerScratch};
 use super::fiber::{Fiber, Stacks};
-use super::inbox::{Beat, Mail, Parcel, Remote, Shared};
+use super::inbox::{Beat, Remote, ShardMessage, Shared, StartBatch};
 use super::machine::Version;
 use super::outcome::Counts;
-use super::seat::{Bench, Seat};
+use super::pending::{PendingOps, TimerKey, TimerPurpose};
 use super::slab::{Key, Slab};
 use super::tasks::{Answer, Tasks};
-use super::ticket::{Place, Reply};
 use super::turns::{Next, Turns};
 use super::wheel::{TimerId, Wheel};
 use crate::engine::{TimerKind, Token};
 use crate::limits;
-use crate::observe::{Memory, Scribe, Watch};
+use crate::observe::{LogBuffer, Memory, Watch};
 use resident::Knock;
 
 pub(super) use end::{bug, bug_outcome};
@@ -45,11 +45,11 @@ pub struct Shard {
     pub(super) remote: Arc<Remote>,
     pub(super) index: u16,
     /// Writes down what is shown of executions.
-    pub(super) scribe: Scribe,
+    pub(super) log_buffer: LogBuffer,
     residents: Slab<Resident>,
-    pub(super) wheel: Wheel<Due>,
+    pub(super) wheel: Wheel<TimerKey>,
     pub(super) tasks: Tasks,
-    pub(super) bench: Bench,
+    pub(super) worker_scratch: WorkerScratch,
     pub(super) stacks: Stacks,
     /// Residents that go on, and parcels that begin, by machine.
     pub(super) turns: Turns<Key, Box<Opened>>,
@@ -81,7 +81,7 @@ pub struct Shard {
 
 /// A parcel of which some may have begun.
 pub(super) struct Opened {
-    parcel: Parcel,
+    start_batch: StartBatch,
     /// Its machine.
     flow: u32,
     next: usize,
@@ -93,9 +93,9 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    fn new(parcel: Parcel, flow: u32) -> Opened {
+    fn new(start_batch: StartBatch, flow: u32) -> Opened {
         let (ended, memory) = Default::default();
-        Opened { parcel, flow, next: 0, at: 0, ended, ended_bytes: 0, memory }
+        Opened { start_batch, flow, next: 0, at: 0, ended, ended_bytes: 0, memory }
     }
 }
 
@@ -105,12 +105,12 @@ struct Resident {
     version: Arc<Version>,
     body: Body,
     reply: Reply,
-    arms: Arms,
+    pending: PendingOps,
     deadline_ms: u64,
     /// Its neighbours in the queue of deadlines.
     due_before: u32,
     due_after: u32,
-    billed: u32,
+    charged: u32,
     /// Its machine.
     flow: u32,
     /// Whether it waits for its turn.
@@ -122,7 +122,7 @@ struct Resident {
 #[derive(Debug)]
 enum Body {
     Packed(Box<[u8]>),
-    Seated(Box<Seat>),
+    Seated(Box<ExecutionBuffer>),
     Suspended(Box<Fiber>),
 }
 
@@ -132,10 +132,10 @@ pub(super) struct Job<'v> {
     pub(super) reply: &'v Reply,
     /// Its machine.
     pub(super) flow: u32,
-    pub(super) seat: Box<Seat>,
+    pub(super) buffer: Box<ExecutionBuffer>,
     /// Its entry, if it has one already.
     pub(super) key: Option<Key>,
-    pub(super) arms: Arms,
+    pub(super) pending: PendingOps,
 }
 
 const NOBODY: u32 = u32::MAX;
@@ -157,11 +157,11 @@ impl Shard {
             shared,
             remote,
             index: index as u16,
-            scribe: Scribe::default(),
+            log_buffer: LogBuffer::default(),
             residents: Slab::new(),
             wheel: Wheel::new(now_ms),
             tasks: Tasks::new(),
-            bench: Bench::default(),
+            worker_scratch: WorkerScratch::default(),
             stacks: Stacks::default(),
             turns: Turns::new(),
             knocks: HashMap::new(),
@@ -269,10 +269,14 @@ impl Shard {
             }
             match self.remote.mail.pop() {
                 None => break,
-                Some(Mail::Abort(key, fault)) => self.knock(key, Knock::Abort(fault)),
-                Some(Mail::Answer(key, token, answer)) => self.knock(key, Knock::Answer(token, answer)),
-                Some(Mail::Started(key, token, worker)) => self.knock(key, Knock::Started(token, worker)),
-                Some(Mail::Heartbeat(key, token, beat)) => {
+                Some(ShardMessage::Abort(key, fault)) => self.knock(key, Knock::Abort(fault)),
+                Some(ShardMessage::Answer(key, token, answer)) => {
+                    self.knock(key, Knock::Answer(token, answer))
+                }
+                Some(ShardMessage::Started(key, token, worker)) => {
+                    self.knock(key, Knock::Started(token, worker))
+                }
+                Some(ShardMessage::Heartbeat(key, token, beat)) => {
                     // First, so that one that comes meanwhile is not lost.
                     match beat {
                         Beat::Handler(beats) => beats.store(false, Ordering::Release),
@@ -299,7 +303,7 @@ impl Shard {
     fn task_over(&mut self, key: Key, token: Token, answer: Option<Answer>) {
         // The task was the resident's: those of the past are cancelled with it.
         if let Some(resident) = self.residents.at(key.slot) {
-            resident.arms.task_ended(token.frame());
+            resident.pending.task_ended(token.frame());
         }
         if let Some(answer) = answer {
             self.knock(key, Knock::Answer(token, answer));
@@ -317,7 +321,7 @@ impl Shard {
                 break;
             }
             let Some((_, due)) = self.wheel.pop(self.now_ms) else { break };
-            if due.kind() == DueKind::Answer {
+            if due.kind() == TimerPurpose::Answer {
                 if let Some((key, token, answer)) = self.tasks.take_answer(due.slot) {
                     self.task_over(key, token, Some(answer));
                 }
@@ -326,16 +330,16 @@ impl Shard {
             let Some(key) = self.residents.key(due.slot) else { continue };
             if let Some(resident) = self.residents.at(due.slot) {
                 match due.kind() {
-                    DueKind::Deadline => resident.due_after = TimerId::NONE.to_bits(),
-                    _ => resident.arms.fired(&due),
+                    TimerPurpose::Deadline => resident.due_after = TimerId::NONE.to_bits(),
+                    _ => resident.pending.fired(&due),
                 }
             }
             let token = due.token();
             let knock = match due.kind() {
-                DueKind::Wake => Knock::Timer(token, TimerKind::Wake),
-                DueKind::Timeout => Knock::Timer(token, TimerKind::Timeout),
-                DueKind::Heartbeat => Knock::Timer(token, TimerKind::Heartbeat),
-                DueKind::Deadline | DueKind::Answer => Knock::Deadline,
+                TimerPurpose::Wake => Knock::Timer(token, TimerKind::Wake),
+                TimerPurpose::Timeout => Knock::Timer(token, TimerKind::Timeout),
+                TimerPurpose::Heartbeat => Knock::Timer(token, TimerKind::Heartbeat),
+                TimerPurpose::Deadline | TimerPurpose::Answer => Knock::Deadline,
             };
             self.knock(key, knock);
         }

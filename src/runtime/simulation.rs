@@ -49,9 +49,10 @@ impl Simulation {
     /// Carries off what is to be shown of executions, as threads of their own do elsewhere: log lines to their sink,
     /// histories to the ring.
     pub fn carry(&mut self) {
-        if let Some(desk) = self.shards.first().and_then(|shard| shard.shared.desk.as_ref()) {
-            desk.carry_lines();
-            desk.carry_histories();
+        if let Some(observability) = self.shards.first().and_then(|shard| shard.shared.observability.as_ref())
+        {
+            observability.carry_lines();
+            observability.carry_histories();
         }
     }
 

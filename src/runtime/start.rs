@@ -9,16 +9,18 @@ use std::sync::{Arc, Mutex};
 use dashmap::mapref::entry::Entry;
 
 use super::admission::{ENTRY_BYTES, Limit, Throttled};
+use super::caller_thread;
+use super::completion::{
+    Batch, BatchState, Completion, IdentityOverrides, IdentityRef, Reply, StartIdentity,
+};
 use super::engine::Engine;
 use super::handle::{Handle, Running};
-use super::in_place;
-use super::inbox::{Indexed, Parcel};
+use super::inbox::{Indexed, StartBatch};
 use super::inline::Ended;
 use super::input::Input;
 use super::machine::{Machine, Target, Version};
-use super::outcome::{Outcome, Tally};
+use super::outcome::{Counters, Outcome};
 use super::shard::{bug, bug_outcome};
-use super::ticket::{Batch, BatchState, Called, Label, Names, Reply, Ticket};
 use crate::engine::Execution;
 use crate::json::{self, Arena, ReadError};
 use crate::limits;
@@ -81,14 +83,15 @@ impl std::fmt::Debug for StartOptions {
 }
 
 impl StartOptions {
-    fn called(self, synchronous: bool) -> (Called, Option<Box<Watch>>) {
+    fn start_identity(self, synchronous: bool) -> (StartIdentity, Option<Box<Watch>>) {
         let StartOptions { name, execution_arn, trace_header, tasks, watcher } = self;
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         if name.is_none() && execution_arn.is_none() && trace_header.is_none() && tasks.is_none() {
-            return (Called { synchronous, label: None }, watch);
+            return (StartIdentity { synchronous, label: None }, watch);
         }
-        let label = Label { name, arn: execution_arn, trace_header, tasks: tasks.map(Mutex::new) };
-        (Called { synchronous, label: Some(Box::new(label)) }, watch)
+        let label =
+            IdentityOverrides { name, arn: execution_arn, trace_header, tasks: tasks.map(Mutex::new) };
+        (StartIdentity { synchronous, label: Some(Box::new(label)) }, watch)
     }
 }
 
@@ -100,7 +103,7 @@ thread_local! {
     /// How many parcels this thread sent: the next one goes to another shard.
     static SENT: Cell<usize> = const { Cell::new(0) };
     /// Which of the lanes this thread counts on.
-    static LANE: usize = {
+    static STRIPE: usize = {
         static THREADS: AtomicU64 = AtomicU64::new(0);
         THREADS.fetch_add(1, Ordering::Relaxed) as usize
     };
@@ -134,26 +137,37 @@ impl Engine {
         input: impl Input,
         options: StartOptions,
     ) -> Result<Outcome, StartError> {
-        let (text, (called, watch)) = (input.into_text()?, options.called(true));
+        let (text, (start_identity, watch)) = (input.into_text()?, options.start_identity(true));
         let (version, number) = self.check(machine.into(), text.as_ref().len())?;
         if self.inner.in_place && watch.is_none() && version.is_tried_here() {
-            let outcome =
-                in_place::run_now(self, &version, called.names(), number, text.as_ref(), |ended, now_ms| {
-                    match ended {
-                        Some(ended) => {
-                            let x = ended.execution();
-                            Outcome::new(ended.outcome(), &x.arena, x.started_ms(), x.shown_ms(now_ms))
-                        }
-                        None => bug(now_ms),
+            let outcome = caller_thread::run_now(
+                self,
+                &version,
+                start_identity.names(),
+                number,
+                text.as_ref(),
+                |ended, now_ms| match ended {
+                    Some(ended) => {
+                        let execution = ended.execution();
+                        Outcome::new(
+                            ended.outcome(),
+                            &execution.arena,
+                            execution.started_ms(),
+                            execution.shown_ms(now_ms),
+                        )
                     }
-                })?;
+                    None => bug(now_ms),
+                },
+            )?;
             if let Some(outcome) = outcome {
                 return Ok(outcome);
             }
         }
-        let mut running =
-            Running(self.start_version(version.into_owned(), number, text.into(), called, watch)?, false);
-        let outcome = poll_fn(|context| running.0.ticket.poll(context)).await;
+        let mut running = Running(
+            self.start_version(version.into_owned(), number, text.into(), start_identity, watch)?,
+            false,
+        );
+        let outcome = poll_fn(|context| running.0.completion.poll(context)).await;
         running.1 = true;
         Ok(outcome)
     }
@@ -181,10 +195,10 @@ impl Engine {
         }
         let (name, arn) = (options.name.as_deref(), options.execution_arn.as_deref());
         let trace_header = options.trace_header.as_deref();
-        in_place::run_now(
+        caller_thread::run_now(
             self,
             &version,
-            Names { synchronous: true, name, arn, trace_header },
+            IdentityRef { synchronous: true, name, arn, trace_header },
             number,
             input,
             |ended, _| match ended {
@@ -214,8 +228,8 @@ impl Engine {
     ) -> Result<Handle, StartError> {
         let text = input.into_text()?;
         let (version, number) = self.check(machine.into(), text.as_ref().len())?;
-        let (called, watch) = options.called(false);
-        self.start_version(version.into_owned(), number, text.into(), called, watch)
+        let (start_identity, watch) = options.start_identity(false);
+        self.start_version(version.into_owned(), number, text.into(), start_identity, watch)
     }
 
     /// Starts an execution under a name, which its ARN and the context object show.
@@ -301,7 +315,7 @@ impl Engine {
         version: Arc<Version>,
         number: u64,
         text: Vec<u8>,
-        called: Called,
+        start_identity: StartIdentity,
         watch: Option<Box<Watch>>,
     ) -> Result<Handle, StartError> {
         // Before the input is looked at, so that refusing costs next to nothing.
@@ -313,25 +327,26 @@ impl Engine {
             json::read(arena, &text).map(|_| ())
         })?;
         let shared = self.shared();
-        let ticket = Arc::new(Ticket::new(called));
+        let completion = Arc::new(Completion::new(start_identity));
         let seed = shared.seed(number);
-        if let Some(arn) = ticket.called.label.as_ref().and_then(|label| label.arn.clone()) {
-            let (ticket, version) = (Arc::clone(&ticket), Arc::clone(&version));
+        if let Some(arn) = completion.start_identity.label.as_ref().and_then(|label| label.arn.clone()) {
+            let (completion, version) = (Arc::clone(&completion), Arc::clone(&version));
             match shared.by_arn.entry(arn) {
                 Entry::Occupied(taken) => return Err(StartError::AlreadyRuns(taken.key().to_string())),
                 // Before it begins, so that it is over before it is forgotten.
-                Entry::Vacant(free) => drop(free.insert(Indexed { ticket, version, seed })),
+                Entry::Vacant(free) => drop(free.insert(Indexed { completion, version, seed })),
             }
         }
         let handle = Handle {
-            ticket: Arc::clone(&ticket),
+            completion: Arc::clone(&completion),
             shared: Arc::clone(shared),
             version: Arc::clone(&version),
             seed,
         };
-        let reply = Reply::One(ticket);
-        let parcel = Parcel { version, text, ends: Vec::new(), reply, number, seed: Some(seed), watch };
-        self.submit(parcel).inspect_err(|_| shared.forget(&handle.ticket))?;
+        let reply = Reply::One(completion);
+        let start_batch =
+            StartBatch { version, text, ends: Vec::new(), reply, number, seed: Some(seed), watch };
+        self.submit(start_batch).inspect_err(|_| shared.forget(&handle.completion))?;
         Ok(handle)
     }
 
@@ -371,54 +386,54 @@ impl Engine {
     }
 
     pub(super) fn refuse(&self, version: Option<&Version>, limit: Limit, executions: usize) -> Throttled {
-        self.lane(|lane| lane.refuse(executions as u64));
-        if let Some(view) = version.and_then(|version| version.view.as_ref()) {
-            view.machine.refused(limit as usize, executions as u64);
+        self.stripe(|stripe| stripe.refuse(executions as u64));
+        if let Some(counters) = version.and_then(|version| version.counters.as_ref()) {
+            counters.machine.refused(limit as usize, executions as u64);
         }
         self.shared().admission.throttled(limit)
     }
 
     /// Hands executions over to a shard, if they are admitted.
-    fn submit(&self, parcel: Parcel) -> Result<(), Throttled> {
+    fn submit(&self, start_batch: StartBatch) -> Result<(), Throttled> {
         let shared = self.shared();
-        let (executions, bytes) = (parcel.len(), parcel.text.len());
-        let version = Arc::clone(&parcel.version);
+        let (executions, bytes) = (start_batch.len(), start_batch.text.len());
+        let version = Arc::clone(&start_batch.version);
         if let Err(limit) = shared.admission.admit(&version.usage, executions, bytes) {
             return Err(self.refuse(Some(&version), limit, executions));
         }
-        self.lane(|lane| lane.accept(executions as u64));
-        if let Some(view) = &version.view {
-            view.machine.began(shared.remotes.len() + self.lane_number(), executions as u64);
+        self.stripe(|stripe| stripe.accept(executions as u64));
+        if let Some(counters) = &version.counters {
+            counters.machine.began(shared.remotes.len() + self.stripe_number(), executions as u64);
         }
         let limit = match shared.gate.lets_in() {
             false => Limit::Draining,
-            true if self.enqueue(parcel) => return Ok(()),
+            true if self.enqueue(start_batch) => return Ok(()),
             true => Limit::Queue,
         };
-        self.lane(|lane| lane.accept((executions as u64).wrapping_neg()));
-        if let Some(view) = &version.view {
-            let lane = shared.remotes.len() + self.lane_number();
-            view.machine.began(lane, (executions as u64).wrapping_neg());
+        self.stripe(|stripe| stripe.accept((executions as u64).wrapping_neg()));
+        if let Some(counters) = &version.counters {
+            let stripe = shared.remotes.len() + self.stripe_number();
+            counters.machine.began(stripe, (executions as u64).wrapping_neg());
         }
-        let billed = bytes + executions * ENTRY_BYTES;
-        shared.admission.release(&version.usage, executions, billed);
+        let charged = bytes + executions * ENTRY_BYTES;
+        shared.admission.release(&version.usage, executions, charged);
         shared.wake_drainers();
         Err(self.refuse(Some(&version), limit, executions))
     }
 
     /// Puts a parcel into the queue of the next shard, or of one that has room, if there is one.
-    fn enqueue(&self, parcel: Parcel) -> bool {
+    fn enqueue(&self, start_batch: StartBatch) -> bool {
         let shared = self.shared();
-        let (remotes, executions) = (&shared.remotes, parcel.len());
+        let (remotes, executions) = (&shared.remotes, start_batch.len());
         let from = SENT.with(|sent| sent.replace(sent.get().wrapping_add(1)));
         for n in 0..remotes.len() {
             let remote = &remotes[from.wrapping_add(n) % remotes.len()];
             let queued = remote.queued.fetch_add(executions, Ordering::Relaxed);
             if queued < shared.admission.budgets.queue_max {
-                remote.parcels.push(parcel);
+                remote.start_batches.push(start_batch);
                 // One that is busy already may be helped by one that sleeps.
-                if !remote.bell.ring() && queued > 0 {
-                    let _ = remotes.iter().any(|remote| remote.bell.ring());
+                if !remote.wakeup.retained() && queued > 0 {
+                    let _ = remotes.iter().any(|remote| remote.wakeup.retained());
                 }
                 return true;
             }
@@ -427,14 +442,14 @@ impl Engine {
         false
     }
 
-    pub(super) fn lane(&self, count: impl FnOnce(&Tally)) {
-        let lanes = &self.shared().lanes;
-        count(&lanes[self.lane_number()]);
+    pub(super) fn stripe(&self, count: impl FnOnce(&Counters)) {
+        let stripes = &self.shared().stripes;
+        count(&stripes[self.stripe_number()]);
     }
 
     /// Which of the callers' lanes is this thread's.
-    pub(super) fn lane_number(&self) -> usize {
-        LANE.with(|lane| *lane) & (self.shared().lanes.len() - 1)
+    pub(super) fn stripe_number(&self) -> usize {
+        STRIPE.with(|stripe| *stripe) & (self.shared().stripes.len() - 1)
     }
 }
 
@@ -523,7 +538,7 @@ impl Load<'_> {
         let state = &self.batch.state;
         state.add(u64::from(executions));
         let reply = Reply::Batch(Arc::clone(state), self.first);
-        match self.engine.submit(Parcel { version, text, ends, reply, number, seed: None, watch: None }) {
+        match self.engine.submit(StartBatch { version, text, ends, reply, number, seed: None, watch: None }) {
             Ok(()) => self.first += executions,
             Err(throttled) => {
                 state.take_back(u64::from(executions));

@@ -66,8 +66,8 @@ impl Future for Root {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Root { shard, time, sleep } = self.get_mut();
         let remote = Arc::clone(&shard.remote);
-        remote.bell.hang(context.waker());
-        remote.bell.wake_up();
+        remote.wakeup.hang(context.waker());
+        remote.wakeup.wake_up();
         for _ in 0..TURNS_PER_POLL {
             let now_ms = time.steady_ms();
             remote.turn_since_ms.store(now_ms, Ordering::Relaxed);
@@ -76,10 +76,10 @@ impl Future for Root {
             if shard.is_finished() {
                 return Poll::Ready(());
             }
-            if !more && remote.bell.sleep(|| remote.has_any() || shard.is_to_end()) {
+            if !more && remote.wakeup.sleep(|| remote.has_any() || shard.is_to_end()) {
                 match set_alarm(shard, &**time, sleep, context) {
                     true => return Poll::Pending,
-                    false => remote.bell.wake_up(),
+                    false => remote.wakeup.wake_up(),
                 }
             }
         }

@@ -46,7 +46,7 @@ pub(super) struct Turns<G, S> {
     free: Vec<u32>,
     by_machine: HashMap<usize, u32>,
     /// Machines that have something in their queues.
-    ring: VecDeque<u32>,
+    retained: VecDeque<u32>,
     round: u64,
     /// How many of the ring had their share in this round.
     visited: usize,
@@ -67,7 +67,7 @@ impl<G, S> Turns<G, S> {
             flows: Vec::new(),
             free: Vec::new(),
             by_machine: HashMap::new(),
-            ring: VecDeque::new(),
+            retained: VecDeque::new(),
             round: 0,
             visited: 0,
             sweep_at: SWEEP_MIN,
@@ -125,12 +125,12 @@ impl<G, S> Turns<G, S> {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.retained.is_empty()
     }
 
     /// A new turn of the shard begins.
     pub(super) fn begin(&mut self) {
-        if self.ring.is_empty() {
+        if self.retained.is_empty() {
             self.round += 1;
             self.visited = 0;
         }
@@ -191,19 +191,19 @@ impl<G, S> Turns<G, S> {
 
     fn enter_ring(&mut self, number: u32) {
         if !std::mem::replace(&mut self.at(number).in_ring, true) {
-            self.ring.push_back(number);
+            self.retained.push_back(number);
         }
     }
 
     /// Who is next.
     pub(super) fn next(&mut self) -> Option<(u32, Next<G, S>)> {
         loop {
-            let &number = self.ring.front()?;
+            let &number = self.retained.front()?;
             let has_credit = self.credit(number) > 0;
             let flow = self.at(number);
             if flow.going.is_empty() && flow.starts.is_empty() {
                 flow.in_ring = false;
-                self.ring.pop_front();
+                self.retained.pop_front();
                 continue;
             }
             if has_credit {
@@ -215,9 +215,9 @@ impl<G, S> Turns<G, S> {
                 };
                 return next.map(|next| (number, next));
             }
-            self.ring.rotate_left(1);
+            self.retained.rotate_left(1);
             self.visited += 1;
-            if self.visited >= self.ring.len() {
+            if self.visited >= self.retained.len() {
                 self.visited = 0;
                 self.round += 1;
             }
@@ -226,9 +226,9 @@ impl<G, S> Turns<G, S> {
 
     /// Takes some that have not begun, the last of those that wait.
     pub(super) fn take_last_starts(&mut self) -> Option<S> {
-        let ring = std::mem::take(&mut self.ring);
-        let found = ring.iter().take(8).find_map(|&number| self.at(number).starts.pop_back());
-        self.ring = ring;
+        let retained = std::mem::take(&mut self.retained);
+        let found = retained.iter().take(8).find_map(|&number| self.at(number).starts.pop_back());
+        self.retained = retained;
         found
     }
 

@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::connection_timeouts::Watch;
 use super::exchange::exchange;
+use super::output_buffer::{OutputBuffer, Watched};
 use super::thread::{Local, LocalExecutor};
-use super::watch::Watch;
-use super::wire::{Watched, Wire};
 use super::{Limits, Tls};
 
 /// What a client is told that is one too many.
@@ -55,12 +55,12 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
 pub(super) async fn serve(local: &Rc<Local>, watch: Rc<Watch>, stream: TcpStream) {
     // Small responses are not to wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
-    let wire = Wire::new(stream, &watch, &local.outbox);
-    let stream = Watched { wire: Rc::clone(&wire), watch: Rc::clone(&watch) };
+    let output_buffer = OutputBuffer::new(stream, &watch, &local.outbox);
+    let stream = Watched { output_buffer: Rc::clone(&output_buffer), watch: Rc::clone(&watch) };
     match &local.shared.tls {
-        None => speak(local, &watch, &wire, stream).await,
+        None => speak(local, &watch, &output_buffer, stream).await,
         // A box, so that those without it are no larger for it: 2 KiB instead of 7.
-        Some(tls) => Box::pin(serve_tls(local, tls, &watch, &wire, stream)).await,
+        Some(tls) => Box::pin(serve_tls(local, tls, &watch, &output_buffer, stream)).await,
     }
 }
 
@@ -68,29 +68,29 @@ async fn serve_tls(
     local: &Rc<Local>,
     tls: &Tls,
     watch: &Rc<Watch>,
-    wire: &Rc<RefCell<Wire>>,
+    output_buffer: &Rc<RefCell<OutputBuffer>>,
     stream: Watched,
 ) {
     let mut handshake = pin!(TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream));
-    let stream = drive(watch, wire, |context| match local.is_draining() {
+    let stream = drive(watch, output_buffer, |context| match local.is_draining() {
         true => Poll::Ready(None),
         false => handshake.as_mut().poll(context).map(Result::ok),
     });
     if let Some(Some(stream)) = stream.await {
-        speak(local, watch, wire, stream).await;
+        speak(local, watch, output_buffer, stream).await;
     }
 }
 
 async fn speak(
     local: &Rc<Local>,
     watch: &Rc<Watch>,
-    wire: &Rc<RefCell<Wire>>,
+    output_buffer: &Rc<RefCell<OutputBuffer>>,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
 ) {
     let service = service_fn(|request| exchange(Rc::clone(local), Rc::clone(watch), request));
     let mut connection = pin!(local.http.serve_connection(TokioIo::new(stream), service));
     let mut is_told = false;
-    drive(watch, wire, |context| {
+    drive(watch, output_buffer, |context| {
         if local.is_draining() && !std::mem::replace(&mut is_told, true) {
             connection.as_mut().graceful_shutdown();
         }
@@ -104,7 +104,7 @@ async fn speak(
 /// be written to.
 async fn drive<T>(
     watch: &Watch,
-    wire: &Rc<RefCell<Wire>>,
+    output_buffer: &Rc<RefCell<OutputBuffer>>,
     mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Option<T> {
     let mut ended = None;
@@ -113,7 +113,7 @@ async fn drive<T>(
         if watch.is_cut() {
             return Poll::Ready(None);
         }
-        let is_stalled = match wire.borrow_mut().poll_rest(context) {
+        let is_stalled = match output_buffer.borrow_mut().poll_rest(context) {
             Poll::Ready(Err(_)) => return Poll::Ready(None),
             Poll::Ready(Ok(())) => false,
             Poll::Pending => true,
@@ -124,11 +124,11 @@ async fn drive<T>(
             ended = Some(end);
         }
         if ended.is_some() {
-            let written = wire.borrow_mut().poll_out(context);
+            let written = output_buffer.borrow_mut().poll_out(context);
             return written.map(|written| ended.take().filter(|_| written.is_ok()));
         }
-        if !is_stalled && !wire.borrow().is_empty() {
-            Wire::post(wire);
+        if !is_stalled && !output_buffer.borrow().is_empty() {
+            OutputBuffer::post(output_buffer);
         }
         Poll::Pending
     })

@@ -17,10 +17,10 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::auth::Denied;
-use super::browser;
+use super::connection_timeouts::Watch;
+use super::cors;
 use super::reply::Rest;
 use super::thread::{Local, Shared};
-use super::watch::Watch;
 use crate::api::{self, Call, Reply};
 use crate::hosts::is_same_origin;
 use crate::memory::{Charge, Share};
@@ -79,9 +79,9 @@ async fn respond_to(
         None => operation(&local, &busy.0, &mut head, body).await,
     };
     if let Some(origin) = origin
-        && let Some(origin) = browser::allowed(&local.shared.origins, &origin)
+        && let Some(origin) = cors::allowed(&local.shared.origins, &origin)
     {
-        browser::grant(response.headers_mut(), origin);
+        cors::grant(response.headers_mut(), origin);
     }
     let counters = local.counters();
     counters.requests.add(1);
@@ -138,7 +138,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
     }
     let is_foreign = |origin: &HeaderValue| {
         let is_same = |host| origin.to_str().is_ok_and(|origin| is_same_origin(origin, host));
-        !host.is_some_and(is_same) && browser::allowed(&local.shared.origins, origin).is_none()
+        !host.is_some_and(is_same) && cors::allowed(&local.shared.origins, origin).is_none()
     };
     if origin.is_some_and(is_foreign) {
         let why = "Pages of this origin may not use this server: see --allow-origin";
@@ -146,7 +146,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
     }
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/") => None,
-        (&Method::OPTIONS, _) if origin.is_some() => Some(browser::preflight()),
+        (&Method::OPTIONS, _) if origin.is_some() => Some(cors::preflight()),
         (&Method::GET | &Method::HEAD, path) => Some(page(local, path)),
         _ => Some(unknown(StatusCode::NOT_FOUND)),
     }

@@ -9,18 +9,18 @@
 //! whatever the others do.
 
 mod auth;
-mod browser;
 mod connection;
+mod connection_timeouts;
+mod cors;
 mod counters;
 mod definitions;
 mod descriptors;
 mod exchange;
-mod identifier;
+mod output_buffer;
 mod reply;
+mod request_id;
 mod thread;
 mod tls;
-mod watch;
-mod wire;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

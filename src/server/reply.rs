@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::watch::{Unsent, Watch};
+use super::connection_timeouts::{Unsent, Watch};
 use crate::memory::Charge;
 
 /// Bytes of a piece. HTTP asks for the next one when there is room for it.

@@ -25,11 +25,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::connection;
+use super::connection_timeouts::{Tick, Watch};
 use super::counters::{Counters, Counts};
 use super::descriptors::Reserve;
-use super::identifier::Identifiers;
-use super::watch::{Tick, Watch};
-use super::wire::Outbox;
+use super::output_buffer::Outbox;
+use super::request_id::RequestIds;
 use super::{Auth, Config, Limits, Place, Tls};
 use crate::api::{self, Call, Reply};
 use crate::hosts::Hosts;
@@ -49,28 +49,28 @@ pub(super) struct Shared {
     pub(super) place: Place,
     pub(super) ready: AtomicBool,
     /// By thread, that of the door last: what it counts, and how many connections it has.
-    desks: Box<[CachePadded<Desk>]>,
+    thread_stats: Box<[CachePadded<ThreadStats>]>,
 }
 
 #[derive(Debug, Default)]
-struct Desk {
+struct ThreadStats {
     counters: Counters,
     open: AtomicUsize,
 }
 
 impl Shared {
     pub(super) fn new(config: &Config) -> Shared {
-        let desks = (0..=config.threads.max(1)).map(|_| CachePadded::default()).collect();
+        let thread_stats = (0..=config.threads.max(1)).map(|_| CachePadded::default()).collect();
         let Config { limits, tls, auth, origins, place, .. } = config.clone();
         let hosts = Hosts::new(config.listen.ip(), &config.hosts);
         let requests = Share::new(limits.requests_bytes_max);
-        Shared { limits, tls, auth, origins, hosts, requests, place, ready: false.into(), desks }
+        Shared { limits, tls, auth, origins, hosts, requests, place, ready: false.into(), thread_stats }
     }
 
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for desk in &self.desks {
-            counts.add(&desk.counters);
+        for thread_stats in &self.thread_stats {
+            counts.add(&thread_stats.counters);
         }
         counts.memory_refused = self.requests.refused();
         counts.memory_bytes = self.requests.used() as u64;
@@ -78,17 +78,17 @@ impl Shared {
     }
 
     fn open(&self) -> usize {
-        self.desks.iter().map(|desk| desk.open.load(Ordering::Relaxed)).sum()
+        self.thread_stats.iter().map(|thread_stats| thread_stats.open.load(Ordering::Relaxed)).sum()
     }
 
     /// The number of the door's thread.
     fn door(&self) -> usize {
-        self.desks.len() - 1
+        self.thread_stats.len() - 1
     }
 
     /// The thread with the fewest connections, the door's left out.
     fn idlest(&self) -> usize {
-        let open = |&index: &usize| self.desks[index].open.load(Ordering::Relaxed);
+        let open = |&index: &usize| self.thread_stats[index].open.load(Ordering::Relaxed);
         (0..self.door()).min_by_key(open).unwrap_or_default()
     }
 }
@@ -141,7 +141,7 @@ pub(super) fn start(
     service: &Service,
 ) -> io::Result<Vec<Joined>> {
     let (senders, receivers): (Senders, Vec<_>) =
-        (0..shared.desks.len()).map(|_| mpsc::unbounded_channel()).unzip();
+        (0..shared.thread_stats.len()).map(|_| mpsc::unbounded_channel()).unzip();
     let mut listener = Some(listener);
     let mut threads = Vec::with_capacity(senders.len());
     for (index, receiver) in receivers.into_iter().enumerate() {
@@ -177,7 +177,7 @@ pub(super) fn start(
 pub(super) struct Local {
     pub(super) shared: Arc<Shared>,
     pub(super) service: Service,
-    pub(super) identifiers: Identifiers,
+    pub(super) identifiers: RequestIds,
     pub(super) http: auto::Builder<LocalExecutor>,
     /// What the connections have to say.
     pub(super) outbox: Rc<Outbox>,
@@ -213,7 +213,7 @@ impl Local {
         Local {
             shared,
             service,
-            identifiers: Identifiers::new(),
+            identifiers: RequestIds::new(),
             http,
             outbox: Rc::default(),
             host: RefCell::default(),
@@ -229,7 +229,7 @@ impl Local {
     }
 
     pub(super) fn counters(&self) -> &Counters {
-        &self.shared.desks[self.index].counters
+        &self.shared.thread_stats[self.index].counters
     }
 
     /// Whether this server goes by that name.
@@ -321,7 +321,7 @@ impl Local {
                 }
                 continue;
             }
-            self.shared.desks[self.index].open.fetch_add(1, Ordering::Relaxed);
+            self.shared.thread_stats[self.index].open.fetch_add(1, Ordering::Relaxed);
             match self.shared.tls {
                 None => self.receive(stream),
                 // What is encrypted says nothing here.
@@ -383,9 +383,9 @@ impl Local {
     fn deal(&self, stream: TcpStream) {
         let Ok(stream) = stream.into_std() else { return self.one_less() };
         let index = self.shared.idlest();
-        self.shared.desks[index].open.fetch_add(1, Ordering::Relaxed);
+        self.shared.thread_stats[index].open.fetch_add(1, Ordering::Relaxed);
         if self.workers[index].send(Mail::Connection(stream)).is_err() {
-            self.shared.desks[index].open.fetch_sub(1, Ordering::Relaxed);
+            self.shared.thread_stats[index].open.fetch_sub(1, Ordering::Relaxed);
         }
         self.one_less();
     }
@@ -452,7 +452,7 @@ impl Local {
 
     /// A connection of this thread's is over, or another's.
     fn one_less(&self) {
-        self.shared.desks[self.index].open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.thread_stats[self.index].open.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Lets the connections finish what they do.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::activities::Activity;
-use super::chance::Chance;
 use super::executions::Executions;
+use super::ids::IdSource;
 use super::machines::StateMachine;
 use super::mocks::Mocks;
 use super::nested::Nested;
@@ -254,7 +254,7 @@ impl Builder {
         let inner = Inner {
             engine,
             time: self.time,
-            chance: Chance::new(self.seed),
+            ids: IdSource::new(self.seed),
             tokens: Tokens::default(),
             executions: Arc::new(Executions::new(self.settings.executions_bytes_max, Arc::clone(&machines))),
             machines,

@@ -107,20 +107,20 @@ impl Inner {
         let maker = Arc::clone(maker?);
         // With its colon in front of the name.
         let arns = |resource_type: &str| self.arn(resource_type, "");
-        Some(Arc::new(Maker { maker, machines: arns("stateMachine"), activities: arns("activity") }))
+        Some(Arc::new(MakerPermit { maker, machines: arns("stateMachine"), activities: arns("activity") }))
     }
 }
 
 /// Permits tasks of a machine what its maker may do.
 #[derive(Debug)]
-struct Maker {
+struct MakerPermit {
     maker: Arc<Grant>,
     /// What the ARNs of state machines and activities begin with.
     machines: String,
     activities: String,
 }
 
-impl Permit for Maker {
+impl Permit for MakerPermit {
     fn concerns(&self, task: &Task) -> bool {
         operation_of(&task.resource.arn).is_some()
     }
@@ -138,7 +138,7 @@ impl Permit for Maker {
     }
 }
 
-impl Maker {
+impl MakerPermit {
     /// What the task's input names. Members are written with a capital, as in the SDK for Java.
     fn name<'a>(&self, operation: &str, arena: &'a Arena, input: Value, found: &mut Vec<Cow<'a, str>>) {
         let text = |value: Value| arena.as_str(value).unwrap_or(ANYTHING);

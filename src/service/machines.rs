@@ -353,7 +353,7 @@ impl Service {
         if settings != before.settings || redescribed {
             let charge = inner.charge(&settings.definition)?;
             let compiled = inner.compile(&existing.arn, &existing.name, existing.machine_type, &settings)?;
-            let (number, id) = (before.number + 1, Some(inner.chance.uuid()));
+            let (number, id) = (before.number + 1, Some(inner.ids.uuid()));
             let compiled = Ok(compiled);
             machine.current =
                 Arc::new(Revision { number, id, updated_ms, settings, machine: compiled, charge });

@@ -9,13 +9,13 @@
 mod activities;
 mod aliases;
 mod builder;
-mod chance;
 mod configuration;
 mod disk;
 mod error;
 mod executions;
 mod grant;
 mod history;
+mod ids;
 mod machines;
 mod map_runs;
 mod mocks;
@@ -58,8 +58,8 @@ use crate::memory::Share;
 use crate::runtime::{Counts, Engine, Time};
 use activities::Activity;
 use builder::Settings;
-use chance::Chance;
 use executions::Executions;
+use ids::IdSource;
 use machines::{Revision, StateMachine, machine_arn, no_label};
 use mocks::Mocks;
 use page::Tokens;
@@ -94,7 +94,7 @@ pub(crate) struct Inner {
     engine: Engine,
     time: Arc<dyn Time>,
     settings: Settings,
-    chance: Chance,
+    ids: IdSource,
     tokens: Tokens,
     machines: Arc<Registry<StateMachine>>,
     activities: Arc<Registry<Activity>>,
@@ -245,7 +245,7 @@ impl Inner {
     /// One of the versions, by weight.
     fn route(&self, routes: &[(u32, u32)]) -> u32 {
         let total: u32 = routes.iter().map(|(_, weight)| weight).sum();
-        let mut at = self.chance.below(u64::from(total)) as u32;
+        let mut at = self.ids.below(u64::from(total)) as u32;
         for &(version, weight) in routes {
             if at < weight {
                 return version;

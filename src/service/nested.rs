@@ -70,7 +70,7 @@ fn runtime(cause: &str) -> TaskError {
 
 async fn run(service: Arc<Inner>, request: StartExecution, until: Until) -> Result<Vec<u8>, TaskError> {
     let (started, execution) = service.start(request).map_err(|error| refused(&error))?;
-    let request_id = service.chance.uuid();
+    let request_id = service.ids.uuid();
     // While it waits, the task keeps no hold on the service: that would keep its own engine alive.
     drop(service);
     if until == Until::Started {

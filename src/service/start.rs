@@ -208,7 +208,7 @@ impl Inner {
         let input = request.input.unwrap_or_else(|| "{}".to_owned());
         is_json(&input)?;
         let arn = match target.machine.is_express() {
-            true => self.arn("express", &format!("{}:{name}:{}", target.machine.name, self.chance.uuid())),
+            true => self.arn("express", &format!("{}:{name}:{}", target.machine.name, self.ids.uuid())),
             false => self.arn("execution", &format!("{}:{name}", target.machine.name)),
         };
         let (started_ms, trace_header) = (self.now_ms(), request.trace_header);
@@ -229,7 +229,7 @@ impl Inner {
     pub(crate) fn execution_name(&self, given: Option<String>) -> Result<String, Error> {
         match given {
             Some(given) => name(&given).map(|()| given),
-            None => Ok(self.chance.uuid()),
+            None => Ok(self.ids.uuid()),
         }
     }
 }

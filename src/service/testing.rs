@@ -22,7 +22,7 @@ impl Service {
             region: inner.settings.region.clone(),
             account: inner.settings.account.clone(),
             now_ms: inner.now_ms(),
-            seed: inner.chance.next(),
+            seed: inner.ids.next(),
             resources: Resources::Aws,
         };
         let _charge = inner.charge(&request.definition)?;

@@ -1,6 +1,6 @@
 //! Fuel in the engine: a turn ends by its work, and what a driver cuts ends the execution, not the state.
 
-use expressway::engine::{self, Event, Execution, Hears, Outcome, Start, Turn};
+use expressway::engine::{self, Event, EventMask, Execution, Outcome, Start, Turn};
 use expressway::fuel::{self, Cut, Fuel, Refill};
 use expressway::json::{self, Compactor};
 use expressway::query::jsonata::Scratch;
@@ -63,8 +63,8 @@ impl Bed {
             fuel: &fuel,
             effects: &mut self.effects,
             listener: None,
-            hears: Hears::NONE,
-            notes: None,
+            event_mask: EventMask::NONE,
+            event_buffer: None,
             compactor: &mut self.compactor,
             scratch: &mut self.scratch,
             random: None,

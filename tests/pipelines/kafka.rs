@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{expressway, pipeline};
-use expressway::pipe::{Batch, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source, Verdict};
+use expressway::pipe::{Batch, Disposition, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source};
 use expressway::runtime::Engine;
 use expressway::task;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -218,7 +218,7 @@ async fn what_is_behind_an_open_message_comes_again() {
                 let id = batch.provenance(n as usize).id;
                 !opened.insert(id.split('/').next().expect("a partition").to_owned())
             })
-            .map(|n| (n, Verdict::Done))
+            .map(|n| (n, Disposition::Done))
             .collect();
         batch.receipts().settle(&done).await.expect("it is told");
     }
@@ -230,7 +230,7 @@ async fn what_is_behind_an_open_message_comes_again() {
     while bodies.len() < 20 {
         let batch = receive(&mut source).await;
         bodies.extend((0..batch.len()).map(|n| batch.body(n).to_vec()));
-        let done: Vec<_> = (0..batch.len() as u32).map(|n| (n, Verdict::Done)).collect();
+        let done: Vec<_> = (0..batch.len() as u32).map(|n| (n, Disposition::Done)).collect();
         batch.receipts().settle(&done).await.expect("it is told");
     }
     source.close().await;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use expressway::pipe::{
-    Attempts, Batch, DeadLetter, End, KeyOf, Later, Lines, Order, Outputs, Pipe, PipeError, Provenance,
-    Receipts, Redrive, Report, Room, Sink, Source, Trouble, Verdict,
+    Attempts, Batch, DeadLetter, Disposition, End, KeyOf, Later, Lines, Order, Outputs, Pipe, PipeError,
+    Provenance, Receipts, Redrive, Report, Room, Sink, Source, Trouble,
 };
 use expressway::runtime::{Engine, Machine};
 use expressway::task::TaskError;
@@ -29,7 +29,7 @@ const WORK_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:work";
 enum Step {
     Received(usize),
     Published(String),
-    Settled(usize, Verdict),
+    Settled(usize, Disposition),
 }
 
 #[derive(Default)]
@@ -70,11 +70,13 @@ impl Broker {
         self.0.lock().unwrap()
     }
 
-    fn settled(&self) -> Vec<(usize, Verdict)> {
+    fn settled(&self) -> Vec<(usize, Disposition)> {
         let steps = self.state().steps.clone();
         steps
             .into_iter()
-            .filter_map(|step| if let Step::Settled(n, verdict) = step { Some((n, verdict)) } else { None })
+            .filter_map(
+                |step| if let Step::Settled(n, disposition) = step { Some((n, disposition)) } else { None },
+            )
             .collect()
     }
 
@@ -131,14 +133,14 @@ impl Receipts for Taken {
         Provenance { source: "broker".to_owned(), id: event.to_string(), key: None, deliveries }
     }
 
-    fn settle<'a>(&'a self, verdicts: &'a [(u32, Verdict)]) -> Later<'a, Result<(), PipeError>> {
+    fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         Box::pin(async move {
             let mut state = self.broker.state();
-            for &(n, verdict) in verdicts {
+            for &(n, disposition) in dispositions {
                 let event = self.events[n as usize];
-                state.steps.push(Step::Settled(event, verdict));
+                state.steps.push(Step::Settled(event, disposition));
                 state.out -= 1;
-                if let Verdict::Again(delay) = verdict {
+                if let Disposition::Retry(delay) = disposition {
                     let at = Instant::now() + delay;
                     let place = state.waiting.partition_point(|(other, _)| *other <= at);
                     state.waiting.insert(place, (at, event));
@@ -155,7 +157,7 @@ impl Receipts for Taken {
         })
     }
 
-    fn patience(&self) -> Option<Duration> {
+    fn visibility_timeout(&self) -> Option<Duration> {
         Some(Duration::from_secs(30))
     }
 }
@@ -235,7 +237,10 @@ fn an_event_is_settled_after_its_output_is_published() {
         run(KEEP, &[r#"{"n":0}"#, r#"{"n":1}"#], |pipe| pipe.batch(1, Duration::ZERO));
     assert_eq!((report.received, report.succeeded, report.published, report.dead), (2, 2, 2, 0));
     assert_eq!(sink.published(), [r#"{"n":0}"#, r#"{"n":1}"#]);
-    assert_eq!(source.settled().iter().filter(|(_, verdict)| *verdict == Verdict::Done).count(), 2);
+    assert_eq!(
+        source.settled().iter().filter(|(_, disposition)| *disposition == Disposition::Done).count(),
+        2
+    );
     assert!(letters(&dead).is_empty());
 
     // The same broker as source and sink shows what came first.
@@ -246,17 +251,17 @@ fn an_event_is_settled_after_its_output_is_published() {
     });
     let steps = both.state().steps.clone();
     let expected =
-        [Step::Received(0), Step::Published(r#"{"n":7}"#.to_owned()), Step::Settled(0, Verdict::Done)];
+        [Step::Received(0), Step::Published(r#"{"n":7}"#.to_owned()), Step::Settled(0, Disposition::Done)];
     assert_eq!(steps, expected);
 }
 
 #[test]
 fn an_event_that_fails_comes_again_with_delays_and_then_is_a_dead_letter() {
     let (report, source, sink, dead) = run(JUDGE, &[r#"{"bad": true}"#, r#"{"n": 1}"#], |pipe| pipe);
-    let again = |seconds| Verdict::Again(Duration::from_secs(seconds));
-    let of_bad: Vec<Verdict> =
-        source.settled().iter().filter(|(n, _)| *n == 0).map(|(_, verdict)| *verdict).collect();
-    assert_eq!(of_bad, [again(1), again(2), Verdict::Done]);
+    let again = |seconds| Disposition::Retry(Duration::from_secs(seconds));
+    let of_bad: Vec<Disposition> =
+        source.settled().iter().filter(|(n, _)| *n == 0).map(|(_, disposition)| *disposition).collect();
+    assert_eq!(of_bad, [again(1), again(2), Disposition::Done]);
     assert_eq!((report.received, report.succeeded, report.again, report.dead), (4, 1, 2, 1));
     assert_eq!(sink.published(), [r#"{"n":1}"#]);
     let letters = letters(&dead);
@@ -320,12 +325,12 @@ fn a_letter_that_is_refused_goes_without_history_or_its_event_comes_again_later(
     let (report, source, _, letters) = bury("ExecutionStarted", &[r#"{"bad":1}"#, r#"{"bad":2}"#]);
     assert_eq!((report.dead, letters.len()), (2, 2));
     assert!(letters.iter().all(|letter| letter.history.is_empty() && letter.state.is_some()));
-    assert!(source.settled().iter().all(|(_, verdict)| *verdict == Verdict::Done));
+    assert!(source.settled().iter().all(|(_, disposition)| *disposition == Disposition::Done));
 
     let (report, source, sink, letters) = bury("huge", &[r#"{"bad":"huge"}"#, r#"{"bad":2}"#, r#"{"n":3}"#]);
     assert_eq!((report.dead, letters.len(), report.again), (1, 1, 1));
     assert_eq!(sink.published(), [r#"{"n":3}"#], "one that cannot be buried stops nothing");
-    assert!(source.settled().contains(&(0, Verdict::Again(Duration::from_secs(60)))));
+    assert!(source.settled().contains(&(0, Disposition::Retry(Duration::from_secs(60)))));
 }
 
 #[test]
@@ -353,7 +358,7 @@ fn what_can_never_succeed_is_a_dead_letter_at_once_and_stops_nothing() {
     let (report, source, sink, dead) = run(KEEP, &bodies, |pipe| pipe);
     assert_eq!((report.received, report.succeeded, report.again, report.dead), (4, 1, 0, 3));
     assert_eq!(sink.published(), [r#"{"n":1}"#]);
-    assert!(source.settled().iter().all(|(_, verdict)| *verdict == Verdict::Done));
+    assert!(source.settled().iter().all(|(_, disposition)| *disposition == Disposition::Done));
     let originals: Vec<Vec<u8>> = letters(&dead).iter().map(|letter| letter.original().unwrap()).collect();
     assert_eq!(originals, [b"{not json".to_vec(), b"".to_vec(), large.into_bytes()]);
 }
@@ -365,7 +370,7 @@ fn a_sink_that_is_away_is_tried_until_it_is_back() {
     let (report, source, sink, _) = run_with(KEEP, [r#"{"n":1}"#.to_owned()], sink, |pipe| pipe);
     assert_eq!((report.received, report.succeeded, report.published, report.away), (1, 1, 1, 20));
     assert_eq!(sink.published(), [r#"{"n":1}"#]);
-    assert_eq!(source.settled(), [(0, Verdict::Done)]);
+    assert_eq!(source.settled(), [(0, Disposition::Done)]);
     assert!(source.state().extended > 0, "the source was not told that its event is still worked at");
 }
 
@@ -390,7 +395,7 @@ fn a_sink_that_closes_ends_the_pipeline_and_settles_nothing() {
         (ended, source.settled())
     });
     assert_eq!(outcome.0, Err(PipeError::Closed("nobody reads".to_owned())));
-    assert_eq!(outcome.1, [(0, Verdict::Again(Duration::ZERO))]);
+    assert_eq!(outcome.1, [(0, Disposition::Retry(Duration::ZERO))]);
 }
 
 #[test]

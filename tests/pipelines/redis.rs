@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{Server, Stall, expressway, pipeline, terminate};
-use expressway::pipe::{Batch, End, Pipe, PipeError, Redis, RedisGroup, RedisSource, Room, Source, Verdict};
+use expressway::pipe::{
+    Batch, Disposition, End, Pipe, PipeError, Redis, RedisGroup, RedisSource, Room, Source,
+};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Value};
 
@@ -198,7 +200,7 @@ async fn abandoned_entries_are_claimed_and_those_still_worked_at_are_not() {
             tokio::time::sleep(Duration::from_millis(100)).await;
             working.receipts().extend(&[1]).await.expect("the server answers");
         }
-        working.receipts().settle(&[(1, Verdict::Done)]).await.expect("the server answers");
+        working.receipts().settle(&[(1, Disposition::Done)]).await.expect("the server answers");
     });
     let claimed = receive(&mut other).await;
     assert_eq!((claimed.len(), claimed.body(0), claimed.provenance(0).deliveries), (1, &b"{\"n\":0}"[..], 2));
@@ -207,11 +209,11 @@ async fn abandoned_entries_are_claimed_and_those_still_worked_at_are_not() {
     // Given back, it comes again after the delay, before it would count as abandoned.
     let delay = Duration::from_millis(100);
     let begun = Instant::now();
-    claimed.receipts().settle(&[(0, Verdict::Again(delay))]).await.expect("the server answers");
+    claimed.receipts().settle(&[(0, Disposition::Retry(delay))]).await.expect("the server answers");
     let again = receive(&mut other).await;
     assert_eq!((again.body(0), again.provenance(0).deliveries), (&b"{\"n\":0}"[..], 3));
     assert!(begun.elapsed() >= delay, "{:?}", begun.elapsed());
-    again.receipts().settle(&[(0, Verdict::Done)]).await.expect("the server answers");
+    again.receipts().settle(&[(0, Disposition::Done)]).await.expect("the server answers");
     bench.wait_until_done().await;
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills};
 use crate::servers::{Server, running};
-use expressway::pipe::{Batch, Pipe, PipeError, Room, Source, Sqs, SqsSource, Verdict};
+use expressway::pipe::{Batch, Disposition, Pipe, PipeError, Room, Source, Sqs, SqsSource};
 use expressway::runtime::Engine;
 use expressway::task::aws::{Credentials, Integrations};
 use serde_json::{Value, json};
@@ -90,7 +90,7 @@ impl Bench {
             }
             let batch = receive(&mut source).await;
             bodies.extend((0..batch.len()).map(|n| String::from_utf8(batch.body(n).to_vec()).expect("text")));
-            let done: Vec<_> = (0..batch.len() as u32).map(|n| (n, Verdict::Done)).collect();
+            let done: Vec<_> = (0..batch.len() as u32).map(|n| (n, Disposition::Done)).collect();
             batch.receipts().settle(&done).await.expect("they are deleted");
         }
     }
@@ -208,7 +208,8 @@ async fn a_message_that_is_worked_at_stays_invisible() {
     }
     // Given back, one is there again at once; the other after a second.
     for batch in &batches {
-        let again: Vec<_> = (0..batch.len() as u32).map(|n| (n, Verdict::Again(Duration::ZERO))).collect();
+        let again: Vec<_> =
+            (0..batch.len() as u32).map(|n| (n, Disposition::Retry(Duration::ZERO))).collect();
         batch.receipts().settle(&again).await.expect("it is told");
     }
     let again = receive(&mut source).await;

@@ -222,7 +222,7 @@ fn a_request_that_is_sent_twice_runs_once() {
 #[test]
 fn what_there_is_no_room_for_is_told_to_come_again() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
-    let (begun, hears) = std::sync::mpsc::channel();
+    let (begun, event_mask) = std::sync::mpsc::channel();
     let held = Arc::clone(&gate);
     let work = move |n: i64| {
         let (held, begun) = (Arc::clone(&held), begun.clone());
@@ -242,7 +242,7 @@ fn what_there_is_no_room_for_is_told_to_come_again() {
         stream
     };
     let first = send(1);
-    assert_eq!(hears.recv(), Ok(1));
+    assert_eq!(event_mask.recv(), Ok(1));
     // One is taken by the pipeline, which has no room for it, one waits, and the next has no place: whichever of them
     // came too late is told so.
     let others: Vec<TcpStream> = (2..6).map(send).collect();

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use expressway::engine::{Hears, Listener, Outcome, Record};
+use expressway::engine::{EventMask, Listener, Outcome, Record};
 use expressway::json::Arena;
 use expressway::observe::log::{self, Labels, Level};
 use expressway::observe::{
-    Beginning, Ending, History, LiveHistory, Observer, Query, Reason, Redaction, Setup, Tail, Watcher,
+    Beginning, Ending, History, LiveHistory, Observer, Query, Reason, Redaction, Retention, Setup, Watcher,
 };
 use expressway::program::Program;
 use expressway::runtime::{Engine, ManualTime, Profile, Simulation, Status, Time};
@@ -180,7 +180,7 @@ fn every_end_is_told_once() {
 /// Hears of failures only, and of the time before anything moves.
 struct Selective {
     history: Arc<Mutex<History>>,
-    hears: Hears,
+    event_mask: EventMask,
 }
 
 impl Listener for Selective {
@@ -190,8 +190,8 @@ impl Listener for Selective {
 }
 
 impl Watcher for Selective {
-    fn hears(&self) -> Hears {
-        self.hears
+    fn event_mask(&self) -> EventMask {
+        self.event_mask
     }
 }
 
@@ -205,21 +205,21 @@ fn a_watcher_hears_of_the_states_it_wants_to_hear_of() {
     let (engine, mut simulation) = Engine::builder().seed(1).time(ManualTime::at(0)).simulate().unwrap();
     let machine = engine.create_state_machine("fails", definition).unwrap();
     let mut all = Vec::new();
-    for (hears, wanted) in [
-        (Hears::ALL, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].as_slice()),
-        (Hears::WORK, &[1, 4, 5, 8, 9, 10, 11]),
-        (Hears::EVENTS, &[1, 5, 8, 11]),
-        (Hears::FAILURES, &[10, 11]),
-        (Hears::NONE, &[]),
+    for (event_mask, wanted) in [
+        (EventMask::ALL, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].as_slice()),
+        (EventMask::WORK, &[1, 4, 5, 8, 9, 10, 11]),
+        (EventMask::EVENTS, &[1, 5, 8, 11]),
+        (EventMask::FAILURES, &[10, 11]),
+        (EventMask::NONE, &[]),
     ] {
         let history = Arc::new(Mutex::new(History::new(1 << 20)));
-        let watcher = Selective { history: history.clone(), hears };
+        let watcher = Selective { history: history.clone(), event_mask };
         let execution = engine.start_watched(&machine, "x", "{}", Box::new(watcher)).unwrap();
         simulation.settle(0);
         assert_eq!(execution.status(), Status::Failed);
         let history = history.lock().unwrap();
         let ids: Vec<u64> = history.events().map(|event| event.id).collect();
-        assert_eq!(ids, wanted, "{hears:?}");
+        assert_eq!(ids, wanted, "{event_mask:?}");
         // Whatever is heard is the same.
         if all.is_empty() {
             all = history.events().cloned().collect();
@@ -266,7 +266,7 @@ fn settle(simulation: &mut Simulation, time: &ManualTime) {
 #[test]
 fn the_ring_keeps_failures_slow_ones_and_samples() {
     let time = ManualTime::at(1_000);
-    let mut tail = Tail::default();
+    let mut tail = Retention::default();
     (tail.slowest, tail.one_in) = (2, 50);
     let (engine, mut simulation) = builder(Setup::default().history(tail), &time).simulate().unwrap();
     let machine = engine.create_state_machine("orders", ORDERS).unwrap();
@@ -324,7 +324,7 @@ fn the_ring_keeps_failures_slow_ones_and_samples() {
 #[test]
 fn the_ring_is_bounded() {
     let time = ManualTime::at(0);
-    let mut tail = Tail::default();
+    let mut tail = Retention::default();
     tail.bytes_max = 100_000;
     let (engine, mut simulation) = builder(Setup::default().history(tail), &time).simulate().unwrap();
     let machine = engine.create_state_machine("orders", ORDERS).unwrap();
@@ -393,7 +393,7 @@ fn what_is_not_to_be_seen_is_not() {
     let time = ManualTime::at(1_000);
     let (lines, sink) = collector();
     let redaction = Redaction::new(["$.card", "$..secret"]).unwrap();
-    let mut tail = Tail::default();
+    let mut tail = Retention::default();
     tail.one_in = 1;
     let setup = Setup::default().log(sink, Level::All, true).history(tail).redact(redaction);
     let (engine, mut simulation) = builder(setup, &time).simulate().unwrap();
@@ -421,7 +421,7 @@ fn a_stalled_or_broken_sink_changes_nothing_but_the_drop_counter() {
             _ => Ok(()),
         };
         let setup =
-            Setup::default().log(sink, Level::All, true).log_bytes_max(10_000).history(Tail::default());
+            Setup::default().log(sink, Level::All, true).log_bytes_max(10_000).history(Retention::default());
         let (engine, mut simulation) = builder(setup, &time).simulate().unwrap();
         let machine = engine.create_state_machine("orders", ORDERS).unwrap();
         for n in 0..100 {

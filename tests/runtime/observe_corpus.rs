@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use expressway::asl::MachineType;
 use expressway::observe::log::{self, Labels, Level};
-use expressway::observe::{Ending, Setup, Tail};
+use expressway::observe::{Ending, Retention, Setup};
 use expressway::runtime::{Engine, MachineSpec, ManualTime, StartOptions, Time};
 use recorded::{Run, Script};
 use serde_json::Value as Json;
@@ -36,7 +36,7 @@ fn run(case: &Json) -> Result<Run, String> {
         sink.lock().unwrap().extend_from_slice(more);
         Ok(())
     };
-    let mut tail = Tail::default();
+    let mut tail = Retention::default();
     (tail.one_in, tail.execution_bytes_max, tail.bytes_max) = (1, 64 << 20, 1 << 30);
     let level = match case["logging"]["level"].as_str() {
         Some("ERROR") => Level::Error,

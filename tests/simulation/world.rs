@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use expressway::observe::log::Level;
-use expressway::observe::{Setup, Tail};
+use expressway::observe::{Retention, Setup};
 use expressway::runtime::{
     Alias, Batch, Budgets, Counts, Engine, Handle, Machine, ManualTime, Outcome, Profile, Published,
     Simulation, StartError, Status,
@@ -85,7 +85,7 @@ impl World {
             1 => panic!("boom"),
             _ => Ok(()),
         };
-        let mut tail = Tail::default();
+        let mut tail = Retention::default();
         (tail.bytes_max, tail.one_in) = (chance.pick(&[2_000, 1 << 20]), 2);
         let setup = Setup::default()
             .log(sink, level, chance.one_in(2))

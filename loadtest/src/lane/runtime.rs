@@ -57,7 +57,7 @@ impl Served {
 pub(super) fn is_pure(program: &Program) -> bool {
     program.states.iter().all(|(_, state)| {
         !matches!(state.kind, StateKind::Task(_) | StateKind::Wait(_))
-            && state.handlers.is_none_or(|handlers| program.handlers[handlers].retry.is_empty())
+            && state.recovery.is_none_or(|handlers| program.recovery[handlers].retry.is_empty())
     })
 }
 

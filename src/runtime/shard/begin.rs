@@ -9,13 +9,13 @@ use crate::engine::{Event, Start};
 use crate::fault::{self, Fault};
 use crate::json::{self, Value};
 use crate::runtime::admission::ENTRY_BYTES;
-use crate::runtime::arms::Arms;
-use crate::runtime::inbox::{Mail, Parcel};
+use crate::runtime::completion::Reply;
+use crate::runtime::context::ExecutionBuffer;
+use crate::runtime::inbox::{ShardMessage, StartBatch};
 use crate::runtime::job::{Drove, Work};
-use crate::runtime::seat::Seat;
-use crate::runtime::showing::may_be_watched;
+use crate::runtime::observation::may_be_watched;
+use crate::runtime::pending::PendingOps;
 use crate::runtime::slab::Key;
-use crate::runtime::ticket::Reply;
 
 /// What a start takes beside what the engine charges; each byte of its input takes one more.
 const START_WORK: u64 = 200;
@@ -28,9 +28,9 @@ impl Shard {
             if self.left <= 0 {
                 break;
             }
-            let Some(parcel) = self.take_parcel() else { break };
-            let flow = self.turns.flow(&parcel.version.usage);
-            let opened = Opened::new(parcel, flow);
+            let Some(start_batch) = self.take_parcel() else { break };
+            let flow = self.turns.flow(&start_batch.version.usage);
+            let opened = Opened::new(start_batch, flow);
             match self.turns.is_free(flow) {
                 true => self.begin_some(opened),
                 false => self.shelve(opened),
@@ -39,9 +39,9 @@ impl Shard {
     }
 
     /// The next parcel: of its own, or, when it has nothing to do, one that nobody else has opened.
-    fn take_parcel(&mut self) -> Option<Parcel> {
-        if let Some(parcel) = self.remote.take_parcel() {
-            return Some(parcel);
+    fn take_parcel(&mut self) -> Option<StartBatch> {
+        if let Some(start_batch) = self.remote.take_parcel() {
+            return Some(start_batch);
         }
         if !self.turns.is_empty() {
             return None;
@@ -60,7 +60,7 @@ impl Shard {
     }
 
     fn count_shelved(&mut self, opened: &Opened) {
-        let left = opened.parcel.len() - opened.next;
+        let left = opened.start_batch.len() - opened.next;
         self.shelved += left;
         self.remote.queued.fetch_add(left, Ordering::Relaxed);
     }
@@ -72,7 +72,7 @@ impl Shard {
     }
 
     pub(super) fn uncount_shelved(&mut self, opened: &Opened) {
-        let left = opened.parcel.len() - opened.next;
+        let left = opened.start_batch.len() - opened.next;
         self.shelved -= left;
         self.remote.queued.fetch_sub(left, Ordering::Relaxed);
     }
@@ -80,9 +80,9 @@ impl Shard {
     /// Begins executions of a parcel, as long as their machine has work left in this round.
     fn begin_some(&mut self, mut opened: Opened) {
         let (flow, before) = (opened.flow, opened.next);
-        let is_light = opened.parcel.version.is_light;
+        let is_light = opened.start_batch.version.is_light;
         self.began_us = self.shared.elapsed_us();
-        while opened.next < opened.parcel.len()
+        while opened.next < opened.start_batch.len()
             && self.left > 0
             && self.turns.credit(flow) > 0
             && (is_light || self.turns.may_suspend(flow))
@@ -92,7 +92,7 @@ impl Shard {
         let ran = opened.next - before;
         self.tell_parcel(&mut opened, ran);
         self.look_at_clock(flow);
-        if opened.next == opened.parcel.len() {
+        if opened.next == opened.start_batch.len() {
             return;
         }
         match is_light || self.turns.may_suspend(flow) {
@@ -111,7 +111,10 @@ impl Shard {
         }
         let shared = Arc::clone(&self.shared);
         for (index, remote) in shared.remotes.iter().enumerate() {
-            if index == usize::from(self.index) || !remote.bell.is_asleep() || !remote.parcels.is_empty() {
+            if index == usize::from(self.index)
+                || !remote.wakeup.is_asleep()
+                || !remote.start_batches.is_empty()
+            {
                 continue;
             }
             let Some(opened) = self.turns.take_last_starts() else { break };
@@ -120,26 +123,26 @@ impl Shard {
                 continue;
             }
             self.uncount_shelved(&opened);
-            remote.queued.fetch_add(opened.parcel.len(), Ordering::Relaxed);
-            remote.parcels.push(opened.parcel);
-            remote.bell.ring();
+            remote.queued.fetch_add(opened.start_batch.len(), Ordering::Relaxed);
+            remote.start_batches.push(opened.start_batch);
+            remote.wakeup.retained();
         }
     }
 
     fn begin(&mut self, opened: &mut Opened) {
         let (n, from) = (opened.next, opened.at);
-        let to = opened.parcel.ends.get(n).map_or(opened.parcel.text.len(), |&end| end as usize);
+        let to = opened.start_batch.ends.get(n).map_or(opened.start_batch.text.len(), |&end| end as usize);
         (opened.next, opened.at) = (n + 1, to);
-        let watch = opened.parcel.watch.take();
+        let watch = opened.start_batch.watch.take();
         let flow = opened.flow;
-        let Parcel { version, text, reply, number, seed, .. } = &opened.parcel;
-        let mut seat = self.bench.seat();
-        seat.watch = watch;
-        seat.x.reset();
-        seat.identify(version, reply.called().names());
-        let (event, input) = match json::read(&mut seat.x.arena, &text[from..to]) {
-            _ if let Reply::One(ticket) = reply
-                && let Some(fault) = ticket.begin() =>
+        let StartBatch { version, text, reply, number, seed, .. } = &opened.start_batch;
+        let mut buffer = self.worker_scratch.buffer();
+        buffer.watch = watch;
+        buffer.execution.reset();
+        buffer.identify(version, reply.start_identity().names());
+        let (event, input) = match json::read(&mut buffer.execution.arena, &text[from..to]) {
+            _ if let Reply::One(completion) = reply
+                && let Some(fault) = completion.begin() =>
             {
                 (Event::Abort(fault), Value::NULL)
             }
@@ -157,26 +160,27 @@ impl Shard {
             seconds_max: version.seconds_max,
             ..self.shared.start
         };
-        seat.x.begin(&version.program, &start, input);
-        let trace_header = reply.called().label.as_ref().and_then(|label| label.trace_header.as_deref());
+        buffer.execution.begin(&version.program, &start, input);
+        let trace_header =
+            reply.start_identity().label.as_ref().and_then(|label| label.trace_header.as_deref());
         if may_be_watched(&self.shared, version, trace_header) {
-            seat.observe(&self.shared, &mut self.scribe, version, trace_header);
+            buffer.observe(&self.shared, &mut self.log_buffer, version, trace_header);
         }
-        let deadline_ms = seat.x.deadline_ms();
+        let deadline_ms = buffer.execution.deadline_ms();
         self.spend(flow, START_WORK + (to - from) as u64);
-        let mut job = Job { version, reply, flow, seat, key: None, arms: Arms::default() };
+        let mut job = Job { version, reply, flow, buffer, key: None, pending: PendingOps::default() };
         let drove = self.drive(&mut job, Work::Event(event));
-        let Job { seat, key, mut arms, .. } = job;
+        let Job { buffer, key, mut pending, .. } = job;
         if !is_over(&drove) {
             let key = key.unwrap_or_else(|| self.residents.reserve());
-            return self.move_in(key, opened, n, to - from, arms, seat, deadline_ms, drove);
+            return self.move_in(key, opened, n, to - from, pending, buffer, deadline_ms, drove);
         }
         let is_bug = matches!(drove, Drove::Bug);
         if let Some(key) = key {
-            self.disarm_all(&mut arms, key, is_bug);
+            self.disarm_all(&mut pending, key, is_bug);
             self.residents.release(key);
         }
-        self.end_started(opened, n, seat, is_bug, to - from + ENTRY_BYTES);
+        self.end_started(opened, n, buffer, is_bug, to - from + ENTRY_BYTES);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -186,39 +190,39 @@ impl Shard {
         opened: &Opened,
         n: usize,
         bytes: usize,
-        arms: Arms,
-        seat: Box<Seat>,
+        pending: PendingOps,
+        buffer: Box<ExecutionBuffer>,
         deadline_ms: u64,
         drove: Drove,
     ) {
-        let Opened { parcel, flow, .. } = opened;
+        let Opened { start_batch, flow, .. } = opened;
         let flow = *flow;
-        let reply = match &parcel.reply {
+        let reply = match &start_batch.reply {
             Reply::Batch(batch, first) => Reply::Batch(Arc::clone(batch), first + n as u32),
             reply => reply.clone(),
         };
         let (due_before, due_after) = self.join_queue(key.slot, deadline_ms);
-        let billed = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
-        let (version, body) = (Arc::clone(&parcel.version), Body::Packed(Box::default()));
+        let charged = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
+        let (version, body) = (Arc::clone(&start_batch.version), Body::Packed(Box::default()));
         let mut resident = Resident {
             version,
             body,
             reply,
-            arms,
+            pending,
             deadline_ms,
             due_before,
             due_after,
-            billed,
+            charged,
             flow,
             is_queued: false,
             watch: None,
         };
         self.turns.join(flow);
-        self.settle(key, &mut resident, seat, drove);
-        if let Reply::One(ticket) = &resident.reply
-            && let Some(fault) = ticket.park(self.place(key))
+        self.settle(key, &mut resident, buffer, drove);
+        if let Reply::One(completion) = &resident.reply
+            && let Some(fault) = completion.park(self.place(key))
         {
-            self.remote.send(Mail::Abort(key, fault));
+            self.remote.send(ShardMessage::Abort(key, fault));
         }
         self.residents.put(key, resident);
     }

@@ -2,7 +2,7 @@
 //! timer is needed.
 
 use super::{NOBODY, Shard, TIMED};
-use crate::runtime::arms::Due;
+use crate::runtime::pending::TimerKey;
 use crate::runtime::wheel::TimerId;
 
 impl Shard {
@@ -11,7 +11,7 @@ impl Shard {
         let start = &self.shared.start;
         let usual_ms = self.now_ms.saturating_add(start.scaled(start.seconds_max.saturating_mul(1_000)));
         if deadline_ms != usual_ms {
-            let timer = self.wheel.arm(deadline_ms, Due::deadline(slot));
+            let timer = self.wheel.arm(deadline_ms, TimerKey::deadline(slot));
             return (TIMED, timer.to_bits());
         }
         let before = std::mem::replace(&mut self.due_last, slot);

@@ -10,11 +10,11 @@ use crate::fault::{self, Fault};
 use crate::json::Arena;
 use crate::observe::{Memory, Took};
 use crate::runtime::admission::ENTRY_BYTES;
+use crate::runtime::completion::{BatchState, Reply};
+use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::inline::Ended;
 use crate::runtime::machine::Version;
 use crate::runtime::outcome::{Counts, Outcome, Status};
-use crate::runtime::seat::Seat;
-use crate::runtime::ticket::{BatchState, Reply};
 
 impl Shard {
     /// An execution that ran to its end at once. What there is to count is told for the whole parcel.
@@ -22,18 +22,18 @@ impl Shard {
         &mut self,
         opened: &mut Opened,
         n: usize,
-        mut seat: Box<Seat>,
+        mut buffer: Box<ExecutionBuffer>,
         bug: bool,
-        billed: usize,
+        charged: usize,
     ) {
-        let version = &opened.parcel.version;
-        seat.tell_end(&self.shared, &mut self.scribe, version, bug_outcome, self.now_ms);
-        let end = if bug { End::Bug } else { End::Over(&mut seat) };
-        match &opened.parcel.reply {
+        let version = &opened.start_batch.version;
+        buffer.tell_end(&self.shared, &mut self.log_buffer, version, bug_outcome, self.now_ms);
+        let end = if bug { End::Bug } else { End::Over(&mut buffer) };
+        match &opened.start_batch.reply {
             reply @ Reply::One(_) => {
-                let (version, reply) = (Arc::clone(&opened.parcel.version), reply.clone());
+                let (version, reply) = (Arc::clone(&opened.start_batch.version), reply.clone());
                 let took = Took::Us(self.shared.elapsed_us().saturating_sub(self.began_us));
-                self.end(&version, &reply, end, took, billed);
+                self.end(&version, &reply, end, took, charged);
             }
             reply => {
                 if let Reply::Batch(batch, first) = reply {
@@ -41,15 +41,15 @@ impl Shard {
                 }
                 opened.ended.count(end.status());
                 opened.ended.bugs += u64::from(bug);
-                opened.ended_bytes += billed;
-                if version.view.as_ref().is_some_and(|view| view.machine.is_counted()) {
-                    opened.memory.add(seat.x.arena.bytes());
+                opened.ended_bytes += charged;
+                if version.counters.as_ref().is_some_and(|counters| counters.machine.is_counted()) {
+                    opened.memory.add(buffer.execution.arena.bytes());
                 }
             }
         }
-        let version = &opened.parcel.version;
-        seat.hand_over(&self.shared, &mut self.scribe, version, bug_outcome, self.now_ms);
-        self.bench.put_back(seat);
+        let version = &opened.start_batch.version;
+        buffer.hand_over(&self.shared, &mut self.log_buffer, version, bug_outcome, self.now_ms);
+        self.worker_scratch.put_back(buffer);
     }
 
     /// What came of those `ran` executions of a parcel that are over.
@@ -59,39 +59,39 @@ impl Shard {
             return;
         }
         self.remote.tally.end(&ended);
-        if let Some(view) = &opened.parcel.version.view {
+        if let Some(counters) = &opened.start_batch.version.counters {
             // To ask for the time once for each would be a twentieth of W2.
             let all_us = self.shared.elapsed_us().saturating_sub(self.began_us);
             let (took, memory) = (Took::Us(all_us / ran.max(1) as u64), std::mem::take(&mut opened.memory));
-            view.machine.ended(usize::from(self.index), ended.endings(), took, memory);
+            counters.machine.ended(usize::from(self.index), ended.endings(), took, memory);
         }
-        self.shared.admission.release(&opened.parcel.version.usage, ended.ended() as usize, bytes);
-        if let Reply::Batch(batch, _) = &opened.parcel.reply {
+        self.shared.admission.release(&opened.start_batch.version.usage, ended.ended() as usize, bytes);
+        if let Reply::Batch(batch, _) = &opened.start_batch.reply {
             batch.end(&ended);
         }
         self.ended_any = true;
     }
 
     /// An execution is over. It is counted before anybody learns of it.
-    pub(super) fn end(&mut self, version: &Version, reply: &Reply, end: End<'_>, took: Took, billed: usize) {
+    pub(super) fn end(&mut self, version: &Version, reply: &Reply, end: End<'_>, took: Took, charged: usize) {
         let status = end.status();
         let mut counts = Counts::default();
         counts.count(status);
         counts.bugs = u64::from(matches!(end, End::Bug));
         self.remote.tally.end(&counts);
-        if let Some(view) = &version.view {
+        if let Some(counters) = &version.counters {
             let mut memory = Memory::default();
-            if let End::Over(seat) = &end {
-                memory.add(seat.x.arena.bytes());
+            if let End::Over(buffer) = &end {
+                memory.add(buffer.execution.arena.bytes());
             }
-            view.machine.ended(usize::from(self.index), counts.endings(), took, memory);
+            counters.machine.ended(usize::from(self.index), counts.endings(), took, memory);
         }
-        self.shared.admission.release(&version.usage, 1, billed);
+        self.shared.admission.release(&version.usage, 1, charged);
         self.ended_any = true;
         match reply {
-            Reply::One(ticket) => {
-                self.shared.forget(ticket);
-                ticket.end(end.outcome(self.now_ms, self.ahead_ms));
+            Reply::One(completion) => {
+                self.shared.forget(completion);
+                completion.end(end.outcome(self.now_ms, self.ahead_ms));
             }
             Reply::Batch(batch, n) => {
                 end.tell(batch, *n);
@@ -119,14 +119,14 @@ impl Shard {
         let mut waiting = self.turns.take_all_starts();
         waiting.iter().for_each(|opened| self.uncount_shelved(opened));
         while let Some(opened) = waiting.pop().or_else(|| {
-            let parcel = self.remote.take_parcel()?;
-            Some(Box::new(Opened::new(parcel, 0)))
+            let start_batch = self.remote.take_parcel()?;
+            Some(Box::new(Opened::new(start_batch, 0)))
         }) {
-            let Opened { mut parcel, next, mut at, .. } = *opened;
-            let mut watch = parcel.watch.take();
-            for n in next..parcel.len() {
-                let to = parcel.ends.get(n).map_or(parcel.text.len(), |&end| end as usize);
-                let reply = match &parcel.reply {
+            let Opened { mut start_batch, next, mut at, .. } = *opened;
+            let mut watch = start_batch.watch.take();
+            for n in next..start_batch.len() {
+                let to = start_batch.ends.get(n).map_or(start_batch.text.len(), |&end| end as usize);
+                let reply = match &start_batch.reply {
                     Reply::Batch(batch, first) => Reply::Batch(Arc::clone(batch), first + n as u32),
                     reply => reply.clone(),
                 };
@@ -141,7 +141,7 @@ impl Shard {
                         self.now_ms.saturating_add_signed(self.ahead_ms),
                     );
                 }
-                self.end(&parcel.version, &reply, end, Took::Ms(0), to - at + ENTRY_BYTES);
+                self.end(&start_batch.version, &reply, end, Took::Ms(0), to - at + ENTRY_BYTES);
                 at = to;
             }
         }
@@ -152,7 +152,7 @@ impl Shard {
 /// How an execution came to its end.
 pub(super) enum End<'s> {
     /// As its seat says.
-    Over(&'s mut Seat),
+    Over(&'s mut ExecutionBuffer),
     /// It never began.
     Never(Status, Option<Fault>),
     /// A bug of the engine's ended it.
@@ -171,7 +171,7 @@ pub(in crate::runtime) fn bug_outcome() -> engine::Outcome {
 impl End<'_> {
     pub(super) fn status(&self) -> Status {
         match self {
-            End::Over(seat) => seat.x.outcome().map_or(Status::Failed, Status::of),
+            End::Over(buffer) => buffer.execution.outcome().map_or(Status::Failed, Status::of),
             End::Never(status, _) => *status,
             End::Bug => Status::Failed,
         }
@@ -180,7 +180,7 @@ impl End<'_> {
     /// When it began.
     pub(super) fn started_ms(&self, now_ms: u64) -> u64 {
         match self {
-            End::Over(seat) => seat.x.began_ms(),
+            End::Over(buffer) => buffer.execution.began_ms(),
             End::Never(..) | End::Bug => now_ms,
         }
     }
@@ -199,8 +199,8 @@ impl End<'_> {
             return;
         }
         match self {
-            End::Over(seat) if let Some(outcome) = seat.x.outcome() => {
-                batch.tell(n, Ended::of(&seat.x, outcome))
+            End::Over(buffer) if let Some(outcome) = buffer.execution.outcome() => {
+                batch.tell(n, Ended::of(&buffer.execution, outcome))
             }
             End::Over(_) | End::Bug => batch.tell(n, Ended::of(&Execution::new(), &bug_outcome())),
             End::Never(..) => batch.tell(n, Ended::of(&Execution::new(), &self.never())),
@@ -210,11 +210,14 @@ impl End<'_> {
     fn outcome(self, now_ms: u64, ahead_ms: i64) -> Outcome {
         let wall_ms = now_ms.saturating_add_signed(ahead_ms);
         match self {
-            End::Over(seat) => match seat.x.outcome() {
-                Some(outcome) => {
-                    Outcome::new(outcome, &seat.x.arena, seat.x.started_ms(), seat.x.shown_ms(now_ms))
-                }
-                None => Outcome::new(&bug_outcome(), &seat.x.arena, wall_ms, wall_ms),
+            End::Over(buffer) => match buffer.execution.outcome() {
+                Some(outcome) => Outcome::new(
+                    outcome,
+                    &buffer.execution.arena,
+                    buffer.execution.started_ms(),
+                    buffer.execution.shown_ms(now_ms),
+                ),
+                None => Outcome::new(&bug_outcome(), &buffer.execution.arena, wall_ms, wall_ms),
             },
             End::Never(status, fault) => Outcome::without_output(status, fault, wall_ms),
             End::Bug => bug(wall_ms),

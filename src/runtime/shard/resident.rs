@@ -8,9 +8,9 @@ use crate::fuel::Cut;
 use crate::limits;
 use crate::observe::Took;
 use crate::runtime::admission::ENTRY_BYTES;
+use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::fiber::Fiber;
 use crate::runtime::job::{Drove, Work, answered};
-use crate::runtime::seat::Seat;
 use crate::runtime::slab::Key;
 use crate::runtime::tasks::Answer;
 
@@ -36,9 +36,9 @@ impl Knock {
         }
     }
 
-    fn event(self, seat: &mut Seat) -> Event {
+    fn event(self, buffer: &mut ExecutionBuffer) -> Event {
         match self {
-            Knock::Answer(token, answer) => answered(seat, token, answer),
+            Knock::Answer(token, answer) => answered(buffer, token, answer),
             Knock::Started(token, worker) => Event::TaskStarted(token, worker),
             Knock::Heartbeat(token) => Event::Heartbeat(token),
             Knock::Timer(token, kind) => Event::Timer(token, kind),
@@ -116,48 +116,48 @@ impl Shard {
     /// Lets a resident react to something, or go on; nothing happens when it is gone.
     pub(super) fn wake(&mut self, key: Key, knock: Option<Knock>) {
         let Some(resident) = self.residents.take(key) else { return };
-        let Resident { version, body, arms, reply, watch, flow, .. } = resident;
-        let (seat, unpacked, fiber) = match body {
-            Body::Seated(seat) => (seat, true, None),
-            Body::Suspended(fiber) => (self.bench.seat(), true, Some(fiber)),
+        let Resident { version, body, pending, reply, watch, flow, .. } = resident;
+        let (buffer, unpacked, fiber) = match body {
+            Body::Seated(buffer) => (buffer, true, None),
+            Body::Suspended(fiber) => (self.worker_scratch.buffer(), true, Some(fiber)),
             Body::Packed(packed) => {
-                let mut seat = self.bench.seat();
-                seat.identify(&version, reply.called().names());
-                let unpacked = seat.x.unpack(&packed, &self.shared.start);
-                seat.watch = watch;
-                (seat, unpacked, None)
+                let mut buffer = self.worker_scratch.buffer();
+                buffer.identify(&version, reply.start_identity().names());
+                let unpacked = buffer.execution.unpack(&packed, &self.shared.start);
+                buffer.watch = watch;
+                (buffer, unpacked, None)
             }
         };
-        let mut job = Job { version: &version, reply: &reply, flow, arms, key: Some(key), seat };
+        let mut job = Job { version: &version, reply: &reply, flow, pending, key: Some(key), buffer };
         let drove = match (unpacked, fiber) {
             (true, Some(fiber)) => self.drive_suspended(&mut job, fiber, knock),
             (true, None) => {
-                let event = knock.map_or(Event::Go, |knock| knock.event(&mut job.seat));
+                let event = knock.map_or(Event::Go, |knock| knock.event(&mut job.buffer));
                 self.drive(&mut job, Work::Event(event))
             }
             (false, _) => Drove::Bug,
         };
-        let Job { mut arms, mut seat, .. } = job;
+        let Job { mut pending, mut buffer, .. } = job;
         if !is_over(&drove) {
             let body = Body::Packed(Box::default());
-            let mut resident = Resident { version, body, arms, reply, watch: None, ..resident };
-            self.settle(key, &mut resident, seat, drove);
+            let mut resident = Resident { version, body, pending, reply, watch: None, ..resident };
+            self.settle(key, &mut resident, buffer, drove);
             return self.residents.put(key, resident);
         }
         let is_bug = matches!(drove, Drove::Bug);
-        self.disarm_all(&mut arms, key, is_bug);
+        self.disarm_all(&mut pending, key, is_bug);
         self.leave_queue(resident.due_before, resident.due_after);
         self.residents.release(key);
         self.turns.leave(flow);
         if !self.knocks.is_empty() {
             self.knocks.remove(&key);
         }
-        seat.tell_end(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
-        let end = if is_bug { End::Bug } else { End::Over(&mut seat) };
+        buffer.tell_end(&self.shared, &mut self.log_buffer, &version, bug_outcome, self.now_ms);
+        let end = if is_bug { End::Bug } else { End::Over(&mut buffer) };
         let took = Took::Ms(self.now_ms.saturating_sub(end.started_ms(self.now_ms)));
-        self.end(&version, &reply, end, took, resident.billed as usize);
-        seat.hand_over(&self.shared, &mut self.scribe, &version, bug_outcome, self.now_ms);
-        self.bench.put_back(seat);
+        self.end(&version, &reply, end, took, resident.charged as usize);
+        buffer.hand_over(&self.shared, &mut self.log_buffer, &version, bug_outcome, self.now_ms);
+        self.worker_scratch.put_back(buffer);
     }
 
     /// One that is in the midst of a state goes on there, or is cut short and ends.
@@ -165,7 +165,7 @@ impl Shard {
         let Some(knock) = knock else { return self.drive(job, Work::Resume(fiber, None)) };
         match self.drive(job, Work::Resume(fiber, knock.cut())) {
             Drove::Turn(turn) if turn != Turn::Done => {
-                let event = knock.event(&mut job.seat);
+                let event = knock.event(&mut job.buffer);
                 self.drive(job, Work::Event(event))
             }
             drove => drove,
@@ -173,7 +173,13 @@ impl Shard {
     }
 
     /// Gives a resident its seat, or what is left of it when it is packed, or the stack it is suspended on.
-    pub(super) fn settle(&mut self, key: Key, resident: &mut Resident, mut seat: Box<Seat>, drove: Drove) {
+    pub(super) fn settle(
+        &mut self,
+        key: Key,
+        resident: &mut Resident,
+        mut buffer: Box<ExecutionBuffer>,
+        drove: Drove,
+    ) {
         let goes_on = !matches!(drove, Drove::Turn(Turn::Parked));
         self.packed.clear();
         let bytes = match drove {
@@ -182,26 +188,26 @@ impl Shard {
                     self.turns.suspended(resident.flow);
                 }
                 // The seat is not its own: that is with the fiber.
-                self.bench.put_back(seat);
+                self.worker_scratch.put_back(buffer);
                 resident.body = Body::Suspended(fiber);
                 limits::FIBER_BILL_BYTES
             }
             _ => {
-                seat.tell_log(&self.shared, &mut self.scribe, &resident.version);
-                match !goes_on && seat.x.pack(&mut self.packed) {
+                buffer.tell_log(&self.shared, &mut self.log_buffer, &resident.version);
+                match !goes_on && buffer.execution.pack(&mut self.packed) {
                     true => {
                         resident.body = Body::Packed(self.packed.as_slice().into());
-                        resident.watch = seat.watch.take();
+                        resident.watch = buffer.watch.take();
                         if let Some(watch) = &mut resident.watch {
-                            let desk = self.shared.desk.as_deref();
-                            watch.moving(desk, &resident.version.program, &seat.x.arena);
+                            let observability = self.shared.observability.as_deref();
+                            watch.moving(observability, &resident.version.program, &buffer.execution.arena);
                         }
-                        self.bench.put_back(seat);
+                        self.worker_scratch.put_back(buffer);
                         self.packed.len()
                     }
                     false => {
-                        let bytes = seat.x.arena.capacity_bytes();
-                        resident.body = Body::Seated(seat);
+                        let bytes = buffer.execution.arena.capacity_bytes();
+                        resident.body = Body::Seated(buffer);
                         bytes
                     }
                 }
@@ -212,8 +218,8 @@ impl Shard {
             self.turns.push_going(resident.flow, key);
         }
         let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
-        self.shared.admission.adjust(&resident.version.usage, resident.billed as usize, bytes as usize);
-        resident.billed = bytes;
+        self.shared.admission.adjust(&resident.version.usage, resident.charged as usize, bytes as usize);
+        resident.charged = bytes;
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::asl::model::StateKind;
 use crate::engine::{
-    self, Effect, Env, Event, Execution, Hears, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit,
+    self, Effect, Env, Event, EventMask, Execution, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit,
     Visited,
 };
 use crate::fault::{self, Fault};
@@ -180,7 +180,7 @@ impl Test {
         if self.is_joining()
             && let Some(mocked) = self.mocked.take()
         {
-            self.stand_in(mocked, now_ms)?;
+            self.complete_children(mocked, now_ms)?;
         }
         loop {
             match self.execution.visited() {
@@ -219,11 +219,11 @@ impl Test {
             transitions_max,
             fuel: &Fuel::unlimited(),
             effects,
-            hears: Hears::STEPS,
+            event_mask: EventMask::STEPS,
             listener: Some(trace),
             compactor,
             scratch,
-            notes: None,
+            event_buffer: None,
             random: Some(random::next),
             activities: None,
         };
@@ -236,7 +236,7 @@ impl Test {
     }
 
     /// The mock takes the place of what a Map's iterations or a Parallel's branches come to.
-    fn stand_in(&mut self, mocked: Mocked, now_ms: u64) -> Result<(), Error> {
+    fn complete_children(&mut self, mocked: Mocked, now_ms: u64) -> Result<(), Error> {
         let result = match mocked {
             Mocked::Error(fault) => Err(fault),
             Mocked::Result(text) => match self.exceeds_tolerance(&text)? {
@@ -251,15 +251,15 @@ impl Test {
             transitions_max: 0,
             fuel: &Fuel::unlimited(),
             effects,
-            hears: Hears::STEPS,
+            event_mask: EventMask::STEPS,
             listener: Some(trace),
             compactor,
             scratch,
-            notes: None,
+            event_buffer: None,
             random: Some(random::next),
             activities: None,
         };
-        engine::stand_in(program, execution, result, &mut env);
+        engine::complete_children(program, execution, result, &mut env);
         Ok(())
     }
 
@@ -393,18 +393,18 @@ impl Test {
         let visit = Visit { state, variables, context, retries: 0 };
         execution.begin_visit(&self.program, &start, input, &visit);
         let Test { program, effects, compactor, scratch, trace, .. } = self;
-        let (now_ms, hears) = (start.now_ms, Hears::NONE);
+        let (now_ms, event_mask) = (start.now_ms, EventMask::NONE);
         let mut env = Env {
             now_ms,
             ahead_ms: 0,
             transitions_max: 1,
             fuel: &Fuel::unlimited(),
             effects,
-            hears,
+            event_mask,
             listener: None,
             compactor,
             scratch,
-            notes: None,
+            event_buffer: None,
             random: Some(random::next),
             activities: None,
         };

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::fields::Fields;
-use super::h1::Reply;
+use super::http1::Reply;
 use crate::json;
 
 /// A header's name as a service of AWS writes it. HTTP makes no difference between cases and what reads answers forgets

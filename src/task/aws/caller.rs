@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::credentials::{Credentials, Source};
-use super::h1::{Message, Reply};
+use super::http1::{Message, Reply};
 use super::net::NetError;
 use super::pool::{self, ANSWER_BYTES_MAX, Limits};
 use super::settings::{Endpoint, Settings};

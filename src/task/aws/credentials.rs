@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::chain::Fetched;
+use super::config::Fetched;
 
 /// An access key (AWS General Reference, "AWS security credentials").
 #[derive(Clone, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use super::answer;
 use super::caller::CallError;
-use super::forms::Element;
-use super::h1::Reply;
+use super::http1::Reply;
+use super::query_protocol::Element;
 use crate::fault;
 use crate::task::TaskError;
 

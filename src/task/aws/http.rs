@@ -10,15 +10,15 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use super::answer;
 use super::body::{self, ArrayFormat};
 use super::failure::too_large;
-use super::forms;
-use super::guard::Denied;
-use super::h1::{Message, Reply};
+use super::http1::{Message, Reply};
 use super::net::{NetError, Origin};
 use super::oauth::{OAuth, Token};
 use super::parameters::Parameters;
 use super::pool::{self, Limits};
+use super::query_protocol;
 use super::settings::{Endpoint, Settings};
 use super::sign::{self, Scope, Signed};
+use super::ssrf_policy::Denied;
 use crate::fault;
 use crate::json::{Arena, Value};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
@@ -221,7 +221,7 @@ fn http_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<Outg
         }
     }
     for (name, value) in connection.iter().flat_map(|connection| &connection.parameters.query) {
-        forms::pair(name, value, &mut query);
+        query_protocol::pair(name, value, &mut query);
     }
     let agent = format!("Amazon|StepFunctions|HttpInvoke|{}", settings.region());
     headers.insert(USER_AGENT, HeaderValue::try_from(agent).map_err(|_| parameters.refuse("no region"))?);
@@ -326,7 +326,7 @@ fn add_query(parameters: &Parameters<'_>, query: &mut String) -> Result<(), Task
     for (name, value) in arena.entries(fields) {
         let values = if value.is_array() { arena.items(value) } else { &[value][..] };
         for value in values {
-            forms::pair(arena.str(name), &super::wire::text(arena, *value), query);
+            query_protocol::pair(arena.str(name), &super::wire::text(arena, *value), query);
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use percent_encoding::utf8_percent_encode;
 use super::answer::{self, is_json};
 use super::caller::{Caller, Draft};
 use super::failure::{self, Optimised};
-use super::h1::Reply;
+use super::http1::Reply;
 use super::parameters::Parameters;
 use super::sign::UNRESERVED;
 use crate::fault;

@@ -17,17 +17,15 @@
 mod answer;
 mod body;
 mod caller;
-mod chain;
 #[cfg(feature = "sqs")]
 mod client;
+mod config;
 mod connections;
 mod credentials;
 mod failure;
 mod fields;
-mod forms;
-mod guard;
-mod h1;
 mod http;
+mod http1;
 mod in_line;
 mod lambda;
 mod model;
@@ -35,9 +33,11 @@ mod net;
 mod oauth;
 mod parameters;
 mod pool;
+mod query_protocol;
 mod service;
 mod settings;
 mod sign;
+mod ssrf_policy;
 mod wire;
 
 use std::sync::Arc;
@@ -46,9 +46,9 @@ use std::sync::Arc;
 pub(crate) use client::{Client, ClientError};
 pub use connections::Connections;
 pub use credentials::Credentials;
-pub use guard::HttpPolicy;
 pub use in_line::InLine;
 pub use settings::SettingsError;
+pub use ssrf_policy::HttpPolicy;
 
 use super::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 use crate::fault;
@@ -124,7 +124,7 @@ impl Integrations {
     pub fn from_variables(
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Integrations, SettingsError> {
-        let settings = chain::settings(&variables.into_iter().collect())?;
+        let settings = config::settings(&variables.into_iter().collect())?;
         Ok(Integrations { settings, accept_unsupported: false })
     }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use http::Method;
 use tokio::sync::Mutex;
 
-use super::forms;
-use super::h1::Message;
+use super::http1::Message;
 use super::net::NetError;
 use super::pool::{self, Limits};
+use super::query_protocol;
 use super::settings::Endpoint;
 
 /// Who hands out tokens, and what for.
@@ -115,10 +115,10 @@ impl OAuth {
         ];
         own.iter()
             .filter(|(name, _)| !given(name))
-            .for_each(|(name, value)| forms::pair(name, value, &mut form));
-        body.iter().for_each(|(name, value)| forms::pair(name, value, &mut form));
+            .for_each(|(name, value)| query_protocol::pair(name, value, &mut form));
+        body.iter().for_each(|(name, value)| query_protocol::pair(name, value, &mut form));
         let mut target = self.query.clone();
-        query.iter().for_each(|(name, value)| forms::pair(name, value, &mut target));
+        query.iter().for_each(|(name, value)| query_protocol::pair(name, value, &mut target));
         let has_body = self.method != Method::GET;
         if !has_body {
             let mark = if target.is_empty() { "" } else { "&" };

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::coop::unconstrained;
 
-use super::h1::{Broken, Line, Message, Progress, Reply};
+use super::http1::{Connection, Http1Error, Message, Progress, Reply};
 use super::net::{self, NetError, Origin};
 
 /// A connection that nobody used for so long is not used again: servers close theirs after a minute or so.
@@ -28,7 +28,7 @@ thread_local! {
 }
 
 struct Pool {
-    idle: RefCell<VecDeque<(Line, Instant)>>,
+    idle: RefCell<VecDeque<(Connection, Instant)>>,
     turns: Semaphore,
 }
 
@@ -65,8 +65,8 @@ pub(super) async fn exchange(origin: &Origin, message: Message, limits: Limits) 
                     }
                     return Ok(reply);
                 }
-                Err(Broken::Unsent(_)) if used_before => {}
-                Err(Broken::TooLarge) => return Err(NetError::TooLarge),
+                Err(Http1Error::Unsent(_)) if used_before => {}
+                Err(Http1Error::TooLarge) => return Err(NetError::TooLarge),
                 Err(broken) => return Err(NetError::failed(origin, broken)),
             }
         }
@@ -74,8 +74,8 @@ pub(super) async fn exchange(origin: &Origin, message: Message, limits: Limits) 
     .await
 }
 
-async fn open(origin: &Origin) -> Result<Line, NetError> {
-    net::connect(origin).await.map(Line::new)
+async fn open(origin: &Origin) -> Result<Connection, NetError> {
+    net::connect(origin).await.map(Connection::new)
 }
 
 fn pool(origin: &Origin, connections_max: usize) -> Rc<Pool> {
@@ -94,7 +94,7 @@ fn pool(origin: &Origin, connections_max: usize) -> Rc<Pool> {
 
 impl Pool {
     /// A connection that is still good. The one used last: the others may grow old.
-    fn take(&self) -> Option<Line> {
+    fn take(&self) -> Option<Connection> {
         loop {
             let (mut line, since) = self.idle.borrow_mut().pop_back()?;
             if since.elapsed() < IDLE_MAX && line.is_good() {
@@ -103,7 +103,7 @@ impl Pool {
         }
     }
 
-    fn keep(&self, line: Line) {
+    fn keep(&self, line: Connection) {
         let mut idle = self.idle.borrow_mut();
         while idle.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_MAX) {
             idle.pop_front();

@@ -9,10 +9,10 @@ use serde_json::{Map, Value as Json, json};
 use super::answer;
 use super::caller::{CallError, Caller, Draft};
 use super::failure::{self, Optimised, ServiceError};
-use super::forms::{self, Element};
-use super::h1::Reply;
+use super::http1::Reply;
 use super::model::{self, Naming, Operation, Protocol, Type, names};
 use super::parameters::refuse;
+use super::query_protocol::{self, Element};
 use super::settings::Settings;
 use super::wire;
 use crate::fault;
@@ -174,10 +174,10 @@ impl Modelled {
                 let form = "application/x-www-form-urlencoded; charset=utf-8";
                 headers.push(("content-type", form.into()));
                 let mut text = String::new();
-                forms::pair("Action", operation.name, &mut text);
-                forms::pair("Version", service.version, &mut text);
+                query_protocol::pair("Action", operation.name, &mut text);
+                query_protocol::pair("Version", service.version, &mut text);
                 if let Some(kind) = kind {
-                    forms::write(operation, arena, kind, input, "", &mut text).map_err(wrong)?;
+                    query_protocol::write(operation, arena, kind, input, "", &mut text).map_err(wrong)?;
                 }
                 body = text.into_bytes();
             }
@@ -205,7 +205,7 @@ fn result(operation: &Operation, reply: &Reply) -> Result<(Json, String), TaskEr
                 Some(wrapper) => root.child(wrapper).ok_or_else(|| unreadable("it has no result"))?,
                 None => &root,
             };
-            let output = forms::read(operation, output, inner);
+            let output = query_protocol::read(operation, output, inner);
             let output = output.ok_or_else(|| unreadable("a value has another type than it should have"))?;
             Ok((output, id.unwrap_or(header)))
         }

@@ -7,8 +7,8 @@ use http::Uri;
 
 use super::connections::Connections;
 use super::credentials::{Credentials, Source};
-use super::guard::HttpPolicy;
 use super::net::Origin;
+use super::ssrf_policy::HttpPolicy;
 
 /// Why settings cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
+use super::counters::{MachineCounters, VersionCounters};
 use super::lines::Lines;
 use super::log::{Labels, Level};
-use super::ring::{Ending, Page, Query, Reason, Recorded, Ring, Tail};
+use super::retained::{Ending, Page, Query, Reason, Recorded, RetainedHistories, Retention};
 use super::sink::{BATCH_BYTES, Batch, Pipe, Sink};
+use super::subscribers::{Wants, Watch};
 use super::trace::{self, Traces};
-use super::view::{VersionView, View};
-use super::watch::{Wants, Watch};
 use super::{Beginning, History, Redaction};
-use crate::engine::{Hears, Identity, Listener, Notes};
+use crate::engine::{EventBuffer, EventMask, Identity, Listener};
 use crate::json::Arena;
 use crate::program::Program;
 
@@ -26,10 +26,10 @@ use crate::program::Program;
 ///
 /// ```
 /// use expressway::observe::log::Level;
-/// use expressway::observe::{Redaction, Setup, Stdout, Tail};
+/// use expressway::observe::{Redaction, Setup, Stdout, Retention};
 ///
 /// let setup = Setup::default()
-///     .history(Tail::default())
+///     .history(Retention::default())
 ///     .log(Stdout, Level::Error, false)
 ///     .redact(Redaction::new(["$..password"])?)
 ///     .metrics();
@@ -38,7 +38,7 @@ use crate::program::Program;
 /// ```
 #[derive(Default)]
 pub struct Setup {
-    tail: Option<Tail>,
+    retention: Option<Retention>,
     log: Option<(Box<dyn Sink>, Level, bool)>,
     log_bytes_max: Option<usize>,
     metrics: bool,
@@ -49,7 +49,7 @@ pub struct Setup {
 impl std::fmt::Debug for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Setup")
-            .field("tail", &self.tail)
+            .field("tail", &self.retention)
             .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
@@ -58,8 +58,8 @@ impl std::fmt::Debug for Setup {
 impl Setup {
     /// Keeps histories of executions that are over.
     #[must_use]
-    pub fn history(mut self, tail: Tail) -> Setup {
-        self.tail = Some(tail);
+    pub fn history(mut self, retention: Retention) -> Setup {
+        self.retention = Some(retention);
         self
     }
 
@@ -113,9 +113,9 @@ pub struct Dropped {
 }
 
 /// What an engine shows, with all that is shown already.
-pub(crate) struct Desk {
-    tail: Option<Tail>,
-    ring: Option<Ring>,
+pub(crate) struct Observability {
+    retention: Option<Retention>,
+    retained: Option<RetainedHistories>,
     pipe: Option<Pipe>,
     logging: (Level, bool),
     pub(crate) counts: bool,
@@ -124,22 +124,22 @@ pub(crate) struct Desk {
     finished: ArrayQueue<Finished>,
     finished_bytes: AtomicUsize,
     /// Those that were handed over and are not put away yet.
-    unfinished: AtomicUsize,
-    spare: ArrayQueue<(Arena, Notes)>,
+    in_transit: AtomicUsize,
+    spare: ArrayQueue<(Arena, EventBuffer)>,
     dropped: AtomicU64,
-    /// For executions on their callers' threads; see [`Desk::scribe`].
-    scribes: Box<[CachePadded<Mutex<Scribe>>]>,
-    lanes: usize,
+    /// For executions on their callers' threads; see [`Observability::log_buffer`].
+    log_buffers: Box<[CachePadded<Mutex<LogBuffer>>]>,
+    stripes: usize,
     /// Threads that carry things away.
-    employees: Mutex<Vec<Thread>>,
-    views: Mutex<Vec<Weak<VersionView>>>,
+    workers: Mutex<Vec<Thread>>,
+    all_counters: Mutex<Vec<Weak<VersionCounters>>>,
 }
 
 /// An execution that is over and whose history is wanted, on its way off its thread.
 struct Finished {
-    view: Arc<VersionView>,
+    counters: Arc<VersionCounters>,
     arena: Arena,
-    notes: Notes,
+    event_buffer: EventBuffer,
     history: Option<Box<History>>,
     execution_arn: String,
     ending: Ending,
@@ -161,7 +161,7 @@ const LOG_BYTES_MAX: usize = 64 << 20;
 
 /// What one thread has in hand: watches to be used again, and lines that are not handed over yet.
 #[derive(Default)]
-pub(crate) struct Scribe {
+pub(crate) struct LogBuffer {
     // They go into seats and residents as they are: a word each.
     #[allow(clippy::vec_box)]
     watches: Vec<Box<Watch>>,
@@ -172,22 +172,22 @@ const WATCHES_MAX: usize = 64;
 
 /// What an execution is called, as far as anyone wants to know.
 #[derive(Clone, Copy)]
-pub(crate) struct Called<'c> {
+pub(crate) struct ExecutionIdentity<'c> {
     pub(crate) identity: &'c Identity,
     pub(crate) seed: u64,
 }
 
-impl Desk {
+impl Observability {
     /// For so many shards, and lanes of callers beside them; `None` when nothing is to be shown.
-    pub(crate) fn new(setup: Setup, shards: usize, callers: usize) -> Option<Desk> {
-        let Setup { tail, log, log_bytes_max, metrics, redaction, traces } = setup;
-        if tail.is_none() && log.is_none() && !metrics && traces.is_none() {
+    pub(crate) fn new(setup: Setup, shards: usize, callers: usize) -> Option<Observability> {
+        let Setup { retention, log, log_bytes_max, metrics, redaction, traces } = setup;
+        if retention.is_none() && log.is_none() && !metrics && traces.is_none() {
             return None;
         }
         let logging = log.as_ref().map_or((Level::Off, false), |(_, level, data)| (*level, *data));
-        Some(Desk {
-            tail,
-            ring: tail.map(|tail| Ring::new(tail.bytes_max)),
+        Some(Observability {
+            retention,
+            retained: retention.map(|retention| RetainedHistories::new(retention.bytes_max)),
             pipe: log.map(|(sink, ..)| Pipe::new(sink, log_bytes_max.unwrap_or(LOG_BYTES_MAX))),
             logging,
             counts: metrics,
@@ -195,28 +195,28 @@ impl Desk {
             traces,
             finished: ArrayQueue::new(FINISHED_MAX),
             finished_bytes: AtomicUsize::new(0),
-            unfinished: AtomicUsize::new(0),
+            in_transit: AtomicUsize::new(0),
             spare: ArrayQueue::new(SPARE_MAX),
             dropped: AtomicU64::new(0),
-            scribes: (0..callers).map(|_| Default::default()).collect(),
-            lanes: shards + callers,
-            employees: Mutex::default(),
-            views: Mutex::default(),
+            log_buffers: (0..callers).map(|_| Default::default()).collect(),
+            stripes: shards + callers,
+            workers: Mutex::default(),
+            all_counters: Mutex::default(),
         })
     }
 
     /// Whether an execution of this version is watched, as far as can be told without looking closer.
-    pub(crate) fn may_watch(&self, view: &VersionView, trace_header: Option<&str>) -> bool {
-        self.tail.is_some()
-            || (self.counts && view.has_work)
-            || self.logging(view).0 != Level::Off
+    pub(crate) fn may_watch(&self, counters: &VersionCounters, trace_header: Option<&str>) -> bool {
+        self.retention.is_some()
+            || (self.counts && counters.has_work)
+            || self.logging(counters).0 != Level::Off
             || self.traces.as_ref().is_some_and(|traces| traces.may_begin(trace_header))
     }
 
     /// What is logged of its executions: at which level, and whether with their data.
-    fn logging(&self, view: &VersionView) -> (Level, bool) {
+    fn logging(&self, counters: &VersionCounters) -> (Level, bool) {
         match &self.pipe {
-            Some(_) => view.machine.logging().unwrap_or(self.logging),
+            Some(_) => counters.machine.logging().unwrap_or(self.logging),
             None => (Level::Off, false),
         }
     }
@@ -224,35 +224,39 @@ impl Desk {
     // ---- machines ----
 
     /// A new state machine.
-    pub(crate) fn view(&self, state_machine_arn: &str) -> View {
-        View::new(state_machine_arn, if self.counts { self.lanes } else { 0 })
+    pub(crate) fn counters(&self, state_machine_arn: &str) -> MachineCounters {
+        MachineCounters::new(state_machine_arn, if self.counts { self.stripes } else { 0 })
     }
 
     /// A new version of a state machine.
-    pub(crate) fn version(&self, view: Arc<View>, program: Arc<Program>) -> Arc<VersionView> {
-        let version = Arc::new(VersionView::new(view, program));
-        let mut views = lock(&self.views);
+    pub(crate) fn version(
+        &self,
+        counters: Arc<MachineCounters>,
+        program: Arc<Program>,
+    ) -> Arc<VersionCounters> {
+        let version = Arc::new(VersionCounters::new(counters, program));
+        let mut all_counters = lock(&self.all_counters);
         // As often as the list doubles, so that many machines cost no more each than few.
-        if views.len() == views.capacity() {
-            views.retain(|view| view.strong_count() > 0);
-            let len = views.len();
-            views.reserve(len + 1);
+        if all_counters.len() == all_counters.capacity() {
+            all_counters.retain(|counters| counters.strong_count() > 0);
+            let len = all_counters.len();
+            all_counters.reserve(len + 1);
         }
-        views.push(Arc::downgrade(&version));
+        all_counters.push(Arc::downgrade(&version));
         version
     }
 
-    pub(crate) fn versions(&self) -> Vec<Arc<VersionView>> {
-        lock(&self.views).iter().filter_map(Weak::upgrade).collect()
+    pub(crate) fn versions(&self) -> Vec<Arc<VersionCounters>> {
+        lock(&self.all_counters).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// For an execution on a caller's thread, whose lane this is among the callers'.
-    pub(crate) fn scribe(&self, lane: usize) -> Option<MutexGuard<'_, Scribe>> {
-        self.scribes.get(lane).map(|scribe| lock(scribe))
+    pub(crate) fn log_buffer(&self, stripe: usize) -> Option<MutexGuard<'_, LogBuffer>> {
+        self.log_buffers.get(stripe).map(|log_buffer| lock(log_buffer))
     }
 
     pub(super) fn new_history(&self) -> History {
-        let bytes_max = self.tail.map_or(1 << 20, |tail| tail.execution_bytes_max);
+        let bytes_max = self.retention.map_or(1 << 20, |retention| retention.execution_bytes_max);
         History::new(bytes_max).redacted(Arc::clone(&self.redaction))
     }
 
@@ -271,26 +275,35 @@ impl Desk {
         while let Some(finished) = self.finished.pop() {
             self.finished_bytes.fetch_sub(finished.arena.capacity_bytes(), Relaxed);
             self.put_away(finished);
-            self.unfinished.fetch_sub(1, Release);
+            self.in_transit.fetch_sub(1, Release);
             any = true;
         }
         any
     }
 
     fn put_away(&self, finished: Finished) {
-        let Finished { view, mut arena, mut notes, history, execution_arn, ending, reason, trace, .. } =
-            finished;
+        let Finished {
+            counters,
+            mut arena,
+            mut event_buffer,
+            history,
+            execution_arn,
+            ending,
+            reason,
+            trace,
+            ..
+        } = finished;
         let mut history = history.map_or_else(|| self.new_history(), |history| *history);
-        notes.replay(&view.program, &arena, &mut history);
+        event_buffer.replay(&counters.program, &arena, &mut history);
         arena.clear();
         arena.shrink_above(256 * 1_024);
-        notes.clear();
+        event_buffer.clear();
         // There are enough of them already.
-        let _ = self.spare.push((arena, notes));
+        let _ = self.spare.push((arena, event_buffer));
         let dropped = history.dropped();
         let recorded = Recorded {
             execution_arn: execution_arn.into(),
-            state_machine_arn: view.machine.state_machine_arn.clone(),
+            state_machine_arn: counters.machine.state_machine_arn.clone(),
             ending,
             started_ms: finished.started_ms,
             stopped_ms: finished.stopped_ms,
@@ -301,8 +314,8 @@ impl Desk {
         if let (Some(traces), Some(context)) = (&self.traces, trace) {
             traces.take(&recorded, &context);
         }
-        if let (Some(ring), Some(_)) = (&self.ring, reason) {
-            ring.keep(recorded);
+        if let (Some(retained), Some(_)) = (&self.retained, reason) {
+            retained.keep(recorded);
         }
     }
 
@@ -310,30 +323,34 @@ impl Desk {
     ///
     /// # Errors
     /// When the system has no thread for us.
-    pub(crate) fn employ(desk: &Arc<Desk>) -> std::io::Result<()> {
-        type Carry = fn(&Desk) -> bool;
+    pub(crate) fn employ(observability: &Arc<Observability>) -> std::io::Result<()> {
+        type Carry = fn(&Observability) -> bool;
         let work: [(bool, &str, Carry); 2] = [
-            (desk.pipe.is_some(), "expressway-log", Desk::carry_lines),
-            (desk.ring.is_some() || desk.traces.is_some(), "expressway-seen", Desk::carry_histories),
+            (observability.pipe.is_some(), "expressway-log", Observability::carry_lines),
+            (
+                observability.retained.is_some() || observability.traces.is_some(),
+                "expressway-seen",
+                Observability::carry_histories,
+            ),
         ];
         for (_, name, carry) in work.into_iter().filter(|(wanted, ..)| *wanted) {
-            let mut employees = lock(&desk.employees);
-            let desk = Arc::clone(desk);
+            let mut workers = lock(&observability.workers);
+            let observability = Arc::clone(observability);
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
                 let mut told = Dropped::default();
                 loop {
-                    let alone = Arc::strong_count(&desk) <= lock(&desk.employees).len();
-                    if carry(&desk) {
+                    let alone = Arc::strong_count(&observability) <= lock(&observability.workers).len();
+                    if carry(&observability) {
                         continue;
                     }
                     if alone {
                         break;
                     }
-                    desk.complain(&mut told);
+                    observability.complain(&mut told);
                     std::thread::park_timeout(CARRY_EVERY);
                 }
             })?;
-            employees.push(thread.thread().clone());
+            workers.push(thread.thread().clone());
         }
         Ok(())
     }
@@ -358,7 +375,7 @@ impl Desk {
                 return false;
             }
             // They look by themselves now and then; whoever waits for them need not wait for that.
-            lock(&self.employees).iter().for_each(Thread::unpark);
+            lock(&self.workers).iter().for_each(Thread::unpark);
             std::thread::sleep(pause);
             pause = CARRY_EVERY.min(2 * pause);
         }
@@ -367,28 +384,28 @@ impl Desk {
 
     /// Hands over what callers' threads have written.
     pub(crate) fn flush_scribes(&self) {
-        for scribe in &self.scribes {
-            lock(scribe).flush(self);
+        for log_buffer in &self.log_buffers {
+            lock(log_buffer).flush(self);
         }
     }
 
     /// Whether all that was handed over is carried away.
     pub(crate) fn is_idle(&self) -> bool {
-        self.unfinished.load(Acquire) == 0 && self.pipe.as_ref().is_none_or(Pipe::is_idle)
+        self.in_transit.load(Acquire) == 0 && self.pipe.as_ref().is_none_or(Pipe::is_idle)
     }
 
     // ---- reading ----
 
     pub(crate) fn find(&self, query: &Query<'_>) -> Page {
-        self.ring.as_ref().map(|ring| ring.find(query)).unwrap_or_default()
+        self.retained.as_ref().map(|retained| retained.find(query)).unwrap_or_default()
     }
 
     pub(crate) fn get(&self, execution_arn: &str) -> Option<Arc<Recorded>> {
-        self.ring.as_ref()?.get(execution_arn)
+        self.retained.as_ref()?.get(execution_arn)
     }
 
     pub(crate) fn kept(&self) -> (usize, usize) {
-        self.ring.as_ref().map(Ring::size).unwrap_or_default()
+        self.retained.as_ref().map(RetainedHistories::size).unwrap_or_default()
     }
 
     pub(crate) fn dropped(&self) -> Dropped {
@@ -409,40 +426,43 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Scribe {
-    /// Someone, if [anyone](Desk::may_watch), who watches the execution that is about to begin, beside those who came with it.
+impl LogBuffer {
+    /// Someone, if [anyone](Observability::may_watch), who watches the execution that is about to begin, beside those who came with it.
     pub(crate) fn begin(
         &mut self,
-        desk: &Desk,
-        view: &VersionView,
+        observability: &Observability,
+        counters: &VersionCounters,
         beginning: &Beginning<'_>,
         watch: &mut Option<Box<Watch>>,
     ) {
-        let (mut wants, mut noted) = (0, Hears::NONE);
-        let logging = desk.logging(view);
+        let (mut wants, mut noted) = (0, EventMask::NONE);
+        let logging = observability.logging(counters);
         match logging.0 {
-            Level::All => (wants, noted) = (wants | Wants::LOG, Hears::STATES),
+            Level::All => (wants, noted) = (wants | Wants::LOG, EventMask::STATES),
             // Whatever may be shown; the line's writer decides.
-            Level::Error | Level::Fatal => (wants, noted) = (wants | Wants::LOG, Hears::FAILURES),
+            Level::Error | Level::Fatal => (wants, noted) = (wants | Wants::LOG, EventMask::FAILURES),
             Level::Off => {}
         }
-        let is_noted =
-            |tail: Tail| tail.noted_one_in <= 1 || beginning.seed.is_multiple_of(tail.noted_one_in);
-        if desk.tail.is_some_and(is_noted) {
-            (wants, noted) = (wants | Wants::RING, Hears::STATES);
+        let is_noted = |retention: Retention| {
+            retention.noted_one_in <= 1 || beginning.seed.is_multiple_of(retention.noted_one_in)
+        };
+        if observability.retention.is_some_and(is_noted) {
+            (wants, noted) = (wants | Wants::RING, EventMask::STATES);
         }
-        let trace =
-            desk.traces.as_ref().and_then(|traces| traces.begin(beginning.seed, beginning.trace_header));
+        let trace = observability
+            .traces
+            .as_ref()
+            .and_then(|traces| traces.begin(beginning.seed, beginning.trace_header));
         if trace.is_some() {
-            (wants, noted) = (wants | Wants::TRACE, Hears::STATES);
+            (wants, noted) = (wants | Wants::TRACE, EventMask::STATES);
         }
-        let counts = desk.counts && view.has_work;
+        let counts = observability.counts && counters.has_work;
         if wants == 0 && !counts {
             return;
         }
         let watch = watch.get_or_insert_with(|| self.watches.pop().unwrap_or_default());
         watch.wants = Wants(wants);
-        watch.notes.hears = noted;
+        watch.event_buffer.event_mask = noted;
         watch.logging = logging;
         watch.trace = trace;
         if counts {
@@ -453,25 +473,25 @@ impl Scribe {
     /// Writes into the log what is not there yet.
     pub(crate) fn log(
         &mut self,
-        desk: &Desk,
+        observability: &Observability,
         watch: &mut Watch,
         program: &Program,
         arena: &Arena,
-        called: Called<'_>,
+        identity: ExecutionIdentity<'_>,
     ) {
-        let Some(pipe) = &desk.pipe else { return };
+        let Some(pipe) = &observability.pipe else { return };
         let formed = watch.audience.history.as_ref().map_or(0, |history| history.events().len());
         if pipe.is_full() {
-            pipe.drop_lines((watch.notes.len() + formed) as u64);
+            pipe.drop_lines((watch.event_buffer.len() + formed) as u64);
         } else {
-            let execution_arn = called.identity.execution_arn_with(called.seed);
-            let labels = Labels { execution_arn: &execution_arn, role_arn: &called.identity.role_arn };
+            let execution_arn = identity.identity.execution_arn_with(identity.seed);
+            let labels = Labels { execution_arn: &execution_arn, role_arn: &identity.identity.role_arn };
             let out = &mut self.batch.lines;
-            let mut lines = Lines::new(out, labels, watch.logging, &desk.redaction, watch.logged);
+            let mut lines = Lines::new(out, labels, watch.logging, &observability.redaction, watch.logged);
             if let Some(history) = &watch.audience.history {
                 history.events().for_each(|event| lines.event(event));
             }
-            watch.notes.replay(program, arena, &mut lines as &mut dyn Listener);
+            watch.event_buffer.replay(program, arena, &mut lines as &mut dyn Listener);
             self.batch.count += lines.count;
         }
         let last = watch
@@ -479,9 +499,9 @@ impl Scribe {
             .history
             .as_ref()
             .and_then(|history| history.events().next_back().map(|event| event.id));
-        watch.logged = watch.notes.last_id().or(last).unwrap_or(watch.logged).max(watch.logged);
+        watch.logged = watch.event_buffer.last_id().or(last).unwrap_or(watch.logged).max(watch.logged);
         if !watch.wants.any(Wants::RING | Wants::TRACE) {
-            watch.notes.clear();
+            watch.event_buffer.clear();
             watch.audience.history = None;
         }
         if self.batch.lines.len() >= BATCH_BYTES {
@@ -490,8 +510,8 @@ impl Scribe {
     }
 
     /// Hands over what is written so far.
-    pub(crate) fn flush(&mut self, desk: &Desk) {
-        if let Some(pipe) = &desk.pipe {
+    pub(crate) fn flush(&mut self, observability: &Observability) {
+        if let Some(pipe) = &observability.pipe {
             pipe.send(&mut self.batch);
         }
     }
@@ -500,21 +520,23 @@ impl Scribe {
     /// the watch is used again.
     pub(crate) fn end(
         &mut self,
-        desk: &Desk,
+        observability: &Observability,
         mut watch: Box<Watch>,
-        view: &Arc<VersionView>,
-        called: Called<'_>,
+        counters: &Arc<VersionCounters>,
+        identity: ExecutionIdentity<'_>,
         arena: &mut Arena,
         over: Over,
     ) {
         if watch.wants.any(Wants::RING | Wants::TRACE) {
-            let reason = match &desk.tail {
-                Some(tail) if watch.wants.any(Wants::RING) => reason(tail, view, called.seed, &over),
+            let reason = match &observability.retention {
+                Some(retention) if watch.wants.any(Wants::RING) => {
+                    reason(retention, counters, identity.seed, &over)
+                }
                 _ => None,
             };
             let trace = watch.trace.take();
             if reason.is_some() || trace.is_some() {
-                desk.send(&mut watch, view, called, arena, over, reason, trace);
+                observability.send(&mut watch, counters, identity, arena, over, reason, trace);
             }
         }
         if self.watches.len() < WATCHES_MAX {
@@ -533,26 +555,26 @@ pub(crate) struct Over {
 }
 
 /// Whether the history is to be kept, and why.
-fn reason(tail: &Tail, view: &VersionView, seed: u64, over: &Over) -> Option<Reason> {
+fn reason(retention: &Retention, counters: &VersionCounters, seed: u64, over: &Over) -> Option<Reason> {
     let took_ms = over.now_ms.saturating_sub(over.started_ms);
-    if tail.failures && over.ending != Ending::Succeeded {
+    if retention.failures && over.ending != Ending::Succeeded {
         Some(Reason::Failure)
-    } else if view.machine.is_slow(took_ms, over.now_ms, tail.slowest) {
+    } else if counters.machine.is_slow(took_ms, over.now_ms, retention.slowest) {
         Some(Reason::Slow)
-    } else if tail.one_in > 0 && (seed >> 8).is_multiple_of(tail.one_in) {
+    } else if retention.one_in > 0 && (seed >> 8).is_multiple_of(retention.one_in) {
         Some(Reason::Sample)
     } else {
         None
     }
 }
 
-impl Desk {
+impl Observability {
     #[allow(clippy::too_many_arguments)]
     fn send(
         &self,
         watch: &mut Watch,
-        view: &Arc<VersionView>,
-        called: Called<'_>,
+        counters: &Arc<VersionCounters>,
+        identity: ExecutionIdentity<'_>,
         arena: &mut Arena,
         over: Over,
         reason: Option<Reason>,
@@ -565,11 +587,11 @@ impl Desk {
         }
         let (arena_next, notes_next) = self.spare.pop().unwrap_or_default();
         let finished = Finished {
-            view: Arc::clone(view),
+            counters: Arc::clone(counters),
             arena: std::mem::replace(arena, arena_next),
-            notes: std::mem::replace(&mut watch.notes, notes_next),
+            event_buffer: std::mem::replace(&mut watch.event_buffer, notes_next),
             history: watch.audience.history.take(),
-            execution_arn: called.identity.execution_arn_with(called.seed),
+            execution_arn: identity.identity.execution_arn_with(identity.seed),
             ending: over.ending,
             started_ms: over.started_ms,
             stopped_ms: over.now_ms,
@@ -577,10 +599,10 @@ impl Desk {
             trace,
         };
         self.finished_bytes.fetch_add(bytes, Relaxed);
-        self.unfinished.fetch_add(1, Relaxed);
+        self.in_transit.fetch_add(1, Relaxed);
         if let Err(finished) = self.finished.push(finished) {
             self.finished_bytes.fetch_sub(bytes, Relaxed);
-            self.unfinished.fetch_sub(1, Release);
+            self.in_transit.fetch_sub(1, Release);
             self.dropped.fetch_add(1, Relaxed);
             *arena = finished.arena;
         }

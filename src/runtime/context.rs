@@ -2,19 +2,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::completion::IdentityRef;
 use super::machine::Version;
-use super::ticket::Names;
-use crate::engine::{self, ActivityWork, Effect, Env, Event, Execution, Hears, Listener, Turn};
+use crate::engine::{self, ActivityWork, Effect, Env, Event, EventMask, Execution, Listener, Turn};
 use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::json::Compactor;
-use crate::observe::{Desk, Watch};
+use crate::observe::{Observability, Watch};
 use crate::program::{StateId, TaskId};
 use crate::query::jsonata::Scratch;
 
 /// An execution, and the version its identity is of.
 #[derive(Debug, Default)]
-pub(super) struct Seat {
-    pub(super) x: Execution,
+pub(super) struct ExecutionBuffer {
+    pub(super) execution: Execution,
     /// The version's number, and a bit for those that someone waits for; 0 when the identity is nobody's, or of one
     /// execution only.
     names: u64,
@@ -22,21 +22,21 @@ pub(super) struct Seat {
     pub(super) watch: Option<Box<Watch>>,
 }
 
-impl Seat {
+impl ExecutionBuffer {
     /// Sees to it that the execution is called as one of this version, and as it is called itself.
-    pub(super) fn identify(&mut self, version: &Version, called: Names<'_>) {
-        let names = version.number << 1 | u64::from(called.synchronous);
+    pub(super) fn identify(&mut self, version: &Version, start_identity: IdentityRef<'_>) {
+        let names = version.number << 1 | u64::from(start_identity.synchronous);
         if self.names != names {
-            self.x.identity = version.identity.clone();
-            self.x.identity.shows_redrive_count = !called.synchronous;
+            self.execution.identity = version.identity.clone();
+            self.execution.identity.shows_redrive_count = !start_identity.synchronous;
             self.names = names;
         }
-        if let Some(name) = called.name {
-            self.x.identity.execution_name = name.into();
+        if let Some(name) = start_identity.name {
+            self.execution.identity.execution_name = name.into();
             self.names = 0;
         }
-        if let Some(arn) = called.arn {
-            self.x.identity.execution_arn = arn.into();
+        if let Some(arn) = start_identity.arn {
+            self.execution.identity.execution_arn = arn.into();
             self.names = 0;
         }
     }
@@ -48,19 +48,19 @@ pub(super) struct Bug;
 
 /// What a thread has for running executions.
 #[derive(Default)]
-pub(super) struct Bench {
+pub(super) struct WorkerScratch {
     // Seats go from here to residents and back as they are: a word each, not half a kilobyte.
     #[allow(clippy::vec_box)]
-    seats: Vec<Box<Seat>>,
-    pub(super) kit: Box<Kit>,
+    buffers: Vec<Box<ExecutionBuffer>>,
+    pub(super) turn_scratch: Box<TurnScratch>,
     /// Those of turns that were suspended.
     #[allow(clippy::vec_box)]
-    kits: Vec<Box<Kit>>,
+    turn_scratches: Vec<Box<TurnScratch>>,
 }
 
 /// What one turn needs beside its execution.
 #[derive(Default)]
-pub(super) struct Kit {
+pub(super) struct TurnScratch {
     pub(super) effects: Vec<Effect>,
     /// How many of the effects were carried out.
     pub(super) carried_out: usize,
@@ -69,42 +69,42 @@ pub(super) struct Kit {
 }
 
 /// Seats kept, and bytes each may keep.
-const SEATS_MAX: usize = 64;
-const SEAT_BYTES_MAX: usize = 256 * 1_024;
+const BUFFERS_MAX: usize = 64;
+const BUFFER_BYTES_MAX: usize = 256 * 1_024;
 /// Kits kept.
-const KITS_MAX: usize = 8;
+const TURN_SCRATCHES_MAX: usize = 8;
 
-impl Bench {
+impl WorkerScratch {
     /// A seat; [reset](Execution::reset) it.
-    pub(super) fn seat(&mut self) -> Box<Seat> {
-        self.seats.pop().unwrap_or_default()
+    pub(super) fn buffer(&mut self) -> Box<ExecutionBuffer> {
+        self.buffers.pop().unwrap_or_default()
     }
 
     /// How many seats are free.
-    pub(super) fn seats(&self) -> usize {
-        self.seats.len()
+    pub(super) fn buffers(&self) -> usize {
+        self.buffers.len()
     }
 
     /// Takes a seat back whose execution is over, or was packed.
-    pub(super) fn put_back(&mut self, mut seat: Box<Seat>) {
-        seat.watch = None;
-        if self.seats.len() < SEATS_MAX {
-            seat.x.shrink_above(SEAT_BYTES_MAX);
-            self.seats.push(seat);
+    pub(super) fn put_back(&mut self, mut buffer: Box<ExecutionBuffer>) {
+        buffer.watch = None;
+        if self.buffers.len() < BUFFERS_MAX {
+            buffer.execution.shrink_above(BUFFER_BYTES_MAX);
+            self.buffers.push(buffer);
         }
     }
 
     /// The kit, for a turn on a stack of its own.
-    pub(super) fn lend_kit(&mut self) -> Box<Kit> {
-        let other = self.kits.pop().unwrap_or_default();
-        std::mem::replace(&mut self.kit, other)
+    pub(super) fn lend_kit(&mut self) -> Box<TurnScratch> {
+        let other = self.turn_scratches.pop().unwrap_or_default();
+        std::mem::replace(&mut self.turn_scratch, other)
     }
 
     /// Takes back a kit that was lent; its effects are the ones to carry out now.
-    pub(super) fn return_kit(&mut self, kit: Box<Kit>) {
-        let other = std::mem::replace(&mut self.kit, kit);
-        if self.kits.len() < KITS_MAX {
-            self.kits.push(other);
+    pub(super) fn return_kit(&mut self, turn_scratch: Box<TurnScratch>) {
+        let other = std::mem::replace(&mut self.turn_scratch, turn_scratch);
+        if self.turn_scratches.len() < TURN_SCRATCHES_MAX {
+            self.turn_scratches.push(other);
         }
     }
 }
@@ -117,17 +117,17 @@ pub(super) struct Setting<'t> {
     pub(super) transitions_max: u32,
     pub(super) fuel: &'t Fuel<'t>,
     /// What shows executions, and the lane on which they are counted.
-    pub(super) shown: (Option<&'t Desk>, usize),
+    pub(super) shown: (Option<&'t Observability>, usize),
     /// Where random numbers come from, if not from the seed.
     pub(super) random: Option<fn() -> u64>,
     pub(super) activities: Option<&'t dyn Fn(StateId, TaskId) -> ActivityWork>,
 }
 
-impl Kit {
+impl TurnScratch {
     /// One turn of the engine. After a bug seat and kit are as new.
     pub(super) fn advance(
         &mut self,
-        seat: &mut Seat,
+        buffer: &mut ExecutionBuffer,
         event: Event,
         setting: &Setting<'_>,
     ) -> Result<Turn, Bug> {
@@ -137,20 +137,21 @@ impl Kit {
             ahead_ms,
             transitions_max,
             fuel,
-            shown: (desk, lane),
+            shown: (observability, stripe),
             random,
             activities,
         } = *setting;
-        let Kit { effects, compactor, scratch, .. } = self;
-        let Seat { x, watch, .. } = seat;
-        let (mut ear, hears, notes) = match watch {
+        let TurnScratch { effects, compactor, scratch, .. } = self;
+        let ExecutionBuffer { execution, watch, .. } = buffer;
+        let (mut adapter, event_mask, event_buffer) = match watch {
             Some(watch) => {
-                let (ear, hears, notes) = watch.parts(desk, version.view.as_deref(), lane);
-                (Some(ear), hears, notes)
+                let (adapter, event_mask, event_buffer) =
+                    watch.parts(observability, version.counters.as_deref(), stripe);
+                (Some(adapter), event_mask, event_buffer)
             }
-            None => (None, Hears::NONE, None),
+            None => (None, EventMask::NONE, None),
         };
-        let listener = ear.as_mut().map(|ear| ear as &mut dyn Listener);
+        let listener = adapter.as_mut().map(|adapter| adapter as &mut dyn Listener);
         let mut env = Env {
             now_ms,
             ahead_ms,
@@ -158,22 +159,23 @@ impl Kit {
             fuel,
             effects,
             listener,
-            hears,
-            notes,
+            event_mask,
+            event_buffer,
             compactor,
             scratch,
             random,
             activities,
         };
-        let turn = catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, x, event, &mut env)));
+        let turn =
+            catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, execution, event, &mut env)));
         turn.map_err(|_| {
             // What the panic left half done is thrown away.
-            let mut watch = seat.watch.take();
+            let mut watch = buffer.watch.take();
             if let Some(watch) = &mut watch {
                 watch.lost();
             }
-            *seat = Seat { watch, ..Seat::default() };
-            *self = Kit::default();
+            *buffer = ExecutionBuffer { watch, ..ExecutionBuffer::default() };
+            *self = TurnScratch::default();
             Bug
         })
     }

@@ -5,7 +5,7 @@ use crate::engine::{TimerKind, Token};
 
 /// What a timer is for: 12 bytes, so that a node of the wheel takes 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
+pub(super) struct TimerKey {
     pub(super) slot: u32,
     /// The frame, and the kind in the lowest two bits; there are far fewer frames than 2^30.
     frame: u32,
@@ -13,7 +13,7 @@ pub(super) struct Due {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DueKind {
+pub(super) enum TimerPurpose {
     Wake,
     Timeout,
     Heartbeat,
@@ -23,31 +23,31 @@ pub(super) enum DueKind {
     Answer,
 }
 
-impl Due {
-    pub(super) fn new(slot: u32, token: Token, kind: TimerKind) -> Due {
+impl TimerKey {
+    pub(super) fn new(slot: u32, token: Token, kind: TimerKind) -> TimerKey {
         let kind = match kind {
             TimerKind::Wake => 0,
             TimerKind::Timeout => 1,
             TimerKind::Heartbeat => 2,
         };
-        Due { slot, frame: token.frame() << 2 | kind, visit: (token.to_bits() >> 32) as u32 }
+        TimerKey { slot, frame: token.frame() << 2 | kind, visit: (token.to_bits() >> 32) as u32 }
     }
 
-    pub(super) fn deadline(slot: u32) -> Due {
-        Due { slot, frame: 3, visit: 0 }
+    pub(super) fn deadline(slot: u32) -> TimerKey {
+        TimerKey { slot, frame: 3, visit: 0 }
     }
 
-    pub(super) fn answer(task: u32) -> Due {
-        Due { slot: task, frame: 3, visit: 1 }
+    pub(super) fn answer(task: u32) -> TimerKey {
+        TimerKey { slot: task, frame: 3, visit: 1 }
     }
 
-    pub(super) fn kind(&self) -> DueKind {
+    pub(super) fn kind(&self) -> TimerPurpose {
         match self.frame & 3 {
-            0 => DueKind::Wake,
-            1 => DueKind::Timeout,
-            2 => DueKind::Heartbeat,
-            _ if self.visit == 0 => DueKind::Deadline,
-            _ => DueKind::Answer,
+            0 => TimerPurpose::Wake,
+            1 => TimerPurpose::Timeout,
+            2 => TimerPurpose::Heartbeat,
+            _ if self.visit == 0 => TimerPurpose::Deadline,
+            _ => TimerPurpose::Answer,
         }
     }
 
@@ -58,7 +58,7 @@ impl Due {
 
 /// What is under way for one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FrameArms {
+pub(super) struct FramePending {
     /// The one that wakes it or ends its task; the one for its heartbeat.
     pub(super) timers: [TimerId; 2],
     pub(super) task: u32,
@@ -66,27 +66,27 @@ pub(super) struct FrameArms {
     pub(super) token: bool,
 }
 
-/// In [`FrameArms::task`]: none.
+/// In [`FramePending::task`]: none.
 pub(super) const NO_TASK: u32 = u32::MAX;
 
-const NOTHING: FrameArms = FrameArms { timers: [TimerId::NONE; 2], task: NO_TASK, token: false };
+const NOTHING: FramePending = FramePending { timers: [TimerId::NONE; 2], task: NO_TASK, token: false };
 
 /// What is under way for an execution. Most have one frame.
 #[derive(Debug)]
-pub(super) struct Arms {
-    first: FrameArms,
+pub(super) struct PendingOps {
+    first: FramePending,
     #[allow(clippy::box_collection)] // A resident should be small, and rows are rare.
-    rest: Option<Box<Vec<FrameArms>>>,
+    rest: Option<Box<Vec<FramePending>>>,
 }
 
-impl Default for Arms {
-    fn default() -> Arms {
-        Arms { first: NOTHING, rest: None }
+impl Default for PendingOps {
+    fn default() -> PendingOps {
+        PendingOps { first: NOTHING, rest: None }
     }
 }
 
-impl Arms {
-    pub(super) fn frame(&mut self, frame: u32) -> &mut FrameArms {
+impl PendingOps {
+    pub(super) fn frame(&mut self, frame: u32) -> &mut FramePending {
         let Some(n) = (frame as usize).checked_sub(1) else { return &mut self.first };
         let rest = self.rest.get_or_insert_default();
         if rest.len() <= n {
@@ -96,28 +96,30 @@ impl Arms {
     }
 
     /// Takes what is under way for a frame.
-    pub(super) fn take(&mut self, frame: u32) -> FrameArms {
+    pub(super) fn take(&mut self, frame: u32) -> FramePending {
         match (frame as usize).checked_sub(1) {
             None => std::mem::replace(&mut self.first, NOTHING),
             Some(n) => match self.rest.as_mut().and_then(|rest| rest.get_mut(n)) {
-                Some(arms) => std::mem::replace(arms, NOTHING),
+                Some(pending) => std::mem::replace(pending, NOTHING),
                 None => NOTHING,
             },
         }
     }
 
     /// Takes everything that is under way.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = FrameArms> {
-        let Arms { first, rest } = std::mem::take(self);
-        std::iter::once(first).chain(rest.into_iter().flat_map(|rest| *rest)).filter(|arms| *arms != NOTHING)
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = FramePending> {
+        let PendingOps { first, rest } = std::mem::take(self);
+        std::iter::once(first)
+            .chain(rest.into_iter().flat_map(|rest| *rest))
+            .filter(|pending| *pending != NOTHING)
     }
 
     /// A timer fired: its name is not its own any more.
-    pub(super) fn fired(&mut self, due: &Due) {
+    pub(super) fn fired(&mut self, due: &TimerKey) {
         let timer = match due.kind() {
-            DueKind::Wake | DueKind::Timeout => 0,
-            DueKind::Heartbeat => 1,
-            DueKind::Deadline | DueKind::Answer => return,
+            TimerPurpose::Wake | TimerPurpose::Timeout => 0,
+            TimerPurpose::Heartbeat => 1,
+            TimerPurpose::Deadline | TimerPurpose::Answer => return,
         };
         self.frame(due.token().frame()).timers[timer] = TimerId::NONE;
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crossbeam_utils::CachePadded;
 
 use super::log::Level;
-use crate::engine::{Aside, Happening, Record, Schedule};
+use crate::engine::{EventKind, MetricEvent, Record, Schedule};
 use crate::index::Id;
 use crate::program::{Program, StateId, StateKind, TaskId};
 
@@ -185,14 +185,14 @@ const BILLED_MB_MIN: u64 = 64;
 
 /// What concerns all versions of one state machine.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct MachineCounters {
     pub(crate) state_machine_arn: Box<str>,
     /// Level and whether data is shown; [`UNSET`] for what the engine's setup says.
     logging: AtomicU8,
     slow: Slow,
     /// By what there was too much of.
     pub(crate) throttled: [AtomicU64; THROTTLES],
-    pub(crate) lanes: Box<[CachePadded<MachineTally>]>,
+    pub(crate) stripes: Box<[CachePadded<MachineTally>]>,
 }
 
 /// Reasons for which a start may be refused.
@@ -202,12 +202,12 @@ const UNSET: u8 = u8::MAX;
 
 /// What concerns one version of a state machine.
 #[derive(Debug)]
-pub(crate) struct VersionView {
-    pub(crate) machine: Arc<View>,
+pub(crate) struct VersionCounters {
+    pub(crate) machine: Arc<MachineCounters>,
     pub(crate) program: Arc<Program>,
     /// Whether there is anything to count but its executions.
     pub(crate) has_work: bool,
-    lanes: Box<[OnceLock<Box<Tallies>>]>,
+    stripes: Box<[OnceLock<Box<Tallies>>]>,
 }
 
 #[derive(Debug)]
@@ -216,20 +216,20 @@ pub(crate) struct Tallies {
     pub(crate) tasks: Box<[TaskTally]>,
 }
 
-impl View {
-    pub(crate) fn new(state_machine_arn: &str, lanes: usize) -> View {
-        View {
+impl MachineCounters {
+    pub(crate) fn new(state_machine_arn: &str, stripes: usize) -> MachineCounters {
+        MachineCounters {
             state_machine_arn: state_machine_arn.into(),
             logging: AtomicU8::new(UNSET),
             slow: Slow::default(),
             throttled: Default::default(),
-            lanes: (0..lanes).map(|_| Default::default()).collect(),
+            stripes: (0..stripes).map(|_| Default::default()).collect(),
         }
     }
 
     /// Whether anything is counted of its executions.
     pub(crate) fn is_counted(&self) -> bool {
-        !self.lanes.is_empty()
+        !self.stripes.is_empty()
     }
 
     pub(crate) fn set_logging(&self, level: Level, data: bool) {
@@ -251,9 +251,9 @@ impl View {
     }
 
     /// Executions were accepted.
-    pub(crate) fn began(&self, lane: usize, executions: u64) {
-        if let Some(lane) = self.lanes.get(lane) {
-            lane.started.fetch_add(executions, Relaxed);
+    pub(crate) fn began(&self, stripe: usize, executions: u64) {
+        if let Some(stripe) = self.stripes.get(stripe) {
+            stripe.started.fetch_add(executions, Relaxed);
         }
     }
 
@@ -264,21 +264,23 @@ impl View {
 
     /// Executions that ended on this lane, by [`Ending`](super::Ending), each after so long, and what they took of memory
     /// together.
-    pub(crate) fn ended(&self, lane: usize, endings: [u64; 4], took: Took, memory: Memory) {
-        let Some(lane) = self.lanes.get(lane) else { return };
+    pub(crate) fn ended(&self, stripe: usize, endings: [u64; 4], took: Took, memory: Memory) {
+        let Some(stripe) = self.stripes.get(stripe) else { return };
         let mut all = 0;
-        for (row, count) in lane.ended.iter().zip(endings) {
+        for (row, count) in stripe.ended.iter().zip(endings) {
             if count > 0 {
                 row.fetch_add(count, Relaxed);
                 all += count;
             }
         }
         if all > 0 {
-            lane.took.add(took, all);
+            stripe.took.add(took, all);
             let more_ms = (took.us().max(1).div_ceil(100_000) - 1).saturating_mul(BILLED_MS_MIN);
             let more_mb = memory.billed_mb.saturating_sub(all * BILLED_MB_MIN);
-            lane.memory_bytes.fetch_add(memory.bytes, Relaxed);
-            for (row, more) in [(&lane.billed_ms, more_ms.saturating_mul(all)), (&lane.billed_mb, more_mb)] {
+            stripe.memory_bytes.fetch_add(memory.bytes, Relaxed);
+            for (row, more) in
+                [(&stripe.billed_ms, more_ms.saturating_mul(all)), (&stripe.billed_mb, more_mb)]
+            {
                 if more > 0 {
                     row.fetch_add(more, Relaxed);
                 }
@@ -325,8 +327,8 @@ impl Slow {
     }
 }
 
-impl VersionView {
-    pub(crate) fn new(machine: Arc<View>, program: Arc<Program>) -> VersionView {
+impl VersionCounters {
+    pub(crate) fn new(machine: Arc<MachineCounters>, program: Arc<Program>) -> VersionCounters {
         let takes_time = |kind: StateKind| {
             matches!(
                 kind,
@@ -334,18 +336,18 @@ impl VersionView {
             )
         };
         let has_work =
-            (program.states.iter()).any(|(_, state)| takes_time(state.kind) || state.handlers.is_some());
-        let lanes = machine.lanes.iter().map(|_| OnceLock::new()).collect();
-        VersionView { machine, program, has_work, lanes }
+            (program.states.iter()).any(|(_, state)| takes_time(state.kind) || state.recovery.is_some());
+        let stripes = machine.stripes.iter().map(|_| OnceLock::new()).collect();
+        VersionCounters { machine, program, has_work, stripes }
     }
 
     /// What was counted, lane by lane.
     pub(crate) fn tallies(&self) -> impl Iterator<Item = &Tallies> {
-        self.lanes.iter().filter_map(OnceLock::get).map(|tallies| &**tallies)
+        self.stripes.iter().filter_map(OnceLock::get).map(|tallies| &**tallies)
     }
 
-    fn on(&self, lane: usize) -> Option<&Tallies> {
-        let tallies = self.lanes.get(lane)?.get_or_init(|| {
+    fn on(&self, stripe: usize) -> Option<&Tallies> {
+        let tallies = self.stripes.get(stripe)?.get_or_init(|| {
             let states = self.program.states.iter().map(|_| StateTally::default()).collect();
             let tasks = self.program.tasks.iter().map(|_| TaskTally::default()).collect();
             Box::new(Tallies { states, tasks })
@@ -353,47 +355,47 @@ impl VersionView {
         Some(tallies)
     }
 
-    fn state(&self, lane: usize, state: StateId) -> Option<&StateTally> {
-        self.on(lane)?.states.get(state.index())
+    fn state(&self, stripe: usize, state: StateId) -> Option<&StateTally> {
+        self.on(stripe)?.states.get(state.index())
     }
 
-    fn task(&self, lane: usize, task: TaskId) -> Option<&TaskTally> {
-        self.on(lane)?.tasks.get(task.index())
+    fn task(&self, stripe: usize, task: TaskId) -> Option<&TaskTally> {
+        self.on(stripe)?.tasks.get(task.index())
     }
 
-    pub(crate) fn count_aside(&self, lane: usize, aside: Aside) {
-        match aside {
-            Aside::Took { state, ms } => {
-                if let Some(tally) = self.state(lane, state) {
+    pub(crate) fn count_metric_event(&self, stripe: usize, metric_event: MetricEvent) {
+        match metric_event {
+            MetricEvent::Took { state, ms } => {
+                if let Some(tally) = self.state(stripe, state) {
                     tally.took.add(Took::Ms(ms), 1);
                 }
             }
-            Aside::Retried { state, .. } => {
-                if let Some(tally) = self.state(lane, state) {
+            MetricEvent::Retried { state, .. } => {
+                if let Some(tally) = self.state(stripe, state) {
                     tally.retried.fetch_add(1, Relaxed);
                 }
             }
-            Aside::Caught { state } => {
-                if let Some(tally) = self.state(lane, state) {
+            MetricEvent::Caught { state } => {
+                if let Some(tally) = self.state(stripe, state) {
                     tally.caught.fetch_add(1, Relaxed);
                 }
             }
-            Aside::HeartbeatMissed { task } => {
-                if let Some(tally) = self.task(lane, task) {
+            MetricEvent::HeartbeatMissed { task } => {
+                if let Some(tally) = self.task(stripe, task) {
                     tally.silent.fetch_add(1, Relaxed);
                 }
             }
         }
     }
 
-    pub(crate) fn count_record(&self, lane: usize, calls: &mut Calls, record: &Record<'_>) {
-        let (task, row): (TaskId, fn(&TaskTally) -> &AtomicU64) = match record.happening {
-            Happening::TaskScheduled(Schedule { task, .. }) => (task, |tally| &tally.scheduled),
-            Happening::TaskStarted { task, .. } => (task, |tally| &tally.started),
-            Happening::TaskSucceeded { task, .. } => (task, |tally| &tally.succeeded),
-            Happening::TaskFailed { task, .. } => (task, |tally| &tally.failed),
-            Happening::TaskTimedOut { task, .. } => (task, |tally| &tally.timed_out),
-            Happening::TaskSubmitted { .. } => {
+    pub(crate) fn count_record(&self, stripe: usize, calls: &mut Calls, record: &Record<'_>) {
+        let (task, row): (TaskId, fn(&TaskTally) -> &AtomicU64) = match record.event_kind {
+            EventKind::TaskScheduled(Schedule { task, .. }) => (task, |tally| &tally.scheduled),
+            EventKind::TaskStarted { task, .. } => (task, |tally| &tally.started),
+            EventKind::TaskSucceeded { task, .. } => (task, |tally| &tally.succeeded),
+            EventKind::TaskFailed { task, .. } => (task, |tally| &tally.failed),
+            EventKind::TaskTimedOut { task, .. } => (task, |tally| &tally.timed_out),
+            EventKind::TaskSubmitted { .. } => {
                 if let Some(call) = calls.0.remove(&record.previous) {
                     calls.0.insert(record.id, call);
                 }
@@ -401,13 +403,13 @@ impl VersionView {
             }
             _ => return,
         };
-        let Some(tally) = self.task(lane, task) else { return };
+        let Some(tally) = self.task(stripe, task) else { return };
         row(tally).fetch_add(1, Relaxed);
         let now_ms = record.time_ms;
         let since = |ms: u64| now_ms.saturating_sub(ms);
-        match record.happening {
-            Happening::TaskScheduled(_) => drop(calls.0.insert(record.id, (now_ms, None))),
-            Happening::TaskStarted { .. } => {
+        match record.event_kind {
+            EventKind::TaskScheduled(_) => drop(calls.0.insert(record.id, (now_ms, None))),
+            EventKind::TaskStarted { .. } => {
                 if let Some((scheduled, _)) = calls.0.remove(&record.previous) {
                     tally.waited.add(Took::Ms(since(scheduled)), 1);
                     calls.0.insert(record.id, (scheduled, Some(now_ms)));

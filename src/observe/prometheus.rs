@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::view::{BOUNDS_US, DurationCounts};
+use super::counters::{BOUNDS_US, DurationCounts};
 
 /// What a family's numbers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Family {
 }
 
 /// All of them, in Prometheus's text format.
-pub(crate) fn prometheus(families: &[Family]) -> String {
+pub(crate) fn text(families: &[Family]) -> String {
     let mut out = String::new();
     for Family { name, help, kind, rows } in families.iter().filter(|family| !family.rows.is_empty()) {
         let (kind, from_us) = match kind {

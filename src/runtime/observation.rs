@@ -4,32 +4,32 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::context::ExecutionBuffer;
 use super::inbox::Shared;
 use super::machine::Version;
 use super::outcome::Status;
-use super::seat::Seat;
 use super::shard::Shard;
 use crate::engine::Outcome;
-use crate::observe::{Beginning, Called, Desk, Ending, Over, Scribe};
+use crate::observe::{Beginning, Ending, ExecutionIdentity, LogBuffer, Observability, Over};
 
-impl Seat {
+impl ExecutionBuffer {
     /// Asks whether the execution that was just begun is watched by more than those who came with it.
     pub(super) fn observe(
         &mut self,
         shared: &Shared,
-        scribe: &mut Scribe,
+        log_buffer: &mut LogBuffer,
         version: &Version,
         trace_header: Option<&str>,
     ) {
         let beginning = Beginning {
             program: &version.program,
-            identity: &self.x.identity,
-            seed: self.x.seed(),
-            now_ms: self.x.started_ms(),
+            identity: &self.execution.identity,
+            seed: self.execution.seed(),
+            now_ms: self.execution.started_ms(),
             trace_header,
         };
-        if let Some((desk, view)) = looked_at(shared, version) {
-            scribe.begin(desk, view, &beginning, &mut self.watch);
+        if let Some((observability, counters)) = looked_at(shared, version) {
+            log_buffer.begin(observability, counters, &beginning, &mut self.watch);
         }
         if let Some(observer) = &shared.observer
             && let Ok(Some(watcher)) = catch_unwind(AssertUnwindSafe(|| observer.watch(&beginning)))
@@ -39,12 +39,13 @@ impl Seat {
     }
 
     /// The execution has to wait: what happened so far goes into the log.
-    pub(super) fn tell_log(&mut self, shared: &Shared, scribe: &mut Scribe, version: &Version) {
-        if let (Some(desk), Some(watch)) = (&shared.desk, &mut self.watch)
+    pub(super) fn tell_log(&mut self, shared: &Shared, log_buffer: &mut LogBuffer, version: &Version) {
+        if let (Some(observability), Some(watch)) = (&shared.observability, &mut self.watch)
             && !watch.has_no_lines()
         {
-            let called = Called { identity: &self.x.identity, seed: self.x.seed() };
-            scribe.log(desk, watch, &version.program, &self.x.arena, called);
+            let start_identity =
+                ExecutionIdentity { identity: &self.execution.identity, seed: self.execution.seed() };
+            log_buffer.log(observability, watch, &version.program, &self.execution.arena, start_identity);
         }
     }
 
@@ -53,17 +54,17 @@ impl Seat {
     pub(super) fn tell_end(
         &mut self,
         shared: &Shared,
-        scribe: &mut Scribe,
+        log_buffer: &mut LogBuffer,
         version: &Version,
         bug: impl FnOnce() -> Outcome,
         now_ms: u64,
     ) {
-        let now_ms = self.x.shown_ms(now_ms);
-        self.tell_log(shared, scribe, version);
+        let now_ms = self.execution.shown_ms(now_ms);
+        self.tell_log(shared, log_buffer, version);
         if let Some(watch) = self.watch.as_mut().filter(|watch| !watch.is_ours()) {
-            let bug = if self.x.outcome().is_none() { Some(bug()) } else { None };
-            if let Some(outcome) = self.x.outcome().or(bug.as_ref()) {
-                watch.ended(&self.x.arena, outcome, now_ms);
+            let bug = if self.execution.outcome().is_none() { Some(bug()) } else { None };
+            if let Some(outcome) = self.execution.outcome().or(bug.as_ref()) {
+                watch.ended(&self.execution.arena, outcome, now_ms);
             }
         }
     }
@@ -72,33 +73,33 @@ impl Seat {
     pub(super) fn hand_over(
         &mut self,
         shared: &Shared,
-        scribe: &mut Scribe,
+        log_buffer: &mut LogBuffer,
         version: &Version,
         bug: impl FnOnce() -> Outcome,
         now_ms: u64,
     ) {
-        let now_ms = self.x.shown_ms(now_ms);
+        let now_ms = self.execution.shown_ms(now_ms);
         let Some(watch) = self.watch.take() else { return };
-        let Some((desk, view)) = looked_at(shared, version) else { return };
-        let ending = self.x.outcome().map_or_else(|| Ending::of(&bug()), Ending::of);
-        let (seed, started_ms) = (self.x.seed(), self.x.started_ms());
-        let called = Called { identity: &self.x.identity, seed };
+        let Some((observability, counters)) = looked_at(shared, version) else { return };
+        let ending = self.execution.outcome().map_or_else(|| Ending::of(&bug()), Ending::of);
+        let (seed, started_ms) = (self.execution.seed(), self.execution.started_ms());
+        let start_identity = ExecutionIdentity { identity: &self.execution.identity, seed };
         let over = Over { ending, started_ms, now_ms };
-        scribe.end(desk, watch, view, called, &mut self.x.arena, over);
+        log_buffer.end(observability, watch, counters, start_identity, &mut self.execution.arena, over);
     }
 }
 
 impl Shard {
     /// Hands over what was written down in this turn, and says how the shard is.
     pub(super) fn show(&mut self) {
-        let Some(desk) = &self.shared.desk else { return };
-        self.scribe.flush(desk);
-        if desk.counts {
+        let Some(observability) = &self.shared.observability else { return };
+        self.log_buffer.flush(observability);
+        if observability.counts {
             let gauges = &self.remote.gauges;
             gauges.residents.store(self.executions() as u64, Relaxed);
             gauges.tasks.store(self.tasks() as u64, Relaxed);
             gauges.timers.store(self.timers() as u64, Relaxed);
-            gauges.seats.store(self.bench.seats() as u64, Relaxed);
+            gauges.buffers.store(self.worker_scratch.buffers() as u64, Relaxed);
         }
     }
 }
@@ -106,15 +107,16 @@ impl Shard {
 /// Whether an execution of this version may be watched by more than those who come with it.
 pub(super) fn may_be_watched(shared: &Shared, version: &Version, trace_header: Option<&str>) -> bool {
     shared.observer.is_some()
-        || looked_at(shared, version).is_some_and(|(desk, view)| desk.may_watch(view, trace_header))
+        || looked_at(shared, version)
+            .is_some_and(|(observability, counters)| observability.may_watch(counters, trace_header))
 }
 
 /// What shows executions of this version, if anything does.
 pub(super) fn looked_at<'s>(
     shared: &'s Shared,
     version: &'s Version,
-) -> Option<(&'s Desk, &'s Arc<crate::observe::VersionView>)> {
-    shared.desk.as_deref().zip(version.view.as_ref())
+) -> Option<(&'s Observability, &'s Arc<crate::observe::VersionCounters>)> {
+    shared.observability.as_deref().zip(version.counters.as_ref())
 }
 
 /// Of an ending, where it is counted.

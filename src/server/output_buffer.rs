@@ -13,12 +13,12 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::watch::{End, Watch};
+use super::connection_timeouts::{End, Watch};
 
 /// The wires of a thread that have something to write.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    wires: RefCell<Vec<Rc<RefCell<Wire>>>>,
+    wires: RefCell<Vec<Rc<RefCell<OutputBuffer>>>>,
     task: RefCell<Option<Waker>>,
 }
 
@@ -26,8 +26,8 @@ impl Outbox {
     /// Writes what is posted here, as long as it is polled.
     pub(super) fn poll(&self, context: &Context<'_>) {
         let mut wires = self.wires.take();
-        for wire in wires.drain(..) {
-            wire.borrow_mut().write();
+        for output_buffer in wires.drain(..) {
+            output_buffer.borrow_mut().write();
         }
         // Nothing was posted meanwhile: writing calls nobody.
         *self.wires.borrow_mut() = wires;
@@ -37,9 +37,9 @@ impl Outbox {
         }
     }
 
-    fn post(&self, wire: &Rc<RefCell<Wire>>) {
+    fn post(&self, output_buffer: &Rc<RefCell<OutputBuffer>>) {
         let mut wires = self.wires.borrow_mut();
-        wires.push(Rc::clone(wire));
+        wires.push(Rc::clone(output_buffer));
         if wires.len() == 1
             && let Some(task) = &*self.task.borrow()
         {
@@ -56,7 +56,7 @@ const OUT_BYTES_KEPT: usize = 24 << 10;
 /// A socket, and what is to be written to it. (hyper can collect responses too, but forgets them when what follows is not
 /// HTTP.)
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct OutputBuffer {
     stream: TcpStream,
     watch: Rc<Watch>,
     outbox: Rc<Outbox>,
@@ -67,12 +67,23 @@ pub(super) struct Wire {
     is_broken: bool,
 }
 
-impl Wire {
-    pub(super) fn new(stream: TcpStream, watch: &Rc<Watch>, outbox: &Rc<Outbox>) -> Rc<RefCell<Wire>> {
+impl OutputBuffer {
+    pub(super) fn new(
+        stream: TcpStream,
+        watch: &Rc<Watch>,
+        outbox: &Rc<Outbox>,
+    ) -> Rc<RefCell<OutputBuffer>> {
         let (watch, outbox) = (Rc::clone(watch), Rc::clone(outbox));
-        let wire =
-            Wire { stream, watch, outbox, out: Vec::new(), written: 0, is_posted: false, is_broken: false };
-        Rc::new(RefCell::new(wire))
+        let output_buffer = OutputBuffer {
+            stream,
+            watch,
+            outbox,
+            out: Vec::new(),
+            written: 0,
+            is_posted: false,
+            is_broken: false,
+        };
+        Rc::new(RefCell::new(output_buffer))
     }
 
     /// Whether all that was collected is written.
@@ -81,10 +92,10 @@ impl Wire {
     }
 
     /// Has what was collected written when all had their turn.
-    pub(super) fn post(this: &Rc<RefCell<Wire>>) {
-        let mut wire = this.borrow_mut();
-        if !std::mem::replace(&mut wire.is_posted, true) {
-            wire.outbox.post(this);
+    pub(super) fn post(this: &Rc<RefCell<OutputBuffer>>) {
+        let mut output_buffer = this.borrow_mut();
+        if !std::mem::replace(&mut output_buffer.is_posted, true) {
+            output_buffer.outbox.post(this);
         }
     }
 
@@ -156,7 +167,7 @@ impl Wire {
 
 /// A stream that keeps its watch informed.
 pub(super) struct Watched {
-    pub(super) wire: Rc<RefCell<Wire>>,
+    pub(super) output_buffer: Rc<RefCell<OutputBuffer>>,
     pub(super) watch: Rc<Watch>,
 }
 
@@ -167,7 +178,7 @@ impl AsyncRead for Watched {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.wire.borrow_mut().stream).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut self.output_buffer.borrow_mut().stream).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
             self.watch.read();
             return Poll::Ready(Ok(()));
@@ -186,10 +197,10 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut wire = self.wire.borrow_mut();
-        let room = ready!(wire.poll_room(context))?;
+        let mut output_buffer = self.output_buffer.borrow_mut();
+        let room = ready!(output_buffer.poll_room(context))?;
         let taken = bytes.len().min(room);
-        wire.out.extend_from_slice(&bytes[..taken]);
+        output_buffer.out.extend_from_slice(&bytes[..taken]);
         Poll::Ready(Ok(taken))
     }
 
@@ -198,12 +209,12 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut wire = self.wire.borrow_mut();
-        let mut room = ready!(wire.poll_room(context))?;
+        let mut output_buffer = self.output_buffer.borrow_mut();
+        let mut room = ready!(output_buffer.poll_room(context))?;
         let mut taken = 0;
         for slice in slices {
             let bytes = slice.len().min(room);
-            wire.out.extend_from_slice(&slice[..bytes]);
+            output_buffer.out.extend_from_slice(&slice[..bytes]);
             taken += bytes;
             room -= bytes;
         }
@@ -220,8 +231,8 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut wire = self.wire.borrow_mut();
-        ready!(wire.poll_out(context))?;
-        Pin::new(&mut wire.stream).poll_shutdown(context)
+        let mut output_buffer = self.output_buffer.borrow_mut();
+        ready!(output_buffer.poll_out(context))?;
+        Pin::new(&mut output_buffer.stream).poll_shutdown(context)
     }
 }

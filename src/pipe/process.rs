@@ -8,14 +8,14 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::event::{Batch, Came, Outputs, PipeError, Sink, Verdict};
-use super::failures;
+use super::batch_item_failures;
+use super::dedup::Dedup;
+use super::event::{Batch, Disposition, EventOutcome, Outputs, PipeError, Sink};
+use super::failure_report::{FailureReport, Watched};
 use super::flow::Stats;
 use super::order::Turn;
 use super::publish::Lost;
-use super::seen::Seen;
 use super::settings::Settings;
-use super::story::{Story, Watched};
 use super::trouble::Troubles;
 use crate::engine;
 use crate::fault::{self, Fault};
@@ -23,7 +23,7 @@ use crate::json::{self, Arena};
 use crate::runtime::{Engine, Limit, Machine, Outcome, StartError, StartOptions, Status};
 
 /// What all batches have in common.
-pub(super) struct Dealer {
+pub(super) struct Processor {
     pub(super) engine: Engine,
     pub(super) machine: Machine,
     pub(super) sink: Option<Arc<dyn Sink>>,
@@ -33,7 +33,7 @@ pub(super) struct Dealer {
     pub(super) in_place: bool,
     /// What is given back comes again.
     pub(super) redelivers: bool,
-    pub(super) seen: Option<Mutex<Seen>>,
+    pub(super) dedup: Option<Mutex<Dedup>>,
     pub(super) troubles: Troubles,
     pub(super) stats: Arc<Stats>,
     pub(super) stop: watch::Sender<bool>,
@@ -47,20 +47,25 @@ pub(super) struct Failure {
     /// Trying again would be in vain.
     pub(super) is_final: bool,
     /// How the execution went, if it was the last one and watched.
-    pub(super) story: Option<Arc<Story>>,
+    pub(super) failure_report: Option<Arc<FailureReport>>,
 }
 
 impl Failure {
     pub(super) fn new(error: &str, cause: impl Into<String>) -> Failure {
-        Failure { error: Some(error.to_owned()), cause: Some(cause.into()), is_final: false, story: None }
+        Failure {
+            error: Some(error.to_owned()),
+            cause: Some(cause.into()),
+            is_final: false,
+            failure_report: None,
+        }
     }
 
     fn of(Fault { error, cause }: Fault) -> Failure {
-        Failure { error: error.map(|error| error.to_string()), cause, is_final: false, story: None }
+        Failure { error: error.map(|error| error.to_string()), cause, is_final: false, failure_report: None }
     }
 
     fn timed_out() -> Failure {
-        Failure { error: Some(fault::TIMEOUT.to_owned()), cause: None, is_final: false, story: None }
+        Failure { error: Some(fault::TIMEOUT.to_owned()), cause: None, is_final: false, failure_report: None }
     }
 
     fn poison(cause: impl Into<String>) -> Failure {
@@ -69,11 +74,11 @@ impl Failure {
 }
 
 /// What became of some events of a batch.
-struct Dealt<'b> {
+struct BatchResult<'b> {
     /// In the order of the events.
     outputs: Outputs<'b>,
     succeeded: Vec<u32>,
-    again: Vec<(u32, Verdict)>,
+    again: Vec<(u32, Disposition)>,
     dead: Vec<Lost>,
 }
 
@@ -86,11 +91,11 @@ enum Quick {
 }
 
 /// What became of an event.
-enum Became {
+enum EventResult {
     Output(Outcome),
     /// It succeeded, and has no output of its own.
     Silent,
-    Again(Duration),
+    Retry(Duration),
     Dead(Failure, u32),
 }
 
@@ -102,49 +107,49 @@ const SIDE_BY_SIDE: usize = 4_096;
 /// After so many executions on this thread, others have their turn.
 const IN_A_ROW: usize = 256;
 
-impl<'b> Dealt<'b> {
-    fn new(batch: &'b Batch, events: usize) -> Dealt<'b> {
+impl<'b> BatchResult<'b> {
+    fn new(batch: &'b Batch, events: usize) -> BatchResult<'b> {
         let succeeded = Vec::with_capacity(events);
-        Dealt { outputs: Outputs::new(batch), succeeded, again: Vec::new(), dead: Vec::new() }
+        BatchResult { outputs: Outputs::new(batch), succeeded, again: Vec::new(), dead: Vec::new() }
     }
 
     /// Adds what became of others, in the order of their events.
-    fn add(&mut self, came: impl IntoIterator<Item = (u32, Became)>) {
+    fn add(&mut self, came: impl IntoIterator<Item = (u32, EventResult)>) {
         let mut outputs = Vec::new();
         for (event, came) in came {
             match came {
-                Became::Output(outcome) => {
+                EventResult::Output(outcome) => {
                     outputs.push((event, outcome));
                     self.succeeded.push(event);
                 }
-                Became::Silent => self.succeeded.push(event),
-                Became::Again(delay) => self.again.push((event, Verdict::Again(delay))),
-                Became::Dead(failure, attempts) => self.dead.push((event, failure, attempts)),
+                EventResult::Silent => self.succeeded.push(event),
+                EventResult::Retry(delay) => self.again.push((event, Disposition::Retry(delay))),
+                EventResult::Dead(failure, attempts) => self.dead.push((event, failure, attempts)),
             }
         }
         self.outputs.merge(outputs.iter().map(|(event, outcome)| (*event, outcome.json())));
     }
 }
 
-impl Dealer {
+impl Processor {
     /// Deals with some events of a batch. `first_of_all` says that nothing may happen before it is their turn; else only
     /// publishing waits for it.
-    pub(super) async fn deal(
+    pub(super) async fn process(
         &self,
         batch: &Batch,
         events: &[u32],
         turn: Turn,
         first_of_all: bool,
     ) -> Result<(), PipeError> {
-        let Some(patience) = batch.receipts.patience() else {
-            return self.deal_at_leisure(batch, events, turn, first_of_all).await;
+        let Some(visibility_timeout) = batch.receipts.visibility_timeout() else {
+            return self.process_slowly(batch, events, turn, first_of_all).await;
         };
-        let dealing = self.deal_at_leisure(batch, events, turn, first_of_all);
+        let dealing = self.process_slowly(batch, events, turn, first_of_all);
         tokio::pin!(dealing);
         loop {
             tokio::select! {
-                dealt = &mut dealing => return dealt,
-                () = sleep(patience / 3) => {
+                batch_result = &mut dealing => return batch_result,
+                () = sleep(visibility_timeout / 3) => {
                     // When it does not arrive, the events come twice.
                     if batch.receipts.extend(events).await.is_err() {
                         self.stats.away.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +159,7 @@ impl Dealer {
         }
     }
 
-    async fn deal_at_leisure(
+    async fn process_slowly(
         &self,
         batch: &Batch,
         events: &[u32],
@@ -164,7 +169,7 @@ impl Dealer {
         if first_of_all {
             turn.wait().await;
         }
-        let Dealt { outputs, succeeded, again: mut verdicts, mut dead } =
+        let BatchResult { outputs, succeeded, again: mut dispositions, mut dead } =
             self.execute(batch, events, first_of_all).await;
         turn.wait().await;
         if let Err(ending) = self.publish(batch, outputs, &mut dead).await {
@@ -178,30 +183,30 @@ impl Dealer {
         };
         self.stats.succeeded.fetch_add(published.len() as u64, Ordering::Relaxed);
         match self.bury(batch, &mut dead).await {
-            Ok(unburied) => verdicts.extend(unburied),
+            Ok(unburied) => dispositions.extend(unburied),
             Err(ending) => return self.give_back(batch, events, ending).await,
         }
         self.stats.dead.fetch_add(dead.len() as u64, Ordering::Relaxed);
         if batch.receipts.answers() {
             for (event, failure, _) in &dead {
                 let (error, cause) = (failure.error.as_deref(), failure.cause.as_deref());
-                batch.receipts.hear(*event as usize, Came::Failed { error, cause });
+                batch.receipts.hear(*event as usize, EventOutcome::Failed { error, cause });
             }
         }
         let done = published.into_iter().chain(dead.iter().map(|(event, ..)| *event));
-        verdicts.extend(done.map(|event| (event, Verdict::Done)));
-        verdicts.sort_unstable_by_key(|(event, _)| *event);
-        self.settle(batch, &verdicts).await;
+        dispositions.extend(done.map(|event| (event, Disposition::Done)));
+        dispositions.sort_unstable_by_key(|(event, _)| *event);
+        self.settle(batch, &dispositions).await;
         Ok(())
     }
 
     // ---- executions ----
 
-    async fn execute<'b>(&self, batch: &'b Batch, events: &[u32], one_by_one: bool) -> Dealt<'b> {
-        let mut dealt = Dealt::new(batch, events.len());
+    async fn execute<'b>(&self, batch: &'b Batch, events: &[u32], one_by_one: bool) -> BatchResult<'b> {
+        let mut batch_result = BatchResult::new(batch, events.len());
         if self.settings.as_array {
-            dealt.add(self.execute_array(batch, events).await);
-            return dealt;
+            batch_result.add(self.execute_array(batch, events).await);
+            return batch_result;
         }
         let is_pure = self.machine.is_pure();
         let mut slow = Vec::new();
@@ -210,12 +215,12 @@ impl Dealer {
                 tokio::task::yield_now().await;
             }
             let first = match is_pure && !self.settings.envelope {
-                true => self.quick(batch, event, &mut dealt),
+                true => self.quick(batch, event, &mut batch_result),
                 false => Quick::NotHere,
             };
             match first {
                 Quick::Succeeded => {}
-                first if one_by_one => dealt.add([(event, self.event(batch, event, first).await)]),
+                first if one_by_one => batch_result.add([(event, self.event(batch, event, first).await)]),
                 first => slow.push((event, first)),
             }
         }
@@ -230,13 +235,13 @@ impl Dealer {
             running.extend(left.next().map(begin));
         }
         came.sort_unstable_by_key(|(event, _)| *event);
-        dealt.add(came);
-        dealt
+        batch_result.add(came);
+        batch_result
     }
 
     /// Runs an event here and now, with nothing in between its body and the text that is published.
-    fn quick(&self, batch: &Batch, event: u32, dealt: &mut Dealt<'_>) -> Quick {
-        let Dealt { outputs, succeeded, .. } = dealt;
+    fn quick(&self, batch: &Batch, event: u32, batch_result: &mut BatchResult<'_>) -> Quick {
+        let BatchResult { outputs, succeeded, .. } = batch_result;
         let (body, options) = (batch.body(event as usize), StartOptions::default());
         let ran = self.engine.run_now(&self.machine, body, &options, |ended| {
             let fault = match ended.outcome() {
@@ -250,7 +255,7 @@ impl Dealer {
             let stays = outputs.write(event, |text| {
                 let begin = text.len();
                 ended.write_output(text);
-                !failures::may_be_in(&text[begin..])
+                !batch_item_failures::may_be_in(&text[begin..])
             });
             if stays { Quick::Succeeded } else { Quick::NotHere }
         });
@@ -263,7 +268,7 @@ impl Dealer {
 
     /// Runs an event until it succeeds, or is not to be tried here any more. A first attempt that failed already counts,
     /// unless it was the last one: that is made once more, to be watched.
-    async fn event(&self, batch: &Batch, event: u32, first: Quick) -> Became {
+    async fn event(&self, batch: &Batch, event: u32, first: Quick) -> EventResult {
         let enveloped = self.settings.envelope.then(|| self.enveloped(batch, event));
         let input = enveloped.as_deref().unwrap_or_else(|| batch.body(event as usize));
         let (mut attempts, mut first) = (0, Some(first));
@@ -271,15 +276,18 @@ impl Dealer {
             attempts += 1;
             let is_last = self.made(batch, event, attempts) >= self.settings.attempts.max;
             let failure = match first.take() {
-                Some(Quick::Failed(failure)) if !(is_last && self.tells_stories()) => failure,
+                Some(Quick::Failed(failure)) if !(is_last && self.reports_failures()) => failure,
                 _ => match self.run(input, is_last).await {
-                    Err(Ending) => return Became::Again(Duration::ZERO),
+                    Err(Ending) => return EventResult::Retry(Duration::ZERO),
                     Ok(Ok(outcome)) => {
                         let id = || batch.provenance(event as usize).id;
-                        match failures::of(outcome.json(), |failed| *failed == *id()) {
-                            None => return Became::Output(outcome),
-                            Some(failed) if failed.is_empty() => return Became::Output(outcome),
-                            Some(_) => Failure::new(failures::ERROR, "The output names the event as failed."),
+                        match batch_item_failures::of(outcome.json(), |failed| *failed == *id()) {
+                            None => return EventResult::Output(outcome),
+                            Some(failed) if failed.is_empty() => return EventResult::Output(outcome),
+                            Some(_) => Failure::new(
+                                batch_item_failures::ERROR,
+                                "The output names the event as failed.",
+                            ),
                         }
                     }
                     Ok(Err(failure)) => failure,
@@ -292,7 +300,7 @@ impl Dealer {
     }
 
     /// Whether dead letters tell how an execution went.
-    fn tells_stories(&self) -> bool {
+    fn reports_failures(&self) -> bool {
         self.dead.is_some() && self.settings.history_bytes.is_some()
     }
 
@@ -305,7 +313,13 @@ impl Dealer {
     }
 
     /// What becomes of an event that failed; nothing when it is to be tried again here and now.
-    async fn failed(&self, batch: &Batch, event: u32, mut failure: Failure, attempts: u32) -> Option<Became> {
+    async fn failed(
+        &self,
+        batch: &Batch,
+        event: u32,
+        mut failure: Failure,
+        attempts: u32,
+    ) -> Option<EventResult> {
         // Only now: reading each body twice would cost too much.
         if !failure.is_final
             && let Err(error) = json::read(&mut Arena::new(), batch.body(event as usize))
@@ -314,19 +328,19 @@ impl Dealer {
         }
         let made = self.made(batch, event, attempts);
         if failure.is_final || made >= self.settings.attempts.max {
-            return Some(Became::Dead(failure, made));
+            return Some(EventResult::Dead(failure, made));
         }
         let delay = self.settings.attempts.delay_after(made);
         self.stats.again.fetch_add(1, Ordering::Relaxed);
         match self.in_place {
-            true if self.pause(delay).await.is_err() => Some(Became::Again(Duration::ZERO)),
+            true if self.pause(delay).await.is_err() => Some(EventResult::Retry(Duration::ZERO)),
             true => None,
-            false => Some(Became::Again(delay)),
+            false => Some(EventResult::Retry(delay)),
         }
     }
 
     /// One execution for all events.
-    async fn execute_array(&self, batch: &Batch, events: &[u32]) -> Vec<(u32, Became)> {
+    async fn execute_array(&self, batch: &Batch, events: &[u32]) -> Vec<(u32, EventResult)> {
         let mut came = Vec::with_capacity(events.len());
         let mut left = Vec::with_capacity(events.len());
         let mut arena = Arena::new();
@@ -336,7 +350,7 @@ impl Dealer {
                 Ok(_) => left.push(event),
                 Err(error) => {
                     let failure = Failure::poison(format!("The event is not JSON: {error}"));
-                    came.push((event, Became::Dead(failure, 1)));
+                    came.push((event, EventResult::Dead(failure, 1)));
                 }
             }
         }
@@ -347,7 +361,7 @@ impl Dealer {
                 left.iter().any(|&event| self.made(batch, event, attempts) >= self.settings.attempts.max);
             let failed = match self.run(&self.array(batch, &left), is_last).await {
                 Err(Ending) => {
-                    came.extend(left.iter().map(|&event| (event, Became::Again(Duration::ZERO))));
+                    came.extend(left.iter().map(|&event| (event, EventResult::Retry(Duration::ZERO))));
                     break;
                 }
                 Ok(Err(failure)) => left.iter().map(|&event| (event, failure.clone())).collect(),
@@ -371,19 +385,19 @@ impl Dealer {
         batch: &Batch,
         events: &[u32],
         outcome: Outcome,
-        came: &mut Vec<(u32, Became)>,
+        came: &mut Vec<(u32, EventResult)>,
     ) -> Vec<(u32, Failure)> {
         let ids: Vec<String> = events.iter().map(|&event| batch.provenance(event as usize).id).collect();
-        let failed = failures::of(outcome.json(), |failed| ids.iter().any(|id| id == failed));
+        let failed = batch_item_failures::of(outcome.json(), |failed| ids.iter().any(|id| id == failed));
         let named = |id: &String| failed.as_ref().is_some_and(|failed| failed.names(id));
         let (mut failures, mut outcome) = (Vec::new(), Some(outcome));
         for (&event, id) in events.iter().zip(&ids) {
             if named(id) {
                 let cause = "The output names the event as failed, or what it names is not an event.";
-                failures.push((event, Failure::new(failures::ERROR, cause)));
+                failures.push((event, Failure::new(batch_item_failures::ERROR, cause)));
             } else {
                 // The output is that of the first one.
-                came.push((event, outcome.take().map_or(Became::Silent, Became::Output)));
+                came.push((event, outcome.take().map_or(EventResult::Silent, EventResult::Output)));
             }
         }
         failures
@@ -424,14 +438,14 @@ impl Dealer {
     /// One execution. Where there is no room for it, it waits for some. The last attempt is watched, so that a dead letter
     /// can tell how it went: what succeeds before costs nothing more.
     async fn run(&self, input: &[u8], is_last: bool) -> Result<Result<Outcome, Failure>, Ending> {
-        let history_bytes = self.settings.history_bytes.filter(|_| is_last && self.tells_stories());
+        let history_bytes = self.settings.history_bytes.filter(|_| is_last && self.reports_failures());
         loop {
-            let (ran, story) = match history_bytes {
+            let (ran, failure_report) = match history_bytes {
                 None => (self.engine.run(&self.machine, input).await, None),
                 Some(bytes) => match Watched::start(&self.engine, &self.machine, input, bytes) {
                     Ok(watched) => {
-                        let (outcome, story) = watched.end().await;
-                        (Ok(outcome), story)
+                        let (outcome, failure_report) = watched.end().await;
+                        (Ok(outcome), failure_report)
                     }
                     Err(error) => (Err(error), None),
                 },
@@ -440,7 +454,7 @@ impl Dealer {
                 Ok(outcome) if outcome.status == Status::Succeeded => return Ok(Ok(outcome)),
                 Ok(outcome) => {
                     let failure = outcome.fault.map_or_else(Failure::timed_out, Failure::of);
-                    return Ok(Err(Failure { story: story.map(Arc::new), ..failure }));
+                    return Ok(Err(Failure { failure_report: failure_report.map(Arc::new), ..failure }));
                 }
                 Err(StartError::Throttled(throttled)) if throttled.limit == Limit::Draining => {
                     return Err(Ending);

@@ -19,15 +19,15 @@ use std::sync::{
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct DrainGate {
     closed: AtomicBool,
     /// Who waits for the last one to end.
     waiting: Mutex<Vec<Waker>>,
 }
 
-impl Gate {
-    pub(super) fn new() -> Gate {
-        Gate { closed: AtomicBool::new(false), waiting: Mutex::new(Vec::new()) }
+impl DrainGate {
+    pub(super) fn new() -> DrainGate {
+        DrainGate { closed: AtomicBool::new(false), waiting: Mutex::new(Vec::new()) }
     }
 
     pub(super) fn close(&self) {
@@ -45,7 +45,7 @@ impl Gate {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Whether what was just counted may begin. If not, take the count back and call [`left`](Gate::left).
+    /// Whether what was just counted may begin. If not, take the count back and call [`left`](DrainGate::left).
     pub(super) fn lets_in(&self) -> bool {
         fence(Ordering::SeqCst);
         !self.closed.load(Ordering::SeqCst)
@@ -76,7 +76,7 @@ impl Gate {
 
 #[cfg(all(test, expressway_loom))]
 mod tests {
-    use super::super::permit::Permit;
+    use super::super::loom_park::Permit;
     use super::*;
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
@@ -88,7 +88,7 @@ mod tests {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
-            let gate = Arc::new(Gate::new());
+            let gate = Arc::new(DrainGate::new());
             let (count, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
             let beginners: Vec<_> = (0..2)
                 .map(|_| {

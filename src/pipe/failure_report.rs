@@ -8,7 +8,7 @@ use crate::runtime::{Engine, Handle, Machine, Outcome, StartError, StartOptions,
 
 /// What is told of an execution.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Story {
+pub(super) struct FailureReport {
     pub(super) execution_arn: String,
     /// The state that was entered last.
     pub(super) state: Option<String>,
@@ -43,19 +43,19 @@ impl Watched {
     }
 
     /// Waits for its end. There is a story unless it succeeded.
-    pub(super) async fn end(mut self) -> (Outcome, Option<Story>) {
+    pub(super) async fn end(mut self) -> (Outcome, Option<FailureReport>) {
         let outcome = (&mut self.handle).await;
-        let story = (outcome.status != Status::Succeeded)
-            .then(|| self.history.read(|history| Story::of(self.handle.arn(), history)));
-        (outcome, story)
+        let failure_report = (outcome.status != Status::Succeeded)
+            .then(|| self.history.read(|history| FailureReport::of(self.handle.arn(), history)));
+        (outcome, failure_report)
     }
 }
 
-impl Story {
-    fn of(execution_arn: String, history: &History) -> Story {
+impl FailureReport {
+    fn of(execution_arn: String, history: &History) -> FailureReport {
         let entered = history.events().rev().find(|event| event.event_type.name().ends_with("StateEntered"));
         let state = entered.and_then(|event| event.detail("name")?.as_str()).map(str::to_owned);
-        Story { execution_arn, state, history: history.events().map(event).collect() }
+        FailureReport { execution_arn, state, history: history.events().map(event).collect() }
     }
 }
 

@@ -10,9 +10,9 @@ use super::admission::Limit;
 use super::engine::Engine;
 use super::inbox::{Remote, Shared};
 use crate::limits;
-use crate::observe::families::{self, Family, Kind};
+use crate::observe::prometheus::{self, Family, Kind};
 use crate::observe::{
-    Dropped, DurationCounts, Durations, Page, Query, Recorded, StateTally, TaskTally, VersionView,
+    Dropped, DurationCounts, Durations, Page, Query, Recorded, StateTally, TaskTally, VersionCounters,
 };
 use crate::program::ResourceKind;
 
@@ -39,28 +39,28 @@ impl Engine {
 impl Observed {
     /// The histories that are [kept](crate::observe::Setup::history), the newest first.
     pub fn histories(&self, query: &Query<'_>) -> Page {
-        self.shared.desk.as_ref().map(|desk| desk.find(query)).unwrap_or_default()
+        self.shared.observability.as_ref().map(|observability| observability.find(query)).unwrap_or_default()
     }
 
     /// The history of the execution of this ARN, if it is kept.
     pub fn history(&self, execution_arn: &str) -> Option<Arc<Recorded>> {
-        self.shared.desk.as_ref()?.get(execution_arn)
+        self.shared.observability.as_ref()?.get(execution_arn)
     }
 
     /// What could not be shown because there was no room for it, or because the sink failed.
     pub fn dropped(&self) -> Dropped {
-        self.shared.desk.as_ref().map(|desk| desk.dropped()).unwrap_or_default()
+        self.shared.observability.as_ref().map(|observability| observability.dropped()).unwrap_or_default()
     }
 
     /// Log lines that the sink has taken.
     pub fn lines_written(&self) -> u64 {
-        self.shared.desk.as_ref().map_or(0, |desk| desk.lines_written())
+        self.shared.observability.as_ref().map_or(0, |observability| observability.lines_written())
     }
 
     /// Waits until everything that was to be shown of executions that are over has been carried off; false when that
     /// takes longer. Blocks this thread.
     pub fn flush(&self, within: Duration) -> bool {
-        self.shared.desk.as_ref().is_none_or(|desk| desk.flush(within))
+        self.shared.observability.as_ref().is_none_or(|observability| observability.flush(within))
     }
 
     /// All metrics in Prometheus's text format. Counts of machines, states and tasks are among them when they are
@@ -72,7 +72,7 @@ impl Observed {
     /// clock: in milliseconds, and no finer than that clock, which stands still for a few. What took less than one is
     /// counted in the class that ends there.
     pub fn prometheus(&self) -> String {
-        families::prometheus(&self.families())
+        prometheus::text(&self.families())
     }
 
     /// Tells all metrics to the recorder of the `metrics` crate. Call it now and then.
@@ -81,7 +81,7 @@ impl Observed {
     /// the counters `…_count` and `…_sum_us`, because the recorder would want each of them.
     #[cfg(feature = "metrics")]
     pub fn publish(&self) {
-        use crate::observe::families::Number;
+        use crate::observe::prometheus::Number;
         for Family { name, kind, rows, .. } in self.families() {
             for (labels, number) in rows {
                 let labels: Vec<metrics::Label> =
@@ -103,8 +103,10 @@ impl Observed {
 
     pub(crate) fn families(&self) -> Vec<Family> {
         let mut families = self.engine();
-        if let Some(desk) = self.shared.desk.as_ref().filter(|desk| desk.counts) {
-            let versions = desk.versions();
+        if let Some(observability) =
+            self.shared.observability.as_ref().filter(|observability| observability.counts)
+        {
+            let versions = observability.versions();
             let help = "State machines, states and resources whose numbers are added up in rows that say \"others\": the busiest \
                         stand by themselves. When one of them begins to, that sum falls.";
             let mut summed = Family::new("expressway_metrics_summed", Kind::Gauge, help);
@@ -193,7 +195,7 @@ impl Observed {
             ("expressway_shard_tasks", "Handlers' futures that wait.", |remote| &remote.gauges.tasks),
             ("expressway_shard_timers", "Timers that are armed.", |remote| &remote.gauges.timers),
             ("expressway_arena_pool", "Arenas that are free to be used again.", |remote| {
-                &remote.gauges.seats
+                &remote.gauges.buffers
             }),
             ("expressway_timer_lag_ms", "How late the last timer fired.", |remote| &remote.gauges.lag_ms),
             ("expressway_timer_lag_ms_max", "How late a timer fired at most.", |remote| {
@@ -209,14 +211,14 @@ impl Observed {
 
     /// What is shown, and what is not.
     fn shown(&self) -> Vec<Family> {
-        let Some(desk) = &self.shared.desk else { return Vec::new() };
-        let Dropped { log_lines, histories, spans } = desk.dropped();
+        let Some(observability) = &self.shared.observability else { return Vec::new() };
+        let Dropped { log_lines, histories, spans } = observability.dropped();
         let help = "What could not be shown: there was no room, or the sink failed.";
         let mut dropped = Family::new("expressway_dropped_total", Kind::Counter, help);
         for (what, count) in [("log_lines", log_lines), ("histories", histories), ("traces", spans)] {
             dropped.row(vec![("what", what.to_owned())], count);
         }
-        let (kept, bytes) = desk.kept();
+        let (kept, bytes) = observability.kept();
         let one = Family::one;
         vec![
             dropped,
@@ -224,7 +226,7 @@ impl Observed {
                 "expressway_log_lines_total",
                 Kind::Counter,
                 "Log lines that the sink took.",
-                desk.lines_written(),
+                observability.lines_written(),
             ),
             one("expressway_histories", Kind::Gauge, "Histories that are kept.", kept as u64),
             one(
@@ -306,7 +308,7 @@ fn add_all(sums: &mut [u64], more: &[u64]) {
     }
 }
 
-fn machines(versions: &[Arc<VersionView>], summed: &mut Family) -> Vec<Family> {
+fn machines(versions: &[Arc<VersionCounters>], summed: &mut Family) -> Vec<Family> {
     let mut sums: BTreeMap<&str, MachineSum> = BTreeMap::new();
     let mut seen = HashSet::new();
     for version in versions {
@@ -315,19 +317,19 @@ fn machines(versions: &[Arc<VersionView>], summed: &mut Family) -> Vec<Family> {
             continue;
         }
         let sum = sums.entry(&machine.state_machine_arn).or_default();
-        for lane in &machine.lanes {
+        for stripe in &machine.stripes {
             let mut ended = 0;
-            for (sum, count) in sum.ended.iter_mut().zip(&lane.ended) {
+            for (sum, count) in sum.ended.iter_mut().zip(&stripe.ended) {
                 let count = count.load(Relaxed);
                 *sum += count;
                 ended += count;
             }
-            let (billed_ms, billed_mb) = lane.billed(ended);
+            let (billed_ms, billed_mb) = stripe.billed(ended);
             sum.billed_ms += billed_ms;
             sum.billed_mb += billed_mb;
-            sum.started = sum.started.wrapping_add(lane.started.load(Relaxed));
-            sum.memory_bytes += lane.memory_bytes.load(Relaxed);
-            lane.took.add_to(&mut sum.took);
+            sum.started = sum.started.wrapping_add(stripe.started.load(Relaxed));
+            sum.memory_bytes += stripe.memory_bytes.load(Relaxed);
+            stripe.took.add_to(&mut sum.took);
         }
         sum.throttled.resize(machine.throttled.len(), 0);
         for (sum, count) in sum.throttled.iter_mut().zip(&machine.throttled) {
@@ -393,7 +395,7 @@ impl Sum for StateSum {
     }
 }
 
-fn states(versions: &[Arc<VersionView>], summed: &mut Family) -> Vec<Family> {
+fn states(versions: &[Arc<VersionCounters>], summed: &mut Family) -> Vec<Family> {
     let mut sums: BTreeMap<(&str, &str), StateSum> = BTreeMap::new();
     for version in versions {
         for tallies in version.tallies() {
@@ -491,7 +493,7 @@ impl Sum for CallSum {
 }
 
 /// What calls of tasks come to, by resource, as AWS counts them.
-fn tasks(versions: &[Arc<VersionView>], summed: &mut Family) -> Vec<Family> {
+fn tasks(versions: &[Arc<VersionCounters>], summed: &mut Family) -> Vec<Family> {
     let mut sums: [BTreeMap<&str, CallSum>; 3] = Default::default();
     for version in versions {
         for tallies in version.tallies() {

@@ -7,14 +7,14 @@ use crate::{random, uuid};
 /// A source of chance, which any number of threads may ask: the thread's generator, or, where all is to be reproducible,
 /// a counter behind a mix.
 #[derive(Debug)]
-pub(super) struct Chance {
+pub(super) struct IdSource {
     key: Option<u64>,
     count: AtomicU64,
 }
 
-impl Chance {
-    pub(super) fn new(seed: Option<u64>) -> Chance {
-        Chance { key: seed.map(mix), count: AtomicU64::new(0) }
+impl IdSource {
+    pub(super) fn new(seed: Option<u64>) -> IdSource {
+        IdSource { key: seed.map(mix), count: AtomicU64::new(0) }
     }
 
     pub(super) fn next(&self) -> u64 {

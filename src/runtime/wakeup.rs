@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::Waker;
 
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(super) struct Wakeup {
     asleep: AtomicBool,
     /// Wakes the shard's thread. Set before the shard sleeps for the first time.
     waker: OnceLock<Waker>,
 }
 
-impl Bell {
-    pub(super) fn new() -> Bell {
-        Bell { asleep: AtomicBool::new(false), waker: OnceLock::new() }
+impl Wakeup {
+    pub(super) fn new() -> Wakeup {
+        Wakeup { asleep: AtomicBool::new(false), waker: OnceLock::new() }
     }
 
     /// Whom to wake; the first call decides.
@@ -30,7 +30,7 @@ impl Bell {
     }
 
     /// Says that a message was put into a queue. Whether that woke the shard.
-    pub(super) fn ring(&self) -> bool {
+    pub(super) fn retained(&self) -> bool {
         fence(Ordering::SeqCst);
         let wakes = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst);
         if wakes && let Some(waker) = self.waker.get() {
@@ -64,7 +64,7 @@ impl Bell {
 
 #[cfg(all(test, expressway_loom))]
 mod tests {
-    use super::super::permit::Permit;
+    use super::super::loom_park::Permit;
     use super::*;
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
@@ -77,25 +77,25 @@ mod tests {
         // All orders with up to three switches that nobody asked for; without a bound it takes minutes.
         model.preemption_bound = Some(3);
         model.check(|| {
-            let bell = Arc::new(Bell::new());
+            let wakeup = Arc::new(Wakeup::new());
             let queue = Arc::new(AtomicUsize::new(0));
             let permit = Permit::new();
-            bell.hang(&permit.clone().into());
+            wakeup.hang(&permit.clone().into());
             let senders: Vec<_> = (0..2)
                 .map(|_| {
-                    let (bell, queue) = (Arc::clone(&bell), Arc::clone(&queue));
+                    let (wakeup, queue) = (Arc::clone(&wakeup), Arc::clone(&queue));
                     loom::thread::spawn(move || {
                         queue.fetch_add(1, Ordering::Release);
-                        bell.ring();
+                        wakeup.retained();
                     })
                 })
                 .collect();
             let mut taken = 0;
             while taken < 2 {
                 taken += queue.swap(0, Ordering::Acquire);
-                if taken < 2 && bell.sleep(|| queue.load(Ordering::Acquire) > 0) {
+                if taken < 2 && wakeup.sleep(|| queue.load(Ordering::Acquire) > 0) {
                     permit.wait();
-                    bell.wake_up();
+                    wakeup.wake_up();
                 }
             }
             senders.into_iter().for_each(|sender| sender.join().unwrap());
@@ -108,10 +108,10 @@ mod tests {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(2);
         model.check(|| {
-            let bells = Arc::new([Bell::new(), Bell::new()]);
+            let bells = Arc::new([Wakeup::new(), Wakeup::new()]);
             let (queue, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let permits = [0, 1].map(|_| Permit::new());
-            bells.iter().zip(&permits).for_each(|(bell, permit)| bell.hang(&permit.clone().into()));
+            bells.iter().zip(&permits).for_each(|(wakeup, permit)| wakeup.hang(&permit.clone().into()));
             let shards: Vec<_> = [0, 1]
                 .into_iter()
                 .map(|n: usize| {
@@ -124,8 +124,8 @@ mod tests {
                             });
                             if taken.is_ok() {
                                 if done.fetch_add(1, Ordering::AcqRel) == 1 {
-                                    for bell in bells.iter() {
-                                        bell.ring();
+                                    for wakeup in bells.iter() {
+                                        wakeup.retained();
                                     }
                                 }
                                 continue;
@@ -142,8 +142,8 @@ mod tests {
                 .collect();
             for _ in 0..2 {
                 let queued = queue.fetch_add(1, Ordering::AcqRel);
-                if !bells[0].ring() && queued > 0 {
-                    bells[1].ring();
+                if !bells[0].retained() && queued > 0 {
+                    bells[1].retained();
                 }
             }
             shards.into_iter().for_each(|shard| shard.join().unwrap());

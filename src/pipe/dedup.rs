@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Keys with the time they were seen at. Bounded: when there are too many, the oldest are forgotten.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Dedup {
     keys: HashMap<Box<str>, Instant>,
     /// In the order of time; a key that was seen anew after it was forgotten stands here twice.
     order: VecDeque<(Instant, Box<str>)>,
@@ -16,9 +16,9 @@ pub(super) struct Seen {
 /// Keys that are kept at most: some 100 MB.
 const KEYS_MAX: usize = 1_000_000;
 
-impl Seen {
-    pub(super) fn new(keep: Duration) -> Seen {
-        Seen { keys: HashMap::new(), order: VecDeque::new(), keep, max: KEYS_MAX }
+impl Dedup {
+    pub(super) fn new(keep: Duration) -> Dedup {
+        Dedup { keys: HashMap::new(), order: VecDeque::new(), keep, max: KEYS_MAX }
     }
 
     /// Whether the key is new at `now`; it is not from then on.
@@ -64,25 +64,25 @@ mod tests {
 
     #[test]
     fn a_key_is_new_once_until_it_is_forgotten() {
-        let (mut seen, begin) = (Seen::new(Duration::from_secs(10)), Instant::now());
+        let (mut dedup, begin) = (Dedup::new(Duration::from_secs(10)), Instant::now());
         let at = |seconds| begin + Duration::from_secs(seconds);
-        assert!(seen.is_new("a", at(0)));
-        assert!(!seen.is_new("a", at(9)));
-        assert!(seen.is_new("a", at(10)));
-        seen.forget("a");
-        assert!(seen.is_new("a", at(11)));
+        assert!(dedup.is_new("a", at(0)));
+        assert!(!dedup.is_new("a", at(9)));
+        assert!(dedup.is_new("a", at(10)));
+        dedup.forget("a");
+        assert!(dedup.is_new("a", at(11)));
         // The entry of the forgotten one does not take the new one with it.
-        assert!(!seen.is_new("a", at(20)));
-        assert!(seen.is_new("a", at(21)));
+        assert!(!dedup.is_new("a", at(20)));
+        assert!(dedup.is_new("a", at(21)));
     }
 
     #[test]
     fn the_oldest_goes_when_there_are_too_many() {
-        let (mut seen, now) = (Seen { max: 2, ..Seen::new(Duration::MAX) }, Instant::now());
+        let (mut dedup, now) = (Dedup { max: 2, ..Dedup::new(Duration::MAX) }, Instant::now());
         for key in ["a", "b", "c"] {
-            assert!(seen.is_new(key, now));
+            assert!(dedup.is_new(key, now));
         }
-        assert!(!seen.is_new("b", now) && !seen.is_new("c", now) && seen.is_new("a", now));
-        assert!(seen.keys.len() <= 2 && seen.order.len() <= 2);
+        assert!(!dedup.is_new("b", now) && !dedup.is_new("c", now) && dedup.is_new("a", now));
+        assert!(dedup.keys.len() <= 2 && dedup.order.len() <= 2);
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Reply {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum Http1Error {
     /// The connection was closed before a byte of the request was written.
     Unsent(io::Error),
     Io(io::Error),
@@ -45,13 +45,13 @@ pub(super) enum Broken {
     TooLarge,
 }
 
-impl std::fmt::Display for Broken {
+impl std::fmt::Display for Http1Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Broken::Unsent(error) | Broken::Io(error) => error.fmt(f),
-            Broken::CutOff => f.write_str("connection closed before message completed"),
-            Broken::Malformed(what) => write!(f, "the answer is not HTTP: {what}"),
-            Broken::TooLarge => f.write_str("the answer is too large"),
+            Http1Error::Unsent(error) | Http1Error::Io(error) => error.fmt(f),
+            Http1Error::CutOff => f.write_str("connection closed before message completed"),
+            Http1Error::Malformed(what) => write!(f, "the answer is not HTTP: {what}"),
+            Http1Error::TooLarge => f.write_str("the answer is too large"),
         }
     }
 }
@@ -134,7 +134,7 @@ const READS_PER_POLL: usize = 16;
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Connection {
     stream: Stream,
     /// All of it may be written to; what was read and not used yet lies from `at` to `filled`.
     buffer: Vec<u8>,
@@ -189,18 +189,18 @@ impl Progress {
 
 impl Progress {
     /// Counts bytes that bring the answer no nearer: a service could send them for ever.
-    fn idles(&mut self, bytes: usize) -> Result<(), Broken> {
+    fn idles(&mut self, bytes: usize) -> Result<(), Http1Error> {
         self.idle_bytes += bytes;
         match self.idle_bytes <= HEAD_BYTES_MAX {
             true => Ok(()),
-            false => Err(Broken::Malformed("it says too much beside the answer")),
+            false => Err(Http1Error::Malformed("it says too much beside the answer")),
         }
     }
 }
 
-impl Line {
-    pub(super) fn new(stream: Stream) -> Line {
-        Line { stream, buffer: vec![0; BUFFER_BYTES], at: 0, filled: 0 }
+impl Connection {
+    pub(super) fn new(stream: Stream) -> Connection {
+        Connection { stream, buffer: vec![0; BUFFER_BYTES], at: 0, filled: 0 }
     }
 
     /// Whether it can take a request. One that waits for nothing and hears something was closed, or lost its way.
@@ -217,10 +217,10 @@ impl Line {
         message: &Message,
         progress: &mut Progress,
         body_bytes_max: usize,
-    ) -> Poll<Result<(Reply, bool), Broken>> {
+    ) -> Poll<Result<(Reply, bool), Http1Error>> {
         if let Err(error) = self.write(context, message, progress) {
             if progress.written == 0 {
-                return Poll::Ready(Err(Broken::Unsent(error)));
+                return Poll::Ready(Err(Http1Error::Unsent(error)));
             }
             progress.write_error = Some(error);
         }
@@ -231,13 +231,15 @@ impl Line {
             }
             let read = match ready!(self.poll_fill(context)) {
                 Ok(read) => read,
-                Err(Broken::Io(error)) => Err(Broken::Io(progress.write_error.take().unwrap_or(error)))?,
+                Err(Http1Error::Io(error)) => {
+                    Err(Http1Error::Io(progress.write_error.take().unwrap_or(error)))?
+                }
                 Err(broken) => Err(broken)?,
             };
             if read == 0 && progress.rest == Rest::All {
                 progress.rest = Rest::Nothing;
             } else if read == 0 {
-                Err(progress.write_error.take().map_or(Broken::CutOff, Broken::Io))?;
+                Err(progress.write_error.take().map_or(Http1Error::CutOff, Http1Error::Io))?;
             }
         }
         context.waker().wake_by_ref();
@@ -267,19 +269,19 @@ impl Line {
     }
 
     /// Reads more; 0 bytes at the end of the connection.
-    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Http1Error>> {
         if self.at > 0 {
             self.buffer.copy_within(self.at..self.filled, 0);
             (self.filled, self.at) = (self.filled - self.at, 0);
         }
         if self.filled == self.buffer.len() {
             if self.filled >= HEAD_BYTES_MAX {
-                return Poll::Ready(Err(Broken::Malformed("its head is too long")));
+                return Poll::Ready(Err(Http1Error::Malformed("its head is too long")));
             }
             self.buffer.resize(2 * self.filled, 0);
         }
         let mut free = ReadBuf::new(&mut self.buffer[self.filled..]);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut free)).map_err(Broken::Io)?;
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut free)).map_err(Http1Error::Io)?;
         let read = free.filled().len();
         self.filled += read;
         Poll::Ready(Ok(read))
@@ -291,7 +293,7 @@ impl Line {
         message: &Message,
         progress: &mut Progress,
         body_bytes_max: usize,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Http1Error> {
         let too_large = |taken: usize, more: u64| more > (body_bytes_max - taken) as u64;
         loop {
             let unread = &self.buffer[self.at..self.filled];
@@ -306,7 +308,7 @@ impl Line {
                     }
                     if let Rest::Bytes(bytes) = progress.rest {
                         if too_large(0, bytes) {
-                            return Err(Broken::TooLarge);
+                            return Err(Http1Error::TooLarge);
                         }
                         // Who promises much may not keep it.
                         progress.reply.body.reserve_exact((bytes as usize).min(BUFFER_BYTES));
@@ -327,7 +329,7 @@ impl Line {
                 }
                 Rest::All => {
                     if too_large(body.len(), unread.len() as u64) {
-                        return Err(Broken::TooLarge);
+                        return Err(Http1Error::TooLarge);
                     }
                     body.extend_from_slice(unread);
                     self.at = self.filled;
@@ -335,14 +337,14 @@ impl Line {
                 Rest::ChunkSize => match httparse::parse_chunk_size(unread) {
                     Ok(httparse::Status::Partial) => return Ok(()),
                     Ok(httparse::Status::Complete((_, bytes))) if too_large(body.len(), bytes) => {
-                        return Err(Broken::TooLarge);
+                        return Err(Http1Error::TooLarge);
                     }
                     Ok(httparse::Status::Complete((line, bytes))) => {
                         self.at += line;
                         progress.idles(line.saturating_sub(CHUNK_LINE_BYTES))?;
                         progress.rest = if bytes == 0 { Rest::Trailers } else { Rest::Chunk(bytes) };
                     }
-                    Err(_) => return Err(Broken::Malformed("the size of a chunk is none")),
+                    Err(_) => return Err(Http1Error::Malformed("the size of a chunk is none")),
                 },
                 Rest::ChunkEnd => match unread {
                     [b'\r', b'\n', ..] => {
@@ -350,7 +352,7 @@ impl Line {
                         progress.rest = Rest::ChunkSize;
                     }
                     [b'\r'] => return Ok(()),
-                    _ => return Err(Broken::Malformed("a chunk does not end where it should")),
+                    _ => return Err(Http1Error::Malformed("a chunk does not end where it should")),
                 },
                 // They are read over.
                 Rest::Trailers => {
@@ -380,19 +382,19 @@ impl Line {
 }
 
 /// Reads an answer's head, if it is there. How long it is.
-fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Result<Option<usize>, Broken> {
+fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Result<Option<usize>, Http1Error> {
     let mut headers = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut head = httparse::Response::new(&mut headers);
     let bytes = match head.parse(unread) {
         Ok(httparse::Status::Complete(bytes)) => bytes,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Broken::Malformed("it has too many headers")),
-        Err(_) => return Err(Broken::Malformed("its head is none")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Http1Error::Malformed("it has too many headers")),
+        Err(_) => return Err(Http1Error::Malformed("its head is none")),
     };
     let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Broken::Malformed("its status is none"))?;
+    let status = status.ok_or(Http1Error::Malformed("its status is none"))?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Broken::Malformed("it speaks another protocol"));
+        return Err(Http1Error::Malformed("it speaks another protocol"));
     }
     if status.is_informational() {
         // The answer is yet to come.
@@ -408,7 +410,7 @@ fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Resul
     let last_coding = fields.all("transfer-encoding").last().and_then(|value| value.rsplit(',').next());
     (progress.rest, progress.keeps) = match last_coding {
         _ if message.is_head || is_bodiless => (Rest::Nothing, true),
-        Some(_) if is_old => return Err(Broken::Malformed("HTTP/1.0 has no transfer codings")),
+        Some(_) if is_old => return Err(Http1Error::Malformed("HTTP/1.0 has no transfer codings")),
         // With a length as well, one of the two is a lie: what follows on this connection is not to be trusted.
         Some(coding) if coding.trim().eq_ignore_ascii_case("chunked") => {
             (Rest::ChunkSize, fields.get("content-length").is_none())
@@ -425,14 +427,14 @@ fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Resul
 }
 
 /// The body's length, if the head tells it: once, or several times the same.
-fn length(fields: &Fields) -> Result<Option<u64>, Broken> {
+fn length(fields: &Fields) -> Result<Option<u64>, Http1Error> {
     let mut length = None;
     for text in fields.all("content-length").flat_map(|value| value.split(',')) {
         let text = text.trim();
         let told = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         match told {
             Some(told) if length.is_none_or(|length| length == told) => length = Some(told),
-            _ => return Err(Broken::Malformed("its content-length is none")),
+            _ => return Err(Http1Error::Malformed("its content-length is none")),
         }
     }
     Ok(length)

@@ -3,11 +3,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::desk::Desk;
+use super::counters::{Calls, VersionCounters};
+use super::hub::Observability;
 use super::log::Level;
-use super::view::{Calls, VersionView};
 use super::{History, Watcher, trace};
-use crate::engine::{Aside, Hears, Listener, Notes, Outcome, Record};
+use crate::engine::{EventBuffer, EventMask, Listener, MetricEvent, Outcome, Record};
 use crate::json::Arena;
 use crate::program::Program;
 
@@ -16,11 +16,11 @@ use crate::program::Program;
 pub(crate) struct Watch {
     pub(super) audience: Audience,
     /// What the audience hears.
-    pub(super) hears: Hears,
+    pub(super) event_mask: EventMask,
     pub(super) wants: Wants,
     /// What to log, and whether with data.
     pub(super) logging: (Level, bool),
-    pub(super) notes: Notes,
+    pub(super) event_buffer: EventBuffer,
     /// Up to which record everything is in the log.
     pub(super) logged: u64,
     pub(super) trace: Option<trace::Context>,
@@ -66,27 +66,28 @@ impl Watch {
 
     /// By one more.
     pub(crate) fn join(&mut self, watcher: Box<dyn Watcher>) {
-        let hears = catch_unwind(AssertUnwindSafe(|| watcher.hears()));
-        self.hears = self.hears.and(hears.unwrap_or(Hears::NONE));
+        let event_mask = catch_unwind(AssertUnwindSafe(|| watcher.event_mask()));
+        self.event_mask = self.event_mask.union(event_mask.unwrap_or(EventMask::NONE));
         self.audience.watchers.push(watcher);
     }
 
     /// Counts what happens, too.
     pub(super) fn count(&mut self) {
         self.audience.counts = true;
-        self.hears = self.hears.and(Hears::WORK);
+        self.event_mask = self.event_mask.union(EventMask::WORK);
     }
 
     /// What a turn of the engine needs to tell all who watch: who listens, what it hears, and the notes.
     pub(crate) fn parts<'w>(
         &'w mut self,
-        desk: Option<&'w Desk>,
-        view: Option<&'w VersionView>,
-        lane: usize,
-    ) -> (Ear<'w>, Hears, Option<&'w mut Notes>) {
-        let Watch { audience, hears, notes, .. } = self;
-        let notes = Some(notes).filter(|notes| notes.hears != Hears::NONE);
-        (Ear { audience, desk, view, lane }, *hears, notes)
+        observability: Option<&'w Observability>,
+        counters: Option<&'w VersionCounters>,
+        stripe: usize,
+    ) -> (ListenerAdapter<'w>, EventMask, Option<&'w mut EventBuffer>) {
+        let Watch { audience, event_mask, event_buffer, .. } = self;
+        let event_buffer =
+            Some(event_buffer).filter(|event_buffer| event_buffer.event_mask != EventMask::NONE);
+        (ListenerAdapter { audience, observability, counters, stripe }, *event_mask, event_buffer)
     }
 
     /// The trace that what the execution calls is part of (`X-Amzn-Trace-Id`), if the execution is traced.
@@ -109,16 +110,16 @@ impl Watch {
         if history.is_some() {
             *history = None;
         }
-        self.hears = Hears::NONE;
+        self.event_mask = EventMask::NONE;
         self.logged = 0;
-        if !self.notes.is_empty() {
-            self.notes.clear();
+        if !self.event_buffer.is_empty() {
+            self.event_buffer.clear();
         }
     }
 
     /// The arena was lost with what lay in it.
     pub(crate) fn lost(&mut self) {
-        self.notes.clear();
+        self.event_buffer.clear();
     }
 
     /// Whether nobody waits for its end but those who look at the notes.
@@ -130,7 +131,7 @@ impl Watch {
     /// Whether there is nothing to be written into the log.
     #[inline]
     pub(crate) fn has_no_lines(&self) -> bool {
-        !self.wants.any(Wants::LOG) || self.notes.is_empty() && self.audience.history.is_none()
+        !self.wants.any(Wants::LOG) || self.event_buffer.is_empty() && self.audience.history.is_none()
     }
 
     /// Tells the users' watchers how it ended; they are told nothing more.
@@ -143,21 +144,27 @@ impl Watch {
     }
 
     /// The values move: what is needed later is written down now.
-    pub(crate) fn moving(&mut self, desk: Option<&Desk>, program: &Program, arena: &Arena) {
+    pub(crate) fn moving(&mut self, observability: Option<&Observability>, program: &Program, arena: &Arena) {
         self.audience.each(|watcher| watcher.moving(program, arena));
-        if !self.notes.is_empty() {
-            self.audience.form(desk, program, arena, &self.notes);
-            self.notes.clear();
+        if !self.event_buffer.is_empty() {
+            self.audience.form(observability, program, arena, &self.event_buffer);
+            self.event_buffer.clear();
         }
     }
 }
 
 impl Audience {
     /// Makes a history of the notes.
-    fn form(&mut self, desk: Option<&Desk>, program: &Program, arena: &Arena, notes: &Notes) {
-        if let Some(desk) = desk {
-            let history = self.history.get_or_insert_with(|| Box::new(desk.new_history()));
-            notes.replay(program, arena, &mut **history);
+    fn form(
+        &mut self,
+        observability: Option<&Observability>,
+        program: &Program,
+        arena: &Arena,
+        event_buffer: &EventBuffer,
+    ) {
+        if let Some(observability) = observability {
+            let history = self.history.get_or_insert_with(|| Box::new(observability.new_history()));
+            event_buffer.replay(program, arena, &mut **history);
         }
     }
 
@@ -180,37 +187,37 @@ impl Audience {
 }
 
 /// Hears for one execution, during one turn.
-pub(crate) struct Ear<'w> {
+pub(crate) struct ListenerAdapter<'w> {
     audience: &'w mut Audience,
-    desk: Option<&'w Desk>,
-    view: Option<&'w VersionView>,
-    lane: usize,
+    observability: Option<&'w Observability>,
+    counters: Option<&'w VersionCounters>,
+    stripe: usize,
 }
 
-impl Listener for Ear<'_> {
+impl Listener for ListenerAdapter<'_> {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
         if self.audience.counts
-            && let Some(view) = self.view
+            && let Some(counters) = self.counters
         {
-            view.count_record(self.lane, &mut self.audience.calls, record);
+            counters.count_record(self.stripe, &mut self.audience.calls, record);
         }
         self.audience.each(|watcher| watcher.record(program, arena, record));
     }
 
-    fn aside(&mut self, program: &Program, aside: Aside) {
+    fn metric_event(&mut self, program: &Program, metric_event: MetricEvent) {
         if self.audience.counts
-            && let Some(view) = self.view
+            && let Some(counters) = self.counters
         {
-            view.count_aside(self.lane, aside);
+            counters.count_metric_event(self.stripe, metric_event);
         }
-        self.audience.each(|watcher| watcher.aside(program, aside));
+        self.audience.each(|watcher| watcher.metric_event(program, metric_event));
     }
 
     fn moving(&mut self, program: &Program, arena: &Arena) {
         self.audience.each(|watcher| watcher.moving(program, arena));
     }
 
-    fn notes_due(&mut self, program: &Program, arena: &Arena, notes: &Notes) {
-        self.audience.form(self.desk, program, arena, notes);
+    fn events_due(&mut self, program: &Program, arena: &Arena, event_buffer: &EventBuffer) {
+        self.audience.form(self.observability, program, arena, event_buffer);
     }
 }

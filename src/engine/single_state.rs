@@ -2,7 +2,7 @@
 //! run by the same functions as in any execution; nothing here evaluates anything.
 
 use super::execution::{Execution, Phase, Start};
-use super::run::{Run, Stop};
+use super::run::{Run, StateError};
 use super::{Env, Turn};
 use crate::fault::Fault;
 use crate::index::Id;
@@ -78,7 +78,7 @@ impl Execution {
             self.arena.push(value);
         }
         let variables = self.arena.end_array(mark);
-        let retriers = program.states[visit.state].handlers.map_or(0, |it| program.handlers[it].retry.len());
+        let retriers = program.states[visit.state].recovery.map_or(0, |it| program.recovery[it].retry.len());
         // As in a history: the execution's start is the first event, the state's entry the second.
         self.events = ENTERED;
         for frame in self.frames.iter_mut().filter(|frame| frame.phase == Phase::Enter) {
@@ -118,19 +118,19 @@ const ENTERED: u64 = 2;
 
 /// Ends a Parallel or Map state whose children have been begun, but not run, with a result of someone else's making.
 /// The input of each item that was not begun yet is made first, for the listener's sake.
-pub fn stand_in(
+pub fn complete_children(
     program: &Program,
     execution: &mut Execution,
     result: Result<Value, Fault>,
     env: &mut Env<'_>,
 ) -> Turn {
     let mut run = Run::new(program, execution, env);
-    let joining = run.x.frames.iter().enumerate().find_map(|(n, frame)| match frame.phase {
+    let joining = run.execution.frames.iter().enumerate().find_map(|(n, frame)| match frame.phase {
         Phase::Joining(join) if frame.parent.is_none() => Some((n as u32, join)),
         _ => None,
     });
     if let Some((frame, join)) = joining
-        && let Err(stop) = run.stand_in(frame, join, result)
+        && let Err(stop) = run.complete_children(frame, join, result)
     {
         run.stopped(frame, stop);
     }
@@ -141,7 +141,7 @@ impl Run<'_, '_> {
     /// Tells who listens.
     #[inline]
     pub(super) fn step_told(&mut self, step: Step<'_>) {
-        if self.hears.steps() {
+        if self.event_mask.steps() {
             self.tell_step(step);
         }
     }
@@ -149,13 +149,20 @@ impl Run<'_, '_> {
     #[cold]
     fn tell_step(&mut self, step: Step<'_>) {
         if let Some(listener) = &mut self.env.listener {
-            listener.step(&self.x.arena, step);
+            listener.step(&self.execution.arena, step);
         }
     }
 
-    fn stand_in(&mut self, frame: u32, join: u32, result: Result<Value, Fault>) -> Result<(), Stop> {
+    fn complete_children(
+        &mut self,
+        frame: u32,
+        join: u32,
+        result: Result<Value, Fault>,
+    ) -> Result<(), StateError> {
         let is_map = matches!(self.state(frame).kind, StateKind::Map(_));
-        while is_map && self.x.joins[join as usize].started < self.x.joins[join as usize].total {
+        while is_map
+            && self.execution.joins[join as usize].started < self.execution.joins[join as usize].total
+        {
             if let Err(stop) = self.next_iterations(frame, join, 1) {
                 self.stop_children(join, None);
                 return Err(stop);
@@ -164,7 +171,7 @@ impl Run<'_, '_> {
         self.stop_children(join, None);
         match result {
             Ok(result) => self.leave_with(frame, result),
-            Err(fault) => Err(Stop::Failed(fault)),
+            Err(fault) => Err(StateError::Failed(fault)),
         }
     }
 }

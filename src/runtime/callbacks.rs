@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::completion::Place;
 use super::engine::Engine;
-use super::inbox::{Beat, Mail, Shared};
-use super::ticket::Place;
+use super::inbox::{Beat, ShardMessage, Shared};
 use crate::engine::Token;
 use crate::fault::Fault;
 use crate::json;
@@ -37,7 +37,7 @@ impl Engine {
         let poller = shared.waiting.poll_activity(activity);
         async move {
             let (task, (place, token)) = poller.await;
-            shared.send(place, Mail::Started(place.key, token, worker));
+            shared.send(place, ShardMessage::Started(place.key, token, worker));
             task
         }
     }
@@ -72,20 +72,20 @@ impl Engine {
     pub fn send_task_heartbeat(&self, token: &str) -> Result<(), AnswerError> {
         let number = token::parse(token)?;
         if let Some((place, token)) = self.shared().waiting.beat(number)? {
-            self.shared().send(place, Mail::Heartbeat(place.key, token, Beat::Token(number)));
+            self.shared().send(place, ShardMessage::Heartbeat(place.key, token, Beat::Token(number)));
         }
         Ok(())
     }
 
     fn answer(&self, number: u128, answer: Result<Vec<u8>, Fault>) -> Result<(), AnswerError> {
         let (place, token): (Place, Token) = self.shared().waiting.take(number)?;
-        self.shared().send(place, Mail::Answer(place.key, token, answer));
+        self.shared().send(place, ShardMessage::Answer(place.key, token, answer));
         Ok(())
     }
 }
 
 impl Shared {
-    fn send(&self, place: Place, mail: Mail) {
+    fn send(&self, place: Place, mail: ShardMessage) {
         self.remotes[usize::from(place.shard)].send(mail);
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::Outcome;
 /// All executions are noted while they run, which is cheap; what to keep is decided at the end of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tail {
+pub struct Retention {
     /// Bytes of all histories together: half of them for executions that did not succeed, a quarter each for slow ones
     /// and for samples.
     pub bytes_max: usize,
@@ -27,9 +27,9 @@ pub struct Tail {
     pub noted_one_in: u64,
 }
 
-impl Default for Tail {
-    fn default() -> Tail {
-        Tail {
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention {
             bytes_max: 64 << 20,
             execution_bytes_max: 1 << 20,
             failures: true,
@@ -142,7 +142,7 @@ pub struct Page {
 
 /// The histories of one engine.
 #[derive(Debug, Default)]
-pub(crate) struct Ring {
+pub(crate) struct RetainedHistories {
     inner: Mutex<Inner>,
     shares: [usize; 3],
 }
@@ -157,9 +157,12 @@ struct Inner {
     next: u64,
 }
 
-impl Ring {
-    pub(crate) fn new(bytes_max: usize) -> Ring {
-        Ring { shares: [bytes_max / 2, bytes_max / 4, bytes_max / 4], ..Ring::default() }
+impl RetainedHistories {
+    pub(crate) fn new(bytes_max: usize) -> RetainedHistories {
+        RetainedHistories {
+            shares: [bytes_max / 2, bytes_max / 4, bytes_max / 4],
+            ..RetainedHistories::default()
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

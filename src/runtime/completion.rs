@@ -30,26 +30,26 @@ pub(super) struct Place {
 
 /// The two ends of one execution meet here. A mutex, because each of them comes by at most a few times.
 #[derive(Debug, Default)]
-pub(super) struct Ticket {
-    pub(super) called: Called,
+pub(super) struct Completion {
+    pub(super) start_identity: StartIdentity,
     state: Mutex<State>,
 }
 
 /// How an execution is called, where that is not as its version says.
 #[derive(Debug, Default)]
-pub(super) struct Called {
+pub(super) struct StartIdentity {
     /// Whether someone waits for its end, as of `StartSyncExecution`.
     pub(super) synchronous: bool,
-    pub(super) label: Option<Box<Label>>,
+    pub(super) label: Option<Box<IdentityOverrides>>,
 }
 
-impl Called {
+impl StartIdentity {
     /// As its version says.
-    pub(super) const AS_OTHERS: Called = Called { synchronous: false, label: None };
+    pub(super) const AS_OTHERS: StartIdentity = StartIdentity { synchronous: false, label: None };
 
-    pub(super) fn names(&self) -> Names<'_> {
+    pub(super) fn names(&self) -> IdentityRef<'_> {
         let label = self.label.as_deref();
-        Names {
+        IdentityRef {
             synchronous: self.synchronous,
             name: label.and_then(|label| label.name.as_deref()),
             arn: label.and_then(|label| label.arn.as_deref()),
@@ -60,7 +60,7 @@ impl Called {
 
 /// What the context object shows otherwise than for other executions of the version.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Names<'n> {
+pub(super) struct IdentityRef<'n> {
     pub(super) synchronous: bool,
     pub(super) name: Option<&'n str>,
     pub(super) arn: Option<&'n str>,
@@ -69,7 +69,7 @@ pub(super) struct Names<'n> {
 
 /// What sets an execution apart from the others of its version.
 #[derive(Default)]
-pub(super) struct Label {
+pub(super) struct IdentityOverrides {
     pub(super) name: Option<Box<str>>,
     /// Its ARN; it can be found by it.
     pub(super) arn: Option<Box<str>>,
@@ -78,7 +78,7 @@ pub(super) struct Label {
     pub(super) tasks: Option<std::sync::Mutex<Box<dyn Tasks + Send>>>,
 }
 
-impl std::fmt::Debug for Label {
+impl std::fmt::Debug for IdentityOverrides {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Label").field("name", &self.name).field("arn", &self.arn).finish_non_exhaustive()
     }
@@ -95,14 +95,14 @@ struct State {
     status: Option<Status>,
 }
 
-impl Ticket {
+impl Completion {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is whole between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn new(called: Called) -> Ticket {
-        Ticket { called, state: Mutex::default() }
+    pub(super) fn new(start_identity: StartIdentity) -> Completion {
+        Completion { start_identity, state: Mutex::default() }
     }
 
     /// It is over.
@@ -163,25 +163,25 @@ impl Ticket {
 /// Who is told how an execution ends.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
-    One(Arc<Ticket>),
+    One(Arc<Completion>),
     /// It is the n-th of a batch.
     Batch(Arc<BatchState>, u32),
 }
 
 impl Reply {
     /// Of an execution that is not one of a batch.
-    pub(super) fn ticket(&self) -> Option<&Arc<Ticket>> {
+    pub(super) fn completion(&self) -> Option<&Arc<Completion>> {
         match self {
-            Reply::One(ticket) => Some(ticket),
+            Reply::One(completion) => Some(completion),
             Reply::Batch(..) => None,
         }
     }
 
     /// How the execution is called.
-    pub(super) fn called(&self) -> &Called {
-        static AS_OTHERS: Called = Called::AS_OTHERS;
+    pub(super) fn start_identity(&self) -> &StartIdentity {
+        static AS_OTHERS: StartIdentity = StartIdentity::AS_OTHERS;
         match self {
-            Reply::One(ticket) => &ticket.called,
+            Reply::One(completion) => &completion.start_identity,
             Reply::Batch(..) => &AS_OTHERS,
         }
     }
@@ -195,7 +195,7 @@ pub(super) type Sink = dyn Fn(u32, Ended<'_>) + Send + Sync;
 pub(super) struct BatchState {
     /// Executions under way, and one for whoever still adds some.
     left: AtomicU64,
-    tally: super::outcome::Tally,
+    tally: super::outcome::Counters,
     waker: Mutex<Option<Waker>>,
     sink: Option<Box<Sink>>,
 }
@@ -298,7 +298,7 @@ impl Future for Batch {
 
 #[cfg(all(test, expressway_loom))]
 mod tests {
-    use super::super::permit::Permit;
+    use super::super::loom_park::Permit;
     use super::*;
 
     const PLACE: Place = Place { shard: 0, key: Key { slot: 1, generation: 2 } };
@@ -312,25 +312,25 @@ mod tests {
     #[test]
     fn an_abort_reaches_an_execution_wherever_it_stands() {
         loom::model(|| {
-            let (ticket, mail) = (Arc::new(Ticket::default()), Permit::new());
-            let (seen, box_) = (Arc::clone(&ticket), Arc::clone(&mail));
+            let (completion, mail) = (Arc::new(Completion::default()), Permit::new());
+            let (seen, box_) = (Arc::clone(&completion), Arc::clone(&mail));
             let shard = loom::thread::spawn(move || {
                 if seen.begin().is_none() && seen.park(PLACE).is_none() {
                     box_.wait();
                 }
                 seen.end(Outcome::without_output(Status::Aborted, None, 0));
             });
-            if let Some((place, _)) = ticket.abort(fault()) {
+            if let Some((place, _)) = completion.abort(fault()) {
                 assert_eq!(place, PLACE);
                 mail.notify();
             }
             let woken = Permit::new();
             let waker: Waker = woken.clone().into();
-            while ticket.poll(&mut Context::from_waker(&waker)).is_pending() {
+            while completion.poll(&mut Context::from_waker(&waker)).is_pending() {
                 woken.wait();
             }
-            assert_eq!(ticket.status(), Status::Aborted);
-            assert!(ticket.abort(fault()).is_none(), "it is over");
+            assert_eq!(completion.status(), Status::Aborted);
+            assert!(completion.abort(fault()).is_none(), "it is over");
             shard.join().unwrap();
         });
     }
@@ -339,18 +339,18 @@ mod tests {
     #[test]
     fn an_end_is_the_end_whatever_an_abort_does_meanwhile() {
         loom::model(|| {
-            let ticket = Arc::new(Ticket::default());
-            let seen = Arc::clone(&ticket);
+            let completion = Arc::new(Completion::default());
+            let seen = Arc::clone(&completion);
             let shard = loom::thread::spawn(move || {
                 let aborted = seen.begin().is_some();
                 let status = if aborted { Status::Aborted } else { Status::Succeeded };
                 seen.end(Outcome::without_output(status, None, 0));
                 status
             });
-            assert!(ticket.abort(fault()).is_none(), "it was never parked");
+            assert!(completion.abort(fault()).is_none(), "it was never parked");
             let status = shard.join().unwrap();
-            assert_eq!(ticket.status(), status);
-            let polled = ticket.poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(completion.status(), status);
+            let polled = completion.poll(&mut Context::from_waker(Waker::noop()));
             assert!(matches!(polled, Poll::Ready(outcome) if outcome.status == status));
         });
     }

@@ -3,18 +3,18 @@
 //!
 //! A turn writes them itself, without asking a listener: most executions are noted only because they might fail.
 
-use super::record::{Happening, Hears, Listener, Record, Schedule, TaskKind};
+use super::record::{EventKind, EventMask, Listener, Record, Schedule, TaskKind};
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateId, TaskId};
 
-/// The records of one execution since its values moved last: whoever wants to know them [reads](Notes::replay) them
+/// The records of one execution since its values moved last: whoever wants to know them [reads](EventBuffer::replay) them
 /// before the values move again.
 #[derive(Clone, Debug, Default)]
-pub struct Notes {
+pub struct EventBuffer {
     /// What is noted.
-    pub hears: Hears,
-    notes: Vec<Note>,
+    pub event_mask: EventMask,
+    event_buffer: Vec<Note>,
     /// The last of `marks`.
     mark: Mark,
     marks: Vec<Mark>,
@@ -30,7 +30,7 @@ pub struct Notes {
 /// One record, in half a cache line.
 #[derive(Clone, Copy, Debug)]
 struct Note {
-    what: What,
+    what: CompactEvent,
     /// Counted from the mark's.
     id: u32,
     /// How far back the previous event is; 0 where there is none.
@@ -45,7 +45,7 @@ const DISTANT: u32 = u32::MAX;
 const UNNAMED: u32 = u32::MAX;
 /// For so many notes memory is kept when they are forgotten.
 const KEPT: usize = 256;
-/// More of them than this are [due](super::Listener::notes_due).
+/// More of them than this are [due](super::Listener::events_due).
 const NOTES_MAX: usize = 16_384;
 
 /// From which note on which time holds, and what ids are counted from.
@@ -56,9 +56,9 @@ struct Mark {
     time_ms: u64,
 }
 
-/// As [`Happening`]. What is rare and large stands in a list beside; the number is its place there.
+/// As [`EventKind`]. What is rare and large stands in a list beside; the number is its place there.
 #[derive(Clone, Copy, Debug)]
-enum What {
+enum CompactEvent {
     ExecutionStarted(Value),
     ExecutionSucceeded(Value),
     ExecutionFailed(u32),
@@ -97,34 +97,34 @@ struct Told<'n> {
     assigned: std::slice::Iter<'n, Value>,
 }
 
-impl Notes {
+impl EventBuffer {
     /// How many there are.
     #[inline]
     pub fn len(&self) -> usize {
-        self.notes.len()
+        self.event_buffer.len()
     }
 
     /// Whether there are none.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.notes.is_empty()
+        self.event_buffer.is_empty()
     }
 
     /// Whether there are so many that someone should read them.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.notes.len() > NOTES_MAX
+        self.event_buffer.len() > NOTES_MAX
     }
 
     /// The id of the last record.
     pub fn last_id(&self) -> Option<u64> {
-        self.notes.last().map(|note| self.mark.id + u64::from(note.id))
+        self.event_buffer.last().map(|note| self.mark.id + u64::from(note.id))
     }
 
     /// Forgets them all, and keeps some memory for the next ones.
     pub fn clear(&mut self) {
         self.mark = Mark::default();
-        cleared(&mut self.notes);
+        cleared(&mut self.event_buffer);
         cleared(&mut self.marks);
         cleared(&mut self.distant);
         cleared(&mut self.assigned);
@@ -138,7 +138,7 @@ impl Notes {
         let (mut marks, mut distant) = (self.marks.iter().peekable(), self.distant.iter());
         let mut mark = Mark::default();
         let mut told = Told { output: Value::UNDEFINED, assigned: self.assigned.iter() };
-        for (n, &Note { what, id, back }) in self.notes.iter().enumerate() {
+        for (n, &Note { what, id, back }) in self.event_buffer.iter().enumerate() {
             while let Some(next) = marks.next_if(|next| next.from as usize <= n) {
                 mark = *next;
             }
@@ -148,23 +148,24 @@ impl Notes {
                 DISTANT => distant.next().copied().unwrap_or_default(),
                 back => id - u64::from(back),
             };
-            let happening = self.happening(what, &mut told);
-            listener.record(program, arena, &Record { id, previous, time_ms: mark.time_ms, happening });
+            let event_kind = self.event_kind(what, &mut told);
+            listener.record(program, arena, &Record { id, previous, time_ms: mark.time_ms, event_kind });
         }
     }
 
     /// A state was entered. What hands on its output is not read again, which would wait until it is in the cache.
     #[inline(always)]
     pub(super) fn entered(&mut self, id: u64, previous: u64, time_ms: u64, state: StateId, input: &Value) {
-        let what = match self.notes.last() {
+        let what = match self.event_buffer.last() {
             // Whoever comes straight from a state has what that gave.
-            Some(Note { what: What::StateExited(_, output) | What::StateAssigned(_, output), .. })
-                if previous + 1 == id && self.last_id() == Some(previous) =>
-            {
+            Some(Note {
+                what: CompactEvent::StateExited(_, output) | CompactEvent::StateAssigned(_, output),
+                ..
+            }) if previous + 1 == id && self.last_id() == Some(previous) => {
                 debug_assert!(!input.is_container() || output.is_same_place(*input));
-                What::StateReached(state)
+                CompactEvent::StateReached(state)
             }
-            _ => What::StateEntered(state, *input),
+            _ => CompactEvent::StateEntered(state, *input),
         };
         self.note(id, previous, time_ms, what);
     }
@@ -181,17 +182,17 @@ impl Notes {
         assigned: Value,
     ) {
         let what = match assigned.is_undefined() {
-            true => What::StateExited(state, output),
+            true => CompactEvent::StateExited(state, output),
             false => {
                 self.assigned.push(assigned);
-                What::StateAssigned(state, output)
+                CompactEvent::StateAssigned(state, output)
             }
         };
         self.note(id, previous, time_ms, what);
     }
 
     #[inline(always)]
-    fn note(&mut self, id: u64, previous: u64, time_ms: u64, what: What) {
+    fn note(&mut self, id: u64, previous: u64, time_ms: u64, what: CompactEvent) {
         if time_ms != self.mark.time_ms || id.wrapping_sub(self.mark.id) > u64::from(u32::MAX) {
             self.mark(id, time_ms);
         }
@@ -200,11 +201,11 @@ impl Notes {
             back if back < u64::from(DISTANT) => back as u32,
             _ => self.distant(previous),
         };
-        self.notes.push(Note { what, id: (id - self.mark.id) as u32, back });
+        self.event_buffer.push(Note { what, id: (id - self.mark.id) as u32, back });
     }
 
     fn mark(&mut self, id: u64, time_ms: u64) {
-        self.mark = Mark { from: self.notes.len() as u32, id, time_ms };
+        self.mark = Mark { from: self.event_buffer.len() as u32, id, time_ms };
         self.marks.push(self.mark);
     }
 
@@ -215,45 +216,47 @@ impl Notes {
     }
 
     pub(super) fn keep(&mut self, record: &Record<'_>) {
-        use Happening::*;
-        let Record { id, previous, time_ms, happening } = *record;
-        let what = match happening {
+        use EventKind::*;
+        let Record { id, previous, time_ms, event_kind } = *record;
+        let what = match event_kind {
             // The engine notes these without making records of them.
             StateEntered { state, input } => return self.entered(id, previous, time_ms, state, &input),
             StateExited { state, output, assigned } => {
                 return self.exited(id, previous, time_ms, state, output, assigned);
             }
-            ExecutionStarted { input } => What::ExecutionStarted(input),
-            ExecutionSucceeded { output } => What::ExecutionSucceeded(output),
-            ExecutionFailed { fault } => What::ExecutionFailed(self.fault(fault, "")),
-            ExecutionTimedOut => What::ExecutionTimedOut,
-            ExecutionAborted { fault } => What::ExecutionAborted(self.fault(fault, "")),
-            StateAborted { state } => What::StateAborted(state),
+            ExecutionStarted { input } => CompactEvent::ExecutionStarted(input),
+            ExecutionSucceeded { output } => CompactEvent::ExecutionSucceeded(output),
+            ExecutionFailed { fault } => CompactEvent::ExecutionFailed(self.fault(fault, "")),
+            ExecutionTimedOut => CompactEvent::ExecutionTimedOut,
+            ExecutionAborted { fault } => CompactEvent::ExecutionAborted(self.fault(fault, "")),
+            StateAborted { state } => CompactEvent::StateAborted(state),
             TaskScheduled(schedule) => {
                 self.schedules.push(schedule);
-                What::TaskScheduled(self.schedules.len() as u32 - 1)
+                CompactEvent::TaskScheduled(self.schedules.len() as u32 - 1)
             }
-            TaskStarted { task, kind, worker: None } => What::TaskStarted(task, kind, UNNAMED),
+            TaskStarted { task, kind, worker: None } => CompactEvent::TaskStarted(task, kind, UNNAMED),
             TaskStarted { task, kind, worker: Some(worker) } => {
                 self.workers.push(worker.into());
-                What::TaskStarted(task, kind, self.workers.len() as u32 - 1)
+                CompactEvent::TaskStarted(task, kind, self.workers.len() as u32 - 1)
             }
-            TaskSubmitted { task, kind, output } => What::TaskSubmitted(task, kind, output),
-            TaskSucceeded { task, kind, output } => What::TaskSucceeded(task, kind, output),
-            TaskFailed { task, kind, fault } => What::TaskFailed(task, kind, self.fault(fault, "")),
-            TaskTimedOut { task, kind, fault } => What::TaskTimedOut(task, kind, self.fault(fault, "")),
-            ParallelStateStarted => What::ParallelStateStarted,
-            ParallelStateSucceeded => What::ParallelStateSucceeded,
-            ParallelStateFailed => What::ParallelStateFailed,
-            MapStateStarted { length } => What::MapStateStarted(length),
-            MapStateSucceeded => What::MapStateSucceeded,
-            MapStateFailed => What::MapStateFailed,
-            MapIterationStarted { state, index } => What::MapIterationStarted(state, index),
-            MapIterationSucceeded { state, index } => What::MapIterationSucceeded(state, index),
-            MapIterationFailed { state, index } => What::MapIterationFailed(state, index),
-            MapIterationAborted { state, index } => What::MapIterationAborted(state, index),
+            TaskSubmitted { task, kind, output } => CompactEvent::TaskSubmitted(task, kind, output),
+            TaskSucceeded { task, kind, output } => CompactEvent::TaskSucceeded(task, kind, output),
+            TaskFailed { task, kind, fault } => CompactEvent::TaskFailed(task, kind, self.fault(fault, "")),
+            TaskTimedOut { task, kind, fault } => {
+                CompactEvent::TaskTimedOut(task, kind, self.fault(fault, ""))
+            }
+            ParallelStateStarted => CompactEvent::ParallelStateStarted,
+            ParallelStateSucceeded => CompactEvent::ParallelStateSucceeded,
+            ParallelStateFailed => CompactEvent::ParallelStateFailed,
+            MapStateStarted { length } => CompactEvent::MapStateStarted(length),
+            MapStateSucceeded => CompactEvent::MapStateSucceeded,
+            MapStateFailed => CompactEvent::MapStateFailed,
+            MapIterationStarted { state, index } => CompactEvent::MapIterationStarted(state, index),
+            MapIterationSucceeded { state, index } => CompactEvent::MapIterationSucceeded(state, index),
+            MapIterationFailed { state, index } => CompactEvent::MapIterationFailed(state, index),
+            MapIterationAborted { state, index } => CompactEvent::MapIterationAborted(state, index),
             EvaluationFailed { state, fault, location } => {
-                What::EvaluationFailed(state, self.fault(fault, location))
+                CompactEvent::EvaluationFailed(state, self.fault(fault, location))
             }
         };
         self.note(id, previous, time_ms, what);
@@ -264,47 +267,47 @@ impl Notes {
         self.faults.len() as u32 - 1
     }
 
-    fn happening(&self, what: What, told: &mut Told<'_>) -> Happening<'_> {
-        use Happening::*;
+    fn event_kind(&self, what: CompactEvent, told: &mut Told<'_>) -> EventKind<'_> {
+        use EventKind::*;
         let fault = |place: u32| &self.faults[place as usize].0;
         match what {
-            What::StateEntered(state, input) => StateEntered { state, input },
-            What::StateReached(state) => StateEntered { state, input: told.output },
-            What::StateExited(state, output) => {
+            CompactEvent::StateEntered(state, input) => StateEntered { state, input },
+            CompactEvent::StateReached(state) => StateEntered { state, input: told.output },
+            CompactEvent::StateExited(state, output) => {
                 told.output = output;
                 StateExited { state, output, assigned: Value::UNDEFINED }
             }
-            What::StateAssigned(state, output) => {
+            CompactEvent::StateAssigned(state, output) => {
                 told.output = output;
                 let assigned = told.assigned.next().copied().unwrap_or_default();
                 StateExited { state, output, assigned }
             }
-            What::ExecutionStarted(input) => ExecutionStarted { input },
-            What::ExecutionSucceeded(output) => ExecutionSucceeded { output },
-            What::ExecutionFailed(place) => ExecutionFailed { fault: fault(place) },
-            What::ExecutionTimedOut => ExecutionTimedOut,
-            What::ExecutionAborted(place) => ExecutionAborted { fault: fault(place) },
-            What::StateAborted(state) => StateAborted { state },
-            What::TaskScheduled(place) => TaskScheduled(self.schedules[place as usize]),
-            What::TaskStarted(task, kind, worker) => {
+            CompactEvent::ExecutionStarted(input) => ExecutionStarted { input },
+            CompactEvent::ExecutionSucceeded(output) => ExecutionSucceeded { output },
+            CompactEvent::ExecutionFailed(place) => ExecutionFailed { fault: fault(place) },
+            CompactEvent::ExecutionTimedOut => ExecutionTimedOut,
+            CompactEvent::ExecutionAborted(place) => ExecutionAborted { fault: fault(place) },
+            CompactEvent::StateAborted(state) => StateAborted { state },
+            CompactEvent::TaskScheduled(place) => TaskScheduled(self.schedules[place as usize]),
+            CompactEvent::TaskStarted(task, kind, worker) => {
                 let worker = self.workers.get(worker as usize).map(|worker| &**worker);
                 TaskStarted { task, kind, worker }
             }
-            What::TaskSubmitted(task, kind, output) => TaskSubmitted { task, kind, output },
-            What::TaskSucceeded(task, kind, output) => TaskSucceeded { task, kind, output },
-            What::TaskFailed(task, kind, place) => TaskFailed { task, kind, fault: fault(place) },
-            What::TaskTimedOut(task, kind, place) => TaskTimedOut { task, kind, fault: fault(place) },
-            What::ParallelStateStarted => ParallelStateStarted,
-            What::ParallelStateSucceeded => ParallelStateSucceeded,
-            What::ParallelStateFailed => ParallelStateFailed,
-            What::MapStateStarted(length) => MapStateStarted { length },
-            What::MapStateSucceeded => MapStateSucceeded,
-            What::MapStateFailed => MapStateFailed,
-            What::MapIterationStarted(state, index) => MapIterationStarted { state, index },
-            What::MapIterationSucceeded(state, index) => MapIterationSucceeded { state, index },
-            What::MapIterationFailed(state, index) => MapIterationFailed { state, index },
-            What::MapIterationAborted(state, index) => MapIterationAborted { state, index },
-            What::EvaluationFailed(state, place) => {
+            CompactEvent::TaskSubmitted(task, kind, output) => TaskSubmitted { task, kind, output },
+            CompactEvent::TaskSucceeded(task, kind, output) => TaskSucceeded { task, kind, output },
+            CompactEvent::TaskFailed(task, kind, place) => TaskFailed { task, kind, fault: fault(place) },
+            CompactEvent::TaskTimedOut(task, kind, place) => TaskTimedOut { task, kind, fault: fault(place) },
+            CompactEvent::ParallelStateStarted => ParallelStateStarted,
+            CompactEvent::ParallelStateSucceeded => ParallelStateSucceeded,
+            CompactEvent::ParallelStateFailed => ParallelStateFailed,
+            CompactEvent::MapStateStarted(length) => MapStateStarted { length },
+            CompactEvent::MapStateSucceeded => MapStateSucceeded,
+            CompactEvent::MapStateFailed => MapStateFailed,
+            CompactEvent::MapIterationStarted(state, index) => MapIterationStarted { state, index },
+            CompactEvent::MapIterationSucceeded(state, index) => MapIterationSucceeded { state, index },
+            CompactEvent::MapIterationFailed(state, index) => MapIterationFailed { state, index },
+            CompactEvent::MapIterationAborted(state, index) => MapIterationAborted { state, index },
+            CompactEvent::EvaluationFailed(state, place) => {
                 let (fault, location) = &self.faults[place as usize];
                 EvaluationFailed { state, fault, location }
             }
@@ -341,10 +344,10 @@ mod tests {
         let (one, two) = (Value::int(1), Value::int(2));
         let far = 1u64 << 40;
         let fault = Fault::new("Mine", "on purpose");
-        let exited = |output, assigned| Happening::StateExited { state: a, output, assigned };
-        let entered = |input| Happening::StateEntered { state: b, input };
+        let exited = |output, assigned| EventKind::StateExited { state: a, output, assigned };
+        let entered = |input| EventKind::StateEntered { state: b, input };
         let records = [
-            (1, 0, 0, Happening::ExecutionStarted { input: one }),
+            (1, 0, 0, EventKind::ExecutionStarted { input: one }),
             (2, 1, 0, entered(one)),
             (3, 2, 0, exited(two, Value::UNDEFINED)),
             (4, 3, 0, entered(two)),
@@ -355,22 +358,22 @@ mod tests {
             (8, 4, 8, entered(two)),
             (far, 8, 8, exited(two, one)),
             (far + 1, far, 9, entered(two)),
-            (far + 2, 8, 9, Happening::MapStateStarted { length: 3 }),
-            (far + 3, 0, 9, Happening::ExecutionFailed { fault: &fault }),
+            (far + 2, 8, 9, EventKind::MapStateStarted { length: 3 }),
+            (far + 3, 0, 9, EventKind::ExecutionFailed { fault: &fault }),
         ];
-        let mut notes = Notes::default();
+        let mut event_buffer = EventBuffer::default();
         for _ in 0..2 {
             let mut told = (Told(Vec::new()), Told(Vec::new()));
-            for (id, previous, time_ms, happening) in records {
-                let record = Record { id, previous, time_ms, happening };
-                notes.keep(&record);
+            for (id, previous, time_ms, event_kind) in records {
+                let record = Record { id, previous, time_ms, event_kind };
+                event_buffer.keep(&record);
                 told.0.record(&program, &arena, &record);
             }
-            notes.replay(&program, &arena, &mut told.1);
+            event_buffer.replay(&program, &arena, &mut told.1);
             assert_eq!(told.0.0, told.1.0);
-            assert_eq!(notes.last_id(), Some(far + 3));
-            notes.clear();
-            assert!(notes.is_empty());
+            assert_eq!(event_buffer.last_id(), Some(far + 3));
+            event_buffer.clear();
+            assert!(event_buffer.is_empty());
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 
 use super::credentials::{Credentials, Source};
-use super::h1::Message;
+use super::http1::Message;
 use super::pool::{self, Limits};
 use super::settings::{Endpoint, Settings, SettingsError, variable};
 

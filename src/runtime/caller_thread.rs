@@ -4,25 +4,25 @@
 use std::cell::RefCell;
 
 use super::admission::Limit;
+use super::completion::IdentityRef;
+use super::context::{Bug, ExecutionBuffer, Setting, WorkerScratch};
 use super::engine::Engine;
 use super::inbox::Shared;
 use super::inline::Ended;
 use super::job::TRANSITIONS_PER_EXECUTION;
 use super::machine::Version;
+use super::observation::{ending, may_be_watched};
 use super::outcome::Status;
-use super::seat::{Bench, Bug, Seat, Setting};
-use super::showing::{ending, may_be_watched};
 use super::start::StartError;
-use super::ticket::Names;
 use crate::engine::{Event, Start, Turn};
 use crate::fault::Fault;
 use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::json;
-use crate::observe::{Memory, Scribe, Took};
+use crate::observe::{LogBuffer, Memory, Took};
 
 thread_local! {
     /// What this thread needs to run executions.
-    static BENCH: RefCell<Bench> = RefCell::default();
+    static WORKER_SCRATCH: RefCell<WorkerScratch> = RefCell::default();
 }
 
 /// Runs an execution of a machine that neither waits nor calls on this thread. `None`, and there was no such execution,
@@ -34,17 +34,17 @@ thread_local! {
 pub(super) fn run_now<R>(
     engine: &Engine,
     version: &Version,
-    called: Names<'_>,
+    start_identity: IdentityRef<'_>,
     number: u64,
     text: &[u8],
     show: impl FnOnce(Option<Ended<'_>>, u64) -> R,
 ) -> Result<Option<R>, StartError> {
     // Those who watch would see it begin twice.
-    if !version.is_short && may_be_watched(engine.shared(), version, called.trace_header) {
+    if !version.is_short && may_be_watched(engine.shared(), version, start_identity.trace_header) {
         return Ok(None);
     }
-    let mut visit = Visit::begin(engine, version)?;
-    visit.read(called, number, text)?;
+    let mut visit = CallerThreadRun::begin(engine, version)?;
+    visit.read(start_identity, number, text)?;
     Ok(visit.turn(show))
 }
 
@@ -59,10 +59,10 @@ impl Refill for OneSlice {
 
 /// An execution on its caller's thread. It is counted as accepted when it begins, and when it is over as what it came
 /// to; dropped before, as aborted.
-struct Visit<'e> {
+struct CallerThreadRun<'e> {
     engine: &'e Engine,
     version: &'e Version,
-    seat: Option<Box<Seat>>,
+    buffer: Option<Box<ExecutionBuffer>>,
     /// The time at its beginning, which is that of its turn.
     began_ms: u64,
     ahead_ms: i64,
@@ -71,41 +71,42 @@ struct Visit<'e> {
     took_bytes: usize,
 }
 
-impl<'e> Visit<'e> {
-    fn begin(engine: &'e Engine, version: &'e Version) -> Result<Visit<'e>, StartError> {
+impl<'e> CallerThreadRun<'e> {
+    fn begin(engine: &'e Engine, version: &'e Version) -> Result<CallerThreadRun<'e>, StartError> {
         let shared = engine.shared();
-        engine.lane(|lane| lane.enter());
+        engine.stripe(|stripe| stripe.enter());
         let limit = match shared.gate.is_closed_by_now() {
             true => Some(Limit::Draining),
             false => shared.admission.is_full(&version.usage, 0),
         };
-        let seat = match limit {
-            None => Some(BENCH.with_borrow_mut(Bench::seat)),
+        let buffer = match limit {
+            None => Some(WORKER_SCRATCH.with_borrow_mut(WorkerScratch::buffer)),
             Some(_) => None,
         };
-        let mut visit = Visit { engine, version, seat, began_ms: 0, ahead_ms: 0, began_us: 0, took_bytes: 0 };
+        let mut visit =
+            CallerThreadRun { engine, version, buffer, began_ms: 0, ahead_ms: 0, began_us: 0, took_bytes: 0 };
         match limit {
             None => Ok(visit),
             Some(limit) => Err(visit.refuse(limit)),
         }
     }
 
-    fn read(&mut self, called: Names<'_>, number: u64, text: &[u8]) -> Result<(), StartError> {
-        let Some(seat) = &mut self.seat else { return Ok(()) };
+    fn read(&mut self, start_identity: IdentityRef<'_>, number: u64, text: &[u8]) -> Result<(), StartError> {
+        let Some(buffer) = &mut self.buffer else { return Ok(()) };
         let shared = self.engine.shared();
         self.began_us = shared.elapsed_us();
         let now_ms = shared.time.steady_ms();
         (self.began_ms, self.ahead_ms) = (now_ms, shared.ahead_ms(now_ms));
         let (seed, seconds_max) = (shared.seed(number), self.version.seconds_max);
         let start = Start { seed, now_ms, ahead_ms: self.ahead_ms, seconds_max, ..shared.start };
-        seat.x.reset();
-        seat.identify(self.version, called);
-        match json::read(&mut seat.x.arena, text) {
+        buffer.execution.reset();
+        buffer.identify(self.version, start_identity);
+        match json::read(&mut buffer.execution.arena, text) {
             Ok(input) => {
-                seat.x.begin(&self.version.program, &start, input);
-                if may_be_watched(shared, self.version, called.trace_header) {
-                    self.with_scribe(|seat, shared, scribe, version| {
-                        seat.observe(shared, scribe, version, called.trace_header);
+                buffer.execution.begin(&self.version.program, &start, input);
+                if may_be_watched(shared, self.version, start_identity.trace_header) {
+                    self.with_log_buffer(|buffer, shared, log_buffer, version| {
+                        buffer.observe(shared, log_buffer, version, start_identity.trace_header);
                     });
                 }
                 Ok(())
@@ -121,18 +122,20 @@ impl<'e> Visit<'e> {
     fn turn<R>(&mut self, show: impl FnOnce(Option<Ended<'_>>, u64) -> R) -> Option<R> {
         let now_ms = self.began_ms;
         let turn = self.advance(Event::Go, &Fuel::new(SLICE, &OneSlice));
-        let seat = self.seat.as_mut()?;
-        let (shown, status) = match (turn, seat.x.outcome()) {
+        let buffer = self.buffer.as_mut()?;
+        let (shown, status) = match (turn, buffer.execution.outcome()) {
             (Ok(Turn::Yielded | Turn::Cut(_)), None) => {
                 self.version.took_too_long_here();
                 self.leave(None);
                 return None;
             }
-            (Ok(_), Some(outcome)) => (show(Some(Ended::of(&seat.x, outcome)), now_ms), Status::of(outcome)),
+            (Ok(_), Some(outcome)) => {
+                (show(Some(Ended::of(&buffer.execution, outcome)), now_ms), Status::of(outcome))
+            }
             // Nothing in it waits, so that it parks is a bug as well.
             _ => (show(None, now_ms), Status::Failed),
         };
-        self.took_bytes = seat.x.arena.bytes();
+        self.took_bytes = buffer.execution.arena.bytes();
         self.tell_end(now_ms);
         self.leave(Some(status));
         Some(shown)
@@ -146,21 +149,21 @@ impl<'e> Visit<'e> {
             ahead_ms: self.ahead_ms,
             transitions_max: TRANSITIONS_PER_EXECUTION,
             fuel,
-            shown: (shared.desk.as_deref(), shared.remotes.len() + self.engine.lane_number()),
+            shown: (shared.observability.as_deref(), shared.remotes.len() + self.engine.stripe_number()),
             random: shared.random,
             activities: None,
         };
-        let Some(seat) = &mut self.seat else { return Err(Bug) };
-        BENCH.with_borrow_mut(|bench| {
-            let turn = bench.kit.advance(seat, event, &setting);
-            bench.kit.effects.clear();
+        let Some(buffer) = &mut self.buffer else { return Err(Bug) };
+        WORKER_SCRATCH.with_borrow_mut(|worker_scratch| {
+            let turn = worker_scratch.turn_scratch.advance(buffer, event, &setting);
+            worker_scratch.turn_scratch.effects.clear();
             turn
         })
     }
 
     /// Those who watch an execution that nobody waits for any more learn that it was aborted.
     fn tell_aborted(&mut self) {
-        if self.seat.as_ref().is_none_or(|seat| seat.watch.is_none()) {
+        if self.buffer.as_ref().is_none_or(|buffer| buffer.watch.is_none()) {
             return;
         }
         // Whatever came of it, the end is told next.
@@ -170,23 +173,29 @@ impl<'e> Visit<'e> {
 
     /// It is over: those who watch it learn of it.
     fn tell_end(&mut self, now_ms: u64) {
-        if self.seat.as_ref().is_none_or(|seat| seat.watch.is_none()) {
+        if self.buffer.as_ref().is_none_or(|buffer| buffer.watch.is_none()) {
             return;
         }
-        self.with_scribe(|seat, shared, scribe, version| {
-            seat.tell_end(shared, scribe, version, super::shard::bug_outcome, now_ms);
-            seat.hand_over(shared, scribe, version, super::shard::bug_outcome, now_ms);
+        self.with_log_buffer(|buffer, shared, log_buffer, version| {
+            buffer.tell_end(shared, log_buffer, version, super::shard::bug_outcome, now_ms);
+            buffer.hand_over(shared, log_buffer, version, super::shard::bug_outcome, now_ms);
         });
     }
 
     /// Calls `work` with what writes down what is shown of executions on this thread.
-    fn with_scribe(&mut self, work: impl FnOnce(&mut Seat, &Shared, &mut Scribe, &Version)) {
-        let Some(seat) = &mut self.seat else { return };
+    fn with_log_buffer(
+        &mut self,
+        work: impl FnOnce(&mut ExecutionBuffer, &Shared, &mut LogBuffer, &Version),
+    ) {
+        let Some(buffer) = &mut self.buffer else { return };
         let shared = self.engine.shared();
-        let mut scribe = shared.desk.as_ref().and_then(|desk| desk.scribe(self.engine.lane_number()));
-        match &mut scribe {
-            Some(scribe) => work(seat, shared, scribe, self.version),
-            None => work(seat, shared, &mut Scribe::default(), self.version),
+        let mut log_buffer = shared
+            .observability
+            .as_ref()
+            .and_then(|observability| observability.log_buffer(self.engine.stripe_number()));
+        match &mut log_buffer {
+            Some(log_buffer) => work(buffer, shared, log_buffer, self.version),
+            None => work(buffer, shared, &mut LogBuffer::default(), self.version),
         }
     }
 
@@ -197,30 +206,30 @@ impl<'e> Visit<'e> {
 
     /// It is over, or was never there.
     fn leave(&mut self, status: Option<Status>) {
-        if let (Some(status), Some(view)) = (status.and_then(ending), &self.version.view) {
-            let lane = self.engine.shared().remotes.len() + self.engine.lane_number();
+        if let (Some(status), Some(counters)) = (status.and_then(ending), &self.version.counters) {
+            let stripe = self.engine.shared().remotes.len() + self.engine.stripe_number();
             let mut endings = [0; 4];
             endings[status as usize] = 1;
-            view.machine.began(lane, 1);
+            counters.machine.began(stripe, 1);
             let mut memory = Memory::default();
             memory.add(self.took_bytes);
             let took = Took::Us(self.engine.shared().elapsed_us().saturating_sub(self.began_us));
-            view.machine.ended(lane, endings, took, memory);
+            counters.machine.ended(stripe, endings, took, memory);
         }
-        if let Some(seat) = self.seat.take() {
-            BENCH.with_borrow_mut(|bench| bench.put_back(seat));
+        if let Some(buffer) = self.buffer.take() {
+            WORKER_SCRATCH.with_borrow_mut(|worker_scratch| worker_scratch.put_back(buffer));
         }
         let shared = self.engine.shared();
-        self.engine.lane(|lane| lane.leave(status));
+        self.engine.stripe(|stripe| stripe.leave(status));
         if shared.gate.is_closed_by_now() {
             shared.wake_drainers();
         }
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for CallerThreadRun<'_> {
     fn drop(&mut self) {
-        if self.seat.is_some() {
+        if self.buffer.is_some() {
             self.tell_aborted();
             self.leave(Some(Status::Aborted));
         }

@@ -12,17 +12,17 @@ const BATCH: usize = 32;
 const LENGTH: usize = 36;
 
 /// Makes identifiers; each thread has its own.
-pub(super) struct Identifiers {
+pub(super) struct RequestIds {
     state: Cell<u64>,
     batch: Cell<Bytes>,
 }
 
-impl Identifiers {
-    pub(super) fn new() -> Identifiers {
+impl RequestIds {
+    pub(super) fn new() -> RequestIds {
         let mut seed = [0; 8];
         // Without randomness the address of a local variable and the time would do as well: nothing depends on it.
         let _ = getrandom::fill(&mut seed);
-        Identifiers { state: Cell::new(u64::from_le_bytes(seed)), batch: Cell::default() }
+        RequestIds { state: Cell::new(u64::from_le_bytes(seed)), batch: Cell::default() }
     }
 
     pub(super) fn next(&self) -> Bytes {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn they_have_the_form_of_a_uuid_and_differ() {
-        let identifiers = Identifiers::new();
+        let identifiers = RequestIds::new();
         let made: std::collections::BTreeSet<String> = (0..100)
             .map(|_| String::from_utf8(identifiers.next().to_vec()).expect("hexadecimal digits"))
             .collect();
