@@ -1,4 +1,4 @@
-//! What is counted of a state machine while its executions run: on each lane (a shard, or some callers' threads) for
+//! What is counted of a state machine while its executions run: on each stripe (a shard, or some callers' threads) for
 //! itself, added up by whoever looks.
 
 use std::cmp::Reverse;
@@ -157,7 +157,7 @@ impl Memory {
     }
 }
 
-/// What is counted of a machine's executions, on one lane.
+/// What is counted of a machine's executions, on one stripe.
 #[derive(Debug, Default)]
 pub(crate) struct MachineTally {
     pub(crate) started: AtomicU64,
@@ -262,7 +262,7 @@ impl MachineCounters {
         self.throttled[reason.min(THROTTLES - 1)].fetch_add(executions, Relaxed);
     }
 
-    /// Executions that ended on this lane, by [`Ending`](super::Ending), each after so long, and what they took of memory
+    /// Executions that ended on this stripe, by [`Ending`](super::Ending), each after so long, and what they took of memory
     /// together.
     pub(crate) fn ended(&self, stripe: usize, endings: [u64; 4], took: Took, memory: Memory) {
         let Some(stripe) = self.stripes.get(stripe) else { return };
@@ -341,7 +341,7 @@ impl VersionCounters {
         VersionCounters { machine, program, has_work, stripes }
     }
 
-    /// What was counted, lane by lane.
+    /// What was counted, stripe by stripe.
     pub(crate) fn tallies(&self) -> impl Iterator<Item = &Tallies> {
         self.stripes.iter().filter_map(OnceLock::get).map(|tallies| &**tallies)
     }

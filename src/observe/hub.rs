@@ -162,7 +162,7 @@ const LOG_BYTES_MAX: usize = 64 << 20;
 /// What one thread has in hand: watches to be used again, and lines that are not handed over yet.
 #[derive(Default)]
 pub(crate) struct LogBuffer {
-    // They go into seats and residents as they are: a word each.
+    // They go into buffers and residents as they are: a word each.
     #[allow(clippy::vec_box)]
     watches: Vec<Box<Watch>>,
     batch: Batch,
@@ -178,7 +178,7 @@ pub(crate) struct ExecutionIdentity<'c> {
 }
 
 impl Observability {
-    /// For so many shards, and lanes of callers beside them; `None` when nothing is to be shown.
+    /// For so many shards, and stripes of callers beside them; `None` when nothing is to be shown.
     pub(crate) fn new(setup: Setup, shards: usize, callers: usize) -> Option<Observability> {
         let Setup { retention, log, log_bytes_max, metrics, redaction, traces } = setup;
         if retention.is_none() && log.is_none() && !metrics && traces.is_none() {
@@ -250,7 +250,7 @@ impl Observability {
         lock(&self.all_counters).iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// For an execution on a caller's thread, whose lane this is among the callers'.
+    /// For an execution on a caller's thread, whose stripe this is among the callers'.
     pub(crate) fn log_buffer(&self, stripe: usize) -> Option<MutexGuard<'_, LogBuffer>> {
         self.log_buffers.get(stripe).map(|log_buffer| lock(log_buffer))
     }
@@ -319,7 +319,7 @@ impl Observability {
         }
     }
 
-    /// Threads that carry away what there is, until nobody else has the desk any more.
+    /// Threads that carry away what there is, until nobody else has the hub any more.
     ///
     /// # Errors
     /// When the system has no thread for us.

@@ -42,7 +42,7 @@ impl Watched {
         Ok(Watched { handle: engine.start_with(machine, input, options)?, history })
     }
 
-    /// Waits for its end. There is a story unless it succeeded.
+    /// Waits for its end. There is a report unless it succeeded.
     pub(super) async fn end(mut self) -> (Outcome, Option<FailureReport>) {
         let outcome = (&mut self.handle).await;
         let failure_report = (outcome.status != Status::Succeeded)

@@ -307,7 +307,7 @@ mod tests {
         Fault { error: None, cause: None }
     }
 
-    /// An execution that would wait for ever is aborted: it learns of it when it begins, when it is parked, or by mail.
+    /// An execution that would wait for ever is aborted: it learns of it when it begins, when it is parked, or by a message.
     /// Its caller learns of its end. Were either lost, loom would report the deadlock.
     #[test]
     fn an_abort_reaches_an_execution_wherever_it_stands() {

@@ -49,7 +49,7 @@ pub(super) struct Bug;
 /// What a thread has for running executions.
 #[derive(Default)]
 pub(super) struct WorkerScratch {
-    // Seats go from here to residents and back as they are: a word each, not half a kilobyte.
+    // Buffers go from here to residents and back as they are: a word each, not half a kilobyte.
     #[allow(clippy::vec_box)]
     buffers: Vec<Box<ExecutionBuffer>>,
     pub(super) turn_scratch: Box<TurnScratch>,
@@ -68,24 +68,24 @@ pub(super) struct TurnScratch {
     scratch: Scratch,
 }
 
-/// Seats kept, and bytes each may keep.
+/// Buffers kept, and bytes each may keep.
 const BUFFERS_MAX: usize = 64;
 const BUFFER_BYTES_MAX: usize = 256 * 1_024;
 /// Kits kept.
 const TURN_SCRATCHES_MAX: usize = 8;
 
 impl WorkerScratch {
-    /// A seat; [reset](Execution::reset) it.
+    /// A buffer; [reset](Execution::reset) it.
     pub(super) fn buffer(&mut self) -> Box<ExecutionBuffer> {
         self.buffers.pop().unwrap_or_default()
     }
 
-    /// How many seats are free.
+    /// How many buffers are free.
     pub(super) fn buffers(&self) -> usize {
         self.buffers.len()
     }
 
-    /// Takes a seat back whose execution is over, or was packed.
+    /// Takes a buffer back whose execution is over, or was packed.
     pub(super) fn put_back(&mut self, mut buffer: Box<ExecutionBuffer>) {
         buffer.watch = None;
         if self.buffers.len() < BUFFERS_MAX {
@@ -94,13 +94,13 @@ impl WorkerScratch {
         }
     }
 
-    /// The kit, for a turn on a stack of its own.
+    /// The turn scratch, for a turn on a stack of its own.
     pub(super) fn lend_kit(&mut self) -> Box<TurnScratch> {
         let other = self.turn_scratches.pop().unwrap_or_default();
         std::mem::replace(&mut self.turn_scratch, other)
     }
 
-    /// Takes back a kit that was lent; its effects are the ones to carry out now.
+    /// Takes back a turn scratch that was lent; its effects are the ones to carry out now.
     pub(super) fn return_kit(&mut self, turn_scratch: Box<TurnScratch>) {
         let other = std::mem::replace(&mut self.turn_scratch, turn_scratch);
         if self.turn_scratches.len() < TURN_SCRATCHES_MAX {
@@ -116,7 +116,7 @@ pub(super) struct Setting<'t> {
     pub(super) ahead_ms: i64,
     pub(super) transitions_max: u32,
     pub(super) fuel: &'t Fuel<'t>,
-    /// What shows executions, and the lane on which they are counted.
+    /// What shows executions, and the stripe on which they are counted.
     pub(super) shown: (Option<&'t Observability>, usize),
     /// Where random numbers come from, if not from the seed.
     pub(super) random: Option<fn() -> u64>,
@@ -124,7 +124,7 @@ pub(super) struct Setting<'t> {
 }
 
 impl TurnScratch {
-    /// One turn of the engine. After a bug seat and kit are as new.
+    /// One turn of the engine. After a bug buffer and turn scratch are as new.
     pub(super) fn advance(
         &mut self,
         buffer: &mut ExecutionBuffer,

@@ -66,13 +66,13 @@ pub(super) enum Beat {
     Token(u128),
 }
 
-/// What others may do to a shard. Nothing here grows without bound: executions in parcels are counted; of mail there is at most one
+/// What others may do to a shard. Nothing here grows without bound: executions in start batches are counted; of messages there is at most one
 /// abort for each execution, one answer for each task (tokens are single-use), one heartbeat for each, and that it was
 /// started once; and a woken task is in its queue once.
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) start_batches: SegQueue<StartBatch>,
-    /// Executions in the parcels.
+    /// Executions in the start batches.
     pub(super) queued: CachePadded<AtomicUsize>,
     pub(super) mail: SegQueue<ShardMessage>,
     pub(super) woken: SegQueue<u32>,
@@ -95,7 +95,7 @@ pub(super) struct Gauges {
     /// How late the last timer fired, and the latest of all.
     pub(super) lag_ms: AtomicU64,
     pub(super) lag_ms_max: AtomicU64,
-    /// Parcels taken from other shards.
+    /// Start batches taken from other shards.
     pub(super) steals: AtomicU64,
 }
 

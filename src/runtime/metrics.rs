@@ -68,7 +68,7 @@ impl Observed {
     /// namespace `AWS/States`.
     ///
     /// How long executions took is measured in microseconds for those that are over without having waited; of a batch,
-    /// each of a parcel counts with the mean of those that ran in one go. All other durations are those of the engine's
+    /// each of a start batch counts with the mean of those that ran in one go. All other durations are those of the engine's
     /// clock: in milliseconds, and no finer than that clock, which stands still for a few. What took less than one is
     /// counted in the class that ends there.
     pub fn prometheus(&self) -> String {

@@ -4,8 +4,8 @@
 //! lies in its [`Remote`]. The thread of the runtime does that, and so does the simulation, which is why both run the
 //! same code.
 //!
-//! An execution that runs to its end is never anything but a seat that is used again. One that parks gets an entry: it
-//! is packed if it is small, and keeps its seat if it is large or wants to go on at once. One that is in the midst of a
+//! An execution that runs to its end is never anything but a buffer that is used again. One that parks gets an entry: it
+//! is packed if it is small, and keeps its buffer if it is large or wants to go on at once. One that is in the midst of a
 //! long expression keeps the stack on which it computes.
 //!
 //! A turn ends after a millisecond of work. State machines [take turns](super::turns): what comes up for one that has had
@@ -51,11 +51,11 @@ pub struct Shard {
     pub(super) tasks: Tasks,
     pub(super) worker_scratch: WorkerScratch,
     pub(super) stacks: Stacks,
-    /// Residents that go on, and parcels that begin, by machine.
+    /// Residents that go on, and start batches that begin, by machine.
     pub(super) turns: Turns<Key, Box<Opened>>,
     /// What happened to residents that have to wait for their turn.
     knocks: HashMap<Key, VecDeque<Knock>>,
-    /// Executions that wait to begin, of parcels that were taken out of the inbox.
+    /// Executions that wait to begin, of start batches that were taken out of the inbox.
     shelved: usize,
     /// Work this turn may still do.
     pub(super) left: i64,
@@ -79,7 +79,7 @@ pub struct Shard {
     finished: bool,
 }
 
-/// A parcel of which some may have begun.
+/// A start batch of which some may have begun.
 pub(super) struct Opened {
     start_batch: StartBatch,
     /// Its machine.
@@ -115,7 +115,7 @@ struct Resident {
     flow: u32,
     /// Whether it waits for its turn.
     is_queued: bool,
-    /// Who watches it, while it has no seat.
+    /// Who watches it, while it has no buffer.
     watch: Option<Box<Watch>>,
 }
 
@@ -144,7 +144,7 @@ const TIMED: u32 = u32::MAX - 1;
 
 /// Of everything that comes from outside, how much one turn takes on.
 const EVENTS_PER_TURN: usize = 1_024;
-/// Parcels a turn takes out of the inbox at most. Most of them are only put where they wait for their turn, so that one
+/// Start batches a turn takes out of the inbox at most. Most of them are only put where they wait for their turn, so that one
 /// machine's flood is no wall before the others.
 const PARCELS_PER_TURN: usize = 8_192;
 

@@ -100,9 +100,9 @@ const PARCEL_EXECUTIONS_MAX: usize = 64;
 const PARCEL_BYTES_MAX: usize = 64 * 1_024;
 
 thread_local! {
-    /// How many parcels this thread sent: the next one goes to another shard.
+    /// How many start batches this thread sent: the next one goes to another shard.
     static SENT: Cell<usize> = const { Cell::new(0) };
-    /// Which of the lanes this thread counts on.
+    /// Which of the stripes this thread counts on.
     static STRIPE: usize = {
         static THREADS: AtomicU64 = AtomicU64::new(0);
         THREADS.fetch_add(1, Ordering::Relaxed) as usize
@@ -421,7 +421,7 @@ impl Engine {
         Err(self.refuse(Some(&version), limit, executions))
     }
 
-    /// Puts a parcel into the queue of the next shard, or of one that has room, if there is one.
+    /// Puts a start batch into the queue of the next shard, or of one that has room, if there is one.
     fn enqueue(&self, start_batch: StartBatch) -> bool {
         let shared = self.shared();
         let (remotes, executions) = (&shared.remotes, start_batch.len());
@@ -447,17 +447,17 @@ impl Engine {
         count(&stripes[self.stripe_number()]);
     }
 
-    /// Which of the callers' lanes is this thread's.
+    /// Which of the callers' stripes is this thread's.
     pub(super) fn stripe_number(&self) -> usize {
         STRIPE.with(|stripe| *stripe) & (self.shared().stripes.len() - 1)
     }
 }
 
-/// Inputs of a batch on their way into parcels.
+/// Inputs of a batch on their way into start batches.
 struct Load<'e> {
     engine: &'e Engine,
     batch: Batch,
-    /// Of the parcel that is being filled.
+    /// Of the start batch that is being filled.
     version: Option<Arc<Version>>,
     text: Vec<u8>,
     ends: Vec<u32>,
@@ -506,7 +506,7 @@ impl Load<'_> {
         self.send();
     }
 
-    /// Sees to it that the parcel is one for the next execution's version.
+    /// Sees to it that the start batch is one for the next execution's version.
     fn route(&mut self, target: Target<'_>) {
         let shared = self.engine.shared();
         if target.is_one() {
@@ -523,13 +523,13 @@ impl Load<'_> {
         self.version = Some(version.into_owned());
     }
 
-    /// What keeps a parcel from being admitted that begins with an input of so many bytes.
+    /// What keeps a start batch from being admitted that begins with an input of so many bytes.
     fn full(&self, bytes: usize) -> Option<Limit> {
         let version = self.version.as_ref()?;
         self.engine.full(version, bytes).or_else(|| self.engine.queues_are_full().then_some(Limit::Queue))
     }
 
-    /// Sends the parcel away.
+    /// Sends the start batch away.
     fn send(&mut self) {
         let executions = self.ends.len() as u32;
         let Some(version) = self.version.clone().filter(|_| executions > 0) else { return };

@@ -265,7 +265,7 @@ async fn body_of(
     body
 }
 
-/// The answer of another thread, for this one is the door.
+/// The answer of another thread, for this one is the acceptor.
 async fn forward(local: &Local, service: &Service, call: Call<'_>) -> Reply {
     local.forward(service, call).await.unwrap_or_else(|| Reply {
         status: 503,

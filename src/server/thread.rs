@@ -1,6 +1,6 @@
 //! Server threads: each serves its own connections, counts its own seconds, and ends in order.
 //!
-//! One more, the *door*, accepts connections and keeps those that begin with a GET: `/health`, `/ready` and `/metrics`
+//! One more, the *acceptor*, accepts connections and keeps those that begin with a GET: `/health`, `/ready` and `/metrics`
 //! are answered there. It runs no workflow and reads no definition; an operation that is asked for on one of its
 //! connections is done by another thread.
 
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub(super) requests: Arc<Share>,
     pub(super) place: Place,
     pub(super) ready: AtomicBool,
-    /// By thread, that of the door last: what it counts, and how many connections it has.
+    /// By thread, that of the acceptor last: what it counts, and how many connections it has.
     thread_stats: Box<[CachePadded<ThreadStats>]>,
 }
 
@@ -81,15 +81,15 @@ impl Shared {
         self.thread_stats.iter().map(|thread_stats| thread_stats.open.load(Ordering::Relaxed)).sum()
     }
 
-    /// The number of the door's thread.
-    fn door(&self) -> usize {
+    /// The number of the acceptor's thread.
+    fn acceptor(&self) -> usize {
         self.thread_stats.len() - 1
     }
 
-    /// The thread with the fewest connections, the door's left out.
+    /// The thread with the fewest connections, the acceptor's left out.
     fn idlest(&self) -> usize {
         let open = |&index: &usize| self.thread_stats[index].open.load(Ordering::Relaxed);
-        (0..self.door()).min_by_key(open).unwrap_or_default()
+        (0..self.acceptor()).min_by_key(open).unwrap_or_default()
     }
 }
 
@@ -97,13 +97,13 @@ impl Shared {
 enum Mail {
     /// A connection to serve.
     Connection(std::net::TcpStream),
-    /// An operation to do for the door.
+    /// An operation to do for the acceptor.
     Call(Box<Forwarded>),
     /// To finish what is under way within this time.
     Drain(Duration),
 }
 
-/// An operation that was asked for at the door.
+/// An operation that was asked for at the acceptor.
 struct Forwarded {
     service: Service,
     target: String,
@@ -134,7 +134,7 @@ impl Joined {
     }
 }
 
-/// Starts the threads; the last one is the door.
+/// Starts the threads; the last one is the acceptor.
 pub(super) fn start(
     shared: &Arc<Shared>,
     listener: TcpListener,
@@ -145,11 +145,11 @@ pub(super) fn start(
     let mut listener = Some(listener);
     let mut threads = Vec::with_capacity(senders.len());
     for (index, receiver) in receivers.into_iter().enumerate() {
-        let (door, name) = match index == shared.door() {
-            true => (listener.take(), "http-door".to_owned()),
+        let (acceptor, name) = match index == shared.acceptor() {
+            true => (listener.take(), "http-acceptor".to_owned()),
             false => (None, format!("http-{index}")),
         };
-        let workers = door.as_ref().map(|_| senders[..index].to_vec()).unwrap_or_default();
+        let workers = acceptor.as_ref().map(|_| senders[..index].to_vec()).unwrap_or_default();
         let (shared, service) = (Arc::clone(shared), service.clone());
         let (started, starting) = std::sync::mpsc::sync_channel(1);
         let body = move || {
@@ -163,7 +163,7 @@ pub(super) fn start(
             };
             let _ = started.send(Ok(()));
             let local = Rc::new(Local::new(shared, index, service, workers));
-            runtime.block_on(local.run(door, receiver))
+            runtime.block_on(local.run(acceptor, receiver))
         };
         let named = std::thread::Builder::new().name(name).stack_size(crate::limits::STACK_BYTES);
         let handle = named.spawn(body)?;
@@ -184,7 +184,7 @@ pub(super) struct Local {
     /// A name that was allowed of late.
     host: RefCell<String>,
     index: usize,
-    /// Of the door: the threads that do the work.
+    /// Of the acceptor: the threads that do the work.
     workers: Senders,
     now: Rc<Cell<Tick>>,
     draining: Cell<bool>,
@@ -251,7 +251,7 @@ impl Local {
 
     async fn run(
         self: Rc<Local>,
-        door: Option<TcpListener>,
+        acceptor: Option<TcpListener>,
         mut mail: mpsc::UnboundedReceiver<Mail>,
     ) -> (usize, usize) {
         spawn_local(Rc::clone(&self).tick());
@@ -261,7 +261,7 @@ impl Local {
             Poll::<()>::Pending
         }));
         let mut accepting: Option<AbortHandle> = None;
-        if let Some(listener) = door {
+        if let Some(listener) = acceptor {
             accepting = Some(spawn_local(Rc::clone(&self).accept(listener)).abort_handle());
         }
         while let Some(mail) = mail.recv().await {
@@ -399,7 +399,7 @@ impl Local {
         });
     }
 
-    /// Whether this is the door, which does no operations itself.
+    /// Whether this is the acceptor, which does no operations itself.
     pub(super) fn is_door(&self) -> bool {
         !self.workers.is_empty()
     }
@@ -414,7 +414,7 @@ impl Local {
         answered.await.ok()
     }
 
-    /// Does an operation for the door, unless nobody waits for it any more.
+    /// Does an operation for the acceptor, unless nobody waits for it any more.
     fn work(self: &Rc<Local>, forwarded: Forwarded) {
         let entry = self.enter();
         entry.watch.begin(false);

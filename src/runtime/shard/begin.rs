@@ -21,7 +21,7 @@ use crate::runtime::slab::Key;
 const START_WORK: u64 = 200;
 
 impl Shard {
-    /// Takes parcels out of the inbox. Those of machines that have work left in this round begin at once; the others wait
+    /// Takes start batches out of the inbox. Those of machines that have work left in this round begin at once; the others wait
     /// for their machine's turn.
     pub(super) fn open_parcels(&mut self) {
         for _ in 0..PARCELS_PER_TURN {
@@ -38,7 +38,7 @@ impl Shard {
         }
     }
 
-    /// The next parcel: of its own, or, when it has nothing to do, one that nobody else has opened.
+    /// The next start batch: of its own, or, when it has nothing to do, one that nobody else has opened.
     fn take_parcel(&mut self) -> Option<StartBatch> {
         if let Some(start_batch) = self.remote.take_parcel() {
             return Some(start_batch);
@@ -52,7 +52,7 @@ impl Shard {
         Some(stolen)
     }
 
-    /// Lets a parcel wait for its machine's turn; it counts among those that wait to begin.
+    /// Lets a start batch wait for its machine's turn; it counts among those that wait to begin.
     fn shelve(&mut self, opened: Opened) {
         let flow = opened.flow;
         self.count_shelved(&opened);
@@ -77,7 +77,7 @@ impl Shard {
         self.remote.queued.fetch_sub(left, Ordering::Relaxed);
     }
 
-    /// Begins executions of a parcel, as long as their machine has work left in this round.
+    /// Begins executions of a start batch, as long as their machine has work left in this round.
     fn begin_some(&mut self, mut opened: Opened) {
         let (flow, before) = (opened.flow, opened.next);
         let is_light = opened.start_batch.version.is_light;

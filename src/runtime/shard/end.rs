@@ -17,7 +17,7 @@ use crate::runtime::machine::Version;
 use crate::runtime::outcome::{Counts, Outcome, Status};
 
 impl Shard {
-    /// An execution that ran to its end at once. What there is to count is told for the whole parcel.
+    /// An execution that ran to its end at once. What there is to count is told for the whole start batch.
     pub(super) fn end_started(
         &mut self,
         opened: &mut Opened,
@@ -52,7 +52,7 @@ impl Shard {
         self.worker_scratch.put_back(buffer);
     }
 
-    /// What came of those `ran` executions of a parcel that are over.
+    /// What came of those `ran` executions of a start batch that are over.
     pub(super) fn tell_parcel(&mut self, opened: &mut Opened, ran: usize) {
         let (ended, bytes) = (std::mem::take(&mut opened.ended), std::mem::take(&mut opened.ended_bytes));
         if ended.ended() == 0 {
@@ -151,7 +151,7 @@ impl Shard {
 
 /// How an execution came to its end.
 pub(super) enum End<'s> {
-    /// As its seat says.
+    /// As its buffer says.
     Over(&'s mut ExecutionBuffer),
     /// It never began.
     Never(Status, Option<Fault>),

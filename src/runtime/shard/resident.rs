@@ -172,7 +172,7 @@ impl Shard {
         }
     }
 
-    /// Gives a resident its seat, or what is left of it when it is packed, or the stack it is suspended on.
+    /// Gives a resident its buffer, or what is left of it when it is packed, or the stack it is suspended on.
     pub(super) fn settle(
         &mut self,
         key: Key,
@@ -187,7 +187,7 @@ impl Shard {
                 if !std::mem::replace(&mut fiber.is_counted, true) {
                     self.turns.suspended(resident.flow);
                 }
-                // The seat is not its own: that is with the fiber.
+                // The buffer is not its own: that is with the fiber.
                 self.worker_scratch.put_back(buffer);
                 resident.body = Body::Suspended(fiber);
                 limits::FIBER_BILL_BYTES

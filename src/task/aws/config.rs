@@ -149,7 +149,7 @@ impl fmt::Debug for Fetched {
 
 /// New ones are fetched so long before the old ones end.
 const AHEAD: Duration = Duration::from_secs(300);
-/// How long whoever hands them out may take; it is next door.
+/// How long whoever hands them out may take; it is on this machine or its network.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 const FETCH: Limits = Limits { bytes_max: 64 * 1_024, connections_max: 1 };
 
