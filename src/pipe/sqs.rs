@@ -34,7 +34,7 @@ const MESSAGES_MAX: usize = 10;
 /// Bytes of one message, and of all of one request.
 const BYTES_MAX: usize = 1 << 20;
 /// The longest that a queue waits for messages.
-const WAIT_SECONDS: u64 = 20;
+const WAIT_SECONDS_MAX: u64 = 20;
 /// The longest that a message can be invisible.
 const VISIBILITY_SECONDS_MAX: u64 = 43_200;
 /// How often what a request left is sent again before the queue counts as away.
@@ -70,8 +70,9 @@ impl Sqs {
 
     /// Its messages as events. Those of a FIFO queue have their group as the key whose order the source keeps.
     pub fn source(&self) -> SqsSource {
-        let (visibility, receivers) = (Duration::from_secs(30), 4);
-        SqsSource { queue: self.clone(), visibility, receivers, polls: JoinSet::new(), kept: Vec::new() }
+        let (visibility, wait) = (Duration::from_secs(30), Duration::from_secs(WAIT_SECONDS_MAX));
+        let (polls, kept) = (JoinSet::new(), Vec::new());
+        SqsSource { queue: self.clone(), visibility, wait, receivers: 4, polls, kept }
     }
 
     /// A sink that sends messages. To a FIFO queue, they go in the group that is the event's key, else in one group, and
@@ -136,6 +137,7 @@ struct Failed {
 pub struct SqsSource {
     queue: Sqs,
     visibility: Duration,
+    wait: Duration,
     receivers: usize,
     /// Requests that wait for messages; they go on waiting between two calls of `receive`.
     polls: JoinSet<Result<Received, ClientError>>,
@@ -181,6 +183,14 @@ impl SqsSource {
         self
     }
 
+    /// How long a request for messages waits while there are none (`WaitTimeSeconds`); 20 s unless told, whole seconds,
+    /// at most 20 s.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> SqsSource {
+        self.wait = Duration::from_secs(wait.as_secs().min(WAIT_SECONDS_MAX));
+        self
+    }
+
     /// How many requests wait for messages side by side, each for ten at most; 4 unless told.
     #[must_use]
     pub fn receivers(mut self, receivers: usize) -> SqsSource {
@@ -213,7 +223,8 @@ impl SqsSource {
     async fn poll_one(&mut self, room: Room) -> Result<(), PipeError> {
         let wanted = room.events.div_ceil(MESSAGES_MAX).clamp(1, self.receivers);
         while self.polls.len() < wanted {
-            self.polls.spawn(receive(self.queue.clone(), self.visibility, room.events.min(MESSAGES_MAX)));
+            let messages = room.events.min(MESSAGES_MAX);
+            self.polls.spawn(receive(self.queue.clone(), self.visibility, self.wait, messages));
         }
         match self.polls.join_next().await {
             Some(Ok(Ok(received))) => {
@@ -259,11 +270,16 @@ impl SqsSource {
 }
 
 /// Asks for messages once, and waits for some.
-async fn receive(queue: Sqs, visibility: Duration, messages: usize) -> Result<Received, ClientError> {
+async fn receive(
+    queue: Sqs,
+    visibility: Duration,
+    wait: Duration,
+    messages: usize,
+) -> Result<Received, ClientError> {
     let attributes = ["ApproximateReceiveCount", "MessageGroupId"];
     let body = json!({
         "MaxNumberOfMessages": messages,
-        "WaitTimeSeconds": WAIT_SECONDS,
+        "WaitTimeSeconds": wait.as_secs(),
         "VisibilityTimeout": visibility.as_secs(),
         "MessageSystemAttributeNames": attributes,
         // The old name, which is all that some know.

@@ -6,7 +6,7 @@
 //! tenth world is played again while everything is logged, kept and counted, with a sink that stalls, fails and panics:
 //! it must be the same world.
 //!
-//! `EXPRESSWAY_SEEDS=100000 cargo test --release --test simulation` runs more worlds than the usual 2,000;
+//! `EXPRESSWAY_SEEDS=100000 cargo test --release --test simulation` runs more worlds than the usual 1,000 (2,000 in CI);
 //! `EXPRESSWAY_SEEDS=17..18` replays one.
 
 mod chance;
@@ -26,7 +26,7 @@ use world::{Played, World};
 
 #[test]
 fn worlds() {
-    let seeds = std::env::var("EXPRESSWAY_SEEDS").unwrap_or_else(|_| "2000".to_owned());
+    let seeds = std::env::var("EXPRESSWAY_SEEDS").unwrap_or_else(|_| "1000".to_owned());
     let range = seeds.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
     let (from, to): (u64, u64) = match range {
         Some((from, to)) => (from.expect("a number"), to.expect("a number")),
@@ -60,7 +60,7 @@ fn worlds() {
     }
     println!("{tally:?}");
     println!("simulation: {} passed, 0 failed, {} skipped", tally.compared, tally.ambiguous);
-    assert!(to - from < 1_000 || tally.compared > 5 * tally.ambiguous);
+    assert!(to - from < 500 || tally.compared > 5 * tally.ambiguous);
 }
 
 #[derive(Debug, Default)]
