@@ -1,6 +1,7 @@
 //! The `expressway` command through its binary: what it prints, and how it ends.
 
 use crate::required::not_run;
+use crate::serving::Folder;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,30 +13,6 @@ const TASK: &str = r#"{"StartAt": "Charge", "States": {"Charge": {"Type": "Task"
     "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 7}],
     "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Sorry"}], "End": true},
     "Sorry": {"Type": "Fail", "Error": "Sorry"}}}"#;
-
-/// A folder of its own for a test, taken away at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Folder {
-        let folder =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{test}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        Folder(folder)
-    }
-
-    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
-        let file = self.0.join(name);
-        fs::write(&file, text).expect("a file");
-        file.to_str().expect("a path in UTF-8").to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 struct Answer {
     code: Option<i32>,

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A folder of its own for a test, taken away at its end.
@@ -13,9 +14,19 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new(test: &str) -> Folder {
-        let folder = std::env::temp_dir().join(format!("expressway-{test}-{}", std::process::id()));
+        // Tests of one process may give one name.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("expressway-{test}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         Folder(folder)
+    }
+
+    /// A file with this text, and its path.
+    pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        let file = self.0.join(name);
+        std::fs::write(&file, text).expect("a file");
+        file.to_str().expect("a path in UTF-8").to_owned()
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
