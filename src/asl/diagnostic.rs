@@ -154,7 +154,7 @@ pub fn line_column(text: &str, byte: usize) -> (u32, u32) {
 }
 
 /// ``did you mean `X`?`` for the candidate nearest to `word`, if one is near.
-pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let length = word.chars().count();
     if length > WORD_CHARS_MAX {
         return None;

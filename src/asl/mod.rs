@@ -20,7 +20,7 @@ mod scope;
 mod syntax;
 mod timestamp;
 
-pub use diagnostic::{Code, Diagnostic, Severity, explain_invalid, invalid_definition};
+pub use diagnostic::{Code, Diagnostic, Severity, did_you_mean, explain_invalid, invalid_definition};
 pub use model::{Definition, State};
 
 use crate::json::explain::explain;
@@ -45,6 +45,16 @@ pub enum MachineType {
     Express,
     /// Durable.
     Standard,
+}
+
+impl MachineType {
+    /// As AWS writes it: `EXPRESS`, `STANDARD`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MachineType::Express => "EXPRESS",
+            MachineType::Standard => "STANDARD",
+        }
+    }
 }
 
 /// Which resources a Task may name.

@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use expressway::json::{self, Arena, ReadErrorKind};
+use expressway::limits;
+use expressway::runtime::inline::InputError;
 
-use super::worker::Batch;
 use super::{Stop, definition};
 
 /// Where events come from.
@@ -70,6 +71,63 @@ impl Read for Source {
         }
     }
 }
+
+/// Whole lines, and the number of the first one from 1.
+pub(super) struct Batch {
+    pub(super) text: Vec<u8>,
+    pub(super) first_line: u64,
+    /// The whole text is one event, although it has several lines.
+    pub(super) is_one_event: bool,
+    /// Bytes of the first line that were dropped, because it is longer than any input may be.
+    pub(super) dropped: u64,
+}
+
+/// How far the events of a batch are taken.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cursor {
+    at: usize,
+    lines: u64,
+}
+
+/// One event of a batch.
+pub(super) struct Event<'b> {
+    pub(super) line: u64,
+    pub(super) input: Result<&'b [u8], InputError>,
+    /// Bytes of the input that are over with it.
+    pub(super) bytes: u64,
+}
+
+impl Batch {
+    /// The next event; empty lines are none.
+    #[inline]
+    pub(super) fn next(&self, cursor: &mut Cursor) -> Option<Event<'_>> {
+        let mut bytes = 0;
+        while let Some(rest) = self.text.get(cursor.at..).filter(|rest| !rest.is_empty() || cursor.lines == 0)
+        {
+            let line = self.first_line + cursor.lines;
+            let end = match self.is_one_event {
+                true => rest.len(),
+                false => memchr::memchr(b'\n', rest).unwrap_or(rest.len()),
+            };
+            cursor.at += end + 1;
+            cursor.lines += 1;
+            bytes += end as u64 + 1;
+            if self.dropped > 0 && cursor.lines == 1 {
+                let length = self.dropped + end as u64;
+                let input = Err(InputError::TooLarge(usize::try_from(length).unwrap_or(usize::MAX)));
+                return Some(Event { line, input, bytes: bytes + self.dropped });
+            }
+            let text = rest[..end].trim_ascii();
+            if !text.is_empty() {
+                return Some(Event { line, input: Ok(text), bytes });
+            }
+        }
+        None
+    }
+}
+
+/// A batch is never larger than the reader's buffer, which holds the largest input.
+const _: () = assert!(BUFFER_BYTES > limits::PAYLOAD_BYTES_MAX as usize);
 
 /// Cuts a stream into batches of whole lines. The buffer is larger than any input may be, so a line that does not fit is
 /// not kept at all: its bytes are counted and dropped.

@@ -7,6 +7,7 @@ mod definition;
 mod environment;
 mod graph;
 mod input;
+mod interrupt;
 #[cfg(feature = "cli-journal")]
 mod journal;
 mod latency;
@@ -16,6 +17,7 @@ mod manual;
 mod missing;
 #[cfg(feature = "cli-pipe")]
 mod pipe;
+mod pretty;
 mod progress;
 mod report;
 mod run;
@@ -28,6 +30,7 @@ mod soak;
 mod stream;
 mod tasks;
 mod test_state;
+mod together;
 #[cfg(feature = "cli-top")]
 mod top;
 mod trace;
@@ -40,6 +43,8 @@ use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use expressway::asl::{MachineType, Options, Resources};
+
+use report::NotRunHere;
 
 /// Runs AWS Step Functions Express workflows in memory.
 #[derive(Debug, Parser)]
@@ -112,9 +117,9 @@ struct OneDefinition {
 /// What definitions are read as.
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Reading {
-    /// The type of the state machine
-    #[arg(long = "type", value_name = "TYPE", value_enum, ignore_case = true, default_value_t = Type::Express)]
-    machine_type: Type,
+    /// The type of the state machine; without, it is EXPRESS unless the definition uses what only STANDARD has
+    #[arg(long = "type", value_name = "TYPE", value_enum, ignore_case = true)]
+    machine_type: Option<Type>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -137,6 +142,9 @@ struct ValidateArguments {
     /// How to print what is found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Take what is valid on AWS and does not run here for an error, too
+    #[arg(long)]
+    here: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -150,10 +158,15 @@ enum Format {
 impl Reading {
     fn options(self) -> Options {
         let machine_type = match self.machine_type {
-            Type::Express => MachineType::Express,
-            Type::Standard => MachineType::Standard,
+            Some(Type::Express) | None => MachineType::Express,
+            Some(Type::Standard) => MachineType::Standard,
         };
         Options { machine_type, resources: Resources::Any }
+    }
+
+    /// Whether a type is asked for.
+    fn is_asked(self) -> bool {
+        self.machine_type.is_some()
     }
 }
 
@@ -177,6 +190,8 @@ enum Went {
     Well,
     /// Some of it failed.
     PartlyWrong,
+    /// Someone ended it before it was through.
+    Interrupted,
 }
 
 impl Stop {
@@ -235,6 +250,7 @@ pub(crate) fn main() -> ExitCode {
     match went {
         Ok(Went::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
         Ok(Went::PartlyWrong) => ExitCode::from(1),
+        Ok(Went::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(Stop::AlreadySaid) => ExitCode::from(2),
         Err(Stop::Failed(text)) => {
             say(&format!("expressway: {text}"));
@@ -276,20 +292,21 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
                 continue;
             }
         };
-        let found = definition::check(file, &text, arguments.reading.options());
-        if found.has_errors() {
+        let found = definition::check(file, &text, arguments.reading);
+        let not_run = if arguments.here { NotRunHere::Error } else { NotRunHere::Notice };
+        if !found.passes(not_run) {
             went = Went::PartlyWrong;
         }
         match arguments.format {
-            Format::Text => print(report::text(&found, &text, report::colours_stdout()).as_bytes())?,
-            Format::Json => print(report::json(&found, &text).as_bytes())?,
+            Format::Text => print(report::text(&found, &text, report::colours_stdout(), not_run).as_bytes())?,
+            Format::Json => print(report::json(&found, &text, not_run).as_bytes())?,
         }
     }
     if unreadable { Err(Stop::AlreadySaid) } else { Ok(went) }
 }
 
 fn dump(arguments: &OneDefinition) -> Result<Went, Stop> {
-    let program = definition::program(&arguments.file, arguments.reading.options())?;
-    print(program.dump().as_bytes())?;
+    let read = definition::load(&arguments.file, arguments.reading)?;
+    print(read.program.dump().as_bytes())?;
     Ok(Went::Well)
 }

@@ -16,6 +16,9 @@ pub(super) struct Totals {
     pub(super) not_run: u64,
     pub(super) bytes: u64,
     pub(super) latency: Latency,
+    /// Executions that were under way when someone interrupted.
+    pub(super) unfinished: u64,
+    pub(super) interrupted: bool,
     started: Instant,
 }
 
@@ -28,6 +31,8 @@ impl Totals {
             not_run: 0,
             bytes: 0,
             latency: Latency::new(),
+            unfinished: 0,
+            interrupted: false,
             started: Instant::now(),
         }
     }
@@ -53,7 +58,8 @@ impl Totals {
     pub(super) fn summary(mut self) -> String {
         let elapsed = self.started.elapsed();
         let (events, seconds) = (self.events(), elapsed.as_secs_f64().max(1e-9));
-        let mut out = format!("{} event{} in {}", grouped(events), plural(events), time(elapsed));
+        let mut out = if self.interrupted { "Interrupted.\n".to_owned() } else { String::new() };
+        out.push_str(&format!("{} event{} in {}", grouped(events), plural(events), time(elapsed)));
         if events > 1 {
             let rate = events as f64 / seconds;
             let megabytes = self.bytes as f64 / seconds / 1e6;
@@ -65,6 +71,9 @@ impl Totals {
         }
         if self.not_run > 0 {
             out.push_str(&format!("\n  not run    {} (not JSON, or too large)", grouped(self.not_run)));
+        }
+        if self.unfinished > 0 {
+            out.push_str(&format!("\n  unfinished {} (stopped when interrupted)", grouped(self.unfinished)));
         }
         if let Some([half, most]) = self.latency.quantiles([0.5, 0.99])
             && events > 1
@@ -113,15 +122,17 @@ impl Progress {
     }
 
     /// Says how far it is, if it is time to.
-    pub(super) fn tick(&mut self, totals: &Totals) {
+    /// `running` says what is under way, where that takes its time.
+    pub(super) fn tick(&mut self, totals: &Totals, running: Option<&dyn Fn() -> String>) {
         let now = Instant::now();
         let every = if self.terminal { TERMINAL_EVERY } else { LINE_EVERY };
         if now - self.shown < every {
             return;
         }
         self.shown = now;
-        let width = if self.terminal { terminal_columns() } else { usize::MAX };
-        let line = line(totals, self.total_bytes, now - totals.started, width);
+        let width = if self.terminal { terminal_columns().unwrap_or(80) } else { usize::MAX };
+        let running = running.map(|running| running()).unwrap_or_default();
+        let line = line(totals, self.total_bytes, &running, now - totals.started, width);
         let mut err = io::stderr().lock();
         let _ = if self.terminal { write!(err, "\r{line}\x1b[K") } else { writeln!(err, "{line}") };
         let _ = err.flush();
@@ -136,16 +147,28 @@ impl Progress {
     }
 }
 
-/// Columns of the terminal; 80 where it does not say.
-fn terminal_columns() -> usize {
-    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+/// How often the line is looked after.
+pub(super) const TICK: Duration = TERMINAL_EVERY;
+
+/// Columns of the terminal on standard error, if it is one.
+fn terminal_columns() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0))
 }
 
+/// Columns that a line of what is said to people may have.
+pub(super) fn columns() -> usize {
+    terminal_columns().unwrap_or(COLUMNS_ELSEWHERE)
+}
+
+/// In a file lines may be longer than on most terminals.
+const COLUMNS_ELSEWHERE: usize = 160;
+
 /// How far a stream has come, in at most `width` columns: what matters least is left out where there is no room.
-fn line(totals: &Totals, total_bytes: Option<u64>, elapsed: Duration, width: usize) -> String {
+fn line(totals: &Totals, total_bytes: Option<u64>, running: &str, elapsed: Duration, width: usize) -> String {
     let rate = totals.events() as f64 / elapsed.as_secs_f64().max(1e-9);
     let mut parts = Vec::new();
-    if let Some(total) = total_bytes.filter(|&total| total > 0) {
+    let is_quiet = totals.events() == 0 && !running.is_empty();
+    if let Some(total) = total_bytes.filter(|&total| total > 0 && !is_quiet) {
         let share = (totals.bytes as f64 / total as f64).clamp(0.0, 1.0);
         parts.push(format!("{:.0} %", (share * 100.0).floor()));
         // The first few percent say little about the rest.
@@ -153,9 +176,16 @@ fn line(totals: &Totals, total_bytes: Option<u64>, elapsed: Duration, width: usi
             parts.push(format!("{} left", remaining(elapsed.mul_f64((1.0 - share) / share))));
         }
     }
-    parts.push(format!("{} event{}", grouped(totals.events()), plural(totals.events())));
-    parts.push(format!("{} failed", grouped(totals.failed + totals.not_run)));
-    parts.push(format!("{} events/s", grouped(rate as u64)));
+    if !is_quiet {
+        parts.push(format!("{} event{}", grouped(totals.events()), plural(totals.events())));
+        parts.push(format!("{} failed", grouped(totals.failed + totals.not_run)));
+    }
+    if !running.is_empty() {
+        parts.push(running.to_owned());
+    }
+    if !is_quiet {
+        parts.push(format!("{} events/s", grouped(rate as u64)));
+    }
     parts.push(time(elapsed));
     let mut line = String::new();
     for part in parts {
@@ -217,7 +247,7 @@ mod tests {
         let mut totals = Totals::new();
         totals.succeeded = 250_000;
         totals.bytes = 25 << 20;
-        let shown = |total, width| line(&totals, total, Duration::from_secs(30), width);
+        let shown = |total, width| line(&totals, total, "", Duration::from_secs(30), width);
         let whole = "25 %, 1 min 30 s left, 250,000 events, 0 failed, 8,333 events/s, 30.00 s";
         assert_eq!(shown(Some(100 << 20), 80), whole);
         assert_eq!(shown(Some(100 << 20), whole.len() + 1), whole);
@@ -232,5 +262,12 @@ mod tests {
         // A file that grows while it is read.
         assert!(shown(Some(1), 80).starts_with("100 %, 0 s left, "));
         assert_eq!(remaining(Duration::from_secs(7_325)), "2 h 2 min");
+        // What waits is told where it waits, and before anything has ended that alone.
+        let shown =
+            |totals: &Totals| line(totals, Some(9), "line 1 is in `Wait`", Duration::from_secs(3), 80);
+        assert_eq!(shown(&Totals::new()), "line 1 is in `Wait`, 3.00 s");
+        totals = Totals::new();
+        totals.succeeded = 6;
+        assert_eq!(shown(&totals), "0 %, 6 events, 0 failed, line 1 is in `Wait`, 2 events/s, 3.00 s");
     }
 }

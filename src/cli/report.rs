@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use expressway::asl::{Code, Diagnostic, Severity};
 
 use super::counted;
@@ -29,8 +29,18 @@ fn wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// What the engine does not run is wrong, or only worth a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotRunHere {
+    Error,
+    Notice,
+}
+
+/// What is valid on AWS and does not run here has no code of AWS's.
+const NOT_RUN_HERE: &str = "NOT_RUN_HERE";
+
 /// For people. Ends with a line that counts.
-pub(super) fn text(found: &Found, text: &[u8], colours: bool) -> String {
+pub(super) fn text(found: &Found, text: &[u8], colours: bool, not_run: NotRunHere) -> String {
     let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
     // Places are of the text as it is; only what is shown of it may differ where it is not UTF-8.
     let source = String::from_utf8_lossy(text);
@@ -40,7 +50,8 @@ pub(super) fn text(found: &Found, text: &[u8], colours: bool) -> String {
         out.push_str("\n\n");
     }
     for refused in found.refused.iter().take(SHOWN_MAX) {
-        let title = Level::ERROR.primary_title(refused.message.as_str());
+        let level = if not_run == NotRunHere::Error { Level::ERROR } else { Level::NOTE };
+        let title = level.primary_title(refused.message.as_str()).id(NOT_RUN_HERE);
         let place = Level::NOTE.no_name().message(format!("at {}", refused.location));
         out.push_str(&renderer.render(&[title.element(place)]));
         out.push_str("\n\n");
@@ -54,8 +65,18 @@ pub(super) fn text(found: &Found, text: &[u8], colours: bool) -> String {
         n => format!(", {}", counted(n, "warning")),
     };
     let states = found.program.as_ref().map(|program| counted(program.states.len(), "state"));
+    if let Some(other) = found.other_type {
+        let (read, other) = (found.machine_type.name(), other.name());
+        let help = format!("as {other} it is accepted: it was read as {read}; say --type {other}");
+        out.push_str(&renderer.render(&[Group::with_title(Level::HELP.primary_title(help.as_str()))]));
+        out.push_str("\n\n");
+    }
     match states {
         Some(states) => out.push_str(&format!("{}: valid, {states}{warnings}\n", found.file)),
+        None if found.is_valid() && not_run == NotRunHere::Notice => {
+            let places = counted(found.refused.len(), "place");
+            out.push_str(&format!("{}: valid on AWS, not run here in {places}{warnings}\n", found.file));
+        }
         None => out.push_str(&format!("{}: {}{warnings}\n", found.file, counted(found.errors(), "error"))),
     }
     out
@@ -118,7 +139,7 @@ fn boundary(source: &str, mut at: usize) -> usize {
 }
 
 /// For machines: one object on one line.
-pub(super) fn json(found: &Found, text: &[u8]) -> String {
+pub(super) fn json(found: &Found, text: &[u8], not_run: NotRunHere) -> String {
     let source = String::from_utf8_lossy(text);
     let diagnostics = found.diagnostics.iter().map(|it| {
         let (line, column) = it.line_column(&source);
@@ -134,14 +155,14 @@ pub(super) fn json(found: &Found, text: &[u8]) -> String {
             "suggestion": it.suggestion,
         })
     });
-    // What the engine does not run yet has no code of AWS's.
+    let severity = if not_run == NotRunHere::Error { Severity::Error.name() } else { "NOTICE" };
     let refused = found.refused.iter().map(|it| {
         serde_json::json!({
-            "severity": Severity::Error.name(), "code": "NOT_SUPPORTED",
+            "severity": severity, "code": NOT_RUN_HERE,
             "message": it.message, "location": it.location,
         })
     });
     let all: Vec<serde_json::Value> = diagnostics.chain(refused).collect();
-    let result = if found.has_errors() { "FAIL" } else { "OK" };
+    let result = if found.passes(not_run) { "OK" } else { "FAIL" };
     format!("{}\n", serde_json::json!({ "file": found.file, "result": result, "diagnostics": all }))
 }

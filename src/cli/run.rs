@@ -14,6 +14,8 @@ use super::input::Source;
 #[cfg(feature = "cli-services")]
 use super::services;
 use super::tasks::Mocked;
+use super::together::{self, Workflow};
+use super::trace::{self, Asked, Which};
 use super::{OneDefinition, Stop, Went, definition, stream};
 
 #[derive(Debug, clap::Args)]
@@ -33,24 +35,36 @@ pub(super) struct Arguments {
     /// Which test case of the mock configuration; may be left out where there is only one
     #[arg(long, value_name = "[MACHINE#]CASE", requires = "mock")]
     test: Option<String>,
-    /// Call the services that tasks name, one call at a time and thread: settings come from the environment, such as
-    /// LAMBDA_ENDPOINT, AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID
+    /// Call the services that tasks name: settings come from the environment, such as LAMBDA_ENDPOINT, AWS_ENDPOINT_URL,
+    /// AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID
     #[arg(long, conflicts_with = "virtual_time")]
     services: bool,
     #[cfg(feature = "cli-services")]
     #[command(flatten)]
     settings: services::Settings,
-    /// Show each execution state by state, on standard error
+    /// Show executions state by state, on standard error: all, those that failed, that of a line of the input, or those
+    /// that enter a state
+    #[arg(
+        long,
+        value_name = "all|failed|LINE|STATE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        value_parser = trace::which
+    )]
+    trace: Option<Which>,
+    /// Show inputs and outputs of states, too, cut to the width of the terminal
     #[arg(long)]
-    pub(super) trace: bool,
+    trace_data: bool,
     /// Let waiting take no time: Wait states, retries and timeouts pass at once on a clock of their own
     #[arg(long)]
     virtual_time: bool,
     /// Write what failed to this file, one JSON object a line: line, error, cause
     #[arg(long, value_name = "FILE")]
     pub(super) failures: Option<PathBuf>,
-    /// Threads that run executions; by default one for each processor
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    /// How many executions run at the same time: by default 1,000 where they wait or call services, otherwise one for
+    /// each processor
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(super) jobs: Option<u16>,
     /// Say nothing but errors: no progress, no summary
     #[arg(long, short)]
@@ -61,26 +75,50 @@ const AFTER_HELP: &str = "\
 Outputs of executions that succeed go to standard output, one JSON text a line, in the order of the events. What fails is
 reported on standard error with its line number (the first ones; all are counted), and never stops the stream.
 
-Exit codes: 0 all succeeded; 1 some failed or were not JSON; 2 the command cannot be carried out.";
+Ctrl-C ends with the outputs and the summary so far; a second one ends at once.
+
+Examples:
+  expressway run orders.asl.json --input '{\"id\": 7}'
+  expressway run orders.asl.json --input orders.ndjson > orders.out
+  expressway run orders.asl.json --input orders.ndjson --trace=failed --trace-data
+  expressway run orders.asl.json --services --endpoint Lambda=http://localhost:9001 < orders.ndjson
+
+Exit codes: 0 all succeeded; 1 some failed or were not JSON; 2 the command cannot be carried out; 130 interrupted.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
-    let program = definition::program(&arguments.definition.file, arguments.definition.reading.options())?;
-    if arguments.definition.file.as_os_str() == "-" && matches!(arguments.input.as_deref(), None | Some("-"))
-    {
+    let file = &arguments.definition.file;
+    let read = definition::load(file, arguments.definition.reading)?;
+    if file.as_os_str() == "-" && matches!(arguments.input.as_deref(), None | Some("-")) {
         return Err(Stop::failed(
             "the definition and the input cannot both come from standard input: use --input",
         ));
     }
+    let asked = (arguments.trace.clone().or(arguments.trace_data.then_some(Which::All)))
+        .map(|which| Asked::new(which, arguments.trace_data));
+    if let Some(asked) = &asked {
+        asked.check(&read.program)?;
+    }
     let source = Source::named(arguments.input.as_deref())?;
-    let program = Arc::new(program);
-    let is_standard = arguments.definition.reading.options().machine_type == MachineType::Standard;
+    let is_standard = read.machine_type == MachineType::Standard;
     let identity = identity(&arguments.definition, is_standard);
     let mocked = match &arguments.mock {
         Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
         None => Mocked::default(),
     };
     let mocked = if arguments.services { with_services(mocked, arguments)? } else { mocked };
+    let mocked = mocked.of(&read.program);
     let virtual_time = arguments.virtual_time;
+    if !virtual_time && mocked.waits(&read.program) {
+        let workflow = Workflow {
+            name: &identity.state_machine_name,
+            definition: &read.json,
+            machine_type: read.machine_type,
+            mocked,
+            asked,
+        };
+        return together::run(workflow, source, arguments);
+    }
+    let program = Arc::new(read.program);
     let driver = move || {
         let clock = if virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
         let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(mocked.answers()));
@@ -90,7 +128,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         }
         driver
     };
-    stream::run(driver, source, arguments)
+    stream::run(driver, source, asked, arguments)
 }
 
 /// Services are called for tasks without a mock.

@@ -6,53 +6,78 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use expressway::limits;
 use expressway::runtime::inline::Driver;
 
-use super::input::{Batches, Source};
+use super::input::{Batch, Batches, Source};
+use super::pretty::{self, Style};
 use super::progress::{Progress, Totals};
 use super::run::{AnyClock, Arguments};
-use super::worker::{Batch, Failure, Report, Worker, shortened};
-use super::{Stop, Went, say};
+use super::trace::{Asked, Trace};
+use super::worker::{Failure, Report, Worker, shortened};
+use super::{Stop, Went, interrupt, report, say};
 
 /// Failures that are reported; all are counted.
 const REPORTED_MAX: u64 = 10;
 /// Batches, and reports, that wait for each worker.
 const WAITING_MAX: usize = 2;
 
+/// Threads at most, whatever is asked for.
+const THREADS_MAX: usize = 1_000;
+
 /// Runs all events with drivers that `driver` makes.
-pub(super) fn run<F>(driver: F, source: Source, arguments: &Arguments) -> Result<Went, Stop>
+pub(super) fn run<F>(
+    driver: F,
+    source: Source,
+    asked: Option<Asked>,
+    arguments: &Arguments,
+) -> Result<Went, Stop>
 where
     F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
 {
     let mut stream = Stream::new(arguments, source.total_bytes())?;
     // Times in a trace are those of an execution that has the machine to itself.
-    let jobs = if arguments.trace { Some(1) } else { arguments.jobs.map(usize::from) };
+    let jobs = if asked.is_some() { Some(1) } else { arguments.jobs.map(usize::from) };
     let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let threads = begin(driver, source, jobs, arguments.trace)?;
+    let threads = begin(driver, source, jobs.min(THREADS_MAX), asked.as_ref())?;
+    let (inboxes, interrupted) = (Arc::clone(&threads.inboxes), Arc::new(AtomicBool::new(false)));
+    let to_signal = Arc::clone(&interrupted);
+    interrupt::on_first(move || {
+        to_signal.store(true, Ordering::Release);
+        drop(inboxes.lock().unwrap_or_else(PoisonError::into_inner).take());
+    });
     // When nobody reads the output, the reader may wait for input for ever: it is left alone.
-    let written = stream.reports(&threads.reports);
-    let went = written.and_then(|()| threads.end()).and_then(|()| stream.finish());
-    stream.progress.clear();
-    if !arguments.quiet {
-        let _ = io::stderr().lock().write_all(stream.totals.summary().as_bytes());
-    }
-    went
+    let went = match stream.reports(&threads.reports) {
+        Ok(()) if interrupted.load(Ordering::Acquire) => {
+            stream.interrupted(0);
+            Ok(Went::Interrupted)
+        }
+        Ok(()) => threads.end().map(|()| stream.went()),
+        Err(stop) => Err(stop),
+    };
+    stream.end(went, arguments.quiet)
 }
+
+/// Where batches go, in turn; gone when no more are wanted.
+type Inboxes = Arc<Mutex<Option<Vec<SyncSender<Batch>>>>>;
 
 /// What runs beside this thread.
 struct Threads {
     reader: JoinHandle<io::Result<()>>,
+    /// Taken away when someone interrupts.
+    inboxes: Inboxes,
     workers: Vec<JoinHandle<()>>,
     /// By worker.
     reports: Vec<Receiver<Report>>,
 }
 
 /// Starts the reader and the workers.
-fn begin<F>(driver: F, source: Source, jobs: usize, traced: bool) -> Result<Threads, Stop>
+fn begin<F>(driver: F, source: Source, jobs: usize, asked: Option<&Asked>) -> Result<Threads, Stop>
 where
     F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
 {
@@ -61,16 +86,18 @@ where
     for n in 0..jobs {
         let (inbox, batches) = sync_channel::<Batch>(WAITING_MAX);
         let (sender, receiver) = sync_channel::<Report>(WAITING_MAX);
-        let driver = driver.clone();
-        let work = move || Worker::new(driver(), traced, sender).work(&batches);
+        let (driver, trace) = (driver.clone(), asked.cloned().map(Trace::new));
+        let work = move || Worker::new(driver(), trace, sender).work(&batches);
         let named = thread::Builder::new().name(format!("run-{n}")).stack_size(limits::STACK_BYTES);
         workers.push(named.spawn(work).map_err(no_thread)?);
         inboxes.push(inbox);
         reports.push(receiver);
     }
     let named = thread::Builder::new().name("read".into());
-    let reader = named.spawn(move || read(source, &inboxes)).map_err(no_thread)?;
-    Ok(Threads { reader, workers, reports })
+    let inboxes = Arc::new(Mutex::new(Some(inboxes)));
+    let to_workers = Arc::clone(&inboxes);
+    let reader = named.spawn(move || read(source, &to_workers)).map_err(no_thread)?;
+    Ok(Threads { reader, inboxes, workers, reports })
 }
 
 impl Threads {
@@ -92,21 +119,29 @@ impl Threads {
     }
 }
 
-fn read(source: Source, inboxes: &[SyncSender<Batch>]) -> io::Result<()> {
+fn read(source: Source, inboxes: &Inboxes) -> io::Result<()> {
     let mut batches = Batches::new(source);
-    for inbox in inboxes.iter().cycle() {
+    for turn in 0.. {
         let Some(batch) = batches.next()? else { break };
+        // Sent without the lock: whoever takes the inboxes away must not wait for a worker.
+        let inbox = match &*inboxes.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(inboxes) => inboxes[turn % inboxes.len()].clone(),
+            None => break,
+        };
         // Nobody may want it any more.
         if inbox.send(batch).is_err() {
             break;
         }
     }
+    // The workers end with their inboxes.
+    drop(inboxes.lock().unwrap_or_else(PoisonError::into_inner).take());
     Ok(())
 }
 
 /// What a stream goes into.
-struct Stream {
+pub(super) struct Stream {
     totals: Totals,
+    style: Style,
     progress: Progress,
     failures: Option<BufWriter<File>>,
     reported: u64,
@@ -114,7 +149,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(arguments: &Arguments, total_bytes: Option<u64>) -> Result<Stream, Stop> {
+    pub(super) fn new(arguments: &Arguments, total_bytes: Option<u64>) -> Result<Stream, Stop> {
         let create = |file: &std::path::PathBuf| {
             let created = File::create(file);
             created.map_err(|error| Stop::failed(format!("cannot write {}: {error}", file.display())))
@@ -122,6 +157,7 @@ impl Stream {
         let failures = arguments.failures.as_ref().map(create).transpose()?.map(BufWriter::new);
         Ok(Stream {
             totals: Totals::new(),
+            style: Style::stdout(),
             progress: Progress::new(total_bytes),
             failures,
             reported: 0,
@@ -144,7 +180,7 @@ impl Stream {
         Ok(())
     }
 
-    fn report(&mut self, report: &Report) -> Result<(), Stop> {
+    pub(super) fn report(&mut self, report: &Report) -> Result<(), Stop> {
         self.totals.succeeded += report.succeeded;
         self.totals.bytes += report.bytes;
         report.times.iter().for_each(|&time| self.totals.latency.add(time));
@@ -157,13 +193,37 @@ impl Stream {
         }
         if !report.out.is_empty() {
             let mut stdout = io::stdout().lock();
-            let written = stdout.write_all(&report.out).and_then(|()| stdout.flush());
-            written.map_err(|error| Stop::writing(&error))?;
+            let written = match self.style {
+                Style::Compact => stdout.write_all(&report.out),
+                Style::Lines { colours } => {
+                    self.progress.clear();
+                    stdout.write_all(&pretty::lines(&report.out, colours))
+                }
+            };
+            written.and_then(|()| stdout.flush()).map_err(|error| Stop::writing(&error))?;
         }
         if !self.quiet {
-            self.progress.tick(&self.totals);
+            self.progress.tick(&self.totals, None);
         }
         Ok(())
+    }
+
+    /// Whether someone looks on.
+    pub(super) fn shows_progress(&self) -> bool {
+        !self.quiet
+    }
+
+    /// Says how far it is and what is under way, if it is time to.
+    pub(super) fn tick(&mut self, running: &dyn Fn() -> String) {
+        if !self.quiet {
+            self.progress.tick(&self.totals, Some(running));
+        }
+    }
+
+    /// It ends before its events do.
+    pub(super) fn interrupted(&mut self, unfinished: u64) {
+        self.totals.interrupted = true;
+        self.totals.unfinished = unfinished;
     }
 
     fn failure(&mut self, failure: &Failure) -> Result<(), Stop> {
@@ -182,7 +242,8 @@ impl Stream {
             let name = failure.error.as_deref().unwrap_or("not run");
             let cause =
                 failure.cause.as_deref().map_or(String::new(), |cause| format!(": {}", shortened(cause)));
-            say(&format!("line {}: {name}{cause}", failure.line));
+            let (red, plain) = if report::colours_stderr() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+            say(&format!("line {}: {red}{name}{plain}{cause}", failure.line));
         }
         if self.reported == REPORTED_MAX + 1 {
             say("Further failures are only counted; --failures FILE writes all of them down.");
@@ -190,12 +251,19 @@ impl Stream {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Went, Stop> {
-        if let Some(file) = &mut self.failures {
-            file.flush().map_err(unwritten)?;
+    /// How it went so far.
+    pub(super) fn went(&self) -> Went {
+        if self.totals.failed + self.totals.not_run == 0 { Went::Well } else { Went::PartlyWrong }
+    }
+
+    /// The last words, whatever it came to.
+    pub(super) fn end(mut self, went: Result<Went, Stop>, quiet: bool) -> Result<Went, Stop> {
+        let flushed = self.failures.as_mut().map_or(Ok(()), |file| file.flush().map_err(unwritten));
+        self.progress.clear();
+        if !quiet {
+            let _ = io::stderr().lock().write_all(self.totals.summary().as_bytes());
         }
-        let all_well = self.totals.failed + self.totals.not_run == 0;
-        Ok(if all_well { Went::Well } else { Went::PartlyWrong })
+        went.and_then(|went| flushed.map(|()| went))
     }
 }
 

@@ -1,12 +1,15 @@
 //! What answers the tasks of a workflow on the command line.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use expressway::engine::{Execution, TaskCall};
 use expressway::fault::{self, Fault};
-use expressway::program::Program;
+use expressway::program::{Program, ResourceKind, StateKind};
+use expressway::runtime::{Builder, Engine};
 #[cfg(feature = "cli-services")]
-use expressway::task::aws::{InLine, Integrations};
+use expressway::task::aws::Integrations;
 use expressway::task::mock::{MockConfig, TestCase};
 use expressway::task::{Answer, Tasks};
 
@@ -16,46 +19,37 @@ use super::{Stop, definition};
 #[derive(Clone, Default)]
 pub(super) struct Mocked {
     mocks: Option<TestCase>,
+    /// Why nothing answers the tasks of a state, by its name.
+    unanswered: Arc<HashMap<Box<str>, String>>,
     #[cfg(feature = "cli-services")]
     services: Option<Integrations>,
 }
 
-/// What answers the tasks of one thread.
+/// What answers tasks in place of services.
 pub(super) struct Answers {
     mocks: Option<TestCase>,
-    #[cfg(feature = "cli-services")]
-    services: Option<InLine>,
+    unanswered: Arc<HashMap<Box<str>, String>>,
 }
 
 impl Tasks for Answers {
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
-        let (state, resource) = (program.name(call.state), &program.tasks[call.task].resource.arn);
-        if let Some(mocks) = &mut self.mocks
-            && mocks.has(state)
-        {
+        let state = program.name(call.state);
+        if let Some(mocks) = self.mocks.as_mut().filter(|mocks| mocks.has(state)) {
             return mocks.start(program, execution, call);
         }
-        #[cfg(feature = "cli-services")]
-        if let Some(services) = &mut self.services {
-            return services.start(program, execution, call);
-        }
-        let advice = match self.mocks {
-            Some(_) => "the test case has no response for the state",
-            None => "services are called with --services only; or give answers with --mock",
-        };
+        let cause = self.unanswered.get(state).cloned().unwrap_or_default();
         // `States.Runtime`, because no Retry or Catch should take this for something that happens to workflows.
-        let cause = format!("Nothing answers the task {resource} of the state {state}: {advice}.");
         Answer::Now(Err(Fault::new(fault::RUNTIME, cause)))
+    }
+
+    fn answers(&self, state: &str) -> bool {
+        self.unanswered.contains_key(state) || self.mocks.as_ref().is_some_and(|mocks| mocks.has(state))
     }
 }
 
 impl Mocked {
     fn by(mocks: TestCase) -> Mocked {
-        Mocked {
-            mocks: Some(mocks),
-            #[cfg(feature = "cli-services")]
-            services: None,
-        }
+        Mocked { mocks: Some(mocks), ..Mocked::default() }
     }
 
     /// Services are called for tasks without a mock.
@@ -64,12 +58,79 @@ impl Mocked {
         Mocked { services: Some(integrations), ..self }
     }
 
-    pub(super) fn answers(&self) -> Answers {
-        Answers {
-            mocks: self.mocks.clone(),
-            #[cfg(feature = "cli-services")]
-            services: self.services.clone().map(InLine::new),
+    fn has_services(&self) -> bool {
+        #[cfg(feature = "cli-services")]
+        let has = self.services.is_some();
+        #[cfg(not(feature = "cli-services"))]
+        let has = false;
+        has
+    }
+
+    /// For the tasks of this program.
+    pub(super) fn of(self, program: &Program) -> Mocked {
+        let mut unanswered = HashMap::new();
+        for (id, state) in program.states.iter() {
+            let (StateKind::Task(task), name) = (&state.kind, program.name(id)) else { continue };
+            let resource = &program.tasks[*task].resource;
+            if let Some(cause) = self.nobody(name, &resource.arn, resource.waits_for_token, &resource.kind) {
+                unanswered.insert(name.into(), cause);
+            }
         }
+        Mocked { unanswered: Arc::new(unanswered), ..self }
+    }
+
+    /// Why nothing answers a task, if nothing does.
+    fn nobody(&self, state: &str, arn: &str, waits: bool, kind: &ResourceKind) -> Option<String> {
+        if self.mocks.as_ref().is_some_and(|mocks| mocks.has(state)) {
+            return None;
+        }
+        let advice = match (self.has_services(), kind) {
+            (true, _) if waits => return Some(format!("Nobody can answer the token of {arn} here.")),
+            (true, ResourceKind::Activity) => {
+                return Some(format!("No worker asks for tasks of {arn} here."));
+            }
+            (true, _) => return None,
+            (false, _) if self.mocks.is_some() => "the test case has no response for the state",
+            (false, _) => "services are called with --services only; or give answers with --mock",
+        };
+        Some(format!("Nothing answers the task {arn} of the state {state}: {advice}."))
+    }
+
+    /// Whether executions of the program take time that others could use: they wait, or call.
+    pub(super) fn waits(&self, program: &Program) -> bool {
+        let is_waiting = |kind: &StateKind| match kind {
+            StateKind::Wait(_) => true,
+            StateKind::Task(_) => self.has_services(),
+            _ => false,
+        };
+        (program.states.iter()).any(|(_, state)| {
+            let retries = state.recovery.is_some_and(|recovery| !program.recovery[recovery].retry.is_empty());
+            // Nothing answers at all: nothing is tried again.
+            let is_tried = !matches!(state.kind, StateKind::Task(_)) || self.mocks.is_some();
+            is_waiting(&state.kind) || (retries && is_tried)
+        })
+    }
+
+    /// An engine that calls the services.
+    pub(super) fn engine(&self) -> Builder {
+        let builder = Engine::builder();
+        #[cfg(feature = "cli-services")]
+        if let Some(services) = &self.services {
+            // A task that is not supported may never be reached: it fails when it begins.
+            return builder.aws(services.clone().accept_unsupported());
+        }
+        builder
+    }
+
+    /// For one execution.
+    pub(super) fn answers(&self) -> Answers {
+        Answers { mocks: self.mocks.clone(), unanswered: Arc::clone(&self.unanswered) }
+    }
+
+    /// For one execution on an engine, if anything is answered in place of services.
+    pub(super) fn tasks(&self) -> Option<Box<dyn Tasks + Send>> {
+        let has_none = self.mocks.is_none() && self.unanswered.is_empty();
+        (!has_none).then(|| Box::new(self.answers()) as Box<dyn Tasks + Send>)
     }
 
     /// The test case of a mock configuration that `test` names, as `MACHINE#CASE` or `CASE`. What it does not name is

@@ -8,6 +8,7 @@ use expressway::json::yaml;
 use expressway::service::Service;
 use serde_json::{Map, Value as Json, json};
 
+use super::pretty::{self, Style};
 use super::{Stop, Went, definition, print, say};
 
 #[derive(Debug, clap::Args)]
@@ -96,7 +97,10 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
         say(&format!("expressway: {exception}: {}", answer["message"].as_str().unwrap_or_default()));
         return Err(Stop::AlreadySaid);
     }
-    print(format!("{answer:#}\n").as_bytes())?;
+    match Style::stdout() {
+        Style::Lines { colours } => print(&pretty::lines(answer.to_string().as_bytes(), colours))?,
+        Style::Compact => print(format!("{answer:#}\n").as_bytes())?,
+    }
     Ok(if answer["status"] == "SUCCEEDED" { Went::Well } else { Went::PartlyWrong })
 }
 

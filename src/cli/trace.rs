@@ -5,16 +5,70 @@
 
 use std::time::{Duration, Instant};
 
+use expressway::asl;
 use expressway::engine::{EventKind, Listener, Record, Schedule};
 use expressway::fault::{self, Fault};
-use expressway::json::{Arena, Value};
+use expressway::json::{self, Arena, Value};
 use expressway::program::{Program, StateId, StateKind};
 
-use super::progress;
+use super::{Stop, progress};
+
+/// Which executions are shown, and how much of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    which: Which,
+    /// Columns of a line, where inputs and outputs are shown, too.
+    data_columns: Option<usize>,
+}
+
+/// What `--trace` may be followed by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Which {
+    #[default]
+    All,
+    /// Those that do not succeed.
+    Failed,
+    /// That of this line of the input.
+    Line(u64),
+    /// Those that enter a state of this name.
+    Entering(String),
+}
+
+/// A number is a line and `failed` those that fail, so a state of such a name cannot be asked for.
+pub(super) fn which(text: &str) -> Result<Which, String> {
+    Ok(match (text, text.parse()) {
+        ("all", _) => Which::All,
+        ("failed", _) => Which::Failed,
+        (_, Ok(line)) => Which::Line(line),
+        ("", _) => return Err("say all, failed, the number of a line, or the name of a state".to_owned()),
+        (name, Err(_)) => Which::Entering(name.to_owned()),
+    })
+}
+
+impl Asked {
+    pub(super) fn new(which: Which, data: bool) -> Asked {
+        Asked { which, data_columns: data.then(progress::columns) }
+    }
+
+    /// Why no execution of the program can be shown: the state that is asked for is not in it.
+    pub(super) fn check(&self, program: &Program) -> Result<(), Stop> {
+        let Which::Entering(name) = &self.which else { return Ok(()) };
+        let names: Vec<&str> = program.states.iter().map(|(state, _)| program.name(state)).collect();
+        if names.contains(&&**name) {
+            return Ok(());
+        }
+        let advice = asl::did_you_mean(name, names).map_or(String::new(), |advice| format!(": {advice}"));
+        Err(Stop::failed(format!("--trace={name}: the definition has no state `{name}`{advice}")))
+    }
+}
 
 /// What is known of one execution so far.
 #[derive(Default)]
 pub(super) struct Trace {
+    asked: Asked,
+    failed: bool,
+    /// A state of the name that is asked for was entered.
+    entered: bool,
     rows: Vec<Row>,
     /// Where each record belongs, by id.
     places: Vec<Place>,
@@ -51,6 +105,8 @@ struct Row {
     output_bytes: Option<u32>,
     attempts: u32,
     note: String,
+    /// The input and the output, cut to what is shown, where they are asked for.
+    data: [String; 2],
 }
 
 /// Visits that are kept; a loop may make millions.
@@ -60,6 +116,7 @@ impl Listener for Trace {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
         if matches!(record.event_kind, EventKind::ExecutionStarted { .. }) {
             *self = Trace {
+                asked: std::mem::take(&mut self.asked),
                 began: Some(Began { at: Instant::now(), at_ms: record.time_ms }),
                 ..Trace::default()
             };
@@ -70,11 +127,13 @@ impl Listener for Trace {
             EventKind::ExecutionStarted { .. } => {}
             EventKind::StateEntered { state, input } => {
                 place.row = self.enter(program, state, place, now, arena.size(input));
+                self.keep(place.row, 0, arena, input);
                 place.iteration = None;
             }
             EventKind::StateExited { state, output, .. } => {
                 place.row = self.visit(place, state);
                 self.leave(place.row, now, Some(arena.size(output)), None);
+                self.keep(place.row, 1, arena, output);
                 place.parent = place.row.and_then(|row| self.rows[row].parent);
             }
             EventKind::StateAborted { state } => {
@@ -102,9 +161,9 @@ impl Listener for Trace {
             EventKind::ExecutionSucceeded { output } => {
                 self.end(now, &format!("SUCCEEDED, {}", bytes(arena, output)))
             }
-            EventKind::ExecutionFailed { fault } => self.end(now, &failure("FAILED", fault)),
-            EventKind::ExecutionAborted { fault } => self.end(now, &failure("ABORTED", fault)),
-            EventKind::ExecutionTimedOut => self.end(now, "TIMED_OUT"),
+            EventKind::ExecutionFailed { fault } => self.fail(now, &failure("FAILED", fault)),
+            EventKind::ExecutionAborted { fault } => self.fail(now, &failure("ABORTED", fault)),
+            EventKind::ExecutionTimedOut => self.fail(now, "TIMED_OUT"),
             _ => {}
         }
         if self.places.len() < PLACES_MAX {
@@ -138,6 +197,7 @@ impl Trace {
         began: Duration,
         input_bytes: u32,
     ) -> Option<usize> {
+        self.entered |= matches!(&self.asked.which, Which::Entering(name) if **name == *program.name(state));
         if self.rows.len() == ROWS_MAX {
             self.hidden += 1;
             return None;
@@ -159,6 +219,7 @@ impl Trace {
             output_bytes: None,
             attempts: 0,
             note: String::new(),
+            data: Default::default(),
         });
         Some(self.rows.len() - 1)
     }
@@ -184,6 +245,25 @@ impl Trace {
         }
     }
 
+    /// Keeps an input (0) or an output (1), if it is to be shown.
+    fn keep(&mut self, row: Option<usize>, side: usize, arena: &Arena, value: Value) {
+        let Some(columns) = self.asked.data_columns else { return };
+        let Some(row) = row.and_then(|row| self.rows.get_mut(row)) else { return };
+        let mut text = Vec::new();
+        json::write(arena, value, &mut text);
+        let text = String::from_utf8_lossy(&text);
+        let room = columns.saturating_sub(DATA_INDENT + 1).max(20);
+        row.data[side] = match text.char_indices().nth(room) {
+            None => text.into_owned(),
+            Some((end, _)) => format!("{}…", &text[..end]),
+        };
+    }
+
+    fn fail(&mut self, now: Duration, outcome: &str) {
+        self.failed = true;
+        self.end(now, outcome);
+    }
+
     fn end(&mut self, now: Duration, outcome: &str) {
         self.outcome = format!("{outcome}, {}", progress::time(now));
         for row in &mut self.rows {
@@ -191,9 +271,28 @@ impl Trace {
         }
     }
 
-    /// The table of the execution that just ended, which began with this line of the input.
+    pub(super) fn new(asked: Asked) -> Trace {
+        Trace { asked, ..Trace::default() }
+    }
+
+    /// Whether the execution of this line may have to be shown.
+    pub(super) fn wants(&self, line: u64) -> bool {
+        !matches!(self.asked.which, Which::Line(asked) if asked != line)
+    }
+
+    /// The table of the execution that just ended, which began with this line of the input; nothing, if it is not asked
+    /// for.
     pub(super) fn finish(&mut self, line: u64) -> String {
-        let trace = std::mem::take(self);
+        let trace = std::mem::replace(self, Trace::new(self.asked.clone()));
+        let is_asked = match &self.asked.which {
+            Which::All => true,
+            Which::Failed => trace.failed,
+            Which::Line(asked) => *asked == line,
+            Which::Entering(_) => trace.entered,
+        };
+        if !is_asked {
+            return String::new();
+        }
         let header = ["state", "type", "at", "took", "in", "out", "tries", ""].map(str::to_owned);
         let mut table = vec![header];
         for row in &trace.rows {
@@ -212,8 +311,17 @@ impl Trace {
                 row.note.clone(),
             ]);
         }
-        let mut out = format!("event {line}\n");
-        out.push_str(&aligned(&table));
+        let mut out = format!("line {line}\n");
+        for (n, text) in aligned(&table).lines().enumerate() {
+            out.push_str(text);
+            out.push('\n');
+            let row = n.checked_sub(1).and_then(|n| trace.rows.get(n));
+            for (side, data) in row.iter().flat_map(|row| ["in ", "out"].iter().zip(&row.data)) {
+                if !data.is_empty() {
+                    out.push_str(&format!("{:>width$} {data}\n", side, width = DATA_INDENT - 1));
+                }
+            }
+        }
         if trace.hidden > 0 {
             out.push_str(&format!("  … and {} more visits of states\n", progress::grouped(trace.hidden)));
         }
@@ -223,6 +331,8 @@ impl Trace {
 }
 
 const DEPTH_SHOWN_MAX: usize = 20;
+/// What stands before an input or an output.
+const DATA_INDENT: usize = 10;
 /// The step of the coarse clock, with something to spare.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 

@@ -5,22 +5,12 @@ use std::time::{Duration, Instant};
 
 use expressway::fault::{self, Fault};
 use expressway::json;
-use expressway::limits;
-use expressway::runtime::inline::{Driver, Ended, InputError, Outcome};
+use expressway::runtime::inline::{Driver, InputError, Outcome};
 
+use super::input::{Batch, Cursor, Event};
 use super::progress;
 use super::run::AnyClock;
 use super::trace::Trace;
-
-/// Whole lines, and the number of the first one from 1.
-pub(super) struct Batch {
-    pub(super) text: Vec<u8>,
-    pub(super) first_line: u64,
-    /// The whole text is one event, although it has several lines.
-    pub(super) is_one_event: bool,
-    /// Bytes of the first line that were dropped, because it is longer than any input may be.
-    pub(super) dropped: u64,
-}
 
 /// What became of some events.
 #[derive(Default)]
@@ -36,6 +26,27 @@ pub(super) struct Report {
     pub(super) times: Vec<Duration>,
     /// Whether the batch is done.
     pub(super) is_last: bool,
+}
+
+impl Report {
+    pub(super) fn is_empty(&self) -> bool {
+        self.succeeded == 0 && self.failures.is_empty() && self.bytes == 0
+    }
+
+    /// Adds what became of later events.
+    pub(super) fn add(&mut self, later: Report) {
+        let Report { mut out, said, succeeded, failures, bytes, times, is_last } = later;
+        match self.out.is_empty() {
+            true => self.out = out,
+            false => self.out.append(&mut out),
+        }
+        self.said.push_str(&said);
+        self.succeeded += succeeded;
+        self.failures.extend(failures);
+        self.bytes += bytes;
+        self.times.extend(times);
+        self.is_last |= is_last;
+    }
 }
 
 /// An event that has no output.
@@ -74,15 +85,8 @@ pub(super) struct Worker {
 struct Unheard;
 
 impl Worker {
-    pub(super) fn new(driver: Driver<AnyClock>, traced: bool, reports: SyncSender<Report>) -> Worker {
-        Worker {
-            driver,
-            reports,
-            trace: traced.then(Trace::default),
-            report: Report::default(),
-            wait: 0,
-            reported: Instant::now(),
-        }
+    pub(super) fn new(driver: Driver<AnyClock>, trace: Option<Trace>, reports: SyncSender<Report>) -> Worker {
+        Worker { driver, reports, trace, report: Report::default(), wait: 0, reported: Instant::now() }
     }
 
     pub(super) fn work(mut self, batches: &Receiver<Batch>) {
@@ -95,30 +99,13 @@ impl Worker {
     }
 
     fn batch(&mut self, batch: &Batch) -> Result<(), Unheard> {
-        let mut line = batch.first_line;
-        let mut text = &*batch.text;
-        if batch.dropped > 0 {
-            let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
-            let bytes = batch.dropped + end as u64;
+        let mut cursor = Cursor::default();
+        while let Some(Event { line, input, bytes }) = batch.next(&mut cursor) {
             self.report.bytes += bytes;
-            let error = InputError::TooLarge(usize::try_from(bytes).unwrap_or(usize::MAX));
-            self.refused(line, error);
-            text = text.get(end + 1..).unwrap_or_default();
-            line += 1;
-        }
-        if batch.is_one_event {
-            self.event(line, text)?;
-            text = &[];
-        }
-        while !text.is_empty() {
-            let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
-            let event = text[..end].trim_ascii();
-            if !event.is_empty() {
-                self.event(line, event)?;
+            match input {
+                Ok(text) => self.event(line, text)?,
+                Err(error) => self.refused(line, error),
             }
-            self.report.bytes += 1;
-            text = text.get(end + 1..).unwrap_or_default();
-            line += 1;
         }
         self.hand_on(true)
     }
@@ -130,10 +117,10 @@ impl Worker {
             _ => None,
         };
         self.wait = if begun.is_some() { TIMED_EVERY - 1 } else { self.wait - 1 };
-        self.report.bytes += text.len() as u64;
-        let ended = match &mut self.trace {
+        let mut trace = self.trace.as_mut().filter(|trace| trace.wants(line));
+        let ended = match &mut trace {
             None => self.driver.run(text),
-            Some(trace) => self.driver.run_listened(text, trace),
+            Some(trace) => self.driver.run_listened(text, *trace),
         };
         match ended {
             Ok(ended) => {
@@ -142,9 +129,9 @@ impl Worker {
                     self.report.out.push(b'\n');
                     self.report.succeeded += 1;
                 } else {
-                    self.report.failures.push(failure(line, &ended));
+                    self.report.failures.push(failure(line, ended.outcome()));
                 }
-                if let Some(trace) = &mut self.trace {
+                if let Some(trace) = trace {
                     self.report.said.push_str(&trace.finish(line));
                 }
             }
@@ -181,9 +168,9 @@ impl Worker {
 }
 
 #[cold]
-fn failure(line: u64, ended: &Ended<'_>) -> Failure {
+pub(super) fn failure(line: u64, outcome: &Outcome) -> Failure {
     let timed_out = Fault::new(fault::TIMEOUT, "The execution took longer than it may.");
-    let fault = match ended.outcome() {
+    let fault = match outcome {
         Outcome::Failed(fault) | Outcome::Aborted(fault) => fault,
         _ => &timed_out,
     };
@@ -204,6 +191,3 @@ pub(super) fn shortened(cause: &str) -> String {
 }
 
 const CAUSE_CHARS_MAX: usize = 300;
-
-/// A batch is never larger than the reader's buffer, which holds the largest input.
-const _: () = assert!(super::input::BUFFER_BYTES > limits::PAYLOAD_BYTES_MAX as usize);

@@ -11,6 +11,7 @@ mod conformance;
 mod neighbours;
 #[path = "../required/mod.rs"]
 mod required;
+mod run;
 #[cfg(feature = "cli-serve")]
 mod serve;
 #[cfg(feature = "cli-serve")]
@@ -18,3 +19,5 @@ mod serve;
 mod serving;
 #[cfg(feature = "cli-serve")]
 mod state;
+#[cfg(target_os = "linux")]
+mod terminal;

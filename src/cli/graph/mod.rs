@@ -29,9 +29,8 @@ enum Format {
 }
 
 pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
-    let (definition, _) =
-        definition::load(&arguments.definition.file, arguments.definition.reading.options())?;
-    let graph = Graph::of(&definition);
+    let read = definition::load(&arguments.definition.file, arguments.definition.reading)?;
+    let graph = Graph::of(&read.definition);
     let picture = match arguments.format {
         Format::Mermaid => mermaid::write(&graph),
         Format::Dot => dot::write(&graph),

@@ -1,0 +1,188 @@
+//! `run` where executions take time: many at once, Ctrl-C, traces, and what a terminal shows.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Waits as long as the event says, and fails where it says so.
+const WAITS: &str = r#"{"StartAt": "Rest", "States": {
+    "Rest": {"Type": "Wait", "SecondsPath": "$.s", "Next": "Judge"},
+    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.bad", "IsPresent": true, "Next": "Bad"}], "Default": "Good"},
+    "Bad": {"Type": "Fail", "Error": "Order.Bad"},
+    "Good": {"Type": "Pass", "End": true}}}"#;
+
+fn file(name: &str, text: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("run-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join(name);
+    fs::write(&file, text).expect("a file");
+    file
+}
+
+fn command(definition: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("run").arg(definition).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn run(definition: &Path, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut child = command(definition, arguments).spawn().expect("the binary");
+    child.stdin.take().expect("stdin").write_all(input.as_bytes()).expect("the input is read");
+    let output = child.wait_with_output().expect("an answer");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn executions_that_wait_wait_at_the_same_time_and_keep_their_order() {
+    let waits = file("together.asl.json", WAITS);
+    // The first ones wait longest, so that none ends in its turn.
+    let events: String = (0..60).map(|n| format!("{{\"s\":{},\"n\":{n}}}\n", u32::from(n < 30))).collect();
+    let began = Instant::now();
+    let (code, out, err) = run(&waits, &[], &events);
+    assert_eq!((code, &*out), (Some(0), &*events), "{err}");
+    assert!(err.contains("60 events in ") && err.contains("succeeded  60"), "{err}");
+    // One after the other they would take 30 seconds.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
+fn no_more_run_at_the_same_time_than_are_asked_for() {
+    let waits = file("jobs.asl.json", WAITS);
+    let began = Instant::now();
+    let (code, out, err) = run(&waits, &["--jobs", "2"], &"{\"s\":1}\n".repeat(4));
+    assert_eq!((code, out.lines().count()), (Some(0), 4), "{err}");
+    assert!(began.elapsed() >= Duration::from_millis(1_900), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_fails_or_is_no_event_is_told_by_line_among_those_that_wait() {
+    let waits = file("failing.asl.json", WAITS);
+    let events = "{\"s\":0,\"n\":1}\nnonsense\n\n{\"s\":0,\"bad\":1}\n{\"s\":0,\"n\":5}\n";
+    let (code, out, err) = run(&waits, &[], events);
+    assert_eq!((code, &*out), (Some(1), "{\"s\":0,\"n\":1}\n{\"s\":0,\"n\":5}\n"));
+    for line in
+        ["line 2: not run: the input is not JSON", "line 4: Order.Bad", "4 events in ", "not run    1"]
+    {
+        assert!(err.contains(line), "{line} is missing in: {err}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_with_the_outputs_and_the_summary_so_far() {
+    let waits = file("interrupted.asl.json", WAITS);
+    let mut child = command(&waits, &[]).spawn().expect("the binary");
+    let mut stdin = child.stdin.take().expect("stdin");
+    stdin.write_all(b"{\"s\":0}\n{\"s\":200}\n{\"s\":0,\"bad\":1}\n").expect("the input is read");
+    let mut out = BufReader::new(child.stdout.take().expect("stdout"));
+    let mut first = String::new();
+    out.read_line(&mut first).expect("an output");
+    assert_eq!(first, "{\"s\":0}\n");
+    let pid = rustix_pid(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
+    // Standard input stays open: nobody waits for its end.
+    let output = child.wait_with_output().expect("an answer");
+    let err = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    for line in ["Interrupted.\n", "succeeded  1", "unfinished 1"] {
+        assert!(err.contains(line), "{line} is missing in: {err}");
+    }
+    drop(stdin);
+}
+
+#[test]
+fn ctrl_c_ends_a_stream_of_pure_executions_with_its_summary() {
+    let echo = file("pure.asl.json", r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#);
+    let mut child = command(&echo, &["--jobs", "2"]).spawn().expect("the binary");
+    let mut stdin = child.stdin.take().expect("stdin");
+    stdin.write_all(b"{\"a\":1}\n{\"a\":2}\n").expect("the input is read");
+    let mut out = BufReader::new(child.stdout.take().expect("stdout"));
+    let mut first = String::new();
+    out.read_line(&mut first).expect("an output");
+    rustix::process::kill_process(rustix_pid(&child), rustix::process::Signal::INT).expect("a signal");
+    let output = child.wait_with_output().expect("an answer");
+    let err = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    assert!(err.contains("Interrupted.\n2 events in "), "{err}");
+    drop(stdin);
+}
+
+fn rustix_pid(child: &std::process::Child) -> rustix::process::Pid {
+    rustix::process::Pid::from_child(child)
+}
+
+#[test]
+fn traces_show_what_is_asked_for() {
+    let waits = file("traced.asl.json", WAITS);
+    let events = "{\"s\":0,\"n\":1}\n{\"s\":0,\"bad\":1}\n{\"s\":0,\"n\":3}\n";
+    // On the engine, and on a clock of its own.
+    for clock in [&[][..], &["--virtual-time"]] {
+        let shown = |arguments: &[&str]| {
+            let (code, _, err) = run(&waits, &[clock, arguments].concat(), events);
+            assert_eq!(code, Some(1), "{arguments:?}: {err}");
+            let mut lines = Vec::new();
+            for line in err.lines().filter(|line| line.starts_with("line ") && !line.contains(':')) {
+                lines.push(line.to_owned());
+            }
+            (lines, err)
+        };
+        assert_eq!(shown(&["--trace"]).0, ["line 1", "line 2", "line 3"]);
+        assert_eq!(shown(&["--trace=failed"]).0, ["line 2"]);
+        assert_eq!(shown(&["--trace=3"]).0, ["line 3"]);
+        assert_eq!(shown(&["--trace=Good"]).0, ["line 1", "line 3"]);
+        let (lines, err) = shown(&["--trace=failed", "--trace-data"]);
+        assert_eq!(lines, ["line 2"]);
+        assert!(err.contains("      in  {\"s\":0,\"bad\":1}\n      out {\"s\":0,\"bad\":1}\n"), "{err}");
+        assert!(err.contains("→ FAILED, Order.Bad"), "{err}");
+    }
+    let (code, _, err) = run(&waits, &["--trace=Godo"], events);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("no state `Godo`: did you mean `Good`?"), "{err}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_shows_where_an_execution_is_and_its_output_in_colours() {
+    let waits = file("shown.asl.json", WAITS);
+    let mut command = command(&waits, &["--input", "{\"s\":1,\"list\":[]}"]);
+    command.env("TERM", "xterm");
+    let (shown, code) = crate::terminal::begin(command, 80).finish();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("line 1 is in `Rest` for "), "{shown:?}");
+    let output = "\x1b[1m{\x1b[0m\r\n  \x1b[1;34m\"s\"\x1b[0m: 1,\r\n  \x1b[1;34m\"list\"\x1b[0m: \x1b[1m[\x1b[0m\x1b[1m]\x1b[0m\r\n\x1b[1m}\x1b[0m\r\n";
+    assert!(shown.contains(output), "{shown:?}");
+}
+
+#[test]
+fn what_is_valid_on_aws_and_not_run_here_is_a_notice_unless_asked_otherwise() {
+    let Some(definition) = not_run_here() else { return };
+    let definition = file("elsewhere.asl.json", definition);
+    let validate = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+        let output = command.arg("validate").arg(&definition).args(more).output().expect("an answer");
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    };
+    let (code, out) = validate(&[]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(
+        out.contains("note[NOT_RUN_HERE]") && out.contains("valid on AWS, not run here in 1 place"),
+        "{out}"
+    );
+    let (code, out) = validate(&["--here"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("error[NOT_RUN_HERE]"), "{out}");
+    assert_eq!(validate(&["--format", "json"]).0, Some(0));
+}
+
+/// A definition that AWS takes and that does not run here.
+fn not_run_here() -> Option<&'static str> {
+    Some(
+        r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "End": true,
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}}}}"#,
+    )
+}
