@@ -1,0 +1,339 @@
+//! Who behaves beside who does not: a client that starts a thousand short synchronous executions a second at
+//! `expressway serve`, alone and beside each of sixty bad neighbours.
+//!
+//! `cargo bench --bench neighbours --features cli-serve`; a part of a neighbour's name as an argument measures that one.
+
+mod bombs;
+#[path = "../workloads.rs"]
+#[allow(dead_code)]
+mod workloads;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bombs::Bomb;
+use serde_json::{Value, json};
+
+/// Executions a second that the well-behaved client starts.
+const RATE: u32 = 1_000;
+const CONNECTIONS: u32 = 16;
+/// Connections of the neighbour, each of which asks again as soon as it has its answer.
+const BAD_CONNECTIONS: usize = 8;
+/// Executions of the neighbour's that nobody waits for.
+const BAD_EXECUTIONS: usize = 10;
+/// Its `TimeoutSeconds`.
+const BAD_SECONDS: u64 = 3;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_test = arguments.iter().any(|argument| argument == "--test");
+    let wanted = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let turn = Duration::from_millis(if is_test { 200 } else { 2_000 });
+    let mut bombs = bombs::all();
+    if let Some(wanted) = wanted {
+        bombs.retain(|(name, _)| name.contains(wanted.as_str()));
+    } else if is_test {
+        bombs = bombs.into_iter().step_by(15).collect();
+    }
+    let alone = Figures::of(&Server::start(), turn);
+    println!("alone: {alone}, {:.0} /s at most", alone.at_most);
+    let mut worst = Worst::default();
+    for (name, bomb) in &bombs {
+        let server = Server::start();
+        let idle_mib = server.resident_mib();
+        let bad = Bad::begin(&server, bomb);
+        let figures = Figures::of(&server, turn);
+        let late = bad.end(&server);
+        let ratio = figures.at_most / alone.at_most;
+        let memory = server.resident_mib() - idle_mib;
+        println!("{name}: {figures}, {ratio:.2} x, ended {late:.1} ms late, + {memory:.0} MiB");
+        worst.add(&figures, ratio, late);
+    }
+    println!("\n| beside the worst of {} neighbours | measured | wanted |\n|---|--:|--:|", bombs.len());
+    println!("| p99 of a synchronous start, {RATE} a second | {:.1} ms | ≤ 10 ms |", worst.p99);
+    println!("| … of the median neighbour | {:.1} ms | |", worst.median_p99());
+    println!("| throughput, of that alone | {:.2} x | ≥ 0.4 x |", worst.ratio);
+    println!("| `/health`, p99.9 | {:.1} ms | ≤ 20 ms |", worst.health);
+    println!("| an execution's end after its deadline | {:.1} ms | ≤ 50 ms |", worst.late);
+}
+
+#[derive(Default)]
+struct Worst {
+    p99: f64,
+    all: Vec<f64>,
+    ratio: f64,
+    health: f64,
+    late: f64,
+}
+
+impl Worst {
+    fn add(&mut self, figures: &Figures, ratio: f64, late: f64) {
+        self.ratio = if self.all.is_empty() { ratio } else { self.ratio.min(ratio) };
+        self.p99 = self.p99.max(figures.p99);
+        self.all.push(figures.p99);
+        self.health = self.health.max(figures.health);
+        self.late = self.late.max(late);
+    }
+
+    fn median_p99(&self) -> f64 {
+        quantile(&mut self.all.clone(), 0.5)
+    }
+}
+
+/// What the well-behaved client sees; milliseconds.
+struct Figures {
+    p50: f64,
+    p99: f64,
+    health: f64,
+    /// Executions a second when each connection asks again at once.
+    at_most: f64,
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "p50 {:.2} ms, p99 {:.2} ms, /health p99.9 {:.2} ms", self.p50, self.p99, self.health)
+    }
+}
+
+impl Figures {
+    fn of(server: &Server, turn: Duration) -> Figures {
+        let w2 = workloads::own("w2");
+        let arn = server.create("good", &serde_json::from_str(&w2.definition).expect("JSON"), 300);
+        let body = json!({"stateMachineArn": arn, "input": String::from_utf8_lossy(&w2.input)}).to_string();
+        // Nothing is cold when it is measured.
+        rate(server, &body, turn / 10);
+        let done = AtomicBool::new(false);
+        let (mut took, mut health) = std::thread::scope(|scope| {
+            let health = scope.spawn(|| probes(server, &done));
+            let took = at_rate(server, &body, turn);
+            done.store(true, Ordering::Relaxed);
+            (took, health.join().expect("no panic"))
+        });
+        let at_most = rate(server, &body, turn / 2);
+        Figures {
+            p50: quantile(&mut took, 0.5),
+            p99: quantile(&mut took, 0.99),
+            health: quantile(&mut health, 0.999),
+            at_most,
+        }
+    }
+}
+
+fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * part) as usize]
+}
+
+/// Milliseconds from when each was due to its answer.
+fn at_rate(server: &Server, body: &str, turn: Duration) -> Vec<f64> {
+    let began = Instant::now();
+    let each = Duration::from_secs(1) * CONNECTIONS / RATE;
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|n| {
+                scope.spawn(move || {
+                    let (mut client, mut took) = (Client::new(server.address), Vec::new());
+                    let mut due = began + each * n / CONNECTIONS;
+                    while due < began + turn {
+                        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                        let (status, answer) = client.ask("StartSyncExecution", body);
+                        assert!(status == 200 && answer.contains("SUCCEEDED"), "{answer}");
+                        took.push(due.elapsed().as_secs_f64() * 1e3);
+                        due += each;
+                    }
+                    took
+                })
+            })
+            .collect();
+        clients.into_iter().flat_map(|client| client.join().expect("no panic")).collect()
+    })
+}
+
+/// Executions a second, as many as there can be.
+fn rate(server: &Server, body: &str, turn: Duration) -> f64 {
+    let began = Instant::now();
+    let answers: u64 = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut client, mut answers) = (Client::new(server.address), 0);
+                    while began.elapsed() < turn {
+                        let (status, answer) = client.ask("StartSyncExecution", body);
+                        assert!(status == 200, "{answer}");
+                        answers += 1;
+                    }
+                    answers
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().expect("no panic")).sum()
+    });
+    answers as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Milliseconds that `/health` takes.
+fn probes(server: &Server, done: &AtomicBool) -> Vec<f64> {
+    let (mut client, mut took) = (Client::new(server.address), Vec::new());
+    while !done.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        assert_eq!(client.get("/health").0, 200);
+        took.push(began.elapsed().as_secs_f64() * 1e3);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    took
+}
+
+/// A bad neighbour at work, on threads that end with the server.
+struct Bad {
+    machine: Option<(String, String)>,
+}
+
+impl Bad {
+    fn begin(server: &Server, bomb: &Bomb) -> Bad {
+        let (target, body, machine) = match bomb {
+            Bomb::Runs(definition, input) => {
+                let arn = server.create("bad", definition, BAD_SECONDS);
+                let body = json!({"stateMachineArn": arn, "input": input}).to_string();
+                let mut client = Client::new(server.address);
+                for _ in 0..BAD_EXECUTIONS {
+                    let (status, answer) = client.ask("StartExecution", &body);
+                    assert_eq!(status, 200, "{answer}");
+                }
+                ("StartSyncExecution", body, Some((definition.to_string(), input.clone())))
+            }
+            Bomb::Asks(target, body) => (*target, body.clone(), None),
+        };
+        let address = server.address;
+        for _ in 0..BAD_CONNECTIONS {
+            let body = body.clone();
+            std::thread::spawn(move || {
+                let Ok(mut client) = Client::connect(address) else { return };
+                while client.try_ask(target, &body).is_ok() {}
+            });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        Bad { machine }
+    }
+
+    /// How many milliseconds after its deadline one more of its executions ends; 0 where it ends by itself.
+    fn end(self, server: &Server) -> f64 {
+        let Some((definition, input)) = self.machine else { return 0.0 };
+        let definition: Value = serde_json::from_str(&definition).expect("JSON");
+        let arn = server.create("late", &definition, 1);
+        let body = json!({"stateMachineArn": arn, "input": input}).to_string();
+        let began = Instant::now();
+        let (status, answer) = Client::new(server.address).ask("StartSyncExecution", &body);
+        assert_eq!(status, 200, "{answer}");
+        (began.elapsed().as_secs_f64() - 1.0).max(0.0) * 1e3
+    }
+}
+
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start() -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+        command.args(["serve", "--port", "0", "--threads", "2"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command");
+        let mut said = BufReader::new(child.stderr.take().expect("its standard error"));
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert!(said.read_line(&mut line).expect("a line") > 0, "it ended");
+            let address = line.split("http://").nth(1).and_then(|rest| rest.split([' ', '/', '\n']).next());
+            if let Some(address) = address.and_then(|address| address.parse().ok()) {
+                break address;
+            }
+        };
+        // What it says later has somewhere to go.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Server { child, address }
+    }
+
+    fn create(&self, name: &str, definition: &Value, seconds: u64) -> String {
+        let mut definition = definition.clone();
+        definition["TimeoutSeconds"] = seconds.into();
+        let body = json!({"name": name, "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
+            "definition": definition.to_string()});
+        let (status, answer) = Client::new(self.address).ask("CreateStateMachine", &body.to_string());
+        assert_eq!(status, 200, "{answer}");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        answer["stateMachineArn"].as_str().expect("an ARN").to_owned()
+    }
+
+    fn resident_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+        kib.unwrap_or_default() / 1_024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// HTTP/1.1 on one connection, a request at a time.
+struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> std::io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(Client { stream: BufReader::new(stream) })
+    }
+
+    fn new(address: SocketAddr) -> Client {
+        Client::connect(address).expect("a connection")
+    }
+
+    fn ask(&mut self, target: &str, body: &str) -> (u16, String) {
+        self.try_ask(target, body).expect("an answer")
+    }
+
+    fn try_ask(&mut self, target: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: AWSStepFunctions.{target}\r\n\
+             content-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.exchange(&request)
+    }
+
+    fn get(&mut self, path: &str) -> (u16, String) {
+        self.exchange(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).expect("an answer")
+    }
+
+    fn exchange(&mut self, request: &str) -> std::io::Result<(u16, String)> {
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let (mut status, mut length, mut line) = (0, 0, String::new());
+        loop {
+            line.clear();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let lower = line.trim_end().to_ascii_lowercase();
+            if let Some(rest) = lower.strip_prefix("http/1.1 ") {
+                status = rest.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or_default();
+            } else if let Some(rest) = lower.strip_prefix("content-length:") {
+                length = rest.trim().parse().unwrap_or_default();
+            } else if lower.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}
