@@ -5,7 +5,6 @@
 
 mod bombs;
 #[path = "../workloads.rs"]
-#[allow(dead_code)]
 mod workloads;
 
 use std::io::{BufRead, BufReader, Read, Write};
