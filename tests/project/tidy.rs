@@ -238,3 +238,17 @@ fn no_path_of_one_machine_is_in_the_tree() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Pages for maintainers name files; a file that was moved takes its mention with it.
+#[test]
+fn files_that_pages_name_are_there() {
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"] {
+        let text = fs::read_to_string(root().join(page)).expect("a page");
+        let quoted = text.split('`').skip(1).step_by(2);
+        let names = quoted.filter(|name| name.contains('/') && name.ends_with(".rs") && !name.contains(' '));
+        for name in names {
+            let there = root().join(name).exists() || root().join("src").join(name).exists();
+            assert!(there, "{page} names {name}, which is not there");
+        }
+    }
+}
