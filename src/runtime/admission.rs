@@ -20,7 +20,8 @@ pub struct Budgets {
     pub machine_executions_max: usize,
     /// Bytes of one machine's executions.
     pub machine_bytes_max: usize,
-    /// Executions that may wait for a shard to begin them, for each shard.
+    /// Executions that may wait for a shard to begin them, for each shard. When three quarters of the places are taken, no
+    /// machine gets more than its share.
     pub queue_max: usize,
 }
 
@@ -102,6 +103,8 @@ impl Limit {
 pub(super) struct Usage {
     executions: AtomicUsize,
     bytes: AtomicUsize,
+    /// Executions in the queues of shards.
+    pub(super) queued: AtomicUsize,
 }
 
 impl Usage {
@@ -175,6 +178,20 @@ impl Admission {
             Some(Limit::MachineBytes)
         } else {
             None
+        }
+    }
+
+    /// Whether a machine that has `of_machine` executions in queues may put more into one that has `queued`, of `shards`.
+    pub(super) fn may_queue(&self, queued: usize, of_machine: usize, shards: usize) -> Result<(), Limit> {
+        let queue_max = self.budgets.queue_max;
+        if queued >= queue_max {
+            return Err(Limit::Queue);
+        }
+        let machines = self.machines.load(Relaxed).max(1);
+        let share = (queue_max.saturating_mul(shards) / machines).max(1);
+        match queued >= queue_max - queue_max / 4 && of_machine >= share {
+            true => Err(Limit::Share),
+            false => Ok(()),
         }
     }
 

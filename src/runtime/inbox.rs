@@ -130,7 +130,9 @@ impl Remote {
     /// Takes executions that nobody has begun.
     pub(super) fn take_parcel(&self) -> Option<StartBatch> {
         let start_batch = self.start_batches.pop()?;
-        self.queued.fetch_sub(start_batch.len(), Ordering::Relaxed);
+        let executions = start_batch.len();
+        self.queued.fetch_sub(executions, Ordering::Relaxed);
+        start_batch.version.usage.queued.fetch_sub(executions, Ordering::Relaxed);
         Some(start_batch)
     }
 }

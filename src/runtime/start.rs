@@ -407,8 +407,10 @@ impl Engine {
         }
         let limit = match shared.gate.lets_in() {
             false => Limit::Draining,
-            true if self.enqueue(start_batch) => return Ok(()),
-            true => Limit::Queue,
+            true => match self.enqueue(start_batch) {
+                Ok(()) => return Ok(()),
+                Err(limit) => limit,
+            },
         };
         self.stripe(|stripe| stripe.accept((executions as u64).wrapping_neg()));
         if let Some(counters) = &version.counters {
@@ -422,24 +424,31 @@ impl Engine {
     }
 
     /// Puts a start batch into the queue of the next shard, or of one that has room, if there is one.
-    fn enqueue(&self, start_batch: StartBatch) -> bool {
+    fn enqueue(&self, start_batch: StartBatch) -> Result<(), Limit> {
         let shared = self.shared();
         let (remotes, executions) = (&shared.remotes, start_batch.len());
+        let usage = &start_batch.version.usage;
+        let of_machine = usage.queued.fetch_add(executions, Ordering::Relaxed);
         let from = SENT.with(|sent| sent.replace(sent.get().wrapping_add(1)));
+        let mut limit = Limit::Queue;
         for n in 0..remotes.len() {
             let remote = &remotes[from.wrapping_add(n) % remotes.len()];
             let queued = remote.queued.fetch_add(executions, Ordering::Relaxed);
-            if queued < shared.admission.budgets.queue_max {
-                remote.start_batches.push(start_batch);
-                // One that is busy already may be helped by one that sleeps.
-                if !remote.wakeup.retained() && queued > 0 {
-                    let _ = remotes.iter().any(|remote| remote.wakeup.retained());
+            match shared.admission.may_queue(queued, of_machine, remotes.len()) {
+                Ok(()) => {
+                    remote.start_batches.push(start_batch);
+                    // One that is busy already may be helped by one that sleeps.
+                    if !remote.wakeup.retained() && queued > 0 {
+                        let _ = remotes.iter().any(|remote| remote.wakeup.retained());
+                    }
+                    return Ok(());
                 }
-                return true;
+                Err(full) => limit = full,
             }
             remote.queued.fetch_sub(executions, Ordering::Relaxed);
         }
-        false
+        usage.queued.fetch_sub(executions, Ordering::Relaxed);
+        Err(limit)
     }
 
     pub(super) fn stripe(&self, count: impl FnOnce(&Counters)) {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use expressway::runtime::{Engine, Machine, ManualTime, Simulation, Status};
+use expressway::runtime::{Budgets, Engine, Limit, Machine, ManualTime, Simulation, StartError, Status};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 /// Turns of a shard, each of about a millisecond, after which a start that takes no time must be over.
@@ -251,4 +251,27 @@ fn expressions_end_with_the_engine() {
     let machine = world.machine("bombs", &bomb(2_000));
     let _handle = world.engine.start(&machine, "{}").unwrap();
     world.turn();
+}
+
+/// A machine whose starts fill the queue of a shard leaves the last quarter of it to the others.
+#[test]
+fn a_flood_of_starts_leaves_others_their_places() {
+    let budgets = Budgets { queue_max: 8, ..Budgets::default() };
+    let time = ManualTime::at(NOW_MS);
+    let engine = Engine::builder().seed(1).shards(1).time(time).budgets(budgets);
+    let (engine, mut simulation) = engine.simulate().unwrap();
+    let [flood, other] = ["flood", "other"].map(|name| engine.create_state_machine(name, PASS).unwrap());
+    let refused = |machine: &Machine| match engine.start(machine, "{}") {
+        Ok(_) => None,
+        Err(StartError::Throttled(throttled)) => Some(throttled.limit),
+        Err(error) => panic!("{error}"),
+    };
+    let before: Vec<_> = (0..6).map(|_| refused(&flood)).collect();
+    assert_eq!(before, [None; 6]);
+    assert_eq!(refused(&other), None, "it has its share, although the flood has more than its own");
+    assert_eq!(refused(&flood), Some(Limit::Share));
+    assert_eq!(refused(&other), None);
+    assert_eq!(refused(&other), Some(Limit::Queue), "there is no place left for anyone");
+    simulation.settle(NOW_MS);
+    assert_eq!((refused(&flood), refused(&other)), (None, None), "places are given back");
 }

@@ -123,7 +123,9 @@ impl Shard {
                 continue;
             }
             self.uncount_shelved(&opened);
-            remote.queued.fetch_add(opened.start_batch.len(), Ordering::Relaxed);
+            let executions = opened.start_batch.len();
+            remote.queued.fetch_add(executions, Ordering::Relaxed);
+            opened.start_batch.version.usage.queued.fetch_add(executions, Ordering::Relaxed);
             remote.start_batches.push(opened.start_batch);
             remote.wakeup.retained();
         }
