@@ -99,6 +99,38 @@ pub fn permit(service: &Service, call: Call<'_>, grant: &Grant) -> Result<(), St
     grant.check(operation, resources)
 }
 
+/// What AWS says of an error, where that quotes no data of executions: for logs. Messages about inputs, outputs and members
+/// of requests may quote them.
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the server logs"))]
+pub(crate) fn message_without_data(error: &str, body: &[u8]) -> Option<String> {
+    const QUOTES_NONE: [&str; 14] = [
+        "AccessDeniedException",
+        "ActivityDoesNotExist",
+        "ConflictException",
+        "ExecutionAlreadyExists",
+        "ExecutionDoesNotExist",
+        "InvalidArn",
+        "InvalidDefinition",
+        "InvalidName",
+        "ResourceNotFound",
+        "ServiceUnavailableException",
+        "StateMachineAlreadyExists",
+        "StateMachineDoesNotExist",
+        "StateMachineTypeNotSupported",
+        "UnknownOperationException",
+    ];
+    if !QUOTES_NONE.contains(&error) {
+        return None;
+    }
+    let said: Json = serde_json::from_slice(body).ok()?;
+    let message = said["message"].as_str()?;
+    let cut = message.char_indices().nth(LOGGED_CHARS_MAX).map_or(message.len(), |(at, _)| at);
+    Some(message[..cut].to_owned())
+}
+
+/// Characters of a message in a log.
+const LOGGED_CHARS_MAX: usize = 1_000;
+
 async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
     let action = call.target.strip_prefix(TARGET_PREFIX).and_then(Action::of);
     let action = action.ok_or_else(|| Error::new(Exception::UnknownOperationException, ""))?;

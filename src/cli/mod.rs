@@ -247,6 +247,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::manual(&arguments),
     };
+    #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
+    log::flush();
     match went {
         Ok(Went::Well) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
         Ok(Went::PartlyWrong) => ExitCode::from(1),

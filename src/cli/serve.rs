@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use expressway::memory;
 use expressway::observe::Setup;
-use expressway::server::{Auth, Config, Definitions, PORT, Server, Tls, raise_file_limit};
+use expressway::server::{Auth, Config, Definitions, Done, PORT, Report, Server, Tls, raise_file_limit};
 use expressway::service::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{Stop, Type, Went, counted, log, say, services};
+use super::report::{self, NotRunHere};
+use super::{Reading, Stop, Type, Went, counted, definition, log, say, services};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -53,6 +54,8 @@ pub(super) struct Arguments {
     memory: Memory,
     #[command(flatten)]
     security: Security,
+    #[command(flatten)]
+    log: log::LogSettings,
     /// Seconds that executions and requests under way have to finish after SIGTERM; then they time out
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u32,
@@ -189,7 +192,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     let began = Instant::now();
-    log::begin();
+    arguments.log.begin()?;
     use_small_pages();
     if let Some(limit) = raise_file_limit()
         && limit.now > limit.before
@@ -209,14 +212,14 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         Definitions::new(folder, config.place.clone(), is_standard)
     });
     if let Some(folder) = &mut folder {
-        runtime.block_on(look(folder, &service))?;
+        runtime.block_on(look(folder, &service, arguments.definitions_type))?;
     }
     server.ready(true);
     announce(&server, &config, began);
     runtime.block_on(async {
         tokio::select! {
             _ = signalled => {}
-            () = keep_looking(folder, &service) => {}
+            () = keep_looking(folder, &service, arguments.definitions_type) => {}
         }
     });
     let within = Duration::from_secs(u64::from(arguments.drain_timeout));
@@ -307,23 +310,41 @@ fn read(file: &Path) -> Result<Vec<u8>, Stop> {
     fs::read(file).map_err(|error| Stop::failed(format!("cannot read {}: {error}", file.display())))
 }
 
-async fn look(folder: &mut Definitions, service: &Service) -> Result<(), Stop> {
+async fn look(folder: &mut Definitions, service: &Service, machine_type: Type) -> Result<(), Stop> {
     let reports = folder.look(service).await;
     let reports =
         reports.map_err(|error| Stop::failed(format!("cannot read the folder of definitions: {error}")))?;
     for report in reports {
-        say(&format!("expressway: {report}"));
+        match excerpts(&report, machine_type) {
+            Some(excerpts) => {
+                let (machine, file) = (&report.machine, report.file.display());
+                say(&format!("expressway: {machine}: {file} is refused, nothing changes:\n{excerpts}"));
+            }
+            None => say(&format!("expressway: {report}")),
+        }
     }
     Ok(())
 }
 
+/// What `validate` shows of a definition that was refused as one.
+fn excerpts(report: &Report, machine_type: Type) -> Option<String> {
+    let Done::Refused(reason) = &report.done else { return None };
+    if !reason.starts_with("InvalidDefinition") {
+        return None;
+    }
+    let text = definition::text(&report.file).ok()?;
+    let found = definition::check(&report.file, &text, Reading { machine_type: Some(machine_type) });
+    let shown = report::text(&found, &text, report::colours_stderr(), NotRunHere::Error);
+    (found.errors() > 0).then(|| shown.trim_end().to_owned())
+}
+
 /// Follows the folder for ever. That it cannot be read for a while is said once.
-async fn keep_looking(folder: Option<Definitions>, service: &Service) {
+async fn keep_looking(folder: Option<Definitions>, service: &Service, machine_type: Type) {
     let Some(mut folder) = folder else { return std::future::pending().await };
     let mut is_said = false;
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
-        match look(&mut folder, service).await {
+        match look(&mut folder, service, machine_type).await {
             Ok(()) => is_said = false,
             Err(_) if is_said => {}
             Err(stop) => {

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::dedup::Dedup;
 use super::event::{Batch, Disposition, PipeError, Room, Sink, Source};
+use super::failed::{self, FailedEvent};
 use super::order::{KeyOf, Lane, Lanes, Order, Turn};
 use super::process::Processor;
 use super::settings::{Attempts, Settings};
@@ -28,6 +29,7 @@ pub struct Pipe {
     order: Order,
     settings: Settings,
     troubles: Troubles,
+    failures: Option<failed::Listener>,
     stats: Arc<Stats>,
     stop: watch::Sender<bool>,
 }
@@ -49,6 +51,7 @@ macro_rules! counts {
         #[derive(Debug, Default)]
         pub struct Stats {
             $(pub(super) $name: AtomicU64,)*
+            pub(super) in_flight: AtomicU64,
         }
 
         /// What a pipeline has done.
@@ -62,6 +65,11 @@ macro_rules! counts {
             /// The counts as they stand.
             pub fn report(&self) -> Report {
                 Report { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+
+            /// Events under way.
+            pub fn in_flight(&self) -> u64 {
+                self.in_flight.load(Ordering::Relaxed)
             }
         }
     };
@@ -98,7 +106,8 @@ impl Pipe {
     pub fn boxed(engine: Engine, machine: Machine, source: Box<dyn Source>) -> Pipe {
         let (stats, order, settings, troubles) = Default::default();
         let stop = watch::Sender::new(false);
-        Pipe { engine, machine, source, sink: None, dead: None, order, settings, troubles, stats, stop }
+        let (sink, dead, failures) = (None, None, None);
+        Pipe { engine, machine, source, sink, dead, order, settings, troubles, failures, stats, stop }
     }
 
     /// Where outputs go.
@@ -194,6 +203,13 @@ impl Pipe {
         self
     }
 
+    /// Who hears of events that fail for good, of each once it is a dead letter, or counted where there is no place for
+    /// these.
+    pub fn on_failure(mut self, listener: impl Fn(&FailedEvent) + Send + Sync + 'static) -> Pipe {
+        self.failures = Some(Box::new(listener));
+        self
+    }
+
     /// What it has done so far.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)
@@ -211,7 +227,8 @@ impl Pipe {
     /// When the source refuses before it has handed anything over, nobody takes outputs any more, or the pipeline was to
     /// end while events of a source that hands nothing out again were under way.
     pub async fn run(self) -> Result<Report, PipeError> {
-        let Pipe { engine, machine, source, sink, dead, order, settings, troubles, stats, stop } = self;
+        let Pipe { engine, machine, source, sink, dead, order, settings, troubles, failures, stats, stop } =
+            self;
         let dedup = settings.unique.as_ref().map(|(_, keep)| Mutex::new(Dedup::new(*keep)));
         let redelivers = source.redelivers();
         let in_place = !redelivers || matches!(order, Order::Key(_));
@@ -226,6 +243,7 @@ impl Pipe {
             redelivers,
             dedup,
             troubles,
+            failures,
             stats,
             stop,
         };
@@ -384,8 +402,10 @@ impl Flow {
         let (processor, batch) = (Arc::clone(&self.processor), Arc::clone(batch));
         // Where the order of keys is kept, nothing of a later event happens before the earlier one is settled.
         let first_of_all = matches!(self.order, Order::Key(_));
+        processor.stats.in_flight.fetch_add(events.len() as u64, Ordering::Relaxed);
         self.tasks.spawn(async move {
             let batch_result = processor.process(&batch, &events, turn, first_of_all).await;
+            processor.stats.in_flight.fetch_sub(events.len() as u64, Ordering::Relaxed);
             drop(permits);
             batch_result
         });

@@ -12,6 +12,7 @@ use std::thread;
 use tokio::sync::{mpsc as channel, oneshot};
 
 use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
+use super::sent::{Line, Sent};
 
 /// Makes sources and sinks of lines. Blank lines are no events. A line of more than 16 MiB is cut there; it is too
 /// large for an execution in any case.
@@ -26,13 +27,22 @@ const WAITING_MAX: usize = 2;
 impl Lines {
     /// Events from whatever can be read. `name` is what they are said to come from.
     pub fn from_reader(name: &str, reader: impl Read + Send + 'static) -> LineSource {
+        Lines::from_part(name, reader, None)
+    }
+
+    /// Lines that were not sent yet, where there is a list of those that were.
+    fn from_part(
+        name: &str,
+        reader: impl Read + Send + 'static,
+        sent: Option<Arc<Mutex<Sent>>>,
+    ) -> LineSource {
         let (sender, batches) = channel::channel(WAITING_MAX);
-        let reader = Reader { reader, rest: Vec::new(), line: 1, skipping: false };
+        let reader = Reader { reader, rest: Vec::new(), line: 1, skipping: false, sent: sent.clone() };
         let spawned = thread::Builder::new().name("lines".into()).spawn(move || reader.run(&sender));
         let name = Arc::from(name);
         let trouble =
             spawned.err().map(|error| PipeError::Refused(format!("no thread to read with: {error}")));
-        LineSource { name, batches, trouble }
+        LineSource { name, batches, trouble, sent }
     }
 
     /// Events from standard input.
@@ -46,6 +56,17 @@ impl Lines {
     /// When it cannot be opened.
     pub fn from_file(path: &Path) -> io::Result<LineSource> {
         Ok(Lines::from_reader(&path.display().to_string(), File::open(path)?))
+    }
+
+    /// Those events of a file that were not settled before. What is settled is written down in a file beside it, which is
+    /// called as it is with `.sent` behind; a line counts as known if it holds what it held then.
+    ///
+    /// # Errors
+    /// When either file cannot be opened.
+    pub fn from_file_once(path: &Path) -> io::Result<LineSource> {
+        let file = File::open(path)?;
+        let sent = Arc::new(Mutex::new(Sent::of(path)?));
+        Ok(Lines::from_part(&path.display().to_string(), file, Some(sent)))
     }
 
     /// Outputs to whatever can be written; they count as safe once it has been flushed.
@@ -101,6 +122,15 @@ pub struct LineSource {
     name: Arc<str>,
     batches: channel::Receiver<io::Result<Cut>>,
     trouble: Option<PipeError>,
+    sent: Option<Arc<Mutex<Sent>>>,
+}
+
+impl LineSource {
+    /// How many events were left out so far because they were settled [before](Lines::from_file_once).
+    pub fn skipped(&self) -> impl Fn() -> u64 + use<> {
+        let sent = self.sent.clone();
+        move || sent.as_ref().map_or(0, |sent| sent.lock().unwrap_or_else(PoisonError::into_inner).skipped)
+    }
 }
 
 /// Whole lines.
@@ -109,6 +139,8 @@ struct Cut {
     spans: Vec<(u32, u32)>,
     /// The number of each event's line.
     lines: Vec<u64>,
+    /// What each holds, where what is settled is written down.
+    known: Vec<Line>,
 }
 
 impl Source for LineSource {
@@ -120,8 +152,9 @@ impl Source for LineSource {
             match self.batches.recv().await {
                 None => Ok(None),
                 Some(Err(error)) => Err(PipeError::Refused(format!("cannot read {}: {error}", self.name))),
-                Some(Ok(Cut { text, spans, lines })) => {
-                    let receipts = LineNumbers { name: Arc::clone(&self.name), lines };
+                Some(Ok(Cut { text, spans, lines, known })) => {
+                    let sent = self.sent.clone();
+                    let receipts = LineNumbers { name: Arc::clone(&self.name), lines, known, sent };
                     Ok(Some(Batch::of_spans(text, spans, Box::new(receipts))))
                 }
             }
@@ -140,6 +173,8 @@ impl Source for LineSource {
 struct LineNumbers {
     name: Arc<str>,
     lines: Vec<u64>,
+    known: Vec<Line>,
+    sent: Option<Arc<Mutex<Sent>>>,
 }
 
 impl Receipts for LineNumbers {
@@ -148,8 +183,14 @@ impl Receipts for LineNumbers {
         Provenance { source: self.name.to_string(), id, key: None, deliveries: 1 }
     }
 
-    fn settle<'a>(&'a self, _: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
-        Box::pin(ready(Ok(())))
+    fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
+        let written = self.sent.as_ref().map_or(Ok(()), |sent| {
+            let done = dispositions.iter().filter(|(_, disposition)| *disposition == Disposition::Done);
+            let lines = done.filter_map(|(event, _)| self.known.get(*event as usize).copied());
+            sent.lock().unwrap_or_else(PoisonError::into_inner).add(lines)
+        });
+        let failed = |error| PipeError::Away(format!("cannot write down what was sent: {error}"));
+        Box::pin(ready(written.map_err(failed)))
     }
 }
 
@@ -160,6 +201,7 @@ struct Reader<R> {
     line: u64,
     /// What follows belongs to a line that was cut.
     skipping: bool,
+    sent: Option<Arc<Mutex<Sent>>>,
 }
 
 impl<R: Read> Reader<R> {
@@ -170,7 +212,12 @@ impl<R: Read> Reader<R> {
                 Ok(Some(read)) if read.spans.is_empty() => {}
                 read => {
                     let read = read.map(|read| {
-                        read.unwrap_or_else(|| Cut { text: vec![], spans: vec![], lines: vec![] })
+                        read.unwrap_or_else(|| Cut {
+                            text: vec![],
+                            spans: vec![],
+                            lines: vec![],
+                            known: vec![],
+                        })
                     });
                     let ends = read.is_err();
                     // Nobody may want it any more.
@@ -222,10 +269,15 @@ impl<R: Read> Reader<R> {
         let events = text.len() / 256;
         let (mut spans, mut lines) = (Vec::with_capacity(events), Vec::with_capacity(events));
         let mut from = 0;
+        let mut known = Vec::new();
+        let mut sent = self.sent.as_ref().map(|sent| sent.lock().unwrap_or_else(PoisonError::into_inner));
         while from < text.len() {
             let end = memchr::memchr(b'\n', &text[from..]).map_or(text.len(), |at| from + at);
             let body = text[from..end].trim_ascii();
-            if !body.is_empty() && !self.skipping {
+            let line = sent.as_ref().map(|_| Line::new(self.line, body));
+            let is_sent = sent.as_mut().zip(line).is_some_and(|(sent, line)| sent.has(line));
+            if !body.is_empty() && !self.skipping && !is_sent {
+                known.extend(line);
                 // A batch has little more than the longest line, so this fits.
                 let begin = (body.as_ptr() as usize - text.as_ptr() as usize) as u32;
                 spans.push((begin, begin + body.len() as u32));
@@ -236,7 +288,7 @@ impl<R: Read> Reader<R> {
             self.line += u64::from(ended);
             from = end + 1;
         }
-        Cut { text, spans, lines }
+        Cut { text, spans, lines, known }
     }
 }
 

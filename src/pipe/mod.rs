@@ -28,6 +28,7 @@ mod batch_item_failures;
 mod dead_letter;
 mod dedup;
 mod event;
+mod failed;
 mod failure_report;
 mod flow;
 #[cfg(feature = "kafka")]
@@ -41,6 +42,7 @@ mod publish;
 #[cfg(feature = "redis")]
 mod redis;
 mod redrive;
+mod sent;
 mod settings;
 #[cfg(feature = "sqs")]
 mod sqs;
@@ -53,6 +55,7 @@ pub use event::{
     Batch, Disposition, EventOutcome, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink,
     Source,
 };
+pub use failed::FailedEvent;
 pub use flow::{Pipe, Report, Stats, Stop};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaSink, KafkaSource};

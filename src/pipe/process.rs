@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::batch_item_failures;
 use super::dedup::Dedup;
 use super::event::{Batch, Disposition, EventOutcome, Outputs, PipeError, Sink};
+use super::failed::{self, FailedEvent};
 use super::failure_report::{FailureReport, Watched};
 use super::flow::Stats;
 use super::order::Turn;
@@ -35,6 +36,7 @@ pub(super) struct Processor {
     pub(super) redelivers: bool,
     pub(super) dedup: Option<Mutex<Dedup>>,
     pub(super) troubles: Troubles,
+    pub(super) failures: Option<failed::Listener>,
     pub(super) stats: Arc<Stats>,
     pub(super) stop: watch::Sender<bool>,
 }
@@ -187,6 +189,12 @@ impl Processor {
             Err(ending) => return self.give_back(batch, events, ending).await,
         }
         self.stats.dead.fetch_add(dead.len() as u64, Ordering::Relaxed);
+        for (event, failure, attempts) in dead.iter().filter(|_| self.failures.is_some()) {
+            let provenance = batch.provenance(*event as usize);
+            let (error, cause) = (failure.error.clone(), failure.cause.clone());
+            let failed = FailedEvent { provenance, error, cause, attempts: *attempts };
+            self.failures.iter().for_each(|listener| listener(&failed));
+        }
         if batch.receipts.answers() {
             for (event, failure, _) in &dead {
                 let (error, cause) = (failure.error.as_deref(), failure.cause.as_deref());

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -183,6 +183,7 @@ impl Drop for Busy {
 }
 
 async fn operation(local: &Local, watch: &Rc<Watch>, head: &mut Parts, body: Incoming) -> Response<Rest> {
+    let began = tracing::enabled!(target: CALLS, tracing::Level::INFO).then(Instant::now);
     // The charge is held until the request is answered.
     let (body, _charge) = match body_of(local, watch, head, body).await {
         Ok(body) => body,
@@ -195,7 +196,11 @@ async fn operation(local: &Local, watch: &Rc<Watch>, head: &mut Parts, body: Inc
     let call = Call { target: target(&head.headers), trace_header: text(&head.headers, &TRACE), body: &body };
     let known = match let_in(local, head, call) {
         Ok(known) => known,
-        Err(denied) => return refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message),
+        Err(denied) => {
+            let operation = operation_name(call.target);
+            tracing::warn!(target: CALLS, operation, error = denied.error, why = denied.message, "refused");
+            return refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message);
+        }
     };
     let service = known.as_ref().unwrap_or(&local.service);
     let polls = call.target.ends_with(".GetActivityTask");
@@ -211,10 +216,40 @@ async fn operation(local: &Local, watch: &Rc<Watch>, head: &mut Parts, body: Inc
     if reply.retry_after_ms.is_some() {
         local.counters().throttled.add(1);
     }
+    log(call.target, &reply, began);
     let only_reads = only_reads(call.target);
     let mut response = respond(reply, emptied(head));
     hold(local, watch, head.version, only_reads, &mut response);
     response
+}
+
+/// What calls are logged under.
+const CALLS: &str = "expressway::calls";
+
+/// One line for each call: those that failed as warnings. Inputs and outputs of executions are in none.
+fn log(target: &str, reply: &Reply, began: Option<Instant>) {
+    let operation = operation_name(target);
+    let Some(error) = &reply.error else {
+        if let Some(began) = began {
+            let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::info!(target: CALLS, operation, status = reply.status, took_us, "answered");
+        }
+        return;
+    };
+    if !tracing::enabled!(target: CALLS, tracing::Level::WARN) {
+        return;
+    }
+    let error: &str = error;
+    match api::message_without_data(error, &reply.body) {
+        Some(why) => tracing::warn!(target: CALLS, operation, status = reply.status, error, why, "failed"),
+        None => tracing::warn!(target: CALLS, operation, status = reply.status, error, "failed"),
+    }
+}
+
+/// `DescribeExecution` of `AWSStepFunctions.DescribeExecution`; cut, for it is the client's word.
+fn operation_name(target: &str) -> &str {
+    let name = target.rsplit('.').next().unwrap_or_default();
+    name.get(..64).unwrap_or(name)
 }
 
 /// The service as the caller sees it, if callers have to be known, and may ask for what it asks for.

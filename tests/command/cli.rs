@@ -428,7 +428,15 @@ pipe = { order = "outputs", attempts = 1 }
     );
     let answer = run(&["pipe", &config], b"{\"n\":1}\n{\"bad\":1}\nnonsense\n{\"n\":4}\n");
     assert_eq!((answer.code, &*answer.out), (Some(1), "{\"n\":1}\n{\"n\":4}\n"));
-    assert_eq!(answer.err, "The pipeline runs.\n4 events: 2 succeeded, 2 failed for good\n");
+    for line in [
+        "The pipeline runs.\n",
+        "failed: stdin 2: Order.Bad\n",
+        "failed: stdin 3: States.Runtime: ",
+        "4 events: 2 succeeded, 2 failed for good\n",
+        "connected end=\"source\" address=\"standard input\"",
+    ] {
+        assert!(answer.err.contains(line), "{line} is missing in: {}", answer.err);
+    }
     let dead = fs::read_to_string(folder.0.join("dead.ndjson")).expect("the dead letters");
     let ids: Vec<String> = dead
         .lines()
@@ -446,6 +454,39 @@ sink = { type = "stdout" }
     let answer = run(&["redrive", &again], b"");
     assert_eq!((answer.code, &*answer.out), (Some(0), "{\"bad\":1}\nnonsense\n"));
     assert_eq!(answer.err, "2 events sent again\n");
+    // Once is enough, and who wants more says so.
+    let answer = run(&["redrive", &again], b"");
+    assert_eq!((&*answer.out, &*answer.err), ("", "0 events sent again, 2 sent before (--all sends them)\n"));
+    assert_eq!(run(&["redrive", "--all", &again], b"").out, "{\"bad\":1}\nnonsense\n");
+}
+
+#[test]
+fn a_log_for_machines_is_json() {
+    let folder = Folder::new("pipe-log");
+    folder.file("judge.asl.json", JUDGE);
+    let config = folder.file(
+        "pipe.toml",
+        "definition = \"judge.asl.json\"\nsource = { type = \"stdin\" }\npipe = { attempts = 1 }\n",
+    );
+    let answer = run(&["pipe", &config, "--log", "json"], b"{\"n\":1}\n{\"bad\":1}\n");
+    let rows: Vec<serde_json::Value> =
+        answer.err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let row = |message: &str| rows.iter().find(|row| row["message"] == message).expect(message);
+    assert_eq!(row("connected")["end"], "source");
+    let failed = row("an event failed for good");
+    assert_eq!(
+        (&failed["level"], &failed["id"], &failed["error"]),
+        (&"WARN".into(), &"2".into(), &"Order.Bad".into())
+    );
+    let quiet = run(&["pipe", &config, "--log", "json", "--log-level", "error"], b"{\"bad\":1}\n");
+    assert!(!quiet.err.contains("failed for good\""), "{}", quiet.err);
+    let wrong = run(&["pipe", &config, "--log-level", "expressway=loud"], b"");
+    assert_eq!(wrong.code, Some(2));
+    assert!(
+        wrong.err.contains("is no level of the log") && wrong.err.contains("--log-level info"),
+        "{}",
+        wrong.err
+    );
 }
 
 #[test]

@@ -39,6 +39,12 @@ fn definitions_are_loaded_and_followed() {
     folder.write("orders.asl.json", r#"{"StartAt": "Nowhere", "States": {}}"#);
     let line = serving.line();
     assert!(line.contains("orders.asl.json is refused, nothing changes"), "{line}");
+    // As `validate` shows it, place and suggestion included.
+    let mut shown = String::new();
+    while !shown.contains("orders.asl.json: ") {
+        shown += &serving.line();
+    }
+    assert!(shown.contains("\"StartAt\": \"Nowhere\"") && shown.contains("^^^^"), "{shown}");
     output(&serving, "the second");
     fs::remove_file(folder.0.join("orders.asl.json")).expect("a file to remove");
     assert!(serving.line().contains("is gone; the machine stays"));
@@ -46,6 +52,33 @@ fn definitions_are_loaded_and_followed() {
     let (code, rest) = serving.stop();
     assert_eq!(code, Some(0), "{rest}");
     assert!(rest.contains("4 requests answered"), "{rest}");
+}
+
+#[test]
+fn calls_that_fail_are_logged_and_others_on_request() {
+    let wrong = r#"{"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:nobody"}"#;
+    let input = r#"{"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:nobody", "input": "SECRET"}"#;
+    let serving = Serving::start(&[]);
+    assert_eq!(serving.ask("DescribeStateMachine", wrong).0, 400);
+    assert_eq!(serving.ask("ListStateMachines", "{}").0, 200);
+    assert_eq!(serving.ask("StartExecution", input).0, 400);
+    let (_, rest) = serving.stop();
+    let failed = "failed operation=\"DescribeStateMachine\" status=400 error=\"StateMachineDoesNotExist\" why=\"State Machine";
+    assert!(rest.contains(" WARN ") && rest.contains(failed), "{rest}");
+    assert!(!rest.contains("ListStateMachines") && !rest.contains("SECRET"), "{rest}");
+
+    let serving = Serving::start(&["--log", "json", "--log-level", "info"]);
+    assert_eq!(serving.ask("DescribeStateMachine", wrong).0, 400);
+    assert_eq!(serving.ask("ListStateMachines", "{}").0, 200);
+    let (_, rest) = serving.stop();
+    let rows: Vec<Json> = rest.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let row = |operation: &str| rows.iter().find(|row| row["operation"] == operation).expect(operation);
+    assert_eq!(row("DescribeStateMachine")["error"], "StateMachineDoesNotExist");
+    assert_eq!(
+        (&row("ListStateMachines")["level"], &row("ListStateMachines")["status"]),
+        (&json!("INFO"), &json!(200))
+    );
+    assert!(row("ListStateMachines")["took_us"].is_u64());
 }
 
 /// What stands in other files is not said, whatever it is.

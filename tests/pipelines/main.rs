@@ -1,5 +1,7 @@
 //! Pipelines: against brokers in memory, and against real ones where they are installed.
 
+#[cfg(feature = "cli-pipe")]
+mod examples;
 #[cfg(all(feature = "kafka", feature = "cli-pipe"))]
 mod kafka;
 mod lines;

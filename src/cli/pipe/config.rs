@@ -236,6 +236,8 @@ pub(super) struct Settings {
     pub(super) history_bytes: Option<usize>,
     #[serde(deserialize_with = "seconds")]
     pub(super) grace: Option<Duration>,
+    /// Where `/metrics`, `/health` and `/ready` are.
+    pub(super) metrics: Option<std::net::SocketAddr>,
 }
 
 /// What order is kept.
@@ -301,6 +303,31 @@ fn rebase(description: &Path, file: &mut PathBuf) {
 }
 
 impl Endpoint {
+    /// What it is and where, without what a URL has to say of users and passwords.
+    pub(super) fn place(&self) -> String {
+        let url = |url: &str| match url.split_once("://") {
+            Some((scheme, rest)) => {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                format!("{scheme}://{host}{path}")
+            }
+            None => url.to_owned(),
+        };
+        match self {
+            Endpoint::Stdin {} => "standard input".to_owned(),
+            Endpoint::Stdout {} => "standard output".to_owned(),
+            Endpoint::File { path } => path.display().to_string(),
+            Endpoint::Nats { url: at, stream, subject, .. } => {
+                let of = stream.as_ref().or(subject.as_ref());
+                format!("{} {}", url(at), of.map_or("", |of| of))
+            }
+            Endpoint::Redis { url: at, stream, .. } => format!("{} {stream}", url(at)),
+            Endpoint::Kafka { servers, .. } => format!("kafka {servers}"),
+            Endpoint::Webhook { address, .. } => format!("http://{address}"),
+            Endpoint::Sqs { url: at, .. } => url(at),
+        }
+    }
+
     fn rebase(&mut self, description: &Path) {
         match self {
             Endpoint::File { path } => rebase(description, path),

@@ -8,7 +8,7 @@ use expressway::pipe::{Answer, Lines, Proof, Sink, Source, Webhook, WebhookSourc
 use super::config::{self, Endpoint, ProofKind};
 use crate::cli::{Stop, say};
 
-fn file(path: &Path, error: &std::io::Error) -> Stop {
+pub(super) fn file(path: &Path, error: &std::io::Error) -> Stop {
     Stop::failed(format!("cannot open {}: {error}", path.display()))
 }
 

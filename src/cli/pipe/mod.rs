@@ -3,17 +3,22 @@
 
 mod config;
 mod ends;
+mod metrics;
 mod redrive;
+mod status;
 mod tasks;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use expressway::pipe::{Attempts, KeyOf, Order, Pipe, PipeError, Report};
+use expressway::pipe::{Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report};
 use expressway::runtime::{Engine, Machine};
 
-use self::config::{Config, Definition, Settings};
-use super::{Stop, Went, definition, log, say};
+use self::config::{Config, Definition, Endpoint, Settings};
+use self::metrics::Told;
+use super::{Stop, Went, definition, log, progress, say};
 
 pub(super) use redrive::{Arguments as RedriveArguments, redrive};
 
@@ -26,15 +31,23 @@ pub(super) struct Arguments {
     /// Say nothing but errors: neither that it runs nor what it did
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    log: log::LogSettings,
 }
 
-const AFTER_HELP: &str = "\
-The pipeline ends with its source, or with SIGINT or SIGTERM: then nothing more is received, and what is under way is
+const AFTER_HELP: &str = r#"The pipeline ends with its source, or with SIGINT or SIGTERM: then nothing more is received, and what is under way is
 finished (pipe.grace seconds at most; the rest stays with the source).
 
 An event is acknowledged only after its output, or its dead letter, is published.
 
-Exit codes: 0 no event is a dead letter; 1 some are; 2 the pipeline cannot run, or broke off.";
+Examples of descriptions are in examples/pipelines. Example, lines through a workflow:
+  definition = "orders.asl.json"
+  source = { type = "stdin" }
+  sink = { type = "stdout" }
+  dead_letters = { type = "file", path = "dead.ndjson" }
+  pipe = { attempts = 3, metrics = "127.0.0.1:9108" }
+
+Exit codes: 0 no event is a dead letter; 1 some are; 2 the pipeline cannot run, or broke off."#;
 
 fn refused(error: PipeError) -> Stop {
     Stop::failed(error.to_string())
@@ -47,43 +60,82 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 }
 
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
-    log::begin();
+    arguments.log.begin()?;
     let config = config::read(&arguments.config)?;
-    let report = runtime()?.block_on(run(config, arguments.quiet))?;
+    let report = runtime()?.block_on(run(config, arguments))?;
+    status::clear();
     if !arguments.quiet {
         say(&summary(&report));
     }
     Ok(if report.dead == 0 { Went::Well } else { Went::PartlyWrong })
 }
 
-async fn run(config: Config, quiet: bool) -> Result<Report, Stop> {
+/// Says which end of the pipeline something is about, and where that is.
+fn at(end: &str, described: &Endpoint, stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed(why) => Stop::Failed(format!("the {end} {}: {why}", described.place())),
+        other => other,
+    }
+}
+
+async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
+    let quiet = arguments.quiet;
     let signalled = signalled();
     let engine = tasks::given(Engine::builder(), &config.tasks).await?;
     let engine = engine.build().map_err(|error| Stop::failed(error.to_string()))?;
     let machine = machine(&engine, &config.definition).await?;
-    let source = ends::source(&config.source).await?;
+    let ready = Arc::new(AtomicBool::new(false));
+    let connected = |end: &str, described: &Endpoint| {
+        tracing::info!(target: "expressway::pipe", end, address = described.place(), "connected");
+    };
+    let source = ends::source(&config.source).await.map_err(|stop| at("source", &config.source, stop))?;
+    connected("source", &config.source);
     let mut pipe = settle(Pipe::boxed(engine, machine, source), &config.pipe)?;
     if let Some(sink) = &config.sink {
-        pipe = pipe.shared_sink(ends::sink(sink).await?);
+        pipe = pipe.shared_sink(ends::sink(sink).await.map_err(|stop| at("sink", sink, stop))?);
+        connected("sink", sink);
     }
     if let Some(sink) = &config.dead_letters {
-        pipe = pipe.shared_dead_letters(ends::sink(sink).await?);
+        let opened = ends::sink(sink).await.map_err(|stop| at("sink of dead letters", sink, stop))?;
+        pipe = pipe.shared_dead_letters(opened);
+        connected("dead letters", sink);
     }
     let stopper = pipe.stopper();
     tokio::spawn(async move {
         signalled.await;
         stopper.stop();
     });
+    if let Some(address) = config.pipe.metrics {
+        metrics::serve(address, Told { stats: pipe.stats(), ready: Arc::clone(&ready) }).await?;
+    }
     if !quiet {
         say("The pipeline runs.");
+        tokio::spawn(status::keep_telling(pipe.stats(), arguments.log.is_text()));
     }
-    // Errors are told though nothing else is.
-    let pipe = pipe.on_trouble(move |trouble| {
-        if !quiet || trouble.why.is_some() {
-            say(&trouble.to_string());
-        }
-    });
-    pipe.run().await.map_err(refused)
+    // In a log for machines, the library's own events tell of trouble; people read sentences.
+    let (is_text, failures) = (arguments.log.is_text(), status::Failures::default());
+    let pipe = pipe
+        // Errors are told though nothing else is.
+        .on_trouble(move |trouble| {
+            if is_text && (!quiet || trouble.why.is_some()) {
+                status::clear();
+                say(&trouble.to_string());
+            }
+        })
+        .on_failure(move |failed| match is_text {
+            true if !quiet => failures.tell(failed),
+            true => {}
+            false => {
+                let FailedEvent { provenance, error, cause, attempts, .. } = failed;
+                let (source, id) = (&provenance.source, &provenance.id);
+                let (error, cause) = (error.as_deref(), cause.as_deref());
+                tracing::warn!(target: "expressway::pipe", source, id, error, cause, attempts, "an event failed for good");
+            }
+        });
+    ready.store(true, Ordering::Release);
+    let ended = pipe.run().await.map_err(refused);
+    ready.store(false, Ordering::Release);
+    ended
 }
 
 /// Waits for SIGINT or SIGTERM, which do nothing else from now on.
@@ -196,7 +248,10 @@ fn machine_name(file: &std::path::Path) -> String {
 }
 
 fn summary(report: &Report) -> String {
-    let mut text = format!("{} events: {} succeeded", report.received, report.succeeded);
+    let grouped = |count: u64| progress::grouped(count);
+    let events = status::events(report);
+    let what = if events == 1 { "event" } else { "events" };
+    let mut text = format!("{} {what}: {} succeeded", grouped(events), grouped(report.succeeded));
     let more = [
         (report.dead, "failed for good"),
         (report.again, "tried again"),
@@ -206,7 +261,7 @@ fn summary(report: &Report) -> String {
     ];
     for (count, what) in more {
         if count > 0 {
-            text.push_str(&format!(", {count} {what}"));
+            text.push_str(&format!(", {} {what}", grouped(count)));
         }
     }
     text

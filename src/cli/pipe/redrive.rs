@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use expressway::pipe::Redrive;
+use expressway::pipe::{Lines, Redrive, Source};
 
 use super::{config, ends, refused, runtime};
-use crate::cli::{Stop, Went, counted, say};
+use crate::cli::{Stop, Went, counted, log, say};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -20,29 +20,54 @@ pub(in crate::cli) struct Arguments {
     /// End when no dead letter came for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     idle: f64,
+    /// Send all dead letters of a file, also those that were sent before
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    log: log::LogSettings,
 }
 
-const AFTER_HELP: &str = "\
-Each dead letter holds the original bytes of its event; these are published to the sink, which usually is what the
+const AFTER_HELP: &str = r#"Each dead letter holds the original bytes of its event; these are published to the sink, which usually is what the
 pipeline reads from. A letter is settled after its event is published. What is no dead letter stays where it is.
 
-Exit codes: 0 all were sent; 1 some stay where they are; 2 it cannot be carried out.";
+Which letters of a file were sent is written down beside it, in a file called as it is with `.sent` behind: they are not
+sent again, unless --all is given.
+
+Example, redrive.toml:
+  source = { type = "file", path = "dead.ndjson" }
+  sink = { type = "nats", url = "nats://127.0.0.1:4222", subject = "orders.new" }
+
+Exit codes: 0 all were sent; 1 some stay where they are; 2 it cannot be carried out."#;
 
 /// Sends dead letters again.
 pub(in crate::cli) fn redrive(arguments: &Arguments) -> Result<Went, Stop> {
     let idle = Duration::try_from_secs_f64(arguments.idle)
         .map_err(|error| Stop::failed(format!("--idle {}: {error}", arguments.idle)))?;
+    arguments.log.begin()?;
     let config = config::redrive(&arguments.config)?;
+    let mut skipped: Box<dyn Fn() -> u64> = Box::new(|| 0);
     let redriven = runtime()?.block_on(async {
-        let source = ends::source(&config.source).await?;
+        let source: Box<dyn Source> = match &config.source {
+            config::Endpoint::File { path } if !arguments.all => {
+                let source = Lines::from_file_once(path).map_err(|error| ends::file(path, &error))?;
+                skipped = Box::new(source.skipped());
+                Box::new(source)
+            }
+            source => ends::source(source).await?,
+        };
         let sink = ends::sink(&config.sink).await?;
         let redrive = Redrive::new(source, sink).idle(idle).at_most(arguments.at_most.unwrap_or(u64::MAX));
         redrive.run().await.map_err(refused)
     })?;
     let sent = usize::try_from(redriven.sent).unwrap_or(usize::MAX);
-    say(&match redriven.left {
-        0 => format!("{} sent again", counted(sent, "event")),
-        left => format!("{} sent again, {left} left where they are", counted(sent, "event")),
-    });
+    let mut told = format!("{} sent again", counted(sent, "event"));
+    for (count, what) in
+        [(redriven.left, "left where they are"), (skipped(), "sent before (--all sends them)")]
+    {
+        if count > 0 {
+            told.push_str(&format!(", {count} {what}"));
+        }
+    }
+    say(&told);
     Ok(if redriven.left == 0 { Went::Well } else { Went::PartlyWrong })
 }

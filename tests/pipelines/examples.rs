@@ -1,0 +1,210 @@
+//! The descriptions in `examples/pipelines`: each is run as it is, but for addresses, where its broker is installed.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::servers::{self, running, terminate};
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// An example, with other addresses, in this folder.
+fn example(folder: &Path, name: &str, replaced: &[(&str, &str)]) -> PathBuf {
+    let mut text = fs::read_to_string(examples().join("pipelines").join(name)).expect("the example");
+    let orders = examples().join("orders.asl.json");
+    let metrics = ("127.0.0.1:9108", "127.0.0.1:0");
+    let definition = ("../orders.asl.json", orders.to_str().expect("UTF-8"));
+    for (from, to) in [definition, metrics].iter().chain(replaced) {
+        text = text.replace(from, to);
+    }
+    let file = folder.join(name);
+    fs::write(&file, text).expect("a file");
+    file
+}
+
+/// An order that the workflow takes, and one that it refuses.
+fn orders() -> (String, String) {
+    let text = fs::read_to_string(examples().join("orders.ndjson")).expect("the orders");
+    let good = text.lines().next().expect("an order").to_owned();
+    (good, r#"{"detail": "none"}"#.to_owned())
+}
+
+fn pipe(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("pipe").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn redrive(config: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    let output = command.arg("redrive").arg(config).output().expect("an answer");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+/// Waits until `done` says something.
+async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = done().await {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} does not happen");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What the command said until its end.
+fn said(mut child: Child) -> String {
+    let mut said = String::new();
+    assert_eq!(terminate(&mut child), Some(1), "one order failed for good");
+    child.stderr.take().expect("its words").read_to_string(&mut said).expect("UTF-8");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_go_through_redis() {
+    let Some(server) = servers::redis() else { return };
+    let at = format!("127.0.0.1:{}", server.port);
+    let replaced = [("127.0.0.1:6379", &*at)];
+    let client = redis::Client::open(format!("redis://{at}")).expect("a client");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut make = redis::cmd("XGROUP");
+    make.arg(&["CREATE", "orders", "shop", "0", "MKSTREAM"]);
+    make.query_async::<()>(&mut redis).await.expect("a group");
+    let child = running(pipe(&example(&server.folder, "redis.toml", &replaced)).spawn().expect("a start"));
+    let (good, bad) = orders();
+    for order in [&good, &bad] {
+        let mut add = redis::cmd("XADD");
+        add.arg(&["orders", "*", "body", order]).query_async::<String>(&mut redis).await.expect("an entry");
+    }
+    let mut length = async |stream: &str, length: usize| {
+        let there: usize = redis::cmd("XLEN").arg(stream).query_async(&mut redis).await.expect("a length");
+        (there >= length).then_some(())
+    };
+    eventually("an output", async || length("orders-done", 1).await).await;
+    eventually("a dead letter", async || length("orders-dead", 1).await).await;
+    let said = said(child);
+    assert!(said.contains("failed: orders/shop "), "{said}");
+    assert!(said.contains("2 events: 1 succeeded, 1 failed for good"), "{said}");
+    assert!(
+        redrive(&example(&server.folder, "redis-redrive.toml", &replaced)).contains("1 event sent again")
+    );
+    eventually("the event is there again", async || length("orders", 3).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_go_through_nats() {
+    let Some(server) = servers::nats() else { return };
+    let at = format!("127.0.0.1:{}", server.port);
+    let replaced = [("127.0.0.1:4222", &*at)];
+    let client = async_nats::connect(&at).await.expect("a connection");
+    let context = async_nats::jetstream::new(client);
+    for (name, subjects) in [("ORDERS", &["orders.new"][..]), ("RESULTS", &["orders.done", "orders.dead"])] {
+        let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+        let stream =
+            async_nats::jetstream::stream::Config { name: name.into(), subjects, ..Default::default() };
+        context.create_stream(stream).await.expect("a stream");
+    }
+    let child = running(pipe(&example(&server.folder, "nats.toml", &replaced)).spawn().expect("a start"));
+    let (good, bad) = orders();
+    for order in [good, bad] {
+        let published = context.publish("orders.new", order.into()).await.expect("a message");
+        published.await.expect("it is kept");
+    }
+    let messages = async |stream: &str, messages: u64| {
+        let mut stream = context.get_stream(stream).await.expect("the stream");
+        (stream.info().await.expect("its state").state.messages >= messages).then_some(())
+    };
+    eventually("an output and a dead letter", async || messages("RESULTS", 2).await).await;
+    let said = said(child);
+    assert!(said.contains("2 events: 1 succeeded, 1 failed for good"), "{said}");
+    assert!(redrive(&example(&server.folder, "nats-redrive.toml", &replaced)).contains("1 event sent again"));
+    eventually("the event is there again", async || messages("ORDERS", 3).await).await;
+}
+
+/// The body of what is at this address.
+fn fetch(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("UTF-8");
+    answer
+}
+
+#[test]
+fn orders_are_posted_and_metrics_told() {
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("webhook-example-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let config = example(&folder, "webhook.toml", &[("127.0.0.1:8084", "127.0.0.1:0")]);
+    let mut child = pipe(&config).env("ORDERS_SECRET", "abc").spawn().expect("a start");
+    let mut lines = std::io::BufReader::new(child.stderr.take().expect("its words"));
+    let mut address = |before: &str, after: &str| loop {
+        let mut line = String::new();
+        assert!(
+            std::io::BufRead::read_line(&mut lines, &mut line).expect("UTF-8") > 0,
+            "{before} is not said"
+        );
+        if let Some(rest) = line.trim_end().strip_prefix(before) {
+            return rest.strip_suffix(after).expect("the path").to_owned();
+        }
+    };
+    let webhook = address("Events are posted to http://", "/orders");
+    let metrics = address("Metrics are at http://", "/metrics");
+    let (good, bad) = orders();
+    let post = |order: &str| {
+        let request = format!(
+            "POST /orders HTTP/1.1\r\nhost: {webhook}\r\nx-secret: abc\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{order}",
+            order.len()
+        );
+        fetch(&webhook, &request)
+    };
+    let answer = post(&good);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    post(&bad);
+    let get = |path: &str| fetch(&metrics, &format!("GET {path} HTTP/1.1\r\nhost: {metrics}\r\n\r\n"));
+    assert!(get("/health").ends_with("ok\n"));
+    assert!(get("/ready").ends_with("\r\n\r\nready\n"));
+    let told = get("/metrics");
+    for row in [
+        "expressway_pipe_succeeded_total 1\n",
+        "expressway_pipe_failed_total 1\n",
+        "expressway_pipe_in_flight 0\n",
+    ] {
+        assert!(told.contains(row), "{row} is missing in: {told}");
+    }
+    child.stderr = Some(lines.into_inner());
+    assert_eq!(terminate(&mut child), Some(1));
+    // A letter is sent once, however often the file is redriven.
+    let again = example(&folder, "webhook-redrive.toml", &[]);
+    assert_eq!(redrive(&again), "1 event sent again\n");
+    assert_eq!(redrive(&again), "0 events sent again, 1 sent before (--all sends them)\n");
+    let sent = fs::read_to_string(folder.join("orders-again.ndjson")).expect("the events");
+    assert_eq!(sent, format!("{bad}\n"));
+    let _ = fs::remove_dir_all(&folder);
+}
+
+/// Brokers that tests of their own speak to: here, that what is described makes sense to the command.
+#[test]
+fn the_other_descriptions_are_understood() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("examples-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    // Nobody listens there.
+    let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
+    let closed = closed.expect("a free port").to_string();
+    for name in ["kafka.toml", "kafka-redrive.toml"].iter().filter(|_| cfg!(not(feature = "kafka"))) {
+        let config = example(&folder, name, &[("127.0.0.1:9092", &closed)]);
+        let command = if name.contains("redrive") { "redrive" } else { "pipe" };
+        let mut started = Command::new(env!("CARGO_BIN_EXE_expressway"));
+        let output = started.arg(command).arg(config).output().expect("an answer");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("this build was made without the feature `kafka`"), "{said}");
+    }
+    let _ = fs::remove_dir_all(&folder);
+}
