@@ -66,7 +66,7 @@ pub enum Event {
 }
 
 /// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TimerKind {
     /// A Wait state, or the delay before a retry, is over.
     Wake,

@@ -155,7 +155,7 @@ impl<'e> CallerThreadRun<'e> {
         };
         let Some(buffer) = &mut self.buffer else { return Err(Bug) };
         WORKER_SCRATCH.with_borrow_mut(|worker_scratch| {
-            let turn = worker_scratch.turn_scratch.advance(buffer, event, &setting);
+            let turn = setting.advance(&mut worker_scratch.turn_scratch, buffer, event);
             worker_scratch.turn_scratch.effects.clear();
             turn
         })

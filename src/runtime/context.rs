@@ -3,13 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::completion::IdentityRef;
+use super::drive::TurnScratch;
 use super::machine::Version;
-use crate::engine::{self, ActivityWork, Effect, Env, Event, EventMask, Execution, Listener, Turn};
+use crate::engine::{self, ActivityWork, Event, Execution, Turn};
 use crate::fuel::{Cut, Fuel, Refill, SLICE};
-use crate::json::Compactor;
 use crate::observe::{Observability, Watch};
 use crate::program::{StateId, TaskId};
-use crate::query::jsonata::Scratch;
 
 /// An execution, and the version its identity is of.
 #[derive(Debug, Default)]
@@ -56,16 +55,6 @@ pub(super) struct WorkerScratch {
     /// Those of turns that were suspended.
     #[allow(clippy::vec_box)]
     turn_scratches: Vec<Box<TurnScratch>>,
-}
-
-/// What one turn needs beside its execution.
-#[derive(Default)]
-pub(super) struct TurnScratch {
-    pub(super) effects: Vec<Effect>,
-    /// How many of the effects were carried out.
-    pub(super) carried_out: usize,
-    compactor: Compactor,
-    scratch: Scratch,
 }
 
 /// Buffers kept, and bytes each may keep.
@@ -123,49 +112,24 @@ pub(super) struct Setting<'t> {
     pub(super) activities: Option<&'t dyn Fn(StateId, TaskId) -> ActivityWork>,
 }
 
-impl TurnScratch {
+impl Setting<'_> {
     /// One turn of the engine. After a bug buffer and turn scratch are as new.
     pub(super) fn advance(
-        &mut self,
+        &self,
+        turn_scratch: &mut TurnScratch,
         buffer: &mut ExecutionBuffer,
         event: Event,
-        setting: &Setting<'_>,
     ) -> Result<Turn, Bug> {
-        let Setting {
-            version,
-            now_ms,
-            ahead_ms,
-            transitions_max,
-            fuel,
-            shown: (observability, stripe),
-            random,
-            activities,
-        } = *setting;
-        let TurnScratch { effects, compactor, scratch, .. } = self;
+        let (version, (observability, stripe)) = (self.version, self.shown);
         let ExecutionBuffer { execution, watch, .. } = buffer;
-        let (mut adapter, event_mask, event_buffer) = match watch {
-            Some(watch) => {
-                let (adapter, event_mask, event_buffer) =
-                    watch.parts(observability, version.counters.as_deref(), stripe);
-                (Some(adapter), event_mask, event_buffer)
-            }
-            None => (None, EventMask::NONE, None),
-        };
-        let listener = adapter.as_mut().map(|adapter| adapter as &mut dyn Listener);
-        let mut env = Env {
-            now_ms,
-            ahead_ms,
-            transitions_max,
-            fuel,
-            effects,
-            listener,
-            event_mask,
-            event_buffer,
-            compactor,
-            scratch,
-            random,
-            activities,
-        };
+        let mut env = turn_scratch.env(self.now_ms, self.transitions_max, self.fuel);
+        (env.ahead_ms, env.random, env.activities) = (self.ahead_ms, self.random, self.activities);
+        let mut adapter;
+        if let Some(watch) = watch {
+            (adapter, env.event_mask, env.event_buffer) =
+                watch.parts(observability, version.counters.as_deref(), stripe);
+            env.listener = Some(&mut adapter);
+        }
         let turn =
             catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, execution, event, &mut env)));
         turn.map_err(|_| {
@@ -175,7 +139,7 @@ impl TurnScratch {
                 watch.lost();
             }
             *buffer = ExecutionBuffer { watch, ..ExecutionBuffer::default() };
-            *self = TurnScratch::default();
+            *turn_scratch = TurnScratch::default();
             Bug
         })
     }

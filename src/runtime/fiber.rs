@@ -8,7 +8,8 @@ use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::completion::{Completion, StartIdentity};
-use super::context::{self, Bug, ExecutionBuffer, TurnScratch};
+use super::context::{self, Bug, ExecutionBuffer};
+use super::drive::TurnScratch;
 use super::inbox::Shared;
 use super::job::activity_work;
 use super::machine::Version;
@@ -157,7 +158,7 @@ impl Errand {
             random: shared.random,
             activities: Some(&activities),
         };
-        let turn = turn_scratch.advance(&mut buffer, event, &setting);
+        let turn = setting.advance(&mut turn_scratch, &mut buffer, event);
         Finished { buffer, turn_scratch, turn, work: fuel.used() }
     }
 }

@@ -6,19 +6,19 @@
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::clock::{Clock, RealClock};
+use super::drive::{self, Effects, Outside, TurnScratch};
 use crate::engine::{
-    self, Effect, Env, Event, EventMask, Execution, Identity, Listener, Start, TaskCall, TimerKind, Token,
-    Turn,
+    self, Event, EventMask, Execution, Identity, Listener, Start, TaskCall, TimerKind, Token, Turn,
 };
 use crate::fault::{self, Fault};
 use crate::fuel::{Cut, Fuel, Refill, SLICE};
-use crate::json::{self, Compactor, ReadError};
+use crate::json::{self, ReadError};
 use crate::limits;
 use crate::program::Program;
-use crate::query::jsonata::Scratch;
 use crate::random;
 use crate::task::{self, Handler, Handlers};
 
@@ -73,9 +73,7 @@ pub struct Driver<C = RealClock> {
     tasks: Box<dyn Tasks>,
     clock: C,
     execution: Execution,
-    effects: Vec<Effect>,
-    compactor: Compactor,
-    scratch: Scratch,
+    turn_scratch: TurnScratch,
     timers: BinaryHeap<Reverse<Timer>>,
     /// Answers that are still to come, by the number in their timer.
     answers: Vec<Option<Result<Vec<u8>, Fault>>>,
@@ -101,9 +99,7 @@ struct Timer {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Answer(usize),
-    Wake,
-    Timeout,
-    Heartbeat,
+    Timer(TimerKind),
 }
 
 /// How an execution ended.
@@ -135,9 +131,7 @@ impl<C: Clock> Driver<C> {
             tasks,
             clock,
             execution: Execution::new(),
-            effects: Vec::new(),
-            compactor: Compactor::new(),
-            scratch: Scratch::default(),
+            turn_scratch: TurnScratch::default(),
             timers: BinaryHeap::new(),
             answers: Vec::new(),
             order: 0,
@@ -195,8 +189,9 @@ impl<C: Clock> Driver<C> {
         Ok(Ended::over(&self.execution))
     }
 
-    fn run_with(&mut self, input: &[u8], mut listener: Option<&mut dyn Listener>) -> Result<(), InputError> {
+    fn run_with(&mut self, input: &[u8], listener: Option<&mut dyn Listener>) -> Result<(), InputError> {
         self.execution.reset();
+        self.turn_scratch.effects.clear();
         self.timers.clear();
         self.answers.clear();
         if input.len() > limits::PAYLOAD_BYTES_MAX as usize {
@@ -213,25 +208,17 @@ impl<C: Clock> Driver<C> {
         let now_ms = self.now_ms();
         let start = Start { seed, now_ms, ahead_ms: self.ahead_ms, ..self.start };
         self.execution.begin(&self.program, &start, input);
-        let mut now_ms = start.now_ms;
+        let mut run = Run { driver: self, listener, now_ms };
         let mut event = Event::Go;
         loop {
-            let turn = self.advance(event, now_ms, &mut listener);
-            if turn == Turn::Done {
-                return Ok(());
-            }
-            if let Turn::Cut(_) = turn {
-                // Nothing of what it wanted is done: its time is over.
-                self.effects.clear();
-                (event, now_ms) = (Event::Deadline, self.now_ms());
-                continue;
-            }
-            event = match self.carry_out(now_ms) {
-                Some(event) => event,
-                None if turn == Turn::Yielded => Event::Go,
-                None => self.next_event(),
+            let Ok(turn) = drive::drive(&mut run, event);
+            event = match turn {
+                Turn::Done => return Ok(()),
+                Turn::Cut(_) => Event::Deadline,
+                Turn::Yielded => Event::Go,
+                Turn::Parked => run.driver.next_event(),
             };
-            now_ms = self.now_ms();
+            run.now_ms = run.driver.now_ms();
         }
     }
 
@@ -244,74 +231,6 @@ impl<C: Clock> Driver<C> {
             self.ahead_ms = self.clock.now_ms() as i64 - now_ms as i64;
         }
         now_ms
-    }
-
-    fn advance(&mut self, event: Event, now_ms: u64, listener: &mut Option<&mut dyn Listener>) -> Turn {
-        let listening = listener.is_some();
-        let deadline = Deadline { at_ms: self.execution.deadline_ms(), clock: (&mut self.clock).into() };
-        let mut env = Env {
-            now_ms,
-            ahead_ms: self.ahead_ms,
-            transitions_max: TRANSITIONS_PER_TURN,
-            fuel: &Fuel::new(SLICE, &deadline),
-            effects: &mut self.effects,
-            listener: match listener {
-                Some(listener) => Some(&mut **listener),
-                None => None,
-            },
-            event_mask: if listening { EventMask::ALL } else { EventMask::NONE },
-            compactor: &mut self.compactor,
-            scratch: &mut self.scratch,
-            event_buffer: None,
-            random: self.random,
-            activities: None,
-        };
-        engine::advance(&self.program, &mut self.execution, event, &mut env)
-    }
-
-    /// Arms timers and starts tasks; stops at the first task that has its answer, which is the next event.
-    fn carry_out(&mut self, now_ms: u64) -> Option<Event> {
-        let mut effects = std::mem::take(&mut self.effects);
-        let mut event = None;
-        let mut done = 0;
-        for effect in &effects {
-            done += 1;
-            match effect {
-                Effect::Timer { token, kind, at_ms } => {
-                    let what = match kind {
-                        TimerKind::Wake => Due::Wake,
-                        TimerKind::Timeout => Due::Timeout,
-                        TimerKind::Heartbeat => Due::Heartbeat,
-                    };
-                    self.arm(*at_ms, *token, what);
-                }
-                // Timers and answers of the past are dropped when they come up.
-                Effect::Cancel(_) => {}
-                Effect::Task(call) if self.execution.is_current(call.token) => {
-                    match self.tasks.start(&self.program, &mut self.execution, call) {
-                        Answer::Now(Ok(output)) => event = Some(Event::TaskSucceeded(call.token, output)),
-                        Answer::Now(Err(fault)) => event = Some(Event::TaskFailed(call.token, fault)),
-                        Answer::After(ms, result) => {
-                            self.answers.push(Some(result));
-                            self.arm(
-                                now_ms.saturating_add(ms),
-                                call.token,
-                                Due::Answer(self.answers.len() - 1),
-                            );
-                        }
-                        Answer::Never => {}
-                    }
-                }
-                Effect::Task(_) => {}
-            }
-            if event.is_some() {
-                break;
-            }
-        }
-        effects.drain(..done);
-        // Nothing was added meanwhile: only `advance` adds effects.
-        self.effects = effects;
-        event
     }
 
     fn arm(&mut self, at_ms: u64, token: Token, what: Due) {
@@ -330,25 +249,71 @@ impl<C: Clock> Driver<C> {
                 continue;
             }
             self.clock.wait_until(timer.at_ms);
-            match timer.what {
-                Due::Wake => return Event::Timer(timer.token, TimerKind::Wake),
-                Due::Timeout => return Event::Timer(timer.token, TimerKind::Timeout),
-                Due::Heartbeat => return Event::Timer(timer.token, TimerKind::Heartbeat),
-                Due::Answer(answer) => match self.answers[answer].take() {
-                    Some(Ok(text)) => match json::read(&mut self.execution.arena, &text) {
-                        Ok(output) => return Event::TaskSucceeded(timer.token, output),
-                        Err(error) => {
-                            let cause = format!("The task's result is not JSON: {error}");
-                            return Event::TaskFailed(timer.token, Fault::new(fault::TASK_FAILED, cause));
-                        }
-                    },
-                    Some(Err(fault)) => return Event::TaskFailed(timer.token, fault),
-                    None => {}
-                },
-            }
+            let answer = match timer.what {
+                Due::Timer(kind) => return Event::Timer(timer.token, kind),
+                Due::Answer(answer) => self.answers[answer].take(),
+            };
+            let answer = answer.expect("an answer has one timer, which fires once");
+            let result = answer.and_then(|text| task::read_result(&mut self.execution.arena, &text));
+            return drive::task_over(timer.token, result);
         }
         self.clock.wait_until(deadline_ms);
         Event::Deadline
+    }
+}
+
+/// An execution on its way, and who listens to it.
+struct Run<'r, 'l, C> {
+    driver: &'r mut Driver<C>,
+    listener: Option<&'l mut dyn Listener>,
+    now_ms: u64,
+}
+
+impl<C: Clock> Outside for Run<'_, '_, C> {
+    type Work = Event;
+    type Stopped = Infallible;
+
+    fn advance(&mut self, event: Event) -> Result<Turn, Infallible> {
+        let Driver { program, execution, turn_scratch, clock, ahead_ms, random, .. } = &mut *self.driver;
+        let deadline = Deadline { at_ms: execution.deadline_ms(), clock: clock.into() };
+        let fuel = Fuel::new(SLICE, &deadline);
+        let mut env = turn_scratch.env(self.now_ms, TRANSITIONS_PER_TURN, &fuel);
+        (env.ahead_ms, env.random) = (*ahead_ms, *random);
+        if let Some(listener) = &mut self.listener {
+            env.listener = Some(&mut **listener);
+            env.event_mask = EventMask::ALL;
+        }
+        Ok(engine::advance(program, execution, event, &mut env))
+    }
+
+    fn effects(&mut self) -> &mut Effects {
+        &mut self.driver.turn_scratch.effects
+    }
+
+    fn execution(&self) -> &Execution {
+        &self.driver.execution
+    }
+
+    fn start_task(&mut self, call: &TaskCall) -> Answer {
+        let Driver { program, tasks, execution, .. } = &mut *self.driver;
+        let answer = tasks.start(program, execution, call);
+        self.now_ms = self.driver.now_ms();
+        answer
+    }
+
+    fn answer_later(&mut self, token: Token, milliseconds: u64, result: Result<Vec<u8>, Fault>) {
+        let answers = &mut self.driver.answers;
+        answers.push(Some(result));
+        let answer = Due::Answer(answers.len() - 1);
+        self.driver.arm(self.now_ms.saturating_add(milliseconds), token, answer);
+    }
+
+    fn arm(&mut self, token: Token, kind: TimerKind, at_ms: u64) {
+        self.driver.arm(at_ms, token, Due::Timer(kind));
+    }
+
+    fn cancel(&mut self, _: Token) {
+        // Timers and answers of the past are dropped when they come up.
     }
 }
 

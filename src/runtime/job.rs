@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 use super::completion::StartIdentity;
-use super::context::{ExecutionBuffer, GoesOn, Setting};
+use super::context::{Bug, ExecutionBuffer, GoesOn, Setting};
+use super::drive::{self, Effects, Outside};
 use super::fiber::{Errand, Fiber, Finished, Step};
 use super::inbox::{Beat, ShardMessage, Shared};
 use super::machine::{self, Version};
@@ -14,8 +15,7 @@ use super::shard::{Job, Shard};
 use super::slab::Key;
 use super::tasks::{self, Answer};
 use super::wheel::TimerId;
-use crate::engine::{ActivityWork, Effect, Event, TaskCall, TimerKind, Token, Turn};
-use crate::fault::{self, Fault};
+use crate::engine::{ActivityWork, Event, Execution, TaskCall, TimerKind, Token, Turn};
 use crate::fuel::{Cut, Fuel, SLICE};
 use crate::json;
 use crate::program::{StateId, TaskId};
@@ -23,10 +23,6 @@ use crate::task::{self, AsyncHandler, Attempt, Call, panics};
 
 /// Transitions an execution may take before others have their turn: some 100 µs.
 pub(super) const TRANSITIONS_PER_EXECUTION: u32 = 1_000;
-
-/// Longer results are not even read. Those between this and the limit of payloads are refused by the engine, which
-/// knows the words for it.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// What an execution is to do.
 pub(super) enum Work {
@@ -36,9 +32,17 @@ pub(super) enum Work {
     Resume(Box<Fiber>, Option<Cut>),
 }
 
+impl From<Event> for Work {
+    fn from(event: Event) -> Work {
+        Work::Event(event)
+    }
+}
+
 /// How far it came.
-pub(super) enum Drove {
-    Turn(Turn),
+pub(super) type Drove = Result<Turn, Stopped>;
+
+/// Why a turn came to no end.
+pub(super) enum Stopped {
     Suspended(Box<Fiber>),
     Bug,
 }
@@ -49,34 +53,7 @@ const EVENT_WORK: u64 = 200;
 impl Shard {
     /// Lets an execution work, until it waits, is over, or others are to have their turn.
     pub(super) fn drive(&mut self, job: &mut Job<'_>, work: Work) -> Drove {
-        let mut left = TRANSITIONS_PER_EXECUTION;
-        let mut work = work;
-        loop {
-            let drove = match work {
-                Work::Event(event) => {
-                    let before = job.buffer.execution.transitions();
-                    let drove = match job.version.is_light || ends(&event) {
-                        true => self.advance(job, event, left),
-                        false => self.advance_on_a_fiber(job, event, left),
-                    };
-                    let taken = job.buffer.execution.transitions().saturating_sub(before);
-                    left = left.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
-                    drove
-                }
-                Work::Resume(fiber, cut) => self.resume(job, *fiber, cut),
-            };
-            let Drove::Turn(turn) = drove else { return drove };
-            if let Turn::Cut(_) = turn {
-                // Nothing of what it wanted is done: it only ends.
-                let turn_scratch = &mut self.worker_scratch.turn_scratch;
-                turn_scratch.effects.drain(..std::mem::take(&mut turn_scratch.carried_out));
-                turn_scratch.effects.retain(|effect| matches!(effect, Effect::Cancel(_)));
-            }
-            work = match self.carry_out(job) {
-                Some(event) => Work::Event(event),
-                None => return Drove::Turn(turn),
-            };
-        }
+        drive::drive(&mut OnShard { shard: self, job, left: TRANSITIONS_PER_EXECUTION }, work)
     }
 
     /// A turn that is short.
@@ -95,10 +72,10 @@ impl Shard {
                 random: shared.random,
                 activities: Some(&activities),
             };
-            self.worker_scratch.turn_scratch.advance(&mut job.buffer, event, &setting)
+            setting.advance(&mut self.worker_scratch.turn_scratch, &mut job.buffer, event)
         };
         self.spend(job.flow, fuel.used() + EVENT_WORK);
-        turn.map_or(Drove::Bug, Drove::Turn)
+        turn.map_err(|Bug| Stopped::Bug)
     }
 
     /// A turn that may be long, and be suspended then.
@@ -144,7 +121,7 @@ impl Shard {
                     self.spend(job.flow, work);
                     suspended.ran(self.look_at_clock(job.flow));
                     if self.left <= 0 || self.turns.credit(job.flow) <= 0 {
-                        return Drove::Suspended(Box::new(suspended));
+                        return Err(Stopped::Suspended(Box::new(suspended)));
                     }
                     fiber = suspended;
                 }
@@ -153,40 +130,10 @@ impl Shard {
     }
 
     fn take_back(&mut self, job: &mut Job<'_>, finished: Finished) -> Drove {
-        let complete_children = std::mem::replace(&mut job.buffer, finished.buffer);
-        self.worker_scratch.put_back(complete_children);
+        let spare = std::mem::replace(&mut job.buffer, finished.buffer);
+        self.worker_scratch.put_back(spare);
         self.worker_scratch.return_kit(finished.turn_scratch);
-        finished.turn.map_or(Drove::Bug, Drove::Turn)
-    }
-
-    /// Arms timers and starts tasks; stops at the first task that has its answer, which is the next event.
-    fn carry_out(&mut self, job: &mut Job<'_>) -> Option<Event> {
-        let over = job.buffer.execution.outcome().is_some();
-        while let Some(&effect) =
-            self.worker_scratch.turn_scratch.effects.get(self.worker_scratch.turn_scratch.carried_out)
-        {
-            self.worker_scratch.turn_scratch.carried_out += 1;
-            match effect {
-                Effect::Cancel(token) => {
-                    let pending = job.pending.take(token.frame());
-                    let number = pending.token.then(|| job.buffer.execution.task_token(token));
-                    self.disarm(pending, number);
-                }
-                Effect::Timer { token, kind, at_ms } if !over && job.buffer.execution.is_current(token) => {
-                    self.arm(job, token, kind, at_ms);
-                }
-                Effect::Task(call) if !over && job.buffer.execution.is_current(call.token) => {
-                    if let Some(event) = self.start_task(job, &call) {
-                        return Some(event);
-                    }
-                }
-                // Of the past.
-                Effect::Timer { .. } | Effect::Task(_) => {}
-            }
-        }
-        self.worker_scratch.turn_scratch.effects.clear();
-        self.worker_scratch.turn_scratch.carried_out = 0;
-        None
+        finished.turn.map_err(|Bug| Stopped::Bug)
     }
 
     fn key(&mut self, job: &mut Job<'_>) -> Key {
@@ -233,20 +180,13 @@ impl Shard {
         }
     }
 
-    /// Starts a task; the event, if it is done already.
-    fn start_task(&mut self, job: &mut Job<'_>, call: &TaskCall) -> Option<Event> {
+    fn start_task(&mut self, job: &mut Job<'_>, call: &TaskCall) -> task::Answer {
         let version = job.version;
         let resource = &version.program.tasks[call.task].resource;
         let work = version.work(call.task);
         let waits = resource.waits_for_token;
-        if let Some(answer) = complete_children(job, call) {
-            match answer {
-                task::Answer::Now(Ok(output)) => return Some(Event::TaskSucceeded(call.token, output)),
-                task::Answer::Now(Err(fault)) => return Some(Event::TaskFailed(call.token, fault)),
-                task::Answer::After(ms, answer) => self.answer_later(job, call.token, ms, answer),
-                task::Answer::Never => {}
-            }
-            return None;
+        if let Some(answer) = own_answer(job, call) {
+            return answer;
         }
         if resource.has_token || matches!(work, machine::Work::Activity) {
             let key = self.key(job);
@@ -254,31 +194,29 @@ impl Shard {
             self.shared.waiting.insert(number, (self.place(key), call.token));
             job.pending.frame(call.token.frame()).token = true;
         }
-        let result = match work {
-            machine::Work::Missing => Err(task::missing(&resource.arn)),
+        match work {
+            machine::Work::Missing => task::Answer::Now(Err(task::missing(&resource.arn))),
             machine::Work::InLine(handler) => {
                 match task::call(&**handler, &version.program, &mut job.buffer.execution, call) {
-                    Ok(_) if waits => return None,
-                    result => result,
+                    Ok(_) if waits => task::Answer::Never,
+                    result => task::Answer::Now(result),
                 }
             }
             machine::Work::Async(handler) => match self.begin_task(job, call, &**handler, waits) {
-                Poll::Ready(Ok(_)) if waits => return None,
-                Poll::Ready(answer) => return Some(answered(&mut job.buffer, call.token, answer)),
-                Poll::Pending => return None,
+                Poll::Ready(Ok(_)) if waits => task::Answer::Never,
+                Poll::Ready(answer) => task::Answer::Now(
+                    answer.and_then(|text| task::read_result(&mut job.buffer.execution.arena, &text)),
+                ),
+                Poll::Pending => task::Answer::Never,
             },
             machine::Work::Activity => {
                 let input = job.buffer.execution.task_input(call.token).unwrap_or_default();
                 let input = json::to_string(&job.buffer.execution.arena, input).into_bytes();
                 let number = job.buffer.execution.task_token(call.token);
                 self.shared.waiting.offer(&resource.arn, number, input);
-                return None;
+                task::Answer::Never
             }
-        };
-        Some(match result {
-            Ok(output) => Event::TaskSucceeded(call.token, output),
-            Err(fault) => Event::TaskFailed(call.token, fault),
-        })
+        }
     }
 
     fn answer_later(&mut self, job: &mut Job<'_>, token: Token, milliseconds: u64, answer: Answer) {
@@ -367,6 +305,61 @@ impl Shard {
     }
 }
 
+/// A job on its shard.
+struct OnShard<'s, 'j, 'v> {
+    shard: &'s mut Shard,
+    job: &'j mut Job<'v>,
+    /// Transitions it may still take.
+    left: u32,
+}
+
+impl Outside for OnShard<'_, '_, '_> {
+    type Work = Work;
+    type Stopped = Stopped;
+
+    fn advance(&mut self, work: Work) -> Drove {
+        let OnShard { shard, job, left } = self;
+        let event = match work {
+            Work::Event(event) => event,
+            Work::Resume(fiber, cut) => return shard.resume(job, *fiber, cut),
+        };
+        let before = job.buffer.execution.transitions();
+        let drove = match job.version.is_light || ends(&event) {
+            true => shard.advance(job, event, *left),
+            false => shard.advance_on_a_fiber(job, event, *left),
+        };
+        let taken = job.buffer.execution.transitions().saturating_sub(before);
+        *left = left.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+        drove
+    }
+
+    fn effects(&mut self) -> &mut Effects {
+        &mut self.shard.worker_scratch.turn_scratch.effects
+    }
+
+    fn execution(&self) -> &Execution {
+        &self.job.buffer.execution
+    }
+
+    fn start_task(&mut self, call: &TaskCall) -> task::Answer {
+        self.shard.start_task(self.job, call)
+    }
+
+    fn answer_later(&mut self, token: Token, milliseconds: u64, answer: Answer) {
+        self.shard.answer_later(self.job, token, milliseconds, answer);
+    }
+
+    fn arm(&mut self, token: Token, kind: TimerKind, at_ms: u64) {
+        self.shard.arm(self.job, token, kind, at_ms);
+    }
+
+    fn cancel(&mut self, token: Token) {
+        let pending = self.job.pending.take(token.frame());
+        let number = pending.token.then(|| self.job.buffer.execution.task_token(token));
+        self.shard.disarm(pending, number);
+    }
+}
+
 /// Whether the event only ends the execution.
 fn ends(event: &Event) -> bool {
     matches!(event, Event::Deadline | Event::Abort(_) | Event::Fail(_))
@@ -398,7 +391,7 @@ pub(super) fn activity_work(
 }
 
 /// What the execution's own tasks answer, if they answer this one.
-fn complete_children(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
+fn own_answer(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
     let tasks = job.reply.start_identity().label.as_ref()?.tasks.as_ref()?;
     let program = &job.version.program;
     // What a panic of the user's leaves behind is the user's.
@@ -416,20 +409,6 @@ pub(super) fn answered(buffer: &mut ExecutionBuffer, token: Token, answer: Answe
         // Nobody waits for it any more.
         return Event::Go;
     }
-    let text = match answer {
-        Ok(text) => text,
-        Err(fault) => return Event::TaskFailed(token, fault),
-    };
-    if text.len() > ANSWER_BYTES_MAX {
-        let cause =
-            "The task returned a result with a size exceeding the maximum number of bytes service limit.";
-        return Event::TaskFailed(token, Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
-    }
-    match json::read(&mut buffer.execution.arena, &text) {
-        Ok(output) => Event::TaskSucceeded(token, output),
-        Err(error) => {
-            let cause = format!("The task's result is not JSON: {error}");
-            Event::TaskFailed(token, Fault::new(fault::TASK_FAILED, cause))
-        }
-    }
+    let result = answer.and_then(|text| task::read_result(&mut buffer.execution.arena, &text));
+    drive::task_over(token, result)
 }

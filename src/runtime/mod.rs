@@ -20,6 +20,7 @@ mod clock;
 mod completion;
 #[cfg(feature = "runtime")]
 mod context;
+pub(crate) mod drive;
 #[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]

@@ -63,6 +63,21 @@ pub enum Answer {
     Never,
 }
 
+/// Longer results are not even read. Those between this and the limit of payloads are refused by the engine, which
+/// knows the words for it.
+const RESULT_BYTES_MAX: usize = 16 << 20;
+
+/// Reads a task's result, JSON text.
+pub(crate) fn read_result(arena: &mut Arena, text: &[u8]) -> Result<Value, Fault> {
+    if text.len() > RESULT_BYTES_MAX {
+        let cause =
+            "The task returned a result with a size exceeding the maximum number of bytes service limit.";
+        return Err(Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
+    }
+    json::read(arena, text)
+        .map_err(|error| Fault::new(fault::TASK_FAILED, format!("The task's result is not JSON: {error}")))
+}
+
 /// What a handler is called with.
 #[derive(Debug)]
 pub struct Call<'c> {

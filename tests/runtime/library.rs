@@ -1,6 +1,8 @@
 //! The library as a Rust program uses it: errors that `?` takes, programs that parse, executions that are waited for.
 
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use expressway::fault::{self, Fault};
@@ -75,6 +77,34 @@ fn any_error_of_a_handler_becomes_a_failed_task() {
         let fault = driver.run(br#""x""#).expect("JSON").output::<i64>().expect_err("it fails");
         assert_eq!((fault.error.as_deref(), fault.cause.as_deref()), (Some(name), Some(cause)));
     }
+}
+
+#[test]
+fn a_driver_starts_no_task_of_the_execution_before() {
+    const DEFINITION: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Parallel", "End": true, "Branches": [
+        {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:check", "End": true}}},
+        {"StartAt": "B", "States": {"B": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:count", "End": true}}}]}}}"#;
+    let counted = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&counted);
+    let mut handlers = Handlers::new();
+    handlers.insert(
+        "arn:aws:lambda:us-east-1:123456789012:function:check",
+        task::typed(|n: i64| if n < 0 { Err(TaskError::new("Negative", "no")) } else { Ok(n) }),
+    );
+    handlers.insert(
+        "arn:aws:lambda:us-east-1:123456789012:function:count",
+        task::typed(move |n: i64| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok::<i64, TaskError>(n)
+        }),
+    );
+    let program: Program = DEFINITION.parse().expect("a program");
+    let mut driver = Driver::with(program.into(), RealClock, &handlers);
+    // The first branch ends the execution before the task of the second is started.
+    assert!(!driver.run(b"-1").expect("JSON").succeeded());
+    assert_eq!(counted.load(Ordering::Relaxed), 0);
+    assert!(driver.run(b"1").expect("JSON").succeeded());
+    assert_eq!(counted.load(Ordering::Relaxed), 1);
 }
 
 #[test]

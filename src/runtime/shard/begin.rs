@@ -12,7 +12,7 @@ use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::Reply;
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::inbox::{ShardMessage, StartBatch};
-use crate::runtime::job::{Drove, Work};
+use crate::runtime::job::{Drove, Stopped, Work};
 use crate::runtime::observation::may_be_watched;
 use crate::runtime::pending::PendingOps;
 use crate::runtime::slab::Key;
@@ -177,7 +177,7 @@ impl Shard {
             let key = key.unwrap_or_else(|| self.residents.reserve());
             return self.move_in(key, opened, n, to - from, pending, buffer, deadline_ms, drove);
         }
-        let is_bug = matches!(drove, Drove::Bug);
+        let is_bug = matches!(drove, Err(Stopped::Bug));
         if let Some(key) = key {
             self.disarm_all(&mut pending, key, is_bug);
             self.residents.release(key);

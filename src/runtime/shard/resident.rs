@@ -10,7 +10,7 @@ use crate::observe::Took;
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::fiber::Fiber;
-use crate::runtime::job::{Drove, Work, answered};
+use crate::runtime::job::{Drove, Stopped, Work, answered};
 use crate::runtime::slab::Key;
 use crate::runtime::tasks::Answer;
 
@@ -135,7 +135,7 @@ impl Shard {
                 let event = knock.map_or(Event::Go, |knock| knock.event(&mut job.buffer));
                 self.drive(&mut job, Work::Event(event))
             }
-            (false, _) => Drove::Bug,
+            (false, _) => Err(Stopped::Bug),
         };
         let Job { mut pending, mut buffer, .. } = job;
         if !is_over(&drove) {
@@ -144,7 +144,7 @@ impl Shard {
             self.settle(key, &mut resident, buffer, drove);
             return self.residents.put(key, resident);
         }
-        let is_bug = matches!(drove, Drove::Bug);
+        let is_bug = matches!(drove, Err(Stopped::Bug));
         self.disarm_all(&mut pending, key, is_bug);
         self.leave_queue(resident.due_before, resident.due_after);
         self.residents.release(key);
@@ -164,7 +164,7 @@ impl Shard {
     fn drive_suspended(&mut self, job: &mut Job<'_>, fiber: Box<Fiber>, knock: Option<Knock>) -> Drove {
         let Some(knock) = knock else { return self.drive(job, Work::Resume(fiber, None)) };
         match self.drive(job, Work::Resume(fiber, knock.cut())) {
-            Drove::Turn(turn) if turn != Turn::Done => {
+            Ok(turn) if turn != Turn::Done => {
                 let event = knock.event(&mut job.buffer);
                 self.drive(job, Work::Event(event))
             }
@@ -180,10 +180,10 @@ impl Shard {
         mut buffer: Box<ExecutionBuffer>,
         drove: Drove,
     ) {
-        let goes_on = !matches!(drove, Drove::Turn(Turn::Parked));
+        let goes_on = !matches!(drove, Ok(Turn::Parked));
         self.packed.clear();
         let bytes = match drove {
-            Drove::Suspended(mut fiber) => {
+            Err(Stopped::Suspended(mut fiber)) => {
                 if !std::mem::replace(&mut fiber.is_counted, true) {
                     self.turns.suspended(resident.flow);
                 }
@@ -226,8 +226,8 @@ impl Shard {
 /// Whether the execution came to its end.
 pub(super) fn is_over(drove: &Drove) -> bool {
     match drove {
-        Drove::Turn(Turn::Parked | Turn::Yielded) | Drove::Suspended(_) => false,
-        Drove::Turn(Turn::Done) | Drove::Bug => true,
-        Drove::Turn(Turn::Cut(_)) => unreachable!("what is cut is ended by an event at once"),
+        Ok(Turn::Parked | Turn::Yielded) | Err(Stopped::Suspended(_)) => false,
+        Ok(Turn::Done) | Err(Stopped::Bug) => true,
+        Ok(Turn::Cut(_)) => unreachable!("what is cut is ended by an event at once"),
     }
 }

@@ -10,18 +10,18 @@ use super::{
 };
 use crate::asl::model::StateKind;
 use crate::engine::{
-    self, Effect, Env, Event, EventMask, Execution, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit,
-    Visited,
+    self, Env, Event, EventMask, Execution, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit, Visited,
 };
 use crate::fault::{self, Fault};
 use crate::fuel::Fuel;
 use crate::json::explain::explain;
-use crate::json::{self, Compactor, Value};
+use crate::json::{self, Value};
 use crate::limits;
 use crate::program::{Program, StateId};
-use crate::query::jsonata::Scratch;
 use crate::random;
+use crate::runtime::drive::{self, Effects, Outside, TurnScratch};
 use crate::service::Error;
+use crate::task::{self, Answer};
 
 /// A test under way.
 pub struct Test {
@@ -38,9 +38,7 @@ pub struct Test {
     trace: Trace,
     /// The items that `ItemsPointer` points to, as JSON text.
     pointed: Option<String>,
-    effects: Vec<Effect>,
-    compactor: Compactor,
-    scratch: Scratch,
+    turn_scratch: TurnScratch,
     /// What is waited for.
     waiting: Option<Token>,
 }
@@ -149,9 +147,7 @@ impl Test {
             execution,
             trace: Trace::new(request.inspection_level),
             pointed: reading.filter(|read| read.pointed).map(|read| read.items),
-            effects: Vec::new(),
-            compactor: Compactor::new(),
-            scratch: Scratch::default(),
+            turn_scratch: TurnScratch::default(),
             waiting: None,
         })
     }
@@ -163,25 +159,14 @@ impl Test {
     pub fn advance(&mut self, news: News, now_ms: u64) -> Result<Progress, Error> {
         let event = match (news, self.waiting.take()) {
             _ if now_ms >= self.execution.deadline_ms() => Event::Deadline,
-            (News::Answer(Ok(text)), Some(token)) => match json::read(&mut self.execution.arena, &text) {
-                Ok(output) => Event::TaskSucceeded(token, output),
-                Err(error) => {
-                    let cause = format!("The task's result is not JSON: {error}");
-                    Event::TaskFailed(token, Fault::new(fault::TASK_FAILED, cause))
-                }
-            },
-            (News::Answer(Err(fault)), Some(token)) => Event::TaskFailed(token, fault),
+            (News::Answer(answer), Some(token)) => {
+                let arena = &mut self.execution.arena;
+                drive::task_over(token, answer.and_then(|text| task::read_result(arena, &text)))
+            }
             (News::Time, Some(token)) => Event::Timer(token, TimerKind::Wake),
             _ => Event::Go,
         };
-        // The visit itself is the one transition.
-        let transitions = u32::from(matches!(event, Event::Go));
-        self.turn(event, transitions, now_ms);
-        if self.is_joining()
-            && let Some(mocked) = self.mocked.take()
-        {
-            self.complete_children(mocked, now_ms)?;
-        }
+        let mut wanted = self.drive(event, now_ms)?;
         loop {
             match self.execution.visited() {
                 Visited::Inside if self.trace.details.retry_backoff_interval_seconds.is_some() => {
@@ -194,40 +179,23 @@ impl Test {
                 }
                 Visited::Over => return Ok(self.over()),
             }
-            match self.wanted() {
-                Some(Wanted::Task(call)) => match self.mocked.take() {
-                    Some(mocked) => self.answer(call.token, mocked, now_ms),
-                    None => return Ok(self.task(call)),
-                },
+            match wanted {
+                Some(Wanted::Task(call)) => return Ok(self.task(call)),
                 Some(Wanted::Wake(token, at_ms)) => {
                     self.waiting = Some(token);
                     return Ok(Progress::Wait { until_ms: at_ms.min(self.execution.deadline_ms()) });
                 }
                 // Nothing can come of it any more.
-                None => {
-                    self.turn(Event::Deadline, 0, now_ms);
-                }
+                None => wanted = self.drive(Event::Deadline, now_ms)?,
             }
         }
     }
 
-    fn turn(&mut self, event: Event, transitions_max: u32, now_ms: u64) -> Turn {
-        let Test { program, execution, effects, trace, compactor, scratch, .. } = self;
-        let mut env = Env {
-            now_ms,
-            ahead_ms: 0,
-            transitions_max,
-            fuel: &Fuel::unlimited(),
-            effects,
-            event_mask: EventMask::STEPS,
-            listener: Some(trace),
-            compactor,
-            scratch,
-            event_buffer: None,
-            random: Some(random::next),
-            activities: None,
-        };
-        engine::advance(program, execution, event, &mut env)
+    /// Lets the execution work; what it waits for then.
+    fn drive(&mut self, event: Event, now_ms: u64) -> Result<Option<Wanted>, Error> {
+        let mut run = Run { test: self, now_ms, wanted: None };
+        drive::drive(&mut run, event)?;
+        Ok(run.wanted)
     }
 
     fn is_joining(&self) -> bool {
@@ -244,21 +212,9 @@ impl Test {
                 false => Ok(read(&mut self.execution, &text)?),
             },
         };
-        let Test { program, execution, effects, trace, compactor, scratch, .. } = self;
-        let mut env = Env {
-            now_ms,
-            ahead_ms: 0,
-            transitions_max: 0,
-            fuel: &Fuel::unlimited(),
-            effects,
-            event_mask: EventMask::STEPS,
-            listener: Some(trace),
-            compactor,
-            scratch,
-            event_buffer: None,
-            random: Some(random::next),
-            activities: None,
-        };
+        let Test { program, execution, turn_scratch, trace, .. } = self;
+        let fuel = Fuel::unlimited();
+        let mut env = listened(turn_scratch, trace, now_ms, 0, &fuel);
         engine::complete_children(program, execution, result, &mut env);
         Ok(())
     }
@@ -277,33 +233,6 @@ impl Test {
         let by_percentage = self.trace.tolerated_percentage.map(|most| iterations as f64 * most / 100.0);
         let tolerated = [by_count, by_percentage].into_iter().flatten().reduce(f64::min);
         Ok(tolerated.is_some_and(|most| f64::from(failures) > most))
-    }
-
-    fn answer(&mut self, token: Token, mocked: Mocked, now_ms: u64) {
-        let event = match mocked {
-            Mocked::Error(fault) => Event::TaskFailed(token, fault),
-            Mocked::Result(text) => match json::read(&mut self.execution.arena, text.as_bytes()) {
-                Ok(result) => Event::TaskSucceeded(token, result),
-                Err(error) => {
-                    let cause = format!("The mocked result: {error}");
-                    Event::TaskFailed(token, Fault::new(fault::TASK_FAILED, cause))
-                }
-            },
-        };
-        self.turn(event, 0, now_ms);
-    }
-
-    /// What the engine wants done, the task before its timers.
-    fn wanted(&mut self) -> Option<Wanted> {
-        let effects = std::mem::take(&mut self.effects);
-        let current = |token: Token| self.execution.is_current(token);
-        effects.into_iter().find_map(|effect| match effect {
-            Effect::Task(call) if current(call.token) => Some(Wanted::Task(call)),
-            Effect::Timer { token, kind: TimerKind::Wake, at_ms } if current(token) => {
-                Some(Wanted::Wake(token, at_ms))
-            }
-            _ => None,
-        })
     }
 
     fn task(&mut self, call: TaskCall) -> Progress {
@@ -392,27 +321,92 @@ impl Test {
         let context = read(&mut execution, &context).ok()?;
         let visit = Visit { state, variables, context, retries: 0 };
         execution.begin_visit(&self.program, &start, input, &visit);
-        let Test { program, effects, compactor, scratch, trace, .. } = self;
-        let (now_ms, event_mask) = (start.now_ms, EventMask::NONE);
-        let mut env = Env {
-            now_ms,
-            ahead_ms: 0,
-            transitions_max: 1,
-            fuel: &Fuel::unlimited(),
-            effects,
-            event_mask,
-            listener: None,
-            compactor,
-            scratch,
-            event_buffer: None,
-            random: Some(random::next),
-            activities: None,
-        };
+        let Test { program, turn_scratch, trace, .. } = self;
+        let fuel = Fuel::unlimited();
+        let mut env = turn_scratch.env(start.now_ms, 1, &fuel);
+        env.random = Some(random::next);
         engine::advance(program, &mut execution, Event::Go, &mut env);
         let Some(Outcome::Succeeded(fields)) = execution.outcome() else { return None };
         let fields = serde_json::from_str(&json::to_string(&execution.arena, *fields)).ok()?;
         Some(batch::batches(&fields, &trace.selected))
     }
+}
+
+/// A test, while its execution works: a mock does its task, if it has one.
+struct Run<'t> {
+    test: &'t mut Test,
+    now_ms: u64,
+    wanted: Option<Wanted>,
+}
+
+impl Outside for Run<'_> {
+    type Work = Event;
+    type Stopped = Error;
+
+    fn advance(&mut self, event: Event) -> Result<Turn, Error> {
+        let Test { program, execution, turn_scratch, trace, .. } = &mut *self.test;
+        // The visit itself is the one transition.
+        let transitions = u32::from(matches!(event, Event::Go));
+        let fuel = Fuel::unlimited();
+        let mut env = listened(turn_scratch, trace, self.now_ms, transitions, &fuel);
+        let turn = engine::advance(program, execution, event, &mut env);
+        if self.test.is_joining()
+            && let Some(mocked) = self.test.mocked.take()
+        {
+            self.test.complete_children(mocked, self.now_ms)?;
+        }
+        Ok(turn)
+    }
+
+    fn effects(&mut self) -> &mut Effects {
+        &mut self.test.turn_scratch.effects
+    }
+
+    fn execution(&self) -> &Execution {
+        &self.test.execution
+    }
+
+    fn start_task(&mut self, call: &TaskCall) -> Answer {
+        let arena = &mut self.test.execution.arena;
+        match self.test.mocked.take() {
+            Some(Mocked::Error(fault)) => Answer::Now(Err(fault)),
+            Some(Mocked::Result(text)) => Answer::Now(
+                json::read(arena, text.as_bytes())
+                    .map_err(|error| Fault::new(fault::TASK_FAILED, format!("The mocked result: {error}"))),
+            ),
+            None => {
+                self.wanted.get_or_insert(Wanted::Task(*call));
+                Answer::Never
+            }
+        }
+    }
+
+    fn answer_later(&mut self, _: Token, _: u64, _: Result<Vec<u8>, Fault>) {
+        unreachable!("a mock answers at once");
+    }
+
+    fn arm(&mut self, token: Token, kind: TimerKind, at_ms: u64) {
+        if kind == TimerKind::Wake {
+            self.wanted.get_or_insert(Wanted::Wake(token, at_ms));
+        }
+    }
+
+    fn cancel(&mut self, _: Token) {}
+}
+
+/// What a turn may use that the trace listens to.
+fn listened<'e>(
+    turn_scratch: &'e mut TurnScratch,
+    trace: &'e mut Trace,
+    now_ms: u64,
+    transitions_max: u32,
+    fuel: &'e Fuel<'e>,
+) -> Env<'e> {
+    let mut env = turn_scratch.env(now_ms, transitions_max, fuel);
+    env.listener = Some(trace);
+    env.event_mask = EventMask::STEPS;
+    env.random = Some(random::next);
+    env
 }
 
 enum Wanted {

@@ -11,9 +11,8 @@ use tokio::runtime::Runtime;
 use super::Integrations;
 use crate::engine::{Execution, TaskCall};
 use crate::fault::{self, Fault};
-use crate::json;
 use crate::program::Program;
-use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing};
+use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing, read_result};
 
 /// Does service tasks one after the other. It goes by the real clock.
 pub struct InLine {
@@ -82,9 +81,7 @@ impl Tasks for InLine {
             // The driver's own timer, which is due now, tells it.
             Err(_) => Answer::Never,
             Ok(Err(error)) => Answer::Now(Err(error.into())),
-            Ok(Ok(text)) => Answer::Now(json::read(&mut execution.arena, &text).map_err(|error| {
-                Fault::new(fault::TASK_FAILED, format!("The task's result is not JSON: {error}"))
-            })),
+            Ok(Ok(text)) => Answer::Now(read_result(&mut execution.arena, &text)),
         }
     }
 }

@@ -1,0 +1,155 @@
+//! The interpreter of effects: an execution takes its turns, and what they want done is carried out.
+//!
+//! It is the only one. In-line drivers, shards and tests of a state differ in how time passes and in who does a task;
+//! that is their [`Outside`].
+//!
+//! Between a turn and the first of its effects nothing has happened outside yet, and all that is to happen lies in
+//! [`Effects`], which may be kept and [carried out](carry_out) later.
+
+use crate::engine::{Effect, Env, Event, EventMask, Execution, TaskCall, TimerKind, Token, Turn};
+use crate::fault::Fault;
+use crate::fuel::Fuel;
+use crate::json::{Compactor, Value};
+use crate::query::jsonata::Scratch;
+use crate::task::Answer;
+
+/// What an execution's turns want done and is still to be done, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    list: Vec<Effect>,
+    /// How many were carried out.
+    done: usize,
+}
+
+impl Effects {
+    /// Forgets what is still to be done.
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.done = 0;
+    }
+
+    /// Only what is to be cancelled is still to be done.
+    fn keep_cancellations(&mut self) {
+        self.list.drain(..std::mem::take(&mut self.done));
+        self.list.retain(|effect| matches!(effect, Effect::Cancel(_)));
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Effect> {
+        let effect = self.list.get(self.done).copied();
+        match effect {
+            Some(_) => self.done += 1,
+            None => self.clear(),
+        }
+        effect
+    }
+}
+
+/// What turns need beside their execution; used again and again.
+#[derive(Default)]
+pub(crate) struct TurnScratch {
+    pub(crate) effects: Effects,
+    compactor: Compactor,
+    scratch: Scratch,
+}
+
+impl TurnScratch {
+    /// What a turn may use: nobody listens, and chance depends on the execution's seed.
+    #[inline]
+    pub(crate) fn env<'e>(&'e mut self, now_ms: u64, transitions_max: u32, fuel: &'e Fuel<'e>) -> Env<'e> {
+        Env {
+            now_ms,
+            ahead_ms: 0,
+            transitions_max,
+            fuel,
+            effects: &mut self.effects.list,
+            listener: None,
+            event_mask: EventMask::NONE,
+            event_buffer: None,
+            compactor: &mut self.compactor,
+            scratch: &mut self.scratch,
+            random: None,
+            activities: None,
+        }
+    }
+}
+
+/// One execution, and the world around it.
+pub(crate) trait Outside {
+    /// What the execution is to do: react to an event, or whatever else can follow.
+    type Work: From<Event>;
+    /// Why a turn came to no end.
+    type Stopped;
+
+    /// One turn.
+    fn advance(&mut self, work: Self::Work) -> Result<Turn, Self::Stopped>;
+
+    /// What its turns want done.
+    fn effects(&mut self) -> &mut Effects;
+
+    /// The execution.
+    fn execution(&self) -> &Execution;
+
+    /// Starts a task.
+    fn start_task(&mut self, call: &TaskCall) -> Answer;
+
+    /// The task of this token is done after so many milliseconds, with this result.
+    fn answer_later(&mut self, token: Token, milliseconds: u64, result: Result<Vec<u8>, Fault>);
+
+    /// Arms a timer.
+    fn arm(&mut self, token: Token, kind: TimerKind, at_ms: u64);
+
+    /// Stops the task and the timers of this token.
+    fn cancel(&mut self, token: Token);
+}
+
+/// Lets an execution work until it waits, is over, or others are to have their turn.
+#[inline]
+pub(crate) fn drive<O: Outside>(outside: &mut O, work: O::Work) -> Result<Turn, O::Stopped> {
+    let mut work = work;
+    loop {
+        let turn = outside.advance(work)?;
+        if let Turn::Cut(_) = turn {
+            // It only ends.
+            outside.effects().keep_cancellations();
+        }
+        match carry_out(outside) {
+            Some(event) => work = event.into(),
+            None => return Ok(turn),
+        }
+    }
+}
+
+/// Arms timers and starts tasks; stops at the first task that is done, which is the next event.
+#[inline]
+pub(crate) fn carry_out<O: Outside>(outside: &mut O) -> Option<Event> {
+    while let Some(effect) = outside.effects().next() {
+        match effect {
+            Effect::Cancel(token) => outside.cancel(token),
+            Effect::Timer { token, kind, at_ms } if wants(outside.execution(), token) => {
+                outside.arm(token, kind, at_ms);
+            }
+            Effect::Task(call) if wants(outside.execution(), call.token) => match outside.start_task(&call) {
+                Answer::Now(result) => return Some(task_over(call.token, result)),
+                Answer::After(milliseconds, result) => outside.answer_later(call.token, milliseconds, result),
+                Answer::Never => {}
+            },
+            // Of the past.
+            Effect::Timer { .. } | Effect::Task(_) => {}
+        }
+    }
+    None
+}
+
+/// Whether the execution still waits for what it wanted for this token.
+fn wants(execution: &Execution, token: Token) -> bool {
+    execution.outcome().is_none() && execution.is_current(token)
+}
+
+/// The event that a task's result is.
+pub(crate) fn task_over(token: Token, result: Result<Value, Fault>) -> Event {
+    match result {
+        Ok(output) => Event::TaskSucceeded(token, output),
+        Err(fault) => Event::TaskFailed(token, fault),
+    }
+}
