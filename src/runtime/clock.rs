@@ -35,11 +35,11 @@ impl Clock for RealClock {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn steady_ms(&mut self) -> u64 {
-        static ANCHOR_NS: LazyLock<i128> = LazyLock::new(|| {
+        static ANCHOR_NS: LazyLock<i64> = LazyLock::new(|| {
             nanoseconds(rustix::time::ClockId::RealtimeCoarse)
                 - nanoseconds(rustix::time::ClockId::MonotonicCoarse)
         });
-        let now_ns = nanoseconds(rustix::time::ClockId::MonotonicCoarse) + *ANCHOR_NS;
+        let now_ns = nanoseconds(rustix::time::ClockId::MonotonicCoarse).saturating_add(*ANCHOR_NS);
         u64::try_from(now_ns / 1_000_000).unwrap_or(0)
     }
 
@@ -62,10 +62,11 @@ impl Clock for RealClock {
     }
 }
 
+/// Since the clock's beginning; 64 bits last until 2262, and a division of more is a call.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn nanoseconds(clock: rustix::time::ClockId) -> i128 {
+fn nanoseconds(clock: rustix::time::ClockId) -> i64 {
     let now = rustix::time::clock_gettime(clock);
-    i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }
 
 /// Time that passes only when someone waits for it, at once.
