@@ -218,13 +218,16 @@ pub(super) struct Frame {
     pub(super) attempts: Vec<u32>,
     /// When the time of the task that runs is over; of a Wait until a time of day, that, by the clock on the wall.
     pub(super) timeout_at_ms: u64,
-    /// When the next heartbeat is due, and how often.
-    pub(super) heartbeat_at_ms: u64,
+    /// When the next heartbeat of the task that runs is due; of a Wait, or a delay before a retry, when that is over.
+    pub(super) due_at_ms: u64,
+    /// How often a heartbeat is due.
     pub(super) heartbeat_ms: u64,
     /// How long the task that runs may take.
     pub(super) timeout_ms: u64,
     /// Whether the task that failed last did so for want of a heartbeat.
     pub(super) heartbeat_missed: bool,
+    /// Whether the task that runs was begun: that of an activity is when a worker takes it.
+    pub(super) is_begun: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -307,6 +310,8 @@ impl Execution {
         self.deadline_ms = start.now_ms.saturating_add(start.scaled(seconds.saturating_mul(1_000)));
         self.events = 0;
         self.transitions = 0;
+        // Tokens follow from it: the same seed gives the same ones, whoever had this memory before.
+        self.visits = 0;
         self.compact_at = limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes());
         let slots = program.workflows[crate::index::Id::from_index(0)].slots;
         let variables = self.empty_variables(slots);
@@ -491,6 +496,11 @@ impl Execution {
             }
             self.void -= 1;
         }
+    }
+
+    /// Whether this place in the queue counts still.
+    pub(super) fn is_queued(&self, place: &Queued) -> bool {
+        self.frames[place.frame as usize].queued == place.number
     }
 
     pub(super) fn clear_ready(&mut self) {

@@ -167,7 +167,9 @@ impl Run<'_, '_> {
         here.retries += 1;
         here.visit = visit;
         here.phase = Phase::Delayed;
-        let (token, at_ms) = (self.token(frame), self.env.now_ms.saturating_add(delay_ms));
+        let at_ms = self.env.now_ms.saturating_add(delay_ms);
+        here.due_at_ms = at_ms;
+        let token = self.token(frame);
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
         self.metric_event(MetricEvent::Retried { state: self.state_id(frame), delay_ms });
         true
@@ -176,7 +178,7 @@ impl Run<'_, '_> {
     /// `min(IntervalSeconds · BackoffRate^n, MaxDelaySeconds)`, with full jitter anything from nothing to that.
     fn delay_ms(&mut self, retrier: &Retrier, frame: u32, n: usize) -> u64 {
         let attempts = self.execution.frames[frame as usize].attempts[n];
-        let backoff = retrier.backoff_rate.powi(i32::try_from(attempts).unwrap_or(i32::MAX));
+        let backoff = power(retrier.backoff_rate, attempts);
         let mut seconds = retrier.interval_seconds as f64 * backoff;
         if let Some(most) = retrier.delay_seconds_max {
             seconds = seconds.min(most as f64);
@@ -223,6 +225,19 @@ impl Run<'_, '_> {
         }
         arena.end_object(mark)
     }
+}
+
+/// `base` to a whole power, by squares: the same bits on every machine, which `powi` does not promise.
+fn power(mut base: f64, mut exponent: u32) -> f64 {
+    let mut power = 1.0;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            power *= base;
+        }
+        base *= base;
+        exponent >>= 1;
+    }
+    power
 }
 
 /// `heartbeat_missed`: the timeout was for want of a heartbeat.

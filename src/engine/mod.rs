@@ -22,6 +22,7 @@ mod parallel;
 mod record;
 mod run;
 mod single_state;
+mod snapshot;
 mod state;
 mod task;
 mod wait;
@@ -32,6 +33,7 @@ pub use event_buffer::EventBuffer;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
 pub use record::{EventKind, EventMask, Listener, MetricEvent, Record, Schedule, TaskKind};
 pub use single_state::{Step, Visit, Visited, complete_children};
+pub use snapshot::{SnapshotError, TooDeep};
 
 use crate::fault::Fault;
 use crate::fuel::{Cut, Fuel};

@@ -17,15 +17,29 @@ impl Execution {
         if self.outcome.is_some() || !self.ready.is_empty() || self.arena.overflowed() {
             return false;
         }
-        let frames = &self.frames[..self.frames.len() - untouched(&self.frames_free, self.frames.len())];
-        let joins = &self.joins[..self.joins.len() - untouched(&self.joins_free, self.joins.len())];
+        let (frames, joins) = self.rows();
         if frames.len() > limits::PACK_FRAMES_MAX || joins.len() > limits::PACK_FRAMES_MAX {
             return false;
         }
         let from = out.len();
-        let mut writer =
-            Writer { arena: &self.arena, out, seen: [Value::UNDEFINED; SEEN], count: 0, left: 0 };
-        writer.left = i64::from(limits::PACK_BYTES_MAX);
+        let mut writer = Writer::new(&self.arena, out, i64::from(limits::PACK_BYTES_MAX));
+        self.write(&mut writer, frames, joins);
+        let fits = writer.left >= 0;
+        if !fits {
+            out.truncate(from);
+        }
+        fits
+    }
+
+    /// Its frames and joins, without those at the end that were never in use.
+    pub(super) fn rows(&self) -> (&[Frame], &[Join]) {
+        let frames = self.frames.len() - untouched(&self.frames_free, self.frames.len());
+        let joins = self.joins.len() - untouched(&self.joins_free, self.joins.len());
+        (&self.frames[..frames], &self.joins[..joins])
+    }
+
+    /// Writes all but its identity, its secret, the scale of time, and the queue of frames that are to run.
+    pub(super) fn write(&self, writer: &mut Writer<'_>, frames: &[Frame], joins: &[Join]) {
         writer.out.extend_from_slice(&self.seed.to_le_bytes());
         writer.number(self.random.wrapping_sub(self.seed ^ GOLDEN));
         writer.number(self.started_ms);
@@ -41,11 +55,6 @@ impl Execution {
         frames.iter().for_each(|frame| writer.frame(frame, self.started_ms));
         writer.list(joins.len(), &self.joins_free);
         joins.iter().for_each(|join| writer.join(join));
-        let fits = writer.left >= 0;
-        if !fits {
-            out.truncate(from);
-        }
-        fits
     }
 
     /// Takes over what [`pack`](Execution::pack) wrote; of `start`, only what was not packed: how many bytes it may
@@ -55,11 +64,12 @@ impl Execution {
         self.arena.set_bytes_max(start.bytes_max);
         self.secret = start.secret;
         self.time_scale = start.time_scale;
-        let mut reader = Reader { rest: packed, seen: [Value::UNDEFINED; SEEN], count: 0 };
+        let mut reader = Reader::new(packed, limits::PACK_FRAMES_MAX);
         self.read(&mut reader).is_some() && reader.rest.is_empty()
     }
 
-    fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+    /// Reads what [`write`](Execution::write) wrote; `None` when these are not such bytes.
+    pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         let (seed, rest) = reader.rest.split_first_chunk()?;
         (self.seed, reader.rest) = (u64::from_le_bytes(*seed), rest);
         self.random = reader.number()?.wrapping_add(self.seed ^ GOLDEN);
@@ -105,13 +115,13 @@ fn untouched(free: &[u32], len: usize) -> usize {
     free.iter().zip((0..len as u32).rev()).take_while(|(free, n)| **free == *n).count()
 }
 
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     arena: &'a Arena,
-    out: &'a mut Vec<u8>,
+    pub(super) out: &'a mut Vec<u8>,
     seen: [Value; SEEN],
     count: usize,
     /// Bytes of text that still fit; below 0 when something did not.
-    left: i64,
+    pub(super) left: i64,
 }
 
 /// What comes before a value: nothing is there, an array with gaps, one of the values before, or text and its length.
@@ -120,8 +130,14 @@ const GAPPED: u64 = 1;
 const AGAIN: u64 = 2;
 const TEXT: u64 = AGAIN + SEEN as u64;
 
+impl<'a> Writer<'a> {
+    pub(super) fn new(arena: &'a Arena, out: &'a mut Vec<u8>, left: i64) -> Writer<'a> {
+        Writer { arena, out, seen: [Value::UNDEFINED; SEEN], count: 0, left }
+    }
+}
+
 impl Writer<'_> {
-    fn number(&mut self, mut number: u64) {
+    pub(super) fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.out.push(number as u8 | 0x80);
             number >>= 7;
@@ -129,7 +145,7 @@ impl Writer<'_> {
         self.out.push(number as u8);
     }
 
-    fn value(&mut self, value: Value) {
+    pub(super) fn value(&mut self, value: Value) {
         if value.is_undefined() {
             return self.number(UNDEFINED);
         }
@@ -200,8 +216,10 @@ impl Writer<'_> {
         // No time at all is the largest number.
         self.number(frame.timeout_at_ms.wrapping_add(1));
         self.number(frame.timeout_ms.wrapping_add(1));
-        self.number(frame.heartbeat_at_ms);
-        self.number(frame.heartbeat_ms);
+        self.number(frame.due_at_ms);
+        // No heartbeats at all is the largest number.
+        self.number(frame.heartbeat_ms.wrapping_add(1));
+        self.number(u64::from(frame.is_begun));
     }
 
     fn join(&mut self, join: &Join) {
@@ -220,14 +238,22 @@ impl Writer<'_> {
     }
 }
 
-struct Reader<'a> {
-    rest: &'a [u8],
+pub(super) struct Reader<'a> {
+    pub(super) rest: &'a [u8],
     seen: [Value; SEEN],
     count: usize,
+    rows_max: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads no more than so many frames, nor joins.
+    pub(super) fn new(rest: &'a [u8], rows_max: usize) -> Reader<'a> {
+        Reader { rest, seen: [Value::UNDEFINED; SEEN], count: 0, rows_max }
+    }
 }
 
 impl Reader<'_> {
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.rest.split_first()?;
@@ -240,11 +266,11 @@ impl Reader<'_> {
         None
     }
 
-    fn small(&mut self) -> Option<u32> {
+    pub(super) fn small(&mut self) -> Option<u32> {
         self.number()?.try_into().ok()
     }
 
-    fn value(&mut self, arena: &mut Arena) -> Option<Value> {
+    pub(super) fn value(&mut self, arena: &mut Arena) -> Option<Value> {
         let tag = self.number()?;
         if tag == UNDEFINED {
             return Some(Value::UNDEFINED);
@@ -278,7 +304,7 @@ impl Reader<'_> {
 
     /// The number of rows; fills `free` for as many rows as there will be then.
     fn list(&mut self, free: &mut Vec<u32>, kept: usize) -> Option<usize> {
-        let rows = usize::try_from(self.number()?).ok().filter(|&rows| rows <= limits::PACK_FRAMES_MAX)?;
+        let rows = usize::try_from(self.number()?).ok().filter(|&rows| rows <= self.rows_max)?;
         free.clear();
         free.extend((rows as u32..kept as u32).rev());
         for _ in 0..self.number()? {
@@ -310,7 +336,7 @@ impl Reader<'_> {
             // Linked when all are there.
             older: NO_FRAME,
             younger: NO_FRAME,
-            // A packed execution has parked.
+            // The queue, where there is one, is read afterwards.
             queued: 0,
             index: self.small()?,
             input: self.value(arena)?,
@@ -324,8 +350,9 @@ impl Reader<'_> {
             attempts: self.attempts(std::mem::take(&mut frame.attempts))?,
             timeout_at_ms: self.number()?.wrapping_sub(1),
             timeout_ms: self.number()?.wrapping_sub(1),
-            heartbeat_at_ms: self.number()?,
-            heartbeat_ms: self.number()?,
+            due_at_ms: self.number()?,
+            heartbeat_ms: self.number()?.wrapping_sub(1),
+            is_begun: self.number()? == 1,
             // Decides about Retry and Catch at once, or not at all.
             heartbeat_missed: false,
         };

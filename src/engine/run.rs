@@ -112,7 +112,7 @@ impl Run<'_, '_> {
             Event::Heartbeat(token) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
                     let frame = &mut self.execution.frames[frame as usize];
-                    frame.heartbeat_at_ms = self.env.now_ms.saturating_add(frame.heartbeat_ms);
+                    frame.due_at_ms = self.env.now_ms.saturating_add(frame.heartbeat_ms);
                 }
             }
             Event::ClockSet => self.clock_set(),

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::program::{ResourceKind, Seconds, StateKind, TaskId};
 
 /// In place of a number of milliseconds: the task may take as long, or be silent for as long, as it likes.
-const UNLIMITED: u64 = u64::MAX;
+pub(super) const UNLIMITED: u64 = u64::MAX;
 
 impl Run<'_, '_> {
     pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), StateError> {
@@ -75,6 +75,7 @@ impl Run<'_, '_> {
         let (timeout_ms, heartbeat_ms) = (ms(timeout_seconds), ms(heartbeat_seconds));
         let here = &mut self.execution.frames[frame as usize];
         here.timeout_at_ms = u64::MAX;
+        here.is_begun = false;
         (here.timeout_ms, here.heartbeat_ms) = (timeout_ms, heartbeat_ms);
         if work == ActivityWork::Handler {
             self.begin_timeouts(frame);
@@ -102,6 +103,7 @@ impl Run<'_, '_> {
     fn begin_timeouts(&mut self, frame: u32) {
         let (token, now_ms) = (self.token(frame), self.env.now_ms);
         let here = &mut self.execution.frames[frame as usize];
+        here.is_begun = true;
         if here.timeout_ms != UNLIMITED {
             here.timeout_at_ms = now_ms.saturating_add(here.timeout_ms);
             let at_ms = here.timeout_at_ms;
@@ -111,8 +113,8 @@ impl Run<'_, '_> {
         if here.heartbeat_ms == UNLIMITED {
             return;
         }
-        here.heartbeat_at_ms = now_ms.saturating_add(here.heartbeat_ms);
-        let at_ms = here.heartbeat_at_ms;
+        here.due_at_ms = now_ms.saturating_add(here.heartbeat_ms);
+        let at_ms = here.due_at_ms;
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });
     }
 
@@ -200,8 +202,8 @@ impl Run<'_, '_> {
 
     pub(super) fn task_timer(&mut self, frame: u32, timer: TimerKind) {
         let here = &self.execution.frames[frame as usize];
-        if timer == TimerKind::Heartbeat && self.env.now_ms < here.heartbeat_at_ms {
-            let (token, at_ms) = (self.token(frame), here.heartbeat_at_ms);
+        if timer == TimerKind::Heartbeat && self.env.now_ms < here.due_at_ms {
+            let (token, at_ms) = (self.token(frame), here.due_at_ms);
             return self.env.effects.push(Effect::Timer { token, kind: timer, at_ms });
         }
         self.execution.frames[frame as usize].heartbeat_missed = timer == TimerKind::Heartbeat;

@@ -40,6 +40,7 @@ impl Run<'_, '_> {
         here.visit = self.execution.visits;
         here.phase = Phase::Waiting;
         here.timeout_at_ms = wall_at_ms.filter(|_| !is_scaled).unwrap_or(0);
+        here.due_at_ms = at_ms;
         let token = self.token(frame);
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
         Ok(())
@@ -67,6 +68,7 @@ impl Run<'_, '_> {
     fn wait_until_wall(&mut self, frame: u32) {
         let left_ms = self.execution.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
         let (token, at_ms) = (self.token(frame), self.env.now_ms.saturating_add(left_ms));
+        self.execution.frames[frame as usize].due_at_ms = at_ms;
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Wake, at_ms });
     }
 

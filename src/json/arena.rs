@@ -109,6 +109,11 @@ impl Arena {
         }
     }
 
+    /// How many bytes may be in use.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// Sets how many bytes may be in use before [`overflowed`](Arena::overflowed) becomes true.
     pub fn set_bytes_max(&mut self, bytes: usize) {
         self.bytes_max = bytes.min(limits::ARENA_BYTES_MAX);

@@ -29,6 +29,39 @@ impl Program {
     pub fn dump(&self) -> String {
         self.to_string()
     }
+
+    /// A number that differs where states, their kinds, workflows or variables differ: what an execution that was
+    /// written down refers to by its place.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = 0xCBF2_9CE4_8422_2325;
+        let mut add = |bytes: &[u8]| {
+            // FNV-1a
+            for &byte in bytes {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+            }
+        };
+        for (id, state) in self.states.iter() {
+            let kind = match state.kind {
+                StateKind::Pass(_) => 0,
+                StateKind::Choice(_) => 1,
+                StateKind::Wait(_) => 2,
+                StateKind::Task(_) => 3,
+                StateKind::Parallel(_) => 4,
+                StateKind::Map(_) => 5,
+                StateKind::Succeed => 6,
+                StateKind::Fail(_) => 7,
+            };
+            let name = self.name(id);
+            add(&(name.len() as u64).to_le_bytes());
+            add(name.as_bytes());
+            add(&[kind]);
+        }
+        for (_, workflow) in self.workflows.iter() {
+            add(&(workflow.start.index() as u64).to_le_bytes());
+            add(&workflow.slots.to_le_bytes());
+        }
+        hash
+    }
 }
 
 impl Display for Program {

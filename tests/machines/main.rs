@@ -16,6 +16,7 @@ mod regexes;
 #[path = "../required/mod.rs"]
 mod required;
 mod sizes;
+mod snapshots;
 mod suite;
 #[path = "../trial/mod.rs"]
 mod trial;

@@ -42,17 +42,17 @@ fn random_machines() {
     assert!(accepted > refused, "most machines should be accepted");
 }
 
-struct Builder<'c> {
-    chance: &'c mut Chance,
-    names: usize,
-    depth: usize,
+pub(crate) struct Builder<'c> {
+    pub(crate) chance: &'c mut Chance,
+    pub(crate) names: usize,
+    pub(crate) depth: usize,
 }
 
 const PATHS: [&str; 9] = ["$", "$.a", "$.b", "$.a.b", "$.l", "$.l[0]", "$.l[*].a", "$..a", "$.n"];
 const REFERENCES: [&str; 5] = ["$", "$.a", "$.r.s", "$.l[0]", "$.new"];
 
 impl Builder<'_> {
-    fn workflow(&mut self) -> Json {
+    pub(crate) fn workflow(&mut self) -> Json {
         let first = self.names;
         let count = 1 + self.chance.below(4);
         self.names += count;
@@ -214,7 +214,7 @@ impl Builder<'_> {
 }
 
 /// Any JSON, but mostly objects that the paths above find something in.
-fn data(chance: &mut Chance, depth: usize) -> Json {
+pub(crate) fn data(chance: &mut Chance, depth: usize) -> Json {
     match chance.below(if depth < 3 { 12 } else { 5 }) {
         0 => Json::Null,
         1 => json!(chance.below(10)),
