@@ -24,7 +24,7 @@
 //! |--:|---|---|
 //! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
 //! | 8 | `api`: requests and replies in AWS JSON 1.0; `server`: the same over HTTP: connections, threads, security | engine and runtime internals |
-//! | 7 | `service`: the actions of AWS's API as methods; `pipe`: event pipelines | HTTP (but for `pipe::webhook`), headers, JSON field casing |
+//! | 7 | `service`: the actions of AWS's API as methods; `pipe`: event pipelines; `draft`: definitions that somebody is writing (feature `console`) | HTTP (but for `pipe::webhook`), headers, JSON field casing |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers, mocks, service tasks over HTTP (`task::aws`); [`observe`]: history, logs, metrics, traces; `journal`: blocks and sequence numbers, durable (feature `durable`); none imports another | `runtime` |
 //! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
@@ -55,6 +55,8 @@ pub mod arn;
 pub mod asl;
 pub mod clock;
 pub mod compile;
+#[cfg(feature = "console")]
+pub mod draft;
 pub mod engine;
 pub mod fault;
 pub mod fuel;

@@ -28,6 +28,8 @@ mod services;
 #[cfg(feature = "cli-soak")]
 mod soak;
 mod stream;
+#[cfg(feature = "cli-serve")]
+mod studio;
 mod tasks;
 mod test_state;
 mod together;
@@ -89,6 +91,9 @@ enum Command {
     /// Answer the AWS Step Functions API on a port
     #[cfg(feature = "cli-serve")]
     Serve(Box<serve::Arguments>),
+    /// Draw, run and edit definitions of this machine in the browser
+    #[cfg(feature = "cli-serve")]
+    Studio(studio::Arguments),
     /// Watch a running server: machines, rates, percentiles, failures, slowest states
     #[cfg(feature = "cli-top")]
     Top(top::Arguments),
@@ -238,6 +243,8 @@ pub(crate) fn main() -> ExitCode {
         Command::TestState(arguments) => test_state::test_state(&arguments),
         #[cfg(feature = "cli-serve")]
         Command::Serve(arguments) => serve::serve(&arguments),
+        #[cfg(feature = "cli-serve")]
+        Command::Studio(arguments) => studio::studio(&arguments),
         #[cfg(feature = "cli-top")]
         Command::Top(arguments) => top::run(&arguments),
         #[cfg(feature = "cli-serve")]

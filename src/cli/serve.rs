@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use expressway::memory;
 use expressway::observe::Setup;
-use expressway::server::{Auth, Config, Definitions, Done, PORT, Report, Server, Tls, raise_file_limit};
+use expressway::server::{
+    Auth, Config, Console, Definitions, Done, PORT, Report, Server, Tls, raise_file_limit,
+};
 use expressway::service::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -109,6 +111,9 @@ struct Security {
     /// Let pages of this origin use the API from a browser; `*` is any
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// Serve no console for browsers
+    #[arg(long)]
+    no_console: bool,
     /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
@@ -241,6 +246,9 @@ fn announce(server: &Server, config: &Config, began: Instant) {
         server.address(),
         began.elapsed().as_secs_f64() * 1e3,
     ));
+    if config.console.is_some() {
+        say(&format!("expressway: console at {scheme}://{}/console/", server.address()));
+    }
     if config.insecure {
         say("expressway: everyone who can reach this address may do everything (--insecure)");
     }
@@ -254,6 +262,7 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     config.insecure = security.insecure;
     config.origins = security.allow_origin.clone();
     config.hosts = security.allow_host.clone();
+    config.console = (!security.no_console).then(Console::default);
     let (limits, place) = (&mut config.limits, &mut config.place);
     let memory = security.memory();
     limits.requests_bytes_max = memory / 8;
@@ -387,7 +396,7 @@ fn drain(
 
 /// Waits for SIGTERM and SIGINT on a dedicated thread. The first one is reported; a second one ends the process
 /// at once, whatever it does.
-fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
+pub(super) fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
     let failed = |error| Stop::failed(format!("cannot wait for signals: {error}"));
     let (told, first) = oneshot::channel();
     let (started, starting) = std::sync::mpsc::sync_channel(1);

@@ -18,6 +18,8 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::auth::Denied;
 use super::connection_timeouts::Watch;
+#[cfg(feature = "console")]
+use super::console;
 use super::cors;
 use super::reply::Rest;
 use super::thread::{Local, Shared};
@@ -146,6 +148,12 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
     }
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/") => None,
+        #[cfg(feature = "console")]
+        (&Method::POST, console::API) if local.shared.console.is_some() => None,
+        #[cfg(feature = "console")]
+        (&Method::GET | &Method::HEAD, _) if local.shared.console.is_some() && console::is_page(head) => {
+            Some(console::page(head))
+        }
         (&Method::OPTIONS, _) if origin.is_some() => Some(cors::preflight()),
         (&Method::GET | &Method::HEAD, path) => Some(page(local, path)),
         _ => Some(unknown(StatusCode::NOT_FOUND)),
@@ -204,6 +212,12 @@ async fn operation(local: &Local, watch: &Rc<Watch>, head: &mut Parts, body: Inc
     };
     let service = known.as_ref().unwrap_or(&local.service);
     let polls = call.target.ends_with(".GetActivityTask");
+    #[cfg(feature = "console")]
+    if let Some(console) = local.shared.console.as_ref().filter(|_| head.uri.path() == console::API) {
+        let mut response = respond(console.answer(service, head, call.target, &body).await, HeaderMap::new());
+        hold(local, watch, head.version, true, &mut response);
+        return response;
+    }
     let reply = match local.is_door() {
         true if polls => Box::pin(poll(local, watch, forward(local, service, call))).await,
         true => Box::pin(forward(local, service, call)).await,
@@ -256,7 +270,14 @@ fn operation_name(target: &str) -> &str {
 fn let_in(local: &Local, head: &Parts, call: Call<'_>) -> Result<Option<Service>, Denied> {
     let Some(auth) = &local.shared.auth else { return Ok(None) };
     let grant = auth.check(head, call.body, &local.shared.place, SystemTime::now())?;
-    match api::permit(&local.service, call, grant) {
+    #[cfg(feature = "console")]
+    let permitted = match head.uri.path() == console::API {
+        true => console::permit(call, grant),
+        false => api::permit(&local.service, call, grant),
+    };
+    #[cfg(not(feature = "console"))]
+    let permitted = api::permit(&local.service, call, grant);
+    match permitted {
         Ok(()) => Ok(Some(local.service.on_behalf_of(Arc::clone(grant)))),
         Err(message) => Err(Denied { error: "AccessDeniedException", message }),
     }

@@ -11,6 +11,8 @@
 mod auth;
 mod connection;
 mod connection_timeouts;
+#[cfg(feature = "console")]
+mod console;
 mod cors;
 mod counters;
 mod definitions;
@@ -32,6 +34,8 @@ use crate::memory;
 use crate::service::Service;
 
 pub use auth::{Auth, AuthError};
+#[cfg(feature = "console")]
+pub use console::{Console, Files};
 pub use counters::Counts;
 pub use definitions::{Definitions, Done, Report};
 pub use descriptors::{FileLimit, raise_file_limit};
@@ -61,6 +65,9 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Where the server says it is.
     pub place: Place,
+    /// The console for browsers, below `/console/`; without it, that address does not exist.
+    #[cfg(feature = "console")]
+    pub console: Option<Console>,
 }
 
 /// Region and account, as they stand in ARNs.
@@ -94,6 +101,8 @@ impl Default for Config {
             origins: Vec::new(),
             hosts: Vec::new(),
             place: Place::default(),
+            #[cfg(feature = "console")]
+            console: None,
         }
     }
 }
@@ -188,7 +197,7 @@ impl Server {
         let listener = TcpListener::bind(config.listen).map_err(listening)?;
         listener.set_nonblocking(true).map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
-        let shared = Arc::new(thread::Shared::new(config));
+        let shared = Arc::new(thread::Shared::new(config).map_err(StartError::Thread)?);
         let threads = thread::start(&shared, listener, service).map_err(StartError::Thread)?;
         Ok(Server { address, shared, threads })
     }

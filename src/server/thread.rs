@@ -47,6 +47,8 @@ pub(super) struct Shared {
     /// What requests and responses take.
     pub(super) requests: Arc<Share>,
     pub(super) place: Place,
+    #[cfg(feature = "console")]
+    pub(super) console: Option<super::console::ThreadStats>,
     pub(super) ready: AtomicBool,
     /// By thread, that of the acceptor last: what it counts, and how many connections it has.
     thread_stats: Box<[CachePadded<ThreadStats>]>,
@@ -59,12 +61,26 @@ struct ThreadStats {
 }
 
 impl Shared {
-    pub(super) fn new(config: &Config) -> Shared {
+    pub(super) fn new(config: &Config) -> io::Result<Shared> {
         let thread_stats = (0..=config.threads.max(1)).map(|_| CachePadded::default()).collect();
         let Config { limits, tls, auth, origins, place, .. } = config.clone();
         let hosts = Hosts::new(config.listen.ip(), &config.hosts);
         let requests = Share::new(limits.requests_bytes_max);
-        Shared { limits, tls, auth, origins, hosts, requests, place, ready: false.into(), thread_stats }
+        #[cfg(feature = "console")]
+        let console = config.console.clone().map(super::console::ThreadStats::start).transpose()?;
+        Ok(Shared {
+            limits,
+            tls,
+            auth,
+            origins,
+            hosts,
+            requests,
+            place,
+            #[cfg(feature = "console")]
+            console,
+            ready: false.into(),
+            thread_stats,
+        })
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -64,6 +64,20 @@ impl Grant {
         }
     }
 
+    /// Whether an action that is none of AWS's may be done with a resource.
+    ///
+    /// # Errors
+    /// What is not allowed, worded as AWS does.
+    pub fn check_own(&self, action: &str, resource: &str) -> Result<(), String> {
+        match self.allows(action, resource) {
+            true => Ok(()),
+            false => Err(format!(
+                "User: {} is not authorized to perform: {action} on resource: {resource}",
+                self.holder
+            )),
+        }
+    }
+
     fn allows(&self, action: &str, resource: &str) -> bool {
         self.rules.iter().any(|rule| {
             rule.actions.iter().any(|pattern| matches(pattern, action))

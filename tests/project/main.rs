@@ -1,4 +1,5 @@
 //! The project itself: its structure, its dependencies, its commands.
 
+mod console;
 mod dependencies;
 mod tidy;

@@ -14,7 +14,7 @@ const RUNGS: [(u32, &[&str]); 10] = [
     (4, &["engine"]),
     (5, &["task", "observe", "journal"]),
     (6, &["runtime"]),
-    (7, &["service", "pipe"]),
+    (7, &["draft", "pipe", "service"]),
     (8, &["api", "server"]),
     (9, &["main", "cli"]),
 ];
@@ -203,7 +203,10 @@ fn unsafe_code_stands_in_named_places_only() {
         .flat_map(|(path, text)| {
             let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
             code.filter(|(_, line)| {
-                line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|it| it == word)
+                // A browser's word for styles that stand in a page.
+                line.replace(concat!("'unsa", "fe-inline'"), "")
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .any(|it| it == word)
             })
             .map(|(n, _)| format!("{}:{}", path.display(), n + 1))
             .collect::<Vec<_>>()

@@ -2,6 +2,8 @@
 
 #[path = "../api/mod.rs"]
 mod api;
+#[cfg(feature = "console")]
+mod console;
 #[path = "../corpora/mod.rs"]
 mod corpora;
 #[path = "../required/mod.rs"]

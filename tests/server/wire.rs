@@ -15,7 +15,7 @@ fn serve(set: impl FnOnce(&mut Limits)) -> Server {
     start(set, Budgets::default()).0
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.threads = 2;
@@ -36,31 +36,31 @@ fn server() -> Server {
     serve(|_| {})
 }
 
-struct Client(TcpStream);
+pub(crate) struct Client(TcpStream);
 
 /// A response: its status, its head in lower case, its body.
 #[derive(Debug, PartialEq, Eq)]
-struct Response {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Client {
-    fn of(server: &Server) -> Client {
+    pub(crate) fn of(server: &Server) -> Client {
         let stream = TcpStream::connect(server.address()).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
         stream.set_nodelay(true).expect("no delay");
         Client(stream)
     }
 
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         // A server that has seen enough may have closed the connection: what it said is read nevertheless.
         let _ = self.0.write_all(bytes);
     }
 
     /// The next response, or none if the server closed the connection instead.
-    fn response(&mut self) -> Option<Response> {
+    pub(crate) fn response(&mut self) -> Option<Response> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];

@@ -1,0 +1,186 @@
+// What the server answers. Payloads are texts: numbers stay as they were sent.
+
+export interface Node {
+  id: number;
+  name: string;
+  kind: string;
+  small: string;
+  lines: string[];
+  x: number;
+  y: number;
+  w: number;
+  h: number;
+  parent: number | null;
+  depth: number;
+  holds: boolean;
+  from: number;
+  to: number;
+}
+
+export interface Edge {
+  from: number;
+  to: number;
+  way: 'start' | 'next' | 'catch';
+  paths: number[];
+  labels: string[];
+}
+
+export interface Path {
+  d: string;
+  way: 'next' | 'catch';
+  heads: [boolean, boolean];
+  box: [number, number, number, number];
+}
+
+export interface Label {
+  x: number;
+  y: number;
+  w: number;
+  h: number;
+  lines: string[];
+  way: string;
+}
+
+export interface Picture {
+  width: number;
+  height: number;
+  start: number | null;
+  nodes: Node[];
+  edges: Edge[];
+  paths: Path[];
+  labels: Label[];
+  marks: { x: number; y: number; end: boolean }[];
+  frames: { x: number; y: number; w: number; h: number }[];
+}
+
+export interface Problem {
+  severity: 'ERROR' | 'WARNING';
+  code: string;
+  message: string;
+  location?: string;
+  suggestion?: string;
+  from: number;
+  to: number;
+  fix?: { from: number; to: number; insert: string };
+}
+
+export interface Inspected {
+  problems: Problem[];
+  problemsMore: number;
+  picture: Picture | null;
+}
+
+export interface Visit {
+  state: string;
+  kind: string;
+  parent: number | null;
+  iteration: number | null;
+  /** The visit before it on the same way. */
+  after: number | null;
+  /** Places among the events. */
+  entered: number;
+  exited?: number;
+  status: 'open' | 'succeeded' | 'caught' | 'failed' | 'aborted';
+  attempts: number;
+  input?: number;
+  output?: number;
+  assigned?: [string, number][];
+  error?: string;
+  cause?: string;
+  steps: [string, number][];
+}
+
+export interface HistoryEvent {
+  id: number;
+  previous: number;
+  time: number;
+  type: string;
+  visit: number | null;
+  details: [string, 'text' | 'value', string | number][];
+}
+
+export interface Trace {
+  visits: Visit[];
+  events: HistoryEvent[];
+  values: string[];
+}
+
+export interface Ran {
+  status: string;
+  why?: string;
+  output?: string;
+  error?: string | null;
+  cause?: string | null;
+  trace?: Trace;
+}
+
+export interface Machine {
+  arn: string;
+  name: string;
+  type: 'EXPRESS' | 'STANDARD';
+  created: number;
+  listed: boolean;
+  last: number | null;
+}
+
+export interface Listed {
+  arn: string;
+  machineArn: string;
+  name: string;
+  status: string;
+  started: number;
+  stopped: number | null;
+  error?: string | null;
+}
+
+export interface Execution {
+  arn: string;
+  machineArn: string;
+  name: string;
+  status: string;
+  started: number;
+  stopped: number | null;
+  input: string;
+  output: string | null;
+  error: string | null;
+  cause: string | null;
+  lost: number;
+  cut: boolean;
+  trace: Trace;
+  picture?: Picture | null;
+}
+
+export type Format = 'json' | 'yaml';
+export type MachineType = 'EXPRESS' | 'STANDARD';
+export interface Draft {
+  text: string;
+  format: Format;
+  type: MachineType;
+}
+
+export interface File {
+  name: string;
+  text: string;
+  hash: string;
+}
+
+/** Everything the pages ask for. Today it is HTTP. */
+export interface Backend {
+  about(): Promise<{ version: string; files: boolean }>;
+  inspect(draft: Draft): Promise<Inspected>;
+  run(draft: Draft, input: string, mocks: string): Promise<Ran>;
+  overview(): Promise<{ machines: Machine[] }>;
+  find(query: { machineArn?: string; status?: string; name?: string }): Promise<{
+    executions: Listed[];
+    more: boolean;
+    unlisted: number;
+  }>;
+  execution(arn: string, picture: boolean): Promise<Execution>;
+  machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null }>;
+  listFiles(): Promise<{ folder: string; files: string[]; more: number }>;
+  readFile(name: string): Promise<File>;
+  writeFile(file: File): Promise<{ hash: string }>;
+  start(machineArn: string, input: string, name?: string): Promise<{ executionArn: string }>;
+  startSync(machineArn: string, input: string): Promise<{ status: string; output?: string; error?: string; cause?: string }>;
+  stop(executionArn: string): Promise<unknown>;
+}

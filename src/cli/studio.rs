@@ -1,0 +1,53 @@
+//! `studio`: definitions on this machine, drawn, run and edited in the browser.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use expressway::server::{Config, Console, Files, Server};
+use expressway::service::Service;
+
+use super::{Stop, Went, say, serve};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// A definition, or a folder with definitions: *.asl.json, *.asl.yaml, *.asl.yml
+    #[arg(value_name = "FILE|FOLDER", default_value = ".")]
+    path: PathBuf,
+    /// The port to listen on, on this machine only; 0 takes any that is free
+    #[arg(long, short, value_name = "PORT", default_value_t = 0)]
+    port: u16,
+}
+
+const AFTER_HELP: &str = "\
+The address that is printed holds a key: with it, the page may read and write these files, and nothing else. Runs use
+mocks and a clock of their own; no service is called. Ctrl+C ends it.";
+
+/// How long requests under way have to finish.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+pub(super) fn studio(arguments: &Arguments) -> Result<Went, Stop> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| Stop::failed(format!("no random key can be made: {error}")))?;
+    let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let files = Files::at(&arguments.path, key.clone())
+        .map_err(|error| Stop::failed(format!("cannot open {}: {error}", arguments.path.display())))?;
+    let mut config = Config::default();
+    config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
+    config.threads = 1;
+    let mut console = Console::default();
+    console.files = Some(files);
+    config.console = Some(console);
+    let service = Service::builder().express_history(true).build();
+    let service = service.map_err(|error| Stop::failed(format!("cannot start the service: {error}")))?;
+    let signalled = serve::listen_for_signals()?;
+    let server = Server::start(&config, &service).map_err(|error| Stop::failed(error.to_string()))?;
+    server.ready(true);
+    say(&format!("expressway: studio at http://{}/console/#/studio?key={key}", server.address()));
+    // It ends with the first signal, and when nobody can send one any more.
+    let _ = signalled.blocking_recv();
+    server.drain(DRAIN_WITHIN);
+    Ok(Went::Well)
+}

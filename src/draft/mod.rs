@@ -1,0 +1,136 @@
+//! Drafts: definitions that somebody is writing. What is wrong with one, how it looks, and what it does with an input and
+//! mocks under virtual time. Everything is answered as JSON for a page that only draws; places are counted in UTF-16, as
+//! editors in browsers count.
+
+mod picture;
+mod places;
+mod run;
+mod trace;
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use crate::asl::{self, Definition, Diagnostic, MachineType, Options, Resources, Severity};
+use crate::picture::{Graph, Scene};
+use crate::program::Program;
+use crate::{compile, limits};
+use places::Places;
+
+pub use run::{Ask, run};
+pub use trace::trace;
+
+/// A definition as it stands in an editor.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'t> {
+    /// The text.
+    pub text: &'t str,
+    /// Whether it is YAML; JSON otherwise.
+    pub yaml: bool,
+    /// The type of the machine.
+    pub machine_type: MachineType,
+}
+
+/// Problems that are told; the rest is counted.
+const PROBLEMS_MAX: usize = 500;
+
+impl Draft<'_> {
+    fn read(&self) -> (Option<Definition>, Vec<Diagnostic>) {
+        let options = Options { machine_type: self.machine_type, resources: Resources::AwsAndOurs };
+        match self.yaml {
+            true if self.text.len() > limits::DEFINITION_BYTES_MAX => {
+                asl::read(self.text.as_bytes(), &options)
+            }
+            true => asl::read_yaml(self.text.as_bytes(), &options),
+            false => asl::read(self.text.as_bytes(), &options),
+        }
+    }
+
+    /// The program, or why there is none.
+    fn program(&self) -> Result<Arc<Program>, String> {
+        let (definition, problems) = self.read();
+        let Some(definition) = definition else { return Err(asl::explain_invalid(&problems)) };
+        compile::compile(&definition).map(Arc::new).map_err(|refused| {
+            let said: Vec<String> =
+                refused.iter().map(|it| format!("{} at {}", it.message, it.location)).collect();
+            said.join("\n")
+        })
+    }
+}
+
+/// What is wrong with a draft, and its picture if nothing is.
+///
+/// `problems`: `severity`, `code`, `message`, `from`, `to`, and perhaps `suggestion` and a `fix` (`from`, `to`,
+/// `insert`). `problemsMore` counts those left out. `picture`: see [`of_definition`].
+pub fn inspect(draft: Draft<'_>) -> Json {
+    let (definition, problems) = draft.read();
+    let places = Places::of(draft.text);
+    let mut told: Vec<Json> =
+        problems.iter().take(PROBLEMS_MAX).map(|problem| told(draft.text, &places, problem)).collect();
+    let mut more = problems.len().saturating_sub(PROBLEMS_MAX);
+    let Some(definition) = definition else {
+        return json!({"problems": told, "problemsMore": more, "picture": null});
+    };
+    if let Err(refused) = compile::compile(&definition) {
+        more += refused.len().saturating_sub(PROBLEMS_MAX);
+        told.extend(refused.iter().take(PROBLEMS_MAX).map(|refused| {
+            // What cannot be compiled has no place in the text, only one in the definition.
+            json!({"severity": Severity::Error.name(), "code": "NOT_SUPPORTED",
+                "message": format!("{} at {}", refused.message, refused.location), "from": 0, "to": 0})
+        }));
+    }
+    json!({"problems": told, "problemsMore": more, "picture": of_definition(&definition, &places)})
+}
+
+/// The picture of a definition that a machine has: `null` if it cannot be read.
+pub fn picture_of(text: &str, machine_type: MachineType) -> Json {
+    let options = Options { machine_type, resources: Resources::Any };
+    let (definition, _) = asl::read(text.as_bytes(), &options);
+    definition.map_or(Json::Null, |definition| of_definition(&definition, &Places::of(text)))
+}
+
+/// `width`, `height`, `nodes`, `edges`, `paths`, `labels`, `marks`, `frames`.
+fn of_definition(definition: &Definition, places: &Places) -> Json {
+    let graph = Graph::of(definition);
+    picture::json(&graph, &Scene::of(&graph), places)
+}
+
+fn told(text: &str, places: &Places, problem: &Diagnostic) -> Json {
+    let (start, end) = (problem.span.start as usize, problem.span.end as usize);
+    let (from, to) = (places.of_byte(start), places.of_byte(end));
+    let mut told = json!({
+        "severity": problem.severity.name(), "code": problem.code.name(), "message": problem.message,
+        "from": from, "to": to,
+    });
+    if let Some(location) = &problem.location {
+        told["location"] = json!(location);
+    }
+    if let Some(suggestion) = &problem.suggestion {
+        told["suggestion"] = json!(suggestion);
+        let meant = suggestion.strip_prefix("did you mean `").and_then(|rest| rest.strip_suffix("`?"));
+        if let (Some(meant), Some(written)) = (meant, text.get(start..end))
+            && let Some(insert) = instead(written, meant)
+        {
+            told["fix"] = json!({"from": from, "to": to, "insert": insert});
+        }
+    }
+    told
+}
+
+/// What is to be written for one name that stands there alone, in its quotes if it has some.
+fn instead(written: &str, meant: &str) -> Option<String> {
+    let quote = written.chars().next().filter(|first| matches!(first, '"' | '\''));
+    match quote {
+        Some('"') if written.len() >= 2 && written.ends_with('"') => {
+            let inner = &written[1..written.len() - 1];
+            (!inner.contains(['"', '\\', '\n'])).then(|| json!(meant).to_string())
+        }
+        None => {
+            let is_plain = |text: &str| {
+                text.chars().all(|c| c.is_alphanumeric() || "._-$".contains(c)) && !text.is_empty()
+            };
+            (is_plain(written) && is_plain(meant)).then(|| meant.to_owned())
+        }
+        Some(_) => None,
+    }
+}

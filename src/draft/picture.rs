@@ -1,0 +1,146 @@
+//! A picture for the page: everything in one list each, with places from the upper left corner of the whole.
+
+use serde_json::{Value as Json, json};
+
+use super::places::Places;
+use crate::picture::measure::{LOOP, PADDING};
+use crate::picture::{Graph, Label, Scene, Segment, Way, Workflow};
+
+#[derive(Default)]
+struct Lists {
+    nodes: Vec<Json>,
+    edges: Vec<Json>,
+    paths: Vec<Json>,
+    labels: Vec<Json>,
+    marks: Vec<Json>,
+    frames: Vec<Json>,
+}
+
+/// Where a workflow is drawn, and in what.
+#[derive(Clone, Copy)]
+struct Origin {
+    x: f64,
+    y: f64,
+    parent: Option<usize>,
+    depth: usize,
+}
+
+/// Margins around the whole.
+const MARGIN: f64 = 24.0;
+
+pub(super) fn json(graph: &Graph, scene: &Scene, places: &Places) -> Json {
+    let mut lists = Lists::default();
+    let origin = Origin { x: MARGIN, y: MARGIN, parent: None, depth: 0 };
+    lists.workflow(&graph.workflow, scene, origin, places);
+    let Lists { nodes, edges, paths, labels, marks, frames } = lists;
+    json!({
+        "width": tenth(scene.layout.width + 2.0 * MARGIN), "height": tenth(scene.layout.height + 2.0 * MARGIN),
+        "start": graph.workflow.nodes.get(graph.workflow.start).map(|node| node.id),
+        "nodes": nodes, "edges": edges, "paths": paths, "labels": labels, "marks": marks, "frames": frames,
+    })
+}
+
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+impl Lists {
+    /// Recursion is as deep as workflows are nested, which the reader of definitions bounds.
+    fn workflow(&mut self, workflow: &Workflow, scene: &Scene, origin: Origin, places: &Places) {
+        let first_path = self.paths.len();
+        let layout = &scene.layout;
+        self.paths.extend(layout.segments.iter().map(|piece| path(piece, origin)));
+        for (n, &(x, y)) in layout.boxes.iter().enumerate() {
+            if n == 0 || Some(n) == scene.end {
+                let (x, y) = (tenth(x + origin.x), tenth(y + origin.y));
+                self.marks.push(json!({"x": x, "y": y, "end": n != 0}));
+            }
+        }
+        if let Some(start) = workflow.nodes.get(workflow.start) {
+            let route: Vec<usize> = layout.routes[0].iter().map(|at| at + first_path).collect();
+            self.edges
+                .push(json!({"from": -1, "to": start.id, "way": "start", "paths": route, "labels": []}));
+        }
+        for (n, edge) in workflow.edges.iter().enumerate() {
+            let from = &workflow.nodes[edge.from];
+            let way = if edge.way == Way::Catch { "catch" } else { "next" };
+            let mut route: Vec<usize> = layout.routes[n + 1].iter().map(|at| at + first_path).collect();
+            let mut at = layout.labels[n + 1];
+            if edge.to == Some(edge.from) {
+                let drawn = &scene.states[edge.from];
+                let side = drawn.at.0 + drawn.width / 2.0;
+                route = vec![self.paths.len()];
+                self.paths.push(own_loop((side, drawn.at.1), drawn.height, way, origin));
+                at =
+                    scene.labels[n].as_ref().map(|label| (side + LOOP + label.width / 2.0 - 6.0, drawn.at.1));
+            }
+            let to = edge.to.map_or(json!(-2), |to| json!(workflow.nodes[to].id));
+            self.edges
+                .push(json!({"from": from.id, "to": to, "way": way, "paths": route, "labels": edge.labels}));
+            if let (Some(label), Some(at)) = (&scene.labels[n], at) {
+                self.label(label, at, way, origin);
+            }
+        }
+        for (node, drawn) in workflow.nodes.iter().zip(&scene.states) {
+            let (left, top) = (drawn.at.0 - drawn.width / 2.0, drawn.at.1 - drawn.height / 2.0);
+            let (left, top) = (left + origin.x, top + origin.y);
+            self.nodes.push(json!({
+                "id": node.id, "name": node.name, "kind": node.kind, "small": drawn.small, "lines": drawn.name,
+                "x": tenth(left), "y": tenth(top), "w": tenth(drawn.width), "h": tenth(drawn.height),
+                "parent": origin.parent, "depth": origin.depth, "holds": !drawn.branches.is_empty(),
+                "from": places.of_byte(node.span.start as usize), "to": places.of_byte(node.span.end as usize),
+            }));
+            for (inner, branch) in node.inner.iter().zip(&drawn.branches) {
+                let (x, y, width, height) = branch.frame;
+                if drawn.branches.len() > 1 {
+                    self.frames.push(json!({
+                        "x": tenth(left + x), "y": tenth(top + y), "w": tenth(width), "h": tenth(height),
+                    }));
+                }
+                let origin = Origin {
+                    x: left + x + PADDING,
+                    y: top + y + PADDING,
+                    parent: Some(node.id),
+                    depth: origin.depth + 1,
+                };
+                self.workflow(inner, &branch.scene, origin, places);
+            }
+        }
+    }
+
+    fn label(&mut self, label: &Label, (x, y): (f64, f64), way: &str, origin: Origin) {
+        self.labels.push(json!({
+            "x": tenth(x + origin.x), "y": tenth(y + origin.y), "w": tenth(label.width), "h": tenth(label.height),
+            "lines": label.lines, "way": way,
+        }));
+    }
+}
+
+/// A piece of an edge as an SVG path, with the rectangle it is in.
+fn path(piece: &Segment, origin: Origin) -> Json {
+    let move_by = |(x, y): (f64, f64)| (tenth(x + origin.x), tenth(y + origin.y));
+    let ((x1, y1), (x2, y2)) = (move_by(piece.from), move_by(piece.to));
+    let (from, to) = (tenth(piece.across.0 + origin.y), tenth(piece.across.1 + origin.y));
+    let middle = tenth((from + to) / 2.0);
+    let d = match (x1 - x2).abs() < 0.5 {
+        true => format!("M{x1} {y1}L{x2} {y2}"),
+        false => format!("M{x1} {y1}V{from}C{x1} {middle} {x2} {middle} {x2} {to}V{y2}"),
+    };
+    let way = if piece.class == Way::Catch as u8 { "catch" } else { "next" };
+    json!({
+        "d": d, "way": way, "heads": [piece.heads.0, piece.heads.1],
+        "box": [x1.min(x2), y1.min(y2), x1.max(x2), y1.max(y2)],
+    })
+}
+
+/// The loop at the right of a state that leads to itself.
+fn own_loop((side, y): (f64, f64), height: f64, way: &str, origin: Origin) -> Json {
+    let (side, y) = (side + origin.x, y + origin.y);
+    let reach = tenth(side + LOOP);
+    let (upper, lower) = (tenth(y - height / 5.0), tenth(y + height / 5.0));
+    let side = tenth(side);
+    json!({
+        "d": format!("M{side} {lower}C{reach} {} {reach} {} {side} {upper}", lower + 10.0, upper - 10.0),
+        "way": way, "heads": [false, true], "box": [side, upper - 10.0, reach, lower + 10.0],
+    })
+}

@@ -1,0 +1,207 @@
+//! The console for browsers: a page of a few files, and the actions that it asks for beside AWS's.
+//!
+//! The page is one origin with the API and uses it as any client does. What only the page needs are the actions of
+//! `POST /console/api`, under the same signatures, as `expressway:Inspect` and the like in files of keys. Their work is
+//! done on a thread of its own, one after the other: however large a draft is, connections are served meanwhile.
+
+mod actions;
+mod files;
+
+use std::io;
+use std::sync::LazyLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use bytes::Bytes;
+use hyper::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    IF_NONE_MATCH, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use tokio::sync::oneshot;
+
+use super::reply::Rest;
+use crate::api::{Call, Reply};
+use crate::service::{Grant, Service};
+
+pub use files::Files;
+
+/// Where the page's actions are.
+pub(super) const API: &str = "/console/api";
+const PREFIX: &str = "Expressway.";
+/// Opens the files of a studio: whoever started it knows it, other users of the machine do not.
+const KEY: HeaderName = HeaderName::from_static("x-expressway-key");
+
+/// How the console is set up.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Console {
+    /// Files that the page may read and write.
+    pub files: Option<Files>,
+}
+
+/// A file of the page.
+struct Asset {
+    name: &'static str,
+    content_type: HeaderValue,
+    body: Bytes,
+    etag: HeaderValue,
+}
+
+macro_rules! assets {
+    ($($name:literal: $content_type:literal,)*) => {
+        static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| vec![$(Asset::new(
+            $name,
+            HeaderValue::from_static($content_type),
+            include_bytes!(concat!("../../../console/dist/", $name)),
+        ),)*]);
+    };
+}
+
+assets! {
+    "index.html": "text/html; charset=utf-8",
+    "app.css": "text/css; charset=utf-8",
+    "operate.js": "text/javascript; charset=utf-8",
+    "studio.js": "text/javascript; charset=utf-8",
+    "shared.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "licences.txt": "text/plain; charset=utf-8",
+}
+
+/// What the page may do: load its own files, call its own server, and be no part of other pages. Editors write their
+/// styles into the page.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
+     style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+impl Asset {
+    fn new(name: &'static str, content_type: HeaderValue, body: &'static [u8]) -> Asset {
+        let hash = files::hash(body);
+        let etag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("hexadecimal digits make a header");
+        Asset { name, content_type, body: Bytes::from_static(body), etag }
+    }
+}
+
+/// Whether this is about the page: its files, or the server's address itself, opened in a browser.
+pub(super) fn is_page(head: &Parts) -> bool {
+    let path = head.uri.path();
+    path == "/console" || path.starts_with("/console/") || (path == "/" && wants_html(head))
+}
+
+fn wants_html(head: &Parts) -> bool {
+    head.headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|it| it.contains("text/html"))
+}
+
+/// The response to a GET. A file that does not exist is not there: the page itself is never in its place.
+pub(super) fn page(head: &Parts) -> Response<Rest> {
+    let mut response = Response::new(Rest::default());
+    let name = match head.uri.path().strip_prefix("/console/") {
+        Some("") => "index.html",
+        Some(name) => name,
+        None => {
+            *response.status_mut() = StatusCode::FOUND;
+            response.headers_mut().insert(LOCATION, HeaderValue::from_static("/console/"));
+            return response;
+        }
+    };
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return response;
+    };
+    let is_known = head.headers.get(IF_NONE_MATCH).is_some_and(|known| *known == asset.etag);
+    match is_known {
+        true => *response.status_mut() = StatusCode::NOT_MODIFIED,
+        false => *response.body_mut() = Rest::new(asset.body.clone()),
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, asset.content_type.clone());
+    headers.insert(ETAG, asset.etag.clone());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    for (name, value) in
+        [("cross-origin-opener-policy", "same-origin"), ("cross-origin-resource-policy", "same-origin")]
+    {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Whether a grant allows an action of the page.
+///
+/// # Errors
+/// What is not allowed.
+pub(super) fn permit(call: Call<'_>, grant: &Grant) -> Result<(), String> {
+    let action = call.target.strip_prefix(PREFIX).unwrap_or(call.target);
+    grant.check_own(&format!("expressway:{action}"), "*")
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Does the page's actions, on a thread of its own.
+#[derive(Debug)]
+pub(super) struct ThreadStats {
+    jobs: SyncSender<Job>,
+    console: Console,
+}
+
+/// Actions that may wait.
+const WAITING_MAX: usize = 32;
+
+impl ThreadStats {
+    pub(super) fn start(console: Console) -> io::Result<ThreadStats> {
+        let (jobs, waiting) = sync_channel::<Job>(WAITING_MAX);
+        let work = move || {
+            while let Ok(job) = waiting.recv() {
+                job();
+            }
+        };
+        std::thread::Builder::new()
+            .name("console".into())
+            .stack_size(crate::limits::STACK_BYTES)
+            .spawn(work)?;
+        Ok(ThreadStats { jobs, console })
+    }
+
+    /// Answers an action of the page.
+    pub(super) async fn answer(&self, service: &Service, head: &Parts, target: &str, body: &Bytes) -> Reply {
+        let key = head.headers.get(KEY).and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
+        let Some(action) = target.strip_prefix(PREFIX) else {
+            return refusal(
+                "UnknownOperationException",
+                "The header X-Amz-Target has to name an action Expressway.…",
+            );
+        };
+        let (action, body, service) = (action.to_owned(), body.clone(), service.clone());
+        let files = self.console.files.clone();
+        let (answer, answered) = oneshot::channel();
+        let job = move || {
+            let reply = actions::answer(&service, files.as_ref(), &key, &action, &body);
+            // Whoever asked may be gone.
+            let _ = answer.send(reply);
+        };
+        if self.jobs.try_send(Box::new(job)).is_err() {
+            let mut reply = refusal("ThrottlingException", "The console has too much to do: try again");
+            reply.retry_after_ms = Some(500);
+            return reply;
+        }
+        // Without an answer, its thread panicked, or is gone.
+        answered.await.unwrap_or_else(|_| refusal("InternalFailure", "The action was not finished"))
+    }
+}
+
+/// A refusal, written as AWS's are.
+fn refusal(error: &'static str, message: &str) -> Reply {
+    Reply {
+        status: if error == "InternalFailure" { 500 } else { 400 },
+        body: serde_json::json!({"__type": error, "message": message}).to_string().into_bytes(),
+        error: Some(error.into()),
+        retry_after_ms: None,
+    }
+}

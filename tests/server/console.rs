@@ -1,0 +1,270 @@
+//! The console, over HTTP: its page, its actions, and who may use them.
+
+use expressway::server::{Auth, Console, Server};
+use expressway::service::{CreateStateMachine, Service, StartExecution};
+use serde_json::{Value as Json, json};
+
+use crate::wire::{Client, Response, config};
+
+fn server(service: &Service) -> Server {
+    let mut config = config();
+    config.console = Some(Console::default());
+    Server::start(&config, service).expect("a free port")
+}
+
+fn service() -> Service {
+    Service::builder().build().expect("a service")
+}
+
+fn get(client: &mut Client, path: &str, headers: &str) -> Response {
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes());
+    client.response().expect("a response")
+}
+
+fn ask(client: &mut Client, action: &str, body: &Json) -> Json {
+    let body = body.to_string();
+    client.send(
+        format!(
+            "POST /console/api HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n\
+             X-Amz-Target: Expressway.{action}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .as_bytes(),
+    );
+    let response = client.response().expect("a response");
+    let mut answer: Json = serde_json::from_str(&response.body).expect("JSON");
+    if response.status != 200 {
+        answer["status"] = json!(response.status);
+    }
+    answer
+}
+
+#[test]
+fn the_page_may_do_little_and_be_framed_by_nobody() {
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    for path in ["/console/", "/console/operate.js", "/console/studio.js", "/console/licences.txt"] {
+        let response = get(&mut client, path, "");
+        assert_eq!(response.status, 200, "{path}");
+        for header in [
+            "default-src 'none'; script-src 'self'; connect-src 'self'",
+            "frame-ancestors 'none'",
+            "x-frame-options: deny",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cache-control: no-cache",
+        ] {
+            assert!(response.head.contains(header), "{path}: {header} in {}", response.head);
+        }
+        let etag = response.head.split("etag: ").nth(1).and_then(|rest| rest.split('\r').next());
+        let again = get(&mut client, path, &format!("If-None-Match: {}\r\n", etag.expect("a tag")));
+        assert_eq!((again.status, &*again.body), (304, ""), "{path}");
+    }
+    // What is not there is not there, and is no page.
+    for path in ["/console/missing.js", "/console/../Cargo.toml", "/console/api"] {
+        let response = get(&mut client, path, "");
+        assert_eq!((response.status, &*response.body), (404, ""), "{path}");
+    }
+    let opened = get(&mut client, "/", "Accept: text/html,application/xhtml+xml\r\n");
+    assert!(opened.status == 302 && opened.head.contains("location: /console/"), "{}", opened.head);
+    assert_eq!(get(&mut client, "/", "Accept: */*\r\n").status, 404);
+}
+
+#[test]
+fn other_hosts_and_origins_get_nothing_of_it() {
+    let server = server(&service());
+    for (line, headers, expected) in [
+        ("GET /console/", "Host: evil.example\r\n", 421),
+        ("GET /console/operate.js", "Host: evil.example\r\n", 421),
+        ("POST /console/api", "Host: evil.example\r\nOrigin: http://evil.example\r\n", 421),
+        ("POST /console/api", "Host: localhost\r\nOrigin: http://evil.example\r\n", 403),
+        ("POST /console/api", "Host: localhost\r\nOrigin: null\r\n", 403),
+        ("POST /console/api", "Host: localhost\r\nOrigin: http://localhost\r\n", 200),
+    ] {
+        let mut client = Client::of(&server);
+        let target = "X-Amz-Target: Expressway.About\r\nContent-Length: 2\r\n";
+        client.send(format!("{line} HTTP/1.1\r\n{headers}{target}\r\n{{}}").as_bytes());
+        assert_eq!(client.response().map(|response| response.status), Some(expected), "{line} {headers:?}");
+    }
+    // Without a console, its address does not exist.
+    let server = Server::start(&config(), &service()).expect("a free port");
+    let mut client = Client::of(&server);
+    assert_eq!(get(&mut client, "/console/", "").status, 404);
+    assert_eq!(ask(&mut client, "About", &json!({}))["status"], 404);
+}
+
+#[test]
+fn keys_say_what_the_page_may_ask_for() {
+    let mut config = config();
+    config.console = Some(Console::default());
+    config.auth = Some(
+        Auth::parse(br#"{"keys": [{"accessKeyId": "K", "secretAccessKey": "s", "allow": []}]}"#)
+            .expect("keys"),
+    );
+    let server = Server::start(&config, &service()).expect("a free port");
+    let mut client = Client::of(&server);
+    let refused = ask(&mut client, "Overview", &json!({}));
+    assert_eq!(refused["__type"], "MissingAuthenticationTokenException", "{refused}");
+    assert_eq!(get(&mut client, "/console/", "").status, 200, "the page itself holds no secret");
+}
+
+#[test]
+fn mistakes_are_told_with_their_place_in_utf_16_and_a_fix() {
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    for (format, text, wrong) in [
+        (
+            "json",
+            r#"{"Comment": "😀 ä", "StartAt": "A", "States": {"A": {"Type": "Pass", "Nxet": "B"}}}"#,
+            "\"Nxet\"",
+        ),
+        ("yaml", "Comment: 😀 ä\nStartAt: A\nStates:\n  A:\n    Type: Pass\n    Nxet: B\n", "Nxet"),
+    ] {
+        let told = ask(&mut client, "Inspect", &json!({"text": text, "format": format, "type": "EXPRESS"}));
+        assert!(told["picture"].is_null());
+        let problem = &told["problems"][0];
+        assert_eq!(problem["code"], "SCHEMA_VALIDATION_FAILED", "{told}");
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let place = |it: &Json, name: &str| it[name].as_u64().expect("a place") as usize;
+        let at = &units[place(problem, "from")..place(problem, "to")];
+        assert_eq!(String::from_utf16(at).expect("UTF-16"), wrong);
+        assert_eq!(problem["fix"]["insert"], wrong.replace("Nxet", "Next"));
+    }
+    let good =
+        r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Succeed"}}}"#;
+    let told = ask(&mut client, "Inspect", &json!({"text": good, "format": "json", "type": "EXPRESS"}));
+    let nodes = told["picture"]["nodes"].as_array().expect("nodes");
+    let names: Vec<&str> = nodes.iter().filter_map(|node| node["name"].as_str()).collect();
+    assert_eq!(names, ["A", "B"], "{told}");
+    assert_eq!(told["problems"], json!([]));
+}
+
+const FLOW: &str = r#"{"StartAt": "Ask", "States": {
+    "Ask": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "f"},
+        "ResultSelector": {"n.$": "$.n"}, "ResultPath": "$.got",
+        "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 7}], "Next": "Both"},
+    "Both": {"Type": "Parallel", "Next": "Each", "ResultPath": null, "Branches": [
+        {"StartAt": "Late", "States": {"Late": {"Type": "Wait", "Seconds": 20, "End": true}}},
+        {"StartAt": "Soon", "States": {"Soon": {"Type": "Wait", "Seconds": 10, "End": true}}}]},
+    "Each": {"Type": "Map", "ItemsPath": "$.items", "End": true, "ItemProcessor": {"StartAt": "One", "States": {
+        "One": {"Type": "Pass", "End": true}}}}}}"#;
+
+/// The visits of a trace: the state, how it went, and the texts of its steps.
+fn visits(trace: &Json) -> Vec<(String, String, Vec<String>)> {
+    let value = |at: &Json| trace["values"][at.as_u64().expect("a number") as usize].as_str().expect("text");
+    let visits = trace["visits"].as_array().expect("visits");
+    let told = visits.iter().map(|visit| {
+        let steps = visit["steps"].as_array().expect("steps").iter();
+        let steps = steps.map(|step| format!("{} {}", step[0].as_str().expect("a label"), value(&step[1])));
+        let text = |name: &str| visit[name].as_str().unwrap_or_default().to_owned();
+        (text("state"), text("status"), steps.collect())
+    });
+    told.collect()
+}
+
+#[test]
+fn a_run_tells_the_data_of_each_state_and_takes_no_time() {
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    let mocks =
+        r#"{"Ask": {"0": {"Throw": {"Error": "Busy", "Cause": ""}}, "1": {"Return": {"n": 1.5, "m": 2}}}}"#;
+    let draft = json!({"text": FLOW, "format": "json", "type": "EXPRESS", "input": "{\"items\": [1, 2]}",
+        "mocks": mocks, "now": 1_000});
+    let ran = ask(&mut client, "Run", &draft);
+    assert_eq!((&ran["status"], &ran["output"]), (&json!("SUCCEEDED"), &json!("[1,2]")), "{ran}");
+    let visits = visits(&ran["trace"]);
+    let states: Vec<(&str, &str)> = visits.iter().map(|it| (&*it.0, &*it.1)).collect();
+    let good = |name| (name, "succeeded");
+    assert_eq!(states, ["Ask", "Both", "Late", "Soon", "Each", "One", "One"].map(good));
+    let asked = &visits[0].2;
+    for step in [
+        r#"Arguments or Parameters {"FunctionName":"f"}"#,
+        r#"Retry {"retrier":0,"afterMilliseconds":7000}"#,
+        r#"Result {"n":1.5,"m":2}"#,
+        r#"ResultSelector {"n":1.5}"#,
+        r#"ResultPath {"items":[1,2],"got":{"n":1.5}}"#,
+    ] {
+        assert!(asked.iter().any(|it| it == step), "{step} in {asked:?}");
+    }
+    // Data that pass through two branches at once stay with their own.
+    assert!(
+        visits[2..4]
+            .iter()
+            .all(|it| it.2.iter().all(|step| step.ends_with(r#"{"items":[1,2],"got":{"n":1.5}}"#)))
+    );
+    let events = ran["trace"]["events"].as_array().expect("events");
+    let time = |event: &Json| event["time"].as_u64().expect("a time");
+    assert_eq!(events.last().map(time), Some(1_000 + 7_000 + 20_000));
+    // The Map's own events are the Map's, not those of the last state in it.
+    let of = |event: &Json| event["visit"].as_u64().map(|at| visits[at as usize].0.clone());
+    let map = events.iter().find(|event| event["type"] == "MapStateSucceeded").expect("an event");
+    assert_eq!(of(map).as_deref(), Some("Each"));
+    // The same again is the same.
+    assert_eq!(ask(&mut client, "Run", &draft), ran);
+}
+
+#[test]
+fn a_run_without_an_end_or_a_mock_is_told() {
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    let run = |client: &mut Client, text: &str, mocks: &str| {
+        ask(
+            client,
+            "Run",
+            &json!({"text": text, "format": "json", "type": "EXPRESS", "input": "{}", "mocks": mocks}),
+        )
+    };
+    let text = r#"{"StartAt": "L", "States": {"L": {"Type": "Choice", "Default": "L", "Choices": [
+        {"Variable": "$.x", "IsPresent": true, "Next": "E"}]}, "E": {"Type": "Succeed"}}}"#;
+    let ran = run(&mut client, text, "");
+    assert_eq!(ran["status"], "STOPPED", "{}", ran["why"]);
+    let ran = run(&mut client, FLOW, "");
+    assert_eq!((&ran["status"], &ran["error"]), (&json!("FAILED"), &json!("States.Runtime")));
+    assert_eq!(ran["cause"], "The task of the state 'Ask' has no mock, and runs of drafts call nothing.");
+    for (text, mocks) in [("{", ""), (FLOW, "["), (FLOW, "{\"Ask\": 1}")] {
+        let ran = run(&mut client, text, mocks);
+        assert_eq!(ran["status"], "REFUSED", "{ran}");
+    }
+}
+
+#[test]
+fn executions_are_found_and_told_as_their_history_has_them() {
+    let service = service();
+    let server = server(&service);
+    let create = |name: &str, express: bool| {
+        let definition =
+            r#"{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Bad", "Cause": "so"}}}"#;
+        let request = CreateStateMachine {
+            name: name.to_owned(),
+            definition: definition.to_owned(),
+            role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+            express,
+            ..CreateStateMachine::default()
+        };
+        service.create_state_machine(request).expect("a machine").arn
+    };
+    let standard = create("standard", false);
+    create("express", true);
+    let start =
+        StartExecution { machine_arn: standard, name: Some("One".to_owned()), ..StartExecution::default() };
+    let arn = service.start_execution(start).expect("a start").arn;
+    let mut client = Client::of(&server);
+    let found = loop {
+        let found = ask(&mut client, "FindExecutions", &json!({"name": "ONE", "status": "FAILED"}));
+        if found["executions"] != json!([]) {
+            break found;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(found["executions"][0]["error"], "Bad", "{found}");
+    assert_eq!((&found["unlisted"], &found["more"]), (&json!(1), &json!(false)));
+    let told = ask(&mut client, "GetExecution", &json!({"executionArn": arn, "picture": true}));
+    assert_eq!(
+        (&told["status"], &told["error"], &told["cause"]),
+        (&json!("FAILED"), &json!("Bad"), &json!("so"))
+    );
+    assert_eq!(visits(&told["trace"]), [("F".to_owned(), "failed".to_owned(), Vec::new())]);
+    assert_eq!(told["picture"]["nodes"][0]["name"], "F");
+    let missing = ask(&mut client, "GetExecution", &json!({"executionArn": format!("{arn}x")}));
+    assert!(missing["__type"].as_str().is_some_and(|it| it.ends_with("ExecutionDoesNotExist")), "{missing}");
+}
