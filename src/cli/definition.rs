@@ -10,8 +10,9 @@ use expressway::json::yaml;
 use expressway::limits;
 use expressway::program::Program;
 
+use super::project::{self, FoundMachine};
 use super::report::{self, NotRunHere};
-use super::{Reading, Stop, say};
+use super::{OneDefinition, Reading, Stop, Type, say};
 
 /// What is known about a definition.
 pub(super) struct Found {
@@ -35,6 +36,8 @@ pub(super) struct Loaded {
     pub(super) machine_type: MachineType,
     /// The definition as JSON, whatever it is written in.
     pub(super) json: String,
+    /// The state machine of a project, by its logical id.
+    pub(super) machine: Option<String>,
 }
 
 impl Found {
@@ -95,10 +98,115 @@ pub(super) fn is_yaml(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// Reads, checks and compiles. Where no type is asked for, what the definition uses tells it: what only STANDARD machines
-/// may use makes it one, and anything else is read as EXPRESS.
+/// The text of a definition, wherever it is written down.
+pub(super) struct Written {
+    /// Its file, or its place in a template.
+    pub(super) place: String,
+    /// The state machine of a project, by its logical id.
+    pub(super) machine: Option<String>,
+    pub(super) text: Vec<u8>,
+    is_yaml: bool,
+    reading: Reading,
+    /// What could not be resolved, each with its place.
+    unresolved: Vec<String>,
+}
+
+impl Written {
+    /// A machine of a project. The type that the project says counts unless another is asked for.
+    fn of(machine: FoundMachine, reading: Reading) -> Written {
+        let FoundMachine { name, machine_type, place, definition, unresolved } = machine;
+        let machine_type = reading.machine_type.or(machine_type.map(|machine_type| match machine_type {
+            MachineType::Express => Type::Express,
+            MachineType::Standard => Type::Standard,
+        }));
+        let (text, reading) = (definition.into_bytes(), Reading { machine_type });
+        Written { place, machine: Some(name), text, is_yaml: false, reading, unresolved }
+    }
+
+    /// Says what could not be resolved.
+    pub(super) fn tell(&self) {
+        for unresolved in &self.unresolved {
+            say(&format!("note: {unresolved}"));
+        }
+    }
+
+    pub(super) fn check(&self) -> Found {
+        check_text(&self.place, &self.text, self.is_yaml, self.reading)
+    }
+
+    /// The definition as JSON, whatever it is written in.
+    pub(super) fn json(&self) -> Result<String, Stop> {
+        let text = String::from_utf8_lossy(&self.text).into_owned();
+        match self.is_yaml {
+            true => yaml::read(&text)
+                .map(|source| yaml::to_json(&source.root))
+                .map_err(|error| Stop::failed(format!("{}: {error}", self.place))),
+            false => Ok(text),
+        }
+    }
+}
+
+/// All definitions that a file or a project has.
+pub(super) fn all(
+    file: &Path,
+    project: &project::ProjectArguments,
+    reading: Reading,
+) -> Result<Vec<Written>, Stop> {
+    let given = project.read()?;
+    if let Some(machines) = project::read(file, &given)? {
+        let machines = match &project.machine {
+            Some(name) => vec![project::choose(machines, Some(name))?],
+            None => machines,
+        };
+        return Ok(machines.into_iter().map(|machine| Written::of(machine, reading)).collect());
+    }
+    if let Some(name) = &project.machine {
+        let file = file.display();
+        return Err(Stop::failed(format!(
+            "--machine {name}: {file} is no project, and holds one definition"
+        )));
+    }
+    let mut text = text(file)?;
+    let mut unresolved = Vec::new();
+    if !given.is_empty() {
+        let (replaced, left) = given.apply(&String::from_utf8_lossy(&text), &Default::default());
+        text = replaced.into_bytes();
+        unresolved.extend(left.into_iter().map(|(name, line)| {
+            let file = file.display();
+            format!("{file}:{line}: nothing is known of `${{{name}}}`; say --substitute {name}=VALUE")
+        }));
+    }
+    let place =
+        if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
+    Ok(vec![Written { place, machine: None, text, is_yaml: is_yaml(file), reading, unresolved }])
+}
+
+/// The one definition that is meant.
+pub(super) fn one(
+    file: &Path,
+    project: &project::ProjectArguments,
+    reading: Reading,
+) -> Result<Written, Stop> {
+    let mut all = all(file, project, reading)?;
+    match (all.pop(), all.is_empty()) {
+        (Some(one), true) => Ok(one),
+        _ => {
+            // It says which there are.
+            let machines = project::read(file, &project.read()?)?.unwrap_or_default();
+            project::choose(machines, None).map(|machine| Written::of(machine, reading))
+        }
+    }
+}
+
+/// Reads, checks and compiles a file. Where no type is asked for, what the definition uses tells it: what only STANDARD
+/// machines may use makes it one, and anything else is read as EXPRESS.
+#[cfg(feature = "cli-serve")]
 pub(super) fn check(file: &Path, text: &[u8], reading: Reading) -> Found {
-    let found = check_as(file, text, reading.options());
+    check_text(&file.display().to_string(), text, is_yaml(file), reading)
+}
+
+fn check_text(place: &str, text: &[u8], is_yaml: bool, reading: Reading) -> Found {
+    let found = check_as(place, text, is_yaml, reading.options());
     if found.program.is_some() {
         return found;
     }
@@ -106,7 +214,7 @@ pub(super) fn check(file: &Path, text: &[u8], reading: Reading) -> Found {
         MachineType::Express => MachineType::Standard,
         MachineType::Standard => MachineType::Express,
     };
-    let other = check_as(file, text, Options { machine_type: other_type, ..reading.options() });
+    let other = check_as(place, text, is_yaml, Options { machine_type: other_type, ..reading.options() });
     match reading.is_asked() {
         false if (other.is_valid(), found.errors()) > (found.is_valid(), other.errors()) => other,
         true if other.errors() == 0 => Found { other_type: Some(other_type), ..found },
@@ -114,13 +222,13 @@ pub(super) fn check(file: &Path, text: &[u8], reading: Reading) -> Found {
     }
 }
 
-fn check_as(file: &Path, text: &[u8], options: Options) -> Found {
-    let (definition, diagnostics) = match is_yaml(file) {
+fn check_as(place: &str, text: &[u8], is_yaml: bool, options: Options) -> Found {
+    let (definition, diagnostics) = match is_yaml {
         true => asl::read_yaml(text, &options),
         false => asl::read(text, &options),
     };
     let mut found = Found {
-        file: if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() },
+        file: place.to_owned(),
         diagnostics,
         refused: Vec::new(),
         definition,
@@ -137,22 +245,18 @@ fn check_as(file: &Path, text: &[u8], options: Options) -> Found {
     found
 }
 
-/// The definition in a file and its program; what is wrong with it is said on standard error.
-pub(super) fn load(file: &Path, reading: Reading) -> Result<Loaded, Stop> {
-    let text = text(file)?;
-    let found = check(file, &text, reading);
+/// The definition that is meant and its program; what is wrong with it is said on standard error.
+pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
+    let written = one(&meant.file, &meant.project, meant.reading)?;
+    written.tell();
+    let found = written.check();
     if found.errors() + found.warnings() > 0 {
-        say(report::text(&found, &text, report::colours_stderr(), NotRunHere::Error).trim_end());
+        let shown = report::text(&found, &written.text, report::colours_stderr(), NotRunHere::Error);
+        say(shown.trim_end());
     }
     let (Some(definition), Some(program)) = (found.definition, found.program) else {
         return Err(Stop::AlreadySaid);
     };
-    // What was read as a definition is UTF-8.
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let json = match is_yaml(file) {
-        true => yaml::read(&text).map(|source| yaml::to_json(&source.root)),
-        false => Ok(text),
-    };
-    let json = json.map_err(|error| Stop::failed(format!("{}: {error}", file.display())))?;
-    Ok(Loaded { definition, program, machine_type: found.machine_type, json })
+    let (machine_type, json) = (found.machine_type, written.json()?);
+    Ok(Loaded { definition, program, machine_type, json, machine: written.machine })
 }

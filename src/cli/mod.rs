@@ -19,6 +19,7 @@ mod missing;
 mod pipe;
 mod pretty;
 mod progress;
+mod project;
 mod report;
 mod run;
 #[cfg(feature = "cli-serve")]
@@ -112,11 +113,14 @@ enum Command {
 /// A definition and what it is read as.
 #[derive(Debug, clap::Args)]
 struct OneDefinition {
-    /// File with the definition in Amazon States Language, or `-` for standard input
+    /// File with the definition in Amazon States Language, or `-` for standard input; or a project: a template of
+    /// CloudFormation or SAM, serverless.yml, cdk.out, or a folder with one of these
     #[arg(value_name = "DEFINITION")]
     file: PathBuf,
     #[command(flatten)]
     reading: Reading,
+    #[command(flatten)]
+    project: project::ProjectArguments,
 }
 
 /// What definitions are read as.
@@ -139,11 +143,14 @@ enum Type {
 
 #[derive(Debug, clap::Args)]
 struct ValidateArguments {
-    /// Files with definitions in Amazon States Language, or `-` for standard input
+    /// Files with definitions in Amazon States Language, or `-` for standard input; or projects: templates of
+    /// CloudFormation or SAM, serverless.yml, cdk.out, or folders with one of these
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
     reading: Reading,
+    #[command(flatten)]
+    project: project::ProjectArguments,
     /// How to print what is found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -292,30 +299,36 @@ fn counted(n: usize, thing: &str) -> String {
 fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
     let mut went = Went::Well;
     let mut unreadable = false;
+    let not_run = if arguments.here { NotRunHere::Error } else { NotRunHere::Notice };
     for file in &arguments.files {
-        let text = match definition::text(file) {
-            Ok(text) => text,
+        let definitions = match definition::all(file, &arguments.project, arguments.reading) {
+            Ok(definitions) => definitions,
             Err(stop) => {
                 say(&format!("expressway: {stop}"));
                 unreadable = true;
                 continue;
             }
         };
-        let found = definition::check(file, &text, arguments.reading);
-        let not_run = if arguments.here { NotRunHere::Error } else { NotRunHere::Notice };
-        if !found.passes(not_run) {
-            went = Went::PartlyWrong;
-        }
-        match arguments.format {
-            Format::Text => print(report::text(&found, &text, report::colours_stdout(), not_run).as_bytes())?,
-            Format::Json => print(report::json(&found, &text, not_run).as_bytes())?,
+        for written in definitions {
+            written.tell();
+            let found = written.check();
+            if !found.passes(not_run) {
+                went = Went::PartlyWrong;
+            }
+            let text = &written.text;
+            match arguments.format {
+                Format::Text => {
+                    print(report::text(&found, text, report::colours_stdout(), not_run).as_bytes())?;
+                }
+                Format::Json => print(report::json(&found, text, not_run).as_bytes())?,
+            }
         }
     }
     if unreadable { Err(Stop::AlreadySaid) } else { Ok(went) }
 }
 
 fn dump(arguments: &OneDefinition) -> Result<Went, Stop> {
-    let read = definition::load(&arguments.file, arguments.reading)?;
+    let read = definition::load(arguments)?;
     print(read.program.dump().as_bytes())?;
     Ok(Went::Well)
 }

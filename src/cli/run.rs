@@ -1,6 +1,6 @@
 //! `run`: a workflow on one input or on a stream of events.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -87,7 +87,7 @@ Exit codes: 0 all succeeded; 1 some failed or were not JSON; 2 the command canno
 
 pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     let file = &arguments.definition.file;
-    let read = definition::load(file, arguments.definition.reading)?;
+    let read = definition::load(&arguments.definition)?;
     if file.as_os_str() == "-" && matches!(arguments.input.as_deref(), None | Some("-")) {
         return Err(Stop::failed(
             "the definition and the input cannot both come from standard input: use --input",
@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     }
     let source = Source::named(arguments.input.as_deref())?;
     let is_standard = read.machine_type == MachineType::Standard;
-    let identity = identity(&arguments.definition, is_standard);
+    let identity = identity(read.machine.as_deref(), file, is_standard);
     let mocked = match &arguments.mock {
         Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
         None => Mocked::default(),
@@ -142,10 +142,11 @@ fn with_services(_: Mocked, _: &Arguments) -> Result<Mocked, Stop> {
     Err(Stop::failed(super::missing::left_out("`--services`", "cli-services")))
 }
 
-/// The machine is named after the definition's file.
-fn identity(definition: &OneDefinition, is_standard: bool) -> Identity {
-    let name = definition.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+/// The machine is called as in its project, or after the definition's file.
+fn identity(machine: Option<&str>, file: &Path, is_standard: bool) -> Identity {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.split('.').find(|part| !part.is_empty() && *part != "-").unwrap_or("workflow");
+    let name = machine.unwrap_or(name);
     Identity {
         state_machine_arn: format!("arn:aws:states:us-east-1:123456789012:stateMachine:{name}").into(),
         state_machine_name: name.into(),

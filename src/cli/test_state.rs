@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use expressway::api::{self, Call};
-use expressway::json::yaml;
+use expressway::asl::did_you_mean;
 use expressway::service::Service;
 use serde_json::{Map, Value as Json, json};
 
 use super::pretty::{self, Style};
-use super::{Stop, Went, definition, print, say};
+use super::{Reading, Stop, Went, definition, print, project, say};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -17,6 +17,8 @@ pub(super) struct Arguments {
     /// File with the definition of a state, or with --state of a whole machine; `-` for standard input
     #[arg(value_name = "DEFINITION")]
     file: PathBuf,
+    #[command(flatten)]
+    project: project::ProjectArguments,
     /// The state of the machine to test
     #[arg(long, value_name = "NAME")]
     state: Option<String>,
@@ -105,15 +107,10 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
 }
 
 fn request(arguments: &Arguments) -> Result<Json, Stop> {
-    let definition = definition::text(&arguments.file)?;
-    let definition = String::from_utf8_lossy(&definition);
-    let definition = match definition::is_yaml(&arguments.file) {
-        false => definition.into_owned(),
-        true => match yaml::read(&definition) {
-            Ok(source) => yaml::to_json(&source.root),
-            Err(error) => return Err(Stop::failed(format!("{}: {error}", arguments.file.display()))),
-        },
-    };
+    let written = definition::one(&arguments.file, &arguments.project, Reading { machine_type: None })?;
+    written.tell();
+    let definition = written.json()?;
+    check_names(&definition, arguments)?;
     let name =
         |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| value().map(|it| it.get_name().to_owned());
     let mut request = json!({
@@ -153,6 +150,42 @@ fn request(arguments: &Arguments) -> Result<Json, Stop> {
         request["mock"] = json!({"errorOutput": {"error": error, "cause": arguments.mock_cause}});
     }
     Ok(request)
+}
+
+/// Whether it is clear which state is meant: AWS's answers name neither the mistake nor what to do.
+fn check_names(definition: &str, arguments: &Arguments) -> Result<(), Stop> {
+    let Ok(definition) = serde_json::from_str::<Json>(definition) else { return Ok(()) };
+    let Some(states) = definition["States"].as_object().filter(|_| definition.get("StartAt").is_some())
+    else {
+        return Ok(());
+    };
+    let mut names: Vec<&str> = Vec::new();
+    let mut left: Vec<&Json> = vec![&definition["States"]];
+    let start = states.keys().next().map_or("NAME", String::as_str);
+    // States of branches and processors can be tested, too.
+    while let Some(value) = left.pop() {
+        match value {
+            Json::Object(members) => {
+                names.extend(
+                    members.iter().filter(|(_, it)| it.get("Type").is_some()).map(|(name, _)| &**name),
+                );
+                left.extend(members.values());
+            }
+            Json::Array(items) => left.extend(items),
+            _ => {}
+        }
+    }
+    match &arguments.state {
+        None => Err(Stop::failed(format!(
+            "{} is a whole machine: say which state to test, as with --state {start:?}",
+            arguments.file.display()
+        ))),
+        Some(name) if !names.contains(&&**name) => {
+            let advice = did_you_mean(name, names).map_or(String::new(), |advice| format!(": {advice}"));
+            Err(Stop::failed(format!("ValidationException: State not found in definition{advice}")))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// The text of a file, if there is one of this name, else the argument itself.

@@ -2,7 +2,8 @@
 //! place in the YAML text. So what is wrong with it is told at its line, with no way back through JSON.
 //!
 //! The schema is YAML 1.2's: `yes` and `on` are strings, `null`, `~` and nothing at all are null. Aliases are copied,
-//! within a bound; `<<` merges. Tags of one's own, such as CloudFormation's, are refused by name.
+//! within a bound; `<<` merges. Tags of one's own are refused by name, but for CloudFormation's where its templates are
+//! read.
 
 use std::collections::HashMap;
 
@@ -37,11 +38,23 @@ pub struct YamlError {
 /// # Errors
 /// What is not YAML, or cannot be JSON, with its place.
 pub fn read(text: &str) -> Result<Source, YamlError> {
+    read_as(text, Builder::default())
+}
+
+/// As [`read`], for templates of CloudFormation: `!Ref x` is `{"Ref": "x"}`, `!Condition x` is `{"Condition": "x"}`, and
+/// any other `!Name x` is `{"Fn::Name": x}`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_template(text: &str) -> Result<Source, YamlError> {
+    read_as(text, Builder { is_template: true, ..Builder::default() })
+}
+
+fn read_as(text: &str, mut builder: Builder) -> Result<Source, YamlError> {
     if text.len() > limits::DEFINITION_BYTES_MAX {
         let message = format!("The text is larger than {} bytes", limits::DEFINITION_BYTES_MAX);
         return Err(YamlError { message, span: Span::default() });
     }
-    let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, range)) => builder.event(event, span(text, &range))?,
@@ -110,6 +123,8 @@ struct Open {
     spent: usize,
     depth_below: u16,
     what: What,
+    /// The function of a template that it is the argument of.
+    function: Option<String>,
 }
 
 enum What {
@@ -141,6 +156,8 @@ struct Builder {
     duplicates: Vec<Sourced<Box<str>>>,
     /// Bytes, about, that the tree takes.
     spent: usize,
+    /// Tags of its own are functions of CloudFormation.
+    is_template: bool,
 }
 
 /// What a node costs beside its text.
@@ -153,22 +170,23 @@ impl Builder {
                 Err(YamlError { message: "There is more than one document".to_owned(), span })
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let tag = kind(tag.as_deref(), span)?;
+                let (tag, function) = self.tag(tag.as_deref(), span)?;
                 if self.takes_key(&text, style, span) {
                     return Ok(());
                 }
-                let plain = style == ScalarStyle::Plain && tag != Some("str");
+                let plain = style == ScalarStyle::Plain && tag != Some("str") && function.is_none();
                 let value = if plain { resolve(&text) } else { NodeValue::String(text.as_ref().into()) };
                 self.spend(NODE_BYTES + text.len(), span)?;
-                self.finish(Node { value, span }, anchor, NODE_BYTES + text.len(), 0)
+                let depth = u16::from(function.is_some());
+                self.finish(applied(Node { value, span }, function), anchor, NODE_BYTES + text.len(), depth)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                kind(tag.as_deref(), span)?;
-                self.begin(What::Sequence(Vec::new()), anchor, span)
+                let (_, function) = self.tag(tag.as_deref(), span)?;
+                self.begin(What::Sequence(Vec::new()), anchor, span, function)
             }
             Event::MappingStart(_, anchor, tag) => {
-                kind(tag.as_deref(), span)?;
-                self.begin(What::Mapping(Mapping::default()), anchor, span)
+                let (_, function) = self.tag(tag.as_deref(), span)?;
+                self.begin(What::Mapping(Mapping::default()), anchor, span, function)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
             Event::Alias(anchor) => {
@@ -214,7 +232,38 @@ impl Builder {
         }
     }
 
-    fn begin(&mut self, what: What, anchor: usize, span: Span) -> Result<(), YamlError> {
+    /// The core schema's name for a tag, or the function of a template that it stands for.
+    fn tag<'t>(
+        &self,
+        tag: Option<&'t Tag>,
+        span: Span,
+    ) -> Result<(Option<&'t str>, Option<String>), YamlError> {
+        match tag {
+            Some(tag)
+                if self.is_template
+                    && tag.core_suffix().is_none()
+                    && !tag.suffix().is_empty()
+                    && tag.suffix() != "!" =>
+            {
+                Ok((
+                    None,
+                    Some(match tag.suffix() {
+                        name @ ("Ref" | "Condition") => name.to_owned(),
+                        name => format!("Fn::{name}"),
+                    }),
+                ))
+            }
+            tag => Ok((kind(tag, span)?, None)),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        what: What,
+        anchor: usize,
+        span: Span,
+        function: Option<String>,
+    ) -> Result<(), YamlError> {
         if let Some(Open { what: What::Mapping(Mapping { key: None, .. }), .. }) = self.open.last() {
             return Err(YamlError { message: "A key must be a scalar".to_owned(), span });
         }
@@ -223,12 +272,15 @@ impl Builder {
         }
         let spent = self.spent;
         self.spend(NODE_BYTES, span)?;
-        self.open.push(Open { anchor, start: span.start, spent, depth_below: 0, what });
+        let depth_below = u16::from(function.is_some());
+        self.open.push(Open { anchor, start: span.start, spent, depth_below, what, function });
         Ok(())
     }
 
     fn end(&mut self, span: Span) -> Result<(), YamlError> {
-        let Some(Open { anchor, start, spent, depth_below, what }) = self.open.pop() else { return Ok(()) };
+        let Some(Open { anchor, start, spent, depth_below, what, function }) = self.open.pop() else {
+            return Ok(());
+        };
         let value = match what {
             What::Sequence(items) => NodeValue::Array(items),
             What::Mapping(mut mapping) => {
@@ -241,7 +293,7 @@ impl Builder {
                 NodeValue::Object(mapping.members)
             }
         };
-        let node = Node { value, span: Span { start, end: span.end.max(start + 1) } };
+        let node = applied(Node { value, span: Span { start, end: span.end.max(start + 1) } }, function);
         self.finish(node, anchor, self.spent - spent, depth_below + 1)
     }
 
@@ -299,6 +351,14 @@ impl Mapping {
         }
         Ok(())
     }
+}
+
+/// A function of a template, applied to a node.
+fn applied(node: Node, function: Option<String>) -> Node {
+    let Some(function) = function else { return node };
+    let span = node.span;
+    let key = Sourced::new(function.into(), span);
+    Node { value: NodeValue::Object(vec![Member { key, value: node }]), span }
 }
 
 fn too_large(span: Span) -> YamlError {

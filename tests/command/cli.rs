@@ -127,7 +127,7 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
         folder.file("mocks.json", r#"{"StateMachines": {"m": {"TestCases": {}}}, "MockedResponses": {}}"#);
     let cases: [(&[&str], &str); 10] = [
         (&["run", "nowhere.asl.json"], "expressway: cannot read nowhere.asl.json: there is no such file"),
-        (&["run", here], "it is a directory, not a file"),
+        (&["run", here], "is a folder without template.yaml"),
         (&["run", &echo, "--input", here], "it is a directory, not a file"),
         (&["run", &echo, "--input", "{\"a\":"], "the input is not JSON: unexpected end of text at byte 5"),
         (
@@ -393,7 +393,8 @@ fn one_state_is_tested_as_aws_does() {
     let machine = folder.file("machine.json", ECHO);
     let refused = run(&["test-state", &machine, "--state", "Q"], b"");
     assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""));
-    assert_eq!(refused.err, "expressway: ValidationException: State not found in definition\n");
+    let sentence = "expressway: ValidationException: State not found in definition: did you mean `P`?\n";
+    assert_eq!(refused.err, sentence);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod clients;
 mod conformance;
 #[cfg(feature = "cli-serve")]
 mod neighbours;
+#[cfg(feature = "cli-serve")]
+mod projects;
 #[path = "../required/mod.rs"]
 mod required;
 mod run;

@@ -77,7 +77,7 @@ fn ctrl_c_ends_with_the_outputs_and_the_summary_so_far() {
     let waits = file("interrupted.asl.json", WAITS);
     let mut child = command(&waits, &[]).spawn().expect("the binary");
     let mut stdin = child.stdin.take().expect("stdin");
-    stdin.write_all(b"{\"s\":0}\n{\"s\":200}\n{\"s\":0,\"bad\":1}\n").expect("the input is read");
+    stdin.write_all(b"{\"s\":0,\"bad\":1}\n{\"s\":0}\n{\"s\":200}\n").expect("the input is read");
     let mut out = BufReader::new(child.stdout.take().expect("stdout"));
     let mut first = String::new();
     out.read_line(&mut first).expect("an output");
@@ -88,7 +88,7 @@ fn ctrl_c_ends_with_the_outputs_and_the_summary_so_far() {
     let output = child.wait_with_output().expect("an answer");
     let err = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(130), "{err}");
-    for line in ["Interrupted.\n", "succeeded  1", "unfinished 1"] {
+    for line in ["line 1: Order.Bad", "Interrupted.\n2 events in ", "succeeded  1", "unfinished 1 "] {
         assert!(err.contains(line), "{line} is missing in: {err}");
     }
     drop(stdin);

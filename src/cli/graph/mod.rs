@@ -29,7 +29,7 @@ enum Format {
 }
 
 pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
-    let read = definition::load(&arguments.definition.file, arguments.definition.reading)?;
+    let read = definition::load(&arguments.definition)?;
     let graph = Graph::of(&read.definition);
     let picture = match arguments.format {
         Format::Mermaid => mermaid::write(&graph),

@@ -1,0 +1,103 @@
+//! Projects as people have them: `tests/data/projects.txt` has small ones, and what is expected of each.
+//!
+//! A line of what is expected is a word, arguments, and behind bars the input and the output: `runs` prints exactly that,
+//! `fails` and `refused` say it (exit code 1 and 2), `notes` says it while it validates, `valid` and `invalid` print it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::serving::Folder;
+
+/// Exit code, standard output, standard error.
+fn expressway(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    let output = command.args(arguments).current_dir(folder).output().expect("an answer");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn check(folder: &Path, at: &str, line: &str) -> Result<(), String> {
+    let mut parts = line.splitn(3, '|').map(str::trim);
+    let head = parts.next().unwrap_or_default();
+    let (word, more) = head.split_once(' ').unwrap_or((head, ""));
+    let more: Vec<&str> = more.split_whitespace().collect();
+    let rest: Vec<&str> = parts.collect();
+    let asked =
+        |command: &str, input: &[&str]| expressway(folder, &[&[command, at], input, &more[..]].concat());
+    let (code, ok, said) = match (word, &rest[..]) {
+        ("runs", [input, output]) => {
+            let (code, out, err) = asked("run", &["--input", input]);
+            (Some(0) == code, out.trim_end() == *output, format!("{out}{err}"))
+        }
+        ("fails" | "refused", [input, text]) => {
+            let (code, _, err) = asked("run", &["--input", input]);
+            (Some(if word == "fails" { 1 } else { 2 }) == code, err.contains(text), err)
+        }
+        ("notes", [text]) => {
+            let (_, _, err) = asked("validate", &[]);
+            (true, err.contains(text), err)
+        }
+        ("valid" | "invalid", [text]) => {
+            let (code, out, err) = asked("validate", &[]);
+            (Some(i32::from(word == "invalid")) == code, out.contains(text), format!("{out}{err}"))
+        }
+        _ => panic!("{line} is not understood"),
+    };
+    if code && ok { Ok(()) } else { Err(format!("{line}\n{said}")) }
+}
+
+#[test]
+fn projects_are_read_as_they_are() {
+    let all = include_str!("../data/projects.txt");
+    let (mut wrong, mut projects) = (Vec::new(), 0);
+    for project in all.split("=== ").skip(1) {
+        let (title, rest) = project.split_once('\n').expect("a title");
+        let folder = Folder::new("projects");
+        let (mut at, mut expected) = (".", Vec::new());
+        for part in rest.split("--- ").skip(1) {
+            let (name, text) = part.split_once('\n').expect("a name");
+            if name != "expect" {
+                let file = folder.0.join(name);
+                fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+                fs::write(file, text).expect("a file");
+                continue;
+            }
+            for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                match line.strip_prefix("at ") {
+                    Some(file) => at = file,
+                    None => expected.push(line),
+                }
+            }
+        }
+        assert!(!expected.is_empty(), "nothing is expected of {title}");
+        for line in expected {
+            wrong.extend(check(&folder.0, at, line).err().map(|why| format!("{title}: {why}")));
+        }
+        projects += 1;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(projects >= 25, "{projects} projects");
+}
+
+#[test]
+fn graphs_and_tests_of_states_take_projects_too() {
+    let folder = Folder::new("projects-more");
+    folder.write(
+        "template.yaml",
+        "Resources:\n  Flow:\n    Type: AWS::Serverless::StateMachine\n    Properties:\n      Definition:\n        \
+         StartAt: Hello\n        States:\n          Hello: {Type: Pass, Result: !Ref AWS::Region, End: true}\n",
+    );
+    let (code, out, err) = expressway(&folder.0, &["graph", "template.yaml", "--format", "mermaid"]);
+    assert!(code == Some(0) && out.contains("Hello"), "{out}{err}");
+    let (code, out, err) = expressway(&folder.0, &["test-state", ".", "--state", "Hello"]);
+    assert!(code == Some(0) && out.contains(r#""output": "\"us-east-1\"""#), "{out}{err}");
+    let (code, _, err) = expressway(&folder.0, &["test-state", "."]);
+    assert!(
+        code == Some(2)
+            && err.contains("is a whole machine: say which state to test, as with --state \"Hello\""),
+        "{err}"
+    );
+    let (code, _, err) = expressway(&folder.0, &["test-state", ".", "--state", "Hallo"]);
+    assert!(code == Some(2) && err.contains("did you mean `Hello`?"), "{err}");
+}
