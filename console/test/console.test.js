@@ -67,6 +67,15 @@ test('pages are usable at once, without errors, and accessible in both themes', 
       console.log(`${address.slice(0, 14)} ${colorScheme}: ${took.toFixed(0)} ms`);
       assert.ok(took <= 1_000 * SLOW, `${address} took ${took} ms`);
       assert.deepEqual(await accessible(page), [], `${address} ${colorScheme}`);
+      if (address === '#/studio') {
+        await page.locator('[data-name="Charge"]').click();
+        await page.locator('.change').waitFor();
+        assert.deepEqual(await accessible(page), [], `a state, ${colorScheme}`);
+        await page.getByRole('tab', { name: /Events/ }).click();
+        assert.deepEqual(await accessible(page), [], `events, ${colorScheme}`);
+        await page.getByRole('tab', { name: 'Outline' }).click();
+        assert.deepEqual(await accessible(page), [], `outline, ${colorScheme}`);
+      }
       assert.deepEqual(wrong, []);
       await close();
     }
@@ -239,6 +248,42 @@ test('files of a folder are opened, edited in YAML, and saved, comments and all'
   assert.equal(refused.status, 400);
   assert.match(await refused.text(), /AccessDenied/);
   assert.equal(await studio.stop(), 0);
+});
+
+test('states are inserted, renamed, given a Retry and deleted by keys; undo gives the exact text back', async () => {
+  const { page, wrong, close } = await open(browser, `${server.origin}/console/#/studio`);
+  await page.locator('.is-succeeded').first().waitFor();
+  const text = () => page.evaluate(() => [...document.querySelectorAll('.cm-line')].map((it) => it.textContent).join('\n'));
+  const before = await text();
+  const press = async (name) => {
+    await page.getByRole('button', { name, exact: true }).focus();
+    await page.keyboard.press('Enter');
+  };
+  await page.locator('[data-name="Charge"]').focus();
+  await page.keyboard.press('Enter');
+  await page.getByLabel('Insert a state of the type').selectOption('Wait');
+  await press('before Ship each line');
+  await page.locator('[data-name="New Wait"].is-succeeded').waitFor();
+  await page.locator('.change input').fill('Let it settle');
+  await page.keyboard.press('Enter');
+  await page.locator('[data-name="Let it settle"].is-succeeded').waitFor();
+  await page.locator('[data-name="Ship each line"]').focus();
+  await page.keyboard.press('Enter');
+  await press('Add Retry');
+  await page.locator('text=No problems.').waitFor();
+  await page.locator('[data-name="Ask for approval"]').focus();
+  await page.keyboard.press('Enter');
+  await press('Delete the state');
+  await page.locator('[data-name="Ask for approval"]').waitFor({ state: 'detached' });
+  const after = await text();
+  assert.equal(after.includes('"Let it settle": { "Type": "Wait", "Seconds": 1, "Next": "Ship each line" }'), true, after);
+  assert.match(after, /"End": true,\n      "Retry": \[\{ "ErrorEquals": \["States.ALL"\]/);
+  await page.locator('.cm-content').focus();
+  for (let n = 0; n < 4; n++) await page.keyboard.press('Control+z');
+  assert.equal(await text(), before);
+  await page.locator('[data-name="Ask for approval"].is-succeeded').waitFor();
+  assert.deepEqual(wrong, []);
+  await close();
 });
 
 test('the keyboard is enough', async () => {

@@ -2,6 +2,7 @@
 //! mocks under virtual time. Everything is answered as JSON for a page that only draws; places are counted in UTF-16, as
 //! editors in browsers count.
 
+mod edit;
 mod picture;
 mod places;
 mod run;
@@ -17,6 +18,7 @@ use crate::program::Program;
 use crate::{compile, limits};
 use places::Places;
 
+pub use edit::{Edit, Patch, edit};
 pub use run::{Ask, run};
 pub use trace::trace;
 

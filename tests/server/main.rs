@@ -6,6 +6,8 @@ mod api;
 mod console;
 #[path = "../corpora/mod.rs"]
 mod corpora;
+#[cfg(feature = "console")]
+mod edits;
 #[path = "../required/mod.rs"]
 mod required;
 #[path = "../test_state/mod.rs"]

@@ -65,6 +65,7 @@ const aws = (action: string, body: unknown) => post('/', `AWSStepFunctions.${act
 export const http: Backend = {
   about: () => own('About', {}),
   inspect: (draft: Draft) => own('Inspect', draft),
+  edit: (draft, edit) => own('Edit', { ...draft, edit }),
   run: (draft, input, mocks) => own('Run', { ...draft, input, mocks }),
   overview: () => own('Overview', {}),
   find: (query) => own('FindExecutions', query),

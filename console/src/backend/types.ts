@@ -158,6 +158,14 @@ export interface Draft {
   type: MachineType;
 }
 
+/** A change of a draft, which the server makes patches of. */
+export type Edit =
+  | { op: 'rename'; state: string; to: string }
+  | { op: 'insert'; from: string; to: string | null; catch: boolean; kind: string; name: string }
+  | { op: 'delete'; state: string }
+  | { op: 'catch'; state: string; to: string }
+  | { op: 'retry'; state: string };
+
 export interface File {
   name: string;
   text: string;
@@ -168,6 +176,7 @@ export interface File {
 export interface Backend {
   about(): Promise<{ version: string; files: boolean }>;
   inspect(draft: Draft): Promise<Inspected>;
+  edit(draft: Draft, edit: Edit): Promise<{ patches: { from: number; to: number; insert: string }[] }>;
   run(draft: Draft, input: string, mocks: string): Promise<Ran>;
   overview(): Promise<{ machines: Machine[] }>;
   find(query: { machineArn?: string; status?: string; name?: string }): Promise<{

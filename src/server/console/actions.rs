@@ -8,7 +8,7 @@ use super::files::Files;
 use super::refusal;
 use crate::api::{self, Reply};
 use crate::asl::MachineType;
-use crate::draft::{self, Ask, Draft};
+use crate::draft::{self, Ask, Draft, Edit};
 use crate::observe::Event;
 use crate::runtime::Status;
 use crate::service::{Error, ListExecutions, Page, Service, StateMachineItem};
@@ -71,6 +71,7 @@ pub(super) fn answer(
     let answer = match action {
         "About" => Ok(about(files)),
         "Inspect" => Ok(draft::inspect(members.draft())),
+        "Edit" => edit(&members),
         "Run" => Ok(run(&members)),
         "Overview" => overview(service),
         "FindExecutions" => find(service, &members),
@@ -90,6 +91,14 @@ pub(super) fn answer(
 
 fn about(files: Option<&Files>) -> Json {
     json!({"version": env!("CARGO_PKG_VERSION"), "files": files.is_some()})
+}
+
+fn edit(members: &Members) -> Answer {
+    let wrong = |why: String| Wrong::Refused("ValidationException", why);
+    let edit: Edit = serde_json::from_value(members.0.get("edit").cloned().unwrap_or_default())
+        .map_err(|error| wrong(format!("`edit` is no change of a draft: {error}")))?;
+    let patches = draft::edit(members.draft(), &edit).map_err(wrong)?;
+    Ok(json!({"patches": patches}))
 }
 
 fn run(members: &Members) -> Json {

@@ -1,0 +1,151 @@
+//! Changes of a draft as patches of its text: what a patch does not name stays byte for byte, with comments, order and
+//! spacing. Each change is made twice, on the text and on the data it stands for; when the patched text does not read as
+//! the changed data, nothing is changed and it is said so.
+
+mod data;
+mod text;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::Draft;
+use super::places::Places;
+use crate::json::source::{self, Node};
+use crate::json::yaml;
+use crate::limits;
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "op", rename_all = "camelCase")]
+pub enum Edit {
+    /// Calls a state otherwise, wherever it is named.
+    Rename {
+        /// The state.
+        state: String,
+        /// Its new name.
+        to: String,
+    },
+    /// Puts a new state on an edge.
+    Insert {
+        /// Where the edge comes from.
+        from: String,
+        /// Where it leads; nothing for the end.
+        to: Option<String>,
+        /// Whether it is the edge of a Catch.
+        #[serde(default)]
+        catch: bool,
+        /// The new state's `Type`.
+        kind: String,
+        /// The new state's name.
+        name: String,
+    },
+    /// Takes a state away; what led to it leads to what it led to.
+    Delete {
+        /// The state.
+        state: String,
+    },
+    /// Adds a catcher of all errors.
+    Catch {
+        /// The state.
+        state: String,
+        /// Where it leads.
+        to: String,
+    },
+    /// Adds a retrier of all errors.
+    Retry {
+        /// The state.
+        state: String,
+    },
+}
+
+/// A piece of text that takes the place of another, in UTF-16.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Patch {
+    /// Where it begins.
+    pub from: u32,
+    /// Where it ends.
+    pub to: u32,
+    /// What stands there then.
+    pub insert: String,
+}
+
+/// A patch in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Splice {
+    from: usize,
+    to: usize,
+    insert: String,
+}
+
+/// A step into a tree.
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Member(String),
+    Item(usize),
+}
+
+/// The patches that make a change, in the order of the text.
+///
+/// # Errors
+/// Why it cannot be made.
+pub fn edit(draft: Draft<'_>, edit: &Edit) -> Result<Vec<Patch>, String> {
+    let root = read(draft, draft.text)?;
+    let mut wanted = json(&root)?;
+    let path = data::states_with(&wanted, state_of(edit))
+        .ok_or_else(|| format!("There is no state {:?}", state_of(edit)))?;
+    data::apply(&mut wanted, &path, edit)?;
+    let mut splices = text::splices(draft, &root, &path, edit)?;
+    splices.sort();
+    splices.dedup();
+    let mut patched = String::with_capacity(draft.text.len() + 200);
+    let mut at = 0;
+    for splice in &splices {
+        // What overlaps would not be what was meant.
+        let between =
+            draft.text.get(at..splice.from).ok_or("The text cannot be changed here: change it by hand")?;
+        patched.push_str(between);
+        patched.push_str(&splice.insert);
+        at = splice.to;
+    }
+    patched.push_str(draft.text.get(at..).unwrap_or_default());
+    let is_as_wanted = read(draft, &patched).and_then(|root| json(&root)).is_ok_and(|made| made == wanted);
+    if !is_as_wanted {
+        return Err(
+            "The text is written in a way that this change cannot be made in: change it by hand".to_owned()
+        );
+    }
+    let places = Places::of(draft.text);
+    let patches = splices.into_iter().map(|it| Patch {
+        from: places.of_byte(it.from),
+        to: places.of_byte(it.to),
+        insert: it.insert,
+    });
+    Ok(patches.collect())
+}
+
+fn state_of(edit: &Edit) -> &str {
+    match edit {
+        Edit::Insert { from, .. } => from,
+        Edit::Rename { state, .. }
+        | Edit::Delete { state }
+        | Edit::Catch { state, .. }
+        | Edit::Retry { state } => state,
+    }
+}
+
+fn read(draft: Draft<'_>, text: &str) -> Result<Node, String> {
+    let unreadable = "The text cannot be read: mend it first";
+    if text.len() > limits::DEFINITION_BYTES_MAX {
+        return Err("The text is larger than a definition may be".to_owned());
+    }
+    match draft.yaml {
+        true => yaml::read(text).map(|source| source.root).map_err(|_| unreadable.to_owned()),
+        false => source::read(text.as_bytes(), limits::DEFINITION_BYTES_MAX)
+            .map(|source| source.root)
+            .map_err(|_| unreadable.to_owned()),
+    }
+}
+
+fn json(root: &Node) -> Result<Json, String> {
+    serde_json::from_str(&yaml::to_json(root)).map_err(|error| error.to_string())
+}

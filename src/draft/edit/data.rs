@@ -1,0 +1,245 @@
+//! Changes of the data.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Edit, Step};
+
+/// The path of the object `States` that holds a state of this name.
+pub(super) fn states_with(root: &Json, name: &str) -> Option<Vec<Step>> {
+    let mut path = Vec::new();
+    find(root, name, &mut path).then_some(path)
+}
+
+/// As deep as definitions are nested, which their readers bound. Only workflows are looked into, no payloads.
+fn find(workflow: &Json, name: &str, path: &mut Vec<Step>) -> bool {
+    let Some(states) = workflow.get("States").and_then(Json::as_object) else { return false };
+    path.push(Step::Member("States".to_owned()));
+    if states.contains_key(name) {
+        return true;
+    }
+    for (state, value) in states {
+        path.push(Step::Member(state.clone()));
+        for field in ["ItemProcessor", "Iterator"] {
+            path.push(Step::Member(field.to_owned()));
+            if value.get(field).is_some_and(|inner| find(inner, name, path)) {
+                return true;
+            }
+            path.pop();
+        }
+        path.push(Step::Member("Branches".to_owned()));
+        for (n, branch) in value.get("Branches").and_then(Json::as_array).into_iter().flatten().enumerate() {
+            path.push(Step::Item(n));
+            if find(branch, name, path) {
+                return true;
+            }
+            path.pop();
+        }
+        path.truncate(path.len() - 2);
+    }
+    path.pop();
+    false
+}
+
+fn at<'j>(mut json: &'j mut Json, path: &[Step]) -> &'j mut Json {
+    for step in path {
+        json = match step {
+            Step::Member(name) => &mut json[name.as_str()],
+            Step::Item(n) => &mut json[*n],
+        };
+    }
+    json
+}
+
+/// Changes the workflow whose states are at `path`.
+pub(super) fn apply(root: &mut Json, path: &[Step], edit: &Edit) -> Result<(), String> {
+    let language = root.get("QueryLanguage").and_then(Json::as_str).unwrap_or("JSONPath").to_owned();
+    let is_taken = |root: &Json, name: &str| states_with(root, name).is_some();
+    match edit {
+        Edit::Rename { to: name, .. } | Edit::Insert { name, .. } if is_taken(root, name) => {
+            return Err(format!("There is a state {name:?} already"));
+        }
+        Edit::Rename { to: name, .. } | Edit::Insert { name, .. } if name.trim().is_empty() => {
+            return Err("A state needs a name".to_owned());
+        }
+        _ => {}
+    }
+    let workflow = at(root, &path[..path.len() - 1]);
+    match edit {
+        Edit::Rename { state, to } => {
+            for_each_target(workflow, &mut |target| {
+                if target == state {
+                    *target = json!(to);
+                }
+            });
+            let states = states(workflow);
+            *states = std::mem::take(states)
+                .into_iter()
+                .map(|(name, value)| if name == *state { (to.clone(), value) } else { (name, value) })
+                .collect();
+        }
+        Edit::Insert { from, to, catch, kind, name } => {
+            let new = new_state(kind, name, to.as_deref(), &language)?;
+            let states = states(workflow);
+            let state = states.get_mut(from).ok_or("there is no such state")?;
+            let mut is_led = false;
+            match to {
+                Some(to) => targets(state, |field, target| {
+                    if (field == "Catch") == *catch && target == to {
+                        *target = json!(name);
+                        is_led = true;
+                    }
+                }),
+                None => {
+                    if let Some(members) = state.as_object_mut()
+                        && members.get("End") == Some(&Json::Bool(true))
+                    {
+                        *members = replaced(std::mem::take(members), "End", ("Next", json!(name)));
+                        is_led = true;
+                    }
+                }
+            }
+            if !is_led {
+                return Err(format!("No such edge leaves {from:?}"));
+            }
+            insert_after(states, from, name, new);
+        }
+        Edit::Delete { state } => {
+            let next = next_of(&states(workflow)[state.as_str()]);
+            if next.as_deref() == Some(state) {
+                return Err("The state leads to itself: change where it leads first".to_owned());
+            }
+            if workflow.get("StartAt").and_then(Json::as_str) == Some(state) {
+                let next = next.as_ref().ok_or("A workflow needs a state: this is its only way")?;
+                workflow["StartAt"] = json!(next);
+            }
+            let states = states(workflow);
+            states.shift_remove(state);
+            for (name, other) in states.iter_mut() {
+                match &next {
+                    Some(next) => targets(other, |_, target| {
+                        if target == state {
+                            *target = json!(next);
+                        }
+                    }),
+                    None => {
+                        if let Some(members) = other.as_object_mut()
+                            && members.get("Next").and_then(Json::as_str) == Some(state)
+                        {
+                            *members = replaced(std::mem::take(members), "Next", ("End", json!(true)));
+                        }
+                        let mut is_left = false;
+                        targets(other, |_, target| is_left |= target == state);
+                        if is_left {
+                            return Err(format!(
+                                "A rule or catcher of {name:?} leads to it: change that first"
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        Edit::Catch { state, to } => {
+            if !states(workflow).contains_key(to) {
+                return Err(format!("There is no state {to:?} beside it"));
+            }
+            append(&mut states(workflow)[state.as_str()], "Catch", catcher(to))?;
+        }
+        Edit::Retry { state } => append(&mut states(workflow)[state.as_str()], "Retry", retrier())?,
+    }
+    Ok(())
+}
+
+pub(super) fn catcher(to: &str) -> Json {
+    json!({"ErrorEquals": ["States.ALL"], "Next": to})
+}
+
+pub(super) fn retrier() -> Json {
+    json!({"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 3, "BackoffRate": 2})
+}
+
+/// What a new state begins as.
+pub(super) fn new_state(kind: &str, name: &str, to: Option<&str>, language: &str) -> Result<Json, String> {
+    let inner = || json!({"StartAt": format!("{name}: inner"), "States": {format!("{name}: inner"): {"Type": "Pass", "End": true}}});
+    let mut state = match kind {
+        "Pass" => json!({"Type": "Pass"}),
+        "Wait" => json!({"Type": "Wait", "Seconds": 1}),
+        "Task" => {
+            let arguments = if language == "JSONata" { "Arguments" } else { "Parameters" };
+            json!({"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", arguments: {"FunctionName": "function"}})
+        }
+        "Map" => json!({"Type": "Map", "ItemProcessor": inner()}),
+        "Parallel" => json!({"Type": "Parallel", "Branches": [inner()]}),
+        _ => return Err(format!("A state of the type {kind:?} cannot stand on an edge")),
+    };
+    match to {
+        Some(to) => state["Next"] = json!(to),
+        None => state["End"] = json!(true),
+    }
+    Ok(state)
+}
+
+fn states(workflow: &mut Json) -> &mut Map<String, Json> {
+    workflow["States"].as_object_mut().expect("the path leads to an object")
+}
+
+/// Where a state leads if nothing else is said.
+pub(super) fn next_of(state: &Json) -> Option<String> {
+    let target = state.get("Next").or_else(|| state.get("Default"));
+    target.and_then(Json::as_str).map(str::to_owned)
+}
+
+/// All places in which a workflow names its states.
+fn for_each_target(workflow: &mut Json, seen: &mut dyn FnMut(&mut Json)) {
+    if let Some(start) = workflow.get_mut("StartAt") {
+        seen(start);
+    }
+    for (_, state) in states(workflow).iter_mut() {
+        targets(state, |_, target| seen(target));
+    }
+}
+
+/// The places in which a state names others, each with the field it is in.
+fn targets(state: &mut Json, mut seen: impl FnMut(&str, &mut Json)) {
+    for field in ["Next", "Default"] {
+        if let Some(target) = state.get_mut(field) {
+            seen(field, target);
+        }
+    }
+    for field in ["Choices", "Catch"] {
+        for item in state.get_mut(field).and_then(Json::as_array_mut).into_iter().flatten() {
+            if let Some(target) = item.get_mut("Next") {
+                seen(field, target);
+            }
+        }
+    }
+}
+
+fn replaced(members: Map<String, Json>, name: &str, (new, value): (&str, Json)) -> Map<String, Json> {
+    let each = |(key, old)| if key == name { (new.to_owned(), value.clone()) } else { (key, old) };
+    members.into_iter().map(each).collect()
+}
+
+fn insert_after(members: &mut Map<String, Json>, after: &str, name: &str, value: Json) {
+    let mut all = Map::new();
+    for (key, old) in std::mem::take(members) {
+        let is_here = key == after;
+        all.insert(key, old);
+        if is_here {
+            all.insert(name.to_owned(), value.clone());
+        }
+    }
+    *members = all;
+}
+
+fn append(state: &mut Json, field: &str, item: Json) -> Result<(), String> {
+    let kind = state.get("Type").and_then(Json::as_str).unwrap_or_default();
+    if !["Task", "Map", "Parallel"].contains(&kind) {
+        return Err(format!("A state of the type {kind} has no {field}"));
+    }
+    let list = state.as_object_mut().map(|state| state.entry(field).or_insert_with(|| json!([])));
+    match list.and_then(Json::as_array_mut) {
+        Some(list) => list.push(item),
+        None => return Err(format!("{field} is no array")),
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! Changes of drafts as patches of their text: what they come to, and that they touch nothing else.
+
+use expressway::asl::{self, MachineType};
+use expressway::draft::{Draft, Edit, Patch, edit};
+use serde_json::json;
+
+fn draft(text: &str) -> Draft<'_> {
+    Draft { text, yaml: !text.trim_start().starts_with('{'), machine_type: MachineType::Standard }
+}
+
+fn patched(text: &str, patches: &[Patch]) -> String {
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let (mut out, mut at) = (Vec::new(), 0);
+    for patch in patches {
+        out.extend_from_slice(&units[at..patch.from as usize]);
+        out.extend(patch.insert.encode_utf16());
+        at = patch.to as usize;
+    }
+    out.extend_from_slice(&units[at..]);
+    String::from_utf16(&out).expect("UTF-16")
+}
+
+fn changed(text: &str, change: serde_json::Value) -> String {
+    let change: Edit = serde_json::from_value(change).expect("a change");
+    match edit(draft(text), &change) {
+        Ok(patches) => patched(text, &patches),
+        Err(why) => format!("refused: {why}"),
+    }
+}
+
+const JSON: &str = r#"{
+  "StartAt" : "A",   "Comment": "😀 odd   spacing stays",
+  "States": {
+    "A": { "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke",
+      "Catch": [ {"ErrorEquals": ["X"], "Next": "C"} ], "Next": "B" },
+    "B": {"Type": "Choice",
+      "Choices": [{"Variable": "$.a", "IsNull": true, "Next": "A"}], "Default": "C"},
+
+    "C": { "Type": "Pass", "End": true }
+  }
+}
+"#;
+const LINE: &str = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"B"},"B":{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","End":true}}}"#;
+const YAML: &str = "# Orders\nStartAt: A\nStates:\n  # the first\n  A:\n    Type: Pass # nothing yet\n    Result: \
+                    ${Substituted}\n    Next: B\n\n  B:\n    Type: Task\n    Resource: arn:aws:states:::lambda:invoke\n    \
+                    Retry:\n      - ErrorEquals: [X] # only these\n        MaxAttempts: 2\n    End: true\n# the end\n";
+
+#[test]
+fn a_state_is_renamed_wherever_it_is_named() {
+    let rename = |to: &str| json!({"op": "rename", "state": "A", "to": to});
+    assert_eq!(changed(LINE, rename("Ä")), LINE.replace("\"A\"", "\"Ä\""));
+    assert_eq!(changed(JSON, rename("The first")), JSON.replace("\"A\"", "\"The first\""));
+    assert_eq!(
+        changed(YAML, rename("First")),
+        YAML.replace("StartAt: A", "StartAt: First").replace("  A:", "  First:")
+    );
+    let quoted = YAML.replace("StartAt: A", "StartAt: \"1: a\"").replace("  A:", "  \"1: a\":");
+    assert_eq!(changed(YAML, rename("1: a")), quoted);
+    assert_eq!(changed(JSON, rename("B")), "refused: There is a state \"B\" already");
+    assert_eq!(changed(JSON, rename(" ")), "refused: A state needs a name");
+}
+
+#[test]
+fn a_state_is_put_on_an_edge() {
+    let insert = |from: &str, to: Option<&str>, kind: &str| json!({"op": "insert", "from": from, "to": to, "kind": kind, "name": "New"});
+    assert_eq!(
+        changed(LINE, insert("A", Some("B"), "Pass")),
+        LINE.replace(r#""Next":"B"}"#, r#""Next":"New"}, "New": { "Type": "Pass", "Next": "B" }"#)
+    );
+    assert_eq!(
+        changed(JSON, insert("B", Some("C"), "Wait")),
+        JSON.replace(
+            r#""Default": "C"}"#,
+            "\"Default\": \"New\"},\n    \"New\": { \"Type\": \"Wait\", \"Seconds\": 1, \"Next\": \"C\" }"
+        )
+    );
+    assert_eq!(
+        changed(YAML, insert("B", None, "Pass")),
+        YAML.replace("    End: true\n", "    Next: New\n  New: { \"Type\": \"Pass\", \"End\": true }\n")
+    );
+    let of_catch =
+        json!({"op": "insert", "from": "A", "to": "C", "catch": true, "kind": "Pass", "name": "New"});
+    assert!(changed(JSON, of_catch).contains(r#""ErrorEquals": ["X"], "Next": "New"}"#));
+    assert_eq!(changed(JSON, insert("A", Some("C"), "Pass")), "refused: No such edge leaves \"A\"");
+    assert_eq!(
+        changed(JSON, insert("A", Some("B"), "Fail")),
+        "refused: A state of the type \"Fail\" cannot stand on an edge"
+    );
+}
+
+#[test]
+fn a_state_is_taken_away_and_what_led_to_it_leads_on() {
+    let delete = |state: &str| json!({"op": "delete", "state": state});
+    assert_eq!(changed(LINE, delete("B")), r#"{"StartAt":"A","States":{"A":{"Type":"Pass","End":true}}}"#);
+    assert_eq!(
+        changed(YAML, delete("A")),
+        "# Orders\nStartAt: B\nStates:\n  # the first\n\n  B:\n    Type: Task\n    Resource: \
+         arn:aws:states:::lambda:invoke\n    Retry:\n      - ErrorEquals: [X] # only these\n        MaxAttempts: 2\n    \
+         End: true\n# the end\n"
+    );
+    assert!(
+        changed(JSON, delete("A")).contains("\"StartAt\" : \"B\",   \"Comment\": \"😀 odd   spacing stays\"")
+    );
+    assert_eq!(
+        changed(JSON, delete("C")),
+        "refused: A rule or catcher of \"A\" leads to it: change that first"
+    );
+}
+
+#[test]
+fn catchers_and_retriers_are_added() {
+    let retry = json!({"op": "retry", "state": "B"});
+    let item =
+        r#"{ "ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 3, "BackoffRate": 2 }"#;
+    assert_eq!(
+        changed(LINE, retry.clone()),
+        LINE.replace("\"End\":true}}", &format!("\"End\":true, \"Retry\": [{item}]}}}}"))
+    );
+    assert_eq!(
+        changed(YAML, retry),
+        YAML.replace("        MaxAttempts: 2\n", &format!("        MaxAttempts: 2\n      - {item}\n"))
+    );
+    let catch = json!({"op": "catch", "state": "A", "to": "C"});
+    let item = r#"{ "ErrorEquals": ["States.ALL"], "Next": "C" }"#;
+    assert_eq!(
+        changed(JSON, catch),
+        JSON.replace("\"Next\": \"C\"} ]", &format!("\"Next\": \"C\"}}, {item} ]"))
+    );
+    assert_eq!(
+        changed(YAML, json!({"op": "catch", "state": "A", "to": "B"})),
+        "refused: A state of the type Pass has no Catch"
+    );
+}
+
+/// Many changes after each other, at random, on texts of all kinds. `edit` itself refuses what does not read as it was
+/// meant, and here nothing may be refused for how the text is written.
+#[test]
+fn changes_at_random_read_as_they_were_meant() {
+    let orders = include_str!("../../examples/orders.asl.json");
+    let mut made = 0;
+    for (n, first) in [JSON, LINE, YAML, orders, JSON, LINE, YAML, orders].into_iter().enumerate() {
+        let mut text = first.to_owned();
+        let mut random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(n as u64 + 1);
+        for step in 0..500 {
+            let mut next = |below: usize| {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (random >> 33) as usize % below
+            };
+            let (definition, _) = match draft(&text).yaml {
+                true => asl::read_yaml(text.as_bytes(), &asl::Options::default()),
+                false => asl::read(text.as_bytes(), &asl::Options::default()),
+            };
+            let Some(definition) = definition else {
+                // A change may leave a state that nothing leads to, which is for its author to mend.
+                text = first.to_owned();
+                continue;
+            };
+            let states = &definition.workflow.states;
+            let state = &states[next(states.len())];
+            let other = &states[next(states.len())].name.value;
+            let name = &state.name.value;
+            let kind = ["Pass", "Task", "Wait", "Map", "Parallel"][next(5)];
+            let to = match &state.next {
+                asl::model::Transition::Next(to) => Some(&*to.value),
+                _ => None,
+            };
+            let change = match next(6) {
+                0 | 1 => {
+                    json!({"op": "insert", "from": name, "to": to, "kind": kind, "name": format!("New: {step}")})
+                }
+                2 => json!({"op": "rename", "state": name, "to": format!("the \"{step}\" é")}),
+                3 => json!({"op": "catch", "state": name, "to": other}),
+                4 => json!({"op": "retry", "state": name}),
+                _ => json!({"op": "delete", "state": name}),
+            };
+            let change: Edit = serde_json::from_value(change).expect("a change");
+            match edit(draft(&text), &change) {
+                Ok(patches) => {
+                    text = patched(&text, &patches);
+                    made += 1;
+                }
+                Err(why) => assert!(!why.contains("by hand"), "{change:?}: {why}\n{text}"),
+            }
+        }
+    }
+    println!("{made} changes");
+    assert!(made > 500, "{made}");
+}
