@@ -180,6 +180,12 @@ pub const JOURNAL_BLOCK_BYTES_MAX: usize = 1 << 20;
 pub const JOURNAL_RECORD_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a segment of the journal, unless told otherwise.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 128 << 20;
+/// A journal of durable executions is not compacted before so many bytes were appended; and how often it is looked at.
+pub const DURABLE_COMPACT_BYTES_MIN: u64 = 128 << 20;
+/// See [`DURABLE_COMPACT_BYTES_MIN`].
+pub const DURABLE_COMPACT_LOOK_MS: u64 = 1_000;
+/// Bytes of a segment of the journal of durable executions: the state of one may take a quarter of it.
+pub const DURABLE_SEGMENT_BYTES: u64 = 32 << 20;
 /// Bytes of the smallest, and of the largest, segment of the journal.
 pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// See [`JOURNAL_SEGMENT_BYTES_MIN`].

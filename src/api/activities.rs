@@ -53,13 +53,14 @@ pub(super) async fn task(service: &Service, fields: Fields<'_>) -> Answer {
     })
 }
 
-pub(super) fn success(service: &Service, fields: Fields<'_>) -> Answer {
-    service.send_task_success(fields.need("taskToken"), fields.need("output"))?;
+pub(super) async fn success(service: &Service, fields: Fields<'_>) -> Answer {
+    service.succeed_task(fields.need("taskToken"), fields.need("output"))?.recorded().await;
     Ok(EMPTY.to_vec())
 }
 
-pub(super) fn failure(service: &Service, fields: Fields<'_>) -> Answer {
-    service.send_task_failure(fields.need("taskToken"), fields.text("error"), fields.text("cause"))?;
+pub(super) async fn failure(service: &Service, fields: Fields<'_>) -> Answer {
+    let (error, cause) = (fields.text("error"), fields.text("cause"));
+    service.fail_task(fields.need("taskToken"), error, cause)?.recorded().await;
     Ok(EMPTY.to_vec())
 }
 

@@ -8,8 +8,8 @@ use crate::service::{Error, ListExecutions, REDRIVE_REFUSED, Service, StartExecu
 
 type Answer = Result<Vec<u8>, Error>;
 
-pub(super) fn start(service: &Service, fields: Fields<'_>, trace: Option<&str>) -> Answer {
-    let started = service.start_execution(request(fields, trace))?;
+pub(super) async fn start(service: &Service, fields: Fields<'_>, trace: Option<&str>) -> Answer {
+    let started = service.start_recorded(request(fields, trace)).await?;
     Ok(object(|reply| {
         reply.text("executionArn", &started.arn).time("startDate", started.started_ms);
     }))

@@ -27,6 +27,11 @@ impl Token {
         self.frame
     }
 
+    /// Which visit of a state it belongs to; an execution's later ones have higher numbers.
+    pub const fn visit(self) -> u32 {
+        self.visit
+    }
+
     /// From [`to_bits`](Token::to_bits).
     pub const fn from_bits(bits: u64) -> Token {
         Token { frame: bits as u32, visit: (bits >> 32) as u32 }

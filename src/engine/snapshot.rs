@@ -147,11 +147,6 @@ impl Execution {
         }
     }
 
-    /// Whether the task of this token was begun. That of an activity is when a worker has taken it, every other at once.
-    pub fn is_begun(&self, token: Token) -> bool {
-        self.is_current(token) && self.frames[token.frame as usize].is_begun
-    }
-
     /// How many visits of states there were: each later one has a higher number.
     pub fn visits(&self) -> u32 {
         self.visits

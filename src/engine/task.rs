@@ -94,6 +94,10 @@ impl Run<'_, '_> {
     /// A worker has taken the task of an activity; from now on its time counts, and it has to say that it is alive.
     pub(super) fn task_started(&mut self, frame: u32, worker: Option<&str>) {
         let StateKind::Task(task) = self.state(frame).kind else { return };
+        if self.execution.frames[frame as usize].is_begun {
+            // It was offered once more after a restart: its time goes on.
+            return;
+        }
         let kind = kind(&self.program.tasks[task].resource.kind);
         self.chain(frame, EventKind::TaskStarted { task, kind, worker });
         self.begin_timeouts(frame);

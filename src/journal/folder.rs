@@ -60,7 +60,11 @@ pub fn open(
     visit: &mut dyn FnMut(&Block<'_>),
 ) -> Result<(LogJournal, Report), JournalError> {
     let what = || JournalError::io(folder.display().to_string());
-    fs::create_dir_all(folder).map_err(what())?;
+    let mut builder = fs::DirBuilder::new();
+    // Its owner reads it, and nobody else.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder).map_err(what())?;
     let mut lock = FolderLock::of(folder);
     lock.claim()?;
     let disk = Arc::new(Folder::at(folder, mode));

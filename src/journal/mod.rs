@@ -1,7 +1,7 @@
 //! The journal: a log of blocks that are durable before anyone is told so. It knows bytes and sequence numbers; what the
 //! records mean belongs to whoever appends them. Nothing above it knows files.
 //!
-//! **It is not wired into the runtime yet**: executions are in memory, whatever this module can do.
+//! The runtime keeps durable executions in it, see its `durable` module.
 //!
 //! # How it works
 //!

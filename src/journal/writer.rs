@@ -176,6 +176,11 @@ impl LogJournal {
         }
     }
 
+    /// Bytes that a record may have.
+    pub fn record_bytes_max(&self) -> usize {
+        self.options.record_bytes_max()
+    }
+
     /// Adds one who is told of all numbers from now on.
     pub fn watch(&self, watcher: Watcher) {
         self.shared.lock().watchers.push(watcher);

@@ -163,7 +163,7 @@ impl History {
         self.dropped = 0;
     }
 
-    fn keep(&mut self, event: Event) {
+    pub(super) fn keep(&mut self, event: Event) {
         self.bytes += event.bytes();
         self.events.push_back(event);
         while self.bytes > self.bytes_max && self.events.len() > 1 {

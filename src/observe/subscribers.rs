@@ -134,6 +134,11 @@ impl Watch {
         !self.wants.any(Wants::LOG) || self.event_buffer.is_empty() && self.audience.history.is_none()
     }
 
+    /// Appends what is to outlive the process of what was heard since it was asked last.
+    pub(crate) fn unrecorded(&mut self, out: &mut Vec<u8>) {
+        self.audience.each(|watcher| watcher.unrecorded(out));
+    }
+
     /// Tells the users' watchers how it ended; they are told nothing more.
     pub(crate) fn ended(&mut self, arena: &Arena, outcome: &Outcome, now_ms: u64) {
         self.audience.each(|watcher| watcher.ended(arena, outcome, now_ms));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::History;
+use super::{Event, History};
 use crate::engine::{EventMask, Identity, Listener, Outcome, Record};
 use crate::json::Arena;
 use crate::program::Program;
@@ -15,6 +15,13 @@ pub trait Watcher: Listener + Send {
     /// What it wants to hear. Asked once, when the execution begins.
     fn event_mask(&self) -> EventMask {
         EventMask::STATES
+    }
+
+    /// Appends what is to outlive the process of what it heard since it was asked last; asked after each turn of a durable
+    /// execution. It comes back as the
+    /// [history of what is recovered](crate::runtime::RecoveredExecution::history).
+    fn unrecorded(&mut self, out: &mut Vec<u8>) {
+        let _ = out;
     }
 
     /// The execution is over; an output lies in the arena. An execution that never began, because it was aborted or the
@@ -79,6 +86,12 @@ impl LiveHistory {
     /// A history that takes about `bytes_max` bytes at most.
     pub fn new(bytes_max: usize) -> LiveHistory {
         LiveHistory { shared: Arc::new(Mutex::new(History::new(bytes_max))) }
+    }
+
+    /// Puts back events that were [written down](Watcher::unrecorded), oldest first.
+    pub fn recover(&self, events: Vec<Event>) {
+        let mut history = lock(&self.shared);
+        events.into_iter().for_each(|event| history.keep(event));
     }
 
     /// Who writes it.

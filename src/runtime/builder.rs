@@ -4,11 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
+use crossbeam_utils::CachePadded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::admission::{Admission, Budgets};
 use super::clock::{RealClock, Time};
+use super::durable::{Durability, Durable, DurableError};
 use super::engine::{Engine, Inner};
 use super::inbox::{Remote, Shared};
 use super::machine::Registered;
@@ -47,6 +49,9 @@ pub enum BuildError {
     /// The system gave no random seed.
     #[error("the system gave no randomness: {0}")]
     Random(String),
+    /// The journal of durable executions cannot be used.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
 }
 
 /// Sets an engine up.
@@ -68,6 +73,7 @@ pub struct Builder {
     has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     observer: Option<Arc<dyn Observer>>,
     setup: Setup,
+    durable: Option<Durable>,
 }
 
 impl Default for Builder {
@@ -86,6 +92,7 @@ impl Default for Builder {
             has_activity: Arc::new(|_| true),
             observer: None,
             setup: Setup::default(),
+            durable: None,
         }
     }
 }
@@ -170,6 +177,14 @@ impl Builder {
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Builder {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Executions that are [to be durable](super::StartOptions::durable) are kept in a journal, and go on when the next
+    /// engine with it [resumes](Engine::resume) them. Nothing else of the engine is kept.
+    #[must_use]
+    pub fn durable(mut self, durable: Durable) -> Builder {
+        self.durable = Some(durable);
         self
     }
 
@@ -278,6 +293,9 @@ impl Builder {
     pub fn build(self) -> Result<Engine, BuildError> {
         let shards = self.shards;
         let (engine, shared) = self.parts()?;
+        if let Some(durability) = &shared.durability {
+            durability.keep_short(limits::DURABLE_COMPACT_BYTES_MIN)?;
+        }
         if let Some(observability) = &shared.observability {
             Observability::employ(observability)?;
         }
@@ -314,6 +332,11 @@ impl Builder {
                 (u64::from_le_bytes(seed), u128::from_le_bytes(secret))
             }
         };
+        let durability =
+            self.durable.as_ref().map(|durable| Durability::open(durable, secret)).transpose()?;
+        let durability = durability.map(Arc::new);
+        // Tokens outlive the process.
+        let secret = durability.as_ref().map_or(secret, |durability| durability.secret);
         let (seconds_max, options) = match self.profile {
             Profile::Aws => {
                 let machine_type = match self.express_callbacks {
@@ -351,11 +374,16 @@ impl Builder {
             has_activity: self.has_activity,
             random: drawn,
             seed,
-            seeds: Default::default(),
+            // Those of an earlier process are not given out again.
+            seeds: CachePadded::new(AtomicU64::new(durability.as_ref().map_or(0, |it| it.epoch << 40))),
             gate: DrainGate::new(),
             drain_at_ms: AtomicU64::new(u64::MAX),
             dropped: false.into(),
+            durability,
         });
+        if let Some(durability) = &shared.durability {
+            durability.belongs_to(&shared.remotes);
+        }
         let inner = Inner::new(Arc::clone(&shared), self.handlers, options, self.in_place);
         Ok((Engine::new(inner), shared))
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::completion::Place;
 use super::engine::Engine;
 use super::inbox::{Beat, ShardMessage, Shared};
-use crate::engine::Token;
 use crate::fault::Fault;
+use crate::journal::Lsn;
 use crate::json;
 use crate::limits;
 use crate::task::token::{self, ActivityTask, TokenError};
@@ -21,6 +21,38 @@ pub enum AnswerError {
     /// The output is not JSON, or too large.
     #[error("InvalidOutput: {0}")]
     InvalidOutput(String),
+    /// The execution is durable, and its journal does not take the answer at present. The token is still good.
+    #[error("the answer cannot be made durable: {0}")]
+    NotDurable(String),
+}
+
+/// An answer that was taken. That of a durable execution's task is safe when it is [recorded](Answered::recorded).
+#[must_use = "the answer to a durable execution's task is safe only when it is recorded"]
+pub struct Answered {
+    shared: Arc<Shared>,
+    recorded: Option<Lsn>,
+}
+
+impl Answered {
+    /// Comes when the answer outlives the process; at once, if its execution is not to.
+    pub async fn recorded(self) {
+        if let (Some(durability), Some(recorded)) = (&self.shared.durability, self.recorded) {
+            durability.durable(recorded).await;
+        }
+    }
+
+    /// Blocks this thread until the answer outlives the process; not at all, if its execution is not to.
+    pub fn wait(self) {
+        if let (Some(durability), Some(recorded)) = (&self.shared.durability, self.recorded) {
+            durability.wait(recorded);
+        }
+    }
+}
+
+impl std::fmt::Debug for Answered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answered").field("recorded", &self.recorded).finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -36,17 +68,26 @@ impl Engine {
         let (shared, worker) = (Arc::clone(self.shared()), worker.map(Into::into));
         let poller = shared.waiting.poll_activity(activity);
         async move {
-            let (task, (place, token)) = poller.await;
+            let (task, (place, token, _)) = poller.await;
             shared.send(place, ShardMessage::Started(place.key, token, worker));
             task
         }
     }
 
-    /// Completes the task of a token (`SendTaskSuccess`); `output` is JSON text.
+    /// Completes the task of a token (`SendTaskSuccess`); `output` is JSON text. If the execution is durable, this blocks
+    /// the thread until the answer is safe: some milliseconds at most, while the disk works.
     ///
     /// # Errors
     /// When nobody waits for it, or the output is not JSON, which leaves the token good.
     pub fn send_task_success(&self, token: &str, output: &[u8]) -> Result<(), AnswerError> {
+        self.succeed_task(token, output).map(Answered::wait)
+    }
+
+    /// As [`send_task_success`](Engine::send_task_success), without waiting until it is safe.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn succeed_task(&self, token: &str, output: &[u8]) -> Result<Answered, AnswerError> {
         let number = token::parse(token)?;
         if output.len() > limits::PAYLOAD_BYTES_MAX as usize {
             return Err(AnswerError::InvalidOutput("it is larger than the service limit".to_owned()));
@@ -56,11 +97,19 @@ impl Engine {
         self.answer(number, Ok(output.to_vec()))
     }
 
-    /// Fails the task of a token (`SendTaskFailure`).
+    /// Fails the task of a token (`SendTaskFailure`). Blocks as [`send_task_success`](Engine::send_task_success) does.
     ///
     /// # Errors
     /// When nobody waits for it.
     pub fn send_task_failure(&self, token: &str, error: &str, cause: &str) -> Result<(), AnswerError> {
+        self.fail_task(token, error, cause).map(Answered::wait)
+    }
+
+    /// As [`send_task_failure`](Engine::send_task_failure), without waiting until it is safe.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fail_task(&self, token: &str, error: &str, cause: &str) -> Result<Answered, AnswerError> {
         let fault = Fault { error: Some(error.to_owned().into()), cause: Some(cause.to_owned()) };
         self.answer(token::parse(token)?, Err(fault))
     }
@@ -71,16 +120,26 @@ impl Engine {
     /// When nobody waits for it.
     pub fn send_task_heartbeat(&self, token: &str) -> Result<(), AnswerError> {
         let number = token::parse(token)?;
-        if let Some((place, token)) = self.shared().waiting.beat(number)? {
+        if let Some((place, token, _)) = self.shared().waiting.beat(number)? {
             self.shared().send(place, ShardMessage::Heartbeat(place.key, token, Beat::Token(number)));
         }
         Ok(())
     }
 
-    fn answer(&self, number: u128, answer: Result<Vec<u8>, Fault>) -> Result<(), AnswerError> {
-        let (place, token): (Place, Token) = self.shared().waiting.take(number)?;
+    fn answer(&self, number: u128, answer: Result<Vec<u8>, Fault>) -> Result<Answered, AnswerError> {
+        let asks @ (place, token, durable) = self.shared().waiting.take(number)?;
+        let recorded = match (durable, &self.shared().durability) {
+            (Some(id), Some(durability)) => {
+                let recorded = durability.answer(id, token, &answer).map_err(|why| {
+                    self.shared().waiting.insert(number, asks);
+                    AnswerError::NotDurable(why.to_string())
+                })?;
+                Some(recorded)
+            }
+            _ => None,
+        };
         self.shared().send(place, ShardMessage::Answer(place.key, token, answer));
-        Ok(())
+        Ok(Answered { shared: Arc::clone(self.shared()), recorded })
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::{
 };
 use std::task::{Context, Poll, Waker};
 
+use super::durable::Ledger;
 use super::inline::Ended;
 use super::outcome::{Counts, Outcome, Status};
 use super::slab::Key;
@@ -47,6 +48,12 @@ impl StartIdentity {
     /// As its version says.
     pub(super) const AS_OTHERS: StartIdentity = StartIdentity { synchronous: false, label: None };
 
+    /// What ties it to the journal, if it is durable.
+    #[inline]
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        self.label.as_ref()?.ledger.as_ref()
+    }
+
     pub(super) fn names(&self) -> IdentityRef<'_> {
         let label = self.label.as_deref();
         IdentityRef {
@@ -76,6 +83,8 @@ pub(super) struct IdentityOverrides {
     pub(super) trace_header: Option<Box<str>>,
     /// Who does its tasks, before the engine's handlers. A mutex, because it may move from shard to shard.
     pub(super) tasks: Option<std::sync::Mutex<Box<dyn Tasks + Send>>>,
+    /// What ties it to the journal, if it is durable.
+    pub(super) ledger: Option<Ledger>,
 }
 
 impl std::fmt::Debug for IdentityOverrides {

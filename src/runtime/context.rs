@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::completion::IdentityRef;
 use super::drive::TurnScratch;
 use super::machine::Version;
-use crate::engine::{self, ActivityWork, Event, Execution, Turn};
+use crate::engine::{self, ActivityWork, Event, Execution, TaskCall, Turn};
 use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::observe::{Observability, Watch};
 use crate::program::{StateId, TaskId};
@@ -19,9 +19,19 @@ pub(super) struct ExecutionBuffer {
     names: u64,
     /// Who watches it.
     pub(super) watch: Option<Box<Watch>>,
+    /// Of a durable execution: tasks that are to be started when this turn is recorded, and up to which visit that is done
+    /// and durable. Of any other, what the last durable one left.
+    pub(super) staged: Vec<TaskCall>,
+    pub(super) released: u32,
 }
 
 impl ExecutionBuffer {
+    /// Nothing of a durable execution that was here before is left.
+    pub(super) fn forget_staged(&mut self) {
+        self.staged.clear();
+        self.released = 0;
+    }
+
     /// Sees to it that the execution is called as one of this version, and as it is called itself.
     pub(super) fn identify(&mut self, version: &Version, start_identity: IdentityRef<'_>) {
         let names = version.number << 1 | u64::from(start_identity.synchronous);

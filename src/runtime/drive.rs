@@ -10,6 +10,7 @@ use crate::engine::{Effect, Env, Event, EventMask, Execution, TaskCall, TimerKin
 use crate::fault::Fault;
 use crate::fuel::Fuel;
 use crate::json::{Compactor, Value};
+use crate::program::Program;
 use crate::query::jsonata::Scratch;
 use crate::task::Answer;
 
@@ -26,6 +27,16 @@ impl Effects {
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.done = 0;
+    }
+
+    /// Wants one more thing done.
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.list.push(effect);
+    }
+
+    /// Wants what an execution [waits for](Execution::pending) done.
+    pub(crate) fn push_pending(&mut self, execution: &Execution, program: &Program) {
+        execution.pending(program, &mut self.list);
     }
 
     /// Only what is to be cancelled is still to be done.

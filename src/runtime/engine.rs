@@ -77,6 +77,9 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if let Some(durability) = &self.shared.durability {
+            durability.leaves.store(true, Ordering::SeqCst);
+        }
         self.shared.gate.close();
         self.shared.dropped.store(true, Ordering::SeqCst);
         self.shared.ring_all();
@@ -277,6 +280,9 @@ impl Engine {
         let at_ms =
             shared.time.steady_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         shared.drain_at_ms.fetch_min(at_ms, Ordering::AcqRel);
+        if let Some(durability) = &shared.durability {
+            durability.leaves.store(true, Ordering::SeqCst);
+        }
         shared.gate.close();
         shared.ring_all();
         poll_fn(|context| shared.gate.poll_empty(context, || shared.running())).await;

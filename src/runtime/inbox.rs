@@ -11,8 +11,10 @@ use dashmap::DashMap;
 use super::admission::Admission;
 use super::clock::Time;
 use super::completion::{Completion, Place, Reply};
+use super::durable::Durability;
 use super::machine::Version;
 use super::outcome::{Counters, Counts};
+use super::shard::Resume;
 use super::shutdown::DrainGate;
 use super::slab::Key;
 use super::wakeup::Wakeup;
@@ -50,11 +52,19 @@ impl StartBatch {
 #[derive(Debug)]
 pub(super) enum ShardMessage {
     Abort(Key, Fault),
+    /// A block of the journal is durable.
+    Durable,
+    /// An execution of an earlier process goes on here.
+    Resume(Box<Resume>),
     Answer(Key, Token, Result<Vec<u8>, Fault>),
     Heartbeat(Key, Token, Beat),
     /// A worker of this name, if it gave one, took the task of an activity.
     Started(Key, Token, Option<Box<str>>),
 }
+
+/// Where a task waits for whoever has its token: the execution, the task, and the execution's number in the journal, if
+/// it is durable.
+pub(super) type Asks = (Place, Token, Option<u64>);
 
 /// What is to be told that a heartbeat was taken note of, so that the next one is sent again. In between, others are
 /// the same as none.
@@ -182,7 +192,7 @@ pub(super) struct Shared {
     pub(super) observer: Option<Arc<dyn Observer>>,
     /// What is shown of executions.
     pub(super) observability: Option<Arc<Observability>>,
-    pub(super) waiting: Arc<Waiting<(Place, Token)>>,
+    pub(super) waiting: Arc<Waiting<Asks>>,
     /// Whether there is an activity of this ARN.
     pub(super) has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Where seeds and random numbers come from; without it, they follow from the seed.
@@ -196,6 +206,8 @@ pub(super) struct Shared {
     pub(super) drain_at_ms: AtomicU64,
     /// The engine is gone: shards abort what they have and end.
     pub(super) dropped: AtomicBool,
+    /// The journal of durable executions.
+    pub(super) durability: Option<Arc<Durability>>,
 }
 
 impl Shared {

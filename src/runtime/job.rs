@@ -150,7 +150,7 @@ impl Shard {
         }
     }
 
-    fn disarm(&mut self, pending: FramePending, token: Option<u128>) {
+    pub(super) fn disarm(&mut self, pending: FramePending, token: Option<u128>) {
         for timer in pending.timers {
             if timer != TimerId::NONE {
                 self.wheel.cancel(timer);
@@ -176,7 +176,7 @@ impl Shard {
         }
         if bug {
             let place = self.place(key);
-            self.shared.waiting.forget(|(other, _)| *other == place);
+            self.shared.waiting.forget(|(other, ..)| *other == place);
         }
     }
 
@@ -185,13 +185,19 @@ impl Shard {
         let resource = &version.program.tasks[call.task].resource;
         let work = version.work(call.task);
         let waits = resource.waits_for_token;
+        let durable = job.reply.start_identity().ledger().map(|ledger| ledger.id);
+        if durable.is_some() && call.token.visit() > job.buffer.released {
+            // It is started when this turn is recorded, and that is durable.
+            job.buffer.staged.push(*call);
+            return task::Answer::Never;
+        }
         if let Some(answer) = own_answer(job, call) {
             return answer;
         }
         if resource.has_token || matches!(work, machine::Work::Activity) {
             let key = self.key(job);
             let number = job.buffer.execution.task_token(call.token);
-            self.shared.waiting.insert(number, (self.place(key), call.token));
+            self.shared.waiting.insert(number, (self.place(key), call.token, durable));
             job.pending.frame(call.token.frame()).token = true;
         }
         match work {
@@ -294,6 +300,7 @@ impl Shard {
             deadline_ms: execution.deadline_ms().min(timeout_ms).saturating_add_signed(self.ahead_ms),
             token: has_token.then(|| format!("{:032x}", execution.task_token(token))),
             trace_header: traced.map(Into::into).or(given),
+            recorded_visit: job.reply.start_identity().ledger().map(|_| token.visit()),
             cancelled: AtomicBool::new(false),
             heartbeat: Box::new(move || {
                 if !beats.swap(true, Ordering::AcqRel) {

@@ -308,6 +308,8 @@ pub(super) struct Version {
     /// No other version of this engine has the same.
     pub(super) number: u64,
     pub(super) program: Arc<Program>,
+    /// The program's.
+    pub(super) fingerprint: u64,
     pub(super) identity: Identity,
     /// How long its executions may take.
     pub(super) seconds_max: u64,
@@ -411,6 +413,7 @@ impl Version {
         let is_short = is_pure && is_light && is_short(&program);
         Version {
             number,
+            fingerprint: program.fingerprint(),
             program: Arc::new(program),
             identity,
             seconds_max,

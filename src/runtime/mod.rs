@@ -22,6 +22,8 @@ mod completion;
 mod context;
 pub(crate) mod drive;
 #[cfg(feature = "runtime")]
+mod durable;
+#[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]
 mod fiber;
@@ -74,8 +76,9 @@ pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
 pub use {
     admission::{Budgets, Limit, Throttled},
     builder::{BuildError, Builder, Profile},
-    callbacks::AnswerError,
+    callbacks::{AnswerError, Answered},
     completion::Batch,
+    durable::{Durable, DurableError, RecoveredExecution, ResumeError},
     engine::{DefinitionError, Engine, ShardLoad},
     handle::Handle,
     input::{Input, Json},

@@ -66,6 +66,16 @@ impl Outcome {
         Outcome { status, fault, started_ms: at_ms, stopped_ms: at_ms, output: Vec::new() }
     }
 
+    /// As it was written down.
+    pub(super) fn recovered(
+        status: Status,
+        fault: Option<Fault>,
+        (started_ms, stopped_ms): (u64, u64),
+        output: Vec<u8>,
+    ) -> Outcome {
+        Outcome { status, fault, started_ms, stopped_ms, output }
+    }
+
     /// The output as compact JSON; empty unless the execution succeeded.
     pub fn json(&self) -> &[u8] {
         &self.output

@@ -106,6 +106,12 @@ impl PendingOps {
         }
     }
 
+    /// Whether a handler works for it.
+    pub(super) fn has_tasks(&self) -> bool {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        std::iter::once(&self.first).chain(rest).any(|pending| pending.task != NO_TASK)
+    }
+
     /// Takes everything that is under way.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = FramePending> {
         let PendingOps { first, rest } = std::mem::take(self);

@@ -13,6 +13,7 @@
 
 mod begin;
 mod deadlines;
+mod durable;
 mod end;
 mod resident;
 
@@ -33,10 +34,13 @@ use super::tasks::{Answer, Tasks};
 use super::turns::{Next, Turns};
 use super::wheel::{TimerId, Wheel};
 use crate::engine::{TimerKind, Token};
+use crate::journal::Lsn;
 use crate::limits;
 use crate::observe::{LogBuffer, Memory, Watch};
+use durable::Held;
 use resident::Knock;
 
+pub(super) use durable::Resume;
 pub(super) use end::{bug, bug_outcome};
 
 /// Executions one thread owns.
@@ -76,6 +80,11 @@ pub struct Shard {
     ended_any: bool,
     /// Where executions are packed, before they get a box of the right size.
     packed: Vec<u8>,
+    /// What waits for records to be durable, in the order in which they were appended.
+    held: VecDeque<(Lsn, Held)>,
+    /// History and state that are about to be recorded.
+    notes: Vec<u8>,
+    state: Vec<u8>,
     finished: bool,
 }
 
@@ -151,7 +160,8 @@ const PARCELS_PER_TURN: usize = 8_192;
 impl Shard {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Shard {
         let remote = Arc::clone(&shared.remotes[index]);
-        let now_ms = shared.time.steady_ms();
+        let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms);
+        let now_ms = shared.time.steady_ms().max(floor_ms);
         let ahead_ms = shared.look_at_wall();
         Shard {
             shared,
@@ -177,6 +187,9 @@ impl Shard {
             began_us: 0,
             ended_any: false,
             packed: Vec::new(),
+            held: VecDeque::new(),
+            notes: Vec::new(),
+            state: Vec::new(),
             finished: false,
         }
     }
@@ -195,6 +208,7 @@ impl Shard {
         self.turns.begin();
         self.time_out_due();
         self.tell_clock_set();
+        self.release_held();
         self.take_mail();
         self.poll_tasks();
         self.fire_timers();
@@ -257,7 +271,10 @@ impl Shard {
 
     fn has_more(&mut self) -> bool {
         let due = self.next_ms().is_some_and(|at_ms| at_ms <= self.now_ms);
-        due || self.remote.has_any() || !self.turns.is_empty() || self.clock_set_from.is_some()
+        due || self.has_released()
+            || self.remote.has_any()
+            || !self.turns.is_empty()
+            || self.clock_set_from.is_some()
     }
 
     // ---- events ----
@@ -270,6 +287,9 @@ impl Shard {
             match self.remote.mail.pop() {
                 None => break,
                 Some(ShardMessage::Abort(key, fault)) => self.knock(key, Knock::Abort(fault)),
+                // What it was waited for is done by the turn itself.
+                Some(ShardMessage::Durable) => {}
+                Some(ShardMessage::Resume(resume)) => self.take_in(*resume),
                 Some(ShardMessage::Answer(key, token, answer)) => {
                     self.knock(key, Knock::Answer(token, answer))
                 }

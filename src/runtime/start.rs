@@ -49,6 +49,9 @@ pub enum StartError {
     /// The state machine belongs to another engine.
     #[error("the state machine belongs to another engine")]
     Foreign,
+    /// It was to be durable, and the journal did not take it.
+    #[error("the execution cannot be made durable: {0}")]
+    NotDurable(String),
 }
 
 /// How one execution is to differ from others. What is not given is made of the engine's seed.
@@ -69,6 +72,9 @@ pub struct StartOptions {
     /// Does the tasks of those states that it [`answers`](Tasks::answers), in place of the engine's handlers: a
     /// [`TestCase`](crate::task::mock::TestCase), for instance.
     pub tasks: Option<Box<dyn Tasks + Send>>,
+    /// Makes it durable: it is kept in the engine's [journal](super::Builder::durable), together with these bytes, which
+    /// mean something to whoever [resumes](Engine::resume) it. It needs a name and an ARN.
+    pub durable: Option<Box<[u8]>>,
     /// Watches it, beside those whom the engine's observer may set to it.
     pub watcher: Option<Box<dyn Watcher>>,
 }
@@ -84,13 +90,18 @@ impl std::fmt::Debug for StartOptions {
 
 impl StartOptions {
     fn start_identity(self, synchronous: bool) -> (StartIdentity, Option<Box<Watch>>) {
-        let StartOptions { name, execution_arn, trace_header, tasks, watcher } = self;
+        let StartOptions { name, execution_arn, trace_header, tasks, durable: _, watcher } = self;
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         if name.is_none() && execution_arn.is_none() && trace_header.is_none() && tasks.is_none() {
             return (StartIdentity { synchronous, label: None }, watch);
         }
-        let label =
-            IdentityOverrides { name, arn: execution_arn, trace_header, tasks: tasks.map(Mutex::new) };
+        let label = IdentityOverrides {
+            name,
+            arn: execution_arn,
+            trace_header,
+            tasks: tasks.map(Mutex::new),
+            ledger: None,
+        };
         (StartIdentity { synchronous, label: Some(Box::new(label)) }, watch)
     }
 }
@@ -164,7 +175,7 @@ impl Engine {
             }
         }
         let mut running = Running(
-            self.start_version(version.into_owned(), number, text.into(), start_identity, watch)?,
+            self.start_version(version.into_owned(), number, text.into(), (start_identity, None), watch)?,
             false,
         );
         let outcome = poll_fn(|context| running.0.completion.poll(context)).await;
@@ -228,8 +239,10 @@ impl Engine {
     ) -> Result<Handle, StartError> {
         let text = input.into_text()?;
         let (version, number) = self.check(machine.into(), text.as_ref().len())?;
+        let mut options = options;
+        let durable = options.durable.take();
         let (start_identity, watch) = options.start_identity(false);
-        self.start_version(version.into_owned(), number, text.into(), start_identity, watch)
+        self.start_version(version.into_owned(), number, text.into(), (start_identity, durable), watch)
     }
 
     /// Starts an execution under a name, which its ARN and the context object show.
@@ -315,7 +328,7 @@ impl Engine {
         version: Arc<Version>,
         number: u64,
         text: Vec<u8>,
-        start_identity: StartIdentity,
+        (mut start_identity, durable): (StartIdentity, Option<Box<[u8]>>),
         watch: Option<Box<Watch>>,
     ) -> Result<Handle, StartError> {
         // Before the input is looked at, so that refusing costs next to nothing.
@@ -327,14 +340,22 @@ impl Engine {
             json::read(arena, &text).map(|_| ())
         })?;
         let shared = self.shared();
-        let completion = Arc::new(Completion::new(start_identity));
         let seed = shared.seed(number);
+        if let Some(durable) = durable {
+            self.write_start(seed, &mut start_identity, &durable, &text)?;
+        }
+        let completion = Arc::new(Completion::new(start_identity));
         if let Some(arn) = completion.start_identity.label.as_ref().and_then(|label| label.arn.clone()) {
-            let (completion, version) = (Arc::clone(&completion), Arc::clone(&version));
+            let (indexed, version) = (Arc::clone(&completion), Arc::clone(&version));
             match shared.by_arn.entry(arn) {
-                Entry::Occupied(taken) => return Err(StartError::AlreadyRuns(taken.key().to_string())),
+                Entry::Occupied(taken) => {
+                    let arn = taken.key().to_string();
+                    drop(taken);
+                    self.unwrite_start(&completion);
+                    return Err(StartError::AlreadyRuns(arn));
+                }
                 // Before it begins, so that it is over before it is forgotten.
-                Entry::Vacant(free) => drop(free.insert(Indexed { completion, version, seed })),
+                Entry::Vacant(free) => drop(free.insert(Indexed { completion: indexed, version, seed })),
             }
         }
         let handle = Handle {
@@ -346,7 +367,10 @@ impl Engine {
         let reply = Reply::One(completion);
         let start_batch =
             StartBatch { version, text, ends: Vec::new(), reply, number, seed: Some(seed), watch };
-        self.submit(start_batch).inspect_err(|_| shared.forget(&handle.completion))?;
+        self.submit(start_batch).inspect_err(|_| {
+            self.unwrite_start(&handle.completion);
+            shared.forget(&handle.completion);
+        })?;
         Ok(handle)
     }
 

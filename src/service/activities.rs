@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::configuration::{Encryption, Tag};
 use super::machines::{arn_of, name};
 use super::page::{Page, Part};
 use super::{Error, Exception, Inner, Service, limits, tags};
 use crate::json::explain::explain;
-use crate::runtime::AnswerError;
+use crate::runtime::{AnswerError, Answered};
 use crate::task::token::{self, TokenError};
 
 /// An activity. It is never changed, but replaced as a whole.
@@ -174,13 +175,18 @@ impl Service {
     /// # Errors
     /// `InvalidOutput`, `InvalidToken`, `TaskTimedOut`.
     pub fn send_task_success(&self, token: &str, output: &str) -> Result<(), Error> {
+        self.succeed_task(token, output).map(Answered::wait)
+    }
+
+    /// The same, for those who must not block until the answer is safe.
+    pub(crate) fn succeed_task(&self, token: &str, output: &str) -> Result<Answered, Error> {
         let invalid = |why: &str| Error::new(Exception::InvalidOutput, format!("Invalid Output: '{why}'"));
         // Verified: a token that is none is told before an output that is none.
         token::parse(token).map_err(|_| Error::invalid_token())?;
         if let Some(why) = explain(output.as_bytes()) {
             return Err(invalid(&why.message));
         }
-        self.inner.engine.send_task_success(token, output.as_bytes()).map_err(|error| match error {
+        self.inner.engine.succeed_task(token, output.as_bytes()).map_err(|error| match error {
             AnswerError::InvalidOutput(why) => invalid(&why),
             other => refused(other),
         })
@@ -196,8 +202,18 @@ impl Service {
         error: Option<&str>,
         cause: Option<&str>,
     ) -> Result<(), Error> {
+        self.fail_task(token, error, cause).map(Answered::wait)
+    }
+
+    /// The same, for those who must not block until the answer is safe.
+    pub(crate) fn fail_task(
+        &self,
+        token: &str,
+        error: Option<&str>,
+        cause: Option<&str>,
+    ) -> Result<Answered, Error> {
         let (error, cause) = (error.unwrap_or_default(), cause.unwrap_or_default());
-        self.inner.engine.send_task_failure(token, error, cause).map_err(refused)
+        self.inner.engine.fail_task(token, error, cause).map_err(refused)
     }
 
     /// Says that the task of a token is alive.
@@ -213,6 +229,12 @@ fn refused(error: AnswerError) -> Error {
     match error {
         AnswerError::Token(TokenError::Unknown) => {
             Error::new(Exception::TaskTimedOut, "Task Timed Out: 'Provided task does not exist anymore'")
+        }
+        AnswerError::NotDurable(why) => {
+            let message = format!("Rate exceeded: the answer cannot be made durable at present: {why}");
+            let mut error = Error::new(Exception::ThrottlingException, message);
+            error.retry_after = Some(Duration::from_millis(100));
+            error
         }
         _ => Error::invalid_token(),
     }

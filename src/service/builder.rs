@@ -15,7 +15,7 @@ use super::registry::Registry;
 use super::store::{StateError, Store};
 use super::{Inner, Service};
 use crate::memory::{self, Share};
-use crate::runtime::{self, Budgets, Engine, RealClock, Simulation, Time};
+use crate::runtime::{self, Budgets, Durable, Engine, RealClock, Simulation, Time};
 
 /// Sets a service up.
 pub struct Builder {
@@ -192,11 +192,14 @@ impl Builder {
         self
     }
 
-    /// Keeps what the API creates (state machines, versions, aliases, tags, activities) in this folder, which is made if
-    /// need be, and finds it again at the next start. Executions are not kept.
+    /// Keeps what the API creates (state machines, versions, aliases, tags, activities) and Standard executions in this
+    /// folder, which is made if need be, and finds them again at the next start: executions that were not over go on.
+    /// Express ones are not kept, nor those of test cases of a mock configuration.
     #[must_use]
     pub fn state(mut self, folder: impl Into<PathBuf>) -> Builder {
-        self.state = Some(folder.into());
+        let folder = folder.into();
+        self.engine = self.engine.durable(Durable::folder(&folder));
+        self.state = Some(folder);
         self
     }
 
@@ -222,7 +225,9 @@ impl Builder {
     pub fn build(mut self) -> Result<Service, BuildError> {
         let ties = self.tie();
         let engine = std::mem::take(&mut self.engine).build()?;
-        self.with(engine, ties)
+        let service = self.with(engine, ties)?;
+        service.inner.engine.wait_resumed();
+        Ok(service)
     }
 
     /// No threads: a service whose engine takes its turns when told so; see [`runtime::Builder::simulate`].
@@ -251,12 +256,15 @@ impl Builder {
 
     fn with(self, engine: Engine, Ties { nested, activities }: Ties) -> Result<Service, BuildError> {
         let machines: Arc<Registry<StateMachine>> = Arc::default();
+        let recorded = engine.is_durable().then(|| engine.clone());
+        let bytes_max = self.settings.executions_bytes_max;
+        let executions = Arc::new(Executions::new(bytes_max, Arc::clone(&machines), recorded));
         let inner = Inner {
             engine,
+            executions,
             time: self.time,
             ids: IdSource::new(self.seed),
             tokens: Tokens::default(),
-            executions: Arc::new(Executions::new(self.settings.executions_bytes_max, Arc::clone(&machines))),
             machines,
             activities,
             mocks: self.mocks.map(Mocks::new),
@@ -274,6 +282,7 @@ impl Builder {
         }
         // Nobody else sets it.
         let _ = nested.service.set(Arc::downgrade(&inner));
+        inner.recover()?;
         Ok(Service { inner, caller: None })
     }
 }

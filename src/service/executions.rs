@@ -17,7 +17,7 @@ use super::registry::Registry;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
 use crate::observe::{History, LiveHistory};
-use crate::runtime::{Handle, Outcome, Status};
+use crate::runtime::{Engine, Handle, Outcome, Status};
 
 /// Standard executions.
 pub(super) struct Executions {
@@ -30,6 +30,8 @@ pub(super) struct Executions {
     /// Bytes that the histories of those that run take.
     pub(super) open_bytes: Arc<AtomicUsize>,
     bytes_max: usize,
+    /// Whose journal has them, if they are durable.
+    engine: Option<Engine>,
 }
 
 /// Executions that are over, oldest first, and the bytes they take.
@@ -48,8 +50,12 @@ pub(super) struct Execution {
     pub(super) started_ms: u64,
     pub(super) trace_header: Option<Box<str>>,
     pub(super) history: LiveHistory,
+    /// The attempt at a task that started it, if it is durable.
+    pub(super) parent: Option<String>,
     /// Its number among all that were started.
     number: u64,
+    /// Its number in the journal.
+    recorded: Option<u64>,
     run: Mutex<Run>,
     kept: Weak<Executions>,
 }
@@ -74,6 +80,10 @@ pub(super) struct Draft {
     pub(super) started_ms: u64,
     pub(super) trace_header: Option<String>,
     pub(super) history: LiveHistory,
+    /// Its number among all that were started.
+    pub(super) number: u64,
+    /// The attempt at a task that starts it, if that is durable.
+    pub(super) parent: Option<String>,
 }
 
 impl Wake for Execution {
@@ -124,6 +134,11 @@ impl Execution {
             }
         })
         .await
+    }
+
+    /// Comes when its start is durable; nothing, when it is over, for then that is.
+    pub(super) fn recorded(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.run().handle.as_ref().map(Handle::recorded)
     }
 
     /// Waits for its end, and stops it when nobody waits any more.
@@ -184,7 +199,11 @@ impl Drop for Awaited<'_> {
 }
 
 impl Executions {
-    pub(super) fn new(bytes_max: usize, machines: Arc<Registry<StateMachine>>) -> Executions {
+    pub(super) fn new(
+        bytes_max: usize,
+        machines: Arc<Registry<StateMachine>>,
+        engine: Option<Engine>,
+    ) -> Executions {
         Executions {
             machines,
             by_arn: DashMap::new(),
@@ -193,6 +212,7 @@ impl Executions {
             closed: Mutex::new(Closed { queue: VecDeque::new(), bytes: 0, bytes_max }),
             open_bytes: Arc::default(),
             bytes_max,
+            engine,
         }
     }
 
@@ -214,25 +234,17 @@ impl Executions {
     /// Starts an execution, unless there is one of this ARN, and keeps it.
     pub(super) fn start(
         self: &Arc<Self>,
-        draft: Draft,
+        mut draft: Draft,
         start: impl FnOnce(&Draft) -> Result<Handle, Error>,
     ) -> Result<Result<Arc<Execution>, Arc<Execution>>, Error> {
         let execution = match self.by_arn.entry((*draft.arn).into()) {
             Entry::Occupied(existing) => return Ok(Err(Arc::clone(existing.get()))),
             Entry::Vacant(free) => {
+                draft.number = self.started.fetch_add(1, Ordering::Relaxed);
                 let handle = start(&draft)?;
-                let execution = Arc::new(Execution {
-                    arn: draft.arn.into(),
-                    name: draft.name.into(),
-                    target: draft.target,
-                    input: draft.input.into(),
-                    started_ms: draft.started_ms,
-                    trace_header: draft.trace_header.map(Into::into),
-                    history: draft.history,
-                    number: self.started.fetch_add(1, Ordering::Relaxed),
-                    run: Mutex::new(Run { handle: Some(handle), ..Run::default() }),
-                    kept: Arc::downgrade(self),
-                });
+                let recorded = handle.recorded_id();
+                let run = Run { handle: Some(handle), ..Run::default() };
+                let execution = self.execution(draft, recorded, run);
                 free.insert(Arc::clone(&execution));
                 execution
             }
@@ -243,6 +255,42 @@ impl Executions {
         drop(of_machine);
         execution.look();
         Ok(Ok(execution))
+    }
+
+    fn execution(self: &Arc<Self>, draft: Draft, recorded: Option<u64>, run: Run) -> Arc<Execution> {
+        let Draft { arn, name, target, input, started_ms, trace_header, history, number, parent } = draft;
+        Arc::new(Execution {
+            arn: arn.into(),
+            name: name.into(),
+            target,
+            input: input.into(),
+            started_ms,
+            trace_header: trace_header.map(Into::into),
+            history,
+            parent,
+            number,
+            recorded,
+            run: Mutex::new(run),
+            kept: Arc::downgrade(self),
+        })
+    }
+
+    /// Takes in an execution of an earlier process that goes on, or is over.
+    pub(super) fn put_back(self: &Arc<Self>, draft: Draft, recorded: u64, stands: Result<Handle, Outcome>) {
+        self.started.fetch_max(draft.number + 1, Ordering::Relaxed);
+        let is_over = stands.is_err();
+        let run = match stands {
+            Ok(handle) => Run { handle: Some(handle), ..Run::default() },
+            Err(outcome) => Run { outcome: Some(Arc::new(outcome)), ..Run::default() },
+        };
+        let execution = self.execution(draft, Some(recorded), run);
+        self.by_arn.insert(execution.arn.clone(), Arc::clone(&execution));
+        let machine = execution.target.machine.arn.clone();
+        self.by_machine.entry(machine).or_default().insert(execution.number, Arc::clone(&execution));
+        match is_over {
+            true => self.close(&execution),
+            false => execution.look(),
+        }
     }
 
     /// Forgets a state machine that is being deleted, unless an execution of it runs.
@@ -273,6 +321,9 @@ impl Executions {
         drop(closed);
         for oldest in forgotten {
             self.by_arn.remove(&*oldest.arn);
+            if let (Some(recorded), Some(engine)) = (oldest.recorded, &self.engine) {
+                engine.forget_recorded(recorded);
+            }
             if let Some(mut of_machine) = self.by_machine.get_mut(&*oldest.target.machine.arn) {
                 of_machine.remove(&oldest.number);
             }

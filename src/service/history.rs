@@ -17,12 +17,21 @@ pub(super) struct Recorder {
     writer: Box<dyn Watcher>,
     bytes: usize,
     of_all: Arc<AtomicUsize>,
+    /// The last event that is recorded; none, when nothing is.
+    recorded: Option<u64>,
 }
 
 impl Recorder {
-    pub(super) fn new(history: &LiveHistory, of_all: &Arc<AtomicUsize>) -> Recorder {
+    pub(super) fn new(history: &LiveHistory, of_all: &Arc<AtomicUsize>, is_durable: bool) -> Recorder {
         let (history, of_all) = (history.clone(), Arc::clone(of_all));
-        Recorder { writer: history.watcher(), history, bytes: 0, of_all }
+        let last = history.read(|history| history.events().next_back().map_or(0, |event| event.id));
+        Recorder {
+            writer: history.watcher(),
+            history,
+            bytes: 0,
+            of_all,
+            recorded: is_durable.then_some(last),
+        }
     }
 
     fn count(&mut self, bytes: usize) {
@@ -43,6 +52,17 @@ impl Listener for Recorder {
 }
 
 impl Watcher for Recorder {
+    fn unrecorded(&mut self, out: &mut Vec<u8>) {
+        let Some(recorded) = &mut self.recorded else { return };
+        self.history.read(|history| {
+            let new = history.events().rev().take_while(|event| event.id > *recorded).count();
+            for event in history.events().skip(history.events().len() - new) {
+                super::durable::write_event(event, out);
+                *recorded = event.id;
+            }
+        });
+    }
+
     fn ended(&mut self, _: &Arena, _: &Outcome, _: u64) {
         // From here on it counts among those that are closed.
         self.count(0);

@@ -4,13 +4,14 @@
 //! their ARN. What it does not know: HTTP, and how JSON spells a member.
 //!
 //! Express executions leave nothing behind; Standard ones are kept in memory, with their history, within a budget of
-//! bytes. Neither survives a restart.
+//! bytes. They survive a restart when a folder keeps the [state](Builder::state).
 
 mod activities;
 mod aliases;
 mod builder;
 mod configuration;
 mod disk;
+mod durable;
 mod error;
 mod executions;
 mod grant;

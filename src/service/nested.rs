@@ -28,7 +28,7 @@ enum Until {
 }
 
 impl AsyncHandler for Nested {
-    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+    fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
         let until = match call.resource.rsplit_once("startExecution").map(|(_, pattern)| pattern) {
             Some(".sync") => Until::Ended { json: false },
             Some(".sync:2") => Until::Ended { json: true },
@@ -36,12 +36,17 @@ impl AsyncHandler for Nested {
         };
         let service = self.service.get().and_then(Weak::upgrade);
         let service = service.ok_or_else(|| TaskError::new(fault::TASK_FAILED, "The service is gone."))?;
-        let request = request(call.input::<Map<String, Json>>()?)?;
-        Ok(Box::pin(run(service, request, until)))
+        let mut request = request(call.input::<Map<String, Json>>()?)?;
+        // The task of a durable execution may be done once more, and finds what it started before then.
+        let parent = attempt.idempotency_key();
+        if request.name.is_none() {
+            request.name.clone_from(&parent);
+        }
+        Ok(Box::pin(run(service, request, parent, until)))
     }
 
     fn wants_attempt(&self) -> bool {
-        false
+        true
     }
 }
 
@@ -68,8 +73,13 @@ fn runtime(cause: &str) -> TaskError {
     TaskError::new(fault::RUNTIME, cause)
 }
 
-async fn run(service: Arc<Inner>, request: StartExecution, until: Until) -> Result<Vec<u8>, TaskError> {
-    let (started, execution) = service.start(request).map_err(|error| refused(&error))?;
+async fn run(
+    service: Arc<Inner>,
+    request: StartExecution,
+    parent: Option<String>,
+    until: Until,
+) -> Result<Vec<u8>, TaskError> {
+    let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
     let request_id = service.ids.uuid();
     // While it waits, the task keeps no hold on the service: that would keep its own engine alive.
     drop(service);

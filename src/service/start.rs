@@ -1,6 +1,7 @@
 //! Starting executions.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::executions::{Draft, Execution};
 use super::history::Recorder;
@@ -74,8 +75,24 @@ impl Service {
     /// # Errors
     /// `InvalidArn`, `InvalidName`, `InvalidExecutionInput`, `StateMachineDoesNotExist`, `StateMachineDeleting`,
     /// `ExecutionAlreadyExists`, `ThrottlingException`, `ValidationException` for a test case that cannot be used.
+    ///
+    /// A durable execution is started when that outlives the process: this blocks the thread meanwhile, for some
+    /// milliseconds at most.
     pub fn start_execution(&self, request: StartExecution) -> Result<StartedExecution, Error> {
-        self.inner.start(request).map(|(started, _)| started)
+        let (started, execution) = self.inner.start(request, None)?;
+        if let Some(recorded) = execution.and_then(|execution| execution.recorded()) {
+            pollster::block_on(recorded);
+        }
+        Ok(started)
+    }
+
+    /// The same, for those who must not block.
+    pub(crate) async fn start_recorded(&self, request: StartExecution) -> Result<StartedExecution, Error> {
+        let (started, execution) = self.inner.start(request, None)?;
+        if let Some(recorded) = execution.and_then(|execution| execution.recorded()) {
+            recorded.await;
+        }
+        Ok(started)
     }
 
     /// Starts an execution of an Express machine and waits for its end. Dropping the future aborts it.
@@ -175,12 +192,14 @@ impl Service {
 }
 
 impl Inner {
-    /// Starts an execution; comes to the execution too, if it is kept.
+    /// Starts an execution, perhaps for an attempt at a task, its parent; comes to the execution too, if it is kept.
     pub(super) fn start(
         &self,
         request: StartExecution,
+        parent: Option<String>,
     ) -> Result<(StartedExecution, Option<Arc<Execution>>), Error> {
-        let (draft, case) = self.draft(request)?;
+        let (mut draft, case) = self.draft(request)?;
+        draft.parent = parent.clone();
         let tasks = self.mocks(&draft.target, case.as_deref())?;
         if draft.target.machine.is_express() && !self.settings.express_history {
             let options = StartOptions { tasks, ..draft.options() };
@@ -191,6 +210,8 @@ impl Inner {
         let wanted = draft.input.clone();
         let execution = match self.executions.start(draft, |draft| self.begin(draft, tasks))? {
             Ok(begun) => begun,
+            // It was started by the same attempt at the same task, before the process began.
+            Err(existing) if parent.is_some() && existing.parent == parent => existing,
             Err(existing) if existing.outcome().is_none() && *existing.input == *wanted => existing,
             Err(existing) => return Err(exists(&existing.arn)),
         };
@@ -213,14 +234,22 @@ impl Inner {
         };
         let (started_ms, trace_header) = (self.now_ms(), request.trace_header);
         let history = LiveHistory::new(self.settings.history_bytes_max);
-        Ok((Draft { arn, name, target, input, started_ms, trace_header, history }, case))
+        // Told when it is begun.
+        let number = 0;
+        Ok((
+            Draft { arn, name, target, input, started_ms, trace_header, history, number, parent: None },
+            case,
+        ))
     }
 
     /// Begins an execution that is kept.
     fn begin(&self, draft: &Draft, tasks: Option<Box<dyn Tasks + Send>>) -> Result<Handle, Error> {
         self.executions.admit()?;
-        let recorder = Recorder::new(&draft.history, &self.executions.open_bytes);
-        let options = StartOptions { tasks, watcher: Some(Box::new(recorder)), ..draft.options() };
+        // What a test case answers is not there after a restart: its executions are in memory.
+        let is_durable = self.engine.is_durable() && !draft.target.machine.is_express() && tasks.is_none();
+        let durable = if is_durable { Some(self.label(draft)?) } else { None };
+        let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, is_durable);
+        let options = StartOptions { tasks, durable, watcher: Some(Box::new(recorder)), ..draft.options() };
         let handle =
             self.engine.start_with(draft.target.revision.runnable()?, draft.input.clone(), options)?;
         Ok(handle)
@@ -254,6 +283,13 @@ impl From<StartError> for Error {
         match error {
             StartError::Throttled(throttled) => throttled.into(),
             StartError::AlreadyRuns(arn) => exists(&arn),
+            StartError::NotDurable(why) => {
+                let message =
+                    format!("Rate exceeded: the execution cannot be made durable at present: {why}");
+                let mut error = Error::new(Exception::ThrottlingException, message);
+                error.retry_after = Some(Duration::from_millis(100));
+                error
+            }
             other => Error::invalid_input(&other.to_string()),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use super::{Call, TaskError, panicked, panics};
 use crate::fault;
@@ -56,12 +57,27 @@ pub(crate) struct Shared {
     pub(crate) deadline_ms: u64,
     pub(crate) token: Option<String>,
     pub(crate) trace_header: Option<Box<str>>,
+    /// The visit of the state, when the execution is durable.
+    pub(crate) recorded_visit: Option<u32>,
     pub(crate) cancelled: AtomicBool,
     /// Tells the execution that the task is alive.
     pub(crate) heartbeat: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Attempt {
+    /// The same for every time that this attempt at the task is made, and for no other: the task of a durable execution is
+    /// done once more when the process ended before its result was recorded. None, when the execution is not durable.
+    pub fn idempotency_key(&self) -> Option<String> {
+        let shared = self.shared.as_ref()?;
+        let visit = shared.recorded_visit?;
+        let digest =
+            Sha256::new().chain_update(&shared.execution_arn).chain_update(visit.to_le_bytes()).finalize();
+        let (high, low) = digest.split_at(8);
+        let number =
+            |bytes: &[u8]| bytes.iter().take(8).fold(0, |sum: u64, &byte| sum << 8 | u64::from(byte));
+        Some(String::from_utf8_lossy(&crate::uuid::text(number(high), number(low))).into_owned())
+    }
+
     /// The ARN of the execution.
     pub fn execution_arn(&self) -> &str {
         self.shared.as_ref().map_or("", |shared| &shared.execution_arn)

@@ -8,6 +8,8 @@ mod clients;
 #[cfg(feature = "cli-serve")]
 mod conformance;
 #[cfg(feature = "cli-serve")]
+mod durable;
+#[cfg(feature = "cli-serve")]
 mod neighbours;
 #[cfg(feature = "cli-serve")]
 mod projects;

@@ -3,6 +3,7 @@
 mod clock;
 #[path = "../corpora/mod.rs"]
 mod corpora;
+mod durable;
 mod engine;
 mod library;
 mod names;

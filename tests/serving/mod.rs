@@ -152,6 +152,12 @@ impl Serving {
         (status, body.to_owned())
     }
 
+    /// Ends it at once, as a power cut would: it is told nothing.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("its end");
+    }
+
     /// Asks it to end. Its exit code, and the rest of what it said.
     pub(crate) fn stop(self) -> (Option<i32>, String) {
         self.terminate();

@@ -152,8 +152,8 @@ impl Variables<'_> {
             _ => Json::String(text(&path)?),
         };
         let key = behind.trim_start_matches(':');
-        let mut parts = key.split('.').filter(|part| !part.is_empty());
-        Ok(parts.try_fold(&whole, |at, part| at.get(part)).cloned())
+        let parts = key.split('.').filter(|part| !part.is_empty());
+        Ok(parts.fold(Some(&whole), |at, part| at?.get(part)).cloned())
     }
 }
 

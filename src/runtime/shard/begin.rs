@@ -141,6 +141,9 @@ impl Shard {
         let mut buffer = self.worker_scratch.buffer();
         buffer.watch = watch;
         buffer.execution.reset();
+        if reply.start_identity().ledger().is_some() {
+            buffer.forget_staged();
+        }
         buffer.identify(version, reply.start_identity().names());
         let (event, input) = match json::read(&mut buffer.execution.arena, &text[from..to]) {
             _ if let Reply::One(completion) = reply
@@ -172,6 +175,7 @@ impl Shard {
         self.spend(flow, START_WORK + (to - from) as u64);
         let mut job = Job { version, reply, flow, buffer, key: None, pending: PendingOps::default() };
         let drove = self.drive(&mut job, Work::Event(event));
+        let drove = self.recorded(&mut job, drove);
         let Job { buffer, key, mut pending, .. } = job;
         if !is_over(&drove) {
             let key = key.unwrap_or_else(|| self.residents.reserve());

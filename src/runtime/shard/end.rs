@@ -26,6 +26,9 @@ impl Shard {
         bug: bool,
         charged: usize,
     ) {
+        if opened.start_batch.reply.start_identity().ledger().is_some() {
+            self.gather(&mut buffer);
+        }
         let version = &opened.start_batch.version;
         buffer.tell_end(&self.shared, &mut self.log_buffer, version, bug_outcome, self.now_ms);
         let end = if bug { End::Bug } else { End::Over(&mut buffer) };
@@ -90,8 +93,12 @@ impl Shard {
         self.ended_any = true;
         match reply {
             Reply::One(completion) => {
+                let outcome = end.outcome(self.now_ms, self.ahead_ms);
+                if let Some(ledger) = completion.start_identity.ledger() {
+                    return self.record_end(completion, ledger, outcome);
+                }
                 self.shared.forget(completion);
-                completion.end(end.outcome(self.now_ms, self.ahead_ms));
+                completion.end(outcome);
             }
             Reply::Batch(batch, n) => {
                 end.tell(batch, *n);
@@ -105,6 +112,8 @@ impl Shard {
     /// When the time for draining is over, or the engine is gone, nothing is left running.
     pub(super) fn drain(&mut self) {
         let dropped = self.shared.dropped.load(Ordering::Acquire);
+        let is_over = dropped || self.now_ms >= self.shared.drain_at_ms.load(Ordering::Acquire);
+        self.let_durable_go(is_over);
         if !dropped && self.now_ms < self.shared.drain_at_ms.load(Ordering::Acquire) {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::end::End;
 use super::{Body, Job, Resident, Shard, bug_outcome};
-use crate::engine::{Event, TimerKind, Token, Turn};
+use crate::engine::{Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::Fault;
 use crate::fuel::Cut;
 use crate::limits;
@@ -22,6 +22,10 @@ pub(super) enum Knock {
     Heartbeat(Token),
     Timer(Token, TimerKind),
     ClockSet,
+    /// Tasks of a durable execution may be started, as of so many visits.
+    Tasks(Vec<TaskCall>, u32),
+    /// It goes on in this process.
+    Resume,
     Deadline,
     Abort(Fault),
 }
@@ -43,6 +47,8 @@ impl Knock {
             Knock::Heartbeat(token) => Event::Heartbeat(token),
             Knock::Timer(token, kind) => Event::Timer(token, kind),
             Knock::ClockSet => Event::ClockSet,
+            // What they want done beside is prepared before.
+            Knock::Tasks(..) | Knock::Resume => Event::Go,
             Knock::Deadline => Event::Deadline,
             Knock::Abort(fault) => Event::Abort(fault),
         }
@@ -59,6 +65,9 @@ impl Shard {
         let Some(resident) = self.residents.at(key.slot) else { return };
         let (flow, is_queued) = (resident.flow, resident.is_queued);
         let is_light = resident.version.is_light;
+        if matches!(knock, Knock::Abort(_)) && self.stays_as_recorded(key) {
+            return;
+        }
         if knock.cut().is_some() {
             return self.wake(key, Some(knock));
         }
@@ -122,6 +131,7 @@ impl Shard {
             Body::Suspended(fiber) => (self.worker_scratch.buffer(), true, Some(fiber)),
             Body::Packed(packed) => {
                 let mut buffer = self.worker_scratch.buffer();
+                buffer.forget_staged();
                 buffer.identify(&version, reply.start_identity().names());
                 let unpacked = buffer.execution.unpack(&packed, &self.shared.start);
                 buffer.watch = watch;
@@ -132,11 +142,12 @@ impl Shard {
         let drove = match (unpacked, fiber) {
             (true, Some(fiber)) => self.drive_suspended(&mut job, fiber, knock),
             (true, None) => {
-                let event = knock.map_or(Event::Go, |knock| knock.event(&mut job.buffer));
+                let event = self.event(&mut job, knock);
                 self.drive(&mut job, Work::Event(event))
             }
             (false, _) => Err(Stopped::Bug),
         };
+        let drove = self.recorded(&mut job, drove);
         let Job { mut pending, mut buffer, .. } = job;
         if !is_over(&drove) {
             let body = Body::Packed(Box::default());
@@ -152,6 +163,9 @@ impl Shard {
         if !self.knocks.is_empty() {
             self.knocks.remove(&key);
         }
+        if reply.start_identity().ledger().is_some() {
+            self.gather(&mut buffer);
+        }
         buffer.tell_end(&self.shared, &mut self.log_buffer, &version, bug_outcome, self.now_ms);
         let end = if is_bug { End::Bug } else { End::Over(&mut buffer) };
         let took = Took::Ms(self.now_ms.saturating_sub(end.started_ms(self.now_ms)));
@@ -160,12 +174,19 @@ impl Shard {
         self.worker_scratch.put_back(buffer);
     }
 
+    /// The event that a knock is, and what it wants done beside.
+    fn event(&mut self, job: &mut Job<'_>, knock: Option<Knock>) -> Event {
+        let Some(mut knock) = knock else { return Event::Go };
+        self.prepare(job, &mut knock);
+        knock.event(&mut job.buffer)
+    }
+
     /// One that is in the midst of a state goes on there, or is cut short and ends.
     fn drive_suspended(&mut self, job: &mut Job<'_>, fiber: Box<Fiber>, knock: Option<Knock>) -> Drove {
         let Some(knock) = knock else { return self.drive(job, Work::Resume(fiber, None)) };
         match self.drive(job, Work::Resume(fiber, knock.cut())) {
             Ok(turn) if turn != Turn::Done => {
-                let event = knock.event(&mut job.buffer);
+                let event = self.event(job, Some(knock));
                 self.drive(job, Work::Event(event))
             }
             drove => drove,

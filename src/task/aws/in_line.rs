@@ -100,6 +100,7 @@ fn attempt(program: &Program, execution: &Execution, call: &TaskCall) -> Attempt
         deadline_ms: execution.shown_ms(execution.deadline_ms()),
         trace_header: None,
         token: None,
+        recorded_visit: None,
         cancelled: AtomicBool::new(false),
         heartbeat: Box::new(|| {}),
     };

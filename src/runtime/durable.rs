@@ -1,0 +1,353 @@
+//! Executions that outlive the process: what happens to them is in a [journal](crate::journal), and nobody is told of
+//! anything that is not there yet.
+//!
+//! 1. A start is a record, written where it is asked for. It is acknowledged when the record is durable.
+//! 2. Each turn that changes something is one record: the history it made, and the whole state after it. Tasks that it
+//!    wants done are started when the record is durable, timers at once, for they only lead to further turns.
+//! 3. The end is a record too; whoever waits for the outcome learns of it when that is durable.
+//! 4. An answer to a task by its token is a record, written where it is given, and acknowledged when it is durable.
+//! 5. When an engine begins, it reads the journal. An execution that was not over goes on from its last state: timers
+//!    are armed anew, tasks whose results are not known are done once more, answers that came too late are given.
+//!
+//! A write that fails ends the process: it cannot be known what the disk has, and the next start will see.
+
+mod compact;
+mod records;
+mod recovery;
+
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::inbox::{Remote, ShardMessage};
+use super::outcome::{Outcome, Status};
+use crate::engine::Token;
+use crate::fault::Fault;
+use crate::journal::{self, Journal, LogJournal, Lsn, Options, Record, Refused, Room, SyncMode};
+use crate::limits;
+use compact::Live;
+use records::{ANSWER, END, FORGET, Found, IDENTITY, NOTE, START, TURN, Writer};
+pub use records::{DurableError, RecoveredExecution};
+pub use recovery::ResumeError;
+
+/// Where executions are kept that outlive the process.
+///
+/// ```no_run
+/// use expressway::runtime::{Durable, Engine};
+/// let engine = Engine::builder().durable(Durable::folder("/var/lib/expressway")).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Durable {
+    folder: PathBuf,
+    segment_bytes: u64,
+}
+
+impl Durable {
+    /// In a journal in this folder, which is made if need be, and belongs to one process at a time.
+    pub fn folder(folder: impl Into<PathBuf>) -> Durable {
+        Durable { folder: folder.into(), segment_bytes: limits::DURABLE_SEGMENT_BYTES }
+    }
+
+    /// Bytes of one file of the journal, a multiple of 4,096; at least three of them are made. The state of one
+    /// execution may take a quarter of it.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Durable {
+        self.segment_bytes = bytes;
+        self
+    }
+}
+
+/// What ties an execution to the journal.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) id: u64,
+    /// The block of its start.
+    pub(super) started: Lsn,
+    /// The number of the last turn that was recorded, and of the last history event then.
+    pub(super) turn: AtomicU64,
+    pub(super) events: AtomicU64,
+    /// The process is about to end, and the execution has left it: nothing more is recorded.
+    pub(super) left: AtomicBool,
+}
+
+/// Who waits for blocks.
+#[derive(Default)]
+struct Waiters {
+    wakers: Mutex<Vec<(Lsn, Waker)>>,
+    remotes: OnceLock<Box<[Arc<Remote>]>>,
+}
+
+impl Waiters {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Lsn, Waker)>> {
+        // It is whole between any two statements.
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, durable: Lsn) {
+        let woken: Vec<Waker> = {
+            let mut wakers = self.lock();
+            let (woken, left) =
+                std::mem::take(&mut *wakers).into_iter().partition(|(lsn, _)| *lsn <= durable);
+            *wakers = left;
+            let woken: Vec<(Lsn, Waker)> = woken;
+            woken.into_iter().map(|(_, waker)| waker).collect()
+        };
+        woken.into_iter().for_each(Waker::wake);
+        for remote in self.remotes.get().into_iter().flatten() {
+            remote.send(ShardMessage::Durable);
+        }
+    }
+}
+
+/// The journal of an engine.
+pub(super) struct Durability {
+    journal: LogJournal,
+    /// Executions that somebody may ask for still.
+    live: Live,
+    waiters: Arc<Waiters>,
+    pub(super) secret: u128,
+    /// The latest time that is in the journal: it does not go back.
+    pub(super) floor_ms: u64,
+    /// How many owners the journal had.
+    pub(super) epoch: u64,
+    next_id: AtomicU64,
+    found: Mutex<Found>,
+    /// How many executions are on their way to their shards.
+    resuming: Mutex<usize>,
+    resumed: Condvar,
+    /// The process is about to end: what is durable stays as it is.
+    pub(super) leaves: AtomicBool,
+}
+
+impl Durability {
+    pub(super) fn open(durable: &Durable, secret: u128) -> Result<Durability, DurableError> {
+        let waiters = Arc::new(Waiters::default());
+        let told = Arc::clone(&waiters);
+        let watcher: journal::Watcher = Box::new(move |durable| match durable {
+            Ok(durable) => told.tell(durable),
+            Err(failure) => {
+                eprintln!("error: {failure}");
+                // Nothing may be told any more, not even by what runs when a process ends as it should.
+                std::process::abort();
+            }
+        });
+        let defaults = Options::default();
+        let options = Options {
+            segment_bytes: durable.segment_bytes,
+            block_bytes_max: defaults.block_bytes_max.min((durable.segment_bytes / 4) as usize),
+            partition: Some(0),
+            ..defaults
+        };
+        let (mut found, mut broken) = (Found::default(), None);
+        let folder = durable.folder.join("journal");
+        let (journal, report) =
+            journal::open(&folder, SyncMode::Data, options, vec![watcher], &mut |block| {
+                for record in block.records() {
+                    if broken.is_none() {
+                        broken = found.add(block.header.lsn, &record).err();
+                    }
+                }
+            })?;
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
+        found.end();
+        let durability = Durability {
+            journal,
+            live: Live::of(&found, report.bytes),
+            waiters,
+            secret: found.secret.unwrap_or(secret),
+            floor_ms: found.floor_ms,
+            epoch: report.epoch + 1,
+            next_id: AtomicU64::new(found.last_id + 1),
+            resuming: Mutex::default(),
+            resumed: Condvar::new(),
+            leaves: AtomicBool::new(false),
+            found: Mutex::new(Found::default()),
+        };
+        if found.secret.is_none() {
+            let mut writer = Writer::default();
+            writer.number(secret as u64).number((secret >> 64) as u64);
+            let lsn = durability.append(IDENTITY, &writer, Room::Reserve)?;
+            durability.journal.wait(lsn).map_err(Refused::Failed)?;
+        }
+        *durability.found() = found;
+        Ok(durability)
+    }
+
+    pub(super) fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resuming(&self) -> MutexGuard<'_, usize> {
+        self.resuming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more execution is on its shard.
+    pub(super) fn has_resumed(&self) {
+        *self.resuming() -= 1;
+        self.resumed.notify_all();
+    }
+
+    /// Whose shards are told of durable blocks.
+    pub(super) fn belongs_to(&self, remotes: &[Arc<Remote>]) {
+        assert!(self.waiters.remotes.set(remotes.into()).is_ok(), "a journal belongs to one engine");
+    }
+
+    fn append(&self, kind: u16, writer: &Writer, room: Room) -> Result<Lsn, Refused> {
+        let appended = self.journal.append(Record { kind, partition: 0, bytes: &writer.0 }, room)?;
+        self.live.count(writer.0.len());
+        Ok(appended)
+    }
+
+    /// Appends what has to be appended: waits while the disk is behind or full.
+    fn insist(&self, kind: u16, writer: &Writer) -> Lsn {
+        let mut is_told = false;
+        loop {
+            match self.append(kind, writer, Room::Reserve) {
+                Ok(lsn) => return lsn,
+                Err(Refused::Busy) => std::thread::sleep(Duration::from_millis(1)),
+                Err(refused @ Refused::Full(_)) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::error!(reason = %refused, "durable executions wait for room in the journal");
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(Refused::TooLarge { .. }) => unreachable!("whoever writes looks at the size"),
+                // The watcher ends the process.
+                Err(Refused::Failed(_)) => std::thread::park(),
+            }
+        }
+    }
+
+    /// Bytes that a record may have.
+    fn record_bytes_max(&self) -> usize {
+        self.journal.record_bytes_max()
+    }
+
+    pub(super) fn is_durable(&self, lsn: Lsn) -> bool {
+        self.journal.durable().is_ok_and(|durable| lsn <= durable)
+    }
+
+    /// Comes when a block is durable.
+    pub(super) async fn durable(&self, lsn: Lsn) {
+        poll_fn(|context| {
+            if self.is_durable(lsn) {
+                return Poll::Ready(());
+            }
+            self.waiters.lock().push((lsn, context.waker().clone()));
+            // It may have become so before the waker was there.
+            if self.is_durable(lsn) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Blocks this thread until a block is durable.
+    pub(super) fn wait(&self, lsn: Lsn) {
+        // The watcher ends the process when it fails.
+        while self.journal.wait(lsn).is_err() {
+            std::thread::park();
+        }
+    }
+
+    // ---- what is written ----
+
+    pub(super) fn note(&self, key: &[u8], bytes: &[u8]) -> Result<Lsn, Refused> {
+        let mut writer = Writer::default();
+        writer.bytes(key).bytes(bytes);
+        self.append(NOTE, &writer, Room::Ordinary)
+    }
+
+    pub(super) fn start(
+        &self,
+        (seed, name, arn): (u64, &str, &str),
+        trace_header: Option<&str>,
+        label: &[u8],
+        input: &[u8],
+    ) -> Result<Ledger, Refused> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut writer = Writer::default();
+        writer.number(id).number(seed).bytes(name.as_bytes()).bytes(arn.as_bytes()).maybe_text(trace_header);
+        writer.bytes(label).bytes(input);
+        self.live.insert(id);
+        let started = self.append(START, &writer, Room::Ordinary).inspect_err(|_| self.live.remove(id))?;
+        Ok(Ledger {
+            id,
+            started,
+            turn: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            left: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn answer(
+        &self,
+        id: u64,
+        token: Token,
+        answer: &Result<Vec<u8>, Fault>,
+    ) -> Result<Lsn, Refused> {
+        let mut writer = Writer::default();
+        writer.number(id).number(token.to_bits());
+        match answer {
+            Err(fault) => writer.number(0).fault(fault),
+            Ok(output) => writer.number(1).bytes(output),
+        };
+        self.append(ANSWER, &writer, Room::Reserve)
+    }
+
+    /// What a turn came to. `None` when the state is larger than a record may be.
+    pub(super) fn turn(&self, ledger: &Ledger, now_ms: u64, history: &[u8], state: &[u8]) -> Option<Lsn> {
+        if history.len() + state.len() + 64 > self.record_bytes_max() {
+            return None;
+        }
+        let turn = ledger.turn.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut writer = Writer::default();
+        writer.number(ledger.id).number(turn).number(now_ms).bytes(history).bytes(state);
+        let lsn = self.insist(TURN, &writer);
+        self.live.advance(ledger.id, turn);
+        Some(lsn)
+    }
+
+    pub(super) fn end(&self, ledger: &Ledger, now_ms: u64, history: &[u8], outcome: &Outcome) -> Lsn {
+        let turn = ledger.turn.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut writer = Writer::default();
+        // A history that does not fit is left out, which its numbers tell: how it ended is what has to be known.
+        let fits = history.len() + outcome.json().len() + (1 << 20) <= self.record_bytes_max();
+        writer.number(ledger.id).number(turn).number(now_ms).bytes(if fits { history } else { &[] });
+        writer.number(match outcome.status {
+            Status::Succeeded => 1,
+            Status::Failed => 2,
+            Status::TimedOut => 3,
+            Status::Aborted => 4,
+            Status::Running => unreachable!("an execution that is over does not run"),
+        });
+        writer.number(outcome.started_ms).number(outcome.stopped_ms);
+        match &outcome.fault {
+            None => writer.number(0),
+            Some(fault) => writer.number(1).fault(fault),
+        };
+        writer.bytes(outcome.json());
+        let lsn = self.insist(END, &writer);
+        self.live.advance(ledger.id, turn);
+        lsn
+    }
+
+    /// Nobody asks for this execution any more.
+    pub(super) fn forget(&self, id: u64) {
+        let mut writer = Writer::default();
+        writer.number(id);
+        // First, so that nothing of it is copied behind this.
+        self.live.remove(id);
+        self.insist(FORGET, &writer);
+    }
+}
+
+impl std::fmt::Debug for Durability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Durability").field("next_id", &self.next_id).finish_non_exhaustive()
+    }
+}

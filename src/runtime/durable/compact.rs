@@ -1,0 +1,150 @@
+//! Keeping the journal short: records that are still needed are copied to its end, the blocks before are given up.
+//!
+//! A copy changes nothing where it is read a second time, see [`records`](super::records), so executions go on meanwhile,
+//! and a crash leaves both.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use super::records::{ANSWER, END, FORGET, Found, IDENTITY, NOTE, Reader, START, TURN, Writer};
+use super::{Durability, DurableError};
+use crate::journal::{Journal, Lsn, Record, Refused, Room};
+use crate::limits;
+
+/// Executions that somebody may ask for, with their last recorded turns, and how long the journal is.
+#[derive(Debug)]
+pub(super) struct Live {
+    turns: DashMap<u64, u64>,
+    /// Bytes appended since the last compaction began, and what that left.
+    appended: AtomicU64,
+    left: AtomicU64,
+}
+
+impl Live {
+    pub(super) fn of(found: &Found, bytes: u64) -> Live {
+        let turns = found.executions.iter().map(|(id, execution)| (*id, execution.turn)).collect();
+        Live { turns, appended: AtomicU64::new(bytes), left: AtomicU64::new(0) }
+    }
+
+    pub(super) fn insert(&self, id: u64) {
+        self.turns.insert(id, 0);
+    }
+
+    /// Its records are not needed any more. Comes back when none of them is being copied.
+    pub(super) fn remove(&self, id: u64) {
+        self.turns.remove(&id);
+    }
+
+    pub(super) fn advance(&self, id: u64, turn: u64) {
+        if let Some(mut last) = self.turns.get_mut(&id) {
+            *last = turn;
+        }
+    }
+
+    pub(super) fn count(&self, bytes: usize) {
+        self.appended.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the journal has grown so much that compacting it pays: what has to be copied is at most as much as is
+    /// given up, on average.
+    fn is_long(&self, bytes_min: u64) -> bool {
+        let left = self.left.load(Ordering::Relaxed);
+        self.appended.load(Ordering::Relaxed) > bytes_min.max(left)
+    }
+}
+
+impl Durability {
+    /// Begins a thread that compacts the journal whenever that pays, until the engine is gone.
+    pub(in crate::runtime) fn keep_short(self: &Arc<Self>, bytes_min: u64) -> std::io::Result<()> {
+        let durability = Arc::downgrade(self);
+        let thread = std::thread::Builder::new().name("expressway-compact".to_owned());
+        thread.spawn(move || keep_short(&durability, bytes_min)).map(drop)
+    }
+
+    /// Copies what is needed of the blocks that are durable now, and gives them up. How many bytes were copied.
+    pub(in crate::runtime) fn compact(&self) -> Result<u64, DurableError> {
+        let cut = match self.journal.durable() {
+            Ok(durable) => durable.next(),
+            Err(failure) => return Err(Refused::Failed(failure).into()),
+        };
+        self.live.appended.store(0, Ordering::Relaxed);
+        let (mut copied, mut last, mut refused) = (0, Lsn(0), None);
+        self.journal.read(Lsn(1), &mut |block| {
+            if block.header.lsn >= cut {
+                return;
+            }
+            for record in block.records() {
+                if refused.is_some() {
+                    return;
+                }
+                match self.copy(&record) {
+                    Ok(Some(lsn)) => (copied, last) = (copied + record.bytes.len() as u64, lsn),
+                    Ok(None) => {}
+                    Err(why) => refused = Some(why),
+                }
+            }
+        })?;
+        if let Some(refused) = refused {
+            return Err(refused.into());
+        }
+        self.wait(last);
+        self.journal.trim(cut);
+        self.live.left.store(copied, Ordering::Relaxed);
+        Ok(copied)
+    }
+
+    /// Copies a record, if it is needed.
+    fn copy(&self, record: &Record<'_>) -> Result<Option<Lsn>, Refused> {
+        let mut reader = Reader(record.bytes);
+        let mut stateless = Writer::default();
+        let (needed, bytes) = match record.kind {
+            IDENTITY | NOTE => (None, record.bytes),
+            FORGET => return Ok(None),
+            START | ANSWER | TURN | END => {
+                let id = reader.number().expect("it was read before");
+                // Held until it is copied: nobody forgets it meanwhile.
+                let Some(last) = self.live.turns.get(&id) else { return Ok(None) };
+                let turn = if record.kind == TURN { reader.number() } else { None };
+                let bytes = match turn {
+                    // Of a turn that is not the last, only the history is needed.
+                    Some(turn) if turn < *last => {
+                        let now_ms = reader.number().expect("it was read before");
+                        let history = reader.bytes().expect("it was read before");
+                        if history.is_empty() {
+                            return Ok(None);
+                        }
+                        stateless.number(id).number(turn).number(now_ms).bytes(history).bytes(&[]);
+                        &*stateless.0
+                    }
+                    _ => record.bytes,
+                };
+                (Some(last), bytes)
+            }
+            kind => unreachable!("a record of kind {kind} was refused when the journal was opened"),
+        };
+        loop {
+            match self.journal.append(Record { bytes, ..*record }, Room::Ordinary) {
+                Err(Refused::Busy) => std::thread::sleep(Duration::from_millis(1)),
+                appended => {
+                    drop(needed);
+                    return appended.map(Some);
+                }
+            }
+        }
+    }
+}
+
+fn keep_short(durability: &Weak<Durability>, bytes_min: u64) {
+    loop {
+        std::thread::sleep(Duration::from_millis(limits::DURABLE_COMPACT_LOOK_MS));
+        let Some(durability) = durability.upgrade() else { return };
+        if durability.live.is_long(bytes_min)
+            && let Err(error) = durability.compact()
+        {
+            tracing::error!(%error, "the journal of durable executions cannot be compacted, and grows");
+        }
+    }
+}

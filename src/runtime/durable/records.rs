@@ -1,0 +1,247 @@
+//! The records of durable executions, and what they come to when they are read.
+//!
+//! Records of one execution are told apart by its turns, so that one that is found twice, or behind a later one, changes
+//! nothing: [compaction](super::compact) copies those that are still needed to the end of the journal.
+
+use std::collections::BTreeMap;
+
+use super::super::outcome::{Outcome, Status};
+use crate::engine::Token;
+use crate::fault::Fault;
+use crate::journal::{JournalError, Lsn, Record, Refused};
+
+/// What a record is; the numbers are in files.
+pub(super) const IDENTITY: u16 = 1;
+pub(super) const NOTE: u16 = 2;
+pub(super) const START: u16 = 3;
+pub(super) const ANSWER: u16 = 4;
+pub(super) const TURN: u16 = 5;
+pub(super) const END: u16 = 6;
+pub(super) const FORGET: u16 = 7;
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DurableError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It cannot be written.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A record is not what this release writes.
+    #[error("a record of kind {kind} in block {lsn} of the journal cannot be read by this release")]
+    Record {
+        /// The record's kind.
+        kind: u16,
+        /// The block.
+        lsn: Lsn,
+    },
+}
+
+/// What an execution of the journal is to be, beside what the engine knows of it.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveredExecution {
+    /// Its number in the journal.
+    pub id: u64,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its ARN.
+    pub arn: Box<str>,
+    /// `X-Amzn-Trace-Id`
+    pub trace_header: Option<Box<str>>,
+    /// As it was [started](super::StartOptions::durable).
+    pub label: Box<[u8]>,
+    /// Its input, JSON text.
+    pub input: Box<str>,
+    /// What its watcher had [to be kept](crate::observe::Watcher::unrecorded), by the numbers of its turns.
+    pub history: BTreeMap<u64, Box<[u8]>>,
+    /// What it came to; `None` when it is to go on.
+    pub outcome: Option<Outcome>,
+    pub(in crate::runtime) seed: u64,
+    pub(in crate::runtime) turn: u64,
+    /// As of its last turn; empty before the first.
+    pub(in crate::runtime) state: Box<[u8]>,
+    pub(in crate::runtime) answers: Vec<(Token, Result<Vec<u8>, Fault>)>,
+}
+
+/// What the journal had when it was opened.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Found {
+    /// By number, which is the order in which they were started.
+    pub(super) executions: BTreeMap<u64, RecoveredExecution>,
+    /// What was written beside executions, by its key.
+    pub(super) notes: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    pub(super) secret: Option<u128>,
+    pub(super) floor_ms: u64,
+    pub(super) last_id: u64,
+}
+
+impl RecoveredExecution {
+    fn keep(&mut self, turn: u64, history: &[u8]) {
+        if !history.is_empty() {
+            self.history.insert(turn, history.into());
+        }
+    }
+}
+
+impl Found {
+    pub(super) fn add(&mut self, lsn: Lsn, record: &Record<'_>) -> Result<(), DurableError> {
+        let kind = record.kind;
+        self.read(record).ok_or(DurableError::Record { kind, lsn })
+    }
+
+    /// One that was started, or whose start is found behind its turns, because it was copied there.
+    fn execution(&mut self, id: u64) -> &mut RecoveredExecution {
+        self.executions
+            .entry(id)
+            .or_insert_with(|| RecoveredExecution { id, ..RecoveredExecution::default() })
+    }
+
+    /// All is read: what has no start was forgotten, in blocks that are given up only in part.
+    pub(super) fn end(&mut self) {
+        self.executions.retain(|_, execution| !execution.arn.is_empty());
+    }
+
+    fn read(&mut self, record: &Record<'_>) -> Option<()> {
+        let mut reader = Reader(record.bytes);
+        match record.kind {
+            IDENTITY => {
+                let (low, high) = (reader.number()?, reader.number()?);
+                self.secret = Some(u128::from(high) << 64 | u128::from(low));
+            }
+            NOTE => {
+                let (key, bytes) = (reader.bytes()?.into(), reader.bytes()?.into());
+                self.notes.insert(key, bytes);
+            }
+            START => {
+                let id = reader.number()?;
+                self.last_id = self.last_id.max(id);
+                let execution = self.execution(id);
+                execution.seed = reader.number()?;
+                execution.name = reader.text()?.into();
+                execution.arn = reader.text()?.into();
+                execution.trace_header = reader.maybe_text()?.map(Into::into);
+                execution.label = reader.bytes()?.into();
+                execution.input = reader.text()?.into();
+            }
+            ANSWER => {
+                let (id, token) = (reader.number()?, Token::from_bits(reader.number()?));
+                let answer = match reader.number()? {
+                    0 => Err(Fault {
+                        error: reader.maybe_text()?.map(|text| text.to_owned().into()),
+                        cause: reader.maybe_text()?.map(str::to_owned),
+                    }),
+                    _ => Ok(reader.bytes()?.to_vec()),
+                };
+                self.execution(id).answers.push((token, answer));
+            }
+            TURN => {
+                let (id, turn, now_ms) = (reader.number()?, reader.number()?, reader.number()?);
+                let (history, state) = (reader.bytes()?, reader.bytes()?);
+                self.floor_ms = self.floor_ms.max(now_ms);
+                let execution = self.execution(id);
+                {
+                    execution.keep(turn, history);
+                    if turn >= execution.turn && !state.is_empty() {
+                        (execution.turn, execution.state) = (turn, state.into());
+                    }
+                }
+            }
+            END => {
+                let (id, turn, now_ms) = (reader.number()?, reader.number()?, reader.number()?);
+                let history = reader.bytes()?;
+                let outcome = reader.outcome()?;
+                self.floor_ms = self.floor_ms.max(now_ms);
+                let execution = self.execution(id);
+                {
+                    execution.keep(turn, history);
+                    (execution.turn, execution.state) = (turn, Box::default());
+                    execution.answers.clear();
+                    execution.outcome = Some(outcome);
+                }
+            }
+            FORGET => {
+                self.executions.remove(&reader.number()?);
+            }
+            _ => return None,
+        }
+        reader.0.is_empty().then_some(())
+    }
+}
+
+/// Reads what [`Writer`] wrote.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn number(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u64::from_le_bytes(*number))
+    }
+
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+        let bytes = usize::try_from(self.number()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    fn maybe_text(&mut self) -> Option<Option<&'a str>> {
+        match self.number()? {
+            0 => Some(None),
+            _ => self.text().map(Some),
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Outcome> {
+        let status = match self.number()? {
+            1 => Status::Succeeded,
+            2 => Status::Failed,
+            3 => Status::TimedOut,
+            4 => Status::Aborted,
+            _ => return None,
+        };
+        let (started_ms, stopped_ms) = (self.number()?, self.number()?);
+        let fault = match self.number()? {
+            0 => None,
+            _ => Some(Fault {
+                error: self.maybe_text()?.map(|text| text.to_owned().into()),
+                cause: self.maybe_text()?.map(str::to_owned),
+            }),
+        };
+        let output = self.bytes()?.to_vec();
+        Some(Outcome::recovered(status, fault, (started_ms, stopped_ms), output))
+    }
+}
+
+/// Writes numbers and texts behind each other.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Writer(pub(super) Vec<u8>);
+
+impl Writer {
+    pub(super) fn number(&mut self, number: u64) -> &mut Writer {
+        self.0.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
+        self.number(bytes.len() as u64).0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(super) fn maybe_text(&mut self, text: Option<&str>) -> &mut Writer {
+        match text {
+            None => self.number(0),
+            Some(text) => self.number(1).bytes(text.as_bytes()),
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: &Fault) -> &mut Writer {
+        self.maybe_text(fault.error.as_deref()).maybe_text(fault.cause.as_deref())
+    }
+}

@@ -1,0 +1,222 @@
+//! What an engine does with its journal: starts are written, and executions of earlier processes go on.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use super::super::completion::{Completion, IdentityOverrides, Reply, StartIdentity};
+use super::super::context::ExecutionBuffer;
+use super::super::engine::Engine;
+use super::super::handle::Handle;
+use super::super::inbox::{Indexed, ShardMessage};
+use super::super::machine::Target;
+use super::super::shard::Resume;
+use super::super::start::StartError;
+use super::{DurableError, Ledger, RecoveredExecution};
+use crate::engine::{SnapshotError, Start};
+use crate::journal::Lsn;
+use crate::json;
+use crate::observe::{Watch, Watcher};
+
+impl Engine {
+    /// Records that an execution is to begin.
+    pub(in crate::runtime) fn write_start(
+        &self,
+        seed: u64,
+        start_identity: &mut StartIdentity,
+        durable: &[u8],
+        input: &[u8],
+    ) -> Result<(), StartError> {
+        let refused = |why: &str| StartError::NotDurable(why.to_owned());
+        let shared = self.shared();
+        let durability = shared.durability.as_ref().ok_or_else(|| refused("the engine has no journal"))?;
+        let label = start_identity.label.as_mut().ok_or_else(|| refused("it has no name"))?;
+        let (Some(name), Some(arn)) = (label.name.as_deref(), label.arn.as_deref()) else {
+            return Err(refused("it has no name or no ARN"));
+        };
+        if label.tasks.is_some() {
+            return Err(refused("its tasks are not done by the engine's handlers"));
+        }
+        if shared.by_arn.contains_key(arn) {
+            return Err(StartError::AlreadyRuns(arn.to_owned()));
+        }
+        let ledger = durability.start((seed, name, arn), label.trace_header.as_deref(), durable, input);
+        label.ledger = Some(ledger.map_err(|why| refused(&why.to_string()))?);
+        Ok(())
+    }
+
+    /// It does not begin after all.
+    pub(in crate::runtime) fn unwrite_start(&self, completion: &Completion) {
+        if let (Some(ledger), Some(durability)) =
+            (completion.start_identity.ledger(), &self.shared().durability)
+        {
+            durability.forget(ledger.id);
+        }
+    }
+
+    // ---- after a restart ----
+
+    /// Whether executions can be durable.
+    pub fn is_durable(&self) -> bool {
+        self.shared().durability.is_some()
+    }
+
+    /// The executions of earlier processes that are in the journal, in the order in which they were started. They are
+    /// given once: whoever takes them [resumes](Engine::resume) those that are not over, and
+    /// [forgets](Engine::forget_recorded) what nobody needs any more.
+    pub fn recovered(&self) -> Vec<RecoveredExecution> {
+        let Some(durability) = &self.shared().durability else { return Vec::new() };
+        std::mem::take(&mut durability.found().executions).into_values().collect()
+    }
+
+    /// What was [noted](Engine::note) under a key, in this process or an earlier one.
+    pub fn noted(&self, key: &[u8]) -> Option<Box<[u8]>> {
+        self.shared().durability.as_ref()?.found().notes.get(key).cloned()
+    }
+
+    /// Keeps something in the journal, unless the key is known: records that come later may refer to it.
+    ///
+    /// # Errors
+    /// When the journal does not take it.
+    pub fn note(&self, key: &[u8], bytes: impl FnOnce() -> Vec<u8>) -> Result<(), StartError> {
+        let refused = |why: String| StartError::NotDurable(why);
+        let durability = self.shared().durability.as_ref();
+        let durability = durability.ok_or_else(|| refused("the engine has no journal".to_owned()))?;
+        let mut found = durability.found();
+        if !found.notes.contains_key(key) {
+            let bytes = bytes();
+            durability.note(key, &bytes).map_err(|why| refused(why.to_string()))?;
+            found.notes.insert(key.into(), bytes.into());
+        }
+        Ok(())
+    }
+
+    /// Nobody asks for an execution that is over any more: the journal need not keep it.
+    pub fn forget_recorded(&self, id: u64) {
+        if let Some(durability) = &self.shared().durability {
+            durability.forget(id);
+        }
+    }
+
+    /// Copies what is still needed to the journal's end, and gives up the rest. An engine with threads does that by itself,
+    /// whenever the journal has grown enough. How many bytes were copied.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or does not take the copies; it is as it was then.
+    pub fn compact_journal(&self) -> Result<u64, DurableError> {
+        self.shared().durability.as_ref().map_or(Ok(0), |durability| durability.compact())
+    }
+
+    /// Blocks this thread until all that was [resumed](Engine::resume) is on its shard: its tokens are good then. Without
+    /// threads, as under [`simulate`](super::Builder::simulate), that takes the shards' next turns.
+    pub fn wait_resumed(&self) {
+        let Some(durability) = &self.shared().durability else { return };
+        let mut resuming = durability.resuming();
+        while *resuming > 0 {
+            resuming = durability.resumed.wait(resuming).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets an execution of an earlier process go on, from the turn that was recorded last. Tasks whose results are not
+    /// known are started once more.
+    ///
+    /// # Errors
+    /// When it was an execution of another program, or its input is of no use.
+    pub fn resume<'t>(
+        &self,
+        machine: impl Into<Target<'t>>,
+        recovered: RecoveredExecution,
+        watcher: Option<Box<dyn Watcher>>,
+    ) -> Result<Handle, ResumeError> {
+        let target = machine.into();
+        if target.engine() != self.inner.number {
+            return Err(ResumeError::Start(StartError::Foreign));
+        }
+        let version = target.pick(|| 0).into_owned();
+        let RecoveredExecution { id, name, arn, trace_header, input, seed, turn, state, answers, .. } =
+            recovered;
+        let shared = self.shared();
+        let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
+        let started = Lsn(0);
+        let (turn, events, left) = (AtomicU64::new(turn), AtomicU64::new(0), AtomicBool::new(false));
+        let ledger = Ledger { id, started, turn, events, left };
+        let label = IdentityOverrides {
+            name: Some(name),
+            arn: Some(arn.clone()),
+            trace_header,
+            tasks: None,
+            ledger: Some(ledger),
+        };
+        let start_identity = StartIdentity { synchronous: false, label: Some(Box::new(label)) };
+        let mut buffer = Box::<ExecutionBuffer>::default();
+        buffer.watch = watch;
+        if state.is_empty() {
+            // Its first turn was not recorded: it begins.
+            let start = Start { seed, now_ms: shared.time.steady_ms(), ..shared.start };
+            let start = Start { seconds_max: version.seconds_max, ahead_ms: shared.look_at_wall(), ..start };
+            buffer.execution.reset();
+            buffer.identify(&version, start_identity.names());
+            let input = json::read(&mut buffer.execution.arena, input.as_bytes())
+                .map_err(|error| ResumeError::Start(error.into()))?;
+            buffer.execution.begin(&version.program, &start, input);
+        } else {
+            buffer.execution.restore(&state, version.fingerprint)?;
+            let ledger = start_identity.ledger().expect("it was set above");
+            ledger.events.store(buffer.execution.events(), Ordering::Relaxed);
+        }
+        let completion = Arc::new(Completion::new(start_identity));
+        let handle = Handle {
+            completion: Arc::clone(&completion),
+            shared: Arc::clone(shared),
+            version: Arc::clone(&version),
+            seed,
+        };
+        let indexed = Indexed { completion: Arc::clone(&completion), version: Arc::clone(&version), seed };
+        shared.by_arn.insert(arn, indexed);
+        let charged = buffer.execution.arena.capacity_bytes();
+        // What was accepted once is not refused now.
+        shared.admission.admit_anyway(&version.usage, 1, charged);
+        self.stripe(|stripe| stripe.accept(1));
+        if let Some(counters) = &version.counters {
+            counters.machine.began(shared.remotes.len() + self.stripe_number(), 1);
+        }
+        let reply = Reply::One(completion);
+        let is_recorded = !state.is_empty();
+        let resume = Resume { version, reply, buffer, is_recorded, answers, charged };
+        if let Some(durability) = &shared.durability {
+            *durability.resuming() += 1;
+        }
+        let shard = id as usize % shared.remotes.len();
+        shared.remotes[shard].send(ShardMessage::Resume(Box::new(resume)));
+        Ok(handle)
+    }
+}
+
+impl Handle {
+    /// Comes when the execution's start is durable; at once, if it is not to be.
+    pub fn recorded(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        let started = self.completion.start_identity.ledger().map(|ledger| ledger.started);
+        async move {
+            if let (Some(durability), Some(started)) = (&shared.durability, started) {
+                durability.durable(started).await;
+            }
+        }
+    }
+
+    /// Its number in the journal, if it is durable.
+    pub fn recorded_id(&self) -> Option<u64> {
+        self.completion.start_identity.ledger().map(|ledger| ledger.id)
+    }
+}
+
+/// Why an execution of an earlier process does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// Its state is not one of the machine's program.
+    #[error(transparent)]
+    State(#[from] SnapshotError),
+    /// As a start would be refused.
+    #[error(transparent)]
+    Start(StartError),
+}

@@ -1,0 +1,232 @@
+//! Durable executions on a shard: their turns are recorded, and what must not happen before a record is durable is held.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::resident::Knock;
+use super::{Body, Job, Resident, Shard};
+use crate::engine::{Effect, Event, TaskCall, Token, Turn};
+use crate::fault::{self, Fault};
+use crate::journal::Lsn;
+use crate::runtime::admission::ENTRY_BYTES;
+use crate::runtime::completion::{Completion, Reply};
+use crate::runtime::context::ExecutionBuffer;
+use crate::runtime::durable::Ledger;
+use crate::runtime::job::{Drove, Work};
+use crate::runtime::machine::Version;
+use crate::runtime::outcome::Outcome;
+use crate::runtime::pending::PendingOps;
+use crate::runtime::slab::Key;
+use crate::runtime::tasks::Answer;
+
+/// What waits until a record is durable.
+pub(super) enum Held {
+    /// Tasks that are to be started, and how many visits there were when they were recorded.
+    Tasks(Key, Vec<TaskCall>, u32),
+    /// An outcome that is to be told.
+    End(Arc<Completion>, Outcome),
+}
+
+/// An execution of an earlier process that is to go on.
+#[derive(Debug)]
+pub(in crate::runtime) struct Resume {
+    pub(in crate::runtime) version: Arc<Version>,
+    pub(in crate::runtime) reply: Reply,
+    pub(in crate::runtime) buffer: Box<ExecutionBuffer>,
+    /// Whether its state is in the journal, or only that it is to begin.
+    pub(in crate::runtime) is_recorded: bool,
+    pub(in crate::runtime) answers: Vec<(Token, Answer)>,
+    pub(in crate::runtime) charged: usize,
+}
+
+impl Shard {
+    /// Does what was held until now. Whether more of it may be done at once.
+    pub(super) fn release_held(&mut self) {
+        for _ in 0..super::EVENTS_PER_TURN {
+            if self.left <= 0 || !self.has_released() {
+                return;
+            }
+            let Some((_, held)) = self.held.pop_front() else { return };
+            match held {
+                // They are recorded: the next process starts them.
+                Held::Tasks(..) if self.is_leaving() => {}
+                Held::Tasks(key, calls, visits) => self.knock(key, Knock::Tasks(calls, visits)),
+                Held::End(completion, outcome) => {
+                    self.shared.forget(&completion);
+                    completion.end(outcome);
+                }
+            }
+        }
+    }
+
+    /// Whether something that is held may be done.
+    pub(super) fn has_released(&self) -> bool {
+        let Some((lsn, _)) = self.held.front() else { return false };
+        self.shared.durability.as_ref().is_some_and(|durability| durability.is_durable(*lsn))
+    }
+
+    /// Whether the process is about to end, and a durable execution is not to be aborted by that.
+    pub(super) fn stays_as_recorded(&mut self, key: Key) -> bool {
+        let is_leaving = self.is_leaving();
+        let resident = self.residents.at(key.slot);
+        is_leaving && resident.is_some_and(|resident| resident.reply.start_identity().ledger().is_some())
+    }
+
+    fn is_leaving(&self) -> bool {
+        let durability = self.shared.durability.as_ref();
+        durability.is_some_and(|durability| durability.leaves.load(Ordering::Acquire))
+    }
+
+    fn hold(&mut self, lsn: Lsn, held: Held) {
+        debug_assert!(self.held.back().is_none_or(|(last, _)| *last <= lsn), "records are appended in order");
+        self.held.push_back((lsn, held));
+    }
+
+    /// After a turn of an execution: records it, if it is durable. One that cannot be written down fails.
+    pub(super) fn recorded(&mut self, job: &mut Job<'_>, drove: Drove) -> Drove {
+        let reply = job.reply;
+        match reply.start_identity().ledger() {
+            Some(ledger) if matches!(drove, Ok(Turn::Parked)) => match self.record_turn(job, ledger) {
+                Ok(()) => drove,
+                Err(fault) => {
+                    job.buffer.staged.clear();
+                    self.drive(job, Work::Event(Event::Fail(fault)))
+                }
+            },
+            _ => drove,
+        }
+    }
+
+    fn record_turn(&mut self, job: &mut Job<'_>, ledger: &Ledger) -> Result<(), Fault> {
+        let events = job.buffer.execution.events();
+        if events == ledger.events.load(Ordering::Relaxed) && job.buffer.staged.is_empty() {
+            return Ok(());
+        }
+        self.gather(&mut job.buffer);
+        self.state.clear();
+        let written = job.buffer.execution.snapshot(job.version.fingerprint, &mut self.state);
+        written.map_err(|why| {
+            let cause = format!("The execution's state cannot be made durable: {why}.");
+            Fault::new(fault::RUNTIME, cause)
+        })?;
+        let durability = self.shared.durability.as_ref().expect("a durable execution has a journal");
+        let lsn = durability.turn(ledger, self.now_ms, &self.notes, &self.state).ok_or_else(|| {
+            let cause = "The execution's state is larger than a record of the journal may be.";
+            Fault::new(fault::RUNTIME, cause)
+        })?;
+        self.notes.clear();
+        ledger.events.store(events, Ordering::Relaxed);
+        if !job.buffer.staged.is_empty() {
+            let calls = std::mem::take(&mut job.buffer.staged);
+            let key = *job.key.get_or_insert_with(|| self.residents.reserve());
+            self.hold(lsn, Held::Tasks(key, calls, job.buffer.execution.visits()));
+        }
+        Ok(())
+    }
+
+    /// Takes the history that is still to be recorded.
+    pub(super) fn gather(&mut self, buffer: &mut ExecutionBuffer) {
+        if let Some(watch) = &mut buffer.watch {
+            watch.unrecorded(&mut self.notes);
+        }
+    }
+
+    /// Records how a durable execution ended, and tells it when that is durable.
+    pub(super) fn record_end(&mut self, completion: &Arc<Completion>, ledger: &Ledger, outcome: Outcome) {
+        if ledger.left.load(Ordering::Acquire) {
+            return self.notes.clear();
+        }
+        let durability = self.shared.durability.as_ref().expect("a durable execution has a journal");
+        let lsn = durability.end(ledger, self.now_ms, &self.notes, &outcome);
+        self.notes.clear();
+        self.hold(lsn, Held::End(Arc::clone(completion), outcome));
+    }
+
+    /// What a knock wants done before the turn that it leads to.
+    pub(super) fn prepare(&mut self, job: &mut Job<'_>, knock: &mut Knock) {
+        let effects = &mut self.worker_scratch.turn_scratch.effects;
+        match knock {
+            Knock::Tasks(calls, visits) => {
+                job.buffer.released = *visits;
+                calls.drain(..).for_each(|call| effects.push(Effect::Task(call)));
+            }
+            Knock::Resume => effects.push_pending(&job.buffer.execution, &job.version.program),
+            _ => {}
+        }
+    }
+
+    /// Takes in an execution of an earlier process.
+    pub(super) fn take_in(&mut self, resume: Resume) {
+        let Resume { version, reply, mut buffer, is_recorded, answers, charged } = resume;
+        buffer.execution.allow_heartbeats(self.now_ms);
+        if is_recorded {
+            // What it waits for is in the journal: it may be done at once.
+            buffer.released = buffer.execution.visits();
+        }
+        let deadline_ms = buffer.execution.deadline_ms();
+        let flow = self.turns.flow(&version.usage);
+        self.turns.join(flow);
+        let key = self.residents.reserve();
+        let (due_before, due_after) = self.join_queue(key.slot, deadline_ms);
+        let resident = Resident {
+            version,
+            body: Body::Seated(buffer),
+            reply,
+            pending: PendingOps::default(),
+            deadline_ms,
+            due_before,
+            due_after,
+            charged: u32::try_from(charged + ENTRY_BYTES).unwrap_or(u32::MAX),
+            flow,
+            is_queued: false,
+            watch: None,
+        };
+        let aborted = resident.reply.completion().and_then(|completion| completion.park(self.place(key)));
+        self.residents.put(key, resident);
+        self.wake(key, Some(Knock::Resume));
+        for (token, answer) in answers {
+            self.knock(key, Knock::Answer(token, answer));
+        }
+        if let Some(fault) = aborted {
+            self.knock(key, Knock::Abort(fault));
+        }
+        if let Some(durability) = &self.shared.durability {
+            durability.has_resumed();
+        }
+    }
+
+    /// The process is about to end: durable executions leave memory as they are recorded, those whose tasks run only
+    /// when `at_once`. Nobody is told of an end, for there is none.
+    pub(super) fn let_durable_go(&mut self, at_once: bool) {
+        if !self.is_leaving() {
+            return;
+        }
+        for key in self.residents.keys() {
+            let Some(resident) = self.residents.at(key.slot) else { continue };
+            let Some(ledger) = resident.reply.start_identity().ledger() else { continue };
+            if !at_once && resident.pending.has_tasks() {
+                continue;
+            }
+            ledger.left.store(true, Ordering::Release);
+            if matches!(resident.body, Body::Suspended(_)) {
+                self.wake(key, Some(Knock::Abort(Fault { error: None, cause: None })));
+                continue;
+            }
+            let Some(Resident { version, mut pending, flow, charged, due_before, due_after, .. }) =
+                self.residents.take(key)
+            else {
+                continue;
+            };
+            self.leave_queue(due_before, due_after);
+            for pending in pending.take_all() {
+                // Its token stays good: an answer to it is recorded, and given by the next process.
+                self.disarm(pending, None);
+            }
+            self.residents.release(key);
+            self.turns.leave(flow);
+            self.knocks.remove(&key);
+            self.shared.admission.release(&version.usage, 1, charged as usize);
+            self.ended_any = true;
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Standard executions of `serve --state`, over kill -9: whatever was acknowledged is there, what was not over goes on,
+//! each result counts once, and tokens stay good. `EXPRESSWAY_KILLS=200` kills more often than the usual few times.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::serving::{Folder, Serving};
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:work";
+
+fn machine(name: &str) -> String {
+    format!("arn:aws:states:us-east-1:123456789012:stateMachine:{name}")
+}
+
+fn execution(of: &str, name: &str) -> String {
+    format!("arn:aws:states:us-east-1:123456789012:execution:{of}:{name}")
+}
+
+fn serve(folder: &Folder) -> Serving {
+    let state = folder.0.join("state");
+    let serving = Serving::start(&["--state", state.to_str().expect("UTF-8"), "--insecure"]);
+    assert!(serving.start.contains("STANDARD executions are durable"), "{}", serving.start);
+    serving
+}
+
+fn ask(serving: &Serving, operation: &str, request: Json) -> Json {
+    let (status, body) = serving.ask(operation, &request.to_string());
+    assert_eq!(status, 200, "{operation} {request}: {body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+fn create(serving: &Serving, name: &str, states: Json) {
+    let start = states.as_object().and_then(|states| states.keys().next()).expect("a state").clone();
+    let definition = json!({"StartAt": start, "States": states}).to_string();
+    ask(serving, "CreateStateMachine", json!({"name": name, "definition": definition, "roleArn": ROLE}));
+}
+
+fn start(serving: &Serving, of: &str, name: &str, input: Json) -> Json {
+    let request = json!({"stateMachineArn": machine(of), "name": name, "input": input.to_string()});
+    ask(serving, "StartExecution", request)
+}
+
+fn describe(serving: &Serving, arn: &str) -> Json {
+    ask(serving, "DescribeExecution", json!({"executionArn": arn}))
+}
+
+fn history(serving: &Serving, arn: &str) -> Vec<Json> {
+    let history = ask(serving, "GetExecutionHistory", json!({"executionArn": arn, "maxResults": 1000}));
+    history["events"].as_array().expect("events").clone()
+}
+
+/// Its description when it is over.
+fn end(serving: &Serving, arn: &str) -> Json {
+    loop {
+        let described = describe(serving, arn);
+        if described["status"] != "RUNNING" {
+            return described;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn types(events: &[Json]) -> Vec<&str> {
+    events.iter().filter_map(|event| event["type"].as_str()).collect()
+}
+
+/// Event ids are 1, 2, 3 and so on.
+fn assert_dense(events: &[Json], of: &str) {
+    for (n, event) in events.iter().enumerate() {
+        assert_eq!(event["id"], json!(n + 1), "{of}: {events:?}");
+    }
+}
+
+#[test]
+fn executions_go_on_after_a_kill() {
+    let folder = Folder::new("durable");
+    let serving = serve(&folder);
+    ask(&serving, "CreateActivity", json!({"name": "work"}));
+    let activity = json!({"Type": "Task", "Resource": ACTIVITY, "ResultPath": "$.done", "End": true});
+    create(
+        &serving,
+        "waits",
+        json!({"A": {"Type": "Wait", "Seconds": 2, "Next": "B"}, "B": {"Type": "Pass", "End": true}}),
+    );
+    create(&serving, "asks", json!({"A": activity}));
+    create(&serving, "ends", json!({"A": {"Type": "Pass", "Result": {"x": 1.50}, "End": true}}));
+    create(
+        &serving,
+        "changes",
+        json!({"A": {"Type": "Wait", "Seconds": 2, "Next": "B"}, "B": {"Type": "Pass", "Result": "old", "End": true}}),
+    );
+    let failing = json!({"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:no", "End": true,
+        "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 1}]});
+    create(&serving, "retries", json!({"A": failing}));
+    create(
+        &serving,
+        "map",
+        json!({"M": {"Type": "Map", "ItemsPath": "$.items", "End": true, "ItemProcessor":
+        {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1, "Next": "P"}, "P": {"Type": "Pass", "End": true}}}}}),
+    );
+
+    let waits = start(&serving, "waits", "w", json!({"n": 1}));
+    start(&serving, "asks", "taken", json!({"n": 2}));
+    let taken = ask(&serving, "GetActivityTask", json!({"activityArn": ACTIVITY, "workerName": "me"}));
+    // What a worker's start is known by is written while it works.
+    while !types(&history(&serving, &execution("asks", "taken"))).contains(&"ActivityStarted") {}
+    start(&serving, "asks", "open", json!({"n": 3}));
+    start(&serving, "ends", "e", json!({"n": 4}));
+    let ended = end(&serving, &execution("ends", "e"));
+    let ended_history = history(&serving, &execution("ends", "e"));
+    start(&serving, "waits", "stopped", json!({}));
+    ask(
+        &serving,
+        "StopExecution",
+        json!({"executionArn": execution("waits", "stopped"), "error": "E", "cause": "C"}),
+    );
+    start(&serving, "changes", "c", json!({}));
+    start(&serving, "map", "m", json!({"items": [1, 2, 3]}));
+    start(&serving, "retries", "r", json!({}));
+    let new =
+        json!({"StartAt": "Z", "States": {"Z": {"Type": "Pass", "Result": "new", "End": true}}}).to_string();
+    ask(&serving, "UpdateStateMachine", json!({"stateMachineArn": machine("changes"), "definition": new}));
+    serving.kill();
+
+    let serving = serve(&folder);
+    // Names are unique, and starts idempotent.
+    let again = start(&serving, "waits", "w", json!({"n": 1}));
+    assert_eq!(again, waits);
+    let other = json!({"stateMachineArn": machine("waits"), "name": "w", "input": "{}"}).to_string();
+    let (status, body) = serving.ask("StartExecution", &other);
+    assert!(status == 400 && body.contains("ExecutionAlreadyExists"), "{body}");
+    // The token of the task that a worker took before is good, once.
+    let answer = json!({"taskToken": taken["taskToken"], "output": r#"{"by": "me"}"#});
+    ask(&serving, "SendTaskSuccess", answer.clone());
+    let (status, body) = serving.ask("SendTaskSuccess", &answer.to_string());
+    assert!(status == 400 && body.contains("TaskTimedOut"), "{body}");
+    let taken = end(&serving, &execution("asks", "taken"));
+    assert_eq!(taken["output"], json!(r#"{"n":2,"done":{"by":"me"}}"#), "{taken}");
+    // The one that nobody took is offered anew.
+    let open = ask(&serving, "GetActivityTask", json!({"activityArn": ACTIVITY}));
+    assert_eq!(open["input"], json!(r#"{"n":3}"#));
+    // An answer that is acknowledged outlives the next kill, whether it was worked on or not.
+    ask(&serving, "SendTaskSuccess", json!({"taskToken": open["taskToken"], "output": "7"}));
+    serving.kill();
+
+    let serving = serve(&folder);
+    assert_eq!(end(&serving, &execution("asks", "open"))["output"], json!(r#"{"n":3,"done":7}"#));
+    assert_eq!(end(&serving, &execution("waits", "w"))["output"], json!(r#"{"n":1}"#));
+    assert_eq!(end(&serving, &execution("changes", "c"))["output"], json!(r#""old""#));
+    assert_eq!(end(&serving, &execution("map", "m"))["output"], json!("[1,2,3]"));
+    let retried = end(&serving, &execution("retries", "r"));
+    assert_eq!(retried["status"], "FAILED", "{retried}");
+    assert_eq!(describe(&serving, &execution("ends", "e")), ended);
+    assert_eq!(history(&serving, &execution("ends", "e")), ended_history);
+    let stopped = describe(&serving, &execution("waits", "stopped"));
+    assert_eq!((&stopped["status"], &stopped["error"]), (&json!("ABORTED"), &json!("E")), "{stopped}");
+    for (of, name, wanted) in [
+        (
+            "waits",
+            "w",
+            "WaitStateEntered WaitStateExited PassStateEntered PassStateExited ExecutionSucceeded",
+        ),
+        (
+            "asks",
+            "taken",
+            "TaskStateEntered ActivityScheduled ActivityStarted ActivitySucceeded TaskStateExited ExecutionSucceeded",
+        ),
+        (
+            "retries",
+            "r",
+            "TaskStateEntered LambdaFunctionScheduled LambdaFunctionStarted LambdaFunctionFailed \
+             LambdaFunctionScheduled LambdaFunctionStarted LambdaFunctionFailed ExecutionFailed",
+        ),
+    ] {
+        let events = history(&serving, &execution(of, name));
+        assert_dense(&events, name);
+        let wanted: Vec<&str> = ["ExecutionStarted"].into_iter().chain(wanted.split_whitespace()).collect();
+        assert_eq!(types(&events), wanted, "{name}");
+    }
+    let listed = ask(
+        &serving,
+        "ListExecutions",
+        json!({"stateMachineArn": machine("waits"), "statusFilter": "ABORTED"}),
+    );
+    assert_eq!(listed["executions"].as_array().map(Vec::len), Some(1), "{listed}");
+    let (status, body) =
+        serving.ask("RedriveExecution", &json!({"executionArn": execution("waits", "stopped")}).to_string());
+    assert!(status == 400, "{body}");
+    assert_eq!(serving.stop().0, Some(0));
+}
+
+/// A server that is asked to end lets durable executions be: they are not timed out, and go on afterwards.
+#[test]
+fn executions_go_on_after_a_server_ended_as_it_should() {
+    let folder = Folder::new("durable-stop");
+    let serving = serve(&folder);
+    create(&serving, "waits", json!({"A": {"Type": "Wait", "Seconds": 3, "End": true}}));
+    start(&serving, "waits", "w", json!({"n": 1}));
+    let (code, said) = serving.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let serving = serve(&folder);
+    assert_eq!(describe(&serving, &execution("waits", "w"))["status"], "RUNNING");
+    let ended = end(&serving, &execution("waits", "w"));
+    assert_eq!((&ended["status"], &ended["output"]), (&json!("SUCCEEDED"), &json!(r#"{"n":1}"#)));
+    assert_dense(&history(&serving, &execution("waits", "w")), "w");
+    assert_eq!(serving.stop().0, Some(0));
+}
+
+/// One request; nothing when the server is gone before it answered.
+fn try_ask(port: u16, operation: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Amz-Target: AWSStepFunctions.{operation}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    let (head, body) = response.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// What the clients of the kill loop share.
+#[derive(Default)]
+struct Load {
+    port: AtomicU16,
+    /// No more is started; then, nothing more is worked on.
+    has_enough: AtomicBool,
+    is_over: AtomicBool,
+    acknowledged: AtomicUsize,
+    /// Names of executions whose starts were acknowledged, and answers of tasks that were.
+    started: Mutex<Vec<String>>,
+    answered: Mutex<BTreeMap<String, String>>,
+}
+
+impl Load {
+    fn begin(self: &Arc<Load>, client: usize) {
+        let mut n = 0;
+        while !self.has_enough.load(Ordering::Acquire) {
+            let name = format!("c{client}-{n}");
+            let request = json!({"stateMachineArn": machine("steps"), "name": name, "input": json!({"name": name}).to_string()});
+            match try_ask(self.port.load(Ordering::Acquire), "StartExecution", &request.to_string()) {
+                Some((200, _)) => {
+                    self.started.lock().expect("the list").push(name);
+                    self.acknowledged.fetch_add(1, Ordering::AcqRel);
+                    n += 1;
+                }
+                // It may have begun or not: the same start comes again, and finds it.
+                None => std::thread::yield_now(),
+                Some((_, body)) if body.contains("ExecutionAlreadyExists") => n += 1,
+                Some((_, body)) if body.contains("ThrottlingException") => std::thread::yield_now(),
+                Some(other) => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+
+    fn work(self: &Arc<Load>, worker: usize) {
+        let mut n = 0;
+        while !self.is_over.load(Ordering::Acquire) {
+            let request = json!({"activityArn": ACTIVITY}).to_string();
+            let Some((200, body)) = try_ask(self.port.load(Ordering::Acquire), "GetActivityTask", &request)
+            else {
+                std::thread::yield_now();
+                continue;
+            };
+            let task: Json = serde_json::from_str(&body).expect("JSON");
+            let Some(token) = task["taskToken"].as_str() else { continue };
+            let input: Json =
+                task["input"].as_str().and_then(|text| serde_json::from_str(text).ok()).expect("an input");
+            let output = json!(format!("w{worker}-{n}"));
+            n += 1;
+            let answer = json!({"taskToken": token, "output": output.to_string()}).to_string();
+            if let Some((200, _)) = try_ask(self.port.load(Ordering::Acquire), "SendTaskSuccess", &answer) {
+                let name = input["name"].as_str().expect("a name").to_owned();
+                let before = self.answered.lock().expect("the map").insert(name.clone(), output.to_string());
+                assert_eq!(before, None, "{name}: two answers to one task were taken");
+                self.acknowledged.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_or_doubled_however_often_it_is_killed() {
+    let kills: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
+    let folder = Folder::new("durable-kills");
+    let mut serving = serve(&folder);
+    ask(&serving, "CreateActivity", json!({"name": "work"}));
+    create(
+        &serving,
+        "steps",
+        json!({
+            "A": {"Type": "Pass", "Next": "B"},
+            "B": {"Type": "Task", "Resource": ACTIVITY, "ResultPath": "$.done", "Next": "C"},
+            "C": {"Type": "Wait", "Seconds": 1, "Next": "D"},
+            "D": {"Type": "Pass", "End": true},
+        }),
+    );
+    let load = Arc::new(Load::default());
+    load.port.store(serving.port, Ordering::Release);
+    let mut clients: Vec<_> = (0..8)
+        .map(|client| {
+            let load = Arc::clone(&load);
+            std::thread::spawn(move || if client < 4 { load.begin(client) } else { load.work(client) })
+        })
+        .collect();
+    for kill in 0..kills {
+        // At another moment each time.
+        let until = load.acknowledged.load(Ordering::Acquire) + 20 + kill * 37 % 101;
+        while load.acknowledged.load(Ordering::Acquire) < until {
+            assert!(clients.iter().all(|client| !client.is_finished()), "a client failed");
+            std::thread::yield_now();
+        }
+        serving.kill();
+        serving = serve(&folder);
+        load.port.store(serving.port, Ordering::Release);
+    }
+    // What is open is worked on to its end.
+    load.has_enough.store(true, Ordering::Release);
+    let workers = clients.split_off(4);
+    clients.into_iter().for_each(|client| client.join().expect("a client that did not fail"));
+    let started = load.started.lock().expect("the list").clone();
+    assert!(started.len() >= 5 * kills, "{} starts were acknowledged", started.len());
+    let outputs: BTreeMap<&str, Json> =
+        started.iter().map(|name| (&**name, end(&serving, &execution("steps", name)))).collect();
+    load.is_over.store(true, Ordering::Release);
+    let names: HashSet<&String> = started.iter().collect();
+    assert_eq!(names.len(), started.len(), "a start was acknowledged twice");
+    let answered = load.answered.lock().expect("the map").clone();
+    for (name, described) in outputs {
+        assert_eq!(described["status"], "SUCCEEDED", "{described}");
+        let output: Json =
+            described["output"].as_str().and_then(|it| serde_json::from_str(it).ok()).expect("JSON");
+        if let Some(answer) = answered.get(name) {
+            assert_eq!(
+                output["done"].to_string(),
+                *answer,
+                "{name}: the answer that was acknowledged counts"
+            );
+        }
+        let events = history(&serving, &execution("steps", name));
+        assert_dense(&events, name);
+        let count = |wanted: &str| types(&events).iter().filter(|it| **it == wanted).count();
+        for once in ["ActivitySucceeded", "WaitStateExited", "ExecutionSucceeded"] {
+            assert_eq!(count(once), 1, "{name}: {once}");
+        }
+    }
+    assert_eq!(load.port.load(Ordering::Acquire), serving.port);
+    // Workers wait for tasks for a minute: the end of the server is theirs.
+    serving.kill();
+    workers.into_iter().for_each(|worker| worker.join().expect("a worker that did not fail"));
+}
