@@ -11,14 +11,12 @@ mod conformance;
 mod durable;
 #[cfg(feature = "cli-serve")]
 mod neighbours;
-#[cfg(feature = "cli-serve")]
 mod projects;
 #[path = "../required/mod.rs"]
 mod required;
 mod run;
 #[cfg(feature = "cli-serve")]
 mod serve;
-#[cfg(feature = "cli-serve")]
 #[path = "../serving/mod.rs"]
 mod serving;
 #[cfg(feature = "cli-serve")]
