@@ -52,9 +52,12 @@ pub enum ReadErrorKind {
     /// Something other than white space follows the value.
     #[error("unexpected text after the value")]
     TrailingText,
-    /// A number with a leading zero, a lone sign, a missing digit or an exponent out of range.
+    /// A number with a leading zero, a lone sign or a missing digit.
     #[error("malformed number")]
     Number,
+    /// A number that is JSON, but too large for a double: `1e400`.
+    #[error("number out of range (of a double, at most 1.7976931348623157e308)")]
+    NumberRange,
     /// A backslash with something that is no escape, or half a surrogate pair.
     #[error("malformed escape in a string")]
     Escape,
@@ -519,7 +522,8 @@ impl Reader<'_> {
                 self.put(top, Value::float(float));
                 Ok(end)
             }
-            _ => Err((ReadErrorKind::Number, start)),
+            Ok(_) => Err((ReadErrorKind::NumberRange, start)),
+            Err(_) => Err((ReadErrorKind::Number, start)),
         }
     }
 

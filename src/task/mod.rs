@@ -37,7 +37,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::{Execution, TaskCall};
 use crate::fault::{self, Fault};
-use crate::json::{self, Arena, Value};
+use crate::json::{self, Arena, ReadError, ReadErrorKind, Value};
 use crate::program::Program;
 
 /// Answers the tasks of the executions of one driver: [handlers](Handlers), [mocks](mock::TestCase), or a script.
@@ -74,8 +74,23 @@ pub(crate) fn read_result(arena: &mut Arena, text: &[u8]) -> Result<Value, Fault
             "The task returned a result with a size exceeding the maximum number of bytes service limit.";
         return Err(Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
     }
-    json::read(arena, text)
-        .map_err(|error| Fault::new(fault::TASK_FAILED, format!("The task's result is not JSON: {error}")))
+    json::read(arena, text).map_err(|error| Fault::new(fault::TASK_FAILED, unreadable(text, error)))
+}
+
+/// Why a result cannot be read, and how it begins: enough to know it by.
+#[cold]
+fn unreadable(text: &[u8], error: ReadError) -> String {
+    const SHOWN_BYTES: usize = 64;
+    if text.is_empty() {
+        return "The task's result is not JSON: it is empty".to_owned();
+    }
+    let what = match error.kind {
+        ReadErrorKind::NumberRange | ReadErrorKind::TooDeep | ReadErrorKind::TooLarge => "cannot be read",
+        _ => "is not JSON",
+    };
+    let shown = text[..text.len().min(SHOWN_BYTES)].escape_ascii();
+    let more = if text.len() > SHOWN_BYTES { "…" } else { "" };
+    format!("The task's result {what}: {error}. It begins with: {shown}{more}")
 }
 
 /// What a handler is called with.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use expressway::engine::{Execution, TaskCall};
 use expressway::fault::{self, Fault};
 use expressway::program::Program;
-use expressway::runtime::inline::Driver;
+use expressway::runtime::inline::{Answer, Driver, Tasks};
 use expressway::runtime::{Engine, Json, RealClock};
 use expressway::task::{self, Handlers, TaskError};
 
@@ -76,6 +77,39 @@ fn any_error_of_a_handler_becomes_a_failed_task() {
         let mut driver = Driver::with(program.into(), RealClock, &handlers);
         let fault = driver.run(br#""x""#).expect("JSON").output::<i64>().expect_err("it fails");
         assert_eq!((fault.error.as_deref(), fault.cause.as_deref()), (Some(name), Some(cause)));
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_read_is_shown_as_far_as_it_helps() {
+    struct Says(Vec<u8>);
+    impl Tasks for Says {
+        fn start(&mut self, _: &Program, _: &mut Execution, _: &TaskCall) -> Answer {
+            Answer::After(0, Ok(self.0.clone()))
+        }
+    }
+    let long = [b"<html>".to_vec(), vec![b'x'; 100]].concat();
+    let shown = format!(
+        "The task's result is not JSON: expected a value at byte 0. It begins with: <html>{}…",
+        "x".repeat(58)
+    );
+    for (result, cause) in [
+        (long, shown.as_str()),
+        (b"".to_vec(), "The task's result is not JSON: it is empty"),
+        (
+            b"{\"a\xff\": 1".to_vec(),
+            "The task's result is not JSON: invalid UTF-8 at byte 3. It begins with: {\\\"a\\xff\\\": 1",
+        ),
+        (
+            b"[1e400]".to_vec(),
+            "The task's result cannot be read: number out of range (of a double, at most 1.7976931348623157e308) at \
+             byte 1. It begins with: [1e400]",
+        ),
+    ] {
+        let program: Program = TASK.parse().expect("a program");
+        let mut driver = Driver::with_tasks(program.into(), RealClock, Box::new(Says(result)));
+        let fault = driver.run(b"1").expect("JSON").output::<i64>().expect_err("it fails");
+        assert_eq!((fault.error.as_deref(), fault.cause.as_deref()), (Some(fault::TASK_FAILED), Some(cause)));
     }
 }
 
