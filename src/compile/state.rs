@@ -152,13 +152,11 @@ impl Lower {
     fn map(&mut self, place: &Place<'_, '_>, map: &asl::Map, inner: &[WorkflowId]) -> StateKind {
         if map.mode != asl::MapMode::Inline {
             self.refuse(place, "ItemProcessor/ProcessorConfig/Mode", "Distributed Map is not supported");
-        } else if map.item_reader.is_some() || map.item_batcher.is_some() || map.result_writer.is_some() {
-            // AWS creates such a machine and fails its executions; ignoring the fields would be a silent wrong answer.
-            let message =
-                "The ItemReader, ItemBatcher and ResultWriter fields are not supported for INLINE maps";
-            self.refuse(place, "ItemProcessor", message);
         }
+        let is_inline =
+            map.item_reader.is_none() && map.item_batcher.is_none() && map.result_writer.is_none();
         let items = match (&map.items_path, &map.items) {
+            _ if !is_inline => Items::NotInline,
             (Some(path), _) if path.value != "$" => Items::Path(self.path(place, "ItemsPath", &path.value)),
             (_, Some(node)) => {
                 self.template(place, "Items", node, Allowed::default()).map_or(Items::Input, Items::Template)

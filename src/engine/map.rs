@@ -17,8 +17,14 @@ const ITERATION: u64 = 100;
 
 impl Run<'_, '_> {
     pub(super) fn map(&mut self, frame: u32, map: MapId) -> Result<(), StateError> {
-        let effective = self.filtered_input(frame)?;
         let row = &self.program.maps[map];
+        if row.items == Items::NotInline {
+            // Measured on AWS in 2026.
+            let text =
+                "The ItemReader, ItemBatcher and ResultWriter fields are not supported for INLINE maps";
+            return Err(self.runtime(frame, text).into());
+        }
+        let effective = self.filtered_input(frame)?;
         let concurrency = self.map_concurrency(frame, row.max_concurrency, effective)?;
         let tolerated_count = match row.tolerated_count {
             Some(count) => Some(self.tolerated_count(frame, count, effective)?),
@@ -156,6 +162,7 @@ impl Run<'_, '_> {
     fn items(&mut self, frame: u32, items: Items, effective: Value) -> Result<Value, StateError> {
         let jsonata = self.state(frame).jsonata;
         let found = match items {
+            Items::NotInline => unreachable!("such a Map fails when it is entered"),
             Items::Input => effective,
             Items::Path(path) => self.items_path(frame, path, effective)?,
             Items::Template(template) => {

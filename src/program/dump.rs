@@ -252,6 +252,7 @@ impl Program {
         write!(f, "Map {}", w(map.processor))?;
         match map.items {
             Items::Input => {}
+            Items::NotInline => f.write_str("; not inline")?,
             Items::Path(path) => write!(f, "; items {}", self.paths[path].source())?,
             Items::Template(template) => write!(f, "; items {}", t(template))?,
         }

@@ -400,6 +400,9 @@ pub enum Items {
     Path(PathId),
     /// `Items`
     Template(TemplateId),
+    /// From an `ItemReader`, or in batches, or with a `ResultWriter`: an inline Map with one of them is valid, and fails
+    /// when it is entered, as on AWS.
+    NotInline,
 }
 
 /// `ToleratedFailurePercentage`.
