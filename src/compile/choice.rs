@@ -89,10 +89,9 @@ impl Lower {
             asl::Operand::Number(text) => Operand::Number(number(text)),
             asl::Operand::String(text) => match operator {
                 Operator::StringMatches => Operand::Pattern(Pattern::new(text)),
-                // A text that is no timestamp was refused by the reader; it would equal nothing.
-                Operator::Timestamp(_) => {
-                    clock::parse_timestamp(text).map_or(Operand::Bool(false), Operand::Timestamp)
-                }
+                Operator::Timestamp(_) => Operand::Timestamp(
+                    clock::parse_timestamp(text).expect("the reader refuses what is no timestamp"),
+                ),
                 _ => Operand::String(text.as_str().into()),
             },
         };
@@ -158,6 +157,6 @@ fn step(choice: &Choice, rule: u32) -> ChoiceStep {
 
 fn number(text: &str) -> Number {
     let mut arena = Arena::new();
-    let value = json::read(&mut arena, text.as_bytes()).ok();
-    value.and_then(|value| arena.number(value)).unwrap_or(Number::Int(0))
+    let value = json::read(&mut arena, text.as_bytes()).expect("the reader found a JSON value there");
+    arena.number(value).expect("the reader refuses what is no number")
 }

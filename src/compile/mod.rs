@@ -35,6 +35,9 @@ pub struct Error {
 ///
 /// # Errors
 /// All fields that this engine cannot run, by place.
+///
+/// # Panics
+/// When the definition is not one that [`asl::read`] found without errors.
 pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
     // AWS accepts 0 for a machine; what ends at once could do nothing, so it stands for no limit.
     let timeout_seconds = definition.timeout_seconds.filter(|&seconds| seconds > 0);
@@ -54,7 +57,13 @@ pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
     let Lower { mut program, errors, states, regexes, .. } = lower;
     program.states = states;
     program.regex_bytes = regexes.bytes();
-    if errors.is_empty() { Ok(program) } else { Err(errors) }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    if cfg!(debug_assertions) {
+        program.verify();
+    }
+    Ok(program)
 }
 
 /// Why a text is no program.
@@ -127,8 +136,7 @@ fn allocate<'d>(
             .map(|state| (state.name.value.as_str(), program.names.push(state.name.value.as_str().into())))
             .collect();
         let start = states.get(workflow.start_at.value.as_str()).copied();
-        // The reader checked that the target exists.
-        let start = start.unwrap_or(StateId::from_index(0));
+        let start = start.expect("the reader refuses a StartAt that names no state");
         program.workflows.push(Workflow { start, slots: variables.len() });
         let mut inner = Vec::with_capacity(workflow.states.len());
         for state in &workflow.states {

@@ -173,8 +173,7 @@ impl Lower {
             }
         });
         let lowered = Map {
-            // A Map has one processor, so pass 1 announced one workflow.
-            processor: inner.first().copied().unwrap_or(crate::index::Id::from_index(0)),
+            processor: *inner.first().expect("a Map has a processor, for which pass 1 announced a workflow"),
             items,
             selector: (map.item_selector.as_ref())
                 .and_then(|node| self.template(place, "ItemSelector", node, Allowed::default())),

@@ -183,8 +183,7 @@ pub(super) fn task_token(secret: u128, seed: u64, token: Token) -> u128 {
 pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
     let mut arn = Vec::new();
     write_execution_arn(identity, seed, &mut arn);
-    // It is made of texts.
-    String::from_utf8(arn).unwrap_or_default()
+    String::from_utf8(arn).expect("it is made of texts")
 }
 
 /// Appends the ARN of the execution.
@@ -220,8 +219,7 @@ pub(super) fn write_execution_arn(identity: &Identity, seed: u64, out: &mut Vec<
 
 /// A UUID (version 4 in form) that follows from a number.
 pub(crate) fn uuid(seed: u64) -> String {
-    // It is ASCII.
-    String::from_utf8(uuid_text(seed).to_vec()).unwrap_or_default()
+    String::from_utf8(uuid_text(seed).to_vec()).expect("it is ASCII")
 }
 
 /// The text of [`uuid`].

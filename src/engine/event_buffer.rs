@@ -145,7 +145,7 @@ impl EventBuffer {
             let id = mark.id + u64::from(id);
             let previous = match back {
                 0 => 0,
-                DISTANT => distant.next().copied().unwrap_or_default(),
+                DISTANT => *distant.next().expect("each distant note has its event beside"),
                 back => id - u64::from(back),
             };
             let event_kind = self.event_kind(what, &mut told);
@@ -279,7 +279,7 @@ impl EventBuffer {
             }
             CompactEvent::StateAssigned(state, output) => {
                 told.output = output;
-                let assigned = told.assigned.next().copied().unwrap_or_default();
+                let assigned = *told.assigned.next().expect("each note that assigned has its values beside");
                 StateExited { state, output, assigned }
             }
             CompactEvent::ExecutionStarted(input) => ExecutionStarted { input },

@@ -83,19 +83,22 @@ impl Run<'_, '_> {
     /// Begins the next iterations of the Map, so many of them. What is the same for all is looked up once.
     pub(super) fn next_iterations(&mut self, frame: u32, join: u32, count: u32) -> Result<(), StateError> {
         let state = self.state_id(frame);
-        let StateKind::Map(map) = self.program.states[state].kind else { return Ok(()) };
+        let StateKind::Map(map) = self.program.states[state].kind else {
+            unreachable!("only a Map's join begins iterations");
+        };
         let row = &self.program.maps[map];
         let Join { items, started, prepared, .. } = self.execution.joins[join as usize];
         let last = self.execution.frames[frame as usize].last_event;
         let child_template = self.child_template(join, row.processor);
         for index in started..started + count {
             self.charge(ITERATION + 2 * prepared.row.len() as u64)?;
-            let (key, value) = match items.is_object() {
-                true => self.execution.arena.entry(items, index as usize).unwrap_or_default(),
+            let item = match items.is_object() {
+                true => self.execution.arena.entry(items, index as usize),
                 false => {
-                    (Value::UNDEFINED, self.execution.arena.item(items, index as usize).unwrap_or_default())
+                    self.execution.arena.item(items, index as usize).map(|value| (Value::UNDEFINED, value))
                 }
             };
+            let (key, value) = item.expect("a join has as many items as it has children");
             let input = match row.selector {
                 Some(selector) => self.selected(frame, prepared, selector, (index, value, key))?,
                 None if items.is_object() => self.pair(key, value),
@@ -285,7 +288,7 @@ impl Run<'_, '_> {
             Percentage::Expression(template) => {
                 let value = self.template(frame, template, QueryInputs::of(effective))?;
                 self.expect_type(frame, template, value, "number", Value::is_number)?;
-                self.execution.arena.as_f64(value).unwrap_or_default()
+                self.execution.arena.as_f64(value).expect("it was found to be a number")
             }
         };
         match (0.0..=100.0).contains(&percentage) {

@@ -25,6 +25,7 @@ mod single_state;
 mod snapshot;
 mod state;
 mod task;
+mod verify;
 mod wait;
 
 #[cfg(feature = "service")]
@@ -181,5 +182,9 @@ pub enum ActivityWork {
 pub fn advance(program: &Program, execution: &mut Execution, event: Event, env: &mut Env<'_>) -> Turn {
     let mut run = Run::new(program, execution, env);
     run.take(event);
-    run.turn()
+    let turn = run.turn();
+    if cfg!(debug_assertions) {
+        execution.verify(program, turn);
+    }
+    turn
 }

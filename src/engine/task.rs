@@ -93,7 +93,7 @@ impl Run<'_, '_> {
 
     /// A worker has taken the task of an activity; from now on its time counts, and it has to say that it is alive.
     pub(super) fn task_started(&mut self, frame: u32, worker: Option<&str>) {
-        let StateKind::Task(task) = self.state(frame).kind else { return };
+        let task = self.running_task(frame);
         if self.execution.frames[frame as usize].is_begun {
             // It was offered once more after a restart: its time goes on.
             return;
@@ -166,8 +166,16 @@ impl Run<'_, '_> {
         Ok(Some(seconds))
     }
 
+    /// The task of a frame that waits for one.
+    fn running_task(&self, frame: u32) -> TaskId {
+        match self.state(frame).kind {
+            StateKind::Task(task) => task,
+            _ => unreachable!("only Task states wait for a task"),
+        }
+    }
+
     pub(super) fn task_succeeded(&mut self, frame: u32, output: Value) {
-        let StateKind::Task(task) = self.state(frame).kind else { return };
+        let task = self.running_task(frame);
         self.end_task(frame);
         let resource = &self.program.tasks[task].resource;
         if self.execution.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
@@ -186,7 +194,7 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn task_failed(&mut self, frame: u32, fault: Fault) {
-        let StateKind::Task(task) = self.state(frame).kind else { return };
+        let task = self.running_task(frame);
         self.end_task(frame);
         self.tell_task_failed(frame, task, fault);
     }

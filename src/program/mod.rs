@@ -6,6 +6,7 @@
 
 mod choice;
 mod dump;
+mod verify;
 
 pub use choice::{Choice, ChoiceStep, Comparison, Operand, Operator, Order, Pattern, Rule, Test, TestId};
 

@@ -346,8 +346,8 @@ impl<C> std::fmt::Debug for Driver<C> {
 impl<'d> Ended<'d> {
     /// An execution that is over.
     pub(super) fn over(execution: &'d Execution) -> Ended<'d> {
-        // A driver hands an execution out only when it is over.
-        Ended { execution, outcome: execution.outcome().unwrap_or(&Outcome::TimedOut) }
+        let outcome = execution.outcome().expect("a driver hands an execution out only when it is over");
+        Ended { execution, outcome }
     }
 
     /// An execution that ended without a word of its own.

@@ -216,7 +216,8 @@ impl Shard {
                 Poll::Pending => task::Answer::Never,
             },
             machine::Work::Activity => {
-                let input = job.buffer.execution.task_input(call.token).unwrap_or_default();
+                let input =
+                    job.buffer.execution.task_input(call.token).expect("the task is started in its visit");
                 let input = json::to_string(&job.buffer.execution.arena, input).into_bytes();
                 let number = job.buffer.execution.task_token(call.token);
                 self.shared.waiting.offer(&resource.arn, number, input);
@@ -247,7 +248,7 @@ impl Shard {
             false => Attempt::default(),
         };
         let program = &job.version.program;
-        let input = job.buffer.execution.task_input(call.token).unwrap_or_default();
+        let input = job.buffer.execution.task_input(call.token).expect("the task is started in its visit");
         let begun = {
             let call = Call {
                 resource: &program.tasks[call.task].resource.arn,

@@ -249,7 +249,7 @@ pub(crate) fn call(
         resource: &program.tasks[call.task].resource.arn,
         state: program.name(call.state),
         attempt: call.attempt,
-        input: execution.task_input(call.token).unwrap_or_default(),
+        input: execution.task_input(call.token).expect("the task is started in its visit"),
         arena: &mut execution.arena,
     };
     match panics::guard(|| handler.call(&mut call)) {

@@ -215,6 +215,44 @@ fn unsafe_code_stands_in_named_places_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Ways not to say what happens where something is missing that should be there. Below: how many there are, in the core
+/// (queries, compiler, engine, runtime) and in all. They may only become fewer; what cannot happen is asserted instead.
+const SILENT: [(&str, usize, usize); 3] =
+    [(".unwrap_or_default()", 0, 0), ("else { return };", 0, 0), ("else { return None };", 0, 0)];
+/// Assertions with a reason: what a user can bring about is no reason for one.
+const EXPECT_MAX: usize = 0;
+const CORE: [&str; 6] = ["compile", "engine", "json", "program", "query", "runtime"];
+
+#[test]
+fn what_cannot_happen_is_asserted() {
+    let code = |text: &str| {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        lines.flat_map(|line| [line, "\n"]).collect::<String>()
+    };
+    let sources: Vec<(String, String)> =
+        sources("src").iter().map(|(path, text)| (module(path), code(text))).collect();
+    let count = |needle: &str, core: bool| -> usize {
+        let counted = sources.iter().filter(|(module, _)| !core || CORE.contains(&&**module));
+        counted.map(|(_, text)| text.matches(needle).count()).sum()
+    };
+    let mut wrong = Vec::new();
+    for (needle, core_max, max) in SILENT {
+        for (core, max) in [(true, core_max), (false, max)] {
+            let found = count(needle, core);
+            if found > max {
+                let place = if core { "the core" } else { "src" };
+                wrong.push(format!("{found} times `{needle}` in {place}, more than {max}"));
+            }
+        }
+    }
+    let asserted = count(".expect(\"", false);
+    if asserted > EXPECT_MAX {
+        wrong.push(format!("{asserted} times `expect`, more than {EXPECT_MAX}: can no user bring it about?"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn no_path_of_one_machine_is_in_the_tree() {
     let roots = ["home", "Users", "work", "root", "mnt"];

@@ -9,7 +9,7 @@ use expressway::engine::{Execution, TaskCall};
 use expressway::fault::{self, Fault};
 use expressway::program::Program;
 use expressway::runtime::inline::{Answer, Driver, Tasks};
-use expressway::runtime::{Engine, Json, RealClock};
+use expressway::runtime::{Engine, Json, ManualTime, RealClock, Status};
 use expressway::task::{self, Handlers, TaskError};
 
 const TASK: &str = r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:work", "End": true}}}"#;
@@ -159,4 +159,39 @@ fn a_thread_without_a_runtime_waits_for_an_execution() {
     let waited =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(async { handle.wait() })));
     assert!(waited.is_err(), "an async context must not be blocked");
+}
+
+#[test]
+fn a_panic_in_a_turn_fails_its_execution_and_no_other() {
+    const TASKS: &str = r#"{"StartAt": "W", "States": {
+        "W": {"Type": "Wait", "SecondsPath": "$.seconds", "Next": "T"},
+        "T": {"Type": "Task", "Resource": "arn:aws:states:us-east-1:123456789012:activity:work", "End": true}}}"#;
+    // The engine asks for it in the midst of a turn.
+    let builder = Engine::builder().shards(1).time(ManualTime::at(0)).express_callbacks(true);
+    let builder = builder.activities(|_| panic!("an assertion that does not hold"));
+    let (engine, mut simulation) = builder.simulate().expect("an engine");
+    let asks = engine.create_state_machine("asks", TASKS).expect("a machine");
+    let waits = TASKS.replace(
+        r#""Type": "Task", "Resource": "arn:aws:states:us-east-1:123456789012:activity:work""#,
+        r#""Type": "Pass""#,
+    );
+    let waits = engine.create_state_machine("waits", &waits).expect("a machine");
+    let other = engine.start(&waits, Json(&serde_json::json!({"seconds": 2}))).expect("it is taken");
+    let failing: Vec<_> = [0, 1]
+        .map(|seconds| {
+            engine.start(&asks, Json(&serde_json::json!({"seconds": seconds}))).expect("it is taken")
+        })
+        .into();
+    for now_ms in [0, 1_000, 2_000] {
+        simulation.settle(now_ms);
+    }
+    for handle in failing {
+        let fault = handle.wait().output::<serde_json::Value>().expect_err("it fails");
+        assert_eq!(fault.to_string(), "States.Runtime: The engine failed an assertion of its own.");
+    }
+    assert_eq!(other.wait().status, Status::Succeeded);
+    let after = engine.start(&waits, Json(&serde_json::json!({"seconds": 0}))).expect("it is taken");
+    simulation.settle(2_000);
+    assert_eq!(after.wait().status, Status::Succeeded);
+    assert_eq!(simulation.shards().iter().map(|shard| shard.executions()).sum::<usize>(), 0);
 }

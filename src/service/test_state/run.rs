@@ -257,7 +257,8 @@ impl Test {
                 self.trace.fault = Some(fault);
                 self.done(None)
             }
-            Some(Outcome::TimedOut) | None => {
+            None => unreachable!("it was found to be over"),
+            Some(Outcome::TimedOut) => {
                 self.trace.fault = Some(Fault { error: Some(fault::TIMEOUT.into()), cause: None });
                 self.done(None)
             }

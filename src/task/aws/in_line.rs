@@ -61,7 +61,7 @@ impl Tasks for InLine {
             Ok(handler) => Arc::clone(handler),
             Err(why) => return Answer::Now(Err(Fault::new(fault::RUNTIME, why.as_str()))),
         };
-        let input = execution.task_input(call.token).unwrap_or_default();
+        let input = execution.task_input(call.token).expect("the task is started in its visit");
         let attempt = attempt(program, execution, call);
         let begun = {
             let (state, arena) = (program.name(call.state), &mut execution.arena);

@@ -157,8 +157,7 @@ fn signing_key(credentials: &Credentials, scope_text: &str, day: &str, scope: Sc
 }
 
 fn hasher(key: &[u8]) -> Hasher {
-    // HMAC takes keys of any length: the error cannot happen.
-    Hasher::new_from_slice(key).unwrap_or_else(|_| Hasher::new(&Default::default()))
+    Hasher::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 fn hex(hash: &[u8], out: &mut String) {

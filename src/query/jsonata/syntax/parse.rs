@@ -260,7 +260,7 @@ impl Parser<'_> {
         Ok(std::mem::replace(&mut self.token, next))
     }
 
-    fn expect(&mut self, operator: &str, operand: bool) -> Result<Token, CompileError> {
+    fn require(&mut self, operator: &str, operand: bool) -> Result<Token, CompileError> {
         if self.is(operator) {
             return self.next(operand);
         }
@@ -345,7 +345,7 @@ impl Parser<'_> {
             }
             self.next(true)?;
         }
-        self.expect(")", false)?;
+        self.require(")", false)?;
         self.add(Syntax::Block(items), end)
     }
 
@@ -366,7 +366,7 @@ impl Parser<'_> {
                 self.next(true)?;
             }
         }
-        self.expect("]", false)?;
+        self.require("]", false)?;
         self.add(Syntax::Array(items), end)
     }
 
@@ -375,7 +375,7 @@ impl Parser<'_> {
         if !self.is("}") {
             loop {
                 let key = self.expression(0)?;
-                self.expect(":", true)?;
+                self.require(":", true)?;
                 let value = self.expression(0)?;
                 members.push((key, value));
                 if !self.is(",") {
@@ -384,20 +384,20 @@ impl Parser<'_> {
                 self.next(true)?;
             }
         }
-        self.expect("}", false)?;
+        self.require("}", false)?;
         Ok(members)
     }
 
     fn transform(&mut self, end: u32) -> Parsed {
         let pattern = self.expression(0)?;
-        self.expect("|", true)?;
+        self.require("|", true)?;
         let update = self.expression(0)?;
         let mut delete = None;
         if self.is(",") {
             self.next(true)?;
             delete = Some(self.expression(0)?);
         }
-        self.expect("|", true)?;
+        self.require("|", true)?;
         self.add(Syntax::Transform { pattern, update, delete }, end)
     }
 
@@ -409,7 +409,7 @@ impl Parser<'_> {
             "[" if self.is("]") => return self.keep_array(left),
             "[" => {
                 let predicate = self.expression(0)?;
-                self.expect("]", false)?;
+                self.require("]", false)?;
                 Syntax::Predicate(left, predicate)
             }
             "{" => Syntax::Group(left, self.members()?),
@@ -456,7 +456,7 @@ impl Parser<'_> {
     }
 
     fn sort_terms(&mut self) -> Result<Vec<(SyntaxId, bool)>, CompileError> {
-        self.expect("(", true)?;
+        self.require("(", true)?;
         let mut terms = Vec::new();
         loop {
             let descending = self.is(">");
@@ -469,7 +469,7 @@ impl Parser<'_> {
             }
             self.next(true)?;
         }
-        self.expect(")", true)?;
+        self.require(")", true)?;
         Ok(terms)
     }
 
@@ -511,7 +511,7 @@ impl Parser<'_> {
                 self.next(true)?;
             }
         }
-        self.expect(")", false)?;
+        self.require(")", false)?;
         if arguments.len() > limits::JSONATA_ARGUMENTS_MAX {
             let message = format!("A call takes at most {} arguments", limits::JSONATA_ARGUMENTS_MAX);
             return Err(CompileError::new("S0201", end as usize, None, message));
@@ -544,9 +544,9 @@ impl Parser<'_> {
             params.push(name.clone());
         }
         let signature = if self.is("<") { Some(self.signature()?) } else { None };
-        self.expect("{", true)?;
+        self.require("{", true)?;
         let body = self.expression(0)?;
-        self.expect("}", true)?;
+        self.require("}", true)?;
         self.add(Syntax::Lambda { params, signature, body }, end)
     }
 
@@ -563,7 +563,7 @@ impl Parser<'_> {
             }
             text.push_str(&self.token.kind.text());
         }
-        self.expect(">", true)?;
+        self.require(">", true)?;
         Signature::parse(text.as_bytes()).map_err(|(code, offset)| signature_error(code, start + offset))
     }
 }
