@@ -32,15 +32,32 @@ impl Run<'_, '_> {
     }
 
     /// The first rule that holds.
+    #[inline]
     fn decide(
         &mut self,
         frame: u32,
         choice: &Choice,
         query_inputs: QueryInputs,
     ) -> Result<Option<u32>, StateError> {
+        let mut tried = 0;
+        let decided = self.try_rules(frame, choice, query_inputs, &mut tried);
+        // All together: a definition has no room for so many that this would come too late.
+        self.charge(tried * COMPARE)?;
+        decided
+    }
+
+    #[inline]
+    fn try_rules(
+        &mut self,
+        frame: u32,
+        choice: &Choice,
+        query_inputs: QueryInputs,
+        tried: &mut u64,
+    ) -> Result<Option<u32>, StateError> {
         // Rules in a row often look at the same variable.
         let mut last: Option<(PathId, Value)> = None;
         for step in &choice.steps {
+            *tried += 1;
             match step {
                 ChoiceStep::Rule(rule) => {
                     if self.holds(frame, choice, choice.rules[*rule as usize].test, query_inputs)? {
@@ -53,7 +70,7 @@ impl Run<'_, '_> {
                         _ => self.variable(frame, comparison.variable, query_inputs)?,
                     };
                     last = Some((comparison.variable, value));
-                    self.charge(compare_work(value))?;
+                    self.charge_long(value)?;
                     if compare_constant(
                         &self.execution.arena,
                         comparison.operator,
@@ -65,7 +82,7 @@ impl Run<'_, '_> {
                 }
                 ChoiceStep::Equals { variable, rules } => {
                     let value = self.variable(frame, *variable, query_inputs)?;
-                    self.charge(compare_work(value))?;
+                    self.charge_long(value)?;
                     if let Some(text) = self.execution.arena.as_str(value)
                         && let Some(rule) = rules.get(text)
                     {
@@ -134,6 +151,15 @@ impl Run<'_, '_> {
         }
     }
 
+    /// Charges what a long text takes to be compared.
+    #[inline]
+    fn charge_long(&self, value: Value) -> Result<(), StateError> {
+        match value.is_string() && value.len() > LONG_BYTES {
+            true => self.charge(value.len() as u64 / 2),
+            false => Ok(()),
+        }
+    }
+
     fn variable(&mut self, frame: u32, path: PathId, query_inputs: QueryInputs) -> Result<Value, StateError> {
         match self.try_path(frame, path, query_inputs) {
             Some(value) => Ok(value),
@@ -170,10 +196,15 @@ impl Run<'_, '_> {
     }
 }
 
+/// Work of a comparison beside what the text takes that is compared.
+const COMPARE: u64 = 5;
+/// Bytes of a text up to which going through it is no work to speak of.
+const LONG_BYTES: usize = 64;
+
 /// Work of comparing a value.
 #[inline]
 fn compare_work(value: Value) -> u64 {
-    5 + if value.is_string() { value.len() as u64 / 2 } else { 0 }
+    COMPARE + if value.is_string() { value.len() as u64 / 2 } else { 0 }
 }
 
 /// Compares with what the definition says. Values of another type are not an error; they do not compare.

@@ -156,9 +156,13 @@ impl Run<'_, '_> {
             return Turn::Cut(cut);
         }
         while self.execution.outcome.is_none() {
-            let Some(frame) = self.execution.next_ready() else { return Turn::Parked };
+            let Some(frame) = self.execution.next_ready() else { return self.unless_cut(Turn::Parked) };
             while matches!(self.execution.frames[frame as usize].phase, Phase::Enter | Phase::Again) {
                 if left == 0 || !self.env.fuel.goes_on(TRANSITION_WORK) {
+                    // What was cut short has no fuel to go on.
+                    if let Some(cut) = self.env.fuel.cut() {
+                        return Turn::Cut(cut);
+                    }
                     self.execution.enqueue_first(frame);
                     return Turn::Yielded;
                 }
@@ -170,15 +174,17 @@ impl Run<'_, '_> {
                     return Turn::Done;
                 }
                 self.step(frame);
-                if let Some(cut) = self.env.fuel.cut() {
-                    return Turn::Cut(cut);
-                }
                 if self.execution.outcome.is_some() {
-                    return Turn::Done;
+                    return self.unless_cut(Turn::Done);
                 }
             }
         }
-        Turn::Done
+        self.unless_cut(Turn::Done)
+    }
+
+    /// How a turn ended, unless work was cut short in it: then what it came to does not count.
+    fn unless_cut(&self, turn: Turn) -> Turn {
+        self.env.fuel.cut().map_or(turn, Turn::Cut)
     }
 
     /// A Standard execution has as many events as it may have (developer guide, "Quotas related to state machine

@@ -570,6 +570,16 @@ impl Arena {
         }
     }
 
+    /// About the bytes of a value, for the account of work: any number that is no text counts as the same.
+    #[inline]
+    pub(crate) fn bulk(&self, value: Value) -> u64 {
+        u64::from(match value.kind() {
+            Kind::String | Kind::Decimal => value.count(),
+            _ if value.is_container() => self.header(value).count(),
+            _ => 8,
+        })
+    }
+
     fn size_of_scalar(&self, value: Value) -> u32 {
         match value.kind() {
             Kind::Bool => 5 - value.count(),

@@ -26,6 +26,8 @@ pub struct Template {
     places: Vec<Place>,
     /// Members of the whole that the item of a Map decides.
     blanks: Vec<Blank>,
+    /// Work of making it beside what its queries take.
+    work: u64,
 }
 
 /// A field, as AWS names it in causes: a step from the field around it. Written out for each they would take as much as
@@ -274,7 +276,7 @@ impl Template {
             return Ok(Value::NULL);
         }
         let base = arena.append_text(&self.text);
-        env.fuel.note((self.children.len() * NODE + self.text.len() / 8) as u64);
+        env.fuel.note(self.work);
         let large = arena.size(scope.input) > LARGE_BYTES;
         let mut maker = Evaluator { template: self, base, arena, scope, env, large, fault: None };
         let made = maker.make(self.root);
@@ -528,6 +530,7 @@ impl<'n> Build<'n> {
         };
         Template {
             root,
+            work: (self.children.len() * NODE + text.len() / 8) as u64,
             children: self.children,
             text: text.into(),
             queries: self.queries,

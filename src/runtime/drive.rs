@@ -46,6 +46,10 @@ impl Effects {
     }
 
     #[inline]
+    fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     fn next(&mut self) -> Option<Effect> {
         let effect = self.list.get(self.done).copied();
         match effect {
@@ -124,6 +128,9 @@ pub(crate) fn drive<O: Outside>(outside: &mut O, work: O::Work) -> Result<Turn, 
             // It only ends.
             outside.effects().keep_cancellations();
         }
+        if outside.effects().is_empty() {
+            return Ok(turn);
+        }
         match carry_out(outside) {
             Some(event) => work = event.into(),
             None => return Ok(turn),
@@ -132,7 +139,8 @@ pub(crate) fn drive<O: Outside>(outside: &mut O, work: O::Work) -> Result<Turn, 
 }
 
 /// Arms timers and starts tasks; stops at the first task that is done, which is the next event.
-#[inline]
+// Out of the way of the turns that want nothing.
+#[inline(never)]
 pub(crate) fn carry_out<O: Outside>(outside: &mut O) -> Option<Event> {
     while let Some(effect) = outside.effects().next() {
         match effect {

@@ -3,7 +3,7 @@
 use super::program::{Function, Node, NodeId};
 use super::{Call, Detail, Fault, FaultKind, array, math, text};
 use crate::fuel::Fuel;
-use crate::json::{Arena, Kind, Mark, Number, Value};
+use crate::json::{Arena, Kind, Number, Value};
 use crate::limits;
 use crate::query::Scope;
 
@@ -47,9 +47,14 @@ impl Evaluation<'_> {
             }),
             Node::Call { function, from, to, .. } => {
                 let mark = self.arena.begin();
+                let (mut bytes, mut infinite) = (0u64, false);
                 for argument in from.0..to.0 {
                     match self.node(NodeId(argument)) {
-                        Ok(value) => self.arena.push(value),
+                        Ok(value) => {
+                            bytes = bytes.saturating_add(self.arena.bulk(value));
+                            infinite |= value.kind() == Kind::Float && is_infinite(self.arena, value);
+                            self.arena.push(value);
+                        }
                         Err(fault) => {
                             self.arena.cancel(mark);
                             return Err(fault);
@@ -58,13 +63,11 @@ impl Evaluation<'_> {
                 }
                 let count = (to.0 - from.0) as usize;
                 let outcome = match *function {
-                    _ if !self.charged(mark) => Err(INVALID),
+                    _ if !self.charged(bytes) => Err(INVALID),
                     Function::JsonToString if count != 1 => Err(ONE_ARGUMENT),
                     _ if !function.takes(count) => Err(INVALID),
                     // A number that no double holds is read, and is of no use to anything.
-                    _ if self.arena.pushed(mark).iter().any(|&value| is_infinite(self.arena, value)) => {
-                        Err(INVALID)
-                    }
+                    _ if infinite => Err(INVALID),
                     Function::UUID => Ok(math::uuid(self.arena, self.random)),
                     // Closes the pushed arguments themselves.
                     Function::Array => Ok(self.arena.end_array(mark)),
@@ -83,9 +86,9 @@ impl Evaluation<'_> {
 
     /// Charges a call for what its arguments hold; false where it was cut short. What is larger than a result may be is
     /// refused before it is written, or charged piece by piece.
-    fn charged(&self, mark: Mark) -> bool {
-        let sizes = self.arena.pushed(mark).iter().map(|&argument| u64::from(self.arena.size(argument)));
-        let bytes = sizes.sum::<u64>().min(u64::from(limits::INTRINSIC_RESULT_BYTES_MAX));
+    #[inline]
+    fn charged(&self, bytes: u64) -> bool {
+        let bytes = bytes.min(u64::from(limits::INTRINSIC_RESULT_BYTES_MAX));
         self.fuel.charge(CALL + BYTE * bytes).is_ok()
     }
 
@@ -123,7 +126,7 @@ impl Evaluation<'_> {
     }
 }
 
+#[cold]
 fn is_infinite(arena: &Arena, value: Value) -> bool {
-    value.kind() == Kind::Float
-        && matches!(arena.number(value), Some(Number::Float(float)) if float.is_infinite())
+    matches!(arena.number(value), Some(Number::Float(float)) if float.is_infinite())
 }
