@@ -67,17 +67,17 @@ cases! {
     read_event: 10_719, read_event();
     write_event: 188, write_event();
     compile_w2: 161_573, compile(&own("w2"));
-    start_w1: 1_456, start(&own("w1"));
-    start_w2: 8_496, start(&own("w2"));
-    start_w3: 19_738, start(&own("w3"));
-    start_event: 16_905, start(&workloads::event());
-    start_w2_in_jsonata: 12_086, start(&w2_in_jsonata());
-    a_hundred_transitions: 122_536, count_to(50);
-    run_w2_in_place: 9_520, run_in_place(&own("w2"));
-    w2_on_a_shard_64_times: 526_957, on_a_shard(&own("w2"), Setup::default());
-    the_same_with_metrics: 529_587, on_a_shard(&own("w2"), Setup::default().metrics());
-    the_same_with_a_ring: 651_370, on_a_shard(&own("w2"), Setup::default().history(nothing_kept()));
-    the_same_with_logs_at_error: 542_465, on_a_shard(&own("w2"), Setup::default().log(|_: &[u8]| Ok(()), Level::Error, true));
+    start_w1: 1_427, start(&own("w1"));
+    start_w2: 8_459, start(&own("w2"));
+    start_w3: 19_658, start(&own("w3"));
+    start_event: 16_888, start(&workloads::event());
+    start_w2_in_jsonata: 12_061, start(&w2_in_jsonata());
+    a_hundred_transitions: 119_242, count_to(50);
+    run_w2_in_place: 9_442, run_in_place(&own("w2"));
+    w2_on_a_shard_64_times: 523_020, on_a_shard(&own("w2"), Setup::default());
+    the_same_with_metrics: 525_714, on_a_shard(&own("w2"), Setup::default().metrics());
+    the_same_with_a_ring: 648_201, on_a_shard(&own("w2"), Setup::default().history(nothing_kept()));
+    the_same_with_logs_at_error: 539_296, on_a_shard(&own("w2"), Setup::default().log(|_: &[u8]| Ok(()), Level::Error, true));
 }
 
 library_benchmark_group!(name = group, benchmarks = calls);
