@@ -178,7 +178,7 @@ impl Program {
 
     fn verify_map(&self, map: &Map) {
         match map.items {
-            Items::Input => {}
+            Items::Input | Items::NotInline => {}
             Items::Path(path) => lies_in(&self.paths, path),
             Items::Template(template) => lies_in(&self.templates, template),
         }
