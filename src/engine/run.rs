@@ -279,12 +279,12 @@ impl Run<'_, '_> {
     #[inline]
     pub(super) fn notes_kept(&mut self) {
         if self.env.event_buffer.as_ref().is_some_and(|event_buffer| event_buffer.is_full()) {
-            self.tell_notes();
+            self.report_events();
         }
     }
 
     #[cold]
-    fn tell_notes(&mut self) {
+    fn report_events(&mut self) {
         let Some(event_buffer) = &mut self.env.event_buffer else { return };
         if let Some(listener) = &mut self.env.listener
             && !event_buffer.is_empty()
@@ -445,7 +445,7 @@ impl Run<'_, '_> {
         if let Some(listener) = &mut self.env.listener {
             listener.moving(self.program, &self.execution.arena);
         }
-        self.tell_notes();
+        self.report_events();
         self.env.fuel.note(self.execution.arena.bytes() as u64 / 4);
         let Execution { arena, frames, joins, input, context, compact_at, .. } = &mut *self.execution;
         let mut visited = 4 * frames.len();

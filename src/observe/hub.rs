@@ -265,7 +265,7 @@ impl Observability {
     /// Hands log lines to the sink; whether there were any.
     pub(crate) fn carry_lines(&self) -> bool {
         let Some(pipe) = &self.pipe else { return false };
-        self.flush_scribes();
+        self.flush_log_buffers();
         pipe.carry() > 0
     }
 
@@ -323,7 +323,7 @@ impl Observability {
     ///
     /// # Errors
     /// When the system has no thread for us.
-    pub(crate) fn employ(observability: &Arc<Observability>) -> std::io::Result<()> {
+    pub(crate) fn start_worker(observability: &Arc<Observability>) -> std::io::Result<()> {
         type Carry = fn(&Observability) -> bool;
         let work: [(bool, &str, Carry); 2] = [
             (observability.pipe.is_some(), "expressway-log", Observability::carry_lines),
@@ -369,7 +369,7 @@ impl Observability {
     pub(crate) fn flush(&self, within: Duration) -> bool {
         let until = Instant::now() + within;
         let mut pause = FLUSH_PAUSE;
-        self.flush_scribes();
+        self.flush_log_buffers();
         while !self.is_idle() {
             if Instant::now() >= until {
                 return false;
@@ -383,7 +383,7 @@ impl Observability {
     }
 
     /// Hands over what callers' threads have written.
-    pub(crate) fn flush_scribes(&self) {
+    pub(crate) fn flush_log_buffers(&self) {
         for log_buffer in &self.log_buffers {
             lock(log_buffer).flush(self);
         }

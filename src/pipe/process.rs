@@ -85,7 +85,7 @@ struct BatchResult<'b> {
 }
 
 /// What came of an event that was run in passing.
-enum Quick {
+enum TriedNow {
     Succeeded,
     Failed(Failure),
     /// It cannot be run so, or says something of failures.
@@ -184,8 +184,8 @@ impl Processor {
             succeeded.into_iter().filter(|event| !refused(event)).collect()
         };
         self.stats.succeeded.fetch_add(published.len() as u64, Ordering::Relaxed);
-        match self.bury(batch, &mut dead).await {
-            Ok(unburied) => dispositions.extend(unburied),
+        match self.write_dead_letters(batch, &mut dead).await {
+            Ok(unwritten) => dispositions.extend(unwritten),
             Err(ending) => return self.give_back(batch, events, ending).await,
         }
         self.stats.dead.fetch_add(dead.len() as u64, Ordering::Relaxed);
@@ -223,11 +223,11 @@ impl Processor {
                 tokio::task::yield_now().await;
             }
             let first = match is_pure && !self.settings.envelope {
-                true => self.quick(batch, event, &mut batch_result),
-                false => Quick::NotHere,
+                true => self.try_now(batch, event, &mut batch_result),
+                false => TriedNow::NotHere,
             };
             match first {
-                Quick::Succeeded => {}
+                TriedNow::Succeeded => {}
                 first if one_by_one => batch_result.add([(event, self.event(batch, event, first).await)]),
                 first => slow.push((event, first)),
             }
@@ -236,7 +236,7 @@ impl Processor {
         let mut left = slow.into_iter();
         let mut running: FuturesUnordered<_> = FuturesUnordered::new();
         let begin =
-            |(event, first): (u32, Quick)| async move { (event, self.event(batch, event, first).await) };
+            |(event, first): (u32, TriedNow)| async move { (event, self.event(batch, event, first).await) };
         running.extend(left.by_ref().take(SIDE_BY_SIDE).map(begin));
         while let Some(one) = running.next().await {
             came.push(one);
@@ -248,27 +248,27 @@ impl Processor {
     }
 
     /// Runs an event here and now, with nothing in between its body and the text that is published.
-    fn quick(&self, batch: &Batch, event: u32, batch_result: &mut BatchResult<'_>) -> Quick {
+    fn try_now(&self, batch: &Batch, event: u32, batch_result: &mut BatchResult<'_>) -> TriedNow {
         let BatchResult { outputs, succeeded, .. } = batch_result;
         let (body, options) = (batch.body(event as usize), StartOptions::default());
         let ran = self.engine.run_now(&self.machine, body, &options, |ended| {
             let fault = match ended.outcome() {
                 engine::Outcome::Succeeded(_) => None,
                 engine::Outcome::Failed(fault) | engine::Outcome::Aborted(fault) => Some(fault.clone()),
-                engine::Outcome::TimedOut => return Quick::Failed(Failure::timed_out()),
+                engine::Outcome::TimedOut => return TriedNow::Failed(Failure::timed_out()),
             };
             if let Some(fault) = fault {
-                return Quick::Failed(Failure::of(fault));
+                return TriedNow::Failed(Failure::of(fault));
             }
             let stays = outputs.write(event, |text| {
                 let begin = text.len();
                 ended.write_output(text);
                 !batch_item_failures::may_be_in(&text[begin..])
             });
-            if stays { Quick::Succeeded } else { Quick::NotHere }
+            if stays { TriedNow::Succeeded } else { TriedNow::NotHere }
         });
-        let ran = ran.ok().flatten().unwrap_or(Quick::NotHere);
-        if matches!(ran, Quick::Succeeded) {
+        let ran = ran.ok().flatten().unwrap_or(TriedNow::NotHere);
+        if matches!(ran, TriedNow::Succeeded) {
             succeeded.push(event);
         }
         ran
@@ -276,7 +276,7 @@ impl Processor {
 
     /// Runs an event until it succeeds, or is not to be tried here any more. A first attempt that failed already counts,
     /// unless it was the last one: that is made once more, to be watched.
-    async fn event(&self, batch: &Batch, event: u32, first: Quick) -> EventResult {
+    async fn event(&self, batch: &Batch, event: u32, first: TriedNow) -> EventResult {
         let enveloped = self.settings.envelope.then(|| self.enveloped(batch, event));
         let input = enveloped.as_deref().unwrap_or_else(|| batch.body(event as usize));
         let (mut attempts, mut first) = (0, Some(first));
@@ -284,7 +284,7 @@ impl Processor {
             attempts += 1;
             let is_last = self.made(batch, event, attempts) >= self.settings.attempts.max;
             let failure = match first.take() {
-                Some(Quick::Failed(failure)) if !(is_last && self.reports_failures()) => failure,
+                Some(TriedNow::Failed(failure)) if !(is_last && self.reports_failures()) => failure,
                 _ => match self.run(input, is_last).await {
                     Err(Ending) => return EventResult::Retry(Duration::ZERO),
                     Ok(Ok(outcome)) => {

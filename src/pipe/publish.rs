@@ -96,7 +96,7 @@ impl Processor {
 
     /// Writes the dead letters. An event whose letter its place does not take, though nothing more can be left out of
     /// it, is no longer among the dead: it stays with its source, which hands it out again later.
-    pub(super) async fn bury(
+    pub(super) async fn write_dead_letters(
         &self,
         batch: &Batch,
         dead: &mut Vec<Lost>,
@@ -107,7 +107,7 @@ impl Processor {
         }
         let letters = self.letters(batch, dead, true)?;
         let Err(refused) = self.write_letters(&**sink, &letters).await? else { return Ok(Vec::new()) };
-        let mut unburied = Vec::new();
+        let mut unwritten = Vec::new();
         for one in std::mem::take(dead) {
             let mut written = Err(refused.clone());
             for with_history in [true, false] {
@@ -126,12 +126,12 @@ impl Processor {
                 }
                 Err(why) => {
                     self.troubles.failed(End::DeadLetters, || sink.address(), &why);
-                    unburied.push((one.0, Disposition::Retry(self.settings.attempts.delay_max)));
+                    unwritten.push((one.0, Disposition::Retry(self.settings.attempts.delay_max)));
                 }
             }
         }
-        self.stats.again.fetch_add(unburied.len() as u64, Ordering::Relaxed);
-        Ok(unburied)
+        self.stats.again.fetch_add(unwritten.len() as u64, Ordering::Relaxed);
+        Ok(unwritten)
     }
 
     /// Writes letters, as soon as their place is there; or it refuses them.

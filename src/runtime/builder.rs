@@ -297,7 +297,7 @@ impl Builder {
             durability.keep_short(limits::DURABLE_COMPACT_BYTES_MIN)?;
         }
         if let Some(observability) = &shared.observability {
-            Observability::employ(observability)?;
+            Observability::start_worker(observability)?;
         }
         for index in 0..shards {
             // When one fails, dropping the engine ends those before it.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::completion::Place;
+use super::completion::Location;
 use super::engine::Engine;
-use super::inbox::{Beat, ShardMessage, Shared};
+use super::inbox::{HeartbeatFrom, ShardMessage, Shared};
 use crate::fault::Fault;
 use crate::journal::Lsn;
 use crate::json;
@@ -121,7 +121,8 @@ impl Engine {
     pub fn send_task_heartbeat(&self, token: &str) -> Result<(), AnswerError> {
         let number = token::parse(token)?;
         if let Some((place, token, _)) = self.shared().waiting.beat(number)? {
-            self.shared().send(place, ShardMessage::Heartbeat(place.key, token, Beat::Token(number)));
+            self.shared()
+                .send(place, ShardMessage::Heartbeat(place.key, token, HeartbeatFrom::Token(number)));
         }
         Ok(())
     }
@@ -144,7 +145,7 @@ impl Engine {
 }
 
 impl Shared {
-    fn send(&self, place: Place, mail: ShardMessage) {
-        self.remotes[usize::from(place.shard)].send(mail);
+    fn send(&self, place: Location, messages: ShardMessage) {
+        self.remotes[usize::from(place.shard)].send(messages);
     }
 }

@@ -43,9 +43,9 @@ pub(super) fn run_now<R>(
     if !version.is_short && may_be_watched(engine.shared(), version, start_identity.trace_header) {
         return Ok(None);
     }
-    let mut visit = CallerThreadRun::begin(engine, version)?;
-    visit.read(start_identity, number, text)?;
-    Ok(visit.turn(show))
+    let mut run = CallerThreadRun::begin(engine, version)?;
+    run.read(start_identity, number, text)?;
+    Ok(run.turn(show))
 }
 
 /// Cuts what is not over when its slice is spent.
@@ -83,11 +83,11 @@ impl<'e> CallerThreadRun<'e> {
             None => Some(WORKER_SCRATCH.with_borrow_mut(WorkerScratch::buffer)),
             Some(_) => None,
         };
-        let mut visit =
+        let mut run =
             CallerThreadRun { engine, version, buffer, began_ms: 0, ahead_ms: 0, began_us: 0, took_bytes: 0 };
         match limit {
-            None => Ok(visit),
-            Some(limit) => Err(visit.refuse(limit)),
+            None => Ok(run),
+            Some(limit) => Err(run.refuse(limit)),
         }
     }
 

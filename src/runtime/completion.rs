@@ -24,7 +24,7 @@ use crate::task::{Tasks, panics};
 
 /// Where an execution sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) shard: u16,
     pub(super) key: Key,
 }
@@ -96,7 +96,7 @@ impl std::fmt::Debug for IdentityOverrides {
 #[derive(Debug, Default)]
 struct State {
     /// Where it sits, once it was parked.
-    place: Option<Place>,
+    place: Option<Location>,
     /// What it is to be aborted with.
     abort: Option<Fault>,
     outcome: Option<Outcome>,
@@ -129,7 +129,7 @@ impl Completion {
     }
 
     /// It was parked there. With what it is to be aborted, if someone wanted that before there was a place to say it.
-    pub(super) fn park(&self, place: Place) -> Option<Fault> {
+    pub(super) fn park(&self, place: Location) -> Option<Fault> {
         let mut state = self.lock();
         state.place = Some(place);
         state.abort.take()
@@ -141,7 +141,7 @@ impl Completion {
     }
 
     /// Wants it aborted. Where to say so, if it has a place; else it learns of it when it begins, or is parked.
-    pub(super) fn abort(&self, fault: Fault) -> Option<(Place, Fault)> {
+    pub(super) fn abort(&self, fault: Fault) -> Option<(Location, Fault)> {
         let mut state = self.lock();
         match state.place {
             _ if state.status.is_some() => None,
@@ -310,7 +310,7 @@ mod tests {
     use super::super::loom_park::Permit;
     use super::*;
 
-    const PLACE: Place = Place { shard: 0, key: Key { slot: 1, generation: 2 } };
+    const PLACE: Location = Location { shard: 0, key: Key { slot: 1, generation: 2 } };
 
     fn fault() -> Fault {
         Fault { error: None, cause: None }
@@ -321,8 +321,8 @@ mod tests {
     #[test]
     fn an_abort_reaches_an_execution_wherever_it_stands() {
         loom::model(|| {
-            let (completion, mail) = (Arc::new(Completion::default()), Permit::new());
-            let (seen, box_) = (Arc::clone(&completion), Arc::clone(&mail));
+            let (completion, messages) = (Arc::new(Completion::default()), Permit::new());
+            let (seen, box_) = (Arc::clone(&completion), Arc::clone(&messages));
             let shard = loom::thread::spawn(move || {
                 if seen.begin().is_none() && seen.park(PLACE).is_none() {
                     box_.wait();
@@ -331,7 +331,7 @@ mod tests {
             });
             if let Some((place, _)) = completion.abort(fault()) {
                 assert_eq!(place, PLACE);
-                mail.notify();
+                messages.notify();
             }
             let woken = Permit::new();
             let waker: Waker = woken.clone().into();

@@ -94,7 +94,7 @@ impl WorkerScratch {
     }
 
     /// The turn scratch, for a turn on a stack of its own.
-    pub(super) fn lend_kit(&mut self) -> Box<TurnScratch> {
+    pub(super) fn lend_turn_scratch(&mut self) -> Box<TurnScratch> {
         let other = self.turn_scratches.pop().unwrap_or_default();
         std::mem::replace(&mut self.turn_scratch, other)
     }

@@ -82,7 +82,7 @@ impl Drop for Inner {
         }
         self.shared.gate.close();
         self.shared.dropped.store(true, Ordering::SeqCst);
-        self.shared.ring_all();
+        self.shared.wake_all();
     }
 }
 
@@ -284,7 +284,7 @@ impl Engine {
             durability.leaves.store(true, Ordering::SeqCst);
         }
         shared.gate.close();
-        shared.ring_all();
+        shared.wake_all();
         poll_fn(|context| shared.gate.poll_empty(context, || shared.running())).await;
         self.counts().minus(&before)
     }
@@ -303,7 +303,7 @@ impl Engine {
 
     /// Says that the time was changed: shards look at their timers.
     pub fn tick(&self) {
-        self.shared().ring_all();
+        self.shared().wake_all();
     }
 }
 

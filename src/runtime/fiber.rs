@@ -18,7 +18,7 @@ use crate::fuel::{Cut, Fuel, Refill};
 use crate::limits;
 
 /// What a turn takes along to its own stack.
-pub(super) struct Errand {
+pub(super) struct FiberTurn {
     pub(super) shared: Arc<Shared>,
     pub(super) version: Arc<Version>,
     /// Of an execution that is not one of a batch.
@@ -77,7 +77,7 @@ pub(super) struct Stacks(Vec<DefaultStack>);
 
 impl Stacks {
     /// A turn that has not begun; the errand again, when the system has no stack for it.
-    pub(super) fn prepare(&mut self, errand: Errand) -> Result<Fiber, Box<Errand>> {
+    pub(super) fn prepare(&mut self, errand: FiberTurn) -> Result<Fiber, Box<FiberTurn>> {
         let stack = match self.0.pop() {
             Some(stack) => stack,
             None => match DefaultStack::new(limits::FIBER_STACK_BYTES) {
@@ -132,7 +132,7 @@ impl Drop for Fiber {
     }
 }
 
-impl Errand {
+impl FiberTurn {
     fn run(self, yielder: &Yielder<Word, u64>, word: Word) -> Finished {
         let suspending = Suspending { yielder, busy_ns: Cell::new(word.busy_ns) };
         // The first word is always a slice.
@@ -142,8 +142,16 @@ impl Errand {
 
     pub(super) fn run_with(self, fuel: &Fuel<'_>) -> Finished {
         static AS_OTHERS: StartIdentity = StartIdentity::AS_OTHERS;
-        let Errand {
-            shared, version, completion, mut buffer, mut turn_scratch, event, now_ms, ahead_ms, ..
+        let FiberTurn {
+            shared,
+            version,
+            completion,
+            mut buffer,
+            mut turn_scratch,
+            event,
+            now_ms,
+            ahead_ms,
+            ..
         } = self;
         let (transitions_max, stripe) = (self.transitions_max, self.stripe);
         let start_identity = completion.as_ref().map_or(&AS_OTHERS, |completion| &completion.start_identity);

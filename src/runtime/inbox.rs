@@ -10,7 +10,7 @@ use dashmap::DashMap;
 
 use super::admission::Admission;
 use super::clock::Time;
-use super::completion::{Completion, Place, Reply};
+use super::completion::{Completion, Location, Reply};
 use super::durable::Durability;
 use super::machine::Version;
 use super::outcome::{Counters, Counts};
@@ -57,19 +57,19 @@ pub(super) enum ShardMessage {
     /// An execution of an earlier process goes on here.
     Resume(Box<Resume>),
     Answer(Key, Token, Result<Vec<u8>, Fault>),
-    Heartbeat(Key, Token, Beat),
+    Heartbeat(Key, Token, HeartbeatFrom),
     /// A worker of this name, if it gave one, took the task of an activity.
     Started(Key, Token, Option<Box<str>>),
 }
 
 /// Where a task waits for whoever has its token: the execution, the task, and the execution's number in the journal, if
 /// it is durable.
-pub(super) type Asks = (Place, Token, Option<u64>);
+pub(super) type Asks = (Location, Token, Option<u64>);
 
 /// What is to be told that a heartbeat was taken note of, so that the next one is sent again. In between, others are
 /// the same as none.
 #[derive(Debug)]
-pub(super) enum Beat {
+pub(super) enum HeartbeatFrom {
     /// A handler's.
     Handler(Arc<AtomicBool>),
     /// One for a token.
@@ -84,7 +84,7 @@ pub(super) struct Remote {
     pub(super) start_batches: SegQueue<StartBatch>,
     /// Executions in the start batches.
     pub(super) queued: CachePadded<AtomicUsize>,
-    pub(super) mail: SegQueue<ShardMessage>,
+    pub(super) messages: SegQueue<ShardMessage>,
     pub(super) woken: SegQueue<u32>,
     pub(super) wakeup: CachePadded<Wakeup>,
     /// When the turn began that it takes, in milliseconds since 1970; 0 while it takes none.
@@ -114,7 +114,7 @@ impl Remote {
         Remote {
             start_batches: SegQueue::new(),
             queued: CachePadded::default(),
-            mail: SegQueue::new(),
+            messages: SegQueue::new(),
             woken: SegQueue::new(),
             wakeup: CachePadded::new(Wakeup::new()),
             turn_since_ms: AtomicU64::new(0),
@@ -123,13 +123,13 @@ impl Remote {
         }
     }
 
-    pub(super) fn send(&self, mail: ShardMessage) {
-        self.mail.push(mail);
-        self.wakeup.retained();
+    pub(super) fn send(&self, messages: ShardMessage) {
+        self.messages.push(messages);
+        self.wakeup.wake();
     }
 
     pub(super) fn has_any(&self) -> bool {
-        !self.mail.is_empty() || !self.woken.is_empty() || !self.start_batches.is_empty()
+        !self.messages.is_empty() || !self.woken.is_empty() || !self.start_batches.is_empty()
     }
 
     /// Whether no more executions may wait here, of which it takes `queue_max`.
@@ -138,7 +138,7 @@ impl Remote {
     }
 
     /// Takes executions that nobody has begun.
-    pub(super) fn take_parcel(&self) -> Option<StartBatch> {
+    pub(super) fn take_start_batch(&self) -> Option<StartBatch> {
         let start_batch = self.start_batches.pop()?;
         let executions = start_batch.len();
         self.queued.fetch_sub(executions, Ordering::Relaxed);
@@ -169,7 +169,7 @@ impl Wake for TaskWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
             self.remote.woken.push(self.task);
-            self.remote.wakeup.retained();
+            self.remote.wakeup.wake();
         }
     }
 }
@@ -297,9 +297,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn ring_all(&self) {
+    pub(super) fn wake_all(&self) {
         self.remotes.iter().for_each(|remote| {
-            remote.wakeup.retained();
+            remote.wakeup.wake();
         });
     }
 }

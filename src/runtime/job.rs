@@ -7,8 +7,8 @@ use std::task::Poll;
 use super::completion::StartIdentity;
 use super::context::{Bug, ExecutionBuffer, GoesOn, Setting};
 use super::drive::{self, Effects, Outside};
-use super::fiber::{Errand, Fiber, Finished, Step};
-use super::inbox::{Beat, ShardMessage, Shared};
+use super::fiber::{Fiber, FiberTurn, Finished, Step};
+use super::inbox::{HeartbeatFrom, ShardMessage, Shared};
 use super::machine::{self, Version};
 use super::pending::{FramePending, NO_TASK, PendingOps, TimerKey};
 use super::shard::{Job, Shard};
@@ -80,12 +80,12 @@ impl Shard {
 
     /// A turn that may be long, and be suspended then.
     fn advance_on_a_fiber(&mut self, job: &mut Job<'_>, event: Event, transitions_max: u32) -> Drove {
-        let errand = Errand {
+        let errand = FiberTurn {
             shared: Arc::clone(&self.shared),
             version: Arc::clone(job.version),
             completion: job.reply.completion().cloned(),
             buffer: std::mem::replace(&mut job.buffer, self.worker_scratch.buffer()),
-            turn_scratch: self.worker_scratch.lend_kit(),
+            turn_scratch: self.worker_scratch.lend_turn_scratch(),
             event,
             now_ms: self.now_ms,
             ahead_ms: self.ahead_ms,
@@ -305,7 +305,11 @@ impl Shard {
             cancelled: AtomicBool::new(false),
             heartbeat: Box::new(move || {
                 if !beats.swap(true, Ordering::AcqRel) {
-                    remote.send(ShardMessage::Heartbeat(key, token, Beat::Handler(Arc::clone(&beats))));
+                    remote.send(ShardMessage::Heartbeat(
+                        key,
+                        token,
+                        HeartbeatFrom::Handler(Arc::clone(&beats)),
+                    ));
                 }
             }),
         };

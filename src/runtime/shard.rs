@@ -22,10 +22,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::completion::{Place, Reply};
+use super::completion::{Location, Reply};
 use super::context::{ExecutionBuffer, WorkerScratch};
 use super::fiber::{Fiber, Stacks};
-use super::inbox::{Beat, Remote, ShardMessage, Shared, StartBatch};
+use super::inbox::{HeartbeatFrom, Remote, ShardMessage, Shared, StartBatch};
 use super::machine::Version;
 use super::outcome::Counts;
 use super::pending::{PendingOps, TimerKey, TimerPurpose};
@@ -38,7 +38,7 @@ use crate::journal::Lsn;
 use crate::limits;
 use crate::observe::{LogBuffer, Memory, Watch};
 use durable::Held;
-use resident::Knock;
+use resident::ResidentEvent;
 
 pub(super) use durable::Resume;
 pub(super) use end::{bug, bug_outcome};
@@ -58,9 +58,9 @@ pub struct Shard {
     /// Residents that go on, and start batches that begin, by machine.
     pub(super) turns: Turns<Key, Box<Opened>>,
     /// What happened to residents that have to wait for their turn.
-    knocks: HashMap<Key, VecDeque<Knock>>,
+    deferred: HashMap<Key, VecDeque<ResidentEvent>>,
     /// Executions that wait to begin, of start batches that were taken out of the inbox.
-    shelved: usize,
+    waiting_starts: usize,
     /// Work this turn may still do.
     pub(super) left: i64,
     /// When the precise clock was looked at last, and the work that was charged since.
@@ -147,7 +147,7 @@ pub(super) struct Job<'v> {
     pub(super) pending: PendingOps,
 }
 
-const NOBODY: u32 = u32::MAX;
+const NO_SLOT: u32 = u32::MAX;
 /// In `due_before` of a resident whose deadline has a timer of its own.
 const TIMED: u32 = u32::MAX - 1;
 
@@ -155,7 +155,7 @@ const TIMED: u32 = u32::MAX - 1;
 const EVENTS_PER_TURN: usize = 1_024;
 /// Start batches a turn takes out of the inbox at most. Most of them are only put where they wait for their turn, so that one
 /// machine's flood is no wall before the others.
-const PARCELS_PER_TURN: usize = 8_192;
+const START_BATCHES_PER_TURN: usize = 8_192;
 
 impl Shard {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Shard {
@@ -174,13 +174,13 @@ impl Shard {
             worker_scratch: WorkerScratch::default(),
             stacks: Stacks::default(),
             turns: Turns::new(),
-            knocks: HashMap::new(),
-            shelved: 0,
+            deferred: HashMap::new(),
+            waiting_starts: 0,
             left: 0,
             looked_us: 0,
             unlooked: 0,
-            due_first: NOBODY,
-            due_last: NOBODY,
+            due_first: NO_SLOT,
+            due_last: NO_SLOT,
             now_ms,
             ahead_ms,
             clock_set_from: None,
@@ -209,12 +209,12 @@ impl Shard {
         self.time_out_due();
         self.tell_clock_set();
         self.release_held();
-        self.take_mail();
+        self.take_messages();
         self.poll_tasks();
         self.fire_timers();
-        self.open_parcels();
+        self.open_start_batches();
         self.take_turns();
-        self.share_parcels();
+        self.share_start_batches();
         if self.shared.gate.is_closed() {
             self.drain();
         }
@@ -238,7 +238,7 @@ impl Shard {
 
     /// Executions it holds: those that are parked, or wait for their turn.
     pub fn executions(&self) -> usize {
-        self.residents.len() + self.shelved
+        self.residents.len() + self.waiting_starts
     }
 
     /// Timers that are armed.
@@ -265,8 +265,8 @@ impl Shard {
         self.residents.reserve()
     }
 
-    pub(super) fn place(&self, key: Key) -> Place {
-        Place { shard: self.index, key }
+    pub(super) fn place(&self, key: Key) -> Location {
+        Location { shard: self.index, key }
     }
 
     fn has_more(&mut self) -> bool {
@@ -279,30 +279,30 @@ impl Shard {
 
     // ---- events ----
 
-    fn take_mail(&mut self) {
+    fn take_messages(&mut self) {
         for _ in 0..EVENTS_PER_TURN {
             if self.left <= 0 {
                 break;
             }
-            match self.remote.mail.pop() {
+            match self.remote.messages.pop() {
                 None => break,
-                Some(ShardMessage::Abort(key, fault)) => self.knock(key, Knock::Abort(fault)),
+                Some(ShardMessage::Abort(key, fault)) => self.deliver(key, ResidentEvent::Abort(fault)),
                 // What it was waited for is done by the turn itself.
                 Some(ShardMessage::Durable) => {}
                 Some(ShardMessage::Resume(resume)) => self.take_in(*resume),
                 Some(ShardMessage::Answer(key, token, answer)) => {
-                    self.knock(key, Knock::Answer(token, answer))
+                    self.deliver(key, ResidentEvent::Answer(token, answer))
                 }
                 Some(ShardMessage::Started(key, token, worker)) => {
-                    self.knock(key, Knock::Started(token, worker))
+                    self.deliver(key, ResidentEvent::Started(token, worker))
                 }
                 Some(ShardMessage::Heartbeat(key, token, beat)) => {
                     // First, so that one that comes meanwhile is not lost.
                     match beat {
-                        Beat::Handler(beats) => beats.store(false, Ordering::Release),
-                        Beat::Token(number) => self.shared.waiting.heard(number),
+                        HeartbeatFrom::Handler(beats) => beats.store(false, Ordering::Release),
+                        HeartbeatFrom::Token(number) => self.shared.waiting.heard(number),
                     }
-                    self.knock(key, Knock::Heartbeat(token));
+                    self.deliver(key, ResidentEvent::Heartbeat(token));
                 }
             }
         }
@@ -326,7 +326,7 @@ impl Shard {
             resident.pending.task_ended(token.frame());
         }
         if let Some(answer) = answer {
-            self.knock(key, Knock::Answer(token, answer));
+            self.deliver(key, ResidentEvent::Answer(token, answer));
         }
     }
 
@@ -355,13 +355,13 @@ impl Shard {
                 }
             }
             let token = due.token();
-            let knock = match due.kind() {
-                TimerPurpose::Wake => Knock::Timer(token, TimerKind::Wake),
-                TimerPurpose::Timeout => Knock::Timer(token, TimerKind::Timeout),
-                TimerPurpose::Heartbeat => Knock::Timer(token, TimerKind::Heartbeat),
-                TimerPurpose::Deadline | TimerPurpose::Answer => Knock::Deadline,
+            let deliver = match due.kind() {
+                TimerPurpose::Wake => ResidentEvent::Timer(token, TimerKind::Wake),
+                TimerPurpose::Timeout => ResidentEvent::Timer(token, TimerKind::Timeout),
+                TimerPurpose::Heartbeat => ResidentEvent::Timer(token, TimerKind::Heartbeat),
+                TimerPurpose::Deadline | TimerPurpose::Answer => ResidentEvent::Deadline,
             };
-            self.knock(key, knock);
+            self.deliver(key, deliver);
         }
     }
 
@@ -373,7 +373,7 @@ impl Shard {
                 break;
             }
             if let Some(key) = self.residents.key(slot) {
-                self.knock(key, Knock::Deadline);
+                self.deliver(key, ResidentEvent::Deadline);
             }
         }
     }
@@ -387,7 +387,7 @@ impl Shard {
             if let Some(key) = self.residents.key(slot)
                 && self.residents.at(slot).is_some_and(|resident| resident.version.waits_for_times)
             {
-                self.knock(key, Knock::ClockSet);
+                self.deliver(key, ResidentEvent::ClockSet);
             }
         }
         self.clock_set_from = (to < slots).then_some(to);
@@ -401,7 +401,7 @@ impl Shard {
             let Some((flow, next)) = self.turns.next() else { break };
             match next {
                 Next::Going(key) => self.go_on(key),
-                Next::Starts(opened) => self.unshelve(*opened),
+                Next::Starts(opened) => self.begin_opened(*opened),
             }
             self.look_at_clock(flow);
         }

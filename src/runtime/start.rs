@@ -107,8 +107,8 @@ impl StartOptions {
 }
 
 /// Executions, and bytes of their inputs, that are handed over to a shard at once.
-const PARCEL_EXECUTIONS_MAX: usize = 64;
-const PARCEL_BYTES_MAX: usize = 64 * 1_024;
+const START_BATCH_EXECUTIONS_MAX: usize = 64;
+const START_BATCH_BYTES_MAX: usize = 64 * 1_024;
 
 thread_local! {
     /// How many start batches this thread sent: the next one goes to another shard.
@@ -462,8 +462,8 @@ impl Engine {
                 Ok(()) => {
                     remote.start_batches.push(start_batch);
                     // One that is busy already may be helped by one that sleeps.
-                    if !remote.wakeup.retained() && queued > 0 {
-                        let _ = remotes.iter().any(|remote| remote.wakeup.retained());
+                    if !remote.wakeup.wake() && queued > 0 {
+                        let _ = remotes.iter().any(|remote| remote.wakeup.wake());
                     }
                     return Ok(());
                 }
@@ -523,13 +523,13 @@ impl Load<'_> {
                 return;
             }
             if self.text.capacity() == 0 {
-                let expected = (input.len() + 16).saturating_mul(PARCEL_EXECUTIONS_MAX);
-                self.text.reserve(expected.min(PARCEL_BYTES_MAX));
-                self.ends.reserve(PARCEL_EXECUTIONS_MAX);
+                let expected = (input.len() + 16).saturating_mul(START_BATCH_EXECUTIONS_MAX);
+                self.text.reserve(expected.min(START_BATCH_BYTES_MAX));
+                self.ends.reserve(START_BATCH_EXECUTIONS_MAX);
             }
             self.text.extend_from_slice(input);
             self.ends.push(self.text.len() as u32);
-            if self.ends.len() >= PARCEL_EXECUTIONS_MAX || self.text.len() >= PARCEL_BYTES_MAX {
+            if self.ends.len() >= START_BATCH_EXECUTIONS_MAX || self.text.len() >= START_BATCH_BYTES_MAX {
                 self.send();
                 if self.batch.refused.is_some() {
                     return;

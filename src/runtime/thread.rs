@@ -66,7 +66,7 @@ impl Future for Root {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Root { shard, time, sleep } = self.get_mut();
         let remote = Arc::clone(&shard.remote);
-        remote.wakeup.hang(context.waker());
+        remote.wakeup.set_waker(context.waker());
         remote.wakeup.wake_up();
         for _ in 0..TURNS_PER_POLL {
             let now_ms = time.steady_ms();

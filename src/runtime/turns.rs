@@ -181,15 +181,15 @@ impl<G, S> Turns<G, S> {
 
     pub(super) fn push_going(&mut self, flow: u32, going: G) {
         self.at(flow).going.push_back(going);
-        self.enter_ring(flow);
+        self.join_round(flow);
     }
 
     pub(super) fn push_starts(&mut self, flow: u32, starts: S) {
         self.at(flow).starts.push_back(starts);
-        self.enter_ring(flow);
+        self.join_round(flow);
     }
 
-    fn enter_ring(&mut self, number: u32) {
+    fn join_round(&mut self, number: u32) {
         if !std::mem::replace(&mut self.at(number).in_ring, true) {
             self.retained.push_back(number);
         }
@@ -288,7 +288,7 @@ impl<G, S> Turns<G, S> {
         }
         flow.going.extend(flow.held_going.drain(..));
         flow.starts.extend(flow.held_starts.drain(..));
-        self.enter_ring(number);
+        self.join_round(number);
     }
 }
 

@@ -25,12 +25,12 @@ impl Wakeup {
     }
 
     /// Whom to wake; the first call decides.
-    pub(super) fn hang(&self, waker: &Waker) {
+    pub(super) fn set_waker(&self, waker: &Waker) {
         self.waker.get_or_init(|| waker.clone());
     }
 
     /// Says that a message was put into a queue. Whether that woke the shard.
-    pub(super) fn retained(&self) -> bool {
+    pub(super) fn wake(&self) -> bool {
         fence(Ordering::SeqCst);
         let wakes = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst);
         if wakes && let Some(waker) = self.waker.get() {
@@ -80,13 +80,13 @@ mod tests {
             let wakeup = Arc::new(Wakeup::new());
             let queue = Arc::new(AtomicUsize::new(0));
             let permit = Permit::new();
-            wakeup.hang(&permit.clone().into());
+            wakeup.set_waker(&permit.clone().into());
             let senders: Vec<_> = (0..2)
                 .map(|_| {
                     let (wakeup, queue) = (Arc::clone(&wakeup), Arc::clone(&queue));
                     loom::thread::spawn(move || {
                         queue.fetch_add(1, Ordering::Release);
-                        wakeup.retained();
+                        wakeup.wake();
                     })
                 })
                 .collect();
@@ -108,14 +108,18 @@ mod tests {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(2);
         model.check(|| {
-            let bells = Arc::new([Wakeup::new(), Wakeup::new()]);
+            let wakeups = Arc::new([Wakeup::new(), Wakeup::new()]);
             let (queue, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let permits = [0, 1].map(|_| Permit::new());
-            bells.iter().zip(&permits).for_each(|(wakeup, permit)| wakeup.hang(&permit.clone().into()));
+            wakeups
+                .iter()
+                .zip(&permits)
+                .for_each(|(wakeup, permit)| wakeup.set_waker(&permit.clone().into()));
             let shards: Vec<_> = [0, 1]
                 .into_iter()
                 .map(|n: usize| {
-                    let (bells, queue, done) = (Arc::clone(&bells), Arc::clone(&queue), Arc::clone(&done));
+                    let (wakeups, queue, done) =
+                        (Arc::clone(&wakeups), Arc::clone(&queue), Arc::clone(&done));
                     let permit = std::sync::Arc::clone(&permits[n]);
                     loom::thread::spawn(move || {
                         while done.load(Ordering::Acquire) < 2 {
@@ -124,17 +128,17 @@ mod tests {
                             });
                             if taken.is_ok() {
                                 if done.fetch_add(1, Ordering::AcqRel) == 1 {
-                                    for wakeup in bells.iter() {
-                                        wakeup.retained();
+                                    for wakeup in wakeups.iter() {
+                                        wakeup.wake();
                                     }
                                 }
                                 continue;
                             }
                             // A shard looks at its own queue only before it sleeps: here, the first one's.
                             let more = || n == 0 && queue.load(Ordering::Acquire) > 0;
-                            if bells[n].sleep(|| more() || done.load(Ordering::Acquire) == 2) {
+                            if wakeups[n].sleep(|| more() || done.load(Ordering::Acquire) == 2) {
                                 permit.wait();
-                                bells[n].wake_up();
+                                wakeups[n].wake_up();
                             }
                         }
                     })
@@ -142,8 +146,8 @@ mod tests {
                 .collect();
             for _ in 0..2 {
                 let queued = queue.fetch_add(1, Ordering::AcqRel);
-                if !bells[0].retained() && queued > 0 {
-                    bells[1].retained();
+                if !wakeups[0].wake() && queued > 0 {
+                    wakeups[1].wake();
                 }
             }
             shards.into_iter().for_each(|shard| shard.join().unwrap());

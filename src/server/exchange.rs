@@ -218,7 +218,7 @@ async fn operation(local: &Local, watch: &Rc<Watch>, head: &mut Parts, body: Inc
         hold(local, watch, head.version, true, &mut response);
         return response;
     }
-    let reply = match local.is_door() {
+    let reply = match local.is_acceptor() {
         true if polls => Box::pin(poll(local, watch, forward(local, service, call))).await,
         true => Box::pin(forward(local, service, call)).await,
         false => match api::answer_now(service, call) {

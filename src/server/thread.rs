@@ -103,7 +103,7 @@ impl Shared {
     }
 
     /// The thread with the fewest connections, the acceptor's left out.
-    fn idlest(&self) -> usize {
+    fn least_loaded(&self) -> usize {
         let open = |&index: &usize| self.thread_stats[index].open.load(Ordering::Relaxed);
         (0..self.acceptor()).min_by_key(open).unwrap_or_default()
     }
@@ -398,7 +398,7 @@ impl Local {
     /// Hands a connection to another thread.
     fn deal(&self, stream: TcpStream) {
         let Ok(stream) = stream.into_std() else { return self.one_less() };
-        let index = self.shared.idlest();
+        let index = self.shared.least_loaded();
         self.shared.thread_stats[index].open.fetch_add(1, Ordering::Relaxed);
         if self.workers[index].send(Mail::Connection(stream)).is_err() {
             self.shared.thread_stats[index].open.fetch_sub(1, Ordering::Relaxed);
@@ -416,7 +416,7 @@ impl Local {
     }
 
     /// Whether this is the acceptor, which does no operations itself.
-    pub(super) fn is_door(&self) -> bool {
+    pub(super) fn is_acceptor(&self) -> bool {
         !self.workers.is_empty()
     }
 
@@ -426,7 +426,7 @@ impl Local {
         let (target, trace_header) = (call.target.to_owned(), call.trace_header.map(str::to_owned));
         let (service, body) = (service.clone(), Bytes::copy_from_slice(call.body));
         let call = Forwarded { service, target, trace_header, body, answer };
-        self.workers[self.shared.idlest()].send(Mail::Call(Box::new(call))).ok()?;
+        self.workers[self.shared.least_loaded()].send(Mail::Call(Box::new(call))).ok()?;
         answered.await.ok()
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::resident::is_over;
-use super::{Body, Job, Opened, PARCELS_PER_TURN, Resident, Shard};
+use super::{Body, Job, Opened, Resident, START_BATCHES_PER_TURN, Shard};
 use crate::engine::{Event, Start};
 use crate::fault::{self, Fault};
 use crate::json::{self, Value};
@@ -23,57 +23,57 @@ const START_WORK: u64 = 200;
 impl Shard {
     /// Takes start batches out of the inbox. Those of machines that have work left in this round begin at once; the others wait
     /// for their machine's turn.
-    pub(super) fn open_parcels(&mut self) {
-        for _ in 0..PARCELS_PER_TURN {
+    pub(super) fn open_start_batches(&mut self) {
+        for _ in 0..START_BATCHES_PER_TURN {
             if self.left <= 0 {
                 break;
             }
-            let Some(start_batch) = self.take_parcel() else { break };
+            let Some(start_batch) = self.take_start_batch() else { break };
             let flow = self.turns.flow(&start_batch.version.usage);
             let opened = Opened::new(start_batch, flow);
             match self.turns.is_free(flow) {
                 true => self.begin_some(opened),
-                false => self.shelve(opened),
+                false => self.put_in_line(opened),
             }
         }
     }
 
     /// The next start batch: of its own, or, when it has nothing to do, one that nobody else has opened.
-    fn take_parcel(&mut self) -> Option<StartBatch> {
-        if let Some(start_batch) = self.remote.take_parcel() {
+    fn take_start_batch(&mut self) -> Option<StartBatch> {
+        if let Some(start_batch) = self.remote.take_start_batch() {
             return Some(start_batch);
         }
         if !self.turns.is_empty() {
             return None;
         }
         let (before, after) = self.shared.remotes.split_at(usize::from(self.index));
-        let stolen = after.iter().skip(1).chain(before).find_map(|remote| remote.take_parcel())?;
+        let stolen = after.iter().skip(1).chain(before).find_map(|remote| remote.take_start_batch())?;
         self.remote.gauges.steals.fetch_add(1, Ordering::Relaxed);
         Some(stolen)
     }
 
     /// Lets a start batch wait for its machine's turn; it counts among those that wait to begin.
-    fn shelve(&mut self, opened: Opened) {
+    fn put_in_line(&mut self, opened: Opened) {
         let flow = opened.flow;
-        self.count_shelved(&opened);
+        self.count_waiting(&opened);
         self.turns.push_starts(flow, Box::new(opened));
     }
 
-    fn count_shelved(&mut self, opened: &Opened) {
+    fn count_waiting(&mut self, opened: &Opened) {
         let left = opened.start_batch.len() - opened.next;
-        self.shelved += left;
+        self.waiting_starts += left;
         self.remote.queued.fetch_add(left, Ordering::Relaxed);
     }
 
     /// It is the turn of some that waited to begin.
-    pub(super) fn unshelve(&mut self, opened: Opened) {
-        self.uncount_shelved(&opened);
+    pub(super) fn begin_opened(&mut self, opened: Opened) {
+        self.uncount_waiting(&opened);
         self.begin_some(opened);
     }
 
-    pub(super) fn uncount_shelved(&mut self, opened: &Opened) {
+    pub(super) fn uncount_waiting(&mut self, opened: &Opened) {
         let left = opened.start_batch.len() - opened.next;
-        self.shelved -= left;
+        self.waiting_starts -= left;
         self.remote.queued.fetch_sub(left, Ordering::Relaxed);
     }
 
@@ -90,23 +90,23 @@ impl Shard {
             self.begin(&mut opened);
         }
         let ran = opened.next - before;
-        self.tell_parcel(&mut opened, ran);
+        self.report_start_batch(&mut opened, ran);
         self.look_at_clock(flow);
         if opened.next == opened.start_batch.len() {
             return;
         }
         match is_light || self.turns.may_suspend(flow) {
-            true => self.shelve(opened),
+            true => self.put_in_line(opened),
             false => {
-                self.count_shelved(&opened);
+                self.count_waiting(&opened);
                 self.turns.hold_starts(flow, Box::new(opened));
             }
         }
     }
 
     /// Gives what waits here to shards that have nothing to do.
-    pub(super) fn share_parcels(&mut self) {
-        if self.shelved == 0 {
+    pub(super) fn share_start_batches(&mut self) {
+        if self.waiting_starts == 0 {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -122,12 +122,12 @@ impl Shard {
                 self.turns.push_starts(opened.flow, opened);
                 continue;
             }
-            self.uncount_shelved(&opened);
+            self.uncount_waiting(&opened);
             let executions = opened.start_batch.len();
             remote.queued.fetch_add(executions, Ordering::Relaxed);
             opened.start_batch.version.usage.queued.fetch_add(executions, Ordering::Relaxed);
             remote.start_batches.push(opened.start_batch);
-            remote.wakeup.retained();
+            remote.wakeup.wake();
         }
     }
 

@@ -1,7 +1,7 @@
 //! The queue of deadlines: most executions have the same time allowed, so the one that began first is due first, and no
 //! timer is needed.
 
-use super::{NOBODY, Shard, TIMED};
+use super::{NO_SLOT, Shard, TIMED};
 use crate::runtime::pending::TimerKey;
 use crate::runtime::wheel::TimerId;
 
@@ -19,7 +19,7 @@ impl Shard {
             Some(last) => last.due_after = slot,
             None => self.due_first = slot,
         }
-        (before, NOBODY)
+        (before, NO_SLOT)
     }
 
     pub(super) fn leave_queue(&mut self, before: u32, after: u32) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::resident::Knock;
+use super::resident::ResidentEvent;
 use super::{Body, Job, Resident, Shard};
 use crate::engine::{Effect, Event, TaskCall, Token, Turn};
 use crate::fault::{self, Fault};
@@ -50,7 +50,7 @@ impl Shard {
             match held {
                 // They are recorded: the next process starts them.
                 Held::Tasks(..) if self.is_leaving() => {}
-                Held::Tasks(key, calls, visits) => self.knock(key, Knock::Tasks(calls, visits)),
+                Held::Tasks(key, calls, visits) => self.deliver(key, ResidentEvent::Tasks(calls, visits)),
                 Held::End(completion, outcome) => {
                     self.shared.forget(&completion);
                     completion.end(outcome);
@@ -143,14 +143,14 @@ impl Shard {
     }
 
     /// What a knock wants done before the turn that it leads to.
-    pub(super) fn prepare(&mut self, job: &mut Job<'_>, knock: &mut Knock) {
+    pub(super) fn prepare(&mut self, job: &mut Job<'_>, deliver: &mut ResidentEvent) {
         let effects = &mut self.worker_scratch.turn_scratch.effects;
-        match knock {
-            Knock::Tasks(calls, visits) => {
+        match deliver {
+            ResidentEvent::Tasks(calls, visits) => {
                 job.buffer.released = *visits;
                 calls.drain(..).for_each(|call| effects.push(Effect::Task(call)));
             }
-            Knock::Resume => effects.push_pending(&job.buffer.execution, &job.version.program),
+            ResidentEvent::Resume => effects.push_pending(&job.buffer.execution, &job.version.program),
             _ => {}
         }
     }
@@ -183,12 +183,12 @@ impl Shard {
         };
         let aborted = resident.reply.completion().and_then(|completion| completion.park(self.place(key)));
         self.residents.put(key, resident);
-        self.wake(key, Some(Knock::Resume));
+        self.wake(key, Some(ResidentEvent::Resume));
         for (token, answer) in answers {
-            self.knock(key, Knock::Answer(token, answer));
+            self.deliver(key, ResidentEvent::Answer(token, answer));
         }
         if let Some(fault) = aborted {
-            self.knock(key, Knock::Abort(fault));
+            self.deliver(key, ResidentEvent::Abort(fault));
         }
         if let Some(durability) = &self.shared.durability {
             durability.has_resumed();
@@ -209,7 +209,7 @@ impl Shard {
             }
             ledger.left.store(true, Ordering::Release);
             if matches!(resident.body, Body::Suspended(_)) {
-                self.wake(key, Some(Knock::Abort(Fault { error: None, cause: None })));
+                self.wake(key, Some(ResidentEvent::Abort(Fault { error: None, cause: None })));
                 continue;
             }
             let Some(Resident { version, mut pending, flow, charged, due_before, due_after, .. }) =
@@ -224,7 +224,7 @@ impl Shard {
             }
             self.residents.release(key);
             self.turns.leave(flow);
-            self.knocks.remove(&key);
+            self.deferred.remove(&key);
             self.shared.admission.release(&version.usage, 1, charged as usize);
             self.ended_any = true;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::resident::Knock;
+use super::resident::ResidentEvent;
 use super::{Opened, Shard};
 use crate::engine::{self, Execution};
 use crate::fault::{self, Fault};
@@ -56,7 +56,7 @@ impl Shard {
     }
 
     /// What came of those `ran` executions of a start batch that are over.
-    pub(super) fn tell_parcel(&mut self, opened: &mut Opened, ran: usize) {
+    pub(super) fn report_start_batch(&mut self, opened: &mut Opened, ran: usize) {
         let (ended, bytes) = (std::mem::take(&mut opened.ended), std::mem::take(&mut opened.ended_bytes));
         if ended.ended() == 0 {
             return;
@@ -119,16 +119,16 @@ impl Shard {
         }
         let shut_down = || Fault { error: None, cause: Some("The engine was shut down.".to_owned()) };
         for key in self.residents.keys() {
-            let knock = match dropped {
-                true => Knock::Abort(shut_down()),
-                false => Knock::Deadline,
+            let deliver = match dropped {
+                true => ResidentEvent::Abort(shut_down()),
+                false => ResidentEvent::Deadline,
             };
-            self.knock(key, knock);
+            self.deliver(key, deliver);
         }
         let mut waiting = self.turns.take_all_starts();
-        waiting.iter().for_each(|opened| self.uncount_shelved(opened));
+        waiting.iter().for_each(|opened| self.uncount_waiting(opened));
         while let Some(opened) = waiting.pop().or_else(|| {
-            let start_batch = self.remote.take_parcel()?;
+            let start_batch = self.remote.take_start_batch()?;
             Some(Box::new(Opened::new(start_batch, 0)))
         }) {
             let Opened { mut start_batch, next, mut at, .. } = *opened;

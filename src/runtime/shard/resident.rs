@@ -16,7 +16,7 @@ use crate::runtime::tasks::Answer;
 
 /// What happened to a resident.
 #[derive(Debug)]
-pub(super) enum Knock {
+pub(super) enum ResidentEvent {
     Answer(Token, Answer),
     Started(Token, Option<Box<str>>),
     Heartbeat(Token),
@@ -30,27 +30,27 @@ pub(super) enum Knock {
     Abort(Fault),
 }
 
-impl Knock {
+impl ResidentEvent {
     /// With what a turn is cut short that is in the midst of something: only what ends the execution does that.
     fn cut(&self) -> Option<Cut> {
         match self {
-            Knock::Deadline => Some(Cut::Deadline),
-            Knock::Abort(_) => Some(Cut::Aborted),
+            ResidentEvent::Deadline => Some(Cut::Deadline),
+            ResidentEvent::Abort(_) => Some(Cut::Aborted),
             _ => None,
         }
     }
 
     fn event(self, buffer: &mut ExecutionBuffer) -> Event {
         match self {
-            Knock::Answer(token, answer) => answered(buffer, token, answer),
-            Knock::Started(token, worker) => Event::TaskStarted(token, worker),
-            Knock::Heartbeat(token) => Event::Heartbeat(token),
-            Knock::Timer(token, kind) => Event::Timer(token, kind),
-            Knock::ClockSet => Event::ClockSet,
+            ResidentEvent::Answer(token, answer) => answered(buffer, token, answer),
+            ResidentEvent::Started(token, worker) => Event::TaskStarted(token, worker),
+            ResidentEvent::Heartbeat(token) => Event::Heartbeat(token),
+            ResidentEvent::Timer(token, kind) => Event::Timer(token, kind),
+            ResidentEvent::ClockSet => Event::ClockSet,
             // What they want done beside is prepared before.
-            Knock::Tasks(..) | Knock::Resume => Event::Go,
-            Knock::Deadline => Event::Deadline,
-            Knock::Abort(fault) => Event::Abort(fault),
+            ResidentEvent::Tasks(..) | ResidentEvent::Resume => Event::Go,
+            ResidentEvent::Deadline => Event::Deadline,
+            ResidentEvent::Abort(fault) => Event::Abort(fault),
         }
     }
 }
@@ -58,23 +58,23 @@ impl Knock {
 impl Shard {
     /// Something happened to a resident, or to one that is gone. What ends it is done at once, whatever it is in the midst
     /// of; else it is done at once if its machine has work left in this round, and nothing else waits.
-    pub(super) fn knock(&mut self, key: Key, knock: Knock) {
+    pub(super) fn deliver(&mut self, key: Key, deliver: ResidentEvent) {
         if self.residents.key(key.slot) != Some(key) {
             return;
         }
         let Some(resident) = self.residents.at(key.slot) else { return };
         let (flow, is_queued) = (resident.flow, resident.is_queued);
         let is_light = resident.version.is_light;
-        if matches!(knock, Knock::Abort(_)) && self.stays_as_recorded(key) {
+        if matches!(deliver, ResidentEvent::Abort(_)) && self.stays_as_recorded(key) {
             return;
         }
-        if knock.cut().is_some() {
-            return self.wake(key, Some(knock));
+        if deliver.cut().is_some() {
+            return self.wake(key, Some(deliver));
         }
         if !is_queued && self.turns.is_free(flow) && (is_light || self.turns.may_suspend(flow)) {
-            return self.wake(key, Some(knock));
+            return self.wake(key, Some(deliver));
         }
-        self.knocks.entry(key).or_default().push_back(knock);
+        self.deferred.entry(key).or_default().push_back(deliver);
         if !is_queued {
             self.queue(key, flow);
         }
@@ -100,12 +100,12 @@ impl Shard {
             return self.turns.hold_going(flow, key);
         }
         resident.is_queued = false;
-        let knock = match is_suspended {
+        let deliver = match is_suspended {
             true => None,
-            false => self.next_knock(key),
+            false => self.next_deferred(key),
         };
-        self.wake(key, knock);
-        if self.knocks.contains_key(&key)
+        self.wake(key, deliver);
+        if self.deferred.contains_key(&key)
             && let Some(resident) = self.residents.at(key.slot)
             && !resident.is_queued
         {
@@ -113,17 +113,17 @@ impl Shard {
         }
     }
 
-    fn next_knock(&mut self, key: Key) -> Option<Knock> {
-        let knocks = self.knocks.get_mut(&key)?;
-        let knock = knocks.pop_front();
-        if knocks.is_empty() {
-            self.knocks.remove(&key);
+    fn next_deferred(&mut self, key: Key) -> Option<ResidentEvent> {
+        let deferred = self.deferred.get_mut(&key)?;
+        let deliver = deferred.pop_front();
+        if deferred.is_empty() {
+            self.deferred.remove(&key);
         }
-        knock
+        deliver
     }
 
     /// Lets a resident react to something, or go on; nothing happens when it is gone.
-    pub(super) fn wake(&mut self, key: Key, knock: Option<Knock>) {
+    pub(super) fn wake(&mut self, key: Key, deliver: Option<ResidentEvent>) {
         let Some(resident) = self.residents.take(key) else { return };
         let Resident { version, body, pending, reply, watch, flow, .. } = resident;
         let (buffer, unpacked, fiber) = match body {
@@ -140,9 +140,9 @@ impl Shard {
         };
         let mut job = Job { version: &version, reply: &reply, flow, pending, key: Some(key), buffer };
         let drove = match (unpacked, fiber) {
-            (true, Some(fiber)) => self.drive_suspended(&mut job, fiber, knock),
+            (true, Some(fiber)) => self.drive_suspended(&mut job, fiber, deliver),
             (true, None) => {
-                let event = self.event(&mut job, knock);
+                let event = self.event(&mut job, deliver);
                 self.drive(&mut job, Work::Event(event))
             }
             (false, _) => Err(Stopped::Bug),
@@ -160,8 +160,8 @@ impl Shard {
         self.leave_queue(resident.due_before, resident.due_after);
         self.residents.release(key);
         self.turns.leave(flow);
-        if !self.knocks.is_empty() {
-            self.knocks.remove(&key);
+        if !self.deferred.is_empty() {
+            self.deferred.remove(&key);
         }
         if reply.start_identity().ledger().is_some() {
             self.gather(&mut buffer);
@@ -175,18 +175,23 @@ impl Shard {
     }
 
     /// The event that a knock is, and what it wants done beside.
-    fn event(&mut self, job: &mut Job<'_>, knock: Option<Knock>) -> Event {
-        let Some(mut knock) = knock else { return Event::Go };
-        self.prepare(job, &mut knock);
-        knock.event(&mut job.buffer)
+    fn event(&mut self, job: &mut Job<'_>, deliver: Option<ResidentEvent>) -> Event {
+        let Some(mut deliver) = deliver else { return Event::Go };
+        self.prepare(job, &mut deliver);
+        deliver.event(&mut job.buffer)
     }
 
     /// One that is in the midst of a state goes on there, or is cut short and ends.
-    fn drive_suspended(&mut self, job: &mut Job<'_>, fiber: Box<Fiber>, knock: Option<Knock>) -> Drove {
-        let Some(knock) = knock else { return self.drive(job, Work::Resume(fiber, None)) };
-        match self.drive(job, Work::Resume(fiber, knock.cut())) {
+    fn drive_suspended(
+        &mut self,
+        job: &mut Job<'_>,
+        fiber: Box<Fiber>,
+        deliver: Option<ResidentEvent>,
+    ) -> Drove {
+        let Some(deliver) = deliver else { return self.drive(job, Work::Resume(fiber, None)) };
+        match self.drive(job, Work::Resume(fiber, deliver.cut())) {
             Ok(turn) if turn != Turn::Done => {
-                let event = self.event(job, Some(knock));
+                let event = self.event(job, Some(deliver));
                 self.drive(job, Work::Event(event))
             }
             drove => drove,
