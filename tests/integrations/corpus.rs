@@ -161,14 +161,15 @@ fn thrown_by(resource: &str, error: &str, cause: &str) -> Option<Says> {
     if let Some(found) = first.captures(cause) {
         let (message, status, code, id) = (&found[1], found[2].parse().ok()?, &found[3], &found[4]);
         let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        let body = match resource.contains(":sns:") {
-            true => format!(
+        let body = if resource.contains(":sns:") {
+            format!(
                 "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{}</Message></Error>\
-                 <RequestId>{}</RequestId></ErrorResponse>",
+             <RequestId>{}</RequestId></ErrorResponse>",
                 escape(message),
                 escape(id)
-            ),
-            false => json!({"__type": format!("com.amazonaws.any#{code}"), "message": message}).to_string(),
+            )
+        } else {
+            json!({"__type": format!("com.amazonaws.any#{code}"), "message": message}).to_string()
         };
         return Some(answer(status, &[("x-amzn-RequestId", id)], body));
     }

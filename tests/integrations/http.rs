@@ -444,9 +444,10 @@ fn answers_end_where_they_say() {
 
 #[test]
 fn api_gateway_is_called() {
-    let server = Server::start(|asked| match asked.target.contains("invalid") {
-        true => answer(403, &[], r#"{"message":"Missing Authentication Token"}"#),
-        false => {
+    let server = Server::start(|asked| {
+        if asked.target.contains("invalid") {
+            answer(403, &[], r#"{"message":"Missing Authentication Token"}"#)
+        } else {
             answer(200, &[("Content-Type", "application/json"), ("x-amzn-RequestId", "1")], r#""Hello""#)
         }
     });

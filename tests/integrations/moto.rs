@@ -192,6 +192,13 @@ fn dynamodb() {
             "ExpressionAttributeValues": {":id": {"S": "1"}}}),
     );
     assert_eq!(found["Count"], 1);
+    // The SDK renames the attribute's `NULL`, which the optimised integration keeps.
+    let empty = json!({"id": {"S": "empty"}, "nothing": {"Nul": true}, "list": {"L": [{"Nul": true}]}});
+    call(&moto, "aws-sdk:dynamodb:putItem", json!({"TableName": "t", "Item": empty}));
+    let of_empty = json!({"TableName": "t", "Key": {"id": {"S": "empty"}}});
+    assert_eq!(call(&moto, "aws-sdk:dynamodb:getItem", of_empty.clone())["Item"], empty);
+    let kept = json!({"id": {"S": "empty"}, "nothing": {"NULL": true}, "list": {"L": [{"NULL": true}]}});
+    assert_eq!(call(&moto, "dynamodb:getItem", of_empty)["Item"], kept);
     assert_eq!(call(&moto, "dynamodb:deleteItem", key.clone()), json!({}));
     assert_eq!(call(&moto, "dynamodb:getItem", key), json!({}));
 

@@ -285,7 +285,7 @@ fn refused(
     if let Some(names) = optimised {
         return names.refused(reply, error, class);
     }
-    let service = names::java(&operation.service.id);
+    let service = names::of_errors(&operation.service.id);
     let class = class.map_or_else(|| format!("{service}Exception"), names::exception);
     let ServiceError { message, request_id, .. } = error;
     let status = reply.status.as_u16();
@@ -304,7 +304,7 @@ fn unanswered(operation: &Operation, error: CallError) -> TaskError {
             failure::too_large(&format!("aws-sdk:{}", names::package(&operation.service.id)))
         }
         CallError::Client(text) => {
-            let service = names::java(&operation.service.id);
+            let service = names::of_errors(&operation.service.id);
             TaskError::new(format!("{service}.SdkClientException"), text)
         }
     }

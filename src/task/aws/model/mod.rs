@@ -123,7 +123,7 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<Operat
     let mut shape = || words.next().and_then(|word| word.parse().ok());
     let (input, output) = (shape(), shape());
     let wrapper = words.next();
-    let shapes = rest.iter().filter(is_shape).map(|line| read_shape(line, naming)).collect();
+    let shapes = rest.iter().filter(is_shape).map(|line| read_shape(line, &service.id, naming)).collect();
     Ok(Operation { service, name, input, output, wrapper, shapes })
 }
 
@@ -139,7 +139,7 @@ fn read_service(head: &'static str, errors: &'static str) -> Option<Service> {
     Some(Service { id, protocol, host, signing, target, version, errors: errors.collect() })
 }
 
-fn read_shape(line: &'static str, naming: Naming) -> Shape {
+fn read_shape(line: &'static str, service: &str, naming: Naming) -> Shape {
     let (kind, rest) = line.split_at(1);
     if kind == "{" {
         let members = rest.split(' ').filter_map(|member| {
@@ -147,7 +147,7 @@ fn read_shape(line: &'static str, naming: Naming) -> Shape {
             let (name, wire) = names.split_once('=').unwrap_or((names, names));
             let name = match naming {
                 Naming::Service => names::capitalize(name),
-                Naming::Java => names::java(name),
+                Naming::Java => names::member(service, name),
             };
             Some(Member { name, wire, kind: read_type(kind) })
         });

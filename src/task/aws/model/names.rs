@@ -28,6 +28,28 @@ pub(in super::super) fn java(name: &str) -> String {
     words.map(|word| capitalize(&word.to_ascii_lowercase())).collect()
 }
 
+/// A member of a service's shapes as the SDK calls it, where that does not follow from its name: the renames
+/// (`emitPropertyName`) of the SDK's customization files, as Step Functions shows them.
+pub(super) fn member(service: &str, name: &str) -> String {
+    let renamed = match (service, name) {
+        // The streams' shapes are the tables'.
+        ("DynamoDB" | "DynamoDB Streams", "NULL") => "Nul",
+        ("CloudFormation", "StackStatusFilter") => "StackStatusFilters",
+        ("SNS", "AWSAccountId") => "AwsAccountIds",
+        ("SNS", "ActionName") => "ActionNames",
+        _ => return java(name),
+    };
+    renamed.to_owned()
+}
+
+/// A service's name in the names of its errors.
+pub(in super::super) fn of_errors(service: &str) -> String {
+    match service {
+        "DynamoDB Streams" => "DynamoDb".to_owned(),
+        _ => java(service),
+    }
+}
+
 /// The name of an error's class: always some `…Exception`.
 pub(in super::super) fn exception(shape: &str) -> String {
     let name = java(shape);
@@ -76,6 +98,15 @@ fn apart(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn renamed_members_are_the_sdks() {
+        assert_eq!(member("DynamoDB", "NULL"), "Nul");
+        assert_eq!(member("DynamoDB Streams", "NULL"), "Nul");
+        assert_eq!(member("SNS", "AWSAccountId"), "AwsAccountIds");
+        assert_eq!(member("CloudFormation", "StackStatusFilter"), "StackStatusFilters");
+        assert_eq!(member("DynamoDB", "BOOL"), java("BOOL"));
+    }
 
     #[test]
     fn names_are_the_sdks() {
