@@ -30,10 +30,7 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Amz
     x-amzn-RequestId: 3f1f2a4e-0000-4000-8000-000000000000\r\nContent-Length: 26\r\n\r\n{\"approved\":true,\"n\":12.5}";
 
 fn main() {
-    let (rounds, calls) = match std::env::args().any(|arg| arg == "--test") {
-        true => (1, 1_024),
-        false => (15, 20_480),
-    };
+    let (rounds, calls) = if std::env::args().any(|arg| arg == "--test") { (1, 1_024) } else { (15, 20_480) };
     println!("calls a second over {CONNECTIONS} connections; median of {rounds} rounds of {calls} calls");
     let address = serve();
     let mut bare = Bare::new(address);

@@ -39,10 +39,8 @@ fn candidate(name: &'static str, wanted: f64, setup: Setup) -> Candidate {
 }
 
 fn main() {
-    let (rounds, executions) = match std::env::args().any(|arg| arg == "--test") {
-        true => (1, 1_000),
-        false => (31, 40_000),
-    };
+    let (rounds, executions) =
+        if std::env::args().any(|arg| arg == "--test") { (1, 1_000) } else { (31, 40_000) };
     let folder = std::env::temp_dir().join(format!("expressway-observe-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = |name: &str| -> RotatingFiles {

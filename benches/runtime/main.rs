@@ -68,9 +68,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test` says nothing, `cargo bench` says `--bench`.
     let is_test = arguments.iter().any(|it| it == "--test") || !arguments.iter().any(|it| it == "--bench");
-    let effort = match is_test {
-        true => Effort { is_test, rounds: 1, executions: 1_000, parked: 1_000 },
-        false => Effort { is_test, rounds: 21, executions: 60_000, parked: 1_000_000 },
+    let effort = if is_test {
+        Effort { is_test, rounds: 1, executions: 1_000, parked: 1_000 }
+    } else {
+        Effort { is_test, rounds: 21, executions: 60_000, parked: 1_000_000 }
     };
     let is_part = |name: &String| PARTS.iter().any(|(part, _)| part == name);
     let wanted: Vec<&String> = arguments.iter().filter(|it| is_part(it)).collect();

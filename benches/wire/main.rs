@@ -65,9 +65,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
     let is_test = has("--test") || !has("--bench");
-    let effort = match is_test {
-        true => Effort { is_test, rounds: 1, turn: Duration::from_millis(20), idle: 100 },
-        false => Effort { is_test, rounds: 15, turn: Duration::from_millis(400), idle: 10_000 },
+    let effort = if is_test {
+        Effort { is_test, rounds: 1, turn: Duration::from_millis(20), idle: 100 }
+    } else {
+        Effort { is_test, rounds: 15, turn: Duration::from_millis(400), idle: 10_000 }
     };
     let asked = PARTS.iter().any(|(name, _)| has(name));
     let parts = PARTS.iter().filter(|(name, _)| !asked || has(name));

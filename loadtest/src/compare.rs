@@ -169,13 +169,13 @@ fn write(before: &Report, after: &Report, changes: &[Change], out: &mut String) 
     }
     writeln!(out, "{:<8} {:>14} {:>14} {:>9} {:>10}", "", "before", "after", "change", "by chance")?;
     for it in changes {
-        let show = |value: f64| match it.is_rate {
-            true => format!("{}/s", show_count(value)),
-            false => show_nanoseconds(value),
+        let show = |value: f64| {
+            if it.is_rate { format!("{}/s", show_count(value)) } else { show_nanoseconds(value) }
         };
-        let share = match it.medians.0 == 0.0 {
-            true => "-".to_owned(),
-            false => format!("{:+.1} %", (it.medians.1 / it.medians.0 - 1.0) * 100.0),
+        let share = if it.medians.0 == 0.0 {
+            "-".to_owned()
+        } else {
+            format!("{:+.1} %", (it.medians.1 / it.medians.0 - 1.0) * 100.0)
         };
         let chance = it.chance.map_or("-".to_owned(), |chance| format!("{:.2} %", chance * 100.0));
         let verdict = match it.verdict {

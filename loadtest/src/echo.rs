@@ -78,16 +78,13 @@ impl Connection {
                 Err(_) => return false,
             };
             let mut answers = 0;
-            match self.unread.is_empty() {
-                true => {
-                    let rest = skip_whole(&chunk[..bytes], &mut answers);
-                    self.unread.extend_from_slice(rest);
-                }
-                false => {
-                    self.unread.extend_from_slice(&chunk[..bytes]);
-                    let rest = skip_whole(&self.unread, &mut answers).len();
-                    self.unread.drain(..self.unread.len() - rest);
-                }
+            if self.unread.is_empty() {
+                let rest = skip_whole(&chunk[..bytes], &mut answers);
+                self.unread.extend_from_slice(rest);
+            } else {
+                self.unread.extend_from_slice(&chunk[..bytes]);
+                let rest = skip_whole(&self.unread, &mut answers).len();
+                self.unread.drain(..self.unread.len() - rest);
             }
             // A client that does not read its answers is not worth a buffer.
             if self.unread.len() > 1 << 20 || (0..answers).any(|_| self.stream.write_all(answer).is_err()) {

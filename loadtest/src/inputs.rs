@@ -54,10 +54,7 @@ impl Inputs {
             is_json(line).map_err(|error| named(&format!("line {}: {error}", n + 1)))?;
             texts.push(line.trim_ascii().into());
         }
-        match texts.is_empty() {
-            true => Err(named(&"there is no input in it")),
-            false => Ok(Inputs { texts }),
-        }
+        if texts.is_empty() { Err(named(&"there is no input in it")) } else { Ok(Inputs { texts }) }
     }
 
     /// Inputs made from a seed: orders of about `bytes` bytes each, or lists of `items` items.

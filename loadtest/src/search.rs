@@ -90,9 +90,10 @@ pub fn find_max(
                 break;
             }
         }
-        match passed {
-            true => borne = rate,
-            false => not = rate,
+        if passed {
+            borne = rate
+        } else {
+            not = rate
         }
         rate = if borne == 0.0 { not / 2.0 } else { (borne + not) / 2.0 };
     }

@@ -165,13 +165,11 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
     crew.begin.store(clock.now() + 1_000_000, Ordering::SeqCst);
     let usage = Usage::now();
     crew.gate.wait();
-    let run = match failed {
-        // A worker that is stuck in its target is left behind: the report does not wait for it.
-        false => Ok(gather(&crew, &post, stop, watch, usage)),
-        true => {
-            let errors = threads.into_iter().filter_map(|thread| thread.join().ok()?.err());
-            Err(errors.take(1).next().unwrap_or_else(|| "a worker failed".to_owned()))
-        }
+    let run = if !failed {
+        Ok(gather(&crew, &post, stop, watch, usage))
+    } else {
+        let errors = threads.into_iter().filter_map(|thread| thread.join().ok()?.err());
+        Err(errors.take(1).next().unwrap_or_else(|| "a worker failed".to_owned()))
     };
     for ready in &crew.ready {
         if let Err(error) = ready.close() {

@@ -61,9 +61,10 @@ pub fn share(text: &str) -> Result<f64, String> {
         "%" => value / 100.0,
         _ => return Err(format!("'{text}' is neither a share nor a percentage")),
     };
-    match (0.0..=1.0).contains(&value) {
-        true => Ok(value),
-        false => Err(format!("'{text}' does not lie between 0 and 1")),
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("'{text}' does not lie between 0 and 1"))
     }
 }
 

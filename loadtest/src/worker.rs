@@ -176,9 +176,10 @@ impl Worker {
                 },
                 Model::Closed(window) => {
                     let window = *window;
-                    match self.ways.iter().any(|way| way.lane.in_flight() < window) {
-                        true => now,
-                        false => return u64::MAX,
+                    if self.ways.iter().any(|way| way.lane.in_flight() < window) {
+                        now
+                    } else {
+                        return u64::MAX;
                     }
                 }
             };

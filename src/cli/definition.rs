@@ -137,11 +137,12 @@ impl Written {
     /// The definition as JSON, whatever it is written in.
     pub(super) fn json(&self) -> Result<String, Stop> {
         let text = String::from_utf8_lossy(&self.text).into_owned();
-        match self.is_yaml {
-            true => yaml::read(&text)
+        if self.is_yaml {
+            yaml::read(&text)
                 .map(|source| yaml::to_json(&source.root))
-                .map_err(|error| Stop::failed(format!("{}: {error}", self.place))),
-            false => Ok(text),
+                .map_err(|error| Stop::failed(format!("{}: {error}", self.place)))
+        } else {
+            Ok(text)
         }
     }
 }
@@ -223,10 +224,8 @@ fn check_text(place: &str, text: &[u8], is_yaml: bool, reading: Reading) -> Foun
 }
 
 fn check_as(place: &str, text: &[u8], is_yaml: bool, options: Options) -> Found {
-    let (definition, diagnostics) = match is_yaml {
-        true => asl::read_yaml(text, &options),
-        false => asl::read(text, &options),
-    };
+    let (definition, diagnostics) =
+        if is_yaml { asl::read_yaml(text, &options) } else { asl::read(text, &options) };
     let mut found = Found {
         file: place.to_owned(),
         diagnostics,

@@ -105,9 +105,10 @@ impl Batch {
         while let Some(rest) = self.text.get(cursor.at..).filter(|rest| !rest.is_empty() || cursor.lines == 0)
         {
             let line = self.first_line + cursor.lines;
-            let end = match self.is_one_event {
-                true => rest.len(),
-                false => memchr::memchr(b'\n', rest).unwrap_or(rest.len()),
+            let end = if self.is_one_event {
+                rest.len()
+            } else {
+                memchr::memchr(b'\n', rest).unwrap_or(rest.len())
             };
             cursor.at += end + 1;
             cursor.lines += 1;

@@ -28,12 +28,10 @@ const OPTIONAL: [Optional; 9] = [
 /// A paragraph of the help that names what is left out; nothing, when everything is there.
 pub(super) fn list() -> String {
     let missing: Vec<&str> = OPTIONAL.iter().filter(|it| !it.is_built).map(|it| it.name).collect();
-    match missing.is_empty() {
-        true => String::new(),
-        false => format!(
-            "Not in this build: {}. Build with `--features full` to have all.\n\n",
-            missing.join(", ")
-        ),
+    if missing.is_empty() {
+        String::new()
+    } else {
+        format!("Not in this build: {}. Build with `--features full` to have all.\n\n", missing.join(", "))
     }
 }
 

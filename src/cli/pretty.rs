@@ -16,9 +16,10 @@ pub(super) enum Style {
 impl Style {
     /// For standard output as it is: people read terminals.
     pub(super) fn stdout() -> Style {
-        match io::stdout().is_terminal() {
-            true => Style::Lines { colours: report::colours_stdout() },
-            false => Style::Compact,
+        if io::stdout().is_terminal() {
+            Style::Lines { colours: report::colours_stdout() }
+        } else {
+            Style::Compact
         }
     }
 }
@@ -41,9 +42,8 @@ pub(super) fn lines(compact: &[u8], colours: bool) -> Vec<u8> {
 }
 
 fn one(text: &str, colours: bool, out: &mut String) {
-    let paint = |out: &mut String, colour: &str, text: &str| match colours {
-        true => out.extend([colour, text, PLAIN]),
-        false => out.push_str(text),
+    let paint = |out: &mut String, colour: &str, text: &str| {
+        if colours { out.extend([colour, text, PLAIN]) } else { out.push_str(text) }
     };
     let mut depth = 0;
     let mut rest = text;

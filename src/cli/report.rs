@@ -92,10 +92,10 @@ fn one(renderer: &Renderer, file: &str, source: &str, diagnostic: &Diagnostic) -
     let mut snippet =
         Snippet::source(excerpt).line_start(line as usize).annotation(AnnotationKind::Primary.span(span));
     let mut notes = Vec::new();
-    match cut {
-        // The column of a cut line would be counted from the cut.
-        true => notes.push(format!("{file}:{line}:{column}")),
-        false => snippet = snippet.path(file),
+    if cut {
+        notes.push(format!("{file}:{line}:{column}"))
+    } else {
+        snippet = snippet.path(file)
     }
     // What the JSON parser says has the text itself for a location.
     if let Some(location) = &diagnostic.location

@@ -247,10 +247,10 @@ fn announce(server: &Server, config: &Config, is_durable: bool, began: Instant) 
         "expressway: ready on {scheme}://{} after {:.1} ms; {}",
         server.address(),
         began.elapsed().as_secs_f64() * 1e3,
-        match is_durable {
-            true => "STANDARD executions are durable",
-            false =>
-                "STANDARD executions are in memory, not durable: without --state, they end with the process",
+        if is_durable {
+            "STANDARD executions are durable"
+        } else {
+            "STANDARD executions are in memory, not durable: without --state, they end with the process"
         },
     ));
     if config.console.is_some() {

@@ -239,10 +239,7 @@ impl Together {
                 stream.report(&std::mem::take(&mut all))?;
             }
         }
-        match all.is_empty() {
-            true => Ok(()),
-            false => stream.report(&all),
-        }
+        if all.is_empty() { Ok(()) } else { stream.report(&all) }
     }
 
     /// Writes all that ended, in its order, and counts the others.
@@ -309,10 +306,7 @@ impl Listener for Watching {
 
 impl Watcher for Watching {
     fn event_mask(&self) -> EventMask {
-        match self.trace.is_some() || self.place.is_some() {
-            true => EventMask::STATES,
-            false => EventMask::NONE,
-        }
+        if self.trace.is_some() || self.place.is_some() { EventMask::STATES } else { EventMask::NONE }
     }
 
     fn ended(&mut self, arena: &Arena, outcome: &Outcome, _: u64) {

@@ -36,9 +36,10 @@ impl Report {
     /// Adds what became of later events.
     pub(super) fn add(&mut self, later: Report) {
         let Report { mut out, said, succeeded, failures, bytes, times, is_last } = later;
-        match self.out.is_empty() {
-            true => self.out = out,
-            false => self.out.append(&mut out),
+        if self.out.is_empty() {
+            self.out = out
+        } else {
+            self.out.append(&mut out)
         }
         self.said.push_str(&said);
         self.succeeded += succeeded;

@@ -1,9 +1,9 @@
 //! How a shard sleeps without missing anything.
 //!
-//! Whoever sends puts the message into a queue first and rings afterwards. The shard says that it sleeps first and looks
-//! at its queues afterwards. All four steps are in one order (sequentially consistent): if the sender finds the shard
-//! awake, the shard has yet to look, and finds the message; if the shard finds nothing, the sender has yet to ring, and
-//! finds it asleep. Ringing a shard that is awake costs a fence and a load.
+//! A sender puts the message into a queue first and wakes the shard afterwards. The shard says that it sleeps first and
+//! looks at its queues afterwards. All four steps are in one order (sequentially consistent): if the sender finds the
+//! shard awake, the shard has yet to look, and finds the message; if the shard finds nothing, the sender has yet to wake
+//! it, and finds it asleep. Waking a shard that is awake costs a fence and a load.
 
 #[cfg(expressway_loom)]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};

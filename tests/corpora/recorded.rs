@@ -121,10 +121,8 @@ impl Script {
                 && mock["resource"].as_str().is_none_or(|wanted| resource.ends_with(wanted))
         };
         let free = |n: usize| !used[n] || mocks[n]["repeat"] == true;
-        let n = match self.by_parameters {
-            true => (0..mocks.len()).find(|&n| free(n) && fits(&mocks[n])),
-            false => None,
-        };
+        let n =
+            if self.by_parameters { (0..mocks.len()).find(|&n| free(n) && fits(&mocks[n])) } else { None };
         let n = n.or_else(|| (0..mocks.len()).find(|&n| free(n)))?;
         used[n] = true;
         Some(mocks[n].clone())
@@ -339,9 +337,10 @@ fn compare_histories(case: &Json, recorded: &[Json], events: &[Event]) -> Result
                     return Err(format!("event {}, recorded {wanted}", Json::from(found.clone())));
                 }
             }
-            match recorded.len() == events.len() {
-                true => Ok(()),
-                false => Err(format!("{} events, recorded {}", events.len(), recorded.len())),
+            if recorded.len() == events.len() {
+                Ok(())
+            } else {
+                Err(format!("{} events, recorded {}", events.len(), recorded.len()))
             }
         }
         // Branches ran at the same time, in an order that need not be ours: the events must be the same, and each must
@@ -387,10 +386,7 @@ fn compare_histories(case: &Json, recorded: &[Json], events: &[Event]) -> Result
 }
 
 fn none_left(events: &[Map<String, Json>]) -> Result<(), String> {
-    match events.is_empty() {
-        true => Ok(()),
-        false => Err(format!("events that were not recorded: {}", json!(events))),
-    }
+    if events.is_empty() { Ok(()) } else { Err(format!("events that were not recorded: {}", json!(events))) }
 }
 
 fn same_event(wanted: &Json, found: &Map<String, Json>, wild: &[String], except: &[&str]) -> bool {
@@ -424,17 +420,21 @@ fn compare_logs(case: &Json, events: &[Event]) -> Result<(), String> {
     let labels = log::Labels { execution_arn: text("execution_arn"), role_arn: text("role_arn") };
     let lines: Vec<Json> = (events.iter())
         .filter(|event| level.shows(event.event_type))
-        .map(|event| match case["logging"]["includeExecutionData"] == true {
-            true => event.clone(),
-            false => without_payloads(event),
+        .map(|event| {
+            if case["logging"]["includeExecutionData"] == true {
+                event.clone()
+            } else {
+                without_payloads(event)
+            }
         })
         .map(|event| serde_json::from_str(&log::line(&event, labels)).expect("a line is JSON"))
         .collect();
     // The recorder took the time of every event away.
     let wild = ["<timestamp>".to_owned()];
-    match matches(&Json::Array(recorded.clone()), &Json::Array(lines.clone()), &wild) {
-        true => Ok(()),
-        false => Err(format!("log {}, recorded {}", Json::Array(lines), Json::Array(recorded.clone()))),
+    if matches(&Json::Array(recorded.clone()), &Json::Array(lines.clone()), &wild) {
+        Ok(())
+    } else {
+        Err(format!("log {}, recorded {}", Json::Array(lines), Json::Array(recorded.clone())))
     }
 }
 

@@ -52,15 +52,12 @@ fn found(case: &Case<'_>) -> Vec<String> {
     let machine_type = if case.standard { MachineType::Standard } else { MachineType::Express };
     let options = Options { machine_type, ..Options::default() };
     let text = case.text.trim_end();
-    let (refused, diagnostics) = match case.state {
-        true => {
-            let (state, diagnostics) = asl::read_state(text.as_bytes(), "S", &options);
-            (state.is_none(), diagnostics)
-        }
-        false => {
-            let (definition, diagnostics) = asl::read(text.as_bytes(), &options);
-            (definition.is_none(), diagnostics)
-        }
+    let (refused, diagnostics) = if case.state {
+        let (state, diagnostics) = asl::read_state(text.as_bytes(), "S", &options);
+        (state.is_none(), diagnostics)
+    } else {
+        let (definition, diagnostics) = asl::read(text.as_bytes(), &options);
+        (definition.is_none(), diagnostics)
     };
     let has_errors = diagnostics.iter().any(|it| it.severity == Severity::Error);
     assert_eq!(refused, has_errors, "{}: refused exactly for an error", case.title);

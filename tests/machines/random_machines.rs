@@ -165,9 +165,10 @@ impl Builder<'_> {
     }
 
     fn task(&mut self, any: &str) -> Json {
-        let resource = match self.chance.one_in(2) {
-            true => "arn:aws:lambda:us-east-1:111111111111:function:f",
-            false => "arn:aws:states:::lambda:invoke",
+        let resource = if self.chance.one_in(2) {
+            "arn:aws:lambda:us-east-1:111111111111:function:f"
+        } else {
+            "arn:aws:states:::lambda:invoke"
         };
         let mut state = json!({"Type": "Task", "Resource": resource, "Parameters": {"FunctionName": "f", "Payload": self.template()}});
         if self.chance.one_in(2) {

@@ -130,9 +130,10 @@ impl Asked {
                 json!({"a": 1}),
                 json!("2024-01-01T00:00:07Z"),
             ];
-            let leaf = match plausible.is_empty() || chance.one_in(4) {
-                true => chance.pick(&general).clone(),
-                false => chance.pick(plausible).clone(),
+            let leaf = if plausible.is_empty() || chance.one_in(4) {
+                chance.pick(&general).clone()
+            } else {
+                chance.pick(plausible).clone()
             };
             put(&mut root, path, leaf);
         }

@@ -76,9 +76,10 @@ fn check(case: &Json, seed: u64) -> Result<(), String> {
     let mut history = History::new(8 << 20);
     let input = case.get("input").cloned().unwrap_or_else(|| json!({})).to_string();
     let listens = case.get("arena_bytes_max").is_none();
-    let ended = match listens {
-        true => driver.run_listened(input.as_bytes(), &mut history),
-        false => driver.run(input.as_bytes()),
+    let ended = if listens {
+        driver.run_listened(input.as_bytes(), &mut history)
+    } else {
+        driver.run(input.as_bytes())
     };
     let ended = match ended {
         Ok(ended) => ended,

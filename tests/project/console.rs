@@ -8,10 +8,7 @@ use sha2::{Digest, Sha256};
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of the console") {
         let path = entry.expect("an entry").path();
-        match path.is_dir() {
-            true => walk(&path, found),
-            false => found.push(path),
-        }
+        if path.is_dir() { walk(&path, found) } else { found.push(path) }
     }
 }
 

@@ -54,10 +54,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         if hidden || name.starts_with("target") || name == "node_modules" {
             continue;
         }
-        match entry.is_dir() {
-            true => files(&entry, found),
-            false => found.push(entry),
-        }
+        if entry.is_dir() { files(&entry, found) } else { found.push(entry) }
     }
 }
 

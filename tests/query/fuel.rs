@@ -98,10 +98,9 @@ fn evaluate(source: &str, input: &str, fuel: &Fuel<'_>) -> Result<String, Option
             call.eval(&mut arena, &scope, &mut random, fuel).map_err(|_| fuel.cut())
         }
     };
-    found.map(|value| match arena.size(value) < 1 << 20 {
-        true => json::to_string(&arena, value),
-        false => "large".to_owned(),
-    })
+    found.map(
+        |value| if arena.size(value) < 1 << 20 { json::to_string(&arena, value) } else { "large".to_owned() },
+    )
 }
 
 /// An input with `n` of everything.

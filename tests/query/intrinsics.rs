@@ -38,10 +38,13 @@ fn table() {
         let case: Json = serde_json::from_str(line).expect("a JSON line");
         let text = case["call"].as_str().expect("call");
         let outcome = match Call::parse(text, &mut NoNames) {
-            Err(error) => match case["refused"] == error.offset {
-                true => Ok(()),
-                false => Err(format!("refused: {error}")),
-            },
+            Err(error) => {
+                if case["refused"] == error.offset {
+                    Ok(())
+                } else {
+                    Err(format!("refused: {error}"))
+                }
+            }
             Ok(call) => {
                 let (mut arena, outcome) = evaluate(&call, &case["input"], &case["context"]);
                 match (outcome, case.get("value"), case["cause"].as_str()) {

@@ -169,8 +169,7 @@ fn any_text() -> impl Strategy<Value = String> {
                 .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
         ]
     });
-    (value, any::<bool>()).prop_map(|(value, pretty)| match pretty {
-        true => serde_json::to_string_pretty(&value).unwrap(),
-        false => value.to_string(),
+    (value, any::<bool>()).prop_map(|(value, pretty)| {
+        if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() }
     })
 }

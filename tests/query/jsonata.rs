@@ -203,9 +203,10 @@ fn harvested_expressions_compile() {
             Ok(_) => verdict["compiles"] == true,
             Err(error) => verdict["code"] == error.code && verdict["message"] == error.message.as_str(),
         };
-        match agrees {
-            true => passed += 1,
-            false => failed.push(format!("{source}: {:?}, recorded {verdict}", compiled.map(|_| ()))),
+        if agrees {
+            passed += 1
+        } else {
+            failed.push(format!("{source}: {:?}, recorded {verdict}", compiled.map(|_| ())))
         }
         // The other profile may refuse it, but must not fail otherwise.
         let allowed = Allowed { result: true, error_output: true, ..Allowed::default() };

@@ -61,9 +61,8 @@ fn run(source: &str) -> Result<String, EvalError> {
         limits: Limits::STEP_FUNCTIONS,
         fuel: &Fuel::unlimited(),
     };
-    expr.eval(&mut arena, &scope, &mut env).map(|value| match value.is_undefined() {
-        true => "undefined".to_owned(),
-        false => json::to_string(&arena, value),
+    expr.eval(&mut arena, &scope, &mut env).map(|value| {
+        if value.is_undefined() { "undefined".to_owned() } else { json::to_string(&arena, value) }
     })
 }
 

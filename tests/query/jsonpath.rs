@@ -67,9 +67,10 @@ fn answer(selector: &str, document: &Json, jayway: &Json) -> Result<(), String> 
             }
             let message = fault.message(&path, &mut arena, &scope, &Fuel::unlimited());
             let comparable = not_found || jayway["error"] == "INVALID_PATH";
-            match comparable && jayway["message"] != message.as_str() {
-                true => Err(format!("{selector} on {document}: {message}, not {}", jayway["message"])),
-                false => Ok(()),
+            if comparable && jayway["message"] != message.as_str() {
+                Err(format!("{selector} on {document}: {message}, not {}", jayway["message"]))
+            } else {
+                Ok(())
             }
         }
     }
@@ -82,9 +83,10 @@ fn same_form(path: &Path, jayway: &Json) -> Result<(), String> {
     if jayway["normalized"] != form.as_str() {
         return Err(format!("{}: reads as {form}, not {}", path.source(), jayway["normalized"]));
     }
-    match jayway["definite"] == path.is_definite() {
-        true => Ok(()),
-        false => Err(format!("{}: definite should be {}", path.source(), jayway["definite"])),
+    if jayway["definite"] == path.is_definite() {
+        Ok(())
+    } else {
+        Err(format!("{}: definite should be {}", path.source(), jayway["definite"]))
     }
 }
 

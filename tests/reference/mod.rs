@@ -138,9 +138,10 @@ impl Interpreter<'_> {
             None => (NEVER, Ok(Json::Null)),
         };
         self.ambiguous |= done_ms == timeout_ms && done_ms != NEVER;
-        match done_ms < timeout_ms {
-            true => End { at_ms: done_ms, result },
-            false => End { at_ms: timeout_ms, result: Err(Failure::new("States.Timeout", "")) },
+        if done_ms < timeout_ms {
+            End { at_ms: done_ms, result }
+        } else {
+            End { at_ms: timeout_ms, result: Err(Failure::new("States.Timeout", "")) }
         }
     }
 

@@ -121,9 +121,10 @@ fn only_a_standard_machine_may_have_activities_and_callbacks_in_the_profile_of_a
         let definition = format!(
             r#"{{"StartAt": "T", "States": {{"T": {{"Type": "Task", "Resource": "{resource}", "Parameters": {{"QueueUrl": "q", "MessageBody": "m", "StateMachineArn": "{MACHINE}"}}, "End": true}}}}}}"#
         );
-        let definition = match resource.contains("activity") {
-            true => definition.replace(r#""Parameters": {"#, r#""ResultSelector": {"#),
-            false => definition,
+        let definition = if resource.contains("activity") {
+            definition.replace(r#""Parameters": {"#, r#""ResultSelector": {"#)
+        } else {
+            definition
         };
         let spec = MachineSpec::new("m", &definition);
         assert!(world.engine.create(&spec).is_err(), "{resource}");

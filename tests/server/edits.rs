@@ -147,9 +147,10 @@ fn changes_at_random_read_as_they_were_meant() {
                     random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 (random >> 33) as usize % below
             };
-            let (definition, _) = match draft(&text).yaml {
-                true => asl::read_yaml(text.as_bytes(), &asl::Options::default()),
-                false => asl::read(text.as_bytes(), &asl::Options::default()),
+            let (definition, _) = if draft(&text).yaml {
+                asl::read_yaml(text.as_bytes(), &asl::Options::default())
+            } else {
+                asl::read(text.as_bytes(), &asl::Options::default())
             };
             let Some(definition) = definition else {
                 // A change may leave a state that nothing leads to, which is for its author to mend.

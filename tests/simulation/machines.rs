@@ -27,9 +27,10 @@ pub(crate) fn workflow(chance: &mut Chance, depth: u32, names: &mut u64) -> Json
             continue;
         }
         if kind == 1 && last {
-            let state = match chance.one_in(2) {
-                true => json!({"Type": "Succeed"}),
-                false => json!({"Type": "Fail", "Error": "E1", "Cause": "by design"}),
+            let state = if chance.one_in(2) {
+                json!({"Type": "Succeed"})
+            } else {
+                json!({"Type": "Fail", "Error": "E1", "Cause": "by design"})
             };
             states.insert(name(n), state);
             continue;
@@ -52,9 +53,10 @@ pub(crate) fn workflow(chance: &mut Chance, depth: u32, names: &mut u64) -> Json
             let target = (!last).then(|| later(chance));
             guard(chance, &mut state, kind < 9, target);
         }
-        match last {
-            true => state["End"] = true.into(),
-            false => state["Next"] = later(chance).into(),
+        if last {
+            state["End"] = true.into()
+        } else {
+            state["Next"] = later(chance).into()
         }
         states.insert(name(n), state);
     }
@@ -92,9 +94,10 @@ fn pass(chance: &mut Chance) -> Json {
 }
 
 fn choice(chance: &mut Chance, one: &str, other: &str) -> Json {
-    let rule = match chance.one_in(2) {
-        true => json!({"Variable": "$.n", "NumericGreaterThan": chance.below(9), "Next": one}),
-        false => json!({"Variable": "$.r", "IsPresent": true, "Next": one}),
+    let rule = if chance.one_in(2) {
+        json!({"Variable": "$.n", "NumericGreaterThan": chance.below(9), "Next": one})
+    } else {
+        json!({"Variable": "$.r", "IsPresent": true, "Next": one})
     };
     json!({"Type": "Choice", "Choices": [rule], "Default": other})
 }

@@ -55,9 +55,10 @@ impl World {
         }
         let n = self.chance.below(self.machines.len() as u64) as usize;
         let deployed = &self.machines[n];
-        let batch = match self.chance.one_in(2) {
-            true => self.engine.start_batch(&deployed.machine, &inputs),
-            false => self.engine.start_batch(&deployed.alias, &inputs),
+        let batch = if self.chance.one_in(2) {
+            self.engine.start_batch(&deployed.machine, &inputs)
+        } else {
+            self.engine.start_batch(&deployed.alias, &inputs)
         };
         assert!(batch.refused.is_some() || batch.counts().accepted == inputs.len() as u64);
         self.batches.push((Box::pin(batch), None));
@@ -104,9 +105,10 @@ impl World {
         if !silent.is_empty() {
             let n = self.chance.below(silent.len() as u64) as usize;
             let token = self.alarms.lock().unwrap().silent.remove(n);
-            let result = match self.chance.one_in(2) {
-                true => Ok(serde_json::json!({"n": 1, "l": [{"n": 2, "l": []}]})),
-                false => Err(Failure::new("E1", "late")),
+            let result = if self.chance.one_in(2) {
+                Ok(serde_json::json!({"n": 1, "l": [{"n": 2, "l": []}]}))
+            } else {
+                Err(Failure::new("E1", "late"))
             };
             self.answer((token, result));
         }

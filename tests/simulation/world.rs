@@ -101,14 +101,15 @@ impl World {
         let now_ms = 1_700_000_000_000;
         let (alarms, time) = (Shared::default(), ManualTime::at(now_ms));
         alarms.lock().unwrap().now_ms = now_ms;
-        let budgets = match wild {
-            true => Budgets {
+        let budgets = if wild {
+            Budgets {
                 executions_max: 4 + chance.below(20) as usize,
                 bytes_max: 4_000 + chance.below(20_000) as usize,
                 queue_max: 1 + chance.below(8) as usize,
                 ..Budgets::default()
-            },
-            false => Budgets::default(),
+            }
+        } else {
+            Budgets::default()
         };
         let (functions, callbacks) = (alarms.clone(), alarms.clone());
         let (setup, carrier) = watched.unzip();
@@ -158,14 +159,13 @@ impl World {
         }
         for _ in 0..5 + self.chance.below(20) {
             self.start();
-            match self.wild {
-                true => self.something(),
-                false => {
-                    if self.chance.one_in(6) {
-                        self.redeploy();
-                    }
-                    self.settle();
+            if self.wild {
+                self.something()
+            } else {
+                if self.chance.one_in(6) {
+                    self.redeploy();
                 }
+                self.settle();
             }
         }
         if self.wild && self.chance.one_in(8) {
@@ -352,10 +352,7 @@ impl World {
         let executions = std::mem::take(&mut self.executions);
         let statuses = executions.iter().filter_map(|it| it.outcome.as_ref()).map(|it| it.status).collect();
         for execution in executions.iter().filter(|_| !self.wild) {
-            match self.compare(execution) {
-                true => compared += 1,
-                false => ambiguous += 1,
-            }
+            if self.compare(execution) { compared += 1 } else { ambiguous += 1 }
         }
         Played { compared, ambiguous, statuses, log: self.log }
     }

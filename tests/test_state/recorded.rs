@@ -173,9 +173,10 @@ fn compare(expected: &Value, found: Result<TestedState, Error>, wild: &HashSet<&
     match (found, expected.get("error_response")) {
         (Ok(tested), None) => {
             let actual = wire(&tested);
-            match matches(&expected["response"], &actual, wild) {
-                true => Ok(()),
-                false => Err(format!("{actual}\n    recorded {}", expected["response"])),
+            if matches(&expected["response"], &actual, wild) {
+                Ok(())
+            } else {
+                Err(format!("{actual}\n    recorded {}", expected["response"]))
             }
         }
         (Ok(tested), Some(error)) => Err(format!("{}\n    recorded {error}", wire(&tested))),

@@ -116,9 +116,10 @@ fn both(options: &Options, mut plan: Plan, stop: &Stop) -> Result<ExitCode, Stri
 }
 
 fn find_max(options: &Options, plan: &Plan, stop: &Stop) -> Result<ExitCode, String> {
-    let slo = match options.slo.is_empty() {
-        true => vec![Threshold { metric: Metric::Latency(99.9), at_most: true, bound: 1e6 }],
-        false => options.slo.clone(),
+    let slo = if options.slo.is_empty() {
+        vec![Threshold { metric: Metric::Latency(99.9), at_most: true, bound: 1e6 }]
+    } else {
+        options.slo.clone()
     };
     let mut plan = plan.clone();
     plan.duration = plan.duration.min(MAX_TRIAL);

@@ -19,9 +19,10 @@ pub fn read(path: &Path) -> Result<Plan, String> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let mut plan: Plan = match is_json {
-        true => serde_json::from_str(&text).map_err(|error| named(&error))?,
-        false => toml::from_str(&text).map_err(|error| named(&error))?,
+    let mut plan: Plan = if is_json {
+        serde_json::from_str(&text).map_err(|error| named(&error))?
+    } else {
+        toml::from_str(&text).map_err(|error| named(&error))?
     };
     if plan.name.is_empty() {
         plan.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -160,11 +160,10 @@ fn junit(report: &Report) -> String {
     );
     for checked in &report.thresholds {
         let (threshold, measured) = (escape(&checked.threshold), escape(&checked.measured));
-        let failure = match checked.met {
-            true => String::new(),
-            false => {
-                format!("<failure message=\"{measured}\">wanted {threshold}, measured {measured}</failure>")
-            }
+        let failure = if checked.met {
+            String::new()
+        } else {
+            format!("<failure message=\"{measured}\">wanted {threshold}, measured {measured}</failure>")
         };
         let _ =
             writeln!(text, "  <testcase classname=\"loadtest\" name=\"{threshold}\">{failure}</testcase>");
@@ -181,10 +180,7 @@ fn hgrm(histogram: &Histogram<u64>) -> String {
         let quantile = it.quantile_iterated_to();
         let value = it.value_iterated_to() as f64 / 1e3;
         count += it.count_since_last_iteration();
-        let rest = match quantile < 1.0 {
-            true => format!(" {:>14.2}", 1.0 / (1.0 - quantile)),
-            false => String::new(),
-        };
+        let rest = if quantile < 1.0 { format!(" {:>14.2}", 1.0 / (1.0 - quantile)) } else { String::new() };
         let _ = writeln!(text, "{value:>12.3} {quantile:>2.12} {count:>10}{rest}");
     }
     let _ = writeln!(

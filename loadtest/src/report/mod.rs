@@ -268,10 +268,8 @@ impl Report {
     /// What is told of a run.
     pub fn new(run: &Run) -> Report {
         let seconds = run.measured_seconds;
-        let rate = |interval: &Interval| match seconds > 0.0 {
-            true => interval.completed() as f64 / seconds,
-            false => 0.0,
-        };
+        let rate =
+            |interval: &Interval| if seconds > 0.0 { interval.completed() as f64 / seconds } else { 0.0 };
         let targets = run.targets.iter().map(|tested| TargetReport {
             name: tested.title.clone(),
             engine: tested.engine.clone(),

@@ -21,10 +21,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         report.name,
         report.arrivals,
         report.seconds,
-        match report.interrupted {
-            true => " (interrupted)",
-            false => "",
-        }
+        if report.interrupted { " (interrupted)" } else { "" }
     )?;
     writeln!(
         out,

@@ -92,9 +92,12 @@ fn draw(frame: &mut ratatui::Frame<'_>, title: &str, rates: &[u64], rate: f64, p
     ];
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" starts ")), counts);
     let row = |name: &str, interval: &crate::record::Interval| {
-        let at = |percent: f64| match interval.latency.is_empty() {
-            true => "-".to_owned(),
-            false => show_nanoseconds(interval.latency.value_at_percentile(percent) as f64),
+        let at = |percent: f64| {
+            if interval.latency.is_empty() {
+                "-".to_owned()
+            } else {
+                show_nanoseconds(interval.latency.value_at_percentile(percent) as f64)
+            }
         };
         Row::new([name.to_owned(), at(50.0), at(90.0), at(99.0), at(99.9), at(99.99), at(100.0)])
     };

@@ -26,11 +26,7 @@ impl Screen {
         if quiet {
             return Screen::Quiet;
         }
-        let live = match plain || !stderr().is_terminal() {
-            true => None,
-            // A terminal that cannot be drawn on gets lines.
-            false => live::Live::new(title).ok(),
-        };
+        let live = if plain || !stderr().is_terminal() { None } else { live::Live::new(title).ok() };
         live.map_or(Screen::Lines { told: 0 }, |live| Screen::Live(Box::new(live)))
     }
 
@@ -41,9 +37,12 @@ impl Screen {
             Screen::Lines { told } => {
                 for second in &progress.seconds[*told..] {
                     let (interval, seconds) = (&second.interval, second.seconds);
-                    let at = |percent: f64| match interval.latency.is_empty() {
-                        true => "-".to_owned(),
-                        false => show_nanoseconds(interval.latency.value_at_percentile(percent) as f64),
+                    let at = |percent: f64| {
+                        if interval.latency.is_empty() {
+                            "-".to_owned()
+                        } else {
+                            show_nanoseconds(interval.latency.value_at_percentile(percent) as f64)
+                        }
                     };
                     note(&format!(
                         "{:>6.1} s {:>12}/s  {:>9} in flight  {:>7} errors  p50 {:>8}  p99 {:>8}  p99.9 {:>8}",

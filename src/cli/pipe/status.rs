@@ -53,20 +53,17 @@ pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
         let rate = ((events - before) as f64 / (now - at).as_secs_f64()) as u64;
         let in_flight = stats.in_flight();
         let Report { dead, again, .. } = report;
-        match on_terminal {
-            true => {
-                let line = line(events, rate, in_flight, &report);
-                let width = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);
-                let line: String = line.chars().take(usize::from(width).saturating_sub(1)).collect();
-                let mut err = io::stderr().lock();
-                let _ = write!(err, "\r{line}\x1b[K").and_then(|()| err.flush());
-            }
-            false => {
-                tracing::info!(
-                    target: "expressway::pipe",
-                    events, rate, in_flight, failed = dead, retried = again, "the pipeline runs"
-                );
-            }
+        if on_terminal {
+            let line = line(events, rate, in_flight, &report);
+            let width = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);
+            let line: String = line.chars().take(usize::from(width).saturating_sub(1)).collect();
+            let mut err = io::stderr().lock();
+            let _ = write!(err, "\r{line}\x1b[K").and_then(|()| err.flush());
+        } else {
+            tracing::info!(
+                target: "expressway::pipe",
+                events, rate, in_flight, failed = dead, retried = again, "the pipeline runs"
+            );
         }
         (before, at) = (events, now);
     }
@@ -78,10 +75,8 @@ pub(super) fn events(report: &Report) -> u64 {
 }
 
 fn line(events: u64, rate: u64, in_flight: u64, report: &Report) -> String {
-    let (red, plain) = match report::colours_stderr() && report.dead > 0 {
-        true => ("\x1b[31m", "\x1b[0m"),
-        false => ("", ""),
-    };
+    let (red, plain) =
+        if report::colours_stderr() && report.dead > 0 { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
     format!(
         "{} events, {} events/s, {} in flight, {red}{} failed{plain}, {} tried again",
         grouped(events),

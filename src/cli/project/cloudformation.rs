@@ -76,12 +76,13 @@ impl Template<'_> {
             let advice = format!("nothing is known of `${{{name}}}`; say --substitute {name}=VALUE");
             self.unresolved.borrow_mut().push(format!("{place}, line {line}: {advice}"));
         }
-        let definition = match file.as_deref().is_some_and(is_yaml) {
-            true => match yaml::read(&definition) {
+        let definition = if file.as_deref().is_some_and(is_yaml) {
+            match yaml::read(&definition) {
                 Ok(source) => yaml::to_json(&source.root),
                 Err(error) => return Err(Stop::failed(format!("{place}: {error}"))),
-            },
-            false => definition,
+            }
+        } else {
+            definition
         };
         let place = match file {
             Some(file) => file.display().to_string(),

@@ -97,9 +97,10 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Sto
     for file in files {
         machines.extend(template(&file, data(&file)?, given)?.unwrap_or_default());
     }
-    match machines.is_empty() {
-        true => Err(Stop::failed(format!("the project in {} has no state machine", folder.display()))),
-        false => Ok(machines),
+    if machines.is_empty() {
+        Err(Stop::failed(format!("the project in {} has no state machine", folder.display())))
+    } else {
+        Ok(machines)
     }
 }
 

@@ -108,10 +108,7 @@ impl Variables<'_> {
         }
         out.push_str(rest);
         // The plugin's way of writing pseudo parameters.
-        Ok(match out.contains("#{") {
-            true => json!({ "Fn::Sub": out.replace("#{", "${") }),
-            false => Json::String(out),
-        })
+        Ok(if out.contains("#{") { json!({ "Fn::Sub": out.replace("#{", "${") }) } else { Json::String(out) })
     }
 
     /// `self:a.b`, `opt:stage`, `env:X`, `file(x.yml):key`, `sls:stage`, with alternatives behind commas.
@@ -153,7 +150,8 @@ impl Variables<'_> {
         };
         let key = behind.trim_start_matches(':');
         let parts = key.split('.').filter(|part| !part.is_empty());
-        Ok(parts.fold(Some(&whole), |at, part| at?.get(part)).cloned())
+        let found = parts.into_iter().try_fold(&whole, |at, part| at.get(part));
+        Ok(found.cloned())
     }
 }
 

@@ -210,9 +210,10 @@ fn key(random: &mut Random) -> String {
 }
 
 fn text_call(random: &mut Random, depth: usize) -> String {
-    let text = match random.chance(50) {
-        true => format!("'{}'", random.pick(&TEXTS)),
-        false => format!("$string({})", expression(random, depth - 1)),
+    let text = if random.chance(50) {
+        format!("'{}'", random.pick(&TEXTS))
+    } else {
+        format!("$string({})", expression(random, depth - 1))
     };
     let pattern = random.pick(&["/[a-c]/", "/(\\w)-(\\w)/", "/\\s+/", "'a'", "'-'", "/^x|c$/i", "/B+/i"]);
     match random.below(8) {

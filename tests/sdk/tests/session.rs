@@ -167,15 +167,12 @@ async fn standard_machines_and_activities() {
         let token = task.task_token().expect("a task");
         assert_eq!(task.input(), Some("[1]"));
         ask!(sfn.send_task_heartbeat().task_token(token));
-        let expected = match is_good {
-            true => {
-                ask!(sfn.send_task_success().task_token(token).output("[2]"));
-                ExecutionStatus::Succeeded
-            }
-            false => {
-                ask!(sfn.send_task_failure().task_token(token).error("Broken"));
-                ExecutionStatus::Failed
-            }
+        let expected = if is_good {
+            ask!(sfn.send_task_success().task_token(token).output("[2]"));
+            ExecutionStatus::Succeeded
+        } else {
+            ask!(sfn.send_task_failure().task_token(token).error("Broken"));
+            ExecutionStatus::Failed
         };
         assert_eq!(ended(&sfn, execution).await, expected);
         let history = ask!(sfn.get_execution_history().execution_arn(execution));

@@ -201,9 +201,10 @@ impl Connection {
     ) -> Happened {
         let Some(flight) = self.flight.take() else { return Happened::Nothing };
         let size = whole.unwrap_or(answer.body.end);
-        let (end, problem) = match answer.is_in_pieces() {
-            true => response::end(endpoint.operation(), answer.status, &response::body(answer, bytes)),
-            false => response::end(endpoint.operation(), answer.status, &bytes[answer.body.clone()]),
+        let (end, problem) = if answer.is_in_pieces() {
+            response::end(endpoint.operation(), answer.status, &response::body(answer, bytes))
+        } else {
+            response::end(endpoint.operation(), answer.status, &bytes[answer.body.clone()])
         };
         // What follows the answer unasked cannot be told from the next one.
         if !answer.keeps || closing || bytes.len() > answer.body.end || !self.out.is_empty() {
@@ -225,9 +226,10 @@ impl Connection {
                 return self.answered(&answer, Some(part.len()), &part, endpoint, true);
             }
         }
-        Happened::Lost(match self.part.is_empty() {
-            true => "the connection was closed before an answer".to_owned(),
-            false => "the connection was closed in the middle of an answer".to_owned(),
+        Happened::Lost(if self.part.is_empty() {
+            "the connection was closed before an answer".to_owned()
+        } else {
+            "the connection was closed in the middle of an answer".to_owned()
         })
     }
 }

@@ -105,9 +105,10 @@ impl Http {
     fn dispatch(&mut self, at: usize, n: u64, stamp: Stamp, interval: &mut Interval) {
         let flight = Flight { stamp, deadline: stamp.sent + self.endpoint.timeout_ns() };
         let connection = &mut self.connections[at];
-        let result = match connection.is_open() {
-            true => Ok(()),
-            false => connection.open(&self.endpoint, &self.poll, Token(at)),
+        let result = if connection.is_open() {
+            Ok(())
+        } else {
+            connection.open(&self.endpoint, &self.poll, Token(at))
         };
         let result = result.and_then(|()| match self.requests.ready(n) {
             Some(text) => connection.send(flight, text),

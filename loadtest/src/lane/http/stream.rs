@@ -47,10 +47,7 @@ fn read_authorities(file: &Path) -> Result<RootCertStore, String> {
         let certificate = certificate.map_err(|error| named(&error))?;
         roots.add(certificate).map_err(|error| named(&error))?;
     }
-    match roots.is_empty() {
-        true => Err(named(&"there is no certificate in it")),
-        false => Ok(roots),
-    }
+    if roots.is_empty() { Err(named(&"there is no certificate in it")) } else { Ok(roots) }
 }
 
 fn system_authorities() -> Result<RootCertStore, String> {
