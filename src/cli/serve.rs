@@ -8,15 +8,19 @@ use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use expressway::api::{self, Call};
 use expressway::memory;
 use expressway::observe::Setup;
 use expressway::server::{
     Auth, Config, Console, Definitions, Done, PORT, Report, Server, Tls, raise_file_limit,
 };
 use expressway::service::Service;
+use expressway::task::aws::{EndpointInUse, Integrations};
+use expressway::task::mock::MockConfig;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::project::{self, Destinations};
 use super::report::{self, NotRunHere};
 use super::{Reading, Stop, Type, Went, counted, definition, log, say, services};
 
@@ -35,6 +39,12 @@ pub(super) struct Arguments {
     /// Create a state machine from each *.asl.json and *.asl.yaml of this folder, and update it when the file changes
     #[arg(long, value_name = "FOLDER")]
     definitions: Option<PathBuf>,
+    /// Create the state machines of a project: a template of CloudFormation or SAM, serverless.yml, cdk.out, or a folder
+    /// with one of these; and tell where their tasks will go
+    #[arg(long = "project", value_name = "PATH")]
+    project_path: Option<PathBuf>,
+    #[command(flatten)]
+    project: project::ProjectArguments,
     /// The type of the state machines from --definitions
     #[arg(long, value_name = "TYPE", value_enum, ignore_case = true, default_value_t = Type::Express)]
     definitions_type: Type,
@@ -73,7 +83,7 @@ struct Memory {
     state: Option<PathBuf>,
     /// Mocked tasks, as Step Functions Local describes them; `#Case` behind a state machine's ARN chooses a test case.
     /// State machines may then have service tasks that are not supported (as with --accept-unsupported)
-    #[arg(long, env = "SFN_MOCK_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "SFN_MOCK_CONFIG", value_name = "FILE", value_parser = file)]
     mock_config: Option<PathBuf>,
     /// Describe, list and stop Express executions, and show their history, as AWS does for Standard ones only
     #[arg(long)]
@@ -152,15 +162,26 @@ impl Security {
     }
 }
 
+/// A file; none, where a variable of the environment is empty.
+fn file(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
+}
+
 fn account(text: &str) -> Result<String, String> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_account.then(|| text.to_owned()).ok_or_else(|| "an account has 12 digits".to_owned())
+    // An empty variable of the environment is none.
+    (is_account || text.is_empty())
+        .then(|| text.to_owned())
+        .ok_or_else(|| "an account has 12 digits".to_owned())
 }
 
 fn region(text: &str) -> Result<String, String> {
+    // As in `account`, nothing at all is no region.
     let is_region = (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    is_region.then(|| text.to_owned()).ok_or_else(|| "a region is a name as us-east-1".to_owned())
+    (is_region || text.is_empty())
+        .then(|| text.to_owned())
+        .ok_or_else(|| "a region is a name as us-east-1".to_owned())
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
@@ -188,6 +209,7 @@ const CONNECTION_BYTES: usize = 32 << 10;
 
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
+        Err(_) if text.is_empty() => Ok(1.0),
         // With 0, the time of every execution would be over when it begins.
         Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
         _ => Err("a factor is a number above 0".to_owned()),
@@ -218,11 +240,14 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         let is_standard = matches!(arguments.definitions_type, Type::Standard);
         Definitions::new(folder, config.place.clone(), is_standard)
     });
+    if let Some(path) = &arguments.project_path {
+        runtime.block_on(deploy(path, arguments, &service))?;
+    }
     if let Some(folder) = &mut folder {
         runtime.block_on(look(folder, &service, arguments.definitions_type))?;
     }
     server.ready(true);
-    announce(&server, &config, arguments.memory.state.is_some(), began);
+    announce(arguments, &server, &config, began);
     runtime.block_on(async {
         tokio::select! {
             _ = signalled => {}
@@ -241,21 +266,30 @@ fn use_small_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
-fn announce(server: &Server, config: &Config, is_durable: bool, began: Instant) {
+fn announce(arguments: &Arguments, server: &Server, config: &Config, began: Instant) {
+    let integrations =
+        arguments.tasks.settings.integrations().ok().filter(|_| !arguments.tasks.no_integrations);
+    for EndpointInUse { service, url, named_by, .. } in integrations.iter().flat_map(Integrations::endpoints)
+    {
+        let service = service.unwrap_or_else(|| "all other services".to_owned());
+        let named_by = named_by.as_deref().unwrap_or("--endpoint");
+        say(&format!("expressway: tasks of {service} go to {url} ({named_by})"));
+    }
     let scheme = if config.tls.is_some() { "https" } else { "http" };
+    if config.console.is_some() {
+        say(&format!("expressway: console at {scheme}://{}/console/", server.address()));
+    }
+    // The last line of a start: what is said next is said of what happens.
     say(&format!(
         "expressway: ready on {scheme}://{} after {:.1} ms; {}",
         server.address(),
         began.elapsed().as_secs_f64() * 1e3,
-        if is_durable {
+        if arguments.memory.state.is_some() {
             "STANDARD executions are durable"
         } else {
             "STANDARD executions are in memory, not durable: without --state, they end with the process"
         },
     ));
-    if config.console.is_some() {
-        say(&format!("expressway: console at {scheme}://{}/console/", server.address()));
-    }
     if config.insecure {
         say("expressway: everyone who can reach this address may do everything (--insecure)");
     }
@@ -278,8 +312,9 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     limits.body_bytes_max = security.max_body.unwrap_or(limits.body_bytes_max);
     limits.slow_seconds_max = security.slow_timeout.unwrap_or(limits.slow_seconds_max);
     limits.idle_seconds_max = security.idle_timeout.unwrap_or(limits.idle_seconds_max);
-    place.account = arguments.account.clone().unwrap_or_else(|| place.account.clone());
-    place.region = arguments.region.clone().unwrap_or_else(|| place.region.clone());
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    place.account = given(&arguments.account).unwrap_or_else(|| place.account.clone());
+    place.region = given(&arguments.region).unwrap_or_else(|| place.region.clone());
     if let Some(file) = &security.auth {
         let text = read(file)?;
         let auth =
@@ -305,7 +340,7 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
     if let Some(folder) = &arguments.memory.state {
         builder = builder.state(folder);
     }
-    if let Some(path) = &arguments.memory.mock_config {
+    if let Some(path) = arguments.memory.mock_config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
         builder = builder.mock_config(path);
     }
     if let Some(scale) = arguments.time_scale {
@@ -324,6 +359,55 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
 
 fn read(file: &Path) -> Result<Vec<u8>, Stop> {
     fs::read(file).map_err(|error| Stop::failed(format!("cannot read {}: {error}", file.display())))
+}
+
+/// Creates the state machines of a project, and tells where their tasks will go.
+async fn deploy(path: &Path, arguments: &Arguments, service: &Service) -> Result<(), Stop> {
+    let mocks = match &arguments.memory.mock_config {
+        Some(file) if file.as_os_str().is_empty() => None,
+        Some(file) => {
+            let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
+            Some(MockConfig::parse(&read(file)?).map_err(wrong)?)
+        }
+        None => None,
+    };
+    let integrations = match arguments.tasks.no_integrations {
+        true => None,
+        false => Some(arguments.tasks.settings.integrations()?),
+    };
+    let destinations = Destinations { integrations, mocks };
+    let project = &arguments.project;
+    for written in definition::all(path, project, Reading { machine_type: None })? {
+        written.tell();
+        let found = written.check();
+        let name = written.machine.clone().unwrap_or_else(|| "workflow".to_owned());
+        let Some(program) = &found.program else {
+            let shown = report::text(&found, &written.text, report::colours_stderr(), NotRunHere::Error);
+            say(&format!("expressway: {name} is refused:\n{}", shown.trim_end()));
+            continue;
+        };
+        let request = serde_json::json!({
+            "name": name,
+            "type": found.machine_type.name(),
+            "definition": written.json()?,
+            "roleArn": "arn:aws:iam::123456789012:role/expressway",
+        });
+        let body = request.to_string();
+        let call =
+            Call { target: "AWSStepFunctions.CreateStateMachine", trace_header: None, body: body.as_bytes() };
+        let reply = api::answer(service, call).await;
+        if let Some(error) = reply.error {
+            let answer: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+            let message = answer["message"].as_str().unwrap_or_default();
+            say(&format!("expressway: {name} is refused: {error}: {message}"));
+            continue;
+        }
+        say(&format!("expressway: {name}: created from {}", written.place));
+        for line in destinations.of(&name, program) {
+            say(&format!("expressway:   {line}"));
+        }
+    }
+    Ok(())
 }
 
 async fn look(folder: &mut Definitions, service: &Service, machine_type: Type) -> Result<(), Stop> {

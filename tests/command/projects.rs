@@ -90,6 +90,9 @@ fn graphs_and_tests_of_states_take_projects_too() {
     );
     let (code, out, err) = expressway(&folder.0, &["graph", "template.yaml", "--format", "mermaid"]);
     assert!(code == Some(0) && out.contains("Hello"), "{out}{err}");
+    let (code, out, err) = expressway(&folder.0, &["graph", "template.yaml", "-o", "flow.svg"]);
+    assert!(code == Some(0) && out.is_empty(), "{out}{err}");
+    assert!(fs::read_to_string(folder.0.join("flow.svg")).expect("the picture").starts_with("<svg"));
     let (code, out, err) = expressway(&folder.0, &["test-state", ".", "--state", "Hello"]);
     assert!(code == Some(0) && out.contains(r#""output": "\"us-east-1\"""#), "{out}{err}");
     let (code, _, err) = expressway(&folder.0, &["test-state", "."]);

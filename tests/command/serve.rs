@@ -55,6 +55,48 @@ fn definitions_are_loaded_and_followed() {
 }
 
 #[test]
+fn a_project_is_served_and_told_where_its_tasks_go() {
+    let folder = Folder::new("project");
+    folder.write(
+        "template.yaml",
+        "Resources:\n  Charge: {Type: AWS::Serverless::Function}\n  Orders:\n    Type: AWS::Serverless::StateMachine\n    \
+         Properties:\n      Type: EXPRESS\n      Definition:\n        StartAt: Hello\n        States:\n          \
+         Hello: {Type: Pass, Result: hello, Next: Charge}\n          \
+         Charge: {Type: Task, Resource: !GetAtt Charge.Arn, Next: Send}\n          \
+         Send: {Type: Task, Resource: 'arn:aws:states:::sqs:sendMessage', Parameters: {QueueUrl: q, MessageBody: m}, End: true}\n",
+    );
+    let serving = Serving::start(&[
+        "--project",
+        folder.0.to_str().expect("UTF-8"),
+        "--endpoint",
+        "Lambda=http://127.0.0.1:3001",
+    ]);
+    for line in [
+        "Orders: created from ",
+        "arn:aws:lambda:us-east-1:123456789012:function:Charge → http://127.0.0.1:3001 (Charge)",
+        "arn:aws:states:::sqs:sendMessage → AWS in us-east-1 (AWS_ENDPOINT_URL_SQS sets another place) (Send)",
+        "tasks of LAMBDA go to http://127.0.0.1:3001 (--endpoint)",
+    ] {
+        assert!(serving.start.contains(line), "{line} is missing in: {}", serving.start);
+    }
+    let (status, body) = serving.ask("ListStateMachines", "{}");
+    assert!(status == 200 && body.contains("stateMachine:Orders"), "{body}");
+}
+
+#[test]
+fn empty_variables_of_the_environment_are_none() {
+    let names = ["AWS_ACCOUNT_ID", "AWS_DEFAULT_REGION", "WAIT_TIME_SCALE", "SFN_MOCK_CONFIG"];
+    let before: Vec<String> = names.iter().map(|name| format!("{name}=")).collect();
+    let env: Vec<&str> = std::iter::once("env").chain(before.iter().map(String::as_str)).collect();
+    let mut serving = Serving::start_by(&env, &[]);
+    assert!(serving.start.contains("ready on"), "{}", serving.start);
+    let (status, body) = serving.ask("CreateActivity", r#"{"name": "a"}"#);
+    assert!(status == 200 && body.contains("arn:aws:states:us-east-1:123456789012:activity:a"), "{body}");
+    serving.terminate();
+    let _ = serving.line();
+}
+
+#[test]
 fn calls_that_fail_are_logged_and_others_on_request() {
     let wrong = r#"{"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:nobody"}"#;
     let input = r#"{"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:nobody", "input": "SECRET"}"#;
@@ -286,7 +328,7 @@ fn the_metrics_say_what_runs_and_top_shows_it() {
     assert!(rate(&bad, 1) && rate(&bad, 3), "{text}");
     assert_eq!((&*nap[1], &*state[1]), ("0", "nap"), "{text}");
     // What never waits is measured in microseconds.
-    assert!(good[6].ends_with("us"), "{text}");
+    assert!(good[6].ends_with("µs"), "{text}");
     // It took a second, or a little more, which is in the next class.
     for percentile in [&nap[6], &nap[7], &state[6], &state[7]] {
         assert!(matches!(&**percentile, "1.0s" | "2.0s"), "{text}");

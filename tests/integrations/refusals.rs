@@ -38,8 +38,22 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
         ("arn:aws:states:::glue:startJobRun", "Of the optimised integrations"),
         ("arn:aws:states:::aws-sdk:s3:getObject", "The service 's3' is not supported; these are: "),
         ("arn:aws:states:::aws-sdk:nosuch:call", "The service 'nosuch' is not supported"),
-        ("arn:aws:states:::aws-sdk:dynamodb:getItems", "The service 'DynamoDB' has no action 'getItems'"),
-        ("arn:aws:states:::aws-sdk:dynamodb:GetItem", "The service 'DynamoDB' has no action 'GetItem'"),
+        (
+            "arn:aws:states:::aws-sdk:dynamodb:getItems",
+            "The service 'DynamoDB' has no action 'getItems': did you mean `getItem`?",
+        ),
+        (
+            "arn:aws:states:::aws-sdk:events:putEvents",
+            "The service 'events' is not supported: did you mean `eventbridge`?",
+        ),
+        (
+            "arn:aws:states:::aws-sdk:dynamodbb:getItem",
+            "The service 'dynamodbb' is not supported: did you mean `dynamodb`?",
+        ),
+        (
+            "arn:aws:states:::aws-sdk:dynamodb:GetItem",
+            "The service 'DynamoDB' has no action 'GetItem': did you mean `getItem`?",
+        ),
     ] {
         let said = refusal(Profile::Aws, json!({"Resource": resource}));
         let [(place, text)] = &said[..] else { panic!("{resource}: {said:?}") };

@@ -4,6 +4,8 @@ mod dot;
 mod mermaid;
 mod svg;
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use expressway::picture::Graph;
 
@@ -16,6 +18,9 @@ pub(super) struct Arguments {
     /// What to draw it as
     #[arg(long, value_enum, default_value_t = Format::Svg)]
     format: Format,
+    /// Write the picture to this file
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -36,6 +41,10 @@ pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
         Format::Dot => dot::write(&graph),
         Format::Svg => svg::write(&graph),
     };
-    print(picture.as_bytes())?;
+    match &arguments.output {
+        Some(file) => std::fs::write(file, picture)
+            .map_err(|error| Stop::failed(format!("cannot write {}: {error}", file.display())))?,
+        None => print(picture.as_bytes())?,
+    }
     Ok(Went::Well)
 }

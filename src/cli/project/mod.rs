@@ -4,6 +4,8 @@
 //! What cannot be resolved stays as it is written, and is named with its place.
 
 mod cloudformation;
+#[cfg(feature = "cli-serve")]
+mod destinations;
 mod resources;
 mod serverless;
 mod substitutions;
@@ -17,6 +19,8 @@ use serde_json::Value as Json;
 
 use super::Stop;
 use super::definition::is_yaml;
+#[cfg(feature = "cli-serve")]
+pub(super) use destinations::Destinations;
 pub(super) use substitutions::{ProjectArguments, Substitutions};
 
 /// A state machine of a project.

@@ -149,9 +149,8 @@ impl Variables<'_> {
             _ => Json::String(text(&path)?),
         };
         let key = behind.trim_start_matches(':');
-        let parts = key.split('.').filter(|part| !part.is_empty());
-        let found = parts.into_iter().try_fold(&whole, |at, part| at.get(part));
-        Ok(found.cloned())
+        let mut parts = key.split('.').filter(|part| !part.is_empty());
+        Ok(parts.try_fold(&whole, |at, part| at.get(part)).cloned())
     }
 }
 

@@ -20,8 +20,8 @@ use snapshot::{Overview, Snapshot};
 /// Watch a running server: machines, rates, percentiles, failures, slowest states
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Where the server shows its metrics
-    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8083/metrics")]
+    /// Where the server is: HOST:PORT, or the URL of its metrics
+    #[arg(value_name = "ADDRESS", default_value = "http://127.0.0.1:8083/metrics", value_parser = address)]
     url: String,
     /// Seconds between two looks
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
@@ -36,6 +36,17 @@ fn seconds(text: &str) -> Result<f64, String> {
         Ok(seconds) if (0.05..=3_600.0).contains(&seconds) => Ok(seconds),
         _ => Err("it has to be a number of seconds from 0.05 to 3600".to_owned()),
     }
+}
+
+/// The address of the metrics: what is left out is what servers have.
+fn address(text: &str) -> Result<String, String> {
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    Ok(match rest.split_once('/') {
+        None => format!("{url}/metrics"),
+        Some((_, "")) => format!("{url}metrics"),
+        Some(_) => url,
+    })
 }
 
 /// Rows and columns of what is printed without a terminal.
@@ -122,7 +133,7 @@ fn draw(frame: &mut Frame<'_>, overview: &Overview, url: &str) {
     ])
     .areas(frame.area());
     frame.render_widget(summary(overview, url), head);
-    let header = ["machine", "started/s", "ended/s", "failed/s", "throttled/s", "live", "p50", "p99"];
+    let header = ["machine", "start/s", "ended/s", "fail/s", "refus/s", "live", "p50", "p99"];
     let rows = overview.machines.iter().map(|machine| {
         let failing = if machine.failed > 0.0 { Style::new().fg(Color::Red) } else { Style::new() };
         Row::new(vec![
@@ -137,7 +148,7 @@ fn draw(frame: &mut Frame<'_>, overview: &Overview, url: &str) {
         ])
     });
     frame.render_widget(table(" machines ", header, rows), machines);
-    let header = ["slowest states", "machine", "exits/s", "retries/s", "catches/s", "mean", "p50", "p99"];
+    let header = ["slowest states", "machine", "exits/s", "retry/s", "catch/s", "mean", "p50", "p99"];
     let rows = overview.states.iter().map(|state| {
         Row::new(vec![
             Cell::from(state.name.clone()),
@@ -188,16 +199,12 @@ fn table<'t>(
     header: [&'static str; 8],
     rows: impl Iterator<Item = Row<'t>>,
 ) -> Table<'t> {
-    let widths = [
-        Constraint::Fill(2),
-        Constraint::Length(12),
-        Constraint::Length(10),
-        Constraint::Length(10),
-        Constraint::Length(11),
-        Constraint::Length(8),
-        Constraint::Length(8),
-        Constraint::Length(8),
-    ];
+    // Names have what is left, and at 80 columns that is still most of them.
+    let width = |title: &str| Constraint::Length(u16::try_from(title.len()).unwrap_or(u16::MAX).clamp(7, 11));
+    let mut widths = [Constraint::Min(16); 8];
+    for (width_of, title) in widths.iter_mut().zip(header).skip(1) {
+        *width_of = if title == "machine" { Constraint::Min(12) } else { width(title) };
+    }
     let header = Row::new(header).style(Style::new().add_modifier(Modifier::BOLD));
     Table::new(rows, widths).header(header).block(Block::bordered().title(title))
 }
@@ -221,14 +228,50 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Seconds, such as `20us`, `≤1ms`, `250ms`, `5s`.
+/// Seconds, such as `20µs`, `≤1ms`, `250ms`, `5s`.
 fn duration(seconds: Option<f64>) -> String {
     match seconds {
         None => "-".to_owned(),
-        Some(seconds) if (1e-6..0.001).contains(&seconds) => format!("{:.0}us", seconds * 1e6),
-        Some(seconds) if seconds <= 0.001 => "<=1ms".to_owned(),
+        Some(seconds) if (1e-6..0.001).contains(&seconds) => format!("{:.0}µs", seconds * 1e6),
+        Some(seconds) if seconds <= 0.001 => "≤1ms".to_owned(),
         Some(seconds) if seconds.is_infinite() => ">5min".to_owned(),
         Some(seconds) if seconds < 1.0 => format!("{:.0}ms", seconds * 1_000.0),
         Some(seconds) => format!("{seconds:.1}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_short() {
+        for (text, url) in [
+            ("127.0.0.1:20200", "http://127.0.0.1:20200/metrics"),
+            ("http://localhost:1/", "http://localhost:1/metrics"),
+            ("http://localhost:1", "http://localhost:1/metrics"),
+            ("http://localhost:1/other", "http://localhost:1/other"),
+        ] {
+            assert_eq!(address(text).as_deref(), Ok(url));
+        }
+    }
+
+    #[test]
+    fn names_have_room_at_80_columns() {
+        let table = || {
+            table(
+                " machines ",
+                ["machine", "start/s", "ended/s", "fail/s", "refus/s", "live", "p50", "p99"],
+                std::iter::once(Row::new(["checkout-orders-eu", "1", "2", "3", "4", "5", "≤1ms", "250ms"])),
+            )
+        };
+        for columns in [80, 120] {
+            let mut terminal = Terminal::new(TestBackend::new(columns, 4)).expect("a terminal");
+            terminal.draw(|frame| frame.render_widget(table(), frame.area())).expect("a frame");
+            let shown = terminal.backend().to_string();
+            for whole in ["checkout-orders-eu", "start/s", "refus/s", "p99", "250ms"] {
+                assert!(shown.contains(whole), "{whole} is cut at {columns} columns:\n{shown}");
+            }
+        }
     }
 }

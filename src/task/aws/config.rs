@@ -24,23 +24,33 @@ pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError>
     let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION")).or_else(|| profile.get("region"));
     let mut endpoints = HashMap::new();
     // The names that Step Functions Local knows come last: they say most.
-    let mut named: Vec<(String, &str)> = Vec::new();
+    let mut named: Vec<(String, &str, &str)> = Vec::new();
+    let mut named_by = HashMap::new();
     if get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_none_or(|it| !it.eq_ignore_ascii_case("true")) {
         named.extend(variables.iter().filter_map(|(name, url)| {
-            Some((name.strip_prefix("AWS_ENDPOINT_URL_")?.to_owned(), url.as_str()))
+            Some((name.strip_prefix("AWS_ENDPOINT_URL_")?.to_owned(), url.as_str(), name.as_str()))
         }));
     }
     named.extend(variables.iter().filter_map(|(name, url)| {
         let service = name.strip_suffix("_ENDPOINT").filter(|it| !it.is_empty() && url.contains("://"))?;
         let service = if service == "STEP_FUNCTIONS" { "SFN" } else { service };
-        Some((service.to_owned(), url.as_str()))
+        Some((service.to_owned(), url.as_str(), name.as_str()))
     }));
-    for (service, url) in named.into_iter().filter(|(_, url)| !url.is_empty()) {
+    for (service, url, name) in named.into_iter().filter(|(_, url, _)| !url.is_empty()) {
         endpoints.insert(variable(&service), Endpoint::parse(url)?);
+        named_by.insert(variable(&service), name.to_owned());
     }
     let every = get("AWS_ENDPOINT_URL").or_else(|| profile.get("endpoint_url"));
+    if every.is_some() {
+        let by = match get("AWS_ENDPOINT_URL") {
+            Some(_) => "AWS_ENDPOINT_URL".to_owned(),
+            None => format!("endpoint_url of the profile {}", profile.name),
+        };
+        named_by.insert(String::new(), by);
+    }
     let endpoint = every.map(|url| Endpoint::parse(&url)).transpose()?;
-    Ok(Settings { region, credentials: source(&get, &profile), endpoints, endpoint, ..Settings::default() })
+    let credentials = source(&get, &profile);
+    Ok(Settings { region, credentials, endpoints, endpoint, named_by, ..Settings::default() })
 }
 
 fn source(get: &dyn Fn(&str) -> Option<String>, profile: &Profile) -> Source {

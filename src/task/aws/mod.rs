@@ -64,6 +64,18 @@ pub struct Integrations {
     accept_unsupported: bool,
 }
 
+/// Where a service is, when that is not AWS's own place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointInUse {
+    /// The service, as variables of the environment name it; none for all that have no endpoint of their own.
+    pub service: Option<String>,
+    /// Where it is.
+    pub url: String,
+    /// The variable of the environment, or the profile, that says so; none where the program did.
+    pub named_by: Option<String>,
+}
+
 impl Integrations {
     /// AWS's services in the region `us-east-1`, and no credentials; nothing is taken from the environment.
     pub fn new() -> Integrations {
@@ -92,6 +104,7 @@ impl Integrations {
     /// When it is not an `http` or `https` URL.
     pub fn endpoint(mut self, service: &str, url: &str) -> Result<Integrations, SettingsError> {
         self.settings.endpoints.insert(settings::variable(service), Endpoint::parse(url)?);
+        self.settings.named_by.remove(&settings::variable(service));
         Ok(self)
     }
 
@@ -101,6 +114,7 @@ impl Integrations {
     /// When it is not an `http` or `https` URL.
     pub fn endpoint_url(mut self, url: &str) -> Result<Integrations, SettingsError> {
         self.settings.endpoint = Some(Endpoint::parse(url)?);
+        self.settings.named_by.remove("");
         Ok(self)
     }
 
@@ -126,6 +140,50 @@ impl Integrations {
     ) -> Result<Integrations, SettingsError> {
         let settings = config::settings(&variables.into_iter().collect())?;
         Ok(Integrations { settings, accept_unsupported: false })
+    }
+
+    /// The endpoints that are not AWS's own, by service.
+    pub fn endpoints(&self) -> Vec<EndpointInUse> {
+        let settings = &self.settings;
+        let mut rows: Vec<EndpointInUse> = (settings.endpoints.iter())
+            .map(|(service, endpoint)| (service.as_str(), endpoint))
+            .chain(settings.endpoint.iter().map(|endpoint| ("", endpoint)))
+            .map(|(service, endpoint)| EndpointInUse {
+                service: (!service.is_empty()).then(|| service.to_owned()),
+                url: endpoint.to_string(),
+                named_by: settings.named_by.get(service).cloned(),
+            })
+            .collect();
+        // What holds for all others comes last.
+        rows.sort_by(|a, b| (a.service.is_none(), &a.service).cmp(&(b.service.is_none(), &b.service)));
+        rows
+    }
+
+    /// Where tasks with this resource go: for people.
+    ///
+    /// # Errors
+    /// Why there is no such place, such as that the service is not supported.
+    pub fn destination(&self, arn: &str, kind: &ResourceKind) -> Result<String, String> {
+        if !Integrations::is_service(arn) {
+            return Err("no service has such an ARN".to_owned());
+        }
+        resolve(&self.settings, kind, arn)?;
+        let service = match kind {
+            ResourceKind::Service { service, action } => match &**service {
+                "http" | "apigateway" => return Ok("the address that the task names".to_owned()),
+                "lambda" => "Lambda".to_owned(),
+                service => service::identifier(service, action)?,
+            },
+            _ => "Lambda".to_owned(),
+        };
+        Ok(match self.settings.endpoint(&service) {
+            Some(endpoint) => endpoint.to_string(),
+            None => {
+                let region = self.settings.region();
+                let name = settings::variable(&service);
+                format!("AWS in {region} (AWS_ENDPOINT_URL_{name} sets another place)")
+            }
+        })
     }
 
     /// What `http:invoke` and `apigateway:invoke` may do.

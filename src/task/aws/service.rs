@@ -88,6 +88,19 @@ pub(super) fn optimised(
     Some(modelled(settings, found.package, action, Some(found.names)))
 }
 
+/// AWS's identifier of the service that a resource names.
+pub(super) fn identifier(service: &str, action: &str) -> Result<String, String> {
+    let action = action.strip_suffix(".waitForTaskToken").unwrap_or(action);
+    let found = match service.strip_prefix("aws-sdk:") {
+        Some(package) => model::find(package, action, Naming::Java),
+        None => match INTEGRATIONS.iter().find(|it| it.service == service) {
+            Some(found) => model::find(found.package, action, Naming::Service),
+            None => Err(format!("The service '{service}' is not supported")),
+        },
+    };
+    found.map(|operation| operation.service.id)
+}
+
 /// The handler of an SDK integration.
 pub(super) fn sdk(settings: &Settings, service: &str, action: &str) -> Result<Modelled, String> {
     modelled(settings, service, action, None)

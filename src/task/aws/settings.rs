@@ -69,6 +69,13 @@ impl Endpoint {
     }
 }
 
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.origin.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.origin.authority(), self.base)
+    }
+}
+
 /// What [`Integrations`](super::Integrations) are made of.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -78,6 +85,9 @@ pub(super) struct Settings {
     pub(super) endpoints: HashMap<String, Endpoint>,
     /// For services without one of their own.
     pub(super) endpoint: Option<Endpoint>,
+    /// Who said where services are: a variable of the environment, the profile; by the service's identifier, which is
+    /// empty for all others. What is not here was set by the program.
+    pub(super) named_by: HashMap<String, String>,
     pub(super) http: HttpPolicy,
     pub(super) connections: Connections,
     /// Of one shard to one host.
@@ -91,6 +101,7 @@ impl Default for Settings {
             credentials: Source::None,
             endpoints: HashMap::new(),
             endpoint: None,
+            named_by: HashMap::new(),
             http: HttpPolicy::default(),
             connections: Connections::default(),
             connections_max: 256,

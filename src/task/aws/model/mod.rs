@@ -3,6 +3,8 @@
 
 pub(super) mod names;
 
+use crate::asl::did_you_mean;
+
 /// See `generate.py` for its form.
 const SERVICES: &str = include_str!("services.txt");
 
@@ -94,6 +96,17 @@ pub(super) fn services() -> impl Iterator<Item = String> {
     SERVICES.lines().filter_map(|line| line.strip_prefix('@')?.split(' ').next()).map(names::package)
 }
 
+/// What services are called elsewhere: in ARNs, among the optimised integrations, by people.
+const OTHER_NAMES: [(&str, &str); 7] = [
+    ("events", "eventbridge"),
+    ("states", "sfn"),
+    ("stepfunctions", "sfn"),
+    ("logs", "cloudwatchlogs"),
+    ("monitoring", "cloudwatch"),
+    ("secrets", "secretsmanager"),
+    ("email", "ses"),
+];
+
 /// An operation by its service's name as in a resource, and its own, such as `putItem`.
 pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<Operation, String> {
     let mut lines = SERVICES.lines();
@@ -103,7 +116,15 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<Operat
     });
     let unsupported = || {
         let services: Vec<String> = services().collect();
-        format!("The service '{service}' is not supported; these are: {}", services.join(", "))
+        let known =
+            OTHER_NAMES.iter().find(|(other, _)| *other == service).map(|(_, name)| (*name).to_owned());
+        let advice = known
+            .map(|name| format!("did you mean `{name}`?"))
+            .or_else(|| did_you_mean(service, services.iter().map(String::as_str)));
+        match advice {
+            Some(advice) => format!("The service '{service}' is not supported: {advice}"),
+            None => format!("The service '{service}' is not supported; these are: {}", services.join(", ")),
+        }
     };
     let lines: Vec<&'static str> = lines.take_while(|line| !line.starts_with('@')).collect();
     let (Some(head), Some((errors, rest))) = (head, lines.split_first()) else { return Err(unsupported()) };
@@ -116,7 +137,12 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<Operat
             .is_some_and(|it| it == name && action.starts_with(|c: char| c.is_ascii_lowercase()))
     });
     let Some(line) = line else {
-        return Err(format!("The service '{}' has no action '{action}'", service.id));
+        let actions =
+            rest.iter().take_while(|line| !is_shape(line)).filter_map(|line| line.split(' ').next());
+        let actions: Vec<String> = actions.map(names::action).collect();
+        let advice = did_you_mean(action, actions.iter().map(String::as_str));
+        let advice = advice.map_or(String::new(), |advice| format!(": {advice}"));
+        return Err(format!("The service '{}' has no action '{action}'{advice}", service.id));
     };
     let mut words = line.split(' ');
     let name = words.next().unwrap_or_default();

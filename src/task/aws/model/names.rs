@@ -15,6 +15,12 @@ pub(super) fn operation(action: &str) -> String {
     capitalize(action)
 }
 
+/// As resources name an operation: `PutItem` is `putItem`.
+pub(super) fn action(operation: &str) -> String {
+    let mut chars = operation.chars();
+    chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect()
+}
+
 /// With a capital at the beginning.
 pub(super) fn capitalize(name: &str) -> String {
     let mut chars = name.chars();
