@@ -91,8 +91,9 @@ impl Execution {
         let queued = self.in_use().filter(|(_, frame)| frame.queued != 0).count();
         assert_eq!(queued, counts, "a frame has one place in the queue");
         for (n, frame) in self.in_use() {
+            // A frame that was given to the next iteration while it ran goes on at once, and leaves its place behind.
             let is_to_run = matches!(frame.phase, Phase::Enter | Phase::Again);
-            assert_eq!(is_to_run, frame.queued != 0, "frame {n} is {:?}", frame.phase);
+            assert!(!is_to_run || frame.queued != 0, "frame {n} is {:?}", frame.phase);
         }
         assert_eq!(turn == Turn::Parked, counts == 0, "it parks when nothing is to run");
     }
