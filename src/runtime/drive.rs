@@ -10,6 +10,7 @@ use crate::engine::{Effect, Env, Event, EventMask, Execution, TaskCall, TimerKin
 use crate::fault::Fault;
 use crate::fuel::Fuel;
 use crate::json::{Compactor, Value};
+#[cfg(feature = "runtime")]
 use crate::program::Program;
 use crate::query::jsonata::Scratch;
 use crate::task::Answer;
@@ -30,11 +31,13 @@ impl Effects {
     }
 
     /// Wants one more thing done.
+    #[cfg(feature = "runtime")]
     pub(crate) fn push(&mut self, effect: Effect) {
         self.list.push(effect);
     }
 
     /// Wants what an execution [waits for](Execution::pending) done.
+    #[cfg(feature = "runtime")]
     pub(crate) fn push_pending(&mut self, execution: &Execution, program: &Program) {
         execution.pending(program, &mut self.list);
     }
