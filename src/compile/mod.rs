@@ -37,7 +37,7 @@ pub struct Error {
 /// All fields that this engine cannot run, by place.
 ///
 /// # Panics
-/// When the definition is not one that [`asl::read`] found without errors.
+/// When the definition is not one that [`asl::read`](crate::asl::read) found without errors.
 pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
     // AWS accepts 0 for a machine; what ends at once could do nothing, so it stands for no limit.
     let timeout_seconds = definition.timeout_seconds.filter(|&seconds| seconds > 0);

@@ -63,7 +63,7 @@ impl Draft<'_> {
 /// What is wrong with a draft, and its picture if nothing is.
 ///
 /// `problems`: `severity`, `code`, `message`, `from`, `to`, and perhaps `suggestion` and a `fix` (`from`, `to`,
-/// `insert`). `problemsMore` counts those left out. `picture`: see [`of_definition`].
+/// `insert`). `problemsMore` counts those left out. `picture`: the graph with its places, and where each state stands in the text.
 pub fn inspect(draft: Draft<'_>) -> Json {
     let (definition, problems) = draft.read();
     let places = Places::of(draft.text);

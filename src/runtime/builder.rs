@@ -180,7 +180,7 @@ impl Builder {
         self
     }
 
-    /// Executions that are [to be durable](super::StartOptions::durable) are kept in a journal, and go on when the next
+    /// Executions that are [to be durable](crate::runtime::StartOptions::durable) are kept in a journal, and go on when the next
     /// engine with it [resumes](Engine::resume) them. Nothing else of the engine is kept.
     #[must_use]
     pub fn durable(mut self, durable: Durable) -> Builder {

@@ -50,7 +50,7 @@ pub struct RecoveredExecution {
     pub arn: Box<str>,
     /// `X-Amzn-Trace-Id`
     pub trace_header: Option<Box<str>>,
-    /// As it was [started](super::StartOptions::durable).
+    /// As it was [started](crate::runtime::StartOptions::durable).
     pub label: Box<[u8]>,
     /// Its input, JSON text.
     pub input: Box<str>,

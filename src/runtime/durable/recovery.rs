@@ -107,7 +107,7 @@ impl Engine {
     }
 
     /// Blocks this thread until all that was [resumed](Engine::resume) is on its shard: its tokens are good then. Without
-    /// threads, as under [`simulate`](super::Builder::simulate), that takes the shards' next turns.
+    /// threads, as under [`simulate`](crate::runtime::Builder::simulate), that takes the shards' next turns.
     pub fn wait_resumed(&self) {
         let Some(durability) = &self.shared().durability else { return };
         let mut resuming = durability.resuming();
