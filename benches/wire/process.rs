@@ -83,8 +83,11 @@ impl Serving {
         command.args(["serve", "--port", "0"]).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command");
         let mut said = String::new();
-        let errors = child.stderr.take().expect("its standard error");
-        BufReader::new(errors).read_line(&mut said).expect("a line");
+        let mut errors = BufReader::new(child.stderr.take().expect("its standard error"));
+        while !said.contains("ready on ") {
+            said.clear();
+            assert!(errors.read_line(&mut said).expect("a line") > 0, "it ended before it was ready");
+        }
         let took = began.elapsed();
         let address = said.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
         let address = address.and_then(|address| address.parse().ok());
