@@ -150,7 +150,7 @@ fn request(fields: Fields<'_>, trace: Option<&str>) -> StartExecution {
 }
 
 /// AWS's name.
-pub(super) const fn status_name(status: Status) -> &'static str {
+pub(crate) const fn status_name(status: Status) -> &'static str {
     match status {
         Status::Running => "RUNNING",
         Status::Succeeded => "SUCCEEDED",

@@ -213,7 +213,7 @@ pub(super) fn list_tags(service: &Service, fields: Fields<'_>) -> Answer {
 
 // ---- parts ----
 
-const fn type_name(machine_type: MachineType) -> &'static str {
+pub(crate) const fn type_name(machine_type: MachineType) -> &'static str {
     match machine_type {
         MachineType::Express => "EXPRESS",
         MachineType::Standard => "STANDARD",

@@ -14,6 +14,9 @@ mod shape;
 mod sync;
 mod write;
 
+#[cfg(feature = "console")]
+pub(crate) use {executions::status_name, machines::type_name};
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value as Json};

@@ -144,30 +144,13 @@ fn overview(service: &Service) -> Answer {
             };
             let listed = service.list_executions(&one);
             json!({
-                "arn": item.arn, "name": item.name, "type": type_name(item.machine_type), "created": item.created_ms,
+                "arn": item.arn, "name": item.name, "type": api::type_name(item.machine_type), "created": item.created_ms,
                 "listed": listed.is_ok(),
                 "last": listed.ok().and_then(|part| part.items.first().map(|it| it.started_ms)),
             })
         })
         .collect();
     Ok(json!({"machines": machines}))
-}
-
-const fn type_name(machine_type: MachineType) -> &'static str {
-    match machine_type {
-        MachineType::Express => "EXPRESS",
-        MachineType::Standard => "STANDARD",
-    }
-}
-
-const fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Running => "RUNNING",
-        Status::Succeeded => "SUCCEEDED",
-        Status::Failed => "FAILED",
-        Status::TimedOut => "TIMED_OUT",
-        Status::Aborted => "ABORTED",
-    }
 }
 
 /// Executions of one machine or all, the newest first.
@@ -179,7 +162,7 @@ fn find(service: &Service, members: &Members) -> Answer {
     };
     let status = [Status::Running, Status::Succeeded, Status::Failed, Status::TimedOut, Status::Aborted]
         .into_iter()
-        .find(|&status| status_name(status) == members.text("status"));
+        .find(|&status| api::status_name(status) == members.text("status"));
     let name = members.text("name").to_lowercase();
     let (mut found, mut looked, mut unlisted, mut is_cut) = (Vec::new(), 0, 0, false);
     for arn in arns {
@@ -223,7 +206,7 @@ fn find(service: &Service, members: &Members) -> Answer {
         .map(|item| {
             let mut told = json!({
                 "arn": item.arn, "machineArn": item.machine_arn, "name": item.name,
-                "status": status_name(item.status), "started": item.started_ms, "stopped": item.stopped_ms,
+                "status": api::status_name(item.status), "started": item.started_ms, "stopped": item.stopped_ms,
             });
             let may_tell = !matches!(item.status, Status::Running | Status::Succeeded);
             if may_tell && let Ok(described) = service.describe_execution(&item.arn) {
@@ -258,7 +241,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
     let output = outcome.filter(|outcome| outcome.status == Status::Succeeded);
     let mut told = json!({
         "arn": described.arn, "machineArn": described.machine_arn, "name": described.name,
-        "status": status_name(status), "started": described.started_ms,
+        "status": api::status_name(status), "started": described.started_ms,
         "stopped": outcome.map(|outcome| outcome.stopped_ms), "input": described.input,
         "output": output.map(|outcome| String::from_utf8_lossy(outcome.json())),
         "error": fault.and_then(|fault| fault.error.as_deref()),
@@ -278,7 +261,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
 fn machine(service: &Service, members: &Members) -> Answer {
     let machine = service.describe_state_machine(members.text("machineArn"))?;
     Ok(json!({
-        "name": machine.name, "type": type_name(machine.machine_type), "definition": machine.definition,
+        "name": machine.name, "type": api::type_name(machine.machine_type), "definition": machine.definition,
         "picture": draft::picture_of(&machine.definition, MachineType::Standard),
     }))
 }
