@@ -98,7 +98,7 @@ pub(super) struct Event<'b> {
 }
 
 impl Batch {
-    /// The next event; empty lines are none.
+    /// The next event. Empty lines are skipped.
     #[inline]
     pub(super) fn next(&self, cursor: &mut Cursor) -> Option<Event<'_>> {
         let mut bytes = 0;

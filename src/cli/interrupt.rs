@@ -16,7 +16,7 @@ pub(super) fn on_first(stop: impl FnOnce() + Send + 'static) {
             }
         });
     };
-    // Without the thread nobody waits for signals.
+    // If the thread cannot be started, SIGINT ends the process as it does by default.
     let _ = thread::Builder::new().name("signals".into()).spawn(wait);
 }
 

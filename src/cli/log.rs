@@ -34,8 +34,8 @@ enum Format {
     Json,
 }
 
-/// Lines that wait to be written. Whoever logs must not wait for whoever reads standard error: what has no room is
-/// dropped and counted.
+/// Lines that wait to be written. Logging never blocks on a slow reader of standard error:
+/// lines for which there is no room are dropped and counted.
 static WAITING: OnceLock<SyncSender<Waiting>> = OnceLock::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 const WAITING_MAX: usize = 4_096;
@@ -106,7 +106,7 @@ impl LogSettings {
     /// Logs from now on.
     ///
     /// # Errors
-    /// When the level is none.
+    /// When the level is not a valid filter.
     pub(super) fn begin(&self) -> Result<(), Stop> {
         // What people are told in sentences need not be told twice.
         let usual = match self.log {

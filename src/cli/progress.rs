@@ -262,7 +262,7 @@ mod tests {
         // A file that grows while it is read.
         assert!(shown(Some(1), 80).starts_with("100 %, 0 s left, "));
         assert_eq!(remaining(Duration::from_secs(7_325)), "2 h 2 min");
-        // What waits is told where it waits, and before anything has ended that alone.
+        // The state that the oldest execution is in; it stands alone until the first execution ends.
         let shown =
             |totals: &Totals| line(totals, Some(9), "line 1 is in `Wait`", Duration::from_secs(3), 80);
         assert_eq!(shown(&Totals::new()), "line 1 is in `Wait`, 3.00 s");

@@ -263,7 +263,7 @@ async fn accept(listener: TcpListener, state: Arc<WebhookState>, mut end: watch:
         server.timer(TokioTimer::new()).header_read_timeout(SEND_MAX);
         let connection = graceful.watch(server.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
-            // Whoever went away need not be told.
+            // An error here is the client's connection breaking.
             let _ = connection.await;
             drop(place);
         });

@@ -20,7 +20,7 @@ use crate::cli::{Stop, say};
 const CONNECTIONS_MAX: usize = 64;
 const HEAD_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// What is told.
+/// What the pages are made of.
 #[derive(Clone)]
 pub(super) struct Told {
     pub(super) stats: Arc<Stats>,
@@ -55,7 +55,7 @@ async fn accept(listener: TcpListener, told: Told) {
         tokio::spawn(async move {
             let mut server = hyper::server::conn::http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).keep_alive(false);
-            // Whoever went away need not be told.
+            // An error here is the client's connection breaking.
             let _ = server.serve_connection(TokioIo::new(stream), answer).await;
             drop(place);
         });

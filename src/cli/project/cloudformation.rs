@@ -138,7 +138,7 @@ impl Template<'_> {
         Json::Object(members.iter().map(member).filter(|(_, value)| !is_no_value(value)).collect())
     }
 
-    /// What a function comes to; nothing where it is none.
+    /// The value of an intrinsic function; `None` when `name` is not one.
     fn function(&self, name: &str, argument: &Json, place: &str, depth: usize) -> Option<Json> {
         let resolved = |value: &Json| self.resolve(value, place, depth);
         Some(match name {
