@@ -1,24 +1,40 @@
 //! Ctrl-C: the first one asks for an orderly end, the second one ends the process at once.
 
+use std::io;
+use std::sync::mpsc;
 use std::thread;
 
-/// Calls `stop` at the first SIGINT, on a thread of its own. Where signals cannot be waited for, SIGINT does what it
-/// always does: it ends the process.
+/// Calls `stop` at the first SIGINT, on a thread of its own. Returns when SIGINT is waited for: what the command does
+/// from then on is never cut short by the signal's default. Where signals cannot be waited for, SIGINT ends the
+/// process as it does by default.
 pub(super) fn on_first(stop: impl FnOnce() + Send + 'static) {
+    let (listening, listens) = mpsc::sync_channel::<()>(1);
     let wait = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stop();
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    std::process::exit(i32::from(EXIT_CODE));
-                }
-            }
+            let Ok(mut interrupts) = listen() else { return };
+            drop(listening);
+            interrupts.recv().await;
+            stop();
+            interrupts.recv().await;
+            std::process::exit(i32::from(EXIT_CODE));
         });
     };
-    // If the thread cannot be started, SIGINT ends the process as it does by default.
-    let _ = thread::Builder::new().name("signals".into()).spawn(wait);
+    if thread::Builder::new().name("signals".into()).spawn(wait).is_ok() {
+        // The sender is dropped as soon as the handler is installed, or if it cannot be.
+        let _ = listens.recv();
+    }
 }
 
 /// As a shell has it: 128 and the number of SIGINT.
 pub(super) const EXIT_CODE: u8 = 130;
+
+#[cfg(unix)]
+fn listen() -> io::Result<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+}
+
+#[cfg(windows)]
+fn listen() -> io::Result<tokio::signal::windows::CtrlC> {
+    tokio::signal::windows::ctrl_c()
+}
