@@ -45,7 +45,7 @@ pub enum Cut {
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Cut::Deadline => "the execution's time is over",
+            Cut::Deadline => "the execution timed out",
             Cut::Aborted => "the execution was aborted",
         })
     }

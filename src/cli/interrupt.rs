@@ -9,16 +9,16 @@ use std::thread;
 /// process as it does by default.
 pub(super) fn on_first(stop: impl FnOnce() + Send + 'static) {
     let (listening, listens) = mpsc::sync_channel::<()>(1);
-    let wait = move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let wait = move || -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let Ok(mut interrupts) = listen() else { return };
+            let mut interrupts = listen()?;
             drop(listening);
             interrupts.recv().await;
             stop();
             interrupts.recv().await;
-            std::process::exit(i32::from(EXIT_CODE));
-        });
+            std::process::exit(i32::from(EXIT_CODE))
+        })
     };
     if thread::Builder::new().name("signals".into()).spawn(wait).is_ok() {
         // The sender is dropped as soon as the handler is installed, or if it cannot be.

@@ -70,7 +70,7 @@ fn verified(folder: &Path, report: &Report) -> String {
         report.epoch
     );
     if let Some((file, offset)) = &report.torn {
-        writeln!(text, "{file}, offset {offset}: a block that was not written to its end").expect("a string");
+        writeln!(text, "{file}, offset {offset}: an incomplete block").expect("a string");
     }
     text
 }

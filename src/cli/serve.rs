@@ -172,7 +172,7 @@ fn account(text: &str) -> Result<String, String> {
     // An empty variable of the environment is none.
     (is_account || text.is_empty())
         .then(|| text.to_owned())
-        .ok_or_else(|| "an account has 12 digits".to_owned())
+        .ok_or_else(|| "expected an account of 12 digits".to_owned())
 }
 
 fn region(text: &str) -> Result<String, String> {
@@ -181,7 +181,7 @@ fn region(text: &str) -> Result<String, String> {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     (is_region || text.is_empty())
         .then(|| text.to_owned())
-        .ok_or_else(|| "a region is a name as us-east-1".to_owned())
+        .ok_or_else(|| "expected a region such as us-east-1".to_owned())
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
@@ -192,13 +192,13 @@ fn bytes(text: &str) -> Result<usize, String> {
         "K" => 10,
         "M" => 20,
         "G" => 30,
-        _ => return Err("bytes are a number, alone or with KiB, MiB or GiB".to_owned()),
+        _ => return Err("expected a number of bytes, such as 1048576, 512MiB or 2GiB".to_owned()),
     };
     let number = number.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << shift));
     match number {
         Some(bytes) if bytes >= MEMORY_BYTES_MIN => Ok(bytes),
         Some(_) => Err(format!("{} MiB are the least", MEMORY_BYTES_MIN >> 20)),
-        None => Err("bytes are a number, alone or with KiB, MiB or GiB".to_owned()),
+        None => Err("expected a number of bytes, such as 1048576, 512MiB or 2GiB".to_owned()),
     }
 }
 
@@ -212,7 +212,7 @@ fn factor(text: &str) -> Result<f64, String> {
         Err(_) if text.is_empty() => Ok(1.0),
         // With 0, the time of every execution would be over when it begins.
         Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
-        _ => Err("a factor is a number above 0".to_owned()),
+        _ => Err("expected a number above 0".to_owned()),
     }
 }
 
@@ -291,7 +291,7 @@ fn announce(arguments: &Arguments, server: &Server, config: &Config, began: Inst
         },
     ));
     if config.insecure {
-        say("expressway: everyone who can reach this address may do everything (--insecure)");
+        say("expressway: anyone who can reach this address has full access (--insecure)");
     }
 }
 
@@ -418,7 +418,9 @@ async fn look(folder: &mut Definitions, service: &Service, machine_type: Type) -
         match excerpts(&report, machine_type) {
             Some(excerpts) => {
                 let (machine, file) = (&report.machine, report.file.display());
-                say(&format!("expressway: {machine}: {file} is refused, nothing changes:\n{excerpts}"));
+                say(&format!(
+                    "expressway: {machine}: {file} is refused; the machine is unchanged:\n{excerpts}"
+                ));
             }
             None => say(&format!("expressway: {report}")),
         }

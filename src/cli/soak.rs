@@ -37,7 +37,7 @@ or panic. Every thousandth execution is aborted. How it goes is said on standard
 object: counts, the slope of the resident memory over the second half, and the drift of the latency (the median p99 of
 the last third over that of the first third). Latencies count from the moment at which an execution was meant to start.
 
-Exit codes: 0 every execution is accounted for; 1 some were lost, or met a bug of the engine's; 2 the command cannot be
+Exit codes: 0 every execution is accounted for; 1 some were lost, or ended because of a bug in the engine; 2 the command cannot be
 carried out.";
 
 const DEFINITION: &str = r#"{"StartAt": "Pass", "States": {
@@ -90,7 +90,10 @@ pub(super) fn soak(arguments: &Arguments) -> Result<Went, Stop> {
     print(format!("{}\n", summary(&counts, &drained, &samples)).as_bytes())?;
     let lost = counts.accepted - counts.ended();
     if lost > 0 || counts.bugs > 0 {
-        say(&format!("expressway: {lost} executions were lost, {} met a bug of the engine's", counts.bugs));
+        say(&format!(
+            "expressway: {lost} executions were lost, {} ended because of a bug in the engine",
+            counts.bugs
+        ));
         return Ok(Went::PartlyWrong);
     }
     Ok(Went::Well)

@@ -2,7 +2,7 @@
 //!
 //! Batches of lines go to the workers in turn, and reports are taken from the workers in the same turn: that alone keeps
 //! the order, and it bounds what is under way, because every channel is short. The threads end when their channels do;
-//! when nobody reads the output any more, nobody waits for them.
+//! when the output was closed by its reader, nobody waits for them.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -109,9 +109,9 @@ impl Threads {
             broken |= worker.join().is_err();
         }
         match self.reader.join() {
-            Err(_) => Err(Stop::failed("the reader broke down, which is a bug of expressway")),
+            Err(_) => Err(Stop::failed("the reading thread panicked, which is a bug in expressway")),
             Ok(_) if broken => Err(Stop::failed(
-                "an execution broke down, which is a bug of expressway; the outputs are not complete",
+                "an executing thread panicked, which is a bug in expressway; the outputs are incomplete",
             )),
             Ok(Err(error)) => Err(Stop::failed(format!("cannot read the input: {error}"))),
             Ok(Ok(())) => Ok(()),

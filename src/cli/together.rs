@@ -335,7 +335,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let cause = "The execution was lost, which is a bug of expressway.";
+        let cause = "The execution was lost, which is a bug in expressway.";
         self.tell(&Arena::new(), &Outcome::Failed(Fault::new(fault::RUNTIME, cause)));
     }
 }

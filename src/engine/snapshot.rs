@@ -21,7 +21,7 @@ pub enum SnapshotError {
     #[error("the snapshot is in version {0} of its format; this release reads version {VERSION}")]
     Version(u8),
     /// They are of an execution of another program, or of the same definition as another release compiles it.
-    #[error("the snapshot is of an execution of another program")]
+    #[error("the snapshot belongs to another program")]
     Program,
     /// They are no snapshot.
     #[error("the snapshot is malformed")]

@@ -360,7 +360,7 @@ impl Observability {
         let dropped = self.dropped();
         if dropped != *told {
             let Dropped { log_lines, histories, spans } = dropped;
-            tracing::warn!(log_lines, histories, spans, "what was to be shown of executions was dropped");
+            tracing::warn!(log_lines, histories, spans, "records of executions were dropped");
             *told = dropped;
         }
     }

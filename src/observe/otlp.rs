@@ -38,10 +38,10 @@ pub struct Otlp {
 #[non_exhaustive]
 pub enum OtlpError {
     /// It is not `http://HOST[:PORT][/PATH]`.
-    #[error("'{0}' is no endpoint: it has to be such as http://localhost:4318")]
+    #[error("'{0}' is not an endpoint: expected a URL such as http://localhost:4318")]
     Endpoint(String),
     /// The thread could not be started.
-    #[error("the thread that sends spans could not be started: {0}")]
+    #[error("cannot start the thread that sends spans: {0}")]
     Thread(#[from] std::io::Error),
 }
 

@@ -32,7 +32,7 @@ enum Step {
 
 /// A path that does not say what to hide.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no path of names and `*`: such as $.customer.card, $.items[*].secret or $..password")]
+#[error("'{0}' is not a path of names and `*`, such as $.customer.card, $.items[*].secret or $..password")]
 pub struct RedactionError(String);
 
 /// Where a value stands: which paths lead further from here, each with the steps taken.

@@ -19,7 +19,7 @@ use crate::json::Arena;
 use crate::runtime::{Engine, Machine};
 
 /// A pipeline: events of a source, each an execution of a state machine, whose outputs go to a sink.
-#[must_use = "a pipeline does nothing until it runs"]
+#[must_use = "a pipeline does nothing until `run` is called"]
 pub struct Pipe {
     engine: Engine,
     machine: Machine,
@@ -67,7 +67,7 @@ macro_rules! counts {
                 Report { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
 
-            /// Events under way.
+            /// Events being processed.
             pub fn in_flight(&self) -> u64 {
                 self.in_flight.load(Ordering::Relaxed)
             }
@@ -86,9 +86,9 @@ counts! {
     published,
     /// Events given back to come again, and attempts made again here.
     again,
-    /// Events that failed for good. Each is a dead letter if there is a place for these.
+    /// Events that failed after all retries. Each is a dead letter if there is a place for these.
     dead,
-    /// Events that had come before.
+    /// Duplicate events, dropped.
     duplicates,
     /// Events whose settling the source did not take; they come again.
     unsettled,
@@ -196,7 +196,7 @@ impl Pipe {
         self
     }
 
-    /// Who hears of a source, a sink or a sink of dead letters that fails: at once, again at growing intervals while it
+    /// Who hears of a source, a sink or a dead-letter sink that fails: at once, again at growing intervals while it
     /// lasts, and when it is over. Events of `tracing` tell the same.
     pub fn on_trouble(mut self, listener: impl Fn(&Trouble) + Send + Sync + 'static) -> Pipe {
         self.troubles.listener = Some(Box::new(listener));
@@ -307,7 +307,7 @@ impl Flow {
                 match self.processor.redelivers {
                     true => Ok(()),
                     false => Err(PipeError::Closed(format!(
-                        "some events of the source {} are not brought to their end",
+                        "some events of the source {} are not completed",
                         self.source.address()
                     ))),
                 }
@@ -442,7 +442,7 @@ async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSema
 /// A task that panicked settled nothing: its events stay with the source, and the pipeline ends, for it is a bug.
 fn outcome(joined: Result<Result<(), PipeError>, tokio::task::JoinError>) -> Result<(), PipeError> {
     joined.unwrap_or_else(|error| match error.is_panic() {
-        true => Err(PipeError::Closed("a piece of work broke down, which is a bug".to_owned())),
+        true => Err(PipeError::Closed("a worker of the pipeline panicked, which is a bug".to_owned())),
         false => Ok(()),
     })
 }

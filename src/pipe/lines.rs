@@ -40,8 +40,9 @@ impl Lines {
         let reader = Reader { reader, rest: Vec::new(), line: 1, skipping: false, sent: sent.clone() };
         let spawned = thread::Builder::new().name("lines".into()).spawn(move || reader.run(&sender));
         let name = Arc::from(name);
-        let trouble =
-            spawned.err().map(|error| PipeError::Refused(format!("no thread to read with: {error}")));
+        let trouble = spawned
+            .err()
+            .map(|error| PipeError::Refused(format!("cannot start the reading thread: {error}")));
         LineSource { name, batches, trouble, sent }
     }
 
@@ -189,7 +190,7 @@ impl Receipts for LineNumbers {
             let lines = done.filter_map(|(event, _)| self.known.get(*event as usize).copied());
             sent.lock().unwrap_or_else(PoisonError::into_inner).add(lines)
         });
-        let failed = |error| PipeError::Away(format!("cannot write down what was sent: {error}"));
+        let failed = |error| PipeError::Away(format!("cannot record what was sent: {error}"));
         Box::pin(ready(written.map_err(failed)))
     }
 }
@@ -338,18 +339,18 @@ impl Sink for LineSink {
     fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>> {
         Box::pin(async move {
             let (done, written) = oneshot::channel();
-            let closed = || PipeError::Closed("the thread that writes is gone".to_owned());
+            let closed = || PipeError::Closed("the writing thread has ended".to_owned());
             match self.jobs.try_send(Job { lines: lines(outputs), done }) {
                 Ok(()) => {}
                 Err(mpsc::TrySendError::Full(_)) => {
-                    return Err(PipeError::Away("too much waits to be written".to_owned()));
+                    return Err(PipeError::Away("too many writes are queued".to_owned()));
                 }
                 Err(mpsc::TrySendError::Disconnected(_)) => return Err(closed()),
             }
             match written.await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    Err(PipeError::Closed("nobody reads the output any more".to_owned()))
+                    Err(PipeError::Closed("the output was closed by its reader".to_owned()))
                 }
                 Ok(Err(error)) => Err(PipeError::Away(format!("cannot write: {error}"))),
                 Err(_) => Err(closed()),

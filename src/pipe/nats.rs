@@ -381,7 +381,7 @@ impl Receipts for NatsReceipts {
             // Across a reconnection nobody may ever answer.
             match timeout(FLUSH_MAX, self.client.flush()).await {
                 Ok(flushed) => flushed.map_err(away),
-                Err(_) => Err(away("what was said of events did not get through")),
+                Err(_) => Err(away("acknowledgements did not reach the server")),
             }
         })
     }

@@ -62,7 +62,7 @@ impl Processor {
             match published {
                 Ok(()) => {}
                 Err(PipeError::Refused(why)) => {
-                    let cause = format!("The sink does not take the output: {why}");
+                    let cause = format!("The sink refused the output: {why}");
                     dead.push((event, Failure::new("Pipe.OutputRefused", cause), 1));
                 }
                 Err(error) => return Err(error),
@@ -218,7 +218,7 @@ impl Processor {
             // It was said to end while something was away: the source keeps them, or they would be lost without a word.
             _ if self.redelivers => Ok(()),
             why => Err(PipeError::Closed(format!(
-                "what came of {} events is not published, and their source does not hand them out again: {why}",
+                "the outputs of {} events are not published, and their source does not redeliver them: {why}",
                 events.len()
             ))),
         }
@@ -247,7 +247,7 @@ impl Processor {
         }
         if let Err(why) = batch.receipts.settle(dispositions).await {
             let address = || batch.provenance(dispositions[0].0 as usize).source;
-            self.troubles.failed(End::Source, address, &format!("what became of events: {why}"));
+            self.troubles.failed(End::Source, address, &format!("publishing the outputs of events: {why}"));
             self.stats.unsettled.fetch_add(dispositions.len() as u64, Ordering::Relaxed);
         }
     }

@@ -193,8 +193,8 @@ impl Redis {
 }
 
 fn consumer_name() -> Result<String, PipeError> {
-    let random =
-        getrandom::u64().map_err(|error| PipeError::Refused(format!("no random number: {error}")))?;
+    let random = getrandom::u64()
+        .map_err(|error| PipeError::Refused(format!("no randomness from the operating system: {error}")))?;
     Ok(format!("{CONSUMER_PREFIX}{}-{random:016x}", std::process::id()))
 }
 

@@ -11,7 +11,7 @@ use super::flow::{AWAY_MAX, AWAY_MIN};
 
 /// Takes dead letters from a source and publishes the original bytes of their events to a sink. A letter is settled
 /// after its event is published.
-#[must_use = "nothing is sent until it runs"]
+#[must_use = "nothing is sent until `run` is called"]
 pub struct Redrive {
     source: Box<dyn Source>,
     sink: Arc<dyn Sink>,

@@ -23,7 +23,7 @@ impl fmt::Display for End {
         f.write_str(match self {
             End::Source => "source",
             End::Sink => "sink",
-            End::DeadLetters => "sink of dead letters",
+            End::DeadLetters => "dead-letter sink",
         })
     }
 }
@@ -50,9 +50,9 @@ impl fmt::Display for Trouble {
         let seconds = lasted.as_secs();
         write!(f, "The {end} {address} ")?;
         match why {
-            Some(why) if *failures == 1 => write!(f, "fails, and is tried again: {why}"),
-            Some(why) => write!(f, "still fails, after {failures} tries in {seconds} s: {why}"),
-            None => write!(f, "works again, after {failures} tries in {seconds} s."),
+            Some(why) if *failures == 1 => write!(f, "failed and is retried: {why}"),
+            Some(why) => write!(f, "still fails after {failures} attempts in {seconds} s: {why}"),
+            None => write!(f, "recovered after {failures} failed attempts in {seconds} s."),
         }
     }
 }
@@ -133,9 +133,9 @@ impl Troubles {
         let (end, lasted_ms) = (end.to_string(), u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
         match why {
             Some(why) => {
-                tracing::warn!(end, address, why, failures, lasted_ms, "an end of a pipeline fails");
+                tracing::warn!(end, address, why, failures, lasted_ms, "a pipeline's connection fails");
             }
-            None => tracing::info!(end, address, failures, lasted_ms, "an end of a pipeline works again"),
+            None => tracing::info!(end, address, failures, lasted_ms, "a pipeline's connection recovered"),
         }
         if let Some(listener) = &self.listener {
             listener(trouble);

@@ -31,7 +31,7 @@ use crate::hosts::{Hosts, is_same_origin};
 
 /// Listens for events. Built up, then [listening](Webhook::listen).
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing until it listens"]
+#[must_use = "a webhook does nothing until it listens"]
 pub struct Webhook {
     address: SocketAddr,
     path: Option<String>,
@@ -175,14 +175,17 @@ impl Webhook {
         let refused = |why: String| PipeError::Refused(format!("webhook at {}: {why}", self.address));
         if self.proof.is_none() && !self.anyone {
             let why = match self.address.ip().is_loopback() {
-                true => "pages in a browser of this machine reach this address, and no proof is asked for",
-                false => "other machines reach this address, and no proof is asked for",
+                true => {
+                    "web pages in a browser on this machine can post to this address, and no proof is required"
+                }
+                false => "other machines can reach this address, and no proof is required",
             };
             return Err(refused(why.to_owned()));
         }
         let listener = TcpListener::bind(self.address).await.map_err(|error| refused(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
-        let boot = getrandom::u64().map_err(|error| refused(format!("no random number: {error}")))?;
+        let boot = getrandom::u64()
+            .map_err(|error| refused(format!("no randomness from the operating system: {error}")))?;
         let (posts, posted) = mpsc::channel(self.waiting_max);
         let end = watch::Sender::new(false);
         let hosts = Hosts::new(self.address.ip(), &self.hosts);
@@ -246,7 +249,7 @@ async fn accept(listener: TcpListener, state: Arc<WebhookState>, mut end: watch:
             Err(error) => {
                 // Too many files are open, for instance: it passes.
                 if !std::mem::replace(&mut is_said, true) {
-                    tracing::warn!(reason = %error, "a webhook accepts no connections for now");
+                    tracing::warn!(reason = %error, "a webhook cannot accept connections at present");
                 }
                 sleep(Duration::from_millis(50)).await;
                 continue;
@@ -316,7 +319,10 @@ impl WebhookState {
         }
         let body = self.body(body).await?;
         if self.webhook.proof.as_ref().is_some_and(|proof| !proof.is_given(&head.headers, &body)) {
-            return Err(refuse(StatusCode::UNAUTHORIZED, "the proof is missing or wrong"));
+            return Err(refuse(
+                StatusCode::UNAUTHORIZED,
+                "the proof (signature or secret) is missing or wrong",
+            ));
         }
         let bodies = self.events(&head.headers, body)?;
         if bodies.is_empty() {
@@ -324,9 +330,12 @@ impl WebhookState {
         }
         let count = bodies.len();
         let place = self.posts.try_reserve();
-        let place = place.map_err(|_| refuse(StatusCode::SERVICE_UNAVAILABLE, "there is no room for now"))?;
+        let place = place
+            .map_err(|_| refuse(StatusCode::SERVICE_UNAVAILABLE, "no room at present; try again later"))?;
         let id = self.id(&head.headers);
-        let gone = |_| refuse(StatusCode::SERVICE_UNAVAILABLE, "the pipeline ends; nothing was done");
+        let gone = |_| {
+            refuse(StatusCode::SERVICE_UNAVAILABLE, "the pipeline is shutting down; nothing was accepted")
+        };
         match self.webhook.answer {
             Answer::Accepted => {
                 let (taken, wait) = oneshot::channel();
@@ -352,13 +361,13 @@ impl WebhookState {
         let host = host.and_then(|host| host.to_str().ok());
         let (None, Some(host)) = (more, host.or_else(|| (head.version == Version::HTTP_10).then_some("")))
         else {
-            return Err(refuse(
-                StatusCode::BAD_REQUEST,
-                "the header 'Host' is missing, or there more than once",
-            ));
+            return Err(refuse(StatusCode::BAD_REQUEST, "the header 'Host' is missing or repeated"));
         };
         if !host.is_empty() && !self.hosts.allows(host) {
-            return Err(refuse(StatusCode::MISDIRECTED_REQUEST, "this webhook does not go by that name"));
+            return Err(refuse(
+                StatusCode::MISDIRECTED_REQUEST,
+                "the header 'Host' names another host than this webhook's",
+            ));
         }
         let origin = head.headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
         match origin.is_none_or(|origin| is_same_origin(origin, host)) {
@@ -379,7 +388,7 @@ impl WebhookState {
         let read = read.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"))?;
         read.map(http_body_util::Collected::to_bytes).map_err(|error| match error.is::<LengthLimitError>() {
             true => too_large(),
-            false => refuse(StatusCode::BAD_REQUEST, "the body broke off"),
+            false => refuse(StatusCode::BAD_REQUEST, "the request body ended early"),
         })
     }
 

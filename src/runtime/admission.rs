@@ -64,25 +64,25 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[non_exhaustive]
 pub enum Limit {
     /// [`Budgets::executions_max`]
-    #[error("the engine has as many executions as it may")]
+    #[error("the engine is at its limit of executions")]
     Executions,
     /// [`Budgets::bytes_max`]
-    #[error("the engine's executions take as many bytes as they may")]
+    #[error("the engine's executions are at their limit of memory")]
     Bytes,
     /// [`Budgets::machine_executions_max`]
-    #[error("the state machine has as many executions as it may")]
+    #[error("the state machine is at its limit of executions")]
     MachineExecutions,
     /// [`Budgets::machine_bytes_max`]
-    #[error("the state machine's executions take as many bytes as they may")]
+    #[error("the state machine's executions are at their limit of memory")]
     MachineBytes,
     /// The engine is nearly full, and the machine has its share.
-    #[error("the engine is nearly full and the state machine has its share of it")]
+    #[error("the engine is nearly full and the state machine has used its share")]
     Share,
     /// [`Budgets::queue_max`]
-    #[error("too many executions wait to begin")]
+    #[error("too many executions are queued")]
     Queue,
     /// The engine is being drained or dropped: do not try again.
-    #[error("the engine takes no more executions")]
+    #[error("the engine accepts no more executions")]
     Draining,
 }
 

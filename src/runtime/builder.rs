@@ -44,10 +44,10 @@ pub enum Profile {
 #[non_exhaustive]
 pub enum BuildError {
     /// A thread or its reactor could not be made.
-    #[error("a shard's thread could not be started: {0}")]
+    #[error("cannot start a shard's thread: {0}")]
     Thread(#[from] std::io::Error),
     /// The system gave no random seed.
-    #[error("the system gave no randomness: {0}")]
+    #[error("no randomness from the operating system: {0}")]
     Random(String),
     /// The journal of durable executions cannot be used.
     #[error(transparent)]

@@ -95,7 +95,7 @@ struct Rules<'m> {
 /// How busy a shard is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardLoad {
-    /// Executions that wait to begin.
+    /// Queued executions.
     pub queued: usize,
     /// For how long it has been at its present turn, if it takes one.
     pub turn_for: Option<Duration>,
@@ -112,7 +112,7 @@ pub enum DefinitionError {
     #[error("the definition cannot be compiled: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unsupported(Vec<compile::Error>),
     /// There is a state machine of this name.
-    #[error("there is a state machine '{0}' already")]
+    #[error("a state machine '{0}' already exists")]
     NameTaken(String),
     /// The state machine belongs to another engine.
     #[error("the state machine belongs to another engine")]

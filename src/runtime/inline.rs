@@ -317,7 +317,7 @@ impl<C: Clock> Outside for Run<'_, '_, C> {
     }
 }
 
-/// Cuts work short when the execution's time is over.
+/// Cuts work short when the execution timed out.
 struct Deadline<'c, C> {
     at_ms: u64,
     clock: RefCell<&'c mut C>,

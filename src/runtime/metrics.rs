@@ -154,19 +154,19 @@ impl Observed {
             one(
                 "expressway_executions_live",
                 Kind::Gauge,
-                "Executions that wait to begin, or run.",
+                "Executions that are queued or running.",
                 counts.running,
             ),
             one(
                 "expressway_bytes",
                 Kind::Gauge,
-                "Bytes that live executions are billed.",
+                "Billed memory of running executions, in bytes.",
                 total.bytes() as u64,
             ),
             one(
                 "expressway_bugs_total",
                 Kind::Counter,
-                "Executions that met a bug of the engine's.",
+                "Executions that ended because of a bug in the engine.",
                 counts.bugs,
             ),
         ];
@@ -177,28 +177,25 @@ impl Observed {
             }
             family
         };
-        families.push(shard(
-            "expressway_queue_depth",
-            Kind::Gauge,
-            "Executions that wait to begin.",
-            &|remote| remote.queued.load(Relaxed) as u64,
-        ));
+        families.push(shard("expressway_queue_depth", Kind::Gauge, "Queued executions.", &|remote| {
+            remote.queued.load(Relaxed) as u64
+        }));
         families.push(shard(
             "expressway_steals_total",
             Kind::Counter,
-            "Parcels a shard took from others.",
+            "Batches of starts taken from other shards.",
             &|remote| remote.gauges.steals.load(Relaxed),
         ));
         type Gauge = fn(&Remote) -> &AtomicU64;
         let gauges: [(&'static str, &'static str, Gauge); 6] = [
-            ("expressway_shard_parked", "Executions that are parked.", |remote| &remote.gauges.residents),
-            ("expressway_shard_tasks", "Handlers' futures that wait.", |remote| &remote.gauges.tasks),
-            ("expressway_shard_timers", "Timers that are armed.", |remote| &remote.gauges.timers),
-            ("expressway_arena_pool", "Arenas that are free to be used again.", |remote| {
-                &remote.gauges.buffers
+            ("expressway_shard_parked", "Executions that wait without using a thread.", |remote| {
+                &remote.gauges.residents
             }),
-            ("expressway_timer_lag_ms", "How late the last timer fired.", |remote| &remote.gauges.lag_ms),
-            ("expressway_timer_lag_ms_max", "How late a timer fired at most.", |remote| {
+            ("expressway_shard_tasks", "Pending futures of task handlers.", |remote| &remote.gauges.tasks),
+            ("expressway_shard_timers", "Pending timers.", |remote| &remote.gauges.timers),
+            ("expressway_arena_pool", "Arenas available for reuse.", |remote| &remote.gauges.buffers),
+            ("expressway_timer_lag_ms", "Lateness of the last timer.", |remote| &remote.gauges.lag_ms),
+            ("expressway_timer_lag_ms_max", "Greatest lateness of a timer.", |remote| {
                 &remote.gauges.lag_ms_max
             }),
         ];
@@ -213,7 +210,7 @@ impl Observed {
     fn shown(&self) -> Vec<Family> {
         let Some(observability) = &self.shared.observability else { return Vec::new() };
         let Dropped { log_lines, histories, spans } = observability.dropped();
-        let help = "What could not be shown: there was no room, or the sink failed.";
+        let help = "Records dropped because a queue was full or the sink failed.";
         let mut dropped = Family::new("expressway_dropped_total", Kind::Counter, help);
         for (what, count) in [("log_lines", log_lines), ("histories", histories), ("traces", spans)] {
             dropped.row(vec![("what", what.to_owned())], count);
@@ -225,16 +222,11 @@ impl Observed {
             one(
                 "expressway_log_lines_total",
                 Kind::Counter,
-                "Log lines that the sink took.",
+                "Log lines written to the sink.",
                 observability.lines_written(),
             ),
-            one("expressway_histories", Kind::Gauge, "Histories that are kept.", kept as u64),
-            one(
-                "expressway_history_bytes",
-                Kind::Gauge,
-                "Bytes of the histories that are kept.",
-                bytes as u64,
-            ),
+            one("expressway_histories", Kind::Gauge, "Histories kept.", kept as u64),
+            one("expressway_history_bytes", Kind::Gauge, "Bytes of the histories kept.", bytes as u64),
         ]
     }
 }
@@ -414,7 +406,7 @@ fn states(versions: &[Arc<VersionCounters>], summed: &mut Family) -> Vec<Family>
     let help = "How long states took from their entry to their exit, of those that take time.";
     let mut took = Family::new("expressway_state_duration_seconds", Kind::Histogram(1_000), help);
     let mut retries = Family::new("expressway_state_retries_total", Kind::Counter, "Retries of states.");
-    let help = "Failures of states that their catchers took.";
+    let help = "Failures of states that were caught.";
     let mut catches = Family::new("expressway_state_catches_total", Kind::Counter, help);
     let sums = bounded(sums, limits::METRICS_STATES_MAX, (OTHERS, OTHERS), (summed, "states"));
     for ((arn, state), StateSum { took: counts, retried, caught }) in sums {

@@ -241,12 +241,12 @@ impl Shard {
         self.residents.len() + self.waiting_starts
     }
 
-    /// Timers that are armed.
+    /// Pending timers.
     pub fn timers(&self) -> usize {
         self.wheel.len()
     }
 
-    /// Handlers' futures that wait.
+    /// Pending futures of task handlers.
     pub fn tasks(&self) -> usize {
         self.tasks.len()
     }

@@ -44,7 +44,7 @@ pub enum StartError {
     #[error("the input cannot be written as JSON: {0}")]
     NotSerializable(String),
     /// An execution of this ARN runs.
-    #[error("an execution '{0}' runs already")]
+    #[error("an execution '{0}' is already running")]
     AlreadyRuns(String),
     /// The state machine belongs to another engine.
     #[error("the state machine belongs to another engine")]

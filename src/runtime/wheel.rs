@@ -71,7 +71,7 @@ impl<T: Copy> Wheel<T> {
         Wheel { nodes: Vec::new(), free: NONE, armed: 0, now_ms, occupied: [0; LEVELS], lists }
     }
 
-    /// Timers that are armed.
+    /// Pending timers.
     pub fn len(&self) -> usize {
         self.armed
     }

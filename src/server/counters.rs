@@ -95,7 +95,7 @@ impl Counts {
             ("requests_total", "Requests answered.", self.requests),
             ("client_errors_total", "Responses with status 4xx.", self.errors_client),
             ("server_errors_total", "Responses with status 5xx.", self.errors_server),
-            ("throttled_total", "Responses that ask to come back later.", self.throttled),
+            ("throttled_total", "Responses that ask the client to retry later.", self.throttled),
             ("request_body_bytes_total", "Bytes of requests' bodies.", self.body_bytes_in),
             ("response_body_bytes_total", "Bytes of responses' bodies.", self.body_bytes_out),
         ];

@@ -71,8 +71,10 @@ impl std::fmt::Display for Report {
         match &self.done {
             Done::Created => write!(f, "{machine}: created from {file}"),
             Done::Updated => write!(f, "{machine}: updated from {file}"),
-            Done::Refused(reason) => write!(f, "{machine}: {file} is refused, nothing changes: {reason}"),
-            Done::Gone => write!(f, "{machine}: {file} is gone; the machine stays until the server ends"),
+            Done::Refused(reason) => {
+                write!(f, "{machine}: {file} is refused; the machine is unchanged: {reason}")
+            }
+            Done::Gone => write!(f, "{machine}: {file} was removed; the machine stays until the server ends"),
         }
     }
 }
@@ -188,8 +190,8 @@ fn text(folder: &Path, path: &Path) -> Result<String, String> {
 fn definition(text: String) -> Result<String, String> {
     match serde_json::from_str::<BTreeMap<String, serde::de::IgnoredAny>>(&text) {
         Ok(members) if members.contains_key("StartAt") || members.contains_key("States") => Ok(text),
-        Ok(_) => Err("it is no definition: it has neither StartAt nor States".to_owned()),
-        Err(error) if error.is_data() => Err("it is no definition: it is no object".to_owned()),
+        Ok(_) => Err("not a definition: it has neither StartAt nor States".to_owned()),
+        Err(error) if error.is_data() => Err("not a definition: it is not an object".to_owned()),
         Err(error) => Err(format!("it is not JSON, at line {}", error.line())),
     }
 }

@@ -56,7 +56,7 @@ impl Reserve {
         let is_it = error.raw_os_error() == Some(24);
         if is_it && self.said_at.is_none_or(|said_at| said_at.elapsed() >= SAY_AGAIN) {
             self.said_at = Some(Instant::now());
-            tracing::warn!("no file descriptors are left: new connections are refused until some end");
+            tracing::warn!("out of file descriptors: new connections are refused until others close");
         }
         is_it
     }

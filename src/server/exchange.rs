@@ -135,7 +135,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
         Err(why) => return Some(refuse(StatusCode::BAD_REQUEST, "InvalidHostException", why)),
     };
     if host.is_some_and(|host| !local.goes_by(host)) {
-        let why = "This server does not go by that name: see --allow-host";
+        let why = "The Host header names a host that this server does not serve: see --allow-host";
         return Some(refuse(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequestException", why));
     }
     let is_foreign = |origin: &HeaderValue| {
@@ -164,11 +164,12 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
 fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
-    let host = host.map(|host| host.to_str().map_err(|_| "The header 'Host' is no name")).transpose()?;
+    let host =
+        host.map(|host| host.to_str().map_err(|_| "The header 'Host' is not a host name")).transpose()?;
     let authority = head.uri.authority().map(|authority| authority.as_str());
     match (host, authority) {
         _ if more.is_some() => Err("There is more than one header 'Host'"),
-        (Some(host), Some(authority)) if host != authority => Err("The request names two hosts"),
+        (Some(host), Some(authority)) if host != authority => Err("The request names two different hosts"),
         (None, None) if head.version > Version::HTTP_10 => Err("The header 'Host' is missing"),
         (host, authority) => Ok(host.or(authority)),
     }
@@ -402,7 +403,7 @@ fn refuse(status: StatusCode, error: &'static str, message: &str) -> Response<Re
 }
 
 fn unknown(status: StatusCode) -> Response<Rest> {
-    refuse(status, "UnknownOperationException", "There is nothing at this address: operations are POST /")
+    refuse(status, "UnknownOperationException", "Not found: API operations are POST /")
 }
 
 fn page(local: &Local, path: &str) -> Response<Rest> {
@@ -441,7 +442,7 @@ impl Refusal {
                 let mut response = refuse(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "ServiceUnavailableException",
-                    "Requests and responses take as much memory as they may: see --memory",
+                    "The memory for requests and responses is used up: see --memory",
                 );
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
                 response.headers_mut().insert(RETRY_AFTER_MS, HeaderValue::from(1_000));
@@ -452,11 +453,13 @@ impl Refusal {
                 "RequestEntityTooLargeException",
                 "The request is larger than this server accepts",
             ),
-            Refusal::TooSlow => {
-                refuse(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException", "The request came too slowly")
-            }
+            Refusal::TooSlow => refuse(
+                StatusCode::REQUEST_TIMEOUT,
+                "RequestTimeoutException",
+                "The request arrived too slowly",
+            ),
             Refusal::Broken => {
-                refuse(StatusCode::BAD_REQUEST, "SerializationException", "The request's body is broken")
+                refuse(StatusCode::BAD_REQUEST, "SerializationException", "The request body is malformed")
             }
         }
     }

@@ -77,7 +77,7 @@ impl Disk {
         let ours = self.file.metadata().map_err(gone)?;
         match is_same(&there, &ours) {
             true => Ok(()),
-            false => Err(gone(io::Error::other("another file stands there; a restart would take it"))),
+            false => Err(gone(io::Error::other("another file is there now; a restart would read that one"))),
         }
     }
 

@@ -221,7 +221,7 @@ impl Executions {
         if self.open_bytes.load(Ordering::Relaxed) <= self.bytes_max {
             return Ok(());
         }
-        let message = "Rate exceeded: the histories of open executions take as many bytes as they may";
+        let message = "Rate exceeded: the memory for histories of open executions is used up";
         let mut error = Error::new(Exception::ThrottlingException, message);
         error.retry_after = Some(Duration::from_millis(100));
         Err(error)

@@ -451,7 +451,7 @@ impl Inner {
     /// Charges what a definition takes once it is compiled.
     pub(super) fn charge(&self, definition: &str) -> Result<Charge, Error> {
         self.definitions.take(bytes_of(definition)).ok_or_else(|| {
-            let message = "Rate exceeded: state machines take as much memory as they may";
+            let message = "Rate exceeded: the memory for state machines is used up";
             let error = Error::new(Exception::ThrottlingException, message);
             Error { retry_after: Some(Duration::from_secs(1)), ..error }
         })

@@ -152,10 +152,15 @@ impl Service {
             (
                 "definitions_bytes",
                 "gauge",
-                "Bytes that state machines take, about.",
+                "Memory of state machines in bytes, estimated.",
                 definitions.used() as u64,
             ),
-            ("definitions_bytes_max", "gauge", "Bytes that they may take.", definitions.bytes_max() as u64),
+            (
+                "definitions_bytes_max",
+                "gauge",
+                "Limit of the memory of state machines in bytes.",
+                definitions.bytes_max() as u64,
+            ),
             (
                 "definitions_refused_total",
                 "counter",

@@ -35,7 +35,8 @@ impl AsyncHandler for Nested {
             _ => Until::Started,
         };
         let service = self.service.get().and_then(Weak::upgrade);
-        let service = service.ok_or_else(|| TaskError::new(fault::TASK_FAILED, "The service is gone."))?;
+        let service =
+            service.ok_or_else(|| TaskError::new(fault::TASK_FAILED, "The service has shut down."))?;
         let mut request = request(call.input::<Map<String, Json>>()?)?;
         // The task of a durable execution may be done once more, and finds what it started before then.
         let parent = attempt.idempotency_key();

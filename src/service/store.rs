@@ -56,10 +56,10 @@ pub enum StateError {
         retry_after: Duration,
     },
     /// The file that was opened does not stand in its place any more.
-    #[error("the stored state is gone: {0}")]
+    #[error("the stored state was removed: {0}")]
     Gone(String),
     /// What is stored is not what this version writes.
-    #[error("what is stored of {arn} cannot be read: {why}")]
+    #[error("the stored record of {arn} cannot be read: {why}")]
     Broken {
         /// Of what.
         arn: String,

@@ -53,7 +53,7 @@ impl Message {
         let mut headers = HeaderMap::new();
         let id = self.message_id.as_deref().map(|id| ("Nats-Msg-Id", id));
         for (name, value) in self.headers.iter().map(|(name, value)| (&**name, &**value)).chain(id) {
-            let wrong = || TaskError::new(fault::RUNTIME, format!("The header '{name}' is none"));
+            let wrong = || TaskError::new(fault::RUNTIME, format!("Invalid header '{name}'"));
             let name: async_nats::HeaderName = name.parse().map_err(|_| wrong())?;
             headers.insert(name, value.parse::<async_nats::HeaderValue>().map_err(|_| wrong())?);
         }

@@ -46,7 +46,7 @@ pub(crate) fn quieten() {
             if left_out > 0 {
                 // That nobody may read it is no reason to stop.
                 let _ =
-                    writeln!(std::io::stderr(), "{left_out} messages of panics in handlers were left out");
+                    writeln!(std::io::stderr(), "{left_out} messages of panics in handlers were suppressed");
             }
             hook(info);
         }));

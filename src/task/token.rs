@@ -15,10 +15,10 @@ use dashmap::DashMap;
 #[non_exhaustive]
 pub enum TokenError {
     /// It is not a token.
-    #[error("InvalidToken: the task token is not one")]
+    #[error("InvalidToken: the task token is malformed")]
     Invalid,
     /// Nobody waits for it: the task has its answer, its time is over, or there never was such a token.
-    #[error("TaskTimedOut: no task waits for this token")]
+    #[error("TaskTimedOut: no running task has this token")]
     Unknown,
 }
 

@@ -474,7 +474,7 @@ fn a_log_for_machines_is_json() {
         answer.err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let row = |message: &str| rows.iter().find(|row| row["message"] == message).expect(message);
     assert_eq!(row("connected")["end"], "source");
-    let failed = row("an event failed for good");
+    let failed = row("an event failed after all retries");
     assert_eq!(
         (&failed["level"], &failed["id"], &failed["error"]),
         (&"WARN".into(), &"2".into(), &"Order.Bad".into())

@@ -38,7 +38,7 @@ fn definitions_are_loaded_and_followed() {
     // A broken file changes nothing.
     folder.write("orders.asl.json", r#"{"StartAt": "Nowhere", "States": {}}"#);
     let line = serving.line();
-    assert!(line.contains("orders.asl.json is refused, nothing changes"), "{line}");
+    assert!(line.contains("orders.asl.json is refused; the machine is unchanged"), "{line}");
     // As `validate` shows it, place and suggestion included.
     let mut shown = String::new();
     while !shown.contains("orders.asl.json: ") {
@@ -232,7 +232,7 @@ fn others_are_let_in_with_keys_or_on_purpose_only() {
     assert!(refused(&["--host", "::"]).contains("--insecure"));
     let folder = Folder::new("keys");
     let broken = folder.write("broken.json", r#"{"keys": []}"#);
-    assert!(refused(&["--auth", broken.to_str().expect("UTF-8")]).contains("there is no key in it"));
+    assert!(refused(&["--auth", broken.to_str().expect("UTF-8")]).contains("it has no keys"));
     assert!(refused(&["--tls-cert", "none.pem", "--tls-key", "none.pem"]).contains("none.pem"));
     let serving = Serving::start(&["--host", "0.0.0.0", "--insecure"]);
     assert_eq!(serving.ask("ListActivities", "{").0, 400);

@@ -155,7 +155,7 @@ fn orders_are_posted_and_metrics_told() {
             return rest.strip_suffix(after).expect("the path").to_owned();
         }
     };
-    let webhook = address("Events are posted to http://", "/orders");
+    let webhook = address("Post events to http://", "/orders");
     let metrics = address("Metrics are at http://", "/metrics");
     let (good, bad) = orders();
     let post = |order: &str| {

@@ -666,7 +666,7 @@ fn a_source_that_worked_is_tried_again_whatever_it_says() {
         let report = paused(pipe.run()).expect("it goes on");
         assert_eq!((report.succeeded, sink.state().published.len()), (3, 3));
         let told: Vec<String> = told.all().iter().map(Trouble::to_string).collect();
-        assert_eq!(told[0], format!("The source orders/worker fails, and is tried again: {trouble}"));
+        assert_eq!(told[0], format!("The source orders/worker failed and is retried: {trouble}"));
         assert_eq!(told.len(), 2, "{told:?}");
     }
 }

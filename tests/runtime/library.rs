@@ -187,7 +187,7 @@ fn a_panic_in_a_turn_fails_its_execution_and_no_other() {
     }
     for handle in failing {
         let fault = handle.wait().output::<serde_json::Value>().expect_err("it fails");
-        assert_eq!(fault.to_string(), "States.Runtime: The engine failed an assertion of its own.");
+        assert_eq!(fault.to_string(), "States.Runtime: Internal error: an assertion of the engine failed.");
     }
     assert_eq!(other.wait().status, Status::Succeeded);
     let after = engine.start(&waits, Json(&serde_json::json!({"seconds": 0}))).expect("it is taken");

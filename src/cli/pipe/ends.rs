@@ -41,7 +41,7 @@ async fn webhook(end: &Endpoint) -> Result<WebhookSource, Stop> {
         hosts,
     } = end
     else {
-        return Err(Stop::failed("this is no webhook"));
+        return Err(Stop::failed("not a webhook"));
     };
     let mut webhook = Webhook::at(*address).answer(if *wait { Answer::Done } else { Answer::Accepted });
     if let Some(path) = path {
@@ -69,12 +69,12 @@ async fn webhook(end: &Endpoint) -> Result<WebhookSource, Stop> {
         webhook = webhook.host(host);
     }
     let source = webhook.listen().await.map_err(super::refused)?;
-    say(&format!("Events are posted to http://{}{}", source.address(), path.as_deref().unwrap_or("/")));
+    say(&format!("Post events to http://{}{}", source.address(), path.as_deref().unwrap_or("/")));
     Ok(source)
 }
 
 fn header<N: std::str::FromStr>(name: &str) -> Result<N, Stop> {
-    name.parse().map_err(|_| Stop::failed(format!("'{name}' is not a header's name")))
+    name.parse().map_err(|_| Stop::failed(format!("'{name}' is not a valid header name")))
 }
 
 fn proof(described: &config::Proof) -> Result<Proof, Stop> {

@@ -88,11 +88,11 @@ fn prometheus(stats: &Stats) -> String {
         ("received_bytes_total", "Bytes of them.", bytes),
         ("succeeded_total", "Events that succeeded.", succeeded),
         ("published_total", "Outputs published.", published),
-        ("retried_total", "Attempts made again, and events given back.", again),
-        ("failed_total", "Events that failed for good.", dead),
-        ("duplicates_total", "Events that had come before.", duplicates),
-        ("unsettled_total", "Events whose settling the source did not take.", unsettled),
-        ("end_failures_total", "Tries at a source or sink that failed.", away),
+        ("retried_total", "Retries, including events returned to the source.", again),
+        ("failed_total", "Events that failed after all retries.", dead),
+        ("duplicates_total", "Duplicate events, dropped.", duplicates),
+        ("unsettled_total", "Events whose acknowledgement the source refused.", unsettled),
+        ("end_failures_total", "Failed attempts to reach a source or sink.", away),
     ];
     let mut text = String::new();
     for (name, help, value) in rows {
@@ -101,7 +101,7 @@ fn prometheus(stats: &Stats) -> String {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
     }
     let name = "expressway_pipe_in_flight";
-    let help = format!("# HELP {name} Events under way.\n# TYPE {name} gauge");
+    let help = format!("# HELP {name} Events being processed.\n# TYPE {name} gauge");
     let _ = writeln!(text, "{help}\n{name} {}", stats.in_flight());
     text
 }

@@ -96,7 +96,7 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
         connected("sink", sink);
     }
     if let Some(sink) = &config.dead_letters {
-        let opened = ends::sink(sink).await.map_err(|stop| at("sink of dead letters", sink, stop))?;
+        let opened = ends::sink(sink).await.map_err(|stop| at("dead-letter sink", sink, stop))?;
         pipe = pipe.shared_dead_letters(opened);
         connected("dead letters", sink);
     }
@@ -129,7 +129,7 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
                 let FailedEvent { provenance, error, cause, attempts, .. } = failed;
                 let (source, id) = (&provenance.source, &provenance.id);
                 let (error, cause) = (error.as_deref(), cause.as_deref());
-                tracing::warn!(target: "expressway::pipe", source, id, error, cause, attempts, "an event failed for good");
+                tracing::warn!(target: "expressway::pipe", source, id, error, cause, attempts, "an event failed after all retries");
             }
         });
     ready.store(true, Ordering::Release);

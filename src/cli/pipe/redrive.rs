@@ -61,9 +61,7 @@ pub(in crate::cli) fn redrive(arguments: &Arguments) -> Result<Went, Stop> {
     })?;
     let sent = usize::try_from(redriven.sent).unwrap_or(usize::MAX);
     let mut told = format!("{} sent again", counted(sent, "event"));
-    for (count, what) in
-        [(redriven.left, "left where they are"), (skipped(), "sent before (--all sends them)")]
-    {
+    for (count, what) in [(redriven.left, "left in place"), (skipped(), "sent before (--all sends them)")] {
         if count > 0 {
             told.push_str(&format!(", {count} {what}"));
         }

@@ -49,7 +49,7 @@ impl Snapshot {
     /// From Prometheus's text.
     pub(super) fn parse(text: &str) -> Result<Snapshot, String> {
         let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned())))
-            .map_err(|error| format!("what the server shows is not Prometheus's format: {error}"))?;
+            .map_err(|error| format!("the response is not in Prometheus's format: {error}"))?;
         Ok(Snapshot { at: Instant::now(), samples: scrape.samples })
     }
 

@@ -174,7 +174,7 @@ pub(in crate::runtime) fn bug(now_ms: u64) -> Outcome {
 }
 
 pub(in crate::runtime) fn bug_outcome() -> engine::Outcome {
-    engine::Outcome::Failed(Fault::new(fault::RUNTIME, "The engine failed an assertion of its own."))
+    engine::Outcome::Failed(Fault::new(fault::RUNTIME, "Internal error: an assertion of the engine failed."))
 }
 
 impl End<'_> {

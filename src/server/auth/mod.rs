@@ -37,10 +37,10 @@ pub struct Auth {
 #[non_exhaustive]
 pub enum AuthError {
     /// It is not JSON of the form it has to have.
-    #[error("the file of keys is not understood: {0}")]
+    #[error("the key file cannot be parsed: {0}")]
     Form(String),
     /// It has no key, or one twice, or one without a secret.
-    #[error("the file of keys: {0}")]
+    #[error("cannot read the key file: {0}")]
     Keys(String),
 }
 
@@ -105,7 +105,7 @@ impl Auth {
             }
         }
         if keys.is_empty() {
-            return Err(AuthError::Keys("there is no key in it".to_owned()));
+            return Err(AuthError::Keys("it has no keys".to_owned()));
         }
         Ok(Auth { keys })
     }

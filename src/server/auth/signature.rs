@@ -47,7 +47,7 @@ impl<'a> Claim<'a> {
                 Some(("Credential", value)) => credential = Some(value),
                 Some(("SignedHeaders", value)) => signed_headers = Some(value),
                 Some(("Signature", value)) => signature = Some(value),
-                _ => return incomplete("Authorization header has a part that is not understood"),
+                _ => return incomplete("Authorization header has an unknown part"),
             }
         }
         let (Some(credential), Some(signed_headers), Some(signature)) =

@@ -66,7 +66,7 @@ pub(super) fn answer(
 ) -> Reply {
     let members = match serde_json::from_slice(body) {
         Ok(Json::Object(members)) => Members(members),
-        _ => return refusal("SerializationException", "The body has to be a JSON object"),
+        _ => return refusal("SerializationException", "The body must be a JSON object"),
     };
     let answer = match action {
         "About" => Ok(about(files)),
@@ -78,7 +78,7 @@ pub(super) fn answer(
         "GetExecution" => execution(service, &members),
         "GetMachine" => machine(service, &members),
         "ListFiles" | "ReadFile" | "WriteFile" => file(files, key, action, &members),
-        _ => Err(Wrong::Refused("UnknownOperationException", format!("There is no action {action}"))),
+        _ => Err(Wrong::Refused("UnknownOperationException", format!("Unknown action {action}"))),
     };
     match answer {
         Ok(answer) => {
@@ -96,7 +96,7 @@ fn about(files: Option<&Files>) -> Json {
 fn edit(members: &Members) -> Answer {
     let wrong = |why: String| Wrong::Refused("ValidationException", why);
     let edit: Edit = serde_json::from_value(members.0.get("edit").cloned().unwrap_or_default())
-        .map_err(|error| wrong(format!("`edit` is no change of a draft: {error}")))?;
+        .map_err(|error| wrong(format!("`edit` is not a valid edit: {error}")))?;
     let patches = draft::edit(members.draft(), &edit).map_err(wrong)?;
     Ok(json!({"patches": patches}))
 }

@@ -122,7 +122,7 @@ impl Files {
         let is_link = self.only.is_none() && fs::symlink_metadata(&path).is_ok_and(|it| !it.is_file());
         if !is_fine || is_link {
             return Err(format!(
-                "{name} is none of the files that were opened: names end in .asl.json or .asl.yaml"
+                "{name} is not one of the opened files: names end in .asl.json or .asl.yaml"
             ));
         }
         Ok(path)

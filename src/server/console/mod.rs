@@ -175,7 +175,7 @@ impl ThreadStats {
         let Some(action) = target.strip_prefix(PREFIX) else {
             return refusal(
                 "UnknownOperationException",
-                "The header X-Amz-Target has to name an action Expressway.…",
+                "The header X-Amz-Target must be Expressway.<Action>",
             );
         };
         let (action, body, service) = (action.to_owned(), body.clone(), service.clone());
@@ -187,12 +187,12 @@ impl ThreadStats {
             let _ = answer.send(reply);
         };
         if self.jobs.try_send(Box::new(job)).is_err() {
-            let mut reply = refusal("ThrottlingException", "The console has too much to do: try again");
+            let mut reply = refusal("ThrottlingException", "The console is busy: try again");
             reply.retry_after_ms = Some(500);
             return reply;
         }
         // Without an answer, its thread panicked, or is gone.
-        answered.await.unwrap_or_else(|_| refusal("InternalFailure", "The action was not finished"))
+        answered.await.unwrap_or_else(|_| refusal("InternalFailure", "The action did not finish"))
     }
 }
 

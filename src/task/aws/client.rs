@@ -47,16 +47,16 @@ impl Client {
         let caller = Arc::new(Caller::new(&integrations.settings, "SQS", "sqs", "sqs", region)?);
         let (jobs, todo) = mpsc::channel(WAITING_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("no runtime to call with: {error}"))?;
+        let runtime = runtime.map_err(|error| format!("cannot start the client's runtime: {error}"))?;
         let serve = move || LocalSet::new().block_on(&runtime, serve("AmazonSQS", caller, todo));
         let spawned = thread::Builder::new().name("sqs".into()).spawn(serve);
-        spawned.map_err(|error| format!("no thread to call with: {error}"))?;
+        spawned.map_err(|error| format!("cannot start the client's thread: {error}"))?;
         Ok(Client { jobs })
     }
 
     /// Calls an operation. Dropping the future closes the request.
     pub(crate) async fn call(&self, operation: &'static str, body: &Json) -> Result<Json, ClientError> {
-        let gone = || ClientError::Unanswered("the thread that calls is gone".to_owned());
+        let gone = || ClientError::Unanswered("the client's thread has ended".to_owned());
         let (done, answer) = oneshot::channel();
         let job = Job { operation, body: body.to_string().into_bytes(), done };
         self.jobs.send(job).await.map_err(|_| gone())?;
@@ -93,7 +93,7 @@ async fn call(
             CallError::TooLarge => ClientError::Unanswered("the answer is too large".to_owned()),
             CallError::Client(text) => ClientError::Unanswered(text),
         })?,
-        Err(_) => return Err(ClientError::Unanswered(format!("no answer to {operation}"))),
+        Err(_) => return Err(ClientError::Unanswered(format!("no response to {operation}"))),
     };
     if !reply.status.is_success() {
         let ServiceError { code, message, .. } = failure::json_error(&reply);
@@ -107,7 +107,7 @@ async fn call(
     match reply.body.is_empty() {
         true => Ok(Json::Null),
         false => serde_json::from_slice(&reply.body).map_err(|error| {
-            ClientError::Unanswered(format!("the answer to {operation} is not JSON: {error}"))
+            ClientError::Unanswered(format!("the response to {operation} is not JSON: {error}"))
         }),
     }
 }

@@ -177,7 +177,7 @@ impl Fetched {
         }
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await;
         let (credentials, until) =
-            fetched.map_err(|_| "nobody hands out credentials in time".to_owned())??;
+            fetched.map_err(|_| "the credentials endpoint did not respond in time".to_owned())??;
         let credentials = Arc::new(credentials);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&credentials), until));
         Ok(credentials)
@@ -206,7 +206,9 @@ impl Fetched {
         let told: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let text = |name: &str| told.get(name).and_then(|it| it.as_str()).map(str::to_owned);
         let (Some(id), Some(secret)) = (text("AccessKeyId"), text("SecretAccessKey")) else {
-            return Err("the credentials handed out have no key".to_owned());
+            return Err(
+                "the credentials endpoint's response has no AccessKeyId or SecretAccessKey".to_owned()
+            );
         };
         let until = text("Expiration").and_then(|text| text.parse::<jiff::Timestamp>().ok());
         let until = until.map_or_else(|| SystemTime::now() + 2 * AHEAD, SystemTime::from);

@@ -215,5 +215,5 @@ fn check(parameters: &Parameters) -> Result<(), String> {
         .headers
         .iter()
         .find(|(name, value)| HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err());
-    wrong.map_or(Ok(()), |(name, _)| Err(format!("'{name}' is no header, or has a value that none can have")))
+    wrong.map_or(Ok(()), |(name, _)| Err(format!("invalid header name or value: '{name}'")))
 }

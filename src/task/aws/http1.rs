@@ -50,7 +50,7 @@ impl std::fmt::Display for Http1Error {
         match self {
             Http1Error::Unsent(error) | Http1Error::Io(error) => error.fmt(f),
             Http1Error::CutOff => f.write_str("connection closed before message completed"),
-            Http1Error::Malformed(what) => write!(f, "the answer is not HTTP: {what}"),
+            Http1Error::Malformed(what) => write!(f, "malformed HTTP response: {what}"),
             Http1Error::TooLarge => f.write_str("the answer is too large"),
         }
     }
@@ -74,7 +74,7 @@ impl Message {
     pub(super) fn field(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         let is_control = |byte: u8| ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f);
         if value.bytes().fold(false, |any, byte| any | is_control(byte)) {
-            return Err("a header's value has control characters");
+            return Err("control characters in a header value");
         }
         self.push(name, value.as_bytes());
         Ok(())
@@ -193,7 +193,7 @@ impl Progress {
         self.idle_bytes += bytes;
         match self.idle_bytes <= HEAD_BYTES_MAX {
             true => Ok(()),
-            false => Err(Http1Error::Malformed("it says too much beside the answer")),
+            false => Err(Http1Error::Malformed("too many interim responses or trailers")),
         }
     }
 }
@@ -276,7 +276,7 @@ impl Connection {
         }
         if self.filled == self.buffer.len() {
             if self.filled >= HEAD_BYTES_MAX {
-                return Poll::Ready(Err(Http1Error::Malformed("its head is too long")));
+                return Poll::Ready(Err(Http1Error::Malformed("response head too long")));
             }
             self.buffer.resize(2 * self.filled, 0);
         }
@@ -344,7 +344,7 @@ impl Connection {
                         progress.idles(line.saturating_sub(CHUNK_LINE_BYTES))?;
                         progress.rest = if bytes == 0 { Rest::Trailers } else { Rest::Chunk(bytes) };
                     }
-                    Err(_) => return Err(Http1Error::Malformed("the size of a chunk is none")),
+                    Err(_) => return Err(Http1Error::Malformed("invalid chunk size")),
                 },
                 Rest::ChunkEnd => match unread {
                     [b'\r', b'\n', ..] => {
@@ -352,7 +352,7 @@ impl Connection {
                         progress.rest = Rest::ChunkSize;
                     }
                     [b'\r'] => return Ok(()),
-                    _ => return Err(Http1Error::Malformed("a chunk does not end where it should")),
+                    _ => return Err(Http1Error::Malformed("malformed chunk")),
                 },
                 // They are read over.
                 Rest::Trailers => {
@@ -388,13 +388,13 @@ fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Resul
     let bytes = match head.parse(unread) {
         Ok(httparse::Status::Complete(bytes)) => bytes,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Http1Error::Malformed("it has too many headers")),
-        Err(_) => return Err(Http1Error::Malformed("its head is none")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Http1Error::Malformed("too many headers")),
+        Err(_) => return Err(Http1Error::Malformed("malformed response head")),
     };
     let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Http1Error::Malformed("its status is none"))?;
+    let status = status.ok_or(Http1Error::Malformed("invalid status code"))?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Http1Error::Malformed("it speaks another protocol"));
+        return Err(Http1Error::Malformed("unexpected 101 Switching Protocols"));
     }
     if status.is_informational() {
         // The answer is yet to come.
@@ -410,7 +410,7 @@ fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Resul
     let last_coding = fields.all("transfer-encoding").last().and_then(|value| value.rsplit(',').next());
     (progress.rest, progress.keeps) = match last_coding {
         _ if message.is_head || is_bodiless => (Rest::Nothing, true),
-        Some(_) if is_old => return Err(Http1Error::Malformed("HTTP/1.0 has no transfer codings")),
+        Some(_) if is_old => return Err(Http1Error::Malformed("Transfer-Encoding in an HTTP/1.0 response")),
         // With a length as well, one of the two is a lie: what follows on this connection is not to be trusted.
         Some(coding) if coding.trim().eq_ignore_ascii_case("chunked") => {
             (Rest::ChunkSize, fields.get("content-length").is_none())
@@ -434,7 +434,7 @@ fn length(fields: &Fields) -> Result<Option<u64>, Http1Error> {
         let told = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         match told {
             Some(told) if length.is_none_or(|length| length == told) => length = Some(told),
-            _ => return Err(Http1Error::Malformed("its content-length is none")),
+            _ => return Err(Http1Error::Malformed("invalid Content-Length")),
         }
     }
     Ok(length)

@@ -32,7 +32,7 @@ impl InLine {
     fn runtime(&mut self) -> Result<&Runtime, Fault> {
         if self.runtime.is_none() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let text = |error| format!("The system has no reactor for service tasks: {error}");
+            let text = |error| format!("Cannot start the runtime for service tasks: {error}");
             self.runtime = Some(runtime.map_err(|error| Fault::new(fault::RUNTIME, text(error)))?);
         }
         self.runtime.as_ref().ok_or_else(|| Fault::new(fault::RUNTIME, "There is no reactor."))

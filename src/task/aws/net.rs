@@ -75,7 +75,7 @@ async fn connect_now(origin: &Origin) -> Result<Stream, NetError> {
         return Ok(Stream::Plain(stream));
     }
     let name = ServerName::try_from(origin.host.to_string());
-    let name = name.map_err(|_| NetError::failed(origin, "the host's name is none"))?;
+    let name = name.map_err(|_| NetError::failed(origin, "invalid host name"))?;
     let config = tls_config().map_err(|error| NetError::failed(origin, error))?;
     let stream = TlsConnector::from(config).connect(name, stream).await;
     let stream = stream.map_err(|error| NetError::failed(origin, error))?;
@@ -98,7 +98,7 @@ fn tls_config() -> Result<Arc<ClientConfig>, String> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
-            return Err("the system has no certificates of authorities".to_owned());
+            return Err("no root certificates found on this system".to_owned());
         }
         let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()

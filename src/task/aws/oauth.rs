@@ -70,7 +70,7 @@ impl OAuth {
         }
         *last = None;
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await;
-        let token = fetched.map_err(|_| self.failed("it does not answer in time"))??;
+        let token = fetched.map_err(|_| self.failed("no response in time"))??;
         *last = Some(token.clone());
         Ok(token)
     }
@@ -81,7 +81,7 @@ impl OAuth {
         let reply = pool::exchange(&self.endpoint.origin, message, FETCH).await;
         let reply = reply.map_err(|error| match error {
             NetError::Failed(text) => self.failed(text),
-            NetError::TooLarge => self.failed("its answer is too large"),
+            NetError::TooLarge => self.failed("the response is too large"),
         })?;
         if !reply.status.is_success() {
             let text = String::from_utf8_lossy(&reply.body);
@@ -89,10 +89,10 @@ impl OAuth {
         }
         let told: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let Some(token) = told.get("access_token").and_then(|it| it.as_str()) else {
-            return Err(self.failed("its answer has no access_token"));
+            return Err(self.failed("the response has no access_token"));
         };
         if !token.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
-            return Err(self.failed("its access_token has characters that no header takes"));
+            return Err(self.failed("the access_token has characters that are not allowed in a header"));
         }
         // Some write the number as text.
         let seconds = told.get("expires_in");
