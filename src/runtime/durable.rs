@@ -9,18 +9,21 @@
 //! 5. When an engine begins, it reads the journal. An execution that was not over goes on from its last state: timers
 //!    are armed anew, tasks whose results are not known are done once more, answers that came too late are given.
 //!
+//! While the disk is behind or full, what is to be recorded waits on its shard, and durable executions have no turns; new
+//! ones are refused. All others go on.
+//!
 //! A write that fails ends the process: it cannot be known what the disk has, and the next start will see.
 
 mod compact;
 mod records;
 mod recovery;
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use super::inbox::{Remote, ShardMessage};
 use super::outcome::{Outcome, Status};
@@ -121,6 +124,25 @@ pub(super) struct Durability {
     resumed: Condvar,
     /// The process is about to end: what is durable stays as it is.
     pub(super) leaves: AtomicBool,
+    behind: Mutex<Behind>,
+    /// Executions that nobody asks for any more, and whose records do not say so yet.
+    forgotten: Mutex<VecDeque<u64>>,
+}
+
+/// Shards whose records the journal does not take at present, and why.
+#[derive(Debug, Default)]
+struct Behind {
+    shards: usize,
+    why: Option<Refused>,
+}
+
+/// What a turn of an execution, or its end, came to: a record that is to be appended.
+#[derive(Debug)]
+pub(super) struct TurnRecord {
+    kind: u16,
+    id: u64,
+    turn: u64,
+    writer: Writer,
 }
 
 impl Durability {
@@ -168,6 +190,8 @@ impl Durability {
             resumed: Condvar::new(),
             leaves: AtomicBool::new(false),
             found: Mutex::new(Found::default()),
+            behind: Mutex::default(),
+            forgotten: Mutex::default(),
         };
         if found.secret.is_none() {
             let mut writer = Writer::default();
@@ -204,24 +228,47 @@ impl Durability {
         Ok(appended)
     }
 
-    /// Appends what has to be appended: waits while the disk is behind or full.
-    fn insist(&self, kind: u16, writer: &Writer) -> Lsn {
-        let mut is_told = false;
-        loop {
-            match self.append(kind, writer, Room::Reserve) {
-                Ok(lsn) => return lsn,
-                Err(Refused::Busy) => std::thread::sleep(Duration::from_millis(1)),
-                Err(refused @ Refused::Full(_)) => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        tracing::error!(reason = %refused, "durable executions wait for room in the journal");
-                    }
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(Refused::TooLarge { .. }) => unreachable!("whoever writes looks at the size"),
+    /// Appends what has to be appended sooner or later; why not now, when the disk is behind or full.
+    fn try_append(&self, kind: u16, writer: &Writer) -> Result<Lsn, Refused> {
+        match self.append(kind, writer, Room::Reserve) {
+            Err(Refused::TooLarge { .. }) => unreachable!("whoever writes looks at the size"),
+            Err(Refused::Failed(_)) => loop {
                 // The watcher ends the process.
-                Err(Refused::Failed(_)) => std::thread::park(),
-            }
+                std::thread::park();
+            },
+            appended => appended,
         }
+    }
+
+    /// Appends the record of a turn or an end.
+    pub(super) fn write(&self, record: &TurnRecord) -> Result<Lsn, Refused> {
+        let lsn = self.try_append(record.kind, &record.writer)?;
+        self.live.advance(record.id, record.turn);
+        Ok(lsn)
+    }
+
+    /// A shard has a record that the journal does not take: nothing durable begins until it has.
+    pub(super) fn shard_is_behind(&self, why: Refused) {
+        let mut behind = self.behind();
+        if behind.shards == 0 {
+            tracing::error!(reason = %why, "durable executions wait for the journal");
+        }
+        behind.shards += 1;
+        behind.why = Some(why);
+    }
+
+    /// All that a shard had to write is in the journal.
+    pub(super) fn shard_caught_up(&self) {
+        let mut behind = self.behind();
+        behind.shards -= 1;
+        if behind.shards == 0 {
+            tracing::info!("durable executions go on");
+            behind.why = None;
+        }
+    }
+
+    fn behind(&self) -> MutexGuard<'_, Behind> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that a record may have.
@@ -269,6 +316,9 @@ impl Durability {
         label: &[u8],
         input: &[u8],
     ) -> Result<Ledger, Refused> {
+        if let Some(why) = self.behind().why.clone() {
+            return Err(why);
+        }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut writer = Writer::default();
         writer.number(id).number(seed).bytes(name.as_bytes()).bytes(arn.as_bytes()).maybe_text(trace_header);
@@ -300,19 +350,24 @@ impl Durability {
     }
 
     /// What a turn came to. `None` when the state is larger than a record may be.
-    pub(super) fn turn(&self, ledger: &Ledger, now_ms: u64, history: &[u8], state: &[u8]) -> Option<Lsn> {
+    pub(super) fn turn(
+        &self,
+        ledger: &Ledger,
+        now_ms: u64,
+        history: &[u8],
+        state: &[u8],
+    ) -> Option<TurnRecord> {
         if history.len() + state.len() + 64 > self.record_bytes_max() {
             return None;
         }
         let turn = ledger.turn.fetch_add(1, Ordering::Relaxed) + 1;
         let mut writer = Writer::default();
         writer.number(ledger.id).number(turn).number(now_ms).bytes(history).bytes(state);
-        let lsn = self.insist(TURN, &writer);
-        self.live.advance(ledger.id, turn);
-        Some(lsn)
+        Some(TurnRecord { kind: TURN, id: ledger.id, turn, writer })
     }
 
-    pub(super) fn end(&self, ledger: &Ledger, now_ms: u64, history: &[u8], outcome: &Outcome) -> Lsn {
+    /// How an execution ended.
+    pub(super) fn end(&self, ledger: &Ledger, now_ms: u64, history: &[u8], outcome: &Outcome) -> TurnRecord {
         let turn = ledger.turn.fetch_add(1, Ordering::Relaxed) + 1;
         let mut writer = Writer::default();
         // A history that does not fit is left out, which its numbers tell: how it ended is what has to be known.
@@ -331,18 +386,33 @@ impl Durability {
             Some(fault) => writer.number(1).fault(fault),
         };
         writer.bytes(outcome.json());
-        let lsn = self.insist(END, &writer);
-        self.live.advance(ledger.id, turn);
-        lsn
+        TurnRecord { kind: END, id: ledger.id, turn, writer }
     }
 
     /// Nobody asks for this execution any more.
     pub(super) fn forget(&self, id: u64) {
-        let mut writer = Writer::default();
-        writer.number(id);
         // First, so that nothing of it is copied behind this.
         self.live.remove(id);
-        self.insist(FORGET, &writer);
+        self.forgotten().push_back(id);
+        self.write_forgotten();
+    }
+
+    /// Records what was forgotten, as far as the journal takes it; the rest is tried again with the next, and now and
+    /// then.
+    fn write_forgotten(&self) {
+        let mut forgotten = self.forgotten();
+        while let Some(id) = forgotten.front() {
+            let mut writer = Writer::default();
+            writer.number(*id);
+            if self.try_append(FORGET, &writer).is_err() {
+                return;
+            }
+            forgotten.pop_front();
+        }
+    }
+
+    fn forgotten(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,6 +16,7 @@ mod deadlines;
 mod durable;
 mod end;
 mod resident;
+mod unwritten;
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ use crate::limits;
 use crate::observe::{LogBuffer, Memory, Watch};
 use durable::Held;
 use resident::ResidentEvent;
+use unwritten::Unwritten;
 
 pub(super) use durable::Resume;
 pub(super) use end::{bug, bug_outcome};
@@ -82,6 +84,7 @@ pub struct Shard {
     packed: Vec<u8>,
     /// What waits for records to be durable, in the order in which they were appended.
     held: VecDeque<(Lsn, Held)>,
+    unwritten: Unwritten,
     /// History and state that are about to be recorded.
     notes: Vec<u8>,
     state: Vec<u8>,
@@ -188,6 +191,7 @@ impl Shard {
             ended_any: false,
             packed: Vec::new(),
             held: VecDeque::new(),
+            unwritten: Unwritten::default(),
             notes: Vec::new(),
             state: Vec::new(),
             finished: false,
@@ -208,6 +212,7 @@ impl Shard {
         self.turns.begin();
         self.time_out_due();
         self.tell_clock_set();
+        self.write_unwritten();
         self.release_held();
         self.take_messages();
         self.poll_tasks();
@@ -233,7 +238,7 @@ impl Shard {
             at_ms if at_ms != u64::MAX && self.residents.len() > 0 => Some(at_ms),
             _ => None,
         };
-        [self.wheel.next_ms(), due, drain].into_iter().flatten().min()
+        [self.wheel.next_ms(), due, drain, self.next_write_ms()].into_iter().flatten().min()
     }
 
     /// Executions it holds: those that are parked, or wait for their turn.

@@ -139,3 +139,63 @@ fn what_cannot_be_durable_is_refused() {
     let cause = outcome.fault.and_then(|fault| fault.cause).unwrap_or_default();
     assert_eq!(cause, "The execution's state is larger than a record of the journal may be.");
 }
+
+/// Makes it impossible to make further segments of the journal, as when the disk is full, until it is dropped.
+struct NoRoom(Vec<PathBuf>);
+
+impl NoRoom {
+    fn of(folder: &Folder) -> NoRoom {
+        let paths = (0..300).map(|n| folder.0.join(format!("journal/segment-{n:010}.wal")));
+        // Where there is a folder, no file can be made.
+        NoRoom(paths.filter(|path| std::fs::create_dir(path).is_ok()).collect())
+    }
+}
+
+impl Drop for NoRoom {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_dir(path);
+        }
+    }
+}
+
+#[test]
+fn while_the_disk_is_full_durable_executions_wait_and_all_others_go_on() {
+    let folder = folder("full");
+    let engine = engine(&folder);
+    // Each turn writes its state, 15 kB or twice that, into segments of 256 KiB.
+    let loops = machine(
+        &engine,
+        r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 0, "Next": "M"},
+            "M": {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.n, -1)", "x.$": "$.x"}, "Next": "C"},
+            "C": {"Type": "Choice", "Default": "W", "Choices": [{"Variable": "$.n", "NumericEquals": 0, "Next": "P"}]},
+            "P": {"Type": "Pass", "OutputPath": "$.n", "End": true}}}"#,
+    );
+    let express = engine.create_state_machine("e", WAITS).expect("the definition is valid");
+    let input = format!(r#"{{"n": 100, "x": "{}"}}"#, "x".repeat(15_000));
+    let running: Vec<Handle> =
+        (0..4).map(|n| start(&engine, &loops, &format!("n{n}"), &input).expect("it begins")).collect();
+    let no_room = NoRoom::of(&folder);
+    // They use up the room, the reserve too; from then on none begins, small as it may be.
+    let refusal =
+        (0..).find_map(|n| start(&engine, &loops, &format!("late{n}"), r#"{"n": 1, "x": ""}"#).err());
+    let refusal = refusal.map(|refusal| refusal.to_string()).unwrap_or_default();
+    assert!(refusal.starts_with("the execution cannot be made durable: the journal"), "{refusal}");
+    // The shard serves others meanwhile, timers too.
+    for _ in 0..200 {
+        let handle = engine.start(&express, r#"{"seconds": 0}"#).expect("it begins");
+        assert_eq!(handle.wait().status, Status::Succeeded);
+    }
+    running[0].abort();
+    assert!(
+        running[1..].iter().all(|handle| handle.status() == Status::Running),
+        "what is not written is not over"
+    );
+
+    drop(no_room);
+    let ends: Vec<Status> = running.into_iter().map(|handle| handle.wait().status).collect();
+    assert_eq!(ends[0], Status::Aborted);
+    assert!(ends[1..].iter().all(|end| *end == Status::Succeeded), "{ends:?}");
+    let again = start(&engine, &loops, "again", r#"{"n": 1, "x": ""}"#).expect("there is room again");
+    assert_eq!(again.wait().status, Status::Succeeded);
+}

@@ -80,7 +80,7 @@ impl Durability {
                 if refused.is_some() {
                     return;
                 }
-                match self.copy(&record) {
+                match self.copy_when_free(&record) {
                     Ok(Some(lsn)) => (copied, last) = (copied + record.bytes.len() as u64, lsn),
                     Ok(None) => {}
                     Err(why) => refused = Some(why),
@@ -94,6 +94,17 @@ impl Durability {
         self.journal.trim(cut);
         self.live.left.store(copied, Ordering::Relaxed);
         Ok(copied)
+    }
+
+    /// Copies a record, if it is needed; waits while the disk is behind.
+    fn copy_when_free(&self, record: &Record<'_>) -> Result<Option<Lsn>, Refused> {
+        loop {
+            match self.copy(record) {
+                // Not while it holds the execution's entry, which shards write to.
+                Err(Refused::Busy) => std::thread::sleep(Duration::from_millis(1)),
+                copied => return copied,
+            }
+        }
     }
 
     /// Copies a record, if it is needed.
@@ -125,15 +136,9 @@ impl Durability {
             }
             kind => unreachable!("a record of kind {kind} was refused when the journal was opened"),
         };
-        loop {
-            match self.journal.append(Record { bytes, ..*record }, Room::Ordinary) {
-                Err(Refused::Busy) => std::thread::sleep(Duration::from_millis(1)),
-                appended => {
-                    drop(needed);
-                    return appended.map(Some);
-                }
-            }
-        }
+        let appended = self.journal.append(Record { bytes, ..*record }, Room::Ordinary);
+        drop(needed);
+        appended.map(Some)
     }
 }
 
@@ -141,6 +146,7 @@ fn keep_short(durability: &Weak<Durability>, bytes_min: u64) {
     loop {
         std::thread::sleep(Duration::from_millis(limits::DURABLE_COMPACT_LOOK_MS));
         let Some(durability) = durability.upgrade() else { return };
+        durability.write_forgotten();
         if durability.live.is_long(bytes_min)
             && let Err(error) = durability.compact()
         {

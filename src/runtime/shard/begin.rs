@@ -53,13 +53,13 @@ impl Shard {
     }
 
     /// Lets a start batch wait for its machine's turn; it counts among those that wait to begin.
-    fn put_in_line(&mut self, opened: Opened) {
+    pub(super) fn put_in_line(&mut self, opened: Opened) {
         let flow = opened.flow;
         self.count_waiting(&opened);
         self.turns.push_starts(flow, Box::new(opened));
     }
 
-    fn count_waiting(&mut self, opened: &Opened) {
+    pub(super) fn count_waiting(&mut self, opened: &Opened) {
         let left = opened.start_batch.len() - opened.next;
         self.waiting_starts += left;
         self.remote.queued.fetch_add(left, Ordering::Relaxed);
@@ -79,6 +79,9 @@ impl Shard {
 
     /// Begins executions of a start batch, as long as their machine has work left in this round.
     fn begin_some(&mut self, mut opened: Opened) {
+        if self.start_is_paused(&opened) {
+            return self.pause_start(opened);
+        }
         let (flow, before) = (opened.flow, opened.next);
         let is_light = opened.start_batch.version.is_light;
         self.began_us = self.shared.elapsed_us();

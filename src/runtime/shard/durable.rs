@@ -11,7 +11,7 @@ use crate::journal::Lsn;
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::{Completion, Reply};
 use crate::runtime::context::ExecutionBuffer;
-use crate::runtime::durable::Ledger;
+use crate::runtime::durable::{Durability, Ledger};
 use crate::runtime::job::{Drove, Work};
 use crate::runtime::machine::Version;
 use crate::runtime::outcome::Outcome;
@@ -72,12 +72,17 @@ impl Shard {
         is_leaving && resident.is_some_and(|resident| resident.reply.start_identity().ledger().is_some())
     }
 
-    fn is_leaving(&self) -> bool {
+    pub(super) fn is_leaving(&self) -> bool {
         let durability = self.shared.durability.as_ref();
         durability.is_some_and(|durability| durability.leaves.load(Ordering::Acquire))
     }
 
-    fn hold(&mut self, lsn: Lsn, held: Held) {
+    /// The journal of durable executions, where there are any.
+    pub(super) fn durability(&self) -> &Arc<Durability> {
+        self.shared.durability.as_ref().expect("a durable execution has a journal")
+    }
+
+    pub(super) fn hold(&mut self, lsn: Lsn, held: Held) {
         debug_assert!(self.held.back().is_none_or(|(last, _)| *last <= lsn), "records are appended in order");
         self.held.push_back((lsn, held));
     }
@@ -109,18 +114,20 @@ impl Shard {
             let cause = format!("The execution's state cannot be made durable: {why}.");
             Fault::new(fault::RUNTIME, cause)
         })?;
-        let durability = self.shared.durability.as_ref().expect("a durable execution has a journal");
-        let lsn = durability.turn(ledger, self.now_ms, &self.notes, &self.state).ok_or_else(|| {
+        let turn = self.durability().turn(ledger, self.now_ms, &self.notes, &self.state);
+        let record = turn.ok_or_else(|| {
             let cause = "The execution's state is larger than a record of the journal may be.";
             Fault::new(fault::RUNTIME, cause)
         })?;
         self.notes.clear();
         ledger.events.store(events, Ordering::Relaxed);
+        let mut held = None;
         if !job.buffer.staged.is_empty() {
             let calls = std::mem::take(&mut job.buffer.staged);
             let key = *job.key.get_or_insert_with(|| self.residents.reserve());
-            self.hold(lsn, Held::Tasks(key, calls, job.buffer.execution.visits()));
+            held = Some(Held::Tasks(key, calls, job.buffer.execution.visits()));
         }
+        self.write(record, held);
         Ok(())
     }
 
@@ -136,10 +143,9 @@ impl Shard {
         if ledger.left.load(Ordering::Acquire) {
             return self.notes.clear();
         }
-        let durability = self.shared.durability.as_ref().expect("a durable execution has a journal");
-        let lsn = durability.end(ledger, self.now_ms, &self.notes, &outcome);
+        let record = self.durability().end(ledger, self.now_ms, &self.notes, &outcome);
         self.notes.clear();
-        self.hold(lsn, Held::End(Arc::clone(completion), outcome));
+        self.write(record, Some(Held::End(Arc::clone(completion), outcome)));
     }
 
     /// What a knock wants done before the turn that it leads to.

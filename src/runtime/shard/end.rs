@@ -126,6 +126,7 @@ impl Shard {
             self.deliver(key, deliver);
         }
         let mut waiting = self.turns.take_all_starts();
+        waiting.append(&mut self.take_paused_starts());
         waiting.iter().for_each(|opened| self.uncount_waiting(opened));
         while let Some(opened) = waiting.pop().or_else(|| {
             let start_batch = self.remote.take_start_batch()?;
@@ -143,6 +144,13 @@ impl Shard {
                     true => End::Never(Status::Aborted, Some(shut_down())),
                     false => End::Never(Status::TimedOut, None),
                 };
+                if let Some(ledger) = reply.start_identity().ledger()
+                    && self.is_leaving()
+                {
+                    // It is accepted, and begins in the next process.
+                    ledger.left.store(true, Ordering::Release);
+                    watch = None;
+                }
                 if let Some(mut watch) = watch.take() {
                     watch.ended(
                         &Arena::new(),
@@ -154,7 +162,7 @@ impl Shard {
                 at = to;
             }
         }
-        self.finished = dropped && self.residents.len() == 0;
+        self.finished = dropped && self.residents.len() == 0 && !self.ends_behind();
     }
 }
 

@@ -40,6 +40,17 @@ impl ResidentEvent {
         }
     }
 
+    /// Whether another of the same would change nothing.
+    pub(super) fn includes(&self, other: &ResidentEvent) -> bool {
+        match (self, other) {
+            (ResidentEvent::Deadline, ResidentEvent::Deadline)
+            | (ResidentEvent::ClockSet, ResidentEvent::ClockSet)
+            | (ResidentEvent::Abort(_), ResidentEvent::Abort(_)) => true,
+            (ResidentEvent::Heartbeat(token), ResidentEvent::Heartbeat(other)) => token == other,
+            _ => false,
+        }
+    }
+
     fn event(self, buffer: &mut ExecutionBuffer) -> Event {
         match self {
             ResidentEvent::Answer(token, answer) => answered(buffer, token, answer),
@@ -68,6 +79,9 @@ impl Shard {
         if matches!(deliver, ResidentEvent::Abort(_)) && self.stays_as_recorded(key) {
             return;
         }
+        if self.is_paused(key) {
+            return self.put_down(key, deliver);
+        }
         if deliver.cut().is_some() {
             return self.wake(key, Some(deliver));
         }
@@ -92,6 +106,9 @@ impl Shard {
     pub(super) fn go_on(&mut self, key: Key) {
         if self.residents.key(key.slot) != Some(key) {
             return;
+        }
+        if self.is_paused(key) {
+            return self.pause(key);
         }
         let Some(resident) = self.residents.at(key.slot) else { return };
         let is_suspended = matches!(resident.body, Body::Suspended(_));
