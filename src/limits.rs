@@ -161,7 +161,8 @@ pub const FIBERS_MAX: u32 = 256;
 pub const FIBERS_PER_MACHINE_MAX: u32 = 8;
 /// Stacks that a shard keeps for later.
 pub const FIBERS_KEPT_MAX: usize = 32;
-/// Bytes that an execution is billed which is suspended inside of an expression: what is usually touched of its stack.
+/// Bytes that an execution which is suspended inside of an expression is billed beside its values: what is usually touched
+/// of its stack.
 pub const FIBER_BILL_BYTES: usize = 64 << 10;
 /// Parts of all templates, and tests of all Choice states, of a program whose states are all a matter of microseconds.
 pub const LIGHT_PARTS_MAX: usize = 4_096;

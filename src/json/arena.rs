@@ -1,5 +1,8 @@
 //! The arena: text, blocks of children, and the stack on which containers are built.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use super::names::Names;
 use super::number::int_len;
 use super::value::{COLON, GROWTH_MAX, Kind, QUOTED, Value};
@@ -53,8 +56,11 @@ pub struct Arena {
     pub(super) slots: Vec<Value>,
     /// What the reader remembers of the texts before.
     pub(super) names: Option<Box<Names>>,
-    bytes_max: usize,
-    overflowed: bool,
+    pub(super) bytes_max: usize,
+    /// Bytes in use from which on it is looked at closely: `bytes_max`, or less when someone watches.
+    pub(super) looks_at: usize,
+    pub(super) held: Option<Arc<AtomicUsize>>,
+    pub(super) overflowed: bool,
 }
 
 impl Default for Arena {
@@ -73,6 +79,8 @@ impl Arena {
             slots: Vec::new(),
             names: None,
             bytes_max: limits::ARENA_BYTES_MAX,
+            looks_at: limits::ARENA_BYTES_MAX,
+            held: None,
             overflowed: false,
         }
     }
@@ -117,6 +125,7 @@ impl Arena {
     /// Sets how many bytes may be in use before [`overflowed`](Arena::overflowed) becomes true.
     pub fn set_bytes_max(&mut self, bytes: usize) {
         self.bytes_max = bytes.min(limits::ARENA_BYTES_MAX);
+        self.looks_at = if self.held.is_some() { 0 } else { self.bytes_max };
     }
 
     /// The containers being built, while values are moved.
@@ -132,6 +141,8 @@ impl Arena {
     /// Takes over the budget of `other`, whether it is used up, and what its reader has learnt.
     pub(super) fn take_over(&mut self, other: &mut Arena) {
         self.bytes_max = other.bytes_max;
+        self.held = other.held.take();
+        self.looks_at = if self.held.is_some() { 0 } else { self.bytes_max };
         self.overflowed = other.overflowed;
         std::mem::swap(&mut self.slots, &mut other.slots);
         std::mem::swap(&mut self.names, &mut other.names);
@@ -145,8 +156,9 @@ impl Arena {
 
     /// Says that what comes next needs `bytes`; false (and [`overflowed`](Arena::overflowed)) when they do not fit.
     pub fn reserve(&mut self, bytes: usize) -> bool {
-        if self.bytes().saturating_add(bytes) > self.bytes_max {
-            self.overflowed = true;
+        let needed = self.bytes().saturating_add(bytes);
+        if needed > self.looks_at {
+            self.look(needed);
         }
         !self.overflowed
     }

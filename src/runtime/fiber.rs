@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -55,6 +56,8 @@ pub(super) struct Fiber {
     /// Work that was told of.
     told: u64,
     busy_ns: u64,
+    /// What its arena holds.
+    held: Arc<AtomicUsize>,
     /// Whether it is counted as suspended.
     pub(super) is_counted: bool,
 }
@@ -77,7 +80,7 @@ pub(super) struct Stacks(Vec<DefaultStack>);
 
 impl Stacks {
     /// A turn that has not begun; the errand again, when the system has no stack for it.
-    pub(super) fn prepare(&mut self, errand: FiberTurn) -> Result<Fiber, Box<FiberTurn>> {
+    pub(super) fn prepare(&mut self, mut errand: FiberTurn) -> Result<Fiber, Box<FiberTurn>> {
         let stack = match self.0.pop() {
             Some(stack) => stack,
             None => match DefaultStack::new(limits::FIBER_STACK_BYTES) {
@@ -85,8 +88,9 @@ impl Stacks {
                 Err(_) => return Err(Box::new(errand)),
             },
         };
+        let held = errand.buffer.execution.arena.told_bytes();
         let turning = Turning::with_stack(stack, move |yielder, word| errand.run(yielder, word));
-        Ok(Fiber { turning: Some(turning), told: 0, busy_ns: 0, is_counted: false })
+        Ok(Fiber { turning: Some(turning), told: 0, busy_ns: 0, held, is_counted: false })
     }
 
     /// Lets a turn do another slice, or tells it to come to its end. `busy_ns` is how long it ran since it was suspended
@@ -113,6 +117,11 @@ impl Stacks {
 }
 
 impl Fiber {
+    /// Bytes that it takes: its values, and what is usually touched of its stack.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed) + limits::FIBER_BILL_BYTES
+    }
+
     /// It ran for so long.
     pub(super) fn ran(&mut self, nanoseconds: u64) {
         self.busy_ns = self.busy_ns.saturating_add(nanoseconds);

@@ -207,6 +207,24 @@ fn suspended_expressions_come_to_what_they_come_to() {
 }
 
 #[test]
+fn suspended_expressions_are_billed_what_they_hold() {
+    let mut world = World::new();
+    let machine = world.machine(
+        "holds",
+        r#"{"QueryLanguage": "JSONata", "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true, "Output":
+            "{% ($a := [1..500000]; $sum([1..10000].($sum([1..200].($ * 2)))) + $count($a)) %}"}}}"#,
+    );
+    let handle = world.engine.start(&machine, "{}").unwrap();
+    // Half a million numbers of 16 bytes.
+    let engine = world.engine.clone();
+    world.turns_until(|| engine.usage().1 > 8_000_000);
+    assert!(engine.usage().1 < 64_000_000, "{} bytes", engine.usage().1);
+    handle.abort();
+    world.turn();
+    assert_eq!(engine.usage(), (0, 0));
+}
+
+#[test]
 fn expressions_are_reached_wherever_they_are() {
     let mut world = World::new();
     let machine = world.machine("bombs", &bomb(2_000));

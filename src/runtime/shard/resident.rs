@@ -5,7 +5,6 @@ use super::{Body, Job, Resident, Shard, bug_outcome};
 use crate::engine::{Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::Fault;
 use crate::fuel::Cut;
-use crate::limits;
 use crate::observe::Took;
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::context::ExecutionBuffer;
@@ -232,8 +231,9 @@ impl Shard {
                 }
                 // The buffer is not its own: that is with the fiber.
                 self.worker_scratch.put_back(buffer);
+                let bytes = fiber.bytes();
                 resident.body = Body::Suspended(fiber);
-                limits::FIBER_BILL_BYTES
+                bytes
             }
             _ => {
                 buffer.tell_log(&self.shared, &mut self.log_buffer, &resident.version);
