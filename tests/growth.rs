@@ -208,6 +208,95 @@ const ACCEPTED: &[Shape] = &[
             )
         })
     }),
+    ("Maps that assign what a state after them assigns", 350, |n| {
+        states(n + 1, |at| {
+            if at == n {
+                return r#"{"Type":"Pass","Assign":{"x":1},"End":true}"#.into();
+            }
+            let inner = r#"{"Type":"Pass","Assign":{"x":1},"End":true}"#;
+            let inner = format!(r#"{{"StartAt":"i{at}","States":{{"i{at}":{inner}}}}}"#);
+            format!(r#"{{"Type":"Map","ItemProcessor":{inner},"Next":"s{}"}}"#, at + 1)
+        })
+    }),
+    ("branches that assign what many states after them assign", 300, |n| {
+        let branches = list(n, |n| {
+            let state = r#"{"Type":"Pass","Assign":{"x":1},"End":true}"#;
+            format!(r#"{{"StartAt":"b{n}","States":{{"b{n}":{state}}}}}"#)
+        });
+        let rest = list(n, |at| {
+            let next = if at + 1 < n { format!(r#""Next":"s{}""#, at + 1) } else { r#""End":true"#.into() };
+            format!(r#""s{at}":{{"Type":"Pass","Assign":{{"x":1}},{next}}}"#)
+        });
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Parallel","Branches":[{branches}],"Next":"s0"}},{rest}}}}}"#
+        )
+    }),
+    ("variables that are assigned inside, and by states after that", 300, |n| {
+        let inside = list(n, |n| format!(r#""v{n}":1"#));
+        let rest = list(n, |at| {
+            let next = if at + 1 < n { format!(r#""Next":"s{}""#, at + 1) } else { r#""End":true"#.into() };
+            format!(r#""s{at}":{{"Type":"Pass","Assign":{{"v{at}":1}},{next}}}"#)
+        });
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Parallel","Branches":[{{"StartAt":"b","States":{{"b":
+            {{"Type":"Pass","Assign":{{{inside}}},"End":true}}}}}}],"Next":"s0"}},{rest}}}}}"#
+        )
+    }),
+    ("branches", 500, |n| {
+        let branches =
+            list(n, |n| format!(r#"{{"StartAt":"b{n}","States":{{"b{n}":{{"Type":"Succeed"}}}}}}"#));
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Parallel","Branches":[{branches}],"End":true}}}}}}"#
+        )
+    }),
+    ("variables that are read many states after", 400, |n| {
+        chain(n, |at| match at {
+            0 => format!(r#""Assign":{{{}}},"#, list(n, |n| format!(r#""v{n}":{n}"#))),
+            at if at + 1 == n => {
+                format!(r#""Parameters":{{{}}},"#, list(n, |n| format!(r#""k{n}.$":"$v{n}""#)))
+            }
+            _ => String::new(),
+        })
+    }),
+    ("variables in a ring of states", 400, |n| {
+        let ring = list(n, |at| {
+            let rule = format!(r#"{{"Variable":"$","IsNull":true,"Next":"E","Assign":{{"v{at}":1}}}}"#);
+            format!(r#""s{at}":{{"Type":"Choice","Choices":[{rule}],"Default":"s{}"}}"#, (at + 1) % n)
+        });
+        format!(r#"{{"StartAt":"s0","States":{{{ring},"E":{{"Type":"Succeed"}}}}}}"#)
+    }),
+    ("states that catch", 500, |n| {
+        let tasks = list(n, |at| {
+            let catch = format!(r#"[{{"ErrorEquals":["States.ALL"],"Next":"E","Assign":{{"v{at}":1}}}}]"#);
+            let resource = "arn:aws:lambda:eu-west-1:123456789012:function:f";
+            let next = (at + 1) % n;
+            format!(r#""s{at}":{{"Type":"Task","Resource":"{resource}","Catch":{catch},"Next":"s{next}"}}"#)
+        });
+        format!(r#"{{"StartAt":"s0","States":{{{tasks},"E":{{"Type":"Succeed"}}}}}}"#)
+    }),
+    ("retriers", 1_000, |n| {
+        let retriers = list(n, |n| format!(r#"{{"ErrorEquals":["E{n}"],"MaxAttempts":2}}"#));
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Task","Resource":"arn:aws:lambda:eu-west-1:123456789012:function:f",
+            "Retry":[{retriers}],"End":true}}}}}}"#
+        )
+    }),
+    ("errors of one catcher", 2_000, |n| {
+        let errors = list(n, |n| format!(r#""E{n}""#));
+        format!(
+            r#"{{"StartAt":"A","States":{{"A":{{"Type":"Task","Resource":"arn:aws:lambda:eu-west-1:123456789012:function:f",
+            "Catch":[{{"ErrorEquals":[{errors}],"Next":"B"}}],"Next":"B"}},"B":{{"Type":"Succeed"}}}}}}"#
+        )
+    }),
+    ("rules in JSONata that assign", 750, |n| {
+        let rules = list(n, |n| {
+            format!(r#"{{"Condition":"{{% $states.input.a = {n} %}}","Assign":{{"v{n}":1}},"Next":"B"}}"#)
+        });
+        format!(
+            r#"{{"QueryLanguage":"JSONata","StartAt":"A","States":{{"A":{{"Type":"Choice","Choices":[{rules}],
+            "Default":"B"}},"B":{{"Type":"Succeed"}}}}}}"#
+        )
+    }),
     ("names that stand twice", 1_500, |n| {
         pass(&format!(r#""Output":[{}]"#, list(n, |_| r#"{"a":1,"a":2}"#.into())))
     }),

@@ -15,6 +15,7 @@ mod graph;
 pub mod model;
 mod nested;
 mod place;
+mod reach;
 mod resource;
 mod scope;
 mod syntax;

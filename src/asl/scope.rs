@@ -8,6 +8,7 @@ use super::diagnostic::Code;
 use super::model::{QueryLanguage, template_key};
 use super::nested;
 use super::place::Place;
+use super::reach::{Assigned, Before};
 use crate::json::source::{Member, Node};
 use crate::limits;
 
@@ -36,15 +37,12 @@ struct Scope<'c, 'n> {
 
 /// A workflow while the ones nested in one of its states are walked.
 struct Outer<'n> {
-    /// The states that assign a variable.
-    assigned: HashMap<&'n str, Vec<usize>>,
-    /// The states that lead to each state, made when first needed.
-    sources: Option<Vec<Vec<usize>>>,
+    assigned: Assigned<'n>,
     states: &'n [Member],
     /// The state whose inside is walked.
     at: usize,
-    /// Whether each state may come before `at`, made when first needed.
-    before: Option<Vec<bool>>,
+    /// What may come before, made when first needed.
+    before: Option<Before>,
 }
 
 impl<'n> Scope<'_, 'n> {
@@ -54,15 +52,14 @@ impl<'n> Scope<'_, 'n> {
             return;
         }
         let states_place = place.field("States");
-        let mut assigned = HashMap::new();
+        let mut assigned = Assigned::default();
         for (at, state) in states.iter().enumerate() {
             self.state(&state.value, states_place.field(&state.key.value), at, &mut assigned);
         }
-        self.outer.push(Outer { assigned, sources: None, states, at: 0, before: None });
+        self.outer.push(Outer { assigned, states, at: 0, before: None });
         for (at, state) in states.iter().enumerate() {
             if let Some(own) = self.outer.last_mut() {
                 own.at = at;
-                own.before = None;
             }
             self.nested(&state.value, states_place.field(&state.key.value));
         }
@@ -82,13 +79,7 @@ impl<'n> Scope<'_, 'n> {
         });
     }
 
-    fn state(
-        &mut self,
-        state: &'n Node,
-        place: Place<'_>,
-        at: usize,
-        assigned: &mut HashMap<&'n str, Vec<usize>>,
-    ) {
+    fn state(&mut self, state: &'n Node, place: Place<'_>, at: usize, assigned: &mut Assigned<'n>) {
         let jsonata = match state.get("QueryLanguage").map(Node::as_str) {
             None => self.language == QueryLanguage::Jsonata,
             Some(language) => language != Some("JSONPath"),
@@ -108,7 +99,7 @@ impl<'n> Scope<'_, 'n> {
         place: Place<'_>,
         jsonata: bool,
         at: usize,
-        assigned: &mut HashMap<&'n str, Vec<usize>>,
+        assigned: &mut Assigned<'n>,
     ) {
         let members: &'n [Member] = owner.get("Assign").and_then(Node::members).unwrap_or_default();
         for member in members {
@@ -119,7 +110,7 @@ impl<'n> Scope<'_, 'n> {
                 let place = place.field("Assign");
                 self.check.error(Code::DuplicateVariableName, message, place.field(key), member.key.span);
             }
-            assigned.entry(name).or_default().push(at);
+            assigned.add(name, at);
         }
     }
 }
@@ -128,34 +119,25 @@ impl Outer<'_> {
     /// Whether `name` may have a value when the nested workflow begins. What only comes later does not count: recorded
     /// on AWS, a Parallel's own Catch may assign a name that its branches assign too.
     fn may_have_assigned(&mut self, name: &str) -> bool {
-        let Some(states) = self.assigned.get(name) else { return false };
-        let sources = self.sources.get_or_insert_with(|| sources(self.states));
-        let before = self.before.get_or_insert_with(|| before(sources, self.at));
-        states.iter().any(|&state| before[state])
+        let Some(variable) = self.assigned.number(name) else { return false };
+        let states = self.states;
+        let before = self.before.get_or_insert_with(|| {
+            let is_around = |at: &usize| matches!(type_of(&states[*at].value), Some("Map" | "Parallel"));
+            Before::new(&targets(states), (0..states.len()).filter(is_around))
+        });
+        before.is_assigned(&self.assigned, variable, self.at)
     }
 }
 
-/// The states that lead to each state.
-fn sources(states: &[Member]) -> Vec<Vec<usize>> {
+fn type_of(state: &Node) -> Option<&str> {
+    state.get("Type").and_then(Node::as_str)
+}
+
+/// The states that each state leads to.
+fn targets(states: &[Member]) -> Vec<Vec<usize>> {
     let index: HashMap<&str, usize> =
         states.iter().enumerate().map(|(at, state)| (&*state.key.value, at)).collect();
-    let mut sources = vec![Vec::new(); states.len()];
-    for (from, state) in states.iter().enumerate() {
-        for target in nested::next(&state.value).filter_map(|name| index.get(name)) {
-            sources[*target].push(from);
-        }
-    }
-    sources
-}
-
-/// Whether each state may come before state `at`.
-fn before(sources: &[Vec<usize>], at: usize) -> Vec<bool> {
-    let mut seen = vec![false; sources.len()];
-    let mut open = sources[at].clone();
-    while let Some(state) = open.pop() {
-        if !std::mem::replace(&mut seen[state], true) {
-            open.extend_from_slice(&sources[state]);
-        }
-    }
-    seen
+    let of =
+        |state: &Member| nested::next(&state.value).filter_map(|name| index.get(name).copied()).collect();
+    states.iter().map(of).collect()
 }
