@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
@@ -28,6 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use super::event::{Batch, Disposition, EventOutcome, Later, PipeError, Provenance, Receipts, Room, Source};
 use crate::hosts::{Hosts, is_same_origin};
+use crate::memory::{self, Charge, Share};
 
 /// Listens for events. Built up, then [listening](Webhook::listen).
 #[derive(Clone, Debug)]
@@ -37,6 +39,7 @@ pub struct Webhook {
     path: Option<String>,
     answer: Answer,
     body_bytes_max: usize,
+    bytes_max: Option<usize>,
     waiting_max: usize,
     whole_arrays: bool,
     id_header: Option<HeaderName>,
@@ -101,6 +104,7 @@ impl Webhook {
             path: None,
             answer: Answer::default(),
             body_bytes_max: 1 << 20,
+            bytes_max: None,
             waiting_max: 1_024,
             whole_arrays: false,
             id_header: None,
@@ -125,6 +129,14 @@ impl Webhook {
     /// Bytes that a request's body may have, 1 MiB unless told; more are refused with `413`.
     pub fn body_bytes_max(mut self, bytes: usize) -> Webhook {
         self.body_bytes_max = bytes.max(1);
+        self
+    }
+
+    /// Bytes that the bodies of all requests may take, from when they begin to come until their events are settled; by
+    /// default an eighth of the memory that the [process should take](crate::memory::default_bytes). More are refused with
+    /// `503` and `Retry-After`.
+    pub fn bytes_max(mut self, bytes: usize) -> Webhook {
+        self.bytes_max = Some(bytes);
         self
     }
 
@@ -189,7 +201,9 @@ impl Webhook {
         let (posts, posted) = mpsc::channel(self.waiting_max);
         let end = watch::Sender::new(false);
         let hosts = Hosts::new(self.address.ip(), &self.hosts);
-        let state = Arc::new(WebhookState { webhook: self, hosts, posts, boot, requests: AtomicU64::new(0) });
+        let bytes = Share::new(self.bytes_max.unwrap_or_else(|| memory::default_bytes() / 8));
+        let requests = AtomicU64::new(0);
+        let state = Arc::new(WebhookState { webhook: self, hosts, posts, boot, requests, bytes });
         let accepting = tokio::spawn(accept(listener, state, end.subscribe()));
         Ok(WebhookSource { address, posted, end, accepting })
     }
@@ -203,6 +217,8 @@ struct WebhookState {
     /// A random number of this process.
     boot: u64,
     requests: AtomicU64,
+    /// What bodies take.
+    bytes: Arc<Share>,
 }
 
 /// Events of one request.
@@ -210,6 +226,7 @@ struct Post {
     id: String,
     bodies: Vec<Bytes>,
     waits: Waits,
+    charge: Charge,
 }
 
 /// What is told to whoever waits.
@@ -317,7 +334,7 @@ impl WebhookState {
         if head.method != Method::POST {
             return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "events are posted"));
         }
-        let body = self.body(body).await?;
+        let (body, charge) = self.body(body).await?;
         if self.webhook.proof.as_ref().is_some_and(|proof| !proof.is_given(&head.headers, &body)) {
             return Err(refuse(
                 StatusCode::UNAUTHORIZED,
@@ -339,7 +356,7 @@ impl WebhookState {
         match self.webhook.answer {
             Answer::Accepted => {
                 let (taken, wait) = oneshot::channel();
-                place.send(Post { id, bodies, waits: Waits::Accepted(taken) });
+                place.send(Post { id, bodies, waits: Waits::Accepted(taken), charge });
                 wait.await.map_err(gone)?;
                 Ok(reply(StatusCode::ACCEPTED, format!(r#"{{"accepted":{count}}}"#)))
             }
@@ -348,7 +365,7 @@ impl WebhookState {
                 let events = (0..count).map(|_| None).collect();
                 let answers = Answers { events, unsettled: count, done: Some(done) };
                 let pending = Arc::new(Pending(Mutex::new(answers)));
-                place.send(Post { id, bodies, waits: Waits::Done(pending) });
+                place.send(Post { id, bodies, waits: Waits::Done(pending), charge });
                 Ok(answered(wait.await.map_err(gone)?))
             }
         }
@@ -376,20 +393,38 @@ impl WebhookState {
         }
     }
 
-    async fn body(&self, body: Incoming) -> Result<Bytes, Refused> {
+    async fn body(&self, body: Incoming) -> Result<(Bytes, Charge), Refused> {
+        let bytes_max = self.webhook.body_bytes_max;
         let too_large = || {
-            let why = format!("the body has more than {} bytes", self.webhook.body_bytes_max);
+            let why = format!("the body has more than {bytes_max} bytes");
             refuse(StatusCode::PAYLOAD_TOO_LARGE, &why)
         };
-        if body.size_hint().lower() > self.webhook.body_bytes_max as u64 {
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > bytes_max {
             return Err(too_large());
         }
-        let read = timeout(SEND_MAX, Limited::new(body, self.webhook.body_bytes_max).collect()).await;
-        let read = read.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"))?;
-        read.map(http_body_util::Collected::to_bytes).map_err(|error| match error.is::<LengthLimitError>() {
-            true => too_large(),
-            false => refuse(StatusCode::BAD_REQUEST, "the request body ended early"),
-        })
+        let no_room = || refuse(StatusCode::SERVICE_UNAVAILABLE, "bodies take as much memory as they may");
+        let mut charge = self.bytes.take(announced).ok_or_else(no_room)?;
+        let mut body = Limited::new(body, bytes_max);
+        let read = async {
+            let mut bytes = BytesMut::with_capacity(announced);
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+                    true => too_large(),
+                    false => refuse(StatusCode::BAD_REQUEST, "the request body ended early"),
+                })?;
+                let Some(data) = frame.data_ref() else { continue };
+                let more = (bytes.len() + data.len()).saturating_sub(announced.max(bytes.len()));
+                if more > 0 && !self.bytes.extend(&mut charge, more) {
+                    return Err(no_room());
+                }
+                bytes.extend_from_slice(data);
+            }
+            Ok(bytes.freeze())
+        };
+        let read = timeout(SEND_MAX, read).await;
+        let bytes = read.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"))??;
+        Ok((bytes, charge))
     }
 
     /// The events of a body. Nothing of it is taken when something of it is not JSON.
@@ -521,9 +556,9 @@ impl WebhookSource {
 
     /// Makes a batch of requests, and tells senders that wait for no more that their events are taken on.
     fn hand_over(posts: Vec<Post>) -> Batch {
-        let mut receipts = WebhookReceipts { places: Vec::new() };
+        let mut receipts = WebhookReceipts { places: Vec::new(), _charges: Vec::new() };
         let mut bodies = Vec::new();
-        for Post { id, bodies: of_one, waits } in posts {
+        for Post { id, bodies: of_one, waits, charge } in posts {
             let pending = match waits {
                 Waits::Done(pending) => Some(pending),
                 Waits::Accepted(taken) => match taken.send(()) {
@@ -532,6 +567,7 @@ impl WebhookSource {
                     Err(()) => continue,
                 },
             };
+            receipts._charges.push(charge);
             let several = of_one.len() > 1;
             for (n, body) in of_one.into_iter().enumerate() {
                 let id = if several { format!("{id}.{n}") } else { id.clone() };
@@ -587,6 +623,8 @@ impl Source for WebhookSource {
 
 struct WebhookReceipts {
     places: Vec<Place>,
+    /// What the bodies take until all events are settled.
+    _charges: Vec<Charge>,
 }
 
 /// An event's place: which of its request's events it is.

@@ -321,3 +321,33 @@ sink = { type = "file", path = "out.ndjson" }
     assert_eq!(std::fs::read_to_string(folder.join("out.ndjson")).expect("the outputs"), "{\"n\":1}\n");
     std::fs::remove_dir_all(&folder).expect("it is removed");
 }
+
+#[test]
+fn bodies_count_from_when_they_begin_to_come() {
+    let bench = Bench::new(local().bytes_max(1_000), |pipe| pipe);
+    let body = format!("\"{}\"", "x".repeat(798));
+    let mut slow = TcpStream::connect(bench.address).expect("it listens");
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).expect("it reads");
+    let mut expected = [0; 25];
+    slow.read_exact(&mut expected).expect("it asks for the body");
+    assert!(expected.starts_with(b"HTTP/1.1 100"));
+    // Another has no place beside it, small ones do.
+    let (status, headers, refusal) = exchange(bench.address, "POST", "/", &[], &body);
+    assert!(status == 503 && headers.contains("retry-after: 1"), "{status} {headers}");
+    assert_eq!(refusal, r#"{"error":"bodies take as much memory as they may"}"#);
+    assert_eq!(bench.json("1").0, 202);
+    // Without a length, too.
+    let chunked =
+        "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut stream = TcpStream::connect(bench.address).expect("it listens");
+    let _ = stream.write_all(format!("{chunked}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).as_bytes());
+    assert_eq!(read_reply(stream).0, 503);
+    slow.write_all(body.as_bytes()).expect("it reads");
+    assert_eq!(read_reply(slow).0, 202);
+    let (report, _) = bench.end();
+    assert_eq!(report.received, 2);
+}
