@@ -73,7 +73,11 @@ async fn respond_to(
     body: Incoming,
 ) -> Result<Response<Rest>, Infallible> {
     let origin = head.headers.get(ORIGIN).cloned();
-    let mut response = match at_once(&local, &head, origin.as_ref()) {
+    let answered = match at_once(&local, &head, origin.as_ref()) {
+        None if head.method != Method::POST => Some(Box::pin(metrics(&local)).await),
+        answered => answered,
+    };
+    let mut response = match answered {
         Some(mut response) => {
             hold(&local, &busy.0, head.version, true, &mut response);
             response
@@ -128,7 +132,7 @@ fn only_reads(target: &str) -> bool {
     ["Describe", "List", "GetExecutionHistory", "Validate"].iter().any(|reads| operation.starts_with(reads))
 }
 
-/// The response, if this is not an operation.
+/// The response, if this is neither an operation nor a request for metrics.
 fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<Response<Rest>> {
     let host = match host(head) {
         Ok(host) => host,
@@ -155,6 +159,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
             Some(console::page(head))
         }
         (&Method::OPTIONS, _) if origin.is_some() => Some(cors::preflight()),
+        (&Method::GET | &Method::HEAD, "/metrics") => None,
         (&Method::GET | &Method::HEAD, path) => Some(page(local, path)),
         _ => Some(unknown(StatusCode::NOT_FOUND)),
     }
@@ -415,15 +420,28 @@ fn page(local: &Local, path: &str) -> Response<Rest> {
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n")),
         },
         "/ready" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".to_owned()),
-        "/metrics" => {
-            (StatusCode::OK, PROMETHEUS, local.shared.counts().prometheus() + &local.service.prometheus())
-        }
         _ => return unknown(StatusCode::NOT_FOUND),
     };
+    text_response(status, content_type, text)
+}
+
+fn text_response(status: StatusCode, content_type: HeaderValue, text: String) -> Response<Rest> {
     let mut response = Response::new(Rest::new(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
+}
+
+/// Metrics take milliseconds where there are many state machines: they are made on a thread of their own, for one request
+/// at a time, while this one serves others.
+async fn metrics(local: &Local) -> Response<Rest> {
+    let _turn = local.shared.scrapes.lock().await;
+    let (shared, service) = (Arc::clone(&local.shared), local.service.clone());
+    let text = tokio::task::spawn_blocking(move || shared.counts().prometheus() + &service.prometheus());
+    match text.await {
+        Ok(text) => text_response(StatusCode::OK, PROMETHEUS, text),
+        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "The metrics are broken"),
+    }
 }
 
 /// Why there is no body.

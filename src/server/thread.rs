@@ -21,7 +21,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::connection;
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) hosts: Hosts,
     /// What requests and responses take.
     pub(super) requests: Arc<Share>,
+    /// Lets one request for metrics after the other have its turn.
+    pub(super) scrapes: Mutex<()>,
     pub(super) place: Place,
     #[cfg(feature = "console")]
     pub(super) console: Option<super::console::ThreadStats>,
@@ -75,6 +77,7 @@ impl Shared {
             origins,
             hosts,
             requests,
+            scrapes: Mutex::new(()),
             place,
             #[cfg(feature = "console")]
             console,

@@ -65,3 +65,43 @@ fn others_are_served_beside_what_never_ends() {
     assert_eq!(code, Some(2), "{rest}");
     assert!(began.elapsed() < IN_TIME, "{rest}");
 }
+
+/// Nanoseconds that the thread of a process was on a processor.
+#[cfg(target_os = "linux")]
+fn busy_ns(process: u32, thread: &str) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("its threads");
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let of_thread = threads.map(|entry| entry.expect("a thread").path()).find(|path| {
+        let name = read(path.join("comm"));
+        name.trim() == thread
+    });
+    let stat = read(of_thread.expect("it has this thread").join("schedstat"));
+    stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_thread_that_answers_health_makes_no_metrics() {
+    let serving = Serving::start(&["--threads", "1"]);
+    for n in 0..60 {
+        let states = (0..20).map(|n| format!(r#""s{n}": {{"Type": "Pass", "Next": "s{}"}},"#, n + 1));
+        let states: String = states.collect();
+        let definition =
+            format!(r#"{{"StartAt": "s0", "States": {{{states} "s20": {{"Type": "Succeed"}}}}}}"#);
+        let machine = create(&serving, &format!("m{n}"), &definition);
+        let start = json!({"stateMachineArn": machine, "input": "{}"}).to_string();
+        assert_eq!(serving.ask("StartSyncExecution", &start).0, 200);
+    }
+    let measure = |path: &str| {
+        let before = busy_ns(serving.process(), "http-acceptor");
+        for _ in 0..20 {
+            serving.get(path);
+        }
+        busy_ns(serving.process(), "http-acceptor") - before
+    };
+    let text = serving.get("/metrics");
+    assert!(text.len() > 100_000, "{} bytes are nothing to be afraid of", text.len());
+    // Connections, requests and responses cost it something; making the text costs a hundred times that.
+    let (health, metrics) = (measure("/health"), measure("/metrics"));
+    assert!(metrics < 10 * health, "{metrics} ns for the metrics, {health} ns to say that it is healthy");
+}
