@@ -6,6 +6,7 @@
 
 use super::arena::NO_SPAN;
 use super::names::{Names, ORDER_START, ORDER_UNKNOWN, Order};
+use super::pace::{AtOnce, InPieces, PIECE_BYTES, Pace};
 use super::value::{COLON, Kind, QUOTED, Value};
 use super::{Arena, arena};
 use crate::limits;
@@ -73,6 +74,9 @@ pub enum ReadErrorKind {
     /// The arena's budget of bytes is used up.
     #[error("too large")]
     TooLarge,
+    /// Whoever asked for it does not want it any more.
+    #[error("reading was stopped")]
+    Stopped,
 }
 
 /// Reads one JSON text into the arena.
@@ -92,6 +96,22 @@ pub enum ReadErrorKind {
 /// # Errors
 /// Anything that is not one JSON text in UTF-8, and texts beyond the arena's budget.
 pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
+    read_by(arena, text, AtOnce)
+}
+
+/// [`read`] in pieces: `goes_on` is asked, with the bytes read since the last time, whether to go on.
+///
+/// # Errors
+/// As [`read`]'s, and where it was not to go on.
+pub(crate) fn read_in_pieces(
+    arena: &mut Arena,
+    text: &[u8],
+    goes_on: impl FnMut(usize) -> bool,
+) -> Result<Value, ReadError> {
+    read_by(arena, text, InPieces(goes_on))
+}
+
+fn read_by<P: Pace>(arena: &mut Arena, text: &[u8], pace: P) -> Result<Value, ReadError> {
     let fail = |kind, offset| Err(ReadError { kind, offset });
     let valid = match std::str::from_utf8(text) {
         Ok(valid) => valid,
@@ -119,6 +139,8 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
         slots,
         names,
         arena,
+        pace,
+        told: 0,
     };
     let result = reader.document();
     let Reader { slots, names, arena, .. } = reader;
@@ -150,7 +172,7 @@ type Fail = (ReadErrorKind, usize);
 ///
 /// The position in the text (`at`), the first free slot (`top`) and the byte that closes the innermost container are
 /// passed from hand to hand rather than kept here: that holds them in registers, which is a quarter of the speed.
-struct Reader<'a> {
+struct Reader<'a, P> {
     text: &'a [u8],
     valid: &'a str,
     /// Where the text begins in the arena's text.
@@ -168,6 +190,9 @@ struct Reader<'a> {
     slots: Vec<Value>,
     names: Box<Names>,
     arena: &'a mut Arena,
+    pace: P,
+    /// How far it was when that was told.
+    told: usize,
 }
 
 /// What stands behind the end of the text, and "closes" the document. A NUL in the text reads the same, and is told
@@ -177,7 +202,7 @@ const END: u8 = 0;
 /// In a frame: the parent is an object.
 const IN_OBJECT: u16 = 0x8000;
 
-impl Reader<'_> {
+impl<P: Pace> Reader<'_, P> {
     fn document(&mut self) -> Result<(), Fail> {
         let (mut at, mut top, mut closing) = (0, 0, END);
         loop {
@@ -214,6 +239,12 @@ impl Reader<'_> {
                 _ => return Err(self.unexpected(at, ReadErrorKind::ExpectedValue)),
             }
             top += 1;
+            if P::STOPS && at - self.told > PIECE_BYTES {
+                let bytes = at - std::mem::replace(&mut self.told, at);
+                if !self.pace.goes_on(bytes) {
+                    return Err((ReadErrorKind::Stopped, at));
+                }
+            }
             // A value is complete: close what ends here, and go on to the next.
             loop {
                 let byte = self.byte(at);

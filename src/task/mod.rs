@@ -85,7 +85,10 @@ fn unreadable(text: &[u8], error: ReadError) -> String {
         return "The task's result is not JSON: it is empty".to_owned();
     }
     let what = match error.kind {
-        ReadErrorKind::NumberRange | ReadErrorKind::TooDeep | ReadErrorKind::TooLarge => "cannot be read",
+        ReadErrorKind::NumberRange
+        | ReadErrorKind::TooDeep
+        | ReadErrorKind::TooLarge
+        | ReadErrorKind::Stopped => "cannot be read",
         _ => "is not JSON",
     };
     let shown = text[..text.len().min(SHOWN_BYTES)].escape_ascii();

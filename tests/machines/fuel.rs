@@ -1,5 +1,6 @@
 //! Fuel in the engine: a turn ends by its work, and what a driver cuts ends the execution, not the state.
 
+use crate::meter::{Chance, Meter, count};
 use expressway::engine::{self, Event, EventMask, Execution, Outcome, Start, Turn};
 use expressway::fuel::{self, Cut, Fuel, Refill};
 use expressway::json::{self, Compactor};
@@ -56,11 +57,16 @@ impl Bed {
     fn turn(&mut self, event: Event, slices: u32) -> (Turn, u64) {
         let refill = Slices(slices.into());
         let fuel = Fuel::new(fuel::SLICE, &refill);
+        let turn = self.turn_with(event, &fuel);
+        (turn, fuel.used())
+    }
+
+    fn turn_with(&mut self, event: Event, fuel: &Fuel<'_>) -> Turn {
         let mut env = engine::Env {
             ahead_ms: 0,
             now_ms: 1_000,
             transitions_max: u32::MAX,
-            fuel: &fuel,
+            fuel,
             effects: &mut self.effects,
             listener: None,
             event_mask: EventMask::NONE,
@@ -70,8 +76,7 @@ impl Bed {
             random: None,
             activities: None,
         };
-        let turn = engine::advance(&self.program, &mut self.execution, event, &mut env);
-        (turn, fuel.used())
+        engine::advance(&self.program, &mut self.execution, event, &mut env)
     }
 }
 
@@ -141,4 +146,137 @@ fn a_turn_ends_by_its_work() {
         }
     }
     assert!(transitions[0] > 500 && transitions[5] < 20, "{transitions:?}");
+}
+
+/// Time between two looks at the clock, in nanoseconds. Generous: tests are not optimised, and not alone.
+const STRETCH_NS_MAX: u64 = if cfg!(debug_assertions) { 250_000_000 } else { 25_000_000 };
+
+/// Random definitions over much data: Maps and Parallels in each other, templates, rules, variables. Nothing works for
+/// long without a look at the clock.
+#[test]
+fn random_definitions_look_at_the_clock() {
+    let input = data();
+    let mut longest = (0, String::new());
+    let (mut done, seeds) = (0, count(150));
+    for seed in seeds.clone() {
+        let definition = Chance(seed).machine();
+        let mut bed = Bed::new(&definition, &input);
+        let meter = Meter::new(40_000_000);
+        let fuel = Fuel::new(fuel::SLICE, &meter);
+        let mut turn = Turn::Yielded;
+        while turn == Turn::Yielded {
+            turn = bed.turn_with(Event::Go, &fuel);
+            meter.look();
+        }
+        done += u64::from(turn == Turn::Done);
+        let (work, ns) = (meter.longest_work.get(), meter.longest_ns.get());
+        assert!(ns <= STRETCH_NS_MAX, "{definition}: {ns} ns without a look at the clock (seed {seed})");
+        if ns > longest.0 {
+            longest = (ns, format!("{definition} (seed {seed}, {work} units)"));
+        }
+    }
+    println!(
+        "{} definitions; longest stretch {} us: {}",
+        seeds.clone().count(),
+        longest.0 / 1_000,
+        longest.1
+    );
+    assert!(3 * done > seeds.count() as u64, "only {done} come to their end");
+}
+
+/// Some 100 kB of everything.
+fn data() -> String {
+    let list = |item: &dyn Fn(usize) -> String, n: usize| (0..n).map(item).collect::<Vec<_>>().join(",");
+    format!(
+        r#"{{"list":[{}],"objects":[{}],"texts":[{}],"object":{{{}}},"text":"{}"}}"#,
+        list(&|n| n.to_string(), 2_000),
+        list(&|n| format!(r#"{{"k":{n},"t":"x{}","l":[1,2,3]}}"#, n % 10), 1_000),
+        list(&|n| format!(r#""{}{n}""#, "k".repeat(20)), 1_000),
+        list(&|n| format!(r#""m{n}":{n}"#), 1_000),
+        "ab, ".repeat(5_000),
+    )
+}
+
+impl Chance {
+    fn machine(&mut self) -> String {
+        let mut number = 0;
+        let states = self.states(&mut number, 2);
+        format!("{{{states}}}")
+    }
+
+    /// `"StartAt"` and `"States"` of a workflow: one to three states one after the other.
+    fn states(&mut self, number: &mut u32, depth: u32) -> String {
+        let count = 1 + self.below(3) as u32;
+        let first = *number;
+        *number += count;
+        let states: Vec<String> = (0..count)
+            .map(|n| {
+                let next = match n + 1 < count {
+                    true => format!(r#""Next":"s{}""#, first + n + 1),
+                    false => r#""End":true"#.to_owned(),
+                };
+                format!(r#""s{}":{}"#, first + n, self.state(&next, number, depth))
+            })
+            .collect();
+        format!(r#""StartAt":"s{first}","States":{{{}}}"#, states.join(","))
+    }
+
+    fn state(&mut self, next: &str, number: &mut u32, depth: u32) -> String {
+        const PATHS: [&str; 8] =
+            ["$", "$.list", "$.objects", "$.texts", "$.object", "$..k", "$.objects[?(@.k > 500)]", "$.none"];
+        const EXPRESSIONS: [&str; 10] = [
+            "$states.input",
+            "$states.input.list",
+            "[$states.input.objects.k]",
+            "$states.input.objects[k > 500]",
+            "$sort($states.input.texts)",
+            "$states.input.objects{t: $count(k)}",
+            "$split($states.input.text, ', ')",
+            "$parse($string($states.input))",
+            "$distinct($states.input.objects.t)",
+            "$map([1..2000], function($n) { {'n': $n, 'l': [1..3]} })",
+        ];
+        let jsonata = r#""QueryLanguage":"JSONata","#;
+        match self.below(if depth == 0 { 4 } else { 7 }) {
+            0 => format!(
+                r#"{{"Type":"Pass","Parameters":{{"a.$":"{}","b.$":"{}","list.$":"$.list"}},{next}}}"#,
+                self.pick(&PATHS[..7]),
+                self.pick(&PATHS[..7])
+            ),
+            1 => {
+                format!(r#"{{"Type":"Pass",{jsonata}"Output":"{{% {} %}}",{next}}}"#, self.pick(&EXPRESSIONS))
+            }
+            2 => format!(
+                r#"{{"Type":"Pass",{jsonata}"Assign":{{"v":"{{% {} %}}"}},"Output":{{"list":"{{% [1..1000] %}}","v":"{{% {} %}}"}},{next}}}"#,
+                self.pick(&EXPRESSIONS),
+                self.pick(&EXPRESSIONS)
+            ),
+            3 => format!(
+                r#"{{"Type":"Pass","Parameters":{{"list.$":"States.ArrayRange(1, 1000, 1)","s.$":"States.JsonToString($)"}},"ResultPath":"$.r",{next}}}"#
+            ),
+            4 => {
+                let inside = self.states(number, depth - 1);
+                format!(
+                    r#"{{"Type":"Map","ItemsPath":"$.list","ItemSelector":{{"list":[1,2,3],"whole.$":"{}"}},"ItemProcessor":{{{inside}}},"ResultPath":"$.m",{next}}}"#,
+                    self.pick(&PATHS)
+                )
+            }
+            5 => {
+                let inside = self.states(number, depth - 1);
+                format!(
+                    r#"{{"Type":"Map",{jsonata}"Items":"{{% [1..{}] %}}","ItemProcessor":{{{inside}}},"Output":{{"list":"{{% $states.result %}}"}},{next}}}"#,
+                    10 + self.below(2_000)
+                )
+            }
+            _ => {
+                let branches: Vec<String> = (0..1 + self.below(20))
+                    .map(|_| format!("{{{}}}", self.states(number, depth - 1)))
+                    .collect();
+                format!(
+                    r#"{{"Type":"Parallel","Branches":[{}],"ResultPath":"$.p",{next}}}"#,
+                    branches.join(",")
+                )
+            }
+        }
+    }
 }

@@ -7,6 +7,8 @@ mod corpus;
 mod definitions;
 mod dump;
 mod fuel;
+#[path = "../meter/mod.rs"]
+mod meter;
 mod mock;
 mod random_machines;
 mod real_definitions;

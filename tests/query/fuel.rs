@@ -1,12 +1,12 @@
 //! Fuel: whatever goes over a user's data charges for it, so that a driver gets to look at the clock.
 
-use expressway::fuel::{self, Cut, Fuel, Refill};
+use crate::meter::{Chance, Meter, count};
+use expressway::fuel::{self, Cut, Fuel};
 use expressway::json::{self, Arena, Value};
 use expressway::query::intrinsic::Call;
 use expressway::query::jsonata::{Allowed, Env, EvalErrorKind, Expr, Limits, Profile, Scratch};
 use expressway::query::path::Path;
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
-use std::cell::Cell;
 
 struct Nothing;
 
@@ -19,47 +19,6 @@ impl Names for Nothing {
 impl Context for Nothing {
     fn field(&self, _: &mut Arena, _: ContextField) -> Value {
         Value::UNDEFINED
-    }
-}
-
-/// Counts the work between two looks at the clock and the processor's time that it took, and cuts at the most.
-struct Meter {
-    work_max: u64,
-    work: Cell<u64>,
-    longest_work: Cell<u64>,
-    longest_ns: Cell<u64>,
-    looked_ns: Cell<u64>,
-}
-
-/// The time this thread was on a processor.
-fn busy_ns() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
-}
-
-impl Meter {
-    fn new(work_max: u64) -> Meter {
-        Meter {
-            work_max,
-            work: 0.into(),
-            longest_work: 0.into(),
-            longest_ns: 0.into(),
-            looked_ns: busy_ns().into(),
-        }
-    }
-
-    fn look(&self) {
-        let now = busy_ns();
-        self.longest_ns.set(self.longest_ns.get().max(now - self.looked_ns.replace(now)));
-    }
-}
-
-impl Refill for Meter {
-    fn spent(&self, work: u64) -> Result<u64, Cut> {
-        self.look();
-        self.longest_work.set(self.longest_work.get().max(work));
-        self.work.set(self.work.get() + work);
-        if self.work.get() > self.work_max { Err(Cut::Deadline) } else { Ok(fuel::SLICE) }
     }
 }
 
@@ -354,34 +313,80 @@ fn an_evaluation_ends_after_about_a_second_of_work() {
 #[test]
 fn random_expressions_look_at_the_clock() {
     let input = input(8_000);
-    let seed = std::env::var("EXPRESSWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5EED_u64);
-    let mut chance = Chance(seed);
-    let begun = std::time::Instant::now();
-    let mut count = 0;
-    while count < 3_000 && begun.elapsed().as_secs() < 10 {
-        let source = format!("{{% {} %}}", chance.expression(3));
+    let mut longest = (0, String::new());
+    let seeds = count(1_500);
+    for seed in seeds.clone() {
+        let mut chance = Chance(seed);
+        let source = match chance.below(4) {
+            0 => chance.path(),
+            1 => chance.intrinsic(2),
+            _ => format!("{{% {} %}}", chance.expression(3)),
+        };
         let meter = Meter::new(4_000_000);
         let fuel = Fuel::new(fuel::SLICE, &meter);
         let _ = evaluate(&source, &input, &fuel);
         meter.look();
-        let (longest, ns) = (meter.longest_work.get(), meter.longest_ns.get());
-        assert!(longest <= 4 * AT_ONCE_MAX, "{source}: {longest} units at once (seed {seed})");
+        let (work, ns) = (meter.longest_work.get(), meter.longest_ns.get());
+        assert!(work <= 4 * AT_ONCE_MAX, "{source}: {work} units at once (seed {seed})");
         assert!(ns <= STRETCH_NS_MAX, "{source}: {ns} ns without a look at the clock (seed {seed})");
-        count += 1;
+        if ns > longest.0 {
+            longest = (ns, format!("{source} (seed {seed}, {work} units)"));
+        }
     }
-    assert!(count > 50, "{count} expressions");
+    println!("{} expressions; longest stretch {} us: {}", seeds.count(), longest.0 / 1_000, longest.1);
 }
 
-struct Chance(u64);
-
 impl Chance {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
+    /// A path whose steps are chance's.
+    fn path(&mut self) -> String {
+        const STEPS: [&str; 14] = [
+            ".objects",
+            ".numbers",
+            ".texts",
+            ".object",
+            ".long",
+            ".text",
+            ".*",
+            "..*",
+            "..k",
+            "[*]",
+            "[0:1000]",
+            "[-1]",
+            "[?(@.k > 3)]",
+            "[?(@ =~ /(l|ll|k|a)*9/)]",
+        ];
+        let steps = 1 + self.below(4);
+        (0..steps).fold("$".to_owned(), |path, _| path + self.pick(&STEPS))
     }
 
-    fn pick<'t>(&mut self, of: &[&'t str]) -> &'t str {
-        of[self.below(of.len())]
+    /// An intrinsic function; `_` in a form stands for another, or a path.
+    fn intrinsic(&mut self, depth: u32) -> String {
+        const FORMS: [&str; 14] = [
+            "States.Array(_, _, _)",
+            "States.ArrayPartition(_, 3)",
+            "States.ArrayContains(_, _)",
+            "States.ArrayRange(1, 1000, 1)",
+            "States.ArrayGetItem(_, 3)",
+            "States.ArrayLength(_)",
+            "States.ArrayUnique(_)",
+            "States.Base64Encode(States.JsonToString(_))",
+            "States.Hash(_, 'SHA-256')",
+            "States.JsonMerge(_, _, false)",
+            "States.JsonToString(_)",
+            "States.StringToJson(States.JsonToString(_))",
+            "States.Format('{} {}', _, _)",
+            "States.StringSplit(States.JsonToString(_), ',:')",
+        ];
+        let form = self.pick(&FORMS);
+        let mut out = String::new();
+        for (index, part) in form.split('_').enumerate() {
+            if index > 0 {
+                let nests = depth > 0 && self.below(2) == 0;
+                out.push_str(&if nests { self.intrinsic(depth - 1) } else { self.path() });
+            }
+            out.push_str(part);
+        }
+        out
     }
 
     /// `_` in a form stands for another expression.

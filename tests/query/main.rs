@@ -12,6 +12,8 @@ mod jsonata;
 mod jsonata_aws;
 mod jsonata_robust;
 mod jsonpath;
+#[path = "../meter/mod.rs"]
+mod meter;
 #[path = "../required/mod.rs"]
 mod required;
 #[cfg(feature = "yaml")]

@@ -2,13 +2,15 @@
 
 use super::*;
 use crate::fuel::{self, Fuel};
-use crate::json::Since;
+use crate::json::{self, Since};
 use std::cell::Cell;
 
 /// Work of evaluating a node, about.
 pub(super) const NODE: u64 = 50;
 /// Work of handling an item: pushing it, looking at its kind, adding it up.
 const ITEM: u64 = 8;
+/// Work of reading a byte of JSON.
+const READ_BYTE: u64 = 8;
 /// Work of making a part of the context object.
 pub(super) const CONTEXT: u64 = 1_000;
 /// Looks at an object's members that cost nothing beside the lookup itself.
@@ -37,6 +39,19 @@ impl<'e> Tank<'e> {
             before: 0.into(),
             work_max,
             busy_from_ns: None.into(),
+        }
+    }
+
+    /// Charges work.
+    #[inline]
+    fn charge(&self, work: u64) -> Outcome<()> {
+        let left = self.left.get();
+        match left > work {
+            true => {
+                self.left.set(left - work);
+                Ok(())
+            }
+            false => self.fill_up(work),
         }
     }
 
@@ -82,13 +97,18 @@ impl Eval<'_> {
     /// Charges work, in units of [fuel](crate::fuel): about nanoseconds.
     #[inline]
     pub(in crate::query::jsonata) fn charge(&self, work: u64) -> Outcome<()> {
-        let left = self.tank.left.get();
-        match left > work {
-            true => {
-                self.tank.left.set(left - work);
-                Ok(())
-            }
-            false => self.tank.fill_up(work),
+        self.tank.charge(work)
+    }
+
+    /// Reads JSON, which is charged as it goes on; `None` where it is none.
+    pub(in crate::query::jsonata) fn read_json(&mut self, text: &str) -> Outcome<Option<Value>> {
+        let (tank, mut stopped) = (&self.tank, None);
+        let read = json::read_in_pieces(self.arena, text.as_bytes(), |bytes| {
+            tank.charge(READ_BYTE * bytes as u64).map_err(|failure| stopped = Some(failure)).is_ok()
+        });
+        match stopped {
+            Some(failure) => Err(failure),
+            None => Ok(read.ok()),
         }
     }
 

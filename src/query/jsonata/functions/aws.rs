@@ -1,7 +1,7 @@
 //! What Step Functions adds (developer guide, "JSONata functions provided by Step Functions").
 
 use super::*;
-use crate::json::{self, Kind, Value};
+use crate::json::{Kind, Value};
 use crate::query::jsonata::eval::{EvalError, Failure, TEXT_PIECE};
 use md5::Md5;
 use sha1::Sha1;
@@ -138,10 +138,8 @@ pub(super) fn parse(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome 
     if text.is_undefined() {
         return Ok(text);
     }
-    // The reader takes a text in one go.
-    eval.charge(12 * text.len() as u64)?;
-    let Some((source, members)) = json_text(eval.arena.str(text)) else { return fail(INVALID_JSON) };
-    let Ok(value) = json::read(eval.arena, source.as_bytes()) else { return fail(INVALID_JSON) };
+    let Some((source, members)) = json_text(eval, text)? else { return fail(INVALID_JSON) };
+    let Some(value) = eval.read_json(&source)? else { return fail(INVALID_JSON) };
     eval.check_bytes()?;
     let mut kept = 0;
     let value = plain_numbers(eval, value, &mut kept)?;
@@ -156,31 +154,43 @@ const INVALID_JSON: &str = "Invalid JSON";
 
 /// The text with strings in single quotes, which AWS reads as well, in double ones, and how many members its objects
 /// have. `None` where a string does not end.
-fn json_text(text: &str) -> Option<(String, usize)> {
+fn json_text(eval: &Eval<'_>, text: Value) -> Outcome<Option<(String, usize)>> {
+    let text = eval.arena.str(text);
     let (mut out, mut members) = (String::with_capacity(text.len()), 0);
-    let mut chars = text.chars();
-    while let Some(quote) = chars.next() {
-        if quote != '"' && quote != '\'' {
-            members += usize::from(quote == ':');
-            out.push(quote);
-            continue;
+    let (mut quote, mut is_escaped) = (None, false);
+    for (n, char) in text.chars().enumerate() {
+        if n % REQUOTED_CHARS == 0 {
+            eval.charge(4 * REQUOTED_CHARS.min(text.len()) as u64)?;
         }
-        out.push('"');
-        loop {
-            match chars.next()? {
-                c if c == quote => break,
-                '\\' => match chars.next()? {
-                    '\'' if quote == '\'' => out.push('\''),
-                    c => out.extend(['\\', c]),
-                },
-                '"' => out.push_str("\\\""),
-                c => out.push(c),
+        match (quote, char) {
+            (None, '"' | '\'') => {
+                quote = Some(char);
+                out.push('"');
             }
+            (None, char) => {
+                members += usize::from(char == ':');
+                out.push(char);
+            }
+            (Some('\''), '\'') if is_escaped => out.push('\''),
+            (Some(_), char) if is_escaped => out.extend(['\\', char]),
+            (Some(_), '\\') => {
+                is_escaped = true;
+                continue;
+            }
+            (Some(open), char) if char == open => {
+                quote = None;
+                out.push('"');
+            }
+            (Some(_), '"') => out.push_str("\\\""),
+            (Some(_), char) => out.push(char),
         }
-        out.push('"');
+        is_escaped = false;
     }
-    Some((out, members))
+    Ok(quote.is_none().then_some((out, members)))
 }
+
+/// Characters of a text that are gone over at once.
+const REQUOTED_CHARS: usize = 16 << 10;
 
 /// The value with its numbers as a computation would leave them (`1.0` is 1), and how many members it has.
 fn plain_numbers(eval: &mut Eval<'_>, value: Value, members: &mut usize) -> Outcome {

@@ -1,0 +1,70 @@
+//! How long something works between two looks at the clock: in work that is charged, and in time.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use expressway::fuel::{self, Cut, Refill};
+
+/// Counts the work between two looks at the clock and the processor's time that it took, and cuts at the most.
+pub(crate) struct Meter {
+    work_max: u64,
+    work: Cell<u64>,
+    pub(crate) longest_work: Cell<u64>,
+    pub(crate) longest_ns: Cell<u64>,
+    looked_ns: Cell<u64>,
+}
+
+/// The time this thread was on a processor.
+fn busy_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
+impl Meter {
+    pub(crate) fn new(work_max: u64) -> Meter {
+        Meter {
+            work_max,
+            work: 0.into(),
+            longest_work: 0.into(),
+            longest_ns: 0.into(),
+            looked_ns: busy_ns().into(),
+        }
+    }
+
+    pub(crate) fn look(&self) {
+        let now = busy_ns();
+        self.longest_ns.set(self.longest_ns.get().max(now - self.looked_ns.replace(now)));
+    }
+}
+
+impl Refill for Meter {
+    fn spent(&self, work: u64) -> Result<u64, Cut> {
+        self.look();
+        self.longest_work.set(self.longest_work.get().max(work));
+        self.work.set(self.work.get() + work);
+        if self.work.get() > self.work_max { Err(Cut::Deadline) } else { Ok(fuel::SLICE) }
+    }
+}
+
+/// Chance, from a seed.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % n
+    }
+
+    pub(crate) fn pick<'t>(&mut self, of: &[&'t str]) -> &'t str {
+        of[self.below(of.len())]
+    }
+}
+
+/// The seeds that are played: `EXPRESSWAY_SEEDS=200000`, or `from..to`; else so many.
+pub(crate) fn count(usual: u64) -> Range<u64> {
+    let told = std::env::var("EXPRESSWAY_SEEDS").unwrap_or_default();
+    match told.split_once("..") {
+        Some((from, to)) => from.parse().expect("a number")..to.parse().expect("a number"),
+        None => 0..told.parse().unwrap_or(usual),
+    }
+}
