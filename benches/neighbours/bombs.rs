@@ -8,6 +8,8 @@ pub(crate) enum Bomb {
     Runs(Value, String),
     /// Asks for this operation with this body.
     Asks(&'static str, String),
+    /// So many clients start an execution of a machine with this definition, and close the half on which they speak.
+    HalfClosed(Value, usize),
 }
 
 /// Every bomb with its name.
@@ -144,7 +146,8 @@ fn loops() -> Vec<(String, Bomb)> {
             "a Choice of wildcards".to_owned(),
             Bomb::Runs(matched, json!({"t": "a".repeat(100_000)}).to_string()),
         ),
-        ("a loop of Waits of no time".to_owned(), Bomb::Runs(waits, "{}".to_owned())),
+        ("a loop of Waits of no time".to_owned(), Bomb::Runs(waits.clone(), "{}".to_owned())),
+        ("8,000 clients that closed their half".to_owned(), Bomb::HalfClosed(waits, 8_000)),
         ("branches that fail and are tried again".to_owned(), Bomb::Runs(retries, "{}".to_owned())),
     ]
 }
