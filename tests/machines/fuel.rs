@@ -247,7 +247,8 @@ impl Chance {
                 format!(r#"{{"Type":"Pass",{jsonata}"Output":"{{% {} %}}",{next}}}"#, self.pick(&EXPRESSIONS))
             }
             2 => format!(
-                r#"{{"Type":"Pass",{jsonata}"Assign":{{"v":"{{% {} %}}"}},"Output":{{"list":"{{% [1..1000] %}}","v":"{{% {} %}}"}},{next}}}"#,
+                r#"{{"Type":"Pass",{jsonata}"Assign":{{"v{}":"{{% {} %}}"}},"Output":{{"list":"{{% [1..1000] %}}","v":"{{% {} %}}"}},{next}}}"#,
+                self.below(1 << 30),
                 self.pick(&EXPRESSIONS),
                 self.pick(&EXPRESSIONS)
             ),
