@@ -115,3 +115,12 @@ pub fn format_millis(millis: u64) -> String {
         Err(_) => String::new(),
     }
 }
+
+/// Seconds since 1970 as the HTTP header `Date` has them (RFC 9110).
+#[cfg(feature = "service")]
+pub fn http_date(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+    let timestamp = jiff::Timestamp::from_second(seconds);
+    timestamp.and_then(|timestamp| printer.timestamp_to_rfc9110_string(&timestamp)).unwrap_or_default()
+}

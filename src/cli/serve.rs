@@ -349,8 +349,7 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
     if !arguments.tasks.no_integrations {
         let mut integrations = arguments.tasks.settings.integrations()?;
         if arguments.memory.mock_config.is_some() {
-            // What is mocked needs no support.
-            integrations = integrations.accept_unsupported();
+            integrations = integrations.beside_mocks();
         }
         builder = builder.engine(|engine| engine.aws(integrations));
     }

@@ -29,12 +29,14 @@ pub(super) struct Mocked {
 pub(super) struct Answers {
     mocks: Option<TestCase>,
     unanswered: Arc<HashMap<Box<str>, String>>,
+    /// Nothing but mocks answers.
+    only_mocks: bool,
 }
 
 impl Tasks for Answers {
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
         let state = program.name(call.state);
-        if let Some(mocks) = self.mocks.as_mut().filter(|mocks| mocks.has(state)) {
+        if let Some(mocks) = self.mocks.as_mut().filter(|mocks| self.only_mocks || mocks.has(state)) {
             return mocks.start(program, execution, call);
         }
         let cause = self.unanswered.get(state).cloned().unwrap_or_default();
@@ -43,7 +45,9 @@ impl Tasks for Answers {
     }
 
     fn answers(&self, state: &str) -> bool {
-        self.unanswered.contains_key(state) || self.mocks.as_ref().is_some_and(|mocks| mocks.has(state))
+        self.only_mocks
+            || self.unanswered.contains_key(state)
+            || self.mocks.as_ref().is_some_and(|mocks| mocks.has(state))
     }
 }
 
@@ -90,7 +94,8 @@ impl Mocked {
                 return Some(format!("No worker asks for tasks of {arn} here."));
             }
             (true, _) => return None,
-            (false, _) if self.mocks.is_some() => "the test case has no response for the state",
+            // The test case says itself what it lacks.
+            (false, _) if self.mocks.is_some() => return None,
             (false, _) => "services are called with --services only; or give answers with --mock",
         };
         Some(format!("Nothing answers the task {arn} of the state {state}: {advice}."))
@@ -124,7 +129,8 @@ impl Mocked {
 
     /// For one execution.
     pub(super) fn answers(&self) -> Answers {
-        Answers { mocks: self.mocks.clone(), unanswered: Arc::clone(&self.unanswered) }
+        let only_mocks = self.mocks.is_some() && !self.has_services();
+        Answers { mocks: self.mocks.clone(), unanswered: Arc::clone(&self.unanswered), only_mocks }
     }
 
     /// For one execution on an engine, if anything is answered in place of services.

@@ -233,6 +233,8 @@ pub(super) struct Frame {
     pub(super) heartbeat_missed: bool,
     /// Whether the task that runs was begun: that of an activity is when a worker takes it.
     pub(super) is_begun: bool,
+    /// Whether the history says that the task that runs was submitted.
+    pub(super) is_submitted: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

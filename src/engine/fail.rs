@@ -214,12 +214,19 @@ impl Run<'_, '_> {
         Ok(true)
     }
 
-    /// The Error Output: `{"Error": …, "Cause": …}`. Recorded: of a timeout, which has no cause, `Cause` is empty.
+    /// The Error Output: `{"Error": …, "Cause": …}`. Recorded: where neither was said, both are null; of a timeout, which
+    /// has no cause, `Cause` is empty.
     fn error_output(&mut self, fault: &Fault) -> Value {
+        let says_nothing = fault.error.is_none() && fault.cause.is_none();
         let arena = &mut self.execution.arena;
         let mark = arena.begin();
         for (key, text) in [("Error", fault.error.as_deref()), ("Cause", fault.cause.as_deref())] {
-            let (key, text) = (arena.string(key), arena.string(text.unwrap_or_default()));
+            let key = arena.string(key);
+            let text = match text {
+                Some(text) => arena.string(text),
+                None if says_nothing => Value::NULL,
+                None => arena.string(""),
+            };
             arena.push(key);
             arena.push(text);
         }

@@ -51,10 +51,15 @@ impl Run<'_, '_> {
         // A Map that is visited by itself is given its result, whatever its items are.
         if total == 0 && self.execution.context.is_undefined() {
             let last = self.execution.frames[frame as usize].last_event;
-            self.emit(last, EventKind::MapStateSucceeded);
+            let succeeded = self.emit(last, EventKind::MapStateSucceeded);
             let mark = self.execution.arena.begin();
             let nothing = self.execution.arena.end_array(mark);
-            return self.leave_with(frame, nothing);
+            let left = self.leave_with(frame, nothing);
+            // As where there were iterations.
+            if let Err(StateError::Failed(_)) = left {
+                self.execution.frames[frame as usize].last_event = succeeded;
+            }
+            return left;
         }
         let prepared = match row.selector {
             // One item does not pay for it, and a context object that someone else made is not looked into twice.

@@ -54,6 +54,8 @@ pub enum Event {
     TaskFailed(Token, Fault),
     /// A worker of this name, if it has one, took the task of an activity.
     TaskStarted(Token, Option<Box<str>>),
+    /// A service has taken on the job of a task, or handed its token on, and answered with this value.
+    TaskSubmitted(Token, Value),
     /// A task said that it is alive.
     Heartbeat(Token),
     /// A timer fired.

@@ -219,7 +219,7 @@ impl Writer<'_> {
         self.number(frame.due_at_ms);
         // No heartbeats at all is the largest number.
         self.number(frame.heartbeat_ms.wrapping_add(1));
-        self.number(u64::from(frame.is_begun));
+        self.number(u64::from(frame.is_begun) | u64::from(frame.is_submitted) << 1);
     }
 
     fn join(&mut self, join: &Join) {
@@ -352,10 +352,14 @@ impl Reader<'_> {
             timeout_ms: self.number()?.wrapping_sub(1),
             due_at_ms: self.number()?,
             heartbeat_ms: self.number()?.wrapping_sub(1),
-            is_begun: self.number()? == 1,
+            // These two are one number.
+            is_begun: false,
+            is_submitted: false,
             // Decides about Retry and Catch at once, or not at all.
             heartbeat_missed: false,
         };
+        let begun = self.number()?;
+        (frame.is_begun, frame.is_submitted) = (begun & 1 == 1, begun & 2 == 2);
         Some(())
     }
 

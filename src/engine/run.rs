@@ -109,6 +109,11 @@ impl Run<'_, '_> {
                     self.task_started(frame, worker.as_deref());
                 }
             }
+            Event::TaskSubmitted(token, response) => {
+                if let Some(frame) = self.awaited(token, Phase::Task) {
+                    self.task_submitted(frame, response);
+                }
+            }
             Event::Heartbeat(token) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
                     let frame = &mut self.execution.frames[frame as usize];

@@ -75,7 +75,7 @@ impl Run<'_, '_> {
         let (timeout_ms, heartbeat_ms) = (ms(timeout_seconds), ms(heartbeat_seconds));
         let here = &mut self.execution.frames[frame as usize];
         here.timeout_at_ms = u64::MAX;
-        here.is_begun = false;
+        (here.is_begun, here.is_submitted) = (false, false);
         (here.timeout_ms, here.heartbeat_ms) = (timeout_ms, heartbeat_ms);
         if work == ActivityWork::Handler {
             self.begin_timeouts(frame);
@@ -101,6 +101,18 @@ impl Run<'_, '_> {
         let kind = kind(&self.program.tasks[task].resource.kind);
         self.chain(frame, EventKind::TaskStarted { task, kind, worker });
         self.begin_timeouts(frame);
+    }
+
+    /// A service has taken on the task's job, or handed its token on. That of a durable execution may do so once more
+    /// after a restart.
+    pub(super) fn task_submitted(&mut self, frame: u32, response: Value) {
+        let resource = &self.program.tasks[self.running_task(frame)].resource;
+        if !resource.has_token || self.execution.frames[frame as usize].is_submitted {
+            return;
+        }
+        self.execution.frames[frame as usize].is_submitted = true;
+        let (task, kind) = (self.running_task(frame), kind(&resource.kind));
+        self.chain(frame, EventKind::TaskSubmitted { task, kind, output: response });
     }
 
     /// The task has begun.

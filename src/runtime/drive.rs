@@ -154,6 +154,12 @@ pub(crate) fn carry_out<O: Outside>(outside: &mut O) -> Option<Event> {
             Effect::Task(call) if wants(outside.execution(), call.token) => match outside.start_task(&call) {
                 Answer::Now(result) => return Some(task_over(call.token, result)),
                 Answer::After(milliseconds, result) => outside.answer_later(call.token, milliseconds, result),
+                Answer::Submitted(response, then) => {
+                    if let Some((milliseconds, result)) = then {
+                        outside.answer_later(call.token, milliseconds, result);
+                    }
+                    return Some(Event::TaskSubmitted(call.token, response));
+                }
                 Answer::Never => {}
             },
             // Of the past.

@@ -35,7 +35,10 @@ impl Tasks for Registered {
         let handler = self.by_task.get(crate::index::Id::index(call.task)).and_then(Option::as_ref);
         Answer::Now(match handler {
             Some(handler) => task::call(&**handler, program, execution, call),
-            None => Err(task::missing(&program.tasks[call.task].resource.arn)),
+            None => {
+                let resource = &program.tasks[call.task].resource;
+                Err(task::missing(&resource.arn, program.name(call.state), call.attempt))
+            }
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Runs one execution until it parks, ends, or others are to have their turn, and carries out what it wants done.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use super::completion::StartIdentity;
@@ -201,20 +201,17 @@ impl Shard {
             job.pending.frame(call.token.frame()).token = true;
         }
         match work {
-            machine::Work::Missing => task::Answer::Now(Err(task::missing(&resource.arn))),
+            machine::Work::Missing => {
+                let state = version.program.name(call.state);
+                task::Answer::Now(Err(task::missing(&resource.arn, state, call.attempt)))
+            }
             machine::Work::InLine(handler) => {
                 match task::call(&**handler, &version.program, &mut job.buffer.execution, call) {
-                    Ok(_) if waits => task::Answer::Never,
+                    Ok(response) if waits => task::Answer::Submitted(response, None),
                     result => task::Answer::Now(result),
                 }
             }
-            machine::Work::Async(handler) => match self.begin_task(job, call, &**handler, waits) {
-                Poll::Ready(Ok(_)) if waits => task::Answer::Never,
-                Poll::Ready(answer) => task::Answer::Now(
-                    answer.and_then(|text| task::read_result(&mut job.buffer.execution.arena, &text)),
-                ),
-                Poll::Pending => task::Answer::Never,
-            },
+            machine::Work::Async(handler) => self.begin_async(job, call, &**handler, waits),
             machine::Work::Activity => {
                 let input =
                     job.buffer.execution.task_input(call.token).expect("the task is started in its visit");
@@ -235,18 +232,45 @@ impl Shard {
         job.pending.frame(token.frame()).task = task;
     }
 
+    /// Begins a handler's task, and says what is known of it then.
+    fn begin_async(
+        &mut self,
+        job: &mut Job<'_>,
+        call: &TaskCall,
+        handler: &dyn AsyncHandler,
+        waits: bool,
+    ) -> task::Answer {
+        let attempt = match handler.wants_attempt() {
+            true => self.attempt(job, call),
+            false => Attempt::default(),
+        };
+        let polled = self.begin_task(job, call, handler, attempt.clone(), waits);
+        let submitted = attempt.take_submitted();
+        let mut read = |text: &[u8]| task::read_result(&mut job.buffer.execution.arena, text);
+        let (submitted, then) = match (polled, submitted) {
+            (Poll::Ready(Ok(response)), _) if waits => (read(&response), None),
+            (Poll::Ready(answer), None) => {
+                return task::Answer::Now(answer.and_then(|text| read(&text)));
+            }
+            (Poll::Ready(answer), Some(response)) => (read(&response), Some((0, answer))),
+            (Poll::Pending, Some(response)) => (read(&response), None),
+            (Poll::Pending, None) => return task::Answer::Never,
+        };
+        match submitted {
+            Ok(response) => task::Answer::Submitted(response, then),
+            Err(fault) => task::Answer::Now(Err(fault)),
+        }
+    }
+
     /// Makes a handler's future, and polls it once.
     fn begin_task(
         &mut self,
         job: &mut Job<'_>,
         call: &TaskCall,
         handler: &dyn AsyncHandler,
+        attempt: Attempt,
         waits: bool,
     ) -> Poll<Answer> {
-        let attempt = match handler.wants_attempt() {
-            true => self.attempt(job, call),
-            false => Attempt::default(),
-        };
         let program = &job.version.program;
         let input = job.buffer.execution.task_input(call.token).expect("the task is started in its visit");
         let begun = {
@@ -312,6 +336,7 @@ impl Shard {
                     ));
                 }
             }),
+            submitted: Mutex::default(),
         };
         Attempt { shared: Some(Arc::new(shared)) }
     }
@@ -413,6 +438,17 @@ fn own_answer(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
         tasks.answers(program.name(call.state)).then(|| tasks.start(program, execution, call))
     });
     asked.unwrap_or_else(|panic| Some(task::Answer::Now(Err(tasks::told(panic)))))
+}
+
+/// The event that a service's response is, when it has taken a task on.
+pub(super) fn submitted(buffer: &mut ExecutionBuffer, token: Token, response: &[u8]) -> Event {
+    if !buffer.execution.is_current(token) {
+        return Event::Go;
+    }
+    match task::read_result(&mut buffer.execution.arena, response) {
+        Ok(response) => Event::TaskSubmitted(token, response),
+        Err(fault) => Event::TaskFailed(token, fault),
+    }
 }
 
 /// The event that a task's answer is.

@@ -172,6 +172,21 @@ impl Published {
     pub fn program(&self) -> &Arc<Program> {
         &self.version.program
     }
+
+    /// The Task states whose tasks nobody does within what the engine's settings name: they call out, or have no handler.
+    #[cfg(feature = "service")]
+    pub(crate) fn states_that_call_out(&self) -> impl Iterator<Item = &str> {
+        let Version { program, .. } = &*self.version;
+        program.states.iter().filter_map(|(id, state)| {
+            let StateKind::Task(task) = state.kind else { return None };
+            let calls_out = match self.version.work(task) {
+                Work::Missing => true,
+                Work::Async(handler) => handler.calls_out(),
+                Work::InLine(_) | Work::Activity => false,
+            };
+            calls_out.then(|| program.name(id))
+        })
+    }
 }
 
 /// Deals executions out to versions by weight. Clones are the same alias.

@@ -31,7 +31,7 @@ use super::machine::Version;
 use super::outcome::Counts;
 use super::pending::{PendingOps, TimerKey, TimerPurpose};
 use super::slab::{Key, Slab};
-use super::tasks::{Answer, Tasks};
+use super::tasks::{Polled, Tasks};
 use super::turns::{Next, Turns};
 use super::wheel::{TimerId, Wheel};
 use crate::engine::{TimerKind, Token};
@@ -319,19 +319,24 @@ impl Shard {
                 break;
             }
             let Some(task) = self.remote.woken.pop() else { break };
-            if let Some((key, token, answer)) = self.tasks.poll(task) {
-                self.task_over(key, token, answer);
+            let Some(polled) = self.tasks.poll(task) else { continue };
+            let Polled { key, token, submitted, is_over, answer } = polled;
+            if is_over {
+                self.task_ended(key, token);
+            }
+            if let Some(response) = submitted {
+                self.deliver(key, ResidentEvent::Submitted(token, response));
+            }
+            if let Some(answer) = answer {
+                self.deliver(key, ResidentEvent::Answer(token, answer));
             }
         }
     }
 
-    fn task_over(&mut self, key: Key, token: Token, answer: Option<Answer>) {
+    fn task_ended(&mut self, key: Key, token: Token) {
         // The task was the resident's: those of the past are cancelled with it.
         if let Some(resident) = self.residents.at(key.slot) {
             resident.pending.task_ended(token.frame());
-        }
-        if let Some(answer) = answer {
-            self.deliver(key, ResidentEvent::Answer(token, answer));
         }
     }
 
@@ -348,7 +353,8 @@ impl Shard {
             let Some((_, due)) = self.wheel.pop(self.now_ms) else { break };
             if due.kind() == TimerPurpose::Answer {
                 if let Some((key, token, answer)) = self.tasks.take_answer(due.slot) {
-                    self.task_over(key, token, Some(answer));
+                    self.task_ended(key, token);
+                    self.deliver(key, ResidentEvent::Answer(token, answer));
                 }
                 continue;
             }

@@ -41,6 +41,17 @@ enum Work {
     Later(Answer, TimerId),
 }
 
+/// What became known of a task when its future was polled.
+pub(super) struct Polled {
+    pub(super) key: Key,
+    pub(super) token: Token,
+    /// What the service answered that has taken it on.
+    pub(super) submitted: Option<Vec<u8>>,
+    /// Whether the future is done.
+    pub(super) is_over: bool,
+    pub(super) answer: Option<Answer>,
+}
+
 /// What a task came to.
 pub(super) type Answer = Result<Vec<u8>, Fault>;
 
@@ -90,10 +101,11 @@ impl Tasks {
             Some(Running { work: Work::Future(future), key, token, attempt, only_asks });
     }
 
-    /// Polls a future that was woken. Whose it was if it is done, and the answer, if it has one.
-    pub(super) fn poll(&mut self, task: u32) -> Option<(Key, Token, Option<Answer>)> {
+    /// Polls a future that was woken.
+    pub(super) fn poll(&mut self, task: u32) -> Option<Polled> {
         let entry = self.entries.get_mut(task as usize)?;
-        let polled = match &mut entry.running.as_mut()?.work {
+        let running = entry.running.as_mut()?;
+        let polled = match &mut running.work {
             Work::Future(future) => poll(&entry.signal, &entry.waker, future),
             // The wake-up was meant for whoever sat here before.
             Work::Later(..) => {
@@ -101,13 +113,21 @@ impl Tasks {
                 Poll::Pending
             }
         };
-        let Poll::Ready(answer) = polled else { return None };
-        let Running { work, key, token, only_asks, .. } = self.take(task)?;
+        let (key, token, submitted) = (running.key, running.token, running.attempt.take_submitted());
+        let Poll::Ready(answer) = polled else {
+            let polled = Polled { key, token, submitted, is_over: false, answer: None };
+            return polled.submitted.is_some().then_some(polled);
+        };
+        let Running { work, only_asks, .. } = self.take(task)?;
         let answer = match work {
             Work::Future(future) => drop_future(future).map_or(answer, Err),
             Work::Later(..) => answer,
         };
-        Some((key, token, if only_asks && answer.is_ok() { None } else { Some(answer) }))
+        let (submitted, answer) = match answer {
+            Ok(response) if only_asks => (Some(response), None),
+            answer => (submitted, Some(answer)),
+        };
+        Some(Polled { key, token, submitted, is_over: true, answer })
     }
 
     /// Keeps an answer that is given when `timer` fires.

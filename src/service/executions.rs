@@ -141,9 +141,9 @@ impl Execution {
         self.run().handle.as_ref().map(Handle::recorded)
     }
 
-    /// Waits for its end, and stops it when nobody waits any more.
-    pub(super) async fn await_or_stop(&self) -> Arc<Outcome> {
-        let mut awaited = Awaited { execution: self, over: false };
+    /// Waits for its end, and stops it, with this cause, when nobody waits any more.
+    pub(super) async fn await_or_stop(&self, cause: Option<&str>) -> Arc<Outcome> {
+        let mut awaited = Awaited { execution: self, cause, over: false };
         let outcome = self.ended().await;
         awaited.over = true;
         outcome
@@ -187,13 +187,14 @@ impl Execution {
 /// An execution that ends when nobody waits for it any more.
 struct Awaited<'e> {
     execution: &'e Execution,
+    cause: Option<&'e str>,
     over: bool,
 }
 
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.execution.stop(Fault { error: None, cause: None });
+            self.execution.stop(Fault { error: None, cause: self.cause.map(str::to_owned) });
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use serde_json::{Map, Value as Json, json};
 
 use super::executions::Execution;
-use super::{Error, Inner, StartExecution};
+use super::{Error, Inner, StartExecution, StartedExecution};
+use crate::clock;
 use crate::fault::{self, Fault};
 use crate::runtime::{Outcome, Status};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
@@ -39,11 +40,10 @@ impl AsyncHandler for Nested {
             service.ok_or_else(|| TaskError::new(fault::TASK_FAILED, "The service has shut down."))?;
         let mut request = request(call.input::<Map<String, Json>>()?)?;
         // The task of a durable execution may be done once more, and finds what it started before then.
-        let parent = attempt.idempotency_key();
         if request.name.is_none() {
-            request.name.clone_from(&parent);
+            request.name = attempt.idempotency_key();
         }
-        Ok(Box::pin(run(service, request, parent, until)))
+        Ok(Box::pin(run(service, request, attempt, until)))
     }
 
     fn wants_attempt(&self) -> bool {
@@ -77,33 +77,66 @@ fn runtime(cause: &str) -> TaskError {
 async fn run(
     service: Arc<Inner>,
     request: StartExecution,
-    parent: Option<String>,
+    attempt: Attempt,
     until: Until,
 ) -> Result<Vec<u8>, TaskError> {
+    let parent = attempt.idempotency_key();
     let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
-    let request_id = service.ids.uuid();
+    let response = response(&started, &service.ids.uuid()).to_string().into_bytes();
     // While it waits, the task keeps no hold on the service: that would keep its own engine alive.
     drop(service);
     if until == Until::Started {
-        let reply = json!({
-            "ExecutionArn": started.arn,
-            "SdkHttpMetadata": {"HttpHeaders": {"x-amzn-RequestId": request_id}, "HttpStatusCode": 200},
-            "SdkResponseMetadata": {"RequestId": request_id},
-            "StartDate": started.started_ms,
-        });
-        return Ok(reply.to_string().into_bytes());
+        return Ok(response);
     }
     let Some(execution) = execution else {
         let why = "An execution of an Express state machine cannot be waited for";
         return Err(TaskError::new("StepFunctions.StateMachineTypeNotSupportedException", why));
     };
-    let outcome = execution.await_or_stop().await;
-    let json = until == (Until::Ended { json: true });
+    attempt.submitted(response);
+    let aborted = format!(
+        "The Task state in AWS Step Functions execution [{}] which was managing this resource was aborted",
+        attempt.execution_arn()
+    );
+    let outcome = execution.await_or_stop(Some(&aborted)).await;
+    // Measured: what a failed one was given is shown as text, by both.
+    let json = until == (Until::Ended { json: true }) && outcome.status == Status::Succeeded;
     let described = describe(&execution, &outcome, json);
     match outcome.status {
         Status::Succeeded => Ok(described.to_string().into_bytes()),
         _ => Err(TaskError::new(fault::TASK_FAILED, described.to_string())),
     }
+}
+
+/// What `StartExecution` answers, as a task's result has it. `AllHttpHeaders` is in the order of a Java hash map of these
+/// names, `HttpHeaders` in that of their letters.
+fn response(started: &StartedExecution, request_id: &str) -> Json {
+    let StartedExecution { arn, started_ms } = started;
+    let (seconds, milliseconds) = (started_ms / 1_000, started_ms % 1_000);
+    let length =
+        format!(r#"{{"executionArn":"{arn}","startDate":{seconds}.{milliseconds:03}}}"#).len().to_string();
+    let (date, kind) = (clock::http_date(seconds), "application/x-amz-json-1.0");
+    json!({
+        "ExecutionArn": arn,
+        "SdkHttpMetadata": {
+            "AllHttpHeaders": {
+                "x-amzn-RequestId": [request_id],
+                "connection": ["keep-alive"],
+                "Content-Length": [length],
+                "Date": [date],
+                "Content-Type": [kind],
+            },
+            "HttpHeaders": {
+                "connection": "keep-alive",
+                "Content-Length": length,
+                "Content-Type": kind,
+                "Date": date,
+                "x-amzn-RequestId": request_id,
+            },
+            "HttpStatusCode": 200,
+        },
+        "SdkResponseMetadata": {"RequestId": request_id},
+        "StartDate": started_ms,
+    })
 }
 
 /// What `DescribeExecution` says, as a task's result has it.
@@ -116,8 +149,6 @@ fn describe(execution: &Execution, outcome: &Outcome, json: bool) -> Json {
     if let Some(Fault { error, cause }) = &outcome.fault {
         members.extend(cause.as_ref().map(|cause| ("Cause".to_owned(), Json::from(&**cause))));
         members.extend(error.as_ref().map(|error| ("Error".to_owned(), Json::from(&**error))));
-    } else if outcome.status == Status::TimedOut {
-        members.insert("Error".to_owned(), fault::TIMEOUT.into());
     }
     let mut put = |name: &str, value: Json| members.insert(name.to_owned(), value);
     put("ExecutionArn", (*execution.arn).into());

@@ -114,7 +114,7 @@ impl Service {
             true => {
                 let begun = inner.executions.start(draft, |draft| inner.begin(draft, tasks))?;
                 let execution = begun.map_err(|existing| exists(&existing.arn))?;
-                Outcome::clone(&*execution.await_or_stop().await)
+                Outcome::clone(&*execution.await_or_stop(None).await)
             }
             false => {
                 let options = StartOptions { tasks, ..draft.options() };

@@ -11,10 +11,14 @@
 //! }
 //! ```
 //!
+//! What a task that waits for a job or for its token (`.sync`, `.waitForTaskToken`) comes to is preceded by the service's
+//! response, the output of the history's `TaskSubmitted`. Here that is what is returned, or `{}` where something is
+//! thrown; a member `Submitted` beside either, which Step Functions Local does not have, gives another one.
+//!
 //! The keys of a response count the state's invocations within one execution, from 0: retries, loops and iterations
 //! alike. A response is looked at when a test case that names it is picked, so unfinished ones do no harm.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -126,6 +130,7 @@ impl MockConfig {
             responses: Arc::new(responses),
             counts: HashMap::new(),
             execution: 0,
+            to_mock: HashSet::new(),
         })
     }
 }
@@ -138,6 +143,8 @@ pub struct TestCase {
     counts: HashMap<String, u64>,
     /// The execution the counts belong to, known by its seed.
     execution: u64,
+    /// States whose tasks are to be mocked, whether they are or not.
+    to_mock: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -152,12 +159,21 @@ struct Step {
     last: u64,
     /// JSON text, or what is thrown.
     answer: Result<Vec<u8>, Fault>,
+    /// JSON text: what the service says when it takes a job on.
+    submitted: Vec<u8>,
 }
 
 impl TestCase {
-    /// Whether the state's tasks are mocked. Step Functions Local calls the real service for those that are not.
+    /// Whether the state's tasks are mocked.
     pub fn has(&self, state: &str) -> bool {
         self.responses.contains_key(state)
+    }
+
+    /// Answers for these states as well, where it has no mock for them: with a `States.Runtime` that says so.
+    #[must_use]
+    pub fn to_mock<'s>(mut self, states: impl IntoIterator<Item = &'s str>) -> TestCase {
+        self.to_mock.extend(states.into_iter().map(str::to_owned));
+        self
     }
 
     /// Begins to count anew, for the next execution.
@@ -166,7 +182,7 @@ impl TestCase {
     }
 
     /// What is not mocked is a mistake in the mocks, and no Catch of the workflow may hide it: `States.Runtime`.
-    fn answer(&mut self, state: &str) -> Result<&[u8], Fault> {
+    fn answer(&mut self, state: &str) -> Result<&Step, Fault> {
         let count = self.counts.entry(state.to_owned()).or_default();
         let invocation = *count;
         *count += 1;
@@ -178,8 +194,7 @@ impl TestCase {
             return Err(Fault::new(fault::RUNTIME, cause));
         };
         match response.steps.iter().find(|step| (step.first..=step.last).contains(&invocation)) {
-            Some(Step { answer: Ok(text), .. }) => Ok(text),
-            Some(Step { answer: Err(fault), .. }) => Err(fault.clone()),
+            Some(step) => Ok(step),
             None => {
                 let cause = format!(
                     "The mocked response '{}' of the state '{state}' in the test case '{}' has no answer for \
@@ -194,7 +209,7 @@ impl TestCase {
 
 impl Tasks for TestCase {
     fn answers(&self, state: &str) -> bool {
-        self.has(state)
+        self.has(state) || self.to_mock.contains(state)
     }
 
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
@@ -202,10 +217,21 @@ impl Tasks for TestCase {
             self.execution = execution.seed();
             self.counts.clear();
         }
-        Answer::Now(self.answer(program.name(call.state)).and_then(|text| {
+        let Step { answer, submitted, .. } = match self.answer(program.name(call.state)) {
+            Ok(step) => step,
+            Err(fault) => return Answer::Now(Err(fault)),
+        };
+        let mut read = |text: &[u8]| {
             json::read(&mut execution.arena, text)
                 .map_err(|error| Fault::new(fault::TASK_FAILED, format!("The mocked response: {error}")))
-        }))
+        };
+        if !program.tasks[call.task].resource.has_token {
+            return Answer::Now(answer.as_ref().map_err(Fault::clone).and_then(|text| read(text)));
+        }
+        match read(submitted) {
+            Ok(response) => Answer::Submitted(response, Some((0, answer.clone()))),
+            Err(fault) => Answer::Now(Err(fault)),
+        }
     }
 }
 
@@ -240,7 +266,12 @@ fn steps_of(name: &str, steps: &Json) -> Result<Vec<Step>, MockError> {
                     });
                 }
             };
-            Ok(Step { first, last, answer })
+            let submitted = match (step.get("Submitted"), &answer) {
+                (Some(response), _) => response.to_string().into_bytes(),
+                (None, Ok(output)) => output.clone(),
+                (None, Err(_)) => b"{}".to_vec(),
+            };
+            Ok(Step { first, last, answer, submitted })
         })
         .collect()
 }

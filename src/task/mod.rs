@@ -59,6 +59,9 @@ pub enum Answer {
     Now(Result<Value, Fault>),
     /// It will be done after so many milliseconds; the result is JSON text.
     After(u64, Result<Vec<u8>, Fault>),
+    /// A service has taken it on and answered with this value (`.sync`, `.waitForTaskToken`). What it comes to, as JSON
+    /// text, is known after so many milliseconds; or never, or someone else says it.
+    Submitted(Value, Option<(u64, Result<Vec<u8>, Fault>)>),
     /// Nothing is ever heard of it.
     Never,
 }
@@ -277,14 +280,14 @@ fn bytes_of(value: &serde_json::Value) -> Vec<u8> {
     }
 }
 
-#[cfg(feature = "integrations")]
-fn missing_error(resource: &str) -> TaskError {
-    TaskError::new(fault::TASK_FAILED, missing(resource).cause.unwrap_or_default())
-}
-
-/// `States.TaskFailed` of a resource that nobody does tasks of.
-pub(crate) fn missing(resource: &str) -> Fault {
-    Fault::new(fault::TASK_FAILED, format!("No handler is registered for the resource {resource}."))
+/// `States.Runtime`, which nothing catches, of a task that nobody does: a mistake in how the engine is set up, and not
+/// something that happens to workflows.
+#[cold]
+pub(crate) fn missing(resource: &str, state: &str, attempt: u32) -> Fault {
+    let cause = format!(
+        "No handler is registered for the resource {resource} of the state '{state}' (invocation {attempt})."
+    );
+    Fault::new(fault::RUNTIME, cause)
 }
 
 /// Handlers by resource: an exact ARN wins, then the longest prefix.

@@ -34,4 +34,8 @@ impl AsyncHandler for Permitted {
     fn wants_attempt(&self) -> bool {
         self.handler.wants_attempt()
     }
+
+    fn calls_out(&self) -> bool {
+        self.handler.calls_out()
+    }
 }

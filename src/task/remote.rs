@@ -4,8 +4,8 @@ use std::any::Any;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +35,12 @@ pub trait AsyncHandler: Send + Sync {
     /// Whether [`begin`](AsyncHandler::begin) looks at the attempt it is given. If not, it gets an empty one, which
     /// costs nothing to make.
     fn wants_attempt(&self) -> bool;
+
+    /// Whether it calls servers that the engine's settings do not name: AWS's own, or those that a task names. In a test
+    /// case of a mock configuration such tasks have to be mocked.
+    fn calls_out(&self) -> bool {
+        false
+    }
 }
 
 /// The work of a task: a future that comes to JSON text.
@@ -62,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) cancelled: AtomicBool,
     /// Tells the execution that the task is alive.
     pub(crate) heartbeat: Box<dyn Fn() + Send + Sync>,
+    /// What the service answered when it took the job on, until that is told.
+    pub(crate) submitted: Mutex<Option<Vec<u8>>>,
 }
 
 impl Attempt {
@@ -111,6 +119,20 @@ impl Attempt {
     /// Whether the workflow has no use for the task any more.
     pub fn is_cancelled(&self) -> bool {
         self.shared.as_ref().is_some_and(|shared| shared.cancelled.load(Ordering::Acquire))
+    }
+
+    /// Says that a service has taken on the task's job (`.sync`), and what it answered, as JSON text: the history's
+    /// `TaskSubmitted`. It is told when the handler's future is polled next; for other tasks it means nothing.
+    pub fn submitted(&self, response: Vec<u8>) {
+        if let Some(shared) = &self.shared {
+            *shared.submitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
+        }
+    }
+
+    /// What [`submitted`](Attempt::submitted) was called with, once.
+    pub(crate) fn take_submitted(&self) -> Option<Vec<u8>> {
+        let shared = self.shared.as_ref()?;
+        shared.submitted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Says that the task is alive: its `HeartbeatSeconds` begin anew.

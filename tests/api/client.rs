@@ -37,7 +37,12 @@ impl Client {
     }
 
     pub(crate) fn with(set: impl FnOnce(Builder) -> Builder) -> Client {
-        let time = ManualTime::at(BEGIN_MS);
+        Client::at(BEGIN_MS, set)
+    }
+
+    /// One of a service that begins at this time, in milliseconds since 1970.
+    pub(crate) fn at(begin_ms: u64, set: impl FnOnce(Builder) -> Builder) -> Client {
+        let time = ManualTime::at(begin_ms);
         let builder = Service::builder()
             .engine(|engine| engine.shards(2))
             .seed(7)
@@ -123,6 +128,20 @@ impl Client {
     #[track_caller]
     pub(crate) fn ok(&mut self, action: &str, body: &Json) -> Json {
         self.call(action, body).unwrap_or_else(|refused| panic!("{action} {body}: {refused:?}"))
+    }
+
+    /// All events of an execution.
+    pub(crate) fn history(&mut self, arn: &Json) -> Vec<Json> {
+        let (mut events, mut token) = (Vec::new(), Json::Null);
+        loop {
+            let request = json!({"executionArn": arn, "maxResults": 1000, "nextToken": token});
+            let page = self.ok("GetExecutionHistory", &request);
+            events.extend(page["events"].as_array().expect("events").iter().cloned());
+            token = page["nextToken"].clone();
+            if token.is_null() {
+                return events;
+            }
+        }
     }
 
     /// The refusal of an action that fails.

@@ -4,5 +4,8 @@ mod client;
 mod executions;
 mod machines;
 mod model;
+mod nested;
+mod played;
 mod recorded;
 mod requests;
+mod suite;

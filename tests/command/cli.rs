@@ -215,7 +215,7 @@ fn tasks_are_answered_by_mocks_or_said_to_be_unanswered() {
     let broke = with("Orders#Broke", "{}");
     assert_eq!((broke.code, &*broke.out), (Some(1), ""));
     assert!(broke.err.contains("Card.Declined") && broke.err.contains("1 Sorry"), "{}", broke.err);
-    assert!(with("Other", "{}").err.contains("the test case has no response for the state"));
+    assert!(with("Other", "{}").err.contains("has no mocked response for the state"));
     let unsaid = run(&["run", &task, "--mock", &mocks], b"");
     assert!(unsaid.code == Some(2) && unsaid.err.contains("Paid, Broke, Other"), "{}", unsaid.err);
 }

@@ -9,7 +9,7 @@ use crate::observe::Took;
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::fiber::Fiber;
-use crate::runtime::job::{Drove, Stopped, Work, answered};
+use crate::runtime::job::{Drove, Stopped, Work, answered, submitted};
 use crate::runtime::slab::Key;
 use crate::runtime::tasks::Answer;
 
@@ -18,6 +18,8 @@ use crate::runtime::tasks::Answer;
 pub(super) enum ResidentEvent {
     Answer(Token, Answer),
     Started(Token, Option<Box<str>>),
+    /// A service has taken the task on, with this response.
+    Submitted(Token, Vec<u8>),
     Heartbeat(Token),
     Timer(Token, TimerKind),
     ClockSet,
@@ -54,6 +56,7 @@ impl ResidentEvent {
         match self {
             ResidentEvent::Answer(token, answer) => answered(buffer, token, answer),
             ResidentEvent::Started(token, worker) => Event::TaskStarted(token, worker),
+            ResidentEvent::Submitted(token, response) => submitted(buffer, token, &response),
             ResidentEvent::Heartbeat(token) => Event::Heartbeat(token),
             ResidentEvent::Timer(token, kind) => Event::Timer(token, kind),
             ResidentEvent::ClockSet => Event::ClockSet,

@@ -16,7 +16,7 @@ use super::sign::{self, Scope, Signed};
 pub(super) struct Caller {
     endpoint: Endpoint,
     /// Named by the user: it may be one that wants no signature.
-    own_endpoint: bool,
+    pub(super) own_endpoint: bool,
     authority: String,
     /// The fields that all requests have.
     fields: String,

@@ -144,6 +144,10 @@ impl AsyncHandler for Invoke {
     fn wants_attempt(&self) -> bool {
         false
     }
+
+    fn calls_out(&self) -> bool {
+        true
+    }
 }
 
 impl AsyncHandler for Gateway {
@@ -169,6 +173,10 @@ impl AsyncHandler for Gateway {
 
     fn wants_attempt(&self) -> bool {
         false
+    }
+
+    fn calls_out(&self) -> bool {
+        true
     }
 }
 

@@ -2,8 +2,8 @@
 //! call is made.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Runtime;
@@ -50,7 +50,7 @@ impl Tasks for InLine {
         let task = &program.tasks[call.task];
         let arn = &task.resource.arn;
         if !Integrations::is_service(arn) {
-            return Answer::Now(Err(missing(arn)));
+            return Answer::Now(Err(missing(arn, program.name(call.state), call.attempt)));
         }
         if task.resource.waits_for_token {
             let cause = format!("Nobody can answer the token of {arn} here.");
@@ -103,6 +103,7 @@ fn attempt(program: &Program, execution: &Execution, call: &TaskCall) -> Attempt
         recorded_visit: None,
         cancelled: AtomicBool::new(false),
         heartbeat: Box::new(|| {}),
+        submitted: Mutex::default(),
     };
     Attempt { shared: Some(Arc::new(shared)) }
 }

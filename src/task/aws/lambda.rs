@@ -98,6 +98,10 @@ impl AsyncHandler for Invoke {
     fn wants_attempt(&self) -> bool {
         false
     }
+
+    fn calls_out(&self) -> bool {
+        !self.0.own_endpoint
+    }
 }
 
 /// A task whose resource is a function: its input is the payload, and the payload it returns is its result.
@@ -125,6 +129,10 @@ impl AsyncHandler for Function {
 
     fn wants_attempt(&self) -> bool {
         false
+    }
+
+    fn calls_out(&self) -> bool {
+        !self.caller.own_endpoint
     }
 }
 

@@ -62,6 +62,7 @@ use settings::{Endpoint, Settings};
 pub struct Integrations {
     settings: Settings,
     accept_unsupported: bool,
+    mocked: bool,
 }
 
 /// Where a service is, when that is not AWS's own place.
@@ -139,7 +140,7 @@ impl Integrations {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Integrations, SettingsError> {
         let settings = config::settings(&variables.into_iter().collect())?;
-        Ok(Integrations { settings, accept_unsupported: false })
+        Ok(Integrations { settings, ..Integrations::default() })
     }
 
     /// The endpoints that are not AWS's own, by service.
@@ -216,6 +217,14 @@ impl Integrations {
         self
     }
 
+    /// Beside mocks: as [`accept_unsupported`](Integrations::accept_unsupported), and nobody is asked for credentials. A
+    /// task that would be sent to AWS without any fails with `States.Runtime`.
+    #[must_use]
+    pub fn beside_mocks(mut self) -> Integrations {
+        self.mocked = true;
+        self.accept_unsupported()
+    }
+
     /// The prefixes of ARNs it does tasks of.
     pub(crate) fn handlers(self) -> impl Iterator<Item = (String, Arc<dyn AsyncHandler>)> {
         let any: Arc<dyn AsyncHandler> = Arc::new(self);
@@ -234,7 +243,13 @@ impl Integrations {
                 "Credentials of a task are not supported: calls are made in the name of the engine".into()
             );
         }
-        resolve(&self.settings, &task.resource.kind, &task.resource.arn)
+        let handler = resolve(&self.settings, &task.resource.kind, &task.resource.arn)?;
+        let is_http =
+            matches!(&task.resource.kind, ResourceKind::Service { service, .. } if &**service == "http");
+        match self.mocked && handler.calls_out() && !is_http && !self.settings.has_credentials() {
+            true => Ok(Arc::new(NotMocked)),
+            false => Ok(handler),
+        }
     }
 }
 
@@ -258,11 +273,36 @@ impl AsyncHandler for Integrations {
     }
 
     fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
-        Err(super::missing_error(call.resource))
+        let missing = super::missing(call.resource, call.state, call.attempt);
+        Err(TaskError::new(fault::RUNTIME, missing.cause.unwrap_or_default()))
     }
 
     fn wants_attempt(&self) -> bool {
         false
+    }
+}
+
+/// A task that is neither mocked nor can be sent anywhere.
+#[derive(Debug)]
+struct NotMocked;
+
+impl AsyncHandler for NotMocked {
+    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        let cause = format!(
+            "The task {} of the state '{}' (invocation {}) has no mock: the execution names no test case. Start it with \
+             #TestCase behind the state machine's ARN, name an endpoint of the service, or give credentials to call AWS \
+             with.",
+            call.resource, call.state, call.attempt
+        );
+        Err(TaskError::new(fault::RUNTIME, cause))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+
+    fn calls_out(&self) -> bool {
+        true
     }
 }
 
@@ -277,6 +317,10 @@ impl AsyncHandler for Unsupported {
 
     fn wants_attempt(&self) -> bool {
         false
+    }
+
+    fn calls_out(&self) -> bool {
+        true
     }
 }
 

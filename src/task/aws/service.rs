@@ -159,6 +159,10 @@ impl AsyncHandler for Modelled {
         // Events tell which execution they come from.
         self.operation.name == "PutEvents" && self.optimised.is_some()
     }
+
+    fn calls_out(&self) -> bool {
+        !self.caller.own_endpoint
+    }
 }
 
 impl Modelled {

@@ -118,6 +118,11 @@ impl Settings {
         self.credentials.clone()
     }
 
+    /// Whether credentials were given, so that nobody need be asked.
+    pub(super) fn has_credentials(&self) -> bool {
+        matches!(self.credentials, Source::Fixed(_))
+    }
+
     pub(super) fn set_credentials(&mut self, credentials: Credentials) {
         self.credentials = Source::Fixed(Arc::new(credentials));
     }
