@@ -71,6 +71,18 @@ impl Report {
         }
     }
 
+    /// Shows what was counted of some cases only.
+    pub(crate) fn show(self) {
+        self.failed.iter().for_each(|failure| eprintln!("{failure}"));
+        println!(
+            "{}: {} passed, {} failed, {} skipped",
+            self.file,
+            self.passed,
+            self.failed.len(),
+            self.skipped
+        );
+    }
+
     pub(crate) fn finish(mut self) {
         for id in self.known.keys().filter(|id| !self.seen.contains(*id)) {
             self.failed.push(format!("{id}: listed as a known difference, but there is no such case"));

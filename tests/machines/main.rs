@@ -1,5 +1,7 @@
 //! Definitions, the programs they compile to, and executions of them in line and under virtual time.
 
+#[path = "../corpora/suite.rs"]
+mod cases;
 #[path = "../corpora/mod.rs"]
 mod corpora;
 mod corpus;

@@ -1,5 +1,7 @@
 //! The sharded runtime and what it shows of its executions.
 
+#[path = "../corpora/suite.rs"]
+mod cases;
 mod clock;
 #[path = "../corpora/mod.rs"]
 mod corpora;
@@ -15,6 +17,7 @@ mod recorded;
 #[path = "../required/mod.rs"]
 mod required;
 mod start;
+mod suite;
 #[cfg(feature = "otel")]
 mod traces;
 mod turns;

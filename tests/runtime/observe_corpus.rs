@@ -100,6 +100,7 @@ fn run(case: &Json) -> Result<Run, String> {
         output: output.transpose().map_err(|error| error.to_string())?,
         error: detail("error").filter(|_| !timed_out),
         cause: detail("cause"),
-        history: kept.events.clone(),
+        history: kept.events.iter().map(recorded::flat).collect(),
+        logged: Some(kept.events.clone()),
     })
 }

@@ -2,12 +2,16 @@
 
 #[path = "../api/mod.rs"]
 mod api;
+#[path = "../corpora/suite.rs"]
+mod cases;
 #[cfg(feature = "console")]
 mod console;
 #[path = "../corpora/mod.rs"]
 mod corpora;
 #[cfg(feature = "console")]
 mod edits;
+#[path = "../corpora/recorded.rs"]
+mod recorded;
 #[path = "../required/mod.rs"]
 mod required;
 #[path = "../test_state/mod.rs"]

@@ -145,6 +145,6 @@ impl World {
             assert_eq!((counts.ended(), counts.running), (counts.accepted, 0));
             assert!(end.is_none_or(|end| end == counts));
         }
-        Played { compared: 0, ambiguous: 0, statuses, log: Vec::new() }
+        Played { compared: 0, ambiguous: 0, histories: 0, statuses, log: Vec::new() }
     }
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use expressway::observe::history::Event;
 use expressway::observe::log::Level;
 use expressway::observe::{Retention, Setup};
 use expressway::runtime::{
@@ -16,7 +17,7 @@ use serde_json::{Value as Json, json};
 use super::chance::Chance;
 use super::handlers::{Alarms, Answer, Shared, behaviour, hand_over, handle};
 use super::machines::{ACTIVITY, CALLBACK, FUNCTION, workflow};
-use super::reference::{End, Interpreter};
+use super::reference::{End, Interpreter, Shown};
 
 pub(crate) struct World {
     pub(crate) seed: u64,
@@ -63,6 +64,8 @@ pub(crate) struct Execution {
 pub(crate) struct Played {
     pub(crate) compared: u64,
     pub(crate) ambiguous: u64,
+    /// Histories that were compared.
+    pub(crate) histories: u64,
     pub(crate) statuses: Vec<Status>,
     pub(crate) log: Vec<String>,
 }
@@ -93,6 +96,13 @@ impl World {
             .history(tail)
             .metrics();
         World::shown(seed, Some((setup, chance)))
+    }
+
+    /// The same world, of which all histories are kept, to be compared.
+    pub(crate) fn kept(seed: u64) -> World {
+        let mut tail = Retention::default();
+        (tail.bytes_max, tail.execution_bytes_max, tail.one_in) = (1 << 30, 64 << 20, 1);
+        World::shown(seed, Some((Setup::default().history(tail), Chance::new(!seed))))
     }
 
     fn shown(seed: u64, watched: Option<(Setup, Chance)>) -> World {
@@ -348,35 +358,43 @@ impl World {
             assert!(self.engine.send_task_success(token, b"1").is_err(), "a task outlives its execution");
             assert!(self.engine.send_task_heartbeat(token).is_err());
         }
-        let (mut compared, mut ambiguous) = (0, 0);
+        let (mut compared, mut ambiguous, mut histories) = (0, 0, 0);
+        self.simulation.carry();
         let executions = std::mem::take(&mut self.executions);
         let statuses = executions.iter().filter_map(|it| it.outcome.as_ref()).map(|it| it.status).collect();
         for execution in executions.iter().filter(|_| !self.wild) {
-            if self.compare(execution) { compared += 1 } else { ambiguous += 1 }
+            match self.compare(execution) {
+                None => ambiguous += 1,
+                Some(with_history) => {
+                    compared += 1;
+                    histories += u64::from(with_history);
+                }
+            }
         }
-        Played { compared, ambiguous, statuses, log: self.log }
+        Played { compared, ambiguous, histories, statuses, log: self.log }
     }
 
-    fn compare(&self, execution: &Execution) -> bool {
+    /// Whether its history was compared as well; nothing, when it could have come out otherwise too.
+    fn compare(&self, execution: &Execution) -> Option<bool> {
         let outcome = execution.outcome.as_ref().expect("all are over");
         let behaviour = |resource: &str, state: &str, retries: u64, input: &Json| {
             behaviour(self.seed, resource, state, retries, input)
         };
-        let mut interpreter = Interpreter { behaviour: &behaviour, ambiguous: false };
-        let End { at_ms, result } =
-            interpreter.workflow(&execution.definition, execution.input.clone(), outcome.started_ms);
+        let mut interpreter = Interpreter::new(&behaviour);
+        let end = interpreter.machine(&execution.definition, execution.input.clone(), outcome.started_ms);
+        let (at_ms, result) = (end.at_ms, &end.result);
         let deadline_ms = outcome.started_ms + SECONDS_MAX * 1_000;
         if interpreter.ambiguous || at_ms == deadline_ms {
-            return false;
+            return None;
         }
         let told =
             || format!("{}\n{}\n{outcome:?}\n{at_ms} {result:?}", execution.definition, execution.input);
         if at_ms > deadline_ms {
             assert_eq!((outcome.status, outcome.stopped_ms), (Status::TimedOut, deadline_ms), "{}", told());
-            return true;
+            return Some(self.compare_history(execution, &mut interpreter, &end, deadline_ms));
         }
         assert_eq!(outcome.stopped_ms, at_ms, "{}", told());
-        match &result {
+        match result {
             Ok(output) => {
                 assert_eq!(outcome.status, Status::Succeeded, "{}", told());
                 let found: Json = serde_json::from_slice(outcome.json()).expect("JSON");
@@ -391,6 +409,41 @@ impl World {
                 }
             }
         }
+        Some(self.compare_history(execution, &mut interpreter, &end, deadline_ms))
+    }
+
+    /// Whether there was something to compare.
+    fn compare_history(
+        &self,
+        execution: &Execution,
+        interpreter: &mut Interpreter<'_>,
+        end: &End,
+        deadline_ms: u64,
+    ) -> bool {
+        let mut wanted = interpreter.history(end, deadline_ms);
+        let Some(kept) = self.engine.observed().history(&execution.handle.arn()) else { return false };
+        if interpreter.is_unsure || kept.dropped > 0 {
+            return false;
+        }
+        let show = |event: &Event| {
+            let name = event.detail("name").and_then(|name| name.as_str()).unwrap_or_default();
+            (event.time_ms, event.event_type.name().to_owned(), name.to_owned())
+        };
+        let by_id = |id: u64| kept.events.iter().find(|event| event.id == id).map(show);
+        let mut found: Vec<Shown> = (kept.events.iter())
+            .map(|event| {
+                let (at_ms, kind, name) = show(event);
+                (at_ms, kind, name, by_id(event.previous))
+            })
+            .collect();
+        wanted.sort_unstable();
+        found.sort_unstable();
+        let differs = |one: &[Shown], other: &[Shown]| -> Vec<Shown> {
+            one.iter().filter(|event| !other.contains(event)).cloned().collect()
+        };
+        let (missing, more) = (differs(&wanted, &found), differs(&found, &wanted));
+        let (definition, input) = (&execution.definition, &execution.input);
+        assert!(wanted == found, "{definition}\n{input}\nmissing {missing:?}\nmore {more:?}");
         true
     }
 }
