@@ -156,6 +156,10 @@ fn values() {
         ("$string([2/3])", r#""[0.666666666666666]""#),
         ("'' & 2/3", r#""0.666666666666666""#),
         (r#"$length($string(["\u0001\n"]))"#, "7"),
+        // A character of two units has two halves.
+        ("$count($split('😀', ''))", "2"),
+        ("$split('a😀b', '')", "[\"a\",\"\u{fffd}\",\"\u{fffd}\",\"b\"]"),
+        ("$count($split('a😀b', '', 2))", "2"),
         // $merge, $sort, NaN
         ("$merge([{'a': 1}, [{'b': 2}, [{'a': 3}]]])", r#"{"a":3,"b":2}"#),
         (r"$sort(['\uff5e', '\ud83d\ude00'])[0] = '\ud83d\ude00'", "true"),

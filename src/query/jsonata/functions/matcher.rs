@@ -175,9 +175,21 @@ fn split_by_text(eval: &mut Eval<'_>, text: Value, separator: Value, limit: Opti
     let limit = limit.map_or(usize::MAX, |limit| limit as usize);
     let (mut start, mut pieces) = (0, 0);
     let whole = separator.is_undefined();
+    let by_units = !whole && separator.is_empty();
     while pieces < limit {
         eval.check_items(pieces)?;
         let rest = &eval.arena.str(text)[start..];
+        // Java and JavaScript have two units for such a character; a half of one is no text here.
+        if by_units && let Some(wide) = rest.chars().next().filter(|char| char.len_utf16() == 2) {
+            start += wide.len_utf8();
+            eval.work(2)?;
+            for _ in 0..(limit - pieces).min(2) {
+                let half = eval.string("\u{FFFD}")?;
+                eval.arena.push(half);
+                pieces += 1;
+            }
+            continue;
+        }
         let separator = eval.arena.str(separator);
         let end = match separator.is_empty() {
             _ if whole => None,
