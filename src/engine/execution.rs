@@ -386,6 +386,11 @@ impl Execution {
         self.is_current(token).then(|| self.frames[token.frame as usize].effective)
     }
 
+    /// The state whose task runs.
+    pub(crate) fn task_state(&self, token: Token) -> Option<StateId> {
+        self.frames.get(token.frame as usize).filter(|_| self.is_current(token))?.state
+    }
+
     /// The value of `Credentials` of a task that runs, an object with `RoleArn`; `Undefined` when it has none.
     pub fn task_credentials(&self, token: Token) -> Option<Value> {
         self.is_current(token).then(|| self.frames[token.frame as usize].credentials)

@@ -257,7 +257,8 @@ impl<C: Clock> Driver<C> {
                 Due::Answer(answer) => self.answers[answer].take(),
             };
             let answer = answer.expect("an answer has one timer, which fires once");
-            let result = answer.and_then(|text| task::read_result(&mut self.execution.arena, &text));
+            let result = answer
+                .and_then(|text| task::read_answer(&self.program, &mut self.execution, timer.token, &text));
             return drive::task_over(timer.token, result);
         }
         self.clock.wait_until(deadline_ms);

@@ -18,7 +18,7 @@ use super::wheel::TimerId;
 use crate::engine::{ActivityWork, Event, Execution, TaskCall, TimerKind, Token, Turn};
 use crate::fuel::{Cut, Fuel, SLICE};
 use crate::json;
-use crate::program::{StateId, TaskId};
+use crate::program::{Program, StateId, TaskId};
 use crate::task::{self, AsyncHandler, Attempt, Call, panics};
 
 /// Transitions an execution may take before others have their turn: some 100 µs.
@@ -246,7 +246,8 @@ impl Shard {
         };
         let polled = self.begin_task(job, call, handler, attempt.clone(), waits);
         let submitted = attempt.take_submitted();
-        let mut read = |text: &[u8]| task::read_result(&mut job.buffer.execution.arena, text);
+        let program = &job.version.program;
+        let mut read = |text: &[u8]| task::read_answer(program, &mut job.buffer.execution, call.token, text);
         let (submitted, then) = match (polled, submitted) {
             (Poll::Ready(Ok(response)), _) if waits => (read(&response), None),
             (Poll::Ready(answer), None) => {
@@ -441,22 +442,32 @@ fn own_answer(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
 }
 
 /// The event that a service's response is, when it has taken a task on.
-pub(super) fn submitted(buffer: &mut ExecutionBuffer, token: Token, response: &[u8]) -> Event {
+pub(super) fn submitted(
+    program: &Program,
+    buffer: &mut ExecutionBuffer,
+    token: Token,
+    response: &[u8],
+) -> Event {
     if !buffer.execution.is_current(token) {
         return Event::Go;
     }
-    match task::read_result(&mut buffer.execution.arena, response) {
+    match task::read_answer(program, &mut buffer.execution, token, response) {
         Ok(response) => Event::TaskSubmitted(token, response),
         Err(fault) => Event::TaskFailed(token, fault),
     }
 }
 
 /// The event that a task's answer is.
-pub(super) fn answered(buffer: &mut ExecutionBuffer, token: Token, answer: Answer) -> Event {
+pub(super) fn answered(
+    program: &Program,
+    buffer: &mut ExecutionBuffer,
+    token: Token,
+    answer: Answer,
+) -> Event {
     if !buffer.execution.is_current(token) {
         // Nobody waits for it any more.
         return Event::Go;
     }
-    let result = answer.and_then(|text| task::read_result(&mut buffer.execution.arena, &text));
+    let result = answer.and_then(|text| task::read_answer(program, &mut buffer.execution, token, &text));
     drive::task_over(token, result)
 }

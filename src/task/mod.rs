@@ -35,10 +35,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::engine::{Execution, TaskCall};
+use crate::engine::{Execution, TaskCall, Token};
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena, ReadError, ReadErrorKind, Value};
-use crate::program::Program;
+use crate::program::{Program, StateKind};
 
 /// Answers the tasks of the executions of one driver: [handlers](Handlers), [mocks](mock::TestCase), or a script.
 pub trait Tasks {
@@ -70,22 +70,46 @@ pub enum Answer {
 /// knows the words for it.
 const RESULT_BYTES_MAX: usize = 16 << 20;
 
-/// Reads a task's result, JSON text.
-pub(crate) fn read_result(arena: &mut Arena, text: &[u8]) -> Result<Value, Fault> {
+/// Reads what a task answered, JSON text.
+pub(crate) fn read_answer(
+    program: &Program,
+    execution: &mut Execution,
+    token: Token,
+    text: &[u8],
+) -> Result<Value, Fault> {
+    let state = execution.task_state(token);
+    read_result(&mut execution.arena, text, || match program.states[state?].kind {
+        StateKind::Task(task) => Some(&program.tasks[task].resource.arn),
+        _ => unreachable!("only Task states wait for a task"),
+    })
+}
+
+/// Reads a task's result, JSON text; `resource` is asked for what it came from.
+pub(crate) fn read_result<'p>(
+    arena: &mut Arena,
+    text: &[u8],
+    resource: impl FnOnce() -> Option<&'p str>,
+) -> Result<Value, Fault> {
     if text.len() > RESULT_BYTES_MAX {
         let cause =
             "The task returned a result with a size exceeding the maximum number of bytes service limit.";
         return Err(Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
     }
-    json::read(arena, text).map_err(|error| Fault::new(fault::TASK_FAILED, unreadable(text, error)))
+    json::read(arena, text).map_err(|error| {
+        let subject = match resource() {
+            Some(resource) => format!("The result of {resource}"),
+            None => "The task's result".to_owned(),
+        };
+        Fault::new(fault::TASK_FAILED, unreadable(&subject, text, error))
+    })
 }
 
 /// Why a result cannot be read, and how it begins: enough to know it by.
 #[cold]
-fn unreadable(text: &[u8], error: ReadError) -> String {
+fn unreadable(subject: &str, text: &[u8], error: ReadError) -> String {
     const SHOWN_BYTES: usize = 64;
     if text.is_empty() {
-        return "The task's result is not JSON: it is empty".to_owned();
+        return format!("{subject} is not JSON: it is empty");
     }
     let what = match error.kind {
         ReadErrorKind::NumberRange
@@ -96,7 +120,7 @@ fn unreadable(text: &[u8], error: ReadError) -> String {
     };
     let shown = text[..text.len().min(SHOWN_BYTES)].escape_ascii();
     let more = if text.len() > SHOWN_BYTES { "…" } else { "" };
-    format!("The task's result {what}: {error}. It begins with: {shown}{more}")
+    format!("{subject} {what}: {error}. It begins with: {shown}{more}")
 }
 
 /// What a handler is called with.

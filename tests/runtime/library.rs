@@ -13,6 +13,7 @@ use expressway::runtime::{Engine, Json, ManualTime, RealClock, Status};
 use expressway::task::{self, Handlers, TaskError};
 
 const TASK: &str = r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:work", "End": true}}}"#;
+const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:work";
 const FAIL: &str =
     r#"{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Order.Bad", "Cause": "no lines"}}}"#;
 
@@ -90,20 +91,25 @@ fn a_result_that_cannot_be_read_is_shown_as_far_as_it_helps() {
     }
     let long = [b"<html>".to_vec(), vec![b'x'; 100]].concat();
     let shown = format!(
-        "The task's result is not JSON: expected a value at byte 0. It begins with: <html>{}…",
+        "The result of {FUNCTION} is not JSON: expected a value at byte 0. It begins with: <html>{}…",
         "x".repeat(58)
     );
     for (result, cause) in [
         (long, shown.as_str()),
-        (b"".to_vec(), "The task's result is not JSON: it is empty"),
+        (b"".to_vec(), &*format!("The result of {FUNCTION} is not JSON: it is empty")),
         (
             b"{\"a\xff\": 1".to_vec(),
-            "The task's result is not JSON: invalid UTF-8 at byte 3. It begins with: {\\\"a\\xff\\\": 1",
+            &*format!(
+                "The result of {FUNCTION} is not JSON: invalid UTF-8 at byte 3. It begins with: \
+                 {{\\\"a\\xff\\\": 1"
+            ),
         ),
         (
             b"[1e400]".to_vec(),
-            "The task's result cannot be read: number out of range (of a double, at most 1.7976931348623157e308) at \
-             byte 1. It begins with: [1e400]",
+            &*format!(
+                "The result of {FUNCTION} cannot be read: number out of range (of a double, at most \
+                 1.7976931348623157e308) at byte 1. It begins with: [1e400]"
+            ),
         ),
     ] {
         let program: Program = TASK.parse().expect("a program");

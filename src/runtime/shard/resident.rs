@@ -6,6 +6,7 @@ use crate::engine::{Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::Fault;
 use crate::fuel::Cut;
 use crate::observe::Took;
+use crate::program::Program;
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::fiber::Fiber;
@@ -52,11 +53,11 @@ impl ResidentEvent {
         }
     }
 
-    fn event(self, buffer: &mut ExecutionBuffer) -> Event {
+    fn event(self, program: &Program, buffer: &mut ExecutionBuffer) -> Event {
         match self {
-            ResidentEvent::Answer(token, answer) => answered(buffer, token, answer),
+            ResidentEvent::Answer(token, answer) => answered(program, buffer, token, answer),
             ResidentEvent::Started(token, worker) => Event::TaskStarted(token, worker),
-            ResidentEvent::Submitted(token, response) => submitted(buffer, token, &response),
+            ResidentEvent::Submitted(token, response) => submitted(program, buffer, token, &response),
             ResidentEvent::Heartbeat(token) => Event::Heartbeat(token),
             ResidentEvent::Timer(token, kind) => Event::Timer(token, kind),
             ResidentEvent::ClockSet => Event::ClockSet,
@@ -197,7 +198,7 @@ impl Shard {
     fn event(&mut self, job: &mut Job<'_>, deliver: Option<ResidentEvent>) -> Event {
         let Some(mut deliver) = deliver else { return Event::Go };
         self.prepare(job, &mut deliver);
-        deliver.event(&mut job.buffer)
+        deliver.event(&job.version.program, &mut job.buffer)
     }
 
     /// One that is in the midst of a state goes on there, or is cut short and ends.

@@ -160,8 +160,11 @@ impl Test {
         let event = match (news, self.waiting.take()) {
             _ if now_ms >= self.execution.deadline_ms() => Event::Deadline,
             (News::Answer(answer), Some(token)) => {
-                let arena = &mut self.execution.arena;
-                drive::task_over(token, answer.and_then(|text| task::read_result(arena, &text)))
+                let (program, execution) = (&self.program, &mut self.execution);
+                drive::task_over(
+                    token,
+                    answer.and_then(|text| task::read_answer(program, execution, token, &text)),
+                )
             }
             (News::Time, Some(token)) => Event::Timer(token, TimerKind::Wake),
             _ => Event::Go,

@@ -12,7 +12,7 @@ use super::Integrations;
 use crate::engine::{Execution, TaskCall};
 use crate::fault::{self, Fault};
 use crate::program::Program;
-use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing, read_result};
+use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing, read_answer};
 
 /// Does service tasks one after the other. It goes by the real clock.
 pub struct InLine {
@@ -81,7 +81,7 @@ impl Tasks for InLine {
             // The driver's own timer, which is due now, tells it.
             Err(_) => Answer::Never,
             Ok(Err(error)) => Answer::Now(Err(error.into())),
-            Ok(Ok(text)) => Answer::Now(read_result(&mut execution.arena, &text)),
+            Ok(Ok(text)) => Answer::Now(read_answer(program, execution, call.token, &text)),
         }
     }
 }
