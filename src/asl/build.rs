@@ -15,7 +15,7 @@ mod choice;
 mod map;
 
 /// Builds the whole machine.
-pub(super) fn definition(root: &Node) -> Option<Definition> {
+pub(super) fn definition(root: &Node, checks_parameters: bool) -> Option<Definition> {
     let query_language = language(root).unwrap_or_default();
     Some(Definition {
         comment: string(root, "Comment"),
@@ -23,6 +23,7 @@ pub(super) fn definition(root: &Node) -> Option<Definition> {
         query_language,
         timeout_seconds: integer(root, "TimeoutSeconds"),
         workflow: workflow(root, Place::ROOT, query_language)?,
+        checks_parameters,
     })
 }
 

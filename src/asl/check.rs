@@ -165,7 +165,9 @@ impl Check {
             return;
         };
         self.required(node, members, place, context);
-        for member in members {
+        // Recorded: where the role is missing, nothing is said of what is there in its place.
+        let no_role = context.owner == Owner::Credentials && !has_role(members, context);
+        for member in members.iter().filter(|_| !no_role) {
             self.member(member, place, context);
         }
         self.choices(node, members, place, context);
@@ -257,6 +259,11 @@ fn none_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
 fn several_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     format!("There should only be one of the following fields: [{}]", names.join(", "))
+}
+
+/// Whether credentials name a role.
+fn has_role(members: &[Member], context: Context) -> bool {
+    has(members, "RoleArn") || (!context.is_jsonata() && has(members, "RoleArn.$"))
 }
 
 /// Whether an object has a member `name`.

@@ -68,6 +68,9 @@ pub enum Resources {
     AwsAndOurs,
     /// Any text, for handlers under names of the embedder's own; ARNs of `lambda` and `states` must still be ones
     /// that AWS recognizes, or integrations of our own.
+    AwsAndOthers,
+    /// The same; handlers of the embedder's own do the work of AWS's services, too, with whatever parameters they
+    /// like.
     Any,
 }
 
@@ -125,7 +128,8 @@ fn read_source(source: &Source, options: &Options) -> (Option<Definition>, Vec<D
     check.machine(root);
     graph::check(&mut check, root, duplicates);
     scope::check(&mut check, root);
-    let definition = if check.has_errors() { None } else { build::definition(root) };
+    let definition =
+        if check.has_errors() { None } else { build::definition(root, options.resources != Resources::Any) };
     (definition, check.diagnostics)
 }
 

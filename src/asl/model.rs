@@ -4,6 +4,7 @@
 //! documents are not filled in: an absent field is `None`.
 
 use crate::json::source::{Node, Sourced, Span};
+use crate::models::Call;
 
 /// A state machine definition (specification, "Top-level fields").
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Definition {
     pub timeout_seconds: Option<u64>,
     /// `StartAt` and `States`.
     pub workflow: Workflow,
+    /// Whether tasks of services must have the parameters that AWS wants, those that come with an execution as well.
+    pub(crate) checks_parameters: bool,
 }
 
 impl Definition {
@@ -222,6 +225,17 @@ pub enum ResourceKind {
     },
     /// Any other ARN, for handlers that the embedder registers.
     Other,
+}
+
+impl ResourceKind {
+    /// Service and action of an integration, and whether it is one of the SDK.
+    pub(crate) fn call(&self) -> Option<Call<'_>> {
+        match self {
+            ResourceKind::Service { service, action } => Some(Call { service, action, is_sdk: false }),
+            ResourceKind::Sdk { service, action } => Some(Call { service, action, is_sdk: true }),
+            ResourceKind::Function | ResourceKind::Activity | ResourceKind::Other => None,
+        }
+    }
 }
 
 /// How a task is waited for (developer guide, "Service integration patterns").

@@ -1,6 +1,8 @@
 //! What a Task's `Resource` names (developer guide, "Integrating services").
 
+use super::diagnostic::did_you_mean;
 use super::model::{Pattern, ResourceKind};
+use crate::models;
 
 /// Reads a resource ARN; `None` when neither AWS nor we would recognize it.
 pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
@@ -50,6 +52,16 @@ pub(super) fn is_of_aws(arn: &str) -> bool {
     parts.next() == Some("arn") && matches!(parts.nth(1), Some("lambda" | "states"))
 }
 
+/// What the author of a call that AWS does not recognize may have meant.
+pub(super) fn suggestion(arn: &str) -> Option<String> {
+    let (_, call) = arn.split_once(":states:::aws-sdk:")?;
+    let (service, action) = call.split_once(':')?;
+    let actions = models::actions(service);
+    // What is there was refused for another reason.
+    let is_there = actions.iter().any(|there| there == action);
+    if is_there { None } else { did_you_mean(action, actions.iter().map(String::as_str)) }
+}
+
 /// Lambda's rule for the names of functions and aliases.
 fn is_function_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -63,7 +75,7 @@ fn integration(rest: &str) -> Option<(ResourceKind, Pattern)> {
         let (service, action) = call.split_once(':')?;
         let named = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let allowed = matches!(pattern, Pattern::RequestResponse | Pattern::WaitForTaskToken);
-        return (allowed && named(service) && named(action))
+        return (allowed && named(service) && named(action) && !models::is_refused(service, action))
             .then(|| (ResourceKind::Sdk { service: service.into(), action: action.into() }, pattern));
     }
     let row = INTEGRATIONS.iter().chain(OURS).find(|row| row.service == service)?;

@@ -173,7 +173,7 @@ impl Reading {
             Some(Type::Express) | None => MachineType::Express,
             Some(Type::Standard) => MachineType::Standard,
         };
-        Options { machine_type, resources: Resources::Any }
+        Options { machine_type, resources: Resources::AwsAndOthers }
     }
 
     /// Whether a type is asked for.

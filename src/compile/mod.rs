@@ -50,6 +50,7 @@ pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
         states: Table::default(),
         paths: HashMap::new(),
         regexes: Regexes::default(),
+        checks_parameters: definition.checks_parameters,
     };
     for plan in pending {
         lower.workflow(plan);
@@ -170,6 +171,8 @@ struct Lower {
     paths: HashMap<String, PathId>,
     /// Regular expressions, each compiled once.
     regexes: Regexes,
+    /// As the definition has it.
+    checks_parameters: bool,
 }
 
 /// What a state's fields are lowered with.

@@ -3,6 +3,7 @@
 use super::{Lower, Place};
 use crate::asl::model::{self as asl, Setting};
 use crate::clock;
+use crate::models::{self, Operation, check};
 use crate::program::{
     Fail, Filter, Items, Map, Next, Parallel, Percentage, Resource, ResourceKind, ResultPath, Seconds, State,
     StateKind, Task, Text, Wait, WorkflowId,
@@ -95,17 +96,30 @@ impl Lower {
             asl::ResourceKind::Service { service, .. } => service_action(&arn, service),
             asl::ResourceKind::Sdk { service, .. } => service_action(&arn, &format!("aws-sdk:{service}")),
         };
-        let takes_header_lists =
-            matches!(&kind, ResourceKind::Service { service, .. } if &**service == "apigateway");
+        let parameters = self.checked_parameters(place, &task.resource.kind);
         let waits_for_token = task.resource.pattern == asl::Pattern::WaitForTaskToken;
         let has_token = task.resource.pattern != asl::Pattern::RequestResponse;
         Task {
-            resource: Resource { arn, kind, waits_for_token, has_token, takes_header_lists },
+            resource: Resource { arn, kind, waits_for_token, has_token },
+            parameters,
             timeout: task.timeout.as_ref().map(|timeout| self.seconds(place, "TimeoutSeconds", timeout)),
             heartbeat: task.heartbeat.as_ref().map(|beat| self.seconds(place, "HeartbeatSeconds", beat)),
             credentials: (task.credentials.as_ref())
                 .and_then(|node| self.template(place, "Credentials", node, Allowed::default())),
         }
+    }
+
+    /// The operation whose parameters are looked at before the task begins: those that stand in the definition were, when
+    /// it was checked.
+    fn checked_parameters(&self, place: &Place<'_, '_>, kind: &asl::ResourceKind) -> Option<Box<Operation>> {
+        if !self.checks_parameters {
+            return None;
+        }
+        let state = place.state;
+        let jsonata = state.query_language == asl::QueryLanguage::Jsonata;
+        let given = if jsonata { &state.arguments } else { &state.parameters };
+        let operation = models::operation(kind.call()?)?;
+        given.as_ref().is_none_or(|node| !check::is_written(node, jsonata)).then(|| Box::new(operation))
     }
 
     fn wait(&mut self, place: &Place<'_, '_>, wait: &asl::Wait) -> Wait {

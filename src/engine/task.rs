@@ -8,6 +8,7 @@ use super::{ActivityWork, Effect, TaskCall, TimerKind};
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::limits;
+use crate::models::{Operation, check};
 use crate::program::{ResourceKind, Seconds, StateKind, TaskId};
 
 /// In place of a number of milliseconds: the task may take as long, or be silent for as long, as it likes.
@@ -37,8 +38,8 @@ impl Run<'_, '_> {
             let name = self.program.name(self.state_id(frame)).to_owned();
             return Err(too_large(&name).into());
         }
-        if row.resource.takes_header_lists {
-            self.check_headers(frame, input)?;
+        if let Some(operation) = &row.parameters {
+            self.check_parameters(frame, operation, input)?;
         }
         let kind = kind(&row.resource.kind);
         let work = self.activity_work(frame, task);
@@ -134,17 +135,24 @@ impl Run<'_, '_> {
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });
     }
 
-    /// Recorded: API Gateway's `Headers` are looked at before the task is scheduled.
-    fn check_headers(&mut self, frame: u32, parameters: Value) -> Result<(), StateError> {
+    /// Recorded: parameters are looked at before the task is scheduled.
+    fn check_parameters(
+        &mut self,
+        frame: u32,
+        operation: &Operation,
+        parameters: Value,
+    ) -> Result<(), StateError> {
         let arena = &self.execution.arena;
-        let Some(headers) = arena.get_str(parameters, "Headers") else { return Ok(()) };
-        if headers.is_object() && arena.entries(headers).all(|(_, value)| value.is_array()) {
+        self.charge(u64::from(arena.size(parameters)))?;
+        let problems = check::task(operation, arena, parameters);
+        if problems.is_empty() {
             return Ok(());
         }
-        let parameters = crate::json::to_string(arena, parameters);
+        let problems: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
         let text = format!(
-            "The Parameters '{parameters}' could not be used to start the Task: [The value of the field 'Headers' \
-             has an invalid format]"
+            "The Parameters '{}' could not be used to start the Task: [{}]",
+            crate::json::to_string(arena, parameters),
+            problems.join(", ")
         );
         Err(self.runtime(frame, &text).into())
     }

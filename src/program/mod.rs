@@ -11,6 +11,7 @@ mod verify;
 pub use choice::{Choice, ChoiceStep, Comparison, Operand, Operator, Order, Pattern, Rule, Test, TestId};
 
 use crate::index::{Id, Table, ids};
+use crate::models::Operation;
 use crate::query::Slot;
 use crate::query::intrinsic::Call;
 use crate::query::path::{Path, ReferencePath};
@@ -333,6 +334,8 @@ pub struct Task {
     pub heartbeat: Option<Seconds>,
     /// `Credentials`: an object with `RoleArn`.
     pub credentials: Option<TemplateId>,
+    /// The operation whose parameters these must be, which is looked at before the task begins.
+    pub(crate) parameters: Option<Box<Operation>>,
 }
 
 /// What a Task calls, and how the history calls it.
@@ -346,8 +349,6 @@ pub struct Resource {
     pub waits_for_token: bool,
     /// Has a task token: it waits for one, or for a job (`.sync`), which on AWS may also be answered for with the token.
     pub has_token: bool,
-    /// `Headers` of its parameters must be lists by name, which is looked at before the task starts (API Gateway).
-    pub takes_header_lists: bool,
 }
 
 /// What a resource ARN names.

@@ -293,7 +293,7 @@ fn validate_shows_every_problem_of_every_file_at_its_place() {
     let callback = folder.file(
         "callback.asl.json",
         r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "End": true,
-        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "Parameters": {}}}}"#,
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "Parameters": {"QueueUrl": "q", "MessageBody": "m"}}}}"#,
     );
     // Only STANDARD machines wait for tokens, so that is what it is, unless it is said to be something else.
     assert_eq!(run(&["validate", &callback], b"").code, Some(0));

@@ -191,11 +191,20 @@ fn parameters_that_cannot_be_used_are_refused() {
         (
             "Headers",
             json!({"Transfer-Encoding": "chunked"}),
-            "The header 'Transfer-Encoding' is not supported",
+            "The 'Headers' field contains unsupported values: [transfer-encoding]",
         ),
-        ("Headers", json!({"x-amz-date": "x"}), "The header 'x-amz-date' is not supported"),
+        (
+            "Headers",
+            json!({"x-amz-date": "x"}),
+            "The 'Headers' field contains unsupported values: [x-amz-date]",
+        ),
+        (
+            "Headers",
+            json!({"Authorization": "x"}),
+            "The 'Headers' field contains unsupported values: [authorization]",
+        ),
         ("Headers", json!({"a": "b\r\nc: d"}), "The value of the field 'Headers' has an invalid format"),
-        ("Body", json!(1), "The field 'Body' is not supported by Step Functions"),
+        ("Body", json!(1), "The field \"Body\" is not supported by Step Functions"),
         ("ApiEndpoint", json!("/a b"), "The value of the field 'ApiEndpoint' has an invalid format"),
     ] {
         let mut parameters = json!({"ApiEndpoint": "/", "Method": "GET"});
@@ -468,6 +477,18 @@ fn api_gateway_is_called() {
     assert_eq!(asked.target, "/prod/pets/a%20b?n=1&n=2");
     assert_eq!(asked.headers["host"], "abc.execute-api.us-east-1.amazonaws.com");
     assert_eq!(asked.text(), "\"Hello\"");
+
+    // What is null is not sent, unless it is to be.
+    let mut nulls = parameters.clone();
+    nulls["QueryParameters"] = json!({"a": null, "b": ["1", null], "c": [null]});
+    nulls["RequestBody"] = json!({"a": null, "b": [{"c": null, "d": 1}]});
+    output(&run(at(), GATEWAY, &nulls));
+    let asked = server.asked.recv().expect("a request");
+    assert_eq!((&*asked.target, asked.text()), ("/prod/pets/a%20b?b=1", r#"{"b":[{"d":1}]}"#));
+    nulls["AllowNullValues"] = json!(true);
+    output(&run(at(), GATEWAY, &nulls));
+    let asked = server.asked.recv().expect("a request");
+    assert_eq!(asked.text(), r#"{"a":null,"b":[{"c":null,"d":1}]}"#);
 
     let mut wrong = parameters.clone();
     wrong["Path"] = json!("invalid");

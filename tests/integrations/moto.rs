@@ -276,7 +276,7 @@ fn other_services_of_the_sdk() {
         refused(&moto, "aws-sdk:rds:describeDBInstances", json!({"DBInstanceIdentifier": "db"}));
     assert_eq!(error, "States.Runtime");
     assert!(
-        cause.ends_with("[The field 'DBInstanceIdentifier' is not supported by Step Functions]"),
+        cause.ends_with("[The field \"DBInstanceIdentifier\" is not supported by Step Functions]"),
         "{cause}"
     );
 }

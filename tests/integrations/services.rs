@@ -117,7 +117,7 @@ fn parameters_of_another_shape_are_refused() {
         (
             "dynamodb:getItem",
             json!({"tableName": "t"}),
-            "The field 'tableName' is not supported by Step Functions",
+            "The field \"tableName\" is not supported by Step Functions",
         ),
         (
             "aws-sdk:dynamodb:query",
@@ -127,7 +127,7 @@ fn parameters_of_another_shape_are_refused() {
         (
             "sqs:sendMessage",
             json!({"QueueUrl": "q", "Extra": 1}),
-            "The field 'Extra' is not supported by Step Functions",
+            "The field \"Extra\" is not supported by Step Functions",
         ),
         ("lambda:invoke", json!({"Payload": 1}), "The field 'FunctionName' is required but was missing"),
     ] {

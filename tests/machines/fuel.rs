@@ -85,7 +85,7 @@ const BOMBS: &[&str] = &[
     r#"{"QueryLanguage":"JSONata","StartAt":"A","States":{"A":{"Type":"Pass","End":true,
         "Output":"{% $count([1..800000].$substringBefore($states.input.text, 'b')) %}"}}}"#,
     r#"{"QueryLanguage":"JSONata","StartAt":"A","States":{"A":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage",
-        "Arguments":{"a":"{% $count([1..800000].$contains($states.input.text, /b/)) %}"},
+        "Arguments":{"QueueUrl":"q","MessageBody":"{% $count([1..800000].$contains($states.input.text, /b/)) %}"},
         "Catch":[{"ErrorEquals":["States.ALL"],"Next":"B"}],"Retry":[{"ErrorEquals":["States.ALL"]}],"End":true},
         "B":{"Type":"Succeed"}}}"#,
     r#"{"StartAt":"A","States":{"A":{"Type":"Parallel","Branches":[{"StartAt":"P","States":{"P":{"Type":"Pass","End":true,

@@ -16,7 +16,7 @@ fn core_types_are_as_small_as_they_were() {
         json::Value: 16,
         // One for every state and task of a program.
         program::State: 64,
-        program::Task: 112,
+        program::Task: 120,
         // One for every turn of an execution.
         engine::Event: 64,
         engine::Effect: 64,

@@ -113,19 +113,17 @@ fn a_standard_machine_may_take_a_year_beside_express_ones() {
 #[test]
 fn only_a_standard_machine_may_have_activities_and_callbacks_in_the_profile_of_aws() {
     let world = World::new(Engine::builder());
-    for resource in [
-        "arn:aws:states:us-east-1:123456789012:activity:pick",
-        "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
-        "arn:aws:states:::states:startExecution.sync:2",
+    for (resource, parameters) in [
+        ("arn:aws:states:us-east-1:123456789012:activity:pick", "{}".to_owned()),
+        (
+            "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+            r#"{"QueueUrl": "q", "MessageBody": "m"}"#.to_owned(),
+        ),
+        ("arn:aws:states:::states:startExecution.sync:2", format!(r#"{{"StateMachineArn": "{MACHINE}"}}"#)),
     ] {
         let definition = format!(
-            r#"{{"StartAt": "T", "States": {{"T": {{"Type": "Task", "Resource": "{resource}", "Parameters": {{"QueueUrl": "q", "MessageBody": "m", "StateMachineArn": "{MACHINE}"}}, "End": true}}}}}}"#
+            r#"{{"StartAt": "T", "States": {{"T": {{"Type": "Task", "Resource": "{resource}", "Parameters": {parameters}, "End": true}}}}}}"#
         );
-        let definition = if resource.contains("activity") {
-            definition.replace(r#""Parameters": {"#, r#""ResultSelector": {"#)
-        } else {
-            definition
-        };
         let spec = MachineSpec::new("m", &definition);
         assert!(world.engine.create(&spec).is_err(), "{resource}");
         let spec = MachineSpec { machine_type: MachineType::Standard, ..spec };

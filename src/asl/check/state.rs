@@ -1,6 +1,6 @@
 //! Rules about whole objects: states, choice rules, retriers and catchers, Map processors.
 
-use super::{Check, Context, OBJECT, STRING, has, none_of, several_of};
+use super::{Check, Context, OBJECT, STRING, has, has_role, none_of, several_of};
 use crate::asl::MachineType;
 use crate::asl::diagnostic::{Code, did_you_mean};
 use crate::asl::fields::{Expect, Owner};
@@ -9,6 +9,7 @@ use crate::asl::place::Place;
 use crate::asl::{Resources, resource};
 use crate::json::source::{Member, Node, Span};
 use crate::limits;
+use crate::models::{self, Operation, check};
 
 impl Check {
     /// Checks `States`.
@@ -100,8 +101,7 @@ impl Check {
             Owner::ProcessorConfig => self.processor_config(node, place),
             Owner::Rule | Owner::NestedRule => self.rule(node, members, place, context),
             Owner::Credentials => {
-                let role = if context.is_jsonata() { &["RoleArn"][..] } else { &["RoleArn", "RoleArn.$"] };
-                if !role.iter().any(|name| has(members, name)) {
+                if !has_role(members, context) {
                     self.schema("The field 'RoleArn' is required but was missing", place, node.span);
                 }
             }
@@ -124,18 +124,27 @@ impl Check {
 
     /// What a service is called with must be said, be it `{}`; activities run with the role of their workers.
     fn service_task(&mut self, node: &Node, place: Place<'_>, context: Context) {
-        let Some(resource) = node.get("Resource") else { return };
-        let Some(arn) = resource.as_str().filter(|arn| !resource::is_ours(arn)) else { return };
-        let Some((kind, _)) = resource::recognize(arn) else { return };
+        let known = node.get("Resource").and_then(|resource| {
+            let arn = resource.as_str().filter(|arn| !resource::is_ours(arn))?;
+            Some((resource, arn, resource::recognize(arn)?.0))
+        });
+        let Some((resource, arn, kind)) = known else { return };
         let field = if context.is_jsonata() { "Arguments" } else { "Parameters" };
         let missing = node.get("Parameters").or(node.get("Arguments")).is_none();
         match kind {
             // Handlers of an embedder's own may take the input as it is.
             ResourceKind::Service { .. } | ResourceKind::Sdk { .. }
-                if missing && self.options.resources != Resources::Any =>
-            {
+                if self.options.resources == Resources::Any => {}
+            ResourceKind::Service { .. } | ResourceKind::Sdk { .. } if missing => {
                 let message = format!("{field} field is required for resource ARN: {arn}");
                 self.schema(message, place, resource.span);
+            }
+            ResourceKind::Service { .. } | ResourceKind::Sdk { .. } => {
+                let given = node.get(field);
+                let operation = kind.call().and_then(models::operation);
+                if let (Some(given), Some(operation)) = (given, operation) {
+                    self.service_parameters(given, &operation, place.field(field), context);
+                }
             }
             ResourceKind::Activity => {
                 if let Some(credentials) = node.get("Credentials") {
@@ -144,6 +153,25 @@ impl Check {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Recorded: whatever member is wrong, however deep, the place is that of all parameters.
+    fn service_parameters(
+        &mut self,
+        given: &Node,
+        operation: &Operation,
+        place: Place<'_>,
+        context: Context,
+    ) {
+        for problem in check::definition(operation, given, context.is_jsonata()) {
+            let suggestion = match problem.unknown {
+                Some((name, known)) if self.suggests() => {
+                    did_you_mean(&name, known.iter().map(String::as_str))
+                }
+                _ => None,
+            };
+            self.schema(problem.message, place, given.span).suggestion = suggestion;
         }
     }
 

@@ -374,8 +374,8 @@ impl Check {
         let recognized = resource::recognize(text)
             .filter(|_| self.options.resources != Resources::Aws || !resource::is_ours(text));
         let Some((kind, pattern)) = recognized else {
-            let own = !text.is_empty() && !resource::is_of_aws(text);
-            if self.options.resources == Resources::Any && own {
+            let others = matches!(self.options.resources, Resources::AwsAndOthers | Resources::Any);
+            if others && !text.is_empty() && !resource::is_of_aws(text) {
                 return;
             }
             let message = match text.starts_with("arn:") {
@@ -385,7 +385,8 @@ impl Check {
                 ),
                 false => "Value is not a valid resource ARN".to_owned(),
             };
-            self.schema(message, place, node.span).suggestion = placeholder(node);
+            let suggestion = placeholder(node).or_else(|| resource::suggestion(text));
+            self.schema(message, place, node.span).suggestion = suggestion;
             return;
         };
         if context.machine_type == MachineType::Standard {

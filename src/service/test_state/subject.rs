@@ -3,7 +3,7 @@
 
 use super::{Surroundings, TestState, batch};
 use crate::asl::model::{self, Definition, MapMode, PathField, State, StateKind, Transition, Workflow};
-use crate::asl::{self, MachineType, Options};
+use crate::asl::{self, MachineType, Options, Resources};
 use crate::compile;
 use crate::index::Id;
 use crate::json::source::{self, Member, Node, NodeValue, Sourced, Span};
@@ -13,7 +13,8 @@ use crate::query::template::{Language, Template};
 use crate::query::{Names, Slot};
 use crate::service::{Error, Exception};
 
-/// The name that a state has while it is tested (recorded, also of a state out of a machine).
+/// The name that a state has that is tested by itself, and in the context object any (recorded, also of a state out of a
+/// machine).
 pub(super) const STATE_NAME: &str = "StateName";
 
 /// What is run.
@@ -31,6 +32,10 @@ pub(super) struct Subject {
     pub(super) state: State,
     /// Whether it stands inside a Map.
     pub(super) in_map: bool,
+    /// As texts name it.
+    name: String,
+    /// As [`Definition`] has it.
+    checks_parameters: bool,
 }
 
 impl Subject {
@@ -51,7 +56,11 @@ impl Subject {
             },
         };
         match found {
-            Some((state, in_map)) => Ok(Subject { state, in_map }),
+            Some((state, in_map)) => {
+                let checks_parameters = surroundings.resources != Resources::Any;
+                let name = request.state_name.clone().unwrap_or_else(|| STATE_NAME.to_owned());
+                Ok(Subject { state, in_map, name, checks_parameters })
+            }
             None => Err(Error::new(Exception::InvalidDefinition, asl::invalid_definition(&problems))),
         }
     }
@@ -68,7 +77,7 @@ impl Subject {
         items: Option<&str>,
     ) -> Result<Compiled, Error> {
         let mut state = self.state.clone();
-        state.name.value = STATE_NAME.to_owned();
+        state.name.value.clone_from(&self.name);
         match &mut state.kind {
             StateKind::Map(map) => {
                 map.mode = MapMode::Inline;
@@ -97,13 +106,14 @@ impl Subject {
             }
         }
         let workflow =
-            Workflow { start_at: at_no_place(STATE_NAME), states, comment: None, span: Span::default() };
+            Workflow { start_at: at_no_place(&self.name), states, comment: None, span: Span::default() };
         let definition = Definition {
             comment: None,
             version: None,
             query_language: self.state.query_language,
             timeout_seconds: None,
             workflow,
+            checks_parameters: self.checks_parameters,
         };
         let mut program = compile::compile(&definition).map_err(refused)?;
         let state = StateId::from_index(1);

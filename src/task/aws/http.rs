@@ -21,6 +21,7 @@ use super::sign::{self, Scope, Signed};
 use super::ssrf_policy::Denied;
 use crate::fault;
 use crate::json::{Arena, Value};
+use crate::models::check::is_forbidden_header;
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 
 const HTTP_FIELDS: [&str; 8] = [
@@ -48,40 +49,6 @@ const GATEWAY_FIELDS: [&str; 9] = [
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"];
 
-/// Headers that a task must not set, beside those that begin with one of [`FORBIDDEN_PREFIXES`].
-const FORBIDDEN: [&str; 30] = [
-    "a-im",
-    "accept-charset",
-    "accept-datetime",
-    "accept-encoding",
-    "cache-control",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-md5",
-    "date",
-    "expect",
-    "forwarded",
-    "from",
-    "http2-settings",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "max-forwards",
-    "origin",
-    "pragma",
-    "proxy-authorization",
-    "referer",
-    "server",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-];
-const FORBIDDEN_PREFIXES: [&str; 4] = ["x-forwarded-", "x-amz-", "x-amzn-", "proxy-"];
 /// Headers that the task may name, and that are set without it.
 const OVERRIDDEN: [&str; 3] = ["host", "user-agent", "range"];
 
@@ -285,7 +252,10 @@ fn gateway_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<O
     add_query(parameters, &mut query)?;
     let mut body = Vec::new();
     if let Some(content) = parameters.get("RequestBody") {
-        crate::json::write(arena, content, &mut body);
+        match parameters.get("AllowNullValues").and_then(Value::as_bool) {
+            Some(true) => crate::json::write(arena, content, &mut body),
+            _ => write_without_nulls(arena, content, &mut body),
+        }
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     }
     headers.insert(USER_AGENT, HeaderValue::from_static("Amazon|StepFunctions|ApiGatewayInvoke"));
@@ -297,6 +267,31 @@ fn gateway_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<O
         endpoint = Endpoint { origin: own.origin, base: format!("{}{}", own.base, endpoint.base) };
     }
     Ok(Outgoing { method, endpoint, query, headers, body, signed, trusted, oauth: None })
+}
+
+/// Members that are null are not sent, unless the task wants them (developer guide, `AllowNullValues`). The reader of JSON
+/// bounds the depth.
+fn write_without_nulls(arena: &Arena, value: Value, out: &mut Vec<u8>) {
+    if value.is_object() {
+        out.push(b'{');
+        let members = arena.entries(value).filter(|(_, value)| !value.is_null());
+        for (n, (name, value)) in members.enumerate() {
+            answer::separate(n, out);
+            crate::json::write_string(arena.str(name), out);
+            out.push(b':');
+            write_without_nulls(arena, value, out);
+        }
+        out.push(b'}');
+    } else if value.is_array() {
+        out.push(b'[');
+        for (n, item) in arena.items(value).iter().enumerate() {
+            answer::separate(n, out);
+            write_without_nulls(arena, *item, out);
+        }
+        out.push(b']');
+    } else {
+        crate::json::write(arena, value, out);
+    }
 }
 
 fn method(parameters: &Parameters<'_>) -> Result<Method, TaskError> {
@@ -312,8 +307,9 @@ fn add_header(
     value: &str,
 ) -> Result<(), TaskError> {
     let lower = name.to_ascii_lowercase();
-    if FORBIDDEN.contains(&&*lower) || FORBIDDEN_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
-        return Err(parameters.refuse(&format!("The header '{name}' is not supported")));
+    if is_forbidden_header(&lower) {
+        let why = format!("The 'Headers' field contains unsupported values: [{lower}]");
+        return Err(parameters.refuse(&why));
     }
     if OVERRIDDEN.contains(&&*lower) {
         return Ok(());
@@ -333,7 +329,7 @@ fn add_query(parameters: &Parameters<'_>, query: &mut String) -> Result<(), Task
     }
     for (name, value) in arena.entries(fields) {
         let values = if value.is_array() { arena.items(value) } else { &[value][..] };
-        for value in values {
+        for value in values.iter().filter(|value| !value.is_null()) {
             query_protocol::pair(arena.str(name), &super::wire::text(arena, *value), query);
         }
     }

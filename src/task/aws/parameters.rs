@@ -26,7 +26,7 @@ impl<'c> Parameters<'c> {
             let name = arena.str(name);
             if !known.contains(&name) {
                 return Err(
-                    parameters.refuse(&format!("The field '{name}' is not supported by Step Functions"))
+                    parameters.refuse(&format!("The field \"{name}\" is not supported by Step Functions"))
                 );
             }
         }

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value as Json};
 
-use super::model::{Operation, Shape, Type};
 use super::sign::UNRESERVED;
 use super::wire::{self, text};
 use crate::json::{Arena, Value};
+use crate::models::{Operation, Shape, Type};
 
 /// Adds a value to a form, under a name.
 ///
@@ -32,19 +32,20 @@ pub(super) fn write(
         pair(name, &text, out);
         return Ok(());
     };
-    match &operation.shapes[shape] {
+    match &operation.service.shapes[shape] {
         Shape::Structure(members) if value.is_object() => {
             for (key, value) in arena.entries(value) {
                 let key = arena.str(key);
-                let member = members.iter().find(|member| member.name == key);
+                let member = members.iter().find(|member| member.name(operation.naming) == key);
                 let member = member.ok_or_else(|| wire::unknown(key))?;
-                if !value.is_null() {
+                // What is for the SDK alone is not sent.
+                if !value.is_null() && !member.wire.is_empty() {
                     let name = if name.is_empty() {
                         member.wire.to_owned()
                     } else {
                         format!("{name}.{}", member.wire)
                     };
-                    write(operation, arena, member.kind, value, &name, out)?;
+                    write(operation, arena, member.value.kind, value, &name, out)?;
                 }
             }
         }
@@ -59,7 +60,7 @@ pub(super) fn write(
                     true => format!("{name}.{}", n + 1),
                     false => format!("{name}.{inner}.{}", n + 1),
                 };
-                write(operation, arena, *element, *item, &name, out)?;
+                write(operation, arena, element.kind, *item, &name, out)?;
             }
         }
         Shape::Map { value: inner, flat, key_name, value_name } if value.is_object() => {
@@ -67,7 +68,7 @@ pub(super) fn write(
                 let entry = if *flat { "" } else { ".entry" };
                 let entry = format!("{name}{entry}.{}", n + 1);
                 pair(&format!("{entry}.{key_name}"), arena.str(key), out);
-                write(operation, arena, *inner, value, &format!("{entry}.{value_name}"), out)?;
+                write(operation, arena, inner.kind, value, &format!("{entry}.{value_name}"), out)?;
             }
         }
         _ => return Err(wire::invalid(name)),
@@ -179,33 +180,34 @@ pub(super) fn read(operation: &Operation, kind: Type, element: &Element) -> Opti
             }
         };
     };
-    match &operation.shapes[shape] {
+    match &operation.service.shapes[shape] {
         Shape::Structure(members) => {
             let mut object = Map::new();
             for member in members {
-                let flat = matches!(member.kind, Type::Shape(at) if is_flat(&operation.shapes[at]));
+                let kind = member.value.kind;
+                let flat = matches!(kind, Type::Shape(at) if is_flat(&operation.service.shapes[at]));
                 let value = match flat {
                     // Its elements lie among the structure's own.
                     true => {
                         let own = element.children.iter().filter(|child| child.name == member.wire);
                         let own = Element { children: own.cloned().collect(), ..Element::default() };
-                        if own.children.is_empty() { None } else { read(operation, member.kind, &own) }
+                        if own.children.is_empty() { None } else { read(operation, kind, &own) }
                     }
                     false => match element.child(member.wire) {
-                        Some(child) => Some(read(operation, member.kind, child)?),
+                        Some(child) => Some(read(operation, kind, child)?),
                         None => None,
                     },
                 };
-                object.extend(value.map(|value| (member.name.clone(), value)));
+                object.extend(value.map(|value| (member.name(operation.naming).to_owned(), value)));
             }
             Some(Json::Object(object))
         }
         Shape::List { element: inner, .. } => {
-            element.children.iter().map(|child| read(operation, *inner, child)).collect()
+            element.children.iter().map(|child| read(operation, inner.kind, child)).collect()
         }
         Shape::Map { value, key_name, value_name, .. } => {
             let entries = element.children.iter().map(|entry| {
-                let inner = read(operation, *value, entry.child(value_name)?)?;
+                let inner = read(operation, value.kind, entry.child(value_name)?)?;
                 Some((entry.text_of(key_name).to_owned(), inner))
             });
             entries.collect::<Option<Map<_, _>>>().map(Json::Object)

@@ -10,12 +10,13 @@ use super::answer;
 use super::caller::{CallError, Caller, Draft};
 use super::failure::{self, Optimised, ServiceError};
 use super::http1::Reply;
-use super::model::{self, Naming, Operation, Protocol, Type, names};
+use super::model;
 use super::parameters::refuse;
 use super::query_protocol::{self, Element};
 use super::settings::Settings;
 use super::wire;
 use crate::fault;
+use crate::models::{Naming, Operation, Protocol, Type, names};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 
 /// An optimised integration.
@@ -73,7 +74,8 @@ const INTEGRATIONS: [Integration; 5] = [
 #[derive(Debug)]
 pub(super) struct Modelled {
     caller: Arc<Caller>,
-    operation: Arc<Operation>,
+    operation: Operation,
+    protocol: Protocol,
     /// None of an SDK integration.
     optimised: Option<Optimised>,
 }
@@ -98,7 +100,7 @@ pub(super) fn identifier(service: &str, action: &str) -> Result<String, String> 
             None => Err(format!("The service '{service}' is not supported")),
         },
     };
-    found.map(|operation| operation.service.id)
+    found.map(|(operation, _)| operation.service.id.clone())
 }
 
 /// The handler of an SDK integration.
@@ -113,8 +115,8 @@ fn modelled(
     optimised: Option<Optimised>,
 ) -> Result<Modelled, String> {
     let naming = if optimised.is_some() { Naming::Service } else { Naming::Java };
-    let operation = model::find(package, action, naming)?;
-    let service = &operation.service;
+    let (operation, protocol) = model::find(package, action, naming)?;
+    let service = operation.service;
     // AWS answers synchronous executions at hosts of their own.
     let host = match (service.host, operation.name) {
         ("states", "StartSyncExecution" | "TestState") => "sync-states",
@@ -123,7 +125,7 @@ fn modelled(
     // Users and roles are the same in all regions.
     let region = (host == "iam").then_some("us-east-1");
     let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, region)?);
-    Ok(Modelled { caller, operation: Arc::new(operation), optimised })
+    Ok(Modelled { caller, operation, protocol, optimised })
 }
 
 impl AsyncHandler for Modelled {
@@ -132,21 +134,21 @@ impl AsyncHandler for Modelled {
         if self.operation.name == "PutEvents" && self.optimised.is_some() {
             add_resources(&mut draft.body, attempt.execution_arn());
         }
-        let (caller, operation, optimised) =
-            (Arc::clone(&self.caller), Arc::clone(&self.operation), self.optimised);
+        let (caller, operation, protocol, optimised) =
+            (Arc::clone(&self.caller), self.operation, self.protocol, self.optimised);
         Ok(Box::pin(async move {
             let reply = caller.post(draft).await.map_err(|error| match optimised {
                 Some(names) => names.unanswered(error),
                 None => unanswered(&operation, error),
             })?;
             if !reply.status.is_success() {
-                let error = match operation.service.protocol {
+                let error = match protocol {
                     Protocol::Json => failure::json_error(&reply),
                     Protocol::Query => failure::xml_error(&reply),
                 };
                 return Err(refused(&operation, optimised, &reply, &error));
             }
-            let (output, request_id) = result(&operation, &reply)?;
+            let (output, request_id) = result(&operation, protocol, &reply)?;
             match optimised {
                 None => serde_json::to_vec(&output).map_err(unreadable),
                 Some(names) if operation.name == "PutEvents" => entries(names, &output),
@@ -167,8 +169,8 @@ impl AsyncHandler for Modelled {
 
 impl Modelled {
     fn draft(&self, call: &Call<'_>) -> Result<Draft, TaskError> {
-        let operation = &*self.operation;
-        let service = &operation.service;
+        let operation = &self.operation;
+        let service = operation.service;
         let (arena, input) = (&*call.arena, call.input);
         let wrong = |why: String| refuse(arena, input, &why);
         let kind = operation.input.map(Type::Shape);
@@ -176,7 +178,7 @@ impl Modelled {
             return Err(wrong("The value must be an object".to_owned()));
         }
         let (mut body, mut headers) = (Vec::new(), Vec::with_capacity(2));
-        match service.protocol {
+        match self.protocol {
             Protocol::Json => {
                 headers.push(("content-type", format!("application/x-amz-json-{}", service.version).into()));
                 headers.push(("x-amz-target", format!("{}.{}", service.target, operation.name).into()));
@@ -204,10 +206,10 @@ impl Modelled {
 }
 
 /// What a service answered, and the identifier it gave the request.
-fn result(operation: &Operation, reply: &Reply) -> Result<(Json, String), TaskError> {
+fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(Json, String), TaskError> {
     let header = answer::request_id(&reply.fields).to_owned();
     let Some(output) = operation.output.map(Type::Shape) else { return Ok((json!({}), header)) };
-    match operation.service.protocol {
+    match protocol {
         Protocol::Json => {
             let body: Json = match reply.body.is_empty() {
                 true => json!({}),

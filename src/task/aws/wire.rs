@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 
-use super::model::{Operation, Shape, Type};
 use crate::json::{self, Arena, Value};
+use crate::models::{Operation, Shape, Type};
 
 /// Writes parameters as the service wants them.
 ///
@@ -24,8 +24,14 @@ pub(super) fn write_json(
 ) -> Result<(), String> {
     let Type::Shape(shape) = kind else { return write_scalar(arena, kind, value, field, out) };
     let wrong = || Err(invalid(field));
-    match &operation.shapes[shape] {
+    match &operation.service.shapes[shape] {
         Shape::Structure(members) => {
+            if let Some(text) = arena.as_str(value).filter(|_| operation.is_text_too(shape)) {
+                out.extend_from_slice(b"{\"S\":");
+                json::write_string(text, out);
+                out.push(b'}');
+                return Ok(());
+            }
             if !value.is_object() {
                 return wrong();
             }
@@ -33,10 +39,11 @@ pub(super) fn write_json(
             let mut first = true;
             for (name, value) in arena.entries(value) {
                 let name = arena.str(name);
-                let Some(member) = members.iter().find(|member| member.name == name) else {
+                let Some(member) = members.iter().find(|member| member.name(operation.naming) == name) else {
                     return Err(unknown(name));
                 };
-                if value.is_null() {
+                // What is for the SDK alone is not sent.
+                if value.is_null() || member.wire.is_empty() {
                     continue;
                 }
                 if !std::mem::take(&mut first) {
@@ -44,7 +51,7 @@ pub(super) fn write_json(
                 }
                 json::write_string(member.wire, out);
                 out.push(b':');
-                write_json(operation, arena, member.kind, value, name, out)?;
+                write_json(operation, arena, member.value.kind, value, name, out)?;
             }
             out.push(b'}');
         }
@@ -55,7 +62,7 @@ pub(super) fn write_json(
             out.push(b'[');
             for (n, item) in arena.items(value).iter().enumerate() {
                 super::answer::separate(n, out);
-                write_json(operation, arena, *element, *item, field, out)?;
+                write_json(operation, arena, element.kind, *item, field, out)?;
             }
             out.push(b']');
         }
@@ -68,7 +75,7 @@ pub(super) fn write_json(
                 super::answer::separate(n, out);
                 json::write_string(arena.str(key), out);
                 out.push(b':');
-                write_json(operation, arena, *inner, value, field, out)?;
+                write_json(operation, arena, inner.kind, value, field, out)?;
             }
             out.push(b'}');
         }
@@ -86,6 +93,10 @@ fn write_scalar(
     match kind {
         Type::Integer | Type::Float if value.is_number() => json::write(arena, value, out),
         Type::Boolean if value.as_bool().is_some() => json::write(arena, value, out),
+        // A text that says one is taken for it.
+        Type::Integer | Type::Float | Type::Boolean if is_said(arena, kind, value) => {
+            out.extend_from_slice(text(arena, value).as_bytes());
+        }
         Type::Integer | Type::Float | Type::Boolean => return Err(invalid(field)),
         Type::Seconds if value.is_number() => json::write(arena, value, out),
         Type::Seconds => {
@@ -100,6 +111,15 @@ fn write_scalar(
     Ok(())
 }
 
+/// Whether a text is a number, or a boolean, as JSON has it.
+fn is_said(arena: &Arena, kind: Type, value: Value) -> bool {
+    let text = arena.as_str(value).unwrap_or_default();
+    match kind {
+        Type::Boolean => matches!(text, "true" | "false"),
+        _ => serde_json::from_str::<serde_json::Number>(text).is_ok(),
+    }
+}
+
 /// A value in a text's place.
 pub(super) fn text(arena: &Arena, value: Value) -> String {
     arena.as_str(value).map_or_else(|| json::to_string(arena, value), str::to_owned)
@@ -107,7 +127,7 @@ pub(super) fn text(arena: &Arena, value: Value) -> String {
 
 /// A member that the operation does not have.
 pub(super) fn unknown(name: &str) -> String {
-    format!("The field '{name}' is not supported by Step Functions")
+    format!("The field \"{name}\" is not supported by Step Functions")
 }
 
 /// A value of another shape than the member has.
@@ -119,19 +139,21 @@ pub(super) fn invalid(name: &str) -> String {
 /// model does not know is left out, as the SDK does.
 pub(super) fn read_json(operation: &Operation, kind: Type, value: Json) -> Json {
     let Type::Shape(shape) = kind else { return read_scalar(kind, value) };
-    match (&operation.shapes[shape], value) {
+    match (&operation.service.shapes[shape], value) {
         (Shape::Structure(members), Json::Object(mut object)) => {
             let members = members.iter().filter_map(|member| {
                 let value = object.remove(member.wire).filter(|value| !value.is_null())?;
-                Some((member.name.clone(), read_json(operation, member.kind, value)))
+                let name = member.name(operation.naming).to_owned();
+                Some((name, read_json(operation, member.value.kind, value)))
             });
             Json::Object(members.collect())
         }
         (Shape::List { element, .. }, Json::Array(items)) => {
-            items.into_iter().map(|item| read_json(operation, *element, item)).collect()
+            items.into_iter().map(|item| read_json(operation, element.kind, item)).collect()
         }
         (Shape::Map { value: inner, .. }, Json::Object(entries)) => {
-            let entries = entries.into_iter().map(|(key, value)| (key, read_json(operation, *inner, value)));
+            let entries =
+                entries.into_iter().map(|(key, value)| (key, read_json(operation, inner.kind, value)));
             Json::Object(entries.collect::<Map<_, _>>())
         }
         (_, value) => value,

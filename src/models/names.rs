@@ -6,13 +6,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// A service's name in a resource, by its identifier: `Secrets Manager` is `secretsmanager`.
-pub(in super::super) fn package(id: &str) -> String {
+pub(crate) fn package(id: &str) -> String {
     id.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-}
-
-/// An operation's name, by that in a resource: `putItem` is `PutItem`.
-pub(super) fn operation(action: &str) -> String {
-    capitalize(action)
 }
 
 /// As resources name an operation: `PutItem` is `putItem`.
@@ -28,28 +23,44 @@ pub(super) fn capitalize(name: &str) -> String {
 }
 
 /// A name as the SDK writes it, with a capital at the beginning: `DBInstanceArn` is `DbInstanceArn`.
-pub(in super::super) fn java(name: &str) -> String {
+pub(crate) fn java(name: &str) -> String {
     let text = apart(name);
     let words = text.split(' ').filter(|word| !word.is_empty());
     words.map(|word| capitalize(&word.to_ascii_lowercase())).collect()
 }
 
-/// A member of a service's shapes as the SDK calls it, where that does not follow from its name: the renames
-/// (`emitPropertyName`) of the SDK's customization files, as Step Functions shows them.
-pub(super) fn member(service: &str, name: &str) -> String {
-    let renamed = match (service, name) {
-        // The streams' shapes are the tables'.
-        ("DynamoDB" | "DynamoDB Streams", "NULL") => "Nul",
-        ("CloudFormation", "StackStatusFilter") => "StackStatusFilters",
-        ("SNS", "AWSAccountId") => "AwsAccountIds",
-        ("SNS", "ActionName") => "ActionNames",
-        _ => return java(name),
-    };
-    renamed.to_owned()
+/// A member as the SDK for Java calls it, with a capital at the beginning: its first word, be it an acronym, begins with one
+/// and goes on in small letters; what follows stays as it is. What Java or the SDK needs for itself has `Value` behind
+/// it (`DefaultNamingStrategy` of the SDK's code generator).
+pub(super) fn member(name: &str, in_union: bool) -> String {
+    const KEYWORDS: &str = " abstract assert boolean break byte case catch char class const continue default do double \
+        else enum extends false final finally float for goto if implements import instanceof int interface long native \
+        new null package private protected public return short static strictfp super switch synchronized this throw \
+        throws transient true try void volatile while ";
+    const METHODS: &str = " equals finalize getClass hashCode notify notifyAll toString wait builder sdkFields toBuilder \
+        overrideConfiguration sdkHttpResponse ";
+    let has = |words: &str, word: &str| words.contains(&format!(" {word} "));
+    let small = uncapitalize(name);
+    let is_taken =
+        has(KEYWORDS, &small.to_ascii_lowercase()) || has(METHODS, &small) || (in_union && small == "type");
+    capitalize(&if is_taken { small + "Value" } else { small })
+}
+
+/// The first word in small letters: `DBInstanceArn` is `dbInstanceArn`, `ARN` is `arn`, `StreamARN` is `streamARN`.
+fn uncapitalize(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let is_upper = |at: usize| chars.get(at).is_some_and(|char| char.is_uppercase());
+    let is_lower = |at: usize| chars.get(at).is_some_and(|char| char.is_lowercase());
+    let mut words = 1;
+    while is_upper(words) && !is_lower(words + 1) {
+        words += 1;
+    }
+    let small = chars.iter().take(words).flat_map(|char| char.to_lowercase());
+    small.chain(chars.iter().skip(words).copied()).collect()
 }
 
 /// A service's name in the names of its errors.
-pub(in super::super) fn of_errors(service: &str) -> String {
+pub(crate) fn of_errors(service: &str) -> String {
     match service {
         "DynamoDB Streams" => "DynamoDb".to_owned(),
         _ => java(service),
@@ -57,7 +68,7 @@ pub(in super::super) fn of_errors(service: &str) -> String {
 }
 
 /// The name of an error's class: always some `…Exception`.
-pub(in super::super) fn exception(shape: &str) -> String {
+pub(crate) fn exception(shape: &str) -> String {
     let name = java(shape);
     match name.strip_suffix("Fault") {
         _ if name.ends_with("Exception") => name,
@@ -106,12 +117,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renamed_members_are_the_sdks() {
-        assert_eq!(member("DynamoDB", "NULL"), "Nul");
-        assert_eq!(member("DynamoDB Streams", "NULL"), "Nul");
-        assert_eq!(member("SNS", "AWSAccountId"), "AwsAccountIds");
-        assert_eq!(member("CloudFormation", "StackStatusFilter"), "StackStatusFilters");
-        assert_eq!(member("DynamoDB", "BOOL"), java("BOOL"));
+    fn members_are_the_sdks() {
+        for (name, expected) in [
+            ("NUL", "Nul"),
+            ("BOOL", "Bool"),
+            ("SS", "Ss"),
+            ("DBInstanceIdentifier", "DbInstanceIdentifier"),
+            ("AWSAccountIds", "AwsAccountIds"),
+            ("ETag", "ETag"),
+            ("SSEKMSKeyId", "SsekmsKeyId"),
+            ("MD5OfMessageBody", "Md5OfMessageBody"),
+            ("VPCZoneIdentifier", "VpcZoneIdentifier"),
+            ("stateMachineArn", "StateMachineArn"),
+            ("ARN", "Arn"),
+            ("StreamARN", "StreamARN"),
+            ("PerformAutoML", "PerformAutoML"),
+            ("SendNotification", "SendNotification"),
+            ("Return", "ReturnValue"),
+            ("default", "DefaultValue"),
+            ("Public", "PublicValue"),
+            ("notify", "NotifyValue"),
+            ("type", "Type"),
+        ] {
+            assert_eq!(member(name, false), expected);
+        }
+        assert_eq!(member("type", true), "TypeValue");
     }
 
     #[test]

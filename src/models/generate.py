@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Makes services.txt, which mod.rs reads, from the service models in an installed botocore.
+
+    python3 src/models/generate.py > src/models/services.txt
+
+A service is a line that begins with `@`, its errors, its operations, its shapes, which are counted from 0, and the bounds
+of its values, which are counted from 0 as well:
+
+    @ID PROTOCOL ENDPOINT SIGNING TARGET VERSION    the service's identifier (blanks as `_`) and how it is called
+    !CLASS[=CODE] ...                               its errors, with their codes on the wire where these differ
+    NAME INPUT OUTPUT [WRAPPER]                     an operation, its shapes (`-`: none), the query protocol's result element
+    {MEMBER ...                                     a shape: a structure; `|MEMBER ...`: one that is a union
+    [TYPE [ELEMENT]    [~TYPE [ELEMENT]             a list, a flattened one
+    <TYPE [KEY VALUE]  <~TYPE [KEY VALUE]           a map, a flattened one
+    #MIN..MAX [PATTERN]                             bounds of a number or a length, and how a text must look
+    #|NAME|NAME...                                  what a text may be
+
+A member is `NAME[=WIRE][>JAVA][MARK]:TYPE`: WIRE is what the service calls it (empty: it is not sent), JAVA what AWS's SDK for
+Java renames it to. MARK is `!` for one that is required, `*` if it is the token that makes a call idempotent, which SDKs
+fill in and workflows must give. A type is the number of a shape or one of `s` text, `i` integer, `f` float, `b` boolean, `t`
+time, `u` time written as a text (ISO 8601), `x` bytes, `d` any JSON, and `@` with the number of its bounds behind it where
+it has any.
+"""
+
+import sys
+
+import botocore
+from botocore.loaders import Loader
+from botocore.session import Session
+
+# What speaks AWS JSON or the query protocol and is called by workflows; the giants among the rest are left out.
+CALLED = """
+application-autoscaling athena autoscaling cloudformation cloudwatch codebuild codepipeline cognito-idp comprehend
+dynamodb dynamodbstreams ecr ecs elbv2 emr events firehose glue iam kinesis kms logs rds redshift-data rekognition
+resourcegroupstaggingapi secretsmanager servicediscovery ses sns sqs ssm stepfunctions sts textract transcribe translate
+""".split()
+
+# What is not called, but whose parameters and mocked answers are checked. Of giants, some operations.
+CHECKED = """
+batch databrew eks emr-containers emr-serverless lambda polly rds-data s3 scheduler sesv2
+""".split()
+PARTS = {
+    "sagemaker": """CreateAutoMLJob CreateAutoMLJobV2 CreateEndpoint CreateEndpointConfig CreateHyperParameterTuningJob
+        CreateLabelingJob CreateModel CreateProcessingJob CreateTrainingJob CreateTransformJob UpdateEndpoint""".split(),
+}
+
+# What the customization files of AWS's SDK for Java 2 rename (`shapeModifiers`, `modify`, `emitPropertyName`), by service,
+# shape and member. Those of EMR concern an exception only. The shapes of DynamoDB's streams are the tables'.
+RENAMED = {
+    "cloudformation": {"ListStacksInput": {"StackStatusFilter": "stackStatusFilters"}},
+    "cognito-idp": {"AccountTakeoverActionType": {"Notify": "SendNotification"}},
+    "dynamodb": {"AttributeValue": {"NULL": "NUL"}},
+    "dynamodbstreams": {"AttributeValue": {"NULL": "NUL"}},
+    "s3": {
+        "CopyObjectRequest": {"Bucket": "DestinationBucket", "Key": "DestinationKey"},
+        "UploadPartCopyRequest": {"Bucket": "DestinationBucket", "Key": "DestinationKey"},
+    },
+    "sns": {"AddPermissionInput": {"AWSAccountId": "AWSAccountIds", "ActionName": "ActionNames"}},
+}
+# Renamed members whose former name the SDK still takes (`existingNameDeprecated`).
+BOTH = {("s3", "CopyObjectRequest"), ("s3", "UploadPartCopyRequest")}
+# What those files add (`inject`): for the SDK itself, not for the service.
+INJECTED = {
+    "rds": {
+        name: ["SourceRegion"]
+        for name in ["CopyDBClusterSnapshotMessage", "CopyDBSnapshotMessage", "CreateDBClusterMessage",
+                     "CreateDBInstanceReadReplicaMessage", "StartDBInstanceAutomatedBackupsReplicationMessage"]
+    },
+    "s3": {
+        "CopyObjectRequest": ["SourceBucket", "SourceKey", "SourceVersionId"],
+        "UploadPartCopyRequest": ["SourceBucket", "SourceKey", "SourceVersionId"],
+        "UploadPartRequest": ["SdkPartType"],
+    },
+}
+# What may be left out although the model requires it: there is another way to say it.
+OPTIONAL = {("s3", "CopyObjectRequest"), ("s3", "UploadPartCopyRequest")}
+# What AWS's check of mocks has otherwise (recorded): a function's memory, without that of managed instances.
+BOUNDS = {("lambda", "MemorySize"): {"max": 10240}}
+
+# The integrations that are no service's operation (developer guide, "Call HTTPS APIs", "Create API Gateway REST APIs").
+OWN = """\
+@HTTP_task own - - - -
+
+Invoke 0 -
+{ApiEndpoint!:s Method!:s Authentication:1 InvocationConfig:1 Headers:d QueryParameters:d RequestBody:d Transform:2
+{ConnectionArn!:s
+{RequestBodyEncoding:s RequestEncodingOptions:3
+{ArrayFormat:s
+@API_Gateway_task own - - - -
+
+Invoke 0 -
+{ApiEndpoint!:s Method!:s Headers:d Stage:s Path:s QueryParameters:d RequestBody:d AllowNullValues:b AuthType:s"""
+
+SCALARS = {
+    "string": "s", "character": "s", "integer": "i", "long": "i", "float": "f", "double": "f",
+    "boolean": "b", "timestamp": "t", "blob": "x",
+}
+
+
+class Service:
+    def __init__(self, name, model, only=None):
+        self.name, self.model, self.only = name, model, only
+        self.shapes, self.numbers, self.bounds = [], {}, []
+        metadata = model["metadata"]
+        protocols = metadata.get("protocols", [metadata["protocol"]])
+        known = [it for it in ("json", "query") if it in protocols]
+        self.protocol = known[0] if known and not only else "rest"
+
+    def type(self, reference):
+        name = reference["shape"]
+        shape = self.model["shapes"][name]
+        bounds = self.bound(name, shape)
+        return self.plain_type(reference, name, shape) + (f"@{bounds}" if bounds is not None else "")
+
+    def bound(self, name, shape):
+        shape = {**shape, **BOUNDS.get((self.name, name), {})}
+        if shape["type"] == "timestamp":
+            return None
+        if shape["type"] == "string" and "enum" in shape:
+            line = "#|" + "|".join(shape["enum"])
+        else:
+            low, high, pattern = shape.get("min", ""), shape.get("max", ""), shape.get("pattern", "")
+            # A pattern that any text fits says nothing.
+            pattern = "" if pattern in (".*", "[\\s\\S]*", "[\\S\\s]*", ".+", "^.*$") else pattern
+            # Nor do those that name a machine's folders have to be here.
+            pattern = "" if "mnt" in pattern.split("/") else pattern
+            # No value is above what 64 bits hold, nor any length below nothing.
+            low = "" if shape["type"] not in SCALARS or SCALARS[shape["type"]] in "sx" and low == 0 else low
+            if shape["type"] in ("list", "map"):
+                low, high = shape.get("min", ""), shape.get("max", "")
+                low = "" if low == 0 else low
+            if (low, high, pattern) == ("", "", "") or "\n" in pattern:
+                return None
+            line = f"#{low}..{high}" + (f" {pattern}" if pattern else "")
+        if line not in self.bounds:
+            self.bounds.append(line)
+        return self.bounds.index(line)
+
+    def plain_type(self, reference, name, shape):
+        kind = shape["type"]
+        if shape.get("document"):
+            return "d"
+        if kind == "timestamp":
+            # JSON counts seconds and the query protocol writes ISO 8601, unless the model says otherwise.
+            form = reference.get("timestampFormat", shape.get("timestampFormat"))
+            form = form or ("unixTimestamp" if self.protocol == "json" else "iso8601")
+            return {"unixTimestamp": "t"}.get(form, "u")
+        if kind in SCALARS:
+            return SCALARS[kind]
+        if name in self.numbers:
+            return str(self.numbers[name])
+        number = self.numbers[name] = len(self.shapes)
+        self.shapes.append("")
+        self.shapes[number] = self.line(name, shape, kind)
+        return str(number)
+
+    def member(self, shape_name, shape, name, member):
+        wire = member.get("locationName", name) if self.protocol != "rest" else name
+        assert not member.get("flattened") or self.protocol != "query", name
+        java = RENAMED.get(self.name, {}).get(shape_name, {}).get(name)
+        required = name in shape.get("required", ()) and (self.name, shape_name) not in OPTIONAL
+        token = member.get("idempotencyToken") or self.model["shapes"][member["shape"]].get("idempotencyToken")
+        # AWS does not want tokens that the service does not want (recorded: `secretsmanager:createSecret`).
+        mark = "*" if token and required else "!" if required else ""
+        injected = name in INJECTED.get(self.name, {}).get(shape_name, [])
+        alias = "=" if injected else "" if wire == name else f"={wire}"
+        rename = f">{java}" if java else ""
+        both = [f"{name}:{self.type(member)}"] if java and (self.name, shape_name) in BOTH else []
+        return [f"{name}{alias}{rename}{mark}:{self.type(member)}", *both]
+
+    def line(self, shape_name, shape, kind):
+        flat = "~" if shape.get("flattened") and self.protocol != "rest" else ""
+        query = self.protocol == "query"
+        if kind == "structure":
+            members = [
+                text
+                for name, member in shape["members"].items()
+                for text in self.member(shape_name, shape, name, member)
+            ]
+            added = INJECTED.get(self.name, {}).get(shape_name, [])
+            members += [f"{name}=:s" for name in added if name not in shape["members"]]
+            return ("|" if shape.get("union") else "{") + " ".join(members)
+        if kind == "list":
+            element = shape["member"].get("locationName")
+            return f"[{flat}{self.type(shape['member'])}" + (f" {element}" if query and element else "")
+        assert kind == "map", kind
+        key, value = (shape[it].get("locationName") for it in ("key", "value"))
+        names = f" {key or 'key'} {value or 'value'}" if query and (key or value) else ""
+        return f"<{flat}{self.type(shape['value'])}{names}"
+
+    def lines(self):
+        metadata, model = self.model["metadata"], self.model
+        prefix = metadata["endpointPrefix"]
+        version = metadata["jsonVersion"] if self.protocol == "json" else metadata["apiVersion"]
+        protocol = "part" if self.only else self.protocol
+        yield " ".join([
+            "@" + metadata["serviceId"].replace(" ", "_"), protocol, prefix,
+            metadata.get("signingName", prefix), metadata.get("targetPrefix", "-"), version,
+        ])
+        errors = []
+        for name, shape in model["shapes"].items():
+            if shape.get("exception") and self.protocol != "rest":
+                code = shape.get("error", {}).get("code", name)
+                errors.append(name if code == name else f"{name}={code}")
+        yield " ".join("!" + error for error in sorted(errors))
+        for name, operation in sorted(model["operations"].items()):
+            if self.only and name not in self.only:
+                continue
+            sides = [self.type(operation[side]) if side in operation else "-" for side in ("input", "output")]
+            wrapper = operation.get("output", {}).get("resultWrapper") if self.protocol == "query" else None
+            yield " ".join([name, *sides] + ([wrapper] if wrapper else []))
+        yield from self.shapes
+        yield from self.bounds
+
+
+def main():
+    loader = Session().get_component("data_loader")
+    print(f"# Made by generate.py from botocore {botocore.__version__}; not to be edited.")
+    print(OWN)
+    for name in [*CALLED, *CHECKED, *PARTS]:
+        model = loader.load_service_model(name, "service-2")
+        for line in Service(name, model, PARTS.get(name)).lines():
+            print(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
