@@ -172,6 +172,11 @@ pub const STARTS_ELSEWHERE: u32 = 32;
 pub const CLOCK_LOOK_MS: u64 = 100;
 /// Milliseconds that clocks may disagree by without anyone having set them.
 pub const CLOCK_SLACK_MS: u64 = 10;
+/// Bytes of state up to which a durable execution that is parked is kept as its last record has it; a larger one keeps its
+/// arena.
+pub const DURABLE_PARKED_BYTES_MAX: usize = 8_192;
+/// Bytes that one turn's history and the state after it may have.
+pub const DURABLE_TURN_BYTES_MAX: usize = 512 << 20;
 /// Records of one block of the journal: what is made durable by one sync.
 pub const JOURNAL_BLOCK_RECORDS_MAX: usize = 256;
 /// Bytes of one block of the journal. (Larger blocks were measured to add latency and no throughput.) A single record

@@ -36,6 +36,7 @@
 //! [`Journal`].
 
 pub mod block;
+pub mod delta;
 pub mod disk;
 mod folder;
 pub mod log;

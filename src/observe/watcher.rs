@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Event, History};
+use super::{History, event_bytes};
 use crate::engine::{EventMask, Identity, Listener, Outcome, Record};
 use crate::json::Arena;
 use crate::program::Program;
@@ -88,15 +88,22 @@ impl LiveHistory {
         LiveHistory { shared: Arc::new(Mutex::new(History::new(bytes_max))) }
     }
 
-    /// Puts back events that were [written down](Watcher::unrecorded), oldest first.
-    pub fn recover(&self, events: Vec<Event>) {
+    /// Puts back events that were [written down](Watcher::unrecorded), oldest first. `None` when these are none; then those
+    /// before the first that is malformed are there.
+    pub fn recover(&self, recorded: &[u8]) -> Option<()> {
         let mut history = lock(&self.shared);
-        events.into_iter().for_each(|event| history.keep(event));
+        event_bytes::read(recorded, |event| history.keep(event))
     }
 
     /// Who writes it.
     pub fn watcher(&self) -> Box<dyn Watcher> {
-        Box::new(Writer(Arc::clone(&self.shared)))
+        Box::new(Writer { history: Arc::clone(&self.shared), recorded: None })
+    }
+
+    /// Who writes it, and has each event [kept in the journal](Watcher::unrecorded) too: of a durable execution.
+    pub fn durable_watcher(&self) -> Box<dyn Watcher> {
+        let last = self.read(|history| history.events().next_back().map_or(0, |event| event.id));
+        Box::new(Writer { history: Arc::clone(&self.shared), recorded: Some(last) })
     }
 
     /// Looks at what there is so far. The execution waits meanwhile.
@@ -105,7 +112,11 @@ impl LiveHistory {
     }
 }
 
-struct Writer(Arc<Mutex<History>>);
+struct Writer {
+    history: Arc<Mutex<History>>,
+    /// The last event that was written down; none, when nothing is.
+    recorded: Option<u64>,
+}
 
 fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
     // A history is whole between any two of its events.
@@ -114,8 +125,18 @@ fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
 
 impl Listener for Writer {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
-        lock(&self.0).record(program, arena, record);
+        lock(&self.history).record(program, arena, record);
     }
 }
 
-impl Watcher for Writer {}
+impl Watcher for Writer {
+    fn unrecorded(&mut self, out: &mut Vec<u8>) {
+        let Some(recorded) = &mut self.recorded else { return };
+        let history = lock(&self.history);
+        let new = history.events().rev().take_while(|event| event.id > *recorded).count();
+        for event in history.events().skip(history.events().len() - new) {
+            event_bytes::write(event, out);
+            *recorded = event.id;
+        }
+    }
+}

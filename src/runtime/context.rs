@@ -23,6 +23,11 @@ pub(super) struct ExecutionBuffer {
     /// and durable. Of any other, what the last durable one left.
     pub(super) staged: Vec<TaskCall>,
     pub(super) released: u32,
+    /// Of a durable execution: its state as of its last record, which the next one is told by; before the first, what
+    /// its start said.
+    pub(super) recorded: Vec<u8>,
+    /// Whether that is how it is now.
+    pub(super) is_as_recorded: bool,
 }
 
 impl ExecutionBuffer {
@@ -30,6 +35,16 @@ impl ExecutionBuffer {
     pub(super) fn forget_staged(&mut self) {
         self.staged.clear();
         self.released = 0;
+        self.recorded.clear();
+        self.is_as_recorded = false;
+    }
+
+    /// Takes in a durable execution that was parked as its last record has it; false when that is not readable.
+    pub(super) fn restore(&mut self, recorded: Box<[u8]>, fingerprint: u64) -> bool {
+        // Its identity is in there.
+        self.names = 0;
+        self.recorded = recorded.into_vec();
+        self.execution.restore(&self.recorded, fingerprint).is_ok()
     }
 
     /// Sees to it that the execution is called as one of this version, and as it is called itself.
@@ -89,6 +104,9 @@ impl WorkerScratch {
         buffer.watch = None;
         if self.buffers.len() < BUFFERS_MAX {
             buffer.execution.shrink_above(BUFFER_BYTES_MAX);
+            if buffer.recorded.capacity() > BUFFER_BYTES_MAX {
+                buffer.recorded = Vec::new();
+            }
             self.buffers.push(buffer);
         }
     }

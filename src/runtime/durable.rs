@@ -2,7 +2,8 @@
 //! anything that is not there yet.
 //!
 //! 1. A start is a record, written where it is asked for. It is acknowledged when the record is durable.
-//! 2. Each turn that changes something is one record: the history it made, and the whole state after it. Tasks that it
+//! 2. Each turn that changes something is one record: the history it made, and the state after it, told by what they
+//!    share with the state before. Tasks that it
 //!    wants done are started when the record is durable, timers at once, for they only lead to further turns.
 //! 3. The end is a record too; whoever waits for the outcome learns of it when that is durable.
 //! 4. An answer to a task by its token is a record, written where it is given, and acknowledged when it is durable.
@@ -14,6 +15,7 @@
 //!
 //! A write that fails ends the process: it cannot be known what the disk has, and the next start will see.
 
+mod chain;
 mod compact;
 mod records;
 mod recovery;
@@ -26,13 +28,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 
 use super::inbox::{Remote, ShardMessage};
-use super::outcome::{Outcome, Status};
+use super::outcome::Outcome;
 use crate::engine::Token;
 use crate::fault::Fault;
 use crate::journal::{self, Journal, LogJournal, Lsn, Options, Record, Refused, Room, SyncMode};
 use crate::limits;
+pub(super) use chain::{Recorder, Told, start_base};
 use compact::Live;
-use records::{ANSWER, END, FORGET, Found, IDENTITY, NOTE, START, TURN, Writer};
+use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, START, TURN_DELTA, Writer};
 pub use records::{DurableError, RecoveredExecution};
 pub use recovery::ResumeError;
 
@@ -112,6 +115,8 @@ pub(super) struct Durability {
     /// Executions that somebody may ask for still.
     live: Live,
     waiters: Arc<Waiters>,
+    /// Bytes of the records that were appended, copies left out.
+    pub(super) recorded_bytes: AtomicU64,
     pub(super) secret: u128,
     /// The latest time that is in the journal: it does not go back.
     pub(super) floor_ms: u64,
@@ -177,11 +182,12 @@ impl Durability {
         if let Some(broken) = broken {
             return Err(broken);
         }
-        found.end();
+        found.end()?;
         let durability = Durability {
             journal,
             live: Live::of(&found, report.bytes),
             waiters,
+            recorded_bytes: AtomicU64::new(0),
             secret: found.secret.unwrap_or(secret),
             floor_ms: found.floor_ms,
             epoch: report.epoch + 1,
@@ -225,6 +231,7 @@ impl Durability {
     fn append(&self, kind: u16, writer: &Writer, room: Room) -> Result<Lsn, Refused> {
         let appended = self.journal.append(Record { kind, partition: 0, bytes: &writer.0 }, room)?;
         self.live.count(writer.0.len());
+        self.recorded_bytes.fetch_add(writer.0.len() as u64, Ordering::Relaxed);
         Ok(appended)
     }
 
@@ -349,44 +356,41 @@ impl Durability {
         self.append(ANSWER, &writer, Room::Reserve)
     }
 
-    /// What a turn came to. `None` when the state is larger than a record may be.
+    /// What a turn came to. `None` when what it changed is larger than a record may be.
     pub(super) fn turn(
         &self,
+        recorder: &mut Recorder,
         ledger: &Ledger,
-        now_ms: u64,
-        history: &[u8],
+        told: Told<'_>,
         state: &[u8],
     ) -> Option<TurnRecord> {
-        if history.len() + state.len() + 64 > self.record_bytes_max() {
+        let (id, turn) = (ledger.id, ledger.turn.load(Ordering::Relaxed) + 1);
+        let writer = recorder.write((id, turn), told, state)?;
+        if writer.0.len() > self.record_bytes_max() {
             return None;
         }
-        let turn = ledger.turn.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut writer = Writer::default();
-        writer.number(ledger.id).number(turn).number(now_ms).bytes(history).bytes(state);
-        Some(TurnRecord { kind: TURN, id: ledger.id, turn, writer })
+        ledger.turn.store(turn, Ordering::Relaxed);
+        Some(TurnRecord { kind: TURN_DELTA, id, turn, writer })
     }
 
     /// How an execution ended.
-    pub(super) fn end(&self, ledger: &Ledger, now_ms: u64, history: &[u8], outcome: &Outcome) -> TurnRecord {
-        let turn = ledger.turn.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut writer = Writer::default();
-        // A history that does not fit is left out, which its numbers tell: how it ended is what has to be known.
-        let fits = history.len() + outcome.json().len() + (1 << 20) <= self.record_bytes_max();
-        writer.number(ledger.id).number(turn).number(now_ms).bytes(if fits { history } else { &[] });
-        writer.number(match outcome.status {
-            Status::Succeeded => 1,
-            Status::Failed => 2,
-            Status::TimedOut => 3,
-            Status::Aborted => 4,
-            Status::Running => unreachable!("an execution that is over does not run"),
+    pub(super) fn end(
+        &self,
+        recorder: &mut Recorder,
+        ledger: &Ledger,
+        told: Told<'_>,
+        outcome: &Outcome,
+    ) -> TurnRecord {
+        let (id, turn) = (ledger.id, ledger.turn.fetch_add(1, Ordering::Relaxed) + 1);
+        let mut ended = Writer::default();
+        ended.outcome(outcome);
+        let fits = |writer: &Writer| writer.0.len() <= self.record_bytes_max();
+        let writer = recorder.write((id, turn), told, &ended.0).filter(fits).unwrap_or_else(|| {
+            // A history that does not fit is left out, which its numbers tell: how it ended is what has to be known.
+            let without = recorder.write((id, turn), Told { history: &[], ..told }, &ended.0);
+            without.filter(fits).expect("an output has 256 KiB at most")
         });
-        writer.number(outcome.started_ms).number(outcome.stopped_ms);
-        match &outcome.fault {
-            None => writer.number(0),
-            Some(fault) => writer.number(1).fault(fault),
-        };
-        writer.bytes(outcome.json());
-        TurnRecord { kind: END, id: ledger.id, turn, writer }
+        TurnRecord { kind: END_DELTA, id, turn, writer }
     }
 
     /// Nobody asks for this execution any more.

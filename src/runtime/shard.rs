@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering;
 
 use super::completion::{Location, Reply};
 use super::context::{ExecutionBuffer, WorkerScratch};
+use super::durable::Recorder;
 use super::fiber::{Fiber, Stacks};
 use super::inbox::{HeartbeatFrom, Remote, ShardMessage, Shared, StartBatch};
 use super::machine::Version;
@@ -88,6 +89,7 @@ pub struct Shard {
     /// History and state that are about to be recorded.
     notes: Vec<u8>,
     state: Vec<u8>,
+    recorder: Recorder,
     finished: bool,
 }
 
@@ -134,6 +136,8 @@ struct Resident {
 #[derive(Debug)]
 enum Body {
     Packed(Box<[u8]>),
+    /// A durable one, as its last record has it.
+    Recorded(Box<[u8]>),
     Seated(Box<ExecutionBuffer>),
     Suspended(Box<Fiber>),
 }
@@ -194,6 +198,7 @@ impl Shard {
             unwritten: Unwritten::default(),
             notes: Vec::new(),
             state: Vec::new(),
+            recorder: Recorder::default(),
             finished: false,
         }
     }

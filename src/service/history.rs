@@ -17,21 +17,13 @@ pub(super) struct Recorder {
     writer: Box<dyn Watcher>,
     bytes: usize,
     of_all: Arc<AtomicUsize>,
-    /// The last event that is recorded; none, when nothing is.
-    recorded: Option<u64>,
 }
 
 impl Recorder {
     pub(super) fn new(history: &LiveHistory, of_all: &Arc<AtomicUsize>, is_durable: bool) -> Recorder {
         let (history, of_all) = (history.clone(), Arc::clone(of_all));
-        let last = history.read(|history| history.events().next_back().map_or(0, |event| event.id));
-        Recorder {
-            writer: history.watcher(),
-            history,
-            bytes: 0,
-            of_all,
-            recorded: is_durable.then_some(last),
-        }
+        let writer = if is_durable { history.durable_watcher() } else { history.watcher() };
+        Recorder { writer, history, bytes: 0, of_all }
     }
 
     fn count(&mut self, bytes: usize) {
@@ -53,14 +45,7 @@ impl Listener for Recorder {
 
 impl Watcher for Recorder {
     fn unrecorded(&mut self, out: &mut Vec<u8>) {
-        let Some(recorded) = &mut self.recorded else { return };
-        self.history.read(|history| {
-            let new = history.events().rev().take_while(|event| event.id > *recorded).count();
-            for event in history.events().skip(history.events().len() - new) {
-                super::durable::write_event(event, out);
-                *recorded = event.id;
-            }
-        });
+        self.writer.unrecorded(out);
     }
 
     fn ended(&mut self, _: &Arena, _: &Outcome, _: u64) {

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod damage;
+mod delta;
 mod format;
 mod golden;
 mod writer;

@@ -62,6 +62,28 @@ fn plan(agenda: &mut Agenda, effects: &mut Vec<Effect>, now_ms: u64, seed: u64, 
     }
 }
 
+/// What the journal would have of the snapshots: each told by the one before.
+#[cfg(feature = "durable")]
+#[derive(Default)]
+struct Records {
+    encoder: expressway::journal::delta::Encoder,
+    last: Vec<u8>,
+    rebuilt: Vec<u8>,
+}
+
+#[cfg(feature = "durable")]
+impl Records {
+    fn follow(&mut self, snapshot: &[u8], place: &str) {
+        let mut delta = Vec::new();
+        self.encoder.encode(&self.last, snapshot, &mut delta);
+        assert!(delta.len() <= snapshot.len() + 16, "{place}: a delta is larger than what it is told by");
+        let mut next = Vec::new();
+        let read = expressway::journal::delta::decode(&self.rebuilt, &delta, 1 << 30, &mut next);
+        assert!(read.is_some() && next == snapshot, "{place}: records come to another state");
+        (self.last, self.rebuilt) = (snapshot.to_vec(), next);
+    }
+}
+
 /// The events, one by one, and what became of it.
 fn play(program: &Program, seed: u64, input: &str, result: &str, is_restored: bool) -> Vec<String> {
     let fingerprint = program.fingerprint();
@@ -78,6 +100,8 @@ fn play(program: &Program, seed: u64, input: &str, result: &str, is_restored: bo
             break;
         }
     }
+    #[cfg(feature = "durable")]
+    let mut records = Records::default();
     let mut agenda = Agenda::new();
     let (mut now_ms, mut event, mut told) = (BEGIN_MS, Event::Go, Vec::new());
     for turn in 0..TURNS_MAX {
@@ -109,6 +133,8 @@ fn play(program: &Program, seed: u64, input: &str, result: &str, is_restored: bo
         if is_restored {
             let mut snapshot = Vec::new();
             execution.snapshot(fingerprint, &mut snapshot).expect("nothing is nested deeply");
+            #[cfg(feature = "durable")]
+            records.follow(&snapshot, &format!("seed {seed}, turn {turn}"));
             execution = Execution::new();
             execution.restore(&snapshot, fingerprint).expect("it was written just now");
             // Only what runs outside outlives the process.

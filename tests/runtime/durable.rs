@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use expressway::asl::MachineType;
+use expressway::journal::{self, Journal, Lsn, Record, Room, SyncMode};
+use expressway::observe::history::Detail;
+use expressway::observe::{Event, History, LiveHistory};
 use expressway::runtime::{
     BuildError, Durable, DurableError, Engine, Handle, Machine, MachineSpec, StartError, StartOptions, Status,
 };
@@ -141,14 +144,184 @@ fn what_cannot_be_durable_is_refused() {
     let large = format!(r#"{{"seconds": 0, "x": "{}"}}"#, "x".repeat(100_000));
     let refused = start(&engine, &waits, "large", &large).expect_err("a record has 64 KiB at most here");
     assert!(refused.to_string().contains("larger than"), "{refused}");
-    let half = format!(r#"{{"seconds": 0, "x": "{}"}}"#, "x".repeat(45_000));
-    let grows = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "Parameters": {"a.$": "$.x", "b.$": "States.Format('{}{}', $.x, $.x)"},
-        "Next": "W"}, "W": {"Type": "Wait", "Seconds": 100000, "End": true}}}"#;
+    // What does not repeat is not told by what was before.
+    let grows = r#"{"StartAt": "P", "QueryLanguage": "JSONata", "States": {
+        "P": {"Type": "Pass", "Output": "{% [1..6000].$random() %}", "Next": "W"},
+        "W": {"Type": "Wait", "Seconds": 100000, "End": true}}}"#;
     let grows = machine(&engine, grows);
-    let outcome = start(&engine, &grows, "half", &half).expect("it begins").wait();
+    let outcome = start(&engine, &grows, "grows", "{}").expect("it begins").wait();
     assert_eq!(outcome.status, Status::Failed);
     let cause = outcome.fault.and_then(|fault| fault.cause).unwrap_or_default();
-    assert_eq!(cause, "The execution's state is larger than a record of the journal may be.");
+    let larger = "What a turn of the execution changed is larger than a record of the journal may be.";
+    assert_eq!(cause, larger);
+}
+
+/// A Map whose iterations wait, and whose results are kept; then a Wait without end.
+const GROWS: &str = r#"{"StartAt": "M", "States": {
+    "M": {"Type": "Map", "ItemsPath": "$.items", "MaxConcurrency": 3, "ResultPath": "$.results", "Next": "W",
+        "ItemProcessor": {"StartAt": "I", "States": {
+            "I": {"Type": "Wait", "Seconds": 0, "Next": "P"},
+            "P": {"Type": "Pass", "Parameters": {"n.$": "$", "text.$": "States.Format('item {} of many, {}', $, States.Hash($, 'SHA-512'))"},
+                "End": true}}}},
+    "W": {"Type": "Wait", "Seconds": 100000, "End": true}}}"#;
+
+#[test]
+fn a_history_is_read_back_from_what_turns_changed() {
+    let folder = folder("histories");
+    let first = engine(&folder);
+    let grows = machine(&first, GROWS);
+    let history = LiveHistory::new(16 << 20);
+    let items: Vec<usize> = (0..60).collect();
+    let options = StartOptions {
+        name: Some("grows".into()),
+        execution_arn: Some("arn:aws:states:us-east-1:123456789012:execution:m:grows".into()),
+        durable: Some(Box::default()),
+        watcher: Some(history.durable_watcher()),
+        ..StartOptions::default()
+    };
+    let input = format!(r#"{{"items": {items:?}}}"#);
+    let handle = first.start_with(&grows, input, options).expect("it begins");
+    let is_parked = |history: &History| {
+        let last = history.events().next_back();
+        last.is_some_and(|event| event.detail("name").and_then(Detail::as_str) == Some("W"))
+    };
+    while !history.read(is_parked) {
+        std::thread::yield_now();
+    }
+    let whole = history.read(|history| history.events().map(|it| format!("{it:?}").len()).sum::<usize>());
+    let bytes = first.recorded_bytes() as usize;
+    assert!(bytes < whole, "{bytes} bytes for a history of {whole}: a turn is told by the one before");
+    // Copies stand behind later turns then.
+    first.compact_journal().expect("it is compacted");
+    let events: Vec<Event> = history.read(|history| history.events().cloned().collect());
+    drop((first, grows, handle));
+
+    for _ in 0..2 {
+        let next = engine(&folder);
+        let mut recovered = next.recovered();
+        let execution = recovered.pop().expect("there is one");
+        let read = LiveHistory::new(16 << 20);
+        for recorded in execution.history.values() {
+            read.recover(recorded).expect("events");
+        }
+        assert_eq!(read.read(|history| history.events().cloned().collect::<Vec<Event>>()), events);
+        let grows = machine(&next, GROWS);
+        let handle = next.resume(&grows, execution, Some(read.durable_watcher())).expect("it goes on");
+        next.wait_resumed();
+        assert_eq!(handle.status(), Status::Running);
+        next.compact_journal().expect("it is compacted");
+    }
+}
+
+/// Records of the same four executions, as releases with each version of them wrote them. `EXPRESSWAY_BLESS=1` writes those
+/// of the current version anew; that is for a new version only.
+const GOLDEN: &str = r#"{"StartAt": "First", "States": {"First": {"Type": "Wait", "SecondsPath": "$.first", "Next": "Twice"}, "Twice": {"Type": "Pass", "Parameters": {"first.$": "$.first", "second.$": "$.second", "text.$": "States.Format('{} and {}', $.text, $.text)"}, "Next": "Second"}, "Second": {"Type": "Wait", "SecondsPath": "$.second", "End": true}}}"#;
+
+/// By name, input, how many events there are, and the output of one that is over.
+const KEPT: [(&str, &str, usize, Option<&str>); 4] = [
+    ("begun", r#"{"first":1000000,"second":0,"text":"wait"}"#, 2, None),
+    ("midway", r#"{"first":1,"second":1000000,"text":"wait"}"#, 6, None),
+    (
+        "over",
+        r#"{"first":0,"second":1,"text":"done"}"#,
+        8,
+        Some(r#"{"text":"done and done","first":0,"second":1}"#),
+    ),
+    ("failed", r#"{"first":0,"second":1}"#, 5, Some("")),
+];
+const VERSION: u32 = 2;
+
+fn golden(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/durable/records-{version}.txt"))
+}
+
+/// Runs the four, and writes down what is in the journal then.
+fn bless(folder: &Folder) {
+    let engine = engine(folder);
+    let machine = machine(&engine, GOLDEN);
+    let begun = KEPT.map(|(name, input, events, _)| {
+        let history = LiveHistory::new(1 << 20);
+        let options = StartOptions {
+            name: Some(name.into()),
+            execution_arn: Some(format!("arn:aws:states:us-east-1:123456789012:execution:m:{name}").into()),
+            durable: Some(name.as_bytes().into()),
+            watcher: Some(history.durable_watcher()),
+            ..StartOptions::default()
+        };
+        let handle = engine.start_with(&machine, input.to_owned(), options).expect("it begins");
+        (handle, history, events)
+    });
+    for (handle, history, events) in begun {
+        while history.read(|history| history.events().len()) < events {
+            std::thread::yield_now();
+        }
+        if handle.status() != Status::Running {
+            handle.wait();
+        }
+    }
+    drop((engine, machine));
+    let mut text = String::new();
+    drop(self::engine(folder));
+    let disk = journal::Folder::at(folder.0.join("journal"), SyncMode::Data);
+    let report = journal::scan(&disk).expect("it is whole");
+    let mut lines = |block: &journal::Block<'_>| {
+        for record in block.records() {
+            let hex: String = record.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            text.push_str(&format!("{} {hex}\n", record.kind));
+        }
+    };
+    report.read(&disk, &mut lines).expect("it is read");
+    std::fs::write(golden(VERSION), text).expect("a file");
+}
+
+#[test]
+fn records_of_all_versions_are_read() {
+    if std::env::var_os("EXPRESSWAY_BLESS").is_some() {
+        bless(&folder("golden-blessed"));
+    }
+    for version in 1..=VERSION {
+        let folder = folder(&format!("golden-{version}"));
+        let options = journal::Options {
+            segment_bytes: 256 << 10,
+            block_bytes_max: 64 << 10,
+            partition: Some(0),
+            ..Default::default()
+        };
+        let (log, _) =
+            journal::open(&folder.0.join("journal"), SyncMode::Data, options, Vec::new(), &mut |_| ())
+                .expect("a journal");
+        let mut last = Lsn(0);
+        for line in std::fs::read_to_string(golden(version)).expect("it is kept").lines() {
+            let (kind, hex) = line.split_once(' ').expect("a kind and bytes");
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            let record = Record { kind: kind.parse().expect("a number"), partition: 0, bytes: &bytes };
+            last = log.append(record, Room::Ordinary).expect("room");
+        }
+        log.wait(last).expect("a disk");
+        log.close().expect("a disk");
+
+        let engine = engine(&folder);
+        let mut told = Vec::new();
+        let golden = machine(&engine, GOLDEN);
+        for execution in engine.recovered() {
+            let history = LiveHistory::new(1 << 20);
+            for recorded in execution.history.values() {
+                history.recover(recorded).expect("events");
+            }
+            let events = history.read(|history| history.events().len());
+            let output = execution.outcome.as_ref().map(|it| String::from_utf8_lossy(it.json()).into_owned());
+            told.push((execution.name.to_string(), events, output));
+            if execution.outcome.is_none() {
+                let handle = engine.resume(&golden, execution, None).expect("it goes on");
+                engine.wait_resumed();
+                assert_eq!(handle.status(), Status::Running);
+            }
+        }
+        let wanted =
+            KEPT.map(|(name, _, events, output)| (name.to_owned(), events, output.map(str::to_owned)));
+        assert_eq!(told, wanted, "version {version}");
+    }
 }
 
 /// Makes it impossible to make further segments of the journal, as when the disk is full, until it is dropped.
@@ -174,11 +347,12 @@ impl Drop for NoRoom {
 fn while_the_disk_is_full_durable_executions_wait_and_all_others_go_on() {
     let folder = folder("full");
     let engine = engine(&folder);
-    // Each turn writes its state, 15 kB or twice that, into segments of 256 KiB.
+    // Each turn makes and records 15 kB, into segments of 256 KiB.
     let loops = machine(
         &engine,
         r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 0, "Next": "M"},
-            "M": {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.n, -1)", "x.$": "$.x"}, "Next": "C"},
+            "M": {"Type": "Pass", "QueryLanguage": "JSONata", "Next": "C",
+                "Output": "{% {\"n\": $states.input.n - 1, \"x\": [1..800].$random()} %}"},
             "C": {"Type": "Choice", "Default": "W", "Choices": [{"Variable": "$.n", "NumericEquals": 0, "Next": "P"}]},
             "P": {"Type": "Pass", "OutputPath": "$.n", "End": true}}}"#,
     );

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
-use super::records::{ANSWER, END, FORGET, Found, IDENTITY, NOTE, Reader, START, TURN, Writer};
+use super::records::{
+    ANSWER, END, END_DELTA, FORGET, Found, IDENTITY, NOTE, Reader, START, TURN, TURN_DELTA,
+};
 use super::{Durability, DurableError};
-use crate::journal::{Journal, Lsn, Record, Refused, Room};
+use crate::journal::{Journal, Lsn, Record, Refused, Room, delta};
 use crate::limits;
 
 /// Executions that somebody may ask for, with their last recorded turns, and how long the journal is.
@@ -109,34 +111,19 @@ impl Durability {
 
     /// Copies a record, if it is needed.
     fn copy(&self, record: &Record<'_>) -> Result<Option<Lsn>, Refused> {
-        let mut reader = Reader(record.bytes);
-        let mut stateless = Writer::default();
-        let (needed, bytes) = match record.kind {
-            IDENTITY | NOTE => (None, record.bytes),
+        let id = match record.kind {
+            IDENTITY | NOTE => None,
             FORGET => return Ok(None),
-            START | ANSWER | TURN | END => {
-                let id = reader.number().expect("it was read before");
-                // Held until it is copied: nobody forgets it meanwhile.
-                let Some(last) = self.live.turns.get(&id) else { return Ok(None) };
-                let turn = if record.kind == TURN { reader.number() } else { None };
-                let bytes = match turn {
-                    // Of a turn that is not the last, only the history is needed.
-                    Some(turn) if turn < *last => {
-                        let now_ms = reader.number().expect("it was read before");
-                        let history = reader.bytes().expect("it was read before");
-                        if history.is_empty() {
-                            return Ok(None);
-                        }
-                        stateless.number(id).number(turn).number(now_ms).bytes(history).bytes(&[]);
-                        &*stateless.0
-                    }
-                    _ => record.bytes,
-                };
-                (Some(last), bytes)
-            }
+            START | ANSWER | TURN | END => Reader(record.bytes).number(),
+            TURN_DELTA | END_DELTA => delta::read_number(&mut &*record.bytes),
             kind => unreachable!("a record of kind {kind} was refused when the journal was opened"),
         };
-        let appended = self.journal.append(Record { bytes, ..*record }, Room::Ordinary);
+        // Held until it is copied: nobody forgets it meanwhile.
+        let needed = id.map(|id| self.live.turns.get(&id));
+        if needed.as_ref().is_some_and(Option::is_none) {
+            return Ok(None);
+        }
+        let appended = self.journal.append(*record, Room::Ordinary);
         drop(needed);
         appended.map(Some)
     }

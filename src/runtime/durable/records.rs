@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::outcome::{Outcome, Status};
+use super::chain::{self, FoundTurn};
 use crate::engine::Token;
 use crate::fault::Fault;
 use crate::journal::{JournalError, Lsn, Record, Refused};
@@ -18,6 +19,9 @@ pub(super) const ANSWER: u16 = 4;
 pub(super) const TURN: u16 = 5;
 pub(super) const END: u16 = 6;
 pub(super) const FORGET: u16 = 7;
+/// As [`TURN`] and [`END`], which are only read: those say all of a state, and these what it shares with the one before.
+pub(super) const TURN_DELTA: u16 = 9;
+pub(super) const END_DELTA: u16 = 10;
 
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,14 @@ pub enum DurableError {
         kind: u16,
         /// The block.
         lsn: Lsn,
+    },
+    /// A turn cannot be told from the one before.
+    #[error("turn {turn} of the execution '{arn}' does not follow from what the journal has of it")]
+    Turn {
+        /// The execution.
+        arn: Box<str>,
+        /// The turn.
+        turn: u64,
     },
 }
 
@@ -63,6 +75,8 @@ pub struct RecoveredExecution {
     /// As of its last turn; empty before the first.
     pub(in crate::runtime) state: Box<[u8]>,
     pub(in crate::runtime) answers: Vec<(Token, Result<Vec<u8>, Fault>)>,
+    /// Its turns by their numbers, until all are there.
+    pub(super) found: BTreeMap<u64, FoundTurn>,
 }
 
 /// What the journal had when it was opened.
@@ -75,14 +89,6 @@ pub(in crate::runtime) struct Found {
     pub(super) secret: Option<u128>,
     pub(super) floor_ms: u64,
     pub(super) last_id: u64,
-}
-
-impl RecoveredExecution {
-    fn keep(&mut self, turn: u64, history: &[u8]) {
-        if !history.is_empty() {
-            self.history.insert(turn, history.into());
-        }
-    }
 }
 
 impl Found {
@@ -99,8 +105,19 @@ impl Found {
     }
 
     /// All is read: what has no start was forgotten, in blocks that are given up only in part.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self) -> Result<(), DurableError> {
         self.executions.retain(|_, execution| !execution.arn.is_empty());
+        self.executions.values_mut().try_for_each(chain::read_turns)
+    }
+
+    fn keep(&mut self, id: u64, turn: u64, now_ms: u64, found: FoundTurn) {
+        self.floor_ms = self.floor_ms.max(now_ms);
+        let turns = &mut self.execution(id).found;
+        match (turns.get(&turn), &found) {
+            // A copy that is to be read only as long as it is not known whole.
+            (Some(FoundTurn::Whole { .. }), FoundTurn::Whole { state, .. }) if state.is_empty() => {}
+            _ => drop(turns.insert(turn, found)),
+        }
     }
 
     fn read(&mut self, record: &Record<'_>) -> Option<()> {
@@ -138,28 +155,18 @@ impl Found {
             }
             TURN => {
                 let (id, turn, now_ms) = (reader.number()?, reader.number()?, reader.number()?);
-                let (history, state) = (reader.bytes()?, reader.bytes()?);
-                self.floor_ms = self.floor_ms.max(now_ms);
-                let execution = self.execution(id);
-                {
-                    execution.keep(turn, history);
-                    if turn >= execution.turn && !state.is_empty() {
-                        (execution.turn, execution.state) = (turn, state.into());
-                    }
-                }
+                let (history, state) = (reader.bytes()?.into(), reader.bytes()?.into());
+                self.keep(id, turn, now_ms, FoundTurn::Whole { history, state });
             }
             END => {
                 let (id, turn, now_ms) = (reader.number()?, reader.number()?, reader.number()?);
-                let history = reader.bytes()?;
-                let outcome = reader.outcome()?;
-                self.floor_ms = self.floor_ms.max(now_ms);
-                let execution = self.execution(id);
-                {
-                    execution.keep(turn, history);
-                    (execution.turn, execution.state) = (turn, Box::default());
-                    execution.answers.clear();
-                    execution.outcome = Some(outcome);
-                }
+                let (history, outcome) = (reader.bytes()?.into(), Box::new(reader.outcome()?));
+                self.keep(id, turn, now_ms, FoundTurn::End { history, outcome });
+            }
+            TURN_DELTA | END_DELTA => {
+                let (id, turn, now_ms, found) = chain::found(reader.0, record.kind == END_DELTA)?;
+                reader.0 = &[];
+                self.keep(id, turn, now_ms, found);
             }
             FORGET => {
                 self.executions.remove(&reader.number()?);
@@ -198,7 +205,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn outcome(&mut self) -> Option<Outcome> {
+    pub(super) fn outcome(&mut self) -> Option<Outcome> {
         let status = match self.number()? {
             1 => Status::Succeeded,
             2 => Status::Failed,
@@ -239,6 +246,22 @@ impl Writer {
             None => self.number(0),
             Some(text) => self.number(1).bytes(text.as_bytes()),
         }
+    }
+
+    pub(super) fn outcome(&mut self, outcome: &Outcome) -> &mut Writer {
+        self.number(match outcome.status {
+            Status::Succeeded => 1,
+            Status::Failed => 2,
+            Status::TimedOut => 3,
+            Status::Aborted => 4,
+            Status::Running => unreachable!("an execution that is over does not run"),
+        });
+        self.number(outcome.started_ms).number(outcome.stopped_ms);
+        match &outcome.fault {
+            None => self.number(0),
+            Some(fault) => self.number(1).fault(fault),
+        };
+        self.bytes(outcome.json())
     }
 
     pub(super) fn fault(&mut self, fault: &Fault) -> &mut Writer {

@@ -11,7 +11,7 @@ use super::super::inbox::{Indexed, ShardMessage};
 use super::super::machine::Target;
 use super::super::shard::Resume;
 use super::super::start::StartError;
-use super::{DurableError, Ledger, RecoveredExecution};
+use super::{DurableError, Ledger, RecoveredExecution, start_base};
 use crate::engine::{SnapshotError, Start};
 use crate::journal::Lsn;
 use crate::json;
@@ -58,6 +58,12 @@ impl Engine {
     /// Whether executions can be durable.
     pub fn is_durable(&self) -> bool {
         self.shared().durability.is_some()
+    }
+
+    /// Bytes of the records that were appended to the journal since the engine was built.
+    pub fn recorded_bytes(&self) -> u64 {
+        let durability = self.shared().durability.as_ref();
+        durability.map_or(0, |durability| durability.recorded_bytes.load(Ordering::Relaxed))
     }
 
     /// The executions of earlier processes that are in the journal, in the order in which they were started. They are
@@ -149,17 +155,20 @@ impl Engine {
         let start_identity = StartIdentity { synchronous: false, label: Some(Box::new(label)) };
         let mut buffer = Box::<ExecutionBuffer>::default();
         buffer.watch = watch;
-        if state.is_empty() {
+        let is_recorded = !state.is_empty();
+        if !is_recorded {
             // Its first turn was not recorded: it begins.
             let start = Start { seed, now_ms: shared.time.steady_ms(), ..shared.start };
             let start = Start { seconds_max: version.seconds_max, ahead_ms: shared.look_at_wall(), ..start };
             buffer.execution.reset();
             buffer.identify(&version, start_identity.names());
+            start_base(&mut buffer.recorded, Some(&arn), input.as_bytes());
             let input = json::read(&mut buffer.execution.arena, input.as_bytes())
                 .map_err(|error| ResumeError::Start(error.into()))?;
             buffer.execution.begin(&version.program, &start, input);
         } else {
             buffer.execution.restore(&state, version.fingerprint)?;
+            buffer.recorded = state.into_vec();
             let ledger = start_identity.ledger().expect("it was set above");
             ledger.events.store(buffer.execution.events(), Ordering::Relaxed);
         }
@@ -180,7 +189,6 @@ impl Engine {
             counters.machine.began(shared.remotes.len() + self.stripe_number(), 1);
         }
         let reply = Reply::One(completion);
-        let is_recorded = !state.is_empty();
         let resume = Resume { version, reply, buffer, is_recorded, answers, charged };
         if let Some(durability) = &shared.durability {
             *durability.resuming() += 1;

@@ -11,6 +11,7 @@ use crate::json::{self, Value};
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::Reply;
 use crate::runtime::context::ExecutionBuffer;
+use crate::runtime::durable::start_base;
 use crate::runtime::inbox::{ShardMessage, StartBatch};
 use crate::runtime::job::{Drove, Stopped, Work};
 use crate::runtime::observation::may_be_watched;
@@ -146,6 +147,7 @@ impl Shard {
         buffer.execution.reset();
         if reply.start_identity().ledger().is_some() {
             buffer.forget_staged();
+            start_base(&mut buffer.recorded, reply.start_identity().names().arn, &text[from..to]);
         }
         buffer.identify(version, reply.start_identity().names());
         let (event, input) = match json::read(&mut buffer.execution.arena, &text[from..to]) {

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::end::End;
 use super::resident::ResidentEvent;
 use super::{Body, Job, Resident, Shard};
 use crate::engine::{Effect, Event, TaskCall, Token, Turn};
 use crate::fault::{self, Fault};
 use crate::journal::Lsn;
+use crate::limits;
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::{Completion, Reply};
 use crate::runtime::context::ExecutionBuffer;
-use crate::runtime::durable::{Durability, Ledger};
+use crate::runtime::durable::{Durability, Ledger, Told};
 use crate::runtime::job::{Drove, Work};
 use crate::runtime::machine::Version;
 use crate::runtime::outcome::Outcome;
@@ -90,15 +92,17 @@ impl Shard {
     /// After a turn of an execution: records it, if it is durable. One that cannot be written down fails.
     pub(super) fn recorded(&mut self, job: &mut Job<'_>, drove: Drove) -> Drove {
         let reply = job.reply;
-        match reply.start_identity().ledger() {
-            Some(ledger) if matches!(drove, Ok(Turn::Parked)) => match self.record_turn(job, ledger) {
-                Ok(()) => drove,
-                Err(fault) => {
-                    job.buffer.staged.clear();
-                    self.drive(job, Work::Event(Event::Fail(fault)))
-                }
-            },
-            _ => drove,
+        let Some(ledger) = reply.start_identity().ledger() else { return drove };
+        job.buffer.is_as_recorded = false;
+        if !matches!(drove, Ok(Turn::Parked)) {
+            return drove;
+        }
+        match self.record_turn(job, ledger) {
+            Ok(()) => drove,
+            Err(fault) => {
+                job.buffer.staged.clear();
+                self.drive(job, Work::Event(Event::Fail(fault)))
+            }
         }
     }
 
@@ -114,11 +118,16 @@ impl Shard {
             let cause = format!("The execution's state cannot be made durable: {why}.");
             Fault::new(fault::RUNTIME, cause)
         })?;
-        let turn = self.durability().turn(ledger, self.now_ms, &self.notes, &self.state);
+        let told = Told { history: &self.notes, base: &job.buffer.recorded, now_ms: self.now_ms };
+        let mut recorder = std::mem::take(&mut self.recorder);
+        let turn = self.durability().turn(&mut recorder, ledger, told, &self.state);
+        self.recorder = recorder;
         let record = turn.ok_or_else(|| {
-            let cause = "The execution's state is larger than a record of the journal may be.";
+            let cause = "What a turn of the execution changed is larger than a record of the journal may be.";
             Fault::new(fault::RUNTIME, cause)
         })?;
+        std::mem::swap(&mut job.buffer.recorded, &mut self.state);
+        job.buffer.is_as_recorded = true;
         self.notes.clear();
         ledger.events.store(events, Ordering::Relaxed);
         let mut held = None;
@@ -131,6 +140,27 @@ impl Shard {
         Ok(())
     }
 
+    /// Parks a durable execution as its last record has it, if that is how it is, and it is small.
+    pub(super) fn park_as_recorded(
+        &mut self,
+        resident: &mut Resident,
+        buffer: &mut ExecutionBuffer,
+    ) -> Option<usize> {
+        if buffer.recorded.len() > limits::DURABLE_PARKED_BYTES_MAX {
+            return None;
+        }
+        if !buffer.is_as_recorded {
+            // A heartbeat is not recorded, and some turns change nothing.
+            self.state.clear();
+            let written = buffer.execution.snapshot(resident.version.fingerprint, &mut self.state);
+            if written.is_err() || self.state != buffer.recorded {
+                return None;
+            }
+        }
+        resident.body = Body::Recorded(buffer.recorded.as_slice().into());
+        Some(buffer.recorded.len())
+    }
+
     /// Takes the history that is still to be recorded.
     pub(super) fn gather(&mut self, buffer: &mut ExecutionBuffer) {
         if let Some(watch) = &mut buffer.watch {
@@ -139,11 +169,19 @@ impl Shard {
     }
 
     /// Records how a durable execution ended, and tells it when that is durable.
-    pub(super) fn record_end(&mut self, completion: &Arc<Completion>, ledger: &Ledger, outcome: Outcome) {
+    pub(super) fn record_end(&mut self, completion: &Arc<Completion>, ledger: &Ledger, mut end: End<'_>) {
         if ledger.left.load(Ordering::Acquire) {
             return self.notes.clear();
         }
-        let record = self.durability().end(ledger, self.now_ms, &self.notes, &outcome);
+        let base = match &mut end {
+            End::Over(buffer) => std::mem::take(&mut buffer.recorded),
+            End::Never(..) | End::Bug => Vec::new(),
+        };
+        let outcome = end.outcome(self.now_ms, self.ahead_ms);
+        let told = Told { history: &self.notes, base: &base, now_ms: self.now_ms };
+        let mut recorder = std::mem::take(&mut self.recorder);
+        let record = self.durability().end(&mut recorder, ledger, told, &outcome);
+        self.recorder = recorder;
         self.notes.clear();
         self.write(record, Some(Held::End(Arc::clone(completion), outcome)));
     }

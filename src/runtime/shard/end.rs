@@ -93,10 +93,10 @@ impl Shard {
         self.ended_any = true;
         match reply {
             Reply::One(completion) => {
-                let outcome = end.outcome(self.now_ms, self.ahead_ms);
                 if let Some(ledger) = completion.start_identity.ledger() {
-                    return self.record_end(completion, ledger, outcome);
+                    return self.record_end(completion, ledger, end);
                 }
+                let outcome = end.outcome(self.now_ms, self.ahead_ms);
                 self.shared.forget(completion);
                 completion.end(outcome);
             }
@@ -224,7 +224,7 @@ impl End<'_> {
         }
     }
 
-    fn outcome(self, now_ms: u64, ahead_ms: i64) -> Outcome {
+    pub(super) fn outcome(self, now_ms: u64, ahead_ms: i64) -> Outcome {
         let wall_ms = now_ms.saturating_add_signed(ahead_ms);
         match self {
             End::Over(buffer) => match buffer.execution.outcome() {

@@ -149,6 +149,13 @@ impl Shard {
         let (buffer, unpacked, fiber) = match body {
             Body::Seated(buffer) => (buffer, true, None),
             Body::Suspended(fiber) => (self.worker_scratch.buffer(), true, Some(fiber)),
+            Body::Recorded(recorded) => {
+                let mut buffer = self.worker_scratch.buffer();
+                buffer.forget_staged();
+                let restored = buffer.restore(recorded, version.fingerprint);
+                buffer.watch = watch;
+                (buffer, restored, None)
+            }
             Body::Packed(packed) => {
                 let mut buffer = self.worker_scratch.buffer();
                 buffer.forget_staged();
@@ -241,18 +248,17 @@ impl Shard {
             }
             _ => {
                 buffer.tell_log(&self.shared, &mut self.log_buffer, &resident.version);
-                match !goes_on && buffer.execution.pack(&mut self.packed) {
-                    true => {
-                        resident.body = Body::Packed(self.packed.as_slice().into());
+                match self.park(resident, &mut buffer, goes_on) {
+                    Some(bytes) => {
                         resident.watch = buffer.watch.take();
                         if let Some(watch) = &mut resident.watch {
                             let observability = self.shared.observability.as_deref();
                             watch.moving(observability, &resident.version.program, &buffer.execution.arena);
                         }
                         self.worker_scratch.put_back(buffer);
-                        self.packed.len()
+                        bytes
                     }
-                    false => {
+                    None => {
                         let bytes = buffer.execution.arena.capacity_bytes();
                         resident.body = Body::Seated(buffer);
                         bytes
@@ -267,6 +273,25 @@ impl Shard {
         let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
         self.shared.admission.adjust(&resident.version.usage, resident.charged as usize, bytes as usize);
         resident.charged = bytes;
+    }
+
+    /// Makes bytes of an execution that is parked, and small. How many; `None` when it keeps its buffer.
+    fn park(
+        &mut self,
+        resident: &mut Resident,
+        buffer: &mut ExecutionBuffer,
+        goes_on: bool,
+    ) -> Option<usize> {
+        if goes_on {
+            return None;
+        }
+        if resident.reply.start_identity().ledger().is_some() {
+            return self.park_as_recorded(resident, buffer);
+        }
+        buffer.execution.pack(&mut self.packed).then(|| {
+            resident.body = Body::Packed(self.packed.as_slice().into());
+            self.packed.len()
+        })
     }
 }
 
