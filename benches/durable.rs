@@ -57,7 +57,7 @@ fn histogram() -> Histogram<u64> {
 
 /// Text of so many bytes that does not repeat.
 fn filler(seed: u64, bytes: usize) -> String {
-    let (mut text, mut random) = (String::new(), seed | 1);
+    let (mut text, mut random) = (String::new(), 2 * seed + 1);
     while text.len() < bytes {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let _ = write!(text, "{:08x}", random >> 32);

@@ -131,12 +131,13 @@ impl Listener for Writer {
 
 impl Watcher for Writer {
     fn unrecorded(&mut self, out: &mut Vec<u8>) {
-        let Some(recorded) = &mut self.recorded else { return };
-        let history = lock(&self.history);
-        let new = history.events().rev().take_while(|event| event.id > *recorded).count();
-        for event in history.events().skip(history.events().len() - new) {
-            event_bytes::write(event, out);
-            *recorded = event.id;
+        if let Some(recorded) = &mut self.recorded {
+            let history = lock(&self.history);
+            let new = history.events().rev().take_while(|event| event.id > *recorded).count();
+            for event in history.events().skip(history.events().len() - new) {
+                event_bytes::write(event, out);
+                *recorded = event.id;
+            }
         }
     }
 }

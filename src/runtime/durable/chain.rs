@@ -50,9 +50,9 @@ impl Recorder {
 }
 
 /// What the first turn is told by.
-pub(in crate::runtime) fn start_base(base: &mut Vec<u8>, arn: Option<&str>, input: &[u8]) {
+pub(in crate::runtime) fn start_base(base: &mut Vec<u8>, arn: &str, input: &[u8]) {
     base.clear();
-    base.extend_from_slice(arn.unwrap_or_default().as_bytes());
+    base.extend_from_slice(arn.as_bytes());
     base.extend_from_slice(input);
 }
 
@@ -94,7 +94,7 @@ pub(super) fn found(mut record: &[u8], is_end: bool) -> Option<(u64, u64, u64, F
 pub(super) fn read_turns(execution: &mut RecoveredExecution) -> Result<(), DurableError> {
     let found: BTreeMap<u64, FoundTurn> = std::mem::take(&mut execution.found);
     let mut state = Vec::new();
-    start_base(&mut state, Some(&execution.arn), execution.input.as_bytes());
+    start_base(&mut state, &execution.arn, execution.input.as_bytes());
     // The turn whose state this is.
     let mut known = 0;
     for (turn, found) in found {

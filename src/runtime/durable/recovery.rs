@@ -162,7 +162,7 @@ impl Engine {
             let start = Start { seconds_max: version.seconds_max, ahead_ms: shared.look_at_wall(), ..start };
             buffer.execution.reset();
             buffer.identify(&version, start_identity.names());
-            start_base(&mut buffer.recorded, Some(&arn), input.as_bytes());
+            start_base(&mut buffer.recorded, &arn, input.as_bytes());
             let input = json::read(&mut buffer.execution.arena, input.as_bytes())
                 .map_err(|error| ResumeError::Start(error.into()))?;
             buffer.execution.begin(&version.program, &start, input);

@@ -147,7 +147,8 @@ impl Shard {
         buffer.execution.reset();
         if reply.start_identity().ledger().is_some() {
             buffer.forget_staged();
-            start_base(&mut buffer.recorded, reply.start_identity().names().arn, &text[from..to]);
+            let arn = reply.start_identity().names().arn.expect("a durable execution has an ARN");
+            start_base(&mut buffer.recorded, arn, &text[from..to]);
         }
         buffer.identify(version, reply.start_identity().names());
         let (event, input) = match json::read(&mut buffer.execution.arena, &text[from..to]) {
