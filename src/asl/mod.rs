@@ -11,6 +11,7 @@ mod build;
 mod check;
 pub mod diagnostic;
 mod fields;
+mod forms;
 mod graph;
 pub mod model;
 mod nested;
@@ -22,6 +23,7 @@ mod syntax;
 mod timestamp;
 
 pub use diagnostic::{Code, Diagnostic, Severity, did_you_mean, explain_invalid, invalid_definition};
+pub use forms::{Form, StateField, state_fields};
 pub use model::{Definition, State};
 
 use crate::json::explain::explain;

@@ -2,7 +2,7 @@
 //! spacing. Each change is made twice, on the text and on the data it stands for; when the patched text does not read as
 //! the changed data, nothing is changed and it is said so.
 
-mod data;
+pub(super) mod data;
 mod text;
 
 use serde::Deserialize;
@@ -37,6 +37,47 @@ pub enum Edit {
         /// The new state's `Type`.
         kind: String,
         /// The new state's name.
+        name: String,
+        /// What the state is to be but for where it leads, in place of what states of its type begin as.
+        #[serde(default)]
+        value: Option<Json>,
+    },
+    /// Writes, or takes away, something in a state: a field, or what is inside of one.
+    Set {
+        /// The state.
+        state: String,
+        /// Where: names of members and numbers of items.
+        path: Vec<Step>,
+        /// What is to stand there.
+        #[serde(default)]
+        value: Json,
+        /// Nothing is to stand there.
+        #[serde(default)]
+        remove: bool,
+    },
+    /// Lets a state that ends lead to another one.
+    Lead {
+        /// The state.
+        state: String,
+        /// Where it leads then.
+        to: String,
+    },
+    /// Lets an item of a list, such as a rule, change places with the one before it.
+    Raise {
+        /// The state.
+        state: String,
+        /// Its list, such as `Choices`.
+        field: String,
+        /// The item, from 1.
+        item: usize,
+    },
+    /// Puts a state into a Map or a Parallel, which takes its place.
+    Wrap {
+        /// The state.
+        state: String,
+        /// `Map` or `Parallel`.
+        kind: String,
+        /// The name of what it is in then.
         name: String,
     },
     /// Takes a state away; what led to it leads to what it led to.
@@ -78,9 +119,12 @@ struct Splice {
 }
 
 /// A step into a tree.
-#[derive(Clone, Debug, PartialEq)]
-enum Step {
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Step {
+    /// Of an object.
     Member(String),
+    /// Of an array, from 0.
     Item(usize),
 }
 
@@ -123,10 +167,34 @@ pub fn edit(draft: Draft<'_>, edit: &Edit) -> Result<Vec<Patch>, String> {
     Ok(patches.collect())
 }
 
+/// All of a draft as data.
+pub(super) fn whole(draft: Draft<'_>) -> Result<Json, String> {
+    json(&read(draft, draft.text)?)
+}
+
+/// All of a draft as data, and the states among which one stands.
+pub(super) fn tree(draft: Draft<'_>, state: &str) -> Result<(Json, Json), String> {
+    let root = whole(draft)?;
+    let path = data::states_with(&root, state).ok_or_else(|| format!("There is no state {state:?}"))?;
+    let mut states = &root;
+    for step in &path {
+        states = match step {
+            Step::Member(name) => &states[name.as_str()],
+            Step::Item(n) => &states[*n],
+        };
+    }
+    let states = states.clone();
+    Ok((root, states))
+}
+
 fn state_of(edit: &Edit) -> &str {
     match edit {
         Edit::Insert { from, .. } => from,
         Edit::Rename { state, .. }
+        | Edit::Set { state, .. }
+        | Edit::Lead { state, .. }
+        | Edit::Raise { state, .. }
+        | Edit::Wrap { state, .. }
         | Edit::Delete { state }
         | Edit::Catch { state, .. }
         | Edit::Retry { state } => state,

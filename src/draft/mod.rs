@@ -2,7 +2,9 @@
 //! mocks under virtual time. Everything is answered as JSON for a page that only draws; places are counted in UTF-16, as
 //! editors in browsers count.
 
+mod compare;
 mod edit;
+mod form;
 mod picture;
 mod places;
 mod run;
@@ -13,12 +15,14 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::asl::{self, Definition, Diagnostic, MachineType, Options, Resources, Severity};
-use crate::picture::{Graph, Scene};
+use crate::picture::{Graph, Scene, mermaid, svg};
 use crate::program::Program;
 use crate::{compile, limits};
 use places::Places;
 
-pub use edit::{Edit, Patch, edit};
+pub use compare::compare;
+pub use edit::{Edit, Patch, Step, edit};
+pub use form::{form, words};
 pub use run::{Ask, run};
 pub use trace::trace;
 
@@ -89,6 +93,21 @@ pub fn picture_of(text: &str, machine_type: MachineType) -> Json {
     let options = Options { machine_type, resources: Resources::Any };
     let (definition, _) = asl::read(text.as_bytes(), &options);
     definition.map_or(Json::Null, |definition| of_definition(&definition, &Places::of(text)))
+}
+
+/// The picture of a draft as text: `svg`, or `mermaid`.
+///
+/// # Errors
+/// When the draft has a mistake, or there is no such form.
+pub fn export(draft: Draft<'_>, form: &str) -> Result<String, String> {
+    let (definition, problems) = draft.read();
+    let definition = definition.ok_or_else(|| asl::explain_invalid(&problems))?;
+    let graph = Graph::of(&definition);
+    match form {
+        "svg" => Ok(svg::write(&graph)),
+        "mermaid" => Ok(mermaid::write(&graph)),
+        _ => Err(format!("There is no form {form:?}: it is svg or mermaid")),
+    }
 }
 
 /// `width`, `height`, `nodes`, `edges`, `paths`, `labels`, `marks`, `frames`.

@@ -90,7 +90,7 @@ pub(super) fn with_steps(events: &[Event], steps: &[Step]) -> Json {
 /// Puts an event in its place, and notes what it tells of its visit.
 fn follow(n: usize, event: &Event, mut place: Place, visits: &mut Vec<Visit>, values: &mut Values) -> Place {
     let event_type = event.event_type.name();
-    let name = event.detail("name").and_then(Detail::as_str).unwrap_or_default();
+    let name = event.text("name");
     if let Some(kind) = event_type.strip_suffix("StateEntered") {
         visits.push(entered(n, event, kind, name, place, values));
         return Place { visit: Some(visits.len() - 1), parent: place.parent, iteration: None, left: None };

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crossbeam_utils::CachePadded;
 
 use super::log::Level;
+use super::sample::Sample;
 use crate::engine::{EventKind, MetricEvent, Record, Schedule};
 use crate::index::Id;
 use crate::program::{Program, StateId, StateKind, TaskId};
@@ -190,6 +191,7 @@ pub(crate) struct MachineCounters {
     /// Level and whether data is shown; [`UNSET`] for what the engine's setup says.
     logging: AtomicU8,
     slow: Slow,
+    pub(crate) sample: Sample,
     /// By what there was too much of.
     pub(crate) throttled: [AtomicU64; THROTTLES],
     pub(crate) stripes: Box<[CachePadded<MachineTally>]>,
@@ -222,6 +224,7 @@ impl MachineCounters {
             state_machine_arn: state_machine_arn.into(),
             logging: AtomicU8::new(UNSET),
             slow: Slow::default(),
+            sample: Sample::default(),
             throttled: Default::default(),
             stripes: (0..stripes).map(|_| Default::default()).collect(),
         }

@@ -47,6 +47,11 @@ impl Event {
         self.details.iter().find(|(key, _)| *key == name).map(|(_, detail)| detail)
     }
 
+    /// The text of the member of the details with this name; nothing, where there is none.
+    pub fn text(&self, name: &str) -> &str {
+        self.detail(name).and_then(Detail::as_str).unwrap_or_default()
+    }
+
     /// What a history without payloads would have kept.
     #[must_use]
     pub fn without_payloads(mut self) -> Event {

@@ -153,6 +153,8 @@ struct Finished {
 const FINISHED_MAX: usize = 1_024;
 const FINISHED_BYTES_MAX: usize = 64 << 20;
 const SPARE_MAX: usize = 64;
+/// Bytes of what is looked at of one execution whose states are counted.
+const HEAT_BYTES_MAX: usize = 1 << 20;
 /// How often someone looks whether there is something to carry away, when there was nothing.
 const CARRY_EVERY: Duration = Duration::from_millis(10);
 /// How long someone who waits for that waits at first.
@@ -211,6 +213,7 @@ impl Observability {
             || (self.counts && counters.has_work)
             || self.logging(counters).0 != Level::Off
             || self.traces.as_ref().is_some_and(|traces| traces.may_begin(trace_header))
+            || counters.machine.sample.is_armed()
     }
 
     /// What is logged of its executions: at which level, and whether with their data.
@@ -456,6 +459,9 @@ impl LogBuffer {
         if trace.is_some() {
             (wants, noted) = (wants | Wants::TRACE, EventMask::STATES);
         }
+        if counters.machine.sample.takes(beginning.seed, beginning.now_ms) {
+            (wants, noted) = (wants | Wants::HEAT, EventMask::STATES);
+        }
         let counts = observability.counts && counters.has_work;
         if wants == 0 && !counts {
             return;
@@ -500,7 +506,7 @@ impl LogBuffer {
             .as_ref()
             .and_then(|history| history.events().next_back().map(|event| event.id));
         watch.logged = watch.event_buffer.last_id().or(last).unwrap_or(watch.logged).max(watch.logged);
-        if !watch.wants.any(Wants::RING | Wants::TRACE) {
+        if !watch.wants.any(Wants::RING | Wants::TRACE | Wants::HEAT) {
             watch.event_buffer.clear();
             watch.audience.history = None;
         }
@@ -527,6 +533,12 @@ impl LogBuffer {
         arena: &mut Arena,
         over: Over,
     ) {
+        if watch.wants.any(Wants::HEAT) {
+            let formed = watch.audience.history.as_deref().cloned();
+            let mut history = formed.unwrap_or_else(|| History::new(HEAT_BYTES_MAX)).without_payloads();
+            watch.event_buffer.replay(&counters.program, arena, &mut history);
+            counters.machine.sample.count(history.events());
+        }
         if watch.wants.any(Wants::RING | Wants::TRACE) {
             let reason = match &observability.retention {
                 Some(retention) if watch.wants.any(Wants::RING) => {

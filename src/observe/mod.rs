@@ -19,6 +19,8 @@ mod redact;
 #[cfg(feature = "runtime")]
 mod retained;
 #[cfg(feature = "runtime")]
+mod sample;
+#[cfg(feature = "runtime")]
 mod sink;
 #[cfg(feature = "runtime")]
 mod subscribers;
@@ -35,7 +37,8 @@ pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
 #[cfg(feature = "runtime")]
 pub(crate) use {
     counters::{
-        DurationCounts, Durations, MachineCounters, Memory, StateTally, TaskTally, Took, VersionCounters,
+        BOUNDS_US, DurationCounts, Durations, MachineCounters, Memory, StateTally, TaskTally, Took,
+        VersionCounters,
     },
     hub::{ExecutionIdentity, LogBuffer, Observability, Over},
     subscribers::Watch,
@@ -44,5 +47,6 @@ pub(crate) use {
 pub use {
     hub::{Dropped, Setup},
     retained::{Ending, Page, Query, Reason, Recorded, Retention},
+    sample::{Heat, StateHeat},
     sink::{RotatingFiles, Sink, Stdout},
 };

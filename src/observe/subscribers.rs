@@ -44,6 +44,7 @@ impl Wants {
     pub(super) const RING: u8 = 1;
     pub(super) const LOG: u8 = 2;
     pub(super) const TRACE: u8 = 4;
+    pub(super) const HEAT: u8 = 8;
 
     pub(super) fn any(self, of: u8) -> bool {
         self.0 & of != 0

@@ -1,10 +1,13 @@
-//! Pictures of definitions: what is drawn ([`Graph`]) and where it stands ([`Scene`]). How it is written, as SVG or in a
-//! browser, is decided above.
+//! Pictures of definitions: what is drawn ([`Graph`]), where it stands ([`Scene`]), and the same as text for others to show.
+//! How it is drawn in a browser is decided above.
 
+pub mod dot;
 mod layout;
 mod lettering;
+pub mod mermaid;
 mod model;
 mod scene;
+pub mod svg;
 mod words;
 
 pub use layout::{Layout, Segment};

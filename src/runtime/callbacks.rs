@@ -74,6 +74,11 @@ impl Engine {
         }
     }
 
+    /// Whether a task waits for this token.
+    pub fn knows_token(&self, token: &str) -> bool {
+        token::parse(token).is_ok_and(|token| self.shared().waiting.knows(token))
+    }
+
     /// Completes the task of a token (`SendTaskSuccess`); `output` is JSON text. If the execution is durable, this blocks
     /// the thread until the answer is safe: some milliseconds at most, while the disk works.
     ///

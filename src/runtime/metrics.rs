@@ -20,7 +20,7 @@ use crate::program::ResourceKind;
 /// look at the same engine, and may outlive it.
 #[derive(Clone)]
 pub struct Observed {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for Observed {

@@ -49,6 +49,8 @@ mod outcome;
 #[cfg(feature = "runtime")]
 mod pending;
 #[cfg(feature = "runtime")]
+mod rates;
+#[cfg(feature = "runtime")]
 mod shard;
 #[cfg(feature = "runtime")]
 mod shutdown;
@@ -85,6 +87,7 @@ pub use {
     machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},
     metrics::Observed,
     outcome::{Counts, Outcome, Status},
+    rates::MachineCounts,
     shard::Shard,
     simulation::Simulation,
     start::{StartError, StartOptions},

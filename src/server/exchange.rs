@@ -153,7 +153,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/") => None,
         #[cfg(feature = "console")]
-        (&Method::POST, console::API) if local.shared.console.is_some() => None,
+        _ if local.shared.console.is_some() && console::is_action(head) => None,
         #[cfg(feature = "console")]
         (&Method::GET | &Method::HEAD, _) if local.shared.console.is_some() && console::is_page(head) => {
             Some(console::page(head))
@@ -181,9 +181,14 @@ fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
 }
 
 /// A request is under way for as long as this lives.
-struct Busy(Rc<Watch>);
+pub(super) struct Busy(Rc<Watch>);
 
 impl Busy {
+    #[cfg(feature = "console")]
+    pub(super) fn watch(&self) -> &Watch {
+        &self.0
+    }
+
     fn new(watch: Rc<Watch>, framed: bool) -> Busy {
         watch.begin(framed);
         Busy(watch)
@@ -196,7 +201,7 @@ impl Drop for Busy {
     }
 }
 
-async fn operation(local: &Local, watch: &Rc<Watch>, head: &mut Parts, body: Incoming) -> Response<Rest> {
+async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body: Incoming) -> Response<Rest> {
     let began = tracing::enabled!(target: CALLS, tracing::Level::INFO).then(Instant::now);
     // The charge is held until the request is answered.
     let (body, _charge) = match body_of(local, watch, head, body).await {
@@ -219,8 +224,18 @@ async fn operation(local: &Local, watch: &Rc<Watch>, head: &mut Parts, body: Inc
     let service = known.as_ref().unwrap_or(&local.service);
     let polls = call.target.ends_with(".GetActivityTask");
     #[cfg(feature = "console")]
-    if let Some(console) = local.shared.console.as_ref().filter(|_| head.uri.path() == console::API) {
-        let mut response = respond(console.answer(service, head, call.target, &body).await, HeaderMap::new());
+    if let Some(console) = local.shared.console.as_ref().filter(|_| console::is_action(head)) {
+        let reply = match head.method == Method::GET {
+            true => {
+                let busy = Busy::new(Rc::clone(watch), head.version == Version::HTTP_2);
+                match console::stream(local, busy, service, head, call.target) {
+                    Ok(response) => return response,
+                    Err(reply) => reply,
+                }
+            }
+            false => Box::pin(console.answer(service, head, call.target, &body)).await,
+        };
+        let mut response = respond(reply, HeaderMap::new());
         hold(local, watch, head.version, true, &mut response);
         return response;
     }
@@ -277,7 +292,7 @@ fn let_in(local: &Local, head: &Parts, call: Call<'_>) -> Result<Option<Service>
     let Some(auth) = &local.shared.auth else { return Ok(None) };
     let grant = auth.check(head, call.body, &local.shared.place, SystemTime::now())?;
     #[cfg(feature = "console")]
-    let permitted = match head.uri.path() == console::API {
+    let permitted = match console::is_action(head) {
         true => console::permit(call, grant),
         false => api::permit(&local.service, call, grant),
     };

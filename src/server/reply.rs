@@ -25,11 +25,45 @@ pub(super) struct Rest {
     charge: Charge,
     /// Told how it goes, when a client can keep a body waiting although it takes what is written.
     unsent: Option<Unsent>,
+    /// What follows, of a body whose length is not known.
+    #[cfg(feature = "console")]
+    more: Option<tokio::sync::mpsc::Receiver<(Bytes, Charge)>>,
 }
 
 impl Rest {
     pub(super) fn new(body: impl Into<Bytes>) -> Rest {
-        Rest { left: body.into(), charge: Charge::default(), unsent: None }
+        Rest { left: body.into(), ..Rest::default() }
+    }
+
+    /// Pieces as they come, each charged until it is taken.
+    #[cfg(feature = "console")]
+    pub(super) fn stream(more: tokio::sync::mpsc::Receiver<(Bytes, Charge)>) -> Rest {
+        Rest { more: Some(more), ..Rest::default() }
+    }
+
+    /// What comes when nothing is left.
+    #[cfg(feature = "console")]
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let Some(more) = &mut self.more else { return Poll::Ready(false) };
+        let Some((bytes, charge)) = std::task::ready!(more.poll_recv(context)) else {
+            self.more = None;
+            return Poll::Ready(false);
+        };
+        (self.left, self.charge) = (bytes, charge);
+        Poll::Ready(true)
+    }
+
+    #[cfg(not(feature = "console"))]
+    fn poll_more(&mut self, _: &mut Context<'_>) -> Poll<bool> {
+        Poll::Ready(false)
+    }
+
+    /// Whether all that there will be is here.
+    fn is_whole(&self) -> bool {
+        #[cfg(feature = "console")]
+        return self.more.is_none();
+        #[cfg(not(feature = "console"))]
+        true
     }
 
     /// The bytes are charged until they are taken.
@@ -55,9 +89,9 @@ impl Body for Rest {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.left.is_empty() {
+        if self.left.is_empty() && !std::task::ready!(self.poll_more(context)) {
             return Poll::Ready(None);
         }
         let mut bytes = self.left.len().min(PIECE_BYTES);
@@ -71,10 +105,13 @@ impl Body for Rest {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.left.is_empty() && self.is_whole()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left.len() as u64)
+        match self.is_whole() {
+            true => SizeHint::with_exact(self.left.len() as u64),
+            false => SizeHint::default(),
+        }
     }
 }

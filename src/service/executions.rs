@@ -24,7 +24,7 @@ pub(super) struct Executions {
     machines: Arc<Registry<StateMachine>>,
     by_arn: DashMap<Box<str>, Arc<Execution>>,
     /// The same, by the ARN of their machine and in the order they were started.
-    by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
+    pub(super) by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
     closed: Mutex<Closed>,
     /// Bytes that the histories of those that run take.
@@ -53,7 +53,7 @@ pub(super) struct Execution {
     /// The attempt at a task that started it, if it is durable.
     pub(super) parent: Option<String>,
     /// Its number among all that were started.
-    number: u64,
+    pub(super) number: u64,
     /// Its number in the journal.
     recorded: Option<u64>,
     run: Mutex<Run>,

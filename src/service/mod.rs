@@ -26,6 +26,8 @@ mod reference;
 mod registry;
 mod start;
 mod store;
+#[cfg(feature = "console")]
+mod survey;
 mod tags;
 pub mod test_state;
 mod testing;
@@ -52,6 +54,8 @@ pub use page::{Page, Part};
 pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
 pub(crate) use start::{Ended, KnownMachine, ShortMachine};
 pub use store::StateError;
+#[cfg(feature = "console")]
+pub(crate) use survey::Surveyed;
 pub use versions::Qualified;
 
 use crate::limits;

@@ -53,6 +53,11 @@ impl<P: Copy> Waiting<P> {
         self.places.insert(token, (place, false));
     }
 
+    /// Whether a task waits for this token.
+    pub fn knows(&self, token: u128) -> bool {
+        self.places.contains_key(&token)
+    }
+
     /// Where the task of this token waits; the token is used up.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ fn get(client: &mut Client, path: &str, headers: &str) -> Response {
     client.response().expect("a response")
 }
 
-fn ask(client: &mut Client, action: &str, body: &Json) -> Json {
+pub(crate) fn ask(client: &mut Client, action: &str, body: &Json) -> Json {
     let body = body.to_string();
     client.send(
         format!(

@@ -10,6 +10,8 @@ mod console;
 mod corpora;
 #[cfg(feature = "console")]
 mod edits;
+#[cfg(feature = "console")]
+mod live;
 #[path = "../corpora/recorded.rs"]
 mod recorded;
 #[path = "../required/mod.rs"]

@@ -54,6 +54,11 @@ impl Client {
         Client(stream)
     }
 
+    #[cfg(feature = "console")]
+    pub(crate) fn stream(self) -> TcpStream {
+        self.0
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         // A server that has seen enough may have closed the connection: what it said is read nevertheless.
         let _ = self.0.write_all(bytes);

@@ -37,7 +37,7 @@ async function post(path: string, target: string, body: unknown): Promise<any> {
     'content-type': 'application/x-amz-json-1.0',
     'x-amz-target': target,
   };
-  if (key) Object.assign(headers, await sign(key, path, headers, text));
+  if (key) Object.assign(headers, await sign(key, 'POST', path, headers, text));
   if (filesKey) headers['x-expressway-key'] = filesKey;
   let response: Response;
   try {
@@ -45,18 +45,119 @@ async function post(path: string, target: string, body: unknown): Promise<any> {
   } catch {
     throw new Refused('Unreachable', 'The server cannot be reached.');
   }
-  const answer = await response.text();
+  return understood(await response.text(), response);
+}
+
+function understood(answer: string, response: Response): any {
   let read: any;
   try {
     read = answer ? JSON.parse(answer) : {};
   } catch {
     throw new Refused('Unreadable', `The server answered with status ${response.status} and no JSON.`);
   }
-  if (!response.ok) {
-    const code = String(read.__type ?? response.status).replace(/^.*#/, '');
-    throw new Refused(code, read.message ?? read.Message ?? code);
-  }
+  if (!response.ok) throw refusal(read, response.status);
   return read;
+}
+
+function refusal(read: any, status: number): Refused {
+  const code = String(read.__type ?? status).replace(/^.*#/, '');
+  return new Refused(code, read.message ?? read.Message ?? code);
+}
+
+/** Text as the signature of a query wants it. */
+const encoded = (text: string) =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+
+/** From losing a connection to trying again, at first and at most. */
+const AGAIN_MS = 250;
+const AGAIN_MS_MAX = 5_000;
+
+/** What one stream tells, until it ends or is aborted. Whether there was a frame, and whether it is to be tried again. */
+async function stream(action: string, ask: unknown, known: { id: string }, seen: Seen, signal: AbortSignal): Promise<boolean> {
+  const address = `/console/live?ask=${encoded(JSON.stringify(ask))}`;
+  const headers: Record<string, string> = { 'x-amz-target': `Expressway.${action}` };
+  if (key) Object.assign(headers, await sign(key, 'GET', address, headers, ''));
+  if (known.id) headers['last-event-id'] = known.id;
+  const response = await fetch(address, { headers, signal, credentials: 'omit', cache: 'no-store' });
+  if (!response.ok || !response.body) {
+    understood(await response.text(), response);
+    return false;
+  }
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  let any = false;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return any;
+    text += value;
+    const parts = text.split('\n\n');
+    text = parts.pop()!;
+    // Of frames that came together, the last one is the newest.
+    let newest: Record<string, string> | null = null;
+    for (const part of parts) {
+      const frame: Record<string, string> = {};
+      for (const line of part.split('\n')) {
+        const at = line.indexOf(': ');
+        if (at > 0) frame[line.slice(0, at)] = line.slice(at + 2);
+      }
+      if (frame.data) newest = frame;
+    }
+    if (!newest) continue;
+    any = true;
+    known.id = newest.id ?? '';
+    const read = JSON.parse(newest.data!);
+    if (newest.event === 'refused') throw refusal(read, 400);
+    seen(read, null);
+  }
+}
+
+type Seen = (answer: any, problem: string | null) => void;
+
+/**
+ * Tells what an action answers, now and whenever that changes, at most four times a second. When the connection is lost it
+ * is made again; while the page is hidden there is none. Ends when the result is called.
+ */
+function watch(action: string, ask: unknown, seen: Seen): () => void {
+  const known = { id: '' };
+  let over = false;
+  let abort = new AbortController();
+  let wake: () => void = () => {};
+  const changed = () => {
+    if (document.visibilityState === 'hidden') abort.abort();
+    else wake();
+  };
+  document.addEventListener('visibilitychange', changed);
+  void (async () => {
+    let pause = AGAIN_MS;
+    while (!over) {
+      if (document.visibilityState === 'hidden') {
+        await new Promise<void>((resolve) => (wake = resolve));
+        continue;
+      }
+      abort = new AbortController();
+      try {
+        if (await stream(action, ask, known, seen, abort.signal)) pause = AGAIN_MS;
+        if (!over) seen(null, 'The server ended the connection; it is tried again.');
+      } catch (error) {
+        if (over) return;
+        const refused = error instanceof Refused && error.code !== 'ThrottlingException';
+        if (abort.signal.aborted) continue;
+        seen(null, refused ? error.message : 'The connection is lost; it is tried again.');
+        if (refused) return;
+      }
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        setTimeout(resolve, pause);
+      });
+      pause = Math.min(2 * pause, AGAIN_MS_MAX);
+    }
+  })();
+  return () => {
+    over = true;
+    document.removeEventListener('visibilitychange', changed);
+    abort.abort();
+    wake();
+  };
 }
 
 const own = (action: string, body: unknown) => post('/console/api', `Expressway.${action}`, body);
@@ -66,7 +167,12 @@ export const http: Backend = {
   about: () => own('About', {}),
   inspect: (draft: Draft) => own('Inspect', draft),
   edit: (draft, edit) => own('Edit', { ...draft, edit }),
+  words: () => own('Words', {}),
+  form: (draft, state) => own('Form', { ...draft, state }),
+  compare: (draft, before, beforeFormat) => own('Compare', { ...draft, before, beforeFormat }),
+  export: (draft, as) => own('Export', { ...draft, as }),
   run: (draft, input, mocks) => own('Run', { ...draft, input, mocks }),
+  watch,
   overview: () => own('Overview', {}),
   find: (query) => own('FindExecutions', query),
   execution: (executionArn, picture) => own('GetExecution', { executionArn, picture }),
@@ -76,5 +182,15 @@ export const http: Backend = {
   writeFile: (file: File) => own('WriteFile', file),
   start: (stateMachineArn, input, name) => aws('StartExecution', { stateMachineArn, input, ...(name ? { name } : {}) }),
   startSync: (stateMachineArn, input) => aws('StartSyncExecution', { stateMachineArn, input }),
+  activityTask: async (activityArn, signal) => {
+    const headers: Record<string, string> = { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': 'AWSStepFunctions.GetActivityTask' };
+    const text = JSON.stringify({ activityArn, workerName: 'console' });
+    if (key) Object.assign(headers, await sign(key, 'POST', '/', headers, text));
+    const response = await fetch('/', { method: 'POST', headers, body: text, credentials: 'omit', signal });
+    return understood(await response.text(), response);
+  },
+  succeedTask: (taskToken, output) => aws('SendTaskSuccess', { taskToken, output }),
+  failTask: (taskToken, error, cause) => aws('SendTaskFailure', { taskToken, error, cause }),
+  redrive: (executionArn) => aws('RedriveExecution', { executionArn }),
   stop: (executionArn) => aws('StopExecution', { executionArn }),
 };

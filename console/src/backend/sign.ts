@@ -17,7 +17,8 @@ async function mac(key: BufferSource, text: string): Promise<ArrayBuffer> {
 }
 
 /** The headers that a request needs beside its own. */
-export async function sign(key: Key, path: string, own: Record<string, string>, body: string) {
+export async function sign(key: Key, method: 'GET' | 'POST', address: string, own: Record<string, string>, body: string) {
+  const [path, query = ''] = address.split('?');
   const time = new Date().toISOString().replace(/[:-]|\.\d{3}/g, '');
   const day = time.slice(0, 8);
   const scope = `${day}/${key.region}/states/aws4_request`;
@@ -28,9 +29,9 @@ export async function sign(key: Key, path: string, own: Record<string, string>, 
   ];
   const names = signed.map(([name]) => name).join(';');
   const canonical = [
-    'POST',
+    method,
     path,
-    '',
+    query,
     ...signed.map(([name, value]) => `${name}:${value}`),
     '',
     names,

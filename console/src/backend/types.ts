@@ -124,6 +124,7 @@ export interface Machine {
 }
 
 export interface Listed {
+  number: number;
   arn: string;
   machineArn: string;
   name: string;
@@ -148,6 +149,76 @@ export interface Execution {
   cut: boolean;
   trace: Trace;
   picture?: Picture | null;
+  /** Tasks that wait for an answer, by the number of the event they were scheduled by. */
+  waits: { event: number; activity?: string; token?: string }[];
+  /** Whether it may be begun again where it failed. */
+  redrivable?: boolean;
+}
+
+/** Which executions, and which of them: `count` from `from` on, none newer than number `upTo`. */
+export interface Query {
+  machineArn?: string;
+  status?: string;
+  name?: string;
+  error?: string;
+  from?: number;
+  count?: number;
+  upTo?: number;
+}
+
+export interface Found {
+  executions: Listed[];
+  from: number;
+  matching: number;
+  newer: number;
+  upTo: number;
+  more: boolean;
+  unlisted: number;
+}
+
+export interface Group {
+  machineArn: string;
+  state: string | null;
+  status: string;
+  error: string | null;
+  cause: string | null;
+  count: number;
+  newest: number;
+  oldest: number;
+  samples: { arn: string; name: string }[];
+}
+
+export interface Failures {
+  groups: Group[];
+  groupsMore: number;
+  failed: number;
+  looked: number;
+  more: boolean;
+  unlisted: number;
+}
+
+export interface Counted {
+  arn: string;
+  started: number;
+  /** Succeeded, failed, timed out, aborted. */
+  ended: [number, number, number, number];
+  throttled: number;
+  took: number[];
+}
+
+export interface Rates {
+  now: number;
+  boundsUs: number[];
+  machines: Counted[];
+}
+
+export interface Heat {
+  now: number;
+  oneIn: number;
+  sampled: number;
+  executions: number;
+  states: { name: string; visits: number; failed: number; left: number; ms: number }[];
+  edges: [string, string, number][];
 }
 
 export type Format = 'json' | 'yaml';
@@ -161,10 +232,38 @@ export interface Draft {
 /** A change of a draft, which the server makes patches of. */
 export type Edit =
   | { op: 'rename'; state: string; to: string }
-  | { op: 'insert'; from: string; to: string | null; catch: boolean; kind: string; name: string }
+  | { op: 'insert'; from: string; to: string | null; catch: boolean; kind: string; name: string; value?: unknown }
+  | { op: 'set'; state: string; path: (string | number)[]; value: unknown; remove?: boolean }
+  | { op: 'lead'; state: string; to: string }
+  | { op: 'raise'; state: string; field: string; item: number }
+  | { op: 'wrap'; state: string; kind: 'Map' | 'Parallel'; name: string }
   | { op: 'delete'; state: string }
   | { op: 'catch'; state: string; to: string }
   | { op: 'retry'; state: string };
+
+/** A field that a state may have. */
+export interface Field {
+  name: string;
+  form: 'text' | 'path' | 'state' | 'bool' | 'number' | 'oneOf' | 'json';
+  required: boolean;
+  options?: string[];
+}
+
+/** A state for forms: `values` are JSON texts. */
+export interface Form {
+  type: string;
+  language: 'JSONPath' | 'JSONata';
+  fields: Field[];
+  values: Record<string, string>;
+}
+
+export interface Words {
+  fields: Record<'JSONPath' | 'JSONata', Record<string, Field[]>>;
+  functions: [string, string][];
+  intrinsics: string[];
+}
+
+export type Changed = 'added' | 'removed' | 'changed' | 'rerouted';
 
 export interface File {
   name: string;
@@ -177,19 +276,26 @@ export interface Backend {
   about(): Promise<{ version: string; files: boolean }>;
   inspect(draft: Draft): Promise<Inspected>;
   edit(draft: Draft, edit: Edit): Promise<{ patches: { from: number; to: number; insert: string }[] }>;
+  words(): Promise<Words>;
+  form(draft: Draft, state: string): Promise<Form>;
+  compare(draft: Draft, before: string, beforeFormat: Format): Promise<{ states: { name: string; change: Changed }[]; machine: boolean }>;
+  export(draft: Draft, as: 'svg' | 'mermaid'): Promise<{ text: string }>;
   run(draft: Draft, input: string, mocks: string): Promise<Ran>;
   overview(): Promise<{ machines: Machine[] }>;
-  find(query: { machineArn?: string; status?: string; name?: string }): Promise<{
-    executions: Listed[];
-    more: boolean;
-    unlisted: number;
-  }>;
+  find(query: Query): Promise<Found>;
+  /** Tells what an action answers, now and whenever that changes; the result ends it. */
+  watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'Failures' | 'Heat' | 'Rates', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
   execution(arn: string, picture: boolean): Promise<Execution>;
-  machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null }>;
+  machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null; listed: boolean }>;
   listFiles(): Promise<{ folder: string; files: string[]; more: number }>;
   readFile(name: string): Promise<File>;
   writeFile(file: File): Promise<{ hash: string }>;
   start(machineArn: string, input: string, name?: string): Promise<{ executionArn: string }>;
   startSync(machineArn: string, input: string): Promise<{ status: string; output?: string; error?: string; cause?: string }>;
+  /** A task of an activity that waits, or nothing. */
+  activityTask(activityArn: string, signal: AbortSignal): Promise<{ taskToken?: string; input?: string }>;
+  succeedTask(token: string, output: string): Promise<unknown>;
+  failTask(token: string, error: string, cause: string): Promise<unknown>;
+  redrive(executionArn: string): Promise<unknown>;
   stop(executionArn: string): Promise<unknown>;
 }

@@ -1,6 +1,6 @@
 // The text editor: CodeMirror, with the problems that the server found.
 
-import { closeBrackets, closeBracketsKeymap } from '@codemirror/autocomplete';
+import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
 import { json } from '@codemirror/lang-json';
 import { yaml } from '@codemirror/lang-yaml';
@@ -11,6 +11,7 @@ import { Compartment, EditorState } from '@codemirror/state';
 import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
 import type { Format, Problem } from '../backend/types';
+import { complete, type Known } from './complete';
 
 const style = HighlightStyle.define([
   { tag: [tags.propertyName, tags.definition(tags.propertyName)], color: 'var(--code-name)' },
@@ -23,7 +24,7 @@ export class Editor {
   private readonly language = new Compartment();
   readonly view: EditorView;
 
-  constructor(parent: HTMLElement, label: string, text: string, format: Format, changed: (text: string) => void, moved: (at: number) => void) {
+  constructor(parent: HTMLElement, label: string, text: string, format: Format, changed: (text: string) => void, moved: (at: number) => void, known: () => Known) {
     this.view = new EditorView({
       parent,
       state: EditorState.create({
@@ -37,13 +38,14 @@ export class Editor {
           indentOnInput(),
           bracketMatching(),
           closeBrackets(),
+          autocompletion({ override: [(context) => complete(context, known())], activateOnTypingDelay: 60 }),
           highlightActiveLine(),
           highlightSelectionMatches(),
           syntaxHighlighting(style),
           this.language.of(format === 'yaml' ? yaml() : json()),
           EditorState.tabSize.of(2),
           // Escape, then Tab, leaves the editor.
-          keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...searchKeymap, ...historyKeymap, ...foldKeymap, ...lintKeymap, indentWithTab]),
+          keymap.of([...completionKeymap, ...closeBracketsKeymap, ...defaultKeymap, ...searchKeymap, ...historyKeymap, ...foldKeymap, ...lintKeymap, indentWithTab]),
           EditorView.contentAttributes.of({ 'aria-label': label }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) changed(update.state.doc.toString());

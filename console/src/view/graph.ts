@@ -38,6 +38,12 @@ class Grid {
 
 const NONE: Picture = { width: 0, height: 0, start: null, nodes: [], edges: [], paths: [], labels: [], marks: [], frames: [] };
 
+/** How busy states and edges are: `level` from 0 to 1, and what is said of it. Edges are called `from\nto`. */
+export interface Glow {
+  states: Map<string, { level: number; label: string; bad: boolean }>;
+  edges: Map<string, { level: number; label: string }>;
+}
+
 export class GraphView {
   private picture: Picture = NONE;
   private scale = 1;
@@ -52,8 +58,12 @@ export class GraphView {
   private statuses: Status[] = [];
   private counts: number[] = [];
   private passed = new Uint8Array(0);
+  private glow: Glow | null = null;
+  /** By path: how busy it is. */
+  private levels = new Float32Array(0);
   private selected: string | null = null;
   private marked = new Set<number>();
+  private stops: Set<string> = new Set();
   private fitted = false;
   private frame = 0;
   private readonly layer = document.createElement('div');
@@ -110,6 +120,7 @@ export class GraphView {
     this.picture.labels.forEach((it, n) => this.labels.add(n, [it.x - it.w / 2, it.y - it.h / 2, it.x + it.w / 2, it.y + it.h / 2]));
     this.picture.frames.forEach((it, n) => this.frames.add(n, [it.x, it.y, it.x + it.w, it.y + it.h]));
     this.passed = new Uint8Array(this.picture.paths.length);
+    this.levels = new Float32Array(this.picture.paths.length);
     this.statuses = [];
     this.counts = [];
     this.marked.clear();
@@ -141,6 +152,26 @@ export class GraphView {
     this.draw();
   }
 
+  /** Shows how busy states and edges are, or nothing of it. */
+  heat(glow: Glow | null) {
+    this.glow = glow;
+    this.levels.fill(0);
+    const names = new Map(this.picture.nodes.map((node) => [node.id, node.name]));
+    for (const edge of glow ? this.picture.edges : []) {
+      const level = glow!.edges.get(`${names.get(edge.from) ?? ''}\n${names.get(edge.to) ?? ''}`)?.level ?? 0;
+      for (const path of edge.paths) this.levels[path] = Math.max(this.levels[path]!, level);
+    }
+    for (const [n, elements] of this.shown) this.dress(n, elements);
+    for (const [key, element] of this.drawnPaths) if (key[0] === 'p') this.warm(Number(key.slice(1)), element);
+    if (this.scale < FAR) this.draw();
+  }
+
+  private warm(n: number, path: SVGElement) {
+    const level = this.levels[n]!;
+    path.style.strokeWidth = level > 0 ? `${(1.4 + 6 * Math.sqrt(level)).toFixed(1)}` : '';
+    path.classList.toggle('hot', level > 0);
+  }
+
   select(name: string | null, reveal = false) {
     this.selected = name;
     for (const [n, elements] of this.shown) this.dress(n, elements);
@@ -152,6 +183,12 @@ export class GraphView {
   /** Places of states in which something is wrong. */
   mark(ids: Iterable<number>) {
     this.marked = new Set(ids);
+    for (const [n, elements] of this.shown) this.dress(n, elements);
+  }
+
+  /** States with a breakpoint. */
+  stop(names: Set<string>) {
+    this.stops = names;
     for (const [n, elements] of this.shown) this.dress(n, elements);
   }
 
@@ -286,6 +323,7 @@ export class GraphView {
     const element = this.element('path', { class: `edge ${way}${passed ? ' passed' : ''}`, d });
     if (heads[0]) element.setAttribute('marker-start', head);
     if (heads[1]) element.setAttribute('marker-end', head);
+    this.warm(n, element);
     return element;
   }
 
@@ -350,12 +388,19 @@ export class GraphView {
     const status = this.statuses[n] ?? '';
     const visits = this.counts[n] ?? 0;
     const button = elements[elements.length - 1]!;
-    button.className = `state ${node.kind.toLowerCase()}${status && ` is-${status}`}${node.name === this.selected ? ' selected' : ''}${this.marked.has(n) ? ' wrong' : ''}${node.holds ? ' header' : ''}`;
+    button.className = `state ${node.kind.toLowerCase()}${status && ` is-${status}`}${node.name === this.selected ? ' selected' : ''}${this.marked.has(n) ? ' wrong' : ''}${node.holds ? ' header' : ''}${this.stops.has(node.name) ? ' stop' : ''}`;
     if (elements.length > 1) elements[0]!.className = `holder ${node.kind.toLowerCase()}${status && ` is-${status}`}`;
     button.setAttribute('aria-pressed', String(node.name === this.selected));
     const said = status && `, ${status === 'open' ? 'under way' : status}${visits > 1 ? `, ${visits} visits` : ''}`;
     button.querySelector('.sr')!.textContent = `${said}${this.marked.has(n) ? ', has a problem' : ''}`;
-    button.querySelector('.badge')!.textContent = visits > 1 ? `×${visits}` : '';
+    const glow = this.glow?.states.get(node.name);
+    button.querySelector('.badge')!.textContent = glow ? glow.label : visits > 1 ? `×${visits}` : '';
+    if (glow) button.querySelector('.sr')!.textContent = `, ${glow.label}`;
+    const warm = glow && glow.level > 0 ? `${Math.round(12 + 58 * glow.level)}%` : '';
+    const body = elements[0]!;
+    body.classList.toggle('hot', warm !== '');
+    body.classList.toggle('hot-bad', warm !== '' && glow!.bad);
+    body.style.setProperty('--warm', warm);
   }
 
   private clear() {
@@ -380,7 +425,8 @@ export class GraphView {
     context.lineWidth = Math.max(1.3, 0.7 / this.scale);
     for (const n of this.paths.in(view)) {
       const path = this.picture.paths[n]!;
-      context.strokeStyle = this.passed[n] ? of('--good') : path.way === 'catch' ? of('--bad') : of('--edge');
+      context.lineWidth = Math.max(1.3, 0.7 / this.scale) * (1 + 4 * this.levels[n]!);
+      context.strokeStyle = this.levels[n]! > 0 ? of('--hot') : this.passed[n] ? of('--good') : path.way === 'catch' ? of('--bad') : of('--edge');
       context.stroke(new Path2D(path.d));
     }
     for (const n of [...this.nodes.in(view)].sort((a, b) => a - b)) {
@@ -391,6 +437,13 @@ export class GraphView {
       );
       context.strokeStyle = node.name === this.selected ? of('--accent') : of('--edge');
       context.fillRect(node.x, node.y, node.w, node.h);
+      const glow = this.glow?.states.get(node.name);
+      if (glow && !node.holds) {
+        context.globalAlpha = 0.15 + 0.7 * glow.level;
+        context.fillStyle = of(glow.bad ? '--bad' : '--hot');
+        context.fillRect(node.x, node.y, node.w, node.h);
+        context.globalAlpha = 1;
+      }
       context.strokeRect(node.x, node.y, node.w, node.h);
       if (this.scale * node.h > 9 || node.holds) {
         context.fillStyle = of('--text');

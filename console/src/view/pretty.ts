@@ -54,3 +54,17 @@ export function span(ms: number): string {
   if (ms < 86_400_000) return `${Math.floor(ms / 3_600_000)} h ${Math.floor((ms % 3_600_000) / 60_000)} min`;
   return `${Math.floor(ms / 86_400_000)} d ${Math.floor((ms % 86_400_000) / 3_600_000)} h`;
 }
+
+/** The last part of an ARN. */
+export const ofArn = (arn: string): string => arn.split(':').pop() ?? arn;
+
+/** How a status is coloured. */
+export const kindOf = (status: string): string =>
+  ({ SUCCEEDED: 'succeeded', RUNNING: 'open', ABORTED: 'aborted', PENDING_REDRIVE: 'aborted' })[status] ?? 'failed';
+
+/** How many, in few characters. */
+export function many(count: number): string {
+  if (count < 10) return count.toFixed(count > 0 && count % 1 !== 0 ? 1 : 0);
+  if (count < 10_000) return Math.round(count).toLocaleString('en');
+  return count < 1_000_000 ? `${(count / 1_000).toFixed(count < 100_000 ? 1 : 0)}k` : `${(count / 1_000_000).toFixed(1)}M`;
+}

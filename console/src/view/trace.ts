@@ -2,6 +2,12 @@ import type { Picture, Trace } from '../backend/types';
 
 export type Status = '' | 'open' | 'succeeded' | 'caught' | 'failed' | 'aborted';
 
+/** What is coloured in place of a run: states by their names, edges by their places. */
+export interface Overlay {
+  states: Map<string, { status: Status; visits: number }>;
+  edges: Set<number>;
+}
+
 export interface Moment {
   /** By name. */
   states: Map<string, { status: Status; visits: number }>;

@@ -55,10 +55,14 @@ pub(super) fn apply(root: &mut Json, path: &[Step], edit: &Edit) -> Result<(), S
     let language = root.get("QueryLanguage").and_then(Json::as_str).unwrap_or("JSONPath").to_owned();
     let is_taken = |root: &Json, name: &str| states_with(root, name).is_some();
     match edit {
-        Edit::Rename { to: name, .. } | Edit::Insert { name, .. } if is_taken(root, name) => {
+        Edit::Rename { to: name, .. } | Edit::Insert { name, .. } | Edit::Wrap { name, .. }
+            if is_taken(root, name) =>
+        {
             return Err(format!("There is a state {name:?} already"));
         }
-        Edit::Rename { to: name, .. } | Edit::Insert { name, .. } if name.trim().is_empty() => {
+        Edit::Rename { to: name, .. } | Edit::Insert { name, .. } | Edit::Wrap { name, .. }
+            if name.trim().is_empty() =>
+        {
             return Err("A state needs a name".to_owned());
         }
         _ => {}
@@ -77,8 +81,8 @@ pub(super) fn apply(root: &mut Json, path: &[Step], edit: &Edit) -> Result<(), S
                 .map(|(name, value)| if name == *state { (to.clone(), value) } else { (name, value) })
                 .collect();
         }
-        Edit::Insert { from, to, catch, kind, name } => {
-            let new = new_state(kind, name, to.as_deref(), &language)?;
+        Edit::Insert { from, to, catch, kind, name, value } => {
+            let new = inserted(value.as_ref(), kind, name, to.as_deref(), &language)?;
             let states = states(workflow);
             let state = states.get_mut(from).ok_or("there is no such state")?;
             let mut is_led = false;
@@ -144,6 +148,36 @@ pub(super) fn apply(root: &mut Json, path: &[Step], edit: &Edit) -> Result<(), S
             }
             append(&mut states(workflow)[state.as_str()], "Catch", catcher(to))?;
         }
+        Edit::Set { state, path, value, remove } => {
+            set(&mut states(workflow)[state.as_str()], path, Some(value).filter(|_| !remove))?;
+        }
+        Edit::Lead { state, to } => {
+            let is_there = states(workflow).contains_key(to);
+            let members = states(workflow)[state.as_str()].as_object_mut();
+            let members = members.filter(|it| is_there && it.get("End") == Some(&Json::Bool(true)));
+            let members = members.ok_or("It does not end there, or there is no such state beside it")?;
+            *members = replaced(std::mem::take(members), "End", ("Next", json!(to)));
+        }
+        Edit::Raise { state, field, item } => {
+            let list = states(workflow)[state.as_str()].get_mut(field).and_then(Json::as_array_mut);
+            let list = list.filter(|list| (1..list.len()).contains(item)).ok_or("There is no such item")?;
+            list.swap(*item, item - 1);
+        }
+        Edit::Wrap { state, kind, name } => {
+            let wrapped = wrap(&states(workflow)[state.as_str()], state, kind)?;
+            for_each_target(workflow, &mut |target| {
+                if target == state {
+                    *target = json!(name);
+                }
+            });
+            let states = states(workflow);
+            *states = std::mem::take(states)
+                .into_iter()
+                .map(
+                    |(key, value)| if key == *state { (name.clone(), wrapped.clone()) } else { (key, value) },
+                )
+                .collect();
+        }
         Edit::Retry { state } => append(&mut states(workflow)[state.as_str()], "Retry", retrier())?,
     }
     Ok(())
@@ -176,6 +210,88 @@ pub(super) fn new_state(kind: &str, name: &str, to: Option<&str>, language: &str
         None => state["End"] = json!(true),
     }
     Ok(state)
+}
+
+/// A new state that is pasted, or begins as its type does.
+pub(super) fn inserted(
+    value: Option<&Json>,
+    kind: &str,
+    name: &str,
+    to: Option<&str>,
+    language: &str,
+) -> Result<Json, String> {
+    let Some(value) = value else { return new_state(kind, name, to, language) };
+    let mut state = value.as_object().ok_or("A state is an object")?.clone();
+    let kind = kind_of(state.get("Type"));
+    if !["Pass", "Task", "Wait", "Map", "Parallel"].contains(&kind) {
+        return Err(format!("A state of the type {kind:?} cannot stand on an edge"));
+    }
+    // It may come from another workflow, whose states are not here.
+    for field in ["Next", "End", "Catch"] {
+        state.shift_remove(field);
+    }
+    match to {
+        Some(to) => state.insert("Next".to_owned(), json!(to)),
+        None => state.insert("End".to_owned(), json!(true)),
+    };
+    Ok(Json::Object(state))
+}
+
+/// Writes or takes away what is at a path.
+fn set(state: &mut Json, path: &[Step], value: Option<&Json>) -> Result<(), String> {
+    let (last, before) = path.split_last().ok_or("It has to be said what is to be changed")?;
+    let mut at = state;
+    for step in before {
+        let inner = match step {
+            Step::Member(name) => at.get_mut(name),
+            Step::Item(n) => at.get_mut(n),
+        };
+        at = inner.ok_or("There is no such place in the state")?;
+    }
+    match (at, last, value) {
+        (Json::Object(members), Step::Member(name), Some(value)) => {
+            members.insert(name.clone(), value.clone());
+        }
+        (Json::Object(members), Step::Member(name), None) => {
+            members.shift_remove(name).ok_or("There is no such field")?;
+        }
+        (Json::Array(items), &Step::Item(n), Some(value)) if n < items.len() => items[n] = value.clone(),
+        (Json::Array(items), &Step::Item(n), Some(value)) if n == items.len() && n > 0 => {
+            items.push(value.clone())
+        }
+        (Json::Array(items), &Step::Item(n), None) if n < items.len() => drop(items.remove(n)),
+        _ => return Err("There is no such place in the state".to_owned()),
+    }
+    Ok(())
+}
+
+/// A Map or Parallel with the state in it.
+pub(super) fn wrap(state: &Json, name: &str, kind: &str) -> Result<Json, String> {
+    let members = state.as_object().ok_or("A state is an object")?;
+    let of = kind_of(members.get("Type"));
+    if members.contains_key("Catch") || !["Pass", "Task", "Wait", "Map", "Parallel"].contains(&of) {
+        return Err("It leads to states that would not be beside it any more: change that first".to_owned());
+    }
+    let mut inner = members.clone();
+    let way = ["Next", "End"].into_iter().find_map(|field| Some((field, inner.get(field).cloned()?)));
+    if let Some((field, _)) = way {
+        inner = replaced(inner, field, ("End", json!(true)));
+    }
+    let workflow = json!({"StartAt": name, "States": {name: inner}});
+    let mut outer = Map::new();
+    outer.insert("Type".to_owned(), json!(kind));
+    match kind {
+        "Map" => outer.insert("ItemProcessor".to_owned(), workflow),
+        "Parallel" => outer.insert("Branches".to_owned(), json!([workflow])),
+        _ => return Err("A state can be put into a Map or a Parallel".to_owned()),
+    };
+    outer.extend(way.map(|(field, value)| (field.to_owned(), value)));
+    Ok(Json::Object(outer))
+}
+
+/// A state's `Type`.
+pub(in crate::draft) fn kind_of(member: Option<&Json>) -> &str {
+    member.and_then(Json::as_str).unwrap_or_default()
 }
 
 fn states(workflow: &mut Json) -> &mut Map<String, Json> {
@@ -232,7 +348,7 @@ fn insert_after(members: &mut Map<String, Json>, after: &str, name: &str, value:
 }
 
 fn append(state: &mut Json, field: &str, item: Json) -> Result<(), String> {
-    let kind = state.get("Type").and_then(Json::as_str).unwrap_or_default();
+    let kind = kind_of(state.get("Type"));
     if !["Task", "Map", "Parallel"].contains(&kind) {
         return Err(format!("A state of the type {kind} has no {field}"));
     }

@@ -2,10 +2,11 @@
 
 use serde_json::Value as Json;
 
-use super::data::{catcher, new_state, retrier};
+use super::data::{catcher, inserted, retrier, wrap};
 use super::{Edit, Splice, Step};
 use crate::draft::Draft;
 use crate::json::source::{Member, Node};
+use crate::json::yaml;
 
 /// Where things are written, and how.
 struct Writer<'t> {
@@ -29,16 +30,16 @@ pub(super) fn splices(
             if let Some(start) = workflow.get("StartAt") {
                 writer.retarget(start, state, to);
             }
-            for member in states.members().unwrap_or_default() {
+            for member in members(states) {
                 if *member.key.value == **state {
                     writer.rename(member, to);
                 }
                 targets(&member.value, |_, target| writer.retarget(target, state, to));
             }
         }
-        Edit::Insert { from, to, catch, kind, name } => {
+        Edit::Insert { from, to, catch, kind, name, value } => {
             let language = root.get("QueryLanguage").and_then(Node::as_str).unwrap_or("JSONPath");
-            let new = new_state(kind, name, to.as_deref(), language)?;
+            let new = inserted(value.as_ref(), kind, name, to.as_deref(), language)?;
             let member = member(states, from).ok_or(NOT_FOUND)?;
             match to {
                 Some(to) => targets(&member.value, |field, target| {
@@ -59,9 +60,7 @@ pub(super) fn splices(
             if let (Some(start), Some(next)) = (workflow.get("StartAt"), next) {
                 writer.retarget(start, state, next);
             }
-            for other in
-                states.members().unwrap_or_default().iter().filter(|other| *other.key.value != **state)
-            {
+            for other in members(states).iter().filter(|other| *other.key.value != **state) {
                 match next {
                     Some(next) => targets(&other.value, |_, target| writer.retarget(target, state, next)),
                     None => {
@@ -77,6 +76,29 @@ pub(super) fn splices(
         }
         Edit::Catch { state, to } => {
             writer.append(member(states, state).ok_or(NOT_FOUND)?, "Catch", &catcher(to));
+        }
+        Edit::Set { state, path, value, remove } => {
+            let state = &member(states, state).ok_or(NOT_FOUND)?.value;
+            writer.set(state, path, Some(value).filter(|_| !remove))?;
+        }
+        Edit::Lead { state, to } => {
+            let state = &member(states, state).ok_or(NOT_FOUND)?.value;
+            writer.instead(member(state, "End").ok_or(NOT_FOUND)?, "Next", &Json::from(to.as_str()));
+        }
+        Edit::Raise { state, field, item } => {
+            let list = member(states, state).and_then(|it| it.value.get(field)).and_then(Node::items);
+            let pair = item.checked_sub(1).and_then(|first| list?.get(first..=*item)).ok_or(NOT_FOUND)?;
+            writer.swap(&pair[0], &pair[1]);
+        }
+        Edit::Wrap { state, kind, name } => {
+            let wrapped = member(states, state).ok_or(NOT_FOUND)?;
+            if let Some(start) = workflow.get("StartAt") {
+                writer.retarget(start, state, name);
+            }
+            for other in members(states).iter().filter(|it| *it.key.value != **state) {
+                targets(&other.value, |_, target| writer.retarget(target, state, name));
+            }
+            writer.wrap(states, wrapped, (kind, name))?;
         }
         Edit::Retry { state } => {
             writer.append(member(states, state).ok_or(NOT_FOUND)?, "Retry", &retrier());
@@ -99,6 +121,14 @@ fn at<'n>(mut node: &'n Node, path: &[Step]) -> Option<&'n Node> {
 
 fn member<'n>(node: &'n Node, name: &str) -> Option<&'n Member> {
     node.members()?.iter().find(|member| *member.key.value == *name)
+}
+
+fn members(node: &Node) -> &[Member] {
+    node.members().unwrap_or_default()
+}
+
+fn items(node: &Node) -> &[Node] {
+    node.items().unwrap_or_default()
 }
 
 fn targets<'n>(state: &'n Node, mut seen: impl FnMut(&str, &'n Node)) {
@@ -221,7 +251,7 @@ impl Writer<'_> {
             self.splice(start, (end + 1).min(self.text.len()), "");
             return;
         }
-        let members = container.members().unwrap_or_default();
+        let members = members(container);
         let n = members.iter().position(|it| it.key == member.key).unwrap_or_default();
         let end = member.value.span.end as usize;
         match (n.checked_sub(1).and_then(|n| members.get(n)), members.get(n + 1)) {
@@ -235,7 +265,7 @@ impl Writer<'_> {
 
     /// One more item in a list of a state, which may not be there yet.
     fn append(&mut self, state: &Member, field: &str, item: &Json) {
-        let (members, item) = (state.value.members().unwrap_or_default(), spaced(item));
+        let (members, item) = (members(&state.value), spaced(item));
         let Some(list) = state.value.get(field) else {
             if let Some(last) = members.last() {
                 let entry = format!("{}: [{item}]", self.key(field));
@@ -243,6 +273,11 @@ impl Writer<'_> {
             }
             return;
         };
+        self.add_item(list, &item);
+    }
+
+    /// One more item at the end of a list.
+    fn add_item(&mut self, list: &Node, item: &str) {
         let Some(last) = list.items().and_then(<[Node]>::last) else {
             let insert = format!("[{item}]");
             return self.splice(list.span.start as usize, list.span.end as usize, insert);
@@ -257,6 +292,120 @@ impl Writer<'_> {
         }
         let gap = self.indent(start).map_or(" ".to_owned(), |indent| format!("\n{indent}"));
         self.splice(end, end, format!(",{gap}{item}"));
+    }
+}
+
+impl Writer<'_> {
+    /// What stands for a value.
+    fn value(&self, value: &Json) -> String {
+        match value.as_str() {
+            Some(text) => self.key(text),
+            None => spaced(value),
+        }
+    }
+
+    /// Writes or takes away what is at a path.
+    fn set(&mut self, state: &Node, path: &[Step], value: Option<&Json>) -> Result<(), String> {
+        let (last, before) = path.split_last().ok_or(NOT_FOUND)?;
+        let container = at(state, before).ok_or(NOT_FOUND)?;
+        let there = match last {
+            Step::Member(name) => container.get(name),
+            Step::Item(n) => container.items().and_then(|items| items.get(*n)),
+        };
+        match (there, last, value) {
+            (Some(node), _, Some(value)) => self.put(container, node, value),
+            (Some(_), Step::Member(name), None) => {
+                self.remove(container, member(container, name).ok_or(NOT_FOUND)?);
+            }
+            (Some(node), Step::Item(n), None) => self.remove_item(container, *n, node),
+            (None, Step::Member(name), Some(value)) => {
+                let after = container.members().and_then(<[Member]>::last).ok_or(NOT_FOUND)?;
+                let entry = format!("{}: {}", self.key(name), self.value(value));
+                self.after(container, after, &entry);
+            }
+            (None, Step::Item(_), Some(value)) => self.add_item(container, &spaced(value)),
+            (None, _, None) => return Err(NOT_FOUND.to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Another value in the place of one.
+    fn put(&mut self, container: &Node, node: &Node, value: &Json) {
+        let start = node.span.start as usize;
+        let is_block = self.is_block(container) && (node.members().is_some() || node.items().is_some());
+        if is_block && self.is_block(node) {
+            // It stands on the lines that follow: from its first to its last.
+            let end = self.block_end(start, node);
+            return self.splice(start, end, spaced(value));
+        }
+        let insert = match value.as_str() {
+            Some(text) => self.written(node.span.start, node.span.end, text),
+            None => spaced(value),
+        };
+        self.splice(start, node.span.end as usize, insert);
+    }
+
+    fn remove_item(&mut self, list: &Node, n: usize, item: &Node) {
+        let all = items(list);
+        let (start, end) = (item.span.start as usize, item.span.end as usize);
+        if self.is_block(list) {
+            let end = self.block_end(start, item);
+            return self.splice(self.line_start(start), (end + 1).min(self.text.len()), "");
+        }
+        match (n.checked_sub(1).and_then(|before| all.get(before)), all.get(n + 1)) {
+            (Some(before), _) => self.splice(before.span.end as usize, end, ""),
+            (None, Some(next)) => self.splice(start, next.span.start as usize, ""),
+            (None, None) => self.splice(start, end, ""),
+        }
+    }
+
+    /// Two pieces of text change places.
+    fn swap(&mut self, first: &Node, second: &Node) {
+        let range = |node: &Node| (node.span.start as usize, last_leaf(node).max(node.span.end as usize));
+        let (one, two) = (range(first), range(second));
+        let of =
+            |(from, to): (usize, usize)| self.text.get(from..to).unwrap_or_default().trim_end().to_owned();
+        let (upper, lower) = (of(one), of(two));
+        self.splice(one.0, one.0 + upper.len(), lower.clone());
+        self.splice(two.0, two.0 + lower.len(), upper);
+    }
+
+    /// A state becomes what is inside of another one. Its own text stays where that can be.
+    fn wrap(&mut self, states: &Node, wrapped: &Member, (kind, name): (&str, &str)) -> Result<(), String> {
+        let state = &wrapped.value;
+        let json: Json = serde_json::from_str(&yaml::to_json(state)).map_err(|error| error.to_string())?;
+        let outer = wrap(&json, &wrapped.key.value, kind)?;
+        let (key, value) = (wrapped.key.span, state.span);
+        if self.is_block(states) {
+            let end = self.block_end(key.end as usize, state);
+            if self.text[key.start as usize..end].contains('#') {
+                return Err(
+                    "There are comments in the state, which would be lost: change it by hand".to_owned()
+                );
+            }
+            let entry = format!("{}: {}", self.key(name), spaced(&outer));
+            self.splice(key.start as usize, end, entry);
+            return Ok(());
+        }
+        let inner_name = Json::from(&*wrapped.key.value);
+        let ways: String = ["Next", "End"]
+            .iter()
+            .filter_map(|field| Some(format!(", \"{field}\": {}", outer.get(field)?)))
+            .collect();
+        let (open, close) = match kind {
+            "Map" => ("\"ItemProcessor\": {", "}"),
+            _ => ("\"Branches\": [{", "}]"),
+        };
+        let before = format!(
+            "{}: {{ \"Type\": \"{kind}\", {open} \"StartAt\": {inner_name}, \"States\": {{ ",
+            Json::from(name)
+        );
+        self.splice(key.start as usize, key.start as usize, before);
+        if let Some(link) = member(state, "Next") {
+            self.instead(link, "End", &Json::Bool(true));
+        }
+        self.splice(value.end as usize, value.end as usize, format!(" }} {close}{ways} }}"));
+        Ok(())
     }
 }
 

@@ -19,6 +19,9 @@ macro_rules! functions {
                 }
             }
 
+            /// All of them.
+            pub const ALL: &'static [Function] = &[$(Function::$name,)*];
+
             /// Its name as written in definitions: `States.Format`.
             pub const fn name(self) -> &'static str {
                 match self { $(Function::$name => concat!("States.", stringify!($name)),)* }

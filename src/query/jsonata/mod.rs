@@ -57,6 +57,11 @@ pub use syntax::{CompileError, CompileErrorKind};
 use super::{Names, Scope};
 use crate::json::{Arena, Value};
 
+/// The functions that definitions may call: their names without `$`, and their signatures as JSONata writes them.
+pub fn functions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    functions::told()
+}
+
 /// A compiled expression: immutable, `Send + Sync`, valid for any arena.
 #[derive(Clone, Debug)]
 pub struct Expr {

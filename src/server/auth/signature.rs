@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, Mac};
+use hyper::Method;
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use sha2::{Digest, Sha256};
@@ -127,12 +128,15 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// The text that is signed. Operations have the path `/` and no query.
+    /// The text that is signed. Operations are POST requests without a query; a query is taken as it was sent, which is how
+    /// it is signed where it is one parameter, or parameters in order, encoded as the signature wants it.
     fn canonical(&self, head: &Parts, body: &[u8]) -> Result<Vec<u8>, Denied> {
-        if head.uri.query().is_some() {
+        let query = head.uri.query();
+        if query.is_some() && head.method != Method::GET {
             return incomplete("Requests with a query are not accepted");
         }
-        let mut text = format!("{}\n{}\n\n", head.method, head.uri.path()).into_bytes();
+        let query = query.unwrap_or_default();
+        let mut text = format!("{}\n{}\n{query}\n", head.method, head.uri.path()).into_bytes();
         for name in self.signed_headers.split(';') {
             text.extend_from_slice(name.as_bytes());
             text.push(b':');

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value as Json, json};
 
 use super::files::Files;
-use super::refusal;
+use super::{lists, refusal, waits};
 use crate::api::{self, Reply};
 use crate::asl::MachineType;
 use crate::draft::{self, Ask, Draft, Edit};
 use crate::observe::Event;
-use crate::runtime::Status;
+use crate::runtime::{MachineCounts, Status};
 use crate::service::{Error, ListExecutions, Page, Service, StateMachineItem};
 
 /// Real time a run of a draft may take.
@@ -19,15 +19,13 @@ const RUN_WITHIN: Duration = Duration::from_millis(1_500);
 const RUN_EVENTS_MAX: usize = 20_000;
 /// Bytes of payloads that are told of a run.
 const RUN_BYTES_MAX: usize = 6 << 20;
-/// Executions that are looked through for one list.
-const LOOKED_MAX: usize = 20_000;
-/// Executions that are listed.
-const LISTED_MAX: usize = 500;
+/// Machines that are listed.
+const MACHINES_MAX: usize = 20_000;
 /// Events of an execution that are told.
 const EVENTS_MAX: usize = 25_000;
 const PAGE_MAX: u32 = 1_000;
 
-enum Wrong {
+pub(super) enum Wrong {
     Refused(&'static str, String),
     Service(Error),
 }
@@ -38,21 +36,34 @@ impl From<Error> for Wrong {
     }
 }
 
-type Answer = Result<Json, Wrong>;
+pub(super) type Answer = Result<Json, Wrong>;
 
-struct Members(Map<String, Json>);
+pub(super) struct Members(Map<String, Json>);
 
 impl Members {
-    fn text(&self, name: &str) -> &str {
+    pub(super) fn text(&self, name: &str) -> &str {
         self.0.get(name).and_then(Json::as_str).unwrap_or_default()
     }
 
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name).and_then(Json::as_u64)
+    }
+
     fn draft(&self) -> Draft<'_> {
+        self.draft_of("text", "format")
+    }
+
+    /// Another version of the draft.
+    fn before(&self) -> Draft<'_> {
+        self.draft_of("before", "beforeFormat")
+    }
+
+    fn draft_of(&self, text: &str, format: &str) -> Draft<'_> {
         let machine_type = match self.text("type") {
             "STANDARD" => MachineType::Standard,
             _ => MachineType::Express,
         };
-        Draft { text: self.text("text"), yaml: self.text("format") == "yaml", machine_type }
+        Draft { text: self.text(text), yaml: self.text(format) == "yaml", machine_type }
     }
 }
 
@@ -73,8 +84,17 @@ pub(super) fn answer(
         "Inspect" => Ok(draft::inspect(members.draft())),
         "Edit" => edit(&members),
         "Run" => Ok(run(&members)),
+        "Words" => Ok(draft::words()),
+        "Form" => draft::form(members.draft(), members.text("state")).map_err(invalid),
+        "Compare" => draft::compare(members.before(), members.draft()).map_err(invalid),
+        "Export" => draft::export(members.draft(), members.text("as"))
+            .map(|text| json!({"text": text}))
+            .map_err(invalid),
         "Overview" => overview(service),
-        "FindExecutions" => find(service, &members),
+        "FindExecutions" => lists::find(service, &members),
+        "Failures" => lists::failures(service, &members),
+        "Rates" => rates(service, &members),
+        "Heat" => heat(service, &members),
         "GetExecution" => execution(service, &members),
         "GetMachine" => machine(service, &members),
         "ListFiles" | "ReadFile" | "WriteFile" => file(files, key, action, &members),
@@ -93,24 +113,27 @@ fn about(files: Option<&Files>) -> Json {
     json!({"version": env!("CARGO_PKG_VERSION"), "files": files.is_some()})
 }
 
+fn invalid(why: String) -> Wrong {
+    Wrong::Refused("ValidationException", why)
+}
+
 fn edit(members: &Members) -> Answer {
-    let wrong = |why: String| Wrong::Refused("ValidationException", why);
     let edit: Edit = serde_json::from_value(members.0.get("edit").cloned().unwrap_or_default())
-        .map_err(|error| wrong(format!("`edit` is not a valid edit: {error}")))?;
-    let patches = draft::edit(members.draft(), &edit).map_err(wrong)?;
+        .map_err(|error| invalid(format!("`edit` is not a valid edit: {error}")))?;
+    let patches = draft::edit(members.draft(), &edit).map_err(invalid)?;
     Ok(json!({"patches": patches}))
 }
 
 fn run(members: &Members) -> Json {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now_ms = members.0.get("now").and_then(Json::as_u64);
+    let now_ms = members.number("now");
     draft::run(
         members.draft(),
         &Ask {
             input: members.text("input"),
             mocks: members.text("mocks"),
             now_ms: now_ms.unwrap_or_else(|| u64::try_from(since.as_millis()).unwrap_or(0)),
-            seed: members.0.get("seed").and_then(Json::as_u64).unwrap_or(0),
+            seed: members.number("seed").unwrap_or(0),
             within: RUN_WITHIN,
             events_max: RUN_EVENTS_MAX,
             bytes_max: RUN_BYTES_MAX,
@@ -119,14 +142,14 @@ fn run(members: &Members) -> Json {
 }
 
 /// All machines, page by page.
-fn machines(service: &Service) -> Result<Vec<StateMachineItem>, Error> {
+pub(super) fn machines(service: &Service) -> Result<Vec<StateMachineItem>, Error> {
     let mut all = Vec::new();
     let mut page = Page { results_max: Some(PAGE_MAX), token: None };
     loop {
         let part = service.list_state_machines(&page)?;
         all.extend(part.items);
         match part.next_token {
-            Some(token) if all.len() < LOOKED_MAX => page.token = Some(token),
+            Some(token) if all.len() < MACHINES_MAX => page.token = Some(token),
             _ => return Ok(all),
         }
     }
@@ -153,71 +176,39 @@ fn overview(service: &Service) -> Answer {
     Ok(json!({"machines": machines}))
 }
 
-/// Executions of one machine or all, the newest first.
-fn find(service: &Service, members: &Members) -> Answer {
+/// What was counted of each machine so far, or of one: pages make rates of two of these.
+fn rates(service: &Service, members: &Members) -> Answer {
     let wanted = members.text("machineArn");
-    let arns: Vec<String> = match wanted {
-        "" => machines(service)?.into_iter().map(|item| item.arn).collect(),
-        arn => vec![arn.to_owned()],
-    };
-    let status = [Status::Running, Status::Succeeded, Status::Failed, Status::TimedOut, Status::Aborted]
+    let machines: Vec<Json> = service
+        .machine_counts()
         .into_iter()
-        .find(|&status| api::status_name(status) == members.text("status"));
-    let name = members.text("name").to_lowercase();
-    let (mut found, mut looked, mut unlisted, mut is_cut) = (Vec::new(), 0, 0, false);
-    for arn in arns {
-        let mut request = ListExecutions {
-            machine_arn: Some(arn),
-            status: status.map(Some),
-            page: Page { results_max: Some(PAGE_MAX), token: None },
-            ..ListExecutions::default()
-        };
-        let mut of_machine = 0;
-        loop {
-            let part = match service.list_executions(&request) {
-                Ok(part) => part,
-                Err(error) if !wanted.is_empty() => return Err(error.into()),
-                Err(_) => {
-                    unlisted += 1;
-                    break;
-                }
-            };
-            looked += part.items.len();
-            for item in part.items {
-                if name.is_empty() || item.name.to_lowercase().contains(&name) {
-                    of_machine += 1;
-                    found.push(item);
-                }
-            }
-            request.page.token = part.next_token;
-            // Those of a machine come with the newest first: more of it than are shown need not be known.
-            let is_enough = of_machine >= LISTED_MAX || looked >= LOOKED_MAX;
-            is_cut |= is_enough && request.page.token.is_some();
-            if is_enough || request.page.token.is_none() {
-                break;
-            }
-        }
-    }
-    found.sort_by_key(|item| std::cmp::Reverse(item.started_ms));
-    is_cut |= found.len() > LISTED_MAX;
-    found.truncate(LISTED_MAX);
-    let executions: Vec<Json> = found
-        .iter()
-        .map(|item| {
-            let mut told = json!({
-                "arn": item.arn, "machineArn": item.machine_arn, "name": item.name,
-                "status": api::status_name(item.status), "started": item.started_ms, "stopped": item.stopped_ms,
-            });
-            let may_tell = !matches!(item.status, Status::Running | Status::Succeeded);
-            if may_tell && let Ok(described) = service.describe_execution(&item.arn) {
-                let outcome = described.outcome.as_deref();
-                told["error"] =
-                    json!(outcome.and_then(|it| it.fault.as_ref()).and_then(|it| it.error.as_deref()));
-            }
-            told
+        .filter(|(arn, _)| wanted.is_empty() || arn == wanted)
+        .map(|(arn, it)| {
+            json!({
+                "arn": arn, "started": it.started, "ended": it.ended, "throttled": it.throttled, "took": it.took,
+            })
         })
         .collect();
-    Ok(json!({"executions": executions, "more": is_cut, "unlisted": unlisted}))
+    Ok(json!({"now": service.time_ms(), "boundsUs": MachineCounts::bounds_us(), "machines": machines}))
+}
+
+/// What executions of a machine do at present, of one in so many.
+fn heat(service: &Service, members: &Members) -> Answer {
+    let arn = members.text("machineArn");
+    service.describe_state_machine(arn)?;
+    let why = "This server does not count what machines do".to_owned();
+    let heat = service.heat(arn).ok_or(Wrong::Refused("ValidationException", why))?;
+    let mut states: Vec<Json> = (heat.states.iter())
+        .map(|(name, it)| json!({"name": name, "visits": it.visits, "failed": it.failed, "left": it.left, "ms": it.ms}))
+        .collect();
+    states.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    let mut edges: Vec<(&str, &str, u64)> =
+        heat.edges.iter().map(|((from, to), &count)| (&**from, &**to, count)).collect();
+    edges.sort_unstable();
+    Ok(json!({
+        "now": service.time_ms(), "oneIn": heat.one_in, "sampled": heat.sampled, "executions": heat.executions,
+        "states": states, "edges": edges,
+    }))
 }
 
 /// An execution: what it came to, its trace, and the picture of its definition.
@@ -247,7 +238,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
         "error": fault.and_then(|fault| fault.error.as_deref()),
         "cause": fault.and_then(|fault| fault.cause.as_deref()),
         "lost": events.first().map_or(0, |first| first.id - 1), "cut": is_cut,
-        "trace": draft::trace(&events),
+        "trace": draft::trace(&events), "waits": waits::waits(service, &events),
     });
     // The events may be known to the page already, and the picture is.
     if members.0.get("picture").and_then(Json::as_bool) == Some(true) {
@@ -262,6 +253,7 @@ fn machine(service: &Service, members: &Members) -> Answer {
     let machine = service.describe_state_machine(members.text("machineArn"))?;
     Ok(json!({
         "name": machine.name, "type": api::type_name(machine.machine_type), "definition": machine.definition,
+        "listed": machine.machine_type == MachineType::Standard || service.keeps_express(),
         "picture": draft::picture_of(&machine.definition, MachineType::Standard),
     }))
 }

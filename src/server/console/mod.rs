@@ -6,10 +6,14 @@
 
 mod actions;
 mod files;
+mod lists;
+mod live;
+mod waits;
 
 use std::io;
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use hyper::header::{
@@ -17,7 +21,7 @@ use hyper::header::{
     IF_NONE_MATCH, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use super::reply::Rest;
@@ -25,9 +29,12 @@ use crate::api::{Call, Reply};
 use crate::service::{Grant, Service};
 
 pub use files::Files;
+pub(super) use live::stream;
 
 /// Where the page's actions are.
 pub(super) const API: &str = "/console/api";
+/// Where answers are streamed.
+pub(super) const LIVE: &str = "/console/live";
 const PREFIX: &str = "Expressway.";
 /// Opens the files of a studio: whoever started it knows it, other users of the machine do not.
 const KEY: HeaderName = HeaderName::from_static("x-expressway-key");
@@ -80,6 +87,15 @@ impl Asset {
         let hash = files::hash(body);
         let etag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("hexadecimal digits make a header");
         Asset { name, content_type, body: Bytes::from_static(body), etag }
+    }
+}
+
+/// Whether this asks for an action of the page, once or as a stream.
+pub(super) fn is_action(head: &Parts) -> bool {
+    match head.uri.path() {
+        API => head.method == Method::POST,
+        LIVE => head.method == Method::GET,
+        _ => false,
     }
 }
 
@@ -149,6 +165,8 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct ThreadStats {
     jobs: SyncSender<Job>,
     console: Console,
+    /// Streams that are open.
+    streams: Arc<AtomicUsize>,
 }
 
 /// Actions that may wait.
@@ -166,12 +184,16 @@ impl ThreadStats {
             .name("console".into())
             .stack_size(crate::limits::STACK_BYTES)
             .spawn(work)?;
-        Ok(ThreadStats { jobs, console })
+        Ok(ThreadStats { jobs, console, streams: Arc::default() })
     }
 
     /// Answers an action of the page.
     pub(super) async fn answer(&self, service: &Service, head: &Parts, target: &str, body: &Bytes) -> Reply {
-        let key = head.headers.get(KEY).and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
+        let key = head.headers.get(KEY).and_then(|key| key.to_str().ok()).unwrap_or_default();
+        self.answer_with(service, key.to_owned(), target, body).await
+    }
+
+    async fn answer_with(&self, service: &Service, key: String, target: &str, body: &Bytes) -> Reply {
         let Some(action) = target.strip_prefix(PREFIX) else {
             return refusal(
                 "UnknownOperationException",

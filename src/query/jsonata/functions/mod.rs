@@ -30,6 +30,12 @@ macro_rules! builtins {
 
         const ALL: &[(Builtin, &str, Scope)] = &[$((Builtin::$id, $name, Scope::$scope),)*];
 
+        /// The functions that definitions may call, by name and signature.
+        pub(in crate::query) fn told() -> impl Iterator<Item = (&'static str, &'static str)> {
+            const TOLD: &[(&str, &str, Scope)] = &[$(($name, $signature, Scope::$scope),)*];
+            TOLD.iter().filter(|(_, _, scope)| *scope != Scope::Language).map(|&(name, signature, _)| (name, signature))
+        }
+
         const SIGNATURES: &[Signature] = &[$(
             match Signature::parse($signature.as_bytes()) {
                 Ok(signature) => signature,

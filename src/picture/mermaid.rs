@@ -1,9 +1,9 @@
 //! Mermaid flowcharts. `end` is a word of its own there, so the end is called `stop`.
 
-use expressway::picture::{Edge, Graph, Node, Way, Workflow};
+use super::{Edge, Graph, Node, Way, Workflow};
 
 /// The graph as a flowchart, which Markdown viewers draw.
-pub(super) fn write(graph: &Graph) -> String {
+pub fn write(graph: &Graph) -> String {
     let mut out = String::from("flowchart TD\n");
     workflow(&graph.workflow, "", 1, &mut out);
     out.push_str(

@@ -1,13 +1,9 @@
 //! `graph`: a picture of a definition, as text for other tools or as an SVG.
 
-mod dot;
-mod mermaid;
-mod svg;
-
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use expressway::picture::Graph;
+use expressway::picture::{Graph, dot, mermaid, svg};
 
 use super::{OneDefinition, Stop, Went, definition, print};
 

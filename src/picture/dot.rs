@@ -1,9 +1,9 @@
 //! Graphviz graphs. Map and Parallel are clusters; an edge to one ends at its border.
 
-use expressway::picture::{Edge, Graph, Node, Way, Workflow};
+use super::{Edge, Graph, Node, Way, Workflow};
 
 /// The graph in the DOT language.
-pub(super) fn write(graph: &Graph) -> String {
+pub fn write(graph: &Graph) -> String {
     let mut out = String::from(
         "digraph workflow {\n  compound=true;\n  node [shape=box, style=\"rounded,filled\", fillcolor=white, \
          fontname=\"Helvetica\", fontsize=11];\n  edge [fontname=\"Helvetica\", fontsize=9];\n",

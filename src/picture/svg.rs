@@ -1,7 +1,7 @@
 //! SVG, needing nothing else.
 
-use expressway::picture::measure::{LINE, LOOP, MARK, NAME_SIZE, PADDING, POINT, SMALL_LINE, SMALL_SIZE};
-use expressway::picture::{Drawn, Edge, Graph, Label, Layout, Node, Scene, Segment, Way, Workflow};
+use super::measure::{LINE, LOOP, MARK, NAME_SIZE, PADDING, POINT, SMALL_LINE, SMALL_SIZE};
+use super::{Drawn, Edge, Graph, Label, Layout, Node, Scene, Segment, Way, Workflow};
 
 const MARGIN: f64 = 20.0;
 
@@ -17,7 +17,7 @@ text{font-family:Verdana,'DejaVu Sans',sans-serif;fill:#0f172a}\
 .catch.label{fill:#b91c1c}.halo{fill:#fff;fill-opacity:.92}";
 
 /// The graph as an SVG document.
-pub(super) fn write(graph: &Graph) -> String {
+pub fn write(graph: &Graph) -> String {
     let scene = Scene::of(graph);
     let (width, height) = (scene.layout.width + 2.0 * MARGIN, scene.layout.height + 2.0 * MARGIN);
     let mut out = format!(

@@ -1,0 +1,34 @@
+// What AWS would bill, about. Prices change, and differ by region: those of us-east-1 on the day that is named.
+
+import type { Trace } from '../backend/types';
+
+export const PRICES_OF = 'us-east-1, November 2025';
+const PER_TRANSITION = 0.025 / 1_000;
+const PER_REQUEST = 1 / 1_000_000;
+const PER_GB_SECOND = 0.00001667;
+/** Express executions are billed in steps of so much. */
+const STEP_MS = 100;
+const STEP_MB = 64;
+
+export interface Bill {
+  transitions: number;
+  standard: number;
+  /** Milliseconds, rounded up as they are billed. */
+  ms: number;
+  mb: number;
+  express: number;
+}
+
+/** Of a thousand executions that go as this one did. Waiting takes no time in a run, but is billed. */
+export function bill(trace: Trace): Bill | null {
+  const [first, last] = [trace.events[0], trace.events[trace.events.length - 1]];
+  if (!first || !last) return null;
+  const retries = trace.visits.reduce((sum, it) => sum + Math.max(0, it.attempts - 1), 0);
+  const transitions = trace.visits.length + retries + 1;
+  const ms = Math.max(1, Math.ceil((last.time - first.time) / STEP_MS)) * STEP_MS;
+  const bytes = trace.values.reduce((sum, it) => sum + it.length, 0);
+  const mb = Math.max(1, Math.ceil(bytes / 1_048_576 / STEP_MB)) * STEP_MB;
+  return { transitions, standard: 1_000 * transitions * PER_TRANSITION, ms, mb, express: 1_000 * (PER_REQUEST + (ms / 1_000) * (mb / 1_024) * PER_GB_SECOND) };
+}
+
+export const dollars = (value: number): string => `$${value < 0.01 ? value.toPrecision(2) : value.toFixed(value < 1 ? 4 : 2)}`;

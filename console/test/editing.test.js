@@ -1,0 +1,159 @@
+// The studio: forms, completion, comparing, coverage, exports, breakpoints.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { accessible, browse, open, start } from './serving.js';
+
+let browser, server;
+before(async () => {
+  browser = await browse();
+  server = await start('serve', '--port', '0', '--no-integrations');
+});
+after(async () => {
+  await browser?.close();
+  assert.equal(await server?.stop(), 0, 'drained');
+});
+
+const text = (page) => page.evaluate(() => [...document.querySelectorAll('.cm-line')].map((it) => it.textContent).join('\n'));
+async function studio() {
+  const opened = await open(browser, `${server.origin}/console/#/studio`);
+  await opened.page.locator('.is-succeeded').first().waitFor();
+  return opened;
+}
+async function put(page, written) {
+  await page.locator('.cm-content').click();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.insertText(written);
+  await page.locator('text=No problems.').waitFor();
+}
+
+test('fields, ways, wrapping and copying are forms, and patches of the text', async () => {
+  const { page, wrong, close } = await studio();
+  const before = await text(page);
+  const state = async (name) => {
+    await page.locator(`[data-name="${name}"]`).focus();
+    await page.keyboard.press('Enter');
+    await page.locator('.panel h2, .change').first().waitFor();
+  };
+  await state('Ask for approval');
+  const seconds = page.getByRole('textbox', { name: 'Seconds' });
+  await seconds.fill('30');
+  await seconds.press('Tab');
+  await page.waitForFunction(() => document.querySelector('.cm-content').textContent.includes('"Seconds": 30'));
+  await page.getByLabel('Leads to').selectOption('Ship each line');
+  await page.waitForFunction(() => document.querySelector('.cm-content').textContent.includes('"Seconds": 30, "Next": "Ship each line"'));
+  await page.locator('.fields form select').selectOption('Comment');
+  await page.getByRole('button', { name: 'Add the field' }).click();
+  await page.getByRole('textbox', { name: 'Comment' }).waitFor();
+  await page.getByRole('button', { name: 'Remove Comment' }).click();
+  await page.getByRole('textbox', { name: 'Comment' }).waitFor({ state: 'detached' });
+  assert.deepEqual(await accessible(page), []);
+  await page.getByRole('button', { name: 'Copy', exact: true }).click();
+  await state('Charge');
+  await page.getByLabel('Insert a state of the type').selectOption('copied');
+  await page.getByRole('button', { name: 'before Ship each line' }).click();
+  await page.locator('[data-name="New Wait"]').waitFor();
+  assert.match(await text(page), /"New Wait": \{ "Type": "Wait", "Seconds": 30, "Next": "Ship each line" \}/);
+  await page.getByRole('button', { name: 'Wrap in a Map' }).click();
+  await page.locator('[data-name="New Map"]').waitFor();
+  assert.match(await text(page), /"New Map": \{ "Type": "Map", "ItemProcessor": \{ "StartAt": "New Wait"/);
+  await page.locator('.cm-content').focus();
+  for (let n = 0; n < 6; n++) await page.keyboard.press('Control+z');
+  assert.equal(await text(page), before);
+  assert.deepEqual(wrong, []);
+  await close();
+});
+
+test('what may be written is offered: fields, states, `$states`, functions, and what the last run had', async () => {
+  const { page, wrong, close } = await studio();
+  const offered = async (written, typed) => {
+    await put(page, written.replace('|', ''));
+    await page.locator('.is-succeeded').first().waitFor();
+    // The run has the data that paths are completed from.
+    await page.locator('.panel .status').first().waitFor();
+    await page.waitForTimeout(400);
+    const at = written.indexOf('|');
+    await page.locator('.cm-content').focus();
+    await page.keyboard.press('Control+Home');
+    for (let n = 0; n < at; n++) await page.keyboard.press('ArrowRight');
+    await page.keyboard.type(typed);
+    await page.keyboard.press('Control+Space');
+    await page.locator('.cm-tooltip-autocomplete').waitFor();
+    const options = await page.locator('.cm-tooltip-autocomplete .cm-completionLabel').allInnerTexts();
+    await page.keyboard.press('Escape');
+    return options;
+  };
+  const jsonata = '{"QueryLanguage":"JSONata","StartAt":"A","States":{"A":{"Type":"Pass","Output":"{% 1|  %}","Next":"Beta"},"Beta":{"Type":"Succeed"}}}';
+  assert.ok((await offered(jsonata, ' + $states.')).includes('errorOutput'));
+  assert.deepEqual(await offered(jsonata, ' + $states.input.'), ['total']);
+  assert.ok((await offered(jsonata, ' + $upper')).includes('$uppercase'));
+  assert.ok((await offered(jsonata, ' + $states.context.Execution.')).includes('StartTime'));
+  const path = '{"StartAt":"A","States":{"A":{"Type":"Pass",|"Next":"Beta"},"Beta":{"Type":"Succeed"}}}';
+  const fields = await offered(path, '"Re');
+  assert.ok(fields.includes('Result') && fields.includes('ResultPath'), fields.join());
+  const next = await offered('{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"|Beta"},"Beta":{"Type":"Succeed"}}}', 'B');
+  assert.ok(next.includes('Beta'), next.join());
+  assert.ok(wrong.every((it) => it.includes('400')), wrong.join());
+  await close();
+});
+
+test('versions are compared, runs covered, a run stopped at breakpoints, its bill told', async () => {
+  const { page, wrong, close } = await studio();
+  const open = (name) => page.locator('summary', { hasText: name }).click();
+  await open('Compare');
+  await page.getByRole('button', { name: /Remember this version/ }).click();
+  await page.locator('text=No difference in what it does.').waitFor();
+  const written = await text(page);
+  await put(page, written.replace('"Seconds": 120', '"Seconds": 60').replace('"Card.Busy"', '"Card.Slow"').replace('"Default": "Charge"', '"Default": "Say sorry"'));
+  await page.locator('.changes li').nth(2).waitFor();
+  const changes = await page.locator('.changes li').allInnerTexts();
+  assert.deepEqual(changes, ['Ask for approval is changed', 'Charge is changed', 'Check the order leads elsewhere']);
+  await page.locator('[data-name="Charge"].is-open').waitFor();
+  assert.match(await page.locator('.diff').innerText(), /-\s+"Default": "Charge"/);
+  assert.deepEqual(await accessible(page), []);
+  await page.getByRole('button', { name: 'Stop comparing' }).click();
+  await put(page, written);
+  await open('Coverage');
+  await page.getByLabel(/colour what the runs/).check();
+  await page.getByRole('button', { name: 'Run now' }).click();
+  await page.locator('text=1 run: 5 of 6 states').waitFor();
+  await page.getByLabel('Input (JSON)').fill('{"total": 1}');
+  await page.locator('text=2 runs: 5 of 6 states, 6 of 7 ways').waitFor();
+  await page.getByLabel(/colour what the runs/).uncheck();
+  await open('Bill');
+  assert.match(await page.locator('.more[open]', { hasText: 'Bill' }).innerText(), /Standard\s+\$0\.\d+ \(\d+ transitions each\)[\s\S]+Express/);
+  await page.locator('[data-name="Pack"]').click();
+  await page.getByLabel('breakpoint').check();
+  await page.getByRole('button', { name: '|◀ To the first event' }).click();
+  await page.getByRole('button', { name: '●▶ To the next breakpoint' }).click();
+  assert.match(await page.locator('.scrub output').innerText(), /PassStateEntered/);
+  assert.equal(await page.locator('[data-name="Pack"].stop').count(), 1);
+  assert.deepEqual(wrong, []);
+  await close();
+});
+
+test('pictures are taken along: SVG, Mermaid, and one HTML file that is inert', async () => {
+  const { page, wrong, close } = await studio();
+  const name = '<script>alert(1)</script>';
+  await put(page, JSON.stringify({ StartAt: name, States: { [name]: { Type: 'Pass', Result: '<img src=x onerror=alert(1)>', End: true } } }));
+  await page.locator('summary', { hasText: 'Export' }).click();
+  const taken = {};
+  for (const form of ['SVG', 'Mermaid', 'One HTML file']) {
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: form, exact: true }).click()]);
+    taken[form] = readFileSync(await download.path(), 'utf8');
+  }
+  assert.match(taken.SVG, /^<svg /);
+  assert.match(taken.Mermaid, /^flowchart TD/);
+  assert.ok(!/<script|<img/.test(taken['One HTML file']), taken['One HTML file'].slice(0, 2_000));
+  const context = await browser.newContext();
+  const alone = await context.newPage();
+  const asked = [];
+  alone.on('request', (request) => asked.push(request.url()));
+  alone.on('dialog', (dialog) => asked.push(dialog.message()));
+  await alone.setContent(taken['One HTML file']);
+  assert.match(await alone.locator('h2').first().innerText(), /Run: SUCCEEDED/);
+  assert.deepEqual(asked, []);
+  await context.close();
+  assert.deepEqual(wrong, []);
+  await close();
+});

@@ -1,0 +1,106 @@
+// Seven pages in two themes, compared with what was looked at by eye once. Fonts differ from machine to machine, so what
+// is compared is what stands on the page (its accessibility tree) and its colours, not pixels.
+//
+// GOLDEN=write writes them anew; PICTURES=FOLDER takes screenshots to look at.
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { browse, folder, open, start } from './serving.js';
+
+const ROLE = 'arn:aws:iam::123456789012:role/r';
+const golden = new URL('golden/', import.meta.url).pathname;
+let browser, server, guarded, machine, execution;
+before(async () => {
+  browser = await browse();
+  server = await start('serve', '--port', '0', '--no-integrations', '--express-history');
+  const keys = join(folder({}), 'keys.json');
+  writeFileSync(keys, JSON.stringify({ keys: [{ accessKeyId: 'K', secretAccessKey: 's', allow: [] }] }));
+  guarded = await start('serve', '--port', '0', '--no-integrations', '--auth', keys);
+  const definition = JSON.stringify({
+    StartAt: 'Check',
+    States: {
+      Check: { Type: 'Choice', Choices: [{ Variable: '$.lines', IsPresent: true, Next: 'Each line' }], Default: 'Refuse' },
+      'Each line': { Type: 'Map', ItemsPath: '$.lines', ItemProcessor: { StartAt: 'Pack', States: { Pack: { Type: 'Pass', End: true } } }, Next: 'Settle' },
+      Settle: { Type: 'Wait', Seconds: 1, Next: 'Done' },
+      Done: { Type: 'Succeed' },
+      Refuse: { Type: 'Fail', Error: 'Order.Empty', Cause: 'There is nothing to pack' },
+    },
+  });
+  machine = (await server.aws('CreateStateMachine', { name: 'orders', definition, roleArn: ROLE, type: 'STANDARD' })).stateMachineArn;
+  const run = async (name, input) => {
+    const { executionArn } = await server.aws('StartExecution', { stateMachineArn: machine, name, input: JSON.stringify(input) });
+    for (;;) if ((await server.aws('DescribeExecution', { executionArn })).status !== 'RUNNING') return executionArn;
+  };
+  execution = await run('order-1', { lines: ['book', 'pen'] });
+  await run('order-2', {});
+  await run('order-3', {});
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  await guarded?.stop();
+});
+
+/** What differs from run to run. */
+const steady = (text) =>
+  text
+    .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}/g, 'TIME')
+    .replace(/\d\d:\d\d:\d\d\.\d{3}/g, 'TIME')
+    .replace(/version \d+\.\d+\.\d+/g, 'VERSION')
+    .replace(/≤ [\d.]+ (µs|ms|s)/g, '≤ TOOK')
+    .replace(/\b[\d.]+ (µs|ms|s|min)\b/g, 'TOOK')
+    .replace(/[\d.]+k?\/s/g, 'RATE');
+
+const PAGES = {
+  machines: () => [server, '#/machines', 'text=orders'],
+  machine: () => [server, `#/machine/${encodeURIComponent(machine)}`, 'text=Every execution is'],
+  executions: () => [server, '#/executions', 'text=order-3'],
+  execution: () => [server, `#/execution/${encodeURIComponent(execution)}`, '.is-succeeded'],
+  failures: () => [server, '#/failures', 'text=Order.Empty'],
+  studio: () => [server, '#/studio', '.panel .status'],
+  key: () => [guarded, '#/machines', 'text=A key is needed'],
+};
+
+for (const [name, of] of Object.entries(PAGES)) {
+  test(`${name} is as it was`, async () => {
+    for (const colorScheme of ['light', 'dark']) {
+      const [on, address, wait] = of();
+      const { page, close } = await open(browser, `${on.origin}/console/${address}`, { colorScheme, viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
+      await page.locator(wait).first().waitFor();
+      const tree = steady(await page.locator('body').ariaSnapshot());
+      const colours = await page.evaluate(() => {
+        const of = (element) => {
+          const { color, backgroundColor } = getComputedStyle(element);
+          return `${color} on ${backgroundColor}`;
+        };
+        const told = {};
+        for (const selector of ['body', '.top', 'h1', 'button.primary', '.status.is-succeeded', '.status.is-failed', '.state.is-succeeded', '.bad'])
+          if (document.querySelector(selector)) told[selector] = of(document.querySelector(selector));
+        return told;
+      });
+      const outside = await page.evaluate(() =>
+        [...document.querySelectorAll('button, a, input, select, h1')]
+          .filter((it) => !it.closest('.graph, .list, .timeline, .table, .tabs, .cm-editor, .sr, .panel, .problems') && it.checkVisibility() && !it.classList.contains('sr'))
+          .filter((it) => it.getBoundingClientRect().right > innerWidth + 1)
+          .map((it) => it.outerHTML.slice(0, 100)),
+      );
+      assert.deepEqual(outside, [], 'nothing stands outside of the window');
+      if (process.env.PICTURES) {
+        mkdirSync(process.env.PICTURES, { recursive: true });
+        await page.screenshot({ path: join(process.env.PICTURES, `${name}-${colorScheme}.png`) });
+        await page.setViewportSize({ width: 640, height: 900 });
+        await page.screenshot({ path: join(process.env.PICTURES, `${name}-${colorScheme}-narrow.png`) });
+      }
+      const file = join(golden, `${name}-${colorScheme}.txt`);
+      const now = `${tree}\n\n${JSON.stringify(colours, null, 1)}\n`;
+      if (process.env.GOLDEN === 'write' || !existsSync(file)) {
+        assert.equal(process.env.GOLDEN, 'write', `${file} is missing: look at the page, and run with GOLDEN=write`);
+        mkdirSync(golden, { recursive: true });
+        writeFileSync(file, now);
+      }
+      assert.equal(now, readFileSync(file, 'utf8'), `${name} ${colorScheme}`);
+      await close();
+    }
+  });
+}

@@ -1,0 +1,159 @@
+//! Executions in lists, and their failures in groups.
+
+use std::collections::HashMap;
+
+use serde_json::{Value as Json, json};
+
+use super::actions::{Answer, Members};
+use crate::api;
+use crate::runtime::Status;
+use crate::service::{Service, Surveyed};
+
+/// Executions that are looked through for one list.
+const LOOKED_MAX: usize = 250_000;
+/// Executions that are told at once.
+const LISTED_MAX: usize = 1_000;
+/// Executions that did not succeed that are looked at for their groups: their histories are read.
+const FAILURES_MAX: usize = 20_000;
+const GROUPS_MAX: usize = 200;
+/// Executions that are named for each group.
+const SAMPLES_MAX: usize = 5;
+/// Characters of a cause by which failures are told apart.
+const CAUSE_CHARS: usize = 200;
+
+fn status_of(execution: &Surveyed) -> Status {
+    execution.outcome.as_ref().map_or(Status::Running, |outcome| outcome.status)
+}
+
+/// A window of the executions of one machine, or of all, the newest first by their start.
+///
+/// `status`, `name` (a part of it) and `error` filter. `from` and `count` are the window. `upTo` is the number of the newest
+/// execution that is listed: whoever scrolls keeps it, so that nothing moves below the pointer; `newer` counts those above.
+pub(super) fn find(service: &Service, members: &Members) -> Answer {
+    let machine = Some(members.text("machineArn")).filter(|arn| !arn.is_empty());
+    if let Some(arn) = machine {
+        // One whose executions are not kept is told as the API tells it.
+        let page = crate::service::Page { results_max: Some(1), token: None };
+        let one = crate::service::ListExecutions {
+            machine_arn: Some(arn.to_owned()),
+            page,
+            ..crate::service::ListExecutions::default()
+        };
+        service.list_executions(&one)?;
+    }
+    let (executions, is_cut) = service.survey(machine, LOOKED_MAX)?;
+    let (status, error) = (members.text("status"), members.text("error"));
+    let name = members.text("name").to_lowercase();
+    let fits = |execution: &&Surveyed| {
+        (status.is_empty() || api::status_name(status_of(execution)) == status)
+            && (name.is_empty() || execution.name().to_lowercase().contains(&name))
+            && (error.is_empty() || execution.error() == Some(error))
+    };
+    let newest = executions.first().map_or(0, Surveyed::number);
+    let up_to = members.number("upTo").unwrap_or(u64::MAX);
+    let found: Vec<&Surveyed> = executions.iter().filter(fits).collect();
+    let newer = found.partition_point(|execution| execution.number() > up_to);
+    let listed = &found[newer..];
+    let from = usize::try_from(members.number("from").unwrap_or(0)).unwrap_or(usize::MAX).min(listed.len());
+    let count = members.number("count").map_or(LISTED_MAX, |count| LISTED_MAX.min(count as usize));
+    let rows: Vec<Json> = listed[from..].iter().take(count).map(|execution| row(execution)).collect();
+    Ok(json!({
+        "executions": rows, "from": from, "matching": listed.len(), "newer": newer, "upTo": up_to.min(newest),
+        "more": is_cut, "unlisted": unlisted(service, machine)?,
+    }))
+}
+
+fn row(execution: &Surveyed) -> Json {
+    json!({
+        "arn": execution.arn(), "machineArn": execution.machine_arn(), "name": execution.name(),
+        "number": execution.number(), "status": api::status_name(status_of(execution)),
+        "started": execution.started_ms(),
+        "stopped": execution.outcome.as_ref().map(|outcome| outcome.stopped_ms), "error": execution.error(),
+    })
+}
+
+/// Machines whose executions are not kept.
+fn unlisted(service: &Service, machine: Option<&str>) -> Result<usize, crate::service::Error> {
+    if machine.is_some() || service.keeps_express() {
+        return Ok(0);
+    }
+    let machines = super::actions::machines(service)?;
+    Ok(machines.iter().filter(|it| it.machine_type == crate::asl::MachineType::Express).count())
+}
+
+/// A group of failures.
+struct Group<'e> {
+    first: &'e Surveyed,
+    state: Option<String>,
+    count: usize,
+    newest_ms: u64,
+    oldest_ms: u64,
+    samples: Vec<&'e Surveyed>,
+}
+
+/// What did not succeed, by machine, state, error and cause; causes that differ in their numbers only are one.
+pub(super) fn failures(service: &Service, members: &Members) -> Answer {
+    let machine = Some(members.text("machineArn")).filter(|arn| !arn.is_empty());
+    let (executions, is_cut) = service.survey(machine, LOOKED_MAX)?;
+    let failed = |execution: &&Surveyed| !matches!(status_of(execution), Status::Running | Status::Succeeded);
+    let looked: Vec<&Surveyed> = executions.iter().filter(failed).collect();
+    let mut groups: HashMap<_, Group<'_>> = HashMap::new();
+    for execution in looked.iter().take(FAILURES_MAX) {
+        let state = execution.failed_in();
+        let pattern = execution.cause().map(pattern).unwrap_or_default();
+        let status = api::status_name(status_of(execution));
+        let key = (execution.machine_arn(), state.clone(), status, execution.error(), pattern);
+        let stopped_ms = execution.outcome.as_ref().map_or(0, |outcome| outcome.stopped_ms);
+        let group = groups.entry(key).or_insert_with(|| Group {
+            first: execution,
+            state,
+            count: 0,
+            newest_ms: stopped_ms,
+            oldest_ms: stopped_ms,
+            samples: Vec::new(),
+        });
+        group.count += 1;
+        group.newest_ms = group.newest_ms.max(stopped_ms);
+        group.oldest_ms = group.oldest_ms.min(stopped_ms);
+        if group.samples.len() < SAMPLES_MAX {
+            group.samples.push(execution);
+        }
+    }
+    let mut groups: Vec<Group<'_>> = groups.into_values().collect();
+    groups.sort_by_key(|group| std::cmp::Reverse((group.count, group.newest_ms, group.first.number())));
+    let told: Vec<Json> = groups.iter().take(GROUPS_MAX).map(group_json).collect();
+    Ok(json!({
+        "groups": told, "groupsMore": groups.len().saturating_sub(GROUPS_MAX), "failed": looked.len(),
+        "looked": executions.len(), "more": is_cut || looked.len() > FAILURES_MAX,
+        "unlisted": unlisted(service, machine)?,
+    }))
+}
+
+fn group_json(group: &Group<'_>) -> Json {
+    let samples: Vec<Json> =
+        group.samples.iter().map(|it| json!({"arn": it.arn(), "name": it.name()})).collect();
+    json!({
+        "machineArn": group.first.machine_arn(), "state": group.state,
+        "status": api::status_name(status_of(group.first)), "error": group.first.error(),
+        "cause": group.first.cause(), "count": group.count, "newest": group.newest_ms, "oldest": group.oldest_ms,
+        "samples": samples,
+    })
+}
+
+/// A cause without what differs from one execution to the next: words with digits in them.
+fn pattern(cause: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let mut pattern = String::new();
+    let mut rest: String = cause.chars().take(CAUSE_CHARS).collect();
+    while !rest.is_empty() {
+        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        let word: String = rest.drain(..end).collect();
+        match word.contains(|c: char| c.is_ascii_digit()) {
+            true => pattern.push('#'),
+            false => pattern.push_str(&word),
+        }
+        let end = rest.find(is_word).unwrap_or(rest.len());
+        pattern.extend(rest.drain(..end));
+    }
+    pattern
+}

@@ -1,0 +1,38 @@
+//! Tasks of an execution that wait for somebody to answer them: workers of activities, and whoever was given a token.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use crate::observe::Event;
+use crate::service::Service;
+
+/// Hexadecimal digits of a token.
+const TOKEN_DIGITS: usize = 32;
+
+/// The tasks that wait, each with the number of the event that it was scheduled by: `activity`, whose worker is waited for,
+/// or `token`, which the task's parameters tell and which is still good.
+pub(super) fn waits(service: &Service, events: &[Event]) -> Json {
+    let mut activities: BTreeMap<u64, &str> = BTreeMap::new();
+    let mut told: Vec<Json> = Vec::new();
+    for event in events {
+        activities.remove(&event.previous);
+        match event.event_type.name() {
+            "ActivityScheduled" => drop(activities.insert(event.id, event.text("resource"))),
+            "TaskScheduled" if event.text("resource").ends_with(".waitForTaskToken") => {
+                if let Some(token) = tokens(event.text("parameters")).find(|token| service.knows_token(token))
+                {
+                    told.push(json!({"event": event.id, "token": token}));
+                }
+            }
+            _ => {}
+        }
+    }
+    told.extend(activities.iter().map(|(id, activity)| json!({"event": id, "activity": activity})));
+    Json::Array(told)
+}
+
+/// What may be tokens in a text.
+fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == TOKEN_DIGITS)
+}

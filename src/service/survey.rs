@@ -1,0 +1,142 @@
+//! Executions of one machine or all, looked through for lists and sums.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::executions::Execution;
+use super::{Error, Service};
+use crate::observe::history::Detail;
+use crate::observe::{Event, Heat, History};
+use crate::runtime::{MachineCounts, Outcome};
+
+/// Executions that are taken at once: starts of the machine wait as long.
+const AT_ONCE: usize = 4_096;
+
+/// An execution that is looked at.
+pub(crate) struct Surveyed {
+    execution: Arc<Execution>,
+    /// What it came to; none while it runs.
+    pub(crate) outcome: Option<Arc<Outcome>>,
+}
+
+impl Surveyed {
+    pub(crate) fn arn(&self) -> &str {
+        &self.execution.arn
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.execution.name
+    }
+
+    pub(crate) fn machine_arn(&self) -> &str {
+        &self.execution.target.machine.arn
+    }
+
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.execution.started_ms
+    }
+
+    /// Its number among all executions: a later one has a higher one.
+    pub(crate) fn number(&self) -> u64 {
+        self.execution.number
+    }
+
+    /// The name of its error, if it failed with one.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.outcome.as_ref()?.fault.as_ref()?.error.as_deref()
+    }
+
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.outcome.as_ref()?.fault.as_ref()?.cause.as_deref()
+    }
+
+    /// The state in which it failed, as far as its history still tells.
+    pub(crate) fn failed_in(&self) -> Option<String> {
+        self.execution.history.read(failed_in)
+    }
+}
+
+fn failed_in(history: &History) -> Option<String> {
+    let first = history.events().next()?.id;
+    let mut event: &Event = history.events().next_back()?;
+    loop {
+        if event.event_type.name().ends_with("StateEntered") {
+            return event.detail("name").and_then(Detail::as_str).map(str::to_owned);
+        }
+        // Numbers have no gaps, and what comes before has a lower one.
+        let before = usize::try_from(event.previous.checked_sub(first)?).ok()?;
+        event = history.events().nth(before).filter(|before| before.id < event.id)?;
+    }
+}
+
+impl Service {
+    /// Executions of a machine, or of all, the newest first by their start; up to `most`, and whether there are more.
+    ///
+    /// # Errors
+    /// `StateMachineDoesNotExist`
+    pub(crate) fn survey(&self, machine: Option<&str>, most: usize) -> Result<(Vec<Surveyed>, bool), Error> {
+        let executions = &self.inner.executions;
+        let machines: Vec<Box<str>> = match machine {
+            Some(arn) => vec![self.inner.target(arn)?.machine.arn.clone()],
+            None => executions.by_machine.iter().map(|of_machine| of_machine.key().clone()).collect(),
+        };
+        let mut found: Vec<Arc<Execution>> = Vec::new();
+        let mut is_cut = false;
+        for machine in &machines {
+            let mut below = u64::MAX;
+            let mut of_machine = 0;
+            loop {
+                let before = found.len();
+                // In pieces, so that whoever starts an execution of the machine does not wait for long.
+                if let Some(executions) = executions.by_machine.get(machine) {
+                    let part = executions.range(..below).rev().take(AT_ONCE.min(most - of_machine));
+                    found.extend(part.map(|(_, execution)| Arc::clone(execution)));
+                }
+                of_machine += found.len() - before;
+                match found.last().filter(|_| found.len() > before) {
+                    Some(last) => below = last.number,
+                    None => break,
+                }
+                if of_machine == most {
+                    is_cut = true;
+                    break;
+                }
+            }
+        }
+        if machines.len() > 1 {
+            found.sort_unstable_by_key(|execution| std::cmp::Reverse(execution.number));
+            is_cut |= found.len() > most;
+            found.truncate(most);
+        }
+        let surveyed = found.into_iter().map(|execution| {
+            let outcome = execution.outcome();
+            Surveyed { execution, outcome }
+        });
+        Ok((surveyed.collect(), is_cut))
+    }
+
+    /// Whether executions of this type are kept for lists.
+    pub(crate) fn keeps_express(&self) -> bool {
+        self.inner.settings.express_history
+    }
+
+    /// What was counted of each machine.
+    pub(crate) fn machine_counts(&self) -> BTreeMap<String, MachineCounts> {
+        self.inner.engine.observed().machines()
+    }
+
+    /// What sampled executions of a machine do. Arms the sampling.
+    pub(crate) fn heat(&self, machine_arn: &str) -> Option<Heat> {
+        self.inner.engine.observed().heat(machine_arn, self.inner.now_ms())
+    }
+
+    /// Whether a task waits for this token.
+    pub(crate) fn knows_token(&self, token: &str) -> bool {
+        self.inner.engine.knows_token(token)
+    }
+
+    /// The time, in milliseconds since 1970.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.inner.now_ms()
+    }
+}
