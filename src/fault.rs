@@ -52,3 +52,7 @@ pub const REFERENCE_PATH_CONFLICT: &str = "States.ReferencePathConflict";
 pub const DATA_LIMIT_EXCEEDED: &str = "States.DataLimitExceeded";
 /// `States.ExceedToleratedFailureThreshold`: a Map has more failed items than it tolerates.
 pub const EXCEED_TOLERATED_FAILURE_THRESHOLD: &str = "States.ExceedToleratedFailureThreshold";
+/// `States.ItemReaderFailed`: a distributed Map could not read all of its items.
+pub const ITEM_READER_FAILED: &str = "States.ItemReaderFailed";
+/// `States.ResultWriterFailed`: a distributed Map could not write its results.
+pub const RESULT_WRITER_FAILED: &str = "States.ResultWriterFailed";

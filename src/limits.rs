@@ -35,6 +35,10 @@ pub const EXPRESS_SECONDS_MAX: u64 = 300;
 pub const STANDARD_SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 /// Iterations of an inline Map that run at the same time.
 pub const MAP_CONCURRENCY_MAX: u32 = 40;
+/// Child executions of a Map Run that run at the same time (AWS quota).
+pub const MAP_RUN_CONCURRENCY_MAX: u64 = 10_000;
+/// Items that an `ItemReader` reads at most (`MaxItems`).
+pub const MAP_RUN_ITEMS_MAX: i64 = 100_000_000;
 /// Bytes of one variable, and of all variables one `Assign` sets.
 pub const ASSIGN_BYTES_MAX: u32 = 262_144;
 /// Bytes of all variables of one execution.

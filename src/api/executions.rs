@@ -62,6 +62,7 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
             .maybe_text("traceHeader", described.trace_header.as_deref())
             .maybe_text("stateMachineVersionArn", described.version_arn.as_deref())
             .maybe_text("stateMachineAliasArn", described.alias_arn.as_deref())
+            .maybe_text("mapRunArn", described.map_run_arn.as_deref())
             .number("redriveCount", 0)
             .text("redriveStatus", "NOT_REDRIVABLE")
             .text("redriveStatusReason", &reason);
@@ -94,6 +95,7 @@ pub(super) fn list(service: &Service, fields: Fields<'_>) -> Answer {
                     .text("status", status_name(execution.status))
                     .time("startDate", execution.started_ms)
                     .maybe_time("stopDate", execution.stopped_ms)
+                    .maybe_text("mapRunArn", execution.map_run_arn.as_deref())
                     .maybe_text("stateMachineVersionArn", execution.version_arn.as_deref())
                     .maybe_text("stateMachineAliasArn", execution.alias_arn.as_deref())
                     .number("redriveCount", 0);
@@ -114,28 +116,10 @@ pub(super) fn history(service: &Service, fields: Fields<'_>) -> Answer {
     }))
 }
 
-// ---- what is not supported ----
-
+/// Redrive, which is not supported.
 pub(super) fn redrive(service: &Service, fields: Fields<'_>) -> Answer {
     service.redrive_execution(fields.need("executionArn"))?;
     Ok(EMPTY.to_vec())
-}
-
-pub(super) fn describe_map_run(service: &Service, fields: Fields<'_>) -> Answer {
-    service.describe_map_run(fields.need("mapRunArn"))?;
-    Ok(EMPTY.to_vec())
-}
-
-pub(super) fn update_map_run(service: &Service, fields: Fields<'_>) -> Answer {
-    service.update_map_run(fields.need("mapRunArn"))?;
-    Ok(EMPTY.to_vec())
-}
-
-pub(super) fn list_map_runs(service: &Service, fields: Fields<'_>) -> Answer {
-    let part = service.list_map_runs(fields.need("executionArn"), &page(fields))?;
-    Ok(object(|reply| {
-        reply.objects("mapRuns", &part.items, |_, ()| {});
-    }))
 }
 
 // ---- parts ----

@@ -8,6 +8,7 @@ mod definitions;
 mod executions;
 mod history;
 mod machines;
+mod map_runs;
 mod read;
 mod request;
 mod shape;
@@ -150,7 +151,7 @@ async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
         Action::DeleteStateMachineVersion => machines::delete_version(service, fields),
         Action::DescribeActivity => activities::describe(service, fields),
         Action::DescribeExecution => executions::describe(service, fields),
-        Action::DescribeMapRun => executions::describe_map_run(service, fields),
+        Action::DescribeMapRun => map_runs::describe(service, fields),
         Action::DescribeStateMachine => machines::describe(service, fields),
         Action::DescribeStateMachineAlias => machines::describe_alias(service, fields),
         Action::DescribeStateMachineForExecution => machines::describe_for_execution(service, fields),
@@ -158,7 +159,7 @@ async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
         Action::GetExecutionHistory => executions::history(service, fields),
         Action::ListActivities => activities::list(service, fields),
         Action::ListExecutions => executions::list(service, fields),
-        Action::ListMapRuns => executions::list_map_runs(service, fields),
+        Action::ListMapRuns => map_runs::list(service, fields),
         Action::ListStateMachineAliases => machines::list_aliases(service, fields),
         Action::ListStateMachineVersions => machines::list_versions(service, fields),
         Action::ListStateMachines => machines::list(service, fields),
@@ -173,7 +174,7 @@ async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
         Action::StopExecution => executions::stop(service, fields).await,
         Action::TagResource => machines::tag(service, fields),
         Action::UntagResource => machines::untag(service, fields),
-        Action::UpdateMapRun => executions::update_map_run(service, fields),
+        Action::UpdateMapRun => map_runs::update(service, fields),
         Action::UpdateStateMachine => machines::update(service, fields),
         Action::UpdateStateMachineAlias => machines::update_alias(service, fields),
         Action::TestState => definitions::test_state(service, fields).await,

@@ -35,6 +35,11 @@ impl<'r> Fields<'r> {
         }
     }
 
+    /// A number that need not be a whole one.
+    pub(super) fn fraction(self, name: &str) -> Option<f64> {
+        self.get(name).and_then(Json::as_f64)
+    }
+
     pub(super) fn object(self, name: &str) -> Option<Fields<'r>> {
         self.get(name).and_then(Json::as_object).map(Fields)
     }

@@ -101,7 +101,13 @@ impl Check {
     }
 
     /// Adds a warning.
-    fn warning(&mut self, code: Code, message: String, place: Place<'_>, span: Span) -> &mut Diagnostic {
+    pub(super) fn warning(
+        &mut self,
+        code: Code,
+        message: String,
+        place: Place<'_>,
+        span: Span,
+    ) -> &mut Diagnostic {
         self.push(Severity::Warning, code, message, Some(place), span)
     }
 

@@ -116,7 +116,7 @@ pub(super) enum Expect {
     /// A JSON pointer.
     JsonPointer,
     /// One of these resources, in any partition.
-    ResourceAction(&'static [&'static str]),
+    ResourceAction(&'static [&'static str], &'static str),
     /// A name of at most 40 characters.
     Label,
     /// Objects by state name.
@@ -302,7 +302,7 @@ const FIELDS: &[Field] = &[
     both("ItemReader", MAP, Object(Owner::ItemReader)),
     both("ItemBatcher", MAP, Object(Owner::ItemBatcher)),
     both("ResultWriter", MAP, Object(Owner::ResultWriter)),
-    need("Resource", READER, ResourceAction(&["s3:getObject", "s3:listObjectsV2"])),
+    need("Resource", READER, ResourceAction(&["s3:getObject", "s3:listObjectsV2"], "file:read")),
     path("Parameters", READER | WRITER, Template),
     jsonata("Arguments", READER | WRITER, Template),
     both("ReaderConfig", READER, Object(Owner::ReaderConfig)),
@@ -320,7 +320,7 @@ const FIELDS: &[Field] = &[
     path("MaxItemsPerBatchPath", BATCHER, ReferencePath),
     both("MaxInputBytesPerBatch", BATCHER, DynamicInteger(1, 262_144)),
     path("MaxInputBytesPerBatchPath", BATCHER, ReferencePath),
-    both("Resource", WRITER, ResourceAction(&["s3:putObject"])),
+    both("Resource", WRITER, ResourceAction(&["s3:putObject"], "file:write")),
     both("WriterConfig", WRITER, Object(Owner::WriterConfig)),
     both("OutputType", WRITER_CONFIG, OneOf(&["JSON", "JSONL"])),
     both("Transformation", WRITER_CONFIG, OneOf(&["NONE", "COMPACT", "FLATTEN"])),

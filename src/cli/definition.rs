@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use expressway::asl::{self, Definition, Diagnostic, MachineType, Options, Severity};
+use expressway::asl::{self, Code, Definition, Diagnostic, MachineType, Options, Severity};
 use expressway::compile;
 use expressway::json::yaml;
 use expressway::limits;
 use expressway::program::Program;
+use expressway::task::data::Files;
 
 use super::project::{self, FoundMachine};
 use super::report::{self, NotRunHere};
@@ -249,7 +250,9 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
     let written = one(&meant.file, &meant.project, meant.reading)?;
     written.tell();
     let found = written.check();
-    if found.errors() + found.warnings() > 0 {
+    // What is run here is told to be none of AWS's by `validate` only.
+    let is_news = found.diagnostics.iter().any(|it| it.code != Code::Extension);
+    if found.errors() > 0 || (found.warnings() > 0 && is_news) {
         let shown = report::text(&found, &written.text, report::colours_stderr(), NotRunHere::Error);
         say(shown.trim_end());
     }
@@ -258,4 +261,10 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
     };
     let (machine_type, json) = (found.machine_type, written.json()?);
     Ok(Loaded { definition, program, machine_type, json, machine: written.machine })
+}
+
+/// The folder that distributed Maps may read and write.
+pub(super) fn files(folder: &Path) -> Result<Files, Stop> {
+    Files::below(folder)
+        .map_err(|error| Stop::failed(format!("cannot use the folder {}: {error}", folder.display())))
 }

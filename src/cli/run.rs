@@ -42,6 +42,10 @@ pub(super) struct Arguments {
     #[cfg(feature = "cli-services")]
     #[command(flatten)]
     settings: services::Settings,
+    /// Let distributed Maps read and write files below this folder: `arn:aws:states:::file:read` and `file:write`, with
+    /// the parameter Path, which AWS does not know
+    #[arg(long, value_name = "DIR")]
+    pub(super) files: Option<PathBuf>,
     /// Show executions state by state, on standard error: all, those that failed, that of a line of the input, or those
     /// that enter a state
     #[arg(
@@ -108,6 +112,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     let mocked = if arguments.services { with_services(mocked, arguments)? } else { mocked };
     let mocked = mocked.of(&read.program);
     let virtual_time = arguments.virtual_time;
+    if virtual_time && read.program.maps.iter().any(|(_, map)| map.distributed.is_some()) {
+        return Err(Stop::failed(
+            "--virtual-time does not go with a distributed Map, whose children run on an engine",
+        ));
+    }
     if !virtual_time && mocked.waits(&read.program) {
         let workflow = Workflow {
             name: &identity.state_machine_name,

@@ -100,6 +100,10 @@ struct Tasks {
     /// Call no services: tasks fail unless they are mocked
     #[arg(long)]
     no_integrations: bool,
+    /// Let distributed Maps read and write files below this folder: `arn:aws:states:::file:read` and `file:write`, with
+    /// the parameter Path, which AWS does not know
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
     #[command(flatten)]
     settings: services::Settings,
 }
@@ -345,6 +349,10 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
     }
     if let Some(scale) = arguments.time_scale {
         builder = builder.engine(|engine| engine.time_scale(scale));
+    }
+    if let Some(folder) = &arguments.tasks.files {
+        let files = definition::files(folder)?;
+        builder = builder.engine(|engine| engine.files(files));
     }
     if !arguments.tasks.no_integrations {
         let mut integrations = arguments.tasks.settings.integrations()?;

@@ -73,6 +73,11 @@ impl Mocked {
     /// For the tasks of this program.
     pub(super) fn of(self, program: &Program) -> Mocked {
         let mut unanswered = HashMap::new();
+        self.add_unanswered(program, &mut unanswered);
+        Mocked { unanswered: Arc::new(unanswered), ..self }
+    }
+
+    fn add_unanswered(&self, program: &Program, unanswered: &mut HashMap<Box<str>, String>) {
         for (id, state) in program.states.iter() {
             let (StateKind::Task(task), name) = (&state.kind, program.name(id)) else { continue };
             let resource = &program.tasks[*task].resource;
@@ -80,7 +85,11 @@ impl Mocked {
                 unanswered.insert(name.into(), cause);
             }
         }
-        Mocked { unanswered: Arc::new(unanswered), ..self }
+        for (_, map) in program.maps.iter() {
+            if let Some(distributed) = &map.distributed {
+                self.add_unanswered(&distributed.child, unanswered);
+            }
+        }
     }
 
     /// Why nothing answers a task, if nothing does.
@@ -106,6 +115,8 @@ impl Mocked {
         let is_waiting = |kind: &StateKind| match kind {
             StateKind::Wait(_) => true,
             StateKind::Task(_) => self.has_services(),
+            // Its children run on an engine.
+            StateKind::Map(map) => program.maps[*map].distributed.is_some(),
             _ => false,
         };
         (program.states.iter()).any(|(_, state)| {

@@ -49,7 +49,11 @@ pub(super) struct Workflow<'w> {
 pub(super) fn run(workflow: Workflow<'_>, source: Source, arguments: &Arguments) -> Result<Went, Stop> {
     let mut stream = Stream::new(arguments, source.total_bytes())?;
     let failed = |error: &dyn std::fmt::Display| Stop::failed(error.to_string());
-    let engine = workflow.mocked.engine().build().map_err(|error| failed(&error))?;
+    let mut builder = workflow.mocked.engine();
+    if let Some(folder) = &arguments.files {
+        builder = builder.files(super::definition::files(folder)?);
+    }
+    let engine = builder.build().map_err(|error| failed(&error))?;
     let spec = MachineSpec {
         machine_type: workflow.machine_type,
         resources: Some(Resources::Any),

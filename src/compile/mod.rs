@@ -7,6 +7,7 @@
 //! The definition was checked by [`asl`](crate::asl), so what is refused here is what this engine cannot run.
 
 mod choice;
+mod distributed;
 mod flow;
 mod state;
 mod variables;
@@ -41,16 +42,25 @@ pub struct Error {
 pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
     // AWS accepts 0 for a machine; what ends at once could do nothing, so it stands for no limit.
     let timeout_seconds = definition.timeout_seconds.filter(|&seconds| seconds > 0);
+    workflow(&definition.workflow, timeout_seconds, definition.checks_parameters)
+}
+
+/// A program of its own for a workflow: the machine's, or that of a distributed Map's child executions.
+fn workflow(
+    workflow: &asl::Workflow,
+    timeout_seconds: Option<u64>,
+    checks_parameters: bool,
+) -> Result<Program, Vec<Error>> {
     let mut program = Program { timeout_seconds, ..Program::default() };
     let mut pending = Vec::new();
-    allocate(&definition.workflow, Variables::default(), &mut program, &mut pending);
+    allocate(workflow, Variables::default(), &mut program, &mut pending);
     let mut lower = Lower {
         program,
         errors: Vec::new(),
         states: Table::default(),
         paths: HashMap::new(),
         regexes: Regexes::default(),
-        checks_parameters: definition.checks_parameters,
+        checks_parameters,
     };
     for plan in pending {
         lower.workflow(plan);
@@ -143,7 +153,9 @@ fn allocate<'d>(
         for state in &workflow.states {
             let workflows: &[asl::Workflow] = match &state.kind {
                 asl::StateKind::Parallel(parallel) => &parallel.branches,
-                asl::StateKind::Map(map) => std::slice::from_ref(&map.processor),
+                asl::StateKind::Map(map) if map.mode == asl::MapMode::Inline => {
+                    std::slice::from_ref(&map.processor)
+                }
                 _ => &[],
             };
             inner.push(

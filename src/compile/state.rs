@@ -164,11 +164,8 @@ impl Lower {
     }
 
     fn map(&mut self, place: &Place<'_, '_>, map: &asl::Map, inner: &[WorkflowId]) -> StateKind {
-        if map.mode != asl::MapMode::Inline {
-            self.refuse(place, "ItemProcessor/ProcessorConfig/Mode", "Distributed Map is not supported");
-        }
-        let is_inline =
-            map.item_reader.is_none() && map.item_batcher.is_none() && map.result_writer.is_none();
+        let is_inline = map.mode != asl::MapMode::Inline
+            || (map.item_reader.is_none() && map.item_batcher.is_none() && map.result_writer.is_none());
         let items = match (&map.items_path, &map.items) {
             _ if !is_inline => Items::NotInline,
             (Some(path), _) if path.value != "$" => Items::Path(self.path(place, "ItemsPath", &path.value)),
@@ -187,7 +184,10 @@ impl Lower {
             }
         });
         let lowered = Map {
-            processor: *inner.first().expect("a Map has a processor, for which pass 1 announced a workflow"),
+            processor: match map.mode {
+                asl::MapMode::Inline => *inner.first().expect("pass 1 announced the processor's workflow"),
+                _ => crate::index::Id::from_index(0),
+            },
             items,
             selector: (map.item_selector.as_ref())
                 .and_then(|node| self.template(place, "ItemSelector", node, Allowed::default())),
@@ -196,6 +196,7 @@ impl Lower {
             tolerated_count: (map.tolerated_failure_count.as_ref())
                 .map(|setting| self.seconds(place, "ToleratedFailureCount", setting)),
             tolerated_percentage: percentage,
+            distributed: self.distributed(place, map),
         };
         StateKind::Map(self.program.maps.push(lowered))
     }

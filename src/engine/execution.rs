@@ -211,7 +211,7 @@ pub(super) struct Frame {
     pub(super) effective: Value,
     /// An array of the variables it sees, by slot.
     pub(super) variables: Value,
-    /// What `Credentials` of the task that runs came to.
+    /// What `Credentials` of the task that runs came to; of a distributed Map, what its Map Run is to do.
     pub(super) credentials: Value,
     /// The last event in its chain.
     pub(super) last_event: u64,

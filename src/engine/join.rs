@@ -270,6 +270,9 @@ impl Run<'_, '_> {
                 }
                 if !matches!(phase, Phase::Enter | Phase::Again) {
                     let state = self.state_id(child);
+                    if phase == Phase::Task && matches!(self.state(child).kind, StateKind::Map(_)) {
+                        self.emit(last, EventKind::MapRunAborted);
+                    }
                     self.emit(last, EventKind::StateAborted { state });
                 }
             }

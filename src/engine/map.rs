@@ -18,6 +18,9 @@ const ITERATION: u64 = 100;
 impl Run<'_, '_> {
     pub(super) fn map(&mut self, frame: u32, map: MapId) -> Result<(), StateError> {
         let row = &self.program.maps[map];
+        if let Some(distributed) = &row.distributed {
+            return self.distributed_map(frame, map, distributed);
+        }
         if row.items == Items::NotInline {
             // Measured on AWS in 2026.
             let text =
@@ -156,7 +159,7 @@ impl Run<'_, '_> {
     }
 
     /// A member of an object as an item: `{"Key": …, "Value": …}`.
-    fn pair(&mut self, key: Value, value: Value) -> Value {
+    pub(super) fn pair(&mut self, key: Value, value: Value) -> Value {
         let arena = &mut self.execution.arena;
         let mark = arena.begin();
         for (name, part) in [("Key", key), ("Value", value)] {
@@ -167,7 +170,7 @@ impl Run<'_, '_> {
         arena.end_object(mark)
     }
 
-    fn items(&mut self, frame: u32, items: Items, effective: Value) -> Result<Value, StateError> {
+    pub(super) fn items(&mut self, frame: u32, items: Items, effective: Value) -> Result<Value, StateError> {
         let jsonata = self.state(frame).jsonata;
         let found = match items {
             Items::NotInline => unreachable!("such a Map fails when it is entered"),
@@ -213,26 +216,34 @@ impl Run<'_, '_> {
         }
     }
 
-    fn map_concurrency(&mut self, frame: u32, limit: Seconds, effective: Value) -> Result<u32, StateError> {
-        let asked = match limit {
-            Seconds::Literal(limit) => limit,
-            Seconds::Expression(template) => self.expression_seconds(frame, template, "MaxConcurrency")?,
+    /// `MaxConcurrency` as asked for; 0 is no limit.
+    pub(super) fn concurrency_asked(
+        &mut self,
+        frame: u32,
+        limit: Seconds,
+        effective: Value,
+    ) -> Result<u64, StateError> {
+        match limit {
+            Seconds::Literal(limit) => Ok(limit),
+            Seconds::Expression(template) => self.expression_seconds(frame, template, "MaxConcurrency"),
             Seconds::Path(path) => {
                 let value = self.path(frame, path, QueryInputs::of(effective))?;
                 let limit = self.integer(frame, path, value, "MaxConcurrencyPath")?;
-                match u64::try_from(limit) {
-                    Ok(limit) => limit,
-                    Err(_) => return Err(self.runtime(frame, "MaxConcurrency cannot be negative.").into()),
-                }
+                u64::try_from(limit)
+                    .map_err(|_| self.runtime(frame, "MaxConcurrency cannot be negative.").into())
             }
-        };
+        }
+    }
+
+    fn map_concurrency(&mut self, frame: u32, limit: Seconds, effective: Value) -> Result<u32, StateError> {
+        let asked = self.concurrency_asked(frame, limit, effective)?;
         self.step_told(Step::MaxConcurrency(asked));
         let most = u64::from(limits::MAP_CONCURRENCY_MAX);
         Ok(if asked == 0 { most } else { asked.min(most) } as u32)
     }
 
     /// An integer, or a string that is one (recorded: `"1"` passes).
-    fn integer(
+    pub(super) fn integer(
         &mut self,
         frame: u32,
         path: crate::program::PathId,
@@ -252,7 +263,12 @@ impl Run<'_, '_> {
         })
     }
 
-    fn tolerated_count(&mut self, frame: u32, count: Seconds, effective: Value) -> Result<u64, StateError> {
+    pub(super) fn tolerated_count(
+        &mut self,
+        frame: u32,
+        count: Seconds,
+        effective: Value,
+    ) -> Result<u64, StateError> {
         match count {
             Seconds::Literal(count) => Ok(count),
             Seconds::Expression(template) => {
@@ -267,7 +283,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn tolerated_percentage(
+    pub(super) fn tolerated_percentage(
         &mut self,
         frame: u32,
         percentage: Percentage,

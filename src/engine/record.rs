@@ -134,6 +134,8 @@ impl EventMask {
             | TaskTimedOut { .. }
             | ParallelStateFailed
             | MapStateFailed
+            | MapRunFailed { .. }
+            | MapRunAborted
             | MapIterationFailed { .. }
             | MapIterationAborted { .. }
             | EvaluationFailed { .. } => 1 << 9,
@@ -147,6 +149,8 @@ impl EventMask {
             | ParallelStateSucceeded
             | MapStateStarted { .. }
             | MapStateSucceeded
+            | MapRunStarted { .. }
+            | MapRunSucceeded
             | MapIterationStarted { .. }
             | MapIterationSucceeded { .. } => 1 << 10,
             StateEntered { .. } | StateExited { .. } => 0xFF,
@@ -261,6 +265,15 @@ pub enum EventKind<'r> {
     },
     MapStateSucceeded,
     MapStateFailed,
+    /// `map_run` is its ARN.
+    MapRunStarted {
+        map_run: Value,
+    },
+    MapRunSucceeded,
+    MapRunFailed {
+        fault: &'r Fault,
+    },
+    MapRunAborted,
     MapIterationStarted {
         state: StateId,
         index: u32,

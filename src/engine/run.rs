@@ -96,12 +96,12 @@ impl Run<'_, '_> {
             Event::Go => {}
             Event::TaskSucceeded(token, output) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
-                    self.task_succeeded(frame, output);
+                    self.task_over(frame, Ok(output));
                 }
             }
             Event::TaskFailed(token, fault) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
-                    self.task_failed(frame, fault);
+                    self.task_over(frame, Err(fault));
                 }
             }
             Event::TaskStarted(token, worker) => {

@@ -9,7 +9,7 @@ use super::pack::{Reader, Writer};
 use super::task::UNLIMITED;
 use super::{Effect, TaskCall, TimerKind};
 use crate::limits;
-use crate::program::{Program, StateKind};
+use crate::program::Program;
 
 /// The version that is written.
 const VERSION: u8 = 1;
@@ -155,8 +155,8 @@ impl Execution {
 
 fn call(program: &Program, frame: &Frame, token: Token, scale: f64) -> TaskCall {
     let state = frame.state.expect("a frame in use has a state");
-    let StateKind::Task(task) = program.states[state].kind else {
-        unreachable!("a frame waits for a task in a Task state only")
+    let Some(task) = super::map_run::task_of(program, program.states[state].kind) else {
+        unreachable!("a frame waits for a task in a Task state, or a distributed Map, only")
     };
     let seconds = |scaled_ms: u64| {
         (scaled_ms != UNLIMITED && scale > 0.0).then(|| (scaled_ms as f64 / scale / 1_000.0).round() as u64)

@@ -188,13 +188,22 @@ impl Run<'_, '_> {
 
     /// The task of a frame that waits for one.
     fn running_task(&self, frame: u32) -> TaskId {
-        match self.state(frame).kind {
-            StateKind::Task(task) => task,
-            _ => unreachable!("only Task states wait for a task"),
+        match super::map_run::task_of(self.program, self.state(frame).kind) {
+            Some(task) => task,
+            None => unreachable!("only Task states, and distributed Maps, wait for a task"),
         }
     }
 
-    pub(super) fn task_succeeded(&mut self, frame: u32, output: Value) {
+    /// The task that a frame waits for has its answer.
+    pub(super) fn task_over(&mut self, frame: u32, result: Result<Value, Fault>) {
+        match result {
+            result if matches!(self.state(frame).kind, StateKind::Map(_)) => self.map_run_over(frame, result),
+            Ok(output) => self.task_succeeded(frame, output),
+            Err(fault) => self.task_failed(frame, fault),
+        }
+    }
+
+    fn task_succeeded(&mut self, frame: u32, output: Value) {
         let task = self.running_task(frame);
         self.end_task(frame);
         let resource = &self.program.tasks[task].resource;
@@ -213,7 +222,7 @@ impl Run<'_, '_> {
         self.resume(frame);
     }
 
-    pub(super) fn task_failed(&mut self, frame: u32, fault: Fault) {
+    fn task_failed(&mut self, frame: u32, fault: Fault) {
         let task = self.running_task(frame);
         self.end_task(frame);
         self.tell_task_failed(frame, task, fault);
@@ -261,6 +270,6 @@ pub(super) fn kind(kind: &ResourceKind) -> TaskKind {
     match kind {
         ResourceKind::Service { .. } => TaskKind::Service,
         ResourceKind::Activity => TaskKind::Activity,
-        ResourceKind::Function | ResourceKind::Other => TaskKind::Function,
+        ResourceKind::Function | ResourceKind::MapRun | ResourceKind::Other => TaskKind::Function,
     }
 }

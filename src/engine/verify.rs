@@ -42,7 +42,7 @@ impl Execution {
             let kind = program.states[state].kind;
             let fits = match frame.phase {
                 Phase::Waiting => matches!(kind, StateKind::Wait(_)),
-                Phase::Task => matches!(kind, StateKind::Task(_)),
+                Phase::Task => super::map_run::task_of(program, kind).is_some(),
                 Phase::Joining(_) => matches!(kind, StateKind::Parallel(_) | StateKind::Map(_)),
                 Phase::Delayed => program.states[state].recovery.is_some(),
                 Phase::Enter | Phase::Again | Phase::Free => true,

@@ -263,6 +263,13 @@ impl<'r> Details<'r> {
             }
             MapStateSucceeded => EventType::MapStateSucceeded,
             MapStateFailed => EventType::MapStateFailed,
+            MapRunStarted { map_run } => {
+                let arn = self.arena.str(map_run);
+                self.text("mapRunArn", arn).of(EventType::MapRunStarted)
+            }
+            MapRunSucceeded => EventType::MapRunSucceeded,
+            MapRunFailed { fault } => self.fault(fault).of(EventType::MapRunFailed),
+            MapRunAborted => EventType::MapRunAborted,
             MapIterationStarted { state, index } => {
                 self.iteration(state, index).of(EventType::MapIterationStarted)
             }

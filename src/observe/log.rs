@@ -40,6 +40,8 @@ impl Level {
                             | LambdaFunctionTimedOut
                             | MapIterationAborted
                             | MapIterationFailed
+                            | MapRunAborted
+                            | MapRunFailed
                             | MapStateAborted
                             | MapStateFailed
                             | ParallelStateAborted

@@ -6,8 +6,9 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Assign, Choice, ChoiceStep, ErrorClass, Filter, Items, Map, Next, Percentage, Program, Recovery,
-    ResultPath, Seconds, State, StateId, StateKind, TemplateId, Test, TestId, Text, Wait, WorkflowId,
+    Assign, Choice, ChoiceStep, Distributed, ErrorClass, Filter, Items, Map, Next, Percentage, Program,
+    Recovery, ResultPath, Seconds, State, StateId, StateKind, TemplateId, Test, TestId, Text, Wait,
+    WorkflowId,
 };
 use super::{Comparison, Operand, Operator, Order};
 use crate::index::{Id, Table};
@@ -47,6 +48,7 @@ impl Program {
                 StateKind::Wait(_) => 2,
                 StateKind::Task(_) => 3,
                 StateKind::Parallel(_) => 4,
+                StateKind::Map(map) if self.maps[map].distributed.is_some() => 8,
                 StateKind::Map(_) => 5,
                 StateKind::Succeed => 6,
                 StateKind::Fail(_) => 7,
@@ -249,7 +251,10 @@ impl Program {
     }
 
     fn map(&self, f: &mut Formatter<'_>, map: &Map) -> fmt::Result {
-        write!(f, "Map {}", w(map.processor))?;
+        match &map.distributed {
+            None => write!(f, "Map {}", w(map.processor))?,
+            Some(distributed) => self.distributed(f, distributed)?,
+        }
         match map.items {
             Items::Input => {}
             Items::NotInline => f.write_str("; not inline")?,
@@ -273,6 +278,48 @@ impl Program {
                 write!(f, "; tolerates {} %", self.templates[template].dump())
             }
         }
+    }
+
+    fn distributed(&self, f: &mut Formatter<'_>, distributed: &Distributed) -> fmt::Result {
+        let Distributed { child, is_express, label, task, reader, batcher, writer } = distributed;
+        let kind = if *is_express { "Express" } else { "Standard" };
+        write!(
+            f,
+            "distributed Map k{} `{label}` of {kind} executions {:016x}",
+            task.index(),
+            child.fingerprint()
+        )?;
+        if let Some(reader) = reader {
+            write!(f, "; reads {} as {:?}", reader.resource, reader.format)?;
+            self.named(f, "arguments", reader.arguments)?;
+            if let Some(pointer) = &reader.pointer {
+                write!(f, " at {pointer}")?;
+            }
+            if reader.flattens {
+                f.write_str("; flattens")?;
+            }
+            if let Some(most) = reader.items_max {
+                f.write_str("; at most ")?;
+                self.seconds(f, most)?;
+            }
+        }
+        if let Some(batcher) = batcher {
+            self.named(f, "batch input", batcher.batch_input)?;
+            for (name, most) in [("items", batcher.items_max), ("bytes", batcher.input_bytes_max)] {
+                if let Some(most) = most {
+                    f.write_str("; a batch of ")?;
+                    self.seconds(f, most)?;
+                    write!(f, " {name}")?;
+                }
+            }
+        }
+        if let Some(writer) = writer {
+            let resource = writer.resource.as_deref().unwrap_or("nowhere");
+            let form = if writer.lines { "JSONL" } else { "JSON" };
+            write!(f, "; writes {form} {:?} to {resource}", writer.transformation)?;
+            self.named(f, "arguments", writer.arguments)?;
+        }
+        Ok(())
     }
 
     fn tasks(&self, f: &mut Formatter<'_>) -> fmt::Result {

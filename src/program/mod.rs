@@ -10,6 +10,8 @@ mod verify;
 
 pub use choice::{Choice, ChoiceStep, Comparison, Operand, Operator, Order, Pattern, Rule, Test, TestId};
 
+use std::sync::Arc;
+
 use crate::index::{Id, Table, ids};
 use crate::models::Operation;
 use crate::query::Slot;
@@ -107,7 +109,9 @@ impl Program {
             + self.tasks.len() * size_of::<Task>()
             + self.recovery.len() * size_of::<Recovery>()
             + self.maps.len() * size_of::<Map>();
-        names + paths + templates + choices + rows + self.regex_bytes
+        let children = self.maps.iter().filter_map(|(_, map)| map.distributed.as_ref());
+        let children: usize = children.map(|distributed| distributed.child.bytes()).sum();
+        children + names + paths + templates + choices + rows + self.regex_bytes
     }
 
     /// The state's name.
@@ -365,6 +369,8 @@ pub enum ResourceKind {
         /// Such as `invoke`, with its pattern.
         action: Box<str>,
     },
+    /// The Map Run of a distributed Map.
+    MapRun,
     /// Any other ARN; its events are those of a Lambda function.
     Other,
 }
@@ -379,7 +385,7 @@ pub struct Parallel {
 /// A Map state.
 #[derive(Debug)]
 pub struct Map {
-    /// `ItemProcessor`
+    /// `ItemProcessor`; of a distributed Map, which has a program for it, the machine's own workflow.
     pub processor: WorkflowId,
     /// Where the items come from.
     pub items: Items,
@@ -391,6 +397,101 @@ pub struct Map {
     pub tolerated_count: Option<Seconds>,
     /// `ToleratedFailurePercentage`
     pub tolerated_percentage: Option<Percentage>,
+    /// What makes it a distributed Map.
+    pub distributed: Option<Box<Distributed>>,
+}
+
+/// A distributed Map: each item, or batch of items, is the input of an execution of its own, all of them one Map Run.
+#[derive(Debug)]
+pub struct Distributed {
+    /// What a child execution runs.
+    pub child: Arc<Program>,
+    /// Whether child executions are Express ones.
+    pub is_express: bool,
+    /// `Label`, or one that follows from the definition.
+    pub label: Box<str>,
+    /// The Map Run, as a task.
+    pub task: TaskId,
+    /// `ItemReader`
+    pub reader: Option<ItemReader>,
+    /// `ItemBatcher`
+    pub batcher: Option<ItemBatcher>,
+    /// `ResultWriter`
+    pub writer: Option<ResultWriter>,
+}
+
+/// `ItemReader` of a distributed Map.
+#[derive(Debug)]
+pub struct ItemReader {
+    /// `Resource`
+    pub resource: Box<str>,
+    /// `Parameters`, `Arguments`
+    pub arguments: Option<TemplateId>,
+    /// `InputType`, and what belongs to it.
+    pub format: Format,
+    /// `ItemsPointer`
+    pub pointer: Option<Box<str>>,
+    /// `Transformation` is `LOAD_AND_FLATTEN`.
+    pub flattens: bool,
+    /// `MaxItems`
+    pub items_max: Option<Seconds>,
+}
+
+/// How the data that an `ItemReader` reads is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The objects of a bucket, by their names; no data is read.
+    List,
+    /// One JSON text.
+    Json,
+    /// A JSON text on each line.
+    JsonLines,
+    /// Rows of fields.
+    Csv {
+        /// What stands between two fields.
+        delimiter: u8,
+        /// The names of the fields; those of the first row, where none are given.
+        headers: Option<Box<[Box<str>]>>,
+    },
+    /// Columns.
+    Parquet,
+    /// A list of files: `ManifestType`, if given.
+    Manifest(Option<Box<str>>),
+}
+
+/// `ItemBatcher` of a distributed Map.
+#[derive(Debug)]
+pub struct ItemBatcher {
+    /// `BatchInput`
+    pub batch_input: Option<TemplateId>,
+    /// `MaxItemsPerBatch`
+    pub items_max: Option<Seconds>,
+    /// `MaxInputBytesPerBatch`
+    pub input_bytes_max: Option<Seconds>,
+}
+
+/// `ResultWriter` of a distributed Map.
+#[derive(Debug)]
+pub struct ResultWriter {
+    /// `Resource`; without it, results are only transformed.
+    pub resource: Option<Box<str>>,
+    /// `Parameters`, `Arguments`
+    pub arguments: Option<TemplateId>,
+    /// `OutputType` is `JSONL`.
+    pub lines: bool,
+    /// `Transformation`
+    pub transformation: Transformation,
+}
+
+/// What a `ResultWriter` makes of the results of child executions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transformation {
+    /// What is known of each execution, its output among it.
+    None,
+    /// The outputs.
+    Compact,
+    /// The outputs, and in place of one that is an array its elements.
+    Flatten,
 }
 
 /// Where a Map's items come from.

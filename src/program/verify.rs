@@ -2,9 +2,9 @@
 //! engine takes for granted.
 
 use super::{
-    Assign, AssignId, Choice, ChoiceId, ChoiceStep, Comparison, Filter, Items, Map, Next, Operand, PathId,
-    Percentage, Program, ResultPath, Seconds, State, StateId, StateKind, Task, TemplateId, Test, TestId,
-    Text, Wait, WorkflowId,
+    Assign, AssignId, Choice, ChoiceId, ChoiceStep, Comparison, Distributed, Filter, Items, Map, Next,
+    Operand, PathId, Percentage, Program, ResultPath, Seconds, State, StateId, StateKind, Task, TemplateId,
+    Test, TestId, Text, Wait, WorkflowId,
 };
 use crate::index::{Id, Table};
 
@@ -85,7 +85,9 @@ impl Program {
             }
             StateKind::Map(map) => {
                 lies_in(&self.maps, map);
-                run(self.maps[map].processor);
+                if self.maps[map].distributed.is_none() {
+                    run(self.maps[map].processor);
+                }
                 self.verify_map(&self.maps[map]);
             }
             StateKind::Pass(result) => self.verify_template(result),
@@ -189,6 +191,25 @@ impl Program {
             Some(Percentage::Path(path)) => lies_in(&self.paths, path),
             Some(Percentage::Expression(template)) => lies_in(&self.templates, template),
             Some(Percentage::Literal(_)) | None => {}
+        }
+        if let Some(distributed) = &map.distributed {
+            self.verify_distributed(distributed);
+        }
+    }
+
+    fn verify_distributed(&self, distributed: &Distributed) {
+        lies_in(&self.tasks, distributed.task);
+        if let Some(reader) = &distributed.reader {
+            self.verify_template(reader.arguments);
+            self.verify_seconds(reader.items_max);
+        }
+        if let Some(batcher) = &distributed.batcher {
+            self.verify_template(batcher.batch_input);
+            self.verify_seconds(batcher.items_max);
+            self.verify_seconds(batcher.input_bytes_max);
+        }
+        if let Some(writer) = &distributed.writer {
+            self.verify_template(writer.arguments);
         }
     }
 

@@ -1,8 +1,8 @@
 //! How an engine is set up.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use super::durable::{Durability, Durable, DurableError};
 use super::engine::{Engine, Inner};
 use super::inbox::{Remote, Shared};
 use super::machine::Registered;
+use super::map_run::MapRuns;
 use super::shard::Shard;
 use super::shutdown::DrainGate;
 use super::simulation::Simulation;
@@ -23,6 +24,7 @@ use crate::engine::Start;
 use crate::limits;
 use crate::observe::{Observability, Observer, Setup};
 use crate::random;
+use crate::task::data::DataStore;
 use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 
 /// The resources of our own.
@@ -74,6 +76,8 @@ pub struct Builder {
     observer: Option<Arc<dyn Observer>>,
     setup: Setup,
     durable: Option<Durable>,
+    map_runs: Option<Arc<dyn MapRuns>>,
+    stores: Handlers<dyn DataStore>,
 }
 
 impl Default for Builder {
@@ -93,6 +97,8 @@ impl Default for Builder {
             observer: None,
             setup: Setup::default(),
             durable: None,
+            map_runs: None,
+            stores: Handlers::default(),
         }
     }
 }
@@ -286,6 +292,28 @@ impl Builder {
         self
     }
 
+    /// Where the data is that distributed Maps read, or write, with the resource `arn`.
+    #[must_use]
+    pub fn data_store(mut self, arn: impl Into<String>, store: Arc<dyn DataStore>) -> Builder {
+        self.stores.put(arn.into(), store);
+        self
+    }
+
+    /// Distributed Maps may read and write files below this folder: an extension.
+    #[must_use]
+    pub fn files(self, files: task::data::Files) -> Builder {
+        let files: Arc<dyn DataStore> = Arc::new(files);
+        self.data_store("arn:aws:states:::file:read", Arc::clone(&files))
+            .data_store("arn:aws:states:::file:write", files)
+    }
+
+    /// Who keeps Map Runs, and child executions of them. Without, nothing is left of them when they are over.
+    #[must_use]
+    pub fn map_runs(mut self, map_runs: Arc<dyn MapRuns>) -> Builder {
+        self.map_runs = Some(map_runs);
+        self
+    }
+
     /// Starts the threads.
     ///
     /// # Errors
@@ -344,7 +372,9 @@ impl Builder {
                     false => asl::MachineType::Express,
                 };
                 // AWS does not know ours: they are accepted where something does them.
-                let resources = match OURS.iter().any(|arn| self.handlers.find_exactly(arn).is_some()) {
+                let resources = match OURS.iter().any(|arn| self.handlers.find_exactly(arn).is_some())
+                    || self.stores.find_exactly("arn:aws:states:::file:read").is_some()
+                {
                     true => asl::Resources::AwsAndOurs,
                     false => asl::Resources::Aws,
                 };
@@ -380,6 +410,9 @@ impl Builder {
             drain_at_ms: AtomicU64::new(u64::MAX),
             dropped: false.into(),
             durability,
+            engine: OnceLock::new(),
+            map_runs: self.map_runs,
+            stores: Arc::new(self.stores),
         });
         if let Some(durability) = &shared.durability {
             durability.belongs_to(&shared.remotes);

@@ -74,6 +74,9 @@ pub(super) struct IdentityRef<'n> {
     pub(super) trace_header: Option<&'n str>,
 }
 
+/// Who does the tasks of an execution, and of the child executions of its Map Runs.
+pub(super) type SharedTasks = Arc<std::sync::Mutex<Box<dyn Tasks + Send>>>;
+
 /// What sets an execution apart from the others of its version.
 #[derive(Default)]
 pub(super) struct IdentityOverrides {
@@ -82,7 +85,7 @@ pub(super) struct IdentityOverrides {
     pub(super) arn: Option<Box<str>>,
     pub(super) trace_header: Option<Box<str>>,
     /// Who does its tasks, before the engine's handlers. A mutex, because it may move from shard to shard.
-    pub(super) tasks: Option<std::sync::Mutex<Box<dyn Tasks + Send>>>,
+    pub(super) tasks: Option<SharedTasks>,
     /// What ties it to the journal, if it is durable.
     pub(super) ledger: Option<Ledger>,
 }

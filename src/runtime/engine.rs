@@ -21,7 +21,7 @@ use crate::compile;
 use crate::engine::Identity;
 use crate::limits;
 use crate::observe::MachineCounters;
-use crate::program::StateKind;
+use crate::program::{Distributed, Program, StateKind};
 use crate::task::{Handlers, Permit};
 
 /// Runs executions of state machines on threads of its own. Clones are the same engine; when the last one is dropped,
@@ -92,6 +92,30 @@ struct Rules<'m> {
     permit: Option<&'m Arc<dyn Permit>>,
 }
 
+/// Why a machine with a distributed Map is refused where Standard executions are durable.
+fn not_durable(program: &Program, map: &Distributed, definition: &asl::Definition) -> DefinitionError {
+    let is_map = |kind: StateKind| match kind {
+        StateKind::Map(id) => program.maps[id].distributed.as_ref().is_some_and(|it| it.task == map.task),
+        _ => false,
+    };
+    let name =
+        program.states.iter().find(|(_, state)| is_map(state.kind)).map_or("", |(id, _)| program.name(id));
+    let location = definition.state(name).map_or("", |state| &state.location);
+    let message = "A distributed Map cannot be made durable: run it without --state, or as an inline Map";
+    DefinitionError::Unsupported(vec![compile::Error {
+        location: format!("{location}/ItemProcessor/ProcessorConfig/Mode"),
+        message: message.to_owned(),
+    }])
+}
+
+/// What a version is made of, beside its program and its names.
+struct VersionParts<'m> {
+    definition: &'m asl::Definition,
+    permit: Option<&'m Arc<dyn Permit>>,
+    usage: Arc<Usage>,
+    counters: Option<Arc<MachineCounters>>,
+}
+
 /// How busy a shard is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardLoad {
@@ -126,7 +150,10 @@ impl Engine {
     }
 
     pub(super) fn new(inner: Inner) -> Engine {
-        Engine { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        // Nobody else sets it.
+        let _ = inner.shared.engine.set(Arc::downgrade(&inner));
+        Engine { inner }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -226,7 +253,19 @@ impl Engine {
         let (definition, problems) = asl::read(definition.as_bytes(), options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
         let program = compile::compile(&definition).map_err(DefinitionError::Unsupported)?;
-        let work = machine::work(&program, &self.inner.handlers, permit).map_err(|refused| {
+        let parts = VersionParts { definition: &definition, permit, usage, counters };
+        self.version_of(Arc::new(program), identity, seconds_max, parts)
+    }
+
+    fn version_of(
+        &self,
+        program: Arc<Program>,
+        identity: Identity,
+        seconds_max: u64,
+        parts: VersionParts<'_>,
+    ) -> Result<Version, DefinitionError> {
+        let VersionParts { definition, permit, usage, counters } = parts;
+        let mut work = machine::work(&program, &self.inner.handlers, permit).map_err(|refused| {
             let refused = refused.into_iter().map(|(task, message)| {
                 let states = program.states.iter();
                 let mut states =
@@ -237,12 +276,46 @@ impl Engine {
             });
             DefinitionError::Unsupported(refused.collect())
         })?;
+        for (_, map) in program.maps.iter() {
+            let Some(distributed) = &map.distributed else { continue };
+            if self.shared().durability.is_some() && identity.is_standard {
+                return Err(not_durable(&program, distributed, definition));
+            }
+            let child = self.child(distributed, &identity, definition, permit)?;
+            work[distributed.task] = machine::Work::MapRun(Arc::new(child));
+        }
         // 0 is nobody's.
         let number = self.inner.versions.fetch_add(1, Ordering::Relaxed) + 1;
         let mut version = Version::new(number, program, identity, work, seconds_max, usage);
         version.counters = (self.shared().observability.as_ref().zip(counters))
             .map(|(observability, counters)| observability.version(counters, Arc::clone(&version.program)));
         Ok(version)
+    }
+
+    /// What the child executions of a distributed Map run.
+    fn child(
+        &self,
+        distributed: &Distributed,
+        parent: &Identity,
+        definition: &asl::Definition,
+        permit: Option<&Arc<dyn Permit>>,
+    ) -> Result<Version, DefinitionError> {
+        let label = &distributed.label;
+        let identity = Identity {
+            state_machine_arn: format!("{}/{label}", parent.state_machine_arn).into(),
+            state_machine_name: format!("{}/{label}", parent.state_machine_name).into(),
+            role_arn: parent.role_arn.clone(),
+            is_standard: !distributed.is_express,
+            ..Identity::default()
+        };
+        let seconds_max = match distributed.is_express {
+            true => self.shared().start.seconds_max,
+            false => limits::STANDARD_SECONDS_MAX,
+        };
+        let counters = (self.shared().observability.as_ref())
+            .map(|observability| Arc::new(observability.counters(&identity.state_machine_arn)));
+        let parts = VersionParts { definition, permit, usage: Arc::new(Usage::default()), counters };
+        self.version_of(Arc::clone(&distributed.child), identity, seconds_max, parts)
     }
 
     // ---- the whole ----

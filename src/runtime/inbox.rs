@@ -1,7 +1,7 @@
 //! What shards have in common, and what others may put in front of one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Wake;
 
 use crossbeam_queue::SegQueue;
@@ -13,6 +13,7 @@ use super::clock::Time;
 use super::completion::{Completion, Location, Reply};
 use super::durable::Durability;
 use super::machine::Version;
+use super::map_run::MapRuns;
 use super::outcome::{Counters, Counts};
 use super::shard::Resume;
 use super::shutdown::DrainGate;
@@ -22,6 +23,8 @@ use crate::engine::{Start, Token};
 use crate::fault::Fault;
 use crate::limits;
 use crate::observe::{Observability, Observer, Watch};
+use crate::task::Handlers;
+use crate::task::data::DataStore;
 use crate::task::token::Waiting;
 
 /// Executions of one version that wait to begin.
@@ -208,6 +211,12 @@ pub(super) struct Shared {
     pub(super) dropped: AtomicBool,
     /// The journal of durable executions.
     pub(super) durability: Option<Arc<Durability>>,
+    /// The engine itself, as long as someone has it: Map Runs start executions.
+    pub(super) engine: OnceLock<Weak<super::engine::Inner>>,
+    /// Keeps Map Runs and their children, if anyone does.
+    pub(super) map_runs: Option<Arc<dyn MapRuns>>,
+    /// Where their data is.
+    pub(super) stores: Arc<Handlers<dyn DataStore>>,
 }
 
 impl Shared {

@@ -18,7 +18,7 @@ use crate::fault::{self, Fault};
 use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::json::{self, ReadError};
 use crate::limits;
-use crate::program::Program;
+use crate::program::{Program, ResourceKind};
 use crate::random;
 use crate::task::{self, Handler, Handlers};
 
@@ -35,6 +35,11 @@ impl Tasks for Registered {
         let handler = self.by_task.get(crate::index::Id::index(call.task)).and_then(Option::as_ref);
         Answer::Now(match handler {
             Some(handler) => task::call(&**handler, program, execution, call),
+            None if program.tasks[call.task].resource.kind == ResourceKind::MapRun => {
+                let cause =
+                    "A distributed Map starts executions, which an in-line driver cannot: use an engine.";
+                Err(Fault::new(fault::RUNTIME, cause))
+            }
             None => {
                 let resource = &program.tasks[call.task].resource;
                 Err(task::missing(&resource.arn, program.name(call.state), call.attempt))

@@ -1,7 +1,7 @@
 //! Runs one execution until it parks, ends, or others are to have their turn, and carries out what it wants done.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 
 use super::completion::StartIdentity;
@@ -10,6 +10,7 @@ use super::drive::{self, Effects, Outside};
 use super::fiber::{Fiber, FiberTurn, Finished, Step};
 use super::inbox::{HeartbeatFrom, ShardMessage, Shared};
 use super::machine::{self, Version};
+use super::map_run;
 use super::pending::{FramePending, NO_TASK, PendingOps, TimerKey};
 use super::shard::{Job, Shard};
 use super::slab::Key;
@@ -19,7 +20,7 @@ use crate::engine::{ActivityWork, Event, Execution, TaskCall, TimerKind, Token, 
 use crate::fuel::{Cut, Fuel, SLICE};
 use crate::json;
 use crate::program::{Program, StateId, TaskId};
-use crate::task::{self, AsyncHandler, Attempt, Call, panics};
+use crate::task::{self, AsyncHandler, Attempt, Call, TaskFuture, panics};
 
 /// Transitions an execution may take before others have their turn: some 100 µs.
 pub(super) const TRANSITIONS_PER_EXECUTION: u32 = 1_000;
@@ -212,6 +213,12 @@ impl Shard {
                 }
             }
             machine::Work::Async(handler) => self.begin_async(job, call, &**handler, waits),
+            machine::Work::MapRun(child) => match self.begin_map_run(job, call, child) {
+                Poll::Ready(answer) => task::Answer::Now(answer.and_then(|text| {
+                    task::read_answer(&version.program, &mut job.buffer.execution, call.token, &text)
+                })),
+                Poll::Pending => task::Answer::Never,
+            },
             machine::Work::Activity => {
                 let input =
                     job.buffer.execution.task_input(call.token).expect("the task is started in its visit");
@@ -284,11 +291,40 @@ impl Shard {
             };
             panics::guard(|| handler.begin(&call, attempt.clone()))
         };
-        let mut future = match begun {
-            Ok(Ok(future)) => future,
-            Ok(Err(error)) => return Poll::Ready(Err(error.into())),
-            Err(panic) => return Poll::Ready(Err(tasks::told(panic))),
+        match begun {
+            Ok(Ok(future)) => self.keep_task(job, call.token, future, attempt, waits),
+            Ok(Err(error)) => Poll::Ready(Err(error.into())),
+            Err(panic) => Poll::Ready(Err(tasks::told(panic))),
+        }
+    }
+
+    /// Begins a distributed Map's Map Run.
+    fn begin_map_run(&mut self, job: &mut Job<'_>, call: &TaskCall, child: &Arc<Version>) -> Poll<Answer> {
+        let label = job.reply.start_identity().label.as_ref();
+        let setup = map_run::Setup {
+            engine: self.shared.engine.get().cloned().unwrap_or_else(Weak::new),
+            keeper: self.shared.map_runs.clone(),
+            time: Arc::clone(&self.shared.time),
+            child: Arc::clone(child),
+            parent: Arc::clone(job.version),
+            tasks: label.and_then(|label| label.tasks.clone()),
+            stores: Arc::clone(&self.shared.stores),
+            now_ms: self.now_ms,
+            ahead_ms: self.ahead_ms,
         };
+        let future = Box::pin(map_run::begin(setup, &job.buffer.execution, call));
+        self.keep_task(job, call.token, future, Attempt::default(), false)
+    }
+
+    /// Polls a task's future once, and keeps it if it is not done.
+    fn keep_task(
+        &mut self,
+        job: &mut Job<'_>,
+        token: Token,
+        mut future: TaskFuture,
+        attempt: Attempt,
+        waits: bool,
+    ) -> Poll<Answer> {
         let task = self.tasks.reserve(&self.remote);
         match self.tasks.poll_first(task, &mut future) {
             Poll::Ready(answer) => {
@@ -300,8 +336,8 @@ impl Shard {
             }
             Poll::Pending => {
                 let key = self.key(job);
-                self.tasks.keep(task, future, key, call.token, attempt, waits);
-                job.pending.frame(call.token.frame()).task = task;
+                self.tasks.keep(task, future, key, token, attempt, waits);
+                job.pending.frame(token.frame()).task = task;
                 Poll::Pending
             }
         }

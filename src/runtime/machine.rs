@@ -168,6 +168,10 @@ pub struct Published {
 }
 
 impl Published {
+    pub(super) fn of(engine: u64, version: Arc<Version>) -> Published {
+        Published { engine, version }
+    }
+
     /// Its program.
     pub fn program(&self) -> &Arc<Program> {
         &self.version.program
@@ -176,16 +180,22 @@ impl Published {
     /// The Task states whose tasks nobody does within what the engine's settings name: they call out, or have no handler.
     #[cfg(feature = "service")]
     pub(crate) fn states_that_call_out(&self) -> impl Iterator<Item = &str> {
-        let Version { program, .. } = &*self.version;
-        program.states.iter().filter_map(|(id, state)| {
-            let StateKind::Task(task) = state.kind else { return None };
-            let calls_out = match self.version.work(task) {
-                Work::Missing => true,
-                Work::Async(handler) => handler.calls_out(),
-                Work::InLine(_) | Work::Activity => false,
-            };
-            calls_out.then(|| program.name(id))
-        })
+        // Those of child executions too.
+        let mut versions = vec![&*self.version];
+        let mut at = 0;
+        while let Some(&version) = versions.get(at) {
+            at += 1;
+            versions.extend(version.work.iter().filter_map(|(_, work)| match work {
+                Work::MapRun(child) => Some(&**child),
+                _ => None,
+            }));
+        }
+        versions.into_iter().flat_map(Version::states_that_call_out)
+    }
+
+    /// Whether its executions are Standard ones.
+    pub fn is_standard(&self) -> bool {
+        self.version.identity.is_standard
     }
 }
 
@@ -355,6 +365,8 @@ pub(super) enum Work {
     Async(Arc<dyn AsyncHandler>),
     /// A worker that polls the activity.
     Activity,
+    /// Child executions of this version.
+    MapRun(Arc<Version>),
 }
 
 /// What handlers of both kinds are registered as.
@@ -370,6 +382,7 @@ impl std::fmt::Debug for Work {
             Work::InLine(_) => "InLine",
             Work::Async(_) => "Async",
             Work::Activity => "Activity",
+            Work::MapRun(_) => "MapRun",
         })
     }
 }
@@ -411,7 +424,7 @@ pub(super) fn work(
 impl Version {
     pub(super) fn new(
         number: u64,
-        program: Program,
+        program: Arc<Program>,
         identity: Identity,
         work: Table<TaskId, Work>,
         seconds_max: u64,
@@ -419,6 +432,7 @@ impl Version {
     ) -> Version {
         let is_pure = (program.states.iter())
             .all(|(_, state)| !matches!(state.kind, StateKind::Task(_) | StateKind::Wait(_)))
+            && program.maps.iter().all(|(_, map)| map.distributed.is_none())
             // Only tasks and joins can be retried after a delay; a join is, when something in it fails.
             && (program.states.iter()).all(|(_, state)| {
                 state.recovery.is_none_or(|handlers| program.recovery[handlers].retry.is_empty())
@@ -429,7 +443,7 @@ impl Version {
         Version {
             number,
             fingerprint: program.fingerprint(),
-            program: Arc::new(program),
+            program,
             identity,
             seconds_max,
             work,
@@ -441,6 +455,20 @@ impl Version {
             usage,
             counters: None,
         }
+    }
+
+    /// The Task states whose tasks nobody does within what the engine's settings name.
+    #[cfg(feature = "service")]
+    fn states_that_call_out(&self) -> impl Iterator<Item = &str> {
+        self.program.states.iter().filter_map(|(id, state)| {
+            let StateKind::Task(task) = state.kind else { return None };
+            let calls_out = match self.work(task) {
+                Work::Missing => true,
+                Work::Async(handler) => handler.calls_out(),
+                Work::InLine(_) | Work::Activity | Work::MapRun(_) => false,
+            };
+            calls_out.then(|| self.program.name(id))
+        })
     }
 
     /// Whether a start is tried on the thread of its caller.

@@ -41,6 +41,8 @@ mod loom_park;
 #[cfg(feature = "runtime")]
 mod machine;
 #[cfg(feature = "runtime")]
+mod map_run;
+#[cfg(feature = "runtime")]
 mod metrics;
 #[cfg(feature = "runtime")]
 mod observation;
@@ -74,6 +76,8 @@ mod weight;
 pub mod wheel;
 
 pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
+#[cfg(feature = "service")]
+pub(crate) use map_run::{Batcher, Input as ChildInput};
 #[cfg(feature = "runtime")]
 pub use {
     admission::{Budgets, Limit, Throttled},
@@ -85,6 +89,7 @@ pub use {
     handle::Handle,
     input::{Input, Json},
     machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},
+    map_run::{ChildFuture, MapRun, MapRunCounts, MapRunSettings, MapRunState, MapRuns},
     metrics::Observed,
     outcome::{Counts, Outcome, Status},
     rates::MachineCounts,

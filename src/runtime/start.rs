@@ -99,7 +99,7 @@ impl StartOptions {
             name,
             arn: execution_arn,
             trace_header,
-            tasks: tasks.map(Mutex::new),
+            tasks: tasks.map(|tasks| Arc::new(Mutex::new(tasks))),
             ledger: None,
         };
         (StartIdentity { synchronous, label: Some(Box::new(label)) }, watch)

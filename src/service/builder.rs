@@ -8,6 +8,7 @@ use super::activities::Activity;
 use super::executions::Executions;
 use super::ids::IdSource;
 use super::machines::StateMachine;
+use super::map_runs::Keeper;
 use super::mocks::Mocks;
 use super::nested::Nested;
 use super::page::Tokens;
@@ -250,7 +251,8 @@ impl Builder {
             let arn = format!("arn:{}:states:::states:startExecution{pattern}", self.settings.partition);
             engine = engine.async_handler(arn, nested.clone());
         }
-        self.engine = engine;
+        let keeper = Keeper { service: Arc::clone(&nested.service) };
+        self.engine = engine.map_runs(Arc::new(keeper));
         Ties { nested, activities }
     }
 

@@ -95,6 +95,7 @@ impl Inner {
                 history,
                 number: label.number,
                 parent: label.parent,
+                map_run: None,
             };
             self.go_on(draft, recovered)?;
         }

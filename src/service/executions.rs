@@ -12,6 +12,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::machines::{StateMachine, StateMachineDescription, arn_of, machine_arn, no_label};
+use super::map_runs::KeptMapRuns;
 use super::page::{Page, Part};
 use super::registry::Registry;
 use super::{Error, Exception, Inner, Service, Target};
@@ -23,7 +24,7 @@ use crate::runtime::{Engine, Handle, Outcome, Status};
 pub(super) struct Executions {
     machines: Arc<Registry<StateMachine>>,
     by_arn: DashMap<Box<str>, Arc<Execution>>,
-    /// The same, by the ARN of their machine and in the order they were started.
+    /// The same, by the ARN of their machine, or of their Map Run, and in the order they were started.
     pub(super) by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
     closed: Mutex<Closed>,
@@ -32,6 +33,7 @@ pub(super) struct Executions {
     bytes_max: usize,
     /// Whose journal has them, if they are durable.
     engine: Option<Engine>,
+    pub(super) map_runs: KeptMapRuns,
 }
 
 /// Executions that are over, oldest first, and the bytes they take.
@@ -52,6 +54,8 @@ pub(super) struct Execution {
     pub(super) history: LiveHistory,
     /// The attempt at a task that started it, if it is durable.
     pub(super) parent: Option<String>,
+    /// The ARN of the Map Run that it is a child of.
+    pub(super) map_run: Option<Box<str>>,
     /// Its number among all that were started.
     pub(super) number: u64,
     /// Its number in the journal.
@@ -84,6 +88,8 @@ pub(super) struct Draft {
     pub(super) number: u64,
     /// The attempt at a task that starts it, if that is durable.
     pub(super) parent: Option<String>,
+    /// The ARN of the Map Run that it is a child of.
+    pub(super) map_run: Option<Box<str>>,
 }
 
 impl Wake for Execution {
@@ -164,6 +170,11 @@ impl Execution {
         size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
     }
 
+    /// The list that it stands in: that of its Map Run, or of its machine.
+    fn list(&self) -> &str {
+        self.map_run.as_deref().unwrap_or(&self.target.machine.arn)
+    }
+
     /// Its place in a list: by its end, or while it runs by its start (measured).
     fn rank(&self) -> Rank {
         (self.outcome().map_or(self.started_ms, |outcome| outcome.stopped_ms), self.number)
@@ -180,6 +191,7 @@ impl Execution {
             status: outcome.as_ref().map_or(Status::Running, |outcome| outcome.status),
             started_ms: self.started_ms,
             stopped_ms: outcome.map(|outcome| outcome.stopped_ms),
+            map_run_arn: self.map_run.as_deref().map(str::to_owned),
         }
     }
 }
@@ -214,6 +226,7 @@ impl Executions {
             open_bytes: Arc::default(),
             bytes_max,
             engine,
+            map_runs: KeptMapRuns::default(),
         }
     }
 
@@ -250,8 +263,7 @@ impl Executions {
                 execution
             }
         };
-        let machine = execution.target.machine.arn.clone();
-        let mut of_machine = self.by_machine.entry(machine).or_default();
+        let mut of_machine = self.by_machine.entry(execution.list().into()).or_default();
         of_machine.insert(execution.number, Arc::clone(&execution));
         drop(of_machine);
         execution.look();
@@ -259,7 +271,8 @@ impl Executions {
     }
 
     fn execution(self: &Arc<Self>, draft: Draft, recorded: Option<u64>, run: Run) -> Arc<Execution> {
-        let Draft { arn, name, target, input, started_ms, trace_header, history, number, parent } = draft;
+        let Draft { arn, name, target, input, started_ms, trace_header, history, number, parent, map_run } =
+            draft;
         Arc::new(Execution {
             arn: arn.into(),
             name: name.into(),
@@ -269,6 +282,7 @@ impl Executions {
             trace_header: trace_header.map(Into::into),
             history,
             parent,
+            map_run,
             number,
             recorded,
             run: Mutex::new(run),
@@ -286,8 +300,8 @@ impl Executions {
         };
         let execution = self.execution(draft, Some(recorded), run);
         self.by_arn.insert(execution.arn.clone(), Arc::clone(&execution));
-        let machine = execution.target.machine.arn.clone();
-        self.by_machine.entry(machine).or_default().insert(execution.number, Arc::clone(&execution));
+        let list = execution.list().into();
+        self.by_machine.entry(list).or_default().insert(execution.number, Arc::clone(&execution));
         match is_over {
             true => self.close(&execution),
             false => execution.look(),
@@ -325,10 +339,11 @@ impl Executions {
             if let (Some(recorded), Some(engine)) = (oldest.recorded, &self.engine) {
                 engine.forget_recorded(recorded);
             }
-            if let Some(mut of_machine) = self.by_machine.get_mut(&*oldest.target.machine.arn) {
-                of_machine.remove(&oldest.number);
+            if let Some(mut listed) = self.by_machine.get_mut(oldest.list()) {
+                listed.remove(&oldest.number);
             }
-            self.by_machine.remove_if(&oldest.target.machine.arn, |_, executions| executions.is_empty());
+            self.by_machine.remove_if(oldest.list(), |_, executions| executions.is_empty());
+            self.map_runs.forget(&oldest.arn);
         }
     }
 
@@ -372,6 +387,8 @@ pub struct ExecutionDescription {
     pub started_ms: u64,
     /// `traceHeader`
     pub trace_header: Option<String>,
+    /// `mapRunArn`
+    pub map_run_arn: Option<String>,
     /// What it came to; `None` while it runs.
     pub outcome: Option<Arc<Outcome>>,
 }
@@ -395,6 +412,8 @@ pub struct ExecutionItem {
     pub started_ms: u64,
     /// `stopDate`, in milliseconds since 1970.
     pub stopped_ms: Option<u64>,
+    /// `mapRunArn`
+    pub map_run_arn: Option<String>,
 }
 
 /// Which executions are to be listed.
@@ -428,6 +447,7 @@ impl Service {
             input: execution.input.to_string(),
             started_ms: execution.started_ms,
             trace_header: execution.trace_header.as_deref().map(str::to_owned),
+            map_run_arn: execution.map_run.as_deref().map(str::to_owned),
             outcome: execution.outcome(),
         })
     }
@@ -463,9 +483,9 @@ impl Service {
     /// `ValidationException` unless there is exactly one of the two ARNs.
     pub fn list_executions(&self, request: &ListExecutions) -> Result<Part<ExecutionItem>, Error> {
         let inner = &*self.inner;
-        let arn = match (&request.machine_arn, &request.map_run_arn) {
-            (Some(arn), None) => arn,
-            (None, Some(arn)) => return Err(super::map_runs::missing(arn)?),
+        let (arn, version, alias) = match (&request.machine_arn, &request.map_run_arn) {
+            (Some(arn), None) => inner.listed_machine(arn)?,
+            (None, Some(arn)) => (inner.map_run(arn)?.arn().to_owned(), None, None),
             _ => {
                 return Err(Error::validation(
                     "Exactly one of stateMachineArn or mapRunArn must be specified",
@@ -473,23 +493,10 @@ impl Service {
                 .because("MISSING_REQUIRED_PARAMETER"));
             }
         };
-        let parsed = machine_arn(arn)?;
-        no_label(&parsed)?;
-        let missing = || Error::no_machine(arn);
-        let machine = inner.machines.get(&parsed.unqualified()).ok_or_else(missing)?;
-        if machine.is_express() && !inner.settings.express_history {
-            return Err(Error::not_this_type());
-        }
-        let version = parsed.qualifier().and_then(|qualifier| qualifier.parse::<u32>().ok());
-        let alias = parsed.qualifier().filter(|_| version.is_none());
-        let known = version.is_none_or(|version| machine.versions.contains_key(&version))
-            && alias.is_none_or(|alias| machine.aliases.contains_key(alias));
-        if !known {
-            return Err(missing());
-        }
         let now_ms = inner.now_ms();
         // A token is good for the same question only.
-        let list = format!("ListExecutions {arn} {:?} {}", request.status, request.redriven);
+        let asked = request.machine_arn.as_deref().unwrap_or(&arn);
+        let list = format!("ListExecutions {asked} {:?} {}", request.status, request.redriven);
         let (results_max, after) = inner.tokens.read(&request.page, &list, now_ms)?;
         let after = after.map(|rank| {
             let (time, number) = rank.split_once(' ').expect("a token of this list holds a rank");
@@ -500,17 +507,36 @@ impl Service {
             let of = |number| execution.target.version.as_ref().is_some_and(|it| it.number == number);
             let status = execution.outcome().map_or(Status::Running, |outcome| outcome.status);
             version.is_none_or(of)
-                && alias.is_none_or(|alias| execution.target.alias.as_deref() == Some(alias))
+                && alias.as_deref().is_none_or(|alias| execution.target.alias.as_deref() == Some(alias))
                 && request.status.is_none_or(|wanted| wanted == Some(status))
                 && !request.redriven
         };
-        let found = inner.executions.listed(&machine.arn, after, results_max + 1, filter);
+        let found = inner.executions.listed(&arn, after, results_max + 1, filter);
         let key = |((time, number), _): &(Rank, Arc<Execution>)| format!("{time} {number}");
         Ok(inner.tokens.part(found, results_max, &list, now_ms, key, |(_, execution)| execution.item()))
     }
 }
 
 impl Inner {
+    /// The machine whose executions are listed, and which version or alias of it they were started through.
+    fn listed_machine(&self, arn: &str) -> Result<(String, Option<u32>, Option<String>), Error> {
+        let parsed = machine_arn(arn)?;
+        no_label(&parsed)?;
+        let missing = || Error::no_machine(arn);
+        let machine = self.machines.get(&parsed.unqualified()).ok_or_else(missing)?;
+        if machine.is_express() && !self.settings.express_history {
+            return Err(Error::not_this_type());
+        }
+        let version = parsed.qualifier().and_then(|qualifier| qualifier.parse::<u32>().ok());
+        let alias = parsed.qualifier().filter(|_| version.is_none());
+        let known = version.is_none_or(|version| machine.versions.contains_key(&version))
+            && alias.is_none_or(|alias| machine.aliases.contains_key(alias));
+        match known {
+            true => Ok((machine.arn.to_string(), version, alias.map(str::to_owned))),
+            false => Err(missing()),
+        }
+    }
+
     pub(super) fn execution(&self, arn: &str) -> Result<Arc<Execution>, Error> {
         if !self.settings.express_history || arn_of(arn, "express").is_err() {
             arn_of(arn, "execution")?;

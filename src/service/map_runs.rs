@@ -1,42 +1,214 @@
-//! Map Runs and redrive. Distributed Map is not supported, so no execution has a Map Run, and what there is to say is
-//! what AWS says of those that do not exist. Redrive is refused by name.
+//! Map Runs, and redrive, which is refused by name.
 
-use super::machines::arn_of;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, Weak};
+
+use dashmap::DashMap;
+
+use super::executions::Draft;
+use super::machines::{Revision, StateMachine, arn_of};
 use super::page::{Page, Part};
-use super::{Error, Exception, Service};
-use crate::runtime::Status;
+use super::{Error, Exception, Inner, Service, Target};
+use crate::asl::MachineType;
+use crate::fault::{self, Fault};
+use crate::memory::Charge;
+use crate::observe::LiveHistory;
+use crate::runtime::{ChildFuture, MapRun, MapRunSettings, Published, Status};
+use crate::task::Tasks;
+
+/// Map Runs, as long as the execution is known that has them.
+#[derive(Default)]
+pub(super) struct KeptMapRuns {
+    by_arn: DashMap<Box<str>, Kept>,
+    by_execution: DashMap<Box<str>, Vec<Arc<MapRun>>>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    run: Arc<MapRun>,
+    /// What its child executions run, if they are kept.
+    target: Option<(Arc<StateMachine>, Arc<Revision>)>,
+}
+
+impl KeptMapRuns {
+    /// An execution was forgotten.
+    pub(super) fn forget(&self, execution_arn: &str) {
+        for run in self.by_execution.remove(execution_arn).into_iter().flat_map(|(_, runs)| runs) {
+            self.by_arn.remove(run.arn());
+        }
+    }
+}
 
 /// Why a Map Run is not found.
-pub(super) fn missing(arn: &str) -> Result<Error, Error> {
-    arn_of(arn, "mapRun")?;
-    Ok(Error::new(Exception::ResourceNotFound, format!("Resource not found: '{arn}'")).about(arn))
+pub(super) fn missing(arn: &str) -> Error {
+    Error::new(Exception::ResourceNotFound, format!("Resource not found: '{arn}'")).about(arn)
+}
+
+/// Keeps the Map Runs of the service's executions. The service is there before the first of them.
+#[derive(Clone, Default)]
+pub(super) struct Keeper {
+    pub(super) service: Arc<OnceLock<Weak<Inner>>>,
+}
+
+impl Keeper {
+    fn inner(&self) -> Option<Arc<Inner>> {
+        self.service.get().and_then(Weak::upgrade)
+    }
+}
+
+impl crate::runtime::MapRuns for Keeper {
+    fn begun(&self, run: &Arc<MapRun>) {
+        // Of an execution that is kept.
+        if let Some(inner) = self.inner()
+            && inner.executions.get(run.execution_arn()).is_some()
+        {
+            let runs = &inner.executions.map_runs;
+            runs.by_arn.insert(run.arn().into(), Kept { run: Arc::clone(run), target: None });
+            runs.by_execution.entry(run.execution_arn().into()).or_default().push(Arc::clone(run));
+        }
+    }
+
+    fn keeps(&self, child: &Published) -> bool {
+        child.is_standard()
+    }
+
+    fn start(
+        &self,
+        run: &Arc<MapRun>,
+        child: &Published,
+        input: &str,
+        tasks: Option<Box<dyn Tasks + Send>>,
+    ) -> Result<Option<(String, ChildFuture)>, Fault> {
+        let gone = || Fault::new(fault::RUNTIME, "The service is gone.");
+        let inner = self.inner().ok_or_else(gone)?;
+        let target = inner.child_target(run, child).ok_or_else(gone)?;
+        let name = inner.ids.uuid();
+        let draft = Draft {
+            arn: inner.arn("execution", &format!("{}:{name}", target.machine.name)),
+            name,
+            target,
+            input: input.to_owned(),
+            started_ms: inner.now_ms(),
+            trace_header: None,
+            history: LiveHistory::new(inner.settings.history_bytes_max),
+            number: 0,
+            parent: None,
+            map_run: Some(run.arn().into()),
+        };
+        let begun = match inner.executions.start(draft, |draft| inner.begin(draft, tasks)) {
+            Ok(begun) => begun,
+            Err(error) if error.exception == Exception::ThrottlingException => return Ok(None),
+            Err(error) => return Err(Fault::new(fault::RUNTIME, error.message)),
+        };
+        // A UUID that is not new is none of ours, and the next one is.
+        let Ok(execution) = begun else { return Ok(None) };
+        let arn = execution.arn.to_string();
+        Ok(Some((arn, Box::pin(async move { execution.await_or_stop(None).await }))))
+    }
+}
+
+/// What is to change about a Map Run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct UpdateMapRun {
+    /// `maxConcurrency`
+    pub concurrency_max: Option<u64>,
+    /// `toleratedFailureCount`
+    pub tolerated_count: Option<u64>,
+    /// `toleratedFailurePercentage`
+    pub tolerated_percentage: Option<f64>,
+}
+
+impl Inner {
+    /// The machine that the children of a Map Run are executions of: it is part of that of the Map.
+    fn child_target(&self, run: &MapRun, child: &Published) -> Option<Target> {
+        let mut kept = self.executions.map_runs.by_arn.get_mut(run.arn())?;
+        if let Some((machine, revision)) = &kept.target {
+            let (machine, revision) = (Arc::clone(machine), Arc::clone(revision));
+            return Some(Target { machine, revision, version: None, alias: None });
+        }
+        let parent = self.executions.get(run.execution_arn())?;
+        let revision = Arc::new(Revision {
+            number: parent.target.revision.number,
+            id: parent.target.revision.id.clone(),
+            updated_ms: parent.target.revision.updated_ms,
+            settings: parent.target.revision.settings.clone(),
+            machine: Ok(child.clone()),
+            // The definition is the parent's.
+            charge: Charge::default(),
+        });
+        let name = run.machine_arn().rsplit_once(':').map_or(run.machine_arn(), |(_, name)| name);
+        let machine = Arc::new(StateMachine {
+            arn: run.machine_arn().into(),
+            name: name.into(),
+            machine_type: MachineType::Standard,
+            created_ms: parent.target.machine.created_ms,
+            current: Arc::clone(&revision),
+            last_version: 0,
+            versions: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            tags: Vec::new(),
+            published_at_creation: None,
+            is_deleting: false,
+        });
+        kept.target = Some((Arc::clone(&machine), Arc::clone(&revision)));
+        Some(Target { machine, revision, version: None, alias: None })
+    }
+
+    /// The Map Run of this ARN.
+    pub(super) fn map_run(&self, arn: &str) -> Result<Arc<MapRun>, Error> {
+        arn_of(arn, "mapRun")?;
+        let found = self.executions.map_runs.by_arn.get(arn);
+        found.map(|kept| Arc::clone(&kept.run)).ok_or_else(|| missing(arn))
+    }
 }
 
 impl Service {
-    /// Describes a Map Run: there are none.
+    /// Describes a Map Run.
     ///
     /// # Errors
-    /// `InvalidArn`, `ResourceNotFound`; always one of them.
-    pub fn describe_map_run(&self, arn: &str) -> Result<(), Error> {
-        Err(missing(arn)?)
+    /// `InvalidArn`, `ResourceNotFound`.
+    pub fn describe_map_run(&self, arn: &str) -> Result<Arc<MapRun>, Error> {
+        self.inner.map_run(arn)
     }
 
-    /// Changes a Map Run: there are none.
+    /// Changes a Map Run that still runs.
     ///
     /// # Errors
-    /// `InvalidArn`, `ResourceNotFound`; always one of them.
-    pub fn update_map_run(&self, arn: &str) -> Result<(), Error> {
-        Err(missing(arn)?)
+    /// `InvalidArn`, `ResourceNotFound`, `ValidationException` when it is over.
+    pub fn update_map_run(&self, arn: &str, change: &UpdateMapRun) -> Result<(), Error> {
+        let run = self.inner.map_run(arn)?;
+        let UpdateMapRun { concurrency_max, tolerated_count, tolerated_percentage } = *change;
+        let is_running = run.update(|settings: &mut MapRunSettings| {
+            settings.concurrency_max = concurrency_max.unwrap_or(settings.concurrency_max);
+            settings.tolerated_count = tolerated_count.unwrap_or(settings.tolerated_count);
+            settings.tolerated_percentage = tolerated_percentage.unwrap_or(settings.tolerated_percentage);
+        });
+        match is_running {
+            true => Ok(()),
+            false => Err(Error::validation("The Map Run is over and cannot be updated")
+                .because("CANNOT_UPDATE_COMPLETED_MAP_RUN")),
+        }
     }
 
-    /// Lists the Map Runs of an execution: there are none.
+    /// Lists the Map Runs of an execution, newest first.
     ///
     /// # Errors
     /// `InvalidArn`, `InvalidToken`, `ExecutionDoesNotExist`.
-    pub fn list_map_runs(&self, execution_arn: &str, page: &Page) -> Result<Part<()>, Error> {
-        self.inner.execution(execution_arn)?;
-        self.inner.tokens.read(page, "ListMapRuns", self.inner.now_ms())?;
-        Ok(Part { items: Vec::new(), next_token: None })
+    pub fn list_map_runs(&self, execution_arn: &str, page: &Page) -> Result<Part<Arc<MapRun>>, Error> {
+        let inner = &*self.inner;
+        inner.execution(execution_arn)?;
+        let now_ms = inner.now_ms();
+        // A token is good for its own execution.
+        let list = format!("ListMapRuns {execution_arn}");
+        let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
+        let after = after.and_then(|at| at.parse::<usize>().ok());
+        let runs = inner.executions.map_runs.by_execution.get(execution_arn);
+        let runs = runs.map_or_else(Vec::new, |runs| runs.clone());
+        let found: Vec<(usize, Arc<MapRun>)> = (runs.into_iter().enumerate().rev())
+            .filter(|(at, _)| after.is_none_or(|after| *at < after))
+            .take(results_max + 1)
+            .collect();
+        Ok(inner.tokens.part(found, results_max, &list, now_ms, |(at, _)| at.to_string(), |(_, run)| run))
     }
 
     /// Redrives an execution, which this service cannot.

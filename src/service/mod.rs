@@ -50,6 +50,7 @@ pub use machines::{
     CreateStateMachine, CreatedStateMachine, StateMachineDescription, StateMachineItem, UpdateStateMachine,
     UpdatedStateMachine,
 };
+pub use map_runs::UpdateMapRun;
 pub use page::{Page, Part};
 pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
 pub(crate) use start::{Ended, KnownMachine, ShortMachine};

@@ -237,13 +237,24 @@ impl Inner {
         // Told when it is begun.
         let number = 0;
         Ok((
-            Draft { arn, name, target, input, started_ms, trace_header, history, number, parent: None },
+            Draft {
+                arn,
+                name,
+                target,
+                input,
+                started_ms,
+                trace_header,
+                history,
+                number,
+                parent: None,
+                map_run: None,
+            },
             case,
         ))
     }
 
     /// Begins an execution that is kept.
-    fn begin(&self, draft: &Draft, tasks: Option<Box<dyn Tasks + Send>>) -> Result<Handle, Error> {
+    pub(super) fn begin(&self, draft: &Draft, tasks: Option<Box<dyn Tasks + Send>>) -> Result<Handle, Error> {
         self.executions.admit()?;
         // What a test case answers is not there after a restart: its executions are in memory.
         let is_durable = self.engine.is_durable() && !draft.target.machine.is_express() && tasks.is_none();

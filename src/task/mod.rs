@@ -5,6 +5,7 @@
 
 #[cfg(feature = "integrations")]
 pub mod aws;
+pub mod data;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod mock;
@@ -80,7 +81,8 @@ pub(crate) fn read_answer(
     let state = execution.task_state(token);
     read_result(&mut execution.arena, text, || match program.states[state?].kind {
         StateKind::Task(task) => Some(&program.tasks[task].resource.arn),
-        _ => unreachable!("only Task states wait for a task"),
+        // A Map Run.
+        _ => None,
     })
 }
 

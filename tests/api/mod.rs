@@ -3,6 +3,7 @@
 mod client;
 mod executions;
 mod machines;
+mod map_runs;
 mod model;
 mod nested;
 mod played;

@@ -9,6 +9,9 @@ mod clients;
 mod conformance;
 #[cfg(feature = "cli-serve")]
 mod durable;
+mod jobs;
+#[cfg(all(feature = "map-data", unix))]
+mod map;
 #[cfg(feature = "cli-serve")]
 mod neighbours;
 mod projects;

@@ -1,18 +1,19 @@
 //! Every kind of problem, as data: `diagnostics/<CODE>.txt`.
 //!
-//! A file holds cases. A case is a title (`# …`), options (`@standard`, `@state` for a state by itself), a text, and
+//! A file holds cases. A case is a title (`# …`), options (`@standard`, `@ours` for resources of our own, `@state` for a state by itself), a text, and
 //! after `=>` each problem that is found: line and column, AWS's one-line form, the suggestion in parentheses. To see
 //! what is found today, run with `EXPRESSWAY_SHOW=1`.
 
 use std::fmt::Write;
 use std::path::Path;
 
-use expressway::asl::{self, Code, MachineType, Options, Severity};
+use expressway::asl::{self, Code, MachineType, Options, Resources, Severity};
 
 struct Case<'t> {
     title: &'t str,
     standard: bool,
     state: bool,
+    ours: bool,
     text: String,
     expected: Vec<&'t str>,
 }
@@ -25,6 +26,7 @@ fn cases(file: &str) -> Vec<Case<'_>> {
                 title,
                 standard: false,
                 state: false,
+                ours: false,
                 text: String::new(),
                 expected: Vec::new(),
             });
@@ -34,6 +36,7 @@ fn cases(file: &str) -> Vec<Case<'_>> {
         match line {
             "@standard" => case.standard = true,
             "@state" => case.state = true,
+            "@ours" => case.ours = true,
             _ => match line.strip_prefix("=> ") {
                 Some(expected) => case.expected.push(expected),
                 None if case.expected.is_empty() && case.text.is_empty() => case.text.push_str(line),
@@ -50,7 +53,8 @@ fn cases(file: &str) -> Vec<Case<'_>> {
 
 fn found(case: &Case<'_>) -> Vec<String> {
     let machine_type = if case.standard { MachineType::Standard } else { MachineType::Express };
-    let options = Options { machine_type, ..Options::default() };
+    let resources = if case.ours { Resources::AwsAndOurs } else { Resources::Aws };
+    let options = Options { machine_type, resources };
     let text = case.text.trim_end();
     let (refused, diagnostics) = if case.state {
         let (state, diagnostics) = asl::read_state(text.as_bytes(), "S", &options);

@@ -67,7 +67,7 @@ impl Check {
             }
             Expect::ErrorNames | Expect::Texts => self.texts(expect, node, place),
             Expect::Resource => self.resource(node, place, context),
-            Expect::ResourceAction(actions) => self.resource_action(actions, node, place),
+            Expect::ResourceAction(actions, ours) => self.resource_action(actions, ours, node, place),
             Expect::Label => self.label(node, place),
             Expect::States => self.states(node, place, context),
             Expect::Object(owner) => {
@@ -406,10 +406,15 @@ impl Check {
         self.schema(message, place, node.span);
     }
 
-    fn resource_action(&mut self, actions: &[&str], node: &Node, place: Place<'_>) {
+    /// One of AWS's actions, or that of our own.
+    fn resource_action(&mut self, actions: &[&str], ours: &str, node: &Node, place: Place<'_>) {
         let Some(text) = self.text(node, place) else { return };
         let action = text.strip_prefix("arn:").and_then(|rest| rest.split_once(":states:::"));
-        if !action.is_some_and(|(partition, action)| !partition.is_empty() && actions.contains(&action)) {
+        let action = action.filter(|(partition, _)| !partition.is_empty()).map_or("", |(_, action)| action);
+        if action == ours && self.options.resources != Resources::Aws {
+            let message = format!("AWS does not know the resource {text}: it is an extension of Expressway");
+            self.warning(Code::Extension, message, place, node.span);
+        } else if !actions.contains(&action) {
             let message = "The field 'Resource' does not match any of the allowed values";
             self.schema(message, place, node.span).suggestion = placeholder(node);
         }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::asl::model::{ItemBatcher, QueryLanguage, Setting, State, StateKind};
 use crate::json::source::{Member, Node, NodeValue, Sourced, Span};
-use crate::limits;
+use crate::runtime::{Batcher, ChildInput as Input};
 
 /// The Pass state whose output is an object of the batcher's fields.
 pub(super) fn state(tested: &State, bare: State) -> Option<State> {
@@ -51,36 +51,17 @@ fn node(value: NodeValue) -> Node {
 /// An array of the batches, as JSON text. `fields` is what the batcher's fields came to, `items` the inputs, each as
 /// JSON text.
 pub(super) fn batches(fields: &Json, items: &[String]) -> String {
-    let bound =
-        |name: &str| fields.get(name).and_then(Json::as_u64).and_then(|most| usize::try_from(most).ok());
-    let items_max = bound("MaxItems").unwrap_or(usize::MAX).max(1);
-    let bytes_max = bound("MaxBytes").unwrap_or(limits::PAYLOAD_BYTES_MAX as usize);
-    let before = match fields.get("BatchInput") {
-        Some(input) => format!("{{\"BatchInput\":{input},\"Items\":["),
-        None => "{\"Items\":[".to_owned(),
-    };
-    let mut all = String::from("[");
-    let (mut count, mut bytes) = (0, 0);
+    let bound = |name: &str| fields.get(name).and_then(Json::as_u64).unwrap_or(0);
+    let input = fields.get("BatchInput").map(Json::to_string);
+    let mut batcher = Batcher::new(input.as_deref().map(str::as_bytes), bound("MaxItems"), bound("MaxBytes"));
+    let mut batches: Vec<String> = Vec::new();
     for item in items {
-        let closes = count == items_max || bytes + item.len() + 1 > bytes_max;
-        if count > 0 && closes {
-            all.push_str("]},");
-            count = 0;
-        }
-        match count {
-            0 => {
-                all.push_str(&before);
-                bytes = before.len() + 2;
-            }
-            _ => all.push(','),
-        }
-        all.push_str(item);
-        bytes += item.len() + 1;
-        count += 1;
+        batches.extend(batcher.add(item.as_bytes()).map(text));
     }
-    if count > 0 {
-        all.push_str("]}");
-    }
-    all.push(']');
-    all
+    batches.extend(batcher.finish().map(text));
+    format!("[{}]", batches.join(","))
+}
+
+fn text(batch: Input) -> String {
+    String::from_utf8_lossy(&batch.text).into_owned()
 }

@@ -1,0 +1,133 @@
+//! Distributed Maps: what a child execution runs is a program of its own, and the Map Run is a task of the Map's state.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::{Lower, Place};
+use crate::asl::model::{self as asl, MapMode};
+use crate::json::source::Node;
+use crate::program::{
+    Distributed, Format, ItemBatcher, ItemReader, Resource, ResourceKind, ResultWriter, Task, TemplateId,
+    Transformation,
+};
+use crate::query::jsonata::Allowed;
+
+impl Lower {
+    /// What makes a Map a distributed one, if it is.
+    pub(super) fn distributed(&mut self, place: &Place<'_, '_>, map: &asl::Map) -> Option<Box<Distributed>> {
+        let is_express = match map.mode {
+            MapMode::Inline => return None,
+            MapMode::DistributedExpress => true,
+            MapMode::DistributedStandard => false,
+        };
+        self.refuse_unreadable(place, map);
+        let child = match super::workflow(&map.processor, None, self.checks_parameters) {
+            Ok(child) => child,
+            Err(errors) => {
+                self.errors.extend(errors);
+                return None;
+            }
+        };
+        let label = map.label.as_ref().map_or_else(|| label(place), |label| label.value.as_str().into());
+        let task = self.program.tasks.push(Task {
+            resource: Resource {
+                arn: format!("mapRun/{label}").into(),
+                kind: ResourceKind::MapRun,
+                waits_for_token: false,
+                has_token: false,
+            },
+            timeout: None,
+            heartbeat: None,
+            credentials: None,
+            parameters: None,
+        });
+        let reader = map.item_reader.as_ref().map(|reader| ItemReader {
+            resource: reader.resource.value.as_str().into(),
+            arguments: self.arguments(place, "ItemReader", reader.arguments.as_ref()),
+            format: format(reader),
+            pointer: word(reader.config.as_ref(), "ItemsPointer").map(Into::into),
+            flattens: word(reader.config.as_ref(), "Transformation") == Some("LOAD_AND_FLATTEN"),
+            items_max: (reader.max_items.as_ref())
+                .map(|setting| self.seconds(place, "ItemReader/ReaderConfig/MaxItems", setting)),
+        });
+        let batcher = map.item_batcher.as_ref().map(|batcher| ItemBatcher {
+            batch_input: (batcher.batch_input.as_ref())
+                .and_then(|node| self.template(place, "ItemBatcher/BatchInput", node, Allowed::default())),
+            items_max: (batcher.items_max.as_ref())
+                .map(|setting| self.seconds(place, "ItemBatcher/MaxItemsPerBatch", setting)),
+            input_bytes_max: (batcher.input_bytes_max.as_ref())
+                .map(|setting| self.seconds(place, "ItemBatcher/MaxInputBytesPerBatch", setting)),
+        });
+        let writer = map.result_writer.as_ref().map(|writer| ResultWriter {
+            resource: writer.resource.as_ref().map(|resource| resource.value.as_str().into()),
+            arguments: self.arguments(place, "ResultWriter", writer.arguments.as_ref()),
+            lines: word(writer.config.as_ref(), "OutputType") == Some("JSONL"),
+            transformation: match word(writer.config.as_ref(), "Transformation") {
+                Some("COMPACT") => Transformation::Compact,
+                Some("FLATTEN") => Transformation::Flatten,
+                _ => Transformation::None,
+            },
+        });
+        let child = Arc::new(child);
+        Some(Box::new(Distributed { child, is_express, label, task, reader, batcher, writer }))
+    }
+
+    /// What this engine cannot read.
+    fn refuse_unreadable(&mut self, place: &Place<'_, '_>, map: &asl::Map) {
+        let config = map.item_reader.as_ref().and_then(|reader| reader.config.as_ref());
+        let input_type = word(config, "InputType");
+        if let Some(kind @ ("PARQUET" | "MANIFEST")) = input_type {
+            let message = format!("The InputType {kind} is not supported: use JSON, JSONL or CSV");
+            self.refuse(place, "ItemReader/ReaderConfig/InputType", message);
+        }
+        if word(config, "Transformation") == Some("LOAD_AND_FLATTEN") {
+            let message = "The Transformation LOAD_AND_FLATTEN is not supported";
+            self.refuse(place, "ItemReader/ReaderConfig/Transformation", message);
+        }
+    }
+
+    fn arguments(&mut self, place: &Place<'_, '_>, of: &str, node: Option<&Node>) -> Option<TemplateId> {
+        let name = match place.state.query_language {
+            asl::QueryLanguage::JsonPath => "Parameters",
+            asl::QueryLanguage::Jsonata => "Arguments",
+        };
+        self.template(place, &format!("{of}/{name}"), node?, Allowed::default())
+    }
+}
+
+/// The label of a Map without one. AWS draws a UUID; here it follows from the state's place, so that the same definition
+/// has the same labels.
+fn label(place: &Place<'_, '_>) -> Box<str> {
+    let digest = Sha256::digest(place.state.location.as_bytes());
+    let (high, low) = digest.split_at(8);
+    let number = |bytes: &[u8]| bytes.iter().take(8).fold(0, |sum: u64, &byte| sum << 8 | u64::from(byte));
+    String::from_utf8_lossy(&crate::uuid::text(number(high), number(low))).into()
+}
+
+fn word<'n>(config: Option<&'n Node>, name: &str) -> Option<&'n str> {
+    config?.get(name)?.as_str()
+}
+
+/// A reader of anything but a list of objects has an `InputType`: the definition was checked.
+fn format(reader: &asl::ItemReader) -> Format {
+    let config = reader.config.as_ref();
+    match word(config, "InputType") {
+        Some("JSON") => Format::Json,
+        Some("JSONL") => Format::JsonLines,
+        Some("CSV") => Format::Csv {
+            delimiter: match word(config, "CSVDelimiter") {
+                Some("PIPE") => b'|',
+                Some("SEMICOLON") => b';',
+                Some("SPACE") => b' ',
+                Some("TAB") => b'\t',
+                _ => b',',
+            },
+            headers: (config.and_then(|config| config.get("CSVHeaders")).and_then(Node::items))
+                .map(|names| names.iter().filter_map(Node::as_str).map(Into::into).collect()),
+        },
+        Some("PARQUET") => Format::Parquet,
+        Some("MANIFEST") => Format::Manifest(word(config, "ManifestType").map(Into::into)),
+        _ => Format::List,
+    }
+}

@@ -1,0 +1,368 @@
+//! Distributed Map states: the Map Run, whose child executions are not part of this one, is a task of the state
+//! (developer guide, "Using Map state in Distributed mode").
+
+use super::execution::{Execution, Phase, Token};
+use super::record::EventKind;
+use super::run::{QueryInputs, Run, StateError};
+use super::state::too_large;
+use super::task::UNLIMITED;
+use super::{Effect, Env, TaskCall};
+use crate::fault::{self, Fault};
+use crate::json::Value;
+use crate::limits;
+use crate::program::{Distributed, Items, Map, MapId, Program, Seconds, StateKind, TaskId};
+
+/// What a Map Run is to do. The values lie in the execution's arena.
+#[derive(Clone, Copy, Debug)]
+pub struct MapRunRequest {
+    /// Its ARN.
+    pub arn: Value,
+    /// An array or object of items; `Undefined` where they are read.
+    pub items: Value,
+    /// What `ItemReader` is told; `Undefined` for nothing.
+    pub reader: Value,
+    /// What `ResultWriter` is told; `Undefined` for nothing.
+    pub writer: Value,
+    /// `BatchInput`, `Undefined` without it.
+    pub batch_input: Value,
+    /// `MaxItems`: negative is refused by the Map Run, and 0 is no limit.
+    pub items_max: i64,
+    /// `MaxItemsPerBatch`; 0 is no limit.
+    pub batch_items_max: u64,
+    /// `MaxInputBytesPerBatch`; 0 is no limit.
+    pub batch_bytes_max: u64,
+    /// `MaxConcurrency`; 0 is no limit.
+    pub concurrency_max: u64,
+    /// `ToleratedFailureCount`; 0 is the same as none.
+    pub tolerated_count: u64,
+    /// `ToleratedFailurePercentage`; 0 is the same as none.
+    pub tolerated_percentage: f64,
+}
+
+/// The members of a request, which lies in the frame as an array.
+const MEMBERS: usize = 11;
+
+impl MapRunRequest {
+    fn read(execution: &Execution, value: Value) -> MapRunRequest {
+        let arena = &execution.arena;
+        let &[arn, items, reader, writer, batch_input, ref numbers @ ..] = arena.items(value) else {
+            unreachable!("a request begins with values");
+        };
+        let number = |n: usize| match numbers.get(n).and_then(|&number| arena.as_f64(number)) {
+            Some(number) => number,
+            None => unreachable!("a request has all of its numbers"),
+        };
+        // They were written as counts.
+        let count = |n: usize| number(n) as u64;
+        let none = |value: Value| if value.is_null() { Value::UNDEFINED } else { value };
+        MapRunRequest {
+            arn,
+            items: none(items),
+            reader: none(reader),
+            writer: none(writer),
+            batch_input: arena.item(batch_input, 0).unwrap_or(Value::UNDEFINED),
+            items_max: number(0) as i64,
+            batch_items_max: count(1),
+            batch_bytes_max: count(2),
+            concurrency_max: count(3),
+            tolerated_count: count(4),
+            tolerated_percentage: number(5),
+        }
+    }
+}
+
+impl Execution {
+    /// What the Map Run of a distributed Map is to do that waits for it.
+    pub fn map_run(&self, token: Token) -> MapRunRequest {
+        assert!(self.is_current(token), "a Map Run is started in its visit");
+        MapRunRequest::read(self, self.frames[token.frame as usize].credentials)
+    }
+}
+
+/// The task that a state waits for: its own, or its Map Run.
+pub(super) fn task_of(program: &Program, kind: StateKind) -> Option<TaskId> {
+    match kind {
+        StateKind::Task(task) => Some(task),
+        StateKind::Map(map) => program.maps[map].distributed.as_ref().map(|distributed| distributed.task),
+        _ => None,
+    }
+}
+
+impl Run<'_, '_> {
+    /// Enters a distributed Map.
+    pub(super) fn distributed_map(
+        &mut self,
+        frame: u32,
+        map: MapId,
+        distributed: &Distributed,
+    ) -> Result<(), StateError> {
+        self.execution.visits = self.execution.visits.wrapping_add(1);
+        self.execution.frames[frame as usize].visit = self.execution.visits;
+        let row = &self.program.maps[map];
+        let effective = self.filtered_input(frame)?;
+        let items = match distributed.reader {
+            // Recorded: AWS does not look at what `ItemsPath` says then.
+            Some(_) => Value::NULL,
+            None => match row.items {
+                Items::NotInline => unreachable!("it is distributed"),
+                items => self.items(frame, items, effective)?,
+            },
+        };
+        let length = if items.is_null() { 0 } else { items.len() as u32 };
+        self.chain(frame, EventKind::MapStateStarted { length });
+        // Recorded: what these come to is looked at when the state has started.
+        let request = self.map_run_request(frame, row, distributed, (effective, items))?;
+        let arn = MapRunRequest::read(self.execution, request).arn;
+        self.chain(frame, EventKind::MapRunStarted { map_run: arn });
+        let (token, state) = (self.token(frame), self.state_id(frame));
+        let here = &mut self.execution.frames[frame as usize];
+        (here.phase, here.credentials) = (Phase::Task, request);
+        (here.is_begun, here.is_submitted) = (true, false);
+        here.timeout_at_ms = u64::MAX;
+        (here.timeout_ms, here.heartbeat_ms) = (UNLIMITED, UNLIMITED);
+        let attempt = here.retries;
+        self.env.effects.push(Effect::Task(TaskCall {
+            token,
+            task: distributed.task,
+            state,
+            attempt,
+            timeout_seconds: None,
+            heartbeat_seconds: None,
+        }));
+        Ok(())
+    }
+
+    fn map_run_request(
+        &mut self,
+        frame: u32,
+        row: &Map,
+        distributed: &Distributed,
+        (effective, items): (Value, Value),
+    ) -> Result<Value, StateError> {
+        let concurrency = self.concurrency_asked(frame, row.max_concurrency, effective)?;
+        let tolerated_count = match row.tolerated_count {
+            Some(count) => self.tolerated_count(frame, count, effective)?,
+            None => 0,
+        };
+        let tolerated_percentage = match row.tolerated_percentage {
+            Some(percentage) => self.tolerated_percentage(frame, percentage, effective)?,
+            None => 0.0,
+        };
+        let inputs = QueryInputs::of(effective);
+        let (reader, writer) = (distributed.reader.as_ref(), distributed.writer.as_ref());
+        let (mut reader_arguments, mut writer_arguments) = (Value::NULL, Value::NULL);
+        if let Some(template) = reader.and_then(|reader| reader.arguments) {
+            reader_arguments = self.template(frame, template, inputs)?;
+        }
+        if let Some(template) = writer.and_then(|writer| writer.arguments) {
+            writer_arguments = self.template(frame, template, inputs)?;
+        }
+        let mark = self.execution.arena.begin();
+        let nothing = self.execution.arena.end_array(mark);
+        let (mut batch_input, mut batch_items, mut batch_bytes) = (nothing, 0, 0);
+        if let Some(batcher) = &distributed.batcher {
+            if let Some(template) = batcher.batch_input {
+                let input = self.template(frame, template, inputs)?;
+                batch_input = self.execution.arena.array(&[input]);
+            }
+            batch_items = self.batch_bound(frame, batcher.items_max, effective, "MaxItemsPerBatch")?;
+            batch_bytes =
+                self.batch_bound(frame, batcher.input_bytes_max, effective, "MaxInputBytesPerBatch")?;
+        }
+        let items_max = match reader.and_then(|reader| reader.items_max) {
+            Some(most) => self.items_max(frame, most, effective)?,
+            None => 0,
+        };
+        let arn = self.map_run_arn(&distributed.label);
+        let arena = &mut self.execution.arena;
+        let count = |count: u64| Value::int(i64::try_from(count).unwrap_or(i64::MAX));
+        let percentage = Value::float(tolerated_percentage);
+        let members: [Value; MEMBERS] = [
+            arn,
+            items,
+            reader_arguments,
+            writer_arguments,
+            batch_input,
+            Value::int(items_max),
+            count(batch_items),
+            count(batch_bytes),
+            count(concurrency),
+            count(tolerated_count),
+            percentage,
+        ];
+        let request = arena.array(&members);
+        self.check_memory(frame)?;
+        Ok(request)
+    }
+
+    /// `…:mapRun:<machine>/<label>:<uuid>`
+    fn map_run_arn(&mut self, label: &str) -> Value {
+        let uuid = super::context::uuid(self.execution.random());
+        let machine = self.execution.identity.state_machine_arn.replacen(":stateMachine:", ":mapRun:", 1);
+        // A child of another Map Run has a machine with a label already.
+        self.execution.arena.string(&format!("{machine}/{label}:{uuid}"))
+    }
+
+    /// A bound of `ItemBatcher`: 0 is none.
+    fn batch_bound(
+        &mut self,
+        frame: u32,
+        bound: Option<Seconds>,
+        effective: Value,
+        field: &str,
+    ) -> Result<u64, StateError> {
+        match bound {
+            None => Ok(0),
+            Some(Seconds::Literal(bound)) => Ok(bound),
+            Some(Seconds::Expression(template)) => self.expression_seconds(frame, template, field),
+            Some(Seconds::Path(path)) => {
+                let value = self.path(frame, path, QueryInputs::of(effective))?;
+                let bound = self.integer(frame, path, value, &format!("{field}Path"))?;
+                u64::try_from(bound)
+                    .map_err(|_| self.runtime(frame, &format!("{field} cannot be negative.")).into())
+            }
+        }
+    }
+
+    /// `MaxItems`. Recorded: a negative one fails the Map Run, and one that is too large is taken for the largest.
+    fn items_max(&mut self, frame: u32, most: Seconds, effective: Value) -> Result<i64, StateError> {
+        let most = match most {
+            Seconds::Literal(most) => i64::try_from(most).unwrap_or(i64::MAX),
+            Seconds::Expression(template) => {
+                i64::try_from(self.expression_seconds(frame, template, "MaxItems")?).unwrap_or(i64::MAX)
+            }
+            Seconds::Path(path) => {
+                let value = self.path(frame, path, QueryInputs::of(effective))?;
+                self.integer(frame, path, value, "MaxItemsPath")?
+            }
+        };
+        Ok(most.min(limits::MAP_RUN_ITEMS_MAX))
+    }
+
+    /// The Map Run came to its end.
+    pub(super) fn map_run_over(&mut self, frame: u32, result: Result<Value, Fault>) {
+        let token = self.token(frame);
+        self.env.effects.push(Effect::Cancel(token));
+        self.execution.visits = self.execution.visits.wrapping_add(1);
+        let here = &mut self.execution.frames[frame as usize];
+        (here.visit, here.credentials) = (self.execution.visits, Value::UNDEFINED);
+        match result {
+            Ok(output) => self.map_run_succeeded(frame, output),
+            Err(fault) => {
+                self.chain(frame, EventKind::MapRunFailed { fault: &fault });
+                self.failed(frame, fault);
+            }
+        }
+        self.resume(frame);
+    }
+
+    fn map_run_succeeded(&mut self, frame: u32, output: Value) {
+        let last = self.execution.frames[frame as usize].last_event;
+        // Measured: what comes next hangs on the start of the Map Run.
+        let run = self.emit(last, EventKind::MapRunSucceeded);
+        if self.execution.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
+            let fault = too_large(self.program.name(self.state_id(frame)));
+            return self.failed(frame, fault);
+        }
+        let succeeded = self.emit(run, EventKind::MapStateSucceeded);
+        match self.leave_with(frame, output) {
+            Ok(()) => {}
+            Err(stop) => {
+                if let StateError::Failed(_) = stop {
+                    self.execution.frames[frame as usize].last_event = succeeded;
+                }
+                self.stopped(frame, stop);
+            }
+        }
+    }
+}
+
+/// An item of a distributed Map.
+#[derive(Clone, Copy, Debug)]
+pub enum Item {
+    /// The one at this place among the state's items.
+    At(u32),
+    /// One that was read, with its place.
+    Read(u32, Value),
+}
+
+/// Makes a copy of an execution, of which only that is left which the inputs of a Map Run's children are made of.
+pub fn for_items(execution: &Execution, token: Token) -> Execution {
+    let mut copy = execution.clone();
+    for (n, frame) in copy.frames.iter_mut().enumerate() {
+        if n as u32 != token.frame {
+            frame.phase = Phase::Free;
+        }
+    }
+    copy.joins.clear();
+    copy.clear_ready();
+    // What else lies in its arena goes when the first item is made.
+    copy.compact_at = 0;
+    copy
+}
+
+/// The input of a child, after `ItemSelector`: made in what [`for_items`] gave, and there until the next call.
+///
+/// # Errors
+/// Why the item's input cannot be made: then the Map Run fails.
+pub fn item_input(
+    program: &Program,
+    execution: &mut Execution,
+    token: Token,
+    item: impl FnOnce(&mut Execution) -> Result<Item, Fault>,
+    env: &mut Env<'_>,
+) -> Result<Value, Fault> {
+    let mut run = Run::new(program, execution, env);
+    run.compact_if_grown();
+    let item = item(run.execution)?;
+    run.item_input(token, item).map_err(|stop| match stop {
+        StateError::Failed(fault) | StateError::Evaluation { fault, .. } => fault,
+        StateError::Cut => unreachable!("nobody cuts the work of a Map Run short"),
+    })
+}
+
+impl Run<'_, '_> {
+    fn item_input(&mut self, token: Token, item: Item) -> Result<Value, StateError> {
+        let frame = token.frame;
+        let StateKind::Map(map) = self.state(frame).kind else {
+            unreachable!("the token is one of a distributed Map");
+        };
+        let request = MapRunRequest::read(self.execution, self.execution.frames[frame as usize].credentials);
+        let (index, key, value) = match item {
+            Item::Read(index, value) => (index, Value::UNDEFINED, value),
+            Item::At(index) => {
+                let arena = &self.execution.arena;
+                let found = match request.items.is_object() {
+                    true => arena.entry(request.items, index as usize),
+                    false => arena.item(request.items, index as usize).map(|value| (Value::UNDEFINED, value)),
+                };
+                match found {
+                    Some((key, value)) => (index, key, value),
+                    None => unreachable!("it is one of the items"),
+                }
+            }
+        };
+        match self.program.maps[map].selector {
+            Some(selector) => {
+                let effective = self.execution.frames[frame as usize].effective;
+                let inputs = QueryInputs { item: Some((index, value, key)), ..QueryInputs::of(effective) };
+                self.template(frame, selector, inputs)
+            }
+            None if !key.is_undefined() => Ok(self.pair(key, value)),
+            None => Ok(value),
+        }
+    }
+}
+
+/// Why a Map fails whose result is too large.
+pub fn too_large_result(state: &str) -> Fault {
+    too_large(state)
+}
+
+/// Why a Map Run ends that has more failed items than it tolerates.
+pub fn threshold_exceeded() -> Fault {
+    Fault::new(
+        fault::EXCEED_TOLERATED_FAILURE_THRESHOLD,
+        "The specified tolerated failure threshold was exceeded",
+    )
+}

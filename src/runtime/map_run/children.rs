@@ -1,0 +1,340 @@
+//! The child executions of a Map Run that are under way.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::super::clock::Time;
+use super::super::completion::SharedTasks;
+use super::super::engine::Engine;
+use super::super::handle::Running;
+use super::super::inline::Ended as EndedExecution;
+use super::super::machine::Published;
+use super::super::outcome::{Outcome, Status};
+use super::super::start::{StartError, StartOptions};
+use super::inputs::Input;
+use super::{ChildFuture, MapRun, Setup};
+use crate::arn::Arn;
+use crate::engine::{self, Execution, TaskCall};
+use crate::fault::{self, Fault};
+use crate::json;
+use crate::program::Program;
+use crate::task::{Answer, Tasks};
+
+/// What a child came to.
+#[derive(Debug)]
+pub(super) struct End {
+    /// Which of the children it is.
+    pub(super) index: u64,
+    /// How many items it had.
+    pub(super) items: u32,
+    pub(super) status: Status,
+    /// JSON text, when it succeeded.
+    pub(super) output: Vec<u8>,
+    pub(super) fault: Option<Fault>,
+    /// What else is known of it, where that is wanted.
+    pub(super) child: Option<Box<Child>>,
+}
+
+/// What is known of a child beside what it came to.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) arn: String,
+    pub(super) name: String,
+    pub(super) machine_arn: String,
+    pub(super) input: Vec<u8>,
+    pub(super) started_ms: u64,
+    pub(super) stopped_ms: u64,
+}
+
+/// Where children and their Map Run meet.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    state: Mutex<EndsState>,
+}
+
+#[derive(Debug, Default)]
+struct EndsState {
+    ended: Vec<End>,
+    /// Children whose futures were woken.
+    woken: Vec<u64>,
+    waker: Option<Waker>,
+}
+
+impl Ends {
+    fn lock(&self) -> MutexGuard<'_, EndsState> {
+        // It is whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the Map Run look again.
+    pub(super) fn wake(&self) {
+        let waker = self.lock().waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut EndsState)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+struct ChildWaker {
+    ends: Arc<Ends>,
+    index: u64,
+}
+
+impl Wake for ChildWaker {
+    fn wake(self: Arc<Self>) {
+        self.ends.tell(|state| state.woken.push(self.index));
+    }
+}
+
+/// A child that stops when it is dropped.
+struct Held {
+    future: ChildFuture,
+    waker: Waker,
+    items: u32,
+    /// Its ARN and its input, where they are wanted.
+    child: Option<(String, Vec<u8>)>,
+}
+
+/// The children of a Map Run.
+pub(super) struct Children {
+    ends: Arc<Ends>,
+    held: HashMap<u64, Held>,
+    running: u64,
+    /// How many were started.
+    started: u64,
+}
+
+/// What became of inputs that were to be started.
+pub(super) struct Started {
+    /// Those for which there was no room.
+    pub(super) rest: Vec<Input>,
+    /// How many children began, with how many items.
+    pub(super) begun: u64,
+    pub(super) items: u64,
+}
+
+impl Children {
+    pub(super) fn new(ends: Arc<Ends>) -> Children {
+        Children { ends, held: HashMap::new(), running: 0, started: 0 }
+    }
+
+    pub(super) fn running(&self) -> u64 {
+        self.running
+    }
+
+    /// Comes when a child has ended, or at once after others had their turn.
+    pub(super) async fn changed(&self, at_once: bool) {
+        let mut is_second = false;
+        poll_fn(|context| {
+            let mut state = self.ends.lock();
+            if !state.ended.is_empty() || !state.woken.is_empty() || is_second {
+                return Poll::Ready(());
+            }
+            state.waker = Some(context.waker().clone());
+            drop(state);
+            // Any wake-up is worth a look: the settings may have changed.
+            is_second = true;
+            if at_once {
+                context.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// What children came to since the last time.
+    pub(super) fn take_ended(&mut self) -> Vec<End> {
+        let mut state = self.ends.lock();
+        let (mut ended, woken) = (std::mem::take(&mut state.ended), std::mem::take(&mut state.woken));
+        drop(state);
+        for index in woken {
+            ended.extend(self.poll(index));
+        }
+        self.running -= ended.len() as u64;
+        ended
+    }
+
+    fn poll(&mut self, index: u64) -> Option<End> {
+        // Woken twice, it is gone the second time.
+        let mut held = self.held.remove(&index)?;
+        let polled = held.future.as_mut().poll(&mut Context::from_waker(&held.waker));
+        let outcome = match polled {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => {
+                self.held.insert(index, held);
+                return None;
+            }
+        };
+        Some(End {
+            index,
+            items: held.items,
+            status: outcome.status,
+            output: outcome.json().to_vec(),
+            fault: outcome.fault.clone(),
+            child: held.child.map(|(arn, input)| Box::new(child_of(arn, input, &outcome))),
+        })
+    }
+
+    pub(super) fn start(
+        &mut self,
+        engine: &Engine,
+        run: &Arc<MapRun>,
+        setup: &Setup,
+        inputs: Vec<Input>,
+        wants_all: bool,
+    ) -> Result<Started, Fault> {
+        let child = Published::of(engine.inner.number, Arc::clone(&setup.child));
+        let is_kept = setup.keeper.as_ref().is_some_and(|keeper| keeper.keeps(&child));
+        if setup.child.is_pure && setup.tasks.is_none() && !is_kept {
+            return Ok(self.start_together(engine, &child, inputs, wants_all.then_some(&setup.time)));
+        }
+        let (mut begun, mut items) = (0, 0);
+        let mut rest = inputs.into_iter();
+        while let Some(input) = rest.next() {
+            let tasks = setup.tasks.clone().map(|tasks| Box::new(OfParent(tasks)) as Box<dyn Tasks + Send>);
+            let started = match setup.keeper.as_ref().filter(|_| is_kept) {
+                Some(keeper) => keeper.start(run, &child, &String::from_utf8_lossy(&input.text), tasks)?,
+                None => start_alone(engine, &child, &input, tasks)?,
+            };
+            match started {
+                Some((arn, future)) => {
+                    begun += 1;
+                    items += u64::from(input.items);
+                    self.hold(future, input.items, wants_all.then_some((arn, input.text)));
+                }
+                None => {
+                    let rest = std::iter::once(input).chain(rest).collect();
+                    return Ok(Started { rest, begun, items });
+                }
+            }
+        }
+        Ok(Started { rest: Vec::new(), begun, items })
+    }
+
+    fn hold(&mut self, future: ChildFuture, items: u32, child: Option<(String, Vec<u8>)>) {
+        let index = self.started;
+        (self.started, self.running) = (index + 1, self.running + 1);
+        let waker = Waker::from(Arc::new(ChildWaker { ends: Arc::clone(&self.ends), index }));
+        self.held.insert(index, Held { future, waker, items, child });
+        // It is polled soon, for the first time.
+        self.ends.lock().woken.push(index);
+    }
+
+    /// Children that neither wait nor call: they are over at once.
+    fn start_together(
+        &mut self,
+        engine: &Engine,
+        child: &Published,
+        mut inputs: Vec<Input>,
+        time: Option<&Arc<dyn Time>>,
+    ) -> Started {
+        let time = time.cloned();
+        let (first, ends) = (self.started, Arc::clone(&self.ends));
+        let sizes: Box<[u32]> = inputs.iter().map(|input| input.items).collect();
+        let texts = inputs.iter().map(|input| &input.text);
+        let batch = engine.start_batch_with(child, texts, move |n, ended| {
+            let mut end = end(first + u64::from(n), sizes[n as usize], ended);
+            end.child = time.as_ref().map(|time| Box::new(child_that_ended(ended, time.now_ms())));
+            ends.tell(|state| state.ended.push(end));
+        });
+        let begun = batch.counts().accepted;
+        let at = usize::try_from(begun).unwrap_or(inputs.len()).min(inputs.len());
+        let rest = inputs.split_off(at);
+        self.started += begun;
+        self.running += begun;
+        let items = inputs.iter().map(|input| u64::from(input.items)).sum();
+        Started { rest, begun, items }
+    }
+}
+
+fn end(index: u64, items: u32, ended: EndedExecution<'_>) -> End {
+    let (mut output, mut fault) = (Vec::new(), None);
+    let arena = &ended.execution().arena;
+    let status = Status::of(ended.outcome());
+    match ended.outcome() {
+        engine::Outcome::Succeeded(value) => {
+            output.reserve_exact(arena.size(*value) as usize);
+            json::write(arena, *value, &mut output);
+        }
+        engine::Outcome::Failed(why) | engine::Outcome::Aborted(why) => fault = Some(why.clone()),
+        engine::Outcome::TimedOut => {}
+    }
+    End { index, items, status, output, fault, child: None }
+}
+
+fn child_that_ended(ended: EndedExecution<'_>, stopped_ms: u64) -> Child {
+    let execution = ended.execution();
+    let mut name = Vec::new();
+    execution.identity.write_execution_name(execution.seed(), &mut name);
+    let mut input = Vec::new();
+    json::write(&execution.arena, execution.input(), &mut input);
+    Child {
+        arn: execution.execution_arn(),
+        name: String::from_utf8_lossy(&name).into_owned(),
+        machine_arn: execution.identity.state_machine_arn.to_string(),
+        input,
+        started_ms: execution.started_ms(),
+        stopped_ms,
+    }
+}
+
+fn child_of(arn: String, input: Vec<u8>, outcome: &Outcome) -> Child {
+    let parsed = Arn::parse(&arn);
+    // Behind the name of an Express execution stands a UUID.
+    let name = parsed
+        .and_then(|arn| arn.qualifier())
+        .map_or("", |rest| rest.split_once(':').map_or(rest, |it| it.0));
+    let name = name.to_owned();
+    let machine_arn =
+        parsed.map_or_else(String::new, |arn| format!("{}stateMachine:{}", arn.prefix, arn.name()));
+    Child { arn, name, machine_arn, input, started_ms: outcome.started_ms, stopped_ms: outcome.stopped_ms }
+}
+
+/// Starts a child that nobody keeps.
+fn start_alone(
+    engine: &Engine,
+    child: &Published,
+    input: &Input,
+    tasks: Option<Box<dyn Tasks + Send>>,
+) -> Result<Option<(String, ChildFuture)>, Fault> {
+    let options = StartOptions { tasks, ..StartOptions::default() };
+    match engine.start_with(child, &*input.text, options) {
+        Ok(handle) => {
+            let arn = handle.arn();
+            let running = Running(handle, false);
+            Ok(Some((
+                arn,
+                Box::pin(async move {
+                    // As a whole: it stops the execution when it is dropped.
+                    let mut running = running;
+                    let outcome: Outcome = poll_fn(|context| running.0.completion.poll(context)).await;
+                    running.1 = true;
+                    Arc::new(outcome)
+                }),
+            )))
+        }
+        Err(StartError::Throttled(_)) => Ok(None),
+        Err(error) => Err(Fault::new(fault::RUNTIME, format!("A child execution cannot begin: {error}"))),
+    }
+}
+
+/// The tasks of children are done by who does those of the execution that has the Map.
+struct OfParent(SharedTasks);
+
+impl Tasks for OfParent {
+    fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).start(program, execution, call)
+    }
+
+    fn answers(&self, state: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).answers(state)
+    }
+}

@@ -1,0 +1,277 @@
+//! Distributed Maps over the API: Map Runs and their child executions.
+
+use serde_json::{Value as Json, json};
+
+use super::client::Client;
+
+const PREFIX: &str = "arn:aws:states:us-east-1:111111111111";
+
+/// A distributed Map of `kind` over the input, with more fields.
+fn map(kind: &str, states: &Json, more: &Json) -> Json {
+    let start = states.as_object().and_then(|states| states.keys().next()).expect("a state");
+    let mut map = json!({"Type": "Map", "Label": "each", "End": true, "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": kind},
+        "StartAt": start, "States": states}});
+    let fields = map.as_object_mut().expect("an object");
+    fields.extend(more.as_object().expect("fields").clone());
+    json!({"M": map})
+}
+
+fn pass() -> Json {
+    json!({"P": {"Type": "Pass", "End": true}})
+}
+
+/// Fails for the number 2.
+fn fails_for_two() -> Json {
+    json!({"C": {"Type": "Choice", "Default": "P",
+            "Choices": [{"Variable": "$", "NumericEquals": 2, "Next": "F"}]},
+        "F": {"Type": "Fail", "Error": "Two", "Cause": "it is two"}, "P": {"Type": "Pass", "End": true}})
+}
+
+fn described(client: &mut Client, arn: &str) -> Json {
+    client.ok("DescribeExecution", &json!({"executionArn": arn}))
+}
+
+fn output(client: &mut Client, arn: &str) -> Json {
+    let described = described(client, arn);
+    assert_eq!(described["status"], "SUCCEEDED", "{described}");
+    serde_json::from_str(described["output"].as_str().expect("an output")).expect("JSON")
+}
+
+fn events(client: &mut Client, arn: &str) -> Vec<Json> {
+    let history = client.ok("GetExecutionHistory", &json!({"executionArn": arn}));
+    history["events"].as_array().expect("events").clone()
+}
+
+fn map_run(client: &mut Client, execution: &str) -> Json {
+    let runs = client.ok("ListMapRuns", &json!({"executionArn": execution}));
+    let arn = runs["mapRuns"][0]["mapRunArn"].clone();
+    client.ok("DescribeMapRun", &json!({"mapRunArn": arn}))
+}
+
+fn children(client: &mut Client, run: &Json) -> Vec<Json> {
+    let list = client.ok("ListExecutions", &json!({"mapRunArn": run["mapRunArn"]}));
+    list["executions"].as_array().expect("executions").clone()
+}
+
+#[test]
+fn children_are_executions_and_their_outputs_the_maps_result() {
+    for kind in ["STANDARD", "EXPRESS"] {
+        let mut client = Client::new();
+        let selector = json!({"ItemSelector": {"n.$": "$$.Map.Item.Index", "of.$": "$$.Map.Item.Value",
+            "all.$": "States.ArrayLength($.items)"}, "ItemsPath": "$.items"});
+        let machine = client.machine("m", "STANDARD", map(kind, &pass(), &selector));
+        let arn = client.start(&machine, r#"{"items": ["a", "b", "c"]}"#);
+        client.settle();
+        let item = |n: usize, of: &str| json!({"n": n, "of": of, "all": 3});
+        assert_eq!(output(&mut client, &arn), json!([item(0, "a"), item(1, "b"), item(2, "c")]), "{kind}");
+        let events = events(&mut client, &arn);
+        let told: Vec<_> = (events.iter())
+            .map(|event| (event["type"].as_str().expect("a type"), event["previousEventId"].clone()))
+            .collect();
+        // Measured on AWS in 2026.
+        let expected = [
+            ("ExecutionStarted", 0),
+            ("MapStateEntered", 0),
+            ("MapStateStarted", 2),
+            ("MapRunStarted", 3),
+            ("MapRunSucceeded", 4),
+            ("MapStateSucceeded", 5),
+            ("MapStateExited", 4),
+            ("ExecutionSucceeded", 7),
+        ];
+        assert_eq!(told, expected.map(|(name, previous)| (name, json!(previous))));
+        let run = map_run(&mut client, &arn);
+        let run_arn = run["mapRunArn"].as_str().expect("an ARN");
+        assert!(run_arn.starts_with(&format!("{PREFIX}:mapRun:m/each:")), "{run_arn}");
+        assert_eq!(events[3]["mapRunStartedEventDetails"]["mapRunArn"], run_arn);
+        let counts = json!({"pending": 0, "running": 0, "succeeded": 3, "failed": 0, "timedOut": 0,
+            "aborted": 0, "total": 3, "resultsWritten": 3});
+        assert_eq!(
+            (&run["status"], &run["itemCounts"], &run["executionCounts"]),
+            (&json!("SUCCEEDED"), &counts, &counts)
+        );
+        let children = children(&mut client, &run);
+        // Express children leave nothing behind.
+        assert_eq!(children.len(), if kind == "STANDARD" { 3 } else { 0 });
+        for child in &children {
+            let arn = child["executionArn"].as_str().expect("an ARN");
+            assert!(arn.starts_with(&format!("{PREFIX}:execution:m/each:")), "{arn}");
+            assert_eq!(child["stateMachineArn"], format!("{PREFIX}:stateMachine:m/each"));
+            assert_eq!(child["mapRunArn"], run_arn);
+            assert_eq!(described(&mut client, arn)["mapRunArn"], run_arn);
+            assert_eq!(self::events(&mut client, arn).len(), 4);
+        }
+        let of_machine = client.ok("ListExecutions", &json!({"stateMachineArn": machine}));
+        assert_eq!(of_machine["executions"].as_array().map(Vec::len), Some(1));
+    }
+}
+
+#[test]
+fn failed_children_are_tolerated_up_to_a_threshold() {
+    // What is tolerated, and whether that is enough for one failure of four.
+    for (tolerance, succeeds) in [
+        (json!({}), false),
+        (json!({"ToleratedFailureCount": 1}), true),
+        (json!({"ToleratedFailureCount": 0, "ToleratedFailurePercentage": 25}), true),
+        (json!({"ToleratedFailurePercentage": 24}), false),
+        (json!({"ToleratedFailureCountPath": "$.most"}), false),
+    ] {
+        for kind in ["STANDARD", "EXPRESS"] {
+            let mut client = Client::new();
+            let mut fields = tolerance.clone();
+            fields["ItemsPath"] = "$.items".into();
+            let machine = client.machine("m", "STANDARD", map(kind, &fails_for_two(), &fields));
+            let arn = client.start(&machine, r#"{"items": [1, 2, 3, 4], "most": 0}"#);
+            client.settle();
+            if succeeds {
+                let failed = json!({"Status": "FAILED", "Error": "Two", "Cause": "it is two"});
+                assert_eq!(output(&mut client, &arn), json!([1, failed, 3, 4]), "{tolerance}");
+                continue;
+            }
+            let described = described(&mut client, &arn);
+            assert_eq!(described["error"], "States.ExceedToleratedFailureThreshold", "{tolerance} {kind}");
+            let cause = "The specified tolerated failure threshold was exceeded";
+            assert_eq!(described["cause"], cause);
+            let events = events(&mut client, &arn);
+            assert_eq!(events[4]["mapRunFailedEventDetails"]["cause"], cause);
+            assert_eq!(events[5]["type"], "MapStateFailed");
+            let run = map_run(&mut client, &arn);
+            assert_eq!(run["status"], "FAILED");
+            assert_eq!(run["executionCounts"]["failed"], 1, "{run}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_map_run_is_retried_and_caught() {
+    let mut client = Client::new();
+    let fields = json!({"Retry": [{"ErrorEquals": ["States.ExceedToleratedFailureThreshold"], "MaxAttempts": 1}],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]});
+    let mut states = map("EXPRESS", &fails_for_two(), &fields);
+    states["Caught"] = json!({"Type": "Pass", "End": true});
+    let machine = client.machine("m", "STANDARD", states);
+    let arn = client.start(&machine, "[2]");
+    client.pass(10_000);
+    assert_eq!(output(&mut client, &arn)["Error"], "States.ExceedToleratedFailureThreshold");
+    let runs = client.ok("ListMapRuns", &json!({"executionArn": arn}));
+    assert_eq!(runs["mapRuns"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn items_are_put_together_in_batches() {
+    let batch = |items: Json| json!({"BatchInput": {"k": "v"}, "Items": items});
+    // Bounds, and what the batches are.
+    for (batcher, expected) in [
+        (json!({"MaxItemsPerBatch": 2}), vec![json!([1, 2]), json!([3, 4]), json!([5])]),
+        // {"BatchInput":{"k":"v"},"Items":[1,2,3]} has 40 bytes.
+        (json!({"MaxInputBytesPerBatch": 40}), vec![json!([1, 2, 3]), json!([4, 5])]),
+        (json!({"MaxItemsPerBatchPath": "$.most"}), vec![json!([1, 2, 3, 4]), json!([5])]),
+    ] {
+        let mut client = Client::new();
+        let mut fields = json!({"ItemsPath": "$.items", "ItemBatcher": batcher});
+        fields["ItemBatcher"]["BatchInput"] = json!({"k.$": "$.k"});
+        let machine = client.machine("m", "STANDARD", map("EXPRESS", &pass(), &fields));
+        let arn = client.start(&machine, r#"{"items": [1, 2, 3, 4, 5], "k": "v", "most": 4}"#);
+        client.settle();
+        let expected: Vec<Json> = expected.into_iter().map(batch).collect();
+        assert_eq!(output(&mut client, &arn), json!(expected), "{batcher}");
+        let run = map_run(&mut client, &arn);
+        assert_eq!(run["itemCounts"]["succeeded"], 5);
+        assert_eq!(run["executionCounts"]["succeeded"], expected.len());
+    }
+}
+
+#[test]
+fn so_many_children_run_at_once_and_that_can_be_changed() {
+    let mut client = Client::new();
+    let wait = json!({"W": {"Type": "Wait", "Seconds": 10, "End": true}});
+    let machine = client.machine("m", "STANDARD", map("STANDARD", &wait, &json!({"MaxConcurrency": 2})));
+    let arn = client.start(&machine, "[1, 2, 3, 4, 5, 6]");
+    client.pass(1_000);
+    let run = map_run(&mut client, &arn);
+    assert_eq!((&run["status"], &run["maxConcurrency"]), (&json!("RUNNING"), &json!(2)));
+    let counts = &run["executionCounts"];
+    assert_eq!((&counts["running"], &counts["pending"], &counts["total"]), (&json!(2), &json!(4), &json!(6)));
+    client.ok("UpdateMapRun", &json!({"mapRunArn": run["mapRunArn"], "maxConcurrency": 3}));
+    client.pass(1_000);
+    assert_eq!(map_run(&mut client, &arn)["executionCounts"]["running"], 3);
+    client.pass(60_000);
+    assert_eq!(output(&mut client, &arn), json!([1, 2, 3, 4, 5, 6]));
+    let over = client.refused("UpdateMapRun", &json!({"mapRunArn": run["mapRunArn"], "maxConcurrency": 1}));
+    assert_eq!(over.0, "ValidationException");
+}
+
+#[test]
+fn whoever_stops_the_execution_stops_the_children() {
+    for kind in ["STANDARD", "EXPRESS"] {
+        let mut client = Client::new();
+        let wait = json!({"W": {"Type": "Wait", "Seconds": 100, "End": true}});
+        let machine = client.machine("m", "STANDARD", map(kind, &wait, &json!({})));
+        let arn = client.start(&machine, "[1, 2]");
+        client.pass(1_000);
+        let run = map_run(&mut client, &arn);
+        let running = children(&mut client, &run);
+        client.ok("StopExecution", &json!({"executionArn": arn}));
+        client.settle();
+        let run = map_run(&mut client, &arn);
+        assert_eq!((&run["status"], &run["executionCounts"]["aborted"]), (&json!("ABORTED"), &json!(2)));
+        for child in running {
+            let arn = child["executionArn"].as_str().expect("an ARN");
+            assert_eq!(described(&mut client, arn)["status"], "ABORTED");
+        }
+        assert_eq!(client.service.counts().running, 0, "{kind}");
+    }
+}
+
+#[test]
+fn map_runs_are_nested_and_there_may_be_no_items() {
+    let mut client = Client::new();
+    let inner = map("EXPRESS", &pass(), &json!({"Label": "inner"}));
+    let inner = json!({"Inner": inner["M"]});
+    let machine = client.machine("m", "STANDARD", map("STANDARD", &inner, &json!({})));
+    let arn = client.start(&machine, "[[1, 2], [], [3]]");
+    client.settle();
+    assert_eq!(output(&mut client, &arn), json!([[1, 2], [], [3]]));
+    let run = map_run(&mut client, &arn);
+    for child in children(&mut client, &run) {
+        let of = child["executionArn"].as_str().expect("an ARN");
+        let inner = map_run(&mut client, of);
+        let inner = inner["mapRunArn"].as_str().expect("an ARN").to_owned();
+        assert!(inner.starts_with(&format!("{PREFIX}:mapRun:m/each/inner:")), "{inner}");
+    }
+    let none = client.start(&machine, "[]");
+    client.settle();
+    assert_eq!(output(&mut client, &none), json!([]));
+}
+
+#[test]
+fn a_result_that_is_too_large_fails_the_map() {
+    let mut client = Client::new();
+    let machine = client.machine(
+        "m",
+        "STANDARD",
+        map(
+            "EXPRESS",
+            &pass(),
+            &json!({
+        "ItemsPath": "$.items", "ItemSelector": {"x.$": "$.x"}}),
+        ),
+    );
+    let input = json!({"items": [1, 2, 3], "x": "x".repeat(100_000)});
+    let arn = client.start(&machine, &input.to_string());
+    client.settle();
+    let described = described(&mut client, &arn);
+    assert_eq!(described["error"], "States.DataLimitExceeded");
+}
+
+#[test]
+fn a_selector_that_fails_fails_the_map_run() {
+    let mut client = Client::new();
+    let fields = json!({"ItemSelector": {"x.$": "$.nothing"}});
+    let machine = client.machine("m", "STANDARD", map("EXPRESS", &pass(), &fields));
+    let arn = client.start(&machine, "[1]");
+    client.settle();
+    let described = described(&mut client, &arn);
+    assert_eq!((&described["status"], &described["error"]), (&json!("FAILED"), &json!("States.Runtime")));
+}

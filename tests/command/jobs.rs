@@ -1,0 +1,82 @@
+//! The services that deployed machines call: each is valid, and runs with mocks.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+
+/// Resources, and what their tasks are told.
+fn calls() -> Vec<(&'static str, Json)> {
+    vec![
+        ("bedrock:invokeModel", json!({"ModelId": "m", "Body": {"prompt.$": "$.prompt"}})),
+        ("bedrock:invokeModel.waitForTaskToken", json!({"ModelId": "m", "Body": {"t.$": "$$.Task.Token"}})),
+        ("ecs:runTask.sync", json!({"Cluster": "c", "TaskDefinition": "t", "LaunchType": "FARGATE"})),
+        (
+            "ecs:runTask.waitForTaskToken",
+            json!({"Cluster": "c", "TaskDefinition": "t", "Overrides":
+            {"ContainerOverrides": [{"Name": "n", "Environment": [{"Name": "T", "Value.$": "$$.Task.Token"}]}]}}),
+        ),
+        ("glue:startJobRun.sync", json!({"JobName": "j", "Arguments": {"--day.$": "$.prompt"}})),
+        ("codebuild:startBuild", json!({"ProjectName": "p"})),
+        ("codebuild:startBuild.sync", json!({"ProjectName": "p"})),
+        ("batch:submitJob", json!({"JobName": "j", "JobDefinition": "d", "JobQueue": "q"})),
+        ("batch:submitJob.sync", json!({"JobName": "j", "JobDefinition": "d", "JobQueue": "q"})),
+        ("emr-serverless:startJobRun.sync", json!({"ApplicationId": "a", "ExecutionRoleArn": "r"})),
+        ("athena:startQueryExecution.sync", json!({"QueryString": "SELECT 1", "WorkGroup": "w"})),
+        ("sagemaker:createTransformJob.sync", json!({"ModelName": "m", "TransformJobName": "t"})),
+        ("bedrockagentcore:invokeHarness", json!({})),
+        ("aws-sdk:s3:getObject", json!({"Bucket": "b", "Key.$": "$.prompt"})),
+        ("aws-sdk:glue:getTable", json!({"DatabaseName": "d", "Name": "t"})),
+        ("aws-sdk:cloudwatchlogs:putLogEvents", json!({"LogGroupName": "g", "LogStreamName": "s"})),
+    ]
+}
+
+/// A machine that calls once by itself and once in each child of a distributed Map.
+fn machine(resource: &str, parameters: &Json) -> Json {
+    let task = |next: Json| {
+        let mut task = json!({"Type": "Task", "Resource": format!("arn:aws:states:::{resource}"),
+            "Parameters": parameters, "ResultPath": "$.result"});
+        task.as_object_mut().expect("an object").extend(next.as_object().expect("fields").clone());
+        task
+    };
+    json!({"StartAt": "Call", "States": {
+        "Call": task(json!({"Next": "Each"})),
+        "Each": {"Type": "Map", "ItemsPath": "$.items", "MaxConcurrency": 1, "End": true,
+            "ItemSelector": {"prompt.$": "$$.Map.Item.Value"},
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": "CallEach", "States": {"CallEach": task(json!({"End": true}))}}}}})
+}
+
+#[test]
+fn machines_that_call_services_are_valid_and_run_with_mocks() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("jobs-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let file = |name: &str, text: &Json| {
+        let file = folder.join(name);
+        fs::write(&file, text.to_string()).expect("a file");
+        file
+    };
+    let mocks = json!({"StateMachines": {"m": {"TestCases": {"All": {"Call": "Done", "CallEach": "Done"}}}},
+        "MockedResponses": {"Done": {"0-9": {"Return": {"status": "ok"}}}}});
+    let mocks = file("mocks.json", &mocks);
+    for (resource, parameters) in calls() {
+        let machine = file("m.asl.json", &machine(resource, &parameters));
+        let expressway = |arguments: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+            let output = command.args(arguments).output().expect("the binary");
+            let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+            (output.status.code(), text(output.stdout), text(output.stderr))
+        };
+        let path = machine.to_str().expect("UTF-8");
+        let (code, out, err) = expressway(&["validate", "--type", "standard", path]);
+        assert_eq!(code, Some(0), "{resource}: {out}{err}");
+        let mocks = mocks.to_str().expect("UTF-8");
+        let input = r#"{"prompt": "p", "items": ["a", "b"]}"#;
+        let (code, out, err) = expressway(&["run", path, "--mock", mocks, "--input", input, "--quiet"]);
+        assert_eq!(code, Some(0), "{resource}: {err}");
+        let each = |item: &str| json!({"prompt": item, "result": {"status": "ok"}});
+        let out: Json = serde_json::from_str(&out).expect("JSON");
+        assert_eq!(out, json!([each("a"), each("b")]), "{resource}");
+    }
+}
