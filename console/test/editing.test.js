@@ -66,33 +66,28 @@ test('fields, ways, wrapping and copying are forms, and patches of the text', as
 
 test('what may be written is offered: fields, states, `$states`, functions, and what the last run had', async () => {
   const { page, wrong, close } = await studio();
-  const offered = async (written, typed) => {
+  /** Types at the mark `|`, and waits until this is offered. */
+  const offers = async (written, typed, wanted) => {
     await put(page, written.replace('|', ''));
-    await page.locator('.is-succeeded').first().waitFor();
-    // The run has the data that paths are completed from.
-    await page.locator('.panel .status').first().waitFor();
-    await page.waitForTimeout(400);
-    const at = written.indexOf('|');
+    // The run of this text has the data that members are known from.
+    await page.locator('[data-name="A"].is-succeeded').waitFor();
     await page.locator('.cm-content').focus();
     await page.keyboard.press('Control+Home');
-    for (let n = 0; n < at; n++) await page.keyboard.press('ArrowRight');
+    for (let n = 0; n < written.indexOf('|'); n++) await page.keyboard.press('ArrowRight');
     await page.keyboard.type(typed);
     await page.keyboard.press('Control+Space');
-    await page.locator('.cm-tooltip-autocomplete').waitFor();
-    const options = await page.locator('.cm-tooltip-autocomplete .cm-completionLabel').allInnerTexts();
+    await page.locator('.cm-tooltip-autocomplete .cm-completionLabel', { hasText: new RegExp(`^${wanted.replace('$', '\\$')}$`) }).waitFor();
     await page.keyboard.press('Escape');
-    return options;
   };
   const jsonata = '{"QueryLanguage":"JSONata","StartAt":"A","States":{"A":{"Type":"Pass","Output":"{% 1|  %}","Next":"Beta"},"Beta":{"Type":"Succeed"}}}';
-  assert.ok((await offered(jsonata, ' + $states.')).includes('errorOutput'));
-  assert.deepEqual(await offered(jsonata, ' + $states.input.'), ['total']);
-  assert.ok((await offered(jsonata, ' + $upper')).includes('$uppercase'));
-  assert.ok((await offered(jsonata, ' + $states.context.Execution.')).includes('StartTime'));
+  await offers(jsonata, ' + $states.', 'errorOutput');
+  await offers(jsonata, ' + $states.input.', 'total');
+  await offers(jsonata, ' + $upper', '$uppercase');
+  await offers(jsonata, ' + $states.context.Execution.', 'StartTime');
   const path = '{"StartAt":"A","States":{"A":{"Type":"Pass",|"Next":"Beta"},"Beta":{"Type":"Succeed"}}}';
-  const fields = await offered(path, '"Re');
-  assert.ok(fields.includes('Result') && fields.includes('ResultPath'), fields.join());
-  const next = await offered('{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"|Beta"},"Beta":{"Type":"Succeed"}}}', 'B');
-  assert.ok(next.includes('Beta'), next.join());
+  await offers(path, '"Res', 'ResultPath');
+  await offers(path.replace('|', '"InputPath":"$|",'), '.', 'total');
+  await offers('{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"|Beta"},"Beta":{"Type":"Succeed"}}}', 'B', 'Beta');
   assert.ok(wrong.every((it) => it.includes('400')), wrong.join());
   await close();
 });

@@ -74,7 +74,7 @@ async fn respond_to(
 ) -> Result<Response<Rest>, Infallible> {
     let origin = head.headers.get(ORIGIN).cloned();
     let answered = match at_once(&local, &head, origin.as_ref()) {
-        None if head.method != Method::POST => Some(Box::pin(metrics(&local)).await),
+        None if head.uri.path() == "/metrics" => Some(Box::pin(metrics(&local)).await),
         answered => answered,
     };
     let mut response = match answered {
