@@ -9,8 +9,9 @@ use crate::fuel::{Cut, Fuel};
 use crate::json::Value;
 use crate::limits;
 use crate::program::{Program, State, StateId, StateKind, TemplateId};
+use crate::query::path::PathFaultKind;
 use crate::query::template;
-use crate::query::{self, Scope};
+use crate::query::{self, ContextField, Scope};
 
 /// What a transition takes beside what its data takes: entering, leaving, and telling nobody.
 const TRANSITION_WORK: u64 = 100;
@@ -401,7 +402,10 @@ impl Run<'_, '_> {
         }
     }
 
-    fn stop(&self, frame: u32, why: Why) -> StateError {
+    fn stop(&self, frame: u32, mut why: Why) -> StateError {
+        if let Some(text) = why.tested.take().filter(|_| !self.execution.context.is_undefined()) {
+            why.text = text;
+        }
         match why.location {
             None => StateError::Failed(self.runtime(frame, &why.text)),
             Some(location) => {
@@ -478,6 +482,8 @@ impl Run<'_, '_> {
 /// A failed query, told in AWS's words; `location` for JSONata.
 struct Why {
     text: String,
+    /// What `TestState` says instead.
+    tested: Option<String>,
     location: Option<String>,
 }
 
@@ -489,12 +495,22 @@ fn explain(
 ) -> Why {
     fuel.note(u64::from(arena.size(scope.input)));
     match fault {
-        template::Fault::Cut => Why { text: String::new(), location: None },
+        template::Fault::Cut => Why { text: String::new(), tested: None, location: None },
+        // Measured: a step that cannot be applied is told as it is.
+        template::Fault::Path { path, fault, .. } if fault.kind() == PathFaultKind::Invalid => {
+            Why { text: fault.message(path, arena, scope, fuel), tested: None, location: None }
+        }
         template::Fault::Path { path, field, .. } => {
-            Why { text: not_found(arena, scope.input, path.source(), &field), location: None }
+            // Measured: `TestState` tells a path into the context object as one from its root.
+            let context = path.source().strip_prefix('$').filter(|source| source.starts_with('$'));
+            let tested = context.map(|source| {
+                let document = scope.context.field(arena, ContextField::Whole);
+                not_found(arena, document, source, &field)
+            });
+            Why { text: not_found(arena, scope.input, path.source(), &field), tested, location: None }
         }
         template::Fault::Call { call, fault, .. } => {
-            Why { text: fault.message(call, arena, scope, fuel), location: None }
+            Why { text: fault.message(call, arena, scope, fuel), tested: None, location: None }
         }
         template::Fault::Expr { expression, field, fault } => {
             let says = match fault {
@@ -503,7 +519,7 @@ fn explain(
             };
             let text =
                 format!("The JSONata expression '{expression}' specified for the field '{field}' {says}");
-            Why { text, location: Some(field) }
+            Why { text, tested: None, location: Some(field) }
         }
     }
 }

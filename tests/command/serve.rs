@@ -47,7 +47,7 @@ fn definitions_are_loaded_and_followed() {
     assert!(shown.contains("\"StartAt\": \"Nowhere\"") && shown.contains("^^^^"), "{shown}");
     output(&serving, "the second");
     fs::remove_file(folder.0.join("orders.asl.json")).expect("a file to remove");
-    assert!(serving.line().contains("is gone; the machine stays"));
+    assert!(serving.line().contains("was removed; the machine stays"));
     output(&serving, "the second");
     let (code, rest) = serving.stop();
     assert_eq!(code, Some(0), "{rest}");
@@ -199,7 +199,7 @@ fn file_descriptors_are_raised_and_when_none_is_left_that_is_told() {
 
     serving = under("ulimit -n 64");
     let mut clients: Vec<TcpStream> = (0..100).map(|_| connect(&serving)).collect();
-    assert!(serving.line().contains("no file descriptors are left"));
+    assert!(serving.line().contains("out of file descriptors"));
     let mut last = clients.pop().expect("a client");
     let mut said = String::new();
     last.read_to_string(&mut said).expect("a word");

@@ -15,7 +15,7 @@ fn run(server: &Server, definition: &Value) -> Result<String, (String, String)> 
     let integrations = Integrations::new().endpoint("Lambda", &server.url()).expect("a URL");
     let tasks = Box::new(InLine::new(integrations));
     let mut driver = Driver::with_tasks(program.into(), RealClock, tasks);
-    let ended = driver.run(b"{\"n\": 1}").expect("an execution");
+    let ended = driver.run(b"{\"n\": [1]}").expect("an execution");
     match ended.outcome() {
         Outcome::Failed(fault) => {
             let fault = fault.clone();
@@ -39,7 +39,7 @@ fn task(fields: Value) -> Value {
 #[test]
 fn services_are_called() {
     let server = Server::start(|asked| answer(200, &[], format!("[{}]", asked.text())));
-    assert_eq!(run(&server, &task(json!({}))), Ok("[1]".to_owned()));
+    assert_eq!(run(&server, &task(json!({}))), Ok("[[1]]".to_owned()));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn time_is_kept() {
 #[test]
 fn what_is_not_supported_fails() {
     let server = Server::saying(answer(200, &[], "1"));
-    let fields = json!({"Resource": "arn:aws:states:::ecs:runTask"});
+    let fields = json!({"Resource": "arn:aws:states:::ecs:runTask", "Parameters": {"TaskDefinition": "t"}});
     let (error, cause) = run(&server, &task(fields)).expect_err("a failure");
     assert_eq!(error, "States.Runtime");
     assert!(cause.contains("arn:aws:states:::ecs:runTask is not supported"), "{cause}");

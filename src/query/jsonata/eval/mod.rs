@@ -579,7 +579,7 @@ impl<'e> Eval<'e> {
             Node::Local { hops, slot } => Ok(self.slot(frame, hops, slot)),
             Node::Variable(variable) => self.variable(variable, input, frame),
             Node::Builtin(builtin) => Ok(self.builtin(builtin)),
-            Node::States => self.whole_states(),
+            Node::States { has_result } => self.whole_states(has_result),
             Node::Chain(chain) => self.chain(chain, input, frame),
             Node::Path(path) => self.path(path, input, frame),
             Node::Negate(operand) => self.negate(id, operand, input, frame),
@@ -650,14 +650,14 @@ impl<'e> Eval<'e> {
         self.end_array(from, if cons { mark::CONS } else { 0 })
     }
 
-    fn whole_states(&mut self) -> Outcome {
+    fn whole_states(&mut self, has_result: bool) -> Outcome {
         let states = self.states;
         self.charge(bounds::CONTEXT)?;
         let context = states.context.field(self.arena, crate::query::ContextField::Whole);
         let from = self.arena.begin();
         let members = [
             ("input", states.input),
-            ("result", states.result),
+            ("result", if has_result { states.result } else { Value::UNDEFINED }),
             ("errorOutput", states.error_output),
             ("context", context),
         ];

@@ -651,10 +651,13 @@ impl<'d> Emitter<'d, '_> {
                     "Too many functions in one expression".into(),
                 ));
             }
-            let special = name == "states" && matches!(self.profile, Profile::StepFunctions(_));
+            let (special, has_result) = match self.profile {
+                Profile::StepFunctions(allowed) => (name == "states", allowed.result),
+                _ => (false, false),
+            };
             let slot = if special || name.starts_with('!') { None } else { self.names.slot(&name) };
             let otherwise = match Builtin::named(&name, self.profile) {
-                _ if special => Node::States,
+                _ if special => Node::States { has_result },
                 Some(builtin) => Node::Builtin(builtin),
                 None => Node::Undefined,
             };

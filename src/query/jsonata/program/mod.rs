@@ -106,7 +106,9 @@ pub(super) enum Node {
     Variable(VariableId),
     Builtin(Builtin),
     /// `$states` as a whole.
-    States,
+    States {
+        has_result: bool,
+    },
     Chain(ChainId),
     Path(PathId),
     Negate(NodeId),
