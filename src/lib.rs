@@ -70,6 +70,8 @@ pub mod json;
 pub mod limits;
 #[cfg(feature = "service")]
 pub mod memory;
+// What only calls and mocks need of it is not asked for without them.
+#[cfg_attr(not(all(feature = "integrations", feature = "service")), allow(dead_code))]
 mod models;
 pub mod observe;
 pub mod picture;

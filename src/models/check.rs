@@ -316,20 +316,24 @@ impl<'d> Data<'d> for Written<'d> {
 impl<'d> Data<'d> for Given<'d> {
     fn kind(self) -> Kind {
         let value = self.value;
-        match () {
-            () if value.is_object() => Kind::Object,
-            () if value.is_array() => Kind::Array,
-            () if value.is_number() => Kind::Number,
-            () if value.as_bool().is_some() => Kind::Boolean,
-            () if self.arena.as_str(value).is_some() => Kind::Text,
-            () => Kind::Null,
+        if value.is_object() {
+            Kind::Object
+        } else if value.is_array() {
+            Kind::Array
+        } else if value.is_number() {
+            Kind::Number
+        } else if value.is_string() {
+            Kind::Text
+        } else if value.as_bool().is_some() {
+            Kind::Boolean
+        } else {
+            Kind::Null
         }
     }
 
     fn items(self) -> impl Iterator<Item = Self> {
         let Given { arena, value } = self;
-        let items = if value.is_array() { arena.items(value) } else { &[] };
-        items.iter().map(move |&value| Given { arena, value })
+        arena.items(value).iter().map(move |&value| Given { arena, value })
     }
 
     fn members(self) -> impl Iterator<Item = (&'d str, Option<Self>)> {
