@@ -298,7 +298,7 @@ impl<'b> Interpreter<'b> {
         };
         // Of those that run, when each ends, and with which event: the next begins when the first of them does.
         let (mut ends, mut free) = (Vec::new(), vec![(at_ms, started); lanes]);
-        let (mut stopped_ms, total) = (NEVER, items.len());
+        let mut stopped_ms = NEVER;
         for item in items {
             free.sort_unstable_by_key(|(at_ms, _)| *at_ms);
             let (begins_ms, before) = free[0];
@@ -319,7 +319,6 @@ impl<'b> Interpreter<'b> {
             }
             ends.push((child, end));
         }
-        debug_assert!(ends.len() == total || stopped_ms < NEVER);
         self.join(ends, Some(name), (at_ms, chain, started))
     }
 
