@@ -9,7 +9,7 @@ fn texts() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         proptest::collection::vec(any::<u8>(), 0..40),
         (any::<u8>(), 0..300usize).prop_map(|(byte, count)| vec![byte; count]),
         (0..4u8, 0..2_000usize).prop_map(|(seed, count)| {
-            (0..count).map(|n| (n * n >> 3).wrapping_mul(usize::from(seed) + 3) as u8).collect()
+            (0..count).map(|n| ((n * n) >> 3).wrapping_mul(usize::from(seed) + 3) as u8).collect()
         }),
     ];
     let text = proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat());
