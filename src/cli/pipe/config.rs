@@ -154,6 +154,9 @@ pub(super) enum Endpoint {
         wait: bool,
         #[serde(default)]
         body_bytes_max: Option<usize>,
+        /// Bytes of all bodies together.
+        #[serde(default)]
+        bytes_max: Option<usize>,
         #[serde(default)]
         waiting_max: Option<usize>,
         #[serde(default)]

@@ -33,6 +33,7 @@ async fn webhook(end: &Endpoint) -> Result<WebhookSource, Stop> {
         path,
         wait,
         body_bytes_max,
+        bytes_max,
         waiting_max,
         whole_arrays,
         id_header,
@@ -49,6 +50,9 @@ async fn webhook(end: &Endpoint) -> Result<WebhookSource, Stop> {
     }
     if let Some(bytes) = body_bytes_max {
         webhook = webhook.body_bytes_max(*bytes);
+    }
+    if let Some(bytes) = bytes_max {
+        webhook = webhook.bytes_max(*bytes);
     }
     if let Some(requests) = waiting_max {
         webhook = webhook.waiting_max(*requests);
