@@ -151,6 +151,9 @@ fn a_turn_ends_by_its_work() {
 /// Time between two looks at the clock, in nanoseconds. Generous: tests are not optimised, and not alone.
 const STRETCH_NS_MAX: u64 = if cfg!(debug_assertions) { 250_000_000 } else { 25_000_000 };
 
+/// Turns of one execution that are looked at.
+const TURNS_MAX: u32 = 50;
+
 /// Random definitions over much data: Maps and Parallels in each other, templates, rules, variables. Nothing works for
 /// long without a look at the clock.
 #[test]
@@ -162,10 +165,12 @@ fn random_definitions_look_at_the_clock() {
         let definition = Chance(seed).machine();
         let mut bed = Bed::new(&definition, &input);
         let meter = Meter::new(3_000_000);
-        let fuel = Fuel::new(fuel::SLICE, &meter);
         let mut turn = Turn::Yielded;
-        while turn == Turn::Yielded {
-            turn = bed.turn_with(Event::Go, &fuel);
+        for _ in 0..TURNS_MAX {
+            if turn != Turn::Yielded {
+                break;
+            }
+            turn = bed.turn_with(Event::Go, &Fuel::new(fuel::SLICE, &meter));
             meter.look();
         }
         done += u64::from(turn == Turn::Done);

@@ -258,7 +258,7 @@ fn a_large_text_is_parsed_in_pieces() {
         let fuel = Fuel::new(fuel::SLICE, &meter);
         assert_eq!(evaluate(&source, "{}", &fuel).as_deref(), Ok("20000"), "{source}");
         let longest = meter.longest_work.get();
-        assert!(longest <= 2 * fuel::SLICE, "{source}: {longest} units at once");
+        assert!(longest <= 2 * fuel::PIECE, "{source}: {longest} units at once");
     }
 }
 
