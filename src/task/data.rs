@@ -86,6 +86,6 @@ impl DataStore for Files {
 
     fn place(&self, arguments: &Json, name: &str) -> Json {
         let path = Path::new(arguments["Path"].as_str().unwrap_or("")).join(name);
-        Json::from(Json::Object([("Path".to_owned(), path.to_string_lossy().into())].into_iter().collect()))
+        Json::Object([("Path".to_owned(), path.to_string_lossy().into())].into_iter().collect())
     }
 }
