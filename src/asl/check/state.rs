@@ -100,10 +100,8 @@ impl Check {
             Owner::ReaderConfig => self.reader_config(node, place),
             Owner::ProcessorConfig => self.processor_config(node, place),
             Owner::Rule | Owner::NestedRule => self.rule(node, members, place, context),
-            Owner::Credentials => {
-                if !has_role(members, context) {
-                    self.schema("The field 'RoleArn' is required but was missing", place, node.span);
-                }
+            Owner::Credentials if !has_role(members, context) => {
+                self.schema("The field 'RoleArn' is required but was missing", place, node.span);
             }
             _ => {}
         }
