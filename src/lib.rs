@@ -2,6 +2,50 @@
 //! runs them over an arena of JSON values. Express executions are in memory; Standard ones can be durable on one machine
 //! (feature `durable`).
 //!
+//! # Where to start
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | run workflows on threads of their own, with async handlers | [`runtime::Engine`] |
+//! | run them one after another on your own thread | [`runtime::inline::Driver`] |
+//! | do the work of tasks | [`task`]: handlers, [mocks](task::mock), AWS's services (`task::aws`, feature `integrations`) |
+//! | see what happens | [`observe::Setup`]: histories, logs, metrics, traces |
+//! | answer AWS's API, in your process or over HTTP | `service` and `server` (features of these names) |
+//! | put a workflow between a source of events and a sink | `pipe` (feature `pipe`, and one for each broker) |
+//! | check definitions | [`asl::read`] |
+//!
+//! ```
+//! # #[cfg(feature = "runtime")] {
+//! use expressway::runtime::{Engine, Json};
+//!
+//! fn greet() -> Result<String, Box<dyn std::error::Error>> {
+//!     let engine = Engine::builder()
+//!         .task_sync("arn:aws:lambda:us-east-1:123456789012:function:greet", |name: String| {
+//!             Ok(format!("Hello, {name}"))
+//!         })
+//!         .build()?;
+//!     let machine = engine.create_state_machine("greeting", r#"{"StartAt": "Greet", "States": {"Greet": {
+//!         "Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:greet", "End": true}}}"#)?;
+//!     Ok(engine.start(&machine, Json("Ada"))?.wait().output()?)
+//! }
+//! assert_eq!(greet().unwrap(), "Hello, Ada");
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `runtime` (default) | the engine with its threads, timers and futures, durable executions |
+//! | `integrations` | service tasks over HTTP |
+//! | `service`, `api`, `server`, `console` | the actions of AWS's API, as AWS JSON, over HTTP, in the browser |
+//! | `pipe`, `nats`, `redis`, `sqs`, `kafka`, `webhook` | pipelines and brokers |
+//! | `excerpts` | problems of definitions with their lines of the source |
+//! | `metrics`, `otel` | metrics and spans for others |
+//! | `cli` (default), `full` | the command; a library leaves them out with `default-features = false` |
+//!
+//! # How it is built
+//!
 //! ```text
 //!  ASL text ─► asl::Definition ─► program::Program ─► engine::advance ─► effects ─► runtime
 //!              + diagnostics       immutable tables    pure: no I/O,      tasks,     in-line driver,
@@ -50,16 +94,21 @@
 //! | misuse of this library | the error type of the function called | its caller |
 //! | our bug | a panic | us |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "api")]
 pub mod api;
 pub mod arn;
 pub mod asl;
+#[doc(hidden)]
 pub mod clock;
 pub mod compile;
 #[cfg(feature = "console")]
+#[doc(hidden)]
 pub mod draft;
 pub mod engine;
 pub mod fault;
+#[doc(hidden)]
 pub mod fuel;
 #[cfg(any(feature = "server", feature = "webhook"))]
 mod hosts;
@@ -74,10 +123,12 @@ pub mod memory;
 #[cfg_attr(not(all(feature = "integrations", feature = "service")), allow(dead_code))]
 mod models;
 pub mod observe;
+#[doc(hidden)]
 pub mod picture;
 #[cfg(feature = "pipe")]
 pub mod pipe;
 pub mod program;
+#[doc(hidden)]
 pub mod query;
 mod random;
 pub mod runtime;

@@ -159,6 +159,8 @@ pub const MACHINE_SHARE_WORK: u64 = 250_000;
 pub const MACHINE_DEBT_SHARES_MAX: i64 = 16;
 /// Bytes of address space for the stack of an execution that may be suspended inside of an expression.
 pub const FIBER_STACK_BYTES: usize = STACK_BYTES;
+/// A handler that keeps its shard from everything else for so many milliseconds is counted and warned of.
+pub const HANDLER_BLOCKS_MS: u64 = 100;
 /// Executions of one shard that may be suspended inside of an expression; others wait before they begin one.
 pub const FIBERS_MAX: u32 = 256;
 /// The same, of one state machine.

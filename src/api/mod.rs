@@ -205,7 +205,7 @@ pub fn refusal(error: &Error) -> Reply {
         Exception::SerializationException
         | Exception::UnknownOperationException
         | Exception::InternalFailure => "com.amazon.coral.service",
-        Exception::ThrottlingException => "com.amazon.coral.availability",
+        Exception::ThrottlingException | Exception::ServiceUnavailable => "com.amazon.coral.availability",
         _ => "com.amazonaws.swf.service.v2.model",
     };
     let body = write::object(|reply| {
@@ -218,7 +218,11 @@ pub fn refusal(error: &Error) -> Reply {
         reply.maybe_text("reason", error.reason);
         reply.maybe_text("resourceName", error.resource.as_deref());
     });
-    let status = if error.exception == Exception::InternalFailure { 500 } else { 400 };
+    let status = match error.exception {
+        Exception::InternalFailure => 500,
+        Exception::ServiceUnavailable => 503,
+        _ => 400,
+    };
     let retry_after_ms = error.retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
     Reply { status, body, error: Some(Cow::Borrowed(name)), retry_after_ms }
 }

@@ -10,6 +10,8 @@
 mod build;
 mod check;
 pub mod diagnostic;
+#[cfg(feature = "excerpts")]
+mod excerpt;
 mod fields;
 mod forms;
 mod graph;
@@ -23,6 +25,8 @@ mod syntax;
 mod timestamp;
 
 pub use diagnostic::{Code, Diagnostic, Severity, did_you_mean, explain_invalid, invalid_definition};
+#[cfg(feature = "excerpts")]
+pub use excerpt::excerpt;
 pub use forms::{Form, StateField, state_fields};
 pub use model::{Definition, State};
 

@@ -93,7 +93,8 @@ pub struct Start {
     pub bytes_max: usize,
     /// What task tokens follow from, beside the seed; whoever does not know it cannot guess them.
     pub secret: u128,
-    /// What all waits, delays and timeouts are multiplied by; for tests.
+    /// What all waits, delays and timeouts are multiplied by; for tests. With 0, waits and delays take no time, and
+    /// timeouts stay what they are.
     pub time_scale: f64,
 }
 
@@ -102,6 +103,16 @@ impl Start {
     pub fn scaled(&self, milliseconds: u64) -> u64 {
         scaled(milliseconds, self.time_scale)
     }
+
+    /// The time allowed instead of so many milliseconds: where waiting takes no time at all, it stays what it is, for
+    /// work still takes some.
+    pub fn scaled_limit(&self, milliseconds: u64) -> u64 {
+        scaled_limit(milliseconds, self.time_scale)
+    }
+}
+
+fn scaled_limit(milliseconds: u64, scale: f64) -> u64 {
+    if scale == 0.0 { milliseconds } else { scaled(milliseconds, scale) }
 }
 
 fn scaled(milliseconds: u64, scale: f64) -> u64 {
@@ -314,7 +325,7 @@ impl Execution {
         self.started_ms = start.now_ms;
         self.ahead_ms = start.ahead_ms;
         let seconds = program.timeout_seconds.unwrap_or(u64::MAX).min(start.seconds_max);
-        self.deadline_ms = start.now_ms.saturating_add(start.scaled(seconds.saturating_mul(1_000)));
+        self.deadline_ms = start.now_ms.saturating_add(start.scaled_limit(seconds.saturating_mul(1_000)));
         self.events = 0;
         self.transitions = 0;
         // Tokens follow from it: the same seed gives the same ones, whoever had this memory before.
@@ -428,6 +439,11 @@ impl Execution {
     /// How many milliseconds are to pass instead of so many.
     pub(super) fn scaled(&self, milliseconds: u64) -> u64 {
         scaled(milliseconds, self.time_scale)
+    }
+
+    /// The time allowed instead of so many milliseconds.
+    pub(super) fn scaled_limit(&self, milliseconds: u64) -> u64 {
+        scaled_limit(milliseconds, self.time_scale)
     }
 
     /// An array with no variable assigned; nothing at all where the workflow has none.

@@ -70,7 +70,7 @@ impl Run<'_, '_> {
         let call = TaskCall { token, task, state, attempt, timeout_seconds, heartbeat_seconds };
         self.env.effects.push(Effect::Task(call));
         let ms = |seconds: Option<u64>| match seconds {
-            Some(seconds) => self.execution.scaled(seconds.saturating_mul(1_000)),
+            Some(seconds) => self.execution.scaled_limit(seconds.saturating_mul(1_000)),
             None => UNLIMITED,
         };
         let (timeout_ms, heartbeat_ms) = (ms(timeout_seconds), ms(heartbeat_seconds));

@@ -2,6 +2,9 @@
 """Makes services.txt, which mod.rs reads, from the service models in an installed botocore.
 
     python3 src/models/generate.py > src/models/services.txt
+    python3 src/models/generate.py names > src/models/names.txt
+
+The second has the names of all services, as workflows write them, one a line.
 
 A service is a line that begins with `@`, its errors, its operations, its shapes, which are counted from 0, and the bounds
 of its values, which are counted from 0 as well:
@@ -213,7 +216,17 @@ class Service:
         yield from self.bounds
 
 
+def names():
+    session = Session()
+    for name in session.get_available_services():
+        service_id = session.get_service_model(name).service_id
+        yield "".join(c for c in service_id if c.isalnum()).lower()
+
+
 def main():
+    if sys.argv[1:] == ["names"]:
+        print("\n".join(sorted(set(names()))))
+        return
     loader = Session().get_component("data_loader")
     print(f"# Made by generate.py from botocore {botocore.__version__}; not to be edited.")
     print(OWN)

@@ -7,6 +7,7 @@ mod lettering;
 pub mod mermaid;
 mod model;
 mod scene;
+mod sketch;
 pub mod svg;
 mod words;
 

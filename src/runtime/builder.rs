@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::admission::{Admission, Budgets};
+use super::blocked::Blocked;
 use super::clock::{RealClock, Time};
 use super::durable::{Durability, Durable, DurableError};
-use super::engine::{Engine, Inner};
+use super::engine::{Engine, Inner, Takes};
 use super::inbox::{Remote, Shared};
 use super::machine::Registered;
 use super::map_run::MapRuns;
@@ -72,6 +73,7 @@ pub struct Builder {
     in_place: bool,
     time_scale: f64,
     express_callbacks: bool,
+    accept_unhandled: bool,
     has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     observer: Option<Arc<dyn Observer>>,
     setup: Setup,
@@ -93,6 +95,7 @@ impl Default for Builder {
             in_place: true,
             time_scale: 1.0,
             express_callbacks: false,
+            accept_unhandled: false,
             has_activity: Arc::new(|_| true),
             observer: None,
             setup: Setup::default(),
@@ -155,6 +158,27 @@ impl Builder {
         self
     }
 
+    /// Accepts state machines with tasks that nobody does: no handler of the engine, and no worker of an activity. Such a
+    /// task fails with `States.TaskFailed` when it begins, unless the [tasks of its execution](super::StartOptions::tasks)
+    /// answer it. Without this, creating the state machine is refused, and the refusal names the states.
+    ///
+    /// ```
+    /// use expressway::runtime::Engine;
+    ///
+    /// let definition = r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "End": true,
+    ///     "Resource": "arn:aws:lambda:us-east-1:123456789012:function:doubel"}}}"#;
+    /// let strict = Engine::builder().shards(1).build()?;
+    /// assert!(strict.create_state_machine("m", definition).is_err());
+    /// let lenient = Engine::builder().shards(1).accept_unhandled(true).build()?;
+    /// assert!(lenient.create_state_machine("m", definition).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn accept_unhandled(mut self, accept: bool) -> Builder {
+        self.accept_unhandled = accept;
+        self
+    }
+
     /// Tells which activities there are; without it, there are all. A task of one that is not there fails its execution
     /// (`States.Runtime`), unless a handler does it.
     #[must_use]
@@ -164,7 +188,8 @@ impl Builder {
     }
 
     /// Multiplies all waits, delays before retries, and timeouts, for tests: with 0.01, a Wait of a minute takes 0.6
-    /// seconds. What is not a number, or less than 0, counts as 0. Times of day stay what they are.
+    /// seconds. With 0, waits and delays take no time, and timeouts stay what they are. What is not a number, or less
+    /// than 0, counts as 0. Times of day stay what they are.
     #[must_use]
     pub fn time_scale(mut self, scale: f64) -> Builder {
         self.time_scale = scale.max(0.0);
@@ -220,7 +245,8 @@ impl Builder {
 
     /// Tasks of the resource `arn` are done by a closure, in line: it must be quick and not block, for the shard does
     /// nothing else meanwhile. While it hangs, the shard's executions stand still, time-outs and aborts included, and
-    /// [`Engine::shard_loads`] says since when; what may hang belongs into [`task_blocking`](Builder::task_blocking).
+    /// [`Engine::shard_loads`] says since when; that it blocked is [counted](super::Observed::prometheus), and warned of
+    /// once, by its resource. What may hang belongs into [`task_blocking`](Builder::task_blocking).
     #[must_use]
     pub fn task_sync<I, O, F>(self, arn: impl Into<String>, function: F) -> Builder
     where
@@ -402,6 +428,7 @@ impl Builder {
             observability,
             waiting: Arc::default(),
             has_activity: self.has_activity,
+            blocked: Blocked::default(),
             random: drawn,
             seed,
             // Those of an earlier process are not given out again.
@@ -417,7 +444,8 @@ impl Builder {
         if let Some(durability) = &shared.durability {
             durability.belongs_to(&shared.remotes);
         }
-        let inner = Inner::new(Arc::clone(&shared), self.handlers, options, self.in_place);
+        let takes = Takes { in_place: self.in_place, unhandled: self.accept_unhandled };
+        let inner = Inner::new(Arc::clone(&shared), self.handlers, options, takes);
         Ok((Engine::new(inner), shared))
     }
 }

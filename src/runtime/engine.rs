@@ -12,7 +12,7 @@ use super::admission::Usage;
 use super::builder::Builder;
 use super::handle::Handle;
 use super::inbox::{Indexed, Remote, Shared};
-use super::machine::{self, Machine, MachineSpec, Registered, Version};
+use super::machine::{self, Machine, MachineSpec, Registered, Undone, Version};
 use super::outcome::Counts;
 #[cfg(doc)]
 use super::start::StartOptions;
@@ -54,11 +54,19 @@ pub(super) struct Inner {
     handlers: Handlers<Registered>,
     /// What definitions of Express machines are read as.
     options: asl::Options,
-    pub(super) in_place: bool,
+    pub(super) takes: Takes,
     machines: DashMap<String, Machine>,
     versions: AtomicU64,
     /// Tells this engine's machines from those of others.
     pub(super) number: u64,
+}
+
+/// What an engine is ready to do.
+pub(super) struct Takes {
+    /// Executions that neither wait nor call run on the thread that starts them.
+    pub(super) in_place: bool,
+    /// State machines with tasks that nobody does are accepted.
+    pub(super) unhandled: bool,
 }
 
 impl Inner {
@@ -66,12 +74,12 @@ impl Inner {
         shared: Arc<Shared>,
         handlers: Handlers<Registered>,
         options: asl::Options,
-        in_place: bool,
+        takes: Takes,
     ) -> Inner {
         static ENGINES: AtomicU64 = AtomicU64::new(0);
         let (machines, versions) = Default::default();
         let number = ENGINES.fetch_add(1, Ordering::Relaxed);
-        Inner { shared, handlers, options, in_place, machines, versions, number }
+        Inner { shared, handlers, options, takes, machines, versions, number }
     }
 }
 
@@ -135,12 +143,56 @@ pub enum DefinitionError {
     /// It is valid, but this engine cannot run it.
     #[error("the definition cannot be compiled: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unsupported(Vec<compile::Error>),
+    /// It is valid, but nobody does these tasks: register handlers for them, or
+    /// [accept](Builder::accept_unhandled) that they fail when they begin.
+    #[error("nobody does some of the tasks: {}. Register a handler for each, or accept that they fail when they begin \
+             (`accept_unhandled`)", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Unhandled(Vec<compile::Error>),
     /// There is a state machine of this name.
     #[error("a state machine '{0}' already exists")]
     NameTaken(String),
     /// The state machine belongs to another engine.
     #[error("the state machine belongs to another engine")]
     Foreign,
+}
+
+impl DefinitionError {
+    /// The error for people who have the definition before them: each problem with its line of the source, the place
+    /// marked. `file` is what the definition is called. What is not about a place in the text is told as by `Display`.
+    ///
+    /// ```
+    /// # use expressway::runtime::Engine;
+    /// let engine = Engine::builder().shards(1).build()?;
+    /// let definition = r#"{"StartAt": "Hi", "States": {"Hi": {"Type": "Pass", "Ende": true}}}"#;
+    /// let error = engine.create_state_machine("hi", definition).unwrap_err();
+    /// assert!(error.excerpts("hi.asl.json", definition).contains("^^^^^^ "));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "excerpts")]
+    pub fn excerpts(&self, file: &str, definition: &str) -> String {
+        match self {
+            DefinitionError::Invalid(problems) => {
+                let shown = problems.iter().map(|problem| asl::excerpt(problem, file, definition, false));
+                shown.collect::<Vec<_>>().join("\n\n")
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// Tasks that would not be done, at the places of their resources.
+    fn undone(undone: Undone, program: &Program, definition: &asl::Definition) -> DefinitionError {
+        let located = |(task, message)| {
+            let mut states = program.states.iter();
+            let found = states.find(|(_, state)| matches!(state.kind, StateKind::Task(id) if id == task));
+            let name = found.map_or("", |(state, _)| program.name(state));
+            let location = definition.state(name).map_or("", |state| &state.location);
+            compile::Error { location: format!("{location}/Resource"), message }
+        };
+        match undone {
+            Undone::Refused(tasks) => DefinitionError::Unsupported(tasks.into_iter().map(located).collect()),
+            Undone::Unhandled(tasks) => DefinitionError::Unhandled(tasks.into_iter().map(located).collect()),
+        }
+    }
 }
 
 impl Engine {
@@ -265,17 +317,9 @@ impl Engine {
         parts: VersionParts<'_>,
     ) -> Result<Version, DefinitionError> {
         let VersionParts { definition, permit, usage, counters } = parts;
-        let mut work = machine::work(&program, &self.inner.handlers, permit).map_err(|refused| {
-            let refused = refused.into_iter().map(|(task, message)| {
-                let states = program.states.iter();
-                let mut states =
-                    states.filter(|(_, state)| matches!(state.kind, StateKind::Task(id) if id == task));
-                let name = states.next().map_or("", |(state, _)| program.name(state));
-                let location = definition.state(name).map_or("", |state| &state.location);
-                compile::Error { location: format!("{location}/Resource"), message }
-            });
-            DefinitionError::Unsupported(refused.collect())
-        })?;
+        let Inner { handlers, takes, .. } = &*self.inner;
+        let work = machine::work(&program, handlers, permit, takes.unhandled);
+        let mut work = work.map_err(|undone| DefinitionError::undone(undone, &program, definition))?;
         for (_, map) in program.maps.iter() {
             let Some(distributed) = &map.distributed else { continue };
             if self.shared().durability.is_some() && identity.is_standard {

@@ -9,6 +9,7 @@ use crossbeam_utils::CachePadded;
 use dashmap::DashMap;
 
 use super::admission::Admission;
+use super::blocked::Blocked;
 use super::clock::Time;
 use super::completion::{Completion, Location, Reply};
 use super::durable::Durability;
@@ -198,6 +199,8 @@ pub(super) struct Shared {
     pub(super) waiting: Arc<Waiting<Asks>>,
     /// Whether there is an activity of this ARN.
     pub(super) has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Handlers that blocked a shard.
+    pub(super) blocked: Blocked,
     /// Where seeds and random numbers come from; without it, they follow from the seed.
     pub(super) random: Option<fn() -> u64>,
     /// What seeds follow from, and how many were given out.

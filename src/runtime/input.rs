@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::start::StartError;
 
-/// What an execution can begin with: JSON text, or a value that is written as [`Json`].
+/// What an execution can begin with, whichever way it is started: JSON text (`&str`, `&[u8]`, `String`, `Vec<u8>`), or a
+/// value that is written as [`Json`].
 pub trait Input {
     /// JSON text, borrowed if that is what it is: an execution that runs on the thread of its caller needs no copy.
     type Text: AsRef<[u8]> + Into<Vec<u8>>;
@@ -29,6 +30,22 @@ impl<'a> Input for &'a [u8] {
 
     fn into_text(self) -> Result<&'a [u8], StartError> {
         Ok(self)
+    }
+}
+
+impl<'a, const N: usize> Input for &'a [u8; N] {
+    type Text = &'a [u8];
+
+    fn into_text(self) -> Result<&'a [u8], StartError> {
+        Ok(self)
+    }
+}
+
+impl<'a> Input for &'a String {
+    type Text = &'a [u8];
+
+    fn into_text(self) -> Result<&'a [u8], StartError> {
+        Ok(self.as_bytes())
     }
 }
 

@@ -192,7 +192,9 @@ impl Shard {
             job.buffer.staged.push(*call);
             return task::Answer::Never;
         }
+        let looked = |shard: &mut Shard| shard.look_whether_blocked(|_| resource.arn.to_string());
         if let Some(answer) = own_answer(job, call) {
+            looked(self);
             return answer;
         }
         if resource.has_token || matches!(work, machine::Work::Activity) {
@@ -207,12 +209,18 @@ impl Shard {
                 task::Answer::Now(Err(task::missing(&resource.arn, state, call.attempt)))
             }
             machine::Work::InLine(handler) => {
-                match task::call(&**handler, &version.program, &mut job.buffer.execution, call) {
+                let result = task::call(&**handler, &version.program, &mut job.buffer.execution, call);
+                looked(self);
+                match result {
                     Ok(response) if waits => task::Answer::Submitted(response, None),
                     result => task::Answer::Now(result),
                 }
             }
-            machine::Work::Async(handler) => self.begin_async(job, call, &**handler, waits),
+            machine::Work::Async(handler) => {
+                let answer = self.begin_async(job, call, &**handler, waits);
+                looked(self);
+                answer
+            }
             machine::Work::MapRun(child) => match self.begin_map_run(job, call, child) {
                 Poll::Ready(answer) => task::Answer::Now(answer.and_then(|text| {
                     task::read_answer(&version.program, &mut job.buffer.execution, call.token, &text)
@@ -292,7 +300,7 @@ impl Shard {
             panics::guard(|| handler.begin(&call, attempt.clone()))
         };
         match begun {
-            Ok(Ok(future)) => self.keep_task(job, call.token, future, attempt, waits),
+            Ok(Ok(future)) => self.keep_task(job, call, future, attempt, waits),
             Ok(Err(error)) => Poll::Ready(Err(error.into())),
             Err(panic) => Poll::Ready(Err(tasks::told(panic))),
         }
@@ -313,14 +321,14 @@ impl Shard {
             ahead_ms: self.ahead_ms,
         };
         let future = Box::pin(map_run::begin(setup, &job.buffer.execution, call));
-        self.keep_task(job, call.token, future, Attempt::default(), false)
+        self.keep_task(job, call, future, Attempt::default(), false)
     }
 
     /// Polls a task's future once, and keeps it if it is not done.
     fn keep_task(
         &mut self,
         job: &mut Job<'_>,
-        token: Token,
+        call: &TaskCall,
         mut future: TaskFuture,
         attempt: Attempt,
         waits: bool,
@@ -336,8 +344,8 @@ impl Shard {
             }
             Poll::Pending => {
                 let key = self.key(job);
-                self.tasks.keep(task, future, key, token, attempt, waits);
-                job.pending.frame(token.frame()).task = task;
+                self.tasks.keep(task, future, key, call, attempt, waits);
+                job.pending.frame(call.token.frame()).task = task;
                 Poll::Pending
             }
         }
@@ -348,8 +356,9 @@ impl Shard {
         let (remote, beats) = (Arc::clone(&self.remote), Arc::new(AtomicBool::new(false)));
         let execution = &job.buffer.execution;
         let timeout_ms = call.timeout_seconds.map(|seconds| seconds.saturating_mul(1_000));
-        let timeout_ms = timeout_ms
-            .map_or(u64::MAX, |timeout_ms| self.now_ms.saturating_add(self.shared.start.scaled(timeout_ms)));
+        let timeout_ms = timeout_ms.map_or(u64::MAX, |timeout_ms| {
+            self.now_ms.saturating_add(self.shared.start.scaled_limit(timeout_ms))
+        });
         let has_token = job.version.program.tasks[call.task].resource.has_token;
         let execution_arn = execution.execution_arn();
         // What the handler calls is part of the execution, if that is traced, else of what it was started by.

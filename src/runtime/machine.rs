@@ -387,16 +387,28 @@ impl std::fmt::Debug for Work {
     }
 }
 
+/// Tasks that would not be done.
+pub(super) enum Undone {
+    /// A handler refuses them.
+    Refused(Vec<(TaskId, String)>),
+    /// There is no handler.
+    Unhandled(Vec<(TaskId, String)>),
+}
+
 /// Who does the tasks of a program.
 ///
 /// # Errors
-/// The tasks that a handler refuses, and why.
+/// The tasks that a handler refuses, and why; or, unless that is accepted, those that nobody does.
 pub(super) fn work(
     program: &Program,
     handlers: &Handlers<Registered>,
     permit: Option<&Arc<dyn Permit>>,
-) -> Result<Table<TaskId, Work>, Vec<(TaskId, String)>> {
-    let (mut work, mut refused) = (Table::default(), Vec::new());
+    accept_unhandled: bool,
+) -> Result<Table<TaskId, Work>, Undone> {
+    let (mut work, mut refused, mut unhandled) = (Table::default(), Vec::new(), Vec::new());
+    // What does those is put there by whoever makes their child's version.
+    let map_runs: Vec<TaskId> =
+        program.maps.iter().filter_map(|(_, map)| Some(map.distributed.as_ref()?.task)).collect();
     for (id, task) in program.tasks.iter() {
         let found = match handlers.find(&task.resource.arn).map(|handler| &**handler) {
             Some(Registered::InLine(handler)) => Work::InLine(Arc::clone(handler)),
@@ -414,11 +426,22 @@ pub(super) fn work(
                 }
             },
             None if task.resource.kind == ResourceKind::Activity => Work::Activity,
-            None => Work::Missing,
+            None if accept_unhandled || map_runs.contains(&id) => Work::Missing,
+            None => {
+                let arn = &task.resource.arn;
+                let near = asl::did_you_mean(arn, handlers.names());
+                let near = near.map_or_else(String::new, |near| format!(" ({near})"));
+                unhandled.push((id, format!("no handler is registered for the resource {arn}{near}")));
+                Work::Missing
+            }
         };
         let _: TaskId = work.push(found);
     }
-    if refused.is_empty() { Ok(work) } else { Err(refused) }
+    match (refused.is_empty(), unhandled.is_empty()) {
+        (false, _) => Err(Undone::Refused(refused)),
+        (true, false) => Err(Undone::Unhandled(unhandled)),
+        (true, true) => Ok(work),
+    }
 }
 
 impl Version {

@@ -202,8 +202,31 @@ impl Observed {
         for (name, help, gauge) in gauges {
             families.push(shard(name, Kind::Gauge, help, &|remote| gauge(remote).load(Relaxed)));
         }
+        families.extend(self.blocked());
         families.extend(self.shown());
         families
+    }
+
+    /// How handlers keep their shards from everything else.
+    fn blocked(&self) -> [Family; 2] {
+        let help =
+            "Calls of handlers that kept a shard from everything else for a tenth of a second or longer.";
+        let mut blocked = Family::new("expressway_handler_blocked_total", Kind::Counter, help);
+        for (resource, count) in self.shared.blocked.counts() {
+            blocked.row(vec![("resource", resource.into())], count);
+        }
+        let help =
+            "How long the turn lasts that a shard takes; more than a few mean that a handler blocks it.";
+        let mut turns = Family::new("expressway_shard_turn_ms", Kind::Gauge, help);
+        let now_ms = self.shared.time.steady_ms();
+        for (n, remote) in self.shared.remotes.iter().enumerate() {
+            let lasts_ms = match remote.turn_since_ms.load(Relaxed) {
+                0 => 0,
+                since_ms => now_ms.saturating_sub(since_ms),
+            };
+            turns.row(vec![("shard", n.to_string())], lasts_ms);
+        }
+        [blocked, turns]
     }
 
     /// What is shown, and what is not.

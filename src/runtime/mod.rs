@@ -10,6 +10,8 @@
 #[cfg(feature = "runtime")]
 mod admission;
 #[cfg(feature = "runtime")]
+mod blocked;
+#[cfg(feature = "runtime")]
 mod builder;
 #[cfg(feature = "runtime")]
 mod callbacks;

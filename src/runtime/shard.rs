@@ -66,6 +66,8 @@ pub struct Shard {
     waiting_starts: usize,
     /// Work this turn may still do.
     pub(super) left: i64,
+    /// When the coarse clock was looked at last, after a handler was called.
+    called_ms: u64,
     /// When the precise clock was looked at last, and the work that was charged since.
     looked_us: u64,
     unlooked: u64,
@@ -184,6 +186,7 @@ impl Shard {
             deferred: HashMap::new(),
             waiting_starts: 0,
             left: 0,
+            called_ms: 0,
             looked_us: 0,
             unlooked: 0,
             due_first: NO_SLOT,
@@ -212,6 +215,7 @@ impl Shard {
             self.clock_set_from = Some(0);
         }
         self.left = limits::TURN_WORK_MAX as i64;
+        self.called_ms = now_ms;
         self.looked_us = self.shared.time.elapsed_us();
         self.unlooked = 0;
         self.turns.begin();
@@ -324,7 +328,15 @@ impl Shard {
                 break;
             }
             let Some(task) = self.remote.woken.pop() else { break };
-            let Some(polled) = self.tasks.poll(task) else { continue };
+            let whose = self.tasks.whose(task);
+            let polled = self.tasks.poll(task);
+            if let Some((key, task)) = whose {
+                self.look_whether_blocked(|shard| {
+                    let resident = shard.residents.at(key.slot).expect("an execution outlives its tasks");
+                    resident.version.program.tasks[task].resource.arn.to_string()
+                });
+            }
+            let Some(polled) = polled else { continue };
             let Polled { key, token, submitted, is_over, answer } = polled;
             if is_over {
                 self.task_ended(key, token);
@@ -335,6 +347,17 @@ impl Shard {
             if let Some(answer) = answer {
                 self.deliver(key, ResidentEvent::Answer(token, answer));
             }
+        }
+    }
+
+    /// A handler was called: whether that kept everything else waiting. `resource` names whose it was.
+    #[inline]
+    pub(super) fn look_whether_blocked(&mut self, resource: impl FnOnce(&mut Shard) -> String) {
+        let now_ms = self.shared.time.steady_ms();
+        let took_ms = now_ms.saturating_sub(std::mem::replace(&mut self.called_ms, now_ms));
+        if took_ms >= limits::HANDLER_BLOCKS_MS {
+            let resource = resource(self);
+            self.shared.blocked.note(&resource, took_ms);
         }
     }
 

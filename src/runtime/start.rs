@@ -150,7 +150,7 @@ impl Engine {
     ) -> Result<Outcome, StartError> {
         let (text, (start_identity, watch)) = (input.into_text()?, options.start_identity(true));
         let (version, number) = self.check(machine.into(), text.as_ref().len())?;
-        if self.inner.in_place && watch.is_none() && version.is_tried_here() {
+        if self.inner.takes.in_place && watch.is_none() && version.is_tried_here() {
             let outcome = caller_thread::run_now(
                 self,
                 &version,
@@ -196,12 +196,13 @@ impl Engine {
     pub fn run_now<'t, R>(
         &self,
         machine: impl Into<Target<'t>>,
-        input: &[u8],
+        input: impl Input,
         options: &StartOptions,
         show: impl FnOnce(Ended<'_>) -> R,
     ) -> Result<Option<R>, StartError> {
-        let (version, number) = self.check(machine.into(), input.len())?;
-        if !self.inner.in_place || !version.is_tried_here() {
+        let text = input.into_text()?;
+        let (version, number) = self.check(machine.into(), text.as_ref().len())?;
+        if !self.inner.takes.in_place || !version.is_tried_here() {
             return Ok(None);
         }
         let (name, arn) = (options.name.as_deref(), options.execution_arn.as_deref());
@@ -211,7 +212,7 @@ impl Engine {
             &version,
             IdentityRef { synchronous: true, name, arn, trace_header },
             number,
-            input,
+            text.as_ref(),
             |ended, _| match ended {
                 Some(ended) => show(ended),
                 None => show(Ended::of(&Execution::new(), &bug_outcome())),

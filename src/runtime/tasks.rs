@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 use super::inbox::{Remote, TaskWaker};
 use super::slab::Key;
 use super::wheel::TimerId;
-use crate::engine::Token;
+use crate::engine::{TaskCall, Token};
 use crate::fault::Fault;
+use crate::program::TaskId;
 use crate::task::{self, Attempt, TaskFuture, panics};
 
 pub(super) struct Tasks {
@@ -36,7 +37,7 @@ struct Running {
 }
 
 enum Work {
-    Future(TaskFuture),
+    Future(TaskFuture, TaskId),
     /// The answer is known, and given when this timer fires.
     Later(Answer, TimerId),
 }
@@ -93,12 +94,21 @@ impl Tasks {
         task: u32,
         future: TaskFuture,
         key: Key,
-        token: Token,
+        call: &TaskCall,
         attempt: Attempt,
         only_asks: bool,
     ) {
+        let work = Work::Future(future, call.task);
         self.entries[task as usize].running =
-            Some(Running { work: Work::Future(future), key, token, attempt, only_asks });
+            Some(Running { work, key, token: call.token, attempt, only_asks });
+    }
+
+    /// Whose future it is, and which task of its program.
+    pub(super) fn whose(&self, task: u32) -> Option<(Key, TaskId)> {
+        match self.entries.get(task as usize)?.running.as_ref()? {
+            Running { work: Work::Future(_, task), key, .. } => Some((*key, *task)),
+            Running { work: Work::Later(..), .. } => None,
+        }
     }
 
     /// Polls a future that was woken.
@@ -106,7 +116,7 @@ impl Tasks {
         let entry = self.entries.get_mut(task as usize)?;
         let running = entry.running.as_mut()?;
         let polled = match &mut running.work {
-            Work::Future(future) => poll(&entry.signal, &entry.waker, future),
+            Work::Future(future, _) => poll(&entry.signal, &entry.waker, future),
             // The wake-up was meant for whoever sat here before.
             Work::Later(..) => {
                 entry.signal.queued.store(false, Ordering::Release);
@@ -120,7 +130,7 @@ impl Tasks {
         };
         let Running { work, only_asks, .. } = self.take(task)?;
         let answer = match work {
-            Work::Future(future) => drop_future(future).map_or(answer, Err),
+            Work::Future(future, _) => drop_future(future).map_or(answer, Err),
             Work::Later(..) => answer,
         };
         let (submitted, answer) = match answer {
@@ -140,7 +150,7 @@ impl Tasks {
     pub(super) fn take_answer(&mut self, task: u32) -> Option<(Key, Token, Answer)> {
         match self.take(task)? {
             Running { work: Work::Later(answer, _), key, token, .. } => Some((key, token, answer)),
-            Running { work: Work::Future(_), .. } => None,
+            Running { work: Work::Future(..), .. } => None,
         }
     }
 
@@ -157,7 +167,7 @@ impl Tasks {
             shared.cancelled.store(true, Ordering::Release);
         }
         match work {
-            Work::Future(future) => {
+            Work::Future(future, _) => {
                 let _: Option<Fault> = drop_future(future);
                 None
             }

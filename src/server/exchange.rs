@@ -22,6 +22,8 @@ use super::connection_timeouts::Watch;
 use super::console;
 use super::cors;
 use super::reply::Rest;
+use super::scope;
+use super::testing;
 use super::thread::{Local, Shared};
 use crate::api::{self, Call, Reply};
 use crate::hosts::is_same_origin;
@@ -152,6 +154,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
     }
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/") => None,
+        (&Method::POST | &Method::PUT, path) if local.shared.testing && testing::is_call(path) => None,
         #[cfg(feature = "console")]
         _ if local.shared.console.is_some() && console::is_action(head) => None,
         #[cfg(feature = "console")]
@@ -222,6 +225,9 @@ async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body:
         }
     };
     let service = known.as_ref().unwrap_or(&local.service);
+    if local.shared.testing && testing::is_call(head.uri.path()) {
+        return respond(testing::answer(service, head, &body), HeaderMap::new());
+    }
     let polls = call.target.ends_with(".GetActivityTask");
     #[cfg(feature = "console")]
     if let Some(console) = local.shared.console.as_ref().filter(|_| console::is_action(head)) {
@@ -289,7 +295,11 @@ fn operation_name(target: &str) -> &str {
 
 /// The service as the caller sees it, if callers have to be known, and may ask for what it asks for.
 fn let_in(local: &Local, head: &Parts, call: Call<'_>) -> Result<Option<Service>, Denied> {
-    let Some(auth) = &local.shared.auth else { return Ok(None) };
+    let Some(auth) = &local.shared.auth else {
+        let named =
+            local.shared.scope_from_credentials.then(|| scope::of(&head.headers, &local.shared.place));
+        return Ok(named.flatten().map(|scope| local.service.in_scope(scope)));
+    };
     let grant = auth.check(head, call.body, &local.shared.place, SystemTime::now())?;
     #[cfg(feature = "console")]
     let permitted = match console::is_action(head) {

@@ -21,6 +21,8 @@ mod exchange;
 mod output_buffer;
 mod reply;
 mod request_id;
+mod scope;
+mod testing;
 mod thread;
 mod tls;
 
@@ -65,6 +67,12 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Where the server says it is.
     pub place: Place,
+    /// Whether region and account are those that a request's credentials name (its signature is not looked at), so that
+    /// clients of several regions and accounts share the server. An access key of 12 digits is an account; any other stands
+    /// for the account of [`place`](Config::place), as does a request without credentials.
+    pub scope_from_credentials: bool,
+    /// Whether `POST /_expressway/reset` forgets everything, and `PUT /_expressway/mocks` sets the mocks: for test suites.
+    pub testing: bool,
     /// The console for browsers, below `/console/`; without it, that address does not exist.
     #[cfg(feature = "console")]
     pub console: Option<Console>,
@@ -101,6 +109,8 @@ impl Default for Config {
             origins: Vec::new(),
             hosts: Vec::new(),
             place: Place::default(),
+            scope_from_credentials: false,
+            testing: false,
             #[cfg(feature = "console")]
             console: None,
         }
@@ -189,6 +199,14 @@ impl Server {
     /// # Errors
     /// When the address is taken, when others could reach it without a key, or when the system has no more threads.
     pub fn start(config: &Config, service: &Service) -> Result<Server, StartError> {
+        Server::start_on(Server::listen(config)?, config, service)
+    }
+
+    /// Takes the address, so that others cannot; clients that come wait until the server [starts](Server::start_on).
+    ///
+    /// # Errors
+    /// When the address is taken, or when others could reach it without a key.
+    pub fn listen(config: &Config) -> Result<TcpListener, StartError> {
         let is_open = !config.listen.ip().to_canonical().is_loopback();
         if is_open && config.auth.is_none() && !config.insecure {
             return Err(StartError::Open(config.listen));
@@ -196,6 +214,15 @@ impl Server {
         let listening = |error| StartError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).map_err(listening)?;
         listener.set_nonblocking(true).map_err(listening)?;
+        Ok(listener)
+    }
+
+    /// As [`start`](Server::start), where it [listens](Server::listen) already.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub fn start_on(listener: TcpListener, config: &Config, service: &Service) -> Result<Server, StartError> {
+        let listening = |error| StartError::Listen(config.listen, error);
         let address = listener.local_addr().map_err(listening)?;
         let shared = Arc::new(thread::Shared::new(config).map_err(StartError::Thread)?);
         let threads = thread::start(&shared, listener, service).map_err(StartError::Thread)?;
@@ -215,6 +242,13 @@ impl Server {
     /// What it did so far.
     pub fn counts(&self) -> Counts {
         self.shared.counts()
+    }
+
+    /// Accepts no more connections: when this returns, another server can have the address. Those that are open are served
+    /// on.
+    pub fn stop_listening(&self) {
+        self.ready(false);
+        self.threads.iter().for_each(thread::Joined::stop_listening);
     }
 
     /// Accepts no more connections, finishes the requests that are under way, and ends its threads. Connections that

@@ -22,7 +22,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
 
 use super::connection;
 use super::connection_timeouts::{Tick, Watch};
@@ -49,6 +49,8 @@ pub(super) struct Shared {
     /// Lets one request for metrics after the other have its turn.
     pub(super) scrapes: Mutex<()>,
     pub(super) place: Place,
+    pub(super) scope_from_credentials: bool,
+    pub(super) testing: bool,
     #[cfg(feature = "console")]
     pub(super) console: Option<super::console::ThreadStats>,
     pub(super) ready: AtomicBool,
@@ -65,7 +67,8 @@ struct ThreadStats {
 impl Shared {
     pub(super) fn new(config: &Config) -> io::Result<Shared> {
         let thread_stats = (0..=config.threads.max(1)).map(|_| CachePadded::default()).collect();
-        let Config { limits, tls, auth, origins, place, .. } = config.clone();
+        let Config { limits, tls, auth, origins, place, scope_from_credentials, testing, .. } =
+            config.clone();
         let hosts = Hosts::new(config.listen.ip(), &config.hosts);
         let requests = Share::new(limits.requests_bytes_max);
         #[cfg(feature = "console")]
@@ -79,6 +82,8 @@ impl Shared {
             requests,
             scrapes: Mutex::new(()),
             place,
+            scope_from_credentials,
+            testing,
             #[cfg(feature = "console")]
             console,
             ready: false.into(),
@@ -118,6 +123,8 @@ enum Mail {
     Connection(std::net::TcpStream),
     /// An operation to do for the acceptor.
     Call(Box<Forwarded>),
+    /// To accept no more connections, and to tell when that is so.
+    StopListening(std::sync::mpsc::SyncSender<()>),
     /// To finish what is under way within this time.
     Drain(Duration),
 }
@@ -142,6 +149,15 @@ pub(super) struct Joined {
 }
 
 impl Joined {
+    /// Returns when it accepts no more connections, or is gone.
+    pub(super) fn stop_listening(&self) {
+        let (done, stopped) = std::sync::mpsc::sync_channel(1);
+        if self.mail.send(Mail::StopListening(done)).is_ok() {
+            // A thread that is busy with a long request is not waited for.
+            let _ = stopped.recv_timeout(Duration::from_secs(1));
+        }
+    }
+
     pub(super) fn drain(&self, within: Duration) {
         // A thread that is gone needs no telling.
         let _ = self.mail.send(Mail::Drain(within));
@@ -279,9 +295,9 @@ impl Local {
             outbox.poll(context);
             Poll::<()>::Pending
         }));
-        let mut accepting: Option<AbortHandle> = None;
+        let mut accepting: Option<JoinHandle<()>> = None;
         if let Some(listener) = acceptor {
-            accepting = Some(spawn_local(Rc::clone(&self).accept(listener)).abort_handle());
+            accepting = Some(spawn_local(Rc::clone(&self).accept(listener)));
         }
         while let Some(mail) = mail.recv().await {
             match mail {
@@ -290,10 +306,12 @@ impl Local {
                     Err(_) => self.one_less(),
                 },
                 Mail::Call(call) => self.work(*call),
+                Mail::StopListening(done) => {
+                    stop(accepting.take()).await;
+                    let _ = done.send(());
+                }
                 Mail::Drain(within) => {
-                    if let Some(accepting) = accepting {
-                        accepting.abort();
-                    }
+                    stop(accepting.take()).await;
                     return self.end(within).await;
                 }
             }
@@ -498,6 +516,15 @@ impl Local {
         while !self.open.borrow().is_empty() {
             self.ended.notified().await;
         }
+    }
+}
+
+/// Ends accepting. The socket is closed when this is over.
+async fn stop(accepting: Option<JoinHandle<()>>) {
+    if let Some(accepting) = accepting {
+        accepting.abort();
+        // That it was aborted is what is waited for.
+        let _ = accepting.await;
     }
 }
 

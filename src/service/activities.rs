@@ -84,7 +84,7 @@ impl Service {
         name(activity_name)?;
         let encryption = encryption.map(Encryption::settled);
         encryption.as_ref().map_or(Ok(()), Encryption::check)?;
-        let arn = inner.arn("activity", activity_name);
+        let arn = self.arn("activity", activity_name);
         tags::check(&arn, &tags)?;
         let _writing = inner.writing();
         if let Some(existing) = inner.activities.get(&arn) {
@@ -139,7 +139,8 @@ impl Service {
         let inner = &*self.inner;
         let now_ms = inner.now_ms();
         let (results_max, after) = inner.tokens.read(page, LIST, now_ms)?;
-        let found = inner.activities.after(after.as_deref(), results_max + 1);
+        let found = inner.activities.after(self.list_after(after).as_deref(), results_max + 1);
+        let found = found.into_iter().take_while(|activity| self.is_here(&activity.arn)).collect();
         let key = |activity: &Arc<Activity>| activity.arn.to_string();
         Ok(inner.tokens.part(found, results_max, LIST, now_ms, key, |activity| activity.describe()))
     }

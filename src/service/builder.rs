@@ -88,6 +88,20 @@ impl Default for Builder {
     }
 }
 
+/// The partition that a region is in.
+pub(super) fn partition_of(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        region if region.starts_with("us-iso-") => "aws-iso",
+        region if region.starts_with("us-isob-") => "aws-iso-b",
+        region if region.starts_with("eu-isoe-") => "aws-iso-e",
+        region if region.starts_with("us-isof-") => "aws-iso-f",
+        region if region.starts_with("eusc-") => "aws-eusc",
+        _ => "aws",
+    }
+}
+
 impl Builder {
     /// Sets up the engine that runs the executions.
     ///
@@ -128,17 +142,7 @@ impl Builder {
     #[must_use]
     pub fn region(mut self, region: impl Into<String>) -> Builder {
         self.settings.region = region.into();
-        self.settings.partition = match &*self.settings.region {
-            region if region.starts_with("cn-") => "aws-cn",
-            region if region.starts_with("us-gov-") => "aws-us-gov",
-            region if region.starts_with("us-iso-") => "aws-iso",
-            region if region.starts_with("us-isob-") => "aws-iso-b",
-            region if region.starts_with("eu-isoe-") => "aws-iso-e",
-            region if region.starts_with("us-isof-") => "aws-iso-f",
-            region if region.starts_with("eusc-") => "aws-eusc",
-            _ => "aws",
-        }
-        .to_owned();
+        self.settings.partition = partition_of(&self.settings.region).to_owned();
         self
     }
 
@@ -246,7 +250,8 @@ impl Builder {
         let Ties { nested, activities } = Ties::default();
         let known = Arc::clone(&activities);
         let mut engine = std::mem::take(&mut self.engine);
-        engine = engine.activities(move |arn| known.get(arn).is_some());
+        // As on AWS, a state machine may name functions that nobody has made yet.
+        engine = engine.activities(move |arn| known.get(arn).is_some()).accept_unhandled(true);
         for pattern in ["", ".sync", ".sync:2", ".waitForTaskToken"] {
             let arn = format!("arn:{}:states:::states:startExecution{pattern}", self.settings.partition);
             engine = engine.async_handler(arn, nested.clone());
@@ -269,7 +274,7 @@ impl Builder {
             tokens: Tokens::default(),
             machines,
             activities,
-            mocks: self.mocks.map(Mocks::new),
+            mocks: Mocks::new(self.mocks),
             store: self.state.as_deref().map(Store::open).transpose()?,
             settings: self.settings,
             definitions: Share::new(self.definitions_bytes_max),
@@ -285,7 +290,7 @@ impl Builder {
         // Nobody else sets it.
         let _ = nested.service.set(Arc::downgrade(&inner));
         inner.recover()?;
-        Ok(Service { inner, caller: None })
+        Ok(Service { inner, caller: None, scope: None })
     }
 }
 

@@ -66,6 +66,8 @@ exceptions! {
     ResourceNotFound,
     /// The request cannot be read.
     SerializationException,
+    /// The service ends.
+    ServiceUnavailable,
     /// A quota is used up.
     ServiceQuotaExceededException,
     /// A state machine of this name exists, and differs.
@@ -163,11 +165,14 @@ impl Error {
 
 impl From<Throttled> for Error {
     fn from(throttled: Throttled) -> Error {
+        if throttled.limit == Limit::Draining {
+            // Whoever ends has nothing to promise; another one may take over at the same address.
+            let message = "The server ends and begins no more executions; ask again, or ask another one";
+            return Error::new(Exception::ServiceUnavailable, message);
+        }
         let mut error =
             Error::new(Exception::ThrottlingException, format!("Rate exceeded: {}", throttled.limit));
-        // Whoever is being drained has nothing to promise.
-        let retry_after = Some(throttled.retry_after);
-        error.retry_after = retry_after.filter(|_| throttled.limit != Limit::Draining);
+        error.retry_after = Some(throttled.retry_after);
         error
     }
 }

@@ -230,6 +230,20 @@ impl Executions {
         }
     }
 
+    /// Stops all that run, and forgets all. How many there were.
+    pub(super) fn forget_all(&self, fault: Fault) -> usize {
+        let all: Vec<Arc<Execution>> = self.by_arn.iter().map(|entry| Arc::clone(&entry)).collect();
+        for execution in &all {
+            execution.stop(fault.clone());
+            self.by_arn.remove(&execution.arn);
+        }
+        self.by_machine.clear();
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.queue.clear();
+        closed.bytes = 0;
+        all.len()
+    }
+
     /// Refuses to begin one more while the histories of those that run take too much.
     pub(super) fn admit(&self) -> Result<(), Error> {
         if self.open_bytes.load(Ordering::Relaxed) <= self.bytes_max {
@@ -323,6 +337,10 @@ impl Executions {
 
     /// Counts an execution that is over, and forgets the oldest such if they take too much.
     fn close(&self, execution: &Arc<Execution>) {
+        if !self.by_arn.get(&execution.arn).is_some_and(|kept| Arc::ptr_eq(&kept, execution)) {
+            // It was forgotten while it ran.
+            return;
+        }
         let bytes = execution.bytes();
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         closed.queue.push_back((Arc::clone(execution), bytes));

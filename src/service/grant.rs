@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::builder::Settings;
 use super::{Inner, Service};
 use crate::json::{Arena, Value};
 use crate::program::Task;
@@ -106,12 +107,7 @@ impl Service {
     /// do, and `TestState` does no more. Whether they may ask for an operation at all is for the caller of this to check.
     #[must_use]
     pub fn on_behalf_of(&self, caller: Arc<Grant>) -> Service {
-        Service { inner: Arc::clone(&self.inner), caller: Some(caller) }
-    }
-
-    /// The ARN of a resource of this service.
-    pub(crate) fn arn(&self, resource_type: &str, name: &str) -> String {
-        self.inner.arn(resource_type, name)
+        Service { inner: Arc::clone(&self.inner), caller: Some(caller), scope: self.scope.clone() }
     }
 }
 
@@ -120,7 +116,9 @@ impl Inner {
     pub(super) fn permit(&self, maker: Option<&Arc<Grant>>) -> Option<Arc<dyn Permit>> {
         let maker = Arc::clone(maker?);
         // With its colon in front of the name.
-        let arns = |resource_type: &str| self.arn(resource_type, "");
+        let Settings { partition, region, account, .. } = &self.settings;
+        let arns =
+            |resource_type: &str| format!("arn:{partition}:states:{region}:{account}:{resource_type}:");
         Some(Arc::new(MakerPermit { maker, machines: arns("stateMachine"), activities: arns("activity") }))
     }
 }

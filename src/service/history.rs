@@ -107,7 +107,7 @@ impl Service {
             inner.tokens.part(found, results_max, &list, now_ms, |event| event.id.to_string(), |event| event);
         let labels = HistoryLabels {
             role_arn: execution.target.revision.settings.role_arn.to_string(),
-            region: inner.settings.region.clone(),
+            region: self.region().to_owned(),
             version_arn: execution.target.version_arn(),
             alias_arn: execution.target.alias_arn(),
         };

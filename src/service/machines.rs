@@ -187,6 +187,12 @@ pub struct StateMachineItem {
 }
 
 impl StateMachine {
+    /// The ARN of something that belongs to it, in its region and account.
+    pub(super) fn arn_of(&self, resource_type: &str, resource: &str) -> String {
+        let arn = self.arn.replacen(":stateMachine:", &format!(":{resource_type}:"), 1);
+        format!("{arn}:{resource}")
+    }
+
     pub(super) fn version_arn(&self, version: u32) -> String {
         format!("{}:{version}", self.arn)
     }
@@ -235,7 +241,7 @@ impl Service {
             maker: self.caller.clone(),
         };
         settings.check()?;
-        let arn = inner.arn("stateMachine", &request.name);
+        let arn = self.arn("stateMachine", &request.name);
         tags::check(&arn, &request.tags)?;
         let charge = inner.charge(&settings.definition)?;
         let machine = inner.compile(&arn, &request.name, machine_type, &settings)?;
@@ -397,7 +403,8 @@ impl Service {
         let inner = &*self.inner;
         let now_ms = inner.now_ms();
         let (results_max, after) = inner.tokens.read(page, LIST, now_ms)?;
-        let found = inner.machines.after(after.as_deref(), results_max + 1);
+        let found = inner.machines.after(self.list_after(after).as_deref(), results_max + 1);
+        let found = found.into_iter().take_while(|machine| self.is_here(&machine.arn)).collect();
         let show = |machine: Arc<StateMachine>| StateMachineItem {
             arn: machine.arn.to_string(),
             name: machine.name.to_string(),

@@ -8,11 +8,13 @@ use super::{Error, Inner, Target};
 use crate::task::Tasks;
 use crate::task::mock::MockConfig;
 
-/// A mock configuration file, read when it is first needed, and again when it has changed.
-#[derive(Debug)]
+/// Mocks: those that were set while the service runs, or else those of a file, which is read when it is first needed and
+/// again when it has changed.
+#[derive(Debug, Default)]
 pub(super) struct Mocks {
-    path: PathBuf,
+    path: Option<PathBuf>,
     read: Mutex<Option<Read>>,
+    set: Mutex<Option<Arc<MockConfig>>>,
 }
 
 #[derive(Debug)]
@@ -22,24 +24,33 @@ struct Read {
 }
 
 impl Mocks {
-    pub(super) fn new(path: PathBuf) -> Mocks {
-        Mocks { path, read: Mutex::default() }
+    pub(super) fn new(path: Option<PathBuf>) -> Mocks {
+        Mocks { path, ..Mocks::default() }
+    }
+
+    /// Those that are used from now on.
+    pub(super) fn set(&self, config: Arc<MockConfig>) {
+        // Nothing panics while it holds the lock.
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
 
     fn config(&self) -> Result<Arc<MockConfig>, String> {
-        let stamp = stamp(&self.path).map_err(|error| self.unreadable(&error))?;
+        if let Some(set) = &*self.set.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(set));
+        }
+        let path = self.path.as_deref().ok_or("there is no mock configuration")?;
+        let unreadable = |error: std::io::Error| {
+            format!("the mock configuration {} cannot be read: {error}", path.display())
+        };
+        let stamp = stamp(path).map_err(unreadable)?;
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(read) = read.as_ref().filter(|read| read.stamp == stamp) {
             return Ok(Arc::clone(&read.config));
         }
-        let text = std::fs::read(&self.path).map_err(|error| self.unreadable(&error))?;
+        let text = std::fs::read(path).map_err(unreadable)?;
         let config = Arc::new(MockConfig::parse(&text).map_err(|error| error.to_string())?);
         *read = Some(Read { stamp, config: Arc::clone(&config) });
         Ok(config)
-    }
-
-    fn unreadable(&self, error: &std::io::Error) -> String {
-        format!("the mock configuration {} cannot be read: {error}", self.path.display())
     }
 }
 
@@ -62,10 +73,7 @@ impl Inner {
     ) -> Result<Option<Box<dyn Tasks + Send>>, Error> {
         let Some(case) = case else { return Ok(None) };
         let refuse = |why: String| Error::validation(format!("Test case '{case}' cannot be used: {why}"));
-        let Some(mocks) = &self.mocks else {
-            return Err(refuse("there is no mock configuration".to_owned()));
-        };
-        let config = mocks.config().map_err(refuse)?;
+        let config = self.mocks.config().map_err(refuse)?;
         let case = config.test_case(&target.machine.name, case).map_err(|error| refuse(error.to_string()))?;
         // Whoever forgets a mock does not call AWS instead.
         Ok(Some(Box::new(case.to_mock(target.revision.runnable()?.states_that_call_out()))))

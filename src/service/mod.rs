@@ -24,6 +24,8 @@ mod nested;
 mod page;
 mod reference;
 mod registry;
+mod reset;
+mod scope;
 mod start;
 mod store;
 #[cfg(feature = "console")]
@@ -52,6 +54,7 @@ pub use machines::{
 };
 pub use map_runs::UpdateMapRun;
 pub use page::{Page, Part};
+pub use scope::Scope;
 pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
 pub(crate) use start::{Ended, KnownMachine, ShortMachine};
 pub use store::StateError;
@@ -94,6 +97,8 @@ pub struct Service {
     inner: Arc<Inner>,
     /// Who uses it, if that is known.
     caller: Option<Arc<Grant>>,
+    /// The region and account it is used in, if they are not the service's own.
+    scope: Option<Arc<Scope>>,
 }
 
 pub(crate) struct Inner {
@@ -105,7 +110,7 @@ pub(crate) struct Inner {
     machines: Arc<Registry<StateMachine>>,
     activities: Arc<Registry<Activity>>,
     executions: Arc<Executions>,
-    mocks: Option<Mocks>,
+    mocks: Mocks,
     store: Option<Store>,
     /// What definitions and their programs take.
     definitions: Arc<Share>,
@@ -194,11 +199,6 @@ impl Service {
 impl Inner {
     fn now_ms(&self) -> u64 {
         self.time.now_ms()
-    }
-
-    fn arn(&self, resource_type: &str, resource: &str) -> String {
-        let Settings { partition, region, account, .. } = &self.settings;
-        format!("arn:{partition}:states:{region}:{account}:{resource_type}:{resource}")
     }
 
     fn writing(&self) -> MutexGuard<'_, ()> {

@@ -229,8 +229,8 @@ impl Inner {
         let input = request.input.unwrap_or_else(|| "{}".to_owned());
         is_json(&input)?;
         let arn = match target.machine.is_express() {
-            true => self.arn("express", &format!("{}:{name}:{}", target.machine.name, self.ids.uuid())),
-            false => self.arn("execution", &format!("{}:{name}", target.machine.name)),
+            true => target.machine.arn_of("express", &format!("{name}:{}", self.ids.uuid())),
+            false => target.machine.arn_of("execution", &name),
         };
         let (started_ms, trace_header) = (self.now_ms(), request.trace_header);
         let history = LiveHistory::new(self.settings.history_bytes_max);

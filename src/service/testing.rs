@@ -1,5 +1,6 @@
 //! `TestState` and `ValidateStateMachineDefinition` as actions.
 
+use super::builder::partition_of;
 use super::test_state::{self, Surroundings, TestState, TestedState};
 use super::validate::{self, ValidateStateMachineDefinition, Validation};
 use super::{Error, Service};
@@ -18,9 +19,9 @@ impl Service {
     pub async fn test_state(&self, request: TestState) -> Result<TestedState, Error> {
         let inner = &*self.inner;
         let surroundings = Surroundings {
-            partition: inner.settings.partition.clone(),
-            region: inner.settings.region.clone(),
-            account: inner.settings.account.clone(),
+            partition: partition_of(self.region()).to_owned(),
+            region: self.region().to_owned(),
+            account: self.account().to_owned(),
             now_ms: inner.now_ms(),
             seed: inner.ids.next(),
             resources: Resources::Aws,

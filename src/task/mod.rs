@@ -358,6 +358,12 @@ impl<H: ?Sized> Handlers<H> {
         self.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     }
 
+    /// The resources and prefixes that somebody does tasks of.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.exact.keys().map(String::as_str).chain(self.prefixes.iter().map(|(prefix, _)| prefix.as_str()))
+    }
+
     /// Who does tasks of exactly this resource.
     #[cfg(feature = "runtime")]
     pub(crate) fn find_exactly(&self, arn: &str) -> Option<&Arc<H>> {

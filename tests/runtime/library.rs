@@ -9,7 +9,9 @@ use expressway::engine::{Execution, TaskCall};
 use expressway::fault::{self, Fault};
 use expressway::program::Program;
 use expressway::runtime::inline::{Answer, Driver, Tasks};
-use expressway::runtime::{Engine, Json, ManualTime, RealClock, Status};
+use expressway::runtime::{
+    DefinitionError, Engine, Input, Json, Machine, ManualTime, RealClock, StartOptions, Status, Time,
+};
 use expressway::task::{self, Handlers, TaskError};
 
 const TASK: &str = r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:work", "End": true}}}"#;
@@ -200,4 +202,146 @@ fn a_panic_in_a_turn_fails_its_execution_and_no_other() {
     simulation.settle(2_000);
     assert_eq!(after.wait().status, Status::Succeeded);
     assert_eq!(simulation.shards().iter().map(|shard| shard.executions()).sum::<usize>(), 0);
+}
+
+#[test]
+fn a_task_that_nobody_does_is_refused_when_its_machine_is_created() {
+    const WORK: &str = "arn:aws:lambda:us-east-1:123456789012:function:work";
+    let misspelt = TASK.replace("function:work", "function:wrok");
+    let builder = || Engine::builder().shards(1).task_sync(WORK, |n: i64| Ok::<i64, TaskError>(n));
+    let engine = builder().build().expect("an engine");
+    let error = engine.create_state_machine("m", &misspelt).expect_err("nobody does it");
+    assert_eq!(
+        error.to_string(),
+        "nobody does some of the tasks: no handler is registered for the resource \
+         arn:aws:lambda:us-east-1:123456789012:function:wrok (did you mean \
+         `arn:aws:lambda:us-east-1:123456789012:function:work`?) at /States/T/Resource. Register a handler for each, or \
+         accept that they fail when they begin (`accept_unhandled`)"
+    );
+    assert!(matches!(&error, DefinitionError::Unhandled(tasks) if tasks[0].location == "/States/T/Resource"));
+    let machine = engine.create_state_machine("m", TASK).expect("somebody does it");
+    assert!(engine.update_state_machine(&machine, &misspelt).is_err(), "an update is refused as well");
+    // A worker of an activity may come at any time.
+    let activity = TASK.replace(WORK, "arn:aws:states:us-east-1:123456789012:activity:work");
+    let open = Engine::builder().shards(1).express_callbacks(true).build().expect("an engine");
+    assert!(open.create_state_machine("asks", &activity).is_ok());
+    let lenient = builder().accept_unhandled(true).build().expect("an engine");
+    let machine = lenient.create_state_machine("m", &misspelt).expect("it is accepted");
+    let fault =
+        lenient.start(&machine, "1").expect("it is taken").wait().output::<i64>().expect_err("it fails");
+    assert_eq!(fault.error.as_deref(), Some(fault::TASK_FAILED));
+}
+
+#[test]
+fn every_way_to_start_takes_the_same_inputs() {
+    const PASS: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
+    let engine = Engine::builder().shards(1).build().expect("an engine");
+    let machine = engine.create_state_machine("echo", PASS).expect("a machine");
+    let options = StartOptions::default();
+    fn check<I: Input>(engine: &Engine, machine: &Machine, options: &StartOptions, input: impl Fn() -> I) {
+        let ran = engine.run_now(machine, input(), options, |ended| ended.succeeded()).expect("JSON");
+        assert_eq!(ran, Some(true));
+        assert_eq!(engine.start(machine, input()).expect("JSON").wait().status, Status::Succeeded);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let outcome = runtime.block_on(engine.run(machine, input())).expect("JSON");
+        assert_eq!(outcome.status, Status::Succeeded);
+    }
+    let text = "[1, 2]".to_owned();
+    check(&engine, &machine, &options, || "[1, 2]");
+    check(&engine, &machine, &options, || b"[1, 2]");
+    check(&engine, &machine, &options, || text.as_bytes());
+    check(&engine, &machine, &options, || &text);
+    check(&engine, &machine, &options, || text.clone());
+    check(&engine, &machine, &options, || text.clone().into_bytes());
+    check(&engine, &machine, &options, || Json([1, 2]));
+    assert!(engine.run_now(&machine, "[1, ", &options, |_| ()).is_err());
+}
+
+/// Counts the warnings that name a resource.
+#[derive(Clone, Default)]
+struct Warnings(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Resource(Option<String>);
+        impl tracing::field::Visit for Resource {
+            fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+                if field.name() == "resource" {
+                    self.0 = Some(value.to_owned());
+                }
+            }
+            fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+        }
+        let mut resource = Resource(None);
+        event.record(&mut resource);
+        self.0.lock().expect("nobody panics").extend(resource.0);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_handler_that_blocks_its_shard_is_counted_and_warned_of_once() {
+    let function = |name: &str| format!("arn:aws:lambda:us-east-1:123456789012:function:{name}");
+    let machine = |name: &str| TASK.replace("function:work", &format!("function:{name}"));
+    let time = ManualTime::at(1_000);
+    // What blocks is time that passes while a handler is called.
+    let takes = |milliseconds: u64| {
+        let time = time.clone();
+        move || time.advance(milliseconds)
+    };
+    let (quick, hangs, wakes) = (takes(99), takes(100), takes(250));
+    let builder = Engine::builder().shards(1).seed(1).time(time.clone());
+    let builder = builder.task_sync(function("quick"), move |n: i64| {
+        quick();
+        Ok::<i64, TaskError>(n)
+    });
+    let builder = builder.task_sync(function("hangs"), move |n: i64| {
+        hangs();
+        Ok::<i64, TaskError>(n)
+    });
+    // This one blocks when its future is polled again.
+    let wakes = Arc::new(wakes);
+    let builder = builder.task(function("wakes"), move |n: i64| {
+        let wakes = Arc::clone(&wakes);
+        async move {
+            let mut polled = false;
+            std::future::poll_fn(|context| {
+                if std::mem::replace(&mut polled, true) {
+                    wakes();
+                    return std::task::Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                std::task::Poll::Pending
+            })
+            .await;
+            Ok::<i64, TaskError>(n)
+        }
+    });
+    let (engine, mut simulation) = builder.simulate().expect("an engine");
+    let warnings = Warnings::default();
+    tracing::subscriber::with_default(warnings.clone(), || {
+        for name in ["quick", "hangs", "wakes", "hangs", "quick"] {
+            let machine = engine.create_state_machine(name, &machine(name));
+            let machine = machine.or_else(|_| engine.state_machine(name).ok_or(())).expect("a machine");
+            let handle = engine.start(&machine, "1").expect("it is taken");
+            simulation.settle(Time::steady_ms(&time));
+            assert_eq!(handle.wait().status, Status::Succeeded, "{name}");
+        }
+    });
+    assert_eq!(*warnings.0.lock().expect("nobody panics"), [function("hangs"), function("wakes")]);
+    let metrics = engine.observed().prometheus();
+    for (name, count) in [("hangs", 2), ("wakes", 1)] {
+        let line = format!("expressway_handler_blocked_total{{resource=\"{}\"}} {count}", function(name));
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+    assert!(!metrics.contains("function:quick"), "{metrics}");
 }

@@ -47,8 +47,14 @@ fn run(case: &Json) -> Result<Run, String> {
     // The moment at which `corpora/recorded.rs` runs them too.
     let time = ManualTime::at(1_730_720_466_123);
     let setup = Setup::default().history(tail).log(sink, level, data);
-    let (engine, mut simulation) =
-        Engine::builder().seed(1).shards(2).time(time.clone()).observe(setup).simulate().unwrap();
+    let (engine, mut simulation) = Engine::builder()
+        .accept_unhandled(true)
+        .seed(1)
+        .shards(2)
+        .time(time.clone())
+        .observe(setup)
+        .simulate()
+        .unwrap();
     let machine_type =
         if case["machine_type"] == "EXPRESS" { MachineType::Express } else { MachineType::Standard };
     let spec = MachineSpec {

@@ -112,7 +112,7 @@ fn a_standard_machine_may_take_a_year_beside_express_ones() {
 
 #[test]
 fn only_a_standard_machine_may_have_activities_and_callbacks_in_the_profile_of_aws() {
-    let world = World::new(Engine::builder());
+    let world = World::new(Engine::builder().accept_unhandled(true));
     for (resource, parameters) in [
         ("arn:aws:states:us-east-1:123456789012:activity:pick", "{}".to_owned()),
         (
@@ -300,9 +300,12 @@ fn an_execution_may_bring_its_own_tasks_and_a_trace_header() {
         "MockedResponses": {"first": {"0": {"Throw": {"Error": "E", "Cause": "mocked"}}, "1": {"Return": {"n": 1}}}},
     });
     let mocks = MockConfig::parse(mocks.to_string().as_bytes()).unwrap();
-    let builder = Engine::builder().task_with(FUNCTION, |input: Value, attempt: Attempt| async move {
-        Ok::<Value, TaskError>(json!({"was": input, "trace": attempt.trace_header()}))
-    });
+    let builder = Engine::builder().accept_unhandled(true).task_with(
+        FUNCTION,
+        |input: Value, attempt: Attempt| async move {
+            Ok::<Value, TaskError>(json!({"was": input, "trace": attempt.trace_header()}))
+        },
+    );
     let mut world = World::new(builder);
     let definition = format!(
         r#"{{"StartAt": "A", "States": {{"A": {{"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:none",
@@ -338,7 +341,7 @@ fn what_answers_later_answers_when_its_time_has_come_and_not_after_an_abort() {
             self.0.remove(&call.attempt).unwrap_or(Answer::Never)
         }
     }
-    let mut world = World::new(Engine::builder());
+    let mut world = World::new(Engine::builder().accept_unhandled(true));
     let definition = format!(
         r#"{{"StartAt": "A", "States": {{"A": {{"Type": "Task", "Resource": "{FUNCTION}", "TimeoutSeconds": 5, "End": true,
         "Retry": [{{"ErrorEquals": ["States.Timeout"], "IntervalSeconds": 1}}]}}}}}}"#

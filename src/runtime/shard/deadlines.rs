@@ -9,7 +9,8 @@ impl Shard {
     /// Puts a resident into the queue when its deadline is the usual one, which makes it the last; else gives it a timer.
     pub(super) fn join_queue(&mut self, slot: u32, deadline_ms: u64) -> (u32, u32) {
         let start = &self.shared.start;
-        let usual_ms = self.now_ms.saturating_add(start.scaled(start.seconds_max.saturating_mul(1_000)));
+        let usual_ms =
+            self.now_ms.saturating_add(start.scaled_limit(start.seconds_max.saturating_mul(1_000)));
         if deadline_ms != usual_ms {
             let timer = self.wheel.arm(deadline_ms, TimerKey::deadline(slot));
             return (TIMED, timer.to_bits());

@@ -160,6 +160,11 @@ impl Integrations {
         rows
     }
 
+    /// Whether this service has an endpoint of its own, other than the one for all that have none.
+    pub fn has_endpoint(&self, service: &str) -> bool {
+        self.settings.endpoints.contains_key(&settings::variable(service))
+    }
+
     /// Where tasks with this resource go: for people.
     ///
     /// # Errors
@@ -209,7 +214,9 @@ impl Integrations {
         self
     }
 
-    /// Accepts state machines with tasks that are not supported: such a task fails with `States.Runtime` when it
+    /// Accepts state machines with tasks that AWS has and this library has not: services it does not model, optimised
+    /// integrations, credentials. What AWS does not have either, such as a service or an action that is misspelt, is refused
+    /// as before. Of services that are not modelled, the names of actions are not known, and accepted as they are. Such a task fails with `States.Runtime` when it
     /// begins, unless something else answers it, such as a mock.
     #[must_use]
     pub fn accept_unsupported(mut self) -> Integrations {
@@ -267,7 +274,7 @@ const PREFIXES: [&str; 6] = [
 impl AsyncHandler for Integrations {
     fn resolve(&self, task: &Task) -> Result<Option<Arc<dyn AsyncHandler>>, String> {
         match self.handler(task) {
-            Err(why) if self.accept_unsupported => Ok(Some(Arc::new(Unsupported(why)))),
+            Err(why) if self.accept_unsupported && is_on_aws(task) => Ok(Some(Arc::new(Unsupported(why)))),
             handler => handler.map(Some),
         }
     }
@@ -303,6 +310,17 @@ impl AsyncHandler for NotMocked {
 
     fn calls_out(&self) -> bool {
         true
+    }
+}
+
+/// Whether AWS has what a task that is not supported asks for.
+fn is_on_aws(task: &Task) -> bool {
+    let ResourceKind::Service { service, action } = &task.resource.kind else { return true };
+    let action = action.strip_suffix(".waitForTaskToken").unwrap_or(action);
+    match service.strip_prefix("aws-sdk:") {
+        Some(name) => model::is_on_aws(name, action),
+        // Which optimised integrations there are was looked at when the definition was read.
+        None => !["kafka", "nats"].contains(&&**service),
     }
 }
 

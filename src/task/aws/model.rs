@@ -3,6 +3,18 @@
 use crate::asl::did_you_mean;
 use crate::models::{self, Naming, NotFound, Operation, Protocol};
 
+/// The names of all of AWS's services; `src/models/generate.py` makes them.
+const NAMES: &str = include_str!("../../models/names.txt");
+
+/// Whether AWS has this action of a service, as far as is known: of services that are not modelled, only the names are.
+pub(super) fn is_on_aws(service: &str, action: &str) -> bool {
+    match models::find(service, action, Naming::Java) {
+        Ok(_) => true,
+        Err(NotFound::Action(_)) => false,
+        Err(NotFound::Service) => NAMES.lines().any(|name| name == service),
+    }
+}
+
 /// What services are called elsewhere: in ARNs, among the optimised integrations, by people.
 const OTHER_NAMES: [(&str, &str); 7] = [
     ("events", "eventbridge"),

@@ -15,7 +15,7 @@ use super::ssrf_policy::HttpPolicy;
 #[non_exhaustive]
 pub enum SettingsError {
     /// An endpoint is not a URL of a server.
-    #[error("the endpoint '{0}' is not an http or https URL")]
+    #[error("the endpoint '{0}' is not an http or https URL, such as http://localhost:9001")]
     NotAnEndpoint(String),
     /// The file of connections cannot be used.
     #[error("the connections cannot be used: {0}")]

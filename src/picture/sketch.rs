@@ -1,0 +1,186 @@
+//! Half a definition as a graph: whatever states there are, and where they lead as far as that is said. Nothing is checked.
+
+use std::collections::HashMap;
+
+use super::model::{Edge, Graph, Node, Way, Workflow};
+use super::words;
+use crate::json::source::{self, Node as Source, Span};
+use crate::limits;
+
+/// What stands for the type of a state that has none, and for a state that is led to and is not there.
+const UNKNOWN: &str = "?";
+const MISSING: &str = "missing";
+/// Texts beside edges and below names are cut.
+const WORDS_CHARS_MAX: usize = 40;
+/// States that are drawn of half a definition.
+const NODES_MAX: usize = 10_000;
+
+impl Graph {
+    /// The graph of a definition that may be wrong or half written. States that are led to and do not exist are drawn, as
+    /// of type `missing`; where the text breaks off, what stands before that is drawn. Nothing, where there is no state.
+    ///
+    /// ```
+    /// use expressway::picture::Graph;
+    /// let half = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "C": {"Type"#;
+    /// let graph = Graph::sketch(half.as_bytes()).expect("there are states");
+    /// let names: Vec<&str> = graph.workflow.nodes.iter().map(|node| node.name.as_str()).collect();
+    /// assert_eq!(names, ["A", "B"]);
+    /// ```
+    pub fn sketch(text: &[u8]) -> Option<Graph> {
+        let read = |text: &[u8]| source::read(text, limits::DEFINITION_BYTES_MAX);
+        let source = match read(text) {
+            Ok(source) => source,
+            Err(error) => read(&closed(text.get(..error.offset.min(text.len()))?)?).ok()?,
+        };
+        Graph::sketch_of(&source.root)
+    }
+
+    /// As [`sketch`](Graph::sketch), of a tree that was read already.
+    pub fn sketch_of(root: &Source) -> Option<Graph> {
+        let workflow = workflow(root, &mut 0, limits::WORKFLOW_DEPTH_MAX)?;
+        (!workflow.nodes.is_empty()).then_some(Graph { workflow })
+    }
+}
+
+/// JSON that breaks off, without what is not whole at its end, and with everything closed that is open.
+fn closed(text: &[u8]) -> Option<Vec<u8>> {
+    let (mut open, mut in_string, mut escaped) = (Vec::new(), false, false);
+    // Where it may be cut, and how many of `open` are to be closed there.
+    let mut cut: Option<(usize, usize)> = None;
+    for (at, &byte) in text.iter().enumerate() {
+        match byte {
+            _ if in_string => {
+                in_string = escaped || byte != b'"';
+                escaped = !escaped && byte == b'\\';
+            }
+            b'"' => in_string = true,
+            b'{' => open.push(b'}'),
+            b'[' => open.push(b']'),
+            b'}' | b']' => {
+                open.pop()?;
+                cut = Some((at + 1, open.len()));
+            }
+            b',' => cut = Some((at, open.len())),
+            _ => {}
+        }
+        if open.len() > usize::from(limits::JSON_DEPTH_MAX) {
+            return None;
+        }
+    }
+    // Whatever was closed since is a cut of its own, so what was open there still is.
+    let (at, left) = cut?;
+    Some(text[..at].iter().copied().chain(open.into_iter().take(left).rev()).collect())
+}
+
+/// Recursion is `depth` deep; what is nested deeper is left out.
+fn workflow(source: &Source, ids: &mut usize, depth: usize) -> Option<Workflow> {
+    let depth = depth.checked_sub(1)?;
+    let states = source.get("States")?.members()?;
+    let mut sketch = Sketch { places: HashMap::new(), nodes: Vec::new(), edges: Vec::new(), first: 0 };
+    for (place, member) in states.iter().enumerate() {
+        sketch.places.insert(member.key.value.to_string(), place);
+    }
+    for member in states.iter().take(NODES_MAX.saturating_sub(*ids)) {
+        let state = &member.value;
+        let id = *ids;
+        *ids += 1;
+        let kind = state.get("Type").and_then(Source::as_str).map_or(UNKNOWN, known);
+        let inner = match kind {
+            "Parallel" => {
+                let branches = state.get("Branches").and_then(Source::items).unwrap_or_default();
+                branches.iter().filter_map(|branch| workflow(branch, ids, depth)).collect()
+            }
+            "Map" => (state.get("ItemProcessor").or_else(|| state.get("Iterator")))
+                .and_then(|processor| workflow(processor, ids, depth))
+                .into_iter()
+                .collect(),
+            _ => Vec::new(),
+        };
+        let (name, span) = (member.key.value.to_string(), member.key.span);
+        sketch.nodes.push(Node { id, name, span, kind, detail: detail(state), inner });
+    }
+    // Only those that are drawn lead somewhere.
+    let drawn = sketch.nodes.len();
+    sketch.places.retain(|_, place| *place < drawn);
+    for (from, member) in states.iter().enumerate().take(drawn) {
+        sketch.edges_of(from, &member.value, ids);
+    }
+    let start = source.get("StartAt").and_then(Source::as_str);
+    let start = start.and_then(|start| sketch.places.get(start)).copied().unwrap_or(0);
+    let Sketch { nodes, edges, .. } = sketch;
+    Some(Workflow { start, nodes, edges })
+}
+
+struct Sketch {
+    places: HashMap<String, usize>,
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+    /// Where those of the state begin that is looked at.
+    first: usize,
+}
+
+impl Sketch {
+    fn edges_of(&mut self, from: usize, state: &Source, ids: &mut usize) {
+        self.first = self.edges.len();
+        if let Some(next) = state.get("Next") {
+            self.lead(from, next, Way::Next, None, ids);
+        }
+        if state.get("End").and_then(Source::as_bool) == Some(true) {
+            self.edges.push(Edge { from, to: None, way: Way::Next, labels: Vec::new() });
+        }
+        let list = |field: &str| state.get(field).and_then(Source::items).unwrap_or_default();
+        for rule in list("Choices") {
+            if let Some(next) = rule.get("Next") {
+                let condition = rule.get("Condition").and_then(Source::as_str);
+                let condition = condition.map(|text| words::shorten(text, WORDS_CHARS_MAX));
+                self.lead(from, next, Way::Next, condition, ids);
+            }
+        }
+        if let Some(default) = state.get("Default") {
+            self.lead(from, default, Way::Next, Some("otherwise".to_owned()), ids);
+        }
+        for catcher in list("Catch") {
+            let errors = catcher.get("ErrorEquals").and_then(Source::items).unwrap_or_default();
+            let errors: Vec<&str> = errors.iter().filter_map(Source::as_str).collect();
+            if let Some(next) = catcher.get("Next") {
+                let label = words::shorten(&errors.join(", "), WORDS_CHARS_MAX);
+                self.lead(from, next, Way::Catch, Some(label), ids);
+            }
+        }
+    }
+
+    fn lead(&mut self, from: usize, to: &Source, way: Way, label: Option<String>, ids: &mut usize) {
+        let Some(name) = to.as_str() else {
+            // What is no name leads nowhere.
+            return;
+        };
+        let to = match self.places.get(name) {
+            Some(&to) => to,
+            None if *ids >= NODES_MAX => return,
+            None => {
+                let (id, span) = (*ids, Span { start: to.span.start, end: to.span.end });
+                *ids += 1;
+                let (name, detail) = (name.to_owned(), String::new());
+                self.places.insert(name.clone(), self.nodes.len());
+                self.nodes.push(Node { id, name, span, kind: MISSING, detail, inner: Vec::new() });
+                self.nodes.len() - 1
+            }
+        };
+        let same = |edge: &&mut Edge| (edge.to, edge.way) == (Some(to), way);
+        match self.edges[self.first..].iter_mut().find(same) {
+            Some(edge) => edge.labels.extend(label),
+            None => self.edges.push(Edge { from, to: Some(to), way, labels: label.into_iter().collect() }),
+        }
+    }
+}
+
+/// The type of a state, if it is one that there is.
+fn known(kind: &str) -> &'static str {
+    const KINDS: [&str; 8] = ["Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"];
+    KINDS.into_iter().find(|known| *known == kind).unwrap_or(UNKNOWN)
+}
+
+fn detail(state: &Source) -> String {
+    let resource = state.get("Resource").and_then(Source::as_str).unwrap_or_default();
+    words::shorten(resource.rsplit(":::").next().unwrap_or_default(), WORDS_CHARS_MAX)
+}

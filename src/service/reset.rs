@@ -1,0 +1,32 @@
+//! What test suites ask for: a service that forgets everything, and other mocks while it runs.
+
+use std::sync::Arc;
+
+use super::Service;
+use crate::fault::Fault;
+use crate::task::mock::MockConfig;
+
+impl Service {
+    /// Forgets everything that was created: state machines with their versions, aliases and tags, activities, and
+    /// executions; those that run are aborted first. Mocks and counts stay. How many things were forgotten.
+    ///
+    /// # Panics
+    /// When the service keeps its [state](super::Builder::state): what is kept is not to be lost by a call.
+    pub fn forget_everything(&self) -> usize {
+        let inner = &*self.inner;
+        assert!(inner.store.is_none(), "a service that keeps its state does not forget it");
+        let _writing = inner.writing();
+        let machines = inner.machines.after(None, usize::MAX);
+        // Nothing can be started any more before what runs is stopped.
+        machines.iter().for_each(|machine| drop(inner.machines.remove(&machine.arn)));
+        let activities = inner.activities.after(None, usize::MAX);
+        activities.iter().for_each(|activity| drop(inner.activities.remove(&activity.arn)));
+        let executions = inner.executions.forget_all(Fault { error: None, cause: None });
+        machines.len() + activities.len() + executions
+    }
+
+    /// From now on, test cases (`#Case` behind the ARN of a state machine) are those of `config`.
+    pub fn set_mocks(&self, config: MockConfig) {
+        self.inner.mocks.set(Arc::new(config));
+    }
+}
