@@ -8,6 +8,7 @@ use expressway::asl::{self, Code, Definition, Diagnostic, MachineType, Options, 
 use expressway::compile;
 use expressway::json::yaml;
 use expressway::limits;
+use expressway::picture::Graph;
 use expressway::program::Program;
 use expressway::task::data::Files;
 
@@ -85,7 +86,7 @@ pub(super) fn open(file: &Path) -> Result<File, Stop> {
     }
 }
 
-fn unreadable(file: &Path, error: &io::Error) -> Stop {
+pub(super) fn unreadable(file: &Path, error: &io::Error) -> Stop {
     let why = match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -98,6 +99,9 @@ fn unreadable(file: &Path, error: &io::Error) -> Stop {
 pub(super) fn is_yaml(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
+
+/// Lines at the end of a YAML text that may be wrong before nothing is drawn of it.
+const LINES_TAKEN_AWAY_MAX: usize = 20;
 
 /// The text of a definition, wherever it is written down.
 pub(super) struct Written {
@@ -133,6 +137,23 @@ impl Written {
 
     pub(super) fn check(&self) -> Found {
         check_text(&self.place, &self.text, self.is_yaml, self.reading)
+    }
+
+    /// What can be drawn of it, whatever is wrong with it.
+    pub(super) fn sketch(&self) -> Option<Graph> {
+        if !self.is_yaml {
+            return Graph::sketch(&self.text);
+        }
+        // Half a YAML text is mostly a whole one: lines are taken away until it can be read.
+        let text = String::from_utf8_lossy(&self.text);
+        let mut text = text.as_ref();
+        for _ in 0..LINES_TAKEN_AWAY_MAX {
+            if let Ok(source) = yaml::read(text) {
+                return Graph::sketch_of(&source.root);
+            }
+            text = &text[..text.trim_end().rfind('\n')?];
+        }
+        None
     }
 
     /// The definition as JSON, whatever it is written in.

@@ -30,9 +30,9 @@ pub(super) struct EnvironmentArguments {
 const ENVIRONMENT_HELP: &str = "\
 For a shell: eval \"$(expressway env)\"
 
-The endpoint is read by all current SDKs and the CLI; that the host's name is left alone, by boto3 and the CLI. The
-others are told in their code (disableHostPrefix in JavaScript, DISABLE_HOST_PREFIX_INJECTION in Java,
-smithyhttp.DisableEndpointHostPrefix in Go), or need no telling once `expressway hosts --install` gave the name
+The endpoint is read by all current SDKs and the CLI; that the host's name is left alone, by boto3 and the CLI. The \
+others are told in their code (disableHostPrefix in JavaScript, DISABLE_HOST_PREFIX_INJECTION in Java, \
+smithyhttp.DisableEndpointHostPrefix in Go), or need no telling once `expressway hosts --install` gave the name \
 sync-localhost an address.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -35,7 +35,7 @@ struct Of {
 const AFTER_HELP: &str = "\
 Nothing is written, and no lock is taken: of a journal that is in use, the last block may look torn.
 
-Exit codes: 0 the journal is whole, a torn block at its end included; 1 it is damaged, or in a newer format; 2 it cannot be
+Exit codes: 0 the journal is whole, a torn block at its end included; 1 it is damaged, or in a newer format; 2 it cannot be \
 read.";
 
 pub(super) fn journal(arguments: &Arguments) -> Result<Went, Stop> {

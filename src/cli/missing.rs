@@ -1,6 +1,7 @@
 //! Subcommands that this build of the command does not have, and the features of the crate that they are in.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use expressway::asl::did_you_mean;
 
 /// A subcommand that may be left out.
 struct Optional {
@@ -35,14 +36,20 @@ pub(super) fn list() -> String {
     }
 }
 
-/// What to say to someone who asks for a subcommand that exists, but not in this build.
+/// What to say to someone who asks for a subcommand that exists, but not in this build, or that is misspelt.
 pub(super) fn explain(error: &clap::Error) -> Option<String> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }
     let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidSubcommand) else { return None };
-    let missing = OPTIONAL.iter().find(|it| !it.is_built && it.name == asked)?;
-    Some(left_out(&format!("`expressway {asked}`"), missing.feature))
+    if let Some(missing) = OPTIONAL.iter().find(|it| !it.is_built && it.name == asked) {
+        return Some(left_out(&format!("`expressway {asked}`"), missing.feature));
+    }
+    let command = super::command();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let advice = did_you_mean(asked, names.iter().copied());
+    let advice = advice.unwrap_or_else(|| format!("there are {}", names.join(", ")));
+    Some(format!("there is no subcommand `{asked}`: {advice}"))
 }
 
 /// That this build lacks something, and how to get it.

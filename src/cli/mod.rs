@@ -60,10 +60,24 @@ struct Arguments {
 /// What stands below the list of subcommands.
 static AFTER_HELP: LazyLock<String> = LazyLock::new(|| format!("{}{EXIT_CODES}", missing::list()));
 
-const EXIT_CODES: &str = "Exit codes:
+const EXIT_CODES: &str = "\
+Exit codes:
   0  all that was asked for succeeded
   1  some executions failed, some events were not JSON, or a definition has errors (validate)
   2  the command cannot be carried out: wrong usage, an unreadable file, a definition that does not compile";
+
+const VALIDATE_HELP: &str = "\
+Examples:
+  expressway validate orders.asl.json bills.asl.yaml
+  expressway validate . --substitute stage=prod
+  expressway validate --format json orders.asl.json
+
+Exit codes: 0 all are valid on AWS, with --here: and run here; 1 some are not; 2 a file cannot be read.";
+
+const DUMP_HELP: &str = "\
+Examples:
+  expressway dump orders.asl.json
+  expressway dump template.yaml --machine Orders";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -76,8 +90,10 @@ enum Command {
     #[cfg(feature = "cli-pipe")]
     Redrive(pipe::RedriveArguments),
     /// Find all problems of definitions
+    #[command(after_help = VALIDATE_HELP)]
     Validate(ValidateArguments),
     /// Print the tables that a definition compiles to
+    #[command(after_help = DUMP_HELP)]
     Dump(OneDefinition),
     /// Draw a definition
     Graph(graph::Arguments),
@@ -114,7 +130,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct OneDefinition {
     /// File with the definition in Amazon States Language, or `-` for standard input; or a project: a template of
-    /// CloudFormation or SAM, serverless.yml, cdk.out, or a folder with one of these
+    /// CloudFormation or SAM, serverless.yml, cdk.out, or a folder with one of these or with Terraform
     #[arg(value_name = "DEFINITION")]
     file: PathBuf,
     #[command(flatten)]
@@ -144,7 +160,7 @@ enum Type {
 #[derive(Debug, clap::Args)]
 struct ValidateArguments {
     /// Files with definitions in Amazon States Language, or `-` for standard input; or projects: templates of
-    /// CloudFormation or SAM, serverless.yml, cdk.out, or folders with one of these
+    /// CloudFormation or SAM, serverless.yml, cdk.out, or folders with one of these or with Terraform
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]

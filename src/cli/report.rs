@@ -1,16 +1,13 @@
 //! Problems of definitions, for people (the source with the place marked) and for machines.
 
 use std::io::{self, IsTerminal};
-use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use expressway::asl::{Code, Diagnostic, Severity};
+use annotate_snippets::{Group, Level, Renderer};
+use expressway::asl::{self, Severity};
 
 use super::counted;
 use super::definition::Found;
 
-/// More bytes of a line than this are cut out around the place that is shown.
-const EXCERPT_BYTES_MAX: usize = 160;
 /// Problems of one definition that are shown with their source; the rest is counted.
 const SHOWN_MAX: usize = 200;
 
@@ -46,7 +43,7 @@ pub(super) fn text(found: &Found, text: &[u8], colours: bool, not_run: NotRunHer
     let source = String::from_utf8_lossy(text);
     let mut out = String::new();
     for diagnostic in found.diagnostics.iter().take(SHOWN_MAX) {
-        out.push_str(&one(&renderer, &found.file, &source, diagnostic));
+        out.push_str(&asl::excerpt(diagnostic, &found.file, &source, colours));
         out.push_str("\n\n");
     }
     for refused in found.refused.iter().take(SHOWN_MAX) {
@@ -80,62 +77,6 @@ pub(super) fn text(found: &Found, text: &[u8], colours: bool, not_run: NotRunHer
         None => out.push_str(&format!("{}: {}{warnings}\n", found.file, counted(found.errors(), "error"))),
     }
     out
-}
-
-fn one(renderer: &Renderer, file: &str, source: &str, diagnostic: &Diagnostic) -> String {
-    let level = match diagnostic.severity {
-        Severity::Error => Level::ERROR,
-        Severity::Warning => Level::WARNING,
-    };
-    let (line, column) = diagnostic.line_column(source);
-    let (excerpt, span, cut) = excerpt(source, diagnostic.span.start as usize, diagnostic.span.end as usize);
-    let mut snippet =
-        Snippet::source(excerpt).line_start(line as usize).annotation(AnnotationKind::Primary.span(span));
-    let mut notes = Vec::new();
-    if cut {
-        notes.push(format!("{file}:{line}:{column}"))
-    } else {
-        snippet = snippet.path(file)
-    }
-    // What the JSON parser says has the text itself for a location.
-    if let Some(location) = &diagnostic.location
-        && diagnostic.code != Code::InvalidJsonDescription
-    {
-        notes.push(format!("at {location}"));
-    }
-    let message = diagnostic.message.as_str();
-    let place = diagnostic.location.as_deref().filter(|_| diagnostic.code == Code::InvalidJsonDescription);
-    let message = place.and_then(|place| message.strip_suffix(&format!("\n at {place}"))).unwrap_or(message);
-    let mut group = level.primary_title(message).id(diagnostic.code.name()).element(snippet);
-    for note in notes {
-        group = group.element(Level::NOTE.no_name().message(note));
-    }
-    if let Some(suggestion) = &diagnostic.suggestion {
-        group = group.element(Level::HELP.message(suggestion.as_str()));
-    }
-    renderer.render(&[group])
-}
-
-/// The line of a place, the place in it, and whether the line was too long to show whole.
-fn excerpt(source: &str, start: usize, end: usize) -> (&str, Range<usize>, bool) {
-    let start = boundary(source, start.min(source.len()));
-    let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
-    let line_end = source[start..].find('\n').map_or(source.len(), |at| start + at);
-    let end = boundary(source, end.clamp(start, line_end));
-    if line_end - line_start <= EXCERPT_BYTES_MAX {
-        return (&source[line_start..line_end], start - line_start..end - line_start, false);
-    }
-    let from = boundary(source, start.saturating_sub(EXCERPT_BYTES_MAX / 3).max(line_start));
-    let to = boundary(source, (from + EXCERPT_BYTES_MAX).min(line_end));
-    (&source[from..to], start - from..end.min(to) - from, true)
-}
-
-/// The nearest character boundary at or before `at`.
-fn boundary(source: &str, mut at: usize) -> usize {
-    while !source.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }
 
 /// For machines: one object on one line.

@@ -76,7 +76,7 @@ pub(super) struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Outputs of executions that succeed go to standard output, one JSON text a line, in the order of the events. What fails is
+Outputs of executions that succeed go to standard output, one JSON text a line, in the order of the events. What fails is \
 reported on standard error with its line number (the first ones; all are counted), and never stops the stream.
 
 Ctrl-C ends with the outputs and the summary so far; a second one ends at once.
@@ -152,7 +152,7 @@ fn with_services(_: Mocked, _: &Arguments) -> Result<Mocked, Stop> {
 }
 
 /// The machine is called as in its project, or after the definition's file.
-fn identity(machine: Option<&str>, file: &Path, is_standard: bool) -> Identity {
+pub(super) fn identity(machine: Option<&str>, file: &Path, is_standard: bool) -> Identity {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.split('.').find(|part| !part.is_empty() && *part != "-").unwrap_or("workflow");
     let name = machine.unwrap_or(name);
@@ -196,7 +196,7 @@ impl Clock for AnyClock {
     }
 }
 
-fn virtual_clock() -> VirtualClock {
+pub(super) fn virtual_clock() -> VirtualClock {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     VirtualClock::at(u64::try_from(since.as_millis()).unwrap_or(0))
 }

@@ -51,13 +51,18 @@ pub(super) struct Arguments {
     /// Refuse STANDARD state machines
     #[arg(long)]
     express_only: bool,
-    /// The account in ARNs
+    /// Whether region and account of what is created and listed are those given here, or those that the credentials of a
+    /// request name: then clients of several share the server. An access key of 12 digits is an account
+    #[arg(long, value_enum, value_name = "WHENCE", default_value_t = Whence::Given)]
+    scope: Whence,
+    /// The account in ARNs [default: 123456789012]
     #[arg(long, alias = "aws-account", env = "AWS_ACCOUNT_ID", value_name = "DIGITS", value_parser = account)]
     account: Option<String>,
-    /// The region in ARNs
+    /// The region in ARNs [default: us-east-1]
     #[arg(long, alias = "aws-region", env = "AWS_DEFAULT_REGION", value_name = "REGION", value_parser = region)]
     region: Option<String>,
-    /// Factor of all waiting: Wait states, delays of retries, timeouts
+    /// Factor of all waiting: Wait states, delays of retries, timeouts. With 0, waits and delays take no time, and
+    /// timeouts stay what they are [default: 1]
     #[arg(long, alias = "wait-time-scale", env = "WAIT_TIME_SCALE", value_name = "FACTOR", value_parser = factor)]
     time_scale: Option<f64>,
     #[command(flatten)]
@@ -73,6 +78,15 @@ pub(super) struct Arguments {
     drain_timeout: u32,
 }
 
+/// Where region and account come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Whence {
+    /// --region and --account, for all
+    Given,
+    /// The credentials that a request is signed with; those without are in the region and account given here
+    FromCredentials,
+}
+
 /// What is kept, and what goes beyond AWS.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "State and extensions")]
@@ -85,6 +99,10 @@ struct Memory {
     /// State machines may then have service tasks that are not supported (as with --accept-unsupported)
     #[arg(long, env = "SFN_MOCK_CONFIG", value_name = "FILE", value_parser = file)]
     mock_config: Option<PathBuf>,
+    /// For test suites: `POST /_expressway/reset` forgets everything, and `PUT /_expressway/mocks` sets the mocks, with a
+    /// mock configuration as its body. State machines may have service tasks that are not supported
+    #[arg(long, conflicts_with_all = ["state", "auth"])]
+    testing: bool,
     /// Describe, list and stop Express executions, and show their history, as AWS does for Standard ones only
     #[arg(long)]
     express_history: bool,
@@ -132,33 +150,58 @@ struct Security {
     /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
-    /// Connections at the same time
+    /// Connections at the same time [default: 20000, fewer with little memory]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
-    /// Bytes of a request's body
+    /// Bytes of a request's body [default: 4194304]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<usize>,
     /// Bytes, as 512MiB, that the server may take in all: executions, state machines, requests and responses have their
     /// shares of it. By default half of the memory of the machine or of its control group
     #[arg(long = "memory", value_name = "BYTES", value_parser = bytes)]
     memory_max: Option<usize>,
-    /// Seconds for a request's head and body to come, and for a response to be read
+    /// Seconds for a request's head and body to come, and for a response to be read [default: 30]
     #[arg(long, value_name = "SECONDS")]
     slow_timeout: Option<u32>,
-    /// Seconds a connection may stay open without a request
+    /// Seconds a connection may stay open without a request [default: 120]
     #[arg(long, value_name = "SECONDS")]
     idle_timeout: Option<u32>,
 }
 
 const AFTER_HELP: &str = "\
-Without --state, STANDARD executions are in memory: whatever ends the process ends them, and their history is gone.
+Without --state, STANDARD executions are in memory: whatever ends the process ends them, and their history is gone. \
 With it they are durable, but for those of a test case of --mock-config.
 
-SIGTERM and SIGINT let executions and requests under way finish; a second one ends at once. No log carries data of
+SIGTERM and SIGINT let executions and requests under way finish; a second one ends at once. No log carries data of \
 executions.
+
+Examples:
+  expressway serve --definitions workflows/
+  expressway serve --project . --endpoint Lambda=http://127.0.0.1:3001
+  expressway serve --state data/ --auth keys.json --host 0.0.0.0
+  expressway serve --testing --scope from-credentials --time-scale 0
 
 A file of keys: {\"keys\": [{\"accessKeyId\": \"…\", \"secretAccessKey\": \"…\", \"allow\": [{\"actions\":
 [\"states:StartSyncExecution\"], \"resources\": [\"arn:aws:states:*:stateMachine:orders*\"]}]}]}";
+
+impl Arguments {
+    /// What tasks call. Those of Step Functions itself call this server, unless an endpoint of that service is given: one
+    /// for all services does not take them away.
+    fn integrations(&self, config: &Config, address: SocketAddr) -> Result<Integrations, Stop> {
+        let integrations = self.tasks.settings.integrations()?;
+        if integrations.has_endpoint("SFN") {
+            return Ok(integrations);
+        }
+        let host = match address.ip() {
+            IpAddr::V4(host) if host.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+            IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+            host => host,
+        };
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let own = format!("{scheme}://{}", SocketAddr::new(host, address.port()));
+        integrations.endpoint("SFN", &own).map_err(|error| Stop::failed(error.to_string()))
+    }
+}
 
 impl Security {
     fn memory(&self) -> usize {
@@ -214,9 +257,8 @@ const CONNECTION_BYTES: usize = 32 << 10;
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Err(_) if text.is_empty() => Ok(1.0),
-        // With 0, the time of every execution would be over when it begins.
-        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
-        _ => Err("expected a number above 0".to_owned()),
+        Ok(factor) if factor.is_finite() && factor >= 0.0 => Ok(factor),
+        _ => Err("expected 0 or a number above it".to_owned()),
     }
 }
 
@@ -233,29 +275,37 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         say(&format!("expressway: {} files may be open instead of {}", limit.now, limit.before));
     }
     let config = config(arguments)?;
-    let service = service(arguments, &config)?;
+    let refused = |error: expressway::server::StartError| Stop::failed(unstarted(&error));
+    let listener = Server::listen(&config).map_err(refused)?;
+    let address = listener.local_addr().unwrap_or(config.listen);
+    let service = service(arguments, &config, address)?;
     let signalled = listen_for_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Stop::failed(format!("cannot wait for signals: {error}")))?;
-    let server = Server::start(&config, &service).map_err(|error| Stop::failed(error.to_string()))?;
+    let server = Server::start_on(listener, &config, &service).map_err(refused)?;
     let mut folder = arguments.definitions.as_ref().map(|folder| {
         let is_standard = matches!(arguments.definitions_type, Type::Standard);
         Definitions::new(folder, config.place.clone(), is_standard)
     });
     if let Some(path) = &arguments.project_path {
-        runtime.block_on(deploy(path, arguments, &service))?;
+        let integrations = match arguments.tasks.no_integrations {
+            true => None,
+            false => Some(arguments.integrations(&config, address)?),
+        };
+        runtime.block_on(deploy(path, arguments, &service, integrations))?;
     }
     if let Some(folder) = &mut folder {
-        runtime.block_on(look(folder, &service, arguments.definitions_type))?;
+        let path = arguments.definitions.as_deref().unwrap_or(Path::new("."));
+        runtime.block_on(look(folder, path, &service, arguments.definitions_type))?;
     }
     server.ready(true);
     announce(arguments, &server, &config, began);
     runtime.block_on(async {
         tokio::select! {
             _ = signalled => {}
-            () = keep_looking(folder, &service, arguments.definitions_type) => {}
+            () = keep_looking(folder, arguments, &service) => {}
         }
     });
     let within = Duration::from_secs(u64::from(arguments.drain_timeout));
@@ -272,11 +322,12 @@ fn use_small_pages() {
 
 fn announce(arguments: &Arguments, server: &Server, config: &Config, began: Instant) {
     let integrations =
-        arguments.tasks.settings.integrations().ok().filter(|_| !arguments.tasks.no_integrations);
+        arguments.integrations(config, server.address()).ok().filter(|_| !arguments.tasks.no_integrations);
     for EndpointInUse { service, url, named_by, .. } in integrations.iter().flat_map(Integrations::endpoints)
     {
         let service = service.unwrap_or_else(|| "all other services".to_owned());
-        let named_by = named_by.as_deref().unwrap_or("--endpoint");
+        let own = url.ends_with(&format!("://{}", server.address()));
+        let named_by = named_by.as_deref().unwrap_or(if own { "this server" } else { "--endpoint" });
         say(&format!("expressway: tasks of {service} go to {url} ({named_by})"));
     }
     let scheme = if config.tls.is_some() { "https" } else { "http" };
@@ -307,6 +358,8 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     config.insecure = security.insecure;
     config.origins = security.allow_origin.clone();
     config.hosts = security.allow_host.clone();
+    config.scope_from_credentials = arguments.scope == Whence::FromCredentials;
+    config.testing = arguments.memory.testing;
     config.console = (!security.no_console).then(Console::default);
     let (limits, place) = (&mut config.limits, &mut config.place);
     let memory = security.memory();
@@ -332,7 +385,20 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     Ok(config)
 }
 
-fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
+/// Why the server does not start, and what to try.
+fn unstarted(error: &expressway::server::StartError) -> String {
+    match error {
+        expressway::server::StartError::Listen(address, why) if why.kind() == io::ErrorKind::AddrInUse => {
+            format!(
+                "cannot listen on {address}: another process has that port; choose one with --port, or any that is free \
+                 with --port 0"
+            )
+        }
+        error => error.to_string(),
+    }
+}
+
+fn service(arguments: &Arguments, config: &Config, address: SocketAddr) -> Result<Service, Stop> {
     let mut builder = Service::builder()
         .memory(arguments.security.memory())
         .engine(|engine| engine.observe(Setup::default().metrics()))
@@ -342,6 +408,12 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
         .express_history(arguments.memory.express_history)
         .express_callbacks(arguments.memory.express_callbacks);
     if let Some(folder) = &arguments.memory.state {
+        if folder.is_file() {
+            let file = folder.display();
+            return Err(Stop::failed(format!(
+                "--state {file}: that is a file; name a folder, which is made if need be"
+            )));
+        }
         builder = builder.state(folder);
     }
     if let Some(path) = arguments.memory.mock_config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
@@ -355,8 +427,8 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
         builder = builder.engine(|engine| engine.files(files));
     }
     if !arguments.tasks.no_integrations {
-        let mut integrations = arguments.tasks.settings.integrations()?;
-        if arguments.memory.mock_config.is_some() {
+        let mut integrations = arguments.integrations(config, address)?;
+        if arguments.memory.mock_config.is_some() || arguments.memory.testing {
             integrations = integrations.beside_mocks();
         }
         builder = builder.engine(|engine| engine.aws(integrations));
@@ -365,11 +437,16 @@ fn service(arguments: &Arguments, config: &Config) -> Result<Service, Stop> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Stop> {
-    fs::read(file).map_err(|error| Stop::failed(format!("cannot read {}: {error}", file.display())))
+    fs::read(file).map_err(|error| definition::unreadable(file, &error))
 }
 
 /// Creates the state machines of a project, and tells where their tasks will go.
-async fn deploy(path: &Path, arguments: &Arguments, service: &Service) -> Result<(), Stop> {
+async fn deploy(
+    path: &Path,
+    arguments: &Arguments,
+    service: &Service,
+    integrations: Option<Integrations>,
+) -> Result<(), Stop> {
     let mocks = match &arguments.memory.mock_config {
         Some(file) if file.as_os_str().is_empty() => None,
         Some(file) => {
@@ -377,10 +454,6 @@ async fn deploy(path: &Path, arguments: &Arguments, service: &Service) -> Result
             Some(MockConfig::parse(&read(file)?).map_err(wrong)?)
         }
         None => None,
-    };
-    let integrations = match arguments.tasks.no_integrations {
-        true => None,
-        false => Some(arguments.tasks.settings.integrations()?),
     };
     let destinations = Destinations { integrations, mocks };
     let project = &arguments.project;
@@ -417,7 +490,18 @@ async fn deploy(path: &Path, arguments: &Arguments, service: &Service) -> Result
     Ok(())
 }
 
-async fn look(folder: &mut Definitions, service: &Service, machine_type: Type) -> Result<(), Stop> {
+async fn look(
+    folder: &mut Definitions,
+    path: &Path,
+    service: &Service,
+    machine_type: Type,
+) -> Result<(), Stop> {
+    if !path.is_dir() {
+        let path = path.display();
+        return Err(Stop::failed(format!(
+            "there is no folder {path}: say where the definitions are with --definitions"
+        )));
+    }
     let reports = folder.look(service).await;
     let reports =
         reports.map_err(|error| Stop::failed(format!("cannot read the folder of definitions: {error}")))?;
@@ -448,12 +532,14 @@ fn excerpts(report: &Report, machine_type: Type) -> Option<String> {
 }
 
 /// Follows the folder for ever. That it cannot be read for a while is said once.
-async fn keep_looking(folder: Option<Definitions>, service: &Service, machine_type: Type) {
-    let Some(mut folder) = folder else { return std::future::pending().await };
+async fn keep_looking(folder: Option<Definitions>, arguments: &Arguments, service: &Service) {
+    let (Some(mut folder), Some(path)) = (folder, &arguments.definitions) else {
+        return std::future::pending().await;
+    };
     let mut is_said = false;
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
-        match look(&mut folder, service, machine_type).await {
+        match look(&mut folder, path, service, arguments.definitions_type).await {
             Ok(()) => is_said = false,
             Err(_) if is_said => {}
             Err(stop) => {
@@ -465,15 +551,17 @@ async fn keep_looking(folder: Option<Definitions>, service: &Service, machine_ty
 }
 
 /// Begins no more executions, and lets those that run come to their end; meanwhile everything else is answered, for
-/// workers and callbacks are what some of them wait for. Then the connections are closed.
+/// workers and callbacks are what some of them wait for. New connections are for the next server at this address. Then the connections are closed.
 fn drain(
     runtime: &tokio::runtime::Runtime,
     server: Server,
     service: &Service,
     within: Duration,
 ) -> Result<Went, Stop> {
-    say("expressway: finishing what is under way; a second signal ends at once");
-    server.ready(false);
+    server.stop_listening();
+    say(
+        "expressway: finishing what is under way; the port is free for another server; a second signal ends at once",
+    );
     let began = Instant::now();
     let drained = runtime.block_on(async {
         let executions = service.drain(within).await;

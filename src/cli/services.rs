@@ -27,7 +27,7 @@ pub(super) struct Settings {
 
 fn endpoint(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(service, url)| (service.to_owned(), url.to_owned()));
-    pair.ok_or_else(|| "an endpoint is SERVICE=URL".to_owned())
+    pair.ok_or_else(|| "an endpoint is SERVICE=URL, such as Lambda=http://localhost:9001".to_owned())
 }
 
 impl Settings {

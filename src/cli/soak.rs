@@ -32,12 +32,12 @@ pub(super) struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Tasks are answered with their input, at once or after a few milliseconds; of the workflow that comes with this, some fail
-or panic. Every thousandth execution is aborted. How it goes is said on standard error; standard output gets one JSON
-object: counts, the slope of the resident memory over the second half, and the drift of the latency (the median p99 of
+Tasks are answered with their input, at once or after a few milliseconds; of the workflow that comes with this, some fail \
+or panic. For every ten executions one more is begun and aborted at once. How it goes is said on standard error; standard output gets one JSON \
+object: counts, the slope of the resident memory over the second half, and the drift of the latency (the median p99 of \
 the last third over that of the first third). Latencies count from the moment at which an execution was meant to start.
 
-Exit codes: 0 every execution is accounted for; 1 some were lost, or ended because of a bug in the engine; 2 the command cannot be
+Exit codes: 0 every execution is accounted for; 1 some were lost, or ended because of a bug in the engine; 2 the command cannot be \
 carried out.";
 
 const DEFINITION: &str = r#"{"StartAt": "Pass", "States": {

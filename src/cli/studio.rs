@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-The address that is printed holds a key: with it, the page may read and write these files, and nothing else. Runs use
+The address that is printed holds a key: with it, the page may read and write these files, and nothing else. Runs use \
 mocks and a clock of their own; no service is called. Ctrl+C ends it.";
 
 /// How long requests under way have to finish.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use expressway::asl::did_you_mean;
 use expressway::engine::{Execution, TaskCall};
 use expressway::fault::{self, Fault};
 use expressway::program::{Program, ResourceKind, StateKind};
@@ -129,7 +130,8 @@ impl Mocked {
 
     /// An engine that calls the services.
     pub(super) fn engine(&self) -> Builder {
-        let builder = Engine::builder();
+        // What nobody does fails when it begins, and is told then.
+        let builder = Engine::builder().accept_unhandled(true);
         #[cfg(feature = "cli-services")]
         if let Some(services) = &self.services {
             // A task that is not supported may never be reached: it fails when it begins.
@@ -170,7 +172,11 @@ impl Mocked {
             Some(case) => case,
             None => only("test case", &cases, file)?,
         };
-        config.test_case(machine, case).map(Mocked::by).map_err(wrong)
+        config.test_case(machine, case).map(Mocked::by).map_err(|error| {
+            let advice = did_you_mean(case, cases.iter().copied());
+            let advice = advice.unwrap_or_else(|| format!("there are {}", cases.join(", ")));
+            Stop::failed(format!("{}: {error}: {advice}", file.display()))
+        })
     }
 }
 

@@ -103,6 +103,13 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
         Style::Lines { colours } => print(&pretty::lines(answer.to_string().as_bytes(), colours))?,
         Style::Compact => print(format!("{answer:#}\n").as_bytes())?,
     }
+    let is_alone =
+        answer["cause"].as_str().is_some_and(|cause| cause.starts_with("No handler is registered"));
+    if is_alone {
+        say(
+            "expressway: nobody does the work of a task here: say what it comes to with --mock JSON or --mock-error NAME",
+        );
+    }
     Ok(if answer["status"] == "SUCCEEDED" { Went::Well } else { Went::PartlyWrong })
 }
 

@@ -104,8 +104,8 @@ pub fn export(draft: Draft<'_>, form: &str) -> Result<String, String> {
     let definition = definition.ok_or_else(|| asl::explain_invalid(&problems))?;
     let graph = Graph::of(&definition);
     match form {
-        "svg" => Ok(svg::write(&graph)),
-        "mermaid" => Ok(mermaid::write(&graph)),
+        "svg" => Ok(svg::write(&graph, None)),
+        "mermaid" => Ok(mermaid::write(&graph, None)),
         _ => Err(format!("There is no form {form:?}: it is svg or mermaid")),
     }
 }

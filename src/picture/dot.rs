@@ -2,13 +2,18 @@
 
 use super::{Edge, Graph, Node, Way, Workflow};
 
+use super::path::Path;
+
 /// The graph in the DOT language.
-pub fn write(graph: &Graph) -> String {
+pub fn write(graph: &Graph, path: Option<&Path>) -> String {
     let mut out = String::from(
         "digraph workflow {\n  compound=true;\n  node [shape=box, style=\"rounded,filled\", fillcolor=white, \
          fontname=\"Helvetica\", fontsize=11];\n  edge [fontname=\"Helvetica\", fontsize=9];\n",
     );
     workflow(&graph.workflow, "", 1, &mut out);
+    if let Some(path) = path {
+        entered(&graph.workflow, path, &mut out);
+    }
     out.push_str("}\n");
     out
 }
@@ -31,6 +36,17 @@ fn workflow(workflow: &Workflow, path: &str, depth: usize, out: &mut String) {
     }
     for edge in &workflow.edges {
         out.push_str(&format!("{indent}{};\n", arrow(workflow, edge, path)));
+    }
+}
+
+/// States that an execution entered have a thick border, those where it failed a red one.
+fn entered(workflow: &Workflow, path: &Path, out: &mut String) {
+    for node in &workflow.nodes {
+        if path.visits(&node.name) > 0 {
+            let colour = if path.has_failed(&node.name) { ", color=\"#dc2626\"" } else { "" };
+            out.push_str(&format!("  s{} [penwidth=3{colour}];\n", node.id));
+        }
+        node.inner.iter().for_each(|inner| entered(inner, path, out));
     }
 }
 

@@ -2,15 +2,35 @@
 
 use super::{Edge, Graph, Node, Way, Workflow};
 
+use super::path::Path;
+
 /// The graph as a flowchart, which Markdown viewers draw.
-pub fn write(graph: &Graph) -> String {
+pub fn write(graph: &Graph, path: Option<&Path>) -> String {
     let mut out = String::from("flowchart TD\n");
     workflow(&graph.workflow, "", 1, &mut out);
     out.push_str(
         "  classDef mark fill:#334155,stroke:#334155,color:#334155\n  \
          classDef good fill:#dcfce7,stroke:#15803d\n  classDef bad fill:#fee2e2,stroke:#b91c1c\n",
     );
+    // What an execution entered.
+    let names = |state: fn(&Path, &str) -> bool| {
+        let Some(path) = path else { return String::new() };
+        let entered = nodes(&graph.workflow).into_iter().filter(|node| state(path, &node.name));
+        entered.map(|node| format!("s{}", node.id)).collect::<Vec<_>>().join(",")
+    };
+    let (on, broke) = (names(|path, name| path.visits(name) > 0), names(Path::has_failed));
+    for (class, style, names) in [("on", "stroke-width:3px", on), ("broke", "stroke:#dc2626", broke)] {
+        if !names.is_empty() {
+            out.push_str(&format!("  classDef {class} {style}\n  class {names} {class}\n"));
+        }
+    }
     out
+}
+
+/// All states, nested ones too.
+fn nodes(workflow: &Workflow) -> Vec<&Node> {
+    let inner = workflow.nodes.iter().flat_map(|node| node.inner.iter().flat_map(nodes));
+    workflow.nodes.iter().chain(inner).collect()
 }
 
 /// Recursion is as deep as workflows are nested, which the reader of definitions bounds. `path` makes the marks of each

@@ -6,6 +6,7 @@ mod layout;
 mod lettering;
 pub mod mermaid;
 mod model;
+mod path;
 mod scene;
 mod sketch;
 pub mod svg;
@@ -13,4 +14,5 @@ mod words;
 
 pub use layout::{Layout, Segment};
 pub use model::{Edge, Graph, Node, Way, Workflow};
+pub use path::Path;
 pub use scene::{Branch, Drawn, Label, Scene, measure};

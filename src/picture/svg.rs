@@ -3,6 +3,8 @@
 use super::measure::{LINE, LOOP, MARK, NAME_SIZE, PADDING, POINT, SMALL_LINE, SMALL_SIZE};
 use super::{Drawn, Edge, Graph, Label, Layout, Node, Scene, Segment, Way, Workflow};
 
+use super::path::Path;
+
 const MARGIN: f64 = 20.0;
 
 const STYLE: &str = "\
@@ -14,10 +16,12 @@ text{font-family:Verdana,'DejaVu Sans',sans-serif;fill:#0f172a}\
 .map>.box,.parallel>.box{fill:#fff;stroke:#0f766e;stroke-width:1.5}\
 .branch{fill:none;stroke:#94a3b8;stroke-dasharray:2 3}.mark{fill:#334155}.ring{fill:none;stroke:#334155}\
 .edge{fill:none;stroke:#475569;stroke-width:1.3}.catch.edge{stroke:#dc2626;stroke-dasharray:5 4}\
-.catch.label{fill:#b91c1c}.halo{fill:#fff;fill-opacity:.92}";
+.catch.label{fill:#b91c1c}.halo{fill:#fff;fill-opacity:.92}\
+.off{opacity:.35}.on>.box{stroke-width:3}.broke>.box{stroke:#dc2626;stroke-width:3}.went.edge{stroke-width:3}\
+.badge{font-size:11px;font-weight:600;fill:#334155}";
 
-/// The graph as an SVG document.
-pub fn write(graph: &Graph) -> String {
+/// The graph as an SVG document, with the path that an execution took, if there is one: what it did not reach is pale.
+pub fn write(graph: &Graph, path: Option<&Path>) -> String {
     let scene = Scene::of(graph);
     let (width, height) = (scene.layout.width + 2.0 * MARGIN, scene.layout.height + 2.0 * MARGIN);
     let mut out = format!(
@@ -33,34 +37,70 @@ pub fn write(graph: &Graph) -> String {
     }
     out.push_str("</defs>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
     out.push_str(&format!("<g transform=\"translate({MARGIN} {MARGIN})\">\n"));
-    workflow(&graph.workflow, &scene, &mut out);
+    workflow(&graph.workflow, &scene, path, &mut out);
     out.push_str("</g>\n</svg>\n");
     out
 }
 
 /// Recursion is as deep as workflows are nested, which the reader of definitions bounds.
-fn workflow(workflow: &Workflow, scene: &Scene, out: &mut String) {
+fn workflow(workflow: &Workflow, scene: &Scene, path: Option<&Path>, out: &mut String) {
     let layout = &scene.layout;
-    layout.segments.iter().for_each(|piece| segment(piece, out));
+    let gone = |edge: &Edge| {
+        let to = edge.to.map(|to| workflow.nodes[to].name.as_str());
+        path.is_none_or(|path| path.went(&workflow.nodes[edge.from].name, to, edge))
+    };
+    let mut went = vec![path.is_none(); layout.segments.len()];
+    if let Some(path) = path {
+        let start = workflow.nodes.get(workflow.start).is_some_and(|start| path.visits(&start.name) > 0);
+        let edges = workflow.edges.iter().enumerate().filter(|(_, edge)| gone(edge)).map(|(n, _)| n + 1);
+        for route in start.then_some(0).into_iter().chain(edges) {
+            layout.routes[route].iter().for_each(|&at| went[at] = true);
+        }
+    }
+    for (piece, went) in layout.segments.iter().zip(went) {
+        segment(piece, mark(path, went), out);
+    }
     marks(layout, scene.end, out);
     for (node, drawn) in workflow.nodes.iter().zip(&scene.states) {
-        state(node, drawn, out);
+        state(node, drawn, path, out);
     }
     for (n, edge) in workflow.edges.iter().enumerate() {
         if let (Some(label), Some(at)) = (&scene.labels[n], layout.labels[n + 1]) {
-            write_label(label, at, edge.way, out);
+            write_label(label, at, edge.way, mark(path, gone(edge)), out);
         }
     }
     for (n, edge) in workflow.edges.iter().enumerate().filter(|(_, edge)| edge.to == Some(edge.from)) {
-        own_loop(&scene.states[edge.from], edge, scene.labels[n].as_ref(), out);
+        own_loop(&scene.states[edge.from], edge, scene.labels[n].as_ref(), mark(path, gone(edge)), out);
     }
 }
 
-fn state(node: &Node, it: &Drawn, out: &mut String) {
+/// The class of what an execution went along, or did not; none without an execution.
+fn mark(path: Option<&Path>, went: bool) -> &'static str {
+    match (path, went) {
+        (None, _) => "",
+        (Some(_), true) => " went",
+        (Some(_), false) => " off",
+    }
+}
+
+/// The same of a state.
+fn state_mark(path: Option<&Path>, name: &str) -> &'static str {
+    match path {
+        None => "",
+        Some(path) if path.has_failed(name) => " on broke",
+        Some(path) if path.visits(name) > 0 => " on",
+        Some(_) => " off",
+    }
+}
+
+fn state(node: &Node, it: &Drawn, path: Option<&Path>, out: &mut String) {
     let (x, y) = it.at;
     let (left, top) = (x - it.width / 2.0, y - it.height / 2.0);
     let class = node.kind.to_lowercase();
-    out.push_str(&format!("<g class=\"{class}\" transform=\"translate({left:.1} {top:.1})\">"));
+    out.push_str(&format!(
+        "<g class=\"{class}{}\" transform=\"translate({left:.1} {top:.1})\">",
+        state_mark(path, &node.name)
+    ));
     out.push_str(&format!("<title>{}</title>\n", escaped(&node.name)));
     let (w, h) = (it.width, it.height);
     match node.kind {
@@ -84,6 +124,9 @@ fn state(node: &Node, it: &Drawn, out: &mut String) {
         baseline += LINE;
     }
     text("small", w / 2.0, baseline, &it.small, out);
+    if let Some(visits) = path.map(|path| path.visits(&node.name)).filter(|visits| *visits > 1) {
+        text("badge", w - PADDING, -3.0, &format!("{visits}×"), out);
+    }
     for (inner, branch) in node.inner.iter().zip(&it.branches) {
         let (left, top, width, height) = branch.frame;
         if it.branches.len() > 1 {
@@ -93,7 +136,7 @@ fn state(node: &Node, it: &Drawn, out: &mut String) {
         }
         let (x, y) = (left + PADDING, top + PADDING);
         out.push_str(&format!("<g transform=\"translate({x:.1} {y:.1})\">\n"));
-        workflow(inner, &branch.scene, out);
+        workflow(inner, &branch.scene, path, out);
         out.push_str("</g>\n");
     }
     out.push_str("</g>\n");
@@ -118,7 +161,7 @@ fn look(class: u8) -> (&'static str, &'static str) {
     if class == Way::Catch as u8 { ("catch edge", "catch") } else { ("edge", "next") }
 }
 
-fn segment(piece: &Segment, out: &mut String) {
+fn segment(piece: &Segment, mark: &str, out: &mut String) {
     let (class, head) = look(piece.class);
     let ((x1, y1), (x2, y2), (from, to)) = (piece.from, piece.to, piece.across);
     let middle = (from + to) / 2.0;
@@ -130,27 +173,27 @@ fn segment(piece: &Segment, out: &mut String) {
     }
     let start = if piece.heads.0 { format!(" marker-start=\"url(#{head})\"") } else { String::new() };
     let end = if piece.heads.1 { format!(" marker-end=\"url(#{head})\"") } else { String::new() };
-    out.push_str(&format!("<path class=\"{class}\" d=\"{d}\"{start}{end}/>\n"));
+    out.push_str(&format!("<path class=\"{class}{mark}\" d=\"{d}\"{start}{end}/>\n"));
 }
 
 /// The loop at the right of a state that leads to itself.
-fn own_loop(it: &Drawn, edge: &Edge, label: Option<&Label>, out: &mut String) {
+fn own_loop(it: &Drawn, edge: &Edge, label: Option<&Label>, mark: &str, out: &mut String) {
     let (x, y) = it.at;
     let (class, head) = look(edge.way as u8);
     let (side, reach) = (x + it.width / 2.0, x + it.width / 2.0 + LOOP);
     let (upper, lower) = (y - it.height / 5.0, y + it.height / 5.0);
     out.push_str(&format!(
-        "<path class=\"{class}\" d=\"M{side:.1} {lower:.1}C{reach:.1} {:.1} {reach:.1} {:.1} {side:.1} {upper:.1}\" \
+        "<path class=\"{class}{mark}\" d=\"M{side:.1} {lower:.1}C{reach:.1} {:.1} {reach:.1} {:.1} {side:.1} {upper:.1}\" \
          marker-end=\"url(#{head})\"/>\n",
         lower + 10.0,
         upper - 10.0
     ));
     if let Some(label) = label {
-        write_label(label, (reach + label.width / 2.0 - 6.0, y), edge.way, out);
+        write_label(label, (reach + label.width / 2.0 - 6.0, y), edge.way, mark, out);
     }
 }
 
-fn write_label(label: &Label, (x, y): (f64, f64), way: Way, out: &mut String) {
+fn write_label(label: &Label, (x, y): (f64, f64), way: Way, mark: &str, out: &mut String) {
     let (left, top) = (x - label.width / 2.0, y - label.height / 2.0);
     out.push_str(&format!(
         "<rect class=\"halo\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\n",
@@ -158,7 +201,7 @@ fn write_label(label: &Label, (x, y): (f64, f64), way: Way, out: &mut String) {
     ));
     let class = if way == Way::Catch { "catch label" } else { "label" };
     for (n, line) in label.lines.iter().enumerate() {
-        text(class, x, top + SMALL_SIZE + 2.0 + n as f64 * SMALL_LINE, line, out);
+        text(&format!("{class}{mark}"), x, top + SMALL_SIZE + 2.0 + n as f64 * SMALL_LINE, line, out);
     }
 }
 

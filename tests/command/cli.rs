@@ -359,7 +359,11 @@ fn published_definitions_are_dumped_and_drawn() {
         let row: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
         let definition = row["definition"].to_string();
         let mut answer = run(&["graph", "-", "--type", "STANDARD"], definition.as_bytes());
-        if answer.code == Some(2) {
+        if answer.code == Some(1) {
+            // What is wrong is drawn as far as it goes.
+            is_well_formed(&answer.out);
+        }
+        if answer.code != Some(0) || answer.err.contains("NOT_RUN_HERE") {
             skipped += 1;
             continue;
         }

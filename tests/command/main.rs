@@ -12,8 +12,17 @@ mod durable;
 mod jobs;
 #[cfg(all(feature = "map-data", unix))]
 mod map;
+#[cfg(all(
+    feature = "cli-pipe",
+    feature = "cli-png",
+    feature = "cli-serve",
+    feature = "cli-terraform",
+    feature = "cli-top"
+))]
+mod mistakes;
 #[cfg(feature = "cli-serve")]
 mod neighbours;
+mod pictures;
 mod projects;
 #[path = "../required/mod.rs"]
 mod required;

@@ -364,19 +364,24 @@ fn executions_come_to_their_end_before_the_server_does() {
         create(&serving, "asking", "STANDARD", &json!({"Type": "Task", "Resource": activity, "End": true}));
     let pass = create(&serving, "pass", "EXPRESS", &json!({"Type": "Pass", "End": true}));
     assert_eq!(serving.ask("StartExecution", &json!({"stateMachineArn": asking}).to_string()).0, 200);
+    let mut open = serving.connect();
+    let start = json!({"stateMachineArn": pass}).to_string();
+    assert_eq!(open.ask("StartSyncExecution", &start).0, 200);
     serving.terminate();
     assert!(serving.line().contains("finishing what is under way"));
+    // The port is free for the next server at once.
+    drop(std::net::TcpListener::bind(("127.0.0.1", serving.port)).expect("the port is free"));
     // It says so first, and begins no more executions then.
-    let start = json!({"stateMachineArn": pass}).to_string();
     let refused =
-        (0..1_000).map(|_| serving.ask("StartSyncExecution", &start)).find(|(status, _)| *status != 200);
-    let (_, body) = refused.expect("a refusal");
-    assert!(body.contains("ThrottlingException"), "{body}");
-    assert_eq!(serving.get("/ready"), "not ready\n");
-    let (_, task) = serving.ask("GetActivityTask", WORK);
+        (0..1_000).map(|_| open.ask("StartSyncExecution", &start)).find(|(status, _)| *status != 200);
+    let (status, body) = refused.expect("a refusal");
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("ServiceUnavailable"), "{body}");
+    let (_, task) = open.ask("GetActivityTask", WORK);
     let task: Json = serde_json::from_str(&task).expect("JSON");
     let answer = json!({"taskToken": task["taskToken"], "output": "1"}).to_string();
-    assert_eq!(serving.ask("SendTaskSuccess", &answer).0, 200);
+    assert_eq!(open.ask("SendTaskSuccess", &answer).0, 200);
+    drop(open);
     let (code, rest) = serving.end();
     assert_eq!(code, Some(0), "{rest}");
     assert!(rest.contains("0 executions timed out"), "{rest}");
@@ -482,4 +487,148 @@ fn the_line_of_hosts_is_written_once() {
     assert!(text.contains("cannot be written"), "{text}");
     let printed = expressway().arg("hosts").output().expect("the command");
     assert_eq!(printed.stdout, b"127.0.0.1 sync-localhost\n");
+}
+
+/// The header of a request that is signed for this access key and region; nobody looks at the signature.
+fn signed(key: &str, region: &str, operation: &str) -> String {
+    format!(
+        "X-Amz-Target: AWSStepFunctions.{operation}\r\nAuthorization: AWS4-HMAC-SHA256 \
+         Credential={key}/20261128/{region}/states/aws4_request, SignedHeaders=host, Signature=0\r\n"
+    )
+}
+
+#[test]
+fn clients_of_several_regions_and_accounts_share_a_server() {
+    let serving = Serving::start(&["--scope", "from-credentials", "--region", "us-west-2"]);
+    let places =
+        [("AKIDEXAMPLE", "eu-central-1"), ("000000000001", "eu-central-1"), ("000000000001", "cn-north-1")];
+    let expected = [
+        "arn:aws:states:eu-central-1:123456789012:",
+        "arn:aws:states:eu-central-1:000000000001:",
+        "arn:aws-cn:states:cn-north-1:000000000001:",
+    ];
+    let state = json!({"Type": "Pass", "End": true});
+    let request = json!({"name": "orders", "type": "STANDARD", "roleArn": "arn:aws:iam::123456789012:role/r",
+        "definition": json!({"StartAt": "S", "States": {"S": state}}).to_string()})
+    .to_string();
+    for ((key, region), prefix) in places.into_iter().zip(expected) {
+        let ask = |operation: &str, body: &str| {
+            let (status, body) = serving.send("POST", "/", &signed(key, region, operation), body);
+            assert_eq!(status, 200, "{body}");
+            serde_json::from_str::<Json>(&body).expect("JSON")
+        };
+        let created = ask("CreateStateMachine", &request);
+        assert_eq!(created["stateMachineArn"], format!("{prefix}stateMachine:orders"));
+        let started = ask(
+            "StartExecution",
+            &json!({"stateMachineArn": created["stateMachineArn"], "name": "e"}).to_string(),
+        );
+        assert_eq!(started["executionArn"], format!("{prefix}execution:orders:e"));
+        let activity = ask("CreateActivity", r#"{"name": "packing"}"#);
+        assert_eq!(activity["activityArn"], format!("{prefix}activity:packing"));
+        // Lists show what is there, and nothing of the others.
+        let machines = ask("ListStateMachines", "{}");
+        let machines = machines["stateMachines"].as_array().expect("a list");
+        assert_eq!(machines.len(), 1, "{machines:?}");
+        assert_eq!(machines[0]["stateMachineArn"], created["stateMachineArn"]);
+        assert_eq!(ask("ListActivities", "{}")["activities"].as_array().map(Vec::len), Some(1));
+    }
+    // Without credentials, it is the server's own region and account.
+    let own = create(&serving, "own", "EXPRESS", &json!({"Type": "Pass", "End": true}));
+    assert_eq!(own, "arn:aws:states:us-west-2:123456789012:stateMachine:own");
+}
+
+#[test]
+fn a_test_suite_forgets_everything_and_sets_the_mocks() {
+    let function = "arn:aws:lambda:us-east-1:123456789012:function:charge";
+    let charge = json!({"Type": "Task", "Resource": function, "End": true});
+    let mocks = |answer: i64| {
+        json!({"StateMachines": {"orders": {"TestCases": {"Good": {"S": "Charged"}}}},
+            "MockedResponses": {"Charged": {"0": {"Return": answer}}}})
+        .to_string()
+    };
+    let serving = Serving::start(&["--testing"]);
+    for answer in [1, 2] {
+        let arn = create(&serving, "orders", "EXPRESS", &charge);
+        let nap = create(&serving, "nap", "STANDARD", &json!({"Type": "Wait", "Seconds": 3600, "End": true}));
+        let nap = json!({"stateMachineArn": nap, "name": "n"}).to_string();
+        let (status, body) = serving.ask("StartExecution", &nap);
+        assert_eq!(status, 200, "{body}");
+        let (status, body) = serving.send("PUT", "/_expressway/mocks", "", &mocks(answer));
+        assert_eq!((status, body.as_str()), (200, r#"{"stateMachines":["orders"]}"#));
+        let start = json!({"stateMachineArn": format!("{arn}#Good")}).to_string();
+        let (_, body) = serving.ask("StartSyncExecution", &start);
+        assert!(body.contains(&format!(r#""output":"{answer}""#)), "{body}");
+        let (status, body) = serving.send("POST", "/_expressway/reset", "", "");
+        assert_eq!((status, body.as_str()), (200, r#"{"forgotten":3}"#));
+        assert_eq!(serving.ask("ListStateMachines", "{}").1, r#"{"stateMachines":[]}"#);
+        let described =
+            json!({"executionArn": "arn:aws:states:us-east-1:123456789012:execution:nap:n"}).to_string();
+        assert!(serving.ask("DescribeExecution", &described).1.contains("ExecutionDoesNotExist"));
+    }
+    let (status, body) = serving.send("PUT", "/_expressway/mocks", "", "[]");
+    assert_eq!(status, 400, "{body}");
+    assert!(body.contains("the mock configuration's top level must be an object"), "{body}");
+    assert_eq!(serving.send("PUT", "/_expressway/reset", "", "").0, 405);
+    // Without the option there is nothing there.
+    assert_eq!(Serving::start(&[]).send("POST", "/_expressway/reset", "", "").0, 404);
+}
+
+#[test]
+fn with_a_time_scale_of_0_waits_take_no_time_and_work_its_own() {
+    let serving = Serving::start(&["--time-scale", "0"]);
+    let nap = create(&serving, "nap", "EXPRESS", &json!({"Type": "Wait", "Seconds": 200, "End": true}));
+    let (_, body) = serving.ask("StartSyncExecution", &json!({"stateMachineArn": nap}).to_string());
+    assert!(body.contains("SUCCEEDED"), "{body}");
+    // The worker has its time.
+    assert_eq!(serving.ask("CreateActivity", r#"{"name": "work"}"#).0, 200);
+    let activity = "arn:aws:states:us-east-1:123456789012:activity:work";
+    let asking = json!({"Type": "Task", "Resource": activity, "TimeoutSeconds": 600, "End": true});
+    let asking = create(&serving, "asking", "STANDARD", &asking);
+    let (_, started) = serving.ask("StartExecution", &json!({"stateMachineArn": asking}).to_string());
+    let started: Json = serde_json::from_str(&started).expect("JSON");
+    let (_, task) = serving.ask("GetActivityTask", WORK);
+    let task: Json = serde_json::from_str(&task).expect("JSON");
+    let answer = json!({"taskToken": task["taskToken"], "output": "1"}).to_string();
+    assert_eq!(serving.ask("SendTaskSuccess", &answer).0, 200);
+    let described = json!({"executionArn": started["executionArn"]}).to_string();
+    // The answer is on its way to the execution when it is taken.
+    let (_, body) = serving.ask("DescribeExecution", &described);
+    assert!(!body.contains("FAILED") && !body.contains("TIMED_OUT"), "{body}");
+}
+
+#[test]
+fn an_endpoint_for_all_services_does_not_take_step_functions_away() {
+    let mut command = expressway();
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_EC2_METADATA_DISABLED", "true");
+    let serving = Serving::start_with(command, &[]);
+    assert!(serving.start.contains("tasks of SFN go to http://127.0.0.1:"), "{}", serving.start);
+    assert!(serving.start.contains("(this server)"), "{}", serving.start);
+    let list = json!({"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sfn:listStateMachines", "Parameters": {},
+        "End": true});
+    let list = create(&serving, "list", "EXPRESS", &list);
+    let (_, body) = serving.ask("StartSyncExecution", &json!({"stateMachineArn": list}).to_string());
+    assert!(body.contains("SUCCEEDED") && body.contains("stateMachine:list"), "{body}");
+}
+
+#[test]
+fn what_aws_has_is_accepted_where_it_is_not_supported_and_nothing_else() {
+    let serving = Serving::start(&["--accept-unsupported"]);
+    for (resource, is_accepted) in [
+        ("aws-sdk:s3:getObject", true),
+        ("ecs:runTask", true),
+        ("aws-sdk:dynamodb:getItem", true),
+        ("aws-sdk:s33:getObject", false),
+        ("aws-sdk:dynamodb:getItems", false),
+        ("aws-sdk:events:putEvents", false),
+        ("nats:publish", false),
+    ] {
+        let state = json!({"Type": "Task", "Resource": format!("arn:aws:states:::{resource}"), "Parameters": {},
+            "End": true});
+        let request = json!({"name": resource.replace(':', "-"), "type": "EXPRESS",
+            "roleArn": "arn:aws:iam::123456789012:role/r",
+            "definition": json!({"StartAt": "S", "States": {"S": state}}).to_string()});
+        let (status, body) = serving.ask("CreateStateMachine", &request.to_string());
+        assert_eq!(status == 200, is_accepted, "{resource}: {body}");
+    }
 }

@@ -79,7 +79,7 @@ impl Serving {
         self.child.id()
     }
 
-    fn start_with(mut command: Command, arguments: &[&str]) -> Serving {
+    pub(crate) fn start_with(mut command: Command, arguments: &[&str]) -> Serving {
         command.args(["serve", "--port", "0"]).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().expect("the command");
         let said = BufReader::new(child.stderr.take().expect("its standard error"));
@@ -136,6 +136,21 @@ impl Serving {
         assert!(stream.read(&mut [0]).is_err(), "there is no answer");
     }
 
+    /// A connection that stays open.
+    pub(crate) fn connect(&self) -> Connection {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+        Connection(BufReader::new(stream))
+    }
+
+    /// What it answers to a request with these lines of headers: status and body.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+        self.exchange(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
     /// What is at a path.
     pub(crate) fn get(&self, path: &str) -> String {
         self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).1
@@ -182,6 +197,37 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A connection to a server that several requests go over.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    /// What is answered to an operation: status and body.
+    pub(crate) fn ask(&mut self, operation: &str, body: &str) -> (u16, String) {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AWSStepFunctions.{operation}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.0.get_mut().write_all(request.as_bytes()).expect("a request");
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("a head");
+            let line = line.trim_end();
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                status = rest.get(..3).and_then(|status| status.parse().ok()).expect("a status");
+            } else if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                length = bytes.parse().expect("a length");
+            } else if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("a body");
+        (status, String::from_utf8(body).expect("UTF-8"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::cli::Stop;
+use crate::cli::{Stop, definition};
 
 /// A pipeline, as its TOML file describes it. Relative names of files count from the file's own folder.
 #[derive(Debug, Deserialize)]
@@ -294,8 +294,7 @@ pub(super) fn redrive(path: &Path) -> Result<Redrive, Stop> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Stop> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Stop::failed(format!("cannot read {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| definition::unreadable(path, &error))?;
     toml::from_str(&text)
         .map_err(|error| Stop::failed(format!("{}: {}", path.display(), error.to_string().trim_end())))
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use expressway::pipe::{Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report};
-use expressway::runtime::{Engine, Machine};
+use expressway::runtime::{DefinitionError, Engine, Machine};
 
 use self::config::{Config, Definition, Endpoint, Settings};
 use self::metrics::Told;
@@ -35,19 +35,20 @@ pub(super) struct Arguments {
     log: log::LogSettings,
 }
 
-const AFTER_HELP: &str = r#"The pipeline ends with its source, or with SIGINT or SIGTERM: then nothing more is received, and what is under way is
+const AFTER_HELP: &str = "\
+The pipeline ends with its source, or with SIGINT or SIGTERM: then nothing more is received, and what is under way is \
 finished (pipe.grace seconds at most; the rest stays with the source).
 
 An event is acknowledged only after its output, or its dead letter, is published.
 
 Examples of descriptions are in examples/pipelines. Example, lines through a workflow:
-  definition = "orders.asl.json"
-  source = { type = "stdin" }
-  sink = { type = "stdout" }
-  dead_letters = { type = "file", path = "dead.ndjson" }
-  pipe = { attempts = 3, metrics = "127.0.0.1:9108" }
+  definition = \"orders.asl.json\"
+  source = { type = \"stdin\" }
+  sink = { type = \"stdout\" }
+  dead_letters = { type = \"file\", path = \"dead.ndjson\" }
+  pipe = { attempts = 3, metrics = \"127.0.0.1:9108\" }
 
-Exit codes: 0 no event is a dead letter; 1 some are; 2 the pipeline cannot run, or broke off."#;
+Exit codes: 0 no event is a dead letter; 1 some are; 2 the pipeline cannot run, or broke off.";
 
 fn refused(error: PipeError) -> Stop {
     Stop::failed(error.to_string())
@@ -239,7 +240,21 @@ async fn follow(engine: Engine, machine: Machine, mut value: expressway::pipe::N
 
 fn create(engine: &Engine, name: &str, text: &[u8]) -> Result<Machine, Stop> {
     let text = std::str::from_utf8(text).map_err(|error| Stop::failed(format!("the definition: {error}")))?;
-    engine.create_state_machine(name, text).map_err(|error| Stop::failed(error.to_string()))
+    engine.create_state_machine(name, text).map_err(|error| {
+        Stop::failed(match &error {
+            DefinitionError::Invalid(_) => {
+                format!("the definition is refused:\n{}", error.excerpts("the definition", text))
+            }
+            DefinitionError::Unhandled(tasks) => {
+                let tasks: Vec<String> = tasks.iter().map(ToString::to_string).collect();
+                let tasks = tasks.join("; ");
+                format!(
+                    "nobody does some of the tasks: {tasks}. Let services be called: `services = true` under `[tasks]`"
+                )
+            }
+            other => other.to_string(),
+        })
+    })
 }
 
 fn machine_name(file: &std::path::Path) -> String {

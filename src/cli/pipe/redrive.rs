@@ -27,17 +27,18 @@ pub(in crate::cli) struct Arguments {
     log: log::LogSettings,
 }
 
-const AFTER_HELP: &str = r#"Each dead letter holds the original bytes of its event; these are published to the sink, which usually is what the
+const AFTER_HELP: &str = "\
+Each dead letter holds the original bytes of its event; these are published to the sink, which usually is what the \
 pipeline reads from. A letter is settled after its event is published. What is no dead letter stays where it is.
 
-Which letters of a file were sent is written down beside it, in a file called as it is with `.sent` behind: they are not
+Which letters of a file were sent is written down beside it, in a file called as it is with `.sent` behind: they are not \
 sent again, unless --all is given.
 
 Example, redrive.toml:
-  source = { type = "file", path = "dead.ndjson" }
-  sink = { type = "nats", url = "nats://127.0.0.1:4222", subject = "orders.new" }
+  source = { type = \"file\", path = \"dead.ndjson\" }
+  sink = { type = \"nats\", url = \"nats://127.0.0.1:4222\", subject = \"orders.new\" }
 
-Exit codes: 0 all were sent; 1 some stay where they are; 2 it cannot be carried out."#;
+Exit codes: 0 all were sent; 1 some stay where they are; 2 it cannot be carried out.";
 
 /// Sends dead letters again.
 pub(in crate::cli) fn redrive(arguments: &Arguments) -> Result<Went, Stop> {

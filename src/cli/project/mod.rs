@@ -1,5 +1,5 @@
 //! Projects as they are: the state machines of templates of CloudFormation and SAM, of what the CDK makes, and of
-//! configurations of the Serverless Framework, each with the resources it names as ARNs of a local account.
+//! configurations of the Serverless Framework, and of directories of Terraform, each with the resources it names as ARNs of a local account.
 //!
 //! What cannot be resolved stays as it is written, and is named with its place.
 
@@ -9,6 +9,8 @@ mod destinations;
 mod resources;
 mod serverless;
 mod substitutions;
+#[cfg(feature = "cli-terraform")]
+mod terraform;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,9 +93,12 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Sto
     }
     files.sort();
     files.extend(NAMES.iter().map(|name| folder.join(name)).filter(|file| file.is_file()));
+    if files.is_empty() && has_terraform(folder) {
+        return of_terraform(folder, given);
+    }
     if files.is_empty() {
         return Err(Stop::failed(format!(
-            "{} is a folder without template.yaml, template.json, cdk.out or serverless.yml: name the file of a definition",
+            "{} is a folder without template.yaml, template.json, cdk.out, serverless.yml or *.tf: name the file of a definition",
             folder.display()
         )));
     }
@@ -106,6 +111,33 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Sto
     } else {
         Ok(machines)
     }
+}
+
+#[cfg(feature = "cli-terraform")]
+fn has_terraform(folder: &Path) -> bool {
+    terraform::is_there(folder)
+}
+
+#[cfg(feature = "cli-terraform")]
+fn of_terraform(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
+    let machines = terraform::machines(folder, given)?;
+    if machines.is_empty() {
+        return Err(Stop::failed(format!(
+            "the project in {} has no aws_sfn_state_machine",
+            folder.display()
+        )));
+    }
+    Ok(machines)
+}
+
+#[cfg(not(feature = "cli-terraform"))]
+fn has_terraform(folder: &Path) -> bool {
+    folder.join("main.tf").is_file()
+}
+
+#[cfg(not(feature = "cli-terraform"))]
+fn of_terraform(_: &Path, _: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
+    Err(Stop::failed(super::missing::left_out("reading Terraform", "cli-terraform")))
 }
 
 /// The one that is asked for, or the only one.

@@ -1,6 +1,7 @@
 //! `expressway top`: a running server at a glance. Machines with their rates and percentiles, failures, slowest states.
 
 mod snapshot;
+mod view;
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -8,17 +9,19 @@ use std::time::{Duration, Instant};
 use ratatui::Frame;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
-use ratatui::layout::{Constraint, Layout};
+use ratatui::crossterm::event::{self, Event};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState};
 
 use super::{Stop, Went};
 use snapshot::{Overview, Snapshot};
+use view::{Asked, Look, Value, View, Which};
 
 /// Watch a running server: machines, rates, percentiles, failures, slowest states
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// Where the server is: HOST:PORT, or the URL of its metrics
     #[arg(value_name = "ADDRESS", default_value = "http://127.0.0.1:8083/metrics", value_parser = address)]
@@ -30,6 +33,15 @@ pub(super) struct Arguments {
     #[arg(long)]
     once: bool,
 }
+
+const AFTER_HELP: &str = "\
+Keys: Tab chooses a table; arrows up and down, PgUp, PgDn, Home, End scroll it; arrows left and right, or 1 to 8, choose \
+the column it is sorted by, r turns the order around; q ends.
+
+Examples:
+  expressway top
+  expressway top 127.0.0.1:9090
+  expressway top --once http://orders.internal:8083/metrics";
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -61,7 +73,13 @@ fn look_on(arguments: &Arguments) -> Result<(), Stop> {
         .enable_all()
         .build()
         .map_err(|error| Stop::Failed(format!("no reactor: {error}")))?;
-    let look = || runtime.block_on(snapshot::fetch(&arguments.url)).map_err(Stop::Failed);
+    let look = || {
+        let hint =
+            "is a server there? `expressway serve` begins one; `expressway top HOST:PORT` looks elsewhere";
+        runtime
+            .block_on(snapshot::fetch(&arguments.url))
+            .map_err(|why| Stop::Failed(format!("{why}; {hint}")))
+    };
     let every = Duration::from_secs_f64(arguments.every);
     let first = look()?;
     if arguments.once || !io::stdout().is_terminal() {
@@ -84,17 +102,21 @@ fn watch(
 ) -> Result<(), Stop> {
     let broken = |error: io::Error| Stop::Failed(format!("the terminal: {error}"));
     let mut overview = Overview::new(&before, None);
+    let mut view = View::default();
     loop {
-        terminal.draw(|frame| draw(frame, &overview, &arguments.url)).map_err(broken)?;
+        terminal.draw(|frame| draw(frame, &overview, &arguments.url, &mut view)).map_err(broken)?;
         let until = Instant::now() + every;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             if event::poll(left).map_err(broken)?
                 && let Event::Key(key) = event::read().map_err(broken)?
             {
-                let control_c =
-                    key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-                if control_c || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
-                    return Ok(());
+                match view.key(key) {
+                    Asked::End => return Ok(()),
+                    Asked::Draw => {
+                        let drawn = terminal.draw(|frame| draw(frame, &overview, &arguments.url, &mut view));
+                        drawn.map_err(broken)?;
+                    }
+                    Asked::Nothing => {}
                 }
             }
         }
@@ -112,7 +134,10 @@ fn watch(
 fn print(overview: &Overview, url: &str) -> Result<(), Stop> {
     let mut terminal = Terminal::new(TestBackend::new(PRINTED.0, PRINTED.1))
         .map_err(|error| Stop::Failed(error.to_string()))?;
-    terminal.draw(|frame| draw(frame, overview, url)).map_err(|error| Stop::Failed(error.to_string()))?;
+    let mut view = View::default();
+    terminal
+        .draw(|frame| draw(frame, overview, url, &mut view))
+        .map_err(|error| Stop::Failed(error.to_string()))?;
     let buffer = terminal.backend().buffer();
     let mut text = String::new();
     for row in 0..PRINTED.1 {
@@ -124,7 +149,7 @@ fn print(overview: &Overview, url: &str) -> Result<(), Stop> {
     super::print(b"\n")
 }
 
-fn draw(frame: &mut Frame<'_>, overview: &Overview, url: &str) {
+fn draw(frame: &mut Frame<'_>, overview: &Overview, url: &str, view: &mut View) {
     let [head, machines, states, foot] = Layout::vertical([
         Constraint::Length(4),
         Constraint::Fill(2),
@@ -134,36 +159,56 @@ fn draw(frame: &mut Frame<'_>, overview: &Overview, url: &str) {
     .areas(frame.area());
     frame.render_widget(summary(overview, url), head);
     let header = ["machine", "start/s", "ended/s", "fail/s", "refus/s", "live", "p50", "p99"];
-    let rows = overview.machines.iter().map(|machine| {
-        let failing = if machine.failed > 0.0 { Style::new().fg(Color::Red) } else { Style::new() };
-        Row::new(vec![
-            Cell::from(machine.name.clone()),
-            number(machine.started),
-            number(machine.ended),
-            number(machine.failed).style(failing),
-            number(machine.throttled),
-            number(machine.live),
-            Cell::from(right(&duration(machine.p50))),
-            Cell::from(right(&duration(machine.p99))),
-        ])
-    });
-    frame.render_widget(table(" machines ", header, rows), machines);
+    let focused = view.focus == Which::Machines;
+    rows(frame, machines, (" machines ", header), view::machines(overview), (&mut view.machines, focused));
     let header = ["slowest states", "machine", "exits/s", "retry/s", "catch/s", "mean", "p50", "p99"];
-    let rows = overview.states.iter().map(|state| {
-        Row::new(vec![
-            Cell::from(state.name.clone()),
-            Cell::from(state.machine.clone()),
-            number(state.exits),
-            number(state.retries),
-            number(state.catches),
-            Cell::from(right(&duration(Some(state.mean)))),
-            Cell::from(right(&duration(state.p50))),
-            Cell::from(right(&duration(state.p99))),
-        ])
-    });
-    frame.render_widget(table(" states ", header, rows), states);
-    let foot_text = overview.trouble.clone().unwrap_or_else(|| "q ends".to_owned());
+    let focused = view.focus == Which::States;
+    rows(frame, states, (" states ", header), view::states(overview), (&mut view.states, focused));
+    let keys = "q ends · Tab table · ↑↓ scroll · ←→ sort · r reverse";
+    let foot_text = match &overview.trouble {
+        Some(trouble) => Line::styled(trouble.clone(), Style::new().fg(Color::Red)),
+        None => Line::styled(keys, Style::new().add_modifier(Modifier::DIM)),
+    };
     frame.render_widget(Paragraph::new(foot_text), foot);
+}
+
+/// Rows above and below those of a table: its border, and the header.
+const FRAME_ROWS: u16 = 3;
+
+/// A table, as it is looked at.
+fn rows(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    (title, header): (&'static str, [&'static str; 8]),
+    mut rows: Vec<view::Row>,
+    (look, focused): (&mut Look, bool),
+) {
+    look.sort(&mut rows);
+    look.bound(rows.len(), usize::from(area.height.saturating_sub(FRAME_ROWS)));
+    let cells = rows.iter().map(|row| {
+        Row::new(row.iter().zip(header).map(|(value, title)| match value {
+            Value::Text(text) => Cell::from(text.clone()),
+            Value::Rate(rate) => number(*rate).style(colour(title, *rate)),
+            Value::Time(seconds) => {
+                Cell::from(right(&duration(*seconds))).style(colour(title, seconds.unwrap_or(0.0)))
+            }
+        }))
+    });
+    let mut state = TableState::default().with_offset(look.first);
+    let border = if focused { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
+    let table = table(title, header, look.sorted_by, cells)
+        .block(Block::bordered().title(title).border_style(border));
+    frame.render_stateful_widget(table, area, &mut state);
+}
+
+/// Failures are red, what is refused or tried again is yellow, and so are percentiles of seconds.
+fn colour(title: &str, value: f64) -> Style {
+    match title {
+        "fail/s" if value > 0.0 => Style::new().fg(Color::Red),
+        "refus/s" | "retry/s" | "catch/s" if value > 0.0 => Style::new().fg(Color::Yellow),
+        "p99" if value >= 1.0 => Style::new().fg(Color::Yellow),
+        _ => Style::new(),
+    }
 }
 
 fn summary<'o>(overview: &'o Overview, url: &'o str) -> Paragraph<'o> {
@@ -197,6 +242,7 @@ fn summary<'o>(overview: &'o Overview, url: &'o str) -> Paragraph<'o> {
 fn table<'t>(
     title: &'static str,
     header: [&'static str; 8],
+    sorted_by: usize,
     rows: impl Iterator<Item = Row<'t>>,
 ) -> Table<'t> {
     // Names have what is left, and at 80 columns that is still most of them.
@@ -205,6 +251,10 @@ fn table<'t>(
     for (width_of, title) in widths.iter_mut().zip(header).skip(1) {
         *width_of = if title == "machine" { Constraint::Min(12) } else { width(title) };
     }
+    let header = header.iter().enumerate().map(|(n, title)| {
+        let sorted = if n == sorted_by { Modifier::UNDERLINED } else { Modifier::empty() };
+        Cell::from(*title).style(Style::new().add_modifier(sorted))
+    });
     let header = Row::new(header).style(Style::new().add_modifier(Modifier::BOLD));
     Table::new(rows, widths).header(header).block(Block::bordered().title(title))
 }
@@ -262,6 +312,7 @@ mod tests {
             table(
                 " machines ",
                 ["machine", "start/s", "ended/s", "fail/s", "refus/s", "live", "p50", "p99"],
+                2,
                 std::iter::once(Row::new(["checkout-orders-eu", "1", "2", "3", "4", "5", "≤1ms", "250ms"])),
             )
         };

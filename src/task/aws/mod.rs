@@ -216,8 +216,8 @@ impl Integrations {
 
     /// Accepts state machines with tasks that AWS has and this library has not: services it does not model, optimised
     /// integrations, credentials. What AWS does not have either, such as a service or an action that is misspelt, is refused
-    /// as before. Of services that are not modelled, the names of actions are not known, and accepted as they are. Such a task fails with `States.Runtime` when it
-    /// begins, unless something else answers it, such as a mock.
+    /// as before. Of services that are not modelled, the names of actions are not known, and accepted as they are. Such a
+    /// task fails with `States.Runtime` when it begins, unless something else answers it, such as a mock.
     #[must_use]
     pub fn accept_unsupported(mut self) -> Integrations {
         self.accept_unsupported = true;

@@ -1,0 +1,255 @@
+//! Terraform directories: each `aws_sfn_state_machine`, with the variables, locals, files and resources it names.
+//!
+//! Terraform itself is not run: what it would ask of AWS, or of a state, is not known and stays as it is written.
+
+mod evaluate;
+mod functions;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hcl::{Block, Body, Expression};
+use serde_json::{Map, Value as Json};
+
+use super::resources::{ACCOUNT, Kind, REGION, other_arn};
+use super::{FoundMachine, Stop, Substitutions, machine_type, text, unreadable};
+
+/// Modules in modules.
+const MODULES_DEPTH_MAX: usize = 8;
+
+/// Whether a folder holds files of Terraform.
+pub(super) fn is_there(folder: &Path) -> bool {
+    files(folder, ".tf").is_ok_and(|files| !files.is_empty())
+}
+
+/// The state machines of a folder and of the modules in it that are folders, too.
+pub(super) fn machines(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
+    let mut machines = Vec::new();
+    module(folder, given, &assigned(folder)?, "", 0, &mut machines)?;
+    Ok(machines)
+}
+
+fn module(
+    folder: &Path,
+    given: &Substitutions,
+    inputs: &Map<String, Json>,
+    prefix: &str,
+    depth: usize,
+    machines: &mut Vec<FoundMachine>,
+) -> Result<(), Stop> {
+    if depth > MODULES_DEPTH_MAX {
+        return Err(Stop::failed(format!("{}: modules are nested too deeply", folder.display())));
+    }
+    let module = Module::read(folder, given, inputs)?;
+    for (file, block) in
+        module.blocks("resource").filter(|(_, block)| label(block, 0) == "aws_sfn_state_machine")
+    {
+        machines.push(module.machine(file, block, prefix)?);
+    }
+    for (_, block) in module.blocks("module") {
+        let source = attribute(block, "source").map(|source| module.value(source));
+        let Some(source) = source.as_ref().and_then(Json::as_str).filter(|it| it.starts_with('.')) else {
+            continue;
+        };
+        let own = block.body().attributes().map(|it| (it.key().to_owned(), module.value(it.expr())));
+        let name = format!("{prefix}{}.", label(block, 0));
+        self::module(&folder.join(source), given, &own.collect(), &name, depth + 1, machines)?;
+    }
+    Ok(())
+}
+
+/// Files of a folder whose names end so, in the order of their names.
+fn files(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, Stop> {
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(suffix))
+        })
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// What files of variables say, the later ones first to be believed.
+fn assigned(folder: &Path) -> Result<Map<String, Json>, Stop> {
+    let (mut values, nothing, none) = (Map::new(), Substitutions::default(), Map::new());
+    let named = [folder.join("terraform.tfvars")].into_iter().filter(|file| file.is_file());
+    for file in named.chain(files(folder, ".auto.tfvars")?) {
+        let module = Module::of(folder, vec![File::read(&file)?], &nothing, &none);
+        for attribute in module.files[0].body.attributes() {
+            values.insert(attribute.key().to_owned(), module.value(attribute.expr()));
+        }
+    }
+    Ok(values)
+}
+
+struct File {
+    path: PathBuf,
+    text: String,
+    body: Body,
+}
+
+impl File {
+    fn read(path: &Path) -> Result<File, Stop> {
+        let text = text(path)?;
+        let body = hcl::parse(&text).map_err(|error| Stop::failed(format!("{}: {error}", path.display())))?;
+        Ok(File { path: path.to_owned(), text, body })
+    }
+}
+
+/// A folder of Terraform, and what it is given.
+struct Module<'m> {
+    folder: PathBuf,
+    files: Vec<File>,
+    given: &'m Substitutions,
+    inputs: &'m Map<String, Json>,
+    /// What could not be resolved since this was emptied, as it is written.
+    unresolved: RefCell<Vec<String>>,
+}
+
+fn label(block: &Block, n: usize) -> &str {
+    block.labels().get(n).map_or("", |label| label.as_str())
+}
+
+fn attribute<'b>(block: &'b Block, name: &str) -> Option<&'b Expression> {
+    block.body().attributes().find(|it| it.key() == name).map(hcl::Attribute::expr)
+}
+
+impl<'m> Module<'m> {
+    fn read(
+        folder: &Path,
+        given: &'m Substitutions,
+        inputs: &'m Map<String, Json>,
+    ) -> Result<Module<'m>, Stop> {
+        let files = files(folder, ".tf")?.iter().map(|path| File::read(path)).collect::<Result<_, _>>()?;
+        Ok(Module::of(folder, files, given, inputs))
+    }
+
+    fn of(
+        folder: &Path,
+        files: Vec<File>,
+        given: &'m Substitutions,
+        inputs: &'m Map<String, Json>,
+    ) -> Module<'m> {
+        Module { folder: folder.to_owned(), files, given, inputs, unresolved: RefCell::default() }
+    }
+
+    fn blocks<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = (&'s File, &'s Block)> {
+        self.files.iter().flat_map(move |file| {
+            file.body.blocks().filter(move |block| block.identifier() == kind).map(move |block| (file, block))
+        })
+    }
+
+    fn value(&self, expression: &Expression) -> Json {
+        self.evaluate(expression, &BTreeMap::new(), 0)
+    }
+
+    fn machine(&self, file: &File, block: &Block, prefix: &str) -> Result<FoundMachine, Stop> {
+        let name = label(block, 1);
+        let line = line_of(&file.text, 0, &format!("\"aws_sfn_state_machine\" \"{name}\""));
+        let place = format!("{}:{}", file.path.display(), line.unwrap_or(1));
+        let definition = attribute(block, "definition")
+            .ok_or_else(|| Stop::failed(format!("{place}: the state machine {name} has no definition")))?;
+        self.unresolved.borrow_mut().clear();
+        let definition = match self.value(definition) {
+            Json::String(text) => text,
+            // Who forgot `jsonencode`.
+            other => other.to_string(),
+        };
+        let unresolved: Vec<String> = self.unresolved.take();
+        let unresolved = unresolved.into_iter().map(|what| {
+            let from =
+                file.text.lines().take(line.unwrap_or(1).saturating_sub(1)).map(|it| it.len() + 1).sum();
+            let at = line_of(&file.text, from, &what).or(line).unwrap_or(1);
+            format!(
+                "{}:{at}: nothing is known of `{what}`; say --substitute {what}=VALUE",
+                file.path.display()
+            )
+        });
+        let kind = attribute(block, "type").map(|kind| self.value(kind));
+        Ok(FoundMachine {
+            name: format!("{prefix}{name}"),
+            machine_type: machine_type(kind.as_ref().and_then(Json::as_str).or(Some("STANDARD"))),
+            place,
+            definition,
+            unresolved: unresolved.collect(),
+        })
+    }
+
+    /// What `var.NAME` stands for.
+    fn variable(&self, name: &str) -> Option<Json> {
+        if let Some(value) = self.given.get(name).or_else(|| self.given.get(&format!("var.{name}"))) {
+            return Some(Json::from(value));
+        }
+        self.inputs.get(name).cloned().or_else(|| {
+            let (_, block) = self.blocks("variable").find(|(_, block)| label(block, 0) == name)?;
+            attribute(block, "default").map(|default| self.value(default))
+        })
+    }
+
+    /// What `local.NAME` stands for.
+    fn local(&self, name: &str, depth: usize) -> Option<Json> {
+        let (_, found) = (self.blocks("locals"))
+            .find_map(|(file, block)| attribute(block, name).map(|expression| (file, expression)))?;
+        Some(self.evaluate(found, &BTreeMap::new(), depth + 1))
+    }
+
+    /// An attribute of a resource: its ARN, or what it is called.
+    fn resource(&self, kind: &str, name: &str, wanted: &str, depth: usize) -> Option<Json> {
+        let (_, block) = (self.blocks("resource"))
+            .find(|(_, block)| label(block, 0) == kind && label(block, 1) == name)?;
+        let of = |attribute: &Expression| self.evaluate(attribute, &BTreeMap::new(), depth + 1);
+        // What is written there is what it is.
+        if let Some(own) = attribute(block, wanted) {
+            return Some(of(own));
+        }
+        let named = NAMED_BY.iter().find_map(|by| attribute(block, by)).map(of);
+        let called = named.as_ref().and_then(Json::as_str).unwrap_or(name).to_owned();
+        let arn = |called: &str| match KINDS.iter().find(|(terraform, _)| *terraform == kind) {
+            Some((_, aws)) => Kind::of(aws).map(|kind| kind.arn(called)),
+            None => {
+                let (service, what) = kind.strip_prefix("aws_")?.split_once('_')?;
+                Some(other_arn(&format!("AWS::{service}::{what}"), called))
+            }
+        };
+        match wanted {
+            "arn" | "qualified_arn" | "invoke_arn" => arn(&called).map(Json::from),
+            "id" if matches!(kind, "aws_sns_topic" | "aws_sfn_state_machine" | "aws_sfn_activity") => {
+                arn(&called).map(Json::from)
+            }
+            "id" | "url" if kind == "aws_sqs_queue" => {
+                Some(Json::from(format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{called}")))
+            }
+            "id" | "name" | "function_name" | "bucket" => Some(Json::from(called)),
+            _ => None,
+        }
+    }
+}
+
+/// The attributes that have the name of a resource.
+const NAMED_BY: [&str; 5] = ["function_name", "name", "bucket", "family", "identifier"];
+
+/// Resources whose ARNs have forms of their own, as CloudFormation calls them.
+const KINDS: [(&str, &str); 12] = [
+    ("aws_lambda_function", "AWS::Lambda::Function"),
+    ("aws_lambda_alias", "AWS::Lambda::Alias"),
+    ("aws_sqs_queue", "AWS::SQS::Queue"),
+    ("aws_sns_topic", "AWS::SNS::Topic"),
+    ("aws_dynamodb_table", "AWS::DynamoDB::Table"),
+    ("aws_s3_bucket", "AWS::S3::Bucket"),
+    ("aws_cloudwatch_event_bus", "AWS::Events::EventBus"),
+    ("aws_cloudwatch_event_connection", "AWS::Events::Connection"),
+    ("aws_sfn_state_machine", "AWS::StepFunctions::StateMachine"),
+    ("aws_sfn_activity", "AWS::StepFunctions::Activity"),
+    ("aws_iam_role", "AWS::IAM::Role"),
+    ("aws_ecs_cluster", "AWS::ECS::Cluster"),
+];
+
+/// The line on which a text stands, from a byte on.
+fn line_of(text: &str, from: usize, wanted: &str) -> Option<usize> {
+    let at = text.get(from..)?.find(wanted)? + from;
+    Some(1 + text[..at].matches('\n').count())
+}

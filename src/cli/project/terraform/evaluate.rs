@@ -1,0 +1,262 @@
+//! Expressions of Terraform, as far as they follow from what is in the folder. What does not stands as `${…}` in its place.
+
+use std::collections::BTreeMap;
+
+use hcl::expr::{
+    BinaryOp, BinaryOperator, ForExpr, ObjectKey, Operation, Traversal, TraversalOperator, UnaryOp,
+    UnaryOperator,
+};
+use hcl::template::{Directive, Element, Template};
+use hcl::{Expression, Number};
+use serde_json::{Map, Value as Json};
+
+use super::super::resources::{ACCOUNT, REGION};
+use super::{Module, functions};
+
+/// Expressions in expressions, and names that stand for others.
+const DEPTH_MAX: usize = 100;
+/// Bytes that an expression may come to.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Variables of `for` and of templates.
+pub(super) type Variables = BTreeMap<String, Json>;
+
+impl Module<'_> {
+    /// The value of an expression. Recursion is bounded by `depth`.
+    pub(super) fn evaluate(&self, expression: &Expression, known: &Variables, depth: usize) -> Json {
+        if depth > DEPTH_MAX {
+            return self.unknown(expression);
+        }
+        let value = |expression: &Expression| self.evaluate(expression, known, depth + 1);
+        match expression {
+            Expression::Null => Json::Null,
+            Expression::Bool(bool) => Json::Bool(*bool),
+            Expression::Number(number) => json_number(number),
+            Expression::String(text) => Json::String(text.clone()),
+            Expression::Array(items) => items.iter().map(value).collect(),
+            Expression::Object(members) => {
+                let member = |(key, member): (&ObjectKey, &Expression)| {
+                    let key = match key {
+                        ObjectKey::Identifier(name) => name.to_string(),
+                        ObjectKey::Expression(Expression::Variable(name)) => name.to_string(),
+                        ObjectKey::Expression(key) => functions::text(&value(key)),
+                        other => other.to_string(),
+                    };
+                    (key, value(member))
+                };
+                Json::Object(members.iter().map(member).collect())
+            }
+            Expression::TemplateExpr(template) => match Template::from_expr(template) {
+                Ok(template) => self.template(&template, known, depth + 1),
+                Err(_) => self.unknown(expression),
+            },
+            Expression::Variable(name) => {
+                known.get(name.as_str()).cloned().unwrap_or_else(|| self.unknown(expression))
+            }
+            Expression::Traversal(traversal) => {
+                self.traversal(traversal, known, depth).unwrap_or_else(|| self.unknown(expression))
+            }
+            Expression::FuncCall(call) => {
+                self.call(call, known, depth).unwrap_or_else(|| self.unknown(expression))
+            }
+            Expression::Parenthesis(inner) => value(inner),
+            Expression::Conditional(conditional) => match value(&conditional.cond_expr) {
+                Json::Bool(true) => value(&conditional.true_expr),
+                Json::Bool(false) => value(&conditional.false_expr),
+                _ => self.unknown(expression),
+            },
+            Expression::Operation(operation) => {
+                operate(operation, &value).unwrap_or_else(|| self.unknown(expression))
+            }
+            Expression::ForExpr(each) => {
+                self.each(each, known, depth).unwrap_or_else(|| self.unknown(expression))
+            }
+            _ => self.unknown(expression),
+        }
+    }
+
+    /// Notes what nothing is known of. The command line may give it a value all the same.
+    fn unknown(&self, expression: &Expression) -> Json {
+        let written = hcl::format::to_string(expression).unwrap_or_default();
+        if let Some(value) = self.given.get(&written) {
+            return Json::from(value);
+        }
+        let mut unresolved = self.unresolved.borrow_mut();
+        if !unresolved.contains(&written) {
+            unresolved.push(written.clone());
+        }
+        Json::from(format!("${{{written}}}"))
+    }
+
+    /// The text of a template; one that is a single expression is what that comes to.
+    pub(super) fn template(&self, template: &Template, known: &Variables, depth: usize) -> Json {
+        if let [Element::Interpolation(only)] = template.elements() {
+            return self.evaluate(&only.expr, known, depth + 1);
+        }
+        let mut out = String::new();
+        for element in template.elements() {
+            if out.len() > BYTES_MAX {
+                break;
+            }
+            match element {
+                Element::Literal(text) => out.push_str(text),
+                Element::Interpolation(inner) => {
+                    out.push_str(&functions::text(&self.evaluate(&inner.expr, known, depth + 1)));
+                }
+                Element::Directive(directive) => self.directive(directive, known, depth, &mut out),
+            }
+        }
+        Json::from(out)
+    }
+
+    fn directive(&self, directive: &Directive, known: &Variables, depth: usize, out: &mut String) {
+        match directive {
+            Directive::If(it) => {
+                let chosen = match self.evaluate(&it.cond_expr, known, depth + 1) {
+                    Json::Bool(true) => Some(&it.true_template),
+                    _ => it.false_template.as_ref(),
+                };
+                if let Some(chosen) = chosen {
+                    out.push_str(&functions::text(&self.template(chosen, known, depth + 1)));
+                }
+            }
+            Directive::For(it) => {
+                let collection = self.evaluate(&it.collection_expr, known, depth + 1);
+                for (key, value) in pairs(&collection) {
+                    let mut inner = known.clone();
+                    inner.extend(it.key_var.iter().map(|name| (name.to_string(), key.clone())));
+                    inner.insert(it.value_var.to_string(), value);
+                    out.push_str(&functions::text(&self.template(&it.template, &inner, depth + 1)));
+                    if out.len() > BYTES_MAX {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// `var.a.b`, `local.a`, `aws_lambda_function.f.arn`, `data.aws_region.current.name`, `path.module`.
+    fn traversal(&self, traversal: &Traversal, known: &Variables, depth: usize) -> Option<Json> {
+        let mut steps = Vec::new();
+        for operator in &traversal.operators {
+            steps.push(match operator {
+                TraversalOperator::GetAttr(name) => name.to_string(),
+                TraversalOperator::Index(index) => functions::text(&self.evaluate(index, known, depth + 1)),
+                TraversalOperator::LegacyIndex(index) => index.to_string(),
+                _ => return None,
+            });
+        }
+        let step = |n: usize| steps.get(n).map(String::as_str);
+        let (found, used) = match &traversal.expr {
+            Expression::Variable(root) => match root.as_str() {
+                "var" => (self.variable(step(0)?)?, 1),
+                "local" => (self.local(step(0)?, depth)?, 1),
+                "path" => (Json::from(self.folder.display().to_string()), 1),
+                "terraform" => (Json::from("default"), 1),
+                "data" => {
+                    let value = match (step(0)?, step(2)?) {
+                        ("aws_caller_identity", "account_id") => ACCOUNT,
+                        ("aws_region", "name" | "id" | "region") => REGION,
+                        ("aws_partition", "partition") => "aws",
+                        _ => return None,
+                    };
+                    (Json::from(value), 3)
+                }
+                name if known.contains_key(name) => (known.get(name)?.clone(), 0),
+                kind if kind.starts_with("aws_") => {
+                    // One of several made by `count` or `for_each` is called like all of them.
+                    let wanted = if steps.len() > 2 { steps.len() - 1 } else { 1 };
+                    (self.resource(kind, step(0)?, step(wanted)?, depth)?, steps.len())
+                }
+                _ => return None,
+            },
+            other => (self.evaluate(other, known, depth + 1), 0),
+        };
+        steps[used.min(steps.len())..].iter().try_fold(found, |at, step| match &at {
+            Json::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
+            other => other.get(step).cloned(),
+        })
+    }
+
+    /// `[for x in list : f(x) if c]`, `{for k, v in map : k => v}`.
+    fn each(&self, each: &ForExpr, known: &Variables, depth: usize) -> Option<Json> {
+        let collection = self.evaluate(&each.collection_expr, known, depth + 1);
+        if !collection.is_array() && !collection.is_object() {
+            return None;
+        }
+        let (mut list, mut object) = (Vec::new(), Map::new());
+        for (key, value) in pairs(&collection) {
+            let mut inner = known.clone();
+            inner.extend(each.key_var.iter().map(|name| (name.to_string(), key.clone())));
+            inner.insert(each.value_var.to_string(), value);
+            let value = |expression: &Expression| self.evaluate(expression, &inner, depth + 1);
+            if each.cond_expr.as_ref().is_some_and(|condition| value(condition) != Json::Bool(true)) {
+                continue;
+            }
+            match &each.key_expr {
+                Some(key) => drop(object.insert(functions::text(&value(key)), value(&each.value_expr))),
+                None => list.push(value(&each.value_expr)),
+            }
+        }
+        Some(if each.key_expr.is_some() { Json::Object(object) } else { Json::Array(list) })
+    }
+}
+
+/// What a collection has: by index or by key.
+fn pairs(collection: &Json) -> Vec<(Json, Json)> {
+    match collection {
+        Json::Array(items) => items.iter().enumerate().map(|(n, it)| (Json::from(n), it.clone())).collect(),
+        Json::Object(members) => members.iter().map(|(key, it)| (Json::from(&**key), it.clone())).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn json_number(number: &Number) -> Json {
+    match (number.as_i64(), number.as_f64()) {
+        (Some(whole), _) => Json::from(whole),
+        (None, Some(float)) => Json::from(float),
+        (None, None) => Json::Null,
+    }
+}
+
+fn operate(operation: &Operation, value: &dyn Fn(&Expression) -> Json) -> Option<Json> {
+    use BinaryOperator as Is;
+    match operation {
+        Operation::Unary(UnaryOp { operator: UnaryOperator::Not, expr }) => {
+            Some(Json::Bool(!value(expr).as_bool()?))
+        }
+        Operation::Unary(UnaryOp { operator: UnaryOperator::Neg, expr }) => number(-value(expr).as_f64()?),
+        Operation::Binary(BinaryOp { lhs_expr, operator, rhs_expr }) => {
+            let (left, right) = (value(lhs_expr), value(rhs_expr));
+            match operator {
+                Is::Eq => return Some(Json::Bool(left == right)),
+                Is::NotEq => return Some(Json::Bool(left != right)),
+                Is::And => return Some(Json::Bool(left.as_bool()? && right.as_bool()?)),
+                Is::Or => return Some(Json::Bool(left.as_bool()? || right.as_bool()?)),
+                _ => {}
+            }
+            let (left, right) = (left.as_f64()?, right.as_f64()?);
+            match operator {
+                Is::Plus => number(left + right),
+                Is::Minus => number(left - right),
+                Is::Mul => number(left * right),
+                Is::Div if right != 0.0 => number(left / right),
+                Is::Mod if right != 0.0 => number(left % right),
+                Is::Less => Some(Json::Bool(left < right)),
+                Is::LessEq => Some(Json::Bool(left <= right)),
+                Is::Greater => Some(Json::Bool(left > right)),
+                Is::GreaterEq => Some(Json::Bool(left >= right)),
+                _ => None,
+            }
+        }
+    }
+}
+
+/// Whole numbers are written as such.
+fn number(value: f64) -> Option<Json> {
+    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+    match value.fract() == 0.0 && value.abs() < WHOLE_MAX {
+        true => Some(Json::from(value as i64)),
+        false => serde_json::Number::from_f64(value).map(Json::Number),
+    }
+}

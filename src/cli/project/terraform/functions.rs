@@ -1,0 +1,110 @@
+//! Functions of Terraform that definitions are made with. One that is not here is not known.
+
+use std::path::{Path, PathBuf};
+
+use hcl::expr::FuncCall;
+use hcl::template::Template;
+use serde_json::{Map, Value as Json};
+
+use super::super::text as read_text;
+use super::Module;
+use super::evaluate::Variables;
+
+/// A value as templates write it.
+pub(super) fn text(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+impl Module<'_> {
+    pub(super) fn call(&self, call: &FuncCall, known: &Variables, depth: usize) -> Option<Json> {
+        let value = |n: usize| call.args.get(n).map(|it| self.evaluate(it, known, depth + 1));
+        let all = || (0..call.args.len()).filter_map(value).collect::<Vec<Json>>();
+        let string = |n: usize| value(n).map(|it| text(&it));
+        Some(match call.name.name.as_str() {
+            "jsonencode" => Json::from(value(0)?.to_string()),
+            "jsondecode" => serde_json::from_str(&string(0)?).ok()?,
+            "templatefile" => self.file_template(&string(0)?, value(1)?, depth)?,
+            "file" => Json::from(read_text(&self.beside(&string(0)?)).ok()?),
+            "format" => format(&all())?,
+            "join" => {
+                let items = value(1)?;
+                let items: Vec<String> = items.as_array()?.iter().map(text).collect();
+                Json::from(items.join(&string(0)?))
+            }
+            "split" => string(1)?.split(&string(0)?).map(Json::from).collect(),
+            "lower" => Json::from(string(0)?.to_lowercase()),
+            "upper" => Json::from(string(0)?.to_uppercase()),
+            "trimspace" | "chomp" => Json::from(string(0)?.trim()),
+            "replace" => Json::from(string(0)?.replace(&string(1)?, &string(2)?)),
+            "tostring" => Json::from(string(0)?),
+            "tonumber" => serde_json::from_str(&string(0)?).ok()?,
+            "tobool" => Json::from(string(0)? == "true"),
+            "tolist" | "toset" | "tomap" | "nonsensitive" | "sensitive" => value(0)?,
+            "abspath" => Json::from(string(0)?),
+            "coalesce" => all().into_iter().find(|it| !it.is_null() && it.as_str() != Some(""))?,
+            "try" => value(0)?,
+            "length" => match value(0)? {
+                Json::Array(items) => Json::from(items.len()),
+                Json::Object(members) => Json::from(members.len()),
+                other => Json::from(text(&other).chars().count()),
+            },
+            "concat" => all().iter().flat_map(|it| it.as_array().cloned().unwrap_or_default()).collect(),
+            "merge" => {
+                let objects = all();
+                Json::Object(objects.iter().filter_map(Json::as_object).flatten().fold(
+                    Map::new(),
+                    |mut merged, (key, value)| {
+                        merged.insert(key.clone(), value.clone());
+                        merged
+                    },
+                ))
+            }
+            "keys" => value(0)?.as_object()?.keys().map(|key| Json::from(&**key)).collect(),
+            "values" => value(0)?.as_object()?.values().cloned().collect(),
+            "element" => {
+                let (items, at) = (value(0)?, usize::try_from(value(1)?.as_u64()?).ok()?);
+                let items = items.as_array()?;
+                items.get(at.checked_rem(items.len())?)?.clone()
+            }
+            "lookup" => value(0)?.get(string(1)?).cloned().or_else(|| value(2))?,
+            _ => return None,
+        })
+    }
+
+    /// A path as Terraform takes it: from the folder it is called in, which is this one.
+    fn beside(&self, path: &str) -> PathBuf {
+        let path = Path::new(path);
+        if path.starts_with(&self.folder) { path.to_owned() } else { self.folder.join(path) }
+    }
+
+    fn file_template(&self, path: &str, variables: Json, depth: usize) -> Option<Json> {
+        let source = read_text(&self.beside(path)).ok()?;
+        let template: Template = source.parse().ok()?;
+        let known: Variables = variables.as_object()?.clone().into_iter().collect();
+        Some(self.template(&template, &known, depth + 1))
+    }
+}
+
+/// `%s`, `%d`, `%v` and `%q`.
+fn format(values: &[Json]) -> Option<Json> {
+    let (pattern, mut values) = (values.first()?.as_str()?, values[1..].iter());
+    let mut out = String::new();
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            out.push(letter);
+            continue;
+        }
+        match letters.next()? {
+            '%' => out.push('%'),
+            's' | 'd' | 'v' => out.push_str(&text(values.next()?)),
+            'q' => out.push_str(&Json::from(text(values.next()?)).to_string()),
+            _ => return None,
+        }
+    }
+    Some(Json::from(out))
+}
