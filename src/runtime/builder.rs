@@ -159,7 +159,7 @@ impl Builder {
     }
 
     /// Accepts state machines with tasks that nobody does: no handler of the engine, and no worker of an activity. Such a
-    /// task fails with `States.TaskFailed` when it begins, unless the [tasks of its execution](super::StartOptions::tasks)
+    /// task fails with `States.Runtime` when it begins, unless the [tasks of its execution](super::StartOptions::tasks)
     /// answer it. Without this, creating the state machine is refused, and the refusal names the states.
     ///
     /// ```

@@ -236,6 +236,7 @@ impl Executions {
         for execution in &all {
             execution.stop(fault.clone());
             self.by_arn.remove(&execution.arn);
+            self.map_runs.forget(&execution.arn);
         }
         self.by_machine.clear();
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);

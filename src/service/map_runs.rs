@@ -84,7 +84,7 @@ impl crate::runtime::MapRuns for Keeper {
         let target = inner.child_target(run, child).ok_or_else(gone)?;
         let name = inner.ids.uuid();
         let draft = Draft {
-            arn: inner.arn("execution", &format!("{}:{name}", target.machine.name)),
+            arn: target.machine.arn_of("execution", &name),
             name,
             target,
             input: input.to_owned(),
@@ -97,7 +97,14 @@ impl crate::runtime::MapRuns for Keeper {
         };
         let begun = match inner.executions.start(draft, |draft| inner.begin(draft, tasks)) {
             Ok(begun) => begun,
-            Err(error) if error.exception == Exception::ThrottlingException => return Ok(None),
+            Err(error)
+                if matches!(
+                    error.exception,
+                    Exception::ThrottlingException | Exception::ServiceUnavailable
+                ) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(Fault::new(fault::RUNTIME, error.message)),
         };
         // A UUID that is not new is none of ours, and the next one is.

@@ -614,16 +614,17 @@ fn an_endpoint_for_all_services_does_not_take_step_functions_away() {
 #[test]
 fn what_aws_has_is_accepted_where_it_is_not_supported_and_nothing_else() {
     let serving = Serving::start(&["--accept-unsupported"]);
-    for (resource, is_accepted) in [
-        ("aws-sdk:s3:getObject", true),
-        ("ecs:runTask", true),
-        ("aws-sdk:dynamodb:getItem", true),
-        ("aws-sdk:s33:getObject", false),
-        ("aws-sdk:dynamodb:getItems", false),
-        ("aws-sdk:events:putEvents", false),
-        ("nats:publish", false),
+    for (resource, parameters, is_accepted) in [
+        ("aws-sdk:s3:getObject", json!({"Bucket": "b", "Key": "k"}), true),
+        ("ecs:runTask", json!({"TaskDefinition": "t"}), true),
+        ("aws-sdk:dynamodb:listTables", json!({}), true),
+        ("aws-sdk:amplify:listApps", json!({}), true),
+        ("aws-sdk:s33:getObject", json!({}), false),
+        ("aws-sdk:dynamodb:getItems", json!({}), false),
+        ("aws-sdk:events:putEvents", json!({}), false),
+        ("nats:publish", json!({}), false),
     ] {
-        let state = json!({"Type": "Task", "Resource": format!("arn:aws:states:::{resource}"), "Parameters": {},
+        let state = json!({"Type": "Task", "Resource": format!("arn:aws:states:::{resource}"), "Parameters": parameters,
             "End": true});
         let request = json!({"name": resource.replace(':', "-"), "type": "EXPRESS",
             "roleArn": "arn:aws:iam::123456789012:role/r",

@@ -229,7 +229,7 @@ fn a_task_that_nobody_does_is_refused_when_its_machine_is_created() {
     let machine = lenient.create_state_machine("m", &misspelt).expect("it is accepted");
     let fault =
         lenient.start(&machine, "1").expect("it is taken").wait().output::<i64>().expect_err("it fails");
-    assert_eq!(fault.error.as_deref(), Some(fault::TASK_FAILED));
+    assert_eq!(fault.error.as_deref(), Some(fault::RUNTIME));
 }
 
 #[test]

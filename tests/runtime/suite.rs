@@ -29,8 +29,12 @@ fn engine(case: &Json, seed: u64, time: &ManualTime) -> Result<(Engine, Simulati
     }
     let mut tail = Retention::default();
     (tail.one_in, tail.execution_bytes_max, tail.bytes_max) = (1, 64 << 20, 1 << 30);
-    let builder =
-        Engine::builder().seed(seed).shards(2).time(time.clone()).observe(Setup::default().history(tail));
+    let builder = Engine::builder()
+        .accept_unhandled(true)
+        .seed(seed)
+        .shards(2)
+        .time(time.clone())
+        .observe(Setup::default().history(tail));
     let (engine, simulation) = builder.simulate().expect("an engine");
     let definition = cases::definition(case).to_string();
     let spec = MachineSpec {
