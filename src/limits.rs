@@ -134,6 +134,8 @@ pub const VERSIONS_MAX: usize = 1_000;
 pub const ALIASES_MAX: usize = 100;
 /// Tags of one state machine or activity (AWS quota).
 pub const TAGS_MAX: usize = 50;
+/// Standard executions that are open, of one service (AWS quota).
+pub const OPEN_EXECUTIONS_MAX: usize = 1_000_000;
 /// Events of a Standard execution's history (AWS quota).
 pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 /// Bytes of a request's body (AWS quota: 1 MB).

@@ -2,9 +2,9 @@
 
 use super::history;
 use super::read::{Fields, page};
-use super::write::{EMPTY, Object, object};
+use super::write::{Object, object};
 use crate::runtime::{Outcome, Status};
-use crate::service::{Error, ListExecutions, REDRIVE_REFUSED, Service, StartExecution};
+use crate::service::{Error, ListExecutions, Service, StartExecution};
 
 type Answer = Result<Vec<u8>, Error>;
 
@@ -43,12 +43,7 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
     let described = service.describe_execution(fields.need("executionArn"))?;
     let outcome = described.outcome.as_deref();
     let status = outcome.map_or(Status::Running, |outcome| outcome.status);
-    let reason = match status {
-        Status::Running | Status::Succeeded => {
-            format!("Execution is {} and cannot be redriven", status_name(status))
-        }
-        Status::Failed | Status::TimedOut | Status::Aborted => REDRIVE_REFUSED.to_owned(),
-    };
+    let redrive = &described.redrive;
     Ok(object(|reply| {
         reply
             .text("executionArn", &described.arn)
@@ -63,9 +58,10 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
             .maybe_text("stateMachineVersionArn", described.version_arn.as_deref())
             .maybe_text("stateMachineAliasArn", described.alias_arn.as_deref())
             .maybe_text("mapRunArn", described.map_run_arn.as_deref())
-            .number("redriveCount", 0)
-            .text("redriveStatus", "NOT_REDRIVABLE")
-            .text("redriveStatusReason", &reason);
+            .number("redriveCount", redrive.count.into())
+            .maybe_time("redriveDate", redrive.date_ms)
+            .text("redriveStatus", if redrive.refused.is_none() { "REDRIVABLE" } else { "NOT_REDRIVABLE" })
+            .maybe_text("redriveStatusReason", redrive.refused.as_deref());
     }))
 }
 
@@ -83,7 +79,7 @@ pub(super) fn list(service: &Service, fields: Fields<'_>) -> Answer {
         machine_arn: fields.text("stateMachineArn").map(str::to_owned),
         map_run_arn: fields.text("mapRunArn").map(str::to_owned),
         status: fields.text("statusFilter").map(status_of),
-        redriven: fields.text("redriveFilter") == Some("REDRIVEN"),
+        redriven: fields.text("redriveFilter").map(|filter| filter == "REDRIVEN"),
         page: page(fields),
     })?;
     Ok(object(|reply| {
@@ -98,7 +94,8 @@ pub(super) fn list(service: &Service, fields: Fields<'_>) -> Answer {
                     .maybe_text("mapRunArn", execution.map_run_arn.as_deref())
                     .maybe_text("stateMachineVersionArn", execution.version_arn.as_deref())
                     .maybe_text("stateMachineAliasArn", execution.alias_arn.as_deref())
-                    .number("redriveCount", 0);
+                    .number("redriveCount", execution.redrive_count.into())
+                    .maybe_time("redriveDate", execution.redrive_ms);
             })
             .maybe_text("nextToken", part.next_token.as_deref());
     }))
@@ -116,10 +113,12 @@ pub(super) fn history(service: &Service, fields: Fields<'_>) -> Answer {
     }))
 }
 
-/// Redrive, which is not supported.
-pub(super) fn redrive(service: &Service, fields: Fields<'_>) -> Answer {
-    service.redrive_execution(fields.need("executionArn"))?;
-    Ok(EMPTY.to_vec())
+pub(super) async fn redrive(service: &Service, fields: Fields<'_>) -> Answer {
+    let token = fields.text("clientToken");
+    let redriven_ms = service.redrive_execution(fields.need("executionArn"), token).await?;
+    Ok(object(|reply| {
+        reply.time("redriveDate", redriven_ms);
+    }))
 }
 
 // ---- parts ----

@@ -165,7 +165,7 @@ async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
         Action::ListStateMachines => machines::list(service, fields),
         Action::ListTagsForResource => machines::list_tags(service, fields),
         Action::PublishStateMachineVersion => machines::publish(service, fields),
-        Action::RedriveExecution => executions::redrive(service, fields),
+        Action::RedriveExecution => executions::redrive(service, fields).await,
         Action::SendTaskFailure => activities::failure(service, fields).await,
         Action::SendTaskHeartbeat => activities::heartbeat(service, fields),
         Action::SendTaskSuccess => activities::success(service, fields).await,

@@ -23,6 +23,20 @@ enum What {
     Dump(Of),
     /// Print numbers, sizes and segments as one JSON object
     Stat(Of),
+    /// Copy a journal that is not in use into a new folder, and read the copy back
+    Backup(Copied),
+    /// Copy a backup into a new folder, for `serve --state` to go on with: once only, for what ran twice would be done twice
+    Restore(Copied),
+}
+
+#[derive(Debug, clap::Args)]
+struct Copied {
+    /// The folder of the journal
+    #[arg(value_name = "FROM")]
+    from: PathBuf,
+    /// A folder that is new or empty
+    #[arg(value_name = "TO")]
+    to: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -33,13 +47,17 @@ struct Of {
 }
 
 const AFTER_HELP: &str = "\
-Nothing is written, and no lock is taken: of a journal that is in use, the last block may look torn.
+verify, dump and stat write nothing and take no lock: of a journal that is in use, the last block may look torn. backup and
+restore refuse one that is in use.
 
 Exit codes: 0 the journal is whole, a torn block at its end included; 1 it is damaged, or in a newer format; 2 it cannot be \
 read.";
 
 pub(super) fn journal(arguments: &Arguments) -> Result<Went, Stop> {
-    let (What::Verify(of) | What::Dump(of) | What::Stat(of)) = &arguments.what;
+    let of = match &arguments.what {
+        What::Verify(of) | What::Dump(of) | What::Stat(of) => of,
+        What::Backup(copied) | What::Restore(copied) => return copy(copied),
+    };
     let disk = Folder::at(&of.folder, SyncMode::Data);
     let report = match scan(&disk) {
         Ok(report) => report,
@@ -56,8 +74,23 @@ pub(super) fn journal(arguments: &Arguments) -> Result<Went, Stop> {
         What::Verify(_) => print(verified(&of.folder, &report).as_bytes())?,
         What::Stat(_) => print(format!("{}\n", stat(&report)).as_bytes())?,
         What::Dump(_) => dump(&disk, &report)?,
+        What::Backup(_) | What::Restore(_) => unreachable!("they were done above"),
     }
     Ok(Went::Well)
+}
+
+fn copy(Copied { from, to }: &Copied) -> Result<Went, Stop> {
+    match expressway::journal::copy(from, to) {
+        Ok(report) => {
+            print(verified(to, &report).as_bytes())?;
+            Ok(Went::Well)
+        }
+        Err(error @ (JournalError::Damaged { .. } | JournalError::Newer { .. })) => {
+            say(&format!("expressway: {error}"));
+            Ok(Went::PartlyWrong)
+        }
+        Err(error) => Err(Stop::failed(format!("{}: {error}", from.display()))),
+    }
 }
 
 fn verified(folder: &Path, report: &Report) -> String {

@@ -5,6 +5,8 @@
 mod definition;
 #[cfg(feature = "cli-serve")]
 mod environment;
+#[cfg(feature = "cli-serve")]
+mod executions;
 mod graph;
 mod input;
 mod interrupt;
@@ -100,7 +102,10 @@ enum Command {
     /// Keep the engine under steady load for some minutes: is anything lost, does memory grow, does it get slower?
     #[cfg(feature = "cli-soak")]
     Soak(soak::Arguments),
-    /// Look at a journal: is it whole, what is in it?
+    /// Look at the STANDARD executions of a state folder
+    #[cfg(feature = "cli-serve")]
+    Executions(executions::Arguments),
+    /// Look at a journal (is it whole, what is in it?), or copy it
     #[cfg(feature = "cli-journal")]
     Journal(journal::Arguments),
     /// Test one state by itself, as AWS's TestState does
@@ -261,6 +266,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Graph(arguments) => graph::draw(&arguments),
         #[cfg(feature = "cli-soak")]
         Command::Soak(arguments) => soak::soak(&arguments),
+        #[cfg(feature = "cli-serve")]
+        Command::Executions(arguments) => executions::executions(&arguments),
         #[cfg(feature = "cli-journal")]
         Command::Journal(arguments) => journal::journal(&arguments),
         Command::TestState(arguments) => test_state::test_state(&arguments),

@@ -95,6 +95,19 @@ struct Memory {
     /// folder: they survive restarts, kill -9 and a power cut, and executions that were not over go on
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
+    /// Days that STANDARD executions are kept after their end, if there is room; then their names are free
+    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    retention_days: u32,
+    /// Days after its end in which a STANDARD execution that did not succeed may be redriven
+    #[arg(long, value_name = "DAYS", default_value_t = 14)]
+    redrive_days: u32,
+    /// STANDARD executions that may be open; more are refused
+    #[arg(long, value_name = "COUNT", default_value_t = expressway::limits::OPEN_EXECUTIONS_MAX)]
+    open_executions_max: usize,
+    /// Tasks with this resource fail with States.TaskFailed when the server ended before their result was recorded, instead
+    /// of being done once more; `*` at the end stands for anything
+    #[arg(long, value_name = "RESOURCE", requires = "state")]
+    fail_in_doubt: Vec<String>,
     /// Mocked tasks, as Step Functions Local describes them; `#Case` behind a state machine's ARN chooses a test case.
     /// State machines may then have service tasks that are not supported (as with --accept-unsupported)
     #[arg(long, env = "SFN_MOCK_CONFIG", value_name = "FILE", value_parser = file)]
@@ -406,7 +419,10 @@ fn service(arguments: &Arguments, config: &Config, address: SocketAddr) -> Resul
         .region(&config.place.region)
         .express_only(arguments.express_only)
         .express_history(arguments.memory.express_history)
-        .express_callbacks(arguments.memory.express_callbacks);
+        .express_callbacks(arguments.memory.express_callbacks)
+        .retention_days(arguments.memory.retention_days)
+        .redrive_days(arguments.memory.redrive_days)
+        .open_executions_max(arguments.memory.open_executions_max);
     if let Some(folder) = &arguments.memory.state {
         if folder.is_file() {
             let file = folder.display();
@@ -415,6 +431,9 @@ fn service(arguments: &Arguments, config: &Config, address: SocketAddr) -> Resul
             )));
         }
         builder = builder.state(folder);
+    }
+    for resource in &arguments.memory.fail_in_doubt {
+        builder = builder.fail_in_doubt(resource);
     }
     if let Some(path) = arguments.memory.mock_config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
         builder = builder.mock_config(path);

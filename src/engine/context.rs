@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::execution::{Frame, Identity, Token};
+use super::redrive::Redrives;
 use crate::clock;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateKind};
@@ -15,6 +16,7 @@ pub(super) struct StateContext<'a> {
     pub(super) input: Value,
     /// The context object itself, if someone else made it.
     pub(super) whole: Value,
+    pub(super) redrives: Redrives,
     pub(super) seed: u64,
     pub(super) secret: u128,
     pub(super) started_ms: u64,
@@ -56,6 +58,7 @@ impl StateContext<'_> {
                     ("Name", ExecutionName),
                     ("RoleArn", ExecutionRoleArn),
                     ("RedriveCount", ExecutionRedriveCount),
+                    ("RedriveTime", ExecutionRedriveTime),
                 ],
             ),
             Execution => self.object(
@@ -67,6 +70,7 @@ impl StateContext<'_> {
                     ("RoleArn", ExecutionRoleArn),
                     ("StartTime", ExecutionStartTime),
                     ("RedriveCount", ExecutionRedriveCount),
+                    ("RedriveTime", ExecutionRedriveTime),
                 ],
             ),
             ExecutionId => match &*self.identity.execution_arn {
@@ -80,7 +84,12 @@ impl StateContext<'_> {
             },
             ExecutionRoleArn => arena.string(&self.identity.role_arn),
             ExecutionStartTime => arena.string(&clock::format_millis(self.started_ms)),
-            ExecutionRedriveCount if self.identity.shows_redrive_count => Value::int(0),
+            ExecutionRedriveCount if self.identity.shows_redrive_count => {
+                Value::int(i64::from(self.redrives.count))
+            }
+            ExecutionRedriveTime if self.redrives.count > 0 => {
+                arena.string(&clock::format_millis(self.redrives.last_ms))
+            }
             State => self.object(
                 arena,
                 &[("Name", StateName), ("EnteredTime", StateEnteredTime), ("RetryCount", StateRetryCount)],

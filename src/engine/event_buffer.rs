@@ -60,6 +60,7 @@ struct Mark {
 #[derive(Clone, Copy, Debug)]
 enum CompactEvent {
     ExecutionStarted(Value),
+    ExecutionRedriven(u32),
     ExecutionSucceeded(Value),
     ExecutionFailed(u32),
     ExecutionTimedOut,
@@ -229,6 +230,7 @@ impl EventBuffer {
                 return self.exited(id, previous, time_ms, state, output, assigned);
             }
             ExecutionStarted { input } => CompactEvent::ExecutionStarted(input),
+            ExecutionRedriven { count } => CompactEvent::ExecutionRedriven(count),
             ExecutionSucceeded { output } => CompactEvent::ExecutionSucceeded(output),
             ExecutionFailed { fault } => CompactEvent::ExecutionFailed(self.fault(fault, "")),
             ExecutionTimedOut => CompactEvent::ExecutionTimedOut,
@@ -291,6 +293,7 @@ impl EventBuffer {
                 StateExited { state, output, assigned }
             }
             CompactEvent::ExecutionStarted(input) => ExecutionStarted { input },
+            CompactEvent::ExecutionRedriven(count) => ExecutionRedriven { count },
             CompactEvent::ExecutionSucceeded(output) => ExecutionSucceeded { output },
             CompactEvent::ExecutionFailed(place) => ExecutionFailed { fault: fault(place) },
             CompactEvent::ExecutionTimedOut => ExecutionTimedOut,

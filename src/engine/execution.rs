@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::redrive::{Redrives, Stopped};
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::limits;
@@ -56,6 +57,8 @@ pub struct Identity {
     pub shows_redrive_count: bool,
     /// Whether it is an execution of a Standard machine, whose ARN has another form.
     pub is_standard: bool,
+    /// Whether it may be [redriven](Execution::redrive): where it stands is kept when it ends without success.
+    pub is_redrivable: bool,
 }
 
 impl Identity {
@@ -188,6 +191,9 @@ pub struct Execution {
     /// The arena is compacted when it grows past this.
     pub(super) compact_at: usize,
     pub(super) outcome: Option<Outcome>,
+    pub(super) redrives: Redrives,
+    /// Where it stood before it ended, if it may be redriven.
+    pub(super) stopped: Option<Box<Stopped>>,
 }
 
 /// A place in the queue of frames that are to run.
@@ -305,6 +311,8 @@ impl Execution {
         self.clear_ready();
         self.outcome = None;
         self.context = Value::UNDEFINED;
+        self.redrives = Redrives::default();
+        self.stopped = None;
         self.frames.iter_mut().for_each(|frame| frame.phase = Phase::Free);
         // What a join that did not come to its end holds means nothing in the next execution's arena.
         self.joins.iter_mut().for_each(|join| join.results.clear());

@@ -62,6 +62,11 @@ impl Run<'_, '_> {
 
     /// A state did not come to its end.
     pub(super) fn stopped(&mut self, frame: u32, stop: StateError) {
+        let here = &mut self.execution.frames[frame as usize];
+        if here.phase == Phase::Enter {
+            // It was entered: a redrive does it again, and does not enter it again.
+            here.phase = Phase::Again;
+        }
         if self.env.fuel.cut().is_some() {
             // The execution is over; what looks like the state's failure is not one.
             return;
@@ -100,11 +105,18 @@ impl Run<'_, '_> {
             let program = self.program;
             let recovery = &program.recovery[recovery];
             if self.retry(frame, recovery, &fault) {
+                self.goes_on();
                 return;
             }
             let before = self.execution.frames[frame as usize].last_event;
             self.tell_join_failed(frame);
-            match self.caught(frame, recovery, &fault) {
+            // If it is caught, the frame goes on at once, and may fail at another place.
+            let stopped = self.execution.stopped.take();
+            let caught = self.caught(frame, recovery, &fault);
+            if !matches!(caught, Ok(true)) {
+                self.execution.stopped = stopped;
+            }
+            match caught {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(StateError::Cut) => return,

@@ -195,6 +195,7 @@ impl Run<'_, '_> {
         let state = self.state_id(parent);
         let is_map = matches!(self.state(parent).kind, StateKind::Map(_));
         let failed_task = matches!(self.state(child).kind, StateKind::Task(_)).then(|| self.state_id(child));
+        self.execution.keep_stopped();
         let (index, last) = self.close_child(child, join);
         let row = &mut self.execution.joins[join as usize];
         row.failed += 1;
@@ -203,6 +204,7 @@ impl Run<'_, '_> {
             self.tell_overdue(join);
         }
         if tolerated {
+            self.goes_on();
             self.emit(last, EventKind::MapIterationFailed { state, index });
             self.execution.frames[parent as usize].last_event = last;
             return self.after_child(parent, join);

@@ -21,6 +21,7 @@ mod map_run;
 mod pack;
 mod parallel;
 mod record;
+mod redrive;
 mod run;
 mod single_state;
 mod snapshot;
@@ -35,6 +36,7 @@ pub use event_buffer::EventBuffer;
 pub use execution::{Execution, Identity, Outcome, Start, Token};
 pub use map_run::{Item, MapRunRequest, for_items, item_input, threshold_exceeded, too_large_result};
 pub use record::{EventKind, EventMask, Listener, MetricEvent, Record, Schedule, TaskKind};
+pub use redrive::Redrives;
 pub use single_state::{Step, Visit, Visited, complete_children};
 pub use snapshot::{SnapshotError, TooDeep};
 

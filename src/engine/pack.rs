@@ -24,6 +24,7 @@ impl Execution {
         let from = out.len();
         let mut writer = Writer::new(&self.arena, out, i64::from(limits::PACK_BYTES_MAX));
         self.write(&mut writer, frames, joins);
+        self.write_redrives(&mut writer);
         let fits = writer.left >= 0;
         if !fits {
             out.truncate(from);
@@ -65,7 +66,8 @@ impl Execution {
         self.secret = start.secret;
         self.time_scale = start.time_scale;
         let mut reader = Reader::new(packed, limits::PACK_FRAMES_MAX);
-        self.read(&mut reader).is_some() && reader.rest.is_empty()
+        let read = self.read(&mut reader).and_then(|()| self.read_redrives(&mut reader));
+        read.is_some() && reader.rest.is_empty()
     }
 
     /// Reads what [`write`](Execution::write) wrote; `None` when these are not such bytes.

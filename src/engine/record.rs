@@ -140,6 +140,7 @@ impl EventMask {
             | MapIterationAborted { .. }
             | EvaluationFailed { .. } => 1 << 9,
             ExecutionStarted { .. }
+            | ExecutionRedriven { .. }
             | ExecutionSucceeded { .. }
             | TaskScheduled(_)
             | TaskStarted { .. }
@@ -206,6 +207,9 @@ pub struct Schedule {
 pub enum EventKind<'r> {
     ExecutionStarted {
         input: Value,
+    },
+    ExecutionRedriven {
+        count: u32,
     },
     ExecutionSucceeded {
         output: Value,

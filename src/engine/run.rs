@@ -94,7 +94,7 @@ impl Run<'_, '_> {
                 let input = self.execution.input;
                 self.emit(0, EventKind::ExecutionStarted { input });
             }
-            Event::Go => {}
+            Event::Go => self.tell_redriven(),
             Event::TaskSucceeded(token, output) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
                     self.task_over(frame, Ok(output));
@@ -139,6 +139,7 @@ impl Run<'_, '_> {
             Event::Deadline => self.time_out(),
             Event::Fail(fault) => self.end_failed(self.execution.events, fault),
             Event::Abort(fault) => {
+                self.execution.keep_stopped();
                 self.cancel_all();
                 self.emit(0, EventKind::ExecutionAborted { fault: &fault });
                 self.execution.outcome = Some(Outcome::Aborted(fault));
@@ -203,6 +204,7 @@ impl Run<'_, '_> {
     }
 
     fn time_out(&mut self) {
+        self.execution.keep_stopped();
         self.cancel_all();
         let last = self.execution.events + 1;
         self.execution.events = last;
@@ -212,6 +214,7 @@ impl Run<'_, '_> {
 
     /// Ends the whole execution with a failure; `last` is the event before.
     pub(super) fn end_failed(&mut self, last: u64, fault: Fault) {
+        self.execution.keep_stopped();
         self.cancel_all();
         self.emit(last, EventKind::ExecutionFailed { fault: &fault });
         self.execution.outcome = Some(Outcome::Failed(fault));
@@ -345,14 +348,26 @@ impl Run<'_, '_> {
         query: impl FnOnce(&mut crate::json::Arena, &Scope<'_>, &mut query::Env<'_>) -> T,
     ) -> T {
         let started_ms = self.execution.started_ms();
-        let Execution { arena, identity, frames, random, input, context, seed, secret, ahead_ms, .. } =
-            &mut *self.execution;
+        let Execution {
+            arena,
+            identity,
+            frames,
+            random,
+            input,
+            context,
+            seed,
+            secret,
+            ahead_ms,
+            redrives,
+            ..
+        } = &mut *self.execution;
         let frame = &frames[frame as usize];
         let context = StateContext {
             identity,
             program: self.program,
             input: *input,
             whole: *context,
+            redrives: *redrives,
             seed: *seed,
             secret: *secret,
             started_ms,

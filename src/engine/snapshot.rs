@@ -11,8 +11,9 @@ use super::{Effect, TaskCall, TimerKind};
 use crate::limits;
 use crate::program::Program;
 
-/// The version that is written.
-const VERSION: u8 = 1;
+/// The newest version that is read. It is written of executions that were redriven; of others, which are the same in
+/// both, the first.
+const VERSION: u8 = 2;
 
 /// Why bytes are not taken for an execution.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +42,7 @@ impl Execution {
     pub fn snapshot(&self, fingerprint: u64, out: &mut Vec<u8>) -> Result<(), TooDeep> {
         assert!(self.outcome.is_none(), "an execution that is over has an outcome, and no state");
         let from = out.len();
-        out.push(VERSION);
+        out.push(if self.redrives.count > 0 { VERSION } else { 1 });
         out.extend_from_slice(&fingerprint.to_le_bytes());
         out.extend_from_slice(&self.secret.to_le_bytes());
         out.extend_from_slice(&self.time_scale.to_bits().to_le_bytes());
@@ -62,6 +63,7 @@ impl Execution {
         let ready = self.ready.iter().filter(|place| self.is_queued(place));
         writer.number(ready.clone().count() as u64);
         ready.for_each(|place| writer.number(u64::from(place.frame)));
+        self.write_redrives(&mut writer);
         let is_whole = writer.left >= 0;
         if !is_whole {
             out.truncate(from);
@@ -77,7 +79,7 @@ impl Execution {
         self.reset();
         let malformed = || SnapshotError::Malformed;
         let (&version, rest) = snapshot.split_first().ok_or_else(malformed)?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(SnapshotError::Version(version));
         }
         let (of, rest) = rest.split_first_chunk().ok_or_else(malformed)?;
@@ -102,6 +104,8 @@ impl Execution {
             role_arn: reader.text()?,
             shows_redrive_count: reader.number()? == 1,
             is_standard: reader.number()? == 1,
+            // Whoever lets it go on knows.
+            is_redrivable: false,
         };
         self.arena.set_bytes_max(usize::try_from(reader.number()?).ok()?);
         self.context = reader.value(&mut self.arena)?;
@@ -111,7 +115,7 @@ impl Execution {
             self.frames.get(frame as usize).filter(|frame| frame.phase != Phase::Free)?;
             self.enqueue(frame);
         }
-        Some(())
+        self.read_redrives(reader)
     }
 
     /// Nobody could say that a task is alive while the execution was not there: the next heartbeat is due when a whole

@@ -30,6 +30,11 @@ pub trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes durable which files there are.
     fn sync_folder(&self) -> io::Result<()>;
+    /// An error when these files are not there any more, or are others than they were.
+    fn check(&self, names: &[String]) -> io::Result<()> {
+        let _ = names;
+        Ok(())
+    }
     /// Bytes that can still be written to new files.
     fn free_bytes(&self) -> io::Result<u64>;
     /// What is said of a file to people.
@@ -80,12 +85,16 @@ pub(super) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> 
 pub struct Folder {
     path: PathBuf,
     mode: SyncMode,
+    /// Which folder it is, whatever its path leads to later.
+    identity: Option<(u64, u64)>,
 }
 
 impl Folder {
     /// The folder at a path, which has to exist.
     pub fn at(path: impl Into<PathBuf>, mode: SyncMode) -> Folder {
-        Folder { path: path.into(), mode }
+        let path = path.into();
+        let identity = identity(&path).ok();
+        Folder { path, mode, identity }
     }
 
     /// Where it is.
@@ -102,7 +111,30 @@ impl Folder {
     }
 }
 
+/// The device and the number of what a path leads to.
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|_| (0, 0))
+}
+
 impl Disk for Folder {
+    fn check(&self, names: &[String]) -> io::Result<()> {
+        if Some(identity(&self.path)?) != self.identity {
+            let text = format!("{} is another folder than it was", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        names.iter().try_for_each(|name| {
+            let found = fs::metadata(self.path.join(name));
+            found.map(drop).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
+        })
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
         names.filter_map(Result::transpose).collect()

@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::disk::Disk;
 use super::{Block, Folder, JournalError, Log, LogJournal, Options, Ownership, Report, SyncMode, Watcher};
 
 const LOCK: &str = "LOCK";
@@ -48,6 +49,38 @@ impl Ownership for FolderLock {
     fn release(&mut self) {
         self.file = None;
     }
+}
+
+/// Copies the journal of a folder, which must not be in use, into another, which must be new or empty; what is not needed
+/// any more stays behind. What was copied was read back, and is durable.
+pub fn copy(from: &Path, to: &Path) -> Result<Report, JournalError> {
+    let at = |path: &Path| JournalError::io(path.display().to_string());
+    let mut lock = FolderLock::of(from);
+    lock.claim()?;
+    let source = Folder::at(from, SyncMode::Data);
+    let report = super::scan(&source)?;
+    if report.last == super::Lsn(0) {
+        return Err(JournalError::Options("there is no journal to copy"));
+    }
+    fs::create_dir_all(to).map_err(at(to))?;
+    if fs::read_dir(to).map_err(at(to))?.next().is_some() {
+        return Err(JournalError::Options("the folder to copy to is not empty"));
+    }
+    for segment in report.segments.iter().filter(|segment| segment.is_live) {
+        let (original, copy) = (from.join(&segment.name), to.join(&segment.name));
+        fs::copy(&original, &copy).map_err(at(&copy))?;
+        File::open(&copy).and_then(|file| file.sync_all()).map_err(at(&copy))?;
+    }
+    let target = Folder::at(to, SyncMode::Data);
+    target.sync_folder().map_err(at(to))?;
+    let copied = super::scan(&target)?;
+    let identity =
+        |report: &Report| (report.journal, report.first, report.last, report.records, report.bytes);
+    if identity(&copied) != identity(&report) {
+        let what = "the copy is not what was read".to_owned();
+        return Err(JournalError::Damaged { file: to.display().to_string(), offset: 0, what });
+    }
+    Ok(copied)
 }
 
 /// Opens the journal in a folder, which is made when there is none: takes the lock, recovers, shows every block that is

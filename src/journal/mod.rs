@@ -50,10 +50,10 @@ use std::io;
 
 pub use block::{Block, BlockKind, Header, Record};
 pub use disk::{Disk, DiskFile, Folder, SyncMode};
-pub use folder::{FolderLock, open};
+pub use folder::{FolderLock, copy, open};
 pub use log::{Log, Options};
 pub use scan::{Report, scan};
-pub use writer::{LogJournal, Watcher};
+pub use writer::{LogJournal, Stats, Watcher};
 
 /// The sequence number of a block: 1, 2, 3 and so on. 0 stands before all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

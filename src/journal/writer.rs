@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::block::{Batch, HEADER_BYTES, RECORD_HEADER_BYTES, Record};
 use super::disk::Disk;
@@ -45,6 +46,47 @@ struct Shared {
     chores: Condvar,
     /// The durable number, for those who only look.
     durable: AtomicU64,
+    written: Written,
+}
+
+/// What was written since the start.
+#[derive(Debug, Default)]
+struct Written {
+    blocks: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    us: AtomicU64,
+    us_max: AtomicU64,
+}
+
+impl Written {
+    fn add(&self, records: usize, bytes: u64, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.records.fetch_add(records as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.us.fetch_add(us, Ordering::Relaxed);
+        self.us_max.fetch_max(us, Ordering::Relaxed);
+    }
+}
+
+/// How a journal does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Blocks that were written and synced since it was opened.
+    pub blocks: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their bytes, zeros included.
+    pub bytes: u64,
+    /// How long writing and syncing them took, in microseconds.
+    pub sync_us: u64,
+    /// The longest of these times.
+    pub sync_us_max: u64,
+    /// Bytes of blocks that wait for the disk.
+    pub waiting_bytes: u64,
+    /// Segments with blocks that are not given up.
+    pub segments: usize,
 }
 
 struct Queue {
@@ -64,6 +106,8 @@ struct Queue {
     live: Vec<String>,
     watchers: Vec<Watcher>,
     failure: Option<Failure>,
+    /// The files are not where they were; the writer ends.
+    lost: Option<Failure>,
     is_closing: bool,
     // What the thread for chores is to do, and did.
     plan: Option<Plan>,
@@ -112,6 +156,7 @@ impl LogJournal {
             live: log.live(),
             watchers,
             failure: None,
+            lost: None,
             is_closing: false,
             plan: None,
             is_making: false,
@@ -129,6 +174,7 @@ impl LogJournal {
             work: Condvar::new(),
             done: Condvar::new(),
             chores: Condvar::new(),
+            written: Written::default(),
         });
         let (writer, chores, files) = (shared.clone(), shared.clone(), disk.clone());
         let threads = vec![
@@ -179,6 +225,43 @@ impl LogJournal {
     /// Bytes that a record may have.
     pub fn record_bytes_max(&self) -> usize {
         self.options.record_bytes_max()
+    }
+
+    /// How it does.
+    pub fn stats(&self) -> Stats {
+        let written = &self.shared.written;
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let (waiting_bytes, segments) = {
+            let queue = self.shared.lock();
+            (queue.waiting_bytes, queue.live.len())
+        };
+        Stats {
+            blocks: load(&written.blocks),
+            records: load(&written.records),
+            bytes: load(&written.bytes),
+            sync_us: load(&written.us),
+            sync_us_max: load(&written.us_max),
+            waiting_bytes,
+            segments,
+        }
+    }
+
+    /// Ends the journal if its files are not where they were: what is written then is seen by nobody who starts later.
+    pub fn check_files(&self) {
+        let mut live = self.shared.lock().live.clone();
+        while let Err(error) = self.disk.check(&live) {
+            let mut queue = self.shared.lock();
+            // A segment that is given up is taken away afterwards.
+            if queue.live != live {
+                live.clone_from(&queue.live);
+                continue;
+            }
+            let file = live.last().map_or_else(String::new, |name| self.disk.describe(name));
+            let (lsn, error) = (queue.durable.next(), error.to_string());
+            queue.lost = Some(Failure { lsn, file, doing: "looking for the files before", error });
+            self.shared.work.notify_one();
+            return;
+        }
     }
 
     /// Adds one who is told of all numbers from now on.
@@ -279,19 +362,20 @@ impl Journal for LogJournal {
     fn read(&self, from: Lsn, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError> {
         let mut next = from.max(Lsn(1));
         loop {
-            let (live, last, trimmed) = {
+            let (live, last, given_up) = {
                 let queue = self.shared.lock();
                 (queue.live.clone(), queue.durable, queue.trimmed)
             };
-            next = next.max(trimmed);
+            next = next.max(given_up);
+            let from = next;
             let mut seen = |block: &Block<'_>| {
                 next = block.header.lsn.next();
                 visit(block);
             };
-            let read = scan::read(&*self.disk, &live, (from.max(trimmed).max(Lsn(1)), last), &mut seen);
+            let read = scan::read(&*self.disk, &live, (from, last), &mut seen);
             // A segment may have been given up, and used again, under the reader's eyes.
             match read {
-                Err(_) if self.shared.lock().trimmed > next => continue,
+                Err(_) if self.shared.lock().trimmed > given_up => {}
                 read => return read,
             }
         }
@@ -303,10 +387,16 @@ fn write(shared: &Shared, mut log: Log) {
     let _fuse = Fuse(shared);
     while let Some((mut batch, trim)) = next_batch(shared, &mut log) {
         let bytes = if batch.records() > 0 { batch.block_bytes() as u64 } else { 0 };
+        let began = Instant::now();
         if let Err(failure) = log.commit(&mut batch, trim) {
             return fail(shared, failure);
         }
+        shared.written.add(batch.records(), bytes, began.elapsed());
         publish(shared, &mut log, batch, bytes);
+    }
+    let lost = shared.lock().lost.take();
+    if let Some(lost) = lost {
+        return fail(shared, lost);
     }
     if let Err(failure) = log.seal() {
         fail(shared, failure);
@@ -318,6 +408,9 @@ fn write(shared: &Shared, mut log: Log) {
 fn next_batch(shared: &Shared, log: &mut Log) -> Option<(Batch, Lsn)> {
     let mut queue = shared.lock();
     loop {
+        if queue.lost.is_some() {
+            return None;
+        }
         if let Some(segment) = queue.made.take() {
             log.add_spare(segment);
             queue.room_bytes = log.room_bytes();

@@ -213,6 +213,10 @@ impl<'r> Details<'r> {
         use EventKind::*;
         Some(match event_kind {
             ExecutionStarted { input } => self.json("input", input).of(EventType::ExecutionStarted),
+            ExecutionRedriven { count } => {
+                self.number("redriveCount", Some(u64::from(count)));
+                self.of(EventType::ExecutionRedriven)
+            }
             ExecutionSucceeded { output } => self.json("output", output).of(EventType::ExecutionSucceeded),
             ExecutionFailed { fault } => self.fault(fault).of(EventType::ExecutionFailed),
             ExecutionTimedOut => self.text("error", fault::TIMEOUT).of(EventType::ExecutionTimedOut),

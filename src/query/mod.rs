@@ -124,6 +124,8 @@ context_fields! {
     ExecutionStartTime = ["Execution", "StartTime"];
     /// How often the execution was redriven; absent in synchronous Express executions.
     ExecutionRedriveCount = ["Execution", "RedriveCount"];
+    /// When the execution was redriven last; absent before the first time.
+    ExecutionRedriveTime = ["Execution", "RedriveTime"];
     /// `State`.
     State = ["State"];
     /// When the state was entered, ISO 8601 in UTC.

@@ -61,6 +61,7 @@ impl StartIdentity {
             name: label.and_then(|label| label.name.as_deref()),
             arn: label.and_then(|label| label.arn.as_deref()),
             trace_header: label.and_then(|label| label.trace_header.as_deref()),
+            redrivable: label.is_some_and(|label| label.redrivable),
         }
     }
 }
@@ -72,6 +73,7 @@ pub(super) struct IdentityRef<'n> {
     pub(super) name: Option<&'n str>,
     pub(super) arn: Option<&'n str>,
     pub(super) trace_header: Option<&'n str>,
+    pub(super) redrivable: bool,
 }
 
 /// Who does the tasks of an execution, and of the child executions of its Map Runs.
@@ -88,6 +90,8 @@ pub(super) struct IdentityOverrides {
     pub(super) tasks: Option<SharedTasks>,
     /// What ties it to the journal, if it is durable.
     pub(super) ledger: Option<Ledger>,
+    /// Whether it is kept where it stood when it ends without success.
+    pub(super) redrivable: bool,
 }
 
 impl std::fmt::Debug for IdentityOverrides {

@@ -55,6 +55,10 @@ impl ExecutionBuffer {
             self.execution.identity.shows_redrive_count = !start_identity.synchronous;
             self.names = names;
         }
+        if start_identity.redrivable {
+            self.execution.identity.is_redrivable = true;
+            self.names = 0;
+        }
         if let Some(name) = start_identity.name {
             self.execution.identity.execution_name = name.into();
             self.names = 0;

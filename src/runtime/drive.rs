@@ -42,6 +42,20 @@ impl Effects {
         execution.pending(program, &mut self.list);
     }
 
+    /// Takes out the tasks that are not to be started after all.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn take_tasks(&mut self, mut is_taken: impl FnMut(&TaskCall) -> bool) -> Vec<Token> {
+        let mut taken = Vec::new();
+        self.list.retain(|effect| match effect {
+            Effect::Task(call) if is_taken(call) => {
+                taken.push(call.token);
+                false
+            }
+            _ => true,
+        });
+        taken
+    }
+
     /// Only what is to be cancelled is still to be done.
     fn keep_cancellations(&mut self) {
         self.list.drain(..std::mem::take(&mut self.done));

@@ -35,7 +35,7 @@ use crate::journal::{self, Journal, LogJournal, Lsn, Options, Record, Refused, R
 use crate::limits;
 pub(super) use chain::{Recorder, Told, start_base};
 use compact::Live;
-use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, START, TURN_DELTA, Writer};
+use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, TURN_DELTA, Writer};
 pub use records::{DurableError, RecoveredExecution};
 pub use recovery::ResumeError;
 
@@ -50,12 +50,52 @@ pub use recovery::ResumeError;
 pub struct Durable {
     folder: PathBuf,
     segment_bytes: u64,
+    /// Resources whose tasks are not done once more.
+    fail_in_doubt: Vec<Box<str>>,
 }
 
 impl Durable {
     /// In a journal in this folder, which is made if need be, and belongs to one process at a time.
     pub fn folder(folder: impl Into<PathBuf>) -> Durable {
-        Durable { folder: folder.into(), segment_bytes: limits::DURABLE_SEGMENT_BYTES }
+        Durable {
+            folder: folder.into(),
+            segment_bytes: limits::DURABLE_SEGMENT_BYTES,
+            fail_in_doubt: Vec::new(),
+        }
+    }
+
+    /// Tasks with this resource are not done once more when the process ended before their result was known, but fail with
+    /// `States.TaskFailed`, which their `Retry` and `Catch` may name: for what must not be done twice. A `*` at the end stands
+    /// for anything.
+    ///
+    /// The definition has no place for it that AWS would accept, and what a task calls is known by its resource.
+    #[must_use]
+    pub fn fail_in_doubt(mut self, resource: impl Into<Box<str>>) -> Durable {
+        self.fail_in_doubt.push(resource.into());
+        self
+    }
+
+    /// The executions that are in a folder's journal, in the order in which they were started, and nothing else: no lock
+    /// is taken, and nothing is written. Of a journal that is in use, the last of what happened may be missing.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn read(&self) -> Result<Vec<RecoveredExecution>, DurableError> {
+        let disk = journal::Folder::at(self.folder.join("journal"), SyncMode::Data);
+        let report = journal::scan(&disk)?;
+        let (mut found, mut broken) = (Found::default(), None);
+        report.read(&disk, &mut |block| {
+            for record in block.records() {
+                if broken.is_none() {
+                    broken = found.add(block.header.lsn, &record).err();
+                }
+            }
+        })?;
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
+        found.end()?;
+        Ok(found.executions.into_values().collect())
     }
 
     /// Bytes of one file of the journal, a multiple of 4,096; at least three of them are made. The state of one
@@ -129,6 +169,11 @@ pub(super) struct Durability {
     resumed: Condvar,
     /// The process is about to end: what is durable stays as it is.
     pub(super) leaves: AtomicBool,
+    /// Executions of earlier processes that went on, and their tasks that were done once more.
+    pub(super) recovered: AtomicU64,
+    pub(super) in_doubt: AtomicU64,
+    segment_bytes: u64,
+    fail_in_doubt: Vec<Box<str>>,
     behind: Mutex<Behind>,
     /// Executions that nobody asks for any more, and whose records do not say so yet.
     forgotten: Mutex<VecDeque<u64>>,
@@ -195,6 +240,10 @@ impl Durability {
             resuming: Mutex::default(),
             resumed: Condvar::new(),
             leaves: AtomicBool::new(false),
+            recovered: AtomicU64::new(0),
+            in_doubt: AtomicU64::new(0),
+            segment_bytes: durable.segment_bytes,
+            fail_in_doubt: durable.fail_in_doubt.clone(),
             found: Mutex::new(Found::default()),
             behind: Mutex::default(),
             forgotten: Mutex::default(),
@@ -281,6 +330,20 @@ impl Durability {
     /// Bytes that a record may have.
     fn record_bytes_max(&self) -> usize {
         self.journal.record_bytes_max()
+    }
+
+    /// Whether tasks with this resource fail when nobody knows whether they were done.
+    pub(super) fn fails_in_doubt(&self, resource: &str) -> bool {
+        self.fail_in_doubt.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => resource.starts_with(prefix),
+            None => **pattern == *resource,
+        })
+    }
+
+    /// How the journal does, and the bytes of its segments.
+    pub(super) fn stats(&self) -> (journal::Stats, u64) {
+        let stats = self.journal.stats();
+        (stats, stats.segments as u64 * self.segment_bytes)
     }
 
     pub(super) fn is_durable(&self, lsn: Lsn) -> bool {
@@ -382,15 +445,36 @@ impl Durability {
         outcome: &Outcome,
     ) -> TurnRecord {
         let (id, turn) = (ledger.id, ledger.turn.fetch_add(1, Ordering::Relaxed) + 1);
-        let mut ended = Writer::default();
+        let (mut ended, mut stopped) = (Writer::default(), Writer::default());
         ended.outcome(outcome);
+        stopped.outcome(outcome).stopped(outcome);
         let fits = |writer: &Writer| writer.0.len() <= self.record_bytes_max();
-        let writer = recorder.write((id, turn), told, &ended.0).filter(fits).unwrap_or_else(|| {
-            // A history that does not fit is left out, which its numbers tell: how it ended is what has to be known.
-            let without = recorder.write((id, turn), Told { history: &[], ..told }, &ended.0);
-            without.filter(fits).expect("an output has 256 KiB at most")
+        // A history that does not fit is left out, which its numbers tell, and so is where it stood, without which it is not
+        // redriven: how it ended is what has to be known.
+        let attempts = [(told.history, &stopped), (told.history, &ended), (&[], &ended)];
+        let mut written = attempts.into_iter().map(|(history, tail)| {
+            recorder.write((id, turn), Told { history, ..told }, &tail.0).filter(fits)
         });
+        let writer = written.find_map(|writer| writer).expect("an output has 256 KiB at most");
         TurnRecord { kind: END_DELTA, id, turn, writer }
+    }
+
+    /// An execution that was over goes on from this state. Its last turn is the one that this is.
+    pub(super) fn redrive(
+        &self,
+        id: u64,
+        now_ms: u64,
+        (count, redriven_ms): (u32, u64),
+        state: &[u8],
+    ) -> Result<Ledger, Refused> {
+        let turn = self.live.turn(id) + 1;
+        let mut writer = Writer::default();
+        writer.number(id).number(turn).number(now_ms);
+        writer.number(u64::from(count)).number(redriven_ms).bytes(state);
+        let started = self.append(REDRIVE, &writer, Room::Ordinary)?;
+        self.live.advance(id, turn);
+        let (turn, events, left) = (AtomicU64::new(turn), AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Ledger { id, started, turn, events, left })
     }
 
     /// Nobody asks for this execution any more.

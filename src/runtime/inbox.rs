@@ -106,6 +106,8 @@ pub(super) struct Gauges {
     pub(super) tasks: AtomicU64,
     pub(super) timers: AtomicU64,
     pub(super) buffers: AtomicU64,
+    /// What waits for records to be durable.
+    pub(super) held: AtomicU64,
     /// How late the last timer fired, and the latest of all.
     pub(super) lag_ms: AtomicU64,
     pub(super) lag_ms_max: AtomicU64,

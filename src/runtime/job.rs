@@ -255,7 +255,8 @@ impl Shard {
         handler: &dyn AsyncHandler,
         waits: bool,
     ) -> task::Answer {
-        let attempt = match handler.wants_attempt() {
+        let is_durable = job.reply.start_identity().ledger().is_some();
+        let attempt = match handler.wants_attempt() || is_durable && handler.wants_key() {
             true => self.attempt(job, call),
             false => Attempt::default(),
         };

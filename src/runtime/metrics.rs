@@ -203,6 +203,7 @@ impl Observed {
             families.push(shard(name, Kind::Gauge, help, &|remote| gauge(remote).load(Relaxed)));
         }
         families.extend(self.blocked());
+        families.extend(self.durable());
         families.extend(self.shown());
         families
     }
@@ -227,6 +228,47 @@ impl Observed {
             turns.row(vec![("shard", n.to_string())], lasts_ms);
         }
         [blocked, turns]
+    }
+
+    /// What concerns the journal, if there is one.
+    fn durable(&self) -> Vec<Family> {
+        let Some(durability) = &self.shared.durability else { return Vec::new() };
+        let (stats, bytes) = durability.stats();
+        let held = self.shared.remotes.iter().map(|remote| remote.gauges.held.load(Relaxed)).sum();
+        let counter = |name, help, value| Family::one(name, Kind::Counter, help, value);
+        let gauge = |name, help, value| Family::one(name, Kind::Gauge, help, value);
+        vec![
+            counter("expressway_journal_blocks_total", "Blocks that were written and synced.", stats.blocks),
+            counter("expressway_journal_records_total", "Records in these blocks.", stats.records),
+            counter("expressway_journal_written_bytes_total", "Bytes of these blocks.", stats.bytes),
+            counter(
+                "expressway_journal_sync_us_total",
+                "Microseconds that writing and syncing these blocks took.",
+                stats.sync_us,
+            ),
+            gauge(
+                "expressway_journal_sync_us_max",
+                "Microseconds that the slowest of these blocks took.",
+                stats.sync_us_max,
+            ),
+            gauge(
+                "expressway_journal_waiting_bytes",
+                "Bytes that were recorded and wait for the disk.",
+                stats.waiting_bytes,
+            ),
+            gauge("expressway_journal_bytes", "Bytes of the journal's segments in use.", bytes),
+            gauge("expressway_durable_held", "Tasks and ends that wait until they are durable.", held),
+            gauge(
+                "expressway_durable_recovered",
+                "Executions of earlier processes that went on in this one.",
+                durability.recovered.load(Relaxed),
+            ),
+            gauge(
+                "expressway_durable_in_doubt",
+                "Tasks that were done once more, because nobody knows whether the process before did them.",
+                durability.in_doubt.load(Relaxed),
+            ),
+        ]
     }
 
     /// What is shown, and what is not.

@@ -55,6 +55,8 @@ mod pending;
 #[cfg(feature = "runtime")]
 mod rates;
 #[cfg(feature = "runtime")]
+mod redrive;
+#[cfg(feature = "runtime")]
 mod shard;
 #[cfg(feature = "runtime")]
 mod shutdown;
@@ -95,6 +97,7 @@ pub use {
     metrics::Observed,
     outcome::{Counts, Outcome, Status},
     rates::MachineCounts,
+    redrive::Redrive,
     shard::Shard,
     simulation::Simulation,
     start::{StartError, StartOptions},

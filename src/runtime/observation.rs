@@ -100,6 +100,7 @@ impl Shard {
             gauges.tasks.store(self.tasks() as u64, Relaxed);
             gauges.timers.store(self.timers() as u64, Relaxed);
             gauges.buffers.store(self.worker_scratch.buffers() as u64, Relaxed);
+            gauges.held.store(self.held() as u64, Relaxed);
         }
     }
 }

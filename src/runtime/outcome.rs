@@ -1,5 +1,6 @@
 //! How executions end, as the engine's users see it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::de::DeserializeOwned;
@@ -46,6 +47,8 @@ pub struct Outcome {
     /// When it ended.
     pub stopped_ms: u64,
     output: Vec<u8>,
+    /// Where it stood, when it is kept for a [redrive](super::Engine::redrive).
+    pub(super) stopped: Option<Arc<[u8]>>,
 }
 
 impl Outcome {
@@ -59,11 +62,11 @@ impl Outcome {
             engine::Outcome::Failed(fault) | engine::Outcome::Aborted(fault) => Some(fault.clone()),
             _ => None,
         };
-        Outcome { status: Status::of(outcome), fault, started_ms, stopped_ms, output }
+        Outcome { status: Status::of(outcome), fault, started_ms, stopped_ms, output, stopped: None }
     }
 
     pub(super) fn without_output(status: Status, fault: Option<Fault>, at_ms: u64) -> Outcome {
-        Outcome { status, fault, started_ms: at_ms, stopped_ms: at_ms, output: Vec::new() }
+        Outcome { status, fault, started_ms: at_ms, stopped_ms: at_ms, output: Vec::new(), stopped: None }
     }
 
     /// As it was written down.
@@ -72,8 +75,15 @@ impl Outcome {
         fault: Option<Fault>,
         (started_ms, stopped_ms): (u64, u64),
         output: Vec<u8>,
+        stopped: Option<Arc<[u8]>>,
     ) -> Outcome {
-        Outcome { status, fault, started_ms, stopped_ms, output }
+        Outcome { status, fault, started_ms, stopped_ms, output, stopped }
+    }
+
+    /// Where it stood, if it was started to be [redrivable](super::StartOptions::redrivable) and did not succeed: what
+    /// [`Engine::redrive`](super::Engine::redrive) takes.
+    pub fn stopped(&self) -> Option<&Arc<[u8]>> {
+        self.stopped.as_ref()
     }
 
     /// The output as compact JSON; empty unless the execution succeeded.

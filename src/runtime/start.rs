@@ -75,6 +75,8 @@ pub struct StartOptions {
     /// Makes it durable: it is kept in the engine's [journal](super::Builder::durable), together with these bytes, which
     /// mean something to whoever [resumes](Engine::resume) it. It needs a name and an ARN.
     pub durable: Option<Box<[u8]>>,
+    /// Keeps where it stood when it ends without success, so that it can be [redriven](Engine::redrive).
+    pub redrivable: bool,
     /// Watches it, beside those whom the engine's observer may set to it.
     pub watcher: Option<Box<dyn Watcher>>,
 }
@@ -90,9 +92,10 @@ impl std::fmt::Debug for StartOptions {
 
 impl StartOptions {
     fn start_identity(self, synchronous: bool) -> (StartIdentity, Option<Box<Watch>>) {
-        let StartOptions { name, execution_arn, trace_header, tasks, durable: _, watcher } = self;
+        let StartOptions { name, execution_arn, trace_header, tasks, durable: _, redrivable, watcher } = self;
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
-        if name.is_none() && execution_arn.is_none() && trace_header.is_none() && tasks.is_none() {
+        let is_usual = name.is_none() && execution_arn.is_none() && trace_header.is_none();
+        if is_usual && tasks.is_none() && !redrivable {
             return (StartIdentity { synchronous, label: None }, watch);
         }
         let label = IdentityOverrides {
@@ -101,6 +104,7 @@ impl StartOptions {
             trace_header,
             tasks: tasks.map(|tasks| Arc::new(Mutex::new(tasks))),
             ledger: None,
+            redrivable,
         };
         (StartIdentity { synchronous, label: Some(Box::new(label)) }, watch)
     }
@@ -210,7 +214,7 @@ impl Engine {
         caller_thread::run_now(
             self,
             &version,
-            IdentityRef { synchronous: true, name, arn, trace_header },
+            IdentityRef { synchronous: true, name, arn, trace_header, redrivable: false },
             number,
             text.as_ref(),
             |ended, _| match ended {
@@ -396,7 +400,7 @@ impl Engine {
     }
 
     /// What keeps an execution with an input of so many bytes from being admitted, as far as one can tell beforehand.
-    fn full(&self, version: &Version, bytes: usize) -> Option<Limit> {
+    pub(super) fn full(&self, version: &Version, bytes: usize) -> Option<Limit> {
         let shared = self.shared();
         match shared.gate.is_closed() {
             true => Some(Limit::Draining),

@@ -15,6 +15,7 @@ use super::page::Tokens;
 use super::registry::Registry;
 use super::store::{StateError, Store};
 use super::{Inner, Service};
+use crate::limits;
 use crate::memory::{self, Share};
 use crate::runtime::{self, Budgets, Durable, Engine, RealClock, Simulation, Time};
 
@@ -25,6 +26,7 @@ pub struct Builder {
     seed: Option<u64>,
     mocks: Option<PathBuf>,
     state: Option<PathBuf>,
+    fail_in_doubt: Vec<String>,
     definitions_bytes_max: usize,
     settings: Settings,
 }
@@ -40,6 +42,10 @@ pub(super) struct Settings {
     pub(super) executions_bytes_max: usize,
     /// Bytes of one execution's history.
     pub(super) history_bytes_max: usize,
+    /// How long an execution that is over is kept, and may be redriven.
+    pub(super) retention_ms: u64,
+    pub(super) redrivable_ms: u64,
+    pub(super) open_executions_max: usize,
     /// How long a worker waits for a task.
     pub(super) activity_poll: Duration,
     /// Whether Express executions are kept as Standard ones are.
@@ -58,6 +64,8 @@ pub enum BuildError {
     State(#[from] StateError),
 }
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
 /// What the engine knows of the service.
 #[derive(Default)]
 struct Ties {
@@ -73,6 +81,7 @@ impl Default for Builder {
             seed: None,
             mocks: None,
             state: None,
+            fail_in_doubt: Vec::new(),
             definitions_bytes_max: memory::default_bytes() / 4,
             settings: Settings {
                 partition: "aws".to_owned(),
@@ -81,6 +90,9 @@ impl Default for Builder {
                 express_only: false,
                 executions_bytes_max: 256 << 20,
                 history_bytes_max: 32 << 20,
+                retention_ms: 90 * DAY_MS,
+                redrivable_ms: 14 * DAY_MS,
+                open_executions_max: limits::OPEN_EXECUTIONS_MAX,
                 activity_poll: Duration::from_secs(60),
                 express_history: false,
             },
@@ -167,6 +179,30 @@ impl Builder {
         self
     }
 
+    /// How long a Standard execution that is over is kept, if there is room: 90 days, as on AWS, unless told otherwise.
+    /// Afterwards its name is free again.
+    #[must_use]
+    pub fn retention_days(mut self, days: u32) -> Builder {
+        self.settings.retention_ms = u64::from(days) * DAY_MS;
+        self
+    }
+
+    /// How long after its end an execution that did not succeed may be redriven: 14 days, as on AWS, unless told
+    /// otherwise.
+    #[must_use]
+    pub fn redrive_days(mut self, days: u32) -> Builder {
+        self.settings.redrivable_ms = u64::from(days) * DAY_MS;
+        self
+    }
+
+    /// How many Standard executions may be open: a million, as on AWS, unless told otherwise. More are refused with
+    /// `ExecutionLimitExceeded`.
+    #[must_use]
+    pub fn open_executions_max(mut self, executions: usize) -> Builder {
+        self.settings.open_executions_max = executions;
+        self
+    }
+
     /// Bytes that the service may take, about: half for executions under way, a quarter for state machines, an eighth for
     /// what is kept of Standard executions. The rest is for whoever serves it. To be called before what sets one of them
     /// by itself.
@@ -202,9 +238,15 @@ impl Builder {
     /// Express ones are not kept, nor those of test cases of a mock configuration.
     #[must_use]
     pub fn state(mut self, folder: impl Into<PathBuf>) -> Builder {
-        let folder = folder.into();
-        self.engine = self.engine.durable(Durable::folder(&folder));
-        self.state = Some(folder);
+        self.state = Some(folder.into());
+        self
+    }
+
+    /// Tasks with this resource fail when nobody knows whether they were done before a restart; see
+    /// [`Durable::fail_in_doubt`].
+    #[must_use]
+    pub fn fail_in_doubt(mut self, resource: impl Into<String>) -> Builder {
+        self.fail_in_doubt.push(resource.into());
         self
     }
 
@@ -250,6 +292,12 @@ impl Builder {
         let Ties { nested, activities } = Ties::default();
         let known = Arc::clone(&activities);
         let mut engine = std::mem::take(&mut self.engine);
+        if let Some(folder) = &self.state {
+            let durable = Durable::folder(folder);
+            let resources = self.fail_in_doubt.drain(..);
+            engine =
+                engine.durable(resources.fold(durable, |durable, resource| durable.fail_in_doubt(resource)));
+        }
         // As on AWS, a state machine may name functions that nobody has made yet.
         engine = engine.activities(move |arn| known.get(arn).is_some()).accept_unhandled(true);
         for pattern in ["", ".sync", ".sync:2", ".waitForTaskToken"] {
@@ -264,8 +312,7 @@ impl Builder {
     fn with(self, engine: Engine, Ties { nested, activities }: Ties) -> Result<Service, BuildError> {
         let machines: Arc<Registry<StateMachine>> = Arc::default();
         let recorded = engine.is_durable().then(|| engine.clone());
-        let bytes_max = self.settings.executions_bytes_max;
-        let executions = Arc::new(Executions::new(bytes_max, Arc::clone(&machines), recorded));
+        let executions = Arc::new(Executions::new(&self.settings, Arc::clone(&machines), recorded));
         let inner = Inner {
             engine,
             executions,

@@ -2,6 +2,7 @@
 //! service finds them again.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,8 @@ use super::store::StateError;
 use super::versions::Version;
 use super::{Inner, Target};
 use crate::asl::MachineType;
-use crate::observe::LiveHistory;
-use crate::runtime::RecoveredExecution;
+use crate::observe::{Event, LiveHistory};
+use crate::runtime::{Durable, Outcome, RecoveredExecution};
 
 /// What an execution's record says that only the service understands.
 #[derive(Serialize, Deserialize)]
@@ -99,13 +100,14 @@ impl Inner {
             };
             self.go_on(draft, recovered)?;
         }
+        self.executions.expire(self.now_ms());
         Ok(())
     }
 
     fn go_on(&self, draft: Draft, mut recovered: RecoveredExecution) -> Result<(), StateError> {
-        let id = recovered.id;
+        let (id, redrives) = (recovered.id, recovered.redrives);
         if let Some(outcome) = recovered.outcome.take() {
-            self.executions.put_back(draft, id, Err(outcome));
+            self.executions.put_back(draft, (id, redrives), Err(outcome));
             return Ok(());
         }
         let broken = |why: String| StateError::Broken { arn: draft.arn.clone(), why };
@@ -113,7 +115,7 @@ impl Inner {
         let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, true);
         let handle = self.engine.resume(machine, recovered, Some(Box::new(recorder)));
         let handle = handle.map_err(|error| broken(error.to_string()))?;
-        self.executions.put_back(draft, id, Ok(handle));
+        self.executions.put_back(draft, (id, redrives), Ok(handle));
         Ok(())
     }
 
@@ -174,4 +176,61 @@ impl Inner {
         });
         (machine, revision)
     }
+}
+
+// ---- what is recorded, for those who only look ----
+
+/// A Standard execution as a state folder has it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecordedExecution {
+    /// `executionArn`
+    pub arn: String,
+    /// `stateMachineArn`
+    pub machine_arn: String,
+    /// `name`
+    pub name: String,
+    /// `input`
+    pub input: String,
+    /// `startDate`, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// What it came to; `None` while it is open.
+    pub outcome: Option<Outcome>,
+    /// `redriveCount`
+    pub redrive_count: u32,
+    /// Its history.
+    pub events: Vec<Event>,
+}
+
+/// The Standard executions of a [state folder](super::Builder::state), in the order in which they were started. Nothing
+/// is written, and no lock is taken: of a folder that is in use, the last of what happened may be missing.
+///
+/// # Errors
+/// When the folder has no journal, or one that cannot be read.
+pub fn recorded_executions(folder: &Path) -> Result<Vec<RecordedExecution>, StateError> {
+    let recovered = Durable::folder(folder)
+        .read()
+        .map_err(|error| StateError::Broken { arn: folder.display().to_string(), why: error.to_string() })?;
+    recovered.into_iter().map(recorded).collect()
+}
+
+fn recorded(recovered: RecoveredExecution) -> Result<RecordedExecution, StateError> {
+    let broken = |why: String| StateError::Broken { arn: recovered.arn.to_string(), why };
+    let label: Label = serde_json::from_slice(&recovered.label).map_err(|error| broken(error.to_string()))?;
+    let history = LiveHistory::new(usize::MAX);
+    for chunk in recovered.history.values() {
+        history.recover(chunk).ok_or_else(|| broken("its history is malformed".to_owned()))?;
+    }
+    let events = history.read(|history| history.events().cloned().collect());
+    Ok(RecordedExecution {
+        arn: recovered.arn.to_string(),
+        // The revision's note is under the machine's ARN and three numbers.
+        machine_arn: label.revision.split(' ').next().unwrap_or_default().to_owned(),
+        name: recovered.name.to_string(),
+        input: recovered.input.to_string(),
+        started_ms: label.started_ms,
+        outcome: recovered.outcome,
+        redrive_count: recovered.redrives.0,
+        events,
+    })
 }

@@ -1,6 +1,6 @@
 //! Standard executions: kept by their ARN while they run, and afterwards as long as there is room.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,9 +11,12 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::builder::Settings;
+use super::closed::Closed;
 use super::machines::{StateMachine, StateMachineDescription, arn_of, machine_arn, no_label};
 use super::map_runs::KeptMapRuns;
 use super::page::{Page, Part};
+use super::redrive::{RedriveDescription, Redrives};
 use super::registry::Registry;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
@@ -28,19 +31,17 @@ pub(super) struct Executions {
     pub(super) by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
     closed: Mutex<Closed>,
+    /// When the time of the oldest of them is over.
+    expires_ms: AtomicU64,
+    /// Those that are not over.
+    open: AtomicUsize,
+    open_max: usize,
     /// Bytes that the histories of those that run take.
     pub(super) open_bytes: Arc<AtomicUsize>,
     bytes_max: usize,
     /// Whose journal has them, if they are durable.
     engine: Option<Engine>,
     pub(super) map_runs: KeptMapRuns,
-}
-
-/// Executions that are over, oldest first, and the bytes they take.
-struct Closed {
-    queue: VecDeque<(Arc<Execution>, usize)>,
-    bytes: usize,
-    bytes_max: usize,
 }
 
 /// A Standard execution.
@@ -59,21 +60,22 @@ pub(super) struct Execution {
     /// Its number among all that were started.
     pub(super) number: u64,
     /// Its number in the journal.
-    recorded: Option<u64>,
+    pub(super) recorded: Option<u64>,
     run: Mutex<Run>,
     kept: Weak<Executions>,
 }
 
 /// Where it stands. The handle is polled with the execution itself as its waker, so its end is seen when it comes.
 #[derive(Default)]
-struct Run {
-    handle: Option<Handle>,
-    outcome: Option<Arc<Outcome>>,
+pub(super) struct Run {
+    pub(super) handle: Option<Handle>,
+    pub(super) outcome: Option<Arc<Outcome>>,
     wakers: Vec<Waker>,
+    pub(super) redrives: Redrives,
 }
 
 /// A place in a list of executions: milliseconds since 1970, and the execution's number.
-type Rank = (u64, u64);
+pub(super) type Rank = (u64, u64);
 
 /// What an execution is made of, before it is started.
 pub(super) struct Draft {
@@ -99,23 +101,27 @@ impl Wake for Execution {
 }
 
 impl Execution {
-    fn run(&self) -> MutexGuard<'_, Run> {
+    pub(super) fn run(&self) -> MutexGuard<'_, Run> {
         // It is whole between any two statements.
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sees whether it is over.
-    fn look(self: &Arc<Self>) {
+    pub(super) fn look(self: &Arc<Self>) {
         let waker = Waker::from(Arc::clone(self));
         let mut run = self.run();
         let Some(handle) = &mut run.handle else { return };
         let Poll::Ready(outcome) = pin!(handle).poll(&mut Context::from_waker(&waker)) else { return };
+        let (outcome, kept) = (Arc::new(outcome), self.kept.upgrade());
+        // Before anybody sees it, so that whoever does finds it among those that are over.
+        let forgotten = kept.as_ref().map(|kept| kept.keep_closed(self, &outcome));
         run.handle = None;
-        run.outcome = Some(Arc::new(outcome));
+        run.outcome = Some(outcome);
         let wakers = std::mem::take(&mut run.wakers);
         drop(run);
-        if let Some(kept) = self.kept.upgrade() {
-            kept.close(self);
+        if let Some(kept) = kept {
+            kept.open.fetch_sub(1, Ordering::Relaxed);
+            kept.forget(forgotten.unwrap_or_default());
             kept.forget_if_deleting(&self.target.machine.arn);
         }
         wakers.into_iter().for_each(Waker::wake);
@@ -164,8 +170,8 @@ impl Execution {
     }
 
     /// Bytes it takes, about.
-    fn bytes(&self) -> usize {
-        let output = self.outcome().map_or(0, |outcome| outcome.json().len());
+    fn bytes(&self, outcome: &Outcome) -> usize {
+        let output = outcome.json().len() + outcome.stopped().map_or(0, |stopped| stopped.len());
         let history = self.history.read(History::bytes);
         size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
     }
@@ -181,7 +187,9 @@ impl Execution {
     }
 
     fn item(&self) -> ExecutionItem {
-        let outcome = self.outcome();
+        let run = self.run();
+        let (outcome, redrives) = (run.outcome.clone(), run.redrives.clone());
+        drop(run);
         ExecutionItem {
             arn: self.arn.to_string(),
             machine_arn: self.target.machine.arn.to_string(),
@@ -192,6 +200,17 @@ impl Execution {
             started_ms: self.started_ms,
             stopped_ms: outcome.map(|outcome| outcome.stopped_ms),
             map_run_arn: self.map_run.as_deref().map(str::to_owned),
+            redrive_count: redrives.count,
+            redrive_ms: redrives.date_ms(),
+        }
+    }
+}
+
+impl Drop for Executions {
+    fn drop(&mut self) {
+        // An execution that was left open waits for the engine, and is waited with by it: neither would be dropped.
+        for execution in &self.by_arn {
+            execution.run().handle = None;
         }
     }
 }
@@ -213,16 +232,20 @@ impl Drop for Awaited<'_> {
 
 impl Executions {
     pub(super) fn new(
-        bytes_max: usize,
+        settings: &Settings,
         machines: Arc<Registry<StateMachine>>,
         engine: Option<Engine>,
     ) -> Executions {
+        let bytes_max = settings.executions_bytes_max;
         Executions {
             machines,
             by_arn: DashMap::new(),
             by_machine: DashMap::new(),
             started: AtomicU64::new(0),
-            closed: Mutex::new(Closed { queue: VecDeque::new(), bytes: 0, bytes_max }),
+            closed: Mutex::new(Closed::new(bytes_max, settings.retention_ms)),
+            expires_ms: AtomicU64::new(u64::MAX),
+            open: AtomicUsize::new(0),
+            open_max: settings.open_executions_max,
             open_bytes: Arc::default(),
             bytes_max,
             engine,
@@ -239,14 +262,19 @@ impl Executions {
             self.map_runs.forget(&execution.arn);
         }
         self.by_machine.clear();
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        closed.queue.clear();
-        closed.bytes = 0;
+        self.closed().clear();
         all.len()
     }
 
     /// Refuses to begin one more while the histories of those that run take too much.
     pub(super) fn admit(&self) -> Result<(), Error> {
+        if self.open.load(Ordering::Relaxed) >= self.open_max {
+            let message = format!(
+                "The maximum number of running executions has been reached: {} (--open-executions-max)",
+                self.open_max
+            );
+            return Err(Error::new(Exception::ExecutionLimitExceeded, message));
+        }
         if self.open_bytes.load(Ordering::Relaxed) <= self.bytes_max {
             return Ok(());
         }
@@ -273,6 +301,7 @@ impl Executions {
                 let handle = start(&draft)?;
                 let recorded = handle.recorded_id();
                 let run = Run { handle: Some(handle), ..Run::default() };
+                self.opened();
                 let execution = self.execution(draft, recorded, run);
                 free.insert(Arc::clone(&execution));
                 execution
@@ -306,20 +335,29 @@ impl Executions {
     }
 
     /// Takes in an execution of an earlier process that goes on, or is over.
-    pub(super) fn put_back(self: &Arc<Self>, draft: Draft, recorded: u64, stands: Result<Handle, Outcome>) {
+    pub(super) fn put_back(
+        self: &Arc<Self>,
+        draft: Draft,
+        (recorded, redrives): (u64, (u32, u64)),
+        stands: Result<Handle, Outcome>,
+    ) {
         self.started.fetch_max(draft.number + 1, Ordering::Relaxed);
-        let is_over = stands.is_err();
-        let run = match stands {
-            Ok(handle) => Run { handle: Some(handle), ..Run::default() },
-            Err(outcome) => Run { outcome: Some(Arc::new(outcome)), ..Run::default() },
-        };
+        let redrives = Redrives::recovered(redrives);
+        let outcome = stands.as_ref().err().map(|outcome| Arc::new(outcome.clone()));
+        let run = Run { handle: stands.ok(), outcome: outcome.clone(), redrives, ..Run::default() };
         let execution = self.execution(draft, Some(recorded), run);
         self.by_arn.insert(execution.arn.clone(), Arc::clone(&execution));
         let list = execution.list().into();
         self.by_machine.entry(list).or_default().insert(execution.number, Arc::clone(&execution));
-        match is_over {
-            true => self.close(&execution),
-            false => execution.look(),
+        match outcome {
+            Some(outcome) => {
+                let forgotten = self.keep_closed(&execution, &outcome);
+                self.forget(forgotten);
+            }
+            None => {
+                self.opened();
+                execution.look();
+            }
         }
     }
 
@@ -336,23 +374,49 @@ impl Executions {
         }
     }
 
-    /// Counts an execution that is over, and forgets the oldest such if they take too much.
-    fn close(&self, execution: &Arc<Execution>) {
+    /// One more is open.
+    pub(super) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn closed(&self) -> MutexGuard<'_, Closed> {
+        // It is whole between any two statements.
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an execution that is over. Gives those that are to be [forgotten](Executions::forget) for want of room, for
+    /// which no lock of an execution may be held.
+    #[must_use]
+    pub(super) fn keep_closed(&self, execution: &Arc<Execution>, outcome: &Outcome) -> Vec<Arc<Execution>> {
         if !self.by_arn.get(&execution.arn).is_some_and(|kept| Arc::ptr_eq(&kept, execution)) {
             // It was forgotten while it ran.
+            return Vec::new();
+        }
+        let (rank, bytes) = ((outcome.stopped_ms, execution.number), execution.bytes(outcome));
+        let mut closed = self.closed();
+        let forgotten = closed.keep(rank, execution, bytes);
+        self.expires_ms.store(closed.expires_ms(), Ordering::Relaxed);
+        forgotten
+    }
+
+    /// Takes out one that goes on. Whether it was kept still.
+    pub(super) fn take_closed(&self, execution: &Execution, outcome: &Outcome) -> bool {
+        self.closed().take((outcome.stopped_ms, execution.number))
+    }
+
+    /// Forgets those that ended so long ago that nobody may ask for them any more.
+    pub(super) fn expire(&self, now_ms: u64) {
+        if now_ms < self.expires_ms.load(Ordering::Relaxed) {
             return;
         }
-        let bytes = execution.bytes();
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        closed.queue.push_back((Arc::clone(execution), bytes));
-        closed.bytes += bytes;
-        let mut forgotten = Vec::new();
-        while closed.bytes > closed.bytes_max && closed.queue.len() > 1 {
-            let Some((oldest, bytes)) = closed.queue.pop_front() else { break };
-            closed.bytes -= bytes;
-            forgotten.push(oldest);
-        }
+        let mut closed = self.closed();
+        let expired = closed.expired(now_ms);
+        self.expires_ms.store(closed.expires_ms(), Ordering::Relaxed);
         drop(closed);
+        self.forget(expired);
+    }
+
+    pub(super) fn forget(&self, forgotten: Vec<Arc<Execution>>) {
         for oldest in forgotten {
             self.by_arn.remove(&*oldest.arn);
             if let (Some(recorded), Some(engine)) = (oldest.recorded, &self.engine) {
@@ -410,6 +474,8 @@ pub struct ExecutionDescription {
     pub map_run_arn: Option<String>,
     /// What it came to; `None` while it runs.
     pub outcome: Option<Arc<Outcome>>,
+    /// `redriveCount`, `redriveDate`, `redriveStatus` and `redriveStatusReason`
+    pub redrive: RedriveDescription,
 }
 
 /// An entry of a list of executions.
@@ -433,6 +499,10 @@ pub struct ExecutionItem {
     pub stopped_ms: Option<u64>,
     /// `mapRunArn`
     pub map_run_arn: Option<String>,
+    /// `redriveCount`
+    pub redrive_count: u32,
+    /// `redriveDate`, in milliseconds since 1970.
+    pub redrive_ms: Option<u64>,
 }
 
 /// Which executions are to be listed.
@@ -444,8 +514,8 @@ pub struct ListExecutions {
     pub map_run_arn: Option<String>,
     /// `statusFilter`: `Some(None)` is `PENDING_REDRIVE`, which no execution ever is here.
     pub status: Option<Option<Status>>,
-    /// `redriveFilter` is `REDRIVEN`, which no execution ever is here.
-    pub redriven: bool,
+    /// `redriveFilter`: whether those that were redriven, or those that were not.
+    pub redriven: Option<bool>,
     /// Which part of the list.
     pub page: Page,
 }
@@ -468,6 +538,7 @@ impl Service {
             trace_header: execution.trace_header.as_deref().map(str::to_owned),
             map_run_arn: execution.map_run.as_deref().map(str::to_owned),
             outcome: execution.outcome(),
+            redrive: self.inner.redrive_description(&execution),
         })
     }
 
@@ -513,9 +584,10 @@ impl Service {
             }
         };
         let now_ms = inner.now_ms();
+        inner.executions.expire(now_ms);
         // A token is good for the same question only.
         let asked = request.machine_arn.as_deref().unwrap_or(&arn);
-        let list = format!("ListExecutions {asked} {:?} {}", request.status, request.redriven);
+        let list = format!("ListExecutions {asked} {:?} {:?}", request.status, request.redriven);
         let (results_max, after) = inner.tokens.read(&request.page, &list, now_ms)?;
         let after = after.map(|rank| {
             let (time, number) = rank.split_once(' ').expect("a token of this list holds a rank");
@@ -528,7 +600,7 @@ impl Service {
             version.is_none_or(of)
                 && alias.as_deref().is_none_or(|alias| execution.target.alias.as_deref() == Some(alias))
                 && request.status.is_none_or(|wanted| wanted == Some(status))
-                && !request.redriven
+                && request.redriven.is_none_or(|wanted| wanted == (execution.run().redrives.count > 0))
         };
         let found = inner.executions.listed(&arn, after, results_max + 1, filter);
         let key = |((time, number), _): &(Rank, Arc<Execution>)| format!("{time} {number}");
@@ -560,6 +632,7 @@ impl Inner {
         if !self.settings.express_history || arn_of(arn, "express").is_err() {
             arn_of(arn, "execution")?;
         }
+        self.executions.expire(self.now_ms());
         self.executions.get(arn).ok_or_else(|| Error::no_execution(arn))
     }
 }

@@ -1,4 +1,4 @@
-//! Map Runs, and redrive, which is refused by name.
+//! Map Runs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -13,7 +13,7 @@ use crate::asl::MachineType;
 use crate::fault::{self, Fault};
 use crate::memory::Charge;
 use crate::observe::LiveHistory;
-use crate::runtime::{ChildFuture, MapRun, MapRunSettings, Published, Status};
+use crate::runtime::{ChildFuture, MapRun, MapRunSettings, Published};
 use crate::task::Tasks;
 
 /// Map Runs, as long as the execution is known that has them.
@@ -216,19 +216,5 @@ impl Service {
             .take(results_max + 1)
             .collect();
         Ok(inner.tokens.part(found, results_max, &list, now_ms, |(at, _)| at.to_string(), |(_, run)| run))
-    }
-
-    /// Redrives an execution, which this service cannot.
-    ///
-    /// # Errors
-    /// `InvalidArn`, `ExecutionDoesNotExist`, `ExecutionNotRedrivable`; always one of them.
-    pub fn redrive_execution(&self, arn: &str) -> Result<(), Error> {
-        let execution = self.inner.execution(arn)?;
-        let why = match execution.outcome().map_or(Status::Running, |outcome| outcome.status) {
-            Status::Running => "Execution is RUNNING and cannot be redriven",
-            Status::Succeeded => "Execution is SUCCEEDED and cannot be redriven",
-            _ => super::REDRIVE_REFUSED,
-        };
-        Err(Error::new(Exception::ExecutionNotRedrivable, format!("Execution Not Redrivable: '{why}'")))
     }
 }

@@ -9,6 +9,7 @@
 mod activities;
 mod aliases;
 mod builder;
+mod closed;
 mod configuration;
 mod disk;
 mod durable;
@@ -22,6 +23,7 @@ mod map_runs;
 mod mocks;
 mod nested;
 mod page;
+mod redrive;
 mod reference;
 mod registry;
 mod reset;
@@ -43,6 +45,7 @@ pub use activities::{ActivityDescription, ActivityTask};
 pub use aliases::{AliasDescription, Route};
 pub use builder::{BuildError, Builder};
 pub use configuration::{Encryption, LogLevel, Logging, Tag};
+pub use durable::{RecordedExecution, recorded_executions};
 pub use error::{Error, Exception};
 pub use executions::{ExecutionDescription, ExecutionItem, ListExecutions};
 pub use grant::{Grant, Rule};
@@ -54,6 +57,7 @@ pub use machines::{
 };
 pub use map_runs::UpdateMapRun;
 pub use page::{Page, Part};
+pub use redrive::RedriveDescription;
 pub use scope::Scope;
 pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
 pub(crate) use start::{Ended, KnownMachine, ShortMachine};
@@ -64,7 +68,7 @@ pub use versions::Qualified;
 
 use crate::limits;
 use crate::memory::Share;
-use crate::runtime::{Counts, Engine, Time};
+use crate::runtime::{Counts, DurableError, Engine, Time};
 use activities::Activity;
 use builder::Settings;
 use executions::Executions;
@@ -127,9 +131,6 @@ pub(crate) struct Target {
     alias: Option<String>,
 }
 
-/// Why an execution that could be redriven on AWS cannot be here.
-pub const REDRIVE_REFUSED: &str = "Redrive is not supported by this server";
-
 impl Target {
     fn version_arn(&self) -> Option<String> {
         self.version.as_ref().map(|version| self.machine.version_arn(version.number))
@@ -187,6 +188,15 @@ impl Service {
     /// Why what is registered cannot be stored at present, if so: changes are refused until it can be again.
     pub fn state_problem(&self) -> Option<String> {
         self.inner.store.as_ref().and_then(Store::trouble)
+    }
+
+    /// Copies what is still needed of durable executions to the end of their journal, and gives up the rest; that happens
+    /// by itself whenever it pays. How many bytes were copied.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or does not take the copies; it is as it was then.
+    pub fn compact_journal(&self) -> Result<u64, DurableError> {
+        self.inner.engine.compact_journal()
     }
 
     /// Begins no more executions and waits until all are over; those that are not after `within` time out. Comes to the

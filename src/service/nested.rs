@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use serde_json::{Map, Value as Json, json};
 
 use super::executions::Execution;
+use super::redrive::RedriveDescription;
 use super::{Error, Inner, StartExecution, StartedExecution};
 use crate::clock;
 use crate::fault::{self, Fault};
@@ -84,6 +85,7 @@ async fn run(
     let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
     let response = response(&started, &service.ids.uuid()).to_string().into_bytes();
     // While it waits, the task keeps no hold on the service: that would keep its own engine alive.
+    let of = Arc::downgrade(&service);
     drop(service);
     if until == Until::Started {
         return Ok(response);
@@ -100,7 +102,9 @@ async fn run(
     let outcome = execution.await_or_stop(Some(&aborted)).await;
     // Measured: what a failed one was given is shown as text, by both.
     let json = until == (Until::Ended { json: true }) && outcome.status == Status::Succeeded;
-    let described = describe(&execution, &outcome, json);
+    // A service that is gone redrives nothing.
+    let redrive = of.upgrade().map(|service| service.redrive_description(&execution));
+    let described = describe(&execution, &outcome, redrive, json);
     match outcome.status {
         Status::Succeeded => Ok(described.to_string().into_bytes()),
         _ => Err(TaskError::new(fault::TASK_FAILED, described.to_string())),
@@ -140,7 +144,12 @@ fn response(started: &StartedExecution, request_id: &str) -> Json {
 }
 
 /// What `DescribeExecution` says, as a task's result has it.
-fn describe(execution: &Execution, outcome: &Outcome, json: bool) -> Json {
+fn describe(
+    execution: &Execution,
+    outcome: &Outcome,
+    redrive: Option<RedriveDescription>,
+    json: bool,
+) -> Json {
     let payload = |text: &str| match json {
         true => serde_json::from_str(text).unwrap_or(Json::Null),
         false => Json::from(text),
@@ -159,19 +168,22 @@ fn describe(execution: &Execution, outcome: &Outcome, json: bool) -> Json {
         put("Output", payload(std::str::from_utf8(outcome.json()).unwrap_or_default()));
         put("OutputDetails", json!({"Included": true}));
     }
-    let (status, redrivable) = match outcome.status {
-        Status::Succeeded | Status::Running => ("SUCCEEDED", false),
-        Status::Failed => ("FAILED", true),
-        Status::TimedOut => ("TIMED_OUT", true),
-        Status::Aborted => ("ABORTED", true),
+    let status = match outcome.status {
+        Status::Succeeded | Status::Running => "SUCCEEDED",
+        Status::Failed => "FAILED",
+        Status::TimedOut => "TIMED_OUT",
+        Status::Aborted => "ABORTED",
     };
-    put("RedriveCount", 0.into());
-    put("RedriveStatus", "NOT_REDRIVABLE".into());
-    let reason = match redrivable {
-        false => format!("Execution is {status} and cannot be redriven"),
-        true => super::REDRIVE_REFUSED.to_owned(),
-    };
-    put("RedriveStatusReason", reason.into());
+    if let Some(RedriveDescription { count, date_ms, refused }) = redrive {
+        put("RedriveCount", count.into());
+        if let Some(date_ms) = date_ms {
+            put("RedriveDate", date_ms.into());
+        }
+        put("RedriveStatus", if refused.is_none() { "REDRIVABLE" } else { "NOT_REDRIVABLE" }.into());
+        if let Some(reason) = refused {
+            put("RedriveStatusReason", reason.into());
+        }
+    }
     put("StartDate", execution.started_ms.into());
     put("StateMachineArn", (*execution.target.machine.arn).into());
     put("Status", status.into());

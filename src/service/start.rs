@@ -9,7 +9,7 @@ use super::machines::{StateMachine, name};
 use super::mocks::split;
 use super::{Error, Exception, Inner, Service};
 use crate::json::explain::explain;
-use crate::observe::LiveHistory;
+use crate::observe::{LiveHistory, Watcher};
 use crate::runtime::{Handle, Outcome, StartError, StartOptions, inline};
 use crate::task::Tasks;
 
@@ -207,6 +207,7 @@ impl Inner {
             self.engine.start_with(target.revision.runnable()?, input, options)?;
             return Ok((StartedExecution { arn, started_ms }, None));
         }
+        self.executions.expire(draft.started_ms);
         let wanted = draft.input.clone();
         let execution = match self.executions.start(draft, |draft| self.begin(draft, tasks))? {
             Ok(begun) => begun,
@@ -260,7 +261,10 @@ impl Inner {
         let is_durable = self.engine.is_durable() && !draft.target.machine.is_express() && tasks.is_none();
         let durable = if is_durable { Some(self.label(draft)?) } else { None };
         let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, is_durable);
-        let options = StartOptions { tasks, durable, watcher: Some(Box::new(recorder)), ..draft.options() };
+        // Nor is it there after the end: they are not redriven.
+        let redrivable = !draft.target.machine.is_express() && tasks.is_none() && draft.map_run.is_none();
+        let watcher: Option<Box<dyn Watcher>> = Some(Box::new(recorder));
+        let options = StartOptions { tasks, durable, redrivable, watcher, ..draft.options() };
         let handle =
             self.engine.start_with(draft.target.revision.runnable()?, draft.input.clone(), options)?;
         Ok(handle)

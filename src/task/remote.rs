@@ -41,6 +41,12 @@ pub trait AsyncHandler: Send + Sync {
     fn calls_out(&self) -> bool {
         false
     }
+
+    /// Whether it looks at the attempt's [idempotency key](Attempt::idempotency_key) only: then it gets the attempt in
+    /// durable executions, which have such keys, and an empty one in others.
+    fn wants_key(&self) -> bool {
+        false
+    }
 }
 
 /// The work of a task: a future that comes to JSON text.

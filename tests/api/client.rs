@@ -48,6 +48,8 @@ impl Client {
             .seed(7)
             .time(time.clone())
             .account(ACCOUNT)
+            // Virtual time passes by years while nobody is waited for.
+            .retention_days(100 * 365)
             .activity_poll(Duration::ZERO);
         let (service, simulation) = set(builder).simulate().expect("a service");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");

@@ -8,5 +8,6 @@ mod model;
 mod nested;
 mod played;
 mod recorded;
+mod redrive;
 mod requests;
 mod suite;

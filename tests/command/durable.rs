@@ -190,9 +190,9 @@ fn executions_go_on_after_a_kill() {
         json!({"stateMachineArn": machine("waits"), "statusFilter": "ABORTED"}),
     );
     assert_eq!(listed["executions"].as_array().map(Vec::len), Some(1), "{listed}");
-    let (status, body) =
-        serving.ask("RedriveExecution", &json!({"executionArn": execution("waits", "stopped")}).to_string());
-    assert!(status == 400, "{body}");
+    let redriven = ask(&serving, "RedriveExecution", json!({"executionArn": execution("waits", "stopped")}));
+    assert!(redriven["redriveDate"].is_number(), "{redriven}");
+    assert_eq!(end(&serving, &execution("waits", "stopped"))["status"], "SUCCEEDED");
     assert_eq!(serving.stop().0, Some(0));
 }
 
@@ -214,6 +214,36 @@ fn executions_go_on_after_a_server_ended_as_it_should() {
 }
 
 /// One request; nothing when the server is gone before it answered.
+/// A number that `/metrics` shows.
+fn metric(serving: &Serving, name: &str) -> u64 {
+    let metrics = serving.get("/metrics");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{name} is not in {metrics}"))
+}
+
+#[test]
+fn a_server_shows_how_its_journal_does_and_ends_when_its_folder_is_deleted() {
+    let folder = Folder::new("deleted");
+    let serving = serve(&folder);
+    let wait = json!({"A": {"Type": "Wait", "Seconds": 100_000, "End": true}});
+    create(&serving, "waits", wait);
+    start(&serving, "waits", "w", json!({}));
+    let blocks = metric(&serving, "expressway_journal_blocks_total");
+    assert!(blocks > 0 && metric(&serving, "expressway_journal_records_total") >= blocks);
+    assert!(metric(&serving, "expressway_journal_written_bytes_total") >= 4_096 * blocks);
+    assert!(metric(&serving, "expressway_journal_sync_us_total") > 0);
+    assert!(metric(&serving, "expressway_journal_bytes") > 0);
+    assert_eq!(metric(&serving, "expressway_durable_recovered"), 0);
+    serving.kill();
+    let serving = serve(&folder);
+    assert_eq!(metric(&serving, "expressway_durable_recovered"), 1);
+    assert_eq!(metric(&serving, "expressway_durable_in_doubt"), 0);
+    std::fs::remove_dir_all(folder.0.join("state")).expect("it is deleted");
+    let (code, said) = serving.end();
+    assert_eq!(code, None, "it ends by itself, and not as it should: {said}");
+    assert!(said.contains("the journal has ended, because looking for the files before block"), "{said}");
+}
+
 fn try_ask(port: u16, operation: &str, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;

@@ -10,6 +10,8 @@ mod conformance;
 #[cfg(feature = "cli-serve")]
 mod durable;
 mod jobs;
+#[cfg(all(feature = "cli-journal", feature = "cli-serve"))]
+mod journal;
 #[cfg(all(feature = "map-data", unix))]
 mod map;
 #[cfg(all(

@@ -2,6 +2,8 @@
 
 mod corpus;
 mod http;
+#[cfg(feature = "durable")]
+mod idempotency;
 mod in_line;
 mod lambda;
 mod moto;

@@ -9,6 +9,7 @@ use expressway::observe::{Event, History, LiveHistory};
 use expressway::runtime::{
     BuildError, Durable, DurableError, Engine, Handle, Machine, MachineSpec, StartError, StartOptions, Status,
 };
+use expressway::task::{Attempt, TaskError, asynchronous_with};
 
 struct Folder(PathBuf);
 
@@ -125,6 +126,61 @@ fn a_journal_is_compacted_and_loses_nothing_that_is_needed() {
         third.recovered().iter().map(|execution| execution.outcome.as_ref().map(|it| it.status)).collect();
     assert_eq!(outcomes[0], Some(Status::Aborted));
     assert_eq!(outcomes.len(), 7);
+}
+
+const TASK: &str = "arn:aws:lambda:us-east-1:123456789012:function:pay";
+
+#[test]
+fn a_task_in_doubt_is_done_once_more_or_fails_as_its_resource_wants() {
+    for (pattern, is_done_again) in [("arn:aws:lambda:*", false), (TASK, false), ("arn:aws:lambda:x", true)] {
+        let folder = folder(&format!("doubt-{}", pattern.len()));
+        let (tell, done) = std::sync::mpsc::channel();
+        let open = |answers: bool| loop {
+            let durable = Durable::folder(&folder.0).segment_bytes(256 << 10).fail_in_doubt(pattern);
+            let tell = tell.clone();
+            let pay = move |_: serde_json::Value, attempt: Attempt| {
+                tell.send(attempt.idempotency_key()).expect("someone hears it");
+                async move {
+                    if !answers {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<i64, TaskError>(7)
+                }
+            };
+            let builder = Engine::builder().shards(1).async_handler(TASK, asynchronous_with(pay));
+            match builder.durable(durable).build() {
+                Ok(engine) => return engine,
+                Err(error) if error.to_string().contains("in use") => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let definition = format!(
+            r#"{{"StartAt": "T", "States": {{"T": {{"Type": "Task", "Resource": "{TASK}", "End": true}}}}}}"#
+        );
+        let first = open(false);
+        let pays = machine(&first, &definition);
+        let handle = start(&first, &pays, "a", "{}").expect("it begins");
+        let key = done.recv().expect("it is done").expect("it has a key");
+        drop((first, pays, handle));
+
+        let second = open(true);
+        let pays = machine(&second, &definition);
+        let recovered = second.recovered().into_iter().next().expect("it was recorded");
+        let outcome = second.resume(&pays, recovered, None).expect("it goes on").wait();
+        match is_done_again {
+            true => {
+                assert_eq!((outcome.status, outcome.json()), (Status::Succeeded, &b"7"[..]));
+                assert_eq!(done.try_recv(), Ok(Some(key)));
+            }
+            false => {
+                let fault = outcome.fault.expect("it failed");
+                assert_eq!(fault.error.as_deref(), Some("States.TaskFailed"));
+                let cause = fault.cause.unwrap_or_default();
+                assert!(cause.contains("are not done once more"), "{cause}");
+                assert!(done.try_recv().is_err(), "it was done twice");
+            }
+        }
+    }
 }
 
 #[test]

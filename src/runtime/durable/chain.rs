@@ -69,6 +69,11 @@ pub(in crate::runtime) enum FoundTurn {
         history: Box<[u8]>,
         outcome: Box<Outcome>,
     },
+    /// It had ended, and goes on from this state.
+    Redriven {
+        redrives: (u32, u64),
+        state: Box<[u8]>,
+    },
     Delta {
         is_end: bool,
         is_based: bool,
@@ -109,6 +114,11 @@ pub(super) fn read_turns(execution: &mut RecoveredExecution) -> Result<(), Durab
             FoundTurn::End { history, outcome } => {
                 execution.outcome = Some(*outcome);
                 history
+            }
+            FoundTurn::Redriven { redrives, state: after } => {
+                (state, known) = (after.into(), turn);
+                (execution.outcome, execution.redrives) = (None, redrives);
+                Box::default()
             }
             FoundTurn::Delta { is_end, is_based, history_bytes, crc, delta } => {
                 if is_based && known + 1 != turn {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use super::records::{
-    ANSWER, END, END_DELTA, FORGET, Found, IDENTITY, NOTE, Reader, START, TURN, TURN_DELTA,
+    ANSWER, END, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, Reader, START, TURN, TURN_DELTA,
 };
 use super::{Durability, DurableError};
 use crate::journal::{Journal, Lsn, Record, Refused, Room, delta};
@@ -38,6 +38,11 @@ impl Live {
     /// Its records are not needed any more. Comes back when none of them is being copied.
     pub(super) fn remove(&self, id: u64) {
         self.turns.remove(&id);
+    }
+
+    /// The last turn that was recorded.
+    pub(super) fn turn(&self, id: u64) -> u64 {
+        self.turns.get(&id).map_or(0, |turn| *turn)
     }
 
     pub(super) fn advance(&self, id: u64, turn: u64) {
@@ -114,7 +119,7 @@ impl Durability {
         let id = match record.kind {
             IDENTITY | NOTE => None,
             FORGET => return Ok(None),
-            START | ANSWER | TURN | END => Reader(record.bytes).number(),
+            START | ANSWER | TURN | END | REDRIVE => Reader(record.bytes).number(),
             TURN_DELTA | END_DELTA => delta::read_number(&mut &*record.bytes),
             kind => unreachable!("a record of kind {kind} was refused when the journal was opened"),
         };
@@ -134,6 +139,7 @@ fn keep_short(durability: &Weak<Durability>, bytes_min: u64) {
         std::thread::sleep(Duration::from_millis(limits::DURABLE_COMPACT_LOOK_MS));
         let Some(durability) = durability.upgrade() else { return };
         durability.write_forgotten();
+        durability.journal.check_files();
         if durability.live.is_long(bytes_min)
             && let Err(error) = durability.compact()
         {

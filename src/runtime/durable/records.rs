@@ -19,6 +19,7 @@ pub(super) const ANSWER: u16 = 4;
 pub(super) const TURN: u16 = 5;
 pub(super) const END: u16 = 6;
 pub(super) const FORGET: u16 = 7;
+pub(super) const REDRIVE: u16 = 8;
 /// As [`TURN`] and [`END`], which are only read: those say all of a state, and these what it shares with the one before.
 pub(super) const TURN_DELTA: u16 = 9;
 pub(super) const END_DELTA: u16 = 10;
@@ -70,6 +71,8 @@ pub struct RecoveredExecution {
     pub history: BTreeMap<u64, Box<[u8]>>,
     /// What it came to; `None` when it is to go on.
     pub outcome: Option<Outcome>,
+    /// How often it was [redriven](crate::runtime::Engine::redrive), and when last, in milliseconds since 1970.
+    pub redrives: (u32, u64),
     pub(in crate::runtime) seed: u64,
     pub(in crate::runtime) turn: u64,
     /// As of its last turn; empty before the first.
@@ -168,6 +171,12 @@ impl Found {
                 reader.0 = &[];
                 self.keep(id, turn, now_ms, found);
             }
+            REDRIVE => {
+                let (id, turn, now_ms) = (reader.number()?, reader.number()?, reader.number()?);
+                let redrives = (reader.number()?.try_into().ok()?, reader.number()?);
+                let state = reader.bytes()?.into();
+                self.keep(id, turn, now_ms, FoundTurn::Redriven { redrives, state });
+            }
             FORGET => {
                 self.executions.remove(&reader.number()?);
             }
@@ -222,7 +231,9 @@ impl<'a> Reader<'a> {
             }),
         };
         let output = self.bytes()?.to_vec();
-        Some(Outcome::recovered(status, fault, (started_ms, stopped_ms), output))
+        // Earlier releases did not keep it.
+        let stopped = if self.0.is_empty() { None } else { Some(self.bytes()?.into()) };
+        Some(Outcome::recovered(status, fault, (started_ms, stopped_ms), output, stopped))
     }
 }
 
@@ -262,6 +273,14 @@ impl Writer {
             Some(fault) => self.number(1).fault(fault),
         };
         self.bytes(outcome.json())
+    }
+
+    /// Where an execution stood that may be redriven, behind its [outcome](Writer::outcome).
+    pub(super) fn stopped(&mut self, outcome: &Outcome) -> &mut Writer {
+        match outcome.stopped() {
+            None => self,
+            Some(stopped) => self.bytes(stopped),
+        }
     }
 
     pub(super) fn fault(&mut self, fault: &Fault) -> &mut Writer {

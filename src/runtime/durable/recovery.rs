@@ -8,11 +8,12 @@ use super::super::context::ExecutionBuffer;
 use super::super::engine::Engine;
 use super::super::handle::Handle;
 use super::super::inbox::{Indexed, ShardMessage};
-use super::super::machine::Target;
+use super::super::machine::{Target, Version};
 use super::super::shard::Resume;
 use super::super::start::StartError;
+use super::super::tasks::Answer;
 use super::{DurableError, Ledger, RecoveredExecution, start_base};
-use crate::engine::{SnapshotError, Start};
+use crate::engine::{SnapshotError, Start, Token};
 use crate::journal::Lsn;
 use crate::json;
 use crate::observe::{Watch, Watcher};
@@ -151,6 +152,7 @@ impl Engine {
             trace_header,
             tasks: None,
             ledger: Some(ledger),
+            redrivable: true,
         };
         let start_identity = StartIdentity { synchronous: false, label: Some(Box::new(label)) };
         let mut buffer = Box::<ExecutionBuffer>::default();
@@ -171,7 +173,24 @@ impl Engine {
             buffer.recorded = state.into_vec();
             let ledger = start_identity.ledger().expect("it was set above");
             ledger.events.store(buffer.execution.events(), Ordering::Relaxed);
+            buffer.execution.identity.is_redrivable = true;
         }
+        let charged = buffer.execution.arena.capacity_bytes();
+        // What was accepted once is not refused now.
+        shared.admission.admit_anyway(&version.usage, 1, charged);
+        Ok(self.seat(version, start_identity, buffer, (arn, is_recorded, charged), answers))
+    }
+
+    /// Gives an execution that was admitted a place on a shard, where it goes on. It has an ARN of its own.
+    pub(in crate::runtime) fn seat(
+        &self,
+        version: Arc<Version>,
+        start_identity: StartIdentity,
+        buffer: Box<ExecutionBuffer>,
+        (arn, is_recorded, charged): (Box<str>, bool, usize),
+        answers: Vec<(Token, Answer)>,
+    ) -> Handle {
+        let (shared, seed) = (self.shared(), buffer.execution.seed());
         let completion = Arc::new(Completion::new(start_identity));
         let handle = Handle {
             completion: Arc::clone(&completion),
@@ -181,21 +200,19 @@ impl Engine {
         };
         let indexed = Indexed { completion: Arc::clone(&completion), version: Arc::clone(&version), seed };
         shared.by_arn.insert(arn, indexed);
-        let charged = buffer.execution.arena.capacity_bytes();
-        // What was accepted once is not refused now.
-        shared.admission.admit_anyway(&version.usage, 1, charged);
         self.stripe(|stripe| stripe.accept(1));
         if let Some(counters) = &version.counters {
             counters.machine.began(shared.remotes.len() + self.stripe_number(), 1);
         }
-        let reply = Reply::One(completion);
-        let resume = Resume { version, reply, buffer, is_recorded, answers, charged };
         if let Some(durability) = &shared.durability {
             *durability.resuming() += 1;
         }
-        let shard = id as usize % shared.remotes.len();
+        let recorded = completion.start_identity.ledger().map_or(seed, |ledger| ledger.id);
+        let shard = recorded as usize % shared.remotes.len();
+        let reply = Reply::One(completion);
+        let resume = Resume { version, reply, buffer, is_recorded, answers, charged };
         shared.remotes[shard].send(ShardMessage::Resume(Box::new(resume)));
-        Ok(handle)
+        handle
     }
 }
 

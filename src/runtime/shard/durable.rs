@@ -14,6 +14,7 @@ use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::{Completion, Reply};
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::durable::{Durability, Ledger, Told};
+use crate::runtime::inbox::ShardMessage;
 use crate::runtime::job::{Drove, Work};
 use crate::runtime::machine::Version;
 use crate::runtime::outcome::Outcome;
@@ -41,6 +42,12 @@ pub(in crate::runtime) struct Resume {
     pub(in crate::runtime) charged: usize,
 }
 
+/// The failure of a task that is not done once more.
+fn in_doubt() -> Fault {
+    let cause = "The process ended before the task's result was recorded, and tasks with this resource are not done once more.";
+    Fault::new(fault::TASK_FAILED, cause)
+}
+
 impl Shard {
     /// Does what was held until now. Whether more of it may be done at once.
     pub(super) fn release_held(&mut self) {
@@ -59,6 +66,11 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// How much is held.
+    pub(in crate::runtime) fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// Whether something that is held may be done.
@@ -169,7 +181,13 @@ impl Shard {
     }
 
     /// Records how a durable execution ended, and tells it when that is durable.
-    pub(super) fn record_end(&mut self, completion: &Arc<Completion>, ledger: &Ledger, mut end: End<'_>) {
+    pub(super) fn record_end(
+        &mut self,
+        completion: &Arc<Completion>,
+        ledger: &Ledger,
+        mut end: End<'_>,
+        stopped: Option<Arc<[u8]>>,
+    ) {
         if ledger.left.load(Ordering::Acquire) {
             return self.notes.clear();
         }
@@ -177,7 +195,8 @@ impl Shard {
             End::Over(buffer) => std::mem::take(&mut buffer.recorded),
             End::Never(..) | End::Bug => Vec::new(),
         };
-        let outcome = end.outcome(self.now_ms, self.ahead_ms);
+        let mut outcome = end.outcome(self.now_ms, self.ahead_ms);
+        outcome.stopped = stopped;
         let told = Told { history: &self.notes, base: &base, now_ms: self.now_ms };
         let mut recorder = std::mem::take(&mut self.recorder);
         let record = self.durability().end(&mut recorder, ledger, told, &outcome);
@@ -194,7 +213,22 @@ impl Shard {
                 job.buffer.released = *visits;
                 calls.drain(..).for_each(|call| effects.push(Effect::Task(call)));
             }
-            ResidentEvent::Resume => effects.push_pending(&job.buffer.execution, &job.version.program),
+            ResidentEvent::Resume => {
+                let program = &job.version.program;
+                effects.push_pending(&job.buffer.execution, program);
+                let durability = self.shared.durability.as_ref();
+                let failing = effects.take_tasks(|call| {
+                    durability.is_some_and(|durability| {
+                        durability.in_doubt.fetch_add(1, Ordering::Relaxed);
+                        durability.fails_in_doubt(&program.tasks[call.task].resource.arn)
+                    })
+                });
+                let key = *job.key.get_or_insert_with(|| self.residents.reserve());
+                for token in failing {
+                    // An answer that was recorded comes before it.
+                    self.remote.send(ShardMessage::Answer(key, token, Err(in_doubt())));
+                }
+            }
             _ => {}
         }
     }
@@ -203,7 +237,8 @@ impl Shard {
     pub(super) fn take_in(&mut self, resume: Resume) {
         let Resume { version, reply, mut buffer, is_recorded, answers, charged } = resume;
         buffer.execution.allow_heartbeats(self.now_ms);
-        if is_recorded {
+        if let Some(durability) = self.shared.durability.as_ref().filter(|_| is_recorded) {
+            durability.recovered.fetch_add(1, Ordering::Relaxed);
             // What it waits for is in the journal: it may be done at once.
             buffer.released = buffer.execution.visits();
         }

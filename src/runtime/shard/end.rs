@@ -93,10 +93,13 @@ impl Shard {
         self.ended_any = true;
         match reply {
             Reply::One(completion) => {
+                let mut end = end;
+                let stopped = end.stopped(completion.start_identity.names().redrivable, version);
                 if let Some(ledger) = completion.start_identity.ledger() {
-                    return self.record_end(completion, ledger, end);
+                    return self.record_end(completion, ledger, end, stopped);
                 }
-                let outcome = end.outcome(self.now_ms, self.ahead_ms);
+                let mut outcome = end.outcome(self.now_ms, self.ahead_ms);
+                outcome.stopped = stopped;
                 self.shared.forget(completion);
                 completion.end(outcome);
             }
@@ -200,6 +203,18 @@ impl End<'_> {
             End::Over(buffer) => buffer.execution.began_ms(),
             End::Never(..) | End::Bug => now_ms,
         }
+    }
+
+    /// Where it stood, if it may be redriven.
+    fn stopped(&mut self, redrivable: bool, version: &Version) -> Option<Arc<[u8]>> {
+        let buffer = match self {
+            End::Over(buffer) if redrivable => buffer,
+            _ => return None,
+        };
+        let mut stopped = Vec::new();
+        // One whose values are nested too deeply to be read again is not redriven.
+        let written = buffer.execution.stopped_snapshot(version.fingerprint, &mut stopped);
+        written.is_ok_and(|written| written).then(|| stopped.into())
     }
 
     /// The outcome of an execution that never began.

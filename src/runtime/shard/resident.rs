@@ -153,6 +153,8 @@ impl Shard {
                 let mut buffer = self.worker_scratch.buffer();
                 buffer.forget_staged();
                 let restored = buffer.restore(recorded, version.fingerprint);
+                let redrivable = reply.start_identity().names().redrivable;
+                buffer.execution.identity.is_redrivable = redrivable;
                 buffer.watch = watch;
                 (buffer, restored, None)
             }

@@ -54,6 +54,8 @@ const OVERRIDDEN: [&str; 3] = ["host", "user-agent", "range"];
 
 const REDIRECTS_MAX: usize = 5;
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// `http:invoke`.
 #[derive(Debug)]
 pub(super) struct Invoke(pub(super) Arc<Settings>);
@@ -78,6 +80,16 @@ struct Outgoing {
     oauth: Option<Arc<OAuth>>,
 }
 
+impl Outgoing {
+    /// With the header by which the endpoint may know a request that is made once more, unless the task sets it.
+    fn with_key(mut self, attempt: &Attempt) -> Outgoing {
+        if let Some(Ok(key)) = attempt.idempotency_key().map(HeaderValue::try_from) {
+            self.headers.entry(IDEMPOTENCY_KEY).or_insert(key);
+        }
+        self
+    }
+}
+
 /// Why there is no answer.
 enum Failed {
     Denied(String),
@@ -88,9 +100,9 @@ enum Failed {
 }
 
 impl AsyncHandler for Invoke {
-    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+    fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
         let settings = Arc::clone(&self.0);
-        let outgoing = http_request(&settings, &Parameters::read(call, &HTTP_FIELDS)?)?;
+        let outgoing = http_request(&settings, &Parameters::read(call, &HTTP_FIELDS)?)?.with_key(&attempt);
         Ok(Box::pin(async move {
             let reply = send(&settings, outgoing).await.map_err(|failed| match failed {
                 Failed::Denied(text) => TaskError::new(fault::RUNTIME, text),
@@ -115,12 +127,17 @@ impl AsyncHandler for Invoke {
     fn calls_out(&self) -> bool {
         true
     }
+
+    fn wants_key(&self) -> bool {
+        true
+    }
 }
 
 impl AsyncHandler for Gateway {
-    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+    fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
         let settings = Arc::clone(&self.0);
-        let outgoing = gateway_request(&settings, &Parameters::read(call, &GATEWAY_FIELDS)?)?;
+        let outgoing =
+            gateway_request(&settings, &Parameters::read(call, &GATEWAY_FIELDS)?)?.with_key(&attempt);
         Ok(Box::pin(async move {
             let reply = send(&settings, outgoing).await.map_err(|failed| match failed {
                 Failed::Denied(text) | Failed::Token(text) => TaskError::new(fault::RUNTIME, text),
@@ -143,6 +160,10 @@ impl AsyncHandler for Gateway {
     }
 
     fn calls_out(&self) -> bool {
+        true
+    }
+
+    fn wants_key(&self) -> bool {
         true
     }
 }

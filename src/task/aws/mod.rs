@@ -26,6 +26,7 @@ mod failure;
 mod fields;
 mod http;
 mod http1;
+mod idempotency;
 mod in_line;
 mod lambda;
 mod model;

@@ -10,6 +10,7 @@ use super::answer;
 use super::caller::{CallError, Caller, Draft};
 use super::failure::{self, Optimised, ServiceError};
 use super::http1::Reply;
+use super::idempotency;
 use super::model;
 use super::parameters::refuse;
 use super::query_protocol::{self, Element};
@@ -78,6 +79,8 @@ pub(super) struct Modelled {
     protocol: Protocol,
     /// None of an SDK integration.
     optimised: Option<Optimised>,
+    /// Whether the service has a member for an idempotency key.
+    has_key: bool,
 }
 
 /// The handler of an optimised integration, if it is one of these.
@@ -125,12 +128,22 @@ fn modelled(
     // Users and roles are the same in all regions.
     let region = (host == "iam").then_some("us-east-1");
     let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, region)?);
-    Ok(Modelled { caller, operation, protocol, optimised })
+    let has_key = idempotency::has_member(&operation);
+    Ok(Modelled { caller, operation, protocol, optimised, has_key })
 }
 
 impl AsyncHandler for Modelled {
     fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
         let mut draft = self.draft(call)?;
+        if let Some(key) = attempt.idempotency_key() {
+            idempotency::add(
+                (&self.operation, self.protocol),
+                &*call.arena,
+                call.input,
+                &key,
+                &mut draft.body,
+            );
+        }
         if self.operation.name == "PutEvents" && self.optimised.is_some() {
             add_resources(&mut draft.body, attempt.execution_arn());
         }
@@ -164,6 +177,10 @@ impl AsyncHandler for Modelled {
 
     fn calls_out(&self) -> bool {
         !self.caller.own_endpoint
+    }
+
+    fn wants_key(&self) -> bool {
+        self.has_key
     }
 }
 

@@ -1,0 +1,70 @@
+//! Executions that are over: kept for a time, as long as there is room.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::executions::{Execution, Rank};
+
+/// Executions that are over, by their end, and the bytes they take.
+pub(super) struct Closed {
+    by_end: BTreeMap<Rank, (Arc<Execution>, usize)>,
+    bytes: usize,
+    bytes_max: usize,
+    retention_ms: u64,
+}
+
+impl Closed {
+    pub(super) fn new(bytes_max: usize, retention_ms: u64) -> Closed {
+        Closed { by_end: BTreeMap::new(), bytes: 0, bytes_max, retention_ms }
+    }
+
+    /// Keeps one more. Gives those for which there is no room any more, the oldest; the last one is always kept.
+    pub(super) fn keep(
+        &mut self,
+        rank: Rank,
+        execution: &Arc<Execution>,
+        bytes: usize,
+    ) -> Vec<Arc<Execution>> {
+        self.by_end.insert(rank, (Arc::clone(execution), bytes));
+        self.bytes += bytes;
+        let mut forgotten = Vec::new();
+        while self.bytes > self.bytes_max && self.by_end.len() > 1 {
+            forgotten.extend(self.take_oldest());
+        }
+        forgotten
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.by_end.clear();
+        self.bytes = 0;
+    }
+
+    /// Takes one out, which goes on. Whether it was there.
+    pub(super) fn take(&mut self, rank: Rank) -> bool {
+        let taken = self.by_end.remove(&rank);
+        self.bytes -= taken.as_ref().map_or(0, |(_, bytes)| *bytes);
+        taken.is_some()
+    }
+
+    /// Takes out those whose time is over.
+    pub(super) fn expired(&mut self, now_ms: u64) -> Vec<Arc<Execution>> {
+        let mut expired = Vec::new();
+        while self.expires_ms() <= now_ms {
+            expired.extend(self.take_oldest());
+        }
+        expired
+    }
+
+    /// When the time of the oldest is over.
+    pub(super) fn expires_ms(&self) -> u64 {
+        let oldest = self.by_end.first_key_value();
+        oldest.map_or(u64::MAX, |((stopped_ms, _), _)| stopped_ms.saturating_add(self.retention_ms))
+    }
+
+    fn take_oldest(&mut self) -> Option<Arc<Execution>> {
+        let (_, (oldest, bytes)) = self.by_end.pop_first()?;
+        self.bytes -= bytes;
+        Some(oldest)
+    }
+}

@@ -1,0 +1,181 @@
+//! `RedriveExecution`, and what is said of whether an execution may be redriven.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::executions::{Execution, Run};
+use super::history::Recorder;
+use super::{Error, Exception, Inner, Service};
+use crate::limits;
+use crate::observe::History;
+use crate::runtime::{Outcome, Redrive, ResumeError, Status};
+
+/// How often an execution was redriven.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Redrives {
+    pub(super) count: u32,
+    /// When it was last, in milliseconds since 1970.
+    pub(super) last_ms: u64,
+    /// The last `clientToken`s, each with its `redriveDate`.
+    tokens: VecDeque<(Box<str>, u64)>,
+}
+
+/// A `clientToken` is good so long (API reference, "RedriveExecution").
+const TOKEN_MS: u64 = 15 * 60 * 1_000;
+const TOKENS_MAX: usize = 10;
+
+impl Redrives {
+    pub(super) fn recovered((count, last_ms): (u32, u64)) -> Redrives {
+        Redrives { count, last_ms, tokens: VecDeque::new() }
+    }
+
+    /// `redriveDate`, in milliseconds since 1970; nothing before the first redrive.
+    pub(super) fn date_ms(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.last_ms)
+    }
+
+    fn add(&mut self, token: Option<&str>, now_ms: u64) {
+        self.count += 1;
+        self.last_ms = now_ms;
+        if let Some(token) = token {
+            self.tokens.truncate(TOKENS_MAX - 1);
+            self.tokens.push_front((token.into(), now_ms));
+        }
+    }
+
+    fn of_token(&self, token: &str, now_ms: u64) -> Option<u64> {
+        let mut good = self.tokens.iter().filter(|(_, date_ms)| now_ms.saturating_sub(*date_ms) < TOKEN_MS);
+        good.find(|(known, _)| **known == *token).map(|&(_, date_ms)| date_ms)
+    }
+}
+
+/// What is said of redrives of an execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedriveDescription {
+    /// `redriveCount`
+    pub count: u32,
+    /// `redriveDate`, in milliseconds since 1970.
+    pub date_ms: Option<u64>,
+    /// `redriveStatusReason`: why it cannot be redriven; `None`, and its `redriveStatus` is `REDRIVABLE`.
+    pub refused: Option<String>,
+}
+
+impl Service {
+    /// Lets an execution that failed, was aborted or timed out go on where it stood. Comes to its `redriveDate`, in
+    /// milliseconds since 1970; a token that was used in the last minutes, to that of its first use.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ExecutionDoesNotExist`, `ExecutionNotRedrivable`, `ExecutionLimitExceeded`, `ThrottlingException`.
+    pub async fn redrive_execution(&self, arn: &str, client_token: Option<&str>) -> Result<u64, Error> {
+        let inner = &*self.inner;
+        let execution = inner.execution(arn)?;
+        let (date_ms, recorded) = inner.redrive(&execution, client_token)?;
+        if let Some(recorded) = recorded {
+            recorded.await;
+        }
+        Ok(date_ms)
+    }
+}
+
+impl Inner {
+    pub(super) fn redrive_description(&self, execution: &Execution) -> RedriveDescription {
+        let run = execution.run();
+        RedriveDescription {
+            count: run.redrives.count,
+            date_ms: run.redrives.date_ms(),
+            refused: self.redrivable(execution, &run).err(),
+        }
+    }
+
+    /// How it ended, and where it stood; or why it cannot be redriven, in AWS's words where AWS has any.
+    fn redrivable(&self, execution: &Execution, run: &Run) -> Result<(Arc<Outcome>, Arc<[u8]>), String> {
+        let machine = self.machines.get(&execution.target.machine.arn);
+        let events = execution.history.read(last_event);
+        let (now_ms, open_ms_max) = (self.now_ms(), limits::STANDARD_SECONDS_MAX * 1_000);
+        let cannot = |status| Err(format!("Execution is {status} and cannot be redriven"));
+        let outcome = match &run.outcome {
+            None => return cannot("RUNNING"),
+            Some(outcome) => outcome,
+        };
+        let reason = match outcome.status {
+            Status::Succeeded => return cannot("SUCCEEDED"),
+            _ if execution.map_run.is_some() => "The execution is a child of a Map Run",
+            _ if execution.target.machine.is_express() => "Express executions cannot be redriven",
+            _ if machine.is_none_or(|machine| machine.is_deleting) => "State machine is in DELETING status",
+            _ if events >= limits::HISTORY_EVENTS_MAX - 1 => "Execution history event limit exceeded",
+            _ if now_ms >= execution.started_ms.saturating_add(open_ms_max) => {
+                "Execution has exceeded the max execution time"
+            }
+            _ if now_ms >= outcome.stopped_ms.saturating_add(self.settings.redrivable_ms) => {
+                "Execution redrivable period exceeded"
+            }
+            _ => match outcome.stopped() {
+                Some(stopped) => return Ok((Arc::clone(outcome), Arc::clone(stopped))),
+                // AWS keeps it always.
+                None => "The state in which the execution ended was not kept",
+            },
+        };
+        Err(reason.to_owned())
+    }
+
+    /// Redrives it; comes to `redriveDate`, and to when that is durable.
+    fn redrive(
+        &self,
+        execution: &Arc<Execution>,
+        token: Option<&str>,
+    ) -> Result<(u64, Option<impl Future<Output = ()> + Send + use<>>), Error> {
+        let now_ms = self.now_ms();
+        let mut run = execution.run();
+        if let Some(date_ms) = token.and_then(|token| run.redrives.of_token(token, now_ms)) {
+            return Ok((date_ms, run.handle.as_ref().map(|handle| handle.recorded())));
+        }
+        let (outcome, stopped) = self.redrivable(execution, &run).map_err(|why| {
+            Error::new(Exception::ExecutionNotRedrivable, format!("Execution Not Redrivable: '{why}'"))
+        })?;
+        self.executions.admit()?;
+        let machine = execution.target.revision.runnable()?;
+        if !self.executions.take_closed(execution, &outcome) {
+            // Its time was over a moment ago.
+            return Err(Error::no_execution(&execution.arn));
+        }
+        let redrive = Redrive {
+            name: &execution.name,
+            arn: &execution.arn,
+            trace_header: execution.trace_header.as_deref(),
+            stopped: &stopped,
+            recorded: execution.recorded,
+        };
+        let is_durable = execution.recorded.is_some();
+        let recorder = Recorder::new(&execution.history, &self.executions.open_bytes, is_durable);
+        let redriven = self.engine.redrive(machine, redrive, Some(Box::new(recorder)));
+        let handle = match redriven {
+            Ok(handle) => handle,
+            Err(why) => {
+                let forgotten = self.executions.keep_closed(execution, &outcome);
+                drop(run);
+                self.executions.forget(forgotten);
+                return Err(refused(why));
+            }
+        };
+        let recorded = handle.recorded();
+        run.redrives.add(token, now_ms);
+        run.handle = Some(handle);
+        run.outcome = None;
+        drop(run);
+        self.executions.opened();
+        execution.look();
+        Ok((now_ms, Some(recorded)))
+    }
+}
+
+fn refused(why: ResumeError) -> Error {
+    match why {
+        ResumeError::Start(why) => why.into(),
+        why => Error::new(Exception::ExecutionNotRedrivable, format!("Execution Not Redrivable: '{why}'")),
+    }
+}
+
+/// The number of a history's last event.
+fn last_event(history: &History) -> u64 {
+    history.events().next_back().map_or(0, |event| event.id)
+}
