@@ -5,7 +5,7 @@
 //! them is. States that were entered and not exited are done once more, with the same input and without another event of
 //! their entry; branches and iterations that succeeded keep their results.
 
-use super::execution::{Execution, Frame, Join, Outcome, Phase};
+use super::execution::{Execution, Frame, Join, Phase};
 use super::pack::{Reader, Writer};
 use super::record::EventKind;
 use super::run::Run;
@@ -158,12 +158,5 @@ impl Run<'_, '_> {
     /// A failure was caught, is retried or tolerated: the execution goes on, and where it stood is of no interest.
     pub(super) fn goes_on(&mut self) {
         self.execution.stopped = None;
-    }
-}
-
-impl Outcome {
-    /// Whether an execution that ended so may be redriven.
-    pub const fn is_redrivable(&self) -> bool {
-        !matches!(self, Outcome::Succeeded(_))
     }
 }
