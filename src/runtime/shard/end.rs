@@ -129,7 +129,7 @@ impl Shard {
             self.deliver(key, deliver);
         }
         let mut waiting = self.turns.take_all_starts();
-        waiting.append(&mut self.take_paused_starts());
+        waiting.extend(self.take_paused_starts().into_iter().map(Box::new));
         waiting.iter().for_each(|opened| self.uncount_waiting(opened));
         while let Some(opened) = waiting.pop().or_else(|| {
             let start_batch = self.remote.take_start_batch()?;

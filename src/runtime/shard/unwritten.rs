@@ -28,7 +28,7 @@ pub(super) struct Unwritten {
     is_full: bool,
     /// Executions that have something to do, and those that wait to begin.
     paused: Vec<Key>,
-    paused_starts: Vec<Box<Opened>>,
+    paused_starts: Vec<Opened>,
 }
 
 impl Shard {
@@ -97,12 +97,12 @@ impl Shard {
         }
         for opened in self.take_paused_starts() {
             self.uncount_waiting(&opened);
-            self.put_in_line(*opened);
+            self.put_in_line(opened);
         }
     }
 
     /// Starts that wait for the journal.
-    pub(super) fn take_paused_starts(&mut self) -> Vec<Box<Opened>> {
+    pub(super) fn take_paused_starts(&mut self) -> Vec<Opened> {
         std::mem::take(&mut self.unwritten.paused_starts)
     }
 
@@ -114,7 +114,7 @@ impl Shard {
     /// Lets some that begin wait for the journal.
     pub(super) fn pause_start(&mut self, opened: Opened) {
         self.count_waiting(&opened);
-        self.unwritten.paused_starts.push(Box::new(opened));
+        self.unwritten.paused_starts.push(opened);
     }
 
     /// Whether a resident has to wait for the journal.
