@@ -1,7 +1,10 @@
 //! How many bytes an arena holds, for whoever cannot ask it while values are made: it tells now and then.
 
+#[cfg(feature = "runtime")]
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[cfg(feature = "runtime")]
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Arena;
 
@@ -11,6 +14,7 @@ const TELL_BYTES_MIN: usize = 16 << 10;
 impl Arena {
     /// The [bytes held](Arena::capacity_bytes), as of some time ago: it may hold a quarter more by now, and what is made in
     /// one step.
+    #[cfg(feature = "runtime")]
     pub(crate) fn told_bytes(&mut self) -> Arc<AtomicUsize> {
         let held = Arc::clone(self.held.get_or_insert_default());
         held.store(self.capacity_bytes(), Relaxed);
