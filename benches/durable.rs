@@ -365,6 +365,9 @@ fn starts(base: &Path, is_test: bool) {
     }
 }
 
+/// Measures in a folder; once and small where it is only to be seen to run.
+type Part = fn(&Path, bool);
+
 fn main() {
     if let Some(folder) = std::env::var_os("DURABLE_REOPEN") {
         return reopen(Path::new(&folder));
@@ -375,8 +378,7 @@ fn main() {
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let base = place.join(format!("expressway-bench-durable-{}", std::process::id()));
     std::fs::create_dir_all(base.join("bare")).expect("a folder");
-    let parts: [(&str, fn(&Path, bool)); 4] =
-        [("flow", flow), ("starts", starts), ("map", map), ("waits", waits)];
+    let parts: [(&str, Part); 4] = [("flow", flow), ("starts", starts), ("map", map), ("waits", waits)];
     let named = |name: &str| arguments.iter().any(|it| it == name);
     let is_all = !parts.iter().any(|(name, _)| named(name));
     for (name, part) in parts {

@@ -33,7 +33,6 @@ pub(super) struct Found {
 
 /// A definition that can be run.
 pub(super) struct Loaded {
-    pub(super) definition: Definition,
     pub(super) program: Program,
     pub(super) machine_type: MachineType,
     /// The definition as JSON, whatever it is written in.
@@ -277,11 +276,11 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
         let shown = report::text(&found, &written.text, report::colours_stderr(), NotRunHere::Error);
         say(shown.trim_end());
     }
-    let (Some(definition), Some(program)) = (found.definition, found.program) else {
+    let (Some(_), Some(program)) = (found.definition, found.program) else {
         return Err(Stop::AlreadySaid);
     };
     let (machine_type, json) = (found.machine_type, written.json()?);
-    Ok(Loaded { definition, program, machine_type, json, machine: written.machine })
+    Ok(Loaded { program, machine_type, json, machine: written.machine })
 }
 
 /// The folder that distributed Maps may read and write.

@@ -30,14 +30,12 @@ pub(super) struct Mocked {
 pub(super) struct Answers {
     mocks: Option<TestCase>,
     unanswered: Arc<HashMap<Box<str>, String>>,
-    /// Nothing but mocks answers.
-    only_mocks: bool,
 }
 
 impl Tasks for Answers {
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
         let state = program.name(call.state);
-        if let Some(mocks) = self.mocks.as_mut().filter(|mocks| self.only_mocks || mocks.has(state)) {
+        if let Some(mocks) = self.mocks.as_mut().filter(|mocks| mocks.answers(state)) {
             return mocks.start(program, execution, call);
         }
         let cause = self.unanswered.get(state).cloned().unwrap_or_default();
@@ -46,9 +44,7 @@ impl Tasks for Answers {
     }
 
     fn answers(&self, state: &str) -> bool {
-        self.only_mocks
-            || self.unanswered.contains_key(state)
-            || self.mocks.as_ref().is_some_and(|mocks| mocks.has(state))
+        self.unanswered.contains_key(state) || self.mocks.as_ref().is_some_and(|mocks| mocks.answers(state))
     }
 }
 
@@ -75,7 +71,13 @@ impl Mocked {
     pub(super) fn of(self, program: &Program) -> Mocked {
         let mut unanswered = HashMap::new();
         self.add_unanswered(program, &mut unanswered);
-        Mocked { unanswered: Arc::new(unanswered), ..self }
+        let mocks = if self.has_services() {
+            self.mocks
+        } else {
+            // The test case says itself which mock it lacks.
+            self.mocks.map(|mocks| mocks.to_mock(task_states(program)))
+        };
+        Mocked { mocks, unanswered: Arc::new(unanswered), ..self }
     }
 
     fn add_unanswered(&self, program: &Program, unanswered: &mut HashMap<Box<str>, String>) {
@@ -104,7 +106,6 @@ impl Mocked {
                 return Some(format!("No worker asks for tasks of {arn} here."));
             }
             (true, _) => return None,
-            // The test case says itself what it lacks.
             (false, _) if self.mocks.is_some() => return None,
             (false, _) => "services are called with --services only; or give answers with --mock",
         };
@@ -142,8 +143,7 @@ impl Mocked {
 
     /// For one execution.
     pub(super) fn answers(&self) -> Answers {
-        let only_mocks = self.mocks.is_some() && !self.has_services();
-        Answers { mocks: self.mocks.clone(), unanswered: Arc::clone(&self.unanswered), only_mocks }
+        Answers { mocks: self.mocks.clone(), unanswered: Arc::clone(&self.unanswered) }
     }
 
     /// For one execution on an engine, if anything is answered in place of services.
@@ -178,6 +178,14 @@ impl Mocked {
             Stop::failed(format!("{}: {error}: {advice}", file.display()))
         })
     }
+}
+
+/// The names of all Task states, those of a distributed Map's children among them.
+fn task_states(program: &Program) -> Vec<&str> {
+    let is_task = |kind: &StateKind| matches!(kind, StateKind::Task(_));
+    let own = program.states.iter().filter(|(_, state)| is_task(&state.kind)).map(|(id, _)| program.name(id));
+    let children = program.maps.iter().filter_map(|(_, map)| map.distributed.as_ref());
+    own.chain(children.flat_map(|distributed| task_states(&distributed.child))).collect()
 }
 
 fn only<'n>(what: &str, names: &[&'n str], file: &Path) -> Result<&'n str, Stop> {

@@ -11,8 +11,8 @@ pub(super) fn of(headers: &HeaderMap, place: &Place) -> Option<Scope> {
     let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (_, credential) = authorization.split_once("Credential=")?;
     let credential = credential.split([',', ' ']).next()?;
-    let mut parts = credential.split('/');
-    let (key, region) = (parts.next()?, parts.nth(1)?);
+    let parts: Vec<&str> = credential.splitn(6, '/').collect();
+    let [key, _date, region, _service, "aws4_request"] = parts[..] else { return None };
     let is_region = (1..=64).contains(&region.len())
         && region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     let is_account = key.len() == 12 && key.bytes().all(|byte| byte.is_ascii_digit());

@@ -12,6 +12,7 @@ mod corpora;
 mod edits;
 #[cfg(feature = "console")]
 mod live;
+#[allow(dead_code, reason = "cases are played through the API here, not by a driver")]
 #[path = "../corpora/recorded.rs"]
 mod recorded;
 #[path = "../required/mod.rs"]

@@ -185,7 +185,7 @@ mod tests {
     fn keys_sort_and_scroll_the_table_that_is_chosen() {
         let mut view = View::default();
         let mut rows = [row("b", 1.0), row("c", 3.0), row("a", 1.0)];
-        let mut press = |view: &mut View, code| view.key(KeyEvent::new(code, KeyModifiers::NONE));
+        let press = |view: &mut View, code| view.key(KeyEvent::new(code, KeyModifiers::NONE));
         assert_eq!(names(&view.machines, &mut rows), "cab");
         assert_eq!(press(&mut view, KeyCode::Char('1')), Asked::Draw);
         assert_eq!(names(&view.machines, &mut rows), "abc");
