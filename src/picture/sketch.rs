@@ -182,5 +182,5 @@ fn known(kind: &str) -> &'static str {
 
 fn detail(state: &Source) -> String {
     let resource = state.get("Resource").and_then(Source::as_str).unwrap_or_default();
-    words::shorten(resource.rsplit(":::").next().unwrap_or_default(), WORDS_CHARS_MAX)
+    words::shorten(resource.rsplit(":::").next().unwrap_or(resource), WORDS_CHARS_MAX)
 }
