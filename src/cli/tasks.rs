@@ -68,16 +68,15 @@ impl Mocked {
     }
 
     /// For the tasks of this program.
-    pub(super) fn of(self, program: &Program) -> Mocked {
+    pub(super) fn of(mut self, program: &Program) -> Mocked {
         let mut unanswered = HashMap::new();
         self.add_unanswered(program, &mut unanswered);
-        let mocks = if self.has_services() {
-            self.mocks
-        } else {
+        self.unanswered = Arc::new(unanswered);
+        if !self.has_services() {
             // The test case says itself which mock it lacks.
-            self.mocks.map(|mocks| mocks.to_mock(task_states(program)))
-        };
-        Mocked { mocks, unanswered: Arc::new(unanswered), ..self }
+            self.mocks = self.mocks.map(|mocks| mocks.to_mock(task_states(program)));
+        }
+        self
     }
 
     fn add_unanswered(&self, program: &Program, unanswered: &mut HashMap<Box<str>, String>) {
