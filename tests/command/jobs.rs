@@ -24,11 +24,21 @@ fn calls() -> Vec<(&'static str, Json)> {
         ("batch:submitJob.sync", json!({"JobName": "j", "JobDefinition": "d", "JobQueue": "q"})),
         ("emr-serverless:startJobRun.sync", json!({"ApplicationId": "a", "ExecutionRoleArn": "r"})),
         ("athena:startQueryExecution.sync", json!({"QueryString": "SELECT 1", "WorkGroup": "w"})),
-        ("sagemaker:createTransformJob.sync", json!({"ModelName": "m", "TransformJobName": "t"})),
+        (
+            "sagemaker:createTransformJob.sync",
+            json!({"ModelName": "m", "TransformJobName": "t",
+            "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/in"}}},
+            "TransformOutput": {"S3OutputPath": "s3://b/out"},
+            "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.large"}}),
+        ),
         ("bedrockagentcore:invokeHarness", json!({})),
         ("aws-sdk:s3:getObject", json!({"Bucket": "b", "Key.$": "$.prompt"})),
         ("aws-sdk:glue:getTable", json!({"DatabaseName": "d", "Name": "t"})),
-        ("aws-sdk:cloudwatchlogs:putLogEvents", json!({"LogGroupName": "g", "LogStreamName": "s"})),
+        (
+            "aws-sdk:cloudwatchlogs:putLogEvents",
+            json!({"LogGroupName": "g", "LogStreamName": "s",
+            "LogEvents": [{"Timestamp": 1_700_000_000_000_u64, "Message": "m"}]}),
+        ),
     ]
 }
 
