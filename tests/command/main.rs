@@ -29,6 +29,15 @@ mod projects;
 #[path = "../required/mod.rs"]
 mod required;
 mod run;
+#[cfg(all(
+    target_os = "linux",
+    feature = "cli-pipe",
+    feature = "cli-png",
+    feature = "cli-serve",
+    feature = "cli-soak",
+    feature = "cli-top"
+))]
+mod screens;
 #[cfg(feature = "cli-serve")]
 mod serve;
 #[path = "../serving/mod.rs"]
