@@ -69,7 +69,7 @@ test('pages are usable at once, without errors, and accessible in both themes', 
       assert.deepEqual(await accessible(page), [], `${address} ${colorScheme}`);
       if (address === '#/studio') {
         await page.locator('[data-name="Charge"]').click();
-        await page.locator('.change').waitFor();
+        await page.locator('.change').first().waitFor();
         assert.deepEqual(await accessible(page), [], `a state, ${colorScheme}`);
         await page.getByRole('tab', { name: /Events/ }).click();
         assert.deepEqual(await accessible(page), [], `events, ${colorScheme}`);
@@ -264,7 +264,7 @@ test('states are inserted, renamed, given a Retry and deleted by keys; undo give
   await page.getByLabel('Insert a state of the type').selectOption('Wait');
   await press('before Ship each line');
   await page.locator('[data-name="New Wait"].is-succeeded').waitFor();
-  await page.locator('.change input').fill('Let it settle');
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill('Let it settle');
   await page.keyboard.press('Enter');
   await page.locator('[data-name="Let it settle"].is-succeeded').waitFor();
   await page.locator('[data-name="Ship each line"]').focus();
