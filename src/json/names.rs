@@ -65,6 +65,7 @@ impl Names {
     }
 
     /// Begins a document.
+    #[inline(always)]
     pub(super) fn rewind(&mut self) {
         self.last = 0;
         self.shaken = false;
@@ -84,6 +85,7 @@ impl Names {
     }
 
     /// Remembers the name that begins with these bytes of the text: `len` bytes with its colon.
+    #[inline(always)]
     pub(super) fn learn(&mut self, [a, b]: [u64; 2], name: Value, len: usize) {
         if len > COMPARED {
             return;

@@ -450,6 +450,7 @@ impl<P: Pace> Reader<'_, P> {
     }
 
     /// The first place from `at` on that a string cannot hold as it stands, the end of the text at last.
+    #[inline(always)]
     fn special(&self, mut at: usize) -> usize {
         loop {
             let [a, b] = self.words(at);
