@@ -310,7 +310,10 @@ impl Server {
         definition["TimeoutSeconds"] = seconds.into();
         let body = json!({"name": name, "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
             "definition": definition.to_string()});
-        let (status, answer) = Client::new(self.address).ask("CreateStateMachine", &body.to_string());
+        let mut client = Client::new(self.address);
+        // Some definitions take long to compile in a build that is not optimised.
+        client.stream.get_ref().set_read_timeout(Some(4 * PATIENCE)).expect("a connection");
+        let (status, answer) = client.ask("CreateStateMachine", &body.to_string());
         assert_eq!(status, 200, "{answer}");
         let answer: Value = serde_json::from_str(&answer).expect("JSON");
         answer["stateMachineArn"].as_str().expect("an ARN").to_owned()

@@ -127,7 +127,13 @@ impl<'b> Interpreter<'b> {
         let is_entry = |event: &Noted| {
             event.chain == chain && event.kind.ends_with("StateEntered") && event.at_ms < NEVER
         };
-        let entered = self.events.iter().rev().find(|event| is_entry(event)).expect("it runs").clone();
+        let Some(entered) = self.events.iter().rev().find(|event| is_entry(event)).cloned() else {
+            // All that it did was cut already: it begins at that moment, or joins within each other end together. Which
+            // comes first is not told, and such a history is not compared.
+            self.is_unsure = true;
+            self.chains[chain].ended_ms = at_ms;
+            return;
+        };
         let kind = entered.kind.trim_end_matches("StateEntered");
         let inner = (kind == "Map").then_some(&*entered.name);
         for nested in 0..self.chains.len() {

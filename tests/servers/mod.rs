@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Server {
     child: Option<Child>,
     make: Box<dyn Fn() -> Command + Send>,
+    /// What it is asked, and what it answers when it has read all that it kept; nothing where listening is enough.
+    ready: Option<(&'static str, &'static str)>,
     pub(crate) port: u16,
     pub(crate) folder: PathBuf,
 }
@@ -43,12 +45,19 @@ impl Server {
     pub(crate) fn start(&mut self) {
         self.kill();
         self.child = Some((self.make)().spawn().expect("the server starts as it did before"));
-        let address = (Ipv4Addr::LOCALHOST, self.port);
         let begun = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the server does not listen");
+        while !self.is_ready() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the server does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else { return false };
+        let Some((question, answer)) = self.ready else { return true };
+        let mut answered = vec![0; answer.len()];
+        let asked = stream.write_all(question.as_bytes()).and_then(|()| stream.read_exact(&mut answered));
+        asked.is_ok() && answered == answer.as_bytes()
     }
 }
 
@@ -87,7 +96,7 @@ pub(crate) fn nats() -> Option<Server> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
-    let mut server = Server { child: None, make: Box::new(make), port, folder };
+    let mut server = Server { child: None, make: Box::new(make), ready: None, port, folder };
     server.start();
     Some(server)
 }
@@ -113,7 +122,9 @@ pub(crate) fn redis() -> Option<Server> {
         command.arg("--dir").arg(&store).stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
-    let mut server = Server { child: None, make: Box::new(make), port, folder };
+    // It accepts connections before it has read its file.
+    let ready = Some(("PING\r\n", "+PONG"));
+    let mut server = Server { child: None, make: Box::new(make), ready, port, folder };
     server.start();
     Some(server)
 }
@@ -134,7 +145,7 @@ pub(crate) fn moto() -> Option<Server> {
             .stderr(Stdio::null());
         command
     };
-    let mut server = Server { child: None, make: Box::new(make), port, folder };
+    let mut server = Server { child: None, make: Box::new(make), ready: None, port, folder };
     server.start();
     Some(server)
 }

@@ -188,11 +188,11 @@ async fn standard_machines_and_activities() {
     let run = "arn:aws:states:us-east-1:123456789012:mapRun:standard/M:00000000-0000-0000-0000-000000000000";
     fails!(sfn.describe_map_run().map_run_arn(run), "ResourceNotFound" | "ValidationException");
     fails!(sfn.update_map_run().map_run_arn(run), "ResourceNotFound" | "ValidationException");
+    ask!(sfn.redrive_execution().execution_arn(left));
     fails!(sfn.redrive_execution().execution_arn(left), "ExecutionNotRedrivable" | "ValidationException");
-    // None, or said to be unsupported: there is no Distributed Map.
-    if let Ok(runs) = sfn.list_map_runs().execution_arn(left).send().await {
-        assert!(runs.map_runs().is_empty());
-    }
+    ask!(sfn.stop_execution().execution_arn(left).error("Enough"));
+    assert_eq!(ended(&sfn, left).await, ExecutionStatus::Aborted);
+    assert!(ask!(sfn.list_map_runs().execution_arn(left)).map_runs().is_empty());
     ask!(sfn.delete_state_machine().state_machine_arn(arn));
     ask!(sfn.delete_activity().activity_arn(activity));
 }
