@@ -83,17 +83,8 @@ impl Durable {
     pub fn read(&self) -> Result<Vec<RecoveredExecution>, DurableError> {
         let disk = journal::Folder::at(self.folder.join("journal"), SyncMode::Data);
         let report = journal::scan(&disk)?;
-        let (mut found, mut broken) = (Found::default(), None);
-        report.read(&disk, &mut |block| {
-            for record in block.records() {
-                if broken.is_none() {
-                    broken = found.add(block.header.lsn, &record).err();
-                }
-            }
-        })?;
-        if let Some(broken) = broken {
-            return Err(broken);
-        }
+        let mut found = Found::default();
+        report.read(&disk, &mut |block| found.add(block))?;
         found.end()?;
         Ok(found.executions.into_values().collect())
     }
@@ -214,19 +205,10 @@ impl Durability {
             partition: Some(0),
             ..defaults
         };
-        let (mut found, mut broken) = (Found::default(), None);
+        let mut found = Found::default();
         let folder = durable.folder.join("journal");
         let (journal, report) =
-            journal::open(&folder, SyncMode::Data, options, vec![watcher], &mut |block| {
-                for record in block.records() {
-                    if broken.is_none() {
-                        broken = found.add(block.header.lsn, &record).err();
-                    }
-                }
-            })?;
-        if let Some(broken) = broken {
-            return Err(broken);
-        }
+            journal::open(&folder, SyncMode::Data, options, vec![watcher], &mut |block| found.add(block))?;
         found.end()?;
         let durability = Durability {
             journal,

@@ -38,11 +38,7 @@ impl Engine {
         redrive: Redrive<'_>,
         watcher: Option<Box<dyn Watcher>>,
     ) -> Result<Handle, ResumeError> {
-        let target = machine.into();
-        if target.engine() != self.inner.number {
-            return Err(ResumeError::Start(StartError::Foreign));
-        }
-        let version = target.pick(|| 0).into_owned();
+        let version = self.own_version(machine.into()).map_err(ResumeError::Start)?;
         let Redrive { name, arn, trace_header, stopped, recorded } = redrive;
         let shared = self.shared();
         if shared.by_arn.contains_key(arn) {

@@ -306,15 +306,23 @@ impl Engine {
         self.batch(machine.into(), inputs, BatchState::new(Some(Box::new(sink))))
     }
 
+    fn check_own(&self, target: &Target<'_>) -> Result<(), StartError> {
+        if target.engine() == self.inner.number { Ok(()) } else { Err(StartError::Foreign) }
+    }
+
+    /// The version with which an execution goes on that was started before.
+    pub(super) fn own_version(&self, target: Target<'_>) -> Result<Arc<Version>, StartError> {
+        self.check_own(&target)?;
+        Ok(target.pick(|| 0).into_owned())
+    }
+
     /// The version to start, and the number of the execution, which its seed follows from.
     fn check<'t>(
         &self,
         target: Target<'t>,
         bytes: usize,
     ) -> Result<(Cow<'t, Arc<Version>>, u64), StartError> {
-        if target.engine() != self.inner.number {
-            return Err(StartError::Foreign);
-        }
+        self.check_own(&target)?;
         if bytes > limits::PAYLOAD_BYTES_MAX as usize {
             return Err(StartError::TooLarge(bytes));
         }

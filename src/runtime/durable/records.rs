@@ -9,7 +9,7 @@ use super::super::outcome::{Outcome, Status};
 use super::chain::{self, FoundTurn};
 use crate::engine::Token;
 use crate::fault::Fault;
-use crate::journal::{JournalError, Lsn, Record, Refused};
+use crate::journal::{Block, JournalError, Lsn, Record, Refused};
 
 /// What a record is; the numbers are in files.
 pub(super) const IDENTITY: u16 = 1;
@@ -92,12 +92,18 @@ pub(in crate::runtime) struct Found {
     pub(super) secret: Option<u128>,
     pub(super) floor_ms: u64,
     pub(super) last_id: u64,
+    /// The first record that this release cannot read: nothing is read after it.
+    unreadable: Option<DurableError>,
 }
 
 impl Found {
-    pub(super) fn add(&mut self, lsn: Lsn, record: &Record<'_>) -> Result<(), DurableError> {
-        let kind = record.kind;
-        self.read(record).ok_or(DurableError::Record { kind, lsn })
+    pub(super) fn add(&mut self, block: &Block<'_>) {
+        for record in block.records() {
+            if self.unreadable.is_none() && self.read(&record).is_none() {
+                let (kind, lsn) = (record.kind, block.header.lsn);
+                self.unreadable = Some(DurableError::Record { kind, lsn });
+            }
+        }
     }
 
     /// One that was started, or whose start is found behind its turns, because it was copied there.
@@ -109,6 +115,9 @@ impl Found {
 
     /// All is read: what has no start was forgotten, in blocks that are given up only in part.
     pub(super) fn end(&mut self) -> Result<(), DurableError> {
+        if let Some(error) = self.unreadable.take() {
+            return Err(error);
+        }
         self.executions.retain(|_, execution| !execution.arn.is_empty());
         self.executions.values_mut().try_for_each(chain::read_turns)
     }

@@ -134,11 +134,7 @@ impl Engine {
         recovered: RecoveredExecution,
         watcher: Option<Box<dyn Watcher>>,
     ) -> Result<Handle, ResumeError> {
-        let target = machine.into();
-        if target.engine() != self.inner.number {
-            return Err(ResumeError::Start(StartError::Foreign));
-        }
-        let version = target.pick(|| 0).into_owned();
+        let version = self.own_version(machine.into()).map_err(ResumeError::Start)?;
         let RecoveredExecution { id, name, arn, trace_header, input, seed, turn, state, answers, .. } =
             recovered;
         let shared = self.shared();
