@@ -264,6 +264,7 @@ fn executions_are_found_and_told_as_their_history_has_them() {
         (&json!("FAILED"), &json!("Bad"), &json!("so"))
     );
     assert_eq!(visits(&told["trace"]), [("F".to_owned(), "failed".to_owned(), Vec::new())]);
+    assert_eq!(told["redrivable"], true, "{told}");
     assert_eq!(told["picture"]["nodes"][0]["name"], "F");
     let missing = ask(&mut client, "GetExecution", &json!({"executionArn": format!("{arn}x")}));
     assert!(missing["__type"].as_str().is_some_and(|it| it.ends_with("ExecutionDoesNotExist")), "{missing}");

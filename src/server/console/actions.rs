@@ -237,6 +237,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
         "output": output.map(|outcome| String::from_utf8_lossy(outcome.json())),
         "error": fault.and_then(|fault| fault.error.as_deref()),
         "cause": fault.and_then(|fault| fault.cause.as_deref()),
+        "redrivable": described.redrive.refused.is_none(),
         "lost": events.first().map_or(0, |first| first.id - 1), "cut": is_cut,
         "trace": draft::trace(&events), "waits": waits::waits(service, &events),
     });
