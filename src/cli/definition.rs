@@ -9,7 +9,7 @@ use expressway::compile;
 use expressway::json::yaml;
 use expressway::limits;
 use expressway::picture::Graph;
-use expressway::program::Program;
+use expressway::program::{DataResource, Program};
 use expressway::task::data::Files;
 
 use super::project::{self, FoundMachine};
@@ -258,11 +258,30 @@ fn check_as(place: &str, text: &[u8], is_yaml: bool, options: Options) -> Found 
     };
     if let Some(definition) = &found.definition {
         match compile::compile(definition) {
-            Ok(program) => found.program = Some(program),
+            Ok(program) => {
+                found.refused = not_read_here(&program, definition);
+                found.program = found.refused.is_empty().then_some(program);
+            }
             Err(refused) => found.refused = refused,
         }
     }
     found
+}
+
+/// Where distributed Maps read items from, or write results to, what only AWS has.
+fn not_read_here(program: &Program, definition: &Definition) -> Vec<compile::Error> {
+    let is_ours = |resource: &str| {
+        resource.ends_with(":states:::file:read") || resource.ends_with(":states:::file:write")
+    };
+    let resources = program.data_resources().into_iter().filter(|it| !is_ours(it.resource));
+    resources
+        .map(|DataResource { state, field, resource }| {
+            let location = definition.state(state).map_or("", |state| &state.location);
+            let message =
+                format!("{resource} is not supported; a file is: arn:aws:states:::file:read and file:write");
+            compile::Error { location: format!("{location}/{field}/Resource"), message }
+        })
+        .collect()
 }
 
 /// The definition that is meant and its program; what is wrong with it is said on standard error.
@@ -270,7 +289,7 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
     let written = one(&meant.file, &meant.project, meant.reading)?;
     written.tell();
     let found = written.check();
-    // What is run here is told to be none of AWS's by `validate` only.
+    // That an extension is used is a warning of `validate` alone: whoever runs it knows.
     let is_news = found.diagnostics.iter().any(|it| it.code != Code::Extension);
     if found.errors() > 0 || (found.warnings() > 0 && is_news) {
         let shown = report::text(&found, &written.text, report::colours_stderr(), NotRunHere::Error);

@@ -118,6 +118,26 @@ impl Program {
     pub fn name(&self, state: StateId) -> &str {
         &self.names[state]
     }
+
+    /// What distributed Maps read items from and write results to, those of child executions among them.
+    pub fn data_resources(&self) -> Vec<DataResource<'_>> {
+        let mut found = Vec::new();
+        for (id, state) in self.states.iter() {
+            let StateKind::Map(map) = state.kind else { continue };
+            let Some(distributed) = &self.maps[map].distributed else { continue };
+            let reader = distributed.reader.as_ref().map(|it| ("ItemReader", &*it.resource));
+            let writer =
+                distributed.writer.as_ref().and_then(|it| Some(("ResultWriter", &**it.resource.as_ref()?)));
+            let state = self.name(id);
+            found.extend([reader, writer].into_iter().flatten().map(|(field, resource)| DataResource {
+                state,
+                field,
+                resource,
+            }));
+            found.extend(distributed.child.data_resources());
+        }
+        found
+    }
 }
 
 /// States that refer to each other.
@@ -457,6 +477,17 @@ pub enum Format {
     Parquet,
     /// A list of files: `ManifestType`, if given.
     Manifest(Option<Box<str>>),
+}
+
+/// Where a distributed Map reads items from, or writes results to.
+#[derive(Clone, Copy, Debug)]
+pub struct DataResource<'p> {
+    /// The name of the Map state.
+    pub state: &'p str,
+    /// `ItemReader` or `ResultWriter`
+    pub field: &'static str,
+    /// `Resource`
+    pub resource: &'p str,
 }
 
 /// `ItemBatcher` of a distributed Map.

@@ -74,6 +74,7 @@ pub struct Builder {
     time_scale: f64,
     express_callbacks: bool,
     accept_unhandled: bool,
+    accept_missing_stores: bool,
     has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     observer: Option<Arc<dyn Observer>>,
     setup: Setup,
@@ -96,6 +97,7 @@ impl Default for Builder {
             time_scale: 1.0,
             express_callbacks: false,
             accept_unhandled: false,
+            accept_missing_stores: false,
             has_activity: Arc::new(|_| true),
             observer: None,
             setup: Setup::default(),
@@ -158,7 +160,7 @@ impl Builder {
         self
     }
 
-    /// Accepts state machines with tasks that nobody does: no handler of the engine, and no worker of an activity. Such a
+    /// Accepts state machines with tasks that have no handler, and are no activity's. Such a
     /// task fails with `States.Runtime` when it begins, unless the [tasks of its execution](super::StartOptions::tasks)
     /// answer it. Without this, creating the state machine is refused, and the refusal names the states.
     ///
@@ -312,6 +314,7 @@ impl Builder {
     #[cfg(feature = "integrations")]
     #[must_use]
     pub fn aws(mut self, integrations: task::aws::Integrations) -> Builder {
+        self.accept_missing_stores |= integrations.accepts_unsupported();
         for (prefix, handler) in integrations.handlers() {
             self.handlers.put_prefix(prefix, Arc::new(Registered::Async(handler)));
         }
@@ -322,6 +325,15 @@ impl Builder {
     #[must_use]
     pub fn data_store(mut self, arn: impl Into<String>, store: Arc<dyn DataStore>) -> Builder {
         self.stores.put(arn.into(), store);
+        self
+    }
+
+    /// Accepts state machines whose distributed Maps read or write data that no [store](Builder::data_store) has: the Map Run
+    /// fails when it begins (`States.ItemReaderFailed`, `States.ResultWriterFailed`). Without this, creating the state
+    /// machine is refused.
+    #[must_use]
+    pub fn accept_missing_data_stores(mut self, accept: bool) -> Builder {
+        self.accept_missing_stores = accept;
         self
     }
 
@@ -444,7 +456,11 @@ impl Builder {
         if let Some(durability) = &shared.durability {
             durability.belongs_to(&shared.remotes);
         }
-        let takes = Takes { in_place: self.in_place, unhandled: self.accept_unhandled };
+        let takes = Takes {
+            in_place: self.in_place,
+            unhandled: self.accept_unhandled,
+            missing_stores: self.accept_missing_stores,
+        };
         let inner = Inner::new(Arc::clone(&shared), self.handlers, options, takes);
         Ok((Engine::new(inner), shared))
     }

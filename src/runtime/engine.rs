@@ -21,7 +21,7 @@ use crate::compile;
 use crate::engine::Identity;
 use crate::limits;
 use crate::observe::MachineCounters;
-use crate::program::{Distributed, Program, StateKind};
+use crate::program::{DataResource, Distributed, Program, StateKind};
 use crate::task::{Handlers, Permit};
 
 /// Runs executions of state machines on threads of its own. Clones are the same engine; when the last one is dropped,
@@ -65,8 +65,10 @@ pub(super) struct Inner {
 pub(super) struct Takes {
     /// Executions that neither wait nor call run on the thread that starts them.
     pub(super) in_place: bool,
-    /// State machines with tasks that nobody does are accepted.
+    /// State machines with tasks that have no handler are accepted.
     pub(super) unhandled: bool,
+    /// State machines whose distributed Maps read or write data that no store has are accepted.
+    pub(super) missing_stores: bool,
 }
 
 impl Inner {
@@ -143,9 +145,9 @@ pub enum DefinitionError {
     /// It is valid, but this engine cannot run it.
     #[error("the definition cannot be compiled: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unsupported(Vec<compile::Error>),
-    /// It is valid, but nobody does these tasks: register handlers for them, or
+    /// It is valid, but these tasks have no handler: register one for each, or
     /// [accept](Builder::accept_unhandled) that they fail when they begin.
-    #[error("nobody does some of the tasks: {}. Register a handler for each, or accept that they fail when they begin \
+    #[error("some tasks have no handler: {}. Register a handler for each, or accept that they fail when they begin \
              (`accept_unhandled`)", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unhandled(Vec<compile::Error>),
     /// There is a state machine of this name.
@@ -305,8 +307,27 @@ impl Engine {
         let (definition, problems) = asl::read(definition.as_bytes(), options);
         let Some(definition) = definition else { return Err(DefinitionError::Invalid(problems)) };
         let program = compile::compile(&definition).map_err(DefinitionError::Unsupported)?;
+        self.check_stores(&program, &definition)?;
         let parts = VersionParts { definition: &definition, permit, usage, counters };
         self.version_of(Arc::new(program), identity, seconds_max, parts)
+    }
+
+    /// Refuses data of distributed Maps that no store reads or writes.
+    fn check_stores(&self, program: &Program, definition: &asl::Definition) -> Result<(), DefinitionError> {
+        if self.inner.takes.missing_stores {
+            return Ok(());
+        }
+        let mut resources = program.data_resources();
+        resources.retain(|it| self.shared().stores.find(it.resource).is_none());
+        if resources.is_empty() {
+            return Ok(());
+        }
+        let refused = resources.into_iter().map(|DataResource { state, field, resource }| {
+            let location = definition.state(state).map_or("", |state| &state.location);
+            let message = format!("{resource} is not supported: no data store is registered for it");
+            compile::Error { location: format!("{location}/{field}/Resource"), message }
+        });
+        Err(DefinitionError::Unsupported(refused.collect()))
     }
 
     fn version_of(

@@ -275,3 +275,24 @@ fn a_selector_that_fails_fails_the_map_run() {
     let described = described(&mut client, &arn);
     assert_eq!((&described["status"], &described["error"]), (&json!("FAILED"), &json!("States.Runtime")));
 }
+
+#[test]
+fn data_that_no_store_has_is_refused_by_name_and_place() {
+    let mut client = Client::new();
+    let reader = json!({"ItemReader": {"Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": {"InputType": "JSON"}, "Parameters": {"Bucket": "b", "Key": "k"}}});
+    let writer = json!({"ResultWriter": {"Resource": "arn:aws:states:::s3:putObject",
+        "Parameters": {"Bucket": "b", "Prefix": "p"}}});
+    for (more, field, resource) in
+        [(reader, "ItemReader", "s3:getObject"), (writer, "ResultWriter", "s3:putObject")]
+    {
+        let definition = json!({"StartAt": "M", "States": map("EXPRESS", &pass(), &more)});
+        let request = json!({"name": "data", "roleArn": "arn:aws:iam::123456789012:role/r",
+            "definition": definition.to_string()});
+        let (code, message) = client.refused("CreateStateMachine", &request);
+        assert_eq!(code, "InvalidDefinition", "{message}");
+        for part in [resource, "is not supported", &format!("/States/M/{field}/Resource")] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+}

@@ -225,6 +225,10 @@ impl Integrations {
         self
     }
 
+    pub(crate) fn accepts_unsupported(&self) -> bool {
+        self.accept_unsupported
+    }
+
     /// Beside mocks: as [`accept_unsupported`](Integrations::accept_unsupported), and nobody is asked for credentials. A
     /// task that would be sent to AWS without any fails with `States.Runtime`.
     #[must_use]
