@@ -2,7 +2,7 @@
 //!
 //! Batches of lines go to the workers in turn, and reports are taken from the workers in the same turn: that alone keeps
 //! the order, and it bounds what is under way, because every channel is short. The threads end when their channels do;
-//! when the output was closed by its reader, nobody waits for them.
+//! when the output was closed by its reader, they are left to end by themselves.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

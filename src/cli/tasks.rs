@@ -130,7 +130,7 @@ impl Mocked {
 
     /// An engine that calls the services.
     pub(super) fn engine(&self) -> Builder {
-        // What nobody does fails when it begins, and is told then.
+        // A task without a handler fails when it begins, and the failure says so.
         let builder = Engine::builder().accept_unhandled(true);
         #[cfg(feature = "cli-services")]
         if let Some(services) = &self.services {

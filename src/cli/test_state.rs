@@ -60,8 +60,8 @@ pub(super) struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Prints what AWS's TestState answers: status, output, nextState, error, cause, and inspectionData. A Task needs a mock here:
-nobody does its work.
+Prints what AWS's TestState answers: status, output, nextState, error, cause, and inspectionData. A Task needs a mock:
+no handler runs it here.
 
 Exit codes: 0 the status is SUCCEEDED; 1 it is another; 2 the state cannot be tested.";
 
@@ -107,7 +107,7 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
         answer["cause"].as_str().is_some_and(|cause| cause.starts_with("No handler is registered"));
     if is_alone {
         say(
-            "expressway: nobody does the work of a task here: say what it comes to with --mock JSON or --mock-error NAME",
+            "expressway: no handler runs the task here: give its result with --mock JSON, or an error with --mock-error NAME",
         );
     }
     Ok(if answer["status"] == "SUCCEEDED" { Went::Well } else { Went::PartlyWrong })

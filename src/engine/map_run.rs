@@ -19,9 +19,9 @@ pub struct MapRunRequest {
     pub arn: Value,
     /// An array or object of items; `Undefined` where they are read.
     pub items: Value,
-    /// What `ItemReader` is told; `Undefined` for nothing.
+    /// The arguments of `ItemReader`; `Undefined` without any.
     pub reader: Value,
-    /// What `ResultWriter` is told; `Undefined` for nothing.
+    /// The arguments of `ResultWriter`; `Undefined` without any.
     pub writer: Value,
     /// `BatchInput`, `Undefined` without it.
     pub batch_input: Value,

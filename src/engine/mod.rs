@@ -137,8 +137,8 @@ pub enum Turn {
 
 /// What a turn may use of the outside world.
 pub struct Env<'e> {
-    /// The time, in milliseconds since 1970, the same for the whole turn, by a clock that nobody sets: durations are
-    /// measured with it.
+    /// The time, in milliseconds since 1970, the same for the whole turn, by the monotonic clock: durations are measured
+    /// with it.
     pub now_ms: u64,
     /// How many milliseconds the clock on the wall is ahead of that one.
     pub ahead_ms: i64,

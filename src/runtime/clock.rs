@@ -7,11 +7,11 @@ use std::time::Instant;
 pub trait Clock {
     /// Milliseconds since 1970, as a clock on the wall shows them: somebody may set it.
     fn now_ms(&mut self) -> u64;
-    /// Milliseconds since 1970 by a clock that nobody sets: durations are measured with it.
+    /// Milliseconds since 1970 by the monotonic clock: durations are measured with it.
     fn steady_ms(&mut self) -> u64 {
         self.now_ms()
     }
-    /// Returns when it is `at_ms` or later by the clock that nobody sets.
+    /// Returns when it is `at_ms` or later by the monotonic clock.
     fn wait_until(&mut self, at_ms: u64);
 }
 
@@ -100,7 +100,7 @@ pub trait Time: Send + Sync {
     /// Wait states until a time of day go by it.
     fn now_ms(&self) -> u64;
 
-    /// Milliseconds since 1970 by a clock that nobody sets: all durations are measured with it.
+    /// Milliseconds since 1970 by the monotonic clock: all durations are measured with it.
     fn steady_ms(&self) -> u64 {
         self.now_ms()
     }

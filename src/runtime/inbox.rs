@@ -188,7 +188,7 @@ pub(super) struct Shared {
     /// that threads do not wait for each other's cache lines.
     pub(super) stripes: Box<[CachePadded<Counters>]>,
     pub(super) time: Arc<dyn Time>,
-    /// How far the clock on the wall is ahead of the one that nobody sets, and when that was looked at last.
+    /// How far the wall clock is ahead of the monotonic one, and when that was looked at last.
     pub(super) ahead_ms: AtomicI64,
     pub(super) ahead_at_ms: AtomicU64,
     pub(super) start: Start,
@@ -246,7 +246,7 @@ impl Shared {
         self.stripes.iter().fold(0, |sum: u64, stripe| sum.wrapping_add(stripe.visiting())) as usize
     }
 
-    /// How far the clock on the wall is ahead of the one that nobody sets. Whether somebody set it is looked at now and
+    /// How far the wall clock is ahead of the monotonic one. Whether somebody set it is looked at now and
     /// then.
     pub(super) fn ahead_ms(&self, now_ms: u64) -> i64 {
         let known_ms = self.ahead_ms.load(Ordering::Relaxed);

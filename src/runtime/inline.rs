@@ -86,7 +86,7 @@ pub struct Driver<C = RealClock> {
     /// Answers that are still to come, by the number in their timer.
     answers: Vec<Option<Result<Vec<u8>, Fault>>>,
     order: u64,
-    /// How far the clock on the wall is ahead of the one that nobody sets, and when that was looked at.
+    /// How far the wall clock is ahead of the monotonic one, and when that was looked at.
     ahead_ms: i64,
     ahead_at_ms: Option<u64>,
     seed: u64,

@@ -177,7 +177,7 @@ impl Published {
         &self.version.program
     }
 
-    /// The Task states whose tasks nobody does within what the engine's settings name: they call out, or have no handler.
+    /// The Task states whose tasks call services outside of this process, or have no handler.
     #[cfg(feature = "service")]
     pub(crate) fn states_that_call_out(&self) -> impl Iterator<Item = &str> {
         // Those of child executions too.
@@ -398,7 +398,7 @@ pub(super) enum Undone {
 /// Who does the tasks of a program.
 ///
 /// # Errors
-/// The tasks that a handler refuses, and why; or, unless that is accepted, those that nobody does.
+/// The tasks that a handler refuses, and why; or, unless that is accepted, those without a handler.
 pub(super) fn work(
     program: &Program,
     handlers: &Handlers<Registered>,
@@ -480,7 +480,7 @@ impl Version {
         }
     }
 
-    /// The Task states whose tasks nobody does within what the engine's settings name.
+    /// The Task states whose tasks call services outside of this process, or have no handler.
     #[cfg(feature = "service")]
     fn states_that_call_out(&self) -> impl Iterator<Item = &str> {
         self.program.states.iter().filter_map(|(id, state)| {

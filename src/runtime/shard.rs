@@ -206,8 +206,8 @@ impl Shard {
         }
     }
 
-    /// Does what there is to do at `now_ms`, in milliseconds since 1970 by the clock that nobody sets, but not without end. Whether there is more to
-    /// do at once.
+    /// Does what there is to do at `now_ms`, in milliseconds since 1970 by the monotonic clock, but not without end. Whether
+    /// there is more to do at once.
     pub fn turn(&mut self, now_ms: u64) -> bool {
         self.now_ms = self.now_ms.max(now_ms);
         let ahead_ms = self.shared.look_at_wall();

@@ -306,7 +306,7 @@ fn bytes_of(value: &serde_json::Value) -> Vec<u8> {
     }
 }
 
-/// `States.Runtime`, which nothing catches, of a task that nobody does: a mistake in how the engine is set up, and not
+/// `States.Runtime`, which nothing catches, of a task without a handler: a mistake in how the engine is set up, and not
 /// something that happens to workflows.
 #[cold]
 pub(crate) fn missing(resource: &str, state: &str, attempt: u32) -> Fault {

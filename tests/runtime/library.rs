@@ -213,7 +213,7 @@ fn a_task_that_nobody_does_is_refused_when_its_machine_is_created() {
     let error = engine.create_state_machine("m", &misspelt).expect_err("nobody does it");
     assert_eq!(
         error.to_string(),
-        "nobody does some of the tasks: no handler is registered for the resource \
+        "some tasks have no handler: no handler is registered for the resource \
          arn:aws:lambda:us-east-1:123456789012:function:wrok (did you mean \
          `arn:aws:lambda:us-east-1:123456789012:function:work`?) at /States/T/Resource. Register a handler for each, or \
          accept that they fail when they begin (`accept_unhandled`)"

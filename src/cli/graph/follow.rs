@@ -13,7 +13,7 @@ pub(super) struct Follow {
     places: Vec<Place>,
 }
 
-/// Where a record stands: the state that was left right before, and whether what was told last is a failure.
+/// What came before a record: the state that was left last, and whether the record before tells of a failure.
 #[derive(Clone, Copy, Default)]
 struct Place {
     left: Option<StateId>,

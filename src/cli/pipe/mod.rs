@@ -249,7 +249,7 @@ fn create(engine: &Engine, name: &str, text: &[u8]) -> Result<Machine, Stop> {
                 let tasks: Vec<String> = tasks.iter().map(ToString::to_string).collect();
                 let tasks = tasks.join("; ");
                 format!(
-                    "nobody does some of the tasks: {tasks}. Let services be called: `services = true` under `[tasks]`"
+                    "some tasks have no handler: {tasks}. Let services be called: `services = true` under `[tasks]`"
                 )
             }
             other => other.to_string(),
