@@ -16,9 +16,10 @@
 //! thrown; a member `Submitted` beside either, which Step Functions Local does not have, gives another one.
 //!
 //! The keys of a response count the state's invocations within one execution, from 0: retries, loops and iterations
-//! alike. A response is looked at when a test case that names it is picked, so unfinished ones do no harm.
+//! alike. Child executions of a distributed Map are executions of their own. A response is looked at when a test case
+//! that names it is picked, so unfinished ones do no harm.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -27,6 +28,7 @@ use super::{Answer, Tasks};
 use crate::engine::{Execution, TaskCall};
 use crate::fault::{self, Fault};
 use crate::json;
+use crate::limits;
 use crate::program::Program;
 
 /// Why mocks cannot be used.
@@ -129,7 +131,7 @@ impl MockConfig {
             name: case.to_owned(),
             responses: Arc::new(responses),
             counts: HashMap::new(),
-            execution: 0,
+            counted: VecDeque::new(),
             to_mock: HashSet::new(),
         })
     }
@@ -140,9 +142,10 @@ impl MockConfig {
 pub struct TestCase {
     name: String,
     responses: Arc<HashMap<String, Response>>,
-    counts: HashMap<String, u64>,
-    /// The execution the counts belong to, known by its seed.
-    execution: u64,
+    /// Invocations by state, of each execution, which is known by its seed.
+    counts: HashMap<u64, HashMap<String, u64>>,
+    /// Those executions, the oldest first: no more than may be under way at once.
+    counted: VecDeque<u64>,
     /// States whose tasks are to be mocked, whether they are or not.
     to_mock: HashSet<String>,
 }
@@ -179,11 +182,20 @@ impl TestCase {
     /// Begins to count anew, for the next execution.
     pub fn reset(&mut self) {
         self.counts.clear();
+        self.counted.clear();
     }
 
     /// What is not mocked is a mistake in the mocks, and no Catch of the workflow may hide it: `States.Runtime`.
-    fn answer(&mut self, state: &str) -> Result<&Step, Fault> {
-        let count = self.counts.entry(state.to_owned()).or_default();
+    fn answer(&mut self, execution: u64, state: &str) -> Result<&Step, Fault> {
+        if !self.counts.contains_key(&execution) {
+            if self.counted.len() as u64 >= limits::MAP_RUN_CONCURRENCY_MAX
+                && let Some(oldest) = self.counted.pop_front()
+            {
+                self.counts.remove(&oldest);
+            }
+            self.counted.push_back(execution);
+        }
+        let count = self.counts.entry(execution).or_default().entry(state.to_owned()).or_default();
         let invocation = *count;
         *count += 1;
         let Some(response) = self.responses.get(state) else {
@@ -213,11 +225,7 @@ impl Tasks for TestCase {
     }
 
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer {
-        if self.execution != execution.seed() {
-            self.execution = execution.seed();
-            self.counts.clear();
-        }
-        let Step { answer, submitted, .. } = match self.answer(program.name(call.state)) {
+        let Step { answer, submitted, .. } = match self.answer(execution.seed(), program.name(call.state)) {
             Ok(step) => step,
             Err(fault) => return Answer::Now(Err(fault)),
         };

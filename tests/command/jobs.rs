@@ -90,3 +90,31 @@ fn machines_that_call_services_are_valid_and_run_with_mocks() {
         assert_eq!(out, json!([each("a"), each("b")]), "{resource}");
     }
 }
+
+#[test]
+fn children_that_run_at_once_count_their_own_invocations() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("children-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let file = |name: &str, text: &Json| {
+        let file = folder.join(name);
+        fs::write(&file, text.to_string()).expect("a file");
+        file
+    };
+    let retry = json!([{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 2, "BackoffRate": 1}]);
+    let task = json!({"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "End": true, "Retry": retry,
+        "Parameters": {"QueueUrl": "q", "MessageBody.$": "$"}});
+    let machine = json!({"StartAt": "Each", "States": {"Each": {"Type": "Map", "End": true, "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+        "StartAt": "Send", "States": {"Send": task}}}}});
+    let mocks = json!({"StateMachines": {"m": {"TestCases": {"Busy": {"Send": "BusyTwice"}}}},
+        "MockedResponses": {"BusyTwice": {"0-1": {"Throw": {"Error": "Busy", "Cause": "try again"}},
+            "2": {"Return": "sent"}}}});
+    let (machine, mocks) = (file("m.asl.json", &machine), file("mocks.json", &mocks));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("run").arg(&machine).arg("--mock").arg(&mocks);
+    let output = command.args(["--input", r#"["a","b","c","d"]"#, "--quiet"]).output().expect("the binary");
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    let out: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(out, json!(["sent", "sent", "sent", "sent"]));
+}
