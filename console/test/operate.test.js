@@ -227,7 +227,33 @@ test('with keys: the page asks for one, signs everything, and shows what it may'
     return response.status;
   });
   assert.equal(refused, 400, 'what is not signed is refused');
+  // What the key may not do cannot be pressed, and says why.
+  const of = { id: 'ALL', secret: 'all-secret' };
+  const machine = (await guarded.aws('CreateStateMachine', { name: 'held', definition: JSON.stringify({ StartAt: 'W', States: { W: { Type: 'Wait', Seconds: 600, End: true } } }), roleArn: ROLE, type: 'STANDARD' }, of)).stateMachineArn;
+  const { executionArn } = await guarded.aws('StartExecution', { stateMachineArn: machine, name: 'held-1' }, of);
+  const shown = async (it, address) => {
+    await it.evaluate((to) => (location.hash = to), address);
+    return it;
+  };
+  const it2 = await shown(reading.page, `#/execution/${encodeURIComponent(executionArn)}`);
+  for (const [name, action, resource] of [['Stop', 'states:StopExecution', executionArn], ['Start again…', 'states:StartExecution', machine]]) {
+    const button = it2.getByRole('button', { name, exact: true, disabled: true, description: `User: READ is not authorized to perform: ${action} on resource: ${resource}` });
+    await button.waitFor();
+    // A click does nothing, not even where it is forced.
+    await button.click({ force: true });
+  }
+  assert.equal(await it2.locator('dialog[open]').count(), 0);
+  assert.deepEqual(await accessible(it2), []);
+  await shown(it2, '#/machines');
+  await it2.getByRole('button', { name: 'Start held', disabled: true, description: /READ is not authorized/ }).waitFor();
+  assert.deepEqual(await accessible(it2), []);
+  assert.equal((await guarded.aws('DescribeExecution', { executionArn }, of)).status, 'RUNNING');
   await reading.close();
+  const writing = await open(browser, `${guarded.origin}/console/#/execution/${encodeURIComponent(executionArn)}`);
+  await enter(writing.page, 'ALL', 'all-secret');
+  await writing.page.getByRole('button', { name: 'Stop', disabled: false }).click();
+  await writing.page.locator('.heading .status', { hasText: 'ABORTED' }).waitFor();
+  await writing.close();
   assert.equal(await guarded.stop(), 0);
 });
 

@@ -1,5 +1,6 @@
 // A server and a browser for tests.
 import { spawn } from 'node:child_process';
+import { createHash, createHmac } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,14 +37,30 @@ export async function start(...words) {
       child.kill('SIGTERM');
       return await ended;
     },
-    async aws(action, body) {
+    async aws(action, body, key) {
       const headers = { 'x-amz-target': `AWSStepFunctions.${action}` };
+      if (key) Object.assign(headers, sign(key, new URL(origin).host, headers, JSON.stringify(body)));
       const response = await fetch(`${origin}/`, { method: 'POST', headers, body: JSON.stringify(body) });
       const answer = await response.json();
       if (!response.ok) throw new Error(JSON.stringify(answer));
       return answer;
     },
   };
+}
+
+/** Signature Version 4 of a POST to `/`. */
+function sign(key, host, own, body) {
+  const time = new Date().toISOString().replace(/[:-]|\.\d{3}/g, '');
+  const day = time.slice(0, 8);
+  const scope = `${day}/us-east-1/states/aws4_request`;
+  const hash = (text) => createHash('sha256').update(text).digest('hex');
+  const signed = [['host', host], ['x-amz-date', time], ['x-amz-target', own['x-amz-target']]];
+  const names = signed.map(([name]) => name).join(';');
+  const canonical = ['POST', '/', '', ...signed.map(([name, value]) => `${name}:${value}`), '', names, hash(body)].join('\n');
+  let secret = `AWS4${key.secret}`;
+  for (const part of [day, 'us-east-1', 'states', 'aws4_request']) secret = createHmac('sha256', secret).update(part).digest();
+  const signature = createHmac('sha256', secret).update(['AWS4-HMAC-SHA256', time, scope, hash(canonical)].join('\n')).digest('hex');
+  return { 'x-amz-date': time, authorization: `AWS4-HMAC-SHA256 Credential=${key.id}/${scope}, SignedHeaders=${names}, Signature=${signature}` };
 }
 
 export async function browse() {
@@ -65,6 +82,15 @@ export async function open(browser, address, options = {}) {
   page.on('request', (request) => {
     if (!request.url().startsWith(origin) && !request.url().startsWith('data:')) wrong.push(`asked for ${request.url()}`);
   });
+  // The page as it was just built, not as it is in the binary.
+  const built = process.env.EXPRESSWAY_PAGE;
+  if (built) {
+    await page.route((url) => url.origin === origin && /^\/console\/[\w-]+\.\w+$/.test(url.pathname), async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: readFileSync(join(built, new URL(route.request().url()).pathname.slice('/console/'.length))) });
+    });
+    await page.route(`${origin}/console/`, async (route) => route.fulfill({ response: await route.fetch(), body: readFileSync(join(built, 'index.html')) }));
+  }
   const began = performance.now();
   await page.goto(address);
   return { page, wrong, began, close: () => context.close() };

@@ -24,7 +24,7 @@ pub use compare::compare;
 pub use edit::{Edit, Patch, Step, edit};
 pub use form::{form, words};
 pub use run::{Ask, run};
-pub use trace::trace;
+pub use trace::{details_of, outline};
 
 /// A definition as it stands in an editor.
 #[derive(Clone, Copy, Debug)]

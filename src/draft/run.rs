@@ -42,7 +42,7 @@ pub struct Ask<'a> {
 /// Runs a draft.
 ///
 /// `status` is AWS's, or `STOPPED` with `why` when the run went beyond its limits, or `REFUSED` with `why` when it did
-/// not begin. With `output`, `error`, `cause`, and `trace`: see [`trace`](super::trace()).
+/// not begin. With `output`, `error`, `cause`, and `trace`: the visits of states, the events, and the payloads, each once.
 pub fn run(draft: Draft<'_>, ask: &Ask<'_>) -> Json {
     let refused = |why: String| json!({"status": "REFUSED", "why": why});
     let program = match draft.program() {

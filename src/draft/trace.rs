@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use crate::observe::history::{Detail, Event};
 
@@ -42,77 +42,135 @@ impl Values {
     }
 }
 
-/// A visit of a state.
+/// A visit of a state. Places are those of events; payloads and faults are told by the events.
 struct Visit {
     name: String,
-    told: Map<String, Json>,
+    kind: &'static str,
     parent: Option<usize>,
-    steps: Vec<Json>,
+    iteration: Option<u64>,
+    /// The visit before it on the same way.
+    after: Option<usize>,
+    entered: usize,
+    exited: Option<usize>,
+    status: &'static str,
+    /// The event that tells its error.
+    fault: Option<usize>,
     attempts: u64,
+    steps: Vec<Json>,
 }
 
 /// The trace of an execution: `visits`, `events`, `values`. Payloads stand in `values`, as text, and are named by their
 /// place there.
-pub fn trace(events: &[Event]) -> Json {
-    with_steps(events, &[])
-}
-
 pub(super) fn with_steps(events: &[Event], steps: &[Step]) -> Json {
     let mut values = Values::default();
-    let mut places: HashMap<u64, Place> = HashMap::new();
-    let mut visits: Vec<Visit> = Vec::new();
-    let mut told = Vec::with_capacity(events.len());
-    for (n, event) in events.iter().enumerate() {
-        let before = places.get(&event.previous).copied().unwrap_or_default();
-        let place = follow(n, event, before, &mut visits, &mut values);
-        places.insert(event.id, place);
-        told.push(json!({
-            "id": event.id, "previous": event.previous, "time": event.time_ms, "type": event.event_type.name(),
-            "visit": place.visit, "details": details(event, &mut values),
-        }));
-    }
+    let (mut visits, places) = visits_of(events);
+    let by_id: HashMap<u64, usize> = events.iter().enumerate().map(|(n, event)| (event.id, n)).collect();
     for step in steps {
-        if let Some(visit) = places.get(&step.event).and_then(|place| visits.get_mut(place.visit?)) {
+        if let Some(visit) = by_id.get(&step.event).and_then(|&n| visits.get_mut(places[n].visit?)) {
             visit.steps.push(json!([step.label, values.keep(&step.text)]));
         }
     }
-    let visits: Vec<Json> = visits
-        .into_iter()
-        .map(|mut visit| {
-            visit.told.insert("attempts".to_owned(), json!(visit.attempts));
-            visit.told.insert("steps".to_owned(), Json::Array(visit.steps));
-            Json::Object(visit.told)
+    let told = events.iter().zip(&places).map(|(event, place)| {
+        json!({
+            "id": event.id, "previous": event.previous, "time": event.time_ms, "type": event.event_type.name(),
+            "visit": place.visit, "details": details(event, &mut values),
         })
-        .collect();
+    });
+    let told: Vec<Json> = told.collect();
+    let visits: Vec<Json> = visits.into_iter().map(|visit| visit.json(events, &mut values)).collect();
     json!({"visits": visits, "events": told, "values": values.texts})
 }
 
+/// What happened in an execution, without its payloads: columns of numbers, so that tens of thousands of events are small.
+///
+/// `events` has `time` (milliseconds since the event before), `type` and `visit` of each event from number `first` on;
+/// `visits` has a column for each member of a visit. Names of types, states, kinds and statuses are places in `names`; what
+/// is not there is -1. What an event tells is in [`details_of`].
+pub fn outline(events: &[Event]) -> Json {
+    let (visits, places) = visits_of(events);
+    let mut names = Names::default();
+    let mut before_ms = 0;
+    let times: Vec<u64> = (events.iter())
+        .map(|event| event.time_ms - std::mem::replace(&mut before_ms, event.time_ms).min(event.time_ms))
+        .collect();
+    let types: Vec<usize> = events.iter().map(|event| names.keep(event.event_type.name())).collect();
+    let place = |place: Option<usize>| place.map_or(json!(-1), |place| json!(place));
+    let column = |of: &dyn Fn(&Visit) -> Json| -> Vec<Json> { visits.iter().map(of).collect() };
+    let mut named = |of: &dyn Fn(&Visit) -> &str| -> Vec<usize> {
+        visits.iter().map(|visit| names.keep(of(visit))).collect()
+    };
+    let (states, kinds, statuses) =
+        (named(&|visit| &visit.name), named(&|visit| visit.kind), named(&|visit| visit.status));
+    let of_events: Vec<Json> = places.iter().map(|it| place(it.visit)).collect();
+    json!({
+        "first": events.first().map_or(1, |first| first.id), "names": names.texts,
+        "events": {"time": times, "type": types, "visit": of_events},
+        "visits": {
+            "state": states, "kind": kinds, "status": statuses,
+            "parent": column(&|visit| place(visit.parent)), "after": column(&|visit| place(visit.after)),
+            "iteration": column(&|visit| visit.iteration.map_or(json!(-1), |n| json!(n))),
+            "entered": column(&|visit| json!(visit.entered)), "exited": column(&|visit| place(visit.exited)),
+            "fault": column(&|visit| place(visit.fault)), "attempts": column(&|visit| json!(visit.attempts)),
+        },
+    })
+}
+
+/// What these events tell: `events`, each with `id` and `details`, and `values`.
+pub fn details_of(events: &[Event]) -> Json {
+    let mut values = Values::default();
+    let told: Vec<Json> = (events.iter())
+        .map(|event| json!({"id": event.id, "details": details(event, &mut values)}))
+        .collect();
+    json!({"events": told, "values": values.texts})
+}
+
+/// Texts that come again and again, each once.
+#[derive(Default)]
+struct Names {
+    texts: Vec<String>,
+    known: HashMap<String, usize>,
+}
+
+impl Names {
+    fn keep(&mut self, text: &str) -> usize {
+        if let Some(&at) = self.known.get(text) {
+            return at;
+        }
+        self.texts.push(text.to_owned());
+        self.known.insert(text.to_owned(), self.texts.len() - 1);
+        self.texts.len() - 1
+    }
+}
+
+/// The visits that events tell of, and where each event belongs.
+fn visits_of(events: &[Event]) -> (Vec<Visit>, Vec<Place>) {
+    let mut by_id: HashMap<u64, usize> = HashMap::with_capacity(events.len());
+    let mut visits: Vec<Visit> = Vec::new();
+    let mut places: Vec<Place> = Vec::with_capacity(events.len());
+    for (n, event) in events.iter().enumerate() {
+        let before = by_id.get(&event.previous).map_or_else(Place::default, |&before| places[before]);
+        places.push(follow(n, event, before, &mut visits));
+        by_id.insert(event.id, n);
+    }
+    (visits, places)
+}
+
 /// Puts an event in its place, and notes what it tells of its visit.
-fn follow(n: usize, event: &Event, mut place: Place, visits: &mut Vec<Visit>, values: &mut Values) -> Place {
+fn follow(n: usize, event: &Event, mut place: Place, visits: &mut Vec<Visit>) -> Place {
     let event_type = event.event_type.name();
     let name = event.text("name");
     if let Some(kind) = event_type.strip_suffix("StateEntered") {
-        visits.push(entered(n, event, kind, name, place, values));
+        visits.push(entered(n, kind, name, place));
         return Place { visit: Some(visits.len() - 1), parent: place.parent, iteration: None, left: None };
     }
     if let Some(kind) = event_type.strip_suffix("StateExited") {
         let at = of_state(visits, place.visit, name).unwrap_or_else(|| {
-            visits.push(entered(n, event, kind, name, place, values));
+            visits.push(entered(n, kind, name, place));
             visits.len() - 1
         });
         let visit = &mut visits[at];
-        let failed = visit.told.contains_key("error");
-        visit.told.insert("status".to_owned(), json!(if failed { "caught" } else { "succeeded" }));
-        visit.told.insert("exited".to_owned(), json!(n));
-        if let Some(text) = event.detail("output").and_then(Detail::as_str) {
-            visit.told.insert("output".to_owned(), json!(values.keep(text)));
-        }
-        if let Some(Detail::Members(members)) = event.detail("assignedVariables") {
-            let assigned: Vec<Json> = (members.iter())
-                .map(|(name, detail)| json!([name, values.keep(detail.as_str().unwrap_or_default())]))
-                .collect();
-            visit.told.insert("assigned".to_owned(), Json::Array(assigned));
-        }
+        visit.status = if visit.fault.is_some() { "caught" } else { "succeeded" };
+        visit.exited = Some(n);
         return Place { visit: Some(at), parent: visit.parent, iteration: None, left: Some(at) };
     }
     match event_type {
@@ -136,46 +194,70 @@ fn follow(n: usize, event: &Event, mut place: Place, visits: &mut Vec<Visit>, va
         }
     }
     let Some(visit) = place.visit.and_then(|at| visits.get_mut(at)) else { return place };
-    if event_type.ends_with("Aborted") && !event_type.starts_with("Execution") {
-        visit.told.insert("status".to_owned(), json!("aborted"));
+    let is_execution = event_type.starts_with("Execution");
+    if event_type.ends_with("Aborted") && !is_execution {
+        visit.status = "aborted";
     } else if event_type.ends_with("Scheduled") {
         visit.attempts += 1;
     } else if event_type.ends_with("Failed") || event_type.ends_with("TimedOut") {
-        if !event_type.starts_with("MapIteration") {
-            let is_over = visit.told.contains_key("exited");
-            for name in ["error", "cause"] {
-                if let Some(text) = event.detail(name).and_then(Detail::as_str).filter(|_| !is_over) {
-                    visit.told.insert(name.to_owned(), json!(text));
-                }
-            }
-            if !is_over {
-                visit.told.entry("error").or_insert_with(|| json!("(no error name)"));
-            }
+        let is_over = visit.exited.is_some();
+        let tells_more = visit.fault.is_none() || event.detail("error").is_some();
+        if !event_type.starts_with("MapIteration") && !is_over && tells_more {
+            visit.fault = Some(n);
         }
-        if event_type.starts_with("Execution") && !visit.told.contains_key("exited") {
-            visit.told.insert("status".to_owned(), json!("failed"));
+        if is_execution && !is_over {
+            visit.status = "failed";
         }
-    } else if event_type.ends_with("Succeeded") && !event_type.starts_with("Execution") {
+    } else if event_type.ends_with("Succeeded") && !is_execution {
         // An attempt that failed before is no failure of the visit.
-        visit.told.remove("error");
-        visit.told.remove("cause");
+        visit.fault = None;
     }
     place
 }
 
-fn entered(n: usize, event: &Event, kind: &str, name: &str, place: Place, values: &mut Values) -> Visit {
-    let mut told = Map::new();
-    told.insert("state".to_owned(), json!(name));
-    told.insert("kind".to_owned(), json!(kind));
-    told.insert("parent".to_owned(), json!(place.parent));
-    told.insert("iteration".to_owned(), json!(place.iteration));
-    told.insert("after".to_owned(), json!(place.left));
-    told.insert("entered".to_owned(), json!(n));
-    told.insert("status".to_owned(), json!(if kind == "Fail" { "failed" } else { "open" }));
-    if let Some(text) = event.detail("input").and_then(Detail::as_str) {
-        told.insert("input".to_owned(), json!(values.keep(text)));
+fn entered(n: usize, kind: &'static str, name: &str, place: Place) -> Visit {
+    Visit {
+        name: name.to_owned(),
+        kind,
+        parent: place.parent,
+        iteration: place.iteration,
+        after: place.left,
+        entered: n,
+        exited: None,
+        status: if kind == "Fail" { "failed" } else { "open" },
+        fault: None,
+        attempts: 0,
+        steps: Vec::new(),
     }
-    Visit { name: name.to_owned(), told, parent: place.parent, steps: Vec::new(), attempts: 0 }
+}
+
+impl Visit {
+    fn json(self, events: &[Event], values: &mut Values) -> Json {
+        let mut told = json!({
+            "state": self.name, "kind": self.kind, "parent": self.parent, "iteration": self.iteration,
+            "after": self.after, "entered": self.entered, "status": self.status, "attempts": self.attempts,
+            "steps": self.steps,
+        });
+        if let Some(text) = events[self.entered].detail("input").and_then(Detail::as_str) {
+            told["input"] = json!(values.keep(text));
+        }
+        if let Some(n) = self.exited {
+            told["exited"] = json!(n);
+            if let Some(text) = events[n].detail("output").and_then(Detail::as_str) {
+                told["output"] = json!(values.keep(text));
+            }
+            if let Some(Detail::Members(members)) = events[n].detail("assignedVariables") {
+                let assigned: Vec<Json> = (members.iter())
+                    .map(|(name, detail)| json!([name, values.keep(detail.as_str().unwrap_or_default())]))
+                    .collect();
+                told["assigned"] = Json::Array(assigned);
+            }
+        }
+        if let Some(n) = self.fault {
+            told["fault"] = json!(n);
+        }
+        told
+    }
 }
 
 /// The visit of a state with this name that is this one, or around it.
@@ -194,7 +276,7 @@ fn of_state(visits: &[Visit], from: Option<usize>, name: &str) -> Option<usize> 
 fn of_kind(visits: &[Visit], from: Option<usize>, kind: &str) -> Option<usize> {
     let mut at = from;
     while let Some(n) = at {
-        if visits[n].told["kind"] == kind {
+        if visits[n].kind == kind {
             return at;
         }
         at = visits[n].parent;

@@ -144,6 +144,18 @@ impl History {
         self.events.iter()
     }
 
+    /// How many of the events that are kept have this number or a smaller one.
+    pub(crate) fn count_to(&self, id: u64) -> usize {
+        self.events.partition_point(|event| event.id <= id)
+    }
+
+    /// The event with this number, if it is kept.
+    #[cfg(feature = "console")]
+    pub(crate) fn event(&self, id: u64) -> Option<&Event> {
+        let at = self.count_to(id).checked_sub(1)?;
+        self.events.get(at).filter(|event| event.id == id)
+    }
+
     /// Bytes the events take in memory, about.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -109,6 +109,15 @@ impl Service {
     pub fn on_behalf_of(&self, caller: Arc<Grant>) -> Service {
         Service { inner: Arc::clone(&self.inner), caller: Some(caller), scope: self.scope.clone() }
     }
+
+    /// Whether the caller may do an action with a resource; where callers are not known, everybody may do everything.
+    ///
+    /// # Errors
+    /// What is not allowed, worded as AWS does.
+    #[cfg(feature = "console")]
+    pub(crate) fn may(&self, action: &str, resource: &str) -> Result<(), String> {
+        self.caller.as_ref().map_or(Ok(()), |grant| grant.check_own(action, resource))
+    }
 }
 
 impl Inner {

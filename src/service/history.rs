@@ -94,12 +94,13 @@ impl Service {
         let after: Option<u64> = after.and_then(|id| id.parse().ok());
         let found: Vec<Event> = execution.history.read(|history| match newest_first {
             true => {
-                let events = history.events().rev();
-                let rest = events.skip_while(|event| after.is_some_and(|after| event.id >= after));
+                let all = history.events().len();
+                let newer = after.map_or(0, |after| all - history.count_to(after.saturating_sub(1)));
+                let rest = history.events().rev().skip(newer);
                 rest.take(results_max + 1).cloned().collect()
             }
             false => {
-                let rest = history.events().skip_while(|event| after.is_some_and(|after| event.id <= after));
+                let rest = history.events().skip(after.map_or(0, |after| history.count_to(after)));
                 rest.take(results_max + 1).cloned().collect()
             }
         });
@@ -112,5 +113,17 @@ impl Service {
             alias_arn: execution.target.alias_arn(),
         };
         Ok((part, labels))
+    }
+
+    /// The events of an execution with these numbers, as far as they are kept.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ExecutionDoesNotExist`.
+    #[cfg(feature = "console")]
+    pub(crate) fn events(&self, arn: &str, ids: &[u64]) -> Result<Vec<Event>, Error> {
+        let execution = self.inner.execution(arn)?;
+        Ok(execution
+            .history
+            .read(|history| ids.iter().filter_map(|&id| history.event(id).cloned()).collect()))
     }
 }

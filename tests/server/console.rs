@@ -263,7 +263,27 @@ fn executions_are_found_and_told_as_their_history_has_them() {
         (&told["status"], &told["error"], &told["cause"]),
         (&json!("FAILED"), &json!("Bad"), &json!("so"))
     );
-    assert_eq!(visits(&told["trace"]), [("F".to_owned(), "failed".to_owned(), Vec::new())]);
+    let outline = &told["outline"];
+    let name = |at: &Json| outline["names"][at.as_u64().expect("a place") as usize].as_str().expect("a name");
+    let column = |of: &str, name: &str| outline[of][name].as_array().expect("a column").clone();
+    let types: Vec<&str> = outline["events"]["type"].as_array().expect("types").iter().map(name).collect();
+    assert_eq!(types, ["ExecutionStarted", "FailStateEntered", "ExecutionFailed"]);
+    assert_eq!(column("events", "visit"), [json!(-1), json!(0), json!(0)], "{outline}");
+    assert_eq!(name(&column("visits", "state")[0]), "F");
+    assert_eq!(name(&column("visits", "status")[0]), "failed");
+    assert_eq!(column("visits", "fault"), [json!(2)]);
+    // What the events tell is asked for.
+    let details = ask(&mut client, "GetEvents", &json!({"executionArn": arn, "ids": [3, 2, 99]}));
+    assert_eq!(
+        details["events"][0],
+        json!({"id": 3, "details": [["error", "text", "Bad"], ["cause", "text", "so"]]})
+    );
+    assert_eq!(details["events"][1]["details"][1], json!(["input", "value", 0]), "{details}");
+    assert_eq!((&details["values"], &details["events"][2]), (&json!(["{}"]), &Json::Null));
+    for ids in [json!(["x"]), json!((0..40).collect::<Vec<u64>>())] {
+        let refused = ask(&mut client, "GetEvents", &json!({"executionArn": arn, "ids": ids}));
+        assert_eq!(refused["status"], 400, "{refused}");
+    }
     assert_eq!(told["redrivable"], true, "{told}");
     assert_eq!(told["picture"]["nodes"][0]["name"], "F");
     let missing = ask(&mut client, "GetExecution", &json!({"executionArn": format!("{arn}x")}));

@@ -21,6 +21,9 @@ export function use(it: Key | null) {
   key = it;
 }
 
+/** The key that everything is signed with, if it is. */
+export const signs = () => key;
+
 let filesKey = '';
 /** Takes the key of the studio's files out of the address. */
 export function takeFilesKey() {
@@ -84,14 +87,17 @@ async function stream(action: string, ask: unknown, known: { id: string }, seen:
     return false;
   }
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '';
+  let pieces: string[] = [];
   let any = false;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return any;
-    text += value;
-    const parts = text.split('\n\n');
-    text = parts.pop()!;
+    // A frame may come in many pieces: it is put together when its end is here, which may be cut in two itself.
+    const ends = value.includes('\n\n') || (value.startsWith('\n') && pieces[pieces.length - 1]?.endsWith('\n'));
+    pieces.push(value);
+    if (!ends) continue;
+    const parts = pieces.join('').split('\n\n');
+    pieces = [parts.pop()!];
     // Of frames that came together, the last one is the newest.
     let newest: Record<string, string> | null = null;
     for (const part of parts) {
@@ -164,6 +170,7 @@ const own = (action: string, body: unknown) => post('/console/api', `Expressway.
 const aws = (action: string, body: unknown) => post('/', `AWSStepFunctions.${action}`, body);
 
 export const http: Backend = {
+  may: (ask) => own('Permissions', { ask }),
   about: () => own('About', {}),
   inspect: (draft: Draft) => own('Inspect', draft),
   edit: (draft, edit) => own('Edit', { ...draft, edit }),
@@ -176,6 +183,7 @@ export const http: Backend = {
   overview: () => own('Overview', {}),
   find: (query) => own('FindExecutions', query),
   execution: (executionArn, picture) => own('GetExecution', { executionArn, picture }),
+  events: (executionArn, ids) => own('GetEvents', { executionArn, ids }),
   machine: (machineArn) => own('GetMachine', { machineArn }),
   listFiles: () => own('ListFiles', {}),
   readFile: (name) => own('ReadFile', { name }),

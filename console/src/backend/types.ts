@@ -85,23 +85,37 @@ export interface Visit {
   input?: number;
   output?: number;
   assigned?: [string, number][];
-  error?: string;
-  cause?: string;
+  /** The event that tells its error. */
+  fault?: number;
   steps: [string, number][];
 }
 
 export interface HistoryEvent {
   id: number;
-  previous: number;
   time: number;
   type: string;
   visit: number | null;
-  details: [string, 'text' | 'value', string | number][];
+  /** Nothing where they are asked for when they are looked at. */
+  details: [string, 'text' | 'value', string | number][] | null;
 }
 
 export interface Trace {
   visits: Visit[];
   events: HistoryEvent[];
+  values: string[];
+}
+
+/** What happened, without payloads, in columns; names are places in `names`, and -1 is nothing. */
+export interface Outline {
+  first: number;
+  names: string[];
+  events: { time: number[]; type: number[]; visit: number[] };
+  visits: Record<'state' | 'kind' | 'status' | 'parent' | 'after' | 'iteration' | 'entered' | 'exited' | 'fault' | 'attempts', number[]>;
+}
+
+/** What some events of an execution tell. */
+export interface EventDetails {
+  events: { id: number; details: [string, 'text' | 'value', string | number][] }[];
   values: string[];
 }
 
@@ -147,7 +161,7 @@ export interface Execution {
   cause: string | null;
   lost: number;
   cut: boolean;
-  trace: Trace;
+  outline: Outline;
   picture?: Picture | null;
   /** Tasks that wait for an answer, by the number of the event they were scheduled by. */
   waits: { event: number; activity?: string; token?: string }[];
@@ -274,6 +288,8 @@ export interface File {
 /** Everything the pages ask for. Today it is HTTP. */
 export interface Backend {
   about(): Promise<{ version: string; files: boolean }>;
+  /** Of actions and what they are about: why the key may not, or null. */
+  may(ask: [action: string, resource: string][]): Promise<{ refused: (string | null)[] }>;
   inspect(draft: Draft): Promise<Inspected>;
   edit(draft: Draft, edit: Edit): Promise<{ patches: { from: number; to: number; insert: string }[] }>;
   words(): Promise<Words>;
@@ -286,6 +302,8 @@ export interface Backend {
   /** Tells what an action answers, now and whenever that changes; the result ends it. */
   watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'Failures' | 'Heat' | 'Rates', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
   execution(arn: string, picture: boolean): Promise<Execution>;
+  /** What events of an execution tell, by their numbers. */
+  events(arn: string, ids: number[]): Promise<EventDetails>;
   machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null; listed: boolean }>;
   listFiles(): Promise<{ folder: string; files: string[]; more: number }>;
   readFile(name: string): Promise<File>;

@@ -24,6 +24,10 @@ const MACHINES_MAX: usize = 20_000;
 /// Events of an execution that are told.
 const EVENTS_MAX: usize = 25_000;
 const PAGE_MAX: u32 = 1_000;
+/// Events whose details are told at once.
+const DETAILS_MAX: usize = 32;
+/// Permissions that are asked for at once.
+const PERMISSIONS_MAX: usize = 256;
 
 pub(super) enum Wrong {
     Refused(&'static str, String),
@@ -96,6 +100,8 @@ pub(super) fn answer(
         "Rates" => rates(service, &members),
         "Heat" => heat(service, &members),
         "GetExecution" => execution(service, &members),
+        "GetEvents" => events(service, &members),
+        "Permissions" => permissions(service, &members),
         "GetMachine" => machine(service, &members),
         "ListFiles" | "ReadFile" | "WriteFile" => file(files, key, action, &members),
         _ => Err(Wrong::Refused("UnknownOperationException", format!("Unknown action {action}"))),
@@ -211,7 +217,7 @@ fn heat(service: &Service, members: &Members) -> Answer {
     }))
 }
 
-/// An execution: what it came to, its trace, and the picture of its definition.
+/// An execution: what it came to, the outline of what happened in it, and the picture of its definition.
 fn execution(service: &Service, members: &Members) -> Answer {
     let arn = members.text("executionArn");
     let described = service.describe_execution(arn)?;
@@ -239,7 +245,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
         "cause": fault.and_then(|fault| fault.cause.as_deref()),
         "redrivable": described.redrive.refused.is_none(),
         "lost": events.first().map_or(0, |first| first.id - 1), "cut": is_cut,
-        "trace": draft::trace(&events), "waits": waits::waits(service, &events),
+        "outline": draft::outline(&events), "waits": waits::waits(service, &events),
     });
     // The events may be known to the page already, and the picture is.
     if members.0.get("picture").and_then(Json::as_bool) == Some(true) {
@@ -247,6 +253,31 @@ fn execution(service: &Service, members: &Members) -> Answer {
         told["picture"] = draft::picture_of(&machine.definition, MachineType::Standard);
     }
     Ok(told)
+}
+
+/// What events of an execution tell: of those whose numbers are in `ids`.
+fn events(service: &Service, members: &Members) -> Answer {
+    let ids = members.0.get("ids").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    if ids.len() > DETAILS_MAX {
+        return Err(invalid(format!("`ids` names more than {DETAILS_MAX} events")));
+    }
+    let ids: Option<Vec<u64>> = ids.iter().map(Json::as_u64).collect();
+    let ids = ids.ok_or_else(|| invalid("`ids` is not a list of numbers of events".to_owned()))?;
+    Ok(draft::details_of(&service.events(members.text("executionArn"), &ids)?))
+}
+
+/// What the caller may do: `ask` is a list of pairs of an action, such as `states:StartExecution`, and the ARN it is about.
+/// `refused` has for each of them why not, or `null`.
+fn permissions(service: &Service, members: &Members) -> Answer {
+    let ask: Vec<(String, String)> =
+        serde_json::from_value(members.0.get("ask").cloned().unwrap_or_default())
+            .map_err(|error| invalid(format!("`ask` is not a list of actions and resources: {error}")))?;
+    if ask.len() > PERMISSIONS_MAX {
+        return Err(invalid(format!("`ask` names more than {PERMISSIONS_MAX} permissions")));
+    }
+    let refused: Vec<Option<String>> =
+        ask.iter().map(|(action, resource)| service.may(action, resource).err()).collect();
+    Ok(json!({"refused": refused}))
 }
 
 /// A machine: its definition and the picture of it.

@@ -3,6 +3,7 @@
 //! A frame holds the whole answer, so whoever connects again misses nothing and gets nothing twice. The next answer is made
 //! only when the client has taken the one before: one that reads slowly gets the newest, never a queue.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio::task::spawn_local;
 use super::super::exchange::Busy;
 use super::super::reply::Rest;
 use super::super::thread::Local;
-use super::{PREFIX, ThreadStats, files, refusal};
+use super::{PREFIX, ThreadStats, refusal};
 use crate::api::Reply;
 use crate::memory::Charge;
 use crate::service::Service;
@@ -174,12 +175,13 @@ impl Subject {
 
     /// The frame, unless the client has it.
     fn frame(&mut self, reply: &Reply) -> Option<String> {
-        let hash = files::hash(&reply.body);
-        let id = &hash[..16];
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&reply.body);
+        let id = format!("{:016x}", hasher.finish());
         if self.known == id {
             return None;
         }
-        self.known = id.to_owned();
+        self.known.clone_from(&id);
         let event = if reply.error.is_some() { "refused" } else { "answer" };
         // JSON as it is written here has no line breaks.
         Some(format!("event: {event}\nid: {id}\ndata: {}\n\n", String::from_utf8_lossy(&reply.body)))
