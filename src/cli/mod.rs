@@ -157,9 +157,18 @@ enum Type {
     /// At most five minutes, no callbacks
     #[value(name = "EXPRESS")]
     Express,
-    /// Up to a year, with callbacks; durable on AWS, in memory here
+    /// Up to a year, with callbacks
     #[value(name = "STANDARD")]
     Standard,
+}
+
+impl Type {
+    fn machine_type(self) -> MachineType {
+        match self {
+            Type::Express => MachineType::Express,
+            Type::Standard => MachineType::Standard,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -190,10 +199,7 @@ enum Format {
 
 impl Reading {
     fn options(self) -> Options {
-        let machine_type = match self.machine_type {
-            Some(Type::Express) | None => MachineType::Express,
-            Some(Type::Standard) => MachineType::Standard,
-        };
+        let machine_type = self.machine_type.map_or(MachineType::Express, Type::machine_type);
         Options { machine_type, resources: Resources::AwsAndOthers }
     }
 

@@ -45,9 +45,9 @@ pub(super) struct Arguments {
     project_path: Option<PathBuf>,
     #[command(flatten)]
     project: project::ProjectArguments,
-    /// The type of the state machines from --definitions
-    #[arg(long, value_name = "TYPE", value_enum, ignore_case = true, default_value_t = Type::Express)]
-    definitions_type: Type,
+    /// The type of the state machines from --definitions; without, each is EXPRESS unless it uses what only STANDARD has
+    #[arg(long, value_name = "TYPE", value_enum, ignore_case = true)]
+    definitions_type: Option<Type>,
     /// Refuse STANDARD state machines
     #[arg(long)]
     express_only: bool,
@@ -299,8 +299,8 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         .map_err(|error| Stop::failed(format!("cannot wait for signals: {error}")))?;
     let server = Server::start_on(listener, &config, &service).map_err(refused)?;
     let mut folder = arguments.definitions.as_ref().map(|folder| {
-        let is_standard = matches!(arguments.definitions_type, Type::Standard);
-        Definitions::new(folder, config.place.clone(), is_standard)
+        let machine_type = arguments.definitions_type.map(Type::machine_type);
+        Definitions::new(folder, config.place.clone(), machine_type)
     });
     if let Some(path) = &arguments.project_path {
         let integrations = match arguments.tasks.no_integrations {
@@ -513,7 +513,7 @@ async fn look(
     folder: &mut Definitions,
     path: &Path,
     service: &Service,
-    machine_type: Type,
+    machine_type: Option<Type>,
 ) -> Result<(), Stop> {
     if !path.is_dir() {
         let path = path.display();
@@ -539,13 +539,13 @@ async fn look(
 }
 
 /// What `validate` shows of a definition that was refused as one.
-fn excerpts(report: &Report, machine_type: Type) -> Option<String> {
+fn excerpts(report: &Report, machine_type: Option<Type>) -> Option<String> {
     let Done::Refused(reason) = &report.done else { return None };
     if !reason.starts_with("InvalidDefinition") {
         return None;
     }
     let text = definition::text(&report.file).ok()?;
-    let found = definition::check(&report.file, &text, Reading { machine_type: Some(machine_type) });
+    let found = definition::check(&report.file, &text, Reading { machine_type });
     let shown = report::text(&found, &text, report::colours_stderr(), NotRunHere::Error);
     (found.errors() > 0).then(|| shown.trim_end().to_owned())
 }

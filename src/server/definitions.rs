@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::Place;
 use crate::api::{self, Call};
+use crate::asl::MachineType;
 use crate::json::yaml;
 use crate::limits;
 use crate::service::Service;
@@ -28,7 +29,7 @@ const ROLE: &str = "role/expressway";
 pub struct Definitions {
     folder: PathBuf,
     place: Place,
-    machine_type: &'static str,
+    machine_type: Option<MachineType>,
     seen: BTreeMap<PathBuf, Stamp>,
 }
 
@@ -80,10 +81,9 @@ impl std::fmt::Display for Report {
 }
 
 impl Definitions {
-    /// The files `*.asl.json`, `*.asl.yaml` and `*.asl.yml` of a folder, as machines of the type `STANDARD` if
-    /// `standard`, of the type `EXPRESS` otherwise.
-    pub fn new(folder: impl Into<PathBuf>, place: Place, standard: bool) -> Definitions {
-        let machine_type = if standard { "STANDARD" } else { "EXPRESS" };
+    /// The files `*.asl.json`, `*.asl.yaml` and `*.asl.yml` of a folder, as machines of a type. Without one, each is
+    /// `EXPRESS`, unless it has what only `STANDARD` machines may have.
+    pub fn new(folder: impl Into<PathBuf>, place: Place, machine_type: Option<MachineType>) -> Definitions {
         Definitions { folder: folder.into(), place, machine_type, seen: BTreeMap::new() }
     }
 
@@ -129,13 +129,7 @@ impl Definitions {
             Err(reason) => return Done::Refused(reason),
         };
         let Place { region, account } = &self.place;
-        let create = json!({
-            "name": machine,
-            "type": self.machine_type,
-            "definition": definition,
-            "roleArn": format!("arn:aws:iam::{account}:{ROLE}"),
-        });
-        match ask(service, "CreateStateMachine", &create).await {
+        match self.create(service, machine, &definition).await {
             Ok(()) if self.seen.contains_key(path) => return Done::Updated,
             Ok(()) => return Done::Created,
             Err((error, message)) if error != "StateMachineAlreadyExists" => {
@@ -148,6 +142,34 @@ impl Definitions {
         match ask(service, "UpdateStateMachine", &update).await {
             Ok(()) => Done::Updated,
             Err((error, message)) => Done::Refused(format!("{error}: {message}")),
+        }
+    }
+
+    async fn create(
+        &self,
+        service: &Service,
+        machine: &str,
+        definition: &str,
+    ) -> Result<(), (String, String)> {
+        let create = async |machine_type: MachineType| {
+            let create = json!({
+                "name": machine,
+                "type": machine_type.name(),
+                "definition": definition,
+                "roleArn": format!("arn:aws:iam::{}:{ROLE}", self.place.account),
+            });
+            ask(service, "CreateStateMachine", &create).await
+        };
+        if let Some(machine_type) = self.machine_type {
+            return create(machine_type).await;
+        }
+        let as_express = create(MachineType::Express).await;
+        if !matches!(&as_express, Err((error, _)) if error == "InvalidDefinition") {
+            return as_express;
+        }
+        match create(MachineType::Standard).await {
+            Err((error, _)) if error != "StateMachineAlreadyExists" => as_express,
+            as_standard => as_standard,
         }
     }
 }

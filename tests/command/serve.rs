@@ -21,7 +21,21 @@ fn definitions_are_loaded_and_followed() {
     folder
         .write("bills.asl.yaml", "# comments are fine\nStartAt: P\nStates:\n  P: {Type: Pass, End: true}\n");
     folder.write("notes.txt", "not a definition");
+    // Only STANDARD machines may use activities.
+    let activity = "arn:aws:states:us-east-1:123456789012:activity:a";
+    let work = format!(
+        r#"{{"StartAt": "W", "States": {{"W": {{"Type": "Task", "Resource": "{activity}", "End": true}}}}}}"#
+    );
+    folder.write("work.asl.json", &work);
     let mut serving = Serving::start(&["--definitions", folder.0.to_str().expect("UTF-8")]);
+    let of_type = |machine: &str, machine_type: &str| {
+        let arn = format!("arn:aws:states:us-east-1:123456789012:stateMachine:{machine}");
+        let asked = format!(r#"{{"stateMachineArn": "{arn}"}}"#);
+        let (_, body) = serving.ask("DescribeStateMachine", &asked);
+        assert!(body.contains(&format!(r#""type":"{machine_type}""#)), "{body}");
+    };
+    of_type("orders", "EXPRESS");
+    of_type("work", "STANDARD");
     assert!(serving.start.contains("orders: created from "), "{}", serving.start);
     assert!(serving.start.contains("bills: created from "), "{}", serving.start);
     assert!(serving.start.contains("broken.asl.json is refused"), "{}", serving.start);
@@ -51,7 +65,7 @@ fn definitions_are_loaded_and_followed() {
     output(&serving, "the second");
     let (code, rest) = serving.stop();
     assert_eq!(code, Some(0), "{rest}");
-    assert!(rest.contains("4 requests answered"), "{rest}");
+    assert!(rest.contains("6 requests answered"), "{rest}");
 }
 
 #[test]
