@@ -139,6 +139,12 @@ test('pictures are taken along: SVG, Mermaid, and one HTML file that is inert', 
     taken[form] = readFileSync(await download.path(), 'utf8');
   }
   assert.match(taken.SVG, /^<svg /);
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'PNG', exact: true }).click()]);
+  assert.match(download.suggestedFilename(), /\.png$/);
+  const picture = readFileSync(await download.path());
+  assert.equal(picture.subarray(1, 4).toString(), 'PNG');
+  const [, width, height] = /width="(\d+)" height="(\d+)"/.exec(taken.SVG);
+  assert.deepEqual([picture.readUInt32BE(16), picture.readUInt32BE(20)], [2 * width, 2 * height]);
   assert.match(taken.Mermaid, /^flowchart TD/);
   assert.ok(!/<script|<img/.test(taken['One HTML file']), taken['One HTML file'].slice(0, 2_000));
   const context = await browser.newContext();

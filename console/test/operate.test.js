@@ -1,6 +1,7 @@
 // The console of a server that works: lists that move, executions that go on, failures, rates, and who may see what.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { accessible, browse, folder, open, SLOW, start } from './serving.js';
@@ -100,7 +101,56 @@ test('an execution goes on before the eyes, with tries and waits on its timeline
   await close();
 });
 
-test('a callback is answered by its token', async () => {
+test('a callback is answered by its token, in the form', async () => {
+  // A queue that takes every message: the token is in it, and nobody reads it there.
+  const sent = [];
+  const queue = createServer(async (request, response) => {
+    let body = '';
+    for await (const part of request) body += part;
+    sent.push(JSON.parse(body));
+    response.setHeader('content-type', 'application/x-amz-json-1.0');
+    response.end(JSON.stringify({ MessageId: 'm-1' }));
+  });
+  await new Promise((resolve) => queue.listen(0, '127.0.0.1', resolve));
+  const at = `http://127.0.0.1:${queue.address().port}`;
+  const own = await start('serve', '--port', '0', '--endpoint', `sqs=${at}`);
+  const ask = (name) => ({
+    StartAt: name,
+    States: { [name]: { Type: 'Task', Resource: 'arn:aws:states:::sqs:sendMessage.waitForTaskToken', Parameters: { QueueUrl: `${at}/q`, MessageBody: { 'token.$': '$$.Task.Token' } }, Retry: [{ ErrorEquals: ['Again'], IntervalSeconds: 1, MaxAttempts: 1 }], End: true } },
+  });
+  const { executionArn } = await own.aws('StartExecution', { stateMachineArn: await create('callbacks', ask('Approve'), 'STANDARD', own) });
+  const { page: it, wrong, close } = await open(browser, `${own.origin}/console/#/execution/${encodeURIComponent(executionArn)}`);
+  const token = () => it.locator('dialog[open] code').innerText();
+  await it.getByText('waits for an answer to its token').waitFor();
+  await it.getByRole('button', { name: 'Answer…' }).click();
+  const first = await token();
+  assert.match(JSON.stringify(sent[0]), new RegExp(first), 'the token that was sent');
+  assert.deepEqual(await accessible(it), []);
+  // What is no JSON is refused, and the form stays.
+  await it.getByLabel('Output (JSON)').fill('{');
+  await it.getByRole('button', { name: 'Send the answer' }).click();
+  await it.locator('dialog[open]').getByRole('alert').waitFor();
+  await it.getByLabel('it failed').check();
+  await it.getByLabel('Error').fill('Again');
+  await it.getByRole('button', { name: 'Send the answer' }).click();
+  await it.locator('dialog[open]').waitFor({ state: 'detached' });
+  // The next attempt has a token of its own.
+  await it.getByRole('tab', { name: 'Events (9)' }).waitFor();
+  await it.getByRole('button', { name: 'Answer…' }).click();
+  assert.notEqual(await token(), first);
+  await it.getByLabel('Output (JSON)').fill('{"approved": 1.50}');
+  await it.getByRole('button', { name: 'Send the answer' }).click();
+  await it.locator('.heading .status', { hasText: 'SUCCEEDED' }).waitFor();
+  assert.match(await it.locator('pre[aria-label="Output"]').innerText(), /"approved": 1\.5/);
+  assert.equal(sent.length, 2);
+  // The page logs the answer that was refused.
+  assert.deepEqual(wrong.filter((it) => !/status of 400/.test(it)), []);
+  await close();
+  assert.equal(await own.stop(), 0);
+  queue.close();
+});
+
+test('a callback that nothing could send is refused', async () => {
   const machine = await create('callbacks', {
     StartAt: 'Wait for it',
     States: { 'Wait for it': { Type: 'Task', Resource: 'arn:aws:states:::sqs:sendMessage.waitForTaskToken', Parameters: { QueueUrl: 'http://127.0.0.1:9/q', 'MessageBody.$': '$$.Task.Token' }, End: true } },

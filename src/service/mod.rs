@@ -63,7 +63,7 @@ pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
 pub(crate) use start::{Ended, KnownMachine, ShortMachine};
 pub use store::StateError;
 #[cfg(feature = "console")]
-pub(crate) use survey::Surveyed;
+pub(crate) use survey::{Surveyed, is_map_run};
 pub use versions::Qualified;
 
 use crate::limits;

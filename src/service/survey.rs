@@ -12,6 +12,11 @@ use crate::runtime::{MachineCounts, Outcome};
 /// Executions that are taken at once: starts of the machine wait as long.
 const AT_ONCE: usize = 4_096;
 
+/// Whether this names a Map Run, whose executions are listed by it.
+pub(crate) fn is_map_run(arn: &str) -> bool {
+    arn.split(':').nth(5) == Some("mapRun")
+}
+
 /// An execution that is looked at.
 pub(crate) struct Surveyed {
     execution: Arc<Execution>,
@@ -77,6 +82,7 @@ impl Service {
     pub(crate) fn survey(&self, machine: Option<&str>, most: usize) -> Result<(Vec<Surveyed>, bool), Error> {
         let executions = &self.inner.executions;
         let machines: Vec<Box<str>> = match machine {
+            Some(arn) if is_map_run(arn) => vec![self.inner.map_run(arn)?.arn().into()],
             Some(arn) => vec![self.inner.target(arn)?.machine.arn.clone()],
             None => executions.by_machine.iter().map(|of_machine| of_machine.key().clone()).collect(),
         };

@@ -199,6 +199,9 @@ export const http: Backend = {
   },
   succeedTask: (taskToken, output) => aws('SendTaskSuccess', { taskToken, output }),
   failTask: (taskToken, error, cause) => aws('SendTaskFailure', { taskToken, error, cause }),
+  mapRuns: (executionArn, maxResults) => aws('ListMapRuns', { executionArn, maxResults }),
+  mapRun: (mapRunArn) => aws('DescribeMapRun', { mapRunArn }),
+  updateMapRun: (mapRunArn, change) => aws('UpdateMapRun', { mapRunArn, ...change }),
   redrive: (executionArn) => aws('RedriveExecution', { executionArn }),
   stop: (executionArn) => aws('StopExecution', { executionArn }),
 };

@@ -169,6 +169,19 @@ export interface Execution {
   redrivable?: boolean;
 }
 
+export type Counts = Record<'total' | 'pending' | 'running' | 'succeeded' | 'failed' | 'timedOut' | 'aborted' | 'resultsWritten', number>;
+
+/** As `DescribeMapRun` tells it. */
+export interface MapRun {
+  mapRunArn: string;
+  status: string;
+  maxConcurrency: number;
+  toleratedFailureCount: number;
+  toleratedFailurePercentage: number;
+  itemCounts: Counts;
+  executionCounts: Counts;
+}
+
 /** Which executions, and which of them: `count` from `from` on, none newer than number `upTo`. */
 export interface Query {
   machineArn?: string;
@@ -314,6 +327,9 @@ export interface Backend {
   activityTask(activityArn: string, signal: AbortSignal): Promise<{ taskToken?: string; input?: string }>;
   succeedTask(token: string, output: string): Promise<unknown>;
   failTask(token: string, error: string, cause: string): Promise<unknown>;
+  mapRuns(executionArn: string, maxResults: number): Promise<{ mapRuns: { mapRunArn: string }[]; nextToken?: string }>;
+  mapRun(mapRunArn: string): Promise<MapRun>;
+  updateMapRun(mapRunArn: string, change: Partial<Record<'maxConcurrency' | 'toleratedFailureCount' | 'toleratedFailurePercentage', number>>): Promise<unknown>;
   redrive(executionArn: string): Promise<unknown>;
   stop(executionArn: string): Promise<unknown>;
 }

@@ -1,14 +1,19 @@
-// What AWS would bill, about. Prices change, and differ by region. Those of us-east-1: $0.025 for a thousand state
-// transitions; $1.00 for a million Express requests, and $0.06 for a GB-hour, which is less from 1,000 GB-hours on.
+// What AWS would bill, about. Prices are those of US East (N. Virginia), us-east-1, in US dollars, without the free tier and
+// without the lower prices of large amounts, as https://aws.amazon.com/step-functions/pricing/ lists them. They differ by region,
+// and AWS changes them: that page is right where this one differs.
 
 import type { Trace } from '../backend/types';
 
 export const PRICES_OF = 'us-east-1';
+/** Dollars for a state transition of a Standard execution, retries included; listed for 1,000. */
 const PER_TRANSITION = 0.025 / 1_000;
+/** Dollars for a start of an Express execution; listed for 1,000,000. */
 const PER_REQUEST = 1 / 1_000_000;
+/** Dollars for a gigabyte of memory in use for a second by an Express execution, in the first tier; listed for a GB-hour. */
 const PER_GB_SECOND = 0.06 / 3_600;
-/** Express executions are billed in steps of so much. */
+/** The duration of an Express execution is billed in steps of so many milliseconds. */
 const STEP_MS = 100;
+/** Its memory is billed in steps of so many MB. */
 const STEP_MB = 64;
 /** An Express execution takes so much before it has any data. */
 const BASE_MB = 50;

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::actions::{Answer, Members};
 use crate::api;
 use crate::runtime::Status;
-use crate::service::{Service, Surveyed};
+use crate::service::{Service, Surveyed, is_map_run};
 
 /// Executions that are looked through for one list.
 const LOOKED_MAX: usize = 250_000;
@@ -25,7 +25,7 @@ fn status_of(execution: &Surveyed) -> Status {
     execution.outcome.as_ref().map_or(Status::Running, |outcome| outcome.status)
 }
 
-/// A window of the executions of one machine, or of all, the newest first by their start.
+/// A window of the executions of one machine or Map Run, or of all, the newest first by their start.
 ///
 /// `status`, `name` (a part of it) and `error` filter. `from` and `count` are the window. `upTo` is the number of the newest
 /// execution that is listed: whoever scrolls keeps it, so that nothing moves below the pointer; `newer` counts those above.
@@ -34,8 +34,10 @@ pub(super) fn find(service: &Service, members: &Members) -> Answer {
     if let Some(arn) = machine {
         // One whose executions are not kept is told as the API tells it.
         let page = crate::service::Page { results_max: Some(1), token: None };
+        let of = |wanted: bool| (is_map_run(arn) == wanted).then(|| arn.to_owned());
         let one = crate::service::ListExecutions {
-            machine_arn: Some(arn.to_owned()),
+            machine_arn: of(false),
+            map_run_arn: of(true),
             page,
             ..crate::service::ListExecutions::default()
         };
