@@ -183,6 +183,12 @@ pub const CLOCK_SLACK_MS: u64 = 10;
 /// Bytes of state up to which a durable execution that is parked is kept as its last record has it; a larger one keeps its
 /// arena.
 pub const DURABLE_PARKED_BYTES_MAX: usize = 8_192;
+/// Durable executions that are parked and stay in memory, of all shards; the states and histories of more are in a file.
+pub const DURABLE_RESIDENT_MAX: usize = 10_000;
+/// Milliseconds that a durable execution is parked at least before its state is written to that file.
+pub const DURABLE_SPILL_AFTER_MS: u64 = 1_000;
+/// Bytes of a history or a state that goes to that file.
+pub const DURABLE_SPILL_BYTES_MAX: usize = 16 << 20;
 /// Bytes that one turn's history and the state after it may have.
 pub const DURABLE_TURN_BYTES_MAX: usize = 512 << 20;
 /// Records of one block of the journal: what is made durable by one sync.

@@ -121,7 +121,11 @@ impl Execution {
     /// Nobody could say that a task is alive while the execution was not there: the next heartbeat is due when a whole
     /// interval has passed from `now_ms` on.
     pub fn allow_heartbeats(&mut self, now_ms: u64) {
-        for frame in self.frames.iter_mut().filter(|frame| frame.phase == Phase::Task && frame.is_begun) {
+        for frame in self
+            .frames
+            .iter_mut()
+            .filter(|frame| frame.phase == Phase::Task && frame.is_begun && frame.heartbeat_ms != UNLIMITED)
+        {
             frame.due_at_ms = now_ms.saturating_add(frame.heartbeat_ms);
         }
     }

@@ -42,7 +42,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// A file. Reads and writes may be short, as the system's are.
-pub trait DiskFile: Send {
+pub trait DiskFile: Send + Sync {
     /// Bytes that it has.
     fn bytes(&self) -> io::Result<u64>;
     /// Reads from an offset; nothing at the end of the file.

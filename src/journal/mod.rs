@@ -43,6 +43,7 @@ pub mod log;
 pub mod model;
 pub mod scan;
 mod segment;
+pub mod spill;
 mod writer;
 
 use std::fmt;
@@ -53,6 +54,7 @@ pub use disk::{Disk, DiskFile, Folder, SyncMode};
 pub use folder::{FolderLock, copy, open};
 pub use log::{Log, Options};
 pub use scan::{Report, scan};
+pub use spill::{SpillFile, Spilled};
 pub use writer::{LogJournal, Stats, Watcher};
 
 /// The sequence number of a block: 1, 2, 3 and so on. 0 stands before all.

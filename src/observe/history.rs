@@ -180,6 +180,12 @@ impl History {
         self.dropped = 0;
     }
 
+    /// Forgets the events, which are kept elsewhere, and nothing else.
+    pub(super) fn set_aside(&mut self) {
+        self.events = VecDeque::new();
+        self.bytes = 0;
+    }
+
     pub(super) fn keep(&mut self, event: Event) {
         self.bytes += event.bytes();
         self.events.push_back(event);

@@ -33,7 +33,7 @@ pub use history::{Event, History};
 #[cfg(feature = "otel")]
 pub use otlp::{Otlp, OtlpError};
 pub use redact::{Redaction, RedactionError};
-pub use watcher::{Beginning, LiveHistory, Observer, Watcher};
+pub use watcher::{Beginning, LiveHistory, Observer, Spill, Spilled, Watcher};
 #[cfg(feature = "runtime")]
 pub(crate) use {
     counters::{

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::counters::{Calls, VersionCounters};
 use super::hub::Observability;
 use super::log::Level;
-use super::{History, Watcher, trace};
+use super::{History, Spill, Watcher, trace};
 use crate::engine::{EventBuffer, EventMask, Listener, MetricEvent, Outcome, Record};
 use crate::json::Arena;
 use crate::program::Program;
@@ -138,6 +138,11 @@ impl Watch {
     /// Appends what is to outlive the process of what was heard since it was asked last.
     pub(crate) fn unrecorded(&mut self, out: &mut Vec<u8>) {
         self.audience.each(|watcher| watcher.unrecorded(out));
+    }
+
+    /// The execution is parked for some time: what is kept of it need not be in memory.
+    pub(crate) fn parked(&mut self, spill: &dyn Spill) {
+        self.audience.each(|watcher| watcher.parked(spill));
     }
 
     /// Tells the users' watchers how it ended; they are told nothing more.

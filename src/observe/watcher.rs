@@ -24,11 +24,29 @@ pub trait Watcher: Listener + Send {
         let _ = out;
     }
 
+    /// The execution is parked for some time: what this keeps of it need not be in memory. It is told of the next record as
+    /// ever.
+    fn parked(&mut self, spill: &dyn Spill) {
+        let _ = spill;
+    }
+
     /// The execution is over; an output lies in the arena. An execution that never began, because it was aborted or the
     /// engine went down before, has an outcome and no records.
     fn ended(&mut self, arena: &Arena, outcome: &Outcome, now_ms: u64) {
         let _ = (arena, outcome, now_ms);
     }
+}
+
+/// A place outside of memory for what is kept of executions that are parked.
+pub trait Spill {
+    /// Puts bytes there; `None` when it does not take them.
+    fn spill(&self, bytes: &[u8]) -> Option<Box<dyn Spilled>>;
+}
+
+/// Bytes in such a place, until it is dropped.
+pub trait Spilled: Send + std::fmt::Debug {
+    /// The bytes.
+    fn read(&self) -> Vec<u8>;
 }
 
 /// Decides, when an execution begins, whether it is watched, and by whom. It is asked on the thread that runs the
@@ -79,19 +97,43 @@ impl Beginning<'_> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct LiveHistory {
-    shared: Arc<Mutex<History>>,
+    shared: Arc<Mutex<Kept>>,
+}
+
+/// A history, whose events may be out of memory.
+#[derive(Debug)]
+struct Kept {
+    history: History,
+    spilled: Option<Box<dyn Spilled>>,
+}
+
+impl Kept {
+    /// The history with its events in memory, where they stay.
+    fn in_memory(&mut self) -> &mut History {
+        if let Some(spilled) = self.spilled.take() {
+            bring_back(&mut self.history, &*spilled);
+        }
+        &mut self.history
+    }
+}
+
+fn bring_back(history: &mut History, spilled: &dyn Spilled) {
+    let read = event_bytes::read(&spilled.read(), |event| history.keep(event));
+    assert!(read.is_some(), "events are read as they were written");
 }
 
 impl LiveHistory {
     /// A history that takes about `bytes_max` bytes at most.
     pub fn new(bytes_max: usize) -> LiveHistory {
-        LiveHistory { shared: Arc::new(Mutex::new(History::new(bytes_max))) }
+        let kept = Kept { history: History::new(bytes_max), spilled: None };
+        LiveHistory { shared: Arc::new(Mutex::new(kept)) }
     }
 
     /// Puts back events that were [written down](Watcher::unrecorded), oldest first. `None` when these are none; then those
     /// before the first that is malformed are there.
     pub fn recover(&self, recorded: &[u8]) -> Option<()> {
-        let mut history = lock(&self.shared);
+        let mut kept = lock(&self.shared);
+        let history = kept.in_memory();
         event_bytes::read(recorded, |event| history.keep(event))
     }
 
@@ -102,42 +144,76 @@ impl LiveHistory {
 
     /// Who writes it, and has each event [kept in the journal](Watcher::unrecorded) too: of a durable execution.
     pub fn durable_watcher(&self) -> Box<dyn Watcher> {
-        let last = self.read(|history| history.events().next_back().map_or(0, |event| event.id));
+        let last = self.read(last_event);
         Box::new(Writer { history: Arc::clone(&self.shared), recorded: Some(last) })
     }
 
-    /// Looks at what there is so far. The execution waits meanwhile.
+    /// Looks at what there is so far. The execution waits meanwhile. Events that are out of memory are there while this
+    /// looks.
     pub fn read<T>(&self, read: impl FnOnce(&History) -> T) -> T {
-        read(&lock(&self.shared))
+        let kept = lock(&self.shared);
+        match &kept.spilled {
+            None => read(&kept.history),
+            Some(spilled) => {
+                let mut history = kept.history.clone();
+                bring_back(&mut history, &**spilled);
+                read(&history)
+            }
+        }
+    }
+
+    /// Bytes of memory that the events take, about.
+    pub fn bytes(&self) -> usize {
+        lock(&self.shared).history.bytes()
     }
 }
 
+/// The number of a history's last event.
+fn last_event(history: &History) -> u64 {
+    history.events().next_back().map_or(0, |event| event.id)
+}
+
 struct Writer {
-    history: Arc<Mutex<History>>,
+    history: Arc<Mutex<Kept>>,
     /// The last event that was written down; none, when nothing is.
     recorded: Option<u64>,
 }
 
-fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
+fn lock(history: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     // A history is whole between any two of its events.
     history.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Listener for Writer {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
-        lock(&self.history).record(program, arena, record);
+        lock(&self.history).in_memory().record(program, arena, record);
     }
 }
 
 impl Watcher for Writer {
     fn unrecorded(&mut self, out: &mut Vec<u8>) {
-        if let Some(recorded) = &mut self.recorded {
-            let history = lock(&self.history);
-            let new = history.events().rev().take_while(|event| event.id > *recorded).count();
-            for event in history.events().skip(history.events().len() - new) {
-                event_bytes::write(event, out);
-                *recorded = event.id;
-            }
+        let Some(recorded) = &mut self.recorded else { return };
+        let kept = lock(&self.history);
+        // Those that are out of memory were written down: there are no others then.
+        let new = kept.history.events().rev().take_while(|event| event.id > *recorded).count();
+        for event in kept.history.events().skip(kept.history.events().len() - new) {
+            event_bytes::write(event, out);
+            *recorded = event.id;
+        }
+    }
+
+    fn parked(&mut self, spill: &dyn Spill) {
+        let mut kept = lock(&self.history);
+        let history = &kept.history;
+        if history.events().len() == 0 || self.recorded.is_some_and(|recorded| last_event(history) > recorded)
+        {
+            return;
+        }
+        let mut events = Vec::new();
+        history.events().for_each(|event| event_bytes::write(event, &mut events));
+        if let Some(spilled) = spill.spill(&events) {
+            kept.history.set_aside();
+            kept.spilled = Some(spilled);
         }
     }
 }

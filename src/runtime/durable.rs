@@ -19,6 +19,7 @@ mod chain;
 mod compact;
 mod records;
 mod recovery;
+mod spill;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -52,6 +53,7 @@ pub struct Durable {
     segment_bytes: u64,
     /// Resources whose tasks are not done once more.
     fail_in_doubt: Vec<Box<str>>,
+    resident_max: usize,
 }
 
 impl Durable {
@@ -61,7 +63,18 @@ impl Durable {
             folder: folder.into(),
             segment_bytes: limits::DURABLE_SEGMENT_BYTES,
             fail_in_doubt: Vec::new(),
+            resident_max: limits::DURABLE_RESIDENT_MAX,
         }
+    }
+
+    /// How many executions that wait stay in memory as they are; 10,000 unless this is set. When there are more, the
+    /// states and histories of those that have waited for a second or two go to a file in the folder, from which they come
+    /// back when something happens to them. The file has no name where the system allows that, is never synced, and ends
+    /// with the process: what is durable does not depend on it.
+    #[must_use]
+    pub fn resident_max(mut self, executions: usize) -> Durable {
+        self.resident_max = executions;
+        self
     }
 
     /// Tasks with this resource are not done once more when the process ended before their result was known, but fail with
@@ -165,6 +178,7 @@ pub(super) struct Durability {
     pub(super) in_doubt: AtomicU64,
     segment_bytes: u64,
     fail_in_doubt: Vec<Box<str>>,
+    away: spill::Away,
     behind: Mutex<Behind>,
     /// Executions that nobody asks for any more, and whose records do not say so yet.
     forgotten: Mutex<VecDeque<u64>>,
@@ -210,8 +224,11 @@ impl Durability {
         let (journal, report) =
             journal::open(&folder, SyncMode::Data, options, vec![watcher], &mut |block| found.add(block))?;
         found.end()?;
+        let in_folder = journal::Folder::at(&folder, SyncMode::Data);
+        let away = spill::Away::open(in_folder, durable.resident_max, options.disk_free_bytes_min)?;
         let durability = Durability {
             journal,
+            away,
             live: Live::of(&found, report.bytes),
             waiters,
             recorded_bytes: AtomicU64::new(0),

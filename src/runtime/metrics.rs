@@ -234,6 +234,7 @@ impl Observed {
     fn durable(&self) -> Vec<Family> {
         let Some(durability) = &self.shared.durability else { return Vec::new() };
         let (stats, bytes) = durability.stats();
+        let (spilled, spill_bytes) = durability.spilled();
         let held = self.shared.remotes.iter().map(|remote| remote.gauges.held.load(Relaxed)).sum();
         let counter = |name, help, value| Family::one(name, Kind::Counter, help, value);
         let gauge = |name, help, value| Family::one(name, Kind::Gauge, help, value);
@@ -258,6 +259,12 @@ impl Observed {
             ),
             gauge("expressway_journal_bytes", "Bytes of the journal's segments in use.", bytes),
             gauge("expressway_durable_held", "Tasks and ends that wait until they are durable.", held),
+            gauge(
+                "expressway_durable_spilled",
+                "States and histories of executions that wait, which are in a file instead of memory.",
+                spilled,
+            ),
+            gauge("expressway_durable_spill_bytes", "Bytes of that file.", spill_bytes),
             gauge(
                 "expressway_durable_recovered",
                 "Executions of earlier processes that went on in this one.",

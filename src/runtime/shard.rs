@@ -16,6 +16,7 @@ mod deadlines;
 mod durable;
 mod end;
 mod resident;
+mod spill;
 mod unwritten;
 
 use std::collections::HashMap;
@@ -38,7 +39,7 @@ use super::wheel::{TimerId, Wheel};
 use crate::engine::{TimerKind, Token};
 use crate::journal::Lsn;
 use crate::limits;
-use crate::observe::{LogBuffer, Memory, Watch};
+use crate::observe::{LogBuffer, Memory, Spilled, Watch};
 use durable::Held;
 use resident::ResidentEvent;
 use unwritten::Unwritten;
@@ -88,6 +89,7 @@ pub struct Shard {
     /// What waits for records to be durable, in the order in which they were appended.
     held: VecDeque<(Lsn, Held)>,
     unwritten: Unwritten,
+    hand: spill::Hand,
     /// History and state that are about to be recorded.
     notes: Vec<u8>,
     state: Vec<u8>,
@@ -131,6 +133,8 @@ struct Resident {
     flow: u32,
     /// Whether it waits for its turn.
     is_queued: bool,
+    /// Whether it was parked when the [hand](spill::Hand) came by.
+    is_idle: bool,
     /// Who watches it, while it has no buffer.
     watch: Option<Box<Watch>>,
 }
@@ -140,6 +144,8 @@ enum Body {
     Packed(Box<[u8]>),
     /// A durable one, as its last record has it.
     Recorded(Box<[u8]>),
+    /// The same, out of memory.
+    Spilled(Box<dyn Spilled>),
     Seated(Box<ExecutionBuffer>),
     Suspended(Box<Fiber>),
 }
@@ -199,6 +205,7 @@ impl Shard {
             packed: Vec::new(),
             held: VecDeque::new(),
             unwritten: Unwritten::default(),
+            hand: spill::Hand::default(),
             notes: Vec::new(),
             state: Vec::new(),
             recorder: Recorder::default(),
@@ -229,6 +236,7 @@ impl Shard {
         self.open_start_batches();
         self.take_turns();
         self.share_start_batches();
+        self.spill_parked();
         if self.shared.gate.is_closed() {
             self.drain();
         }
@@ -247,7 +255,10 @@ impl Shard {
             at_ms if at_ms != u64::MAX && self.residents.len() > 0 => Some(at_ms),
             _ => None,
         };
-        [self.wheel.next_ms(), due, drain, self.next_write_ms()].into_iter().flatten().min()
+        [self.wheel.next_ms(), due, drain, self.next_write_ms(), self.next_spill_ms()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Executions it holds: those that are parked, or wait for their turn.

@@ -20,7 +20,7 @@ use super::redrive::{RedriveDescription, Redrives};
 use super::registry::Registry;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
-use crate::observe::{History, LiveHistory};
+use crate::observe::LiveHistory;
 use crate::runtime::{Engine, Handle, Outcome, Status};
 
 /// Standard executions.
@@ -172,7 +172,7 @@ impl Execution {
     /// Bytes it takes, about.
     fn bytes(&self, outcome: &Outcome) -> usize {
         let output = outcome.json().len() + outcome.stopped().map_or(0, |stopped| stopped.len());
-        let history = self.history.read(History::bytes);
+        let history = self.history.bytes();
         size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
     }
 

@@ -8,7 +8,7 @@ use super::{Error, Service};
 use crate::engine::{Listener, Outcome, Record};
 use crate::json::Arena;
 use crate::observe::history::Event;
-use crate::observe::{History, LiveHistory, Watcher};
+use crate::observe::{LiveHistory, Spill, Watcher};
 use crate::program::Program;
 
 /// Writes the history of an execution that runs, and counts the bytes it takes among those of all.
@@ -38,14 +38,18 @@ impl Recorder {
 impl Listener for Recorder {
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>) {
         self.writer.record(program, arena, record);
-        let bytes = self.history.read(History::bytes);
-        self.count(bytes);
+        self.count(self.history.bytes());
     }
 }
 
 impl Watcher for Recorder {
     fn unrecorded(&mut self, out: &mut Vec<u8>) {
         self.writer.unrecorded(out);
+    }
+
+    fn parked(&mut self, spill: &dyn Spill) {
+        self.writer.parked(spill);
+        self.count(self.history.bytes());
     }
 
     fn ended(&mut self, _: &Arena, _: &Outcome, _: u64) {

@@ -90,7 +90,7 @@ impl Inner {
     /// How it ended, and where it stood; or why it cannot be redriven, in AWS's words where AWS has any.
     fn redrivable(&self, execution: &Execution, run: &Run) -> Result<(Arc<Outcome>, Arc<[u8]>), String> {
         let machine = self.machines.get(&execution.target.machine.arn);
-        let events = execution.history.read(last_event);
+        let events = || execution.history.read(last_event);
         let (now_ms, open_ms_max) = (self.now_ms(), limits::STANDARD_SECONDS_MAX * 1_000);
         let cannot = |status| Err(format!("Execution is {status} and cannot be redriven"));
         let outcome = match &run.outcome {
@@ -102,7 +102,7 @@ impl Inner {
             _ if execution.map_run.is_some() => "The execution is a child of a Map Run",
             _ if execution.target.machine.is_express() => "Express executions cannot be redriven",
             _ if machine.is_none_or(|machine| machine.is_deleting) => "State machine is in DELETING status",
-            _ if events >= limits::HISTORY_EVENTS_MAX - 1 => "Execution history event limit exceeded",
+            _ if events() >= limits::HISTORY_EVENTS_MAX - 1 => "Execution history event limit exceeded",
             _ if now_ms >= execution.started_ms.saturating_add(open_ms_max) => {
                 "Execution has exceeded the max execution time"
             }

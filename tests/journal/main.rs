@@ -5,6 +5,7 @@ mod damage;
 mod delta;
 mod format;
 mod golden;
+mod spill;
 mod writer;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use expressway::runtime::{
 };
 use expressway::task::{Attempt, TaskError, asynchronous_with};
 
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -19,7 +19,7 @@ impl Drop for Folder {
     }
 }
 
-fn folder(test: &str) -> Folder {
+pub(crate) fn folder(test: &str) -> Folder {
     Folder(std::env::temp_dir().join(format!("expressway-{test}-{}", std::process::id())))
 }
 

@@ -16,6 +16,7 @@ mod observe_corpus;
 mod recorded;
 #[path = "../required/mod.rs"]
 mod required;
+mod spill;
 mod start;
 mod suite;
 #[cfg(feature = "otel")]

@@ -227,6 +227,7 @@ impl Shard {
             charged,
             flow,
             is_queued: false,
+            is_idle: false,
             watch: None,
         };
         self.turns.join(flow);

@@ -68,8 +68,8 @@ impl Shard {
         }
     }
 
-    /// How much is held.
-    pub(in crate::runtime) fn held(&self) -> usize {
+    /// Tasks and ends that wait until they are durable.
+    pub fn held(&self) -> usize {
         self.held.len()
     }
 
@@ -258,6 +258,7 @@ impl Shard {
             charged: u32::try_from(charged + ENTRY_BYTES).unwrap_or(u32::MAX),
             flow,
             is_queued: false,
+            is_idle: false,
             watch: None,
         };
         let aborted = resident.reply.completion().and_then(|completion| completion.park(self.place(key)));
@@ -291,11 +292,14 @@ impl Shard {
                 self.wake(key, Some(ResidentEvent::Abort(Fault { error: None, cause: None })));
                 continue;
             }
-            let Some(Resident { version, mut pending, flow, charged, due_before, due_after, .. }) =
+            let Some(Resident { version, body, mut pending, flow, charged, due_before, due_after, .. }) =
                 self.residents.take(key)
             else {
                 continue;
             };
+            if matches!(body, Body::Spilled(_)) {
+                self.hand.spilled -= 1;
+            }
             self.leave_queue(due_before, due_after);
             for pending in pending.take_all() {
                 // Its token stays good: an answer to it is recorded, and given by the next process.

@@ -146,6 +146,10 @@ impl Shard {
     pub(super) fn wake(&mut self, key: Key, deliver: Option<ResidentEvent>) {
         let Some(resident) = self.residents.take(key) else { return };
         let Resident { version, body, pending, reply, watch, flow, .. } = resident;
+        let body = match body {
+            Body::Spilled(spilled) => Body::Recorded(self.unspill(&*spilled)),
+            body => body,
+        };
         let (buffer, unpacked, fiber) = match body {
             Body::Seated(buffer) => (buffer, true, None),
             Body::Suspended(fiber) => (self.worker_scratch.buffer(), true, Some(fiber)),
@@ -166,6 +170,7 @@ impl Shard {
                 buffer.watch = watch;
                 (buffer, unpacked, None)
             }
+            Body::Spilled(_) => unreachable!("it was read back above"),
         };
         let mut job = Job { version: &version, reply: &reply, flow, pending, key: Some(key), buffer };
         let drove = match (unpacked, fiber) {
@@ -236,6 +241,7 @@ impl Shard {
         drove: Drove,
     ) {
         let goes_on = !matches!(drove, Ok(Turn::Parked));
+        resident.is_idle = false;
         self.packed.clear();
         let bytes = match drove {
             Err(Stopped::Suspended(mut fiber)) => {

@@ -1,0 +1,70 @@
+//! Executions that are parked, out of memory: their states and histories are in a [spill file](crate::journal::spill).
+//! What the journal has of them does not change, so a crash at any time finds what it would have found without.
+
+use std::sync::Arc;
+
+use super::{Durability, DurableError};
+use crate::journal::{Folder, JournalError, SpillFile, Spilled};
+use crate::limits;
+use crate::observe;
+
+/// Where states and histories of parked executions are put.
+pub(super) struct Away {
+    pub(super) file: Arc<SpillFile>,
+    pub(super) resident_max: usize,
+}
+
+impl Away {
+    /// In the folder of the journal, whose lock is held.
+    pub(super) fn open(
+        folder: Folder,
+        resident_max: usize,
+        disk_free_bytes_min: u64,
+    ) -> Result<Away, DurableError> {
+        let what = format!("a spill file in {}", folder.path().display());
+        let file =
+            SpillFile::create(Arc::new(folder), disk_free_bytes_min).map_err(JournalError::io(what))?;
+        Ok(Away { file, resident_max })
+    }
+}
+
+/// Bytes that are out of memory.
+#[derive(Debug)]
+struct Out(Spilled);
+
+impl observe::Spilled for Out {
+    fn read(&self) -> Vec<u8> {
+        self.0.read().unwrap_or_else(|error| {
+            // The journal has it: the next process goes on from there.
+            eprintln!("error: the state of an execution that waits cannot be read: {error}");
+            std::process::abort();
+        })
+    }
+}
+
+impl observe::Spill for Durability {
+    fn spill(&self, bytes: &[u8]) -> Option<Box<dyn observe::Spilled>> {
+        if bytes.len() > limits::DURABLE_SPILL_BYTES_MAX {
+            return None;
+        }
+        match self.away.file.spill(bytes) {
+            Ok(spilled) => Some(Box::new(Out(spilled))),
+            Err(error) => {
+                tracing::debug!(%error, "executions that wait stay in memory");
+                None
+            }
+        }
+    }
+}
+
+impl Durability {
+    /// Executions that are parked and stay in memory, of all shards.
+    pub(in crate::runtime) fn resident_max(&self) -> usize {
+        self.away.resident_max
+    }
+
+    /// States and histories that are out of memory, and bytes of their file.
+    pub(in crate::runtime) fn spilled(&self) -> (u64, u64) {
+        self.away.file.stats()
+    }
+}

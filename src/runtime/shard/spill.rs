@@ -1,0 +1,125 @@
+//! Durable executions that are parked leave memory: what stays is their entry, timers and tokens. The state comes back
+//! with whatever happens to them next.
+//!
+//! While more executions are parked than may stay, a hand goes round over all of them, as in the clock algorithm of
+//! virtual memory: it marks those that are parked, and what it finds marked still has been parked for a whole round, of a
+//! second at least, and goes.
+
+use super::{Body, Shard};
+use crate::limits;
+use crate::observe::Spilled;
+use crate::runtime::admission::ENTRY_BYTES;
+
+/// The hand.
+#[derive(Default)]
+pub(super) struct Hand {
+    /// The slot that it comes to next; 0 before a round.
+    slot: u32,
+    /// When the next round begins.
+    begins_ms: u64,
+    /// From one round to the next: longer when nothing could go.
+    pause_ms: u64,
+    /// How many went in this round.
+    went: u64,
+    /// Executions that are out of memory.
+    pub(super) spilled: usize,
+}
+
+const SLOTS_PER_TURN: u32 = 1_024;
+/// Slots of a turn that has no time left: memory is short when there is much to do.
+const SLOTS_ANYWAY: u32 = 32;
+/// Work that it is to write a state and a history: nanoseconds.
+const WRITE_WORK: i64 = 10_000;
+const PAUSE_MS_MAX: u64 = 60_000;
+
+impl Shard {
+    /// When the hand moves next, if it is to move at all.
+    pub(super) fn next_spill_ms(&self) -> Option<u64> {
+        let durability = self.shared.durability.as_ref()?;
+        let resident_max = durability.resident_max() / self.shared.remotes.len();
+        let has_more = self.residents.len() > resident_max + self.hand.spilled;
+        has_more.then_some(if self.hand.slot > 0 { self.now_ms } else { self.hand.begins_ms })
+    }
+
+    /// Moves the hand on, a bounded number of slots.
+    pub(super) fn spill_parked(&mut self) {
+        if self.next_spill_ms().is_none_or(|at_ms| self.now_ms < at_ms) {
+            return;
+        }
+        if self.hand.slot == 0 {
+            self.hand.went = 0;
+        }
+        for n in 0..SLOTS_PER_TURN {
+            if self.left <= 0 && n >= SLOTS_ANYWAY {
+                return;
+            }
+            if self.hand.slot >= self.residents.slots() {
+                let pause_ms = match self.hand.went {
+                    0 => (2 * self.hand.pause_ms).min(PAUSE_MS_MAX),
+                    _ => 0,
+                };
+                self.hand.pause_ms = pause_ms.max(limits::DURABLE_SPILL_AFTER_MS);
+                (self.hand.slot, self.hand.begins_ms) = (0, self.now_ms + self.hand.pause_ms);
+                return;
+            }
+            let slot = self.hand.slot;
+            self.hand.slot += 1;
+            if self.spill(slot).is_some() {
+                self.hand.went += 1;
+                self.hand.spilled += 1;
+                self.left -= WRITE_WORK;
+            }
+        }
+    }
+
+    /// Takes the state and the history of the resident in a slot out of memory, if it has been parked for a round.
+    fn spill(&mut self, slot: u32) -> Option<()> {
+        let durability = self.shared.durability.as_deref()?;
+        let resident = self.residents.at(slot)?;
+        let is_parked = !resident.is_queued && !resident.pending.has_tasks();
+        if !is_parked || resident.reply.start_identity().ledger().is_none() {
+            return None;
+        }
+        if !std::mem::replace(&mut resident.is_idle, true) {
+            return None;
+        }
+        let recorded = match &mut resident.body {
+            Body::Recorded(recorded) => &**recorded,
+            Body::Seated(buffer) => {
+                if !buffer.is_as_recorded {
+                    // One of an earlier process, or after a turn that changed nothing.
+                    self.state.clear();
+                    let written = buffer.execution.snapshot(resident.version.fingerprint, &mut self.state);
+                    self.left -= self.state.len() as i64;
+                    buffer.is_as_recorded = written.is_ok() && self.state == buffer.recorded;
+                }
+                match buffer.is_as_recorded {
+                    true => buffer.recorded.as_slice(),
+                    false => return None,
+                }
+            }
+            Body::Packed(_) | Body::Spilled(_) | Body::Suspended(_) => return None,
+        };
+        let spilled = crate::observe::Spill::spill(durability, recorded)?;
+        if let Body::Seated(mut buffer) = std::mem::replace(&mut resident.body, Body::Spilled(spilled)) {
+            resident.watch = buffer.watch.take();
+            if let Some(watch) = &mut resident.watch {
+                let observability = self.shared.observability.as_deref();
+                watch.moving(observability, &resident.version.program, &buffer.execution.arena);
+            }
+            self.worker_scratch.put_back(buffer);
+        }
+        if let Some(watch) = &mut resident.watch {
+            watch.parked(durability);
+        }
+        let charged = std::mem::replace(&mut resident.charged, ENTRY_BYTES as u32);
+        self.shared.admission.adjust(&resident.version.usage, charged as usize, ENTRY_BYTES);
+        Some(())
+    }
+
+    /// The state of a resident that has to go on.
+    pub(super) fn unspill(&mut self, spilled: &dyn Spilled) -> Box<[u8]> {
+        self.hand.spilled -= 1;
+        spilled.read().into()
+    }
+}
