@@ -270,10 +270,11 @@ fn check_as(place: &str, text: &[u8], is_yaml: bool, options: Options) -> Found 
 
 /// Where distributed Maps read items from, or write results to, what only AWS has.
 fn not_read_here(program: &Program, definition: &Definition) -> Vec<compile::Error> {
-    let is_ours = |resource: &str| {
+    let is_file = |resource: &str| {
         resource.ends_with(":states:::file:read") || resource.ends_with(":states:::file:write")
     };
-    let resources = program.data_resources().into_iter().filter(|it| !is_ours(it.resource));
+    let resources = program.data_resources().into_iter();
+    let resources = resources.filter(|it| !is_file(it.resource) && !(CALLS_S3 && is_s3(it.resource)));
     resources
         .map(|DataResource { state, field, resource }| {
             let location = definition.state(state).map_or("", |state| &state.location);
@@ -282,6 +283,18 @@ fn not_read_here(program: &Program, definition: &Definition) -> Vec<compile::Err
             compile::Error { location: format!("{location}/{field}/Resource"), message }
         })
         .collect()
+}
+
+/// Whether this build can call S3.
+const CALLS_S3: bool = cfg!(feature = "cli-services");
+
+fn is_s3(resource: &str) -> bool {
+    resource.contains(":states:::s3:")
+}
+
+/// The first of the resources of distributed Maps that are called with `--services` only.
+pub(super) fn in_s3(program: &Program) -> Option<DataResource<'_>> {
+    program.data_resources().into_iter().find(|it| is_s3(it.resource))
 }
 
 /// The definition that is meant and its program; what is wrong with it is said on standard error.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use expressway::asl::MachineType;
 use expressway::engine::Identity;
 use expressway::limits;
+use expressway::program::DataResource;
 use expressway::runtime::inline::Driver;
 use expressway::runtime::{Clock, RealClock, VirtualClock};
 
@@ -101,6 +102,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         .map(|which| Asked::new(which, arguments.trace_data));
     if let Some(asked) = &asked {
         asked.check(&read.program)?;
+    }
+    if let Some(DataResource { state, field, resource }) = definition::in_s3(&read.program)
+        && !arguments.services
+    {
+        return Err(Stop::failed(format!(
+            "the {field} of the state '{state}': {resource} is called with --services only; a file is: \
+             arn:aws:states:::file:read and file:write"
+        )));
     }
     let source = Source::named(arguments.input.as_deref())?;
     let is_standard = read.machine_type == MachineType::Standard;

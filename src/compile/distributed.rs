@@ -81,6 +81,10 @@ impl Lower {
             let message = format!("The InputType {kind} is not supported: use JSON, JSONL or CSV");
             self.refuse(place, "ItemReader/ReaderConfig/InputType", message);
         }
+        if let Some(kind) = word(config, "ManifestType").filter(|_| input_type != Some("MANIFEST")) {
+            let message = format!("The ManifestType {kind} is not supported: name the file of items itself");
+            self.refuse(place, "ItemReader/ReaderConfig/ManifestType", message);
+        }
         if word(config, "Transformation") == Some("LOAD_AND_FLATTEN") {
             let message = "The Transformation LOAD_AND_FLATTEN is not supported";
             self.refuse(place, "ItemReader/ReaderConfig/Transformation", message);

@@ -308,6 +308,7 @@ impl Builder {
 
     /// Tasks of AWS services, and of HTTP endpoints, are done as `integrations` says: everything that begins with
     /// `arn:aws:states:::`, and Lambda functions. Handlers registered for an exact ARN or a longer prefix go before.
+    /// Distributed Maps read from S3 and write to it, where no other [store](Builder::data_store) is registered before.
     ///
     /// A definition that names a service task which is not supported is then refused when its state machine is
     /// created.
@@ -315,6 +316,11 @@ impl Builder {
     #[must_use]
     pub fn aws(mut self, integrations: task::aws::Integrations) -> Builder {
         self.accept_missing_stores |= integrations.accepts_unsupported();
+        for (arn, store) in integrations.data_stores() {
+            if self.stores.find_exactly(&arn).is_none() {
+                self.stores.put(arn, store);
+            }
+        }
         for (prefix, handler) in integrations.handlers() {
             self.handlers.put_prefix(prefix, Arc::new(Registered::Async(handler)));
         }

@@ -1,27 +1,111 @@
 //! Where the items of distributed Maps come from, and where their results go.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
+use std::task::{Context, Poll};
 
 use serde_json::Value as Json;
 
 /// Data by name: what `ItemReader` and `ResultWriter` name with their `Resource`.
 pub trait DataStore: Send + Sync {
-    /// Opens what these `Parameters` (or `Arguments`) name, for reading.
+    /// Opens what these `Parameters` (or `Arguments`) name, for reading. It is called on the shard of the execution that
+    /// has the Map, whose thread also polls the source.
     ///
     /// # Errors
     /// Why it cannot be read.
-    fn read(&self, arguments: &Json) -> Result<Box<dyn Read + Send>, String>;
+    fn read(&self, arguments: &Json) -> Result<Box<dyn Source>, String>;
 
-    /// Makes a file of this name where these `Parameters` (or `Arguments`) say. Its name may have folders in it.
+    /// Makes a file of this name where these `Parameters` (or `Arguments`) say. Its name may have folders in it. It is
+    /// called, and the sink polled, where [`read`](DataStore::read) is.
     ///
     /// # Errors
     /// Why it cannot be written.
-    fn write(&self, arguments: &Json, name: &str) -> Result<Box<dyn Write + Send>, String>;
+    fn write(&self, arguments: &Json, name: &str) -> Result<Box<dyn Sink>, String>;
 
     /// How the Map's result says where a file is, and how a manifest says what the folder of all files is.
     fn place(&self, arguments: &Json, name: &str) -> Json;
+
+    /// How a manifest says where a file of results is: an object, which gets its `Size` beside.
+    fn listed(&self, arguments: &Json, name: &str) -> Json {
+        self.place(arguments, name)
+    }
+}
+
+/// Bytes that are read. What implements [`Read`] is one that never waits.
+pub trait Source {
+    /// Puts bytes at the beginning of `buffer`, which is not empty, and says how many; 0 at the end. Where there are none
+    /// yet, the task of `context` is woken when there may be some.
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+}
+
+/// Where bytes are written. What implements [`Write`] is one that never waits.
+pub trait Sink {
+    /// Takes bytes from the beginning of `bytes`, which is not empty, and says how many. Where it takes none yet, the task
+    /// of `context` is woken when it may take some.
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Goes on with what was taken and is on its way, without taking more.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn poll_begun(&mut self, _: &mut Context<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Nothing more is written: when this is ready, all of it can be read where it was to be written.
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// `WouldBlock` of something that wakes nobody would never come to an end.
+fn never_waits<T>(done: io::Result<T>) -> Poll<io::Result<T>> {
+    Poll::Ready(done.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::other(error),
+        _ => error,
+    }))
+}
+
+impl<R: Read> Source for R {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        never_waits(self.read(buffer))
+    }
+}
+
+impl<W: Write> Sink for W {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        never_waits(self.write(bytes))
+    }
+
+    fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        never_waits(self.flush())
+    }
+}
+
+/// Why a store does not read or write: the cause of the Map Run's failure, as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl From<Refused> for io::Error {
+    fn from(refused: Refused) -> io::Error {
+        io::Error::other(refused)
+    }
+}
+
+/// The cause of an error: that of the store, or the error with what was to be done.
+pub(crate) fn cause(to_do: &str, error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>()) {
+        Some(Refused(cause)) => cause.clone(),
+        None => format!("{to_do}: {error}"),
+    }
 }
 
 /// Reads from, and writes to, files below one folder: an extension (`arn:aws:states:::file:read`, `file:write`).
@@ -67,13 +151,13 @@ impl Files {
 }
 
 impl DataStore for Files {
-    fn read(&self, arguments: &Json) -> Result<Box<dyn Read + Send>, String> {
+    fn read(&self, arguments: &Json) -> Result<Box<dyn Source>, String> {
         let path = self.inside(&self.path(arguments, "")?, arguments)?;
         let failed = |error: io::Error| format!("The file {} cannot be opened: {error}", arguments["Path"]);
         Ok(Box::new(File::open(path).map_err(failed)?))
     }
 
-    fn write(&self, arguments: &Json, name: &str) -> Result<Box<dyn Write + Send>, String> {
+    fn write(&self, arguments: &Json, name: &str) -> Result<Box<dyn Sink>, String> {
         let path = self.path(arguments, name)?;
         let failed = |error: io::Error| format!("The file '{name}' cannot be written: {error}");
         let folder = path.parent().unwrap_or(&self.root);

@@ -166,6 +166,20 @@ fn what_cannot_be_read_or_written_fails_the_map_run() {
     }
 }
 
+#[cfg(feature = "cli-services")]
+#[test]
+fn s3_is_called_with_services_only() {
+    let folder = folder("services");
+    let mut machine = machine("in", json!({"InputType": "JSON"}), &json!({}));
+    machine["States"]["M"]["ItemReader"]["Resource"] = "arn:aws:states:::s3:getObject".into();
+    machine["States"]["M"]["ItemReader"]["Parameters"] = json!({"Bucket": "b", "Key": "k"});
+    let (code, _, err) = run(&folder, &machine);
+    assert_eq!(code, Some(2), "{err}");
+    let expected =
+        "the ItemReader of the state 'M': arn:aws:states:::s3:getObject is called with --services only";
+    assert!(err.contains(expected), "{err}");
+}
+
 /// A Map Run does not outlive the process, so nothing durable may wait for one.
 #[cfg(feature = "cli-serve")]
 #[test]

@@ -19,7 +19,7 @@ use crate::server::{Says, Server, answer};
 /// Recorded differently, each with a reason.
 const KNOWN: &str = include_str!("../known/integrations.txt");
 
-fn cases() -> Option<Vec<Value>> {
+pub(crate) fn cases() -> Option<Vec<Value>> {
     let folder = std::env::var_os("EXPRESSWAY_CORPUS").map(PathBuf::from);
     let folder =
         folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance"));

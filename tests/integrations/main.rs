@@ -10,6 +10,8 @@ mod moto;
 mod refusals;
 #[path = "../required/mod.rs"]
 mod required;
+#[cfg(feature = "map-data")]
+mod s3;
 mod server;
 mod services;
 mod tls;

@@ -14,9 +14,15 @@ use serde_json::{Value, json};
 use crate::{failure, output, run};
 
 /// The server of this test run, which ends with it.
-struct Moto {
+pub(crate) struct Moto {
     url: String,
     child: Mutex<Child>,
+}
+
+impl Moto {
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
 }
 
 impl Drop for Moto {
@@ -28,7 +34,7 @@ impl Drop for Moto {
 }
 
 /// The tests share one server; the last of them stops it.
-fn moto() -> Option<Arc<Moto>> {
+pub(crate) fn moto() -> Option<Arc<Moto>> {
     static MOTO: OnceLock<Mutex<std::sync::Weak<Moto>>> = OnceLock::new();
     let mut shared = MOTO.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(moto) = shared.upgrade() {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use super::super::drive::TurnScratch;
 use super::super::machine::Version;
@@ -29,6 +30,8 @@ pub(crate) struct Input {
 /// What comes next.
 pub(super) enum Next {
     Input(Input),
+    /// The task is woken when there may be one.
+    Later,
     Over,
 }
 
@@ -113,7 +116,7 @@ impl Inputs {
         inputs.into_iter().rev().for_each(|input| self.back.push_front(input));
     }
 
-    pub(super) fn next(&mut self, now_ms: u64) -> Result<Next, Fault> {
+    pub(super) fn next(&mut self, context: &mut Context<'_>, now_ms: u64) -> Result<Next, Fault> {
         if let Some(input) = self.back.pop_front() {
             return Ok(Next::Input(input));
         }
@@ -125,7 +128,12 @@ impl Inputs {
                 return Ok(Next::Input(input));
             }
         }
-        while self.read(now_ms)? {
+        loop {
+            match self.read(context, now_ms)? {
+                Poll::Pending => return Ok(Next::Later),
+                Poll::Ready(false) => break,
+                Poll::Ready(true) => {}
+            }
             if let Some(input) = self.batched()? {
                 return Ok(Next::Input(input));
             }
@@ -135,18 +143,23 @@ impl Inputs {
     }
 
     /// Reads an item and makes it into the text of an input; false when there is none any more.
-    fn read(&mut self, now_ms: u64) -> Result<bool, Fault> {
-        let Some(mut reader) = self.reader.take() else { return Ok(false) };
-        let read = self.read_with(&mut reader, now_ms);
+    fn read(&mut self, context: &mut Context<'_>, now_ms: u64) -> Poll<Result<bool, Fault>> {
+        let Some(mut reader) = self.reader.take() else { return Poll::Ready(Ok(false)) };
+        let read = self.read_with(context, &mut reader, now_ms);
         // When it is at its end it is not asked again.
-        self.reader = matches!(read, Ok(true)).then_some(reader);
+        self.reader = matches!(read, Poll::Pending | Poll::Ready(Ok(true))).then_some(reader);
         read
     }
 
-    fn read_with(&mut self, reader: &mut Reader, now_ms: u64) -> Result<bool, Fault> {
+    fn read_with(
+        &mut self,
+        context: &mut Context<'_>,
+        reader: &mut Reader,
+        now_ms: u64,
+    ) -> Poll<Result<bool, Fault>> {
         let mut item = std::mem::take(&mut self.text);
-        if !reader.next(&mut item)? {
-            return Ok(false);
+        if !ready!(reader.poll_next(context, &mut item))? {
+            return Poll::Ready(Ok(false));
         }
         let at = self.next;
         self.next += 1;
@@ -160,7 +173,7 @@ impl Inputs {
             json::read(&mut reader.check, &item).map_err(|error| not_json(at, &error))?;
             self.text = item;
         }
-        Ok(true)
+        Poll::Ready(Ok(true))
     }
 
     /// Makes an item into the text of an input.
@@ -208,7 +221,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn next(&mut self, item: &mut Vec<u8>) -> Result<bool, Fault> {
+    fn poll_next(&mut self, context: &mut Context<'_>, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
         let items = match &mut self.items {
             Some(items) => items,
             None => {
@@ -216,7 +229,7 @@ impl Reader {
                 self.items.insert(items)
             }
         };
-        items.next(item)
+        items.poll_next(context, item)
     }
 
     fn open(&self) -> Result<Items, Fault> {

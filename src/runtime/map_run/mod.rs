@@ -15,9 +15,10 @@ mod reader;
 mod reader;
 mod results;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 
 use serde_json::Value as Json;
 
@@ -323,20 +324,35 @@ struct Work {
 const STARTS_MAX: usize = 256;
 
 impl Work {
-    /// Children that still run when it fails stop when it is dropped.
     async fn run(mut self) -> Result<Vec<u8>, Fault> {
-        self.work().await?;
-        self.results.finish(&self.run)
+        if let Err(fault) = self.work().await {
+            let Work { run, mut results, children, .. } = self;
+            // Children that still run are stopped. What others came to is written before the Map Run has failed.
+            drop(children);
+            let _ = poll_fn(|context| results.poll_finish(context, &run)).await;
+            return Err(fault);
+        }
+        let Work { run, results, .. } = &mut self;
+        poll_fn(|context| results.poll_finish(context, run)).await
     }
 
     async fn work(&mut self) -> Result<(), Fault> {
         loop {
             self.settle()?;
-            let goes_on = self.begin_children()?;
+            let goes_on = poll_fn(|context| Poll::Ready(self.go_on(context))).await?;
             if self.children.running() == 0 && self.inputs.is_over() {
                 return self.verdict();
             }
             self.children.changed(goes_on).await;
+        }
+    }
+
+    /// Writes results and starts children. Whether more could be started at once.
+    fn go_on(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
+        match self.results.poll_write(context)? {
+            // No child begins whose result has no room.
+            Poll::Pending => Ok(false),
+            Poll::Ready(()) => self.begin_children(context),
         }
     }
 
@@ -377,7 +393,7 @@ impl Work {
     }
 
     /// Starts children as long as there is room. Whether more could be started at once.
-    fn begin_children(&mut self) -> Result<bool, Fault> {
+    fn begin_children(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
         let asked = self.run.lock().settings.concurrency_max;
         let at_once = if asked == 0 { limits::MAP_RUN_CONCURRENCY_MAX } else { asked };
         let at_once = at_once.min(limits::MAP_RUN_CONCURRENCY_MAX);
@@ -396,13 +412,20 @@ impl Work {
             return Ok(false);
         }
         let mut inputs = Vec::with_capacity(room);
-        let mut is_full = false;
+        let mut goes_on = true;
         while inputs.len() < room {
-            match self.inputs.next(self.setup.now_ms)? {
+            match self.inputs.next(context, self.setup.now_ms)? {
                 Next::Input(input) => inputs.push(input),
-                Next::Over => break,
+                Next::Later => {
+                    goes_on = false;
+                    break;
+                }
+                Next::Over => {
+                    // The last batch may have come.
+                    goes_on = !self.inputs.is_over();
+                    break;
+                }
             }
-            is_full = inputs.len() == room;
         }
         if inputs.is_empty() {
             return Ok(false);
@@ -419,7 +442,7 @@ impl Work {
         Ok(match is_refused {
             // When one of ours ends there is room again; without any, others' have to end.
             true => self.children.running() == 0,
-            false => is_full || !self.inputs.is_over(),
+            false => goes_on,
         })
     }
 }

@@ -2,43 +2,75 @@
 //!
 //! A stream is never in memory as a whole, but for a JSON object, or an array inside of one.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::cell::RefCell;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
 
+use csv_core::ReadRecordResult;
 use flate2::bufread::MultiGzDecoder;
 use serde_json::Value as Json;
 
 use crate::fault::{self, Fault};
 use crate::json;
 use crate::program::Format;
+use crate::task::data::{self, Source};
 
 /// Bytes of an item that is read, before `ItemSelector` (AWS: 8 MB).
 const ITEM_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a JSON object whose members are the items, or in which `ItemsPointer` points to them.
-const WHOLE_BYTES_MAX: u64 = 64 << 20;
+const WHOLE_BYTES_MAX: usize = 64 << 20;
+/// Fields of a row of CSV.
+const FIELDS_MAX: usize = 1 << 20;
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 256 << 10;
+/// Bytes by which a packed stream is known.
+const MAGIC_BYTES: usize = 4;
 
 /// Reads items.
 pub(super) struct Items {
     form: Form,
+    format: Format,
+    pointer: Option<Box<str>>,
     /// How many may still be read.
     left: u64,
+    waker: Rc<RefCell<Waker>>,
 }
 
-type Bytes = Box<dyn BufRead + Send>;
+/// Where nothing can be read yet, its error is `WouldBlock`, and the task is woken: what reads it goes on where it was.
+type Bytes = Box<dyn BufRead>;
 
 enum Form {
+    /// How the stream begins is not known yet.
+    Packed(Packed),
+    Bytes(Bytes),
     Lines(Bytes, Vec<u8>),
     Rows(Box<Rows>),
     Elements(Elements),
-    /// Of an object, or inside of one.
+    /// An object, or something inside of one, as far as it is read.
+    Part(Bytes, Vec<u8>),
     Whole(std::vec::IntoIter<Json>),
+    /// The data cannot be read.
+    Broken,
 }
 
-struct Rows {
-    reader: csv::Reader<Bytes>,
-    headers: Vec<Box<[u8]>>,
-    row: csv::ByteRecord,
+/// Something that is polled, as something that is read.
+struct Stream {
+    source: Box<dyn Source>,
+    waker: Rc<RefCell<Waker>>,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let waker = self.waker.borrow().clone();
+        match self.source.poll_read(&mut Context::from_waker(&waker), buffer) {
+            Poll::Ready(read) => read,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
 }
 
 fn failed(cause: impl Into<String>) -> Fault {
@@ -46,99 +78,249 @@ fn failed(cause: impl Into<String>) -> Fault {
 }
 
 fn unreadable(error: &io::Error) -> Fault {
-    failed(format!("The data cannot be read: {error}"))
+    failed(data::cause("The data cannot be read", error))
+}
+
+/// Whether it was read, or is to be read again when the task was woken.
+fn polled<T>(read: io::Result<T>) -> Poll<Result<T, Fault>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        read => Poll::Ready(read.map_err(|error| unreadable(&error))),
+    }
 }
 
 impl Items {
     /// Of data in this format; at most so many, where that is not 0.
     pub(super) fn new(
-        data: Box<dyn Read + Send>,
+        source: Box<dyn Source>,
         format: &Format,
         pointer: Option<&str>,
         items_max: u64,
     ) -> Result<Items, Fault> {
-        let bytes = unpacked(data).map_err(|error| unreadable(&error))?;
-        let form = match format {
-            Format::JsonLines => Form::Lines(bytes, Vec::new()),
-            Format::Csv { delimiter, headers } => {
-                Form::Rows(Box::new(rows(bytes, *delimiter, headers.as_deref())?))
-            }
-            Format::Json => json_items(bytes, pointer)?,
-            Format::List | Format::Parquet | Format::Manifest(_) => {
-                return Err(failed("Data in this format cannot be read here: use JSON, JSONL or CSV"));
-            }
-        };
-        Ok(Items { form, left: if items_max == 0 { u64::MAX } else { items_max } })
+        if matches!(format, Format::Parquet | Format::Manifest(_)) {
+            return Err(failed("Data in this format cannot be read here: use JSON, JSONL or CSV"));
+        }
+        let waker = Rc::new(RefCell::new(Waker::noop().clone()));
+        let stream = Stream { source, waker: Rc::clone(&waker) };
+        Ok(Items {
+            form: Form::Packed(Packed { head: Vec::new(), stream }),
+            format: format.clone(),
+            pointer: pointer.map(Into::into),
+            left: if items_max == 0 { u64::MAX } else { items_max },
+            waker,
+        })
     }
 
     /// Puts the next item, JSON text that may not be valid, in place of what `item` holds. False when there is none.
-    pub(super) fn next(&mut self, item: &mut Vec<u8>) -> Result<bool, Fault> {
-        item.clear();
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        item: &mut Vec<u8>,
+    ) -> Poll<Result<bool, Fault>> {
         if self.left == 0 {
-            return Ok(false);
+            return Poll::Ready(Ok(false));
         }
+        self.waker.borrow_mut().clone_from(context.waker());
+        let has_item = loop {
+            match &mut self.form {
+                Form::Lines(bytes, line) => break ready!(next_line(bytes, line, item))?,
+                Form::Rows(rows) => break ready!(rows.poll_next(item))?,
+                Form::Elements(elements) => break ready!(elements.poll_next(item))?,
+                Form::Whole(items) => match items.next() {
+                    None => break false,
+                    Some(value) => {
+                        item.clear();
+                        item.extend_from_slice(value.to_string().as_bytes());
+                        break true;
+                    }
+                },
+                _ => ready!(self.poll_form())?,
+            }
+        };
         self.left -= 1;
-        match &mut self.form {
-            Form::Lines(bytes, line) => next_line(bytes, line, item),
-            Form::Rows(rows) => rows.next(item),
-            Form::Elements(elements) => elements.next(item),
-            Form::Whole(items) => match items.next() {
-                None => Ok(false),
-                Some(value) => {
-                    item.extend_from_slice(value.to_string().as_bytes());
-                    Ok(true)
-                }
-            },
+        Poll::Ready(Ok(has_item))
+    }
+
+    /// Comes a step nearer to knowing how items lie in the stream.
+    fn poll_form(&mut self) -> Poll<Result<(), Fault>> {
+        let json = match &mut self.form {
+            Form::Packed(packed) => {
+                ready!(packed.poll_head())?;
+                false
+            }
+            Form::Bytes(bytes) if self.format == Format::Json && self.pointer.is_none() => {
+                ready!(first(bytes))? == Some(b'[')
+            }
+            Form::Part(bytes, text) => {
+                ready!(read_whole(bytes, text))?;
+                false
+            }
+            _ => false,
+        };
+        self.form = match (std::mem::replace(&mut self.form, Form::Broken), &self.format) {
+            (Form::Packed(packed), _) => Form::Bytes(packed.unpacked()),
+            (Form::Bytes(bytes), Format::Csv { delimiter, headers }) => {
+                Form::Rows(Box::new(Rows::new(bytes, *delimiter, headers.as_deref())?))
+            }
+            (Form::Bytes(mut bytes), Format::Json) if json => {
+                bytes.consume(1);
+                Form::Elements(Elements::new(bytes))
+            }
+            (Form::Bytes(bytes), Format::Json) => Form::Part(bytes, Vec::new()),
+            (Form::Bytes(bytes), _) => Form::Lines(bytes, Vec::new()),
+            (Form::Part(_, text), _) => Form::Whole(members(&text, self.pointer.as_deref())?.into_iter()),
+            _ => return Poll::Ready(Err(failed("The data cannot be read"))),
+        };
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream of which it is not known whether it is packed.
+struct Packed {
+    /// As many bytes as it takes to know.
+    head: Vec<u8>,
+    stream: Stream,
+}
+
+impl Packed {
+    fn poll_head(&mut self) -> Poll<Result<(), Fault>> {
+        while self.head.len() < MAGIC_BYTES {
+            let mut bytes = [0; MAGIC_BYTES];
+            let room = &mut bytes[self.head.len()..];
+            let read = match self.stream.read(room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => ready!(polled(read))?,
+            };
+            if read == 0 {
+                break;
+            }
+            let begin = self.head.len();
+            self.head.extend_from_slice(&bytes[begin..begin + read]);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What is packed by gzip is unpacked.
+    fn unpacked(self) -> Bytes {
+        let is_gzip = self.head.starts_with(&[0x1F, 0x8B]);
+        let bytes = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(self.head).chain(self.stream));
+        match is_gzip {
+            true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes))),
+            false => Box::new(bytes),
         }
     }
 }
 
-/// What is packed by gzip is unpacked.
-fn unpacked(data: Box<dyn Read + Send>) -> io::Result<Bytes> {
-    let mut bytes = BufReader::with_capacity(BUFFER_BYTES, data);
-    let is_gzip = bytes.fill_buf()?.starts_with(&[0x1F, 0x8B]);
-    Ok(match is_gzip {
-        true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes))),
-        false => Box::new(bytes),
-    })
-}
-
-/// Lines without anything in them are none.
-fn next_line(bytes: &mut Bytes, line: &mut Vec<u8>, item: &mut Vec<u8>) -> Result<bool, Fault> {
+/// Lines without anything in them are none. `line` has what of a line was read already.
+fn next_line(bytes: &mut Bytes, line: &mut Vec<u8>, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
     loop {
-        line.clear();
-        let mut limited = bytes.take(ITEM_BYTES_MAX as u64 + 1);
-        let read = limited.read_until(b'\n', line).map_err(|error| unreadable(&error))?;
-        if read > ITEM_BYTES_MAX {
-            return Err(failed("An item is larger than 8 MB"));
+        let room = (ITEM_BYTES_MAX + 1).saturating_sub(line.len());
+        ready!(polled(bytes.take(room as u64).read_until(b'\n', line)))?;
+        if line.len() > ITEM_BYTES_MAX {
+            return Poll::Ready(Err(failed("An item is larger than 8 MB")));
         }
-        if read == 0 {
-            return Ok(false);
+        if line.is_empty() {
+            return Poll::Ready(Ok(false));
         }
         let text = line.trim_ascii();
-        if !text.is_empty() {
-            item.extend_from_slice(text);
-            return Ok(true);
+        let is_empty = text.is_empty();
+        item.clear();
+        item.extend_from_slice(text);
+        line.clear();
+        if !is_empty {
+            return Poll::Ready(Ok(true));
         }
     }
 }
 
-fn rows(bytes: Bytes, delimiter: u8, given: Option<&[Box<str>]>) -> Result<Rows, Fault> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .escape(Some(b'\\'))
-        .buffer_capacity(BUFFER_BYTES)
-        .from_reader(bytes);
-    let mut row = csv::ByteRecord::new();
-    let names: Vec<Vec<u8>> = match given {
-        Some(names) => names.iter().map(|name| name.as_bytes().to_vec()).collect(),
-        None => {
-            reader.read_byte_record(&mut row).map_err(|error| failed(error.to_string()))?;
-            row.iter().map(<[u8]>::to_vec).collect()
+/// Rows of CSV.
+struct Rows {
+    bytes: Bytes,
+    parser: csv_core::Reader,
+    /// Names as members are written; none before the first row was read.
+    headers: Option<Vec<Box<[u8]>>>,
+    /// The fields of the row that is being read, one behind the other, and where each ends.
+    fields: Vec<u8>,
+    ends: Vec<usize>,
+    /// How much of both is used.
+    field_bytes: usize,
+    field_count: usize,
+}
+
+impl Rows {
+    fn new(bytes: Bytes, delimiter: u8, given: Option<&[Box<str>]>) -> Result<Rows, Fault> {
+        let parser = csv_core::ReaderBuilder::new().delimiter(delimiter).escape(Some(b'\\')).build();
+        let given = given.map(|names| names.iter().map(|name| name.as_bytes().to_vec()).collect());
+        Ok(Rows {
+            bytes,
+            parser,
+            headers: given.map(headers).transpose()?,
+            fields: vec![0; 1 << 10],
+            ends: vec![0; 1 << 5],
+            field_bytes: 0,
+            field_count: 0,
+        })
+    }
+
+    /// Reads a row; false when there is none any more.
+    fn poll_row(&mut self) -> Poll<Result<bool, Fault>> {
+        let too_large = || Poll::Ready(Err(failed("An item is larger than 8 MB")));
+        loop {
+            let input = ready!(polled(self.bytes.fill_buf()))?;
+            let (fields, ends) = (&mut self.fields[self.field_bytes..], &mut self.ends[self.field_count..]);
+            let (result, read, bytes, count) = self.parser.read_record(input, fields, ends);
+            self.bytes.consume(read);
+            self.field_bytes += bytes;
+            self.field_count += count;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull if self.fields.len() > ITEM_BYTES_MAX => return too_large(),
+                ReadRecordResult::OutputFull => self.fields.resize(2 * self.fields.len(), 0),
+                ReadRecordResult::OutputEndsFull if self.ends.len() >= FIELDS_MAX => return too_large(),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                ReadRecordResult::Record => return Poll::Ready(Ok(true)),
+                ReadRecordResult::End => return Poll::Ready(Ok(false)),
+            }
         }
-    };
+    }
+
+    fn field(&self, n: usize) -> &[u8] {
+        let begin = if n == 0 { 0 } else { self.ends[n - 1] };
+        &self.fields[begin..self.ends[n]]
+    }
+
+    /// A row as an object by header: what a short row lacks is empty, and what a long one has more is dropped.
+    fn poll_next(&mut self, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
+        if self.headers.is_none() {
+            ready!(self.poll_row())?;
+            let names = (0..self.field_count).map(|n| self.field(n).to_vec()).collect();
+            self.headers = Some(headers(names)?);
+            (self.field_bytes, self.field_count) = (0, 0);
+        }
+        if !ready!(self.poll_row())? {
+            return Poll::Ready(Ok(false));
+        }
+        item.clear();
+        item.push(b'{');
+        for (n, header) in self.headers.iter().flatten().enumerate() {
+            if n > 0 {
+                item.push(b',');
+            }
+            item.extend_from_slice(header);
+            let field = if n < self.field_count { self.field(n) } else { b"" };
+            json::write_string(&String::from_utf8_lossy(field), item);
+        }
+        item.push(b'}');
+        (self.field_bytes, self.field_count) = (0, 0);
+        Poll::Ready(match item.len() > ITEM_BYTES_MAX {
+            true => Err(failed("An item is larger than 8 MB")),
+            false => Ok(true),
+        })
+    }
+}
+
+/// Names as members are written.
+fn headers(names: Vec<Vec<u8>>) -> Result<Vec<Box<[u8]>>, Fault> {
     let mut sorted = names.clone();
     sorted.sort_unstable();
     if sorted.windows(2).any(|two| two[0] == two[1]) {
@@ -150,46 +332,25 @@ fn rows(bytes: Bytes, delimiter: u8, given: Option<&[Box<str>]>) -> Result<Rows,
         key.push(b':');
         key.into_boxed_slice()
     };
-    Ok(Rows { reader, headers: names.iter().map(quoted).collect(), row })
+    Ok(names.iter().map(quoted).collect())
 }
 
-impl Rows {
-    /// A row as an object by header: what a short row lacks is empty, and what a long one has more is dropped.
-    fn next(&mut self, item: &mut Vec<u8>) -> Result<bool, Fault> {
-        let read = self.reader.read_byte_record(&mut self.row);
-        if !read.map_err(|error| failed(format!("The data cannot be read: {error}")))? {
-            return Ok(false);
-        }
-        item.push(b'{');
-        for (n, header) in self.headers.iter().enumerate() {
-            if n > 0 {
-                item.push(b',');
-            }
-            item.extend_from_slice(header);
-            json::write_string(&String::from_utf8_lossy(self.row.get(n).unwrap_or(b"")), item);
-        }
-        item.push(b'}');
-        match item.len() > ITEM_BYTES_MAX {
-            true => Err(failed("An item is larger than 8 MB")),
-            false => Ok(true),
-        }
-    }
-}
-
-fn json_items(mut bytes: Bytes, pointer: Option<&str>) -> Result<Form, Fault> {
-    if pointer.is_none() && first(&mut bytes)? == Some(b'[') {
-        bytes.consume(1);
-        return Ok(Form::Elements(Elements { bytes, is_first: true }));
-    }
-    let mut text = Vec::new();
-    let read = bytes.take(WHOLE_BYTES_MAX + 1).read_to_end(&mut text).map_err(|error| unreadable(&error))?;
-    if read as u64 > WHOLE_BYTES_MAX {
-        return Err(failed(
+/// Reads all of it behind what was read already.
+fn read_whole(bytes: &mut Bytes, text: &mut Vec<u8>) -> Poll<Result<(), Fault>> {
+    let room = (WHOLE_BYTES_MAX + 1).saturating_sub(text.len());
+    ready!(polled(bytes.take(room as u64).read_to_end(text)))?;
+    if text.len() > WHOLE_BYTES_MAX {
+        return Poll::Ready(Err(failed(
             "A JSON object, or one with an ItemsPointer, may have 64 MiB: use a JSON array, or JSONL",
-        ));
+        )));
     }
+    Poll::Ready(Ok(()))
+}
+
+/// The items of an object, or inside of one.
+fn members(text: &[u8], pointer: Option<&str>) -> Result<Vec<Json>, Fault> {
     let whole: Json =
-        serde_json::from_slice(&text).map_err(|error| failed(format!("The data is not JSON: {error}")))?;
+        serde_json::from_slice(text).map_err(|error| failed(format!("The data is not JSON: {error}")))?;
     let found = match pointer {
         None => whole,
         Some(pointer) => whole.pointer(pointer).cloned().ok_or_else(|| {
@@ -200,29 +361,27 @@ fn json_items(mut bytes: Bytes, pointer: Option<&str>) -> Result<Form, Fault> {
         })?,
     };
     match found {
-        Json::Array(items) => Ok(Form::Whole(items.into_iter())),
-        Json::Object(members) => {
-            let pairs =
-                members.into_iter().map(|(key, value)| serde_json::json!({"Key": key, "Value": value}));
-            Ok(Form::Whole(pairs.collect::<Vec<_>>().into_iter()))
-        }
+        Json::Array(items) => Ok(items),
+        Json::Object(members) => Ok((members.into_iter())
+            .map(|(key, value)| serde_json::json!({"Key": key, "Value": value}))
+            .collect()),
         // Recorded.
         _ => Err(failed("Attempting to map over non-iterable node.")),
     }
 }
 
 /// The first byte that is no white space.
-fn first(bytes: &mut Bytes) -> Result<Option<u8>, Fault> {
+fn first(bytes: &mut Bytes) -> Poll<Result<Option<u8>, Fault>> {
     loop {
-        let buffer = bytes.fill_buf().map_err(|error| unreadable(&error))?;
+        let buffer = ready!(polled(bytes.fill_buf()))?;
         if buffer.is_empty() {
-            return Ok(None);
+            return Poll::Ready(Ok(None));
         }
         match buffer.iter().position(|byte| !byte.is_ascii_whitespace()) {
             Some(at) => {
                 let byte = buffer[at];
                 bytes.consume(at);
-                return Ok(Some(byte));
+                return Poll::Ready(Ok(Some(byte)));
             }
             None => {
                 let all = buffer.len();
@@ -236,53 +395,102 @@ fn first(bytes: &mut Bytes) -> Result<Option<u8>, Fault> {
 struct Elements {
     bytes: Bytes,
     is_first: bool,
+    next: Expected,
+    /// What of an element was read.
+    element: Vec<u8>,
+    depth: u32,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+/// What comes next in an array.
+enum Expected {
+    /// A comma, or the end.
+    Comma,
+    Element,
+    Rest,
+    Nothing,
 }
 
 impl Elements {
-    fn next(&mut self, item: &mut Vec<u8>) -> Result<bool, Fault> {
+    /// Behind the bracket.
+    fn new(bytes: Bytes) -> Elements {
+        let (next, element) = (Expected::Comma, Vec::new());
+        Elements { bytes, is_first: true, next, element, depth: 0, in_string: false, is_escaped: false }
+    }
+
+    fn poll_next(&mut self, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
         let cut_off = || failed("The data is not JSON: the array has no end");
-        let byte = first(&mut self.bytes)?.ok_or_else(cut_off)?;
-        match byte {
-            b']' => {
-                self.bytes.consume(1);
-                return match first(&mut self.bytes)? {
-                    None => Ok(false),
-                    Some(_) => Err(failed("The data is not JSON: something stands behind the array")),
-                };
-            }
-            b',' if !self.is_first => self.bytes.consume(1),
-            _ if self.is_first => {}
-            _ => return Err(failed("The data is not JSON: a comma is missing in the array")),
-        }
-        self.is_first = false;
-        first(&mut self.bytes)?.ok_or_else(cut_off)?;
-        let (mut depth, mut in_string, mut is_escaped) = (0u32, false, false);
         loop {
-            let buffer = self.bytes.fill_buf().map_err(|error| unreadable(&error))?;
+            match self.next {
+                Expected::Comma => {
+                    self.next = match ready!(first(&mut self.bytes))?.ok_or_else(cut_off)? {
+                        b']' => {
+                            self.bytes.consume(1);
+                            Expected::Nothing
+                        }
+                        b',' if !self.is_first => {
+                            self.bytes.consume(1);
+                            Expected::Element
+                        }
+                        _ if self.is_first => Expected::Element,
+                        _ => {
+                            let cause = "The data is not JSON: a comma is missing in the array";
+                            return Poll::Ready(Err(failed(cause)));
+                        }
+                    };
+                    self.is_first = false;
+                }
+                Expected::Element => {
+                    ready!(first(&mut self.bytes))?.ok_or_else(cut_off)?;
+                    self.next = Expected::Rest;
+                }
+                Expected::Rest => {
+                    ready!(self.poll_rest(cut_off))?;
+                    std::mem::swap(item, &mut self.element);
+                    self.element.clear();
+                    self.next = Expected::Comma;
+                    return Poll::Ready(Ok(true));
+                }
+                Expected::Nothing => {
+                    return Poll::Ready(match ready!(first(&mut self.bytes))? {
+                        None => Ok(false),
+                        Some(_) => Err(failed("The data is not JSON: something stands behind the array")),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads up to the end of an element.
+    fn poll_rest(&mut self, cut_off: impl FnOnce() -> Fault) -> Poll<Result<(), Fault>> {
+        let Elements { bytes, element, depth, in_string, is_escaped, .. } = self;
+        loop {
+            let buffer = ready!(polled(bytes.fill_buf()))?;
             if buffer.is_empty() {
-                return Err(cut_off());
+                return Poll::Ready(Err(cut_off()));
             }
             let end = buffer.iter().position(|&byte| {
                 match byte {
-                    _ if is_escaped => is_escaped = false,
-                    b'\\' if in_string => is_escaped = true,
-                    b'"' => in_string = !in_string,
-                    _ if in_string => {}
-                    b',' | b']' if depth == 0 => return true,
-                    b'[' | b'{' => depth += 1,
-                    b']' | b'}' => depth = depth.saturating_sub(1),
+                    _ if *is_escaped => *is_escaped = false,
+                    b'\\' if *in_string => *is_escaped = true,
+                    b'"' => *in_string = !*in_string,
+                    _ if *in_string => {}
+                    b',' | b']' if *depth == 0 => return true,
+                    b'[' | b'{' => *depth += 1,
+                    b']' | b'}' => *depth = depth.saturating_sub(1),
                     _ => {}
                 }
                 false
             });
             let taken = end.unwrap_or(buffer.len());
-            if item.len() + taken > ITEM_BYTES_MAX {
-                return Err(failed("An item is larger than 8 MB"));
+            if element.len() + taken > ITEM_BYTES_MAX {
+                return Poll::Ready(Err(failed("An item is larger than 8 MB")));
             }
-            item.extend_from_slice(&buffer[..taken]);
-            self.bytes.consume(taken);
+            element.extend_from_slice(&buffer[..taken]);
+            bytes.consume(taken);
             if end.is_some() {
-                return Ok(true);
+                return Poll::Ready(Ok(()));
             }
         }
     }
@@ -292,15 +500,44 @@ impl Elements {
 mod tests {
     use super::*;
 
-    fn items(data: &[u8], format: &Format, pointer: Option<&str>, most: u64) -> Result<Vec<String>, String> {
-        let told = |fault: Fault| fault.cause.unwrap_or_default();
-        let data = Box::new(io::Cursor::new(data.to_vec()));
-        let mut items = Items::new(data, format, pointer, most).map_err(told)?;
-        let (mut all, mut item) = (Vec::new(), Vec::new());
-        while items.next(&mut item).map_err(told)? {
-            all.push(String::from_utf8(item.clone()).expect("UTF-8"));
+    /// Gives a byte at a time, and none before it was asked twice.
+    struct Slow(Cursor<Vec<u8>>, bool);
+
+    impl Source for Slow {
+        fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.1 = !self.1;
+            if self.1 {
+                return Poll::Pending;
+            }
+            Poll::Ready(self.0.read(&mut buffer[..1]))
         }
-        Ok(all)
+    }
+
+    /// They do not depend on how the data comes.
+    fn items(data: &[u8], format: &Format, pointer: Option<&str>, most: u64) -> Result<Vec<String>, String> {
+        let at_once = read(Box::new(Cursor::new(data.to_vec())), format, pointer, most);
+        let slowly = read(Box::new(Slow(Cursor::new(data.to_vec()), false)), format, pointer, most);
+        assert_eq!(at_once, slowly, "{data:?}");
+        at_once
+    }
+
+    fn read(
+        source: Box<dyn Source>,
+        format: &Format,
+        pointer: Option<&str>,
+        most: u64,
+    ) -> Result<Vec<String>, String> {
+        let told = |fault: Fault| fault.cause.unwrap_or_default();
+        let mut items = Items::new(source, format, pointer, most).map_err(told)?;
+        let (mut all, mut item) = (Vec::new(), Vec::new());
+        loop {
+            match items.poll_next(&mut Context::from_waker(Waker::noop()), &mut item) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(false)) => return Ok(all),
+                Poll::Ready(Ok(true)) => all.push(String::from_utf8(item.clone()).expect("UTF-8")),
+                Poll::Ready(Err(fault)) => return Err(told(fault)),
+            }
+        }
     }
 
     #[test]

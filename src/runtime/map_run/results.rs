@@ -1,8 +1,8 @@
 //! What the children of a Map Run came to: as the Map's result, or as files of a `ResultWriter` (developer guide,
 //! "ResultWriter").
 
-use std::io::Write;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use serde_json::{Value as Json, json};
 
@@ -14,7 +14,7 @@ use crate::json;
 use crate::limits;
 use crate::program::{Distributed, ResultWriter, Transformation};
 use crate::runtime::Status;
-use crate::task::data::DataStore;
+use crate::task::data::{self, DataStore, Sink};
 
 /// Collects results.
 pub(super) struct Results {
@@ -35,15 +35,22 @@ struct Files {
     folder: String,
     succeeded: ResultFile,
     failed: ResultFile,
+    /// When all other files are written.
+    manifest: Option<ResultFile>,
 }
 
 struct ResultFile {
-    name: &'static str,
-    out: Option<Box<dyn Write + Send>>,
+    /// Of the file, without the folder.
+    name: String,
+    out: Option<Box<dyn Sink>>,
     /// What is to be written soon.
     buffer: Vec<u8>,
     bytes: u64,
-    has_results: bool,
+    /// Whether anything was added.
+    is_used: bool,
+    /// Whether all is in the buffer, or written.
+    is_whole: bool,
+    is_finished: bool,
 }
 
 /// Bytes that are written at once.
@@ -93,10 +100,7 @@ impl Results {
         if let Some(files) = &mut self.files {
             let file = if end.status == Status::Succeeded { &mut files.succeeded } else { &mut files.failed };
             file.add(&text, self.lines);
-            return match file.buffer.len() >= BUFFER_BYTES {
-                true => files.write(end.status == Status::Succeeded, self.lines),
-                false => Ok(()),
-            };
+            return Ok(());
         }
         self.bytes += text.len() + 1;
         if self.is_too_large() {
@@ -117,11 +121,32 @@ impl Results {
         self.bytes > limits::PAYLOAD_BYTES_MAX as usize + 1
     }
 
-    /// The Map's result, JSON text.
-    pub(super) fn finish(&mut self, run: &MapRun) -> Result<Vec<u8>, Fault> {
-        if let Some(files) = &mut self.files {
-            return files.finish(run, self.lines);
+    /// Writes what has come together. Ready when there is room for more.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Fault> {
+        let Some(files) = &mut self.files else { return Ok(Poll::Ready(())) };
+        let mut has_room = Poll::Ready(());
+        for succeeded in [true, false] {
+            match files.poll_write(context, succeeded, BUFFER_BYTES) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => has_room = Poll::Pending,
+            }
         }
+        Ok(has_room)
+    }
+
+    /// The Map's result, JSON text. With a writer, when all files are written.
+    pub(super) fn poll_finish(
+        &mut self,
+        context: &mut Context<'_>,
+        run: &MapRun,
+    ) -> Poll<Result<Vec<u8>, Fault>> {
+        match &mut self.files {
+            Some(files) => files.poll_finish(context, run, self.lines),
+            None => Poll::Ready(self.collected()),
+        }
+    }
+
+    fn collected(&self) -> Result<Vec<u8>, Fault> {
         if self.is_too_large() {
             return Err(engine::too_large_result(&self.state));
         }
@@ -154,84 +179,134 @@ impl Files {
         let arguments = super::arguments(execution, request.writer);
         let arn = execution.arena.str(request.arn);
         let folder = arn.rsplit_once(':').map_or(arn, |(_, uuid)| uuid).to_owned();
-        let file = |name| ResultFile { name, out: None, buffer: Vec::new(), bytes: 0, has_results: false };
-        Ok(Some(Files { store, arguments, folder, succeeded: file("SUCCEEDED_0"), failed: file("FAILED_0") }))
-    }
-
-    fn file_name(&self, name: &str, lines: bool) -> String {
-        format!("{}/{name}.{}", self.folder, if lines { "jsonl" } else { "json" })
-    }
-
-    fn write(&mut self, succeeded: bool, lines: bool) -> Result<(), Fault> {
-        let name = if succeeded { self.succeeded.name } else { self.failed.name };
-        let name = self.file_name(name, lines);
-        let file = if succeeded { &mut self.succeeded } else { &mut self.failed };
-        let out = match &mut file.out {
-            Some(out) => out,
-            None => {
-                let out = self.store.write(&self.arguments, &name).map_err(failed)?;
-                file.out.insert(out)
-            }
+        let file = |name: &str| {
+            let end = if writer.lines { "jsonl" } else { "json" };
+            ResultFile::new(format!("{folder}/{name}.{end}"))
         };
-        let written = out.write_all(&file.buffer);
-        written.map_err(|error| failed(format!("The file '{name}' cannot be written: {error}")))?;
-        file.bytes += file.buffer.len() as u64;
-        file.buffer.clear();
-        Ok(())
+        let (succeeded, failed) = (file("SUCCEEDED_0"), file("FAILED_0"));
+        Ok(Some(Files { store, arguments, folder, succeeded, failed, manifest: None }))
     }
 
-    /// Ends the files and writes the manifest.
-    fn finish(&mut self, run: &MapRun, lines: bool) -> Result<Vec<u8>, Fault> {
-        let mut listed = [json!([]), json!([])];
-        for (succeeded, list) in [true, false].into_iter().zip(&mut listed) {
-            let file = if succeeded { &mut self.succeeded } else { &mut self.failed };
-            if !file.has_results {
-                continue;
-            }
-            if !lines {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        succeeded: bool,
+        bytes_min: usize,
+    ) -> Poll<Result<(), Fault>> {
+        let file = if succeeded { &mut self.succeeded } else { &mut self.failed };
+        file.poll_write(context, &*self.store, &self.arguments, bytes_min)
+    }
+
+    /// Ends the files, and writes the manifest behind them.
+    fn poll_finish(
+        &mut self,
+        context: &mut Context<'_>,
+        run: &MapRun,
+        lines: bool,
+    ) -> Poll<Result<Vec<u8>, Fault>> {
+        let Files { store, arguments, folder, succeeded, failed, manifest } = self;
+        for file in [&mut *succeeded, &mut *failed] {
+            if file.is_used && !file.is_whole && !lines {
                 file.buffer.push(b']');
             }
-            self.write(succeeded, lines)?;
-            let file = if succeeded { &mut self.succeeded } else { &mut self.failed };
-            let (name, bytes, out) = (file.name, file.bytes, file.out.take());
-            let name = self.file_name(name, lines);
-            out.map_or(Ok(()), |mut out| out.flush())
-                .map_err(|error| failed(format!("The file '{name}' cannot be written: {error}")))?;
-            let mut entry = self.store.place(&self.arguments, &name);
-            entry["Size"] = bytes.into();
-            *list = json!([entry]);
+            file.is_whole = true;
+            ready!(file.poll_finish(context, &**store, arguments))?;
         }
-        let name = format!("{}/manifest.json", self.folder);
-        let [succeeded, failures] = listed;
-        let mut manifest = json!({"MapRunArn": run.arn(),
-            "ResultFiles": {"FAILED": failures, "PENDING": [], "SUCCEEDED": succeeded}});
-        if let Some(bucket) = self.arguments.get("Bucket") {
-            manifest["DestinationBucket"] = bucket.clone();
-        }
-        let mut out = self.store.write(&self.arguments, &name).map_err(failed)?;
-        let written = out.write_all(manifest.to_string().as_bytes()).and_then(|()| out.flush());
-        written.map_err(|error| failed(format!("The file '{name}' cannot be written: {error}")))?;
-        let place = self.store.place(&self.arguments, &name);
-        Ok(json!({"MapRunArn": run.arn(), "ResultWriterDetails": place}).to_string().into_bytes())
+        let manifest = manifest.get_or_insert_with(|| {
+            let listed = |file: &ResultFile| {
+                let mut entry = store.listed(arguments, &file.name);
+                entry["Size"] = file.bytes.into();
+                if file.is_used { json!([entry]) } else { json!([]) }
+            };
+            let mut text = json!({"MapRunArn": run.arn(), "ResultFiles":
+                {"FAILED": listed(failed), "PENDING": [], "SUCCEEDED": listed(succeeded)}});
+            if let Some(bucket) = arguments.get("Bucket") {
+                text["DestinationBucket"] = bucket.clone();
+            }
+            let mut file = ResultFile::new(format!("{folder}/manifest.json"));
+            file.buffer = text.to_string().into_bytes();
+            file.is_used = true;
+            file
+        });
+        ready!(manifest.poll_finish(context, &**store, arguments))?;
+        let place = store.place(arguments, &manifest.name);
+        let result = json!({"MapRunArn": run.arn(), "ResultWriterDetails": place});
+        Poll::Ready(Ok(result.to_string().into_bytes()))
     }
 }
 
 impl ResultFile {
+    fn new(name: String) -> ResultFile {
+        let (out, buffer, bytes) = (None, Vec::new(), 0);
+        ResultFile { name, out, buffer, bytes, is_used: false, is_whole: false, is_finished: false }
+    }
+
+    /// Ready when less than so many bytes are to be written yet.
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        store: &dyn DataStore,
+        arguments: &Json,
+        bytes_min: usize,
+    ) -> Poll<Result<(), Fault>> {
+        if let Some(out) = &mut self.out {
+            out.poll_begun(context).map_err(|error| unwritable(&self.name, &error))?;
+        }
+        while self.buffer.len() >= bytes_min.max(1) {
+            let out = match &mut self.out {
+                Some(out) => out,
+                None => self.out.insert(store.write(arguments, &self.name).map_err(failed)?),
+            };
+            let written = ready!(out.poll_write(context, &self.buffer));
+            let written = match written {
+                Ok(0) => Err(std::io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                written => written,
+            };
+            let written = written.map_err(|error| unwritable(&self.name, &error))?;
+            self.bytes += written as u64;
+            self.buffer.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes the rest. A file to which nothing was added is none.
+    fn poll_finish(
+        &mut self,
+        context: &mut Context<'_>,
+        store: &dyn DataStore,
+        arguments: &Json,
+    ) -> Poll<Result<(), Fault>> {
+        if self.is_finished || !self.is_used {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_write(context, store, arguments, 0))?;
+        if let Some(out) = &mut self.out {
+            ready!(out.poll_finish(context)).map_err(|error| unwritable(&self.name, &error))?;
+        }
+        self.is_finished = true;
+        Poll::Ready(Ok(()))
+    }
+
     fn add(&mut self, text: &[u8], lines: bool) {
         if text.is_empty() {
             return;
         }
-        match (lines, self.has_results) {
+        match (lines, self.is_used) {
             (true, _) => {}
             (false, true) => self.buffer.push(b','),
             (false, false) => self.buffer.push(b'['),
         }
-        self.has_results = true;
+        self.is_used = true;
         self.buffer.extend_from_slice(text);
         if lines {
             self.buffer.push(b'\n');
         }
     }
+}
+
+fn unwritable(name: &str, error: &std::io::Error) -> Fault {
+    failed(data::cause(&format!("The file '{name}' cannot be written"), error))
 }
 
 /// What stands between the brackets of an array, JSON text as it is written here: without white space.

@@ -9,7 +9,7 @@ use super::http1::{Message, Reply};
 use super::net::NetError;
 use super::pool::{self, ANSWER_BYTES_MAX, Limits};
 use super::settings::{Endpoint, Settings};
-use super::sign::{self, Scope, Signed};
+use super::sign::{self, Body, Scope, Signed};
 
 /// Calls one service.
 #[derive(Debug)]
@@ -82,19 +82,34 @@ impl Caller {
 
     /// Sends a `POST`, signed if there are credentials.
     pub(super) async fn post(self: Arc<Self>, draft: Draft) -> Result<Reply, CallError> {
+        self.send("POST", &draft, ANSWER_BYTES_MAX).await
+    }
+
+    /// Sends a request, signed if there are credentials; the answer's body may have `bytes_max` bytes.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        draft: &Draft,
+        bytes_max: usize,
+    ) -> Result<Reply, CallError> {
         let credentials = match self.credentials.known(!self.own_endpoint) {
             Some(known) => known,
             None => Box::pin(self.credentials.get(!self.own_endpoint)).await,
         };
-        let message = self.message(draft, credentials.map_err(CallError::Client)?.as_deref())?;
-        let limits = Limits { bytes_max: ANSWER_BYTES_MAX, connections_max: self.connections_max };
+        let message = self.message(method, draft, credentials.map_err(CallError::Client)?.as_deref())?;
+        let limits = Limits { bytes_max, connections_max: self.connections_max };
         pool::exchange(&self.endpoint.origin, message, limits).await.map_err(|error| match error {
             NetError::TooLarge => CallError::TooLarge,
             NetError::Failed(text) => CallError::Client(format!("Unable to execute HTTP request: {text}")),
         })
     }
 
-    fn message(&self, draft: Draft, credentials: Option<&Credentials>) -> Result<Message, CallError> {
+    fn message(
+        &self,
+        method: &str,
+        draft: &Draft,
+        credentials: Option<&Credentials>,
+    ) -> Result<Message, CallError> {
         if credentials.is_none() && !self.own_endpoint {
             let text = "Unable to load credentials from any of the providers in the chain";
             return Err(CallError::Client(text.to_owned()));
@@ -103,12 +118,12 @@ impl Caller {
         let (base, mark) = (&*self.endpoint.base, if query.is_empty() { "" } else { "?" });
         // A signature takes some 400, a session's token as much again.
         let bytes = self.fields.len() + body.len() + if credentials.is_some() { 1_024 } else { 256 };
-        let mut message = Message::new("POST", &[base, &path, mark, &query], bytes);
+        let mut message = Message::new(method, &[base, path, mark, query], bytes);
         message.fields(&self.fields);
         let mut add = |name: &str, value: &str| {
             message.field(name, value).map_err(|why| CallError::Client(format!("{name}: {why}")))
         };
-        for (name, value) in &headers {
+        for (name, value) in headers {
             add(name, value)?;
         }
         if let Some(credentials) = credentials {
@@ -119,8 +134,10 @@ impl Caller {
             signed.extend(credentials.session_token.as_deref().map(|token| ("x-amz-security-token", token)));
             signed.extend(headers.iter().map(|(name, value)| (*name, &**value)));
             signed.sort_unstable();
-            let path = [base, &path];
-            let it = Signed { method: "POST", path: &path, query: &query, headers: &signed, body: &body };
+            let hashed = headers.iter().find(|(name, _)| *name == "x-amz-content-sha256");
+            let body = hashed.map_or(Body::Bytes(body), |(_, hash)| Body::Hashed(hash));
+            let path = [base, path.as_str()];
+            let it = Signed { method, path: &path, query, headers: &signed, body };
             let scope = Scope { region: &self.region, service: &self.signing_name };
             add("authorization", &sign::authorization(credentials, scope, &date, &it))?;
             if let Some(token) = &credentials.session_token {
@@ -128,6 +145,9 @@ impl Caller {
             }
             add("x-amz-date", &date)?;
         }
-        Ok(message.with_body(&body))
+        Ok(match body.is_empty() && matches!(method, "GET" | "DELETE") {
+            true => message.without_body(),
+            false => message.with_body(body),
+        })
     }
 }

@@ -17,7 +17,7 @@ use super::parameters::Parameters;
 use super::pool::{self, Limits};
 use super::query_protocol;
 use super::settings::{Endpoint, Settings};
-use super::sign::{self, Scope, Signed};
+use super::sign::{self, Body, Scope, Signed};
 use super::ssrf_policy::Denied;
 use crate::fault;
 use crate::json::{Arena, Value};
@@ -477,7 +477,13 @@ async fn sign_gateway(
     let signed: Vec<(&str, &str)> =
         names.iter().filter_map(|name| Some((*name, headers.get(*name)?.to_str().ok()?))).collect();
     let path = [path];
-    let it = Signed { method: method.as_str(), path: &path, query: &query, headers: &signed, body };
+    let it = Signed {
+        method: method.as_str(),
+        path: &path,
+        query: &query,
+        headers: &signed,
+        body: Body::Bytes(body),
+    };
     let scope = Scope { region: settings.region(), service: "execute-api" };
     let authorization = sign::authorization(&credentials, scope, &date, &it);
     headers.insert("authorization", value(&authorization)?);

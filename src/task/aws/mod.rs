@@ -35,6 +35,7 @@ mod oauth;
 mod parameters;
 mod pool;
 mod query_protocol;
+mod s3;
 mod service;
 mod settings;
 mod sign;
@@ -51,6 +52,7 @@ pub use in_line::InLine;
 pub use settings::SettingsError;
 pub use ssrf_policy::HttpPolicy;
 
+use super::data::DataStore;
 use super::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 use crate::fault;
 use crate::program::{ResourceKind, Task};
@@ -241,6 +243,16 @@ impl Integrations {
     pub(crate) fn handlers(self) -> impl Iterator<Item = (String, Arc<dyn AsyncHandler>)> {
         let any: Arc<dyn AsyncHandler> = Arc::new(self);
         PREFIXES.into_iter().map(move |prefix| (prefix.to_owned(), Arc::clone(&any)))
+    }
+
+    /// Where the data of distributed Maps is, by the resource that names it. Beside mocks, only if something was said of
+    /// where S3 is or in whose name it is asked.
+    pub(crate) fn data_stores(&self) -> Vec<(String, Arc<dyn DataStore>)> {
+        let settings = &self.settings;
+        if self.mocked && !settings.has_credentials() && settings.endpoint("S3").is_none() {
+            return Vec::new();
+        }
+        s3::stores(&Arc::new(settings.clone()))
     }
 
     /// Whether tasks with this resource are for it to do.

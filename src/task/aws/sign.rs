@@ -41,7 +41,22 @@ pub(super) struct Signed<'a> {
     pub(super) query: &'a str,
     /// In lower case, sorted by name; `host` and `x-amz-date` must be among them.
     pub(super) headers: &'a [(&'a str, &'a str)],
-    pub(super) body: &'a [u8],
+    pub(super) body: Body<'a>,
+}
+
+/// What is signed of a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body<'a> {
+    Bytes(&'a [u8]),
+    /// Its [`body_hash`], which S3 wants in a header as well.
+    Hashed(&'a str),
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(super) fn body_hash(body: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    hex(&Sha256::digest(body), &mut text);
+    text
 }
 
 /// A moment, as signatures write it: `20150830T123600Z`.
@@ -98,7 +113,10 @@ pub(super) fn authorization(
     canonical.push_str(it.method);
     canonical.push('\n');
     // All services but S3 encode the encoded path once more.
-    canonical.extend(it.path.iter().flat_map(|piece| utf8_percent_encode(piece, PATH)));
+    match scope.service {
+        "s3" => canonical.extend(it.path.iter().copied()),
+        _ => canonical.extend(it.path.iter().flat_map(|piece| utf8_percent_encode(piece, PATH))),
+    }
     canonical.push('\n');
     canonical.push_str(it.query);
     canonical.push('\n');
@@ -118,7 +136,10 @@ pub(super) fn authorization(
     canonical.push('\n');
     canonical.push_str(names);
     canonical.push('\n');
-    hex(&Sha256::digest(it.body), &mut canonical);
+    match it.body {
+        Body::Bytes(bytes) => hex(&Sha256::digest(bytes), &mut canonical),
+        Body::Hashed(hash) => canonical.push_str(hash),
+    }
 
     let mut to_sign = String::with_capacity(192);
     ["AWS4-HMAC-SHA256\n", amz_date, "\n", scope_text, "\n"].iter().for_each(|part| to_sign.push_str(part));
@@ -189,7 +210,7 @@ mod tests {
             path: &["/"],
             query: "Param1=value1&Param2=value2",
             headers: &headers,
-            body: b"",
+            body: Body::Bytes(b""),
         };
         let scope = Scope { region: "us-east-1", service: "service" };
         assert_eq!(

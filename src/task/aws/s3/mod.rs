@@ -1,0 +1,240 @@
+//! The data of distributed Maps in S3: objects, lists of objects, results (developer guide, "ItemReader", "ResultWriter").
+//!
+//! Requests are made on the shard that polls the data, over its connections. An object is read in ranges, each with the
+//! tag of the first one, so that an object which changes meanwhile is not mixed with what it was.
+
+mod list;
+mod object;
+mod upload;
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::utf8_percent_encode;
+use serde_json::{Value as Json, json};
+use tokio::time::{sleep, timeout};
+
+use super::answer;
+use super::caller::{CallError, Caller, Draft};
+use super::http1::Reply;
+use super::query_protocol::Element;
+use super::settings::Settings;
+use super::sign::{self, UNRESERVED, encode_path};
+use crate::random;
+use crate::task::data::{DataStore, Sink, Source};
+
+/// How often a request is sent that S3, or the way to it, does not answer.
+const TRIES_MAX: u32 = 6;
+/// The longest pause before the second try; it doubles.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A try whose answer takes longer is none.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// Bytes of an answer that is no object.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// What S3 is asked for and has not answered yet.
+type Asked<T> = Pin<Box<dyn Future<Output = Result<T, String>>>>;
+
+/// The stores of S3, by the resources that name them.
+pub(super) fn stores(settings: &Arc<Settings>) -> Vec<(String, Arc<dyn DataStore>)> {
+    let objects: Arc<dyn DataStore> = Arc::new(Objects(Arc::clone(settings)));
+    let lists: Arc<dyn DataStore> = Arc::new(Lists(Arc::clone(settings)));
+    let of = |partition: &str| {
+        [("getObject", &objects), ("listObjectsV2", &lists), ("putObject", &objects)]
+            .map(|(action, store)| (format!("arn:{partition}:states:::s3:{action}"), Arc::clone(store)))
+    };
+    ["aws", "aws-cn", "aws-us-gov"].into_iter().flat_map(of).collect()
+}
+
+/// Objects that are read and written.
+struct Objects(Arc<Settings>);
+
+/// Lists of objects, a JSON object on each line.
+struct Lists(Arc<Settings>);
+
+impl DataStore for Objects {
+    fn read(&self, arguments: &Json) -> Result<Box<dyn Source>, String> {
+        let bucket = Bucket::of(&self.0, arguments)?;
+        let version = text(arguments, "VersionId")?;
+        Ok(Box::new(object::Object::new(bucket, required(arguments, "Key")?, version)))
+    }
+
+    fn write(&self, arguments: &Json, name: &str) -> Result<Box<dyn Sink>, String> {
+        let bucket = Bucket::of(&self.0, arguments)?;
+        let key = key(text(arguments, "Prefix")?.unwrap_or(""), name);
+        Ok(Box::new(upload::Upload::new(bucket, &key)))
+    }
+
+    fn place(&self, arguments: &Json, name: &str) -> Json {
+        let prefix = arguments.get("Prefix").and_then(Json::as_str).unwrap_or("");
+        json!({"Bucket": arguments.get("Bucket"), "Key": key(prefix, name)})
+    }
+
+    fn listed(&self, arguments: &Json, name: &str) -> Json {
+        json!({"Key": self.place(arguments, name)["Key"]})
+    }
+}
+
+impl DataStore for Lists {
+    fn read(&self, arguments: &Json) -> Result<Box<dyn Source>, String> {
+        let bucket = Bucket::of(&self.0, arguments)?;
+        Ok(Box::new(list::List::new(bucket, text(arguments, "Prefix")?.unwrap_or(""))))
+    }
+
+    fn write(&self, _: &Json, _: &str) -> Result<Box<dyn Sink>, String> {
+        Err("Results are written by arn:aws:states:::s3:putObject".to_owned())
+    }
+
+    fn place(&self, arguments: &Json, _: &str) -> Json {
+        arguments.clone()
+    }
+}
+
+fn key(prefix: &str, name: &str) -> String {
+    match prefix.is_empty() || prefix.ends_with('/') {
+        true => format!("{prefix}{name}"),
+        false => format!("{prefix}/{name}"),
+    }
+}
+
+fn text<'a>(arguments: &'a Json, name: &str) -> Result<Option<&'a str>, String> {
+    match arguments.get(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("The field '{name}' must be a string")),
+    }
+}
+
+fn required<'a>(arguments: &'a Json, name: &str) -> Result<&'a str, String> {
+    let text = text(arguments, name)?.filter(|text| !text.is_empty());
+    text.ok_or_else(|| format!("The field '{name}' is required but was missing"))
+}
+
+/// A bucket that is asked.
+#[derive(Debug)]
+struct Bucket {
+    caller: Caller,
+    /// What goes before keys: the bucket's name, where the host does not say it.
+    root: String,
+    owner: Option<String>,
+}
+
+/// A request to a bucket.
+#[derive(Debug, Default)]
+struct Ask {
+    method: &'static str,
+    /// A key; empty for the bucket itself.
+    key: String,
+    /// By name, in the order of names; not encoded.
+    query: Vec<(&'static str, String)>,
+    /// In lower case.
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    /// Bytes of the answer's body; 0 for as many as an answer that is no object may have.
+    bytes_max: usize,
+}
+
+impl Bucket {
+    fn of(settings: &Settings, arguments: &Json) -> Result<Arc<Bucket>, String> {
+        let name = required(arguments, "Bucket")?;
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if !(3..=255).contains(&name.len()) || !name.bytes().all(is_letter) || name.contains("..") {
+            return Err(format!("The bucket '{name}' has no valid name"));
+        }
+        // A certificate covers no name with dots in front of the host's.
+        let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_host = settings.endpoint("S3").is_none() && name.len() <= 63 && name.bytes().all(is_label);
+        let (host, root) = match is_host {
+            true => (format!("{name}.s3"), String::new()),
+            false => ("s3".to_owned(), format!("/{name}")),
+        };
+        let caller = Caller::new(settings, "S3", &host, "s3", None)?;
+        let owner = text(arguments, "ExpectedBucketOwner")?.map(str::to_owned);
+        Ok(Arc::new(Bucket { caller, root, owner }))
+    }
+
+    /// Asks until there is an answer that another try would not change: its status says whether it is a refusal.
+    async fn ask(&self, ask: Ask) -> Result<Reply, String> {
+        let Ask { method, key, query, headers, body, bytes_max } = ask;
+        let mut draft = Draft { body, ..Draft::default() };
+        draft.path.push_str(&self.root);
+        draft.path.push('/');
+        draft.path.extend(encode_path(&key));
+        for (n, (name, value)) in query.iter().enumerate() {
+            draft.query.push_str(if n > 0 { "&" } else { "" });
+            draft.query.push_str(name);
+            draft.query.push('=');
+            draft.query.extend(utf8_percent_encode(value, UNRESERVED));
+        }
+        draft.headers.extend(headers.into_iter().map(|(name, value)| (name, Cow::Owned(value))));
+        draft.headers.extend(self.owner.clone().map(|it| ("x-amz-expected-bucket-owner", it.into())));
+        draft.headers.push(("x-amz-content-sha256", sign::body_hash(&draft.body).into()));
+        let bytes_max = if bytes_max == 0 { ANSWER_BYTES_MAX } else { bytes_max };
+        let mut tries = 1;
+        loop {
+            let why = match timeout(ANSWER_TIME_MAX, self.caller.send(method, &draft, bytes_max)).await {
+                Ok(Ok(reply)) if !passes(&reply) => return Ok(reply),
+                Ok(Ok(reply)) => refusal(&reply),
+                Ok(Err(CallError::TooLarge)) => {
+                    return Err(format!("S3 answers more than the {bytes_max} bytes that may be read"));
+                }
+                Ok(Err(CallError::Client(why))) => why,
+                Err(_) => format!("S3 did not answer within {} s", ANSWER_TIME_MAX.as_secs()),
+            };
+            if tries == TRIES_MAX {
+                return Err(why);
+            }
+            // Between half and all of it, so that those who were refused together do not come back together.
+            let pause = PAUSE * 2u32.pow(tries - 1);
+            sleep(pause / 2 + pause.mul_f64((random::next() % 512) as f64 / 1_024.0)).await;
+            tries += 1;
+        }
+    }
+
+    /// Asks for what cannot be refused without failing the Map Run.
+    async fn get(&self, ask: Ask) -> Result<Reply, String> {
+        let reply = self.ask(ask).await?;
+        match reply.status.is_success() {
+            true => Ok(reply),
+            false => Err(refusal(&reply)),
+        }
+    }
+}
+
+/// Whether S3 may answer otherwise a little later.
+fn passes(reply: &Reply) -> bool {
+    let status = reply.status.as_u16();
+    let has_failed = matches!(status, 429 | 500 | 502 | 503 | 504);
+    let is_slow =
+        |code: &str| ["SlowDown", "InternalError", "RequestTimeout", "ServiceUnavailable"].contains(&code);
+    // What took long may fail behind a head that said it did not.
+    has_failed || (matches!(status, 200 | 400) && error(reply).is_some_and(|it| is_slow(it.text_of("Code"))))
+}
+
+/// What S3 says is wrong.
+fn error(reply: &Reply) -> Option<Element> {
+    // Objects may hold anything, and are not read here.
+    let is_xml = reply.fields.get("content-type").is_some_and(|it| it.contains("xml"));
+    let is_answer = is_xml && reply.fields.get("content-range").is_none();
+    let root = if is_answer { Element::parse(&reply.body)? } else { return None };
+    (root.name == "Error").then_some(root)
+}
+
+/// Why S3 does not do it, in the words of the SDK that AWS asks with (recorded for `aws-sdk:s3`).
+fn refusal(reply: &Reply) -> String {
+    let root = Element::parse(&reply.body).filter(|root| root.name == "Error");
+    let status = reply.status;
+    let message = match root.as_ref().map_or("", |root| root.text_of("Message")) {
+        "" => status.canonical_reason().unwrap_or("S3 refused the request"),
+        message => message,
+    };
+    let id = answer::request_id(&reply.fields);
+    let extended = reply.fields.get("x-amz-id-2").unwrap_or("null");
+    let status = status.as_u16();
+    format!(
+        "{message} (Service: S3, Status Code: {status}, Request ID: {id}, Extended Request ID: {extended})"
+    )
+}
