@@ -452,6 +452,7 @@ impl Builder {
             // Those of an earlier process are not given out again.
             seeds: CachePadded::new(AtomicU64::new(durability.as_ref().map_or(0, |it| it.epoch << 40))),
             gate: DrainGate::new(),
+            room: Default::default(),
             drain_at_ms: AtomicU64::new(u64::MAX),
             dropped: false.into(),
             durability,

@@ -222,7 +222,7 @@ impl<'e> CallerThreadRun<'e> {
         let shared = self.engine.shared();
         self.engine.stripe(|stripe| stripe.leave(status));
         if shared.gate.is_closed_by_now() {
-            shared.wake_drainers();
+            shared.made_room();
         }
     }
 }

@@ -16,6 +16,7 @@ use super::durable::Durability;
 use super::machine::Version;
 use super::map_run::MapRuns;
 use super::outcome::{Counters, Counts};
+use super::room::Room;
 use super::shard::Resume;
 use super::shutdown::DrainGate;
 use super::slab::Key;
@@ -210,6 +211,8 @@ pub(super) struct Shared {
     pub(super) seeds: CachePadded<AtomicU64>,
     /// Whether executions are admitted, and who waits for the last one to end.
     pub(super) gate: DrainGate,
+    /// Who waits for room to start executions.
+    pub(super) room: Room,
     /// When everything that still runs times out.
     pub(super) drain_at_ms: AtomicU64,
     /// The engine is gone: shards abort what they have and end.
@@ -294,9 +297,10 @@ impl Shared {
         z ^ (z >> 31)
     }
 
-    /// After executions ended: whether that was the last one that someone waits for.
-    pub(super) fn wake_drainers(&self) {
+    /// After executions ended, or others made room: whether someone waits for the last one to end, or for room.
+    pub(super) fn made_room(&self) {
         self.gate.left(|| self.running());
+        self.room.made();
     }
 
     /// What an alias decides by for the execution of this number. No seed of an execution is the same.

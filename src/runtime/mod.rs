@@ -57,8 +57,9 @@ mod rates;
 #[cfg(feature = "runtime")]
 mod redrive;
 #[cfg(feature = "runtime")]
-mod shard;
+mod room;
 #[cfg(feature = "runtime")]
+mod shard;
 mod shutdown;
 #[cfg(feature = "runtime")]
 mod simulation;

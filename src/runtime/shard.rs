@@ -82,8 +82,8 @@ pub struct Shard {
     clock_set_from: Option<u32>,
     /// When the executions that are under way began, where that is measured.
     began_us: u64,
-    /// Whether an execution ended in this turn.
-    ended_any: bool,
+    /// Whether an execution ended in this turn, or took less than before, or left a queue.
+    made_room: bool,
     /// Where executions are packed, before they get a box of the right size.
     packed: Vec<u8>,
     /// What waits for records to be durable, in the order in which they were appended.
@@ -201,7 +201,7 @@ impl Shard {
             ahead_ms,
             clock_set_from: None,
             began_us: 0,
-            ended_any: false,
+            made_room: false,
             packed: Vec::new(),
             held: VecDeque::new(),
             unwritten: Unwritten::default(),
@@ -240,8 +240,8 @@ impl Shard {
         if self.shared.gate.is_closed() {
             self.drain();
         }
-        if std::mem::take(&mut self.ended_any) {
-            self.shared.wake_drainers();
+        if std::mem::take(&mut self.made_room) {
+            self.shared.made_room();
         }
         self.show();
         self.has_more()

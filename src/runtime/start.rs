@@ -456,7 +456,7 @@ impl Engine {
         }
         let charged = bytes + executions * ENTRY_BYTES;
         shared.admission.release(&version.usage, executions, charged);
-        shared.wake_drainers();
+        shared.made_room();
         Err(self.refuse(Some(&version), limit, executions))
     }
 

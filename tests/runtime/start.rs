@@ -416,3 +416,31 @@ fn what_takes_long_is_counted_admitted_and_waited_for() {
     let Poll::Ready(counts) = poll(drain) else { panic!("nothing runs") };
     assert_eq!((counts.aborted, counts.running, world.engine.usage()), (1, 0, (0, 0)));
 }
+
+/// Children of a Map Run have no room, and none runs that could make some: nothing is done until another execution ends.
+#[test]
+fn a_map_run_without_room_sleeps_until_there_is_some() {
+    for child in [r#"{"Type": "Pass", "End": true}"#, r#"{"Type": "Wait", "Seconds": 1, "End": true}"#] {
+        let budgets = Budgets { executions_max: 4, ..Budgets::default() };
+        let mut world = World::new(Engine::builder().budgets(budgets));
+        let waits = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 100, "End": true}}}"#;
+        let others = world.engine.create_state_machine("others", waits).unwrap();
+        let others: Vec<_> = (0..3).map(|_| world.engine.start(&others, "{}").expect("room")).collect();
+        let map = format!(
+            r#"{{"StartAt": "M", "States": {{"M": {{"Type": "Map", "End": true, "ItemProcessor": {{
+            "ProcessorConfig": {{"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}},
+            "StartAt": "C", "States": {{"C": {child}}}}}}}}}}}"#
+        );
+        let map = world.create(MachineType::Standard, &map);
+        let engine = world.engine.clone();
+        let mut run = Box::pin(engine.run(&map, "[1,2,3]"));
+        assert!(poll(run.as_mut()).is_pending());
+        // It comes to an end: who looks again and again would keep it from that.
+        world.pass_ms(99_000);
+        assert!(poll(run.as_mut()).is_pending());
+        world.pass_ms(10_000);
+        let Poll::Ready(Ok(outcome)) = poll(run.as_mut()) else { panic!("there is room") };
+        assert_eq!(outcome.output::<Value>().expect("an output"), json!([1, 2, 3]));
+        drop(others);
+    }
+}

@@ -14,7 +14,7 @@ use super::super::machine::Published;
 use super::super::outcome::{Outcome, Status};
 use super::super::start::{StartError, StartOptions};
 use super::inputs::Input;
-use super::{ChildFuture, MapRun, Setup};
+use super::{ChildFuture, MapRun, MapRuns, Setup};
 use crate::arn::Arn;
 use crate::engine::{self, Execution, TaskCall};
 use crate::fault::{self, Fault};
@@ -183,6 +183,11 @@ impl Children {
         })
     }
 
+    /// Whether somebody keeps the children of this Map Run.
+    pub(super) fn are_kept(engine: &Engine, setup: &Setup) -> bool {
+        keeper(&Published::of(engine.inner.number, Arc::clone(&setup.child)), setup).is_some()
+    }
+
     pub(super) fn start(
         &mut self,
         engine: &Engine,
@@ -192,15 +197,15 @@ impl Children {
         wants_all: bool,
     ) -> Result<Started, Fault> {
         let child = Published::of(engine.inner.number, Arc::clone(&setup.child));
-        let is_kept = setup.keeper.as_ref().is_some_and(|keeper| keeper.keeps(&child));
-        if setup.child.is_pure && setup.tasks.is_none() && !is_kept {
+        let keeper = keeper(&child, setup);
+        if setup.child.is_pure && setup.tasks.is_none() && keeper.is_none() {
             return Ok(self.start_together(engine, &child, inputs, wants_all.then_some(&setup.time)));
         }
         let (mut begun, mut items) = (0, 0);
         let mut rest = inputs.into_iter();
         while let Some(input) = rest.next() {
             let tasks = setup.tasks.clone().map(|tasks| Box::new(OfParent(tasks)) as Box<dyn Tasks + Send>);
-            let started = match setup.keeper.as_ref().filter(|_| is_kept) {
+            let started = match keeper {
                 Some(keeper) => keeper.start(run, &child, &String::from_utf8_lossy(&input.text), tasks)?,
                 None => start_alone(engine, &child, &input, tasks)?,
             };
@@ -253,6 +258,10 @@ impl Children {
         let items = inputs.iter().map(|input| u64::from(input.items)).sum();
         Started { rest, begun, items }
     }
+}
+
+fn keeper<'s>(child: &Published, setup: &'s Setup) -> Option<&'s Arc<dyn MapRuns>> {
+    setup.keeper.as_ref().filter(|keeper| keeper.keeps(child))
 }
 
 fn end(index: u64, items: u32, ended: EndedExecution<'_>) -> End {

@@ -430,9 +430,7 @@ impl Work {
         if inputs.is_empty() {
             return Ok(false);
         }
-        let (run, setup) = (&self.run, &self.setup);
-        let Started { rest, begun, items } =
-            self.children.start(&engine, run, setup, inputs, self.results.wants_all())?;
+        let Started { rest, begun, items } = self.start(context, &engine, inputs)?;
         let mut state = self.run.lock();
         state.executions.begin(begun);
         state.items.begin(items);
@@ -440,9 +438,32 @@ impl Work {
         let is_refused = !rest.is_empty();
         self.inputs.give_back(rest);
         Ok(match is_refused {
-            // When one of ours ends there is room again; without any, others' have to end.
-            true => self.children.running() == 0,
+            // When one of ours ends there is room again. Without any, others' have to end, and what they take may be
+            // counted by who keeps children: that is looked at again and again.
+            true => self.children.running() == 0 && Children::are_kept(&engine, &self.setup),
             false => goes_on,
         })
+    }
+
+    /// Starts children. Where there is no room for any, and none runs that could make some, the task is woken when there
+    /// is.
+    fn start(
+        &mut self,
+        context: &mut Context<'_>,
+        engine: &Engine,
+        inputs: Vec<Input>,
+    ) -> Result<Started, Fault> {
+        let wants_all = self.results.wants_all();
+        let started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
+        if started.begun > 0 || self.children.running() > 0 || Children::are_kept(engine, &self.setup) {
+            return Ok(started);
+        }
+        engine.shared().room.wait(context.waker());
+        // There may be room for one where there is none for all of them together.
+        let mut inputs = started.rest;
+        let later = inputs.split_off(1);
+        let mut started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
+        started.rest.extend(later);
+        Ok(started)
     }
 }

@@ -30,6 +30,7 @@ impl Shard {
                 break;
             }
             let Some(start_batch) = self.take_start_batch() else { break };
+            self.made_room = true;
             let flow = self.turns.flow(&start_batch.version.usage);
             let opened = Opened::new(start_batch, flow);
             match self.turns.is_free(flow) {

@@ -309,7 +309,7 @@ impl Shard {
             self.turns.leave(flow);
             self.deferred.remove(&key);
             self.shared.admission.release(&version.usage, 1, charged as usize);
-            self.ended_any = true;
+            self.made_room = true;
         }
     }
 }

@@ -72,7 +72,7 @@ impl Shard {
         if let Reply::Batch(batch, _) = &opened.start_batch.reply {
             batch.end(&ended);
         }
-        self.ended_any = true;
+        self.made_room = true;
     }
 
     /// An execution is over. It is counted before anybody learns of it.
@@ -90,7 +90,7 @@ impl Shard {
             counters.machine.ended(usize::from(self.index), counts.endings(), took, memory);
         }
         self.shared.admission.release(&version.usage, 1, charged);
-        self.ended_any = true;
+        self.made_room = true;
         match reply {
             Reply::One(completion) => {
                 let mut end = end;

@@ -280,6 +280,7 @@ impl Shard {
         }
         let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
         self.shared.admission.adjust(&resident.version.usage, resident.charged as usize, bytes as usize);
+        self.made_room |= bytes < resident.charged;
         resident.charged = bytes;
     }
 
