@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile};
 
@@ -17,16 +17,32 @@ const SECTOR_BYTES: usize = 512;
 pub enum Fault {
     /// A write fails, and part of it may have been done.
     Write,
+    /// A write finds no room, and part of it may have been done.
+    Full,
     /// A sync fails, and what was to be synced is forgotten as soon as nobody looks.
     Sync,
     /// The power goes: this operation and all that follow fail, until [`Model::restart`].
     Power,
+    /// It takes until [`Model::let_go`].
+    Slow,
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        match self {
+            Fault::Full => io::ErrorKind::StorageFull.into(),
+            Fault::Power => io::Error::other("the power is off"),
+            Fault::Write | Fault::Sync | Fault::Slow => io::Error::other("the disk failed"),
+        }
+    }
 }
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone)]
 pub struct Model {
     inner: Arc<Mutex<Inner>>,
+    /// An operation that takes long has begun, or is over.
+    turned: Arc<Condvar>,
 }
 
 struct Inner {
@@ -38,6 +54,8 @@ struct Inner {
     has_short_writes: bool,
     fault: Option<(u64, Fault)>,
     is_off: bool,
+    /// An operation takes long.
+    is_slow: bool,
     operations: u64,
 }
 
@@ -48,6 +66,8 @@ struct Content {
     disk: Vec<u8>,
     /// Unsynced writes, by sector.
     pending: Vec<(usize, Vec<u8>)>,
+    /// A write or a sync failed: the process that saw it uses the file no more.
+    has_failed: bool,
 }
 
 impl Model {
@@ -61,9 +81,10 @@ impl Model {
             has_short_writes: false,
             fault: None,
             is_off: false,
+            is_slow: false,
             operations: 0,
         };
-        Model { inner: Arc::new(Mutex::new(inner)) }
+        Model { inner: Arc::new(Mutex::new(inner)), turned: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -91,6 +112,30 @@ impl Model {
         self.lock().operations
     }
 
+    /// Waits until an operation that takes long has begun.
+    pub fn wait_slow(&self) {
+        let is_fast = |inner: &mut Inner| !inner.is_slow;
+        drop(self.turned.wait_while(self.lock(), is_fast).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The operation that takes long is over.
+    pub fn let_go(&self) {
+        self.lock().is_slow = false;
+        self.turned.notify_all();
+    }
+
+    /// Counts a write or sync, and the time it takes; what goes wrong with it.
+    fn step<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> (MutexGuard<'a, Inner>, Option<Fault>) {
+        let mut fault = inner.step();
+        if fault == Some(Fault::Slow) {
+            (inner.is_slow, fault) = (true, None);
+            self.turned.notify_all();
+            let is_slow = |inner: &mut Inner| inner.is_slow;
+            inner = self.turned.wait_while(inner, is_slow).unwrap_or_else(PoisonError::into_inner);
+        }
+        (inner, fault)
+    }
+
     /// More room, or less.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock().capacity_bytes = bytes;
@@ -100,6 +145,9 @@ impl Model {
     pub fn kill(&self) {
         let mut inner = self.lock();
         (inner.fault, inner.is_off) = (None, false);
+        for file in inner.files.values() {
+            file.lock().unwrap_or_else(PoisonError::into_inner).has_failed = false;
+        }
     }
 
     /// The power goes and comes: what was not synced is lost as the seed will have it.
@@ -137,7 +185,7 @@ impl Model {
         let copy = Model::new(self.random(u64::MAX), self.lock().capacity_bytes);
         for (name, file) in &self.lock().files {
             let cache = file.lock().unwrap_or_else(PoisonError::into_inner).cache.clone();
-            let content = Content { disk: cache.clone(), cache, pending: Vec::new() };
+            let content = Content { disk: cache.clone(), cache, ..Content::default() };
             copy.lock().files.insert(name.clone(), Arc::new(Mutex::new(content)));
         }
         let files = copy.lock().files.clone();
@@ -170,6 +218,7 @@ fn lose(seed: &mut u64, content: &mut Content) {
         }
     }
     content.cache = content.disk.clone();
+    content.has_failed = false;
 }
 
 /// SplitMix64.
@@ -195,7 +244,7 @@ impl Inner {
         }
         match fault {
             Fault::Power => self.is_off = true,
-            Fault::Write | Fault::Sync => self.fault = None,
+            Fault::Write | Fault::Full | Fault::Sync | Fault::Slow => self.fault = None,
         }
         Some(fault)
     }
@@ -246,10 +295,11 @@ impl Disk for Model {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        let mut inner = self.lock();
+        let inner = self.lock();
         inner.check()?;
-        match inner.step() {
-            Some(_) => Err(io::Error::other("the folder's sync failed")),
+        let (mut inner, fault) = self.step(inner);
+        match fault {
+            Some(fault) => Err(fault.error()),
             None => {
                 inner.durable = inner.files.clone();
                 Ok(())
@@ -299,9 +349,10 @@ impl DiskFile for ModelFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut inner = self.disk.lock();
+        let inner = self.disk.lock();
         inner.check()?;
-        let fault = inner.step();
+        let (mut inner, fault) = self.disk.step(inner);
+        assert!(!self.lock().has_failed, "what failed is not tried again");
         let mut bytes = bytes;
         if inner.has_short_writes && bytes.len() > SECTOR_BYTES && inner.random(3) == 0 {
             if inner.random(2) == 0 {
@@ -330,30 +381,34 @@ impl DiskFile for ModelFile {
         let sectors = bytes.chunks(SECTOR_BYTES).enumerate();
         content.pending.extend(sectors.map(|(at, sector)| (begin / SECTOR_BYTES + at, sector.to_vec())));
         match fault {
-            Some(_) => Err(io::Error::other("the write failed")),
+            Some(fault) => {
+                content.has_failed = true;
+                Err(fault.error())
+            }
             None => Ok(bytes.len()),
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut inner = self.disk.lock();
+        let inner = self.disk.lock();
         inner.check()?;
-        let fault = inner.step();
+        let (mut inner, fault) = self.disk.step(inner);
         let mut content = self.lock();
         let content = &mut *content;
+        assert!(!content.has_failed, "what failed is not tried again");
         match fault {
             None => {
                 content.pending.clear();
                 content.disk.clone_from(&content.cache);
                 Ok(())
             }
-            Some(Fault::Power) => Err(io::Error::other("the power is off")),
-            Some(_) => {
+            Some(Fault::Power) => Err(Fault::Power.error()),
+            Some(fault) => {
                 // As Linux does: clean in the cache, and never written.
                 let cache = content.cache.clone();
                 lose(&mut inner.random, content);
-                content.cache = cache;
-                Err(io::Error::other("the sync failed"))
+                (content.cache, content.has_failed) = (cache, true);
+                Err(fault.error())
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Standard executions of `serve --state`, over kill -9: whatever was acknowledged is there, what was not over goes on,
-//! each result counts once, and tokens stay good. `EXPRESSWAY_KILLS=200` kills more often than the usual few times.
+//! each result counts once, and tokens stay good. `EXPRESSWAY_KILLS=200` kills more often than the usual few
+//! times; CI kills forty times.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};

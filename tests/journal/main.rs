@@ -3,6 +3,7 @@
 mod crashes;
 mod damage;
 mod delta;
+mod faults;
 mod format;
 mod golden;
 mod spill;
