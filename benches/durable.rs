@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use expressway::asl::MachineType;
+use expressway::journal::{FolderLock, Ownership};
 use expressway::observe::LiveHistory;
 use expressway::runtime::{
     Budgets, Durable, Engine, Handle, Json, Machine, MachineSpec, StartError, StartOptions,
@@ -247,7 +248,8 @@ fn flow(base: &Path, is_test: bool) {
     println!("|--:|---|--:|--:|--:|--:|--:|");
     let rounds = if is_test { 1 } else { 3 };
     for in_flight in [1, 64, 1_024] {
-        let durable = Bed::new(Some(&base.join(format!("flow-{in_flight}"))), ORDER);
+        let folder = base.join(format!("flow-{in_flight}"));
+        let durable = Bed::new(Some(&folder), ORDER);
         let memory = Bed::new(None, ORDER);
         for _ in 0..rounds {
             let before = durable.engine.recorded_bytes();
@@ -268,6 +270,15 @@ fn flow(base: &Path, is_test: bool) {
                 lost.cpu_us()
             );
         }
+        drop((durable, memory));
+        wait_closed(&folder);
+    }
+}
+
+/// Waits until the threads of an engine that was dropped have left its folder.
+fn wait_closed(folder: &Path) {
+    while FolderLock::of(folder.join("journal")).claim().is_err() {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -343,7 +354,8 @@ fn tokio<T>(future: impl Future<Output = T>) -> T {
 fn starts(base: &Path, is_test: bool) {
     let budget = Duration::from_millis(if is_test { 20 } else { 4_000 });
     for in_flight in [64, 1_024] {
-        let bed = Bed::new(Some(&base.join(format!("starts-{in_flight}"))), PASS);
+        let folder = base.join(format!("starts-{in_flight}"));
+        let bed = Bed::new(Some(&folder), PASS);
         let (begin, acknowledged) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         tokio(async {
             let mut loops = tokio::task::JoinSet::new();
@@ -362,6 +374,8 @@ fn starts(base: &Path, is_test: bool) {
         });
         let rate = acknowledged.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64();
         println!("starts acknowledged when durable, {in_flight} in flight: {rate:.0}/s");
+        drop(bed);
+        wait_closed(&folder);
     }
 }
 

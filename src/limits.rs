@@ -189,10 +189,17 @@ pub const DURABLE_RESIDENT_MAX: usize = 10_000;
 pub const DURABLE_SPILL_AFTER_MS: u64 = 1_000;
 /// Bytes of a history or a state that goes to that file.
 pub const DURABLE_SPILL_BYTES_MAX: usize = 16 << 20;
+/// Durable executions that keep their arenas while tasks wait for their records; those beyond, and those whose arena has more bytes,
+/// are kept as their records have them, and are read from those again.
+pub const DURABLE_SEATED_MAX: usize = 4_096;
+/// See [`DURABLE_SEATED_MAX`].
+pub const DURABLE_SEATED_BYTES_MAX: usize = 64 << 10;
+/// Records that a shard appends before the journal's thread is woken; it is anyway at the end of each turn of the shard.
+pub const DURABLE_QUIET_RECORDS_MAX: usize = 16;
 /// Bytes that one turn's history and the state after it may have.
 pub const DURABLE_TURN_BYTES_MAX: usize = 512 << 20;
 /// Records of one block of the journal: what is made durable by one sync.
-pub const JOURNAL_BLOCK_RECORDS_MAX: usize = 256;
+pub const JOURNAL_BLOCK_RECORDS_MAX: usize = 1_024;
 /// Bytes of one block of the journal. (Larger blocks were measured to add latency and no throughput.) A single record
 /// that is larger has a block of its own.
 pub const JOURNAL_BLOCK_BYTES_MAX: usize = 1 << 20;

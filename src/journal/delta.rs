@@ -8,6 +8,8 @@
 /// Bytes that are compared at once, and the shortest copy that pays.
 const SHORTEST: usize = 8;
 const TABLE_BITS: u32 = 13;
+/// Places that were looked up in vain before every second one is passed over; after twice as many, two of three.
+const MISSES: usize = 16;
 /// Places of a base that are looked up; of a longer one, fewer than all, so that its length costs little.
 const PLACES_MAX: usize = 8_192;
 
@@ -39,7 +41,7 @@ impl Encoder {
             let place = self.look_up(base, content, at);
             let Some((mut from, mut length)) = place else {
                 misses += 1;
-                at += 1 + misses / 128;
+                at += 1 + misses / MISSES;
                 continue;
             };
             // What was passed over before may be of the copy too, as long as all of it is known by then.
@@ -158,8 +160,12 @@ fn hash(word: u64) -> usize {
 
 /// How many bytes at their beginnings are the same.
 fn common(one: &[u8], other: &[u8]) -> usize {
+    let (wide, _) = one.as_chunks::<32>();
+    let (other_wide, _) = other.as_chunks::<32>();
+    let wide = 32 * wide.iter().zip(other_wide).take_while(|(one, other)| one == other).count();
+    let (one, other) = (&one[wide..], &other[wide..]);
     let words = one.chunks_exact(8).zip(other.chunks_exact(8));
     let same = 8 * words.take_while(|(one, other)| one == other).count();
     let rest = one[same..].iter().zip(&other[same..]);
-    same + rest.take_while(|(one, other)| one == other).count()
+    wide + same + rest.take_while(|(one, other)| one == other).count()
 }

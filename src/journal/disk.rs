@@ -14,6 +14,8 @@ pub enum SyncMode {
     /// Written past the page cache, durable when the write returns (`O_DIRECT | O_DSYNC`, Linux). Not every file system
     /// can.
     Direct,
+    /// [`SyncMode::Direct`] where the file system can, else [`SyncMode::Data`]. Which, is tried once with a file in the folder.
+    Fastest,
 }
 
 /// A folder's files. Names are plain, without a path.
@@ -94,7 +96,17 @@ impl Folder {
     pub fn at(path: impl Into<PathBuf>, mode: SyncMode) -> Folder {
         let path = path.into();
         let identity = identity(&path).ok();
+        let mode = match mode {
+            SyncMode::Fastest if can_direct(&path) => SyncMode::Direct,
+            SyncMode::Fastest => SyncMode::Data,
+            mode => mode,
+        };
         Folder { path, mode, identity }
+    }
+
+    /// How it syncs: never [`SyncMode::Fastest`], but what that came to.
+    pub fn mode(&self) -> SyncMode {
+        self.mode
     }
 
     /// Where it is.
@@ -109,6 +121,21 @@ impl Folder {
         let file = options.read(true).write(true).open(self.path.join(name))?;
         Ok(Box::new(RealFile { file, is_synced_by_write: self.mode == SyncMode::Direct }))
     }
+}
+
+/// Whether a page can be written past the page cache in a folder.
+fn can_direct(folder: &Path) -> bool {
+    let path = folder.join("probe");
+    let mut options = OpenOptions::new();
+    let opened =
+        direct(&mut options).and_then(|()| options.write(true).create(true).truncate(true).open(&path));
+    let Ok(file) = opened else { return false };
+    let mut page = super::block::Batch::with_capacity(0);
+    let file = RealFile { file, is_synced_by_write: true };
+    let is_written = write_all(&file, page.zeros(super::block::ALIGNMENT), 0).is_ok();
+    // Should it stay, the next one uses it again.
+    let _ = fs::remove_file(&path);
+    is_written
 }
 
 /// The device and the number of what a path leads to.

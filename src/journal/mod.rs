@@ -6,7 +6,7 @@
 //! # How it works
 //!
 //! 1. **A block is one group commit** ([`block`]): records that came while the block before was on its way to the disk,
-//!    at most 256 or 1 MiB. No timer gathers them. [`Journal::append`] tells at once which block a record is in, by its
+//!    at most 1,024 or 1 MiB. No timer gathers them. [`Journal::append`] tells at once which block a record is in, by its
 //!    sequence number ([`Lsn`]); effects of the record are held until that number is durable.
 //! 2. **One block at a time.** Block n + 1 is written when n is durable, so that a crash can tear the last one only.
 //! 3. **Blocks stand in segments**: files that were filled with zeros and synced before their first use, because a file
@@ -78,6 +78,10 @@ impl fmt::Display for Lsn {
 pub trait Journal: Send + Sync {
     /// Appends a record; the number of the block it is in. It is not durable yet.
     fn append(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused>;
+    /// The same, by someone who [announces](Journal::announce) it: it need not be written before that.
+    fn append_quietly(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused>;
+    /// Has written what was appended quietly.
+    fn announce(&self);
     /// The number up to which all is durable.
     fn durable(&self) -> Result<Lsn, Failure>;
     /// Blocks the thread until a number is durable.

@@ -62,6 +62,10 @@ impl Plan {
             let step = (self.bytes - at).min(ZEROS_BYTES as u64);
             write_all(&*file, zeros.zeros(step as usize), at)?;
             at += step;
+            if at < self.bytes {
+                // What blocks wait for is behind so much at most.
+                file.sync()?;
+            }
         }
         file.sync()?;
         self.disk.sync_folder()?;

@@ -4,7 +4,8 @@
 //!
 //! 1. Everybody meets at [`Queue`], behind one lock that is held for a copy of a record at most, never for I/O.
 //! 2. The last batch of the queue is open: records go there, and its number is known. The writer takes the first, which
-//!    closes it when it is the only one. So batches grow while the disk works, and nothing waits for a clock.
+//!    closes it when it is the only one. So batches grow while the disk works, and nothing waits for a clock. While the
+//!    writer sleeps, whoever appends more than one record at a time wakes it when it has done so.
 //! 3. A batch counts against the room from its first record until the log's room is read anew, after it was written: what
 //!    is accepted has a place.
 
@@ -109,6 +110,8 @@ struct Queue {
     /// The files are not where they were; the writer ends.
     lost: Option<Failure>,
     is_closing: bool,
+    /// The writer sleeps, and is to be woken for records.
+    is_idle: bool,
     // What the thread for chores is to do, and did.
     plan: Option<Plan>,
     is_making: bool,
@@ -158,6 +161,7 @@ impl LogJournal {
             failure: None,
             lost: None,
             is_closing: false,
+            is_idle: false,
             plan: None,
             is_making: false,
             made: None,
@@ -298,8 +302,15 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     thread::Builder::new().name(name.to_owned()).spawn(body).expect("a thread can be started")
 }
 
-impl Journal for LogJournal {
-    fn append(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused> {
+impl LogJournal {
+    /// Wakes the writer, if it sleeps and there is something to write.
+    fn wake_writer(&self, queue: &mut Queue) {
+        if !queue.batches.is_empty() && std::mem::take(&mut queue.is_idle) {
+            self.shared.work.notify_one();
+        }
+    }
+
+    fn push(&self, record: Record<'_>, room: Room, is_quiet: bool) -> Result<Lsn, Refused> {
         let (bytes, bytes_max) = (record.bytes.len(), self.options.record_bytes_max());
         if bytes > bytes_max {
             return Err(Refused::TooLarge { bytes, bytes_max });
@@ -327,10 +338,26 @@ impl Journal for LogJournal {
             };
             queue.batches.push_back(batch);
             queue.next = queue.next.next();
-            self.shared.work.notify_one();
         }
         queue.batches.back_mut().expect("one is open").push(record);
+        if !is_quiet {
+            self.wake_writer(queue);
+        }
         Ok(Lsn(queue.next.0 - 1))
+    }
+}
+
+impl Journal for LogJournal {
+    fn append(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused> {
+        self.push(record, room, false)
+    }
+
+    fn append_quietly(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused> {
+        self.push(record, room, true)
+    }
+
+    fn announce(&self) {
+        self.wake_writer(&mut self.shared.lock());
     }
 
     fn durable(&self) -> Result<Lsn, Failure> {
@@ -344,6 +371,7 @@ impl Journal for LogJournal {
     fn wait(&self, lsn: Lsn) -> Result<(), Failure> {
         let mut queue = self.shared.lock();
         assert!(lsn < queue.next, "a number that was given out");
+        self.wake_writer(&mut queue);
         while queue.durable < lsn {
             if let Some(failure) = &queue.failure {
                 return Err(failure.clone());
@@ -439,7 +467,9 @@ fn next_batch(shared: &Shared, log: &mut Log) -> Option<(Batch, Lsn)> {
         if queue.is_closing {
             return None;
         }
+        queue.is_idle = true;
         queue = wait(&shared.work, queue);
+        queue.is_idle = false;
     }
 }
 

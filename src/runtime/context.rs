@@ -28,6 +28,8 @@ pub(super) struct ExecutionBuffer {
     pub(super) recorded: Vec<u8>,
     /// Whether that is how it is now.
     pub(super) is_as_recorded: bool,
+    /// Whether tasks wait for the last record to be durable: it goes on then.
+    pub(super) is_held: bool,
 }
 
 impl ExecutionBuffer {
@@ -37,6 +39,7 @@ impl ExecutionBuffer {
         self.released = 0;
         self.recorded.clear();
         self.is_as_recorded = false;
+        self.is_held = false;
     }
 
     /// Takes in a durable execution that was parked as its last record has it; false when that is not readable.

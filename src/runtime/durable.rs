@@ -222,7 +222,7 @@ impl Durability {
         let mut found = Found::default();
         let folder = durable.folder.join("journal");
         let (journal, report) =
-            journal::open(&folder, SyncMode::Data, options, vec![watcher], &mut |block| found.add(block))?;
+            journal::open(&folder, SyncMode::Fastest, options, vec![watcher], &mut |block| found.add(block))?;
         found.end()?;
         let in_folder = journal::Folder::at(&folder, SyncMode::Data);
         let away = spill::Away::open(in_folder, durable.resident_max, options.disk_free_bytes_min)?;
@@ -278,14 +278,19 @@ impl Durability {
 
     fn append(&self, kind: u16, writer: &Writer, room: Room) -> Result<Lsn, Refused> {
         let appended = self.journal.append(Record { kind, partition: 0, bytes: &writer.0 }, room)?;
-        self.live.count(writer.0.len());
-        self.recorded_bytes.fetch_add(writer.0.len() as u64, Ordering::Relaxed);
+        self.count(writer);
         Ok(appended)
     }
 
-    /// Appends what has to be appended sooner or later; why not now, when the disk is behind or full.
+    fn count(&self, writer: &Writer) {
+        self.live.count(writer.0.len());
+        self.recorded_bytes.fetch_add(writer.0.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Appends what has to be appended sooner or later, and is announced; why not now, when the disk is behind or full.
     fn try_append(&self, kind: u16, writer: &Writer) -> Result<Lsn, Refused> {
-        match self.append(kind, writer, Room::Reserve) {
+        let record = Record { kind, partition: 0, bytes: &writer.0 };
+        match self.journal.append_quietly(record, Room::Reserve).inspect(|_| self.count(writer)) {
             Err(Refused::TooLarge { .. }) => unreachable!("whoever writes looks at the size"),
             Err(Refused::Failed(_)) => loop {
                 // The watcher ends the process.
@@ -295,7 +300,12 @@ impl Durability {
         }
     }
 
-    /// Appends the record of a turn or an end.
+    /// Has the records of turns, ends, and what was forgotten, written.
+    pub(super) fn announce(&self) {
+        self.journal.announce();
+    }
+
+    /// Appends the record of a turn or an end, which is announced by whoever has no more of them.
     pub(super) fn write(&self, record: &TurnRecord) -> Result<Lsn, Refused> {
         let lsn = self.try_append(record.kind, &record.writer)?;
         self.live.advance(record.id, record.turn);
@@ -492,10 +502,11 @@ impl Durability {
             let mut writer = Writer::default();
             writer.number(*id);
             if self.try_append(FORGET, &writer).is_err() {
-                return;
+                break;
             }
             forgotten.pop_front();
         }
+        self.announce();
     }
 
     fn forgotten(&self) -> MutexGuard<'_, VecDeque<u64>> {

@@ -90,6 +90,8 @@ pub struct Shard {
     held: VecDeque<(Lsn, Held)>,
     unwritten: Unwritten,
     hand: spill::Hand,
+    /// Records that the journal's thread was not woken for.
+    quiet_records: usize,
     /// History and state that are about to be recorded.
     notes: Vec<u8>,
     state: Vec<u8>,
@@ -206,6 +208,7 @@ impl Shard {
             held: VecDeque::new(),
             unwritten: Unwritten::default(),
             hand: spill::Hand::default(),
+            quiet_records: 0,
             notes: Vec::new(),
             state: Vec::new(),
             recorder: Recorder::default(),
@@ -240,6 +243,7 @@ impl Shard {
         if self.shared.gate.is_closed() {
             self.drain();
         }
+        self.announce_records();
         if std::mem::take(&mut self.made_room) {
             self.shared.made_room();
         }

@@ -78,7 +78,7 @@ impl Durability {
             Err(failure) => return Err(Refused::Failed(failure).into()),
         };
         self.live.appended.store(0, Ordering::Relaxed);
-        let (mut copied, mut last, mut refused) = (0, Lsn(0), None);
+        let (mut copied, mut ahead, mut last, mut refused) = (0, 0, Lsn(0), None);
         self.journal.read(Lsn(1), &mut |block| {
             if block.header.lsn >= cut {
                 return;
@@ -88,9 +88,17 @@ impl Durability {
                     return;
                 }
                 match self.copy_when_free(&record) {
-                    Ok(Some(lsn)) => (copied, last) = (copied + record.bytes.len() as u64, lsn),
+                    Ok(Some(lsn)) => {
+                        (ahead, last) = (ahead + record.bytes.len(), lsn);
+                        copied += record.bytes.len() as u64;
+                    }
                     Ok(None) => {}
                     Err(why) => refused = Some(why),
+                }
+                // What is recorded meanwhile waits for one block of copies at most.
+                if ahead >= limits::JOURNAL_BLOCK_BYTES_MAX {
+                    self.wait(last);
+                    ahead = 0;
                 }
             }
         })?;

@@ -68,6 +68,21 @@ impl Shard {
         }
     }
 
+    /// Has the records of this turn written, if some are not yet.
+    pub(super) fn announce_records(&mut self) {
+        if std::mem::take(&mut self.quiet_records) > 0 {
+            self.durability().announce();
+        }
+    }
+
+    /// One more record was appended.
+    pub(super) fn count_record(&mut self) {
+        self.quiet_records += 1;
+        if self.quiet_records >= limits::DURABLE_QUIET_RECORDS_MAX {
+            self.announce_records();
+        }
+    }
+
     /// Tasks and ends that wait until they are durable.
     pub fn held(&self) -> usize {
         self.held.len()
@@ -105,7 +120,7 @@ impl Shard {
     pub(super) fn recorded(&mut self, job: &mut Job<'_>, drove: Drove) -> Drove {
         let reply = job.reply;
         let Some(ledger) = reply.start_identity().ledger() else { return drove };
-        job.buffer.is_as_recorded = false;
+        (job.buffer.is_as_recorded, job.buffer.is_held) = (false, false);
         if !matches!(drove, Ok(Turn::Parked)) {
             return drove;
         }
@@ -143,7 +158,8 @@ impl Shard {
         self.notes.clear();
         ledger.events.store(events, Ordering::Relaxed);
         let mut held = None;
-        if !job.buffer.staged.is_empty() {
+        job.buffer.is_held = !job.buffer.staged.is_empty();
+        if job.buffer.is_held {
             let calls = std::mem::take(&mut job.buffer.staged);
             let key = *job.key.get_or_insert_with(|| self.residents.reserve());
             held = Some(Held::Tasks(key, calls, job.buffer.execution.visits()));
@@ -159,6 +175,11 @@ impl Shard {
         buffer: &mut ExecutionBuffer,
     ) -> Option<usize> {
         if buffer.recorded.len() > limits::DURABLE_PARKED_BYTES_MAX {
+            return None;
+        }
+        let is_small = buffer.execution.arena.capacity_bytes() <= limits::DURABLE_SEATED_BYTES_MAX;
+        if buffer.is_held && is_small && self.held.len() <= limits::DURABLE_SEATED_MAX {
+            // It goes on as soon as that is durable: reading it again would take longer than all else.
             return None;
         }
         if !buffer.is_as_recorded {

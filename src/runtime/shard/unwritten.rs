@@ -52,6 +52,7 @@ impl Shard {
         if !self.is_behind() {
             match self.durability().write(&record) {
                 Ok(lsn) => {
+                    self.count_record();
                     if let Some(held) = held {
                         self.hold(lsn, held);
                     }
@@ -80,6 +81,7 @@ impl Shard {
         while let Some((record, _)) = self.unwritten.records.front() {
             match self.durability().write(record) {
                 Ok(lsn) => {
+                    self.count_record();
                     if let Some((_, Some(held))) = self.unwritten.records.pop_front() {
                         self.hold(lsn, held);
                     }
