@@ -291,6 +291,25 @@ fn golden(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/durable/records-{version}.txt"))
 }
 
+/// The events of an execution, a line each.
+fn lines(name: &str, history: &History) -> String {
+    let line = |it: &Event| {
+        let Event { id, previous, time_ms, event_type, details } = it;
+        format!("{name} {id} {previous} {time_ms} {event_type:?} {details:?}\n")
+    };
+    history.events().map(line).collect()
+}
+
+/// Compares what records of a version came to with what they came to before; `EXPRESSWAY_WRITE=1` writes that.
+fn compare_histories(version: u32, histories: &str) {
+    let path = golden(version).with_file_name(format!("histories-{version}.txt"));
+    if std::env::var_os("EXPRESSWAY_WRITE").is_some() {
+        std::fs::write(&path, histories).expect("a file");
+    }
+    let kept = std::fs::read_to_string(path).expect("it is kept");
+    assert_eq!(histories, kept, "version {version}");
+}
+
 /// Runs the four, and writes down what is in the journal then.
 fn bless(folder: &Folder) {
     let engine = engine(folder);
@@ -358,7 +377,7 @@ fn records_of_all_versions_are_read() {
         log.close().expect("a disk");
 
         let engine = engine(&folder);
-        let mut told = Vec::new();
+        let (mut told, mut histories) = (Vec::new(), String::new());
         let golden = machine(&engine, GOLDEN);
         for execution in engine.recovered() {
             let history = LiveHistory::new(1 << 20);
@@ -366,6 +385,7 @@ fn records_of_all_versions_are_read() {
                 history.recover(recorded).expect("events");
             }
             let events = history.read(|history| history.events().len());
+            histories += &history.read(|history| lines(&execution.name, history));
             let output = execution.outcome.as_ref().map(|it| String::from_utf8_lossy(it.json()).into_owned());
             told.push((execution.name.to_string(), events, output));
             if execution.outcome.is_none() {
@@ -377,6 +397,7 @@ fn records_of_all_versions_are_read() {
         let wanted =
             KEPT.map(|(name, _, events, output)| (name.to_owned(), events, output.map(str::to_owned)));
         assert_eq!(told, wanted, "version {version}");
+        compare_histories(version, &histories);
     }
 }
 
