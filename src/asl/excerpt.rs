@@ -8,6 +8,8 @@ use super::{Code, Diagnostic, Severity};
 
 /// More bytes of a line than this are cut out around the place that is shown.
 const EXCERPT_BYTES_MAX: usize = 160;
+/// Columns of an excerpt that is not for a terminal.
+const COLUMNS: usize = 140;
 
 /// A problem with its line of the source, the place marked, and the suggestion if there is one. `file` is what the
 /// definition is called; `colours` are those of terminals.
@@ -21,7 +23,18 @@ const EXCERPT_BYTES_MAX: usize = 160;
 /// assert!(shown.contains("did you mean `Next`?"));
 /// ```
 pub fn excerpt(diagnostic: &Diagnostic, file: &str, source: &str, colours: bool) -> String {
-    let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
+    excerpt_within(diagnostic, file, source, colours, COLUMNS)
+}
+
+/// As [`excerpt`], whose lines of the source have at most so many columns.
+pub fn excerpt_within(
+    diagnostic: &Diagnostic,
+    file: &str,
+    source: &str,
+    colours: bool,
+    columns: usize,
+) -> String {
+    let renderer = if colours { Renderer::styled() } else { Renderer::plain() }.term_width(columns);
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,

@@ -26,7 +26,7 @@ mod timestamp;
 
 pub use diagnostic::{Code, Diagnostic, Severity, did_you_mean, explain_invalid, invalid_definition};
 #[cfg(feature = "excerpts")]
-pub use excerpt::excerpt;
+pub use excerpt::{excerpt, excerpt_within};
 pub use forms::{Form, StateField, state_fields};
 pub use model::{Definition, State};
 

@@ -305,7 +305,7 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
     // That an extension is used is a warning of `validate` alone: whoever runs it knows.
     let is_news = found.diagnostics.iter().any(|it| it.code != Code::Extension);
     if found.errors() > 0 || (found.warnings() > 0 && is_news) {
-        let shown = report::text(&found, &written.text, report::colours_stderr(), NotRunHere::Error);
+        let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Error);
         say(shown.trim_end());
     }
     let (Some(_), Some(program)) = (found.definition, found.program) else {

@@ -92,7 +92,7 @@ pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
     let found = written.check();
     let mut went = if found.is_valid() { Went::Well } else { Went::PartlyWrong };
     if found.errors() + found.warnings() > 0 {
-        let shown = report::text(&found, &written.text, report::colours_stderr(), NotRunHere::Notice);
+        let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Notice);
         say(shown.trim_end());
     }
     let graph = match &found.definition {

@@ -347,7 +347,7 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
             let text = &written.text;
             match arguments.format {
                 Format::Text => {
-                    print(report::text(&found, text, report::colours_stdout(), not_run).as_bytes())?;
+                    print(report::text(&found, text, report::Look::stdout(), not_run).as_bytes())?;
                 }
                 Format::Json => print(report::json(&found, text, not_run).as_bytes())?,
             }

@@ -4,12 +4,17 @@ use std::io::{self, IsTerminal};
 
 use annotate_snippets::{Group, Level, Renderer};
 use expressway::asl::{self, Severity};
+use terminal_size::{Height, Width, terminal_size_of};
 
 use super::counted;
 use super::definition::Found;
 
 /// Problems of one definition that are shown with their source; the rest is counted.
 const SHOWN_MAX: usize = 200;
+/// Columns where it is not a terminal that shows it.
+const COLUMNS_ELSEWHERE: usize = 140;
+/// On fewer nothing would be left of a line.
+const COLUMNS_MIN: usize = 40;
 
 /// Whether standard output is a terminal that wants colours.
 pub(super) fn colours_stdout() -> bool {
@@ -19,6 +24,32 @@ pub(super) fn colours_stdout() -> bool {
 /// Whether standard error is.
 pub(super) fn colours_stderr() -> bool {
     io::stderr().is_terminal() && wanted()
+}
+
+/// How problems are shown on a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    colours: bool,
+    columns: usize,
+}
+
+impl Look {
+    pub(super) fn stdout() -> Look {
+        Look { colours: colours_stdout(), columns: columns(terminal_size_of(io::stdout())) }
+    }
+
+    pub(super) fn stderr() -> Look {
+        Look { colours: colours_stderr(), columns: columns(terminal_size_of(io::stderr())) }
+    }
+
+    fn renderer(self) -> Renderer {
+        if self.colours { Renderer::styled() } else { Renderer::plain() }.term_width(self.columns)
+    }
+}
+
+/// Those of the terminal, if it is one.
+fn columns(terminal: Option<(Width, Height)>) -> usize {
+    terminal.map_or(COLUMNS_ELSEWHERE, |(width, _)| usize::from(width.0).max(COLUMNS_MIN))
 }
 
 /// The convention of no-color.org.
@@ -37,13 +68,13 @@ pub(super) enum NotRunHere {
 const NOT_RUN_HERE: &str = "NOT_RUN_HERE";
 
 /// For people. Ends with a line that counts.
-pub(super) fn text(found: &Found, text: &[u8], colours: bool, not_run: NotRunHere) -> String {
-    let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
+pub(super) fn text(found: &Found, text: &[u8], look: Look, not_run: NotRunHere) -> String {
+    let renderer = look.renderer();
     // Places are of the text as it is; only what is shown of it may differ where it is not UTF-8.
     let source = String::from_utf8_lossy(text);
     let mut out = String::new();
     for diagnostic in found.diagnostics.iter().take(SHOWN_MAX) {
-        out.push_str(&asl::excerpt(diagnostic, &found.file, &source, colours));
+        out.push_str(&asl::excerpt_within(diagnostic, &found.file, &source, look.colours, look.columns));
         out.push_str("\n\n");
     }
     for refused in found.refused.iter().take(SHOWN_MAX) {

@@ -481,7 +481,7 @@ async fn deploy(
         let found = written.check();
         let name = written.machine.clone().unwrap_or_else(|| "workflow".to_owned());
         let Some(program) = &found.program else {
-            let shown = report::text(&found, &written.text, report::colours_stderr(), NotRunHere::Error);
+            let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Error);
             say(&format!("expressway: {name} is refused:\n{}", shown.trim_end()));
             continue;
         };
@@ -546,7 +546,7 @@ fn excerpts(report: &Report, machine_type: Option<Type>) -> Option<String> {
     }
     let text = definition::text(&report.file).ok()?;
     let found = definition::check(&report.file, &text, Reading { machine_type });
-    let shown = report::text(&found, &text, report::colours_stderr(), NotRunHere::Error);
+    let shown = report::text(&found, &text, report::Look::stderr(), NotRunHere::Error);
     (found.errors() > 0).then(|| shown.trim_end().to_owned())
 }
 

@@ -158,7 +158,7 @@ impl Items {
             _ => false,
         };
         self.form = match (std::mem::replace(&mut self.form, Form::Broken), &self.format) {
-            (Form::Packed(packed), _) => Form::Bytes(packed.unpacked()),
+            (Form::Packed(packed), _) => Form::Bytes(packed.unpacked()?),
             (Form::Bytes(bytes), Format::Csv { delimiter, headers }) => {
                 Form::Rows(Box::new(Rows::new(bytes, *delimiter, headers.as_deref())?))
             }
@@ -200,13 +200,16 @@ impl Packed {
         Poll::Ready(Ok(()))
     }
 
-    /// What is packed by gzip is unpacked.
-    fn unpacked(self) -> Bytes {
+    /// What is packed by gzip is unpacked. AWS unpacks zstd, too, which is refused here: its bytes would be read as rows.
+    fn unpacked(self) -> Result<Bytes, Fault> {
+        if self.head.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
+            return Err(failed("The data is packed by zstd, which is not supported: pack it by gzip"));
+        }
         let is_gzip = self.head.starts_with(&[0x1F, 0x8B]);
         let bytes = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(self.head).chain(self.stream));
         match is_gzip {
-            true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes))),
-            false => Box::new(bytes),
+            true => Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes)))),
+            false => Ok(Box::new(bytes)),
         }
     }
 }
@@ -602,5 +605,7 @@ mod tests {
         assert_eq!(items(&packed, &Format::JsonLines, None, 0), Ok(vec!["1".to_owned(), "2".to_owned()]));
         let cut = items(&packed[..packed.len() - 6], &Format::JsonLines, None, 0);
         assert!(cut.as_ref().is_err_and(|why| why.contains("cannot be read")), "{cut:?}");
+        let zstd = items(b"\x28\xB5\x2F\xFD\n", &Format::JsonLines, None, 0);
+        assert!(zstd.as_ref().is_err_and(|why| why.contains("zstd")), "{zstd:?}");
     }
 }
