@@ -273,8 +273,8 @@ fn not_read_here(program: &Program, definition: &Definition) -> Vec<compile::Err
     let is_file = |resource: &str| {
         resource.ends_with(":states:::file:read") || resource.ends_with(":states:::file:write")
     };
-    let resources = program.data_resources().into_iter();
-    let resources = resources.filter(|it| !is_file(it.resource) && !(CALLS_S3 && is_s3(it.resource)));
+    let is_read = |resource: &str| is_file(resource) || (CALLS_S3 && is_s3(resource));
+    let resources = program.data_resources().into_iter().filter(|it| !is_read(it.resource));
     resources
         .map(|DataResource { state, field, resource }| {
             let location = definition.state(state).map_or("", |state| &state.location);
