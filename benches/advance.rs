@@ -163,6 +163,7 @@ fn endless(name: &str, definition: &str, input: &'static [u8]) -> Candidate<'sta
             ahead_ms: 0,
             now_ms: 0,
             transitions_max: u32::try_from(TRANSITIONS).unwrap(),
+            is_last_state: false,
             fuel: &fuel,
             effects: &mut effects,
             listener: None,

@@ -144,6 +144,8 @@ pub struct Env<'e> {
     pub ahead_ms: i64,
     /// State transitions this turn may take at most.
     pub transitions_max: u32,
+    /// Whether the execution is aborted instead of entering one more state, as that of a deleted state machine is.
+    pub is_last_state: bool,
     /// What all work of the turn is charged to.
     pub fuel: &'e Fuel<'e>,
     /// What the turn wants done; the driver empties it.

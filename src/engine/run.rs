@@ -138,13 +138,15 @@ impl Run<'_, '_> {
             }
             Event::Deadline => self.time_out(),
             Event::Fail(fault) => self.end_failed(self.execution.events, fault),
-            Event::Abort(fault) => {
-                self.execution.keep_stopped();
-                self.cancel_all();
-                self.emit(0, EventKind::ExecutionAborted { fault: &fault });
-                self.execution.outcome = Some(Outcome::Aborted(fault));
-            }
+            Event::Abort(fault) => self.abort(fault),
         }
+    }
+
+    fn abort(&mut self, fault: Fault) {
+        self.execution.keep_stopped();
+        self.cancel_all();
+        self.emit(0, EventKind::ExecutionAborted { fault: &fault });
+        self.execution.outcome = Some(Outcome::Aborted(fault));
     }
 
     /// The frame that waits in this way for the answer that `token` names.
@@ -174,6 +176,10 @@ impl Run<'_, '_> {
                     return Turn::Yielded;
                 }
                 left -= 1;
+                if self.env.is_last_state && self.execution.frames[frame as usize].phase == Phase::Enter {
+                    self.abort(Fault { error: None, cause: None });
+                    return Turn::Done;
+                }
                 if self.execution.identity.is_standard
                     && self.execution.events >= limits::HISTORY_EVENTS_MAX - 1
                 {

@@ -148,6 +148,7 @@ impl<'e> CallerThreadRun<'e> {
             now_ms: self.began_ms,
             ahead_ms: self.ahead_ms,
             transitions_max: TRANSITIONS_PER_EXECUTION,
+            is_last_state: false,
             fuel,
             shown: (shared.observability.as_deref(), shared.remotes.len() + self.engine.stripe_number()),
             random: shared.random,

@@ -3,7 +3,7 @@
 #[cfg(expressway_loom)]
 use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError};
 #[cfg(not(expressway_loom))]
 use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use std::task::{Context, Poll, Waker};
 
@@ -33,6 +33,8 @@ pub(super) struct Location {
 #[derive(Debug, Default)]
 pub(super) struct Completion {
     pub(super) start_identity: StartIdentity,
+    /// Whether it is aborted instead of entering one more state.
+    is_last_state: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -118,7 +120,7 @@ impl Completion {
     }
 
     pub(super) fn new(start_identity: StartIdentity) -> Completion {
-        Completion { start_identity, state: Mutex::default() }
+        Completion { start_identity, is_last_state: AtomicBool::new(false), state: Mutex::default() }
     }
 
     /// It is over.
@@ -158,6 +160,15 @@ impl Completion {
                 None
             }
         }
+    }
+
+    /// Wants it aborted before it enters one more state. Its next turn sees that.
+    pub(super) fn abort_at_next_state(&self) {
+        self.is_last_state.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_last_state(&self) -> bool {
+        self.is_last_state.load(Ordering::Relaxed)
     }
 
     pub(super) fn status(&self) -> Status {

@@ -139,6 +139,8 @@ pub(super) struct Setting<'t> {
     pub(super) now_ms: u64,
     pub(super) ahead_ms: i64,
     pub(super) transitions_max: u32,
+    /// Whether the execution is aborted instead of entering one more state.
+    pub(super) is_last_state: bool,
     pub(super) fuel: &'t Fuel<'t>,
     /// What shows executions, and the stripe on which they are counted.
     pub(super) shown: (Option<&'t Observability>, usize),
@@ -159,6 +161,7 @@ impl Setting<'_> {
         let ExecutionBuffer { execution, watch, .. } = buffer;
         let mut env = turn_scratch.env(self.now_ms, self.transitions_max, self.fuel);
         (env.ahead_ms, env.random, env.activities) = (self.ahead_ms, self.random, self.activities);
+        env.is_last_state = self.is_last_state;
         let mut adapter;
         if let Some(watch) = watch {
             (adapter, env.event_mask, env.event_buffer) =

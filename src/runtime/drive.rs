@@ -93,6 +93,7 @@ impl TurnScratch {
             now_ms,
             ahead_ms: 0,
             transitions_max,
+            is_last_state: false,
             fuel,
             effects: &mut self.effects.list,
             listener: None,

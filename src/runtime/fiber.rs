@@ -163,6 +163,7 @@ impl FiberTurn {
             ..
         } = self;
         let (transitions_max, stripe) = (self.transitions_max, self.stripe);
+        let is_last_state = completion.as_ref().is_some_and(|completion| completion.is_last_state());
         let start_identity = completion.as_ref().map_or(&AS_OTHERS, |completion| &completion.start_identity);
         let activities = |state, task| activity_work(&shared, &version, start_identity, state, task);
         let setting = context::Setting {
@@ -170,6 +171,7 @@ impl FiberTurn {
             now_ms,
             ahead_ms,
             transitions_max,
+            is_last_state,
             fuel,
             shown: (shared.observability.as_deref(), stripe),
             random: shared.random,

@@ -62,6 +62,12 @@ impl Handle {
             self.shared.remotes[usize::from(place.shard)].send(ShardMessage::Abort(place.key, fault));
         }
     }
+
+    /// Aborts it as soon as it is to enter one more state: what its states do now they do to their end. Nothing happens
+    /// when it is over before. A durable execution that goes on after a restart knows nothing of it.
+    pub fn abort_at_next_state(&self) {
+        self.completion.abort_at_next_state();
+    }
 }
 
 impl Future for Handle {

@@ -68,6 +68,7 @@ impl Shard {
                 now_ms: self.now_ms,
                 ahead_ms: self.ahead_ms,
                 transitions_max,
+                is_last_state: job.reply.completion().is_some_and(|it| it.is_last_state()),
                 fuel: &fuel,
                 shown: (shared.observability.as_deref(), usize::from(self.index)),
                 random: shared.random,

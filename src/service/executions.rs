@@ -106,6 +106,16 @@ impl Execution {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends it at its next transition, if its state machine is deleted (API reference, `DeleteStateMachine`). An Express
+    /// execution goes on to its end.
+    fn abort_at_next_state(&self) {
+        if let Some(handle) = &self.run().handle
+            && !self.target.machine.is_express()
+        {
+            handle.abort_at_next_state();
+        }
+    }
+
     /// Sees whether it is over.
     pub(super) fn look(self: &Arc<Self>) {
         let waker = Waker::from(Arc::clone(self));
@@ -310,6 +320,10 @@ impl Executions {
         let mut of_machine = self.by_machine.entry(execution.list().into()).or_default();
         of_machine.insert(execution.number, Arc::clone(&execution));
         drop(of_machine);
+        // Whichever comes last, this or the deletion of its state machine, sees the other.
+        if self.machines.get(&execution.target.machine.arn).is_some_and(|machine| machine.is_deleting) {
+            execution.abort_at_next_state();
+        }
         execution.look();
         Ok(Ok(execution))
     }
@@ -359,6 +373,15 @@ impl Executions {
                 execution.look();
             }
         }
+    }
+
+    /// Ends the executions of a state machine that is being deleted at their next transition, and forgets it, unless one
+    /// of them runs.
+    pub(super) fn end_if_deleting(&self, machine: &str) {
+        if let Some(executions) = self.by_machine.get(machine) {
+            executions.values().for_each(|execution| execution.abort_at_next_state());
+        }
+        self.forget_if_deleting(machine);
     }
 
     /// Forgets a state machine that is being deleted, unless an execution of it runs.

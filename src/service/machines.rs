@@ -373,8 +373,9 @@ impl Service {
         Ok(UpdatedStateMachine { updated_ms, revision_id, version_arn })
     }
 
-    /// Deletes a state machine with its versions and aliases; its executions go on, and until they are over it can be
-    /// seen as one that is being deleted. One that does not exist is deleted already.
+    /// Deletes a state machine with its versions and aliases. Its Standard executions are aborted when they are to enter
+    /// one more state, its Express ones go on to their end; until all are over it can be seen as one that is being
+    /// deleted. One that does not exist is deleted already.
     ///
     /// # Errors
     /// `InvalidArn`, `ValidationException` for the ARN of a Map state.
@@ -390,7 +391,7 @@ impl Service {
         let deleting = StateMachine { is_deleting: true, versions, aliases, ..(*machine).clone() };
         inner.machines.put(arn, Arc::new(deleting));
         // Whichever comes last, this or the end of its last execution, sees the other.
-        inner.executions.forget_if_deleting(arn);
+        inner.executions.end_if_deleting(arn);
         Ok(())
     }
 

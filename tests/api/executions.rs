@@ -457,6 +457,89 @@ fn a_machine_with_executions_is_deleted_when_they_are_over() {
     assert_eq!(client.refused("DescribeStateMachine", &this).0, "StateMachineDoesNotExist");
 }
 
+/// API reference, `DeleteStateMachine`: "on the next state transition, the state machine's executions are terminated".
+#[test]
+fn executions_of_a_deleted_machine_end_at_their_next_transition() {
+    let waits = |next: &str| json!({"Type": "Wait", "Seconds": 60, "Next": next});
+    let done = json!({"Type": "Succeed"});
+    let branch =
+        json!({"StartAt": "B", "States": {"B": {"Type": "Wait", "Seconds": 60, "Next": "C"}, "C": done}});
+    let chain = json!({"W": waits("P"), "P": {"Type": "Pass", "Next": "D"}, "D": done});
+    let parallel = json!({"W": {"Type": "Parallel", "Branches": [branch], "Next": "D",
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "D"}]}, "D": done});
+    let map = json!({"W": {"Type": "Map", "ItemProcessor": branch, "End": true}});
+    let retried = json!({"W": {"Type": "Parallel", "End": true, "Retry": [{"ErrorEquals": ["E"], "MaxAttempts": 1}],
+        "Branches": [{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E"}}}]}});
+    let alone = json!({"W": {"Type": "Wait", "Seconds": 60, "End": true}});
+    let cases = [
+        (
+            "STANDARD",
+            &chain,
+            "{}",
+            "ABORTED",
+            "ExecutionStarted WaitStateEntered WaitStateExited ExecutionAborted",
+        ),
+        (
+            "STANDARD",
+            &parallel,
+            "{}",
+            "ABORTED",
+            "ExecutionStarted ParallelStateEntered ParallelStateStarted WaitStateEntered WaitStateExited \
+             ExecutionAborted",
+        ),
+        (
+            "STANDARD",
+            &map,
+            "[1]",
+            "ABORTED",
+            "ExecutionStarted MapStateEntered MapStateStarted MapIterationStarted WaitStateEntered \
+             WaitStateExited ExecutionAborted",
+        ),
+        // What its state does it does to its end.
+        (
+            "STANDARD",
+            &alone,
+            "{}",
+            "SUCCEEDED",
+            "ExecutionStarted WaitStateEntered WaitStateExited ExecutionSucceeded",
+        ),
+        (
+            "STANDARD",
+            &retried,
+            "{}",
+            "ABORTED",
+            "ExecutionStarted ParallelStateEntered ParallelStateStarted FailStateEntered ParallelStateStarted \
+             ExecutionAborted",
+        ),
+        (
+            "EXPRESS",
+            &chain,
+            "{}",
+            "SUCCEEDED",
+            "ExecutionStarted WaitStateEntered WaitStateExited PassStateEntered PassStateExited \
+             SucceedStateEntered SucceedStateExited ExecutionSucceeded",
+        ),
+    ];
+    for (machine_type, states, input, status, events) in cases {
+        let mut client = Client::with(|builder| builder.express_history(true));
+        let machine = client.machine("m", machine_type, states.clone());
+        let arn = client.start(&machine, input);
+        client.ok("DeleteStateMachine", &json!({"stateMachineArn": machine}));
+        client.settle();
+        let this = json!({"executionArn": arn});
+        assert_eq!(client.ok("DescribeExecution", &this)["status"], "RUNNING", "{events}");
+        client.pass(61_000);
+        let described = client.ok("DescribeExecution", &this);
+        assert_eq!(described["status"], status, "{events}");
+        assert!(described.get("error").is_none() && described.get("cause").is_none(), "{described}");
+        let history = client.history(&arn.into());
+        let types: Vec<&str> = history.iter().filter_map(|event| event["type"].as_str()).collect();
+        assert_eq!(types.join(" "), events);
+        let gone = client.refused("DescribeStateMachine", &json!({"stateMachineArn": machine})).0;
+        assert_eq!(gone, "StateMachineDoesNotExist");
+    }
+}
+
 const DELETING: &str = "State Machine is being deleted: 'ARN'";
 
 #[test]

@@ -66,6 +66,7 @@ impl Bed {
             ahead_ms: 0,
             now_ms: 1_000,
             transitions_max: u32::MAX,
+            is_last_state: false,
             fuel,
             effects: &mut self.effects,
             listener: None,

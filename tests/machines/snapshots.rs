@@ -110,6 +110,7 @@ fn play(program: &Program, seed: u64, input: &str, result: &str, is_restored: bo
             ahead_ms: 0,
             now_ms,
             transitions_max: 1 + (seed % 3) as u32,
+            is_last_state: false,
             fuel: &fuel,
             effects: &mut effects,
             listener: Some(&mut history),
