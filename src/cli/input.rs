@@ -36,7 +36,9 @@ impl Source {
         }
         match json::read(&mut Arena::new(), input.as_bytes()) {
             Ok(_) => Ok(Source::Text(input.as_bytes().to_vec())),
-            Err(error) if looks_like_json => Err(Stop::failed(format!("the input is not JSON: {error}"))),
+            Err(error) if looks_like_json => {
+                Err(Stop::failed(format!("the input {}: {error}", error.verdict())))
+            }
             Err(_) => {
                 Err(Stop::failed(format!("cannot read {input}: there is no such file, and it is not JSON")))
             }

@@ -22,6 +22,15 @@ pub struct ReadError {
 }
 
 impl ReadError {
+    /// What is to be said of the text before the error itself: what is only too large for this reader is JSON.
+    pub fn verdict(&self) -> &'static str {
+        use ReadErrorKind::{NumberRange, Stopped, TooDeep, TooLarge};
+        match self.kind {
+            NumberRange | TooDeep | TooLarge | Stopped => "cannot be read",
+            _ => "is not JSON",
+        }
+    }
+
     /// Line and column of the error in `text`, both from 1, columns in bytes.
     pub fn line_column(&self, text: &[u8]) -> (usize, usize) {
         let before = &text[..self.offset.min(text.len())];

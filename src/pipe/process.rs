@@ -332,7 +332,7 @@ impl Processor {
         if !failure.is_final
             && let Err(error) = json::read(&mut Arena::new(), batch.body(event as usize))
         {
-            failure = Failure::poison(format!("The event is not JSON: {error}"));
+            failure = Failure::poison(format!("The event {}: {error}", error.verdict()));
         }
         let made = self.made(batch, event, attempts);
         if failure.is_final || made >= self.settings.attempts.max {
@@ -357,7 +357,7 @@ impl Processor {
             match json::read(&mut arena, batch.body(event as usize)) {
                 Ok(_) => left.push(event),
                 Err(error) => {
-                    let failure = Failure::poison(format!("The event is not JSON: {error}"));
+                    let failure = Failure::poison(format!("The event {}: {error}", error.verdict()));
                     came.push((event, EventResult::Dead(failure, 1)));
                 }
             }

@@ -53,7 +53,7 @@ impl Tasks for Registered {
 #[non_exhaustive]
 pub enum InputError {
     /// It is not JSON.
-    #[error("the input is not JSON: {0}")]
+    #[error("the input {verdict}: {0}", verdict = .0.verdict())]
     NotJson(#[from] ReadError),
     /// It is larger than the service limit.
     #[error("the input has {0} bytes, more than the {max} allowed", max = limits::PAYLOAD_BYTES_MAX)]

@@ -38,7 +38,7 @@ pub enum StartError {
     #[error("the input has {0} bytes, more than the {max} allowed", max = limits::PAYLOAD_BYTES_MAX)]
     TooLarge(usize),
     /// Its input is not JSON.
-    #[error("the input is not JSON: {0}")]
+    #[error("the input {verdict}: {0}", verdict = .0.verdict())]
     NotJson(#[from] ReadError),
     /// Its input cannot be written as JSON.
     #[error("the input cannot be written as JSON: {0}")]

@@ -38,7 +38,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::{Execution, TaskCall, Token};
 use crate::fault::{self, Fault};
-use crate::json::{self, Arena, ReadError, ReadErrorKind, Value};
+use crate::json::{self, Arena, ReadError, Value};
 use crate::program::{Program, StateKind};
 
 /// Answers the tasks of the executions of one driver: [handlers](Handlers), [mocks](mock::TestCase), or a script.
@@ -113,13 +113,7 @@ fn unreadable(subject: &str, text: &[u8], error: ReadError) -> String {
     if text.is_empty() {
         return format!("{subject} is not JSON: it is empty");
     }
-    let what = match error.kind {
-        ReadErrorKind::NumberRange
-        | ReadErrorKind::TooDeep
-        | ReadErrorKind::TooLarge
-        | ReadErrorKind::Stopped => "cannot be read",
-        _ => "is not JSON",
-    };
+    let what = error.verdict();
     let shown = text[..text.len().min(SHOWN_BYTES)].escape_ascii();
     let more = if text.len() > SHOWN_BYTES { "…" } else { "" };
     format!("{subject} {what}: {error}. It begins with: {shown}{more}")

@@ -67,7 +67,7 @@ fn bad_lines_are_named_and_counted_and_do_not_stop_the_stream() {
     let long = format!("\"{}\"", "x".repeat(3_000_000));
     let large = format!("\"{}\"", "x".repeat(300_000));
     let mut events = b"{\"a\":1}\r\n\n  [2]  \nnonsense\n{\"a\":\"\xff\"}\n".to_vec();
-    events.extend(format!("{long}\n{large}\n3\n[4").bytes());
+    events.extend(format!("{long}\n{large}\n3\n1e400\n[4").bytes());
     let failures = folder.0.join("failures.ndjson");
     let answer = run(&["run", &echo, "--failures", failures.to_str().unwrap()], &events);
     assert_eq!(answer.code, Some(1));
@@ -77,9 +77,10 @@ fn bad_lines_are_named_and_counted_and_do_not_stop_the_stream() {
         "line 5: not run: the input is not JSON: invalid UTF-8 at byte 6",
         "line 6: not run: the input has 3000002 bytes, more than the 262144 allowed",
         "line 7: not run: the input has 300002 bytes, more than the 262144 allowed",
-        "line 9: not run: the input is not JSON: unexpected end of text at byte 2",
-        "8 events in ",
-        "not run    5",
+        "line 9: not run: the input cannot be read: number out of range",
+        "line 10: not run: the input is not JSON: unexpected end of text at byte 2",
+        "9 events in ",
+        "not run    6",
     ] {
         assert!(answer.err.contains(line), "{line} is missing in: {}", answer.err);
     }
@@ -90,7 +91,7 @@ fn bad_lines_are_named_and_counted_and_do_not_stop_the_stream() {
             serde_json::from_str::<serde_json::Value>(row).expect("JSON")["line"].as_u64().expect("a line")
         })
         .collect();
-    assert_eq!(lines, [4, 5, 6, 7, 9]);
+    assert_eq!(lines, [4, 5, 6, 7, 9, 10]);
 }
 
 #[test]

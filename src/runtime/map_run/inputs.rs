@@ -245,5 +245,5 @@ impl Reader {
 }
 
 fn not_json(at: u32, error: &json::ReadError) -> Fault {
-    Fault::new(fault::ITEM_READER_FAILED, format!("The item {at} is not JSON: {error}"))
+    Fault::new(fault::ITEM_READER_FAILED, format!("The item {at} {}: {error}", error.verdict()))
 }

@@ -160,7 +160,7 @@ impl Shard {
             }
             Ok(input) => (Event::Go, input),
             Err(error) => {
-                let cause = format!("The execution's input is not JSON: {error}");
+                let cause = format!("The execution's input {}: {error}", error.verdict());
                 (Event::Fail(Fault::new(fault::RUNTIME, cause)), Value::NULL)
             }
         };
