@@ -5,7 +5,7 @@ use super::run::{QueryInputs, Run, StateError};
 use super::single_state::Step;
 use crate::fault::{self, Fault};
 use crate::json::Value;
-use crate::program::{Filter, PathId, ResultPath};
+use crate::program::{Filter, PathId, ResultPath, TemplateId};
 use crate::query::path::Path;
 
 /// Bytes of an input up to which following a path in it is no work to speak of.
@@ -25,11 +25,20 @@ impl Run<'_, '_> {
     pub(super) fn effective_input(&mut self, frame: u32) -> Result<Value, StateError> {
         let mut effective = self.filtered_input(frame)?;
         if let Some(parameters) = self.state(frame).parameters {
-            effective = self.template(frame, parameters, QueryInputs::of(effective))?;
+            effective = self.template_of(frame, parameters, effective)?;
             self.execution.frames[frame as usize].effective = effective;
         }
         self.step_told(Step::Parameters(effective));
         Ok(effective)
+    }
+
+    /// What `Parameters` or `ResultSelector` make of a value. In null AWS does not even look for a path.
+    fn template_of(&mut self, frame: u32, template: TemplateId, value: Value) -> Result<Value, StateError> {
+        if value.is_null() && self.program.templates[template].reads_input() {
+            let text = "Unable to apply Path transformation to null or empty input.";
+            return Err(self.runtime(frame, text).into());
+        }
+        self.template(frame, template, QueryInputs::of(value))
     }
 
     pub(super) fn filter(&mut self, frame: u32, filter: Filter, value: Value) -> Result<Value, StateError> {
@@ -101,11 +110,7 @@ impl Run<'_, '_> {
         let (selector, result_path, output_path) = (state.result, state.result_path, state.output);
         let mut result = result;
         if let Some(selector) = selector {
-            if result.is_null() && self.program.templates[selector].reads_input() {
-                let text = "Unable to apply Path transformation to null or empty input.";
-                return Err(self.runtime(frame, text).into());
-            }
-            result = self.template(frame, selector, QueryInputs::of(result))?;
+            result = self.template_of(frame, selector, result)?;
         }
         self.step_told(Step::ResultSelector(result));
         let input = self.execution.frames[frame as usize].input;

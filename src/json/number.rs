@@ -56,13 +56,44 @@ pub(super) fn int_len(int: i64) -> u32 {
 
 /// Bytes of a double as text.
 pub(super) fn float_len(float: f64) -> u32 {
-    if float.is_finite() { zmij::Buffer::new().format_finite(float).len() as u32 } else { 4 }
+    FloatText::of(float).as_bytes().len() as u32
 }
 
-/// Appends the shortest text that reads back as the same double; `null` for NaN and infinities.
+/// Appends the shortest text that reads back as the same double, an exponent as AWS writes it: `1.0E25`; `null` for NaN
+/// and infinities.
 pub fn shortest(float: f64, out: &mut Vec<u8>) {
-    match float.is_finite() {
-        true => out.extend_from_slice(zmij::Buffer::new().format_finite(float).as_bytes()),
-        false => out.extend_from_slice(b"null"),
+    out.extend_from_slice(FloatText::of(float).as_bytes());
+}
+
+/// A double as text, see [`shortest`].
+pub(super) struct FloatText {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl FloatText {
+    pub(super) fn of(float: f64) -> FloatText {
+        let mut text = FloatText { bytes: [0; 32], len: 0 };
+        let mut buffer = zmij::Buffer::new();
+        let printed = if float.is_finite() { buffer.format_finite(float) } else { "null" };
+        match printed.split_once('e') {
+            None => text.push(printed),
+            Some((digits, exponent)) => {
+                text.push(digits);
+                text.push(if digits.contains('.') { "E" } else { ".0E" });
+                text.push(exponent.trim_start_matches('+'));
+            }
+        }
+        text
+    }
+
+    /// A double takes 25 bytes at most.
+    fn push(&mut self, part: &str) {
+        self.bytes[self.len..self.len + part.len()].copy_from_slice(part.as_bytes());
+        self.len += part.len();
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }

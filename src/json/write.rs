@@ -1,6 +1,7 @@
 //! Values to compact JSON text.
 
 use super::inside;
+use super::number::FloatText;
 use super::value::{COLON, GROWTH_MAX, QUOTED};
 use super::{Arena, Kind, Value};
 
@@ -59,13 +60,7 @@ impl<const INSIDE: bool> Writer<'_, INSIDE> {
             },
             Kind::Bool => bytes(if value.as_bool() == Some(true) { b"true" } else { b"false" }, out),
             Kind::Undefined | Kind::Null | Kind::Opaque | Kind::Header => bytes(b"null", out),
-            Kind::Float => {
-                let float = f64::from_bits(value.bits());
-                match float.is_finite() {
-                    true => bytes(zmij::Buffer::new().format_finite(float).as_bytes(), out),
-                    false => bytes(b"null", out),
-                }
-            }
+            Kind::Float => bytes(FloatText::of(f64::from_bits(value.bits())).as_bytes(), out),
         }
     }
 
