@@ -1,13 +1,21 @@
 //! A service without threads under virtual time, and a client of it that checks every reply against the service model.
+//! It calls the API in process, or a server of it over a socket.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use expressway::api::{Call, Reply, answer};
 use expressway::runtime::{ManualTime, Simulation};
+use expressway::server::Server;
 use expressway::service::{Builder, Service};
+use http_body_util::BodyExt;
+use hyper::Request;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value as Json, json};
 
 use super::model::Model;
@@ -22,6 +30,37 @@ pub(crate) struct Client {
     pub(crate) time: ManualTime,
     runtime: tokio::runtime::Runtime,
     model: Option<Model>,
+    connection: Option<Connection>,
+}
+
+/// A server on a port of loopback, and a connection to it.
+struct Connection {
+    // Dropped before the server, which waits for its connections.
+    sender: SendRequest<Sent>,
+    server: Server,
+    requests: usize,
+}
+
+/// A request's body: its length is told, or it is sent in chunks.
+struct Sent {
+    left: Vec<Bytes>,
+    length: Option<u64>,
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.left.pop().map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
 }
 
 /// A refusal: the exception's name and its message.
@@ -52,8 +91,25 @@ impl Client {
             .retention_days(100 * 365)
             .activity_poll(Duration::ZERO);
         let (service, simulation) = set(builder).simulate().expect("a service");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        Client { service, simulation, time, runtime, model: Model::load() }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Client { service, simulation, time, runtime, model: Model::load(), connection: None }
+    }
+
+    /// One that calls the service over a socket.
+    pub(crate) fn over_http(set: impl FnOnce(Builder) -> Builder) -> Client {
+        let mut client = Client::with(set);
+        let mut config = crate::wire::config();
+        config.threads = 1;
+        let server = Server::start(&config, &client.service).expect("a free port");
+        server.ready(true);
+        let sender = client.runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
+            let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
+            tokio::spawn(connection);
+            sender
+        });
+        client.connection = Some(Connection { sender, server, requests: 0 });
+        client
     }
 
     /// Lets everything happen that needs no time to pass.
@@ -78,6 +134,9 @@ impl Client {
 
     /// The reply to a body as it is.
     pub(crate) fn raw(&mut self, target: &str, body: &[u8]) -> Reply {
+        if self.connection.is_some() {
+            return self.raw_over_http(target, body);
+        }
         let call = Call { target, trace_header: None, body };
         let Client { service, simulation, time, runtime, .. } = self;
         let now_ms = || expressway::runtime::Time::now_ms(time);
@@ -102,6 +161,57 @@ impl Client {
                 polled
             })
             .await
+        })
+    }
+
+    /// The same over the socket. Every other body is sent in chunks.
+    fn raw_over_http(&mut self, target: &str, body: &[u8]) -> Reply {
+        let Client { simulation, time, runtime, connection, .. } = self;
+        let connection = connection.as_mut().expect("a connection");
+        connection.requests += 1;
+        let chunk = if connection.requests % 2 == 0 { body.len().max(1) } else { 7 };
+        let sent = Sent {
+            left: body.rchunks(chunk).map(Bytes::copy_from_slice).collect(),
+            length: (connection.requests % 2 == 0).then_some(body.len() as u64),
+        };
+        let request = Request::post("/")
+            .header("host", connection.server.address().to_string())
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", target)
+            .body(sent)
+            .expect("a request");
+        let sender = &mut connection.sender;
+        runtime.block_on(async {
+            let mut answered = pin!(async {
+                sender.ready().await.expect("the connection is kept");
+                let response = sender.send_request(request).await.expect("a response");
+                let (head, body) = response.into_parts();
+                (head, body.collect().await.expect("a whole body").to_bytes())
+            });
+            let (head, body) = poll_fn(|context| {
+                let polled = answered.as_mut().poll(context);
+                simulation.settle(expressway::runtime::Time::now_ms(time));
+                if polled.is_pending() {
+                    context.waker().wake_by_ref();
+                    // The server's thread answers meanwhile.
+                    std::thread::yield_now();
+                }
+                polled
+            })
+            .await;
+            let header = |name: &str| head.headers.get(name).map(|it| it.to_str().expect("ASCII").to_owned());
+            assert_eq!(header("content-type").as_deref(), Some("application/x-amz-json-1.0"), "{head:?}");
+            assert!(header("x-amzn-requestid").is_some_and(|id| id.len() == 36), "{head:?}");
+            match header("content-length") {
+                Some(length) => assert_eq!(length, body.len().to_string(), "{head:?}"),
+                None => assert_eq!(header("transfer-encoding").as_deref(), Some("chunked"), "{head:?}"),
+            }
+            Reply {
+                status: head.status.as_u16(),
+                body: body.to_vec(),
+                error: header("x-amzn-errortype").map(Into::into),
+                retry_after_ms: None,
+            }
         })
     }
 

@@ -1,4 +1,4 @@
-//! The wire API through its seam: no socket, no HTTP, no thread, virtual time.
+//! The wire API through its seam: no socket, no HTTP, no thread, virtual time. What is data is played over a socket, too.
 
 mod client;
 mod executions;

@@ -20,7 +20,17 @@ fn recorded_calls_are_answered_as_aws_answered() {
     let Some(cases) = recorded("api.jsonl") else { return };
     let mut report = Report::new("api.jsonl", include_str!("../known/api.txt"));
     for case in &cases {
-        report.case(case["id"].as_str().expect("an id"), play(case));
+        report.case(case["id"].as_str().expect("an id"), play(case, Client::new()));
+    }
+    report.finish();
+}
+
+#[test]
+fn recorded_calls_are_answered_so_over_a_socket_too() {
+    let Some(cases) = recorded("api.jsonl") else { return };
+    let mut report = Report::new("api.jsonl over a socket", include_str!("../known/api.txt"));
+    for case in &cases {
+        report.case(case["id"].as_str().expect("an id"), play(case, Client::over_http(|builder| builder)));
     }
     report.finish();
 }
@@ -36,8 +46,7 @@ struct Bindings {
     starts: usize,
 }
 
-fn play(case: &Json) -> Result<(), String> {
-    let mut client = Client::new();
+fn play(case: &Json, mut client: Client) -> Result<(), String> {
     let mut bindings = Bindings {
         tokens: Regex::new(
             r"<[^<>]+>|(?:Express|Sync)ExecArn_Part\d_\d+idx|ExecArnPart_\d+idx|\bactivity_arn\b",

@@ -11,10 +11,15 @@ use crate::cases::{self, NotRan, Ran, Script, Scripted, Told};
 
 #[test]
 fn suite_through_the_api() {
-    cases::run_all("through the API", 550, run);
+    cases::run_all("through the API", 550, |case, _| run(case, false));
 }
 
-fn run(case: &Json, _: u64) -> Result<Ran, NotRan> {
+#[test]
+fn suite_through_a_socket() {
+    cases::run_all("through a socket", 550, |case, _| run(case, true));
+}
+
+fn run(case: &Json, over_http: bool) -> Result<Ran, NotRan> {
     let cannot =
         |what: &str| case.get(what).is_some() || case["tasks"].to_string().contains(&format!("\"{what}\""));
     if ["arena_bytes_max", "seconds_max"].into_iter().any(cannot) {
@@ -46,7 +51,10 @@ fn run(case: &Json, _: u64) -> Result<Ran, NotRan> {
             Scripted::Never | Scripted::Over { .. } => unreachable!("such cases are left out"),
         }
     };
-    let mut client = Client::with(|builder| builder.engine(|engine| engine.handler_prefix("arn:", handler)));
+    let set = |builder: expressway::service::Builder| {
+        builder.engine(|engine| engine.handler_prefix("arn:", handler))
+    };
+    let mut client = if over_http { Client::over_http(set) } else { Client::with(set) };
     let request = object!({"name": "machine", "definition": cases::definition(case).to_string(),
         "roleArn": "arn:aws:iam::111111111111:role/role"});
     let refused = |what: &str, why| NotRan::Failed(format!("{what} is refused: {why:?}"));
