@@ -103,12 +103,11 @@ impl Fuel<'_> {
     #[inline]
     pub fn charge(&self, work: u64) -> Result<(), Cut> {
         let left = self.left.get();
-        match left > work {
-            true => {
-                self.left.set(left - work);
-                Ok(())
-            }
-            false => self.fill_up(work),
+        if left > work {
+            self.left.set(left - work);
+            Ok(())
+        } else {
+            self.fill_up(work)
         }
     }
 
@@ -117,9 +116,10 @@ impl Fuel<'_> {
     #[inline]
     pub fn note(&self, work: u64) {
         let left = self.left.get();
-        match left > work {
-            true => self.left.set(left - work),
-            false => drop(self.fill_up(work)),
+        if left > work {
+            self.left.set(left - work);
+        } else {
+            let _ = self.fill_up(work);
         }
     }
 
@@ -128,12 +128,11 @@ impl Fuel<'_> {
     #[inline]
     pub fn goes_on(&self, work: u64) -> bool {
         let left = self.left.get();
-        match left > work && self.before.get() == 0 {
-            true => {
-                self.left.set(left - work);
-                true
-            }
-            false => self.refill.is_none() && self.charge(work).is_ok(),
+        if left > work && self.before.get() == 0 {
+            self.left.set(left - work);
+            true
+        } else {
+            self.refill.is_none() && self.charge(work).is_ok()
         }
     }
 

@@ -90,9 +90,10 @@ impl Charge {
         let Some(share) = &self.share else { return true };
         let fits = |used: usize| used.checked_add(bytes).filter(|&used| used <= share.bytes_max);
         let taken = share.used.fetch_update(Relaxed, Relaxed, fits).is_ok();
-        match taken {
-            true => self.bytes += bytes,
-            false => drop(share.refused.fetch_add(1, Relaxed)),
+        if taken {
+            self.bytes += bytes;
+        } else {
+            share.refused.fetch_add(1, Relaxed);
         }
         taken
     }

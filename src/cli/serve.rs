@@ -303,9 +303,10 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         Definitions::new(folder, config.place.clone(), machine_type)
     });
     if let Some(path) = &arguments.project_path {
-        let integrations = match arguments.tasks.no_integrations {
-            true => None,
-            false => Some(arguments.integrations(&config, address)?),
+        let integrations = if arguments.tasks.no_integrations {
+            None
+        } else {
+            Some(arguments.integrations(&config, address)?)
         };
         runtime.block_on(deploy(path, arguments, &service, integrations))?;
     }

@@ -22,9 +22,10 @@ impl Lower {
         );
         let after = Allowed { result: has_result, ..Allowed::default() };
         let before = Allowed::default();
-        let (parameters, result) = match jsonata {
-            true => (("Arguments", &state.arguments), ("Output", &state.output)),
-            false => (("Parameters", &state.parameters), ("ResultSelector", &state.result_selector)),
+        let (parameters, result) = if jsonata {
+            (("Arguments", &state.arguments), ("Output", &state.output))
+        } else {
+            (("Parameters", &state.parameters), ("ResultSelector", &state.result_selector))
         };
         let mut lowered = State {
             kind: StateKind::Succeed,

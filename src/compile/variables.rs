@@ -37,10 +37,7 @@ impl<'d> Variables<'d> {
                 }
             }
         }
-        match level.slots.is_empty() {
-            true => level.outer,
-            false => Variables(Some(Rc::new(level))),
-        }
+        if level.slots.is_empty() { level.outer } else { Variables(Some(Rc::new(level))) }
     }
 
     /// How many variables the workflow sees.

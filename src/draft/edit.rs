@@ -206,11 +206,12 @@ fn read(draft: Draft<'_>, text: &str) -> Result<Node, String> {
     if text.len() > limits::DEFINITION_BYTES_MAX {
         return Err("The text is larger than a definition may be".to_owned());
     }
-    match draft.yaml {
-        true => yaml::read(text).map(|source| source.root).map_err(|_| unreadable.to_owned()),
-        false => source::read(text.as_bytes(), limits::DEFINITION_BYTES_MAX)
+    if draft.yaml {
+        yaml::read(text).map(|source| source.root).map_err(|_| unreadable.to_owned())
+    } else {
+        source::read(text.as_bytes(), limits::DEFINITION_BYTES_MAX)
             .map(|source| source.root)
-            .map_err(|_| unreadable.to_owned()),
+            .map_err(|_| unreadable.to_owned())
     }
 }
 

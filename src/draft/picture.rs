@@ -122,9 +122,10 @@ fn path(piece: &Segment, origin: Origin) -> Json {
     let ((x1, y1), (x2, y2)) = (move_by(piece.from), move_by(piece.to));
     let (from, to) = (tenth(piece.across.0 + origin.y), tenth(piece.across.1 + origin.y));
     let middle = tenth((from + to) / 2.0);
-    let d = match (x1 - x2).abs() < 0.5 {
-        true => format!("M{x1} {y1}L{x2} {y2}"),
-        false => format!("M{x1} {y1}V{from}C{x1} {middle} {x2} {middle} {x2} {to}V{y2}"),
+    let d = if (x1 - x2).abs() < 0.5 {
+        format!("M{x1} {y1}L{x2} {y2}")
+    } else {
+        format!("M{x1} {y1}V{from}C{x1} {middle} {x2} {middle} {x2} {to}V{y2}")
     };
     let way = if piece.class == Way::Catch as u8 { "catch" } else { "next" };
     json!({

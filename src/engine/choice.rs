@@ -99,18 +99,15 @@ impl Run<'_, '_> {
             // Output and Assign of the state itself belong to `Default`.
             return self.leave_with(frame, effective);
         };
-        let (output, query_inputs) = match self.state(frame).jsonata {
-            true => {
-                let query_inputs = QueryInputs::of(self.execution.frames[frame as usize].input);
-                match rule.output {
-                    Some(output) => (self.template(frame, output, query_inputs)?, query_inputs),
-                    None => (effective, query_inputs),
-                }
+        let (output, query_inputs) = if self.state(frame).jsonata {
+            let query_inputs = QueryInputs::of(self.execution.frames[frame as usize].input);
+            match rule.output {
+                Some(output) => (self.template(frame, output, query_inputs)?, query_inputs),
+                None => (effective, query_inputs),
             }
-            false => {
-                let filter = self.state(frame).output;
-                (self.filter(frame, filter, effective)?, QueryInputs::of(effective))
-            }
+        } else {
+            let filter = self.state(frame).output;
+            (self.filter(frame, filter, effective)?, QueryInputs::of(effective))
         };
         self.leave(frame, output, rule.assign, query_inputs, Next::State(rule.next))
     }
@@ -154,9 +151,10 @@ impl Run<'_, '_> {
     /// Charges what a long text takes to be compared.
     #[inline]
     fn charge_long(&self, value: Value) -> Result<(), StateError> {
-        match value.is_string() && value.len() > LONG_BYTES {
-            true => self.charge(value.len() as u64 / 2),
-            false => Ok(()),
+        if value.is_string() && value.len() > LONG_BYTES {
+            self.charge(value.len() as u64 / 2)
+        } else {
+            Ok(())
         }
     }
 

@@ -186,12 +186,11 @@ impl EventBuffer {
         output: Value,
         assigned: Value,
     ) {
-        let what = match assigned.is_undefined() {
-            true => CompactEvent::StateExited(state, output),
-            false => {
-                self.assigned.push(assigned);
-                CompactEvent::StateAssigned(state, output)
-            }
+        let what = if assigned.is_undefined() {
+            CompactEvent::StateExited(state, output)
+        } else {
+            self.assigned.push(assigned);
+            CompactEvent::StateAssigned(state, output)
         };
         self.note(id, previous, time_ms, what);
     }

@@ -120,10 +120,11 @@ fn scaled_limit(milliseconds: u64, scale: f64) -> u64 {
 
 fn scaled(milliseconds: u64, scale: f64) -> u64 {
     // A number this large means never, which it is to go on meaning.
-    match scale == 1.0 || milliseconds == u64::MAX {
-        true => milliseconds,
+    if scale == 1.0 || milliseconds == u64::MAX {
+        milliseconds
+    } else {
         // Saturates.
-        false => (milliseconds as f64 * scale).round() as u64,
+        (milliseconds as f64 * scale).round() as u64
     }
 }
 

@@ -212,15 +212,14 @@ impl Run<'_, '_> {
         let catcher = &recovery.catch[n];
         let error_output = self.error_output(fault);
         let input = self.execution.frames[frame as usize].input;
-        let (output, query_inputs) = match self.state(frame).jsonata {
-            true => {
-                let query_inputs = QueryInputs { input, error_output, ..QueryInputs::default() };
-                match catcher.output {
-                    Some(output) => (self.template(frame, output, query_inputs)?, query_inputs),
-                    None => (error_output, query_inputs),
-                }
+        let (output, query_inputs) = if self.state(frame).jsonata {
+            let query_inputs = QueryInputs { input, error_output, ..QueryInputs::default() };
+            match catcher.output {
+                Some(output) => (self.template(frame, output, query_inputs)?, query_inputs),
+                None => (error_output, query_inputs),
             }
-            false => (self.combine(catcher.result_path, input, error_output)?, QueryInputs::of(error_output)),
+        } else {
+            (self.combine(catcher.result_path, input, error_output)?, QueryInputs::of(error_output))
         };
         self.leave(frame, output, catcher.assign, query_inputs, Next::State(catcher.next))?;
         Ok(true)

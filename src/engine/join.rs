@@ -210,12 +210,13 @@ impl Run<'_, '_> {
             return self.after_child(parent, join);
         }
         let row = &self.execution.joins[join as usize];
-        let fault = match row.has_tolerance && row.tolerated > 0 {
-            true => Fault::new(
+        let fault = if row.has_tolerance && row.tolerated > 0 {
+            Fault::new(
                 fault::EXCEED_TOLERATED_FAILURE_THRESHOLD,
                 "The specified tolerated failure threshold was exceeded",
-            ),
-            false => fault,
+            )
+        } else {
+            fault
         };
         // Recorded: what still runs is told as aborted before the iteration is told as failed.
         if is_map {

@@ -100,11 +100,10 @@ impl Run<'_, '_> {
         let child_template = self.child_template(join, row.processor);
         for index in started..started + count {
             self.charge(ITERATION + 2 * prepared.row.len() as u64)?;
-            let item = match items.is_object() {
-                true => self.execution.arena.entry(items, index as usize),
-                false => {
-                    self.execution.arena.item(items, index as usize).map(|value| (Value::UNDEFINED, value))
-                }
+            let item = if items.is_object() {
+                self.execution.arena.entry(items, index as usize)
+            } else {
+                self.execution.arena.item(items, index as usize).map(|value| (Value::UNDEFINED, value))
             };
             let (key, value) = item.expect("a join has as many items as it has children");
             let input = match row.selector {
@@ -312,9 +311,10 @@ impl Run<'_, '_> {
                 self.execution.arena.as_f64(value).expect("it was found to be a number")
             }
         };
-        match (0.0..=100.0).contains(&percentage) {
-            true => Ok(percentage),
-            false => Err(self.runtime(frame, "ToleratedFailurePercentage must be between 0 and 100.").into()),
+        if (0.0..=100.0).contains(&percentage) {
+            Ok(percentage)
+        } else {
+            Err(self.runtime(frame, "ToleratedFailurePercentage must be between 0 and 100.").into())
         }
     }
 }

@@ -332,9 +332,10 @@ impl Run<'_, '_> {
             Item::Read(index, value) => (index, Value::UNDEFINED, value),
             Item::At(index) => {
                 let arena = &self.execution.arena;
-                let found = match request.items.is_object() {
-                    true => arena.entry(request.items, index as usize),
-                    false => arena.item(request.items, index as usize).map(|value| (Value::UNDEFINED, value)),
+                let found = if request.items.is_object() {
+                    arena.entry(request.items, index as usize)
+                } else {
+                    arena.item(request.items, index as usize).map(|value| (Value::UNDEFINED, value))
                 };
                 match found {
                     Some((key, value)) => (index, key, value),

@@ -417,9 +417,10 @@ impl Run<'_, '_> {
 
     /// Whether what was just made fitted.
     pub(super) fn check_memory(&mut self, frame: u32) -> Result<(), StateError> {
-        match self.execution.arena.overflowed() {
-            false => Ok(()),
-            true => Err(self.runtime(frame, "The execution's data exceeds the memory it may use.").into()),
+        if !self.execution.arena.overflowed() {
+            Ok(())
+        } else {
+            Err(self.runtime(frame, "The execution's data exceeds the memory it may use.").into())
         }
     }
 

@@ -143,10 +143,8 @@ impl Run<'_, '_> {
         let state = self.state(frame);
         let (jsonata, next, assign) = (state.jsonata, state.next, state.assign);
         self.step_told(Step::Result(result));
-        let (output, query_inputs) = match jsonata {
-            true => self.jsonata_output(frame, result)?,
-            false => self.jsonpath_output(frame, result)?,
-        };
+        let (output, query_inputs) =
+            if jsonata { self.jsonata_output(frame, result)? } else { self.jsonpath_output(frame, result)? };
         self.leave(frame, output, assign, query_inputs, next)
     }
 

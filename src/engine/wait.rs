@@ -49,10 +49,7 @@ impl Run<'_, '_> {
     /// The timer of a Wait fired. The clock on the wall may have been set back meanwhile.
     pub(super) fn woken(&mut self, frame: u32) {
         let left_ms = self.execution.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
-        match left_ms > limits::CLOCK_SLACK_MS {
-            true => self.wait_until_wall(frame),
-            false => self.wait_over(frame),
-        }
+        if left_ms > limits::CLOCK_SLACK_MS { self.wait_until_wall(frame) } else { self.wait_over(frame) }
     }
 
     /// The clock on the wall was set: Waits until a time of day are over sooner or later than it seemed.

@@ -234,9 +234,10 @@ fn check_records(header: &Header, body: &[u8]) -> Result<(), NoBlock> {
         }
         (rest, found) = (after, found + 1);
     }
-    match found == header.records && (found > 0) == (header.kind == BlockKind::Records) {
-        true => Ok(()),
-        false => Err(NoBlock::Malformed("the number of records is wrong")),
+    if found == header.records && (found > 0) == (header.kind == BlockKind::Records) {
+        Ok(())
+    } else {
+        Err(NoBlock::Malformed("the number of records is wrong"))
     }
 }
 

@@ -164,14 +164,13 @@ impl Log {
             };
             let is_tail = found.is_live && run.last.lsn == self.last;
             if !is_tail && (!found.is_live || run.last.lsn < self.trimmed) {
-                match found.bytes == self.options.segment_bytes
+                if found.bytes == self.options.segment_bytes
                     && self.spares.len() < self.options.spare_segments
                 {
-                    true => {
-                        let segment = Segment { name: found.name.clone(), file: open()?, bytes: found.bytes };
-                        self.spares.push_back(segment);
-                    }
-                    false => self.surplus.push(found.name.clone()),
+                    let segment = Segment { name: found.name.clone(), file: open()?, bytes: found.bytes };
+                    self.spares.push_back(segment);
+                } else {
+                    self.surplus.push(found.name.clone())
                 }
                 continue;
             }
@@ -309,9 +308,10 @@ impl Log {
         while self.would_free(trimmed) {
             let segment = self.full.pop_front().expect("there is one").segment;
             let is_wanted = self.spares.len() < self.options.spare_segments;
-            match is_wanted && segment.bytes == self.options.segment_bytes {
-                true => self.spares.push_back(segment),
-                false => self.surplus.push(segment.name),
+            if is_wanted && segment.bytes == self.options.segment_bytes {
+                self.spares.push_back(segment)
+            } else {
+                self.surplus.push(segment.name)
             }
         }
     }

@@ -209,13 +209,14 @@ pub(super) fn read(
             }
         }
     }
-    match next > last {
-        true => Ok(()),
-        false => Err(JournalError::Damaged {
+    if next > last {
+        Ok(())
+    } else {
+        Err(JournalError::Damaged {
             file: segments.last().map_or_else(String::new, |name| disk.describe(name)),
             offset: 0,
             what: format!("block {next} was there, and cannot be read any more"),
-        }),
+        })
     }
 }
 

@@ -79,9 +79,10 @@ impl SpillFile {
 
     /// Makes sure that the file may grow.
     fn grow(&self) -> io::Result<()> {
-        match self.disk.free_bytes()? >= self.disk_free_bytes_min + GROWTH_BYTES {
-            true => Ok(()),
-            false => Err(io::ErrorKind::StorageFull.into()),
+        if self.disk.free_bytes()? >= self.disk_free_bytes_min + GROWTH_BYTES {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::StorageFull.into())
         }
     }
 
@@ -125,13 +126,12 @@ impl Spilled {
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.bytes as usize];
         let found = read_full(&*self.file.file, &mut bytes, self.offset)?;
-        match found == bytes.len() && crc32c::crc32c(&bytes) == self.crc {
-            true => Ok(bytes),
-            false => {
-                let place = self.file.disk.describe(NAME);
-                let text = format!("{place}, offset {}, is not as it was written", self.offset);
-                Err(io::Error::new(io::ErrorKind::InvalidData, text))
-            }
+        if found == bytes.len() && crc32c::crc32c(&bytes) == self.crc {
+            Ok(bytes)
+        } else {
+            let place = self.file.disk.describe(NAME);
+            let text = format!("{place}, offset {}, is not as it was written", self.offset);
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
         }
     }
 }

@@ -332,9 +332,10 @@ impl LogJournal {
         queue.waiting_bytes += growth;
         if before.is_none() {
             let standard = self.options.block_bytes_max.saturating_sub(HEADER_BYTES);
-            let batch = match bytes + RECORD_HEADER_BYTES <= standard {
-                true => queue.kept.pop().unwrap_or_else(|| Batch::with_capacity(standard)),
-                false => Batch::with_capacity(bytes + RECORD_HEADER_BYTES),
+            let batch = if bytes + RECORD_HEADER_BYTES <= standard {
+                queue.kept.pop().unwrap_or_else(|| Batch::with_capacity(standard))
+            } else {
+                Batch::with_capacity(bytes + RECORD_HEADER_BYTES)
             };
             queue.batches.push_back(batch);
             queue.next = queue.next.next();

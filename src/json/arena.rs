@@ -386,10 +386,8 @@ impl Arena {
         }
         let children = &self.stack[mark.0..];
         let size = size.min(u32::MAX as usize) as u32;
-        let (kind, len) = match object {
-            true => (Kind::Object, children.len() / 2),
-            false => (Kind::Array, children.len()),
-        };
+        let (kind, len) =
+            if object { (Kind::Object, children.len() / 2) } else { (Kind::Array, children.len()) };
         self.nodes.push(Value::new(Kind::Header, 0, size, NO_SPAN, 0));
         let at = self.nodes.len();
         self.nodes.extend_from_slice(children);
@@ -419,9 +417,10 @@ impl Arena {
         let mut kept = 0;
         for i in 0..count {
             let (key, value) = (members[2 * i], members[2 * i + 1]);
-            let twin = match count > 16 {
-                true => Some(*seen.entry(self.str(key)).or_insert(kept)).filter(|&twin| twin < kept),
-                false => (0..kept).find(|&j| self.same_text(members[2 * j], key)),
+            let twin = if count > 16 {
+                Some(*seen.entry(self.str(key)).or_insert(kept)).filter(|&twin| twin < kept)
+            } else {
+                (0..kept).find(|&j| self.same_text(members[2 * j], key))
             };
             match twin {
                 Some(twin) => members[2 * twin + 1] = value,
@@ -667,10 +666,7 @@ fn same_bytes(a: &[u8], b: &[u8]) -> bool {
 /// Bytes that escaping adds to a text when it is written as JSON.
 #[inline]
 pub(super) fn escape_growth(bytes: &[u8]) -> usize {
-    match bytes.len() > LONG_TEXT {
-        true => escape_growth_of_long(bytes),
-        false => escape_growth_of_short(bytes),
-    }
+    if bytes.len() > LONG_TEXT { escape_growth_of_long(bytes) } else { escape_growth_of_short(bytes) }
 }
 
 /// From here on a text is gone over many bytes at a time.

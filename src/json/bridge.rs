@@ -98,9 +98,10 @@ fn plain(key: &str) -> bool {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.detail.path.is_empty() {
-            true => f.write_str(self.message()),
-            false => write!(f, "{} at {}", self.message(), self.path()),
+        if self.detail.path.is_empty() {
+            f.write_str(self.message())
+        } else {
+            write!(f, "{} at {}", self.message(), self.path())
         }
     }
 }

@@ -70,9 +70,10 @@ impl<'de> Reading<'de> {
         let items = self.arena.items(self.value);
         let mut rest = Items { arena: self.arena, items, next: 0 };
         let found = visitor.visit_seq(&mut rest)?;
-        match rest.next == items.len() {
-            true => Ok(found),
-            false => Err(Error::invalid_length(items.len(), &"fewer elements in array")),
+        if rest.next == items.len() {
+            Ok(found)
+        } else {
+            Err(Error::invalid_length(items.len(), &"fewer elements in array"))
         }
     }
 
@@ -145,9 +146,10 @@ impl<'de> Deserializer<'de> for Reading<'de> {
 
     /// Names only: serde's own visitors would take a number for a field's index.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.value.is_string() {
-            true => visitor.visit_borrowed_str(self.arena.str(self.value)),
-            false => self.refuse(&visitor),
+        if self.value.is_string() {
+            visitor.visit_borrowed_str(self.arena.str(self.value))
+        } else {
+            self.refuse(&visitor)
         }
     }
 

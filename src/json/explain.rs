@@ -276,12 +276,13 @@ impl Scan<'_> {
     }
 
     fn place(&self, line: u32, column: u32) -> String {
-        match self.shows_source {
-            true => place(self.text, line, column),
-            false => format!(
+        if self.shows_source {
+            place(self.text, line, column)
+        } else {
+            format!(
                 "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, \
                  column: {column}]"
-            ),
+            )
         }
     }
 

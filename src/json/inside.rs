@@ -69,9 +69,10 @@ pub(crate) fn unescape(body: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(u
             }
             None => {
                 let until = word.map_or(body.len(), |_| at + 8);
-                match unescape_singly(body, &mut at, until, is_escaped, out, &mut to)? {
-                    true => return (controls == 0).then_some((at, to)),
-                    false => is_escaped = false,
+                if unescape_singly(body, &mut at, until, is_escaped, out, &mut to)? {
+                    return (controls == 0).then_some((at, to));
+                } else {
+                    is_escaped = false
                 }
             }
         }

@@ -289,10 +289,7 @@ impl<P: Pace> Reader<'_, P> {
 
     #[cold]
     fn unexpected(&self, at: usize, otherwise: ReadErrorKind) -> Fail {
-        match at < self.text.len() {
-            true => (otherwise, at),
-            false => (ReadErrorKind::UnexpectedEnd, at),
-        }
+        if at < self.text.len() { (otherwise, at) } else { (ReadErrorKind::UnexpectedEnd, at) }
     }
 
     /// Puts a value into the first free slot.
@@ -337,9 +334,10 @@ impl<P: Pace> Reader<'_, P> {
             return Ok(at + word.len());
         }
         let same = rest.iter().zip(word).take_while(|(a, b)| a == b).count();
-        match rest.len() == same {
-            true => Err((ReadErrorKind::UnexpectedEnd, self.text.len())),
-            false => Err((ReadErrorKind::ExpectedValue, at + same)),
+        if rest.len() == same {
+            Err((ReadErrorKind::UnexpectedEnd, self.text.len()))
+        } else {
+            Err((ReadErrorKind::ExpectedValue, at + same))
         }
     }
 
@@ -367,9 +365,10 @@ impl<P: Pace> Reader<'_, P> {
         }
         let children = &mut self.slots[frame..top];
         let Some((&mut open, &mut ref rest)) = children.split_first_mut() else { return (top, closing) };
-        let (size, span) = match self.dirty == open.aux() {
-            true => (at + 1 - open.at() as usize, self.base + open.at()),
-            false => (self.arena.size_and_depth(rest).0, NO_SPAN),
+        let (size, span) = if self.dirty == open.aux() {
+            (at + 1 - open.at() as usize, self.base + open.at())
+        } else {
+            (self.arena.size_and_depth(rest).0, NO_SPAN)
         };
         let (kind, len) = if object { (Kind::Object, rest.len() / 2) } else { (Kind::Array, rest.len()) };
         children[0] = Value::new(Kind::Header, 0, size.min(u32::MAX as usize) as u32, span, 0);
@@ -539,10 +538,7 @@ impl<P: Pace> Reader<'_, P> {
 
     #[cold]
     fn bad_number(&self, at: usize) -> Fail {
-        match at == self.text.len() {
-            true => (ReadErrorKind::UnexpectedEnd, at),
-            false => (ReadErrorKind::Number, at),
-        }
+        if at == self.text.len() { (ReadErrorKind::UnexpectedEnd, at) } else { (ReadErrorKind::Number, at) }
     }
 
     #[cold]

@@ -38,10 +38,7 @@ pub fn to_value<T: Serialize + ?Sized>(arena: &mut Arena, value: &T) -> Result<V
     let mark = arena.begin();
     let made = value.serialize(Writing { arena, depth: 0 });
     arena.cancel(mark);
-    match arena.overflowed() {
-        true => Err(Error::too_large()),
-        false => made,
-    }
+    if arena.overflowed() { Err(Error::too_large()) } else { made }
 }
 
 struct Writing<'a> {
@@ -288,10 +285,7 @@ impl Children<'_> {
     /// Children lie on the stack until their container is closed; a hostile iterator must not fill the memory.
     fn push(&mut self, child: Value) -> Result<(), Error> {
         self.arena.push(child);
-        match self.arena.reserve(0) {
-            true => Ok(()),
-            false => Err(Error::too_large()),
-        }
+        if self.arena.reserve(0) { Ok(()) } else { Err(Error::too_large()) }
     }
 
     fn raw_text(&mut self, text: Value) -> Result<(), Error> {
@@ -411,10 +405,11 @@ macro_rules! shown_keys {
 macro_rules! float_keys {
     ($($method:ident $type:ty,)*) => {$(
         fn $method(self, key: $type) -> Result<Value, Error> {
-            match key.is_finite() {
-                true => Ok(self.arena.string(zmij::Buffer::new().format_finite(key))),
-                false => Err(Error::new(ErrorKind::Key, "float key must be finite")),
-            }
+            if key.is_finite() {
+Ok(self.arena.string(zmij::Buffer::new().format_finite(key)))
+} else {
+Err(Error::new(ErrorKind::Key, "float key must be finite"))
+}
         }
     )*};
 }

@@ -117,9 +117,10 @@ impl<const INSIDE: bool> Writer<'_, INSIDE> {
     /// Writes a container as it was read.
     #[inline(never)]
     fn read(self, from: usize, len: usize, out: &mut [u8]) -> &mut [u8] {
-        match INSIDE {
-            true => inside::escape(&self.text[from..from + len], out),
-            false => self.long_span(from, len, out),
+        if INSIDE {
+            inside::escape(&self.text[from..from + len], out)
+        } else {
+            self.long_span(from, len, out)
         }
     }
 

@@ -336,14 +336,13 @@ impl<'r> Details<'r> {
 
     fn json(&mut self, name: &'static str, value: Value) -> &mut Self {
         if self.payloads {
-            let text = match self.redaction.is_empty() {
-                true => json::to_string(self.arena, value),
-                false => {
-                    let mut text = Vec::new();
-                    self.redaction.write(self.arena, value, &mut text);
-                    // All that is written is ASCII or comes from `str`s.
-                    String::from_utf8(text).unwrap_or_default()
-                }
+            let text = if self.redaction.is_empty() {
+                json::to_string(self.arena, value)
+            } else {
+                let mut text = Vec::new();
+                self.redaction.write(self.arena, value, &mut text);
+                // All that is written is ASCII or comes from `str`s.
+                String::from_utf8(text).unwrap_or_default()
             };
             self.members.push((name, Detail::Json(text.into())));
         }
@@ -368,9 +367,10 @@ impl<'r> Details<'r> {
             let arena = self.arena;
             let members = arena.entries(assigned).map(|(name, value)| {
                 let name = arena.str(name);
-                let text = match self.redaction.is_empty() {
-                    true => json::to_string(arena, value),
-                    false => String::from_utf8(self.redaction.member(arena, name, value)).unwrap_or_default(),
+                let text = if self.redaction.is_empty() {
+                    json::to_string(arena, value)
+                } else {
+                    String::from_utf8(self.redaction.member(arena, name, value)).unwrap_or_default()
                 };
                 (name.into(), Detail::Json(text.into()))
             });

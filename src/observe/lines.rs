@@ -44,9 +44,10 @@ impl<'l> Lines<'l> {
         if event.id <= self.after || !self.level.shows(event.event_type) {
             return;
         }
-        let line = match self.data {
-            true => log::line(event, self.labels),
-            false => log::line(&event.clone().without_payloads(), self.labels),
+        let line = if self.data {
+            log::line(event, self.labels)
+        } else {
+            log::line(&event.clone().without_payloads(), self.labels)
         };
         self.out.extend_from_slice(line.as_bytes());
         self.out.push(b'\n');
@@ -106,9 +107,10 @@ impl<'l> Lines<'l> {
         let from = self.out.len();
         // The plain text is written behind where it goes, at a distance that leaves room for the escapes.
         let mut text = Vec::with_capacity(arena.size(value) as usize + 16);
-        match self.redaction.is_empty() {
-            true => json::write(arena, value, &mut text),
-            false => self.redaction.write(arena, value, &mut text),
+        if self.redaction.is_empty() {
+            json::write(arena, value, &mut text)
+        } else {
+            self.redaction.write(arena, value, &mut text)
         }
         let truncated = text.len() > limits::LOG_PAYLOAD_BYTES_MAX;
         if truncated {

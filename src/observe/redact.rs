@@ -87,11 +87,10 @@ impl Redaction {
             if n > 0 {
                 out.push(b',');
             }
-            let (key, member) = match is_array {
-                true => (None, arena.item(value, n)),
-                false => {
-                    arena.entry(value, n).map_or((None, None), |(key, member)| (Some(key), Some(member)))
-                }
+            let (key, member) = if is_array {
+                (None, arena.item(value, n))
+            } else {
+                arena.entry(value, n).map_or((None, None), |(key, member)| (Some(key), Some(member)))
             };
             if let Some(key) = key {
                 json::write(arena, key, out);

@@ -129,9 +129,10 @@ fn workflow(workflow: &Workflow, bends: &mut usize) -> Scene {
 /// A state whose place is not known yet.
 fn state(node: &Node, bends: &mut usize) -> Drawn {
     let name = wrap(&node.name, 30, 3);
-    let small = match node.detail.is_empty() {
-        true => node.kind.to_owned(),
-        false => format!("{} · {}", node.kind, node.detail),
+    let small = if node.detail.is_empty() {
+        node.kind.to_owned()
+    } else {
+        format!("{} · {}", node.kind, node.detail)
     };
     let scenes: Vec<Scene> = node.inner.iter().map(|inner| workflow(inner, bends)).collect();
     // Bold letters are wider.

@@ -255,12 +255,11 @@ impl<'b> Outputs<'b> {
     pub(super) fn write(&mut self, event: u32, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         let begin = self.text.len();
         let stays = write(&mut self.text);
-        match stays {
-            true => {
-                self.ends.push((event, self.text.len()));
-                self.text.push(b'\n');
-            }
-            false => self.text.truncate(begin),
+        if stays {
+            self.ends.push((event, self.text.len()));
+            self.text.push(b'\n');
+        } else {
+            self.text.truncate(begin)
         }
         stays
     }

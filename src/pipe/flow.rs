@@ -301,18 +301,19 @@ impl Flow {
             ended
         };
         let finished = tokio::select! {
-            finished = finish => finished,
-            // Without being stopped, it ends because there are no more events: they have all the time they need.
-            () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => {
-                match self.processor.redelivers {
-                    true => Ok(()),
-                    false => Err(PipeError::Closed(format!(
-                        "some events of the source {} are not completed",
-                        self.source.address()
-                    ))),
-                }
-            }
-        };
+                    finished = finish => finished,
+                    // Without being stopped, it ends because there are no more events: they have all the time they need.
+                    () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => {
+                        if self.processor.redelivers {
+        Ok(())
+        } else {
+        Err(PipeError::Closed(format!(
+                                "some events of the source {} are not completed",
+                                self.source.address()
+                            )))
+        }
+                    }
+                };
         self.tasks.abort_all();
         // Whoever is gone cannot be said goodbye to.
         let _ = timeout(CLOSE_MAX, self.source.close()).await;
@@ -441,8 +442,11 @@ async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSema
 
 /// A task that panicked settled nothing: its events stay with the source, and the pipeline ends, for it is a bug.
 fn outcome(joined: Result<Result<(), PipeError>, tokio::task::JoinError>) -> Result<(), PipeError> {
-    joined.unwrap_or_else(|error| match error.is_panic() {
-        true => Err(PipeError::Closed("a worker of the pipeline panicked, which is a bug".to_owned())),
-        false => Ok(()),
+    joined.unwrap_or_else(|error| {
+        if error.is_panic() {
+            Err(PipeError::Closed("a worker of the pipeline panicked, which is a bug".to_owned()))
+        } else {
+            Ok(())
+        }
     })
 }

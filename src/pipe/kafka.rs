@@ -237,9 +237,10 @@ impl KafkaSource {
         let mut bytes: usize = self.kept.iter().map(|kept| kept.body.len()).sum();
         while self.kept.len() < room.events && bytes < room.bytes {
             let left = until.saturating_duration_since(Instant::now());
-            let next = match left.is_zero() {
-                true => consumer.recv().now_or_never(),
-                false => timeout(left, consumer.recv()).await.ok(),
+            let next = if left.is_zero() {
+                consumer.recv().now_or_never()
+            } else {
+                timeout(left, consumer.recv()).await.ok()
             };
             // What is there is handed over; an error comes again if it is one that stays.
             let Some(Ok(message)) = next else { break };
@@ -344,9 +345,10 @@ impl KafkaReceipts {
             added.map_err(|error| away(&error))?;
         }
         // It fails for partitions that just went to someone else: there, the events come again.
-        match offsets.is_empty() {
-            true => Ok(()),
-            false => self.consumer.store_offsets(&list).map_err(|error| away(&error)),
+        if offsets.is_empty() {
+            Ok(())
+        } else {
+            self.consumer.store_offsets(&list).map_err(|error| away(&error))
         }
     }
 }

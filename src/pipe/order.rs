@@ -60,9 +60,10 @@ impl KeyOf {
     pub fn body(path: &str) -> Result<KeyOf, PipeError> {
         let refused = |why: String| PipeError::Refused(format!("the key's path '{path}': {why}"));
         let parsed = Path::parse(path, &mut NoNames).map_err(|error| refused(error.to_string()))?;
-        match ReferencePath::parse(path).is_ok() {
-            true => Ok(KeyOf(Place::Body(parsed))),
-            false => Err(refused("a key is found by names and indexes from `$`".to_owned())),
+        if ReferencePath::parse(path).is_ok() {
+            Ok(KeyOf(Place::Body(parsed)))
+        } else {
+            Err(refused("a key is found by names and indexes from `$`".to_owned()))
         }
     }
 

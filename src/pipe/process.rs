@@ -222,9 +222,10 @@ impl Processor {
             if n % IN_A_ROW == IN_A_ROW - 1 {
                 tokio::task::yield_now().await;
             }
-            let first = match is_pure && !self.settings.envelope {
-                true => self.try_now(batch, event, &mut batch_result),
-                false => TriedNow::NotHere,
+            let first = if is_pure && !self.settings.envelope {
+                self.try_now(batch, event, &mut batch_result)
+            } else {
+                TriedNow::NotHere
             };
             match first {
                 TriedNow::Succeeded => {}
@@ -314,10 +315,7 @@ impl Processor {
 
     /// How many attempts were made at an event, of which so many here.
     fn made(&self, batch: &Batch, event: u32, attempts: u32) -> u32 {
-        match self.in_place {
-            true => attempts,
-            false => batch.provenance(event as usize).deliveries.max(1),
-        }
+        if self.in_place { attempts } else { batch.provenance(event as usize).deliveries.max(1) }
     }
 
     /// What becomes of an event that failed; nothing when it is to be tried again here and now.
@@ -418,9 +416,10 @@ impl Processor {
             if n > 0 {
                 text.push(b',');
             }
-            match self.settings.envelope {
-                true => text.extend_from_slice(&self.enveloped(batch, event)),
-                false => text.extend_from_slice(batch.body(event as usize)),
+            if self.settings.envelope {
+                text.extend_from_slice(&self.enveloped(batch, event))
+            } else {
+                text.extend_from_slice(batch.body(event as usize))
             }
         }
         text.push(b']');

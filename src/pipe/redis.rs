@@ -294,9 +294,10 @@ impl RedisSource {
             if now >= self.next_claim() {
                 self.shared.forget_due(now);
                 let claimed = self.claim(wanted).await?;
-                self.claim_at = match claimed < wanted {
-                    true => now + (self.shared.group.idle / 4).min(CLAIM_EVERY_MAX),
-                    false => now,
+                self.claim_at = if claimed < wanted {
+                    now + (self.shared.group.idle / 4).min(CLAIM_EVERY_MAX)
+                } else {
+                    now
                 };
                 continue;
             }

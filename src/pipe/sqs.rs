@@ -208,9 +208,10 @@ impl SqsSource {
         while self.kept.iter().map(|received| received.messages.len()).sum::<usize>() < room.events {
             let left = until.saturating_duration_since(Instant::now());
             // What is there already is taken along; an error comes again if it is one that stays.
-            let polled = match left.is_zero() {
-                true => self.poll_one(room).now_or_never(),
-                false => timeout(left, self.poll_one(room)).await.ok(),
+            let polled = if left.is_zero() {
+                self.poll_one(room).now_or_never()
+            } else {
+                timeout(left, self.poll_one(room)).await.ok()
             };
             if !matches!(polled, Some(Ok(()))) {
                 break;

@@ -186,11 +186,10 @@ impl Webhook {
     pub async fn listen(self) -> Result<WebhookSource, PipeError> {
         let refused = |why: String| PipeError::Refused(format!("webhook at {}: {why}", self.address));
         if self.proof.is_none() && !self.anyone {
-            let why = match self.address.ip().is_loopback() {
-                true => {
-                    "web pages in a browser on this machine can post to this address, and no proof is required"
-                }
-                false => "other machines can reach this address, and no proof is required",
+            let why = if self.address.ip().is_loopback() {
+                "web pages in a browser on this machine can post to this address, and no proof is required"
+            } else {
+                "other machines can reach this address, and no proof is required"
             };
             return Err(refused(why.to_owned()));
         }
@@ -387,9 +386,10 @@ impl WebhookState {
             ));
         }
         let origin = head.headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-        match origin.is_none_or(|origin| is_same_origin(origin, host)) {
-            true => Ok(()),
-            false => Err(refuse(StatusCode::FORBIDDEN, "pages of this origin may not post here")),
+        if origin.is_none_or(|origin| is_same_origin(origin, host)) {
+            Ok(())
+        } else {
+            Err(refuse(StatusCode::FORBIDDEN, "pages of this origin may not post here"))
         }
     }
 
@@ -409,9 +409,12 @@ impl WebhookState {
         let read = async {
             let mut bytes = BytesMut::with_capacity(announced);
             while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
-                    true => too_large(),
-                    false => refuse(StatusCode::BAD_REQUEST, "the request body ended early"),
+                let frame = frame.map_err(|error| {
+                    if error.is::<LengthLimitError>() {
+                        too_large()
+                    } else {
+                        refuse(StatusCode::BAD_REQUEST, "the request body ended early")
+                    }
                 })?;
                 let Some(data) = frame.data_ref() else { continue };
                 let more = (bytes.len() + data.len()).saturating_sub(announced.max(bytes.len()));

@@ -135,9 +135,10 @@ impl Admission {
     pub(super) fn admit(&self, machine: &Usage, executions: usize, bytes: usize) -> Result<(), Limit> {
         let bytes = bytes + executions * ENTRY_BYTES;
         let before = machine.executions.fetch_add(executions, Relaxed);
-        let machines = match before == 0 && executions > 0 {
-            true => self.machines.fetch_add(1, Relaxed) + 1,
-            false => self.machines.load(Relaxed).max(1),
+        let machines = if before == 0 && executions > 0 {
+            self.machines.fetch_add(1, Relaxed) + 1
+        } else {
+            self.machines.load(Relaxed).max(1)
         };
         let machine_bytes = machine.bytes.fetch_add(bytes, Relaxed) + bytes;
         let total = self.total.executions.fetch_add(executions, Relaxed) + executions;
@@ -200,10 +201,7 @@ impl Admission {
         }
         let machines = self.machines.load(Relaxed).max(1);
         let share = (queue_max.saturating_mul(shards) / machines).max(1);
-        match queued >= queue_max - queue_max / 4 && of_machine >= share {
-            true => Err(Limit::Share),
-            false => Ok(()),
-        }
+        if queued >= queue_max - queue_max / 4 && of_machine >= share { Err(Limit::Share) } else { Ok(()) }
     }
 
     /// Gives back what was taken; `bytes` with the entries.

@@ -411,16 +411,18 @@ impl Builder {
         let secret = durability.as_ref().map_or(secret, |durability| durability.secret);
         let (seconds_max, options) = match self.profile {
             Profile::Aws => {
-                let machine_type = match self.express_callbacks {
-                    true => asl::MachineType::Standard,
-                    false => asl::MachineType::Express,
+                let machine_type = if self.express_callbacks {
+                    asl::MachineType::Standard
+                } else {
+                    asl::MachineType::Express
                 };
                 // AWS does not know ours: they are accepted where something does them.
-                let resources = match OURS.iter().any(|arn| self.handlers.find_exactly(arn).is_some())
+                let resources = if OURS.iter().any(|arn| self.handlers.find_exactly(arn).is_some())
                     || self.stores.find_exactly("arn:aws:states:::file:read").is_some()
                 {
-                    true => asl::Resources::AwsAndOurs,
-                    false => asl::Resources::Aws,
+                    asl::Resources::AwsAndOurs
+                } else {
+                    asl::Resources::Aws
                 };
                 (limits::EXPRESS_SECONDS_MAX, asl::Options { machine_type, resources })
             }

@@ -75,9 +75,10 @@ impl<'e> CallerThreadRun<'e> {
     fn begin(engine: &'e Engine, version: &'e Version) -> Result<CallerThreadRun<'e>, StartError> {
         let shared = engine.shared();
         engine.stripe(|stripe| stripe.enter());
-        let limit = match shared.gate.is_closed_by_now() {
-            true => Some(Limit::Draining),
-            false => shared.admission.is_full(&version.usage, 0),
+        let limit = if shared.gate.is_closed_by_now() {
+            Some(Limit::Draining)
+        } else {
+            shared.admission.is_full(&version.usage, 0)
         };
         let buffer = match limit {
             None => Some(WORKER_SCRATCH.with_borrow_mut(WorkerScratch::buffer)),

@@ -373,9 +373,10 @@ impl Engine {
             is_standard: !distributed.is_express,
             ..Identity::default()
         };
-        let seconds_max = match distributed.is_express {
-            true => self.shared().start.seconds_max,
-            false => limits::STANDARD_SECONDS_MAX,
+        let seconds_max = if distributed.is_express {
+            self.shared().start.seconds_max
+        } else {
+            limits::STANDARD_SECONDS_MAX
         };
         let counters = (self.shared().observability.as_ref())
             .map(|observability| Arc::new(observability.counters(&identity.state_machine_arn)));

@@ -334,10 +334,7 @@ struct Deadline<'c, C> {
 
 impl<C: Clock> Refill for Deadline<'_, C> {
     fn spent(&self, _: u64) -> Result<u64, Cut> {
-        match self.clock.borrow_mut().steady_ms() >= self.at_ms {
-            true => Err(Cut::Deadline),
-            false => Ok(SLICE),
-        }
+        if self.clock.borrow_mut().steady_ms() >= self.at_ms { Err(Cut::Deadline) } else { Ok(SLICE) }
     }
 }
 

@@ -257,9 +257,10 @@ impl Shard {
         waits: bool,
     ) -> task::Answer {
         let is_durable = job.reply.start_identity().ledger().is_some();
-        let attempt = match handler.wants_attempt() || is_durable && handler.wants_key() {
-            true => self.attempt(job, call),
-            false => Attempt::default(),
+        let attempt = if handler.wants_attempt() || is_durable && handler.wants_key() {
+            self.attempt(job, call)
+        } else {
+            Attempt::default()
         };
         let polled = self.begin_task(job, call, handler, attempt.clone(), waits);
         let submitted = attempt.take_submitted();
@@ -409,9 +410,10 @@ impl Outside for OnShard<'_, '_, '_> {
             Work::Resume(fiber, cut) => return shard.resume(job, *fiber, cut),
         };
         let before = job.buffer.execution.transitions();
-        let drove = match job.version.is_light || ends(&event) {
-            true => shard.advance(job, event, *left),
-            false => shard.advance_on_a_fiber(job, event, *left),
+        let drove = if job.version.is_light || ends(&event) {
+            shard.advance(job, event, *left)
+        } else {
+            shard.advance_on_a_fiber(job, event, *left)
         };
         let taken = job.buffer.execution.transitions().saturating_sub(before);
         *left = left.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
@@ -466,9 +468,10 @@ pub(super) fn activity_work(
         });
     match version.work(task) {
         machine::Work::Activity if !stands_in => {
-            match (shared.has_activity)(&version.program.tasks[task].resource.arn) {
-                true => ActivityWork::Worker,
-                false => ActivityWork::Missing,
+            if (shared.has_activity)(&version.program.tasks[task].resource.arn) {
+                ActivityWork::Worker
+            } else {
+                ActivityWork::Missing
             }
         }
         _ => ActivityWork::Handler,

@@ -399,9 +399,10 @@ impl Engine {
             ends: Vec::new(),
             first: 0,
         };
-        match target.engine() == self.inner.number {
-            true => load.take(target, inputs),
-            false => load.batch.refused = Some(self.shared().admission.throttled(Limit::Draining)),
+        if target.engine() == self.inner.number {
+            load.take(target, inputs)
+        } else {
+            load.batch.refused = Some(self.shared().admission.throttled(Limit::Draining))
         }
         load.batch.state.close();
         load.batch
@@ -410,9 +411,10 @@ impl Engine {
     /// What keeps an execution with an input of so many bytes from being admitted, as far as one can tell beforehand.
     pub(super) fn full(&self, version: &Version, bytes: usize) -> Option<Limit> {
         let shared = self.shared();
-        match shared.gate.is_closed() {
-            true => Some(Limit::Draining),
-            false => shared.admission.is_full(&version.usage, bytes),
+        if shared.gate.is_closed() {
+            Some(Limit::Draining)
+        } else {
+            shared.admission.is_full(&version.usage, bytes)
         }
     }
 
@@ -442,12 +444,13 @@ impl Engine {
         if let Some(counters) = &version.counters {
             counters.machine.began(shared.remotes.len() + self.stripe_number(), executions as u64);
         }
-        let limit = match shared.gate.lets_in() {
-            false => Limit::Draining,
-            true => match self.enqueue(start_batch) {
+        let limit = if !shared.gate.lets_in() {
+            Limit::Draining
+        } else {
+            match self.enqueue(start_batch) {
                 Ok(()) => return Ok(()),
                 Err(limit) => limit,
-            },
+            }
         };
         self.stripe(|stripe| stripe.accept((executions as u64).wrapping_neg()));
         if let Some(counters) = &version.counters {

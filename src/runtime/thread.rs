@@ -77,9 +77,10 @@ impl Future for Root {
                 return Poll::Ready(());
             }
             if !more && remote.wakeup.sleep(|| remote.has_any() || shard.is_to_end()) {
-                match set_alarm(shard, &**time, sleep, context) {
-                    true => return Poll::Pending,
-                    false => remote.wakeup.wake_up(),
+                if set_alarm(shard, &**time, sleep, context) {
+                    return Poll::Pending;
+                } else {
+                    remote.wakeup.wake_up()
                 }
             }
         }

@@ -209,9 +209,10 @@ impl<G, S> Turns<G, S> {
             if has_credit {
                 let starts = !flow.starts.is_empty() && (flow.start_next || flow.going.is_empty());
                 flow.start_next = !starts;
-                let next = match starts {
-                    true => flow.starts.pop_front().map(Next::Starts),
-                    false => flow.going.pop_front().map(Next::Going),
+                let next = if starts {
+                    flow.starts.pop_front().map(Next::Starts)
+                } else {
+                    flow.going.pop_front().map(Next::Going)
                 };
                 return next.map(|next| (number, next));
             }

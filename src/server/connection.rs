@@ -72,9 +72,8 @@ async fn serve_tls(
     stream: Watched,
 ) {
     let mut handshake = pin!(TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream));
-    let stream = drive(watch, output_buffer, |context| match local.is_draining() {
-        true => Poll::Ready(None),
-        false => handshake.as_mut().poll(context).map(Result::ok),
+    let stream = drive(watch, output_buffer, |context| {
+        if local.is_draining() { Poll::Ready(None) } else { handshake.as_mut().poll(context).map(Result::ok) }
     });
     if let Some(Some(stream)) = stream.await {
         speak(local, watch, output_buffer, stream).await;

@@ -231,15 +231,14 @@ async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body:
     let polls = call.target.ends_with(".GetActivityTask");
     #[cfg(feature = "console")]
     if let Some(console) = local.shared.console.as_ref().filter(|_| console::is_action(head)) {
-        let reply = match head.method == Method::GET {
-            true => {
-                let busy = Busy::new(Rc::clone(watch), head.version == Version::HTTP_2);
-                match console::stream(local, busy, service, head, call.target) {
-                    Ok(response) => return response,
-                    Err(reply) => reply,
-                }
+        let reply = if head.method == Method::GET {
+            let busy = Busy::new(Rc::clone(watch), head.version == Version::HTTP_2);
+            match console::stream(local, busy, service, head, call.target) {
+                Ok(response) => return response,
+                Err(reply) => reply,
             }
-            false => Box::pin(console.answer(service, head, call.target, &body)).await,
+        } else {
+            Box::pin(console.answer(service, head, call.target, &body)).await
         };
         let mut response = respond(reply, HeaderMap::new());
         hold(local, watch, head.version, true, &mut response);
@@ -302,9 +301,10 @@ fn let_in(local: &Local, head: &Parts, call: Call<'_>) -> Result<Option<Service>
     };
     let grant = auth.check(head, call.body, &local.shared.place, SystemTime::now())?;
     #[cfg(feature = "console")]
-    let permitted = match console::is_action(head) {
-        true => console::permit(call, grant),
-        false => api::permit(&local.service, call, grant),
+    let permitted = if console::is_action(head) {
+        console::permit(call, grant)
+    } else {
+        api::permit(&local.service, call, grant)
     };
     #[cfg(not(feature = "console"))]
     let permitted = api::permit(&local.service, call, grant);
@@ -519,9 +519,10 @@ async fn read(
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     match next(&mut body).await {
         Some(Ok(first)) if body.is_end_stream() && first.len() <= bytes_max => {
-            match first.len() <= free || requests.extend(&mut charge, first.len()) {
-                true => Ok((first, charge)),
-                false => Err(Refusal::NoRoom),
+            if first.len() <= free || requests.extend(&mut charge, first.len()) {
+                Ok((first, charge))
+            } else {
+                Err(Refusal::NoRoom)
             }
         }
         Some(first) => Box::pin(collect(first?, body, announced, bytes_max, requests, charge)).await,
@@ -581,8 +582,9 @@ async fn collect(
             break;
         }
     }
-    match overflow > 0 || whole.len() > bytes_max {
-        true => Err(Refusal::TooLarge),
-        false => Ok((Bytes::from(whole), charge)),
+    if overflow > 0 || whole.len() > bytes_max {
+        Err(Refusal::TooLarge)
+    } else {
+        Ok((Bytes::from(whole), charge))
     }
 }

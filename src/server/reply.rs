@@ -109,9 +109,6 @@ impl Body for Rest {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.is_whole() {
-            true => SizeHint::with_exact(self.left.len() as u64),
-            false => SizeHint::default(),
-        }
+        if self.is_whole() { SizeHint::with_exact(self.left.len() as u64) } else { SizeHint::default() }
     }
 }

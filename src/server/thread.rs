@@ -180,9 +180,10 @@ pub(super) fn start(
     let mut listener = Some(listener);
     let mut threads = Vec::with_capacity(senders.len());
     for (index, receiver) in receivers.into_iter().enumerate() {
-        let (acceptor, name) = match index == shared.acceptor() {
-            true => (listener.take(), "http-acceptor".to_owned()),
-            false => (None, format!("http-{index}")),
+        let (acceptor, name) = if index == shared.acceptor() {
+            (listener.take(), "http-acceptor".to_owned())
+        } else {
+            (None, format!("http-{index}"))
         };
         let workers = acceptor.as_ref().map(|_| senders[..index].to_vec()).unwrap_or_default();
         let (shared, service) = (Arc::clone(shared), service.clone());
@@ -464,9 +465,10 @@ impl Local {
                     let mut answering = std::pin::pin!(api::answer_in_time(&service, call));
                     poll_fn(|context| {
                         entry.watch.polled_by(context.waker());
-                        match entry.watch.is_cut() || answer.poll_closed(context).is_ready() {
-                            true => Poll::Ready(None),
-                            false => answering.as_mut().poll(context).map(Some),
+                        if entry.watch.is_cut() || answer.poll_closed(context).is_ready() {
+                            Poll::Ready(None)
+                        } else {
+                            answering.as_mut().poll(context).map(Some)
                         }
                     })
                     .await

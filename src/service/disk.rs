@@ -75,9 +75,10 @@ impl Disk {
         let gone = |error: io::Error| StateError::Gone(format!("{}: {error}", self.path().display()));
         let there = fs::metadata(self.path()).map_err(gone)?;
         let ours = self.file.metadata().map_err(gone)?;
-        match is_same(&there, &ours) {
-            true => Ok(()),
-            false => Err(gone(io::Error::other("another file is there now; a restart would read that one"))),
+        if is_same(&there, &ours) {
+            Ok(())
+        } else {
+            Err(gone(io::Error::other("another file is there now; a restart would read that one")))
         }
     }
 

@@ -645,10 +645,7 @@ impl Inner {
         let alias = parsed.qualifier().filter(|_| version.is_none());
         let known = version.is_none_or(|version| machine.versions.contains_key(&version))
             && alias.is_none_or(|alias| machine.aliases.contains_key(alias));
-        match known {
-            true => Ok((machine.arn.to_string(), version, alias.map(str::to_owned))),
-            false => Err(missing()),
-        }
+        if known { Ok((machine.arn.to_string(), version, alias.map(str::to_owned))) } else { Err(missing()) }
     }
 
     pub(super) fn execution(&self, arn: &str) -> Result<Arc<Execution>, Error> {

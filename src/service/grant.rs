@@ -70,12 +70,13 @@ impl Grant {
     /// # Errors
     /// What is not allowed, worded as AWS does.
     pub fn check_own(&self, action: &str, resource: &str) -> Result<(), String> {
-        match self.allows(action, resource) {
-            true => Ok(()),
-            false => Err(format!(
+        if self.allows(action, resource) {
+            Ok(())
+        } else {
+            Err(format!(
                 "User: {} is not authorized to perform: {action} on resource: {resource}",
                 self.holder
-            )),
+            ))
         }
     }
 

@@ -28,9 +28,10 @@ impl Recorder {
 
     fn count(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);
-        match bytes >= before {
-            true => self.of_all.fetch_add(bytes - before, Ordering::Relaxed),
-            false => self.of_all.fetch_sub(before - bytes, Ordering::Relaxed),
+        if bytes >= before {
+            self.of_all.fetch_add(bytes - before, Ordering::Relaxed)
+        } else {
+            self.of_all.fetch_sub(before - bytes, Ordering::Relaxed)
         };
     }
 }
@@ -96,14 +97,13 @@ impl Service {
         let list = format!("{list} {arn}");
         let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
         let after: Option<u64> = after.and_then(|id| id.parse().ok());
-        let found: Vec<Event> = execution.history.read(|history| match newest_first {
-            true => {
+        let found: Vec<Event> = execution.history.read(|history| {
+            if newest_first {
                 let all = history.events().len();
                 let newer = after.map_or(0, |after| all - history.count_to(after.saturating_sub(1)));
                 let rest = history.events().rev().skip(newer);
                 rest.take(results_max + 1).cloned().collect()
-            }
-            false => {
+            } else {
                 let rest = history.events().skip(after.map_or(0, |after| history.count_to(after)));
                 rest.take(results_max + 1).cloned().collect()
             }

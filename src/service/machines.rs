@@ -203,12 +203,11 @@ impl StateMachine {
 
     /// What is being deleted is not changed any more, and nothing is started of it.
     pub(super) fn refuse_deleting(&self) -> Result<(), Error> {
-        match self.is_deleting {
-            false => Ok(()),
-            true => {
-                let message = format!("State Machine is being deleted: '{}'", self.arn);
-                Err(Error::new(Exception::StateMachineDeleting, message))
-            }
+        if !self.is_deleting {
+            Ok(())
+        } else {
+            let message = format!("State Machine is being deleted: '{}'", self.arn);
+            Err(Error::new(Exception::StateMachineDeleting, message))
         }
     }
 }
@@ -364,9 +363,10 @@ impl Service {
             machine.current =
                 Arc::new(Revision { number, id, updated_ms, settings, machine: compiled, charge });
         }
-        let version_arn = match request.publish {
-            true => Some(machine.publish(request.version_description, updated_ms)?.0),
-            false => None,
+        let version_arn = if request.publish {
+            Some(machine.publish(request.version_description, updated_ms)?.0)
+        } else {
+            None
         };
         let revision_id = machine.current.id.clone();
         inner.keep_machine(machine)?;
@@ -521,17 +521,19 @@ pub(super) fn arn_of<'a>(text: &'a str, resource_type: &str) -> Result<Arn<'a>, 
 
 /// Refuses the ARN of a Map state inside a state machine.
 pub(super) fn no_label(arn: &Arn<'_>) -> Result<(), Error> {
-    match arn.is_labelled() {
-        false => Ok(()),
-        true => Err(Error::validation("This API does not support labelled state machine ARNs")
-            .because("API_DOES_NOT_SUPPORT_LABELED_ARNS")),
+    if !arn.is_labelled() {
+        Ok(())
+    } else {
+        Err(Error::validation("This API does not support labelled state machine ARNs")
+            .because("API_DOES_NOT_SUPPORT_LABELED_ARNS"))
     }
 }
 
 pub(super) fn name(name: &str) -> Result<(), Error> {
-    match arn::is_name(name) {
-        true => Ok(()),
-        false => Err(Error::new(Exception::InvalidName, format!("Invalid Name: '{name}'"))),
+    if arn::is_name(name) {
+        Ok(())
+    } else {
+        Err(Error::new(Exception::InvalidName, format!("Invalid Name: '{name}'")))
     }
 }
 
@@ -541,8 +543,9 @@ fn role(arn: &str) -> Result<(), Error> {
     let is_role = of_account.is_some_and(|(account, role)| {
         account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && !role.is_empty()
     });
-    match is_role {
-        true => Ok(()),
-        false => Err(Error::new(Exception::InvalidArn, format!("Invalid Role Arn: '{arn}'"))),
+    if is_role {
+        Ok(())
+    } else {
+        Err(Error::new(Exception::InvalidArn, format!("Invalid Role Arn: '{arn}'")))
     }
 }

@@ -190,10 +190,11 @@ impl Service {
             settings.tolerated_count = tolerated_count.unwrap_or(settings.tolerated_count);
             settings.tolerated_percentage = tolerated_percentage.unwrap_or(settings.tolerated_percentage);
         });
-        match is_running {
-            true => Ok(()),
-            false => Err(Error::validation("The Map Run is over and cannot be updated")
-                .because("CANNOT_UPDATE_COMPLETED_MAP_RUN")),
+        if is_running {
+            Ok(())
+        } else {
+            Err(Error::validation("The Map Run is over and cannot be updated")
+                .because("CANNOT_UPDATE_COMPLETED_MAP_RUN"))
         }
     }
 

@@ -150,10 +150,8 @@ fn describe(
     redrive: Option<RedriveDescription>,
     json: bool,
 ) -> Json {
-    let payload = |text: &str| match json {
-        true => serde_json::from_str(text).unwrap_or(Json::Null),
-        false => Json::from(text),
-    };
+    let payload =
+        |text: &str| if json { serde_json::from_str(text).unwrap_or(Json::Null) } else { Json::from(text) };
     let mut members = Map::new();
     if let Some(Fault { error, cause }) = &outcome.fault {
         members.extend(cause.as_ref().map(|cause| ("Cause".to_owned(), Json::from(&**cause))));

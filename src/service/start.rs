@@ -110,16 +110,13 @@ impl Service {
         let tasks = inner.mocks(target, case.as_deref())?;
         let (arn, name) = (draft.arn.clone(), draft.name.clone());
         let (machine_arn, bytes) = (target.machine.arn.to_string(), draft.input.len());
-        let outcome = match inner.settings.express_history {
-            true => {
-                let begun = inner.executions.start(draft, |draft| inner.begin(draft, tasks))?;
-                let execution = begun.map_err(|existing| exists(&existing.arn))?;
-                Outcome::clone(&*execution.await_or_stop(None).await)
-            }
-            false => {
-                let options = StartOptions { tasks, ..draft.options() };
-                inner.engine.run_with(target.revision.runnable()?, draft.input, options).await?
-            }
+        let outcome = if inner.settings.express_history {
+            let begun = inner.executions.start(draft, |draft| inner.begin(draft, tasks))?;
+            let execution = begun.map_err(|existing| exists(&existing.arn))?;
+            Outcome::clone(&*execution.await_or_stop(None).await)
+        } else {
+            let options = StartOptions { tasks, ..draft.options() };
+            inner.engine.run_with(target.revision.runnable()?, draft.input, options).await?
         };
         let billing = Billing::of(outcome.stopped_ms.saturating_sub(outcome.started_ms), bytes);
         Ok(SyncOutcome { arn, machine_arn, name, outcome, billing })
@@ -229,9 +226,10 @@ impl Inner {
         let name = self.execution_name(request.name)?;
         let input = request.input.unwrap_or_else(|| "{}".to_owned());
         is_json(&input)?;
-        let arn = match target.machine.is_express() {
-            true => target.machine.arn_of("express", &format!("{name}:{}", self.ids.uuid())),
-            false => target.machine.arn_of("execution", &name),
+        let arn = if target.machine.is_express() {
+            target.machine.arn_of("express", &format!("{name}:{}", self.ids.uuid()))
+        } else {
+            target.machine.arn_of("execution", &name)
         };
         let (started_ms, trace_header) = (self.now_ms(), request.trace_header);
         let history = LiveHistory::new(self.settings.history_bytes_max);

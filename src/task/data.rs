@@ -121,9 +121,10 @@ impl Files {
     /// When it is none.
     pub fn below(root: &Path) -> io::Result<Files> {
         let root = root.canonicalize()?;
-        match root.is_dir() {
-            true => Ok(Files { root }),
-            false => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no folder")),
+        if root.is_dir() {
+            Ok(Files { root })
+        } else {
+            Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no folder"))
         }
     }
 
@@ -143,9 +144,10 @@ impl Files {
     fn inside(&self, path: &Path, shown: &Json) -> Result<PathBuf, String> {
         let failed = |error: io::Error| format!("The file {} cannot be opened: {error}", shown["Path"]);
         let real = path.canonicalize().map_err(failed)?;
-        match real.starts_with(&self.root) {
-            true => Ok(real),
-            false => Err(format!("The path {} leads out of the folder of files", shown["Path"])),
+        if real.starts_with(&self.root) {
+            Ok(real)
+        } else {
+            Err(format!("The path {} leads out of the folder of files", shown["Path"]))
         }
     }
 }

@@ -41,9 +41,10 @@ impl<P: Copy> Default for Waiting<P> {
 /// # Errors
 /// When it is none.
 pub fn parse(token: &str) -> Result<u128, TokenError> {
-    match token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        true => u128::from_str_radix(token, 16).map_err(|_| TokenError::Invalid),
-        false => Err(TokenError::Invalid),
+    if token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        u128::from_str_radix(token, 16).map_err(|_| TokenError::Invalid)
+    } else {
+        Err(TokenError::Invalid)
     }
 }
 
@@ -206,9 +207,10 @@ impl<P> Drop for Poller<P> {
         let waited = queue.pollers.len();
         queue.pollers.retain(|(other, _)| *other != number);
         // It was woken for a task that it will not take: the next one shall.
-        let next = match queue.pollers.len() == waited && !queue.tasks.is_empty() {
-            true => queue.pollers.pop_front(),
-            false => None,
+        let next = if queue.pollers.len() == waited && !queue.tasks.is_empty() {
+            queue.pollers.pop_front()
+        } else {
+            None
         };
         drop(queue);
         if let Some((_, waker)) = next {

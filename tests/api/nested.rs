@@ -123,9 +123,10 @@ fn a_job_that_nobody_waits_for_any_more_is_aborted_with_a_cause() {
         let mut client = Client::new();
         let machine = parent(&mut client, ".sync", &more);
         let arn = client.start(&machine, &json!({"name": name, "input": {"slow": 1}}).to_string());
-        match stops {
-            true => drop(client.ok("StopExecution", &json!({"executionArn": arn}))),
-            false => client.pass(8_000),
+        if stops {
+            drop(client.ok("StopExecution", &json!({"executionArn": arn})))
+        } else {
+            client.pass(8_000)
         }
         client.settle();
         let job = format!("{PREFIX}:execution:child:{name}");

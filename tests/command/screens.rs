@@ -21,10 +21,7 @@ fn is_as_kept(name: &str, columns: u16, shown: &str) -> Result<(), String> {
         return Ok(());
     }
     let kept = std::fs::read_to_string(&file).unwrap_or_default();
-    match kept == shown {
-        true => Ok(()),
-        false => Err(format!("{} is\n{kept}\nand should be\n{shown}", file.display())),
-    }
+    if kept == shown { Ok(()) } else { Err(format!("{} is\n{kept}\nand should be\n{shown}", file.display())) }
 }
 
 /// A definition with three mistakes, one of them in a line that is too long to show.

@@ -66,9 +66,10 @@ pub(crate) fn run(case: &Json) -> Result<Run, String> {
         Json::String(text) => text.clone(),
         definition => definition.to_string(),
     };
-    let machine_type = match case["express_applicable"] == true {
-        true => asl::MachineType::Express,
-        false => asl::MachineType::Standard,
+    let machine_type = if case["express_applicable"] == true {
+        asl::MachineType::Express
+    } else {
+        asl::MachineType::Standard
     };
     let options = asl::Options { machine_type, ..asl::Options::default() };
     let (definition, problems) = asl::read(definition.as_bytes(), &options);

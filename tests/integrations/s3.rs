@@ -194,9 +194,12 @@ fn a_large_object_is_read_in_ranges_with_the_tag_of_the_first() {
 /// Goes wrong at first, and never again.
 fn at_first(times: usize, wrong: Says) -> impl Fn(&Asked) -> Says + Send + Sync {
     let asked = AtomicUsize::new(0);
-    move |it| match asked.fetch_add(1, Ordering::Relaxed) < times {
-        true => wrong.clone(),
-        false => object(it, b"{\"n\":1}\n{\"n\":2}\n"),
+    move |it| {
+        if asked.fetch_add(1, Ordering::Relaxed) < times {
+            wrong.clone()
+        } else {
+            object(it, b"{\"n\":1}\n{\"n\":2}\n")
+        }
     }
 }
 
@@ -230,9 +233,8 @@ fn what_passes_is_tried_again_and_no_item_comes_twice() {
 /// The object is another one when its second range is read.
 fn changes(second: impl Fn(&Asked) -> Says + Send + Sync + 'static) -> Server {
     let (body, _) = many_lines();
-    Server::start(move |asked| match asked.headers["range"].starts_with("bytes=0-") {
-        true => object(asked, &body),
-        false => second(asked),
+    Server::start(move |asked| {
+        if asked.headers["range"].starts_with("bytes=0-") { object(asked, &body) } else { second(asked) }
     })
 }
 
@@ -298,9 +300,12 @@ fn arguments_that_name_nothing_are_said() {
 fn lists_are_read_page_by_page() {
     let list =
         |config: Value| reader("listObjectsV2", config, json!({"Bucket": "the-bucket", "Prefix": "a/ü"}));
-    let server = Server::start(|asked| match asked.target.contains("continuation-token=a%2Fb%3D") {
-        false => page(&[contents("a/%C3%BC+1"), contents("a/%C3%BC%0B")].concat(), Some("a/b=")),
-        true => page(&contents("a/&amp;"), None),
+    let server = Server::start(|asked| {
+        if asked.target.contains("continuation-token=a%2Fb%3D") {
+            page(&contents("a/&amp;"), None)
+        } else {
+            page(&[contents("a/%C3%BC+1"), contents("a/%C3%BC%0B")].concat(), Some("a/b="))
+        }
     });
     let item = |key: &str| json!({"Etag": "\"e\"", "LastModified": 1_695_305_266, "Key": key, "Size": 12, "StorageClass": "STANDARD"});
     let outcome = run(&server.url(), &map(list(json!({})), &json!({})), &json!({}));

@@ -217,9 +217,10 @@ impl Chance {
         *number += count;
         let states: Vec<String> = (0..count)
             .map(|n| {
-                let next = match n + 1 < count {
-                    true => format!(r#""Next":"s{}""#, first + n + 1),
-                    false => r#""End":true"#.to_owned(),
+                let next = if n + 1 < count {
+                    format!(r#""Next":"s{}""#, first + n + 1)
+                } else {
+                    r#""End":true"#.to_owned()
                 };
                 format!(r#""s{}":{}"#, first + n, self.state(&next, number, depth))
             })

@@ -167,18 +167,15 @@ fn a_task_in_doubt_is_done_once_more_or_fails_as_its_resource_wants() {
         let pays = machine(&second, &definition);
         let recovered = second.recovered().into_iter().next().expect("it was recorded");
         let outcome = second.resume(&pays, recovered, None).expect("it goes on").wait();
-        match is_done_again {
-            true => {
-                assert_eq!((outcome.status, outcome.json()), (Status::Succeeded, &b"7"[..]));
-                assert_eq!(done.try_recv(), Ok(Some(key)));
-            }
-            false => {
-                let fault = outcome.fault.expect("it failed");
-                assert_eq!(fault.error.as_deref(), Some("States.TaskFailed"));
-                let cause = fault.cause.unwrap_or_default();
-                assert!(cause.contains("are not done once more"), "{cause}");
-                assert!(done.try_recv().is_err(), "it was done twice");
-            }
+        if is_done_again {
+            assert_eq!((outcome.status, outcome.json()), (Status::Succeeded, &b"7"[..]));
+            assert_eq!(done.try_recv(), Ok(Some(key)));
+        } else {
+            let fault = outcome.fault.expect("it failed");
+            assert_eq!(fault.error.as_deref(), Some("States.TaskFailed"));
+            let cause = fault.cause.unwrap_or_default();
+            assert!(cause.contains("are not done once more"), "{cause}");
+            assert!(done.try_recv().is_err(), "it was done twice");
         }
     }
 }

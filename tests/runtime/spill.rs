@@ -147,18 +147,20 @@ fn run(test: &str, resident_max: usize, restarts: bool) -> Vec<String> {
         (world, handle.expect("it goes on"), history)
     };
     world.pass_seconds(10);
-    match restarts {
-        true => (world, handle, history) = next(world, handle, &mut seen),
-        false => seen.push(format!("{:?}", events(&history))),
+    if restarts {
+        (world, handle, history) = next(world, handle, &mut seen)
+    } else {
+        seen.push(format!("{:?}", events(&history)))
     }
     world.pass_seconds(10);
     assert_eq!(is_out(&history), resident_max == 0);
     world.engine.succeed_task(&token, br#"{"yes": true}"#).map(drop).expect("the token is good");
     world.settle();
     world.pass_seconds(40);
-    match restarts {
-        true => (world, handle, history) = next(world, handle, &mut seen),
-        false => seen.push(format!("{:?}", events(&history))),
+    if restarts {
+        (world, handle, history) = next(world, handle, &mut seen);
+    } else {
+        seen.push(format!("{:?}", events(&history)));
     }
     // The state has more than what is parked as bytes.
     world.pass_seconds(5);

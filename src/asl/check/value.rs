@@ -241,9 +241,12 @@ impl Check {
             }
             _ => "Value must be a valid JSONPath.".to_owned(),
         };
-        let suggestion = match is_plain(text) && syntax::path_error(&format!("$.{text}")).is_none() {
-            true if !rooted => Some(format!("did you mean `$.{text}`?")),
-            _ => (!message.ends_with(&error.message)).then_some(error.message),
+        let is_path_without_root =
+            !rooted && is_plain(text) && syntax::path_error(&format!("$.{text}")).is_none();
+        let suggestion = if is_path_without_root {
+            Some(format!("did you mean `$.{text}`?"))
+        } else {
+            (!message.ends_with(&error.message)).then_some(error.message)
         };
         self.schema(message, place, inside(node, error.offset)).suggestion = suggestion;
     }
@@ -260,9 +263,10 @@ impl Check {
                 }
             }
             NodeValue::Object(members) => {
-                let keys: HashSet<&str> = match context.is_jsonata() {
-                    true => HashSet::new(),
-                    false => members.iter().map(|member| &*member.key.value).collect(),
+                let keys: HashSet<&str> = if context.is_jsonata() {
+                    HashSet::new()
+                } else {
+                    members.iter().map(|member| &*member.key.value).collect()
                 };
                 for member in members {
                     let key = &*member.key.value;
@@ -378,12 +382,13 @@ impl Check {
             if others && !text.is_empty() && !resource::is_of_aws(text) {
                 return;
             }
-            let message = match text.starts_with("arn:") {
-                true => format!(
+            let message = if text.starts_with("arn:") {
+                format!(
                     "The resource provided {text} is not recognized. The value is not a valid resource ARN, or the \
                      resource is not available in this region."
-                ),
-                false => "Value is not a valid resource ARN".to_owned(),
+                )
+            } else {
+                "Value is not a valid resource ARN".to_owned()
             };
             let suggestion = placeholder(node).or_else(|| resource::suggestion(text));
             self.schema(message, place, node.span).suggestion = suggestion;

@@ -36,9 +36,10 @@ impl Destinations {
             .map(|(_, case)| case)
             .collect();
         let elsewhere = self.elsewhere(arn, kind);
-        match mocked.is_empty() {
-            true => elsewhere,
-            false => format!("the mock, in the test cases {}; else {elsewhere}", mocked.join(", ")),
+        if mocked.is_empty() {
+            elsewhere
+        } else {
+            format!("the mock, in the test cases {}; else {elsewhere}", mocked.join(", "))
         }
     }
 

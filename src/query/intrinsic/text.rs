@@ -42,9 +42,10 @@ pub(super) fn format(arena: &mut Arena, mark: Mark, first: Option<&Node>) -> Out
 
 /// A number at the top is written the way it was read, one within an array or object the way Java prints it.
 fn write_argument(arena: &Arena, argument: Value, out: &mut String) {
-    match argument.is_number() {
-        true => out.push_str(&json::to_string(arena, argument)),
-        false => java::write(arena, argument, out),
+    if argument.is_number() {
+        out.push_str(&json::to_string(arena, argument))
+    } else {
+        java::write(arena, argument, out)
     }
 }
 

@@ -153,9 +153,10 @@ pub(super) fn write_java_15(float: f64, out: &mut String) {
     while digits.len > 1 && digits.bytes[digits.len - 1] == b'0' {
         digits.len -= 1;
     }
-    match point > DIGITS_MAX as i32 {
-        true => write_exponent(digits.as_str(), point, out),
-        false => write_digits(digits.as_str(), point, out),
+    if point > DIGITS_MAX as i32 {
+        write_exponent(digits.as_str(), point, out)
+    } else {
+        write_digits(digits.as_str(), point, out)
     }
 }
 

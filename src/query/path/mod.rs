@@ -150,9 +150,10 @@ impl Path {
     /// [evaluated](Path::eval): it is another kind of path, or there is nothing.
     #[inline]
     pub fn follow(&self, arena: &Arena, input: Value) -> Value {
-        match self.direct && matches!(self.root, Root::Input) {
-            true => direct(arena, &self.steps, input, |_| ()),
-            false => Value::UNDEFINED,
+        if self.direct && matches!(self.root, Root::Input) {
+            direct(arena, &self.steps, input, |_| ())
+        } else {
+            Value::UNDEFINED
         }
     }
 

@@ -130,13 +130,12 @@ pub(super) fn read_turns(execution: &mut RecoveredExecution) -> Result<(), Durab
                     .filter(|()| crc32c::crc32c(&content) == crc && history_bytes <= content.len())
                     .ok_or_else(broken)?;
                 let tail = content.split_off(history_bytes);
-                match is_end {
-                    true => {
-                        let mut reader = Reader(&tail);
-                        let outcome = reader.outcome().filter(|_| reader.0.is_empty());
-                        execution.outcome = Some(outcome.ok_or_else(broken)?);
-                    }
-                    false => (state, known) = (tail, turn),
+                if is_end {
+                    let mut reader = Reader(&tail);
+                    let outcome = reader.outcome().filter(|_| reader.0.is_empty());
+                    execution.outcome = Some(outcome.ok_or_else(broken)?);
+                } else {
+                    (state, known) = (tail, turn)
                 }
                 content.into()
             }

@@ -386,9 +386,10 @@ impl Work {
         let by_share = has_share
             && self.inputs.is_over()
             && failed as f64 * 100.0 > tolerated_percentage * state.items.total() as f64;
-        match by_count || by_share || (failed > 0 && !counts && !has_share) {
-            true => Err(engine::threshold_exceeded()),
-            false => Ok(()),
+        if by_count || by_share || (failed > 0 && !counts && !has_share) {
+            Err(engine::threshold_exceeded())
+        } else {
+            Ok(())
         }
     }
 
@@ -437,11 +438,12 @@ impl Work {
         drop(state);
         let is_refused = !rest.is_empty();
         self.inputs.give_back(rest);
-        Ok(match is_refused {
+        Ok(if is_refused {
             // When one of ours ends there is room again. Without any, others' have to end, and what they take may be
             // counted by who keeps children: that is looked at again and again.
-            true => self.children.running() == 0 && Children::are_kept(&engine, &self.setup),
-            false => goes_on,
+            self.children.running() == 0 && Children::are_kept(&engine, &self.setup)
+        } else {
+            goes_on
         })
     }
 

@@ -207,9 +207,10 @@ impl Packed {
         }
         let is_gzip = self.head.starts_with(&[0x1F, 0x8B]);
         let bytes = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(self.head).chain(self.stream));
-        match is_gzip {
-            true => Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes)))),
-            false => Ok(Box::new(bytes)),
+        if is_gzip {
+            Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes))))
+        } else {
+            Ok(Box::new(bytes))
         }
     }
 }
@@ -315,9 +316,10 @@ impl Rows {
         }
         item.push(b'}');
         (self.field_bytes, self.field_count) = (0, 0);
-        Poll::Ready(match item.len() > ITEM_BYTES_MAX {
-            true => Err(failed("An item is larger than 8 MB")),
-            false => Ok(true),
+        Poll::Ready(if item.len() > ITEM_BYTES_MAX {
+            Err(failed("An item is larger than 8 MB"))
+        } else {
+            Ok(true)
         })
     }
 }

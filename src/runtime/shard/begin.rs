@@ -33,10 +33,7 @@ impl Shard {
             self.made_room = true;
             let flow = self.turns.flow(&start_batch.version.usage);
             let opened = Opened::new(start_batch, flow);
-            match self.turns.is_free(flow) {
-                true => self.begin_some(opened),
-                false => self.put_in_line(opened),
-            }
+            if self.turns.is_free(flow) { self.begin_some(opened) } else { self.put_in_line(opened) }
         }
     }
 
@@ -100,12 +97,11 @@ impl Shard {
         if opened.next == opened.start_batch.len() {
             return;
         }
-        match is_light || self.turns.may_suspend(flow) {
-            true => self.put_in_line(opened),
-            false => {
-                self.count_waiting(&opened);
-                self.turns.hold_starts(flow, Box::new(opened));
-            }
+        if is_light || self.turns.may_suspend(flow) {
+            self.put_in_line(opened)
+        } else {
+            self.count_waiting(&opened);
+            self.turns.hold_starts(flow, Box::new(opened));
         }
     }
 

@@ -122,10 +122,7 @@ impl Shard {
         }
         let shut_down = || Fault { error: None, cause: Some("The engine was shut down.".to_owned()) };
         for key in self.residents.keys() {
-            let deliver = match dropped {
-                true => ResidentEvent::Abort(shut_down()),
-                false => ResidentEvent::Deadline,
-            };
+            let deliver = if dropped { ResidentEvent::Abort(shut_down()) } else { ResidentEvent::Deadline };
             self.deliver(key, deliver);
         }
         let mut waiting = self.turns.take_all_starts();
@@ -143,9 +140,10 @@ impl Shard {
                     Reply::Batch(batch, first) => Reply::Batch(Arc::clone(batch), first + n as u32),
                     reply => reply.clone(),
                 };
-                let end = match dropped {
-                    true => End::Never(Status::Aborted, Some(shut_down())),
-                    false => End::Never(Status::TimedOut, None),
+                let end = if dropped {
+                    End::Never(Status::Aborted, Some(shut_down()))
+                } else {
+                    End::Never(Status::TimedOut, None)
                 };
                 if let Some(ledger) = reply.start_identity().ledger()
                     && self.is_leaving()

@@ -120,10 +120,7 @@ impl Shard {
             return self.turns.hold_going(flow, key);
         }
         resident.is_queued = false;
-        let deliver = match is_suspended {
-            true => None,
-            false => self.next_deferred(key),
-        };
+        let deliver = if is_suspended { None } else { self.next_deferred(key) };
         self.wake(key, deliver);
         if self.deferred.contains_key(&key)
             && let Some(resident) = self.residents.at(key.slot)

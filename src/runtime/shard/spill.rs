@@ -93,10 +93,7 @@ impl Shard {
                     self.left -= self.state.len() as i64;
                     buffer.is_as_recorded = written.is_ok() && self.state == buffer.recorded;
                 }
-                match buffer.is_as_recorded {
-                    true => buffer.recorded.as_slice(),
-                    false => return None,
-                }
+                if buffer.is_as_recorded { buffer.recorded.as_slice() } else { return None }
             }
             Body::Packed(_) | Body::Spilled(_) | Body::Suspended(_) => return None,
         };

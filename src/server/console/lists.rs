@@ -150,9 +150,10 @@ fn pattern(cause: &str) -> String {
     while !rest.is_empty() {
         let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
         let word: String = rest.drain(..end).collect();
-        match word.contains(|c: char| c.is_ascii_digit()) {
-            true => pattern.push('#'),
-            false => pattern.push_str(&word),
+        if word.contains(|c: char| c.is_ascii_digit()) {
+            pattern.push('#')
+        } else {
+            pattern.push_str(&word)
         }
         let end = rest.find(is_word).unwrap_or(rest.len());
         pattern.extend(rest.drain(..end));

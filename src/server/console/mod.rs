@@ -129,9 +129,10 @@ pub(super) fn page(head: &Parts) -> Response<Rest> {
         return response;
     };
     let is_known = head.headers.get(IF_NONE_MATCH).is_some_and(|known| *known == asset.etag);
-    match is_known {
-        true => *response.status_mut() = StatusCode::NOT_MODIFIED,
-        false => *response.body_mut() = Rest::new(asset.body.clone()),
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED
+    } else {
+        *response.body_mut() = Rest::new(asset.body.clone())
     }
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, asset.content_type.clone());

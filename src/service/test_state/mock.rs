@@ -108,9 +108,10 @@ fn check_shape(result: &Json, subject: &Subject, failures: Option<u32>) -> Resul
     if let StateKind::Map(map) = &subject.state.kind
         && map.result_writer.is_some()
     {
-        return match result.is_object() {
-            true => Ok(()),
-            false => Err(Error::validation("Mocked result must be a JSON object.")),
+        return if result.is_object() {
+            Ok(())
+        } else {
+            Err(Error::validation("Mocked result must be a JSON object."))
         };
     }
     let items = result.as_array();

@@ -210,10 +210,13 @@ impl Test {
     fn complete_children(&mut self, mocked: Mocked, now_ms: u64) -> Result<(), Error> {
         let result = match mocked {
             Mocked::Error(fault) => Err(fault),
-            Mocked::Result(text) => match self.exceeds_tolerance(&text)? {
-                true => Err(Fault::new(fault::EXCEED_TOLERATED_FAILURE_THRESHOLD, EXCEEDED)),
-                false => Ok(read(&mut self.execution, &text)?),
-            },
+            Mocked::Result(text) => {
+                if self.exceeds_tolerance(&text)? {
+                    Err(Fault::new(fault::EXCEED_TOLERATED_FAILURE_THRESHOLD, EXCEEDED))
+                } else {
+                    Ok(read(&mut self.execution, &text)?)
+                }
+            }
         };
         let Test { program, execution, turn_scratch, trace, .. } = self;
         let fuel = Fuel::unlimited();

@@ -133,8 +133,9 @@ fn text_bounds(name: &str, text: &str, bounds: Bounds) -> Result<(), String> {
     range(name, text.chars().count() as f64, bounds, LENGTH)?;
     // A pattern that only Java reads says nothing here.
     let pattern = bounds.pattern.and_then(|pattern| Regex::new(pattern).ok());
-    match pattern.is_none_or(|pattern| pattern.is_match(text)) {
-        true => Ok(()),
-        false => Err(format!("Field '{name}' does not match the expected pattern")),
+    if pattern.is_none_or(|pattern| pattern.is_match(text)) {
+        Ok(())
+    } else {
+        Err(format!("Field '{name}' does not match the expected pattern"))
     }
 }

@@ -145,9 +145,10 @@ impl Caller {
             }
             add("x-amz-date", &date)?;
         }
-        Ok(match body.is_empty() && matches!(method, "GET" | "DELETE") {
-            true => message.without_body(),
-            false => message.with_body(body),
+        Ok(if body.is_empty() && matches!(method, "GET" | "DELETE") {
+            message.without_body()
+        } else {
+            message.with_body(body)
         })
     }
 }

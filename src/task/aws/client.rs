@@ -99,16 +99,18 @@ async fn call(
         let ServiceError { code, message, .. } = failure::json_error(&reply);
         let is_trouble =
             reply.status.is_server_error() || reply.status.as_u16() == 429 || is_throttling(&code);
-        return Err(match is_trouble {
-            true => ClientError::Unanswered(format!("{operation}: {} {code}: {message}", reply.status)),
-            false => ClientError::Refused { code, message },
+        return Err(if is_trouble {
+            ClientError::Unanswered(format!("{operation}: {} {code}: {message}", reply.status))
+        } else {
+            ClientError::Refused { code, message }
         });
     }
-    match reply.body.is_empty() {
-        true => Ok(Json::Null),
-        false => serde_json::from_slice(&reply.body).map_err(|error| {
+    if reply.body.is_empty() {
+        Ok(Json::Null)
+    } else {
+        serde_json::from_slice(&reply.body).map_err(|error| {
             ClientError::Unanswered(format!("the response to {operation} is not JSON: {error}"))
-        }),
+        })
     }
 }
 

@@ -225,8 +225,9 @@ async fn ask(method: Method, url: &str, header: Option<(&'static str, &str)>) ->
     }
     let message = if method == Method::PUT { message.with_body(&[]) } else { message.without_body() };
     let reply = pool::exchange(&origin, message, FETCH).await.map_err(|error| format!("{error:?}"))?;
-    match reply.status.is_success() {
-        true => String::from_utf8(reply.body).map_err(|error| error.to_string()),
-        false => Err(format!("{} says {}", origin.authority(), reply.status)),
+    if reply.status.is_success() {
+        String::from_utf8(reply.body).map_err(|error| error.to_string())
+    } else {
+        Err(format!("{} says {}", origin.authority(), reply.status))
     }
 }

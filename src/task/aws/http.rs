@@ -367,14 +367,13 @@ async fn send(settings: &Settings, outgoing: Outgoing) -> Result<Reply, Failed> 
 }
 
 async fn send_now(settings: &Settings, mut outgoing: Outgoing) -> Result<Reply, Failed> {
-    let origin = match outgoing.trusted {
-        true => outgoing.endpoint.origin.clone(),
-        false => {
-            settings.http.admit(outgoing.endpoint.origin.clone()).await.map_err(|denied| match denied {
-                Denied::Forbidden(text) => Failed::Denied(text),
-                Denied::Unknown(text) => Failed::Socket(text),
-            })?
-        }
+    let origin = if outgoing.trusted {
+        outgoing.endpoint.origin.clone()
+    } else {
+        settings.http.admit(outgoing.endpoint.origin.clone()).await.map_err(|denied| match denied {
+            Denied::Forbidden(text) => Failed::Denied(text),
+            Denied::Unknown(text) => Failed::Socket(text),
+        })?
     };
     let limits =
         Limits { bytes_max: settings.http.answer_bytes_max, connections_max: settings.connections_max };
@@ -492,9 +491,10 @@ async fn sign_gateway(
 
 /// What an endpoint says of its failure.
 fn told(reply: &Reply) -> String {
-    match reply.body.is_empty() {
-        true => reply.status.canonical_reason().unwrap_or_default().to_owned(),
-        false => String::from_utf8_lossy(&reply.body).into_owned(),
+    if reply.body.is_empty() {
+        reply.status.canonical_reason().unwrap_or_default().to_owned()
+    } else {
+        String::from_utf8_lossy(&reply.body).into_owned()
     }
 }
 

@@ -115,9 +115,10 @@ impl Message {
         for (name, value) in request.headers() {
             message.push(name.as_str(), value.as_bytes());
         }
-        match body.is_empty() && !matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
-            true => message.without_body(),
-            false => message.with_body(body),
+        if body.is_empty() && !matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+            message.without_body()
+        } else {
+            message.with_body(body)
         }
     }
 }
@@ -191,9 +192,10 @@ impl Progress {
     /// Counts bytes that bring the answer no nearer: a service could send them for ever.
     fn idles(&mut self, bytes: usize) -> Result<(), Http1Error> {
         self.idle_bytes += bytes;
-        match self.idle_bytes <= HEAD_BYTES_MAX {
-            true => Ok(()),
-            false => Err(Http1Error::Malformed("too many interim responses or trailers")),
+        if self.idle_bytes <= HEAD_BYTES_MAX {
+            Ok(())
+        } else {
+            Err(Http1Error::Malformed("too many interim responses or trailers"))
         }
     }
 }

@@ -179,10 +179,11 @@ fn result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
     }
     if !reply.body.is_empty() {
         out.extend_from_slice(b"\"Payload\":");
-        match is_json(&reply.body) {
-            true => out.extend_from_slice(&reply.body),
+        if is_json(&reply.body) {
+            out.extend_from_slice(&reply.body)
+        } else {
             // A runtime may return what it likes.
-            false => json::write_string(
+            json::write_string(
                 std::str::from_utf8(&reply.body).map_err(|_| {
                     TaskError::new(
                         fault::RUNTIME,
@@ -190,7 +191,7 @@ fn result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
                     )
                 })?,
                 &mut out,
-            ),
+            )
         }
         out.push(b',');
     }

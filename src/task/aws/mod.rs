@@ -270,9 +270,10 @@ impl Integrations {
         let handler = resolve(&self.settings, &task.resource.kind, &task.resource.arn)?;
         let is_http =
             matches!(&task.resource.kind, ResourceKind::Service { service, .. } if &**service == "http");
-        match self.mocked && handler.calls_out() && !is_http && !self.settings.has_credentials() {
-            true => Ok(Arc::new(NotMocked)),
-            false => Ok(handler),
+        if self.mocked && handler.calls_out() && !is_http && !self.settings.has_credentials() {
+            Ok(Arc::new(NotMocked))
+        } else {
+            Ok(handler)
         }
     }
 }

@@ -33,10 +33,8 @@ impl Origin {
     pub(super) fn authority(&self) -> String {
         let brackets = self.host.contains(':');
         let host = if brackets { format!("[{}]", self.host) } else { self.host.to_string() };
-        match self.port == if self.tls { 443 } else { 80 } {
-            true => host,
-            false => format!("{host}:{}", self.port),
-        }
+        let usual_port = if self.tls { 443 } else { 80 };
+        if self.port == usual_port { host } else { format!("{host}:{}", self.port) }
     }
 }
 

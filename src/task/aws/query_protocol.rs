@@ -56,10 +56,8 @@ pub(super) fn write(
                 pair(name, "", out);
             }
             for (n, item) in items.iter().enumerate() {
-                let name = match flat {
-                    true => format!("{name}.{}", n + 1),
-                    false => format!("{name}.{inner}.{}", n + 1),
-                };
+                let name =
+                    if *flat { format!("{name}.{}", n + 1) } else { format!("{name}.{inner}.{}", n + 1) };
                 write(operation, arena, element.kind, *item, &name, out)?;
             }
         }
@@ -186,17 +184,17 @@ pub(super) fn read(operation: &Operation, kind: Type, element: &Element) -> Opti
             for member in members {
                 let kind = member.value.kind;
                 let flat = matches!(kind, Type::Shape(at) if is_flat(&operation.service.shapes[at]));
-                let value = match flat {
+                let value = if flat {
                     // Its elements lie among the structure's own.
-                    true => {
-                        let own = element.children.iter().filter(|child| child.name == member.wire);
-                        let own = Element { children: own.cloned().collect(), ..Element::default() };
-                        if own.children.is_empty() { None } else { read(operation, kind, &own) }
-                    }
-                    false => match element.child(member.wire) {
+
+                    let own = element.children.iter().filter(|child| child.name == member.wire);
+                    let own = Element { children: own.cloned().collect(), ..Element::default() };
+                    if own.children.is_empty() { None } else { read(operation, kind, &own) }
+                } else {
+                    match element.child(member.wire) {
                         Some(child) => Some(read(operation, kind, child)?),
                         None => None,
-                    },
+                    }
                 };
                 object.extend(value.map(|value| (member.name(operation.naming).to_owned(), value)));
             }

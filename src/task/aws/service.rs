@@ -228,9 +228,10 @@ fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(J
     let Some(output) = operation.output.map(Type::Shape) else { return Ok((json!({}), header)) };
     match protocol {
         Protocol::Json => {
-            let body: Json = match reply.body.is_empty() {
-                true => json!({}),
-                false => serde_json::from_slice(&reply.body).map_err(unreadable)?,
+            let body: Json = if reply.body.is_empty() {
+                json!({})
+            } else {
+                serde_json::from_slice(&reply.body).map_err(unreadable)?
             };
             Ok((wire::read_json(operation, output, body), header))
         }

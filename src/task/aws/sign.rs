@@ -124,12 +124,13 @@ pub(super) fn authorization(
         canonical.push_str(name);
         canonical.push(':');
         // Runs of blanks count as one.
-        match value.bytes().fold(false, |any, byte| any | byte.is_ascii_whitespace()) {
-            false => canonical.push_str(value),
-            true => value.split_ascii_whitespace().enumerate().for_each(|(n, word)| {
+        if value.bytes().fold(false, |any, byte| any | byte.is_ascii_whitespace()) {
+            value.split_ascii_whitespace().enumerate().for_each(|(n, word)| {
                 canonical.push_str(if n > 0 { " " } else { "" });
                 canonical.push_str(word);
-            }),
+            })
+        } else {
+            canonical.push_str(value)
         }
         canonical.push('\n');
     }

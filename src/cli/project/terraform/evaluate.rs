@@ -255,8 +255,9 @@ fn operate(operation: &Operation, value: &dyn Fn(&Expression) -> Json) -> Option
 /// Whole numbers are written as such.
 fn number(value: f64) -> Option<Json> {
     const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-    match value.fract() == 0.0 && value.abs() < WHOLE_MAX {
-        true => Some(Json::from(value as i64)),
-        false => serde_json::Number::from_f64(value).map(Json::Number),
+    if value.fract() == 0.0 && value.abs() < WHOLE_MAX {
+        Some(Json::from(value as i64))
+    } else {
+        serde_json::Number::from_f64(value).map(Json::Number)
     }
 }

@@ -46,12 +46,11 @@ impl<'e> Tank<'e> {
     #[inline]
     fn charge(&self, work: u64) -> Outcome<()> {
         let left = self.left.get();
-        match left > work {
-            true => {
-                self.left.set(left - work);
-                Ok(())
-            }
-            false => self.fill_up(work),
+        if left > work {
+            self.left.set(left - work);
+            Ok(())
+        } else {
+            self.fill_up(work)
         }
     }
 
@@ -73,10 +72,7 @@ impl<'e> Tank<'e> {
         charged.map_err(|cut| {
             Failure::new(EvalError { kind: EvalErrorKind::Cut(cut), ..EvalError::bound(cut.to_string()) })
         })?;
-        match before > self.work_max || self.is_late() {
-            true => Err(timeout()),
-            false => Ok(()),
-        }
+        if before > self.work_max || self.is_late() { Err(timeout()) } else { Ok(()) }
     }
 
     /// Whether it takes too long by the clock, where there is one.
@@ -156,9 +152,10 @@ impl Eval<'_> {
     /// Must follow whatever grew the arena.
     #[inline]
     pub(in crate::query::jsonata) fn check_bytes(&self) -> Outcome<()> {
-        match self.arena.bytes() > self.bytes_max || self.arena.overflowed() {
-            true => Err(self.out_of_memory()),
-            false => Ok(()),
+        if self.arena.bytes() > self.bytes_max || self.arena.overflowed() {
+            Err(self.out_of_memory())
+        } else {
+            Ok(())
         }
     }
 
@@ -177,10 +174,7 @@ impl Eval<'_> {
         since: Since,
         roots: &mut [&mut Value],
     ) -> Outcome<()> {
-        match self.arena.bytes() > self.reclaim_at {
-            true => self.reclaim_now(since, roots),
-            false => Ok(()),
-        }
+        if self.arena.bytes() > self.reclaim_at { self.reclaim_now(since, roots) } else { Ok(()) }
     }
 
     #[cold]
@@ -213,18 +207,12 @@ impl Eval<'_> {
     /// Whether a sequence of `items` may be made.
     #[inline]
     pub(in crate::query::jsonata) fn check_items(&self, items: usize) -> Outcome<()> {
-        match items > self.limits.sequence_items {
-            true => Err(self.out_of_memory()),
-            false => Ok(()),
-        }
+        if items > self.limits.sequence_items { Err(self.out_of_memory()) } else { Ok(()) }
     }
 
     /// Nothing may be nested so deeply that walking it would exhaust a stack.
     pub(super) fn check_depth(&self, value: Value) -> Outcome<()> {
-        match value.depth() > limits::JSON_DEPTH_MAX {
-            true => Err(self.out_of_memory()),
-            false => Ok(()),
-        }
+        if value.depth() > limits::JSON_DEPTH_MAX { Err(self.out_of_memory()) } else { Ok(()) }
     }
 
     /// Runs `inner` one level of native recursion deeper.

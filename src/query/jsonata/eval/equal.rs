@@ -120,17 +120,16 @@ impl Eval<'_> {
     /// A hash of a text or a number, the same for equal ones; `None` for other values.
     fn hash(&self, value: Value) -> Outcome<Option<u64>> {
         let mut hasher = DefaultHasher::new();
-        match value.is_string() {
-            true => {
-                for piece in pieces(self.arena.str(value)) {
-                    self.charge(piece.len() as u64)?;
-                    hasher.write(piece.as_bytes());
-                }
+        if value.is_string() {
+            for piece in pieces(self.arena.str(value)) {
+                self.charge(piece.len() as u64)?;
+                hasher.write(piece.as_bytes());
             }
-            false => match self.arena.as_f64(value) {
+        } else {
+            match self.arena.as_f64(value) {
                 Some(float) => hasher.write_u64(if float == 0.0 { 0 } else { float.to_bits() }),
                 None => return Ok(None),
-            },
+            }
         }
         Ok(Some(hasher.finish()))
     }
@@ -188,9 +187,10 @@ impl Firsts {
 
 impl Eval<'_> {
     fn same_scalar(&self, a: Value, b: Value) -> Outcome<bool> {
-        match a.is_string() && b.is_string() {
-            true => self.same_text(a, b),
-            false => Ok(crate::json::equal(self.arena, a, b)),
+        if a.is_string() && b.is_string() {
+            self.same_text(a, b)
+        } else {
+            Ok(crate::json::equal(self.arena, a, b))
         }
     }
 }

@@ -54,9 +54,6 @@ impl Eval<'_> {
             self.arena.cancel(from);
             return Ok(marked(value, 0));
         }
-        match value.is_array() {
-            true => self.end_array(from, 0),
-            false => self.end_object(from),
-        }
+        if value.is_array() { self.end_array(from, 0) } else { self.end_object(from) }
     }
 }

@@ -483,9 +483,10 @@ impl<'e> Eval<'e> {
         if count > TWINS_SEARCHED_MAX {
             self.drop_twins(from)?;
         }
-        let value = match count > TWINS_SEARCHED_MAX {
-            true => self.arena.end_distinct_object(from),
-            false => self.arena.end_object(from),
+        let value = if count > TWINS_SEARCHED_MAX {
+            self.arena.end_distinct_object(from)
+        } else {
+            self.arena.end_object(from)
         };
         self.check_bytes()?;
         self.check_depth(value)?;

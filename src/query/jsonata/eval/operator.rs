@@ -90,9 +90,10 @@ impl Eval<'_> {
         use BinaryOp::*;
         if op == Range {
             let from = self.arena.begin();
-            return match self.range(node, (left, right), input, frame)? {
-                true => self.end_array(from, mark::SEQUENCE),
-                false => Ok(Value::UNDEFINED),
+            return if self.range(node, (left, right), input, frame)? {
+                self.end_array(from, mark::SEQUENCE)
+            } else {
+                Ok(Value::UNDEFINED)
             };
         }
         let a = self.eval(left, input, frame)?;
@@ -166,10 +167,13 @@ impl Eval<'_> {
         let order = match (a.kind(), b.kind()) {
             _ if a.is_number() && b.is_number() => {
                 let numbers = self.arena.as_f64(a).zip(self.arena.as_f64(b));
-                numbers.and_then(|(x, y)| match self.aws {
-                    // As Java orders doubles: NaN behind all others.
-                    true => x.partial_cmp(&y).or(Some(x.is_nan().cmp(&y.is_nan()))),
-                    false => x.partial_cmp(&y),
+                numbers.and_then(|(x, y)| {
+                    if self.aws {
+                        // As Java orders doubles: NaN behind all others.
+                        x.partial_cmp(&y).or(Some(x.is_nan().cmp(&y.is_nan())))
+                    } else {
+                        x.partial_cmp(&y)
+                    }
                 })
             }
             (Kind::String, Kind::String) => Some(self.compare_text(a, b)?),
@@ -219,10 +223,11 @@ impl Eval<'_> {
         for index in 0..self.count_of(b) {
             self.work(1)?;
             let item = self.item_of(b, index);
-            let same = match a.is_container() || item.is_container() {
+            let same = if a.is_container() || item.is_container() {
                 // Containers are the same only when they are one and the same.
-                true => a.kind() == item.kind() && a.block() == item.block(),
-                false => self.equal(a, item)?,
+                a.kind() == item.kind() && a.block() == item.block()
+            } else {
+                self.equal(a, item)?
             };
             if same {
                 return Ok(Value::TRUE);
@@ -322,9 +327,10 @@ impl Eval<'_> {
     /// A text may not become too long while it is written.
     pub(in crate::query::jsonata) fn check_text(&self, text: &str) -> Outcome<()> {
         let chars_max = self.limits.string_chars;
-        match text.len() > chars_max && self.char_count(text)? > chars_max {
-            true => Err(self.out_of_memory()),
-            false => Ok(()),
+        if text.len() > chars_max && self.char_count(text)? > chars_max {
+            Err(self.out_of_memory())
+        } else {
+            Ok(())
         }
     }
 
@@ -359,10 +365,7 @@ impl Eval<'_> {
             Kind::String => self.write_quoted(value, out)?,
             Kind::Int | Kind::Decimal | Kind::Float => {
                 let float = self.arena.as_f64(value).unwrap_or(f64::NAN);
-                match float.is_finite() {
-                    true => self.write_number(value, float, out)?,
-                    false => out.push_str("null"),
-                }
+                if float.is_finite() { self.write_number(value, float, out)? } else { out.push_str("null") }
             }
             Kind::Array if value.is_empty() => out.push_str("[]"),
             Kind::Object if value.is_empty() => out.push_str("{}"),

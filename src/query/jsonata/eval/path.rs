@@ -120,19 +120,16 @@ impl<'e> Eval<'e> {
                 Some((_, value)) => value,
                 None => self.item_of(input, index),
             };
-            match value.is_array() {
+            if value.is_array() {
                 // Appending an array makes a plain array of the sequence.
-                true => {
-                    plain = true;
-                    self.push_deep(value)?;
-                }
-                false => self.arena.push(value),
+
+                plain = true;
+                self.push_deep(value)?;
+            } else {
+                self.arena.push(value)
             }
         }
-        match plain {
-            true => self.end_array(from, 0),
-            false => self.end_array(from, mark::SEQUENCE),
-        }
+        if plain { self.end_array(from, 0) } else { self.end_array(from, mark::SEQUENCE) }
     }
 
     /// Pushes all that an array of arrays holds.
@@ -140,10 +137,7 @@ impl<'e> Eval<'e> {
         for index in 0..value.len() {
             self.work(1)?;
             let item = self.item_of(value, index);
-            match item.is_array() {
-                true => self.nested(|eval| eval.push_deep(item))?,
-                false => self.arena.push(item),
-            }
+            if item.is_array() { self.nested(|eval| eval.push_deep(item))? } else { self.arena.push(item) }
         }
         Ok(())
     }
@@ -258,9 +252,10 @@ impl<'e> Eval<'e> {
                     }
                 }
                 Kind::Array => {
-                    let items = match value.marks() & mark::CONS != 0 && !(relative && index == 0) {
-                        true => Items::One(value),
-                        false => Items::Of(value),
+                    let items = if value.marks() & mark::CONS != 0 && !(relative && index == 0) {
+                        Items::One(value)
+                    } else {
+                        Items::Of(value)
                     };
                     return self.names(items, &keys[index..], from, last);
                 }

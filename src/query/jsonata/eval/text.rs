@@ -57,10 +57,7 @@ impl Eval<'_> {
     /// Charges a loop that does little for each of `len` bytes, at its place `at`.
     #[inline]
     pub(in crate::query::jsonata) fn now_and_then(&self, at: usize, len: usize) -> Outcome<()> {
-        match at.is_multiple_of(TEXT_PIECE) {
-            true => self.charge(6 * TEXT_PIECE.min(len - at) as u64),
-            false => Ok(()),
-        }
+        if at.is_multiple_of(TEXT_PIECE) { self.charge(6 * TEXT_PIECE.min(len - at) as u64) } else { Ok(()) }
     }
 
     /// How many characters a text has.

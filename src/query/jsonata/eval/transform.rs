@@ -96,10 +96,7 @@ impl Eval<'_> {
 
     /// The value with the changes inside it.
     fn with_changes(&mut self, value: Value, changes: &Changes) -> Outcome {
-        match changes.is_empty() {
-            true => Ok(value),
-            false => self.rebuild(value, changes, &mut Vec::new()),
-        }
+        if changes.is_empty() { Ok(value) } else { self.rebuild(value, changes, &mut Vec::new()) }
     }
 
     /// `inside` are the blocks being rebuilt: an object put into itself is not followed again.
@@ -129,10 +126,7 @@ impl Eval<'_> {
             self.arena.cancel(from);
             return Ok(value);
         }
-        match value.is_array() {
-            true => self.end_array(from, value.marks()),
-            false => self.end_object(from),
-        }
+        if value.is_array() { self.end_array(from, value.marks()) } else { self.end_object(from) }
     }
 
     /// A copy in which every container has a block of its own.
@@ -158,9 +152,6 @@ impl Eval<'_> {
                 }
             }
         }
-        match value.is_array() {
-            true => self.end_array(from, 0),
-            false => self.end_object(from),
-        }
+        if value.is_array() { self.end_array(from, 0) } else { self.end_object(from) }
     }
 }

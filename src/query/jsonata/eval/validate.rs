@@ -38,9 +38,12 @@ impl Eval<'_> {
         let given = self.arena.pushed(from).len();
         // Nearly every call fits parameter by parameter.
         let fits = given <= params.len()
-            && params.iter().enumerate().all(|(index, param)| match index < given {
-                true => !param.many && param.kinds & self.kinds_of(self.arena.pushed(from)[index]) != 0,
-                false => param.optional,
+            && params.iter().enumerate().all(|(index, param)| {
+                if index < given {
+                    !param.many && param.kinds & self.kinds_of(self.arena.pushed(from)[index]) != 0
+                } else {
+                    param.optional
+                }
             });
         if fits {
             return self.complete(params, from, context, given);
@@ -96,9 +99,8 @@ impl Eval<'_> {
         let given = self.arena.pushed(from).len();
         let mut at = 0;
         for (param, &taken) in params.iter().zip(taken) {
-            let argument = |eval: &Self, at: usize| match at < given {
-                true => eval.arena.pushed(from)[at],
-                false => Value::UNDEFINED,
+            let argument = |eval: &Self, at: usize| {
+                if at < given { eval.arena.pushed(from)[at] } else { Value::UNDEFINED }
             };
             let first = argument(self, at);
             if taken == 0 {
@@ -180,13 +182,12 @@ impl Eval<'_> {
     fn as_array_argument(&mut self, param: &ParamKind, value: Value, index: usize) -> Outcome {
         if param.element != 0 {
             let wanted = kinds::of(param.element);
-            let fits = match value.is_array() {
-                true => {
-                    self.charge(2 * value.len() as u64)?;
-                    let items = self.arena.items(value);
-                    items.iter().all(|&item| self.kinds_of(item) == wanted)
-                }
-                false => self.kinds_of(value) == wanted,
+            let fits = if value.is_array() {
+                self.charge(2 * value.len() as u64)?;
+                let items = self.arena.items(value);
+                items.iter().all(|&item| self.kinds_of(item) == wanted)
+            } else {
+                self.kinds_of(value) == wanted
             };
             if !fits {
                 let of = match param.element {

@@ -49,9 +49,10 @@ pub(super) fn distinct(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outc
     let from = eval.arena.begin();
     for index in 0..array.len() {
         let item = eval.item_of(array, index);
-        let known = match item.is_string() || item.is_number() {
-            true => firsts.first(eval, item, index as u32)? as usize != index,
-            false => is_among(eval, item, &others)?,
+        let known = if item.is_string() || item.is_number() {
+            firsts.first(eval, item, index as u32)? as usize != index
+        } else {
+            is_among(eval, item, &others)?
         };
         if known {
             continue;

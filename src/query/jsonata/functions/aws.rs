@@ -144,10 +144,7 @@ pub(super) fn parse(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome 
     let mut kept = 0;
     let value = plain_numbers(eval, value, &mut kept)?;
     // Of members with the same name the reader keeps one.
-    match kept == members {
-        true => Ok(value),
-        false => fail(INVALID_JSON),
-    }
+    if kept == members { Ok(value) } else { fail(INVALID_JSON) }
 }
 
 const INVALID_JSON: &str = "Invalid JSON";
@@ -196,10 +193,7 @@ const REQUOTED_CHARS: usize = 16 << 10;
 fn plain_numbers(eval: &mut Eval<'_>, value: Value, members: &mut usize) -> Outcome {
     if matches!(value.kind(), Kind::Decimal | Kind::Float) {
         let float = eval.arena.as_f64(value).expect("it is a number");
-        return match float.is_finite() {
-            true => Ok(eval.number(float)),
-            false => fail(INVALID_JSON),
-        };
+        return if float.is_finite() { Ok(eval.number(float)) } else { fail(INVALID_JSON) };
     }
     if !value.is_container() {
         return Ok(value);
@@ -224,8 +218,5 @@ fn plain_numbers(eval: &mut Eval<'_>, value: Value, members: &mut usize) -> Outc
         eval.arena.cancel(from);
         return Ok(value);
     }
-    match value.is_array() {
-        true => eval.end_array(from, 0),
-        false => eval.end_object(from),
-    }
+    if value.is_array() { eval.end_array(from, 0) } else { eval.end_object(from) }
 }

@@ -15,9 +15,10 @@ pub(super) fn string(eval: &mut Eval<'_>, [value, pretty, ..]: Args, _: Frame) -
     }
     let mut text = std::mem::take(&mut eval.scratch.text2);
     text.clear();
-    let written = match pretty.as_bool() == Some(true) && value.is_container() {
-        true => eval.write_container(value, &mut text, Some(2)),
-        false => eval.write_text(value, &mut text),
+    let written = if pretty.as_bool() == Some(true) && value.is_container() {
+        eval.write_container(value, &mut text, Some(2))
+    } else {
+        eval.write_text(value, &mut text)
     };
     let result = written.and_then(|()| eval.string(&text));
     eval.scratch.text2 = text;

@@ -222,10 +222,7 @@ fn formatted(eval: &mut Eval<'_>, millis: f64, pattern: Value, zone: Value) -> O
     let zone: i64 = eval.arena.as_str(zone).and_then(leading_int).unwrap_or(0);
     let (hours, minutes) = (zone.div_euclid(100), zone % 100);
     let offset_minutes = 60 * hours + minutes;
-    let parts = match pattern.is_string() {
-        true => picture(picture_text(eval, pattern)?)?,
-        false => picture(default)?,
-    };
+    let parts = if pattern.is_string() { picture(picture_text(eval, pattern)?)? } else { picture(default)? };
     eval.charge(parts.len() as u64 * 200)?;
     let Some(time) = civil(millis.trunc() + (offset_minutes * 60_000) as f64) else {
         return fail("D3137", "Invalid time value".to_owned());

@@ -321,9 +321,10 @@ fn decimal_text(value: f64, decimal: &Decimal, ordinal: bool) -> String {
     let mut out = String::new();
     for (index, c) in digits.chars().enumerate() {
         let right = count - index;
-        let separator = match decimal.regular {
-            true => decimal.separators.first().filter(|&&(width, _)| right.is_multiple_of(width)),
-            false => decimal.separators.iter().find(|&&(place, _)| place == right),
+        let separator = if decimal.regular {
+            decimal.separators.first().filter(|&&(width, _)| right.is_multiple_of(width))
+        } else {
+            decimal.separators.iter().find(|&&(place, _)| place == right)
         };
         if let (Some(&(_, separator)), true) = (separator, index > 0) {
             out.push(separator);
@@ -381,13 +382,13 @@ pub(super) fn parse_with(text: &str, picture: &IntegerPicture) -> Outcome<f64> {
 }
 
 fn parse_decimal(text: &str, decimal: &Decimal, ordinal: bool) -> f64 {
-    let text = match ordinal {
-        true => text.get(..text.len().saturating_sub(2)).unwrap_or(text),
-        false => text,
-    };
-    let separator = |c: char| match decimal.regular {
-        true => c == ',' || decimal.separators.iter().any(|&(_, known)| known == c),
-        false => decimal.separators.iter().any(|&(_, known)| known == c),
+    let text = if ordinal { text.get(..text.len().saturating_sub(2)).unwrap_or(text) } else { text };
+    let separator = |c: char| {
+        if decimal.regular {
+            c == ',' || decimal.separators.iter().any(|&(_, known)| known == c)
+        } else {
+            decimal.separators.iter().any(|&(_, known)| known == c)
+        }
     };
     let digits: String = text
         .chars()

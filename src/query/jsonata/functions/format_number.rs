@@ -221,9 +221,10 @@ impl Layout {
         };
         let exponent = layout.exponent_min.is_some();
         if layout.integer_min == 0 && layout.fraction_max == 0 {
-            match exponent {
-                true => (layout.fraction_min, layout.fraction_max) = (1, 1),
-                false => layout.integer_min = 1,
+            if exponent {
+                (layout.fraction_min, layout.fraction_max) = (1, 1)
+            } else {
+                layout.integer_min = 1
             }
         }
         if exponent && layout.integer_min == 0 && parts.integer.contains(symbols.digit.as_str()) {
@@ -240,9 +241,10 @@ pub(super) fn format_number(eval: &mut Eval<'_>, [value, picture, options, _]: A
     let Some(value) = eval.arena.as_f64(value) else { return Ok(Value::UNDEFINED) };
     let symbols = Symbols::new(eval, options);
     let picture = picture_text(eval, picture)?.to_owned();
-    let pictures: Vec<&str> = match symbols.pattern.is_empty() {
-        true => vec![picture.as_str()],
-        false => picture.split(symbols.pattern.as_str()).collect(),
+    let pictures: Vec<&str> = if symbols.pattern.is_empty() {
+        vec![picture.as_str()]
+    } else {
+        picture.split(symbols.pattern.as_str()).collect()
     };
     if pictures.len() > 2 {
         return fail("D3080");

@@ -44,13 +44,12 @@ pub(super) fn single(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Fr
     let mut found = None;
     for index in 0..array.len() {
         let item = eval.item_of(array, index);
-        let passes = match function.is_undefined() {
-            true => true,
-            false => {
-                let arguments = [item, Value::int(index as i64), array];
-                let verdict = eval.call_with(function, arity, &arguments, frame)?;
-                eval.truth(verdict)?
-            }
+        let passes = if function.is_undefined() {
+            true
+        } else {
+            let arguments = [item, Value::int(index as i64), array];
+            let verdict = eval.call_with(function, arity, &arguments, frame)?;
+            eval.truth(verdict)?
         };
         if passes && found.replace(item).is_some() {
             let message =
@@ -74,10 +73,8 @@ pub(super) fn reduce(eval: &mut Eval<'_>, [array, function, start, _]: Args, fra
         let message = "The second argument of reduce function must be a function with at least two arguments";
         return Err(Failure::new(EvalError::new("D3050", message.to_owned())));
     }
-    let (mut value, first) = match start.is_undefined() && !array.is_empty() {
-        true => (eval.item_of(array, 0), 1),
-        false => (start, 0),
-    };
+    let (mut value, first) =
+        if start.is_undefined() && !array.is_empty() { (eval.item_of(array, 0), 1) } else { (start, 0) };
     let since = eval.since();
     for index in first..array.len() {
         let item = eval.item_of(array, index);

@@ -223,9 +223,10 @@ pub(super) fn replace(eval: &mut Eval<'_>, [text, pattern, replacement, max]: Ar
     }
     let mut out = std::mem::take(&mut eval.scratch.text2);
     out.clear();
-    let done = match pattern.is_string() {
-        true => replace_text(eval, (text, pattern, replacement), limit, &mut out),
-        false => replace_matches(eval, (text, pattern, replacement), limit, frame, &mut out),
+    let done = if pattern.is_string() {
+        replace_text(eval, (text, pattern, replacement), limit, &mut out)
+    } else {
+        replace_matches(eval, (text, pattern, replacement), limit, frame, &mut out)
     };
     let value = done.and_then(|()| eval.string(&out));
     eval.scratch.text2 = out;

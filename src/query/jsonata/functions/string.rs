@@ -44,9 +44,10 @@ pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: 
 
 /// Where the separator begins in a text.
 fn place_of(eval: &Eval<'_>, text: Value, separator: Value) -> Outcome<Option<usize>> {
-    match text.is_string() && separator.is_string() {
-        true => eval.find(eval.arena.str(text), eval.arena.str(separator)),
-        false => Ok(None),
+    if text.is_string() && separator.is_string() {
+        eval.find(eval.arena.str(text), eval.arena.str(separator))
+    } else {
+        Ok(None)
     }
 }
 

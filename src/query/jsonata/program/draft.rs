@@ -327,9 +327,10 @@ impl Drafting<'_> {
 
     fn dot(&mut self, left: SyntaxId, right: SyntaxId, end: u32) -> Drafted {
         let left = self.process(left)?;
-        let path = match self.is_path(left) {
-            true => left,
-            false => self.add(Form::Path { steps: vec![left], keep_singleton: false }, end),
+        let path = if self.is_path(left) {
+            left
+        } else {
+            self.add(Form::Path { steps: vec![left], keep_singleton: false }, end)
         };
         if let Form::Parent(ancestor) = self.at(left).form {
             self.at_mut(path).seeking = vec![ancestor];
@@ -404,9 +405,10 @@ impl Drafting<'_> {
         }
         self.take_seekers(step, &[predicate]);
         let draft = self.at_mut(step);
-        match step == result && !matches!(draft.form, Form::Path { .. }) {
-            true => draft.predicates.push(Stage::Filter(predicate)),
-            false => draft.stages.push(Stage::Filter(predicate)),
+        if step == result && !matches!(draft.form, Form::Path { .. }) {
+            draft.predicates.push(Stage::Filter(predicate))
+        } else {
+            draft.stages.push(Stage::Filter(predicate))
         }
         Ok(result)
     }
@@ -426,9 +428,10 @@ impl Drafting<'_> {
 
     fn sort(&mut self, left: SyntaxId, terms: &[(SyntaxId, bool)], end: u32) -> Drafted {
         let left = self.process(left)?;
-        let path = match self.is_path(left) {
-            true => left,
-            false => self.add(Form::Path { steps: vec![left], keep_singleton: false }, end),
+        let path = if self.is_path(left) {
+            left
+        } else {
+            self.add(Form::Path { steps: vec![left], keep_singleton: false }, end)
         };
         let mut sorted = Vec::with_capacity(terms.len());
         for &(term, descending) in terms {
@@ -470,18 +473,18 @@ impl Drafting<'_> {
     fn index(&mut self, left: SyntaxId, name: &str, end: u32) -> Drafted {
         let left = self.process(left)?;
         let step = self.last_step(left);
-        let result = match self.is_path(left) {
-            true => left,
-            false => {
-                let draft = self.at_mut(left);
-                draft.stages.append(&mut draft.predicates);
-                self.add(Form::Path { steps: vec![left], keep_singleton: false }, end)
-            }
+        let result = if self.is_path(left) {
+            left
+        } else {
+            let draft = self.at_mut(left);
+            draft.stages.append(&mut draft.predicates);
+            self.add(Form::Path { steps: vec![left], keep_singleton: false }, end)
         };
         let draft = self.at_mut(step);
-        match draft.stages.is_empty() {
-            true => draft.index = Some(name.to_owned()),
-            false => draft.stages.push(Stage::Index(name.to_owned())),
+        if draft.stages.is_empty() {
+            draft.index = Some(name.to_owned())
+        } else {
+            draft.stages.push(Stage::Index(name.to_owned()))
         }
         draft.tuple = true;
         Ok(result)

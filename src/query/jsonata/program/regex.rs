@@ -242,9 +242,10 @@ impl Translation {
                 '-' => {
                     // A range only between two characters.
                     let open = self.out.ends_with('[') || self.out.ends_with("[^");
-                    match open || self.peek(0) == Some(']') || self.peek(0).is_none() {
-                        true => self.out.push_str(r"\-"),
-                        false => self.out.push('-'),
+                    if open || self.peek(0) == Some(']') || self.peek(0).is_none() {
+                        self.out.push_str(r"\-")
+                    } else {
+                        self.out.push('-')
                     }
                 }
                 _ => self.literal(c),

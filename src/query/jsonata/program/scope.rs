@@ -33,9 +33,10 @@ impl Scope {
     }
 
     fn slot(&self, name: &str) -> Option<usize> {
-        let later = match self.names.len() > NAMES_SCANNED_MAX {
-            true => self.slots.get(name).copied(),
-            false => self.names.iter().rposition(|known| known == name).map(|at| self.first.len() + at),
+        let later = if self.names.len() > NAMES_SCANNED_MAX {
+            self.slots.get(name).copied()
+        } else {
+            self.names.iter().rposition(|known| known == name).map(|at| self.first.len() + at)
         };
         later.or_else(|| self.first.iter().rposition(|known| known == name))
     }

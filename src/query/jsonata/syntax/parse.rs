@@ -521,10 +521,8 @@ impl Parser<'_> {
         if is_lambda {
             return self.lambda(&arguments, end);
         }
-        let kind = match partial {
-            true => Syntax::Partial(procedure, arguments),
-            false => Syntax::Call(procedure, arguments),
-        };
+        let kind =
+            if partial { Syntax::Partial(procedure, arguments) } else { Syntax::Call(procedure, arguments) };
         self.add(kind, end)
     }
 

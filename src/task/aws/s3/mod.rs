@@ -94,9 +94,10 @@ impl DataStore for Lists {
 }
 
 fn key(prefix: &str, name: &str) -> String {
-    match prefix.is_empty() || prefix.ends_with('/') {
-        true => format!("{prefix}{name}"),
-        false => format!("{prefix}/{name}"),
+    if prefix.is_empty() || prefix.ends_with('/') {
+        format!("{prefix}{name}")
+    } else {
+        format!("{prefix}/{name}")
     }
 }
 
@@ -147,9 +148,10 @@ impl Bucket {
         // A certificate covers no name with dots in front of the host's.
         let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_host = settings.endpoint("S3").is_none() && name.len() <= 63 && name.bytes().all(is_label);
-        let (host, root) = match is_host {
-            true => (format!("{name}.s3"), String::new()),
-            false => ("s3".to_owned(), format!("/{name}")),
+        let (host, root) = if is_host {
+            (format!("{name}.s3"), String::new())
+        } else {
+            ("s3".to_owned(), format!("/{name}"))
         };
         let caller = Caller::new(settings, "S3", &host, "s3", None)?;
         let owner = text(arguments, "ExpectedBucketOwner")?.map(str::to_owned);
@@ -197,10 +199,7 @@ impl Bucket {
     /// Asks for what cannot be refused without failing the Map Run.
     async fn get(&self, ask: Ask) -> Result<Reply, String> {
         let reply = self.ask(ask).await?;
-        match reply.status.is_success() {
-            true => Ok(reply),
-            false => Err(refusal(&reply)),
-        }
+        if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
     }
 }
 

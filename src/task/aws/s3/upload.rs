@@ -71,9 +71,10 @@ impl Upload {
         let (bucket, key) = (Arc::clone(&self.bucket), self.key.clone());
         let (part, parts) = (std::mem::take(&mut self.part), std::mem::take(&mut self.parts));
         self.work = Some(Box::pin(async move {
-            match is_last && parts.id.is_empty() {
-                true => put(&bucket, key, part).await,
-                false => send(&bucket, &key, part, parts, is_last).await,
+            if is_last && parts.id.is_empty() {
+                put(&bucket, key, part).await
+            } else {
+                send(&bucket, &key, part, parts, is_last).await
             }
         }));
     }
