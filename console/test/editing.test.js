@@ -68,8 +68,12 @@ test('what may be written is offered: fields, states, `$states`, functions, and 
   const { page, wrong, close } = await studio();
   /** Types at the mark `|`, and waits until this is offered. */
   const offers = async (written, typed, wanted) => {
-    await put(page, written.replace('|', ''));
+    const definition = written.replace('|', '');
     // The run of this text has the data that members are known from.
+    const isRun = (request) => request.headers()['x-amz-target'] === 'Expressway.Run' && JSON.parse(request.postData()).text === definition;
+    const run = page.waitForResponse((response) => isRun(response.request()));
+    await put(page, definition);
+    await run;
     await page.locator('[data-name="A"].is-succeeded').waitFor();
     await page.locator('.cm-content').focus();
     await page.keyboard.press('Control+Home');
