@@ -24,7 +24,7 @@ const GROWTH_MAX: f64 = 2.2;
 /// The least of so many runs counts: what others do on the machine only adds.
 const RUNS: usize = 3;
 /// Runs where those say that it is too much: on a busy machine the least time takes longer to be seen.
-const RUNS_MAX: usize = 60;
+const RUNS_MAX: usize = 30;
 
 /// Nanoseconds of this thread's processor time that `work` takes.
 fn measure<T>(work: impl FnOnce() -> T) -> f64 {

@@ -145,6 +145,7 @@ impl History {
     }
 
     /// How many of the events that are kept have this number or a smaller one.
+    #[cfg(feature = "service")]
     pub(crate) fn count_to(&self, id: u64) -> usize {
         self.events.partition_point(|event| event.id <= id)
     }

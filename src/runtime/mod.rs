@@ -60,6 +60,7 @@ mod redrive;
 mod room;
 #[cfg(feature = "runtime")]
 mod shard;
+#[cfg(feature = "runtime")]
 mod shutdown;
 #[cfg(feature = "runtime")]
 mod simulation;

@@ -101,6 +101,7 @@ impl From<Refused> for io::Error {
 }
 
 /// The cause of an error: that of the store, or the error with what was to be done.
+#[cfg(feature = "runtime")]
 pub(crate) fn cause(to_do: &str, error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>()) {
         Some(Refused(cause)) => cause.clone(),
