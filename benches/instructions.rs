@@ -74,10 +74,10 @@ cases! {
     start_w2_in_jsonata: 12_061, start(&w2_in_jsonata());
     a_hundred_transitions: 119_242, count_to(50);
     run_w2_in_place: 9_664, run_in_place(&own("w2"));
-    w2_on_a_shard_64_times: 523_020, on_a_shard(&own("w2"), Setup::default());
-    the_same_with_metrics: 525_714, on_a_shard(&own("w2"), Setup::default().metrics());
-    the_same_with_a_ring: 648_201, on_a_shard(&own("w2"), Setup::default().history(nothing_kept()));
-    the_same_with_logs_at_error: 539_296, on_a_shard(&own("w2"), Setup::default().log(|_: &[u8]| Ok(()), Level::Error, true));
+    w2_on_a_shard_64_times: 535_479, on_a_shard(&own("w2"), Setup::default());
+    the_same_with_metrics: 538_433, on_a_shard(&own("w2"), Setup::default().metrics());
+    the_same_with_a_ring: 662_133, on_a_shard(&own("w2"), Setup::default().history(nothing_kept()));
+    the_same_with_logs_at_error: 552_844, on_a_shard(&own("w2"), Setup::default().log(|_: &[u8]| Ok(()), Level::Error, true));
 }
 
 library_benchmark_group!(name = group, benchmarks = calls);
