@@ -55,7 +55,7 @@ test('commands are found by their names, with keys only', async () => {
   await it.locator('dialog[open]').waitFor({ state: 'detached' });
   await it.keyboard.press('Control+k');
   await it.keyboard.type('nothing is called like that');
-  await it.getByText('Nothing is called so.').waitFor();
+  await it.getByText('No command matches.').waitFor();
   await it.keyboard.press('Escape');
   assert.equal(await it.locator('dialog[open]').count(), 0);
   await it.keyboard.press('Control+k');

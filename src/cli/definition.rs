@@ -302,7 +302,7 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
     let written = one(&meant.file, &meant.project, meant.reading)?;
     written.tell();
     let found = written.check();
-    // That an extension is used is a warning of `validate` alone: whoever runs it knows.
+    // Only `validate` warns of extensions: someone who runs a definition with one has chosen it.
     let is_news = found.diagnostics.iter().any(|it| it.code != Code::Extension);
     if found.errors() > 0 || (found.warnings() > 0 && is_news) {
         let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Error);

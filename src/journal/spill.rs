@@ -44,7 +44,7 @@ pub struct Spilled {
 }
 
 impl SpillFile {
-    /// A new file on a disk; one that an earlier process left is taken away. Whoever calls this owns the disk.
+    /// Creates the file on a disk, which the caller has locked. A file that an earlier process left is removed.
     ///
     /// # Errors
     /// As the disk says.

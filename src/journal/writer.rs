@@ -4,8 +4,8 @@
 //!
 //! 1. Everybody meets at [`Queue`], behind one lock that is held for a copy of a record at most, never for I/O.
 //! 2. The last batch of the queue is open: records go there, and its number is known. The writer takes the first, which
-//!    closes it when it is the only one. So batches grow while the disk works, and nothing waits for a clock. While the
-//!    writer sleeps, whoever appends more than one record at a time wakes it when it has done so.
+//!    closes it when it is the only one. So batches grow while the disk works, and nothing waits for a clock. A thread that
+//!    appends several records wakes a sleeping writer once, after the last of them.
 //! 3. A batch counts against the room from its first record until the log's room is read anew, after it was written: what
 //!    is accepted has a place.
 

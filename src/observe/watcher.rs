@@ -24,8 +24,8 @@ pub trait Watcher: Listener + Send {
         let _ = out;
     }
 
-    /// The execution is parked for some time: what this keeps of it need not be in memory. It is told of the next record as
-    /// ever.
+    /// The execution has been parked for some time. The watcher may move what it keeps out of memory; records follow as
+    /// before.
     fn parked(&mut self, spill: &dyn Spill) {
         let _ = spill;
     }

@@ -305,7 +305,8 @@ impl Durability {
         self.journal.announce();
     }
 
-    /// Appends the record of a turn or an end, which is announced by whoever has no more of them.
+    /// Appends the record of a turn or an end. The caller wakes the journal with [`announce`](Self::announce) after the
+    /// last one.
     pub(super) fn write(&self, record: &TurnRecord) -> Result<Lsn, Refused> {
         let lsn = self.try_append(record.kind, &record.writer)?;
         self.live.advance(record.id, record.turn);

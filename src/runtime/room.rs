@@ -1,8 +1,7 @@
-//! Who was refused, and waits until there may be room: Map Runs, whose children are started as any execution is.
+//! Wakes Map Runs whose children were refused for lack of room, when an execution ends or gives up memory.
 //!
-//! Whoever waits says so first and asks for room once more afterwards; whoever makes room makes it first and looks
-//! afterwards whether someone waits. All four steps are in one order (sequentially consistent), so nobody waits for room
-//! that is there.
+//! A Map Run registers its waker and then tries to start a child once more; a shard makes room and then looks for wakers.
+//! The four steps are sequentially consistent, so a Map Run does not sleep while there is room.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +14,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Wakes this one when there is room. It asks once more before it sleeps.
+    /// Registers a waker for the next time that room is made. The caller tries once more before it sleeps.
     pub(super) fn wait(&self, waker: &Waker) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !waiting.iter().any(|other| other.will_wake(waker)) {
@@ -26,7 +25,7 @@ impl Room {
         fence(Ordering::SeqCst);
     }
 
-    /// Some was made.
+    /// Wakes all that wait, after room was made.
     pub(super) fn made(&self) {
         fence(Ordering::SeqCst);
         if !self.is_wanted.load(Ordering::SeqCst) {

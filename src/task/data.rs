@@ -35,8 +35,8 @@ pub trait DataStore: Send + Sync {
 
 /// Bytes that are read. What implements [`Read`] is one that never waits.
 pub trait Source {
-    /// Puts bytes at the beginning of `buffer`, which is not empty, and says how many; 0 at the end. Where there are none
-    /// yet, the task of `context` is woken when there may be some.
+    /// Writes bytes to the beginning of `buffer`, which is not empty, and returns how many; 0 at the end of the data. When
+    /// it returns `Pending`, it wakes the task of `context` once there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 }
 
@@ -58,7 +58,7 @@ pub trait Sink {
     fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// `WouldBlock` of something that wakes nobody would never come to an end.
+/// A blocking reader or writer has no waker, so its `WouldBlock` is an error: nothing would poll it again.
 fn never_waits<T>(done: io::Result<T>) -> Poll<io::Result<T>> {
     Poll::Ready(done.map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => io::Error::other(error),

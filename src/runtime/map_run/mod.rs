@@ -461,7 +461,7 @@ impl Work {
             return Ok(started);
         }
         engine.shared().room.wait(context.waker());
-        // There may be room for one where there is none for all of them together.
+        // The start of the whole batch was refused; one child may still fit.
         let mut inputs = started.rest;
         let later = inputs.split_off(1);
         let mut started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;

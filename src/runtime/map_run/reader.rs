@@ -215,7 +215,8 @@ impl Packed {
     }
 }
 
-/// Lines without anything in them are none. `line` has what of a line was read already.
+/// Reads the next line that is not empty into `item`; false at the end. `line` keeps the part of a line that was read
+/// before the stream had no more for now.
 fn next_line(bytes: &mut Bytes, line: &mut Vec<u8>, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
     loop {
         let room = (ITEM_BYTES_MAX + 1).saturating_sub(line.len());
@@ -266,7 +267,7 @@ impl Rows {
         })
     }
 
-    /// Reads a row; false when there is none any more.
+    /// Reads a row; false at the end of the data.
     fn poll_row(&mut self) -> Poll<Result<bool, Fault>> {
         let too_large = || Poll::Ready(Err(failed("An item is larger than 8 MB")));
         loop {

@@ -270,7 +270,7 @@ impl ResultFile {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the rest. A file to which nothing was added is none.
+    /// Writes the rest. No file is made where nothing was added.
     fn poll_finish(
         &mut self,
         context: &mut Context<'_>,

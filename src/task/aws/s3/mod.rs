@@ -30,7 +30,7 @@ use crate::task::data::{DataStore, Sink, Source};
 const TRIES_MAX: u32 = 6;
 /// The longest pause before the second try; it doubles.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A try whose answer takes longer is none.
+/// How long one try may take until its answer is complete; after that it counts as failed.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// Bytes of an answer that is no object.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
