@@ -1,6 +1,7 @@
 //! Checks every object of a definition against the [table of fields](super::fields) and every value against what its
 //! field must hold. Never stops at a problem.
 
+pub(crate) mod data;
 mod state;
 mod value;
 

@@ -24,6 +24,7 @@ mod scope;
 mod syntax;
 mod timestamp;
 
+pub(crate) use check::data::{not_here, stays_below};
 pub use diagnostic::{Code, Diagnostic, Severity, did_you_mean, explain_invalid, invalid_definition};
 #[cfg(feature = "excerpts")]
 pub use excerpt::{excerpt, excerpt_within};

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Lower, Place};
 use crate::asl::model::{self as asl, MapMode};
+use crate::asl::not_here;
 use crate::json::source::Node;
 use crate::program::{
     Distributed, Format, ItemBatcher, ItemReader, Resource, ResourceKind, ResultWriter, Task, TemplateId,
@@ -77,6 +78,29 @@ impl Lower {
     fn refuse_unreadable(&mut self, place: &Place<'_, '_>, map: &asl::Map) {
         let config = map.item_reader.as_ref().and_then(|reader| reader.config.as_ref());
         let input_type = word(config, "InputType");
+        if let Some(reader) = &map.item_reader {
+            self.refuse_members(place, "ItemReader", &reader.resource.value, reader.arguments.as_ref());
+            let is_list = reader.resource.value.ends_with(":s3:listObjectsV2");
+            let flattens = word(config, "Transformation") == Some("LOAD_AND_FLATTEN");
+            match input_type {
+                None if !is_list => {
+                    let message = "Data without an InputType is not supported: name JSON, JSONL or CSV";
+                    self.refuse(place, "ItemReader/ReaderConfig", message);
+                }
+                // What they list would be read as if it were in this format.
+                Some(kind) if is_list && !flattens => {
+                    let message =
+                        format!("The InputType {kind} is not supported for a list of objects: leave it out");
+                    self.refuse(place, "ItemReader/ReaderConfig/InputType", message);
+                }
+                _ => {}
+            }
+        }
+        if let Some((writer, resource)) =
+            map.result_writer.as_ref().and_then(|writer| Some((writer, writer.resource.as_ref()?)))
+        {
+            self.refuse_members(place, "ResultWriter", &resource.value, writer.arguments.as_ref());
+        }
         if let Some(kind @ ("PARQUET" | "MANIFEST")) = input_type {
             let message = format!("The InputType {kind} is not supported: use JSON, JSONL or CSV");
             self.refuse(place, "ItemReader/ReaderConfig/InputType", message);
@@ -91,12 +115,27 @@ impl Lower {
         }
     }
 
+    /// Members that AWS takes, and this engine does not.
+    fn refuse_members(&mut self, place: &Place<'_, '_>, of: &str, arn: &str, arguments: Option<&Node>) {
+        let is_jsonata = place.state.query_language == asl::QueryLanguage::Jsonata;
+        let name = arguments_of(place);
+        for member in arguments.into_iter().flat_map(|node| not_here(arn, node, is_jsonata)) {
+            let message = format!("The field '{member}' of {arn} is not supported");
+            self.refuse(place, &format!("{of}/{name}"), message);
+        }
+    }
+
     fn arguments(&mut self, place: &Place<'_, '_>, of: &str, node: Option<&Node>) -> Option<TemplateId> {
-        let name = match place.state.query_language {
-            asl::QueryLanguage::JsonPath => "Parameters",
-            asl::QueryLanguage::Jsonata => "Arguments",
-        };
+        let name = arguments_of(place);
         self.template(place, &format!("{of}/{name}"), node?, Allowed::default())
+    }
+}
+
+/// What the arguments of readers and writers are called.
+fn arguments_of(place: &Place<'_, '_>) -> &'static str {
+    match place.state.query_language {
+        asl::QueryLanguage::JsonPath => "Parameters",
+        asl::QueryLanguage::Jsonata => "Arguments",
     }
 }
 

@@ -324,7 +324,7 @@ impl Engine {
         }
         let refused = resources.into_iter().map(|DataResource { state, field, resource }| {
             let location = definition.state(state).map_or("", |state| &state.location);
-            let message = format!("{resource} is not supported: no data store is registered for it");
+            let message = missing_store(resource);
             compile::Error { location: format!("{location}/{field}/Resource"), message }
         });
         Err(DefinitionError::Unsupported(refused.collect()))
@@ -450,4 +450,18 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("counts", &self.counts()).finish_non_exhaustive()
     }
+}
+
+/// That nothing reads or writes what a distributed Map names, and what to set.
+fn missing_store(resource: &str) -> String {
+    let action = resource.split_once(":states:::").map(|(_, action)| action);
+    let setting = match action.and_then(|action| action.split_once(':')) {
+        Some(("file", _)) => "Name the folder of files with --files DIR (in the library, Builder::files)",
+        Some(("s3", _)) => {
+            "Allow service tasks (`run --services`, `serve` without --no-integrations), and name S3 by --endpoint S3=URL, or \
+             give credentials of AWS (in the library, Builder::aws)"
+        }
+        _ => "Register one with Builder::data_store",
+    };
+    format!("{resource} is not supported: no data store is registered for it. {setting}")
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 
 use serde_json::Value as Json;
+
+use crate::asl;
 
 /// Data by name: what `ItemReader` and `ResultWriter` name with their `Resource`.
 pub trait DataStore: Send + Sync {
@@ -135,7 +137,7 @@ impl Files {
         let path = path.ok_or("The field 'Path' must be a string: a path below the folder of files")?;
         // An empty name would say that it is a folder.
         let relative = if name.is_empty() { PathBuf::from(path) } else { Path::new(path).join(name) };
-        if relative.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
+        if !asl::stays_below(&relative.to_string_lossy()) {
             return Err(format!("The path '{path}' leads out of the folder of files"));
         }
         Ok(self.root.join(relative))

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use expressway::runtime::{DefinitionError, Engine, Profile, Status};
+use expressway::asl::MachineType;
+use expressway::runtime::{DefinitionError, Engine, MachineSpec, Profile, Status};
 use expressway::task::aws::Integrations;
 use serde_json::{Value, json};
 
@@ -264,4 +265,54 @@ fn containers_hand_out_credentials() {
         assert_eq!(asked.headers["x-amz-security-token"], "t");
     }
     assert_eq!(keys.asked.try_iter().count(), 1, "they are kept");
+}
+
+#[test]
+fn data_that_nothing_reads_is_refused_with_what_to_set() {
+    let map = |fields: Value| {
+        let mut map = json!({"Type": "Map", "End": true, "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+            "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}});
+        map.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
+        json!({"StartAt": "M", "States": {"M": map}}).to_string()
+    };
+    let reader = |action: &str, config: Value, parameters: Value| {
+        let resource = format!("arn:aws:states:::{action}");
+        map(json!({"ItemReader": {"Resource": resource, "ReaderConfig": config, "Parameters": parameters}}))
+    };
+    let jsonl = json!({"InputType": "JSONL"});
+    let (file, object) = (json!({"Path": "p"}), json!({"Bucket": "the-bucket", "Key": "k"}));
+    for (definition, place, wanted) in [
+        (reader("file:read", jsonl.clone(), file.clone()), "ItemReader/Resource", "--files DIR"),
+        (reader("s3:getObject", jsonl.clone(), object.clone()), "ItemReader/Resource", "--endpoint S3=URL"),
+        (reader("file:read", json!({}), file), "ItemReader/ReaderConfig", "InputType"),
+        (
+            reader("s3:getObject", jsonl.clone(), json!({"Bucket": "b", "Key": "k", "Range": "bytes=0-1"})),
+            "ItemReader/Parameters",
+            "The field 'Range' of arn:aws:states:::s3:getObject is not supported",
+        ),
+        (
+            reader(
+                "s3:listObjectsV2",
+                json!({"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}),
+                json!({"Bucket": "the-bucket"}),
+            ),
+            "ItemReader/ReaderConfig/InputType",
+            "The InputType CSV is not supported for a list of objects",
+        ),
+        (
+            map(
+                json!({"ResultWriter": {"Resource": "arn:aws:states:::file:write", "Parameters": {"Path": "p"}}}),
+            ),
+            "ResultWriter/Resource",
+            "--files DIR",
+        ),
+    ] {
+        let engine = Engine::builder().shards(1).profile(Profile::Open).build().expect("an engine");
+        let spec = MachineSpec { machine_type: MachineType::Standard, ..MachineSpec::new("m", &definition) };
+        let Err(DefinitionError::Unsupported(errors)) = engine.create(&spec) else { panic!("{definition}") };
+        let [error] = &errors[..] else { panic!("{errors:?}") };
+        assert_eq!(error.location, format!("/States/M/{place}"));
+        assert!(error.message.contains(wanted), "{error}");
+    }
 }

@@ -284,13 +284,14 @@ fn an_empty_object_has_no_items() {
 #[test]
 fn arguments_that_name_nothing_are_said() {
     let server = bucket(Objects::new());
+    // What stands in the definition is refused when the machine is created.
     for (parameters, expected) in [
-        (json!({"Key": "k"}), "The field 'Bucket' is required but was missing"),
-        (json!({"Bucket": "the-bucket"}), "The field 'Key' is required but was missing"),
+        (json!({"Bucket": null, "Key": "k"}), "The field 'Bucket' is required but was missing"),
+        (json!({"Bucket": "the-bucket", "Key": ""}), "The field 'Key' is required but was missing"),
         (json!({"Bucket": "../other", "Key": "k"}), "The bucket '../other' has no valid name"),
-        (json!({"Bucket": 7, "Key": "k"}), "The field 'Bucket' must be a string"),
+        (json!({"Bucket.$": "$.seven", "Key": "k"}), "The field 'Bucket' must be a string"),
     ] {
-        let outcome = run(&server.url(), &map(lines(parameters), &json!({})), &json!({}));
+        let outcome = run(&server.url(), &map(lines(parameters), &json!({})), &json!({"seven": 7}));
         assert_eq!(failure(&outcome), ("States.ItemReaderFailed".to_owned(), expected.to_owned()));
     }
     assert_eq!(server.asked.try_iter().count(), 0);

@@ -97,6 +97,7 @@ impl Check {
                 self.heartbeat(node, place);
                 self.service_task(node, place, context);
             }
+            Owner::ItemReader | Owner::ResultWriter => self.data_parameters(node, place, context),
             Owner::ReaderConfig => self.reader_config(node, place),
             Owner::ProcessorConfig => self.processor_config(node, place),
             Owner::Rule | Owner::NestedRule => self.rule(node, members, place, context),
