@@ -56,6 +56,12 @@ pub(super) fn is_of_aws(arn: &str) -> bool {
 pub(super) fn suggestion(arn: &str) -> Option<String> {
     let (_, call) = arn.split_once(":states:::aws-sdk:")?;
     let (service, action) = call.split_once(':')?;
+    if !models::services().any(|name| name == service) {
+        return match models::other_name(service) {
+            Some(name) => Some(format!("did you mean `{name}`?")),
+            None => did_you_mean(service, models::services()),
+        };
+    }
     let actions = models::actions(service);
     // What is there was refused for another reason.
     let is_there = actions.iter().any(|there| there == action);

@@ -220,7 +220,7 @@ def names():
     session = Session()
     for name in session.get_available_services():
         service_id = session.get_service_model(name).service_id
-        yield "".join(c for c in service_id if c.isalnum()).lower()
+        yield "".join(c for c in service_id if c.isalnum()).lower().removesuffix("service")
 
 
 def main():

@@ -14,6 +14,12 @@ const SERVICES: &str = include_str!("services.txt");
 #[cfg(not(feature = "models"))]
 const SERVICES: &str = "";
 
+/// The names of all of AWS's services; `generate.py` makes them.
+#[cfg(feature = "models")]
+const NAMES: &str = include_str!("names.txt");
+#[cfg(not(feature = "models"))]
+const NAMES: &str = "";
+
 /// How a service is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -286,22 +292,94 @@ pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
     find(package, action, Naming::Service).ok()
 }
 
-/// What AWS does not recognize although the SDK has it (developer guide, "Supported AWS SDK services").
-const UNSUPPORTED_ACTIONS: [(&str, &str); 6] = [
-    ("bedrockruntime", "converseStream"),
-    ("cloudwatchlogs", "startLiveTail"),
-    ("kinesis", "subscribeToShard"),
-    ("lambda", "invokeWithResponseStream"),
-    ("s3", "selectObjectContent"),
-    ("sts", "assumeRole"),
+/// Actions that AWS does not recognize although the SDK has them, by service (developer guide, "Supported AWS SDK service
+/// integrations").
+const UNSUPPORTED_ACTIONS: [(&str, &[&str]); 25] = [
+    ("applicationdiscovery", &["describeExportConfigurations", "exportConfigurations"]),
+    (
+        "bedrockagentruntime",
+        &["invokeAgent", "invokeFlow", "invokeInlineAgent", "optimizePrompt", "retrieveAndGenerateStream"],
+    ),
+    ("bedrockruntime", &["converseStream", "invokeModelWithResponseStream"]),
+    ("cloudwatchlogs", &["startLiveTail"]),
+    (
+        "codedeploy",
+        &[
+            "batchGetDeploymentInstances",
+            "getDeploymentInstance",
+            "listDeploymentInstances",
+            "skipWaitTimeForInstanceTermination",
+        ],
+    ),
+    ("comprehendmedical", &["detectEntities"]),
+    ("dataexchange", &["sendApiAsset"]),
+    (
+        "directconnect",
+        &[
+            "allocateConnectionOnInterconnect",
+            "describeConnectionLoa",
+            "describeConnectionsOnInterconnect",
+            "describeInterconnectLoa",
+        ],
+    ),
+    ("efs", &["createTags"]),
+    ("elastictranscoder", &["testRole"]),
+    ("emr", &["describeJobFlows"]),
+    (
+        "iot",
+        &["attachPrincipalPolicy", "detachPrincipalPolicy", "listPolicyPrincipals", "listPrincipalPolicies"],
+    ),
+    ("iotdeviceadvisor", &["listTestCases"]),
+    ("iotsitewise", &["invokeAssistant"]),
+    ("kinesis", &["subscribeToShard"]),
+    ("lambda", &["invokeAsync", "invokeWithResponseStream"]),
+    ("lexruntimev2", &["startConversation"]),
+    ("mediapackage", &["rotateChannelCredentials"]),
+    ("qbusiness", &["chat"]),
+    ("rdsdata", &["executeSql"]),
+    ("s3", &["selectObjectContent"]),
+    ("s3control", &["selectObjectContent"]),
+    ("sagemakerruntime", &["invokeEndpointWithResponseStream"]),
+    ("shield", &["deleteSubscription"]),
+    ("sts", &["assumeRole", "assumeRoleWithSAML", "assumeRoleWithWebIdentity"]),
 ];
-const UNSUPPORTED_SERVICES: [&str; 3] = ["cloudsearchdomain", "iotjobsdata", "mediastoredata"];
+/// Services of the SDK that AWS does not recognize.
+const UNSUPPORTED_SERVICES: [&str; 2] = ["cloudsearchdomain", "mediastoredata"];
 
-/// Whether AWS would not recognize a call of the SDK: it has no such action, or does not allow it.
+/// Services that have ended and whose names AWS still lists.
+const ENDED: &str = "apptest elasticinference elastictranscoder evidently honeycode iotanalytics iotfleethub \
+    lookoutmetrics lookoutvision opsworks opsworkscm privatenetworks qldb qldbsession robomaker sms";
+
+/// The names of AWS's services, as `aws-sdk` resources have them, whether they are modelled or not.
+pub(crate) fn services() -> impl Iterator<Item = &'static str> {
+    let ended = ENDED.split(' ').filter(|_| !NAMES.is_empty());
+    NAMES.lines().chain(ended).filter(|name| !UNSUPPORTED_SERVICES.contains(name))
+}
+
+/// Whether AWS would not recognize a call of the SDK: it has no such service or action, or does not allow it.
 pub(crate) fn is_refused(service: &str, action: &str) -> bool {
-    UNSUPPORTED_SERVICES.contains(&service)
-        || UNSUPPORTED_ACTIONS.contains(&(service, action))
+    let is_unknown = !NAMES.is_empty() && !services().any(|name| name == service);
+    let is_unsupported =
+        UNSUPPORTED_ACTIONS.iter().any(|(name, actions)| *name == service && actions.contains(&action));
+    is_unknown
+        || is_unsupported
         || matches!(find(service, action, Naming::Java), Err(NotFound::Action(service)) if service.extent == Extent::Whole)
+}
+
+/// What services are called elsewhere: in ARNs, among the optimised integrations, by people.
+const OTHER_NAMES: [(&str, &str); 7] = [
+    ("events", "eventbridge"),
+    ("states", "sfn"),
+    ("stepfunctions", "sfn"),
+    ("logs", "cloudwatchlogs"),
+    ("monitoring", "cloudwatch"),
+    ("secrets", "secretsmanager"),
+    ("email", "ses"),
+];
+
+/// The name in resources of a service that is called otherwise elsewhere.
+pub(crate) fn other_name(service: &str) -> Option<&'static str> {
+    OTHER_NAMES.iter().find(|(other, _)| *other == service).map(|(_, name)| *name)
 }
 
 /// Actions of a service whose name is like one that it does not have.

@@ -5,9 +5,14 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A service's name in a resource, by its identifier: `Secrets Manager` is `secretsmanager`.
+/// A service's name in a resource, by its identifier: `Secrets Manager` is `secretsmanager`, `Config Service` is `config`.
 pub(crate) fn package(id: &str) -> String {
-    id.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    let mut name: String =
+        id.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    if name.ends_with("service") {
+        name.truncate(name.len() - "service".len());
+    }
+    name
 }
 
 /// As resources name an operation: `PutItem` is `putItem`.
@@ -59,11 +64,20 @@ fn uncapitalize(name: &str) -> String {
     small.chain(chars.iter().skip(words).copied()).collect()
 }
 
-/// A service's name in the names of its errors.
-pub(crate) fn of_errors(service: &str) -> String {
-    match service {
-        "DynamoDB Streams" => "DynamoDb".to_owned(),
-        _ => java(service),
+/// A service's name before those of its errors, by its identifier: `Config Service` is `Config`.
+pub(crate) fn of_errors(id: &str) -> String {
+    let mut name = java(id);
+    if name.ends_with("Service") {
+        name.truncate(name.len() - "Service".len());
+    }
+    name
+}
+
+/// The class of a service's errors that its model does not name. The streams of DynamoDB share that of the tables.
+pub(crate) fn base_exception(id: &str) -> String {
+    match id {
+        "DynamoDB Streams" => "DynamoDbException".to_owned(),
+        _ => of_errors(id) + "Exception",
     }
 }
 
@@ -161,6 +175,37 @@ mod tests {
         ] {
             assert_eq!(java(name), expected);
         }
+        for (id, package_name, prefix) in [
+            ("SageMaker A2I Runtime", "sagemakera2iruntime", "SageMakerA2IRuntime"),
+            ("AmplifyUIBuilder", "amplifyuibuilder", "AmplifyUiBuilder"),
+            ("Application Discovery Service", "applicationdiscovery", "ApplicationDiscovery"),
+            ("b2bi", "b2bi", "B2Bi"),
+            ("codeartifact", "codeartifact", "Codeartifact"),
+            ("Config Service", "config", "Config"),
+            ("Cost and Usage Report Service", "costandusagereport", "CostAndUsageReport"),
+            ("Database Migration Service", "databasemigration", "DatabaseMigration"),
+            ("Directory Service Data", "directoryservicedata", "DirectoryServiceData"),
+            ("DynamoDB Streams", "dynamodbstreams", "DynamoDbStreams"),
+            ("Elasticsearch Service", "elasticsearch", "Elasticsearch"),
+            ("FSx", "fsx", "FSx"),
+            ("Inspector2", "inspector2", "Inspector2"),
+            ("IoT", "iot", "Iot"),
+            ("IoTSiteWise", "iotsitewise", "IoTSiteWise"),
+            ("Kinesis Video WebRTC Storage", "kinesisvideowebrtcstorage", "KinesisVideoWebRtcStorage"),
+            ("Lex Runtime Service", "lexruntime", "LexRuntime"),
+            ("Lex Runtime V2", "lexruntimev2", "LexRuntimeV2"),
+            ("MTurk", "mturk", "MTurk"),
+            ("Pinpoint SMS Voice V2", "pinpointsmsvoicev2", "PinpointSmsVoiceV2"),
+            ("Service Quotas", "servicequotas", "ServiceQuotas"),
+            ("SESv2", "sesv2", "SesV2"),
+            ("Timestream InfluxDB", "timestreaminfluxdb", "TimestreamInfluxDb"),
+            ("WAFV2", "wafv2", "Wafv2"),
+            ("XRay", "xray", "XRay"),
+        ] {
+            assert_eq!((package(id), of_errors(id)), (package_name.to_owned(), prefix.to_owned()));
+        }
+        assert_eq!(base_exception("DynamoDB Streams"), "DynamoDbException");
+        assert_eq!(base_exception("Elasticsearch Service"), "ElasticsearchException");
         for (shape, expected) in [
             ("NoSuchKey", "NoSuchKeyException"),
             ("DBInstanceAlreadyExistsFault", "DbInstanceAlreadyExistsException"),

@@ -38,15 +38,6 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
         ("arn:aws:states:::ecs:runTask", "Of the optimised integrations"),
         ("arn:aws:states:::glue:startJobRun", "Of the optimised integrations"),
         ("arn:aws:states:::aws-sdk:s3:getObject", "The service 's3' is not supported; these are: "),
-        ("arn:aws:states:::aws-sdk:nosuch:call", "The service 'nosuch' is not supported"),
-        (
-            "arn:aws:states:::aws-sdk:events:putEvents",
-            "The service 'events' is not supported: did you mean `eventbridge`?",
-        ),
-        (
-            "arn:aws:states:::aws-sdk:dynamodbb:getItem",
-            "The service 'dynamodbb' is not supported: did you mean `dynamodb`?",
-        ),
     ] {
         let said = refusal(Profile::Open, json!({"Resource": resource}));
         let [(place, text)] = &said[..] else { panic!("{resource}: {said:?}") };

@@ -49,8 +49,9 @@ const GATEWAY_FIELDS: [&str; 9] = [
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"];
 
-/// Headers that the task may name, and that are set without it.
-const OVERRIDDEN: [&str; 3] = ["host", "user-agent", "range"];
+/// Headers that the task may name, and that are set without it; and what says how the answer may be packed, which nothing
+/// here unpacks.
+const OVERRIDDEN: [&str; 4] = ["accept-encoding", "content-length", "range", "user-agent"];
 
 const REDIRECTS_MAX: usize = 5;
 
@@ -190,7 +191,8 @@ fn http_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<Outg
             return Err(parameters.misshapen("Headers"));
         }
         for (name, value) in arena.entries(fields) {
-            add_header(parameters, &mut headers, arena.str(name), &super::wire::text(arena, value))?;
+            let header = (arena.str(name), &*super::wire::text(arena, value));
+            add_header(parameters, &mut headers, header, false)?;
         }
     }
     let mut query = String::from(own_query);
@@ -260,7 +262,8 @@ fn gateway_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<O
     if let Some(fields) = parameters.get("Headers") {
         for (name, values) in arena.entries(fields) {
             for value in arena.items(values) {
-                add_header(parameters, &mut headers, arena.str(name), &super::wire::text(arena, *value))?;
+                let header = (arena.str(name), &*super::wire::text(arena, *value));
+                add_header(parameters, &mut headers, header, true)?;
             }
         }
     }
@@ -324,11 +327,11 @@ fn method(parameters: &Parameters<'_>) -> Result<Method, TaskError> {
 fn add_header(
     parameters: &Parameters<'_>,
     headers: &mut HeaderMap,
-    name: &str,
-    value: &str,
+    (name, value): (&str, &str),
+    is_gateway: bool,
 ) -> Result<(), TaskError> {
     let lower = name.to_ascii_lowercase();
-    if is_forbidden_header(&lower) {
+    if is_forbidden_header(&lower, is_gateway) {
         let why = format!("The 'Headers' field contains unsupported values: [{lower}]");
         return Err(parameters.refuse(&why));
     }

@@ -3,28 +3,14 @@
 use crate::asl::did_you_mean;
 use crate::models::{self, Naming, NotFound, Operation, Protocol};
 
-/// The names of all of AWS's services; `src/models/generate.py` makes them.
-const NAMES: &str = include_str!("../../models/names.txt");
-
 /// Whether AWS has this action of a service, as far as is known: of services that are not modelled, only the names are.
 pub(super) fn is_on_aws(service: &str, action: &str) -> bool {
     match models::find(service, action, Naming::Java) {
         Ok(_) => true,
         Err(NotFound::Action(_)) => false,
-        Err(NotFound::Service) => NAMES.lines().any(|name| name == service),
+        Err(NotFound::Service) => models::services().any(|name| name == service),
     }
 }
-
-/// What services are called elsewhere: in ARNs, among the optimised integrations, by people.
-const OTHER_NAMES: [(&str, &str); 7] = [
-    ("events", "eventbridge"),
-    ("states", "sfn"),
-    ("stepfunctions", "sfn"),
-    ("logs", "cloudwatchlogs"),
-    ("monitoring", "cloudwatch"),
-    ("secrets", "secretsmanager"),
-    ("email", "ses"),
-];
 
 /// An operation by its service's name as in a resource, and its own, such as `putItem`.
 pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Operation, Protocol), String> {
@@ -48,8 +34,7 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Opera
 }
 
 fn unsupported(service: &str) -> String {
-    let known = OTHER_NAMES.iter().find(|(other, _)| *other == service).map(|(_, name)| *name);
-    let advice = known
+    let advice = models::other_name(service)
         .map(|name| format!("did you mean `{name}`?"))
         .or_else(|| did_you_mean(service, models::called()));
     match advice {

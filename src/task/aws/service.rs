@@ -323,7 +323,7 @@ fn refused(
         return names.refused(reply, error, class);
     }
     let service = names::of_errors(&operation.service.id);
-    let class = class.map_or_else(|| format!("{service}Exception"), names::exception);
+    let class = class.map_or_else(|| names::base_exception(&operation.service.id), names::exception);
     let ServiceError { message, request_id, .. } = error;
     let status = reply.status.as_u16();
     TaskError::new(
