@@ -32,13 +32,25 @@ impl Run<'_, '_> {
         Ok(effective)
     }
 
-    /// What `Parameters` or `ResultSelector` make of a value. In null AWS does not even look for a path.
+    /// What `Parameters` or `ResultSelector` make of a value.
     fn template_of(&mut self, frame: u32, template: TemplateId, value: Value) -> Result<Value, StateError> {
+        self.refuse_null(frame, template, value)?;
+        self.template(frame, template, QueryInputs::of(value))
+    }
+
+    /// In null AWS does not even look for a path of `Parameters`, `ResultSelector` or `ItemSelector`.
+    #[inline]
+    pub(super) fn refuse_null(
+        &self,
+        frame: u32,
+        template: TemplateId,
+        value: Value,
+    ) -> Result<(), StateError> {
         if value.is_null() && self.program.templates[template].reads_input() {
             let text = "Unable to apply Path transformation to null or empty input.";
             return Err(self.runtime(frame, text).into());
         }
-        self.template(frame, template, QueryInputs::of(value))
+        Ok(())
     }
 
     pub(super) fn filter(&mut self, frame: u32, filter: Filter, value: Value) -> Result<Value, StateError> {

@@ -128,6 +128,7 @@ impl Run<'_, '_> {
         item: (u32, Value, Value),
     ) -> Result<Value, StateError> {
         let (index, value, key) = item;
+        self.refuse_null(frame, selector, self.execution.frames[frame as usize].effective)?;
         let made =
             self.program.templates[selector].complete(
                 &mut self.execution.arena,

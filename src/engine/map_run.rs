@@ -346,6 +346,7 @@ impl Run<'_, '_> {
         match self.program.maps[map].selector {
             Some(selector) => {
                 let effective = self.execution.frames[frame as usize].effective;
+                self.refuse_null(frame, selector, effective)?;
                 let inputs = QueryInputs { item: Some((index, value, key)), ..QueryInputs::of(effective) };
                 self.template(frame, selector, inputs)
             }
