@@ -1,6 +1,6 @@
 //! Executions that failed, were aborted or timed out go on where they stood.
 
-use super::completion::{IdentityOverrides, StartIdentity};
+use super::completion::{Completion, IdentityOverrides, StartIdentity};
 use super::context::ExecutionBuffer;
 use super::durable::ResumeError;
 use super::engine::Engine;
@@ -78,6 +78,12 @@ impl Engine {
         };
         let start_identity = StartIdentity { synchronous: false, label: Some(Box::new(label)) };
         shared.admission.admit_anyway(&version.usage, 1, charged);
-        Ok(self.seat(version, start_identity, buffer, (arn.into(), false, charged), Vec::new()))
+        Ok(self.seat(
+            version,
+            Completion::new(start_identity),
+            buffer,
+            (arn.into(), false, charged),
+            Vec::new(),
+        ))
     }
 }

@@ -113,6 +113,10 @@ impl Inner {
         let broken = |why: String| StateError::Broken { arn: draft.arn.clone(), why };
         let machine = draft.target.revision.runnable().map_err(|error| broken(error.message))?;
         let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, true);
+        // Where state machines are stored, one that is missing is deleted. An Express execution goes on to its end.
+        let StateMachine { is_deleting, machine_type, .. } = *draft.target.machine;
+        recovered.is_last_state =
+            is_deleting && self.store.is_some() && machine_type == MachineType::Standard;
         let handle = self.engine.resume(machine, recovered, Some(Box::new(recorder)));
         let handle = handle.map_err(|error| broken(error.to_string()))?;
         self.executions.put_back(draft, (id, redrives), Ok(handle));
@@ -159,7 +163,7 @@ impl Inner {
         let charge = self.charge_anyway(&settings.definition);
         let revision = Arc::new(Revision { number, id, updated_ms, settings, machine, charge });
         let machine = now.unwrap_or_else(|| {
-            // Deleted meanwhile, or its folder of definitions is still to be read.
+            // Deleted meanwhile, or, where nothing is stored, still to be created.
             Arc::new(StateMachine {
                 arn,
                 name,

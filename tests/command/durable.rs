@@ -216,6 +216,54 @@ fn executions_go_on_after_a_server_ended_as_it_should() {
 
 /// One request; nothing when the server is gone before it answered.
 /// A number that `/metrics` shows.
+/// API reference, `DeleteStateMachine`: its executions end at their next transition, in the next process as well.
+#[test]
+fn executions_of_a_deleted_machine_end_at_their_next_transition_after_a_restart() {
+    let folder = Folder::new("durable-deleted");
+    let serving = serve(&folder);
+    ask(&serving, "CreateActivity", json!({"name": "work"}));
+    let works = |next: Json| {
+        let mut task = json!({"Type": "Task", "Resource": ACTIVITY});
+        task.as_object_mut().expect("members").extend(next.as_object().expect("members").clone());
+        task
+    };
+    let more = json!({"A": works(json!({"Next": "B"})), "B": {"Type": "Pass", "End": true}});
+    for (name, states) in
+        [("more", more.clone()), ("stays", more), ("last", json!({"A": works(json!({"End": true}))}))]
+    {
+        create(&serving, name, states);
+        start(&serving, name, "e", json!(name));
+    }
+    for name in ["more", "last"] {
+        ask(&serving, "DeleteStateMachine", json!({"stateMachineArn": machine(name)}));
+    }
+    serving.kill();
+
+    let serving = serve(&folder);
+    for _ in 0..3 {
+        let task = ask(&serving, "GetActivityTask", json!({"activityArn": ACTIVITY}));
+        ask(&serving, "SendTaskSuccess", json!({"taskToken": task["taskToken"], "output": "1"}));
+    }
+    for (name, status) in [("more", "ABORTED"), ("stays", "SUCCEEDED"), ("last", "SUCCEEDED")] {
+        let ended = end(&serving, &execution(name, "e"));
+        assert_eq!(ended["status"], status, "{ended}");
+        assert!(ended.get("error").is_none() && ended.get("cause").is_none(), "{ended}");
+    }
+    assert_eq!(
+        types(&history(&serving, &execution("more", "e"))),
+        [
+            "ExecutionStarted",
+            "TaskStateEntered",
+            "ActivityScheduled",
+            "ActivityStarted",
+            "ActivitySucceeded",
+            "TaskStateExited",
+            "ExecutionAborted"
+        ]
+    );
+    assert_eq!(serving.stop().0, Some(0));
+}
+
 fn metric(serving: &Serving, name: &str) -> u64 {
     let metrics = serving.get("/metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));

@@ -73,6 +73,9 @@ pub struct RecoveredExecution {
     pub outcome: Option<Outcome>,
     /// How often it was [redriven](crate::runtime::Engine::redrive), and when last, in milliseconds since 1970.
     pub redrives: (u32, u64),
+    /// Whether it is to be aborted before it enters one more state, as that of a deleted state machine is. No record says
+    /// so: whoever resumes it does.
+    pub is_last_state: bool,
     pub(in crate::runtime) seed: u64,
     pub(in crate::runtime) turn: u64,
     /// As of its last turn; empty before the first.

@@ -137,6 +137,7 @@ impl Engine {
         let version = self.own_version(machine.into()).map_err(ResumeError::Start)?;
         let RecoveredExecution { id, name, arn, trace_header, input, seed, turn, state, answers, .. } =
             recovered;
+        let is_last_state = recovered.is_last_state;
         let shared = self.shared();
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         let started = Lsn(0);
@@ -174,20 +175,24 @@ impl Engine {
         let charged = buffer.execution.arena.capacity_bytes();
         // What was accepted once is not refused now.
         shared.admission.admit_anyway(&version.usage, 1, charged);
-        Ok(self.seat(version, start_identity, buffer, (arn, is_recorded, charged), answers))
+        let completion = Completion::new(start_identity);
+        if is_last_state {
+            completion.abort_at_next_state();
+        }
+        Ok(self.seat(version, completion, buffer, (arn, is_recorded, charged), answers))
     }
 
     /// Gives an execution that was admitted a place on a shard, where it goes on. It has an ARN of its own.
     pub(in crate::runtime) fn seat(
         &self,
         version: Arc<Version>,
-        start_identity: StartIdentity,
+        completion: Completion,
         buffer: Box<ExecutionBuffer>,
         (arn, is_recorded, charged): (Box<str>, bool, usize),
         answers: Vec<(Token, Answer)>,
     ) -> Handle {
         let (shared, seed) = (self.shared(), buffer.execution.seed());
-        let completion = Arc::new(Completion::new(start_identity));
+        let completion = Arc::new(completion);
         let handle = Handle {
             completion: Arc::clone(&completion),
             shared: Arc::clone(shared),
