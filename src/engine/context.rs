@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::execution::{Frame, Identity, Token};
 use super::redrive::Redrives;
+use super::run::MapItem;
 use crate::clock;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateKind};
@@ -23,7 +24,7 @@ pub(super) struct StateContext<'a> {
     /// How far times that are shown are ahead of those that frames have.
     pub(super) ahead_ms: i64,
     pub(super) frame: &'a Frame,
-    pub(super) item: Option<(u32, Value, Value)>,
+    pub(super) item: Option<MapItem>,
 }
 
 impl Context for StateContext<'_> {
@@ -106,13 +107,20 @@ impl StateContext<'_> {
             Task if self.has_token() => self.object(arena, &[("Token", TaskToken)]),
             TaskToken if self.has_token() => arena.string(&self.task_token()),
             Map if self.item.is_some() => self.object(arena, &[("Item", MapItem)]),
-            MapItem if self.item.is_some() => {
-                self.object(arena, &[("Index", MapItemIndex), ("Value", MapItemValue), ("Key", MapItemKey)])
-            }
-            MapItemIndex => self.item.map_or(Value::UNDEFINED, |(index, _, _)| Value::int(i64::from(index))),
-            MapItemValue => self.item.map_or(Value::UNDEFINED, |(_, value, _)| value),
-            MapItemKey => self.item.map_or(Value::UNDEFINED, |(_, _, key)| key),
-            // `Map.Item.Source` is there in distributed Maps alone (measured).
+            MapItem if self.item.is_some() => self.object(
+                arena,
+                &[
+                    ("Index", MapItemIndex),
+                    ("Value", MapItemValue),
+                    ("Key", MapItemKey),
+                    ("Source", MapItemSource),
+                ],
+            ),
+            MapItemIndex => self.item.map_or(Value::UNDEFINED, |item| Value::int(i64::from(item.index))),
+            MapItemValue => self.item.map_or(Value::UNDEFINED, |item| item.value),
+            MapItemKey => self.item.map_or(Value::UNDEFINED, |item| item.key),
+            // It is there in distributed Maps alone (measured).
+            MapItemSource => self.item.map_or(Value::UNDEFINED, |item| item.source),
             _ => Value::UNDEFINED,
         }
     }

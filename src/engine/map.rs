@@ -2,7 +2,7 @@
 
 use super::execution::Join;
 use super::record::EventKind;
-use super::run::{QueryInputs, Run, StateError};
+use super::run::{MapItem, QueryInputs, Run, StateError};
 use super::single_state::Step;
 use super::wait::plain;
 use crate::fault::{self, Fault};
@@ -155,6 +155,8 @@ impl Run<'_, '_> {
         item: (u32, Value, Value),
     ) -> Result<Value, StateError> {
         let effective = self.execution.frames[frame as usize].effective;
+        let (index, value, key) = item;
+        let item = MapItem { index, value, key, source: Value::UNDEFINED };
         self.template(frame, selector, QueryInputs { item: Some(item), ..QueryInputs::of(effective) })
     }
 

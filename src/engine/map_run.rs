@@ -3,7 +3,7 @@
 
 use super::execution::{Execution, Phase, Token};
 use super::record::EventKind;
-use super::run::{QueryInputs, Run, StateError};
+use super::run::{MapItem, QueryInputs, Run, StateError};
 use super::state::too_large;
 use super::task::UNLIMITED;
 use super::{Effect, Env, TaskCall};
@@ -25,6 +25,8 @@ pub struct MapRunRequest {
     pub writer: Value,
     /// `BatchInput`, `Undefined` without it.
     pub batch_input: Value,
+    /// Where the items come from: `Map.Item.Source`.
+    pub source: Value,
     /// `MaxItems`: negative is refused by the Map Run, and 0 is no limit.
     pub items_max: i64,
     /// `MaxItemsPerBatch`; 0 is no limit.
@@ -40,12 +42,12 @@ pub struct MapRunRequest {
 }
 
 /// The members of a request, which lies in the frame as an array.
-const MEMBERS: usize = 11;
+const MEMBERS: usize = 12;
 
 impl MapRunRequest {
     fn read(execution: &Execution, value: Value) -> MapRunRequest {
         let arena = &execution.arena;
-        let &[arn, items, reader, writer, batch_input, ref numbers @ ..] = arena.items(value) else {
+        let &[arn, items, reader, writer, batch_input, source, ref numbers @ ..] = arena.items(value) else {
             unreachable!("a request begins with values");
         };
         let number = |n: usize| match numbers.get(n).and_then(|&number| arena.as_f64(number)) {
@@ -61,6 +63,7 @@ impl MapRunRequest {
             reader: none(reader),
             writer: none(writer),
             batch_input: arena.item(batch_input, 0).unwrap_or(Value::UNDEFINED),
+            source: none(source),
             items_max: number(0) as i64,
             batch_items_max: count(1),
             batch_bytes_max: count(2),
@@ -174,6 +177,7 @@ impl Run<'_, '_> {
             None => 0,
         };
         let arn = self.map_run_arn(&distributed.label);
+        let source = self.items_source(reader.is_some(), reader_arguments);
         let arena = &mut self.execution.arena;
         let count = |count: u64| Value::int(i64::try_from(count).unwrap_or(i64::MAX));
         let percentage = Value::float(tolerated_percentage);
@@ -183,6 +187,7 @@ impl Run<'_, '_> {
             reader_arguments,
             writer_arguments,
             batch_input,
+            source,
             Value::int(items_max),
             count(batch_items),
             count(batch_bytes),
@@ -193,6 +198,23 @@ impl Run<'_, '_> {
         let request = arena.array(&members);
         self.check_memory(frame)?;
         Ok(request)
+    }
+
+    /// `Map.Item.Source`, null where the arguments of `ItemReader` name nothing: then the Map Run fails (measured of S3;
+    /// developer guide, "Accessing execution data from the Context object").
+    fn items_source(&mut self, is_read: bool, arguments: Value) -> Value {
+        let arena = &mut self.execution.arena;
+        if !is_read {
+            return arena.string("STATE_DATA");
+        }
+        let argument = |name: &str| arena.get_str(arguments, name).and_then(|value| arena.as_str(value));
+        let source = match (argument("Bucket"), argument("Key"), argument("Path")) {
+            (Some(bucket), Some(key), _) => format!("s3://{bucket}/{key}"),
+            (Some(bucket), None, _) => format!("s3://{bucket}"),
+            (None, _, Some(path)) => path.to_owned(),
+            (None, _, None) => return Value::NULL,
+        };
+        arena.string(&source)
     }
 
     /// `…:mapRun:<machine>/<label>:<uuid>`
@@ -347,7 +369,8 @@ impl Run<'_, '_> {
             Some(selector) => {
                 let effective = self.execution.frames[frame as usize].effective;
                 self.refuse_null(frame, selector, effective)?;
-                let inputs = QueryInputs { item: Some((index, value, key)), ..QueryInputs::of(effective) };
+                let item = MapItem { index, value, key, source: request.source };
+                let inputs = QueryInputs { item: Some(item), ..QueryInputs::of(effective) };
                 self.template(frame, selector, inputs)
             }
             None if !key.is_undefined() => Ok(self.pair(key, value)),

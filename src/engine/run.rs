@@ -54,8 +54,19 @@ pub(super) struct QueryInputs {
     pub(super) input: Value,
     pub(super) result: Value,
     pub(super) error_output: Value,
-    /// `Map.Item`: index, value and key.
-    pub(super) item: Option<(u32, Value, Value)>,
+    /// `Map.Item`
+    pub(super) item: Option<MapItem>,
+}
+
+/// `Map.Item` of the context object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MapItem {
+    pub(super) index: u32,
+    pub(super) value: Value,
+    /// `Undefined` where the items are an array.
+    pub(super) key: Value,
+    /// Where it came from; `Undefined` in an inline Map.
+    pub(super) source: Value,
 }
 
 impl QueryInputs {

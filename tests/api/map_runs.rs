@@ -59,11 +59,11 @@ fn children_are_executions_and_their_outputs_the_maps_result() {
     for kind in ["STANDARD", "EXPRESS"] {
         let mut client = Client::new();
         let selector = json!({"ItemSelector": {"n.$": "$$.Map.Item.Index", "of.$": "$$.Map.Item.Value",
-            "all.$": "States.ArrayLength($.items)"}, "ItemsPath": "$.items"});
+            "from.$": "$$.Map.Item.Source", "all.$": "States.ArrayLength($.items)"}, "ItemsPath": "$.items"});
         let machine = client.machine("m", "STANDARD", map(kind, &pass(), &selector));
         let arn = client.start(&machine, r#"{"items": ["a", "b", "c"]}"#);
         client.settle();
-        let item = |n: usize, of: &str| json!({"n": n, "of": of, "all": 3});
+        let item = |n: usize, of: &str| json!({"n": n, "of": of, "from": "STATE_DATA", "all": 3});
         assert_eq!(output(&mut client, &arn), json!([item(0, "a"), item(1, "b"), item(2, "c")]), "{kind}");
         let events = events(&mut client, &arn);
         let told: Vec<_> = (events.iter())

@@ -117,11 +117,11 @@ fn what_is_read_is_selected_and_bounded() {
     let folder = folder("selected");
     fs::write(folder.join("data/in.json"), r#"{"deep": {"items": [1, 2, 3, 4]}}"#).expect("a file");
     let reader = json!({"InputType": "JSON", "ItemsPointer": "/deep/items", "MaxItems": 3});
-    let more = json!({"ItemSelector": {"i.$": "$$.Map.Item.Index", "v.$": "$$.Map.Item.Value"},
-        "ItemBatcher": {"MaxItemsPerBatch": 2}});
+    let more = json!({"ItemSelector": {"i.$": "$$.Map.Item.Index", "v.$": "$$.Map.Item.Value",
+            "of.$": "$$.Map.Item.Source"}, "ItemBatcher": {"MaxItemsPerBatch": 2}});
     let (code, out, err) = run(&folder, &machine("in.json", reader, &more));
     assert_eq!(code, Some(0), "{err}");
-    let item = |n: usize| json!({"i": n, "v": n + 1});
+    let item = |n: usize| json!({"i": n, "v": n + 1, "of": "in.json"});
     let out: Json = serde_json::from_str(&out).expect("JSON");
     assert_eq!(out, json!([{"Items": [item(0), item(1)]}, {"Items": [item(2)]}]));
 }

@@ -298,6 +298,20 @@ fn arguments_that_name_nothing_are_said() {
 }
 
 #[test]
+fn items_say_what_object_they_come_from() {
+    let server = Server::start(|asked| object(asked, b"{\"n\": 1}\n"));
+    let of = json!({"ItemSelector": {"item.$": "$$.Map.Item"}});
+    let parameters = json!({"Bucket.$": "$.bucket", "Key.$": "$.key"});
+    let outcome = run(
+        &server.url(),
+        &map(lines(parameters), &of),
+        &json!({"bucket": "the-bucket", "key": "a/b.jsonl"}),
+    );
+    let item = json!({"Index": 0, "Value": {"n": 1}, "Source": "s3://the-bucket/a/b.jsonl"});
+    assert_eq!(output(&outcome), json!([{"item": item}]));
+}
+
+#[test]
 fn lists_are_read_page_by_page() {
     let list =
         |config: Value| reader("listObjectsV2", config, json!({"Bucket": "the-bucket", "Prefix": "a/ü"}));
@@ -315,6 +329,9 @@ fn lists_are_read_page_by_page() {
     assert_eq!(asked.target, "/the-bucket/?encoding-type=url&list-type=2&prefix=a%2F%C3%BC");
     let outcome = run(&server.url(), &map(list(json!({"MaxItems": 1})), &json!({})), &json!({}));
     assert_eq!(output(&outcome), json!([item("a/ü 1")]));
+    let of = json!({"ItemSelector": {"of.$": "$$.Map.Item.Source"}});
+    let outcome = run(&server.url(), &map(list(json!({"MaxItems": 1})), &of), &json!({}));
+    assert_eq!(output(&outcome), json!([{"of": "s3://the-bucket"}]));
 
     let no_token = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
     for (says, expected) in [
