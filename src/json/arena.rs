@@ -553,7 +553,7 @@ impl Arena {
         match value.kind() {
             Kind::Int => Some(Number::Int(value.bits() as i64)),
             Kind::Float => Some(Number::Float(f64::from_bits(value.bits()))),
-            Kind::Decimal => Some(Number::Float(number::decimal(self.decimal_text(value)))),
+            Kind::Decimal => Some(Number::Float(number::as_written(self.decimal_text(value)))),
             _ => None,
         }
     }
@@ -561,6 +561,12 @@ impl Arena {
     /// The number as a double, if it is one.
     pub fn as_f64(&self, value: Value) -> Option<f64> {
         self.number(value).map(Number::to_f64)
+    }
+
+    /// The digits of an integer that does not fit 64 bits.
+    pub fn long_integer(&self, value: Value) -> Option<&str> {
+        let text = (value.kind() == Kind::Decimal).then(|| self.decimal_text(value))?;
+        number::is_long_integer(text).then_some(text)
     }
 
     pub(super) fn decimal_text(&self, value: Value) -> &str {

@@ -1,7 +1,7 @@
 //! Values to typed structs: a [`serde::Deserializer`] over a value, without a copy of the text.
 //!
 //! The data model is serde_json's: what can be deserialized from a text with serde_json can be deserialized from the
-//! value read from that text, with one difference: integers beyond 64 signed bits have become doubles.
+//! value read from that text, with one difference: integers beyond 64 signed bits are doubles.
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{

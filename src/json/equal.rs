@@ -18,15 +18,21 @@ pub fn equal(arena: &Arena, a: Value, b: Value) -> bool {
                         .entries(a)
                         .all(|(key, x)| arena.get_value(b, key).is_some_and(|y| equal(arena, x, y))))
         }
-        _ => match (arena.number(a), arena.number(b)) {
-            (Some(x), Some(y)) => x.compare(y) == Some(std::cmp::Ordering::Equal),
-            (None, None) => {
-                a.kind() == b.kind()
-                    && a.count() == b.count()
-                    && (a.kind() != Kind::Opaque || a.at() == b.at())
-            }
-            _ => false,
+        (Kind::Decimal, Kind::Decimal) => match (arena.long_integer(a), arena.long_integer(b)) {
+            (Some(x), Some(y)) => x == y,
+            _ => same_scalar(arena, a, b),
         },
+        _ => same_scalar(arena, a, b),
+    }
+}
+
+fn same_scalar(arena: &Arena, a: Value, b: Value) -> bool {
+    match (arena.number(a), arena.number(b)) {
+        (Some(x), Some(y)) => x.compare(y) == Some(std::cmp::Ordering::Equal),
+        (None, None) => {
+            a.kind() == b.kind() && a.count() == b.count() && (a.kind() != Kind::Opaque || a.at() == b.at())
+        }
+        _ => false,
     }
 }
 

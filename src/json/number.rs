@@ -1,4 +1,4 @@
-//! Numbers: exact integers where they fit 64 bits, doubles elsewhere.
+//! Numbers: to compute with, integers that fit 64 bits are exact, and all others are doubles.
 
 /// A JSON number to compute with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,9 +27,30 @@ impl Number {
     }
 }
 
-/// The double nearest to a decimal of at most 15 digits without exponent. Both its digits and the power of ten are exact
-/// as doubles, so that one division rounds correctly; the general reader takes three times as long.
-pub(super) fn decimal(text: &str) -> f64 {
+/// The double nearest to a number that is kept as its text. A decimal there has at most 15 digits and no exponent: both its
+/// digits and the power of ten are exact as doubles, so that one division rounds correctly; the general reader takes three
+/// times as long. An integer there does not fit 64 bits.
+pub(super) fn as_written(text: &str) -> f64 {
+    if is_long_integer(text) { general(text) } else { decimal(text) }
+}
+
+/// Whether a number that is kept as its text is an integer.
+pub(super) fn is_long_integer(text: &str) -> bool {
+    text.len() > DECIMAL_BYTES_MAX
+}
+
+/// Bytes of a decimal that is kept as its text: a sign, a zero, a point and 15 digits. An integer has 19 digits at least.
+const DECIMAL_BYTES_MAX: usize = 18;
+
+#[cold]
+fn general(text: &str) -> f64 {
+    match text.parse() {
+        Ok(float) => float,
+        Err(_) => unreachable!("it was read as a number: {text}"),
+    }
+}
+
+fn decimal(text: &str) -> f64 {
     const POWERS: [f64; 16] =
         [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     let digits = text.strip_prefix('-').unwrap_or(text);

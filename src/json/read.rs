@@ -90,8 +90,8 @@ pub enum ReadErrorKind {
 
 /// Reads one JSON text into the arena.
 ///
-/// Key order is kept and the last of duplicate keys wins. Integers are exact within 64 bits; larger ones become
-/// doubles. A number too large for a double is refused.
+/// Key order is kept and the last of duplicate keys wins. Integers keep their digits; whoever computes with
+/// one that does not fit 64 bits gets a double. A number too large for a double is refused.
 ///
 /// ```
 /// use expressway::json::{self, Arena};
@@ -544,21 +544,29 @@ impl<P: Pace> Reader<'_, P> {
     #[cold]
     fn long_integer(&mut self, start: usize, end: usize, top: usize) -> Result<usize, Fail> {
         let text = std::str::from_utf8(&self.text[start..end]).unwrap_or_default();
-        if let Ok(int) = text.parse::<i64>() {
-            self.put(top, Value::int(int));
-            return Ok(end);
-        }
-        self.float(start, end, top)
+        let value = match text.parse::<i64>() {
+            Ok(int) => Value::int(int),
+            Err(_) => self.double(start, end).map(|_| self.as_written(start, end))?,
+        };
+        self.put(top, value);
+        Ok(end)
+    }
+
+    /// A number that is kept as its text.
+    fn as_written(&self, start: usize, end: usize) -> Value {
+        Value::new(Kind::Decimal, 0, (end - start) as u32, self.base + start as u32, 0)
     }
 
     fn float(&mut self, start: usize, end: usize, top: usize) -> Result<usize, Fail> {
         self.dirty += 1;
-        let text = std::str::from_utf8(&self.text[start..end]).unwrap_or_default();
-        match text.parse::<f64>() {
-            Ok(float) if float.is_finite() => {
-                self.put(top, Value::float(float));
-                Ok(end)
-            }
+        let float = self.double(start, end)?;
+        self.put(top, Value::float(float));
+        Ok(end)
+    }
+
+    fn double(&self, start: usize, end: usize) -> Result<f64, Fail> {
+        match std::str::from_utf8(&self.text[start..end]).unwrap_or_default().parse::<f64>() {
+            Ok(float) if float.is_finite() => Ok(float),
             Ok(_) => Err((ReadErrorKind::NumberRange, start)),
             Err(_) => Err((ReadErrorKind::Number, start)),
         }
@@ -590,9 +598,7 @@ impl<P: Pace> Reader<'_, P> {
         if exponent || !written_as_read(self.text[first] == b'0', integer_digits, fraction) {
             return self.float(start, at, top);
         }
-        let len = (at - start) as u32;
-        let at_text = self.base + start as u32;
-        self.put(top, Value::new(Kind::Decimal, 0, len, at_text, 0));
+        self.put(top, self.as_written(start, at));
         Ok(at)
     }
 }

@@ -16,7 +16,7 @@ use crate::limits;
 
 /// Makes a value of a `T`. On an error the arena holds nothing new that can be reached.
 ///
-/// Integers beyond 64 signed bits become doubles, as when reading; non-finite floats become `null`.
+/// Integers beyond 64 signed bits become doubles; non-finite floats become `null`.
 ///
 /// ```
 /// use expressway::json::{self, Arena};

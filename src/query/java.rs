@@ -31,7 +31,10 @@ pub fn write(arena: &Arena, value: Value, out: &mut String) {
         Kind::Bool => out.push_str(if value.as_bool() == Some(true) { "true" } else { "false" }),
         _ => match arena.number(value) {
             Some(Number::Int(int)) => out.push_str(itoa::Buffer::new().format(int)),
-            Some(Number::Float(float)) => write_double(float, out),
+            Some(Number::Float(float)) => match arena.long_integer(value) {
+                Some(digits) => out.push_str(digits),
+                None => write_double(float, out),
+            },
             None => out.push_str("null"),
         },
     }

@@ -391,3 +391,21 @@ fn a_token_is_good_for_the_same_question_only() {
     list["statusFilter"] = json!("SUCCEEDED");
     assert_eq!(client.refused("ListExecutions", &list).0, "InvalidToken");
 }
+
+/// Measured of a definition in JSONata.
+#[test]
+fn a_long_integer_of_a_definition_keeps_its_digits() {
+    for (language, field) in [("JSONata", "Output"), ("JSONPath", "Result"), ("JSONPath", "Parameters")] {
+        let mut client = Client::new();
+        let definition = format!(
+            r#"{{"StartAt": "P", "QueryLanguage": "{language}", "States": {{"P": {{"Type": "Pass",
+                "{field}": {{"n": 10000000000000000000000000}}, "End": true}}}}}}"#
+        );
+        let request = json!({"name": "m", "definition": definition, "roleArn": ROLE});
+        let machine = client.ok("CreateStateMachine", &request)["stateMachineArn"].clone();
+        let arn = client.start(machine.as_str().expect("an ARN"), "{}");
+        client.settle();
+        let described = client.ok("DescribeExecution", &json!({"executionArn": arn}));
+        assert_eq!(described["output"], r#"{"n":10000000000000000000000000}"#, "{field}");
+    }
+}
