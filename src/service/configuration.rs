@@ -62,13 +62,16 @@ impl From<LogLevel> for Level {
 }
 
 impl Logging {
-    /// Whether AWS would take it: a level other than `OFF` demands exactly one destination, an ARN that ends in `:*`.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// Whether AWS would take it: a level other than `OFF` demands exactly one destination, an ARN that ends in `:*`, and a
+    /// state machine that CloudWatch Logs can name.
+    pub(super) fn check(&self, arn: &str) -> Result<(), Error> {
         let refuse = |why: &str| {
             let message = format!("Invalid Logging Configuration: {why}");
             Err(Error::new(Exception::InvalidLoggingConfiguration, message))
         };
         let destinations = self.destinations.as_deref().unwrap_or_default();
+        let is_named =
+            |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '/' | '-' | '_' | ':');
         match (self.level, destinations) {
             (LogLevel::Off, []) => Ok(()),
             (_, [destination]) => {
@@ -80,6 +83,11 @@ impl Logging {
                     () if !destination.ends_with(":*") => {
                         refuse("Log Group ARN must be provided with '*' qualifier.")
                     }
+                    // Measured, but for how it begins.
+                    () if self.level != LogLevel::Off && !arn.chars().all(is_named) => refuse(&format!(
+                        "1 validation error detected: Value '{arn}' at 'resourceId' failed to satisfy constraint: \
+                         Member must satisfy regular expression pattern: ^[0-9A-Za-z.\\/\\-_:]+$"
+                    )),
                     () => Ok(()),
                 }
             }

@@ -239,8 +239,8 @@ impl Service {
             encryption: request.encryption.map(Encryption::settled),
             maker: self.caller.clone(),
         };
-        settings.check()?;
         let arn = self.arn("stateMachine", &request.name);
+        settings.check(&arn)?;
         tags::check(&arn, &request.tags)?;
         let charge = inner.charge(&settings.definition)?;
         let machine = inner.compile(&arn, &request.name, machine_type, &settings)?;
@@ -348,7 +348,7 @@ impl Service {
         if let Some(encryption) = request.encryption {
             settings.encryption = Some(encryption.settled());
         }
-        settings.check()?;
+        settings.check(&existing.arn)?;
         let updated_ms = inner.now_ms();
         let mut machine = (*existing).clone();
         // Recorded: nothing new is published of what did not change; verified: unless it is described otherwise.
@@ -440,8 +440,9 @@ impl StateMachineDescription {
 }
 
 impl Settings {
-    fn check(&self) -> Result<(), Error> {
-        self.logging.check()?;
+    /// Whether AWS would take them of the state machine with this ARN.
+    fn check(&self, arn: &str) -> Result<(), Error> {
+        self.logging.check(arn)?;
         self.encryption.as_ref().map_or(Ok(()), Encryption::check)
     }
 

@@ -392,6 +392,29 @@ fn a_token_is_good_for_the_same_question_only() {
     assert_eq!(client.refused("ListExecutions", &list).0, "InvalidToken");
 }
 
+/// A name may have other letters than CloudWatch Logs takes, while nothing is logged.
+#[test]
+fn a_machine_that_logs_has_a_name_that_logs_can_have() {
+    let mut client = Client::new();
+    let group = json!({"cloudWatchLogsLogGroup": {"logGroupArn": "arn:aws:logs:us-east-1:111111111111:log-group:g:*"}});
+    let logs = |level: &str| json!({"loggingConfiguration": {"level": level, "destinations": [group]}});
+    for name in ["é", "a+b"] {
+        let refusal = (
+            "InvalidLoggingConfiguration".to_owned(),
+            format!(
+                "Invalid Logging Configuration: 1 validation error detected: Value '{PREFIX}:{name}' at 'resourceId' \
+                 failed to satisfy constraint: Member must satisfy regular expression pattern: ^[0-9A-Za-z.\\/\\-_:]+$"
+            ),
+        );
+        assert_eq!(client.refused("CreateStateMachine", &with(create(name), logs("ERROR"))), refusal);
+        client.ok("CreateStateMachine", &with(create(name), logs("OFF")));
+        let update = json!({"stateMachineArn": format!("{PREFIX}:{name}")});
+        assert_eq!(client.refused("UpdateStateMachine", &with(update.clone(), logs("ALL"))), refusal);
+        client.ok("UpdateStateMachine", &with(update, json!({"definition": PASS_2})));
+    }
+    client.ok("CreateStateMachine", &with(create("a.b-c_1"), logs("ALL")));
+}
+
 /// Measured of a definition in JSONata.
 #[test]
 fn a_long_integer_of_a_definition_keeps_its_digits() {
