@@ -15,6 +15,69 @@ fn call(resource: &str, parameters: &Value, says: &str) -> (Asked, Value) {
     (server.asked.recv().expect("a request"), output)
 }
 
+/// Measured: the classes are those of AWS's SDK for Java, and so is the text of an error without a message.
+#[test]
+fn errors_of_the_sdk_have_its_names_and_texts() {
+    let details = |service: &str| format!("(Service: {service}, Status Code: 400, Request ID: r-1)");
+    for (call, parameters, class, says, error, service) in [
+        (
+            "sqs:listQueues",
+            json!({}),
+            "com.amazonaws.sqs#QueueDoesNotExist",
+            "gone",
+            "Sqs.QueueDoesNotExistException",
+            "Sqs",
+        ),
+        ("sfn:listActivities", json!({}), "InvalidArn", "no", "Sfn.InvalidArnException", "Sfn"),
+        (
+            "dynamodb:listTables",
+            json!({}),
+            "ValidationException",
+            "no",
+            "DynamoDb.DynamoDbException",
+            "DynamoDb",
+        ),
+        (
+            "dynamodb:listTables",
+            json!({}),
+            "ResourceNotFoundException",
+            "",
+            "DynamoDb.ResourceNotFoundException",
+            "DynamoDb",
+        ),
+        (
+            "dynamodbstreams:listStreams",
+            json!({}),
+            "Odd",
+            "",
+            "DynamoDbStreams.DynamoDbException",
+            "DynamoDbStreams",
+        ),
+        (
+            "secretsmanager:listSecrets",
+            json!({}),
+            "Odd",
+            "",
+            "SecretsManager.SecretsManagerException",
+            "SecretsManager",
+        ),
+    ] {
+        let body = match says {
+            "" => json!({"__type": class}),
+            says => json!({"__type": class, "message": says}),
+        };
+        let server = Server::saying(answer(400, &[("x-amzn-RequestId", "r-1")], body.to_string()));
+        let integrations = Integrations::new().endpoint_url(&server.url()).expect("a URL");
+        let outcome = run(integrations, &format!("arn:aws:states:::aws-sdk:{call}"), &parameters);
+        let details = details(service);
+        let cause = match says {
+            "" => format!("{details} (SDK Attempt Count: 1) {details}"),
+            says => format!("{says} {details} (SDK Attempt Count: 1)"),
+        };
+        assert_eq!(failure(&outcome), (error.to_owned(), cause), "{call} {class}");
+    }
+}
+
 #[test]
 fn events_tell_where_they_come_from() {
     let parameters = json!({"Entries": [

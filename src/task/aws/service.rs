@@ -326,12 +326,14 @@ fn refused(
     let class = class.map_or_else(|| names::base_exception(&operation.service.id), names::exception);
     let ServiceError { message, request_id, .. } = error;
     let status = reply.status.as_u16();
-    TaskError::new(
-        format!("{service}.{class}"),
-        format!(
-            "{message} (Service: {service}, Status Code: {status}, Request ID: {request_id}) (SDK Attempt Count: 1)"
-        ),
-    )
+    let details = format!("(Service: {service}, Status Code: {status}, Request ID: {request_id})");
+    // Measured: where the service says nothing, its details stand in the message's place.
+    let cause = if message.is_empty() {
+        format!("{details} (SDK Attempt Count: 1) {details}")
+    } else {
+        format!("{message} {details} (SDK Attempt Count: 1)")
+    };
+    TaskError::new(format!("{service}.{class}"), cause)
 }
 
 /// There is no answer.
