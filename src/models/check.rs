@@ -59,6 +59,9 @@ pub(crate) fn definition(operation: &Operation, node: &Node, is_jsonata: bool) -
 
 /// What is wrong with parameters of a task that is about to begin.
 pub(crate) fn task(operation: &Operation, arena: &Arena, value: Value) -> Vec<Problem> {
+    if !value.is_object() {
+        return vec![Problem { message: "The value must be an object".to_owned(), unknown: None }];
+    }
     check(operation, Given { arena, value })
 }
 
