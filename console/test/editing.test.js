@@ -163,3 +163,41 @@ test('pictures are taken along: SVG, Mermaid, and one HTML file that is inert', 
   assert.deepEqual(wrong, []);
   await close();
 });
+
+test('the value of the expression at the caret is that of the last run', async () => {
+  const { page, wrong, close } = await studio();
+  const value = page.getByRole('group', { name: 'Value at the caret' });
+  /** Selects this text in the first string that has it, or puts the caret there. */
+  const at = async (wanted, shown, alone = false) => {
+    await page.locator('.cm-content').focus();
+    await page.evaluate(([wanted, alone]) => {
+      const nodes = document.createTreeWalker(document.querySelector('.cm-content'), NodeFilter.SHOW_TEXT);
+      while (nodes.nextNode() && !nodes.currentNode.data.includes(wanted));
+      const from = nodes.currentNode.data.indexOf(wanted);
+      getSelection().setBaseAndExtent(nodes.currentNode, from, nodes.currentNode, alone ? from : from + wanted.length);
+    }, [wanted, alone]);
+    await value.getByText(shown, { exact: true }).waitFor();
+  };
+  await at('$states.input.total', '250');
+  await at('$states.input.total > 100', 'true');
+  // The caret alone: the whole expression, of the last visit.
+  await at('packed', '"pen packed"', true);
+  await value.getByText('in the last of 2 visits').waitFor();
+  await at('$states.result.Payload', '{"paid":true,"lines":["book","pen"]}');
+  await at('$states.input.lines', '["book","pen"]');
+  assert.deepEqual(await accessible(page), []);
+  await put(page, JSON.stringify({
+    StartAt: 'Sum', States: {
+      Sum: { Type: 'Pass', Parameters: { 'all.$': "States.Format('{} of {}', $.total, $$.State.Name)" }, Assign: { 'seen.$': '$.all' }, Next: 'Never' },
+      Never: { Type: 'Choice', Choices: [{ Variable: '$seen', IsPresent: true, Next: 'Last' }], Default: 'Other' },
+      Last: { Type: 'Pass', End: true }, Other: { Type: 'Pass', InputPath: '$.nothing', End: true },
+    },
+  }, null, 2));
+  await page.locator('.is-succeeded').first().waitFor();
+  await at('$seen', '"250 of Sum"', true);
+  await at('$.total', '250');
+  await at('$.all', '"250 of Sum"', true);
+  await at('$.nothing', 'The last run did not come to Other', true);
+  assert.deepEqual(wrong, []);
+  await close();
+});

@@ -4,6 +4,7 @@
 
 mod compare;
 mod edit;
+mod evaluate;
 mod form;
 mod picture;
 mod places;
@@ -22,6 +23,7 @@ use places::Places;
 
 pub use compare::compare;
 pub use edit::{Edit, Patch, Step, edit};
+pub use evaluate::{Expression, evaluate};
 pub use form::{form, words};
 pub use run::{Ask, run};
 pub use trace::{details_of, outline};

@@ -204,6 +204,49 @@ fn a_run_tells_the_data_of_each_state_and_takes_no_time() {
 }
 
 #[test]
+fn an_expression_has_the_value_of_the_run_or_a_reason() {
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    let value = |text: &str| json!({"value": text});
+    let problem = |text: &str| json!({"problem": text});
+    let cases = [
+        ("JSONata", "$states.input.n * 2", value("24.5")),
+        ("JSONata", "$states.input.id", value("12345678901234567890")),
+        ("JSONata", "$states.result & $states.errorOutput.Error", value("\"doneBusy\"")),
+        ("JSONata", "$x + $count($y)", value("5")),
+        ("JSONata", "$now()", value("\"1970-01-01T00:00:01.000Z\"")),
+        ("JSONata", "$states.context.State.Name", value("\"A\"")),
+        ("JSONata", "$states.input.none", problem("There is no value")),
+        ("JSONata", "$none", problem("There is no value")),
+        ("JSONPath", "$.n", value("12.25")),
+        ("JSONPath", "$y[1]", value("2")),
+        ("JSONPath", "States.Array($.n, $x)", value("[12.25,3]")),
+        ("JSONPath", "$$.State.Name", value("\"A\"")),
+    ];
+    let over = |language: &str, source: &str| {
+        json!({"source": source, "language": language, "input": r#"{"n": 12.25, "id": 12345678901234567890}"#,
+            "result": "\"done\"", "errorOutput": r#"{"Error": "Busy"}"#, "context": r#"{"State": {"Name": "A"}}"#,
+            "variables": [["x", "9"], ["y", "[1, 2]"], ["x", "3"]], "now": 1_000})
+    };
+    for (language, source, expected) in cases {
+        assert_eq!(ask(&mut client, "Evaluate", &over(language, source)), expected, "{source}");
+    }
+    for (language, source, part) in [
+        ("JSONata", "$states.context.Task.Token", "`Task.Token` of the context object"),
+        ("JSONata", "$states.input.n +", "end of"),
+        ("JSONata", "$states.input + 1", "T2001"),
+        ("JSONata", "$pad('', 70000)", "too many to be shown"),
+        ("JSONata", "($f := function($n) { $f($n + 1) }; $f(1))", "too long"),
+        ("JSONPath", "$.none", "No results for path"),
+        ("JSONPath", "States.None()", "States.None"),
+    ] {
+        let told = ask(&mut client, "Evaluate", &over(language, source));
+        let why = told["problem"].as_str().unwrap_or_else(|| panic!("{source}: {told}"));
+        assert!(why.contains(part), "{source}: {why}");
+    }
+}
+
+#[test]
 fn a_run_without_an_end_or_a_mock_is_told() {
     let server = server(&service());
     let mut client = Client::of(&server);

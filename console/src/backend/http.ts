@@ -179,6 +179,7 @@ export const http: Backend = {
   compare: (draft, before, beforeFormat) => own('Compare', { ...draft, before, beforeFormat }),
   export: (draft, as) => own('Export', { ...draft, as }),
   run: (draft, input, mocks) => own('Run', { ...draft, input, mocks }),
+  evaluate: (expression) => own('Evaluate', expression),
   watch,
   overview: () => own('Overview', {}),
   find: (query) => own('FindExecutions', query),

@@ -290,6 +290,18 @@ export interface Words {
   intrinsics: string[];
 }
 
+/** An expression, and what it is evaluated over, as JSON texts. */
+export interface Expression {
+  source: string;
+  language: 'JSONPath' | 'JSONata';
+  input?: string;
+  result?: string;
+  errorOutput?: string;
+  context: string;
+  variables: [string, string][];
+  now: number;
+}
+
 export type Changed = 'added' | 'removed' | 'changed' | 'rerouted';
 
 export interface File {
@@ -310,6 +322,8 @@ export interface Backend {
   compare(draft: Draft, before: string, beforeFormat: Format): Promise<{ states: { name: string; change: Changed }[]; machine: boolean }>;
   export(draft: Draft, as: 'svg' | 'mermaid'): Promise<{ text: string }>;
   run(draft: Draft, input: string, mocks: string): Promise<Ran>;
+  /** The value of an expression as JSON text, or why there is none. */
+  evaluate(expression: Expression): Promise<{ value?: string; problem?: string }>;
   overview(): Promise<{ machines: Machine[] }>;
   find(query: Query): Promise<Found>;
   /** Tells what an action answers, now and whenever that changes; the result ends it. */

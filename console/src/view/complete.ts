@@ -37,7 +37,7 @@ const INNER: Record<string, string[]> = {
 };
 
 /** Where the caret is: names of members from the outside in, `[]` for an item. */
-function path(state: EditorState, at: number): string[] {
+export function path(state: EditorState, at: number): string[] {
   const names: string[] = [];
   let node: SyntaxNode | null = syntaxTree(state).resolveInner(at, -1);
   for (; node; node = node.parent) {
@@ -48,7 +48,7 @@ function path(state: EditorState, at: number): string[] {
 }
 
 /** The state that the caret is in: the text says it, or else the last one whose name stands before. */
-function stateAt(picture: Picture | null, at: number, names: string[]): Picture['nodes'][number] | null {
+export function stateAt(picture: Picture | null, at: number, names: string[]): Picture['nodes'][number] | null {
   const name = names[names.lastIndexOf('States') + 1];
   const nodes = picture?.nodes ?? [];
   const named = names.includes('States') ? nodes.find((node) => node.name === name) : undefined;

@@ -8,13 +8,15 @@ use super::files::Files;
 use super::{lists, refusal, waits};
 use crate::api::{self, Reply};
 use crate::asl::MachineType;
-use crate::draft::{self, Ask, Draft, Edit};
+use crate::draft::{self, Ask, Draft, Edit, Expression};
 use crate::observe::Event;
 use crate::runtime::{MachineCounts, Status};
 use crate::service::{Error, ListExecutions, Page, Service, StateMachineItem};
 
 /// Real time a run of a draft may take.
 const RUN_WITHIN: Duration = Duration::from_millis(1_500);
+/// Real time an expression may take.
+const EVALUATE_WITHIN: Duration = Duration::from_millis(500);
 /// Events a run of a draft may have.
 const RUN_EVENTS_MAX: usize = 20_000;
 /// Bytes of payloads that are told of a run.
@@ -88,6 +90,7 @@ pub(super) fn answer(
         "Inspect" => Ok(draft::inspect(members.draft())),
         "Edit" => edit(&members),
         "Run" => Ok(run(&members)),
+        "Evaluate" => evaluate(&members),
         "Words" => Ok(draft::words()),
         "Form" => draft::form(members.draft(), members.text("state")).map_err(invalid),
         "Compare" => draft::compare(members.before(), members.draft()).map_err(invalid),
@@ -145,6 +148,28 @@ fn run(members: &Members) -> Json {
             bytes_max: RUN_BYTES_MAX,
         },
     )
+}
+
+/// An expression over the values that a run had: `source`, `language`, `input`, `result`, `errorOutput`, `context`,
+/// `variables` (pairs of a name and a value), `now`. Values are JSON texts.
+fn evaluate(members: &Members) -> Answer {
+    let given = |name: &str| members.0.get(name).and_then(Json::as_str);
+    let variables: Vec<(String, String)> = match members.0.get("variables") {
+        None => Vec::new(),
+        Some(pairs) => serde_json::from_value(pairs.clone())
+            .map_err(|error| invalid(format!("`variables` is not a list of names and values: {error}")))?,
+    };
+    Ok(draft::evaluate(&Expression {
+        source: members.text("source"),
+        jsonata: members.text("language") == "JSONata",
+        input: given("input"),
+        result: given("result"),
+        error_output: given("errorOutput"),
+        context: given("context").unwrap_or("{}"),
+        variables: &variables,
+        now_ms: members.number("now").unwrap_or(0),
+        within: EVALUATE_WITHIN,
+    }))
 }
 
 /// All machines, page by page.
