@@ -11,15 +11,19 @@ of its values, which are counted from 0 as well:
 
     @ID PROTOCOL ENDPOINT SIGNING TARGET VERSION    the service's identifier (blanks as `_`) and how it is called
     !CLASS[=CODE] ...                               its errors, with their codes on the wire where these differ
-    NAME INPUT OUTPUT [WRAPPER]                     an operation, its shapes (`-`: none), the query protocol's result element
+    NAME INPUT OUTPUT [WRAPPER]                     an operation, its shapes (`-`: none), the query protocol's result element,
+                                                    or METHOD/PATH of REST
     {MEMBER ...                                     a shape: a structure; `|MEMBER ...`: one that is a union
     [TYPE [ELEMENT]    [~TYPE [ELEMENT]             a list, a flattened one
     <TYPE [KEY VALUE]  <~TYPE [KEY VALUE]           a map, a flattened one
     #MIN..MAX [PATTERN]                             bounds of a number or a length, and how a text must look
     #|NAME|NAME...                                  what a text may be
 
-A member is `NAME[=WIRE][>JAVA][MARK]:TYPE`: WIRE is what the service calls it (empty: it is not sent), JAVA what AWS's SDK for
-Java renames it to. MARK is `!` for one that is required, `*` if it is the token that makes a call idempotent, which SDKs
+A protocol is `json`, `query`, `rest-json`, `rest` (REST that is not called), each with `part-` before it where not all
+operations are there, or `own`.
+
+A member is `NAME[=WIRE][>JAVA][MARK]:TYPE`: WIRE is what the service calls it (empty: it is not sent; with `/` before it, it is
+part of the path, with `?` of the query, with `^` a header), JAVA what AWS's SDK for Java renames it to. MARK is `!` for one that is required, `*` if it is the token that makes a call idempotent, which SDKs
 fill in and workflows must give. A type is the number of a shape or one of `s` text, `i` integer, `f` float, `b` boolean, `t`
 time, `u` time written as a text (ISO 8601), `x` bytes, `d` any JSON, and `@` with the number of its bounds behind it where
 it has any.
@@ -38,13 +42,18 @@ dynamodb dynamodbstreams ecr ecs elbv2 emr events firehose glue iam kinesis kms 
 resourcegroupstaggingapi secretsmanager servicediscovery ses sns sqs ssm stepfunctions sts textract transcribe translate
 """.split()
 
-# What is not called, but whose parameters and mocked answers are checked. Of giants, some operations.
-CHECKED = """
+# REST: those that speak JSON are called. Of giants, some operations.
+REST = """
 batch databrew eks emr-containers emr-serverless lambda polly rds-data s3 scheduler sesv2
 """.split()
 PARTS = {
+    "bedrock": "CreateModelCustomizationJob GetModelCustomizationJob StopModelCustomizationJob".split(),
+    "mediaconvert": "CancelJob CreateJob GetJob".split(),
     "sagemaker": """CreateAutoMLJob CreateAutoMLJobV2 CreateEndpoint CreateEndpointConfig CreateHyperParameterTuningJob
-        CreateLabelingJob CreateModel CreateProcessingJob CreateTrainingJob CreateTransformJob UpdateEndpoint""".split(),
+        CreateLabelingJob CreateModel CreateProcessingJob CreateTrainingJob CreateTransformJob DescribeAutoMLJob
+        DescribeAutoMLJobV2 DescribeHyperParameterTuningJob DescribeLabelingJob DescribeProcessingJob DescribeTrainingJob
+        DescribeTransformJob StopAutoMLJob StopHyperParameterTuningJob StopLabelingJob StopProcessingJob StopTrainingJob
+        StopTransformJob UpdateEndpoint""".split(),
 }
 
 # What the customization files of AWS's SDK for Java 2 rename (`shapeModifiers`, `modify`, `emitPropertyName`), by service,
@@ -106,8 +115,8 @@ class Service:
         self.shapes, self.numbers, self.bounds = [], {}, []
         metadata = model["metadata"]
         protocols = metadata.get("protocols", [metadata["protocol"]])
-        known = [it for it in ("json", "query") if it in protocols]
-        self.protocol = known[0] if known and not only else "rest"
+        known = [it for it in ("json", "query", "rest-json") if it in protocols]
+        self.protocol = known[0] if known else "rest"
 
     def type(self, reference):
         name = reference["shape"]
@@ -146,7 +155,8 @@ class Service:
         if kind == "timestamp":
             # JSON counts seconds and the query protocol writes ISO 8601, unless the model says otherwise.
             form = reference.get("timestampFormat", shape.get("timestampFormat"))
-            form = form or ("unixTimestamp" if self.protocol == "json" else "iso8601")
+            in_body = reference.get("location") not in ("uri", "querystring", "header")
+            form = form or ("unixTimestamp" if self.protocol in ("json", "rest-json") and in_body else "iso8601")
             return {"unixTimestamp": "t"}.get(form, "u")
         if kind in SCALARS:
             return SCALARS[kind]
@@ -159,6 +169,9 @@ class Service:
 
     def member(self, shape_name, shape, name, member):
         wire = member.get("locationName", name) if self.protocol != "rest" else name
+        places = {"uri": "/", "querystring": "?", "header": "^", "headers": "^"}
+        if self.protocol == "rest-json" and member.get("location") in places:
+            wire = places[member["location"]] + (wire.lower() if "header" in member["location"] else wire)
         assert not member.get("flattened") or self.protocol != "query", name
         java = RENAMED.get(self.name, {}).get(shape_name, {}).get(name)
         required = name in shape.get("required", ()) and (self.name, shape_name) not in OPTIONAL
@@ -172,7 +185,7 @@ class Service:
         return [f"{name}{alias}{rename}{mark}:{self.type(member)}", *both]
 
     def line(self, shape_name, shape, kind):
-        flat = "~" if shape.get("flattened") and self.protocol != "rest" else ""
+        flat = "~" if shape.get("flattened") and self.protocol in ("json", "query") else ""
         query = self.protocol == "query"
         if kind == "structure":
             members = [
@@ -191,11 +204,18 @@ class Service:
         names = f" {key or 'key'} {value or 'value'}" if query and (key or value) else ""
         return f"<{flat}{self.type(shape['value'])}{names}"
 
+    def rest_target(self, operation):
+        """None for an operation whose body is not JSON as a whole."""
+        shapes = [self.model["shapes"][operation[side]["shape"]] for side in ("input", "output") if side in operation]
+        if any("payload" in shape or operation.get("endpoint") for shape in shapes):
+            return None
+        return operation["http"]["method"] + operation["http"]["requestUri"].rstrip("?")
+
     def lines(self):
         metadata, model = self.model["metadata"], self.model
         prefix = metadata["endpointPrefix"]
         version = metadata["jsonVersion"] if self.protocol == "json" else metadata["apiVersion"]
-        protocol = "part" if self.only else self.protocol
+        protocol = f"part-{self.protocol}" if self.only else self.protocol
         yield " ".join([
             "@" + metadata["serviceId"].replace(" ", "_"), protocol, prefix,
             metadata.get("signingName", prefix), metadata.get("targetPrefix", "-"), version,
@@ -211,6 +231,8 @@ class Service:
                 continue
             sides = [self.type(operation[side]) if side in operation else "-" for side in ("input", "output")]
             wrapper = operation.get("output", {}).get("resultWrapper") if self.protocol == "query" else None
+            if self.protocol == "rest-json":
+                wrapper = self.rest_target(operation)
             yield " ".join([name, *sides] + ([wrapper] if wrapper else []))
         yield from self.shapes
         yield from self.bounds
@@ -230,7 +252,7 @@ def main():
     loader = Session().get_component("data_loader")
     print(f"# Made by generate.py from botocore {botocore.__version__}; not to be edited.")
     print(OWN)
-    for name in [*CALLED, *CHECKED, *PARTS]:
+    for name in [*CALLED, *REST, *PARTS]:
         model = loader.load_service_model(name, "service-2")
         for line in Service(name, model, PARTS.get(name)).lines():
             print(line)

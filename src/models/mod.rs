@@ -27,6 +27,8 @@ pub(crate) enum Protocol {
     Json,
     /// Forms out, XML in.
     Query,
+    /// A path and a method for each operation, JSON in bodies.
+    Rest,
 }
 
 /// How much of a service is here.
@@ -79,7 +81,7 @@ pub(crate) struct Operation {
     pub(crate) name: &'static str,
     pub(crate) input: Option<usize>,
     pub(crate) output: Option<usize>,
-    /// The element around the result, in the query protocol.
+    /// The element around the result, in the query protocol. Of REST, method and path.
     pub(crate) wrapper: Option<&'static str>,
     pub(crate) naming: Naming,
 }
@@ -123,8 +125,19 @@ pub(crate) struct Member {
     java_name: String,
     /// As the service calls it; empty for what is not sent.
     pub(crate) wire: &'static str,
+    /// Where the service wants it, or says it.
+    pub(crate) location: Location,
     pub(crate) value: Bounded,
     pub(crate) need: Need,
+}
+
+/// Where a member stands in a request or an answer: outside of REST, always in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    Body,
+    Path,
+    Query,
+    Header,
 }
 
 /// Whether a member must be there.
@@ -254,8 +267,16 @@ fn service(package: &str) -> Option<&'static Service> {
 
 /// The names of the services that can be called, as `aws-sdk` resources have them.
 pub(crate) fn called() -> impl Iterator<Item = &'static str> {
-    let called = |section: &&Section| matches!(section.text.split(' ').nth(1), Some("json" | "query"));
+    let called = |section: &&Section| {
+        let protocol = section.text.split(' ').nth(1).map(|word| word.trim_start_matches("part-"));
+        matches!(protocol, Some("json" | "query" | "rest-json"))
+    };
     SECTIONS.iter().filter(called).map(|section| section.package.as_str())
+}
+
+/// AWS's identifier of a service that is here.
+pub(crate) fn identifier(package: &str) -> Option<&'static str> {
+    service(package).map(|service| service.id.as_str())
 }
 
 /// An operation by its service's name as in a resource, and its own, such as `putItem`.
@@ -284,7 +305,9 @@ pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
         ("http", _) => return self::service("httptask")?.operation(action, Naming::Service),
         ("apigateway", _) => return self::service("apigatewaytask")?.operation(action, Naming::Service),
         // Their parameters are of their own.
-        ("eks", "call" | "runJob") | ("elasticmapreduce" | "bedrock" | "bedrockagentcore", _) => return None,
+        ("eks", "call" | "runJob")
+        | ("elasticmapreduce" | "bedrockagentcore", _)
+        | ("bedrock", "invokeModel") => return None,
         ("states", _) => "sfn",
         ("events", _) => "eventbridge",
         (service, _) => &names::package(service),
@@ -394,12 +417,16 @@ fn read_service(text: &'static str) -> Service {
         unreachable!("generate.py writes six words: {head:?}")
     };
     let id = id.replace('_', " ");
-    let (protocol, extent) = match protocol {
-        "json" => (Some(Protocol::Json), Extent::Whole),
-        "query" => (Some(Protocol::Query), Extent::Whole),
-        "part" => (None, Extent::Part),
-        "own" => (None, Extent::Own),
-        _ => (None, Extent::Whole),
+    let (protocol, extent) = match (protocol.strip_prefix("part-"), protocol) {
+        (_, "own") => (protocol, Extent::Own),
+        (Some(protocol), _) => (protocol, Extent::Part),
+        (None, protocol) => (protocol, Extent::Whole),
+    };
+    let protocol = match protocol {
+        "json" => Some(Protocol::Json),
+        "query" => Some(Protocol::Query),
+        "rest-json" => Some(Protocol::Rest),
+        _ => None,
     };
     let errors = lines.next().into_iter().flat_map(|errors| errors.split(' ')).filter_map(|error| {
         let error = error.strip_prefix('!')?;
@@ -456,10 +483,17 @@ fn read_member(text: &'static str, union: bool) -> Member {
         None => (names, None),
     };
     let (name, wire) = names.split_once('=').unwrap_or((names, names));
+    let (location, wire) = match wire.split_at_checked(1) {
+        Some(("/", wire)) => (Location::Path, wire),
+        Some(("?", wire)) => (Location::Query, wire),
+        Some(("^", wire)) => (Location::Header, wire),
+        _ => (Location::Body, wire),
+    };
     Member {
         service_name: names::capitalize(name),
         java_name: names::member(renamed.unwrap_or(name), union),
         wire,
+        location,
         value: read_type(kind),
         need,
     }

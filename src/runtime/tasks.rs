@@ -163,9 +163,7 @@ impl Tasks {
     /// Stops a task. A timer that is of no use any more, if it had one.
     pub(super) fn cancel(&mut self, task: u32) -> Option<TimerId> {
         let Running { work, attempt, .. } = self.take(task)?;
-        if let Some(shared) = &attempt.shared {
-            shared.cancelled.store(true, Ordering::Release);
-        }
+        attempt.cancel();
         match work {
             Work::Future(future, _) => {
                 let _: Option<Fault> = drop_future(future);

@@ -127,6 +127,13 @@ impl Attempt {
         self.shared.as_ref().is_some_and(|shared| shared.cancelled.load(Ordering::Acquire))
     }
 
+    /// Says that the workflow has no use for the task any more.
+    pub(crate) fn cancel(&self) {
+        if let Some(shared) = &self.shared {
+            shared.cancelled.store(true, Ordering::Release);
+        }
+    }
+
     /// Says that a service has taken on the task's job (`.sync`), and what it answered, as JSON text: the history's
     /// `TaskSubmitted`. It is told when the handler's future is polled next; for other tasks it means nothing.
     pub fn submitted(&self, response: Vec<u8>) {

@@ -1,10 +1,12 @@
 //! Service tasks, against servers that the tests start.
 
+mod bedrock;
 mod corpus;
 mod http;
 #[cfg(feature = "durable")]
 mod idempotency;
 mod in_line;
+mod jobs;
 mod lambda;
 mod moto;
 mod refusals;

@@ -47,8 +47,10 @@ pub(super) fn add(
 
 fn write(protocol: Protocol, wire: &str, key: &str, body: &mut Vec<u8>) {
     match protocol {
-        Protocol::Json => {
-            let rest = body.split_off(1);
+        Protocol::Json | Protocol::Rest => {
+            // A request of REST may have no body yet.
+            let rest = if body.is_empty() { b"}".to_vec() } else { body.split_off(1) };
+            body.resize(1, b'{');
             json::write_string(wire, body);
             body.push(b':');
             json::write_string(key, body);

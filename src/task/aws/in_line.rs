@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
 
 use super::Integrations;
 use crate::engine::{Execution, TaskCall};
@@ -63,11 +64,12 @@ impl Tasks for InLine {
         };
         let input = execution.task_input(call.token).expect("the task is started in its visit");
         let attempt = attempt(program, execution, call);
+        let told = attempt.clone();
         let begun = {
             let (state, arena) = (program.name(call.state), &mut execution.arena);
             handler.begin(&Call { resource: arn, state, attempt: call.attempt, input, arena }, attempt)
         };
-        let future = match begun {
+        let mut future = match begun {
             Ok(future) => future,
             Err(error) => return Answer::Now(Err(error.into())),
         };
@@ -77,9 +79,18 @@ impl Tasks for InLine {
             Ok(runtime) => runtime,
             Err(fault) => return Answer::Now(Err(fault)),
         };
-        match runtime.block_on(async { tokio::time::timeout(limit, future).await }) {
+        match runtime.block_on(async { tokio::time::timeout(limit, &mut future).await }) {
             // The driver's own timer, which is due now, tells it.
-            Err(_) => Answer::Never,
+            Err(_) => {
+                told.cancel();
+                // A job may have to be cancelled.
+                let local = LocalSet::new();
+                let inside = local.enter();
+                drop(future);
+                drop(inside);
+                runtime.block_on(local);
+                Answer::Never
+            }
             Ok(Err(error)) => Answer::Now(Err(error.into())),
             Ok(Ok(text)) => Answer::Now(read_answer(program, execution, call.token, &text)),
         }

@@ -15,6 +15,7 @@
 //! time, and with the execution.
 
 mod answer;
+mod bedrock;
 mod body;
 mod caller;
 #[cfg(feature = "sqs")]
@@ -28,6 +29,7 @@ mod http;
 mod http1;
 mod idempotency;
 mod in_line;
+mod jobs;
 mod lambda;
 mod model;
 mod net;
@@ -35,6 +37,7 @@ mod oauth;
 mod parameters;
 mod pool;
 mod query_protocol;
+mod rest;
 mod s3;
 mod service;
 mod settings;
@@ -43,6 +46,7 @@ mod ssrf_policy;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "sqs")]
 pub(crate) use client::{Client, ClientError};
@@ -217,6 +221,14 @@ impl Integrations {
         self
     }
 
+    /// When jobs that are waited for (`.sync`) are asked about: first so long after they were started, then after pauses
+    /// that grow by half up to the longest. One second and 30 seconds unless told otherwise.
+    #[must_use]
+    pub fn job_pauses(mut self, first: Duration, longest: Duration) -> Integrations {
+        self.settings.pauses = jobs::Pauses { first, longest };
+        self
+    }
+
     /// Accepts state machines with tasks that AWS has and this library has not: services it does not model, optimised
     /// integrations, credentials. What AWS does not have either, such as a service or an action that is misspelt, is refused
     /// as before. Of services that are not modelled, the names of actions are not known, and accepted as they are. Such a
@@ -366,11 +378,24 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
         let caller = Arc::new(Caller::new(settings, "Lambda", "lambda", "lambda", region)?);
         return Ok(Arc::new(lambda::Function { caller, arn: arn.to_owned() }));
     };
-    let action = action.strip_suffix(".waitForTaskToken").unwrap_or(action);
+    let (action, pattern) = match action.find('.') {
+        Some(at) => action.split_at(at),
+        None => (&**action, ""),
+    };
+    if let Some(job) = jobs::handler(settings, service, action, pattern) {
+        return Ok(Arc::new(job.map_err(|why| format!("The service task {arn} is not supported. {why}"))?));
+    }
+    if pattern.starts_with(".sync") {
+        return Err(format!("The service task {arn} is not supported. Jobs of it cannot be waited for"));
+    }
     match (&**service, action) {
         ("lambda", "invoke") => {
             let caller = Caller::new(settings, "Lambda", "lambda", "lambda", None)?;
             Ok(Arc::new(lambda::Invoke(Arc::new(caller))))
+        }
+        ("bedrock", "invokeModel") => {
+            let caller = Caller::new(settings, "Bedrock Runtime", "bedrock-runtime", "bedrock", None)?;
+            Ok(Arc::new(bedrock::Invoke(Arc::new(caller))))
         }
         ("http", "invoke") => Ok(Arc::new(http::Invoke(Arc::new(settings.clone())))),
         ("apigateway", "invoke") => Ok(Arc::new(http::Gateway(Arc::new(settings.clone())))),
@@ -378,8 +403,8 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
             let handler = match service.strip_prefix("aws-sdk:") {
                 Some(service) => service::sdk(settings, service, action),
                 None => (service::optimised(settings, service, action)).unwrap_or_else(|| {
-                    Err("Of the optimised integrations, those of Lambda, SQS, SNS, DynamoDB, \
-                        EventBridge, Step Functions (without .sync), API Gateway and HTTP are"
+                    Err("Of the optimised integrations, all are but bedrockagentcore, eks:call, \
+                        eks:runJob, elasticmapreduce:modifyInstance…ByName and, by themselves, states with .sync"
                         .to_owned())
                 }),
             };

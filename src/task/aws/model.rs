@@ -1,7 +1,7 @@
 //! The operations of services that tasks can call, and what is said of others.
 
 use crate::asl::did_you_mean;
-use crate::models::{self, Naming, NotFound, Operation, Protocol};
+use crate::models::{self, Extent, Naming, NotFound, Operation, Protocol};
 
 /// Whether AWS has this action of a service, as far as is known: of services that are not modelled, only the names are.
 pub(super) fn is_on_aws(service: &str, action: &str) -> bool {
@@ -16,10 +16,16 @@ pub(super) fn is_on_aws(service: &str, action: &str) -> bool {
 pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Operation, Protocol), String> {
     let not_found = match models::find(service, action, naming) {
         Ok(operation) => match operation.service.protocol {
+            // Its body is no JSON.
+            Some(Protocol::Rest) if operation.wrapper.is_none() => {
+                return Err(format!("Bodies of {service}:{action} are not JSON, and cannot be sent or read"));
+            }
             Some(protocol) => return Ok((operation, protocol)),
             None => NotFound::Service,
         },
-        Err(NotFound::Action(service)) if service.protocol.is_none() => NotFound::Service,
+        Err(NotFound::Action(service)) if service.protocol.is_none() || service.extent == Extent::Part => {
+            NotFound::Service
+        }
         Err(not_found) => not_found,
     };
     Err(match not_found {

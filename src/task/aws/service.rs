@@ -1,5 +1,4 @@
-//! Services that `model` knows: the optimised integrations of SQS, SNS, DynamoDB, EventBridge and Step Functions, and
-//! the SDK integrations.
+//! Services that `model` knows: the optimised integrations that are one operation, and the SDK integrations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,21 +12,38 @@ use super::http1::Reply;
 use super::idempotency;
 use super::model;
 use super::parameters::refuse;
+use super::pool::ANSWER_BYTES_MAX;
 use super::query_protocol::{self, Element};
+use super::rest;
 use super::settings::Settings;
 use super::wire;
 use crate::fault;
-use crate::models::{Naming, Operation, Protocol, Type, names};
+use crate::json::{self, Arena, Value};
+use crate::models::{self, Naming, Operation, Protocol, Type, names};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 
 /// An optimised integration.
-struct Integration {
+pub(super) struct Integration {
     /// As resources name it.
     service: &'static str,
     /// The same service among the SDK integrations.
     package: &'static str,
+    /// Actions that are the operation of the same name.
     actions: &'static [&'static str],
     names: Optimised,
+}
+
+impl Integration {
+    /// AWS's identifier of its service.
+    fn service_id(&self) -> Result<String, String> {
+        let known = models::identifier(self.package).map(str::to_owned);
+        known.ok_or_else(|| format!("The service '{}' is not supported", self.service))
+    }
+
+    /// One operation of its service, by the name that an action has.
+    pub(super) fn operation(&self, settings: &Settings, action: &str) -> Result<Modelled, String> {
+        modelled(settings, self.package, action, Some(self.names))
+    }
 }
 
 const fn integration(
@@ -42,37 +58,51 @@ const fn integration(
     Integration { service, package, actions, names }
 }
 
-const INTEGRATIONS: [Integration; 5] = [
-    integration("sqs", "sqs", &["sendMessage"], "SQS", "AmazonSQS", "AmazonSQSException"),
-    integration("sns", "sns", &["publish"], "SNS", "AmazonSNS", "AmazonSNSException"),
-    integration(
-        "dynamodb",
-        "dynamodb",
-        &["getItem", "putItem", "updateItem", "deleteItem"],
-        "DynamoDB",
-        "AmazonDynamoDBv2",
-        "AmazonDynamoDBException",
-    ),
-    integration(
-        "events",
-        "eventbridge",
-        &["putEvents"],
-        "EventBridge",
-        "AmazonEventBridge",
-        "AmazonEventBridgeException",
-    ),
-    integration(
-        "states",
-        "sfn",
-        &["startExecution"],
-        "StepFunctions",
-        "AWSStepFunctions",
-        "AWSStepFunctionsException",
-    ),
-];
+/// What an optimised integration names its errors by.
+macro_rules! integrations {
+    ($($service:literal, $package:literal, $prefix:literal, $client:literal, $unknown:literal: $($action:literal)*;)*) => {
+        [$(integration($service, $package, &[$($action),*], $prefix, $client, $unknown)),*]
+    };
+}
+
+const INTEGRATIONS: [Integration; 18] = integrations! {
+    "sqs", "sqs", "SQS", "AmazonSQS", "AmazonSQSException": "sendMessage";
+    "sns", "sns", "SNS", "AmazonSNS", "AmazonSNSException": "publish";
+    "dynamodb", "dynamodb", "DynamoDB", "AmazonDynamoDBv2", "AmazonDynamoDBException": "getItem" "putItem" "updateItem" "deleteItem";
+    "events", "eventbridge", "EventBridge", "AmazonEventBridge", "AmazonEventBridgeException": "putEvents";
+    "states", "sfn", "StepFunctions", "AWSStepFunctions", "AWSStepFunctionsException": "startExecution";
+    "ecs", "ecs", "ECS", "AmazonECS", "AmazonECSException": "runTask";
+    "batch", "batch", "Batch", "AWSBatch", "AWSBatchException": "submitJob";
+    "glue", "glue", "Glue", "AWSGlue", "AWSGlueException": "startJobRun";
+    "databrew", "databrew", "DataBrew", "AWSGlueDataBrew", "AWSGlueDataBrewException": "startJobRun";
+    "athena", "athena", "Athena", "AmazonAthena", "AmazonAthenaException":
+        "startQueryExecution" "stopQueryExecution" "getQueryExecution" "getQueryResults";
+    "elasticmapreduce", "emr", "ElasticMapReduce", "AmazonElasticMapReduce", "AmazonElasticMapReduceException":;
+    "emr-containers", "emrcontainers", "EMRContainers", "AmazonEMRContainers", "AmazonEMRContainersException":
+        "createVirtualCluster" "deleteVirtualCluster" "startJobRun";
+    "emr-serverless", "emrserverless", "EMRServerless", "AWSEMRServerless", "AWSEMRServerlessException":
+        "createApplication" "startApplication" "stopApplication" "deleteApplication" "startJobRun" "cancelJobRun";
+    "eks", "eks", "EKS", "AmazonEKS", "AmazonEKSException":
+        "createCluster" "deleteCluster" "createNodegroup" "deleteNodegroup" "createFargateProfile" "deleteFargateProfile";
+    "sagemaker", "sagemaker", "SageMaker", "AmazonSageMaker", "AmazonSageMakerException":
+        "createTrainingJob" "createTransformJob" "createHyperParameterTuningJob" "createLabelingJob"
+        "createProcessingJob" "createAutoMLJob" "createAutoMLJobV2" "createModel" "createEndpoint"
+        "createEndpointConfig" "updateEndpoint";
+    "codebuild", "codebuild", "CodeBuild", "AWSCodeBuild", "AWSCodeBuildException":
+        "startBuild" "stopBuild" "batchDeleteBuilds" "batchGetReports" "startBuildBatch" "stopBuildBatch"
+        "retryBuildBatch" "deleteBuildBatch";
+    "mediaconvert", "mediaconvert", "MediaConvert", "AWSMediaConvert", "AWSMediaConvertException": "createJob";
+    "bedrock", "bedrock", "Bedrock", "AmazonBedrock", "AmazonBedrockException": "createModelCustomizationJob";
+};
+
+/// The optimised integration of a service.
+pub(super) fn integration_of(service: &str) -> Result<&'static Integration, String> {
+    let found = INTEGRATIONS.iter().find(|it| it.service == service);
+    found.ok_or_else(|| format!("The service '{service}' is not supported"))
+}
 
 /// Does one operation of one service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Modelled {
     caller: Arc<Caller>,
     operation: Operation,
@@ -98,10 +128,7 @@ pub(super) fn identifier(service: &str, action: &str) -> Result<String, String> 
     let action = action.strip_suffix(".waitForTaskToken").unwrap_or(action);
     let found = match service.strip_prefix("aws-sdk:") {
         Some(package) => model::find(package, action, Naming::Java),
-        None => match INTEGRATIONS.iter().find(|it| it.service == service) {
-            Some(found) => model::find(found.package, action, Naming::Service),
-            None => Err(format!("The service '{service}' is not supported")),
-        },
+        None => return integration_of(service)?.service_id(),
     };
     found.map(|(operation, _)| operation.service.id.clone())
 }
@@ -132,39 +159,59 @@ fn modelled(
     Ok(Modelled { caller, operation, protocol, optimised, has_key })
 }
 
+/// A request that is not sent yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    method: &'static str,
+    draft: Draft,
+}
+
+/// What a service answered.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// As workflows see it.
+    pub(super) output: Json,
+    pub(super) reply: Reply,
+    pub(super) request_id: String,
+}
+
+/// Why a service did not do what it was asked for.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It may do it a little later.
+    Passing(TaskError),
+    /// There is no such thing.
+    Missing(TaskError),
+    Lasting(TaskError),
+}
+
+impl Trouble {
+    pub(super) fn into_error(self) -> TaskError {
+        match self {
+            Trouble::Passing(error) | Trouble::Missing(error) | Trouble::Lasting(error) => error,
+        }
+    }
+}
+
+/// Codes of refusals that pass, whatever their status.
+const PASSING: [&str; 5] =
+    ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "ServiceUnavailable"];
+
 impl AsyncHandler for Modelled {
     fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
-        let mut draft = self.draft(call)?;
-        if let Some(key) = attempt.idempotency_key() {
-            idempotency::add(
-                (&self.operation, self.protocol),
-                &*call.arena,
-                call.input,
-                &key,
-                &mut draft.body,
-            );
-        }
+        let (arena, input) = (&*call.arena, call.input);
+        let key = attempt.idempotency_key();
+        let mut asked = self.asked(arena, input, key.as_deref()).map_err(|why| refuse(arena, input, &why))?;
         if self.operation.name == "PutEvents" && self.optimised.is_some() {
-            add_resources(&mut draft.body, attempt.execution_arn());
+            add_resources(&mut asked.draft.body, attempt.execution_arn());
         }
-        let (caller, operation, protocol, optimised) =
-            (Arc::clone(&self.caller), self.operation, self.protocol, self.optimised);
+        let this = self.clone();
         Ok(Box::pin(async move {
-            let reply = caller.post(draft).await.map_err(|error| match optimised {
-                Some(names) => names.unanswered(error),
-                None => unanswered(&operation, error),
-            })?;
-            if !reply.status.is_success() {
-                let error = match protocol {
-                    Protocol::Json => failure::json_error(&reply),
-                    Protocol::Query => failure::xml_error(&reply),
-                };
-                return Err(refused(&operation, optimised, &reply, &error));
-            }
-            let (output, request_id) = result(&operation, protocol, &reply)?;
-            match optimised {
+            let Answered { output, reply, request_id } =
+                this.ask(asked).await.map_err(Trouble::into_error)?;
+            match this.optimised {
                 None => serde_json::to_vec(&output).map_err(unreadable),
-                Some(names) if operation.name == "PutEvents" => entries(names, &output),
+                Some(names) if this.operation.name == "PutEvents" => entries(names, &output),
                 Some(_) => with_metadata(&output, &reply, &request_id),
             }
         }))
@@ -185,24 +232,88 @@ impl AsyncHandler for Modelled {
 }
 
 impl Modelled {
-    fn draft(&self, call: &Call<'_>) -> Result<Draft, TaskError> {
+    #[cfg(test)]
+    pub(super) fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// A request with these parameters, and with a key by which the service knows it again, if it knows such keys.
+    ///
+    /// # Errors
+    /// What is wrong with the parameters, in AWS's words.
+    pub(super) fn asked(&self, arena: &Arena, input: Value, key: Option<&str>) -> Result<Asked, String> {
+        let (method, mut draft) = self.draft(arena, input)?;
+        if let Some(key) = key {
+            idempotency::add((&self.operation, self.protocol), arena, input, key, &mut draft.body);
+        }
+        Ok(Asked { method, draft })
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// When there is no answer, or the service refuses.
+    pub(super) async fn ask(&self, asked: Asked) -> Result<Answered, Trouble> {
+        let Modelled { caller, operation, protocol, optimised, .. } = self;
+        let Asked { method, draft } = asked;
+        let reply = caller.send(method, &draft, ANSWER_BYTES_MAX).await.map_err(|error| {
+            let passes = matches!(error, CallError::Client(_));
+            let error = match optimised {
+                Some(names) => names.unanswered(error),
+                None => unanswered(operation, error),
+            };
+            if passes { Trouble::Passing(error) } else { Trouble::Lasting(error) }
+        })?;
+        if !reply.status.is_success() {
+            let error = match protocol {
+                Protocol::Json | Protocol::Rest => failure::json_error(&reply),
+                Protocol::Query => failure::xml_error(&reply),
+            };
+            let is_slow = reply.status.as_u16() == 429 || reply.status.is_server_error();
+            let is_passing = is_slow || PASSING.iter().any(|code| error.kind.contains(code));
+            let is_missing = reply.status.as_u16() == 404 || error.kind.contains("NotFound");
+            let refused = refused(operation, *optimised, &reply, &error);
+            return Err(match (is_passing, is_missing) {
+                (true, _) => Trouble::Passing(refused),
+                (false, true) => Trouble::Missing(refused),
+                (false, false) => Trouble::Lasting(refused),
+            });
+        }
+        let (output, request_id) = result(operation, *protocol, &reply).map_err(Trouble::Lasting)?;
+        Ok(Answered { output, reply, request_id })
+    }
+
+    /// Sends a request with parameters that are known to fit.
+    ///
+    /// # Errors
+    /// When there is no answer, or the service refuses.
+    pub(super) async fn ask_json(&self, parameters: &Json) -> Result<Answered, Trouble> {
+        let mut arena = Arena::default();
+        let text = parameters.to_string();
+        let asked = match json::read(&mut arena, text.as_bytes()) {
+            Ok(value) => self.asked(&arena, value, None),
+            Err(error) => Err(error.to_string()),
+        };
+        drop(arena);
+        let asked = asked.map_err(|why| Trouble::Lasting(TaskError::new(fault::RUNTIME, why)))?;
+        self.ask(asked).await
+    }
+
+    fn draft(&self, arena: &Arena, input: Value) -> Result<(&'static str, Draft), String> {
         let operation = &self.operation;
         let service = operation.service;
-        let (arena, input) = (&*call.arena, call.input);
-        let wrong = |why: String| refuse(arena, input, &why);
         let kind = operation.input.map(Type::Shape);
         if !input.is_object() || (kind.is_none() && !input.is_empty()) {
-            return Err(wrong("The value must be an object".to_owned()));
+            return Err("The value must be an object".to_owned());
         }
         let (mut body, mut headers) = (Vec::new(), Vec::with_capacity(2));
         match self.protocol {
+            Protocol::Rest => return rest::draft(operation, arena, input),
             Protocol::Json => {
                 headers.push(("content-type", format!("application/x-amz-json-{}", service.version).into()));
                 headers.push(("x-amz-target", format!("{}.{}", service.target, operation.name).into()));
                 match kind {
-                    Some(kind) => {
-                        wire::write_json(operation, arena, kind, input, "", &mut body).map_err(wrong)?;
-                    }
+                    Some(kind) => wire::write_json(operation, arena, kind, input, "", &mut body)?,
                     None => body.extend_from_slice(b"{}"),
                 }
             }
@@ -213,12 +324,12 @@ impl Modelled {
                 query_protocol::pair("Action", operation.name, &mut text);
                 query_protocol::pair("Version", service.version, &mut text);
                 if let Some(kind) = kind {
-                    query_protocol::write(operation, arena, kind, input, "", &mut text).map_err(wrong)?;
+                    query_protocol::write(operation, arena, kind, input, "", &mut text)?;
                 }
                 body = text.into_bytes();
             }
         }
-        Ok(Draft { path: "/".to_owned(), query: String::new(), headers, body })
+        Ok(("POST", Draft { path: "/".to_owned(), query: String::new(), headers, body }))
     }
 }
 
@@ -227,13 +338,15 @@ fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(J
     let header = answer::request_id(&reply.fields).to_owned();
     let Some(output) = operation.output.map(Type::Shape) else { return Ok((json!({}), header)) };
     match protocol {
-        Protocol::Json => {
+        Protocol::Json | Protocol::Rest => {
             let body: Json = if reply.body.is_empty() {
                 json!({})
             } else {
                 serde_json::from_slice(&reply.body).map_err(unreadable)?
             };
-            Ok((wire::read_json(operation, output, body), header))
+            let mut output = wire::read_json(operation, output, body);
+            rest::add_headers(operation, reply, &mut output);
+            Ok((output, header))
         }
         Protocol::Query => {
             let root = Element::parse(&reply.body).ok_or_else(|| unreadable("it is not XML"))?;
@@ -255,7 +368,7 @@ fn unreadable(why: impl std::fmt::Display) -> TaskError {
 }
 
 /// What an optimised integration shows: the answer, and how it came.
-fn with_metadata(output: &Json, reply: &Reply, request_id: &str) -> Result<Vec<u8>, TaskError> {
+pub(super) fn with_metadata(output: &Json, reply: &Reply, request_id: &str) -> Result<Vec<u8>, TaskError> {
     let none = Map::new();
     let mut members: Vec<(&String, &Json)> = output.as_object().unwrap_or(&none).iter().collect();
     members.sort_unstable_by_key(|(name, _)| *name);

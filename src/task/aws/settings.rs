@@ -7,6 +7,7 @@ use http::Uri;
 
 use super::connections::Connections;
 use super::credentials::{Credentials, Source};
+use super::jobs::Pauses;
 use super::net::Origin;
 use super::ssrf_policy::HttpPolicy;
 
@@ -92,6 +93,8 @@ pub(super) struct Settings {
     pub(super) connections: Connections,
     /// Of one shard to one host.
     pub(super) connections_max: usize,
+    /// When jobs that are waited for are asked about.
+    pub(super) pauses: Pauses,
 }
 
 impl Default for Settings {
@@ -105,6 +108,7 @@ impl Default for Settings {
             http: HttpPolicy::default(),
             connections: Connections::default(),
             connections_max: 256,
+            pauses: Pauses::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 
 use crate::json::{self, Arena, Value};
-use crate::models::{Operation, Shape, Type};
+use crate::models::{Location, Naming, Operation, Shape, Type};
 
 /// Writes parameters as the service wants them.
 ///
@@ -43,7 +43,7 @@ pub(super) fn write_json(
                     return Err(unknown(name));
                 };
                 // What is for the SDK alone is not sent.
-                if value.is_null() || member.wire.is_empty() {
+                if value.is_null() || member.wire.is_empty() || member.location != Location::Body {
                     continue;
                 }
                 if !std::mem::take(&mut first) {
@@ -138,7 +138,7 @@ pub(super) fn invalid(name: &str) -> String {
 /// What a service answered, as workflows see it: members renamed, times as text, bytes as the text they hold. What the
 /// model does not know is left out, as the SDK does.
 pub(super) fn read_json(operation: &Operation, kind: Type, value: Json) -> Json {
-    let Type::Shape(shape) = kind else { return read_scalar(kind, value) };
+    let Type::Shape(shape) = kind else { return read_scalar(operation, kind, value) };
     match (&operation.service.shapes[shape], value) {
         (Shape::Structure(members), Json::Object(mut object)) => {
             let members = members.iter().filter_map(|member| {
@@ -160,8 +160,15 @@ pub(super) fn read_json(operation: &Operation, kind: Type, value: Json) -> Json 
     }
 }
 
-fn read_scalar(kind: Type, value: Json) -> Json {
+fn read_scalar(operation: &Operation, kind: Type, value: Json) -> Json {
     match kind {
+        // Optimised integrations count milliseconds (published of `runTask.sync`), but `startExecution` tells a text
+        // (recorded: a mock of it must be one).
+        Type::Seconds
+            if operation.naming == Naming::Service && operation.service.target != "AWSStepFunctions" =>
+        {
+            value.as_f64().and_then(milliseconds).map_or(value, Json::from)
+        }
         Type::Seconds => value.as_f64().and_then(time).map_or(value, Json::String),
         Type::Bytes => value.as_str().and_then(decoded).map_or(value, Json::String),
         _ => value,
@@ -175,8 +182,12 @@ pub(super) fn decoded(text: &str) -> Option<String> {
 
 /// Seconds since 1970 in ISO 8601.
 fn time(seconds: f64) -> Option<String> {
+    jiff::Timestamp::from_millisecond(milliseconds(seconds)?).ok().map(|time| time.to_string())
+}
+
+/// Seconds in milliseconds.
+fn milliseconds(seconds: f64) -> Option<i64> {
     let milliseconds = (seconds * 1_000.0).round();
     // Beyond this no float counts milliseconds, and no calendar reaches.
-    let whole = (milliseconds.abs() < 9e15).then_some(milliseconds as i64)?;
-    jiff::Timestamp::from_millisecond(whole).ok().map(|time| time.to_string())
+    (milliseconds.abs() < 9e15).then_some(milliseconds as i64)
 }

@@ -1,0 +1,433 @@
+//! Jobs that are waited for (developer guide, "Run a job", `.sync`): a job is started, then asked about with growing
+//! pauses until it is over, and cancelled when the workflow has no use for it any more.
+//!
+//! Which jobs there are stands in [`table`]; all are driven alike.
+
+mod table;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json, json};
+use tokio::time::sleep;
+
+use super::service::{Asked, Modelled, Trouble, integration_of, with_metadata};
+use super::settings::Settings;
+use crate::fault;
+use crate::json::{self, Arena, Value};
+use crate::random;
+use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
+use table::{Form, JOBS, Origin, Row, Shown};
+
+/// How often in a row a job may be asked about in vain.
+const TRIES_MAX: u32 = 30;
+/// How often a job that nobody wants any more is told to stop, and the pause before the second time, which doubles.
+const CANCEL_TRIES_MAX: u32 = 5;
+const CANCEL_PAUSE: Duration = Duration::from_millis(500);
+
+/// When a job is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pauses {
+    /// After it was started. Each pause is half as long again as the one before.
+    pub(super) first: Duration,
+    pub(super) longest: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Pauses {
+        Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(30) }
+    }
+}
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Started,
+    /// Someone answers with its token.
+    Called,
+    Ended,
+}
+
+/// Starts jobs of one kind.
+#[derive(Debug)]
+pub(super) struct Job(Arc<Kind>);
+
+#[derive(Debug)]
+struct Kind {
+    row: &'static Row,
+    until: Until,
+    start: Modelled,
+    describe: Modelled,
+    cancel: Option<Modelled>,
+    pauses: Pauses,
+}
+
+/// The handler of an action that starts a job, if it is one. `pattern` stands behind the action: `.sync`.
+pub(super) fn handler(
+    settings: &Settings,
+    service: &str,
+    action: &str,
+    pattern: &str,
+) -> Option<Result<Job, String>> {
+    let row = JOBS.iter().find(|row| row.service == service && row.action == action)?;
+    let until = match pattern {
+        ".sync" => Until::Ended,
+        ".waitForTaskToken" => Until::Called,
+        _ => Until::Started,
+    };
+    let is_one_operation = match until {
+        Until::Started => matches!(row.form, Form::Same | Form::EcsTask),
+        Until::Called => row.form == Form::Same,
+        Until::Ended => false,
+    };
+    if is_one_operation {
+        return None;
+    }
+    Some(kind(settings, row, until).map(|kind| Job(Arc::new(kind))))
+}
+
+fn kind(settings: &Settings, row: &'static Row, until: Until) -> Result<Kind, String> {
+    let integration = integration_of(row.service)?;
+    let operation = |action: &str| integration.operation(settings, action);
+    Ok(Kind {
+        row,
+        until,
+        start: operation(row.start)?,
+        describe: operation(row.describe)?,
+        cancel: row.cancel.map(|(action, _)| operation(action)).transpose()?,
+        pauses: settings.pauses,
+    })
+}
+
+impl AsyncHandler for Job {
+    fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError> {
+        let Job(kind) = self;
+        let (arena, input) = (&*call.arena, call.input);
+        let given: Json = call.input()?;
+        let refuse = |why: &str| super::parameters::refuse(arena, input, why);
+        let key = attempt.idempotency_key().unwrap_or_else(token);
+        let asked = match kind.row.form.parameters(&given) {
+            Some(parameters) => {
+                let mut arena = Arena::default();
+                let value = read(&mut arena, &parameters.map_err(|why| refuse(&why))?);
+                kind.start.asked(&arena, value, Some(&key)).map_err(|why| refuse(&why))?
+            }
+            None => kind.start.asked(arena, input, Some(&key)).map_err(|why| refuse(&why))?,
+        };
+        if kind.until == Until::Ended && given.get("Count").and_then(Json::as_f64).is_some_and(|it| it > 1.0)
+        {
+            return Err(refuse(
+                "More than one task is not supported with .sync: the field 'Count' must be 1",
+            ));
+        }
+        Ok(Box::pin(run(Arc::clone(kind), given, asked, attempt)))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        true
+    }
+
+    fn calls_out(&self) -> bool {
+        self.0.start.calls_out()
+    }
+}
+
+/// A key of a job that is started once.
+fn token() -> String {
+    String::from_utf8_lossy(&crate::uuid::text(random::next(), random::next())).into_owned()
+}
+
+/// Reads what was written here.
+fn read(arena: &mut Arena, json: &Json) -> Value {
+    match json::read(arena, json.to_string().as_bytes()) {
+        Ok(value) => value,
+        Err(error) => unreachable!("JSON that was written is read: {error}"),
+    }
+}
+
+async fn run(kind: Arc<Kind>, given: Json, asked: Asked, attempt: Attempt) -> Result<Vec<u8>, TaskError> {
+    let row = kind.row;
+    let answered = kind.start.ask(asked).await.map_err(Trouble::into_error)?;
+    if row.form == Form::EcsTask && kind.until != Until::Started {
+        row.form.placed(&answered.output)?;
+    }
+    let output = row.form.answer(answered.output);
+    let response = with_metadata(&output, &answered.reply, &answered.request_id)?;
+    if kind.until != Until::Ended {
+        return Ok(response);
+    }
+    attempt.submitted(response);
+    let job = Started { given, answer: output, execution_arn: attempt.execution_arn().to_owned() };
+    let describe = job.request(row.asks)?;
+    let cancel = match row.cancel {
+        Some((_, asks)) => Some(job.request(asks)?),
+        None => None,
+    };
+    let mut unwanted = Unwanted { kind: Arc::clone(&kind), cancel, attempt };
+    let ended = kind.wait(&describe).await;
+    unwanted.cancel = None;
+    ended
+}
+
+impl Kind {
+    /// Asks about a job until it is over.
+    async fn wait(&self, request: &Json) -> Result<Vec<u8>, TaskError> {
+        let Pauses { first, longest } = self.pauses;
+        let (mut pause, mut tries) = (first, 0);
+        loop {
+            sleep(pause).await;
+            pause = (pause + pause / 2).min(longest);
+            let trouble = match self.describe.ask_json(request).await {
+                Ok(answered) => match self.verdict(answered.output) {
+                    Verdict::Runs => {
+                        tries = 0;
+                        continue;
+                    }
+                    Verdict::Over(ended) => return ended,
+                    // It may take a moment until all of the service knows it.
+                    Verdict::Unknown(answer) => {
+                        if self.row.ends_gone {
+                            return Ok(answer.to_string().into_bytes());
+                        }
+                        let text = format!("The service does not know the job: {answer}");
+                        Trouble::Passing(TaskError::new(fault::TASK_FAILED, text))
+                    }
+                },
+                Err(Trouble::Missing(_)) if self.row.ends_gone => return Ok(b"{}".to_vec()),
+                Err(trouble) => trouble,
+            };
+            tries += 1;
+            match trouble {
+                Trouble::Passing(_) | Trouble::Missing(_) if tries < TRIES_MAX => {}
+                trouble => return Err(trouble.into_error()),
+            }
+        }
+    }
+
+    fn verdict(&self, answer: Json) -> Verdict {
+        let row = self.row;
+        let Some(subject) = answer.pointer(row.subject).filter(|subject| subject.is_object()) else {
+            return Verdict::Unknown(answer);
+        };
+        let Some(status) = subject.pointer(row.status).and_then(Json::as_str) else {
+            return Verdict::Unknown(answer);
+        };
+        let is_failed = row.failed.contains(&status);
+        if !is_failed && !row.succeeded.contains(&status) {
+            return Verdict::Runs;
+        }
+        let is_failed = is_failed || (row.form == Form::EcsTask && has_failed(subject));
+        let subject = subject.clone();
+        let shown = match (row.shown, row.form) {
+            (Shown::Subject, _) => subject,
+            (Shown::Named(name), _) => Json::Object([(name.to_owned(), subject)].into_iter().collect()),
+            // The next state asks for the cluster by this.
+            (Shown::Answer, Form::EmrCluster) => {
+                let id = subject.get("Id").cloned();
+                let mut answer = answer;
+                if let (Some(id), Some(answer)) = (id, answer.as_object_mut()) {
+                    answer.insert("ClusterId".to_owned(), id);
+                }
+                answer
+            }
+            (Shown::Answer, _) => answer,
+        };
+        let text = shown.to_string();
+        Verdict::Over(if is_failed {
+            Err(TaskError::new(fault::TASK_FAILED, text))
+        } else {
+            Ok(text.into_bytes())
+        })
+    }
+}
+
+/// What an answer says of a job.
+enum Verdict {
+    Runs,
+    Over(Result<Vec<u8>, TaskError>),
+    /// There is no such job in it.
+    Unknown(Json),
+}
+
+/// Whether a task of ECS that is over has failed: it did not start, or one of its containers says so.
+fn has_failed(task: &Json) -> bool {
+    let containers = task.get("Containers").and_then(Json::as_array).into_iter().flatten();
+    let mut codes = containers.filter_map(|container| container.get("ExitCode").and_then(Json::as_i64));
+    task.get("StopCode").and_then(Json::as_str) == Some("TaskFailedToStart") || codes.any(|code| code != 0)
+}
+
+/// A job that was started.
+struct Started {
+    given: Json,
+    answer: Json,
+    execution_arn: String,
+}
+
+impl Started {
+    /// The parameters of a request about it.
+    fn request(&self, asks: &[table::Ask]) -> Result<Json, TaskError> {
+        let mut request = Map::new();
+        for (name, from) in asks {
+            let value = match from {
+                Origin::Given(member) => self.given.get(member).cloned(),
+                Origin::Answer(pointer) => self.answer.pointer(pointer).cloned(),
+                Origin::Listed(pointer) => self.answer.pointer(pointer).map(|value| json!([value])),
+                Origin::Reason => Some(Json::from(format!(
+                    "The Task state in AWS Step Functions execution [{}] which was managing this resource was aborted",
+                    self.execution_arn
+                ))),
+            };
+            let value = value.ok_or_else(|| {
+                let text =
+                    format!("The service's answer does not say which job was started: {}", self.answer);
+                TaskError::new(fault::TASK_FAILED, text)
+            })?;
+            request.insert((*name).to_owned(), value);
+        }
+        Ok(request.into())
+    }
+}
+
+/// Cancels a job when the future that waits for it is dropped because the workflow has no use for it any more. A server
+/// that ends drops it, too, and cancels nothing: a durable execution goes on with the job.
+struct Unwanted {
+    kind: Arc<Kind>,
+    /// None, when the job is over, or there is no way to cancel it.
+    cancel: Option<Json>,
+    attempt: Attempt,
+}
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        let Some(request) = self.cancel.take() else { return };
+        if !self.attempt.is_cancelled() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let kind = Arc::clone(&self.kind);
+        tokio::task::spawn_local(async move {
+            let Some(cancel) = &kind.cancel else { return };
+            let mut pause = CANCEL_PAUSE;
+            for _ in 0..CANCEL_TRIES_MAX {
+                match cancel.ask_json(&request).await {
+                    Err(Trouble::Passing(_)) => sleep(pause).await,
+                    // It is stopping, or it cannot be stopped.
+                    _ => return,
+                }
+                pause *= 2;
+            }
+        });
+    }
+}
+
+impl Form {
+    /// What the operation is given instead of a task's parameters; none where these are the same.
+    ///
+    /// # Errors
+    /// What is wrong with them, in AWS's words.
+    fn parameters(self, given: &Json) -> Option<Result<Json, String>> {
+        let listed = |member: &'static str, list: &'static str, others: &[(&str, &str)]| {
+            let mut request = Map::new();
+            let members = given.as_object().ok_or("The value must be an object")?;
+            for (name, value) in members {
+                if name == member {
+                    request.insert(list.to_owned(), json!([value]));
+                } else if let Some((_, own)) = others.iter().find(|(other, _)| other == name) {
+                    request.insert((*own).to_owned(), value.clone());
+                } else {
+                    return Err(super::wire::unknown(name));
+                }
+            }
+            let required =
+                others.iter().filter(|(_, own)| *own == "JobFlowId").map(|(name, _)| *name).chain([member]);
+            match required.into_iter().find(|name| !members.contains_key(*name)) {
+                Some(name) => Err(format!("The field '{name}' is required but was missing")),
+                None => Ok(Json::Object(request)),
+            }
+        };
+        match self {
+            Form::Same | Form::EcsTask | Form::EmrCluster => None,
+            Form::EmrTermination => Some(listed("ClusterId", "JobFlowIds", &[])),
+            Form::EmrStep => {
+                let others = [("ClusterId", "JobFlowId"), ("ExecutionRoleArn", "ExecutionRoleArn")];
+                Some(listed("Step", "Steps", &others))
+            }
+        }
+    }
+
+    /// The start's answer as the integration shows it.
+    fn answer(self, answer: Json) -> Json {
+        match self {
+            Form::Same | Form::EcsTask | Form::EmrTermination => answer,
+            Form::EmrCluster => {
+                json!({"ClusterId": answer.get("JobFlowId"), "ClusterArn": answer.get("ClusterArn")})
+            }
+            Form::EmrStep => json!({"StepId": answer.pointer("/StepIds/0")}),
+        }
+    }
+
+    /// Whether ECS has placed the task.
+    fn placed(self, answer: &Json) -> Result<(), TaskError> {
+        let has_any = |name: &str| answer.get(name).and_then(Json::as_array).is_some_and(|it| !it.is_empty());
+        if has_any("Failures") || !has_any("Tasks") {
+            Err(TaskError::new("AmazonECS.Unknown", answer.to_string()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "models")]
+mod tests {
+    use super::*;
+    use crate::models::{Operation, Shape, Type};
+
+    /// Whether the shape has what a pointer points to.
+    fn has(operation: &Operation, kind: Option<Type>, pointer: &str) -> bool {
+        let mut kind = kind;
+        for part in pointer.split('/').skip(1) {
+            let Some(Type::Shape(shape)) = kind else { return false };
+            kind = match &operation.service.shapes[shape] {
+                Shape::Structure(members) => {
+                    members.iter().find(|it| it.name(operation.naming) == part).map(|it| it.value.kind)
+                }
+                Shape::List { element, .. } => Some(element.kind),
+                Shape::Map { value, .. } => Some(value.kind),
+            };
+        }
+        kind.is_some()
+    }
+
+    #[test]
+    fn rows_ask_for_what_services_have() {
+        for row in JOBS {
+            let kind = kind(&Settings::default(), row, Until::Ended).expect(row.action);
+            let (start, describe) = (kind.start.operation(), kind.describe.operation());
+            let output = |operation: &Operation| operation.output.map(Type::Shape);
+            let status = format!("{}{}", row.subject, row.status);
+            assert!(has(describe, output(describe), &status), "{row:?}");
+            let cancel = kind.cancel.as_ref().map(Modelled::operation);
+            let asks = row.asks.iter().map(|ask| (describe, ask));
+            let cancels =
+                row.cancel.iter().flat_map(|(_, asks)| *asks).map(|ask| (cancel.expect("one"), ask));
+            for (operation, (name, from)) in asks.chain(cancels) {
+                let members = operation.members(operation.input.expect("an input"));
+                assert!(
+                    members.iter().any(|it| it.name(operation.naming) == *name),
+                    "{name} of {operation:?}"
+                );
+                match from {
+                    Origin::Given(member) if row.form == Form::Same => {
+                        assert!(has(start, start.input.map(Type::Shape), &format!("/{member}")), "{row:?}");
+                    }
+                    Origin::Answer(pointer) | Origin::Listed(pointer)
+                        if matches!(row.form, Form::Same | Form::EcsTask) =>
+                    {
+                        assert!(has(start, output(start), pointer), "{pointer}: {row:?}");
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! Which jobs there are, and how each is asked about: one row for each action with `.sync` (developer guide, "Run a job",
+//! and the page of each service).
+
+/// A kind of job.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// As resources name both.
+    pub(super) service: &'static str,
+    pub(super) action: &'static str,
+    /// What the parameters and the answer of the start are called by the service.
+    pub(super) form: Form,
+    pub(super) start: &'static str,
+    pub(super) describe: &'static str,
+    pub(super) asks: &'static [Ask],
+    /// Where the job is in what `describe` answers: a JSON pointer.
+    pub(super) subject: &'static str,
+    pub(super) shown: Shown,
+    /// Where the job's status is: a pointer from the subject.
+    pub(super) status: &'static str,
+    pub(super) succeeded: &'static [&'static str],
+    pub(super) failed: &'static [&'static str],
+    /// Whether a job that the service does not know any more has succeeded.
+    pub(super) ends_gone: bool,
+    pub(super) cancel: Option<(&'static str, &'static [Ask])>,
+}
+
+/// A member of a request, and where its value comes from.
+pub(super) type Ask = (&'static str, Origin);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// A member of the parameters.
+    Given(&'static str),
+    /// A pointer into the start's answer.
+    Answer(&'static str),
+    /// The same, in an array of one.
+    Listed(&'static str),
+    /// Why a job is cancelled.
+    Reason,
+}
+
+/// What of `describe`'s answer is the task's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// All of it.
+    Answer,
+    /// The job itself.
+    Subject,
+    /// The job in a member of this name.
+    Named(&'static str),
+}
+
+/// How parameters and answers of an integration differ from those of the operation it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Same,
+    /// Tasks that could not be placed are told in the answer.
+    EcsTask,
+    EmrCluster,
+    EmrStep,
+    EmrTermination,
+}
+
+use self::Origin::{Answer, Given, Listed, Reason};
+
+const ROW: Row = Row {
+    service: "",
+    action: "",
+    form: Form::Same,
+    start: "",
+    describe: "",
+    asks: &[],
+    subject: "",
+    shown: Shown::Answer,
+    status: "/Status",
+    succeeded: &[],
+    failed: &[],
+    ends_gone: false,
+    cancel: None,
+};
+
+/// A job of SageMaker: its name is given, and it is what is asked for.
+macro_rules! sagemaker {
+    ($action:literal, $describe:literal, $cancel:literal, $name:literal, $status:literal) => {
+        Row {
+            service: "sagemaker",
+            action: $action,
+            start: $action,
+            describe: $describe,
+            asks: &[($name, Given($name))],
+            status: $status,
+            succeeded: &["Completed"],
+            failed: &["Failed", "Stopped"],
+            cancel: Some(($cancel, &[($name, Given($name))])),
+            ..ROW
+        }
+    };
+}
+
+/// What EMR Serverless does with an application.
+macro_rules! application {
+    ($action:literal, $id:expr, $succeeded:expr, $failed:expr) => {
+        Row {
+            service: "emr-serverless",
+            action: $action,
+            start: $action,
+            describe: "getApplication",
+            asks: &[("ApplicationId", $id)],
+            subject: "/Application",
+            status: "/State",
+            succeeded: $succeeded,
+            failed: $failed,
+            ..ROW
+        }
+    };
+}
+
+/// What EKS makes or deletes.
+macro_rules! eks {
+    ($action:literal, $describe:literal, $asks:expr, $subject:literal, $succeeded:expr, $failed:expr, $ends_gone:literal) => {
+        Row {
+            service: "eks",
+            action: $action,
+            start: $action,
+            describe: $describe,
+            asks: $asks,
+            subject: $subject,
+            succeeded: $succeeded,
+            failed: $failed,
+            ends_gone: $ends_gone,
+            ..ROW
+        }
+    };
+}
+
+const EKS_CLUSTER: &[Ask] = &[("Name", Given("Name"))];
+const EKS_NODES: &[Ask] = &[("ClusterName", Given("ClusterName")), ("NodegroupName", Given("NodegroupName"))];
+const EKS_PROFILE: &[Ask] =
+    &[("ClusterName", Given("ClusterName")), ("FargateProfileName", Given("FargateProfileName"))];
+const BUILD_BATCH: Row = Row {
+    service: "codebuild",
+    describe: "batchGetBuildBatches",
+    asks: &[("Ids", Listed("/BuildBatch/Id"))],
+    subject: "/BuildBatches/0",
+    shown: Shown::Named("BuildBatch"),
+    status: "/BuildBatchStatus",
+    succeeded: &["SUCCEEDED"],
+    failed: &["FAILED", "FAULT", "TIMED_OUT", "STOPPED"],
+    cancel: Some(("stopBuildBatch", &[("Id", Answer("/BuildBatch/Id"))])),
+    ..ROW
+};
+
+pub(super) const JOBS: &[Row] = &[
+    Row {
+        service: "ecs",
+        action: "runTask",
+        form: Form::EcsTask,
+        start: "runTask",
+        describe: "describeTasks",
+        asks: &[("Cluster", Answer("/Tasks/0/ClusterArn")), ("Tasks", Listed("/Tasks/0/TaskArn"))],
+        subject: "/Tasks/0",
+        shown: Shown::Subject,
+        status: "/LastStatus",
+        // Whether it has succeeded its containers say.
+        succeeded: &["STOPPED", "DELETED"],
+        cancel: Some((
+            "stopTask",
+            &[
+                ("Cluster", Answer("/Tasks/0/ClusterArn")),
+                ("Task", Answer("/Tasks/0/TaskArn")),
+                ("Reason", Reason),
+            ],
+        )),
+        ..ROW
+    },
+    Row {
+        service: "batch",
+        action: "submitJob",
+        start: "submitJob",
+        describe: "describeJobs",
+        asks: &[("Jobs", Listed("/JobId"))],
+        subject: "/Jobs/0",
+        shown: Shown::Subject,
+        succeeded: &["SUCCEEDED"],
+        failed: &["FAILED"],
+        cancel: Some(("terminateJob", &[("JobId", Answer("/JobId")), ("Reason", Reason)])),
+        ..ROW
+    },
+    Row {
+        service: "glue",
+        action: "startJobRun",
+        start: "startJobRun",
+        describe: "getJobRun",
+        asks: &[("JobName", Given("JobName")), ("RunId", Answer("/JobRunId"))],
+        subject: "/JobRun",
+        shown: Shown::Subject,
+        status: "/JobRunState",
+        succeeded: &["SUCCEEDED"],
+        failed: &["FAILED", "STOPPED", "TIMEOUT", "ERROR", "EXPIRED"],
+        cancel: Some((
+            "batchStopJobRun",
+            &[("JobName", Given("JobName")), ("JobRunIds", Listed("/JobRunId"))],
+        )),
+        ..ROW
+    },
+    Row {
+        service: "databrew",
+        action: "startJobRun",
+        start: "startJobRun",
+        describe: "describeJobRun",
+        asks: &[("Name", Given("Name")), ("RunId", Answer("/RunId"))],
+        status: "/State",
+        succeeded: &["SUCCEEDED"],
+        failed: &["FAILED", "STOPPED", "TIMEOUT"],
+        cancel: Some(("stopJobRun", &[("Name", Given("Name")), ("RunId", Answer("/RunId"))])),
+        ..ROW
+    },
+    Row {
+        service: "athena",
+        action: "startQueryExecution",
+        start: "startQueryExecution",
+        describe: "getQueryExecution",
+        asks: &[("QueryExecutionId", Answer("/QueryExecutionId"))],
+        subject: "/QueryExecution",
+        status: "/Status/State",
+        succeeded: &["SUCCEEDED"],
+        failed: &["FAILED", "CANCELLED"],
+        cancel: Some(("stopQueryExecution", &[("QueryExecutionId", Answer("/QueryExecutionId"))])),
+        ..ROW
+    },
+    Row {
+        service: "elasticmapreduce",
+        action: "createCluster",
+        form: Form::EmrCluster,
+        start: "runJobFlow",
+        describe: "describeCluster",
+        asks: &[("ClusterId", Answer("/ClusterId"))],
+        subject: "/Cluster",
+        status: "/Status/State",
+        succeeded: &["WAITING"],
+        failed: &["TERMINATED", "TERMINATED_WITH_ERRORS"],
+        cancel: Some(("terminateJobFlows", &[("JobFlowIds", Listed("/ClusterId"))])),
+        ..ROW
+    },
+    Row {
+        service: "elasticmapreduce",
+        action: "terminateCluster",
+        form: Form::EmrTermination,
+        start: "terminateJobFlows",
+        describe: "describeCluster",
+        asks: &[("ClusterId", Given("ClusterId"))],
+        subject: "/Cluster",
+        status: "/Status/State",
+        succeeded: &["TERMINATED", "TERMINATED_WITH_ERRORS"],
+        ..ROW
+    },
+    Row {
+        service: "elasticmapreduce",
+        action: "addStep",
+        form: Form::EmrStep,
+        start: "addJobFlowSteps",
+        describe: "describeStep",
+        asks: &[("ClusterId", Given("ClusterId")), ("StepId", Answer("/StepId"))],
+        subject: "/Step",
+        status: "/Status/State",
+        succeeded: &["COMPLETED"],
+        failed: &["FAILED", "CANCELLED", "INTERRUPTED"],
+        cancel: Some(("cancelSteps", &[("ClusterId", Given("ClusterId")), ("StepIds", Listed("/StepId"))])),
+        ..ROW
+    },
+    Row {
+        service: "emr-containers",
+        action: "startJobRun",
+        start: "startJobRun",
+        describe: "describeJobRun",
+        asks: &[("VirtualClusterId", Given("VirtualClusterId")), ("Id", Answer("/Id"))],
+        subject: "/JobRun",
+        status: "/State",
+        succeeded: &["COMPLETED"],
+        failed: &["FAILED", "CANCELLED"],
+        cancel: Some((
+            "cancelJobRun",
+            &[("VirtualClusterId", Given("VirtualClusterId")), ("Id", Answer("/Id"))],
+        )),
+        ..ROW
+    },
+    Row {
+        service: "emr-containers",
+        action: "deleteVirtualCluster",
+        start: "deleteVirtualCluster",
+        describe: "describeVirtualCluster",
+        asks: &[("Id", Given("Id"))],
+        subject: "/VirtualCluster",
+        status: "/State",
+        succeeded: &["TERMINATED"],
+        failed: &["ARRESTED"],
+        ..ROW
+    },
+    Row {
+        service: "emr-serverless",
+        action: "startJobRun",
+        start: "startJobRun",
+        describe: "getJobRun",
+        asks: &[("ApplicationId", Given("ApplicationId")), ("JobRunId", Answer("/JobRunId"))],
+        subject: "/JobRun",
+        status: "/State",
+        succeeded: &["SUCCESS"],
+        failed: &["FAILED", "CANCELLED"],
+        cancel: Some((
+            "cancelJobRun",
+            &[("ApplicationId", Given("ApplicationId")), ("JobRunId", Answer("/JobRunId"))],
+        )),
+        ..ROW
+    },
+    Row {
+        service: "emr-serverless",
+        action: "cancelJobRun",
+        start: "cancelJobRun",
+        describe: "getJobRun",
+        asks: &[("ApplicationId", Given("ApplicationId")), ("JobRunId", Given("JobRunId"))],
+        subject: "/JobRun",
+        status: "/State",
+        succeeded: &["CANCELLED"],
+        failed: &["SUCCESS", "FAILED"],
+        ..ROW
+    },
+    application!(
+        "createApplication",
+        Answer("/ApplicationId"),
+        &["CREATED", "STARTING", "STARTED"],
+        &["TERMINATED"]
+    ),
+    application!("startApplication", Given("ApplicationId"), &["STARTED"], &["STOPPED", "TERMINATED"]),
+    application!("stopApplication", Given("ApplicationId"), &["STOPPED", "CREATED"], &["TERMINATED"]),
+    application!("deleteApplication", Given("ApplicationId"), &["TERMINATED"], &[]),
+    eks!("createCluster", "describeCluster", EKS_CLUSTER, "/Cluster", &["ACTIVE"], &["FAILED"], false),
+    eks!("deleteCluster", "describeCluster", EKS_CLUSTER, "/Cluster", &[], &["FAILED"], true),
+    eks!(
+        "createNodegroup",
+        "describeNodegroup",
+        EKS_NODES,
+        "/Nodegroup",
+        &["ACTIVE"],
+        &["CREATE_FAILED", "DEGRADED"],
+        false
+    ),
+    eks!("deleteNodegroup", "describeNodegroup", EKS_NODES, "/Nodegroup", &[], &["DELETE_FAILED"], true),
+    eks!(
+        "createFargateProfile",
+        "describeFargateProfile",
+        EKS_PROFILE,
+        "/FargateProfile",
+        &["ACTIVE"],
+        &["CREATE_FAILED"],
+        false
+    ),
+    eks!(
+        "deleteFargateProfile",
+        "describeFargateProfile",
+        EKS_PROFILE,
+        "/FargateProfile",
+        &[],
+        &["DELETE_FAILED"],
+        true
+    ),
+    sagemaker!(
+        "createTrainingJob",
+        "describeTrainingJob",
+        "stopTrainingJob",
+        "TrainingJobName",
+        "/TrainingJobStatus"
+    ),
+    sagemaker!(
+        "createTransformJob",
+        "describeTransformJob",
+        "stopTransformJob",
+        "TransformJobName",
+        "/TransformJobStatus"
+    ),
+    sagemaker!(
+        "createHyperParameterTuningJob",
+        "describeHyperParameterTuningJob",
+        "stopHyperParameterTuningJob",
+        "HyperParameterTuningJobName",
+        "/HyperParameterTuningJobStatus"
+    ),
+    sagemaker!(
+        "createLabelingJob",
+        "describeLabelingJob",
+        "stopLabelingJob",
+        "LabelingJobName",
+        "/LabelingJobStatus"
+    ),
+    sagemaker!(
+        "createProcessingJob",
+        "describeProcessingJob",
+        "stopProcessingJob",
+        "ProcessingJobName",
+        "/ProcessingJobStatus"
+    ),
+    sagemaker!("createAutoMLJob", "describeAutoMLJob", "stopAutoMLJob", "AutoMLJobName", "/AutoMLJobStatus"),
+    sagemaker!(
+        "createAutoMLJobV2",
+        "describeAutoMLJobV2",
+        "stopAutoMLJob",
+        "AutoMLJobName",
+        "/AutoMLJobStatus"
+    ),
+    Row {
+        service: "codebuild",
+        action: "startBuild",
+        start: "startBuild",
+        describe: "batchGetBuilds",
+        asks: &[("Ids", Listed("/Build/Id"))],
+        subject: "/Builds/0",
+        shown: Shown::Named("Build"),
+        status: "/BuildStatus",
+        succeeded: &["SUCCEEDED"],
+        failed: &["FAILED", "FAULT", "TIMED_OUT", "STOPPED"],
+        cancel: Some(("stopBuild", &[("Id", Answer("/Build/Id"))])),
+        ..ROW
+    },
+    Row { action: "startBuildBatch", start: "startBuildBatch", ..BUILD_BATCH },
+    Row { action: "retryBuildBatch", start: "retryBuildBatch", ..BUILD_BATCH },
+    Row {
+        service: "mediaconvert",
+        action: "createJob",
+        start: "createJob",
+        describe: "getJob",
+        asks: &[("Id", Answer("/Job/Id"))],
+        subject: "/Job",
+        succeeded: &["COMPLETE"],
+        failed: &["ERROR", "CANCELED"],
+        cancel: Some(("cancelJob", &[("Id", Answer("/Job/Id"))])),
+        ..ROW
+    },
+    Row {
+        service: "bedrock",
+        action: "createModelCustomizationJob",
+        start: "createModelCustomizationJob",
+        describe: "getModelCustomizationJob",
+        asks: &[("JobIdentifier", Answer("/JobArn"))],
+        succeeded: &["Completed"],
+        failed: &["Failed", "Stopped"],
+        cancel: Some(("stopModelCustomizationJob", &[("JobIdentifier", Answer("/JobArn"))])),
+        ..ROW
+    },
+];
