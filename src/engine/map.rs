@@ -144,22 +144,20 @@ impl Run<'_, '_> {
             self.check_memory(frame)?;
             return Ok(made);
         }
-        self.selected_slowly(frame, selector, MapItem { index, value, key, source: Value::UNDEFINED })
+        self.selected_slowly(frame, selector, item)
     }
 
-    /// What `ItemSelector` makes of an item, whatever it looks at.
     #[inline(never)]
-    pub(super) fn selected_slowly(
+    fn selected_slowly(
         &mut self,
         frame: u32,
         selector: TemplateId,
-        item: MapItem,
+        item: (u32, Value, Value),
     ) -> Result<Value, StateError> {
         let effective = self.execution.frames[frame as usize].effective;
-        self.item = Some(item);
-        let made = self.template(frame, selector, QueryInputs::of(effective));
-        self.item = None;
-        made
+        let (index, value, key) = item;
+        let item = MapItem { index, value, key, source: Value::UNDEFINED };
+        self.template(frame, selector, QueryInputs { item: Some(item), ..QueryInputs::of(effective) })
     }
 
     /// A member of an object as an item: `{"Key": …, "Value": …}`.

@@ -370,7 +370,8 @@ impl Run<'_, '_> {
                 let effective = self.execution.frames[frame as usize].effective;
                 self.refuse_null(frame, selector, effective)?;
                 let item = MapItem { index, value, key, source: request.source };
-                self.selected_slowly(frame, selector, item)
+                let inputs = QueryInputs { item: Some(item), ..QueryInputs::of(effective) };
+                self.template(frame, selector, inputs)
             }
             None if !key.is_undefined() => Ok(self.pair(key, value)),
             None => Ok(value),

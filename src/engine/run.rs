@@ -23,8 +23,6 @@ pub(super) struct Run<'a, 'e> {
     pub(super) env: &'a mut Env<'e>,
     /// What the listener hears, or is noted.
     pub(super) event_mask: EventMask,
-    /// `Map.Item`, while an `ItemSelector` is evaluated. Not among the inputs of a query, which are copied for each.
-    pub(super) item: Option<MapItem>,
 }
 
 /// Why a state did not come to its end.
@@ -56,6 +54,8 @@ pub(super) struct QueryInputs {
     pub(super) input: Value,
     pub(super) result: Value,
     pub(super) error_output: Value,
+    /// `Map.Item`
+    pub(super) item: Option<MapItem>,
 }
 
 /// `Map.Item` of the context object.
@@ -85,7 +85,7 @@ impl<'a, 'e> Run<'a, 'e> {
             Some(event_buffer) => env.event_mask.union(event_buffer.event_mask),
             None => env.event_mask,
         };
-        Run { program, execution, env, event_mask, item: None }
+        Run { program, execution, env, event_mask }
     }
 
     /// The frame's state.
@@ -390,7 +390,7 @@ impl Run<'_, '_> {
             started_ms,
             ahead_ms: *ahead_ms,
             frame,
-            item: self.item,
+            item: query_inputs.item,
         };
         let scope = Scope {
             input: query_inputs.input,
