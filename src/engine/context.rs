@@ -24,7 +24,7 @@ pub(super) struct StateContext<'a> {
     /// How far times that are shown are ahead of those that frames have.
     pub(super) ahead_ms: i64,
     pub(super) frame: &'a Frame,
-    pub(super) item: Option<MapItem>,
+    pub(super) item: Option<&'a MapItem>,
 }
 
 impl Context for StateContext<'_> {

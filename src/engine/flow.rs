@@ -117,7 +117,7 @@ impl Run<'_, '_> {
         &mut self,
         frame: u32,
         result: Value,
-    ) -> Result<(Value, QueryInputs), StateError> {
+    ) -> Result<(Value, QueryInputs<'static>), StateError> {
         let state = self.state(frame);
         let (selector, result_path, output_path) = (state.result, state.result_path, state.output);
         let mut result = result;
@@ -160,7 +160,7 @@ impl Run<'_, '_> {
         &mut self,
         frame: u32,
         result: Value,
-    ) -> Result<(Value, QueryInputs), StateError> {
+    ) -> Result<(Value, QueryInputs<'static>), StateError> {
         let input = self.execution.frames[frame as usize].input;
         let query_inputs = QueryInputs { input, result, ..QueryInputs::default() };
         match self.state(frame).result {

@@ -157,7 +157,7 @@ impl Run<'_, '_> {
         let effective = self.execution.frames[frame as usize].effective;
         let (index, value, key) = item;
         let item = MapItem { index, value, key, source: Value::UNDEFINED };
-        self.template(frame, selector, QueryInputs { item: Some(item), ..QueryInputs::of(effective) })
+        self.template(frame, selector, QueryInputs { item: Some(&item), ..QueryInputs::of(effective) })
     }
 
     /// A member of an object as an item: `{"Key": …, "Value": …}`.

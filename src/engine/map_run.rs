@@ -370,7 +370,7 @@ impl Run<'_, '_> {
                 let effective = self.execution.frames[frame as usize].effective;
                 self.refuse_null(frame, selector, effective)?;
                 let item = MapItem { index, value, key, source: request.source };
-                let inputs = QueryInputs { item: Some(item), ..QueryInputs::of(effective) };
+                let inputs = QueryInputs { item: Some(&item), ..QueryInputs::of(effective) };
                 self.template(frame, selector, inputs)
             }
             None if !key.is_undefined() => Ok(self.pair(key, value)),

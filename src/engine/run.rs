@@ -50,12 +50,12 @@ impl From<Fault> for StateError {
 
 /// What a query sees beside the frame's own values.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct QueryInputs {
+pub(super) struct QueryInputs<'i> {
     pub(super) input: Value,
     pub(super) result: Value,
     pub(super) error_output: Value,
-    /// `Map.Item`
-    pub(super) item: Option<MapItem>,
+    /// `Map.Item`. Elsewhere, because the inputs are copied for each query.
+    pub(super) item: Option<&'i MapItem>,
 }
 
 /// `Map.Item` of the context object.
@@ -69,8 +69,8 @@ pub(super) struct MapItem {
     pub(super) source: Value,
 }
 
-impl QueryInputs {
-    pub(super) fn of(input: Value) -> QueryInputs {
+impl QueryInputs<'_> {
+    pub(super) fn of(input: Value) -> QueryInputs<'static> {
         QueryInputs { input, ..QueryInputs::default() }
     }
 }
