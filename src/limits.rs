@@ -221,3 +221,15 @@ pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 30;
 pub const JOURNAL_QUEUE_BYTES_MAX: u64 = 64 << 20;
 /// Partitions of executions; fixed, because it is part of what is on disk.
 pub const JOURNAL_PARTITIONS: u16 = 64;
+/// Bytes of what a Lambda function is given, and of what it returns, when a process of this machine answers it.
+pub const LAMBDA_PAYLOAD_BYTES_MAX: usize = 6_291_556;
+/// Seconds that one invocation of such a function may take.
+pub const LAMBDA_SECONDS_MAX: u64 = 900;
+/// Bytes that are kept of a line which such a function writes.
+pub const LAMBDA_LINE_BYTES_MAX: usize = 8 << 10;
+/// Invocations of such a function that may wait for a process, and the bytes of what they are given.
+pub const LAMBDA_WAITING_MAX: usize = 10_000;
+/// See [`LAMBDA_WAITING_MAX`].
+pub const LAMBDA_WAITING_BYTES_MAX: usize = 64 << 20;
+/// Connections that one process may have to its runtime API.
+pub const LAMBDA_CONNECTIONS_MAX: usize = 16;

@@ -7,6 +7,8 @@ mod definition;
 mod environment;
 #[cfg(feature = "cli-serve")]
 mod executions;
+#[cfg(feature = "cli-services")]
+mod functions;
 mod graph;
 mod input;
 mod interrupt;

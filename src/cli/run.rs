@@ -11,6 +11,8 @@ use expressway::program::DataResource;
 use expressway::runtime::inline::Driver;
 use expressway::runtime::{Clock, RealClock, VirtualClock};
 
+#[cfg(feature = "cli-services")]
+use super::functions::{self, Started};
 use super::input::Source;
 #[cfg(feature = "cli-services")]
 use super::services;
@@ -43,6 +45,9 @@ pub(super) struct Arguments {
     #[cfg(feature = "cli-services")]
     #[command(flatten)]
     settings: services::Settings,
+    #[cfg(feature = "cli-services")]
+    #[command(flatten)]
+    functions: functions::FunctionArguments,
     /// Let distributed Maps read and write files below this folder: `arn:aws:states:::file:read` and `file:write`, with
     /// the parameter Path, which AWS does not know
     #[arg(long, value_name = "DIR")]
@@ -87,6 +92,7 @@ Examples:
   expressway run orders.asl.json --input orders.ndjson > orders.out
   expressway run orders.asl.json --input orders.ndjson --trace=failed --trace-data
   expressway run orders.asl.json --services --endpoint Lambda=http://localhost:9001 < orders.ndjson
+  expressway run orders.asl.json --lambda-dir functions/ < orders.ndjson
 
 Exit codes: 0 all succeeded; 1 some failed or were not JSON; 2 the command cannot be carried out; 130 interrupted.";
 
@@ -118,7 +124,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
         None => Mocked::default(),
     };
-    let mocked = if arguments.services { with_services(mocked, arguments)? } else { mocked };
+    let functions = start_functions(arguments)?;
+    let mocked = with_services(mocked, functions.as_ref(), arguments)?;
     let mocked = mocked.of(&read.program);
     let virtual_time = arguments.virtual_time;
     if virtual_time && read.program.maps.iter().any(|(_, map)| map.distributed.is_some()) {
@@ -149,16 +156,47 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     stream::run(driver, source, asked, arguments)
 }
 
-/// Services are called for tasks without a mock.
+/// Services, or functions of this machine, are called for tasks without a mock, if that is asked for.
 #[cfg(feature = "cli-services")]
-fn with_services(mocked: Mocked, arguments: &Arguments) -> Result<Mocked, Stop> {
-    Ok(mocked.or_services(arguments.settings.integrations()?))
+fn with_services(mocked: Mocked, started: Option<&Started>, arguments: &Arguments) -> Result<Mocked, Stop> {
+    let functions = started.map(|started| &started.0);
+    if arguments.virtual_time && functions.is_some() {
+        return Err(Stop::failed(
+            "--virtual-time does not go with --lambda and --lambda-dir: functions take real time",
+        ));
+    }
+    if arguments.services {
+        return Ok(mocked.or_services(arguments.settings.integrations(functions)?));
+    }
+    Ok(match functions {
+        Some(functions) => mocked.or_functions(functions.clone()),
+        None => mocked,
+    })
 }
 
 #[cfg(not(feature = "cli-services"))]
-fn with_services(_: Mocked, _: &Arguments) -> Result<Mocked, Stop> {
-    Err(Stop::failed(super::missing::left_out("`--services`", "cli-services")))
+fn with_services(mocked: Mocked, _: Option<&Started>, arguments: &Arguments) -> Result<Mocked, Stop> {
+    if arguments.services {
+        return Err(Stop::failed(super::missing::left_out("`--services`", "cli-services")));
+    }
+    Ok(mocked)
 }
+
+/// Starts answering functions that are named.
+#[cfg(feature = "cli-services")]
+fn start_functions(arguments: &Arguments) -> Result<Option<Started>, Stop> {
+    let log = |function: &str, line: &str| super::say(&format!("{function}: {line}"));
+    arguments.functions.start(None, Some(log))
+}
+
+#[cfg(not(feature = "cli-services"))]
+fn start_functions(_: &Arguments) -> Result<Option<Started>, Stop> {
+    Ok(None)
+}
+
+/// There are none in this build.
+#[cfg(not(feature = "cli-services"))]
+enum Started {}
 
 /// The machine is called as in its project, or after the definition's file.
 pub(super) fn identity(machine: Option<&str>, file: &Path, is_standard: bool) -> Identity {

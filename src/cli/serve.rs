@@ -16,13 +16,14 @@ use expressway::server::{
 };
 use expressway::service::Service;
 use expressway::task::aws::{EndpointInUse, Integrations};
+use expressway::task::functions::Functions;
 use expressway::task::mock::MockConfig;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::project::{self, Destinations};
 use super::report::{self, NotRunHere};
-use super::{Reading, Stop, Type, Went, counted, definition, log, say, services};
+use super::{Reading, Stop, Type, Went, counted, definition, functions, log, say, services};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -137,6 +138,8 @@ struct Tasks {
     files: Option<PathBuf>,
     #[command(flatten)]
     settings: services::Settings,
+    #[command(flatten)]
+    functions: functions::FunctionArguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -186,11 +189,12 @@ Without --state, STANDARD executions are in memory: whatever ends the process en
 With it they are durable, but for those of a test case of --mock-config.
 
 SIGTERM and SIGINT let executions and requests under way finish; a second one ends at once. No log carries data of \
-executions.
+executions, but for what functions of --lambda and --lambda-dir write themselves.
 
 Examples:
   expressway serve --definitions workflows/
   expressway serve --project . --endpoint Lambda=http://127.0.0.1:3001
+  expressway serve --definitions workflows/ --lambda-dir functions/
   expressway serve --state data/ --auth keys.json --host 0.0.0.0
   expressway serve --testing --scope from-credentials --time-scale 0
 
@@ -200,8 +204,13 @@ A file of keys: {\"keys\": [{\"accessKeyId\": \"â€¦\", \"secretAccessKey\": \"â€
 impl Arguments {
     /// What tasks call. Those of Step Functions itself call this server, unless an endpoint of that service is given: one
     /// for all services does not take them away.
-    fn integrations(&self, config: &Config, address: SocketAddr) -> Result<Integrations, Stop> {
-        let integrations = self.tasks.settings.integrations()?;
+    fn integrations(
+        &self,
+        config: &Config,
+        address: SocketAddr,
+        functions: Option<&Functions>,
+    ) -> Result<Integrations, Stop> {
+        let integrations = self.tasks.settings.integrations(functions)?;
         if integrations.has_endpoint("SFN") {
             return Ok(integrations);
         }
@@ -291,7 +300,12 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     let refused = |error: expressway::server::StartError| Stop::failed(unstarted(&error));
     let listener = Server::listen(&config).map_err(refused)?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let service = service(arguments, &config, address)?;
+    let started = arguments.tasks.functions.start(Some(&config.place.region), None)?;
+    let functions = started.as_ref().map(|started| &started.0);
+    if arguments.tasks.no_integrations && functions.is_some() {
+        return Err(Stop::failed("--no-integrations does not go with --lambda and --lambda-dir"));
+    }
+    let service = service(arguments, &config, address, functions)?;
     let signalled = listen_for_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -306,7 +320,7 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         let integrations = if arguments.tasks.no_integrations {
             None
         } else {
-            Some(arguments.integrations(&config, address)?)
+            Some(arguments.integrations(&config, address, functions)?)
         };
         runtime.block_on(deploy(path, arguments, &service, integrations))?;
     }
@@ -315,7 +329,7 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         runtime.block_on(look(folder, path, &service, arguments.definitions_type))?;
     }
     server.ready(true);
-    announce(arguments, &server, &config, began);
+    announce(arguments, &server, &config, functions, began);
     runtime.block_on(async {
         tokio::select! {
             _ = signalled => {}
@@ -334,9 +348,18 @@ fn use_small_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
-fn announce(arguments: &Arguments, server: &Server, config: &Config, began: Instant) {
-    let integrations =
-        arguments.integrations(config, server.address()).ok().filter(|_| !arguments.tasks.no_integrations);
+fn announce(
+    arguments: &Arguments,
+    server: &Server,
+    config: &Config,
+    functions: Option<&Functions>,
+    began: Instant,
+) {
+    let integrations = arguments.integrations(config, server.address(), functions);
+    let integrations = integrations.ok().filter(|_| !arguments.tasks.no_integrations);
+    for (name, shown) in functions.iter().flat_map(|functions| functions.names()) {
+        say(&format!("expressway: the Lambda function {name} is answered by {shown}"));
+    }
     for EndpointInUse { service, url, named_by, .. } in integrations.iter().flat_map(Integrations::endpoints)
     {
         let service = service.unwrap_or_else(|| "all other services".to_owned());
@@ -412,7 +435,12 @@ fn unstarted(error: &expressway::server::StartError) -> String {
     }
 }
 
-fn service(arguments: &Arguments, config: &Config, address: SocketAddr) -> Result<Service, Stop> {
+fn service(
+    arguments: &Arguments,
+    config: &Config,
+    address: SocketAddr,
+    functions: Option<&Functions>,
+) -> Result<Service, Stop> {
     let mut builder = Service::builder()
         .memory(arguments.security.memory())
         .engine(|engine| engine.observe(Setup::default().metrics()))
@@ -447,7 +475,7 @@ fn service(arguments: &Arguments, config: &Config, address: SocketAddr) -> Resul
         builder = builder.engine(|engine| engine.files(files));
     }
     if !arguments.tasks.no_integrations {
-        let mut integrations = arguments.integrations(config, address)?;
+        let mut integrations = arguments.integrations(config, address, functions)?;
         if arguments.memory.mock_config.is_some() || arguments.memory.testing {
             integrations = integrations.beside_mocks();
         }

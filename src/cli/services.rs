@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError};
+use expressway::task::functions::Functions;
 
 use super::{Stop, definition};
 
@@ -31,11 +32,17 @@ fn endpoint(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
-    /// Settings of the environment (region, credentials, endpoints), and those given here.
-    pub(super) fn integrations(&self) -> Result<Integrations, Stop> {
+    /// Settings of the environment (region, credentials, endpoints), and those given here; Lambda functions are these, if
+    /// there are any.
+    pub(super) fn integrations(&self, functions: Option<&Functions>) -> Result<Integrations, Stop> {
         let wrong = |error: SettingsError| Stop::failed(error.to_string());
         let mut integrations = Integrations::from_env().map_err(wrong)?;
         for (service, url) in &self.endpoint {
+            if functions.is_some() && service.eq_ignore_ascii_case("Lambda") {
+                return Err(Stop::failed(format!(
+                    "--endpoint Lambda={url} does not go with --lambda and --lambda-dir, which say where functions are"
+                )));
+            }
             integrations = integrations.endpoint(service, url).map_err(wrong)?;
         }
         if let Some(file) = &self.connections {
@@ -47,6 +54,10 @@ impl Settings {
             integrations = integrations.accept_unsupported();
         }
         let policy = HttpPolicy { allowed_hosts: self.http_allow.clone(), ..HttpPolicy::default() };
-        Ok(integrations.http(policy))
+        let integrations = integrations.http(policy);
+        Ok(match functions {
+            Some(functions) => integrations.functions(functions.clone()),
+            None => integrations,
+        })
     }
 }

@@ -11,6 +11,8 @@ use expressway::program::{Program, ResourceKind, StateKind};
 use expressway::runtime::{Builder, Engine};
 #[cfg(feature = "cli-services")]
 use expressway::task::aws::Integrations;
+#[cfg(feature = "cli-services")]
+use expressway::task::functions::Functions;
 use expressway::task::mock::{MockConfig, TestCase};
 use expressway::task::{Answer, Tasks};
 
@@ -24,6 +26,8 @@ pub(super) struct Mocked {
     unanswered: Arc<HashMap<Box<str>, String>>,
     #[cfg(feature = "cli-services")]
     services: Option<Integrations>,
+    /// Of services, only Lambda functions of this machine are called.
+    only_functions: bool,
 }
 
 /// What answers tasks in place of services.
@@ -57,6 +61,13 @@ impl Mocked {
     #[cfg(feature = "cli-services")]
     pub(super) fn or_services(self, integrations: Integrations) -> Mocked {
         Mocked { services: Some(integrations), ..self }
+    }
+
+    /// Lambda functions of this machine are called for tasks without a mock, and nothing else.
+    #[cfg(feature = "cli-services")]
+    pub(super) fn or_functions(self, functions: Functions) -> Mocked {
+        let services = Some(Integrations::new().functions(functions));
+        Mocked { services, only_functions: true, ..self }
     }
 
     fn has_services(&self) -> bool {
@@ -104,7 +115,10 @@ impl Mocked {
             (true, ResourceKind::Activity) => {
                 return Some(format!("No worker asks for tasks of {arn} here."));
             }
-            (true, _) => return None,
+            (true, kind) if !self.only_functions || is_function(kind) => return None,
+            (true, _) => {
+                "services other than the functions given are called with --services only; or give answers with --mock"
+            }
             (false, _) if self.mocks.is_some() => return None,
             (false, _) => "services are called with --services only; or give answers with --mock",
         };
@@ -176,6 +190,14 @@ impl Mocked {
             let advice = advice.unwrap_or_else(|| format!("there are {}", cases.join(", ")));
             Stop::failed(format!("{}: {error}: {advice}", file.display()))
         })
+    }
+}
+
+/// Whether a resource is a Lambda function, or what invokes one.
+fn is_function(kind: &ResourceKind) -> bool {
+    match kind {
+        ResourceKind::Service { service, .. } => matches!(&**service, "lambda" | "aws-sdk:lambda"),
+        kind => *kind == ResourceKind::Function,
     }
 }
 

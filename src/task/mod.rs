@@ -6,6 +6,8 @@
 #[cfg(feature = "integrations")]
 pub mod aws;
 pub mod data;
+#[cfg(feature = "functions")]
+pub mod functions;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod mock;

@@ -13,7 +13,7 @@ pub(super) async fn given(mut builder: Builder, tasks: &Tasks) -> Result<Builder
         let mut settings = services::Settings::default();
         settings.http_allow.clone_from(&tasks.http_allow);
         settings.connections.clone_from(&tasks.connections);
-        builder = builder.aws(settings.integrations()?);
+        builder = builder.aws(settings.integrations(None)?);
     } else if tasks.connections.is_some() || !tasks.http_allow.is_empty() {
         return Err(Stop::failed("tasks.connections and tasks.http_allow need tasks.services = true"));
     }

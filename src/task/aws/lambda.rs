@@ -6,7 +6,7 @@ use std::sync::Arc;
 use percent_encoding::utf8_percent_encode;
 
 use super::answer::{self, is_json};
-use super::caller::{Caller, Draft};
+use super::caller::{CallError, Caller, Draft};
 use super::failure::{self, Optimised};
 use super::http1::Reply;
 use super::parameters::Parameters;
@@ -73,20 +73,7 @@ pub(super) struct Invoke(pub(super) Arc<Caller>);
 
 impl AsyncHandler for Invoke {
     fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
-        let parameters = Parameters::read(call, &FIELDS)?;
-        let mut draft = draft(parameters.required("FunctionName")?, parameters.text("Qualifier")?);
-        if let Some(payload) = parameters.get("Payload") {
-            // Recorded: text goes out as it is, anything else as JSON.
-            match parameters.arena().as_str(payload) {
-                Some(text) => draft.body.extend_from_slice(text.as_bytes()),
-                None => json::write(parameters.arena(), payload, &mut draft.body),
-            }
-        }
-        for (header, field) in HEADERS {
-            if let Some(value) = parameters.text(field)? {
-                draft.headers.push((header, value.to_owned().into()));
-            }
-        }
+        let draft = asked(call)?;
         let caller = Arc::clone(&self.0);
         Ok(Box::pin(async move {
             let reply = caller.post(draft).await.map_err(|error| NAMES.unanswered(error))?;
@@ -104,6 +91,97 @@ impl AsyncHandler for Invoke {
     }
 }
 
+/// What the parameters of a task ask for.
+fn asked(call: &Call<'_>) -> Result<Draft, TaskError> {
+    let parameters = Parameters::read(call, &FIELDS)?;
+    let mut draft = draft(parameters.required("FunctionName")?, parameters.text("Qualifier")?);
+    if let Some(payload) = parameters.get("Payload") {
+        // Recorded: text goes out as it is, anything else as JSON.
+        match parameters.arena().as_str(payload) {
+            Some(text) => draft.body.extend_from_slice(text.as_bytes()),
+            None => json::write(parameters.arena(), payload, &mut draft.body),
+        }
+    }
+    for (header, field) in HEADERS {
+        if let Some(value) = parameters.text(field)? {
+            draft.headers.push((header, value.to_owned().into()));
+        }
+    }
+    Ok(draft)
+}
+
+/// `aws-sdk:lambda:invoke`: the payload that comes back is a text, and that a function failed is a result.
+#[derive(Debug)]
+pub(super) struct SdkInvoke(pub(super) Arc<Caller>);
+
+impl AsyncHandler for SdkInvoke {
+    fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
+        let draft = asked(call)?;
+        let caller = Arc::clone(&self.0);
+        Ok(Box::pin(async move {
+            let reply = caller.post(draft).await.map_err(|error| match error {
+                CallError::TooLarge => failure::too_large("aws-sdk:lambda"),
+                CallError::Client(text) => TaskError::new("Lambda.SdkClientException", text),
+            })?;
+            if reply.status.is_success() { sdk_result(&reply) } else { Err(sdk_refused(&reply)) }
+        }))
+    }
+
+    fn wants_attempt(&self) -> bool {
+        false
+    }
+
+    fn calls_out(&self) -> bool {
+        !self.0.own_endpoint
+    }
+}
+
+fn sdk_refused(reply: &Reply) -> TaskError {
+    let error = failure::json_error(reply);
+    let class = KNOWN.iter().find(|class| **class == error.kind).copied().unwrap_or("LambdaException");
+    let class = class.strip_suffix("Exception").unwrap_or(class);
+    let status = reply.status.as_u16();
+    let failure::ServiceError { message, request_id, .. } = error;
+    TaskError::new(
+        format!("Lambda.{class}Exception"),
+        format!(
+            "{message} (Service: Lambda, Status Code: {status}, Request ID: {request_id}) (SDK Attempt Count: 1)"
+        ),
+    )
+}
+
+fn sdk_result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
+    let mut out = vec![b'{'];
+    let mut member = |name: &str, value: &str| {
+        json::write_string(name, &mut out);
+        out.push(b':');
+        json::write_string(value, &mut out);
+        out.push(b',');
+    };
+    let fields = [
+        ("ExecutedVersion", "x-amz-executed-version"),
+        ("FunctionError", "x-amz-function-error"),
+        ("LogResult", "x-amz-log-result"),
+    ];
+    for (name, header) in fields {
+        reply.fields.get(header).into_iter().for_each(|value| member(name, value));
+    }
+    if !reply.body.is_empty() {
+        member("Payload", text(&reply.body)?);
+    }
+    out.extend_from_slice(b"\"StatusCode\":");
+    out.extend_from_slice(reply.status.as_str().as_bytes());
+    out.push(b'}');
+    Ok(out)
+}
+
+/// A runtime may return what it likes.
+fn text(payload: &[u8]) -> Result<&str, TaskError> {
+    std::str::from_utf8(payload).map_err(|_| {
+        TaskError::new(fault::RUNTIME, "The function's payload is neither JSON nor text in UTF-8.")
+    })
+}
+
 /// A task whose resource is a function: its input is the payload, and the payload it returns is its result.
 #[derive(Debug)]
 pub(super) struct Function {
@@ -119,7 +197,7 @@ impl AsyncHandler for Function {
         let arn = self.arn.clone();
         Ok(Box::pin(async move {
             let reply = caller.post(draft).await.map_err(|error| match error {
-                super::caller::CallError::TooLarge => failure::too_large(&arn),
+                CallError::TooLarge => failure::too_large(&arn),
                 error => NAMES.unanswered(error),
             })?;
             check(&reply)?;
@@ -182,16 +260,7 @@ fn result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
         if is_json(&reply.body) {
             out.extend_from_slice(&reply.body)
         } else {
-            // A runtime may return what it likes.
-            json::write_string(
-                std::str::from_utf8(&reply.body).map_err(|_| {
-                    TaskError::new(
-                        fault::RUNTIME,
-                        "The function's payload is neither JSON nor text in UTF-8.",
-                    )
-                })?,
-                &mut out,
-            )
+            json::write_string(text(&reply.body)?, &mut out)
         }
         out.push(b',');
     }

@@ -31,6 +31,8 @@ mod idempotency;
 mod in_line;
 mod jobs;
 mod lambda;
+#[cfg(feature = "functions")]
+mod local;
 mod model;
 mod net;
 mod oauth;
@@ -116,6 +118,18 @@ impl Integrations {
         Ok(self)
     }
 
+    /// Has Lambda functions answered by processes of this machine, and all of them: a function that is not among these does
+    /// not exist.
+    #[cfg(feature = "functions")]
+    #[must_use]
+    pub fn functions(mut self, functions: super::functions::Functions) -> Integrations {
+        let lambda = settings::variable("Lambda");
+        self.settings.endpoints.remove(&lambda);
+        self.settings.named_by.remove(&lambda);
+        self.settings.functions = Some(functions);
+        self
+    }
+
     /// Where all services are that have no endpoint of their own.
     ///
     /// # Errors
@@ -184,11 +198,15 @@ impl Integrations {
         let service = match kind {
             ResourceKind::Service { service, action } => match &**service {
                 "http" | "apigateway" => return Ok("the address that the task names".to_owned()),
-                "lambda" => "Lambda".to_owned(),
+                "lambda" | "aws-sdk:lambda" => "Lambda".to_owned(),
                 service => service::identifier(service, action)?,
             },
             _ => "Lambda".to_owned(),
         };
+        #[cfg(feature = "functions")]
+        if let Some(functions) = self.settings.functions.as_ref().filter(|_| service == "Lambda") {
+            return local::destination(functions, arn, kind);
+        }
         Ok(match self.settings.endpoint(&service) {
             Some(endpoint) => endpoint.to_string(),
             None => {
@@ -396,6 +414,10 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
         ("bedrock", "invokeModel") => {
             let caller = Caller::new(settings, "Bedrock Runtime", "bedrock-runtime", "bedrock", None)?;
             Ok(Arc::new(bedrock::Invoke(Arc::new(caller))))
+        }
+        ("aws-sdk:lambda", "invoke") => {
+            let caller = Caller::new(settings, "Lambda", "lambda", "lambda", None)?;
+            Ok(Arc::new(lambda::SdkInvoke(Arc::new(caller))))
         }
         ("http", "invoke") => Ok(Arc::new(http::Invoke(Arc::new(settings.clone())))),
         ("apigateway", "invoke") => Ok(Arc::new(http::Gateway(Arc::new(settings.clone())))),

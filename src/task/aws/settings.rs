@@ -95,6 +95,9 @@ pub(super) struct Settings {
     pub(super) connections_max: usize,
     /// When jobs that are waited for are asked about.
     pub(super) pauses: Pauses,
+    /// Lambda functions that processes of this machine answer.
+    #[cfg(feature = "functions")]
+    pub(super) functions: Option<crate::task::functions::Functions>,
 }
 
 impl Default for Settings {
@@ -109,6 +112,8 @@ impl Default for Settings {
             connections: Connections::default(),
             connections_max: 256,
             pauses: Pauses::default(),
+            #[cfg(feature = "functions")]
+            functions: None,
         }
     }
 }

@@ -1,0 +1,65 @@
+//! Ends processes when this one ends in a way that lets it do nothing any more, such as `kill -9`.
+//!
+//! A shell of its own process group reads lines from a pipe, each the groups that live; when the pipe's other end is gone,
+//! it kills those that the last line named. Nothing else holds that end: descriptors are closed when programs are run.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// `read` leaves the variable empty at the end of the pipe, so the last whole line is kept in another.
+const SCRIPT: &str = "trap '' INT TERM HUP; live=; while read -r line; do live=$line; done; \
+                      for group in $live; do kill -s KILL -- \"-$group\"; done 2>/dev/null";
+
+/// The watchdog, and the groups it knows of.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    child: Child,
+    pipe: Option<ChildStdin>,
+    live: RefCell<BTreeSet<u32>>,
+}
+
+impl Watchdog {
+    pub(super) fn start() -> io::Result<Watchdog> {
+        let mut child = Command::new("sh")
+            .args(["-c", SCRIPT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let pipe = child.stdin.take();
+        Ok(Watchdog { child, pipe, live: RefCell::default() })
+    }
+
+    /// A group began to live.
+    pub(super) fn add(&self, group: u32) {
+        self.live.borrow_mut().insert(group);
+        self.tell();
+    }
+
+    /// A group is dead, and its number may be another's.
+    pub(super) fn remove(&self, group: u32) {
+        self.live.borrow_mut().remove(&group);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let live = self.live.borrow();
+        let groups: Vec<String> = live.iter().map(u32::to_string).collect();
+        if let Some(mut pipe) = self.pipe.as_ref() {
+            // Somebody killed the watchdog: then there is none.
+            let _ = pipe.write_all(format!("{}\n", groups.join(" ")).as_bytes());
+        }
+    }
+}
+
+/// When the pipe is closed it kills what is left, and ends.
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        let _ = self.child.wait();
+    }
+}
