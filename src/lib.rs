@@ -41,6 +41,7 @@
 //! | `service`, `api`, `server`, `console` | the actions of AWS's API, as AWS JSON, over HTTP, in the browser |
 //! | `pipe`, `nats`, `redis`, `sqs`, `kafka`, `webhook` | pipelines and brokers |
 //! | `excerpts` | problems of definitions with their lines of the source |
+//! | `functions` | Lambda functions that processes of this machine answer |
 //! | `metrics`, `otel` | metrics and spans for others |
 //! | `cli` (default), `full` | the command; a library leaves them out with `default-features = false` |
 //!
