@@ -9,6 +9,8 @@ mod clients;
 mod conformance;
 #[cfg(feature = "cli-serve")]
 mod durable;
+#[cfg(all(feature = "cli-serve", feature = "map-data", unix))]
+mod examples;
 #[cfg(all(feature = "cli-serve", unix))]
 mod functions;
 mod jobs;
