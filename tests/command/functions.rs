@@ -380,8 +380,11 @@ fn processes_end_with_a_server_that_is_killed() {
     std::io::Read::read_exact(&mut held, &mut text).expect("the function has begun");
     // `kill -9`: the server can do nothing any more.
     serving.kill();
-    let rest = std::io::Read::read_to_end(&mut held, &mut Vec::new()).expect("nobody holds the pipe");
-    assert_eq!(rest, 0);
+    // If somebody still held it, this would wait for ten minutes.
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(std::io::Read::read_to_end(&mut held, &mut Vec::new())));
+    let rest = told.recv_timeout(std::time::Duration::from_secs(60)).expect("nobody holds the pipe");
+    assert_eq!(rest.expect("its end"), 0);
 }
 
 #[test]
