@@ -194,6 +194,10 @@ pub const DURABLE_SPILL_BYTES_MAX: usize = 16 << 20;
 pub const DURABLE_SEATED_MAX: usize = 4_096;
 /// See [`DURABLE_SEATED_MAX`].
 pub const DURABLE_SEATED_BYTES_MAX: usize = 64 << 10;
+/// Milliseconds that relaxed durability may lose, unless they are given; and the most that may be.
+pub const DURABLE_RELAXED_MS: u64 = 100;
+/// See [`DURABLE_RELAXED_MS`].
+pub const DURABLE_RELAXED_MS_MAX: u64 = 60_000;
 /// Records that a shard appends before the journal's thread is woken; it is anyway at the end of each turn of the shard.
 pub const DURABLE_QUIET_RECORDS_MAX: usize = 16;
 /// Bytes that one turn's history and the state after it may have.

@@ -30,6 +30,8 @@ mod run;
 mod serve;
 #[cfg(feature = "cli-services")]
 mod services;
+#[cfg(feature = "cli-serve")]
+mod signals;
 #[cfg(feature = "cli-soak")]
 mod soak;
 mod stream;

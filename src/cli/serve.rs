@@ -1,16 +1,15 @@
 //! `serve`: the AWS API on a port.
 
 use std::fs;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use expressway::api::{self, Call};
 use expressway::memory;
 use expressway::observe::Setup;
+use expressway::runtime::DurabilityMode;
 use expressway::server::{
     Auth, Config, Console, Definitions, Done, PORT, Report, Server, Tls, raise_file_limit,
 };
@@ -18,11 +17,10 @@ use expressway::service::Service;
 use expressway::task::aws::{EndpointInUse, Integrations};
 use expressway::task::functions::Functions;
 use expressway::task::mock::MockConfig;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 
 use super::project::{self, Destinations};
 use super::report::{self, NotRunHere};
+use super::signals::listen_for_signals;
 use super::{Reading, Stop, Type, Went, counted, definition, functions, log, say, services};
 
 #[derive(Debug, clap::Args)]
@@ -105,6 +103,10 @@ struct Memory {
     /// STANDARD executions that may be open; more are refused
     #[arg(long, value_name = "COUNT", default_value_t = expressway::limits::OPEN_EXECUTIONS_MAX)]
     open_executions_max: usize,
+    /// What a crash may lose of STANDARD executions: nothing (`strict`), what was acknowledged in the last milliseconds
+    /// (`relaxed`, `relaxed=MS`; 100 unless given), or all of it (`memory`)
+    #[arg(long, value_name = "MODE", default_value_t, requires = "state")]
+    durability: DurabilityMode,
     /// Tasks with this resource fail with States.TaskFailed when the server ended before their result was recorded, instead
     /// of being done once more; `*` at the end stands for anything
     #[arg(long, value_name = "RESOURCE", requires = "state")]
@@ -376,14 +378,29 @@ fn announce(
         "expressway: ready on {scheme}://{} after {:.1} ms; {}",
         server.address(),
         began.elapsed().as_secs_f64() * 1e3,
-        if arguments.memory.state.is_some() {
-            "STANDARD executions are durable"
-        } else {
-            "STANDARD executions are in memory, not durable: without --state, they end with the process"
-        },
+        durability(&arguments.memory),
     ));
     if config.insecure {
         say("expressway: anyone who can reach this address has full access (--insecure)");
+    }
+}
+
+/// What a crash leaves of executions.
+fn durability(memory: &Memory) -> String {
+    match (&memory.state, memory.durability) {
+        (None, _) => {
+            "STANDARD executions are in memory, not durable: without --state, they end with the process".to_owned()
+        }
+        (Some(_), DurabilityMode::Memory) => {
+            "STANDARD executions are in memory, not durable (--durability memory): they end with the process, and those \
+             that the folder has do not go on"
+                .to_owned()
+        }
+        (Some(_), DurabilityMode::Relaxed(loss)) => {
+            let ms = loss.as_millis();
+            format!("STANDARD executions are durable, but for the last {ms} ms before a crash (--durability relaxed)")
+        }
+        (Some(_), _) => "STANDARD executions are durable".to_owned(),
     }
 }
 
@@ -459,7 +476,7 @@ fn service(
                 "--state {file}: that is a file; name a folder, which is made if need be"
             )));
         }
-        builder = builder.state(folder);
+        builder = builder.state(folder).durability(arguments.memory.durability);
     }
     for resource in &arguments.memory.fail_in_doubt {
         builder = builder.fail_in_doubt(resource);
@@ -628,60 +645,4 @@ fn drain(
     ));
     let all_ended = connections.cut == 0 && executions.timed_out == 0;
     Ok(if all_ended { Went::Well } else { Went::PartlyWrong })
-}
-
-/// Waits for SIGTERM and SIGINT on a dedicated thread. The first one is reported; a second one ends the process
-/// at once, whatever it does.
-pub(super) fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
-    let failed = |error| Stop::failed(format!("cannot wait for signals: {error}"));
-    let (told, first) = oneshot::channel();
-    let (started, starting) = std::sync::mpsc::sync_channel(1);
-    let listen = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let signals = runtime.and_then(|runtime| {
-            let signals = runtime.block_on(async { Signals::new() })?;
-            Ok((runtime, signals))
-        });
-        let (runtime, mut signals) = match signals {
-            Ok(signals) => signals,
-            Err(error) => return drop(started.send(Err(error))),
-        };
-        let _ = started.send(Ok(()));
-        runtime.block_on(signals.next());
-        // Nobody listens any more when it ends for another reason.
-        let _ = told.send(());
-        runtime.block_on(signals.next());
-        end_at_once();
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;
-    starting.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended"))).map_err(failed)?;
-    Ok(first)
-}
-
-/// Ends the process. That it is said must not keep it: whoever reads standard error may have stopped reading.
-fn end_at_once() -> ! {
-    let (done, said) = std::sync::mpsc::sync_channel(1);
-    std::thread::spawn(move || {
-        say("error: ended at once");
-        let _ = done.send(());
-    });
-    let _ = said.recv_timeout(Duration::from_millis(50));
-    std::process::exit(2)
-}
-
-/// SIGTERM and SIGINT.
-struct Signals([Signal; 2]);
-
-impl Signals {
-    fn new() -> io::Result<Signals> {
-        Ok(Signals([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
-    }
-
-    async fn next(&mut self) {
-        poll_fn(|context| {
-            let some = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-            if some { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
 }

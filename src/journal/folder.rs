@@ -100,10 +100,20 @@ pub fn open(
     builder.recursive(true).create(folder).map_err(what())?;
     let mut lock = FolderLock::of(folder);
     lock.claim()?;
-    let disk = Arc::new(Folder::at(folder, mode));
+    open_disk(Arc::new(Folder::at(folder, mode)), options, watchers, Some(Box::new(lock)), visit)
+}
+
+/// The same on any disk, whose ownership is the caller's, and is given back when the journal has ended.
+pub fn open_disk(
+    disk: Arc<dyn Disk>,
+    options: Options,
+    watchers: Vec<Watcher>,
+    ownership: Option<Box<dyn Ownership>>,
+    visit: &mut dyn FnMut(&Block<'_>),
+) -> Result<(LogJournal, Report), JournalError> {
     let mut identity = [0; 8];
     getrandom::fill(&mut identity).expect("the system gives random numbers");
     let (log, report) = Log::open(disk.clone(), options, u64::from_le_bytes(identity))?;
     report.read(&*disk, visit)?;
-    Ok((LogJournal::start(log, disk, options, watchers, Some(Box::new(lock))), report))
+    Ok((LogJournal::start(log, disk, options, watchers, ownership), report))
 }

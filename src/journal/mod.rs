@@ -51,7 +51,7 @@ use std::io;
 
 pub use block::{Block, BlockKind, Header, Record};
 pub use disk::{Disk, DiskFile, Folder, SyncMode};
-pub use folder::{FolderLock, copy, open};
+pub use folder::{FolderLock, copy, open, open_disk};
 pub use log::{Log, Options};
 pub use scan::{Report, scan};
 pub use spill::{SpillFile, Spilled};

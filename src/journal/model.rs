@@ -59,8 +59,11 @@ struct Inner {
     operations: u64,
 }
 
+/// Files that were copied, by where the originals are.
+type Copies = BTreeMap<usize, Arc<Mutex<Content>>>;
+
 /// A file: what programs see, and what is on the disk.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Content {
     cache: Vec<u8>,
     disk: Vec<u8>,
@@ -178,6 +181,33 @@ impl Model {
         assert!(content.pending.is_empty(), "damage is done to what is durable");
         change(&mut content.disk);
         content.cache = content.disk.clone();
+    }
+
+    /// The disk as a loss of power now would leave it; this one goes on.
+    pub fn after_power_loss(&self) -> Model {
+        let inner = self.lock();
+        let copy = Model::new(0, inner.capacity_bytes);
+        let copied = |files: &BTreeMap<String, Arc<Mutex<Content>>>, known: &mut Copies| {
+            let copy_of = |file: &Arc<Mutex<Content>>| {
+                let copied = known.entry(Arc::as_ptr(file) as usize).or_insert_with(|| {
+                    let content = file.lock().unwrap_or_else(PoisonError::into_inner);
+                    Arc::new(Mutex::new(content.clone()))
+                });
+                Arc::clone(copied)
+            };
+            let mut copy_of = copy_of;
+            files.iter().map(|(name, file)| (name.clone(), copy_of(file))).collect()
+        };
+        let mut known = BTreeMap::new();
+        {
+            let mut copy = copy.lock();
+            copy.random = inner.random;
+            copy.files = copied(&inner.files, &mut known);
+            copy.durable = copied(&inner.durable, &mut known);
+        }
+        drop(inner);
+        copy.restart();
+        copy
     }
 
     /// A disk with the same files, all of it durable.

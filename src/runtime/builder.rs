@@ -405,7 +405,8 @@ impl Builder {
             }
         };
         let durability =
-            self.durable.as_ref().map(|durable| Durability::open(durable, secret)).transpose()?;
+            self.durable.as_ref().map(|durable| Durability::open(durable, secret, Arc::clone(&self.time)));
+        let durability = durability.transpose()?;
         let durability = durability.map(Arc::new);
         // Tokens outlive the process.
         let secret = durability.as_ref().map_or(secret, |durability| durability.secret);

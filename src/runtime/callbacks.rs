@@ -37,14 +37,14 @@ impl Answered {
     /// Comes when the answer outlives the process; at once, if its execution is not to.
     pub async fn recorded(self) {
         if let (Some(durability), Some(recorded)) = (&self.shared.durability, self.recorded) {
-            durability.durable(recorded).await;
+            durability.safe(recorded).await;
         }
     }
 
     /// Blocks this thread until the answer outlives the process; not at all, if its execution is not to.
     pub fn wait(self) {
         if let (Some(durability), Some(recorded)) = (&self.shared.durability, self.recorded) {
-            durability.wait(recorded);
+            durability.wait_safe(recorded);
         }
     }
 }

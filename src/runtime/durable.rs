@@ -13,12 +13,15 @@
 //! While the disk is behind or full, what is to be recorded waits on its shard, and durable executions have no turns; new
 //! ones are refused. All others go on.
 //!
+//! [Relaxed](relaxed), all this is done as well, but nothing waits for the disk while that is not far behind.
+//!
 //! A write that fails ends the process: it cannot be known what the disk has, and the next start will see.
 
 mod chain;
 mod compact;
 mod records;
 mod recovery;
+mod relaxed;
 mod spill;
 
 use std::collections::VecDeque;
@@ -27,18 +30,22 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
+use super::clock::Time;
 use super::inbox::{Remote, ShardMessage};
 use super::outcome::Outcome;
 use crate::engine::Token;
 use crate::fault::Fault;
-use crate::journal::{self, Journal, LogJournal, Lsn, Options, Record, Refused, Room, SyncMode};
+use crate::journal::{self, Disk, Journal, LogJournal, Lsn, Options, Record, Refused, Room, SyncMode};
 use crate::limits;
 pub(super) use chain::{Recorder, Told, start_base};
 use compact::Live;
 use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, TURN_DELTA, Writer};
 pub use records::{DurableError, RecoveredExecution};
 pub use recovery::ResumeError;
+pub use relaxed::DurabilityMode;
+use relaxed::Lag;
 
 /// Where executions are kept that outlive the process.
 ///
@@ -49,22 +56,69 @@ pub use recovery::ResumeError;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Durable {
-    folder: PathBuf,
+    place: Place,
     segment_bytes: u64,
     /// Resources whose tasks are not done once more.
     fail_in_doubt: Vec<Box<str>>,
     resident_max: usize,
+    loss_ms_max: u64,
+}
+
+/// Where a journal is.
+#[derive(Clone)]
+enum Place {
+    Folder(PathBuf),
+    Disk(Arc<dyn Disk>),
+}
+
+impl Place {
+    /// For those who look on.
+    fn disk(&self) -> Arc<dyn Disk> {
+        match self {
+            Place::Folder(folder) => Arc::new(journal::Folder::at(folder.join("journal"), SyncMode::Data)),
+            Place::Disk(disk) => Arc::clone(disk),
+        }
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Folder(folder) => folder.fmt(f),
+            Place::Disk(_) => f.write_str("a disk"),
+        }
+    }
 }
 
 impl Durable {
     /// In a journal in this folder, which is made if need be, and belongs to one process at a time.
     pub fn folder(folder: impl Into<PathBuf>) -> Durable {
+        Durable::at(Place::Folder(folder.into()))
+    }
+
+    /// In a journal on a disk of whatever kind, such as [the one that forgets](crate::journal::model::Model). It belongs to
+    /// this engine alone: nothing keeps others out.
+    pub fn disk(disk: Arc<dyn Disk>) -> Durable {
+        Durable::at(Place::Disk(disk))
+    }
+
+    fn at(place: Place) -> Durable {
         Durable {
-            folder: folder.into(),
+            place,
             segment_bytes: limits::DURABLE_SEGMENT_BYTES,
             fail_in_doubt: Vec::new(),
             resident_max: limits::DURABLE_RESIDENT_MAX,
+            loss_ms_max: 0,
         }
+    }
+
+    /// Nothing waits for the disk, neither acknowledgements nor tasks, unless it is behind by more than this: a crash may
+    /// lose what was recorded in so long a time, to the millisecond. What is left is what had happened up to some moment: of
+    /// what is lost, nothing that came before something else outlives it.
+    #[must_use]
+    pub fn relaxed(mut self, loss_max: Duration) -> Durable {
+        self.loss_ms_max = u64::try_from(loss_max.as_millis()).unwrap_or(u64::MAX);
+        self
     }
 
     /// How many executions that wait stay in memory as they are; 10,000 unless this is set. When there are more, the
@@ -94,10 +148,10 @@ impl Durable {
     /// # Errors
     /// When the journal cannot be read.
     pub fn read(&self) -> Result<Vec<RecoveredExecution>, DurableError> {
-        let disk = journal::Folder::at(self.folder.join("journal"), SyncMode::Data);
-        let report = journal::scan(&disk)?;
+        let disk = self.place.disk();
+        let report = journal::scan(&*disk)?;
         let mut found = Found::default();
-        report.read(&disk, &mut |block| found.add(block))?;
+        report.read(&*disk, &mut |block| found.add(block))?;
         found.end()?;
         Ok(found.executions.into_values().collect())
     }
@@ -128,6 +182,8 @@ pub(super) struct Ledger {
 #[derive(Default)]
 struct Waiters {
     wakers: Mutex<Vec<(Lsn, Waker)>>,
+    /// Each block that becomes durable may let all go on.
+    are_relaxed: bool,
     remotes: OnceLock<Box<[Arc<Remote>]>>,
 }
 
@@ -140,8 +196,9 @@ impl Waiters {
     fn tell(&self, durable: Lsn) {
         let woken: Vec<Waker> = {
             let mut wakers = self.lock();
-            let (woken, left) =
-                std::mem::take(&mut *wakers).into_iter().partition(|(lsn, _)| *lsn <= durable);
+            let (woken, left) = std::mem::take(&mut *wakers)
+                .into_iter()
+                .partition(|(lsn, _)| self.are_relaxed || *lsn <= durable);
             *wakers = left;
             let woken: Vec<(Lsn, Waker)> = woken;
             woken.into_iter().map(|(_, waker)| waker).collect()
@@ -159,6 +216,7 @@ pub(super) struct Durability {
     /// Executions that somebody may ask for still.
     live: Live,
     waiters: Arc<Waiters>,
+    lag: Lag,
     /// Bytes of the records that were appended, copies left out.
     pub(super) recorded_bytes: AtomicU64,
     pub(super) secret: u128,
@@ -201,8 +259,12 @@ pub(super) struct TurnRecord {
 }
 
 impl Durability {
-    pub(super) fn open(durable: &Durable, secret: u128) -> Result<Durability, DurableError> {
-        let waiters = Arc::new(Waiters::default());
+    pub(super) fn open(
+        durable: &Durable,
+        secret: u128,
+        time: Arc<dyn Time>,
+    ) -> Result<Durability, DurableError> {
+        let waiters = Arc::new(Waiters { are_relaxed: durable.loss_ms_max > 0, ..Waiters::default() });
         let told = Arc::clone(&waiters);
         let watcher: journal::Watcher = Box::new(move |durable| match durable {
             Ok(durable) => told.tell(durable),
@@ -220,17 +282,25 @@ impl Durability {
             ..defaults
         };
         let mut found = Found::default();
-        let folder = durable.folder.join("journal");
-        let (journal, report) =
-            journal::open(&folder, SyncMode::Fastest, options, vec![watcher], &mut |block| found.add(block))?;
+        let mut visit = |block: &journal::Block<'_>| found.add(block);
+        let (journal, report) = match &durable.place {
+            Place::Folder(folder) => {
+                let folder = folder.join("journal");
+                journal::open(&folder, SyncMode::Fastest, options, vec![watcher], &mut visit)?
+            }
+            Place::Disk(disk) => {
+                journal::open_disk(Arc::clone(disk), options, vec![watcher], None, &mut visit)?
+            }
+        };
         found.end()?;
-        let in_folder = journal::Folder::at(&folder, SyncMode::Data);
-        let away = spill::Away::open(in_folder, durable.resident_max, options.disk_free_bytes_min)?;
+        let disk = durable.place.disk();
+        let away = spill::Away::open(disk, durable.resident_max, options.disk_free_bytes_min)?;
         let durability = Durability {
             journal,
             away,
             live: Live::of(&found, report.bytes),
             waiters,
+            lag: Lag::new(durable.loss_ms_max, time),
             recorded_bytes: AtomicU64::new(0),
             secret: found.secret.unwrap_or(secret),
             floor_ms: found.floor_ms,
@@ -278,11 +348,12 @@ impl Durability {
 
     fn append(&self, kind: u16, writer: &Writer, room: Room) -> Result<Lsn, Refused> {
         let appended = self.journal.append(Record { kind, partition: 0, bytes: &writer.0 }, room)?;
-        self.count(writer);
+        self.count(writer, appended);
         Ok(appended)
     }
 
-    fn count(&self, writer: &Writer) {
+    fn count(&self, writer: &Writer, appended: Lsn) {
+        self.lag.appended(appended);
         self.live.count(writer.0.len());
         self.recorded_bytes.fetch_add(writer.0.len() as u64, Ordering::Relaxed);
     }
@@ -290,7 +361,7 @@ impl Durability {
     /// Appends what has to be appended sooner or later, and is announced; why not now, when the disk is behind or full.
     fn try_append(&self, kind: u16, writer: &Writer) -> Result<Lsn, Refused> {
         let record = Record { kind, partition: 0, bytes: &writer.0 };
-        match self.journal.append_quietly(record, Room::Reserve).inspect(|_| self.count(writer)) {
+        match self.journal.append_quietly(record, Room::Reserve).inspect(|lsn| self.count(writer, *lsn)) {
             Err(Refused::TooLarge { .. }) => unreachable!("whoever writes looks at the size"),
             Err(Refused::Failed(_)) => loop {
                 // The watcher ends the process.
@@ -356,25 +427,45 @@ impl Durability {
         (stats, stats.segments as u64 * self.segment_bytes)
     }
 
-    pub(super) fn is_durable(&self, lsn: Lsn) -> bool {
-        self.journal.durable().is_ok_and(|durable| lsn <= durable)
+    /// Whether what depends on a block may be told and done: the block is durable, or the disk may be behind so far.
+    pub(super) fn is_safe(&self, lsn: Lsn) -> bool {
+        self.journal.durable().is_ok_and(|durable| lsn <= durable || self.lag.is_allowed(durable))
     }
 
-    /// Comes when a block is durable.
-    pub(super) async fn durable(&self, lsn: Lsn) {
+    /// Comes when a block is safe.
+    pub(super) async fn safe(&self, lsn: Lsn) {
         poll_fn(|context| {
-            if self.is_durable(lsn) {
+            if self.is_safe(lsn) {
                 return Poll::Ready(());
             }
             self.waiters.lock().push((lsn, context.waker().clone()));
             // It may have become so before the waker was there.
-            if self.is_durable(lsn) { Poll::Ready(()) } else { Poll::Pending }
+            if self.is_safe(lsn) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
+    pub(super) fn loss_ms_max(&self) -> u64 {
+        self.lag.loss_ms_max
+    }
+
+    /// What a crash may lose.
+    pub(super) fn mode(&self) -> DurabilityMode {
+        match self.lag.loss_ms_max {
+            0 => DurabilityMode::Strict,
+            ms => DurabilityMode::Relaxed(Duration::from_millis(ms)),
+        }
+    }
+
+    /// Blocks this thread until a block is safe.
+    pub(super) fn wait_safe(&self, lsn: Lsn) {
+        if !self.is_safe(lsn) {
+            self.wait(lsn);
+        }
+    }
+
     /// Blocks this thread until a block is durable.
-    pub(super) fn wait(&self, lsn: Lsn) {
+    fn wait(&self, lsn: Lsn) {
         // The watcher ends the process when it fails.
         while self.journal.wait(lsn).is_err() {
             std::thread::park();

@@ -258,6 +258,11 @@ impl Observed {
                 stats.waiting_bytes,
             ),
             gauge("expressway_journal_bytes", "Bytes of the journal's segments in use.", bytes),
+            gauge(
+                "expressway_durable_loss_ms_max",
+                "Milliseconds of what was acknowledged that a crash may lose: 0 unless durability is relaxed.",
+                durability.loss_ms_max(),
+            ),
             gauge("expressway_durable_held", "Tasks and ends that wait until they are durable.", held),
             gauge(
                 "expressway_durable_spilled",

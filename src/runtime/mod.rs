@@ -90,7 +90,7 @@ pub use {
     builder::{BuildError, Builder, Profile},
     callbacks::{AnswerError, Answered},
     completion::Batch,
-    durable::{Durable, DurableError, RecoveredExecution, ResumeError},
+    durable::{DurabilityMode, Durable, DurableError, RecoveredExecution, ResumeError},
     engine::{DefinitionError, Engine, ShardLoad},
     handle::Handle,
     input::{Input, Json},

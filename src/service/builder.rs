@@ -17,7 +17,7 @@ use super::store::{StateError, Store};
 use super::{Inner, Service};
 use crate::limits;
 use crate::memory::{self, Share};
-use crate::runtime::{self, Budgets, Durable, Engine, RealClock, Simulation, Time};
+use crate::runtime::{self, Budgets, DurabilityMode, Durable, Engine, RealClock, Simulation, Time};
 
 /// Sets a service up.
 pub struct Builder {
@@ -27,6 +27,7 @@ pub struct Builder {
     mocks: Option<PathBuf>,
     state: Option<PathBuf>,
     fail_in_doubt: Vec<String>,
+    durability: DurabilityMode,
     definitions_bytes_max: usize,
     settings: Settings,
 }
@@ -82,6 +83,7 @@ impl Default for Builder {
             mocks: None,
             state: None,
             fail_in_doubt: Vec::new(),
+            durability: DurabilityMode::Strict,
             definitions_bytes_max: memory::default_bytes() / 4,
             settings: Settings {
                 partition: "aws".to_owned(),
@@ -250,6 +252,15 @@ impl Builder {
         self
     }
 
+    /// What a crash may lose of Standard executions, where there is a folder of [state](Builder::state): nothing, unless
+    /// this is set. With [`DurabilityMode::Memory`], the folder keeps what the API creates, and no executions; those that it
+    /// has are left as they are.
+    #[must_use]
+    pub fn durability(mut self, mode: DurabilityMode) -> Builder {
+        self.durability = mode;
+        self
+    }
+
     /// An extension: Express executions are described, listed and stopped, and have a history, as Standard ones, within
     /// the same budget of bytes. On AWS they are not, and running them costs more then.
     #[must_use]
@@ -292,8 +303,12 @@ impl Builder {
         let Ties { nested, activities } = Ties::default();
         let known = Arc::clone(&activities);
         let mut engine = std::mem::take(&mut self.engine);
-        if let Some(folder) = &self.state {
-            let durable = Durable::folder(folder);
+        let is_durable = self.durability != DurabilityMode::Memory;
+        if let Some(folder) = self.state.as_ref().filter(|_| is_durable) {
+            let mut durable = Durable::folder(folder);
+            if let DurabilityMode::Relaxed(loss_max) = self.durability {
+                durable = durable.relaxed(loss_max);
+            }
             let resources = self.fail_in_doubt.drain(..);
             engine =
                 engine.durable(resources.fold(durable, |durable, resource| durable.fail_in_doubt(resource)));

@@ -21,7 +21,7 @@ use super::registry::Registry;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
 use crate::observe::LiveHistory;
-use crate::runtime::{Engine, Handle, Outcome, Status};
+use crate::runtime::{DurabilityMode, Engine, Handle, Outcome, Status};
 
 /// Standard executions.
 pub(super) struct Executions {
@@ -499,6 +499,8 @@ pub struct ExecutionDescription {
     pub outcome: Option<Arc<Outcome>>,
     /// `redriveCount`, `redriveDate`, `redriveStatus` and `redriveStatusReason`
     pub redrive: RedriveDescription,
+    /// What a crash may lose of it; AWS has no member for it.
+    pub durability: DurabilityMode,
 }
 
 /// An entry of a list of executions.
@@ -562,6 +564,7 @@ impl Service {
             map_run_arn: execution.map_run.as_deref().map(str::to_owned),
             outcome: execution.outcome(),
             redrive: self.inner.redrive_description(&execution),
+            durability: execution.recorded.map_or(DurabilityMode::Memory, |_| self.durability()),
         })
     }
 

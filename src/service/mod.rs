@@ -68,7 +68,7 @@ pub use versions::Qualified;
 
 use crate::limits;
 use crate::memory::Share;
-use crate::runtime::{Counts, DurableError, Engine, Time};
+use crate::runtime::{Counts, DurabilityMode, DurableError, Engine, Time};
 use activities::Activity;
 use builder::Settings;
 use executions::Executions;
@@ -188,6 +188,11 @@ impl Service {
     /// Why what is registered cannot be stored at present, if so: changes are refused until it can be again.
     pub fn state_problem(&self) -> Option<String> {
         self.inner.store.as_ref().and_then(Store::trouble)
+    }
+
+    /// What a crash may lose of Standard executions.
+    pub fn durability(&self) -> DurabilityMode {
+        self.inner.engine.durability()
     }
 
     /// Copies what is still needed of durable executions to the end of their journal, and gives up the rest; that happens

@@ -264,6 +264,53 @@ fn executions_of_a_deleted_machine_end_at_their_next_transition_after_a_restart(
     assert_eq!(serving.stop().0, Some(0));
 }
 
+/// What a crash may lose is told wherever one looks; a folder whose executions are in memory keeps its machines.
+#[test]
+fn what_a_crash_may_lose_is_told() {
+    let folder = Folder::new("durable-modes");
+    let state = folder.0.join("state");
+    let wait = json!({"A": {"Type": "Wait", "Seconds": 100_000, "End": true}});
+    for (mode, line, shown, loss_ms) in [
+        ("strict", "STANDARD executions are durable\n", "strict", Some(0)),
+        (
+            "relaxed",
+            "but for the last 100 ms before a crash (--durability relaxed)",
+            "relaxed=100",
+            Some(100),
+        ),
+        ("relaxed=7", "but for the last 7 ms before a crash", "relaxed=7", Some(7)),
+        ("memory", "are in memory, not durable (--durability memory)", "memory", None),
+    ] {
+        let arguments = ["--state", state.to_str().expect("UTF-8"), "--insecure", "--durability", mode];
+        let serving = Serving::start(&arguments);
+        assert!(format!("{}\n", serving.start).contains(line), "{}", serving.start);
+        if mode == "strict" {
+            create(&serving, "waits", wait.clone());
+        }
+        start(&serving, "waits", mode, json!({}));
+        let asked = json!({"executionArn": execution("waits", mode)}).to_string();
+        let headers = "Origin: http://localhost\r\nX-Amz-Target: Expressway.GetExecution\r\n";
+        let (status, told) = serving.send("POST", "/console/api", headers, &asked);
+        let told: Json = serde_json::from_str(&told).expect("JSON");
+        assert_eq!((status, &told["durability"]), (200, &json!(shown)), "{told}");
+        match loss_ms {
+            Some(ms) => assert_eq!(metric(&serving, "expressway_durable_loss_ms_max"), ms),
+            None => assert!(!serving.get("/metrics").contains("expressway_durable_loss_ms_max")),
+        }
+        // A server that ends as it should writes all that is recorded; what is in memory it would wait for.
+        match mode {
+            "memory" => serving.kill(),
+            _ => assert_eq!(serving.stop().0, Some(0)),
+        }
+    }
+    let serving = serve(&folder);
+    let listed = ask(&serving, "ListExecutions", json!({"stateMachineArn": machine("waits")}));
+    let listed = listed["executions"].as_array().expect("a list").iter();
+    let names: Vec<&str> = listed.filter_map(|it| it["name"].as_str()).collect();
+    assert_eq!(names, ["relaxed=7", "relaxed", "strict"]);
+    serving.kill();
+}
+
 fn metric(serving: &Serving, name: &str) -> u64 {
     let metrics = serving.get("/metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));

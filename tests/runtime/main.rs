@@ -14,6 +14,7 @@ mod observe_corpus;
 #[allow(dead_code, reason = "histories are compared here, and not outcomes")]
 #[path = "../corpora/recorded.rs"]
 mod recorded;
+mod relaxed;
 #[path = "../required/mod.rs"]
 mod required;
 mod spill;

@@ -12,7 +12,7 @@ use super::super::machine::{Target, Version};
 use super::super::shard::Resume;
 use super::super::start::StartError;
 use super::super::tasks::Answer;
-use super::{DurableError, Ledger, RecoveredExecution, start_base};
+use super::{DurabilityMode, DurableError, Ledger, RecoveredExecution, start_base};
 use crate::engine::{SnapshotError, Start, Token};
 use crate::journal::Lsn;
 use crate::json;
@@ -59,6 +59,11 @@ impl Engine {
     /// Whether executions can be durable.
     pub fn is_durable(&self) -> bool {
         self.shared().durability.is_some()
+    }
+
+    /// What a crash may lose of executions that are [to be durable](crate::runtime::StartOptions::durable).
+    pub fn durability(&self) -> DurabilityMode {
+        self.shared().durability.as_ref().map_or(DurabilityMode::Memory, |durability| durability.mode())
     }
 
     /// Bytes of the records that were appended to the journal since the engine was built.
@@ -224,7 +229,7 @@ impl Handle {
         let started = self.completion.start_identity.ledger().map(|ledger| ledger.started);
         async move {
             if let (Some(durability), Some(started)) = (&shared.durability, started) {
-                durability.durable(started).await;
+                durability.safe(started).await;
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Durability, DurableError};
-use crate::journal::{Folder, JournalError, SpillFile, Spilled};
+use crate::journal::{Disk, JournalError, SpillFile, Spilled};
 use crate::limits;
 use crate::observe;
 
@@ -17,13 +17,12 @@ pub(super) struct Away {
 impl Away {
     /// In the folder of the journal, whose lock is held.
     pub(super) fn open(
-        folder: Folder,
+        disk: Arc<dyn Disk>,
         resident_max: usize,
         disk_free_bytes_min: u64,
     ) -> Result<Away, DurableError> {
-        let what = format!("a spill file in {}", folder.path().display());
-        let file =
-            SpillFile::create(Arc::new(folder), disk_free_bytes_min).map_err(JournalError::io(what))?;
+        let what = format!("a spill file, {}", disk.describe("spill"));
+        let file = SpillFile::create(disk, disk_free_bytes_min).map_err(JournalError::io(what))?;
         Ok(Away { file, resident_max })
     }
 }

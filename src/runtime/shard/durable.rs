@@ -91,7 +91,7 @@ impl Shard {
     /// Whether something that is held may be done.
     pub(super) fn has_released(&self) -> bool {
         let Some((lsn, _)) = self.held.front() else { return false };
-        self.shared.durability.as_ref().is_some_and(|durability| durability.is_durable(*lsn))
+        self.shared.durability.as_ref().is_some_and(|durability| durability.is_safe(*lsn))
     }
 
     /// Whether the process is about to end, and a durable execution is not to be aborted by that.

@@ -268,7 +268,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
         "output": output.map(|outcome| String::from_utf8_lossy(outcome.json())),
         "error": fault.and_then(|fault| fault.error.as_deref()),
         "cause": fault.and_then(|fault| fault.cause.as_deref()),
-        "redrivable": described.redrive.refused.is_none(),
+        "redrivable": described.redrive.refused.is_none(), "durability": described.durability.to_string(),
         "lost": events.first().map_or(0, |first| first.id - 1), "cut": is_cut,
         "outline": draft::outline(&events), "waits": waits::waits(service, &events),
     });
