@@ -41,8 +41,9 @@ use crate::journal::{self, Disk, Journal, LogJournal, Lsn, Options, Record, Refu
 use crate::limits;
 pub(super) use chain::{Recorder, Told, start_base};
 use compact::Live;
-use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, TURN_DELTA, Writer};
+use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, TURN_DELTA};
 pub use records::{DurableError, RecoveredExecution};
+pub(super) use records::{Reader, Writer};
 pub use recovery::ResumeError;
 pub use relaxed::DurabilityMode;
 use relaxed::Lag;
@@ -236,6 +237,8 @@ pub(super) struct Durability {
     pub(super) in_doubt: AtomicU64,
     segment_bytes: u64,
     fail_in_doubt: Vec<Box<str>>,
+    /// Where Map Runs keep what their children came to.
+    pub(super) map_runs: PathBuf,
     away: spill::Away,
     behind: Mutex<Behind>,
     /// Executions that nobody asks for any more, and whose records do not say so yet.
@@ -313,6 +316,7 @@ impl Durability {
             in_doubt: AtomicU64::new(0),
             segment_bytes: durable.segment_bytes,
             fail_in_doubt: durable.fail_in_doubt.clone(),
+            map_runs: durable.folder.join("map-runs"),
             found: Mutex::new(Found::default()),
             behind: Mutex::default(),
             forgotten: Mutex::default(),

@@ -102,7 +102,8 @@ struct Rules<'m> {
     permit: Option<&'m Arc<dyn Permit>>,
 }
 
-/// Why a machine with a distributed Map is refused where Standard executions are durable.
+/// Why a machine is refused whose distributed Map has Standard children, where executions are durable and nobody keeps
+/// those of Map Runs.
 fn not_durable(program: &Program, map: &Distributed, definition: &asl::Definition) -> DefinitionError {
     let is_map = |kind: StateKind| match kind {
         StateKind::Map(id) => program.maps[id].distributed.as_ref().is_some_and(|it| it.task == map.task),
@@ -111,9 +112,10 @@ fn not_durable(program: &Program, map: &Distributed, definition: &asl::Definitio
     let name =
         program.states.iter().find(|(_, state)| is_map(state.kind)).map_or("", |(id, _)| program.name(id));
     let location = definition.state(name).map_or("", |state| &state.location);
-    let message = "A distributed Map cannot be made durable: run it without --state, or as an inline Map";
+    let message = "Standard children of a distributed Map cannot be made durable by an engine alone: use a service, or the \
+        ExecutionType EXPRESS";
     DefinitionError::Unsupported(vec![compile::Error {
-        location: format!("{location}/ItemProcessor/ProcessorConfig/Mode"),
+        location: format!("{location}/ItemProcessor/ProcessorConfig/ExecutionType"),
         message: message.to_owned(),
     }])
 }
@@ -343,7 +345,8 @@ impl Engine {
         let mut work = work.map_err(|undone| DefinitionError::undone(undone, &program, definition))?;
         for (_, map) in program.maps.iter() {
             let Some(distributed) = &map.distributed else { continue };
-            if self.shared().durability.is_some() && identity.is_standard {
+            let keeps_children = distributed.is_express || self.shared().map_runs.is_some();
+            if self.shared().durability.is_some() && identity.is_standard && !keeps_children {
                 return Err(not_durable(&program, distributed, definition));
             }
             let child = self.child(distributed, &identity, definition, permit)?;

@@ -193,6 +193,22 @@ impl Published {
         versions.into_iter().flat_map(Version::states_that_call_out)
     }
 
+    /// What the children of one of its Map Runs are executions of, or of a child's: the state machine of this ARN.
+    #[cfg(feature = "service")]
+    pub(crate) fn child(&self, machine_arn: &str) -> Option<Published> {
+        let mut versions = vec![&self.version];
+        while let Some(version) = versions.pop() {
+            if *version.identity.state_machine_arn == *machine_arn {
+                return Some(Published { engine: self.engine, version: Arc::clone(version) });
+            }
+            versions.extend(version.work.iter().filter_map(|(_, work)| match work {
+                Work::MapRun(child) => Some(child),
+                _ => None,
+            }));
+        }
+        None
+    }
+
     /// Whether its executions are Standard ones.
     pub fn is_standard(&self) -> bool {
         self.version.identity.is_standard

@@ -83,7 +83,7 @@ pub mod wheel;
 
 pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
 #[cfg(feature = "service")]
-pub(crate) use map_run::{Batcher, Input as ChildInput};
+pub(crate) use map_run::Batcher;
 #[cfg(feature = "runtime")]
 pub use {
     admission::{Budgets, Limit, Throttled},

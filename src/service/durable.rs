@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::executions::Draft;
 use super::history::Recorder;
 use super::machines::{Revision, Settings, StateMachine};
+use super::map_runs::child_machine;
 use super::store::StateError;
 use super::versions::Version;
 use super::{Inner, Target};
@@ -27,6 +28,9 @@ pub(super) struct Label {
     started_ms: u64,
     number: u64,
     parent: Option<String>,
+    /// Of a child of a Map Run, its ARN and that of its machine; the revision is that of the machine with the Map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    map_run: Option<(String, String)>,
 }
 
 /// What executions are run by, kept as long as the journal is: whatever becomes of the state machine.
@@ -46,8 +50,9 @@ impl Inner {
     /// What is to be written of an execution that is to be durable; the revision it runs is noted first.
     pub(super) fn label(&self, draft: &Draft) -> Result<Box<[u8]>, super::Error> {
         let Target { machine, revision, version, alias } = &draft.target;
-        let key =
-            format!("{} {} {} {}", machine.arn, machine.created_ms, revision.number, revision.updated_ms);
+        // The label of a Map stands behind the name of the machine that has it, whose revision was noted.
+        let of = machine.arn.split_once('/').map_or(&*machine.arn, |(machine, _)| machine);
+        let key = format!("{of} {} {} {}", machine.created_ms, revision.number, revision.updated_ms);
         let note = || {
             let note = RevisionNote {
                 arn: machine.arn.clone(),
@@ -70,6 +75,7 @@ impl Inner {
             started_ms: draft.started_ms,
             number: draft.number,
             parent: draft.parent.clone(),
+            map_run: draft.map_run.as_deref().map(|run| (run.to_owned(), machine.arn.to_string())),
         };
         Ok(serde_json::to_vec(&label).expect("a label is written as JSON").into())
     }
@@ -77,10 +83,19 @@ impl Inner {
     /// Finds the executions of earlier processes; those that are not over go on.
     pub(super) fn recover(self: &Arc<Inner>) -> Result<(), StateError> {
         let mut revisions = HashMap::new();
+        let mut all = Vec::new();
         for recovered in self.engine.recovered() {
+            let label: Label = serde_json::from_slice(&recovered.label).map_err(|error| {
+                StateError::Broken { arn: recovered.arn.to_string(), why: error.to_string() }
+            })?;
+            all.push((recovered, label));
+        }
+        // A Map Run that goes on looks for its children, and those for theirs.
+        let depth = |label: &Label| label.map_run.as_ref().map_or(0, |(run, _)| run.matches('/').count());
+        all.sort_by_key(|(_, label)| std::cmp::Reverse(depth(label)));
+        self.recover_map_runs();
+        for (recovered, label) in all {
             let broken = |why: String| StateError::Broken { arn: recovered.arn.to_string(), why };
-            let label: Label =
-                serde_json::from_slice(&recovered.label).map_err(|error| broken(error.to_string()))?;
             let target = self.recovered_target(&label, &mut revisions).map_err(&broken)?;
             let history = LiveHistory::new(self.settings.history_bytes_max);
             for chunk in recovered.history.values() {
@@ -96,10 +111,11 @@ impl Inner {
                 history,
                 number: label.number,
                 parent: label.parent,
-                map_run: None,
+                map_run: label.map_run.map(|(run, _)| run.into()),
             };
             self.go_on(draft, recovered)?;
         }
+        self.stop_orphans();
         self.executions.expire(self.now_ms());
         Ok(())
     }
@@ -107,8 +123,7 @@ impl Inner {
     fn go_on(&self, draft: Draft, mut recovered: RecoveredExecution) -> Result<(), StateError> {
         let (id, redrives) = (recovered.id, recovered.redrives);
         if let Some(outcome) = recovered.outcome.take() {
-            self.executions.put_back(draft, (id, redrives), Err(outcome));
-            return Ok(());
+            return self.executions.put_back(draft, (id, redrives), || Ok(Err(outcome)));
         }
         let broken = |why: String| StateError::Broken { arn: draft.arn.clone(), why };
         let machine = draft.target.revision.runnable().map_err(|error| broken(error.message))?;
@@ -117,10 +132,11 @@ impl Inner {
         let StateMachine { is_deleting, machine_type, .. } = *draft.target.machine;
         recovered.is_last_state =
             is_deleting && self.store.is_some() && machine_type == MachineType::Standard;
-        let handle = self.engine.resume(machine, recovered, Some(Box::new(recorder)));
-        let handle = handle.map_err(|error| broken(error.to_string()))?;
-        self.executions.put_back(draft, (id, redrives), Ok(handle));
-        Ok(())
+        let (arn, machine) = (draft.arn.clone(), machine.clone());
+        self.executions.put_back(draft, (id, redrives), || {
+            let handle = self.engine.resume(&machine, recovered, Some(Box::new(recorder)));
+            handle.map(Ok).map_err(|error| StateError::Broken { arn, why: error.to_string() })
+        })
     }
 
     /// What an execution was started by: the state machine as it is now, if it is the same still, else as it was.
@@ -140,6 +156,12 @@ impl Inner {
                 known
             }
         };
+        if let Some((_, arn)) = &label.map_run {
+            let published = revision.runnable().map_err(|error| error.message)?;
+            let child = published.child(arn).ok_or("its Map is not in the definition")?;
+            let (machine, revision) = child_machine(&machine, &revision, &child, arn);
+            return Ok(Target { machine, revision, version: None, alias: None });
+        }
         let version = label.version.clone().map(|(number, description, created_ms)| {
             Arc::new(Version { number, description, created_ms, revision: Arc::clone(&revision) })
         });
@@ -229,7 +251,10 @@ fn recorded(recovered: RecoveredExecution) -> Result<RecordedExecution, StateErr
     Ok(RecordedExecution {
         arn: recovered.arn.to_string(),
         // The revision's note is under the machine's ARN and three numbers.
-        machine_arn: label.revision.split(' ').next().unwrap_or_default().to_owned(),
+        machine_arn: match label.map_run {
+            Some((_, machine)) => machine,
+            None => label.revision.split(' ').next().unwrap_or_default().to_owned(),
+        },
         name: recovered.name.to_string(),
         input: recovered.input.to_string(),
         started_ms: label.started_ms,

@@ -269,7 +269,7 @@ impl Executions {
         for execution in &all {
             execution.stop(fault.clone());
             self.by_arn.remove(&execution.arn);
-            self.map_runs.forget(&execution.arn);
+            self.map_runs.forget(&execution.arn, self.engine.as_ref());
         }
         self.by_machine.clear();
         self.closed().clear();
@@ -348,19 +348,30 @@ impl Executions {
         })
     }
 
+    /// Stops the children of a Map Run that still run.
+    pub(super) fn stop_children(&self, map_run: &str) {
+        let Some(children) = self.by_machine.get(map_run) else { return };
+        let open: Vec<_> = children.values().filter(|child| child.outcome().is_none()).cloned().collect();
+        drop(children);
+        open.iter().for_each(|child| child.stop(Fault { error: None, cause: None }));
+    }
+
     /// Takes in an execution of an earlier process that goes on, or is over.
-    pub(super) fn put_back(
+    pub(super) fn put_back<E>(
         self: &Arc<Self>,
         draft: Draft,
         (recorded, redrives): (u64, (u32, u64)),
-        stands: Result<Handle, Outcome>,
-    ) {
+        stands: impl FnOnce() -> Result<Result<Handle, Outcome>, E>,
+    ) -> Result<(), E> {
         self.started.fetch_max(draft.number + 1, Ordering::Relaxed);
         let redrives = Redrives::recovered(redrives);
+        // Whoever asks for it when it goes on waits until it is there.
+        let entry = self.by_arn.entry((*draft.arn).into());
+        let stands = stands()?;
         let outcome = stands.as_ref().err().map(|outcome| Arc::new(outcome.clone()));
         let run = Run { handle: stands.ok(), outcome: outcome.clone(), redrives, ..Run::default() };
         let execution = self.execution(draft, Some(recorded), run);
-        self.by_arn.insert(execution.arn.clone(), Arc::clone(&execution));
+        drop(entry.insert(Arc::clone(&execution)));
         let list = execution.list().into();
         self.by_machine.entry(list).or_default().insert(execution.number, Arc::clone(&execution));
         match outcome {
@@ -373,6 +384,7 @@ impl Executions {
                 execution.look();
             }
         }
+        Ok(())
     }
 
     /// Ends the executions of a state machine that is being deleted at their next transition, and forgets it, unless one
@@ -449,7 +461,7 @@ impl Executions {
                 listed.remove(&oldest.number);
             }
             self.by_machine.remove_if(oldest.list(), |_, executions| executions.is_empty());
-            self.map_runs.forget(&oldest.arn);
+            self.map_runs.forget(&oldest.arn, self.engine.as_ref());
         }
     }
 

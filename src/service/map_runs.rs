@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::DashMap;
+use sha2::{Digest, Sha256};
 
 use super::executions::Draft;
 use super::machines::{Revision, StateMachine, arn_of};
@@ -13,8 +14,9 @@ use crate::asl::MachineType;
 use crate::fault::{self, Fault};
 use crate::memory::Charge;
 use crate::observe::LiveHistory;
-use crate::runtime::{ChildFuture, MapRun, MapRunSettings, Published};
+use crate::runtime::{ChildFuture, Engine, MapRun, MapRunSettings, Published, Status};
 use crate::task::Tasks;
+use crate::uuid;
 
 /// Map Runs, as long as the execution is known that has them.
 #[derive(Default)]
@@ -32,9 +34,22 @@ struct Kept {
 
 impl KeptMapRuns {
     /// An execution was forgotten.
-    pub(super) fn forget(&self, execution_arn: &str) {
+    pub(super) fn forget(&self, execution_arn: &str, engine: Option<&Engine>) {
         for run in self.by_execution.remove(execution_arn).into_iter().flat_map(|(_, runs)| runs) {
             self.by_arn.remove(run.arn());
+            if let Some(engine) = engine {
+                engine.forget_map_run(run.arn());
+            }
+        }
+    }
+
+    /// Keeps a Map Run, in place of what an earlier process left of it.
+    fn keep(&self, run: &Arc<MapRun>) {
+        self.by_arn.insert(run.arn().into(), Kept { run: Arc::clone(run), target: None });
+        let mut runs = self.by_execution.entry(run.execution_arn().into()).or_default();
+        match runs.iter_mut().find(|known| known.arn() == run.arn()) {
+            Some(known) => *known = Arc::clone(run),
+            None => runs.push(Arc::clone(run)),
         }
     }
 }
@@ -62,9 +77,7 @@ impl crate::runtime::MapRuns for Keeper {
         if let Some(inner) = self.inner()
             && inner.executions.get(run.execution_arn()).is_some()
         {
-            let runs = &inner.executions.map_runs;
-            runs.by_arn.insert(run.arn().into(), Kept { run: Arc::clone(run), target: None });
-            runs.by_execution.entry(run.execution_arn().into()).or_default().push(Arc::clone(run));
+            inner.executions.map_runs.keep(run);
         }
     }
 
@@ -74,7 +87,7 @@ impl crate::runtime::MapRuns for Keeper {
 
     fn start(
         &self,
-        run: &Arc<MapRun>,
+        (run, number): (&Arc<MapRun>, u64),
         child: &Published,
         input: &str,
         tasks: Option<Box<dyn Tasks + Send>>,
@@ -82,7 +95,7 @@ impl crate::runtime::MapRuns for Keeper {
         let gone = || Fault::new(fault::RUNTIME, "The service is gone.");
         let inner = self.inner().ok_or_else(gone)?;
         let target = inner.child_target(run, child).ok_or_else(gone)?;
-        let name = inner.ids.uuid();
+        let name = child_name(run, number);
         let draft = Draft {
             arn: target.machine.arn_of("execution", &name),
             name,
@@ -107,11 +120,33 @@ impl crate::runtime::MapRuns for Keeper {
             }
             Err(error) => return Err(Fault::new(fault::RUNTIME, error.message)),
         };
-        // A UUID that is not new is none of ours, and the next one is.
-        let Ok(execution) = begun else { return Ok(None) };
+        let execution = match begun {
+            Ok(begun) => begun,
+            // It was started in an earlier process.
+            Err(known) if known.map_run.as_deref() == Some(run.arn()) => known,
+            Err(known) => {
+                let cause = format!("Execution Already Exists: '{}'", known.arn);
+                return Err(Fault::new(fault::RUNTIME, cause));
+            }
+        };
         let arn = execution.arn.to_string();
         Ok(Some((arn, Box::pin(async move { execution.await_or_stop(None).await }))))
     }
+
+    fn over(&self, run: &MapRun) {
+        if let Some(inner) = self.inner() {
+            inner.executions.stop_children(run.arn());
+        }
+    }
+}
+
+/// The name of a child follows from its Map Run, which is known by a UUID that was drawn, so that it is found after a
+/// restart.
+fn child_name(run: &MapRun, number: u64) -> String {
+    let digest = Sha256::new().chain_update(run.arn()).chain_update(number.to_le_bytes()).finalize();
+    let half = |bytes: &[u8]| bytes.iter().take(8).fold(0, |sum: u64, &byte| sum << 8 | u64::from(byte));
+    let (high, low) = digest.split_at(8);
+    String::from_utf8_lossy(&uuid::text(half(high), half(low))).into_owned()
 }
 
 /// What is to change about a Map Run.
@@ -134,31 +169,28 @@ impl Inner {
             return Some(Target { machine, revision, version: None, alias: None });
         }
         let parent = self.executions.get(run.execution_arn())?;
-        let revision = Arc::new(Revision {
-            number: parent.target.revision.number,
-            id: parent.target.revision.id.clone(),
-            updated_ms: parent.target.revision.updated_ms,
-            settings: parent.target.revision.settings.clone(),
-            machine: Ok(child.clone()),
-            // The definition is the parent's.
-            charge: Charge::default(),
-        });
-        let name = run.machine_arn().rsplit_once(':').map_or(run.machine_arn(), |(_, name)| name);
-        let machine = Arc::new(StateMachine {
-            arn: run.machine_arn().into(),
-            name: name.into(),
-            machine_type: MachineType::Standard,
-            created_ms: parent.target.machine.created_ms,
-            current: Arc::clone(&revision),
-            last_version: 0,
-            versions: BTreeMap::new(),
-            aliases: BTreeMap::new(),
-            tags: Vec::new(),
-            published_at_creation: None,
-            is_deleting: false,
-        });
+        let Target { machine, revision, .. } = &parent.target;
+        let (machine, revision) = child_machine(machine, revision, child, run.machine_arn());
         kept.target = Some((Arc::clone(&machine), Arc::clone(&revision)));
         Some(Target { machine, revision, version: None, alias: None })
+    }
+
+    /// Takes in the Map Runs of earlier processes.
+    pub(super) fn recover_map_runs(&self) {
+        for run in self.engine.recovered_map_runs() {
+            self.executions.map_runs.keep(&run);
+        }
+    }
+
+    /// All executions of earlier processes are known: children go on whose Map Run does, and no others.
+    pub(super) fn stop_orphans(&self) {
+        for run in &self.executions.map_runs.by_arn {
+            let parent = self.executions.get(run.run.execution_arn());
+            let is_over = parent.is_none_or(|parent| parent.outcome().is_some());
+            if is_over || run.run.state().status != Status::Running {
+                self.executions.stop_children(run.run.arn());
+            }
+        }
     }
 
     /// The Map Run of this ARN.
@@ -167,6 +199,38 @@ impl Inner {
         let found = self.executions.map_runs.by_arn.get(arn);
         found.map(|kept| Arc::clone(&kept.run)).ok_or_else(|| missing(arn))
     }
+}
+
+/// The machine that the children of a Map are executions of, and its revision.
+pub(super) fn child_machine(
+    machine: &StateMachine,
+    revision: &Revision,
+    child: &Published,
+    arn: &str,
+) -> (Arc<StateMachine>, Arc<Revision>) {
+    let revision = Arc::new(Revision {
+        number: revision.number,
+        id: revision.id.clone(),
+        updated_ms: revision.updated_ms,
+        settings: revision.settings.clone(),
+        machine: Ok(child.clone()),
+        // The definition is the parent's.
+        charge: Charge::default(),
+    });
+    let machine = Arc::new(StateMachine {
+        arn: arn.into(),
+        name: arn.rsplit_once(':').map_or(arn, |(_, name)| name).into(),
+        machine_type: MachineType::Standard,
+        created_ms: machine.created_ms,
+        current: Arc::clone(&revision),
+        last_version: 0,
+        versions: BTreeMap::new(),
+        aliases: BTreeMap::new(),
+        tags: Vec::new(),
+        published_at_creation: None,
+        is_deleting: false,
+    });
+    (machine, revision)
 }
 
 impl Service {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
+use std::time::UNIX_EPOCH;
 
 use serde_json::Value as Json;
 
@@ -40,6 +41,12 @@ pub trait Source {
     /// Writes bytes to the beginning of `buffer`, which is not empty, and returns how many; 0 at the end of the data. When
     /// it returns `Pending`, it wakes the task of `context` once there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// What the data is known by, when some of it was read: data of the same version is the same. A Map Run that goes on
+    /// after a restart refuses another.
+    fn version(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Where bytes are written. What implements [`Write`] is one that never waits.
@@ -155,11 +162,31 @@ impl Files {
     }
 }
 
+/// A file that is read.
+struct Opened {
+    file: File,
+    version: String,
+}
+
+impl Source for Opened {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        never_waits(self.file.read(buffer))
+    }
+
+    fn version(&self) -> Option<String> {
+        Some(self.version.clone())
+    }
+}
+
 impl DataStore for Files {
     fn read(&self, arguments: &Json) -> Result<Box<dyn Source>, String> {
         let path = self.inside(&self.path(arguments, "")?, arguments)?;
         let failed = |error: io::Error| format!("The file {} cannot be opened: {error}", arguments["Path"]);
-        Ok(Box::new(File::open(path).map_err(failed)?))
+        let file = File::open(path).map_err(failed)?;
+        let known = file.metadata().map_err(failed)?;
+        let modified = known.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let version = format!("{} bytes of {}", known.len(), modified.unwrap_or_default().as_nanos());
+        Ok(Box::new(Opened { file, version }))
     }
 
     fn write(&self, arguments: &Json, name: &str) -> Result<Box<dyn Sink>, String> {
@@ -170,6 +197,10 @@ impl DataStore for Files {
         let known = folder.ancestors().find(|folder| folder.exists()).unwrap_or(&self.root);
         self.inside(known, arguments)?;
         fs::create_dir_all(folder).map_err(failed)?;
+        // What is there was written by the same Map Run, in a process before this one.
+        if path.symlink_metadata().is_ok_and(|known| known.is_file()) {
+            fs::remove_file(&path).map_err(failed)?;
+        }
         Ok(Box::new(File::create_new(path).map_err(failed)?))
     }
 

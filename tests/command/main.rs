@@ -18,6 +18,8 @@ mod jobs;
 mod journal;
 #[cfg(all(feature = "map-data", unix))]
 mod map;
+#[cfg(all(feature = "cli-serve", feature = "map-data", unix))]
+mod map_runs;
 #[cfg(all(
     feature = "cli-pipe",
     feature = "cli-png",
@@ -44,6 +46,9 @@ mod run;
 mod screens;
 #[cfg(feature = "cli-serve")]
 mod serve;
+#[cfg(all(feature = "cli-serve", feature = "map-data", unix))]
+#[path = "../integrations/server.rs"]
+mod server;
 #[path = "../serving/mod.rs"]
 mod serving;
 #[cfg(feature = "cli-serve")]

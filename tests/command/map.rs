@@ -186,21 +186,3 @@ fn s3_is_called_with_services_only() {
         "the ItemReader of the state 'M': arn:aws:states:::s3:getObject is called with --services only";
     assert!(err.contains(expected), "{err}");
 }
-
-/// A Map Run does not outlive the process, so nothing durable may wait for one.
-#[cfg(feature = "cli-serve")]
-#[test]
-fn a_durable_server_refuses_a_distributed_map() {
-    let folder = folder("durable");
-    let state = folder.join("state");
-    let server = crate::serving::Serving::start(&["--state", state.to_str().expect("UTF-8")]);
-    let definition = json!({"StartAt": "M", "States": {"M": {"Type": "Map", "End": true,
-        "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
-            "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}}}});
-    let request = json!({"name": "m", "definition": definition.to_string(),
-        "roleArn": "arn:aws:iam::123456789012:role/r"});
-    let (status, body) = server.ask("CreateStateMachine", &request.to_string());
-    let expected = "UNSUPPORTED_FEATURE: A distributed Map cannot be made durable";
-    assert_eq!((status, body.contains(expected)), (400, true), "{body}");
-    assert!(body.contains("/States/M/ItemProcessor/ProcessorConfig/Mode"), "{body}");
-}

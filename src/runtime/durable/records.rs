@@ -199,27 +199,27 @@ impl Found {
 }
 
 /// Reads what [`Writer`] wrote.
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(in crate::runtime) struct Reader<'a>(pub(in crate::runtime) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn number(&mut self) -> Option<u64> {
+    pub(in crate::runtime) fn number(&mut self) -> Option<u64> {
         let (number, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u64::from_le_bytes(*number))
     }
 
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(in crate::runtime) fn bytes(&mut self) -> Option<&'a [u8]> {
         let bytes = usize::try_from(self.number()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
         Some(bytes)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    pub(in crate::runtime) fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    fn maybe_text(&mut self) -> Option<Option<&'a str>> {
+    pub(in crate::runtime) fn maybe_text(&mut self) -> Option<Option<&'a str>> {
         match self.number()? {
             0 => Some(None),
             _ => self.text().map(Some),
@@ -251,20 +251,20 @@ impl<'a> Reader<'a> {
 
 /// Writes numbers and texts behind each other.
 #[derive(Debug, Default)]
-pub(in crate::runtime) struct Writer(pub(super) Vec<u8>);
+pub(in crate::runtime) struct Writer(pub(in crate::runtime) Vec<u8>);
 
 impl Writer {
-    pub(super) fn number(&mut self, number: u64) -> &mut Writer {
+    pub(in crate::runtime) fn number(&mut self, number: u64) -> &mut Writer {
         self.0.extend_from_slice(&number.to_le_bytes());
         self
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
+    pub(in crate::runtime) fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
         self.number(bytes.len() as u64).0.extend_from_slice(bytes);
         self
     }
 
-    pub(super) fn maybe_text(&mut self, text: Option<&str>) -> &mut Writer {
+    pub(in crate::runtime) fn maybe_text(&mut self, text: Option<&str>) -> &mut Writer {
         match text {
             None => self.number(0),
             Some(text) => self.number(1).bytes(text.as_bytes()),
@@ -295,7 +295,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn fault(&mut self, fault: &Fault) -> &mut Writer {
+    pub(in crate::runtime) fn fault(&mut self, fault: &Fault) -> &mut Writer {
         self.maybe_text(fault.error.as_deref()).maybe_text(fault.cause.as_deref())
     }
 }

@@ -1,5 +1,6 @@
 //! What an engine does with its journal: starts are written, and executions of earlier processes go on.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -9,6 +10,9 @@ use super::super::engine::Engine;
 use super::super::handle::Handle;
 use super::super::inbox::{Indexed, ShardMessage};
 use super::super::machine::{Target, Version};
+use super::super::map_run;
+#[cfg(feature = "service")]
+use super::super::map_run::MapRun;
 use super::super::shard::Resume;
 use super::super::start::StartError;
 use super::super::tasks::Answer;
@@ -77,7 +81,27 @@ impl Engine {
     /// [forgets](Engine::forget_recorded) what nobody needs any more.
     pub fn recovered(&self) -> Vec<RecoveredExecution> {
         let Some(durability) = &self.shared().durability else { return Vec::new() };
-        std::mem::take(&mut durability.found().executions).into_values().collect()
+        let recovered: Vec<RecoveredExecution> =
+            std::mem::take(&mut durability.found().executions).into_values().collect();
+        // Files of Map Runs whose executions are gone are of no use.
+        let known: HashSet<&str> = recovered.iter().map(|execution| &*execution.arn).collect();
+        map_run::found(&durability.map_runs, |execution| known.contains(execution));
+        recovered
+    }
+
+    /// The Map Runs of executions of earlier processes, in the order in which they began.
+    #[cfg(feature = "service")]
+    pub(crate) fn recovered_map_runs(&self) -> Vec<Arc<MapRun>> {
+        let durability = self.shared().durability.as_ref();
+        durability.map_or_else(Vec::new, |durability| map_run::found(&durability.map_runs, |_| true))
+    }
+
+    /// Nobody asks for a Map Run any more.
+    #[cfg(feature = "service")]
+    pub(crate) fn forget_map_run(&self, arn: &str) {
+        if let Some(durability) = &self.shared().durability {
+            map_run::forget(&durability.map_runs, arn);
+        }
     }
 
     /// What was [noted](Engine::note) under a key, in this process or an earlier one.

@@ -1,6 +1,5 @@
 //! `ItemBatcher`: several items in the input of one child (developer guide, "ItemBatcher").
 
-use super::inputs::Input;
 use crate::limits;
 
 /// Puts items together: `{"BatchInput": …, "Items": […]}`.
@@ -27,27 +26,32 @@ impl Batcher {
         Batcher { before, items_max, bytes_max, batch: Vec::new(), items: 0 }
     }
 
-    /// Adds an item, JSON text. The batch before, if the item has no place in it.
-    pub(crate) fn add(&mut self, item: &[u8]) -> Option<Input> {
+    /// Adds an item, JSON text. The batch before, as JSON text, if the item has no place in it.
+    pub(crate) fn add(&mut self, item: &[u8]) -> Option<Vec<u8>> {
         let is_full =
             u64::from(self.items) >= self.items_max || self.batch.len() + 1 + item.len() + 2 > self.bytes_max;
         let batch = if self.items > 0 && is_full { self.finish() } else { None };
+        self.push(item);
+        batch
+    }
+
+    /// Adds an item, however much is in the batch already.
+    pub(crate) fn push(&mut self, item: &[u8]) {
         match self.items {
             0 => self.batch.extend_from_slice(&self.before),
             _ => self.batch.push(b','),
         }
         self.batch.extend_from_slice(item);
         self.items += 1;
-        batch
     }
 
     /// The last batch, if there are items in it.
-    pub(crate) fn finish(&mut self) -> Option<Input> {
+    pub(crate) fn finish(&mut self) -> Option<Vec<u8>> {
         let items = std::mem::take(&mut self.items);
         if items == 0 {
             return None;
         }
         self.batch.extend_from_slice(b"]}");
-        Some(Input { text: std::mem::take(&mut self.batch), items })
+        Some(std::mem::take(&mut self.batch))
     }
 }

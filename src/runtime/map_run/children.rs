@@ -14,7 +14,7 @@ use super::super::machine::Published;
 use super::super::outcome::{Outcome, Status};
 use super::super::start::{StartError, StartOptions};
 use super::inputs::Input;
-use super::{ChildFuture, MapRun, MapRuns, Setup};
+use super::{ChildFuture, MapRun, MapRuns, Setup, Share};
 use crate::arn::Arn;
 use crate::engine::{self, Execution, TaskCall};
 use crate::fault::{self, Fault};
@@ -25,10 +25,7 @@ use crate::task::{Answer, Tasks};
 /// What a child came to.
 #[derive(Debug)]
 pub(super) struct End {
-    /// Which of the children it is.
-    pub(super) index: u64,
-    /// How many items it had.
-    pub(super) items: u32,
+    pub(super) share: Share,
     pub(super) status: Status,
     /// JSON text, when it succeeded.
     pub(super) output: Vec<u8>,
@@ -98,7 +95,7 @@ impl Wake for ChildWaker {
 struct Held {
     future: ChildFuture,
     waker: Waker,
-    items: u32,
+    share: Share,
     /// Its ARN and its input, where they are wanted.
     child: Option<(String, Vec<u8>)>,
 }
@@ -108,8 +105,6 @@ pub(super) struct Children {
     ends: Arc<Ends>,
     held: HashMap<u64, Held>,
     running: u64,
-    /// How many were started.
-    started: u64,
 }
 
 /// What became of inputs that were to be started.
@@ -123,7 +118,7 @@ pub(super) struct Started {
 
 impl Children {
     pub(super) fn new(ends: Arc<Ends>) -> Children {
-        Children { ends, held: HashMap::new(), running: 0, started: 0 }
+        Children { ends, held: HashMap::new(), running: 0 }
     }
 
     pub(super) fn running(&self) -> u64 {
@@ -174,8 +169,7 @@ impl Children {
             }
         };
         Some(End {
-            index,
-            items: held.items,
+            share: held.share,
             status: outcome.status,
             output: outcome.json().to_vec(),
             fault: outcome.fault.clone(),
@@ -206,14 +200,17 @@ impl Children {
         while let Some(input) = rest.next() {
             let tasks = setup.tasks.clone().map(|tasks| Box::new(OfParent(tasks)) as Box<dyn Tasks + Send>);
             let started = match keeper {
-                Some(keeper) => keeper.start(run, &child, &String::from_utf8_lossy(&input.text), tasks)?,
+                Some(keeper) => {
+                    let text = String::from_utf8_lossy(&input.text);
+                    keeper.start((run, input.share.index), &child, &text, tasks)?
+                }
                 None => start_alone(engine, &child, &input, tasks)?,
             };
             match started {
                 Some((arn, future)) => {
                     begun += 1;
-                    items += u64::from(input.items);
-                    self.hold(future, input.items, wants_all.then_some((arn, input.text)));
+                    items += u64::from(input.share.items);
+                    self.hold(future, input.share, wants_all.then_some((arn, input.text)));
                 }
                 None => {
                     let rest = std::iter::once(input).chain(rest).collect();
@@ -224,11 +221,11 @@ impl Children {
         Ok(Started { rest: Vec::new(), begun, items })
     }
 
-    fn hold(&mut self, future: ChildFuture, items: u32, child: Option<(String, Vec<u8>)>) {
-        let index = self.started;
-        (self.started, self.running) = (index + 1, self.running + 1);
+    fn hold(&mut self, future: ChildFuture, share: Share, child: Option<(String, Vec<u8>)>) {
+        let index = share.index;
+        self.running += 1;
         let waker = Waker::from(Arc::new(ChildWaker { ends: Arc::clone(&self.ends), index }));
-        self.held.insert(index, Held { future, waker, items, child });
+        self.held.insert(index, Held { future, waker, share, child });
         // It is polled soon, for the first time.
         self.ends.lock().woken.push(index);
     }
@@ -242,20 +239,19 @@ impl Children {
         time: Option<&Arc<dyn Time>>,
     ) -> Started {
         let time = time.cloned();
-        let (first, ends) = (self.started, Arc::clone(&self.ends));
-        let sizes: Box<[u32]> = inputs.iter().map(|input| input.items).collect();
+        let ends = Arc::clone(&self.ends);
+        let shares: Box<[Share]> = inputs.iter().map(|input| input.share).collect();
         let texts = inputs.iter().map(|input| &input.text);
         let batch = engine.start_batch_with(child, texts, move |n, ended| {
-            let mut end = end(first + u64::from(n), sizes[n as usize], ended);
+            let mut end = end(shares[n as usize], ended);
             end.child = time.as_ref().map(|time| Box::new(child_that_ended(ended, time.now_ms())));
             ends.tell(|state| state.ended.push(end));
         });
         let begun = batch.counts().accepted;
         let at = usize::try_from(begun).unwrap_or(inputs.len()).min(inputs.len());
         let rest = inputs.split_off(at);
-        self.started += begun;
         self.running += begun;
-        let items = inputs.iter().map(|input| u64::from(input.items)).sum();
+        let items = inputs.iter().map(|input| u64::from(input.share.items)).sum();
         Started { rest, begun, items }
     }
 }
@@ -264,7 +260,7 @@ fn keeper<'s>(child: &Published, setup: &'s Setup) -> Option<&'s Arc<dyn MapRuns
     setup.keeper.as_ref().filter(|keeper| keeper.keeps(child))
 }
 
-fn end(index: u64, items: u32, ended: EndedExecution<'_>) -> End {
+fn end(share: Share, ended: EndedExecution<'_>) -> End {
     let (mut output, mut fault) = (Vec::new(), None);
     let arena = &ended.execution().arena;
     let status = Status::of(ended.outcome());
@@ -276,7 +272,7 @@ fn end(index: u64, items: u32, ended: EndedExecution<'_>) -> End {
         engine::Outcome::Failed(why) | engine::Outcome::Aborted(why) => fault = Some(why.clone()),
         engine::Outcome::TimedOut => {}
     }
-    End { index, items, status, output, fault, child: None }
+    End { share, status, output, fault, child: None }
 }
 
 fn child_that_ended(ended: EndedExecution<'_>, stopped_ms: u64) -> Child {

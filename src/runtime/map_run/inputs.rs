@@ -20,11 +20,30 @@ use crate::task::data::DataStore;
 
 /// The input of a child.
 #[derive(Debug)]
-pub(crate) struct Input {
+pub(super) struct Input {
     /// JSON text.
-    pub(crate) text: Vec<u8>,
-    /// How many items it has.
-    pub(crate) items: u32,
+    pub(super) text: Vec<u8>,
+    pub(super) share: Share,
+}
+
+/// Which items a child has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Which of the children it is.
+    pub(super) index: u64,
+    /// How many there are.
+    pub(super) items: u32,
+    /// The checksum of those that were read, by which it is known whether they are the same after a restart.
+    pub(super) mark: u32,
+}
+
+/// What an earlier process knew of a child.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// How many items it has; 0, when nothing is known.
+    items: u32,
+    /// When it is over.
+    mark: Option<u32>,
 }
 
 /// What comes next.
@@ -34,6 +53,9 @@ pub(super) enum Next {
     Later,
     Over,
 }
+
+/// Items of children that are over which are passed by before others have their turn.
+const SKIPS_MAX: u32 = 1_024;
 
 /// Makes inputs, one after the other.
 pub(super) struct Inputs {
@@ -49,6 +71,17 @@ pub(super) struct Inputs {
     /// Whether inputs are other than items that are read.
     selects: bool,
     batcher: Option<Batcher>,
+    /// Of the child whose input is being made.
+    share: Share,
+    /// Children of an earlier process, and the version of the data then.
+    known: Vec<Known>,
+    source: Option<String>,
+    new_version: Option<String>,
+    /// Whether the version of the data was looked at.
+    is_checked: bool,
+    /// Whether marks of items are wanted.
+    is_durable: bool,
+    mark: u32,
     /// Those that could not be started yet.
     back: VecDeque<Input>,
     /// An item that is being made into an input.
@@ -99,6 +132,13 @@ impl Inputs {
             count,
             next: 0,
             batcher,
+            share: Share::default(),
+            known: Vec::new(),
+            source: None,
+            new_version: None,
+            is_checked: false,
+            is_durable: setup.log.is_some(),
+            mark: 0,
             back: VecDeque::new(),
             text: Vec::new(),
             ahead_ms: setup.ahead_ms,
@@ -111,41 +151,104 @@ impl Inputs {
         self.is_over && self.back.is_empty()
     }
 
+    /// Whether a child may have several items.
+    pub(super) fn is_batched(&self) -> bool {
+        self.batcher.is_some()
+    }
+
     /// They are to come once more, before all others.
     pub(super) fn give_back(&mut self, inputs: Vec<Input>) {
         inputs.into_iter().rev().for_each(|input| self.back.push_front(input));
+    }
+
+    /// An earlier process started this child.
+    pub(super) fn was_begun(&mut self, share: Share) {
+        self.known(share).items = share.items;
+    }
+
+    /// A child was over in an earlier process: it is not started once more.
+    pub(super) fn was_over(&mut self, share: Share) {
+        *self.known(share) = Known { items: share.items, mark: Some(share.mark) };
+    }
+
+    fn known(&mut self, share: Share) -> &mut Known {
+        // As many as the file of the Map Run has entries, or fewer.
+        let index = share.index as usize;
+        if self.known.len() <= index {
+            self.known.resize(index + 1, Known::default());
+        }
+        &mut self.known[index]
+    }
+
+    /// The version of the data in an earlier process.
+    pub(super) fn was_read(&mut self, version: String) {
+        self.source = Some(version);
+    }
+
+    /// The version of the data, once, if no earlier process knew it.
+    pub(super) fn new_version(&mut self) -> Option<String> {
+        self.new_version.take()
     }
 
     pub(super) fn next(&mut self, context: &mut Context<'_>, now_ms: u64) -> Result<Next, Fault> {
         if let Some(input) = self.back.pop_front() {
             return Ok(Next::Input(input));
         }
-        while self.next < self.count {
-            let at = self.next;
-            self.next += 1;
-            self.make(now_ms, |_| Ok(Item::At(at)))?;
-            if let Some(input) = self.batched()? {
-                return Ok(Next::Input(input));
-            }
-        }
-        loop {
-            match self.read(context, now_ms)? {
+        for _ in 0..SKIPS_MAX {
+            let known = self.known.get(self.share.index as usize).copied().unwrap_or_default();
+            match self.poll_item(context, now_ms, known.mark.is_some())? {
                 Poll::Pending => return Ok(Next::Later),
-                Poll::Ready(false) => break,
-                Poll::Ready(true) => {}
-            }
-            if let Some(input) = self.batched()? {
-                return Ok(Next::Input(input));
+                Poll::Ready(false) => {
+                    self.is_over = true;
+                    let made = self.share.index + u64::from(self.share.items > 0);
+                    if self.share.items < known.items || made < self.known.len() as u64 {
+                        return Err(changed("items that were there are gone"));
+                    }
+                    let last = self.batcher.as_mut().and_then(Batcher::finish);
+                    return Ok(last.map_or(Next::Over, |text| Next::Input(self.end_share(text))));
+                }
+                Poll::Ready(true) if known.mark.is_some() => self.skipped(known)?,
+                Poll::Ready(true) => {
+                    if let Some(input) = self.batched(known.items)? {
+                        return Ok(Next::Input(input));
+                    }
+                }
             }
         }
-        self.is_over = true;
-        Ok(self.batcher.as_mut().and_then(Batcher::finish).map_or(Next::Over, Next::Input))
+        // Others have their turn.
+        context.waker().wake_by_ref();
+        Ok(Next::Later)
     }
 
-    /// Reads an item and makes it into the text of an input; false when there is none any more.
-    fn read(&mut self, context: &mut Context<'_>, now_ms: u64) -> Poll<Result<bool, Fault>> {
+    /// One more item of a child that is over.
+    fn skipped(&mut self, known: Known) -> Result<(), Fault> {
+        self.share.add(self.mark);
+        if self.share.items < known.items {
+            return Ok(());
+        }
+        let share = self.share;
+        self.share = Share::at(share.index + 1);
+        if known.mark == Some(share.mark) { Ok(()) } else { Err(changed("its items are others")) }
+    }
+
+    /// Makes an item into the text of an input, unless it is one of a child that is over; false when there is none any
+    /// more.
+    fn poll_item(
+        &mut self,
+        context: &mut Context<'_>,
+        now_ms: u64,
+        is_skipped: bool,
+    ) -> Poll<Result<bool, Fault>> {
+        if self.next < self.count {
+            let at = self.next;
+            self.next += 1;
+            if !is_skipped {
+                self.make(now_ms, |_| Ok(Item::At(at)))?;
+            }
+            return Poll::Ready(Ok(true));
+        }
         let Some(mut reader) = self.reader.take() else { return Poll::Ready(Ok(false)) };
-        let read = self.read_with(context, &mut reader, now_ms);
+        let read = self.read_with(context, &mut reader, now_ms, is_skipped);
         // When it is at its end it is not asked again.
         self.reader = matches!(read, Poll::Pending | Poll::Ready(Ok(true))).then_some(reader);
         read
@@ -156,14 +259,21 @@ impl Inputs {
         context: &mut Context<'_>,
         reader: &mut Reader,
         now_ms: u64,
+        is_skipped: bool,
     ) -> Poll<Result<bool, Fault>> {
         let mut item = std::mem::take(&mut self.text);
         if !ready!(reader.poll_next(context, &mut item))? {
             return Poll::Ready(Ok(false));
         }
+        self.check_version(reader)?;
+        if self.is_durable {
+            self.mark = checksum(&item);
+        }
         let at = self.next;
         self.next += 1;
-        if self.selects {
+        if is_skipped {
+            self.text = item;
+        } else if self.selects {
             self.make(now_ms, |execution| {
                 let value = json::read(&mut execution.arena, &item).map_err(|error| not_json(at, &error))?;
                 Ok(Item::Read(at, value))
@@ -193,16 +303,52 @@ impl Inputs {
         Ok(())
     }
 
-    /// The item alone, or the batch that is full with it.
-    fn batched(&mut self) -> Result<Option<Input>, Fault> {
+    /// What an earlier process has begun to read has to be what is read now.
+    fn check_version(&mut self, reader: &Reader) -> Result<(), Fault> {
+        if self.is_checked {
+            return Ok(());
+        }
+        self.is_checked = true;
+        let now = reader.items.as_ref().and_then(Items::version);
+        match &self.source {
+            None => self.new_version = now,
+            Some(before) if now.as_ref() == Some(before) => {}
+            Some(before) => {
+                let now = now.as_deref().unwrap_or("unknown");
+                return Err(changed(&format!("its version was {before}, and is {now}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The item alone, or the batch that is full with it: in an earlier process that had so many items, if not 0.
+    fn batched(&mut self, known_items: u32) -> Result<Option<Input>, Fault> {
         if self.text.len() > limits::PAYLOAD_BYTES_MAX as usize {
             let cause = "An item is larger than the maximum number of bytes of an execution's input.";
             return Err(Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
         }
-        Ok(match &mut self.batcher {
-            Some(batcher) => batcher.add(&self.text),
-            None => Some(Input { text: std::mem::take(&mut self.text), items: 1 }),
-        })
+        let Some(batcher) = &mut self.batcher else {
+            self.share.add(self.mark);
+            let text = std::mem::take(&mut self.text);
+            return Ok(Some(self.end_share(text)));
+        };
+        if known_items > 0 {
+            batcher.push(&self.text);
+            self.share.add(self.mark);
+            let batch = if self.share.items >= known_items { batcher.finish() } else { None };
+            return Ok(batch.map(|text| self.end_share(text)));
+        }
+        let before = batcher.add(&self.text);
+        let before = before.map(|text| self.end_share(text));
+        self.share.add(self.mark);
+        Ok(before)
+    }
+
+    /// All items of a child are in this text; that of the next one begins.
+    fn end_share(&mut self, text: Vec<u8>) -> Input {
+        let share = self.share;
+        self.share = Share::at(share.index + 1);
+        Input { text, share }
     }
 }
 
@@ -241,6 +387,28 @@ impl Reader {
         let nobody = || failed(format!("Nothing reads items of the resource {} here", self.resource));
         let data = store.ok_or_else(nobody)?.read(&self.arguments).map_err(failed)?;
         Items::new(data, &self.format, self.pointer.as_deref(), items_max)
+    }
+}
+
+/// Bytes of an item come to this. It is not looked for who makes another with the same.
+fn checksum(item: &[u8]) -> u32 {
+    crc32c::crc32c(item)
+}
+
+fn changed(how: &str) -> Fault {
+    let cause = format!("The data changed since the Map Run began to read it: {how}");
+    Fault::new(fault::ITEM_READER_FAILED, cause)
+}
+
+impl Share {
+    fn at(index: u64) -> Share {
+        Share { index, ..Share::default() }
+    }
+
+    /// One more item, of this mark.
+    fn add(&mut self, mark: u32) {
+        self.items += 1;
+        self.mark = self.mark.rotate_left(1) ^ mark;
     }
 }
 

@@ -8,35 +8,40 @@
 mod batch;
 mod children;
 mod inputs;
+mod log;
 #[cfg(feature = "map-data")]
 mod reader;
 #[cfg(not(feature = "map-data"))]
 #[path = "no_reader.rs"]
 mod reader;
 mod results;
+mod work;
 
-use std::future::{Future, poll_fn};
+use std::fs::File;
+use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use serde_json::Value as Json;
 
 pub(crate) use batch::Batcher;
-use children::{Children, Ends, Started};
-pub(crate) use inputs::Input;
-use inputs::{Inputs, Next};
+use children::{Children, Ends};
+use inputs::{Inputs, Share};
+use log::{Log, MapRunResult, Opened};
 use results::Results;
+use work::Work;
 
 use super::clock::Time;
 use super::completion::SharedTasks;
-use super::engine::{Engine, Inner};
+use super::engine::Inner;
 use super::machine::{Published, Version};
 use super::outcome::{Outcome, Status};
-use crate::engine::{self, Execution, MapRunRequest, TaskCall};
+use crate::engine::{Execution, MapRunRequest, TaskCall};
 use crate::fault::{self, Fault};
 use crate::json::{self, Value};
-use crate::limits;
 use crate::task::data::DataStore;
 use crate::task::{Handlers, TaskError, Tasks};
 
@@ -48,18 +53,21 @@ pub trait MapRuns: Send + Sync {
     /// Whether the children are to be started by [`start`](MapRuns::start).
     fn keeps(&self, child: &Published) -> bool;
 
-    /// Starts a child execution with this input, and these tasks where they are not the engine's: its ARN, and its end. None, when there is no
-    /// room for it at present.
+    /// Starts a child execution with this input, and these tasks where they are not the engine's: its ARN, and its end. None,
+    /// when there is no room for it at present. The child of this number that an earlier process started is taken for it.
     ///
     /// # Errors
     /// Why it can never be started.
     fn start(
         &self,
-        run: &Arc<MapRun>,
+        numbered: (&Arc<MapRun>, u64),
         child: &Published,
         input: &str,
         tasks: Option<Box<dyn Tasks + Send>>,
     ) -> Result<Option<(String, ChildFuture)>, Fault>;
+
+    /// A Map Run is over that went on after a restart: children that still run are stopped.
+    fn over(&self, run: &MapRun);
 }
 
 /// Comes to what a child came to; dropping it stops the child.
@@ -74,6 +82,8 @@ pub struct MapRun {
     started_ms: u64,
     state: Mutex<MapRunState>,
     ends: Arc<Ends>,
+    /// Of a durable one: what is changed about it is written there.
+    file: OnceLock<File>,
 }
 
 /// How a Map Run stands.
@@ -150,7 +160,24 @@ impl MapRunCounts {
     }
 }
 
+impl MapRunState {
+    fn new(settings: MapRunSettings, items: MapRunCounts, executions: MapRunCounts) -> MapRunState {
+        MapRunState { status: Status::Running, stopped_ms: None, settings, items, executions }
+    }
+}
+
 impl MapRun {
+    fn new(
+        arn: Box<str>,
+        execution_arn: Box<str>,
+        machine_arn: Box<str>,
+        started_ms: u64,
+        state: MapRunState,
+    ) -> MapRun {
+        let (state, ends, file) = (Mutex::new(state), Arc::default(), OnceLock::new());
+        MapRun { arn, execution_arn, machine_arn, started_ms, state, ends, file }
+    }
+
     /// `mapRunArn`
     pub fn arn(&self) -> &str {
         &self.arn
@@ -183,6 +210,9 @@ impl MapRun {
             return false;
         }
         change(&mut state.settings);
+        if let Some(Err(error)) = self.file.get().map(|file| log::write_change(file, state.settings)) {
+            tracing::error!(map_run = self.arn(), %error, "a change of a Map Run cannot be written down");
+        }
         drop(state);
         self.ends.wake();
         true
@@ -214,9 +244,22 @@ pub(super) struct Setup {
     pub(super) stores: Arc<Handlers<dyn DataStore>>,
     pub(super) now_ms: u64,
     pub(super) ahead_ms: i64,
+    /// The folder of the files of durable Map Runs, if it is to be durable.
+    pub(super) log: Option<PathBuf>,
 }
 
-/// Begins the Map Run that `call` asks for.
+impl Setup {
+    /// Whether the process is about to end: what happens to children then is not what they came to.
+    fn is_leaving(&self) -> bool {
+        self.log.is_some()
+            && self.engine.upgrade().is_none_or(|engine| {
+                let durability = engine.shared.durability.as_ref();
+                durability.is_some_and(|durability| durability.leaves.load(Ordering::Acquire))
+            })
+    }
+}
+
+/// Begins the Map Run that `call` asks for, or lets it go on that began in an earlier process.
 pub(super) fn begin(
     setup: Setup,
     execution: &Execution,
@@ -224,6 +267,16 @@ pub(super) fn begin(
 ) -> impl Future<Output = Result<Vec<u8>, TaskError>> + 'static {
     let request = execution.map_run(call.token);
     let run = map_run(&setup, execution, &request);
+    let (run, log, past, over) = match setup.log.as_deref().map(|folder| Log::open(folder, &run)) {
+        None => (run, None, None, None),
+        Some(Ok(Opened::New(log))) => (run, Some(log), None, None),
+        Some(Ok(Opened::Again(log, past, started_ms))) => {
+            (MapRun { started_ms, ..run }, Some(log), Some(past), None)
+        }
+        Some(Ok(Opened::Over(run, result))) => (*run, None, None, Some(result)),
+        Some(Err(error)) => (run, None, None, Some(Err(log::failed(&error)))),
+    };
+    let run = Arc::new(run);
     if let Some(keeper) = &setup.keeper {
         keeper.begun(&run);
     }
@@ -235,13 +288,21 @@ pub(super) fn begin(
     let inputs = Inputs::new(&setup, distributed, execution, call, &request);
     let results = Results::new(&setup, distributed, execution, &request, program.name(call.state));
     let children = Children::new(Arc::clone(&run.ends));
+    let setup = Rc::new(setup);
     async move {
-        let mut guard = Guard { run: Arc::clone(&run), time: Arc::clone(&setup.time), is_over: false };
+        if let Some(result) = over {
+            if run.state().status == Status::Running {
+                run.stop(Status::Failed, setup.time.now_ms());
+            }
+            return result.map_err(error);
+        }
+        let goes_on = past.is_some();
+        let mut guard = Guard { run: Arc::clone(&run), setup: Rc::clone(&setup), goes_on, is_over: false };
         let result = match results {
-            Ok(results) => Work { run: Arc::clone(&run), setup, inputs, children, results }.run().await,
+            Ok(results) => Work { run, setup, inputs, children, results, log }.run(past).await,
             Err(fault) => Err(fault),
         };
-        guard.stop(if result.is_ok() { Status::Succeeded } else { Status::Failed });
+        guard.stop(if result.is_ok() { Status::Succeeded } else { Status::Failed }, Some(&result));
         result.map_err(error)
     }
 }
@@ -260,21 +321,31 @@ fn arguments(execution: &Execution, value: Value) -> Json {
 /// Says that a Map Run was aborted, if it is dropped before its end.
 struct Guard {
     run: Arc<MapRun>,
-    time: Arc<dyn Time>,
+    setup: Rc<Setup>,
+    goes_on: bool,
     is_over: bool,
 }
 
 impl Guard {
-    fn stop(&mut self, status: Status) {
+    fn stop(&mut self, status: Status, result: Option<&MapRunResult>) {
         self.is_over = true;
-        self.run.stop(status, self.time.now_ms());
+        self.run.stop(status, self.setup.time.now_ms());
+        if let Some(folder) = &self.setup.log
+            && let Err(error) = log::close(folder, &self.run, result)
+        {
+            tracing::error!(map_run = self.run.arn(), %error, "the end of a Map Run cannot be written down");
+        }
+        if let Some(keeper) = self.setup.keeper.as_ref().filter(|_| self.goes_on) {
+            keeper.over(&self.run);
+        }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.stop(Status::Aborted);
+        // When the process is about to end, it goes on in the next one.
+        if !self.is_over && !self.setup.is_leaving() {
+            self.stop(Status::Aborted, None);
         }
     }
 }
@@ -284,7 +355,7 @@ fn error(fault: Fault) -> TaskError {
     TaskError::new(error.unwrap_or(fault::RUNTIME.into()), cause.unwrap_or_else(String::new))
 }
 
-fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> Arc<MapRun> {
+fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> MapRun {
     let settings = MapRunSettings {
         concurrency_max: request.concurrency_max,
         tolerated_count: request.tolerated_count,
@@ -295,177 +366,22 @@ fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> Arc
     let items = MapRunCounts { pending, ..MapRunCounts::default() };
     let is_batched = request.batch_items_max > 0 || request.batch_bytes_max > 0;
     let executions = if is_batched { MapRunCounts::default() } else { items };
-    Arc::new(MapRun {
-        arn: execution.arena.str(request.arn).into(),
-        execution_arn: execution.execution_arn().into(),
-        machine_arn: setup.child.identity.state_machine_arn.clone(),
-        started_ms: setup.now_ms.saturating_add_signed(setup.ahead_ms),
-        state: Mutex::new(MapRunState {
-            status: Status::Running,
-            stopped_ms: None,
-            settings,
-            items,
-            executions,
-        }),
-        ends: Arc::default(),
-    })
+    MapRun::new(
+        execution.arena.str(request.arn).into(),
+        execution.execution_arn().into(),
+        setup.child.identity.state_machine_arn.clone(),
+        setup.now_ms.saturating_add_signed(setup.ahead_ms),
+        MapRunState::new(settings, items, executions),
+    )
 }
 
-/// A Map Run at work.
-struct Work {
-    run: Arc<MapRun>,
-    setup: Setup,
-    inputs: Inputs,
-    children: Children,
-    results: Results,
+/// The Map Runs of executions that are known, as their files say that they stand.
+pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<Arc<MapRun>> {
+    log::found(folder, is_known).into_iter().map(Arc::new).collect()
 }
 
-/// Children that are started before others have their turn.
-const STARTS_MAX: usize = 256;
-
-impl Work {
-    async fn run(mut self) -> Result<Vec<u8>, Fault> {
-        if let Err(fault) = self.work().await {
-            let Work { run, mut results, children, .. } = self;
-            // Children that still run are stopped. What others came to is written before the Map Run has failed.
-            drop(children);
-            let _ = poll_fn(|context| results.poll_finish(context, &run)).await;
-            return Err(fault);
-        }
-        let Work { run, results, .. } = &mut self;
-        poll_fn(|context| results.poll_finish(context, run)).await
-    }
-
-    async fn work(&mut self) -> Result<(), Fault> {
-        loop {
-            self.settle()?;
-            let goes_on = poll_fn(|context| Poll::Ready(self.go_on(context))).await?;
-            if self.children.running() == 0 && self.inputs.is_over() {
-                return self.verdict();
-            }
-            self.children.changed(goes_on).await;
-        }
-    }
-
-    /// Writes results and starts children. Whether more could be started at once.
-    fn go_on(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
-        match self.results.poll_write(context)? {
-            // No child begins whose result has no room.
-            Poll::Pending => Ok(false),
-            Poll::Ready(()) => self.begin_children(context),
-        }
-    }
-
-    /// Takes what children came to.
-    fn settle(&mut self) -> Result<(), Fault> {
-        let ended = self.children.take_ended();
-        if ended.is_empty() {
-            return Ok(());
-        }
-        let mut state = self.run.lock();
-        for end in &ended {
-            state.items.end(end.status, u64::from(end.items));
-            state.executions.end(end.status, 1);
-        }
-        drop(state);
-        for end in ended {
-            self.results.add(end)?;
-        }
-        self.verdict()
-    }
-
-    /// Whether more failed than is tolerated.
-    fn verdict(&self) -> Result<(), Fault> {
-        let state = self.run.lock();
-        let failed = state.items.not_succeeded();
-        let MapRunSettings { tolerated_count, tolerated_percentage, .. } = state.settings;
-        let counts = tolerated_count > 0;
-        let has_share = tolerated_percentage > 0.0;
-        let by_count = counts && failed > tolerated_count;
-        // How many a percentage is of is known when all items are.
-        let by_share = has_share
-            && self.inputs.is_over()
-            && failed as f64 * 100.0 > tolerated_percentage * state.items.total() as f64;
-        if by_count || by_share || (failed > 0 && !counts && !has_share) {
-            Err(engine::threshold_exceeded())
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Starts children as long as there is room. Whether more could be started at once.
-    fn begin_children(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
-        let asked = self.run.lock().settings.concurrency_max;
-        let at_once = if asked == 0 { limits::MAP_RUN_CONCURRENCY_MAX } else { asked };
-        let at_once = at_once.min(limits::MAP_RUN_CONCURRENCY_MAX);
-        let room = at_once.saturating_sub(self.children.running());
-        let room = usize::try_from(room).unwrap_or(STARTS_MAX).min(STARTS_MAX);
-        if room == 0 {
-            return Ok(false);
-        }
-        let Some(inner) = self.setup.engine.upgrade() else {
-            // The engine is gone, and this execution is about to be stopped.
-            return Ok(false);
-        };
-        let engine = Engine { inner };
-        if engine.shared().gate.is_closed() {
-            // None begins any more, and this execution ends when the time for draining is over.
-            return Ok(false);
-        }
-        let mut inputs = Vec::with_capacity(room);
-        let mut goes_on = true;
-        while inputs.len() < room {
-            match self.inputs.next(context, self.setup.now_ms)? {
-                Next::Input(input) => inputs.push(input),
-                Next::Later => {
-                    goes_on = false;
-                    break;
-                }
-                Next::Over => {
-                    // The last batch may have come.
-                    goes_on = !self.inputs.is_over();
-                    break;
-                }
-            }
-        }
-        if inputs.is_empty() {
-            return Ok(false);
-        }
-        let Started { rest, begun, items } = self.start(context, &engine, inputs)?;
-        let mut state = self.run.lock();
-        state.executions.begin(begun);
-        state.items.begin(items);
-        drop(state);
-        let is_refused = !rest.is_empty();
-        self.inputs.give_back(rest);
-        Ok(if is_refused {
-            // When one of ours ends there is room again. Without any, others' have to end, and what they take may be
-            // counted by who keeps children: that is looked at again and again.
-            self.children.running() == 0 && Children::are_kept(&engine, &self.setup)
-        } else {
-            goes_on
-        })
-    }
-
-    /// Starts children. Where there is no room for any, and none runs that could make some, the task is woken when there
-    /// is.
-    fn start(
-        &mut self,
-        context: &mut Context<'_>,
-        engine: &Engine,
-        inputs: Vec<Input>,
-    ) -> Result<Started, Fault> {
-        let wants_all = self.results.wants_all();
-        let started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
-        if started.begun > 0 || self.children.running() > 0 || Children::are_kept(engine, &self.setup) {
-            return Ok(started);
-        }
-        engine.shared().room.wait(context.waker());
-        // The start of the whole batch was refused; one child may still fit.
-        let mut inputs = started.rest;
-        let later = inputs.split_off(1);
-        let mut started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
-        started.rest.extend(later);
-        Ok(started)
-    }
+/// Nobody asks for the Map Run of this ARN any more.
+#[cfg(feature = "service")]
+pub(super) fn forget(folder: &Path, arn: &str) {
+    log::remove(folder, arn);
 }

@@ -15,6 +15,10 @@ impl Items {
         Err(Fault::new(fault::ITEM_READER_FAILED, cause))
     }
 
+    pub(super) fn version(&self) -> Option<String> {
+        None
+    }
+
     pub(super) fn poll_next(&mut self, _: &mut Context<'_>, _: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
         unreachable!("there is never one")
     }

@@ -35,6 +35,7 @@ pub(super) struct Items {
     /// How many may still be read.
     left: u64,
     waker: Rc<RefCell<Waker>>,
+    version: Rc<RefCell<Option<String>>>,
 }
 
 /// Where nothing can be read yet, its error is `WouldBlock`, and the task is woken: what reads it goes on where it was.
@@ -58,6 +59,9 @@ enum Form {
 struct Stream {
     source: Box<dyn Source>,
     waker: Rc<RefCell<Waker>>,
+    /// Of the data, when some of it was read.
+    version: Rc<RefCell<Option<String>>>,
+    is_begun: bool,
 }
 
 impl Read for Stream {
@@ -67,7 +71,12 @@ impl Read for Stream {
         }
         let waker = self.waker.borrow().clone();
         match self.source.poll_read(&mut Context::from_waker(&waker), buffer) {
-            Poll::Ready(read) => read,
+            Poll::Ready(read) => {
+                if !std::mem::replace(&mut self.is_begun, true) {
+                    *self.version.borrow_mut() = self.source.version();
+                }
+                read
+            }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -101,14 +110,22 @@ impl Items {
             return Err(failed("Data in this format cannot be read here: use JSON, JSONL or CSV"));
         }
         let waker = Rc::new(RefCell::new(Waker::noop().clone()));
-        let stream = Stream { source, waker: Rc::clone(&waker) };
+        let version = Rc::new(RefCell::new(None));
+        let of_stream = Rc::clone(&version);
+        let stream = Stream { source, waker: Rc::clone(&waker), version: of_stream, is_begun: false };
         Ok(Items {
             form: Form::Packed(Packed { head: Vec::new(), stream }),
             format: format.clone(),
             pointer: pointer.map(Into::into),
             left: if items_max == 0 { u64::MAX } else { items_max },
             waker,
+            version,
         })
+    }
+
+    /// What the data is known by, when some of it was read.
+    pub(super) fn version(&self) -> Option<String> {
+        self.version.borrow().clone()
     }
 
     /// Puts the next item, JSON text that may not be valid, in place of what `item` holds. False when there is none.

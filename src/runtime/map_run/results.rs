@@ -109,7 +109,7 @@ impl Results {
             return Ok(());
         }
         // Results are few, or too large.
-        let index = end.index as usize;
+        let index = end.share.index as usize;
         if self.parts.len() <= index {
             self.parts.resize_with(index + 1, || None);
         }

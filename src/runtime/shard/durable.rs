@@ -10,6 +10,7 @@ use crate::engine::{Effect, Event, TaskCall, Token, Turn};
 use crate::fault::{self, Fault};
 use crate::journal::Lsn;
 use crate::limits;
+use crate::program::ResourceKind;
 use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::{Completion, Reply};
 use crate::runtime::context::ExecutionBuffer;
@@ -239,7 +240,9 @@ impl Shard {
                 effects.push_pending(&job.buffer.execution, program);
                 let durability = self.shared.durability.as_ref();
                 let failing = effects.take_tasks(|call| {
-                    durability.is_some_and(|durability| {
+                    // A Map Run knows itself what was done.
+                    let is_map_run = program.tasks[call.task].resource.kind == ResourceKind::MapRun;
+                    durability.filter(|_| !is_map_run).is_some_and(|durability| {
                         durability.in_doubt.fetch_add(1, Ordering::Relaxed);
                         durability.fails_in_doubt(&program.tasks[call.task].resource.arn)
                     })

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::asl::model::{ItemBatcher, QueryLanguage, Setting, State, StateKind};
 use crate::json::source::{Member, Node, NodeValue, Sourced, Span};
-use crate::runtime::{Batcher, ChildInput as Input};
+use crate::runtime::Batcher;
 
 /// The Pass state whose output is an object of the batcher's fields.
 pub(super) fn state(tested: &State, bare: State) -> Option<State> {
@@ -62,6 +62,6 @@ pub(super) fn batches(fields: &Json, items: &[String]) -> String {
     format!("[{}]", batches.join(","))
 }
 
-fn text(batch: Input) -> String {
-    String::from_utf8_lossy(&batch.text).into_owned()
+fn text(batch: Vec<u8>) -> String {
+    String::from_utf8_lossy(&batch).into_owned()
 }

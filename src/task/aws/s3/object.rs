@@ -118,6 +118,11 @@ fn content_range(text: &str) -> Option<(u64, u64, u64)> {
 }
 
 impl Source for Object {
+    fn version(&self) -> Option<String> {
+        let (tag, whole) = self.known.as_ref()?;
+        Some(format!("{} of {whole} bytes", tag.as_deref()?))
+    }
+
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             if let Next::Asked(answer) = &mut self.next

@@ -1,0 +1,432 @@
+//! What the children of a durable Map Run came to so far, in a file of its own, from which it goes on after a restart.
+//!
+//! Entries are written as things happen, each with a checksum, and are not synced: they outlive the process, and what
+//! the machine loses with its power is done again. An entry that was torn ends the file. When the Map Run is over, its
+//! file has only what is said of it, and what the state gets of it: the turn that takes that may not be recorded yet.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::children::{Child, End};
+use super::{MapRun, MapRunCounts, MapRunSettings, MapRunState, Share};
+use crate::fault::{self, Fault};
+use crate::runtime::Status;
+use crate::runtime::durable::{Reader, Writer};
+
+/// What an entry is; the numbers are in files.
+const HEAD: u64 = 1;
+const SOURCE: u64 = 2;
+const BEGUN: u64 = 3;
+const ENDED: u64 = 4;
+const SETTINGS: u64 = 5;
+const OVER: u64 = 6;
+
+/// Bytes before an entry: how many it has, and their checksum.
+const PREFIX_BYTES: usize = 8;
+/// Bytes of an entry: input, output and cause of a child may be in it.
+const ENTRY_BYTES_MAX: usize = 16 << 20;
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// What a Map Run came to.
+pub(super) type MapRunResult = Result<Vec<u8>, Fault>;
+
+/// The file of a Map Run that is under way.
+#[derive(Debug)]
+pub(super) struct Log {
+    file: File,
+    entries: Vec<u8>,
+}
+
+/// What an entry says.
+pub(super) enum Entry {
+    Source(String),
+    Begun(Share),
+    Ended(End),
+    Settings(MapRunSettings),
+}
+
+/// The entries of an earlier process.
+pub(super) struct Past {
+    bytes: BufReader<File>,
+    /// Where the entries end that were read.
+    end: u64,
+    entry: Vec<u8>,
+}
+
+/// What the file of a Map Run has whose state is visited.
+pub(super) enum Opened {
+    /// Nothing yet.
+    New(Log),
+    /// What came before, and when it began: it goes on.
+    Again(Log, Past, u64),
+    Over(Box<MapRun>, MapRunResult),
+}
+
+/// Why a Map Run cannot be durable.
+pub(super) fn failed(error: &io::Error) -> Fault {
+    Fault::new(fault::RUNTIME, format!("What the Map Run came to cannot be written down: {error}"))
+}
+
+/// The file of the Map Run with this ARN.
+pub(super) fn path(folder: &Path, arn: &str) -> PathBuf {
+    folder.join(arn.rsplit_once(':').map_or(arn, |(_, uuid)| uuid))
+}
+
+impl Log {
+    pub(super) fn open(folder: &Path, run: &MapRun) -> io::Result<Opened> {
+        fs::create_dir_all(folder)?;
+        let path = path(folder, &run.arn);
+        if let Some(found) = Found::read(&path)?.filter(|found| found.run.arn == run.arn) {
+            if let Some(result) = found.result {
+                return Ok(Opened::Over(Box::new(found.run), result));
+            }
+            if found.run.state().status == Status::Running {
+                let mut bytes = BufReader::with_capacity(BUFFER_BYTES, File::open(&path)?);
+                bytes.seek(SeekFrom::Start(found.head_bytes))?;
+                let past = Past { bytes, end: found.head_bytes, entry: Vec::new() };
+                let log = Log::of(&path, run)?;
+                return Ok(Opened::Again(log, past, found.run.started_ms));
+            }
+            // It was stopped, which was not recorded of its state: that is visited once more.
+        }
+        drop(File::create(&path)?);
+        let mut log = Log::of(&path, run)?;
+        entry(&mut log.entries, |writer| head(writer, run));
+        log.write()?;
+        Ok(Opened::New(log))
+    }
+
+    /// Writes to this file, at its end.
+    fn of(path: &Path, run: &MapRun) -> io::Result<Log> {
+        let file = File::options().append(true).create(true).open(path)?;
+        // It is opened once.
+        let _ = run.file.set(file.try_clone()?);
+        Ok(Log { file, entries: Vec::new() })
+    }
+
+    /// What the items are read from.
+    pub(super) fn source(&mut self, version: &str) {
+        entry(&mut self.entries, |writer| _ = writer.number(SOURCE).bytes(version.as_bytes()));
+    }
+
+    /// Which items a child has that is to begin.
+    pub(super) fn begun(&mut self, share: Share) {
+        entry(&mut self.entries, |writer| shared(writer.number(BEGUN), share));
+    }
+
+    pub(super) fn ended(&mut self, end: &End) {
+        entry(&mut self.entries, |writer| ended(writer, end));
+    }
+
+    /// Hands the entries to the system.
+    pub(super) fn flush(&mut self) -> Result<(), Fault> {
+        self.write().map_err(|error| failed(&error))
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if !self.entries.is_empty() {
+            self.file.write_all(&self.entries)?;
+            self.entries.clear();
+        }
+        Ok(())
+    }
+
+    /// Nothing is known behind what was read: what comes is written there.
+    pub(super) fn goes_on_behind(&mut self, past: &Past) -> Result<(), Fault> {
+        self.file.set_len(past.end).map_err(|error| failed(&error))
+    }
+}
+
+impl Past {
+    /// The next entry; none behind the last one that is whole.
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
+        let unreadable = |error: io::Error| {
+            Fault::new(fault::RUNTIME, format!("What the Map Run came to before cannot be read: {error}"))
+        };
+        if !read_entry(&mut self.bytes, &mut self.entry).map_err(unreadable)? {
+            return Ok(None);
+        }
+        let read = read(&mut Reader(&self.entry));
+        if read.is_some() {
+            self.end += (PREFIX_BYTES + self.entry.len()) as u64;
+        }
+        Ok(read)
+    }
+
+    /// Bytes of the entry that was read last.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.entry.len()
+    }
+}
+
+/// Writes down what a Map Run goes by from now on.
+pub(super) fn write_change(mut file: &File, settings: MapRunSettings) -> io::Result<()> {
+    let mut entries = Vec::new();
+    entry(&mut entries, |writer| write_settings(writer.number(SETTINGS), settings));
+    // At once, behind what the Map Run itself writes.
+    file.write_all(&entries)
+}
+
+/// Puts the file of a Map Run that is over in place of that in which it was under way.
+pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) -> io::Result<()> {
+    let (mut entries, path) = (Vec::new(), path(folder, &run.arn));
+    entry(&mut entries, |writer| head(writer, run));
+    entry(&mut entries, |writer| over(writer, &run.state(), result));
+    let new = path.with_extension("new");
+    fs::write(&new, entries)?;
+    fs::rename(new, path)
+}
+
+/// Nobody asks for this Map Run any more.
+#[cfg(feature = "service")]
+pub(super) fn remove(folder: &Path, arn: &str) {
+    // One that stays is removed when it is found by the next process.
+    let _ = fs::remove_file(path(folder, arn));
+}
+
+/// The Map Runs of executions that are known, as far as their files say how they stand; files of others are removed.
+pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<MapRun> {
+    let Ok(files) = fs::read_dir(folder) else { return Vec::new() };
+    let mut runs = Vec::new();
+    for file in files.flatten() {
+        match Found::read(&file.path()) {
+            Ok(Some(found)) if is_known(&found.run.execution_arn) => runs.push(found.run),
+            Ok(_) => drop(fs::remove_file(file.path())),
+            Err(error) => tracing::warn!(file = %file.path().display(), %error, "a Map Run cannot be read"),
+        }
+    }
+    runs.sort_unstable_by(|a, b| (a.started_ms, &a.arn).cmp(&(b.started_ms, &b.arn)));
+    runs
+}
+
+/// What stands at the beginning of a file.
+struct Found {
+    run: MapRun,
+    head_bytes: u64,
+    result: Option<MapRunResult>,
+}
+
+impl Found {
+    /// `None`, when there is no file, or none of a Map Run.
+    fn read(path: &Path) -> io::Result<Option<Found>> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let (mut bytes, mut entry) = (BufReader::new(file), Vec::new());
+        if !read_entry(&mut bytes, &mut entry)? {
+            return Ok(None);
+        }
+        let Some(run) = read_head(&mut Reader(&entry)) else { return Ok(None) };
+        let head_bytes = (PREFIX_BYTES + entry.len()) as u64;
+        let mut found = Found { run, head_bytes, result: None };
+        if read_entry(&mut bytes, &mut entry)?
+            && let Some((state, result)) = read_over(&mut Reader(&entry))
+        {
+            (found.run.state, found.result) = (Mutex::new(state), result);
+        }
+        Ok(Some(found))
+    }
+}
+
+// ---- entries ----
+
+fn entry(entries: &mut Vec<u8>, write: impl FnOnce(&mut Writer)) {
+    let begin = entries.len();
+    entries.extend_from_slice(&[0; PREFIX_BYTES]);
+    let mut writer = Writer(std::mem::take(entries));
+    write(&mut writer);
+    *entries = writer.0;
+    let (bytes, crc) = {
+        let entry = &entries[begin + PREFIX_BYTES..];
+        (entry.len() as u32, crc32c::crc32c(entry))
+    };
+    entries[begin..begin + 4].copy_from_slice(&bytes.to_le_bytes());
+    entries[begin + 4..begin + PREFIX_BYTES].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Reads an entry; false at the end, and where it is not as it was written.
+fn read_entry(bytes: &mut impl Read, entry: &mut Vec<u8>) -> io::Result<bool> {
+    let mut prefix = [0; PREFIX_BYTES];
+    let is_end = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+    match bytes.read_exact(&mut prefix) {
+        Err(error) if is_end(&error) => return Ok(false),
+        read => read?,
+    }
+    let number = |at: usize| u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]);
+    let (length, crc) = (number(0) as usize, number(4));
+    if length > ENTRY_BYTES_MAX {
+        return Ok(false);
+    }
+    entry.resize(length, 0);
+    match bytes.read_exact(entry) {
+        Err(error) if is_end(&error) => return Ok(false),
+        read => read?,
+    }
+    Ok(crc32c::crc32c(entry) == crc)
+}
+
+fn read(reader: &mut Reader<'_>) -> Option<Entry> {
+    match reader.number()? {
+        SOURCE => Some(Entry::Source(reader.text()?.to_owned())),
+        BEGUN => Some(Entry::Begun(read_shared(reader)?)),
+        ENDED => read_ended(reader).map(Entry::Ended),
+        SETTINGS => read_settings(reader).map(Entry::Settings),
+        _ => None,
+    }
+}
+
+fn head(writer: &mut Writer, run: &MapRun) {
+    writer.number(HEAD).bytes(run.arn.as_bytes()).bytes(run.execution_arn.as_bytes());
+    writer.bytes(run.machine_arn.as_bytes()).number(run.started_ms);
+    write_settings(writer, run.state().settings);
+}
+
+fn read_head(reader: &mut Reader<'_>) -> Option<MapRun> {
+    if reader.number()? != HEAD {
+        return None;
+    }
+    let (arn, execution_arn) = (reader.text()?.into(), reader.text()?.into());
+    let (machine_arn, started_ms) = (reader.text()?.into(), reader.number()?);
+    let state = MapRunState::new(read_settings(reader)?, MapRunCounts::default(), MapRunCounts::default());
+    Some(MapRun::new(arn, execution_arn, machine_arn, started_ms, state))
+}
+
+fn write_settings(writer: &mut Writer, settings: MapRunSettings) {
+    writer.number(settings.concurrency_max).number(settings.tolerated_count);
+    writer.number(settings.tolerated_percentage.to_bits());
+}
+
+fn read_settings(reader: &mut Reader<'_>) -> Option<MapRunSettings> {
+    Some(MapRunSettings {
+        concurrency_max: reader.number()?,
+        tolerated_count: reader.number()?,
+        tolerated_percentage: f64::from_bits(reader.number()?),
+    })
+}
+
+fn shared(writer: &mut Writer, share: Share) {
+    writer.number(share.index).number(u64::from(share.items)).number(u64::from(share.mark));
+}
+
+fn read_shared(reader: &mut Reader<'_>) -> Option<Share> {
+    let (index, items, mark) = (reader.number()?, reader.number()?, reader.number()?);
+    Some(Share { index, items: items.try_into().ok()?, mark: mark.try_into().ok()? })
+}
+
+fn write_status(writer: &mut Writer, status: Status) {
+    writer.number(match status {
+        Status::Running => 0,
+        Status::Succeeded => 1,
+        Status::Failed => 2,
+        Status::TimedOut => 3,
+        Status::Aborted => 4,
+    });
+}
+
+fn read_status(reader: &mut Reader<'_>) -> Option<Status> {
+    Some(match reader.number()? {
+        0 => Status::Running,
+        1 => Status::Succeeded,
+        2 => Status::Failed,
+        3 => Status::TimedOut,
+        4 => Status::Aborted,
+        _ => return None,
+    })
+}
+
+fn write_fault(writer: &mut Writer, fault: Option<&Fault>) {
+    match fault {
+        None => writer.number(0),
+        Some(fault) => writer.number(1).fault(fault),
+    };
+}
+
+fn read_fault(reader: &mut Reader<'_>) -> Option<Option<Fault>> {
+    Some(match reader.number()? {
+        0 => None,
+        _ => Some(Fault {
+            error: reader.maybe_text()?.map(|text| text.to_owned().into()),
+            cause: reader.maybe_text()?.map(str::to_owned),
+        }),
+    })
+}
+
+fn ended(writer: &mut Writer, end: &End) {
+    shared(writer.number(ENDED), end.share);
+    write_status(writer, end.status);
+    write_fault(writer.bytes(&end.output), end.fault.as_ref());
+    match &end.child {
+        None => writer.number(0),
+        Some(child) => {
+            let Child { arn, name, machine_arn, input, started_ms, stopped_ms } = &**child;
+            writer.number(1).bytes(arn.as_bytes()).bytes(name.as_bytes()).bytes(machine_arn.as_bytes());
+            writer.bytes(input).number(*started_ms).number(*stopped_ms)
+        }
+    };
+}
+
+fn read_ended(reader: &mut Reader<'_>) -> Option<End> {
+    let (share, status) = (read_shared(reader)?, read_status(reader)?);
+    let (output, fault) = (reader.bytes()?.to_vec(), read_fault(reader)?);
+    let child = match reader.number()? {
+        0 => None,
+        _ => Some(Box::new(Child {
+            arn: reader.text()?.to_owned(),
+            name: reader.text()?.to_owned(),
+            machine_arn: reader.text()?.to_owned(),
+            input: reader.bytes()?.to_vec(),
+            started_ms: reader.number()?,
+            stopped_ms: reader.number()?,
+        })),
+    };
+    (status != Status::Running).then_some(End { share, status, output, fault, child })
+}
+
+fn write_counts(writer: &mut Writer, counts: &MapRunCounts) {
+    let MapRunCounts { pending, running, succeeded, failed, timed_out, aborted, results_written } = *counts;
+    for count in [pending, running, succeeded, failed, timed_out, aborted, results_written] {
+        writer.number(count);
+    }
+}
+
+fn read_counts(reader: &mut Reader<'_>) -> Option<MapRunCounts> {
+    Some(MapRunCounts {
+        pending: reader.number()?,
+        running: reader.number()?,
+        succeeded: reader.number()?,
+        failed: reader.number()?,
+        timed_out: reader.number()?,
+        aborted: reader.number()?,
+        results_written: reader.number()?,
+    })
+}
+
+fn over(writer: &mut Writer, state: &MapRunState, result: Option<&MapRunResult>) {
+    write_status(writer.number(OVER), state.status);
+    write_settings(writer.number(state.stopped_ms.unwrap_or(0)), state.settings);
+    write_counts(writer, &state.items);
+    write_counts(writer, &state.executions);
+    match result {
+        None => _ = writer.number(0),
+        Some(Ok(output)) => _ = writer.number(1).bytes(output),
+        Some(Err(fault)) => write_fault(writer.number(2), Some(fault)),
+    }
+}
+
+fn read_over(reader: &mut Reader<'_>) -> Option<(MapRunState, Option<MapRunResult>)> {
+    if reader.number()? != OVER {
+        return None;
+    }
+    let (status, stopped_ms) = (read_status(reader)?, Some(reader.number()?));
+    let settings = read_settings(reader)?;
+    let (items, executions) = (read_counts(reader)?, read_counts(reader)?);
+    let result = match reader.number()? {
+        0 => None,
+        1 => Some(Ok(reader.bytes()?.to_vec())),
+        _ => Some(Err(read_fault(reader)??)),
+    };
+    Some((MapRunState { status, stopped_ms, settings, items, executions }, result))
+}

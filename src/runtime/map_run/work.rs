@@ -1,0 +1,258 @@
+//! A Map Run at work: inputs become children, and what those come to is written down and collected.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::children::{Children, Started};
+use super::inputs::{Input, Inputs, Next};
+use super::log::{Entry, Log, MapRunResult, Past};
+use super::results::Results;
+use super::{MapRun, MapRunSettings, Setup};
+use crate::engine;
+use crate::fault::Fault;
+use crate::limits;
+use crate::runtime::Status;
+use crate::runtime::engine::Engine;
+
+/// A Map Run at work.
+pub(super) struct Work {
+    pub(super) run: Arc<MapRun>,
+    pub(super) setup: Rc<Setup>,
+    pub(super) inputs: Inputs,
+    pub(super) children: Children,
+    pub(super) results: Results,
+    /// Of a durable one.
+    pub(super) log: Option<Log>,
+}
+
+/// Children that are started before others have their turn.
+const STARTS_MAX: usize = 256;
+/// Bytes of what an earlier process wrote down that are read before others have their turn.
+const PAST_BYTES: usize = 1 << 20;
+
+impl Work {
+    pub(super) async fn run(mut self, past: Option<Past>) -> MapRunResult {
+        let before = match past {
+            Some(past) => self.read_past(past).await,
+            None => Ok(()),
+        };
+        let worked = match before {
+            Ok(()) => self.work().await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = worked {
+            let Work { run, mut results, children, .. } = self;
+            // Children that still run are stopped. What others came to is written before the Map Run has failed.
+            drop(children);
+            let _ = poll_fn(|context| results.poll_finish(context, &run)).await;
+            return Err(fault);
+        }
+        let Work { run, results, .. } = &mut self;
+        poll_fn(|context| results.poll_finish(context, run)).await
+    }
+
+    /// Takes what children came to in an earlier process.
+    async fn read_past(&mut self, mut past: Past) -> Result<(), Fault> {
+        let mut bytes = 0;
+        while let Some(entry) = past.next()? {
+            match entry {
+                Entry::Source(version) => self.inputs.was_read(version),
+                Entry::Begun(share) => self.inputs.was_begun(share),
+                Entry::Settings(settings) => self.run.lock().settings = settings,
+                Entry::Ended(end) => {
+                    self.inputs.was_over(end.share);
+                    let mut state = self.run.lock();
+                    state.items.begin(u64::from(end.share.items));
+                    state.executions.begin(1);
+                    state.items.end(end.status, u64::from(end.share.items));
+                    state.executions.end(end.status, 1);
+                    drop(state);
+                    self.results.add(end)?;
+                }
+            }
+            bytes += past.entry_bytes();
+            if bytes > PAST_BYTES {
+                bytes = 0;
+                self.others_turn().await?;
+            }
+        }
+        if let Some(log) = &mut self.log {
+            log.goes_on_behind(&past)?;
+        }
+        Ok(())
+    }
+
+    /// Comes when others had their turn, and what was collected has room.
+    async fn others_turn(&mut self) -> Result<(), Fault> {
+        let mut had_turn = false;
+        poll_fn(|context| {
+            let written = match self.results.poll_write(context) {
+                Err(fault) => return Poll::Ready(Err(fault)),
+                Ok(written) => written,
+            };
+            if !std::mem::replace(&mut had_turn, true) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            written.map(Ok)
+        })
+        .await
+    }
+
+    async fn work(&mut self) -> Result<(), Fault> {
+        loop {
+            self.settle()?;
+            let goes_on = poll_fn(|context| Poll::Ready(self.go_on(context))).await?;
+            if self.children.running() == 0 && self.inputs.is_over() {
+                return self.verdict();
+            }
+            self.children.changed(goes_on).await;
+        }
+    }
+
+    /// Writes results and starts children. Whether more could be started at once.
+    fn go_on(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
+        match self.results.poll_write(context)? {
+            // No child begins whose result has no room.
+            Poll::Pending => Ok(false),
+            Poll::Ready(()) => self.begin_children(context),
+        }
+    }
+
+    /// Takes what children came to.
+    fn settle(&mut self) -> Result<(), Fault> {
+        let mut ended = self.children.take_ended();
+        if let Some(log) = &mut self.log {
+            if !ended.is_empty() && self.setup.is_leaving() {
+                // Nobody knows what they would have come to: the next process starts them once more.
+                ended.retain(|end| !matches!(end.status, Status::Aborted | Status::TimedOut));
+            }
+            ended.iter().for_each(|end| log.ended(end));
+            log.flush()?;
+        }
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.run.lock();
+        for end in &ended {
+            state.items.end(end.status, u64::from(end.share.items));
+            state.executions.end(end.status, 1);
+        }
+        drop(state);
+        for end in ended {
+            self.results.add(end)?;
+        }
+        self.verdict()
+    }
+
+    /// Whether more failed than is tolerated.
+    fn verdict(&self) -> Result<(), Fault> {
+        let state = self.run.lock();
+        let failed = state.items.not_succeeded();
+        let MapRunSettings { tolerated_count, tolerated_percentage, .. } = state.settings;
+        let counts = tolerated_count > 0;
+        let has_share = tolerated_percentage > 0.0;
+        let by_count = counts && failed > tolerated_count;
+        // How many a percentage is of is known when all items are.
+        let by_share = has_share
+            && self.inputs.is_over()
+            && failed as f64 * 100.0 > tolerated_percentage * state.items.total() as f64;
+        if by_count || by_share || (failed > 0 && !counts && !has_share) {
+            Err(engine::threshold_exceeded())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Starts children as long as there is room. Whether more could be started at once.
+    fn begin_children(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
+        let asked = self.run.lock().settings.concurrency_max;
+        let at_once = if asked == 0 { limits::MAP_RUN_CONCURRENCY_MAX } else { asked };
+        let at_once = at_once.min(limits::MAP_RUN_CONCURRENCY_MAX);
+        let room = at_once.saturating_sub(self.children.running());
+        let room = usize::try_from(room).unwrap_or(STARTS_MAX).min(STARTS_MAX);
+        if room == 0 {
+            return Ok(false);
+        }
+        let Some(inner) = self.setup.engine.upgrade() else {
+            // The engine is gone, and this execution is about to be stopped.
+            return Ok(false);
+        };
+        let engine = Engine { inner };
+        if engine.shared().gate.is_closed() {
+            // None begins any more, and this execution ends when the time for draining is over.
+            return Ok(false);
+        }
+        let mut inputs = Vec::with_capacity(room);
+        let mut goes_on = true;
+        while inputs.len() < room {
+            match self.inputs.next(context, self.setup.now_ms)? {
+                Next::Input(input) => inputs.push(input),
+                Next::Later => {
+                    goes_on = false;
+                    break;
+                }
+                Next::Over => {
+                    // The last batch may have come.
+                    goes_on = !self.inputs.is_over();
+                    break;
+                }
+            }
+        }
+        if inputs.is_empty() {
+            return Ok(false);
+        }
+        self.write_begun(&inputs)?;
+        let Started { rest, begun, items } = self.start(context, &engine, inputs)?;
+        let mut state = self.run.lock();
+        state.executions.begin(begun);
+        state.items.begin(items);
+        drop(state);
+        let is_refused = !rest.is_empty();
+        self.inputs.give_back(rest);
+        Ok(if is_refused {
+            // When one of ours ends there is room again. Without any, others' have to end, and what they take may be
+            // counted by who keeps children: that is looked at again and again.
+            self.children.running() == 0 && Children::are_kept(&engine, &self.setup)
+        } else {
+            goes_on
+        })
+    }
+
+    /// Writes down what is to begin, as far as it does not follow from the state.
+    fn write_begun(&mut self, inputs: &[Input]) -> Result<(), Fault> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        if let Some(version) = self.inputs.new_version() {
+            log.source(&version);
+        }
+        if self.inputs.is_batched() {
+            // What a selector comes to may be longer the next time, and fewer items be in a batch.
+            inputs.iter().for_each(|input| log.begun(input.share));
+        }
+        log.flush()
+    }
+
+    /// Starts children. Where there is no room for any, and none runs that could make some, the task is woken when there
+    /// is.
+    fn start(
+        &mut self,
+        context: &mut Context<'_>,
+        engine: &Engine,
+        inputs: Vec<Input>,
+    ) -> Result<Started, Fault> {
+        let wants_all = self.results.wants_all();
+        let started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
+        if started.begun > 0 || self.children.running() > 0 || Children::are_kept(engine, &self.setup) {
+            return Ok(started);
+        }
+        engine.shared().room.wait(context.waker());
+        // The start of the whole batch was refused; one child may still fit.
+        let mut inputs = started.rest;
+        let later = inputs.split_off(1);
+        let mut started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
+        started.rest.extend(later);
+        Ok(started)
+    }
+}

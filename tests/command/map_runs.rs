@@ -1,0 +1,242 @@
+//! Map Runs of `serve --state`, over kill -9 and SIGTERM: they go on where they were. What a child came to counts once,
+//! and is not done again once it is recorded; data that changed meanwhile is refused.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value as Json, json};
+
+use crate::server::{Server, answer};
+use crate::serving::{Folder, Serving, expressway};
+
+const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:m";
+const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:m:e";
+const ITEMS: usize = 60;
+/// So many are answered before the process ends.
+const BEFORE: usize = 40;
+
+/// A function that doubles numbers: those from [`BEFORE`] on when it may.
+struct Function {
+    server: Server,
+    goes_on: Arc<AtomicBool>,
+    /// How often it was asked, by the first number.
+    asked: Arc<Mutex<HashMap<u64, usize>>>,
+}
+
+impl Function {
+    fn start() -> Function {
+        let (goes_on, asked) = (Arc::<AtomicBool>::default(), Arc::<Mutex<HashMap<u64, usize>>>::default());
+        let (may, count) = (Arc::clone(&goes_on), Arc::clone(&asked));
+        let server = Server::start(move |asked| {
+            let input = asked.json();
+            let numbers: Vec<u64> = match &input["Items"] {
+                Json::Array(items) => items.iter().filter_map(|item| item["n"].as_u64()).collect(),
+                _ => input["n"].as_u64().into_iter().collect(),
+            };
+            *count.lock().expect("the counts").entry(numbers[0]).or_default() += 1;
+            if numbers[0] >= BEFORE as u64 && !may.load(Ordering::SeqCst) {
+                return crate::server::Says::Nothing;
+            }
+            let doubled: Vec<u64> = numbers.iter().map(|n| 2 * n).collect();
+            answer(200, &[], json!(doubled).to_string())
+        });
+        Function { server, goes_on, asked }
+    }
+}
+
+struct World {
+    folder: Folder,
+    function: Function,
+}
+
+impl World {
+    fn new(name: &str) -> World {
+        let folder = Folder::new(&format!("map-runs-{name}"));
+        fs::create_dir_all(folder.0.join("data")).expect("a folder");
+        let world = World { folder, function: Function::start() };
+        world.write_items(ITEMS);
+        world
+    }
+
+    fn write_items(&self, count: usize) {
+        let lines: String = (0..count).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+        fs::write(self.folder.0.join("data/in.jsonl"), lines).expect("a file");
+    }
+
+    fn serve(&self) -> Serving {
+        let mut command = expressway();
+        command.envs([("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")]);
+        let path = |name: &str| self.folder.0.join(name).to_str().expect("UTF-8").to_owned();
+        let endpoint = format!("Lambda={}", self.function.server.url());
+        let (state, data) = (path("state"), path("data"));
+        let arguments =
+            ["--state", &state, "--files", &data, "--endpoint", &endpoint, "--drain-timeout", "0"];
+        Serving::start_with(command, &[&arguments[..], &["--insecure"]].concat())
+    }
+
+    /// Starts an execution over the file, and waits until what is answered is recorded.
+    fn begin(&self, kind: &str, more: &Json) -> Serving {
+        let mut map = json!({"Type": "Map", "End": true, "Label": "each", "ItemReader":
+            {"Resource": "arn:aws:states:::file:read", "Parameters": {"Path": "in.jsonl"},
+                "ReaderConfig": {"InputType": "JSONL"}},
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": kind}, "StartAt": "F",
+                "States": {"F": {"Type": "Task", "End": true,
+                    "Resource": "arn:aws:lambda:us-east-1:123456789012:function:double"}}}});
+        map.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
+        let definition = json!({"StartAt": "M", "States": {"M": map}}).to_string();
+        let serving = self.serve();
+        let role = "arn:aws:iam::123456789012:role/r";
+        ask(&serving, "CreateStateMachine", json!({"name": "m", "definition": definition, "roleArn": role}));
+        ask(&serving, "StartExecution", json!({"stateMachineArn": MACHINE, "name": "e", "input": "{}"}));
+        while map_run(&serving)["itemCounts"]["succeeded"] != BEFORE {
+            std::thread::yield_now();
+        }
+        serving
+    }
+}
+
+fn ask(serving: &Serving, operation: &str, request: Json) -> Json {
+    let (status, body) = serving.ask(operation, &request.to_string());
+    assert_eq!(status, 200, "{operation} {request}: {body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+/// The description of the only Map Run; null before it begins.
+fn map_run(serving: &Serving) -> Json {
+    let runs = ask(serving, "ListMapRuns", json!({"executionArn": EXECUTION}));
+    let runs = runs["mapRuns"].as_array().expect("Map Runs");
+    assert!(runs.len() < 2, "{runs:?}");
+    let describe = |run: &Json| ask(serving, "DescribeMapRun", json!({"mapRunArn": run["mapRunArn"]}));
+    runs.first().map_or(Json::Null, describe)
+}
+
+fn children(serving: &Serving, run: &Json) -> Vec<Json> {
+    let list = ask(serving, "ListExecutions", json!({"mapRunArn": run["mapRunArn"]}));
+    list["executions"].as_array().expect("executions").clone()
+}
+
+fn end(serving: &Serving) -> Json {
+    loop {
+        let described = ask(serving, "DescribeExecution", json!({"executionArn": EXECUTION}));
+        if described["status"] != "RUNNING" {
+            return described;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_map_run_goes_on_after_the_process_ended() {
+    let batched = json!({"ItemBatcher": {"MaxItemsPerBatch": 4}});
+    let written = json!({"ResultWriter": {"Resource": "arn:aws:states:::file:write", "Parameters": {"Path": "out"},
+        "WriterConfig": {"OutputType": "JSONL", "Transformation": "FLATTEN"}}});
+    let cases = [
+        ("EXPRESS", json!({}), true),
+        ("STANDARD", json!({}), true),
+        ("EXPRESS", batched.clone(), true),
+        ("STANDARD", batched, false),
+        ("EXPRESS", written, false),
+    ];
+    for (n, (kind, more, is_killed)) in cases.into_iter().enumerate() {
+        let case = format!("{kind} {more} killed: {is_killed}");
+        let world = World::new(&format!("goes-on-{n}"));
+        let serving = world.begin(kind, &more);
+        let before = map_run(&serving);
+        if is_killed {
+            serving.kill();
+        } else {
+            let (code, said) = serving.stop();
+            // Express executions end with the process, which says that they did.
+            assert!(code.is_some(), "{case}: {said}");
+        }
+        world.function.goes_on.store(true, Ordering::SeqCst);
+        let serving = world.serve();
+        let ended = end(&serving);
+        assert_eq!(ended["status"], "SUCCEEDED", "{case}: {ended}");
+        let output: Json =
+            ended["output"].as_str().and_then(|it| serde_json::from_str(it).ok()).expect("JSON");
+        let size = if more.get("ItemBatcher").is_some() { 4 } else { 1 };
+        let doubled: Vec<usize> = (0..ITEMS).map(|n| 2 * n).collect();
+        if more.get("ResultWriter").is_some() {
+            let run = before["mapRunArn"].as_str().and_then(|arn| arn.rsplit(':').next()).expect("a UUID");
+            let file = world.folder.0.join(format!("data/out/{run}/SUCCEEDED_0.jsonl"));
+            let text = fs::read_to_string(file).expect("results");
+            let mut found: Vec<usize> = text.lines().map(|line| line.parse().expect("a number")).collect();
+            found.sort_unstable();
+            assert_eq!(found, doubled, "{case}");
+        } else {
+            assert_eq!(output, json!(doubled.chunks(size).collect::<Vec<_>>()), "{case}");
+        }
+        for (n, times) in &*world.function.asked.lock().expect("the counts") {
+            let allowed = if *n < BEFORE as u64 { 1..=1 } else { 1..=2 };
+            assert!(allowed.contains(times), "{case}: {n} was asked for {times} times");
+        }
+        let after = map_run(&serving);
+        for same in ["mapRunArn", "startDate", "executionArn", "maxConcurrency"] {
+            assert_eq!(after[same], before[same], "{case}");
+        }
+        assert_eq!(
+            (&after["status"], &after["itemCounts"]["succeeded"]),
+            (&json!("SUCCEEDED"), &json!(ITEMS))
+        );
+        assert_eq!(after["itemCounts"]["total"], ITEMS, "{case}: {after}");
+        assert_eq!(after["executionCounts"]["total"], ITEMS / size, "{case}: {after}");
+        if kind == "STANDARD" {
+            let children = children(&serving, &after);
+            assert_eq!(children.len(), ITEMS / size, "{case}");
+            assert!(children.iter().all(|child| child["status"] == "SUCCEEDED"), "{case}: {children:?}");
+        }
+        serving.kill();
+        let serving = world.serve();
+        assert_eq!(map_run(&serving), after, "{case}: what is over stays as it is");
+    }
+}
+
+#[test]
+fn data_that_changed_meanwhile_fails_the_map_run_and_stops_its_children() {
+    let world = World::new("changed");
+    let serving = world.begin("STANDARD", &json!({}));
+    serving.kill();
+    world.write_items(ITEMS + 1);
+    let serving = world.serve();
+    let ended = end(&serving);
+    assert_eq!((&ended["status"], &ended["error"]), (&json!("FAILED"), &json!("States.ItemReaderFailed")));
+    let cause = ended["cause"].as_str().expect("a cause");
+    assert!(cause.contains("The data changed since the Map Run began to read it"), "{cause}");
+    let run = map_run(&serving);
+    assert_eq!(run["status"], "FAILED");
+    let open = || children(&serving, &run).into_iter().filter(|child| child["status"] == "RUNNING").count();
+    while open() > 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_changed_about_a_map_run_stays_so_and_it_can_be_stopped_after_a_restart() {
+    let world = World::new("stopped");
+    let serving = world.begin("STANDARD", &json!({"ToleratedFailureCount": 3}));
+    let run = map_run(&serving);
+    let change = json!({"mapRunArn": run["mapRunArn"], "toleratedFailureCount": 7, "maxConcurrency": 9});
+    ask(&serving, "UpdateMapRun", change);
+    serving.kill();
+    let serving = world.serve();
+    while map_run(&serving)["itemCounts"]["succeeded"] != BEFORE {
+        std::thread::yield_now();
+    }
+    let run = map_run(&serving);
+    assert_eq!((&run["toleratedFailureCount"], &run["maxConcurrency"]), (&json!(7), &json!(9)));
+    ask(&serving, "StopExecution", json!({"executionArn": EXECUTION}));
+    assert_eq!(end(&serving)["status"], "ABORTED");
+    while map_run(&serving)["status"] != "ABORTED" {
+        std::thread::yield_now();
+    }
+    let run = map_run(&serving);
+    assert_eq!(run["itemCounts"]["succeeded"], BEFORE);
+    serving.kill();
+    let serving = world.serve();
+    assert_eq!(map_run(&serving), run);
+    let children = children(&serving, &run);
+    assert!(children.iter().all(|child| child["status"] != "RUNNING"), "{children:?}");
+}
