@@ -9,8 +9,8 @@ use crate::asl::model::{self as asl, MapMode};
 use crate::asl::not_here;
 use crate::json::source::Node;
 use crate::program::{
-    Distributed, Format, ItemBatcher, ItemReader, Resource, ResourceKind, ResultWriter, Task, TemplateId,
-    Transformation,
+    Dataset, Distributed, Format, ItemBatcher, ItemReader, Resource, ResourceKind, ResultWriter, Task,
+    TemplateId, Transformation,
 };
 use crate::query::jsonata::Allowed;
 
@@ -48,7 +48,7 @@ impl Lower {
             arguments: self.arguments(place, "ItemReader", reader.arguments.as_ref()),
             format: format(reader),
             pointer: word(reader.config.as_ref(), "ItemsPointer").map(Into::into),
-            flattens: word(reader.config.as_ref(), "Transformation") == Some("LOAD_AND_FLATTEN"),
+            dataset: dataset(reader),
             items_max: (reader.max_items.as_ref())
                 .map(|setting| self.seconds(place, "ItemReader/ReaderConfig/MaxItems", setting)),
         });
@@ -76,42 +76,16 @@ impl Lower {
 
     /// What this engine cannot read.
     fn refuse_unreadable(&mut self, place: &Place<'_, '_>, map: &asl::Map) {
-        let config = map.item_reader.as_ref().and_then(|reader| reader.config.as_ref());
-        let input_type = word(config, "InputType");
         if let Some(reader) = &map.item_reader {
             self.refuse_members(place, "ItemReader", &reader.resource.value, reader.arguments.as_ref());
-            let is_list = reader.resource.value.ends_with(":s3:listObjectsV2");
-            let flattens = word(config, "Transformation") == Some("LOAD_AND_FLATTEN");
-            match input_type {
-                None if !is_list => {
-                    let message = "Data without an InputType is not supported: name JSON, JSONL or CSV";
-                    self.refuse(place, "ItemReader/ReaderConfig", message);
-                }
-                // What they list would be read as if it were in this format.
-                Some(kind) if is_list && !flattens => {
-                    let message =
-                        format!("The InputType {kind} is not supported for a list of objects: leave it out");
-                    self.refuse(place, "ItemReader/ReaderConfig/InputType", message);
-                }
-                _ => {}
+            for (field, message) in unreadable(reader) {
+                self.refuse(place, &format!("ItemReader/ReaderConfig{field}"), &message);
             }
         }
         if let Some((writer, resource)) =
             map.result_writer.as_ref().and_then(|writer| Some((writer, writer.resource.as_ref()?)))
         {
             self.refuse_members(place, "ResultWriter", &resource.value, writer.arguments.as_ref());
-        }
-        if let Some(kind @ ("PARQUET" | "MANIFEST")) = input_type {
-            let message = format!("The InputType {kind} is not supported: use JSON, JSONL or CSV");
-            self.refuse(place, "ItemReader/ReaderConfig/InputType", message);
-        }
-        if let Some(kind) = word(config, "ManifestType").filter(|_| input_type != Some("MANIFEST")) {
-            let message = format!("The ManifestType {kind} is not supported: name the file of items itself");
-            self.refuse(place, "ItemReader/ReaderConfig/ManifestType", message);
-        }
-        if word(config, "Transformation") == Some("LOAD_AND_FLATTEN") {
-            let message = "The Transformation LOAD_AND_FLATTEN is not supported";
-            self.refuse(place, "ItemReader/ReaderConfig/Transformation", message);
         }
     }
 
@@ -170,7 +144,70 @@ fn format(reader: &asl::ItemReader) -> Format {
                 .map(|names| names.iter().filter_map(Node::as_str).map(Into::into).collect()),
         },
         Some("PARQUET") => Format::Parquet,
-        Some("MANIFEST") => Format::Manifest(word(config, "ManifestType").map(Into::into)),
+        Some("MANIFEST") => Format::Manifest,
+        _ if word(config, "ManifestType").is_some() => Format::Manifest,
         _ => Format::List,
     }
+}
+
+fn dataset(reader: &asl::ItemReader) -> Dataset {
+    let config = reader.config.as_ref();
+    let is_list = reader.resource.value.ends_with(":s3:listObjectsV2");
+    match (word(config, "ManifestType"), word(config, "InputType")) {
+        (Some("ATHENA_DATA"), _) => Dataset::Athena,
+        (Some(_), _) | (None, Some("MANIFEST")) => Dataset::Inventory,
+        _ if is_list && word(config, "Transformation") == Some("LOAD_AND_FLATTEN") => Dataset::Flattened,
+        _ => Dataset::One,
+    }
+}
+
+/// Fields of `ReaderConfig` that this engine does not read, and why.
+fn unreadable(reader: &asl::ItemReader) -> Vec<(&'static str, String)> {
+    let config = reader.config.as_ref();
+    let is_list = reader.resource.value.ends_with(":s3:listObjectsV2");
+    let flattens = word(config, "Transformation") == Some("LOAD_AND_FLATTEN");
+    let manifest = word(config, "ManifestType");
+    let mut refused = Vec::new();
+    let mut refuse = |field, message: String| refused.push((field, message));
+    match (word(config, "InputType"), manifest) {
+        (Some("PARQUET"), _) => {
+            refuse("/InputType", "The InputType PARQUET is not supported: use JSON, JSONL or CSV".to_owned());
+        }
+        (None, Some("S3_INVENTORY")) if !is_list => {}
+        (None, _) if !is_list => {
+            let message = "Data without an InputType is not supported: name JSON, JSONL, CSV or MANIFEST";
+            refuse("", message.to_owned());
+        }
+        // What they list would be read as if it were in this format.
+        (Some(kind), _) if is_list && !flattens => {
+            let message =
+                format!("The InputType {kind} is not supported for a list of objects: leave it out");
+            refuse("/InputType", message);
+        }
+        (Some("MANIFEST"), _) if is_list => {
+            let message =
+                "The InputType MANIFEST is not supported for the objects of a list: read the manifest";
+            refuse("/InputType", message.to_owned());
+        }
+        (Some("MANIFEST"), Some("ATHENA_DATA")) => {
+            let message =
+                "The InputType MANIFEST is not supported for one of Athena: name the format of its files";
+            refuse("/InputType", message.to_owned());
+        }
+        (Some("JSONL"), Some("S3_INVENTORY")) => {
+            let message =
+                "The InputType JSONL is not supported for S3 Inventory, whose files are CSV: leave it out";
+            refuse("/InputType", message.to_owned());
+        }
+        _ => {}
+    }
+    if let Some(kind) = manifest.filter(|_| is_list) {
+        refuse("/ManifestType", format!("The ManifestType {kind} is not supported for a list of objects"));
+    }
+    if flattens && !is_list {
+        let message =
+            "The Transformation LOAD_AND_FLATTEN is not supported but for lists of objects: leave it out";
+        refuse("/Transformation", message.to_owned());
+    }
+    refused
 }

@@ -306,6 +306,8 @@ pub enum Item {
     At(u32),
     /// One that was read, with its place.
     Read(u32, Value),
+    /// The same, of this [source](MapRunRequest::source).
+    ReadFrom(u32, Value, Value),
 }
 
 /// Makes a copy of an execution, of which only that is left which the inputs of a Map Run's children are made of.
@@ -350,8 +352,12 @@ impl Run<'_, '_> {
             unreachable!("the token is one of a distributed Map");
         };
         let request = MapRunRequest::read(self.execution, self.execution.frames[frame as usize].credentials);
+        let source = match item {
+            Item::ReadFrom(_, _, source) => source,
+            _ => request.source,
+        };
         let (index, key, value) = match item {
-            Item::Read(index, value) => (index, Value::UNDEFINED, value),
+            Item::Read(index, value) | Item::ReadFrom(index, value, _) => (index, Value::UNDEFINED, value),
             Item::At(index) => {
                 let arena = &self.execution.arena;
                 let found = if request.items.is_object() {
@@ -369,7 +375,7 @@ impl Run<'_, '_> {
             Some(selector) => {
                 let effective = self.execution.frames[frame as usize].effective;
                 self.refuse_null(frame, selector, effective)?;
-                let item = MapItem { index, value, key, source: request.source };
+                let item = MapItem { index, value, key, source };
                 let inputs = QueryInputs { item: Some(&item), ..QueryInputs::of(effective) };
                 self.template(frame, selector, inputs)
             }

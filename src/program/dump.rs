@@ -6,8 +6,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Assign, Choice, ChoiceStep, Distributed, ErrorClass, Filter, Items, Map, Next, Percentage, Program,
-    Recovery, ResultPath, Seconds, State, StateId, StateKind, TemplateId, Test, TestId, Text, Wait,
+    Assign, Choice, ChoiceStep, Dataset, Distributed, ErrorClass, Filter, Items, Map, Next, Percentage,
+    Program, Recovery, ResultPath, Seconds, State, StateId, StateKind, TemplateId, Test, TestId, Text, Wait,
     WorkflowId,
 };
 use super::{Comparison, Operand, Operator, Order};
@@ -295,8 +295,8 @@ impl Program {
             if let Some(pointer) = &reader.pointer {
                 write!(f, " at {pointer}")?;
             }
-            if reader.flattens {
-                f.write_str("; flattens")?;
+            if reader.dataset != Dataset::One {
+                write!(f, "; {:?}", reader.dataset)?;
             }
             if let Some(most) = reader.items_max {
                 f.write_str("; at most ")?;

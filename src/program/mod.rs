@@ -451,8 +451,8 @@ pub struct ItemReader {
     pub format: Format,
     /// `ItemsPointer`
     pub pointer: Option<Box<str>>,
-    /// `Transformation` is `LOAD_AND_FLATTEN`.
-    pub flattens: bool,
+    /// What is read.
+    pub dataset: Dataset,
     /// `MaxItems`
     pub items_max: Option<Seconds>,
 }
@@ -475,8 +475,21 @@ pub enum Format {
     },
     /// Columns.
     Parquet,
-    /// A list of files: `ManifestType`, if given.
-    Manifest(Option<Box<str>>),
+    /// As a manifest of S3 Inventory says.
+    Manifest,
+}
+
+/// What an `ItemReader` reads items from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dataset {
+    /// What its arguments name.
+    One,
+    /// The objects of a list: its `Transformation` is `LOAD_AND_FLATTEN`.
+    Flattened,
+    /// The files of a manifest of S3 Inventory.
+    Inventory,
+    /// The files of a manifest of Athena.
+    Athena,
 }
 
 /// Where a distributed Map reads items from, or writes results to.

@@ -350,10 +350,10 @@ impl Executions {
 
     /// Stops the children of a Map Run that still run.
     pub(super) fn stop_children(&self, map_run: &str) {
-        let Some(children) = self.by_machine.get(map_run) else { return };
-        let open: Vec<_> = children.values().filter(|child| child.outcome().is_none()).cloned().collect();
-        drop(children);
-        open.iter().for_each(|child| child.stop(Fault { error: None, cause: None }));
+        let children = self.by_machine.get(map_run);
+        let children: Option<Vec<_>> = children.map(|children| children.values().cloned().collect());
+        let stop = |child: &Arc<Execution>| child.stop(Fault { error: None, cause: None });
+        children.iter().flatten().for_each(stop);
     }
 
     /// Takes in an execution of an earlier process that goes on, or is over.

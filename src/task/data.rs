@@ -185,7 +185,7 @@ impl DataStore for Files {
         let file = File::open(path).map_err(failed)?;
         let known = file.metadata().map_err(failed)?;
         let modified = known.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let version = format!("{} bytes of {}", known.len(), modified.unwrap_or_default().as_nanos());
+        let version = format!("{} bytes of {}", known.len(), modified.map_or(0, |time| time.as_nanos()));
         Ok(Box::new(Opened { file, version }))
     }
 

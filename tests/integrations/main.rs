@@ -2,6 +2,8 @@
 
 mod bedrock;
 mod corpus;
+#[cfg(feature = "map-data")]
+mod datasets;
 mod http;
 #[cfg(feature = "durable")]
 mod idempotency;

@@ -16,7 +16,7 @@ use crate::server::{Asked, Says, Server, answer};
 use crate::{corpus, failure, moto, output};
 
 /// A bucket's objects, by path. Ranges and tags are those of S3.
-type Objects = BTreeMap<String, Vec<u8>>;
+pub(crate) type Objects = BTreeMap<String, Vec<u8>>;
 
 fn object(asked: &Asked, body: &[u8]) -> Says {
     let tag = format!("\"{}-{}\"", body.len(), body.first().copied().unwrap_or_default());
@@ -69,7 +69,7 @@ fn page(contents: &str, next: Option<&str>) -> Says {
     answer(200, &[("Content-Type", "application/xml")], body)
 }
 
-fn bucket(objects: Objects) -> Server {
+pub(crate) fn bucket(objects: Objects) -> Server {
     Server::start(move |asked| {
         let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
         if query.contains("list-type=2") {
@@ -83,7 +83,7 @@ fn bucket(objects: Objects) -> Server {
     })
 }
 
-fn map(reader: Value, more: &Value) -> Value {
+pub(crate) fn map(reader: Value, more: &Value) -> Value {
     let mut map = json!({"Type": "Map", "End": true, "Label": "each", "ItemReader": reader,
         "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
             "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}});
@@ -91,7 +91,7 @@ fn map(reader: Value, more: &Value) -> Value {
     json!({"StartAt": "M", "States": {"M": map}})
 }
 
-fn reader(action: &str, config: Value, parameters: Value) -> Value {
+pub(crate) fn reader(action: &str, config: Value, parameters: Value) -> Value {
     json!({"Resource": format!("arn:aws:states:::s3:{action}"), "ReaderConfig": config, "Parameters": parameters})
 }
 
@@ -109,7 +109,7 @@ fn small() -> Value {
     json!({"ItemSelector": {"n.$": "$$.Map.Item.Value.n"}})
 }
 
-fn run(url: &str, definition: &Value, input: &Value) -> Outcome {
+pub(crate) fn run(url: &str, definition: &Value, input: &Value) -> Outcome {
     let credentials = Credentials::new("testing", "testing", None);
     let aws = Integrations::new().endpoint("S3", url).expect("a URL").credentials(credentials);
     let engine = Engine::builder().shards(1).aws(aws).build().expect("an engine");
@@ -530,15 +530,27 @@ fn what_is_not_read_is_refused_when_the_machine_is_created() {
     let engine = Engine::builder().shards(1).aws(aws).build().expect("an engine");
     for (config, name, field) in [
         (json!({"InputType": "PARQUET"}), "PARQUET", "InputType"),
-        (json!({"InputType": "MANIFEST"}), "MANIFEST", "InputType"),
-        (json!({"InputType": "JSONL", "ManifestType": "ATHENA_DATA"}), "ATHENA_DATA", "ManifestType"),
+        (json!({"InputType": "MANIFEST", "ManifestType": "ATHENA_DATA"}), "MANIFEST", "InputType"),
+        (json!({"InputType": "JSONL", "ManifestType": "S3_INVENTORY"}), "JSONL", "InputType"),
         (
             json!({"InputType": "JSON", "Transformation": "LOAD_AND_FLATTEN"}),
             "LOAD_AND_FLATTEN",
             "Transformation",
         ),
+        (
+            json!({"InputType": "MANIFEST", "Transformation": "LOAD_AND_FLATTEN", "of": "listObjectsV2"}),
+            "MANIFEST",
+            "InputType",
+        ),
+        (json!({"ManifestType": "S3_INVENTORY", "of": "listObjectsV2"}), "S3_INVENTORY", "ManifestType"),
     ] {
-        let reader = reader("getObject", config, json!({"Bucket": "the-bucket", "Key": "k"}));
+        let mut config = config;
+        let is_list = config.as_object_mut().expect("an object").remove("of").is_some();
+        let reader = if is_list {
+            reader("listObjectsV2", config, json!({"Bucket": "the-bucket"}))
+        } else {
+            reader("getObject", config, json!({"Bucket": "the-bucket", "Key": "k"}))
+        };
         let definition = map(reader, &json!({})).to_string();
         let spec =
             MachineSpec { machine_type: MachineType::Standard, ..MachineSpec::new("machine", &definition) };

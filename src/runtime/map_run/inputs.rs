@@ -6,17 +6,15 @@ use std::task::{Context, Poll, ready};
 
 use super::super::drive::TurnScratch;
 use super::super::machine::Version;
-use super::reader::Items;
+use super::dataset::Reader;
 use super::{Batcher, Setup};
 use crate::engine::{self, Execution, Item, MapRunRequest, TaskCall, Token};
 use crate::fault::{self, Fault};
 use crate::fuel::Fuel;
 use crate::json::{self, Arena};
 use crate::limits;
-use crate::program::{Distributed, Format};
+use crate::program::Distributed;
 use crate::random;
-use crate::task::Handlers;
-use crate::task::data::DataStore;
 
 /// The input of a child.
 #[derive(Debug)]
@@ -68,6 +66,8 @@ pub(super) struct Inputs {
     count: u32,
     next: u32,
     reader: Option<Reader>,
+    /// Where items are looked through that become inputs as they are.
+    check: Arena,
     /// Whether inputs are other than items that are read.
     selects: bool,
     batcher: Option<Batcher>,
@@ -111,19 +111,11 @@ impl Inputs {
         let count = if request.items.is_undefined() { 0 } else { request.items.len() as u32 };
         let reader = distributed.reader.as_ref().map(|reader| {
             let arguments = super::arguments(execution, request.reader);
-            Reader {
-                resource: reader.resource.clone(),
-                format: reader.format.clone(),
-                pointer: reader.pointer.clone(),
-                arguments,
-                items_max: request.items_max,
-                stores: Arc::clone(&setup.stores),
-                items: None,
-                check: Arena::new(),
-            }
+            Reader::new(reader, arguments, request.items_max, Arc::clone(&setup.stores))
         });
         Inputs {
             reader,
+            check: Arena::new(),
             selects,
             execution: engine::for_items(execution, call.token),
             version,
@@ -195,7 +187,7 @@ impl Inputs {
             return Ok(Next::Input(input));
         }
         for _ in 0..SKIPS_MAX {
-            let known = self.known.get(self.share.index as usize).copied().unwrap_or_default();
+            let known = self.known.get(self.share.index as usize).copied().unwrap_or(Known::default());
             match self.poll_item(context, now_ms, known.mark.is_some())? {
                 Poll::Pending => return Ok(Next::Later),
                 Poll::Ready(false) => {
@@ -276,11 +268,14 @@ impl Inputs {
         } else if self.selects {
             self.make(now_ms, |execution| {
                 let value = json::read(&mut execution.arena, &item).map_err(|error| not_json(at, &error))?;
-                Ok(Item::Read(at, value))
+                Ok(match reader.place() {
+                    Some(place) => Item::ReadFrom(at, value, execution.arena.string(place)),
+                    None => Item::Read(at, value),
+                })
             })?;
         } else {
-            reader.check.clear();
-            json::read(&mut reader.check, &item).map_err(|error| not_json(at, &error))?;
+            self.check.clear();
+            json::read(&mut self.check, &item).map_err(|error| not_json(at, &error))?;
             self.text = item;
         }
         Poll::Ready(Ok(true))
@@ -309,7 +304,7 @@ impl Inputs {
             return Ok(());
         }
         self.is_checked = true;
-        let now = reader.items.as_ref().and_then(Items::version);
+        let now = reader.version();
         match &self.source {
             None => self.new_version = now,
             Some(before) if now.as_ref() == Some(before) => {}
@@ -349,44 +344,6 @@ impl Inputs {
         let share = self.share;
         self.share = Share::at(share.index + 1);
         Input { text, share }
-    }
-}
-
-/// Where items are read from.
-struct Reader {
-    resource: Box<str>,
-    format: Format,
-    pointer: Option<Box<str>>,
-    arguments: serde_json::Value,
-    items_max: i64,
-    stores: Arc<Handlers<dyn DataStore>>,
-    /// Opened when the first item is wanted.
-    items: Option<Items>,
-    /// Where items are looked through that become inputs as they are.
-    check: Arena,
-}
-
-impl Reader {
-    fn poll_next(&mut self, context: &mut Context<'_>, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
-        let items = match &mut self.items {
-            Some(items) => items,
-            None => {
-                let items = self.open()?;
-                self.items.insert(items)
-            }
-        };
-        items.poll_next(context, item)
-    }
-
-    fn open(&self) -> Result<Items, Fault> {
-        let failed = |cause: String| Fault::new(fault::ITEM_READER_FAILED, cause);
-        // Recorded.
-        let positive = || failed("field MaxItems must be positive".to_owned());
-        let items_max = u64::try_from(self.items_max).map_err(|_| positive())?;
-        let store = self.stores.find(&self.resource);
-        let nobody = || failed(format!("Nothing reads items of the resource {} here", self.resource));
-        let data = store.ok_or_else(nobody)?.read(&self.arguments).map_err(failed)?;
-        Items::new(data, &self.format, self.pointer.as_deref(), items_max)
     }
 }
 

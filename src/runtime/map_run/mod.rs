@@ -7,6 +7,7 @@
 
 mod batch;
 mod children;
+mod dataset;
 mod inputs;
 mod log;
 #[cfg(feature = "map-data")]

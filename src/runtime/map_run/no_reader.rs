@@ -10,9 +10,13 @@ use crate::task::data::Source;
 pub(super) struct Items;
 
 impl Items {
-    pub(super) fn new(_: Box<dyn Source>, _: &Format, _: Option<&str>, _: u64) -> Result<Items, Fault> {
+    pub(super) fn new(_: Box<dyn Source>, _: &Format, _: Option<&str>) -> Result<Items, Fault> {
         let cause = "This program was built without the feature map-data, which reads items";
         Err(Fault::new(fault::ITEM_READER_FAILED, cause))
+    }
+
+    pub(super) fn at_most(self, _: u64) -> Items {
+        self
     }
 
     pub(super) fn version(&self) -> Option<String> {

@@ -99,14 +99,13 @@ fn polled<T>(read: io::Result<T>) -> Poll<Result<T, Fault>> {
 }
 
 impl Items {
-    /// Of data in this format; at most so many, where that is not 0.
+    /// Of data in this format.
     pub(super) fn new(
         source: Box<dyn Source>,
         format: &Format,
         pointer: Option<&str>,
-        items_max: u64,
     ) -> Result<Items, Fault> {
-        if matches!(format, Format::Parquet | Format::Manifest(_)) {
+        if matches!(format, Format::Parquet | Format::Manifest) {
             return Err(failed("Data in this format cannot be read here: use JSON, JSONL or CSV"));
         }
         let waker = Rc::new(RefCell::new(Waker::noop().clone()));
@@ -117,10 +116,15 @@ impl Items {
             form: Form::Packed(Packed { head: Vec::new(), stream }),
             format: format.clone(),
             pointer: pointer.map(Into::into),
-            left: if items_max == 0 { u64::MAX } else { items_max },
+            left: u64::MAX,
             waker,
             version,
         })
+    }
+
+    /// At most so many, where that is not 0.
+    pub(super) fn at_most(self, items: u64) -> Items {
+        Items { left: if items == 0 { u64::MAX } else { items }, ..self }
     }
 
     /// What the data is known by, when some of it was read.
@@ -551,7 +555,7 @@ mod tests {
         most: u64,
     ) -> Result<Vec<String>, String> {
         let told = |fault: Fault| fault.cause.unwrap_or_default();
-        let mut items = Items::new(source, format, pointer, most).map_err(told)?;
+        let mut items = Items::new(source, format, pointer).map_err(told)?.at_most(most);
         let (mut all, mut item) = (Vec::new(), Vec::new());
         loop {
             match items.poll_next(&mut Context::from_waker(Waker::noop()), &mut item) {

@@ -1,0 +1,314 @@
+//! What an `ItemReader` reads: one object, the objects of a list (`LOAD_AND_FLATTEN`), or those that a manifest names, one
+//! after the other (developer guide, "ItemReader").
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use serde_json::{Value as Json, json};
+
+use super::reader::Items;
+use crate::fault::{self, Fault};
+use crate::program::{Dataset, Format, ItemReader};
+use crate::task::Handlers;
+use crate::task::data::DataStore;
+
+/// Bytes of the name of an object.
+const PLACE_BYTES_MAX: usize = 4 << 10;
+/// Files of a manifest that is read as a whole.
+const FILES_MAX: usize = 1 << 20;
+
+/// Reads items.
+pub(super) struct Reader {
+    resource: Box<str>,
+    format: Format,
+    pointer: Option<Box<str>>,
+    dataset: Dataset,
+    arguments: Json,
+    items_max: i64,
+    stores: Arc<Handlers<dyn DataStore>>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Opened when the first item is wanted.
+    Closed,
+    One(Items),
+    Several(Box<Several>),
+}
+
+/// Several objects.
+struct Several {
+    names: Names,
+    /// How the data in them is written.
+    format: Format,
+    resource: String,
+    /// The object that is being read, and what it is called.
+    now: Option<(Items, String)>,
+    /// How many items may still be read.
+    left: u64,
+}
+
+/// Where the names of objects come from.
+enum Names {
+    /// Objects of a list, and the text of one.
+    Listed(Items, Vec<u8>),
+    /// The members of a manifest of S3 Inventory, as far as they are read.
+    Inventory(Items, Vec<u8>, Vec<Json>),
+    /// Lines of a manifest of Athena.
+    Lines(Items, Vec<u8>),
+    Known(VecDeque<Json>),
+}
+
+fn failed(cause: impl Into<String>) -> Fault {
+    Fault::new(fault::ITEM_READER_FAILED, cause)
+}
+
+impl Reader {
+    pub(super) fn new(
+        reader: &ItemReader,
+        arguments: Json,
+        items_max: i64,
+        stores: Arc<Handlers<dyn DataStore>>,
+    ) -> Reader {
+        Reader {
+            resource: reader.resource.clone(),
+            format: reader.format.clone(),
+            pointer: reader.pointer.clone(),
+            dataset: reader.dataset,
+            arguments,
+            items_max,
+            stores,
+            stage: Stage::Closed,
+        }
+    }
+
+    /// Puts the next item, JSON text that may not be valid, in place of what `item` holds. False when there is none.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        item: &mut Vec<u8>,
+    ) -> Poll<Result<bool, Fault>> {
+        if matches!(self.stage, Stage::Closed) {
+            self.stage = self.open()?;
+        }
+        match &mut self.stage {
+            Stage::Closed => Poll::Ready(Ok(false)),
+            Stage::One(items) => items.poll_next(context, item),
+            Stage::Several(_) => self.poll_several(context, item),
+        }
+    }
+
+    /// What the data is known by, when some of it was read.
+    pub(super) fn version(&self) -> Option<String> {
+        match &self.stage {
+            Stage::Closed => None,
+            Stage::One(items) => items.version(),
+            Stage::Several(several) => match &several.names {
+                Names::Listed(items, _) | Names::Inventory(items, ..) | Names::Lines(items, _) => {
+                    items.version()
+                }
+                // What they name is known by the items in it.
+                Names::Known(_) => None,
+            },
+        }
+    }
+
+    /// The object of the item that was read last, where it is another than the arguments name.
+    pub(super) fn place(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Several(several) if self.dataset == Dataset::Flattened => {
+                several.now.as_ref().map(|(_, place)| &**place)
+            }
+            _ => None,
+        }
+    }
+
+    fn open(&self) -> Result<Stage, Fault> {
+        // Recorded.
+        let positive = || failed("field MaxItems must be positive");
+        let items_max = u64::try_from(self.items_max).map_err(|_| positive())?;
+        let (format, pointer) = match self.dataset {
+            Dataset::One => {
+                let items =
+                    self.items(&self.resource, &self.arguments, &self.format, self.pointer.as_deref());
+                return Ok(Stage::One(items?.at_most(items_max)));
+            }
+            Dataset::Flattened => (Format::List, None),
+            // As a whole: it is an object, whose members are its items.
+            Dataset::Inventory => (Format::Json, Some("")),
+            Dataset::Athena => (Format::JsonLines, None),
+        };
+        let items = self.items(&self.resource, &self.arguments, &format, pointer)?;
+        let names = match self.dataset {
+            Dataset::Inventory => Names::Inventory(items, Vec::new(), Vec::new()),
+            Dataset::Athena => Names::Lines(items, Vec::new()),
+            Dataset::One | Dataset::Flattened => Names::Listed(items, Vec::new()),
+        };
+        let resource = self.resource.replace(":s3:listObjectsV2", ":s3:getObject");
+        let left = if items_max == 0 { u64::MAX } else { items_max };
+        Ok(Stage::Several(Box::new(Several {
+            names,
+            format: self.format.clone(),
+            resource,
+            now: None,
+            left,
+        })))
+    }
+
+    /// Items of what these arguments name.
+    fn items(
+        &self,
+        resource: &str,
+        arguments: &Json,
+        format: &Format,
+        pointer: Option<&str>,
+    ) -> Result<Items, Fault> {
+        let store = self.stores.find(resource);
+        let nobody = || failed(format!("Nothing reads items of the resource {resource} here"));
+        let data = store.ok_or_else(nobody)?.read(arguments).map_err(failed)?;
+        Items::new(data, format, pointer)
+    }
+
+    fn poll_several(&mut self, context: &mut Context<'_>, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
+        loop {
+            let Stage::Several(several) = &mut self.stage else { return Poll::Ready(Ok(false)) };
+            if several.left == 0 {
+                return Poll::Ready(Ok(false));
+            }
+            if let Some((items, place)) = &mut several.now {
+                let read = ready!(items.poll_next(context, item)).map_err(|fault| within(place, fault))?;
+                if read {
+                    several.left -= 1;
+                    return Poll::Ready(Ok(true));
+                }
+                several.now = None;
+            }
+            let Some(name) = ready!(several.poll_name(context, &self.arguments))? else {
+                return Poll::Ready(Ok(false));
+            };
+            let (resource, format) = (several.resource.clone(), several.format.clone());
+            let place = place_of(&name);
+            let items = self.items(&resource, &name, &format, self.pointer.as_deref());
+            let items = items.map_err(|fault| within(&place, fault))?;
+            let Stage::Several(several) = &mut self.stage else { return Poll::Ready(Ok(false)) };
+            several.now = Some((items, place));
+        }
+    }
+}
+
+/// Says which of several objects it is about.
+fn within(place: &str, fault: Fault) -> Fault {
+    let cause = format!("{place}: {}", fault.cause.as_deref().unwrap_or(""));
+    Fault { cause: Some(cause), ..fault }
+}
+
+/// An object by its name, as `Map.Item.Source` has it.
+fn place_of(name: &Json) -> String {
+    let text = |member: &str| name.get(member).and_then(Json::as_str).unwrap_or("");
+    match name.get("Path") {
+        Some(_) => text("Path").to_owned(),
+        None => format!("s3://{}/{}", text("Bucket"), text("Key")),
+    }
+}
+
+impl Several {
+    /// The arguments that read the next object.
+    fn poll_name(&mut self, context: &mut Context<'_>, of: &Json) -> Poll<Result<Option<Json>, Fault>> {
+        loop {
+            match &mut self.names {
+                Names::Known(names) => return Poll::Ready(Ok(names.pop_front())),
+                Names::Listed(items, text) => {
+                    if !ready!(items.poll_next(context, text))? {
+                        return Poll::Ready(Ok(None));
+                    }
+                    let listed: Json = serde_json::from_slice(text)
+                        .map_err(|error| failed(format!("The list cannot be read: {error}")))?;
+                    // What stands for a folder has no items.
+                    match listed.get("Key").and_then(Json::as_str) {
+                        Some(key) if !key.ends_with('/') => {
+                            return Poll::Ready(Ok(Some(named(of, None, key))));
+                        }
+                        _ => {}
+                    }
+                }
+                Names::Lines(items, text) => {
+                    if !ready!(items.poll_next(context, text))? {
+                        return Poll::Ready(Ok(None));
+                    }
+                    return Poll::Ready(line(text, of).map(Some));
+                }
+                Names::Inventory(items, text, members) => {
+                    if ready!(items.poll_next(context, text))? {
+                        members.push(serde_json::from_slice(text).map_err(not_inventory)?);
+                    } else {
+                        let (names, format) = inventory(members, of)?;
+                        if self.format == Format::Manifest {
+                            self.format = format;
+                        }
+                        self.names = Names::Known(names);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What reads an object of a bucket, which is that of these arguments if it is not named; or a file.
+fn named(of: &Json, bucket: Option<&str>, key: &str) -> Json {
+    if of.get("Path").is_some() {
+        return json!({"Path": key});
+    }
+    let mut name = json!({"Bucket": bucket.map_or_else(|| of["Bucket"].clone(), Json::from), "Key": key});
+    if let Some(owner) = of.get("ExpectedBucketOwner") {
+        name["ExpectedBucketOwner"] = owner.clone();
+    }
+    name
+}
+
+/// A line of a manifest of Athena: `s3://bucket/key`.
+fn line(text: &[u8], of: &Json) -> Result<Json, Fault> {
+    let shown = String::from_utf8_lossy(&text[..text.len().min(PLACE_BYTES_MAX)]);
+    let place = shown.trim().trim_matches('"');
+    let split = place.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+    match split {
+        Some((bucket, key)) if text.len() <= PLACE_BYTES_MAX && !key.is_empty() => {
+            Ok(named(of, Some(bucket), key))
+        }
+        None if of.get("Path").is_some() => Ok(named(of, None, place)),
+        _ => Err(failed(format!("The manifest names no object of S3 in '{place}'"))),
+    }
+}
+
+fn not_inventory(why: impl std::fmt::Display) -> Fault {
+    failed(format!("The data is no manifest of S3 Inventory: {why}"))
+}
+
+/// The files that a manifest of S3 Inventory names, and how rows lie in them (S3 user guide, "Inventory manifest").
+fn inventory(members: &[Json], of: &Json) -> Result<(VecDeque<Json>, Format), Fault> {
+    let member =
+        |name: &str| members.iter().find(|member| member["Key"] == name).map(|member| &member["Value"]);
+    let text = |name: &str| member(name).and_then(Json::as_str);
+    match text("fileFormat") {
+        Some("CSV") => {}
+        Some(other) => {
+            return Err(failed(format!(
+                "The files of the inventory are {other}: Step Functions reads CSV only"
+            )));
+        }
+        None => return Err(not_inventory("it has no fileFormat")),
+    }
+    let schema = text("fileSchema").ok_or_else(|| not_inventory("it has no fileSchema"))?;
+    let headers = schema.split(',').map(|name| name.trim().into()).collect();
+    let bucket = text("destinationBucket").map(|bucket| bucket.rsplit(':').next().unwrap_or(bucket));
+    let files = member("files").and_then(Json::as_array).ok_or_else(|| not_inventory("it has no files"))?;
+    if files.len() > FILES_MAX {
+        return Err(failed(format!("The manifest names more than {FILES_MAX} files")));
+    }
+    let key = |file: &Json| {
+        let key = file.get("key").and_then(Json::as_str);
+        key.map(|key| named(of, bucket, key)).ok_or_else(|| not_inventory("a file has no key"))
+    };
+    let names = files.iter().map(key).collect::<Result<_, _>>()?;
+    Ok((names, Format::Csv { delimiter: b',', headers: Some(headers) }))
+}
