@@ -5,6 +5,8 @@ use expressway::json::explain::explain;
 use expressway::json::source;
 use proptest::prelude::*;
 
+use crate::required::some_of;
+
 fn read(text: &[u8]) -> bool {
     let (definition, problems) = asl::read(text, &Options::default());
     for problem in &problems {
@@ -91,7 +93,7 @@ fn the_machine_with_everything_is_accepted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: some_of(512, 4) as u32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn broken_machines(

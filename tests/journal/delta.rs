@@ -3,6 +3,8 @@
 use expressway::journal::delta::{Encoder, decode};
 use proptest::prelude::*;
 
+use super::required::some_of;
+
 /// Texts that share much: pieces of a few others, in any order.
 fn texts() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let piece = prop_oneof![
@@ -26,6 +28,8 @@ fn encoded(encoder: &mut Encoder, base: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(some_of(256, 4) as u32))]
+
     #[test]
     fn what_is_written_is_read(pairs in proptest::collection::vec(texts(), 1..6)) {
         // The encoder's memory of one pair must not show in the next.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 mod body;
 
 use super::Kept;
+use super::required::some_of;
 
 fn header(kind: BlockKind) -> Header {
     Header {
@@ -53,6 +54,8 @@ fn mended(mut bytes: Vec<u8>, body_bytes: usize) -> Vec<u8> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(some_of(256, 4) as u32))]
+
     #[test]
     fn what_is_written_is_read(records in kept()) {
         let bytes = block(&records);

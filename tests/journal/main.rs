@@ -6,6 +6,8 @@ mod delta;
 mod faults;
 mod format;
 mod golden;
+#[path = "../required/mod.rs"]
+mod required;
 mod spill;
 mod writer;
 

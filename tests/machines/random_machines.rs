@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 fn random_machines() {
     let (mut accepted, mut refused) = (0, 0);
     let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in crate::meter::count(400) {
+    for seed in crate::meter::count(crate::required::some_of(400, 2)) {
         let mut chance = Chance(seed);
         let machine = Builder { chance: &mut chance, names: 0, depth: 0 }.workflow().to_string();
         let (definition, problems) = asl::read(machine.as_bytes(), &asl::Options::default());

@@ -3,6 +3,8 @@
 use expressway::json::{self, Arena, ReadErrorKind};
 use proptest::prelude::*;
 
+use crate::required::some_of;
+
 fn rewritten(text: &str) -> Result<String, ReadErrorKind> {
     let mut arena = Arena::new();
     let value = json::read(&mut arena, text.as_bytes()).map_err(|error| error.kind)?;
@@ -156,7 +158,7 @@ fn any_object_text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(some_of(2_000, 4) as u32) })]
 
     /// Texts that serde_json writes come out byte for byte, pretty-printed ones compact again.
     #[test]

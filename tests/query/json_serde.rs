@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::required::some_of;
+
 #[derive(Debug, PartialEq, Clone, Serialize, Deserialize)]
 struct Unit;
 
@@ -378,7 +380,7 @@ fn any_shape() -> impl Strategy<Value = Any> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(some_of(1_000, 4) as u32) })]
 
     /// To a value and back is the identity, exact in 64 bits, and the text is serde_json's but for exponents.
     #[test]

@@ -1,11 +1,23 @@
 //! What tests need and a machine may not have: corpora beside the project, servers, clients of others.
 //!
 //! A newcomer's run says what it left out and passes. `EXPRESSWAY_REQUIRE=all`, as `.ci/run` sets it, makes each such
-//! test fail instead.
+//! test fail instead. What is drawn at random, or costs much and differs little, is run in part by a newcomer and whole
+//! where everything is required.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+/// Whether everything is required: `EXPRESSWAY_REQUIRE=all`.
+pub(crate) fn is_all() -> bool {
+    std::env::var_os("EXPRESSWAY_REQUIRE").is_some_and(|required| required == "all")
+}
+
+/// So many of `all`: one of `every` in a newcomer's run.
+pub(crate) fn some_of(all: u64, every: u64) -> u64 {
+    if is_all() { all } else { all.div_ceil(every) }
+}
 
 /// Says that something was not run, and why.
 pub(crate) fn not_run(why: &str) {
-    if std::env::var_os("EXPRESSWAY_REQUIRE").is_some_and(|required| required == "all") {
+    if is_all() {
         panic!("NOT RUN, although EXPRESSWAY_REQUIRE=all: {why}");
     }
     eprintln!("NOT RUN: {why}");

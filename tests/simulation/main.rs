@@ -6,7 +6,7 @@
 //! nothing left behind. Every tenth world is played again while everything is logged, kept and counted, with a sink that
 //! stalls, fails and panics: it must be the same world.
 //!
-//! `EXPRESSWAY_SEEDS=100000 cargo test --release --test simulation` runs more worlds than the usual 500 (2,000 in CI);
+//! `EXPRESSWAY_SEEDS=100000 cargo test --release --test simulation` runs more worlds than the usual 250 (2,000 in CI);
 //! `EXPRESSWAY_SEEDS=17..18` replays one.
 
 mod chance;
@@ -15,6 +15,8 @@ mod hostile;
 mod machines;
 #[path = "../reference/mod.rs"]
 mod reference;
+#[path = "../required/mod.rs"]
+mod required;
 mod wild;
 mod world;
 
@@ -26,7 +28,7 @@ use world::{Played, World};
 
 #[test]
 fn worlds() {
-    let seeds = std::env::var("EXPRESSWAY_SEEDS").unwrap_or_else(|_| "500".to_owned());
+    let seeds = std::env::var("EXPRESSWAY_SEEDS").unwrap_or_else(|_| required::some_of(500, 2).to_string());
     let range = seeds.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
     let (from, to): (u64, u64) = match range {
         Some((from, to)) => (from.expect("a number"), to.expect("a number")),
