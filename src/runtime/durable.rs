@@ -73,6 +73,13 @@ enum Place {
 }
 
 impl Place {
+    fn folder(&self) -> Option<&PathBuf> {
+        match self {
+            Place::Folder(folder) => Some(folder),
+            Place::Disk(_) => None,
+        }
+    }
+
     /// For those who look on.
     fn disk(&self) -> Arc<dyn Disk> {
         match self {
@@ -237,8 +244,8 @@ pub(super) struct Durability {
     pub(super) in_doubt: AtomicU64,
     segment_bytes: u64,
     fail_in_doubt: Vec<Box<str>>,
-    /// Where Map Runs keep what their children came to.
-    pub(super) map_runs: PathBuf,
+    /// Where Map Runs keep what their children came to, if there is a folder.
+    pub(super) map_runs: Option<PathBuf>,
     away: spill::Away,
     behind: Mutex<Behind>,
     /// Executions that nobody asks for any more, and whose records do not say so yet.
@@ -316,7 +323,7 @@ impl Durability {
             in_doubt: AtomicU64::new(0),
             segment_bytes: durable.segment_bytes,
             fail_in_doubt: durable.fail_in_doubt.clone(),
-            map_runs: durable.folder.join("map-runs"),
+            map_runs: durable.place.folder().map(|folder| folder.join("map-runs")),
             found: Mutex::new(Found::default()),
             behind: Mutex::default(),
             forgotten: Mutex::default(),

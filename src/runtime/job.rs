@@ -322,8 +322,7 @@ impl Shard {
             stores: Arc::clone(&self.shared.stores),
             now_ms: self.now_ms,
             ahead_ms: self.ahead_ms,
-            log: (job.reply.start_identity().ledger())
-                .and_then(|_| Some(self.shared.durability.as_ref()?.map_runs.clone())),
+            durability: (job.reply.start_identity().ledger()).and_then(|_| self.shared.durability.clone()),
         };
         let future = Box::pin(map_run::begin(setup, &job.buffer.execution, call));
         self.keep_task(job, call, future, Attempt::default(), false)

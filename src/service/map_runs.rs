@@ -143,7 +143,11 @@ impl crate::runtime::MapRuns for Keeper {
 /// The name of a child follows from its Map Run, which is known by a UUID that was drawn, so that it is found after a
 /// restart.
 fn child_name(run: &MapRun, number: u64) -> String {
-    let digest = Sha256::new().chain_update(run.arn()).chain_update(number.to_le_bytes()).finalize();
+    let digest = Sha256::new()
+        .chain_update(run.arn())
+        .chain_update(run.mark().to_le_bytes())
+        .chain_update(number.to_le_bytes())
+        .finalize();
     let half = |bytes: &[u8]| bytes.iter().take(8).fold(0, |sum: u64, &byte| sum << 8 | u64::from(byte));
     let (high, low) = digest.split_at(8);
     String::from_utf8_lossy(&uuid::text(half(high), half(low))).into_owned()

@@ -85,22 +85,25 @@ impl Engine {
             std::mem::take(&mut durability.found().executions).into_values().collect();
         // Files of Map Runs whose executions are gone are of no use.
         let known: HashSet<&str> = recovered.iter().map(|execution| &*execution.arn).collect();
-        map_run::found(&durability.map_runs, |execution| known.contains(execution));
+        if let Some(folder) = &durability.map_runs {
+            map_run::found(folder, |execution| known.contains(execution));
+        }
         recovered
     }
 
     /// The Map Runs of executions of earlier processes, in the order in which they began.
     #[cfg(feature = "service")]
     pub(crate) fn recovered_map_runs(&self) -> Vec<Arc<MapRun>> {
-        let durability = self.shared().durability.as_ref();
-        durability.map_or_else(Vec::new, |durability| map_run::found(&durability.map_runs, |_| true))
+        let folder = self.shared().durability.as_ref().and_then(|durability| durability.map_runs.as_ref());
+        folder.map_or_else(Vec::new, |folder| map_run::found(folder, |_| true))
     }
 
     /// Nobody asks for a Map Run any more.
     #[cfg(feature = "service")]
     pub(crate) fn forget_map_run(&self, arn: &str) {
-        if let Some(durability) = &self.shared().durability {
-            map_run::forget(&durability.map_runs, arn);
+        let folder = self.shared().durability.as_ref().and_then(|durability| durability.map_runs.as_ref());
+        if let Some(folder) = folder {
+            map_run::forget(folder, arn);
         }
     }
 

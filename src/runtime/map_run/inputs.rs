@@ -129,7 +129,7 @@ impl Inputs {
             source: None,
             new_version: None,
             is_checked: false,
-            is_durable: setup.log.is_some(),
+            is_durable: setup.durability.is_some(),
             mark: 0,
             back: VecDeque::new(),
             text: Vec::new(),

@@ -78,7 +78,7 @@ impl Log {
     pub(super) fn open(folder: &Path, run: &MapRun) -> io::Result<Opened> {
         fs::create_dir_all(folder)?;
         let path = path(folder, &run.arn);
-        if let Some(found) = Found::read(&path)?.filter(|found| found.run.arn == run.arn) {
+        if let Some(found) = Found::read(&path)?.filter(|found| found.run.is_same(run)) {
             if let Some(result) = found.result {
                 return Ok(Opened::Over(Box::new(found.run), result));
             }
@@ -280,7 +280,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Entry> {
 
 fn head(writer: &mut Writer, run: &MapRun) {
     writer.number(HEAD).bytes(run.arn.as_bytes()).bytes(run.execution_arn.as_bytes());
-    writer.bytes(run.machine_arn.as_bytes()).number(run.started_ms);
+    writer.bytes(run.machine_arn.as_bytes()).number(run.started_ms).number(u64::from(run.mark));
     write_settings(writer, run.state().settings);
 }
 
@@ -290,8 +290,9 @@ fn read_head(reader: &mut Reader<'_>) -> Option<MapRun> {
     }
     let (arn, execution_arn) = (reader.text()?.into(), reader.text()?.into());
     let (machine_arn, started_ms) = (reader.text()?.into(), reader.number()?);
+    let mark = reader.number()?.try_into().ok()?;
     let state = MapRunState::new(read_settings(reader)?, MapRunCounts::default(), MapRunCounts::default());
-    Some(MapRun::new(arn, execution_arn, machine_arn, started_ms, state))
+    Some(MapRun { mark, ..MapRun::new(arn, execution_arn, machine_arn, started_ms, state) })
 }
 
 fn write_settings(writer: &mut Writer, settings: MapRunSettings) {

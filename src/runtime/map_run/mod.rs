@@ -20,7 +20,7 @@ mod work;
 
 use std::fs::File;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -37,6 +37,7 @@ use work::Work;
 
 use super::clock::Time;
 use super::completion::SharedTasks;
+use super::durable::Durability;
 use super::engine::Inner;
 use super::machine::{Published, Version};
 use super::outcome::{Outcome, Status};
@@ -81,6 +82,8 @@ pub struct MapRun {
     execution_arn: Box<str>,
     machine_arn: Box<str>,
     started_ms: u64,
+    /// Of a durable one: what follows from what it is to do.
+    mark: u32,
     state: Mutex<MapRunState>,
     ends: Arc<Ends>,
     /// Of a durable one: what is changed about it is written there.
@@ -176,7 +179,12 @@ impl MapRun {
         state: MapRunState,
     ) -> MapRun {
         let (state, ends, file) = (Mutex::new(state), Arc::default(), OnceLock::new());
-        MapRun { arn, execution_arn, machine_arn, started_ms, state, ends, file }
+        MapRun { arn, execution_arn, machine_arn, started_ms, mark: 0, state, ends, file }
+    }
+
+    /// Whether it is the same one, with the same to do.
+    fn is_same(&self, other: &MapRun) -> bool {
+        (&self.arn, self.mark) == (&other.arn, other.mark)
     }
 
     /// `mapRunArn`
@@ -197,6 +205,12 @@ impl MapRun {
     /// `startDate`, in milliseconds since 1970.
     pub fn started_ms(&self) -> u64 {
         self.started_ms
+    }
+
+    /// What follows from what it is to do, if it is durable.
+    #[cfg(feature = "service")]
+    pub(crate) fn mark(&self) -> u32 {
+        self.mark
     }
 
     /// How it stands.
@@ -245,18 +259,19 @@ pub(super) struct Setup {
     pub(super) stores: Arc<Handlers<dyn DataStore>>,
     pub(super) now_ms: u64,
     pub(super) ahead_ms: i64,
-    /// The folder of the files of durable Map Runs, if it is to be durable.
-    pub(super) log: Option<PathBuf>,
+    /// If it is to be durable.
+    pub(super) durability: Option<Arc<Durability>>,
 }
 
 impl Setup {
     /// Whether the process is about to end: what happens to children then is not what they came to.
     fn is_leaving(&self) -> bool {
-        self.log.is_some()
-            && self.engine.upgrade().is_none_or(|engine| {
-                let durability = engine.shared.durability.as_ref();
-                durability.is_some_and(|durability| durability.leaves.load(Ordering::Acquire))
-            })
+        self.durability.as_ref().is_some_and(|durability| durability.leaves.load(Ordering::Acquire))
+    }
+
+    /// The folder of the files of durable Map Runs.
+    fn folder(&self) -> Option<&Path> {
+        self.durability.as_ref()?.map_runs.as_deref()
     }
 }
 
@@ -268,7 +283,8 @@ pub(super) fn begin(
 ) -> impl Future<Output = Result<Vec<u8>, TaskError>> + 'static {
     let request = execution.map_run(call.token);
     let run = map_run(&setup, execution, &request);
-    let (run, log, past, over) = match setup.log.as_deref().map(|folder| Log::open(folder, &run)) {
+    let run = MapRun { mark: setup.durability.as_ref().map_or(0, |_| mark(execution, &request)), ..run };
+    let (run, log, past, over) = match setup.folder().map(|folder| Log::open(folder, &run)) {
         None => (run, None, None, None),
         Some(Ok(Opened::New(log))) => (run, Some(log), None, None),
         Some(Ok(Opened::Again(log, past, started_ms))) => {
@@ -308,6 +324,17 @@ pub(super) fn begin(
     }
 }
 
+/// A checksum of what the Map Run is to do, for its state may be visited with other items after a restart.
+fn mark(execution: &Execution, request: &MapRunRequest) -> u32 {
+    let values = [request.items, request.reader, request.batch_input];
+    let mut text = Vec::new();
+    for value in values.into_iter().filter(|value| !value.is_undefined()) {
+        json::write(&execution.arena, value, &mut text);
+        text.push(b'\n');
+    }
+    crc32c::crc32c(&text)
+}
+
 /// What a reader or writer is told.
 fn arguments(execution: &Execution, value: Value) -> Json {
     if value.is_undefined() {
@@ -331,7 +358,7 @@ impl Guard {
     fn stop(&mut self, status: Status, result: Option<&MapRunResult>) {
         self.is_over = true;
         self.run.stop(status, self.setup.time.now_ms());
-        if let Some(folder) = &self.setup.log
+        if let Some(folder) = self.setup.folder()
             && let Err(error) = log::close(folder, &self.run, result)
         {
             tracing::error!(map_run = self.run.arn(), %error, "the end of a Map Run cannot be written down");

@@ -124,11 +124,11 @@ impl Work {
     /// Takes what children came to.
     fn settle(&mut self) -> Result<(), Fault> {
         let mut ended = self.children.take_ended();
+        if !ended.is_empty() && self.setup.is_leaving() {
+            // Nobody knows what they would have come to: the next process starts them once more.
+            ended.retain(|end| !matches!(end.status, Status::Aborted | Status::TimedOut));
+        }
         if let Some(log) = &mut self.log {
-            if !ended.is_empty() && self.setup.is_leaving() {
-                // Nobody knows what they would have come to: the next process starts them once more.
-                ended.retain(|end| !matches!(end.status, Status::Aborted | Status::TimedOut));
-            }
             ended.iter().for_each(|end| log.ended(end));
             log.flush()?;
         }
