@@ -45,6 +45,10 @@
 //! | `metrics`, `otel` | metrics and spans for others |
 //! | `cli` (default), `full` | the command; a library leaves them out with `default-features = false` |
 //!
+//! What the next releases keep is listed item by item in `tests/surface/public-api.txt` of the repository, and a change of it is
+//! told in the changelog. [`engine`] and [`program`] are on that list, but change with any release: they are for tools that
+//! look inside.
+//!
 //! # How it is built
 //!
 //! ```text
@@ -115,6 +119,7 @@ pub mod fuel;
 mod hosts;
 mod index;
 #[cfg(feature = "durable")]
+#[doc(hidden)]
 pub mod journal;
 pub mod json;
 pub mod limits;

@@ -3,6 +3,8 @@
 //! Paths are parsed, keys prepared, error names classified, equality rules of a Choice gathered into one hash table.
 //! A program is `Send + Sync` and has no interior mutability; it knows neither the definition's text nor any execution.
 //! [`Program::dump`] prints it.
+//!
+//! What users hold is a [`Program`]. The tables in it are open to who writes tools, and change with any release.
 
 mod choice;
 mod dump;

@@ -66,3 +66,74 @@ fn screens_of_80_and_120_columns_are_as_kept() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Metrics of a server with two machines, and those of a pipeline.
+const METRICS: &str = include_str!("../data/metrics-server.txt");
+const METRICS_PIPELINE: &str = include_str!("../data/metrics-pipeline.txt");
+
+/// Answers each request with `metrics`, until the listener's thread ends with the process.
+fn metrics_at(metrics: &'static str) -> std::net::SocketAddr {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+            for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+                drop(line);
+            }
+            let length = metrics.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            stream.write_all(&[head.as_bytes(), metrics.as_bytes()].concat()).expect("top reads it");
+        }
+    });
+    address
+}
+
+/// The rows of the terminal that `top` draws on.
+const TOP_ROWS: u16 = 40;
+
+/// How many frames were drawn: each ends by hiding the cursor.
+fn drawn(written: &[u8]) -> usize {
+    written.windows(HIDES_CURSOR.len()).filter(|it| *it == HIDES_CURSOR).count()
+}
+
+const HIDES_CURSOR: &[u8] = b"\x1b[?25l";
+
+#[test]
+fn top_is_drawn_sorted_and_ended_by_keys_as_kept() {
+    let mut wrong = Vec::new();
+    // Sorted by names, then in the other order, then the other table chosen and sorted by its last column.
+    for (name, metrics, keys) in
+        [("top", METRICS, &["1", "r", "\t8"][..]), ("top-pipeline", METRICS_PIPELINE, &[])]
+    {
+        for columns in [80, 120] {
+            let address = metrics_at(metrics);
+            let mut command = crate::serving::expressway();
+            command.args(["top", &address.to_string(), "--every", "3600"]).env("TERM", "xterm-256color");
+            let terminal = crate::terminal::begin_with_keys(command, columns);
+            let shown = |written: &[u8]| {
+                let mut parser = vt100::Parser::new(
+                    TOP_ROWS.try_into().expect("rows"),
+                    columns.try_into().expect("columns"),
+                    0,
+                );
+                parser.process(written);
+                let lines = parser.screen().rows(0, columns).map(|line| format!("{}\n", line.trim_end()));
+                // The port is another each time.
+                lines.collect::<String>().replace(&address.to_string(), "127.0.0.1:8083")
+            };
+            let (mut written, mut screens, mut frames) = (Vec::new(), String::new(), 1);
+            for keys in keys.iter().copied().chain(["q"]) {
+                terminal.press(&mut written, |it| drawn(it) == frames, keys);
+                screens.push_str(&shown(&written));
+                frames += keys.len();
+            }
+            let (_, code) = terminal.finish();
+            assert_eq!(code, Some(0));
+            wrong.extend(is_as_kept(name, columns, &screens).err());
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,4 +1,5 @@
-//! `expressway top`: a running server at a glance. Machines with their rates and percentiles, failures, slowest states.
+//! `expressway top`: a running server at a glance. Machines with their rates and percentiles, failures, slowest states. Of a
+//! pipeline, what it counts.
 
 mod snapshot;
 mod view;
@@ -16,10 +17,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState};
 
 use super::{Stop, Went};
-use snapshot::{Overview, Snapshot};
+use snapshot::{Overview, Pipeline, Snapshot};
 use view::{Asked, Look, Value, View, Which};
 
-/// Watch a running server: machines, rates, percentiles, failures, slowest states
+/// Watch a running server or pipeline: machines, rates, percentiles, failures, slowest states
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
@@ -41,7 +42,8 @@ the column it is sorted by, r turns the order around; q ends.
 Examples:
   expressway top
   expressway top 127.0.0.1:9090
-  expressway top --once http://orders.internal:8083/metrics";
+  expressway top --once http://orders.internal:8083/metrics
+  expressway top 127.0.0.1:9100                               # `metrics` of a pipeline's settings";
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -157,19 +159,35 @@ fn draw(frame: &mut Frame<'_>, overview: &Overview, url: &str, view: &mut View) 
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    frame.render_widget(summary(overview, url), head);
+    match &overview.pipeline {
+        Some(pipeline) => {
+            frame.render_widget(pipeline_summary(pipeline, url), head);
+            frame.render_widget(pipeline_table(pipeline), machines.union(states));
+        }
+        None => {
+            frame.render_widget(summary(overview, url), head);
+            tables(frame, overview, view, (machines, states));
+        }
+    }
+    let keys = match overview.pipeline {
+        Some(_) => "q ends",
+        None => "q ends · Tab table · ↑↓ scroll · ←→ sort · r reverse",
+    };
+    let foot_text = match &overview.trouble {
+        Some(trouble) => Line::styled(trouble.clone(), Style::new().fg(Color::Red)),
+        None => Line::styled(keys, Style::new().add_modifier(Modifier::DIM)),
+    };
+    frame.render_widget(Paragraph::new(foot_text), foot);
+}
+
+/// Machines, and states below them.
+fn tables(frame: &mut Frame<'_>, overview: &Overview, view: &mut View, (machines, states): (Rect, Rect)) {
     let header = ["machine", "start/s", "ended/s", "fail/s", "refus/s", "live", "p50", "p99"];
     let focused = view.focus == Which::Machines;
     rows(frame, machines, (" machines ", header), view::machines(overview), (&mut view.machines, focused));
     let header = ["slowest states", "machine", "exits/s", "retry/s", "catch/s", "mean", "p50", "p99"];
     let focused = view.focus == Which::States;
     rows(frame, states, (" states ", header), view::states(overview), (&mut view.states, focused));
-    let keys = "q ends · Tab table · ↑↓ scroll · ←→ sort · r reverse";
-    let foot_text = match &overview.trouble {
-        Some(trouble) => Line::styled(trouble.clone(), Style::new().fg(Color::Red)),
-        None => Line::styled(keys, Style::new().add_modifier(Modifier::DIM)),
-    };
-    frame.render_widget(Paragraph::new(foot_text), foot);
 }
 
 /// Rows above and below those of a table: its border, and the header.
@@ -211,10 +229,46 @@ fn colour(title: &str, value: f64) -> Style {
     }
 }
 
-fn summary<'o>(overview: &'o Overview, url: &'o str) -> Paragraph<'o> {
+/// A name and its value.
+fn pair(name: &'static str, value: f64) -> [Span<'static>; 2] {
     let bold = Style::new().add_modifier(Modifier::BOLD);
-    let pair =
-        |name: &'static str, value: f64| [Span::raw(name), Span::styled(format!("{} ", short(value)), bold)];
+    [Span::raw(name), Span::styled(format!("{} ", short(value)), bold)]
+}
+
+fn pipeline_summary<'o>(pipeline: &Pipeline, url: &'o str) -> Paragraph<'o> {
+    let rate = |counted: &str| {
+        pipeline.counts.iter().find(|(name, ..)| *name == counted).map_or(0.0, |(_, rate, _)| *rate)
+    };
+    let first: Vec<Span<'_>> = [
+        pair("received/s ", rate("received")),
+        pair(" published/s ", rate("published")),
+        pair(" failed/s ", rate("failed")),
+        pair(" retried/s ", rate("retried")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let second = Line::from(pair("in flight ", pipeline.in_flight).to_vec());
+    Paragraph::new(vec![Line::from(first), second]).block(Block::bordered().title(format!(" {url} ")))
+}
+
+/// What the pipeline counts, and how much of it there was.
+fn pipeline_table(pipeline: &Pipeline) -> Table<'_> {
+    let rows = pipeline.counts.iter().map(|(name, rate, all)| {
+        let style = match *name {
+            "failed" | "source or sink away" if *rate > 0.0 => Style::new().fg(Color::Red),
+            "retried" | "not acknowledged" if *rate > 0.0 => Style::new().fg(Color::Yellow),
+            _ => Style::new(),
+        };
+        Row::new([Cell::from(*name), number(*rate), number(*all)]).style(style)
+    });
+    let widths = [Constraint::Min(20), Constraint::Length(7), Constraint::Length(7)];
+    let header = Row::new(["events".to_owned(), right("/s"), right("in all")])
+        .style(Style::new().add_modifier(Modifier::BOLD));
+    Table::new(rows, widths).header(header).block(Block::bordered().title(" pipeline "))
+}
+
+fn summary<'o>(overview: &'o Overview, url: &'o str) -> Paragraph<'o> {
     let first: Vec<Span<'_>> = [
         pair("started/s ", overview.started),
         pair(" succeeded/s ", overview.succeeded),
@@ -253,14 +307,15 @@ fn table<'t>(
     }
     let header = header.iter().enumerate().map(|(n, title)| {
         let sorted = if n == sorted_by { Modifier::UNDERLINED } else { Modifier::empty() };
-        Cell::from(*title).style(Style::new().add_modifier(sorted))
+        let title = if n == 0 || *title == "machine" { (*title).to_owned() } else { right(title) };
+        Cell::from(title).style(Style::new().add_modifier(sorted))
     });
     let header = Row::new(header).style(Style::new().add_modifier(Modifier::BOLD));
     Table::new(rows, widths).header(header).block(Block::bordered().title(title))
 }
 
 fn number<'c>(value: f64) -> Cell<'c> {
-    Cell::from(short(value))
+    Cell::from(right(&short(value)))
 }
 
 fn right(text: &str) -> String {

@@ -61,7 +61,8 @@ impl Snapshot {
                 Value::Histogram(classes) => classes.last().map_or(0.0, |class| class.count),
                 Value::Summary(_) => 0.0,
             })
-            .sum()
+            // The sum of no floats is -0.
+            .fold(0.0, |sum, value| sum + value)
     }
 
     fn classes(&self, name: &str, labels: &[(&str, &str)]) -> Option<&[HistogramCount]> {
@@ -91,6 +92,8 @@ pub(super) struct Overview {
     pub(super) dropped: f64,
     pub(super) machines: Vec<Machine>,
     pub(super) states: Vec<State>,
+    /// Where the metrics are those of `expressway pipe`.
+    pub(super) pipeline: Option<Pipeline>,
     /// Why there is nothing newer.
     pub(super) trouble: Option<String>,
 }
@@ -119,6 +122,26 @@ pub(super) struct State {
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
 }
+
+/// What a pipeline counts.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) in_flight: f64,
+    /// What is counted, how often it happens a second, and how often it did in all.
+    pub(super) counts: Vec<(&'static str, f64, f64)>,
+}
+
+/// The counters of a pipeline as they are called and shown.
+const PIPELINE: [(&str, &str); 8] = [
+    ("expressway_pipe_received_total", "received"),
+    ("expressway_pipe_succeeded_total", "succeeded"),
+    ("expressway_pipe_published_total", "published"),
+    ("expressway_pipe_retried_total", "retried"),
+    ("expressway_pipe_failed_total", "failed"),
+    ("expressway_pipe_duplicates_total", "duplicates dropped"),
+    ("expressway_pipe_unsettled_total", "not acknowledged"),
+    ("expressway_pipe_end_failures_total", "source or sink away"),
+];
 
 /// States that are shown.
 const STATES_MAX: usize = 50;
@@ -168,6 +191,12 @@ impl Overview {
                 mean: now.sum("expressway_state_duration_seconds_sum", &labels) / count,
                 p50: percentile(&classes, 0.5),
                 p99: percentile(&classes, 0.99),
+            });
+        }
+        if named("expressway_pipe_in_flight").next().is_some() {
+            overview.pipeline = Some(Pipeline {
+                in_flight: now.sum("expressway_pipe_in_flight", &[]),
+                counts: PIPELINE.map(|(name, shown)| (shown, rate(name, &[]), now.sum(name, &[]))).to_vec(),
             });
         }
         overview.states.sort_by(|a, b| b.mean.total_cmp(&a.mean).then_with(|| a.name.cmp(&b.name)));
