@@ -78,7 +78,7 @@ impl Engine {
         };
         let start_identity = StartIdentity { synchronous: false, label: Some(Box::new(label)) };
         shared.admission.admit_anyway(&version.usage, 1, charged);
-        Ok(self.seat(
+        Ok(self.place_on_shard(
             version,
             Completion::new(start_identity),
             buffer,

@@ -117,8 +117,8 @@ impl Shared {
     }
 }
 
-/// What is told to a thread.
-enum Mail {
+/// What one thread sends to another.
+enum ThreadMessage {
     /// A connection to serve.
     Connection(std::net::TcpStream),
     /// An operation to do for the acceptor.
@@ -139,12 +139,12 @@ struct Forwarded {
 }
 
 /// Connections of all threads are limited in number, and each has one call under way, so these channels are as well.
-type Senders = Vec<mpsc::UnboundedSender<Mail>>;
+type Senders = Vec<mpsc::UnboundedSender<ThreadMessage>>;
 
 /// A server thread, as the one sees it who started it.
 #[derive(Debug)]
 pub(super) struct Joined {
-    mail: mpsc::UnboundedSender<Mail>,
+    messages: mpsc::UnboundedSender<ThreadMessage>,
     handle: std::thread::JoinHandle<(usize, usize)>,
 }
 
@@ -152,7 +152,7 @@ impl Joined {
     /// Returns when it accepts no more connections, or is gone.
     pub(super) fn stop_listening(&self) {
         let (done, stopped) = std::sync::mpsc::sync_channel(1);
-        if self.mail.send(Mail::StopListening(done)).is_ok() {
+        if self.messages.send(ThreadMessage::StopListening(done)).is_ok() {
             // A thread that is busy with a long request is not waited for.
             let _ = stopped.recv_timeout(Duration::from_secs(1));
         }
@@ -160,7 +160,7 @@ impl Joined {
 
     pub(super) fn drain(&self, within: Duration) {
         // A thread that is gone needs no telling.
-        let _ = self.mail.send(Mail::Drain(within));
+        let _ = self.messages.send(ThreadMessage::Drain(within));
     }
 
     /// Waits for its end. How many connections ended in order since it was told to, and how many were cut.
@@ -204,7 +204,7 @@ pub(super) fn start(
         let named = std::thread::Builder::new().name(name).stack_size(crate::limits::STACK_BYTES);
         let handle = named.spawn(body)?;
         starting.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
-        threads.push(Joined { mail: senders[index].clone(), handle });
+        threads.push(Joined { messages: senders[index].clone(), handle });
     }
     Ok(threads)
 }
@@ -288,7 +288,7 @@ impl Local {
     async fn run(
         self: Rc<Local>,
         acceptor: Option<TcpListener>,
-        mut mail: mpsc::UnboundedReceiver<Mail>,
+        mut messages: mpsc::UnboundedReceiver<ThreadMessage>,
     ) -> (usize, usize) {
         spawn_local(Rc::clone(&self).tick());
         let outbox = Rc::clone(&self.outbox);
@@ -300,18 +300,18 @@ impl Local {
         if let Some(listener) = acceptor {
             accepting = Some(spawn_local(Rc::clone(&self).accept(listener)));
         }
-        while let Some(mail) = mail.recv().await {
-            match mail {
-                Mail::Connection(stream) => match TcpStream::from_std(stream) {
+        while let Some(message) = messages.recv().await {
+            match message {
+                ThreadMessage::Connection(stream) => match TcpStream::from_std(stream) {
                     Ok(stream) => self.welcome(stream),
                     Err(_) => self.one_less(),
                 },
-                Mail::Call(call) => self.work(*call),
-                Mail::StopListening(done) => {
+                ThreadMessage::Call(call) => self.work(*call),
+                ThreadMessage::StopListening(done) => {
                     stop(accepting.take()).await;
                     let _ = done.send(());
                 }
-                Mail::Drain(within) => {
+                ThreadMessage::Drain(within) => {
                     stop(accepting.take()).await;
                     return self.end(within).await;
                 }
@@ -363,7 +363,7 @@ impl Local {
             match self.shared.tls {
                 None => self.receive(stream),
                 // What is encrypted says nothing here.
-                Some(_) => self.deal(stream),
+                Some(_) => self.hand_over(stream),
             }
         }
     }
@@ -392,7 +392,7 @@ impl Local {
         true
     }
 
-    /// Waits for the first byte of a connection: those that ask for a page stay, the others are dealt out.
+    /// Waits for the first byte of a connection: those that ask for a page stay, the others are handed to other threads.
     fn receive(self: &Rc<Local>, stream: TcpStream) {
         let (local, entry) = (Rc::clone(self), self.enter());
         spawn_local(async move {
@@ -411,18 +411,18 @@ impl Local {
                     let _counted = Connection::begin(&local);
                     connection::serve(&local, watch, stream).await;
                 }
-                Some(_) => local.deal(stream),
+                Some(_) => local.hand_over(stream),
                 None => local.one_less(),
             }
         });
     }
 
     /// Hands a connection to another thread.
-    fn deal(&self, stream: TcpStream) {
+    fn hand_over(&self, stream: TcpStream) {
         let Ok(stream) = stream.into_std() else { return self.one_less() };
         let index = self.shared.least_loaded();
         self.shared.thread_stats[index].open.fetch_add(1, Ordering::Relaxed);
-        if self.workers[index].send(Mail::Connection(stream)).is_err() {
+        if self.workers[index].send(ThreadMessage::Connection(stream)).is_err() {
             self.shared.thread_stats[index].open.fetch_sub(1, Ordering::Relaxed);
         }
         self.one_less();
@@ -448,7 +448,7 @@ impl Local {
         let (target, trace_header) = (call.target.to_owned(), call.trace_header.map(str::to_owned));
         let (service, body) = (service.clone(), Bytes::copy_from_slice(call.body));
         let call = Forwarded { service, target, trace_header, body, answer };
-        self.workers[self.shared.least_loaded()].send(Mail::Call(Box::new(call))).ok()?;
+        self.workers[self.shared.least_loaded()].send(ThreadMessage::Call(Box::new(call))).ok()?;
         answered.await.ok()
     }
 

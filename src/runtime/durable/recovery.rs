@@ -211,11 +211,11 @@ impl Engine {
         if is_last_state {
             completion.abort_at_next_state();
         }
-        Ok(self.seat(version, completion, buffer, (arn, is_recorded, charged), answers))
+        Ok(self.place_on_shard(version, completion, buffer, (arn, is_recorded, charged), answers))
     }
 
     /// Gives an execution that was admitted a place on a shard, where it goes on. It has an ARN of its own.
-    pub(in crate::runtime) fn seat(
+    pub(in crate::runtime) fn place_on_shard(
         &self,
         version: Arc<Version>,
         completion: Completion,
