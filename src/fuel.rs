@@ -25,6 +25,12 @@ pub trait Refill {
     /// Why the work must not go on. It is not asked again.
     fn spent(&self, work: u64) -> Result<u64, Cut>;
 
+    /// What is done from now on, until it is said that this is over, has to come to its end: it may be kept waiting, and
+    /// not be cut.
+    fn hold(&self, holds: bool) {
+        let _ = holds;
+    }
+
     /// The time this fuel was worked with, in nanoseconds and as of the last look at the clock, without the time that
     /// others had meanwhile; `None` where there is no clock. Bounds an evaluation by time beside its work.
     fn busy_ns(&self) -> Option<u64> {
@@ -134,6 +140,15 @@ impl Fuel<'_> {
         } else {
             self.refill.is_none() && self.charge(work).is_ok()
         }
+    }
+
+    /// Does what has to come to its end once it began.
+    pub(crate) fn whole<T>(&self, work: impl FnOnce() -> T) -> T {
+        let hold = |holds| self.refill.iter().for_each(|refill| refill.hold(holds));
+        hold(true);
+        let done = work();
+        hold(false);
+        done
     }
 
     /// Takes what is left, for someone who counts it down in a place of his own. To be [put back](Fuel::put_back)

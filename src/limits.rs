@@ -58,6 +58,8 @@ pub const PACK_BYTES_MAX: u32 = 4_096;
 pub const PACK_FRAMES_MAX: usize = 8;
 /// An arena smaller than this is not compacted.
 pub const COMPACT_BYTES_MIN: usize = 128 * 1_024;
+/// Bytes of an arena from which on room for more is made between two states, piece by piece.
+pub const GROWTH_BYTES_MIN: usize = 1 << 20;
 /// What JSONata may give for `TimeoutSeconds` and other counts (recorded).
 pub const EXPRESSION_SECONDS_MAX: i64 = 99_999_999;
 /// Milliseconds a Wait may last: 2^31 - 1 seconds (recorded: 24,855 days pass, 24,856 do not).
@@ -83,6 +85,8 @@ pub const PATH_WORK_MAX: u32 = 2_000_000;
 /// Bytes as JSON of what one intrinsic function may return: four payloads, so that only what no state could hand on is
 /// refused early.
 pub const INTRINSIC_RESULT_BYTES_MAX: u32 = 1_048_576;
+/// Bytes as JSON of an argument whose elements are compared by what they print as.
+pub const INTRINSIC_ARGUMENT_BYTES_MAX: u32 = 4 * INTRINSIC_RESULT_BYTES_MAX;
 /// Comparisons `States.ArrayUnique` makes between elements whose hashes collide.
 pub const ARRAY_UNIQUE_COMPARISONS_MAX: usize = 1_000_000;
 /// Bytes of a JSONata expression (a definition is at most this long).
@@ -140,6 +144,8 @@ pub const OPEN_EXECUTIONS_MAX: usize = 1_000_000;
 pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 /// Bytes of a request's body (AWS quota: 1 MB).
 pub const REQUEST_BYTES_MAX: usize = 1_048_576;
+/// Seconds that a test of a state may compute.
+pub const TEST_STATE_SECONDS_MAX: u64 = 10;
 /// Workers that wait for tasks of one activity (AWS quota).
 pub const ACTIVITY_POLLERS_MAX: usize = 1_000;
 /// How many times a definition's text a state machine takes, about: the text, its tables, and what compiling it leaves.
@@ -174,6 +180,8 @@ pub const FIBERS_KEPT_MAX: usize = 32;
 pub const FIBER_BILL_BYTES: usize = 64 << 10;
 /// Parts of all templates, and tests of all Choice states, of a program whose states are all a matter of microseconds.
 pub const LIGHT_PARTS_MAX: usize = 4_096;
+/// Bytes that an execution of such a program may hold; when it holds more, moving them takes longer than that.
+pub const LIGHT_BYTES_MAX: usize = 1 << 20;
 /// Starts of a machine that go to a shard at once, after one that ran on the thread of its caller took too long there.
 pub const STARTS_ELSEWHERE: u32 = 32;
 /// Milliseconds between two looks whether somebody set the clock on the wall.

@@ -189,8 +189,9 @@ pub struct Execution {
     pub(super) events: u64,
     pub(super) transitions: u64,
     pub(super) visits: u32,
-    /// The arena is compacted when it grows past this.
+    /// The arena is compacted when it grows past this, and looked after when it grows past that.
     pub(super) compact_at: usize,
+    pub(super) looks_at: usize,
     pub(super) outcome: Option<Outcome>,
     pub(super) redrives: Redrives,
     /// Where it stood before it ended, if it may be redriven.
@@ -339,7 +340,7 @@ impl Execution {
         self.transitions = 0;
         // Tokens follow from it: the same seed gives the same ones, whoever had this memory before.
         self.visits = 0;
-        self.compact_at = limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes());
+        self.compact_beyond(limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes()));
         let slots = program.workflows[crate::index::Id::from_index(0)].slots;
         let variables = self.empty_variables(slots);
         let (frame, top) = self.add_frame();
@@ -429,6 +430,11 @@ impl Execution {
     /// Frames in use or kept for use.
     pub fn frames(&self) -> usize {
         self.frames.len()
+    }
+
+    /// The arena is compacted when it holds more than so many bytes.
+    pub(super) fn compact_beyond(&mut self, bytes: usize) {
+        (self.compact_at, self.looks_at) = (bytes, bytes.min(limits::GROWTH_BYTES_MIN));
     }
 
     /// Gives memory back when it holds more than `bytes`; for pools.

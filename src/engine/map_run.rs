@@ -321,7 +321,7 @@ pub fn for_items(execution: &Execution, token: Token) -> Execution {
     copy.joins.clear();
     copy.clear_ready();
     // What else lies in its arena goes when the first item is made.
-    copy.compact_at = 0;
+    copy.compact_beyond(0);
     copy
 }
 

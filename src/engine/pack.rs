@@ -103,7 +103,7 @@ impl Execution {
                 self.link_child(join, n);
             }
         }
-        self.compact_at = limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes());
+        self.compact_beyond(limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes()));
         Some(())
     }
 }

@@ -15,6 +15,10 @@ use crate::query::{self, ContextField, Scope};
 
 /// What a transition takes beside what its data takes: entering, leaving, and telling nobody.
 const TRANSITION_WORK: u64 = 100;
+/// Work of a compaction beside what it moves.
+const COMPACTION: u64 = 1_000;
+/// Bytes that are kept for the next compaction.
+const SPARE_BYTES_MAX: usize = 4 << 20;
 
 /// What the functions of a turn work with.
 pub(super) struct Run<'a, 'e> {
@@ -475,23 +479,39 @@ impl Run<'_, '_> {
     // ---- memory ----
 
     /// [Compacts](Run::compact), when it pays. Only where no value is held outside the execution.
+    #[inline]
     pub(super) fn compact_if_grown(&mut self) {
-        if self.execution.arena.bytes() > self.execution.compact_at {
-            self.compact();
+        if self.execution.arena.bytes() > self.execution.looks_at {
+            self.look_after_memory();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_after_memory(&mut self) {
+        let bytes = self.execution.arena.bytes();
+        if bytes > self.execution.compact_at {
+            return self.compact();
+        }
+        // Much would be copied at once if the arena grew in the midst of something.
+        let fuel = self.env.fuel;
+        self.execution
+            .arena
+            .make_room(bytes / 4 / size_of::<Value>(), bytes / 4, &mut |work| fuel.note(work));
+        self.execution.looks_at = self.execution.compact_at.min(bytes + bytes / 8);
     }
 
     /// Copies what lives into a fresh arena, when the old one has grown enough for that to pay: at four times what was
     /// live last time, so that the cost per byte allocated stays constant.
-    pub(super) fn compact(&mut self) {
+    fn compact(&mut self) {
         if let Some(listener) = &mut self.env.listener {
             listener.moving(self.program, &self.execution.arena);
         }
         self.report_events();
-        self.env.fuel.note(self.execution.arena.bytes() as u64 / 4);
-        let Execution { arena, frames, joins, input, context, compact_at, .. } = &mut *self.execution;
+        let fuel = self.env.fuel;
+        let Execution { arena, frames, joins, input, context, .. } = &mut *self.execution;
         let mut visited = 4 * frames.len();
-        self.env.compactor.compact(arena, |visit| {
+        let each_root = |visit: &mut dyn FnMut(&mut Value)| {
             visit(input);
             visit(context);
             for frame in frames.iter_mut().filter(|frame| frame.phase != Phase::Free) {
@@ -506,9 +526,14 @@ impl Run<'_, '_> {
                 join.results.iter_mut().for_each(&mut *visit);
                 visited += join.results.len();
             }
-        });
+        };
+        fuel.note(COMPACTION);
+        let compactor = &mut *self.env.compactor;
+        fuel.whole(|| compactor.compact_in_pieces(arena, each_root, &mut |work| fuel.note(work)));
+        self.env.compactor.shrink_above(SPARE_BYTES_MAX);
         // Many frames that share few values are much to visit and little to copy.
-        *compact_at = limits::COMPACT_BYTES_MIN.max(4 * arena.bytes()).max(visited * size_of::<Value>());
+        let grown = limits::COMPACT_BYTES_MIN.max(4 * arena.bytes()).max(visited * size_of::<Value>());
+        self.execution.compact_beyond(grown);
     }
 }
 

@@ -189,9 +189,7 @@ impl Run<'_, '_> {
                 here.state = Some(state);
                 here.input = output;
                 here.phase = Phase::Enter;
-                if self.execution.arena.bytes() > self.execution.compact_at {
-                    self.compact();
-                }
+                self.compact_if_grown();
             }
             Next::End | Next::Nowhere => self.end(frame, output),
         }

@@ -50,7 +50,7 @@ pub(super) fn prefix(bytes: &[u8]) -> u32 {
 pub struct Arena {
     pub(super) text: String,
     pub(super) nodes: Vec<Value>,
-    stack: Vec<Value>,
+    pub(super) stack: Vec<Value>,
     /// Where the reader puts what it has read until a container is complete. Only its memory is kept between two texts:
     /// all of it stands ready, whatever it holds.
     pub(super) slots: Vec<Value>,
@@ -358,7 +358,7 @@ impl Arena {
         Value::new(Kind::Object, depth.saturating_add(1), row.count() / 2, header as u32 + 1, 0)
     }
 
-    fn close(&mut self, object: bool, mark: Mark) -> Value {
+    pub(super) fn close(&mut self, object: bool, mark: Mark) -> Value {
         let children = &self.stack[mark.0..];
         let (size, depth) = self.size_and_depth(children);
         self.close_as(object, mark, size, depth)

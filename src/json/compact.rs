@@ -5,8 +5,12 @@
 //! stays shared. Text moves afterwards: the spans still referred to (strings, decimals, the spans of canonical
 //! containers) are sorted and overlapping ones merged, so each live byte is copied once, in its old order, and the new
 //! text is never longer than the old one, whatever strings were cut out of each other.
+//!
+//! All of it goes on piece by piece, and between two pieces says how much was done: much that lives takes a tenth of a
+//! second to move, and others are to have their turn meanwhile.
 
 use super::arena::NO_SPAN;
+use super::room::{AT_ONCE, AT_ONCE_BYTES, push_text, push_values};
 use super::value::{COLON, QUOTED};
 use super::{Arena, Kind, Value};
 
@@ -29,6 +33,8 @@ pub struct Compactor {
     fresh: Arena,
     /// Every reference to text: its offset in the old text (high half) and who holds it (low half).
     references: Vec<u64>,
+    /// Where they are sorted.
+    sorted: Vec<u64>,
     /// The roots that refer to text themselves.
     root_texts: Vec<Value>,
     /// What was made before stays where it is.
@@ -69,7 +75,13 @@ impl Compactor {
     /// A compactor without memory.
     pub const fn new() -> Compactor {
         let since = Since { nodes: 0, text: 0 };
-        Compactor { fresh: Arena::new(), references: Vec::new(), root_texts: Vec::new(), since }
+        Compactor {
+            fresh: Arena::new(),
+            references: Vec::new(),
+            sorted: Vec::new(),
+            root_texts: Vec::new(),
+            since,
+        }
     }
 
     /// Moves what the roots reach into a fresh arena that takes the place of `arena`; everything else is forgotten, and
@@ -79,8 +91,18 @@ impl Compactor {
     /// order both times. Values that are not visited mean nothing afterwards. Takes time linear in what is reached, but
     /// for a sort of the references to text.
     pub fn compact(&mut self, arena: &mut Arena, each_root: impl FnMut(&mut dyn FnMut(&mut Value))) {
+        self.compact_in_pieces(arena, each_root, &mut |_| ());
+    }
+
+    /// The same; `pause` is told now and then how much [work](crate::fuel) was done.
+    pub(crate) fn compact_in_pieces(
+        &mut self,
+        arena: &mut Arena,
+        each_root: impl FnMut(&mut dyn FnMut(&mut Value)),
+        pause: &mut dyn FnMut(u64),
+    ) {
         self.since = Since::default();
-        self.move_all(arena, each_root);
+        self.move_all(arena, each_root, pause);
         self.fresh.take_over(arena);
         std::mem::swap(&mut self.fresh, arena);
     }
@@ -92,29 +114,46 @@ impl Compactor {
         arena: &mut Arena,
         since: Since,
         mut each_root: impl FnMut(&mut dyn FnMut(&mut Value)),
+        pause: &mut dyn FnMut(u64),
     ) {
         self.since = since;
         let mut stack = arena.take_stack();
-        self.move_all(arena, |visit| {
+        let visit_all = |visit: &mut dyn FnMut(&mut Value)| {
             stack.iter_mut().for_each(&mut *visit);
             each_root(visit);
-        });
+        };
+        self.move_all(arena, visit_all, pause);
         arena.put_stack(stack);
         arena.nodes.truncate(since.nodes);
-        arena.nodes.extend_from_slice(&self.fresh.nodes);
+        push_values(&mut arena.nodes, &self.fresh.nodes, pause);
         arena.text.truncate(since.text);
-        arena.text.push_str(&self.fresh.text);
+        push_text(&mut arena.text, &self.fresh.text, pause);
     }
 
-    fn move_all(&mut self, arena: &mut Arena, mut each_root: impl FnMut(&mut dyn FnMut(&mut Value))) {
+    fn move_all(
+        &mut self,
+        arena: &mut Arena,
+        mut each_root: impl FnMut(&mut dyn FnMut(&mut Value)),
+        pause: &mut dyn FnMut(u64),
+    ) {
         self.fresh.clear();
         self.references.clear();
         self.root_texts.clear();
-        each_root(&mut |root| self.move_root(arena, root));
-        self.move_blocks(arena);
-        self.move_text(arena);
+        if self.since.bytes(arena) > AT_ONCE_BYTES {
+            // At once: what grows while it is filled is copied as a whole again and again.
+            self.fresh.nodes.reserve(arena.nodes.len() - self.since.nodes);
+            self.fresh.text.reserve(arena.text.len() - self.since.text);
+        }
+        let mut steps = Steps { left: AT_ONCE, pause };
+        each_root(&mut |root| {
+            steps.step(NODE);
+            self.move_root(arena, root, steps.pause);
+        });
+        self.move_blocks(arena, steps.pause);
+        self.move_text(arena, steps.pause);
         let (since, mut moved) = (self.since, self.root_texts.iter());
         each_root(&mut |root| {
+            steps.step(NODE);
             if since.holds_text(*root) {
                 *root = moved.next().copied().unwrap_or(Value::NULL);
             }
@@ -127,15 +166,16 @@ impl Compactor {
         self.fresh.shrink_above(bytes);
         if self.references.capacity() * size_of::<u64>() > bytes {
             self.references = Vec::new();
+            self.sorted = Vec::new();
         }
         if self.root_texts.capacity() * size_of::<Value>() > bytes {
             self.root_texts = Vec::new();
         }
     }
 
-    fn move_root(&mut self, old: &mut Arena, root: &mut Value) {
+    fn move_root(&mut self, old: &mut Arena, root: &mut Value, pause: &mut dyn FnMut(u64)) {
         if self.since.holds_block(*root) {
-            *root = root.with_at(self.move_block(old, *root));
+            *root = root.with_at(self.move_block(old, *root, pause));
         } else if self.since.holds_text(*root) {
             let holder = ROOT | self.root_texts.len() as u32;
             self.references.push(reference(reach(*root).0, holder));
@@ -144,7 +184,7 @@ impl Compactor {
     }
 
     /// Copies a container's block as it stands, unless that was done before; returns where it is now.
-    fn move_block(&mut self, old: &mut Arena, container: Value) -> u32 {
+    fn move_block(&mut self, old: &mut Arena, container: Value, pause: &mut dyn FnMut(u64)) -> u32 {
         let header_at = container.at() as usize - 1;
         let header = old.nodes[header_at];
         // A header's `aux` is 0 until its block has moved, and a block's children never begin at 0.
@@ -152,19 +192,22 @@ impl Compactor {
             return header.aux();
         }
         let children = container.count() as usize * if container.is_object() { 2 } else { 1 };
-        self.fresh.nodes.extend_from_slice(&old.nodes[header_at..=header_at + children]);
+        push_values(&mut self.fresh.nodes, &old.nodes[header_at..=header_at + children], pause);
         let at = (self.since.nodes + self.fresh.nodes.len() - children) as u32;
         old.nodes[header_at] = header.with_aux(at);
         at
     }
 
     /// Goes through the blocks moved so far, moving those they point to, until there are no more.
-    fn move_blocks(&mut self, old: &mut Arena) {
+    fn move_blocks(&mut self, old: &mut Arena, pause: &mut dyn FnMut(u64)) {
         let mut next = 0;
         while let Some(&node) = self.fresh.nodes.get(next) {
+            if next & (AT_ONCE - 1) == AT_ONCE - 1 {
+                pause(AT_ONCE as u64 * NODE);
+            }
             match node.kind() {
                 Kind::Array | Kind::Object if self.since.holds_block(node) => {
-                    self.fresh.nodes[next] = node.with_at(self.move_block(old, node))
+                    self.fresh.nodes[next] = node.with_at(self.move_block(old, node, pause))
                 }
                 Kind::String | Kind::Decimal if self.since.holds_text(node) => {
                     self.references.push(reference(reach(node).0, next as u32))
@@ -179,11 +222,14 @@ impl Compactor {
     }
 
     /// Copies every byte of text that is still referred to once, and makes the references point there.
-    fn move_text(&mut self, old: &Arena) {
-        self.references.sort_unstable();
+    fn move_text(&mut self, old: &Arena, pause: &mut dyn FnMut(u64)) {
+        sort(&mut self.references, &mut self.sorted, pause);
         // What was copied last: where it began and ends in the old text, and where it begins in the new one.
         let (mut from, mut copied, mut to) = (0, 0, 0);
-        for &reference in &self.references {
+        for (n, &reference) in self.references.iter().enumerate() {
+            if n & (AT_ONCE - 1) == AT_ONCE - 1 {
+                pause(AT_ONCE as u64 * REFERENCE);
+            }
             let (at, holder) = ((reference >> 32) as usize, reference as u32);
             let value = match holder & ROOT {
                 0 => &mut self.fresh.nodes[holder as usize],
@@ -195,11 +241,70 @@ impl Compactor {
             let end = reach(*value).1 as usize;
             if end > copied {
                 // Values begin and end on character boundaries, and `copied` is where one of them ended.
-                self.fresh.text.push_str(&old.text[copied..end]);
+                push_text(&mut self.fresh.text, &old.text[copied..end], pause);
                 copied = end;
             }
             *value = value.with_at((to + at - from) as u32 + (value.at() - at as u32));
         }
+    }
+}
+
+/// Work of moving a node or visiting a root, of moving a reference, and of comparing two.
+const NODE: u64 = 6;
+const REFERENCE: u64 = 8;
+const COMPARISON: u64 = 4;
+
+/// Pauses after so many steps.
+struct Steps<'p> {
+    left: usize,
+    pause: &'p mut dyn FnMut(u64),
+}
+
+impl Steps<'_> {
+    fn step(&mut self, work: u64) {
+        self.left -= 1;
+        if self.left == 0 {
+            self.left = AT_ONCE;
+            (self.pause)(AT_ONCE as u64 * work);
+        }
+    }
+}
+
+/// Sorts a list; a long one piece by piece, and then by merging these.
+fn sort(list: &mut Vec<u64>, spare: &mut Vec<u64>, pause: &mut dyn FnMut(u64)) {
+    for piece in list.chunks_mut(AT_ONCE) {
+        if piece.len() == AT_ONCE {
+            pause(AT_ONCE as u64 * 4 * COMPARISON);
+        }
+        piece.sort_unstable();
+    }
+    let mut width = AT_ONCE;
+    while width < list.len() {
+        spare.clear();
+        spare.reserve(list.len());
+        for both in list.chunks(2 * width) {
+            let (first, second) = both.split_at(width.min(both.len()));
+            merge(first, second, spare, pause);
+        }
+        std::mem::swap(list, spare);
+        width *= 2;
+    }
+}
+
+/// Appends two sorted lists as one.
+fn merge<'l>(mut first: &'l [u64], mut second: &'l [u64], to: &mut Vec<u64>, pause: &mut dyn FnMut(u64)) {
+    while !first.is_empty() && !second.is_empty() {
+        for _ in 0..AT_ONCE {
+            let (Some(a), Some(b)) = (first.first(), second.first()) else { break };
+            let least = if a <= b { &mut first } else { &mut second };
+            to.push(least[0]);
+            *least = &least[1..];
+        }
+        pause(AT_ONCE as u64 * COMPARISON);
+    }
+    for piece in first.chunks(AT_ONCE).chain(second.chunks(AT_ONCE)) {
+        to.extend_from_slice(piece);
+        pause(size_of_val(piece) as u64 / 2);
     }
 }
 

@@ -23,6 +23,7 @@ mod names;
 mod number;
 mod pace;
 mod read;
+mod room;
 mod ser;
 pub mod source;
 mod value;

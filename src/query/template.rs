@@ -614,7 +614,7 @@ impl<'n> Build<'n> {
     /// a Java `HashMap` has them.
     fn order(&self, children: &mut [Child]) {
         let buckets = java::buckets(children.len());
-        children.sort_by_key(|child| match child.node {
+        children.sort_by_cached_key(|child| match child.node {
             Node::Query(_) => 1 + java::bucket(java::hash_text(self.arena.str(child.key)), buckets),
             _ => 0,
         });

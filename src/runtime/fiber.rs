@@ -48,7 +48,11 @@ struct Word {
     busy_ns: Option<u64>,
 }
 
-type Turning = Coroutine<Word, u64, Finished, DefaultStack>;
+type Turning = Coroutine<Word, Rest, Finished, DefaultStack>;
+
+/// What a turn says when it is suspended: the work it did since the last time, and whether it is in the midst of something
+/// that has to come to its end.
+type Rest = (u64, bool);
 
 /// A suspended turn.
 pub(super) struct Fiber {
@@ -56,6 +60,8 @@ pub(super) struct Fiber {
     /// Work that was told of.
     told: u64,
     busy_ns: u64,
+    /// Whether it is in the midst of something that has to come to its end: it is not cut now.
+    pub(super) is_whole: bool,
     /// What its arena holds.
     held: Arc<AtomicUsize>,
     /// Whether it is counted as suspended.
@@ -90,7 +96,7 @@ impl Stacks {
         };
         let held = errand.buffer.execution.arena.told_bytes();
         let turning = Turning::with_stack(stack, move |yielder, word| errand.run(yielder, word));
-        Ok(Fiber { turning: Some(turning), told: 0, busy_ns: 0, held, is_counted: false })
+        Ok(Fiber { turning: Some(turning), told: 0, busy_ns: 0, is_whole: false, held, is_counted: false })
     }
 
     /// Lets a turn do another slice, or tells it to come to its end. `busy_ns` is how long it ran since it was suspended
@@ -99,7 +105,8 @@ impl Stacks {
         let word = Word { slice, busy_ns: has_clock.then_some(fiber.busy_ns) };
         let turning = fiber.turning.as_mut().expect("a fiber has its turn until that is over");
         match turning.resume(word) {
-            CoroutineResult::Yield(work) => {
+            CoroutineResult::Yield((work, is_whole)) => {
+                fiber.is_whole = is_whole;
                 fiber.told = fiber.told.saturating_add(work);
                 Step::Suspended(fiber, work)
             }
@@ -142,8 +149,8 @@ impl Drop for Fiber {
 }
 
 impl FiberTurn {
-    fn run(self, yielder: &Yielder<Word, u64>, word: Word) -> Finished {
-        let suspending = Suspending { yielder, busy_ns: Cell::new(word.busy_ns) };
+    fn run(self, yielder: &Yielder<Word, Rest>, word: Word) -> Finished {
+        let suspending = Suspending { yielder, busy_ns: Cell::new(word.busy_ns), holds: Cell::new(false) };
         // The first word is always a slice.
         let fuel = Fuel::new(word.slice.unwrap_or_default(), &suspending);
         self.run_with(&fuel)
@@ -184,15 +191,20 @@ impl FiberTurn {
 
 /// Suspends a turn when its slice is spent.
 struct Suspending<'y> {
-    yielder: &'y Yielder<Word, u64>,
+    yielder: &'y Yielder<Word, Rest>,
     busy_ns: Cell<Option<u64>>,
+    holds: Cell<bool>,
 }
 
 impl Refill for Suspending<'_> {
     fn spent(&self, work: u64) -> Result<u64, Cut> {
-        let Word { slice, busy_ns } = self.yielder.suspend(work);
+        let Word { slice, busy_ns } = self.yielder.suspend((work, self.holds.get()));
         self.busy_ns.set(busy_ns);
         slice
+    }
+
+    fn hold(&self, holds: bool) {
+        self.holds.set(holds);
     }
 
     fn busy_ns(&self) -> Option<u64> {

@@ -19,6 +19,7 @@ use super::wheel::TimerId;
 use crate::engine::{ActivityWork, Event, Execution, TaskCall, TimerKind, Token, Turn};
 use crate::fuel::{Cut, Fuel, SLICE};
 use crate::json;
+use crate::limits;
 use crate::program::{Program, StateId, TaskId};
 use crate::task::{self, AsyncHandler, Attempt, Call, TaskFuture, panics};
 
@@ -411,7 +412,8 @@ impl Outside for OnShard<'_, '_, '_> {
             Work::Resume(fiber, cut) => return shard.resume(job, *fiber, cut),
         };
         let before = job.buffer.execution.transitions();
-        let drove = if job.version.is_light || ends(&event) {
+        let is_light = job.version.is_light && job.buffer.execution.arena.bytes() <= limits::LIGHT_BYTES_MAX;
+        let drove = if is_light || ends(&event) {
             shard.advance(job, event, *left)
         } else {
             shard.advance_on_a_fiber(job, event, *left)

@@ -24,3 +24,7 @@ mod snapshots;
 mod suite;
 #[path = "../trial/mod.rs"]
 mod trial;
+
+/// That of the command, so that what memory costs is what it costs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

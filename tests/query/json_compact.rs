@@ -175,3 +175,29 @@ fn any_text() -> impl Strategy<Value = String> {
         if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() }
     })
 }
+
+#[test]
+fn much_that_lives_in_any_order_survives() {
+    const COUNT: usize = 100_000;
+    let mut arena = Arena::new();
+    let long = "long ".repeat(100_000);
+    let long_value = arena.string(&long);
+    let texts: Vec<Value> = (0..COUNT).map(|n| arena.string(&format!("text {n}"))).collect();
+    arena.string("garbage");
+    let at = |n: usize| n * 7_919 % COUNT;
+    let mark = arena.begin();
+    for n in 0..COUNT {
+        arena.push(texts[at(n)]);
+    }
+    let list = arena.end_array(mark);
+    let mut roots: Vec<Value> = (0..COUNT).map(|n| texts[at(n * 3 + 1)]).collect();
+    roots.extend([list, long_value]);
+    let before = arena.bytes();
+    compact(&mut arena, &mut roots);
+    assert_eq!(arena.bytes(), before - "garbage".len());
+    for n in 0..COUNT {
+        assert_eq!(arena.str(roots[n]), format!("text {}", at(n * 3 + 1)));
+        assert_eq!(arena.str(arena.items(roots[COUNT])[n]), format!("text {}", at(n)));
+    }
+    assert_eq!(arena.str(roots[COUNT + 1]), long);
+}

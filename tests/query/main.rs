@@ -18,3 +18,7 @@ mod meter;
 mod required;
 #[cfg(feature = "yaml")]
 mod yaml;
+
+/// That of the command, so that what memory costs is what it costs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

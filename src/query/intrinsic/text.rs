@@ -97,7 +97,7 @@ pub(super) fn json_merge(arena: &mut Arena, a: Value, b: Value, deep: Value) -> 
 fn in_order(arena: &mut Arena, object: Value, buckets: usize) -> Value {
     let buckets = java::grown(buckets, object.len());
     let mut members: Vec<(Value, Value)> = arena.entries(object).collect();
-    members.sort_by_key(|&(key, _)| java::bucket(java::hash_text(arena.str(key)), buckets));
+    members.sort_by_cached_key(|&(key, _)| java::bucket(java::hash_text(arena.str(key)), buckets));
     let mark = arena.begin();
     for (key, member) in members {
         arena.push(key);

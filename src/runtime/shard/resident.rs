@@ -69,6 +69,13 @@ impl ResidentEvent {
     }
 }
 
+impl Resident {
+    /// Whether it is suspended in the midst of something that has to come to its end.
+    fn is_whole(&self) -> bool {
+        matches!(&self.body, Body::Suspended(fiber) if fiber.is_whole)
+    }
+}
+
 impl Shard {
     /// Something happened to a resident, or to one that is gone. What ends it is done at once, whatever it is in the midst
     /// of; else it is done at once if its machine has work left in this round, and nothing else waits.
@@ -79,6 +86,7 @@ impl Shard {
         let Some(resident) = self.residents.at(key.slot) else { return };
         let (flow, is_queued) = (resident.flow, resident.is_queued);
         let is_light = resident.version.is_light;
+        let is_whole = resident.is_whole();
         if matches!(deliver, ResidentEvent::Abort(_)) && self.stays_as_recorded(key) {
             return;
         }
@@ -86,7 +94,18 @@ impl Shard {
             return self.put_down(key, deliver);
         }
         if deliver.cut().is_some() {
-            return self.wake(key, Some(deliver));
+            if !is_whole {
+                return self.wake(key, Some(deliver));
+            }
+            // It comes first when what it is in the midst of is over.
+            let deferred = self.deferred.entry(key).or_default();
+            if !deferred.iter().any(|other| other.includes(&deliver)) {
+                deferred.push_front(deliver);
+            }
+            if !is_queued {
+                self.queue(key, flow);
+            }
+            return;
         }
         if !is_queued && self.turns.is_free(flow) && (is_light || self.turns.may_suspend(flow)) {
             return self.wake(key, Some(deliver));
@@ -120,7 +139,7 @@ impl Shard {
             return self.turns.hold_going(flow, key);
         }
         resident.is_queued = false;
-        let deliver = if is_suspended { None } else { self.next_deferred(key) };
+        let deliver = if is_suspended { self.next_cut(key) } else { self.next_deferred(key) };
         self.wake(key, deliver);
         if self.deferred.contains_key(&key)
             && let Some(resident) = self.residents.at(key.slot)
@@ -128,6 +147,12 @@ impl Shard {
         {
             self.queue(key, flow);
         }
+    }
+
+    /// What ends a suspended one that may be cut now.
+    fn next_cut(&mut self, key: Key) -> Option<ResidentEvent> {
+        self.deferred.get(&key)?.front()?.cut()?;
+        if self.residents.at(key.slot)?.is_whole() { None } else { self.next_deferred(key) }
     }
 
     fn next_deferred(&mut self, key: Key) -> Option<ResidentEvent> {

@@ -13,6 +13,8 @@ const ITEM: u64 = 8;
 const READ_BYTE: u64 = 8;
 /// Work of making a part of the context object.
 pub(super) const CONTEXT: u64 = 1_000;
+/// Work of a collection of garbage beside what it moves.
+const COLLECTION: u64 = 1_000;
 /// Looks at an object's members that cost nothing beside the lookup itself.
 pub(super) const MEMBERS_FREE: usize = 32;
 
@@ -44,7 +46,7 @@ impl<'e> Tank<'e> {
 
     /// Charges work.
     #[inline]
-    fn charge(&self, work: u64) -> Outcome<()> {
+    pub(super) fn charge(&self, work: u64) -> Outcome<()> {
         let left = self.left.get();
         if left > work {
             self.left.set(left - work);
@@ -184,7 +186,7 @@ impl Eval<'_> {
             return Ok(());
         }
         let Scratch { frames, functions, texts, collector, .. } = &mut *self.scratch;
-        collector.compact_since(self.arena, since, |visit| {
+        let each_root = |visit: &mut dyn FnMut(&mut Value)| {
             frames.iter_mut().for_each(&mut *visit);
             texts.iter_mut().for_each(&mut *visit);
             for function in functions.iter_mut() {
@@ -193,15 +195,35 @@ impl Eval<'_> {
             for root in roots.iter_mut() {
                 visit(root);
             }
+        };
+        // What it says when that is too much is said again when the next slice is spent.
+        let tank = &self.tank;
+        tank.fuel.whole(|| {
+            collector.compact_since(self.arena, since, each_root, &mut |work| _ = tank.charge(work));
         });
         let live = self.arena.bytes();
         collector.shrink_above(limits::JSONATA_GARBAGE_BYTES_MIN);
-        let looked_at = since.bytes(self.arena) + (frames.len() + texts.len()) * size_of::<Value>();
         // The next time when as much again was made, or half of what there is room for.
         let room = self.bytes_max.saturating_sub(live);
         let more = since.bytes(self.arena).max(limits::JSONATA_GARBAGE_BYTES_MIN).min(room / 2);
         self.reclaim_at = live + more;
-        self.charge(1_000 + looked_at as u64)
+        self.charge(COLLECTION)
+    }
+
+    /// Sees to it that there is room for so many values in a large arena: it does not grow all at once.
+    #[inline]
+    pub(in crate::query::jsonata) fn make_room(&mut self, values: usize) {
+        let (arena, tank) = (&mut *self.arena, &self.tank);
+        // What it says when that is too much is said again when the next slice is spent.
+        arena.make_room(values, 0, &mut |work| _ = tank.charge(work));
+    }
+
+    /// Closes what was pushed since `from` into an array, or an object of different keys, piece by piece.
+    #[inline(never)]
+    pub(super) fn end_large(&mut self, object: bool, from: crate::json::Mark) -> Value {
+        let (arena, tank) = (&mut *self.arena, &self.tank);
+        // What it says when that is too much is said again when the next slice is spent.
+        arena.close_in_pieces(object, from, &mut |work| _ = tank.charge(work))
     }
 
     /// Whether a sequence of `items` may be made.
@@ -231,8 +253,29 @@ impl Eval<'_> {
     }
 }
 
+impl Scratch {
+    /// Gives memory back when an evaluation needed much.
+    pub(super) fn shrink(&mut self) {
+        let bytes = self.text.capacity().max(self.text2.capacity());
+        let items = self.frames.capacity().max(self.functions.capacity()).max(self.orders.len());
+        if bytes > SCRATCH_BYTES_KEPT || items > SCRATCH_ITEMS_KEPT {
+            *self = Scratch::default();
+        }
+        if self.orders.iter().any(|order| order.capacity() > SCRATCH_ITEMS_KEPT) {
+            self.orders.clear();
+        }
+    }
+}
+
+/// Bytes of a text, and items of a list, that are kept for the next evaluation.
+const SCRATCH_BYTES_KEPT: usize = 1 << 20;
+const SCRATCH_ITEMS_KEPT: usize = 64 << 10;
+
 /// Bytes of a text that are gone over between two charges.
 pub(in crate::query::jsonata) const TEXT_PIECE: usize = 32 * 1_024;
+
+/// Items that are handled between two charges.
+pub(in crate::query::jsonata) const ITEMS_AT_ONCE: usize = 16 * 1_024;
 
 /// A text in pieces of whole characters, of [`TEXT_PIECE`] bytes at most.
 pub(in crate::query::jsonata) fn pieces(text: &str) -> impl Iterator<Item = &str> {

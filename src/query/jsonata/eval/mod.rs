@@ -22,7 +22,7 @@ mod validate;
 mod wrap;
 
 pub(super) use apply::empty_match;
-pub(super) use bounds::{TEXT_PIECE, pieces};
+pub(super) use bounds::{ITEMS_AT_ONCE, TEXT_PIECE, pieces};
 pub(super) use equal::Firsts;
 pub(super) use error::Failure;
 pub use error::{EvalError, EvalErrorKind};
@@ -266,6 +266,7 @@ pub(super) fn run(
     let result = eval.top(profile);
     eval.tank.close();
     arena.cancel(stack);
+    env.scratch.shrink();
     result.map_err(|mut error| {
         error.position = error.position.map(|offset| super::syntax::utf16_offset(&program.source, offset));
         error.into_error()
@@ -426,8 +427,14 @@ impl<'e> Eval<'e> {
     /// A string.
     #[inline]
     pub(super) fn string(&mut self, text: &str) -> Outcome {
-        self.charge(text.len() as u64)?;
-        let value = self.arena.string(text);
+        let value = if text.len() <= TEXT_PIECE {
+            self.charge(text.len() as u64)?;
+            self.arena.string(text)
+        } else {
+            self.charge(TEXT_PIECE as u64)?;
+            let (arena, tank) = (&mut *self.arena, &self.tank);
+            arena.string_in_pieces(text, &mut |work| _ = tank.charge(2 * work))
+        };
         self.checked_string(value)
     }
 
@@ -467,8 +474,9 @@ impl<'e> Eval<'e> {
     pub(super) fn end_array(&mut self, from: crate::json::Mark, marks: u8) -> Outcome {
         let count = self.arena.pushed(from).len();
         self.check_items(count)?;
-        self.work(count)?;
-        let mut value = self.arena.end_array(from);
+        self.work(count.min(ITEMS_AT_ONCE))?;
+        let mut value =
+            if count <= ITEMS_AT_ONCE { self.arena.end_array(from) } else { self.end_large(false, from) };
         self.check_bytes()?;
         self.check_depth(value)?;
         value = value.with_marks(marks);
@@ -479,15 +487,12 @@ impl<'e> Eval<'e> {
     pub(super) fn end_object(&mut self, from: crate::json::Mark) -> Outcome {
         let count = self.arena.pushed(from).len() / 2;
         self.check_items(count)?;
-        self.work(count * 2)?;
+        self.work(2 * count.min(ITEMS_AT_ONCE))?;
         if count > TWINS_SEARCHED_MAX {
             self.drop_twins(from)?;
         }
-        let value = if count > TWINS_SEARCHED_MAX {
-            self.arena.end_distinct_object(from)
-        } else {
-            self.arena.end_object(from)
-        };
+        let value =
+            if count > TWINS_SEARCHED_MAX { self.end_large(true, from) } else { self.arena.end_object(from) };
         self.check_bytes()?;
         self.check_depth(value)?;
         Ok(value)

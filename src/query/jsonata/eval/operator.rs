@@ -7,8 +7,6 @@ use std::cmp::Ordering;
 
 /// Work of writing a number as text.
 const NUMBER_TEXT: u64 = 100;
-/// Numbers of a range that are made between two charges.
-const RANGE_AT_ONCE: usize = 16 * 1_024;
 
 impl Eval<'_> {
     /// An error raised by a node.
@@ -272,9 +270,10 @@ impl Eval<'_> {
         }
         let size = size as usize;
         self.check_items(size)?;
+        self.make_room(size);
         for offset in 0..size {
-            if offset % RANGE_AT_ONCE == 0 {
-                self.work(RANGE_AT_ONCE.min(size - offset))?;
+            if offset % ITEMS_AT_ONCE == 0 {
+                self.work(ITEMS_AT_ONCE.min(size - offset))?;
             }
             let value = crate::query::jsonata::number::number(x + offset as f64);
             self.arena.push(value);
@@ -290,8 +289,11 @@ impl Eval<'_> {
         match value.kind() {
             Kind::Undefined | Kind::Opaque | Kind::Header => {}
             Kind::String => {
-                self.charge(value.len() as u64 / 2)?;
-                out.push_str(self.arena.str(value));
+                out.reserve(value.len());
+                for piece in pieces(self.arena.str(value)) {
+                    self.charge(piece.len() as u64 / 2)?;
+                    out.push_str(piece);
+                }
             }
             Kind::Int | Kind::Decimal | Kind::Float => {
                 let float = self.arena.as_f64(value).unwrap_or(f64::NAN);
@@ -320,6 +322,7 @@ impl Eval<'_> {
         if self.arena.size(value) as usize > self.limits.string_chars.saturating_mul(8) {
             return Err(self.out_of_memory());
         }
+        out.reserve((self.arena.size(value) as usize).min(self.limits.string_chars));
         self.write_json(value, out, indent, 0)?;
         self.check_text(out)
     }

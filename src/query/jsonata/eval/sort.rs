@@ -55,15 +55,22 @@ impl Eval<'_> {
     fn sort_by(&mut self, mut sorted: Sorted, count: usize) -> Outcome<(usize, usize)> {
         let from = sorted.from;
         sorted.keys = self.arena.pushed(from).len();
-        self.work(count * (sorted.terms.range().len() + sorted.width))?;
-        for _ in 0..count * sorted.terms.range().len() {
+        let keys = count * sorted.terms.range().len();
+        self.make_room(keys);
+        for made in 0..keys {
+            if made % ITEMS_AT_ONCE == 0 {
+                self.work(ITEMS_AT_ONCE.min(keys - made))?;
+            }
             self.arena.push(UNBOUND);
         }
         self.check_bytes()?;
         let mut order = self.order(count);
         self.merge_sort(&mut order, &mut |eval, a, b| eval.comes_after(&sorted, a, b))?;
         self.arena.cancel_after(from, sorted.keys);
-        for &index in &order {
+        for (n, &index) in order.iter().enumerate() {
+            if n % ITEMS_AT_ONCE == 0 {
+                self.work(2 * ITEMS_AT_ONCE.min(order.len()) * sorted.width)?;
+            }
             for column in 0..sorted.width {
                 let value = self.items_at(sorted.items, index as usize * sorted.width + column, from);
                 self.arena.push(value);
@@ -156,7 +163,7 @@ impl Eval<'_> {
             return Ok(());
         }
         let middle = order.len() / 2;
-        self.work(2 * order.len())?;
+        self.work(2 * (order.len() % ITEMS_AT_ONCE))?;
         self.merge_sort(&mut order[..middle], swap)?;
         self.merge_sort(&mut order[middle..], swap)?;
         let mut left = self.scratch.orders.pop().unwrap_or_default();
@@ -172,6 +179,9 @@ impl Eval<'_> {
                 l += 1;
             }
             out += 1;
+            if out % ITEMS_AT_ONCE == 0 {
+                self.work(2 * ITEMS_AT_ONCE)?;
+            }
         }
         self.scratch.orders.push(left);
         Ok(())

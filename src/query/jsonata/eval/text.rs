@@ -2,15 +2,19 @@
 
 use super::*;
 
+/// Bytes that are looked through first; then twice as many, and so on.
+const FIRST_PIECE: usize = 256;
+
 impl Eval<'_> {
     /// Where `needle` begins in `text`.
     pub(in crate::query::jsonata) fn find(&self, text: &str, needle: &str) -> Outcome<Option<usize>> {
         if needle.len() > TEXT_PIECE {
             return self.find_long(text.as_bytes(), needle.as_bytes());
         }
-        let mut from = 0;
+        // What is found near the beginning costs little: a text may be cut at each of its commas.
+        let (mut from, mut piece) = (0, FIRST_PIECE.max(needle.len()));
         loop {
-            let to = text.floor_char_boundary(from + TEXT_PIECE + needle.len());
+            let to = text.floor_char_boundary(from + piece + needle.len());
             self.charge(10 + 2 * (to - from) as u64)?;
             if let Some(at) = text[from..to].find(needle) {
                 return Ok(Some(from + at));
@@ -19,7 +23,8 @@ impl Eval<'_> {
                 return Ok(None);
             }
             // What begins in this piece was looked for; the needle may begin before its end.
-            from = text.floor_char_boundary(from + TEXT_PIECE);
+            from = text.floor_char_boundary(from + piece);
+            piece = TEXT_PIECE.min(2 * piece);
         }
     }
 
@@ -120,11 +125,21 @@ impl Eval<'_> {
 
     /// Pushes the elements of an array.
     pub(in crate::query::jsonata) fn push_items(&mut self, array: Value) -> Outcome<()> {
-        const AT_ONCE: usize = 16 * 1_024;
-        let count = array.len();
-        let mut from = 0;
-        while from < count {
-            let to = count.min(from + AT_ONCE);
+        self.push_some(array, 0, array.len())
+    }
+
+    /// Pushes the elements `from..end` of an array.
+    pub(in crate::query::jsonata) fn push_some(
+        &mut self,
+        array: Value,
+        mut from: usize,
+        end: usize,
+    ) -> Outcome<()> {
+        if end - from > ITEMS_AT_ONCE {
+            self.make_room(end - from);
+        }
+        while from < end {
+            let to = end.min(from + ITEMS_AT_ONCE);
             self.work(to - from)?;
             self.arena.push_items(array, from, to);
             from = to;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::{Mark, Value};
-use crate::query::jsonata::eval::{EvalError, Failure, Firsts, mark};
+use crate::query::jsonata::eval::{EvalError, Failure, Firsts, ITEMS_AT_ONCE, mark};
 
 pub(super) fn append(eval: &mut Eval<'_>, [first, second, ..]: Args, _: Frame) -> Outcome {
     if first.is_undefined() {
@@ -23,9 +23,20 @@ pub(super) fn reverse(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outco
     }
     let from = eval.arena.begin();
     eval.push_flat(array)?;
-    eval.arena.pushed_mut(from).reverse();
+    let count = eval.arena.pushed(from).len();
+    for piece in (0..count / 2).step_by(ITEMS_AT_ONCE) {
+        let pushed = eval.arena.pushed_mut(from);
+        for at in piece..(piece + ITEMS_AT_ONCE).min(count / 2) {
+            pushed.swap(at, count - 1 - at);
+        }
+        eval.work(ITEMS_AT_ONCE.min(count))?;
+    }
     eval.end_array(from, 0)
 }
+
+/// Items that change places between two charges, and the work of one: a number by chance, and a place in no cache.
+const SHUFFLED_AT_ONCE: usize = 4 * 1_024;
+const SHUFFLED: u64 = 50;
 
 pub(super) fn shuffle(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outcome {
     if array.is_undefined() || array.len() <= 1 {
@@ -33,10 +44,15 @@ pub(super) fn shuffle(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outco
     }
     let from = eval.arena.begin();
     eval.push_flat(array)?;
-    eval.charge(20 * array.len() as u64)?;
-    for last in (1..array.len()).rev() {
-        let other = ((eval.random)() % (last as u64 + 1)) as usize;
-        eval.arena.pushed_mut(from).swap(last, other);
+    let mut left = array.len() - 1;
+    while left > 0 {
+        let now = left.min(SHUFFLED_AT_ONCE);
+        eval.charge(SHUFFLED * now as u64)?;
+        for last in (left - now + 1..=left).rev() {
+            let other = ((eval.random)() % (last as u64 + 1)) as usize;
+            eval.arena.pushed_mut(from).swap(last, other);
+        }
+        left -= now;
     }
     eval.end_array(from, 0)
 }
@@ -80,10 +96,13 @@ pub(super) fn sort(eval: &mut Eval<'_>, [array, comparator, ..]: Args, frame: Fr
         return Ok(array);
     }
     if comparator.is_undefined() {
-        eval.work(array.len())?;
-        let items = eval.arena.items(array);
-        let numbers = items.iter().all(|item| item.is_number());
-        if !numbers && !items.iter().all(|item| item.is_string()) {
+        let (mut numbers, mut strings) = (true, true);
+        for piece in eval.arena.items(array).chunks(ITEMS_AT_ONCE) {
+            eval.work(piece.len())?;
+            numbers &= piece.iter().all(|item| item.is_number());
+            strings &= piece.iter().all(|item| item.is_string());
+        }
+        if !numbers && !strings {
             let message = "The single argument form of the sort function can only be applied to an array of strings \
                            or an array of numbers.  Use the second argument to specify a comparison function";
             return Err(Failure::new(EvalError::new("D3070", message.to_owned())));
@@ -102,10 +121,13 @@ pub(super) fn sort(eval: &mut Eval<'_>, [array, comparator, ..]: Args, frame: Fr
         })
     })?;
     let from = eval.arena.begin();
-    eval.work(order.len())?;
-    for &index in &order {
-        let item = eval.item_of(array, index as usize);
-        eval.arena.push(item);
+    eval.make_room(order.len());
+    for piece in order.chunks(ITEMS_AT_ONCE) {
+        eval.work(2 * piece.len())?;
+        for &index in piece {
+            let item = eval.item_of(array, index as usize);
+            eval.arena.push(item);
+        }
     }
     eval.give_back(order);
     eval.end_array(from, 0)

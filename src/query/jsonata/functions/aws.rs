@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::json::{Kind, Value};
-use crate::query::jsonata::eval::{EvalError, Failure, TEXT_PIECE};
+use crate::query::jsonata::eval::{EvalError, Failure, ITEMS_AT_ONCE, TEXT_PIECE};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -34,12 +34,9 @@ pub(super) fn partition(eval: &mut Eval<'_>, [array, size, ..]: Args, _: Frame) 
     let size = size.min(array.len() as f64) as usize;
     let from = eval.arena.begin();
     for start in (0..array.len()).step_by(size) {
-        eval.work(size)?;
+        eval.work(1)?;
         let inner = eval.arena.begin();
-        for index in start..array.len().min(start + size) {
-            let item = eval.item_of(array, index);
-            eval.arena.push(item);
-        }
+        eval.push_some(array, start, array.len().min(start + size))?;
         let piece = eval.end_array(inner, 0)?;
         eval.arena.push(piece);
     }
@@ -59,9 +56,12 @@ pub(super) fn range(eval: &mut Eval<'_>, [start, end, step, _]: Args, _: Frame) 
     if count > crate::limits::JSONATA_RANGE_FUNCTION_ITEMS_MAX as f64 {
         return Err(eval.out_of_memory());
     }
-    eval.work(count as usize)?;
     let from = eval.arena.begin();
+    eval.make_room(count as usize);
     for index in 0..count as usize {
+        if index % ITEMS_AT_ONCE == 0 {
+            eval.work(ITEMS_AT_ONCE.min(count as usize - index))?;
+        }
         let value = eval.number(start + index as f64 * step);
         eval.arena.push(value);
     }

@@ -223,6 +223,7 @@ pub(super) fn replace(eval: &mut Eval<'_>, [text, pattern, replacement, max]: Ar
     }
     let mut out = std::mem::take(&mut eval.scratch.text2);
     out.clear();
+    out.reserve(text.len());
     let done = if pattern.is_string() {
         replace_text(eval, (text, pattern, replacement), limit, &mut out)
     } else {

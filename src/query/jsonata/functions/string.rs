@@ -79,6 +79,7 @@ fn mapped(
     }
     let mut out = std::mem::take(&mut eval.scratch.text);
     out.clear();
+    out.reserve(text.len());
     let mut pieces = pieces(eval.arena.str(text));
     let done = pieces.try_for_each(|piece| {
         eval.charge(work * piece.len() as u64)?;
@@ -214,11 +215,12 @@ fn push_padded(
     const AT_ONCE: usize = 16 * 1_024;
     let text = eval.arena.str(text);
     eval.charge(text.len() as u64)?;
+    let fill = eval.arena.as_str(fill).filter(|fill| !fill.is_empty()).unwrap_or(" ");
+    let fill_chars = eval.char_count(fill)?;
+    out.reserve(text.len() + missing.div_ceil(fill_chars) * fill.len());
     if behind {
         out.push_str(text);
     }
-    let fill = eval.arena.as_str(fill).filter(|fill| !fill.is_empty()).unwrap_or(" ");
-    let fill_chars = eval.char_count(fill)?;
     let at_once = (AT_ONCE / fill_chars).max(1);
     let mut left = missing / fill_chars;
     // Copied as a block: going over the characters one by one takes ten times as long.
