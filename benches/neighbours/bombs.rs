@@ -29,7 +29,7 @@ pub(crate) fn all() -> Vec<(String, Bomb)> {
 }
 
 /// Names, and expressions that take as long as they are let.
-const EXPRESSIONS: [(&str, &str); 34] = [
+const EXPRESSIONS: [(&str, &str); 36] = [
     (
         "texts cut again and again",
         "($t := $pad('', 400000, 'ab'); $sum([1..100000].$length($substringBefore($t, 'c'))))",
@@ -78,6 +78,12 @@ const EXPRESSIONS: [(&str, &str); 34] = [
     ("JSON written", "($a := [1..50000]; $sum([1..10000].$length($string($a))))"),
     ("JSON read", "($t := $string([1..50000]); $sum([1..10000].$count($parse($t))))"),
     ("hashes", "($t := $pad('', 400000, 'a'); $count([1..10000].$hash($t, 'SHA-512')))"),
+    (
+        "much that lives beside garbage",
+        "($x := $map([1..100000], function($i) { {'a': 'x' & $i} }); \
+          $y := $map([1..800000], function($i) { [$i] }); $count($x))",
+    ),
+    ("encoded texts", "($t := $pad('', 400000, 'é'); $sum([1..1000].$length($base64encode($t))))"),
     ("lists in lists", "($a := [1..2000]; $sum($a.($sum($a.($ * 2)))))"),
 ];
 
@@ -208,5 +214,9 @@ fn definitions() -> Vec<(String, Bomb)> {
         ("800 regular expressions".to_owned(), validates(pass(json!({"Output": regexes})))),
         ("500 nested branches".to_owned(), validates(json!({"StartAt": "S", "States": {"S": deep}}))),
         ("a state tested that computes".to_owned(), Bomb::Asks("TestState", tested.to_string())),
+        (
+            "bodies of a megabyte".to_owned(),
+            Bomb::Asks("StartExecution", json!({"input": "\u{1}".repeat(170_000)}).to_string()),
+        ),
     ]
 }

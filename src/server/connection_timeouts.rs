@@ -32,6 +32,8 @@ pub(super) struct Watch {
     polling: Cell<bool>,
     /// The end of the stream was seen while a body was being read.
     ending: Cell<bool>,
+    /// The end of the stream was kept from HTTP.
+    kept: Cell<bool>,
     cut: Cell<bool>,
     task: OnceCell<Waker>,
 }
@@ -48,6 +50,7 @@ impl Watch {
             framed: Cell::default(),
             polling: Cell::default(),
             ending: Cell::default(),
+            kept: Cell::default(),
             cut: Cell::default(),
             task: OnceCell::new(),
         }
@@ -81,6 +84,10 @@ impl Watch {
         self.heard.set(self.now.get());
         self.reading.set(0);
         self.requests.set(self.requests.get().saturating_sub(1));
+        if self.kept.replace(false) {
+            // HTTP believes that there is nothing to read, and would wait for it.
+            self.wake();
+        }
     }
 
     /// The request under way begins, or ends, to wait for something to come up: its client has to be there.
@@ -99,7 +106,10 @@ impl Watch {
             return End::Tell;
         }
         match self.reading.get() {
-            0 => End::Keep,
+            0 => {
+                self.kept.set(true);
+                End::Keep
+            }
             // Perhaps all of the body is there and only has to be taken: looking once more tells.
             _ if !self.ending.replace(true) => End::LookAgain,
             _ => End::Tell,

@@ -16,6 +16,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIG
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
+use super::aside;
 use super::auth::Denied;
 use super::connection_timeouts::Watch;
 #[cfg(feature = "console")]
@@ -247,6 +248,7 @@ async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body:
     let reply = match local.is_acceptor() {
         true if polls => Box::pin(poll(local, watch, forward(local, service, call))).await,
         true => Box::pin(forward(local, service, call)).await,
+        false if !polls && aside::is_long(call) => Box::pin(local.answer(service, call, &body)).await,
         false => match api::answer_now(service, call) {
             Some(reply) => reply,
             None if polls => Box::pin(poll(local, watch, api::answer_in_time(service, call))).await,
@@ -354,12 +356,7 @@ async fn body_of(
 
 /// The answer of another thread, for this one is the acceptor.
 async fn forward(local: &Local, service: &Service, call: Call<'_>) -> Reply {
-    local.forward(service, call).await.unwrap_or_else(|| Reply {
-        status: 503,
-        body: br#"{"__type":"ServiceUnavailableException","message":"The server ends"}"#.to_vec(),
-        error: Some("ServiceUnavailableException".into()),
-        retry_after_ms: None,
-    })
+    local.forward(service, call).await.unwrap_or_else(aside::the_end)
 }
 
 /// A worker that waits for a task. When the server ends it is told that there is none, and when it leaves it gets none.

@@ -8,6 +8,7 @@
 //! `SO_REUSEPORT` does. It runs no workflow, so `/health`, `/ready` and `/metrics`, which it answers itself, are answered
 //! whatever the others do.
 
+mod aside;
 mod auth;
 mod connection;
 mod connection_timeouts;

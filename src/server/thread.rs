@@ -24,6 +24,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
 
+use super::aside::{self, Aside};
 use super::connection;
 use super::connection_timeouts::{Tick, Watch};
 use super::counters::{Counters, Counts};
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) place: Place,
     pub(super) scope_from_credentials: bool,
     pub(super) testing: bool,
+    pub(super) aside: Aside,
     #[cfg(feature = "console")]
     pub(super) console: Option<super::console::ThreadStats>,
     pub(super) ready: AtomicBool,
@@ -84,6 +86,7 @@ impl Shared {
             place,
             scope_from_credentials,
             testing,
+            aside: Aside::start()?,
             #[cfg(feature = "console")]
             console,
             ready: false.into(),
@@ -459,26 +462,31 @@ impl Local {
         spawn_local(async move {
             let Forwarded { service, target, trace_header, body, mut answer } = forwarded;
             let call = Call { target: &target, trace_header: trace_header.as_deref(), body: &body };
-            let reply = match api::answer_now(&service, call) {
-                Some(reply) => Some(reply),
-                None => {
-                    let mut answering = std::pin::pin!(api::answer_in_time(&service, call));
-                    poll_fn(|context| {
-                        entry.watch.polled_by(context.waker());
-                        if entry.watch.is_cut() || answer.poll_closed(context).is_ready() {
-                            Poll::Ready(None)
-                        } else {
-                            answering.as_mut().poll(context).map(Some)
-                        }
-                    })
-                    .await
+            let mut answering = std::pin::pin!(entry.local.answer(&service, call, &body));
+            let reply = poll_fn(|context| {
+                entry.watch.polled_by(context.waker());
+                if entry.watch.is_cut() || answer.poll_closed(context).is_ready() {
+                    Poll::Ready(None)
+                } else {
+                    answering.as_mut().poll(context).map(Some)
                 }
-            };
-            if let Some(reply) = reply {
+            });
+            if let Some(reply) = reply.await {
                 // Who asked may be gone.
                 let _ = answer.send(reply);
             }
         });
+    }
+
+    /// Answers what is not answered at once.
+    pub(super) async fn answer(&self, service: &Service, call: Call<'_>, body: &Bytes) -> Reply {
+        if !aside::is_long(call) {
+            return match api::answer_now(service, call) {
+                Some(reply) => reply,
+                None => api::answer_in_time(service, call).await,
+            };
+        }
+        self.shared.aside.answer(service, call, body).await.unwrap_or_else(aside::the_end)
     }
 
     fn enter(self: &Rc<Local>) -> Entry {

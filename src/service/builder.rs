@@ -352,7 +352,7 @@ impl Builder {
         // Nobody else sets it.
         let _ = nested.service.set(Arc::downgrade(&inner));
         inner.recover()?;
-        Ok(Service { inner, caller: None, scope: None })
+        Ok(Service { inner, caller: None, scope: None, departed: None })
     }
 }
 

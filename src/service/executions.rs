@@ -240,6 +240,9 @@ impl Drop for Awaited<'_> {
     }
 }
 
+/// Executions of a list that are looked at while nobody adds any.
+const LISTED_AT_ONCE: usize = 4 * 1_024;
+
 impl Executions {
     pub(super) fn new(
         settings: &Settings,
@@ -473,15 +476,29 @@ impl Executions {
         max: usize,
         filter: impl Fn(&Execution) -> bool,
     ) -> Vec<(Rank, Arc<Execution>)> {
-        let Some(of_machine) = self.by_machine.get(machine) else { return Vec::new() };
-        let mut listed: Vec<(Rank, Arc<Execution>)> = (of_machine.values())
-            .map(|execution| (execution.rank(), execution))
-            .filter(|(rank, execution)| after.is_none_or(|after| *rank < after) && filter(execution))
-            .map(|(rank, execution)| (rank, Arc::clone(execution)))
-            .collect();
-        drop(of_machine);
-        listed.sort_unstable_by_key(|&(rank, _)| std::cmp::Reverse(rank));
-        listed.truncate(max);
+        let mut listed: Vec<(Rank, Arc<Execution>)> = Vec::new();
+        let (mut before, newest_first) = (u64::MAX, |&(rank, _): &(Rank, _)| std::cmp::Reverse(rank));
+        loop {
+            // Some at a time: who starts one meanwhile is not to wait until all were looked at.
+            let Some(of_machine) = self.by_machine.get(machine) else { break };
+            let mut some = of_machine.range(..before).rev().take(LISTED_AT_ONCE).peekable();
+            if some.peek().is_none() {
+                break;
+            }
+            for (number, execution) in some {
+                before = *number;
+                let rank = execution.rank();
+                if after.is_none_or(|after| rank < after) && filter(execution) {
+                    listed.push((rank, Arc::clone(execution)));
+                }
+            }
+            drop(of_machine);
+            if listed.len() > max {
+                listed.select_nth_unstable_by_key(max - 1, newest_first);
+                listed.truncate(max);
+            }
+        }
+        listed.sort_unstable_by_key(newest_first);
         listed
     }
 }

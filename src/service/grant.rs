@@ -108,7 +108,7 @@ impl Service {
     /// do, and `TestState` does no more. Whether they may ask for an operation at all is for the caller of this to check.
     #[must_use]
     pub fn on_behalf_of(&self, caller: Arc<Grant>) -> Service {
-        Service { inner: Arc::clone(&self.inner), caller: Some(caller), scope: self.scope.clone() }
+        Service { caller: Some(caller), ..self.clone() }
     }
 
     /// Whether the caller may do an action with a resource; where callers are not known, everybody may do everything.

@@ -38,6 +38,7 @@ mod testing;
 pub mod validate;
 mod versions;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +104,8 @@ pub struct Service {
     caller: Option<Arc<Grant>>,
     /// The region and account it is used in, if they are not the service's own.
     scope: Option<Arc<Scope>>,
+    /// Says that nobody waits for what is asked of it any more.
+    departed: Option<Arc<AtomicBool>>,
 }
 
 pub(crate) struct Inner {

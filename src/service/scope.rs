@@ -31,7 +31,7 @@ impl Service {
     /// ```
     #[must_use]
     pub fn in_scope(&self, scope: Scope) -> Service {
-        Service { inner: Arc::clone(&self.inner), caller: self.caller.clone(), scope: Some(Arc::new(scope)) }
+        Service { scope: Some(Arc::new(scope)), ..self.clone() }
     }
 
     /// The ARN of something of this name here.

@@ -1,5 +1,8 @@
 //! `TestState` and `ValidateStateMachineDefinition` as actions.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use super::builder::partition_of;
 use super::test_state::{self, Surroundings, TestState, TestedState};
 use super::validate::{self, ValidateStateMachineDefinition, Validation};
@@ -7,6 +10,12 @@ use super::{Error, Service};
 use crate::asl::Resources;
 
 impl Service {
+    /// The same for someone who says when he does not wait any more: what is computed for him then stops.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "clients of the server leave"))]
+    pub(crate) fn until(&self, departed: Arc<AtomicBool>) -> Service {
+        Service { departed: Some(departed), ..self.clone() }
+    }
+
     /// Says what is wrong with a definition.
     pub fn validate_state_machine_definition(&self, request: ValidateStateMachineDefinition) -> Validation {
         validate::validate(&request)
@@ -28,6 +37,8 @@ impl Service {
         };
         let _charge = inner.charge(&request.definition)?;
         let permit = inner.permit(self.caller.as_ref());
-        Box::pin(test_state::test_state_with(&request, &surroundings, &inner.engine, permit)).await
+        let departed = self.departed.clone();
+        let test = test_state::test_state_with(&request, &surroundings, &inner.engine, permit, departed);
+        Box::pin(test).await
     }
 }

@@ -66,6 +66,35 @@ fn others_are_served_beside_what_never_ends() {
     assert!(began.elapsed() < IN_TIME, "{rest}");
 }
 
+#[test]
+fn a_state_that_is_tested_keeps_nobody_waiting() {
+    let serving = Serving::start(&["--threads", "1"]);
+    let pass = create(&serving, "pass", PASS);
+    let fields: serde_json::Map<_, _> =
+        (0..2_000).map(|n| (format!("a{n}.$"), json!("$..*..*..z"))).collect();
+    let state = json!({"Type": "Pass", "Parameters": fields, "End": true});
+    let list: Vec<_> = (0..2_000).map(|n| json!([n, [n, [n]]])).collect();
+    let long = json!({"definition": state.to_string(), "input": json!({"l": list}).to_string()}).to_string();
+    let short = json!({"definition": r#"{"Type": "Pass", "End": true}"#, "input": "{}"}).to_string();
+    // Who closes a connection may want the answer still, so that these are computed until their time is over.
+    let start = json!({"stateMachineArn": pass, "input": "{}"}).to_string();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| serving.hang_up("TestState", &long, Duration::from_secs(2)));
+        }
+        for _ in 0..20 {
+            let began = Instant::now();
+            let (status, body) = serving.ask("StartSyncExecution", &start);
+            assert!(status == 200 && body.contains("SUCCEEDED"), "{body}");
+            assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+        }
+        let began = Instant::now();
+        let (status, body) = serving.ask("TestState", &short);
+        assert!(status == 200 && body.contains("SUCCEEDED"), "{body}");
+        assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+    });
+}
+
 /// Nanoseconds that the thread of a process was on a processor.
 #[cfg(target_os = "linux")]
 fn busy_ns(process: u32, thread: &str) -> u64 {
@@ -104,4 +133,66 @@ fn the_thread_that_answers_health_makes_no_metrics() {
     // Connections, requests and responses cost it something; making the text costs a hundred times that.
     let (health, metrics) = (measure("/health"), measure("/metrics"));
     assert!(metrics < 10 * health, "{metrics} ns for the metrics, {health} ns to say that it is healthy");
+}
+
+/// Descriptors that this process may have, once that is as many as it can be.
+#[cfg(target_os = "linux")]
+fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("it may be what it may be");
+    maximum.unwrap_or(u64::MAX)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn clients_that_said_all_they_had_to_say_do_not_slow_others() {
+    use std::io::Write;
+    let many = usize::try_from(raise_file_limit() / 2 - 100).map_or(10_000, |most| most.min(10_000));
+    let serving = Serving::start(&["--threads", "2"]);
+    let (pass, endless) = (create(&serving, "pass", PASS), create(&serving, "loops", LOOP));
+    let start = |machine: &str| json!({"stateMachineArn": machine, "input": "{}"}).to_string();
+    let mut streams = Vec::new();
+    let mut closed_half = |count: usize| {
+        let body = start(&endless);
+        while streams.len() < count {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", serving.port)).expect("a connection");
+            let request = format!(
+                "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AWSStepFunctions.StartSyncExecution\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(request.as_bytes()).expect("a request");
+            stream.shutdown(std::net::Shutdown::Write).expect("half of a connection");
+            streams.push(stream);
+        }
+        let live = || {
+            let metrics = serving.get("/metrics");
+            let lines = metrics.lines().filter(|line| line.starts_with("expressway_executions_live"));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+        };
+        // They wait for an answer, and nothing of it was given up.
+        while live() < count as f64 {
+            std::thread::yield_now();
+        }
+    };
+    let median = || {
+        let mut connection = serving.connect();
+        let mut took: Vec<Duration> = (0..51)
+            .map(|_| {
+                let began = Instant::now();
+                let (status, body) = connection.ask("StartSyncExecution", &start(&pass));
+                assert!(status == 200 && body.contains("SUCCEEDED"), "{body}");
+                began.elapsed()
+            })
+            .collect();
+        took.sort();
+        took[took.len() / 2]
+    };
+    closed_half(20);
+    let beside_few = median();
+    closed_half(many);
+    let beside_many = median();
+    println!("{beside_few:?} beside 20, {beside_many:?} beside {many}");
+    assert!(beside_many < 10 * beside_few + Duration::from_millis(50), "{beside_few:?}, {beside_many:?}");
 }

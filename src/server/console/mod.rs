@@ -24,6 +24,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
+use super::aside;
 use super::reply::Rest;
 use crate::api::{Call, Reply};
 use crate::service::{Grant, Service};
@@ -180,6 +181,7 @@ impl ThreadStats {
     pub(super) fn start(console: Console) -> io::Result<ThreadStats> {
         let (jobs, waiting) = sync_channel::<Job>(WAITING_MAX);
         let work = move || {
+            aside::stand_back();
             while let Ok(job) = waiting.recv() {
                 job();
             }

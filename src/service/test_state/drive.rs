@@ -1,6 +1,7 @@
 //! A test on an engine: its handlers do the task, its clock is waited for.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
@@ -23,17 +24,19 @@ pub async fn test_state(
     surroundings: &Surroundings,
     engine: &Engine,
 ) -> Result<TestedState, Error> {
-    test_state_with(request, surroundings, engine, None).await
+    test_state_with(request, surroundings, engine, None, None).await
 }
 
-/// As [`test_state`], with a permit that the state's task has to have.
+/// As [`test_state`], with a permit that the state's task has to have, and someone who says that nobody waits any more.
 pub(in super::super) async fn test_state_with(
     request: &TestState,
     surroundings: &Surroundings,
     engine: &Engine,
     permit: Option<Arc<dyn Permit>>,
+    departed: Option<Arc<AtomicBool>>,
 ) -> Result<TestedState, Error> {
     let mut test = Test::new(request, surroundings)?;
+    test.patience.departed = departed;
     let mut now_ms = surroundings.now_ms;
     let mut news = News::Begin;
     loop {

@@ -1,5 +1,9 @@
 //! A test from its request to its answer, without I/O.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use serde_json::Value as Json;
 
 use super::mock::{self, Mocked};
@@ -13,7 +17,7 @@ use crate::engine::{
     self, Env, Event, EventMask, Execution, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit, Visited,
 };
 use crate::fault::{self, Fault};
-use crate::fuel::Fuel;
+use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::json::explain::explain;
 use crate::json::{self, Value};
 use crate::limits;
@@ -41,6 +45,35 @@ pub struct Test {
     turn_scratch: TurnScratch,
     /// What is waited for.
     waiting: Option<Token>,
+    pub(super) patience: Patience,
+}
+
+/// How long a test may compute: it is no workflow, which has turns with others.
+pub(super) struct Patience {
+    until: Instant,
+    /// Says that nobody waits any more.
+    pub(super) departed: Option<Arc<AtomicBool>>,
+}
+
+impl Patience {
+    fn new() -> Patience {
+        Patience {
+            until: Instant::now() + Duration::from_secs(limits::TEST_STATE_SECONDS_MAX),
+            departed: None,
+        }
+    }
+}
+
+impl Refill for Patience {
+    fn spent(&self, _: u64) -> Result<u64, Cut> {
+        if self.departed.as_ref().is_some_and(|departed| departed.load(Ordering::Relaxed)) {
+            Err(Cut::Aborted)
+        } else if Instant::now() >= self.until {
+            Err(Cut::Deadline)
+        } else {
+            Ok(SLICE)
+        }
+    }
 }
 
 /// What `ItemBatcher` is looked at with.
@@ -149,6 +182,7 @@ impl Test {
             pointed: reading.filter(|read| read.pointed).map(|read| read.items),
             turn_scratch: TurnScratch::default(),
             waiting: None,
+            patience: Patience::new(),
         })
     }
 
@@ -218,8 +252,8 @@ impl Test {
                 }
             }
         };
-        let Test { program, execution, turn_scratch, trace, .. } = self;
-        let fuel = Fuel::unlimited();
+        let Test { program, execution, turn_scratch, trace, patience, .. } = self;
+        let fuel = Fuel::new(SLICE, patience);
         let mut env = listened(turn_scratch, trace, now_ms, 0, &fuel);
         engine::complete_children(program, execution, result, &mut env);
         Ok(())
@@ -328,8 +362,8 @@ impl Test {
         let context = read(&mut execution, &context).ok()?;
         let visit = Visit { state, variables, context, retries: 0 };
         execution.begin_visit(&self.program, &start, input, &visit);
-        let Test { program, turn_scratch, trace, .. } = self;
-        let fuel = Fuel::unlimited();
+        let Test { program, turn_scratch, trace, patience, .. } = self;
+        let fuel = Fuel::new(SLICE, patience);
         let mut env = turn_scratch.env(start.now_ms, 1, &fuel);
         env.random = Some(random::next);
         engine::advance(program, &mut execution, Event::Go, &mut env);
@@ -351,10 +385,10 @@ impl Outside for Run<'_> {
     type Stopped = Error;
 
     fn advance(&mut self, event: Event) -> Result<Turn, Error> {
-        let Test { program, execution, turn_scratch, trace, .. } = &mut *self.test;
+        let Test { program, execution, turn_scratch, trace, patience, .. } = &mut *self.test;
         // The visit itself is the one transition.
         let transitions = u32::from(matches!(event, Event::Go));
-        let fuel = Fuel::unlimited();
+        let fuel = Fuel::new(SLICE, &*patience);
         let mut env = listened(turn_scratch, trace, self.now_ms, transitions, &fuel);
         let turn = engine::advance(program, execution, event, &mut env);
         if self.test.is_joining()

@@ -1,0 +1,181 @@
+//! What may take long is done aside: definitions that are checked and compiled, states that are tested, lists that are
+//! searched, large bodies. The threads that serve connections go on meanwhile, and these have to stand back where there
+//! are not enough processors.
+//!
+//! Each kind has threads of its own: a state may compute for seconds, and a definition takes milliseconds.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+
+use crate::api::{self, Call, Reply};
+use crate::service::Service;
+
+/// Which threads do it: how many there are of each kind. Tests take turns on the processor as threads do, for they have no
+/// others.
+const THREADS: [usize; 4] = [1, 8, 1, 2];
+const DEFINITIONS: usize = 0;
+const TESTS: usize = 1;
+const LISTS: usize = 2;
+const BODIES: usize = 3;
+
+/// Bytes of a body that is read where its connection is served.
+const BODY_BYTES_MAX: usize = 128 << 10;
+
+/// The threads.
+#[derive(Debug)]
+pub(super) struct Aside {
+    lanes: [Box<[Thread]>; 4],
+}
+
+#[derive(Debug)]
+struct Thread {
+    jobs: mpsc::UnboundedSender<Job>,
+    /// Jobs that are not done yet.
+    left: Arc<AtomicUsize>,
+}
+
+struct Job {
+    service: Service,
+    target: String,
+    trace_header: Option<String>,
+    body: Bytes,
+    answer: oneshot::Sender<Reply>,
+}
+
+/// Which threads a call is for, if it is done aside.
+fn lane(call: Call<'_>) -> Option<usize> {
+    if call.target == api::START_SYNC_EXECUTION && call.body.len() <= BODY_BYTES_MAX {
+        return None;
+    }
+    match call.target.rsplit('.').next()? {
+        "CreateStateMachine" | "UpdateStateMachine" | "ValidateStateMachineDefinition" => Some(DEFINITIONS),
+        "TestState" => Some(TESTS),
+        "ListExecutions" | "ListStateMachines" | "GetExecutionHistory" => Some(LISTS),
+        _ if call.body.len() > BODY_BYTES_MAX => Some(BODIES),
+        _ => None,
+    }
+}
+
+/// Whether a call is done aside.
+pub(super) fn is_long(call: Call<'_>) -> bool {
+    lane(call).is_some()
+}
+
+impl Aside {
+    pub(super) fn start() -> io::Result<Aside> {
+        let lane = |threads: usize| (0..threads).map(|_| Thread::start()).collect::<io::Result<_>>();
+        let [definitions, tests, lists, bodies] = THREADS.map(lane);
+        Ok(Aside { lanes: [definitions?, tests?, lists?, bodies?] })
+    }
+
+    /// Answers a call that [is long](is_long). When this is dropped, what is computed for it stops.
+    pub(super) async fn answer(&self, service: &Service, call: Call<'_>, body: &Bytes) -> Option<Reply> {
+        let threads = &self.lanes[lane(call)?];
+        let thread = threads.iter().min_by_key(|thread| thread.left.load(Ordering::Relaxed))?;
+        let departure = Departure(Arc::default());
+        let (answer, answered) = oneshot::channel();
+        let job = Job {
+            service: service.until(Arc::clone(&departure.0)),
+            target: call.target.to_owned(),
+            trace_header: call.trace_header.map(str::to_owned),
+            body: body.clone(),
+            answer,
+        };
+        thread.left.fetch_add(1, Ordering::Relaxed);
+        thread.jobs.send(job).ok()?;
+        answered.await.ok()
+    }
+}
+
+/// Says that nobody waits any more.
+struct Departure(Arc<AtomicBool>);
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Thread {
+    fn start() -> io::Result<Thread> {
+        let (jobs, waiting) = mpsc::unbounded_channel();
+        let left = Arc::new(AtomicUsize::new(0));
+        let own = Arc::clone(&left);
+        std::thread::Builder::new()
+            .name("http-aside".into())
+            .stack_size(crate::limits::STACK_BYTES)
+            .spawn(move || run(waiting, own))?;
+        Ok(Thread { jobs, left })
+    }
+}
+
+fn run(mut waiting: mpsc::UnboundedReceiver<Job>, left: Arc<AtomicUsize>) {
+    stand_back();
+    let runtime = Builder::new_current_thread().enable_time().build_local(LocalOptions::default());
+    let all = async {
+        while let Some(job) = waiting.recv().await {
+            let left = Left(Arc::clone(&left));
+            // One that waits for a task lets others have the thread.
+            spawn_local(async move {
+                let _left = left;
+                job.run().await;
+            });
+            tokio::task::yield_now().await;
+        }
+    };
+    // Without a runtime nothing is answered, and whoever asks is told so.
+    if let Ok(runtime) = runtime {
+        runtime.block_on(all);
+    }
+}
+
+/// One job less, however it ends.
+struct Left(Arc<AtomicUsize>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Job {
+    async fn run(self) {
+        let Job { service, target, trace_header, body, mut answer } = self;
+        let call = Call { target: &target, trace_header: trace_header.as_deref(), body: &body };
+        let mut answering = std::pin::pin!(api::answer(&service, call));
+        let reply = std::future::poll_fn(|context| {
+            // Nobody waits: it is given up where it stands.
+            if answer.poll_closed(context).is_ready() {
+                return std::task::Poll::Ready(None);
+            }
+            answering.as_mut().poll(context).map(Some)
+        });
+        if let Some(reply) = reply.await {
+            // Who asked may be gone.
+            let _ = answer.send(reply);
+        }
+    }
+}
+
+/// What is answered by a thread that is gone.
+pub(super) fn the_end() -> Reply {
+    Reply {
+        status: 503,
+        body: br#"{"__type":"ServiceUnavailableException","message":"The server ends"}"#.to_vec(),
+        error: Some("ServiceUnavailableException".into()),
+        retry_after_ms: None,
+    }
+}
+
+/// Has the scheduler prefer other threads.
+pub(super) fn stand_back() {
+    // On Linux a thread has a nice value of its own, elsewhere it is that of the process.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, 10);
+}
