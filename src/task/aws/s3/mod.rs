@@ -225,15 +225,14 @@ fn error(reply: &Reply) -> Option<Element> {
 /// Why S3 does not do it, in the words of the SDK that AWS asks with (recorded for `aws-sdk:s3`).
 fn refusal(reply: &Reply) -> String {
     let root = Element::parse(&reply.body).filter(|root| root.name == "Error");
-    let status = reply.status;
-    let message = match root.as_ref().map_or("", |root| root.text_of("Message")) {
-        "" => status.canonical_reason().unwrap_or("S3 refused the request"),
-        message => message,
-    };
     let id = answer::request_id(&reply.fields);
     let extended = reply.fields.get("x-amz-id-2").unwrap_or("null");
-    let status = status.as_u16();
-    format!(
-        "{message} (Service: S3, Status Code: {status}, Request ID: {id}, Extended Request ID: {extended})"
-    )
+    let status = reply.status.as_u16();
+    let details =
+        format!("(Service: S3, Status Code: {status}, Request ID: {id}, Extended Request ID: {extended})");
+    // Measured: where S3 says nothing, the details stand in the message's place.
+    match root.as_ref().map_or("", |root| root.text_of("Message")) {
+        "" => format!("{details} (SDK Attempt Count: 1) {details}"),
+        message => format!("{message} {details}"),
+    }
 }
