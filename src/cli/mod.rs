@@ -34,6 +34,8 @@ mod services;
 mod signals;
 #[cfg(feature = "cli-soak")]
 mod soak;
+#[cfg(feature = "cli-serve")]
+mod status_events;
 mod stream;
 #[cfg(feature = "cli-serve")]
 mod studio;

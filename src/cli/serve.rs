@@ -21,6 +21,7 @@ use expressway::task::mock::MockConfig;
 use super::project::{self, Destinations};
 use super::report::{self, NotRunHere};
 use super::signals::listen_for_signals;
+use super::status_events::{self, StatusEvents};
 use super::{Reading, Stop, Type, Went, counted, definition, functions, log, say, services};
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +73,8 @@ pub(super) struct Arguments {
     security: Security,
     #[command(flatten)]
     log: log::LogSettings,
+    #[command(flatten)]
+    status: StatusEvents,
     /// Seconds that executions and requests under way have to finish after SIGTERM; then they time out
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout: u32,
@@ -498,6 +501,9 @@ fn service(
         }
         builder = builder.engine(|engine| engine.aws(integrations));
     }
+    let integrations = || arguments.integrations(config, address, functions);
+    builder = (arguments.status)
+        .of(builder, || (!arguments.tasks.no_integrations).then(integrations).transpose())?;
     builder.build().map_err(|error| Stop::failed(format!("cannot start the service: {error}")))
 }
 
@@ -634,6 +640,7 @@ fn drain(
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
         (executions, server.drain(left))
     });
+    status_events::wait(service);
     let (executions, connections) = drained;
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     say(&format!(

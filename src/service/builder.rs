@@ -13,6 +13,7 @@ use super::mocks::Mocks;
 use super::nested::Nested;
 use super::page::Tokens;
 use super::registry::Registry;
+use super::status_events::{StatusEvents, StatusSink};
 use super::store::{StateError, Store};
 use super::{Inner, Service};
 use crate::limits;
@@ -29,6 +30,7 @@ pub struct Builder {
     fail_in_doubt: Vec<String>,
     durability: DurabilityMode,
     definitions_bytes_max: usize,
+    status_sink: Option<Box<dyn StatusSink>>,
     settings: Settings,
 }
 
@@ -63,6 +65,9 @@ pub enum BuildError {
     /// What is stored cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The thread that puts changes of status cannot begin.
+    #[error("changes of status cannot be put: {0}")]
+    StatusEvents(#[source] std::io::Error),
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -85,6 +90,7 @@ impl Default for Builder {
             fail_in_doubt: Vec::new(),
             durability: DurabilityMode::Strict,
             definitions_bytes_max: memory::default_bytes() / 4,
+            status_sink: None,
             settings: Settings {
                 partition: "aws".to_owned(),
                 region: "us-east-1".to_owned(),
@@ -117,6 +123,14 @@ pub(super) fn partition_of(region: &str) -> &'static str {
 }
 
 impl Builder {
+    /// Where changes of Standard executions' status are put: what AWS sends to EventBridge. They wait in memory, within a
+    /// bound, until they arrive, in the order of each execution; those that wait when the process ends are lost.
+    #[must_use]
+    pub fn status_events(mut self, sink: impl StatusSink + 'static) -> Builder {
+        self.status_sink = Some(Box::new(sink));
+        self
+    }
+
     /// Sets up the engine that runs the executions.
     ///
     /// ```
@@ -327,7 +341,10 @@ impl Builder {
     fn with(self, engine: Engine, Ties { nested, activities }: Ties) -> Result<Service, BuildError> {
         let machines: Arc<Registry<StateMachine>> = Arc::default();
         let recorded = engine.is_durable().then(|| engine.clone());
-        let executions = Arc::new(Executions::new(&self.settings, Arc::clone(&machines), recorded));
+        let mut executions = Executions::new(&self.settings, Arc::clone(&machines), recorded);
+        let status_events = self.status_sink.map(StatusEvents::begin).transpose();
+        executions.status_events = status_events.map_err(BuildError::StatusEvents)?;
+        let executions = Arc::new(executions);
         let inner = Inner {
             engine,
             executions,

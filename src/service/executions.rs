@@ -18,6 +18,7 @@ use super::map_runs::KeptMapRuns;
 use super::page::{Page, Part};
 use super::redrive::{RedriveDescription, Redrives};
 use super::registry::Registry;
+use super::status_events::StatusEvents;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
 use crate::observe::LiveHistory;
@@ -42,6 +43,8 @@ pub(super) struct Executions {
     /// Whose journal has them, if they are durable.
     engine: Option<Engine>,
     pub(super) map_runs: KeptMapRuns,
+    /// Who is told when the status of one changes.
+    pub(super) status_events: Option<StatusEvents>,
 }
 
 /// A Standard execution.
@@ -125,6 +128,9 @@ impl Execution {
         let (outcome, kept) = (Arc::new(outcome), self.kept.upgrade());
         // Before anybody sees it, so that whoever does finds it among those that are over.
         let forgotten = kept.as_ref().map(|kept| kept.keep_closed(self, &outcome));
+        if let Some(kept) = &kept {
+            kept.tell_status(self, Some(&outcome), &run.redrives);
+        }
         run.handle = None;
         run.outcome = Some(outcome);
         let wakers = std::mem::take(&mut run.wakers);
@@ -263,6 +269,7 @@ impl Executions {
             bytes_max,
             engine,
             map_runs: KeptMapRuns::default(),
+            status_events: None,
         }
     }
 
@@ -327,8 +334,24 @@ impl Executions {
         if self.machines.get(&execution.target.machine.arn).is_some_and(|machine| machine.is_deleting) {
             execution.abort_at_next_state();
         }
+        self.tell_status(&execution, None, &Redrives::default());
         execution.look();
         Ok(Ok(execution))
+    }
+
+    /// The status of an execution changed. AWS tells that of Standard ones.
+    pub(super) fn tell_status(&self, execution: &Execution, outcome: Option<&Outcome>, redrives: &Redrives) {
+        if let Some(events) = self.status_events.as_ref().filter(|_| !execution.target.machine.is_express()) {
+            events.push(execution, outcome, redrives);
+        }
+    }
+
+    pub(super) fn status_event_counts(&self) -> Option<(u64, u64, u64)> {
+        self.status_events.as_ref().map(StatusEvents::counts)
+    }
+
+    pub(super) fn wait_for_status_events(&self, within: Duration) -> usize {
+        self.status_events.as_ref().map_or(0, |events| events.wait(within))
     }
 
     fn execution(self: &Arc<Self>, draft: Draft, recorded: Option<u64>, run: Run) -> Arc<Execution> {

@@ -29,6 +29,7 @@ mod registry;
 mod reset;
 mod scope;
 mod start;
+mod status_events;
 mod store;
 #[cfg(feature = "console")]
 mod survey;
@@ -62,6 +63,9 @@ pub use redrive::RedriveDescription;
 pub use scope::Scope;
 pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
 pub(crate) use start::{Ended, KnownMachine, ShortMachine};
+#[cfg(feature = "integrations")]
+pub use status_events::EventBus;
+pub use status_events::{StatusEvent, StatusFile, StatusSink};
 pub use store::StateError;
 #[cfg(feature = "console")]
 pub(crate) use survey::{Surveyed, is_map_run};
@@ -162,7 +166,13 @@ impl Service {
     pub fn prometheus(&self) -> String {
         let definitions = &self.inner.definitions;
         let mut text = self.inner.engine.observed().prometheus();
-        for (name, kind, help, value) in [
+        let mut all = Vec::new();
+        if let Some((sent, dropped, waiting)) = self.inner.executions.status_event_counts() {
+            all.push(("status_events_sent_total", "counter", "Status changes that were put.", sent));
+            all.push(("status_events_dropped_total", "counter", "Status changes that had no room.", dropped));
+            all.push(("status_events_waiting", "gauge", "Status changes that are to be put.", waiting));
+        }
+        all.extend([
             (
                 "definitions_bytes",
                 "gauge",
@@ -181,11 +191,18 @@ impl Service {
                 "Definitions refused: no memory.",
                 definitions.refused(),
             ),
-        ] {
+        ]);
+        for (name, kind, help, value) in all {
             let name = format!("expressway_{name}");
             text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
         }
         text
+    }
+
+    /// Blocks this thread until all [changes of status](Builder::status_events) are put, or the time is over. How many are
+    /// left.
+    pub fn wait_for_status_events(&self, within: Duration) -> usize {
+        self.inner.executions.wait_for_status_events(within)
     }
 
     /// Why what is registered cannot be stored at present, if so: changes are refused until it can be again.

@@ -161,8 +161,10 @@ impl Inner {
         run.redrives.add(token, now_ms);
         run.handle = Some(handle);
         run.outcome = None;
+        let redrives = run.redrives.clone();
         drop(run);
         self.executions.opened();
+        self.executions.tell_status(execution, None, &redrives);
         execution.look();
         Ok((now_ms, Some(recorded)))
     }

@@ -46,12 +46,14 @@ mod run;
 mod screens;
 #[cfg(feature = "cli-serve")]
 mod serve;
-#[cfg(all(feature = "cli-serve", feature = "map-data", unix))]
+#[cfg(feature = "cli-serve")]
 #[path = "../integrations/server.rs"]
 mod server;
 #[path = "../serving/mod.rs"]
 mod serving;
 #[cfg(feature = "cli-serve")]
 mod state;
+#[cfg(feature = "cli-serve")]
+mod status_events;
 #[cfg(target_os = "linux")]
 mod terminal;

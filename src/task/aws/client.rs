@@ -36,6 +36,21 @@ struct Job {
     done: oneshot::Sender<Result<Json, ClientError>>,
 }
 
+/// How a service is spoken to.
+#[derive(Clone, Copy, Debug)]
+struct Protocol {
+    thread: &'static str,
+    target: &'static str,
+    content_type: &'static str,
+}
+
+#[cfg(feature = "sqs")]
+const SQS: Protocol =
+    Protocol { thread: "sqs", target: "AmazonSQS", content_type: "application/x-amz-json-1.0" };
+#[cfg(feature = "service")]
+const EVENTS: Protocol =
+    Protocol { thread: "events", target: "AWSEvents", content_type: "application/x-amz-json-1.1" };
+
 /// Calls that wait to be taken on.
 const WAITING_MAX: usize = 64;
 /// Longer than a service holds a request that waits for something.
@@ -43,13 +58,26 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Of SQS, in a region if it is to be another than that of the settings.
+    #[cfg(feature = "sqs")]
     pub(crate) fn sqs(integrations: &Integrations, region: Option<&str>) -> Result<Client, String> {
-        let caller = Arc::new(Caller::new(&integrations.settings, "SQS", "sqs", "sqs", region)?);
+        let caller = Caller::new(&integrations.settings, "SQS", "sqs", "sqs", region)?;
+        Client::of(SQS, caller)
+    }
+
+    /// Of EventBridge.
+    #[cfg(feature = "service")]
+    pub(crate) fn events(integrations: &Integrations) -> Result<Client, String> {
+        let caller = Caller::new(&integrations.settings, "EventBridge", "events", "events", None)?;
+        Client::of(EVENTS, caller)
+    }
+
+    fn of(protocol: Protocol, caller: Caller) -> Result<Client, String> {
+        let caller = Arc::new(caller);
         let (jobs, todo) = mpsc::channel(WAITING_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start the client's runtime: {error}"))?;
-        let serve = move || LocalSet::new().block_on(&runtime, serve("AmazonSQS", caller, todo));
-        let spawned = thread::Builder::new().name("sqs".into()).spawn(serve);
+        let serve = move || LocalSet::new().block_on(&runtime, serve(protocol, caller, todo));
+        let spawned = thread::Builder::new().name(protocol.thread.into()).spawn(serve);
         spawned.map_err(|error| format!("cannot start the client's thread: {error}"))?;
         Ok(Client { jobs })
     }
@@ -65,12 +93,12 @@ impl Client {
 }
 
 /// Ends when nobody has a client any more, with all that was asked.
-async fn serve(target: &'static str, caller: Arc<Caller>, mut todo: mpsc::Receiver<Job>) {
+async fn serve(protocol: Protocol, caller: Arc<Caller>, mut todo: mpsc::Receiver<Job>) {
     while let Some(Job { operation, body, mut done }) = todo.recv().await {
         let caller = Arc::clone(&caller);
         tokio::task::spawn_local(async move {
             tokio::select! {
-                answer = call(caller, target, operation, body) => drop(done.send(answer)),
+                answer = call(caller, protocol, operation, body) => drop(done.send(answer)),
                 () = done.closed() => {}
             }
         });
@@ -79,13 +107,13 @@ async fn serve(target: &'static str, caller: Arc<Caller>, mut todo: mpsc::Receiv
 
 async fn call(
     caller: Arc<Caller>,
-    target: &str,
+    protocol: Protocol,
     operation: &str,
     body: Vec<u8>,
 ) -> Result<Json, ClientError> {
     let headers = vec![
-        ("content-type", "application/x-amz-json-1.0".into()),
-        ("x-amz-target", format!("{target}.{operation}").into()),
+        ("content-type", protocol.content_type.into()),
+        ("x-amz-target", format!("{}.{operation}", protocol.target).into()),
     ];
     let draft = Draft { path: "/".to_owned(), query: String::new(), headers, body };
     let reply = match timeout(ANSWER_MAX, caller.post(draft)).await {

@@ -18,7 +18,7 @@ mod answer;
 mod bedrock;
 mod body;
 mod caller;
-#[cfg(feature = "sqs")]
+#[cfg(any(feature = "sqs", feature = "service"))]
 mod client;
 mod config;
 mod connections;
@@ -50,7 +50,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "sqs")]
+#[cfg(any(feature = "sqs", feature = "service"))]
 pub(crate) use client::{Client, ClientError};
 pub use connections::Connections;
 pub use credentials::Credentials;

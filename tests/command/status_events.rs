@@ -1,0 +1,175 @@
+//! What AWS sends to EventBridge when the status of an execution changes: `serve --status-events`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value as Json, json};
+
+use crate::server::{Asked, Server, answer};
+use crate::serving::{Folder, Serving, expressway};
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+
+fn ask(serving: &Serving, operation: &str, request: &Json) -> Json {
+    let (status, body) = serving.ask(operation, &request.to_string());
+    assert_eq!(status, 200, "{operation}: {body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+fn arn(kind: &str, name: &str) -> String {
+    format!("arn:aws:states:us-east-1:123456789012:{kind}:{name}")
+}
+
+fn create(serving: &Serving, name: &str, kind: &str, states: &Json) {
+    let definition = json!({"StartAt": "A", "States": states}).to_string();
+    let request = json!({"name": name, "definition": definition, "roleArn": ROLE, "type": kind});
+    ask(serving, "CreateStateMachine", &request);
+}
+
+fn start(serving: &Serving, machine: &str, name: &str, input: &str) {
+    let request = json!({"stateMachineArn": arn("stateMachine", machine), "name": name, "input": input});
+    ask(serving, "StartExecution", &request);
+}
+
+/// A bus that takes entries as this says of each, and what it took, by execution.
+type Taken = Arc<Mutex<BTreeMap<String, Vec<Json>>>>;
+
+fn bus(refuses: impl Fn(usize, &Json) -> bool + Send + Sync + 'static) -> (Server, Taken) {
+    let taken = Taken::default();
+    let (keeps, requests) = (Arc::clone(&taken), Mutex::new(0));
+    let server = Server::start(move |asked: &Asked| {
+        let mut request = requests.lock().expect("a number");
+        *request += 1;
+        if *request == 1 {
+            return answer(503, &[], r#"{"__type": "ServiceUnavailable"}"#);
+        }
+        assert_eq!(asked.headers["x-amz-target"], "AWSEvents.PutEvents");
+        let entries = asked.json()["Entries"].as_array().expect("entries").clone();
+        let mut answers = Vec::new();
+        for entry in entries {
+            let detail: Json =
+                entry["Detail"].as_str().and_then(|it| serde_json::from_str(it).ok()).expect("JSON");
+            if refuses(*request, &detail) {
+                answers.push(json!({"ErrorCode": "InternalFailure", "ErrorMessage": "later"}));
+                continue;
+            }
+            assert_eq!(entry["Resources"], json!([detail["executionArn"]]));
+            assert_eq!((&entry["Source"], &entry["EventBusName"]), (&json!("aws.states"), &json!("default")));
+            assert_eq!(entry["DetailType"], "Step Functions Execution Status Change");
+            let name = detail["name"].as_str().expect("a name").to_owned();
+            keeps.lock().expect("the map").entry(name).or_default().push(detail);
+            answers.push(json!({"EventId": "e"}));
+        }
+        answer(200, &[], json!({"FailedEntryCount": 0, "Entries": answers}).to_string())
+    });
+    (server, taken)
+}
+
+#[test]
+fn changes_of_status_arrive_at_the_bus_in_order_however_it_stumbles() {
+    // Each second request refuses those whose names end with an odd digit.
+    let (server, taken) = bus(|request, detail| {
+        let name = detail["name"].as_str().expect("a name");
+        request % 2 == 1 && name.ends_with(['1', '3', '5', '7', '9'])
+    });
+    let mut command = expressway();
+    command.envs([("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")]);
+    let endpoint = format!("EventBridge={}", server.url());
+    let serving = Serving::start_with(command, &["--status-events", "default", "--endpoint", &endpoint]);
+    create(&serving, "passes", "STANDARD", &json!({"A": {"Type": "Pass", "End": true}}));
+    create(&serving, "fails", "STANDARD", &json!({"A": {"Type": "Fail", "Error": "E", "Cause": "c"}}));
+    create(&serving, "fast", "EXPRESS", &json!({"A": {"Type": "Pass", "End": true}}));
+    create(&serving, "waits", "STANDARD", &json!({"A": {"Type": "Wait", "Seconds": 3600, "End": true}}));
+    for n in 0..30 {
+        start(&serving, "passes", &format!("p{n}"), r#"{"n": 1}"#);
+    }
+    start(&serving, "fails", "f0", "{}");
+    start(&serving, "fast", "x0", "{}");
+    start(&serving, "waits", "w0", "{}");
+    let (large, half) = (format!("\"{}\"", "x".repeat(250 << 10)), format!("\"{}\"", "x".repeat(150 << 10)));
+    start(&serving, "passes", "large", &large);
+    start(&serving, "passes", "half", &half);
+    let is_over = |name: &str| {
+        let described = ask(&serving, "DescribeExecution", &json!({"executionArn": arn("execution", name)}));
+        described["status"] != "RUNNING"
+    };
+    while !is_over("fails:f0") {
+        std::thread::yield_now();
+    }
+    ask(&serving, "RedriveExecution", &json!({"executionArn": arn("execution", "fails:f0")}));
+    ask(&serving, "StopExecution", &json!({"executionArn": arn("execution", "waits:w0"), "error": "S"}));
+    let metric = |name: &str| {
+        let text = serving.get("/metrics");
+        let line = text.lines().find(|line| line.starts_with(&format!("expressway_status_events_{name} ")));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).expect("a metric")
+    };
+    // Two of each, and two more of the one that was redriven.
+    let all = 2 * (30 + 4) + 2;
+    while metric("sent_total") < all {
+        std::thread::yield_now();
+    }
+    assert_eq!((metric("sent_total"), metric("waiting"), metric("dropped_total")), (all, 0, 0));
+    let (code, said) = serving.stop();
+    assert_eq!(code, Some(0), "{said}");
+
+    let taken = taken.lock().expect("the map");
+    let statuses = |name: &str| -> Vec<&str> {
+        taken[name].iter().filter_map(|detail| detail["status"].as_str()).collect()
+    };
+    for n in 0..30 {
+        assert_eq!(statuses(&format!("p{n}")), ["RUNNING", "SUCCEEDED"], "p{n}");
+    }
+    assert_eq!(statuses("f0"), ["RUNNING", "FAILED", "RUNNING", "FAILED"]);
+    assert_eq!(statuses("w0"), ["RUNNING", "ABORTED"]);
+    assert!(!taken.contains_key("x0"), "Express executions are not told of");
+    let detail = &taken["p0"][1];
+    assert!(detail["startDate"].is_u64() && detail["stopDate"].is_u64(), "{detail}");
+    let mut told = detail.clone();
+    let members = told.as_object_mut().expect("an object");
+    members.retain(|name, _| !["startDate", "stopDate"].contains(&name.as_str()));
+    let expected = json!({"executionArn": arn("execution", "passes:p0"), "name": "p0", "status": "SUCCEEDED",
+        "stateMachineArn": arn("stateMachine", "passes"), "stateMachineVersionArn": null,
+        "stateMachineAliasArn": null, "input": "{\"n\": 1}", "inputDetails": {"included": true},
+        "output": "{\"n\":1}", "outputDetails": {"included": true}, "error": null, "cause": null,
+        "redriveCount": 0, "redriveDate": null, "redriveStatus": "NOT_REDRIVABLE",
+        "redriveStatusReason": "Execution is SUCCEEDED and cannot be redriven"});
+    assert_eq!(told, expected);
+    let failed = &taken["f0"][1];
+    assert_eq!((&failed["error"], &failed["cause"]), (&json!("E"), &json!("c")));
+    assert_eq!((&failed["redriveStatus"], &failed["output"]), (&json!("REDRIVABLE"), &json!(null)));
+    assert_eq!((&taken["f0"][2]["redriveCount"], &taken["w0"][1]["error"]), (&json!(1), &json!("S")));
+    // What is too large for an event is left out: the input first.
+    let included = |detail: &Json| {
+        (detail["inputDetails"]["included"] == true, detail["outputDetails"]["included"] == true)
+    };
+    assert_eq!(included(&taken["large"][0]), (false, false));
+    assert_eq!(included(&taken["large"][1]), (false, false));
+    assert_eq!(included(&taken["half"][0]), (true, false));
+    assert_eq!(included(&taken["half"][1]), (false, true));
+    assert_eq!(taken["half"][1]["input"], json!(null));
+}
+
+#[test]
+fn changes_of_status_are_lines_of_a_file() {
+    let folder = Folder::new("status-events");
+    let file = folder.0.join("changes.ndjson");
+    let path = file.to_str().expect("UTF-8");
+    let serving = Serving::start(&["--status-events", path, "--status-events-source", "my.states"]);
+    create(&serving, "passes", "STANDARD", &json!({"A": {"Type": "Pass", "End": true}}));
+    start(&serving, "passes", "e", "{}");
+    let (code, said) = serving.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let text = fs::read_to_string(file).expect("a file");
+    let events: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let statuses: Vec<&Json> = events.iter().map(|event| &event["detail"]["status"]).collect();
+    assert_eq!(statuses, ["RUNNING", "SUCCEEDED"]);
+    let event = &events[1];
+    assert_eq!(event["detail-type"], "Step Functions Execution Status Change");
+    assert_eq!((&event["source"], &event["region"]), (&json!("my.states"), &json!("us-east-1")));
+    assert_eq!((&event["account"], &event["version"]), (&json!("123456789012"), &json!("0")));
+    assert_eq!(event["resources"], json!([arn("execution", "passes:e")]));
+    let time = event["time"].as_str().expect("a time");
+    assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+    assert_eq!(event["id"].as_str().map(str::len), Some(36));
+}
