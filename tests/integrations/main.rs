@@ -2,6 +2,8 @@
 
 mod bedrock;
 mod corpus;
+#[cfg(unix)]
+mod credentials;
 #[cfg(feature = "map-data")]
 mod datasets;
 mod http;

@@ -2,16 +2,13 @@
 //! Guide, "Standardized credential providers").
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
-use http::Method;
+use sha1::{Digest, Sha1};
 
 use super::credentials::{Credentials, Source};
-use super::http1::Message;
-use super::pool::{self, Limits};
+use super::providers::{self, Provided, Role, Way};
 use super::settings::{Endpoint, Settings, SettingsError, variable};
 
 /// Variables of the environment, by name.
@@ -20,7 +17,8 @@ pub(super) type Variables = HashMap<String, String>;
 /// Settings as AWS's SDKs take them from the environment.
 pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError> {
     let get = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
-    let profile = Profile::read(&get);
+    let files = Files::read(&get);
+    let profile = files.profile(&get("AWS_PROFILE").unwrap_or_else(|| "default".to_owned()));
     let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION")).or_else(|| profile.get("region"));
     let mut endpoints = HashMap::new();
     // The names that Step Functions Local knows come last: they say most.
@@ -49,46 +47,176 @@ pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError>
         named_by.insert(String::new(), by);
     }
     let endpoint = every.map(|url| Endpoint::parse(&url)).transpose()?;
-    let credentials = source(&get, &profile);
-    Ok(Settings { region, credentials, endpoints, endpoint, named_by, ..Settings::default() })
+    let settings = Settings { region, endpoints, endpoint, named_by, ..Settings::default() };
+    let credentials = Chain { get: &get, files: &files, settings: &settings }.source(&profile);
+    Ok(Settings { credentials, ..settings })
 }
 
-fn source(get: &dyn Fn(&str) -> Option<String>, profile: &Profile) -> Source {
-    if let (Some(id), Some(secret)) = (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
-        return Source::Fixed(Arc::new(Credentials::new(id, secret, get("AWS_SESSION_TOKEN"))));
+/// Where credentials come from.
+struct Chain<'v> {
+    get: &'v dyn Fn(&str) -> Option<String>,
+    files: &'v Files,
+    /// With which STS is called.
+    settings: &'v Settings,
+}
+
+/// Profiles that refer to each other.
+const PROFILES_MAX: usize = 16;
+
+impl Chain<'_> {
+    fn source(&self, profile: &Profile) -> Source {
+        let get = self.get;
+        if let Some(fixed) = self.variables() {
+            return fixed;
+        }
+        if let Some(source) = self.profile(profile, &mut Vec::new()) {
+            return source.unwrap_or_else(|why| Source::Unsupported(why.into()));
+        }
+        if let (Some(token_file), Some(arn)) = (get("AWS_WEB_IDENTITY_TOKEN_FILE"), get("AWS_ROLE_ARN")) {
+            let role = Role { arn, session_name: get("AWS_ROLE_SESSION_NAME"), ..Role::default() };
+            let source = self.web_identity(role, &token_file);
+            return source.unwrap_or_else(|why| Source::Unsupported(why.into()));
+        }
+        self.container().unwrap_or_else(|| self.machine())
     }
-    if let (Some(id), Some(secret)) = (profile.get("aws_access_key_id"), profile.get("aws_secret_access_key"))
-    {
-        return Source::Fixed(Arc::new(Credentials::new(id, secret, profile.get("aws_session_token"))));
+
+    fn variables(&self) -> Option<Source> {
+        let (id, secret) = ((self.get)("AWS_ACCESS_KEY_ID")?, (self.get)("AWS_SECRET_ACCESS_KEY")?);
+        Some(Source::Fixed(Arc::new(Credentials::new(id, secret, (self.get)("AWS_SESSION_TOKEN")))))
     }
-    let unknown =
-        ["credential_process", "role_arn", "sso_session", "sso_start_url", "web_identity_token_file"];
-    if let Some(way) = unknown.into_iter().find(|way| profile.get(way).is_some()) {
-        let text = format!("the profile '{}' uses {way}, which is not supported", profile.name);
-        return Source::Unsupported(text.into());
+
+    /// As a profile says. Those that refer to it are `before` it.
+    fn profile(&self, profile: &Profile, before: &mut Vec<String>) -> Option<Result<Source, String>> {
+        if let Some(arn) = profile.get("role_arn") {
+            return Some(self.role(arn, profile, before));
+        }
+        if profile.get("sso_session").is_some() || profile.get("sso_start_url").is_some() {
+            return Some(self.single_sign_on(profile));
+        }
+        if let Some(keys) = profile.keys() {
+            return Some(Ok(keys));
+        }
+        let command = profile.get("credential_process")?;
+        Some(Ok(Source::Provided(Provided::by(Way::Process(command)))))
     }
-    if get("AWS_WEB_IDENTITY_TOKEN_FILE").is_some() {
-        return Source::Unsupported("AWS_WEB_IDENTITY_TOKEN_FILE is not supported".into());
+
+    fn role(&self, arn: String, profile: &Profile, before: &mut Vec<String>) -> Result<Source, String> {
+        let name = &profile.name;
+        let role = Role {
+            arn,
+            session_name: profile.get("role_session_name"),
+            external_id: profile.get("external_id"),
+            seconds: profile.get("duration_seconds"),
+        };
+        if profile.get("mfa_serial").is_some() {
+            return Err(format!("the profile '{name}' wants a code (mfa_serial), which nobody is asked for"));
+        }
+        if let Some(token_file) = profile.get("web_identity_token_file") {
+            return self.web_identity(role, &token_file);
+        }
+        let of = match (profile.get("source_profile"), profile.get("credential_source").as_deref()) {
+            (Some(source), _) => {
+                if before.contains(name) || before.len() >= PROFILES_MAX {
+                    return Err(format!("the profile '{name}' refers to itself (source_profile)"));
+                }
+                let next = self.files.profile(&source);
+                let from = if source == *name {
+                    profile.keys().map(Ok)
+                } else {
+                    before.push(name.clone());
+                    self.profile(&next, before)
+                };
+                from.ok_or_else(|| {
+                    format!("the profile '{source}', which '{name}' refers to, has no credentials")
+                })??
+            }
+            (None, Some("Environment")) => {
+                self.variables().ok_or("credential_source is Environment, which has no credentials")?
+            }
+            (None, Some("EcsContainer")) => {
+                self.container().ok_or("credential_source is EcsContainer, and there is none")?
+            }
+            (None, Some("Ec2InstanceMetadata")) => self.machine(),
+            (None, Some(other)) => return Err(format!("the credential_source '{other}' is not known")),
+            (None, None) => {
+                return Err(format!(
+                    "the profile '{name}' has a role_arn, but no source_profile or credential_source"
+                ));
+            }
+        };
+        let settings = Box::new(self.settings.clone());
+        Ok(Source::Provided(Provided::by(Way::Role { role, of, settings })))
     }
-    if let Some(path) = get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
-        return Source::Fetched(Arc::new(Fetched::new(Place::Container {
-            url: format!("http://169.254.170.2{path}"),
-            token: None,
-            token_file: None,
-        })));
+
+    fn web_identity(&self, role: Role, token_file: &str) -> Result<Source, String> {
+        let endpoint = match self.settings.endpoint("STS") {
+            Some(endpoint) => endpoint,
+            None => Endpoint::of_aws("sts", self.settings.region())?,
+        };
+        let token_file = PathBuf::from(token_file);
+        Ok(Source::Provided(Provided::by(Way::WebIdentity { role, token_file, endpoint })))
     }
-    if let Some(url) = get("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
-        return Source::Fetched(Arc::new(Fetched::new(Place::Container {
-            url,
-            token: get("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
-            token_file: get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from),
-        })));
+
+    fn single_sign_on(&self, profile: &Profile) -> Result<Source, String> {
+        let session = profile.get("sso_session");
+        let of_session =
+            session.as_ref().map(|session| self.files.section(&format!("sso-session {session}")));
+        let value = |name: &str| {
+            let from = of_session.as_ref().and_then(|values| values.get(name).cloned());
+            from.or_else(|| profile.get(name))
+        };
+        let need = |name: &str| {
+            value(name)
+                .ok_or_else(|| format!("the profile '{}' needs {name} for IAM Identity Center", profile.name))
+        };
+        let (region, account, role) = (need("sso_region")?, need("sso_account_id")?, need("sso_role_name")?);
+        let key = match session {
+            Some(session) => session,
+            None => need("sso_start_url")?,
+        };
+        let digest: String = Sha1::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let session = self.files.home.join(".aws/sso/cache").join(format!("{digest}.json"));
+        let endpoint = match self.settings.endpoint("SSO") {
+            Some(endpoint) => endpoint,
+            None => Endpoint::of_aws("portal.sso", &region)?,
+        };
+        let query = providers::sign_on_query(&role, &account);
+        Ok(Source::Provided(Provided::by(Way::SingleSignOn { session, endpoint, query })))
     }
-    if get("AWS_EC2_METADATA_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true")) {
-        return Source::None;
+
+    fn container(&self) -> Option<Source> {
+        let get = self.get;
+        let relative = get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+        let way = match (relative, get("AWS_CONTAINER_CREDENTIALS_FULL_URI")) {
+            (Some(path), _) => {
+                let url = format!("http://169.254.170.2{path}");
+                Way::Container { url, token: None, token_file: None }
+            }
+            (None, url) => Way::Container {
+                url: url?,
+                token: get("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
+                token_file: get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from),
+            },
+        };
+        Some(Source::Provided(Provided::by(way)))
     }
-    let url = get("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(|| "http://169.254.169.254".to_owned());
-    Source::Machine(Arc::new(Fetched::new(Place::Machine { url })))
+
+    fn machine(&self) -> Source {
+        let get = self.get;
+        if get("AWS_EC2_METADATA_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true")) {
+            return Source::None;
+        }
+        let url = get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        let url = url.unwrap_or_else(|| "http://169.254.169.254".to_owned());
+        Source::Machine(Provided::by(Way::Machine { url }))
+    }
+}
+
+/// The shared files.
+struct Files {
+    home: PathBuf,
+    config: String,
+    credentials: String,
 }
 
 /// What a profile says, of both shared files.
@@ -98,25 +226,41 @@ struct Profile {
     values: HashMap<String, String>,
 }
 
-impl Profile {
-    fn read(get: &dyn Fn(&str) -> Option<String>) -> Profile {
+impl Files {
+    fn read(get: &dyn Fn(&str) -> Option<String>) -> Files {
         let home = get("HOME").or_else(|| get("USERPROFILE")).map(PathBuf::from).unwrap_or_default();
         let file = |name: &str, usual: &str| {
             let path = get(name).map_or_else(|| home.join(".aws").join(usual), PathBuf::from);
             // A file that is not there says nothing.
             std::fs::read_to_string(path).unwrap_or_default()
         };
-        let name = get("AWS_PROFILE").unwrap_or_else(|| "default".to_owned());
-        let mut values = section(&file("AWS_CONFIG_FILE", "config"), &format!("profile {name}"));
-        if name == "default" {
-            values.extend(section(&file("AWS_CONFIG_FILE", "config"), "default"));
-        }
-        values.extend(section(&file("AWS_SHARED_CREDENTIALS_FILE", "credentials"), &name));
-        Profile { name, values }
+        let (config, credentials) =
+            (file("AWS_CONFIG_FILE", "config"), file("AWS_SHARED_CREDENTIALS_FILE", "credentials"));
+        Files { home, config, credentials }
     }
 
+    fn section(&self, name: &str) -> HashMap<String, String> {
+        section(&self.config, name)
+    }
+
+    fn profile(&self, name: &str) -> Profile {
+        let mut values = self.section(&format!("profile {name}"));
+        if name == "default" {
+            values.extend(self.section("default"));
+        }
+        values.extend(section(&self.credentials, name));
+        Profile { name: name.to_owned(), values }
+    }
+}
+
+impl Profile {
     fn get(&self, key: &str) -> Option<String> {
         self.values.get(key).cloned()
+    }
+
+    fn keys(&self) -> Option<Source> {
+        let (id, secret) = (self.get("aws_access_key_id")?, self.get("aws_secret_access_key")?);
+        Some(Source::Fixed(Arc::new(Credentials::new(id, secret, self.get("aws_session_token")))))
     }
 }
 
@@ -137,97 +281,4 @@ fn section(text: &str, name: &str) -> HashMap<String, String> {
         }
     }
     values
-}
-
-/// Credentials that someone else hands out for a while.
-pub(super) struct Fetched {
-    place: Place,
-    /// The last ones, until when they are good.
-    last: Mutex<Option<(Arc<Credentials>, SystemTime)>>,
-}
-
-enum Place {
-    Container { url: String, token: Option<String>, token_file: Option<PathBuf> },
-    Machine { url: String },
-}
-
-impl fmt::Debug for Fetched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetched").finish_non_exhaustive()
-    }
-}
-
-/// New ones are fetched so long before the old ones end.
-const AHEAD: Duration = Duration::from_secs(300);
-/// How long whoever hands them out may take; it is on this machine or its network.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
-const FETCH: Limits = Limits { bytes_max: 64 * 1_024, connections_max: 1 };
-
-impl Fetched {
-    fn new(place: Place) -> Fetched {
-        Fetched { place, last: Mutex::default() }
-    }
-
-    pub(super) async fn get(&self) -> Result<Arc<Credentials>, String> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((credentials, until)) = last
-            && SystemTime::now() + AHEAD < until
-        {
-            return Ok(credentials);
-        }
-        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await;
-        let (credentials, until) =
-            fetched.map_err(|_| "the credentials endpoint did not respond in time".to_owned())??;
-        let credentials = Arc::new(credentials);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&credentials), until));
-        Ok(credentials)
-    }
-
-    async fn fetch(&self) -> Result<(Credentials, SystemTime), String> {
-        let text = match &self.place {
-            Place::Container { url, token, token_file } => {
-                let token = match token_file {
-                    Some(path) => Some(std::fs::read_to_string(path).map_err(|error| error.to_string())?),
-                    None => token.clone(),
-                };
-                let header = token.as_deref().map(|token| ("authorization", token.trim()));
-                ask(Method::GET, url, header).await?
-            }
-            Place::Machine { url } => {
-                let ttl = ("x-aws-ec2-metadata-token-ttl-seconds", "21600");
-                let token = ask(Method::PUT, &format!("{url}/latest/api/token"), Some(ttl)).await?;
-                let header = ("x-aws-ec2-metadata-token", token.trim());
-                let roles = format!("{url}/latest/meta-data/iam/security-credentials/");
-                let role = ask(Method::GET, &roles, Some(header)).await?;
-                let role = role.lines().next().unwrap_or_default().trim();
-                ask(Method::GET, &format!("{roles}{role}"), Some(header)).await?
-            }
-        };
-        let told: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        let text = |name: &str| told.get(name).and_then(|it| it.as_str()).map(str::to_owned);
-        let (Some(id), Some(secret)) = (text("AccessKeyId"), text("SecretAccessKey")) else {
-            return Err(
-                "the credentials endpoint's response has no AccessKeyId or SecretAccessKey".to_owned()
-            );
-        };
-        let until = text("Expiration").and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        let until = until.map_or_else(|| SystemTime::now() + 2 * AHEAD, SystemTime::from);
-        Ok((Credentials::new(id, secret, text("Token")), until))
-    }
-}
-
-async fn ask(method: Method, url: &str, header: Option<(&'static str, &str)>) -> Result<String, String> {
-    let Endpoint { origin, base } = Endpoint::parse_exactly(url).map_err(|error| error.to_string())?;
-    let mut message = Message::new(method.as_str(), &[&base], 256);
-    message.field("host", &origin.authority())?;
-    if let Some((name, value)) = header {
-        message.field(name, value)?;
-    }
-    let message = if method == Method::PUT { message.with_body(&[]) } else { message.without_body() };
-    let reply = pool::exchange(&origin, message, FETCH).await.map_err(|error| format!("{error:?}"))?;
-    if reply.status.is_success() {
-        String::from_utf8(reply.body).map_err(|error| error.to_string())
-    } else {
-        Err(format!("{} says {}", origin.authority(), reply.status))
-    }
 }

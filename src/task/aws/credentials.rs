@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::config::Fetched;
+use super::providers::Provided;
 
 /// An access key (AWS General Reference, "AWS security credentials").
 #[derive(Clone, PartialEq, Eq)]
@@ -41,12 +41,12 @@ pub(super) enum Source {
     #[default]
     None,
     Fixed(Arc<Credentials>),
-    /// They would come in a way that is not supported.
+    /// They would come in a way that is not supported, or not told whole.
     Unsupported(Arc<str>),
-    /// The container hands them out.
-    Fetched(Arc<Fetched>),
+    /// Someone hands them out for a while.
+    Provided(Arc<Provided>),
     /// The machine hands them out, if it is one of AWS's.
-    Machine(Arc<Fetched>),
+    Machine(Arc<Provided>),
 }
 
 impl Source {
@@ -56,7 +56,10 @@ impl Source {
             Source::None => Some(Ok(None)),
             Source::Machine(_) if !to_aws => Some(Ok(None)),
             Source::Fixed(credentials) => Some(Ok(Some(Arc::clone(credentials)))),
-            Source::Unsupported(_) | Source::Fetched(_) | Source::Machine(_) => None,
+            Source::Provided(provided) | Source::Machine(provided) => {
+                provided.known().map(|known| Ok(Some(known)))
+            }
+            Source::Unsupported(_) => None,
         }
     }
 
@@ -64,8 +67,8 @@ impl Source {
     /// be there to answer.
     pub(super) async fn get(&self, to_aws: bool) -> Result<Option<Arc<Credentials>>, String> {
         let found = match self {
-            Source::Fetched(fetched) | Source::Machine(fetched) if self.known(to_aws).is_none() => {
-                fetched.get().await.map(Some)
+            Source::Provided(provided) | Source::Machine(provided) if self.known(to_aws).is_none() => {
+                provided.get().await.map(Some)
             }
             Source::Unsupported(why) => Err(why.to_string()),
             _ => return self.known(to_aws).unwrap_or(Ok(None)),

@@ -38,6 +38,7 @@ mod net;
 mod oauth;
 mod parameters;
 mod pool;
+mod providers;
 mod query_protocol;
 mod rest;
 mod s3;
