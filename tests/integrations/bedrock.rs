@@ -1,9 +1,9 @@
 //! Bedrock's wire shapes.
 
-use expressway::task::aws::Integrations;
+use expressway::task::aws::{Credentials, Integrations};
 use serde_json::json;
 
-use crate::server::{Server, answer};
+use crate::server::{Asked, Server, answer};
 use crate::{failure, output, run};
 
 const INVOKE: &str = "arn:aws:states:::bedrock:invokeModel";
@@ -62,9 +62,14 @@ fn what_cannot_be_sent_is_refused() {
         (json!({"Body": {}}), "The field 'ModelId' is required but was missing"),
         (json!({"ModelId": 1, "Body": {}}), "The value of the field 'ModelId' has an invalid format"),
         (
-            json!({"ModelId": MODEL, "Output": {"S3Uri": "s3://b/k"}, "Body": {}}),
-            "The field 'Output' is not supported by this server",
+            json!({"ModelId": MODEL, "Output": {"S3Uri": "the-bucket/k"}, "Body": {}}),
+            "'the-bucket/k' is no object of S3: s3://bucket/key",
         ),
+        (
+            json!({"ModelId": MODEL, "Input": {"S3Uri": "s3://the-bucket/k"}, "Body": {}}),
+            "The fields 'Body' and 'Input' cannot both be given",
+        ),
+        (json!({"ModelId": MODEL, "Input": {"S3": "k"}}), "The field 'Input' must have an 'S3Uri'"),
         (
             json!({"ModelId": MODEL, "Prompt": "Hi"}),
             "The field \"Prompt\" is not supported by Step Functions",
@@ -75,4 +80,36 @@ fn what_cannot_be_sent_is_refused() {
         assert!(cause.contains(why), "{cause}");
     }
     assert!(server.asked.try_recv().is_err(), "nothing was sent");
+}
+
+#[test]
+fn bodies_and_answers_lie_in_s3() {
+    let server = Server::start(|asked| match (asked.method.as_str(), asked.target.as_str()) {
+        ("GET", "/the-bucket/in/a%20prompt.json") => answer(200, &[], r#"{"prompt": "an avatar"}"#),
+        ("PUT", "/the-bucket/out/avatar.png") => answer(200, &[], ""),
+        ("POST", _) => answer(200, &[("Content-Type", "image/png")], vec![0x89, b'P', b'N', b'G', 0xFF]),
+        _ => answer(
+            404,
+            &[("Content-Type", "application/xml")],
+            "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>",
+        ),
+    });
+    let credentials = Credentials::new("testing", "testing", None);
+    let aws =
+        || Integrations::new().endpoint_url(&server.url()).expect("a URL").credentials(credentials.clone());
+    let parameters = |from: &str| {
+        json!({"ModelId": MODEL, "Accept": "image/png", "Input": {"S3Uri": from},
+        "Output": {"S3Uri": "s3://the-bucket/out/avatar.png"}})
+    };
+    let outcome = run(aws(), INVOKE, &parameters("s3://the-bucket/in/a prompt.json"));
+    let expected = json!({"Body": "s3://the-bucket/out/avatar.png", "ContentType": "image/png"});
+    assert_eq!(output(&outcome), expected);
+    let asked: Vec<Asked> = server.asked.try_iter().collect();
+    let methods: Vec<&str> = asked.iter().map(|asked| asked.method.as_str()).collect();
+    assert_eq!(methods, ["GET", "POST", "PUT"]);
+    assert_eq!(asked[1].text(), r#"{"prompt": "an avatar"}"#);
+    assert_eq!((&asked[2].body[..], &*asked[2].headers["content-type"]), (&b"\x89PNG\xFF"[..], "image/png"));
+    let (error, cause) = failure(&run(aws(), INVOKE, &parameters("s3://the-bucket/none")));
+    assert_eq!(error, "Bedrock.S3Exception");
+    assert!(cause.contains("s3://the-bucket/none: none (Service: S3, Status Code: 404"), "{cause}");
 }

@@ -10,6 +10,8 @@ use super::caller::{Caller, Draft};
 use super::failure::{self, Optimised};
 use super::http1::Reply;
 use super::parameters::Parameters;
+use super::s3::{Ask, Bucket};
+use super::settings::Settings;
 use super::sign::UNRESERVED;
 use crate::fault;
 use crate::json;
@@ -57,18 +59,67 @@ const HEADERS: [(&str, &str); 4] = [
     ("x-amzn-bedrock-guardrailversion", "GuardrailVersion"),
 ];
 
+/// Bytes of a body, or an answer, that lies in S3: as many as Bedrock takes.
+const OBJECT_BYTES_MAX: usize = 25 << 20;
+
 /// `bedrock:invokeModel`.
 #[derive(Debug)]
-pub(super) struct Invoke(pub(super) Arc<Caller>);
+pub(super) struct Invoke {
+    pub(super) caller: Arc<Caller>,
+    /// What S3 is called with.
+    pub(super) settings: Arc<Settings>,
+}
+
+/// An object of S3, and the URI that names it.
+struct Place {
+    bucket: Arc<Bucket>,
+    key: String,
+    uri: String,
+}
+
+impl Invoke {
+    /// The object that `S3Uri` names in one of the fields.
+    fn place(&self, parameters: &Parameters<'_>, field: &str) -> Result<Option<Place>, TaskError> {
+        let Some(given) = parameters.get(field) else { return Ok(None) };
+        let arena = parameters.arena();
+        let uri = arena.get_str(given, "S3Uri").and_then(|uri| arena.as_str(uri));
+        let uri =
+            uri.ok_or_else(|| parameters.refuse(&format!("The field '{field}' must have an 'S3Uri'")))?;
+        let named = uri.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+        let named = named.filter(|(_, key)| !key.is_empty());
+        let (bucket, key) = named
+            .ok_or_else(|| parameters.refuse(&format!("'{uri}' is no object of S3: s3://bucket/key")))?;
+        let bucket = Bucket::of(&self.settings, &serde_json::json!({"Bucket": bucket}));
+        let bucket = bucket.map_err(|why| parameters.refuse(&why))?;
+        Ok(Some(Place { bucket, key: key.to_owned(), uri: uri.to_owned() }))
+    }
+}
+
+impl Place {
+    async fn read(&self) -> Result<Vec<u8>, TaskError> {
+        let ask = Ask { method: "GET", key: self.key.clone(), bytes_max: OBJECT_BYTES_MAX, ..Ask::default() };
+        let reply = Box::pin(self.bucket.get(ask)).await;
+        reply.map(|reply| reply.body).map_err(|why| self.failed(&why))
+    }
+
+    async fn write(&self, body: Vec<u8>, content_type: Option<&str>) -> Result<(), TaskError> {
+        let headers = content_type.map(|it| ("content-type", it.to_owned())).into_iter().collect();
+        let ask = Ask { method: "PUT", key: self.key.clone(), headers, body, ..Ask::default() };
+        let reply = Box::pin(self.bucket.get(ask)).await;
+        reply.map(drop).map_err(|why| self.failed(&why))
+    }
+
+    fn failed(&self, why: &str) -> TaskError {
+        TaskError::new("Bedrock.S3Exception", format!("{}: {why}", self.uri))
+    }
+}
 
 impl AsyncHandler for Invoke {
     fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
         let parameters = Parameters::read(call, &FIELDS)?;
-        // Accepted by AWS, and not done here.
-        if let Some(field) = ["Input", "Output"].into_iter().find(|field| parameters.get(field).is_some()) {
-            return Err(parameters.refuse(&format!(
-                "The field '{field}' is not supported by this server: give 'Body', and take it from the result"
-            )));
+        let (from, to) = (self.place(&parameters, "Input")?, self.place(&parameters, "Output")?);
+        if from.is_some() && parameters.get("Body").is_some() {
+            return Err(parameters.refuse("The fields 'Body' and 'Input' cannot both be given"));
         }
         let model = parameters.required("ModelId")?;
         let mut draft = Draft {
@@ -88,15 +139,23 @@ impl AsyncHandler for Invoke {
                 draft.headers.push((header, value.to_owned().into()));
             }
         }
-        let caller = Arc::clone(&self.0);
+        let caller = Arc::clone(&self.caller);
         Ok(Box::pin(async move {
+            if let Some(from) = from {
+                draft.body = from.read().await?;
+            }
             let reply = caller.post(draft).await.map_err(|error| NAMES.unanswered(error))?;
             if !reply.status.is_success() {
                 let error = failure::json_error(&reply);
                 let class = KNOWN.iter().find(|class| **class == error.kind);
                 return Err(NAMES.refused(&reply, &error, class.copied()));
             }
-            result(&reply)
+            let Some(to) = to else { return result(&reply) };
+            let content_type = reply.fields.get("content-type").map(str::to_owned);
+            to.write(reply.body, content_type.as_deref()).await?;
+            let mut out = b"{\"Body\":".to_vec();
+            json::write_string(&to.uri, &mut out);
+            finish(out, content_type.as_deref())
         }))
     }
 
@@ -105,7 +164,7 @@ impl AsyncHandler for Invoke {
     }
 
     fn calls_out(&self) -> bool {
-        !self.0.own_endpoint
+        !self.caller.own_endpoint
     }
 }
 
@@ -120,7 +179,11 @@ fn result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
         })?;
         json::write_string(text, &mut out);
     }
-    if let Some(content_type) = reply.fields.get("content-type") {
+    finish(out, reply.fields.get("content-type"))
+}
+
+fn finish(mut out: Vec<u8>, content_type: Option<&str>) -> Result<Vec<u8>, TaskError> {
+    if let Some(content_type) = content_type {
         out.extend_from_slice(b",\"ContentType\":");
         json::write_string(content_type, &mut out);
     }

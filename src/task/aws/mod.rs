@@ -414,7 +414,8 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
         }
         ("bedrock", "invokeModel") => {
             let caller = Caller::new(settings, "Bedrock Runtime", "bedrock-runtime", "bedrock", None)?;
-            Ok(Arc::new(bedrock::Invoke(Arc::new(caller))))
+            let (caller, settings) = (Arc::new(caller), Arc::new(settings.clone()));
+            Ok(Arc::new(bedrock::Invoke { caller, settings }))
         }
         ("aws-sdk:lambda", "invoke") => {
             let caller = Caller::new(settings, "Lambda", "lambda", "lambda", None)?;

@@ -116,7 +116,7 @@ fn required<'a>(arguments: &'a Json, name: &str) -> Result<&'a str, String> {
 
 /// A bucket that is asked.
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     caller: Caller,
     /// What goes before keys: the bucket's name, where the host does not say it.
     root: String,
@@ -125,21 +125,21 @@ struct Bucket {
 
 /// A request to a bucket.
 #[derive(Debug, Default)]
-struct Ask {
-    method: &'static str,
+pub(super) struct Ask {
+    pub(super) method: &'static str,
     /// A key; empty for the bucket itself.
-    key: String,
+    pub(super) key: String,
     /// By name, in the order of names; not encoded.
-    query: Vec<(&'static str, String)>,
+    pub(super) query: Vec<(&'static str, String)>,
     /// In lower case.
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Vec<u8>,
     /// Bytes of the answer's body; 0 for as many as an answer that is no object may have.
-    bytes_max: usize,
+    pub(super) bytes_max: usize,
 }
 
 impl Bucket {
-    fn of(settings: &Settings, arguments: &Json) -> Result<Arc<Bucket>, String> {
+    pub(super) fn of(settings: &Settings, arguments: &Json) -> Result<Arc<Bucket>, String> {
         let name = required(arguments, "Bucket")?;
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         if !(3..=255).contains(&name.len()) || !name.bytes().all(is_letter) || name.contains("..") {
@@ -197,7 +197,7 @@ impl Bucket {
     }
 
     /// Asks for what cannot be refused without failing the Map Run.
-    async fn get(&self, ask: Ask) -> Result<Reply, String> {
+    pub(super) async fn get(&self, ask: Ask) -> Result<Reply, String> {
         let reply = self.ask(ask).await?;
         if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
     }
