@@ -24,6 +24,8 @@ const WHOLE_BYTES_MAX: usize = 64 << 20;
 const FIELDS_MAX: usize = 1 << 20;
 /// Bytes that are read at once.
 const BUFFER_BYTES: usize = 256 << 10;
+/// The window of what zstd packed: 32 MiB, four times what it takes for itself at its usual levels.
+const WINDOW_LOG_MAX: u32 = 25;
 /// Bytes by which a packed stream is known.
 const MAGIC_BYTES: usize = 4;
 
@@ -221,14 +223,17 @@ impl Packed {
         Poll::Ready(Ok(()))
     }
 
-    /// What is packed by gzip is unpacked. AWS unpacks zstd, too, which is refused here: its bytes would be read as rows.
+    /// What is packed by gzip or zstd is unpacked.
     fn unpacked(self) -> Result<Bytes, Fault> {
-        if self.head.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
-            return Err(failed("The data is packed by zstd, which is not supported: pack it by gzip"));
-        }
+        let is_zstd = self.head.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]);
         let is_gzip = self.head.starts_with(&[0x1F, 0x8B]);
         let bytes = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(self.head).chain(self.stream));
-        if is_gzip {
+        if is_zstd {
+            let unreadable = |error| unreadable(&error);
+            let mut unpacked = zstd::stream::read::Decoder::with_buffer(bytes).map_err(unreadable)?;
+            unpacked.window_log_max(WINDOW_LOG_MAX).map_err(unreadable)?;
+            Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, unpacked)))
+        } else if is_gzip {
             Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes))))
         } else {
             Ok(Box::new(bytes))
@@ -629,7 +634,26 @@ mod tests {
         assert_eq!(items(&packed, &Format::JsonLines, None, 0), Ok(vec!["1".to_owned(), "2".to_owned()]));
         let cut = items(&packed[..packed.len() - 6], &Format::JsonLines, None, 0);
         assert!(cut.as_ref().is_err_and(|why| why.contains("cannot be read")), "{cut:?}");
-        let zstd = items(b"\x28\xB5\x2F\xFD\n", &Format::JsonLines, None, 0);
-        assert!(zstd.as_ref().is_err_and(|why| why.contains("zstd")), "{zstd:?}");
+    }
+
+    #[test]
+    fn zstd_is_unpacked_and_a_cut_is_seen() {
+        use std::io::Write as _;
+        let pack = |text: &str| zstd::encode_all(text.as_bytes(), 3).expect("memory");
+        // Frames stand behind each other.
+        let packed = [pack("1\n2"), pack("\n3\n")].concat();
+        let all = ["1", "2", "3"].map(str::to_owned).to_vec();
+        assert_eq!(items(&packed, &Format::JsonLines, None, 0), Ok(all));
+        for cut in [&packed[..packed.len() - 3], b"\x28\xB5\x2F\xFD\n"] {
+            let cut = items(cut, &Format::JsonLines, None, 0);
+            assert!(cut.as_ref().is_err_and(|why| why.contains("cannot be read")), "{cut:?}");
+        }
+        let mut wide = zstd::Encoder::new(Vec::new(), 3).expect("memory");
+        wide.window_log(27).expect("a window");
+        // What was flushed has a header that does not know how much comes.
+        wide.write_all(b"1\n").and_then(|()| wide.flush()).expect("memory");
+        let wide = wide.finish().expect("memory");
+        let wide = items(&wide, &Format::JsonLines, None, 0);
+        assert!(wide.as_ref().is_err_and(|why| why.contains("memory")), "{wide:?}");
     }
 }
