@@ -568,7 +568,8 @@ fn explain(
             Why { text: not_found(arena, scope.input, path.source(), &field), tested, location: None }
         }
         template::Fault::Call { call, fault, .. } => {
-            Why { text: fault.message(call, arena, scope, fuel), tested: None, location: None }
+            let tested = fault.message_of_context(call, arena, scope);
+            Why { text: fault.message(call, arena, scope, fuel), tested, location: None }
         }
         template::Fault::Expr { expression, field, fault } => {
             let says = match fault {

@@ -18,7 +18,7 @@ pub use program::Function;
 use crate::fuel::Fuel;
 use crate::json::{self, Arena, Value};
 use crate::query::path::{Path, PathFault, SyntaxError};
-use crate::query::{Names, Scope};
+use crate::query::{ContextField, Names, Scope};
 use program::{Node, NodeId};
 use std::fmt;
 
@@ -149,15 +149,31 @@ impl Fault {
         let (FaultKind::Path { fault, .. }, Some(path)) = (self.kind, self.path_node(call)) else {
             unreachable!("a fault that is not the path's was told above, and a path's names it");
         };
-        let error = if fault.is_missing() {
-            let input = json::to_string(arena, scope.input);
-            let path = path.source();
-            format!("The JsonPath argument for the field '{path}' could not be found in the input '{input}'")
-        } else {
-            format!("Invalid path '{}' : {}", path.source(), fault.message(path, arena, scope, fuel))
-        };
-        format!("The function '{source}' had the following error: {error}")
+        if fault.is_missing() {
+            return not_found(arena, call, path.source(), scope.input);
+        }
+        let error = fault.message(path, arena, scope, fuel);
+        format!("The function '{source}' had the following error: Invalid path '{}' : {error}", path.source())
     }
+
+    /// What `TestState` says instead where a path into the context object finds nothing: it is one from the root of that
+    /// object (measured of payload templates).
+    pub(crate) fn message_of_context(self, call: &Call, arena: &mut Arena, scope: &Scope) -> Option<String> {
+        let (FaultKind::Path { fault, .. }, Some(path)) = (self.kind, self.path_node(call)) else {
+            return None;
+        };
+        let source = path.source().strip_prefix('$').filter(|source| source.starts_with('$'))?;
+        let document = scope.context.field(arena, ContextField::Whole);
+        fault.is_missing().then(|| not_found(arena, call, source, document))
+    }
+}
+
+fn not_found(arena: &Arena, call: &Call, path: &str, input: Value) -> String {
+    let (call, input) = (call.source(), json::to_string(arena, input));
+    format!(
+        "The function '{call}' had the following error: The JsonPath argument for the field '{path}' could not be \
+         found in the input '{input}'"
+    )
 }
 
 impl Detail {
