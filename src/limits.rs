@@ -146,6 +146,10 @@ pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 pub const REQUEST_BYTES_MAX: usize = 1_048_576;
 /// Seconds that a test of a state may compute.
 pub const TEST_STATE_SECONDS_MAX: u64 = 10;
+/// Bytes that the values of a test of a state may take.
+pub const TEST_STATE_BYTES_MAX: usize = EXECUTION_BYTES_MAX / 2;
+/// Bytes of the inputs of a Map's iterations that a test of it shows; more of them are not shown.
+pub const TEST_STATE_SELECTED_BYTES_MAX: usize = 4 << 20;
 /// Workers that wait for tasks of one activity (AWS quota).
 pub const ACTIVITY_POLLERS_MAX: usize = 1_000;
 /// How many times a definition's text a state machine takes, about: the text, its tables, and what compiling it leaves.
@@ -182,6 +186,8 @@ pub const FIBER_BILL_BYTES: usize = 64 << 10;
 pub const LIGHT_PARTS_MAX: usize = 4_096;
 /// Bytes that an execution of such a program may hold; when it holds more, moving them takes longer than that.
 pub const LIGHT_BYTES_MAX: usize = 1 << 20;
+/// Bytes that an execution holds at least which is refused more because there is no room for those of others.
+pub const REFUSED_BYTES_MIN: u32 = 1 << 20;
 /// Starts of a machine that go to a shard at once, after one that ran on the thread of its caller took too long there.
 pub const STARTS_ELSEWHERE: u32 = 32;
 /// Milliseconds between two looks whether somebody set the clock on the wall.

@@ -1,8 +1,8 @@
 //! The arena: text, blocks of children, and the stack on which containers are built.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
+use super::held::Held;
 use super::names::Names;
 use super::number::int_len;
 use super::value::{COLON, GROWTH_MAX, Kind, QUOTED, Value};
@@ -59,7 +59,7 @@ pub struct Arena {
     pub(super) bytes_max: usize,
     /// Bytes in use from which on it is looked at closely: `bytes_max`, or less when someone watches.
     pub(super) looks_at: usize,
-    pub(super) held: Option<Arc<AtomicUsize>>,
+    pub(super) held: Option<Arc<Held>>,
     pub(super) overflowed: bool,
 }
 

@@ -2,22 +2,41 @@
 
 #[cfg(feature = "runtime")]
 use std::sync::Arc;
-#[cfg(feature = "runtime")]
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::Arena;
+
+/// What an arena holds, and whether it may hold more.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    bytes: AtomicUsize,
+    is_enough: AtomicBool,
+}
+
+#[cfg(feature = "runtime")]
+impl Held {
+    /// As of some time ago: it may be a quarter more by now, and what is made in one step.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Whether there is no room for more: what comes next does not fit then, as if the arena had all that it may have.
+    pub(crate) fn has_enough(&self, has_enough: bool) {
+        self.is_enough.store(has_enough, Relaxed);
+    }
+}
 
 /// How many more bytes are taken, at least, before it is told again how many are held.
 const TELL_BYTES_MIN: usize = 16 << 10;
 
 impl Arena {
-    /// The [bytes held](Arena::capacity_bytes), as of some time ago: it may hold a quarter more by now, and what is made in
-    /// one step.
+    /// The [bytes held](Arena::capacity_bytes), from now on; it may hold more again.
     #[cfg(feature = "runtime")]
-    pub(crate) fn told_bytes(&mut self) -> Arc<AtomicUsize> {
+    pub(crate) fn told_bytes(&mut self) -> Arc<Held> {
         let held = Arc::clone(self.held.get_or_insert_default());
-        held.store(self.capacity_bytes(), Relaxed);
+        held.bytes.store(self.capacity_bytes(), Relaxed);
+        held.is_enough.store(false, Relaxed);
         self.looks_at = 0;
         held
     }
@@ -29,7 +48,8 @@ impl Arena {
         if needed > self.bytes_max {
             self.overflowed = true;
         } else if let Some(held) = &self.held {
-            held.store(self.capacity_bytes().max(needed), Relaxed);
+            self.overflowed |= held.is_enough.load(Relaxed);
+            held.bytes.store(self.capacity_bytes().max(needed), Relaxed);
             self.looks_at = self.bytes_max.min(needed + (needed / 4).max(TELL_BYTES_MIN));
         }
     }

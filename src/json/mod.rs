@@ -37,6 +37,8 @@ pub use compact::Compactor;
 pub(crate) use compact::Since;
 pub use de::from_value;
 pub use equal::{compare_utf16, equal};
+#[cfg(feature = "runtime")]
+pub(crate) use held::Held;
 pub use number::{Number, shortest};
 pub(crate) use read::read_in_pieces;
 pub use read::{ReadError, ReadErrorKind, read};

@@ -38,6 +38,15 @@ impl Default for Budgets {
     }
 }
 
+impl Budgets {
+    /// Bytes of all executions up to which a machine may begin more that has so many. One that has little may where all
+    /// is used up, for those that are under way grow: all who have little together take a sixteenth.
+    fn bytes_for(&self, machine_bytes: usize, machines: usize) -> usize {
+        let has_little = machine_bytes <= self.bytes_max / 16 / machines;
+        if has_little { self.bytes_max.saturating_add(self.bytes_max / 4) } else { self.bytes_max }
+    }
+}
+
 /// What an execution is billed beside its bytes: its entry, its timer, its share of tables.
 pub(super) const ENTRY_BYTES: usize = 192;
 
@@ -148,7 +157,7 @@ impl Admission {
         // wrongly.
         let limit = if total > budgets.executions_max {
             Limit::Executions
-        } else if total_bytes > budgets.bytes_max {
+        } else if total_bytes > budgets.bytes_for(machine_bytes, machines) {
             Limit::Bytes
         } else if own > budgets.machine_executions_max {
             Limit::MachineExecutions
@@ -180,9 +189,10 @@ impl Admission {
     pub(super) fn is_full(&self, machine: &Usage, bytes: usize) -> Option<Limit> {
         let Admission { budgets, total, .. } = self;
         let bytes = bytes + ENTRY_BYTES;
+        let machines = self.machines.load(Relaxed).max(1);
         if total.executions() >= budgets.executions_max {
             Some(Limit::Executions)
-        } else if total.bytes() + bytes > budgets.bytes_max {
+        } else if total.bytes() + bytes > budgets.bytes_for(machine.bytes() + bytes, machines) {
             Some(Limit::Bytes)
         } else if machine.executions() >= budgets.machine_executions_max {
             Some(Limit::MachineExecutions)
@@ -219,6 +229,13 @@ impl Admission {
         // Wrapping makes a subtraction of what is added too much.
         self.total.bytes.fetch_add(to.wrapping_sub(from), Relaxed);
         machine.bytes.fetch_add(to.wrapping_sub(from), Relaxed);
+    }
+
+    /// Whether executions of a machine that are under way are to get no more memory: there is only as much left as those
+    /// that begin elsewhere may need, and the machine has more than half of its share.
+    pub(super) fn has_enough(&self, machine: &Usage) -> bool {
+        let (machines, total) = (self.machines.load(Relaxed).max(1), self.total.bytes());
+        total > self.budgets.bytes_max / 8 * 7 && machine.bytes().saturating_mul(2 * machines) > total
     }
 
     pub(super) fn throttled(&self, limit: Limit) -> Throttled {

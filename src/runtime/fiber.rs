@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -16,6 +15,7 @@ use super::job::activity_work;
 use super::machine::Version;
 use crate::engine::{Event, Turn};
 use crate::fuel::{Cut, Fuel, Refill};
+use crate::json::Held;
 use crate::limits;
 
 /// What a turn takes along to its own stack.
@@ -63,7 +63,7 @@ pub(super) struct Fiber {
     /// Whether it is in the midst of something that has to come to its end: it is not cut now.
     pub(super) is_whole: bool,
     /// What its arena holds.
-    held: Arc<AtomicUsize>,
+    held: Arc<Held>,
     /// Whether it is counted as suspended.
     pub(super) is_counted: bool,
 }
@@ -126,7 +126,12 @@ impl Stacks {
 impl Fiber {
     /// Bytes that it takes: its values, and what is usually touched of its stack.
     pub(super) fn bytes(&self) -> usize {
-        self.held.load(Ordering::Relaxed) + limits::FIBER_BILL_BYTES
+        self.held.bytes() + limits::FIBER_BILL_BYTES
+    }
+
+    /// Whether it gets no more memory for now.
+    pub(super) fn has_enough(&self, has_enough: bool) {
+        self.held.has_enough(has_enough);
     }
 
     /// It ran for so long.

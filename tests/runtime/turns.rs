@@ -247,6 +247,63 @@ fn expressions_are_reached_wherever_they_are() {
     assert_eq!(world.engine.usage(), (0, 0));
 }
 
+/// What lives is moved while garbage is collected, which is not cut in its midst: wherever an execution is, it ends soon.
+#[test]
+fn expressions_that_hold_much_are_reached_too() {
+    let mut world = World::new();
+    let machine = world.machine(
+        "holds",
+        r#"{"QueryLanguage": "JSONata", "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true, "Output":
+            "{% ($a := $map([1..50000], function($i) { {'a': 'x' & $i} }); $b := $map([1..400000], function($i) { [$i] }); $count($a) + $count($b)) %}"}}}"#,
+    );
+    for turns in [5, 20, 40, 60, 61, 62, 63, 64, 80, 100] {
+        let handle = world.engine.start(&machine, "{}").unwrap();
+        for _ in 0..turns {
+            world.turn();
+        }
+        assert_eq!(handle.status(), Status::Running, "after {turns} turns");
+        handle.abort();
+        let took = world.turns_until(|| handle.status() == Status::Aborted);
+        assert!(took <= 50, "{took} turns after {turns}");
+    }
+    assert_eq!(world.engine.usage(), (0, 0));
+}
+
+/// Executions that grow while they are under way stay within the budget, and leave room for others to begin.
+#[test]
+fn expressions_that_grow_leave_room_for_others() {
+    let budgets = Budgets { bytes_max: 160 << 20, ..Budgets::default() };
+    let builder = Engine::builder().seed(1).shards(1).time(ManualTime::at(NOW_MS)).budgets(budgets);
+    let (engine, mut simulation) = builder.simulate().unwrap();
+    let hoards = engine
+        .create_state_machine(
+            "hoards",
+            r#"{"QueryLanguage": "JSONata", "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true, "Output":
+                "{% $count($map([1..400000], function($i) { [$i] })) %}"}}}"#,
+        )
+        .unwrap();
+    let other = engine.create_state_machine("other", PASS).unwrap();
+    let mut runs: Vec<_> = (0..6).map(|_| engine.start(&hoards, "{}").unwrap()).collect();
+    let mut most = 0;
+    while runs.iter().any(|run| run.status() == Status::Running) {
+        simulation.shards()[0].turn(NOW_MS);
+        most = most.max(engine.usage().1);
+        let other = engine.start(&other, "{}").expect("there is room for others");
+        simulation.shards()[0].turn(NOW_MS);
+        drop(other);
+    }
+    assert!(most < 200 << 20, "{most} bytes of a budget of {}", 160 << 20);
+    let causes: Vec<String> = runs
+        .iter_mut()
+        .filter_map(|run| match poll(Pin::new(run)) {
+            Poll::Ready(outcome) => outcome.fault.as_ref()?.cause.clone(),
+            Poll::Pending => panic!("it is over"),
+        })
+        .collect();
+    assert!(!causes.is_empty() && causes.len() < 6, "{causes:?}");
+    assert!(causes.iter().all(|cause| cause.contains("memory")), "{causes:?}");
+}
+
 #[test]
 fn expressions_end_with_the_engine() {
     for drains in [true, false] {

@@ -5,6 +5,7 @@ use super::{Body, Job, Resident, Shard, bug_outcome};
 use crate::engine::{Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::Fault;
 use crate::fuel::Cut;
+use crate::limits;
 use crate::observe::Took;
 use crate::program::Program;
 use crate::runtime::admission::ENTRY_BYTES;
@@ -304,6 +305,11 @@ impl Shard {
         self.shared.admission.adjust(&resident.version.usage, resident.charged as usize, bytes as usize);
         self.made_room |= bytes < resident.charged;
         resident.charged = bytes;
+        if let Body::Suspended(fiber) = &resident.body {
+            // It fails where it wants more, rather than that others cannot begin.
+            let is_large = bytes > limits::REFUSED_BYTES_MIN;
+            fiber.has_enough(is_large && self.shared.admission.has_enough(&resident.version.usage));
+        }
     }
 
     /// Makes bytes of an execution that is parked, and small. How many; `None` when it keeps its buffer.

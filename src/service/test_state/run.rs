@@ -159,7 +159,12 @@ impl Test {
         };
         let context_text = request.context.clone().unwrap_or_else(made);
         let context = read(&mut execution, &context_text)?;
-        let start = Start { seed: surroundings.seed, now_ms: surroundings.now_ms, ..Start::default() };
+        let start = Start {
+            seed: surroundings.seed,
+            now_ms: surroundings.now_ms,
+            bytes_max: limits::TEST_STATE_BYTES_MAX,
+            ..Start::default()
+        };
         let visit = Visit { state, variables, context, retries };
         execution.begin_visit(&program, &start, parsed, &visit);
         let batch = batch.map(|state| Batch {
@@ -369,7 +374,7 @@ impl Test {
         engine::advance(program, &mut execution, Event::Go, &mut env);
         let Some(Outcome::Succeeded(fields)) = execution.outcome() else { return None };
         let fields = serde_json::from_str(&json::to_string(&execution.arena, *fields)).ok()?;
-        Some(batch::batches(&fields, &trace.selected))
+        trace.has_all_selected().then(|| batch::batches(&fields, &trace.selected))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::asl::model::{State, StateKind};
 use crate::engine::{Listener, Record, Step};
 use crate::fault::Fault;
 use crate::json::{self, Arena, Value};
+use crate::limits;
 use crate::program::Program;
 
 /// What was told so far. Values are kept as JSON text, the last of each kind.
@@ -20,6 +21,8 @@ pub(super) struct Trace {
     items: Option<String>,
     /// The inputs of the iterations.
     pub(super) selected: Vec<String>,
+    /// Bytes of all of them, those that are not kept as well.
+    selected_bytes: usize,
     pub(super) max_concurrency: Option<u64>,
     pub(super) tolerated_count: Option<u64>,
     pub(super) tolerated_percentage: Option<f64>,
@@ -46,8 +49,11 @@ impl Listener for Trace {
                 self.items_count = value.len();
             }
             Step::Item(value) => {
-                let text = text(value);
-                self.selected.extend(text);
+                self.selected_bytes += arena.size(value) as usize;
+                if self.has_all_selected() {
+                    let text = text(value);
+                    self.selected.extend(text);
+                }
             }
             Step::MaxConcurrency(limit) => self.max_concurrency = Some(limit),
             Step::ToleratedFailureCount(count) => self.tolerated_count = Some(count),
@@ -106,12 +112,19 @@ impl Trace {
                     self.selected_and_put(&mut shown);
                 }
                 if map.item_selector.is_some() && shown.max_concurrency.is_some() {
-                    shown.after_item_selector = self.values.then(|| format!("[{}]", self.selected.join(",")));
+                    // Not a part of them, which would be another list.
+                    let shows = self.values && self.has_all_selected();
+                    shown.after_item_selector = shows.then(|| format!("[{}]", self.selected.join(",")));
                 }
             }
             (_, true) => {}
         }
         shown
+    }
+
+    /// Whether the inputs of all iterations were kept.
+    pub(super) fn has_all_selected(&self) -> bool {
+        self.selected_bytes <= limits::TEST_STATE_SELECTED_BYTES_MAX
     }
 
     fn selected_and_put(&mut self, shown: &mut Inspection) {
