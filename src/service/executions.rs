@@ -338,21 +338,6 @@ impl Executions {
         Ok(Ok(execution))
     }
 
-    /// The status of an execution changed. AWS tells that of Standard ones.
-    pub(super) fn tell_status(&self, execution: &Execution, outcome: Option<&Outcome>, redrives: &Redrives) {
-        if let Some(events) = self.status_events.as_ref().filter(|_| !execution.target.machine.is_express()) {
-            events.push(execution, outcome, redrives);
-        }
-    }
-
-    pub(super) fn status_event_counts(&self) -> Option<(u64, u64, u64)> {
-        self.status_events.as_ref().map(StatusEvents::counts)
-    }
-
-    pub(super) fn wait_for_status_events(&self, within: Duration) -> usize {
-        self.status_events.as_ref().map_or(0, |events| events.wait(within))
-    }
-
     fn execution(self: &Arc<Self>, draft: Draft, recorded: Option<u64>, run: Run) -> Arc<Execution> {
         let Draft { arn, name, target, input, started_ms, trace_header, history, number, parent, map_run } =
             draft;

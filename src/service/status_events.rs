@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use super::executions::Execution;
+use super::executions::{Execution, Executions};
 use super::redrive::Redrives;
 use crate::arn::Arn;
 use crate::clock;
@@ -315,6 +315,23 @@ impl Drop for StatusEvents {
     fn drop(&mut self) {
         self.0.queue().is_closed = true;
         self.0.changed.notify_all();
+    }
+}
+
+impl Executions {
+    /// The status of an execution changed. AWS tells that of Standard ones.
+    pub(super) fn tell_status(&self, execution: &Execution, outcome: Option<&Outcome>, redrives: &Redrives) {
+        if let Some(events) = self.status_events.as_ref().filter(|_| !execution.target.machine.is_express()) {
+            events.push(execution, outcome, redrives);
+        }
+    }
+
+    pub(super) fn status_event_counts(&self) -> Option<(u64, u64, u64)> {
+        self.status_events.as_ref().map(StatusEvents::counts)
+    }
+
+    pub(super) fn wait_for_status_events(&self, within: Duration) -> usize {
+        self.status_events.as_ref().map_or(0, |events| events.wait(within))
     }
 }
 
