@@ -105,6 +105,9 @@ pub(super) struct Children {
     ends: Arc<Ends>,
     held: HashMap<u64, Held>,
     running: u64,
+    /// Bytes of a child's input and output, as they were lately.
+    input_bytes: u64,
+    output_bytes: u64,
 }
 
 /// What became of inputs that were to be started.
@@ -118,11 +121,20 @@ pub(super) struct Started {
 
 impl Children {
     pub(super) fn new(ends: Arc<Ends>) -> Children {
-        Children { ends, held: HashMap::new(), running: 0 }
+        let (input_bytes, output_bytes) = (BYTES_ASSUMED, BYTES_ASSUMED);
+        Children { ends, held: HashMap::new(), running: 0, input_bytes, output_bytes }
     }
 
     pub(super) fn running(&self) -> u64 {
         self.running
+    }
+
+    /// How many children may begin, of which so many may be there at the same time. Those that are over at once give their
+    /// outputs all together, so they are as many as take little memory.
+    pub(super) fn room(&self, engine: &Engine, setup: &Setup, at_once: u64) -> u64 {
+        let fits = TOGETHER_BYTES_MAX / (self.input_bytes + self.output_bytes).max(1);
+        let at_once = if are_over_at_once(engine, setup) { at_once.min(fits.max(1)) } else { at_once };
+        at_once.saturating_sub(self.running)
     }
 
     /// Comes when a child has ended, or at once after others had their turn.
@@ -154,6 +166,9 @@ impl Children {
             ended.extend(self.poll(index));
         }
         self.running -= ended.len() as u64;
+        for end in &ended {
+            self.output_bytes = lately(self.output_bytes, end.output.len());
+        }
         ended
     }
 
@@ -192,7 +207,10 @@ impl Children {
     ) -> Result<Started, Fault> {
         let child = Published::of(engine.inner.number, Arc::clone(&setup.child));
         let keeper = keeper(&child, setup);
-        if setup.child.is_pure && setup.tasks.is_none() && keeper.is_none() {
+        if are_over_at_once(engine, setup) {
+            for input in &inputs {
+                self.input_bytes = lately(self.input_bytes, input.text.len());
+            }
             return Ok(self.start_together(engine, &child, inputs, wants_all.then_some(&setup.time)));
         }
         let (mut begun, mut items) = (0, 0);
@@ -254,6 +272,21 @@ impl Children {
         let items = inputs.iter().map(|input| u64::from(input.share.items)).sum();
         Started { rest, begun, items }
     }
+}
+
+/// Bytes of inputs and outputs of children that are started together.
+pub(super) const TOGETHER_BYTES_MAX: u64 = 4 << 20;
+/// What is taken for an input, or an output, before the first one is there.
+const BYTES_ASSUMED: u64 = 64 << 10;
+
+/// An average in which the last one counts a sixteenth.
+fn lately(average: u64, bytes: usize) -> u64 {
+    (average * 15 + bytes as u64) / 16
+}
+
+/// Whether children neither wait nor call, and nobody keeps them.
+fn are_over_at_once(engine: &Engine, setup: &Setup) -> bool {
+    setup.child.is_pure && setup.tasks.is_none() && !Children::are_kept(engine, setup)
 }
 
 fn keeper<'s>(child: &Published, setup: &'s Setup) -> Option<&'s Arc<dyn MapRuns>> {

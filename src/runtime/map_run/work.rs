@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::children::{Children, Started};
+use super::children::{Children, Started, TOGETHER_BYTES_MAX};
 use super::inputs::{Input, Inputs, Next};
 use super::log::{Entry, Log, MapRunResult, Past};
 use super::results::Results;
@@ -171,11 +171,6 @@ impl Work {
         let asked = self.run.lock().settings.concurrency_max;
         let at_once = if asked == 0 { limits::MAP_RUN_CONCURRENCY_MAX } else { asked };
         let at_once = at_once.min(limits::MAP_RUN_CONCURRENCY_MAX);
-        let room = at_once.saturating_sub(self.children.running());
-        let room = usize::try_from(room).unwrap_or(STARTS_MAX).min(STARTS_MAX);
-        if room == 0 {
-            return Ok(false);
-        }
         let Some(inner) = self.setup.engine.upgrade() else {
             // The engine is gone, and this execution is about to be stopped.
             return Ok(false);
@@ -185,11 +180,18 @@ impl Work {
             // None begins any more, and this execution ends when the time for draining is over.
             return Ok(false);
         }
-        let mut inputs = Vec::with_capacity(room);
-        let mut goes_on = true;
-        while inputs.len() < room {
+        let room = self.children.room(&engine, &self.setup, at_once);
+        let room = usize::try_from(room).unwrap_or(STARTS_MAX).min(STARTS_MAX);
+        if room == 0 {
+            return Ok(false);
+        }
+        let (mut inputs, mut bytes, mut goes_on) = (Vec::with_capacity(room), 0, true);
+        while inputs.len() < room && bytes < TOGETHER_BYTES_MAX as usize {
             match self.inputs.next(context, self.setup.now_ms)? {
-                Next::Input(input) => inputs.push(input),
+                Next::Input(input) => {
+                    bytes += input.text.len();
+                    inputs.push(input);
+                }
                 Next::Later => {
                     goes_on = false;
                     break;
