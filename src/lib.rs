@@ -43,6 +43,7 @@
 //! | `excerpts` | problems of definitions with their lines of the source |
 //! | `functions` | Lambda functions that processes of this machine answer |
 //! | `metrics`, `otel` | metrics and spans for others |
+//! | `postgres`, `cluster` | durable executions in PostgreSQL, a second server that stands by |
 //! | `cli` (default), `full` | the command; a library leaves them out with `default-features = false` |
 //!
 //! What the next releases keep is listed item by item in `tests/surface/public-api.txt` of the repository, and a change of it is

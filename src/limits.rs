@@ -239,6 +239,29 @@ pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 30;
 pub const JOURNAL_QUEUE_BYTES_MAX: u64 = 64 << 20;
 /// Partitions of executions; fixed, because it is part of what is on disk.
 pub const JOURNAL_PARTITIONS: u16 = 64;
+/// Milliseconds for which a node that stands by waits for one that owns the cluster, for each request.
+pub const STANDBY_OWNER_WAIT_MS: u64 = 10_000;
+/// Connections to the owner that a node which stands by keeps open while nobody uses them.
+pub const STANDBY_IDLE_MAX: usize = 64;
+/// When whoever is refused because the journal's database is away is to try again, in milliseconds.
+pub const AWAY_RETRY_MS: u64 = 1_000;
+/// Milliseconds in which PostgreSQL answers, or the connection is given up and made anew: for what is asked, and for
+/// connecting.
+pub const POSTGRES_ANSWER_MS: u64 = 10_000;
+/// See [`POSTGRES_ANSWER_MS`].
+pub const POSTGRES_CONNECT_MS: u64 = 5_000;
+/// Milliseconds between attempts to append a block, which double.
+pub const POSTGRES_RETRY_MS_MIN: u64 = 20;
+/// See [`POSTGRES_RETRY_MS_MIN`].
+pub const POSTGRES_RETRY_MS_MAX: u64 = 500;
+/// Milliseconds for which a journal that is to end waits for a database that does not answer.
+pub const POSTGRES_CLOSE_MS: u64 = 5_000;
+/// Milliseconds after which an owner that is not heard of may be replaced.
+pub const POSTGRES_LEASE_MS: u64 = 3_000;
+/// Blocks that are read from PostgreSQL at once.
+pub const POSTGRES_READ_BLOCKS: i64 = 16;
+/// Blocks that are deleted in one transaction.
+pub const POSTGRES_TRIM_BLOCKS: i64 = 256;
 /// Bytes of what a Lambda function is given, and of what it returns, when a process of this machine answers it.
 pub const LAMBDA_PAYLOAD_BYTES_MAX: usize = 6_291_556;
 /// Seconds that one invocation of such a function may take.

@@ -287,9 +287,9 @@ impl Batch {
         self.used + RECORD_HEADER_BYTES + bytes
     }
 
-    /// Whether another takes as much.
-    pub(super) fn is_like(&self, other: &Batch) -> bool {
-        self.memory.len() == other.memory.len()
+    /// Whether it was made for so many bytes.
+    pub(super) fn has_capacity(&self, body_bytes: usize) -> bool {
+        self.memory.len() == padded(HEADER_BYTES + body_bytes) + ALIGNMENT
     }
 
     /// Whether one more record of so many bytes fits.

@@ -150,6 +150,41 @@ impl Log {
         Ok((log, report))
     }
 
+    /// A log that takes copies of blocks, the first of which has this header, on a disk without a journal.
+    #[cfg(feature = "postgres")]
+    pub(super) fn copying(
+        disk: Arc<dyn Disk>,
+        mut options: Options,
+        first: &Header,
+    ) -> Result<Log, JournalError> {
+        options.partition = (first.partition != SHARED).then_some(first.partition);
+        options.check()?;
+        Ok(Log {
+            disk,
+            options,
+            journal: first.journal,
+            epoch: first.epoch,
+            generation: 0,
+            last: Lsn(first.lsn.0 - 1),
+            last_crc: first.previous,
+            trimmed: Lsn(0),
+            current: None,
+            offset: 0,
+            full: VecDeque::new(),
+            spares: VecDeque::new(),
+            surplus: Vec::new(),
+            number: 0,
+            failure: None,
+        })
+    }
+
+    /// Writes the copy of a block, whose records are in the batch.
+    #[cfg(feature = "postgres")]
+    pub(super) fn copy(&mut self, batch: &mut Batch, header: &Header) -> Result<Lsn, Failure> {
+        self.epoch = header.epoch;
+        self.write(batch, header.kind, header.trimmed)
+    }
+
     /// Opens the segments that were found, and writes the last block once more: it may be in a cache only, whose sync has
     /// failed.
     fn take_over(&mut self, report: &Report) -> Result<(), JournalError> {

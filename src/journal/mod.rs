@@ -32,15 +32,17 @@
 //!    When the disk has room again, or segments are trimmed, it goes on.
 //!
 //! All I/O goes through [`Disk`], so that [`model`] can lose what was not synced. A folder belongs to one process
-//! ([`Ownership`]); logs of the same blocks in databases, each of one partition, are meant to be further implementations of
-//! [`Journal`].
+//! ([`Ownership`]). The same blocks in a table of PostgreSQL are a second implementation of [`Journal`]: `postgres`.
 
+mod batches;
 pub mod block;
 pub mod delta;
 pub mod disk;
 mod folder;
 pub mod log;
 pub mod model;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod scan;
 mod segment;
 pub mod spill;
@@ -88,6 +90,15 @@ pub trait Journal: Send + Sync {
     fn wait(&self, lsn: Lsn) -> Result<(), Failure>;
     /// Blocks before this one are not needed any more.
     fn trim(&self, before: Lsn);
+    /// Bytes that a record may have.
+    fn record_bytes_max(&self) -> usize;
+    /// How it does.
+    fn stats(&self) -> Stats;
+    /// Ends the journal if it is not where it was: what is written then is seen by nobody who starts later.
+    fn check(&self);
+    /// Writes what was appended, ends, and lets others have it, where that should not wait for the end of the process. Nothing
+    /// is appended any more.
+    fn finish(&self) {}
     /// Reads durable blocks, in order, from a number on; those that are trimmed may be missing.
     fn read(&self, from: Lsn, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError>;
 }
@@ -118,6 +129,10 @@ pub enum Refused {
     /// No new segment can be made.
     #[error("the journal is full: {0}")]
     Full(String),
+    /// The database that the journal is in does not answer, or refuses. What was appended before waits, and is written when
+    /// it does.
+    #[error("the journal's database is away: {0}")]
+    Away(String),
     /// The disk is behind; soon it will do.
     #[error("the journal's disk is behind with what was appended before")]
     Busy,

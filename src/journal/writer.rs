@@ -9,13 +9,13 @@
 //! 3. A batch counts against the room from its first record until the log's room is read anew, after it was written: what
 //!    is accepted has a place.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::block::{Batch, HEADER_BYTES, RECORD_HEADER_BYTES, Record};
+use super::batches::{self, Batches};
+use super::block::{Batch, Record};
 use super::disk::Disk;
 use super::log::{Log, Options};
 use super::segment::{Plan, Segment};
@@ -23,9 +23,6 @@ use super::{Block, Failure, Journal, JournalError, Lsn, Ownership, Refused, Room
 
 /// Told of each number that becomes durable, and of the end, on the writer's thread: it must not block.
 pub type Watcher = Box<dyn FnMut(Result<Lsn, &Failure>) + Send>;
-
-/// Batches whose memory is kept for the next.
-const KEPT_BATCHES: usize = 4;
 
 /// A [`Journal`] on a [`Disk`]. Dropping it writes what was appended, and a seal.
 pub struct LogJournal {
@@ -52,7 +49,7 @@ struct Shared {
 
 /// What was written since the start.
 #[derive(Debug, Default)]
-struct Written {
+pub(super) struct Written {
     blocks: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
@@ -61,13 +58,25 @@ struct Written {
 }
 
 impl Written {
-    fn add(&self, records: usize, bytes: u64, took: Duration) {
+    pub(super) fn add(&self, records: usize, bytes: u64, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.blocks.fetch_add(1, Ordering::Relaxed);
         self.records.fetch_add(records as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.us.fetch_add(us, Ordering::Relaxed);
         self.us_max.fetch_max(us, Ordering::Relaxed);
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Stats {
+            blocks: load(&self.blocks),
+            records: load(&self.records),
+            bytes: load(&self.bytes),
+            sync_us: load(&self.us),
+            sync_us_max: load(&self.us_max),
+            ..Stats::default()
+        }
     }
 }
 
@@ -86,18 +95,17 @@ pub struct Stats {
     pub sync_us_max: u64,
     /// Bytes of blocks that wait for the disk.
     pub waiting_bytes: u64,
-    /// Segments with blocks that are not given up.
+    /// Segments with blocks that are not given up, in a folder.
     pub segments: usize,
+    /// Bytes that the journal takes where it is.
+    pub kept_bytes: u64,
+    /// Its database does not answer, or refuses.
+    pub is_away: bool,
 }
 
 struct Queue {
-    batches: VecDeque<Batch>,
-    kept: Vec<Batch>,
-    /// The number of the next batch that is begun.
-    next: Lsn,
+    batches: Batches,
     durable: Lsn,
-    /// Bytes of blocks that are not written yet, the one on its way included.
-    waiting_bytes: u64,
     /// The log's room after its last block.
     room_bytes: u64,
     /// The mark that the next block tells.
@@ -148,11 +156,8 @@ impl LogJournal {
         ownership: Option<Box<dyn Ownership>>,
     ) -> LogJournal {
         let queue = Queue {
-            batches: VecDeque::new(),
-            kept: Vec::new(),
-            next: log.durable().next(),
+            batches: Batches::new(log.durable().next(), &options),
             durable: log.durable(),
-            waiting_bytes: 0,
             room_bytes: log.room_bytes(),
             trim: log.trimmed(),
             trimmed: log.trimmed(),
@@ -226,32 +231,7 @@ impl LogJournal {
         }
     }
 
-    /// Bytes that a record may have.
-    pub fn record_bytes_max(&self) -> usize {
-        self.options.record_bytes_max()
-    }
-
-    /// How it does.
-    pub fn stats(&self) -> Stats {
-        let written = &self.shared.written;
-        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let (waiting_bytes, segments) = {
-            let queue = self.shared.lock();
-            (queue.waiting_bytes, queue.live.len())
-        };
-        Stats {
-            blocks: load(&written.blocks),
-            records: load(&written.records),
-            bytes: load(&written.bytes),
-            sync_us: load(&written.us),
-            sync_us_max: load(&written.us_max),
-            waiting_bytes,
-            segments,
-        }
-    }
-
-    /// Ends the journal if its files are not where they were: what is written then is seen by nobody who starts later.
-    pub fn check_files(&self) {
+    fn check_files(&self) {
         let mut live = self.shared.lock().live.clone();
         while let Err(error) = self.disk.check(&live) {
             let mut queue = self.shared.lock();
@@ -275,11 +255,11 @@ impl LogJournal {
 
     /// Whether a block that grows by so many bytes has room; if not, why.
     fn admit(&self, queue: &mut Queue, bytes: u64, room: Room) -> Result<(), Refused> {
-        if queue.waiting_bytes + bytes > self.options.queue_bytes_max {
+        if queue.batches.waiting_bytes + bytes > self.options.queue_bytes_max {
             return Err(Refused::Busy);
         }
         let reserve = if room == Room::Ordinary { self.options.reserve_bytes() } else { 0 };
-        if queue.waiting_bytes + bytes + reserve <= queue.room_bytes {
+        if queue.batches.waiting_bytes + bytes + reserve <= queue.room_bytes {
             return Ok(());
         }
         // Whoever asks makes the other thread try again, unless it does so anyway.
@@ -311,40 +291,19 @@ impl LogJournal {
     }
 
     fn push(&self, record: Record<'_>, room: Room, is_quiet: bool) -> Result<Lsn, Refused> {
-        let (bytes, bytes_max) = (record.bytes.len(), self.options.record_bytes_max());
-        if bytes > bytes_max {
-            return Err(Refused::TooLarge { bytes, bytes_max });
-        }
-        let is_ours = self.options.partition.is_none_or(|it| it == record.partition);
-        assert!(is_ours && record.partition < crate::limits::JOURNAL_PARTITIONS, "a record of this journal");
+        batches::check(&record, &self.options)?;
         let mut queue = self.shared.lock();
         let queue = &mut *queue;
         if let Some(failure) = &queue.failure {
             return Err(Refused::Failed(failure.clone()));
         }
-        let records_max = self.options.block_records_max;
-        let open = queue.batches.back().filter(|it| it.records() < records_max && it.fits(bytes));
-        let before = open.map(|it| it.block_bytes());
-        let alone = HEADER_BYTES + RECORD_HEADER_BYTES + bytes;
-        let after = open.map_or(alone, |it| it.bytes_with(bytes));
-        let growth = (super::block::padded(after) - before.unwrap_or(0)) as u64;
+        let growth = queue.batches.growth(record.bytes.len(), &self.options);
         self.admit(queue, growth, room)?;
-        queue.waiting_bytes += growth;
-        if before.is_none() {
-            let standard = self.options.block_bytes_max.saturating_sub(HEADER_BYTES);
-            let batch = if bytes + RECORD_HEADER_BYTES <= standard {
-                queue.kept.pop().unwrap_or_else(|| Batch::with_capacity(standard))
-            } else {
-                Batch::with_capacity(bytes + RECORD_HEADER_BYTES)
-            };
-            queue.batches.push_back(batch);
-            queue.next = queue.next.next();
-        }
-        queue.batches.back_mut().expect("one is open").push(record);
+        let lsn = queue.batches.push(record, &self.options);
         if !is_quiet {
             self.wake_writer(queue);
         }
-        Ok(Lsn(queue.next.0 - 1))
+        Ok(lsn)
     }
 }
 
@@ -371,7 +330,7 @@ impl Journal for LogJournal {
 
     fn wait(&self, lsn: Lsn) -> Result<(), Failure> {
         let mut queue = self.shared.lock();
-        assert!(lsn < queue.next, "a number that was given out");
+        assert!(lsn < queue.batches.next(), "a number that was given out");
         self.wake_writer(&mut queue);
         while queue.durable < lsn {
             if let Some(failure) = &queue.failure {
@@ -380,6 +339,23 @@ impl Journal for LogJournal {
             queue = wait(&self.shared.done, queue);
         }
         Ok(())
+    }
+
+    fn record_bytes_max(&self) -> usize {
+        self.options.record_bytes_max()
+    }
+
+    fn stats(&self) -> Stats {
+        let (waiting_bytes, segments) = {
+            let queue = self.shared.lock();
+            (queue.batches.waiting_bytes, queue.live.len())
+        };
+        let kept_bytes = segments as u64 * self.options.segment_bytes;
+        Stats { waiting_bytes, segments, kept_bytes, ..self.shared.written.stats() }
+    }
+
+    fn check(&self) {
+        self.check_files();
     }
 
     fn trim(&self, before: Lsn) {
@@ -458,12 +434,11 @@ fn next_batch(shared: &Shared, log: &mut Log) -> Option<(Batch, Lsn)> {
             queue.no_room = None;
         }
         let trim = queue.trim;
-        if let Some(batch) = queue.batches.pop_front() {
+        if let Some(batch) = queue.batches.take() {
             return Some((batch, trim));
         }
         if log.would_free(trim) && trim > log.trimmed() && log.has_room(super::block::ALIGNMENT as u64) {
-            queue.next = queue.next.next();
-            return Some((Batch::with_capacity(0), trim));
+            return Some((queue.batches.begin_empty(), trim));
         }
         if queue.is_closing {
             return None;
@@ -474,12 +449,11 @@ fn next_batch(shared: &Shared, log: &mut Log) -> Option<(Batch, Lsn)> {
     }
 }
 
-fn publish(shared: &Shared, log: &mut Log, mut batch: Batch, bytes: u64) {
+fn publish(shared: &Shared, log: &mut Log, batch: Batch, bytes: u64) {
     let mut watchers = {
         let mut queue = shared.lock();
         queue.durable = log.durable();
         shared.durable.store(queue.durable.0, Ordering::Release);
-        queue.waiting_bytes -= bytes;
         (queue.room_bytes, queue.trimmed) = (log.room_bytes(), log.trimmed());
         queue.has_spares = !log.wants_spare();
         let surplus = log.take_surplus();
@@ -488,10 +462,7 @@ fn publish(shared: &Shared, log: &mut Log, mut batch: Batch, bytes: u64) {
             shared.chores.notify_one();
         }
         queue.live = log.live();
-        if queue.kept.len() < KEPT_BATCHES && queue.kept.first().is_none_or(|it| it.is_like(&batch)) {
-            batch.clear();
-            queue.kept.push(batch);
-        }
+        queue.batches.written(batch, bytes);
         std::mem::take(&mut queue.watchers)
     };
     shared.done.notify_all();

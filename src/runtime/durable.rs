@@ -19,6 +19,7 @@
 
 mod chain;
 mod compact;
+mod place;
 mod records;
 mod recovery;
 mod relaxed;
@@ -37,14 +38,18 @@ use super::inbox::{Remote, ShardMessage};
 use super::outcome::Outcome;
 use crate::engine::Token;
 use crate::fault::Fault;
-use crate::journal::{self, Disk, Journal, LogJournal, Lsn, Options, Record, Refused, Room, SyncMode};
+#[cfg(feature = "postgres")]
+use crate::journal::postgres::Cluster;
+use crate::journal::{self, Disk, Journal, Lsn, Options, Record, Refused, Room};
 use crate::limits;
 pub(super) use chain::{Recorder, Told, start_base};
 use compact::Live;
+use place::{Opened, Place};
 use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, TURN_DELTA};
 pub use records::{DurableError, RecoveredExecution};
 pub(super) use records::{Reader, Writer};
 pub use recovery::ResumeError;
+pub(super) use recovery::not_durable;
 pub use relaxed::DurabilityMode;
 use relaxed::Lag;
 
@@ -65,39 +70,6 @@ pub struct Durable {
     loss_ms_max: u64,
 }
 
-/// Where a journal is.
-#[derive(Clone)]
-enum Place {
-    Folder(PathBuf),
-    Disk(Arc<dyn Disk>),
-}
-
-impl Place {
-    fn folder(&self) -> Option<&PathBuf> {
-        match self {
-            Place::Folder(folder) => Some(folder),
-            Place::Disk(_) => None,
-        }
-    }
-
-    /// For those who look on.
-    fn disk(&self) -> Arc<dyn Disk> {
-        match self {
-            Place::Folder(folder) => Arc::new(journal::Folder::at(folder.join("journal"), SyncMode::Data)),
-            Place::Disk(disk) => Arc::clone(disk),
-        }
-    }
-}
-
-impl std::fmt::Debug for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Place::Folder(folder) => folder.fmt(f),
-            Place::Disk(_) => f.write_str("a disk"),
-        }
-    }
-}
-
 impl Durable {
     /// In a journal in this folder, which is made if need be, and belongs to one process at a time.
     pub fn folder(folder: impl Into<PathBuf>) -> Durable {
@@ -108,6 +80,22 @@ impl Durable {
     /// this engine alone: nothing keeps others out.
     pub fn disk(disk: Arc<dyn Disk>) -> Durable {
         Durable::at(Place::Disk(disk))
+    }
+
+    /// In a database of PostgreSQL, in the cluster of this name, which is made if need be, and belongs to one process at a
+    /// time; see [`Cluster`].
+    ///
+    /// # Errors
+    /// When the URL or the name is not one.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(url: &str, cluster: &str) -> Result<Durable, DurableError> {
+        Ok(Durable::cluster(Cluster::new(url, cluster)?))
+    }
+
+    /// In this cluster.
+    #[cfg(feature = "postgres")]
+    pub fn cluster(cluster: Cluster) -> Durable {
+        Durable::at(Place::Postgres(cluster))
     }
 
     fn at(place: Place) -> Durable {
@@ -150,16 +138,14 @@ impl Durable {
         self
     }
 
-    /// The executions that are in a folder's journal, in the order in which they were started, and nothing else: no lock
+    /// The executions that are in the journal, in the order in which they were started, and nothing else: no lock
     /// is taken, and nothing is written. Of a journal that is in use, the last of what happened may be missing.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub fn read(&self) -> Result<Vec<RecoveredExecution>, DurableError> {
-        let disk = self.place.disk();
-        let report = journal::scan(&*disk)?;
         let mut found = Found::default();
-        report.read(&*disk, &mut |block| found.add(block))?;
+        self.place.read(&mut found)?;
         found.end()?;
         Ok(found.executions.into_values().collect())
     }
@@ -220,7 +206,7 @@ impl Waiters {
 
 /// The journal of an engine.
 pub(super) struct Durability {
-    journal: LogJournal,
+    journal: Box<dyn Journal>,
     /// Executions that somebody may ask for still.
     live: Live,
     waiters: Arc<Waiters>,
@@ -242,8 +228,9 @@ pub(super) struct Durability {
     /// Executions of earlier processes that went on, and their tasks that were done once more.
     pub(super) recovered: AtomicU64,
     pub(super) in_doubt: AtomicU64,
-    segment_bytes: u64,
     fail_in_doubt: Vec<Box<str>>,
+    /// Whether Map Runs go on after a restart.
+    pub(super) keeps_map_runs: bool,
     /// Where Map Runs keep what their children came to, if there is a folder.
     pub(super) map_runs: Option<PathBuf>,
     away: spill::Away,
@@ -292,19 +279,9 @@ impl Durability {
             ..defaults
         };
         let mut found = Found::default();
-        let mut visit = |block: &journal::Block<'_>| found.add(block);
-        let (journal, report) = match &durable.place {
-            Place::Folder(folder) => {
-                let folder = folder.join("journal");
-                journal::open(&folder, SyncMode::Fastest, options, vec![watcher], &mut visit)?
-            }
-            Place::Disk(disk) => {
-                journal::open_disk(Arc::clone(disk), options, vec![watcher], None, &mut visit)?
-            }
-        };
+        let Opened { journal, report, temporary } = durable.place.open(options, watcher, &mut found)?;
         found.end()?;
-        let disk = durable.place.disk();
-        let away = spill::Away::open(disk, durable.resident_max, options.disk_free_bytes_min)?;
+        let away = spill::Away::open(temporary, durable.resident_max, options.disk_free_bytes_min)?;
         let durability = Durability {
             journal,
             away,
@@ -321,8 +298,8 @@ impl Durability {
             leaves: AtomicBool::new(false),
             recovered: AtomicU64::new(0),
             in_doubt: AtomicU64::new(0),
-            segment_bytes: durable.segment_bytes,
             fail_in_doubt: durable.fail_in_doubt.clone(),
+            keeps_map_runs: durable.place.keeps_map_runs(),
             map_runs: durable.place.folder().map(|folder| folder.join("map-runs")),
             found: Mutex::new(Found::default()),
             behind: Mutex::default(),
@@ -432,10 +409,13 @@ impl Durability {
         })
     }
 
-    /// How the journal does, and the bytes of its segments.
-    pub(super) fn stats(&self) -> (journal::Stats, u64) {
-        let stats = self.journal.stats();
-        (stats, stats.segments as u64 * self.segment_bytes)
+    /// How the journal does.
+    pub(super) fn stats(&self) -> journal::Stats {
+        self.journal.stats()
+    }
+
+    pub(super) fn finish(&self) {
+        self.journal.finish();
     }
 
     /// Whether what depends on a block may be told and done: the block is durable, or the disk may be behind so far.

@@ -102,9 +102,19 @@ struct Rules<'m> {
     permit: Option<&'m Arc<dyn Permit>>,
 }
 
+const ALONE: &str = "Standard children of a distributed Map cannot be made durable by an engine alone: use a service, or the \
+    ExecutionType EXPRESS";
+const IN_DATABASE: &str = "A Map Run cannot be made durable in PostgreSQL yet: use a folder of state, an Express state machine, or \
+    the Mode INLINE";
+
 /// Why a machine is refused whose distributed Map has Standard children, where executions are durable and nobody keeps
 /// those of Map Runs.
-fn not_durable(program: &Program, map: &Distributed, definition: &asl::Definition) -> DefinitionError {
+fn not_durable(
+    program: &Program,
+    map: &Distributed,
+    definition: &asl::Definition,
+    message: &str,
+) -> DefinitionError {
     let is_map = |kind: StateKind| match kind {
         StateKind::Map(id) => program.maps[id].distributed.as_ref().is_some_and(|it| it.task == map.task),
         _ => false,
@@ -112,8 +122,6 @@ fn not_durable(program: &Program, map: &Distributed, definition: &asl::Definitio
     let name =
         program.states.iter().find(|(_, state)| is_map(state.kind)).map_or("", |(id, _)| program.name(id));
     let location = definition.state(name).map_or("", |state| &state.location);
-    let message = "Standard children of a distributed Map cannot be made durable by an engine alone: use a service, or the \
-        ExecutionType EXPRESS";
     DefinitionError::Unsupported(vec![compile::Error {
         location: format!("{location}/ItemProcessor/ProcessorConfig/ExecutionType"),
         message: message.to_owned(),
@@ -345,9 +353,13 @@ impl Engine {
         let mut work = work.map_err(|undone| DefinitionError::undone(undone, &program, definition))?;
         for (_, map) in program.maps.iter() {
             let Some(distributed) = &map.distributed else { continue };
+            let durability = self.shared().durability.as_ref().filter(|_| identity.is_standard);
+            if durability.is_some_and(|durability| !durability.keeps_map_runs) {
+                return Err(not_durable(&program, distributed, definition, IN_DATABASE));
+            }
             let keeps_children = distributed.is_express || self.shared().map_runs.is_some();
-            if self.shared().durability.is_some() && identity.is_standard && !keeps_children {
-                return Err(not_durable(&program, distributed, definition));
+            if durability.is_some() && !keeps_children {
+                return Err(not_durable(&program, distributed, definition, ALONE));
             }
             let child = self.child(distributed, &identity, definition, permit)?;
             work[distributed.task] = machine::Work::MapRun(Arc::new(child));

@@ -233,7 +233,7 @@ impl Observed {
     /// What concerns the journal, if there is one.
     fn durable(&self) -> Vec<Family> {
         let Some(durability) = &self.shared.durability else { return Vec::new() };
-        let (stats, bytes) = durability.stats();
+        let stats = durability.stats();
         let (spilled, spill_bytes) = durability.spilled();
         let held = self.shared.remotes.iter().map(|remote| remote.gauges.held.load(Relaxed)).sum();
         let counter = |name, help, value| Family::one(name, Kind::Counter, help, value);
@@ -257,7 +257,13 @@ impl Observed {
                 "Bytes that were recorded and wait for the disk.",
                 stats.waiting_bytes,
             ),
-            gauge("expressway_journal_bytes", "Bytes of the journal's segments in use.", bytes),
+            gauge("expressway_journal_bytes", "Bytes of the journal where it is.", stats.kept_bytes),
+            gauge("expressway_journal_epoch", "How many owners the journal has had.", durability.epoch),
+            gauge(
+                "expressway_journal_away",
+                "1 while the journal's database does not answer, or refuses.",
+                u64::from(stats.is_away),
+            ),
             gauge(
                 "expressway_durable_loss_ms_max",
                 "Milliseconds of what was acknowledged that a crash may lose: 0 unless durability is relaxed.",

@@ -2,7 +2,7 @@
 
 use super::completion::{Completion, IdentityOverrides, StartIdentity};
 use super::context::ExecutionBuffer;
-use super::durable::ResumeError;
+use super::durable::{ResumeError, not_durable};
 use super::engine::Engine;
 use super::handle::Handle;
 use super::machine::Target;
@@ -64,7 +64,7 @@ impl Engine {
                 let redrives = buffer.execution.redrives();
                 let recorded = durability.redrive(id, now_ms, (redrives.count, redrives.last_ms), &state);
                 buffer.recorded = state;
-                Some(recorded.map_err(|why| ResumeError::Start(StartError::NotDurable(why.to_string())))?)
+                Some(recorded.map_err(|why| ResumeError::Start(not_durable(why)))?)
             }
             _ => None,
         };

@@ -52,6 +52,9 @@ pub enum StartError {
     /// It was to be durable, and the journal did not take it.
     #[error("the execution cannot be made durable: {0}")]
     NotDurable(String),
+    /// It was to be durable, and the database that the journal is in does not answer, or refuses.
+    #[error("the execution cannot be made durable at present: {0}")]
+    Away(String),
 }
 
 /// How one execution is to differ from others. What is not given is made of the engine's seed.

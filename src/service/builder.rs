@@ -16,6 +16,8 @@ use super::registry::Registry;
 use super::status_events::{StatusEvents, StatusSink};
 use super::store::{StateError, Store};
 use super::{Inner, Service};
+#[cfg(feature = "postgres")]
+use crate::journal::postgres::Cluster;
 use crate::limits;
 use crate::memory::{self, Share};
 use crate::runtime::{self, Budgets, DurabilityMode, Durable, Engine, RealClock, Simulation, Time};
@@ -27,6 +29,8 @@ pub struct Builder {
     seed: Option<u64>,
     mocks: Option<PathBuf>,
     state: Option<PathBuf>,
+    #[cfg(feature = "postgres")]
+    cluster: Option<Cluster>,
     fail_in_doubt: Vec<String>,
     durability: DurabilityMode,
     definitions_bytes_max: usize,
@@ -87,6 +91,8 @@ impl Default for Builder {
             seed: None,
             mocks: None,
             state: None,
+            #[cfg(feature = "postgres")]
+            cluster: None,
             fail_in_doubt: Vec::new(),
             durability: DurabilityMode::Strict,
             definitions_bytes_max: memory::default_bytes() / 4,
@@ -266,6 +272,33 @@ impl Builder {
         self
     }
 
+    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL, which this process is to own: building
+    /// fails while another one does. Not to be used together with [`state`](Builder::state).
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn cluster(mut self, cluster: Cluster) -> Builder {
+        self.cluster = Some(cluster);
+        self
+    }
+
+    /// Where executions are durable, if anywhere.
+    fn durable(&self) -> Option<Durable> {
+        #[cfg(feature = "postgres")]
+        if let Some(cluster) = &self.cluster {
+            return Some(Durable::cluster(cluster.clone()));
+        }
+        self.state.as_ref().map(Durable::folder)
+    }
+
+    /// Where what is registered is kept, if anywhere.
+    fn store(&self) -> Result<Option<Store>, StateError> {
+        #[cfg(feature = "postgres")]
+        if let Some(cluster) = &self.cluster {
+            return Store::in_cluster(cluster).map(Some);
+        }
+        self.state.as_deref().map(Store::open).transpose()
+    }
+
     /// What a crash may lose of Standard executions, where there is a folder of [state](Builder::state): nothing, unless
     /// this is set. With [`DurabilityMode::Memory`], the folder keeps what the API creates, and no executions; those that it
     /// has are left as they are.
@@ -318,8 +351,7 @@ impl Builder {
         let known = Arc::clone(&activities);
         let mut engine = std::mem::take(&mut self.engine);
         let is_durable = self.durability != DurabilityMode::Memory;
-        if let Some(folder) = self.state.as_ref().filter(|_| is_durable) {
-            let mut durable = Durable::folder(folder);
+        if let Some(mut durable) = self.durable().filter(|_| is_durable) {
             if let DurabilityMode::Relaxed(loss_max) = self.durability {
                 durable = durable.relaxed(loss_max);
             }
@@ -341,6 +373,7 @@ impl Builder {
     fn with(self, engine: Engine, Ties { nested, activities }: Ties) -> Result<Service, BuildError> {
         let machines: Arc<Registry<StateMachine>> = Arc::default();
         let recorded = engine.is_durable().then(|| engine.clone());
+        let store = self.store()?;
         let mut executions = Executions::new(&self.settings, Arc::clone(&machines), recorded);
         let status_events = self.status_sink.map(StatusEvents::begin).transpose();
         executions.status_events = status_events.map_err(BuildError::StatusEvents)?;
@@ -354,7 +387,7 @@ impl Builder {
             machines,
             activities,
             mocks: Mocks::new(self.mocks),
-            store: self.state.as_deref().map(Store::open).transpose()?,
+            store,
             settings: self.settings,
             definitions: Share::new(self.definitions_bytes_max),
             writing: Mutex::default(),

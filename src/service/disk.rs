@@ -4,9 +4,18 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, ReadableDatabase, WriteTransaction, backends::FileBackend};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::store::{ACTIVITIES, MACHINES, REVISIONS, StateError, database};
+use super::store::{StateError, database};
+use super::tables::{Change, Kind, Tables, Visit};
+
+/// By the ARN.
+const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state machines");
+/// By the ARN and the revision's number.
+const REVISIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("revisions");
+/// By the ARN.
+const ACTIVITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("activities");
 
 /// An open database.
 #[derive(Debug)]
@@ -35,7 +44,7 @@ impl Disk {
         Ok(disk)
     }
 
-    pub(super) fn database(&self) -> Result<&Database, StateError> {
+    fn database(&self) -> Result<&Database, StateError> {
         self.database.as_ref().ok_or_else(|| StateError::Database("it is not open".to_owned()))
     }
 
@@ -56,15 +65,31 @@ impl Disk {
     }
 
     /// Does a change as one transaction.
-    pub(super) fn change(
-        &self,
-        change: impl FnOnce(&WriteTransaction) -> Result<(), StateError>,
-    ) -> Result<(), StateError> {
+    pub(super) fn change(&self, change: Change<'_>) -> Result<(), StateError> {
         let write = self.database()?.begin_write().map_err(database)?;
-        change(&write)?;
+        change(&mut &write)?;
         write.commit().map_err(database)?;
         // Afterwards: what was written to a file that nobody finds again is not kept.
         self.is_in_place()
+    }
+
+    /// Shows all records of a kind.
+    pub(super) fn all(&self, kind: Kind, visit: Visit<'_>) -> Result<(), StateError> {
+        let read = self.database()?.begin_read().map_err(database)?;
+        let table = read.open_table(by_arn(kind)).map_err(database)?;
+        for entry in table.iter().map_err(database)? {
+            let (arn, bytes) = entry.map_err(database)?;
+            visit(arn.value(), bytes.value())?;
+        }
+        Ok(())
+    }
+
+    /// A revision, if it is there.
+    pub(super) fn revision(&self, arn: &str, number: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let read = self.database()?.begin_read().map_err(database)?;
+        let table = read.open_table(REVISIONS).map_err(database)?;
+        let found = table.get((arn, number)).map_err(database)?;
+        Ok(found.map(|bytes| bytes.value().to_vec()))
     }
 
     /// Whether the file is still what its path leads to.
@@ -105,6 +130,51 @@ impl Disk {
         drop(read);
         self.database = Some(opened);
         Ok(())
+    }
+}
+
+/// The table of what has no number.
+fn by_arn(kind: Kind) -> TableDefinition<'static, &'static str, &'static [u8]> {
+    match kind {
+        Kind::Activity => ACTIVITIES,
+        Kind::Machine | Kind::Revision => MACHINES,
+    }
+}
+
+impl Tables for &WriteTransaction {
+    fn numbers(&mut self, kind: Kind, arn: &str) -> Result<Vec<u64>, StateError> {
+        if kind != Kind::Revision {
+            let table = self.open_table(by_arn(kind)).map_err(database)?;
+            let is_there = table.get(arn).map_err(database)?.is_some();
+            return Ok(if is_there { vec![0] } else { Vec::new() });
+        }
+        let table = self.open_table(REVISIONS).map_err(database)?;
+        let range = table.range((arn, 0)..=(arn, u64::MAX)).map_err(database)?;
+        range.map(|entry| Ok(entry.map_err(database)?.0.value().1)).collect()
+    }
+
+    fn arns(&mut self, kind: Kind) -> Result<Vec<String>, StateError> {
+        let table = self.open_table(by_arn(kind)).map_err(database)?;
+        let entries = table.iter().map_err(database)?;
+        entries.map(|entry| Ok(entry.map_err(database)?.0.value().to_owned())).collect()
+    }
+
+    fn put(&mut self, kind: Kind, arn: &str, number: u64, bytes: &[u8]) -> Result<(), StateError> {
+        if kind == Kind::Revision {
+            let mut table = self.open_table(REVISIONS).map_err(database)?;
+            return table.insert((arn, number), bytes).map(drop).map_err(database);
+        }
+        let mut table = self.open_table(by_arn(kind)).map_err(database)?;
+        table.insert(arn, bytes).map(drop).map_err(database)
+    }
+
+    fn remove(&mut self, kind: Kind, arn: &str, number: u64) -> Result<(), StateError> {
+        if kind == Kind::Revision {
+            let mut table = self.open_table(REVISIONS).map_err(database)?;
+            return table.remove((arn, number)).map(drop).map_err(database);
+        }
+        let mut table = self.open_table(by_arn(kind)).map_err(database)?;
+        table.remove(arn).map(drop).map_err(database)
     }
 }
 

@@ -11,6 +11,8 @@ mod aliases;
 mod builder;
 mod closed;
 mod configuration;
+#[cfg(feature = "postgres")]
+mod database;
 mod disk;
 mod durable;
 mod error;
@@ -21,6 +23,8 @@ mod ids;
 mod machines;
 mod map_runs;
 mod mocks;
+#[cfg(feature = "postgres")]
+mod moving;
 mod nested;
 mod page;
 mod redrive;
@@ -33,6 +37,7 @@ mod status_events;
 mod store;
 #[cfg(feature = "console")]
 mod survey;
+mod tables;
 mod tags;
 pub mod test_state;
 mod testing;
@@ -58,6 +63,8 @@ pub use machines::{
     UpdatedStateMachine,
 };
 pub use map_runs::UpdateMapRun;
+#[cfg(feature = "postgres")]
+pub use moving::{copy_state_from, copy_state_to};
 pub use page::{Page, Part};
 pub use redrive::RedriveDescription;
 pub use scope::Scope;
@@ -205,9 +212,16 @@ impl Service {
         self.inner.executions.wait_for_status_events(within)
     }
 
-    /// Why what is registered cannot be stored at present, if so: changes are refused until it can be again.
+    /// Why what is registered cannot be stored at present, or no execution made durable, if so: changes and starts are
+    /// refused until they can be again.
     pub fn state_problem(&self) -> Option<String> {
-        self.inner.store.as_ref().and_then(Store::trouble)
+        self.inner.store.as_ref().and_then(Store::trouble).or_else(|| self.inner.engine.journal_problem())
+    }
+
+    /// Lets another process go on with what is durable, at once, where that is in a cluster. To be called at the end, when all is
+    /// [drained](Service::drain): nothing is made durable any more.
+    pub fn finish(&self) {
+        self.inner.engine.finish_journal();
     }
 
     /// What a crash may lose of Standard executions.

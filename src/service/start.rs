@@ -9,6 +9,7 @@ use super::machines::{StateMachine, name};
 use super::mocks::split;
 use super::{Error, Exception, Inner, Service};
 use crate::json::explain::explain;
+use crate::limits;
 use crate::observe::{LiveHistory, Watcher};
 use crate::runtime::{Handle, Outcome, StartError, StartOptions, inline};
 use crate::task::Tasks;
@@ -303,9 +304,18 @@ impl From<StartError> for Error {
                 error.retry_after = Some(Duration::from_millis(100));
                 error
             }
+            StartError::Away(why) => away(&why),
             other => Error::invalid_input(&other.to_string()),
         }
     }
+}
+
+/// What a database keeps, and does not take at present.
+pub(super) fn away(why: &str) -> Error {
+    let message = format!("Nothing was changed, for it cannot be made durable at present: {why}");
+    let mut error = Error::new(Exception::ServiceUnavailable, message);
+    error.retry_after = Some(Duration::from_millis(limits::AWAY_RETRY_MS));
+    error
 }
 
 /// Refuses an input that is not JSON, in the words of the parser AWS uses.

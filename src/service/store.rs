@@ -1,5 +1,5 @@
 //! What survives a restart: state machines with their revisions, versions, aliases and tags, and activities, in an
-//! embedded database. Executions do not.
+//! embedded database, or in the database of a cluster. Executions are in the journal.
 //!
 //! Every change is one transaction, on the disk before the action is answered. When that fails, the action is refused,
 //! and so are others until it works again; what is in memory goes on.
@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +16,7 @@ use super::activities::Activity;
 use super::configuration::Tag;
 use super::disk::Disk;
 use super::machines::{Revision, Settings, StateMachine};
+use super::tables::{Change, Kind, Place, Tables};
 use super::versions::{Alias, Version};
 use super::{Error, Exception, Inner};
 use crate::asl::MachineType;
@@ -24,13 +24,6 @@ use crate::limits;
 
 const RETRY_MIN: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MIN);
 const RETRY_MAX: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MAX);
-
-/// By the ARN: a [`MachineRecord`].
-pub(super) const MACHINES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state machines");
-/// By the ARN and the revision's number: a [`RevisionRecord`].
-pub(super) const REVISIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("revisions");
-/// By the ARN: an [`Activity`].
-pub(super) const ACTIVITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("activities");
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +89,7 @@ pub(super) struct Store {
 
 #[derive(Debug)]
 struct State {
-    disk: Disk,
+    place: Place,
     trouble: Option<Trouble>,
     /// A thread tries again and again.
     is_mended: bool,
@@ -164,9 +157,18 @@ impl MachineRecord {
 impl Store {
     /// Opens the database of a folder, which is made if need be.
     pub(super) fn open(folder: &Path) -> Result<Store, StateError> {
-        let disk = Disk::open(folder)?;
-        let state = State { disk, trouble: None, is_mended: false };
-        Ok(Store { state: Mutex::new(state), said: Mutex::default(), inner: OnceLock::new() })
+        Ok(Store::at(Place::Disk(Disk::open(folder)?)))
+    }
+
+    /// Opens the database of a cluster, which this node owns.
+    #[cfg(feature = "postgres")]
+    pub(super) fn in_cluster(cluster: &crate::journal::postgres::Cluster) -> Result<Store, StateError> {
+        Ok(Store::at(Place::Database(super::database::Database::open(cluster)?)))
+    }
+
+    fn at(place: Place) -> Store {
+        let state = State { place, trouble: None, is_mended: false };
+        Store { state: Mutex::new(state), said: Mutex::default(), inner: OnceLock::new() }
     }
 
     /// Tells whose memory it is to agree with after trouble.
@@ -177,23 +179,19 @@ impl Store {
 
     /// Writes a state machine as it is now: revisions that nothing needs any more go with it.
     pub(super) fn keep_machine(&self, machine: &StateMachine) -> Result<(), StateError> {
-        self.change(|write| put_machine(write, machine))
+        self.change(&mut |tables| put_machine(tables, machine))
     }
 
     pub(super) fn forget_machine(&self, arn: &str) -> Result<(), StateError> {
-        self.change(|write| remove_machine(write, arn))
+        self.change(&mut |tables| remove_machine(tables, arn))
     }
 
     pub(super) fn keep_activity(&self, activity: &Activity) -> Result<(), StateError> {
-        self.change(|write| put_activity(write, activity))
+        self.change(&mut |tables| put_activity(tables, activity))
     }
 
     pub(super) fn forget_activity(&self, arn: &str) -> Result<(), StateError> {
-        self.change(|write| {
-            let mut table = write.open_table(ACTIVITIES).map_err(database)?;
-            table.remove(arn).map_err(database)?;
-            Ok(())
-        })
+        self.change(&mut |tables| tables.remove(Kind::Activity, arn, 0))
     }
 
     /// Why nothing can be written, if so.
@@ -205,7 +203,7 @@ impl Store {
             Err(TryLockError::WouldBlock) => return self.said().clone(),
         };
         if state.trouble.is_none()
-            && let Err(error) = state.disk.is_in_place()
+            && let Err(error) = state.place.is_in_place()
         {
             self.fails(&mut state, &error);
         }
@@ -224,10 +222,7 @@ impl Store {
 
     /// Does a change as one transaction. It is on the disk, in the file that stands in its place, when this succeeds.
     /// Only one at a time is asked for: whoever changes what is registered holds a lock.
-    fn change(
-        &self,
-        change: impl FnOnce(&WriteTransaction) -> Result<(), StateError>,
-    ) -> Result<(), StateError> {
+    fn change(&self, change: Change<'_>) -> Result<(), StateError> {
         let mut state = self.state();
         if let Some(Trouble { why, retry_at, .. }) = &state.trouble {
             let left = retry_at.saturating_duration_since(Instant::now());
@@ -236,7 +231,7 @@ impl Store {
             }
             self.mend(&mut state)?;
         }
-        let done = state.disk.change(change);
+        let done = state.place.change(change);
         if let Err(error) = &done {
             self.fails(&mut state, error);
         }
@@ -272,8 +267,8 @@ impl Store {
     /// came to the disk.
     fn mend(&self, state: &mut State) -> Result<(), StateError> {
         let inner = self.inner.get().and_then(Weak::upgrade);
-        let mended = state.disk.reopen().and_then(|()| match inner {
-            Some(inner) => state.disk.change(|write| agree(write, &inner)),
+        let mended = state.place.reopen().and_then(|()| match inner {
+            Some(inner) => state.place.change(&mut |tables| agree(tables, &inner)),
             None => Ok(()),
         });
         match &mended {
@@ -290,17 +285,13 @@ impl Store {
     /// Registers all that is stored.
     pub(super) fn load(&self, inner: &Inner) -> Result<(), StateError> {
         let state = self.state();
-        let read = state.disk.database()?.begin_read().map_err(database)?;
-        let revisions = read.open_table(REVISIONS).map_err(database)?;
-        for entry in read.open_table(MACHINES).map_err(database)?.iter().map_err(database)? {
-            let (arn, record) = entry.map_err(database)?;
-            let arn = arn.value();
-            let record: MachineRecord = record_of(arn, record.value())?;
+        state.place.all(Kind::Machine, &mut |arn, record| {
+            let record: MachineRecord = record_of(arn, record)?;
             let machine_type = if record.express { MachineType::Express } else { MachineType::Standard };
             let revision = |number: u64| {
-                let stored = revisions.get((arn, number)).map_err(database)?;
+                let stored = state.place.revision(arn, number)?;
                 let stored = stored.ok_or_else(|| broken(arn, "a revision is missing"))?;
-                let RevisionRecord { id, updated_ms, settings } = record_of(arn, stored.value())?;
+                let RevisionRecord { id, updated_ms, settings } = record_of(arn, &stored)?;
                 let machine = inner.compile(arn, &record.name, machine_type, &settings);
                 // As with another version of this program, or with fewer integrations: it is kept, and not run.
                 let machine = machine.map_err(|error| {
@@ -333,13 +324,13 @@ impl Store {
                 published_at_creation: record.published_at_creation,
             };
             inner.machines.put(arn, Arc::new(machine));
-        }
-        for entry in read.open_table(ACTIVITIES).map_err(database)?.iter().map_err(database)? {
-            let (arn, record) = entry.map_err(database)?;
-            let activity: Activity = record_of(arn.value(), record.value())?;
-            inner.activities.put(arn.value(), Arc::new(activity));
-        }
-        Ok(())
+            Ok(())
+        })?;
+        state.place.all(Kind::Activity, &mut |arn, record| {
+            let activity: Activity = record_of(arn, record)?;
+            inner.activities.put(arn, Arc::new(activity));
+            Ok(())
+        })
     }
 }
 
@@ -365,46 +356,37 @@ fn keep_mending(inner: &Weak<Inner>) {
     }
 }
 
-// ---- tables ----
+// ---- records ----
 
-fn put_machine(write: &WriteTransaction, machine: &StateMachine) -> Result<(), StateError> {
+fn put_machine(tables: &mut dyn Tables, machine: &StateMachine) -> Result<(), StateError> {
     let arn = &*machine.arn;
     let revisions = machine.versions.values().map(|version| &version.revision).chain([&machine.current]);
     let needed: BTreeMap<u64, &Arc<Revision>> =
         revisions.map(|revision| (revision.number, revision)).collect();
-    let mut table = write.open_table(MACHINES).map_err(database)?;
-    table.insert(arn, &*bytes(arn, &MachineRecord::of(machine))?).map_err(database)?;
-    let mut table = write.open_table(REVISIONS).map_err(database)?;
-    let mut kept = Vec::new();
-    for entry in table.range((arn, 0)..=(arn, u64::MAX)).map_err(database)? {
-        kept.push(entry.map_err(database)?.0.value().1);
-    }
+    tables.put(Kind::Machine, arn, 0, &bytes(arn, &MachineRecord::of(machine))?)?;
+    let kept = tables.numbers(Kind::Revision, arn)?;
     for number in kept.iter().filter(|number| !needed.contains_key(number)) {
-        table.remove((arn, *number)).map_err(database)?;
+        tables.remove(Kind::Revision, arn, *number)?;
     }
     for (number, revision) in needed.iter().filter(|(number, _)| !kept.contains(number)) {
         let Revision { id, updated_ms, settings, .. } = &***revision;
         let record = RevisionRecord { id: id.clone(), updated_ms: *updated_ms, settings: settings.clone() };
-        table.insert((arn, *number), &*bytes(arn, &record)?).map_err(database)?;
+        tables.put(Kind::Revision, arn, *number, &bytes(arn, &record)?)?;
     }
     Ok(())
 }
 
-fn remove_machine(write: &WriteTransaction, arn: &str) -> Result<(), StateError> {
-    let mut table = write.open_table(MACHINES).map_err(database)?;
-    table.remove(arn).map_err(database)?;
-    let mut table = write.open_table(REVISIONS).map_err(database)?;
-    table.retain_in((arn, 0)..=(arn, u64::MAX), |_, _| false).map_err(database)
+fn remove_machine(tables: &mut dyn Tables, arn: &str) -> Result<(), StateError> {
+    tables.remove(Kind::Machine, arn, 0)?;
+    tables.remove_all(Kind::Revision, arn)
 }
 
-fn put_activity(write: &WriteTransaction, activity: &Activity) -> Result<(), StateError> {
-    let mut table = write.open_table(ACTIVITIES).map_err(database)?;
-    table.insert(&*activity.arn, &*bytes(&activity.arn, activity)?).map_err(database)?;
-    Ok(())
+fn put_activity(tables: &mut dyn Tables, activity: &Activity) -> Result<(), StateError> {
+    tables.put(Kind::Activity, &activity.arn, 0, &bytes(&activity.arn, activity)?)
 }
 
 /// Writes all that is in memory, and nothing else.
-fn agree(write: &WriteTransaction, inner: &Inner) -> Result<(), StateError> {
+fn agree(tables: &mut dyn Tables, inner: &Inner) -> Result<(), StateError> {
     let machines: BTreeMap<String, Arc<StateMachine>> = inner
         .machines
         .after(None, usize::MAX)
@@ -412,26 +394,14 @@ fn agree(write: &WriteTransaction, inner: &Inner) -> Result<(), StateError> {
         .filter(|machine| !machine.is_deleting)
         .map(|machine| (machine.arn.to_string(), machine))
         .collect();
-    for arn in keys(write, MACHINES)?.iter().filter(|arn| !machines.contains_key(*arn)) {
-        remove_machine(write, arn)?;
+    for arn in tables.arns(Kind::Machine)?.iter().filter(|arn| !machines.contains_key(*arn)) {
+        remove_machine(tables, arn)?;
     }
-    machines.values().try_for_each(|machine| put_machine(write, machine))?;
-    for arn in keys(write, ACTIVITIES)?.iter().filter(|arn| inner.activities.get(arn).is_none()) {
-        write.open_table(ACTIVITIES).map_err(database)?.remove(&**arn).map_err(database)?;
+    machines.values().try_for_each(|machine| put_machine(tables, machine))?;
+    for arn in tables.arns(Kind::Activity)?.iter().filter(|arn| inner.activities.get(arn).is_none()) {
+        tables.remove(Kind::Activity, arn, 0)?;
     }
-    inner.activities.after(None, usize::MAX).iter().try_for_each(|activity| put_activity(write, activity))
-}
-
-fn keys(
-    write: &WriteTransaction,
-    table: TableDefinition<'_, &'static str, &'static [u8]>,
-) -> Result<Vec<String>, StateError> {
-    let table = write.open_table(table).map_err(database)?;
-    let mut keys = Vec::new();
-    for entry in table.iter().map_err(database)? {
-        keys.push(entry.map_err(database)?.0.value().to_owned());
-    }
-    Ok(keys)
+    inner.activities.after(None, usize::MAX).iter().try_for_each(|activity| put_activity(tables, activity))
 }
 
 fn bytes(arn: &str, record: &impl Serialize) -> Result<Vec<u8>, StateError> {

@@ -1,13 +1,19 @@
 //! The journal: its format, what crashes and damage do to it, its threads.
 
+mod contract;
 mod crashes;
 mod damage;
 mod delta;
 mod faults;
 mod format;
 mod golden;
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+mod postgres;
 #[path = "../required/mod.rs"]
 mod required;
+#[cfg(all(feature = "postgres", target_os = "linux"))]
+#[path = "../postgres/mod.rs"]
+mod server;
 mod spill;
 mod writer;
 

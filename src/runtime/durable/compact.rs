@@ -13,7 +13,7 @@ use super::records::{
     ANSWER, END, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, Reader, START, TURN, TURN_DELTA,
 };
 use super::{Durability, DurableError};
-use crate::journal::{Journal, Lsn, Record, Refused, Room, delta};
+use crate::journal::{Lsn, Record, Refused, Room, delta};
 use crate::limits;
 
 /// Executions that somebody may ask for, with their last recorded turns, and how long the journal is.
@@ -147,7 +147,7 @@ fn keep_short(durability: &Weak<Durability>, bytes_min: u64) {
         std::thread::sleep(Duration::from_millis(limits::DURABLE_COMPACT_LOOK_MS));
         let Some(durability) = durability.upgrade() else { return };
         durability.write_forgotten();
-        durability.journal.check_files();
+        durability.journal.check();
         if durability.live.is_long(bytes_min)
             && let Err(error) = durability.compact()
         {

@@ -18,9 +18,17 @@ use super::super::start::StartError;
 use super::super::tasks::Answer;
 use super::{DurabilityMode, DurableError, Ledger, RecoveredExecution, start_base};
 use crate::engine::{SnapshotError, Start, Token};
-use crate::journal::Lsn;
+use crate::journal::{Lsn, Refused};
 use crate::json;
 use crate::observe::{Watch, Watcher};
+
+/// Why what was to be durable is not.
+pub(in crate::runtime) fn not_durable(why: Refused) -> StartError {
+    match why {
+        Refused::Away(_) => StartError::Away(why.to_string()),
+        why => StartError::NotDurable(why.to_string()),
+    }
+}
 
 impl Engine {
     /// Records that an execution is to begin.
@@ -45,7 +53,7 @@ impl Engine {
             return Err(StartError::AlreadyRuns(arn.to_owned()));
         }
         let ledger = durability.start((seed, name, arn), label.trace_header.as_deref(), durable, input);
-        label.ledger = Some(ledger.map_err(|why| refused(&why.to_string()))?);
+        label.ledger = Some(ledger.map_err(not_durable)?);
         Ok(())
     }
 
@@ -68,6 +76,19 @@ impl Engine {
     /// What a crash may lose of executions that are [to be durable](crate::runtime::StartOptions::durable).
     pub fn durability(&self) -> DurabilityMode {
         self.shared().durability.as_ref().map_or(DurabilityMode::Memory, |durability| durability.mode())
+    }
+
+    /// Ends the journal, when nothing durable is to happen any more in this process, so that another one may go on at once.
+    pub fn finish_journal(&self) {
+        if let Some(durability) = &self.shared().durability {
+            durability.finish();
+        }
+    }
+
+    /// Why nothing durable begins at present, if so.
+    pub fn journal_problem(&self) -> Option<String> {
+        let durability = self.shared().durability.as_ref()?;
+        durability.stats().is_away.then(|| "the database that the journal is in is away".to_owned())
     }
 
     /// Bytes of the records that were appended to the journal since the engine was built.
@@ -123,7 +144,7 @@ impl Engine {
         let mut found = durability.found();
         if !found.notes.contains_key(key) {
             let bytes = bytes();
-            durability.note(key, &bytes).map_err(|why| refused(why.to_string()))?;
+            durability.note(key, &bytes).map_err(not_durable)?;
             found.notes.insert(key.into(), bytes.into());
         }
         Ok(())

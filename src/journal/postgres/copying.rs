@@ -1,0 +1,140 @@
+//! Moving a journal between a folder and a cluster: the same blocks under the same numbers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::super::block::{Batch, HEADER_BYTES};
+use super::super::{
+    Block, Folder, FolderLock, JournalError, Log, Lsn, Options, Ownership, Report, SyncMode, scan,
+};
+use super::lease::ClusterLease;
+use super::session::Session;
+use super::{Cluster, rows};
+
+fn wrong(what: &'static str) -> JournalError {
+    JournalError::Options(what)
+}
+
+/// Copies the journal of a folder, which must not be in use, into a cluster that has none; what is not needed any more
+/// stays behind. What was copied was read back.
+///
+/// # Errors
+/// When one of them is in use, cannot be read or written, or there is something in the cluster.
+pub fn copy_from(folder: &Path, cluster: &Cluster) -> Result<Report, JournalError> {
+    let mut lock = FolderLock::of(folder);
+    lock.claim()?;
+    let disk = Folder::at(folder, SyncMode::Data);
+    let report = scan(&disk)?;
+    if report.last == Lsn(0) {
+        return Err(wrong("there is no journal to copy"));
+    }
+    let mut lease = ClusterLease::of(cluster);
+    lease.claim()?;
+    let known = cluster.known()?;
+    if cluster.ask(move |session| rows::last(session, known.id))?.is_some() {
+        return Err(wrong("the cluster to copy to has a journal already"));
+    }
+    let journal = report.journal.ok_or_else(|| wrong("the journal has no identity"))?;
+    let (mut failed, taken) = (cluster.ask(Session::begin), cluster.epoch());
+    let mut records = 0;
+    report.read(&disk, &mut |block| {
+        records += u64::from(block.header.records);
+        if failed.is_ok() {
+            let (lsn, epoch) = (block.header.lsn.0, block.header.epoch);
+            let bytes = bytes(block);
+            failed = cluster.ask(move |session| rows::put(session, known.id, (lsn, epoch), &bytes));
+        }
+    })?;
+    let epoch = report.epoch.max(taken);
+    let done = failed.and_then(|()| {
+        cluster.ask(move |session| {
+            rows::adopt(session, known.id, (journal, epoch))?;
+            session.commit()
+        })
+    });
+    if let Err(trouble) = done {
+        cluster.ask(|session| {
+            session.roll_back();
+            Ok(())
+        })?;
+        return Err(trouble.into());
+    }
+    // What this node has taken is another number by now.
+    cluster.shared.epoch.store(epoch, Ordering::Release);
+    lease.release();
+    // As another process finds it.
+    let mut there = 0;
+    let copied = cluster.afresh().scan(&mut |block| there += u64::from(block.header.records))?;
+    same((&report, records), (&copied, there), &cluster.describe())?;
+    Ok(copied)
+}
+
+/// Copies the journal of a cluster, which must not be in use, into a folder that is new or empty.
+///
+/// # Errors
+/// When one of them is in use, cannot be read or written, or there is something in the folder.
+pub fn copy_to(cluster: &Cluster, folder: &Path) -> Result<Report, JournalError> {
+    cluster.find()?;
+    let mut lease = ClusterLease::of(cluster);
+    lease.claim()?;
+    let at = |path: &Path| JournalError::io(path.display().to_string());
+    std::fs::create_dir_all(folder).map_err(at(folder))?;
+    if std::fs::read_dir(folder).map_err(at(folder))?.next().is_some() {
+        return Err(wrong("the folder to copy to is not empty"));
+    }
+    let disk = Arc::new(Folder::at(folder, SyncMode::Data));
+    let mut log: Option<Log> = None;
+    let mut failed = Ok(());
+    let report = cluster.read_all(&mut |block| {
+        if failed.is_ok() {
+            failed = put(&mut log, &disk, block);
+        }
+    })?;
+    failed?;
+    if report.last == Lsn(0) {
+        return Err(wrong("there is no journal to copy"));
+    }
+    drop(log);
+    lease.release();
+    let (copy, mut there) = (Folder::at(folder, SyncMode::Data), 0);
+    let copied = scan(&copy)?;
+    copied.read(&copy, &mut |block| there += u64::from(block.header.records))?;
+    same((&report, report.records), (&copied, there), &folder.display().to_string())?;
+    Ok(copied)
+}
+
+/// Writes a block as it is to the end of a log, which begins with it.
+fn put(log: &mut Option<Log>, disk: &Arc<Folder>, block: &Block<'_>) -> Result<(), JournalError> {
+    let log = match log {
+        Some(log) => log,
+        None => {
+            let options =
+                Options { segment_bytes: crate::limits::DURABLE_SEGMENT_BYTES, ..Options::default() };
+            log.insert(Log::copying(disk.clone(), options, &block.header)?)
+        }
+    };
+    let mut batch = Batch::with_capacity(block.header.body_bytes as usize);
+    block.records().for_each(|record| batch.push(record));
+    log.copy(&mut batch, &block.header)?;
+    Ok(())
+}
+
+/// Whether a copy has what was read, with so many records.
+fn same(read: (&Report, u64), copied: (&Report, u64), place: &str) -> Result<(), JournalError> {
+    let identity = |(report, records): (&Report, u64)| (report.journal, report.last, report.epoch, records);
+    if identity(read) == identity(copied) {
+        return Ok(());
+    }
+    let what = "the copy is not what was read".to_owned();
+    Err(JournalError::Damaged { file: place.to_owned(), offset: 0, what })
+}
+
+/// A block as it was read, without the zeros at its end.
+fn bytes(block: &Block<'_>) -> Vec<u8> {
+    let mut batch = Batch::with_capacity(block.header.body_bytes as usize);
+    block.records().for_each(|record| batch.push(record));
+    let mut header = block.header;
+    let bytes = batch.seal(&mut header);
+    bytes[..HEADER_BYTES + header.body_bytes as usize].to_vec()
+}

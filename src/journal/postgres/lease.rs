@@ -1,0 +1,281 @@
+//! Who owns a cluster: taking it, telling that one lives, giving it back, and standing by.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::super::{JournalError, Ownership};
+use super::Cluster;
+use super::rows::{self, Owner};
+use super::session::{Session, Trouble};
+
+/// Called once when another has the cluster.
+type OnLost = Box<dyn FnOnce(String) + Send>;
+
+/// The ownership of a cluster. While it is claimed, a thread tells the database that this node lives.
+pub struct ClusterLease {
+    cluster: Cluster,
+    keeper: Option<Keeper>,
+}
+
+impl ClusterLease {
+    /// The ownership of a cluster, not taken yet.
+    pub fn of(cluster: &Cluster) -> ClusterLease {
+        ClusterLease { cluster: cluster.clone(), keeper: None }
+    }
+
+    /// What is done when another has taken the cluster.
+    pub(super) fn when_lost(&self, then: OnLost) {
+        if let Some(keeper) = &self.keeper {
+            keeper.when_lost(then);
+        }
+    }
+}
+
+impl Ownership for ClusterLease {
+    fn claim(&mut self) -> Result<(), JournalError> {
+        let known = self.cluster.known()?;
+        if self.cluster.epoch() == 0 {
+            let (node, address) = (self.cluster.node().to_owned(), self.cluster.published.clone());
+            let lease_ms = lease_ms(&self.cluster);
+            let claimed = self.cluster.ask(move |session| {
+                rows::tell(session, known.id, (&node, &address), lease_ms)?;
+                rows::claim(session, known.id, &node)
+            })?;
+            let Some(epoch) = claimed else { return Err(JournalError::Held(self.cluster.describe())) };
+            self.cluster.shared.epoch.store(epoch, Ordering::Release);
+        }
+        if self.keeper.is_none() {
+            self.keeper = Some(Keeper::start(&self.cluster, known.id)?);
+        }
+        Ok(())
+    }
+
+    fn renew(&mut self) -> Result<(), JournalError> {
+        let (known, node) = (self.cluster.known()?, self.cluster.node().to_owned());
+        let (address, lease_ms) = (self.cluster.published.clone(), lease_ms(&self.cluster));
+        let owner = self.cluster.ask(move |session| {
+            rows::tell(session, known.id, (&node, &address), lease_ms)?;
+            rows::owner(session, known.id)
+        })?;
+        match self.cluster.epoch() {
+            0 => Err(JournalError::Held(self.cluster.describe())),
+            epoch if owner.epoch == epoch => Ok(()),
+            _ => Err(JournalError::Held(self.cluster.describe())),
+        }
+    }
+
+    fn release(&mut self) {
+        // First, so that it tells nothing behind this.
+        self.keeper = None;
+        let epoch = self.cluster.shared.epoch.swap(0, Ordering::AcqRel);
+        if let Some(known) = self.cluster.shared.known.get().cloned().filter(|_| epoch > 0) {
+            self.cluster.give_back(known.id, epoch);
+        }
+    }
+}
+
+impl Cluster {
+    fn give_back(&self, id: i32, epoch: u64) {
+        let node = self.node().to_owned();
+        let released = self.ask(move |session| {
+            rows::release(session, id, &node, epoch)?;
+            rows::forget_nodes(session, id, &node)
+        });
+        if let Err(trouble) = released {
+            tracing::warn!(reason = %trouble, "the cluster was not given back: others take it when the lease is over");
+        }
+    }
+}
+
+impl Drop for ClusterLease {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+fn lease_ms(cluster: &Cluster) -> i64 {
+    i64::try_from(cluster.lease.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The thread that tells that this node lives.
+struct Keeper {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    lost: Arc<Mutex<Lost>>,
+}
+
+#[derive(Default)]
+struct Lost {
+    why: Option<String>,
+    then: Option<OnLost>,
+}
+
+impl Keeper {
+    fn start(cluster: &Cluster, id: i32) -> Result<Keeper, JournalError> {
+        let (stop, stopped) = mpsc::channel();
+        let lost: Arc<Mutex<Lost>> = Arc::default();
+        let session = Session::new(&cluster.address)?;
+        let (cluster, told) = (cluster.clone(), Arc::clone(&lost));
+        let thread = thread::Builder::new().name("postgres-lease".to_owned());
+        let thread = thread
+            .spawn(move || keep(&cluster, (id, session), &stopped, &told))
+            .map_err(JournalError::io("a thread for the lease"))?;
+        Ok(Keeper { stop: Some(stop), thread: Some(thread), lost })
+    }
+
+    fn when_lost(&self, then: OnLost) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        match lost.why.take() {
+            Some(why) => then(why),
+            None => lost.then = Some(then),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+        {
+            // It panics with nobody's lock held; the lease is over then, which is what it would be told.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn keep(
+    cluster: &Cluster,
+    (id, mut session): (i32, Session),
+    stopped: &mpsc::Receiver<()>,
+    lost: &Mutex<Lost>,
+) {
+    let mut is_away = false;
+    while stopped.recv_timeout(cluster.lease / 3) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let told = rows::tell(&mut session, id, (cluster.node(), &cluster.published), lease_ms(cluster))
+            .and_then(|()| rows::owner(&mut session, id));
+        match told {
+            Ok(owner) if owner.epoch != cluster.epoch() => {
+                let why = replaced(cluster.epoch(), &owner);
+                let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
+                match lost.then.take() {
+                    Some(then) => then(why),
+                    None => lost.why = Some(why),
+                }
+                return;
+            }
+            Ok(_) if std::mem::take(&mut is_away) => {
+                tracing::info!("the lease of the cluster is renewed again")
+            }
+            Ok(_) => {}
+            Err(trouble) => {
+                if !std::mem::replace(&mut is_away, true) {
+                    tracing::error!(reason = %trouble, "the lease of the cluster cannot be renewed at present");
+                }
+            }
+        }
+    }
+}
+
+/// Why an owner with this epoch is none any more.
+pub(super) fn replaced(epoch: u64, owner: &Owner) -> String {
+    let by = match &owner.node {
+        Some(node) => format!("node {node} {}", owner.address),
+        None => "a node that has ended since".to_owned(),
+    };
+    format!(
+        "this node is not the owner any more (epoch {epoch}): {} has taken over as epoch {}",
+        by.trim_end(),
+        owner.epoch
+    )
+}
+
+/// What a node that stands by sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standby {
+    /// Another one owns the cluster, and is reached at this address.
+    Owned {
+        /// Its name.
+        node: String,
+        /// Its address, empty if it has none.
+        address: String,
+    },
+    /// The owner is not heard of any more, and this node waits until it may take over.
+    Waiting,
+    /// The database does not answer.
+    Away(String),
+    /// This node owns the cluster from now on.
+    Owner,
+}
+
+impl Cluster {
+    /// Tells the database that this node lives, and takes the cluster if nobody does who lives. To be called several times in
+    /// a lease by one that stands by, which must not own the cluster.
+    ///
+    /// After the database was away, an owner has a whole lease to be heard of again.
+    ///
+    /// # Errors
+    /// When the cluster is none that this release can read.
+    pub fn look(&self, seen: &mut Option<std::time::Instant>) -> Result<Standby, JournalError> {
+        let away = |trouble: Trouble| Standby::Away(trouble.text);
+        let known = match self.known() {
+            Ok(known) => known,
+            Err(JournalError::Io { source, .. }) => {
+                *seen = None;
+                return Ok(away(Trouble::said(source.to_string())));
+            }
+            Err(error) => return Err(error),
+        };
+        let since = *seen.get_or_insert_with(std::time::Instant::now);
+        let may_claim = since.elapsed() >= self.lease;
+        let (node, address, lease_ms) = (self.node().to_owned(), self.published.clone(), lease_ms(self));
+        let looked = self.ask(move |session| {
+            rows::tell(session, known.id, (&node, &address), lease_ms)?;
+            let owner = rows::owner(session, known.id)?;
+            let is_free = owner.node.is_none() || may_claim;
+            let claimed = if is_free { rows::claim(session, known.id, &node)? } else { None };
+            Ok((owner, claimed))
+        });
+        match looked {
+            Err(trouble) => {
+                *seen = None;
+                Ok(away(trouble))
+            }
+            Ok((_, Some(epoch))) => {
+                self.shared.epoch.store(epoch, Ordering::Release);
+                Ok(Standby::Owner)
+            }
+            Ok((Owner { node: Some(node), address, left_ms, .. }, None)) if left_ms > 0 => {
+                Ok(Standby::Owned { node, address })
+            }
+            Ok(_) => Ok(Standby::Waiting),
+        }
+    }
+
+    /// Takes the cluster, and waits for an owner that died: for as long as it is to be believed, and no longer.
+    pub(super) fn claim_within_lease(&self, lease: &mut ClusterLease) -> Result<(), JournalError> {
+        let mut first = None;
+        loop {
+            let held = match lease.claim() {
+                Err(error @ JournalError::Held(_)) => error,
+                claimed => return claimed,
+            };
+            let known = self.known()?;
+            let owner = self.ask(move |session| rows::owner(session, known.id))?;
+            let begun = std::time::Instant::now();
+            let (until, left_ms) = *first.get_or_insert((begun + millis(owner.left_ms), owner.left_ms));
+            // One that lives has renewed its lease.
+            if begun > until + Duration::from_millis(500) || owner.left_ms > left_ms {
+                return Err(held);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

@@ -1,0 +1,359 @@
+//! What a cluster is in the database: its tables, and every statement that touches them.
+//!
+//! | table | a row is |
+//! |---|---|
+//! | `expressway_cluster` | a cluster: its name, the identity of its journal, its secret |
+//! | `expressway_node` | a process that lives, until when it is to be believed, and where it answers |
+//! | `expressway_owner` | who may append to a partition, by the number of the owner (epoch) |
+//! | `expressway_block` | a block, the bytes that a folder's segment has as well, without the zeros at the end |
+//! | `expressway_item` | a state machine, a revision or an activity, for the service |
+//!
+//! The owner's row is written when the owner changes and locked by each append; who lives is in another one, so that a long
+//! backup leaves no chain of old versions behind what every append reads.
+
+use tokio_postgres::Row;
+
+use super::session::{Session, Trouble};
+use crate::limits::POSTGRES_READ_BLOCKS;
+
+/// The format of the tables.
+const FORMAT: i32 = 1;
+/// Partitions are for later: there is one.
+pub(super) const PARTITION: i32 = 0;
+
+/// The number under which one session at a time makes tables.
+const MAKING: i64 = 0x5850_4a42;
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS expressway_cluster (
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE, format int NOT NULL,
+    journal bigint NOT NULL, secret bytea NOT NULL, made_at timestamptz NOT NULL DEFAULT clock_timestamp());
+CREATE TABLE IF NOT EXISTS expressway_node (
+    cluster int NOT NULL REFERENCES expressway_cluster ON DELETE CASCADE, node text NOT NULL, address text NOT NULL,
+    release text NOT NULL, began_at timestamptz NOT NULL, seen_at timestamptz NOT NULL, seen_until timestamptz NOT NULL,
+    PRIMARY KEY (cluster, node)) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS expressway_owner (
+    cluster int NOT NULL REFERENCES expressway_cluster ON DELETE CASCADE, partition int NOT NULL, epoch bigint NOT NULL,
+    node text, since timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (cluster, partition));
+CREATE TABLE IF NOT EXISTS expressway_block (
+    cluster int NOT NULL, partition int NOT NULL, lsn bigint NOT NULL, epoch bigint NOT NULL, bytes bytea NOT NULL,
+    PRIMARY KEY (cluster, partition, lsn)) WITH (
+    autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
+    toast.autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_threshold = 1000,
+    toast.autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE expressway_block ALTER COLUMN bytes SET STORAGE EXTERNAL;
+CREATE TABLE IF NOT EXISTS expressway_item (
+    cluster int NOT NULL REFERENCES expressway_cluster ON DELETE CASCADE, kind int NOT NULL, arn text NOT NULL,
+    number bigint NOT NULL, bytes bytea NOT NULL, PRIMARY KEY (cluster, kind, arn, number));
+";
+
+/// Whether the tables are there.
+pub(super) fn are_there(session: &mut Session) -> Result<bool, Trouble> {
+    let found = session.query("SELECT to_regclass('expressway_item') IS NOT NULL", &[])?;
+    first(&found)?.try_get(0).map_err(unexpected)
+}
+
+/// Makes the tables, unless they are there.
+pub(super) fn make(session: &mut Session) -> Result<(), Trouble> {
+    if are_there(session)? {
+        return Ok(());
+    }
+    session.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {TABLES} COMMIT"))
+}
+
+/// Whether the database makes durable what it says it has.
+pub(super) fn is_durable(session: &mut Session) -> Result<bool, Trouble> {
+    let found = session.query("SELECT current_setting('fsync') = 'on'", &[])?;
+    first(&found)?.try_get(0).map_err(unexpected)
+}
+
+/// A cluster that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) id: i32,
+    pub(super) format: i32,
+    /// The identity that all blocks tell.
+    pub(super) journal: u64,
+    pub(super) secret: Vec<u8>,
+}
+
+impl Known {
+    pub(super) fn is_readable(&self) -> bool {
+        self.format == FORMAT
+    }
+}
+
+pub(super) fn find(session: &mut Session, name: &str) -> Result<Option<Known>, Trouble> {
+    let found = session
+        .query("SELECT id, format, journal, secret FROM expressway_cluster WHERE name = $1", &[&name])?;
+    let known = |row: &Row| {
+        let journal: i64 = row.try_get(2)?;
+        Ok(Known {
+            id: row.try_get(0)?,
+            format: row.try_get(1)?,
+            journal: journal.cast_unsigned(),
+            secret: row.try_get(3)?,
+        })
+    };
+    found.first().map(known).transpose().map_err(unexpected)
+}
+
+/// A cluster's row, made if need be with this identity and secret.
+pub(super) fn find_or_make(
+    session: &mut Session,
+    name: &str,
+    journal: u64,
+    secret: &[u8],
+) -> Result<Known, Trouble> {
+    if let Some(known) = find(session, name)? {
+        return Ok(known);
+    }
+    session.query(
+        "INSERT INTO expressway_cluster (name, format, journal, secret) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        &[&name, &FORMAT, &journal.cast_signed(), &secret],
+    )?;
+    let known = find(session, name)?.ok_or_else(|| Trouble::said("the cluster's row was removed"))?;
+    session.query(
+        "INSERT INTO expressway_owner (cluster, partition, epoch) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
+        &[&known.id, &PARTITION],
+    )?;
+    Ok(known)
+}
+
+/// Tells that a node lives, and is to be believed for so long.
+pub(super) fn tell(
+    session: &mut Session,
+    cluster: i32,
+    (node, address): (&str, &str),
+    lease_ms: i64,
+) -> Result<(), Trouble> {
+    session
+        .query(
+            "INSERT INTO expressway_node (cluster, node, address, release, began_at, seen_at, seen_until) \
+             VALUES ($1, $2, $3, $4, clock_timestamp(), clock_timestamp(), \
+                     clock_timestamp() + $5::bigint * interval '1 millisecond') \
+             ON CONFLICT (cluster, node) DO UPDATE \
+             SET address = excluded.address, seen_at = excluded.seen_at, seen_until = excluded.seen_until",
+            &[&cluster, &node, &address, &env!("CARGO_PKG_VERSION"), &lease_ms],
+        )
+        .map(drop)
+}
+
+/// Forgets nodes that have been silent for an hour, and this one when it is given.
+pub(super) fn forget_nodes(session: &mut Session, cluster: i32, node: &str) -> Result<(), Trouble> {
+    session
+        .query(
+            "DELETE FROM expressway_node WHERE cluster = $1 \
+             AND (node = $2 OR seen_until < clock_timestamp() - interval '1 hour')",
+            &[&cluster, &node],
+        )
+        .map(drop)
+}
+
+/// Takes the partition, if nobody who lives has it; the epoch.
+pub(super) fn claim(session: &mut Session, cluster: i32, node: &str) -> Result<Option<u64>, Trouble> {
+    let found = session.query(
+        "UPDATE expressway_owner o SET epoch = o.epoch + 1, node = $3, since = clock_timestamp() \
+         WHERE o.cluster = $1 AND o.partition = $2 AND (o.node IS NULL OR o.node = $3 OR NOT EXISTS ( \
+             SELECT 1 FROM expressway_node n \
+             WHERE n.cluster = $1 AND n.node = o.node AND n.seen_until > clock_timestamp())) \
+         RETURNING o.epoch",
+        &[&cluster, &PARTITION, &node],
+    )?;
+    found.first().map(|row| number(row, 0)).transpose()
+}
+
+/// Gives the partition back, if it is still this one's.
+pub(super) fn release(session: &mut Session, cluster: i32, node: &str, epoch: u64) -> Result<(), Trouble> {
+    session
+        .query(
+            "UPDATE expressway_owner SET node = NULL WHERE cluster = $1 AND partition = $2 AND node = $3 AND epoch = $4",
+            &[&cluster, &PARTITION, &node, &epoch.cast_signed()],
+        )
+        .map(drop)
+}
+
+/// Who has the partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) epoch: u64,
+    /// None when it was given back.
+    pub(super) node: Option<String>,
+    pub(super) address: String,
+    /// Until when it is to be believed, in milliseconds from now; negative when that is over.
+    pub(super) left_ms: i64,
+}
+
+pub(super) fn owner(session: &mut Session, cluster: i32) -> Result<Owner, Trouble> {
+    let found = session.query(
+        "SELECT o.epoch, o.node, coalesce(n.address, ''), \
+                coalesce(extract(epoch FROM n.seen_until - clock_timestamp()) * 1000, -1)::bigint \
+         FROM expressway_owner o LEFT JOIN expressway_node n ON n.cluster = o.cluster AND n.node = o.node \
+         WHERE o.cluster = $1 AND o.partition = $2",
+        &[&cluster, &PARTITION],
+    )?;
+    let row = first(&found)?;
+    Ok(Owner {
+        epoch: number(row, 0)?,
+        node: row.try_get(1).map_err(unexpected)?,
+        address: row.try_get(2).map_err(unexpected)?,
+        left_ms: row.try_get(3).map_err(unexpected)?,
+    })
+}
+
+/// A node, as `cluster status` shows it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name, made when it began.
+    pub node: String,
+    /// Where it answers.
+    pub address: String,
+    /// Its release.
+    pub release: String,
+    /// How long ago it began, and told that it lives, in milliseconds.
+    pub began_ms: i64,
+    /// See `began_ms`.
+    pub seen_ms: i64,
+    /// Whether it is to be believed still.
+    pub lives: bool,
+}
+
+pub(super) fn nodes(session: &mut Session, cluster: i32) -> Result<Vec<Node>, Trouble> {
+    let found = session.query(
+        "SELECT node, address, release, (extract(epoch FROM clock_timestamp() - began_at) * 1000)::bigint, \
+                (extract(epoch FROM clock_timestamp() - seen_at) * 1000)::bigint, seen_until > clock_timestamp() \
+         FROM expressway_node WHERE cluster = $1 ORDER BY began_at, node",
+        &[&cluster],
+    )?;
+    let node = |row: &Row| {
+        Ok(Node {
+            node: row.try_get(0)?,
+            address: row.try_get(1)?,
+            release: row.try_get(2)?,
+            began_ms: row.try_get(3)?,
+            seen_ms: row.try_get(4)?,
+            lives: row.try_get(5)?,
+        })
+    };
+    found.iter().map(node).collect::<Result<_, _>>().map_err(unexpected)
+}
+
+/// Appends a block: once only, behind the one before, and by the owner whose epoch this is. Whether that was so.
+///
+/// The owner's row is locked until the block is durable, so a new owner, which changes it, comes before or after. That the block
+/// before is there proves that the database has not lost it, as a standby that was promoted too early would have.
+pub(super) fn append(
+    session: &mut Session,
+    cluster: i32,
+    (lsn, epoch): (u64, u64),
+    bytes: &[u8],
+) -> Result<bool, Trouble> {
+    let appended = session.query(
+        "INSERT INTO expressway_block (cluster, partition, lsn, epoch, bytes) \
+         SELECT $1::int, $2::int, $3::bigint, $4::bigint, $5::bytea FROM expressway_owner o \
+         WHERE o.cluster = $1 AND o.partition = $2 AND o.epoch = $4 AND ($3 = 1 OR EXISTS ( \
+             SELECT 1 FROM expressway_block b WHERE b.cluster = $1 AND b.partition = $2 AND b.lsn = $3 - 1)) \
+         FOR SHARE OF o RETURNING 1",
+        &[&cluster, &PARTITION, &lsn.cast_signed(), &epoch.cast_signed(), &bytes],
+    )?;
+    Ok(!appended.is_empty())
+}
+
+/// Puts a block in that another journal has; for copying, while nobody owns the cluster.
+pub(super) fn put(
+    session: &mut Session,
+    cluster: i32,
+    (lsn, epoch): (u64, u64),
+    bytes: &[u8],
+) -> Result<(), Trouble> {
+    session
+        .query(
+            "INSERT INTO expressway_block (cluster, partition, lsn, epoch, bytes) VALUES ($1, $2, $3, $4, $5)",
+            &[&cluster, &PARTITION, &lsn.cast_signed(), &epoch.cast_signed(), &bytes],
+        )
+        .map(drop)
+}
+
+/// A cluster goes on with what was copied into it: the journal's identity, and the number of its last owner.
+pub(super) fn adopt(
+    session: &mut Session,
+    cluster: i32,
+    (journal, epoch): (u64, u64),
+) -> Result<(), Trouble> {
+    session.query(
+        "UPDATE expressway_cluster SET journal = $2 WHERE id = $1",
+        &[&cluster, &journal.cast_signed()],
+    )?;
+    session
+        .query(
+            "UPDATE expressway_owner SET epoch = $3 WHERE cluster = $1 AND partition = $2",
+            &[&cluster, &PARTITION, &epoch.cast_signed()],
+        )
+        .map(drop)
+}
+
+/// The bytes of a block, if it is there.
+pub(super) fn block(session: &mut Session, cluster: i32, lsn: u64) -> Result<Option<Vec<u8>>, Trouble> {
+    let found = session.query(
+        "SELECT bytes FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn = $3",
+        &[&cluster, &PARTITION, &lsn.cast_signed()],
+    )?;
+    found.first().map(|row| row.try_get(0)).transpose().map_err(unexpected)
+}
+
+/// The bytes of the last block.
+pub(super) fn last(session: &mut Session, cluster: i32) -> Result<Option<Vec<u8>>, Trouble> {
+    let found = session.query(
+        "SELECT bytes FROM expressway_block WHERE cluster = $1 AND partition = $2 ORDER BY lsn DESC LIMIT 1",
+        &[&cluster, &PARTITION],
+    )?;
+    found.first().map(|row| row.try_get(0)).transpose().map_err(unexpected)
+}
+
+/// Some blocks from a number on, in order.
+pub(super) fn page(session: &mut Session, cluster: i32, from: u64) -> Result<Vec<(u64, Vec<u8>)>, Trouble> {
+    let found = session.query(
+        "SELECT lsn, bytes FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn >= $3 \
+         ORDER BY lsn LIMIT $4",
+        &[&cluster, &PARTITION, &from.cast_signed(), &POSTGRES_READ_BLOCKS],
+    )?;
+    found.iter().map(|row| Ok((number(row, 0)?, row.try_get(1).map_err(unexpected)?))).collect()
+}
+
+/// Removes some blocks before a number, the first ones; whether there may be more.
+pub(super) fn remove(session: &mut Session, cluster: i32, before: u64, max: i64) -> Result<bool, Trouble> {
+    let removed = session.query(
+        "WITH gone AS (DELETE FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn IN ( \
+             SELECT lsn FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn < $3 ORDER BY lsn LIMIT $4) \
+         RETURNING 1) SELECT count(*) FROM gone",
+        &[&cluster, &PARTITION, &before.cast_signed(), &max],
+    )?;
+    Ok(number(first(&removed)?, 0)? >= max.unsigned_abs())
+}
+
+/// Bytes of the blocks of a cluster.
+pub(super) fn kept_bytes(session: &mut Session, cluster: i32) -> Result<u64, Trouble> {
+    let found = session.query(
+        "SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM expressway_block WHERE cluster = $1 AND partition = $2",
+        &[&cluster, &PARTITION],
+    )?;
+    number(first(&found)?, 0)
+}
+
+/// Bytes that the table of blocks takes, with its index.
+pub(super) fn bytes(session: &mut Session) -> Result<u64, Trouble> {
+    let found = session.query("SELECT pg_total_relation_size('expressway_block')", &[])?;
+    number(first(&found)?, 0)
+}
+
+fn first(rows: &[Row]) -> Result<&Row, Trouble> {
+    rows.first().ok_or_else(|| Trouble::said("a row of the cluster is missing in the database"))
+}
+
+pub(super) fn number(row: &Row, at: usize) -> Result<u64, Trouble> {
+    row.try_get::<_, i64>(at).map(i64::cast_unsigned).map_err(unexpected)
+}
+
+pub(super) fn unexpected(error: tokio_postgres::Error) -> Trouble {
+    Trouble::said(format!("the database has tables that are not Expressway's: {error}"))
+}

@@ -1,0 +1,107 @@
+//! Reading the blocks of a cluster: all that is needed, each checked, and each behind the one before.
+
+use super::super::block::{Block, BlockKind, Header, NoBlock};
+use super::super::{JournalError, Lsn, Report};
+use super::{Cluster, rows};
+
+impl Cluster {
+    /// Reads all blocks that are not given up, in order, and writes nothing; the journal may be in use.
+    ///
+    /// # Errors
+    /// When there is no such cluster, the database does not answer, or a block is not what was written.
+    pub fn scan(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Report, JournalError> {
+        self.find()?;
+        self.read_all(visit)
+    }
+
+    pub(super) fn read_all(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Report, JournalError> {
+        let known = self.known()?;
+        let last = self.ask(move |session| rows::last(session, known.id))?;
+        let Some(last) = last else { return Ok(Report::default()) };
+        let last = self.header(&last)?;
+        let mut report = Report {
+            journal: Some(known.journal),
+            last: last.lsn,
+            trimmed: last.trimmed,
+            epoch: last.epoch,
+            is_sealed: last.kind == BlockKind::Seal,
+            last_crc: last.crc,
+            ..Report::default()
+        };
+        let mut before: Option<Header> = None;
+        self.read_range(last.trimmed.max(Lsn(1)), last.lsn, &mut |block, bytes| {
+            let header = block.header;
+            if before.is_none() {
+                report.first = header.lsn;
+            }
+            let follows = before.is_none_or(|it| it.crc == header.previous && it.epoch <= header.epoch);
+            if header.journal != known.journal || !follows {
+                return Err(self.damaged(header.lsn, "it does not follow from the block before"));
+            }
+            before = Some(header);
+            report.blocks += 1;
+            report.records += u64::from(header.records);
+            report.bytes += bytes;
+            visit(block);
+            Ok(())
+        })?;
+        Ok(report)
+    }
+
+    /// Shows the blocks of a range, which have to be there.
+    pub(super) fn read_range(
+        &self,
+        from: Lsn,
+        to: Lsn,
+        visit: &mut dyn FnMut(&Block<'_>, u64) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let known = self.known()?;
+        let mut next = from;
+        while next <= to {
+            // What is only read can be read again.
+            let page = self.ask(move |session| {
+                rows::page(session, known.id, next.0).or_else(|_| rows::page(session, known.id, next.0))
+            })?;
+            if page.is_empty() {
+                return Err(self.damaged(next, "it is missing"));
+            }
+            for (lsn, bytes) in page {
+                if Lsn(lsn) > to {
+                    return Ok(());
+                }
+                if Lsn(lsn) != next {
+                    return Err(self.damaged(next, "it is missing"));
+                }
+                let block = Block::decode(&bytes).map_err(|why| self.refuse(next, why))?;
+                if block.header.lsn != next {
+                    return Err(self.damaged(next, "it is another block than its row says"));
+                }
+                visit(&block, bytes.len() as u64)?;
+                next = next.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// What a block's header says.
+    pub(super) fn header(&self, bytes: &[u8]) -> Result<Header, JournalError> {
+        match Block::decode(bytes) {
+            Ok(block) => Ok(block.header),
+            Err(why) => Err(self.refuse(Header::decode(bytes).map_or(Lsn(0), |header| header.lsn), why)),
+        }
+    }
+
+    fn refuse(&self, lsn: Lsn, why: NoBlock) -> JournalError {
+        let file = format!("{}, block {lsn}", self.describe());
+        match why {
+            NoBlock::Version { version, .. } => JournalError::Newer { file, offset: 0, version },
+            NoBlock::Malformed(what) => self.damaged(lsn, what),
+            NoBlock::Torn => self.damaged(lsn, "it is not as it was written"),
+        }
+    }
+
+    pub(super) fn damaged(&self, lsn: Lsn, what: &str) -> JournalError {
+        let file = format!("{}, block {lsn}", self.describe());
+        JournalError::Damaged { file, offset: 0, what: what.to_owned() }
+    }
+}

@@ -1,0 +1,217 @@
+//! A connection to PostgreSQL with a runtime of its own, for threads that wait. Every wait ends: connecting, asking, and
+//! what the server does for it have times, and a connection that kept one waiting too long is given up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::Address;
+use crate::limits::{POSTGRES_ANSWER_MS, POSTGRES_CONNECT_MS};
+
+/// Why the database did not do what it was asked.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    /// The code of PostgreSQL, when it answered.
+    pub(super) code: Option<String>,
+    pub(super) text: String,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<Trouble> for super::super::JournalError {
+    fn from(trouble: Trouble) -> super::super::JournalError {
+        let source = std::io::Error::other(trouble.text);
+        super::super::JournalError::Io { what: "PostgreSQL".to_owned(), source }
+    }
+}
+
+impl Trouble {
+    pub(super) fn said(text: impl Into<String>) -> Trouble {
+        Trouble { code: None, text: text.into() }
+    }
+
+    fn of(error: &tokio_postgres::Error) -> Trouble {
+        match error.as_db_error() {
+            Some(said) => {
+                let text = format!("{} ({})", said.message(), said.code().code());
+                Trouble { code: Some(said.code().code().to_owned()), text }
+            }
+            None => {
+                let mut text = error.to_string();
+                let mut source = std::error::Error::source(error);
+                while let Some(error) = source {
+                    text = format!("{text}: {error}");
+                    source = error.source();
+                }
+                Trouble { code: None, text }
+            }
+        }
+    }
+}
+
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A connection, made anew when it is needed. It belongs to one thread, which runs nothing asynchronous.
+pub(super) struct Session {
+    address: Arc<Address>,
+    runtime: Runtime,
+    open: Option<Open>,
+    is_in_transaction: bool,
+}
+
+struct Open {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+}
+
+impl Session {
+    pub(super) fn new(address: &Arc<Address>) -> Result<Session, Trouble> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Trouble::said(format!("a runtime for the connection: {error}")))?;
+        Ok(Session { address: Arc::clone(address), runtime, open: None, is_in_transaction: false })
+    }
+
+    /// What a statement comes to. After an error nobody knows whether it was done, unless the database says so.
+    pub(super) fn query(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<Vec<Row>, Trouble> {
+        self.connect()?;
+        let Some(open) = &mut self.open else { return Err(Trouble::said("there is no connection")) };
+        let asking = async {
+            if !open.statements.contains_key(sql) {
+                let statement = open.client.prepare(sql).await?;
+                open.statements.insert(sql, statement);
+            }
+            open.client.query(&open.statements[sql], with).await
+        };
+        let asked = within(&self.runtime, POSTGRES_ANSWER_MS, asking);
+        self.keep(asked)
+    }
+
+    /// Does several statements that have no parameters.
+    pub(super) fn batch(&mut self, sql: &str) -> Result<(), Trouble> {
+        self.connect()?;
+        let Some(open) = &mut self.open else { return Err(Trouble::said("there is no connection")) };
+        let asked = within(&self.runtime, POSTGRES_ANSWER_MS, open.client.batch_execute(sql));
+        self.keep(asked)
+    }
+
+    /// Begins a transaction, which ends with the connection.
+    pub(super) fn begin(&mut self) -> Result<(), Trouble> {
+        self.batch("BEGIN")?;
+        self.is_in_transaction = true;
+        Ok(())
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), Trouble> {
+        let committed = self.batch("COMMIT");
+        self.is_in_transaction = false;
+        committed
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        if self.batch("ROLLBACK").is_err() {
+            // It is rolled back with the connection.
+            self.open = None;
+        }
+        self.is_in_transaction = false;
+    }
+
+    fn keep<T>(&mut self, asked: Result<T, Trouble>) -> Result<T, Trouble> {
+        let is_closed = self.open.as_ref().is_none_or(|open| open.client.is_closed());
+        if is_closed || asked.as_ref().is_err_and(|trouble| trouble.code.is_none()) {
+            self.open = None;
+        }
+        asked
+    }
+
+    fn connect(&mut self) -> Result<(), Trouble> {
+        if self.open.as_ref().is_some_and(|open| !open.client.is_closed()) {
+            return Ok(());
+        }
+        self.open = None;
+        if self.is_in_transaction {
+            return Err(Trouble::said("the connection was lost in a transaction"));
+        }
+        let Address { config, tls } = &*self.address;
+        let connecting = async {
+            let (client, connection) = config.connect(tls.clone()).await?;
+            // It goes on whenever something is asked; how it ended is told to whoever asks.
+            tokio::spawn(connection);
+            client
+                .batch_execute(&format!(
+                    "SET statement_timeout = {answer}; SET lock_timeout = {answer}; \
+                     SET idle_in_transaction_session_timeout = {answer}; SET client_min_messages = warning; \
+                     SELECT set_config('synchronous_commit', 'on', false) \
+                     WHERE current_setting('synchronous_commit') IN ('off', 'local')",
+                    answer = POSTGRES_ANSWER_MS * 4 / 5
+                ))
+                .await?;
+            Ok(client)
+        };
+        let client = within(&self.runtime, POSTGRES_CONNECT_MS, connecting)?;
+        self.open = Some(Open { client, statements: HashMap::new() });
+        Ok(())
+    }
+}
+
+/// Waits for something, but not for ever.
+fn within<T>(
+    runtime: &Runtime,
+    ms: u64,
+    what: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Trouble> {
+    let done = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(ms), what).await });
+    match done {
+        Ok(done) => done.map_err(|error| Trouble::of(&error)),
+        Err(_) => Err(Trouble::said(format!("the database did not answer within {ms} ms"))),
+    }
+}
+
+type Job = Box<dyn FnOnce(&mut Session) + Send>;
+
+/// A session on a thread of its own, which others ask from wherever they are, also from within a runtime.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Asked {
+    pub(super) fn start(address: &Arc<Address>, name: &str) -> Result<Asked, Trouble> {
+        let mut session = Session::new(address)?;
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let body = move || {
+            while let Ok(job) = queue.recv() {
+                job(&mut session);
+            }
+        };
+        let thread = thread::Builder::new().name(name.to_owned());
+        thread.spawn(body).map_err(|error| Trouble::said(format!("a thread for the connection: {error}")))?;
+        Ok(Asked { jobs })
+    }
+
+    /// Blocks this thread until it is done.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Session) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let gone = || Trouble::said("the thread of the connection has ended");
+        let job: Job = Box::new(move |session| {
+            // Who asked waits, unless the thread is being ended.
+            let _ = answer.send(job(session));
+        });
+        self.jobs.send(job).map_err(|_| gone())?;
+        // Everything a session does ends by itself; should it end in a panic, the sender is gone.
+        answered.recv().map_err(|_| gone())?
+    }
+}

@@ -1,0 +1,535 @@
+//! The threads of a journal in PostgreSQL: one appends blocks, one deletes those that are given up; anyone appends records.
+//!
+//! As in a folder, the last batch is open while the one before is on its way, so batches grow while the database works.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::super::batches::{self, Batches};
+use super::super::block::{Batch, BlockKind, HEADER_BYTES, Header, SHARED};
+use super::super::writer::Written;
+use super::super::{
+    Block, Failure, Journal, JournalError, Lsn, Options, Ownership, Record, Refused, Report, Room, Stats,
+    Watcher,
+};
+use super::Cluster;
+use super::lease::{ClusterLease, replaced};
+use super::rows;
+use super::session::{Session, Trouble};
+use crate::limits::{POSTGRES_CLOSE_MS, POSTGRES_RETRY_MS_MAX, POSTGRES_RETRY_MS_MIN, POSTGRES_TRIM_BLOCKS};
+
+/// A [`Journal`] in PostgreSQL. Dropping it appends what waits, and a seal, and gives the cluster back.
+pub struct PostgresJournal {
+    shared: Arc<Shared>,
+    cluster: Cluster,
+    options: Options,
+    /// Until the end.
+    running: Mutex<Option<Running>>,
+}
+
+/// What ends with the journal.
+struct Running {
+    threads: Vec<JoinHandle<()>>,
+    lease: ClusterLease,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// For the writer: something to write, or the end.
+    work: Condvar,
+    /// For those who wait for a number.
+    done: Condvar,
+    /// For the thread that deletes blocks.
+    chores: Condvar,
+    /// The durable number, for those who only look; the highest one after a failure.
+    durable: AtomicU64,
+    written: Written,
+}
+
+struct Queue {
+    batches: Batches,
+    durable: Lsn,
+    /// The mark that the next block tells, and the one that a durable block has told.
+    trim: Lsn,
+    trimmed: Lsn,
+    /// Blocks before this one are deleted.
+    removed: Lsn,
+    kept_bytes: u64,
+    watchers: Vec<Watcher>,
+    failure: Option<Failure>,
+    /// Another has the cluster.
+    lost: Option<String>,
+    /// Why the database does not take blocks at present.
+    away: Option<String>,
+    is_closing: bool,
+    /// The writer sleeps, and is to be woken for records.
+    is_idle: bool,
+    are_chores_over: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait<'a>(on: &Condvar, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+    on.wait(queue).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens the journal of a cluster, which is made when there is none: takes it, unless another node lives that has it, shows
+/// every block that is not given up, in order, and begins a new epoch.
+///
+/// # Errors
+/// When the database does not answer, another node has the cluster, or the journal is damaged.
+pub fn open(
+    cluster: &Cluster,
+    options: Options,
+    watchers: Vec<Watcher>,
+    visit: &mut dyn FnMut(&Block<'_>),
+) -> Result<(PostgresJournal, Report), JournalError> {
+    let mut lease = ClusterLease::of(cluster);
+    cluster.claim_within_lease(&mut lease)?;
+    let known = cluster.known()?;
+    let report = cluster.read_all(visit)?;
+    let shared = Arc::new(Shared {
+        queue: Mutex::new(Queue {
+            batches: Batches::new(report.last.next(), &options),
+            durable: report.last,
+            trim: report.trimmed,
+            trimmed: report.trimmed,
+            removed: Lsn(0),
+            kept_bytes: report.bytes,
+            watchers,
+            failure: None,
+            lost: None,
+            away: None,
+            is_closing: false,
+            is_idle: false,
+            are_chores_over: false,
+        }),
+        work: Condvar::new(),
+        done: Condvar::new(),
+        chores: Condvar::new(),
+        durable: AtomicU64::new(report.last.0),
+        written: Written::default(),
+    });
+    let mut appender = Appender {
+        shared: Arc::clone(&shared),
+        cluster: cluster.clone(),
+        session: Session::new(&cluster.address)?,
+        id: known.id,
+        journal: known.journal,
+        epoch: cluster.epoch(),
+        last: report.last,
+        last_crc: report.last_crc,
+        partition: options.partition.unwrap_or(SHARED),
+    };
+    let told = Arc::clone(&shared);
+    lease.when_lost(Box::new(move |why| {
+        told.lock().lost = Some(why);
+        told.work.notify_all();
+    }));
+    let mut batch = shared.lock().batches.begin_empty();
+    let begun = appender.commit(&mut batch, BlockKind::Epoch, report.trimmed);
+    let Some(begun) = begun else {
+        return Err(JournalError::Options("the journal was closed while it was opened"));
+    };
+    shared.lock().durable = begun?;
+    shared.durable.store(appender.last.0, Ordering::Release);
+    let (chores, session) = (Arc::clone(&shared), Session::new(&cluster.address)?);
+    let threads = vec![
+        spawn("journal", move || write(appender))?,
+        spawn("journal-room", move || make_room(&chores, session, known.id))?,
+    ];
+    let running = Mutex::new(Some(Running { threads, lease }));
+    Ok((PostgresJournal { shared, cluster: cluster.clone(), options, running }, report))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, JournalError> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(body).map_err(JournalError::io("a thread of the journal"))
+}
+
+impl PostgresJournal {
+    /// Appends what waits and a seal, and ends; the failure, if there was one. Of a database that does not answer, the end
+    /// is not waited for.
+    ///
+    /// # Errors
+    /// When something that was appended may not be durable.
+    pub fn close(self) -> Result<(), Failure> {
+        self.end();
+        match &self.shared.lock().failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { threads, mut lease }) = running {
+            self.shared.lock().is_closing = true;
+            self.shared.work.notify_all();
+            for thread in threads {
+                // One that panicked has told so by then.
+                let _ = thread.join();
+            }
+            lease.release();
+        }
+    }
+
+    fn push(&self, record: Record<'_>, room: Room, is_quiet: bool) -> Result<Lsn, Refused> {
+        batches::check(&record, &self.options)?;
+        let mut queue = self.shared.lock();
+        let queue = &mut *queue;
+        if let Some(failure) = &queue.failure {
+            return Err(Refused::Failed(failure.clone()));
+        }
+        if let (Some(why), Room::Ordinary) = (&queue.away, room) {
+            return Err(Refused::Away(why.clone()));
+        }
+        let growth = queue.batches.growth(record.bytes.len(), &self.options);
+        if queue.batches.waiting_bytes + growth > self.options.queue_bytes_max {
+            return Err(match &queue.away {
+                Some(why) => Refused::Away(why.clone()),
+                None => Refused::Busy,
+            });
+        }
+        let lsn = queue.batches.push(record, &self.options);
+        if !is_quiet {
+            self.wake_writer(queue);
+        }
+        Ok(lsn)
+    }
+
+    /// Wakes the writer, if it sleeps and there is something to write.
+    fn wake_writer(&self, queue: &mut Queue) {
+        if !queue.batches.is_empty() && std::mem::take(&mut queue.is_idle) {
+            self.shared.work.notify_one();
+        }
+    }
+}
+
+impl Drop for PostgresJournal {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Journal for PostgresJournal {
+    fn append(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused> {
+        self.push(record, room, false)
+    }
+
+    fn append_quietly(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused> {
+        self.push(record, room, true)
+    }
+
+    fn announce(&self) {
+        self.wake_writer(&mut self.shared.lock());
+    }
+
+    fn durable(&self) -> Result<Lsn, Failure> {
+        match self.shared.durable.load(Ordering::Acquire) {
+            u64::MAX => {
+                let queue = self.shared.lock();
+                queue.failure.clone().map_or(Ok(queue.durable), Err)
+            }
+            lsn => Ok(Lsn(lsn)),
+        }
+    }
+
+    fn wait(&self, lsn: Lsn) -> Result<(), Failure> {
+        let mut queue = self.shared.lock();
+        assert!(lsn < queue.batches.next(), "a number that was given out");
+        self.wake_writer(&mut queue);
+        while queue.durable < lsn {
+            if let Some(failure) = &queue.failure {
+                return Err(failure.clone());
+            }
+            queue = wait(&self.shared.done, queue);
+        }
+        Ok(())
+    }
+
+    fn trim(&self, before: Lsn) {
+        let mut queue = self.shared.lock();
+        queue.trim = queue.trim.max(before.min(queue.durable.next()));
+        queue.is_idle = false;
+        self.shared.work.notify_one();
+    }
+
+    fn record_bytes_max(&self) -> usize {
+        self.options.record_bytes_max()
+    }
+
+    fn stats(&self) -> Stats {
+        let queue = self.shared.lock();
+        let (waiting_bytes, kept_bytes) = (queue.batches.waiting_bytes, queue.kept_bytes);
+        Stats { waiting_bytes, kept_bytes, is_away: queue.away.is_some(), ..self.shared.written.stats() }
+    }
+
+    fn finish(&self) {
+        self.end();
+    }
+
+    fn check(&self) {
+        // Each append looks whether its place is still there.
+    }
+
+    fn read(&self, from: Lsn, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError> {
+        let (last, trimmed) = {
+            let queue = self.shared.lock();
+            (queue.durable, queue.trimmed)
+        };
+        let mut next = from.max(trimmed).max(Lsn(1));
+        let mut seen = |block: &Block<'_>, _| {
+            next = block.header.lsn.next();
+            visit(block);
+            Ok(())
+        };
+        match self.cluster.read_range(from.max(trimmed).max(Lsn(1)), last, &mut seen) {
+            // Blocks may have been given up meanwhile.
+            Err(JournalError::Damaged { .. }) if self.shared.lock().trimmed > next => self.read(next, visit),
+            read => read,
+        }
+    }
+}
+
+/// What the writer's thread has.
+struct Appender {
+    shared: Arc<Shared>,
+    cluster: Cluster,
+    session: Session,
+    id: i32,
+    journal: u64,
+    epoch: u64,
+    last: Lsn,
+    last_crc: u32,
+    partition: u16,
+}
+
+impl Appender {
+    /// Appends a block; when this returns its number, it is durable. None when the journal is to end and the database does
+    /// not answer: the block is in doubt then, and nobody was told of it.
+    fn commit(&mut self, batch: &mut Batch, kind: BlockKind, trim: Lsn) -> Option<Result<Lsn, Failure>> {
+        let lsn = self.last.next();
+        let mut header = Header {
+            kind,
+            journal: self.journal,
+            lsn,
+            generation: 0,
+            epoch: self.epoch,
+            trimmed: trim,
+            body_bytes: 0,
+            records: 0,
+            previous: self.last_crc,
+            partition: self.partition,
+            body_crc: 0,
+            crc: 0,
+        };
+        let block = batch.seal(&mut header);
+        let bytes = &block[..HEADER_BYTES + header.body_bytes as usize];
+        let (mut delay_ms, mut closing_since) = (POSTGRES_RETRY_MS_MIN, None);
+        let mut appended = self.append(lsn, bytes, false);
+        while let Err(trouble) = appended {
+            if self.cannot_append(&trouble, &mut closing_since) {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(delay_ms));
+            delay_ms = (delay_ms * 2).min(POSTGRES_RETRY_MS_MAX);
+            appended = self.append(lsn, bytes, true);
+        }
+        self.is_back();
+        if let Ok(Some(error)) = appended {
+            return Some(Err(Failure { lsn, file: self.cluster.describe(), doing: "appending", error }));
+        }
+        (self.last, self.last_crc) = (lsn, header.crc);
+        Some(Ok(lsn))
+    }
+
+    /// Appends a block once. When it is in doubt, what is there is read first. Why it can never be appended, if so.
+    fn append(&mut self, lsn: Lsn, bytes: &[u8], is_in_doubt: bool) -> Result<Option<String>, Trouble> {
+        let session = &mut self.session;
+        if is_in_doubt && let Some(found) = rows::block(session, self.id, lsn.0)? {
+            let is_ours = found == bytes;
+            return Ok((!is_ours).then(|| "another owner has appended one of this number".to_owned()));
+        }
+        if rows::append(session, self.id, (lsn.0, self.epoch), bytes)? {
+            return Ok(None);
+        }
+        let owner = rows::owner(session, self.id)?;
+        if owner.epoch != self.epoch {
+            return Ok(Some(replaced(self.epoch, &owner)));
+        }
+        if rows::block(session, self.id, lsn.0 - 1)?.is_some() {
+            return Err(Trouble::said("the block was not appended"));
+        }
+        Ok(Some(format!(
+            "block {} is not there any more, although it was durable: the database was restored, or a standby without it \
+             was promoted",
+            lsn.0 - 1
+        )))
+    }
+
+    /// The database does not take a block. Whether that is not waited for any more.
+    fn cannot_append(&self, trouble: &Trouble, closing_since: &mut Option<Instant>) -> bool {
+        let mut queue = self.shared.lock();
+        if queue.away.is_none() {
+            tracing::error!(
+                reason = %trouble, cluster = self.cluster.name(),
+                "the journal's database is away: durable executions wait, new ones are refused"
+            );
+        }
+        queue.away = Some(trouble.text.clone());
+        if !queue.is_closing {
+            return false;
+        }
+        let since = closing_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= Duration::from_millis(POSTGRES_CLOSE_MS)
+    }
+
+    fn is_back(&self) {
+        if self.shared.lock().away.take().is_some() {
+            tracing::info!(
+                cluster = self.cluster.name(),
+                "the journal's database is back: durable executions go on"
+            );
+        }
+    }
+}
+
+/// The writer's thread.
+fn write(mut appender: Appender) {
+    let shared = Arc::clone(&appender.shared);
+    let _fuse = Fuse(&shared);
+    while let Some((mut batch, trim)) = next_batch(&shared) {
+        let is_empty = batch.records() == 0;
+        let bytes = if is_empty { 0 } else { batch.block_bytes() as u64 };
+        let kind = if is_empty { BlockKind::Mark } else { BlockKind::Records };
+        let began = Instant::now();
+        match appender.commit(&mut batch, kind, trim) {
+            Some(Ok(lsn)) => {
+                shared.written.add(batch.records(), bytes, began.elapsed());
+                publish(&shared, lsn, trim, batch, bytes);
+            }
+            Some(Err(failure)) => return fail(&shared, failure),
+            None => return end_chores(&shared),
+        }
+    }
+    let lost = shared.lock().lost.take();
+    if let Some(error) = lost {
+        let (lsn, file) = (appender.last.next(), appender.cluster.describe());
+        return fail(&shared, Failure { lsn, file, doing: "looking who owns it before", error });
+    }
+    let trimmed = shared.lock().trimmed;
+    if let Some(Err(failure)) = appender.commit(&mut Batch::with_capacity(0), BlockKind::Seal, trimmed) {
+        fail(&shared, failure);
+    }
+    end_chores(&shared);
+}
+
+/// The next block to append, and the mark it is to tell; nothing at the end. An empty batch only tells the mark.
+fn next_batch(shared: &Shared) -> Option<(Batch, Lsn)> {
+    let mut queue = shared.lock();
+    loop {
+        if queue.lost.is_some() {
+            return None;
+        }
+        let trim = queue.trim;
+        if let Some(batch) = queue.batches.take() {
+            return Some((batch, trim));
+        }
+        if trim > queue.trimmed && !queue.is_closing {
+            return Some((queue.batches.begin_empty(), trim));
+        }
+        if queue.is_closing {
+            return None;
+        }
+        queue.is_idle = true;
+        queue = wait(&shared.work, queue);
+        queue.is_idle = false;
+    }
+}
+
+fn publish(shared: &Shared, durable: Lsn, trimmed: Lsn, batch: Batch, bytes: u64) {
+    let mut watchers = {
+        let mut queue = shared.lock();
+        queue.durable = durable;
+        shared.durable.store(durable.0, Ordering::Release);
+        if trimmed > queue.trimmed {
+            queue.trimmed = trimmed;
+            shared.chores.notify_one();
+        }
+        queue.kept_bytes += bytes;
+        queue.batches.written(batch, bytes);
+        std::mem::take(&mut queue.watchers)
+    };
+    shared.done.notify_all();
+    for watcher in &mut watchers {
+        watcher(Ok(durable));
+    }
+    let mut queue = shared.lock();
+    watchers.append(&mut queue.watchers);
+    queue.watchers = watchers;
+}
+
+fn fail(shared: &Shared, failure: Failure) {
+    let mut watchers = {
+        let mut queue = shared.lock();
+        queue.failure = Some(failure.clone());
+        shared.durable.store(u64::MAX, Ordering::Release);
+        std::mem::take(&mut queue.watchers)
+    };
+    shared.done.notify_all();
+    for watcher in &mut watchers {
+        watcher(Err(&failure));
+    }
+    end_chores(shared);
+}
+
+/// A panic on the writer's thread must not leave anybody waiting.
+struct Fuse<'a>(&'a Shared);
+
+impl Drop for Fuse<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let (doing, error) = ("appending", "the writer's thread panicked".to_owned());
+            let lsn = self.0.lock().durable.next();
+            fail(self.0, Failure { lsn, file: "the journal".to_owned(), doing, error });
+        }
+    }
+}
+
+fn end_chores(shared: &Shared) {
+    shared.lock().are_chores_over = true;
+    shared.chores.notify_all();
+}
+
+/// The thread that deletes blocks which are given up, a few at a time.
+fn make_room(shared: &Shared, mut session: Session, id: i32) {
+    let mut queue = shared.lock();
+    while !queue.are_chores_over {
+        let trimmed = queue.trimmed;
+        if trimmed <= queue.removed {
+            queue = wait(&shared.chores, queue);
+            continue;
+        }
+        drop(queue);
+        let removed = rows::remove(&mut session, id, trimmed.0, POSTGRES_TRIM_BLOCKS);
+        let is_over = removed.as_ref().is_ok_and(|more| !more);
+        let kept_bytes = if is_over { rows::kept_bytes(&mut session, id).ok() } else { None };
+        queue = shared.lock();
+        queue.kept_bytes = kept_bytes.unwrap_or(queue.kept_bytes);
+        if is_over {
+            queue.removed = trimmed;
+        } else if removed.is_err() && !queue.are_chores_over {
+            // The next attempt, when the database may be back.
+            let pause = Duration::from_millis(POSTGRES_RETRY_MS_MAX);
+            let waited = shared.chores.wait_timeout(queue, pause);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Where a journal is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::records::{DurableError, Found};
+#[cfg(feature = "postgres")]
+use crate::journal::postgres::{self, Cluster};
+use crate::journal::{self, Block, Disk, Journal, Options, Report, SyncMode, Watcher};
+
+#[derive(Clone)]
+pub(super) enum Place {
+    Folder(PathBuf),
+    Disk(Arc<dyn Disk>),
+    #[cfg(feature = "postgres")]
+    Postgres(Cluster),
+}
+
+/// A journal that is open.
+pub(super) struct Opened {
+    pub(super) journal: Box<dyn Journal>,
+    pub(super) report: Report,
+    /// Where files of this process may be put that nobody needs after it.
+    pub(super) temporary: Arc<dyn Disk>,
+}
+
+impl Place {
+    /// Whether what children of Map Runs came to is kept beside it.
+    pub(super) fn keeps_map_runs(&self) -> bool {
+        match self {
+            Place::Folder(_) | Place::Disk(_) => true,
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => false,
+        }
+    }
+
+    /// The folder, if it is in one.
+    pub(super) fn folder(&self) -> Option<&PathBuf> {
+        match self {
+            Place::Folder(folder) => Some(folder),
+            Place::Disk(_) => None,
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => None,
+        }
+    }
+
+    /// Opens the journal, and shows all that is in it.
+    pub(super) fn open(
+        &self,
+        options: Options,
+        watcher: Watcher,
+        found: &mut Found,
+    ) -> Result<Opened, DurableError> {
+        let (watchers, mut visit) = (vec![watcher], |block: &Block<'_>| found.add(block));
+        let opened = |journal, report, temporary| Opened { journal, report, temporary };
+        match self {
+            Place::Folder(folder) => {
+                let folder = folder.join("journal");
+                let (journal, report) =
+                    journal::open(&folder, SyncMode::Fastest, options, watchers, &mut visit)?;
+                Ok(opened(Box::new(journal), report, Arc::new(journal::Folder::at(folder, SyncMode::Data))))
+            }
+            Place::Disk(disk) => {
+                let (journal, report) =
+                    journal::open_disk(Arc::clone(disk), options, watchers, None, &mut visit)?;
+                Ok(opened(Box::new(journal), report, Arc::clone(disk)))
+            }
+            #[cfg(feature = "postgres")]
+            Place::Postgres(cluster) => {
+                let (journal, report) = postgres::open(cluster, options, watchers, &mut visit)?;
+                Ok(opened(Box::new(journal), report, temporary(cluster.node())?))
+            }
+        }
+    }
+
+    /// Shows all that is in the journal, which may be in use.
+    pub(super) fn read(&self, found: &mut Found) -> Result<(), DurableError> {
+        let disk: Arc<dyn Disk> = match self {
+            Place::Folder(folder) => Arc::new(journal::Folder::at(folder.join("journal"), SyncMode::Data)),
+            Place::Disk(disk) => Arc::clone(disk),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(cluster) => {
+                cluster.scan(&mut |block| found.add(block))?;
+                return Ok(());
+            }
+        };
+        let report = journal::scan(&*disk)?;
+        Ok(report.read(&*disk, &mut |block| found.add(block))?)
+    }
+}
+
+/// A folder of this process for temporary files.
+#[cfg(feature = "postgres")]
+fn temporary(name: &str) -> Result<Arc<dyn Disk>, DurableError> {
+    let path = std::env::temp_dir().join(format!("expressway-{name}"));
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    // An engine of this process may have made it before.
+    builder.recursive(true).create(&path).map_err(journal::JournalError::io(path.display().to_string()))?;
+    Ok(Arc::new(journal::Folder::at(path, SyncMode::Data)))
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Folder(folder) => folder.fmt(f),
+            Place::Disk(_) => f.write_str("a disk"),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(cluster) => cluster.fmt(f),
+        }
+    }
+}
