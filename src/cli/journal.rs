@@ -1,4 +1,4 @@
-//! `journal`: what is in a journal's folder, and whether it is whole.
+//! `journal`: what is in a journal, and whether it is whole.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ enum What {
     Stat(Of),
     /// Copy a journal that is not in use into a new folder, and read the copy back
     Backup(Copied),
+    /// Move what `serve --state` has, which is not in use, from its folder to PostgreSQL, or back, and read the copy back
+    Copy(Moved),
     /// Copy a backup into a new folder, for `serve --state` to go on with: once only, for what ran twice would be done twice
     Restore(Copied),
 }
@@ -40,10 +42,113 @@ struct Copied {
 }
 
 #[derive(Debug, clap::Args)]
+struct Moved {
+    /// The folder that `serve --state` has, or the URL of a database
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// The URL of a database in which the cluster has no journal yet, or a folder that is new or empty
+    #[arg(value_name = "TO")]
+    to: String,
+    /// The name of the cluster
+    #[arg(long, value_name = "NAME", default_value = "expressway")]
+    cluster: String,
+}
+
+#[derive(Debug, clap::Args)]
 struct Of {
-    /// The journal's folder
-    #[arg(value_name = "FOLDER")]
-    folder: PathBuf,
+    /// The journal's folder, or the URL of the database that it is in (postgres://…)
+    #[arg(value_name = "PLACE")]
+    place: String,
+    /// The name of the cluster in that database
+    #[arg(long, value_name = "NAME", default_value = "expressway")]
+    cluster: String,
+}
+
+impl Of {
+    fn is_url(&self) -> bool {
+        is_url(&self.place)
+    }
+
+    /// As it may be shown: without a password.
+    fn shown(&self) -> &str {
+        if self.is_url() { &self.cluster } else { &self.place }
+    }
+
+    /// Shows every block that is not given up; nothing when there is no journal.
+    fn read(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Report>, JournalFailure> {
+        if self.is_url() {
+            return read_cluster(self, visit);
+        }
+        let disk = Folder::at(&self.place, SyncMode::Data);
+        let report = scan(&disk)?;
+        if report.segments.is_empty() {
+            return Ok(None);
+        }
+        report.read(&disk, visit)?;
+        Ok(Some(report))
+    }
+}
+
+/// Why a journal is not read.
+enum JournalFailure {
+    Journal(JournalError),
+    Stop(Stop),
+}
+
+impl From<JournalError> for JournalFailure {
+    fn from(error: JournalError) -> JournalFailure {
+        JournalFailure::Journal(error)
+    }
+}
+
+impl From<Stop> for JournalFailure {
+    fn from(stop: Stop) -> JournalFailure {
+        JournalFailure::Stop(stop)
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
+#[cfg(feature = "cli-cluster")]
+fn read_cluster(of: &Of, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Report>, JournalFailure> {
+    let report = super::cluster::named(&of.place, &of.cluster)?.scan(visit)?;
+    Ok((report.blocks > 0).then_some(report))
+}
+
+#[cfg(not(feature = "cli-cluster"))]
+fn read_cluster(_: &Of, _: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Report>, JournalFailure> {
+    Err(Stop::failed(super::missing::left_out("PostgreSQL", "cli-cluster")).into())
+}
+
+#[cfg(feature = "cli-cluster")]
+fn moved(Moved { from, to, cluster }: &Moved) -> Result<Went, Stop> {
+    use super::cluster::named;
+    use expressway::service::{copy_state_from, copy_state_to};
+    let (copied, place) = match (is_url(from), is_url(to)) {
+        (false, true) if !Path::new(from).join("journal").is_dir() => {
+            return Err(Stop::failed(format!(
+                "{from}: there is no journal; name the folder that `serve --state` has"
+            )));
+        }
+        (false, true) => (copy_state_to(Path::new(from), &named(to, cluster)?), cluster),
+        (true, false) => (copy_state_from(&named(from, cluster)?, Path::new(to)), to),
+        (false, false) => {
+            return Err(Stop::failed(
+                "one of FROM and TO is the URL of a database; `journal backup` copies folders",
+            ));
+        }
+        (true, true) => {
+            return Err(Stop::failed("one of FROM and TO is a folder; `pg_dump` copies a database"));
+        }
+    };
+    copied_to(Path::new(place), copied)
+}
+
+#[cfg(not(feature = "cli-cluster"))]
+fn moved(_: &Moved) -> Result<Went, Stop> {
+    Err(Stop::failed(super::missing::left_out("PostgreSQL", "cli-cluster")))
 }
 
 const AFTER_HELP: &str = "\
@@ -57,39 +162,56 @@ pub(super) fn journal(arguments: &Arguments) -> Result<Went, Stop> {
     let of = match &arguments.what {
         What::Verify(of) | What::Dump(of) | What::Stat(of) => of,
         What::Backup(copied) | What::Restore(copied) => return copy(copied),
+        What::Copy(wanted) => return moved(wanted),
     };
-    let disk = Folder::at(&of.folder, SyncMode::Data);
-    let report = match scan(&disk) {
-        Ok(report) => report,
-        Err(error @ (JournalError::Damaged { .. } | JournalError::Newer { .. })) => {
-            say(&format!("expressway: {error}"));
-            return Ok(Went::PartlyWrong);
+    // After standard output is closed, the remaining blocks are still read, but not printed.
+    let mut went = Ok(());
+    let mut show = |block: &Block<'_>| {
+        if went.is_ok() && matches!(arguments.what, What::Dump(_)) {
+            went = print(lines(block).as_bytes());
         }
-        Err(error) => return Err(Stop::failed(error.to_string())),
     };
-    if report.segments.is_empty() {
-        return Err(Stop::failed(format!("{}: there is no journal", of.folder.display())));
-    }
+    let report = match of.read(&mut show) {
+        Ok(Some(report)) => report,
+        Ok(None) => return Err(Stop::failed(format!("{}: there is no journal", of.shown()))),
+        Err(JournalFailure::Journal(error)) => return unread(&error),
+        Err(JournalFailure::Stop(stop)) => return Err(stop),
+    };
+    went?;
     match &arguments.what {
-        What::Verify(_) => print(verified(&of.folder, &report).as_bytes())?,
+        What::Verify(_) => print(verified(Path::new(of.shown()), &report).as_bytes())?,
         What::Stat(_) => print(format!("{}\n", stat(&report)).as_bytes())?,
-        What::Dump(_) => dump(&disk, &report)?,
-        What::Backup(_) | What::Restore(_) => unreachable!("they were done above"),
+        _ => {}
     }
     Ok(Went::Well)
 }
 
-fn copy(Copied { from, to }: &Copied) -> Result<Went, Stop> {
-    match expressway::journal::copy(from, to) {
-        Ok(report) => {
-            print(verified(to, &report).as_bytes())?;
-            Ok(Went::Well)
-        }
-        Err(error @ (JournalError::Damaged { .. } | JournalError::Newer { .. })) => {
+fn unread(error: &JournalError) -> Result<Went, Stop> {
+    match error {
+        JournalError::Damaged { .. } | JournalError::Newer { .. } => {
             say(&format!("expressway: {error}"));
             Ok(Went::PartlyWrong)
         }
-        Err(error) => Err(Stop::failed(format!("{}: {error}", from.display()))),
+        error => Err(Stop::failed(error.to_string())),
+    }
+}
+
+fn copy(Copied { from, to }: &Copied) -> Result<Went, Stop> {
+    match expressway::journal::copy(from, to) {
+        Err(error @ (JournalError::Held(_) | JournalError::Options(_) | JournalError::Io { .. })) => {
+            Err(Stop::failed(format!("{}: {error}", from.display())))
+        }
+        copied => copied_to(to, copied),
+    }
+}
+
+fn copied_to(place: &Path, copied: Result<Report, JournalError>) -> Result<Went, Stop> {
+    match copied {
+        Ok(report) => {
+            print(verified(place, &report).as_bytes())?;
+            Ok(Went::Well)
+        }
+        Err(error) => unread(&error),
     }
 }
 
@@ -136,18 +258,6 @@ fn stat(report: &Report) -> serde_json::Value {
         "bytes": report.bytes,
         "segments": segments,
     })
-}
-
-fn dump(disk: &Folder, report: &Report) -> Result<(), Stop> {
-    // After standard output is closed, the remaining blocks are still read, but not printed.
-    let mut went = Ok(());
-    let mut show = |block: &Block<'_>| {
-        if went.is_ok() {
-            went = print(lines(block).as_bytes());
-        }
-    };
-    report.read(disk, &mut show).map_err(|error| Stop::failed(error.to_string()))?;
-    went
 }
 
 /// A block and its records, one a line.

@@ -14,12 +14,13 @@ const fn optional(name: &'static str, feature: &'static str, is_built: bool) -> 
     Optional { name, feature, is_built }
 }
 
-const OPTIONAL: [Optional; 10] = [
+const OPTIONAL: [Optional; 11] = [
     optional("serve", "cli-serve", cfg!(feature = "cli-serve")),
     optional("studio", "cli-serve", cfg!(feature = "cli-serve")),
     optional("env", "cli-serve", cfg!(feature = "cli-serve")),
     optional("hosts", "cli-serve", cfg!(feature = "cli-serve")),
     optional("executions", "cli-serve", cfg!(feature = "cli-serve")),
+    optional("cluster", "cli-cluster", cfg!(feature = "cli-cluster")),
     optional("journal", "cli-journal", cfg!(feature = "cli-journal")),
     optional("pipe", "cli-pipe", cfg!(feature = "cli-pipe")),
     optional("redrive", "cli-pipe", cfg!(feature = "cli-pipe")),

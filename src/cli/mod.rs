@@ -2,6 +2,8 @@
 //!
 //! Standard output carries results only; everything said to people goes to standard error.
 
+#[cfg(feature = "cli-cluster")]
+mod cluster;
 mod definition;
 #[cfg(feature = "cli-serve")]
 mod environment;
@@ -114,6 +116,9 @@ enum Command {
     /// Look at a journal (is it whole, what is in it?), or copy it
     #[cfg(feature = "cli-journal")]
     Journal(journal::Arguments),
+    /// Look at a cluster in PostgreSQL
+    #[cfg(feature = "cli-cluster")]
+    Cluster(cluster::Arguments),
     /// Test one state by itself, as AWS's TestState does
     TestState(test_state::Arguments),
     /// Answer the AWS Step Functions API on a port
@@ -282,6 +287,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Executions(arguments) => executions::executions(&arguments),
         #[cfg(feature = "cli-journal")]
         Command::Journal(arguments) => journal::journal(&arguments),
+        #[cfg(feature = "cli-cluster")]
+        Command::Cluster(arguments) => cluster::cluster(&arguments),
         Command::TestState(arguments) => test_state::test_state(&arguments),
         #[cfg(feature = "cli-serve")]
         Command::Serve(arguments) => serve::serve(&arguments),

@@ -13,7 +13,7 @@ use expressway::runtime::DurabilityMode;
 use expressway::server::{
     Auth, Config, Console, Definitions, Done, PORT, Report, Server, Tls, raise_file_limit,
 };
-use expressway::service::Service;
+use expressway::service::{Builder, Service};
 use expressway::task::aws::{EndpointInUse, Integrations};
 use expressway::task::functions::Functions;
 use expressway::task::mock::MockConfig;
@@ -69,6 +69,9 @@ pub(super) struct Arguments {
     tasks: Tasks,
     #[command(flatten)]
     memory: Memory,
+    #[cfg(feature = "cli-cluster")]
+    #[command(flatten)]
+    cluster: super::cluster::ClusterArguments,
     #[command(flatten)]
     security: Security,
     #[command(flatten)]
@@ -95,7 +98,7 @@ enum Whence {
 struct Memory {
     /// Keep what the API creates (state machines, versions, aliases, tags, activities) and STANDARD executions in this
     /// folder: they survive restarts, kill -9 and a power cut, and executions that were not over go on
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", group = "kept")]
     state: Option<PathBuf>,
     /// Days that STANDARD executions are kept after their end, if there is room; then their names are free
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
@@ -108,11 +111,11 @@ struct Memory {
     open_executions_max: usize,
     /// What a crash may lose of STANDARD executions: nothing (`strict`), what was acknowledged in the last milliseconds
     /// (`relaxed`, `relaxed=MS`; 100 unless given), or all of it (`memory`)
-    #[arg(long, value_name = "MODE", default_value_t, requires = "state")]
+    #[arg(long, value_name = "MODE", default_value_t, requires = "kept")]
     durability: DurabilityMode,
     /// Tasks with this resource fail with States.TaskFailed when the server ended before their result was recorded, instead
     /// of being done once more; `*` at the end stands for anything
-    #[arg(long, value_name = "RESOURCE", requires = "state")]
+    #[arg(long, value_name = "RESOURCE", requires = "kept")]
     fail_in_doubt: Vec<String>,
     /// Mocked tasks, as Step Functions Local describes them; `#Case` behind a state machine's ARN chooses a test case.
     /// State machines may then have service tasks that are not supported (as with --accept-unsupported)
@@ -207,6 +210,28 @@ A file of keys: {\"keys\": [{\"accessKeyId\": \"â€¦\", \"secretAccessKey\": \"â€
 [\"states:StartSyncExecution\"], \"resources\": [\"arn:aws:states:*:stateMachine:orders*\"]}]}]}";
 
 impl Arguments {
+    /// Whether what is created outlives the process.
+    fn is_kept(&self) -> bool {
+        #[cfg(feature = "cli-cluster")]
+        if self.cluster.is_given() {
+            return true;
+        }
+        self.memory.state.is_some()
+    }
+
+    /// Waits until this node owns the cluster, if one is asked for.
+    #[cfg(feature = "cli-cluster")]
+    fn own(
+        &self,
+        listener: &std::net::TcpListener,
+        config: &mut Config,
+    ) -> Result<Option<super::cluster::Owning>, Stop> {
+        if self.cluster.is_given() && self.memory.durability == DurabilityMode::Memory {
+            return Err(Stop::failed("--durability memory does not go with --journal"));
+        }
+        self.cluster.own(listener, config)
+    }
+
     /// What tasks call. Those of Step Functions itself call this server, unless an endpoint of that service is given: one
     /// for all services does not take them away.
     fn integrations(
@@ -301,7 +326,8 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     {
         say(&format!("expressway: {} files may be open instead of {}", limit.now, limit.before));
     }
-    let config = config(arguments)?;
+    #[cfg_attr(not(feature = "cli-cluster"), allow(unused_mut))]
+    let mut config = config(arguments)?;
     let refused = |error: expressway::server::StartError| Stop::failed(unstarted(&error));
     let listener = Server::listen(&config).map_err(refused)?;
     let address = listener.local_addr().unwrap_or(config.listen);
@@ -310,13 +336,25 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     if arguments.tasks.no_integrations && functions.is_some() {
         return Err(Stop::failed("--no-integrations does not go with --lambda and --lambda-dir"));
     }
-    let service = service(arguments, &config, address, functions)?;
+    let builder = kept(arguments)?;
+    #[cfg(feature = "cli-cluster")]
+    let mut owning = arguments.own(&listener, &mut config)?;
+    #[cfg(feature = "cli-cluster")]
+    let builder = match &owning {
+        Some(owning) => builder.cluster(owning.cluster.clone()),
+        None => builder,
+    };
+    let service = service(builder, arguments, &config, address, functions)?;
     let signalled = listen_for_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Stop::failed(format!("cannot wait for signals: {error}")))?;
     let server = Server::start_on(listener, &config, &service).map_err(refused)?;
+    #[cfg(feature = "cli-cluster")]
+    if let Some(owning) = &mut owning {
+        owning.server_began();
+    }
     let mut folder = arguments.definitions.as_ref().map(|folder| {
         let machine_type = arguments.definitions_type.map(Type::machine_type);
         Definitions::new(folder, config.place.clone(), machine_type)
@@ -381,7 +419,7 @@ fn announce(
         "expressway: ready on {scheme}://{} after {:.1} ms; {}",
         server.address(),
         began.elapsed().as_secs_f64() * 1e3,
-        durability(&arguments.memory),
+        durability(arguments),
     ));
     if config.insecure {
         say("expressway: anyone who can reach this address has full access (--insecure)");
@@ -389,21 +427,21 @@ fn announce(
 }
 
 /// What a crash leaves of executions.
-fn durability(memory: &Memory) -> String {
-    match (&memory.state, memory.durability) {
-        (None, _) => {
+fn durability(arguments: &Arguments) -> String {
+    match (arguments.is_kept(), arguments.memory.durability) {
+        (false, _) => {
             "STANDARD executions are in memory, not durable: without --state, they end with the process".to_owned()
         }
-        (Some(_), DurabilityMode::Memory) => {
+        (true, DurabilityMode::Memory) => {
             "STANDARD executions are in memory, not durable (--durability memory): they end with the process, and those \
              that the folder has do not go on"
                 .to_owned()
         }
-        (Some(_), DurabilityMode::Relaxed(loss)) => {
+        (true, DurabilityMode::Relaxed(loss)) => {
             let ms = loss.as_millis();
             format!("STANDARD executions are durable, but for the last {ms} ms before a crash (--durability relaxed)")
         }
-        (Some(_), _) => "STANDARD executions are durable".to_owned(),
+        (true, _) => "STANDARD executions are durable".to_owned(),
     }
 }
 
@@ -455,13 +493,28 @@ fn unstarted(error: &expressway::server::StartError) -> String {
     }
 }
 
+/// What is kept of the API's, and where.
+fn kept(arguments: &Arguments) -> Result<Builder, Stop> {
+    let builder = Service::builder().durability(arguments.memory.durability);
+    match &arguments.memory.state {
+        Some(folder) if folder.is_file() => {
+            let file = folder.display();
+            let text = format!("--state {file}: that is a file; name a folder, which is made if need be");
+            Err(Stop::failed(text))
+        }
+        Some(folder) => Ok(builder.state(folder)),
+        None => Ok(builder),
+    }
+}
+
 fn service(
+    builder: Builder,
     arguments: &Arguments,
     config: &Config,
     address: SocketAddr,
     functions: Option<&Functions>,
 ) -> Result<Service, Stop> {
-    let mut builder = Service::builder()
+    let mut builder = builder
         .memory(arguments.security.memory())
         .engine(|engine| engine.observe(Setup::default().metrics()))
         .account(&config.place.account)
@@ -472,15 +525,6 @@ fn service(
         .retention_days(arguments.memory.retention_days)
         .redrive_days(arguments.memory.redrive_days)
         .open_executions_max(arguments.memory.open_executions_max);
-    if let Some(folder) = &arguments.memory.state {
-        if folder.is_file() {
-            let file = folder.display();
-            return Err(Stop::failed(format!(
-                "--state {file}: that is a file; name a folder, which is made if need be"
-            )));
-        }
-        builder = builder.state(folder).durability(arguments.memory.durability);
-    }
     for resource in &arguments.memory.fail_in_doubt {
         builder = builder.fail_in_doubt(resource);
     }
@@ -641,6 +685,7 @@ fn drain(
         (executions, server.drain(left))
     });
     status_events::wait(service);
+    service.finish();
     let (executions, connections) = drained;
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     say(&format!(

@@ -129,6 +129,17 @@ fn hold(local: &Local, watch: &Rc<Watch>, version: Version, only_reads: bool, re
     }
 }
 
+/// By which nodes of a cluster know requests of each other: the cluster's secret.
+pub(super) const HOP: HeaderName = HeaderName::from_static("x-expressway-hop");
+
+/// Whether a request was sent on by another node, which was called by a name of its own.
+fn is_hop(local: &Local, head: &Parts) -> bool {
+    let (Some(secret), Some(told)) = (&local.shared.hop_secret, head.headers.get(HOP)) else { return false };
+    let (secret, told) = (secret.as_bytes(), told.as_bytes());
+    let differing = secret.iter().zip(told).fold(0, |differing, (one, other)| differing | (one ^ other));
+    !secret.is_empty() && secret.len() == told.len() && differing == 0
+}
+
 /// Whether an operation changes nothing.
 fn only_reads(target: &str) -> bool {
     let operation = target.rsplit('.').next().unwrap_or_default();
@@ -141,7 +152,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
         Ok(host) => host,
         Err(why) => return Some(refuse(StatusCode::BAD_REQUEST, "InvalidHostException", why)),
     };
-    if host.is_some_and(|host| !local.goes_by(host)) {
+    if host.is_some_and(|host| !local.goes_by(host)) && !is_hop(local, head) {
         let why = "The Host header names a host that this server does not serve: see --allow-host";
         return Some(refuse(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequestException", why));
     }
@@ -170,7 +181,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
 }
 
 /// The host that a request is for: HTTP/1.1 and HTTP/2 say it, and say it once (RFC 9110, section 7.2).
-fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
+pub(super) fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     let host =

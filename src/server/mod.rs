@@ -23,6 +23,8 @@ mod output_buffer;
 mod reply;
 mod request_id;
 mod scope;
+#[cfg(feature = "cluster")]
+mod standby;
 mod testing;
 mod thread;
 mod tls;
@@ -42,6 +44,8 @@ pub use console::{Console, Files};
 pub use counters::Counts;
 pub use definitions::{Definitions, Done, Report};
 pub use descriptors::{FileLimit, raise_file_limit};
+#[cfg(feature = "cluster")]
+pub use standby::Standby;
 pub use tls::{Tls, TlsError};
 
 /// How a server is set up.
@@ -74,6 +78,8 @@ pub struct Config {
     pub scope_from_credentials: bool,
     /// Whether `POST /_expressway/reset` forgets everything, and `PUT /_expressway/mocks` sets the mocks: for test suites.
     pub testing: bool,
+    /// The secret by which nodes of a cluster know requests that come from each other.
+    pub hop_secret: Option<String>,
     /// The console for browsers, below `/console/`; without it, that address does not exist.
     #[cfg(feature = "console")]
     pub console: Option<Console>,
@@ -112,6 +118,7 @@ impl Default for Config {
             place: Place::default(),
             scope_from_credentials: false,
             testing: false,
+            hop_secret: None,
             #[cfg(feature = "console")]
             console: None,
         }

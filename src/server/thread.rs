@@ -45,6 +45,7 @@ pub(super) struct Shared {
     pub(super) auth: Option<Auth>,
     pub(super) origins: Vec<String>,
     pub(super) hosts: Hosts,
+    pub(super) hop_secret: Option<String>,
     /// What requests and responses take.
     pub(super) requests: Arc<Share>,
     /// Lets one request for metrics after the other have its turn.
@@ -81,6 +82,7 @@ impl Shared {
             auth,
             origins,
             hosts,
+            hop_secret: config.hop_secret.clone(),
             requests,
             scrapes: Mutex::new(()),
             place,

@@ -16,11 +16,11 @@ use crate::serving::{Folder, Serving};
 const ROLE: &str = "arn:aws:iam::123456789012:role/r";
 const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:work";
 
-fn machine(name: &str) -> String {
+pub(crate) fn machine(name: &str) -> String {
     format!("arn:aws:states:us-east-1:123456789012:stateMachine:{name}")
 }
 
-fn execution(of: &str, name: &str) -> String {
+pub(crate) fn execution(of: &str, name: &str) -> String {
     format!("arn:aws:states:us-east-1:123456789012:execution:{of}:{name}")
 }
 
@@ -31,34 +31,34 @@ fn serve(folder: &Folder) -> Serving {
     serving
 }
 
-fn ask(serving: &Serving, operation: &str, request: Json) -> Json {
+pub(crate) fn ask(serving: &Serving, operation: &str, request: Json) -> Json {
     let (status, body) = serving.ask(operation, &request.to_string());
     assert_eq!(status, 200, "{operation} {request}: {body}");
     serde_json::from_str(&body).expect("JSON")
 }
 
-fn create(serving: &Serving, name: &str, states: Json) {
+pub(crate) fn create(serving: &Serving, name: &str, states: Json) {
     let start = states.as_object().and_then(|states| states.keys().next()).expect("a state").clone();
     let definition = json!({"StartAt": start, "States": states}).to_string();
     ask(serving, "CreateStateMachine", json!({"name": name, "definition": definition, "roleArn": ROLE}));
 }
 
-fn start(serving: &Serving, of: &str, name: &str, input: Json) -> Json {
+pub(crate) fn start(serving: &Serving, of: &str, name: &str, input: Json) -> Json {
     let request = json!({"stateMachineArn": machine(of), "name": name, "input": input.to_string()});
     ask(serving, "StartExecution", request)
 }
 
-fn describe(serving: &Serving, arn: &str) -> Json {
+pub(crate) fn describe(serving: &Serving, arn: &str) -> Json {
     ask(serving, "DescribeExecution", json!({"executionArn": arn}))
 }
 
-fn history(serving: &Serving, arn: &str) -> Vec<Json> {
+pub(crate) fn history(serving: &Serving, arn: &str) -> Vec<Json> {
     let history = ask(serving, "GetExecutionHistory", json!({"executionArn": arn, "maxResults": 1000}));
     history["events"].as_array().expect("events").clone()
 }
 
 /// Its description when it is over.
-fn end(serving: &Serving, arn: &str) -> Json {
+pub(crate) fn end(serving: &Serving, arn: &str) -> Json {
     loop {
         let described = describe(serving, arn);
         if described["status"] != "RUNNING" {
@@ -383,7 +383,11 @@ impl Load {
                 // It may have begun or not: the same start comes again, and finds it.
                 None => std::thread::yield_now(),
                 Some((_, body)) if body.contains("ExecutionAlreadyExists") => n += 1,
-                Some((_, body)) if body.contains("ThrottlingException") => std::thread::yield_now(),
+                Some((_, body))
+                    if body.contains("ThrottlingException") || body.contains("ServiceUnavailable") =>
+                {
+                    std::thread::yield_now()
+                }
                 Some(other) => panic!("{name}: {other:?}"),
             }
         }
@@ -419,7 +423,18 @@ impl Load {
 fn nothing_acknowledged_is_lost_or_doubled_however_often_it_is_killed() {
     let kills: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
     let folder = Folder::new("durable-kills");
-    let mut serving = serve(&folder);
+    nothing_is_lost(kills, serve(&folder), |serving, _| {
+        serving.kill();
+        serve(&folder)
+    });
+}
+
+/// Clients start executions and workers do their tasks, while something happens to the server in each round.
+pub(crate) fn nothing_is_lost(
+    kills: usize,
+    mut serving: Serving,
+    mut again: impl FnMut(Serving, usize) -> Serving,
+) {
     ask(&serving, "CreateActivity", json!({"name": "work"}));
     create(
         &serving,
@@ -446,8 +461,7 @@ fn nothing_acknowledged_is_lost_or_doubled_however_often_it_is_killed() {
             assert!(clients.iter().all(|client| !client.is_finished()), "a client failed");
             std::thread::yield_now();
         }
-        serving.kill();
-        serving = serve(&folder);
+        serving = again(serving, kill);
         load.port.store(serving.port, Ordering::Release);
     }
     // What is open is worked on to its end.

@@ -5,6 +5,8 @@ mod auth;
 mod cli;
 #[cfg(feature = "cli-serve")]
 mod clients;
+#[cfg(all(feature = "cli-cluster", target_os = "linux"))]
+mod cluster;
 #[cfg(feature = "cli-serve")]
 mod conformance;
 #[cfg(feature = "cli-serve")]
@@ -31,6 +33,9 @@ mod mistakes;
 #[cfg(feature = "cli-serve")]
 mod neighbours;
 mod pictures;
+#[cfg(all(feature = "cli-cluster", target_os = "linux"))]
+#[path = "../postgres/mod.rs"]
+mod postgres;
 mod projects;
 #[path = "../required/mod.rs"]
 mod required;

@@ -79,17 +79,24 @@ impl Serving {
         self.child.id()
     }
 
-    pub(crate) fn start_with(mut command: Command, arguments: &[&str]) -> Serving {
+    pub(crate) fn start_with(command: Command, arguments: &[&str]) -> Serving {
+        Serving::start_until(command, arguments, "ready on ")
+    }
+
+    /// As [`start_with`](Serving::start_with), up to another line, which has its address as well.
+    pub(crate) fn start_until(mut command: Command, arguments: &[&str], said: &str) -> Serving {
+        let until = said;
         command.args(["serve", "--port", "0"]).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().expect("the command");
         let said = BufReader::new(child.stderr.take().expect("its standard error"));
         let mut serving = Serving { child, said, port: 0, start: String::new() };
         let mut line = String::new();
-        while !line.contains("ready on ") {
+        while !line.contains(until) {
             line = serving.line();
             serving.start += &line;
         }
         let address = line.split("://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+        let address = address.trim_end_matches(':');
         serving.port = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
         serving
     }
@@ -154,6 +161,11 @@ impl Serving {
     /// What is at a path.
     pub(crate) fn get(&self, path: &str) -> String {
         self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).1
+    }
+
+    /// What it answers to these bytes: status and body.
+    pub(crate) fn raw(&self, request: &str) -> (u16, String) {
+        self.exchange(request)
     }
 
     fn exchange(&self, request: &str) -> (u16, String) {

@@ -1,0 +1,196 @@
+//! `--journal` and `--cluster` of `serve`, and `cluster`: what a cluster in PostgreSQL is at present.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use expressway::journal::JournalError;
+use expressway::journal::postgres::{Cluster, Node, Standby as Looked, Status};
+use expressway::server::{Config, Standby};
+use serde_json::json;
+
+use super::{Stop, Went, print, say};
+
+/// Where a cluster is.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Several machines")]
+pub(super) struct ClusterArguments {
+    /// Keep in PostgreSQL what --state keeps in a folder, as postgres://USER:PASSWORD@HOST/DATABASE
+    #[arg(
+        long,
+        value_name = "URL",
+        group = "kept",
+        conflicts_with = "testing",
+        env = "EXPRESSWAY_JOURNAL",
+        hide_env_values = true
+    )]
+    journal: Option<String>,
+    /// The name of the cluster in that database
+    #[arg(long, value_name = "NAME", default_value = DEFAULT)]
+    cluster: String,
+    /// Seconds after which a node that is not heard of is replaced
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=300))]
+    lease: u16,
+    /// Where other nodes reach this one; by default its address towards the database
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+}
+
+/// How often a node that stands by looks who owns the cluster.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const DEFAULT: &str = "expressway";
+
+impl ClusterArguments {
+    /// Whether a cluster is asked for. An empty variable of the environment is none.
+    pub(super) fn is_given(&self) -> bool {
+        self.journal.as_ref().is_some_and(|url| !url.is_empty())
+    }
+
+    /// The cluster that is asked for, if one is.
+    pub(super) fn cluster(&self) -> Result<Option<Cluster>, Stop> {
+        let Some(url) = self.journal.as_ref().filter(|_| self.is_given()) else { return Ok(None) };
+        let cluster = Cluster::new(url, &self.cluster).map_err(|error| refused(&error))?;
+        Ok(Some(cluster.lease(Duration::from_secs(self.lease.into()))))
+    }
+}
+
+fn refused(error: &JournalError) -> Stop {
+    Stop::failed(format!("--journal: {error}"))
+}
+
+/// A node of a cluster, from the time when it owns it.
+pub(super) struct Owning {
+    pub(super) cluster: Cluster,
+    address: String,
+    secret: String,
+    standby: Option<Standby>,
+}
+
+impl Owning {
+    /// The server answers by itself from now on.
+    pub(super) fn server_began(&mut self) {
+        if let Some(standby) = self.standby.take() {
+            standby.end(&self.address, &self.secret);
+        }
+    }
+}
+
+impl ClusterArguments {
+    /// Waits until this node owns the cluster, if one is asked for; meanwhile it sends on what it is asked to the one that does.
+    pub(super) fn own(&self, listener: &TcpListener, config: &mut Config) -> Result<Option<Owning>, Stop> {
+        let Some(cluster) = self.cluster()? else { return Ok(None) };
+        let address = self.published(&cluster, listener, config);
+        let cluster = cluster.published(&address);
+        // What is encrypted is not sent on: clients wait until this node owns the cluster.
+        let standby = match config.tls {
+            None => Some(Standby::start(listener, config).map_err(|error| Stop::failed(error.to_string()))?),
+            Some(_) => None,
+        };
+        let secret = stand_by(&cluster, &address, standby.as_ref())?;
+        config.hop_secret = Some(secret.clone());
+        Ok(Some(Owning { cluster, address, secret, standby }))
+    }
+
+    /// Where other nodes reach this one.
+    fn published(&self, cluster: &Cluster, listener: &TcpListener, config: &Config) -> String {
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        if let Some(address) = &self.advertise {
+            return format!("{scheme}://{address}");
+        }
+        let local = listener.local_addr().unwrap_or(config.listen);
+        let ip = if local.ip().is_unspecified() { cluster.local_ip() } else { local.ip() };
+        format!("{scheme}://{}", SocketAddr::new(ip, local.port()))
+    }
+}
+
+/// Waits until this node owns the cluster; the cluster's secret.
+fn stand_by(cluster: &Cluster, address: &str, standby: Option<&Standby>) -> Result<String, Stop> {
+    let (mut seen, mut said, mut secret) = (None, None, String::new());
+    let tell = |owner: Option<&str>, secret: &str, text: &str| {
+        if let Some(standby) = standby {
+            standby.owner(owner, secret, text);
+        }
+    };
+    loop {
+        let looked = cluster.look(&mut seen).map_err(|error| refused(&error))?;
+        if secret.is_empty() && !matches!(looked, Looked::Away(_)) {
+            let bytes = cluster.secret().map_err(|error| refused(&error))?;
+            secret = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        }
+        let why = match &looked {
+            Looked::Owner => {
+                tell(None, &secret, "this node takes over");
+                say(&format!("expressway: node {} owns the cluster {}", cluster.node(), cluster.name()));
+                return Ok(secret);
+            }
+            Looked::Owned { node, .. } => format!("node {node} owns the cluster {}", cluster.name()),
+            Looked::Away(why) => format!("the database of the cluster does not answer: {why}"),
+            _ => format!("the owner of the cluster {} is not heard of", cluster.name()),
+        };
+        match &looked {
+            Looked::Owned { address, .. } => tell(Some(address.as_str()), &secret, &why),
+            // It may be there although the database is not.
+            Looked::Away(_) if said.is_some() => {}
+            _ => tell(None, &secret, &why),
+        }
+        if said.as_ref() != Some(&looked) {
+            say(&format!("expressway: node {} stands by on {address}: {why}", cluster.node()));
+            said = Some(looked);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// A cluster by its URL and its name.
+pub(super) fn named(url: &str, name: &str) -> Result<Cluster, Stop> {
+    Cluster::new(url, name).map_err(|error| Stop::failed(error.to_string()))
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Print nodes, owner, last block and size as one JSON object
+    Status {
+        /// The database, as `serve --journal` has it
+        #[arg(value_name = "URL", env = "EXPRESSWAY_JOURNAL", hide_env_values = true)]
+        url: String,
+        /// The name of the cluster
+        #[arg(long, value_name = "NAME", default_value = DEFAULT)]
+        cluster: String,
+    },
+}
+
+pub(super) fn cluster(arguments: &Arguments) -> Result<Went, Stop> {
+    let What::Status { url, cluster } = &arguments.what;
+    let status = named(url, cluster)?.status().map_err(|error| Stop::failed(error.to_string()))?;
+    print(format!("{}\n", shown(cluster, &status)).as_bytes())?;
+    Ok(Went::Well)
+}
+
+fn shown(name: &str, status: &Status) -> serde_json::Value {
+    let node = |it: &Node| {
+        json!({
+            "node": it.node,
+            "address": it.address,
+            "release": it.release,
+            "isOwner": status.owner.as_ref() == Some(&it.node),
+            "lives": it.lives,
+            "beganMsAgo": it.began_ms,
+            "seenMsAgo": it.seen_ms,
+        })
+    };
+    json!({
+        "cluster": name,
+        "epoch": status.epoch,
+        "owner": status.owner,
+        "ownerLives": status.owner_lives,
+        "firstBlock": status.blocks.0,
+        "lastBlock": status.blocks.1,
+        "tableBytes": status.bytes,
+        "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,303 @@
+//! A node that stands by: it answers for itself whether it lives and what it waits for, and sends everything else on to the
+//! node that does the work, one hop, over HTTP. When it takes over, it stops accepting, and what it has under way ends.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+
+use super::Config;
+use super::exchange::{HOP, host};
+use crate::hosts::Hosts;
+use crate::limits::{STANDBY_IDLE_MAX, STANDBY_OWNER_WAIT_MS};
+
+/// How a server refuses that is about to end, and a node that does not own the cluster.
+const NOT_DONE: [&str; 2] = ["The server ends", NO_OWNER];
+const NO_OWNER: &str = "This node does not own the cluster";
+
+type Body = BoxBody<Bytes, hyper::Error>;
+
+/// Where requests go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Owner {
+    /// As `host:port`; none while nobody is known to own the cluster.
+    address: Option<String>,
+    /// By which it knows that a node asks.
+    secret: String,
+    /// What is said of it.
+    text: String,
+}
+
+/// Answers on a listener that a server will have later.
+#[derive(Debug)]
+pub struct Standby {
+    owner: watch::Sender<Owner>,
+    is_over: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    owner: watch::Receiver<Owner>,
+    is_over: watch::Receiver<bool>,
+    /// The owner does not look at the names that clients call this node by.
+    hosts: Hosts,
+    body_bytes_max: usize,
+    /// Connections to the owner that nobody uses at present, with its address.
+    idle: Mutex<(String, Vec<SendRequest<Full<Bytes>>>)>,
+}
+
+impl Standby {
+    /// Begins to answer. The listener stays the caller's; it is to be used again after [`end`](Standby::end).
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn start(listener: &TcpListener, config: &Config) -> io::Result<Standby> {
+        let listener = listener.try_clone()?;
+        let (owner, owned) = watch::channel(Owner::default());
+        let (is_over, over) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            owner: owned,
+            is_over: over,
+            hosts: Hosts::new(config.listen.ip(), &config.hosts),
+            body_bytes_max: config.limits.body_bytes_max,
+            idle: Mutex::default(),
+        });
+        let connections_max = config.limits.connections_max;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _within = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let body = move || runtime.block_on(accept(listener, shared, connections_max));
+        let thread = thread::Builder::new().name("http-standby".to_owned()).spawn(body)?;
+        Ok(Standby { owner, is_over, thread: Some(thread) })
+    }
+
+    /// Tells where the owner is, as `http://host:port`, with the secret of the cluster, and what is to be said of it.
+    pub fn owner(&self, address: Option<&str>, secret: &str, text: &str) {
+        let address = address.and_then(|address| address.strip_prefix("http://")).map(str::to_owned);
+        let owner = Owner { address, secret: secret.to_owned(), text: text.to_owned() };
+        self.owner.send_if_modified(|now| {
+            let is_new = *now != owner;
+            *now = owner;
+            is_new
+        });
+    }
+
+    /// Accepts no more. What is under way is sent on to this address, where it has not been, and ends there: the server that
+    /// now has the listener.
+    pub fn end(mut self, address: &str, secret: &str) {
+        self.is_over.send_replace(true);
+        self.owner(Some(address), secret, "this node");
+        // It goes on with its connections by itself, and then ends.
+        drop(self.thread.take());
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, connections_max: usize) {
+    let seats = Arc::new(Semaphore::new(connections_max));
+    let mut is_over = shared.is_over.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = is_over.wait_for(|over| *over) => break,
+        };
+        match (accepted, Arc::clone(&seats).try_acquire_owned()) {
+            (Ok((stream, _)), Ok(seat)) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    serve(shared, stream).await;
+                    drop(seat);
+                });
+            }
+            (Ok(_), Err(_)) => {}
+            (Err(_), _) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    drop(listener);
+    let seats_max = u32::try_from(connections_max).unwrap_or(u32::MAX);
+    // All that is left is over when every seat is free.
+    let _ = tokio::time::timeout(Duration::from_secs(120), seats.acquire_many(seats_max)).await;
+}
+
+async fn serve(shared: Arc<Shared>, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let mut is_over = shared.is_over.clone();
+    let service = service_fn(|request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let http = auto::Builder::new(TokioExecutor::new());
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = is_over.wait_for(|over| *over) => connection.as_mut().graceful_shutdown(),
+    }
+    // What went wrong with a connection concerns its client alone.
+    let _ = connection.await;
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let owner = shared.owner.borrow().clone();
+    match request.uri().path() {
+        "/health" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/ready" if owner.address.is_some() => {
+            text(StatusCode::OK, format!("ready: stands by: {}\n", owner.text))
+        }
+        "/ready" => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: stands by: {}\n", owner.text)),
+        "/metrics" => text(
+            StatusCode::OK,
+            "# HELP expressway_cluster_owner Whether this node owns the cluster.\n\
+             # TYPE expressway_cluster_owner gauge\nexpressway_cluster_owner 0\n"
+                .to_owned(),
+        ),
+        // It came from another node already.
+        _ if request.headers().contains_key(HOP) => unavailable(NO_OWNER),
+        _ => send_on(shared, request).await,
+    }
+}
+
+/// What the owner answers.
+async fn send_on(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let (mut head, body) = request.into_parts();
+    if !host(&head).is_ok_and(|host| host.is_some_and(|host| shared.hosts.allows(host))) {
+        let why = "The Host header names a host that this server does not serve: see --allow-host\n";
+        return text(StatusCode::MISDIRECTED_REQUEST, why.to_owned());
+    }
+    let Ok(body) = Limited::new(body, shared.body_bytes_max).collect().await else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large\n".to_owned());
+    };
+    let host = head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = host {
+        // HTTP/2 has it in the address.
+        head.headers.entry(hyper::header::HOST).or_insert(host);
+    }
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    head.uri = path.parse::<Uri>().unwrap_or_default();
+    head.version = Version::HTTP_11;
+    for of_one_connection in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        head.headers.remove(of_one_connection);
+    }
+    let body = body.to_bytes();
+    let mut owner = shared.owner.clone();
+    let until = tokio::time::Instant::now() + Duration::from_millis(STANDBY_OWNER_WAIT_MS);
+    loop {
+        let Owner { address, secret, .. } = owner.borrow_and_update().clone();
+        if let (Some(address), Ok(secret)) = (address, HeaderValue::from_str(&secret)) {
+            head.headers.insert(HOP, secret);
+            let request = Request::from_parts(head.clone(), Full::new(body.clone()));
+            match shared.ask(address, request).await {
+                Asked::Answered(response) => return response,
+                Asked::Lost => {
+                    return unavailable("The node that owned the cluster ended meanwhile; ask again");
+                }
+                Asked::Not => {}
+            }
+        }
+        if tokio::time::Instant::now() >= until {
+            return unavailable("No node owns the cluster at present; ask again");
+        }
+        // Sooner, when there is another one.
+        let _ = tokio::time::timeout(Duration::from_millis(50), owner.changed()).await;
+    }
+}
+
+/// What came of a request.
+enum Asked {
+    Answered(Response<Body>),
+    /// It was sent, and nobody knows what became of it.
+    Lost,
+    /// It was not done: it was not sent, or the owner is about to end.
+    Not,
+}
+
+impl Shared {
+    async fn ask(&self, address: String, request: Request<Full<Bytes>>) -> Asked {
+        let Some(mut connection) = self.connection(&address).await else { return Asked::Not };
+        match connection.try_send_request(request).await {
+            Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                let (head, body) = response.into_parts();
+                let Ok(body) = body.collect().await else { return Asked::Lost };
+                let body = body.to_bytes();
+                let text = String::from_utf8_lossy(&body);
+                if NOT_DONE.iter().any(|refusal| text.contains(refusal)) {
+                    return Asked::Not;
+                }
+                let body = Full::new(body).map_err(|never| match never {}).boxed();
+                Asked::Answered(Response::from_parts(head, body))
+            }
+            Ok(response) => {
+                self.keep(address, connection);
+                Asked::Answered(response.map(BodyExt::boxed))
+            }
+            Err(mut error) => match error.take_message() {
+                // A connection that was idle had ended.
+                Some(_unsent) => Asked::Not,
+                None => Asked::Lost,
+            },
+        }
+    }
+
+    /// A connection to the owner.
+    async fn connection(&self, address: &str) -> Option<SendRequest<Full<Bytes>>> {
+        {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.0 != address {
+                *idle = (address.to_owned(), Vec::new());
+            }
+            while let Some(connection) = idle.1.pop() {
+                if connection.is_ready() {
+                    return Some(connection);
+                }
+            }
+        }
+        let connecting = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address));
+        let stream = connecting.await.ok()?.ok()?;
+        let _ = stream.set_nodelay(true);
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        Some(sender)
+    }
+
+    /// Keeps a connection for the next request.
+    fn keep(&self, address: String, connection: SendRequest<Full<Bytes>>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.0 == address && idle.1.len() < STANDBY_IDLE_MAX {
+            idle.1.push(connection);
+        }
+    }
+}
+
+fn unavailable(message: &str) -> Response<Body> {
+    let body = serde_json::json!({"__type": "ServiceUnavailableException", "message": message});
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, body.to_string());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+    headers.insert("x-amzn-errortype", HeaderValue::from_static("ServiceUnavailableException"));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn text(status: StatusCode, text: String) -> Response<Body> {
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
