@@ -20,6 +20,7 @@ pub(crate) fn begin(command: Command, columns: u16) -> Terminal {
 }
 
 /// The same, with the terminal's keys as standard input.
+#[allow(dead_code, reason = "needed by screens, which take all features")]
 pub(crate) fn begin_with_keys(command: Command, columns: u16) -> Terminal {
     begin_with(command, columns, true)
 }
@@ -41,6 +42,7 @@ fn begin_with(mut command: Command, columns: u16, has_keys: bool) -> Terminal {
 
 impl Terminal {
     /// Reads until what was written satisfies `is_enough`, and presses `keys`. All that was written so far is in `written`.
+    #[allow(dead_code, reason = "needed by screens, which take all features")]
     pub(crate) fn press(&self, written: &mut Vec<u8>, is_enough: impl Fn(&[u8]) -> bool, keys: &str) {
         let mut terminal = File::from(self.master.try_clone().expect("a second handle"));
         let mut some = [0; 4096];
