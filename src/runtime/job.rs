@@ -96,7 +96,12 @@ impl Shard {
             stripe: usize::from(self.index),
         };
         match self.stacks.prepare(errand) {
-            Ok(fiber) => self.resume(job, fiber, None),
+            Ok(fiber) => {
+                // As when it was suspended: one that waited in between has as much.
+                let is_large = fiber.bytes() > limits::REFUSED_BYTES_MIN as usize;
+                fiber.has_enough(is_large && self.shared.admission.has_enough(&job.version.usage));
+                self.resume(job, fiber, None)
+            }
             // It has its turn all the same, only that the others wait for it.
             Err(errand) => {
                 let finished = errand.run_with(&Fuel::new(SLICE, &GoesOn));
