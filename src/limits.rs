@@ -201,6 +201,21 @@ pub const DURABLE_PARKED_BYTES_MAX: usize = 8_192;
 pub const DURABLE_RESIDENT_MAX: usize = 10_000;
 /// Milliseconds that a durable execution is parked at least before its state is written to that file.
 pub const DURABLE_SPILL_AFTER_MS: u64 = 1_000;
+/// Durable executions leave memory altogether only when what they wait for is due later than in so many milliseconds; they
+/// come back half as long before.
+pub const DURABLE_COLD_MS_MIN: u64 = 300_000;
+/// Executions whose rows are still to be written: more stay in memory.
+pub const DURABLE_COLD_PENDING_MAX: usize = 16_384;
+/// Rows that are written in one transaction, and how often it is looked what is due.
+pub const DURABLE_COLD_BATCH: usize = 4_096;
+/// See [`DURABLE_COLD_BATCH`].
+pub const DURABLE_COLD_LOOK_MS: u64 = 1_000;
+/// Bytes of the disk that the store of executions that are not in memory leaves to others.
+pub const DURABLE_COLD_FREE_BYTES_MIN: u64 = 256 << 20;
+/// Bytes of memory that this store takes for its pages.
+pub const COLD_CACHE_BYTES: usize = 32 << 20;
+/// Executions that a survey takes of those that are not in memory.
+pub const COLD_SURVEYED_MAX: usize = 1_000;
 /// Bytes of a history or a state that goes to that file.
 pub const DURABLE_SPILL_BYTES_MAX: usize = 16 << 20;
 /// Durable executions that keep their arenas while tasks wait for their records; those beyond, and those whose arena has more bytes,

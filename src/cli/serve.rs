@@ -1,5 +1,7 @@
 //! `serve`: the AWS API on a port.
 
+mod kept;
+
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -109,6 +111,13 @@ struct Memory {
     /// STANDARD executions that may be open; more are refused
     #[arg(long, value_name = "COUNT", default_value_t = expressway::limits::OPEN_EXECUTIONS_MAX)]
     open_executions_max: usize,
+    /// STANDARD executions that wait and stay in memory [default: 10000]; those beyond leave it, and come back when something
+    /// happens to them
+    #[arg(long, value_name = "COUNT", requires = "state")]
+    resident_executions_max: Option<usize>,
+    /// Milliseconds that an execution waits before it may leave memory, for tests
+    #[arg(long, hide = true, value_name = "MS")]
+    resident_ms: Option<u64>,
     /// What a crash may lose of STANDARD executions: nothing (`strict`), what was acknowledged in the last milliseconds
     /// (`relaxed`, `relaxed=MS`; 100 unless given), or all of it (`memory`)
     #[arg(long, value_name = "MODE", default_value_t, requires = "kept")]
@@ -336,7 +345,7 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     if arguments.tasks.no_integrations && functions.is_some() {
         return Err(Stop::failed("--no-integrations does not go with --lambda and --lambda-dir"));
     }
-    let builder = kept(arguments)?;
+    let builder = kept::kept(arguments)?;
     #[cfg(feature = "cli-cluster")]
     let mut owning = arguments.own(&listener, &mut config)?;
     #[cfg(feature = "cli-cluster")]
@@ -419,29 +428,10 @@ fn announce(
         "expressway: ready on {scheme}://{} after {:.1} ms; {}",
         server.address(),
         began.elapsed().as_secs_f64() * 1e3,
-        durability(arguments),
+        kept::durability(arguments),
     ));
     if config.insecure {
         say("expressway: anyone who can reach this address has full access (--insecure)");
-    }
-}
-
-/// What a crash leaves of executions.
-fn durability(arguments: &Arguments) -> String {
-    match (arguments.is_kept(), arguments.memory.durability) {
-        (false, _) => {
-            "STANDARD executions are in memory, not durable: without --state, they end with the process".to_owned()
-        }
-        (true, DurabilityMode::Memory) => {
-            "STANDARD executions are in memory, not durable (--durability memory): they end with the process, and those \
-             that the folder has do not go on"
-                .to_owned()
-        }
-        (true, DurabilityMode::Relaxed(loss)) => {
-            let ms = loss.as_millis();
-            format!("STANDARD executions are durable, but for the last {ms} ms before a crash (--durability relaxed)")
-        }
-        (true, _) => "STANDARD executions are durable".to_owned(),
     }
 }
 
@@ -493,20 +483,6 @@ fn unstarted(error: &expressway::server::StartError) -> String {
     }
 }
 
-/// What is kept of the API's, and where.
-fn kept(arguments: &Arguments) -> Result<Builder, Stop> {
-    let builder = Service::builder().durability(arguments.memory.durability);
-    match &arguments.memory.state {
-        Some(folder) if folder.is_file() => {
-            let file = folder.display();
-            let text = format!("--state {file}: that is a file; name a folder, which is made if need be");
-            Err(Stop::failed(text))
-        }
-        Some(folder) => Ok(builder.state(folder)),
-        None => Ok(builder),
-    }
-}
-
 fn service(
     builder: Builder,
     arguments: &Arguments,
@@ -525,6 +501,12 @@ fn service(
         .retention_days(arguments.memory.retention_days)
         .redrive_days(arguments.memory.redrive_days)
         .open_executions_max(arguments.memory.open_executions_max);
+    if let Some(executions) = arguments.memory.resident_executions_max {
+        builder = builder.resident_executions_max(executions);
+    }
+    if let Some(ms) = arguments.memory.resident_ms {
+        builder = builder.resident_ms(ms, 2 * ms);
+    }
     for resource in &arguments.memory.fail_in_doubt {
         builder = builder.fail_in_doubt(resource);
     }

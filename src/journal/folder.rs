@@ -8,6 +8,8 @@ use super::disk::Disk;
 use super::{Block, Folder, JournalError, Log, LogJournal, Options, Ownership, Report, SyncMode, Watcher};
 
 const LOCK: &str = "LOCK";
+/// What others keep in a journal's folder, without which its records are not whole.
+const BESIDE: [&str; 1] = ["cold.redb"];
 
 /// The ownership of a folder: a lock of the system on a file in it, which ends with the process whatever becomes of it.
 #[derive(Debug)]
@@ -69,6 +71,11 @@ pub fn copy(from: &Path, to: &Path) -> Result<Report, JournalError> {
     for segment in report.segments.iter().filter(|segment| segment.is_live) {
         let (original, copy) = (from.join(&segment.name), to.join(&segment.name));
         fs::copy(&original, &copy).map_err(at(&copy))?;
+        File::open(&copy).and_then(|file| file.sync_all()).map_err(at(&copy))?;
+    }
+    for name in BESIDE.into_iter().filter(|name| from.join(name).exists()) {
+        let copy = to.join(name);
+        fs::copy(from.join(name), &copy).map_err(at(&copy))?;
         File::open(&copy).and_then(|file| file.sync_all()).map_err(at(&copy))?;
     }
     let target = Folder::at(to, SyncMode::Data);

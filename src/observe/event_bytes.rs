@@ -12,7 +12,7 @@ const NUMBER: u8 = 2;
 const MEMBERS: u8 = 3;
 
 /// Appends an event.
-pub(super) fn write(event: &Event, out: &mut Vec<u8>) {
+pub(crate) fn write(event: &Event, out: &mut Vec<u8>) {
     for number in [event.id, event.previous, event.time_ms] {
         out.extend_from_slice(&number.to_le_bytes());
     }

@@ -3,7 +3,7 @@
 
 #[cfg(feature = "runtime")]
 mod counters;
-mod event_bytes;
+pub(crate) mod event_bytes;
 mod event_type;
 pub mod history;
 #[cfg(feature = "runtime")]

@@ -73,7 +73,7 @@ impl Watch {
     }
 
     /// Counts what happens, too.
-    pub(super) fn count(&mut self) {
+    pub(crate) fn count(&mut self) {
         self.audience.counts = true;
         self.event_mask = self.event_mask.union(EventMask::WORK);
     }
@@ -127,6 +127,11 @@ impl Watch {
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
         self.audience.watchers.is_empty()
+    }
+
+    /// Whether one watcher hears of it and nobody else but those who count.
+    pub(crate) fn is_one_watcher(&self) -> bool {
+        self.audience.watchers.len() == 1 && self.wants == Wants::default() && self.audience.history.is_none()
     }
 
     /// Whether there is nothing to be written into the log.

@@ -366,6 +366,7 @@ impl Builder {
         let shards = self.shards;
         let (engine, shared) = self.parts()?;
         if let Some(durability) = &shared.durability {
+            durability.has_threads.store(true, std::sync::atomic::Ordering::Relaxed);
             durability.keep_short(limits::DURABLE_COMPACT_BYTES_MIN)?;
         }
         if let Some(observability) = &shared.observability {

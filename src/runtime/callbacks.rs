@@ -76,7 +76,11 @@ impl Engine {
 
     /// Whether a task waits for this token.
     pub fn knows_token(&self, token: &str) -> bool {
-        token::parse(token).is_ok_and(|token| self.shared().waiting.knows(token))
+        let shared = self.shared();
+        let cold = shared.durability.as_ref().and_then(|durability| durability.cold());
+        token::parse(token).is_ok_and(|token| {
+            shared.waiting.knows(token) || cold.is_some_and(|cold| cold.knows_token(token))
+        })
     }
 
     /// Completes the task of a token (`SendTaskSuccess`); `output` is JSON text. If the execution is durable, this blocks
@@ -125,15 +129,32 @@ impl Engine {
     /// When nobody waits for it.
     pub fn send_task_heartbeat(&self, token: &str) -> Result<(), AnswerError> {
         let number = token::parse(token)?;
-        if let Some((place, token, _)) = self.shared().waiting.beat(number)? {
+        let waiting = &self.shared().waiting;
+        if let Some((place, token, _)) = self.or_back(number, || waiting.beat(number))? {
             self.shared()
                 .send(place, ShardMessage::Heartbeat(place.key, token, HeartbeatFrom::Token(number)));
         }
         Ok(())
     }
 
+    /// Looks for a token once more, if its execution has to come back into memory for that.
+    fn or_back<T>(&self, number: u128, look: impl Fn() -> Result<T, TokenError>) -> Result<T, AnswerError> {
+        match (look(), &self.shared().durability) {
+            (Err(TokenError::Unknown), Some(durability)) => {
+                match durability.wake_cold(number).map_err(AnswerError::NotDurable)? {
+                    Some(false) => {
+                        Err(AnswerError::NotDurable("its execution is being read: ask again".to_owned()))
+                    }
+                    Some(true) | None => Ok(look()?),
+                }
+            }
+            (found, _) => Ok(found?),
+        }
+    }
+
     fn answer(&self, number: u128, answer: Result<Vec<u8>, Fault>) -> Result<Answered, AnswerError> {
-        let asks @ (place, token, durable) = self.shared().waiting.take(number)?;
+        let waiting = &self.shared().waiting;
+        let asks @ (place, token, durable) = self.or_back(number, || waiting.take(number))?;
         let recorded = match (durable, &self.shared().durability) {
             (Some(id), Some(durability)) => {
                 let recorded = durability.answer(id, token, &answer).map_err(|why| {

@@ -108,6 +108,8 @@ struct State {
     place: Option<Location>,
     /// What it is to be aborted with.
     abort: Option<Fault>,
+    /// It was told where it sits that it is to be aborted.
+    is_told: bool,
     outcome: Option<Outcome>,
     waker: Option<Waker>,
     status: Option<Status>,
@@ -154,12 +156,26 @@ impl Completion {
         let mut state = self.lock();
         match state.place {
             _ if state.status.is_some() => None,
-            Some(place) => Some((place, fault)),
+            Some(place) => {
+                state.is_told = true;
+                Some((place, fault))
+            }
             None => {
                 state.abort.get_or_insert(fault);
                 None
             }
         }
+    }
+
+    /// It leaves its place, where it is parked, for memory outside of the engine; unless somebody wants it to end. Whoever has
+    /// it reaches it no more.
+    pub(super) fn leave(&self) -> bool {
+        let mut state = self.lock();
+        let is_free = !state.is_told && state.abort.is_none() && state.status.is_none();
+        if is_free {
+            state.place = None;
+        }
+        is_free
     }
 
     /// Wants it aborted before it enters one more state. Its next turn sees that.

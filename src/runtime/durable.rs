@@ -18,6 +18,8 @@
 //! A write that fails ends the process: it cannot be known what the disk has, and the next start will see.
 
 mod chain;
+#[cfg_attr(not(feature = "service"), allow(dead_code))]
+mod cold;
 mod compact;
 mod place;
 mod records;
@@ -43,12 +45,14 @@ use crate::journal::postgres::Cluster;
 use crate::journal::{self, Disk, Journal, Lsn, Options, Record, Refused, Room};
 use crate::limits;
 pub(super) use chain::{Recorder, Told, start_base};
+pub(crate) use cold::{ColdStore, Leaving};
 use compact::Live;
 use place::{Opened, Place};
 use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, TURN_DELTA};
 pub use records::{DurableError, RecoveredExecution};
 pub(super) use records::{Reader, Writer};
 pub use recovery::ResumeError;
+pub(super) use recovery::Seat;
 pub(super) use recovery::not_durable;
 pub use relaxed::DurabilityMode;
 use relaxed::Lag;
@@ -60,14 +64,17 @@ use relaxed::Lag;
 /// let engine = Engine::builder().durable(Durable::folder("/var/lib/expressway")).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Durable {
     place: Place,
     segment_bytes: u64,
     /// Resources whose tasks are not done once more.
     fail_in_doubt: Vec<Box<str>>,
     resident_max: usize,
+    /// How long an execution is parked before it may leave memory, and how long it is to be parked still.
+    resident_ms: (u64, u64),
     loss_ms_max: u64,
+    cold: Option<Arc<dyn ColdStore>>,
 }
 
 impl Durable {
@@ -104,7 +111,9 @@ impl Durable {
             segment_bytes: limits::DURABLE_SEGMENT_BYTES,
             fail_in_doubt: Vec::new(),
             resident_max: limits::DURABLE_RESIDENT_MAX,
+            resident_ms: (limits::DURABLE_SPILL_AFTER_MS, limits::DURABLE_COLD_MS_MIN),
             loss_ms_max: 0,
+            cold: None,
         }
     }
 
@@ -127,6 +136,23 @@ impl Durable {
         self
     }
 
+    /// How many milliseconds an execution has been parked at least before it leaves memory, a second unless this is set; and
+    /// how long it is to be parked still when it leaves altogether.
+    #[cfg(feature = "service")]
+    #[must_use]
+    pub(crate) fn resident_ms(mut self, parked_ms: u64, left_ms: u64) -> Durable {
+        self.resident_ms = (parked_ms, left_ms);
+        self
+    }
+
+    /// Where executions go that are parked and not to be in memory at all.
+    #[cfg(feature = "service")]
+    #[must_use]
+    pub(crate) fn cold(mut self, store: Arc<dyn ColdStore>) -> Durable {
+        self.cold = Some(store);
+        self
+    }
+
     /// Tasks with this resource are not done once more when the process ended before their result was known, but fail with
     /// `States.TaskFailed`, which their `Retry` and `Catch` may name: for what must not be done twice. A `*` at the end stands
     /// for anything.
@@ -144,8 +170,12 @@ impl Durable {
     /// # Errors
     /// When the journal cannot be read.
     pub fn read(&self) -> Result<Vec<RecoveredExecution>, DurableError> {
-        let mut found = Found::default();
+        let mut found = Found::beside(self.cold.as_ref());
         self.place.read(&mut found)?;
+        found.check()?;
+        if let Some(cold) = &self.cold {
+            Durability::merge_rows(&**cold, &mut found)?;
+        }
         found.end()?;
         Ok(found.executions.into_values().collect())
     }
@@ -228,12 +258,21 @@ pub(super) struct Durability {
     /// Executions of earlier processes that went on, and their tasks that were done once more.
     pub(super) recovered: AtomicU64,
     pub(super) in_doubt: AtomicU64,
+    /// Those that left memory and came back.
+    pub(super) returned: AtomicU64,
+    /// Those that were counted when they began, and are not in memory.
+    pub(super) absent: AtomicU64,
     fail_in_doubt: Vec<Box<str>>,
     /// Whether Map Runs go on after a restart.
     pub(super) keeps_map_runs: bool,
     /// Where Map Runs keep what their children came to, if there is a folder.
     pub(super) map_runs: Option<PathBuf>,
     away: spill::Away,
+    pub(super) cold: Option<Arc<dyn ColdStore>>,
+    /// Shards have threads of their own, which go on while somebody waits for them.
+    pub(super) has_threads: AtomicBool,
+    /// The block of the last record.
+    last_appended: AtomicU64,
     behind: Mutex<Behind>,
     /// Executions that nobody asks for any more, and whose records do not say so yet.
     forgotten: Mutex<VecDeque<u64>>,
@@ -278,13 +317,20 @@ impl Durability {
             partition: Some(0),
             ..defaults
         };
-        let mut found = Found::default();
+        let mut found = Found::beside(durable.cold.as_ref());
         let Opened { journal, report, temporary } = durable.place.open(options, watcher, &mut found)?;
+        found.check()?;
+        if let Some(cold) = &durable.cold {
+            Durability::merge_rows(&**cold, &mut found)?;
+        }
         found.end()?;
-        let away = spill::Away::open(temporary, durable.resident_max, options.disk_free_bytes_min)?;
+        let away = spill::Away::open(temporary, durable, options.disk_free_bytes_min)?;
         let durability = Durability {
             journal,
             away,
+            cold: durable.cold.clone(),
+            has_threads: AtomicBool::new(false),
+            last_appended: AtomicU64::new(0),
             live: Live::of(&found, report.bytes),
             waiters,
             lag: Lag::new(durable.loss_ms_max, time),
@@ -298,6 +344,8 @@ impl Durability {
             leaves: AtomicBool::new(false),
             recovered: AtomicU64::new(0),
             in_doubt: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
+            absent: AtomicU64::new(0),
             fail_in_doubt: durable.fail_in_doubt.clone(),
             keeps_map_runs: durable.place.keeps_map_runs(),
             map_runs: durable.place.folder().map(|folder| folder.join("map-runs")),
@@ -342,6 +390,7 @@ impl Durability {
 
     fn count(&self, writer: &Writer, appended: Lsn) {
         self.lag.appended(appended);
+        self.last_appended.fetch_max(appended.0, Ordering::Release);
         self.live.count(writer.0.len());
         self.recorded_bytes.fetch_add(writer.0.len() as u64, Ordering::Relaxed);
     }
@@ -569,8 +618,30 @@ impl Durability {
         Ok(Ledger { id, started, turn, events, left })
     }
 
+    /// What is known of an execution that leaves memory, of what ties it to the journal.
+    pub(super) fn leaving(&self, ledger: &Ledger) -> RecoveredExecution {
+        let turn = ledger.turn.load(Ordering::Relaxed);
+        RecoveredExecution { id: ledger.id, turn, epoch: self.epoch, ..RecoveredExecution::default() }
+    }
+
+    pub(super) fn cold(&self) -> Option<&dyn ColdStore> {
+        self.cold.as_deref()
+    }
+
+    /// Blocks this thread until all that was resumed is on its shard.
+    pub(super) fn wait_resumed(&self) {
+        let mut resuming = self.resuming();
+        while *resuming > 0 {
+            resuming = self.resumed.wait(resuming).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Nobody asks for this execution any more.
     pub(super) fn forget(&self, id: u64) {
+        // Before the journal says so: what it says is dropped when the store has done it.
+        if let Some(cold) = &self.cold {
+            cold.forget(id);
+        }
         // First, so that nothing of it is copied behind this.
         self.live.remove(id);
         self.forgotten().push_back(id);

@@ -235,7 +235,8 @@ impl Shared {
         self.stripes.iter().for_each(|stripe| stripe.add_ended(&mut counts));
         // Later, so that nothing ends that was not accepted.
         self.stripes.iter().for_each(|stripe| stripe.add_accepted(&mut counts));
-        counts.running = counts.accepted.saturating_sub(counts.ended());
+        let absent = self.durability.as_ref().map_or(0, |it| it.absent.load(Ordering::Relaxed));
+        counts.running = counts.accepted.saturating_sub(counts.ended() + absent);
         counts
     }
 

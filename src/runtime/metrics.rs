@@ -281,6 +281,11 @@ impl Observed {
                 "Executions of earlier processes that went on in this one.",
                 durability.recovered.load(Relaxed),
             ),
+            counter(
+                "expressway_durable_returned",
+                "Executions that came back into memory.",
+                durability.returned.load(Relaxed),
+            ),
             gauge(
                 "expressway_durable_in_doubt",
                 "Tasks that were done once more, because nobody knows whether the process before did them.",

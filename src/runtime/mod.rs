@@ -83,6 +83,8 @@ pub mod wheel;
 
 pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
 #[cfg(feature = "service")]
+pub(crate) use durable::{ColdStore, Leaving};
+#[cfg(feature = "service")]
 pub(crate) use map_run::Batcher;
 #[cfg(feature = "runtime")]
 pub use {

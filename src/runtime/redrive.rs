@@ -2,7 +2,7 @@
 
 use super::completion::{Completion, IdentityOverrides, StartIdentity};
 use super::context::ExecutionBuffer;
-use super::durable::{ResumeError, not_durable};
+use super::durable::{ResumeError, Seat, not_durable};
 use super::engine::Engine;
 use super::handle::Handle;
 use super::machine::Target;
@@ -82,7 +82,7 @@ impl Engine {
             version,
             Completion::new(start_identity),
             buffer,
-            (arn.into(), false, charged),
+            (arn.into(), Seat::default(), charged),
             Vec::new(),
         ))
     }

@@ -15,6 +15,7 @@ mod begin;
 mod deadlines;
 mod durable;
 mod end;
+mod leave;
 mod resident;
 mod spill;
 mod unwritten;

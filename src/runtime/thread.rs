@@ -39,6 +39,7 @@ pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> io::Result<()> {
             }
         };
         let _ = started.send(Ok(()));
+        IS_SHARD.set(true);
         let time = Arc::clone(&shared.time);
         let shard = Shard::new(shared, index);
         // It panics only where the engine does, and ends the thread then.
@@ -51,6 +52,15 @@ pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> io::Result<()> {
         .stack_size(crate::limits::STACK_BYTES)
         .spawn(body)?;
     starting.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))
+}
+
+thread_local! {
+    static IS_SHARD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether this thread runs executions: it must not wait for one.
+pub(super) fn is_shard() -> bool {
+    IS_SHARD.get()
 }
 
 struct Root {

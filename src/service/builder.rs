@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::activities::Activity;
+use super::cold::Cold;
 use super::executions::Executions;
 use super::ids::IdSource;
 use super::machines::StateMachine;
@@ -33,6 +34,8 @@ pub struct Builder {
     cluster: Option<Cluster>,
     fail_in_doubt: Vec<String>,
     durability: DurabilityMode,
+    resident_max: Option<usize>,
+    resident_ms: Option<(u64, u64)>,
     definitions_bytes_max: usize,
     status_sink: Option<Box<dyn StatusSink>>,
     settings: Settings,
@@ -81,6 +84,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 struct Ties {
     nested: Nested,
     activities: Arc<Registry<Activity>>,
+    cold: Option<Arc<Cold>>,
 }
 
 impl Default for Builder {
@@ -95,6 +99,8 @@ impl Default for Builder {
             cluster: None,
             fail_in_doubt: Vec::new(),
             durability: DurabilityMode::Strict,
+            resident_max: None,
+            resident_ms: None,
             definitions_bytes_max: memory::default_bytes() / 4,
             status_sink: None,
             settings: Settings {
@@ -287,7 +293,16 @@ impl Builder {
         if let Some(cluster) = &self.cluster {
             return Some(Durable::cluster(cluster.clone()));
         }
-        self.state.as_ref().map(Durable::folder)
+        self.folder().map(Durable::folder)
+    }
+
+    /// The folder that all is kept in, if it is not in a database.
+    fn folder(&self) -> Option<&PathBuf> {
+        #[cfg(feature = "postgres")]
+        if self.cluster.is_some() {
+            return None;
+        }
+        self.state.as_ref()
     }
 
     /// Where what is registered is kept, if anywhere.
@@ -305,6 +320,23 @@ impl Builder {
     #[must_use]
     pub fn durability(mut self, mode: DurabilityMode) -> Builder {
         self.durability = mode;
+        self
+    }
+
+    /// How many durable executions that wait stay in memory; see [`Durable::resident_max`]. Those beyond, of which what they
+    /// wait for is due in minutes or later, or is told by a token, leave it altogether.
+    #[must_use]
+    pub fn resident_executions_max(mut self, executions: usize) -> Builder {
+        self.resident_max = Some(executions);
+        self
+    }
+
+    /// For tests: how many milliseconds an execution has been parked at least before it leaves memory, and how long it is to be
+    /// parked still when it leaves altogether.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn resident_ms(mut self, parked_ms: u64, left_ms: u64) -> Builder {
+        self.resident_ms = Some((parked_ms, left_ms));
         self
     }
 
@@ -332,6 +364,9 @@ impl Builder {
         let engine = std::mem::take(&mut self.engine).build()?;
         let service = self.with(engine, ties)?;
         service.inner.engine.wait_resumed();
+        if let Some(cold) = &service.inner.cold {
+            cold.begin(&service.inner).map_err(runtime::BuildError::Thread)?;
+        }
         Ok(service)
     }
 
@@ -347,13 +382,25 @@ impl Builder {
 
     /// Lets tasks start executions of this service, and know which activities it has.
     fn tie(&mut self) -> Ties {
-        let Ties { nested, activities } = Ties::default();
+        let Ties { nested, activities, mut cold } = Ties::default();
         let known = Arc::clone(&activities);
         let mut engine = std::mem::take(&mut self.engine);
         let is_durable = self.durability != DurabilityMode::Memory;
         if let Some(mut durable) = self.durable().filter(|_| is_durable) {
             if let DurabilityMode::Relaxed(loss_max) = self.durability {
                 durable = durable.relaxed(loss_max);
+            }
+            if let Some(resident_max) = self.resident_max {
+                durable = durable.resident_max(resident_max);
+            }
+            if let Some((parked_ms, left_ms)) = self.resident_ms {
+                durable = durable.resident_ms(parked_ms, left_ms);
+            }
+            // In a folder. In a database, those that wait stay in memory, but for their states and histories.
+            if let Some(folder) = self.folder() {
+                let store = Arc::new(Cold::at(folder, true, Arc::clone(&nested.service)));
+                durable = durable.cold(Arc::<Cold>::clone(&store));
+                cold = Some(store);
             }
             let resources = self.fail_in_doubt.drain(..);
             engine =
@@ -367,20 +414,22 @@ impl Builder {
         }
         let keeper = Keeper { service: Arc::clone(&nested.service) };
         self.engine = engine.map_runs(Arc::new(keeper));
-        Ties { nested, activities }
+        Ties { nested, activities, cold }
     }
 
-    fn with(self, engine: Engine, Ties { nested, activities }: Ties) -> Result<Service, BuildError> {
+    fn with(self, engine: Engine, Ties { nested, activities, cold }: Ties) -> Result<Service, BuildError> {
         let machines: Arc<Registry<StateMachine>> = Arc::default();
         let recorded = engine.is_durable().then(|| engine.clone());
         let store = self.store()?;
-        let mut executions = Executions::new(&self.settings, Arc::clone(&machines), recorded);
+        let mut executions = Executions::new(&self.settings, Arc::clone(&machines), recorded, cold.clone());
         let status_events = self.status_sink.map(StatusEvents::begin).transpose();
         executions.status_events = status_events.map_err(BuildError::StatusEvents)?;
         let executions = Arc::new(executions);
         let inner = Inner {
             engine,
             executions,
+            cold,
+            revisions: Mutex::default(),
             time: self.time,
             ids: IdSource::new(self.seed),
             tokens: Tokens::default(),

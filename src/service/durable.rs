@@ -1,13 +1,14 @@
 //! Standard executions that outlive the process: what is written of each beside what the engine writes, and how the
 //! service finds them again.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::executions::Draft;
+use super::cold::Cold;
+use super::executions::{Draft, Execution};
 use super::history::Recorder;
 use super::machines::{Revision, Settings, StateMachine};
 use super::map_runs::child_machine;
@@ -16,13 +17,13 @@ use super::versions::Version;
 use super::{Inner, Target};
 use crate::asl::MachineType;
 use crate::observe::{Event, LiveHistory};
-use crate::runtime::{Durable, Outcome, RecoveredExecution};
+use crate::runtime::{Durable, Handle, Outcome, RecoveredExecution};
 
 /// What an execution's record says that only the service understands.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Label {
     /// Under which its revision is noted.
-    revision: String,
+    pub(super) revision: String,
     version: Option<(u32, Option<String>, u64)>,
     alias: Option<String>,
     started_ms: u64,
@@ -31,6 +32,32 @@ pub(super) struct Label {
     /// Of a child of a Map Run, its ARN and that of its machine; the revision is that of the machine with the Map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     map_run: Option<(String, String)>,
+}
+
+impl Label {
+    fn new(
+        target: &Target,
+        (started_ms, number): (u64, u64),
+        (parent, map_run): (Option<String>, Option<&str>),
+    ) -> Label {
+        let Target { machine, revision, version, alias } = target;
+        // The label of a Map stands behind the name of the machine that has it, whose revision was noted.
+        let of = machine.arn.split_once('/').map_or(&*machine.arn, |(machine, _)| machine);
+        let revision = format!("{of} {} {} {}", machine.created_ms, revision.number, revision.updated_ms);
+        let version = version.as_ref().map(|it| (it.number, it.description.clone(), it.created_ms));
+        let map_run = map_run.map(|run| (run.to_owned(), machine.arn.to_string()));
+        Label { revision, version, alias: alias.clone(), started_ms, number, parent, map_run }
+    }
+
+    /// That of an execution whose revision is noted.
+    pub(super) fn of(execution: &Execution) -> Label {
+        let Execution { target, started_ms, number, parent, map_run, .. } = execution;
+        Label::new(target, (*started_ms, *number), (parent.clone(), map_run.as_deref()))
+    }
+
+    pub(super) fn to_bytes(&self) -> Box<[u8]> {
+        serde_json::to_vec(self).expect("a label is written as JSON").into()
+    }
 }
 
 /// What executions are run by, kept as long as the journal is: whatever becomes of the state machine.
@@ -49,10 +76,10 @@ struct RevisionNote {
 impl Inner {
     /// What is to be written of an execution that is to be durable; the revision it runs is noted first.
     pub(super) fn label(&self, draft: &Draft) -> Result<Box<[u8]>, super::Error> {
-        let Target { machine, revision, version, alias } = &draft.target;
-        // The label of a Map stands behind the name of the machine that has it, whose revision was noted.
-        let of = machine.arn.split_once('/').map_or(&*machine.arn, |(machine, _)| machine);
-        let key = format!("{of} {} {} {}", machine.created_ms, revision.number, revision.updated_ms);
+        let map_run = draft.map_run.as_deref();
+        let label =
+            Label::new(&draft.target, (draft.started_ms, draft.number), (draft.parent.clone(), map_run));
+        let Target { machine, revision, .. } = &draft.target;
         let note = || {
             let note = RevisionNote {
                 arn: machine.arn.clone(),
@@ -66,23 +93,14 @@ impl Inner {
             };
             serde_json::to_vec(&note).expect("settings are written as JSON")
         };
-        self.engine.note(key.as_bytes(), note)?;
-        let version = version.as_ref().map(|it| (it.number, it.description.clone(), it.created_ms));
-        let label = Label {
-            revision: key,
-            version,
-            alias: alias.clone(),
-            started_ms: draft.started_ms,
-            number: draft.number,
-            parent: draft.parent.clone(),
-            map_run: draft.map_run.as_deref().map(|run| (run.to_owned(), machine.arn.to_string())),
-        };
-        Ok(serde_json::to_vec(&label).expect("a label is written as JSON").into())
+        self.engine.note(label.revision.as_bytes(), note)?;
+        Ok(label.to_bytes())
     }
 
-    /// Finds the executions of earlier processes; those that are not over go on.
+    /// Finds the executions of earlier processes; those that are not over go on. Those that are not in memory stay where
+    /// they are.
     pub(super) fn recover(self: &Arc<Inner>) -> Result<(), StateError> {
-        let mut revisions = HashMap::new();
+        self.check_cold()?;
         let mut all = Vec::new();
         for recovered in self.engine.recovered() {
             let label: Label = serde_json::from_slice(&recovered.label).map_err(|error| {
@@ -94,36 +112,68 @@ impl Inner {
         let depth = |label: &Label| label.map_run.as_ref().map_or(0, |(run, _)| run.matches('/').count());
         all.sort_by_key(|(_, label)| std::cmp::Reverse(depth(label)));
         self.recover_map_runs();
-        for (recovered, label) in all {
-            let broken = |why: String| StateError::Broken { arn: recovered.arn.to_string(), why };
-            let target = self.recovered_target(&label, &mut revisions).map_err(&broken)?;
-            let history = LiveHistory::new(self.settings.history_bytes_max);
-            for chunk in recovered.history.values() {
-                history.recover(chunk).ok_or_else(|| broken("its history is malformed".to_owned()))?;
+        let mut in_memory = 0;
+        for (recovered, _) in all {
+            let (draft, id, redrives) = self.draft_of(&recovered)?;
+            if let Some(cold) = &self.cold {
+                in_memory += usize::from(cold.has_open_row(id)?);
             }
-            let draft = Draft {
-                arn: recovered.arn.to_string(),
-                name: recovered.name.to_string(),
-                target,
-                input: recovered.input.to_string(),
-                started_ms: label.started_ms,
-                trace_header: recovered.trace_header.as_deref().map(str::to_owned),
-                history,
-                number: label.number,
-                parent: label.parent,
-                map_run: label.map_run.map(|(run, _)| run.into()),
-            };
-            self.go_on(draft, recovered)?;
+            self.executions.put_back(draft, (id, redrives), |draft| self.resumed(draft, recovered))?;
+        }
+        if let Some(cold) = &self.cold {
+            let (last_number, open) = cold.meta()?;
+            self.executions.go_on_behind(last_number, open.saturating_sub(in_memory));
         }
         self.stop_orphans();
         self.executions.expire(self.now_ms());
         Ok(())
     }
 
-    fn go_on(&self, draft: Draft, mut recovered: RecoveredExecution) -> Result<(), StateError> {
-        let (id, redrives) = (recovered.id, recovered.redrives);
+    /// What is known of an execution of the journal, or of a row; its number there, and its redrives.
+    pub(super) fn draft_of(
+        &self,
+        recovered: &RecoveredExecution,
+    ) -> Result<(Draft, u64, (u32, u64)), StateError> {
+        let broken = |why: String| StateError::Broken { arn: recovered.arn.to_string(), why };
+        let label: Label =
+            serde_json::from_slice(&recovered.label).map_err(|error| broken(error.to_string()))?;
+        let (mut machine, mut revision) = self.revision_of(&label.revision).map_err(broken)?;
+        if let Some((_, arn)) = &label.map_run {
+            let published = revision.runnable().map_err(|error| broken(error.message))?;
+            let child = published.child(arn).ok_or("its Map is not in the definition");
+            let child = child.map_err(|why| broken(why.to_owned()))?;
+            (machine, revision) = child_machine(&machine, &revision, &child, arn);
+        }
+        let version = label.version.map(|(number, description, created_ms)| {
+            Arc::new(Version { number, description, created_ms, revision: Arc::clone(&revision) })
+        });
+        let history = LiveHistory::new(self.settings.history_bytes_max);
+        for chunk in recovered.history.values() {
+            history.recover(chunk).ok_or_else(|| broken("its history is malformed".to_owned()))?;
+        }
+        let draft = Draft {
+            arn: recovered.arn.to_string(),
+            name: recovered.name.to_string(),
+            target: Target { machine, revision, version, alias: label.alias },
+            input: recovered.input.to_string(),
+            started_ms: label.started_ms,
+            trace_header: recovered.trace_header.as_deref().map(str::to_owned),
+            history,
+            number: label.number,
+            parent: label.parent,
+            map_run: label.map_run.map(|(run, _)| run.into()),
+        };
+        Ok((draft, recovered.id, recovered.redrives))
+    }
+
+    /// Lets an execution go on, unless it is over.
+    pub(super) fn resumed(
+        &self,
+        draft: &Draft,
+        mut recovered: RecoveredExecution,
+    ) -> Result<(Option<Handle>, Option<Outcome>), StateError> {
         if let Some(outcome) = recovered.outcome.take() {
-            return self.executions.put_back(draft, (id, redrives), || Ok(Err(outcome)));
+            return Ok((None, Some(outcome)));
         }
         let broken = |why: String| StateError::Broken { arn: draft.arn.clone(), why };
         let machine = draft.target.revision.runnable().map_err(|error| broken(error.message))?;
@@ -132,73 +182,56 @@ impl Inner {
         let StateMachine { is_deleting, machine_type, .. } = *draft.target.machine;
         recovered.is_last_state =
             is_deleting && self.store.is_some() && machine_type == MachineType::Standard;
-        let (arn, machine) = (draft.arn.clone(), machine.clone());
-        self.executions.put_back(draft, (id, redrives), || {
-            let handle = self.engine.resume(&machine, recovered, Some(Box::new(recorder)));
-            handle.map(Ok).map_err(|error| StateError::Broken { arn, why: error.to_string() })
-        })
+        let handle = self.engine.resume(machine, recovered, Some(Box::new(recorder)));
+        Ok((Some(handle.map_err(|error| broken(error.to_string()))?), None))
     }
 
-    /// What an execution was started by: the state machine as it is now, if it is the same still, else as it was.
-    fn recovered_target(
-        &self,
-        label: &Label,
-        revisions: &mut HashMap<String, (Arc<StateMachine>, Arc<Revision>)>,
-    ) -> Result<Target, String> {
-        let (machine, revision) = match revisions.get(&label.revision) {
-            Some(known) => known.clone(),
-            None => {
-                let note =
-                    self.engine.noted(label.revision.as_bytes()).ok_or("its definition is not recorded")?;
-                let note: RevisionNote = serde_json::from_slice(&note).map_err(|error| error.to_string())?;
-                let known = self.recovered_revision(note);
-                revisions.insert(label.revision.clone(), known.clone());
-                known
-            }
-        };
-        if let Some((_, arn)) = &label.map_run {
-            let published = revision.runnable().map_err(|error| error.message)?;
-            let child = published.child(arn).ok_or("its Map is not in the definition")?;
-            let (machine, revision) = child_machine(&machine, &revision, &child, arn);
-            return Ok(Target { machine, revision, version: None, alias: None });
-        }
-        let version = label.version.clone().map(|(number, description, created_ms)| {
-            Arc::new(Version { number, description, created_ms, revision: Arc::clone(&revision) })
-        });
-        Ok(Target { machine, revision, version, alias: label.alias.clone() })
-    }
-
-    fn recovered_revision(&self, note: RevisionNote) -> (Arc<StateMachine>, Arc<Revision>) {
-        let now = self.machines.get(&note.arn).filter(|machine| machine.created_ms == note.created_ms);
+    /// What an execution was started by, as it is noted: the state machine as it is now, if it is the same still, else as it
+    /// was.
+    pub(super) fn revision_of(&self, key: &str) -> Result<(Arc<StateMachine>, Arc<Revision>), String> {
+        let mut parts = key.rsplitn(4, ' ');
+        let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
+        let (updated_ms, number, created_ms) = (number(), number(), number());
+        let now = parts.next().and_then(|arn| self.machines.get(arn));
+        let now = now.filter(|machine| Some(machine.created_ms) == created_ms);
         if let Some(machine) = &now {
             let versions = machine.versions.values().map(|version| &version.revision);
             let mut known = versions.chain([&machine.current]);
-            let same = |it: &&Arc<Revision>| it.number == note.number && it.updated_ms == note.updated_ms;
+            let same = |it: &&Arc<Revision>| Some(it.number) == number && Some(it.updated_ms) == updated_ms;
             if let Some(revision) = known.find(same) {
-                return (Arc::clone(machine), Arc::clone(revision));
+                return Ok((Arc::clone(machine), Arc::clone(revision)));
             }
         }
+        let mut kept = self.revisions.lock().unwrap_or_else(PoisonError::into_inner);
+        if !kept.contains_key(key) {
+            let note = self.engine.noted(key.as_bytes()).ok_or("its definition is not recorded")?;
+            let note = serde_json::from_slice(&note).map_err(|error| error.to_string())?;
+            kept.insert(key.to_owned(), self.recovered_revision(note));
+        }
+        let (machine, revision) = &kept[key];
+        Ok((now.unwrap_or_else(|| Arc::clone(machine)), Arc::clone(revision)))
+    }
+
+    /// A revision as it was, with a state machine that is deleted, or, where nothing is stored, still to be created.
+    fn recovered_revision(&self, note: RevisionNote) -> (Arc<StateMachine>, Arc<Revision>) {
         let RevisionNote { arn, name, created_ms, number, id, updated_ms, express, settings } = note;
         let machine_type = if express { MachineType::Express } else { MachineType::Standard };
         let machine = self.compile(&arn, &name, machine_type, &settings);
         let machine = machine.map_err(|error| error.message.into_boxed_str());
         let charge = self.charge_anyway(&settings.definition);
         let revision = Arc::new(Revision { number, id, updated_ms, settings, machine, charge });
-        let machine = now.unwrap_or_else(|| {
-            // Deleted meanwhile, or, where nothing is stored, still to be created.
-            Arc::new(StateMachine {
-                arn,
-                name,
-                machine_type,
-                created_ms,
-                current: Arc::clone(&revision),
-                last_version: 0,
-                versions: Default::default(),
-                aliases: Default::default(),
-                tags: Vec::new(),
-                published_at_creation: None,
-                is_deleting: true,
-            })
+        let machine = Arc::new(StateMachine {
+            arn,
+            name,
+            machine_type,
+            created_ms,
+            current: Arc::clone(&revision),
+            last_version: 0,
+            versions: Default::default(),
+            aliases: Default::default(),
+            tags: Vec::new(),
+            published_at_creation: None,
+            is_deleting: true,
         });
         (machine, revision)
     }
@@ -234,9 +267,13 @@ pub struct RecordedExecution {
 /// # Errors
 /// When the folder has no journal, or one that cannot be read.
 pub fn recorded_executions(folder: &Path) -> Result<Vec<RecordedExecution>, StateError> {
-    let recovered = Durable::folder(folder)
-        .read()
+    let cold = Arc::new(Cold::at(folder, false, Arc::new(OnceLock::new())));
+    let read = Durable::folder(folder).cold(Arc::<Cold>::clone(&cold)).read();
+    let mut recovered = read
         .map_err(|error| StateError::Broken { arn: folder.display().to_string(), why: error.to_string() })?;
+    let known: HashSet<u64> = recovered.iter().map(|execution| execution.id).collect();
+    recovered.extend(cold.all()?.into_iter().filter(|execution| !known.contains(&execution.id)));
+    recovered.sort_by_key(|execution| execution.id);
     recovered.into_iter().map(recorded).collect()
 }
 

@@ -2,7 +2,7 @@
 
 mod listed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,21 +15,21 @@ use dashmap::mapref::entry::Entry;
 
 use super::builder::Settings;
 use super::closed::Closed;
-use super::machines::{StateMachine, StateMachineDescription, arn_of, machine_arn, no_label};
+use super::cold::Cold;
+use super::machines::{StateMachine, StateMachineDescription, arn_of};
 use super::map_runs::KeptMapRuns;
-use super::page::Page;
 use super::redrive::{RedriveDescription, Redrives};
 use super::registry::Registry;
 use super::status_events::StatusEvents;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
 use crate::observe::LiveHistory;
-use crate::runtime::{DurabilityMode, Engine, Handle, Outcome, Status};
+use crate::runtime::{DurabilityMode, Engine, Handle, Outcome};
 
 /// Standard executions.
 pub(super) struct Executions {
     machines: Arc<Registry<StateMachine>>,
-    by_arn: DashMap<Box<str>, Arc<Execution>>,
+    pub(super) by_arn: DashMap<Box<str>, Arc<Execution>>,
     /// The same, by the ARN of their machine, or of their Map Run, and in the order they were started.
     pub(super) by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
@@ -44,6 +44,8 @@ pub(super) struct Executions {
     bytes_max: usize,
     /// Whose journal has them, if they are durable.
     engine: Option<Engine>,
+    /// Those that are not in memory.
+    cold: Option<Arc<Cold>>,
     pub(super) map_runs: KeptMapRuns,
     /// Who is told when the status of one changes.
     pub(super) status_events: Option<StatusEvents>,
@@ -79,6 +81,13 @@ pub(super) struct Run {
     pub(super) redrives: Redrives,
 }
 
+impl Run {
+    /// Whether nobody waits for its end.
+    pub(super) fn is_unwatched(&self) -> bool {
+        self.wakers.is_empty()
+    }
+}
+
 /// A place in a list of executions: milliseconds since 1970, and the execution's number.
 pub(super) type Rank = (u64, u64);
 
@@ -109,6 +118,11 @@ impl Execution {
     pub(super) fn run(&self) -> MutexGuard<'_, Run> {
         // It is whole between any two statements.
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, unless somebody looks at it.
+    pub(super) fn try_run(&self) -> Option<MutexGuard<'_, Run>> {
+        self.run.try_lock().ok()
     }
 
     /// Ends it at its next transition, if its state machine is deleted (API reference, `DeleteStateMachine`). An Express
@@ -200,32 +214,16 @@ impl Execution {
     }
 
     /// Its place in a list: by its end, or while it runs by its start (measured).
-    fn rank(&self) -> Rank {
+    pub(super) fn rank(&self) -> Rank {
         (self.outcome().map_or(self.started_ms, |outcome| outcome.stopped_ms), self.number)
-    }
-
-    fn item(&self) -> ExecutionItem {
-        let run = self.run();
-        let (outcome, redrives) = (run.outcome.clone(), run.redrives.clone());
-        drop(run);
-        ExecutionItem {
-            arn: self.arn.to_string(),
-            machine_arn: self.target.machine.arn.to_string(),
-            version_arn: self.target.version_arn(),
-            alias_arn: self.target.alias_arn(),
-            name: self.name.to_string(),
-            status: outcome.as_ref().map_or(Status::Running, |outcome| outcome.status),
-            started_ms: self.started_ms,
-            stopped_ms: outcome.map(|outcome| outcome.stopped_ms),
-            map_run_arn: self.map_run.as_deref().map(str::to_owned),
-            redrive_count: redrives.count,
-            redrive_ms: redrives.date_ms(),
-        }
     }
 }
 
 impl Drop for Executions {
     fn drop(&mut self) {
+        if let Some(cold) = &self.cold {
+            cold.close();
+        }
         // An execution that was left open waits for the engine, and is waited with by it: neither would be dropped.
         for execution in &self.by_arn {
             execution.run().handle = None;
@@ -253,6 +251,7 @@ impl Executions {
         settings: &Settings,
         machines: Arc<Registry<StateMachine>>,
         engine: Option<Engine>,
+        cold: Option<Arc<Cold>>,
     ) -> Executions {
         let bytes_max = settings.executions_bytes_max;
         Executions {
@@ -267,6 +266,7 @@ impl Executions {
             open_bytes: Arc::default(),
             bytes_max,
             engine,
+            cold,
             map_runs: KeptMapRuns::default(),
             status_events: None,
         }
@@ -307,15 +307,19 @@ impl Executions {
         self.by_arn.get(arn).map(|execution| Arc::clone(&execution))
     }
 
-    /// Starts an execution, unless there is one of this ARN, and keeps it.
+    /// Starts an execution, unless there is one of this ARN, in memory or elsewhere, and keeps it.
     pub(super) fn start(
         self: &Arc<Self>,
         mut draft: Draft,
+        elsewhere: impl FnOnce(&str) -> Result<Option<Arc<Execution>>, Error>,
         start: impl FnOnce(&Draft) -> Result<Handle, Error>,
     ) -> Result<Result<Arc<Execution>, Arc<Execution>>, Error> {
         let execution = match self.by_arn.entry((*draft.arn).into()) {
             Entry::Occupied(existing) => return Ok(Err(Arc::clone(existing.get()))),
             Entry::Vacant(free) => {
+                if let Some(existing) = elsewhere(&draft.arn)? {
+                    return Ok(Err(existing));
+                }
                 draft.number = self.started.fetch_add(1, Ordering::Relaxed);
                 let handle = start(&draft)?;
                 let recorded = handle.recorded_id();
@@ -371,20 +375,16 @@ impl Executions {
         self: &Arc<Self>,
         draft: Draft,
         (recorded, redrives): (u64, (u32, u64)),
-        stands: impl FnOnce() -> Result<Result<Handle, Outcome>, E>,
+        stands: impl FnOnce(&Draft) -> Result<(Option<Handle>, Option<Outcome>), E>,
     ) -> Result<(), E> {
         self.started.fetch_max(draft.number + 1, Ordering::Relaxed);
-        let redrives = Redrives::recovered(redrives);
         // Whoever asks for it when it goes on waits until it is there.
         let entry = self.by_arn.entry((*draft.arn).into());
-        let stands = stands()?;
-        let outcome = stands.as_ref().err().map(|outcome| Arc::new(outcome.clone()));
-        let run = Run { handle: stands.ok(), outcome: outcome.clone(), redrives, ..Run::default() };
-        let execution = self.execution(draft, Some(recorded), run);
+        let (handle, outcome) = stands(&draft)?;
+        let execution = self.kept(draft, (recorded, redrives), handle, outcome);
         drop(entry.insert(Arc::clone(&execution)));
-        let list = execution.list().into();
-        self.by_machine.entry(list).or_default().insert(execution.number, Arc::clone(&execution));
-        match outcome {
+        self.list_again(&execution);
+        match execution.outcome() {
             Some(outcome) => {
                 let forgotten = self.keep_closed(&execution, &outcome);
                 self.forget(forgotten);
@@ -395,6 +395,44 @@ impl Executions {
             }
         }
         Ok(())
+    }
+
+    /// An execution of the journal, or of a row, which nobody can find yet.
+    pub(super) fn kept(
+        self: &Arc<Self>,
+        draft: Draft,
+        (recorded, redrives): (u64, (u32, u64)),
+        handle: Option<Handle>,
+        outcome: Option<Outcome>,
+    ) -> Arc<Execution> {
+        let (outcome, redrives) = (outcome.map(Arc::new), Redrives::recovered(redrives));
+        self.execution(draft, Some(recorded), Run { handle, outcome, redrives, ..Run::default() })
+    }
+
+    /// Puts an execution into its list.
+    pub(super) fn list_again(&self, execution: &Arc<Execution>) {
+        let list = execution.list().into();
+        self.by_machine.entry(list).or_default().insert(execution.number, Arc::clone(execution));
+    }
+
+    /// Takes an execution out of its list.
+    pub(super) fn unlist(&self, execution: &Execution) {
+        if let Some(mut listed) = self.by_machine.get_mut(execution.list()) {
+            listed.remove(&execution.number);
+        }
+        self.by_machine.remove_if(execution.list(), |_, executions| executions.is_empty());
+    }
+
+    /// The numbers of a machine's executions, or of a Map Run's, that are in memory.
+    pub(super) fn numbers(&self, list: &str) -> HashSet<u64> {
+        let listed = self.by_machine.get(list);
+        listed.map_or_else(HashSet::new, |executions| executions.keys().copied().collect())
+    }
+
+    /// Executions of earlier processes that stay out of memory: the last of their numbers, and how many are open.
+    pub(super) fn go_on_behind(&self, last_number: u64, open: usize) {
+        self.started.fetch_max(last_number + 1, Ordering::Relaxed);
+        self.open.fetch_add(open, Ordering::Relaxed);
     }
 
     /// Ends the executions of a state machine that is being deleted at their next transition, and forgets it, unless one
@@ -414,9 +452,18 @@ impl Executions {
         let runs = |executions: &BTreeMap<u64, Arc<Execution>>| {
             executions.values().any(|execution| execution.outcome().is_none())
         };
+        if self.has_cold(machine) {
+            return;
+        }
         if !self.by_machine.get(machine).is_some_and(|executions| runs(&executions)) {
             self.machines.remove(machine);
         }
+    }
+
+    /// Whether executions of a machine are open and not in memory; also when that cannot be read.
+    fn has_cold(&self, machine: &str) -> bool {
+        let has_open = |cold: &Arc<Cold>| cold.has_open(machine, &self.numbers(machine)).unwrap_or(true);
+        self.cold.as_ref().is_some_and(has_open)
     }
 
     /// One more is open.
@@ -463,14 +510,12 @@ impl Executions {
 
     pub(super) fn forget(&self, forgotten: Vec<Arc<Execution>>) {
         for oldest in forgotten {
-            self.by_arn.remove(&*oldest.arn);
+            // First, so that nobody finds a row of it.
             if let (Some(recorded), Some(engine)) = (oldest.recorded, &self.engine) {
                 engine.forget_recorded(recorded);
             }
-            if let Some(mut listed) = self.by_machine.get_mut(oldest.list()) {
-                listed.remove(&oldest.number);
-            }
-            self.by_machine.remove_if(oldest.list(), |_, executions| executions.is_empty());
+            self.by_arn.remove(&*oldest.arn);
+            self.unlist(&oldest);
             self.map_runs.forget(&oldest.arn, self.engine.as_ref());
         }
     }
@@ -503,48 +548,6 @@ pub struct ExecutionDescription {
     pub redrive: RedriveDescription,
     /// What a crash may lose of it; AWS has no member for it.
     pub durability: DurabilityMode,
-}
-
-/// An entry of a list of executions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecutionItem {
-    /// `executionArn`
-    pub arn: String,
-    /// `stateMachineArn`
-    pub machine_arn: String,
-    /// `stateMachineVersionArn`
-    pub version_arn: Option<String>,
-    /// `stateMachineAliasArn`
-    pub alias_arn: Option<String>,
-    /// `name`
-    pub name: String,
-    /// `status`
-    pub status: Status,
-    /// `startDate`, in milliseconds since 1970.
-    pub started_ms: u64,
-    /// `stopDate`, in milliseconds since 1970.
-    pub stopped_ms: Option<u64>,
-    /// `mapRunArn`
-    pub map_run_arn: Option<String>,
-    /// `redriveCount`
-    pub redrive_count: u32,
-    /// `redriveDate`, in milliseconds since 1970.
-    pub redrive_ms: Option<u64>,
-}
-
-/// Which executions are to be listed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListExecutions {
-    /// `stateMachineArn`: of a machine, a version or an alias.
-    pub machine_arn: Option<String>,
-    /// `mapRunArn`
-    pub map_run_arn: Option<String>,
-    /// `statusFilter`: `Some(None)` is `PENDING_REDRIVE`, which no execution ever is here.
-    pub status: Option<Option<Status>>,
-    /// `redriveFilter`: whether those that were redriven, or those that were not.
-    pub redriven: Option<bool>,
-    /// Which part of the list.
-    pub page: Page,
 }
 
 impl Service {
@@ -589,34 +592,30 @@ impl Service {
         error: Option<String>,
         cause: Option<String>,
     ) -> Result<u64, Error> {
-        let execution = self.inner.execution(arn)?;
+        let execution = self.inner.execution_in_memory(arn)?;
         execution.stop(Fault { error: error.map(Into::into), cause });
         Ok(execution.ended().await.stopped_ms)
     }
 }
 
 impl Inner {
-    /// The machine whose executions are listed, and which version or alias of it they were started through.
-    fn listed_machine(&self, arn: &str) -> Result<(String, Option<u32>, Option<String>), Error> {
-        let parsed = machine_arn(arn)?;
-        no_label(&parsed)?;
-        let missing = || Error::no_machine(arn);
-        let machine = self.machines.get(&parsed.unqualified()).ok_or_else(missing)?;
-        if machine.is_express() && !self.settings.express_history {
-            return Err(Error::not_this_type());
-        }
-        let version = parsed.qualifier().and_then(|qualifier| qualifier.parse::<u32>().ok());
-        let alias = parsed.qualifier().filter(|_| version.is_none());
-        let known = version.is_none_or(|version| machine.versions.contains_key(&version))
-            && alias.is_none_or(|alias| machine.aliases.contains_key(alias));
-        if known { Ok((machine.arn.to_string(), version, alias.map(str::to_owned))) } else { Err(missing()) }
-    }
-
+    /// An execution as it can be looked at, in memory or not.
     pub(super) fn execution(&self, arn: &str) -> Result<Arc<Execution>, Error> {
         if !self.settings.express_history || arn_of(arn, "express").is_err() {
             arn_of(arn, "execution")?;
         }
         self.executions.expire(self.now_ms());
-        self.executions.get(arn).ok_or_else(|| Error::no_execution(arn))
+        match self.executions.get(arn) {
+            Some(execution) => Ok(execution),
+            None => self.cold_view(arn)?.ok_or_else(|| Error::no_execution(arn)),
+        }
+    }
+
+    /// An execution that something is to happen to.
+    pub(super) fn execution_in_memory(&self, arn: &str) -> Result<Arc<Execution>, Error> {
+        let execution = self.execution(arn)?;
+        // What is over is not told anything.
+        let is_over = execution.outcome().is_some();
+        if is_over { Ok(execution) } else { self.bring_back(arn)?.ok_or_else(|| Error::no_execution(arn)) }
     }
 }

@@ -108,7 +108,7 @@ impl crate::runtime::MapRuns for Keeper {
             parent: None,
             map_run: Some(run.arn().into()),
         };
-        let begun = match inner.executions.start(draft, |draft| inner.begin(draft, tasks)) {
+        let begun = match inner.executions.start(draft, |_| Ok(None), |draft| inner.begin(draft, tasks)) {
             Ok(begun) => begun,
             Err(error)
                 if matches!(

@@ -10,6 +10,7 @@ mod activities;
 mod aliases;
 mod builder;
 mod closed;
+mod cold;
 mod configuration;
 #[cfg(feature = "postgres")]
 mod database;
@@ -20,6 +21,7 @@ mod executions;
 mod grant;
 mod history;
 mod ids;
+mod lists;
 mod machines;
 mod map_runs;
 mod mocks;
@@ -44,6 +46,7 @@ mod testing;
 pub mod validate;
 mod versions;
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,10 +57,11 @@ pub use builder::{BuildError, Builder};
 pub use configuration::{Encryption, LogLevel, Logging, Tag};
 pub use durable::{RecordedExecution, recorded_executions};
 pub use error::{Error, Exception};
-pub use executions::{ExecutionDescription, ExecutionItem, ListExecutions};
+pub use executions::ExecutionDescription;
 pub use grant::{Grant, Rule};
 pub(crate) use grant::{made_by, names_resource};
 pub use history::HistoryLabels;
+pub use lists::{ExecutionItem, ListExecutions};
 pub use machines::{
     CreateStateMachine, CreatedStateMachine, StateMachineDescription, StateMachineItem, UpdateStateMachine,
     UpdatedStateMachine,
@@ -83,6 +87,7 @@ use crate::memory::Share;
 use crate::runtime::{Counts, DurabilityMode, DurableError, Engine, Time};
 use activities::Activity;
 use builder::Settings;
+use cold::Cold;
 use executions::Executions;
 use ids::IdSource;
 use machines::{Revision, StateMachine, machine_arn, no_label};
@@ -128,6 +133,10 @@ pub(crate) struct Inner {
     machines: Arc<Registry<StateMachine>>,
     activities: Arc<Registry<Activity>>,
     executions: Arc<Executions>,
+    /// Executions that are not in memory, where that is kept which others may need.
+    cold: Option<Arc<Cold>>,
+    /// Revisions of executions that no state machine has any more, by what they are noted under.
+    revisions: Mutex<Revisions>,
     mocks: Mocks,
     store: Option<Store>,
     /// What definitions and their programs take.
@@ -135,6 +144,8 @@ pub(crate) struct Inner {
     /// Whoever changes what is registered holds this.
     writing: Mutex<()>,
 }
+
+type Revisions = HashMap<String, (Arc<StateMachine>, Arc<Revision>)>;
 
 /// What an ARN leads to.
 pub(crate) struct Target {
@@ -179,7 +190,16 @@ impl Service {
             all.push(("status_events_dropped_total", "counter", "Status changes that had no room.", dropped));
             all.push(("status_events_waiting", "gauge", "Status changes that are to be put.", waiting));
         }
+        let [cold, pending, bytes] = self.inner.cold.as_ref().map_or([0; 3], |cold| cold.stats());
         all.extend([
+            (
+                "durable_cold",
+                "gauge",
+                "Executions with a row in the store of those that wait and are not in memory.",
+                cold,
+            ),
+            ("durable_cold_pending", "gauge", "Rows that are still to be written.", pending),
+            ("durable_cold_bytes", "gauge", "Bytes of that store's file.", bytes),
             (
                 "definitions_bytes",
                 "gauge",

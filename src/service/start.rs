@@ -112,7 +112,7 @@ impl Service {
         let (arn, name) = (draft.arn.clone(), draft.name.clone());
         let (machine_arn, bytes) = (target.machine.arn.to_string(), draft.input.len());
         let outcome = if inner.settings.express_history {
-            let begun = inner.executions.start(draft, |draft| inner.begin(draft, tasks))?;
+            let begun = inner.executions.start(draft, |_| Ok(None), |draft| inner.begin(draft, tasks))?;
             let execution = begun.map_err(|existing| exists(&existing.arn))?;
             Outcome::clone(&*execution.await_or_stop(None).await)
         } else {
@@ -207,10 +207,17 @@ impl Inner {
         }
         self.executions.expire(draft.started_ms);
         let wanted = draft.input.clone();
-        let execution = match self.executions.start(draft, |draft| self.begin(draft, tasks))? {
+        let execution = match self.executions.start(
+            draft,
+            |arn| self.cold_view(arn),
+            |draft| self.begin(draft, tasks),
+        )? {
             Ok(begun) => begun,
             // It was started by the same attempt at the same task, before the process began.
-            Err(existing) if parent.is_some() && existing.parent == parent => existing,
+            Err(existing) if parent.is_some() && existing.parent == parent => {
+                // Its end may be waited for.
+                self.bring_back(&existing.arn)?.unwrap_or(existing)
+            }
             Err(existing) if existing.outcome().is_none() && *existing.input == *wanted => existing,
             Err(existing) => return Err(exists(&existing.arn)),
         };

@@ -84,7 +84,7 @@ impl Service {
         let machines: Vec<Box<str>> = match machine {
             Some(arn) if is_map_run(arn) => vec![self.inner.map_run(arn)?.arn().into()],
             Some(arn) => vec![self.inner.target(arn)?.machine.arn.clone()],
-            None => executions.by_machine.iter().map(|of_machine| of_machine.key().clone()).collect(),
+            None => self.inner.listed_machines(),
         };
         let mut found: Vec<Arc<Execution>> = Vec::new();
         let mut is_cut = false;
@@ -109,7 +109,10 @@ impl Service {
                 }
             }
         }
-        if machines.len() > 1 {
+        for machine in &machines {
+            is_cut |= self.inner.survey_cold(machine, &mut found)?;
+        }
+        if machines.len() > 1 || found.len() > most {
             found.sort_unstable_by_key(|execution| std::cmp::Reverse(execution.number));
             is_cut |= found.len() > most;
             found.truncate(most);

@@ -67,6 +67,12 @@ impl<P: Copy> Waiting<P> {
         self.places.remove(&token).map(|(_, (place, _))| place).ok_or(TokenError::Unknown)
     }
 
+    /// The same, unless a heartbeat is on its way there, or nobody waits for it.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn take_idle(&self, token: u128) -> Option<P> {
+        self.places.remove_if(&token, |_, (_, beats)| !*beats).map(|(_, (place, _))| place)
+    }
+
     /// Where to say that the task of this token is alive. `None` when someone does already, and it was not
     /// [heard](Waiting::heard) yet: so heartbeats do not pile up, however many are sent.
     ///

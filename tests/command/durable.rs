@@ -68,12 +68,12 @@ pub(crate) fn end(serving: &Serving, arn: &str) -> Json {
     }
 }
 
-fn types(events: &[Json]) -> Vec<&str> {
+pub(crate) fn types(events: &[Json]) -> Vec<&str> {
     events.iter().filter_map(|event| event["type"].as_str()).collect()
 }
 
 /// Event ids are 1, 2, 3 and so on.
-fn assert_dense(events: &[Json], of: &str) {
+pub(crate) fn assert_dense(events: &[Json], of: &str) {
     for (n, event) in events.iter().enumerate() {
         assert_eq!(event["id"], json!(n + 1), "{of}: {events:?}");
     }
@@ -311,7 +311,7 @@ fn what_a_crash_may_lose_is_told() {
     serving.kill();
 }
 
-fn metric(serving: &Serving, name: &str) -> u64 {
+pub(crate) fn metric(serving: &Serving, name: &str) -> u64 {
     let metrics = serving.get("/metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
     line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{name} is not in {metrics}"))
@@ -421,19 +421,36 @@ impl Load {
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_however_often_it_is_killed() {
-    let kills: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
-    let folder = Folder::new("durable-kills");
-    nothing_is_lost(kills, serve(&folder), |serving, _| {
-        serving.kill();
-        serve(&folder)
-    });
+    kill_and_count("durable-kills", false, serve);
 }
 
-/// Clients start executions and workers do their tasks, while something happens to the server in each round.
+/// The same, while executions leave memory as soon as they wait, and come back all the time.
+#[test]
+fn nothing_is_lost_or_doubled_of_what_is_not_in_memory() {
+    kill_and_count("cold-kills", true, super::cold::serve);
+}
+
+fn kill_and_count(test: &str, is_cold: bool, serve: impl Fn(&Folder) -> Serving) {
+    let kills: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
+    let folder = Folder::new(test);
+    let mut returned = 0;
+    let again = |serving: Serving, _| {
+        serving.kill();
+        serve(&folder)
+    };
+    nothing_is_lost(kills, serve(&folder), again, |serving| {
+        returned += metric(serving, "expressway_durable_returned");
+    });
+    assert_eq!(returned > 0, is_cold, "{returned} came back into memory");
+}
+
+/// Clients start executions and workers do their tasks, while something happens to the server in each round. `look` is
+/// called before that, and at the end.
 pub(crate) fn nothing_is_lost(
     kills: usize,
     mut serving: Serving,
     mut again: impl FnMut(Serving, usize) -> Serving,
+    mut look: impl FnMut(&Serving),
 ) {
     ask(&serving, "CreateActivity", json!({"name": "work"}));
     create(
@@ -461,6 +478,7 @@ pub(crate) fn nothing_is_lost(
             assert!(clients.iter().all(|client| !client.is_finished()), "a client failed");
             std::thread::yield_now();
         }
+        look(&serving);
         serving = again(serving, kill);
         load.port.store(serving.port, Ordering::Release);
     }
@@ -473,6 +491,7 @@ pub(crate) fn nothing_is_lost(
     let outputs: BTreeMap<&str, Json> =
         started.iter().map(|name| (&**name, end(&serving, &execution("steps", name)))).collect();
     load.is_over.store(true, Ordering::Release);
+    look(&serving);
     let names: HashSet<&String> = started.iter().collect();
     assert_eq!(names.len(), started.len(), "a start was acknowledged twice");
     let answered = load.answered.lock().expect("the map").clone();

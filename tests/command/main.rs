@@ -8,6 +8,8 @@ mod clients;
 #[cfg(all(feature = "cli-cluster", target_os = "linux"))]
 mod cluster;
 #[cfg(feature = "cli-serve")]
+mod cold;
+#[cfg(feature = "cli-serve")]
 mod conformance;
 #[cfg(feature = "cli-serve")]
 mod durable;

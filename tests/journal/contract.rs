@@ -1,6 +1,6 @@
 //! What every journal promises, wherever it is: the same tests over a folder and over PostgreSQL.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -213,9 +213,4 @@ fn what_is_too_large_is_refused_and_what_is_just_not_has_a_block_of_its_own() {
             .expect("it is read");
         assert_eq!(found, [bytes_max]);
     });
-}
-
-/// The journal in a folder, as `verify` sees it.
-pub(super) fn scanned(folder: &Path) -> Report {
-    expressway::journal::scan(&expressway::journal::Folder::at(folder, SyncMode::Data)).expect("it is whole")
 }

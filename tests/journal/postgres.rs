@@ -1,5 +1,6 @@
 //! What only a journal in PostgreSQL can meet: another owner, a database that goes and comes back, answers that are lost.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -7,10 +8,12 @@ use std::time::{Duration, Instant};
 use expressway::journal::postgres::{
     Cluster, ClusterLease, PostgresJournal, Standby, copy_from, copy_to, open,
 };
-use expressway::journal::{Block, Journal, JournalError, Lsn, Ownership, Refused, Report, Room, Watcher};
+use expressway::journal::{
+    Block, Folder, Journal, JournalError, Lsn, Ownership, Refused, Report, Room, SyncMode, Watcher,
+};
 use rustix::process::Signal;
 
-use super::contract::{Place, append, folder, found, options, record, scanned};
+use super::contract::{Place, append, folder, found, options, record};
 use crate::server::{Postgres, nothing_forks};
 
 pub(super) struct InPostgres(String, &'static str);
@@ -194,7 +197,7 @@ fn a_journal_moves_from_a_folder_to_the_database_and_back() {
     let (one, two) = (folder("copy-from"), folder("copy-to"));
     let _nothing_forks = nothing_forks();
     let options = options();
-    let mode = expressway::journal::SyncMode::Data;
+    let mode = SyncMode::Data;
     for round in 0..2u8 {
         let opened =
             expressway::journal::open(&one, mode, options, Vec::new(), &mut |_| ()).expect("a journal");
@@ -257,4 +260,9 @@ fn a_database_that_has_lost_blocks_is_noticed() {
     let next = append(&journal, b"next");
     let failure = journal.wait(next).expect_err("what it is to follow is gone").to_string();
     assert!(failure.contains("is not there any more, although it was durable"), "{failure}");
+}
+
+/// The journal in a folder, as `verify` sees it.
+fn scanned(folder: &Path) -> Report {
+    expressway::journal::scan(&Folder::at(folder, SyncMode::Data)).expect("it is whole")
 }

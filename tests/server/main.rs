@@ -4,6 +4,7 @@
 mod api;
 #[path = "../corpora/suite.rs"]
 mod cases;
+mod cold;
 #[cfg(feature = "console")]
 mod console;
 #[path = "../corpora/mod.rs"]

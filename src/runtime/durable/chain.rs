@@ -102,6 +102,9 @@ pub(super) fn read_turns(execution: &mut RecoveredExecution) -> Result<(), Durab
     start_base(&mut state, &execution.arn, execution.input.as_bytes());
     // The turn whose state this is.
     let mut known = 0;
+    if let Some(turn) = execution.row_turn {
+        (state, known) = (std::mem::take(&mut execution.state).into_vec(), turn);
+    }
     for (turn, found) in found {
         let broken = || DurableError::Turn { arn: execution.arn.clone(), turn };
         let history = match found {

@@ -23,16 +23,23 @@ pub(super) struct Live {
     /// Bytes appended since the last compaction began, and what that left.
     appended: AtomicU64,
     left: AtomicU64,
+    /// Executions that there were then.
+    left_of: AtomicU64,
 }
 
 impl Live {
     pub(super) fn of(found: &Found, bytes: u64) -> Live {
         let turns = found.executions.iter().map(|(id, execution)| (*id, execution.turn)).collect();
-        Live { turns, appended: AtomicU64::new(bytes), left: AtomicU64::new(0) }
+        Live { turns, appended: AtomicU64::new(bytes), left: AtomicU64::new(0), left_of: AtomicU64::new(0) }
     }
 
     pub(super) fn insert(&self, id: u64) {
         self.turns.insert(id, 0);
+    }
+
+    /// It is in memory again, as of a turn.
+    pub(super) fn is_back(&self, id: u64, turn: u64) {
+        self.turns.entry(id).or_insert(turn);
     }
 
     /// Its records are not needed any more. Comes back when none of them is being copied.
@@ -58,8 +65,13 @@ impl Live {
     /// Whether the journal has grown so much that compacting it pays: what has to be copied is at most as much as is
     /// given up, on average.
     fn is_long(&self, bytes_min: u64) -> bool {
-        let left = self.left.load(Ordering::Relaxed);
-        self.appended.load(Ordering::Relaxed) > bytes_min.max(left)
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let (left, executions) = (load(&self.left), load(&self.left_of).max(1));
+        // Those that left memory meanwhile are not needed any more: about so much is.
+        let needed =
+            u128::from(left) * u128::from(executions.min(self.turns.len() as u64)) / u128::from(executions);
+        let needed = u64::try_from(needed).unwrap_or(left);
+        load(&self.appended) + (left - needed) > bytes_min.max(needed)
     }
 }
 
@@ -78,6 +90,8 @@ impl Durability {
             Err(failure) => return Err(Refused::Failed(failure).into()),
         };
         self.live.appended.store(0, Ordering::Relaxed);
+        // Before the records are given up that said what it is to do.
+        self.cold.as_ref().map_or(Ok(()), |cold| cold.flush()).map_err(DurableError::Cold)?;
         let (mut copied, mut ahead, mut last, mut refused) = (0, 0, Lsn(0), None);
         self.journal.read(Lsn(1), &mut |block| {
             if block.header.lsn >= cut {
@@ -108,6 +122,7 @@ impl Durability {
         self.wait(last);
         self.journal.trim(cut);
         self.live.left.store(copied, Ordering::Relaxed);
+        self.live.left_of.store(self.live.turns.len() as u64, Ordering::Relaxed);
         Ok(copied)
     }
 

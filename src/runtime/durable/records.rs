@@ -3,10 +3,12 @@
 //! Records of one execution are told apart by its turns, so that one that is found twice, or behind a later one, changes
 //! nothing: [compaction](super::compact) copies those that are still needed to the end of the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::super::outcome::{Outcome, Status};
 use super::chain::{self, FoundTurn};
+use super::cold::ColdStore;
 use crate::engine::Token;
 use crate::fault::Fault;
 use crate::journal::{Block, JournalError, Lsn, Record, Refused};
@@ -42,6 +44,9 @@ pub enum DurableError {
         /// The block.
         lsn: Lsn,
     },
+    /// Those executions that are not in memory cannot be found.
+    #[error("the store of executions that are not in memory cannot be used: {0}")]
+    Cold(String),
     /// A turn cannot be told from the one before.
     #[error("turn {turn} of the execution '{arn}' does not follow from what the journal has of it")]
     Turn {
@@ -76,6 +81,10 @@ pub struct RecoveredExecution {
     /// Whether it is to be aborted before it enters one more state, as that of a deleted state machine is. No record says
     /// so: whoever resumes it does.
     pub is_last_state: bool,
+    /// The owner of the journal under which it left memory; 0, when it comes from the journal.
+    pub(in crate::runtime) epoch: u64,
+    /// Its last turn when it left memory, if its row is what is known of it.
+    pub(in crate::runtime) row_turn: Option<u64>,
     pub(in crate::runtime) seed: u64,
     pub(in crate::runtime) turn: u64,
     /// As of its last turn; empty before the first.
@@ -86,7 +95,7 @@ pub struct RecoveredExecution {
 }
 
 /// What the journal had when it was opened.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::runtime) struct Found {
     /// By number, which is the order in which they were started.
     pub(super) executions: BTreeMap<u64, RecoveredExecution>,
@@ -95,12 +104,38 @@ pub(in crate::runtime) struct Found {
     pub(super) secret: Option<u128>,
     pub(super) floor_ms: u64,
     pub(super) last_id: u64,
+    /// Those of which nobody asks for the rows any more.
+    pub(super) forgotten: Vec<u64>,
+    cold: Option<Arc<dyn ColdStore>>,
+    is_cold_open: bool,
+    /// The last turns in rows, of executions that were seen.
+    rows: HashMap<u64, Option<u64>>,
     /// The first record that this release cannot read: nothing is read after it.
     unreadable: Option<DurableError>,
 }
 
 impl Found {
+    /// What is in rows of this store is not taken from the journal.
+    pub(super) fn beside(cold: Option<&Arc<dyn ColdStore>>) -> Found {
+        Found { cold: cold.map(Arc::clone), ..Found::default() }
+    }
+
+    /// The last turn that is in a row of an execution.
+    fn row_turn(&mut self, id: u64) -> Option<u64> {
+        let cold = self.cold.as_ref()?;
+        if let Some(turn) = self.rows.get(&id) {
+            return *turn;
+        }
+        let turn = cold.turn(id).unwrap_or_else(|error| {
+            self.unreadable.get_or_insert(DurableError::Cold(error));
+            None
+        });
+        self.rows.insert(id, turn);
+        turn
+    }
+
     pub(super) fn add(&mut self, block: &Block<'_>) {
+        self.open_cold();
         for record in block.records() {
             if self.unreadable.is_none() && self.read(&record).is_none() {
                 let (kind, lsn) = (record.kind, block.header.lsn);
@@ -116,17 +151,33 @@ impl Found {
             .or_insert_with(|| RecoveredExecution { id, ..RecoveredExecution::default() })
     }
 
+    /// Opens the store. Nobody else has the journal when its blocks are shown.
+    fn open_cold(&mut self) {
+        if let Some(cold) = self.cold.as_ref().filter(|_| !std::mem::replace(&mut self.is_cold_open, true))
+            && let Err(error) = cold.open()
+        {
+            self.unreadable.get_or_insert(DurableError::Cold(error));
+        }
+    }
+
+    /// Whether all could be read.
+    pub(super) fn check(&mut self) -> Result<(), DurableError> {
+        self.open_cold();
+        self.unreadable.take().map_or(Ok(()), Err)
+    }
+
     /// All is read: what has no start was forgotten, in blocks that are given up only in part.
     pub(super) fn end(&mut self) -> Result<(), DurableError> {
-        if let Some(error) = self.unreadable.take() {
-            return Err(error);
-        }
+        (self.cold, self.rows) = (None, HashMap::new());
         self.executions.retain(|_, execution| !execution.arn.is_empty());
         self.executions.values_mut().try_for_each(chain::read_turns)
     }
 
     fn keep(&mut self, id: u64, turn: u64, now_ms: u64, found: FoundTurn) {
         self.floor_ms = self.floor_ms.max(now_ms);
+        if self.row_turn(id).is_some_and(|known| turn <= known) {
+            return;
+        }
         let turns = &mut self.execution(id).found;
         match (turns.get(&turn), &found) {
             // A copy that is to be read only as long as it is not known whole.
@@ -149,6 +200,10 @@ impl Found {
             START => {
                 let id = reader.number()?;
                 self.last_id = self.last_id.max(id);
+                if self.row_turn(id).is_some() {
+                    // All of it is there.
+                    return Some(());
+                }
                 let execution = self.execution(id);
                 execution.seed = reader.number()?;
                 execution.name = reader.text()?.into();
@@ -190,7 +245,9 @@ impl Found {
                 self.keep(id, turn, now_ms, FoundTurn::Redriven { redrives, state });
             }
             FORGET => {
-                self.executions.remove(&reader.number()?);
+                let id = reader.number()?;
+                self.executions.remove(&id);
+                self.forgotten.push(id);
             }
             _ => return None,
         }

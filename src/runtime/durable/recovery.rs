@@ -1,8 +1,8 @@
 //! What an engine does with its journal: starts are written, and executions of earlier processes go on.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 
 use super::super::completion::{Completion, IdentityOverrides, Reply, StartIdentity};
 use super::super::context::ExecutionBuffer;
@@ -169,10 +169,8 @@ impl Engine {
     /// Blocks this thread until all that was [resumed](Engine::resume) is on its shard: its tokens are good then. Without
     /// threads, as under [`simulate`](crate::runtime::Builder::simulate), that takes the shards' next turns.
     pub fn wait_resumed(&self) {
-        let Some(durability) = &self.shared().durability else { return };
-        let mut resuming = durability.resuming();
-        while *resuming > 0 {
-            resuming = durability.resumed.wait(resuming).unwrap_or_else(PoisonError::into_inner);
+        if let Some(durability) = &self.shared().durability {
+            durability.wait_resumed();
         }
     }
 
@@ -192,7 +190,20 @@ impl Engine {
             recovered;
         let is_last_state = recovered.is_last_state;
         let shared = self.shared();
+        // Its row is all that is known of it, and it left memory rather than a process.
+        let from_row = recovered.row_turn == Some(turn) && answers.is_empty();
+        if let Some(durability) = &shared.durability {
+            durability.live.is_back(id, turn);
+        }
+        let is_counted = from_row && shared.durability.as_ref().is_some_and(|it| it.epoch == recovered.epoch);
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
+        let watch = watch.map(|mut watch| {
+            // It was counted what it did when it left.
+            if is_counted && shared.observability.as_ref().is_some_and(|it| it.counts) {
+                watch.count();
+            }
+            watch
+        });
         let started = Lsn(0);
         let (turn, events, left) = (AtomicU64::new(turn), AtomicU64::new(0), AtomicBool::new(false));
         let ledger = Ledger { id, started, turn, events, left };
@@ -232,7 +243,8 @@ impl Engine {
         if is_last_state {
             completion.abort_at_next_state();
         }
-        Ok(self.place_on_shard(version, completion, buffer, (arn, is_recorded, charged), answers))
+        let from = Seat { is_recorded, from_row, is_counted };
+        Ok(self.place_on_shard(version, completion, buffer, (arn, from, charged), answers))
     }
 
     /// Gives an execution that was admitted a place on a shard, where it goes on. It has an ARN of its own.
@@ -241,7 +253,7 @@ impl Engine {
         version: Arc<Version>,
         completion: Completion,
         buffer: Box<ExecutionBuffer>,
-        (arn, is_recorded, charged): (Box<str>, bool, usize),
+        (arn, seat, charged): (Box<str>, Seat, usize),
         answers: Vec<(Token, Answer)>,
     ) -> Handle {
         let (shared, seed) = (self.shared(), buffer.execution.seed());
@@ -254,8 +266,13 @@ impl Engine {
         };
         let indexed = Indexed { completion: Arc::clone(&completion), version: Arc::clone(&version), seed };
         shared.by_arn.insert(arn, indexed);
-        self.stripe(|stripe| stripe.accept(1));
-        if let Some(counters) = &version.counters {
+        match &shared.durability {
+            Some(durability) if seat.is_counted => {
+                durability.absent.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => self.stripe(|stripe| stripe.accept(1)),
+        }
+        if let Some(counters) = version.counters.as_ref().filter(|_| !seat.is_counted) {
             counters.machine.began(shared.remotes.len() + self.stripe_number(), 1);
         }
         if let Some(durability) = &shared.durability {
@@ -264,7 +281,8 @@ impl Engine {
         let recorded = completion.start_identity.ledger().map_or(seed, |ledger| ledger.id);
         let shard = recorded as usize % shared.remotes.len();
         let reply = Reply::One(completion);
-        let resume = Resume { version, reply, buffer, is_recorded, answers, charged };
+        let Seat { is_recorded, from_row, .. } = seat;
+        let resume = Resume { version, reply, buffer, is_recorded, from_row, answers, charged };
         shared.remotes[shard].send(ShardMessage::Resume(Box::new(resume)));
         handle
     }
@@ -286,6 +304,17 @@ impl Handle {
     pub fn recorded_id(&self) -> Option<u64> {
         self.completion.start_identity.ledger().map(|ledger| ledger.id)
     }
+}
+
+/// How an execution comes to its place on a shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::runtime) struct Seat {
+    /// Its state is in the journal, or in its row.
+    pub(in crate::runtime) is_recorded: bool,
+    /// It comes back into memory: nothing that it waits for was lost meanwhile.
+    pub(in crate::runtime) from_row: bool,
+    /// It was counted when it began, in this process.
+    pub(in crate::runtime) is_counted: bool,
 }
 
 /// Why an execution of an earlier process does not go on.

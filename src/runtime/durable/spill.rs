@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Durability, DurableError};
+use super::{Durability, Durable, DurableError};
 use crate::journal::{Disk, JournalError, SpillFile, Spilled};
 use crate::limits;
 use crate::observe;
@@ -12,18 +12,22 @@ use crate::observe;
 pub(super) struct Away {
     pub(super) file: Arc<SpillFile>,
     pub(super) resident_max: usize,
+    pub(super) after_ms: u64,
+    pub(super) horizon_ms: u64,
 }
 
 impl Away {
     /// In the folder of the journal, whose lock is held.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
-        resident_max: usize,
+        durable: &Durable,
         disk_free_bytes_min: u64,
     ) -> Result<Away, DurableError> {
+        let resident_max = durable.resident_max;
+        let (after_ms, horizon_ms) = durable.resident_ms;
         let what = format!("a spill file, {}", disk.describe("spill"));
         let file = SpillFile::create(disk, disk_free_bytes_min).map_err(JournalError::io(what))?;
-        Ok(Away { file, resident_max })
+        Ok(Away { file, resident_max, after_ms, horizon_ms })
     }
 }
 
@@ -60,6 +64,16 @@ impl Durability {
     /// Executions that are parked and stay in memory, of all shards.
     pub(in crate::runtime) fn resident_max(&self) -> usize {
         self.away.resident_max
+    }
+
+    /// Milliseconds that an execution is parked before it may leave memory.
+    pub(in crate::runtime) fn after_ms(&self) -> u64 {
+        self.away.after_ms
+    }
+
+    /// Milliseconds that it is to be parked still, when it leaves altogether.
+    pub(in crate::runtime) fn horizon_ms(&self) -> u64 {
+        self.away.horizon_ms
     }
 
     /// States and histories that are out of memory, and bytes of their file.

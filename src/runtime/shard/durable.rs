@@ -39,6 +39,8 @@ pub(in crate::runtime) struct Resume {
     pub(in crate::runtime) buffer: Box<ExecutionBuffer>,
     /// Whether its state is in the journal, or only that it is to begin.
     pub(in crate::runtime) is_recorded: bool,
+    /// Whether it comes back into memory, and not from an earlier process.
+    pub(in crate::runtime) from_row: bool,
     pub(in crate::runtime) answers: Vec<(Token, Answer)>,
     pub(in crate::runtime) charged: usize,
 }
@@ -235,6 +237,19 @@ impl Shard {
                 job.buffer.released = *visits;
                 calls.drain(..).for_each(|call| effects.push(Effect::Task(call)));
             }
+            ResidentEvent::Return => {
+                let program = &job.version.program;
+                effects.push_pending(&job.buffer.execution, program);
+                // They were started before it left: only their tokens are good again.
+                let awaited = effects.take_tasks(|_| true);
+                let key = *job.key.get_or_insert_with(|| self.residents.reserve());
+                let id = job.reply.start_identity().ledger().map(|ledger| ledger.id);
+                for token in awaited {
+                    let number = job.buffer.execution.task_token(token);
+                    self.shared.waiting.insert(number, (self.place(key), token, id));
+                    job.pending.frame(token.frame()).token = true;
+                }
+            }
             ResidentEvent::Resume => {
                 let program = &job.version.program;
                 effects.push_pending(&job.buffer.execution, program);
@@ -259,10 +274,13 @@ impl Shard {
 
     /// Takes in an execution of an earlier process.
     pub(super) fn take_in(&mut self, resume: Resume) {
-        let Resume { version, reply, mut buffer, is_recorded, answers, charged } = resume;
-        buffer.execution.allow_heartbeats(self.now_ms);
+        let Resume { version, reply, mut buffer, is_recorded, from_row, answers, charged } = resume;
+        if !from_row {
+            buffer.execution.allow_heartbeats(self.now_ms);
+        }
         if let Some(durability) = self.shared.durability.as_ref().filter(|_| is_recorded) {
-            durability.recovered.fetch_add(1, Ordering::Relaxed);
+            let count = if from_row { &durability.returned } else { &durability.recovered };
+            count.fetch_add(1, Ordering::Relaxed);
             // What it waits for is in the journal: it may be done at once.
             buffer.released = buffer.execution.visits();
         }
@@ -287,7 +305,7 @@ impl Shard {
         };
         let aborted = resident.reply.completion().and_then(|completion| completion.park(self.place(key)));
         self.residents.put(key, resident);
-        self.wake(key, Some(ResidentEvent::Resume));
+        self.wake(key, Some(if from_row { ResidentEvent::Return } else { ResidentEvent::Resume }));
         for (token, answer) in answers {
             self.deliver(key, ResidentEvent::Answer(token, answer));
         }

@@ -29,6 +29,8 @@ pub(super) enum ResidentEvent {
     Tasks(Vec<TaskCall>, u32),
     /// It goes on in this process.
     Resume,
+    /// It is in memory again.
+    Return,
     Deadline,
     Abort(Fault),
 }
@@ -63,7 +65,7 @@ impl ResidentEvent {
             ResidentEvent::Timer(token, kind) => Event::Timer(token, kind),
             ResidentEvent::ClockSet => Event::ClockSet,
             // What they want done beside is prepared before.
-            ResidentEvent::Tasks(..) | ResidentEvent::Resume => Event::Go,
+            ResidentEvent::Tasks(..) | ResidentEvent::Resume | ResidentEvent::Return => Event::Go,
             ResidentEvent::Deadline => Event::Deadline,
             ResidentEvent::Abort(fault) => Event::Abort(fault),
         }

@@ -5,8 +5,8 @@
 //! virtual memory: it marks those that are parked, and what it finds marked still has been parked for a whole round, of a
 //! second at least, and goes.
 
+use super::leave::Leave;
 use super::{Body, Shard};
-use crate::limits;
 use crate::observe::Spilled;
 use crate::runtime::admission::ENTRY_BYTES;
 
@@ -58,7 +58,7 @@ impl Shard {
                     0 => (2 * self.hand.pause_ms).min(PAUSE_MS_MAX),
                     _ => 0,
                 };
-                self.hand.pause_ms = pause_ms.max(limits::DURABLE_SPILL_AFTER_MS);
+                self.hand.pause_ms = pause_ms.max(self.durability().after_ms());
                 (self.hand.slot, self.hand.begins_ms) = (0, self.now_ms + self.hand.pause_ms);
                 return;
             }
@@ -66,7 +66,6 @@ impl Shard {
             self.hand.slot += 1;
             if self.spill(slot).is_some() {
                 self.hand.went += 1;
-                self.hand.spilled += 1;
                 self.left -= WRITE_WORK;
             }
         }
@@ -74,7 +73,7 @@ impl Shard {
 
     /// Takes the state and the history of the resident in a slot out of memory, if it has been parked for a round.
     fn spill(&mut self, slot: u32) -> Option<()> {
-        let durability = self.shared.durability.as_deref()?;
+        self.shared.durability.as_deref()?;
         let resident = self.residents.at(slot)?;
         let is_parked = !resident.is_queued && !resident.pending.has_tasks();
         if !is_parked || resident.reply.start_identity().ledger().is_none() {
@@ -97,7 +96,18 @@ impl Shard {
             }
             Body::Packed(_) | Body::Spilled(_) | Body::Suspended(_) => return None,
         };
-        let spilled = crate::observe::Spill::spill(durability, recorded)?;
+        let recorded: Box<[u8]> = recorded.into();
+        let key = self.residents.key(slot)?;
+        let leave = if self.is_behind() { Leave::Stays } else { self.leave(key, &recorded) };
+        match leave {
+            Leave::Left => return Some(()),
+            Leave::Later => return None,
+            Leave::Stays => {}
+        }
+        let durability = self.shared.durability.as_deref()?;
+        let resident = self.residents.at(slot)?;
+        let spilled = crate::observe::Spill::spill(durability, &recorded)?;
+        self.hand.spilled += 1;
         if let Body::Seated(mut buffer) = std::mem::replace(&mut resident.body, Body::Spilled(spilled)) {
             resident.watch = buffer.watch.take();
             if let Some(watch) = &mut resident.watch {

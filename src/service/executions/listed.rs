@@ -1,18 +1,15 @@
-//! Lists of executions.
+//! Executions of a list, in its order.
 
 use std::sync::Arc;
 
-use super::{Execution, ExecutionItem, Executions, ListExecutions, Rank};
-use crate::runtime::Status;
-use crate::service::page::Part;
-use crate::service::{Error, Service};
+use super::{Execution, Executions, Rank};
 
 /// Executions of a list that are looked at while nobody adds any.
 const LISTED_AT_ONCE: usize = 4 * 1_024;
 
 impl Executions {
     /// Up to `max` executions of a machine that stand behind `after` in its list and pass the filter, newest first.
-    fn listed(
+    pub(in crate::service) fn listed(
         &self,
         machine: &str,
         after: Option<Rank>,
@@ -43,48 +40,5 @@ impl Executions {
         }
         listed.sort_unstable_by_key(newest_first);
         listed
-    }
-}
-
-impl Service {
-    /// Lists executions of a state machine, newest first: those that are over by their end, the others by their start.
-    ///
-    /// # Errors
-    /// `InvalidArn`, `InvalidToken`, `StateMachineDoesNotExist`, `StateMachineTypeNotSupported`, `ResourceNotFound`,
-    /// `ValidationException` unless there is exactly one of the two ARNs.
-    pub fn list_executions(&self, request: &ListExecutions) -> Result<Part<ExecutionItem>, Error> {
-        let inner = &*self.inner;
-        let (arn, version, alias) = match (&request.machine_arn, &request.map_run_arn) {
-            (Some(arn), None) => inner.listed_machine(arn)?,
-            (None, Some(arn)) => (inner.map_run(arn)?.arn().to_owned(), None, None),
-            _ => {
-                return Err(Error::validation(
-                    "Exactly one of stateMachineArn or mapRunArn must be specified",
-                )
-                .because("MISSING_REQUIRED_PARAMETER"));
-            }
-        };
-        let now_ms = inner.now_ms();
-        inner.executions.expire(now_ms);
-        // A token is good for the same question only.
-        let asked = request.machine_arn.as_deref().unwrap_or(&arn);
-        let list = format!("ListExecutions {asked} {:?} {:?}", request.status, request.redriven);
-        let (results_max, after) = inner.tokens.read(&request.page, &list, now_ms)?;
-        let after = after.map(|rank| {
-            let (time, number) = rank.split_once(' ').expect("a token of this list holds a rank");
-            let number_of = |text: &str| text.parse().expect("a rank is two numbers");
-            (number_of(time), number_of(number))
-        });
-        let filter = |execution: &Execution| {
-            let of = |number| execution.target.version.as_ref().is_some_and(|it| it.number == number);
-            let status = execution.outcome().map_or(Status::Running, |outcome| outcome.status);
-            version.is_none_or(of)
-                && alias.as_deref().is_none_or(|alias| execution.target.alias.as_deref() == Some(alias))
-                && request.status.is_none_or(|wanted| wanted == Some(status))
-                && request.redriven.is_none_or(|wanted| wanted == (execution.run().redrives.count > 0))
-        };
-        let found = inner.executions.listed(&arn, after, results_max + 1, filter);
-        let key = |((time, number), _): &(Rank, Arc<Execution>)| format!("{time} {number}");
-        Ok(inner.tokens.part(found, results_max, &list, now_ms, key, |(_, execution)| execution.item()))
     }
 }

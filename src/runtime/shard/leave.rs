@@ -1,0 +1,147 @@
+//! Durable executions that leave memory: what is under way for them is taken back, and the store of their keeper has
+//! what there is of them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Body, Resident, Shard};
+use crate::engine::{Effect, TimerKind, Token};
+use crate::runtime::durable::Leaving;
+use crate::runtime::machine::Work;
+use crate::runtime::slab::Key;
+
+/// What became of an execution that might leave memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    Left,
+    /// Its store has no room at present.
+    Later,
+    Stays,
+}
+
+/// What an execution waits for.
+struct Awaited {
+    due_ms: u64,
+    /// By the numbers that are tokens.
+    tokens: Vec<(u128, Token)>,
+}
+
+impl Shard {
+    /// Lets the resident in a slot leave memory, which was parked with this state, if it can be found again by what it waits for.
+    /// Whether it did.
+    pub(super) fn leave(&mut self, key: Key, recorded: &[u8]) -> Leave {
+        let Some(durability) = self.shared.durability.clone() else { return Leave::Stays };
+        let Some(cold) = durability.cold() else { return Leave::Stays };
+        if self.is_leaving() {
+            return Leave::Stays;
+        }
+        let Some(resident) = self.residents.at(key.slot) else { return Leave::Stays };
+        let Some(completion) = resident.reply.completion().map(Arc::clone) else { return Leave::Stays };
+        let watch = match &resident.body {
+            Body::Seated(buffer) => buffer.watch.as_deref(),
+            _ => resident.watch.as_deref(),
+        };
+        if watch.is_none_or(|watch| !watch.is_one_watcher()) {
+            return Leave::Stays;
+        }
+        let version = Arc::clone(&resident.version);
+        let Some(ledger) = completion.start_identity.ledger() else { return Leave::Stays };
+        let mut buffer = self.worker_scratch.buffer();
+        buffer.forget_staged();
+        let is_restored = buffer.restore(recorded.into(), version.fingerprint);
+        let awaited = is_restored.then(|| {
+            let mut effects = Vec::new();
+            buffer.execution.pending(&version.program, &mut effects);
+            awaited(&effects, buffer.execution.deadline_ms(), |call| {
+                let resource = &version.program.tasks[call.task].resource;
+                let is_activity = matches!(version.work(call.task), Work::Activity);
+                let waits = resource.waits_for_token && !is_activity;
+                waits.then(|| buffer.execution.task_token(call.token))
+            })
+        });
+        let seed = buffer.execution.seed();
+        self.worker_scratch.put_back(buffer);
+        let Some(awaited) = awaited.flatten() else { return Leave::Stays };
+        if awaited.due_ms < self.now_ms.saturating_add(durability.horizon_ms()) {
+            return Leave::Stays;
+        }
+        if !cold.has_room() {
+            return Leave::Later;
+        }
+        let names = completion.start_identity.names();
+        let (Some(name), Some(arn)) = (names.name, names.arn) else { return Leave::Stays };
+        let mut execution = durability.leaving(ledger);
+        (execution.name, execution.arn) = (name.into(), arn.into());
+        execution.trace_header = names.trace_header.map(Into::into);
+        (execution.seed, execution.state) = (seed, recorded.into());
+        let numbers = awaited.tokens.iter().map(|(number, _)| *number).collect();
+        let leaving =
+            Leaving { execution, due_ms: awaited.due_ms, tokens: numbers, fingerprint: version.fingerprint };
+        if cold.take(leaving, &mut || self.take_out(key, &awaited.tokens)) {
+            Leave::Left
+        } else {
+            Leave::Stays
+        }
+    }
+
+    /// Nobody can look for it: if nothing is on its way to it, it is taken out.
+    fn take_out(&mut self, key: Key, tokens: &[(u128, Token)]) -> bool {
+        let mut taken = Vec::new();
+        for &(number, _) in tokens {
+            match self.shared.waiting.take_idle(number) {
+                Some(place) => taken.push((number, place)),
+                None => break,
+            }
+        }
+        let completion =
+            self.residents.at(key.slot).and_then(|resident| resident.reply.completion().cloned());
+        // Whoever wants it to end says so where it sits, or finds it gone.
+        let is_free = taken.len() == tokens.len() && completion.is_some_and(|it| it.leave());
+        if !is_free {
+            taken.into_iter().for_each(|(number, place)| self.shared.waiting.insert(number, place));
+            return false;
+        }
+        let Some(Resident {
+            version, reply, body, mut pending, flow, charged, due_before, due_after, ..
+        }) = self.residents.take(key)
+        else {
+            return false;
+        };
+        if matches!(body, Body::Spilled(_)) {
+            self.hand.spilled -= 1;
+        }
+        self.leave_queue(due_before, due_after);
+        for pending in pending.take_all() {
+            self.disarm(pending, None);
+        }
+        self.residents.release(key);
+        self.turns.leave(flow);
+        self.deferred.remove(&key);
+        self.shared.admission.release(&version.usage, 1, charged as usize);
+        self.made_room = true;
+        if let Some(completion) = reply.completion() {
+            self.shared.forget(completion);
+        }
+        self.durability().absent.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+}
+
+/// What effects wait for; nothing, when that is something that only memory can have.
+fn awaited(
+    effects: &[Effect],
+    deadline_ms: u64,
+    token: impl Fn(&crate::engine::TaskCall) -> Option<u128>,
+) -> Option<Awaited> {
+    let mut awaited = Awaited { due_ms: deadline_ms, tokens: Vec::new() };
+    for effect in effects {
+        match effect {
+            // A heartbeat is not recorded: nobody could tell when the last one was.
+            Effect::Timer { kind: TimerKind::Heartbeat, .. } => return None,
+            Effect::Timer { at_ms, .. } => awaited.due_ms = awaited.due_ms.min(*at_ms),
+            Effect::Task(call) => awaited.tokens.push((token(call)?, call.token)),
+            _ => return None,
+        }
+    }
+    Some(awaited)
+}

@@ -1,0 +1,528 @@
+//! Standard executions that are parked and not in memory: what there is of each is a [row](rows), from which it comes back
+//! when something happens to it, and from which it is described and listed meanwhile.
+//!
+//! 1. A shard offers an execution that waits ([`ColdStore::take`]). It is taken if nobody holds on to it, while whoever
+//!    looks for its ARN waits; from then on it is found here.
+//! 2. A thread writes what was taken, in large transactions, each after the journal has made durable what is in it. Then
+//!    the journal needs it no more.
+//! 3. The same thread brings back what is due soon.
+//! 4. One that is in memory again has a row still. It is never shown: what is in memory goes before.
+
+pub(super) mod rows;
+mod thread;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use dashmap::mapref::entry::Entry as Place;
+
+use super::durable::Label;
+use super::executions::{Execution, Rank};
+use super::store::StateError;
+use super::{Error, Exception, Inner};
+use crate::limits;
+use crate::observe::event_bytes;
+use crate::runtime::{ColdStore, Leaving, RecoveredExecution, Status};
+use rows::{Entry, Row, Rows, status_number};
+
+/// It is copied along with the journal.
+const FILE: &str = "cold.redb";
+const ALL: [Status; 5] =
+    [Status::Running, Status::Succeeded, Status::Failed, Status::TimedOut, Status::Aborted];
+
+/// Executions that are not in memory.
+pub(super) struct Cold {
+    path: PathBuf,
+    /// It belongs to this process; else it is only looked at.
+    is_own: bool,
+    service: Arc<OnceLock<Weak<Inner>>>,
+    rows: OnceLock<Rows>,
+    queue: Mutex<Queue>,
+    /// For the thread that writes: there is something to write.
+    work: Condvar,
+    /// For those who wait until it is written.
+    written: Condvar,
+}
+
+/// What is to be written.
+#[derive(Default)]
+struct Queue {
+    /// Those that were taken and have not come back, by their ARNs.
+    by_arn: HashMap<Box<str>, Arc<Row>>,
+    by_token: HashMap<u128, Arc<Row>>,
+    order: VecDeque<Arc<Row>>,
+    forgotten: VecDeque<u64>,
+    /// The same, until that is durable.
+    gone: HashSet<u64>,
+    /// Rows and numbers that ever came here, and those of them that are done with.
+    came: [u64; 2],
+    done: [u64; 2],
+    /// Somebody waits until something is done.
+    is_asked: bool,
+    /// The disk has hardly any room left.
+    is_short: bool,
+    /// The thread is there, and has not ended.
+    is_tended: bool,
+    /// Up to where timers were looked through.
+    swept: (u64, u64),
+    /// How far the clock on the wall was behind at most.
+    ahead_ms_min: i64,
+}
+
+impl Cold {
+    /// In a state folder; nothing is opened yet.
+    pub(super) fn at(folder: &Path, is_own: bool, service: Arc<OnceLock<Weak<Inner>>>) -> Cold {
+        Cold {
+            path: folder.join("journal").join(FILE),
+            is_own,
+            service,
+            rows: OnceLock::new(),
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            written: Condvar::new(),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // It is whole between any two statements.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inner(&self) -> Option<Arc<Inner>> {
+        self.service.get().and_then(Weak::upgrade)
+    }
+
+    /// The rows that are durable, once there are any.
+    fn rows(&self) -> Option<&Rows> {
+        self.rows.get()
+    }
+
+    /// Whether nothing ever was here.
+    fn is_unused(&self) -> bool {
+        self.rows().is_none() && self.queue().order.is_empty()
+    }
+
+    /// The row of an ARN.
+    fn of_arn(&self, arn: &str) -> Result<Option<Arc<Row>>, StateError> {
+        if let Some(row) = self.queue().by_arn.get(arn) {
+            return Ok(Some(Arc::clone(row)));
+        }
+        let found = self.rows().map_or(Ok(None), |rows| rows.of_arn(arn))?;
+        Ok(found.filter(|row| !self.queue().gone.contains(&row.id)).map(Arc::new))
+    }
+
+    fn of_token(&self, token: u128) -> Result<Option<Arc<Row>>, StateError> {
+        if let Some(row) = self.queue().by_token.get(&token) {
+            return Ok(Some(Arc::clone(row)));
+        }
+        let found = self.rows().map_or(Ok(None), |rows| rows.of_token(token))?;
+        Ok(found.filter(|row| !self.queue().gone.contains(&row.id)).map(Arc::new))
+    }
+
+    /// It is in memory again. Whoever lists executions may have looked there before: the row is still found in lists.
+    fn is_back(&self, row: &Row) {
+        let mut queue = self.queue();
+        if queue.by_arn.get(&row.entry.arn).is_some_and(|it| it.id == row.id) {
+            queue.by_arn.remove(&row.entry.arn);
+            row.entry.tokens.iter().for_each(|token| drop(queue.by_token.remove(token)));
+        }
+    }
+
+    /// Rows of a machine with a status that stand behind `after`, newest first, as long as more are wanted. `known` are the
+    /// numbers of executions in memory.
+    fn listed(
+        &self,
+        machine: &str,
+        status: Status,
+        after: Option<(u64, u64)>,
+        known: &HashSet<u64>,
+        mut wanted: impl FnMut(Row) -> bool,
+    ) -> Result<(), StateError> {
+        let status = status_number(status);
+        let mut waiting: Vec<Arc<Row>> = {
+            let queue = self.queue();
+            let is_listed = |row: &&Arc<Row>| {
+                let Entry { machine: of, status: its, rank, .. } = &row.entry;
+                **of == *machine && *its == status && after.is_none_or(|after| *rank < after)
+            };
+            queue.order.iter().filter(is_listed).map(Arc::clone).collect()
+        };
+        waiting.sort_unstable_by_key(|row| row.entry.rank);
+        let mut seen = known.clone();
+        let mut show = |row: Row, wanted: &mut dyn FnMut(Row) -> bool| {
+            !seen.insert(row.entry.rank.1) || self.queue().gone.contains(&row.id) || wanted(row)
+        };
+        let copy = |row: &Row| Row {
+            id: row.id,
+            turn: row.turn,
+            entry: row.entry.clone(),
+            bytes: row.bytes.clone(),
+        };
+        let mut goes_on = true;
+        if let Some(rows) = self.rows() {
+            rows.listed(machine, status, after, |row| {
+                while goes_on && waiting.last().is_some_and(|first| first.entry.rank >= row.entry.rank) {
+                    goes_on = waiting.pop().is_none_or(|first| show(copy(&first), &mut wanted));
+                }
+                goes_on = goes_on && show(row, &mut wanted);
+                goes_on
+            })?;
+        }
+        while let Some(row) = waiting.pop().filter(|_| goes_on) {
+            goes_on = show(copy(&row), &mut wanted);
+        }
+        Ok(())
+    }
+
+    /// Whether an execution of a machine is open, beside those in memory.
+    pub(super) fn has_open(&self, machine: &str, known: &HashSet<u64>) -> Result<bool, StateError> {
+        let running = status_number(Status::Running);
+        let is_other = |entry: &Entry| *entry.machine == *machine && !known.contains(&entry.rank.1);
+        let mut is_open = self.queue().by_arn.values().any(|row| is_other(&row.entry));
+        if let Some(rows) = self.rows() {
+            rows.numbers(machine, running, |number| {
+                is_open |= !known.contains(&number);
+                !is_open
+            })?;
+        }
+        Ok(is_open)
+    }
+
+    /// The service is gone: the thread ends.
+    pub(super) fn close(&self) {
+        self.queue().is_tended = false;
+        self.work.notify_all();
+        self.written.notify_all();
+    }
+
+    /// Rows of a machine that began last, whatever their status, for surveys.
+    #[cfg(feature = "console")]
+    fn newest(&self, machine: &str, known: &HashSet<u64>, max: usize) -> Result<Vec<Row>, StateError> {
+        let mut found = Vec::new();
+        for status in ALL {
+            let wanted = found.len() + max;
+            self.listed(machine, status, None, known, |row| {
+                found.push(row);
+                found.len() < wanted
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// All rows of a folder that is only looked at.
+    pub(super) fn all(&self) -> Result<Vec<RecoveredExecution>, StateError> {
+        let mut found = Vec::new();
+        if let Some(rows) = self.rows() {
+            rows.all(|row| found.extend(RecoveredExecution::from_row(&row.bytes)))?;
+        }
+        Ok(found)
+    }
+
+    /// The last number in lists, and how many of these rows are of open executions.
+    pub(super) fn meta(&self) -> Result<(u64, usize), StateError> {
+        let [_, last_number, open, ..] = self.rows().map_or(Ok([0; 5]), Rows::meta)?;
+        Ok((last_number, usize::try_from(open).unwrap_or(usize::MAX)))
+    }
+
+    /// Whether an execution that was recovered has a row of one that was open.
+    pub(super) fn has_open_row(&self, id: u64) -> Result<bool, StateError> {
+        let found = self.rows().map_or(Ok(None), |rows| rows.row(id))?;
+        Ok(found.is_some_and(|row| row.entry.status == status_number(Status::Running)))
+    }
+
+    /// What rows run.
+    pub(super) fn programs(&self) -> Result<Vec<(String, u64)>, StateError> {
+        self.rows().map_or(Ok(Vec::new()), Rows::programs)
+    }
+
+    /// An execution that runs this, for those who are to know one.
+    pub(super) fn example(&self, revision: &str, fingerprint: u64) -> Option<String> {
+        let mut found = None;
+        let looked = self.rows()?.all(|row| {
+            if *row.entry.revision == *revision && row.entry.fingerprint == fingerprint {
+                found.get_or_insert(row.entry.arn.to_string());
+            }
+        });
+        looked.ok().and(found)
+    }
+
+    /// What is shown of it: rows, those that are still to be written, and bytes of the file.
+    pub(super) fn stats(&self) -> [u64; 3] {
+        let rows = self.rows().and_then(|rows| rows.count().ok()).unwrap_or(0);
+        let bytes = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        [rows, self.queue().order.len() as u64, bytes]
+    }
+}
+
+impl ColdStore for Cold {
+    fn open(&self) -> Result<(), String> {
+        if self.path.exists() {
+            let rows = Rows::open(&self.path, self.is_own);
+            let rows = rows.map_err(|error| format!("{}: {error}", self.path.display()))?;
+            self.rows.set(rows).map_err(|_| format!("{} is open already", self.path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn belongs_to(&self, identity: Option<u64>) -> Result<(u64, u64), String> {
+        let path = self.path.display();
+        let Some(rows) = self.rows() else {
+            return match identity {
+                None => Ok((0, 0)),
+                Some(_) => {
+                    Err(format!("{path} is missing: it has executions that the journal does not have"))
+                }
+            };
+        };
+        let meta = rows.meta().map_err(|error| format!("{path}: {error}"))?;
+        let [last_id, _, _, now_ms, own] = meta;
+        // Where nothing was ever dropped for it, the journal does not know it.
+        if identity.is_some_and(|identity| identity != own) || identity.is_none() && last_id > 0 {
+            return Err(format!("{path} belongs to another journal"));
+        }
+        Ok((last_id, now_ms))
+    }
+
+    fn turn(&self, id: u64) -> Result<Option<u64>, String> {
+        self.rows().map_or(Ok(None), |rows| rows.turn(id)).map_err(|error| error.to_string())
+    }
+
+    fn row(&self, id: u64) -> Result<Option<RecoveredExecution>, String> {
+        let found = self.rows().map_or(Ok(None), |rows| rows.row(id));
+        let Some(row) = found.map_err(|error| error.to_string())? else { return Ok(None) };
+        let read = RecoveredExecution::from_row(&row.bytes);
+        read.map(Some)
+            .ok_or_else(|| format!("the row of {} is not one that this release reads", row.entry.arn))
+    }
+
+    fn has_room(&self) -> bool {
+        let queue = self.queue();
+        queue.order.len() < limits::DURABLE_COLD_PENDING_MAX && !queue.is_short && queue.is_tended
+    }
+
+    fn take(&self, leaving: Leaving, go: &mut dyn FnMut() -> bool) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let arn = leaving.execution.arn.clone();
+        let removed = inner.executions.by_arn.remove_if(&arn, |_, execution| {
+            // The two maps have it, and its handle, to learn of its end.
+            let is_free = Arc::strong_count(execution) <= 3;
+            is_free && self.take_in(execution, &leaving, go)
+        });
+        let Some((_, execution)) = removed else { return false };
+        inner.executions.unlist(&execution);
+        true
+    }
+
+    fn wake(&self, token: u128) -> Result<bool, String> {
+        let (Some(inner), false) = (self.inner(), self.is_unused()) else { return Ok(false) };
+        let Some(row) = self.of_token(token).map_err(|error| error.to_string())? else { return Ok(false) };
+        let back = inner.bring_back(&row.entry.arn).map_err(|error| error.to_string())?;
+        Ok(back.is_some())
+    }
+
+    fn knows_token(&self, token: u128) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let row = self.of_token(token).ok().flatten();
+        row.is_some_and(|row| inner.executions.get(&row.entry.arn).is_none())
+    }
+
+    fn forget(&self, id: u64) {
+        if self.is_unused() || !self.is_own {
+            return;
+        }
+        let mut queue = self.queue();
+        if queue.gone.insert(id) {
+            queue.forgotten.push_back(id);
+            queue.came[1] += 1;
+        }
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        if self.is_unused() {
+            return Ok(());
+        }
+        let mut queue = self.queue();
+        let wanted = queue.came;
+        let is_done = |queue: &Queue| queue.done[0] >= wanted[0] && queue.done[1] >= wanted[1];
+        while !is_done(&queue) && queue.is_tended {
+            queue.is_asked = true;
+            self.work.notify_all();
+            queue = self.written.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if is_done(&queue) { Ok(()) } else { Err("it is being closed".to_owned()) }
+    }
+}
+
+impl Cold {
+    /// Takes an execution in, while nobody can look for it.
+    fn take_in(&self, execution: &Arc<Execution>, leaving: &Leaving, go: &mut dyn FnMut() -> bool) -> bool {
+        // Whoever has it looks at it now.
+        let Some(mut run) = execution.try_run() else { return false };
+        if run.outcome.is_some() || execution.map_run.is_some() || !run.is_unwatched() {
+            return false;
+        }
+        let label = Label::of(execution);
+        let mut history = Vec::new();
+        execution
+            .history
+            .read(|kept| kept.events().for_each(|event| event_bytes::write(event, &mut history)));
+        let Leaving { execution: known, due_ms, tokens, fingerprint } = leaving;
+        let mut recovered = known.clone();
+        (recovered.label, recovered.input) = (label.to_bytes(), execution.input.clone());
+        recovered.history = [(0, history.into())].into();
+        recovered.redrives = (run.redrives.count, run.redrives.last_ms);
+        let entry = Entry {
+            arn: execution.arn.clone(),
+            machine: execution.target.machine.arn.clone(),
+            revision: label.revision.into(),
+            fingerprint: *fingerprint,
+            due_ms: *due_ms,
+            tokens: tokens.clone(),
+            status: status_number(Status::Running),
+            rank: (execution.started_ms, execution.number),
+        };
+        let row = Arc::new(Row { id: known.id, turn: known.turn(), entry, bytes: recovered.to_row() });
+        if !go() {
+            return false;
+        }
+        run.handle = None;
+        let mut queue = self.queue();
+        row.entry.tokens.iter().for_each(|token| drop(queue.by_token.insert(*token, Arc::clone(&row))));
+        queue.by_arn.insert(row.entry.arn.clone(), Arc::clone(&row));
+        queue.order.push_back(row);
+        queue.came[0] += 1;
+        if queue.order.len() >= limits::DURABLE_COLD_BATCH / 2 {
+            self.work.notify_all();
+        }
+        true
+    }
+}
+
+fn unreadable(error: StateError) -> Error {
+    Error::new(Exception::InternalFailure, format!("The execution cannot be read: {error}"))
+}
+
+impl Inner {
+    /// An execution that is not in memory, as it is there; it is not brought back by that.
+    pub(super) fn cold_view(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
+        let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(None) };
+        let row = cold.of_arn(arn).map_err(unreadable)?;
+        row.map(|row| self.view(&row)).transpose()
+    }
+
+    /// What is shown of a row.
+    fn view(&self, row: &Row) -> Result<Arc<Execution>, Error> {
+        let recovered = self.row_of(row)?;
+        let (draft, id, redrives) = self.draft_of(&recovered).map_err(unreadable)?;
+        let outcome = recovered.outcome.clone();
+        Ok(self.executions.kept(draft, (id, redrives), None, outcome))
+    }
+
+    /// The ARNs of machines, and of Map Runs, that have executions, in memory or not.
+    #[cfg(feature = "console")]
+    pub(super) fn listed_machines(&self) -> Vec<Box<str>> {
+        let in_memory = self.executions.by_machine.iter().map(|listed| listed.key().clone());
+        let mut found: Vec<Box<str>> = in_memory.collect();
+        if self.cold.as_ref().is_some_and(|cold| !cold.is_unused()) {
+            let all = self.machines.after(None, usize::MAX);
+            found.extend(
+                all.iter().filter(|machine| !machine.is_express()).map(|machine| machine.arn.clone()),
+            );
+            found.sort_unstable();
+            found.dedup();
+        }
+        found
+    }
+
+    /// Adds to a survey those of a machine that are not in memory, some of each status.
+    #[cfg(feature = "console")]
+    pub(super) fn survey_cold(&self, machine: &str, found: &mut Vec<Arc<Execution>>) -> Result<bool, Error> {
+        let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(false) };
+        let known = self.executions.numbers(machine);
+        let rows = cold.newest(machine, &known, limits::COLD_SURVEYED_MAX).map_err(unreadable)?;
+        let is_cut = rows.len() >= limits::COLD_SURVEYED_MAX;
+        for row in rows {
+            found.push(self.view(&row)?);
+        }
+        Ok(is_cut)
+    }
+
+    fn row_of(&self, row: &Row) -> Result<RecoveredExecution, Error> {
+        let broken = || StateError::Broken {
+            arn: row.entry.arn.to_string(),
+            why: "this release does not read its row".to_owned(),
+        };
+        RecoveredExecution::from_row(&row.bytes).ok_or_else(broken).map_err(unreadable)
+    }
+
+    /// The execution of this ARN in memory, where it is brought if need be.
+    pub(super) fn bring_back(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
+        if let Some(execution) = self.executions.get(arn) {
+            return Ok(Some(execution));
+        }
+        let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(None) };
+        // Nobody else brings it back meanwhile, or starts one of its name.
+        let free = match self.executions.by_arn.entry(arn.into()) {
+            Place::Occupied(found) => return Ok(Some(Arc::clone(found.get()))),
+            Place::Vacant(free) => free,
+        };
+        let Some(row) = cold.of_arn(arn).map_err(unreadable)? else { return Ok(None) };
+        let recovered = self.row_of(&row)?;
+        let (draft, id, redrives) = self.draft_of(&recovered).map_err(unreadable)?;
+        let (handle, outcome) = self.resumed(&draft, recovered).map_err(unreadable)?;
+        let execution = self.executions.kept(draft, (id, redrives), handle, outcome);
+        free.insert(Arc::clone(&execution));
+        self.executions.list_again(&execution);
+        cold.is_back(&row);
+        execution.look();
+        Ok(Some(execution))
+    }
+
+    /// Adds to a list those that are not in memory, as far as they belong on the page.
+    pub(super) fn list_cold(
+        &self,
+        machine: &str,
+        (status, after, max): (Option<Option<Status>>, Option<Rank>, usize),
+        filter: impl Fn(&Execution) -> bool,
+        found: &mut Vec<(Rank, Arc<Execution>)>,
+    ) -> Result<(), Error> {
+        let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(()) };
+        let known = self.executions.numbers(machine);
+        let mut failed = None;
+        for listed in ALL.into_iter().filter(|it| status.is_none_or(|wanted| wanted == Some(*it))) {
+            let mut more = max;
+            let looked = cold.listed(machine, listed, after, &known, |row| {
+                match self.view(&row) {
+                    Ok(execution) if filter(&execution) => {
+                        found.push((row.entry.rank, execution));
+                        more -= 1;
+                    }
+                    Ok(_) => {}
+                    Err(error) => failed = Some(error),
+                }
+                more > 0 && failed.is_none()
+            });
+            looked.map_err(unreadable)?;
+        }
+        found.sort_unstable_by_key(|&(rank, _)| std::cmp::Reverse(rank));
+        found.truncate(max);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether what rows run is what this release makes of it.
+    pub(super) fn check_cold(&self) -> Result<(), StateError> {
+        let Some(cold) = &self.cold else { return Ok(()) };
+        for (revision, fingerprint) in cold.programs()? {
+            let example = || cold.example(&revision, fingerprint).unwrap_or_else(|| revision.clone());
+            let broken = |why: String| StateError::Broken { arn: example(), why };
+            let target = self.revision_of(&revision).map_err(broken)?.1;
+            let machine = target.runnable().map_err(|error| broken(error.message))?;
+            let now = self.engine.fingerprint(machine).map_err(|error| broken(error.to_string()))?;
+            if now != fingerprint {
+                return Err(broken("the snapshot belongs to another program".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,409 @@
+//! The rows, in an embedded database: each execution's bytes by its number in the journal, and what leads there.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
+    TableDefinition, WriteTransaction,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::super::store::{StateError, database};
+use crate::limits;
+use crate::random;
+use crate::runtime::Status;
+
+/// By the execution's number in the journal: the length of its [`Entry`], that, and the execution.
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+/// The last turns of the same: small, for they are looked at when the journal is read.
+const TURNS: TableDefinition<'_, u64, u64> = TableDefinition::new("turns");
+/// By the [hash](hash) of its ARN.
+const ARNS: TableDefinition<'_, u128, u64> = TableDefinition::new("arns");
+const TOKENS: TableDefinition<'_, u128, u64> = TableDefinition::new("tokens");
+/// By when its first timer is due, and its number.
+const DUE: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("due");
+/// By the hash of its machine's ARN, its [status](status_number), and its rank there.
+const LISTS: TableDefinition<'_, (u128, u8, u64, u64), u64> = TableDefinition::new("lists");
+/// By the revision that they run, and its program's fingerprint: how many there are.
+const PROGRAMS: TableDefinition<'_, (&str, u64), u64> = TableDefinition::new("programs");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+const LAST_ID: &str = "last id";
+const LAST_NUMBER: &str = "last number";
+const OPEN: &str = "open";
+const NOW: &str = "now";
+/// Drawn when the file is made: the journal notes it before it drops what is here.
+const IDENTITY: &str = "identity";
+
+/// What leads to a row.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) arn: Box<str>,
+    pub(super) machine: Box<str>,
+    pub(super) revision: Box<str>,
+    pub(super) fingerprint: u64,
+    pub(super) due_ms: u64,
+    pub(super) tokens: Vec<u128>,
+    pub(super) status: u8,
+    /// Its place in lists.
+    pub(super) rank: (u64, u64),
+}
+
+/// An execution that is not in memory.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) id: u64,
+    pub(super) turn: u64,
+    pub(super) entry: Entry,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// How statuses are told in lists.
+pub(super) fn status_number(status: Status) -> u8 {
+    match status {
+        Status::Running => 0,
+        Status::Succeeded => 1,
+        Status::Failed => 2,
+        Status::TimedOut => 3,
+        Status::Aborted => 4,
+    }
+}
+
+/// What a text is found by.
+pub(super) fn hash(text: &str) -> u128 {
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().take(16).fold(0, |number, &byte| number << 8 | u128::from(byte))
+}
+
+/// Rows that are read, and written if they are this process's own.
+pub(super) enum Rows {
+    Own(Box<Database>),
+    /// Of a folder that somebody only looks at.
+    Shown(Box<ReadOnlyDatabase>),
+}
+
+fn unopened(error: DatabaseError) -> StateError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            StateError::Database("it is in use by another process".to_owned())
+        }
+        error => database(error),
+    }
+}
+
+impl Rows {
+    /// Opens the file; `is_own`, it is made if there is none.
+    pub(super) fn open(path: &Path, is_own: bool) -> Result<Rows, StateError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(limits::COLD_CACHE_BYTES);
+        if !is_own {
+            let shown = builder.open_read_only(path).map_err(unopened)?;
+            return Ok(Rows::Shown(Box::new(shown)));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path).map_err(|error| StateError::Database(error.to_string()))?;
+        let backend = FileBackend::new(file).map_err(unopened)?;
+        let own = builder.create_with_backend(backend).map_err(unopened)?;
+        let rows = Rows::Own(Box::new(own));
+        rows.change(|write| {
+            // So that they can be read even when nothing was ever written.
+            write.open_table(ROWS).map_err(database)?;
+            write.open_table(TURNS).map_err(database)?;
+            write.open_table(ARNS).map_err(database)?;
+            write.open_table(TOKENS).map_err(database)?;
+            write.open_table(DUE).map_err(database)?;
+            write.open_table(LISTS).map_err(database)?;
+            write.open_table(PROGRAMS).map_err(database)?;
+            let mut meta = write.open_table(META).map_err(database)?;
+            if meta.get(IDENTITY).map_err(database)?.is_none() {
+                meta.insert(IDENTITY, random::next()).map_err(database)?;
+            }
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    fn read(&self) -> Result<ReadTransaction, StateError> {
+        match self {
+            Rows::Own(own) => own.begin_read().map_err(database),
+            Rows::Shown(shown) => shown.begin_read().map_err(database),
+        }
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        let Rows::Own(own) = self else {
+            return Err(StateError::Database("it is only looked at".to_owned()));
+        };
+        let mut write = own.begin_write().map_err(database)?;
+        // After a crash it is opened at once, and not read as a whole.
+        write.set_quick_repair(true);
+        change(&write)?;
+        write.commit().map_err(database)
+    }
+
+    /// The number of the last execution that was ever here, the last number in lists, how many are open, the latest time, and
+    /// the file's identity.
+    pub(super) fn meta(&self) -> Result<[u64; 5], StateError> {
+        let read = self.read()?;
+        let meta = read.open_table(META).map_err(database)?;
+        let mut found = [0; 5];
+        for (name, value) in [LAST_ID, LAST_NUMBER, OPEN, NOW, IDENTITY].into_iter().zip(&mut found) {
+            *value = meta.get(name).map_err(database)?.map_or(0, |it| it.value());
+        }
+        Ok(found)
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> Result<u64, StateError> {
+        use redb::ReadableTableMetadata;
+        self.read()?.open_table(ROWS).map_err(database)?.len().map_err(database)
+    }
+
+    pub(super) fn row(&self, id: u64) -> Result<Option<Row>, StateError> {
+        row(&self.read()?.open_table(ROWS).map_err(database)?, id)
+    }
+
+    /// The last turn in the row of an execution.
+    pub(super) fn turn(&self, id: u64) -> Result<Option<u64>, StateError> {
+        let turns = self.read()?.open_table(TURNS).map_err(database)?;
+        Ok(turns.get(id).map_err(database)?.map(|turn| turn.value()))
+    }
+
+    /// The row of this ARN.
+    pub(super) fn of_arn(&self, arn: &str) -> Result<Option<Row>, StateError> {
+        let read = self.read()?;
+        let Some(id) = read.open_table(ARNS).map_err(database)?.get(hash(arn)).map_err(database)? else {
+            return Ok(None);
+        };
+        Ok(row(&read.open_table(ROWS).map_err(database)?, id.value())?.filter(|row| *row.entry.arn == *arn))
+    }
+
+    /// The row that waits for this token.
+    pub(super) fn of_token(&self, token: u128) -> Result<Option<Row>, StateError> {
+        let read = self.read()?;
+        let found = read.open_table(TOKENS).map_err(database)?.get(token).map_err(database)?;
+        match found {
+            Some(id) => row(&read.open_table(ROWS).map_err(database)?, id.value()),
+            None => Ok(None),
+        }
+    }
+
+    /// The first rows that are due in these milliseconds: when, and their numbers.
+    pub(super) fn due(
+        &self,
+        from: (u64, u64),
+        to_ms: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, u64)>, StateError> {
+        let read = self.read()?;
+        let due = read.open_table(DUE).map_err(database)?;
+        let range = due.range(from..=(to_ms, u64::MAX)).map_err(database)?;
+        range.take(max).map(|entry| Ok(entry.map_err(database)?.0.value())).collect()
+    }
+
+    /// Rows of a machine with this status that stand behind `after`, the first ones, as long as `wanted` wants more.
+    pub(super) fn listed(
+        &self,
+        machine: &str,
+        status: u8,
+        after: Option<(u64, u64)>,
+        mut wanted: impl FnMut(Row) -> bool,
+    ) -> Result<(), StateError> {
+        let read = self.read()?;
+        let (lists, rows) =
+            (read.open_table(LISTS).map_err(database)?, read.open_table(ROWS).map_err(database)?);
+        let list = hash(machine);
+        let (time, number) = after.unwrap_or((u64::MAX, u64::MAX));
+        let range = (list, status, 0, 0)..(list, status, time, number);
+        for entry in lists.range(range).map_err(database)?.rev() {
+            let id = entry.map_err(database)?.1.value();
+            if let Some(row) = row(&rows, id)?
+                && !wanted(row)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers in lists of a machine's rows with this status, as long as more are wanted.
+    pub(super) fn numbers(
+        &self,
+        machine: &str,
+        status: u8,
+        mut wanted: impl FnMut(u64) -> bool,
+    ) -> Result<(), StateError> {
+        let read = self.read()?;
+        let lists = read.open_table(LISTS).map_err(database)?;
+        let list = hash(machine);
+        for entry in
+            lists.range((list, status, 0, 0)..=(list, status, u64::MAX, u64::MAX)).map_err(database)?
+        {
+            if !wanted(entry.map_err(database)?.0.value().3) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows, in the order in which they were started.
+    pub(super) fn all(&self, mut visit: impl FnMut(Row)) -> Result<(), StateError> {
+        let read = self.read()?;
+        for entry in read.open_table(ROWS).map_err(database)?.iter().map_err(database)? {
+            let (id, stored) = entry.map_err(database)?;
+            visit(parse(id.value(), stored.value())?);
+        }
+        Ok(())
+    }
+
+    /// What they run: revisions, and the fingerprints of their programs.
+    pub(super) fn programs(&self) -> Result<Vec<(String, u64)>, StateError> {
+        let read = self.read()?;
+        let programs = read.open_table(PROGRAMS).map_err(database)?;
+        let mut found = Vec::new();
+        for entry in programs.iter().map_err(database)? {
+            let key = entry.map_err(database)?.0;
+            let (revision, fingerprint) = key.value();
+            found.push((revision.to_owned(), fingerprint));
+        }
+        Ok(found)
+    }
+
+    /// Writes rows, and takes others away, durably.
+    pub(super) fn write(
+        &self,
+        written: &[std::sync::Arc<Row>],
+        forgotten: &[u64],
+        now_ms: u64,
+    ) -> Result<(), StateError> {
+        self.change(|write| {
+            let mut tables = Tables {
+                rows: write.open_table(ROWS).map_err(database)?,
+                turns: write.open_table(TURNS).map_err(database)?,
+                arns: write.open_table(ARNS).map_err(database)?,
+                tokens: write.open_table(TOKENS).map_err(database)?,
+                due: write.open_table(DUE).map_err(database)?,
+                lists: write.open_table(LISTS).map_err(database)?,
+                programs: write.open_table(PROGRAMS).map_err(database)?,
+                open: 0,
+            };
+            let (mut last_id, mut last_number) = (0, 0);
+            for row in written {
+                tables.remove(row.id)?;
+                tables.insert(row)?;
+                (last_id, last_number) = (last_id.max(row.id), last_number.max(row.entry.rank.1));
+            }
+            for id in forgotten {
+                tables.remove(*id)?;
+            }
+            let open = tables.open;
+            drop(tables);
+            let mut meta = write.open_table(META).map_err(database)?;
+            let mut set = |name: &str, value: &dyn Fn(u64) -> u64| {
+                let before = meta.get(name).map_err(database)?.map_or(0, |it| it.value());
+                meta.insert(name, value(before)).map_err(database)?;
+                Ok::<(), StateError>(())
+            };
+            set(LAST_ID, &|before| before.max(last_id))?;
+            set(LAST_NUMBER, &|before| before.max(last_number))?;
+            set(OPEN, &|before| before.saturating_add_signed(open))?;
+            set(NOW, &|before| before.max(now_ms))
+        })
+    }
+}
+
+/// The tables of a transaction.
+struct Tables<'w> {
+    rows: redb::Table<'w, u64, &'static [u8]>,
+    turns: redb::Table<'w, u64, u64>,
+    arns: redb::Table<'w, u128, u64>,
+    tokens: redb::Table<'w, u128, u64>,
+    due: redb::Table<'w, (u64, u64), ()>,
+    lists: redb::Table<'w, (u128, u8, u64, u64), u64>,
+    programs: redb::Table<'w, (&'static str, u64), u64>,
+    /// How many more are open than before.
+    open: i64,
+}
+
+impl Tables<'_> {
+    fn insert(&mut self, row: &Row) -> Result<(), StateError> {
+        let Row { id, turn, entry, bytes } = row;
+        let head = serde_json::to_vec(entry)
+            .map_err(|error| StateError::Broken { arn: entry.arn.to_string(), why: error.to_string() })?;
+        let mut stored = Vec::with_capacity(4 + head.len() + bytes.len());
+        stored.extend_from_slice(&(head.len() as u32).to_le_bytes());
+        stored.extend_from_slice(&head);
+        stored.extend_from_slice(bytes);
+        self.rows.insert(*id, &*stored).map_err(database)?;
+        self.turns.insert(*id, *turn).map_err(database)?;
+        self.arns.insert(hash(&entry.arn), *id).map_err(database)?;
+        for token in &entry.tokens {
+            self.tokens.insert(*token, *id).map_err(database)?;
+        }
+        if entry.due_ms != u64::MAX {
+            self.due.insert((entry.due_ms, *id), ()).map_err(database)?;
+        }
+        self.lists.insert(list_key(entry), *id).map_err(database)?;
+        self.count(entry, 1)
+    }
+
+    /// Takes a row away, if there is one.
+    fn remove(&mut self, id: u64) -> Result<(), StateError> {
+        let Some(row) = row(&self.rows, id)? else { return Ok(()) };
+        let entry = row.entry;
+        self.rows.remove(id).map_err(database)?;
+        self.turns.remove(id).map_err(database)?;
+        // Another execution may have its name by now.
+        let is_its_own = |found: Option<redb::AccessGuard<'_, u64>>| found.is_some_and(|it| it.value() == id);
+        if is_its_own(self.arns.get(hash(&entry.arn)).map_err(database)?) {
+            self.arns.remove(hash(&entry.arn)).map_err(database)?;
+        }
+        for token in &entry.tokens {
+            self.tokens.remove(*token).map_err(database)?;
+        }
+        self.due.remove((entry.due_ms, id)).map_err(database)?;
+        self.lists.remove(list_key(&entry)).map_err(database)?;
+        self.count(&entry, -1)
+    }
+
+    fn count(&mut self, entry: &Entry, more: i64) -> Result<(), StateError> {
+        if entry.status == status_number(Status::Running) {
+            self.open += more;
+        }
+        let key = (&*entry.revision, entry.fingerprint);
+        let count = self.programs.get(key).map_err(database)?.map_or(0, |it| it.value());
+        match count.saturating_add_signed(more) {
+            0 => drop(self.programs.remove(key).map_err(database)?),
+            count => drop(self.programs.insert(key, count).map_err(database)?),
+        }
+        Ok(())
+    }
+}
+
+fn list_key(entry: &Entry) -> (u128, u8, u64, u64) {
+    (hash(&entry.machine), entry.status, entry.rank.0, entry.rank.1)
+}
+
+fn row(rows: &impl ReadableTable<u64, &'static [u8]>, id: u64) -> Result<Option<Row>, StateError> {
+    rows.get(id).map_err(database)?.map(|stored| parse(id, stored.value())).transpose()
+}
+
+fn parse(id: u64, stored: &[u8]) -> Result<Row, StateError> {
+    let broken = |why: &str| StateError::Broken { arn: format!("execution {id}"), why: why.to_owned() };
+    let (head_bytes, rest) = stored.split_first_chunk().ok_or_else(|| broken("its row is short"))?;
+    let (head, bytes) = rest
+        .split_at_checked(u32::from_le_bytes(*head_bytes) as usize)
+        .ok_or_else(|| broken("its row is short"))?;
+    let entry = serde_json::from_slice(head).map_err(|error| broken(&error.to_string()))?;
+    // Whoever writes a row knows its turn.
+    Ok(Row { id, turn: 0, entry, bytes: bytes.to_vec() })
+}

@@ -1,0 +1,179 @@
+//! The thread that writes rows, and brings back executions that are due soon.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use super::rows::{Row, Rows};
+use super::{Cold, Queue};
+use crate::journal::{Disk, Folder, SyncMode};
+use crate::limits;
+use crate::service::Inner;
+use crate::service::store::StateError;
+
+impl Cold {
+    /// Begins the thread; it ends with the service.
+    pub(in crate::service) fn begin(self: &Arc<Cold>, inner: &Arc<Inner>) -> std::io::Result<()> {
+        let (cold, inner) = (Arc::clone(self), Arc::downgrade(inner));
+        self.queue().is_tended = true;
+        let thread = std::thread::Builder::new().name("expressway-cold".to_owned());
+        thread.spawn(move || cold.tend(&inner)).map(drop)
+    }
+
+    fn tend(&self, inner: &Weak<Inner>) {
+        let _over = Over(self);
+        let mut is_behind = false;
+        loop {
+            let Some(pause_ms) = inner.upgrade().map(|inner| inner.engine.resident_bounds().1 / 4) else {
+                return;
+            };
+            let pause_ms = if is_behind { 0 } else { pause_ms.clamp(10, limits::DURABLE_COLD_LOOK_MS) };
+            let has_work = self.wait_for_work(Duration::from_millis(pause_ms));
+            let Some(inner) = inner.upgrade() else { return };
+            self.look_for_room();
+            match self.write_some(&inner) {
+                _ if !has_work => {}
+                Ok(late) => late.iter().for_each(|arn| back(&inner, arn)),
+                Err(error) => {
+                    // What the file has is not known: the next process sees. The journal has all that this one does not have.
+                    eprintln!("error: executions that are not in memory cannot be written: {error}");
+                    std::process::abort();
+                }
+            }
+            is_behind = self.sweep(&inner);
+        }
+    }
+
+    /// Waits until enough is to be written, or for so long. Whether something is.
+    fn wait_for_work(&self, pause: Duration) -> bool {
+        let is_idle = |queue: &mut Queue| {
+            queue.is_tended && !queue.is_asked && queue.order.len() < limits::DURABLE_COLD_BATCH / 2
+        };
+        let waited = self.work.wait_timeout_while(self.queue(), pause, is_idle);
+        let queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        queue.is_asked || !queue.order.is_empty() || !queue.forgotten.is_empty()
+    }
+
+    /// Nothing more is taken while the disk is nearly full.
+    fn look_for_room(&self) {
+        if let Some(folder) = self.path.parent() {
+            let free = Folder::at(folder, SyncMode::Data).free_bytes();
+            self.queue().is_short = free.is_ok_and(|bytes| bytes < limits::DURABLE_COLD_FREE_BYTES_MIN);
+        }
+    }
+
+    /// Writes what was taken and forgotten, in one transaction. The ARNs of those that were due meanwhile.
+    fn write_some(&self, inner: &Inner) -> Result<Vec<Box<str>>, StateError> {
+        let (taken, forgotten) = {
+            let mut queue = self.queue();
+            queue.is_asked = false;
+            let batch = queue.order.len().min(limits::DURABLE_COLD_BATCH);
+            let taken: Vec<Arc<Row>> = queue.order.iter().take(batch).map(Arc::clone).collect();
+            // The row of one that was forgotten is before that in the order, or there is none.
+            let is_all = batch == queue.order.len();
+            let forgotten: Vec<u64> = if is_all { queue.forgotten.drain(..).collect() } else { Vec::new() };
+            (taken, forgotten)
+        };
+        // A row is never newer than the journal.
+        inner.engine.sync_recorded();
+        let is_current =
+            |row: &&Arc<Row>| self.queue().by_arn.get(&row.entry.arn).is_some_and(|it| Arc::ptr_eq(it, row));
+        let current: Vec<Arc<Row>> = taken.iter().filter(is_current).map(Arc::clone).collect();
+        if self.rows.get().is_none() && !current.is_empty() && !self.begin_rows(inner)? {
+            self.queue().forgotten.extend(forgotten);
+            self.written.notify_all();
+            return Ok(Vec::new());
+        }
+        if !current.is_empty() || !forgotten.is_empty() {
+            let now_ms = inner.engine.steady_ms().0;
+            let rows = self.rows.get().ok_or_else(|| StateError::Database("it is not open".to_owned()))?;
+            rows.write(&current, &forgotten, now_ms)?;
+        }
+        let mut queue = self.queue();
+        queue.order.drain(..taken.len());
+        let mut late = Vec::new();
+        for row in current {
+            if queue.by_arn.get(&row.entry.arn).is_some_and(|it| Arc::ptr_eq(it, &row)) {
+                queue.by_arn.remove(&row.entry.arn);
+                row.entry.tokens.iter().for_each(|token| drop(queue.by_token.remove(token)));
+                inner.engine.has_left(row.id);
+                if (row.entry.due_ms, row.id) < queue.swept {
+                    late.push(row.entry.arn.clone());
+                }
+            }
+        }
+        for id in &forgotten {
+            queue.gone.remove(id);
+        }
+        queue.done[0] += taken.len() as u64;
+        queue.done[1] += forgotten.len() as u64;
+        drop(queue);
+        self.written.notify_all();
+        Ok(late)
+    }
+
+    /// Makes the file, and has the journal note it. Whether it did.
+    fn begin_rows(&self, inner: &Inner) -> Result<bool, StateError> {
+        let rows = Rows::open(&self.path, true)?;
+        let identity = rows.meta()?[4];
+        if let Err(error) = inner.engine.note_cold(identity) {
+            tracing::debug!(%error, "executions that wait stay in memory");
+            return Ok(false);
+        }
+        inner.engine.sync_recorded();
+        // Only this thread makes it.
+        let _ = self.rows.set(rows);
+        Ok(true)
+    }
+
+    /// Brings back what is due soon. Whether there is more.
+    fn sweep(&self, inner: &Arc<Inner>) -> bool {
+        let (steady_ms, ahead_ms) = inner.engine.steady_ms();
+        let (from, set_ms) = {
+            let mut queue = self.queue();
+            // Those that wait for a time of day are due earlier, when the clock on the wall was set ahead since they left.
+            queue.ahead_ms_min = queue.ahead_ms_min.min(ahead_ms);
+            (queue.swept, ahead_ms.abs_diff(queue.ahead_ms_min))
+        };
+        let to_ms = steady_ms.saturating_add(inner.engine.resident_bounds().1 / 2).saturating_add(set_ms);
+        let Some(rows) = self.rows.get() else { return false };
+        let due = match rows.due(from, to_ms, limits::DURABLE_COLD_BATCH) {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::error!(%error, "executions that are due cannot be read");
+                return false;
+            }
+        };
+        let mut seen = HashSet::new();
+        for &(due_ms, id) in &due {
+            let found = rows.row(id).map(|row| row.filter(|_| seen.insert(id)));
+            match found {
+                Ok(Some(row)) if row.entry.due_ms == due_ms => back(inner, &row.entry.arn),
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "an execution that is due cannot be read"),
+            }
+        }
+        let mut queue = self.queue();
+        let is_more = due.len() == limits::DURABLE_COLD_BATCH;
+        queue.swept = match due.last() {
+            Some(&(due_ms, id)) if is_more => (due_ms, id + 1),
+            _ => (to_ms.saturating_add(1), 0),
+        };
+        is_more
+    }
+}
+
+fn back(inner: &Arc<Inner>, arn: &str) {
+    if let Err(error) = inner.bring_back(arn) {
+        tracing::error!(arn, error = %error.message, "an execution that is due does not come back");
+    }
+}
+
+/// Whoever waits for the thread does not wait for ever.
+struct Over<'c>(&'c Cold);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
