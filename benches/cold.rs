@@ -153,16 +153,17 @@ fn main() {
     let executions = match given[..] {
         ["fill", executions] => return fill(&folder, number(executions)),
         ["open", executions] => return open(&folder, number(executions)),
+        ["--test"] => 2_000,
         [executions] => number(executions),
         _ => 1_000_000,
     };
     let step = |step: &str, executions: u64| {
         let this = std::env::current_exe().expect("this program");
-        // Filling ends as if it was killed.
-        let _ = Command::new(this).args([step, &executions.to_string()]).status().expect("a process");
+        Command::new(this).args([step, &executions.to_string()]).status().expect("a process")
     };
     let _ = std::fs::remove_dir_all(&folder);
+    // Filling ends as if it was killed.
     step("fill", executions);
-    step("open", executions);
+    assert!(step("open", executions).success(), "what was started is there");
     let _ = std::fs::remove_dir_all(&folder);
 }
