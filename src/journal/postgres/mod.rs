@@ -13,7 +13,7 @@
 //!    again without end. Meanwhile nothing new is accepted, what was appended waits, and nothing is told to anybody.
 //! 5. **Room is given back**: blocks before the mark are deleted, some at a time, after a durable block tells the mark.
 //!
-//! Every wait for the database has a limit, see [`session`].
+//! Every wait for the database has a limit, see `session`.
 
 mod copying;
 mod items;
