@@ -18,7 +18,7 @@ use crate::service::Service;
 
 /// Which threads do it: how many there are of each kind. Tests take turns on the processor as threads do, for they have no
 /// others.
-const THREADS: [usize; 4] = [1, 4, 1, 2];
+const THREADS: [usize; 4] = [1, 6, 1, 2];
 const DEFINITIONS: usize = 0;
 const TESTS: usize = 1;
 const LISTS: usize = 2;
