@@ -189,3 +189,18 @@ fn what_does_not_belong_together_is_refused() {
     let refused = try_open(&folder).expect_err("another journal").to_string();
     assert!(refused.contains("belongs to another journal"), "{refused}");
 }
+
+/// A process may end after it made the file, and before the journal notes that.
+#[test]
+fn rows_that_the_journal_has_not_noted_yet_are_noted_before_the_first() {
+    let folder = Folder::new("cold-unnoted");
+    drop(open(&folder));
+    std::fs::write(folder.file(), b"").expect("a file with no rows");
+    let service = open(&folder);
+    create(&service);
+    start(&service, "w", 100_000);
+    until_cold(&service, 1);
+    drop(service);
+    let service = open(&folder);
+    assert_eq!(status(&service, "w"), Some(Status::Running));
+}

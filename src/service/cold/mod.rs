@@ -13,6 +13,7 @@ mod thread;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use dashmap::mapref::entry::Entry as Place;
@@ -38,6 +39,8 @@ pub(super) struct Cold {
     is_own: bool,
     service: Arc<OnceLock<Weak<Inner>>>,
     rows: OnceLock<Rows>,
+    /// The journal has noted whose rows these are, as far as this process has seen to it.
+    is_noted: AtomicBool,
     queue: Mutex<Queue>,
     /// For the thread that writes: there is something to write.
     work: Condvar,
@@ -78,6 +81,7 @@ impl Cold {
             is_own,
             service,
             rows: OnceLock::new(),
+            is_noted: AtomicBool::new(false),
             queue: Mutex::default(),
             work: Condvar::new(),
             written: Condvar::new(),

@@ -1,6 +1,7 @@
 //! The thread that writes rows, and brings back executions that are due soon.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl Cold {
         let is_current =
             |row: &&Arc<Row>| self.queue().by_arn.get(&row.entry.arn).is_some_and(|it| Arc::ptr_eq(it, row));
         let current: Vec<Arc<Row>> = taken.iter().filter(is_current).map(Arc::clone).collect();
-        if self.rows.get().is_none() && !current.is_empty() && !self.begin_rows(inner)? {
+        if !self.is_noted.load(Ordering::Relaxed) && !current.is_empty() && !self.begin_rows(inner)? {
             self.queue().forgotten.extend(forgotten);
             self.written.notify_all();
             return Ok(Vec::new());
@@ -112,17 +113,24 @@ impl Cold {
         Ok(late)
     }
 
-    /// Makes the file, and has the journal note it. Whether it did.
+    /// Makes the file, if there is none, and has the journal note it before anything is in it: a process may have ended
+    /// between the two. Whether it did.
     fn begin_rows(&self, inner: &Inner) -> Result<bool, StateError> {
-        let rows = Rows::open(&self.path, true)?;
+        let rows = match self.rows.get() {
+            Some(rows) => rows,
+            // Only this thread makes it.
+            None => {
+                let rows = Rows::open(&self.path, true)?;
+                self.rows.get_or_init(|| rows)
+            }
+        };
         let identity = rows.meta()?[4];
         if let Err(error) = inner.engine.note_cold(identity) {
             tracing::debug!(%error, "executions that wait stay in memory");
             return Ok(false);
         }
         inner.engine.sync_recorded();
-        // Only this thread makes it.
-        let _ = self.rows.set(rows);
+        self.is_noted.store(true, Ordering::Relaxed);
         Ok(true)
     }
 
