@@ -479,7 +479,7 @@ impl Run<'_, '_> {
     // ---- memory ----
 
     /// [Compacts](Run::compact), when it pays. Only where no value is held outside the execution.
-    #[inline]
+    #[inline(always)]
     pub(super) fn compact_if_grown(&mut self) {
         if self.execution.arena.bytes() > self.execution.looks_at {
             self.look_after_memory();

@@ -17,6 +17,16 @@ pub(super) fn whole(arena: &Arena, value: Value) -> Result<i64, Detail> {
     }
 }
 
+/// What an argument prints as is larger than anything a state may hold.
+const TOO_LARGE_ARGUMENT: Detail = Detail::Arguments("an argument is too large.");
+
+/// Refuses arguments that are compared by what they print as, where that is more than any state may hold: where parts of a
+/// value are the same, it can be thousands of times what the value takes.
+fn print_little(arena: &Arena, arguments: &[Value]) -> Result<(), Detail> {
+    let is_large = |&argument: &Value| arena.size(argument) > limits::INTRINSIC_ARGUMENT_BYTES_MAX;
+    if arguments.iter().any(is_large) { Err(TOO_LARGE_ARGUMENT) } else { Ok(()) }
+}
+
 fn array(value: Value) -> Result<Value, Detail> {
     if value.is_array() { Ok(value) } else { Err(INVALID) }
 }
@@ -24,6 +34,7 @@ fn array(value: Value) -> Result<Value, Detail> {
 /// AWS compares what the values print as: `true` is found among texts that say `true`, and an object is not found where
 /// its members stand in another order.
 pub(super) fn contains(arena: &Arena, among: Value, wanted: Value, fuel: &Fuel) -> Outcome {
+    print_little(arena, &[among, wanted])?;
     let among = array(among)?;
     let mut text = String::new();
     java::write(arena, wanted, &mut text);
@@ -105,6 +116,7 @@ pub(super) fn range(arena: &mut Arena, from: Value, to: Value, step: Value) -> O
 
 /// In the order in which a Java `HashSet` made from the array goes over its elements.
 pub(super) fn unique(arena: &mut Arena, of: Value, fuel: &Fuel) -> Outcome {
+    print_little(arena, &[of])?;
     let of = array(of)?;
     let mut table = 16usize;
     while table * 3 < (of.len() + 1) * 4 {

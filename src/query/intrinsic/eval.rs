@@ -3,7 +3,7 @@
 use super::program::{Function, Node, NodeId};
 use super::{Call, Detail, Fault, FaultKind, array, math, text};
 use crate::fuel::Fuel;
-use crate::json::{Arena, Kind, Mark, Number, Value};
+use crate::json::{Arena, Kind, Number, Value};
 use crate::limits;
 use crate::query::Scope;
 
@@ -27,8 +27,6 @@ pub(super) type Outcome = Result<Value, Detail>;
 pub(super) const INVALID: Detail = Detail::Arguments("");
 /// The result is larger than anything a state may hand on.
 pub(super) const TOO_LARGE: Detail = Detail::Arguments("the result is too large.");
-/// What an argument prints as is larger than that.
-const TOO_LARGE_ARGUMENT: Detail = Detail::Arguments("an argument is too large.");
 /// `States.JsonToString` says more than the others.
 const ONE_ARGUMENT: Detail = Detail::Arguments("only a single argument is allowed.");
 
@@ -68,7 +66,6 @@ impl Evaluation<'_> {
                     _ if !self.charged(bytes) => Err(INVALID),
                     Function::JsonToString if count != 1 => Err(ONE_ARGUMENT),
                     _ if !function.takes(count) => Err(INVALID),
-                    _ if self.prints_much(*function, mark) => Err(TOO_LARGE_ARGUMENT),
                     // A number that no double holds is read, and is of no use to anything.
                     _ if infinite => Err(INVALID),
                     Function::UUID => Ok(math::uuid(self.arena, self.random)),
@@ -85,18 +82,6 @@ impl Evaluation<'_> {
                 self.checked(*function, outcome)
             }
         }
-    }
-
-    /// Whether a function that compares what its arguments print as is given one that prints as much as no state may hold:
-    /// where parts of a value are the same, that can be thousands of times what it takes.
-    #[inline]
-    fn prints_much(&self, function: Function, mark: Mark) -> bool {
-        matches!(function, Function::ArrayContains | Function::ArrayUnique)
-            && self
-                .arena
-                .pushed(mark)
-                .iter()
-                .any(|&argument| self.arena.size(argument) > limits::INTRINSIC_ARGUMENT_BYTES_MAX)
     }
 
     /// Charges a call for what its arguments hold; false where it was cut short. What is larger than a result may be is
