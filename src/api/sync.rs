@@ -37,7 +37,7 @@ struct Input<'b> {
 }
 
 impl Input<'_> {
-    /// Where it goes on.
+    /// Where reading continues.
     fn end(&self) -> usize {
         self.at + self.escaped.len() + 2
     }
@@ -46,7 +46,7 @@ impl Input<'_> {
 /// What a thread keeps between requests.
 #[derive(Default)]
 struct RequestCache {
-    /// The input without its escapes. It is only ever made longer: what it says is told by whoever wrote to it.
+    /// The input without its escapes. It only ever grows; the writer tracks how much of it is valid.
     input: Vec<u8>,
     /// How a request of late began, up to where its input does, and the machine it named: a client writes all of its
     /// requests alike, and mostly to one machine.
@@ -191,7 +191,7 @@ fn scan<'b>(body: &'b [u8], input: &mut Vec<u8>) -> Option<Members<'b>> {
     }
 }
 
-/// Puts a value where there is none yet; where it goes on.
+/// Sets a member that is not set yet; returns where reading continues.
 fn once<T>(member: &mut Option<T>, (value, after): (T, usize)) -> Option<usize> {
     member.replace(value).is_none().then_some(after)
 }
