@@ -22,7 +22,7 @@ pub struct Arn<'a> {
 }
 
 impl<'a> Arn<'a> {
-    /// Takes an ARN apart. There is none if it does not begin as ARNs of this service do.
+    /// Takes an ARN apart. `None` if it does not begin as ARNs of this service do.
     ///
     /// ```
     /// use expressway::arn::Arn;
