@@ -171,7 +171,7 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
 
-/// Longer words get no suggestion: nobody misspells them, and comparing them costs time.
+/// Longer words get no suggestion: they are unlikely to be misspelt, and comparing them costs time.
 const WORD_CHARS_MAX: usize = 100;
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, letter case aside.

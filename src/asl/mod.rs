@@ -140,8 +140,8 @@ fn read_source(source: &Source, options: &Options) -> (Option<Definition>, Vec<D
     (definition, check.diagnostics)
 }
 
-/// Reads a state by itself, as `TestState` takes it: where it leads is not looked at, and the language is JSONPath
-/// unless it says otherwise. Problems are told as of a machine's state of this name (recorded:
+/// Reads a state by itself, as `TestState` takes it: transitions are not checked, and the query language is JSONPath
+/// unless the state sets it. Problems are reported as of a machine's state of this name (recorded:
 /// `/States/StateName/Branches`).
 pub fn read_state(text: &[u8], name: &str, options: &Options) -> (Option<State>, Vec<Diagnostic>) {
     let source = match object(text) {

@@ -1,4 +1,4 @@
-//! Where in the definition the reader is, in AWS's form, made into text only when someone asks.
+//! Where in the definition the reader is, in AWS's form, formatted only on demand.
 
 use std::fmt;
 

@@ -230,7 +230,7 @@ impl Check {
         }
     }
 
-    /// Checks a comparison operator; false when the field is none.
+    /// Checks a comparison operator; false when the field is not an operator.
     pub(super) fn operator(&mut self, member: &Member, place: Place<'_>, context: Context) -> bool {
         let name = &*member.key.value;
         let Some(operator) = Operator::named(name) else { return false };

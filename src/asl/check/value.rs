@@ -452,7 +452,7 @@ const LABEL_CHARS_MAX: usize = 40;
 /// The place of a byte of a string, from where it goes wrong to its end.
 fn inside(node: &Node, offset: usize) -> Span {
     let Span { start, end } = node.span;
-    // With escapes in it, nobody knows which byte of the text that is.
+    // With escapes in the text, the byte offset is unknown.
     let plain = node.as_str().is_some_and(|text| text.len() + 2 == (end - start) as usize);
     if plain { Span { start: (start + 1 + offset as u32).min(end - 1), end } } else { node.span }
 }
