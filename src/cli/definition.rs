@@ -302,7 +302,7 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
     let written = one(&meant.file, &meant.project, meant.reading)?;
     written.tell();
     let found = written.check();
-    // Only `validate` warns of extensions: someone who runs a definition with one has chosen it.
+    // Only `validate` warns of extensions: a user who runs a definition with one has chosen it.
     let is_news = found.diagnostics.iter().any(|it| it.code != Code::Extension);
     if found.errors() > 0 || (found.warnings() > 0 && is_news) {
         let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Error);

@@ -1,8 +1,8 @@
 //! `env` and `hosts`: what makes SDKs talk to a server on this machine.
 //!
 //! AWS's model puts `sync-` in front of the host's name for StartSyncExecution and TestState. An SDK does that to an
-//! endpoint of one's own as well, and `sync-localhost` has no address: either the SDK is told to leave it, or the name
-//! gets one.
+//! endpoint of one's own as well, and `sync-localhost` has no address: either the SDK is configured to leave the host
+//! alone, or the name gets an address.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

@@ -34,7 +34,7 @@ fn named(text: &str) -> Result<(String, String), String> {
     })
 }
 
-/// Functions whose processes end when this is dropped, whoever else holds them.
+/// Functions whose processes end when this is dropped, even if other references remain.
 #[derive(Debug)]
 pub(super) struct Started(pub(super) Functions);
 

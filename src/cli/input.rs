@@ -22,7 +22,7 @@ pub(super) enum Source {
 
 impl Source {
     /// What `--input` means: `-`, a JSON text, or the name of a file. Without it, events come from standard input; at a
-    /// terminal nobody is made to type them, and the workflow gets `{}`.
+    /// terminal, the workflow gets `{}` instead.
     pub(super) fn named(input: Option<&str>) -> Result<Source, Stop> {
         let Some(input) = input else {
             return Ok(if io::stdin().is_terminal() { Source::Text(b"{}".to_vec()) } else { Source::Stdin });

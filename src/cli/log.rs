@@ -108,7 +108,7 @@ impl LogSettings {
     /// # Errors
     /// When the level is not a valid filter.
     pub(super) fn begin(&self) -> Result<(), Stop> {
-        // What people are told in sentences need not be told twice.
+        // What is already shown as text is not logged again.
         let usual = match self.log {
             Format::Text => format!("{USUAL},expressway::pipe::trouble=off"),
             Format::Json => USUAL.to_owned(),

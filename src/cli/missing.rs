@@ -38,7 +38,7 @@ pub(super) fn list() -> String {
     }
 }
 
-/// What to say to someone who asks for a subcommand that exists, but not in this build, or that is misspelt.
+/// The message for a subcommand that exists, but not in this build, or that is misspelt.
 pub(super) fn explain(error: &clap::Error) -> Option<String> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;

@@ -223,7 +223,7 @@ impl Reading {
 /// Why a command ends early.
 #[derive(Debug, thiserror::Error)]
 enum Stop {
-    /// Nobody reads standard output any more, as after `| head`.
+    /// Standard output was closed by its reader, as after `| head`.
     #[error("standard output was closed")]
     NobodyReads,
     /// It cannot be carried out; the sentence says why.
@@ -240,7 +240,7 @@ enum Went {
     Well,
     /// Some of it failed.
     PartlyWrong,
-    /// Someone ended it before it was through.
+    /// Interrupted before it was done.
     Interrupted,
 }
 
@@ -262,7 +262,7 @@ impl Stop {
 pub(crate) fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        // Help and version are errors in clap's eyes; printing can only fail where nobody reads.
+        // Help and version are errors in clap's eyes; printing can only fail when the output is closed.
         Err(error) => {
             if let Some(text) = missing::explain(&error) {
                 say(&format!("expressway: {text}"));
@@ -322,7 +322,7 @@ fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
 }
 
-/// A line on standard error. That nobody may read it is no reason to stop.
+/// Writes a line to standard error; errors are ignored.
 fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

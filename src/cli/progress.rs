@@ -16,7 +16,7 @@ pub(super) struct Totals {
     pub(super) not_run: u64,
     pub(super) bytes: u64,
     pub(super) latency: Latency,
-    /// Executions that were under way when someone interrupted.
+    /// Executions that were under way when the run was interrupted.
     pub(super) unfinished: u64,
     pub(super) interrupted: bool,
     started: Instant,

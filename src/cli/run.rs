@@ -194,7 +194,7 @@ fn start_functions(_: &Arguments) -> Result<Option<Started>, Stop> {
     Ok(None)
 }
 
-/// There are none in this build.
+/// No functions in this build.
 #[cfg(not(feature = "cli-services"))]
 enum Started {}
 

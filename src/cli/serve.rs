@@ -277,7 +277,7 @@ fn file(text: &str) -> Result<PathBuf, String> {
 
 fn account(text: &str) -> Result<String, String> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    // An empty variable of the environment is none.
+    // An empty environment variable counts as unset.
     (is_account || text.is_empty())
         .then(|| text.to_owned())
         .ok_or_else(|| "expected an account of 12 digits".to_owned())

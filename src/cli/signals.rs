@@ -28,7 +28,7 @@ pub(super) fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
         };
         let _ = started.send(Ok(()));
         runtime.block_on(signals.next());
-        // Nobody listens any more when it ends for another reason.
+        // Sending fails if the process already ends for another reason.
         let _ = told.send(());
         runtime.block_on(signals.next());
         end_at_once();
@@ -38,7 +38,7 @@ pub(super) fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
     Ok(first)
 }
 
-/// Ends the process. That it is said must not keep it: whoever reads standard error may have stopped reading.
+/// Ends the process. Writing the message must not block this: the reader of standard error may have stopped reading.
 fn end_at_once() -> ! {
     let (done, said) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {

@@ -190,7 +190,7 @@ fn drive(
         started = due;
         let times = Arc::clone(times);
         let inputs = std::iter::repeat_n(input, usize::try_from(wanted).unwrap_or(usize::MAX));
-        // Nobody waits for the batch: it is counted, and dropping it changes nothing.
+        // The batch's handle is not awaited: its executions are counted, and dropping the handle does not stop them.
         drop(engine.start_batch_with(machine, inputs, move |_, _| {
             let took = u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX);
             times.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(took);

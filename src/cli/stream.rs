@@ -51,7 +51,7 @@ where
         to_signal.store(true, Ordering::Release);
         drop(inboxes.lock().unwrap_or_else(PoisonError::into_inner).take());
     });
-    // When nobody reads the output, the reader may wait for input for ever: it is left alone.
+    // When the output is closed, the reader may still be blocked on input: it is not joined.
     let went = match stream.reports(&threads.reports) {
         Ok(()) if interrupted.load(Ordering::Acquire) => {
             stream.interrupted(0);
@@ -69,7 +69,7 @@ type Inboxes = Arc<Mutex<Option<Vec<SyncSender<Batch>>>>>;
 /// What runs beside this thread.
 struct Threads {
     reader: JoinHandle<io::Result<()>>,
-    /// Taken away when someone interrupts.
+    /// Dropped on an interrupt.
     inboxes: Inboxes,
     workers: Vec<JoinHandle<()>>,
     /// By worker.
@@ -123,12 +123,12 @@ fn read(source: Source, inboxes: &Inboxes) -> io::Result<()> {
     let mut batches = Batches::new(source);
     for turn in 0.. {
         let Some(batch) = batches.next()? else { break };
-        // Sent without the lock: whoever takes the inboxes away must not wait for a worker.
+        // Sent without the lock: dropping the inboxes must not wait for a worker.
         let inbox = match &*inboxes.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(inboxes) => inboxes[turn % inboxes.len()].clone(),
             None => break,
         };
-        // Nobody may want it any more.
+        // The worker may have ended.
         if inbox.send(batch).is_err() {
             break;
         }
@@ -208,7 +208,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether someone looks on.
+    /// Whether progress is shown.
     pub(super) fn shows_progress(&self) -> bool {
         !self.quiet
     }

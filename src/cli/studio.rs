@@ -46,7 +46,7 @@ pub(super) fn studio(arguments: &Arguments) -> Result<Went, Stop> {
     let server = Server::start(&config, &service).map_err(|error| Stop::failed(error.to_string()))?;
     server.ready(true);
     say(&format!("expressway: studio at http://{}/console/#/studio?key={key}", server.address()));
-    // It ends with the first signal, and when nobody can send one any more.
+    // It ends with the first signal, or when the sender is dropped.
     let _ = signalled.blocking_recv();
     server.drain(DRAIN_WITHIN);
     Ok(Went::Well)

@@ -144,7 +144,7 @@ impl Mocked {
 
     /// An engine that calls the services.
     pub(super) fn engine(&self) -> Builder {
-        // A task without a handler fails when it begins, and the failure says so.
+        // A task without a handler fails when it begins, with an error that names the resource.
         let builder = Engine::builder().accept_unhandled(true);
         #[cfg(feature = "cli-services")]
         if let Some(services) = &self.services {

@@ -124,7 +124,7 @@ fn request(arguments: &Arguments) -> Result<Json, Stop> {
         "definition": definition,
         "input": text(&arguments.input)?,
         "inspectionLevel": name(&|| arguments.inspection.to_possible_value()),
-        // Nobody does the work of a Task without a mock, so nobody asks what the role may do.
+        // Without a mock, the work of a Task is not done, so the role's permissions do not matter.
         "roleArn": "arn:aws:iam::123456789012:role/expressway",
     });
     let texts = [("variables", &arguments.variables), ("context", &arguments.context)];

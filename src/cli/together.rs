@@ -119,7 +119,7 @@ struct Together {
     first: u64,
     running: usize,
     held_bytes: usize,
-    /// Whether someone is told in which state an execution is.
+    /// Whether the current state of the execution is published.
     watch_places: bool,
 }
 
@@ -289,7 +289,7 @@ struct Watching {
     line: u64,
     bytes: u64,
     begun: Instant,
-    /// Until it is told.
+    /// `None` once the end was reported.
     messages: Option<Sender<Message>>,
     trace: Option<Trace>,
     place: Option<Arc<Mutex<Place>>>,
@@ -332,7 +332,7 @@ impl Watching {
         if let Some(trace) = &mut self.trace {
             report.said = trace.finish(self.line);
         }
-        // When nobody listens, the command is over.
+        // Sending fails when the receiver is gone: the command is over.
         let _ = messages.send(Message::Ended { at: self.at, report: Box::new(report) });
     }
 }

@@ -71,7 +71,7 @@ const TIMED_EVERY: u32 = 8;
 /// After an event as slow as this the clock costs nothing.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// Runs batches and reports, until there are no more or nobody listens.
+/// Runs batches and reports, until there are no more or the receiver is dropped.
 pub(super) struct Worker {
     driver: Driver<AnyClock>,
     reports: SyncSender<Report>,
@@ -82,7 +82,7 @@ pub(super) struct Worker {
     reported: Instant,
 }
 
-/// Nobody listens any more.
+/// The receiver was dropped.
 struct Unheard;
 
 impl Worker {

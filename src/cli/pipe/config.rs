@@ -117,7 +117,7 @@ pub(super) enum Endpoint {
         /// Of a source: the field that has the key.
         #[serde(default)]
         key: Option<String>,
-        /// Of a source: after how long without a word an entry goes to someone else.
+        /// Of a source: how long an entry may stay unacknowledged before it is given to another consumer.
         #[serde(default, deserialize_with = "seconds")]
         idle: Option<Duration>,
         /// Of a sink: about how many entries the stream may have.
@@ -177,7 +177,7 @@ pub(super) enum Endpoint {
     Sqs {
         /// The queue's.
         url: String,
-        /// Of a source: after how long without a word a message goes to someone else.
+        /// Of a source: how long a message may stay unacknowledged before it is given to another consumer.
         #[serde(default, deserialize_with = "seconds")]
         visibility: Option<Duration>,
         /// Of a source: requests that wait for messages side by side.

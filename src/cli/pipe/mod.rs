@@ -116,7 +116,7 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
     // In a log for machines, the library's own events tell of trouble; people read sentences.
     let (is_text, failures) = (arguments.log.is_text(), status::Failures::default());
     let pipe = pipe
-        // Errors are told though nothing else is.
+        // Errors are shown even with `--quiet`.
         .on_trouble(move |trouble| {
             if is_text && (!quiet || trouble.why.is_some()) {
                 status::clear();

@@ -11,7 +11,7 @@ use expressway::pipe::{FailedEvent, Report, Stats};
 use crate::cli::progress::grouped;
 use crate::cli::{report, say, worker};
 
-/// Failures that are told; all are counted.
+/// Failures that are shown; all are counted.
 const TOLD_MAX: u64 = 10;
 const TERMINAL_EVERY: Duration = Duration::from_millis(500);
 const LOG_EVERY: Duration = Duration::from_secs(60);

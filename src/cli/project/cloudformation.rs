@@ -257,7 +257,7 @@ impl Template<'_> {
     fn called<'a>(&self, name: &str, resource: &'a Json, place: &str, depth: usize) -> (&'a str, String) {
         let kind = resource["Type"].as_str().unwrap_or_default();
         let property = Kind::of(kind).map_or("Name", |kind| kind.named_by);
-        // An alias or a version is told by the function it is of.
+        // An alias or a version is represented by its function.
         if let ("AWS::Lambda::Alias" | "AWS::Lambda::Version", Some(function)) =
             (kind, resource["Properties"].get("FunctionName"))
         {

@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Vec<Foun
     if !matches!(extension, "json" | "yaml" | "yml" | "template") || !path.is_file() {
         return Ok(None);
     }
-    // What cannot be read as data is said by whoever reads it as a definition.
+    // Errors in the data are reported when it is read as a definition.
     let Ok(root) = data(path) else { return Ok(None) };
     template(path, root, given)
 }
