@@ -62,7 +62,7 @@ impl Rest<'_> {
         }
     }
 
-    /// A fraction of a second in nanoseconds, 0 where there is none.
+    /// A fraction of a second in nanoseconds; 0 if there is no fraction.
     fn fraction(&mut self) -> i64 {
         if !self.begins(b".") {
             return 0;
