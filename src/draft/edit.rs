@@ -1,6 +1,6 @@
 //! Changes of a draft as patches of its text: what a patch does not name stays byte for byte, with comments, order and
-//! spacing. Each change is made twice, on the text and on the data it stands for; when the patched text does not read as
-//! the changed data, nothing is changed and it is said so.
+//! spacing. Each change is made twice, on the text and on the data it stands for; when the patched text does not read
+//! as the changed data, nothing is changed and an error is returned.
 
 pub(super) mod data;
 mod text;

@@ -12,7 +12,7 @@ use crate::query::jsonata::{Allowed, Expr, Profile, Scratch};
 use crate::query::path::Path;
 use crate::query::{Context, ContextField, Env, Names, Scope, Slot};
 
-/// Bytes of a value that is told.
+/// Bytes of a value that are returned.
 const VALUE_BYTES_MAX: u32 = 64 << 10;
 
 /// An expression, and what it is evaluated over: JSON texts, `None` where there is nothing.
@@ -38,8 +38,8 @@ pub struct Expression<'a> {
     pub within: Duration,
 }
 
-/// Evaluates an expression. `value` is its value as JSON text, or `problem` says why there is none. Random values are
-/// others than in a run.
+/// Evaluates an expression. `value` is its value as JSON text, or `problem` says why it has no value. Random values
+/// differ from those in a run.
 pub fn evaluate(asked: &Expression<'_>) -> Json {
     match value_of(asked) {
         Ok(text) => json!({"value": text}),

@@ -1,5 +1,5 @@
-//! Drafts: definitions that somebody is writing. What is wrong with one, how it looks, and what it does with an input and
-//! mocks under virtual time. Everything is answered as JSON for a page that only draws; places are counted in UTF-16, as
+//! Drafts: definitions being edited. What is wrong with one, how it looks, and what it does with an input and mocks
+//! under virtual time. Everything is answered as JSON for a page that only draws; places are counted in UTF-16, as
 //! editors in browsers count.
 
 mod compare;
@@ -39,7 +39,7 @@ pub struct Draft<'t> {
     pub machine_type: MachineType,
 }
 
-/// Problems that are told; the rest is counted.
+/// Problems that are returned; the rest is only counted.
 const PROBLEMS_MAX: usize = 500;
 
 impl Draft<'_> {
@@ -54,7 +54,7 @@ impl Draft<'_> {
         }
     }
 
-    /// The program, or why there is none.
+    /// The program, or why it does not compile.
     fn program(&self) -> Result<Arc<Program>, String> {
         let (definition, problems) = self.read();
         let Some(definition) = definition else { return Err(asl::explain_invalid(&problems)) };

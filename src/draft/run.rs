@@ -35,7 +35,7 @@ pub struct Ask<'a> {
     pub within: Duration,
     /// Events that it may have.
     pub events_max: usize,
-    /// Bytes of all payloads that are told.
+    /// Bytes of all payloads that are returned.
     pub bytes_max: usize,
 }
 
@@ -151,7 +151,7 @@ impl Limit {
     }
 }
 
-/// Time that passes only when someone waits for it, at once; when the run is to end, all of it has passed.
+/// Virtual time: it passes at once when something waits for it; when the run is to end, all of it has passed.
 struct DraftClock {
     now_ms: u64,
     limit: Rc<Limit>,
@@ -176,7 +176,7 @@ struct Recorder {
     steps: Vec<Step>,
     /// Steps that belong to the next record.
     late: Vec<(&'static str, String)>,
-    /// The steps of the state that was just entered, as long as nothing else is told.
+    /// The steps of the state that was just entered, as long as no other event has followed.
     fresh: Option<Vec<&'static str>>,
     bytes_left: usize,
     events_left: usize,
@@ -221,7 +221,7 @@ impl Listener for Recorder {
 }
 
 impl Recorder {
-    /// What a state makes of its input follows its being entered, or comes before what else is told of it.
+    /// Steps on a state's input follow the state's entry, or precede its other events.
     fn keep(&mut self, label: &'static str, arena: &Arena, value: Value) {
         if self.limit.why.get().is_some() {
             return;

@@ -42,7 +42,7 @@ impl Values {
     }
 }
 
-/// A visit of a state. Places are those of events; payloads and faults are told by the events.
+/// A visit of a state. Places are those of events; payloads and faults are in the events.
 struct Visit {
     name: String,
     kind: &'static str,
@@ -184,7 +184,7 @@ fn follow(n: usize, event: &Event, mut place: Place, visits: &mut Vec<Visit>) ->
             place = Place { visit: map, parent: map, iteration, left: None };
         }
         _ => {
-            // What is told of a Map or Parallel comes after what is told of the last state in it.
+            // Events of a Map or Parallel come after those of the last state in it.
             let holder =
                 ["MapIteration", "MapState", "Parallel"].iter().find(|it| event_type.starts_with(*it));
             if let Some(kind) = holder.map(|it| if *it == "Parallel" { "Parallel" } else { "Map" }) {

@@ -224,7 +224,7 @@ impl Writer<'_> {
         before.chars().all(|c| c == ' ' || c == '\t').then_some(before)
     }
 
-    /// Where a value of a block ends: behind its last line that says something.
+    /// Where a value of a block ends: behind its last line with content.
     fn block_end(&self, key_end: usize, value: &Node) -> usize {
         let last = last_leaf(value).max(key_end);
         let last = self.text[..last].trim_end().len().max(key_end);
