@@ -15,7 +15,7 @@ pub(super) struct StateContext<'a> {
     pub(super) identity: &'a Identity,
     pub(super) program: &'a Program,
     pub(super) input: Value,
-    /// The context object itself, if someone else made it.
+    /// The context object itself, if the caller supplied one.
     pub(super) whole: Value,
     pub(super) redrives: Redrives,
     pub(super) seed: u64,

@@ -1,5 +1,5 @@
-//! What was recorded of one execution, as it was told: small notes with the values' handles in them, which nobody pays
-//! to write out before someone wants to see them.
+//! Buffered events of one execution: small notes with handles of values in them, formatted only when a listener wants
+//! to see them.
 //!
 //! A turn writes them itself, without asking a listener: most executions are noted only because they might fail.
 
@@ -8,8 +8,8 @@ use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateId, TaskId};
 
-/// The records of one execution since its values moved last: whoever wants to know them [reads](EventBuffer::replay) them
-/// before the values move again.
+/// The records of one execution since its values moved last: a listener [reads](EventBuffer::replay) them before the
+/// values move again.
 #[derive(Clone, Debug, Default)]
 pub struct EventBuffer {
     /// What is noted.
@@ -33,7 +33,7 @@ struct Note {
     what: CompactEvent,
     /// Counted from the mark's.
     id: u32,
-    /// How far back the previous event is; 0 where there is none.
+    /// How far back the previous event is; 0 if there is no previous event.
     back: u32,
 }
 
@@ -96,7 +96,7 @@ enum CompactEvent {
     EvaluationFailed(StateId, u32),
 }
 
-/// What notes that are told again leave to those before them.
+/// What replayed notes take from those before them.
 struct Told<'n> {
     output: Value,
     assigned: std::slice::Iter<'n, Value>,
@@ -109,13 +109,13 @@ impl EventBuffer {
         self.event_buffer.len()
     }
 
-    /// Whether there are none.
+    /// Whether it has no notes.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.event_buffer.is_empty()
     }
 
-    /// Whether there are so many that someone should read them.
+    /// Whether there are so many that they should be read.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.event_buffer.len() > NOTES_MAX
@@ -162,7 +162,7 @@ impl EventBuffer {
     #[inline(always)]
     pub(super) fn entered(&mut self, id: u64, previous: u64, time_ms: u64, state: StateId, input: &Value) {
         let what = match self.event_buffer.last() {
-            // Whoever comes straight from a state has what that gave.
+            // When it comes straight from a state, its value is that state's output.
             Some(Note {
                 what: CompactEvent::StateExited(_, output) | CompactEvent::StateAssigned(_, output),
                 ..
@@ -340,7 +340,7 @@ mod tests {
     use super::*;
     use crate::index::Id;
 
-    /// Writes down what it is told.
+    /// Writes down the records it gets.
     struct Told(Vec<String>);
 
     impl Listener for Told {

@@ -88,13 +88,13 @@ pub struct Start {
     pub seed: u64,
     /// When it begins, in milliseconds since 1970 by the clock that durations are measured with.
     pub now_ms: u64,
-    /// How many milliseconds the clock on the wall is ahead of that one; 0 where nobody set it.
+    /// How many milliseconds the wall clock is ahead of that one; 0 if it was never set.
     pub ahead_ms: i64,
     /// How long it may take at most; the machine's own `TimeoutSeconds` may make it shorter.
     pub seconds_max: u64,
     /// Bytes its arena may hold.
     pub bytes_max: usize,
-    /// What task tokens follow from, beside the seed; whoever does not know it cannot guess them.
+    /// What task tokens follow from, beside the seed; without it they cannot be guessed.
     pub secret: u128,
     /// What all waits, delays and timeouts are multiplied by; for tests. With 0, waits and delays take no time, and
     /// timeouts stay what they are.
@@ -164,7 +164,7 @@ pub struct Execution {
     /// What it is called.
     pub identity: Identity,
     pub(super) input: Value,
-    /// The context object, where someone else makes it; `Undefined` where it is made of what is known here.
+    /// The context object, if the caller supplies one; `Undefined` if the engine makes it.
     pub(super) context: Value,
     pub(super) frames: Vec<Frame>,
     pub(super) frames_free: Vec<u32>,
@@ -205,7 +205,7 @@ pub(super) struct Queued {
     number: u32,
 }
 
-/// In place of a frame's number: there is none.
+/// In place of a frame's number: no frame.
 pub(super) const NO_FRAME: u32 = u32::MAX;
 
 /// One thread of control: the machine itself, a branch, or an iteration.
@@ -338,7 +338,7 @@ impl Execution {
         self.deadline_ms = start.now_ms.saturating_add(start.scaled_limit(seconds.saturating_mul(1_000)));
         self.events = 0;
         self.transitions = 0;
-        // Tokens follow from it: the same seed gives the same ones, whoever had this memory before.
+        // Tokens follow from it: the same seed gives the same ones, even in reused memory.
         self.visits = 0;
         self.compact_beyond(limits::COMPACT_BYTES_MIN.max(4 * self.arena.bytes()));
         let slots = program.workflows[crate::index::Id::from_index(0)].slots;
@@ -521,7 +521,7 @@ impl Execution {
 
     #[inline]
     fn place(&mut self, frame: u32) -> Queued {
-        // 0 says that there is none.
+        // 0 means not queued.
         self.queued = self.queued.checked_add(1).unwrap_or(1);
         self.frames[frame as usize].queued = self.queued;
         Queued { frame, number: self.queued }
@@ -615,7 +615,7 @@ impl Execution {
     }
 
     pub(super) fn free_join(&mut self, id: u32) {
-        // What nobody visits when the arena is compacted must not be looked at afterwards.
+        // Values that compaction does not visit must not be read afterwards.
         let mut results = std::mem::take(&mut self.joins[id as usize].results);
         results.clear();
         self.joins[id as usize] = Join { results, ..Join::default() };

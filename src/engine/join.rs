@@ -129,7 +129,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Another iteration could not be begun: those that run are stopped, which is told, and the state fails.
+    /// Another iteration could not be begun: those that run are stopped, with their records, and the state fails.
     pub(super) fn children_not_begun(&mut self, parent: u32, join: u32, stop: StateError) {
         if self.env.fuel.cut().is_some() {
             return;
@@ -218,7 +218,7 @@ impl Run<'_, '_> {
         } else {
             fault
         };
-        // Recorded: what still runs is told as aborted before the iteration is told as failed.
+        // Recorded: running children are reported as aborted before the iteration is reported as failed.
         if is_map {
             self.stop_children(join, Some(last));
             self.emit(last, EventKind::MapIterationFailed { state, index });
@@ -234,7 +234,8 @@ impl Run<'_, '_> {
         self.resume(parent);
     }
 
-    /// Recorded: tasks of siblings whose time is over at the same moment are told as timed out before they are stopped.
+    /// Recorded: sibling tasks whose timeout is due at the same moment are reported as timed out before they are
+    /// stopped.
     fn tell_overdue(&mut self, join: u32) {
         let now_ms = self.env.now_ms;
         let mut overdue: Vec<u32> = (self.execution.children(join))

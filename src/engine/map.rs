@@ -65,7 +65,7 @@ impl Run<'_, '_> {
             return left;
         }
         let prepared = match row.selector {
-            // One item does not pay for it, and a context object that someone else made is not looked into twice.
+            // Preparing does not pay off for one item; a context object supplied by the caller is never prepared for.
             Some(selector) if total > 1 && self.execution.context.is_undefined() => {
                 self.program.templates[selector].prepare(&mut self.execution.arena, effective)
             }
@@ -195,7 +195,7 @@ impl Run<'_, '_> {
             // Recorded: the type of the items has no place.
             return Err(self.evaluation(frame, "", &text));
         }
-        // Recorded: a path into the context object is told as one from that object's own root.
+        // Recorded: a path into the context object is reported relative to that object's root.
         let source = match items {
             Items::Path(path) => self.program.paths[path].source(),
             _ => "$",

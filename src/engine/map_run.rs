@@ -225,7 +225,7 @@ impl Run<'_, '_> {
         self.execution.arena.string(&format!("{machine}/{label}:{uuid}"))
     }
 
-    /// A bound of `ItemBatcher`: 0 is none.
+    /// A bound of `ItemBatcher`: 0 means no bound.
     fn batch_bound(
         &mut self,
         frame: u32,

@@ -1,8 +1,8 @@
 //! The engine: `advance(program, execution, event, env)`, a pure function.
 //!
-//! An [`Execution`] is plain data; time, randomness and effects come and go through [`Env`]. Nothing here knows a
-//! thread, a clock, a lock or the wire. Whoever drives it carries out the [effects](Effect) and feeds back
-//! [events](Event); the same function serves a thread of the runtime, a caller in line, and virtual time in tests.
+//! An [`Execution`] is plain data; time, randomness and effects come and go through [`Env`]. Nothing here uses a
+//! thread, a clock, a lock or the wire. The driver carries out the [effects](Effect) and feeds back [events](Event);
+//! the same function serves a thread of the runtime, a caller in line, and virtual time in tests.
 //!
 //! One lifecycle for every state: *enter*, perhaps *wait* (for a task, a timer, or branches), then *leave* or *fail*.
 //! Branches of a Parallel and iterations of a Map are frames of the same execution, so a join is a counter. Frames run
@@ -64,11 +64,11 @@ pub enum Event {
     Heartbeat(Token),
     /// A timer fired.
     Timer(Token, TimerKind),
-    /// Someone set the clock on the wall: Wait states until a time of day look at it.
+    /// The wall clock was set: Wait states until a time of day check it.
     ClockSet,
     /// The time allowed for the whole execution is over.
     Deadline,
-    /// Someone wants the execution to end.
+    /// A request to end the execution.
     Abort(Fault),
     /// The execution cannot be run: its input is of no use.
     Fail(Fault),
@@ -152,17 +152,17 @@ pub struct Env<'e> {
     pub effects: &'e mut Vec<Effect>,
     /// Who listens, if anyone does.
     pub listener: Option<&'e mut dyn Listener>,
-    /// What the listener wants to hear; nothing, when nobody listens.
+    /// The events that the listener wants; none without a listener.
     pub event_mask: EventMask,
-    /// What is noted, if anything is. The listener is told before notes are forgotten.
+    /// Where events are buffered, if they are. They are reported to the listener before they are dropped.
     pub event_buffer: Option<&'e mut EventBuffer>,
     /// Compacts arenas, kept between turns.
     pub compactor: &'e mut Compactor,
     /// JSONata's memory, kept between turns.
     pub scratch: &'e mut Scratch,
-    /// Where `States.UUID`, `$uuid` and `$random` come from; from the execution's seed, where nobody says otherwise.
+    /// The source of `States.UUID`, `$uuid` and `$random`; by default, the execution's seed.
     pub random: Option<fn() -> u64>,
-    /// How the tasks of activities are done; by a handler, where nobody says otherwise.
+    /// How the tasks of activities are done; by default, by a handler.
     pub activities: Option<&'e dyn Fn(StateId, TaskId) -> ActivityWork>,
 }
 
@@ -180,7 +180,7 @@ pub enum ActivityWork {
     Handler,
     /// By a worker: it starts when one has taken it, see [`Event::TaskStarted`].
     Worker,
-    /// By nobody: there is no such activity.
+    /// There is no such activity.
     Missing,
 }
 

@@ -1,4 +1,5 @@
-//! What the engine tells a listener: one record for each event of AWS's history, formed only when someone listens.
+//! What the engine reports to a listener: one record for each event of AWS's history, formed only when a listener wants
+//! it.
 
 use super::event_buffer::EventBuffer;
 use super::single_state::Step;
@@ -8,8 +9,8 @@ use crate::program::{Program, StateId, StateKind, TaskId};
 
 /// Takes records as they happen.
 ///
-/// The values of a record stay what they are until [`moving`](Listener::moving) is called, or the execution is over:
-/// whoever keeps them copies them then, and not before.
+/// The values of a record are valid until [`moving`](Listener::moving) is called, or the execution is over: a listener
+/// that keeps them copies them then.
 pub trait Listener {
     /// One event.
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>);
@@ -29,8 +30,8 @@ pub trait Listener {
         let _ = (program, arena);
     }
 
-    /// Notes whose values are about to move, or which have become many: whoever wants to know them reads them now,
-    /// because they are forgotten then.
+    /// Notes whose values are about to move, or which have become many: a listener that wants them reads them now,
+    /// because they are dropped afterwards.
     fn events_due(&mut self, program: &Program, arena: &Arena, event_buffer: &EventBuffer) {
         let _ = (program, arena, event_buffer);
     }

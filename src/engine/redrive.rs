@@ -34,7 +34,7 @@ pub(super) struct Stopped {
 }
 
 impl Execution {
-    /// Keeps where it stands, unless that is done or nobody will ask.
+    /// Keeps the point where it stopped, unless that is kept already or it cannot be redriven.
     pub(super) fn keep_stopped(&mut self) {
         if !self.identity.is_redrivable || self.stopped.is_some() {
             return;

@@ -13,7 +13,7 @@ use crate::query::path::PathFaultKind;
 use crate::query::template;
 use crate::query::{self, ContextField, Scope};
 
-/// What a transition takes beside what its data takes: entering, leaving, and telling nobody.
+/// What a transition costs beside the work on its data: entering and leaving, without listeners.
 const TRANSITION_WORK: u64 = 100;
 /// Work of a compaction beside what it moves.
 const COMPACTION: u64 = 1_000;
@@ -271,7 +271,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Whether someone wants to know that a state of this kind was entered or exited.
+    /// Whether the listener wants the entry and exit of a state of this kind.
     #[inline]
     pub(super) fn event_mask(&self, kind: StateKind) -> bool {
         self.event_mask != EventMask::NONE && self.event_mask.of(kind)
@@ -305,7 +305,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// When notes have become many, they are told and forgotten.
+    /// When many notes are buffered, they are reported and dropped.
     #[inline]
     pub(super) fn notes_kept(&mut self) {
         if self.env.event_buffer.as_ref().is_some_and(|event_buffer| event_buffer.is_full()) {
@@ -554,7 +554,7 @@ fn explain(
     fuel.note(u64::from(arena.size(scope.input)));
     match fault {
         template::Fault::Cut => Why { text: String::new(), tested: None, location: None },
-        // Measured: a step that cannot be applied is told as it is.
+        // Measured: a step that cannot be applied is reported as it is.
         template::Fault::Path { path, fault, .. } if fault.kind() == PathFaultKind::Invalid => {
             Why { text: fault.message(path, arena, scope, fuel), tested: None, location: None }
         }

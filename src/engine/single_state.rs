@@ -9,8 +9,8 @@ use crate::index::Id;
 use crate::json::Value;
 use crate::program::{Program, StateId, StateKind};
 
-/// A value, or a number, on its way through a state. Listeners that do not care are not troubled; nothing is formed
-/// where nobody listens.
+/// A value, or a number, at a step of a state's processing. Listeners may ignore it; it is formed only when a listener
+/// wants it.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'s> {
     /// The input after `InputPath`.
@@ -35,7 +35,7 @@ pub enum Step<'s> {
     ToleratedFailurePercentage(f64),
     /// The state failed; retriers and catchers come next.
     Failed(&'s Fault),
-    /// The retrier that matches, by its index, and the delay before the next attempt, unless there is none any more.
+    /// The retrier that matches, by its index, and the delay before the next attempt, unless its attempts are used up.
     Retry(usize, Option<u64>),
     /// The catcher that matches, by its index.
     Catch(usize),
@@ -116,8 +116,8 @@ impl Execution {
 /// The event of the state's entry.
 const ENTERED: u64 = 2;
 
-/// Ends a Parallel or Map state whose children have been begun, but not run, with a result of someone else's making.
-/// The input of each item that was not begun yet is made first, for the listener's sake.
+/// Ends a Parallel or Map state whose children have been begun, but not run, with a given result. The input of each
+/// item that was not begun yet is made first, for the listener's sake.
 pub fn complete_children(
     program: &Program,
     execution: &mut Execution,

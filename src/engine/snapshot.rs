@@ -104,7 +104,7 @@ impl Execution {
             role_arn: reader.text()?,
             shows_redrive_count: reader.number()? == 1,
             is_standard: reader.number()? == 1,
-            // Whoever lets it go on knows.
+            // The caller sets it when it continues the execution.
             is_redrivable: false,
         };
         self.arena.set_bytes_max(usize::try_from(reader.number()?).ok()?);
@@ -118,8 +118,8 @@ impl Execution {
         self.read_redrives(reader)
     }
 
-    /// Nobody could say that a task is alive while the execution was not there: the next heartbeat is due when a whole
-    /// interval has passed from `now_ms` on.
+    /// Whether a task was alive while the execution was not in memory is unknown: the next heartbeat is due when a
+    /// whole interval has passed from `now_ms` on.
     pub fn allow_heartbeats(&mut self, now_ms: u64) {
         for frame in self
             .frames
@@ -131,7 +131,7 @@ impl Execution {
     }
 
     /// What it waits for, as the effects that asked for it: tasks whose result is not known, timers of waits, delays,
-    /// timeouts and heartbeats. Whoever restores an execution carries them out.
+    /// timeouts and heartbeats. The caller that restores an execution carries them out.
     pub fn pending(&self, program: &Program, effects: &mut Vec<Effect>) {
         if self.outcome.is_some() {
             return;

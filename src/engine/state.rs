@@ -85,8 +85,8 @@ impl Run<'_, '_> {
         self.go(frame, output, next);
     }
 
-    /// Counts the event of a state's exit. The record is formed only where someone listens: building it costs more than
-    /// the rest of leaving.
+    /// Counts the event of a state's exit. The record is formed only for a listener: building it costs more than the
+    /// rest of leaving.
     #[inline]
     fn exited(&mut self, frame: u32, (state, kind): (StateId, StateKind), output: Value, assigned: Value) {
         if self.event_mask(kind) {

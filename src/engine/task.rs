@@ -96,7 +96,7 @@ impl Run<'_, '_> {
     pub(super) fn task_started(&mut self, frame: u32, worker: Option<&str>) {
         let task = self.running_task(frame);
         if self.execution.frames[frame as usize].is_begun {
-            // It was offered once more after a restart: its time goes on.
+            // It was offered once more after a restart: its timeout keeps running.
             return;
         }
         let kind = kind(&self.program.tasks[task].resource.kind);
@@ -253,7 +253,7 @@ impl Run<'_, '_> {
         {
             self.metric_event(MetricEvent::HeartbeatMissed { task });
         }
-        // Recorded: a missing heartbeat is told as a timeout; Retry and Catch know it by both names.
+        // Recorded: a missing heartbeat is reported as a timeout; Retry and Catch match it by both names.
         self.task_failed(frame, Fault { error: Some(fault::TIMEOUT.into()), cause: None });
     }
 
