@@ -1,8 +1,8 @@
 //! Fuel: the account of work for a turn of an execution.
 //!
-//! Whoever goes over data of a user (items, members, bytes of a text, comparisons) charges what that costs, before it
-//! is done or in pieces of at most [`PIECE`]. A unit is about a nanosecond on today's machines, so that a slice of fuel
-//! is a time that no clock had to be asked for; the same work costs the same everywhere, and a simulation stays
+//! Code that loops over user data (items, members, bytes of a text, comparisons) charges what that costs, before it is
+//! done or in pieces of at most [`PIECE`]. A unit is about a nanosecond on today's machines, so that a slice of fuel is
+//! a time that no clock had to be asked for; the same work costs the same everywhere, and a simulation stays
 //! deterministic. When a slice is spent, the driver's [`Refill`] looks at the clock, lets others have their turn, and
 //! gives the next slice or [cuts](Cut) the work short.
 //!
@@ -44,7 +44,7 @@ pub trait Refill {
 pub enum Cut {
     /// The time allowed for the execution is over.
     Deadline,
-    /// Someone stopped it, nobody waits for it any more, or the process ends.
+    /// It was stopped, the caller no longer waits for it, or the process ends.
     Aborted,
 }
 
@@ -129,8 +129,8 @@ impl Fuel<'_> {
         }
     }
 
-    /// Charges work between two steps of an execution; false when a slice was spent, now or in the midst of a step, and
-    /// a driver is there to give others their turn. Fuel without a driver goes on.
+    /// Charges work between two steps of an execution; false when a slice was spent, now or during a step, and a driver
+    /// is there to let others run. Fuel without a driver always returns true.
     #[inline]
     pub fn goes_on(&self, work: u64) -> bool {
         let left = self.left.get();
@@ -151,8 +151,8 @@ impl Fuel<'_> {
         done
     }
 
-    /// Takes what is left, for someone who counts it down in a place of his own. To be [put back](Fuel::put_back)
-    /// before anything else is asked of this fuel.
+    /// Takes what is left, for a caller that counts it down in a local variable. It must be [put back](Fuel::put_back)
+    /// before this fuel is used again.
     #[inline]
     pub(crate) fn take(&self) -> u64 {
         self.left.replace(0)
