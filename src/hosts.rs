@@ -27,7 +27,7 @@ impl Hosts {
             return true;
         }
         if let Some(address) = address(host) {
-            // Nobody can have a number lead elsewhere: on all addresses, any is one of its own.
+            // A number cannot be rebound to another address by DNS: bound to all addresses, any is one of its own.
             return address.is_loopback() || self.bound.is_unspecified() || address == self.bound;
         }
         // SDKs put this before the host for synchronous executions.
