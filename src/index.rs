@@ -67,7 +67,7 @@ impl<I: Id, T> Table<I, T> {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// Whether it has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
