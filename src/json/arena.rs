@@ -57,7 +57,7 @@ pub struct Arena {
     /// What the reader remembers of the texts before.
     pub(super) names: Option<Box<Names>>,
     pub(super) bytes_max: usize,
-    /// Bytes in use from which on it is looked at closely: `bytes_max`, or less when someone watches.
+    /// Bytes in use from which on it is looked at closely: `bytes_max`, or less when the byte count is published.
     pub(super) looks_at: usize,
     pub(super) held: Option<Arc<Held>>,
     pub(super) overflowed: bool,
@@ -148,8 +148,8 @@ impl Arena {
         std::mem::swap(&mut self.names, &mut other.names);
     }
 
-    /// Whether something was not stored because the arena is full. From then on new strings and containers are
-    /// `null`, so whoever evaluates must ask before it hands a result on.
+    /// Whether something was not stored because the arena is full. From then on new strings and containers are `null`,
+    /// so evaluators must check this before they return a result.
     pub fn overflowed(&self) -> bool {
         self.overflowed
     }
@@ -377,8 +377,8 @@ impl Arena {
 
     #[inline]
     fn close_as(&mut self, object: bool, mark: Mark, size: usize, depth: u16) -> Value {
-        // Sharing makes values whose text is exponentially larger than they are: whoever writes or compares them would
-        // never come to an end.
+        // Sharing makes values whose text is exponentially larger than they are: writing or comparing them would never
+        // end.
         self.overflowed |= size > limits::VALUE_BYTES_MAX;
         if !self.reserve(16) {
             self.stack.truncate(mark.0);
@@ -502,7 +502,7 @@ impl Arena {
         self.find(value, key.prefix, &key.text)
     }
 
-    /// The member `key` of an object, `Undefined` where there is none. It comes back in registers, unlike an option.
+    /// The member `key` of an object, `Undefined` if it is missing. It is returned in registers, unlike an option.
     #[inline]
     pub fn member(&self, value: Value, key: &Key) -> Value {
         self.find(value, key.prefix, &key.text).unwrap_or(Value::UNDEFINED)

@@ -94,7 +94,7 @@ impl Compactor {
         self.compact_in_pieces(arena, each_root, &mut |_| ());
     }
 
-    /// The same; `pause` is told now and then how much [work](crate::fuel) was done.
+    /// The same; `pause` is called at intervals with the [work](crate::fuel) done since.
     pub(crate) fn compact_in_pieces(
         &mut self,
         arena: &mut Arena,

@@ -1,4 +1,4 @@
-//! How many bytes an arena holds, for whoever cannot ask it while values are made: it tells now and then.
+//! A byte counter that other code can read while an arena grows; updated at intervals.
 
 #[cfg(feature = "runtime")]
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Held {
     }
 }
 
-/// How many more bytes are taken, at least, before it is told again how many are held.
+/// Bytes that are taken, at least, between two updates.
 const TELL_BYTES_MIN: usize = 16 << 10;
 
 impl Arena {

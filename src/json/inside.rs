@@ -92,7 +92,7 @@ fn escaped_quotes(word: u64, is_escaped: bool) -> Option<u64> {
 #[inline(always)]
 fn without(mut word: u64, mut marks: u64) -> u64 {
     let mut take = || {
-        // All bits below the byte of the first mark; all there are if there is none.
+        // All bits below the byte of the first mark; all bits if there is no mark.
         let before = ((marks & marks.wrapping_neg()) >> 7).wrapping_sub(1);
         word = (word & before) | ((word >> 8) & !before);
         marks = (marks & marks.wrapping_sub(1)) >> 8;
@@ -135,7 +135,7 @@ fn unescape_singly(
             *to += 1;
         }
     }
-    // The end of the body is none of the string.
+    // The end of the body is not part of the string.
     (*at < body.len()).then_some(false)
 }
 

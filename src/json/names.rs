@@ -34,7 +34,7 @@ struct Entry {
     mask: [u64; 2],
     /// The name, but for its place in the text.
     name: Value,
-    /// Bytes of the text; 0 where there is none.
+    /// Bytes of the text; 0 if the entry is empty.
     len: u8,
     /// The entry of the name that followed last time.
     next: u8,

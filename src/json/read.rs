@@ -44,7 +44,7 @@ impl ReadError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadErrorKind {
-    /// The text ends inside a value, or there is none.
+    /// The text ends inside a value, or is empty.
     #[error("unexpected end of text")]
     UnexpectedEnd,
     /// Something else stands where a value must begin.
@@ -83,15 +83,15 @@ pub enum ReadErrorKind {
     /// The arena's budget of bytes is used up.
     #[error("too large")]
     TooLarge,
-    /// Whoever asked for it does not want it any more.
+    /// The caller cancelled the read.
     #[error("reading was stopped")]
     Stopped,
 }
 
 /// Reads one JSON text into the arena.
 ///
-/// Key order is kept and the last of duplicate keys wins. Integers keep their digits; whoever computes with
-/// one that does not fit 64 bits gets a double. A number too large for a double is refused.
+/// Key order is kept and the last of duplicate keys wins. Integers keep their digits; in arithmetic, one that does not
+/// fit 64 bits becomes a double. A number too large for a double is refused.
 ///
 /// ```
 /// use expressway::json::{self, Arena};
@@ -204,8 +204,8 @@ struct Reader<'a, P> {
     told: usize,
 }
 
-/// What stands behind the end of the text, and "closes" the document. A NUL in the text reads the same, and is told
-/// apart by its place.
+/// A sentinel behind the end of the text, which "closes" the document. A NUL in the text reads the same, and is
+/// distinguished by its position.
 const END: u8 = 0;
 
 /// In a frame: the parent is an object.
@@ -656,7 +656,7 @@ fn specials(word: u64) -> u64 {
     (quote_or_control | backslash) & !word & HIGH
 }
 
-/// The character an escape stands for, and where the text goes on.
+/// The character an escape stands for, and where the text continues.
 fn escape(text: &[u8], at: usize) -> Result<(char, usize), Fail> {
     let bad = (ReadErrorKind::Escape, at);
     let simple = match text.get(at + 1) {

@@ -1,5 +1,5 @@
-//! Room for more in a large arena, made piece by piece. A vector that grows copies all it holds at once, and fresh memory
-//! costs as much again when it is touched first: some ten milliseconds for 32 MiB, in which nobody else has a turn.
+//! Reserves room in a large arena, piece by piece. A vector that grows copies all it holds at once, and first touching
+//! fresh memory costs as much again: some ten milliseconds for 32 MiB, in which nothing else on the thread runs.
 
 use super::arena::NO_SPAN;
 use super::{Arena, Kind, Mark, Value};
@@ -13,8 +13,8 @@ pub(super) const AT_ONCE_BYTES: usize = 256 << 10;
 const SMALL_BYTES: usize = 1 << 20;
 
 impl Arena {
-    /// Sees to it that there is room for so many values in containers, as many on the stack, and so many bytes of text.
-    /// `pause` is told now and then how much [work](crate::fuel) was done.
+    /// Makes room for so many values in containers, as many on the stack, and so many bytes of text. `pause` is called
+    /// at intervals with the [work](crate::fuel) done since.
     #[inline]
     pub(crate) fn make_room(&mut self, values: usize, text: usize, pause: &mut dyn FnMut(u64)) {
         let has_room = |list: &Vec<Value>| list.capacity() - list.len() >= values;

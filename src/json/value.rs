@@ -12,8 +12,8 @@ pub enum Kind {
     Bool,
     /// A number that fits a signed 64-bit integer.
     Int,
-    /// A number with a fraction, or an integer that does not fit 64 bits, kept as the text it was read from until someone
-    /// computes with it.
+    /// A number with a fraction, or an integer that does not fit 64 bits, kept as the text it was read from until it is
+    /// used in arithmetic.
     Decimal,
     /// A number as a double.
     Float,

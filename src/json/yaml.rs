@@ -1,5 +1,5 @@
 //! YAML as JSON: a definition written in YAML becomes the same tree that JSON text becomes, and every node knows its
-//! place in the YAML text. So what is wrong with it is told at its line, with no way back through JSON.
+//! place in the YAML text. So problems are reported at their line, without a detour through JSON.
 //!
 //! The schema is YAML 1.2's: `yes` and `on` are strings, `null`, `~` and nothing at all are null. Aliases are copied,
 //! within a bound; `<<` merges. Tags of one's own are refused by name, but for CloudFormation's where its templates are
