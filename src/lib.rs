@@ -46,9 +46,9 @@
 //! | `postgres`, `cluster` | durable executions in PostgreSQL, a second server that stands by |
 //! | `cli` (default), `full` | the command; a library leaves them out with `default-features = false` |
 //!
-//! What the next releases keep is listed item by item in `tests/surface/public-api.txt` of the repository, and a change of it is
-//! told in the changelog. [`engine`] and [`program`] are on that list, but change with any release: they are for tools that
-//! look inside.
+//! What the next releases keep is listed item by item in `tests/surface/public-api.txt` of the repository, and changes
+//! to it are announced in the changelog. [`engine`] and [`program`] are on that list, but change with any release: they
+//! are for tools that look inside.
 //!
 //! # How it is built
 //!
@@ -64,7 +64,7 @@
 //! 1. **A definition becomes tables once.** Nothing of it is parsed, looked up by name or validated while running.
 //! 2. **The engine is a pure function**, [`engine::advance`]: program, execution, event and environment give effects. An
 //!    [`engine::Execution`] is plain data that can be moved, replayed from its seed, or run under virtual time.
-//! 3. **Whoever drives executions owns them**: a caller's in-line driver, or a shard. What crosses threads is inputs,
+//! 3. 3. **The driver owns its executions**: a caller's in-line driver, or a shard. What crosses threads is inputs,
 //!    outputs, answers of tasks, and the shared program.
 //!
 //! # The ladder
@@ -75,7 +75,7 @@
 //! |--:|---|---|
 //! | 9 | `main`, `cli`: the `expressway` command | internals of any rung: only the public API |
 //! | 8 | `api`: requests and replies in AWS JSON 1.0; `server`: the same over HTTP: connections, threads, security | engine and runtime internals |
-//! | 7 | `service`: the actions of AWS's API as methods; `pipe`: event pipelines; `draft`: definitions that somebody is writing (feature `console`) | HTTP (but for `pipe::webhook`), headers, JSON field casing |
+//! | 7 | `service`: the actions of AWS's API as methods; `pipe`: event pipelines; `draft`: definitions being edited (feature `console`) | HTTP (but for `pipe::webhook`), headers, JSON field casing |
 //! | 6 | [`runtime`]: drivers carry effects out and feed events back | AWS names, ASL text |
 //! | 5 | [`task`]: handlers, mocks, service tasks over HTTP (`task::aws`); [`observe`]: history, logs, metrics, traces; `journal`: blocks and sequence numbers, durable (feature `durable`); none imports another | `runtime` |
 //! | 4 | [`engine`]: `advance`, one file per state kind, data flow, Retry and Catch | threads, clocks, wire, serde |
