@@ -190,7 +190,7 @@ pub const LIGHT_BYTES_MAX: usize = 1 << 20;
 pub const REFUSED_BYTES_MIN: u32 = 1 << 20;
 /// Starts of a machine that go to a shard at once, after one that ran on the thread of its caller took too long there.
 pub const STARTS_ELSEWHERE: u32 = 32;
-/// Milliseconds between two looks whether somebody set the clock on the wall.
+/// Milliseconds between two checks whether the wall clock was set.
 pub const CLOCK_LOOK_MS: u64 = 100;
 /// Milliseconds that clocks may disagree by without anyone having set them.
 pub const CLOCK_SLACK_MS: u64 = 10;
@@ -256,9 +256,9 @@ pub const JOURNAL_QUEUE_BYTES_MAX: u64 = 64 << 20;
 pub const JOURNAL_PARTITIONS: u16 = 64;
 /// Milliseconds for which a node that stands by waits for one that owns the cluster, for each request.
 pub const STANDBY_OWNER_WAIT_MS: u64 = 10_000;
-/// Connections to the owner that a node which stands by keeps open while nobody uses them.
+/// Idle connections to the owner that a standby node keeps open.
 pub const STANDBY_IDLE_MAX: usize = 64;
-/// When whoever is refused because the journal's database is away is to try again, in milliseconds.
+/// When a client that is refused because the journal's database is away should retry, in milliseconds.
 pub const AWAY_RETRY_MS: u64 = 1_000;
 /// Milliseconds in which PostgreSQL answers, or the connection is given up and made anew: for what is asked, and for
 /// connecting.
