@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// How many bytes this process should take unless it is told: half of what the machine, or its control group, has.
+/// How many bytes this process takes by default: half of what the machine, or its control group, has.
 pub fn default_bytes() -> usize {
     let available = available_bytes().unwrap_or(8 << 30);
     usize::try_from(available / 2).unwrap_or(usize::MAX)
