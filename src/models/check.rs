@@ -5,7 +5,7 @@ use super::{Bounded, Extent, Naming, Need, Operation, Shape, Type};
 use crate::json::source::{Node, NodeValue};
 use crate::json::{Arena, Value};
 
-/// Problems that are told of one task's parameters.
+/// Problems that are reported for one task's parameters.
 const PROBLEMS_MAX: usize = 20;
 
 /// What is wrong with parameters, in AWS's words.
