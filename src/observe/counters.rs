@@ -1,5 +1,5 @@
-//! What is counted of a state machine while its executions run: on each stripe (a shard, or some callers' threads) for
-//! itself, added up by whoever looks.
+//! Counters of a state machine's executions: one set per stripe (a shard, or some callers' threads), added up by the
+//! reader.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

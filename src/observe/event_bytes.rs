@@ -54,7 +54,7 @@ fn write_detail(detail: &Detail, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads events that were written behind each other; `None` when they are none.
+/// Reads events that were written behind each other; `None` if they are malformed.
 pub(super) fn read(mut bytes: &[u8], mut take: impl FnMut(Event)) -> Option<()> {
     let from = &mut bytes;
     while !from.is_empty() {

@@ -1,8 +1,8 @@
 //! AWS's history of an execution (API reference, `HistoryEvent`), made from the engine's records.
 //!
 //! An [`Event`] keeps what the API shows in a form that is neither wire nor arena: the details as named values, JSON
-//! payloads as text. What the execution itself does not know (the region of a task, the role) is added by whoever
-//! writes it out.
+//! payloads as text. What the execution itself does not know (the region of a task, the role) is added when it is
+//! written out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::program::{Program, ResourceKind, StateId, TaskId};
 pub struct Event {
     /// `id`, from 1.
     pub id: u64,
-    /// `previousEventId`; 0 where there is none.
+    /// `previousEventId`; 0 if there is no previous event.
     pub previous: u64,
     /// `timestamp`, in milliseconds since 1970.
     pub time_ms: u64,
@@ -47,7 +47,7 @@ impl Event {
         self.details.iter().find(|(key, _)| *key == name).map(|(_, detail)| detail)
     }
 
-    /// The text of the member of the details with this name; nothing, where there is none.
+    /// The text of the member of the details with this name; empty if there is no such member.
     pub fn text(&self, name: &str) -> &str {
         self.detail(name).and_then(Detail::as_str).unwrap_or_default()
     }

@@ -155,9 +155,9 @@ const FINISHED_BYTES_MAX: usize = 64 << 20;
 const SPARE_MAX: usize = 64;
 /// Bytes of what is looked at of one execution whose states are counted.
 const HEAT_BYTES_MAX: usize = 1 << 20;
-/// How often someone looks whether there is something to carry away, when there was nothing.
+/// How often the workers look for data to flush, when there was none.
 const CARRY_EVERY: Duration = Duration::from_millis(10);
-/// How long someone who waits for that waits at first.
+/// How long a caller that waits for a flush waits at first.
 const FLUSH_PAUSE: Duration = Duration::from_micros(50);
 const LOG_BYTES_MAX: usize = 64 << 20;
 
@@ -322,7 +322,7 @@ impl Observability {
         }
     }
 
-    /// Threads that carry away what there is, until nobody else has the hub any more.
+    /// Background threads that flush logs and finished histories, until this is their last reference to the hub.
     ///
     /// # Errors
     /// When the system has no thread for us.
@@ -377,7 +377,7 @@ impl Observability {
             if Instant::now() >= until {
                 return false;
             }
-            // They look by themselves now and then; whoever waits for them need not wait for that.
+            // The workers also wake at intervals; unparking them only shortens the wait.
             lock(&self.workers).iter().for_each(Thread::unpark);
             std::thread::sleep(pause);
             pause = CARRY_EVERY.min(2 * pause);
@@ -430,7 +430,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl LogBuffer {
-    /// Someone, if [anyone](Observability::may_watch), who watches the execution that is about to begin, beside those who came with it.
+    /// A watcher, if [any may watch](Observability::may_watch), for the execution that is about to begin, beside those
+    /// passed with the start.
     pub(crate) fn begin(
         &mut self,
         observability: &Observability,

@@ -1,5 +1,5 @@
-//! What an execution shows of itself: history, and what derives from it. Everything here is made from the
-//! [records](crate::engine::Record) of the engine, which forms them only when someone listens.
+//! Observability: history, and the logs, metrics and traces derived from it. Everything here is made from the
+//! [records](crate::engine::Record) of the engine, which forms them only when a listener wants them.
 
 #[cfg(feature = "runtime")]
 mod counters;

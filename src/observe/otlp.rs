@@ -55,7 +55,7 @@ impl Otlp {
     /// To the collector at `endpoint`, such as `http://localhost:4318`; without a path, `/v1/traces` is meant.
     ///
     /// # Errors
-    /// When the endpoint is none, or the system has no thread for us.
+    /// When the endpoint is invalid, or the system cannot start a thread.
     pub fn new(endpoint: &str, service_name: &str) -> Result<Otlp, OtlpError> {
         let wrong = || OtlpError::Endpoint(endpoint.to_owned());
         let uri: Uri = endpoint.parse().map_err(|_| wrong())?;
@@ -150,7 +150,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends what comes, until nobody is left who could send more.
+    /// Sends spans until all senders are dropped.
     async fn work(&mut self, waiting: &Receiver<Vec<otlp::Span>>, lost: &AtomicU64) {
         // Nothing else runs on this thread but the connection, which has nothing to do while we wait.
         while let Ok(mut spans) = waiting.recv() {

@@ -1,5 +1,5 @@
-//! What one in so many executions of a machine did, state by state and edge by edge: counted only while somebody asks for
-//! it, so that it costs nothing otherwise.
+//! A sample of a machine's executions (one in so many), counted state by state and edge by edge: only while a client
+//! asks for it, so that it costs nothing otherwise.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Event;
 
-/// For so long it is counted after somebody asked.
+/// How long counting continues after a request.
 const ARMED_MS: u64 = 3_000;
 /// Executions a second that are looked at, about.
 const EXECUTIONS_MAX: u64 = 500;
@@ -19,7 +19,7 @@ const ENTRIES_MAX: usize = 40_000;
 /// What is counted of the executions of a machine.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
-    /// One in so many executions is looked at; 0 while nobody asks.
+    /// One in so many executions is counted; 0 while no client asks.
     one_in: AtomicU64,
     until_ms: AtomicU64,
     counted: Mutex<Counted>,
@@ -32,8 +32,8 @@ struct Counted {
     rate_at: Option<(u64, u64)>,
 }
 
-/// What was counted of a machine's executions since somebody began to ask. Each execution that was looked at counts for all
-/// that it stands for.
+/// What was counted of a machine's executions since the first request. Each sampled execution counts for all that it
+/// stands for.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Heat {
@@ -77,7 +77,7 @@ impl Sample {
             return false;
         }
         if now_ms >= self.until_ms.load(Relaxed) {
-            // Nobody asks any more.
+            // The last request is too long ago.
             self.one_in.store(0, Relaxed);
             return false;
         }
@@ -89,8 +89,8 @@ impl Sample {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody asks what was counted, for a machine of which so many executions were started so far. How many are looked at
-    /// follows from how many that is in a second.
+    /// Returns the counts, for a machine of which so many executions were started so far. The sampling rate follows
+    /// from the rate of starts.
     pub(crate) fn ask(&self, now_ms: u64, started: u64) -> Heat {
         let mut counted = self.lock();
         if now_ms >= self.until_ms.load(Relaxed) {

@@ -26,7 +26,7 @@ pub(crate) struct Watch {
     pub(super) trace: Option<trace::Context>,
 }
 
-/// Those who are told while it happens, and what the notes come to that cannot stay notes.
+/// Listeners that are called as events happen, and what the notes become that cannot stay notes.
 #[derive(Default)]
 pub(super) struct Audience {
     watchers: Vec<Box<dyn Watcher>>,
@@ -123,13 +123,13 @@ impl Watch {
         self.event_buffer.clear();
     }
 
-    /// Whether nobody waits for its end but those who look at the notes.
+    /// Whether only readers of the notes wait for its end.
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
         self.audience.watchers.is_empty()
     }
 
-    /// Whether one watcher hears of it and nobody else but those who count.
+    /// Whether one watcher is its only listener, beside the counters.
     pub(crate) fn is_one_watcher(&self) -> bool {
         self.audience.watchers.len() == 1 && self.wants == Wants::default() && self.audience.history.is_none()
     }
@@ -150,7 +150,7 @@ impl Watch {
         self.audience.each(|watcher| watcher.parked(spill));
     }
 
-    /// Tells the users' watchers how it ended; they are told nothing more.
+    /// Reports to the users' watchers how it ended; they are not called again.
     pub(crate) fn ended(&mut self, arena: &Arena, outcome: &Outcome, now_ms: u64) {
         self.audience.each(|watcher| watcher.ended(arena, outcome, now_ms));
         // Dropping what a user wrote may panic as well.
@@ -184,7 +184,7 @@ impl Audience {
         }
     }
 
-    /// Tells all; one that panics is told nothing more.
+    /// Calls all; one that panics is not called again.
     fn each(&mut self, mut tell: impl FnMut(&mut dyn Watcher)) {
         if self.watchers.is_empty() {
             return;

@@ -243,7 +243,7 @@ impl Tree<'_> {
         self.ended[span] = true;
     }
 
-    /// The span itself or the nearest around it for which this holds; the execution's if there is none.
+    /// The span itself or the nearest around it for which this holds; the execution's if none matches.
     fn around(&self, from: usize, holds: impl Fn(&Span, bool) -> bool) -> usize {
         let mut at = from;
         while !holds(&self.spans[at], self.ended[at]) {

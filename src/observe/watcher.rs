@@ -10,7 +10,7 @@ use crate::program::Program;
 /// Watches one execution: gets every record of it, and at the end its outcome.
 ///
 /// It is called on the thread that runs the execution, so it must be quick and must not block; it travels with the
-/// execution wherever that goes. When it panics, it is told nothing more, and nobody else is concerned.
+/// execution wherever that goes. When it panics, it is not called again; nothing else is affected.
 pub trait Watcher: Listener + Send {
     /// What it wants to hear. Asked once, when the execution begins.
     fn event_mask(&self) -> EventMask {
@@ -52,7 +52,7 @@ pub trait Spilled: Send + std::fmt::Debug {
 /// Decides, when an execution begins, whether it is watched, and by whom. It is asked on the thread that runs the
 /// execution, for each, so it must be quick.
 pub trait Observer: Send + Sync {
-    /// Who watches this execution; nobody costs nothing from here on.
+    /// The watcher of this execution; `None` costs nothing from here on.
     fn watch(&self, beginning: &Beginning<'_>) -> Option<Box<dyn Watcher>>;
 }
 
@@ -129,8 +129,8 @@ impl LiveHistory {
         LiveHistory { shared: Arc::new(Mutex::new(kept)) }
     }
 
-    /// Puts back events that were [written down](Watcher::unrecorded), oldest first. `None` when these are none; then those
-    /// before the first that is malformed are there.
+    /// Restores events that were [written down](Watcher::unrecorded), oldest first. `None` if they are malformed; then
+    /// those before the first malformed one are restored.
     pub fn recover(&self, recorded: &[u8]) -> Option<()> {
         let mut kept = lock(&self.shared);
         let history = kept.in_memory();
