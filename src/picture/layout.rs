@@ -118,7 +118,7 @@ pub(super) fn lay_out(plan: &Plan, bends: &mut usize) -> Layout {
     drawing.finish(plan)
 }
 
-/// Which edges close a cycle, seen from the first box. A loop of one box is drawn by whoever draws the box.
+/// Which edges close a cycle, seen from the first box. A loop of one box is drawn with the box.
 fn turned(plan: &Plan) -> Vec<bool> {
     let mut out: Vec<Vec<usize>> = vec![Vec::new(); plan.boxes.len()];
     for (n, edge) in plan.edges.iter().enumerate() {

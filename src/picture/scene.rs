@@ -5,7 +5,7 @@ use super::layout::{self, Layout, Plan, PlanBox, PlanEdge};
 use super::lettering::{width, wrap};
 use super::model::{Edge, Graph, Node, Workflow};
 
-/// Sizes that whoever draws a scene keeps to, in pixels.
+/// Sizes that renderers of a scene use, in pixels.
 pub mod measure {
     /// The font size of names.
     pub const NAME_SIZE: f64 = 13.0;
