@@ -53,7 +53,7 @@ impl DeadLetter {
     /// The original bytes of the event.
     ///
     /// # Errors
-    /// When there are none, or they are not in base64 where they should be.
+    /// When the dead letter has no body, or its base64 is malformed.
     pub fn original(&self) -> Result<Vec<u8>, String> {
         match (&self.body, &self.body_base64) {
             (Some(text), _) => Ok(text.clone().into_bytes()),

@@ -19,7 +19,7 @@ pub enum PipeError {
     /// source has worked before. From a sink, it does not take these outputs, which become dead letters.
     #[error("{0}")]
     Refused(String),
-    /// Nobody takes outputs any more: the pipeline ends, and what was not settled stays with the source.
+    /// The sink is closed: the pipeline ends, and what was not settled stays with the source.
     #[error("{0}")]
     Closed(String),
 }
@@ -55,7 +55,7 @@ pub trait Source: Send {
         true
     }
 
-    /// What it is called where trouble is told: a file, a stream, a queue.
+    /// Its name in error reports: a file, a stream, a queue.
     fn address(&self) -> String {
         String::new()
     }
@@ -78,7 +78,7 @@ pub trait Receipts: Send + Sync {
         let _ = (n, came);
     }
 
-    /// Whether somebody waits for what comes of the events.
+    /// Whether a client waits for the outcomes of the events.
     fn answers(&self) -> bool {
         false
     }
@@ -92,7 +92,8 @@ pub trait Receipts: Send + Sync {
         Box::pin(ready(Ok(())))
     }
 
-    /// After how long without a word the source gives an event to someone else; never unless told.
+    /// How long an event may stay unacknowledged before the source gives it to another consumer; `None` by default:
+    /// never.
     fn visibility_timeout(&self) -> Option<Duration> {
         None
     }
@@ -157,7 +158,7 @@ impl Batch {
         Batch { text, bodies, keys: Vec::new(), receipts }
     }
 
-    /// Adds an event. A batch holds less than 4 GiB: what does not fit is not added, and `false` says so.
+    /// Adds an event. A batch holds less than 4 GiB: what does not fit is not added, and the result is `false`.
     pub fn push(&mut self, body: &[u8], key: Option<&str>) -> bool {
         let from = self.text.len();
         let (Ok(begin), Ok(end)) = (u32::try_from(from), u32::try_from(from + body.len())) else {
@@ -177,7 +178,7 @@ impl Batch {
         self.bodies.len()
     }
 
-    /// Whether there are none.
+    /// Whether it has no events.
     pub fn is_empty(&self) -> bool {
         self.bodies.is_empty()
     }
@@ -225,7 +226,7 @@ pub trait Sink: Send + Sync {
     /// When some are not safe: all are published again, so that what receives them sees some twice.
     fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>>;
 
-    /// What it is called where trouble is told: a file, a stream, a queue.
+    /// Its name in error reports: a file, a stream, a queue.
     fn address(&self) -> String {
         String::new()
     }
@@ -287,7 +288,7 @@ impl<'b> Outputs<'b> {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether it has no lines.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Events that failed for good, for whoever wants to hear of each.
+//! Events that failed permanently, for a listener that is called for each.
 
 use std::fmt;
 

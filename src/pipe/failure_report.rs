@@ -6,7 +6,7 @@ use crate::observe::history::{Detail, Event};
 use crate::observe::{History, LiveHistory};
 use crate::runtime::{Engine, Handle, Machine, Outcome, StartError, StartOptions, Status};
 
-/// What is told of an execution.
+/// What is reported of a failed execution.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct FailureReport {
     pub(super) execution_arn: String,

@@ -224,8 +224,8 @@ impl Pipe {
     /// with one of several threads, batches are worked at side by side.
     ///
     /// # Errors
-    /// When the source refuses before it has handed anything over, nobody takes outputs any more, or the pipeline was to
-    /// end while events of a source that hands nothing out again were under way.
+    /// When the source refuses before it has handed anything over, the sink is closed, or the pipeline was stopped
+    /// while events of a source that cannot redeliver were under way.
     pub async fn run(self) -> Result<Report, PipeError> {
         let Pipe { engine, machine, source, sink, dead, order, settings, troubles, failures, stats, stop } =
             self;
@@ -315,12 +315,12 @@ impl Flow {
                     }
                 };
         self.tasks.abort_all();
-        // Whoever is gone cannot be said goodbye to.
+        // Closing is best effort; the source may be gone.
         let _ = timeout(CLOSE_MAX, self.source.close()).await;
         ended.and(finished).map(|()| self.processor.stats.report())
     }
 
-    /// Takes events on until there are no more, or it is told to end. What the source has handed over is taken on in any
+    /// Accepts events until there are no more, or it is stopped. What the source has handed over is accepted in any
     /// case.
     async fn receive(&mut self) -> Result<(), PipeError> {
         let mut stopped = self.processor.stop.subscribe();
@@ -343,7 +343,7 @@ impl Flow {
                     }
                 }
                 Ok(None) => return Ok(()),
-                // What worked before may work again: someone removed it, or took the right to read it.
+                // What worked before may work again: the stream was removed, or the permission to read it revoked.
                 Err(PipeError::Refused(why)) if !worked || !self.processor.redelivers => {
                     return Err(PipeError::Refused(why));
                 }

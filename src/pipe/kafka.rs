@@ -207,7 +207,7 @@ impl Progress {
 impl ClientContext for Progress {}
 
 impl ConsumerContext for Progress {
-    /// What is settled of partitions that go to someone else is committed before they do.
+    /// What is settled of revoked partitions is committed before another consumer gets them.
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(partitions) = rebalance {
             // What cannot be committed comes again.
@@ -319,10 +319,10 @@ impl Receipts for KafkaReceipts {
     fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         let mut offsets = HashMap::new();
         let mut progress = self.progress.lock();
-        // What is given back stays open: the group goes on from there when someone else takes the partition over.
+        // What is given back stays open: the group continues from there when another consumer takes the partition.
         for (event, _) in dispositions.iter().filter(|(_, disposition)| *disposition == Disposition::Done) {
             let Some(Place { topic, partition, offset }) = self.places.get(*event as usize) else { continue };
-            // One that went to someone else is none of ours.
+            // The partition was reassigned.
             let partition = progress.get_mut(&(Arc::clone(topic), *partition)).map(|it| (it, *partition));
             if let Some((open, partition)) = partition
                 && let Some(up_to) = open.settle(*offset)
@@ -344,7 +344,7 @@ impl KafkaReceipts {
             let added = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
             added.map_err(|error| away(&error))?;
         }
-        // It fails for partitions that just went to someone else: there, the events come again.
+        // It fails for partitions that were just reassigned: there, the events are redelivered.
         if offsets.is_empty() {
             Ok(())
         } else {
@@ -385,7 +385,7 @@ impl Sink for KafkaSink {
                         }
                         Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
                             record = again;
-                            // There is room as soon as one is delivered; that may be one of someone else.
+                            // There is room as soon as one is delivered; that may be another caller's.
                             match reports.next().await {
                                 Some(report) => delivered(report)?,
                                 None => tokio::time::sleep(Duration::from_millis(5)).await,

@@ -83,7 +83,7 @@ impl Lines {
         })
     }
 
-    /// Outputs to the end of a file, which is made if there is none. They count as safe once they are on the disk.
+    /// Outputs to the end of a file, which is created if missing. They count as safe once they are on the disk.
     ///
     /// # Errors
     /// When it cannot be opened.
@@ -221,7 +221,7 @@ impl<R: Read> Reader<R> {
                         })
                     });
                     let ends = read.is_err();
-                    // Nobody may want it any more.
+                    // The receiver may be gone.
                     if batches.blocking_send(read).is_err() || ends {
                         return;
                     }
@@ -321,15 +321,15 @@ impl LineSink {
         address: impl ToString,
         mut write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
     ) -> LineSink {
-        // One place for each worker thread is plenty: whoever publishes waits for the answer.
+        // One slot for each worker thread is plenty: the publisher waits for the answer.
         let (jobs, todo) = mpsc::sync_channel::<Job>(1_024);
         let work = move || {
             for job in todo {
-                // Whoever published it may be gone.
+                // The publisher may be gone.
                 let _ = job.done.send(write(&job.lines));
             }
         };
-        // Without a thread there is nobody at the other end, and publishing says so.
+        // Without a thread the channel is closed, and publishing returns an error.
         drop(thread::Builder::new().name("write".into()).spawn(work));
         LineSink { address: address.to_string(), jobs }
     }

@@ -1,8 +1,8 @@
 //! NATS JetStream: a durable pull consumer as a source, a subject as a sink, and definitions in a key-value bucket.
 //!
-//! Several processes that name the same durable consumer share its events. A message is acknowledged after what came of
-//! it is published; one that is given back comes again after its delay; while an execution takes long, the server is
-//! told that it is still worked at. Outputs carry an id made of the stream's name and the message's sequence number, so
+//! Several processes that name the same durable consumer share its events. A message is acknowledged after its output
+//! is published; one that is given back is redelivered after its delay; while an execution takes long, the server is
+//! sent progress acknowledgements. Outputs carry an id made of the stream's name and the message's sequence number, so
 //! that within the stream's window for duplicates an output that is published twice is kept once.
 
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub struct NatsOptions {
     pub root_certificates: Option<std::path::PathBuf>,
 }
 
-/// How a durable consumer is made where there is none yet.
+/// How a durable consumer is created if it does not exist.
 #[derive(Clone, Debug)]
 pub struct NatsConsumer {
     /// The stream; it must be there.
@@ -48,7 +48,7 @@ pub struct NatsConsumer {
     pub durable: String,
     /// Only messages of these subjects; empty for all.
     pub subjects: Vec<String>,
-    /// After how long without a word a message goes to someone else.
+    /// How long a message may stay unacknowledged before it is given to another consumer.
     pub ack_wait: Duration,
     /// Messages that may be unacknowledged, of all processes.
     pub ack_pending_max: i64,
@@ -86,7 +86,7 @@ impl Nats {
     /// Connects to a server, or to one of several (`nats://a:4222,nats://b:4222`).
     ///
     /// # Errors
-    /// When there is none, or it does not let us in.
+    /// When the server cannot be reached, or refuses the credentials.
     pub async fn connect(url: &str, options: NatsOptions) -> Result<Nats, PipeError> {
         let mut connect = async_nats::ConnectOptions::new().name("expressway");
         if let Some(file) = &options.credentials {
@@ -241,7 +241,7 @@ impl std::fmt::Debug for NatsSource {
 impl NatsSource {
     async fn messages(&mut self) -> Result<&mut pull::Stream, PipeError> {
         if self.lost {
-            // It is made again where it is not there; and whoever removed the stream may bring it back.
+            // The consumer is created again if it is missing; a removed stream may also come back.
             let again = self
                 .nats
                 .source(self.wanted.clone())
@@ -378,7 +378,7 @@ impl Receipts for NatsReceipts {
                 };
                 receipt.acker.ack_with(kind).await.map_err(away)?;
             }
-            // Across a reconnection nobody may ever answer.
+            // After a reconnection the flush may never be answered.
             match timeout(FLUSH_MAX, self.client.flush()).await {
                 Ok(flushed) => flushed.map_err(away),
                 Err(_) => Err(away("acknowledgements did not reach the server")),

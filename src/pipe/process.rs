@@ -88,7 +88,7 @@ struct BatchResult<'b> {
 enum TriedNow {
     Succeeded,
     Failed(Failure),
-    /// It cannot be run so, or says something of failures.
+    /// It cannot be run this way, or reports failures.
     NotHere,
 }
 

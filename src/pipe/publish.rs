@@ -199,7 +199,7 @@ impl Processor {
         letter
     }
 
-    /// Nothing of these events is settled: they are given back, to come again at once, when someone else is there.
+    /// Nothing of these events is settled: they are given back, to be redelivered at once, to another consumer.
     pub(super) async fn give_back(
         &self,
         batch: &Batch,

@@ -35,19 +35,19 @@ pub struct RedisGroup {
     /// The group's name. Processes that use the same one share its entries. An absent group is made, and begins with the
     /// oldest entry.
     pub group: String,
-    /// The consumer's name, which only one process may use at a time; a name that nobody else has unless told.
+    /// The consumer's name, which only one process may use at a time; by default, a unique name.
     pub consumer: Option<String>,
     /// The field that has the event's body. An entry without it is an event whose body is the object of all its fields.
     pub body: String,
     /// The field that has the key that events keep the order of.
     pub key: Option<String>,
-    /// After how long without a word an entry goes to someone else. Also the longest delay of an event that is given
-    /// back.
+    /// How long an entry may stay unacknowledged before it is given to another consumer. Also the longest delay of an
+    /// event that is given back.
     pub idle: Duration,
 }
 
 impl RedisGroup {
-    /// A group whose events are in the field `body`, and go to someone else after 30 s.
+    /// A group whose events are in the field `body`, and are claimed by another consumer after 30 s.
     pub fn new(stream: impl Into<String>, group: impl Into<String>) -> RedisGroup {
         RedisGroup {
             stream: stream.into(),
@@ -142,7 +142,7 @@ impl Link {
 /// What the server says when the stream or the group was removed, of those who ask, and of those who wait.
 const GONE: [&str; 2] = ["NOGROUP", "UNBLOCKED"];
 
-/// Whether the server did what it was told.
+/// Whether the server executed the command.
 fn well(answer: &Value) -> Result<(), PipeError> {
     let Value::ServerError(error) = answer else { return Ok(()) };
     Err(match error.code() {
@@ -203,7 +203,7 @@ fn consumer_name() -> Result<String, PipeError> {
 /// Entries of a consumer group.
 pub struct RedisSource {
     shared: Arc<Shared>,
-    /// A connection on which nobody else waits while the server waits for entries.
+    /// A connection of its own, blocked while the server waits for entries.
     blocking: Link,
     /// Entries that were received and not handed over yet.
     kept: Vec<Entry>,
@@ -421,7 +421,7 @@ impl Source for RedisSource {
             let filled = self.fill(room).await;
             let gone = |why: &str| GONE.iter().any(|code| why.contains(code));
             if matches!(&filled, Err(PipeError::Away(why)) if gone(why)) {
-                // The server lost it, or someone removed it.
+                // The server lost the group, or it was removed.
                 self.shared.make_group().await?;
             }
             filled.map(Some)

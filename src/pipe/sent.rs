@@ -1,4 +1,4 @@
-//! Which lines of a file were sent: a list beside it, so that nobody sends them twice.
+//! The list of sent lines of a file, kept beside it, so that none is sent twice.
 //!
 //! The list has a line for each, with its number and the beginning of its SHA-256: a file of the same name with other
 //! lines in it is a new one. It is on the disk before the line counts as sent.
@@ -55,7 +55,7 @@ impl Sent {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        // A line that was cut by a crash is none: what it was about is sent again.
+        // A line that was cut by a crash is ignored: its event is sent again.
         let known = text.lines().filter_map(Line::parse).collect();
         let list = File::options().create(true).append(true).open(&path)?;
         let mut sent = Sent { known, list, skipped: 0 };

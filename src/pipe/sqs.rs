@@ -175,16 +175,16 @@ impl std::fmt::Debug for SqsSource {
 }
 
 impl SqsSource {
-    /// After how long without a word a message goes to someone else; 30 s unless told, whole seconds, at least 1 s and
-    /// at most 12 h.
+    /// How long a message may stay unacknowledged before it is given to another consumer; 30 s by default, whole
+    /// seconds, at least 1 s and at most 12 h.
     #[must_use]
     pub fn visibility(mut self, visibility: Duration) -> SqsSource {
         self.visibility = Duration::from_secs(visibility.as_secs().clamp(1, VISIBILITY_SECONDS_MAX));
         self
     }
 
-    /// How long a request for messages waits while there are none (`WaitTimeSeconds`); 20 s unless told, whole seconds,
-    /// at most 20 s.
+    /// How long a request for messages waits on an empty queue (`WaitTimeSeconds`); 20 s by default, whole seconds, at
+    /// most 20 s.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> SqsSource {
         self.wait = Duration::from_secs(wait.as_secs().min(WAIT_SECONDS_MAX));

@@ -60,7 +60,7 @@ impl fmt::Display for Trouble {
 /// Hears of trouble.
 pub(super) type Listener = Box<dyn Fn(&Trouble) + Send + Sync>;
 
-/// How long until trouble that lasts is told again: longer each time.
+/// The interval at which lasting trouble is reported again: longer each time.
 const TOLD_AGAIN_MIN: Duration = Duration::from_secs(1);
 const TOLD_AGAIN_MAX: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,7 @@
 //! Events that are posted over HTTP: one JSON text, a JSON array of events, or lines.
 //!
-//! Whoever posts is answered once the pipeline has taken the events on, or once what came of them is published. Between
-//! the two, events are in memory only: a sender that must not lose any waits for the second.
+//! The sender is answered once the pipeline has accepted the events, or once their outputs are published. Between the
+//! two, events are in memory only: a sender that must not lose any chooses the second.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +48,7 @@ pub struct Webhook {
     hosts: Vec<String>,
 }
 
-/// When whoever posts is answered, and with what.
+/// When the sender is answered, and with what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
     /// With `202` and the number of events, once the pipeline has taken them on. What it did not finish is lost when the
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Proof {
 const CONNECTIONS_MAX: usize = 1_024;
 /// How long a sender may take for a request's headers, and for its body.
 const SEND_MAX: Duration = Duration::from_secs(30);
-/// What senders are told to wait when there is no room.
+/// The `Retry-After` that senders get when there is no room.
 const RETRY_SECONDS: u16 = 1;
 
 impl Webhook {
@@ -182,7 +182,7 @@ impl Webhook {
     /// Begins to listen.
     ///
     /// # Errors
-    /// When the address cannot be had, or nobody has to prove anything and it was not said that anyone may post.
+    /// When the address cannot be bound, or no proof is configured and anonymous senders were not allowed explicitly.
     pub async fn listen(self) -> Result<WebhookSource, PipeError> {
         let refused = |why: String| PipeError::Refused(format!("webhook at {}: {why}", self.address));
         if self.proof.is_none() && !self.anyone {
@@ -228,7 +228,7 @@ struct Post {
     charge: Charge,
 }
 
-/// What is told to whoever waits.
+/// A sender that waits for its answer.
 enum Waits {
     Accepted(oneshot::Sender<()>),
     Done(Arc<Pending>),
@@ -674,7 +674,7 @@ impl Receipts for WebhookReceipts {
             if answers.unsettled == 0
                 && let Some(done) = answers.done.take()
             {
-                // Whoever waited may be gone.
+                // The waiter may be gone.
                 let _ = done.send(std::mem::take(&mut answers.events));
             }
         }
