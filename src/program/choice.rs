@@ -216,8 +216,8 @@ impl std::fmt::Display for Pattern {
     }
 }
 
-/// Hashes texts eight bytes at a time. The keys come from the definition, so nobody who sends inputs can choose them
-/// to collide.
+/// Hashes texts eight bytes at a time. The keys come from the definition, so a client that sends inputs cannot choose
+/// them to collide.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct TextHasher(u64);
 
