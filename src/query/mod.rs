@@ -1,5 +1,5 @@
 //! The query languages: JSONPath as AWS runs it, its intrinsic functions, payload templates, and JSONata. Each is
-//! syntax → program → eval. Nothing here knows states or executions: whoever evaluates hands in a [`Scope`].
+//! syntax → program → eval. Nothing here knows states or executions: the caller passes a [`Scope`].
 
 pub mod intrinsic;
 pub mod java;
@@ -33,7 +33,7 @@ pub struct Scope<'a> {
     /// What `$` means in JSONPath (the state's input, or its result where the field sees that), and what
     /// `$states.input` means.
     pub input: Value,
-    /// What `$states.result` means; `Undefined` where there is none.
+    /// What `$states.result` means; `Undefined` if there is no result.
     pub result: Value,
     /// What `$states.errorOutput` means; `Undefined` outside catchers.
     pub error_output: Value,

@@ -1,8 +1,8 @@
 //! Regular expressions whose search can stop at any byte.
 //!
 //! Where a text is short for its expression, the `regex` crate searches it in one call, which is fast. Its time for a
-//! byte is bounded by the number of states only, so over a long text a call could take seconds in which nobody looks at
-//! a clock. There Pike's simulation of the same automaton does it, and charges every state it visits.
+//! byte is bounded by the number of states only, so over a long text a call could take seconds without a look at the
+//! clock. For long texts, Pike's simulation of the same automaton is used, which charges every state it visits.
 
 use regex::{Regex, RegexBuilder};
 use regex_automata::nfa::thompson::{self, NFA, State, WhichCaptures};

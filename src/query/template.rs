@@ -129,7 +129,7 @@ enum What {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Prepared {
     /// An array of keys and values, a value `Undefined` where the item decides; `Undefined` when nothing is prepared.
-    /// Whoever compacts the arena must visit it.
+    /// Compaction of the arena must visit it.
     pub row: Value,
     /// Bytes of the object but for the values that are not there.
     size: u32,

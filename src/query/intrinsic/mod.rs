@@ -1,7 +1,7 @@
 //! The intrinsic functions `States.*` of JSONPath workflows (specification, "Intrinsic Functions"), as AWS runs them.
 //!
-//! What AWS does differs from the documents in places; each function says so where it is implemented. Among them: a call
-//! with the wrong number of arguments is accepted when the state machine is created and fails when it is evaluated.
+//! AWS's behaviour differs from its documentation in places; this is noted at each function. Among them: a call with
+//! the wrong number of arguments is accepted when the state machine is created and fails when it is evaluated.
 //!
 //! Evaluation is deterministic: random numbers come from the caller. It is bounded: the nesting by the reader, texts and
 //! results by [`INTRINSIC_RESULT_BYTES_MAX`](crate::limits::INTRINSIC_RESULT_BYTES_MAX).

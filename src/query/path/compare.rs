@@ -83,7 +83,7 @@ pub(super) fn holds(
     })
 }
 
-/// The order of the expected value (the right operand) and the value found; `None` where there is none.
+/// The order of the expected value (the right operand) and the value found; `None` if they are not comparable.
 fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering>, PathFaultKind> {
     match (expected.is_nullish(arena), found.is_nullish(arena)) {
         (true, true) => return Ok(Some(Ordering::Equal)),

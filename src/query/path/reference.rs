@@ -120,8 +120,8 @@ impl ReferenceFault {
 }
 
 impl Path {
-    /// Why a path of names and indexes, applied as a Reference Path, leads nowhere; `None` where it leads somewhere, or is
-    /// none.
+    /// Why a path of names and indexes, applied as a Reference Path, leads nowhere; `None` if it leads somewhere, or is
+    /// not a Reference Path.
     pub fn conflict(&self, arena: &mut Arena, scope: &Scope) -> Option<String> {
         let document = self.document(arena, scope);
         if document.is_undefined() || !self.is_reference() {

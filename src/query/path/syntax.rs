@@ -1,8 +1,8 @@
 //! Path text to steps, as Jayway 2.0.0 reads it.
 //!
 //! That reader is not a grammar. It cuts the text into fragments and guesses from the first telling character of each
-//! what the fragment is, so it takes texts nobody would call a path, and people depend on some of them. This reader
-//! makes the same cuts and the same guesses; where the original fails with an exception, this one refuses.
+//! what the fragment is, so it accepts texts that are not paths, and users depend on some of them. This reader makes
+//! the same cuts and the same guesses; where the original fails with an exception, this one refuses.
 
 use super::filter::Filter;
 use super::program::Step;
@@ -94,7 +94,7 @@ fn name_end(bytes: &[u8], from: usize) -> usize {
     length.map_or(bytes.len(), |length| from + length)
 }
 
-/// Behind the bracket that closes the one at `from`, quotes not considered; the end of the text if there is none.
+/// Behind the bracket that closes the one at `from`, quotes not considered; the end of the text if it is missing.
 fn bracket_end(bytes: &[u8], from: usize) -> usize {
     let mut open = 0;
     for (i, byte) in bytes.iter().enumerate().skip(from + 1) {

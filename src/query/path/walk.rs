@@ -132,7 +132,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         self.fuel.charge(work).map_err(|_| PathFaultKind::Cut)
     }
 
-    /// Ends with a fault whose message is only written when someone wants it.
+    /// Ends with a fault whose message is formatted only on demand.
     pub(super) fn fail<T>(
         &mut self,
         kind: PathFaultKind,

@@ -98,7 +98,7 @@ impl Eval<'_> {
         self.tank.charge(work)
     }
 
-    /// Reads JSON, which is charged as it goes on; `None` where it is none.
+    /// Reads JSON, charged as it is read; `None` if the text is not JSON.
     pub(in crate::query::jsonata) fn read_json(&mut self, text: &str) -> Outcome<Option<Value>> {
         let (tank, mut stopped) = (&self.tank, None);
         let read = json::read_in_pieces(self.arena, text.as_bytes(), |bytes| {
@@ -123,7 +123,7 @@ impl Eval<'_> {
         let _ = self.charge(work);
     }
 
-    /// The member `key` of an object, `Undefined` where there is none.
+    /// The member `key` of an object, `Undefined` if it is missing.
     #[inline]
     pub(in crate::query::jsonata) fn member(&self, object: Value, key: &Key) -> Value {
         self.note_members(object);
@@ -167,9 +167,9 @@ impl Eval<'_> {
         Since::now(self.arena)
     }
 
-    /// Frees what a loop made since it began and nobody can reach any more, when it has become much. To be called
-    /// between two rounds only: a value that is neither on the arena's stack, in a frame or function, nor among the
-    /// `roots` must be older than the loop.
+    /// Frees what a loop made since it began and is unreachable, when it has become much. To be called between two
+    /// rounds only: a value that is neither on the arena's stack, in a frame or function, nor among the `roots` must be
+    /// older than the loop.
     #[inline]
     pub(in crate::query::jsonata) fn reclaim(
         &mut self,

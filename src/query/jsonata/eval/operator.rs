@@ -32,7 +32,7 @@ impl Eval<'_> {
         }
     }
 
-    /// The number, `None` when it is none. Infinity is an error wherever a number is looked at.
+    /// The number, `None` if the value is not a number. Infinity is an error wherever a number is used.
     #[inline]
     pub(in crate::query::jsonata) fn numeric(&self, value: Value) -> Outcome<Option<f64>> {
         match self.arena.as_f64(value) {
@@ -234,7 +234,7 @@ impl Eval<'_> {
         Ok(Value::FALSE)
     }
 
-    /// Pushes the integers of a range; false when there are none.
+    /// Pushes the integers of a range; false when it is empty.
     pub(super) fn range(
         &mut self,
         node: NodeId,

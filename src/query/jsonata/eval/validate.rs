@@ -32,7 +32,7 @@ impl Eval<'_> {
         Ok(args)
     }
 
-    /// Checks the arguments on the stack, and puts in the context and makes arrays where the signature says so.
+    /// Checks the arguments on the stack, and inserts the context and wraps arrays as the signature requires.
     pub(super) fn validate(&mut self, signature: &Signature, from: Mark, context: Value) -> Outcome<()> {
         let params = signature.params();
         let given = self.arena.pushed(from).len();

@@ -295,7 +295,7 @@ impl Drafting<'_> {
                 let delete = delete.map(|id| self.process(id)).transpose()?;
                 (Form::Transform { pattern, update, delete }, Vec::new())
             }
-            // The other forms are told apart in `process`.
+            // The other forms are distinguished in `process`.
             _ => (Form::Placeholder, Vec::new()),
         };
         let id = self.add(form, end);
