@@ -1,4 +1,4 @@
-//! Random numbers that nobody can foretell, for what is told to others: names of executions, UUIDs, `$random`.
+//! Unpredictable random numbers, for what others get to see: names of executions, UUIDs, `$random`.
 
 /// The next number of this thread's generator, which is seeded, and seeded again now and then, by the system.
 #[cfg(feature = "runtime")]
