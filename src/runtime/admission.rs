@@ -1,5 +1,5 @@
-//! Who may begin: executions and bytes are counted, for the whole engine and for each machine. What does not fit is
-//! refused at once; nothing waits without bound.
+//! Admission: executions and bytes are counted, for the whole engine and for each machine. Starts that do not fit are
+//! refused at once; no queue is unbounded.
 //!
 //! While there is room, a machine may take as much as it likes. When three quarters are taken, none gets more than its
 //! share: the whole, divided by the machines that have executions now. So a flood of one leaves room for the others.
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-/// How much may be under way.
+/// Limits of what may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
     /// Executions of the whole engine that have begun or wait to.
@@ -39,8 +39,9 @@ impl Default for Budgets {
 }
 
 impl Budgets {
-    /// Bytes of all executions up to which a machine may begin more that has so many. One that has little may where all
-    /// is used up, for those that are under way grow: all who have little together take a sixteenth.
+    /// Bytes of all executions up to which a machine with so many bytes may begin more. A machine with little memory
+    /// may begin even when the budget is used up, because running executions grow: all such machines together take a
+    /// sixteenth.
     fn bytes_for(&self, machine_bytes: usize, machines: usize) -> usize {
         let has_little = machine_bytes <= self.bytes_max / 16 / machines;
         if has_little { self.bytes_max.saturating_add(self.bytes_max / 4) } else { self.bytes_max }
@@ -50,25 +51,25 @@ impl Budgets {
 /// What an execution is billed beside its bytes: its entry, its timer, its share of tables.
 pub(super) const ENTRY_BYTES: usize = 192;
 
-/// The start was refused; nothing of it is left behind.
+/// The start was refused, without side effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("refused: {limit}{}", retry(*retry_after))]
 pub struct Throttled {
     /// What is used up.
     pub limit: Limit,
-    /// When to try again, as far as one can tell.
+    /// When to retry, as an estimate.
     pub retry_after: Duration,
 }
 
-/// When to try again, where that makes sense: an engine that drains will not take any more.
+/// When to retry, if retrying makes sense: an engine that drains accepts no more.
 fn retry(after: Duration) -> String {
     if after >= NEVER { String::new() } else { format!("; try again in {} ms", after.as_millis()) }
 }
 
-/// What is told as the time to wait where waiting does not help.
+/// Reported as the time to wait when waiting does not help.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What can be used up.
+/// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Limit {
@@ -153,8 +154,8 @@ impl Admission {
         let total = self.total.executions.fetch_add(executions, Relaxed) + executions;
         let total_bytes = self.total.bytes.fetch_add(bytes, Relaxed) + bytes;
         let (own, budgets) = (before + executions, &self.budgets);
-        // Several machines that begin at the same time may be told of a few too many others; that refuses late, not
-        // wrongly.
+        // Machines that begin at the same time may count a few other machines too many; that delays a refusal, and is
+        // never wrong.
         let limit = if total > budgets.executions_max {
             Limit::Executions
         } else if total_bytes > budgets.bytes_for(machine_bytes, machines) {
@@ -224,15 +225,15 @@ impl Admission {
         self.total.executions.fetch_sub(executions, Relaxed);
     }
 
-    /// An execution that is under way takes other than it did.
+    /// The bytes of an execution under way have changed.
     pub(super) fn adjust(&self, machine: &Usage, from: usize, to: usize) {
-        // Wrapping makes a subtraction of what is added too much.
+        // Wrapping turns a negative difference into a subtraction.
         self.total.bytes.fetch_add(to.wrapping_sub(from), Relaxed);
         machine.bytes.fetch_add(to.wrapping_sub(from), Relaxed);
     }
 
-    /// Whether executions of a machine that are under way are to get no more memory: there is only as much left as those
-    /// that begin elsewhere may need, and the machine has more than half of its share.
+    /// Whether running executions of a machine get no more memory: only the reserve for executions that begin elsewhere
+    /// is left, and the machine has more than half of its share.
     pub(super) fn has_enough(&self, machine: &Usage) -> bool {
         let (machines, total) = (self.machines.load(Relaxed).max(1), self.total.bytes());
         total > self.budgets.bytes_max / 8 * 7 && machine.bytes().saturating_mul(2 * machines) > total

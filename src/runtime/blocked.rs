@@ -1,4 +1,4 @@
-//! Handlers that kept their shard from everything else.
+//! Handlers that blocked their shard.
 //!
 //! A shard looks at the coarse clock after each call of a handler, and nothing but handlers can take so long between two
 //! looks: a turn ends after a millisecond of work, and a long expression is suspended. Only what took too long comes here.
@@ -14,11 +14,11 @@ pub(super) struct Blocked {
     by_resource: Mutex<BTreeMap<Box<str>, u64>>,
 }
 
-/// What stands for the resources that are too many to be told apart.
+/// The label for the resources beyond the bound.
 const OTHERS: &str = "others";
 
 impl Blocked {
-    /// A handler of this resource blocked its shard for so long. The first time is warned of.
+    /// A handler of this resource blocked its shard for so long. The first time is logged as a warning.
     #[cold]
     pub(super) fn note(&self, resource: &str, took_ms: u64) {
         // Nothing panics while it holds the lock.

@@ -32,7 +32,7 @@ use crate::task::{self, AsyncHandler, Attempt, Handler, Handlers, TaskError};
 const OURS: [&str; 3] =
     ["arn:aws:states:::kafka:produce", "arn:aws:states:::nats:publish", "arn:aws:states:::nats:request"];
 
-/// Whose limits hold.
+/// Which limits apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// Those of AWS for Express workflows: five minutes, no activities, no callbacks, resources that AWS knows.
@@ -61,8 +61,8 @@ pub enum BuildError {
 ///
 /// A handler registered for an exact ARN goes before those for a prefix, and a longer prefix before a shorter one.
 ///
-/// A handler that panics fails its task with `States.TaskFailed`. Of the messages of such panics, the process's panic hook
-/// gets ten in a second; the first engine that is built wraps the hook there is to see to that.
+/// A handler that panics fails its task with `States.TaskFailed`. Of the messages of such panics, the process's panic
+/// hook gets ten in a second; the first engine that is built wraps the existing hook for that.
 pub struct Builder {
     shards: usize,
     time: Arc<dyn Time>,
@@ -109,14 +109,14 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// How many threads run executions; one for each processor unless told otherwise. At least 1, at most 1,024.
+    /// How many threads run executions; one for each processor by default. At least 1, at most 1,024.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Builder {
         self.shards = shards.clamp(1, 1_024);
         self
     }
 
-    /// Where the time comes from.
+    /// The source of the time.
     #[must_use]
     pub fn time(mut self, time: impl Time + 'static) -> Builder {
         self.time = Arc::new(time);
@@ -124,14 +124,14 @@ impl Builder {
     }
 
     /// Makes everything random follow from `seed`: names of executions, jitter, `States.UUID`, and task tokens, which
-    /// are then as secret as the seed. Without it the system gives one.
+    /// are then as secret as the seed. By default, the system provides one.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Builder {
         self.seed = Some(seed);
         self
     }
 
-    /// Whose limits hold.
+    /// Which limits apply.
     #[must_use]
     pub fn profile(mut self, profile: Profile) -> Builder {
         self.profile = profile;
@@ -146,7 +146,7 @@ impl Builder {
     }
 
     /// Whether [`Engine::run`] runs executions that neither wait nor call on the thread that polls it, which saves two
-    /// hand-overs. It does unless told otherwise.
+    /// hand-overs. It does by default.
     #[must_use]
     pub fn run_in_place(mut self, in_place: bool) -> Builder {
         self.in_place = in_place;
@@ -181,7 +181,7 @@ impl Builder {
         self
     }
 
-    /// Tells which activities there are; without it, there are all. A task of one that is not there fails its execution
+    /// Sets which activities exist; without it, all do. A task of an activity that does not exist fails its execution
     /// (`States.Runtime`), unless a handler does it.
     #[must_use]
     pub fn activities(mut self, exists: impl Fn(&str) -> bool + Send + Sync + 'static) -> Builder {
@@ -198,23 +198,22 @@ impl Builder {
         self
     }
 
-    /// What is shown of executions: histories, logs, metrics, traces. Nothing, unless told so; see
-    /// [`Engine::observed`].
+    /// What is recorded of executions: histories, logs, metrics, traces. Nothing by default; see [`Engine::observed`].
     #[must_use]
     pub fn observe(mut self, setup: Setup) -> Builder {
         self.setup = setup;
         self
     }
 
-    /// Who decides, when an execution begins, whether it is watched.
+    /// Decides, when an execution begins, whether it is watched.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Builder {
         self.observer = Some(observer);
         self
     }
 
-    /// Executions that are [to be durable](crate::runtime::StartOptions::durable) are kept in a journal, and go on when the next
-    /// engine with it [resumes](Engine::resume) them. Nothing else of the engine is kept.
+    /// Executions that are [to be durable](crate::runtime::StartOptions::durable) are kept in a journal, and continue
+    /// when the next engine with it [resumes](Engine::resume) them. Nothing else of the engine is kept.
     #[must_use]
     pub fn durable(mut self, durable: Durable) -> Builder {
         self.durable = Some(durable);
@@ -233,7 +232,7 @@ impl Builder {
         self.async_handler(arn, task::asynchronous(function))
     }
 
-    /// As [`task`](Builder::task), for a closure that wants to know which [`Attempt`] it is.
+    /// As [`task`](Builder::task), for a closure that takes the [`Attempt`].
     #[must_use]
     pub fn task_with<I, O, F, R>(self, arn: impl Into<String>, function: F) -> Builder
     where
@@ -246,9 +245,9 @@ impl Builder {
     }
 
     /// Tasks of the resource `arn` are done by a closure, in line: it must be quick and not block, for the shard does
-    /// nothing else meanwhile. While it hangs, the shard's executions stand still, time-outs and aborts included, and
-    /// [`Engine::shard_loads`] says since when; that it blocked is [counted](super::Observed::prometheus), and warned of
-    /// once, by its resource. What may hang belongs into [`task_blocking`](Builder::task_blocking).
+    /// nothing else meanwhile. While it blocks, the shard's executions make no progress, time-outs and aborts included,
+    /// and [`Engine::shard_loads`] shows for how long; that it blocked is [counted](super::Observed::prometheus), and
+    /// logged as a warning once per resource. What may block belongs into [`task_blocking`](Builder::task_blocking).
     #[must_use]
     pub fn task_sync<I, O, F>(self, arn: impl Into<String>, function: F) -> Builder
     where
@@ -307,8 +306,9 @@ impl Builder {
     }
 
     /// Tasks of AWS services, and of HTTP endpoints, are done as `integrations` says: everything that begins with
-    /// `arn:aws:states:::`, and Lambda functions. Handlers registered for an exact ARN or a longer prefix go before.
-    /// Distributed Maps read from S3 and write to it, where no other [store](Builder::data_store) is registered before.
+    /// `arn:aws:states:::`, and Lambda functions. Handlers registered for an exact ARN or a longer prefix take
+    /// precedence. Distributed Maps read from S3 and write to it, unless another [store](Builder::data_store) was
+    /// registered before.
     ///
     /// A definition that names a service task which is not supported is then refused when its state machine is
     /// created.
@@ -327,7 +327,7 @@ impl Builder {
         self
     }
 
-    /// Where the data is that distributed Maps read, or write, with the resource `arn`.
+    /// Registers the store that distributed Maps read and write with the resource `arn`.
     #[must_use]
     pub fn data_store(mut self, arn: impl Into<String>, store: Arc<dyn DataStore>) -> Builder {
         self.stores.put(arn.into(), store);
@@ -351,7 +351,7 @@ impl Builder {
             .data_store("arn:aws:states:::file:write", files)
     }
 
-    /// Who keeps Map Runs, and child executions of them. Without, nothing is left of them when they are over.
+    /// Keeps Map Runs, and their child executions. Without it, they are dropped when they are over.
     #[must_use]
     pub fn map_runs(mut self, map_runs: Arc<dyn MapRuns>) -> Builder {
         self.map_runs = Some(map_runs);
@@ -361,7 +361,7 @@ impl Builder {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the system has no thread, reactor or randomness for us.
+    /// When the system cannot provide a thread, reactor or randomness.
     pub fn build(self) -> Result<Engine, BuildError> {
         let shards = self.shards;
         let (engine, shared) = self.parts()?;
@@ -373,17 +373,17 @@ impl Builder {
             Observability::start_worker(observability)?;
         }
         for index in 0..shards {
-            // When one fails, dropping the engine ends those before it.
+            // If one fails, dropping the engine ends the earlier ones.
             thread::spawn(Arc::clone(&shared), index)?;
         }
         Ok(engine)
     }
 
-    /// No threads: an engine whose shards take their turns when told so, one at a time. The same code runs, with the
-    /// same seed always in the same way.
+    /// Without threads: an engine whose shards take their turns on request, one at a time. The same code runs; the same
+    /// seed always gives the same result.
     ///
     /// # Errors
-    /// When no [`seed`](Builder::seed) was given and the system has no randomness for us.
+    /// When no [`seed`](Builder::seed) was given and the system cannot provide randomness.
     pub fn simulate(self) -> Result<(Engine, Simulation), BuildError> {
         let shards = self.shards;
         let (engine, shared) = self.parts()?;
@@ -418,7 +418,7 @@ impl Builder {
                 } else {
                     asl::MachineType::Express
                 };
-                // AWS does not know ours: they are accepted where something does them.
+                // AWS does not know our own resources: they are accepted if a handler does them.
                 let resources = if OURS.iter().any(|arn| self.handlers.find_exactly(arn).is_some())
                     || self.stores.find_exactly("arn:aws:states:::file:read").is_some()
                 {
@@ -433,7 +433,7 @@ impl Builder {
                 (u64::MAX, asl::Options { machine_type, resources })
             }
         };
-        // A power of two: which one is a thread's is asked some times in each execution.
+        // A power of two: a thread's stripe is looked up several times in each execution.
         let stripes =
             std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 64).next_power_of_two() * 2;
         let observability = Observability::new(self.setup, self.shards, stripes).map(Arc::new);
@@ -453,7 +453,7 @@ impl Builder {
             blocked: Blocked::default(),
             random: drawn,
             seed,
-            // Those of an earlier process are not given out again.
+            // Seeds of an earlier process are not used again.
             seeds: CachePadded::new(AtomicU64::new(durability.as_ref().map_or(0, |it| it.epoch << 40))),
             gate: DrainGate::new(),
             room: Default::default(),

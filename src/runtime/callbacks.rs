@@ -1,4 +1,4 @@
-//! Tasks that others do: workers of activities, and whoever was given a token.
+//! Tasks done outside of the engine: by workers of activities, and by holders of task tokens.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::json;
 use crate::limits;
 use crate::task::token::{self, ActivityTask, TokenError};
 
-/// Why an answer to a task was not taken.
+/// Why an answer to a task was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// The token is of no use.
+    /// The token is invalid or unknown.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The output is not JSON, or too large.
     #[error("InvalidOutput: {0}")]
     InvalidOutput(String),
-    /// The execution is durable, and its journal does not take the answer at present. The token is still good.
+    /// The execution is durable, and its journal does not take the answer at present. The token is still valid.
     #[error("the answer cannot be made durable: {0}")]
     NotDurable(String),
 }
 
-/// An answer that was taken. That of a durable execution's task is safe when it is [recorded](Answered::recorded).
+/// An answer that was accepted. That of a durable execution's task is safe when it is [recorded](Answered::recorded).
 #[must_use = "the answer to a durable execution's task is safe only when it is recorded"]
 pub struct Answered {
     shared: Arc<Shared>,
@@ -34,14 +34,14 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// Comes when the answer outlives the process; at once, if its execution is not to.
+    /// Completes when the answer is durable; at once, if its execution is not durable.
     pub async fn recorded(self) {
         if let (Some(durability), Some(recorded)) = (&self.shared.durability, self.recorded) {
             durability.safe(recorded).await;
         }
     }
 
-    /// Blocks this thread until the answer outlives the process; not at all, if its execution is not to.
+    /// Blocks this thread until the answer is durable; not at all, if its execution is not durable.
     pub fn wait(self) {
         if let (Some(durability), Some(recorded)) = (&self.shared.durability, self.recorded) {
             durability.wait_safe(recorded);
@@ -56,10 +56,10 @@ impl std::fmt::Debug for Answered {
 }
 
 impl Engine {
-    // ---- tasks that others do ----
+    // ---- tasks done from outside ----
 
-    /// Waits for a task of an activity (`GetActivityTask`) in the name of a worker, which the history shows. Wrap it into
-    /// a timeout to poll for a while only. Dropping the future gives up, and loses nothing.
+    /// Waits for a task of an activity (`GetActivityTask`), for a worker whose name the history shows. Wrap it into a
+    /// timeout to bound the wait. Dropping the future cancels the wait without losing a task.
     pub fn get_activity_task(
         &self,
         activity: &str,
@@ -87,7 +87,7 @@ impl Engine {
     /// the thread until the answer is safe: some milliseconds at most, while the disk works.
     ///
     /// # Errors
-    /// When nobody waits for it, or the output is not JSON, which leaves the token good.
+    /// When no task waits for the token, or the output is not JSON, which leaves the token valid.
     pub fn send_task_success(&self, token: &str, output: &[u8]) -> Result<(), AnswerError> {
         self.succeed_task(token, output).map(Answered::wait)
     }
@@ -109,7 +109,7 @@ impl Engine {
     /// Fails the task of a token (`SendTaskFailure`). Blocks as [`send_task_success`](Engine::send_task_success) does.
     ///
     /// # Errors
-    /// When nobody waits for it.
+    /// When no task waits for the token.
     pub fn send_task_failure(&self, token: &str, error: &str, cause: &str) -> Result<(), AnswerError> {
         self.fail_task(token, error, cause).map(Answered::wait)
     }
@@ -123,10 +123,10 @@ impl Engine {
         self.answer(token::parse(token)?, Err(fault))
     }
 
-    /// Says that the task of a token is alive (`SendTaskHeartbeat`).
+    /// Records a heartbeat for the task of a token (`SendTaskHeartbeat`).
     ///
     /// # Errors
-    /// When nobody waits for it.
+    /// When no task waits for the token.
     pub fn send_task_heartbeat(&self, token: &str) -> Result<(), AnswerError> {
         let number = token::parse(token)?;
         let waiting = &self.shared().waiting;
@@ -137,7 +137,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks for a token once more, if its execution has to come back into memory for that.
+    /// Looks a token up, and again after bringing its execution back into memory if it is not found.
     fn or_back<T>(&self, number: u128, look: impl Fn() -> Result<T, TokenError>) -> Result<T, AnswerError> {
         match (look(), &self.shared().durability) {
             (Err(TokenError::Unknown), Some(durability)) => {

@@ -1,4 +1,4 @@
-//! Executions that neither wait nor call, on the thread that asks for them: no hand-over, no wake-up, nothing shared but
+//! Executions that neither wait nor call, on the thread of the caller: no hand-over, no wake-up, nothing shared but
 //! counters.
 
 use std::cell::RefCell;
@@ -21,16 +21,16 @@ use crate::json;
 use crate::observe::{LogBuffer, Memory, Took};
 
 thread_local! {
-    /// What this thread needs to run executions.
+    /// This thread's buffers for running executions.
     static WORKER_SCRATCH: RefCell<WorkerScratch> = RefCell::default();
 }
 
-/// Runs an execution of a machine that neither waits nor calls on this thread. `None`, and there was no such execution,
-/// when it is not over within a slice of fuel: it has done nothing that anyone could see, so it may begin anew on a shard,
-/// where it takes turns with others.
+/// Runs an execution of a machine that neither waits nor calls on this thread. `None`, without an execution, when it is
+/// not over within a slice of fuel: it has had no visible effect, so it may begin anew on a shard, where it takes turns
+/// with others.
 ///
-/// It takes nothing from the budgets: as many of these run as there are threads, and counting them where all threads count
-/// would cost more than the smallest of them takes.
+/// It takes nothing from the budgets: at most one of these runs per thread, and counting them in shared counters would
+/// cost more than the smallest of them takes.
 pub(super) fn run_now<R>(
     engine: &Engine,
     version: &Version,
@@ -39,7 +39,7 @@ pub(super) fn run_now<R>(
     text: &[u8],
     show: impl FnOnce(Option<Ended<'_>>, u64) -> R,
 ) -> Result<Option<R>, StartError> {
-    // Those who watch would see it begin twice.
+    // Watchers would see it begin twice.
     if !version.is_short && may_be_watched(engine.shared(), version, start_identity.trace_header) {
         return Ok(None);
     }
@@ -48,7 +48,7 @@ pub(super) fn run_now<R>(
     Ok(run.turn(show))
 }
 
-/// Cuts what is not over when its slice is spent.
+/// Cuts an execution that is not over when its slice is spent.
 struct OneSlice;
 
 impl Refill for OneSlice {
@@ -57,8 +57,8 @@ impl Refill for OneSlice {
     }
 }
 
-/// An execution on its caller's thread. It is counted as accepted when it begins, and when it is over as what it came
-/// to; dropped before, as aborted.
+/// An execution on its caller's thread. It is counted as accepted when it begins, and by its status when it ends; as
+/// aborted, if it is dropped before.
 struct CallerThreadRun<'e> {
     engine: &'e Engine,
     version: &'e Version,
@@ -66,7 +66,7 @@ struct CallerThreadRun<'e> {
     /// The time at its beginning, which is that of its turn.
     began_ms: u64,
     ahead_ms: i64,
-    /// When it began, where it is measured how long executions take.
+    /// When it began, if durations of executions are measured.
     began_us: u64,
     took_bytes: usize,
 }
@@ -119,7 +119,8 @@ impl<'e> CallerThreadRun<'e> {
         }
     }
 
-    /// Its turn. If it is over then, it is shown, or nothing after a bug of ours, with the time.
+    /// Runs its turn. If the execution is over then, calls `show` with its end, or with `None` after a bug of the
+    /// engine, and the time.
     fn turn<R>(&mut self, show: impl FnOnce(Option<Ended<'_>>, u64) -> R) -> Option<R> {
         let now_ms = self.began_ms;
         let turn = self.advance(Event::Go, &Fuel::new(SLICE, &OneSlice));
@@ -133,7 +134,7 @@ impl<'e> CallerThreadRun<'e> {
             (Ok(_), Some(outcome)) => {
                 (show(Some(Ended::of(&buffer.execution, outcome)), now_ms), Status::of(outcome))
             }
-            // Nothing in it waits, so that it parks is a bug as well.
+            // Nothing in it waits, so parking is a bug as well.
             _ => (show(None, now_ms), Status::Failed),
         };
         self.took_bytes = buffer.execution.arena.bytes();
@@ -163,17 +164,17 @@ impl<'e> CallerThreadRun<'e> {
         })
     }
 
-    /// Those who watch an execution that nobody waits for any more learn that it was aborted.
+    /// Reports an abandoned execution to its watchers as aborted.
     fn tell_aborted(&mut self) {
         if self.buffer.as_ref().is_none_or(|buffer| buffer.watch.is_none()) {
             return;
         }
-        // Whatever came of it, the end is told next.
+        // The result is ignored; the end is reported below either way.
         let _ = self.advance(Event::Abort(Fault { error: None, cause: None }), &Fuel::unlimited());
         self.tell_end(self.began_ms);
     }
 
-    /// It is over: those who watch it learn of it.
+    /// It is over: notifies its watchers.
     fn tell_end(&mut self, now_ms: u64) {
         if self.buffer.as_ref().is_none_or(|buffer| buffer.watch.is_none()) {
             return;
@@ -184,7 +185,7 @@ impl<'e> CallerThreadRun<'e> {
         });
     }
 
-    /// Calls `work` with what writes down what is shown of executions on this thread.
+    /// Calls `work` with this thread's log buffer.
     fn with_log_buffer(
         &mut self,
         work: impl FnOnce(&mut ExecutionBuffer, &Shared, &mut LogBuffer, &Version),
@@ -206,7 +207,7 @@ impl<'e> CallerThreadRun<'e> {
         self.engine.refuse(Some(self.version), limit, 1).into()
     }
 
-    /// It is over, or was never there.
+    /// Releases the execution; without a status, it counts as never started.
     fn leave(&mut self, status: Option<Status>) {
         if let (Some(status), Some(counters)) = (status.and_then(ending), &self.version.counters) {
             let stripe = self.engine.shared().remotes.len() + self.engine.stripe_number();

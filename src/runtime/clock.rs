@@ -1,11 +1,11 @@
-//! Where the time comes from.
+//! Sources of the time.
 
 use std::sync::LazyLock;
 use std::time::Instant;
 
 /// The time, and how to let it pass.
 pub trait Clock {
-    /// Milliseconds since 1970, as a clock on the wall shows them: somebody may set it.
+    /// Milliseconds since 1970 on the wall clock, which may be set.
     fn now_ms(&mut self) -> u64;
     /// Milliseconds since 1970 by the monotonic clock: durations are measured with it.
     fn steady_ms(&mut self) -> u64 {
@@ -15,7 +15,7 @@ pub trait Clock {
     fn wait_until(&mut self, at_ms: u64);
 }
 
-/// The machine's clock, as coarse as it is cheap: a few milliseconds, which is what workflows count in.
+/// The machine's coarse and cheap clock: a resolution of a few milliseconds, which is enough for workflows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealClock;
 
@@ -62,21 +62,21 @@ impl Clock for RealClock {
     }
 }
 
-/// Since the clock's beginning; 64 bits last until 2262, and a division of more is a call.
+/// Since the clock's epoch; 64 bits last until 2262, and a wider division would be a function call.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn nanoseconds(clock: rustix::time::ClockId) -> i64 {
     let now = rustix::time::clock_gettime(clock);
     now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }
 
-/// Time that passes only when someone waits for it, at once.
+/// Virtual time: it passes at once when something waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct VirtualClock {
     now_ms: u64,
 }
 
 impl VirtualClock {
-    /// A clock that stands at `now_ms`, in milliseconds since 1970.
+    /// A clock that shows `now_ms`, in milliseconds since 1970.
     pub const fn at(now_ms: u64) -> VirtualClock {
         VirtualClock { now_ms }
     }
@@ -92,12 +92,12 @@ impl Clock for VirtualClock {
     }
 }
 
-/// Where an engine's time comes from. All its threads ask it, once per turn each.
+/// The source of an engine's time. Each of its threads reads it, once per turn.
 ///
-/// Shards never let time run backwards: when it does, theirs stands still until it has caught up.
+/// Shards never let time run backwards: when it does, theirs stops until it has caught up.
 pub trait Time: Send + Sync {
-    /// Milliseconds since 1970, as a clock on the wall shows them: somebody may set it. What is shown is shown by it, and
-    /// Wait states until a time of day go by it.
+    /// Milliseconds since 1970 on the wall clock, which may be set. Displayed times and Wait states until a time of day
+    /// use it.
     fn now_ms(&self) -> u64;
 
     /// Milliseconds since 1970 by the monotonic clock: all durations are measured with it.
@@ -106,12 +106,12 @@ pub trait Time: Send + Sync {
     }
 
     /// Microseconds since some moment, never backwards: how long executions took is measured with it where that is
-    /// [counted](crate::observe::Setup::metrics). As coarse as [`steady_ms`](Time::steady_ms), unless told otherwise.
+    /// [counted](crate::observe::Setup::metrics). By default, as coarse as [`steady_ms`](Time::steady_ms).
     fn elapsed_us(&self) -> u64 {
         self.steady_ms().saturating_mul(1_000)
     }
 
-    /// Whether it passes like the machine's own time. If not, shards wait to be [told](super::Engine::tick) instead of
+    /// Whether it passes like the machine's own time. If not, shards wait for a [tick](super::Engine::tick) instead of
     /// sleeping until a timer is due.
     fn passes(&self) -> bool {
         true
@@ -135,18 +135,18 @@ impl Time for RealClock {
     }
 }
 
-/// A time that stands still until it is set; for tests. Clones tell the same time.
+/// A time that changes only when it is set; for tests. Clones share the same time.
 ///
 /// After [`advance`](ManualTime::advance), call [`Engine::tick`](super::Engine::tick).
 #[derive(Clone, Debug, Default)]
 pub struct ManualTime {
     now_ms: std::sync::Arc<std::sync::atomic::AtomicU64>,
-    /// How far the clock on the wall was set ahead.
+    /// How far the wall clock was set ahead.
     ahead_ms: std::sync::Arc<std::sync::atomic::AtomicI64>,
 }
 
 impl ManualTime {
-    /// A time that stands at `now_ms`, in milliseconds since 1970.
+    /// A time that shows `now_ms`, in milliseconds since 1970.
     pub fn at(now_ms: u64) -> ManualTime {
         ManualTime { now_ms: std::sync::Arc::new(now_ms.into()), ..ManualTime::default() }
     }
@@ -156,7 +156,7 @@ impl ManualTime {
         self.now_ms.fetch_add(milliseconds, std::sync::atomic::Ordering::AcqRel);
     }
 
-    /// Sets the clock on the wall forward, or back, by so much; no time passes.
+    /// Sets the wall clock forward, or back, by so much; no time passes.
     pub fn set_clock(&self, milliseconds: i64) {
         self.ahead_ms.fetch_add(milliseconds, std::sync::atomic::Ordering::AcqRel);
     }

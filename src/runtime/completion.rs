@@ -1,4 +1,4 @@
-//! What ties an execution to those who started it.
+//! What connects an execution to its callers.
 
 #[cfg(expressway_loom)]
 use loom::sync::{
@@ -22,14 +22,14 @@ use super::slab::Key;
 use crate::fault::Fault;
 use crate::task::{Tasks, panics};
 
-/// Where an execution sits.
+/// The slot of a parked execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Location {
     pub(super) shard: u16,
     pub(super) key: Key,
 }
 
-/// The two ends of one execution meet here. A mutex, because each of them comes by at most a few times.
+/// Shared by an execution and its handle. A mutex suffices, because each of them locks it at most a few times.
 #[derive(Debug, Default)]
 pub(super) struct Completion {
     pub(super) start_identity: StartIdentity,
@@ -38,19 +38,19 @@ pub(super) struct Completion {
     state: Mutex<State>,
 }
 
-/// How an execution is called, where that is not as its version says.
+/// An execution's identity, where it differs from the version's.
 #[derive(Debug, Default)]
 pub(super) struct StartIdentity {
-    /// Whether someone waits for its end, as of `StartSyncExecution`.
+    /// Whether the caller waits for its end, as of `StartSyncExecution`.
     pub(super) synchronous: bool,
     pub(super) label: Option<Box<IdentityOverrides>>,
 }
 
 impl StartIdentity {
-    /// As its version says.
+    /// As the version's.
     pub(super) const AS_OTHERS: StartIdentity = StartIdentity { synchronous: false, label: None };
 
-    /// What ties it to the journal, if it is durable.
+    /// Its place in the journal, if it is durable.
     #[inline]
     pub(super) fn ledger(&self) -> Option<&Ledger> {
         self.label.as_ref()?.ledger.as_ref()
@@ -68,7 +68,7 @@ impl StartIdentity {
     }
 }
 
-/// What the context object shows otherwise than for other executions of the version.
+/// What the context object shows differently from other executions of the version.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct IdentityRef<'n> {
     pub(super) synchronous: bool,
@@ -78,21 +78,21 @@ pub(super) struct IdentityRef<'n> {
     pub(super) redrivable: bool,
 }
 
-/// Who does the tasks of an execution, and of the child executions of its Map Runs.
+/// Handlers of the tasks of an execution, and of the child executions of its Map Runs.
 pub(super) type SharedTasks = Arc<std::sync::Mutex<Box<dyn Tasks + Send>>>;
 
 /// What sets an execution apart from the others of its version.
 #[derive(Default)]
 pub(super) struct IdentityOverrides {
     pub(super) name: Option<Box<str>>,
-    /// Its ARN; it can be found by it.
+    /// Its ARN, by which it can be found.
     pub(super) arn: Option<Box<str>>,
     pub(super) trace_header: Option<Box<str>>,
-    /// Who does its tasks, before the engine's handlers. A mutex, because it may move from shard to shard.
+    /// Handlers of its tasks, consulted before the engine's. A mutex, because it may move from shard to shard.
     pub(super) tasks: Option<SharedTasks>,
-    /// What ties it to the journal, if it is durable.
+    /// Its place in the journal, if it is durable.
     pub(super) ledger: Option<Ledger>,
-    /// Whether it is kept where it stood when it ends without success.
+    /// Whether its state is kept when it ends without success.
     pub(super) redrivable: bool,
 }
 
@@ -104,11 +104,11 @@ impl std::fmt::Debug for IdentityOverrides {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Where it sits, once it was parked.
+    /// Its slot, once it was parked.
     place: Option<Location>,
-    /// What it is to be aborted with.
+    /// The fault it is to be aborted with.
     abort: Option<Fault>,
-    /// It was told where it sits that it is to be aborted.
+    /// The abort was sent to the place where the execution is.
     is_told: bool,
     outcome: Option<Outcome>,
     waker: Option<Waker>,
@@ -117,7 +117,7 @@ struct State {
 
 impl Completion {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements.
+        // The state is consistent between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,19 +139,20 @@ impl Completion {
         }
     }
 
-    /// It was parked there. With what it is to be aborted, if someone wanted that before there was a place to say it.
+    /// It was parked there. Returns the fault of an abort that was requested before the place was known.
     pub(super) fn park(&self, place: Location) -> Option<Fault> {
         let mut state = self.lock();
         state.place = Some(place);
         state.abort.take()
     }
 
-    /// With what it is to be aborted before it begins, if at all.
+    /// The fault it is to be aborted with before it begins, if any.
     pub(super) fn begin(&self) -> Option<Fault> {
         self.lock().abort.take()
     }
 
-    /// Wants it aborted. Where to say so, if it has a place; else it learns of it when it begins, or is parked.
+    /// Requests an abort. Returns where to send it, if it is parked; else it is seen when the execution begins, or
+    /// parks.
     pub(super) fn abort(&self, fault: Fault) -> Option<(Location, Fault)> {
         let mut state = self.lock();
         match state.place {
@@ -167,8 +168,8 @@ impl Completion {
         }
     }
 
-    /// It leaves its place, where it is parked, for memory outside of the engine; unless somebody wants it to end. Whoever has
-    /// it reaches it no more.
+    /// It leaves its place, where it is parked, for memory outside of the engine; unless an abort was requested. Other
+    /// handles no longer reach it.
     pub(super) fn leave(&self) -> bool {
         let mut state = self.lock();
         let is_free = !state.is_told && state.abort.is_none() && state.status.is_none();
@@ -178,7 +179,7 @@ impl Completion {
         is_free
     }
 
-    /// Wants it aborted before it enters one more state. Its next turn sees that.
+    /// Requests an abort before the next state is entered. Its next turn sees that.
     pub(super) fn abort_at_next_state(&self) {
         self.is_last_state.store(true, Ordering::Relaxed);
     }
@@ -203,16 +204,16 @@ impl Completion {
     }
 }
 
-/// Who is told how an execution ends.
+/// The recipient of an execution's outcome.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
     One(Arc<Completion>),
-    /// It is the n-th of a batch.
+    /// The n-th execution of a batch.
     Batch(Arc<BatchState>, u32),
 }
 
 impl Reply {
-    /// Of an execution that is not one of a batch.
+    /// Of an execution that is not part of a batch.
     pub(super) fn completion(&self) -> Option<&Arc<Completion>> {
         match self {
             Reply::One(completion) => Some(completion),
@@ -220,7 +221,7 @@ impl Reply {
         }
     }
 
-    /// How the execution is called.
+    /// The execution's identity.
     pub(super) fn start_identity(&self) -> &StartIdentity {
         static AS_OTHERS: StartIdentity = StartIdentity::AS_OTHERS;
         match self {
@@ -230,13 +231,13 @@ impl Reply {
     }
 }
 
-/// Gets to see each execution of a batch when it is over, on the thread that ran it.
+/// Called for each execution of a batch when it is over, on the thread that ran it.
 pub(super) type Sink = dyn Fn(u32, Ended<'_>) + Send + Sync;
 
 /// Counts the ends of a batch's executions.
 #[derive(Default)]
 pub(super) struct BatchState {
-    /// Executions under way, and one for whoever still adds some.
+    /// Executions under way, and one more while executions are still being added.
     left: AtomicU64,
     tally: super::outcome::Counters,
     waker: Mutex<Option<Waker>>,
@@ -274,7 +275,7 @@ impl BatchState {
         self.sink.is_some()
     }
 
-    /// Shows an execution that ended. A panic in the user's function concerns nobody else.
+    /// Reports an execution that ended. A panic in the user's function affects only this execution.
     pub(super) fn tell(&self, n: u32, ended: Ended<'_>) {
         if let Some(sink) = &self.sink
             && let Err(panic) = panics::guard(|| sink(n, ended))
@@ -306,8 +307,8 @@ impl BatchState {
     }
 }
 
-/// Executions that were started together. As a future, it comes to their [`Counts`] when all are over; dropping it
-/// changes nothing for them.
+/// Executions that were started together. As a future, it resolves to their [`Counts`] when all are over; dropping it
+/// does not affect them.
 #[derive(Debug)]
 pub struct Batch {
     pub(super) state: Arc<BatchState>,
@@ -331,7 +332,7 @@ impl Future for Batch {
             return Poll::Ready(self.state.counts());
         }
         *waker = Some(context.waker().clone());
-        // `done` takes the waker after it counted, so that one of us two sees the other.
+        // `done` takes the waker after it counted, so that one of the two sees the other.
         match self.state.left.load(Ordering::Acquire) {
             0 => Poll::Ready(self.state.counts()),
             _ => Poll::Pending,
@@ -350,8 +351,8 @@ mod tests {
         Fault { error: None, cause: None }
     }
 
-    /// An execution that would wait for ever is aborted: it learns of it when it begins, when it is parked, or by a message.
-    /// Its caller learns of its end. Were either lost, loom would report the deadlock.
+    /// An abort must reach an execution that would wait for ever: when it begins, when it is parked, or by a message.
+    /// Its caller must be notified of its end. If either were lost, loom would report the deadlock.
     #[test]
     fn an_abort_reaches_an_execution_wherever_it_stands() {
         loom::model(|| {
@@ -378,7 +379,7 @@ mod tests {
         });
     }
 
-    /// One that comes to its end while someone aborts it ends once, as it came to.
+    /// An execution that ends while it is aborted ends once, with its own outcome.
     #[test]
     fn an_end_is_the_end_whatever_an_abort_does_meanwhile() {
         loom::model(|| {
@@ -398,7 +399,7 @@ mod tests {
         });
     }
 
-    /// Two shards that end a batch's executions, and one who waits for it.
+    /// Two shards that end a batch's executions, and a caller that waits for it.
     #[test]
     fn the_end_of_a_batch_is_not_slept_over() {
         loom::model(|| {

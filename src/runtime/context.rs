@@ -1,4 +1,4 @@
-//! An execution with its memory, and what a thread needs to run one; all of it is used again and again.
+//! An execution with its memory, and a thread's buffers for running one; all of it is reused.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,30 +10,30 @@ use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::observe::{Observability, Watch};
 use crate::program::{StateId, TaskId};
 
-/// An execution, and the version its identity is of.
+/// An execution, and the version its identity belongs to.
 #[derive(Debug, Default)]
 pub(super) struct ExecutionBuffer {
     pub(super) execution: Execution,
-    /// The version's number, and a bit for those that someone waits for; 0 when the identity is nobody's, or of one
-    /// execution only.
+    /// The version's number, and a bit for synchronous executions; 0 when the identity is unset, or of one execution
+    /// only.
     names: u64,
-    /// Who watches it.
+    /// Its watchers.
     pub(super) watch: Option<Box<Watch>>,
     /// Of a durable execution: tasks that are to be started when this turn is recorded, and up to which visit that is done
     /// and durable. Of any other, what the last durable one left.
     pub(super) staged: Vec<TaskCall>,
     pub(super) released: u32,
-    /// Of a durable execution: its state as of its last record, which the next one is told by; before the first, what
-    /// its start said.
+    /// Of a durable execution: its state as of its last record, from which the next record is derived; before the
+    /// first, what its start contained.
     pub(super) recorded: Vec<u8>,
-    /// Whether that is how it is now.
+    /// Whether `recorded` is the current state.
     pub(super) is_as_recorded: bool,
-    /// Whether tasks wait for the last record to be durable: it goes on then.
+    /// Whether tasks wait for the last record to be durable: it continues then.
     pub(super) is_held: bool,
 }
 
 impl ExecutionBuffer {
-    /// Nothing of a durable execution that was here before is left.
+    /// Clears what an earlier durable execution left in this buffer.
     pub(super) fn forget_staged(&mut self) {
         self.staged.clear();
         self.released = 0;
@@ -42,15 +42,15 @@ impl ExecutionBuffer {
         self.is_held = false;
     }
 
-    /// Takes in a durable execution that was parked as its last record has it; false when that is not readable.
+    /// Restores a durable execution that was parked as its last record has it; false when that is not readable.
     pub(super) fn restore(&mut self, recorded: Box<[u8]>, fingerprint: u64) -> bool {
-        // Its identity is in there.
+        // The snapshot has its identity.
         self.names = 0;
         self.recorded = recorded.into_vec();
         self.execution.restore(&self.recorded, fingerprint).is_ok()
     }
 
-    /// Sees to it that the execution is called as one of this version, and as it is called itself.
+    /// Sets the identity: the version's, overridden by the execution's own name and ARN.
     pub(super) fn identify(&mut self, version: &Version, start_identity: IdentityRef<'_>) {
         let names = version.number << 1 | u64::from(start_identity.synchronous);
         if self.names != names {
@@ -77,14 +77,14 @@ impl ExecutionBuffer {
 #[derive(Debug)]
 pub(super) struct Bug;
 
-/// What a thread has for running executions.
+/// A thread's buffers for running executions.
 #[derive(Default)]
 pub(super) struct WorkerScratch {
-    // Buffers go from here to residents and back as they are: a word each, not half a kilobyte.
+    // Buffers move between here and residents as pointers: a word each, not half a kilobyte.
     #[allow(clippy::vec_box)]
     buffers: Vec<Box<ExecutionBuffer>>,
     pub(super) turn_scratch: Box<TurnScratch>,
-    /// Those of turns that were suspended.
+    /// Those of suspended turns.
     #[allow(clippy::vec_box)]
     turn_scratches: Vec<Box<TurnScratch>>,
 }
@@ -92,7 +92,7 @@ pub(super) struct WorkerScratch {
 /// Buffers kept, and bytes each may keep.
 const BUFFERS_MAX: usize = 64;
 const BUFFER_BYTES_MAX: usize = 256 * 1_024;
-/// Kits kept.
+/// Turn scratches kept.
 const TURN_SCRATCHES_MAX: usize = 8;
 
 impl WorkerScratch {
@@ -106,7 +106,7 @@ impl WorkerScratch {
         self.buffers.len()
     }
 
-    /// Takes a buffer back whose execution is over, or was packed.
+    /// Takes back the buffer of an execution that is over, or was packed.
     pub(super) fn put_back(&mut self, mut buffer: Box<ExecutionBuffer>) {
         buffer.watch = None;
         if self.buffers.len() < BUFFERS_MAX {
@@ -118,7 +118,7 @@ impl WorkerScratch {
         }
     }
 
-    /// The turn scratch, for a turn on a stack of its own.
+    /// Lends the turn scratch to a turn on a stack of its own.
     pub(super) fn lend_turn_scratch(&mut self) -> Box<TurnScratch> {
         let other = self.turn_scratches.pop().unwrap_or_default();
         std::mem::replace(&mut self.turn_scratch, other)
@@ -133,7 +133,7 @@ impl WorkerScratch {
     }
 }
 
-/// What a turn is taken with.
+/// The settings of a turn.
 pub(super) struct Setting<'t> {
     pub(super) version: &'t Version,
     pub(super) now_ms: u64,
@@ -142,15 +142,15 @@ pub(super) struct Setting<'t> {
     /// Whether the execution is aborted instead of entering one more state.
     pub(super) is_last_state: bool,
     pub(super) fuel: &'t Fuel<'t>,
-    /// What shows executions, and the stripe on which they are counted.
+    /// The observability hub, and the stripe on which executions are counted.
     pub(super) shown: (Option<&'t Observability>, usize),
-    /// Where random numbers come from, if not from the seed.
+    /// The source of random numbers, if not the seed.
     pub(super) random: Option<fn() -> u64>,
     pub(super) activities: Option<&'t dyn Fn(StateId, TaskId) -> ActivityWork>,
 }
 
 impl Setting<'_> {
-    /// One turn of the engine. After a bug buffer and turn scratch are as new.
+    /// One turn of the engine. After a bug, buffer and turn scratch are replaced by new ones.
     pub(super) fn advance(
         &self,
         turn_scratch: &mut TurnScratch,
@@ -171,7 +171,7 @@ impl Setting<'_> {
         let turn =
             catch_unwind(AssertUnwindSafe(|| engine::advance(&version.program, execution, event, &mut env)));
         turn.map_err(|_| {
-            // What the panic left half done is thrown away.
+            // What the panic left half done is dropped.
             let mut watch = buffer.watch.take();
             if let Some(watch) = &mut watch {
                 watch.lost();
@@ -183,7 +183,7 @@ impl Setting<'_> {
     }
 }
 
-/// The driver of turns that are short whatever they do: they end between two states.
+/// The driver of turns that are short in any case: they end between two states.
 pub(super) struct GoesOn;
 
 impl Refill for GoesOn {

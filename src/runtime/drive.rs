@@ -1,10 +1,10 @@
-//! The interpreter of effects: an execution takes its turns, and what they want done is carried out.
+//! The interpreter of effects: an execution takes its turns, and their effects are carried out.
 //!
-//! It is the only one. In-line drivers, shards and tests of a state differ in how time passes and in who does a task;
+//! It is the only one. In-line drivers, shards and tests of a state differ in how time passes and how tasks are done;
 //! that is their [`Outside`].
 //!
-//! Between a turn and the first of its effects nothing has happened outside yet, and all that is to happen lies in
-//! [`Effects`], which may be kept and [carried out](carry_out) later.
+//! After a turn, before its first effect, nothing has happened outside yet: all of it is in [`Effects`], which may be
+//! kept and [carried out](carry_out) later.
 
 use crate::engine::{Effect, Env, Event, EventMask, Execution, TaskCall, TimerKind, Token, Turn};
 use crate::fault::Fault;
@@ -15,7 +15,7 @@ use crate::program::Program;
 use crate::query::jsonata::Scratch;
 use crate::task::Answer;
 
-/// What an execution's turns want done and is still to be done, in order.
+/// The effects of an execution's turns that are still to be carried out, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     list: Vec<Effect>,
@@ -24,19 +24,19 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// Forgets what is still to be done.
+    /// Drops what is still to be done.
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.done = 0;
     }
 
-    /// Wants one more thing done.
+    /// Adds an effect.
     #[cfg(feature = "runtime")]
     pub(crate) fn push(&mut self, effect: Effect) {
         self.list.push(effect);
     }
 
-    /// Wants what an execution [waits for](Execution::pending) done.
+    /// Adds the effects that an execution [waits for](Execution::pending).
     #[cfg(feature = "runtime")]
     pub(crate) fn push_pending(&mut self, execution: &Execution, program: &Program) {
         execution.pending(program, &mut self.list);
@@ -56,7 +56,7 @@ impl Effects {
         taken
     }
 
-    /// Only what is to be cancelled is still to be done.
+    /// Keeps only the cancellations.
     fn keep_cancellations(&mut self) {
         self.list.drain(..std::mem::take(&mut self.done));
         self.list.retain(|effect| matches!(effect, Effect::Cancel(_)));
@@ -77,7 +77,7 @@ impl Effects {
     }
 }
 
-/// What turns need beside their execution; used again and again.
+/// What turns need beside their execution; reused.
 #[derive(Default)]
 pub(crate) struct TurnScratch {
     pub(crate) effects: Effects,
@@ -86,7 +86,7 @@ pub(crate) struct TurnScratch {
 }
 
 impl TurnScratch {
-    /// What a turn may use: nobody listens, and chance depends on the execution's seed.
+    /// The environment of a turn: without a listener, with randomness from the execution's seed.
     #[inline]
     pub(crate) fn env<'e>(&'e mut self, now_ms: u64, transitions_max: u32, fuel: &'e Fuel<'e>) -> Env<'e> {
         Env {
@@ -107,17 +107,17 @@ impl TurnScratch {
     }
 }
 
-/// One execution, and the world around it.
+/// An execution and its environment.
 pub(crate) trait Outside {
-    /// What the execution is to do: react to an event, or whatever else can follow.
+    /// What the execution is to do: handle an event, or another kind of work.
     type Work: From<Event>;
-    /// Why a turn came to no end.
+    /// Why a turn did not finish.
     type Stopped;
 
     /// One turn.
     fn advance(&mut self, work: Self::Work) -> Result<Turn, Self::Stopped>;
 
-    /// What its turns want done.
+    /// The effects of its turns.
     fn effects(&mut self) -> &mut Effects;
 
     /// The execution.
@@ -136,7 +136,7 @@ pub(crate) trait Outside {
     fn cancel(&mut self, token: Token);
 }
 
-/// Lets an execution work until it waits, is over, or others are to have their turn.
+/// Runs an execution until it waits, is over, or has to yield.
 #[inline]
 pub(crate) fn drive<O: Outside>(outside: &mut O, work: O::Work) -> Result<Turn, O::Stopped> {
     let mut work = work;
@@ -156,8 +156,8 @@ pub(crate) fn drive<O: Outside>(outside: &mut O, work: O::Work) -> Result<Turn, 
     }
 }
 
-/// Arms timers and starts tasks; stops at the first task that is done, which is the next event.
-// Out of the way of the turns that want nothing.
+/// Arms timers and starts tasks; stops at the first task that is done at once, whose result is the next event.
+// Out of line, for turns without effects.
 #[inline(never)]
 pub(crate) fn carry_out<O: Outside>(outside: &mut O) -> Option<Event> {
     while let Some(effect) = outside.effects().next() {
@@ -177,19 +177,19 @@ pub(crate) fn carry_out<O: Outside>(outside: &mut O) -> Option<Event> {
                 }
                 Answer::Never => {}
             },
-            // Of the past.
+            // Outdated.
             Effect::Timer { .. } | Effect::Task(_) => {}
         }
     }
     None
 }
 
-/// Whether the execution still waits for what it wanted for this token.
+/// Whether the execution still waits for an effect of this token.
 fn wants(execution: &Execution, token: Token) -> bool {
     execution.outcome().is_none() && execution.is_current(token)
 }
 
-/// The event that a task's result is.
+/// The event of a task's result.
 pub(crate) fn task_over(token: Token, result: Result<Value, Fault>) -> Event {
     match result {
         Ok(output) => Event::TaskSucceeded(token, output),

@@ -1,4 +1,4 @@
-//! The engine, as those who start executions see it.
+//! The engine's interface for callers that start executions.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::program::{DataResource, Distributed, Program, StateKind};
 use crate::task::{Handlers, Permit};
 
 /// Runs executions of state machines on threads of its own. Clones are the same engine; when the last one is dropped,
-/// what still runs is aborted.
+/// running executions are aborted.
 ///
 /// ```
 /// use expressway::runtime::{Engine, Json};
@@ -52,16 +52,16 @@ pub struct Engine {
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     handlers: Handlers<Registered>,
-    /// What definitions of Express machines are read as.
+    /// How definitions of Express machines are read.
     options: asl::Options,
     pub(super) takes: Takes,
     machines: DashMap<String, Machine>,
     versions: AtomicU64,
-    /// Tells this engine's machines from those of others.
+    /// Distinguishes this engine's machines from those of others.
     pub(super) number: u64,
 }
 
-/// What an engine is ready to do.
+/// What an engine accepts.
 pub(super) struct Takes {
     /// Executions that neither wait nor call run on the thread that starts them.
     pub(super) in_place: bool,
@@ -96,7 +96,7 @@ impl Drop for Inner {
     }
 }
 
-/// What a definition is read as, and what its tasks may do.
+/// How a definition is read, and what its tasks may do.
 struct Rules<'m> {
     options: &'m asl::Options,
     permit: Option<&'m Arc<dyn Permit>>,
@@ -107,8 +107,8 @@ const ALONE: &str = "Standard children of a distributed Map cannot be made durab
 const IN_DATABASE: &str = "A Map Run cannot be made durable in PostgreSQL yet: use a folder of state, an Express state machine, or \
     the Mode INLINE";
 
-/// Why a machine is refused whose distributed Map has Standard children, where executions are durable and nobody keeps
-/// those of Map Runs.
+/// Why a machine is refused whose distributed Map has Standard children, where executions are durable and those of Map
+/// Runs are not kept.
 fn not_durable(
     program: &Program,
     map: &Distributed,
@@ -128,7 +128,7 @@ fn not_durable(
     }])
 }
 
-/// What a version is made of, beside its program and its names.
+/// The parts of a version, beside its program and its names.
 struct VersionParts<'m> {
     definition: &'m asl::Definition,
     permit: Option<&'m Arc<dyn Permit>>,
@@ -141,11 +141,11 @@ struct VersionParts<'m> {
 pub struct ShardLoad {
     /// Queued executions.
     pub queued: usize,
-    /// For how long it has been at its present turn, if it takes one.
+    /// How long its present turn has taken so far, if it is in one.
     pub turn_for: Option<Duration>,
 }
 
-/// Why a definition does not become a state machine.
+/// Why a definition is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DefinitionError {
@@ -169,8 +169,9 @@ pub enum DefinitionError {
 }
 
 impl DefinitionError {
-    /// The error for people who have the definition before them: each problem with its line of the source, the place
-    /// marked. `file` is what the definition is called. What is not about a place in the text is told as by `Display`.
+    /// The error for users who have the definition before them: each problem with its line of the source, the place
+    /// marked. `file` is the name of the definition. Problems without a place in the text are formatted as by
+    /// `Display`.
     ///
     /// ```
     /// # use expressway::runtime::Engine;
@@ -191,7 +192,7 @@ impl DefinitionError {
         }
     }
 
-    /// Tasks that would not be done, at the places of their resources.
+    /// Tasks without a handler, at the places of their resources.
     fn undone(undone: Undone, program: &Program, definition: &asl::Definition) -> DefinitionError {
         let located = |(task, message)| {
             let mut states = program.states.iter();
@@ -215,7 +216,7 @@ impl Engine {
 
     pub(super) fn new(inner: Inner) -> Engine {
         let inner = Arc::new(inner);
-        // Nobody else sets it.
+        // This is its only setter.
         let _ = inner.shared.engine.set(Arc::downgrade(&inner));
         Engine { inner }
     }
@@ -229,7 +230,7 @@ impl Engine {
     /// Makes an Express state machine of a definition (ASL, as JSON text), to be found by its name.
     ///
     /// # Errors
-    /// All that is wrong with the definition, or that the name is taken.
+    /// All problems of the definition, or that the name is taken.
     pub fn create_state_machine(&self, name: &str, definition: &str) -> Result<Machine, DefinitionError> {
         let machine = self.create(&MachineSpec::new(name, definition))?;
         match self.inner.machines.entry(name.to_owned()) {
@@ -238,10 +239,11 @@ impl Engine {
         }
     }
 
-    /// Makes a state machine. Nobody finds it by its name, so several may have the same, and even the same ARN.
+    /// Creates a state machine. It is not registered under its name, so several may have the same, and even the same
+    /// ARN.
     ///
     /// # Errors
-    /// All that is wrong with the definition.
+    /// All problems of the definition.
     pub fn create(&self, spec: &MachineSpec<'_>) -> Result<Machine, DefinitionError> {
         let mut options = self.inner.options;
         let mut seconds_max = self.shared().start.seconds_max;
@@ -259,11 +261,11 @@ impl Engine {
         Ok(Machine::new(self.inner.number, spec.machine_type, options, permit, version))
     }
 
-    /// Gives a state machine another definition, at once and as a whole: executions that were started keep the one
-    /// they were started with.
+    /// Replaces a state machine's definition, atomically: executions that were started keep the one they were started
+    /// with.
     ///
     /// # Errors
-    /// All that is wrong with the definition; the old one stays.
+    /// All problems of the definition; the old one stays.
     pub fn update_state_machine(&self, machine: &Machine, definition: &str) -> Result<(), DefinitionError> {
         self.update(machine, definition, None)
     }
@@ -271,7 +273,7 @@ impl Engine {
     /// As [`update_state_machine`](Engine::update_state_machine), with another role too, if one is given.
     ///
     /// # Errors
-    /// All that is wrong with the definition; what was stays.
+    /// All problems of the definition; the old definition and role stay.
     pub fn update(
         &self,
         machine: &Machine,
@@ -300,7 +302,7 @@ impl Engine {
         self.inner.machines.get(name).map(|machine| machine.clone())
     }
 
-    /// Forgets a state machine; its executions go on. Whether there was one of this name.
+    /// Unregisters a state machine; its executions continue. Whether there was one of this name.
     pub fn delete_state_machine(&self, name: &str) -> bool {
         self.inner.machines.remove(name).is_some()
     }
@@ -322,7 +324,7 @@ impl Engine {
         self.version_of(Arc::new(program), identity, seconds_max, parts)
     }
 
-    /// Refuses data of distributed Maps that no store reads or writes.
+    /// Refuses data of distributed Maps for which there is no store.
     fn check_stores(&self, program: &Program, definition: &asl::Definition) -> Result<(), DefinitionError> {
         if self.inner.takes.missing_stores {
             return Ok(());
@@ -364,7 +366,7 @@ impl Engine {
             let child = self.child(distributed, &identity, definition, permit)?;
             work[distributed.task] = machine::Work::MapRun(Arc::new(child));
         }
-        // 0 is nobody's.
+        // 0 means none.
         let number = self.inner.versions.fetch_add(1, Ordering::Relaxed) + 1;
         let mut version = Version::new(number, program, identity, work, seconds_max, usage);
         version.counters = (self.shared().observability.as_ref().zip(counters))
@@ -372,7 +374,7 @@ impl Engine {
         Ok(version)
     }
 
-    /// What the child executions of a distributed Map run.
+    /// The version of the child executions of a distributed Map.
     fn child(
         &self,
         distributed: &Distributed,
@@ -399,21 +401,21 @@ impl Engine {
         self.version_of(Arc::clone(&distributed.child), identity, seconds_max, parts)
     }
 
-    // ---- the whole ----
+    // ---- the whole engine ----
 
     /// How many executions there were, by how they ended.
     pub fn counts(&self) -> Counts {
         self.shared().counts()
     }
 
-    /// Executions that are accounted for as under way, and the bytes they are billed. Those that run on the thread of
-    /// their caller are billed nothing as long as they let nobody else have a turn.
+    /// Executions that are accounted for as under way, and the bytes they are billed. Those that run on their caller's
+    /// thread are billed nothing until they yield.
     pub fn usage(&self) -> (usize, usize) {
         (self.shared().running(), self.shared().admission.total.bytes())
     }
 
-    /// How busy each shard is: a watchdog looks whether one has been at the same turn for long, which means that what a
-    /// user wrote blocks it, for a turn takes well under a millisecond.
+    /// How busy each shard is. A watchdog checks whether one has been in the same turn for long, which means that a
+    /// user's handler blocks it, for a turn takes well under a millisecond.
     pub fn shard_loads(&self) -> Vec<ShardLoad> {
         let shared = self.shared();
         let load = |remote: &Remote| ShardLoad {
@@ -426,8 +428,8 @@ impl Engine {
         shared.remotes.iter().map(|remote| load(remote)).collect()
     }
 
-    /// Admits no more executions and waits until all are over; those that are not after `within` time out. Comes to the
-    /// counts of what happened meanwhile.
+    /// Admits no more executions and waits until all are over; those that are not after `within` time out. Resolves to
+    /// the counts of executions that ended meanwhile.
     pub async fn drain(&self, within: Duration) -> Counts {
         let shared = self.shared();
         let before = self.counts();
@@ -443,7 +445,7 @@ impl Engine {
         self.counts().minus(&before)
     }
 
-    /// An execution that was started with an [ARN](StartOptions::execution_arn) of its own, as long as it runs.
+    /// A running execution that was started with an [ARN](StartOptions::execution_arn) of its own.
     pub fn find_execution(&self, arn: &str) -> Option<Handle> {
         let found = self.shared().by_arn.get(arn)?;
         let Indexed { completion, version, seed } = &*found;
@@ -455,7 +457,7 @@ impl Engine {
         })
     }
 
-    /// Says that the time was changed: shards look at their timers.
+    /// Notifies the shards that the time was changed: they check their timers.
     pub fn tick(&self) {
         self.shared().wake_all();
     }
@@ -467,7 +469,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// That nothing reads or writes what a distributed Map names, and what to set.
+/// The message for a distributed Map's data without a store, and what to set.
 fn missing_store(resource: &str) -> String {
     let action = resource.split_once(":states:::").map(|(_, action)| action);
     let setting = match action.and_then(|action| action.split_once(':')) {

@@ -1,5 +1,5 @@
-//! Turns of the engine that may be suspended in the midst of an expression: each runs on a stack of its own, from which
-//! it comes back when its slice of fuel is spent, and to which it returns when its state machine's turn comes again.
+//! Turns of the engine that may be suspended inside an expression: each runs on a stack of its own, which it leaves
+//! when its slice of fuel is spent, and to which it returns at its state machine's next turn.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::limits;
 pub(super) struct FiberTurn {
     pub(super) shared: Arc<Shared>,
     pub(super) version: Arc<Version>,
-    /// Of an execution that is not one of a batch.
+    /// Of an execution that is not part of a batch.
     pub(super) completion: Option<Arc<Completion>>,
     pub(super) buffer: Box<ExecutionBuffer>,
     pub(super) turn_scratch: Box<TurnScratch>,
@@ -33,7 +33,7 @@ pub(super) struct FiberTurn {
     pub(super) stripe: usize,
 }
 
-/// What came of it.
+/// The result of a finished turn.
 pub(super) struct Finished {
     pub(super) buffer: Box<ExecutionBuffer>,
     pub(super) turn_scratch: Box<TurnScratch>,
@@ -41,7 +41,7 @@ pub(super) struct Finished {
     work: u64,
 }
 
-/// What a turn is told when it goes on: its next slice, and for how long it ran until now, where there is a clock.
+/// What a turn is resumed with: its next slice, and for how long it ran until now, if there is a clock.
 #[derive(Clone, Copy)]
 struct Word {
     slice: Result<u64, Cut>,
@@ -50,19 +50,19 @@ struct Word {
 
 type Turning = Coroutine<Word, Rest, Finished, DefaultStack>;
 
-/// What a turn says when it is suspended: the work it did since the last time, and whether it is in the midst of something
-/// that has to come to its end.
+/// What a turn reports when it is suspended: the work it did since the last time, and whether it is inside an operation
+/// that must not be cut.
 type Rest = (u64, bool);
 
 /// A suspended turn.
 pub(super) struct Fiber {
     turning: Option<Turning>,
-    /// Work that was told of.
+    /// Work that was reported.
     told: u64,
     busy_ns: u64,
-    /// Whether it is in the midst of something that has to come to its end: it is not cut now.
+    /// Whether it is inside an operation that must not be cut.
     pub(super) is_whole: bool,
-    /// What its arena holds.
+    /// The bytes its arena holds.
     held: Arc<Held>,
     /// Whether it is counted as suspended.
     pub(super) is_counted: bool,
@@ -80,12 +80,12 @@ pub(super) enum Step {
     Finished(Finished, u64),
 }
 
-/// Stacks that are used again.
+/// Stacks for reuse.
 #[derive(Default)]
 pub(super) struct Stacks(Vec<DefaultStack>);
 
 impl Stacks {
-    /// A turn that has not begun; the errand again, when the system has no stack for it.
+    /// A turn that has not begun; the `FiberTurn` again, when the system has no stack for it.
     pub(super) fn prepare(&mut self, mut errand: FiberTurn) -> Result<Fiber, Box<FiberTurn>> {
         let stack = match self.0.pop() {
             Some(stack) => stack,
@@ -99,8 +99,7 @@ impl Stacks {
         Ok(Fiber { turning: Some(turning), told: 0, busy_ns: 0, is_whole: false, held, is_counted: false })
     }
 
-    /// Lets a turn do another slice, or tells it to come to its end. `busy_ns` is how long it ran since it was suspended
-    /// before.
+    /// Runs a turn for another slice, or cuts it. `busy_ns` is how long it ran since it was suspended before.
     pub(super) fn resume(&mut self, mut fiber: Fiber, slice: Result<u64, Cut>, has_clock: bool) -> Step {
         let word = Word { slice, busy_ns: has_clock.then_some(fiber.busy_ns) };
         let turning = fiber.turning.as_mut().expect("a fiber has its turn until that is over");
@@ -124,12 +123,12 @@ impl Stacks {
 }
 
 impl Fiber {
-    /// Bytes that it takes: its values, and what is usually touched of its stack.
+    /// Bytes that it takes: its values, and the usual size of the touched part of its stack.
     pub(super) fn bytes(&self) -> usize {
         self.held.bytes() + limits::FIBER_BILL_BYTES
     }
 
-    /// Whether it gets no more memory for now.
+    /// Sets whether it gets no more memory for now.
     pub(super) fn has_enough(&self, has_enough: bool) {
         self.held.has_enough(has_enough);
     }
@@ -141,7 +140,7 @@ impl Fiber {
 }
 
 impl Drop for Fiber {
-    /// One that is in the midst of its turn is not thrown away but cut, so that it comes to its end in order.
+    /// A turn that is in progress is cut rather than dropped, so that it ends in order.
     fn drop(&mut self) {
         let Some(turning) = &mut self.turning else { return };
         while turning.started() && !turning.done() {

@@ -11,7 +11,7 @@ use super::machine::Version;
 use super::outcome::{Outcome, Status};
 use crate::fault::Fault;
 
-/// An execution that was started. As a future, it comes to its [`Outcome`], once; dropping it changes nothing for the
+/// An execution that was started. As a future, it resolves to its [`Outcome`], once; dropping it does not affect the
 /// execution.
 #[derive(Clone)]
 pub struct Handle {
@@ -22,7 +22,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Where it stands.
+    /// Its status.
     pub fn status(&self) -> Status {
         self.completion.status()
     }
@@ -38,10 +38,10 @@ impl Handle {
     }
 
     /// Blocks this thread until the execution is over. For callers without an async runtime; inside of one, await the
-    /// handle. Under virtual time nobody goes on while this thread waits.
+    /// handle. Under virtual time nothing advances while this thread waits.
     ///
     /// # Panics
-    /// In an async context, where it would block what it waits for.
+    /// In an async context, where it would block the execution it waits for.
     pub fn wait(self) -> Outcome {
         assert!(
             tokio::runtime::Handle::try_current().is_err(),
@@ -50,21 +50,20 @@ impl Handle {
         pollster::block_on(self)
     }
 
-    /// Stops it, wherever it stands: timers, retries, branches and handlers end with it. Nothing happens when it is
-    /// over.
+    /// Stops it in any state: timers, retries, branches and handlers end with it. No effect when it is over.
     pub fn abort(&self) {
         self.abort_with(Fault { error: None, cause: None });
     }
 
-    /// As [`abort`](Handle::abort), for a reason.
+    /// As [`abort`](Handle::abort), with a fault.
     pub fn abort_with(&self, fault: Fault) {
         if let Some((place, fault)) = self.completion.abort(fault) {
             self.shared.remotes[usize::from(place.shard)].send(ShardMessage::Abort(place.key, fault));
         }
     }
 
-    /// Aborts it as soon as it is to enter one more state: what its states do now they do to their end. Nothing happens
-    /// when it is over before. A durable execution that goes on after a restart knows nothing of it.
+    /// Aborts it before it enters its next state: what its current states do is completed. No effect when it is over
+    /// before. The request is not recorded for a durable execution that continues after a restart.
     pub fn abort_at_next_state(&self) {
         self.completion.abort_at_next_state();
     }
@@ -84,7 +83,7 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// Aborts the execution when it is dropped before the end, which the flag says.
+/// Aborts the execution when it is dropped before the end; the flag says whether it is over.
 pub(super) struct Running(pub(super) Handle, pub(super) bool);
 
 impl Drop for Running {

@@ -1,4 +1,4 @@
-//! What shards have in common, and what others may put in front of one.
+//! State shared by all shards, and the inbox in front of each.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -33,17 +33,17 @@ use crate::task::token::Waiting;
 #[derive(Debug)]
 pub(super) struct StartBatch {
     pub(super) version: Arc<Version>,
-    /// Their inputs, one behind the other.
+    /// Their inputs, concatenated.
     pub(super) text: Vec<u8>,
     /// Where each input ends; empty when there is one.
     pub(super) ends: Vec<u32>,
-    /// Of a batch: who is told, and which of them the first is.
+    /// Of a batch: the recipient of the outcomes, and the number of its first execution.
     pub(super) reply: Reply,
-    /// The number of the first, which its seed follows from; the others count on.
+    /// The number of the first, from which its seed follows; the others count up.
     pub(super) number: u64,
-    /// The seed of the only one, where it is known already.
+    /// The seed of a single execution, if it is known already.
     pub(super) seed: Option<u64>,
-    /// Who watches the only one.
+    /// The watchers of a single execution.
     pub(super) watch: Option<Box<Watch>>,
 }
 
@@ -53,13 +53,13 @@ impl StartBatch {
     }
 }
 
-/// What happened to an execution that is parked.
+/// A message to a parked execution.
 #[derive(Debug)]
 pub(super) enum ShardMessage {
     Abort(Key, Fault),
     /// A block of the journal is durable.
     Durable,
-    /// An execution of an earlier process goes on here.
+    /// An execution of an earlier process continues here.
     Resume(Box<Resume>),
     Answer(Key, Token, Result<Vec<u8>, Fault>),
     Heartbeat(Key, Token, HeartbeatFrom),
@@ -67,12 +67,12 @@ pub(super) enum ShardMessage {
     Started(Key, Token, Option<Box<str>>),
 }
 
-/// Where a task waits for whoever has its token: the execution, the task, and the execution's number in the journal, if
-/// it is durable.
+/// Where a task waits for its token's holder: the execution, the task, and the execution's number in the journal, if it
+/// is durable.
 pub(super) type Asks = (Location, Token, Option<u64>);
 
-/// What is to be told that a heartbeat was taken note of, so that the next one is sent again. In between, others are
-/// the same as none.
+/// Who is notified that a heartbeat was handled, so that the next one is sent again. In between, further heartbeats are
+/// dropped.
 #[derive(Debug)]
 pub(super) enum HeartbeatFrom {
     /// A handler's.
@@ -81,9 +81,9 @@ pub(super) enum HeartbeatFrom {
     Token(u128),
 }
 
-/// What others may do to a shard. Nothing here grows without bound: executions in start batches are counted; of messages there is at most one
-/// abort for each execution, one answer for each task (tokens are single-use), one heartbeat for each, and that it was
-/// started once; and a woken task is in its queue once.
+/// A shard's interface for other threads. Nothing here grows without bound: executions in start batches are counted; of
+/// messages there is at most one abort for each execution, one answer for each task (tokens are single-use), one
+/// heartbeat for each, and one that it was started; and a woken task is in its queue once.
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) start_batches: SegQueue<StartBatch>,
@@ -92,15 +92,15 @@ pub(super) struct Remote {
     pub(super) messages: SegQueue<ShardMessage>,
     pub(super) woken: SegQueue<u32>,
     pub(super) wakeup: CachePadded<Wakeup>,
-    /// When the turn began that it takes, in milliseconds since 1970; 0 while it takes none.
+    /// When its present turn began, in milliseconds since 1970; 0 between turns.
     pub(super) turn_since_ms: AtomicU64,
     /// How its executions ended.
     pub(super) tally: CachePadded<Counters>,
-    /// How the shard is, as of its last turn.
+    /// The shard's gauges, as of its last turn.
     pub(super) gauges: CachePadded<Gauges>,
 }
 
-/// What a shard says of itself after a turn, when someone wants to know.
+/// Gauges that a shard publishes after a turn, if they are wanted.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     pub(super) residents: AtomicU64,
@@ -139,12 +139,12 @@ impl Remote {
         !self.messages.is_empty() || !self.woken.is_empty() || !self.start_batches.is_empty()
     }
 
-    /// Whether no more executions may wait here, of which it takes `queue_max`.
+    /// Whether no more executions may wait here, with at most `queue_max` of them.
     pub(super) fn is_full(&self, queue_max: usize) -> bool {
         self.queued.load(Ordering::Relaxed) >= queue_max
     }
 
-    /// Takes executions that nobody has begun.
+    /// Takes executions that have not begun.
     pub(super) fn take_start_batch(&self) -> Option<StartBatch> {
         let start_batch = self.start_batches.pop()?;
         let executions = start_batch.len();
@@ -154,7 +154,7 @@ impl Remote {
     }
 }
 
-/// What a handle needs, of an execution that can be found.
+/// What a handle needs for an execution that can be found by its ARN.
 pub(super) struct Indexed {
     pub(super) completion: Arc<Completion>,
     pub(super) version: Arc<Version>,
@@ -181,49 +181,49 @@ impl Wake for TaskWaker {
     }
 }
 
-/// What all shards and all handles see.
+/// State shared by all shards and all handles.
 pub(super) struct Shared {
     pub(super) remotes: Box<[Arc<Remote>]>,
     pub(super) admission: Admission,
-    /// How executions were accepted, and how those ended that ran on the thread of their caller; spread over several so
-    /// that threads do not wait for each other's cache lines.
+    /// Counters of accepted executions, and of ended ones that ran on their caller's thread; striped so that threads do
+    /// not contend for cache lines.
     pub(super) stripes: Box<[CachePadded<Counters>]>,
     pub(super) time: Arc<dyn Time>,
-    /// How far the wall clock is ahead of the monotonic one, and when that was looked at last.
+    /// How far the wall clock is ahead of the monotonic one, and when that was last checked.
     pub(super) ahead_ms: AtomicI64,
     pub(super) ahead_at_ms: AtomicU64,
     pub(super) start: Start,
-    /// Executions that can be found by their ARNs: those that run and were given one.
+    /// Executions that can be found by their ARNs: running ones that were given one.
     pub(super) by_arn: DashMap<Box<str>, Indexed>,
     /// Decides which executions are watched.
     pub(super) observer: Option<Arc<dyn Observer>>,
-    /// What is shown of executions.
+    /// Records executions.
     pub(super) observability: Option<Arc<Observability>>,
     pub(super) waiting: Arc<Waiting<Asks>>,
     /// Whether there is an activity of this ARN.
     pub(super) has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// Handlers that blocked a shard.
     pub(super) blocked: Blocked,
-    /// Where seeds and random numbers come from; without it, they follow from the seed.
+    /// The source of seeds and random numbers; without it, they follow from the seed.
     pub(super) random: Option<fn() -> u64>,
-    /// What seeds follow from, and how many were given out.
+    /// The base of seeds, and how many were given out.
     pub(super) seed: u64,
     pub(super) seeds: CachePadded<AtomicU64>,
-    /// Whether executions are admitted, and who waits for the last one to end.
+    /// Whether executions are admitted, and the waiters for the last one to end.
     pub(super) gate: DrainGate,
-    /// Who waits for room to start executions.
+    /// Waiters for room to start executions.
     pub(super) room: Room,
     /// When everything that still runs times out.
     pub(super) drain_at_ms: AtomicU64,
-    /// The engine is gone: shards abort what they have and end.
+    /// The engine is dropped: shards abort their executions and end.
     pub(super) dropped: AtomicBool,
     /// The journal of durable executions.
     pub(super) durability: Option<Arc<Durability>>,
-    /// The engine itself, as long as someone has it: Map Runs start executions.
+    /// The engine itself, as long as it is referenced: Map Runs start executions.
     pub(super) engine: OnceLock<Weak<super::engine::Inner>>,
-    /// Keeps Map Runs and their children, if anyone does.
+    /// Keeps Map Runs and their children, if set.
     pub(super) map_runs: Option<Arc<dyn MapRuns>>,
-    /// Where their data is.
+    /// Stores of their data.
     pub(super) stores: Arc<Handlers<dyn DataStore>>,
 }
 
@@ -233,7 +233,7 @@ impl Shared {
         let mut counts = Counts::default();
         self.remotes.iter().for_each(|remote| remote.tally.add_ended(&mut counts));
         self.stripes.iter().for_each(|stripe| stripe.add_ended(&mut counts));
-        // Later, so that nothing ends that was not accepted.
+        // Afterwards, so that no execution has ended that is not accepted.
         self.stripes.iter().for_each(|stripe| stripe.add_accepted(&mut counts));
         let absent = self.durability.as_ref().map_or(0, |it| it.absent.load(Ordering::Relaxed));
         counts.running = counts.accepted.saturating_sub(counts.ended() + absent);
@@ -245,13 +245,12 @@ impl Shared {
         self.admission.total.executions() + self.visits()
     }
 
-    /// Executions that run on the threads of their callers.
+    /// Executions that run on their callers' threads.
     pub(super) fn visits(&self) -> usize {
         self.stripes.iter().fold(0, |sum: u64, stripe| sum.wrapping_add(stripe.visiting())) as usize
     }
 
-    /// How far the wall clock is ahead of the monotonic one. Whether somebody set it is looked at now and
-    /// then.
+    /// How far the wall clock is ahead of the monotonic one. Whether it was set is checked at intervals.
     pub(super) fn ahead_ms(&self, now_ms: u64) -> i64 {
         let known_ms = self.ahead_ms.load(Ordering::Relaxed);
         let looked_ms = self.ahead_at_ms.load(Ordering::Relaxed);
@@ -262,7 +261,7 @@ impl Shared {
         self.look_at_wall()
     }
 
-    /// The same, as of now.
+    /// The same, read now.
     pub(super) fn look_at_wall(&self) -> i64 {
         let known_ms = self.ahead_ms.load(Ordering::Relaxed);
         let ahead_ms = self.time.now_ms() as i64 - self.time.steady_ms() as i64;
@@ -274,7 +273,7 @@ impl Shared {
         ahead_ms
     }
 
-    /// The time, where it is measured how long executions take.
+    /// The time, if durations of executions are measured.
     pub(super) fn elapsed_us(&self) -> u64 {
         match &self.observability {
             Some(observability) if observability.counts => self.time.elapsed_us(),
@@ -282,12 +281,12 @@ impl Shared {
         }
     }
 
-    /// Gives out `executions` seeds; the first.
+    /// Gives out `executions` seeds; returns the first.
     pub(super) fn seeds(&self, executions: u64) -> u64 {
         self.seeds.fetch_add(executions, Ordering::Relaxed)
     }
 
-    /// The n-th seed, or any: neighbours have nothing in common.
+    /// The n-th seed, or a random one: seeds of neighbours are unrelated.
     pub(super) fn seed(&self, number: u64) -> u64 {
         if let Some(random) = self.random {
             return random();
@@ -298,18 +297,18 @@ impl Shared {
         z ^ (z >> 31)
     }
 
-    /// After executions ended, or others made room: whether someone waits for the last one to end, or for room.
+    /// After executions ended, or others made room: wakes the waiters for the last one to end, and for room.
     pub(super) fn made_room(&self) {
         self.gate.left(|| self.running());
         self.room.made();
     }
 
-    /// What an alias decides by for the execution of this number. No seed of an execution is the same.
+    /// The random number by which an alias picks a version for the execution of this number. It differs from all seeds.
     pub(super) fn chance(&self, number: u64) -> u64 {
         self.seed(!number)
     }
 
-    /// An execution is over: it cannot be found any more.
+    /// An execution is over: it can no longer be found.
     pub(super) fn forget(&self, completion: &Completion) {
         if let Some(arn) = completion.start_identity.label.as_ref().and_then(|label| label.arn.as_deref()) {
             self.by_arn.remove(arn);

@@ -1,6 +1,6 @@
 //! The in-line driver: executions run to their end on the caller's thread, one after the other.
 //!
-//! For pure workflows and synchronous handlers this is the fastest way to sit inside an event pipeline: no hop to
+//! For pure workflows and synchronous handlers this is the fastest way to run inside an event pipeline: no hop to
 //! another thread, and after the first few executions no allocation either.
 
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ use crate::task::{self, Handler, Handlers};
 pub use crate::engine::Outcome;
 pub use crate::task::{Answer, Tasks};
 
-/// The handlers for the tasks of one program, found once.
+/// The handlers for the tasks of one program, looked up once.
 struct Registered {
     by_task: Vec<Option<Arc<dyn Handler>>>,
 }
@@ -48,7 +48,7 @@ impl Tasks for Registered {
     }
 }
 
-/// Why an input does not become an execution.
+/// Why an input is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
@@ -86,11 +86,11 @@ pub struct Driver<C = RealClock> {
     /// Answers that are still to come, by the number in their timer.
     answers: Vec<Option<Result<Vec<u8>, Fault>>>,
     order: u64,
-    /// How far the wall clock is ahead of the monotonic one, and when that was looked at.
+    /// How far the wall clock is ahead of the monotonic one, and when that was checked.
     ahead_ms: i64,
     ahead_at_ms: Option<u64>,
     seed: u64,
-    /// Where random numbers come from, if not from the seed.
+    /// The source of random numbers, if not the seed.
     random: Option<fn() -> u64>,
     start: Start,
 }
@@ -98,7 +98,7 @@ pub struct Driver<C = RealClock> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Timer {
     at_ms: u64,
-    /// What was armed first fires first.
+    /// Timers fire in the order in which they were armed.
     order: u64,
     token: Token,
     what: Due,
@@ -151,7 +151,7 @@ impl<C: Clock> Driver<C> {
         }
     }
 
-    /// Makes all that follows depend on `seed` alone.
+    /// Makes all further results depend on `seed` alone.
     pub fn seed(&mut self, seed: u64) {
         (self.seed, self.random) = (seed, None);
     }
@@ -162,7 +162,7 @@ impl<C: Clock> Driver<C> {
         self.start.bytes_max = bytes_max;
     }
 
-    /// What the executions to come are called.
+    /// Sets the identity of the executions that follow.
     pub fn identify(&mut self, identity: Identity) {
         self.execution.identity = identity;
     }
@@ -175,16 +175,16 @@ impl<C: Clock> Driver<C> {
     /// Runs one execution.
     ///
     /// # Errors
-    /// When the input is not JSON or too large. A workflow that fails is not an error here: ask [`Ended`].
-    // In the caller, so that an `Ended` is two registers: handed back through memory it is written as two words and read
-    // as one value, which waits, and that was a tenth of the smallest workflow.
+    /// When the input is not JSON or too large. A workflow that fails is not an error here: see [`Ended`].
+    // In the caller, so that an `Ended` is two registers: returned through memory it is written as two words and read
+    // as one value, which stalls, and that was a tenth of the smallest workflow.
     #[inline]
     pub fn run(&mut self, input: &[u8]) -> Result<Ended<'_>, InputError> {
         self.run_with(input, None)?;
         Ok(Ended::over(&self.execution))
     }
 
-    /// Runs one execution and tells `listener` what happens.
+    /// Runs one execution with a listener.
     ///
     /// # Errors
     /// As [`run`](Driver::run).
@@ -230,7 +230,7 @@ impl<C: Clock> Driver<C> {
         }
     }
 
-    /// The time; whether the clock on the wall was set is looked at now and then, for two clocks are a third of the cost
+    /// The time; whether the wall clock was set is checked at intervals, for reading two clocks is a third of the cost
     /// of the smallest workflow.
     fn now_ms(&mut self) -> u64 {
         let now_ms = self.clock.steady_ms();
@@ -271,7 +271,7 @@ impl<C: Clock> Driver<C> {
     }
 }
 
-/// An execution on its way, and who listens to it.
+/// A running execution, and its listener.
 struct Run<'r, 'l, C> {
     driver: &'r mut Driver<C>,
     listener: Option<&'l mut dyn Listener>,
@@ -322,7 +322,7 @@ impl<C: Clock> Outside for Run<'_, '_, C> {
     }
 
     fn cancel(&mut self, _: Token) {
-        // Timers and answers of the past are dropped when they come up.
+        // Outdated timers and answers are dropped when they come up.
     }
 }
 
@@ -338,9 +338,9 @@ impl<C: Clock> Refill for Deadline<'_, C> {
     }
 }
 
-/// Milliseconds between two looks at the clock on the wall.
+/// Milliseconds between two checks of the wall clock.
 const AHEAD_MS: u64 = 100;
-/// Transitions between two looks at the clock.
+/// Transitions between two checks of the clock.
 const TRANSITIONS_PER_TURN: u32 = 10_000;
 
 impl<C> std::fmt::Debug for Driver<C> {
@@ -356,7 +356,7 @@ impl<'d> Ended<'d> {
         Ended { execution, outcome }
     }
 
-    /// An execution that ended without a word of its own.
+    /// The end of an execution without an outcome of its own.
     #[cfg(feature = "runtime")]
     pub(super) fn of(execution: &'d Execution, outcome: &'d Outcome) -> Ended<'d> {
         Ended { execution, outcome }
@@ -367,7 +367,7 @@ impl<'d> Ended<'d> {
         self.outcome
     }
 
-    /// The execution itself, for those who want to look into its arena.
+    /// The execution itself, for access to its arena.
     pub fn execution(&self) -> &'d Execution {
         self.execution
     }
@@ -384,7 +384,7 @@ impl<'d> Ended<'d> {
         }
     }
 
-    /// As [`write_output`](Ended::write_output), as it stands inside of a JSON string.
+    /// As [`write_output`](Ended::write_output), escaped for the inside of a JSON string.
     #[cfg(feature = "api")]
     pub(crate) fn write_output_inside(&self, out: &mut Vec<u8>) {
         if let Outcome::Succeeded(output) = self.outcome() {
@@ -392,7 +392,7 @@ impl<'d> Ended<'d> {
         }
     }
 
-    /// The output as a type of the caller's own.
+    /// The output, deserialized.
     ///
     /// # Errors
     /// The fault, if it failed; an error of `States.Runtime` if the output has another shape.

@@ -1,13 +1,13 @@
-//! What executions begin with.
+//! Inputs of executions.
 
 use serde::Serialize;
 
 use super::start::StartError;
 
-/// What an execution can begin with, whichever way it is started: JSON text (`&str`, `&[u8]`, `String`, `Vec<u8>`), or a
-/// value that is written as [`Json`].
+/// Anything an execution can be started with: JSON text (`&str`, `&[u8]`, `String`, `Vec<u8>`), or a value that is
+/// serialized as [`Json`].
 pub trait Input {
-    /// JSON text, borrowed if that is what it is: an execution that runs on the thread of its caller needs no copy.
+    /// JSON text, borrowed where possible: an execution that runs on its caller's thread needs no copy.
     type Text: AsRef<[u8]> + Into<Vec<u8>>;
 
     /// The input as JSON text.
@@ -73,7 +73,7 @@ impl Input for String {
     }
 }
 
-/// A value of a type of the caller's own, as an input.
+/// A serializable value, as an input.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 

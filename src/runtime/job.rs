@@ -1,4 +1,4 @@
-//! Runs one execution until it parks, ends, or others are to have their turn, and carries out what it wants done.
+//! Runs one execution until it parks, ends, or has to yield, and carries out its effects.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -23,14 +23,14 @@ use crate::limits;
 use crate::program::{Program, StateId, TaskId};
 use crate::task::{self, AsyncHandler, Attempt, Call, TaskFuture, panics};
 
-/// Transitions an execution may take before others have their turn: some 100 µs.
+/// Transitions an execution may take before it yields: some 100 µs.
 pub(super) const TRANSITIONS_PER_EXECUTION: u32 = 1_000;
 
 /// What an execution is to do.
 pub(super) enum Work {
-    /// React to an event, and go on.
+    /// Handle an event.
     Event(Event),
-    /// Go on where it was suspended, or come to its end there.
+    /// Continue where it was suspended, or end there.
     Resume(Box<Fiber>, Option<Cut>),
 }
 
@@ -43,17 +43,17 @@ impl From<Event> for Work {
 /// How far it came.
 pub(super) type Drove = Result<Turn, Stopped>;
 
-/// Why a turn came to no end.
+/// Why a turn did not finish.
 pub(super) enum Stopped {
     Suspended(Box<Fiber>),
     Bug,
 }
 
-/// What an event takes beside what the engine charges: the execution is fetched and put away.
+/// What an event costs beside what the engine charges: fetching and storing the execution.
 const EVENT_WORK: u64 = 200;
 
 impl Shard {
-    /// Lets an execution work, until it waits, is over, or others are to have their turn.
+    /// Runs an execution until it waits, is over, or has to yield.
     pub(super) fn drive(&mut self, job: &mut Job<'_>, work: Work) -> Drove {
         drive::drive(&mut OnShard { shard: self, job, left: TRANSITIONS_PER_EXECUTION }, work)
     }
@@ -97,12 +97,12 @@ impl Shard {
         };
         match self.stacks.prepare(errand) {
             Ok(fiber) => {
-                // As when it was suspended: one that waited in between has as much.
+                // As large as when it was suspended.
                 let is_large = fiber.bytes() > limits::REFUSED_BYTES_MIN as usize;
                 fiber.has_enough(is_large && self.shared.admission.has_enough(&job.version.usage));
                 self.resume(job, fiber, None)
             }
-            // It has its turn all the same, only that the others wait for it.
+            // Without a stack of its own, the turn runs to its end while the others wait.
             Err(errand) => {
                 let finished = errand.run_with(&Fuel::new(SLICE, &GoesOn));
                 self.look_at_clock(job.flow);
@@ -111,7 +111,7 @@ impl Shard {
         }
     }
 
-    /// Lets a turn do slice after slice, as long as its machine has work left in this round.
+    /// Runs a turn slice after slice, as long as its machine has work left in this round.
     fn resume(&mut self, job: &mut Job<'_>, mut fiber: Fiber, cut: Option<Cut>) -> Drove {
         let slice = cut.map_or(Ok(SLICE), Err);
         let (is_counted, has_clock) = (fiber.is_counted, self.shared.time.passes());
@@ -176,7 +176,7 @@ impl Shard {
     }
 
     /// Disarms what an execution that is over left behind. The engine cancels what it knows of, so after the usual end
-    /// there is nothing; after a bug nobody knows.
+    /// there is nothing; after a bug there may be.
     pub(super) fn disarm_all(&mut self, pending: &mut PendingOps, key: Key, bug: bool) {
         for pending in pending.take_all() {
             debug_assert!(bug, "an execution left {pending:?} behind");
@@ -195,7 +195,7 @@ impl Shard {
         let waits = resource.waits_for_token;
         let durable = job.reply.start_identity().ledger().map(|ledger| ledger.id);
         if durable.is_some() && call.token.visit() > job.buffer.released {
-            // It is started when this turn is recorded, and that is durable.
+            // It is started when this turn's record is durable.
             job.buffer.staged.push(*call);
             return task::Answer::Never;
         }
@@ -254,7 +254,7 @@ impl Shard {
         job.pending.frame(token.frame()).task = task;
     }
 
-    /// Begins a handler's task, and says what is known of it then.
+    /// Begins a handler's task, and returns what is known of it then.
     fn begin_async(
         &mut self,
         job: &mut Job<'_>,
@@ -371,7 +371,7 @@ impl Shard {
         });
         let has_token = job.version.program.tasks[call.task].resource.has_token;
         let execution_arn = execution.execution_arn();
-        // What the handler calls is part of the execution, if that is traced, else of what it was started by.
+        // Calls of the handler belong to the execution's trace, if that is traced, else to its parent's.
         let traced = job.buffer.watch.as_ref().and_then(|watch| watch.trace_header(&execution_arn));
         let given = job.reply.start_identity().label.as_ref().and_then(|label| label.trace_header.clone());
         let shared = task::Shared {
@@ -470,7 +470,7 @@ pub(super) fn activity_work(
 ) -> ActivityWork {
     let stands_in =
         start_identity.label.as_ref().and_then(|label| label.tasks.as_ref()).is_some_and(|tasks| {
-            // What a panic of the user's leaves behind is the user's.
+            // A panic in the user's code may have left it half done; that is the user's concern.
             let tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
             panics::guard(|| tasks.answers(version.program.name(state))).unwrap_or(true)
         });
@@ -486,11 +486,11 @@ pub(super) fn activity_work(
     }
 }
 
-/// What the execution's own tasks answer, if they answer this one.
+/// The answer of the execution's own tasks, if they answer this one.
 fn own_answer(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
     let tasks = job.reply.start_identity().label.as_ref()?.tasks.as_ref()?;
     let program = &job.version.program;
-    // What a panic of the user's leaves behind is the user's.
+    // A panic in the user's code may have left it half done; that is the user's concern.
     let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
     let execution = &mut job.buffer.execution;
     let asked = panics::guard(|| {
@@ -499,7 +499,7 @@ fn own_answer(job: &mut Job<'_>, call: &TaskCall) -> Option<task::Answer> {
     asked.unwrap_or_else(|panic| Some(task::Answer::Now(Err(tasks::told(panic)))))
 }
 
-/// The event that a service's response is, when it has taken a task on.
+/// The event of a service's response, when it has accepted a task.
 pub(super) fn submitted(
     program: &Program,
     buffer: &mut ExecutionBuffer,
@@ -515,7 +515,7 @@ pub(super) fn submitted(
     }
 }
 
-/// The event that a task's answer is.
+/// The event of a task's answer.
 pub(super) fn answered(
     program: &Program,
     buffer: &mut ExecutionBuffer,
@@ -523,7 +523,7 @@ pub(super) fn answered(
     answer: Answer,
 ) -> Event {
     if !buffer.execution.is_current(token) {
-        // Nobody waits for it any more.
+        // The waiter is gone.
         return Event::Go;
     }
     let result = answer.and_then(|text| task::read_answer(program, &mut buffer.execution, token, &text));

@@ -1,11 +1,11 @@
-//! For the tests of the protocols between threads: what stands for a thread that is parked.
+//! Replaces thread parking in the loom tests of protocols between threads.
 
 use std::sync::Arc;
 use std::task::Wake;
 
 use loom::sync::Notify;
 
-/// A permit that is kept until someone parks.
+/// A permit that is kept until a thread parks.
 pub(super) struct Permit(Notify);
 
 impl Permit {

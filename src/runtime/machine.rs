@@ -1,4 +1,4 @@
-//! State machines, their versions, and aliases that deal executions out to versions.
+//! State machines, their versions, and aliases that route executions to versions.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ use crate::observe::log::Level;
 use crate::program::{Next, Program, ResourceKind, StateId, StateKind, TaskId, Wait};
 use crate::task::{AsyncHandler, Handler, Handlers, Permit, Permitted};
 
-/// What a state machine is made of.
+/// The parts of a state machine.
 ///
 /// ```
 /// use expressway::asl::MachineType;
@@ -35,16 +35,16 @@ pub struct MachineSpec<'a> {
     pub name: &'a str,
     /// Amazon States Language, as JSON text.
     pub definition: &'a str,
-    /// Its ARN; without one, it is made of the name, in a region and account of examples.
+    /// Its ARN; without one, it is derived from the name, in an example region and account.
     pub arn: Option<&'a str>,
     /// The ARN of the role that the context object shows.
     pub role_arn: Option<&'a str>,
     /// Express machines have the limits of the engine's [`Profile`](super::Profile). Standard ones may take a year, and
-    /// may use activities, callbacks and `.sync`, whatever the profile; they are as little durable as the others.
+    /// may use activities, callbacks and `.sync`, whatever the profile; they are not durable by that.
     pub machine_type: MachineType,
-    /// Which resources its tasks may name; without, as the engine's profile has it.
+    /// Which resources its tasks may name; by default, as the engine's profile has it.
     pub resources: Option<Resources>,
-    /// Asked before its tasks begin that asynchronous handlers do; without, they do whatever they are told.
+    /// Asked before its tasks begin that asynchronous handlers do; without it, they do every task.
     pub permit: Option<Arc<dyn Permit>>,
 }
 
@@ -68,7 +68,8 @@ impl<'a> MachineSpec<'a> {
     }
 }
 
-/// A state machine of an engine. Clones are the same machine. It lives as long as someone has it, or an execution runs.
+/// A state machine of an engine. Clones are the same machine. It lives as long as it is referenced, or an execution
+/// runs.
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub(super) inner: Arc<Inner>,
@@ -76,12 +77,12 @@ pub struct Machine {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// Which engine it belongs to.
+    /// The engine it belongs to.
     pub(super) engine: u64,
     name: Box<str>,
     arn: Box<str>,
     machine_type: MachineType,
-    /// What its definitions are read as.
+    /// How its definitions are read.
     pub(super) options: asl::Options,
     pub(super) permit: Option<Arc<dyn Permit>>,
     current: RwLock<Arc<Version>>,
@@ -121,13 +122,12 @@ impl Machine {
         Arc::clone(&self.current().program)
     }
 
-    /// Whether nothing in it waits or calls, so that an execution runs to its end wherever it begins.
+    /// Whether nothing in it waits or calls, so that an execution can run to its end on any thread.
     pub fn is_pure(&self) -> bool {
         self.current().is_pure
     }
 
-    /// Executions that wait to begin, or run, of all versions; those that run on the thread of their caller are left
-    /// out.
+    /// Executions that wait to begin, or run, of all versions, without those on their caller's thread.
     pub fn executions(&self) -> usize {
         self.current().usage.executions()
     }
@@ -137,7 +137,7 @@ impl Machine {
         self.current().usage.bytes()
     }
 
-    /// What is logged of its executions from now on (`loggingConfiguration`), if the engine has a
+    /// Sets what is logged of its executions from now on (`loggingConfiguration`), if the engine has a
     /// [log](crate::observe::Setup::log): at which level, and whether with inputs, outputs and variables.
     pub fn set_logging(&self, level: Level, include_execution_data: bool) {
         if let Some(counters) = &self.current().counters {
@@ -145,13 +145,13 @@ impl Machine {
         }
     }
 
-    /// What the machine is now, for ever: updates do not change it (`PublishStateMachineVersion`).
+    /// The machine's current version, which updates do not change (`PublishStateMachineVersion`).
     pub fn publish(&self) -> Published {
         Published { engine: self.inner.engine, version: self.current() }
     }
 
     pub(super) fn current(&self) -> Arc<Version> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         Arc::clone(&self.inner.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -180,7 +180,7 @@ impl Published {
     /// The Task states whose tasks call services outside of this process, or have no handler.
     #[cfg(feature = "service")]
     pub(crate) fn states_that_call_out(&self) -> impl Iterator<Item = &str> {
-        // Those of child executions too.
+        // Including those of child executions.
         let mut versions = vec![&*self.version];
         let mut at = 0;
         while let Some(&version) = versions.get(at) {
@@ -193,7 +193,7 @@ impl Published {
         versions.into_iter().flat_map(Version::states_that_call_out)
     }
 
-    /// What the children of one of its Map Runs are executions of, or of a child's: the state machine of this ARN.
+    /// The version of the children of one of its Map Runs, or of a child's: by the ARN of their state machine.
     #[cfg(feature = "service")]
     pub(crate) fn child(&self, machine_arn: &str) -> Option<Published> {
         let mut versions = vec![&self.version];
@@ -215,7 +215,7 @@ impl Published {
     }
 }
 
-/// Deals executions out to versions by weight. Clones are the same alias.
+/// Routes executions to versions by weight. Clones are the same alias.
 ///
 /// Which version an execution gets follows from the engine's seed and how many executions there were before.
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ struct Routes {
     total: u64,
 }
 
-/// Why versions do not make an alias.
+/// Why versions are refused for an alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
@@ -252,10 +252,10 @@ impl Alias {
         Ok(Alias { engine, routes: Arc::new(RwLock::new(routes)) })
     }
 
-    /// Changes the versions and weights, at once and as a whole: executions that were started keep theirs.
+    /// Changes the versions and weights atomically: executions that were started keep theirs.
     ///
     /// # Errors
-    /// As [`new`](Alias::new); what was stays.
+    /// As [`new`](Alias::new); the old routes stay.
     pub fn set(&self, routes: &[(&Published, u32)]) -> Result<(), RouteError> {
         let (engine, routes) = Alias::routes(routes)?;
         if engine != self.engine {
@@ -285,15 +285,15 @@ impl Alias {
                 Some(less) => left = less,
             }
         }
-        // `left` was less than the sum of all weights.
+        // `left` is less than the sum of all weights.
         Arc::clone(&routes.rows[0].0)
     }
 }
 
-/// What can be started: a machine as it is now, a version, or an alias.
+/// What can be started: a machine's current version, a version, or an alias.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'t> {
-    /// The machine as it is now.
+    /// The machine's current version.
     Machine(&'t Machine),
     /// One version.
     Published(&'t Published),
@@ -310,12 +310,12 @@ impl<'t> Target<'t> {
         }
     }
 
-    /// Whether all executions get the same version as long as nobody changes anything.
+    /// Whether all executions get the same version as long as nothing is changed.
     pub(super) fn is_one(&self) -> bool {
         !matches!(self, Target::Alias(_))
     }
 
-    /// The version for an execution; `random` is asked for if it matters.
+    /// The version for an execution; `random` is called if it matters.
     pub(super) fn pick(self, random: impl FnOnce() -> u64) -> Cow<'t, Arc<Version>> {
         match self {
             Target::Machine(machine) => Cow::Owned(machine.current()),
@@ -343,10 +343,10 @@ impl<'t> From<&'t Alias> for Target<'t> {
     }
 }
 
-/// A program with all it takes to run it. Executions keep theirs to their end.
+/// A program with everything needed to run it. Executions keep theirs to their end.
 #[derive(Debug)]
 pub(super) struct Version {
-    /// No other version of this engine has the same.
+    /// Unique among the versions of this engine.
     pub(super) number: u64,
     pub(super) program: Arc<Program>,
     /// The program's.
@@ -354,28 +354,28 @@ pub(super) struct Version {
     pub(super) identity: Identity,
     /// How long its executions may take.
     pub(super) seconds_max: u64,
-    /// Who does the tasks.
+    /// The handlers of its tasks.
     pub(super) work: Table<TaskId, Work>,
-    /// Nothing in it waits or calls: it runs to its end wherever it begins.
+    /// Nothing in it waits or calls: it can run to its end on any thread.
     pub(super) is_pure: bool,
-    /// One state of it takes no time to speak of: see [`weight`](super::weight).
+    /// Each of its states takes negligible time: see [`weight`](super::weight).
     pub(super) is_light: bool,
     /// It is pure and light, and all its executions are over in one turn.
     pub(super) is_short: bool,
     /// It may wait for a time of day.
     pub(super) waits_for_times: bool,
-    /// How many starts go to a shard at once, because one took too long on the thread of its caller.
+    /// How many starts go to a shard at once, because one took too long on its caller's thread.
     elsewhere: AtomicU32,
-    /// What the machine's executions take, of all versions.
+    /// What the machine's executions use, of all versions.
     pub(super) usage: Arc<Usage>,
-    /// What is counted of it, when anything is shown.
+    /// Its counters, if metrics are on.
     pub(super) counters: Option<Arc<VersionCounters>>,
 }
 
-/// Who does a task.
+/// How a task is done.
 #[derive(Clone)]
 pub(super) enum Work {
-    /// Nobody: the task fails.
+    /// No handler: the task fails.
     Missing,
     InLine(Arc<dyn Handler>),
     Async(Arc<dyn AsyncHandler>),
@@ -385,7 +385,7 @@ pub(super) enum Work {
     MapRun(Arc<Version>),
 }
 
-/// What handlers of both kinds are registered as.
+/// A registered handler of either kind.
 pub(super) enum Registered {
     InLine(Arc<dyn Handler>),
     Async(Arc<dyn AsyncHandler>),
@@ -403,7 +403,7 @@ impl std::fmt::Debug for Work {
     }
 }
 
-/// Tasks that would not be done.
+/// Tasks that cannot be done.
 pub(super) enum Undone {
     /// A handler refuses them.
     Refused(Vec<(TaskId, String)>),
@@ -411,7 +411,7 @@ pub(super) enum Undone {
     Unhandled(Vec<(TaskId, String)>),
 }
 
-/// Who does the tasks of a program.
+/// How the tasks of a program are done.
 ///
 /// # Errors
 /// The tasks that a handler refuses, and why; or, unless that is accepted, those without a handler.
@@ -422,7 +422,7 @@ pub(super) fn work(
     accept_unhandled: bool,
 ) -> Result<Table<TaskId, Work>, Undone> {
     let (mut work, mut refused, mut unhandled) = (Table::default(), Vec::new(), Vec::new());
-    // What does those is put there by whoever makes their child's version.
+    // Their work is set when their child's version is made.
     let map_runs: Vec<TaskId> =
         program.maps.iter().filter_map(|(_, map)| Some(map.distributed.as_ref()?.task)).collect();
     for (id, task) in program.tasks.iter() {
@@ -472,7 +472,7 @@ impl Version {
         let is_pure = (program.states.iter())
             .all(|(_, state)| !matches!(state.kind, StateKind::Task(_) | StateKind::Wait(_)))
             && program.maps.iter().all(|(_, map)| map.distributed.is_none())
-            // Only tasks and joins can be retried after a delay; a join is, when something in it fails.
+            // Only tasks and joins can be retried after a delay; a join is retried when a child fails.
             && (program.states.iter()).all(|(_, state)| {
                 state.recovery.is_none_or(|handlers| program.recovery[handlers].retry.is_empty())
             });
@@ -510,11 +510,11 @@ impl Version {
         })
     }
 
-    /// Whether a start is tried on the thread of its caller.
+    /// Whether a start is tried on its caller's thread.
     pub(super) fn is_tried_here(&self) -> bool {
         match self.elsewhere.load(Ordering::Relaxed) {
             0 => self.is_pure,
-            // Two threads that count one start as one do no harm.
+            // Two threads that count two starts as one do no harm.
             left => {
                 self.elsewhere.store(left - 1, Ordering::Relaxed);
                 false
@@ -522,7 +522,7 @@ impl Version {
         }
     }
 
-    /// One took too long on the thread of its caller.
+    /// One took too long on its caller's thread.
     pub(super) fn took_too_long_here(&self) {
         self.elsewhere.store(limits::STARTS_ELSEWHERE, Ordering::Relaxed);
     }
@@ -540,7 +540,7 @@ fn is_short(program: &Program) -> bool {
     if has_map || states >= TRANSITIONS_PER_EXECUTION as usize {
         return false;
     }
-    // How many ways lead to each state; those to which none is left are taken away, until none is left or a circle is.
+    // How many ways lead to each state; states without any are removed repeatedly, until none is left or a cycle is.
     let targets = |state: StateId| {
         let row = &program.states[state];
         let next = match row.next {

@@ -1,4 +1,4 @@
-//! What an engine shows of its executions, for those who look.
+//! What an engine exposes of its executions.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::observe::{
 };
 use crate::program::ResourceKind;
 
-/// What an engine shows of its executions: what was [set up](super::Builder::observe), and nothing otherwise. Clones
-/// look at the same engine, and may outlive it.
+/// What an engine records of its executions, as [set up](super::Builder::observe). Clones share the same engine, and
+/// may outlive it.
 #[derive(Clone)]
 pub struct Observed {
     pub(super) shared: Arc<Shared>,
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Observed {
 }
 
 impl Engine {
-    /// What this engine shows of its executions.
+    /// This engine's records of its executions.
     pub fn observed(&self) -> Observed {
         Observed { shared: Arc::clone(self.shared()) }
     }
@@ -47,7 +47,7 @@ impl Observed {
         self.shared.observability.as_ref()?.get(execution_arn)
     }
 
-    /// What could not be shown because there was no room for it, or because the sink failed.
+    /// What was dropped because there was no room for it, or because the sink failed.
     pub fn dropped(&self) -> Dropped {
         self.shared.observability.as_ref().map(|observability| observability.dropped()).unwrap_or_default()
     }
@@ -57,8 +57,8 @@ impl Observed {
         self.shared.observability.as_ref().map_or(0, |observability| observability.lines_written())
     }
 
-    /// Waits until everything that was to be shown of executions that are over has been carried off; false when that
-    /// takes longer. Blocks this thread.
+    /// Waits until everything recorded of ended executions was handed to the sinks; false when that takes longer.
+    /// Blocks this thread.
     pub fn flush(&self, within: Duration) -> bool {
         self.shared.observability.as_ref().is_none_or(|observability| observability.flush(within))
     }
@@ -67,15 +67,15 @@ impl Observed {
     /// [counted](crate::observe::Setup::metrics). Names that begin with `aws_states_` are those of CloudWatch's
     /// namespace `AWS/States`.
     ///
-    /// How long executions took is measured in microseconds for those that are over without having waited; of a batch,
-    /// each of a start batch counts with the mean of those that ran in one go. All other durations are those of the engine's
-    /// clock: in milliseconds, and no finer than that clock, which stands still for a few. What took less than one is
-    /// counted in the class that ends there.
+    /// Durations of executions are measured in microseconds for those that ended without having waited; of a batch,
+    /// each of a start batch counts with the mean of those that ran in one go. All other durations are those of the
+    /// engine's clock: in milliseconds, and no finer than that clock's resolution of a few milliseconds. Durations
+    /// below one millisecond are counted in the class that ends there.
     pub fn prometheus(&self) -> String {
         prometheus::text(&self.families())
     }
 
-    /// Tells all metrics to the recorder of the `metrics` crate. Call it now and then.
+    /// Publishes all metrics to the recorder of the `metrics` crate. Call it at intervals.
     ///
     /// Counters and gauges have the names that [`prometheus`](Observed::prometheus) shows; of durations there are only
     /// the counters `…_count` and `…_sum_us`, because the recorder would want each of them.
@@ -118,7 +118,7 @@ impl Observed {
         families
     }
 
-    /// What concerns the engine as a whole.
+    /// Metrics of the engine as a whole.
     fn engine(&self) -> Vec<Family> {
         let shared = &self.shared;
         let counts = shared.counts();
@@ -208,7 +208,7 @@ impl Observed {
         families
     }
 
-    /// How handlers keep their shards from everything else.
+    /// Metrics of handlers that blocked their shards.
     fn blocked(&self) -> [Family; 2] {
         let help =
             "Calls of handlers that kept a shard from everything else for a tenth of a second or longer.";
@@ -230,7 +230,7 @@ impl Observed {
         [blocked, turns]
     }
 
-    /// What concerns the journal, if there is one.
+    /// Metrics of the journal, if there is one.
     fn durable(&self) -> Vec<Family> {
         let Some(durability) = &self.shared.durability else { return Vec::new() };
         let stats = durability.stats();
@@ -294,7 +294,7 @@ impl Observed {
         ]
     }
 
-    /// What is shown, and what is not.
+    /// Metrics of what is recorded and what is dropped.
     fn shown(&self) -> Vec<Family> {
         let Some(observability) = &self.shared.observability else { return Vec::new() };
         let Dropped { log_lines, histories, spans } = observability.dropped();
@@ -326,11 +326,11 @@ trait Sum {
     fn add(&mut self, other: Self);
 }
 
-/// What stands in place of the names of what is added up.
+/// The label for rows that are summed up.
 const OTHERS: &str = "others";
 
-/// The busiest so many of `sums`, in their order, and one row of `others` for the rest, of which `summed` says how many
-/// they are.
+/// The `rows_max` busiest of `sums`, in their order, and one row of `others` for the rest, whose number is added to
+/// `summed`.
 fn bounded<K: Copy + Ord, S: Sum>(
     sums: BTreeMap<K, S>,
     rows_max: usize,
@@ -342,7 +342,7 @@ fn bounded<K: Copy + Ord, S: Sum>(
         return rows;
     }
     summed.row(vec![("what", what.to_owned())], (rows.len() - rows_max) as u64);
-    // Of those that are as busy as each other, the names decide, so that each scrape shows the same.
+    // Ties are broken by name, so that each scrape shows the same rows.
     rows.select_nth_unstable_by_key(rows_max, |(key, sum)| (std::cmp::Reverse(sum.weight()), *key));
     let rest = rows.split_off(rows_max).into_iter().map(|(_, sum)| sum);
     let rest = rest.reduce(|mut sum, other| {
@@ -354,7 +354,7 @@ fn bounded<K: Copy + Ord, S: Sum>(
     rows
 }
 
-/// What a machine's executions come to, of all its versions and all machines of the same ARN.
+/// The sums of a machine's executions, of all its versions and all machines of the same ARN.
 #[derive(Default)]
 struct MachineSum {
     started: u64,
@@ -455,7 +455,7 @@ fn machines(versions: &[Arc<VersionCounters>], summed: &mut Family) -> Vec<Famil
     families
 }
 
-/// What visits of a state come to.
+/// The sums of a state's visits.
 #[derive(Default)]
 struct StateSum {
     took: DurationCounts,
@@ -511,7 +511,7 @@ fn states(versions: &[Arc<VersionCounters>], summed: &mut Family) -> Vec<Family>
 }
 
 type Count = fn(&TaskTally) -> &AtomicU64;
-/// What is counted of a task, and what AWS calls it behind the kind of the task.
+/// What is counted of a task, and AWS's name for it, behind the kind of the task.
 const COUNTS: [(&str, &str, Count); 6] = [
     ("scheduled_total", "Scheduled", |tally| &tally.scheduled),
     ("started_total", "Started", |tally| &tally.started),
@@ -526,7 +526,7 @@ const TIMES: [(&str, &str, Times); 3] = [
     ("run_time_seconds", "RunTime", |tally| &tally.ran),
     ("time_seconds", "Time", |tally| &tally.took),
 ];
-/// How metrics of one kind of resource are called: the beginnings of our names and of AWS's, and the label that names the
+/// Names of the metrics of one kind of resource: the prefixes of our names and of AWS's, and the label for the
 /// resource.
 struct Names {
     label: &'static str,
@@ -552,7 +552,7 @@ const KINDS: [Names; 3] = [
     },
 ];
 
-/// What calls of one resource come to.
+/// The sums of one resource's calls.
 #[derive(Default)]
 struct CallSum {
     counts: [u64; COUNTS.len()],
@@ -572,7 +572,7 @@ impl Sum for CallSum {
     }
 }
 
-/// What calls of tasks come to, by resource, as AWS counts them.
+/// Calls of tasks, by resource, as AWS counts them.
 fn tasks(versions: &[Arc<VersionCounters>], summed: &mut Family) -> Vec<Family> {
     let mut sums: [BTreeMap<&str, CallSum>; 3] = Default::default();
     for version in versions {
@@ -598,7 +598,7 @@ fn tasks(versions: &[Arc<VersionCounters>], summed: &mut Family) -> Vec<Family> 
         KINDS.into_iter().zip(sums)
     {
         let sums = &bounded(sums, limits::METRICS_RESOURCES_MAX, OTHERS, (&mut *summed, label));
-        // Only of activities does AWS count the last.
+        // AWS counts the last only for activities.
         let counts = if label == "activity_arn" { &COUNTS[..] } else { &COUNTS[..COUNTS.len() - 1] };
         for (n, (name, help, _)) in counts.iter().enumerate() {
             let mut family =

@@ -1,11 +1,11 @@
-//! Drivers: they carry out what the engine wants done and feed back what happened.
+//! Drivers: they carry out the engine's effects and feed back events.
 //!
 //! [`inline`] runs executions one after another on the caller's own thread, with the real clock or virtual time. An
 //! [`Engine`] runs them on threads of its own: *shards*, each of which owns its executions, polls its handlers' futures
 //! in place and fires its own timers. Nothing is shared between shards but an inbox in front of each, programs, and
 //! counters.
 //!
-//! What this is not: it knows nothing of ASL but how to have it compiled, and nothing of AWS's API.
+//! What this is not: it knows nothing of ASL except how to have it compiled, and nothing of AWS's API.
 
 #[cfg(feature = "runtime")]
 mod admission;

@@ -1,4 +1,4 @@
-//! Between executions and those who look at them: what is asked when one begins, parks and ends.
+//! Observation hooks, called when an execution starts, parks and ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::engine::Outcome;
 use crate::observe::{Beginning, Ending, ExecutionIdentity, LogBuffer, Observability, Over};
 
 impl ExecutionBuffer {
-    /// Asks whether the execution that was just begun is watched by more than those who came with it.
+    /// Asks the observer and the hub whether the execution that just began is watched, beside the watchers passed with
+    /// the start.
     pub(super) fn observe(
         &mut self,
         shared: &Shared,
@@ -38,7 +39,7 @@ impl ExecutionBuffer {
         }
     }
 
-    /// The execution has to wait: what happened so far goes into the log.
+    /// The execution has to wait: what happened so far is logged.
     pub(super) fn tell_log(&mut self, shared: &Shared, log_buffer: &mut LogBuffer, version: &Version) {
         if let (Some(observability), Some(watch)) = (&shared.observability, &mut self.watch)
             && !watch.has_no_lines()
@@ -49,8 +50,7 @@ impl ExecutionBuffer {
         }
     }
 
-    /// The execution is over; `bug` when it has no outcome of its own. Those who watch are told before anybody else
-    /// learns of it.
+    /// The execution is over; `bug` when it has no outcome of its own. Watchers are notified before the waiters.
     pub(super) fn tell_end(
         &mut self,
         shared: &Shared,
@@ -69,7 +69,7 @@ impl ExecutionBuffer {
         }
     }
 
-    /// Everybody knows how the execution ended. Its history may be wanted, and takes the values along.
+    /// The waiters were notified. The execution's history may be wanted, and takes the values along.
     pub(super) fn hand_over(
         &mut self,
         shared: &Shared,
@@ -90,7 +90,7 @@ impl ExecutionBuffer {
 }
 
 impl Shard {
-    /// Hands over what was written down in this turn, and says how the shard is.
+    /// Hands over what was written in this turn, and publishes the shard's gauges.
     pub(super) fn show(&mut self) {
         let Some(observability) = &self.shared.observability else { return };
         self.log_buffer.flush(observability);
@@ -105,14 +105,14 @@ impl Shard {
     }
 }
 
-/// Whether an execution of this version may be watched by more than those who come with it.
+/// Whether an execution of this version may have watchers beside those passed with the start.
 pub(super) fn may_be_watched(shared: &Shared, version: &Version, trace_header: Option<&str>) -> bool {
     shared.observer.is_some()
         || looked_at(shared, version)
             .is_some_and(|(observability, counters)| observability.may_watch(counters, trace_header))
 }
 
-/// What shows executions of this version, if anything does.
+/// What records executions of this version, if anything does.
 pub(super) fn looked_at<'s>(
     shared: &'s Shared,
     version: &'s Version,
@@ -120,7 +120,7 @@ pub(super) fn looked_at<'s>(
     shared.observability.as_deref().zip(version.counters.as_ref())
 }
 
-/// Of an ending, where it is counted.
+/// The counted ending of a status.
 pub(super) fn ending(status: Status) -> Option<Ending> {
     match status {
         Status::Running => None,

@@ -1,4 +1,4 @@
-//! How executions end, as the engine's users see it.
+//! How executions end, for users of the engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,18 +9,18 @@ use crate::engine;
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena};
 
-/// Where an execution stands.
+/// The status of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// It waits to begin, or runs.
     Running,
-    /// It came to its end.
+    /// It succeeded.
     Succeeded,
     /// It failed.
     Failed,
-    /// Its time was over.
+    /// It timed out.
     TimedOut,
-    /// Someone stopped it.
+    /// It was stopped.
     Aborted,
 }
 
@@ -40,14 +40,14 @@ impl Status {
 pub struct Outcome {
     /// Any but [`Status::Running`].
     pub status: Status,
-    /// What went wrong, when it failed or was aborted.
+    /// The fault, when it failed or was aborted.
     pub fault: Option<Fault>,
     /// When it began and ended, in milliseconds since 1970.
     pub started_ms: u64,
     /// When it ended.
     pub stopped_ms: u64,
     output: Vec<u8>,
-    /// Where it stood, when it is kept for a [redrive](super::Engine::redrive).
+    /// Its state, when it is kept for a [redrive](super::Engine::redrive).
     pub(super) stopped: Option<Arc<[u8]>>,
 }
 
@@ -69,7 +69,7 @@ impl Outcome {
         Outcome { status, fault, started_ms: at_ms, stopped_ms: at_ms, output: Vec::new(), stopped: None }
     }
 
-    /// As it was written down.
+    /// As it was recorded.
     pub(super) fn recovered(
         status: Status,
         fault: Option<Fault>,
@@ -80,7 +80,7 @@ impl Outcome {
         Outcome { status, fault, started_ms, stopped_ms, output, stopped }
     }
 
-    /// Where it stood, if it was started to be [redrivable](super::StartOptions::redrivable) and did not succeed: what
+    /// Its state, if it was started to be [redrivable](super::StartOptions::redrivable) and did not succeed: what
     /// [`Engine::redrive`](super::Engine::redrive) takes.
     pub fn stopped(&self) -> Option<&Arc<[u8]>> {
         self.stopped.as_ref()
@@ -91,7 +91,7 @@ impl Outcome {
         &self.output
     }
 
-    /// The output as a type of the caller's own.
+    /// The output, deserialized.
     ///
     /// # Errors
     /// The fault, if the execution did not succeed; `States.Runtime` if the output has another shape.
@@ -130,7 +130,7 @@ pub struct Counts {
     pub timed_out: u64,
     /// Aborted.
     pub aborted: u64,
-    /// Among those that failed, those that met a bug of the engine's. Should be 0, always.
+    /// Of those that failed, those that met a bug of the engine. Should always be 0.
     pub bugs: u64,
 }
 
@@ -169,8 +169,7 @@ impl Counts {
     }
 }
 
-/// Counts that several threads see. What is ended is added before it is looked at, so readers see no end without its
-/// beginning.
+/// Counts that several threads see. Readers add up ends before beginnings, so they see no end without its beginning.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     accepted: AtomicU64,
@@ -180,12 +179,12 @@ pub(super) struct Counters {
     timed_out: AtomicU64,
     aborted: AtomicU64,
     bugs: AtomicU64,
-    /// Executions that began on the thread of their caller; where those are counted, no others end.
+    /// Executions that began on their caller's thread; where those are counted, no others end.
     visits: AtomicU64,
 }
 
 impl Counters {
-    /// An execution begins on the thread of its caller. In one order with the draining of the engine.
+    /// An execution begins on its caller's thread. Sequentially consistent with the draining of the engine.
     pub(super) fn enter(&self) {
         self.visits.fetch_add(1, Ordering::SeqCst);
     }
@@ -201,8 +200,8 @@ impl Counters {
         };
     }
 
-    /// Executions that run on the thread of their caller, and nowhere else counted. One may begin here and end in
-    /// another tally, so only the sum over all of them is a number.
+    /// Executions that run on their caller's thread, and are counted nowhere else. One may begin here and end in
+    /// another stripe, so only the sum over all of them is meaningful.
     pub(super) fn visiting(&self) -> u64 {
         let mut ended = Counts::default();
         self.add_ended(&mut ended);
@@ -233,7 +232,7 @@ impl Counters {
         }
     }
 
-    /// Adds what is here to `counts`: ended ones.
+    /// Adds the ended executions to `counts`.
     pub(super) fn add_ended(&self, counts: &mut Counts) {
         counts.succeeded += self.succeeded.load(Ordering::Acquire);
         counts.failed += self.failed.load(Ordering::Acquire);
@@ -242,9 +241,9 @@ impl Counters {
         counts.bugs += self.bugs.load(Ordering::Acquire);
     }
 
-    /// Adds what is here to `counts`: accepted and refused ones.
+    /// Adds the accepted and refused executions to `counts`.
     pub(super) fn add_accepted(&self, counts: &mut Counts) {
-        // What is accepted by one thread may be taken back by another.
+        // What one thread accepts may be taken back by another.
         let accepted =
             self.accepted.load(Ordering::Acquire).wrapping_add(self.visits.load(Ordering::Acquire));
         counts.accepted = counts.accepted.wrapping_add(accepted);

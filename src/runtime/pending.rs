@@ -1,4 +1,4 @@
-//! What is under way for an execution that is parked, by frame: at most two timers, a handler's future, a token.
+//! Pending operations of a parked execution, by frame: at most two timers, a handler's future, a token.
 
 use super::wheel::TimerId;
 use crate::engine::{TimerKind, Token};
@@ -19,7 +19,7 @@ pub(super) enum TimerPurpose {
     Heartbeat,
     /// The whole execution's time is over.
     Deadline,
-    /// An answer's time has come; the slot is the task's.
+    /// An answer is due; the slot is the task's.
     Answer,
 }
 
@@ -56,13 +56,13 @@ impl TimerKey {
     }
 }
 
-/// What is under way for one frame.
+/// Pending operations of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FramePending {
     /// The one that wakes it or ends its task; the one for its heartbeat.
     pub(super) timers: [TimerId; 2],
     pub(super) task: u32,
-    /// Someone else may answer.
+    /// A holder of its token may answer.
     pub(super) token: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) const NO_TASK: u32 = u32::MAX;
 
 const NOTHING: FramePending = FramePending { timers: [TimerId::NONE; 2], task: NO_TASK, token: false };
 
-/// What is under way for an execution. Most have one frame.
+/// Pending operations of an execution. Most have one frame.
 #[derive(Debug)]
 pub(super) struct PendingOps {
     first: FramePending,
@@ -95,7 +95,7 @@ impl PendingOps {
         &mut rest[n]
     }
 
-    /// Takes what is under way for a frame.
+    /// Takes the pending operations of a frame.
     pub(super) fn take(&mut self, frame: u32) -> FramePending {
         match (frame as usize).checked_sub(1) {
             None => std::mem::replace(&mut self.first, NOTHING),
@@ -112,7 +112,7 @@ impl PendingOps {
         std::iter::once(&self.first).chain(rest).any(|pending| pending.task != NO_TASK)
     }
 
-    /// Takes everything that is under way.
+    /// Takes all pending operations.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = FramePending> {
         let PendingOps { first, rest } = std::mem::take(self);
         std::iter::once(first)
@@ -120,7 +120,7 @@ impl PendingOps {
             .filter(|pending| *pending != NOTHING)
     }
 
-    /// A timer fired: its name is not its own any more.
+    /// A timer fired: its id is no longer valid.
     pub(super) fn fired(&mut self, due: &TimerKey) {
         let timer = match due.kind() {
             TimerPurpose::Wake | TimerPurpose::Timeout => 0,
@@ -130,7 +130,7 @@ impl PendingOps {
         self.frame(due.token().frame()).timers[timer] = TimerId::NONE;
     }
 
-    /// A future ended: its entry is not its own any more.
+    /// A future ended: its slot is no longer valid.
     pub(super) fn task_ended(&mut self, frame: u32) {
         self.frame(frame).task = NO_TASK;
     }

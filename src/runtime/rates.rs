@@ -1,4 +1,4 @@
-//! What is counted of each state machine, and what its sampled executions do, for those who draw it.
+//! Counters of each state machine, and samples of its executions, for displays.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -53,9 +53,9 @@ impl Observed {
         told
     }
 
-    /// What executions of a state machine do, state by state and edge by edge. It is counted, of one in so many executions,
-    /// for three seconds after each call; what is there the first time is nothing. `None` when machines are not
-    /// [counted](crate::observe::Setup::metrics), or there is none of this ARN. `now_ms` is the time since 1970.
+    /// What executions of a state machine do, state by state and edge by edge. One execution in so many is counted, for
+    /// three seconds after each call; the first call returns nothing. `None` when machines are not
+    /// [counted](crate::observe::Setup::metrics), or none has this ARN. `now_ms` is the time since 1970.
     pub fn heat(&self, state_machine_arn: &str, now_ms: u64) -> Option<Heat> {
         let machine = self.counted().into_iter().find(|it| *it.state_machine_arn == *state_machine_arn)?;
         let started = machine.stripes.iter().map(|stripe| stripe.started.load(Relaxed));

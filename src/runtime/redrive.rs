@@ -1,4 +1,4 @@
-//! Executions that failed, were aborted or timed out go on where they stood.
+//! Executions that failed, were aborted or timed out continue where they stopped.
 
 use super::completion::{Completion, IdentityOverrides, StartIdentity};
 use super::context::ExecutionBuffer;
@@ -11,7 +11,7 @@ use crate::engine::SnapshotError;
 use crate::limits;
 use crate::observe::{Watch, Watcher};
 
-/// An execution that is over and is to go on.
+/// An ended execution that is to continue.
 #[derive(Clone, Copy, Debug)]
 pub struct Redrive<'r> {
     /// Its name, as it was started.
@@ -20,15 +20,15 @@ pub struct Redrive<'r> {
     pub arn: &'r str,
     /// `X-Amzn-Trace-Id`
     pub trace_header: Option<&'r str>,
-    /// Where it [stood](super::Outcome::stopped).
+    /// Its [state when it stopped](super::Outcome::stopped).
     pub stopped: &'r [u8],
     /// Its number in the journal, if it is [durable](Handle::recorded_id).
     pub recorded: Option<u64>,
 }
 
 impl Engine {
-    /// Lets an execution that did not succeed go on where it stood: states that were entered and not exited are done once
-    /// more, with their inputs. If it is durable it is so when [`Handle::recorded`] comes.
+    /// Continues an execution that did not succeed where it stopped: states that were entered and not exited are run
+    /// again, with their inputs. If it is durable, the redrive is durable when [`Handle::recorded`] completes.
     ///
     /// # Errors
     /// When it was an execution of another program, an execution of its ARN runs, or there is no room for it.

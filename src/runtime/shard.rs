@@ -1,14 +1,13 @@
-//! A shard: the executions of one thread, and everything that happens to them.
+//! A shard: the executions of one thread, and their events.
 //!
-//! It knows no thread and no clock. Whoever owns it calls [`turn`](Shard::turn) with the time; what comes from outside
-//! lies in its [`Remote`]. The thread of the runtime does that, and so does the simulation, which is why both run the
-//! same code.
+//! It uses no thread and no clock. Its owner calls [`turn`](Shard::turn) with the time; input from outside is in its
+//! [`Remote`]. The runtime's thread and the simulation both do that, so they run the same code.
 //!
-//! An execution that runs to its end is never anything but a buffer that is used again. One that parks gets an entry: it
-//! is packed if it is small, and keeps its buffer if it is large or wants to go on at once. One that is in the midst of a
-//! long expression keeps the stack on which it computes.
+//! An execution that runs to its end needs only a reused buffer. One that parks gets an entry: it is packed if it is
+//! small, and keeps its buffer if it is large or continues at once. One that is suspended inside a long expression
+//! keeps its stack.
 //!
-//! A turn ends after a millisecond of work. State machines [take turns](super::turns): what comes up for one that has had
+//! A turn ends after a millisecond of work. State machines [take turns](super::turns): work of a machine that has had
 //! its share waits until the others had theirs.
 
 mod begin;
@@ -53,35 +52,35 @@ pub struct Shard {
     pub(super) shared: Arc<Shared>,
     pub(super) remote: Arc<Remote>,
     pub(super) index: u16,
-    /// Writes down what is shown of executions.
+    /// Logs what is recorded of executions.
     pub(super) log_buffer: LogBuffer,
     residents: Slab<Resident>,
     pub(super) wheel: Wheel<TimerKey>,
     pub(super) tasks: Tasks,
     pub(super) worker_scratch: WorkerScratch,
     pub(super) stacks: Stacks,
-    /// Residents that go on, and start batches that begin, by machine.
+    /// Residents that continue, and start batches that begin, by machine.
     pub(super) turns: Turns<Key, Box<Opened>>,
-    /// What happened to residents that have to wait for their turn.
+    /// Events of residents that wait for their turn.
     deferred: HashMap<Key, VecDeque<ResidentEvent>>,
     /// Executions that wait to begin, of start batches that were taken out of the inbox.
     waiting_starts: usize,
     /// Work this turn may still do.
     pub(super) left: i64,
-    /// When the coarse clock was looked at last, after a handler was called.
+    /// When the coarse clock was last read, after a handler was called.
     called_ms: u64,
-    /// When the precise clock was looked at last, and the work that was charged since.
+    /// When the precise clock was last read, and the work that was charged since.
     looked_us: u64,
     unlooked: u64,
-    /// Residents by deadline, as long as that is the usual one: first and last slot. The others have a timer.
+    /// Residents by deadline, if that is the usual one: first and last slot. The others have a timer.
     due_first: u32,
     due_last: u32,
     pub(super) now_ms: u64,
-    /// How far the clock on the wall is ahead.
+    /// How far the wall clock is ahead.
     pub(super) ahead_ms: i64,
-    /// From which slot on residents are still to be told that it was set.
+    /// The slot from which on residents are still to be notified that it was set.
     clock_set_from: Option<u32>,
-    /// When the executions that are under way began, where that is measured.
+    /// When the executions that are under way began, if that is measured.
     began_us: u64,
     /// Whether an execution ended in this turn, or took less than before, or left a queue.
     made_room: bool,
@@ -107,7 +106,7 @@ pub(super) struct Opened {
     flow: u32,
     next: usize,
     at: usize,
-    /// What is to be told about it.
+    /// Counts that are still to be reported.
     ended: Counts,
     ended_bytes: usize,
     memory: Memory,
@@ -136,9 +135,9 @@ struct Resident {
     flow: u32,
     /// Whether it waits for its turn.
     is_queued: bool,
-    /// Whether it was parked when the [hand](spill::Hand) came by.
+    /// Whether it was parked when the [hand](spill::Hand) last passed.
     is_idle: bool,
-    /// Who watches it, while it has no buffer.
+    /// Its watchers, while it has no buffer.
     watch: Option<Box<Watch>>,
 }
 
@@ -169,10 +168,10 @@ const NO_SLOT: u32 = u32::MAX;
 /// In `due_before` of a resident whose deadline has a timer of its own.
 const TIMED: u32 = u32::MAX - 1;
 
-/// Of everything that comes from outside, how much one turn takes on.
+/// How many events from outside one turn handles.
 const EVENTS_PER_TURN: usize = 1_024;
-/// Start batches a turn takes out of the inbox at most. Most of them are only put where they wait for their turn, so that one
-/// machine's flood is no wall before the others.
+/// Start batches a turn takes out of the inbox at most. Most of them are only queued for their machine's turn, so that
+/// one machine's flood does not block the others.
 const START_BATCHES_PER_TURN: usize = 8_192;
 
 impl Shard {
@@ -217,7 +216,7 @@ impl Shard {
         }
     }
 
-    /// Does what there is to do at `now_ms`, in milliseconds since 1970 by the monotonic clock, but not without end. Whether
+    /// Does the work that is due at `now_ms`, in milliseconds since 1970 by the monotonic clock, up to a bound. Whether
     /// there is more to do at once.
     pub fn turn(&mut self, now_ms: u64) -> bool {
         self.now_ms = self.now_ms.max(now_ms);
@@ -252,7 +251,7 @@ impl Shard {
         self.has_more()
     }
 
-    /// When it wants its next turn, if nothing happens before.
+    /// When it needs its next turn, if no message comes before.
     pub fn next_ms(&mut self) -> Option<u64> {
         let first = self.due_first;
         let due = self.residents.at(first).map(|resident| resident.deadline_ms);
@@ -266,7 +265,7 @@ impl Shard {
             .min()
     }
 
-    /// Executions it holds: those that are parked, or wait for their turn.
+    /// Executions it holds: parked ones, and ones that wait for their turn.
     pub fn executions(&self) -> usize {
         self.residents.len() + self.waiting_starts
     }
@@ -281,12 +280,12 @@ impl Shard {
         self.tasks.len()
     }
 
-    /// Whether the engine is gone and nothing is left to do.
+    /// Whether the engine is dropped and nothing is left to do.
     pub(super) fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Whether it must look whether it is to end.
+    /// Whether it must check if it is to end.
     pub(super) fn is_to_end(&self) -> bool {
         self.shared.dropped.load(Ordering::Acquire)
     }
@@ -317,7 +316,7 @@ impl Shard {
             match self.remote.messages.pop() {
                 None => break,
                 Some(ShardMessage::Abort(key, fault)) => self.deliver(key, ResidentEvent::Abort(fault)),
-                // What it was waited for is done by the turn itself.
+                // It only wakes the shard: the turn itself releases what was held.
                 Some(ShardMessage::Durable) => {}
                 Some(ShardMessage::Resume(resume)) => self.take_in(*resume),
                 Some(ShardMessage::Answer(key, token, answer)) => {
@@ -366,7 +365,7 @@ impl Shard {
         }
     }
 
-    /// A handler was called: whether that kept everything else waiting. `resource` names whose it was.
+    /// A handler was called: checks whether it blocked the shard. `resource` names its resource.
     #[inline]
     pub(super) fn look_whether_blocked(&mut self, resource: impl FnOnce(&mut Shard) -> String) {
         let now_ms = self.shared.time.steady_ms();
@@ -378,7 +377,7 @@ impl Shard {
     }
 
     fn task_ended(&mut self, key: Key, token: Token) {
-        // The task was the resident's: those of the past are cancelled with it.
+        // The task was the resident's: outdated ones are cancelled with it.
         if let Some(resident) = self.residents.at(key.slot) {
             resident.pending.task_ended(token.frame());
         }
@@ -433,7 +432,7 @@ impl Shard {
         }
     }
 
-    /// The clock on the wall was set: those are told that may wait for a time of day.
+    /// The wall clock was set: notifies executions that may wait for a time of day.
     fn tell_clock_set(&mut self) {
         let Some(from) = self.clock_set_from else { return };
         let slots = self.residents.slots();
@@ -450,7 +449,7 @@ impl Shard {
 
     // ---- turns ----
 
-    /// Lets those that wait have their turns, until this one's work is done.
+    /// Runs those that wait for their turn, until this turn's work is done.
     fn take_turns(&mut self) {
         while self.left > 0 {
             let Some((flow, next)) = self.turns.next() else { break };
@@ -469,7 +468,8 @@ impl Shard {
         self.turns.charge(flow, work);
     }
 
-    /// Charges a machine what its work took more than was counted. How long it is since the last look, in nanoseconds.
+    /// Charges a machine for time that was not charged as work. Returns the nanoseconds since the last look at the
+    /// clock.
     pub(super) fn look_at_clock(&mut self, flow: u32) -> u64 {
         let now_us = self.shared.time.elapsed_us();
         let took_ns =

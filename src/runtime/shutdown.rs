@@ -1,9 +1,9 @@
-//! How an engine closes: from some moment on nothing begins, and whoever waits learns when the last one is over.
+//! How an engine closes: from some moment on no execution begins, and waiters are notified when the last one is over.
 //!
-//! Whoever begins something counts it first and looks whether the gate is closed afterwards; whoever closes it closes
-//! first and looks at the count afterwards. All four steps are in one order (sequentially consistent): either the one who
-//! begins finds the gate closed, and takes his count back, or the one who closes finds him counted, and waits. The same
-//! holds between the last one to end and the one who begins to wait.
+//! A starter counts its execution first and checks the gate afterwards; the closer closes first and reads the count
+//! afterwards. All four steps are in one order (sequentially consistent): either the starter finds the gate closed, and
+//! undoes its count, or the closer finds the execution counted, and waits. The same holds between the last execution to
+//! end and a waiter that begins to wait.
 
 #[cfg(expressway_loom)]
 use loom::sync::{
@@ -21,7 +21,7 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug)]
 pub(super) struct DrainGate {
     closed: AtomicBool,
-    /// Who waits for the last one to end.
+    /// Waiters for the last one to end.
     waiting: Mutex<Vec<Waker>>,
 }
 
@@ -35,23 +35,23 @@ impl DrainGate {
         fence(Ordering::SeqCst);
     }
 
-    /// Whether it is closed, as far as one has heard.
+    /// Whether it is closed, read without ordering.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether it is closed, for those who counted in the one order themselves: they need no fence.
+    /// Whether it is closed, for callers whose count is sequentially consistent already: they need no fence.
     pub(super) fn is_closed_by_now(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Whether what was just counted may begin. If not, take the count back and call [`left`](DrainGate::left).
+    /// Whether what was just counted may begin. If not, undo the count and call [`left`](DrainGate::left).
     pub(super) fn lets_in(&self) -> bool {
         fence(Ordering::SeqCst);
         !self.closed.load(Ordering::SeqCst)
     }
 
-    /// After something was counted as over: wakes who waits, if it was the last.
+    /// After something was counted as over: wakes the waiters, if it was the last.
     pub(super) fn left(&self, count: impl FnOnce() -> usize) {
         fence(Ordering::SeqCst);
         if self.closed.load(Ordering::SeqCst) && count() == 0 {
@@ -81,8 +81,8 @@ mod tests {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
 
-    /// Two that begin and end, one that closes and waits: nothing begins after the wait is over, and the wait is never
-    /// slept over (loom would report the deadlock).
+    /// Two that begin and end, one that closes and waits: nothing begins after the wait is over, and no wake-up is lost
+    /// (loom would report the deadlock).
     #[test]
     fn nothing_runs_once_the_wait_is_over() {
         let mut model = loom::model::Builder::new();

@@ -1,4 +1,4 @@
-//! The shards of an engine on one thread, each turn when it is told so: for tests, under virtual time.
+//! The shards of an engine on one thread, each turn on request: for tests, under virtual time.
 
 use super::shard::Shard;
 
@@ -32,8 +32,8 @@ impl Simulation {
         &mut self.shards
     }
 
-    /// Lets all shards take turns at `now_ms`, in milliseconds since 1970, until there is nothing to do before time
-    /// passes.
+    /// Lets all shards take turns at `now_ms`, in milliseconds since 1970, until there is nothing left to do at that
+    /// time.
     pub fn settle(&mut self, now_ms: u64) {
         loop {
             let mut more = false;
@@ -46,8 +46,8 @@ impl Simulation {
         }
     }
 
-    /// Carries off what is to be shown of executions, as threads of their own do elsewhere: log lines to their sink,
-    /// histories to the ring.
+    /// Flushes what was recorded of executions, as threads of their own do elsewhere: log lines to their sink,
+    /// histories to the retained ones.
     pub fn carry(&mut self) {
         if let Some(observability) = self.shards.first().and_then(|shard| shard.shared.observability.as_ref())
         {
@@ -56,7 +56,7 @@ impl Simulation {
         }
     }
 
-    /// When something is due next, if anything is.
+    /// When the next work is due, if any.
     pub fn next_ms(&mut self) -> Option<u64> {
         self.shards.iter_mut().filter_map(Shard::next_ms).min()
     }

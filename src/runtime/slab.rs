@@ -1,11 +1,11 @@
-//! A slab with generational keys: a key of something that is gone finds nothing, whoever sits in its place now.
+//! A slab with generational keys: a stale key finds nothing, even if its slot is used again.
 //!
-//! It grows by blocks of a fixed size, so that growing never copies what is there: a million residents are a hundred
+//! It grows by blocks of a fixed size, so that growing never copies entries: a million residents are a hundred
 //! megabytes.
 
 const BLOCK: usize = 1 << 10;
 
-/// Names an entry of a [`Slab`] for ever.
+/// Identifies an entry of a [`Slab`], uniquely for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) slot: u32,
@@ -62,7 +62,7 @@ impl<T> Slab<T> {
         self.entry(key.slot).filter(|entry| entry.generation == key.generation)?.value.take()
     }
 
-    /// Gives the entry back; its key means nothing from now on.
+    /// Frees the entry; its key is invalid from now on.
     pub(super) fn release(&mut self, key: Key) {
         let Some(entry) = self.entry(key.slot).filter(|entry| entry.generation == key.generation) else {
             return;
@@ -73,12 +73,12 @@ impl<T> Slab<T> {
         self.used -= 1;
     }
 
-    /// What sits in a slot now.
+    /// The value in a slot.
     pub(super) fn at(&mut self, slot: u32) -> Option<&mut T> {
         self.entry(slot)?.value.as_mut()
     }
 
-    /// The key of whatever sits in a slot.
+    /// The key of the value in a slot.
     pub(super) fn key(&mut self, slot: u32) -> Option<Key> {
         let entry = self.entry(slot)?;
         entry.value.is_some().then_some(Key { slot, generation: entry.generation })

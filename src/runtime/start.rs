@@ -27,7 +27,7 @@ use crate::limits;
 use crate::observe::{Watch, Watcher};
 use crate::task::Tasks;
 
-/// Why an execution does not begin.
+/// Why an execution is not started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -49,15 +49,15 @@ pub enum StartError {
     /// The state machine belongs to another engine.
     #[error("the state machine belongs to another engine")]
     Foreign,
-    /// It was to be durable, and the journal did not take it.
+    /// It was to be durable, and the journal refused it.
     #[error("the execution cannot be made durable: {0}")]
     NotDurable(String),
-    /// It was to be durable, and the database that the journal is in does not answer, or refuses.
+    /// It was to be durable, and the journal's database does not answer, or refuses.
     #[error("the execution cannot be made durable at present: {0}")]
     Away(String),
 }
 
-/// How one execution is to differ from others. What is not given is made of the engine's seed.
+/// How one execution differs from others. What is not given is derived from the engine's seed.
 ///
 /// ```
 /// use expressway::runtime::StartOptions;
@@ -65,7 +65,7 @@ pub enum StartError {
 /// ```
 #[derive(Default)]
 pub struct StartOptions {
-    /// Its name. Names of executions need not differ.
+    /// Its name. It need not be unique.
     pub name: Option<Box<str>>,
     /// Its ARN. As long as it runs on a shard, [`Engine::find_execution`] finds it by that, and no other of the same
     /// ARN begins.
@@ -75,12 +75,12 @@ pub struct StartOptions {
     /// Does the tasks of those states that it [`answers`](Tasks::answers), in place of the engine's handlers: a
     /// [`TestCase`](crate::task::mock::TestCase), for instance.
     pub tasks: Option<Box<dyn Tasks + Send>>,
-    /// Makes it durable: it is kept in the engine's [journal](super::Builder::durable), together with these bytes, which
-    /// mean something to whoever [resumes](Engine::resume) it. It needs a name and an ARN.
+    /// Makes it durable: it is kept in the engine's [journal](super::Builder::durable), together with these bytes,
+    /// which are passed back to the caller that [resumes](Engine::resume) it. It needs a name and an ARN.
     pub durable: Option<Box<[u8]>>,
-    /// Keeps where it stood when it ends without success, so that it can be [redriven](Engine::redrive).
+    /// Keeps its state when it ends without success, so that it can be [redriven](Engine::redrive).
     pub redrivable: bool,
-    /// Watches it, beside those whom the engine's observer may set to it.
+    /// Watches it, beside the watchers that the engine's observer may add.
     pub watcher: Option<Box<dyn Watcher>>,
 }
 
@@ -125,7 +125,7 @@ thread_local! {
         static THREADS: AtomicU64 = AtomicU64::new(0);
         THREADS.fetch_add(1, Ordering::Relaxed) as usize
     };
-    /// Where inputs are looked through before they are sent away.
+    /// Where inputs are checked before they are sent.
     static READ: RefCell<Arena> = RefCell::default();
 }
 
@@ -136,7 +136,7 @@ impl Engine {
     /// the future; all others run on the engine's shards.
     ///
     /// # Errors
-    /// When it does not begin. A workflow that fails is not an error here: ask the [`Outcome`].
+    /// When it is not started. A workflow that fails is not an error here: see the [`Outcome`].
     pub async fn run<'t>(
         &self,
         machine: impl Into<Target<'t>>,
@@ -190,14 +190,14 @@ impl Engine {
         Ok(outcome)
     }
 
-    /// Runs an execution on this thread, now, and shows how it ended: no future, no copy of the output. `None`, and
-    /// there was no such execution, when its machine waits or calls something, or when it is not over within some
-    /// 200 µs: then [`run_with`] it. Of the options, only the names are looked at.
+    /// Runs an execution on this thread, now, and shows how it ended: no future, no copy of the output. `None`, without
+    /// an execution, when its machine waits or calls something, or when it is not over within some 200 µs: then use
+    /// [`run_with`]. Of the options, only the names are used.
     ///
     /// A panic of `show` aborts the execution.
     ///
     /// # Errors
-    /// When it does not begin.
+    /// When it is not started.
     ///
     /// [`run_with`]: Engine::run_with
     pub fn run_now<'t, R>(
@@ -230,7 +230,7 @@ impl Engine {
     /// Starts an execution.
     ///
     /// # Errors
-    /// When it does not begin.
+    /// When it is not started.
     pub fn start<'t>(&self, machine: impl Into<Target<'t>>, input: impl Input) -> Result<Handle, StartError> {
         self.start_with(machine, input, StartOptions::default())
     }
@@ -266,7 +266,7 @@ impl Engine {
         self.start_with(machine, input, StartOptions { name: Some(name.into()), ..StartOptions::default() })
     }
 
-    /// As [`start_named`](Engine::start_named), with someone who watches this execution.
+    /// As [`start_named`](Engine::start_named), with a watcher of this execution.
     ///
     /// # Errors
     /// As [`start`](Engine::start).
@@ -281,13 +281,13 @@ impl Engine {
         self.start_with(machine, input, options)
     }
 
-    /// Starts an execution with each of the inputs. What they come to is counted, and nothing else; see
+    /// Starts an execution with each of the inputs. Their outcomes are counted, and nothing else; see
     /// [`start_batch_with`](Engine::start_batch_with).
     ///
-    /// Inputs are admitted some at a time. When some do not fit, they are refused, those behind them are not looked at,
-    /// and the batch says why. An input that is larger than the service limit is refused as well, and says
+    /// Inputs are admitted some at a time. When some do not fit, they are refused, those behind them are not read, and
+    /// the batch has the reason. An input that is larger than the service limit is refused as well, with
     /// [`Limit::Bytes`]. Only here, an input that is not JSON is accepted, and makes an execution that fails with
-    /// `States.Runtime`: looking through all of them first would cost a quarter of all that a small one costs.
+    /// `States.Runtime`: checking all of them first would cost a quarter of what a small one costs.
     pub fn start_batch<'t, I>(&self, machine: impl Into<Target<'t>>, inputs: I) -> Batch
     where
         I: IntoIterator<Item: AsRef<[u8]>>,
@@ -295,8 +295,8 @@ impl Engine {
         self.batch(machine.into(), inputs, BatchState::new(None))
     }
 
-    /// As [`start_batch`](Engine::start_batch). Each execution, when it is over, is shown to `sink` together with its
-    /// place among the inputs, on the thread that ran it; `sink` must not block.
+    /// As [`start_batch`](Engine::start_batch). Each execution, when it is over, is passed to `sink` with the index of
+    /// its input, on the thread that ran it; `sink` must not block.
     pub fn start_batch_with<'t, I>(
         &self,
         machine: impl Into<Target<'t>>,
@@ -313,13 +313,13 @@ impl Engine {
         if target.engine() == self.inner.number { Ok(()) } else { Err(StartError::Foreign) }
     }
 
-    /// The version with which an execution goes on that was started before.
+    /// The version with which an execution that was started before continues.
     pub(super) fn own_version(&self, target: Target<'_>) -> Result<Arc<Version>, StartError> {
         self.check_own(&target)?;
         Ok(target.pick(|| 0).into_owned())
     }
 
-    /// The version to start, and the number of the execution, which its seed follows from.
+    /// The version to start, and the number of the execution, from which its seed follows.
     fn check<'t>(
         &self,
         target: Target<'t>,
@@ -332,7 +332,7 @@ impl Engine {
         let shared = self.shared();
         let number = shared.seeds(1);
         let version = target.pick(|| shared.chance(number));
-        // Looked at before the input is, so that refusing costs next to nothing; decided when it is admitted.
+        // Checked before the input, so that refusing is cheap; decided at admission.
         match self.full(&version, bytes) {
             Some(limit) => Err(self.refuse(Some(&version), limit, 1).into()),
             None => Ok((version, number)),
@@ -347,7 +347,7 @@ impl Engine {
         (mut start_identity, durable): (StartIdentity, Option<Box<[u8]>>),
         watch: Option<Box<Watch>>,
     ) -> Result<Handle, StartError> {
-        // Before the input is looked at, so that refusing costs next to nothing.
+        // Before the input is checked, so that refusing is cheap.
         if self.queues_are_full() {
             return Err(self.refuse(Some(&version), Limit::Queue, 1).into());
         }
@@ -411,7 +411,7 @@ impl Engine {
         load.batch
     }
 
-    /// What keeps an execution with an input of so many bytes from being admitted, as far as one can tell beforehand.
+    /// The limit that keeps an execution with an input of so many bytes from being admitted, as an estimate.
     pub(super) fn full(&self, version: &Version, bytes: usize) -> Option<Limit> {
         let shared = self.shared();
         if shared.gate.is_closed() {
@@ -466,7 +466,7 @@ impl Engine {
         Err(self.refuse(Some(&version), limit, executions))
     }
 
-    /// Puts a start batch into the queue of the next shard, or of one that has room, if there is one.
+    /// Queues a start batch at the next shard, or at one that has room, if there is one.
     fn enqueue(&self, start_batch: StartBatch) -> Result<(), Limit> {
         let shared = self.shared();
         let (remotes, executions) = (&shared.remotes, start_batch.len());
@@ -480,7 +480,7 @@ impl Engine {
             match shared.admission.may_queue(queued, of_machine, remotes.len()) {
                 Ok(()) => {
                     remote.start_batches.push(start_batch);
-                    // One that is busy already may be helped by one that sleeps.
+                    // If the shard is busy already, an idle one may take the batch.
                     if !remote.wakeup.wake() && queued > 0 {
                         let _ = remotes.iter().any(|remote| remote.wakeup.wake());
                     }
@@ -499,13 +499,13 @@ impl Engine {
         count(&stripes[self.stripe_number()]);
     }
 
-    /// Which of the callers' stripes is this thread's.
+    /// This thread's stripe.
     pub(super) fn stripe_number(&self) -> usize {
         STRIPE.with(|stripe| *stripe) & (self.shared().stripes.len() - 1)
     }
 }
 
-/// Inputs of a batch on their way into start batches.
+/// Inputs of a batch that are being put into start batches.
 struct Load<'e> {
     engine: &'e Engine,
     batch: Batch,
@@ -513,7 +513,7 @@ struct Load<'e> {
     version: Option<Arc<Version>>,
     text: Vec<u8>,
     ends: Vec<u32>,
-    /// The place of its first input among all.
+    /// The index of its first input.
     first: u32,
 }
 
@@ -558,7 +558,7 @@ impl Load<'_> {
         self.send();
     }
 
-    /// Sees to it that the start batch is one for the next execution's version.
+    /// Makes the start batch one for the next execution's version.
     fn route(&mut self, target: Target<'_>) {
         let shared = self.engine.shared();
         if target.is_one() {
@@ -575,13 +575,13 @@ impl Load<'_> {
         self.version = Some(version.into_owned());
     }
 
-    /// What keeps a start batch from being admitted that begins with an input of so many bytes.
+    /// The limit that keeps a start batch with a first input of so many bytes from being admitted.
     fn full(&self, bytes: usize) -> Option<Limit> {
         let version = self.version.as_ref()?;
         self.engine.full(version, bytes).or_else(|| self.engine.queues_are_full().then_some(Limit::Queue))
     }
 
-    /// Sends the start batch away.
+    /// Sends the start batch.
     fn send(&mut self) {
         let executions = self.ends.len() as u32;
         let Some(version) = self.version.clone().filter(|_| executions > 0) else { return };

@@ -1,6 +1,6 @@
 //! The handlers' futures of one shard, polled in place.
 //!
-//! An entry keeps its waker for whoever sits in it next; a wake-up that comes late polls a future once in vain.
+//! Slots reuse their waker; a stale wake-up costs one spurious poll.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ struct Running {
     work: Work,
     key: Key,
     token: Token,
-    /// Told when nobody waits for the task any more.
+    /// Notified when the task is no longer wanted.
     attempt: Attempt,
-    /// What it comes to is not the answer, unless it fails: someone else gives that, with the token.
+    /// The handler's result is not the task's answer, unless it fails: the token's holder gives that.
     only_asks: bool,
 }
 
@@ -46,14 +46,14 @@ enum Work {
 pub(super) struct Polled {
     pub(super) key: Key,
     pub(super) token: Token,
-    /// What the service answered that has taken it on.
+    /// The response of the service that accepted it.
     pub(super) submitted: Option<Vec<u8>>,
     /// Whether the future is done.
     pub(super) is_over: bool,
     pub(super) answer: Option<Answer>,
 }
 
-/// What a task came to.
+/// The result of a task.
 pub(super) type Answer = Result<Vec<u8>, Fault>;
 
 impl Tasks {
@@ -66,7 +66,7 @@ impl Tasks {
         self.entries.len() - self.free.len()
     }
 
-    /// An entry for a future to be polled with.
+    /// Reserves an entry for polling a future.
     pub(super) fn reserve(&mut self, remote: &Arc<Remote>) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             let task = self.entries.len() as u32;
@@ -103,7 +103,7 @@ impl Tasks {
             Some(Running { work, key, token: call.token, attempt, only_asks });
     }
 
-    /// Whose future it is, and which task of its program.
+    /// The future's execution, and the task in its program.
     pub(super) fn whose(&self, task: u32) -> Option<(Key, TaskId)> {
         match self.entries.get(task as usize)?.running.as_ref()? {
             Running { work: Work::Future(_, task), key, .. } => Some((*key, *task)),
@@ -117,7 +117,7 @@ impl Tasks {
         let running = entry.running.as_mut()?;
         let polled = match &mut running.work {
             Work::Future(future, _) => poll(&entry.signal, &entry.waker, future),
-            // The wake-up was meant for whoever sat here before.
+            // The wake-up was for an earlier task of this slot.
             Work::Later(..) => {
                 entry.signal.queued.store(false, Ordering::Release);
                 Poll::Pending
@@ -146,7 +146,7 @@ impl Tasks {
         self.entries[task as usize].running = Some(Running { work, key, token, attempt, only_asks: false });
     }
 
-    /// The time of an answer that was kept has come.
+    /// The answer that was kept is due.
     pub(super) fn take_answer(&mut self, task: u32) -> Option<(Key, Token, Answer)> {
         match self.take(task)? {
             Running { work: Work::Later(answer, _), key, token, .. } => Some((key, token, answer)),
@@ -160,7 +160,7 @@ impl Tasks {
         Some(running)
     }
 
-    /// Stops a task. A timer that is of no use any more, if it had one.
+    /// Stops a task. Returns its timer, which is no longer needed, if it had one.
     pub(super) fn cancel(&mut self, task: u32) -> Option<TimerId> {
         let Running { work, attempt, .. } = self.take(task)?;
         attempt.cancel();
@@ -184,15 +184,15 @@ fn poll(signal: &TaskWaker, waker: &Waker, future: &mut TaskFuture) -> Poll<Answ
     }
 }
 
-/// Dropping what a user wrote may panic as well.
+/// Dropping a user's value may panic as well.
 pub(super) fn drop_future(future: TaskFuture) -> Option<Fault> {
     panics::guard(|| drop(future)).err().map(told)
 }
 
-/// What a handler's panic comes to.
+/// The fault of a handler's panic.
 pub(super) fn told(panic: Box<dyn Any + Send>) -> Fault {
     let fault = task::panicked(&*panic);
-    // What was thrown may panic when it is dropped, too.
+    // The panic's payload may panic when it is dropped, too.
     let _ = panics::guard(|| drop(panic));
     fault
 }

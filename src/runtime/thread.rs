@@ -1,9 +1,9 @@
-//! The thread around a shard: a single-threaded tokio runtime whose first task turns the shard, and sleeps when there is
-//! nothing to do.
+//! A shard's thread: a single-threaded tokio runtime whose first task turns the shard, and sleeps when there is nothing
+//! to do.
 //!
-//! Handlers' futures are polled inside that task, so tokio's I/O and timers find their runtime, and its waking and ours
-//! are the same. It is a task and not what the runtime blocks on, because waking that takes a call of the system even on
-//! its own thread: one for each time that something was read.
+//! Handlers' futures are polled inside that task, so tokio's I/O and timers find their runtime, and use the same waker.
+//! It is a task and not the future of `block_on`, because waking that takes a system call even on its own thread: one
+//! for each time that something was read.
 
 use std::future::Future;
 use std::io;
@@ -21,16 +21,16 @@ use super::clock::Time;
 use super::inbox::Shared;
 use super::shard::Shard;
 
-/// Turns between two visits to tokio's own queues, which are where handlers' I/O becomes ready.
+/// Turns between two polls of tokio's own queues, where handlers' I/O becomes ready.
 const TURNS_PER_POLL: usize = 4;
-/// A shard that waits for something looks now and then whether the clock was set.
+/// A sleeping shard checks at intervals whether the clock was set.
 const SLEEP_MS_MAX: u64 = 1_000;
 
-/// Starts the thread of a shard. It ends when the engine is gone.
+/// Starts the thread of a shard. It ends when the engine is dropped.
 pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> io::Result<()> {
     let (started, starting) = sync_channel(1);
     let body = move || {
-        // Made here, as the shard is: both stay on this thread, and handlers' futures with them.
+        // Made here, as the shard is: both stay on this thread, with the handlers' futures.
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -44,7 +44,7 @@ pub(super) fn spawn(shared: Arc<Shared>, index: usize) -> io::Result<()> {
         let shard = Shard::new(shared, index);
         // It panics only where the engine does, and ends the thread then.
         let _ = runtime.block_on(runtime.spawn_local(Root { shard, time, sleep: None }));
-        // Blocking work that nobody waits for must not keep the thread.
+        // Blocking work whose result is no longer wanted must not keep the thread.
         runtime.shutdown_background();
     };
     std::thread::Builder::new()
@@ -66,7 +66,7 @@ pub(super) fn is_shard() -> bool {
 struct Root {
     shard: Shard,
     time: Arc<dyn Time>,
-    /// Until when it sleeps; reused.
+    /// When it wakes; reused.
     sleep: Option<(Pin<Box<Sleep>>, u64)>,
 }
 
@@ -94,7 +94,7 @@ impl Future for Root {
                 }
             }
         }
-        // After the others, and after a look at what became ready.
+        // After the others, and after checking for ready I/O.
         pin!(tokio::task::yield_now()).poll(context)
     }
 }
@@ -118,7 +118,7 @@ fn set_alarm(
     let at_ms = now_ms + wait_ms;
     let (alarm, armed_ms) =
         sleep.get_or_insert_with(|| (Box::pin(tokio::time::sleep(Duration::from_millis(wait_ms))), at_ms));
-    // Setting an alarm to the time it is set to would cost for nothing.
+    // Resetting an alarm to the same time would cost for nothing.
     if *armed_ms != at_ms || alarm.is_elapsed() {
         alarm.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms));
         *armed_ms = at_ms;

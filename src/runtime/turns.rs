@@ -1,9 +1,9 @@
-//! Whose turn it is on a shard: state machines take turns by the work they do (deficit round robin), so that a thousand
+//! Fair scheduling on a shard: state machines take turns by the work they do (deficit round robin), so that a thousand
 //! busy executions of one leave the others their share.
 //!
-//! In each round a machine may do so much work. As long as it has some left and nothing of it waits, what comes up for it
-//! is done at once; the rest waits in its queue. Executions that begin wait apart from those that go on, and both take
-//! turns, so neither keeps the other waiting. A round is over when every machine that waits had its share, and at once
+//! In each round a machine may do so much work. As long as it has some left and nothing of it waits, its work is done
+//! at once; the rest waits in its queue. Executions that begin wait apart from those that continue, and both take
+//! turns, so neither keeps the other waiting. A round is over when every waiting machine had its share, and at once
 //! when none waits.
 
 use std::collections::{HashMap, VecDeque};
@@ -18,13 +18,13 @@ struct Flow<G, S> {
     machine: Arc<Usage>,
     /// Up to which round it got its shares.
     round: u64,
-    /// Work it may do in this round; below 0 what it did too much.
+    /// Work it may do in this round; negative by what it did too much.
     credit: i64,
-    /// Executions that name it.
+    /// Executions of it on this shard.
     users: u32,
     going: VecDeque<G>,
     starts: VecDeque<S>,
-    /// What waits until fewer executions of the machine are suspended.
+    /// Work that waits until fewer executions of the machine are suspended.
     held_going: Vec<G>,
     held_starts: Vec<S>,
     suspended: u32,
@@ -33,7 +33,7 @@ struct Flow<G, S> {
     start_next: bool,
 }
 
-/// Who is next: one that goes on, or some that begin.
+/// What is next: a resident that continues, or starts.
 #[derive(Debug)]
 pub(super) enum Next<G, S> {
     Going(G),
@@ -50,7 +50,7 @@ pub(super) struct Turns<G, S> {
     round: u64,
     /// How many of the ring had their share in this round.
     visited: usize,
-    /// How many machines there are before those that have nothing any more are forgotten.
+    /// How many machines there are before idle ones are dropped.
     sweep_at: usize,
     suspended: u32,
     /// Machines that hold something back only because all machines together have too many suspended.
@@ -113,12 +113,12 @@ impl<G, S> Turns<G, S> {
         number
     }
 
-    /// An execution names the machine from now on.
+    /// One more execution of the machine.
     pub(super) fn join(&mut self, flow: u32) {
         self.at(flow).users += 1;
     }
 
-    /// One that did is over.
+    /// One execution less.
     pub(super) fn leave(&mut self, flow: u32) {
         self.at(flow).users -= 1;
     }
@@ -139,7 +139,7 @@ impl<G, S> Turns<G, S> {
         }
     }
 
-    /// Forgets machines that have nothing here and owe nothing.
+    /// Drops machines that have no executions here and no debt.
     fn sweep(&mut self) {
         let round = self.round;
         for (number, row) in self.flows.iter_mut().enumerate() {
@@ -167,7 +167,7 @@ impl<G, S> Turns<G, S> {
         flow.credit
     }
 
-    /// Whether what comes up for the machine is done at once.
+    /// Whether the machine's work is done at once.
     pub(super) fn is_free(&mut self, flow: u32) -> bool {
         self.credit(flow) > 0 && !self.at(flow).in_ring
     }
@@ -195,7 +195,7 @@ impl<G, S> Turns<G, S> {
         }
     }
 
-    /// Who is next.
+    /// What is next.
     pub(super) fn next(&mut self) -> Option<(u32, Next<G, S>)> {
         loop {
             let &number = self.retained.front()?;
@@ -225,7 +225,7 @@ impl<G, S> Turns<G, S> {
         }
     }
 
-    /// Takes some that have not begun, the last of those that wait.
+    /// Takes starts from the end of the queue.
     pub(super) fn take_last_starts(&mut self) -> Option<S> {
         let retained = std::mem::take(&mut self.retained);
         let found = retained.iter().take(8).find_map(|&number| self.at(number).starts.pop_back());
@@ -233,7 +233,7 @@ impl<G, S> Turns<G, S> {
         found
     }
 
-    /// Takes everything that has not begun.
+    /// Takes all starts.
     pub(super) fn take_all_starts(&mut self) -> Vec<S> {
         let mut all = Vec::new();
         for flow in self.flows.iter_mut().flatten() {
@@ -255,7 +255,7 @@ impl<G, S> Turns<G, S> {
         self.suspended += 1;
     }
 
-    /// One that was suspended goes on to its end: those that were held back may try again.
+    /// A suspended execution ran to its end: those that were held back may try again.
     pub(super) fn resumed(&mut self, flow: u32) {
         self.at(flow).suspended -= 1;
         self.suspended -= 1;
@@ -282,7 +282,7 @@ impl<G, S> Turns<G, S> {
     }
 
     fn release(&mut self, number: u32) {
-        // Forgotten meanwhile: it held nothing.
+        // Dropped meanwhile: it held nothing.
         let Some(Some(flow)) = self.flows.get_mut(number as usize) else { return };
         if flow.held_going.is_empty() && flow.held_starts.is_empty() {
             return;
@@ -293,7 +293,7 @@ impl<G, S> Turns<G, S> {
     }
 }
 
-/// What so many rounds give.
+/// The work of so many rounds.
 fn shares(rounds: u64) -> i64 {
     i64::try_from(rounds).unwrap_or(i64::MAX).saturating_mul(SHARE)
 }

@@ -1,9 +1,9 @@
-//! How a shard sleeps without missing anything.
+//! How a shard sleeps without losing a wake-up.
 //!
-//! A sender puts the message into a queue first and wakes the shard afterwards. The shard says that it sleeps first and
-//! looks at its queues afterwards. All four steps are in one order (sequentially consistent): if the sender finds the
-//! shard awake, the shard has yet to look, and finds the message; if the shard finds nothing, the sender has yet to wake
-//! it, and finds it asleep. Waking a shard that is awake costs a fence and a load.
+//! A sender puts the message into a queue first and wakes the shard afterwards. The shard marks itself as asleep first
+//! and checks its queues afterwards. All four steps are in one order (sequentially consistent): if the sender finds the
+//! shard awake, the shard has yet to check, and finds the message; if the shard finds nothing, the sender has yet to
+//! wake it, and finds it asleep. Waking a shard that is awake costs a fence and a load.
 
 #[cfg(expressway_loom)]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
@@ -24,12 +24,12 @@ impl Wakeup {
         Wakeup { asleep: AtomicBool::new(false), waker: OnceLock::new() }
     }
 
-    /// Whom to wake; the first call decides.
+    /// Sets the waker; only the first call has an effect.
     pub(super) fn set_waker(&self, waker: &Waker) {
         self.waker.get_or_init(|| waker.clone());
     }
 
-    /// Says that a message was put into a queue. Whether that woke the shard.
+    /// Signals that a message was queued. Whether that woke the shard.
     pub(super) fn wake(&self) -> bool {
         fence(Ordering::SeqCst);
         let wakes = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst);
@@ -44,9 +44,9 @@ impl Wakeup {
         self.asleep.load(Ordering::Relaxed)
     }
 
-    /// Whether the shard may sleep now, that is until it is woken: not if `something` came in meanwhile.
+    /// Whether the shard may sleep now, until it is woken: not if `something` came in meanwhile.
     pub(super) fn sleep(&self, something: impl FnOnce() -> bool) -> bool {
-        // Not plain stores, here and in `wake_up`: reading what a sender wrote orders its ringing before ours.
+        // Read-modify-write, here and in `wake_up`: reading a sender's value orders its wake-up before ours.
         self.asleep.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let sleeps = !something();
@@ -56,7 +56,7 @@ impl Wakeup {
         sleeps
     }
 
-    /// The shard is awake, for whatever reason.
+    /// The shard is awake, for any reason.
     pub(super) fn wake_up(&self) {
         self.asleep.swap(false, Ordering::SeqCst);
     }
@@ -69,12 +69,12 @@ mod tests {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
 
-    /// Two senders, one shard: whatever the order, every message is taken, and nobody sleeps for ever (loom would
+    /// Two senders, one shard: whatever the order, every message is taken, and no thread sleeps for ever (loom would
     /// report the deadlock).
     #[test]
     fn no_message_is_slept_over() {
         let mut model = loom::model::Builder::new();
-        // All orders with up to three switches that nobody asked for; without a bound it takes minutes.
+        // All orders with up to three preemptions; without a bound it takes minutes.
         model.preemption_bound = Some(3);
         model.check(|| {
             let wakeup = Arc::new(Wakeup::new());
@@ -102,7 +102,7 @@ mod tests {
         });
     }
 
-    /// Work for one shard, another one that takes it away: each piece is done once, and none is slept over.
+    /// Work for one shard, and another one that steals it: each piece is done once, and no wake-up is lost.
     #[test]
     fn what_is_taken_away_is_done_once() {
         let mut model = loom::model::Builder::new();

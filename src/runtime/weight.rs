@@ -1,5 +1,5 @@
-//! Which programs are light: whatever their data, one state of theirs is a matter of microseconds, so that a turn which
-//! ends between two states ends in time. All others may be suspended inside of an expression, which takes a stack.
+//! Which programs are light: with any data, each of their states takes microseconds, so that a turn which ends between
+//! two states ends in time. All others may be suspended inside of an expression, which takes a stack.
 
 use crate::limits;
 use crate::program::{Choice, ChoiceStep, Operator, Program, Test, Text};

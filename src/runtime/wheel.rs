@@ -4,21 +4,21 @@
 //! moves down a level each time the wheel comes to its slot, at most six times in its life. Timers of the same
 //! millisecond fire in the order in which they were armed.
 
-/// Bits of a time that choose the slot within a level.
+/// Bits of a time that select the slot within a level.
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 7;
 /// Timers further away than this wait in the last level until they are nearer: a slot less than a whole turn, so that
-/// the slot the wheel is at stands for now alone.
+/// the wheel's present slot is unambiguous.
 const SPAN_MS: u64 = (1 << (SLOT_BITS * LEVELS as u32)) - (1 << (SLOT_BITS * (LEVELS as u32 - 1)));
 const NONE: u32 = u32::MAX;
 
-/// Names an armed timer until it fires or is cancelled; the name may then be given to another one.
+/// Identifies an armed timer until it fires or is cancelled; the id is then reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimerId(u32);
 
 impl TimerId {
-    /// Names no timer.
+    /// No timer.
     pub const NONE: TimerId = TimerId(NONE);
 
     /// As a number.
@@ -106,12 +106,12 @@ impl<T: Copy> Wheel<T> {
         self.release(id.0);
     }
 
-    /// When to look again: no timer is due before. The wheel may only have to turn then.
+    /// When to check again: no timer is due before. The wheel may only have to turn then.
     pub fn next_ms(&self) -> Option<u64> {
         self.next_slot().map(|(.., at_ms)| at_ms)
     }
 
-    /// Takes the next timer that is due at `now_ms`, with its name, which is free from now on.
+    /// Takes the next timer that is due at `now_ms`, with its id, which is free from now on.
     pub fn pop(&mut self, now_ms: u64) -> Option<(TimerId, T)> {
         while let Some((level, slot, at_ms)) = self.next_slot() {
             if at_ms > now_ms {
@@ -130,7 +130,7 @@ impl<T: Copy> Wheel<T> {
         None
     }
 
-    /// The slot the wheel comes to next, and when. Slots of a lower level come before all of a higher one.
+    /// The slot the wheel reaches next, and when. Slots of a lower level come before all of a higher one.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
         let bits = SLOT_BITS * level as u32;
@@ -139,14 +139,14 @@ impl<T: Copy> Wheel<T> {
         let slot = (here + ahead) % SLOTS;
         let turn_ms = 1u64 << (bits + SLOT_BITS);
         let mut at_ms = (self.now_ms & !(turn_ms - 1)) + ((slot as u64) << bits);
-        // Only the last level goes round: lower ones hold what is in the same turn.
+        // Only the last level wraps around: lower ones hold the same turn only.
         if slot < here {
             at_ms += turn_ms;
         }
         Some((level, slot, at_ms))
     }
 
-    /// Deals the timers of a slot the wheel has come to out to the levels below.
+    /// Moves the timers of a slot that the wheel has reached to the levels below.
     fn move_down(&mut self, level: usize, slot: usize) {
         let list = &mut self.lists[level * SLOTS + slot];
         let mut id = list.first;
@@ -159,7 +159,7 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    /// Puts a node at the end of the list its time belongs to.
+    /// Appends a node to the list its time belongs to.
     fn link(&mut self, id: u32) {
         let at_ms = self.nodes[id as usize].at_ms.clamp(self.now_ms, self.now_ms.saturating_add(SPAN_MS));
         // The highest bit in which the time differs from now decides the level.
@@ -236,7 +236,7 @@ mod tests {
     }
 
     proptest! {
-        /// Beside an ordered map, over spans that cross every level.
+        /// Compared with an ordered map, over spans that cross every level.
         #[test]
         fn behaves_like_an_ordered_map(
             from in 0u64..1 << 43,

@@ -18,12 +18,12 @@ use crate::runtime::observation::may_be_watched;
 use crate::runtime::pending::PendingOps;
 use crate::runtime::slab::Key;
 
-/// What a start takes beside what the engine charges; each byte of its input takes one more.
+/// What a start costs beside what the engine charges; each byte of its input costs one more.
 const START_WORK: u64 = 200;
 
 impl Shard {
-    /// Takes start batches out of the inbox. Those of machines that have work left in this round begin at once; the others wait
-    /// for their machine's turn.
+    /// Takes start batches out of the inbox. Those of machines that have work left in this round begin at once; the
+    /// others wait for their machine's turn.
     pub(super) fn open_start_batches(&mut self) {
         for _ in 0..START_BATCHES_PER_TURN {
             if self.left <= 0 {
@@ -37,7 +37,7 @@ impl Shard {
         }
     }
 
-    /// The next start batch: of its own, or, when it has nothing to do, one that nobody else has opened.
+    /// The next start batch: of its own, or, when it is idle, an unopened one of another shard.
     fn take_start_batch(&mut self) -> Option<StartBatch> {
         if let Some(start_batch) = self.remote.take_start_batch() {
             return Some(start_batch);
@@ -51,7 +51,7 @@ impl Shard {
         Some(stolen)
     }
 
-    /// Lets a start batch wait for its machine's turn; it counts among those that wait to begin.
+    /// Queues a start batch for its machine's turn; it counts among those that wait to begin.
     pub(super) fn put_in_line(&mut self, opened: Opened) {
         let flow = opened.flow;
         self.count_waiting(&opened);
@@ -64,7 +64,7 @@ impl Shard {
         self.remote.queued.fetch_add(left, Ordering::Relaxed);
     }
 
-    /// It is the turn of some that waited to begin.
+    /// Begins a start batch at its machine's turn.
     pub(super) fn begin_opened(&mut self, opened: Opened) {
         self.uncount_waiting(&opened);
         self.begin_some(opened);
@@ -105,7 +105,7 @@ impl Shard {
         }
     }
 
-    /// Gives what waits here to shards that have nothing to do.
+    /// Gives waiting start batches to idle shards.
     pub(super) fn share_start_batches(&mut self) {
         if self.waiting_starts == 0 {
             return;

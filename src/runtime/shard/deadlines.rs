@@ -1,4 +1,4 @@
-//! The queue of deadlines: most executions have the same time allowed, so the one that began first is due first, and no
+//! The queue of deadlines: most executions have the same timeout, so the one that began first is due first, and no
 //! timer is needed.
 
 use super::{NO_SLOT, Shard, TIMED};
@@ -6,7 +6,7 @@ use crate::runtime::pending::TimerKey;
 use crate::runtime::wheel::TimerId;
 
 impl Shard {
-    /// Puts a resident into the queue when its deadline is the usual one, which makes it the last; else gives it a timer.
+    /// Appends a resident to the queue when its deadline is the usual one; else gives it a timer.
     pub(super) fn join_queue(&mut self, slot: u32, deadline_ms: u64) -> (u32, u32) {
         let start = &self.shared.start;
         let usual_ms =

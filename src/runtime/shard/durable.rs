@@ -1,4 +1,5 @@
-//! Durable executions on a shard: their turns are recorded, and what must not happen before a record is durable is held.
+//! Durable executions on a shard: their turns are recorded, and effects that must not happen before a record is durable
+//! are held.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,11 +28,11 @@ use crate::runtime::tasks::Answer;
 pub(super) enum Held {
     /// Tasks that are to be started, and how many visits there were when they were recorded.
     Tasks(Key, Vec<TaskCall>, u32),
-    /// An outcome that is to be told.
+    /// An outcome that is to be reported.
     End(Arc<Completion>, Outcome),
 }
 
-/// An execution of an earlier process that is to go on.
+/// An execution of an earlier process that is to continue.
 #[derive(Debug)]
 pub(in crate::runtime) struct Resume {
     pub(in crate::runtime) version: Arc<Version>,
@@ -39,20 +40,20 @@ pub(in crate::runtime) struct Resume {
     pub(in crate::runtime) buffer: Box<ExecutionBuffer>,
     /// Whether its state is in the journal, or only that it is to begin.
     pub(in crate::runtime) is_recorded: bool,
-    /// Whether it comes back into memory, and not from an earlier process.
+    /// Whether it comes back into memory, rather than from an earlier process.
     pub(in crate::runtime) from_row: bool,
     pub(in crate::runtime) answers: Vec<(Token, Answer)>,
     pub(in crate::runtime) charged: usize,
 }
 
-/// The failure of a task that is not done once more.
+/// The failure of a task that is not repeated.
 fn in_doubt() -> Fault {
     let cause = "The process ended before the task's result was recorded, and tasks with this resource are not done once more.";
     Fault::new(fault::TASK_FAILED, cause)
 }
 
 impl Shard {
-    /// Does what was held until now. Whether more of it may be done at once.
+    /// Releases what was held and is now durable. Whether more of it may be released at once.
     pub(super) fn release_held(&mut self) {
         for _ in 0..super::EVENTS_PER_TURN {
             if self.left <= 0 || !self.has_released() {
@@ -71,7 +72,7 @@ impl Shard {
         }
     }
 
-    /// Has the records of this turn written, if some are not yet.
+    /// Wakes the journal for records of this turn.
     pub(super) fn announce_records(&mut self) {
         if std::mem::take(&mut self.quiet_records) > 0 {
             self.durability().announce();
@@ -97,7 +98,7 @@ impl Shard {
         self.shared.durability.as_ref().is_some_and(|durability| durability.is_safe(*lsn))
     }
 
-    /// Whether the process is about to end, and a durable execution is not to be aborted by that.
+    /// Whether the process is about to end, so that a durable execution is not aborted but stays as recorded.
     pub(super) fn stays_as_recorded(&mut self, key: Key) -> bool {
         let is_leaving = self.is_leaving();
         let resident = self.residents.at(key.slot);
@@ -109,7 +110,7 @@ impl Shard {
         durability.is_some_and(|durability| durability.leaves.load(Ordering::Acquire))
     }
 
-    /// The journal of durable executions, where there are any.
+    /// The journal of durable executions. Only called if there are any.
     pub(super) fn durability(&self) -> &Arc<Durability> {
         self.shared.durability.as_ref().expect("a durable execution has a journal")
     }
@@ -119,7 +120,7 @@ impl Shard {
         self.held.push_back((lsn, held));
     }
 
-    /// After a turn of an execution: records it, if it is durable. One that cannot be written down fails.
+    /// After a turn of an execution: records it, if it is durable. One that cannot be recorded fails.
     pub(super) fn recorded(&mut self, job: &mut Job<'_>, drove: Drove) -> Drove {
         let reply = job.reply;
         let Some(ledger) = reply.start_identity().ledger() else { return drove };
@@ -171,7 +172,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Parks a durable execution as its last record has it, if that is how it is, and it is small.
+    /// Parks a durable execution as its last record, if that is its current state, and it is small.
     pub(super) fn park_as_recorded(
         &mut self,
         resident: &mut Resident,
@@ -182,7 +183,7 @@ impl Shard {
         }
         let is_small = buffer.execution.arena.capacity_bytes() <= limits::DURABLE_SEATED_BYTES_MAX;
         if buffer.is_held && is_small && self.held.len() <= limits::DURABLE_SEATED_MAX {
-            // It goes on as soon as that is durable: reading it again would take longer than all else.
+            // It continues as soon as that is durable: restoring it would take longer than everything else.
             return None;
         }
         if !buffer.is_as_recorded {
@@ -204,7 +205,7 @@ impl Shard {
         }
     }
 
-    /// Records how a durable execution ended, and tells it when that is durable.
+    /// Records how a durable execution ended, and reports it when that is durable.
     pub(super) fn record_end(
         &mut self,
         completion: &Arc<Completion>,
@@ -229,7 +230,7 @@ impl Shard {
         self.write(record, Some(Held::End(Arc::clone(completion), outcome)));
     }
 
-    /// What a knock wants done before the turn that it leads to.
+    /// Prepares an event's side effects before the turn that it leads to.
     pub(super) fn prepare(&mut self, job: &mut Job<'_>, deliver: &mut ResidentEvent) {
         let effects = &mut self.worker_scratch.turn_scratch.effects;
         match deliver {
@@ -240,7 +241,7 @@ impl Shard {
             ResidentEvent::Return => {
                 let program = &job.version.program;
                 effects.push_pending(&job.buffer.execution, program);
-                // They were started before it left: only their tokens are good again.
+                // The tasks were started before it left: only their tokens become valid again.
                 let awaited = effects.take_tasks(|_| true);
                 let key = *job.key.get_or_insert_with(|| self.residents.reserve());
                 let id = job.reply.start_identity().ledger().map(|ledger| ledger.id);
@@ -255,7 +256,7 @@ impl Shard {
                 effects.push_pending(&job.buffer.execution, program);
                 let durability = self.shared.durability.as_ref();
                 let failing = effects.take_tasks(|call| {
-                    // A Map Run knows itself what was done.
+                    // A Map Run itself knows what was done.
                     let is_map_run = program.tasks[call.task].resource.kind == ResourceKind::MapRun;
                     durability.filter(|_| !is_map_run).is_some_and(|durability| {
                         durability.in_doubt.fetch_add(1, Ordering::Relaxed);
@@ -264,7 +265,7 @@ impl Shard {
                 });
                 let key = *job.key.get_or_insert_with(|| self.residents.reserve());
                 for token in failing {
-                    // An answer that was recorded comes before it.
+                    // A recorded answer comes before it.
                     self.remote.send(ShardMessage::Answer(key, token, Err(in_doubt())));
                 }
             }
@@ -318,7 +319,7 @@ impl Shard {
     }
 
     /// The process is about to end: durable executions leave memory as they are recorded, those whose tasks run only
-    /// when `at_once`. Nobody is told of an end, for there is none.
+    /// when `at_once`. No end is reported: the executions have not ended.
     pub(super) fn let_durable_go(&mut self, at_once: bool) {
         if !self.is_leaving() {
             return;
@@ -344,7 +345,7 @@ impl Shard {
             }
             self.leave_queue(due_before, due_after);
             for pending in pending.take_all() {
-                // Its token stays good: an answer to it is recorded, and given by the next process.
+                // Its token stays valid: an answer to it is recorded, and applied by the next process.
                 self.disarm(pending, None);
             }
             self.residents.release(key);

@@ -17,7 +17,7 @@ use crate::runtime::machine::Version;
 use crate::runtime::outcome::{Counts, Outcome, Status};
 
 impl Shard {
-    /// An execution that ran to its end at once. What there is to count is told for the whole start batch.
+    /// An execution that ran to its end at once. Counters are updated once for the whole start batch.
     pub(super) fn end_started(
         &mut self,
         opened: &mut Opened,
@@ -55,7 +55,7 @@ impl Shard {
         self.worker_scratch.put_back(buffer);
     }
 
-    /// What came of those `ran` executions of a start batch that are over.
+    /// Reports the outcomes of those `ran` executions of a start batch that are over.
     pub(super) fn report_start_batch(&mut self, opened: &mut Opened, ran: usize) {
         let (ended, bytes) = (std::mem::take(&mut opened.ended), std::mem::take(&mut opened.ended_bytes));
         if ended.ended() == 0 {
@@ -63,7 +63,7 @@ impl Shard {
         }
         self.remote.tally.end(&ended);
         if let Some(counters) = &opened.start_batch.version.counters {
-            // To ask for the time once for each would be a twentieth of W2.
+            // Reading the time for each would be a twentieth of W2.
             let all_us = self.shared.elapsed_us().saturating_sub(self.began_us);
             let (took, memory) = (Took::Us(all_us / ran.max(1) as u64), std::mem::take(&mut opened.memory));
             counters.machine.ended(usize::from(self.index), ended.endings(), took, memory);
@@ -75,7 +75,7 @@ impl Shard {
         self.made_room = true;
     }
 
-    /// An execution is over. It is counted before anybody learns of it.
+    /// An execution is over. It is counted before its end is reported.
     pub(super) fn end(&mut self, version: &Version, reply: &Reply, end: End<'_>, took: Took, charged: usize) {
         let status = end.status();
         let mut counts = Counts::default();
@@ -110,9 +110,9 @@ impl Shard {
         }
     }
 
-    // ---- the end of all ----
+    // ---- the end of the shard ----
 
-    /// When the time for draining is over, or the engine is gone, nothing is left running.
+    /// When the time for draining is over, or the engine is dropped, everything that runs is ended.
     pub(super) fn drain(&mut self) {
         let dropped = self.shared.dropped.load(Ordering::Acquire);
         let is_over = dropped || self.now_ms >= self.shared.drain_at_ms.load(Ordering::Acquire);
@@ -167,17 +167,17 @@ impl Shard {
     }
 }
 
-/// How an execution came to its end.
+/// How an execution ended.
 pub(super) enum End<'s> {
-    /// As its buffer says.
+    /// With the outcome in its buffer.
     Over(&'s mut ExecutionBuffer),
     /// It never began.
     Never(Status, Option<Fault>),
-    /// A bug of the engine's ended it.
+    /// By a bug of the engine.
     Bug,
 }
 
-/// What becomes of an execution that met a bug of the engine's.
+/// The outcome of an execution that met a bug of the engine.
 pub(in crate::runtime) fn bug(now_ms: u64) -> Outcome {
     Outcome::new(&bug_outcome(), &Arena::new(), now_ms, now_ms)
 }
@@ -203,7 +203,7 @@ impl End<'_> {
         }
     }
 
-    /// Where it stood, if it may be redriven.
+    /// Its state when it stopped, if it may be redriven.
     fn stopped(&mut self, redrivable: bool, version: &Version) -> Option<Arc<[u8]>> {
         let buffer = match self {
             End::Over(buffer) if redrivable => buffer,

@@ -1,5 +1,5 @@
-//! Durable executions that leave memory: what is under way for them is taken back, and the store of their keeper has
-//! what there is of them.
+//! Durable executions that leave memory: their pending operations are taken back, and the keeper's store has their
+//! state.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use crate::runtime::durable::Leaving;
 use crate::runtime::machine::Work;
 use crate::runtime::slab::Key;
 
-/// What became of an execution that might leave memory.
+/// Whether an execution left memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
     Left,
@@ -22,13 +22,12 @@ pub(super) enum Leave {
 /// What an execution waits for.
 struct Awaited {
     due_ms: u64,
-    /// By the numbers that are tokens.
+    /// Their numbers, as in tokens.
     tokens: Vec<(u128, Token)>,
 }
 
 impl Shard {
-    /// Lets the resident in a slot leave memory, which was parked with this state, if it can be found again by what it waits for.
-    /// Whether it did.
+    /// Lets a resident that was parked with this state leave memory, if what it waits for can be found in the store.
     pub(super) fn leave(&mut self, key: Key, recorded: &[u8]) -> Leave {
         let Some(durability) = self.shared.durability.clone() else { return Leave::Stays };
         let Some(cold) = durability.cold() else { return Leave::Stays };
@@ -84,7 +83,7 @@ impl Shard {
         }
     }
 
-    /// Nobody can look for it: if nothing is on its way to it, it is taken out.
+    /// It is no longer reachable: if no message is on its way to it, it is taken out.
     fn take_out(&mut self, key: Key, tokens: &[(u128, Token)]) -> bool {
         let mut taken = Vec::new();
         for &(number, _) in tokens {
@@ -95,7 +94,7 @@ impl Shard {
         }
         let completion =
             self.residents.at(key.slot).and_then(|resident| resident.reply.completion().cloned());
-        // Whoever wants it to end says so where it sits, or finds it gone.
+        // An abort is sent to where the execution is, or finds it gone.
         let is_free = taken.len() == tokens.len() && completion.is_some_and(|it| it.leave());
         if !is_free {
             taken.into_iter().for_each(|(number, place)| self.shared.waiting.insert(number, place));
@@ -127,7 +126,7 @@ impl Shard {
     }
 }
 
-/// What effects wait for; nothing, when that is something that only memory can have.
+/// What effects wait for; `None` when they need the execution in memory.
 fn awaited(
     effects: &[Effect],
     deadline_ms: u64,
@@ -136,7 +135,7 @@ fn awaited(
     let mut awaited = Awaited { due_ms: deadline_ms, tokens: Vec::new() };
     for effect in effects {
         match effect {
-            // A heartbeat is not recorded: nobody could tell when the last one was.
+            // A heartbeat is not recorded: the time of the last one would be lost anyway.
             Effect::Timer { kind: TimerKind::Heartbeat, .. } => return None,
             Effect::Timer { at_ms, .. } => awaited.due_ms = awaited.due_ms.min(*at_ms),
             Effect::Task(call) => awaited.tokens.push((token(call)?, call.token)),

@@ -1,4 +1,4 @@
-//! What happens to residents: at once, or when it is their machine's turn.
+//! Events of residents: handled at once, or at their machine's turn.
 
 use super::end::End;
 use super::{Body, Job, Resident, Shard, bug_outcome};
@@ -15,28 +15,28 @@ use crate::runtime::job::{Drove, Stopped, Work, answered, submitted};
 use crate::runtime::slab::Key;
 use crate::runtime::tasks::Answer;
 
-/// What happened to a resident.
+/// An event of a resident.
 #[derive(Debug)]
 pub(super) enum ResidentEvent {
     Answer(Token, Answer),
     Started(Token, Option<Box<str>>),
-    /// A service has taken the task on, with this response.
+    /// A service has accepted the task, with this response.
     Submitted(Token, Vec<u8>),
     Heartbeat(Token),
     Timer(Token, TimerKind),
     ClockSet,
     /// Tasks of a durable execution may be started, as of so many visits.
     Tasks(Vec<TaskCall>, u32),
-    /// It goes on in this process.
+    /// It continues in this process.
     Resume,
-    /// It is in memory again.
+    /// It is back in memory.
     Return,
     Deadline,
     Abort(Fault),
 }
 
 impl ResidentEvent {
-    /// With what a turn is cut short that is in the midst of something: only what ends the execution does that.
+    /// How this event cuts a suspended turn short: only events that end the execution do.
     fn cut(&self) -> Option<Cut> {
         match self {
             ResidentEvent::Deadline => Some(Cut::Deadline),
@@ -64,7 +64,7 @@ impl ResidentEvent {
             ResidentEvent::Heartbeat(token) => Event::Heartbeat(token),
             ResidentEvent::Timer(token, kind) => Event::Timer(token, kind),
             ResidentEvent::ClockSet => Event::ClockSet,
-            // What they want done beside is prepared before.
+            // Their side effects are prepared before.
             ResidentEvent::Tasks(..) | ResidentEvent::Resume | ResidentEvent::Return => Event::Go,
             ResidentEvent::Deadline => Event::Deadline,
             ResidentEvent::Abort(fault) => Event::Abort(fault),
@@ -73,15 +73,15 @@ impl ResidentEvent {
 }
 
 impl Resident {
-    /// Whether it is suspended in the midst of something that has to come to its end.
+    /// Whether it is suspended inside an operation that must not be cut.
     fn is_whole(&self) -> bool {
         matches!(&self.body, Body::Suspended(fiber) if fiber.is_whole)
     }
 }
 
 impl Shard {
-    /// Something happened to a resident, or to one that is gone. What ends it is done at once, whatever it is in the midst
-    /// of; else it is done at once if its machine has work left in this round, and nothing else waits.
+    /// Delivers an event to a resident, which may be gone. One that ends it is handled at once, even inside a turn;
+    /// others are handled at once if its machine has work left in this round, and nothing else waits.
     pub(super) fn deliver(&mut self, key: Key, deliver: ResidentEvent) {
         if self.residents.key(key.slot) != Some(key) {
             return;
@@ -100,7 +100,7 @@ impl Shard {
             if !is_whole {
                 return self.wake(key, Some(deliver));
             }
-            // It comes first when what it is in the midst of is over.
+            // It is handled first when the operation it is in has finished.
             let deferred = self.deferred.entry(key).or_default();
             if !deferred.iter().any(|other| other.includes(&deliver)) {
                 deferred.push_front(deliver);
@@ -119,7 +119,7 @@ impl Shard {
         }
     }
 
-    /// Lets a resident wait for its machine's turn.
+    /// Queues a resident for its machine's turn.
     fn queue(&mut self, key: Key, flow: u32) {
         if let Some(resident) = self.residents.at(key.slot) {
             resident.is_queued = true;
@@ -127,7 +127,7 @@ impl Shard {
         }
     }
 
-    /// It is the turn of a resident that waited, unless that is gone.
+    /// It is the turn of a resident that waited, unless it is gone.
     pub(super) fn go_on(&mut self, key: Key) {
         if self.residents.key(key.slot) != Some(key) {
             return;
@@ -152,7 +152,7 @@ impl Shard {
         }
     }
 
-    /// What ends a suspended one that may be cut now.
+    /// The event that ends a suspended resident that may be cut now.
     fn next_cut(&mut self, key: Key) -> Option<ResidentEvent> {
         self.deferred.get(&key)?.front()?.cut()?;
         if self.residents.at(key.slot)?.is_whole() { None } else { self.next_deferred(key) }
@@ -167,7 +167,7 @@ impl Shard {
         deliver
     }
 
-    /// Lets a resident react to something, or go on; nothing happens when it is gone.
+    /// Lets a resident handle an event, or continue; no effect when it is gone.
     pub(super) fn wake(&mut self, key: Key, deliver: Option<ResidentEvent>) {
         let Some(resident) = self.residents.take(key) else { return };
         let Resident { version, body, pending, reply, watch, flow, .. } = resident;
@@ -233,14 +233,14 @@ impl Shard {
         self.worker_scratch.put_back(buffer);
     }
 
-    /// The event that a knock is, and what it wants done beside.
+    /// The event of a message, with its side effects.
     fn event(&mut self, job: &mut Job<'_>, deliver: Option<ResidentEvent>) -> Event {
         let Some(mut deliver) = deliver else { return Event::Go };
         self.prepare(job, &mut deliver);
         deliver.event(&job.version.program, &mut job.buffer)
     }
 
-    /// One that is in the midst of a state goes on there, or is cut short and ends.
+    /// A resident that is suspended inside a state continues there, or is cut short and ends.
     fn drive_suspended(
         &mut self,
         job: &mut Job<'_>,
@@ -257,7 +257,7 @@ impl Shard {
         }
     }
 
-    /// Gives a resident its buffer, or what is left of it when it is packed, or the stack it is suspended on.
+    /// Stores a resident after its turn: packed, with its buffer, or suspended with its stack.
     pub(super) fn settle(
         &mut self,
         key: Key,
@@ -273,7 +273,7 @@ impl Shard {
                 if !std::mem::replace(&mut fiber.is_counted, true) {
                     self.turns.suspended(resident.flow);
                 }
-                // The buffer is not its own: that is with the fiber.
+                // This buffer is a spare one: the execution's is with the fiber.
                 self.worker_scratch.put_back(buffer);
                 let bytes = fiber.bytes();
                 resident.body = Body::Suspended(fiber);
@@ -308,13 +308,13 @@ impl Shard {
         self.made_room |= bytes < resident.charged;
         resident.charged = bytes;
         if let Body::Suspended(fiber) = &resident.body {
-            // It fails where it wants more, rather than that others cannot begin.
+            // It fails where it needs more, so that others can begin.
             let is_large = bytes > limits::REFUSED_BYTES_MIN;
             fiber.has_enough(is_large && self.shared.admission.has_enough(&resident.version.usage));
         }
     }
 
-    /// Makes bytes of an execution that is parked, and small. How many; `None` when it keeps its buffer.
+    /// Packs an execution that is parked, and small. Returns its bytes; `None` when it keeps its buffer.
     fn park(
         &mut self,
         resident: &mut Resident,
@@ -334,7 +334,7 @@ impl Shard {
     }
 }
 
-/// Whether the execution came to its end.
+/// Whether the execution is over.
 pub(super) fn is_over(drove: &Drove) -> bool {
     match drove {
         Ok(Turn::Parked | Turn::Yielded) | Err(Stopped::Suspended(_)) => false,

@@ -1,9 +1,9 @@
-//! Durable executions that are parked leave memory: what stays is their entry, timers and tokens. The state comes back
-//! with whatever happens to them next.
+//! Parked durable executions leave memory: their entry, timers and tokens stay. The state comes back with the next
+//! event.
 //!
 //! While more executions are parked than may stay, a hand goes round over all of them, as in the clock algorithm of
-//! virtual memory: it marks those that are parked, and what it finds marked still has been parked for a whole round, of a
-//! second at least, and goes.
+//! virtual memory: it marks those that are parked; one that it finds marked has been parked for a whole round, of a
+//! second at least, and is spilled.
 
 use super::leave::Leave;
 use super::{Body, Shard};
@@ -13,27 +13,27 @@ use crate::runtime::admission::ENTRY_BYTES;
 /// The hand.
 #[derive(Default)]
 pub(super) struct Hand {
-    /// The slot that it comes to next; 0 before a round.
+    /// The slot that it visits next; 0 before a round.
     slot: u32,
     /// When the next round begins.
     begins_ms: u64,
-    /// From one round to the next: longer when nothing could go.
+    /// From one round to the next: longer when none could be spilled.
     pause_ms: u64,
-    /// How many went in this round.
+    /// How many were spilled in this round.
     went: u64,
     /// Executions that are out of memory.
     pub(super) spilled: usize,
 }
 
 const SLOTS_PER_TURN: u32 = 1_024;
-/// Slots of a turn that has no time left: memory is short when there is much to do.
+/// Slots in a turn that has no time left: memory is short under high load.
 const SLOTS_ANYWAY: u32 = 32;
-/// Work that it is to write a state and a history: nanoseconds.
+/// The cost of writing a state and a history, in nanoseconds.
 const WRITE_WORK: i64 = 10_000;
 const PAUSE_MS_MAX: u64 = 60_000;
 
 impl Shard {
-    /// When the hand moves next, if it is to move at all.
+    /// When the hand moves next, if at all.
     pub(super) fn next_spill_ms(&self) -> Option<u64> {
         let durability = self.shared.durability.as_ref()?;
         let resident_max = durability.resident_max() / self.shared.remotes.len();
@@ -124,7 +124,7 @@ impl Shard {
         Some(())
     }
 
-    /// The state of a resident that has to go on.
+    /// The state of a resident that has to continue.
     pub(super) fn unspill(&mut self, spilled: &dyn Spilled) -> Box<[u8]> {
         self.hand.spilled -= 1;
         spilled.read().into()

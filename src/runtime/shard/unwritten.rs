@@ -1,9 +1,9 @@
-//! What durable executions wait for while the journal's disk is behind or full: records that it does not take stay here,
-//! in order, and no durable execution of the shard has a turn until they are written. All others go on.
+//! What durable executions wait for while the journal's disk is behind or full: records that it does not take stay
+//! here, in order, and no durable execution of the shard has a turn until they are written. All others continue.
 //!
-//! So there is one record at most, beside those of executions that came in from an earlier process meanwhile. What happens
-//! to durable executions is put down, each thing once; those that were accepted and have not begun wait where they count
-//! as waiting.
+//! So there is one record at most, beside those of executions that came in from an earlier process meanwhile. Events of
+//! durable executions are stored here, each once; executions that were accepted and have not begun wait where they
+//! count as waiting.
 
 use std::collections::VecDeque;
 
@@ -24,9 +24,9 @@ const FULL_RETRY_MS: u64 = 50;
 pub(super) struct Unwritten {
     records: VecDeque<(TurnRecord, Option<Held>)>,
     retry_ms: u64,
-    /// Whether it is room that is missing, not time.
+    /// Whether room is missing, rather than time.
     is_full: bool,
-    /// Executions that have something to do, and those that wait to begin.
+    /// Executions that have work to do, and those that wait to begin.
     paused: Vec<Key>,
     paused_starts: Vec<Opened>,
 }
@@ -37,12 +37,12 @@ impl Shard {
         !self.unwritten.records.is_empty()
     }
 
-    /// Whether the end of all waits for what is to be written: not for room that may never come.
+    /// Whether the end of the shard waits for what is to be written: not for room that may never come.
     pub(super) fn ends_behind(&self) -> bool {
         self.is_behind() && !self.unwritten.is_full
     }
 
-    /// When it is tried again.
+    /// When the next attempt is due.
     pub(super) fn next_write_ms(&self) -> Option<u64> {
         self.is_behind().then_some(self.unwritten.retry_ms)
     }
@@ -73,7 +73,7 @@ impl Shard {
         self.unwritten.retry_ms = self.now_ms + after_ms;
     }
 
-    /// Tries again to write what waits, when it is time. Durable executions go on when all is written.
+    /// Retries writing, when it is due. Durable executions continue when all is written.
     pub(super) fn write_unwritten(&mut self) {
         if !self.is_behind() || self.now_ms < self.unwritten.retry_ms {
             return;
@@ -108,12 +108,12 @@ impl Shard {
         std::mem::take(&mut self.unwritten.paused_starts)
     }
 
-    /// Whether some that begin have to wait for the journal.
+    /// Whether starts have to wait for the journal.
     pub(super) fn start_is_paused(&self, opened: &Opened) -> bool {
         self.is_behind() && opened.start_batch.reply.start_identity().ledger().is_some()
     }
 
-    /// Lets some that begin wait for the journal.
+    /// Lets starts wait for the journal.
     pub(super) fn pause_start(&mut self, opened: Opened) {
         self.count_waiting(&opened);
         self.unwritten.paused_starts.push(opened);
@@ -133,7 +133,7 @@ impl Shard {
         self.unwritten.paused.push(key);
     }
 
-    /// Something happened to a resident that has to wait for the journal.
+    /// Stores an event of a resident that has to wait for the journal.
     pub(super) fn put_down(&mut self, key: Key, event: ResidentEvent) {
         if let Some(resident) = self.residents.at(key.slot) {
             let (before, after) = (resident.due_before, resident.due_after);
@@ -141,7 +141,7 @@ impl Shard {
                 self.unwritten.paused.push(key);
             }
             if matches!(event, ResidentEvent::Deadline) && before != TIMED {
-                // It is told once.
+                // The deadline is delivered only once.
                 (resident.due_before, resident.due_after) = (TIMED, TimerId::NONE.to_bits());
                 self.leave_queue(before, after);
             }
