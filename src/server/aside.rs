@@ -93,7 +93,7 @@ impl Aside {
     }
 }
 
-/// Says that nobody waits any more.
+/// Marks on drop that the caller no longer waits.
 struct Departure(Arc<AtomicBool>);
 
 impl Drop for Departure {
@@ -129,7 +129,7 @@ fn run(mut waiting: mpsc::UnboundedReceiver<Job>, left: Arc<AtomicUsize>) {
             tokio::task::yield_now().await;
         }
     };
-    // Without a runtime nothing is answered, and whoever asks is told so.
+    // Without a runtime no job is answered, and callers get an error.
     if let Ok(runtime) = runtime {
         runtime.block_on(all);
     }
@@ -150,7 +150,7 @@ impl Job {
         let call = Call { target: &target, trace_header: trace_header.as_deref(), body: &body };
         let mut answering = std::pin::pin!(api::answer(&service, call));
         let reply = std::future::poll_fn(|context| {
-            // Nobody waits: it is given up where it stands.
+            // The caller is gone: the operation is dropped where it stands.
             if answer.poll_closed(context).is_ready() {
                 return std::task::Poll::Ready(None);
             }

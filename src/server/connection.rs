@@ -20,14 +20,14 @@ use super::output_buffer::{OutputBuffer, Watched};
 use super::thread::{Local, LocalExecutor};
 use super::{Limits, Tls};
 
-/// What a client is told that is one too many.
+/// The response to a client beyond the limit of connections.
 pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/x-amz-json-1.0\r\n\
     x-amzn-ErrorType: ServiceUnavailableException\r\n\
     content-length: 75\r\nconnection: close\r\n\r\n\
     {\"__type\":\"ServiceUnavailableException\",\"message\":\"Too many connections\"}\r\n";
 
-/// What a client is told for which no file descriptor is left.
+/// The response to a client for which no file descriptor is left.
 pub(super) const NO_FILES: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/x-amz-json-1.0\r\n\
     x-amzn-ErrorType: ServiceUnavailableException\r\nretry-after: 1\r\n\

@@ -1,8 +1,8 @@
 //! A folder of definitions: each file is a state machine, created when the server starts and updated when the file
 //! changes. A file that is broken is reported and changes nothing.
 //!
-//! The folder is looked through again and again rather than watched: that works on every file system, mounted ones
-//! included, and a second is soon enough for someone who saves a file.
+//! The folder is polled rather than watched: that works on every file system, mounted ones included, and a second is
+//! soon enough after saving a file.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -38,7 +38,7 @@ pub(super) struct Reserve {
     said_at: Option<Instant>,
 }
 
-/// How often it is said that there are none left.
+/// How often the shortage of file descriptors is logged.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 impl Reserve {

@@ -54,7 +54,7 @@ const HEADERS_KEPT: usize = 32;
 /// it is moved about: whatever is rare has a box of its own.
 ///
 /// The request is under way from the call on: before its future is polled, HTTP may already see the end of what the
-/// client sends, and would abandon a request that nobody knew of.
+/// client sends, and would abandon a request that is not counted yet.
 pub(super) fn exchange(
     local: Rc<Local>,
     watch: Rc<Watch>,
@@ -108,8 +108,8 @@ async fn respond_to(
 /// what is smaller is within what a connection may take; of HTTP/2 it has many.
 const SMALL_BYTES: usize = 4 << 10;
 
-/// Charges a response until the client has taken it, and has it taken in time. One for which there is no room is refused
-/// if asking again is all that it takes; what was done is told.
+/// Charges a response until the client has taken it, and enforces the time limit for that. A response for which there
+/// is no room is refused if the request can simply be repeated; the result of a change is always sent.
 fn hold(local: &Local, watch: &Rc<Watch>, version: Version, only_reads: bool, response: &mut Response<Rest>) {
     let is_framed = version == Version::HTTP_2;
     let bytes = response.body().len();
@@ -370,7 +370,8 @@ async fn forward(local: &Local, service: &Service, call: Call<'_>) -> Reply {
     local.forward(service, call).await.unwrap_or_else(aside::the_end)
 }
 
-/// A worker that waits for a task. When the server ends it is told that there is none, and when it leaves it gets none.
+/// A worker that polls for a task. When the server ends it gets an empty answer, and when it disconnects it gets no
+/// task.
 async fn poll(local: &Local, watch: &Watch, answer: impl Future<Output = Reply>) -> Reply {
     let mut answer = pin!(answer);
     let mut drain = pin!(local.drain.notified());

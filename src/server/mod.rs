@@ -132,7 +132,7 @@ pub const PORT: u16 = 8083;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at the same time; others are told so and closed.
+    /// Connections at the same time; further ones get an error and are closed.
     pub connections_max: usize,
     /// Bytes of a request's body. A definition of AWS's 1 MB takes more on the wire, as its quotes are escaped.
     pub body_bytes_max: usize,

@@ -29,7 +29,7 @@ impl Outbox {
         for output_buffer in wires.drain(..) {
             output_buffer.borrow_mut().write();
         }
-        // Nothing was posted meanwhile: writing calls nobody.
+        // Nothing was posted meanwhile: writing wakes no task.
         *self.wires.borrow_mut() = wires;
         let mut task = self.task.borrow_mut();
         if !task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
@@ -99,7 +99,7 @@ impl OutputBuffer {
         }
     }
 
-    /// Writes what the socket takes. Of what it does not take, or if it is broken, the connection is told.
+    /// Writes what the socket takes. The connection is woken for what it does not take, and when it is broken.
     fn write(&mut self) {
         self.is_posted = false;
         while self.written < self.out.len() {
@@ -225,7 +225,7 @@ impl AsyncWrite for Watched {
         true
     }
 
-    /// Whoever drives the connection writes what this turn has to say.
+    /// The connection's driver writes the output of this turn.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

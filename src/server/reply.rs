@@ -14,8 +14,8 @@ use crate::memory::Charge;
 /// Bytes of a piece. HTTP asks for the next one when there is room for it.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// Bytes of the last piece over HTTP/2. HTTP keeps the body until there is room for some of a piece, and what it has then
-/// nobody watches.
+/// Bytes of the last piece over HTTP/2. HTTP keeps the body until there is room for some of a piece, and no timeout
+/// covers what it holds then.
 const TAIL_BYTES: usize = 1 << 10;
 
 /// What is left of a body. It is dropped when all of it was taken.

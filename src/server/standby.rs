@@ -36,7 +36,7 @@ type Body = BoxBody<Bytes, hyper::Error>;
 /// Where requests go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Owner {
-    /// As `host:port`; none while nobody is known to own the cluster.
+    /// As `host:port`; `None` while no owner of the cluster is known.
     address: Option<String>,
     /// By which it knows that a node asks.
     secret: String,
@@ -58,7 +58,7 @@ struct Shared {
     /// The owner does not look at the names that clients call this node by.
     hosts: Hosts,
     body_bytes_max: usize,
-    /// Connections to the owner that nobody uses at present, with its address.
+    /// Idle connections to the owner, with its address.
     idle: Mutex<(String, Vec<SendRequest<Full<Bytes>>>)>,
 }
 
@@ -221,7 +221,7 @@ async fn send_on(shared: &Shared, request: Request<Incoming>) -> Response<Body> 
 /// What came of a request.
 enum Asked {
     Answered(Response<Body>),
-    /// It was sent, and nobody knows what became of it.
+    /// It was sent, and its outcome is unknown.
     Lost,
     /// It was not done: it was not sent, or the owner is about to end.
     Not,

@@ -168,7 +168,7 @@ impl Joined {
         let _ = self.messages.send(ThreadMessage::Drain(within));
     }
 
-    /// Waits for its end. How many connections ended in order since it was told to, and how many were cut.
+    /// Waits for its end. Returns how many connections ended in order since it was asked to end, and how many were cut.
     pub(super) fn join(self) -> (usize, usize) {
         self.handle.join().unwrap_or_default()
     }
@@ -380,7 +380,7 @@ impl Local {
             return false;
         }
         self.counters().descriptors_missing.add(1);
-        // One that waits is there at once; whoever is gone is not waited for.
+        // Only connections that are ready are accepted.
         let accepted = poll_fn(|context| match listener.poll_accept(context) {
             Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
             Poll::Pending => Poll::Ready(None),
@@ -457,7 +457,7 @@ impl Local {
         answered.await.ok()
     }
 
-    /// Does an operation for the acceptor, unless nobody waits for it any more.
+    /// Does an operation for the acceptor, unless its caller is gone.
     fn work(self: &Rc<Local>, forwarded: Forwarded) {
         let entry = self.enter();
         entry.watch.begin(false);

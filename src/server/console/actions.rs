@@ -19,14 +19,14 @@ const RUN_WITHIN: Duration = Duration::from_millis(1_500);
 const EVALUATE_WITHIN: Duration = Duration::from_millis(500);
 /// Events a run of a draft may have.
 const RUN_EVENTS_MAX: usize = 20_000;
-/// Bytes of payloads that are told of a run.
+/// Bytes of payloads that are returned of a run.
 const RUN_BYTES_MAX: usize = 6 << 20;
 /// Machines that are listed.
 const MACHINES_MAX: usize = 20_000;
-/// Events of an execution that are told.
+/// Events of an execution that are returned.
 const EVENTS_MAX: usize = 25_000;
 const PAGE_MAX: u32 = 1_000;
-/// Events whose details are told at once.
+/// Events whose details are returned at once.
 const DETAILS_MAX: usize = 32;
 /// Permissions that are asked for at once.
 const PERMISSIONS_MAX: usize = 256;

@@ -11,14 +11,14 @@ use crate::service::{Service, Surveyed, is_map_run};
 
 /// Executions that are looked through for one list.
 const LOOKED_MAX: usize = 250_000;
-/// Executions that are told at once.
+/// Executions that are returned at once.
 const LISTED_MAX: usize = 1_000;
 /// Executions that did not succeed that are looked at for their groups: their histories are read.
 const FAILURES_MAX: usize = 20_000;
 const GROUPS_MAX: usize = 200;
 /// Executions that are named for each group.
 const SAMPLES_MAX: usize = 5;
-/// Characters of a cause by which failures are told apart.
+/// Characters of a cause by which failures are grouped.
 const CAUSE_CHARS: usize = 200;
 
 fn status_of(execution: &Surveyed) -> Status {
@@ -27,12 +27,13 @@ fn status_of(execution: &Surveyed) -> Status {
 
 /// A window of the executions of one machine or Map Run, or of all, the newest first by their start.
 ///
-/// `status`, `name` (a part of it) and `error` filter. `from` and `count` are the window. `upTo` is the number of the newest
-/// execution that is listed: whoever scrolls keeps it, so that nothing moves below the pointer; `newer` counts those above.
+/// `status`, `name` (a part of it) and `error` filter. `from` and `count` are the window. `upTo` is the number of the
+/// newest execution that is listed: a client that scrolls keeps it, so that rows do not move; `newer` counts those
+/// above.
 pub(super) fn find(service: &Service, members: &Members) -> Answer {
     let machine = Some(members.text("machineArn")).filter(|arn| !arn.is_empty());
     if let Some(arn) = machine {
-        // One whose executions are not kept is told as the API tells it.
+        // A machine whose executions are not kept is refused with the API's error.
         let page = crate::service::Page { results_max: Some(1), token: None };
         let of = |wanted: bool| (is_map_run(arn) == wanted).then(|| arn.to_owned());
         let one = crate::service::ListExecutions {

@@ -1,7 +1,7 @@
 //! Streams of answers: what an action answers now, and again whenever that changes, as server-sent events.
 //!
-//! A frame holds the whole answer, so whoever connects again misses nothing and gets nothing twice. The next answer is made
-//! only when the client has taken the one before: one that reads slowly gets the newest, never a queue.
+//! A frame holds the whole answer, so a client that reconnects misses nothing and gets nothing twice. The next answer
+//! is made only when the client has taken the one before: one that reads slowly gets the newest, never a queue.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::pin::pin;
@@ -36,7 +36,7 @@ const ASK_BYTES_MAX: usize = 4 << 10;
 const EVERY: Duration = Duration::from_millis(250);
 /// A look that took long is paid for with a longer pause, so that streams take a fifth of the console's thread at most.
 const PAUSE_FACTOR: u32 = 4;
-/// After so long a silence something is said, so that nobody between takes the connection for a dead one.
+/// After so long a silence a comment is sent, so that proxies do not close the connection as idle.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -74,7 +74,7 @@ struct Subject {
 /// `Last-Event-ID` says which frame the client has already.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there is no answer.
 pub(in crate::server) fn stream(
     local: &Rc<Local>,
     busy: Busy,

@@ -37,7 +37,7 @@ pub(super) const API: &str = "/console/api";
 /// Where answers are streamed.
 pub(super) const LIVE: &str = "/console/live";
 const PREFIX: &str = "Expressway.";
-/// Opens the files of a studio: whoever started it knows it, other users of the machine do not.
+/// Gives access to a studio's files: its user has the key, other users of the machine do not.
 const KEY: HeaderName = HeaderName::from_static("x-expressway-key");
 
 /// How the console is set up.
@@ -211,7 +211,7 @@ impl ThreadStats {
         let (answer, answered) = oneshot::channel();
         let job = move || {
             let reply = actions::answer(&service, files.as_ref(), &key, &action, &body);
-            // Whoever asked may be gone.
+            // The client may be gone.
             let _ = answer.send(reply);
         };
         if self.jobs.try_send(Box::new(job)).is_err() {

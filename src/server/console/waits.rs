@@ -1,4 +1,4 @@
-//! Tasks of an execution that wait for somebody to answer them: workers of activities, and whoever was given a token.
+//! Tasks of an execution that wait for an external answer: from workers of activities, or from holders of task tokens.
 
 use std::collections::BTreeMap;
 
