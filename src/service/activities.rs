@@ -1,5 +1,5 @@
-//! Activities, whose workers ask for tasks, and the answers to tasks by their tokens (API reference, `GetActivityTask`,
-//! `SendTaskSuccess` and their kin).
+//! Activities, whose workers ask for tasks, and answers to tasks by their tokens (API reference, `GetActivityTask`,
+//! `SendTaskSuccess` and related actions).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::json::explain::explain;
 use crate::runtime::{AnswerError, Answered};
 use crate::task::token::{self, TokenError};
 
-/// An activity. It is never changed, but replaced as a whole.
+/// An activity. Immutable; a change replaces it as a whole.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Activity {
     pub(super) arn: Box<str>,
@@ -59,7 +59,7 @@ impl Activity {
     }
 }
 
-/// A worker that waits, as long as this lives.
+/// Counts a waiting worker, as long as this lives.
 struct Waits(Arc<AtomicUsize>);
 
 impl Drop for Waits {
@@ -145,8 +145,8 @@ impl Service {
         Ok(inner.tokens.part(found, results_max, LIST, now_ms, key, |activity| activity.describe()))
     }
 
-    /// Waits for a task of an activity, a minute unless the service was set up otherwise. The history shows the worker's
-    /// name. Must be called inside a tokio runtime whose time driver is enabled.
+    /// Waits for a task of an activity, a minute by default. The history shows the worker's name. Must be called inside
+    /// a tokio runtime whose time driver is enabled.
     ///
     /// # Errors
     /// `InvalidArn`, `ActivityDoesNotExist`, `ActivityWorkerLimitExceeded`.
@@ -179,10 +179,10 @@ impl Service {
         self.succeed_task(token, output).map(Answered::wait)
     }
 
-    /// The same, for those who must not block until the answer is safe.
+    /// The same, for callers that must not block until the answer is safe.
     pub(crate) fn succeed_task(&self, token: &str, output: &str) -> Result<Answered, Error> {
         let invalid = |why: &str| Error::new(Exception::InvalidOutput, format!("Invalid Output: '{why}'"));
-        // Verified: a token that is none is told before an output that is none.
+        // Verified: an invalid token is reported before an invalid output.
         token::parse(token).map_err(|_| Error::invalid_token())?;
         if let Some(why) = explain(output.as_bytes()) {
             return Err(invalid(&why.message));
@@ -206,7 +206,7 @@ impl Service {
         self.fail_task(token, error, cause).map(Answered::wait)
     }
 
-    /// The same, for those who must not block until the answer is safe.
+    /// The same, for callers that must not block until the answer is safe.
     pub(crate) fn fail_task(
         &self,
         token: &str,
@@ -217,7 +217,7 @@ impl Service {
         self.inner.engine.fail_task(token, error, cause).map_err(refused)
     }
 
-    /// Says that the task of a token is alive.
+    /// Records a heartbeat of the task of a token.
     ///
     /// # Errors
     /// `InvalidToken`, `TaskTimedOut`.

@@ -1,4 +1,4 @@
-//! Aliases: names that lead to one or two versions by weight.
+//! Aliases: names that route to one or two versions by weight.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::versions::{Alias, Qualified};
 use super::{Error, Exception, Service, limits};
 use crate::arn::Arn;
 
-/// Where an alias leads.
+/// A version that an alias routes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// `stateMachineVersionArn`
@@ -35,7 +35,7 @@ pub struct AliasDescription {
 }
 
 impl Service {
-    /// Creates an alias. A request that says the same as an earlier one changes nothing and gets the same answer.
+    /// Creates an alias. A request with the same content as an earlier one changes nothing and gets the same answer.
     ///
     /// # Errors
     /// `InvalidArn`, `ValidationException`, `ResourceNotFound`, `ConflictException`, `ServiceQuotaExceededException`.
@@ -56,7 +56,7 @@ impl Service {
             if alias.routes == routes && alias.description == description {
                 return Ok(Qualified { arn, created_ms: alias.created_ms });
             }
-            // So AWS says when it is the description that differs, too.
+            // AWS uses this message when the description differs, too.
             let message = "Failed to create alias because an alias with the same name and a different routing \
                            configuration already exists.";
             return Err(Error::new(Exception::ConflictException, message));
@@ -93,7 +93,7 @@ impl Service {
         })
     }
 
-    /// Changes an alias; comes to when that was.
+    /// Changes an alias; returns when that was.
     ///
     /// # Errors
     /// `InvalidArn`, `ResourceNotFound`, `ValidationException`.
@@ -150,7 +150,7 @@ impl Service {
         }
     }
 
-    /// Lists the aliases of a state machine, or those that lead to a version of it, by their names.
+    /// Lists the aliases of a state machine, or those that route to a version of it, by their names.
     ///
     /// # Errors
     /// `InvalidArn`, `InvalidToken`, `StateMachineDoesNotExist`.
@@ -186,7 +186,7 @@ fn missing() -> Error {
     Error::new(Exception::ResourceNotFound, "Request references a resource that does not exist.")
 }
 
-/// Takes the ARN of an alias apart.
+/// Parses the ARN of an alias.
 fn alias_of(alias_arn: &str) -> Result<(Arn<'_>, &str), Error> {
     let arn = machine_arn(alias_arn)?;
     no_label(&arn)?;
@@ -203,7 +203,7 @@ fn arns(routes: &[Route]) -> String {
     routes.iter().map(|route| &*route.version_arn).collect::<Vec<_>>().join(", ")
 }
 
-/// The state machine whose versions all routes lead to.
+/// The state machine to whose versions all routes lead.
 fn machine_of(routes: &[Route]) -> Result<String, Error> {
     let refuse = |message: String| Err(Error::validation(message).because("INVALID_ROUTING_CONFIGURATION"));
     let mut machines = Vec::new();

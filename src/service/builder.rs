@@ -1,4 +1,4 @@
-//! How a service is set up.
+//! Configuration of a service.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ use crate::limits;
 use crate::memory::{self, Share};
 use crate::runtime::{self, Budgets, DurabilityMode, Durable, Engine, RealClock, Simulation, Time};
 
-/// Sets a service up.
+/// Builds a service.
 pub struct Builder {
     engine: runtime::Builder,
     time: Arc<dyn Time>,
@@ -41,7 +41,7 @@ pub struct Builder {
     settings: Settings,
 }
 
-/// What holds for the whole service.
+/// Settings of the whole service.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) partition: String,
@@ -66,20 +66,20 @@ pub(super) struct Settings {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Its engine could not.
+    /// Its engine could not be built.
     #[error(transparent)]
     Engine(#[from] runtime::BuildError),
     /// What is stored cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The thread that puts changes of status cannot begin.
+    /// The thread that publishes changes of status cannot start.
     #[error("changes of status cannot be put: {0}")]
     StatusEvents(#[source] std::io::Error),
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// What the engine knows of the service.
+/// The parts of the engine's configuration that depend on the service.
 #[derive(Default)]
 struct Ties {
     nested: Nested,
@@ -135,15 +135,15 @@ pub(super) fn partition_of(region: &str) -> &'static str {
 }
 
 impl Builder {
-    /// Where changes of Standard executions' status are put: what AWS sends to EventBridge. They wait in memory, within a
-    /// bound, until they arrive, in the order of each execution; those that wait when the process ends are lost.
+    /// Publishes changes of Standard executions' status, as AWS does to EventBridge. They wait in memory, within a
+    /// bound, until they are delivered, in the order of each execution; those that wait when the process ends are lost.
     #[must_use]
     pub fn status_events(mut self, sink: impl StatusSink + 'static) -> Builder {
         self.status_sink = Some(Box::new(sink));
         self
     }
 
-    /// Sets up the engine that runs the executions.
+    /// Configures the engine that runs the executions.
     ///
     /// ```
     /// use expressway::service::Service;
@@ -155,7 +155,7 @@ impl Builder {
         self
     }
 
-    /// Where the time comes from, for the engine too.
+    /// The source of the time, also for the engine.
     #[must_use]
     pub fn time(mut self, time: impl Time + Clone + 'static) -> Builder {
         self.time = Arc::new(time.clone());
@@ -178,7 +178,7 @@ impl Builder {
         self
     }
 
-    /// The region in ARNs. It brings its partition with it.
+    /// The region in ARNs. It determines the partition.
     #[must_use]
     pub fn region(mut self, region: impl Into<String>) -> Builder {
         self.settings.region = region.into();
@@ -207,23 +207,22 @@ impl Builder {
         self
     }
 
-    /// How long a Standard execution that is over is kept, if there is room: 90 days, as on AWS, unless told otherwise.
-    /// Afterwards its name is free again.
+    /// How long a Standard execution that is over is kept, if there is room: 90 days by default, as on AWS. Afterwards
+    /// its name is free again.
     #[must_use]
     pub fn retention_days(mut self, days: u32) -> Builder {
         self.settings.retention_ms = u64::from(days) * DAY_MS;
         self
     }
 
-    /// How long after its end an execution that did not succeed may be redriven: 14 days, as on AWS, unless told
-    /// otherwise.
+    /// How long after its end an execution that did not succeed may be redriven: 14 days by default, as on AWS.
     #[must_use]
     pub fn redrive_days(mut self, days: u32) -> Builder {
         self.settings.redrivable_ms = u64::from(days) * DAY_MS;
         self
     }
 
-    /// How many Standard executions may be open: a million, as on AWS, unless told otherwise. More are refused with
+    /// How many Standard executions may be open: a million by default, as on AWS. More are refused with
     /// `ExecutionLimitExceeded`.
     #[must_use]
     pub fn open_executions_max(mut self, executions: usize) -> Builder {
@@ -231,21 +230,21 @@ impl Builder {
         self
     }
 
-    /// Bytes that the service may take, about: half for executions under way, a quarter for state machines, an eighth for
-    /// what is kept of Standard executions. The rest is for whoever serves it. To be called before what sets one of them
-    /// by itself.
+    /// Bytes that the service may take, roughly: half for executions under way, a quarter for state machines, an eighth
+    /// for what is kept of Standard executions. The rest is for the server. To be called before the methods that set
+    /// one of them by itself.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Builder {
         let budgets = Budgets { bytes_max: bytes / 2, ..Budgets::default() };
         self.engine = self.engine.budgets(budgets);
         self.definitions_bytes_max = bytes / 4;
-        // Those that are over, and those that run, each.
+        // Closed and open ones, each.
         self.settings.executions_bytes_max = self.settings.executions_bytes_max.min(bytes / 16);
         self.settings.history_bytes_max = self.settings.history_bytes_max.min(bytes / 64);
         self
     }
 
-    /// How long `GetActivityTask` waits for a task; a minute, as on AWS, unless told otherwise.
+    /// How long `GetActivityTask` waits for a task; a minute by default, as on AWS.
     #[must_use]
     pub fn activity_poll(mut self, wait: Duration) -> Builder {
         self.settings.activity_poll = wait;
@@ -253,8 +252,8 @@ impl Builder {
     }
 
     /// A mock configuration file, as Step Functions Local reads it; see [`crate::task::mock`]. An execution uses a test
-    /// case of it when `#` and its name stand behind the ARN of the state machine. The file is read when first needed,
-    /// and again when it has changed.
+    /// case of it when the ARN of the state machine is followed by `#` and the test case's name. The file is read when
+    /// first needed, and again when it has changed.
     #[must_use]
     pub fn mock_config(mut self, path: impl Into<PathBuf>) -> Builder {
         self.mocks = Some(path.into());
@@ -262,15 +261,15 @@ impl Builder {
     }
 
     /// Keeps what the API creates (state machines, versions, aliases, tags, activities) and Standard executions in this
-    /// folder, which is made if need be, and finds them again at the next start: executions that were not over go on.
-    /// Express ones are not kept, nor those of test cases of a mock configuration.
+    /// folder, which is created if missing, and finds them again at the next start: executions that were not over
+    /// continue. Express ones are not kept, nor those of test cases of a mock configuration.
     #[must_use]
     pub fn state(mut self, folder: impl Into<PathBuf>) -> Builder {
         self.state = Some(folder.into());
         self
     }
 
-    /// Tasks with this resource fail when nobody knows whether they were done before a restart; see
+    /// Tasks with this resource fail when it is unknown whether they were done before a restart; see
     /// [`Durable::fail_in_doubt`].
     #[must_use]
     pub fn fail_in_doubt(mut self, resource: impl Into<String>) -> Builder {
@@ -278,8 +277,8 @@ impl Builder {
         self
     }
 
-    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL, which this process is to own: building
-    /// fails while another one does. Not to be used together with [`state`](Builder::state).
+    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL, which this process must own:
+    /// building fails while another process owns it. Not to be used together with [`state`](Builder::state).
     #[cfg(feature = "postgres")]
     #[must_use]
     pub fn cluster(mut self, cluster: Cluster) -> Builder {
@@ -287,7 +286,7 @@ impl Builder {
         self
     }
 
-    /// Where executions are durable, if anywhere.
+    /// Where executions are durable, if at all.
     fn durable(&self) -> Option<Durable> {
         #[cfg(feature = "postgres")]
         if let Some(cluster) = &self.cluster {
@@ -296,7 +295,7 @@ impl Builder {
         self.folder().map(Durable::folder)
     }
 
-    /// The folder that all is kept in, if it is not in a database.
+    /// The folder of the state, if it is not in a database.
     fn folder(&self) -> Option<&PathBuf> {
         #[cfg(feature = "postgres")]
         if self.cluster.is_some() {
@@ -305,7 +304,7 @@ impl Builder {
         self.state.as_ref()
     }
 
-    /// Where what is registered is kept, if anywhere.
+    /// Where the registry is stored, if at all.
     fn store(&self) -> Result<Option<Store>, StateError> {
         #[cfg(feature = "postgres")]
         if let Some(cluster) = &self.cluster {
@@ -314,25 +313,25 @@ impl Builder {
         self.state.as_deref().map(Store::open).transpose()
     }
 
-    /// What a crash may lose of Standard executions, where there is a folder of [state](Builder::state): nothing, unless
-    /// this is set. With [`DurabilityMode::Memory`], the folder keeps what the API creates, and no executions; those that it
-    /// has are left as they are.
+    /// What a crash may lose of Standard executions, where there is a folder of [state](Builder::state): nothing,
+    /// unless this is set. With [`DurabilityMode::Memory`], the folder keeps what the API creates, and no executions;
+    /// existing ones are left as they are.
     #[must_use]
     pub fn durability(mut self, mode: DurabilityMode) -> Builder {
         self.durability = mode;
         self
     }
 
-    /// How many durable executions that wait stay in memory; see [`Durable::resident_max`]. Those beyond, of which what they
-    /// wait for is due in minutes or later, or is told by a token, leave it altogether.
+    /// How many waiting durable executions stay in memory; see [`Durable::resident_max`]. Beyond that, those whose
+    /// wake-up is due in minutes or later, or comes by a token, are written out of memory.
     #[must_use]
     pub fn resident_executions_max(mut self, executions: usize) -> Builder {
         self.resident_max = Some(executions);
         self
     }
 
-    /// For tests: how many milliseconds an execution has been parked at least before it leaves memory, and how long it is to be
-    /// parked still when it leaves altogether.
+    /// For tests: how many milliseconds an execution is parked at least before it leaves memory, and how long its wait
+    /// must still be when it is written out.
     #[doc(hidden)]
     #[must_use]
     pub fn resident_ms(mut self, parked_ms: u64, left_ms: u64) -> Builder {
@@ -341,7 +340,7 @@ impl Builder {
     }
 
     /// An extension: Express executions are described, listed and stopped, and have a history, as Standard ones, within
-    /// the same budget of bytes. On AWS they are not, and running them costs more then.
+    /// the same budget of bytes. On AWS they are not. It makes running them more expensive.
     #[must_use]
     pub fn express_history(mut self, keep: bool) -> Builder {
         self.settings.express_history = keep;
@@ -370,7 +369,7 @@ impl Builder {
         Ok(service)
     }
 
-    /// No threads: a service whose engine takes its turns when told so; see [`runtime::Builder::simulate`].
+    /// Without threads: a service whose engine takes its turns on request; see [`runtime::Builder::simulate`].
     ///
     /// # Errors
     /// When the engine cannot be built.
@@ -380,7 +379,7 @@ impl Builder {
         Ok((self.with(engine, ties)?, simulation))
     }
 
-    /// Lets tasks start executions of this service, and know which activities it has.
+    /// Lets tasks start executions of this service, and the engine look up its activities.
     fn tie(&mut self) -> Ties {
         let Ties { nested, activities, mut cold } = Ties::default();
         let known = Arc::clone(&activities);
@@ -396,7 +395,7 @@ impl Builder {
             if let Some((parked_ms, left_ms)) = self.resident_ms {
                 durable = durable.resident_ms(parked_ms, left_ms);
             }
-            // In a folder. In a database, those that wait stay in memory, but for their states and histories.
+            // In a folder. In a database, waiting executions stay in memory, except for their states and histories.
             if let Some(folder) = self.folder() {
                 let store = Arc::new(Cold::at(folder, true, Arc::clone(&nested.service)));
                 durable = durable.cold(Arc::<Cold>::clone(&store));
@@ -406,7 +405,7 @@ impl Builder {
             engine =
                 engine.durable(resources.fold(durable, |durable, resource| durable.fail_in_doubt(resource)));
         }
-        // As on AWS, a state machine may name functions that nobody has made yet.
+        // As on AWS, a state machine may name functions that do not exist yet.
         engine = engine.activities(move |arn| known.get(arn).is_some()).accept_unhandled(true);
         for pattern in ["", ".sync", ".sync:2", ".waitForTaskToken"] {
             let arn = format!("arn:{}:states:::states:startExecution{pattern}", self.settings.partition);
@@ -448,7 +447,7 @@ impl Builder {
         if let Some(store) = &inner.store {
             store.belongs_to(&inner);
         }
-        // Nobody else sets it.
+        // This is its only setter.
         let _ = nested.service.set(Arc::downgrade(&inner));
         inner.recover()?;
         Ok(Service { inner, caller: None, scope: None, departed: None })

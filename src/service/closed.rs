@@ -18,7 +18,7 @@ impl Closed {
         Closed { by_end: BTreeMap::new(), bytes: 0, bytes_max, retention_ms }
     }
 
-    /// Keeps one more. Gives those for which there is no room any more, the oldest; the last one is always kept.
+    /// Keeps one more. Returns the oldest ones, for which there is no more room; the last one is always kept.
     pub(super) fn keep(
         &mut self,
         rank: Rank,
@@ -34,20 +34,20 @@ impl Closed {
         forgotten
     }
 
-    /// Forgets all.
+    /// Drops all.
     pub(super) fn clear(&mut self) {
         self.by_end.clear();
         self.bytes = 0;
     }
 
-    /// Takes one out, which goes on. Whether it was there.
+    /// Takes one out, which continues. Whether it was there.
     pub(super) fn take(&mut self, rank: Rank) -> bool {
         let taken = self.by_end.remove(&rank);
         self.bytes -= taken.as_ref().map_or(0, |(_, bytes)| *bytes);
         taken.is_some()
     }
 
-    /// Takes out those whose time is over.
+    /// Takes out those whose retention is over.
     pub(super) fn expired(&mut self, now_ms: u64) -> Vec<Arc<Execution>> {
         let mut expired = Vec::new();
         while self.expires_ms() <= now_ms {
@@ -56,7 +56,7 @@ impl Closed {
         expired
     }
 
-    /// When the time of the oldest is over.
+    /// When the retention of the oldest is over.
     pub(super) fn expires_ms(&self) -> u64 {
         let oldest = self.by_end.first_key_value();
         oldest.map_or(u64::MAX, |((stopped_ms, _), _)| stopped_ms.saturating_add(self.retention_ms))

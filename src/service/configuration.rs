@@ -12,8 +12,8 @@ pub struct Logging {
     pub level: LogLevel,
     /// `includeExecutionData`
     pub include_execution_data: bool,
-    /// The ARNs of the log groups in `destinations`; `None` when there was no such member. A destination without a log
-    /// group is empty.
+    /// The ARNs of the log groups in `destinations`; `None` without such a member. A destination without a log group is
+    /// empty.
     pub destinations: Option<Vec<String>>,
 }
 
@@ -62,8 +62,8 @@ impl From<LogLevel> for Level {
 }
 
 impl Logging {
-    /// Whether AWS would take it: a level other than `OFF` demands exactly one destination, an ARN that ends in `:*`, and a
-    /// state machine that CloudWatch Logs can name.
+    /// Whether AWS would accept it: a level other than `OFF` demands exactly one destination, an ARN that ends in `:*`,
+    /// and a state machine that CloudWatch Logs can name.
     pub(super) fn check(&self, arn: &str) -> Result<(), Error> {
         let refuse = |why: &str| {
             let message = format!("Invalid Logging Configuration: {why}");
@@ -83,7 +83,7 @@ impl Logging {
                     () if !destination.ends_with(":*") => {
                         refuse("Log Group ARN must be provided with '*' qualifier.")
                     }
-                    // Measured, but for how it begins.
+                    // Measured, except for its beginning.
                     () if self.level != LogLevel::Off && !arn.chars().all(is_named) => refuse(&format!(
                         "1 validation error detected: Value '{arn}' at 'resourceId' failed to satisfy constraint: \
                          Member must satisfy regular expression pattern: ^[0-9A-Za-z.\\/\\-_:]+$"
@@ -96,7 +96,8 @@ impl Logging {
     }
 }
 
-/// `encryptionConfiguration` (API reference, `EncryptionConfiguration`). It is kept and shown; nothing is encrypted.
+/// `encryptionConfiguration` (API reference, `EncryptionConfiguration`). It is stored and returned; nothing is
+/// encrypted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encryption {
     /// Whether `type` is `CUSTOMER_MANAGED_KMS_KEY` rather than `AWS_OWNED_KEY`.
@@ -121,7 +122,7 @@ impl Encryption {
         Err(Error::new(Exception::InvalidEncryptionConfiguration, message))
     }
 
-    /// As it is kept: a customer's key has its period.
+    /// As it is stored: a customer's key has a period.
     pub(super) fn settled(mut self) -> Encryption {
         if self.customer_managed && self.reuse_seconds.is_none() {
             self.reuse_seconds = Some(300);

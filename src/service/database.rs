@@ -1,4 +1,5 @@
-//! Records in the database of a cluster. Only the node that owns the cluster changes them: each transaction looks.
+//! Records in the database of a cluster. Only the node that owns the cluster changes them: each transaction checks
+//! that.
 
 use super::store::StateError;
 use super::tables::{Change, Kind, Tables, Visit};

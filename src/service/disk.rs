@@ -1,4 +1,4 @@
-//! The file of the database: only its owner may read it, and it is looked after whether it still stands in its place.
+//! The file of the database: only its owner may read it, and it is checked to be still in its place.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -21,16 +21,16 @@ const ACTIVITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("activ
 #[derive(Debug)]
 pub(super) struct Disk {
     folder: PathBuf,
-    /// None after it could not be opened again.
+    /// `None` after it could not be opened again.
     database: Option<Database>,
-    /// The same file, to know it by.
+    /// A handle to the same file, to recognize it.
     file: File,
 }
 
 const NAME: &str = "expressway.redb";
 
 impl Disk {
-    /// Opens the database of a folder; both are made if need be.
+    /// Opens the database of a folder; both are created if missing.
     pub(super) fn open(folder: &Path) -> Result<Disk, StateError> {
         let failed = |error| StateError::Folder { path: folder.to_owned(), error };
         let mut builder = DirBuilder::new();
@@ -48,10 +48,10 @@ impl Disk {
         self.database.as_ref().ok_or_else(|| StateError::Database("it is not open".to_owned()))
     }
 
-    /// Opens the database again. A folder that was taken away is not made again, for it may be a disk that is not mounted;
-    /// in one that somebody made again, a new file is begun.
+    /// Opens the database again. A removed folder is not created again, for it may be a disk that is not mounted; if
+    /// the folder was created again, a new file is begun in it.
     pub(super) fn reopen(&mut self) -> Result<(), StateError> {
-        // After an error it does nothing any more.
+        // After an error the database is unusable.
         self.database = None;
         match self.is_in_place() {
             Ok(()) => {}
@@ -69,11 +69,11 @@ impl Disk {
         let write = self.database()?.begin_write().map_err(database)?;
         change(&mut &write)?;
         write.commit().map_err(database)?;
-        // Afterwards: what was written to a file that nobody finds again is not kept.
+        // Checked afterwards: what was written to a file that was replaced is not kept.
         self.is_in_place()
     }
 
-    /// Shows all records of a kind.
+    /// Visits all records of a kind.
     pub(super) fn all(&self, kind: Kind, visit: Visit<'_>) -> Result<(), StateError> {
         let read = self.database()?.begin_read().map_err(database)?;
         let table = read.open_table(by_arn(kind)).map_err(database)?;
@@ -92,10 +92,10 @@ impl Disk {
         Ok(found.map(|bytes| bytes.value().to_vec()))
     }
 
-    /// Whether the file is still what its path leads to.
+    /// Whether the path still leads to this file.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it does not.
     pub(super) fn is_in_place(&self) -> Result<(), StateError> {
         let gone = |error: io::Error| StateError::Gone(format!("{}: {error}", self.path().display()));
         let there = fs::metadata(self.path()).map_err(gone)?;
@@ -120,7 +120,7 @@ impl Disk {
             || read.open_table(REVISIONS).is_err()
             || read.open_table(ACTIVITIES).is_err();
         if is_new {
-            // So that they can be read even when nothing was ever written.
+            // So that the tables can be read even if nothing was ever written.
             let write = opened.begin_write().map_err(database)?;
             write.open_table(MACHINES).map_err(database)?;
             write.open_table(REVISIONS).map_err(database)?;
@@ -133,7 +133,7 @@ impl Disk {
     }
 }
 
-/// The table of what has no number.
+/// The table of records without numbers.
 fn by_arn(kind: Kind) -> TableDefinition<'static, &'static str, &'static [u8]> {
     match kind {
         Kind::Activity => ACTIVITIES,
@@ -188,11 +188,11 @@ fn file(folder: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // One of an earlier version may be open to others.
+        // A file of an earlier version may be readable for others.
         if file.metadata()?.permissions().mode() & 0o077 != 0 {
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
         }
-        // That it exists is to be on the disk as well.
+        // The directory entry must be on the disk as well.
         File::open(folder)?.sync_all()?;
     }
     Ok(file)

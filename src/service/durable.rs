@@ -1,5 +1,4 @@
-//! Standard executions that outlive the process: what is written of each beside what the engine writes, and how the
-//! service finds them again.
+//! Standard executions that outlive the process: the service's part of their records, and recovery.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -19,10 +18,10 @@ use crate::asl::MachineType;
 use crate::observe::{Event, LiveHistory};
 use crate::runtime::{Durable, Handle, Outcome, RecoveredExecution};
 
-/// What an execution's record says that only the service understands.
+/// The part of an execution's record that only the service understands.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Label {
-    /// Under which its revision is noted.
+    /// The key under which its revision is noted.
     pub(super) revision: String,
     version: Option<(u32, Option<String>, u64)>,
     alias: Option<String>,
@@ -41,7 +40,7 @@ impl Label {
         (parent, map_run): (Option<String>, Option<&str>),
     ) -> Label {
         let Target { machine, revision, version, alias } = target;
-        // The label of a Map stands behind the name of the machine that has it, whose revision was noted.
+        // The label of a Map follows the name of the machine that has it, whose revision was noted.
         let of = machine.arn.split_once('/').map_or(&*machine.arn, |(machine, _)| machine);
         let revision = format!("{of} {} {} {}", machine.created_ms, revision.number, revision.updated_ms);
         let version = version.as_ref().map(|it| (it.number, it.description.clone(), it.created_ms));
@@ -49,7 +48,7 @@ impl Label {
         Label { revision, version, alias: alias.clone(), started_ms, number, parent, map_run }
     }
 
-    /// That of an execution whose revision is noted.
+    /// Of an execution whose revision is noted.
     pub(super) fn of(execution: &Execution) -> Label {
         let Execution { target, started_ms, number, parent, map_run, .. } = execution;
         Label::new(target, (*started_ms, *number), (parent.clone(), map_run.as_deref()))
@@ -60,7 +59,7 @@ impl Label {
     }
 }
 
-/// What executions are run by, kept as long as the journal is: whatever becomes of the state machine.
+/// The revision that executions run, kept as long as the journal is, even if the state machine is changed or deleted.
 #[derive(Serialize, Deserialize)]
 struct RevisionNote {
     arn: Box<str>,
@@ -74,7 +73,7 @@ struct RevisionNote {
 }
 
 impl Inner {
-    /// What is to be written of an execution that is to be durable; the revision it runs is noted first.
+    /// The label to record for an execution that is to be durable; the revision it runs is noted first.
     pub(super) fn label(&self, draft: &Draft) -> Result<Box<[u8]>, super::Error> {
         let map_run = draft.map_run.as_deref();
         let label =
@@ -97,8 +96,8 @@ impl Inner {
         Ok(label.to_bytes())
     }
 
-    /// Finds the executions of earlier processes; those that are not over go on. Those that are not in memory stay where
-    /// they are.
+    /// Finds the executions of earlier processes; those that are not over continue. Those that are not in memory stay
+    /// where they are.
     pub(super) fn recover(self: &Arc<Inner>) -> Result<(), StateError> {
         self.check_cold()?;
         let mut all = Vec::new();
@@ -108,7 +107,7 @@ impl Inner {
             })?;
             all.push((recovered, label));
         }
-        // A Map Run that goes on looks for its children, and those for theirs.
+        // A Map Run that continues looks for its children, and those for theirs.
         let depth = |label: &Label| label.map_run.as_ref().map_or(0, |(run, _)| run.matches('/').count());
         all.sort_by_key(|(_, label)| std::cmp::Reverse(depth(label)));
         self.recover_map_runs();
@@ -129,7 +128,7 @@ impl Inner {
         Ok(())
     }
 
-    /// What is known of an execution of the journal, or of a row; its number there, and its redrives.
+    /// The draft of an execution of the journal, or of a row; its number there, and its redrives.
     pub(super) fn draft_of(
         &self,
         recovered: &RecoveredExecution,
@@ -166,7 +165,7 @@ impl Inner {
         Ok((draft, recovered.id, recovered.redrives))
     }
 
-    /// Lets an execution go on, unless it is over.
+    /// Continues an execution, unless it is over.
     pub(super) fn resumed(
         &self,
         draft: &Draft,
@@ -178,7 +177,7 @@ impl Inner {
         let broken = |why: String| StateError::Broken { arn: draft.arn.clone(), why };
         let machine = draft.target.revision.runnable().map_err(|error| broken(error.message))?;
         let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, true);
-        // Where state machines are stored, one that is missing is deleted. An Express execution goes on to its end.
+        // Where state machines are stored, a missing one was deleted. An Express execution runs to its end.
         let StateMachine { is_deleting, machine_type, .. } = *draft.target.machine;
         recovered.is_last_state =
             is_deleting && self.store.is_some() && machine_type == MachineType::Standard;
@@ -186,8 +185,7 @@ impl Inner {
         Ok((Some(handle.map_err(|error| broken(error.to_string()))?), None))
     }
 
-    /// What an execution was started by, as it is noted: the state machine as it is now, if it is the same still, else as it
-    /// was.
+    /// The noted revision of an execution: of the current state machine, if it is still the same, else as it was.
     pub(super) fn revision_of(&self, key: &str) -> Result<(Arc<StateMachine>, Arc<Revision>), String> {
         let mut parts = key.rsplitn(4, ' ');
         let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
@@ -212,7 +210,7 @@ impl Inner {
         Ok((now.unwrap_or_else(|| Arc::clone(machine)), Arc::clone(revision)))
     }
 
-    /// A revision as it was, with a state machine that is deleted, or, where nothing is stored, still to be created.
+    /// A past revision, with a state machine that is deleted, or, where nothing is stored, still to be created.
     fn recovered_revision(&self, note: RevisionNote) -> (Arc<StateMachine>, Arc<Revision>) {
         let RevisionNote { arn, name, created_ms, number, id, updated_ms, express, settings } = note;
         let machine_type = if express { MachineType::Express } else { MachineType::Standard };
@@ -237,7 +235,7 @@ impl Inner {
     }
 }
 
-// ---- what is recorded, for those who only look ----
+// ---- reading what is recorded ----
 
 /// A Standard execution as a state folder has it.
 #[derive(Clone, Debug)]
@@ -253,7 +251,7 @@ pub struct RecordedExecution {
     pub input: String,
     /// `startDate`, in milliseconds since 1970.
     pub started_ms: u64,
-    /// What it came to; `None` while it is open.
+    /// Its outcome; `None` while it is open.
     pub outcome: Option<Outcome>,
     /// `redriveCount`
     pub redrive_count: u32,
@@ -287,7 +285,7 @@ fn recorded(recovered: RecoveredExecution) -> Result<RecordedExecution, StateErr
     let events = history.read(|history| history.events().cloned().collect());
     Ok(RecordedExecution {
         arn: recovered.arn.to_string(),
-        // The revision's note is under the machine's ARN and three numbers.
+        // The revision's note has the machine's ARN and three numbers as its key.
         machine_arn: match label.map_run {
             Some((_, machine)) => machine,
             None => label.revision.split(' ').next().unwrap_or_default().to_owned(),

@@ -1,4 +1,4 @@
-//! What the API refuses, by AWS's names and in AWS's words.
+//! The API's errors, with AWS's names and messages.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -30,7 +30,7 @@ exceptions! {
     ActivityLimitExceeded,
     /// Too many workers poll the activity.
     ActivityWorkerLimitExceeded,
-    /// What was asked for contradicts what is there.
+    /// The request contradicts the existing state.
     ConflictException,
     /// An execution of this name exists, with another input.
     ExecutionAlreadyExists,
@@ -40,9 +40,9 @@ exceptions! {
     ExecutionLimitExceeded,
     /// The execution cannot be redriven.
     ExecutionNotRedrivable,
-    /// The service failed; so it says of what it cannot store.
+    /// The service failed, for instance because it cannot store a change.
     InternalFailure,
-    /// The ARN is none, or one of another kind of thing.
+    /// The ARN is malformed, or one of another kind of resource.
     InvalidArn,
     /// The definition is wrong.
     InvalidDefinition,
@@ -52,17 +52,17 @@ exceptions! {
     InvalidExecutionInput,
     /// The logging configuration is wrong.
     InvalidLoggingConfiguration,
-    /// The name holds what names must not.
+    /// The name has characters that names must not have.
     InvalidName,
     /// The output is not JSON.
     InvalidOutput,
-    /// The token is none.
+    /// The token is malformed.
     InvalidToken,
     /// The tracing configuration is wrong.
     InvalidTracingConfiguration,
-    /// Nothing that could be changed was given.
+    /// No member that could be changed was given.
     MissingRequiredParameter,
-    /// What is referred to does not exist.
+    /// A referenced resource does not exist.
     ResourceNotFound,
     /// The request cannot be read.
     SerializationException,
@@ -80,9 +80,9 @@ exceptions! {
     StateMachineLimitExceeded,
     /// The action does not apply to state machines of this type.
     StateMachineTypeNotSupported,
-    /// Nobody waits for the task of this token.
+    /// No task waits for this token.
     TaskDoesNotExist,
-    /// The time for the task of this token is over.
+    /// The timeout of this token's task is over.
     TaskTimedOut,
     /// There is no room now; try again.
     ThrottlingException,
@@ -107,7 +107,7 @@ pub struct Error {
     pub reason: Option<&'static str>,
     /// `resourceName` of `ResourceNotFound` and `TooManyTags`.
     pub resource: Option<String>,
-    /// When to try again, if it was refused for lack of room.
+    /// When to retry, if it was refused for lack of room.
     pub retry_after: Option<Duration>,
 }
 
@@ -166,7 +166,7 @@ impl Error {
 impl From<Throttled> for Error {
     fn from(throttled: Throttled) -> Error {
         if throttled.limit == Limit::Draining {
-            // Whoever ends has nothing to promise; another one may take over at the same address.
+            // An ending server cannot promise a restart; another one may take over at the same address.
             let message = "The server ends and begins no more executions; ask again, or ask another one";
             return Error::new(Exception::ServiceUnavailable, message);
         }

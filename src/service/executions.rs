@@ -30,24 +30,24 @@ use crate::runtime::{DurabilityMode, Engine, Handle, Outcome};
 pub(super) struct Executions {
     machines: Arc<Registry<StateMachine>>,
     pub(super) by_arn: DashMap<Box<str>, Arc<Execution>>,
-    /// The same, by the ARN of their machine, or of their Map Run, and in the order they were started.
+    /// The same, by the ARN of their machine, or of their Map Run, in the order they were started.
     pub(super) by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
     closed: Mutex<Closed>,
-    /// When the time of the oldest of them is over.
+    /// When the retention of the oldest of them is over.
     expires_ms: AtomicU64,
-    /// Those that are not over.
+    /// Open ones.
     open: AtomicUsize,
     open_max: usize,
-    /// Bytes that the histories of those that run take.
+    /// Bytes of the histories of running ones.
     pub(super) open_bytes: Arc<AtomicUsize>,
     bytes_max: usize,
-    /// Whose journal has them, if they are durable.
+    /// The engine whose journal has them, if they are durable.
     engine: Option<Engine>,
     /// Those that are not in memory.
     cold: Option<Arc<Cold>>,
     pub(super) map_runs: KeptMapRuns,
-    /// Who is told when the status of one changes.
+    /// Notified when the status of an execution changes.
     pub(super) status_events: Option<StatusEvents>,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Execution {
     kept: Weak<Executions>,
 }
 
-/// Where it stands. The handle is polled with the execution itself as its waker, so its end is seen when it comes.
+/// The status. The handle is polled with the execution itself as its waker, so its end is noticed at once.
 #[derive(Default)]
 pub(super) struct Run {
     pub(super) handle: Option<Handle>,
@@ -82,7 +82,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Whether nobody waits for its end.
+    /// Whether no caller waits for its end.
     pub(super) fn is_unwatched(&self) -> bool {
         self.wakers.is_empty()
     }
@@ -91,7 +91,7 @@ impl Run {
 /// A place in a list of executions: milliseconds since 1970, and the execution's number.
 pub(super) type Rank = (u64, u64);
 
-/// What an execution is made of, before it is started.
+/// The parts of an execution, before it is started.
 pub(super) struct Draft {
     pub(super) arn: String,
     pub(super) name: String,
@@ -120,13 +120,13 @@ impl Execution {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same, unless somebody looks at it.
+    /// The same, unless it is locked.
     pub(super) fn try_run(&self) -> Option<MutexGuard<'_, Run>> {
         self.run.try_lock().ok()
     }
 
-    /// Ends it at its next transition, if its state machine is deleted (API reference, `DeleteStateMachine`). An Express
-    /// execution goes on to its end.
+    /// Ends it at its next transition, if its state machine is deleted (API reference, `DeleteStateMachine`). An
+    /// Express execution runs to its end.
     fn abort_at_next_state(&self) {
         if let Some(handle) = &self.run().handle
             && !self.target.machine.is_express()
@@ -135,14 +135,14 @@ impl Execution {
         }
     }
 
-    /// Sees whether it is over.
+    /// Checks whether it is over.
     pub(super) fn look(self: &Arc<Self>) {
         let waker = Waker::from(Arc::clone(self));
         let mut run = self.run();
         let Some(handle) = &mut run.handle else { return };
         let Poll::Ready(outcome) = pin!(handle).poll(&mut Context::from_waker(&waker)) else { return };
         let (outcome, kept) = (Arc::new(outcome), self.kept.upgrade());
-        // Before anybody sees it, so that whoever does finds it among those that are over.
+        // Before the outcome is visible, so that readers that see it find the execution in the list of closed ones.
         let forgotten = kept.as_ref().map(|kept| kept.keep_closed(self, &outcome));
         if let Some(kept) = &kept {
             kept.tell_status(self, Some(&outcome), &run.redrives);
@@ -159,7 +159,7 @@ impl Execution {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// What it came to, if it is over.
+    /// Its outcome, if it is over.
     pub(super) fn outcome(&self) -> Option<Arc<Outcome>> {
         self.run().outcome.clone()
     }
@@ -180,12 +180,12 @@ impl Execution {
         .await
     }
 
-    /// Comes when its start is durable; nothing, when it is over, for then that is.
+    /// Completes when its start is durable; `None` when it is over, because then it is durable.
     pub(super) fn recorded(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         self.run().handle.as_ref().map(Handle::recorded)
     }
 
-    /// Waits for its end, and stops it, with this cause, when nobody waits any more.
+    /// Waits for its end, and stops it, with this cause, when the waiter is dropped.
     pub(super) async fn await_or_stop(&self, cause: Option<&str>) -> Arc<Outcome> {
         let mut awaited = Awaited { execution: self, cause, over: false };
         let outcome = self.ended().await;
@@ -201,19 +201,19 @@ impl Execution {
         }
     }
 
-    /// Bytes it takes, about.
+    /// Bytes it takes, roughly.
     fn bytes(&self, outcome: &Outcome) -> usize {
         let output = outcome.json().len() + outcome.stopped().map_or(0, |stopped| stopped.len());
         let history = self.history.bytes();
         size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
     }
 
-    /// The list that it stands in: that of its Map Run, or of its machine.
+    /// The list that it is in: that of its Map Run, or of its machine.
     fn list(&self) -> &str {
         self.map_run.as_deref().unwrap_or(&self.target.machine.arn)
     }
 
-    /// Its place in a list: by its end, or while it runs by its start (measured).
+    /// Its place in a list: by its end, or, while it runs, by its start (measured).
     pub(super) fn rank(&self) -> Rank {
         (self.outcome().map_or(self.started_ms, |outcome| outcome.stopped_ms), self.number)
     }
@@ -224,14 +224,14 @@ impl Drop for Executions {
         if let Some(cold) = &self.cold {
             cold.close();
         }
-        // An execution that was left open waits for the engine, and is waited with by it: neither would be dropped.
+        // An execution that was left open refers to the engine, and the engine to it: neither would be dropped.
         for execution in &self.by_arn {
             execution.run().handle = None;
         }
     }
 }
 
-/// An execution that ends when nobody waits for it any more.
+/// Stops the execution when it is dropped before the end.
 struct Awaited<'e> {
     execution: &'e Execution,
     cause: Option<&'e str>,
@@ -272,7 +272,7 @@ impl Executions {
         }
     }
 
-    /// Stops all that run, and forgets all. How many there were.
+    /// Stops all that run, and drops all. How many there were.
     pub(super) fn forget_all(&self, fault: Fault) -> usize {
         let all: Vec<Arc<Execution>> = self.by_arn.iter().map(|entry| Arc::clone(&entry)).collect();
         for execution in &all {
@@ -285,7 +285,7 @@ impl Executions {
         all.len()
     }
 
-    /// Refuses to begin one more while the histories of those that run take too much.
+    /// Refuses to begin one more while the histories of running ones take too much.
     pub(super) fn admit(&self) -> Result<(), Error> {
         if self.open.load(Ordering::Relaxed) >= self.open_max {
             let message = format!(
@@ -333,7 +333,7 @@ impl Executions {
         let mut of_machine = self.by_machine.entry(execution.list().into()).or_default();
         of_machine.insert(execution.number, Arc::clone(&execution));
         drop(of_machine);
-        // Whichever comes last, this or the deletion of its state machine, sees the other.
+        // Either this or the deletion of its state machine comes last, and sees the other.
         if self.machines.get(&execution.target.machine.arn).is_some_and(|machine| machine.is_deleting) {
             execution.abort_at_next_state();
         }
@@ -370,7 +370,7 @@ impl Executions {
         children.iter().flatten().for_each(stop);
     }
 
-    /// Takes in an execution of an earlier process that goes on, or is over.
+    /// Restores an execution of an earlier process, which continues, or is over.
     pub(super) fn put_back<E>(
         self: &Arc<Self>,
         draft: Draft,
@@ -378,7 +378,7 @@ impl Executions {
         stands: impl FnOnce(&Draft) -> Result<(Option<Handle>, Option<Outcome>), E>,
     ) -> Result<(), E> {
         self.started.fetch_max(draft.number + 1, Ordering::Relaxed);
-        // Whoever asks for it when it goes on waits until it is there.
+        // The entry is locked: a caller that looks it up waits until it is there.
         let entry = self.by_arn.entry((*draft.arn).into());
         let (handle, outcome) = stands(&draft)?;
         let execution = self.kept(draft, (recorded, redrives), handle, outcome);
@@ -397,7 +397,7 @@ impl Executions {
         Ok(())
     }
 
-    /// An execution of the journal, or of a row, which nobody can find yet.
+    /// An execution of the journal, or of a row, which is not registered yet.
     pub(super) fn kept(
         self: &Arc<Self>,
         draft: Draft,
@@ -476,8 +476,8 @@ impl Executions {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps an execution that is over. Gives those that are to be [forgotten](Executions::forget) for want of room, for
-    /// which no lock of an execution may be held.
+    /// Keeps an execution that is over. Returns those to be [forgotten](Executions::forget) for lack of room, for which
+    /// no lock of an execution may be held.
     #[must_use]
     pub(super) fn keep_closed(&self, execution: &Arc<Execution>, outcome: &Outcome) -> Vec<Arc<Execution>> {
         if !self.by_arn.get(&execution.arn).is_some_and(|kept| Arc::ptr_eq(&kept, execution)) {
@@ -491,12 +491,12 @@ impl Executions {
         forgotten
     }
 
-    /// Takes out one that goes on. Whether it was kept still.
+    /// Takes out one that continues. Whether it was still kept.
     pub(super) fn take_closed(&self, execution: &Execution, outcome: &Outcome) -> bool {
         self.closed().take((outcome.stopped_ms, execution.number))
     }
 
-    /// Forgets those that ended so long ago that nobody may ask for them any more.
+    /// Forgets those whose retention after their end is over.
     pub(super) fn expire(&self, now_ms: u64) {
         if now_ms < self.expires_ms.load(Ordering::Relaxed) {
             return;
@@ -510,7 +510,7 @@ impl Executions {
 
     pub(super) fn forget(&self, forgotten: Vec<Arc<Execution>>) {
         for oldest in forgotten {
-            // First, so that nobody finds a row of it.
+            // First, so that no row of it is found.
             if let (Some(recorded), Some(engine)) = (oldest.recorded, &self.engine) {
                 engine.forget_recorded(recorded);
             }
@@ -521,7 +521,7 @@ impl Executions {
     }
 }
 
-/// An execution, as it is described.
+/// The description of an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutionDescription {
     /// `executionArn`
@@ -542,7 +542,7 @@ pub struct ExecutionDescription {
     pub trace_header: Option<String>,
     /// `mapRunArn`
     pub map_run_arn: Option<String>,
-    /// What it came to; `None` while it runs.
+    /// Its outcome; `None` while it runs.
     pub outcome: Option<Arc<Outcome>>,
     /// `redriveCount`, `redriveDate`, `redriveStatus` and `redriveStatusReason`
     pub redrive: RedriveDescription,
@@ -582,7 +582,7 @@ impl Service {
         Ok(StateMachineDescription::of(&execution.target, &execution.target.machine.arn))
     }
 
-    /// Stops an execution; comes to when it stopped. One that is over stays as it is.
+    /// Stops an execution; returns when it stopped. One that is over stays as it is.
     ///
     /// # Errors
     /// `InvalidArn`, `ExecutionDoesNotExist`.
@@ -599,7 +599,7 @@ impl Service {
 }
 
 impl Inner {
-    /// An execution as it can be looked at, in memory or not.
+    /// An execution for reading, in memory or not.
     pub(super) fn execution(&self, arn: &str) -> Result<Arc<Execution>, Error> {
         if !self.settings.express_history || arn_of(arn, "express").is_err() {
             arn_of(arn, "execution")?;
@@ -611,10 +611,10 @@ impl Inner {
         }
     }
 
-    /// An execution that something is to happen to.
+    /// An execution for changing, brought into memory if needed.
     pub(super) fn execution_in_memory(&self, arn: &str) -> Result<Arc<Execution>, Error> {
         let execution = self.execution(arn)?;
-        // What is over is not told anything.
+        // An execution that is over needs no message.
         let is_over = execution.outcome().is_some();
         if is_over { Ok(execution) } else { self.bring_back(arn)?.ok_or_else(|| Error::no_execution(arn)) }
     }

@@ -1,5 +1,5 @@
-//! Who may do what. A caller that is known comes with a [`Grant`]; a state machine carries the one of whoever wrote its
-//! definition, so that nobody reaches by way of a machine what is out of their own reach.
+//! Authorization. A known caller comes with a [`Grant`]; a state machine carries its author's grant, so that callers
+//! cannot exceed their own permissions through a machine.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::json::{Arena, Value};
 use crate::program::Task;
 use crate::task::{Call, Permit, TaskError};
 
-/// What somebody may do: actions and resources, with `*` and `?` as in IAM. What no rule allows is denied.
+/// What a caller may do: actions and resources, with `*` and `?` as in IAM. What no rule allows is denied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Who it is, as messages name them: an access key's identifier.
+    /// The holder's name in messages: an access key's identifier.
     pub holder: Box<str>,
     /// What is allowed.
     pub rules: Vec<Rule>,
@@ -33,15 +33,15 @@ pub struct Rule {
 
 /// The resource of an operation that names none.
 const ANYTHING: &str = "*";
-/// Operations that make a definition run in the name of whoever signs the request.
+/// Operations that make a definition run with the permissions of the caller.
 const OF_DEFINITIONS: [&str; 3] = ["CreateStateMachine", "TestState", "UpdateStateMachine"];
 
 impl Grant {
-    /// Whether an operation of this name may be done with these resources: it needs all of them. One that names none is
-    /// about `*`, which only the rule `*` allows.
+    /// Whether an operation of this name may be done with these resources: it needs all of them. One that names none
+    /// needs `*`, which only the rule `*` allows.
     ///
     /// # Errors
-    /// AWS's message of what is not allowed.
+    /// AWS's message for what is not allowed.
     pub fn check<'r>(
         &self,
         operation: &str,
@@ -65,10 +65,10 @@ impl Grant {
         }
     }
 
-    /// Whether an action that is none of AWS's may be done with a resource.
+    /// Whether an action that AWS does not have may be done with a resource.
     ///
     /// # Errors
-    /// What is not allowed, worded as AWS does.
+    /// AWS's message for what is not allowed.
     pub fn check_own(&self, action: &str, resource: &str) -> Result<(), String> {
         if self.allows(action, resource) {
             Ok(())
@@ -88,13 +88,13 @@ impl Grant {
     }
 }
 
-/// Whether a member of a request names what the operation is about: those of AWS's model whose names end in `Arn` do,
-/// but for the execution role and the log group.
+/// Whether a member of a request names a resource of the operation: those of AWS's model whose names end in `Arn` do,
+/// except for the execution role and the log group.
 pub(crate) fn names_resource(member: &str) -> bool {
     member.ends_with("Arn") && !matches!(member, "roleArn" | "logGroupArn")
 }
 
-/// The kind of resource that an operation makes; the name of its request is the resource's.
+/// The kind of resource that an operation creates; the name in its request is the resource's.
 pub(crate) fn made_by(operation: &str) -> Option<&'static str> {
     match operation {
         "CreateStateMachine" => Some("stateMachine"),
@@ -104,17 +104,17 @@ pub(crate) fn made_by(operation: &str) -> Option<&'static str> {
 }
 
 impl Service {
-    /// The same service, used by somebody who is known: state machines whose definition they write carry what they may
-    /// do, and `TestState` does no more. Whether they may ask for an operation at all is for the caller of this to check.
+    /// The same service, used by a known caller: state machines whose definition it writes carry its permissions, and
+    /// `TestState` is limited to them. Whether it may call an operation at all is for the caller of this to check.
     #[must_use]
     pub fn on_behalf_of(&self, caller: Arc<Grant>) -> Service {
         Service { caller: Some(caller), ..self.clone() }
     }
 
-    /// Whether the caller may do an action with a resource; where callers are not known, everybody may do everything.
+    /// Whether the caller may do an action with a resource; without authentication, every caller may do everything.
     ///
     /// # Errors
-    /// What is not allowed, worded as AWS does.
+    /// AWS's message for what is not allowed.
     #[cfg(feature = "console")]
     pub(crate) fn may(&self, action: &str, resource: &str) -> Result<(), String> {
         self.caller.as_ref().map_or(Ok(()), |grant| grant.check_own(action, resource))
@@ -122,10 +122,10 @@ impl Service {
 }
 
 impl Inner {
-    /// What the tasks of a machine may do, if its maker is known.
+    /// The permit for a machine's tasks, if its maker is known.
     pub(super) fn permit(&self, maker: Option<&Arc<Grant>>) -> Option<Arc<dyn Permit>> {
         let maker = Arc::clone(maker?);
-        // With its colon in front of the name.
+        // With the colon in front of the name.
         let Settings { partition, region, account, .. } = &self.settings;
         let arns =
             |resource_type: &str| format!("arn:{partition}:states:{region}:{account}:{resource_type}:");
@@ -133,11 +133,11 @@ impl Inner {
     }
 }
 
-/// Permits tasks of a machine what its maker may do.
+/// Limits tasks of a machine to its maker's permissions.
 #[derive(Debug)]
 struct MakerPermit {
     maker: Arc<Grant>,
-    /// What the ARNs of state machines and activities begin with.
+    /// The prefix of the ARNs of state machines and activities.
     machines: String,
     activities: String,
 }
@@ -153,7 +153,7 @@ impl Permit for MakerPermit {
         self.name(&operation, call.arena, call.input, &mut resources);
         let mut checked = self.maker.check(&operation, resources);
         if checked.is_ok() && OF_DEFINITIONS.contains(&&*operation) {
-            // The request is signed by this server, so the definition would run with what the server may do.
+            // The request is signed by this server, so the definition would run with the server's permissions.
             checked = self.maker.check(ANYTHING, [Cow::Borrowed(ANYTHING)]);
         }
         checked.map_err(|message| refused(&message, is_optimised))
@@ -161,7 +161,7 @@ impl Permit for MakerPermit {
 }
 
 impl MakerPermit {
-    /// What the task's input names. Members are written with a capital, as in the SDK for Java.
+    /// The names in the task's input. Members are capitalized, as in the SDK for Java.
     fn name<'a>(&self, operation: &str, arena: &'a Arena, input: Value, found: &mut Vec<Cow<'a, str>>) {
         let text = |value: Value| arena.as_str(value).unwrap_or(ANYTHING);
         for (name, value) in arena.entries(input).filter(|(_, value)| !value.is_null()) {
@@ -205,7 +205,7 @@ fn uncapitalized(name: &str) -> String {
     name
 }
 
-/// The task fails as with a role that lacks a permission.
+/// The fault of a task whose role lacks a permission.
 fn refused(message: &str, is_optimised: bool) -> TaskError {
     const REQUEST: &str = "00000000-0000-0000-0000-000000000000";
     if is_optimised {
@@ -220,11 +220,11 @@ fn refused(message: &str, is_optimised: bool) -> TaskError {
     TaskError::new("Sfn.SfnException", cause)
 }
 
-/// Whether a text fits a pattern, in which `*` stands for any text and `?` for any one character.
+/// Whether a text matches a pattern, in which `*` stands for any text and `?` for any one character.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where the last star stands, and how far into the text it reaches.
+    // The position of the last star, and how far into the text it reaches.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         if p < pattern.len() && pattern[p] == b'*' {

@@ -11,7 +11,7 @@ use crate::observe::history::Event;
 use crate::observe::{LiveHistory, Spill, Watcher};
 use crate::program::Program;
 
-/// Writes the history of an execution that runs, and counts the bytes it takes among those of all.
+/// Records the history of a running execution, and counts its bytes among those of all.
 pub(super) struct Recorder {
     history: LiveHistory,
     writer: Box<dyn Watcher>,
@@ -65,7 +65,7 @@ impl Drop for Recorder {
     }
 }
 
-/// What an execution's history shows that its events do not know themselves.
+/// What an execution's history shows beside its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryLabels {
     /// `roleArn` of the first event.
@@ -79,7 +79,8 @@ pub struct HistoryLabels {
 }
 
 impl Service {
-    /// The events of an execution. Those that no longer fitted into memory are missing; the numbers of the others tell.
+    /// The events of an execution. Events that no longer fitted into memory are missing, which shows in the numbers of
+    /// the others.
     ///
     /// # Errors
     /// `InvalidArn`, `ExecutionDoesNotExist`, `InvalidToken`.
@@ -93,7 +94,7 @@ impl Service {
         let inner = &*self.inner;
         let execution = inner.execution(arn)?;
         let now_ms = inner.now_ms();
-        // A token is good for its own execution.
+        // A token is valid for its own execution.
         let list = format!("{list} {arn}");
         let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
         let after: Option<u64> = after.and_then(|id| id.parse().ok());

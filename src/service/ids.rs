@@ -1,11 +1,11 @@
-//! Names and choices that nobody should foresee.
+//! Unpredictable names and choices.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{random, uuid};
 
-/// A source of chance, which any number of threads may ask: the thread's generator, or, where all is to be reproducible,
-/// a counter behind a mix.
+/// A source of random numbers for any number of threads: the thread's generator, or, for reproducible results, a hashed
+/// counter.
 #[derive(Debug)]
 pub(super) struct IdSource {
     key: Option<u64>,

@@ -72,7 +72,7 @@ impl Execution {
 }
 
 impl Service {
-    /// Lists executions of a state machine, newest first: those that are over by their end, the others by their start.
+    /// Lists executions of a state machine, newest first: closed ones by their end, the others by their start.
     ///
     /// # Errors
     /// `InvalidArn`, `InvalidToken`, `StateMachineDoesNotExist`, `StateMachineTypeNotSupported`, `ResourceNotFound`,
@@ -91,7 +91,7 @@ impl Service {
         };
         let now_ms = inner.now_ms();
         inner.executions.expire(now_ms);
-        // A token is good for the same question only.
+        // A token is valid for the same query only.
         let asked = request.machine_arn.as_deref().unwrap_or(&arn);
         let list = format!("ListExecutions {asked} {:?} {:?}", request.status, request.redriven);
         let (results_max, after) = inner.tokens.read(&request.page, &list, now_ms)?;
@@ -116,7 +116,7 @@ impl Service {
 }
 
 impl Inner {
-    /// The machine whose executions are listed, and which version or alias of it they were started through.
+    /// The machine whose executions are listed, and the version or alias of it they were started through.
     fn listed_machine(&self, arn: &str) -> Result<(String, Option<u32>, Option<String>), Error> {
         let parsed = machine_arn(arn)?;
         no_label(&parsed)?;

@@ -13,7 +13,7 @@ use crate::asl::{self, MachineType};
 use crate::memory::Charge;
 use crate::runtime::{DefinitionError, MachineSpec, Published};
 
-/// A state machine. It is never changed, but replaced as a whole.
+/// A state machine. Immutable; a change replaces it as a whole.
 #[derive(Clone, Debug)]
 pub(super) struct StateMachine {
     pub(super) arn: Box<str>,
@@ -26,13 +26,13 @@ pub(super) struct StateMachine {
     pub(super) versions: BTreeMap<u32, Arc<Version>>,
     pub(super) aliases: BTreeMap<String, Arc<Alias>>,
     pub(super) tags: Vec<Tag>,
-    /// Whether it was created with `publish`, and the description then given: a request to create it again must agree.
+    /// Whether it was created with `publish`, and the description given then: a request to create it again must match.
     pub(super) published_at_creation: Option<Option<String>>,
     /// It is deleted as soon as the last of its executions is over.
     pub(super) is_deleting: bool,
 }
 
-/// What a state machine is at one time.
+/// A revision of a state machine.
 #[derive(Debug)]
 pub(super) struct Revision {
     /// Counts the machine's revisions, from 0.
@@ -41,15 +41,15 @@ pub(super) struct Revision {
     pub(super) id: Option<String>,
     pub(super) updated_ms: u64,
     pub(super) settings: Settings,
-    /// The settings' definition, compiled; of one that was stored and cannot be compiled any more, why.
+    /// The compiled definition; of one that was stored and no longer compiles, why.
     pub(super) machine: Result<Published, Box<str>>,
-    /// What it takes, as long as it is there.
+    /// The memory it is charged, as long as it exists.
     #[expect(dead_code, reason = "it is given back when it is dropped")]
     pub(super) charge: Charge,
 }
 
 impl Revision {
-    /// What executions run.
+    /// The published machine that executions run.
     pub(super) fn runnable(&self) -> Result<&Published, Error> {
         self.machine.as_ref().map_err(|why| {
             Error::validation(format!(
@@ -59,7 +59,7 @@ impl Revision {
     }
 }
 
-/// What a revision is made of.
+/// The content of a revision.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Settings {
     pub(super) definition: Arc<str>,
@@ -67,7 +67,7 @@ pub(super) struct Settings {
     pub(super) logging: Logging,
     pub(super) tracing: bool,
     pub(super) encryption: Option<Encryption>,
-    /// What whoever wrote the definition may do, if they had to say who they are. Nothing that it starts goes beyond.
+    /// The permissions of the definition's author, if the caller was authenticated. What it starts is limited to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) maker: Option<Arc<Grant>>,
 }
@@ -108,10 +108,10 @@ pub struct CreatedStateMachine {
     pub version_arn: Option<String>,
 }
 
-/// A state machine, as it is described.
+/// The description of a state machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateMachineDescription {
-    /// `stateMachineArn`: the one that was asked for.
+    /// `stateMachineArn`: as in the request.
     pub arn: String,
     /// `name`
     pub name: String,
@@ -162,7 +162,7 @@ pub struct UpdateStateMachine {
     pub version_description: Option<String>,
 }
 
-/// What became of an update.
+/// The result of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdatedStateMachine {
     /// `updateDate`, in milliseconds since 1970.
@@ -187,7 +187,7 @@ pub struct StateMachineItem {
 }
 
 impl StateMachine {
-    /// The ARN of something that belongs to it, in its region and account.
+    /// The ARN of one of its resources, in its region and account.
     pub(super) fn arn_of(&self, resource_type: &str, resource: &str) -> String {
         let arn = self.arn.replacen(":stateMachine:", &format!(":{resource_type}:"), 1);
         format!("{arn}:{resource}")
@@ -201,7 +201,7 @@ impl StateMachine {
         self.machine_type == MachineType::Express
     }
 
-    /// What is being deleted is not changed any more, and nothing is started of it.
+    /// A machine that is being deleted cannot be changed or started.
     pub(super) fn refuse_deleting(&self) -> Result<(), Error> {
         if !self.is_deleting {
             Ok(())
@@ -213,7 +213,8 @@ impl StateMachine {
 }
 
 impl Service {
-    /// Creates a state machine. A request that says the same as an earlier one changes nothing and gets the same answer.
+    /// Creates a state machine. A request with the same content as an earlier one changes nothing and gets the same
+    /// answer.
     ///
     /// # Errors
     /// `InvalidName`, `InvalidDefinition`, `InvalidLoggingConfiguration`, `InvalidEncryptionConfiguration`,
@@ -302,7 +303,7 @@ impl Service {
         Ok(StateMachineDescription::of(&self.inner.target(arn)?, arn))
     }
 
-    /// Changes a state machine. Executions that began run on as they began.
+    /// Changes a state machine. Running executions keep the definition they began with.
     ///
     /// # Errors
     /// As [`create_state_machine`](Service::create_state_machine), and `InvalidArn`, `MissingRequiredParameter`,
@@ -351,7 +352,7 @@ impl Service {
         settings.check(&existing.arn)?;
         let updated_ms = inner.now_ms();
         let mut machine = (*existing).clone();
-        // Recorded: nothing new is published of what did not change; verified: unless it is described otherwise.
+        // Recorded: an unchanged machine is not published again; verified: unless its description differs.
         let described = request.publish && request.version_description.is_some();
         let redescribed = described
             && machine.published().is_some_and(|version| version.description != request.version_description);
@@ -373,9 +374,9 @@ impl Service {
         Ok(UpdatedStateMachine { updated_ms, revision_id, version_arn })
     }
 
-    /// Deletes a state machine with its versions and aliases. Its Standard executions are aborted when they are to enter
-    /// one more state, its Express ones go on to their end; until all are over it can be seen as one that is being
-    /// deleted. One that does not exist is deleted already.
+    /// Deletes a state machine with its versions and aliases. Its Standard executions are aborted before they enter
+    /// their next state, its Express ones run to their end; until all are over its status is `DELETING`. One that does
+    /// not exist is deleted already.
     ///
     /// # Errors
     /// `InvalidArn`, `ValidationException` for the ARN of a Map state.
@@ -390,7 +391,7 @@ impl Service {
         let (versions, aliases) = Default::default();
         let deleting = StateMachine { is_deleting: true, versions, aliases, ..(*machine).clone() };
         inner.machines.put(arn, Arc::new(deleting));
-        // Whichever comes last, this or the end of its last execution, sees the other.
+        // Either this or the end of its last execution comes last, and sees the other.
         inner.executions.end_if_deleting(arn);
         Ok(())
     }
@@ -417,7 +418,7 @@ impl Service {
 }
 
 impl StateMachineDescription {
-    /// What a target is, under this ARN.
+    /// The description of a target, under this ARN.
     pub(super) fn of(target: &Target, arn: &str) -> StateMachineDescription {
         let (revision, version) = (&target.revision, target.version.as_deref());
         StateMachineDescription {
@@ -440,24 +441,24 @@ impl StateMachineDescription {
 }
 
 impl Settings {
-    /// Whether AWS would take them of the state machine with this ARN.
+    /// Whether AWS would accept them for the state machine with this ARN.
     fn check(&self, arn: &str) -> Result<(), Error> {
         self.logging.check(arn)?;
         self.encryption.as_ref().map_or(Ok(()), Encryption::check)
     }
 
-    /// Whether a request to create the machine again says the same: the role does not count, nor who says it.
+    /// Whether a request to create the machine again has the same content: the role and the caller do not count.
     fn same(&self, other: &Settings) -> bool {
         let (role_arn, maker) = (self.role_arn.clone(), self.maker.clone());
         let key = |settings: &Settings| settings.encryption.clone().unwrap_or_default();
         let encryption = self.encryption.clone();
-        // No encryption configuration and AWS's own key are the same.
+        // No encryption configuration and AWS's own key are equal.
         key(self) == key(other) && *self == Settings { role_arn, maker, encryption, ..other.clone() }
     }
 }
 
 impl Inner {
-    /// Charges what a definition takes once it is compiled.
+    /// Charges the memory of a compiled definition.
     pub(super) fn charge(&self, definition: &str) -> Result<Charge, Error> {
         self.definitions.take(bytes_of(definition)).ok_or_else(|| {
             let message = "Rate exceeded: the memory for state machines is used up";
@@ -466,7 +467,7 @@ impl Inner {
         })
     }
 
-    /// Charges what was stored, whatever it takes.
+    /// Charges a stored definition, even beyond the limit.
     pub(super) fn charge_anyway(&self, definition: &str) -> Charge {
         self.definitions.take_anyway(bytes_of(definition))
     }
@@ -505,12 +506,12 @@ fn bytes_of(definition: &str) -> usize {
     limits::STATE_MACHINE_BYTES + limits::DEFINITION_BYTES_FACTOR * definition.len()
 }
 
-/// Takes the ARN of a state machine apart.
+/// Parses the ARN of a state machine.
 pub(super) fn machine_arn(text: &str) -> Result<Arn<'_>, Error> {
     arn_of(text, "stateMachine")
 }
 
-/// Takes an ARN apart that must be of this resource type.
+/// Parses an ARN that must be of this resource type.
 pub(super) fn arn_of<'a>(text: &'a str, resource_type: &str) -> Result<Arn<'a>, Error> {
     let arn = Arn::parse(text).ok_or_else(|| Error::invalid_arn(&format!("Invalid ARN prefix: {text}")))?;
     if arn.resource_type != resource_type {

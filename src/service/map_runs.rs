@@ -18,7 +18,7 @@ use crate::runtime::{ChildFuture, Engine, MapRun, MapRunSettings, Published, Sta
 use crate::task::Tasks;
 use crate::uuid;
 
-/// Map Runs, as long as the execution is known that has them.
+/// Map Runs, kept as long as their execution is.
 #[derive(Default)]
 pub(super) struct KeptMapRuns {
     by_arn: DashMap<Box<str>, Kept>,
@@ -28,7 +28,7 @@ pub(super) struct KeptMapRuns {
 #[derive(Clone)]
 struct Kept {
     run: Arc<MapRun>,
-    /// What its child executions run, if they are kept.
+    /// The version of its child executions, if they are kept.
     target: Option<(Arc<StateMachine>, Arc<Revision>)>,
 }
 
@@ -43,7 +43,7 @@ impl KeptMapRuns {
         }
     }
 
-    /// Keeps a Map Run, in place of what an earlier process left of it.
+    /// Keeps a Map Run, in place of the one that an earlier process left.
     fn keep(&self, run: &Arc<MapRun>) {
         self.by_arn.insert(run.arn().into(), Kept { run: Arc::clone(run), target: None });
         let mut runs = self.by_execution.entry(run.execution_arn().into()).or_default();
@@ -54,12 +54,12 @@ impl KeptMapRuns {
     }
 }
 
-/// Why a Map Run is not found.
+/// The error for a Map Run that does not exist.
 pub(super) fn missing(arn: &str) -> Error {
     Error::new(Exception::ResourceNotFound, format!("Resource not found: '{arn}'")).about(arn)
 }
 
-/// Keeps the Map Runs of the service's executions. The service is there before the first of them.
+/// Keeps the Map Runs of the service's executions. Set before the first of them begins.
 #[derive(Clone, Default)]
 pub(super) struct Keeper {
     pub(super) service: Arc<OnceLock<Weak<Inner>>>,
@@ -73,7 +73,7 @@ impl Keeper {
 
 impl crate::runtime::MapRuns for Keeper {
     fn begun(&self, run: &Arc<MapRun>) {
-        // Of an execution that is kept.
+        // Only of executions that are kept.
         if let Some(inner) = self.inner()
             && inner.executions.get(run.execution_arn()).is_some()
         {
@@ -140,8 +140,7 @@ impl crate::runtime::MapRuns for Keeper {
     }
 }
 
-/// The name of a child follows from its Map Run, which is known by a UUID that was drawn, so that it is found after a
-/// restart.
+/// The name of a child is derived from its Map Run's UUID, so that the child is found after a restart.
 fn child_name(run: &MapRun, number: u64) -> String {
     let digest = Sha256::new()
         .chain_update(run.arn())
@@ -153,7 +152,7 @@ fn child_name(run: &MapRun, number: u64) -> String {
     String::from_utf8_lossy(&uuid::text(half(high), half(low))).into_owned()
 }
 
-/// What is to change about a Map Run.
+/// A change of a Map Run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct UpdateMapRun {
     /// `maxConcurrency`
@@ -165,7 +164,7 @@ pub struct UpdateMapRun {
 }
 
 impl Inner {
-    /// The machine that the children of a Map Run are executions of: it is part of that of the Map.
+    /// The machine of a Map Run's children: it is part of that of the Map.
     fn child_target(&self, run: &MapRun, child: &Published) -> Option<Target> {
         let mut kept = self.executions.map_runs.by_arn.get_mut(run.arn())?;
         if let Some((machine, revision)) = &kept.target {
@@ -179,14 +178,15 @@ impl Inner {
         Some(Target { machine, revision, version: None, alias: None })
     }
 
-    /// Takes in the Map Runs of earlier processes.
+    /// Restores the Map Runs of earlier processes.
     pub(super) fn recover_map_runs(&self) {
         for run in self.engine.recovered_map_runs() {
             self.executions.map_runs.keep(&run);
         }
     }
 
-    /// All executions of earlier processes are known: children go on whose Map Run does, and no others.
+    /// Called when all executions of earlier processes are known: children whose Map Run continues continue, the others
+    /// are stopped.
     pub(super) fn stop_orphans(&self) {
         for run in &self.executions.map_runs.by_arn {
             let parent = self.executions.get(run.run.execution_arn());
@@ -205,7 +205,7 @@ impl Inner {
     }
 }
 
-/// The machine that the children of a Map are executions of, and its revision.
+/// The machine of a Map's children, and its revision.
 pub(super) fn child_machine(
     machine: &StateMachine,
     revision: &Revision,
@@ -274,7 +274,7 @@ impl Service {
         let inner = &*self.inner;
         inner.execution(execution_arn)?;
         let now_ms = inner.now_ms();
-        // A token is good for its own execution.
+        // A token is valid for its own execution.
         let list = format!("ListMapRuns {execution_arn}");
         let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
         let after = after.and_then(|at| at.parse::<usize>().ok());

@@ -8,8 +8,8 @@ use super::{Error, Inner, Target};
 use crate::task::Tasks;
 use crate::task::mock::MockConfig;
 
-/// Mocks: those that were set while the service runs, or else those of a file, which is read when it is first needed and
-/// again when it has changed.
+/// Mocks: those set while the service runs, or else those of a file, which is read when it is first needed and again
+/// when it has changed.
 #[derive(Debug, Default)]
 pub(super) struct Mocks {
     path: Option<PathBuf>,
@@ -28,9 +28,9 @@ impl Mocks {
         Mocks { path, ..Mocks::default() }
     }
 
-    /// Those that are used from now on.
+    /// The mocks to use from now on.
     pub(super) fn set(&self, config: Arc<MockConfig>) {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
 
@@ -65,7 +65,7 @@ pub(super) fn split(arn: &str) -> (&str, Option<&str>) {
 }
 
 impl Inner {
-    /// Who does the tasks of an execution of this test case.
+    /// The handlers of an execution's tasks for this test case.
     pub(super) fn mocks(
         &self,
         target: &Target,
@@ -75,7 +75,7 @@ impl Inner {
         let refuse = |why: String| Error::validation(format!("Test case '{case}' cannot be used: {why}"));
         let config = self.mocks.config().map_err(refuse)?;
         let case = config.test_case(&target.machine.name, case).map_err(|error| refuse(error.to_string()))?;
-        // Whoever forgets a mock does not call AWS instead.
+        // A missing mock must not call AWS instead.
         Ok(Some(Box::new(case.to_mock(target.revision.runnable()?.states_that_call_out()))))
     }
 }

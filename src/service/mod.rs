@@ -1,10 +1,10 @@
-//! The actions of AWS's API as methods of a [`Service`], with AWS's exceptions and AWS's words.
+//! The actions of AWS's API as methods of a [`Service`], with AWS's exceptions and messages.
 //!
-//! What is here knows state machines with their revisions, versions, aliases and tags, activities, and executions by
-//! their ARN. What it does not know: HTTP, and how JSON spells a member.
+//! This module manages state machines with their revisions, versions, aliases and tags, activities, and executions by
+//! their ARN. It does not know HTTP, or how JSON spells a member.
 //!
-//! Express executions leave nothing behind; Standard ones are kept in memory, with their history, within a budget of
-//! bytes. They survive a restart when a folder keeps the [state](Builder::state).
+//! Express executions are not kept; Standard ones are kept in memory, with their history, within a budget of bytes.
+//! They survive a restart when a folder keeps the [state](Builder::state).
 
 mod activities;
 mod aliases;
@@ -97,7 +97,7 @@ use registry::Registry;
 use store::Store;
 use versions::Version;
 
-/// Answers AWS's API. Clones are the same service.
+/// AWS's API. Clones are the same service.
 ///
 /// ```
 /// use expressway::service::{CreateStateMachine, Service};
@@ -116,11 +116,11 @@ use versions::Version;
 #[derive(Clone)]
 pub struct Service {
     inner: Arc<Inner>,
-    /// Who uses it, if that is known.
+    /// The caller, if known.
     caller: Option<Arc<Grant>>,
-    /// The region and account it is used in, if they are not the service's own.
+    /// The caller's region and account, if they are not the service's own.
     scope: Option<Arc<Scope>>,
-    /// Says that nobody waits for what is asked of it any more.
+    /// Set when the caller no longer waits for the operation.
     departed: Option<Arc<AtomicBool>>,
 }
 
@@ -133,21 +133,21 @@ pub(crate) struct Inner {
     machines: Arc<Registry<StateMachine>>,
     activities: Arc<Registry<Activity>>,
     executions: Arc<Executions>,
-    /// Executions that are not in memory, where that is kept which others may need.
+    /// Executions that are not in memory, if they are stored on disk.
     cold: Option<Arc<Cold>>,
-    /// Revisions of executions that no state machine has any more, by what they are noted under.
+    /// Revisions of executions that no state machine has any more, by the keys of their notes.
     revisions: Mutex<Revisions>,
     mocks: Mocks,
     store: Option<Store>,
-    /// What definitions and their programs take.
+    /// The memory of definitions and their programs.
     definitions: Arc<Share>,
-    /// Whoever changes what is registered holds this.
+    /// Held while the registry is changed.
     writing: Mutex<()>,
 }
 
 type Revisions = HashMap<String, (Arc<StateMachine>, Arc<Revision>)>;
 
-/// What an ARN leads to.
+/// The resource that an ARN leads to.
 pub(crate) struct Target {
     machine: Arc<StateMachine>,
     revision: Arc<Revision>,
@@ -167,7 +167,7 @@ impl Target {
 }
 
 impl Service {
-    /// Sets a service up.
+    /// Builds a service.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -226,20 +226,20 @@ impl Service {
         text
     }
 
-    /// Blocks this thread until all [changes of status](Builder::status_events) are put, or the time is over. How many are
-    /// left.
+    /// Blocks this thread until all [changes of status](Builder::status_events) are delivered, or the time is over. How
+    /// many are left.
     pub fn wait_for_status_events(&self, within: Duration) -> usize {
         self.inner.executions.wait_for_status_events(within)
     }
 
-    /// Why what is registered cannot be stored at present, or no execution made durable, if so: changes and starts are
-    /// refused until they can be again.
+    /// Why nothing can be registered, or no execution made durable, at present: changes and starts are refused until
+    /// the problem is gone.
     pub fn state_problem(&self) -> Option<String> {
         self.inner.store.as_ref().and_then(Store::trouble).or_else(|| self.inner.engine.journal_problem())
     }
 
-    /// Lets another process go on with what is durable, at once, where that is in a cluster. To be called at the end, when all is
-    /// [drained](Service::drain): nothing is made durable any more.
+    /// Gives up a cluster, so that another process can take over at once. To be called at the end, when all is
+    /// [drained](Service::drain): nothing is made durable afterwards.
     pub fn finish(&self) {
         self.inner.engine.finish_journal();
     }
@@ -249,17 +249,17 @@ impl Service {
         self.inner.engine.durability()
     }
 
-    /// Copies what is still needed of durable executions to the end of their journal, and gives up the rest; that happens
-    /// by itself whenever it pays. How many bytes were copied.
+    /// Copies what is still needed of durable executions to the end of their journal, and drops the rest; that is also
+    /// done automatically when it pays off. How many bytes were copied.
     ///
     /// # Errors
-    /// When the journal cannot be read, or does not take the copies; it is as it was then.
+    /// When the journal cannot be read, or does not take the copies; it stays as it was.
     pub fn compact_journal(&self) -> Result<u64, DurableError> {
         self.inner.engine.compact_journal()
     }
 
-    /// Begins no more executions and waits until all are over; those that are not after `within` time out. Comes to the
-    /// counts of what happened meanwhile.
+    /// Begins no more executions and waits until all are over; those that are not after `within` time out. Resolves to
+    /// the counts of executions that ended meanwhile.
     pub async fn drain(&self, within: Duration) -> Counts {
         self.inner.engine.drain(within).await
     }
@@ -271,11 +271,11 @@ impl Inner {
     }
 
     fn writing(&self) -> MutexGuard<'_, ()> {
-        // What is registered is whole between any two statements.
+        // The registry is consistent between any two statements.
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a state machine, or what has become of it.
+    /// Registers a state machine, or its change.
     fn keep_machine(&self, machine: StateMachine) -> Result<(), Error> {
         if let Some(store) = &self.store {
             store.keep_machine(&machine)?;
@@ -302,7 +302,7 @@ impl Inner {
         Ok(())
     }
 
-    /// What the ARN of a state machine, a version or an alias leads to.
+    /// The target of the ARN of a state machine, a version or an alias.
     fn target(&self, arn: &str) -> Result<Target, Error> {
         if let Some(machine) = self.machines.get(arn) {
             let revision = Arc::clone(&machine.current);

@@ -1,4 +1,4 @@
-//! Moving what is registered between a folder of state and a cluster.
+//! Moving the state between a folder and a cluster.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use super::tables::{Kind, Place};
 use crate::journal::postgres::{Cluster, ClusterLease, copy_from, copy_to};
 use crate::journal::{JournalError, Ownership, Report};
 
-/// Copies what a [folder of state](super::Builder::state) has, which must not be in use, into a cluster that has no journal: state
-/// machines, activities, executions.
+/// Copies a [folder of state](super::Builder::state), which must not be in use, into a cluster that has no journal:
+/// state machines, activities, executions.
 ///
 /// # Errors
 /// When one of them is in use, cannot be read or written, or the cluster has a journal. What was copied by then is written
@@ -21,10 +21,10 @@ pub fn copy_state_to(folder: &Path, cluster: &Cluster) -> Result<Report, Journal
     copy_from(&folder.join("journal"), cluster)
 }
 
-/// Copies what a cluster has, which must not be in use, into a folder that is new or empty.
+/// Copies the state of a cluster, which must not be in use, into a folder that is new or empty.
 ///
 /// # Errors
-/// When one of them is in use, cannot be read or written, or there is something in the folder.
+/// When one of them is in use, cannot be read or written, or the folder is not empty.
 pub fn copy_state_from(cluster: &Cluster, folder: &Path) -> Result<Report, JournalError> {
     let is_new = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !is_new {

@@ -1,4 +1,4 @@
-//! Executions that a Task state starts: `states:startExecution`, alone, `.sync`, `.sync:2` and `.waitForTaskToken`
+//! Executions started by Task states: `states:startExecution`, alone, `.sync`, `.sync:2` and `.waitForTaskToken`
 //! (developer guide, "Start a new workflow from a running execution").
 
 use std::sync::{Arc, OnceLock, Weak};
@@ -13,7 +13,7 @@ use crate::fault::{self, Fault};
 use crate::runtime::{Outcome, Status};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 
-/// Starts executions for tasks. The service is there before the first of them.
+/// Starts executions for tasks. The service is set before the first of them.
 #[derive(Clone, Default)]
 pub(super) struct Nested {
     pub(super) service: Arc<OnceLock<Weak<Inner>>>,
@@ -40,7 +40,7 @@ impl AsyncHandler for Nested {
         let service =
             service.ok_or_else(|| TaskError::new(fault::TASK_FAILED, "The service has shut down."))?;
         let mut request = request(call.input::<Map<String, Json>>()?)?;
-        // The task of a durable execution may be done once more, and finds what it started before then.
+        // The task of a durable execution may be repeated, and finds the execution it started before.
         if request.name.is_none() {
             request.name = attempt.idempotency_key();
         }
@@ -56,7 +56,7 @@ impl AsyncHandler for Nested {
 fn request(mut arguments: Map<String, Json>) -> Result<StartExecution, TaskError> {
     let input = match arguments.remove("Input") {
         None | Some(Json::Null) => None,
-        // Text is taken for JSON text.
+        // Text is taken as JSON text.
         Some(Json::String(text)) => Some(text),
         Some(value) => Some(value.to_string()),
     };
@@ -84,7 +84,7 @@ async fn run(
     let parent = attempt.idempotency_key();
     let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
     let response = response(&started, &service.ids.uuid()).to_string().into_bytes();
-    // While it waits, the task keeps no hold on the service: that would keep its own engine alive.
+    // While it waits, the task holds no reference to the service: that would keep its own engine alive.
     let of = Arc::downgrade(&service);
     drop(service);
     if until == Until::Started {
@@ -100,9 +100,9 @@ async fn run(
         attempt.execution_arn()
     );
     let outcome = execution.await_or_stop(Some(&aborted)).await;
-    // Measured: what a failed one was given is shown as text, by both.
+    // Measured: the input of a failed one is shown as text, by both.
     let json = until == (Until::Ended { json: true }) && outcome.status == Status::Succeeded;
-    // A service that is gone redrives nothing.
+    // A dropped service redrives nothing.
     let redrive = of.upgrade().map(|service| service.redrive_description(&execution));
     let described = describe(&execution, &outcome, redrive, json);
     match outcome.status {
@@ -111,8 +111,8 @@ async fn run(
     }
 }
 
-/// What `StartExecution` answers, as a task's result has it. `AllHttpHeaders` is in the order of a Java hash map of these
-/// names, `HttpHeaders` in that of their letters.
+/// The answer of `StartExecution`, as a task's result. `AllHttpHeaders` is in the order of a Java hash map of these
+/// names, `HttpHeaders` in alphabetical order.
 fn response(started: &StartedExecution, request_id: &str) -> Json {
     let StartedExecution { arn, started_ms } = started;
     let (seconds, milliseconds) = (started_ms / 1_000, started_ms % 1_000);
@@ -143,7 +143,7 @@ fn response(started: &StartedExecution, request_id: &str) -> Json {
     })
 }
 
-/// What `DescribeExecution` says, as a task's result has it.
+/// The answer of `DescribeExecution`, as a task's result.
 fn describe(
     execution: &Execution,
     outcome: &Outcome,
@@ -189,7 +189,7 @@ fn describe(
     members.into()
 }
 
-/// An exception of the API, as a task fails with it.
+/// An exception of the API, as a task's fault.
 fn refused(error: &Error) -> TaskError {
     let name = error.exception.name();
     let suffix = if name.ends_with("Exception") { "" } else { "Exception" };

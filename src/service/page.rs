@@ -1,8 +1,8 @@
-//! Pagination: tokens that say where to go on.
+//! Pagination tokens.
 //!
-//! A token holds the list it belongs to, when it was made, and the key of the last thing shown; what follows is looked
-//! up anew, so things that come and go between two pages do no harm. It is signed, so that one that was not made here,
-//! or for another list, is refused.
+//! A token has the list it belongs to, when it was made, and the key of the last item shown; what follows is looked up
+//! anew, so items may be added and removed between two pages. It is signed, so that one from elsewhere, or for another
+//! list, is refused.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -11,35 +11,35 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 
 use super::Error;
 
-/// Which part of a list is wanted.
+/// The requested part of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// How many at most; 0 stands for 100.
+    /// The most items; 0 stands for 100.
     pub results_max: Option<u32>,
-    /// Where to go on, from the page before.
+    /// Where to continue, from the page before.
     pub token: Option<String>,
 }
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part<T> {
-    /// The things.
+    /// The items.
     pub items: Vec<T>,
-    /// Where to go on, if there is more.
+    /// Where to continue, if there is more.
     pub next_token: Option<String>,
 }
 
-/// How long a token is good, in milliseconds: a day.
+/// How long a token is valid, in milliseconds: a day.
 const TOKEN_MS_MAX: u64 = 24 * 3_600_000;
 
-/// Makes tokens and reads them back.
+/// Makes and reads tokens.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     key: RandomState,
 }
 
 impl Tokens {
-    /// How many things the page shows, and the key after which it begins.
+    /// How many items the page shows, and the key after which it begins.
     pub(super) fn read(
         &self,
         page: &Page,
@@ -57,7 +57,7 @@ impl Tokens {
         Ok((results_max, after))
     }
 
-    /// The page of things that were collected, one more than it shows if there is more.
+    /// The page of collected items, one more than it shows if there is more.
     pub(super) fn part<S, T>(
         &self,
         mut found: Vec<S>,

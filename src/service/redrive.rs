@@ -1,4 +1,4 @@
-//! `RedriveExecution`, and what is said of whether an execution may be redriven.
+//! `RedriveExecution`, and whether an execution may be redriven.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::runtime::{Outcome, Redrive, ResumeError, Status};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Redrives {
     pub(super) count: u32,
-    /// When it was last, in milliseconds since 1970.
+    /// When it was last redriven, in milliseconds since 1970.
     pub(super) last_ms: u64,
     /// The last `clientToken`s, each with its `redriveDate`.
     tokens: VecDeque<(Box<str>, u64)>,
 }
 
-/// A `clientToken` is good so long (API reference, "RedriveExecution").
+/// How long a `clientToken` is valid (API reference, "RedriveExecution").
 const TOKEN_MS: u64 = 15 * 60 * 1_000;
 const TOKENS_MAX: usize = 10;
 
@@ -29,7 +29,7 @@ impl Redrives {
         Redrives { count, last_ms, tokens: VecDeque::new() }
     }
 
-    /// `redriveDate`, in milliseconds since 1970; nothing before the first redrive.
+    /// `redriveDate`, in milliseconds since 1970; `None` before the first redrive.
     pub(super) fn date_ms(&self) -> Option<u64> {
         (self.count > 0).then_some(self.last_ms)
     }
@@ -49,20 +49,20 @@ impl Redrives {
     }
 }
 
-/// What is said of redrives of an execution.
+/// The description of an execution's redrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedriveDescription {
     /// `redriveCount`
     pub count: u32,
     /// `redriveDate`, in milliseconds since 1970.
     pub date_ms: Option<u64>,
-    /// `redriveStatusReason`: why it cannot be redriven; `None`, and its `redriveStatus` is `REDRIVABLE`.
+    /// `redriveStatusReason`: why it cannot be redriven; `None` if its `redriveStatus` is `REDRIVABLE`.
     pub refused: Option<String>,
 }
 
 impl Service {
-    /// Lets an execution that failed, was aborted or timed out go on where it stood. Comes to its `redriveDate`, in
-    /// milliseconds since 1970; a token that was used in the last minutes, to that of its first use.
+    /// Continues an execution that failed, was aborted or timed out where it stopped. Returns its `redriveDate`, in
+    /// milliseconds since 1970; for a token that was used in the last minutes, that of its first use.
     ///
     /// # Errors
     /// `InvalidArn`, `ExecutionDoesNotExist`, `ExecutionNotRedrivable`, `ExecutionLimitExceeded`, `ThrottlingException`.
@@ -87,7 +87,7 @@ impl Inner {
         }
     }
 
-    /// How it ended, and where it stood; or why it cannot be redriven, in AWS's words where AWS has any.
+    /// How it ended, and its state then; or why it cannot be redriven, in AWS's words if AWS has any.
     fn redrivable(&self, execution: &Execution, run: &Run) -> Result<(Arc<Outcome>, Arc<[u8]>), String> {
         let machine = self.machines.get(&execution.target.machine.arn);
         let events = || execution.history.read(last_event);
@@ -111,14 +111,14 @@ impl Inner {
             }
             _ => match outcome.stopped() {
                 Some(stopped) => return Ok((Arc::clone(outcome), Arc::clone(stopped))),
-                // AWS keeps it always.
+                // AWS always keeps it.
                 None => "The state in which the execution ended was not kept",
             },
         };
         Err(reason.to_owned())
     }
 
-    /// Redrives it; comes to `redriveDate`, and to when that is durable.
+    /// Redrives it; returns `redriveDate`, and a future that completes when that is durable.
     fn redrive(
         &self,
         execution: &Arc<Execution>,
@@ -135,7 +135,7 @@ impl Inner {
         self.executions.admit()?;
         let machine = execution.target.revision.runnable()?;
         if !self.executions.take_closed(execution, &outcome) {
-            // Its time was over a moment ago.
+            // Its retention has just ended.
             return Err(Error::no_execution(&execution.arn));
         }
         let redrive = Redrive {

@@ -1,7 +1,7 @@
-//! Which variables the states of a definition refer to: `variableReferences`.
+//! The variables that the states of a definition refer to: `variableReferences`.
 //!
 //! A variable is referred to where a path or an expression is evaluated: in `…Path` fields and a Choice rule's
-//! `Variable`, behind keys that end in `.$`, and between `{%` and `%}`. `$$` and `$states` are no variables.
+//! `Variable`, behind keys that end in `.$`, and between `{%` and `%}`. `$$` and `$states` are not variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ fn workflow(workflow: &Map<String, Json>, depth: usize, found: &mut Found) {
 
 fn member(key: &str, value: &Json, names: &mut BTreeSet<String>) {
     match value {
-        // The JSON reader bounds how deep this goes.
+        // The JSON reader bounds the depth.
         Json::Object(members) => members.iter().for_each(|(key, value)| member(key, value, names)),
         Json::Array(items) => items.iter().for_each(|item| member("", item, names)),
         Json::String(text) => match text.strip_prefix("{%").and_then(|text| text.strip_suffix("%}")) {

@@ -1,4 +1,5 @@
-//! Things by their ARN: looked up by many threads at once, changed by one at a time, listed in the order of their names.
+//! Resources by their ARN: looked up by many threads at once, changed by one at a time, listed in the order of their
+//! names.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -7,13 +8,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 
-/// What has an ARN. A thing is never changed, but replaced by another one.
+/// Resources of one kind. They are immutable; a change replaces them.
 #[derive(Debug)]
 pub(super) struct Registry<T> {
     by_arn: DashMap<Box<str>, Arc<T>>,
-    /// The same things, in order.
+    /// The same, in order.
     sorted: RwLock<BTreeMap<Box<str>, Arc<T>>>,
-    /// Another one after each change; no two registries of a process ever have the same.
+    /// A new number after each change; no two registries of a process ever have the same.
     generation: AtomicU64,
 }
 
@@ -29,7 +30,7 @@ fn next_generation() -> u64 {
 }
 
 impl<T> Registry<T> {
-    /// What was found in a generation is still what would be found while it lasts.
+    /// Results of lookups stay valid as long as the generation is the same.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -39,7 +40,7 @@ impl<T> Registry<T> {
     }
 
     pub(super) fn put(&self, arn: &str, thing: Arc<T>) {
-        // The maps are whole between any two statements.
+        // The maps are consistent between any two statements.
         let mut sorted = self.sorted.write().unwrap_or_else(PoisonError::into_inner);
         sorted.insert(arn.into(), Arc::clone(&thing));
         self.by_arn.insert(arn.into(), thing);
@@ -58,7 +59,7 @@ impl<T> Registry<T> {
         self.by_arn.len()
     }
 
-    /// Up to `max` things whose ARNs come after `after`.
+    /// Up to `max` resources whose ARNs come after `after`.
     pub(super) fn after(&self, after: Option<&str>, max: usize) -> Vec<Arc<T>> {
         let sorted = self.sorted.read().unwrap_or_else(PoisonError::into_inner);
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -1,4 +1,4 @@
-//! What test suites ask for: a service that forgets everything, and other mocks while it runs.
+//! For test suites: a service that forgets everything, and other mocks while it runs.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use crate::task::mock::MockConfig;
 
 impl Service {
     /// Forgets everything that was created: state machines with their versions, aliases and tags, activities, and
-    /// executions; those that run are aborted first. Mocks and counts stay. How many things were forgotten.
+    /// executions; those that run are aborted first. Mocks and counts stay. How many resources were forgotten.
     ///
     /// # Panics
-    /// When the service keeps its [state](super::Builder::state): what is kept is not to be lost by a call.
+    /// When the service keeps its [state](super::Builder::state): a call must not delete stored state.
     pub fn forget_everything(&self) -> usize {
         let inner = &*self.inner;
         assert!(inner.store.is_none(), "a service that keeps its state does not forget it");
         let _writing = inner.writing();
         let machines = inner.machines.after(None, usize::MAX);
-        // Nothing can be started any more before what runs is stopped.
+        // No more executions can be started before running ones are stopped.
         machines.iter().for_each(|machine| drop(inner.machines.remove(&machine.arn)));
         let activities = inner.activities.after(None, usize::MAX);
         activities.iter().for_each(|activity| drop(inner.activities.remove(&activity.arn)));

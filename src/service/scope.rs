@@ -1,11 +1,11 @@
-//! Regions and accounts that share a service: whoever creates or lists something does so in one of them.
+//! Regions and accounts that share a service: resources are created and listed in one of them.
 
 use std::sync::Arc;
 
 use super::Service;
 use super::builder::partition_of;
 
-/// A region and an account, as they stand in ARNs.
+/// A region and an account, as in ARNs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// The region, such as `us-east-1`.
@@ -15,8 +15,8 @@ pub struct Scope {
 }
 
 impl Service {
-    /// The same service, used in this region and account: what is created there has ARNs of it, and lists show what is
-    /// there only. Whoever knows an ARN finds the thing from everywhere.
+    /// The same service, used in this region and account: what is created there has ARNs of it, and lists show only
+    /// resources of it. Lookups by ARN work from every scope.
     ///
     /// ```
     /// use expressway::service::{Page, Scope, Service};
@@ -34,22 +34,22 @@ impl Service {
         Service { scope: Some(Arc::new(scope)), ..self.clone() }
     }
 
-    /// The ARN of something of this name here.
+    /// The ARN of a resource of this name here.
     pub(crate) fn arn(&self, resource_type: &str, resource: &str) -> String {
         format!("{}{resource_type}:{resource}", self.here())
     }
 
-    /// Where a list begins: after what was shown last, or before all that is here.
+    /// Where a list begins: after the last item shown, or before all that is here.
     pub(super) fn list_after(&self, after: Option<String>) -> Option<String> {
         after.or_else(|| self.scope.is_some().then(|| self.here()))
     }
 
-    /// Whether something is shown in lists here.
+    /// Whether a resource is listed here.
     pub(super) fn is_here(&self, arn: &str) -> bool {
         self.scope.is_none() || arn.starts_with(&self.here())
     }
 
-    /// What ARNs of this region and account begin with.
+    /// The prefix of ARNs of this region and account.
     fn here(&self) -> String {
         let settings = &self.inner.settings;
         match self.scope.as_deref() {

@@ -20,9 +20,9 @@ pub struct StartExecution {
     /// `stateMachineArn`: of the machine, a version or an alias; `#Case` behind it chooses a test case of the mock
     /// configuration.
     pub machine_arn: String,
-    /// `name`; a UUID unless given.
+    /// `name`; a UUID by default.
     pub name: Option<String>,
-    /// `input`, JSON text; `{}` unless given.
+    /// `input`, JSON text; `{}` by default.
     pub input: Option<String>,
     /// `traceHeader`
     pub trace_header: Option<String>,
@@ -37,7 +37,7 @@ pub struct StartedExecution {
     pub started_ms: u64,
 }
 
-/// What an Express execution came to.
+/// The outcome of an Express execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOutcome {
     /// `executionArn`
@@ -52,7 +52,7 @@ pub struct SyncOutcome {
     pub billing: Billing,
 }
 
-/// What AWS would bill (`billingDetails`).
+/// The bill on AWS (`billingDetails`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Billing {
     /// `billedDurationInMilliseconds`: in steps of 100.
@@ -77,7 +77,7 @@ impl Service {
     /// `InvalidArn`, `InvalidName`, `InvalidExecutionInput`, `StateMachineDoesNotExist`, `StateMachineDeleting`,
     /// `ExecutionAlreadyExists`, `ThrottlingException`, `ValidationException` for a test case that cannot be used.
     ///
-    /// A durable execution is started when that outlives the process: this blocks the thread meanwhile, for some
+    /// A durable execution counts as started when its start is durable: this blocks the thread meanwhile, for some
     /// milliseconds at most.
     pub fn start_execution(&self, request: StartExecution) -> Result<StartedExecution, Error> {
         let (started, execution) = self.inner.start(request, None)?;
@@ -87,7 +87,7 @@ impl Service {
         Ok(started)
     }
 
-    /// The same, for those who must not block.
+    /// The same, for callers that must not block.
     pub(crate) async fn start_recorded(&self, request: StartExecution) -> Result<StartedExecution, Error> {
         let (started, execution) = self.inner.start(request, None)?;
         if let Some(recorded) = execution.and_then(|execution| execution.recorded()) {
@@ -145,7 +145,7 @@ impl ShortMachine {
     }
 }
 
-/// One that was found before; it is not kept alive.
+/// A machine that was found before; it is not kept alive.
 pub(crate) struct KnownMachine {
     machine: Weak<StateMachine>,
     generation: u64,
@@ -156,22 +156,22 @@ impl Service {
     /// [`start_sync_execution_now`](Service::start_sync_execution_now).
     pub(crate) fn short_machine(&self, machine_arn: &str) -> Option<ShortMachine> {
         let inner = &*self.inner;
-        // Before the machine: one that is found afterwards is as new, or newer.
+        // Before the machine: a machine found afterwards is as new, or newer.
         let generation = inner.machines.generation();
         let machine = inner.machines.get(machine_arn)?;
         let is_short = machine.is_express() && !machine.is_deleting && !inner.settings.express_history;
         is_short.then_some(ShortMachine { machine, generation })
     }
 
-    /// The same without looking it up, if no machine has changed since.
+    /// The same without a lookup, if no machine has changed since.
     pub(crate) fn recall(&self, known: &KnownMachine) -> Option<ShortMachine> {
         let KnownMachine { machine, generation } = known;
         let machine = machine.upgrade().filter(|_| self.inner.machines.generation() == *generation)?;
         Some(ShortMachine { machine, generation: *generation })
     }
 
-    /// Runs an execution of an Express machine right here and shows how it ended. `None`, and there was no execution,
-    /// when that is not possible, for any reason: then [`start_sync_execution`](Service::start_sync_execution) tells.
+    /// Runs an execution of an Express machine on this thread and shows how it ended. `None`, without an execution,
+    /// when that is not possible, for any reason: then use [`start_sync_execution`](Service::start_sync_execution).
     pub(crate) fn start_sync_execution_now<R>(
         &self,
         machine: &ShortMachine,
@@ -190,7 +190,7 @@ impl Service {
 }
 
 impl Inner {
-    /// Starts an execution, perhaps for an attempt at a task, its parent; comes to the execution too, if it is kept.
+    /// Starts an execution, possibly for an attempt at a task, its parent; also returns the execution, if it is kept.
     pub(super) fn start(
         &self,
         request: StartExecution,
@@ -213,9 +213,9 @@ impl Inner {
             |draft| self.begin(draft, tasks),
         )? {
             Ok(begun) => begun,
-            // It was started by the same attempt at the same task, before the process began.
+            // It was started by the same attempt at the same task, in an earlier process.
             Err(existing) if parent.is_some() && existing.parent == parent => {
-                // Its end may be waited for.
+                // A caller may wait for its end.
                 self.bring_back(&existing.arn)?.unwrap_or(existing)
             }
             Err(existing) if existing.outcome().is_none() && *existing.input == *wanted => existing,
@@ -225,7 +225,7 @@ impl Inner {
         Ok((started, Some(execution)))
     }
 
-    /// What the request wants started, and the test case.
+    /// The requested execution, and the test case.
     fn draft(&self, request: StartExecution) -> Result<(Draft, Option<String>), Error> {
         let (machine_arn, case) = split(&request.machine_arn);
         let target = self.target(machine_arn)?;
@@ -241,7 +241,7 @@ impl Inner {
         };
         let (started_ms, trace_header) = (self.now_ms(), request.trace_header);
         let history = LiveHistory::new(self.settings.history_bytes_max);
-        // Told when it is begun.
+        // Set when it begins.
         let number = 0;
         Ok((
             Draft {
@@ -263,11 +263,11 @@ impl Inner {
     /// Begins an execution that is kept.
     pub(super) fn begin(&self, draft: &Draft, tasks: Option<Box<dyn Tasks + Send>>) -> Result<Handle, Error> {
         self.executions.admit()?;
-        // What a test case answers is not there after a restart: its executions are in memory.
+        // A test case's mocks are lost in a restart: its executions are in memory.
         let is_durable = self.engine.is_durable() && !draft.target.machine.is_express() && tasks.is_none();
         let durable = if is_durable { Some(self.label(draft)?) } else { None };
         let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, is_durable);
-        // Nor is it there after the end: they are not redriven.
+        // They are also lost after the end: such executions are not redriven.
         let redrivable = !draft.target.machine.is_express() && tasks.is_none() && draft.map_run.is_none();
         let watcher: Option<Box<dyn Watcher>> = Some(Box::new(recorder));
         let options = StartOptions { tasks, durable, redrivable, watcher, ..draft.options() };
@@ -317,7 +317,7 @@ impl From<StartError> for Error {
     }
 }
 
-/// What a database keeps, and does not take at present.
+/// The error when the database does not store a change at present.
 pub(super) fn away(why: &str) -> Error {
     let message = format!("Nothing was changed, for it cannot be made durable at present: {why}");
     let mut error = Error::new(Exception::ServiceUnavailable, message);

@@ -1,8 +1,8 @@
-//! `Step Functions Execution Status Change`: what AWS sends to EventBridge when a Standard execution begins, ends or is
-//! redriven (developer guide, "Automating Step Functions event delivery with EventBridge").
+//! `Step Functions Execution Status Change`: the events that AWS sends to EventBridge when a Standard execution begins,
+//! ends or is redriven (developer guide, "Automating Step Functions event delivery with EventBridge").
 //!
-//! Events wait in a queue with a bound, and a thread of their own puts them where they belong. One that does not arrive is
-//! put again, with growing delays, before any later one of its execution.
+//! Events wait in a bounded queue, and a thread of their own delivers them. One that cannot be delivered is retried,
+//! with growing delays, before any later one of its execution.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
@@ -22,12 +22,12 @@ use crate::clock;
 use crate::runtime::{Outcome, Status};
 use crate::{random, uuid};
 
-/// Events that wait, and their bytes: more are dropped, and counted.
+/// Waiting events, and their bytes: more are dropped, and counted.
 const WAITING_MAX: usize = 100_000;
 const WAITING_BYTES_MAX: usize = 64 << 20;
-/// Events that are put at once: as many as `PutEvents` takes.
+/// Events that are delivered at once: the limit of `PutEvents`.
 const BATCH_MAX: usize = 10;
-/// Bytes of a batch: what `PutEvents` takes is 1 MB.
+/// Bytes of a batch: the limit of `PutEvents` is 1 MB.
 const BATCH_BYTES_MAX: usize = 768 << 10;
 /// Bytes of input and output in an event; larger ones are left out.
 const DATA_BYTES_MAX: usize = 248 << 10;
@@ -43,7 +43,7 @@ pub struct StatusEvent {
     pub time_ms: u64,
     /// `executionArn`
     pub execution_arn: String,
-    /// What changed, as AWS says it.
+    /// The changed execution, in AWS's form.
     pub detail: Json,
 }
 
@@ -51,7 +51,7 @@ impl StatusEvent {
     /// `detail-type`
     pub const TYPE: &'static str = "Step Functions Execution Status Change";
 
-    /// The event as EventBridge gives it to its targets, from this source.
+    /// The event as EventBridge passes it to its targets, from this source.
     pub fn delivered(&self, source: &str) -> Json {
         let arn = Arn::parse(&self.execution_arn);
         // `arn:aws:states:us-east-1:123456789012:`
@@ -63,16 +63,16 @@ impl StatusEvent {
     }
 }
 
-/// Where changes of status are put. It is called on a thread of its own, and may block it.
+/// Delivers changes of status. It is called on a thread of its own, and may block it.
 pub trait StatusSink: Send {
-    /// Puts events, of different executions. Says of each whether it arrived: the others come again.
+    /// Delivers events, of different executions. Returns for each whether it was delivered: the others are retried.
     ///
     /// # Errors
-    /// Why none arrived.
+    /// Why none was delivered.
     fn put(&mut self, events: &[Arc<StatusEvent>]) -> Result<Vec<bool>, String>;
 }
 
-/// Lines of a file, each an event as EventBridge would deliver it.
+/// A file with one event per line, as EventBridge would deliver it.
 #[derive(Debug)]
 pub struct StatusFile {
     file: File,
@@ -80,7 +80,7 @@ pub struct StatusFile {
 }
 
 impl StatusFile {
-    /// At the end of this file, which is made if need be.
+    /// Appends to this file, which is created if missing.
     ///
     /// # Errors
     /// When it cannot be opened.
@@ -116,7 +116,7 @@ impl EventBus {
     /// The bus of this name or ARN, called as tasks call EventBridge.
     ///
     /// # Errors
-    /// When there is nothing to call it with.
+    /// When there are no settings to call it with.
     pub fn new(
         integrations: &crate::task::aws::Integrations,
         bus: &str,
@@ -163,7 +163,7 @@ pub(super) struct StatusEvents(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Told when there is something to do, or all is done.
+    /// Notified when there is something to do, or all is done.
     changed: Condvar,
     sent: AtomicU64,
     dropped: AtomicU64,
@@ -179,11 +179,11 @@ struct Queue {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // It is whole between any two statements.
+        // It is consistent between any two statements.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next events, each of another execution; none when no more come.
+    /// The next events, each of another execution; `None` when no more come.
     fn next(&self) -> Option<Vec<Arc<StatusEvent>>> {
         let mut queue = self.queue();
         while queue.waiting.is_empty() {
@@ -200,7 +200,7 @@ impl Shared {
         Some(batch.map(|(event, _)| Arc::clone(event)).collect())
     }
 
-    /// Takes out those of the first events that arrived.
+    /// Removes those of the first events that were delivered.
     fn arrived(&self, arrived: &[bool]) {
         let mut queue = self.queue();
         let mut left = Vec::new();
@@ -221,7 +221,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Whether there is no reason to wait any more.
+    /// Waits for so long, or until the end. Whether it has ended.
     fn pause(&self, time: Duration) -> bool {
         let queue = self.queue();
         let (queue, _) = (self.changed.wait_timeout_while(queue, time, |queue| !queue.is_closed))
@@ -265,7 +265,7 @@ impl StatusEvents {
         Ok(StatusEvents(shared))
     }
 
-    /// Tells that an execution began, ended or was redriven.
+    /// Queues the event of an execution that began, ended or was redriven.
     pub(super) fn push(&self, execution: &Execution, outcome: Option<&Outcome>, redrives: &Redrives) {
         let time_ms = match outcome {
             Some(outcome) => outcome.stopped_ms,
@@ -292,7 +292,7 @@ impl StatusEvents {
         self.0.changed.notify_all();
     }
 
-    /// Blocks this thread until all events are put, or the time is over. How many are left.
+    /// Blocks this thread until all events are delivered, or the time is over. How many are left.
     pub(super) fn wait(&self, within: Duration) -> usize {
         let until = Instant::now() + within;
         let mut queue = self.0.queue();
@@ -303,7 +303,7 @@ impl StatusEvents {
         queue.waiting.len()
     }
 
-    /// How many were put, were dropped, and wait.
+    /// How many were delivered, were dropped, and wait.
     pub(super) fn counts(&self) -> (u64, u64, u64) {
         let Shared { sent, dropped, .. } = &*self.0;
         let waiting = self.0.queue().waiting.len() as u64;
@@ -319,7 +319,7 @@ impl Drop for StatusEvents {
 }
 
 impl Executions {
-    /// The status of an execution changed. AWS tells that of Standard ones.
+    /// The status of an execution changed. As on AWS, only those of Standard ones are published.
     pub(super) fn tell_status(&self, execution: &Execution, outcome: Option<&Outcome>, redrives: &Redrives) {
         if let Some(events) = self.status_events.as_ref().filter(|_| !execution.target.machine.is_express()) {
             events.push(execution, outcome, redrives);

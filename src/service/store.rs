@@ -1,8 +1,8 @@
-//! What survives a restart: state machines with their revisions, versions, aliases and tags, and activities, in an
-//! embedded database, or in the database of a cluster. Executions are in the journal.
+//! Storage of what survives a restart: state machines with their revisions, versions, aliases and tags, and activities,
+//! in an embedded database, or in the database of a cluster. Executions are in the journal.
 //!
 //! Every change is one transaction, on the disk before the action is answered. When that fails, the action is refused,
-//! and so are others until it works again; what is in memory goes on.
+//! and so are others until writing works again; executions in memory continue.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,13 +48,13 @@ pub enum StateError {
         /// When it is tried again.
         retry_after: Duration,
     },
-    /// The file that was opened does not stand in its place any more.
+    /// The opened file is no longer in its place.
     #[error("the stored state was removed: {0}")]
     Gone(String),
-    /// What is stored is not what this version writes.
+    /// A record is not what this version writes.
     #[error("the stored record of {arn} cannot be read: {why}")]
     Broken {
-        /// Of what.
+        /// The resource.
         arn: String,
         /// Why.
         why: String,
@@ -76,14 +76,14 @@ impl From<StateError> for Error {
     }
 }
 
-/// The database. Writing to it may fail, and work again later: meanwhile changes are refused, and what is in memory is
-/// what holds.
+/// The database. Writing to it may fail, and work again later: meanwhile changes are refused, and memory holds the
+/// current state.
 #[derive(Debug)]
 pub(super) struct Store {
     state: Mutex<State>,
-    /// What is wrong, for those who do not wait.
+    /// The problem, for callers that do not wait.
     said: Mutex<Option<String>>,
-    /// Whose memory the database is to agree with.
+    /// The registry with which the database is to agree.
     inner: OnceLock<Weak<Inner>>,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct Store {
 struct State {
     place: Place,
     trouble: Option<Trouble>,
-    /// A thread tries again and again.
+    /// Whether a thread retries.
     is_mended: bool,
 }
 
@@ -155,7 +155,7 @@ impl MachineRecord {
 }
 
 impl Store {
-    /// Opens the database of a folder, which is made if need be.
+    /// Opens the database of a folder, which is created if missing.
     pub(super) fn open(folder: &Path) -> Result<Store, StateError> {
         Ok(Store::at(Place::Disk(Disk::open(folder)?)))
     }
@@ -171,13 +171,13 @@ impl Store {
         Store { state: Mutex::new(state), said: Mutex::default(), inner: OnceLock::new() }
     }
 
-    /// Tells whose memory it is to agree with after trouble.
+    /// Sets the registry with which it is to agree after a failure.
     pub(super) fn belongs_to(&self, inner: &Arc<Inner>) {
-        // Nobody else tells.
+        // This is its only setter.
         let _ = self.inner.set(Arc::downgrade(inner));
     }
 
-    /// Writes a state machine as it is now: revisions that nothing needs any more go with it.
+    /// Writes a state machine; revisions that are no longer needed are removed.
     pub(super) fn keep_machine(&self, machine: &StateMachine) -> Result<(), StateError> {
         self.change(&mut |tables| put_machine(tables, machine))
     }
@@ -196,7 +196,7 @@ impl Store {
 
     /// Why nothing can be written, if so.
     pub(super) fn trouble(&self) -> Option<String> {
-        // Whoever writes, or mends, may take long; who only asks does not wait for it.
+        // Writing and reopening may hold the lock for long; a status query does not wait for it.
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(state)) => state.into_inner(),
@@ -210,18 +210,18 @@ impl Store {
         state.trouble.as_ref().map(|trouble| trouble.why.clone())
     }
 
-    /// Why nothing could be written when that was last known.
+    /// The last known reason why nothing can be written.
     fn said(&self) -> MutexGuard<'_, Option<String>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // It is whole between any two statements.
+        // It is consistent between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does a change as one transaction. It is on the disk, in the file that stands in its place, when this succeeds.
-    /// Only one at a time is asked for: whoever changes what is registered holds a lock.
+    /// Does a change as one transaction. It is on the disk, in the current file, when this succeeds. Changes come one
+    /// at a time: their callers hold the registry's lock.
     fn change(&self, change: Change<'_>) -> Result<(), StateError> {
         let mut state = self.state();
         if let Some(Trouble { why, retry_at, .. }) = &state.trouble {
@@ -238,7 +238,7 @@ impl Store {
         done
     }
 
-    /// Nothing can be written from now on: it is said, and tried again after growing delays.
+    /// Writing failed: logs it, and retries after growing delays.
     fn fails(&self, state: &mut State, error: &StateError) {
         let (why, delay) = (
             error.to_string(),
@@ -258,13 +258,13 @@ impl Store {
         {
             let inner = Weak::clone(inner);
             let thread = std::thread::Builder::new().name("store".to_owned());
-            // Without it, the next change tries.
+            // Without the thread, the next change retries.
             state.is_mended = thread.spawn(move || keep_mending(&inner)).is_ok();
         }
     }
 
-    /// Opens the database anew, and has it agree with what is in memory: of a change that failed nobody knows whether it
-    /// came to the disk.
+    /// Reopens the database, and makes it agree with what is in memory: whether a failed change reached the disk is
+    /// unknown.
     fn mend(&self, state: &mut State) -> Result<(), StateError> {
         let inner = self.inner.get().and_then(Weak::upgrade);
         let mended = state.place.reopen().and_then(|()| match inner {
@@ -282,7 +282,7 @@ impl Store {
         mended
     }
 
-    /// Registers all that is stored.
+    /// Registers everything stored.
     pub(super) fn load(&self, inner: &Inner) -> Result<(), StateError> {
         let state = self.state();
         state.place.all(Kind::Machine, &mut |arn, record| {
@@ -293,7 +293,7 @@ impl Store {
                 let stored = stored.ok_or_else(|| broken(arn, "a revision is missing"))?;
                 let RevisionRecord { id, updated_ms, settings } = record_of(arn, &stored)?;
                 let machine = inner.compile(arn, &record.name, machine_type, &settings);
-                // As with another version of this program, or with fewer integrations: it is kept, and not run.
+                // For instance after a change of version, or with fewer integrations: it is kept, and cannot be run.
                 let machine = machine.map_err(|error| {
                     tracing::warn!(arn, reason = %error.message, "a stored state machine cannot be run");
                     error.message.into_boxed_str()
@@ -334,7 +334,7 @@ impl Store {
     }
 }
 
-/// Tries again until it can be written, or the service is gone.
+/// Retries until writing works, or the service is dropped.
 fn keep_mending(inner: &Weak<Inner>) {
     loop {
         let Some(delay) = inner.upgrade().and_then(|inner| {
@@ -344,7 +344,7 @@ fn keep_mending(inner: &Weak<Inner>) {
             if let Some(Trouble { retry_at, .. }) = &state.trouble
                 && *retry_at <= Instant::now()
             {
-                // That it did not help is said where it fails.
+                // A failure is logged where it happens.
                 let _ = store.mend(&mut state);
             }
             state.is_mended = state.trouble.is_some();
@@ -385,7 +385,7 @@ fn put_activity(tables: &mut dyn Tables, activity: &Activity) -> Result<(), Stat
     tables.put(Kind::Activity, &activity.arn, 0, &bytes(&activity.arn, activity)?)
 }
 
-/// Writes all that is in memory, and nothing else.
+/// Makes the records equal to what is in memory.
 fn agree(tables: &mut dyn Tables, inner: &Inner) -> Result<(), StateError> {
     let machines: BTreeMap<String, Arc<StateMachine>> = inner
         .machines

@@ -1,4 +1,4 @@
-//! Executions of one machine or all, looked through for lists and sums.
+//! Executions of one machine or all, read for lists and sums.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::observe::history::Detail;
 use crate::observe::{Event, Heat, History};
 use crate::runtime::{MachineCounts, Outcome};
 
-/// Executions that are taken at once: starts of the machine wait as long.
+/// Executions that are read at once: starts of the machine wait as long.
 const AT_ONCE: usize = 4_096;
 
 /// Whether this names a Map Run, whose executions are listed by it.
@@ -17,10 +17,10 @@ pub(crate) fn is_map_run(arn: &str) -> bool {
     arn.split(':').nth(5) == Some("mapRun")
 }
 
-/// An execution that is looked at.
+/// An execution in a survey.
 pub(crate) struct Surveyed {
     execution: Arc<Execution>,
-    /// What it came to; none while it runs.
+    /// Its outcome; `None` while it runs.
     pub(crate) outcome: Option<Arc<Outcome>>,
 }
 
@@ -55,7 +55,7 @@ impl Surveyed {
         self.outcome.as_ref()?.fault.as_ref()?.cause.as_deref()
     }
 
-    /// The state in which it failed, as far as its history still tells.
+    /// The state in which it failed, if its history still has it.
     pub(crate) fn failed_in(&self) -> Option<String> {
         self.execution.history.read(failed_in)
     }
@@ -68,7 +68,7 @@ fn failed_in(history: &History) -> Option<String> {
         if event.event_type.name().ends_with("StateEntered") {
             return event.detail("name").and_then(Detail::as_str).map(str::to_owned);
         }
-        // Numbers have no gaps, and what comes before has a lower one.
+        // Numbers have no gaps, and earlier events have lower ones.
         let before = usize::try_from(event.previous.checked_sub(first)?).ok()?;
         event = history.events().nth(before).filter(|before| before.id < event.id)?;
     }
@@ -93,7 +93,7 @@ impl Service {
             let mut of_machine = 0;
             loop {
                 let before = found.len();
-                // In pieces, so that whoever starts an execution of the machine does not wait for long.
+                // In pieces, so that starts of the machine's executions do not wait for long.
                 if let Some(executions) = executions.by_machine.get(machine) {
                     let part = executions.range(..below).rev().take(AT_ONCE.min(most - of_machine));
                     found.extend(part.map(|(_, execution)| Arc::clone(execution)));
@@ -129,12 +129,12 @@ impl Service {
         self.inner.settings.express_history
     }
 
-    /// What was counted of each machine.
+    /// The counters of each machine.
     pub(crate) fn machine_counts(&self) -> BTreeMap<String, MachineCounts> {
         self.inner.engine.observed().machines()
     }
 
-    /// What sampled executions of a machine do. Arms the sampling.
+    /// The sample of a machine's executions. Arms the sampling.
     pub(crate) fn heat(&self, machine_arn: &str) -> Option<Heat> {
         self.inner.engine.observed().heat(machine_arn, self.inner.now_ms())
     }

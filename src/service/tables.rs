@@ -1,9 +1,9 @@
-//! What is stored, by kind, ARN and number, wherever it is: a file, or a database that others use as well.
+//! Stored records, by kind, ARN and number, in a file, or in a database that others use as well.
 
 use super::disk::Disk;
 use super::store::StateError;
 
-/// What a record is; the numbers are in databases.
+/// Kinds of records; the numbers are in databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// By the ARN.
@@ -14,7 +14,7 @@ pub(super) enum Kind {
     Activity = 3,
 }
 
-/// Records that a change reads and writes. What has no number has 0.
+/// Records that a change reads and writes. Records without a number have 0.
 pub(super) trait Tables {
     /// The numbers under an ARN.
     fn numbers(&mut self, kind: Kind, arn: &str) -> Result<Vec<u64>, StateError>;
@@ -29,13 +29,13 @@ pub(super) trait Tables {
     }
 }
 
-/// What is done to records.
+/// A change of records.
 pub(super) type Change<'a> = &'a mut dyn FnMut(&mut dyn Tables) -> Result<(), StateError>;
 
-/// Told of records: the ARN, and the bytes.
+/// Called with records: the ARN, and the bytes.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(&str, &[u8]) -> Result<(), StateError>;
 
-/// Where records are.
+/// Where records are stored.
 #[derive(Debug)]
 pub(super) enum Place {
     Disk(Disk),
@@ -53,17 +53,17 @@ impl Place {
         }
     }
 
-    /// Makes ready for another attempt after an error.
+    /// Prepares another attempt after an error.
     pub(super) fn reopen(&mut self) -> Result<(), StateError> {
         match self {
             Place::Disk(disk) => disk.reopen(),
-            // Each attempt connects if need be.
+            // Each attempt connects if needed.
             #[cfg(feature = "postgres")]
             Place::Database(_) => Ok(()),
         }
     }
 
-    /// Whether it is still where it was.
+    /// Whether it is still in its place.
     pub(super) fn is_in_place(&self) -> Result<(), StateError> {
         match self {
             Place::Disk(disk) => disk.is_in_place(),
@@ -72,7 +72,7 @@ impl Place {
         }
     }
 
-    /// Shows all records of a kind.
+    /// Visits all records of a kind.
     pub(super) fn all(&self, kind: Kind, visit: Visit<'_>) -> Result<(), StateError> {
         match self {
             Place::Disk(disk) => disk.all(kind, visit),

@@ -6,7 +6,7 @@ use super::configuration::Tag;
 use super::{Error, Exception, Inner, Service, limits};
 use crate::arn::Arn;
 
-/// Whether these may be all the tags of one thing.
+/// Whether these tags are valid together for one resource.
 pub(super) fn check(arn: &str, tags: &[Tag]) -> Result<(), Error> {
     if tags.len() > limits::TAGS_MAX {
         let message = format!("Too many tags: '{arn}'");
@@ -28,13 +28,13 @@ pub(super) fn check(arn: &str, tags: &[Tag]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The model has no pattern for tags, but the API reference says what they may hold (`Tag`, `CreateStateMachine`).
+/// The model has no pattern for tags; the API reference has the allowed characters (`Tag`, `CreateStateMachine`).
 fn is_plain(text: &str) -> bool {
     text.chars().all(|char| char.is_alphanumeric() || char.is_whitespace() || "_.:/=+-@".contains(char))
 }
 
 impl Service {
-    /// Gives a state machine or an activity tags; one that has such a key gets the new value.
+    /// Adds tags to a state machine or an activity; an existing key gets the new value.
     ///
     /// # Errors
     /// `InvalidArn`, `ResourceNotFound`, `TooManyTags`.
@@ -50,7 +50,7 @@ impl Service {
         })
     }
 
-    /// Takes tags away, by their keys.
+    /// Removes tags, by their keys.
     ///
     /// # Errors
     /// `InvalidArn`, `ResourceNotFound`.

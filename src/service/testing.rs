@@ -10,18 +10,18 @@ use super::{Error, Service};
 use crate::asl::Resources;
 
 impl Service {
-    /// The same for someone who says when he does not wait any more: what is computed for him then stops.
+    /// The same, with a flag that is set when the caller no longer waits: computation for it then stops.
     #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "clients of the server leave"))]
     pub(crate) fn until(&self, departed: Arc<AtomicBool>) -> Service {
         Service { departed: Some(departed), ..self.clone() }
     }
 
-    /// Says what is wrong with a definition.
+    /// Reports what is wrong with a definition.
     pub fn validate_state_machine_definition(&self, request: ValidateStateMachineDefinition) -> Validation {
         validate::validate(&request)
     }
 
-    /// Runs one state. Tasks that are not mocked are done by the engine's handlers, and a Wait takes the engine's time.
+    /// Runs one state. Tasks that are not mocked are done by the engine's handlers, and a Wait uses the engine's time.
     ///
     /// # Errors
     /// As [`test_state::test_state`].

@@ -1,23 +1,23 @@
-//! `ValidateStateMachineDefinition` (API reference): all that is wrong with a definition, as AWS tells it.
+//! `ValidateStateMachineDefinition` (API reference): all problems of a definition, as AWS reports them.
 
 use crate::asl::{self, MachineType, Options, Resources, Severity};
 
-/// What `ValidateStateMachineDefinition` is asked.
+/// A request of `ValidateStateMachineDefinition`.
 #[derive(Clone, Debug, Default)]
 pub struct ValidateStateMachineDefinition {
     /// `definition`
     pub definition: String,
     /// Whether `type` is `EXPRESS`; `STANDARD` is AWS's default.
     pub express: bool,
-    /// Whether `severity` is `WARNING`: warnings are told, too.
+    /// Whether `severity` is `WARNING`: warnings are reported, too.
     pub warnings: bool,
-    /// `maxResults`, 0 to 100; 0 asks for 100.
+    /// `maxResults`, 0 to 100; 0 means 100.
     pub results_max: u32,
     /// Which resources a Task may name.
     pub resources: Resources,
 }
 
-/// What it answers.
+/// Its answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Validation {
     /// Whether `result` is `OK`: a machine can be created from the definition. Warnings do not count.
@@ -41,7 +41,7 @@ pub struct Finding {
     pub location: Option<String>,
 }
 
-/// The most diagnostics that are told (API model).
+/// The most diagnostics that are reported (API model).
 const RESULTS_MAX: usize = 100;
 
 /// Validates a definition.

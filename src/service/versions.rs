@@ -1,4 +1,4 @@
-//! Versions: snapshots of a state machine, and aliases that lead to one or two of them by weight (developer guide,
+//! Versions: snapshots of a state machine, and aliases that route to one or two of them by weight (developer guide,
 //! "Manage continuous deployments with versions and aliases").
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct Version {
     pub(super) revision: Arc<Revision>,
 }
 
-/// A name that leads to versions.
+/// A name that routes to versions.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Alias {
     pub(super) name: String,
@@ -27,7 +27,7 @@ pub(super) struct Alias {
     pub(super) routes: Vec<(u32, u32)>,
 }
 
-/// A version or alias, as it is listed or was made.
+/// A version or alias, as listed or created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Qualified {
     /// Its ARN.
@@ -43,7 +43,7 @@ impl StateMachine {
         self.versions.values().rev().find(|version| version.revision.number == current)
     }
 
-    /// Makes a version of the current revision, if there is none: its ARN, and when it was made.
+    /// Makes a version of the current revision, if it has none: its ARN, and when it was made.
     pub(super) fn publish(
         &mut self,
         description: Option<String>,
@@ -66,7 +66,7 @@ impl StateMachine {
 }
 
 impl Service {
-    /// Makes a version of what the state machine is now. The same revision is published once.
+    /// Makes a version of the current revision. The same revision is published once.
     ///
     /// # Errors
     /// `InvalidArn`, `StateMachineDoesNotExist`, `ConflictException` when `revision_id` is not the current one,
@@ -107,7 +107,7 @@ impl Service {
         let now_ms = inner.now_ms();
         let list = format!("ListStateMachineVersions {arn}");
         let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
-        // AWS knows no exception for a machine that is not there.
+        // AWS has no exception for a machine that does not exist.
         let Some(machine) = inner.machines.get(arn) else {
             return Ok(Part { items: Vec::new(), next_token: None });
         };

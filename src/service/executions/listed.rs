@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{Execution, Executions, Rank};
 
-/// Executions of a list that are looked at while nobody adds any.
+/// Executions of a list that are read under one lock.
 const LISTED_AT_ONCE: usize = 4 * 1_024;
 
 impl Executions {
-    /// Up to `max` executions of a machine that stand behind `after` in its list and pass the filter, newest first.
+    /// Up to `max` executions of a machine that come after `after` in its list and pass the filter, newest first.
     pub(in crate::service) fn listed(
         &self,
         machine: &str,
@@ -19,7 +19,7 @@ impl Executions {
         let mut listed: Vec<(Rank, Arc<Execution>)> = Vec::new();
         let (mut before, newest_first) = (u64::MAX, |&(rank, _): &(Rank, _)| std::cmp::Reverse(rank));
         loop {
-            // Some at a time: who starts one meanwhile is not to wait until all were looked at.
+            // Some at a time: starts must not wait until all were read.
             let Some(of_machine) = self.by_machine.get(machine) else { break };
             let mut some = of_machine.range(..before).rev().take(LISTED_AT_ONCE).peekable();
             if some.peek().is_none() {

@@ -1,7 +1,7 @@
 //! `ItemBatcher`: the inputs of a distributed Map's child executions (developer guide, "ItemBatcher").
 //!
-//! What the batcher's fields come to, the engine says: they are made into a Pass state beside the one under test, which
-//! is visited after it.
+//! The engine evaluates the batcher's fields: they are made into a Pass state beside the one under test, which is
+//! visited after it.
 
 use serde_json::Value as Json;
 
@@ -48,8 +48,8 @@ fn node(value: NodeValue) -> Node {
     Node { value, span: Span::default() }
 }
 
-/// An array of the batches, as JSON text. `fields` is what the batcher's fields came to, `items` the inputs, each as
-/// JSON text.
+/// An array of the batches, as JSON text. `fields` are the batcher's evaluated fields, `items` the inputs, each as JSON
+/// text.
 pub(super) fn batches(fields: &Json, items: &[String]) -> String {
     let bound = |name: &str| fields.get(name).and_then(Json::as_u64).unwrap_or(0);
     let input = fields.get("BatchInput").map(Json::to_string);

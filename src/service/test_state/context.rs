@@ -1,4 +1,4 @@
-//! The context object of a test: the one that is given, or one that AWS would make.
+//! The context object of a test: a given one, or one that AWS would make.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -8,7 +8,7 @@ use crate::asl::model::{Pattern, StateKind};
 use crate::clock;
 use crate::service::Error;
 
-/// Checks a context object that is given (recorded: names that AWS does not know, and `Map`, are refused).
+/// Checks a given context object (recorded: names that AWS does not know, and `Map`, are refused).
 pub(super) fn check(text: &str, subject: &Subject) -> Result<(), Error> {
     let Ok(Json::Object(context)) = serde_json::from_str(text) else {
         return Err(invalid("Context object must be a valid JSON object"));
@@ -73,7 +73,7 @@ fn waits(subject: &Subject) -> bool {
     matches!(&subject.state.kind, StateKind::Task(task) if task.resource.pattern != Pattern::RequestResponse)
 }
 
-/// The retries that the context object tells of.
+/// The number of retries in the context object.
 pub(super) fn retry_count(text: &str) -> Option<u32> {
     let context: Json = serde_json::from_str(text).ok()?;
     u32::try_from(context.get("State")?.get("RetryCount")?.as_u64()?).ok()
@@ -89,7 +89,7 @@ pub(super) fn made(
     retries: u32,
 ) -> String {
     let Surroundings { partition, region, account, now_ms, seed, .. } = surroundings;
-    // An ARN that names an account names the one the test belongs to.
+    // An account in a given ARN is the one the test belongs to.
     let account = request.role_arn.as_deref().and_then(|arn| arn.split(':').nth(4)).unwrap_or(account);
     let (machine, execution) = (crate::engine::uuid(*seed), crate::engine::uuid(!*seed));
     let now = clock::format_millis(*now_ms);

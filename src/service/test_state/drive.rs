@@ -1,4 +1,4 @@
-//! A test on an engine: its handlers do the task, its clock is waited for.
+//! A test on an engine, with its handlers and its clock.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,7 +27,8 @@ pub async fn test_state(
     test_state_with(request, surroundings, engine, None, None).await
 }
 
-/// As [`test_state`], with a permit that the state's task has to have, and someone who says that nobody waits any more.
+/// As [`test_state`], with a permit that the state's task needs, and a flag that is set when the caller no longer
+/// waits.
 pub(in super::super) async fn test_state_with(
     request: &TestState,
     surroundings: &Surroundings,
@@ -47,7 +48,7 @@ pub(in super::super) async fn test_state_with(
         };
         let spec = MachineSpec {
             machine_type: MachineType::Standard,
-            // The state was checked as it stands in the definition; here it has no parameters, but their value.
+            // The state was checked as in the definition; here it has no parameters, only their value.
             resources: Some(Resources::Any),
             role_arn: request.role_arn.as_deref(),
             permit: permit.clone(),

@@ -1,4 +1,4 @@
-//! What a mock must be, in AWS's words.
+//! Checks of a mock, with AWS's messages.
 
 use serde_json::Value as Json;
 
@@ -8,7 +8,7 @@ use crate::asl::model::{Pattern, ResourceKind, StateKind};
 use crate::fault::Fault;
 use crate::service::{Error, Exception};
 
-/// What the state's work comes to.
+/// The mocked result of the state's work.
 #[derive(Clone, Debug)]
 pub(super) enum Mocked {
     /// JSON text.
@@ -16,7 +16,7 @@ pub(super) enum Mocked {
     Error(Fault),
 }
 
-/// What a request may not ask for together, whatever the definition says.
+/// Combinations in a request that are never allowed.
 pub(super) fn check_request(request: &TestState) -> Result<(), Error> {
     let StateConfiguration {
         retrier_retry_count: retries,
@@ -81,7 +81,7 @@ pub(super) fn check_state(request: &TestState, subject: &Subject) -> Result<(), 
     }
 }
 
-/// The mock, when it is one that the state can have.
+/// The mock, when it is valid for the state.
 pub(super) fn mocked(request: &TestState, subject: &Subject) -> Result<Option<Mocked>, Error> {
     let Some(mock) = &request.mock else { return Ok(None) };
     let Mock { result, error_output, field_validation } = mock;
@@ -103,7 +103,7 @@ pub(super) fn mocked(request: &TestState, subject: &Subject) -> Result<Option<Mo
     Ok(Some(Mocked::Result(text)))
 }
 
-/// What a Map or Parallel state comes to.
+/// Checks the shape of a Map's or Parallel's mocked result.
 fn check_shape(result: &Json, subject: &Subject, failures: Option<u32>) -> Result<(), Error> {
     if let StateKind::Map(map) = &subject.state.kind
         && map.result_writer.is_some()

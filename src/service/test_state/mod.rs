@@ -1,9 +1,9 @@
 //! `TestState`: one state, run by itself (API reference, `TestState`; developer guide, "Testing state machines with
 //! TestState API").
 //!
-//! The state is compiled into a small program of its own, and the engine visits it: nothing is evaluated here. What
-//! the engine tells on the way is the inspection data. A [`Test`] does no I/O: it says when a task must be done or time
-//! must pass, and is told what came of it.
+//! The state is compiled into a small program of its own, and the engine visits it: nothing is evaluated here. The
+//! engine's records of the visit are the inspection data. A [`Test`] does no I/O: it asks for a task or for time to
+//! pass, and is given the result.
 
 mod batch;
 mod context;
@@ -21,7 +21,7 @@ pub use run::{News, Progress, TaskWanted, Test};
 
 use crate::asl::Resources;
 
-/// What `TestState` is asked. [`Default`] fills in what AWS does for members that are absent.
+/// A request of `TestState`. [`Default`] has AWS's defaults for absent members.
 #[derive(Clone, Debug, Default)]
 pub struct TestState {
     /// `definition`: a state, or with `state_name` a whole machine.
@@ -46,19 +46,19 @@ pub struct TestState {
     pub configuration: StateConfiguration,
 }
 
-/// `inspectionLevel`: how much the answer tells.
+/// `inspectionLevel`: how much the answer shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InspectionLevel {
     /// The outcome.
     #[default]
     Info,
-    /// The data on its way through the state, too.
+    /// The data at each step of the state, too.
     Debug,
     /// The request and response of an HTTP task, too.
     Trace,
 }
 
-/// `mock`: what the state's work is to come to. Exactly one of `result` and `error_output`.
+/// `mock`: the result of the state's work. Exactly one of `result` and `error_output`.
 #[derive(Clone, Debug, Default)]
 pub struct Mock {
     /// `result`: JSON text.
@@ -81,10 +81,10 @@ pub struct MockError {
 /// `mock.fieldValidationMode`: how a mocked result is compared with the API's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FieldValidation {
-    /// What the API requires must be there, and what is there must be as the API has it.
+    /// Members that the API requires must be present, and members that are present must be valid.
     #[default]
     Strict,
-    /// What is there must be as the API has it.
+    /// Members that are present must be valid.
     Present,
     /// Not at all.
     None,
@@ -99,7 +99,7 @@ pub struct StateConfiguration {
     pub error_caused_by_state: Option<String>,
     /// `mapIterationFailureCount`: how many iterations of the Map failed.
     pub map_iteration_failure_count: Option<u32>,
-    /// `mapItemReaderData`: what `ItemReader` reads, as it stands in its source.
+    /// `mapItemReaderData`: what `ItemReader` reads, as in its source.
     pub map_item_reader_data: Option<String>,
 }
 
@@ -114,13 +114,13 @@ pub struct Surroundings {
     pub account: String,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Everything random follows from it.
+    /// The source of everything random.
     pub seed: u64,
     /// Which resources a Task may name.
     pub resources: Resources,
 }
 
-/// What `TestState` answers.
+/// The answer of `TestState`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TestedState {
     /// `output`: JSON text.
@@ -137,7 +137,7 @@ pub struct TestedState {
     pub inspection: Option<Box<Inspection>>,
 }
 
-/// `status`: how the state came out.
+/// `status`: the outcome of the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TestStatus {
     /// `SUCCEEDED`
@@ -147,7 +147,7 @@ pub enum TestStatus {
     Failed,
     /// `RETRIABLE`: with an error after which it would be tried again.
     Retriable,
-    /// `CAUGHT_ERROR`: with an error that a catcher takes.
+    /// `CAUGHT_ERROR`: with an error that a catcher handles.
     CaughtError,
 }
 
@@ -163,8 +163,8 @@ impl TestStatus {
     }
 }
 
-/// `inspectionData`: the data on its way through the state. What does not apply is absent. All but the numbers is JSON
-/// text.
+/// `inspectionData`: the data at each step of the state. What does not apply is absent. Everything except the numbers
+/// is JSON text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inspection {
     /// `input`
@@ -201,7 +201,7 @@ pub struct Inspection {
     pub max_concurrency: Option<u64>,
 }
 
-/// `errorDetails`: what handles the error.
+/// `errorDetails`: the handler of the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorDetails {
     /// `catchIndex`

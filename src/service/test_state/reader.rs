@@ -1,4 +1,4 @@
-//! The items of a distributed Map out of what its `ItemReader` would read (developer guide, "ItemReader").
+//! The items of a distributed Map from the data of its `ItemReader` (developer guide, "ItemReader").
 
 use serde_json::{Map, Value as Json};
 

@@ -43,15 +43,15 @@ pub struct Test {
     /// The items that `ItemsPointer` points to, as JSON text.
     pointed: Option<String>,
     turn_scratch: TurnScratch,
-    /// What is waited for.
+    /// The token of the task or timer it waits for.
     waiting: Option<Token>,
     pub(super) patience: Patience,
 }
 
-/// How long a test may compute: it is no workflow, which has turns with others.
+/// How long a test may compute: unlike a workflow, it does not take turns with others.
 pub(super) struct Patience {
     until: Instant,
-    /// Says that nobody waits any more.
+    /// Set when the caller no longer waits.
     pub(super) departed: Option<Arc<AtomicBool>>,
 }
 
@@ -76,7 +76,7 @@ impl Refill for Patience {
     }
 }
 
-/// What `ItemBatcher` is looked at with.
+/// What is needed to evaluate `ItemBatcher`.
 struct Batch {
     state: StateId,
     variables: Option<String>,
@@ -89,27 +89,27 @@ struct Batch {
 pub enum Progress {
     /// It is over.
     Done(Box<TestedState>),
-    /// This task must be done; tell [`News::Answer`].
+    /// This task must be done; answer with [`News::Answer`].
     Task(Box<TaskWanted>),
-    /// It waits until this time, in milliseconds since 1970; tell [`News::Time`] then.
+    /// It waits until this time, in milliseconds since 1970; then continue with [`News::Time`].
     Wait {
         /// Until when. A test may take five minutes at most; this is never later.
         until_ms: u64,
     },
 }
 
-/// What the engine hears.
+/// The input of a step.
 #[derive(Debug)]
 pub enum News {
     /// The test begins.
     Begin,
-    /// What the task came to: JSON text.
+    /// The task's result: JSON text.
     Answer(Result<Vec<u8>, Fault>),
-    /// The time that was waited for has come.
+    /// The awaited time has come.
     Time,
 }
 
-/// A task that a test wants done.
+/// A task that must be done.
 #[derive(Clone, Debug)]
 pub struct TaskWanted {
     /// The ARN of the resource.
@@ -191,7 +191,7 @@ impl Test {
         })
     }
 
-    /// Goes on with what happened.
+    /// Continues with this input.
     ///
     /// # Errors
     /// What can only be refused when the state's items are known: `ValidationException`.
@@ -227,13 +227,13 @@ impl Test {
                     self.waiting = Some(token);
                     return Ok(Progress::Wait { until_ms: at_ms.min(self.execution.deadline_ms()) });
                 }
-                // Nothing can come of it any more.
+                // It can no longer succeed.
                 None => wanted = self.drive(Event::Deadline, now_ms)?,
             }
         }
     }
 
-    /// Lets the execution work; what it waits for then.
+    /// Runs the execution; returns what it waits for then.
     fn drive(&mut self, event: Event, now_ms: u64) -> Result<Option<Wanted>, Error> {
         let mut run = Run { test: self, now_ms, wanted: None };
         drive::drive(&mut run, event)?;
@@ -245,7 +245,7 @@ impl Test {
         joins && matches!(self.execution.visited(), Visited::Inside) && self.trace.fault.is_none()
     }
 
-    /// The mock takes the place of what a Map's iterations or a Parallel's branches come to.
+    /// The mock replaces the results of a Map's iterations or a Parallel's branches.
     fn complete_children(&mut self, mocked: Mocked, now_ms: u64) -> Result<(), Error> {
         let result = match mocked {
             Mocked::Error(fault) => Err(fault),
@@ -264,7 +264,7 @@ impl Test {
         Ok(())
     }
 
-    /// Whether more iterations failed than the Map tolerates. Recorded: one that says nothing of tolerance is not asked.
+    /// Whether more iterations failed than the Map tolerates. Recorded: one without a tolerance is not checked.
     fn exceeds_tolerance(&self, result: &str) -> Result<bool, Error> {
         let Some(failures) = self.failures else { return Ok(false) };
         let iterations = match serde_json::from_str::<Json>(result) {
@@ -357,7 +357,7 @@ impl Test {
         shown
     }
 
-    /// What the batcher makes of the items; nothing where it fails.
+    /// The batches of the items; `None` where that fails.
     fn batches(&mut self) -> Option<String> {
         let Batch { state, variables, context, start } = self.batch.take()?;
         let mut execution = Execution::new();
@@ -378,7 +378,7 @@ impl Test {
     }
 }
 
-/// A test, while its execution works: a mock does its task, if it has one.
+/// A test whose execution runs: a mock does its task, if it has one.
 struct Run<'t> {
     test: &'t mut Test,
     now_ms: u64,
@@ -440,7 +440,7 @@ impl Outside for Run<'_> {
     fn cancel(&mut self, _: Token) {}
 }
 
-/// What a turn may use that the trace listens to.
+/// The environment of a turn with the trace as listener.
 fn listened<'e>(
     turn_scratch: &'e mut TurnScratch,
     trace: &'e mut Trace,
@@ -468,7 +468,7 @@ struct Read {
     pointed: bool,
 }
 
-/// What the Map's reader reads; without data, a Map that has nothing else to go by has no items.
+/// The items from the Map's reader; without data, a Map that has no other source has no items.
 fn read_items(request: &TestState, subject: &Subject) -> Result<Option<Read>, Error> {
     let StateKind::Map(map) = &subject.state.kind else { return Ok(None) };
     let Some(item_reader) = &map.item_reader else { return Ok(None) };
@@ -493,13 +493,13 @@ fn read_input(execution: &mut Execution, text: &str) -> Result<Value, Error> {
     }
 }
 
-/// Text that was found to be JSON before.
+/// Text that was already checked to be JSON.
 fn read(execution: &mut Execution, text: &str) -> Result<Value, Error> {
     json::read(&mut execution.arena, text.as_bytes())
         .map_err(|error| Error::validation(format!("Invalid JSON: {error}")))
 }
 
-/// The names of the variables that are given.
+/// The names of the given variables.
 fn variables(text: &str) -> Result<Vec<String>, Error> {
     match serde_json::from_str(text) {
         Ok(Json::Object(members)) => Ok(members.into_iter().map(|(name, _)| name).collect()),

@@ -1,6 +1,6 @@
-//! Mocked results against the APIs they stand for (developer guide, "Mock validation modes"): the shapes of the APIs'
-//! answers, with their bounds, stand in [`models`]. Services and operations that are not there are not looked at, and
-//! neither is what an answer holds beyond its shape.
+//! Checks mocked results against the APIs they stand for (developer guide, "Mock validation modes"): the shapes of the
+//! APIs' answers, with their bounds, are in [`models`]. Unknown services and operations are not checked, and neither
+//! are members that are not in the shape.
 
 use regex::Regex;
 use serde_json::{Map, Value as Json};
@@ -9,7 +9,7 @@ use super::FieldValidation;
 use crate::asl::model::{Pattern, Resource, ResourceKind};
 use crate::models::{self, Bounded, Bounds, Member, Naming, Need, Operation, Shape, Type};
 
-/// Says what is wrong with the result of a call of `resource`.
+/// Reports what is wrong with the result of a call of `resource`.
 pub(super) fn check(resource: &Resource, result: &Json, mode: FieldValidation) -> Result<(), String> {
     if mode == FieldValidation::None {
         return Ok(());
@@ -31,11 +31,11 @@ pub(super) fn check(resource: &Resource, result: &Json, mode: FieldValidation) -
     found.map_err(|why| format!("Mock result schema validation error: {why}"))
 }
 
-/// The operation whose answer the result is, and the members that hold any JSON, because the integration reads their
+/// The operation whose answer the result is, and the members that have any JSON, because the integration parses their
 /// text.
 fn answering(resource: &Resource) -> Option<(Operation, &'static [&'static str])> {
     let polled = matches!(resource.pattern, Pattern::Sync | Pattern::Sync2);
-    // What a callback brings is what the worker sends.
+    // A callback's result is what the worker sends.
     if resource.pattern == Pattern::WaitForTaskToken {
         return None;
     }
@@ -43,7 +43,7 @@ fn answering(resource: &Resource) -> Option<(Operation, &'static [&'static str])
     let called = |free: &'static [&'static str]| models::operation(call).map(|operation| (operation, free));
     match &resource.kind {
         ResourceKind::Service { service, action } => match (service.as_str(), action.as_str()) {
-            // Of a job, the answer of the call that asks how far it is.
+            // Of a job, the answer of the call that polls its status.
             ("states", "startExecution") if polled => {
                 let free: &[&str] =
                     if resource.pattern == Pattern::Sync2 { &["Input", "Output"] } else { &[] };
@@ -81,7 +81,7 @@ impl Check {
         })
     }
 
-    /// The reader of JSON bounds the depth.
+    /// The JSON reader bounds the depth.
     fn value(&self, name: &str, expected: Bounded, value: &Json) -> Result<(), String> {
         let must_be = |what: &str| Err(format!("Field '{name}' must be {what}"));
         let bounds = expected.bounds.map(|at| self.operation.service.bounds[at]).unwrap_or_default();
@@ -115,7 +115,7 @@ impl Check {
     }
 }
 
-/// What is said of a length below and above its bounds.
+/// The messages for a length below and above its bounds.
 const LENGTH: [&str; 2] = ["is smaller than the minimum length", "exceeds the maximum length"];
 
 fn range(name: &str, number: f64, bounds: Bounds, [below, above]: [&str; 2]) -> Result<(), String> {
@@ -131,7 +131,7 @@ fn text_bounds(name: &str, text: &str, bounds: Bounds) -> Result<(), String> {
         return Err(format!("Field '{name}' is not an expected value"));
     }
     range(name, text.chars().count() as f64, bounds, LENGTH)?;
-    // A pattern that only Java reads says nothing here.
+    // A pattern that only Java understands is not checked.
     let pattern = bounds.pattern.and_then(|pattern| Regex::new(pattern).ok());
     if pattern.is_none_or(|pattern| pattern.is_match(text)) {
         Ok(())

@@ -1,5 +1,5 @@
-//! From a definition to the program of one state: the state itself under the name that AWS gives it, an empty state
-//! for each that it leads to, and nothing inside a Map or Parallel, whose work is mocked.
+//! From a definition to the program of one state: the state itself under the name that AWS gives it, an empty state for
+//! each of its targets, and nothing inside a Map or Parallel, whose work is mocked.
 
 use super::{Surroundings, TestState, batch};
 use crate::asl::model::{self, Definition, MapMode, PathField, State, StateKind, Transition, Workflow};
@@ -13,26 +13,26 @@ use crate::query::template::{Language, Template};
 use crate::query::{Names, Slot};
 use crate::service::{Error, Exception};
 
-/// The name that a state has that is tested by itself, and in the context object any (recorded, also of a state out of a
-/// machine).
+/// The name of a state that is tested by itself, and of any tested state in the context object (recorded, also of a
+/// state out of a machine).
 pub(super) const STATE_NAME: &str = "StateName";
 
-/// What is run.
+/// The compiled program.
 pub(super) struct Compiled {
     pub(super) program: Program,
     /// The state under test.
     pub(super) state: StateId,
-    /// The state that says what a Map's `ItemBatcher` comes to.
+    /// The state that evaluates a Map's `ItemBatcher`.
     pub(super) batch: Option<StateId>,
 }
 
 /// The state under test.
 pub(super) struct Subject {
-    /// As it stands in the definition.
+    /// As in the definition.
     pub(super) state: State,
-    /// Whether it stands inside a Map.
+    /// Whether it is inside a Map.
     pub(super) in_map: bool,
-    /// As texts name it.
+    /// Its name in messages.
     name: String,
     /// As [`Definition`] has it.
     checks_parameters: bool,
@@ -70,7 +70,8 @@ impl Subject {
     }
 
     /// The program, and the state in it. `variables` are those that have a value; their slots come first, in order,
-    /// then those that the state assigns, which are added to the list. `items` is JSON text: what a Map's reader reads.
+    /// then those that the state assigns, which are added to the list. `items` is JSON text: the items of a Map's
+    /// reader.
     pub(super) fn program(
         &self,
         variables: &mut Vec<String>,
@@ -82,7 +83,7 @@ impl Subject {
             StateKind::Map(map) => {
                 map.mode = MapMode::Inline;
                 map.processor = nothing();
-                // They are looked at by themselves.
+                // They are evaluated separately.
                 (map.item_reader, map.item_batcher, map.result_writer) = (None, None, None);
             }
             StateKind::Parallel(parallel) => parallel.branches.fill_with(nothing),
@@ -117,7 +118,7 @@ impl Subject {
         };
         let mut program = compile::compile(&definition).map_err(refused)?;
         let state = StateId::from_index(1);
-        // What a plain state does to its data is nothing, but AWS tells of every step of it.
+        // A plain state does nothing to its data, but AWS reports each step of it.
         program.states[state].plain = false;
         if let (program::StateKind::Map(map), Some(items)) = (program.states[state].kind, items) {
             program.maps[map].items = Items::Template(literal(&mut program, items)?);
@@ -149,7 +150,7 @@ fn refused(errors: Vec<compile::Error>) -> Error {
     Error::new(Exception::InvalidDefinition, message)
 }
 
-/// The state of this name and whether it stands inside a Map. Names are unique in a machine. The reader of definitions
+/// The state of this name and whether it is inside a Map. Names are unique in a machine. The reader of definitions
 /// bounds the depth.
 fn find(workflow: &Workflow, name: &str, in_map: bool) -> Option<(State, bool)> {
     if let Some(state) = workflow.states.iter().find(|state| state.name.value == name) {
@@ -186,7 +187,7 @@ fn targets(state: &State) -> Vec<&str> {
     targets
 }
 
-/// A state that is never entered and assigns all variables, which gives them their slots. Its name is one that no state
+/// A state that is never entered and assigns all variables, which allocates their slots. Its name is one that no state
 /// can have.
 fn declaration(variables: &[String]) -> State {
     let null = || Node { value: NodeValue::Null, span: Span::default() };

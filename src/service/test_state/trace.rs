@@ -1,4 +1,4 @@
-//! Writes down what the engine tells of the data on its way through the state.
+//! Records what the engine reports of the data at each step of the state.
 
 use super::{ErrorDetails, Inspection, InspectionLevel};
 use crate::asl::model::{State, StateKind};
@@ -8,10 +8,10 @@ use crate::json::{self, Arena, Value};
 use crate::limits;
 use crate::program::Program;
 
-/// What was told so far. Values are kept as JSON text, the last of each kind.
+/// What was reported so far. Values are kept as JSON text, the last of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
-    /// Whether values are of interest, not only what happens.
+    /// Whether values are recorded, not only what happens.
     values: bool,
     input_path: Option<String>,
     parameters: Option<String>,
@@ -21,14 +21,14 @@ pub(super) struct Trace {
     items: Option<String>,
     /// The inputs of the iterations.
     pub(super) selected: Vec<String>,
-    /// Bytes of all of them, those that are not kept as well.
+    /// Bytes of all of them, including those that are not kept.
     selected_bytes: usize,
     pub(super) max_concurrency: Option<u64>,
     pub(super) tolerated_count: Option<u64>,
     pub(super) tolerated_percentage: Option<f64>,
     /// How many items there are.
     pub(super) items_count: usize,
-    /// The state's own failure; what fails on the way to a catcher comes after it.
+    /// The state's own failure; failures on the way to a catcher come after it.
     pub(super) fault: Option<Fault>,
     pub(super) details: ErrorDetails,
 }
@@ -73,7 +73,7 @@ impl Trace {
         Trace { values: level > InspectionLevel::Info, ..Trace::default() }
     }
 
-    /// What AWS shows of it for this state: of each kind of state something else, as recorded.
+    /// What AWS shows for this kind of state, as recorded.
     pub(super) fn inspection(&mut self, state: &State, jsonata: bool) -> Inspection {
         let mut shown = Inspection {
             max_concurrency: self.max_concurrency,
