@@ -128,7 +128,7 @@ impl Files {
     /// Files below `root`, which must be a folder.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a folder.
     pub fn below(root: &Path) -> io::Result<Files> {
         let root = root.canonicalize()?;
         if root.is_dir() {

@@ -172,7 +172,8 @@ impl TestCase {
         self.responses.contains_key(state)
     }
 
-    /// Answers for these states as well, where it has no mock for them: with a `States.Runtime` that says so.
+    /// Answers for these states as well, where it has no mock for them: with a `States.Runtime` that names the missing
+    /// mock.
     #[must_use]
     pub fn to_mock<'s>(mut self, states: impl IntoIterator<Item = &'s str>) -> TestCase {
         self.to_mock.extend(states.into_iter().map(str::to_owned));

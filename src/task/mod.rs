@@ -62,8 +62,8 @@ pub enum Answer {
     Now(Result<Value, Fault>),
     /// It will be done after so many milliseconds; the result is JSON text.
     After(u64, Result<Vec<u8>, Fault>),
-    /// A service has taken it on and answered with this value (`.sync`, `.waitForTaskToken`). What it comes to, as JSON
-    /// text, is known after so many milliseconds; or never, or someone else says it.
+    /// A service has accepted the job and answered with this value (`.sync`, `.waitForTaskToken`). Its result, as JSON
+    /// text, is known after so many milliseconds; or it never ends, or the token's holder completes it.
     Submitted(Value, Option<(u64, Result<Vec<u8>, Fault>)>),
     /// Nothing is ever heard of it.
     Never,
@@ -354,7 +354,7 @@ impl<H: ?Sized> Handlers<H> {
         self.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     }
 
-    /// The resources and prefixes that somebody does tasks of.
+    /// The resources and prefixes that have a handler.
     #[cfg(feature = "runtime")]
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.exact.keys().map(String::as_str).chain(self.prefixes.iter().map(|(prefix, _)| prefix.as_str()))

@@ -43,7 +43,7 @@ struct Message {
     /// Of what is published: by which a stream drops what is published twice.
     #[serde(default)]
     message_id: Option<String>,
-    /// Of what is published: whether nobody is to say that it was kept.
+    /// Of what is published: whether no acknowledgement is awaited.
     #[serde(default)]
     fire_and_forget: bool,
 }
@@ -66,8 +66,8 @@ impl Message {
 }
 
 /// Publishes. The result is `{"Stream", "Sequence", "Duplicate"}` of the stream that keeps the message; by its
-/// `"MessageId"`, that drops what is published twice. With `"FireAndForget": true`, nobody has to keep it, and the result
-/// is empty.
+/// `"MessageId"`, that drops what is published twice. With `"FireAndForget": true`, no stream has to keep it, and the
+/// result is empty.
 ///
 /// Errors: `Nats.NoStream` when no stream listens, `Nats.TimedOut`, `Nats.Unavailable`, `Nats.Refused`.
 pub fn publish(client: Client) -> impl AsyncHandler {
@@ -105,7 +105,7 @@ pub fn publish(client: Client) -> impl AsyncHandler {
 /// Asks, and waits for the reply until the task's time is over, or the client's own timeout. The result is `{"Payload",
 /// "Headers"}` of the reply; a payload that is not JSON is text.
 ///
-/// Errors: `Nats.NoResponders` when nobody listens, `Nats.TimedOut`, `Nats.Refused`.
+/// Errors: `Nats.NoResponders` when there is no subscriber, `Nats.TimedOut`, `Nats.Refused`.
 pub fn request(client: Client) -> impl AsyncHandler {
     asynchronous(move |message: Message| {
         let client = client.clone();

@@ -44,7 +44,7 @@ pub(crate) fn quieten() {
             let Some(left_out) = seen.shows(now) else { return };
             drop(seen);
             if left_out > 0 {
-                // That nobody may read it is no reason to stop.
+                // Errors are ignored: standard error may be closed.
                 let _ =
                     writeln!(std::io::stderr(), "{left_out} messages of panics in handlers were suppressed");
             }

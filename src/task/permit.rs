@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 use crate::program::Task;
 
-/// Asked before a task of a state machine begins: handlers act in the name of the engine, and the machine may have been
-/// made by somebody who may do less.
+/// Asked before a task of a state machine begins: handlers act with the engine's permissions, and the machine's author
+/// may have fewer.
 pub trait Permit: fmt::Debug + Send + Sync {
     /// Whether it is asked about this task. Looked at once, when the state machine is created.
     fn concerns(&self, task: &Task) -> bool;

@@ -74,7 +74,7 @@ pub(crate) struct Shared {
     pub(crate) cancelled: AtomicBool,
     /// Tells the execution that the task is alive.
     pub(crate) heartbeat: Box<dyn Fn() + Send + Sync>,
-    /// What the service answered when it took the job on, until that is told.
+    /// What the service answered when it accepted the job, until that is reported.
     pub(crate) submitted: Mutex<Option<Vec<u8>>>,
 }
 
@@ -112,7 +112,7 @@ impl Attempt {
         self.shared.as_ref().map_or(u64::MAX, |shared| shared.deadline_ms)
     }
 
-    /// The token with which someone else may complete the task, if its resource ends in `.waitForTaskToken` or `.sync`.
+    /// The token with which its holder may complete the task, if its resource ends in `.waitForTaskToken` or `.sync`.
     pub fn task_token(&self) -> Option<&str> {
         self.shared.as_ref().and_then(|shared| shared.token.as_deref())
     }
@@ -135,7 +135,7 @@ impl Attempt {
     }
 
     /// Says that a service has taken on the task's job (`.sync`), and what it answered, as JSON text: the history's
-    /// `TaskSubmitted`. It is told when the handler's future is polled next; for other tasks it means nothing.
+    /// `TaskSubmitted`. It is reported when the handler's future is polled next; for other tasks it has no effect.
     pub fn submitted(&self, response: Vec<u8>) {
         if let Some(shared) = &self.shared {
             *shared.submitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
@@ -191,8 +191,8 @@ where
     Closure { function, wants_attempt: true, input: PhantomData }
 }
 
-/// A handler made of a closure that blocks or computes for long: each call runs on a thread of tokio's pool for blocking
-/// work. A call that began runs to its end, even when nobody waits for it any more.
+/// A handler made of a closure that blocks or computes for long: each call runs on a thread of tokio's pool for
+/// blocking work. A call that began runs to its end, even when the task is no longer wanted.
 pub fn blocking<I, O, F>(function: F) -> impl AsyncHandler
 where
     I: DeserializeOwned + Send + 'static,

@@ -1,7 +1,7 @@
-//! Tasks that someone else completes: by a token, or by asking an activity for work.
+//! Tasks that are completed from outside: by a token, or by an activity's worker.
 //!
-//! A token names one attempt at one task. It is good for one answer; afterwards, and once the workflow has no use for
-//! the task any more, it means nothing. `P` says where the task waits; only whoever drives executions knows what that is.
+//! A token names one attempt at one task. It is valid for one answer, and until the workflow no longer needs the task.
+//! `P` is where the task waits, and is opaque here.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ pub enum TokenError {
     /// It is not a token.
     #[error("InvalidToken: the task token is malformed")]
     Invalid,
-    /// Nobody waits for it: the task has its answer, its time is over, or there never was such a token.
+    /// No task waits for it: the task has its answer or has timed out, or there never was such a token.
     #[error("TaskTimedOut: no running task has this token")]
     Unknown,
 }
@@ -39,7 +39,7 @@ impl<P: Copy> Default for Waiting<P> {
 /// Reads a token as the context object shows it.
 ///
 /// # Errors
-/// When it is none.
+/// When the token is malformed.
 pub fn parse(token: &str) -> Result<u128, TokenError> {
     if token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         u128::from_str_radix(token, 16).map_err(|_| TokenError::Invalid)
@@ -62,22 +62,22 @@ impl<P: Copy> Waiting<P> {
     /// Where the task of this token waits; the token is used up.
     ///
     /// # Errors
-    /// When nobody waits for it.
+    /// When no task waits for it.
     pub fn take(&self, token: u128) -> Result<P, TokenError> {
         self.places.remove(&token).map(|(_, (place, _))| place).ok_or(TokenError::Unknown)
     }
 
-    /// The same, unless a heartbeat is on its way there, or nobody waits for it.
+    /// The same, unless a heartbeat is on its way there, or no task waits for it.
     #[cfg(feature = "runtime")]
     pub(crate) fn take_idle(&self, token: u128) -> Option<P> {
         self.places.remove_if(&token, |_, (_, beats)| !*beats).map(|(_, (place, _))| place)
     }
 
-    /// Where to say that the task of this token is alive. `None` when someone does already, and it was not
-    /// [heard](Waiting::heard) yet: so heartbeats do not pile up, however many are sent.
+    /// Where to deliver a heartbeat of this token's task. `None` when an earlier one was not [handled](Waiting::heard)
+    /// yet: so heartbeats do not pile up, however many are sent.
     ///
     /// # Errors
-    /// When nobody waits for it.
+    /// When no task waits for it.
     pub fn beat(&self, token: u128) -> Result<Option<P>, TokenError> {
         let mut waiting = self.places.get_mut(&token).ok_or(TokenError::Unknown)?;
         let (place, beats) = &mut *waiting;
@@ -110,7 +110,8 @@ impl<P: Copy> Waiting<P> {
     pub fn offer(&self, activity: &str, token: u128, input: Vec<u8>) {
         let activity = self.activity(activity);
         let mut queue = activity.lock();
-        // Tasks that nobody waits for any more are swept out when they may be the half: constant cost per task.
+        // Entries of tasks that no longer wait are swept out when they may be half of the queue: constant cost per
+        // task.
         if queue.tasks.len() >= queue.sweep_at {
             queue.tasks.retain(|task| self.places.contains_key(&task.token));
             queue.sweep_at = 64.max(2 * queue.tasks.len());

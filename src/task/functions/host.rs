@@ -41,7 +41,7 @@ pub(super) struct Function {
 }
 
 impl Function {
-    /// The invocation that waited longest, of those that somebody still wants.
+    /// The invocation that waited longest, of those whose caller still waits.
     pub(super) fn take(&self) -> Option<Letter> {
         let mut waiting = self.waiting.borrow_mut();
         while let Some(letter) = waiting.pop_front() {
@@ -78,7 +78,7 @@ impl Function {
     }
 }
 
-/// Starts the thread; it ends when nobody writes to it any more, or when it is told to.
+/// Starts the thread; it ends when all senders are dropped, or when it is asked to.
 pub(super) fn start(
     setup: Setup,
     letters: mpsc::Receiver<Letter>,
@@ -90,7 +90,7 @@ pub(super) fn start(
         let both = runtime.and_then(|runtime| Ok((runtime, Watchdog::start()?)));
         let (runtime, watchdog) = match both {
             Ok(both) => both,
-            // Whoever starts this waits for what is said here.
+            // The starter waits for this message.
             Err(error) => return drop(started.send(Err(error))),
         };
         let _ = started.send(Ok(()));
@@ -142,7 +142,7 @@ async fn work(
 
 /// Waits until all is to end.
 pub(super) async fn is_over(ending: &mut watch::Receiver<bool>) {
-    // Without a sender, nobody can ask any more.
+    // Without a sender, no more requests can come.
     let _ = ending.wait_for(|&over| over).await;
 }
 

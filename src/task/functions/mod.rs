@@ -14,8 +14,8 @@
 //!
 //! A process is started when an invocation finds none that is free, up to a bound for each function; more invocations
 //! wait in a queue, which is bounded, too. A process serves one invocation at a time, has an address of its own on
-//! loopback, and is killed, with all it started, when the invocation's time is over or nobody waits for the answer any
-//! more. When this process ends, however it ends, so do they.
+//! loopback, and is killed, with its child processes, when the invocation's timeout is over or its caller no longer
+//! waits. When this process ends, for any reason, all function processes end.
 
 mod bootstrap;
 mod folder;
@@ -66,7 +66,7 @@ struct Program {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// The name is none that a function may have.
+    /// The name is not valid for a function.
     #[error("'{0}' is no name of a function: 1 to 64 letters, digits, hyphens and underscores")]
     Name(String),
     /// Two functions have the same name.
@@ -115,7 +115,7 @@ impl Setup {
     /// runtime API in `AWS_LAMBDA_RUNTIME_API`.
     ///
     /// # Errors
-    /// When the name is none, or is there already; when the command is empty.
+    /// When the name is invalid, or already used; when the command is empty.
     pub fn command(self, name: &str, command: &str) -> Result<Setup, SetupError> {
         if command.trim().is_empty() {
             return Err(SetupError::NoCommand(name.to_owned()));
@@ -136,8 +136,8 @@ impl Setup {
     /// nor is what begins with a dot or an underscore.
     ///
     /// # Errors
-    /// When the folder cannot be read, or nothing in it is a function; when a folder in it is none; when a name is none, or
-    /// is there already.
+    /// When the folder cannot be read, or has no function in it; when a folder in it is not a function; when a name is
+    /// invalid, or already used.
     pub fn folder(mut self, folder: impl AsRef<Path>) -> Result<Setup, SetupError> {
         for (name, program) in folder::functions(folder.as_ref())? {
             self = self.add(name, program)?;
@@ -224,19 +224,19 @@ struct Letter {
     arn: String,
     payload: Vec<u8>,
     client_context: Option<String>,
-    /// None, if nobody waits for an answer.
+    /// `None` if the caller does not wait for an answer.
     answer: Option<oneshot::Sender<Result<Answer, Refusal>>>,
 }
 
 impl Letter {
-    /// Whether whoever asked has gone.
+    /// Whether the caller is gone.
     fn is_unwanted(&self) -> bool {
         self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 
     fn answer(self, answer: Result<Answer, Refusal>) {
         if let Some(waiting) = self.answer {
-            // Whoever asked may have gone.
+            // The caller may be gone.
             let _ = waiting.send(answer);
         }
     }
@@ -251,7 +251,7 @@ pub(crate) struct Invocation<'i> {
     pub(crate) payload: Vec<u8>,
     /// JSON text.
     pub(crate) client_context: Option<String>,
-    /// Nobody waits for the answer (`InvocationType` `Event`).
+    /// The caller does not wait for the answer (`InvocationType` `Event`).
     pub(crate) is_event: bool,
 }
 

@@ -52,7 +52,7 @@ enum Event {
     Exited(io::Result<ExitStatus>),
     /// The invocation's time is over, or that to start, or that without work.
     TimeIsOver,
-    /// Nobody waits for the answer any more.
+    /// The caller no longer waits for the answer.
     Unwanted,
     /// An invocation waits in the queue.
     Arrived,
@@ -93,7 +93,7 @@ pub(super) async fn live(host: &Host, function: &Function, mut ending: watch::Re
     }
 }
 
-/// Tells what came of an invocation; where nobody waits for that, failures are told to the log.
+/// Sends the answer of an invocation; if no caller waits for it, failures are logged.
 fn conclude(host: &Host, letter: Letter, answer: Answer) {
     if letter.answer.is_none() && answer.is_error {
         let error = String::from_utf8_lossy(&answer.payload);
@@ -310,7 +310,7 @@ impl<'h> Process<'h> {
             command.current_dir(folder);
         }
         let mut child = command.spawn().inspect_err(|_| api.abort())?;
-        // It is there as long as nobody waited for its end.
+        // The process id is there until its end was awaited.
         let group = child.id().unwrap_or(0);
         host.watchdog.add(group);
         let tail = Rc::new(Tail::default());

@@ -69,7 +69,7 @@ pub(super) fn headers(letter: &Letter, id: &str, deadline_ms: u64) -> Vec<(&'sta
     headers
 }
 
-/// Listens where nobody else would look: on Linux, all of 127.0.0.0/8 is loopback.
+/// Listens on an address that is unlikely to be used: on Linux, all of 127.0.0.0/8 is loopback.
 pub(super) async fn listen() -> io::Result<(TcpListener, SocketAddr)> {
     let [a, b, c, ..] = random::next().to_le_bytes();
     let somewhere = Ipv4Addr::new(127, a, b, c.clamp(1, 254));
@@ -101,7 +101,7 @@ pub(super) async fn serve(listener: TcpListener, process: mpsc::Sender<Said>) ->
                 let process = process.clone();
                 async move { Ok::<_, Infallible>(answer(request, &process).await) }
             });
-            // A connection that breaks is closed; whoever had it makes another.
+            // A connection that breaks is closed; its client makes another.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
