@@ -44,12 +44,12 @@ pub(crate) const BOUNDS_US: [u64; 26] = [
     300_000_000,
 ];
 
-/// How long something took, as finely as that is known.
+/// How long something took, as precisely as known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Took {
     /// In microseconds, as it was measured.
     Us(u64),
-    /// In milliseconds, by the clock that executions go by. None at all means less than one.
+    /// In milliseconds, by the clock of executions. 0 means less than one.
     Ms(u64),
 }
 
@@ -62,7 +62,7 @@ impl Took {
     }
 }
 
-/// How long things took.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub(crate) struct Durations {
     classes: [AtomicU64; BOUNDS_US.len() + 1],
@@ -89,7 +89,7 @@ impl Durations {
     }
 }
 
-/// Durations as they were at one moment.
+/// Counts of durations at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DurationCounts {
     pub(crate) classes: [u64; BOUNDS_US.len() + 1],
@@ -105,7 +105,7 @@ impl DurationCounts {
     }
 }
 
-/// What is counted of a state that takes time.
+/// The counters of a state that takes time.
 #[derive(Debug, Default)]
 pub(crate) struct StateTally {
     pub(crate) took: Durations,
@@ -113,7 +113,7 @@ pub(crate) struct StateTally {
     pub(crate) caught: AtomicU64,
 }
 
-/// What is counted of a task's calls.
+/// The counters of a task's calls.
 #[derive(Debug, Default)]
 pub(crate) struct TaskTally {
     pub(crate) scheduled: AtomicU64,
@@ -121,7 +121,7 @@ pub(crate) struct TaskTally {
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) timed_out: AtomicU64,
-    /// Of those that timed out: because no heartbeat came.
+    /// Of those that timed out: because of a missing heartbeat.
     pub(crate) silent: AtomicU64,
     /// From being scheduled to being started.
     pub(crate) waited: Durations,
@@ -142,7 +142,7 @@ impl Calls {
     }
 }
 
-/// What executions took of memory.
+/// Memory that executions took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     bytes: u64,
@@ -151,14 +151,14 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// One more took so much.
+    /// Adds an execution that took so many bytes.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         self.billed_mb += (bytes as u64).max(1).div_ceil(BILLED_MB_MIN << 20) * BILLED_MB_MIN;
     }
 }
 
-/// What is counted of a machine's executions, on one stripe.
+/// The counters of a machine's executions, on one stripe.
 #[derive(Debug, Default)]
 pub(crate) struct MachineTally {
     pub(crate) started: AtomicU64,
@@ -180,19 +180,19 @@ impl MachineTally {
     }
 }
 
-/// What is billed at least for each execution, which most take: it costs nothing to count.
+/// The minimum billed for each execution, which is the bill of most: it costs nothing to count.
 const BILLED_MS_MIN: u64 = 100;
 const BILLED_MB_MIN: u64 = 64;
 
-/// What concerns all versions of one state machine.
+/// Counters and settings of all versions of one state machine.
 #[derive(Debug)]
 pub(crate) struct MachineCounters {
     pub(crate) state_machine_arn: Box<str>,
-    /// Level and whether data is shown; [`UNSET`] for what the engine's setup says.
+    /// Level and whether data is shown; [`UNSET`] for the engine's default.
     logging: AtomicU8,
     slow: Slow,
     pub(crate) sample: Sample,
-    /// By what there was too much of.
+    /// By the limit that was reached.
     pub(crate) throttled: [AtomicU64; THROTTLES],
     pub(crate) stripes: Box<[CachePadded<MachineTally>]>,
 }
@@ -202,12 +202,12 @@ pub(crate) const THROTTLES: usize = 8;
 
 const UNSET: u8 = u8::MAX;
 
-/// What concerns one version of a state machine.
+/// Counters of one version of a state machine.
 #[derive(Debug)]
 pub(crate) struct VersionCounters {
     pub(crate) machine: Arc<MachineCounters>,
     pub(crate) program: Arc<Program>,
-    /// Whether there is anything to count but its executions.
+    /// Whether there is anything to count beside its executions.
     pub(crate) has_work: bool,
     stripes: Box<[OnceLock<Box<Tallies>>]>,
 }
@@ -230,7 +230,7 @@ impl MachineCounters {
         }
     }
 
-    /// Whether anything is counted of its executions.
+    /// Whether its executions are counted.
     pub(crate) fn is_counted(&self) -> bool {
         !self.stripes.is_empty()
     }
@@ -265,7 +265,7 @@ impl MachineCounters {
         self.throttled[reason.min(THROTTLES - 1)].fetch_add(executions, Relaxed);
     }
 
-    /// Executions that ended on this stripe, by [`Ending`](super::Ending), each after so long, and what they took of memory
+    /// Executions that ended on this stripe, by [`Ending`](super::Ending), each after so long, and the memory they took
     /// together.
     pub(crate) fn ended(&self, stripe: usize, endings: [u64; 4], took: Took, memory: Memory) {
         let Some(stripe) = self.stripes.get(stripe) else { return };
@@ -300,7 +300,7 @@ impl MachineCounters {
 /// The durations of the slowest executions of a minute.
 #[derive(Debug, Default)]
 struct Slow {
-    /// What is not slower needs not be looked at, until the minute is over.
+    /// Executions that took no longer are not among the slowest, until the minute is over.
     floor_ms: AtomicU64,
     until_ms: AtomicU64,
     heap: Mutex<BinaryHeap<Reverse<u64>>>,
@@ -344,7 +344,7 @@ impl VersionCounters {
         VersionCounters { machine, program, has_work, stripes }
     }
 
-    /// What was counted, stripe by stripe.
+    /// The counters, stripe by stripe.
     pub(crate) fn tallies(&self) -> impl Iterator<Item = &Tallies> {
         self.stripes.iter().filter_map(OnceLock::get).map(|tallies| &**tallies)
     }

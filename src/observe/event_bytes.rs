@@ -78,7 +78,7 @@ fn read_detail(from: &mut &[u8], depth: usize) -> Option<Detail> {
         TEXT => Detail::Text(text(from)?.into()),
         JSON => Detail::Json(text(from)?.into()),
         NUMBER => Detail::Number(number(from)?),
-        // What is written is nested twice at most.
+        // Written events are nested twice at most.
         MEMBERS if depth < 8 => {
             let mut members = Vec::new();
             for _ in 0..length(from)? {
@@ -109,7 +109,7 @@ fn text<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(text).ok()
 }
 
-/// The name of a member, for ever: there are some tens of them.
+/// The name of a member, leaked: there are some tens of them.
 fn lasting(name: &str) -> &'static str {
     static NAMES: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);

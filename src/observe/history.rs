@@ -1,6 +1,6 @@
 //! AWS's history of an execution (API reference, `HistoryEvent`), made from the engine's records.
 //!
-//! An [`Event`] keeps what the API shows in a form that is neither wire nor arena: the details as named values, JSON
+//! An [`Event`] has the API's content in a form that is neither wire nor arena: the details as named values, JSON
 //! payloads as text. What the execution itself does not know (the region of a task, the role) is added when it is
 //! written out.
 
@@ -33,7 +33,7 @@ pub struct Event {
 pub enum Detail {
     /// A plain string.
     Text(Box<str>),
-    /// A payload: JSON text, which the API shows as a string, with a sibling `…Details` that says `truncated`.
+    /// A payload: JSON text, which the API shows as a string, with a sibling `…Details` that has `truncated`.
     Json(Box<str>),
     /// A number.
     Number(u64),
@@ -52,7 +52,7 @@ impl Event {
         self.detail(name).and_then(Detail::as_str).unwrap_or_default()
     }
 
-    /// What a history without payloads would have kept.
+    /// The event as a history without payloads would have kept it.
     #[must_use]
     pub fn without_payloads(mut self) -> Event {
         self.details
@@ -60,7 +60,7 @@ impl Event {
         self
     }
 
-    /// Bytes the event takes in memory, about.
+    /// Bytes the event takes in memory, roughly.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Event>() + self.details.iter().map(|(_, detail)| 16 + detail.bytes()).sum::<usize>()
     }
@@ -87,8 +87,8 @@ impl Detail {
     }
 }
 
-/// Keeps the events of one execution in bounded memory: when they no longer fit, the oldest go, because the end of an
-/// execution tells more than its beginning.
+/// Keeps the events of one execution in bounded memory: when they no longer fit, the oldest are dropped, because the
+/// end of an execution is more useful than its beginning.
 ///
 /// ```
 /// use expressway::observe::History;
@@ -133,7 +133,7 @@ impl History {
         self
     }
 
-    /// Hides what is not to be seen.
+    /// Hides redacted values.
     pub fn redacted(mut self, redaction: Arc<Redaction>) -> History {
         self.redaction = redaction;
         self
@@ -157,7 +157,7 @@ impl History {
         self.events.get(at).filter(|event| event.id == id)
     }
 
-    /// Bytes the events take in memory, about.
+    /// Bytes the events take in memory, roughly.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -167,21 +167,21 @@ impl History {
         self.dropped
     }
 
-    /// Its events, oldest first, which it keeps no longer.
+    /// Takes its events, oldest first.
     pub fn take(&mut self) -> Vec<Event> {
         let events = std::mem::take(&mut self.events);
         self.clear();
         events.into()
     }
 
-    /// Forgets everything, for the next execution.
+    /// Drops everything, for the next execution.
     pub fn clear(&mut self) {
         self.events.clear();
         self.bytes = 0;
         self.dropped = 0;
     }
 
-    /// Forgets the events, which are kept elsewhere, and nothing else.
+    /// Drops the events, which are kept elsewhere, and nothing else.
     pub(super) fn set_aside(&mut self) {
         self.events = VecDeque::new();
         self.bytes = 0;
@@ -320,7 +320,7 @@ impl<'r> Details<'r> {
         self
     }
 
-    /// The field that an expression failed for, if it is one.
+    /// The field whose expression failed, if it is a field.
     fn place(&mut self, location: &str) -> &mut Self {
         if location.is_empty() { self } else { self.text("location", location) }
     }
@@ -342,7 +342,7 @@ impl<'r> Details<'r> {
             } else {
                 let mut text = Vec::new();
                 self.redaction.write(self.arena, value, &mut text);
-                // All that is written is ASCII or comes from `str`s.
+                // Everything written is ASCII or comes from `str`s.
                 String::from_utf8(text).unwrap_or_default()
             };
             self.members.push((name, Detail::Json(text.into())));
@@ -389,7 +389,7 @@ impl<'r> Details<'r> {
         self
     }
 
-    /// `resourceType` and `resource`: of a service in all events, of others in the first one alone.
+    /// `resourceType` and `resource`: of a service in all events, of others in the first one only.
     fn resource(&mut self, task: TaskId, kind: TaskKind, first: bool) -> &mut Self {
         let resource = &self.program.tasks[task].resource;
         match &resource.kind {

@@ -1,5 +1,4 @@
-//! What an engine shows of its executions: set up once, asked when an execution begins, parks and ends, and read from
-//! any thread.
+//! The observability hub: configured once, called when an execution begins, parks and ends, and read from any thread.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -22,7 +21,7 @@ use crate::engine::{EventBuffer, EventMask, Identity, Listener};
 use crate::json::Arena;
 use crate::program::Program;
 
-/// What an engine shows of its executions. Nothing, unless told so.
+/// What an engine records of its executions. Nothing by default.
 ///
 /// ```
 /// use expressway::observe::log::Level;
@@ -63,15 +62,15 @@ impl Setup {
         self
     }
 
-    /// Writes log lines to `sink`. The level, and whether inputs, outputs and variables are shown, hold for machines
-    /// that say nothing themselves.
+    /// Writes log lines to `sink`. The level, and whether inputs, outputs and variables are shown, are the defaults of
+    /// machines.
     #[must_use]
     pub fn log(mut self, sink: impl Sink + 'static, level: Level, include_execution_data: bool) -> Setup {
         self.log = Some((Box::new(sink), level, include_execution_data));
         self
     }
 
-    /// Bytes of log lines that may wait for a slow sink before lines are dropped; 64 MiB unless told otherwise.
+    /// Bytes of log lines that may wait for a slow sink before lines are dropped; 64 MiB by default.
     #[must_use]
     pub fn log_bytes_max(mut self, bytes: usize) -> Setup {
         self.log_bytes_max = Some(bytes);
@@ -100,7 +99,7 @@ impl Setup {
     }
 }
 
-/// What was not shown because there was no room, or the sink failed.
+/// What was dropped because there was no room, or the sink failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {
@@ -112,7 +111,7 @@ pub struct Dropped {
     pub spans: u64,
 }
 
-/// What an engine shows, with all that is shown already.
+/// The hub, with everything recorded so far.
 pub(crate) struct Observability {
     retention: Option<Retention>,
     retained: Option<RetainedHistories>,
@@ -123,19 +122,19 @@ pub(crate) struct Observability {
     traces: Option<Traces>,
     finished: ArrayQueue<Finished>,
     finished_bytes: AtomicUsize,
-    /// Those that were handed over and are not put away yet.
+    /// Histories that were handed over and are not stored yet.
     in_transit: AtomicUsize,
     spare: ArrayQueue<(Arena, EventBuffer)>,
     dropped: AtomicU64,
     /// For executions on their callers' threads; see [`Observability::log_buffer`].
     log_buffers: Box<[CachePadded<Mutex<LogBuffer>>]>,
     stripes: usize,
-    /// Threads that carry things away.
+    /// Background threads that flush logs and finished histories.
     workers: Mutex<Vec<Thread>>,
     all_counters: Mutex<Vec<Weak<VersionCounters>>>,
 }
 
-/// An execution that is over and whose history is wanted, on its way off its thread.
+/// An execution that is over and whose history is wanted, on its way to a worker.
 struct Finished {
     counters: Arc<VersionCounters>,
     arena: Arena,
@@ -149,11 +148,11 @@ struct Finished {
     trace: Option<trace::Context>,
 }
 
-/// Executions, and bytes of their arenas, that may wait to be taken off.
+/// Executions, and bytes of their arenas, that may wait for a worker.
 const FINISHED_MAX: usize = 1_024;
 const FINISHED_BYTES_MAX: usize = 64 << 20;
 const SPARE_MAX: usize = 64;
-/// Bytes of what is looked at of one execution whose states are counted.
+/// Bytes of the history of one execution whose states are counted.
 const HEAT_BYTES_MAX: usize = 1 << 20;
 /// How often the workers look for data to flush, when there was none.
 const CARRY_EVERY: Duration = Duration::from_millis(10);
@@ -161,10 +160,10 @@ const CARRY_EVERY: Duration = Duration::from_millis(10);
 const FLUSH_PAUSE: Duration = Duration::from_micros(50);
 const LOG_BYTES_MAX: usize = 64 << 20;
 
-/// What one thread has in hand: watches to be used again, and lines that are not handed over yet.
+/// Buffers of one thread: watches to be reused, and lines that are not handed over yet.
 #[derive(Default)]
 pub(crate) struct LogBuffer {
-    // They go into buffers and residents as they are: a word each.
+    // They move into buffers and residents as pointers: a word each.
     #[allow(clippy::vec_box)]
     watches: Vec<Box<Watch>>,
     batch: Batch,
@@ -172,7 +171,7 @@ pub(crate) struct LogBuffer {
 
 const WATCHES_MAX: usize = 64;
 
-/// What an execution is called, as far as anyone wants to know.
+/// An execution's identity, formed on demand.
 #[derive(Clone, Copy)]
 pub(crate) struct ExecutionIdentity<'c> {
     pub(crate) identity: &'c Identity,
@@ -180,7 +179,7 @@ pub(crate) struct ExecutionIdentity<'c> {
 }
 
 impl Observability {
-    /// For so many shards, and stripes of callers beside them; `None` when nothing is to be shown.
+    /// For so many shards, and stripes of callers beside them; `None` when nothing is to be recorded.
     pub(crate) fn new(setup: Setup, shards: usize, callers: usize) -> Option<Observability> {
         let Setup { retention, log, log_bytes_max, metrics, redaction, traces } = setup;
         if retention.is_none() && log.is_none() && !metrics && traces.is_none() {
@@ -207,7 +206,7 @@ impl Observability {
         })
     }
 
-    /// Whether an execution of this version is watched, as far as can be told without looking closer.
+    /// Whether an execution of this version may be watched, by a cheap check.
     pub(crate) fn may_watch(&self, counters: &VersionCounters, trace_header: Option<&str>) -> bool {
         self.retention.is_some()
             || (self.counts && counters.has_work)
@@ -216,7 +215,7 @@ impl Observability {
             || counters.machine.sample.is_armed()
     }
 
-    /// What is logged of its executions: at which level, and whether with their data.
+    /// The log settings of its executions: the level, and whether with their data.
     fn logging(&self, counters: &VersionCounters) -> (Level, bool) {
         match &self.pipe {
             Some(_) => counters.machine.logging().unwrap_or(self.logging),
@@ -239,7 +238,7 @@ impl Observability {
     ) -> Arc<VersionCounters> {
         let version = Arc::new(VersionCounters::new(counters, program));
         let mut all_counters = lock(&self.all_counters);
-        // As often as the list doubles, so that many machines cost no more each than few.
+        // Each time the list doubles, so that the cost per machine stays constant.
         if all_counters.len() == all_counters.capacity() {
             all_counters.retain(|counters| counters.strong_count() > 0);
             let len = all_counters.len();
@@ -263,7 +262,7 @@ impl Observability {
         History::new(bytes_max).redacted(Arc::clone(&self.redaction))
     }
 
-    // ---- carrying away ----
+    // ---- flushing ----
 
     /// Hands log lines to the sink; whether there were any.
     pub(crate) fn carry_lines(&self) -> bool {
@@ -272,7 +271,7 @@ impl Observability {
         pipe.carry() > 0
     }
 
-    /// Makes histories of what is over; whether there was anything.
+    /// Makes histories of ended executions; whether there were any.
     pub(crate) fn carry_histories(&self) -> bool {
         let mut any = false;
         while let Some(finished) = self.finished.pop() {
@@ -301,7 +300,7 @@ impl Observability {
         arena.clear();
         arena.shrink_above(256 * 1_024);
         event_buffer.clear();
-        // There are enough of them already.
+        // Enough spare ones are kept already.
         let _ = self.spare.push((arena, event_buffer));
         let dropped = history.dropped();
         let recorded = Recorded {
@@ -322,10 +321,10 @@ impl Observability {
         }
     }
 
-    /// Background threads that flush logs and finished histories, until this is their last reference to the hub.
+    /// Starts background threads that flush logs and finished histories, until no other reference to the hub is left.
     ///
     /// # Errors
-    /// When the system has no thread for us.
+    /// When the system cannot provide a thread.
     pub(crate) fn start_worker(observability: &Arc<Observability>) -> std::io::Result<()> {
         type Carry = fn(&Observability) -> bool;
         let work: [(bool, &str, Carry); 2] = [
@@ -358,7 +357,7 @@ impl Observability {
         Ok(())
     }
 
-    /// Says aloud that something was dropped.
+    /// Logs that something was dropped.
     fn complain(&self, told: &mut Dropped) {
         let dropped = self.dropped();
         if dropped != *told {
@@ -368,7 +367,7 @@ impl Observability {
         }
     }
 
-    /// Waits until everything that was handed over is carried away; false when that takes longer.
+    /// Waits until everything that was handed over is flushed; false when that takes longer.
     pub(crate) fn flush(&self, within: Duration) -> bool {
         let until = Instant::now() + within;
         let mut pause = FLUSH_PAUSE;
@@ -392,7 +391,7 @@ impl Observability {
         }
     }
 
-    /// Whether all that was handed over is carried away.
+    /// Whether everything that was handed over is flushed.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_transit.load(Acquire) == 0 && self.pipe.as_ref().is_none_or(Pipe::is_idle)
     }
@@ -425,7 +424,7 @@ impl Observability {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What panics in here is not ours, and leaves what is locked whole.
+    // A panic in here is a user's, and leaves the locked data consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -443,7 +442,7 @@ impl LogBuffer {
         let logging = observability.logging(counters);
         match logging.0 {
             Level::All => (wants, noted) = (wants | Wants::LOG, EventMask::STATES),
-            // Whatever may be shown; the line's writer decides.
+            // Whatever the level; the line's writer decides.
             Level::Error | Level::Fatal => (wants, noted) = (wants | Wants::LOG, EventMask::FAILURES),
             Level::Off => {}
         }
@@ -477,7 +476,7 @@ impl LogBuffer {
         }
     }
 
-    /// Writes into the log what is not there yet.
+    /// Logs the records that are not logged yet.
     pub(crate) fn log(
         &mut self,
         observability: &Observability,
@@ -516,15 +515,15 @@ impl LogBuffer {
         }
     }
 
-    /// Hands over what is written so far.
+    /// Hands over what was written so far.
     pub(crate) fn flush(&mut self, observability: &Observability) {
         if let Some(pipe) = &observability.pipe {
             pipe.send(&mut self.batch);
         }
     }
 
-    /// The execution is over, and everybody knows how it ended: its history goes off, if it is wanted, with the arena;
-    /// the watch is used again.
+    /// The execution is over, and its waiters were notified: its history, if it is wanted, is handed over with the
+    /// arena; the watch is reused.
     pub(crate) fn end(
         &mut self,
         observability: &Observability,

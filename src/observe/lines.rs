@@ -1,4 +1,4 @@
-//! Log lines straight from the engine's records, without a history in between: the same bytes as
+//! Log lines directly from the engine's records, without a history in between: the same bytes as
 //! [`log::line`](super::log::line), and fast enough to log everything.
 
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::json::{self, Arena, Value};
 use crate::limits;
 use crate::program::{Program, StateId};
 
-/// Writes the records it hears as lines, each with a line feed.
+/// Writes the records it gets as lines, each with a line feed.
 pub(crate) struct Lines<'l> {
     pub(crate) out: &'l mut Vec<u8>,
     pub(crate) labels: Labels<'l>,
@@ -23,7 +23,7 @@ pub(crate) struct Lines<'l> {
     pub(crate) after: u64,
     /// How many lines were written.
     pub(crate) count: u64,
-    /// Payloads that were written before, and where: most states hand on what they were given.
+    /// Payloads that were written before, and where: most states pass their input on.
     seen: [(Value, Range<usize>); 2],
 }
 
@@ -105,7 +105,7 @@ impl<'l> Lines<'l> {
             return false;
         }
         let from = self.out.len();
-        // The plain text is written behind where it goes, at a distance that leaves room for the escapes.
+        // The plain text is written behind its destination, at a distance that leaves room for the escapes.
         let mut text = Vec::with_capacity(arena.size(value) as usize + 16);
         if self.redaction.is_empty() {
             json::write(arena, value, &mut text)
@@ -147,7 +147,7 @@ impl<'l> Lines<'l> {
     }
 }
 
-/// Appends JSON text as a JSON string: there is nothing to escape in it but quotes and backslashes.
+/// Appends JSON text as a JSON string: only quotes and backslashes need escapes.
 fn quote(text: &[u8], out: &mut Vec<u8>) {
     let from = out.len();
     out.resize(from + 2 * text.len() + 2, b'"');

@@ -22,8 +22,8 @@ pub enum Level {
 }
 
 impl Level {
-    /// Whether a log at this level has events of this type. `EvaluationFailed` is not in the published table; it is
-    /// taken for an error.
+    /// Whether a log at this level has events of this type. `EvaluationFailed` is not in the published table; it counts
+    /// as an error.
     pub const fn shows(self, event_type: EventType) -> bool {
         use EventType::*;
         match self {
@@ -109,7 +109,7 @@ fn scalar(detail: &Detail) -> Json {
     }
 }
 
-/// The text as far as a log line has room for it, and whether something is missing.
+/// The text as far as a log line has room for it, and whether it was cut.
 fn cut(text: &str) -> (&str, bool) {
     if text.len() <= limits::LOG_PAYLOAD_BYTES_MAX {
         return (text, false);

@@ -24,16 +24,15 @@ use super::trace::{Context, Exporter, Span, SpanKind, spans};
 
 /// Sends spans to an OpenTelemetry collector.
 ///
-/// Executions wait in a bounded queue, a collector that is slow or away loses them, and that is counted; see
-/// [`Dropped::spans`](super::Dropped::spans). There is no TLS: a collector that is elsewhere has an agent beside the
-/// engine.
+/// Executions wait in a bounded queue. A collector that is slow or unreachable loses them, and the loss is counted; see
+/// [`Dropped::spans`](super::Dropped::spans). There is no TLS: a remote collector needs an agent beside the engine.
 #[derive(Debug)]
 pub struct Otlp {
     queue: SyncSender<Vec<otlp::Span>>,
     lost: Arc<AtomicU64>,
 }
 
-/// Why spans cannot be sent.
+/// Why an exporter cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OtlpError {
@@ -47,12 +46,12 @@ pub enum OtlpError {
 
 /// Executions that may wait.
 const QUEUE_MAX: usize = 1_024;
-/// Spans of one request, about.
+/// Spans of one request, roughly.
 const SPANS_MAX: usize = 512;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Otlp {
-    /// To the collector at `endpoint`, such as `http://localhost:4318`; without a path, `/v1/traces` is meant.
+    /// To the collector at `endpoint`, such as `http://localhost:4318`; without a path, `/v1/traces` is used.
     ///
     /// # Errors
     /// When the endpoint is invalid, or the system cannot start a thread.
@@ -152,7 +151,7 @@ struct Sender {
 impl Sender {
     /// Sends spans until all senders are dropped.
     async fn work(&mut self, waiting: &Receiver<Vec<otlp::Span>>, lost: &AtomicU64) {
-        // Nothing else runs on this thread but the connection, which has nothing to do while we wait.
+        // Nothing else runs on this thread except the connection, which is idle while we wait.
         while let Ok(mut spans) = waiting.recv() {
             let mut executions = 1;
             while spans.len() < SPANS_MAX
@@ -162,7 +161,7 @@ impl Sender {
                 executions += 1;
             }
             let body = Bytes::from(self.request(spans).encode_to_vec());
-            // A connection that was kept may have been closed meanwhile.
+            // A kept connection may have been closed meanwhile.
             let sent = self.send(body.clone()).await || {
                 self.connection = None;
                 self.send(body).await
@@ -189,7 +188,7 @@ impl Sender {
         ExportTraceServiceRequest { resource_spans }
     }
 
-    /// Whether the collector took it.
+    /// Whether the collector accepted it.
     async fn send(&mut self, body: Bytes) -> bool {
         let sent = tokio::time::timeout(TIMEOUT, self.post(body)).await;
         matches!(sent, Ok(Ok(true)))
@@ -210,7 +209,7 @@ impl Sender {
             .body(Full::new(body))?;
         let reply = connection.send_request(request).await?;
         let taken = reply.status().is_success();
-        // The body has to be read for the connection to be used again.
+        // The body has to be read before the connection can be used again.
         reply.into_body().collect().await?;
         Ok(taken)
     }

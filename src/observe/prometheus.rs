@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::counters::{BOUNDS_US, DurationCounts};
 
-/// What a family's numbers are.
+/// The type of a family's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Only grows.

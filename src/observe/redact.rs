@@ -1,13 +1,13 @@
-//! What is not to be seen: values at given paths, in everything that is shown of an execution's data.
+//! Redaction: hides values at given paths, in everything that is shown of an execution's data.
 
 use crate::json::{self, Arena, Value};
 
-/// What stands in the place of a value that is not to be seen.
+/// Replaces a hidden value.
 const HIDDEN: &[u8] = b"\"***\"";
 
-/// Paths of values that are not to be seen: `$.customer.card`, `$.items[*].secret`, `$..password`.
+/// Paths of values to hide: `$.customer.card`, `$.items[*].secret`, `$..password`.
 ///
-/// They hold for every input, output and parameter, and for the object of assigned variables. Causes that the
+/// They apply to every input, output and parameter, and to the object of assigned variables. Causes that the
 /// interpreter itself writes (errors that begin with `States.`) quote data; they are hidden as a whole.
 ///
 /// ```
@@ -30,19 +30,19 @@ enum Step {
     Deep(Box<str>),
 }
 
-/// A path that does not say what to hide.
+/// An invalid path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a path of names and `*`, such as $.customer.card, $.items[*].secret or $..password")]
 pub struct RedactionError(String);
 
-/// Where a value stands: which paths lead further from here, each with the steps taken.
+/// The state of matching at a value: which paths continue here, each with the steps taken.
 type Places = Vec<(usize, usize)>;
 
 impl Redaction {
     /// Hides the values at these paths.
     ///
     /// # Errors
-    /// The first that is no such path.
+    /// The first that is not such a path.
     pub fn new<T: AsRef<str>>(paths: impl IntoIterator<Item = T>) -> Result<Redaction, RedactionError> {
         let parse = |path: T| parse(path.as_ref()).ok_or_else(|| RedactionError(path.as_ref().to_owned()));
         Ok(Redaction { paths: paths.into_iter().map(parse).collect::<Result<_, _>>()? })
@@ -53,7 +53,7 @@ impl Redaction {
         self.paths.is_empty()
     }
 
-    /// Appends the value as compact JSON, with what is not to be seen as `"***"`.
+    /// Appends the value as compact JSON, with hidden values as `"***"`.
     pub fn write(&self, arena: &Arena, value: Value, out: &mut Vec<u8>) {
         let places = (0..self.paths.len()).map(|path| (path, 0)).collect();
         self.value(arena, value, &places, out);
@@ -70,13 +70,13 @@ impl Redaction {
         out
     }
 
-    /// The cause of a failure, as far as it may be seen.
+    /// The cause of a failure, hidden if it may quote data.
     pub(crate) fn cause<'c>(&self, error: Option<&str>, cause: &'c str) -> &'c str {
         let quotes = error.is_some_and(|error| error.starts_with("States."));
         if self.is_empty() || !quotes { cause } else { "***" }
     }
 
-    /// Depth is bounded where values are made, so this may recurse.
+    /// Depth is bounded when values are made, so this may recurse.
     fn value(&self, arena: &Arena, value: Value, places: &Places, out: &mut Vec<u8>) {
         if places.is_empty() || !value.is_container() {
             return json::write(arena, value, out);
@@ -105,7 +105,7 @@ impl Redaction {
         out.push(if is_array { b']' } else { b'}' });
     }
 
-    /// Where one more step leads; `None` at the end of a path.
+    /// The paths that continue after one more step; `None` at the end of a path.
     fn further(&self, places: &Places, name: Option<&str>) -> Option<Places> {
         let mut further = Places::new();
         for &(path, step) in places {

@@ -1,4 +1,4 @@
-//! The histories that are kept: a ring, bounded by bytes, of executions that failed, were slow, or are one in so many.
+//! Retained histories: a ring, bounded by bytes, of executions that failed, were slow, or are one in so many.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use crate::engine::Outcome;
 
 /// Which histories are kept, and how many.
 ///
-/// All executions are noted while they run, which is cheap; what to keep is decided at the end of each.
+/// All executions are noted while they run, which is cheap; whether to keep one is decided at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
@@ -21,9 +21,9 @@ pub struct Retention {
     pub failures: bool,
     /// So many of the slowest executions of a machine are kept, of each minute.
     pub slowest: usize,
-    /// One in so many is kept whatever becomes of it; 0 for none.
+    /// One in so many is kept in any case; 0 for none.
     pub one_in: u64,
-    /// One in so many executions is noted at all; all of them, unless told otherwise.
+    /// One in so many executions is noted at all; all of them by default.
     pub noted_one_in: u64,
 }
 
@@ -118,12 +118,12 @@ impl Recorded {
     }
 }
 
-/// What to look for among the histories; nothing set means all.
+/// A filter of the histories; nothing set means all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Query<'q> {
     /// Of this state machine only.
     pub state_machine_arn: Option<&'q str>,
-    /// Of those that ended so.
+    /// Of those that ended like this.
     pub ending: Option<Ending>,
     /// Where an earlier [`Page`] ended.
     pub from: Option<u64>,
@@ -131,12 +131,12 @@ pub struct Query<'q> {
     pub most: usize,
 }
 
-/// Some histories, the newest first.
+/// A page of histories, the newest first.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// These.
+    /// The histories.
     pub executions: Vec<Arc<Recorded>>,
-    /// There are more: what to ask [from](Query::from).
+    /// If there are more: where to [continue](Query::from).
     pub next: Option<u64>,
 }
 
@@ -166,7 +166,7 @@ impl RetainedHistories {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -9,14 +9,14 @@ use super::Event;
 
 /// How long counting continues after a request.
 const ARMED_MS: u64 = 3_000;
-/// Executions a second that are looked at, about.
+/// Executions a second that are counted, roughly.
 const EXECUTIONS_MAX: u64 = 500;
-/// From one look at the rate to the next, at least.
+/// The shortest interval between two checks of the rate.
 const RATE_MS_MIN: u64 = 100;
 /// States and edges that are counted; a machine has some ten thousand at most.
 const ENTRIES_MAX: usize = 40_000;
 
-/// What is counted of the executions of a machine.
+/// The sample of a machine's executions.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     /// One in so many executions is counted; 0 while no client asks.
@@ -28,7 +28,7 @@ pub(crate) struct Sample {
 #[derive(Debug, Default)]
 struct Counted {
     heat: Heat,
-    /// When the rate was looked at last, and how many had been started then.
+    /// When the rate was last checked, and how many executions had been started then.
     rate_at: Option<(u64, u64)>,
 }
 
@@ -37,9 +37,9 @@ struct Counted {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Heat {
-    /// One in so many executions is looked at; 0 as long as the rate is not known.
+    /// One in so many executions is counted; 0 as long as the rate is not known.
     pub one_in: u64,
-    /// Executions that were looked at.
+    /// Executions that were counted.
     pub sampled: u64,
     /// Executions that these stand for.
     pub executions: u64,
@@ -49,7 +49,7 @@ pub struct Heat {
     pub edges: HashMap<(Box<str>, Box<str>), u64>,
 }
 
-/// What was counted of a state.
+/// The counters of a state.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct StateHeat {
@@ -59,18 +59,18 @@ pub struct StateHeat {
     pub failed: u64,
     /// Visits that were left.
     pub left: u64,
-    /// How long these took, together.
+    /// The total duration of these.
     pub ms: u64,
 }
 
 impl Sample {
-    /// Whether executions may be looked at.
+    /// Whether executions may be counted.
     #[inline]
     pub(crate) fn is_armed(&self) -> bool {
         self.one_in.load(Relaxed) != 0
     }
 
-    /// Whether this execution is looked at.
+    /// Whether this execution is counted.
     pub(crate) fn takes(&self, seed: u64, now_ms: u64) -> bool {
         let one_in = self.one_in.load(Relaxed);
         if one_in == 0 {
@@ -85,7 +85,7 @@ impl Sample {
     }
 
     fn lock(&self) -> MutexGuard<'_, Counted> {
-        // Sums stay sums, wherever it stops.
+        // The sums are valid wherever a panic stops it.
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,7 +117,7 @@ impl Sample {
     }
 }
 
-/// What an event says of its way.
+/// The step of an execution's way that an event describes.
 #[derive(Clone, Copy)]
 struct Way<'e> {
     state: &'e str,
@@ -130,7 +130,7 @@ impl Heat {
         self.sampled += 1;
         self.executions += weight;
         let mut ways: HashMap<u64, Way<'e>> = HashMap::new();
-        // When states were entered that are not left yet. Whichever visit is left, the sum of durations is the same.
+        // When states were entered that are not left yet. Whichever visit is matched, the sum of durations is the same.
         let mut entered: HashMap<&str, VecDeque<u64>> = HashMap::new();
         let mut last: HashMap<u64, &str> = HashMap::new();
         for event in events {

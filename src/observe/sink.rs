@@ -1,5 +1,5 @@
-//! Where log lines go, and how they get there: full buffers wait in a bounded queue for a thread of their own, and what
-//! finds no room is dropped and counted.
+//! Sinks of log lines: full buffers wait in a bounded queue for a thread of their own; lines for which there is no room
+//! are dropped and counted.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
-/// Takes log lines, many at a time, each with a line feed, on a thread that does nothing else. It may block; meanwhile
+/// Writes log lines, many at a time, each with a line feed, on a thread that does nothing else. It may block; meanwhile
 /// lines queue up to a limit, and then they are dropped and counted.
 ///
 /// Any `FnMut(&[u8]) -> io::Result<()>` is one.
@@ -19,7 +19,7 @@ pub trait Sink: Send {
     /// Takes whole lines.
     ///
     /// # Errors
-    /// When these lines are lost, which is counted; the next ones are offered all the same.
+    /// When these lines are lost, which is counted; the next ones are still offered.
     fn write(&mut self, lines: &[u8]) -> io::Result<()>;
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct Batch {
     pub(crate) count: u64,
 }
 
-/// Between those who write lines and the one who carries them away.
+/// Between the threads that write lines and the one that flushes them.
 pub(crate) struct Pipe {
     full: ArrayQueue<Batch>,
     empty: ArrayQueue<Vec<u8>>,
@@ -124,7 +124,7 @@ pub(crate) struct Pipe {
 const BATCHES_MAX: usize = 8_192;
 /// Empty buffers that are kept.
 const EMPTY_MAX: usize = 64;
-/// A buffer of this size is handed over; what ends a turn of a shard hands over a smaller one.
+/// A buffer of this size is handed over; the end of a shard's turn hands over a smaller one.
 pub(crate) const BATCH_BYTES: usize = 128 * 1_024;
 
 impl std::fmt::Debug for Pipe {
@@ -147,12 +147,12 @@ impl Pipe {
         }
     }
 
-    /// Whether what is written now would find no room: then it need not be written at all.
+    /// Whether lines written now would be dropped: then they need not be formed at all.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= self.bytes_max || self.full.is_full()
     }
 
-    /// Says that lines were not written.
+    /// Counts lines that were not written.
     pub(crate) fn drop_lines(&self, count: u64) {
         self.dropped.fetch_add(count, Ordering::Relaxed);
     }
@@ -188,13 +188,13 @@ impl Pipe {
             self.bytes.fetch_sub(lines.len(), Ordering::Relaxed);
             match catch_unwind(AssertUnwindSafe(|| sink.write(&lines))) {
                 Ok(Ok(())) => self.written.fetch_add(count, Ordering::Relaxed),
-                // A panic in a user's sink is a failure like others.
+                // A panic in a user's sink counts as a failure.
                 Ok(Err(_)) | Err(_) => self.dropped.fetch_add(count, Ordering::Relaxed),
             };
             carried += 1;
             lines.clear();
             lines.shrink_to(2 * BATCH_BYTES);
-            // There are enough of them already.
+            // Enough empty ones are kept already.
             let _ = self.empty.push(lines);
             self.pending.fetch_sub(1, Ordering::AcqRel);
         }

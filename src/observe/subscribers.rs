@@ -1,4 +1,4 @@
-//! All who watch one execution, as it carries them along: users' watchers, and the notes that histories, logs and traces
+//! Subscribers of one execution, carried along with it: users' watchers, and the notes that histories, logs and traces
 //! are made of.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,17 +11,17 @@ use crate::engine::{EventBuffer, EventMask, Listener, MetricEvent, Outcome, Reco
 use crate::json::Arena;
 use crate::program::Program;
 
-/// All who watch one execution.
+/// All subscribers of one execution.
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(super) audience: Audience,
-    /// What the audience hears.
+    /// The events that the audience wants.
     pub(super) event_mask: EventMask,
     pub(super) wants: Wants,
     /// What to log, and whether with data.
     pub(super) logging: (Level, bool),
     pub(super) event_buffer: EventBuffer,
-    /// Up to which record everything is in the log.
+    /// The last record that is in the log.
     pub(super) logged: u64,
     pub(super) trace: Option<trace::Context>,
 }
@@ -58,27 +58,27 @@ impl std::fmt::Debug for Watch {
 }
 
 impl Watch {
-    /// By one.
+    /// Watched by one watcher.
     pub(crate) fn by(watcher: Box<dyn Watcher>) -> Watch {
         let mut watch = Watch::default();
         watch.join(watcher);
         watch
     }
 
-    /// By one more.
+    /// Adds a watcher.
     pub(crate) fn join(&mut self, watcher: Box<dyn Watcher>) {
         let event_mask = catch_unwind(AssertUnwindSafe(|| watcher.event_mask()));
         self.event_mask = self.event_mask.union(event_mask.unwrap_or(EventMask::NONE));
         self.audience.watchers.push(watcher);
     }
 
-    /// Counts what happens, too.
+    /// Counts events, too.
     pub(crate) fn count(&mut self) {
         self.audience.counts = true;
         self.event_mask = self.event_mask.union(EventMask::WORK);
     }
 
-    /// What a turn of the engine needs to tell all who watch: who listens, what it hears, and the notes.
+    /// What a turn of the engine needs to notify all subscribers: the listener, its mask, and the notes.
     pub(crate) fn parts<'w>(
         &'w mut self,
         observability: Option<&'w Observability>,
@@ -91,14 +91,14 @@ impl Watch {
         (ListenerAdapter { audience, observability, counters, stripe }, *event_mask, event_buffer)
     }
 
-    /// The trace that what the execution calls is part of (`X-Amzn-Trace-Id`), if the execution is traced.
+    /// The trace header for calls of the execution (`X-Amzn-Trace-Id`), if the execution is traced.
     pub(crate) fn trace_header(&self, execution_arn: &str) -> Option<String> {
         let context = self.trace?;
         let parent_id = trace::span_id(context.trace_id, execution_arn, 0);
         Some(trace::Context { parent_id, ..context }.xray())
     }
 
-    /// For the next execution. What was set when this one began is set again when that one begins.
+    /// Resets it for the next execution; the settings are made anew then.
     pub(super) fn clear(&mut self) {
         let Audience { watchers, counts, calls, history } = &mut self.audience;
         if !watchers.is_empty() {
@@ -118,7 +118,7 @@ impl Watch {
         }
     }
 
-    /// The arena was lost with what lay in it.
+    /// The arena was lost with its values.
     pub(crate) fn lost(&mut self) {
         self.event_buffer.clear();
     }
@@ -134,18 +134,18 @@ impl Watch {
         self.audience.watchers.len() == 1 && self.wants == Wants::default() && self.audience.history.is_none()
     }
 
-    /// Whether there is nothing to be written into the log.
+    /// Whether there is nothing to log.
     #[inline]
     pub(crate) fn has_no_lines(&self) -> bool {
         !self.wants.any(Wants::LOG) || self.event_buffer.is_empty() && self.audience.history.is_none()
     }
 
-    /// Appends what is to outlive the process of what was heard since it was asked last.
+    /// Appends what is to be recorded of the events since the last call.
     pub(crate) fn unrecorded(&mut self, out: &mut Vec<u8>) {
         self.audience.each(|watcher| watcher.unrecorded(out));
     }
 
-    /// The execution is parked for some time: what is kept of it need not be in memory.
+    /// The execution has been parked for some time: its history may be moved out of memory.
     pub(crate) fn parked(&mut self, spill: &dyn Spill) {
         self.audience.each(|watcher| watcher.parked(spill));
     }
@@ -153,13 +153,13 @@ impl Watch {
     /// Reports to the users' watchers how it ended; they are not called again.
     pub(crate) fn ended(&mut self, arena: &Arena, outcome: &Outcome, now_ms: u64) {
         self.audience.each(|watcher| watcher.ended(arena, outcome, now_ms));
-        // Dropping what a user wrote may panic as well.
+        // Dropping a user's value may panic as well.
         for watcher in self.audience.watchers.drain(..) {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(watcher)));
         }
     }
 
-    /// The values move: what is needed later is written down now.
+    /// The values move: what is needed later is formed now.
     pub(crate) fn moving(&mut self, observability: Option<&Observability>, program: &Program, arena: &Arena) {
         self.audience.each(|watcher| watcher.moving(program, arena));
         if !self.event_buffer.is_empty() {
@@ -193,7 +193,7 @@ impl Audience {
             match catch_unwind(AssertUnwindSafe(|| tell(&mut **watcher))) {
                 Ok(()) => true,
                 Err(panic) => {
-                    // What was thrown may panic when it is dropped, too.
+                    // The panic's payload may panic when it is dropped, too.
                     let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
                     false
                 }
@@ -202,7 +202,7 @@ impl Audience {
     }
 }
 
-/// Hears for one execution, during one turn.
+/// The listener of one execution, during one turn.
 pub(crate) struct ListenerAdapter<'w> {
     audience: &'w mut Audience,
     observability: Option<&'w Observability>,

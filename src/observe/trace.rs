@@ -1,4 +1,4 @@
-//! Traces: an execution as a tree of spans, execution → state → attempt, made of its history after the end.
+//! Traces: an execution as a tree of spans, execution → state → attempt, made from its history after the end.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::history::Detail;
 use super::{Ending, Event, EventType, Recorded};
 
-/// Where an execution stands in a trace that began elsewhere.
+/// An execution's place in a trace that began elsewhere.
 ///
 /// ```
 /// use expressway::observe::trace::Context;
@@ -71,25 +71,25 @@ impl Context {
     }
 }
 
-/// So many digits in lower or upper case.
+/// So many hexadecimal digits, lower or upper case.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let all = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if all { u128::from_str_radix(text, 16).ok() } else { None }
 }
 
-/// Where spans go. Called on a thread that does nothing else; it may block for a while.
+/// Exports spans. Called on a thread that does nothing else; it may block for a while.
 pub trait Exporter: Send + Sync {
-    /// Takes an execution that is over, with its place in a trace; false when it is lost, which is counted. See
+    /// Exports an execution that is over, with its place in a trace; false when it is lost, which is counted. See
     /// [`spans`].
     fn export(&self, recorded: &Recorded, context: &Context) -> bool;
 
-    /// Executions that were taken and lost after all.
+    /// Executions that were accepted and lost later.
     fn lost(&self) -> u64 {
         0
     }
 }
 
-/// Which executions are traced, and where their spans go.
+/// Which executions are traced, and their exporter.
 pub struct Traces {
     exporter: Box<dyn Exporter>,
     one_in: u64,
@@ -103,12 +103,13 @@ impl std::fmt::Debug for Traces {
 }
 
 impl Traces {
-    /// Of executions that come without a trace, one in so many, and none with 0; those that come with one as that says.
+    /// Of executions without a trace header, one in so many is traced, and none with 0; for the others, the header
+    /// decides.
     pub fn new(exporter: impl Exporter + 'static, one_in: u64) -> Traces {
         Traces { exporter: Box::new(exporter), one_in, dropped: AtomicU64::new(0) }
     }
 
-    /// Whether [`begin`](Traces::begin) is worth asking.
+    /// Whether calling [`begin`](Traces::begin) is worthwhile.
     pub(super) fn may_begin(&self, header: Option<&str>) -> bool {
         self.one_in > 0 || header.is_some()
     }
@@ -135,7 +136,7 @@ impl Traces {
     }
 }
 
-/// What a span is about.
+/// The kind of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SpanKind {
     /// The execution.
@@ -148,7 +149,7 @@ pub enum SpanKind {
     Attempt,
 }
 
-/// Something that took time.
+/// A span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Span {
@@ -156,7 +157,7 @@ pub struct Span {
     pub id: u64,
     /// The span it is a part of; 0 for none.
     pub parent_id: u64,
-    /// What it is about.
+    /// Its kind.
     pub kind: SpanKind,
     /// The state machine, the state, or the resource; for an iteration, its number.
     pub name: String,
@@ -199,12 +200,12 @@ fn mixed(seed: u64, number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Grows as the events are taken, each hung on the one before it.
+/// Built event by event, each attached to the one before it.
 struct Tree<'a> {
     context: &'a Context,
     execution_arn: &'a str,
     spans: Vec<Span>,
-    /// By span: what it is a part of.
+    /// By span: its parent.
     parents: Vec<Option<usize>>,
     /// By span: whether it has an end.
     ended: Vec<bool>,
@@ -319,7 +320,7 @@ impl Tree<'_> {
         self.places.insert(event.id, place);
     }
 
-    /// What has no end of its own ended with the execution.
+    /// Spans without an end of their own end with the execution.
     fn end(mut self, recorded: &Recorded) -> Vec<Span> {
         let last = recorded.events.last();
         let failed = (recorded.ending != Ending::Succeeded)

@@ -1,4 +1,4 @@
-//! Watching single executions: who decides that one is watched, and who watches.
+//! Watchers of single executions.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,50 +7,49 @@ use crate::engine::{EventMask, Identity, Listener, Outcome, Record};
 use crate::json::Arena;
 use crate::program::Program;
 
-/// Watches one execution: gets every record of it, and at the end its outcome.
+/// Watches one execution: gets every record of it, and its outcome at the end.
 ///
 /// It is called on the thread that runs the execution, so it must be quick and must not block; it travels with the
 /// execution wherever that goes. When it panics, it is not called again; nothing else is affected.
 pub trait Watcher: Listener + Send {
-    /// What it wants to hear. Asked once, when the execution begins.
+    /// The events it wants. Called once, when the execution begins.
     fn event_mask(&self) -> EventMask {
         EventMask::STATES
     }
 
-    /// Appends what is to outlive the process of what it heard since it was asked last; asked after each turn of a durable
-    /// execution. It comes back as the
-    /// [history of what is recovered](crate::runtime::RecoveredExecution::history).
+    /// Appends the events since the last call in a form to be recorded; called after each turn of a durable execution.
+    /// The bytes come back as the [history of a recovered execution](crate::runtime::RecoveredExecution::history).
     fn unrecorded(&mut self, out: &mut Vec<u8>) {
         let _ = out;
     }
 
-    /// The execution has been parked for some time. The watcher may move what it keeps out of memory; records follow as
+    /// The execution has been parked for some time. The watcher may move its data out of memory; records follow as
     /// before.
     fn parked(&mut self, spill: &dyn Spill) {
         let _ = spill;
     }
 
-    /// The execution is over; an output lies in the arena. An execution that never began, because it was aborted or the
-    /// engine went down before, has an outcome and no records.
+    /// The execution is over; the output, if any, is in the arena. An execution that never began, because it was
+    /// aborted or the engine ended before, has an outcome and no records.
     fn ended(&mut self, arena: &Arena, outcome: &Outcome, now_ms: u64) {
         let _ = (arena, outcome, now_ms);
     }
 }
 
-/// A place outside of memory for what is kept of executions that are parked.
+/// A place outside of memory for data of parked executions.
 pub trait Spill {
-    /// Puts bytes there; `None` when it does not take them.
+    /// Stores bytes; `None` when it does not accept them.
     fn spill(&self, bytes: &[u8]) -> Option<Box<dyn Spilled>>;
 }
 
-/// Bytes in such a place, until it is dropped.
+/// Stored bytes, until this is dropped.
 pub trait Spilled: Send + std::fmt::Debug {
     /// The bytes.
     fn read(&self) -> Vec<u8>;
 }
 
-/// Decides, when an execution begins, whether it is watched, and by whom. It is asked on the thread that runs the
-/// execution, for each, so it must be quick.
+/// Decides, when an execution begins, whether it is watched, and by which watcher. It is called on the thread that runs
+/// the execution, for each, so it must be quick.
 pub trait Observer: Send + Sync {
     /// The watcher of this execution; `None` costs nothing from here on.
     fn watch(&self, beginning: &Beginning<'_>) -> Option<Box<dyn Watcher>>;
@@ -61,13 +60,13 @@ pub trait Observer: Send + Sync {
 pub struct Beginning<'b> {
     /// Its program.
     pub program: &'b Program,
-    /// What it is called.
+    /// Its identity.
     pub identity: &'b Identity,
-    /// Everything random in it follows from this.
+    /// The source of everything random in it.
     pub seed: u64,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
-    /// The trace it is part of, as the one who started it says (`X-Amzn-Trace-Id`, `traceparent`).
+    /// The trace header passed with the start (`X-Amzn-Trace-Id`, `traceparent`).
     pub trace_header: Option<&'b str>,
 }
 
@@ -78,7 +77,7 @@ impl Beginning<'_> {
     }
 }
 
-/// The history of one execution, to be read from any thread while it is written.
+/// The history of one execution, which can be read from any thread while it is written.
 ///
 /// ```
 /// # #[cfg(feature = "runtime")] {
@@ -108,7 +107,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// The history with its events in memory, where they stay.
+    /// The history with its events in memory, where they then stay.
     fn in_memory(&mut self) -> &mut History {
         if let Some(spilled) = self.spilled.take() {
             bring_back(&mut self.history, &*spilled);
@@ -137,19 +136,18 @@ impl LiveHistory {
         event_bytes::read(recorded, |event| history.keep(event))
     }
 
-    /// Who writes it.
+    /// Its writer.
     pub fn watcher(&self) -> Box<dyn Watcher> {
         Box::new(Writer { history: Arc::clone(&self.shared), recorded: None })
     }
 
-    /// Who writes it, and has each event [kept in the journal](Watcher::unrecorded) too: of a durable execution.
+    /// Its writer for a durable execution, which also has each event [recorded in the journal](Watcher::unrecorded).
     pub fn durable_watcher(&self) -> Box<dyn Watcher> {
         let last = self.read(last_event);
         Box::new(Writer { history: Arc::clone(&self.shared), recorded: Some(last) })
     }
 
-    /// Looks at what there is so far. The execution waits meanwhile. Events that are out of memory are there while this
-    /// looks.
+    /// Reads the history so far. The execution waits meanwhile. Events that are out of memory are loaded for the read.
     pub fn read<T>(&self, read: impl FnOnce(&History) -> T) -> T {
         let kept = lock(&self.shared);
         match &kept.spilled {
@@ -162,7 +160,7 @@ impl LiveHistory {
         }
     }
 
-    /// Bytes of memory that the events take, about.
+    /// Bytes of memory that the events take, roughly.
     pub fn bytes(&self) -> usize {
         lock(&self.shared).history.bytes()
     }
@@ -175,12 +173,12 @@ fn last_event(history: &History) -> u64 {
 
 struct Writer {
     history: Arc<Mutex<Kept>>,
-    /// The last event that was written down; none, when nothing is.
+    /// The last event that was recorded; `None` before the first.
     recorded: Option<u64>,
 }
 
 fn lock(history: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    // A history is whole between any two of its events.
+    // A history is consistent between any two of its events.
     history.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -194,7 +192,7 @@ impl Watcher for Writer {
     fn unrecorded(&mut self, out: &mut Vec<u8>) {
         let Some(recorded) = &mut self.recorded else { return };
         let kept = lock(&self.history);
-        // Those that are out of memory were written down: there are no others then.
+        // Events that are out of memory were recorded: there are no new ones then.
         let new = kept.history.events().rev().take_while(|event| event.id > *recorded).count();
         for event in kept.history.events().skip(kept.history.events().len() - new) {
             event_bytes::write(event, out);
