@@ -1,4 +1,4 @@
-//! `batchItemFailures`, as EventBridge Pipes reads it in what a target returns: which events of a batch failed.
+//! `batchItemFailures`, as EventBridge Pipes reads it in a target's result: which events of a batch failed.
 
 use std::sync::LazyLock;
 
@@ -10,9 +10,9 @@ pub(super) const ERROR: &str = "Pipe.BatchItemFailed";
 /// Which events failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// Those with these identifiers; may be none.
+    /// Those with these identifiers; may be empty.
     These(Vec<String>),
-    /// All: the list is not one, or names what is not in the batch.
+    /// All: the list is malformed, or names an event that is not in the batch.
     All,
 }
 
@@ -29,14 +29,14 @@ impl Failed {
     }
 }
 
-/// Whether an output may say anything about failures. Nearly none does, and looking for the member's name is much faster
-/// than reading the text.
+/// Whether an output may report failures. Very few do, and searching for the member's name is much faster than reading
+/// the text.
 pub(super) fn may_be_in(output: &[u8]) -> bool {
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"batchItemFailures\""));
     NAME.find(output).is_some()
 }
 
-/// What an output says about failures; nothing where it has no such member.
+/// The failures in an output; `None` without such a member.
 pub(super) fn of(output: &[u8], is_known: impl Fn(&String) -> bool) -> Option<Failed> {
     if !may_be_in(output) {
         return None;

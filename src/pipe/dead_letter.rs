@@ -1,26 +1,27 @@
-//! What is written about an event that failed for good.
+//! Dead letters: events that failed permanently.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::event::Provenance;
 
-/// An event that failed for good, with all it takes to understand why and to send it again. Written as one JSON object.
+/// An event that failed permanently, with everything needed to understand why and to send it again. Written as one JSON
+/// object.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
-    /// The original bytes, where they are UTF-8.
+    /// The original bytes, if they are UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The original bytes in base64, where they are not.
+    /// The original bytes in base64, if they are not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
     /// Where it came from.
     #[serde(flatten)]
     pub provenance: Provenance,
-    /// The state machine that it failed in.
+    /// The state machine it was an input of.
     pub state_machine_arn: String,
-    /// The execution, the last one, if it came to one.
+    /// The last execution, if one was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_arn: Option<String>,
     /// The error's name.
@@ -42,7 +43,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Keeps the original bytes in whichever form is the more readable.
+    /// Keeps the original bytes in the more readable form.
     pub(super) fn keep(&mut self, body: &[u8]) {
         match std::str::from_utf8(body) {
             Ok(text) => self.body = Some(text.to_owned()),

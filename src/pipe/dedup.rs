@@ -1,19 +1,19 @@
-//! Keys of events that were taken on, so that an event that comes twice runs once.
+//! Keys of accepted events, so that an event that is received twice runs once.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// Keys with the time they were seen at. Bounded: when there are too many, the oldest are forgotten.
+/// Keys with the time they were seen at. Bounded: when there are too many, the oldest are dropped.
 #[derive(Debug)]
 pub(super) struct Dedup {
     keys: HashMap<Box<str>, Instant>,
-    /// In the order of time; a key that was seen anew after it was forgotten stands here twice.
+    /// In the order of time; a key that was seen again after it was dropped is here twice.
     order: VecDeque<(Instant, Box<str>)>,
     keep: Duration,
     max: usize,
 }
 
-/// Keys that are kept at most: some 100 MB.
+/// The most keys that are kept: some 100 MB.
 const KEYS_MAX: usize = 1_000_000;
 
 impl Dedup {
@@ -21,7 +21,7 @@ impl Dedup {
         Dedup { keys: HashMap::new(), order: VecDeque::new(), keep, max: KEYS_MAX }
     }
 
-    /// Whether the key is new at `now`; it is not from then on.
+    /// Whether the key is new at `now`; adds it.
     pub(super) fn is_new(&mut self, key: &str, now: Instant) -> bool {
         self.forget_old(now);
         if self.keys.contains_key(key) {
@@ -71,7 +71,7 @@ mod tests {
         assert!(dedup.is_new("a", at(10)));
         dedup.forget("a");
         assert!(dedup.is_new("a", at(11)));
-        // The entry of the forgotten one does not take the new one with it.
+        // The entry of the dropped key does not remove the new one.
         assert!(!dedup.is_new("a", at(20)));
         assert!(dedup.is_new("a", at(21)));
     }

@@ -1,4 +1,4 @@
-//! What flows: events in batches, where they came from, and what is to become of them.
+//! Events in batches, their sources, receipts and sinks.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -8,15 +8,15 @@ use std::time::Duration;
 /// batch, not for each event.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What goes wrong between a pipeline and the world.
+/// Errors of sources and sinks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipeError {
-    /// It may work later: a broker is away, a connection broke. Pipelines try again by themselves.
+    /// It may work later: a broker is unreachable, a connection broke. Pipelines retry automatically.
     #[error("{0}")]
     Away(String),
-    /// It never will: from a source, there is no such stream or we may not read it, and the pipeline ends, unless the
-    /// source has worked before. From a sink, it does not take these outputs, which become dead letters.
+    /// It will not work later: from a source, the stream does not exist or may not be read, and the pipeline ends,
+    /// unless the source has worked before. From a sink, it does not accept these outputs, which become dead letters.
     #[error("{0}")]
     Refused(String),
     /// The sink is closed: the pipeline ends, and what was not settled stays with the source.
@@ -24,7 +24,7 @@ pub enum PipeError {
     Closed(String),
 }
 
-/// How much a pipeline has room for.
+/// How much room a pipeline has.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
     /// Events; at least 1.
@@ -35,22 +35,22 @@ pub struct Room {
     pub linger: Duration,
 }
 
-/// Where events come from.
+/// A source of events.
 pub trait Source: Send {
-    /// Waits for events. Nothing means that there will never be any more.
+    /// Waits for events. `None` means that there are no more.
     ///
-    /// The future may be dropped at any time; events that it had taken and not handed over must come again.
+    /// The future may be dropped at any time; events that it had taken and not handed over must be delivered again.
     ///
     /// # Errors
-    /// [`PipeError::Away`] when it is worth another try.
+    /// [`PipeError::Away`] when a retry may help.
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>>;
 
-    /// Says goodbye: called once, after all that it handed out is settled or given up.
+    /// Closes the source: called once, after everything it handed out is settled or given up.
     fn close(&mut self) -> Later<'_, ()> {
         Box::pin(ready(()))
     }
 
-    /// Whether an event that is given back comes again. Where it does not, the pipeline itself tries again.
+    /// Whether an event that is given back is redelivered. If not, the pipeline itself retries.
     fn redelivers(&self) -> bool {
         true
     }
@@ -61,19 +61,19 @@ pub trait Source: Send {
     }
 }
 
-/// Answers for the events of one batch.
+/// The receipts of the events of one batch.
 pub trait Receipts: Send + Sync {
     /// Where the n-th event came from.
     fn provenance(&self, n: usize) -> Provenance;
 
-    /// Says what became of some events, by their number in the batch.
+    /// Settles some events, by their number in the batch.
     ///
     /// # Errors
-    /// When the source does not take it; those events come again.
+    /// When the source does not accept it; those events are redelivered.
     fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>>;
 
-    /// Hears what came of the n-th event, after that is published and before the event is settled: for sources that
-    /// [answer](Receipts::answers).
+    /// Called with the outcome of the n-th event, after it is published and before the event is settled: for sources
+    /// that [answer](Receipts::answers).
     fn hear(&self, n: usize, came: EventOutcome<'_>) {
         let _ = (n, came);
     }
@@ -83,10 +83,10 @@ pub trait Receipts: Send + Sync {
         false
     }
 
-    /// Says that some events are still worked at.
+    /// Extends the visibility timeout of events that are still being processed.
     ///
     /// # Errors
-    /// When the source does not take it.
+    /// When the source does not accept it.
     fn extend<'a>(&'a self, events: &'a [u32]) -> Later<'a, Result<(), PipeError>> {
         let _ = events;
         Box::pin(ready(Ok(())))
@@ -99,12 +99,12 @@ pub trait Receipts: Send + Sync {
     }
 }
 
-/// What came of an event.
+/// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventOutcome<'c> {
     /// It succeeded, with this output: JSON text.
     Output(&'c [u8]),
-    /// It failed for good.
+    /// It failed permanently.
     Failed {
         /// The error's name.
         error: Option<&'c str>,
@@ -113,12 +113,12 @@ pub enum EventOutcome<'c> {
     },
 }
 
-/// What is to become of an event.
+/// How an event is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// It is dealt with for good.
+    /// It is done.
     Done,
-    /// It is to come again after a while.
+    /// It is to be redelivered after a while.
     Retry(Duration),
 }
 
@@ -127,23 +127,23 @@ pub enum Disposition {
 pub struct Provenance {
     /// The source: a file, a stream, a queue.
     pub source: String,
-    /// What the source calls the event: a line's number, a sequence number, a message's id.
+    /// The event's id in the source: a line's number, a sequence number, a message's id.
     pub id: String,
-    /// The key that the source keeps the order of, if it knows one.
+    /// The ordering key of the source, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How many times the source has handed it out, this time included; 1 where it does not say.
+    /// How many times the source has delivered it, this time included; 1 if unknown.
     pub deliveries: u32,
 }
 
-/// Events that came together: their bodies lie one behind the other in one buffer.
+/// Events that came together: their bodies are concatenated in one buffer.
 pub struct Batch {
     text: Vec<u8>,
     /// Where each body begins and ends.
     bodies: Vec<(u32, u32)>,
-    /// One for each event, or none at all.
+    /// One for each event, or empty.
     keys: Vec<Box<str>>,
-    /// Where the n-th event of this batch stands among the receipts; they are the same unless a batch was split.
+    /// The index of the n-th event of this batch in the receipts; the same index unless a batch was split.
     pub(super) receipts: Box<dyn Receipts>,
 }
 
@@ -153,7 +153,7 @@ impl Batch {
         Batch { text: Vec::new(), bodies: Vec::new(), keys: Vec::new(), receipts }
     }
 
-    /// Events that lie in `text`, by where each begins and ends; spans that do not lie in it count as empty.
+    /// Events in `text`, by where each begins and ends; spans outside of it count as empty.
     pub fn of_spans(text: Vec<u8>, bodies: Vec<(u32, u32)>, receipts: Box<dyn Receipts>) -> Batch {
         Batch { text, bodies, keys: Vec::new(), receipts }
     }
@@ -183,7 +183,7 @@ impl Batch {
         self.bodies.is_empty()
     }
 
-    /// Bytes of the bodies and what lies between them.
+    /// Bytes of the bodies and of what is between them.
     pub fn bytes(&self) -> usize {
         self.text.len()
     }
@@ -194,7 +194,7 @@ impl Batch {
         self.text.get(begin as usize..end as usize).unwrap_or_default()
     }
 
-    /// The key that the source keeps the order of.
+    /// The ordering key of the source.
     pub fn key(&self, n: usize) -> Option<&str> {
         self.keys.get(n).map(|key| &**key).filter(|key| !key.is_empty())
     }
@@ -206,7 +206,7 @@ impl Batch {
         Provenance { key, ..provenance }
     }
 
-    /// Who answers for its events.
+    /// The receipts of its events.
     pub fn receipts(&self) -> &dyn Receipts {
         &*self.receipts
     }
@@ -218,12 +218,12 @@ impl std::fmt::Debug for Batch {
     }
 }
 
-/// Where outputs go.
+/// A sink of outputs.
 pub trait Sink: Send + Sync {
-    /// Publishes outputs. When the future resolves well, they are as safe as the sink can make them.
+    /// Publishes outputs. When the future resolves to `Ok`, they are as safe as the sink can make them.
     ///
     /// # Errors
-    /// When some are not safe: all are published again, so that what receives them sees some twice.
+    /// When some are not safe: all are published again, so that readers see some twice.
     fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>>;
 
     /// Its name in error reports: a file, a stream, a queue.
@@ -252,7 +252,7 @@ impl<'b> Outputs<'b> {
         self.text.push(b'\n');
     }
 
-    /// Writes an output, unless `write` takes it back.
+    /// Writes an output, unless `write` cancels it.
     pub(super) fn write(&mut self, event: u32, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         let begin = self.text.len();
         let stays = write(&mut self.text);
@@ -303,7 +303,7 @@ impl<'b> Outputs<'b> {
         self.iter().map(|output| (output.event, output.body))
     }
 
-    /// One after the other.
+    /// Iterates over the outputs.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Output<'_>> {
         self.ends.iter().enumerate().map(|(n, &(event, end))| {
             let begin =
@@ -328,7 +328,7 @@ impl Output<'_> {
         self.batch.provenance(self.event as usize)
     }
 
-    /// What that event is called, `SOURCE/ID`: the same when it comes again, so that a reader knows outputs that were
+    /// The id of that event, `SOURCE/ID`: the same after a redelivery, so that a reader can recognize outputs that were
     /// published twice.
     pub fn event_id(&self) -> String {
         let Provenance { source, id, .. } = self.provenance();

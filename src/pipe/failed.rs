@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::event::Provenance;
 
-/// An event that failed for good. Its text is one line for people, and has no data of the event but what the cause
-/// quotes.
+/// An event that failed permanently. It is displayed as one line of text, without data of the event except what the
+/// cause quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailedEvent {
@@ -13,7 +13,7 @@ pub struct FailedEvent {
     pub provenance: Provenance,
     /// The error's name, if it has one.
     pub error: Option<String>,
-    /// What is said of it.
+    /// The cause, if there is one.
     pub cause: Option<String>,
     /// How often it was tried.
     pub attempts: u32,
@@ -30,5 +30,5 @@ impl fmt::Display for FailedEvent {
     }
 }
 
-/// Hears of events that failed for good.
+/// A listener to events that failed permanently.
 pub(super) type Listener = Box<dyn Fn(&FailedEvent) + Send + Sync>;

@@ -1,4 +1,4 @@
-//! How an execution that failed went: what a dead letter tells of it.
+//! Reports of failed executions, for dead letters.
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,7 @@ pub(super) struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // Nothing happens when it is over.
+        // No effect when it is over.
         self.handle.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! The pipeline itself: receives, has executions run, publishes, settles.
+//! The pipeline itself: receives, runs executions, publishes, settles.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +34,7 @@ pub struct Pipe {
     stop: watch::Sender<bool>,
 }
 
-/// Ends a pipeline: it receives no more, and what is under way is brought to its end.
+/// Ends a pipeline: it receives no more, and finishes what is under way.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Sender<bool>);
 
@@ -47,14 +47,14 @@ impl Stop {
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a pipeline has done so far; read while it runs.
+        /// The counters of a pipeline; read while it runs.
         #[derive(Debug, Default)]
         pub struct Stats {
             $(pub(super) $name: AtomicU64,)*
             pub(super) in_flight: AtomicU64,
         }
 
-        /// What a pipeline has done.
+        /// The counts of a pipeline.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
         #[non_exhaustive]
         pub struct Report {
@@ -62,7 +62,7 @@ macro_rules! counts {
         }
 
         impl Stats {
-            /// The counts as they stand.
+            /// The present counts.
             pub fn report(&self) -> Report {
                 Report { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
@@ -84,25 +84,25 @@ counts! {
     succeeded,
     /// Outputs published.
     published,
-    /// Events given back to come again, and attempts made again here.
+    /// Events given back for redelivery, and attempts repeated here.
     again,
-    /// Events that failed after all retries. Each is a dead letter if there is a place for these.
+    /// Events that failed after all retries. Each is a dead letter if there is a sink for these.
     dead,
     /// Duplicate events, dropped.
     duplicates,
-    /// Events whose settling the source did not take; they come again.
+    /// Events that the source refused to settle; they are redelivered.
     unsettled,
-    /// Times that a source or a sink was away.
+    /// Times that a source or a sink was unreachable.
     away,
 }
 
 impl Pipe {
-    /// A pipeline that throws outputs away until it is given a [`sink`](Pipe::sink).
+    /// A pipeline that drops outputs unless it is given a [`sink`](Pipe::sink).
     pub fn new(engine: Engine, machine: Machine, source: impl Source + 'static) -> Pipe {
         Pipe::boxed(engine, machine, Box::new(source))
     }
 
-    /// As [`new`](Pipe::new), for a source that was chosen while the program runs.
+    /// As [`new`](Pipe::new), for a source that is chosen at run time.
     pub fn boxed(engine: Engine, machine: Machine, source: Box<dyn Source>) -> Pipe {
         let (stats, order, settings, troubles) = Default::default();
         let stop = watch::Sender::new(false);
@@ -110,29 +110,30 @@ impl Pipe {
         Pipe { engine, machine, source, sink, dead, order, settings, troubles, failures, stats, stop }
     }
 
-    /// Where outputs go.
+    /// The sink of outputs.
     pub fn sink(self, sink: impl Sink + 'static) -> Pipe {
         self.shared_sink(Arc::new(sink))
     }
 
-    /// As [`sink`](Pipe::sink), for a sink that others use as well.
+    /// As [`sink`](Pipe::sink), for a shared sink.
     pub fn shared_sink(mut self, sink: Arc<dyn Sink>) -> Pipe {
         self.sink = Some(sink);
         self
     }
 
-    /// Where [dead letters](super::DeadLetter) go. Without a place, events that fail for good are counted and settled.
+    /// The sink of [dead letters](super::DeadLetter). Without one, events that fail permanently are counted and
+    /// settled.
     pub fn dead_letters(self, sink: impl Sink + 'static) -> Pipe {
         self.shared_dead_letters(Arc::new(sink))
     }
 
-    /// As [`dead_letters`](Pipe::dead_letters), for a sink that others use as well.
+    /// As [`dead_letters`](Pipe::dead_letters), for a shared sink.
     pub fn shared_dead_letters(mut self, sink: Arc<dyn Sink>) -> Pipe {
         self.dead = Some(sink);
         self
     }
 
-    /// What order is kept; none unless told.
+    /// Which order is kept; by default none.
     pub fn order(mut self, order: Order) -> Pipe {
         self.order = order;
         self
@@ -144,7 +145,7 @@ impl Pipe {
         self
     }
 
-    /// How many events, and how many bytes of them, may be under way; 10,000 and 64 MiB unless told. A single event, or
+    /// How many events, and how many bytes of them, may be under way; 10,000 and 64 MiB by default. A single event, or
     /// a batch that cannot be split, may exceed the bytes while nothing else is under way.
     pub fn in_flight(mut self, events: usize, bytes: usize) -> Pipe {
         self.settings.events_max = events.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
@@ -152,76 +153,77 @@ impl Pipe {
         self
     }
 
-    /// How many events are received at once, 512 unless told, and how long the source may wait for that many once it
-    /// has one; not at all unless told.
+    /// How many events are received at once, 512 by default, and how long the source may wait for that many once it has
+    /// one; by default not at all.
     pub fn batch(mut self, events: usize, linger: Duration) -> Pipe {
         self.settings.batch = events.max(1);
         self.settings.linger = linger;
         self
     }
 
-    /// Makes one execution of all events of a batch: its input is the array of them, and
-    /// `{"batchItemFailures": [{"itemIdentifier": …}]}` in its output names those that failed, by what their source calls
-    /// them. An empty list, or none, says that all went well; anything else that is not such a list, that all failed.
+    /// Makes one execution of all events of a batch: its input is the array of them, and `{"batchItemFailures":
+    /// [{"itemIdentifier": …}]}` in its output names those that failed, by their ids in the source. An empty list, or
+    /// none, means that all succeeded; anything else that is not such a list, that all failed.
     pub fn as_array(mut self) -> Pipe {
         self.settings.as_array = true;
         self
     }
 
-    /// Shows each event with where it came from: `{"messageId", "eventSource", "key", "deliveries", "body"}`.
+    /// Wraps each event with its provenance: `{"messageId", "eventSource", "key", "deliveries", "body"}`.
     pub fn with_envelope(mut self) -> Pipe {
         self.settings.envelope = true;
         self
     }
 
-    /// Runs events with the same key once within `keep`; the others are settled and counted. A key is forgotten when its
-    /// event is given back. A million keys are kept at most.
+    /// Runs events with the same key once within `keep`; the others are settled and counted. A key is dropped when its
+    /// event is given back. At most a million keys are kept.
     pub fn deduplicate(mut self, key: KeyOf, keep: Duration) -> Pipe {
         self.settings.unique = Some((key, keep));
         self
     }
 
-    /// About how many bytes of its execution's history a dead letter has, 64 KiB unless told; nothing, and it has neither
-    /// that nor the state and the ARN. The last attempt at an event is watched for it, so that pipelines of pure machines,
-    /// and those with several attempts, pay for what fails only; where there is one attempt, each execution is watched.
+    /// About how many bytes of its execution's history a dead letter has, 64 KiB by default; with `None`, it has
+    /// neither history nor the state and the ARN. Only the last attempt at an event is watched for it, so pipelines of
+    /// pure machines, and those with several attempts, pay only for failures; with a single attempt, each execution is
+    /// watched.
     pub fn history(mut self, bytes: Option<usize>) -> Pipe {
         self.settings.history_bytes = bytes;
         self
     }
 
-    /// How long what is under way may take once the pipeline is to end; 30 s unless told. What takes longer is left to
-    /// its source.
+    /// How long running work may take once the pipeline is to end; 30 s by default. What takes longer is left to its
+    /// source.
     pub fn grace(mut self, grace: Duration) -> Pipe {
         self.settings.grace = grace;
         self
     }
 
-    /// Who hears of a source, a sink or a dead-letter sink that fails: at once, again at growing intervals while it
-    /// lasts, and when it is over. Events of `tracing` tell the same.
+    /// Sets a listener to failures of the source, the sink or the dead-letter sink: called at once, again at growing
+    /// intervals while a failure lasts, and when it is over. Events of `tracing` report the same.
     pub fn on_trouble(mut self, listener: impl Fn(&Trouble) + Send + Sync + 'static) -> Pipe {
         self.troubles.listener = Some(Box::new(listener));
         self
     }
 
-    /// Who hears of events that fail for good, of each once it is a dead letter, or counted where there is no place for
-    /// these.
+    /// Sets a listener to events that fail permanently, called for each once it is a dead letter, or counted if there
+    /// is no sink for these.
     pub fn on_failure(mut self, listener: impl Fn(&FailedEvent) + Send + Sync + 'static) -> Pipe {
         self.failures = Some(Box::new(listener));
         self
     }
 
-    /// What it has done so far.
+    /// Its counters.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)
     }
 
-    /// A way to end it.
+    /// A handle to stop it.
     pub fn stopper(&self) -> Stop {
         Stop(self.stop.clone())
     }
 
     /// Runs until there are no more events, or it is [stopped](Pipe::stopper). Must be called within a tokio runtime;
-    /// with one of several threads, batches are worked at side by side.
+    /// with one of several threads, batches are processed in parallel.
     ///
     /// # Errors
     /// When the source refuses before it has handed anything over, the sink is closed, or the pipeline was stopped
@@ -262,7 +264,7 @@ impl Pipe {
     }
 }
 
-/// A pipeline that runs.
+/// A running pipeline.
 struct Flow {
     source: Box<dyn Source>,
     order: Order,
@@ -275,10 +277,10 @@ struct Flow {
     tasks: JoinSet<Result<(), PipeError>>,
 }
 
-/// What is held as long as a piece of work is under way.
+/// Held as long as a piece of work is under way.
 type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-/// Between two tries of something that is away.
+/// The pause between two attempts to reach a source or sink that is unreachable.
 pub(super) const AWAY_MIN: Duration = Duration::from_millis(50);
 pub(super) const AWAY_MAX: Duration = Duration::from_secs(5);
 /// How long a source may take to close.
@@ -288,7 +290,7 @@ impl Flow {
     async fn run(mut self) -> Result<Report, PipeError> {
         let mut stopped = self.processor.stop.subscribe();
         let ended = self.receive().await;
-        // What is under way comes to its end, or is left to its source.
+        // Running work is finished, or left to its source.
         let grace = self.processor.settings.grace;
         if ended.is_err() || *stopped.borrow_and_update() {
             self.processor.stop.send_replace(true);
@@ -302,7 +304,7 @@ impl Flow {
         };
         let finished = tokio::select! {
                     finished = finish => finished,
-                    // Without being stopped, it ends because there are no more events: they have all the time they need.
+                    // When it ends because there are no more events, there is no time limit.
                     () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => {
                         if self.processor.redelivers {
         Ok(())
@@ -360,7 +362,7 @@ impl Flow {
         }
     }
 
-    /// Asks the source, as soon as there is room.
+    /// Receives from the source, as soon as there is room.
     async fn receive_once(&mut self) -> Result<Option<Batch>, PipeError> {
         let first = acquire(&self.events, 1).await?;
         let Settings { batch, linger, .. } = self.processor.settings;
@@ -401,7 +403,7 @@ impl Flow {
 
     fn spawn(&mut self, batch: &Arc<Batch>, events: Vec<u32>, turn: Turn, permits: Arc<Permits>) {
         let (processor, batch) = (Arc::clone(&self.processor), Arc::clone(batch));
-        // Where the order of keys is kept, nothing of a later event happens before the earlier one is settled.
+        // If the order of keys is kept, processing of a later event begins when the earlier one is settled.
         let first_of_all = matches!(self.order, Order::Key(_));
         processor.stats.in_flight.fetch_add(events.len() as u64, Ordering::Relaxed);
         self.tasks.spawn(async move {
@@ -412,7 +414,7 @@ impl Flow {
         });
     }
 
-    /// The events that did not come before; the others are settled.
+    /// The events that are not duplicates; duplicates are settled.
     async fn fresh(&mut self, batch: &Batch) -> Vec<u32> {
         let all = 0..batch.len() as u32;
         let (Some((key, _)), Some(dedup)) = (&self.processor.settings.unique, &self.processor.dedup) else {
@@ -440,7 +442,7 @@ async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> Result<OwnedSema
     Arc::clone(semaphore).acquire_many_owned(permits).await.map_err(closed)
 }
 
-/// A task that panicked settled nothing: its events stay with the source, and the pipeline ends, for it is a bug.
+/// A task that panicked settled nothing: its events stay with the source, and the pipeline ends, because it is a bug.
 fn outcome(joined: Result<Result<(), PipeError>, tokio::task::JoinError>) -> Result<(), PipeError> {
     joined.unwrap_or_else(|error| {
         if error.is_panic() {

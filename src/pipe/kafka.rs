@@ -1,8 +1,8 @@
 //! Kafka: topics as a source, by a consumer group, and a topic as a sink. By librdkafka.
 //!
 //! The members of a group share the partitions of its topics. A partition's offset is committed up to the first message
-//! that is not settled: those behind it that are settled already come again when another member takes the partition
-//! over. Kafka gives nothing back, so events are tried again here.
+//! that is not settled: messages behind it that are settled already are delivered again when another member takes the
+//! partition over. Kafka cannot redeliver single messages, so events are retried here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ pub struct Kafka {
     config: ClientConfig,
 }
 
-/// How long the cluster may take to say what topics there are.
+/// How long the cluster may take to list its topics.
 const METADATA_MAX: Duration = Duration::from_secs(10);
 
 fn away(error: impl std::fmt::Display) -> PipeError {
@@ -36,7 +36,7 @@ fn refused(error: impl std::fmt::Display) -> PipeError {
     PipeError::Refused(format!("Kafka: {error}"))
 }
 
-/// What will not pass.
+/// Errors that are permanent.
 fn trouble(error: &KafkaError) -> PipeError {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
@@ -76,21 +76,21 @@ impl Kafka {
         self
     }
 
-    /// The messages of topics, as a member of a group. A group that is new begins with the oldest message. A message's
-    /// key is the key whose order the source keeps.
+    /// The messages of topics, as a member of a group. A new group begins with the oldest message. A message's key is
+    /// the ordering key.
     ///
     /// # Errors
-    /// When there is no such topic, the cluster is away, or a property is not right.
+    /// When there is no such topic, the cluster is unreachable, or a property is invalid.
     pub async fn source(&self, group: &str, topics: &[&str]) -> Result<KafkaSource, PipeError> {
         let mut config = self.config.clone();
         let ours = [
             ("group.id", group),
-            // Offsets are committed every second, as far as they are stored; and that is done when events are settled.
+            // Offsets are committed every second, as far as they are stored; they are stored when events are settled.
             ("enable.auto.commit", "true"),
             ("auto.commit.interval.ms", "1000"),
             ("enable.auto.offset.store", "false"),
         ];
-        // While there is no room for more events, nothing is asked for.
+        // While there is no room for more events, it does not poll.
         let usual = [("auto.offset.reset", "earliest"), ("max.poll.interval.ms", "900000")];
         let unset = usual.into_iter().filter(|(name, _)| self.config.get(name).is_none());
         for (name, value) in unset.chain(ours) {
@@ -117,18 +117,19 @@ impl Kafka {
         Ok(KafkaSource { consumer, progress, name: topics.join(",").into(), kept: Vec::new() })
     }
 
-    /// A sink that publishes to a topic. Outputs have the key of their event; each is safe with all in-sync replicas.
+    /// A sink that publishes to a topic. Outputs have the key of their event; each is acknowledged by all in-sync
+    /// replicas.
     ///
     /// # Errors
-    /// When a property is not right.
+    /// When a property is invalid.
     pub fn sink(&self, topic: impl Into<String>) -> Result<KafkaSink, PipeError> {
         Ok(KafkaSink { producer: self.producer()?, topic: topic.into() })
     }
 
-    /// A producer, for whatever else is to be published: by [tasks](crate::task::kafka), for instance.
+    /// A producer for other purposes: for [tasks](crate::task::kafka), for instance.
     ///
     /// # Errors
-    /// When a property is not right.
+    /// When a property is invalid.
     pub fn producer(&self) -> Result<FutureProducer, PipeError> {
         let mut config = self.config.clone();
         let usual = [("enable.idempotence", "true"), ("message.timeout.ms", "30000")];
@@ -156,7 +157,7 @@ struct Kept {
     body: Vec<u8>,
 }
 
-/// Where a message lies.
+/// A message's topic, partition and offset.
 #[derive(Clone)]
 struct Place {
     topic: Arc<str>,
@@ -170,7 +171,7 @@ struct Progress(Arc<Mutex<Partitions>>);
 
 type Partitions = HashMap<(Arc<str>, i32), Partition>;
 
-/// Messages that were received and are not all settled: whether each is. The first is not.
+/// Messages that were received and are not all settled: whether each is. The first one is not settled.
 #[derive(Default)]
 struct Partition {
     open: BTreeMap<i64, bool>,
@@ -184,7 +185,7 @@ impl Partition {
         self.end = self.end.max(offset + 1);
     }
 
-    /// Up to where all is settled, if that is farther than before.
+    /// The new offset up to which all messages are settled, if it has advanced.
     fn settle(&mut self, offset: i64) -> Option<i64> {
         *self.open.get_mut(&offset)? = true;
         let is_first = self.open.first_key_value().is_some_and(|(first, _)| *first == offset);
@@ -210,7 +211,7 @@ impl ConsumerContext for Progress {
     /// What is settled of revoked partitions is committed before another consumer gets them.
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(partitions) = rebalance {
-            // What cannot be committed comes again.
+            // What cannot be committed is redelivered.
             let _ = consumer.commit_consumer_state(CommitMode::Sync);
             let mut progress = self.lock();
             for gone in partitions.elements() {
@@ -242,7 +243,7 @@ impl KafkaSource {
             } else {
                 timeout(left, consumer.recv()).await.ok()
             };
-            // What is there is handed over; an error comes again if it is one that stays.
+            // Messages received so far are handed over; a persistent error comes again.
             let Some(Ok(message)) = next else { break };
             bytes += message.payload_len();
             self.keep(&message);
@@ -257,7 +258,7 @@ impl KafkaSource {
         let topic = known.cloned().unwrap_or_else(|| Arc::from(message.topic()));
         self.progress.lock().entry((Arc::clone(&topic), partition)).or_default().receive(offset);
         let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
-        // A message without a body says that there is nothing any more.
+        // A message without a body is a deletion: `null`.
         let body = message.payload().unwrap_or(b"null").to_vec();
         self.kept.push(Kept { place: Place { topic, partition, offset }, key, body });
     }
@@ -285,7 +286,7 @@ impl Source for KafkaSource {
         let consumer = Arc::clone(&self.consumer);
         Box::pin(async move {
             let leave = tokio::task::spawn_blocking(move || {
-                // What cannot be committed comes again.
+                // What cannot be committed is redelivered.
                 let _ = consumer.commit_consumer_state(CommitMode::Sync);
                 consumer.unsubscribe();
             });
@@ -330,7 +331,7 @@ impl Receipts for KafkaReceipts {
                 offsets.insert((Arc::clone(topic), partition), up_to);
             }
         }
-        // Before the lock is free, so that a later offset is never followed by an earlier one.
+        // While the lock is held, so that a later offset is never followed by an earlier one.
         let stored = self.store(&offsets);
         drop(progress);
         Box::pin(std::future::ready(stored))

@@ -1,6 +1,6 @@
-//! NDJSON: one JSON text a line, from files and standard input, to files and standard output.
+//! NDJSON: one JSON text per line, from files and standard input, to files and standard output.
 //!
-//! Reading and writing block, so each has a thread of its own, and a batch is what one read brings.
+//! Reading and writing block, so each has a thread of its own, and a batch is the result of one read.
 
 use std::fs::File;
 use std::future::ready;
@@ -14,23 +14,23 @@ use tokio::sync::{mpsc as channel, oneshot};
 use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
 use super::sent::{Line, Sent};
 
-/// Makes sources and sinks of lines. Blank lines are no events. A line of more than 16 MiB is cut there; it is too
-/// large for an execution in any case.
+/// Makes sources and sinks of lines. Blank lines are skipped. A line of more than 16 MiB is cut there; it is too large
+/// for an execution in any case.
 #[derive(Debug)]
 pub struct Lines(());
 
 const READ_BYTES: usize = 256 << 10;
 const LINE_BYTES_MAX: usize = 16 << 20;
-/// Batches that wait to be taken.
+/// Batches that may wait to be received.
 const WAITING_MAX: usize = 2;
 
 impl Lines {
-    /// Events from whatever can be read. `name` is what they are said to come from.
+    /// Events from any reader. `name` is their source's name.
     pub fn from_reader(name: &str, reader: impl Read + Send + 'static) -> LineSource {
         Lines::from_part(name, reader, None)
     }
 
-    /// Lines that were not sent yet, where there is a list of those that were.
+    /// Lines that are not in the list of sent ones, if there is a list.
     fn from_part(
         name: &str,
         reader: impl Read + Send + 'static,
@@ -59,8 +59,8 @@ impl Lines {
         Ok(Lines::from_reader(&path.display().to_string(), File::open(path)?))
     }
 
-    /// Those events of a file that were not settled before. What is settled is written down in a file beside it, which is
-    /// called as it is with `.sent` behind; a line counts as known if it holds what it held then.
+    /// Those events of a file that were not settled before. Settled events are listed in a file beside it, with `.sent`
+    /// appended to the name; a line is recognized by its number and content.
     ///
     /// # Errors
     /// When either file cannot be opened.
@@ -70,7 +70,7 @@ impl Lines {
         Ok(Lines::from_part(&path.display().to_string(), file, Some(sent)))
     }
 
-    /// Outputs to whatever can be written; they count as safe once it has been flushed.
+    /// Outputs to any writer; they count as safe once it has been flushed.
     pub fn to_writer(mut writer: impl Write + Send + 'static) -> LineSink {
         LineSink::new("a writer", move |lines| writer.write_all(lines).and_then(|()| writer.flush()))
     }
@@ -127,7 +127,7 @@ pub struct LineSource {
 }
 
 impl LineSource {
-    /// How many events were left out so far because they were settled [before](Lines::from_file_once).
+    /// How many events were skipped so far because they were settled [before](Lines::from_file_once).
     pub fn skipped(&self) -> impl Fn() -> u64 + use<> {
         let sent = self.sent.clone();
         move || sent.as_ref().map_or(0, |sent| sent.lock().unwrap_or_else(PoisonError::into_inner).skipped)
@@ -140,7 +140,7 @@ struct Cut {
     spans: Vec<(u32, u32)>,
     /// The number of each event's line.
     lines: Vec<u64>,
-    /// What each holds, where what is settled is written down.
+    /// The content of each, if settled lines are listed.
     known: Vec<Line>,
 }
 
@@ -197,10 +197,10 @@ impl Receipts for LineNumbers {
 
 struct Reader<R> {
     reader: R,
-    /// The beginning of a line whose end was not read yet.
+    /// The beginning of a line whose end is not read yet.
     rest: Vec<u8>,
     line: u64,
-    /// What follows belongs to a line that was cut.
+    /// Whether the input is inside a line that was cut.
     skipping: bool,
     sent: Option<Arc<Mutex<Sent>>>,
 }
@@ -261,7 +261,7 @@ impl<R: Read> Reader<R> {
         }
         let is_cut = !at_end && text[..whole].last() != Some(&b'\n');
         self.rest = text.split_off(whole);
-        // Room for the next read, not for what was split off only.
+        // Room for the next read, not just for what was split off.
         self.rest.reserve(READ_BYTES);
         Ok(Some(self.lines(text, is_cut)))
     }
@@ -301,7 +301,7 @@ pub struct LineSink {
     jobs: mpsc::SyncSender<Job>,
 }
 
-/// Appends lines to a file. What only went in by half is taken back, so that it can be tried again.
+/// Appends lines to a file. A partial write is undone, so that it can be retried.
 fn append(file: &mut File, lines: &[u8]) -> io::Result<()> {
     let before = file.metadata()?;
     let written = file.write_all(lines).and_then(|()| file.sync_data());
@@ -363,7 +363,7 @@ impl Sink for LineSink {
     }
 }
 
-/// One line for each output. In JSON a line feed is nothing but space; an original that has some loses them.
+/// One line for each output. In JSON a line feed is only whitespace; line feeds in the original are removed.
 fn lines(outputs: &Outputs<'_>) -> Vec<u8> {
     let mut lines = outputs.lines().to_vec();
     if memchr::memchr_iter(b'\n', &lines).count() > outputs.len() {

@@ -1,4 +1,4 @@
-//! Event pipelines: a [`Source`] of events, a state machine, and a [`Sink`] for what it makes of them.
+//! Event pipelines: a [`Source`] of events, a state machine, and a [`Sink`] for its outputs.
 //!
 //! ```
 //! use expressway::pipe::{Lines, Pipe};
@@ -17,12 +17,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An event is settled with its source only after its execution has reached its terminal status *and* what came of it
-//! is published: its output, or a [`DeadLetter`] when it failed for good. Whatever happens in between, a crash, a
-//! broker that goes away, the source hands the event out again. So nothing is lost, and what reads the sink may see an
-//! output twice.
+//! An event is settled with its source only after its execution has reached its terminal status *and* its result is
+//! published: its output, or a [`DeadLetter`] when it failed permanently. If anything goes wrong in between, such as a
+//! crash or an unreachable broker, the source delivers the event again. So nothing is lost, and readers of the sink may
+//! see an output twice.
 //!
-//! What is under way is bounded by events and by bytes; when the bound is reached, the source is not asked for more.
+//! The events under way are bounded by number and by bytes; at the bound, the pipeline stops receiving.
 
 mod batch_item_failures;
 mod dead_letter;

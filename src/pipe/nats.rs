@@ -42,7 +42,7 @@ pub struct NatsOptions {
 /// How a durable consumer is created if it does not exist.
 #[derive(Clone, Debug)]
 pub struct NatsConsumer {
-    /// The stream; it must be there.
+    /// The stream; it must exist.
     pub stream: String,
     /// The consumer's name. Processes that use the same one share its events.
     pub durable: String,
@@ -69,9 +69,9 @@ impl NatsConsumer {
 
 /// Publications whose acknowledgement is awaited at a time, by one connection.
 const UNACKNOWLEDGED_MAX: usize = 16_384;
-/// How long it may take until what was said of events is on its way.
+/// How long it may take until acknowledgements are sent.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
-/// Messages that are asked for at once.
+/// Messages that are requested at once.
 const PULL_MESSAGES: usize = 1_000;
 
 fn away(error: impl std::fmt::Display) -> PipeError {
@@ -110,10 +110,10 @@ impl Nats {
         Ok(Nats { client, context })
     }
 
-    /// The events of a durable consumer, which is made if it is not there.
+    /// The events of a durable consumer, which is created if it does not exist.
     ///
     /// # Errors
-    /// When there is no such stream, or the consumer is there with settings that contradict ours.
+    /// When there is no such stream, or the existing consumer has settings that contradict these.
     pub async fn source(&self, consumer: NatsConsumer) -> Result<NatsSource, PipeError> {
         let stream = self.context.get_stream(&consumer.stream).await;
         let stream = stream.map_err(|error| refused(format!("stream {}: {error}", consumer.stream)))?;
@@ -136,7 +136,7 @@ impl Nats {
             .get_or_create_consumer(&consumer.durable, config)
             .await
             .map_err(|error| refused(format!("consumer {}: {error}", consumer.durable)))?;
-        // One that was there keeps its own.
+        // An existing consumer keeps its settings.
         let in_force = pull::Config::try_from_consumer_config(found.cached_info().config.clone());
         let visibility_timeout = in_force.map_or(consumer.ack_wait, |config| config.ack_wait);
         let name = Arc::from(format!("{}/{}", consumer.stream, consumer.durable));
@@ -152,17 +152,17 @@ impl Nats {
         })
     }
 
-    /// The connection, for whatever else is to be done with it: [tasks](crate::task::nats), for instance.
+    /// The connection, for other purposes: for [tasks](crate::task::nats), for instance.
     pub fn client(&self) -> &async_nats::Client {
         &self.client
     }
 
-    /// A sink that publishes to a subject, which a stream must listen to.
+    /// A sink that publishes to a subject, which a stream must capture.
     pub fn sink(&self, subject: impl Into<String>) -> NatsSink {
         NatsSink { context: self.context.clone(), subject: subject.into(), with_ids: true }
     }
 
-    /// The value of a key of a bucket, and all later ones: how a definition is kept where all processes find it.
+    /// The value of a key of a bucket, and all later ones: for definitions that are shared by all processes.
     ///
     /// # Errors
     /// When there is no such bucket.
@@ -178,7 +178,7 @@ pub struct NatsValue {
     store: kv::Store,
     key: String,
     watch: Option<kv::Watch>,
-    /// The revision that was handed out last.
+    /// The revision that was returned last.
     dedup: u64,
 }
 
@@ -189,10 +189,10 @@ impl std::fmt::Debug for NatsValue {
 }
 
 impl NatsValue {
-    /// Waits for the value, at first for the one that is there, then for the next.
+    /// Waits for the value: first the present one, then each change.
     ///
     /// # Errors
-    /// When the server is away: ask again.
+    /// When the server is unreachable: retry.
     pub async fn next(&mut self) -> Result<Vec<u8>, PipeError> {
         loop {
             if self.watch.is_none() {
@@ -225,7 +225,7 @@ pub struct NatsSource {
     name: Arc<str>,
     consumer: Consumer<pull::Config>,
     messages: Option<pull::Stream>,
-    /// Something went wrong: the consumer may have been removed, alone or with its stream.
+    /// Whether something went wrong: the consumer may have been removed, alone or with its stream.
     lost: bool,
     /// Messages taken by a call that was dropped.
     kept: Option<Vec<jetstream::Message>>,
@@ -257,7 +257,7 @@ impl NatsSource {
         self.messages.as_mut().ok_or_else(|| away("no messages"))
     }
 
-    /// The next message, if it is there; waits for it when told.
+    /// The next message, if it has arrived; with `wait`, waits for it.
     async fn next(&mut self, wait: Option<Duration>) -> Result<Option<jetstream::Message>, PipeError> {
         let messages = self.messages().await?;
         let next = match wait {
@@ -302,7 +302,7 @@ impl NatsSource {
                     bytes += message.payload.len();
                     self.kept.get_or_insert_default().push(message);
                 }
-                // What is there is handed over; the error comes again if it is one that stays.
+                // Messages received so far are handed over; a persistent error comes again.
                 Ok(None) | Err(_) => break,
             }
         }
@@ -411,7 +411,7 @@ pub struct NatsSink {
 }
 
 impl NatsSink {
-    /// Publishes without ids, which is faster: what is published twice is then kept twice.
+    /// Publishes without ids, which is faster, but outputs published twice are kept twice.
     #[must_use]
     pub fn without_ids(mut self) -> NatsSink {
         self.with_ids = false;

@@ -1,7 +1,7 @@
-//! What order is kept: none, that of the outputs, or that of events with the same key.
+//! Ordering: none, that of the outputs, or that of events with the same key.
 //!
-//! Who has to wait for whom is decided when events are received, by one task alone; after that, each piece of work only
-//! waits for the one before it in its lane.
+//! The order is decided when events are received, by a single task; after that, each piece of work only waits for the
+//! one before it in its lane.
 
 use tokio::sync::oneshot;
 
@@ -10,7 +10,7 @@ use crate::json::{self, Arena};
 use crate::query::path::{Path, ReferencePath};
 use crate::query::{Names, Slot};
 
-/// What order is kept.
+/// Which order is kept.
 #[derive(Clone, Debug, Default)]
 pub enum Order {
     /// None.
@@ -43,12 +43,12 @@ impl Names for NoNames {
 }
 
 impl KeyOf {
-    /// The key that the source keeps the order of: Kafka's key, the group of a queue.
+    /// The ordering key of the source: Kafka's key, the group of a queue.
     pub fn source() -> KeyOf {
         KeyOf(Place::Source)
     }
 
-    /// What the source calls the event.
+    /// The event's id in the source.
     pub fn id() -> KeyOf {
         KeyOf(Place::Id)
     }
@@ -67,7 +67,7 @@ impl KeyOf {
         }
     }
 
-    /// The key of an event; none where it has none.
+    /// The key of an event; `None` if it has none.
     pub(super) fn of(&self, arena: &mut Arena, batch: &Batch, n: usize) -> Option<String> {
         match &self.0 {
             Place::Source => batch.key(n).map(str::to_owned),
@@ -100,28 +100,28 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Waits until what is before is done.
+    /// Waits until the work before is done.
     pub(super) async fn wait(&mut self) {
         if let Some(before) = self.before.take() {
-            // It is done, or gone.
+            // It is done, or was dropped.
             let _ = before.await;
         }
     }
 }
 
-/// Work in a lane is done in the order in which it was put there.
+/// Work in a lane is done in the order in which it joined.
 #[derive(Debug, Default)]
 pub(super) struct Lane(Option<oneshot::Receiver<()>>);
 
 impl Lane {
-    /// The place after all that is in the lane.
+    /// The place after all work that is in the lane.
     pub(super) fn join(&mut self) -> Turn {
         let (after, next) = oneshot::channel();
         Turn { before: self.0.replace(next), _after: Some(after) }
     }
 }
 
-/// Lanes for events with keys. Keys that share a lane wait for each other, which is seldom and harmless.
+/// Lanes for events with keys. Keys that share a lane wait for each other, which is rare and harmless.
 const LANES: usize = 1_024;
 
 /// One lane for each of many keys.

@@ -1,4 +1,4 @@
-//! What happens to the events of one batch.
+//! Processing of the events of one batch.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -23,16 +23,16 @@ use crate::fault::{self, Fault};
 use crate::json::{self, Arena};
 use crate::runtime::{Engine, Limit, Machine, Outcome, StartError, StartOptions, Status};
 
-/// What all batches have in common.
+/// What all batches share.
 pub(super) struct Processor {
     pub(super) engine: Engine,
     pub(super) machine: Machine,
     pub(super) sink: Option<Arc<dyn Sink>>,
     pub(super) dead: Option<Arc<dyn Sink>>,
     pub(super) settings: Settings,
-    /// Attempts are made here, not by giving events back.
+    /// Whether attempts are repeated here, rather than by giving events back.
     pub(super) in_place: bool,
-    /// What is given back comes again.
+    /// Whether an event that is given back is redelivered.
     pub(super) redelivers: bool,
     pub(super) dedup: Option<Mutex<Dedup>>,
     pub(super) troubles: Troubles,
@@ -46,9 +46,9 @@ pub(super) struct Processor {
 pub(super) struct Failure {
     pub(super) error: Option<String>,
     pub(super) cause: Option<String>,
-    /// Trying again would be in vain.
+    /// Whether a retry cannot help.
     pub(super) is_final: bool,
-    /// How the execution went, if it was the last one and watched.
+    /// The report of the execution, if it was the last one and watched.
     pub(super) failure_report: Option<Arc<FailureReport>>,
 }
 
@@ -75,7 +75,7 @@ impl Failure {
     }
 }
 
-/// What became of some events of a batch.
+/// The results of some events of a batch.
 struct BatchResult<'b> {
     /// In the order of the events.
     outputs: Outputs<'b>,
@@ -84,7 +84,7 @@ struct BatchResult<'b> {
     dead: Vec<Lost>,
 }
 
-/// What came of an event that was run in passing.
+/// The result of running an event on this thread.
 enum TriedNow {
     Succeeded,
     Failed(Failure),
@@ -92,7 +92,7 @@ enum TriedNow {
     NotHere,
 }
 
-/// What became of an event.
+/// The result of an event.
 enum EventResult {
     Output(Outcome),
     /// It succeeded, and has no output of its own.
@@ -101,12 +101,12 @@ enum EventResult {
     Dead(Failure, u32),
 }
 
-/// The pipeline ends: what is not settled stays with the source.
+/// The pipeline ends: events that are not settled stay with the source.
 pub(super) struct Ending;
 
-/// So many executions of a batch are under way at most; more would only wait in the engine.
+/// The most concurrent executions of a batch; more would only wait in the engine.
 const SIDE_BY_SIDE: usize = 4_096;
-/// After so many executions on this thread, others have their turn.
+/// After so many executions on this thread, it yields.
 const IN_A_ROW: usize = 256;
 
 impl<'b> BatchResult<'b> {
@@ -115,7 +115,7 @@ impl<'b> BatchResult<'b> {
         BatchResult { outputs: Outputs::new(batch), succeeded, again: Vec::new(), dead: Vec::new() }
     }
 
-    /// Adds what became of others, in the order of their events.
+    /// Adds results of others, in the order of their events.
     fn add(&mut self, came: impl IntoIterator<Item = (u32, EventResult)>) {
         let mut outputs = Vec::new();
         for (event, came) in came {
@@ -134,7 +134,7 @@ impl<'b> BatchResult<'b> {
 }
 
 impl Processor {
-    /// Deals with some events of a batch. `first_of_all` says that nothing may happen before it is their turn; else only
+    /// Processes some events of a batch. With `first_of_all`, nothing may happen before it is their turn; else only
     /// publishing waits for it.
     pub(super) async fn process(
         &self,
@@ -152,7 +152,7 @@ impl Processor {
             tokio::select! {
                 batch_result = &mut dealing => return batch_result,
                 () = sleep(visibility_timeout / 3) => {
-                    // When it does not arrive, the events come twice.
+                    // If it fails, the events may be delivered twice.
                     if batch.receipts.extend(events).await.is_err() {
                         self.stats.away.fetch_add(1, Ordering::Relaxed);
                     }
@@ -248,7 +248,7 @@ impl Processor {
         batch_result
     }
 
-    /// Runs an event here and now, with nothing in between its body and the text that is published.
+    /// Runs an event on this thread, from its body directly to the published text.
     fn try_now(&self, batch: &Batch, event: u32, batch_result: &mut BatchResult<'_>) -> TriedNow {
         let BatchResult { outputs, succeeded, .. } = batch_result;
         let (body, options) = (batch.body(event as usize), StartOptions::default());
@@ -275,8 +275,8 @@ impl Processor {
         ran
     }
 
-    /// Runs an event until it succeeds, or is not to be tried here any more. A first attempt that failed already counts,
-    /// unless it was the last one: that is made once more, to be watched.
+    /// Runs an event until it succeeds, or is not to be retried here any more. A first attempt that failed already
+    /// counts, unless it was the last one: that is repeated, to be watched.
     async fn event(&self, batch: &Batch, event: u32, first: TriedNow) -> EventResult {
         let enveloped = self.settings.envelope.then(|| self.enveloped(batch, event));
         let input = enveloped.as_deref().unwrap_or_else(|| batch.body(event as usize));
@@ -308,7 +308,7 @@ impl Processor {
         }
     }
 
-    /// Whether dead letters tell how an execution went.
+    /// Whether dead letters have reports of executions.
     fn reports_failures(&self) -> bool {
         self.dead.is_some() && self.settings.history_bytes.is_some()
     }
@@ -318,7 +318,7 @@ impl Processor {
         if self.in_place { attempts } else { batch.provenance(event as usize).deliveries.max(1) }
     }
 
-    /// What becomes of an event that failed; nothing when it is to be tried again here and now.
+    /// The result of an event that failed; `None` when it is to be retried here and now.
     async fn failed(
         &self,
         batch: &Batch,
@@ -402,7 +402,7 @@ impl Processor {
                 let cause = "The output names the event as failed, or what it names is not an event.";
                 failures.push((event, Failure::new(batch_item_failures::ERROR, cause)));
             } else {
-                // The output is that of the first one.
+                // The output belongs to the first event.
                 came.push((event, outcome.take().map_or(EventResult::Silent, EventResult::Output)));
             }
         }
@@ -442,8 +442,8 @@ impl Processor {
         text
     }
 
-    /// One execution. Where there is no room for it, it waits for some. The last attempt is watched, so that a dead letter
-    /// can tell how it went: what succeeds before costs nothing more.
+    /// One execution. If there is no room for it, it waits. Only the last attempt is watched, so that a dead letter has
+    /// a report: earlier successes cost nothing more.
     async fn run(&self, input: &[u8], is_last: bool) -> Result<Result<Outcome, Failure>, Ending> {
         let history_bytes = self.settings.history_bytes.filter(|_| is_last && self.reports_failures());
         loop {

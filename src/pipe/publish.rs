@@ -1,4 +1,4 @@
-//! Publishing outputs, burying dead letters, and telling the source what became of its events.
+//! Publishing outputs, writing dead letters, and settling events with the source.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -11,11 +11,11 @@ use super::process::{Failure, Processor};
 use super::trouble::End;
 use crate::json::Arena;
 
-/// An event that failed for good, why, and after how many attempts.
+/// An event that failed permanently, why, and after how many attempts.
 pub(super) type Lost = (u32, Failure, u32);
 
 impl Processor {
-    /// Publishes until it is done. Outputs that the sink refuses join the dead.
+    /// Publishes until it is done. Outputs that the sink refuses become dead letters.
     pub(super) async fn publish(
         &self,
         batch: &Batch,
@@ -71,7 +71,7 @@ impl Processor {
         Ok(())
     }
 
-    /// Publishes; tries again while the sink is away, until the pipeline is to end.
+    /// Publishes; retries while the sink is unreachable, until the pipeline is to end.
     async fn push(&self, sink: &dyn Sink, outputs: &Outputs<'_>) -> Result<(), PipeError> {
         let mut wait = AWAY_MIN;
         loop {
@@ -94,8 +94,8 @@ impl Processor {
         }
     }
 
-    /// Writes the dead letters. An event whose letter its place does not take, though nothing more can be left out of
-    /// it, is no longer among the dead: it stays with its source, which hands it out again later.
+    /// Writes the dead letters. If a letter is refused even at its smallest, its event is not dead: it stays with its
+    /// source, which redelivers it later.
     pub(super) async fn write_dead_letters(
         &self,
         batch: &Batch,
@@ -134,7 +134,7 @@ impl Processor {
         Ok(unwritten)
     }
 
-    /// Writes letters, as soon as their place is there; or it refuses them.
+    /// Writes letters, as soon as their sink is reachable; or it refuses them.
     async fn write_letters(
         &self,
         sink: &dyn Sink,
@@ -199,7 +199,8 @@ impl Processor {
         letter
     }
 
-    /// Nothing of these events is settled: they are given back, to be redelivered at once, to another consumer.
+    /// Nothing of these events is settled: they are given back for immediate redelivery, to another consumer if there
+    /// is one.
     pub(super) async fn give_back(
         &self,
         batch: &Batch,
@@ -207,7 +208,7 @@ impl Processor {
         why: PipeError,
     ) -> Result<(), PipeError> {
         if matches!(why, PipeError::Closed(_)) {
-            // Before the events come again.
+            // Before the events are redelivered.
             self.stop.send_replace(true);
         }
         let dispositions: Vec<_> =
@@ -215,7 +216,8 @@ impl Processor {
         self.settle(batch, &dispositions).await;
         match why {
             PipeError::Closed(_) => Err(why),
-            // It was said to end while something was away: the source keeps them, or they would be lost without a word.
+            // It was stopped while a sink was unreachable: the source keeps the events, or else they would be lost
+            // silently.
             _ if self.redelivers => Ok(()),
             why => Err(PipeError::Closed(format!(
                 "the outputs of {} events are not published, and their source does not redeliver them: {why}",
@@ -224,7 +226,7 @@ impl Processor {
         }
     }
 
-    /// Tells the source what became of events. Where it does not listen, they come again.
+    /// Settles events with the source. If the source does not accept it, they are redelivered.
     pub(super) async fn settle(&self, batch: &Batch, dispositions: &[(u32, Disposition)]) {
         if dispositions.is_empty() {
             return;

@@ -1,12 +1,12 @@
-//! Redis Streams: a consumer group as a source, a stream as a sink. Redis 6.2 or later, and what speaks like it.
+//! Redis Streams: a consumer group as a source, a stream as a sink. Redis 6.2 or later, and compatible servers.
 //!
-//! Processes that name the same group share its entries. An entry is acknowledged (`XACK`) after what came of it is
-//! published. One whose process is gone is claimed by another once it has been idle for long enough; while an execution
-//! takes long, its entry is kept from being idle; one that is given back is made to look idle for so long that it can be
-//! claimed after its delay.
+//! Processes that name the same group share its entries. An entry is acknowledged (`XACK`) after its output is
+//! published. The entries of a process that has ended are claimed by another once they have been idle for long enough;
+//! while an execution takes long, the idle time of its entry is reset; the idle time of one that is given back is set
+//! so that it can be claimed after its delay.
 //!
-//! Entries are claimed by `XPENDING` and `XCLAIM`, not by `XAUTOCLAIM`, which does the same and does not tell how many
-//! times an entry was handed out.
+//! Entries are claimed by `XPENDING` and `XCLAIM`, not by `XAUTOCLAIM`, which does the same without the number of
+//! deliveries.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,23 +23,23 @@ use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Re
 #[derive(Clone, Debug)]
 pub struct Redis {
     client: Client,
-    /// Shared by all but what waits for entries.
+    /// Shared by all commands except those that wait for entries.
     link: Arc<Link>,
 }
 
-/// A consumer group of a stream, and how its entries are events.
+/// A consumer group of a stream, and how its entries become events.
 #[derive(Clone, Debug)]
 pub struct RedisGroup {
-    /// The stream's key. An absent stream is made, and is empty.
+    /// The stream's key. A missing stream is created empty.
     pub stream: String,
-    /// The group's name. Processes that use the same one share its entries. An absent group is made, and begins with the
-    /// oldest entry.
+    /// The group's name. Processes that use the same one share its entries. A missing group is created, and begins with
+    /// the oldest entry.
     pub group: String,
     /// The consumer's name, which only one process may use at a time; by default, a unique name.
     pub consumer: Option<String>,
     /// The field that has the event's body. An entry without it is an event whose body is the object of all its fields.
     pub body: String,
-    /// The field that has the key that events keep the order of.
+    /// The field with the ordering key.
     pub key: Option<String>,
     /// How long an entry may stay unacknowledged before it is given to another consumer. Also the longest delay of an
     /// event that is given back.
@@ -62,15 +62,15 @@ impl RedisGroup {
 
 /// How long a command may take before its connection counts as broken.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// How long the server is asked to wait for entries. What was given back meanwhile is claimed so much later at most.
+/// How long the server is asked to wait for entries. Events that were given back are claimed with at most this delay.
 const BLOCK_MAX: Duration = Duration::from_millis(250);
-/// How often, at least, entries of others are looked for that were idle for too long.
+/// The longest interval between two searches for entries of others that were idle for too long.
 const CLAIM_EVERY_MAX: Duration = Duration::from_secs(5);
-/// Consumers made by us are forgotten when they hold nothing and were silent for so long.
+/// Consumers created here are deleted when they hold no entries and were inactive for so long.
 const CONSUMER_IDLE_MS: u64 = 3_600_000;
 const CONSUMER_PREFIX: &str = "expressway-";
 
-/// At once, so that none is forgotten that just got an entry.
+/// Atomically, so that none is deleted that just got an entry.
 const FORGET_CONSUMERS: &str = "\
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   if consumer[4] == 0 and consumer[6] > tonumber(ARGV[2]) and string.sub(consumer[2], 1, #ARGV[3]) == ARGV[3] then
@@ -117,7 +117,7 @@ impl Link {
         Ok(open.insert(connection).clone())
     }
 
-    /// Sends commands and waits for all answers, of which some may be errors.
+    /// Sends commands and waits for all answers, some of which may be errors.
     async fn ask(&self, commands: &Pipeline) -> Result<Vec<Value>, PipeError> {
         let mut connection = self.connection().await?;
         let answers = connection.req_packed_commands(commands, 0, commands.len()).await;
@@ -139,14 +139,14 @@ impl Link {
     }
 }
 
-/// What the server says when the stream or the group was removed, of those who ask, and of those who wait.
+/// The server's errors when the stream or the group was removed: for commands, and for blocked reads.
 const GONE: [&str; 2] = ["NOGROUP", "UNBLOCKED"];
 
 /// Whether the server executed the command.
 fn well(answer: &Value) -> Result<(), PipeError> {
     let Value::ServerError(error) = answer else { return Ok(()) };
     Err(match error.code() {
-        // These pass; `NOGROUP` and `UNBLOCKED` do since the group is made again.
+        // These are temporary; `NOGROUP` and `UNBLOCKED` are since the group is created again.
         "BUSY" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "MISCONF" | "NOGROUP" | "NOREPLICAS" | "OOM"
         | "READONLY" | "TRYAGAIN" | "UNBLOCKED" => away(error),
         _ => refused(error),
@@ -157,7 +157,7 @@ impl Redis {
     /// A server by its URL: `redis://[user:password@]host:port/database`, `rediss://…` for TLS, `unix:///path`.
     ///
     /// # Errors
-    /// When that is no such URL, the server is away, or it does not let us in.
+    /// When the URL is invalid, the server is unreachable, or it refuses the credentials.
     pub async fn connect(url: &str) -> Result<Redis, PipeError> {
         let client = Client::open(url).map_err(refused)?;
         let link = Arc::new(Link::new(&client, ANSWER_MAX));
@@ -168,7 +168,7 @@ impl Redis {
     /// The entries of a group.
     ///
     /// # Errors
-    /// When the server is away, or refuses.
+    /// When the server is unreachable, or refuses.
     pub async fn source(&self, group: RedisGroup) -> Result<RedisSource, PipeError> {
         let name = group.consumer.clone();
         let shared = Arc::new(Shared {
@@ -179,7 +179,7 @@ impl Redis {
             group,
         });
         shared.make_group().await?;
-        // Where scripts are not allowed, the names stay.
+        // Where scripts are not allowed, the consumers stay.
         let _ = shared.link.command(shared.forget_consumers()).await;
         let blocking = Link::new(&self.client, ANSWER_MAX + BLOCK_MAX);
         Ok(RedisSource { shared, blocking, kept: Vec::new(), claim_at: Instant::now(), bytes_of_one: 0 })
@@ -209,11 +209,11 @@ pub struct RedisSource {
     kept: Vec<Entry>,
     /// When to look for entries of others next.
     claim_at: Instant,
-    /// About how large an event is.
+    /// The approximate size of an event.
     bytes_of_one: usize,
 }
 
-/// What a source and the receipts of its events have in common.
+/// What a source and the receipts of its events share.
 struct Shared {
     link: Arc<Link>,
     group: RedisGroup,
@@ -244,7 +244,7 @@ impl Shared {
         command
     }
 
-    /// Takes entries over that were idle for so long; what they hold is answered, or their ids only.
+    /// Claims entries that were idle for so long; the answer has their content, or only their ids.
     fn claim(&self, idle: Duration) -> Cmd {
         let mut command = self.on_group("XCLAIM");
         command.arg(&self.consumer).arg(millis(idle));
@@ -307,7 +307,7 @@ impl RedisSource {
         let until = Instant::now() + room.linger;
         while self.kept.len() < wanted {
             let left = until.saturating_duration_since(Instant::now());
-            // What is there is handed over; the error comes again if it is one that stays.
+            // Entries received so far are handed over; a persistent error comes again.
             if left.is_zero() || self.read(wanted - self.kept.len(), left.min(BLOCK_MAX)).await.is_err() {
                 break;
             }
@@ -319,7 +319,7 @@ impl RedisSource {
         self.shared.next_due().map_or(self.claim_at, |due| due.min(self.claim_at))
     }
 
-    /// How many entries there is room for: the server is asked for a number of them, not for bytes.
+    /// The number of entries for which there is room: the server takes a number, not bytes.
     fn wanted(&self, room: Room) -> usize {
         room.events.min(room.bytes / self.bytes_of_one.max(1)).max(1)
     }
@@ -340,7 +340,7 @@ impl RedisSource {
         Ok(())
     }
 
-    /// Entries that were idle for too long; how many were found.
+    /// Claims entries that were idle for too long; how many were found.
     async fn claim(&mut self, count: usize) -> Result<usize, PipeError> {
         let shared = Arc::clone(&self.shared);
         let idle = shared.group.idle;
@@ -363,7 +363,7 @@ impl RedisSource {
         }
         for entry in items(shared.link.command(command).await?) {
             self.keep(entry, 0);
-            // Another one may have been faster with some of them.
+            // Another consumer may have claimed some of them first.
             if let Some(entry) = self.kept.last_mut().filter(|entry| entry.deliveries == 0) {
                 let before =
                     found.iter().find(|(id, _)| *id == entry.id).map_or(0, |(_, deliveries)| *deliveries);
@@ -376,7 +376,7 @@ impl RedisSource {
     /// An entry: its id, and its fields with their values.
     fn keep(&mut self, entry: Value, deliveries: u32) {
         let mut parts = items(entry).into_iter();
-        // One that was removed from its stream is nothing.
+        // One that was removed from its stream is skipped.
         let (Some(Value::BulkString(id)), Some(fields)) = (parts.next(), parts.next()) else { return };
         let id = String::from_utf8_lossy(&id).into_owned();
         let RedisGroup { body: body_field, key: key_field, .. } = &self.shared.group;
@@ -433,7 +433,7 @@ impl Source for RedisSource {
     }
 }
 
-/// The items of an answer; none of one that is nothing.
+/// The items of an answer; empty if it is not an array.
 fn items(answer: Value) -> Vec<Value> {
     match answer {
         Value::Array(items) => items,
@@ -484,7 +484,7 @@ impl Receipts for RedisReceipts {
                         let mut command = shared.claim(Duration::ZERO);
                         command.arg(id).arg("IDLE").arg(millis(shared.group.idle - delay)).arg("JUSTID");
                         commands.add_command(command);
-                        // A millisecond more, for times are cut to whole ones.
+                        // One millisecond more, because times are truncated to whole ones.
                         due.push(Instant::now() + delay + Duration::from_millis(1));
                     }
                 }
@@ -545,7 +545,7 @@ impl RedisSink {
         self
     }
 
-    /// Adds a field `id` with where the event came from, by which a reader knows outputs that were published twice.
+    /// Adds a field `id` with the event's id, by which a reader can recognize outputs that were published twice.
     #[must_use]
     pub fn with_ids(mut self) -> RedisSink {
         self.with_ids = true;

@@ -1,4 +1,4 @@
-//! Dead letters go back to where their events came from.
+//! Redrive: sends the events of dead letters again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,23 +24,23 @@ pub struct Redrive {
 pub struct Redriven {
     /// Events that were sent.
     pub sent: u64,
-    /// What is no dead letter, or whose event the sink does not take; it stays where it is.
+    /// Dead letters that are malformed, or whose event the sink does not accept; they stay where they are.
     pub left: u64,
 }
 
 impl Redrive {
-    /// Sends everything that is there, until nothing more comes for 3 s.
+    /// Sends all of them, until no more come for 3 s.
     pub fn new(source: Box<dyn Source>, sink: Arc<dyn Sink>) -> Redrive {
         Redrive { source, sink, idle: Duration::from_secs(3), max: u64::MAX }
     }
 
-    /// After how long without a letter it ends.
+    /// How long it waits for another letter before it ends.
     pub fn idle(mut self, idle: Duration) -> Redrive {
         self.idle = idle;
         self
     }
 
-    /// Sends no more than so many, and stops at the end of a batch.
+    /// Sends at most so many, and stops at the end of a batch.
     pub fn at_most(mut self, max: u64) -> Redrive {
         self.max = max;
         self
@@ -49,7 +49,7 @@ impl Redrive {
     /// Sends them.
     ///
     /// # Errors
-    /// When the source refuses, or the sink is away for long: what was not sent stays where it is.
+    /// When the source refuses, or the sink is unreachable for long: what was not sent stays where it is.
     pub async fn run(mut self) -> Result<Redriven, PipeError> {
         let mut redriven = Redriven::default();
         let mut wait = AWAY_MIN;
@@ -81,7 +81,7 @@ impl Redrive {
                 redriven.left += 1;
                 continue;
             };
-            // One at a time: so each is settled as soon as it is safe, and no more than one is ever sent twice.
+            // One at a time: so each is settled as soon as it is safe, and at most one is ever sent twice.
             let mut one = Outputs::new(batch);
             one.push(event, &original);
             match self.sink.publish(&one).await {

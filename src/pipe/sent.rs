@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// What was sent of a file.
+/// The sent lines of a file.
 #[derive(Debug)]
 pub(super) struct Sent {
     known: HashSet<Line>,
     list: File,
-    /// Lines that were left out because they are in the list.
+    /// Lines that were skipped because they are in the list.
     pub(super) skipped: u64,
 }
 
-/// A line by its number and what it holds.
+/// A line by its number and content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Line {
     number: u64,
@@ -40,7 +40,7 @@ impl Line {
     }
 }
 
-/// Where the list of a file is.
+/// The path of a file's list.
 pub(super) fn list_of(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".sent");
@@ -72,7 +72,7 @@ impl Sent {
         has
     }
 
-    /// Writes down that lines were sent.
+    /// Records that lines were sent.
     pub(super) fn add(&mut self, lines: impl Iterator<Item = Line>) -> io::Result<()> {
         let mut text = String::new();
         for Line { number, hash } in lines {

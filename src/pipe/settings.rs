@@ -1,4 +1,4 @@
-//! How a pipeline is to behave.
+//! The settings of a pipeline.
 
 use std::time::Duration;
 
@@ -6,13 +6,12 @@ use super::order::KeyOf;
 
 /// How often an event is tried before it becomes a dead letter.
 ///
-/// This is about whole executions that failed; what a state machine does about failures of its tasks is its own affair
-/// (`Retry`).
+/// This applies to whole executions that failed; retries of tasks are the state machine's (`Retry`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempts {
     /// At least 1.
     pub max: u32,
-    /// The wait before the second attempt; it doubles from attempt to attempt …
+    /// The delay before the second attempt; it doubles from attempt to attempt …
     pub delay: Duration,
     /// … up to this.
     pub delay_max: Duration,
@@ -26,14 +25,14 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// The wait after so many attempts.
+    /// The delay after so many attempts.
     pub(super) fn delay_after(&self, attempts: u32) -> Duration {
         let doubled = 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
         self.delay.saturating_mul(doubled).min(self.delay_max)
     }
 }
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) attempts: Attempts,
@@ -42,14 +41,14 @@ pub(super) struct Settings {
     /// Events that are received at once.
     pub(super) batch: usize,
     pub(super) linger: Duration,
-    /// One execution for all events of a batch, whose input is an array.
+    /// Whether all events of a batch are one execution, whose input is an array.
     pub(super) as_array: bool,
-    /// Events are shown with where they came from.
+    /// Whether events are wrapped with their provenance.
     pub(super) envelope: bool,
     pub(super) unique: Option<(KeyOf, Duration)>,
-    /// Bytes of an execution's history that a dead letter may have.
+    /// Bytes of an execution's history in a dead letter.
     pub(super) history_bytes: Option<usize>,
-    /// How long what is under way may take once the pipeline is to end.
+    /// How long running work may take once the pipeline is to end.
     pub(super) grace: Duration,
 }
 

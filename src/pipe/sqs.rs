@@ -1,9 +1,9 @@
-//! SQS: queues as sources and sinks, standard and FIFO, of AWS or of anything that speaks like it.
+//! SQS: queues as sources and sinks, standard and FIFO, of AWS or of compatible services.
 //!
-//! Processes that receive from one queue share its messages. A message is deleted after what came of it is published;
-//! one that is given back becomes visible after its delay, in whole seconds; while an execution takes long, its message
-//! is kept invisible. How often a message may come at most can also be bounded by a redrive policy of the queue itself:
-//! it must allow more receives than the pipeline makes attempts, or messages go to the queue's own dead letters first.
+//! Processes that receive from one queue share its messages. A message is deleted after its output is published; one
+//! that is given back becomes visible after its delay, in whole seconds; while an execution takes long, its message is
+//! kept invisible. The number of deliveries can also be bounded by a redrive policy of the queue itself: it must allow
+//! more receives than the pipeline makes attempts, or messages go to the queue's own dead letters first.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ const BYTES_MAX: usize = 1 << 20;
 const WAIT_SECONDS_MAX: u64 = 20;
 /// The longest that a message can be invisible.
 const VISIBILITY_SECONDS_MAX: u64 = 43_200;
-/// How often what a request left is sent again before the queue counts as away.
+/// How often the rest of a partly failed request is sent again before the queue counts as unreachable.
 const TRIES: u32 = 5;
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
@@ -53,7 +53,7 @@ impl Sqs {
     /// the region.
     ///
     /// # Errors
-    /// When that is no URL of a queue.
+    /// When that is not the URL of a queue.
     pub fn queue(integrations: &Integrations, url: &str) -> Result<Sqs, PipeError> {
         let refused = |why: String| PipeError::Refused(format!("SQS: the queue '{url}': {why}"));
         let (scheme, place) = url.split_once("://").unwrap_or_default();
@@ -68,7 +68,7 @@ impl Sqs {
         Ok(Sqs { client, url: url.into(), name: name.into() })
     }
 
-    /// Its messages as events. Those of a FIFO queue have their group as the key whose order the source keeps.
+    /// Its messages as events. Those of a FIFO queue have their group as the ordering key.
     pub fn source(&self) -> SqsSource {
         let (visibility, wait) = (Duration::from_secs(30), Duration::from_secs(WAIT_SECONDS_MAX));
         let (polls, kept) = (JoinSet::new(), Vec::new());
@@ -90,7 +90,7 @@ impl Sqs {
         self.client.call(operation, &body).await
     }
 
-    /// Calls an operation on entries, and again on those that it left because the service was in trouble.
+    /// Calls an operation on entries, and repeats it for those that failed because of the service.
     async fn call_on_entries(
         &self,
         operation: &'static str,
@@ -118,7 +118,7 @@ impl Sqs {
     }
 }
 
-/// An entry of a request that the service did not take.
+/// An entry of a request that the service did not accept.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Failed {
@@ -139,9 +139,9 @@ pub struct SqsSource {
     visibility: Duration,
     wait: Duration,
     receivers: usize,
-    /// Requests that wait for messages; they go on waiting between two calls of `receive`.
+    /// Requests that wait for messages; they continue to wait between two calls of `receive`.
     polls: JoinSet<Result<Received, ClientError>>,
-    /// What they brought and was not handed over yet.
+    /// Received messages that are not handed over yet.
     kept: Vec<Received>,
 }
 
@@ -191,7 +191,7 @@ impl SqsSource {
         self
     }
 
-    /// How many requests wait for messages side by side, each for ten at most; 4 unless told.
+    /// How many requests wait for messages in parallel, each for ten at most; 4 by default.
     #[must_use]
     pub fn receivers(mut self, receivers: usize) -> SqsSource {
         self.receivers = receivers.clamp(1, 256);
@@ -207,7 +207,7 @@ impl SqsSource {
         let until = Instant::now() + room.linger;
         while self.kept.iter().map(|received| received.messages.len()).sum::<usize>() < room.events {
             let left = until.saturating_duration_since(Instant::now());
-            // What is there already is taken along; an error comes again if it is one that stays.
+            // Messages that have arrived are included; a persistent error comes again.
             let polled = if left.is_zero() {
                 self.poll_one(room).now_or_never()
             } else {
@@ -220,7 +220,7 @@ impl SqsSource {
         Ok(self.hand_over())
     }
 
-    /// Waits for the next answer. Dropping the future loses nothing.
+    /// Waits for the next answer. Dropping the future is safe.
     async fn poll_one(&mut self, room: Room) -> Result<(), PipeError> {
         let wanted = room.events.div_ceil(MESSAGES_MAX).clamp(1, self.receivers);
         while self.polls.len() < wanted {
@@ -240,7 +240,8 @@ impl SqsSource {
         }
     }
 
-    /// What lay here for half of its time, while there was no room for it, comes again by itself.
+    /// Drops messages that were held for half of their visibility timeout, because there was no room for them: they are
+    /// redelivered.
     fn forget_old(&mut self) {
         let half = self.visibility / 2;
         self.kept.retain(|received| received.at.elapsed() < half);
@@ -270,7 +271,7 @@ impl SqsSource {
     }
 }
 
-/// Asks for messages once, and waits for some.
+/// Sends one request for messages, and waits for some.
 async fn receive(
     queue: Sqs,
     visibility: Duration,
@@ -283,7 +284,7 @@ async fn receive(
         "WaitTimeSeconds": wait.as_secs(),
         "VisibilityTimeout": visibility.as_secs(),
         "MessageSystemAttributeNames": attributes,
-        // The old name, which is all that some know.
+        // The old name, the only one that some servers know.
         "AttributeNames": attributes,
     });
     let answer = queue.call("ReceiveMessage", body).await?;
@@ -319,7 +320,7 @@ struct Receipt {
 }
 
 impl SqsReceipts {
-    /// Calls an operation on messages, as many at a time as the queue takes.
+    /// Calls an operation on messages, as many at a time as the queue accepts.
     async fn on_messages(
         &self,
         operation: &'static str,
@@ -373,7 +374,7 @@ impl Receipts for SqsReceipts {
     }
 }
 
-/// Whole seconds that are not less.
+/// Seconds, rounded up.
 fn seconds(delay: Duration) -> u64 {
     (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).min(VISIBILITY_SECONDS_MAX)
 }
@@ -401,7 +402,7 @@ impl Sink for SqsSink {
             }
             let requests = self.requests(outputs);
             if self.queue.is_fifo() {
-                // One after the other: their order counts.
+                // One after the other: their order matters.
                 for entries in requests {
                     self.queue.call_on_entries("SendMessageBatch", entries).await?;
                 }
@@ -444,7 +445,7 @@ impl SqsSink {
     }
 }
 
-/// A group's name: the key where it can be one, else its digest.
+/// A group's name: the key if it is valid as one, else its digest.
 fn group(key: Option<&str>) -> String {
     match key {
         None => GROUP.to_owned(),

@@ -1,4 +1,4 @@
-//! Trouble at the ends of a pipeline: told at once, told again while it lasts, and told when it is over.
+//! Failures of a pipeline's source and sinks: reported at once, again while they last, and when they are over.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// An end of a pipeline.
+/// A source or sink of a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Where events come from.
@@ -28,17 +28,17 @@ impl fmt::Display for End {
     }
 }
 
-/// An end of a pipeline that fails, or works again. Its text is one line for people.
+/// A source or sink that fails, or works again. It is displayed as one line of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trouble {
-    /// Which end it is.
+    /// Which one it is.
     pub end: End,
     /// Its [address](super::Sink::address).
     pub address: String,
-    /// What the broker or the operating system says; nothing when the end works again.
+    /// The error of the broker or the operating system; `None` when it works again.
     pub why: Option<String>,
-    /// Tries that failed since it worked last.
+    /// Failed attempts since it last worked.
     pub failures: u64,
     /// For how long it has failed.
     pub lasted: Duration,
@@ -57,14 +57,14 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// Hears of trouble.
+/// A listener to failures.
 pub(super) type Listener = Box<dyn Fn(&Trouble) + Send + Sync>;
 
 /// The interval at which lasting trouble is reported again: longer each time.
 const TOLD_AGAIN_MIN: Duration = Duration::from_secs(1);
 const TOLD_AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// What fails at present, by end. All batches under way share it, so that many of them do not all tell the same.
+/// Present failures, by end. All batches under way share it, so that they do not all report the same.
 #[derive(Default)]
 pub(super) struct Troubles {
     pub(super) listener: Option<Listener>,
@@ -75,7 +75,7 @@ pub(super) struct Troubles {
 
 #[derive(Default)]
 struct At {
-    /// Whether there is trouble: what everything that works asks.
+    /// Whether anything fails: a cheap check for successful operations.
     any: AtomicBool,
     lasting: Mutex<Option<Lasting>>,
 }
@@ -114,7 +114,7 @@ impl Troubles {
         self.tell(&Trouble { end, address: address(), why: Some(why.to_owned()), failures, lasted });
     }
 
-    /// An end did what it was asked for.
+    /// An operation succeeded.
     pub(super) fn worked(&self, end: End, address: impl FnOnce() -> String) {
         let at = self.at(end);
         if !at.any.load(Ordering::Acquire) {

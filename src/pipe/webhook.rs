@@ -31,7 +31,7 @@ use super::event::{Batch, Disposition, EventOutcome, Later, PipeError, Provenanc
 use crate::hosts::{Hosts, is_same_origin};
 use crate::memory::{self, Charge, Share};
 
-/// Listens for events. Built up, then [listening](Webhook::listen).
+/// Configures a webhook, which then [listens](Webhook::listen).
 #[derive(Clone, Debug)]
 #[must_use = "a webhook does nothing until it listens"]
 pub struct Webhook {
@@ -51,7 +51,7 @@ pub struct Webhook {
 /// When the sender is answered, and with what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
-    /// With `202` and the number of events, once the pipeline has taken them on. What it did not finish is lost when the
+    /// With `202` and the number of events, once the pipeline has accepted them. Unfinished events are lost when the
     /// process is killed.
     #[default]
     Accepted,
@@ -63,7 +63,7 @@ pub enum Answer {
 /// How a sender proves that it may post.
 #[derive(Clone)]
 pub enum Proof {
-    /// It knows a secret, which stands in a header.
+    /// It knows a secret, which is sent in a header.
     Secret {
         /// The header.
         header: HeaderName,
@@ -96,8 +96,8 @@ const SEND_MAX: Duration = Duration::from_secs(30);
 const RETRY_SECONDS: u16 = 1;
 
 impl Webhook {
-    /// Listens at an address; port 0 is any that is free. It needs a [proof](Webhook::proof) of those who post, on
-    /// loopback too, where every page in a browser of this machine can post; or [anyone](Webhook::anyone) may.
+    /// Listens at an address; port 0 is any free one. It needs a [proof](Webhook::proof) of senders, on loopback too,
+    /// where every page in a browser of this machine can post; or [anyone](Webhook::anyone) may post.
     pub fn at(address: SocketAddr) -> Webhook {
         Webhook {
             address,
@@ -114,7 +114,7 @@ impl Webhook {
         }
     }
 
-    /// Takes events at this path only; at any unless told.
+    /// Accepts events at this path only; by default at any.
     pub fn path(mut self, path: impl Into<String>) -> Webhook {
         self.path = Some(path.into());
         self
@@ -126,48 +126,47 @@ impl Webhook {
         self
     }
 
-    /// Bytes that a request's body may have, 1 MiB unless told; more are refused with `413`.
+    /// Bytes that a request's body may have, 1 MiB by default; more are refused with `413`.
     pub fn body_bytes_max(mut self, bytes: usize) -> Webhook {
         self.body_bytes_max = bytes.max(1);
         self
     }
 
-    /// Bytes that the bodies of all requests may take, from when they begin to come until their events are settled; by
-    /// default an eighth of the memory that the [process should take](crate::memory::default_bytes). More are refused with
-    /// `503` and `Retry-After`.
+    /// Bytes that the bodies of all requests may take, from their arrival until their events are settled; by default an
+    /// eighth of the [process's memory](crate::memory::default_bytes). More are refused with `503` and `Retry-After`.
     pub fn bytes_max(mut self, bytes: usize) -> Webhook {
         self.bytes_max = Some(bytes);
         self
     }
 
-    /// Requests that may wait for the pipeline to take them on, 1,024 unless told; more are refused with `503` and
+    /// Requests that may wait for the pipeline to accept them, 1,024 by default; more are refused with `503` and
     /// `Retry-After`.
     pub fn waiting_max(mut self, requests: usize) -> Webhook {
         self.waiting_max = requests.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// Takes a JSON array as one event; else each of its items is one.
+    /// Takes a JSON array as one event; by default each of its items is one.
     pub fn whole_arrays(mut self) -> Webhook {
         self.whole_arrays = true;
         self
     }
 
-    /// The header by which the sender calls a request, so that one that is sent twice can be
-    /// [run once](super::Pipe::deduplicate); else it gets a name of ours.
+    /// The header with the sender's id of a request, so that one that is sent twice can be [run
+    /// once](super::Pipe::deduplicate); by default it gets an id here.
     pub fn id_header(mut self, header: HeaderName) -> Webhook {
         self.id_header = Some(header);
         self
     }
 
-    /// Refuses with `401` what comes without proof.
+    /// Refuses requests without proof with `401`.
     pub fn proof(mut self, proof: Proof) -> Webhook {
         self.proof = Some(proof);
         self
     }
 
-    /// A name that senders may call it by, beside those of loopback and its address; `*` is any. Others are refused with
-    /// `421`: pages could have them lead here.
+    /// A host name that senders may use, beside those of loopback and its address; `*` is any. Others are refused with
+    /// `421`, against DNS rebinding by web pages.
     pub fn host(mut self, name: impl Into<String>) -> Webhook {
         self.hosts.push(name.into());
         self
@@ -208,7 +207,7 @@ impl Webhook {
     }
 }
 
-/// What all requests have in common.
+/// What all requests share.
 struct WebhookState {
     webhook: Webhook,
     hosts: Hosts,
@@ -216,7 +215,7 @@ struct WebhookState {
     /// A random number of this process.
     boot: u64,
     requests: AtomicU64,
-    /// What bodies take.
+    /// The memory of bodies.
     bytes: Arc<Share>,
 }
 
@@ -240,11 +239,11 @@ struct Pending(Mutex<Answers>);
 struct Answers {
     events: Vec<Told>,
     unsettled: usize,
-    /// Gone once an event was given back.
+    /// `None` once an event was given back.
     done: Option<oneshot::Sender<Vec<Told>>>,
 }
 
-/// An event's output, or error and cause; nothing where it has none of its own.
+/// An event's output, or error and cause; `None` if it has no output of its own.
 type Told = Option<Result<Vec<u8>, (Option<String>, Option<String>)>>;
 
 // ---- serving ----
@@ -263,7 +262,7 @@ async fn accept(listener: TcpListener, state: Arc<WebhookState>, mut end: watch:
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Too many files are open, for instance: it passes.
+                // Too many files are open, for instance: that is temporary.
                 if !std::mem::replace(&mut is_said, true) {
                     tracing::warn!(reason = %error, "a webhook cannot accept connections at present");
                 }
@@ -282,7 +281,7 @@ async fn accept(listener: TcpListener, state: Arc<WebhookState>, mut end: watch:
         server.timer(TokioTimer::new()).header_read_timeout(SEND_MAX);
         let connection = graceful.watch(server.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
-            // An error here is the client's connection breaking.
+            // An error here means that the client's connection broke.
             let _ = connection.await;
             drop(place);
         });
@@ -309,7 +308,7 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
-/// Why nothing of a request is taken.
+/// Why a request is refused.
 struct Refused(StatusCode, String);
 
 fn refuse(status: StatusCode, why: &str) -> Refused {
@@ -370,7 +369,7 @@ impl WebhookState {
         }
     }
 
-    /// Refuses what was sent to another name, or by a page of another site.
+    /// Refuses requests for another host name, or from a page of another site.
     fn check_host(&self, head: &Parts) -> Result<(), Refused> {
         let mut hosts = head.headers.get_all(HOST).iter();
         let (host, more) = (hosts.next(), hosts.next());
@@ -430,7 +429,7 @@ impl WebhookState {
         Ok((bytes, charge))
     }
 
-    /// The events of a body. Nothing of it is taken when something of it is not JSON.
+    /// The events of a body. The whole body is refused when a part of it is not JSON.
     fn events(&self, headers: &HeaderMap, body: Bytes) -> Result<Vec<Bytes>, Refused> {
         let wrong = |what: String, error: serde_json::Error| {
             refuse(StatusCode::BAD_REQUEST, &format!("{what} is not JSON: {error}"))
@@ -475,7 +474,7 @@ fn answered(events: Vec<Told>) -> Reply {
     match events.as_slice() {
         [Some(Ok(output))] => reply(StatusCode::OK, output.clone()),
         [Some(Err(failed))] => reply(StatusCode::INTERNAL_SERVER_ERROR, failure(failed)),
-        // It had come before, or is one of a batch that has one output.
+        // It is a duplicate, or one of a batch that has one output.
         [None] => reply(StatusCode::OK, "null"),
         events => {
             let mut text = Vec::from(b"[");
@@ -500,7 +499,7 @@ fn answered(events: Vec<Told>) -> Reply {
 }
 
 impl Proof {
-    /// Compares in a time that tells nothing.
+    /// Compares in constant time.
     fn is_given(&self, headers: &HeaderMap, body: &[u8]) -> bool {
         match self {
             Proof::Secret { header, secret } => {
@@ -557,7 +556,7 @@ impl WebhookSource {
         self.address
     }
 
-    /// Makes a batch of requests, and tells senders that wait for no more that their events are taken on.
+    /// Makes a batch of requests, and answers senders that only wait for their events to be accepted.
     fn hand_over(posts: Vec<Post>) -> Batch {
         let mut receipts = WebhookReceipts { places: Vec::new(), _charges: Vec::new() };
         let mut bodies = Vec::new();
@@ -580,7 +579,7 @@ impl WebhookSource {
         }
         let mut batch = Batch::new(Box::new(receipts));
         for body in &bodies {
-            // A batch is far below 4 GiB: bodies are bounded, and so is what waits.
+            // A batch is far below 4 GiB: bodies are bounded, and so are waiting requests.
             let _: bool = batch.push(body, None);
         }
         batch
@@ -609,7 +608,7 @@ impl Source for WebhookSource {
         })
     }
 
-    /// Answers those whose events were not taken on, and waits until all answers are sent.
+    /// Answers senders whose events were not accepted, and waits until all answers are sent.
     fn close(&mut self) -> Later<'_, ()> {
         Box::pin(async move {
             self.end.send_replace(true);
@@ -626,11 +625,11 @@ impl Source for WebhookSource {
 
 struct WebhookReceipts {
     places: Vec<Place>,
-    /// What the bodies take until all events are settled.
+    /// The memory of the bodies until all events are settled.
     _charges: Vec<Charge>,
 }
 
-/// An event's place: which of its request's events it is.
+/// An event's index in its request.
 struct Place {
     id: String,
     pending: Option<Arc<Pending>>,
@@ -668,7 +667,7 @@ impl Receipts for WebhookReceipts {
             let mut answers = pending.0.lock().unwrap_or_else(PoisonError::into_inner);
             match disposition {
                 Disposition::Done => answers.unsettled = answers.unsettled.saturating_sub(1),
-                // The sender hears that it may try again.
+                // The answer asks the sender to retry.
                 Disposition::Retry(_) => answers.done = None,
             }
             if answers.unsettled == 0
