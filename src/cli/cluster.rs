@@ -1,4 +1,4 @@
-//! `--journal` and `--cluster` of `serve`, and `cluster`: what a cluster in PostgreSQL is at present.
+//! `--journal` and `--cluster` of `serve`, and `cluster`: the state of a cluster in PostgreSQL.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) struct ClusterArguments {
     advertise: Option<String>,
 }
 
-/// How often a node that stands by looks who owns the cluster.
+/// How often a standby node checks who owns the cluster.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const DEFAULT: &str = "expressway";
 
@@ -45,7 +45,7 @@ impl ClusterArguments {
         self.journal.as_ref().is_some_and(|url| !url.is_empty())
     }
 
-    /// The cluster that is asked for, if one is.
+    /// The configured cluster, if any.
     pub(super) fn cluster(&self) -> Result<Option<Cluster>, Stop> {
         let Some(url) = self.journal.as_ref().filter(|_| self.is_given()) else { return Ok(None) };
         let cluster = Cluster::new(url, &self.cluster).map_err(|error| refused(&error))?;
@@ -57,7 +57,7 @@ fn refused(error: &JournalError) -> Stop {
     Stop::failed(format!("--journal: {error}"))
 }
 
-/// A node of a cluster, from the time when it owns it.
+/// A node of a cluster that it owns.
 pub(super) struct Owning {
     pub(super) cluster: Cluster,
     address: String,
@@ -66,7 +66,7 @@ pub(super) struct Owning {
 }
 
 impl Owning {
-    /// The server answers by itself from now on.
+    /// The server answers directly from now on.
     pub(super) fn server_began(&mut self) {
         if let Some(standby) = self.standby.take() {
             standby.end(&self.address, &self.secret);
@@ -75,12 +75,12 @@ impl Owning {
 }
 
 impl ClusterArguments {
-    /// Waits until this node owns the cluster, if one is asked for; meanwhile it sends on what it is asked to the one that does.
+    /// Waits until this node owns the cluster, if one is configured; meanwhile it forwards requests to the owner.
     pub(super) fn own(&self, listener: &TcpListener, config: &mut Config) -> Result<Option<Owning>, Stop> {
         let Some(cluster) = self.cluster()? else { return Ok(None) };
         let address = self.published(&cluster, listener, config);
         let cluster = cluster.published(&address);
-        // What is encrypted is not sent on: clients wait until this node owns the cluster.
+        // Encrypted connections are not forwarded: clients wait until this node owns the cluster.
         let standby = match config.tls {
             None => Some(Standby::start(listener, config).map_err(|error| Stop::failed(error.to_string()))?),
             Some(_) => None,
@@ -90,7 +90,7 @@ impl ClusterArguments {
         Ok(Some(Owning { cluster, address, secret, standby }))
     }
 
-    /// Where other nodes reach this one.
+    /// The address at which other nodes reach this one.
     fn published(&self, cluster: &Cluster, listener: &TcpListener, config: &Config) -> String {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         if let Some(address) = &self.advertise {
@@ -102,7 +102,7 @@ impl ClusterArguments {
     }
 }
 
-/// Waits until this node owns the cluster; the cluster's secret.
+/// Waits until this node owns the cluster; returns the cluster's secret.
 fn stand_by(cluster: &Cluster, address: &str, standby: Option<&Standby>) -> Result<String, Stop> {
     let (mut seen, mut said, mut secret) = (None, None, String::new());
     let tell = |owner: Option<&str>, secret: &str, text: &str| {
@@ -128,7 +128,7 @@ fn stand_by(cluster: &Cluster, address: &str, standby: Option<&Standby>) -> Resu
         };
         match &looked {
             Looked::Owned { address, .. } => tell(Some(address.as_str()), &secret, &why),
-            // It may be there although the database is not.
+            // The owner may be alive although the database is unreachable.
             Looked::Away(_) if said.is_some() => {}
             _ => tell(None, &secret, &why),
         }

@@ -21,13 +21,13 @@ pub(super) struct Found {
     /// The file's name, as given.
     pub(super) file: String,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// What compiling refused, after everything else was right.
+    /// What compiling refused, after all checks passed.
     pub(super) refused: Vec<compile::Error>,
     pub(super) definition: Option<Definition>,
     pub(super) program: Option<Program>,
-    /// What it is read as.
+    /// The type it is read as.
     pub(super) machine_type: MachineType,
-    /// Another type would accept it.
+    /// Another type that would accept it.
     pub(super) other_type: Option<MachineType>,
 }
 
@@ -35,19 +35,19 @@ pub(super) struct Found {
 pub(super) struct Loaded {
     pub(super) program: Program,
     pub(super) machine_type: MachineType,
-    /// The definition as JSON, whatever it is written in.
+    /// The definition as JSON, in whatever format it is written.
     pub(super) json: String,
     /// The state machine of a project, by its logical id.
     pub(super) machine: Option<String>,
 }
 
 impl Found {
-    /// Whether AWS would take it.
+    /// Whether AWS would accept it.
     pub(super) fn is_valid(&self) -> bool {
         self.definition.is_some()
     }
 
-    /// Whether it is as good as is asked for.
+    /// Whether it passes, by the requested strictness.
     pub(super) fn passes(&self, not_run: NotRunHere) -> bool {
         self.program.is_some() || (self.is_valid() && not_run == NotRunHere::Notice)
     }
@@ -61,7 +61,7 @@ impl Found {
     }
 }
 
-/// What the file holds; `-` is standard input. No more is read than a definition may have, and a byte.
+/// The content of a file; `-` is standard input. At most one byte more than a definition may have is read.
 pub(super) fn text(file: &Path) -> Result<Vec<u8>, Stop> {
     let bytes_max = limits::DEFINITION_BYTES_MAX as u64 + 1;
     let mut text = Vec::new();
@@ -94,15 +94,15 @@ pub(super) fn unreadable(file: &Path, error: &io::Error) -> Stop {
     Stop::failed(format!("cannot read {}: {why}", file.display()))
 }
 
-/// Whether the file's name says that it is YAML.
+/// Whether the file name is that of a YAML file.
 pub(super) fn is_yaml(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// Lines at the end of a YAML text that may be wrong before nothing is drawn of it.
+/// Lines at the end of a YAML text that may be invalid before no picture is drawn of it.
 const LINES_TAKEN_AWAY_MAX: usize = 20;
 
-/// The text of a definition, wherever it is written down.
+/// The text of a definition, from a file or a template.
 pub(super) struct Written {
     /// Its file, or its place in a template.
     pub(super) place: String,
@@ -116,7 +116,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// A machine of a project. The type that the project says counts unless another is asked for.
+    /// A machine of a project. The project's type counts unless another is given.
     fn of(machine: FoundMachine, reading: Reading) -> Written {
         let FoundMachine { name, machine_type, place, definition, unresolved } = machine;
         let machine_type = reading.machine_type.or(machine_type.map(|machine_type| match machine_type {
@@ -127,7 +127,7 @@ impl Written {
         Written { place, machine: Some(name), text, is_yaml: false, reading, unresolved }
     }
 
-    /// Says what could not be resolved.
+    /// Reports what could not be resolved.
     pub(super) fn tell(&self) {
         for unresolved in &self.unresolved {
             say(&format!("note: {unresolved}"));
@@ -138,12 +138,12 @@ impl Written {
         check_text(&self.place, &self.text, self.is_yaml, self.reading)
     }
 
-    /// What can be drawn of it, whatever is wrong with it.
+    /// What can be drawn of it, even if it is invalid.
     pub(super) fn sketch(&self) -> Option<Graph> {
         if !self.is_yaml {
             return Graph::sketch(&self.text);
         }
-        // Half a YAML text is mostly a whole one: lines are taken away until it can be read.
+        // An incomplete YAML text is usually valid without its last lines: lines are removed until it can be read.
         let text = String::from_utf8_lossy(&self.text);
         let mut text = text.as_ref();
         for _ in 0..LINES_TAKEN_AWAY_MAX {
@@ -155,7 +155,7 @@ impl Written {
         None
     }
 
-    /// The definition as JSON, whatever it is written in.
+    /// The definition as JSON, in whatever format it is written.
     pub(super) fn json(&self) -> Result<String, Stop> {
         let text = String::from_utf8_lossy(&self.text).into_owned();
         if self.is_yaml {
@@ -168,7 +168,7 @@ impl Written {
     }
 }
 
-/// All definitions that a file or a project has.
+/// All definitions of a file or a project.
 pub(super) fn all(
     file: &Path,
     project: &project::ProjectArguments,
@@ -203,7 +203,7 @@ pub(super) fn all(
     Ok(vec![Written { place, machine: None, text, is_yaml: is_yaml(file), reading, unresolved }])
 }
 
-/// The one definition that is meant.
+/// The one selected definition.
 pub(super) fn one(
     file: &Path,
     project: &project::ProjectArguments,
@@ -213,15 +213,15 @@ pub(super) fn one(
     match (all.pop(), all.is_empty()) {
         (Some(one), true) => Ok(one),
         _ => {
-            // It says which there are.
+            // The error lists the machines.
             let machines = project::read(file, &project.read()?)?.unwrap_or_default();
             project::choose(machines, None).map(|machine| Written::of(machine, reading))
         }
     }
 }
 
-/// Reads, checks and compiles a file. Where no type is asked for, what the definition uses tells it: what only STANDARD
-/// machines may use makes it one, and anything else is read as EXPRESS.
+/// Reads, checks and compiles a file. Without a given type, it is inferred from the definition: one that uses what only
+/// STANDARD machines may use is STANDARD, any other is EXPRESS.
 #[cfg(feature = "cli-serve")]
 pub(super) fn check(file: &Path, text: &[u8], reading: Reading) -> Found {
     check_text(&file.display().to_string(), text, is_yaml(file), reading)
@@ -268,7 +268,7 @@ fn check_as(place: &str, text: &[u8], is_yaml: bool, options: Options) -> Found 
     found
 }
 
-/// Where distributed Maps read items from, or write results to, what only AWS has.
+/// Distributed Maps that read items from, or write results to, services that only AWS has.
 fn not_read_here(program: &Program, definition: &Definition) -> Vec<compile::Error> {
     let is_file = |resource: &str| {
         resource.ends_with(":states:::file:read") || resource.ends_with(":states:::file:write")
@@ -297,7 +297,7 @@ pub(super) fn in_s3(program: &Program) -> Option<DataResource<'_>> {
     program.data_resources().into_iter().find(|it| is_s3(it.resource))
 }
 
-/// The definition that is meant and its program; what is wrong with it is said on standard error.
+/// The selected definition and its program; problems are printed on standard error.
 pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
     let written = one(&meant.file, &meant.project, meant.reading)?;
     written.tell();

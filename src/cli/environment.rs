@@ -1,8 +1,8 @@
-//! `env` and `hosts`: what makes SDKs talk to a server on this machine.
+//! `env` and `hosts`: configure SDKs for a server on this machine.
 //!
-//! AWS's model puts `sync-` in front of the host's name for StartSyncExecution and TestState. An SDK does that to an
-//! endpoint of one's own as well, and `sync-localhost` has no address: either the SDK is configured to leave the host
-//! alone, or the name gets an address.
+//! AWS's model puts `sync-` in front of the host's name for StartSyncExecution and TestState. An SDK does that to a
+//! custom endpoint as well, and `sync-localhost` has no address: either the SDK is configured to leave the host alone,
+//! or the name gets an address.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -47,9 +47,9 @@ enum Shell {
 
 pub(super) fn environment(arguments: &EnvironmentArguments) -> Result<Went, Stop> {
     let endpoint = format!("http://localhost:{}", arguments.port);
-    // Those that a user may have set are left alone: any will do here.
+    // Variables that a user may have set are not overwritten: any value will do here.
     let fixed = [("AWS_ENDPOINT_URL_SFN", &*endpoint), ("AWS_DISABLE_HOST_PREFIX_INJECTION", "true")];
-    // Some SDKs look for the region under one name, some under the other.
+    // Some SDKs read the region from one variable, some from the other.
     let wanted = [
         ("AWS_REGION", "us-east-1"),
         ("AWS_DEFAULT_REGION", "us-east-1"),
@@ -117,7 +117,7 @@ pub(super) fn hosts(arguments: &HostsArguments) -> Result<Went, Stop> {
 /// Whether the line had to be added.
 fn install(file: &Path, line: &str) -> io::Result<bool> {
     let text = match fs::read(file) {
-        // Nothing but the names matters, whatever else is in there.
+        // Only the names matter, whatever else is in the file.
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
@@ -129,7 +129,7 @@ fn install(file: &Path, line: &str) -> io::Result<bool> {
     if text.lines().any(names) {
         return Ok(false);
     }
-    // Added at the end, in one piece: in a container the file cannot be replaced.
+    // Appended in one write: in a container the file cannot be replaced.
     let mut file = OpenOptions::new().append(true).create(true).open(file)?;
     let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     file.write_all(format!("{gap}{line}").as_bytes())?;

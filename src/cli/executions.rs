@@ -1,4 +1,4 @@
-//! `executions`: STANDARD executions of a state folder, and how one of them stood after any of its events.
+//! `executions`: STANDARD executions of a state folder, and the state of one of them after any of its events.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -151,14 +151,14 @@ fn state_name(event: &Event) -> Option<&str> {
     event.detail("name").and_then(Detail::as_str)
 }
 
-/// The entry of the state that an event tells the exit of: events hang on each other, so it is the same iteration's.
+/// The entry of the state whose exit an event is: it is found through previous events, so it is the same iteration's.
 fn entry(events: &[&Event], exit: &Event, open: &BTreeMap<u64, &Event>) -> Option<u64> {
     let named = state_name(exit);
     let is_entry = |id: &u64| open.get(id).is_some_and(|entered| state_name(entered) == named);
     let mut at = exit.previous;
     while !is_entry(&at) {
         let Ok(place) = events.binary_search_by_key(&at, |event| event.id) else {
-            // What lies between was forgotten.
+            // Events in between were dropped.
             return open.keys().rev().copied().find(is_entry);
         };
         at = events[place].previous;

@@ -1,4 +1,4 @@
-//! Lambda functions on the command line: which there are, and what answers them.
+//! Lambda functions on the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use expressway::task::functions::{Functions, Setup, SetupError};
 
 use super::Stop;
 
-/// Functions that processes of this machine answer.
+/// Functions that local processes answer.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Lambda functions of this machine")]
 pub(super) struct FunctionArguments {
@@ -45,7 +45,7 @@ impl Drop for Started {
 }
 
 impl FunctionArguments {
-    /// The functions, if there are any; what they write goes to `log`, or where the library puts it.
+    /// The functions, if there are any; their output goes to `log`, or to the library's default.
     pub(super) fn start(
         &self,
         region: Option<&str>,

@@ -66,7 +66,7 @@ enum Format {
 }
 
 impl Format {
-    /// What is asked for, by itself or by the name of the file.
+    /// The requested format, or that of the file's name.
     fn of(arguments: &Arguments) -> Format {
         let named = arguments.output.as_ref().and_then(|file| file.extension()).and_then(|it| it.to_str());
         arguments.format.unwrap_or(match named {
@@ -143,7 +143,7 @@ fn png(_: &str) -> Result<Vec<u8>, Stop> {
     Err(Stop::failed(super::missing::left_out("`--format png`", "cli-png")))
 }
 
-/// The path that an execution takes, and whether it succeeds. How it ends is said.
+/// The path of an execution, and whether it succeeds. Its end is reported.
 fn run_through(arguments: &Arguments, input: &str, program: Program) -> Result<(Path, bool), Stop> {
     let mut text = Vec::new();
     Source::named(Some(input))?

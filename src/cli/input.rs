@@ -1,4 +1,4 @@
-//! Where events come from, and how a stream of bytes becomes batches of lines.
+//! Sources of events, and cutting a stream of bytes into batches of lines.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -10,7 +10,7 @@ use expressway::runtime::inline::InputError;
 
 use super::{Stop, definition};
 
-/// Where events come from.
+/// A source of events.
 pub(super) enum Source {
     /// One JSON text.
     Text(Vec<u8>),
@@ -21,8 +21,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// What `--input` means: `-`, a JSON text, or the name of a file. Without it, events come from standard input; at a
-    /// terminal, the workflow gets `{}` instead.
+    /// The source for `--input`: `-`, a JSON text, or the name of a file. Without it, events come from standard input;
+    /// at a terminal, the workflow gets `{}` instead.
     pub(super) fn named(input: Option<&str>) -> Result<Source, Stop> {
         let Some(input) = input else {
             return Ok(if io::stdin().is_terminal() { Source::Text(b"{}".to_vec()) } else { Source::Stdin });
@@ -47,7 +47,7 @@ impl Source {
 }
 
 impl Source {
-    /// How many bytes there are to read, where that is known.
+    /// How many bytes there are to read, if known.
     pub(super) fn total_bytes(&self) -> Option<u64> {
         match self {
             Source::Text(text) => Some(text.len() as u64),
@@ -84,7 +84,7 @@ pub(super) struct Batch {
     pub(super) dropped: u64,
 }
 
-/// How far the events of a batch are taken.
+/// The position in a batch.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Cursor {
     at: usize,
@@ -95,7 +95,7 @@ pub(super) struct Cursor {
 pub(super) struct Event<'b> {
     pub(super) line: u64,
     pub(super) input: Result<&'b [u8], InputError>,
-    /// Bytes of the input that are over with it.
+    /// Bytes of the input up to its end.
     pub(super) bytes: u64,
 }
 
@@ -132,12 +132,12 @@ impl Batch {
 /// A batch is never larger than the reader's buffer, which holds the largest input.
 const _: () = assert!(BUFFER_BYTES > limits::PAYLOAD_BYTES_MAX as usize);
 
-/// Cuts a stream into batches of whole lines. The buffer is larger than any input may be, so a line that does not fit is
-/// not kept at all: its bytes are counted and dropped.
+/// Cuts a stream into batches of whole lines. The buffer is larger than any input may be, so a line that does not fit
+/// is dropped, and its bytes counted.
 pub(super) struct Batches<R> {
     source: R,
     buffer: Vec<u8>,
-    /// Bytes dropped of the line at hand.
+    /// Bytes dropped of the present line.
     dropped: u64,
     line: u64,
     ended: bool,
@@ -145,7 +145,7 @@ pub(super) struct Batches<R> {
 
 /// What a reader holds at most.
 pub(super) const BUFFER_BYTES: usize = 1 << 19;
-/// What is read at once: enough that handing it to another thread costs nothing, little enough to stay in the caches.
+/// Bytes of one read: enough that handing it to another thread costs nothing, little enough to stay in the caches.
 const READ_BYTES: usize = 1 << 17;
 
 impl<R: Read> Batches<R> {
@@ -153,7 +153,7 @@ impl<R: Read> Batches<R> {
         Batches { source, buffer: Vec::with_capacity(BUFFER_BYTES), dropped: 0, line: 1, ended: false }
     }
 
-    /// The whole lines that the next read completes; nothing at the end of the stream. A stream that holds one JSON text
+    /// The whole lines that the next read completes; `None` at the end of the stream. A stream with a single JSON text
     /// over several lines, as people write it, is one event.
     pub(super) fn next(&mut self) -> io::Result<Option<Batch>> {
         if self.line == 1 && self.dropped == 0 && self.is_one_text()? {
@@ -204,8 +204,8 @@ impl<R: Read> Batches<R> {
         Ok(())
     }
 
-    /// Whether the first line is the beginning of a JSON text that ends with the stream. Only then more than a line is
-    /// waited for.
+    /// Whether the first line is the beginning of a JSON text that ends with the stream. Only then the reader waits for
+    /// more than a line.
     fn is_one_text(&mut self) -> io::Result<bool> {
         let has_room = |buffer: &Vec<u8>| buffer.len() <= BUFFER_BYTES - READ_BYTES;
         while memchr::memchr(b'\n', &self.buffer).is_none() && !self.ended && has_room(&self.buffer) {
@@ -228,7 +228,7 @@ impl<R: Read> Batches<R> {
 mod tests {
     use super::*;
 
-    /// Hands out a few bytes at a time.
+    /// Returns a few bytes at a time.
     struct Slowly<'t>(&'t [u8], usize);
 
     impl Read for Slowly<'_> {

@@ -1,12 +1,12 @@
-//! Ctrl-C: the first one asks for an orderly end, the second one ends the process at once.
+//! Ctrl-C: the first one asks the command to end in order, the second one ends the process at once.
 
 use std::io;
 use std::sync::mpsc;
 use std::thread;
 
-/// Calls `stop` at the first SIGINT, on a thread of its own. Returns when SIGINT is waited for: what the command does
-/// from then on is never cut short by the signal's default. Where signals cannot be waited for, SIGINT ends the
-/// process as it does by default.
+/// Calls `stop` at the first SIGINT, on a thread of its own. Returns when the signal handler is installed: from then
+/// on, the command is never cut short by the signal's default. If it cannot be installed, SIGINT ends the process by
+/// default.
 pub(super) fn on_first(stop: impl FnOnce() + Send + 'static) {
     let (listening, listens) = mpsc::sync_channel::<()>(1);
     let wait = move || -> io::Result<()> {
@@ -26,7 +26,7 @@ pub(super) fn on_first(stop: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// As a shell has it: 128 and the number of SIGINT.
+/// As in a shell: 128 and the number of SIGINT.
 pub(super) const EXIT_CODE: u8 = 130;
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! `journal`: what is in a journal, and whether it is whole.
+//! `journal`: the content of a journal, and whether it is intact.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -69,12 +69,12 @@ impl Of {
         is_url(&self.place)
     }
 
-    /// As it may be shown: without a password.
+    /// For display: without a password.
     fn shown(&self) -> &str {
         if self.is_url() { &self.cluster } else { &self.place }
     }
 
-    /// Shows every block that is not given up; nothing when there is no journal.
+    /// Visits every block that is in use; `None` when there is no journal.
     fn read(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Report>, JournalFailure> {
         if self.is_url() {
             return read_cluster(self, visit);
@@ -89,7 +89,7 @@ impl Of {
     }
 }
 
-/// Why a journal is not read.
+/// Why a journal cannot be read.
 enum JournalFailure {
     Journal(JournalError),
     Stop(Stop),
@@ -260,7 +260,7 @@ fn stat(report: &Report) -> serde_json::Value {
     })
 }
 
-/// A block and its records, one a line.
+/// A block and its records, one per line.
 fn lines(block: &Block<'_>) -> String {
     let it = &block.header;
     let head = json!({

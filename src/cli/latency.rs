@@ -1,13 +1,12 @@
-//! How long single events take: a sample that stays small however many there are.
+//! The latency of single events: a sample of bounded size.
 
 use std::time::Duration;
 
-/// Times of some events. When the sample is full, every second time is forgotten, and from then on of the times to come
-/// too.
+/// Times of some events. When the sample is full, every second time is dropped, also of later ones.
 pub(super) struct Latency {
     times: Vec<Duration>,
     stride: u32,
-    /// Times to be left out before the next one is kept.
+    /// Times to skip before the next one is kept.
     wait: u32,
 }
 
@@ -18,7 +17,7 @@ impl Latency {
         Latency { times: Vec::new(), stride: 1, wait: 0 }
     }
 
-    /// Takes in how long an event took.
+    /// Adds the time of an event.
     pub(super) fn add(&mut self, time: Duration) {
         if self.wait > 0 {
             self.wait -= 1;
@@ -36,7 +35,7 @@ impl Latency {
         self.times.push(time);
     }
 
-    /// The times below which these shares of the events lie, such as 0.5 and 0.99. Nothing when none was timed.
+    /// The times below which these shares of the events are, such as 0.5 and 0.99. `None` when none was timed.
     pub(super) fn quantiles<const N: usize>(&mut self, shares: [f64; N]) -> Option<[Duration; N]> {
         self.times.sort_unstable();
         let last = self.times.len().checked_sub(1)?;

@@ -1,4 +1,4 @@
-//! The log on standard error: lines for people or JSON for machines, of as much as is asked for.
+//! The log on standard error: text for people or JSON for machines, with configurable levels.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Stop, report};
 
-/// How and how much is logged.
+/// Format and level of the log.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
 pub(super) struct LogSettings {
@@ -44,11 +44,11 @@ const FLUSH_WITHIN: Duration = Duration::from_millis(200);
 
 enum Waiting {
     Line(Vec<u8>),
-    /// All before it is written.
+    /// A request to confirm that all lines before were written.
     Flush(SyncSender<()>),
 }
 
-/// Writes one line, which comes in one piece.
+/// Writes one line, in one piece.
 struct Line;
 
 impl Write for Line {
@@ -90,7 +90,7 @@ fn start_writing() {
     }
 }
 
-/// Waits until what was logged is written, but not long.
+/// Waits until the log is written, for a short time.
 pub(super) fn flush() {
     let Some(waiting) = WAITING.get() else { return };
     let (done, written) = sync_channel(1);
@@ -99,11 +99,11 @@ pub(super) fn flush() {
     }
 }
 
-/// Everything worth knowing, without a line for each call that went well.
+/// The default filter: without a line for each successful call.
 const USUAL: &str = "expressway=info,expressway::calls=warn";
 
 impl LogSettings {
-    /// Logs from now on.
+    /// Starts logging.
     ///
     /// # Errors
     /// When the level is not a valid filter.

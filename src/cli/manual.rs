@@ -1,4 +1,4 @@
-//! `completions` and `man`: what is generated from the description of the command line.
+//! `completions` and `man`: generated from the description of the command line.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Subcommands that this build of the command does not have, and the features of the crate that they are in.
+//! Subcommands that this build does not have, and the crate features that enable them.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use expressway::asl::did_you_mean;
@@ -28,7 +28,7 @@ const OPTIONAL: [Optional; 11] = [
     optional("soak", "cli-soak", cfg!(feature = "cli-soak")),
 ];
 
-/// A paragraph of the help that names what is left out; nothing, when everything is there.
+/// A paragraph of the help that names what is left out; empty when everything is included.
 pub(super) fn list() -> String {
     let missing: Vec<&str> = OPTIONAL.iter().filter(|it| !it.is_built).map(|it| it.name).collect();
     if missing.is_empty() {
@@ -54,7 +54,7 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
     Some(format!("there is no subcommand `{asked}`: {advice}"))
 }
 
-/// That this build lacks something, and how to get it.
+/// The message that this build lacks something, and how to get it.
 pub(super) fn left_out(what: &str, feature: &str) -> String {
     format!(
         "{what} is not in this build: it is in the feature `{feature}` (`full` has everything). \

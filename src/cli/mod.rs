@@ -1,6 +1,6 @@
-//! The command line: what can be asked, and the exit codes of the answers.
+//! The command line, and its exit codes.
 //!
-//! Standard output carries results only; everything said to people goes to standard error.
+//! Standard output has results only; messages for people go to standard error.
 
 #[cfg(feature = "cli-cluster")]
 mod cluster;
@@ -67,7 +67,7 @@ struct Arguments {
     command: Command,
 }
 
-/// What stands below the list of subcommands.
+/// The text below the list of subcommands.
 static AFTER_HELP: LazyLock<String> = LazyLock::new(|| format!("{}{EXIT_CODES}", missing::list()));
 
 const EXIT_CODES: &str = "\
@@ -142,7 +142,7 @@ enum Command {
     Man(manual::ManArguments),
 }
 
-/// A definition and what it is read as.
+/// A definition and how it is read.
 #[derive(Debug, clap::Args)]
 struct OneDefinition {
     /// File with the definition in Amazon States Language, or `-` for standard input; or a project: a template of
@@ -155,7 +155,7 @@ struct OneDefinition {
     project: project::ProjectArguments,
 }
 
-/// What definitions are read as.
+/// How definitions are read.
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Reading {
     /// The type of the state machine; without, it is EXPRESS unless the definition uses what only STANDARD has
@@ -214,7 +214,7 @@ impl Reading {
         Options { machine_type, resources: Resources::AwsAndOthers }
     }
 
-    /// Whether a type is asked for.
+    /// Whether a type is given.
     fn is_asked(self) -> bool {
         self.machine_type.is_some()
     }
@@ -229,12 +229,12 @@ enum Stop {
     /// It cannot be carried out; the sentence says why.
     #[error("{0}")]
     Failed(String),
-    /// As before, and why was said already.
+    /// As before, and why was already printed.
     #[error("the definition has errors")]
     AlreadySaid,
 }
 
-/// How a command that was carried out went.
+/// The result of a command that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Went {
     Well,
@@ -249,7 +249,7 @@ impl Stop {
         Stop::Failed(text.into())
     }
 
-    /// What writing to standard output ended with.
+    /// The stop for an error of writing to standard output.
     fn writing(error: &io::Error) -> Stop {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Stop::NobodyReads,
@@ -258,11 +258,11 @@ impl Stop {
     }
 }
 
-/// Carries out what the command line asks for.
+/// Runs the command line.
 pub(crate) fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        // Help and version are errors in clap's eyes; printing can only fail when the output is closed.
+        // Help and version are errors for clap; printing can only fail when the output is closed.
         Err(error) => {
             if let Some(text) = missing::explain(&error) {
                 say(&format!("expressway: {text}"));
@@ -317,7 +317,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// The whole command line, for what is generated from it.
+/// The whole command line, for generated documents.
 fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
 }
@@ -327,7 +327,7 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// All of `bytes` on standard output.
+/// Writes all of `bytes` to standard output.
 fn print(bytes: &[u8]) -> Result<(), Stop> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| Stop::writing(&error))

@@ -7,14 +7,14 @@ use super::report;
 /// How JSON is written on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
-    /// As it is: compact, for programs.
+    /// Unchanged: compact, for programs.
     Compact,
     /// Over several lines.
     Lines { colours: bool },
 }
 
 impl Style {
-    /// For standard output as it is: people read terminals.
+    /// For the present standard output: terminals are read by people.
     pub(super) fn stdout() -> Style {
         if io::stdout().is_terminal() {
             Style::Lines { colours: report::colours_stdout() }
@@ -30,7 +30,7 @@ const NAME: &str = "\x1b[1;34m";
 const BRACKET: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Compact JSON texts, one a line, written anew. Numbers and strings stay what they are, letter by letter.
+/// Reformats compact JSON texts, one per line. Numbers and strings stay unchanged.
 pub(super) fn lines(compact: &[u8], colours: bool) -> Vec<u8> {
     let text = String::from_utf8_lossy(compact);
     let mut out = String::with_capacity(2 * text.len());
@@ -57,7 +57,7 @@ fn one(text: &str, colours: bool, out: &mut String) {
         match first {
             '{' | '[' => {
                 paint(out, BRACKET, token);
-                // Empty ones stay on their line.
+                // Empty containers stay on their line.
                 if !behind.starts_with(['}', ']']) {
                     depth += 1;
                     new_line(out, depth);

@@ -1,4 +1,4 @@
-//! What is said on standard error while a stream runs and when it is over.
+//! Messages on standard error while a stream runs and when it is over.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::latency::Latency;
 
-/// What became of the events so far.
+/// The results of the events so far.
 pub(super) struct Totals {
     pub(super) succeeded: u64,
     /// Executions that did not succeed, by error name.
@@ -42,7 +42,7 @@ impl Totals {
         self.succeeded + self.failed + self.not_run
     }
 
-    /// Counts an execution that did not succeed. Names past the first thousand are put together: they come from data.
+    /// Counts an execution that did not succeed. Names beyond the first thousand are summed up: they come from data.
     pub(super) fn fail(&mut self, name: &str) {
         self.failed += 1;
         let name = if self.failed_by.len() < NAMES_MAX { name } else { "others" };
@@ -54,7 +54,7 @@ impl Totals {
         }
     }
 
-    /// The last words: what happened and how fast.
+    /// The final summary: what happened and how fast.
     pub(super) fn summary(mut self) -> String {
         let elapsed = self.started.elapsed();
         let (events, seconds) = (self.events(), elapsed.as_secs_f64().max(1e-9));
@@ -84,7 +84,7 @@ impl Totals {
         out
     }
 
-    /// The commonest error names, with how often each was met.
+    /// The most frequent error names, with their counts.
     fn names(&self) -> String {
         let mut names: Vec<(&String, &u64)> = self.failed_by.iter().collect();
         names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -101,14 +101,13 @@ impl Totals {
 const NAMES_MAX: usize = 1_000;
 const NAMES_SHOWN_MAX: usize = 10;
 
-/// The line that says how far a stream has come. On a terminal it stays in its place; elsewhere it is a line now and
-/// then.
+/// The progress line of a stream. On a terminal it is updated in place; elsewhere it is printed at intervals.
 pub(super) struct Progress {
     terminal: bool,
-    /// Bytes of the input, where it is a file.
+    /// Bytes of the input, if it is a file.
     total_bytes: Option<u64>,
     shown: Instant,
-    /// A line stands on the terminal.
+    /// Whether the line is on the terminal.
     is_up: bool,
 }
 
@@ -121,8 +120,7 @@ impl Progress {
         Progress { terminal: io::stderr().is_terminal(), total_bytes, shown: Instant::now(), is_up: false }
     }
 
-    /// Says how far it is, if it is time to.
-    /// `running` says what is under way, where that takes its time.
+    /// Prints the progress, if it is due. `running` describes what is under way, for slow executions.
     pub(super) fn tick(&mut self, totals: &Totals, running: Option<&dyn Fn() -> String>) {
         let now = Instant::now();
         let every = if self.terminal { TERMINAL_EVERY } else { LINE_EVERY };
@@ -139,7 +137,7 @@ impl Progress {
         self.is_up = self.terminal;
     }
 
-    /// Takes the line off the terminal, so that something else can be written.
+    /// Removes the line from the terminal, so that something else can be written.
     pub(super) fn clear(&mut self) {
         if std::mem::take(&mut self.is_up) {
             let _ = write!(io::stderr().lock(), "\r\x1b[K");
@@ -147,7 +145,7 @@ impl Progress {
     }
 }
 
-/// How often the line is looked after.
+/// How often the line is checked.
 pub(super) const TICK: Duration = TERMINAL_EVERY;
 
 /// Columns of the terminal on standard error, if it is one.
@@ -155,7 +153,7 @@ fn terminal_columns() -> Option<usize> {
     terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0))
 }
 
-/// Columns that a line of what is said to people may have.
+/// Columns that a progress line may have.
 pub(super) fn columns() -> usize {
     terminal_columns().unwrap_or(COLUMNS_ELSEWHERE)
 }
@@ -163,7 +161,7 @@ pub(super) fn columns() -> usize {
 /// In a file lines may be longer than on most terminals.
 const COLUMNS_ELSEWHERE: usize = 160;
 
-/// How far a stream has come, in at most `width` columns: what matters least is left out where there is no room.
+/// The progress of a stream, in at most `width` columns: the least important parts are left out if there is no room.
 fn line(totals: &Totals, total_bytes: Option<u64>, running: &str, elapsed: Duration, width: usize) -> String {
     let rate = totals.events() as f64 / elapsed.as_secs_f64().max(1e-9);
     let mut parts = Vec::new();
@@ -171,7 +169,7 @@ fn line(totals: &Totals, total_bytes: Option<u64>, running: &str, elapsed: Durat
     if let Some(total) = total_bytes.filter(|&total| total > 0 && !is_quiet) {
         let share = (totals.bytes as f64 / total as f64).clamp(0.0, 1.0);
         parts.push(format!("{:.0} %", (share * 100.0).floor()));
-        // The first few percent say little about the rest.
+        // The first few percent do not predict the rest.
         if share >= 0.01 {
             parts.push(format!("{} left", remaining(elapsed.mul_f64((1.0 - share) / share))));
         }
@@ -200,7 +198,7 @@ fn line(totals: &Totals, total_bytes: Option<u64>, running: &str, elapsed: Durat
     line
 }
 
-/// A time to wait, to the second.
+/// A remaining time, in seconds.
 fn remaining(time: Duration) -> String {
     let seconds = time.as_secs_f64().ceil() as u64;
     match seconds {
@@ -214,7 +212,7 @@ fn plural(n: u64) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub(super) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -227,7 +225,7 @@ pub(super) fn grouped(n: u64) -> String {
     out
 }
 
-/// A time with three digits or so and a unit that fits.
+/// A time with about three digits and a suitable unit.
 pub(super) fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match time.as_nanos() {
@@ -262,7 +260,7 @@ mod tests {
         // A file that grows while it is read.
         assert!(shown(Some(1), 80).starts_with("100 %, 0 s left, "));
         assert_eq!(remaining(Duration::from_secs(7_325)), "2 h 2 min");
-        // The state that the oldest execution is in; it stands alone until the first execution ends.
+        // The state of the oldest execution; it is shown alone until the first execution ends.
         let shown =
             |totals: &Totals| line(totals, Some(9), "line 1 is in `Wait`", Duration::from_secs(3), 80);
         assert_eq!(shown(&Totals::new()), "line 1 is in `Wait`, 3.00 s");

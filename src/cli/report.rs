@@ -11,12 +11,12 @@ use super::definition::Found;
 
 /// Problems of one definition that are shown with their source; the rest is counted.
 const SHOWN_MAX: usize = 200;
-/// Columns where it is not a terminal that shows it.
+/// Columns if the output is not a terminal.
 const COLUMNS_ELSEWHERE: usize = 140;
-/// On fewer nothing would be left of a line.
+/// With fewer columns nothing would be left of a line.
 const COLUMNS_MIN: usize = 40;
 
-/// Whether standard output is a terminal that wants colours.
+/// Whether standard output is a terminal with colours.
 pub(super) fn colours_stdout() -> bool {
     io::stdout().is_terminal() && wanted()
 }
@@ -26,7 +26,7 @@ pub(super) fn colours_stderr() -> bool {
     io::stderr().is_terminal() && wanted()
 }
 
-/// How problems are shown on a stream.
+/// How problems are displayed on a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
     colours: bool,
@@ -57,20 +57,20 @@ fn wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// What the engine does not run is wrong, or only worth a notice.
+/// Whether what the engine does not run is an error, or only a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotRunHere {
     Error,
     Notice,
 }
 
-/// What is valid on AWS and does not run here has no code of AWS's.
+/// The code for what is valid on AWS and does not run here; AWS has none for it.
 const NOT_RUN_HERE: &str = "NOT_RUN_HERE";
 
-/// For people. Ends with a line that counts.
+/// For people. Ends with a summary line.
 pub(super) fn text(found: &Found, text: &[u8], look: Look, not_run: NotRunHere) -> String {
     let renderer = look.renderer();
-    // Places are of the text as it is; only what is shown of it may differ where it is not UTF-8.
+    // Places refer to the original text; only the displayed text may differ if it is not UTF-8.
     let source = String::from_utf8_lossy(text);
     let mut out = String::new();
     for diagnostic in found.diagnostics.iter().take(SHOWN_MAX) {

@@ -156,7 +156,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     stream::run(driver, source, asked, arguments)
 }
 
-/// Services, or functions of this machine, are called for tasks without a mock, if that is asked for.
+/// Services, or local functions, are called for tasks without a mock, if requested.
 #[cfg(feature = "cli-services")]
 fn with_services(mocked: Mocked, started: Option<&Started>, arguments: &Arguments) -> Result<Mocked, Stop> {
     let functions = started.map(|started| &started.0);
@@ -182,7 +182,7 @@ fn with_services(mocked: Mocked, _: Option<&Started>, arguments: &Arguments) -> 
     Ok(mocked)
 }
 
-/// Starts answering functions that are named.
+/// Starts the configured functions.
 #[cfg(feature = "cli-services")]
 fn start_functions(arguments: &Arguments) -> Result<Option<Started>, Stop> {
     let log = |function: &str, line: &str| super::say(&format!("{function}: {line}"));
@@ -198,7 +198,7 @@ fn start_functions(_: &Arguments) -> Result<Option<Started>, Stop> {
 #[cfg(not(feature = "cli-services"))]
 enum Started {}
 
-/// The machine is called as in its project, or after the definition's file.
+/// The machine is named as in its project, or after the definition's file.
 pub(super) fn identity(machine: Option<&str>, file: &Path, is_standard: bool) -> Identity {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.split('.').find(|part| !part.is_empty() && *part != "-").unwrap_or("workflow");
@@ -212,7 +212,7 @@ pub(super) fn identity(machine: Option<&str>, file: &Path, is_standard: bool) ->
     }
 }
 
-/// Which clock an execution goes by.
+/// The clock of an execution.
 pub(super) enum AnyClock {
     Real(RealClock),
     Virtual(VirtualClock),

@@ -228,7 +228,7 @@ impl Arguments {
         self.memory.state.is_some()
     }
 
-    /// Waits until this node owns the cluster, if one is asked for.
+    /// Waits until this node owns the cluster, if one is configured.
     #[cfg(feature = "cli-cluster")]
     fn own(
         &self,
@@ -241,8 +241,8 @@ impl Arguments {
         self.cluster.own(listener, config)
     }
 
-    /// What tasks call. Those of Step Functions itself call this server, unless an endpoint of that service is given: one
-    /// for all services does not take them away.
+    /// What tasks call. Tasks of Step Functions itself call this server, unless an endpoint of that service is given: a
+    /// common endpoint of all services does not apply to them.
     fn integrations(
         &self,
         config: &Config,
@@ -270,7 +270,7 @@ impl Security {
     }
 }
 
-/// A file; none, where a variable of the environment is empty.
+/// A file; an empty environment variable counts as unset.
 fn file(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
@@ -284,7 +284,7 @@ fn account(text: &str) -> Result<String, String> {
 }
 
 fn region(text: &str) -> Result<String, String> {
-    // As in `account`, nothing at all is no region.
+    // As in `account`, an empty text counts as unset.
     let is_region = (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     (is_region || text.is_empty())
@@ -310,9 +310,9 @@ fn bytes(text: &str) -> Result<usize, String> {
     }
 }
 
-/// With less, hardly a request of the largest size fits its share.
+/// With less, a request of the largest size hardly fits its share.
 const MEMORY_BYTES_MIN: usize = 64 << 20;
-/// What a connection may take while nothing is asked of it.
+/// Memory of an idle connection.
 const CONNECTION_BYTES: usize = 32 << 10;
 
 fn factor(text: &str) -> Result<f64, String> {
@@ -323,7 +323,7 @@ fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How often the folder of definitions is looked through.
+/// How often the folder of definitions is polled.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
@@ -392,11 +392,11 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     drain(&runtime, server, &service, within)
 }
 
-/// With huge pages, what is touched at all is resident in pieces of 2 MiB: an idle server takes 20 MiB instead of 12, and
-/// the buffers of an idle connection twice what is used of them.
+/// With huge pages, touched memory is resident in pieces of 2 MiB: an idle server takes 20 MiB instead of 12, and the
+/// buffers of an idle connection take twice what is used of them.
 fn use_small_pages() {
     #[cfg(target_os = "linux")]
-    // Where the system does not let us, it takes more memory.
+    // If the system refuses, the server takes more memory.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
@@ -423,7 +423,7 @@ fn announce(
     if config.console.is_some() {
         say(&format!("expressway: console at {scheme}://{}/console/", server.address()));
     }
-    // The last line of a start: what is said next is said of what happens.
+    // The last line of the start: later lines report events.
     say(&format!(
         "expressway: ready on {scheme}://{} after {:.1} ms; {}",
         server.address(),
@@ -537,7 +537,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Stop> {
     fs::read(file).map_err(|error| definition::unreadable(file, &error))
 }
 
-/// Creates the state machines of a project, and tells where their tasks will go.
+/// Creates the state machines of a project, and prints where their tasks will go.
 async fn deploy(
     path: &Path,
     arguments: &Arguments,
@@ -616,7 +616,7 @@ async fn look(
     Ok(())
 }
 
-/// What `validate` shows of a definition that was refused as one.
+/// The problems, as `validate` prints them, of a refused definition.
 fn excerpts(report: &Report, machine_type: Option<Type>) -> Option<String> {
     let Done::Refused(reason) = &report.done else { return None };
     if !reason.starts_with("InvalidDefinition") {
@@ -628,7 +628,7 @@ fn excerpts(report: &Report, machine_type: Option<Type>) -> Option<String> {
     (found.errors() > 0).then(|| shown.trim_end().to_owned())
 }
 
-/// Follows the folder for ever. That it cannot be read for a while is said once.
+/// Follows the folder for ever. A folder that cannot be read for a while is reported once.
 async fn keep_looking(folder: Option<Definitions>, arguments: &Arguments, service: &Service) {
     let (Some(mut folder), Some(path)) = (folder, &arguments.definitions) else {
         return std::future::pending().await;
@@ -647,8 +647,9 @@ async fn keep_looking(folder: Option<Definitions>, arguments: &Arguments, servic
     }
 }
 
-/// Begins no more executions, and lets those that run come to their end; meanwhile everything else is answered, for
-/// workers and callbacks are what some of them wait for. New connections are for the next server at this address. Then the connections are closed.
+/// Begins no more executions, and lets running ones finish; meanwhile all other requests are answered, because
+/// executions may wait for workers and callbacks. New connections go to the next server at this address. Then the
+/// connections are closed.
 fn drain(
     runtime: &tokio::runtime::Runtime,
     server: Server,
@@ -662,7 +663,7 @@ fn drain(
     let began = Instant::now();
     let drained = runtime.block_on(async {
         let executions = service.drain(within).await;
-        // What timed out just now is still to be told.
+        // Executions that just timed out are still to be recorded.
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
         (executions, server.drain(left))
     });

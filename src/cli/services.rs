@@ -1,4 +1,4 @@
-//! Service tasks on the command line: which may be called, and where they are.
+//! Service tasks on the command line: which may be called, and their endpoints.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use expressway::task::functions::Functions;
 
 use super::{Stop, definition};
 
-/// How service tasks are done.
+/// Settings of service tasks.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Settings {
     /// Where a service is, as `Lambda=http://localhost:9001`; the variables LAMBDA_ENDPOINT, SQS_ENDPOINT and so on, and
@@ -32,8 +32,8 @@ fn endpoint(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
-    /// Settings of the environment (region, credentials, endpoints), and those given here; Lambda functions are these, if
-    /// there are any.
+    /// Settings of the environment (region, credentials, endpoints), and of the command line; Lambda functions are the
+    /// given ones, if there are any.
     pub(super) fn integrations(&self, functions: Option<&Functions>) -> Result<Integrations, Stop> {
         let wrong = |error: SettingsError| Stop::failed(error.to_string());
         let mut integrations = Integrations::from_env().map_err(wrong)?;

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use super::{Stop, say};
 
-/// Waits for SIGTERM and SIGINT on a dedicated thread. The first one is reported; a second one ends the process
-/// at once, whatever it does.
+/// Waits for SIGTERM and SIGINT on a dedicated thread. The first one is reported; a second one ends the process at
+/// once.
 pub(super) fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
     let failed = |error| Stop::failed(format!("cannot wait for signals: {error}"));
     let (told, first) = oneshot::channel();

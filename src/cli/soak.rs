@@ -1,4 +1,4 @@
-//! `soak`: the engine under steady load for as long as you like, and what became of it: counts, memory, latency.
+//! `soak`: the engine under steady load for any time, and the results: counts, memory, latency.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,15 +58,15 @@ const DEFINITION: &str = r#"{"StartAt": "Pass", "States": {
     "Fail": {"Type": "Fail", "Error": "Soak.Failed", "Cause": "One of those that are meant to fail."},
     "Done": {"Type": "Succeed"}}}"#;
 
-/// How often it is said how it goes; the load is made in slices.
+/// How often progress is reported; the load is made in slices.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 const SLICE: Duration = Duration::from_millis(1);
 /// How long executions may take to end when the time is over.
 const DRAIN: Duration = Duration::from_secs(120);
-/// One of so many is aborted right after its start. Most are over by then; those that wait are not.
+/// One in so many is aborted right after its start. Most are over by then; waiting ones are not.
 const ABORT_EVERY: u64 = 10;
 
-/// What was seen in one interval.
+/// Measurements of one interval.
 struct Sample {
     minutes: f64,
     resident_bytes: u64,
@@ -102,10 +102,10 @@ pub(super) fn soak(arguments: &Arguments) -> Result<Went, Stop> {
 /// Longer latencies count as an hour.
 const LATENCY_MAX_MICROS: u64 = 3_600_000_000;
 
-/// What handlers of the soak test panic with, now and then.
+/// The message with which handlers of the soak test panic at intervals.
 const PURPOSE: &str = "a panic of the soak test, on purpose";
 
-/// Panics on purpose are not shown; all others are, as before.
+/// Hides panics on purpose; all others are shown as before.
 fn hide_panics_on_purpose() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -149,7 +149,7 @@ fn deploy(arguments: &Arguments) -> Result<(Engine, Machine), Stop> {
     Ok((engine, machine))
 }
 
-/// A number below `n`, as random as a soak test needs.
+/// A random number below `n`, of sufficient quality for a soak test.
 fn fastrand(n: u64) -> u64 {
     let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0u8);
     random % n
@@ -209,7 +209,7 @@ fn tokio_runtime() -> Result<tokio::runtime::Runtime, Stop> {
 }
 
 fn take_sample(since: Duration, times: &Mutex<Histogram<u64>>) -> Sample {
-    // The histogram is whole between any two recordings.
+    // The histogram is consistent between any two recordings.
     let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
     let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
     let (p50_ms, p99_ms) = (at(0.5), at(0.99));
@@ -230,7 +230,7 @@ fn line(counts: &Counts, sample: &Sample) -> String {
     )
 }
 
-/// Resident memory of this process; 0 where the system does not tell.
+/// Resident memory of this process; 0 if unknown.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -266,7 +266,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Bytes a minute that resident memory grows by: the line of least squares through the samples.
+/// Growth of resident memory in bytes per minute: the line of least squares through the samples.
 fn slope(samples: &[Sample]) -> f64 {
     let n = samples.len() as f64;
     let mean = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / n;

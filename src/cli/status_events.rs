@@ -1,4 +1,4 @@
-//! Changes of Standard executions' status, put to an event bus or a file.
+//! Publishes changes of Standard executions' status to an event bus or a file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct StatusEvents {
     status_events_source: String,
 }
 
-/// How long the end of the process waits for what is to be put.
+/// How long the end of the process waits for pending events.
 const LAST_MAX: Duration = Duration::from_secs(5);
 
 impl StatusEvents {
@@ -42,7 +42,7 @@ impl StatusEvents {
     }
 }
 
-/// Waits until what is to be put is, but not for long.
+/// Waits for pending events, but not for long.
 pub(super) fn wait(service: &Service) {
     let left = service.wait_for_status_events(LAST_MAX);
     if left > 0 {

@@ -1,8 +1,8 @@
 //! A stream of events: read on one thread, run on several, written here in the order of the events.
 //!
-//! Batches of lines go to the workers in turn, and reports are taken from the workers in the same turn: that alone keeps
-//! the order, and it bounds what is under way, because every channel is short. The threads end when their channels do;
-//! when the output was closed by its reader, they are left to end by themselves.
+//! Batches of lines go to the workers in turn, and reports are taken from the workers in the same turn: that alone
+//! keeps the order, and it bounds the work under way, because every channel is short. The threads end when their
+//! channels do; when the output was closed by its reader, they are not joined.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -27,7 +27,7 @@ const REPORTED_MAX: u64 = 10;
 /// Batches, and reports, that wait for each worker.
 const WAITING_MAX: usize = 2;
 
-/// Threads at most, whatever is asked for.
+/// The most threads.
 const THREADS_MAX: usize = 1_000;
 
 /// Runs all events with drivers that `driver` makes.
@@ -41,7 +41,7 @@ where
     F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
 {
     let mut stream = Stream::new(arguments, source.total_bytes())?;
-    // Times in a trace are those of an execution that has the machine to itself.
+    // Times in a trace are those of an execution that runs alone.
     let jobs = if asked.is_some() { Some(1) } else { arguments.jobs.map(usize::from) };
     let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let threads = begin(driver, source, jobs.min(THREADS_MAX), asked.as_ref())?;
@@ -63,10 +63,10 @@ where
     stream.end(went, arguments.quiet)
 }
 
-/// Where batches go, in turn; gone when no more are wanted.
+/// The workers' channels, used in turn; `None` when no more batches are wanted.
 type Inboxes = Arc<Mutex<Option<Vec<SyncSender<Batch>>>>>;
 
-/// What runs beside this thread.
+/// The threads beside this one.
 struct Threads {
     reader: JoinHandle<io::Result<()>>,
     /// Dropped on an interrupt.
@@ -101,7 +101,7 @@ where
 }
 
 impl Threads {
-    /// Waits for all of them and says whether one went wrong.
+    /// Joins all threads and returns whether one failed.
     fn end(self) -> Result<(), Stop> {
         drop(self.reports);
         let mut broken = false;
@@ -138,7 +138,7 @@ fn read(source: Source, inboxes: &Inboxes) -> io::Result<()> {
     Ok(())
 }
 
-/// What a stream goes into.
+/// The output of a stream.
 pub(super) struct Stream {
     totals: Totals,
     style: Style,
@@ -165,11 +165,11 @@ impl Stream {
         })
     }
 
-    /// Takes in all reports, batch after batch.
+    /// Takes all reports, batch after batch.
     fn reports(&mut self, workers: &[Receiver<Report>]) -> Result<(), Stop> {
         for worker in workers.iter().cycle() {
             loop {
-                // A worker whose reports end has no batches any more, and then those after it have none either.
+                // A worker whose reports end has no more batches, and then those after it have none either.
                 let Ok(report) = worker.recv() else { return Ok(()) };
                 self.report(&report)?;
                 if report.is_last {
@@ -213,14 +213,14 @@ impl Stream {
         !self.quiet
     }
 
-    /// Says how far it is and what is under way, if it is time to.
+    /// Prints the progress and what is under way, if it is due.
     pub(super) fn tick(&mut self, running: &dyn Fn() -> String) {
         if !self.quiet {
             self.progress.tick(&self.totals, Some(running));
         }
     }
 
-    /// It ends before its events do.
+    /// The stream ends before its events do.
     pub(super) fn interrupted(&mut self, unfinished: u64) {
         self.totals.interrupted = true;
         self.totals.unfinished = unfinished;
@@ -251,12 +251,12 @@ impl Stream {
         Ok(())
     }
 
-    /// How it went so far.
+    /// The result so far.
     pub(super) fn went(&self) -> Went {
         if self.totals.failed + self.totals.not_run == 0 { Went::Well } else { Went::PartlyWrong }
     }
 
-    /// The last words, whatever it came to.
+    /// The final summary, for any result.
     pub(super) fn end(mut self, went: Result<Went, Stop>, quiet: bool) -> Result<Went, Stop> {
         let flushed = self.failures.as_mut().map_or(Ok(()), |file| file.flush().map_err(unwritten));
         self.progress.clear();

@@ -18,19 +18,19 @@ use expressway::task::{Answer, Tasks};
 
 use super::{Stop, definition};
 
-/// Mocks where there are some, and services where they may be called.
+/// Mocks, and services where they may be called.
 #[derive(Clone, Default)]
 pub(super) struct Mocked {
     mocks: Option<TestCase>,
-    /// Why nothing answers the tasks of a state, by its name.
+    /// Why the tasks of a state have no answer, by the state's name.
     unanswered: Arc<HashMap<Box<str>, String>>,
     #[cfg(feature = "cli-services")]
     services: Option<Integrations>,
-    /// Of services, only Lambda functions of this machine are called.
+    /// Whether only local Lambda functions are called.
     only_functions: bool,
 }
 
-/// What answers tasks in place of services.
+/// Answers tasks in place of services.
 pub(super) struct Answers {
     mocks: Option<TestCase>,
     unanswered: Arc<HashMap<Box<str>, String>>,
@@ -43,7 +43,7 @@ impl Tasks for Answers {
             return mocks.start(program, execution, call);
         }
         let cause = self.unanswered.get(state).cloned().unwrap_or_default();
-        // `States.Runtime`, because no Retry or Catch should take this for something that happens to workflows.
+        // `States.Runtime`, because Retry and Catch should not handle this like an error of the workflow.
         Answer::Now(Err(Fault::new(fault::RUNTIME, cause)))
     }
 
@@ -63,7 +63,7 @@ impl Mocked {
         Mocked { services: Some(integrations), ..self }
     }
 
-    /// Lambda functions of this machine are called for tasks without a mock, and nothing else.
+    /// Only local Lambda functions are called for tasks without a mock.
     #[cfg(feature = "cli-services")]
     pub(super) fn or_functions(self, functions: Functions) -> Mocked {
         let services = Some(Integrations::new().functions(functions));
@@ -78,13 +78,13 @@ impl Mocked {
         has
     }
 
-    /// For the tasks of this program.
+    /// Prepares it for the tasks of this program.
     pub(super) fn of(mut self, program: &Program) -> Mocked {
         let mut unanswered = HashMap::new();
         self.add_unanswered(program, &mut unanswered);
         self.unanswered = Arc::new(unanswered);
         if !self.has_services() {
-            // The test case says itself which mock it lacks.
+            // The test case itself reports a missing mock.
             self.mocks = self.mocks.map(|mocks| mocks.to_mock(task_states(program)));
         }
         self
@@ -105,7 +105,7 @@ impl Mocked {
         }
     }
 
-    /// Why nothing answers a task, if nothing does.
+    /// Why a task has no answer, if it has none.
     fn nobody(&self, state: &str, arn: &str, waits: bool, kind: &ResourceKind) -> Option<String> {
         if self.mocks.as_ref().is_some_and(|mocks| mocks.has(state)) {
             return None;
@@ -136,7 +136,7 @@ impl Mocked {
         };
         (program.states.iter()).any(|(_, state)| {
             let retries = state.recovery.is_some_and(|recovery| !program.recovery[recovery].retry.is_empty());
-            // Nothing answers at all: nothing is tried again.
+            // No tasks have answers: nothing is retried.
             let is_tried = !matches!(state.kind, StateKind::Task(_)) || self.mocks.is_some();
             is_waiting(&state.kind) || (retries && is_tried)
         })
@@ -165,8 +165,8 @@ impl Mocked {
         (!has_none).then(|| Box::new(self.answers()) as Box<dyn Tasks + Send>)
     }
 
-    /// The test case of a mock configuration that `test` names, as `MACHINE#CASE` or `CASE`. What it does not name is
-    /// taken from the file where there is one only; the machine may also be the one called `machine`.
+    /// The test case of a mock configuration that `test` names, as `MACHINE#CASE` or `CASE`. A missing part is taken
+    /// from the file if it has only one; the machine may also be the one named `machine`.
     pub(super) fn read(file: &Path, test: Option<&str>, machine: &str) -> Result<Mocked, Stop> {
         let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
         let config = MockConfig::parse(&definition::text(file)?).map_err(wrong)?;
@@ -193,7 +193,7 @@ impl Mocked {
     }
 }
 
-/// Whether a resource is a Lambda function, or what invokes one.
+/// Whether a resource is a Lambda function, or invokes one.
 fn is_function(kind: &ResourceKind) -> bool {
     match kind {
         ResourceKind::Service { service, .. } => matches!(&**service, "lambda" | "aws-sdk:lambda"),
@@ -201,7 +201,7 @@ fn is_function(kind: &ResourceKind) -> bool {
     }
 }
 
-/// The names of all Task states, those of a distributed Map's children among them.
+/// The names of all Task states, including those of a distributed Map's children.
 fn task_states(program: &Program) -> Vec<&str> {
     let is_task = |kind: &StateKind| matches!(kind, StateKind::Task(_));
     let own = program.states.iter().filter(|(_, state)| is_task(&state.kind)).map(|(id, _)| program.name(id));

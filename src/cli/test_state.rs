@@ -159,7 +159,7 @@ fn request(arguments: &Arguments) -> Result<Json, Stop> {
     Ok(request)
 }
 
-/// Whether it is clear which state is meant: AWS's answers name neither the mistake nor what to do.
+/// Whether the state to test is unambiguous: AWS's messages name neither the mistake nor a remedy.
 fn check_names(definition: &str, arguments: &Arguments) -> Result<(), Stop> {
     let Ok(definition) = serde_json::from_str::<Json>(definition) else { return Ok(()) };
     let Some(states) = definition["States"].as_object().filter(|_| definition.get("StartAt").is_some())
@@ -195,7 +195,7 @@ fn check_names(definition: &str, arguments: &Arguments) -> Result<(), Stop> {
     }
 }
 
-/// The text of a file, if there is one of this name, else the argument itself.
+/// The content of a file of this name, if there is one, else the argument itself.
 fn text(argument: &str) -> Result<String, Stop> {
     let looks_like_json = argument.trim_start().starts_with(['{', '[', '"']);
     if looks_like_json || !Path::new(argument).exists() {

@@ -1,8 +1,9 @@
-//! Executions that wait or call services, many at the same time, on the engine. Outputs are written in the order of the
-//! events, as they are when each execution runs to its end before the next.
+//! Executions that wait or call services, run concurrently on the engine. Outputs are written in the order of the
+//! events, as if each execution ran to its end before the next.
 //!
-//! One thread reads; this one starts executions as long as there is room, and takes what ended from one channel. What is
-//! under way is bounded by the number of jobs, what ended before its turn by the number of executions and by bytes.
+//! One thread reads; this one starts executions as long as there is room, and receives ended ones from one channel. The
+//! executions under way are bounded by the number of jobs, the ended ones that wait for their turn by number and by
+//! bytes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,14 +29,14 @@ use super::trace::{Asked, Trace};
 use super::worker::{Failure, Report, failure};
 use super::{Stop, Went, interrupt};
 
-/// What runs at the same time unless told otherwise.
+/// The default number of concurrent executions.
 pub(super) const JOBS: usize = 1_000;
 /// Executions that may have begun while an earlier one is not over …
 const WINDOW_MAX: usize = 100_000;
 /// … and bytes of their outputs.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
-/// What is run.
+/// The workflow to run.
 pub(super) struct Workflow<'w> {
     pub(super) name: &'w str,
     /// The definition as JSON.
@@ -88,7 +89,7 @@ pub(super) fn run(workflow: Workflow<'_>, source: Source, arguments: &Arguments)
     stream.end(went, arguments.quiet)
 }
 
-/// Reads a batch whenever one is wanted.
+/// Reads a batch on each request.
 fn read(source: Source, wants: &Receiver<()>, messages: &Sender<Message>) {
     let mut batches = Batches::new(source);
     while wants.recv().is_ok() {
@@ -115,7 +116,7 @@ struct Together {
     messages: Sender<Message>,
     /// Executions from the oldest whose output is not written, in the order of their events.
     window: VecDeque<Slot>,
-    /// The place of the first of these among all.
+    /// The index of the first of these among all.
     first: u64,
     running: usize,
     held_bytes: usize,
@@ -143,7 +144,7 @@ impl Together {
     ) -> Result<Went, Stop> {
         let mut batch: Option<(Batch, Cursor)> = None;
         let mut input_ended = false;
-        // The reader asks for nothing more once it is gone, which its last message says.
+        // The reader takes no more requests once it is gone, which its last message shows.
         let want = || {
             let _ = wanted.try_send(());
         };
@@ -215,7 +216,7 @@ impl Together {
                 self.running += 1;
                 Slot::Running { line, place }
             }
-            // Its watcher goes with it, and what that says of its end is not looked at.
+            // The watcher is dropped with it, and its report of the end is ignored.
             Err(error) => refused(error.to_string()),
         });
     }
@@ -229,7 +230,7 @@ impl Together {
         }
     }
 
-    /// Writes what ended and has its turn.
+    /// Writes the outputs that ended and whose turn it is.
     fn write(&mut self, stream: &mut Stream) -> Result<(), Stop> {
         let mut all = Report::default();
         while let Some(Slot::Ended(_)) = self.window.front() {
@@ -246,7 +247,7 @@ impl Together {
         if all.is_empty() { Ok(()) } else { stream.report(&all) }
     }
 
-    /// Writes all that ended, in its order, and counts the others.
+    /// Writes all that ended, in order, and counts the others.
     fn interrupted(&mut self, inbox: &Receiver<Message>, stream: &mut Stream) -> Result<Went, Stop> {
         for message in inbox.try_iter() {
             if let Message::Ended { at, report } = message {
@@ -265,7 +266,7 @@ impl Together {
         Ok(Went::Interrupted)
     }
 
-    /// Where the oldest execution is that is under way.
+    /// The state of the oldest execution under way.
     fn place(&self) -> String {
         let Some(Slot::Running { line, place }) = self.window.front() else { return String::new() };
         let others = match self.running {
@@ -283,7 +284,7 @@ impl Together {
     }
 }
 
-/// Tells how one execution ends, and where it is.
+/// Reports how one execution ends, and its present state.
 struct Watching {
     at: u64,
     line: u64,

@@ -1,7 +1,7 @@
-//! `--trace`: an execution as a table, one line a visit of a state, in the order the states were entered.
+//! `--trace`: an execution as a table, one line per visit of a state, in the order in which the states were entered.
 //!
-//! States of branches and iterations stand under the state they belong to. The engine's records name the record before
-//! them, and that is how each is put in its place.
+//! States of branches and iterations are below the state they belong to. The engine's records refer to the record
+//! before them, which determines their place.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use super::{Stop, progress};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     which: Which,
-    /// Columns of a line, where inputs and outputs are shown, too.
+    /// Columns of a line, if inputs and outputs are shown, too.
     data_columns: Option<usize>,
 }
 
-/// What `--trace` may be followed by.
+/// The values of `--trace`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Which {
     #[default]
@@ -34,7 +34,7 @@ pub(super) enum Which {
     Entering(String),
 }
 
-/// A number is a line and `failed` those that fail, so a state of such a name cannot be asked for.
+/// A number is a line and `failed` those that fail, so a state with such a name cannot be selected.
 pub(super) fn which(text: &str) -> Result<Which, String> {
     Ok(match (text, text.parse()) {
         ("all", _) => Which::All,
@@ -50,7 +50,7 @@ impl Asked {
         Asked { which, data_columns: data.then(progress::columns) }
     }
 
-    /// Why no execution of the program can be shown: the state that is asked for is not in it.
+    /// Why no execution of the program can match: the selected state is not in it.
     pub(super) fn check(&self, program: &Program) -> Result<(), Stop> {
         let Which::Entering(name) = &self.which else { return Ok(()) };
         let names: Vec<&str> = program.states.iter().map(|(state, _)| program.name(state)).collect();
@@ -67,14 +67,14 @@ impl Asked {
 pub(super) struct Trace {
     asked: Asked,
     failed: bool,
-    /// A state of the name that is asked for was entered.
+    /// Whether the selected state was entered.
     entered: bool,
     rows: Vec<Row>,
     /// Where each record belongs, by id.
     places: Vec<Place>,
     began: Option<Began>,
     outcome: String,
-    /// Visits that are not kept.
+    /// The number of visits that are not kept.
     hidden: u64,
 }
 
@@ -83,7 +83,7 @@ struct Began {
     at_ms: u64,
 }
 
-/// Where a record belongs: the visit it is about, and the visit whose branch or iteration it is in.
+/// A record's place: the visit it is about, and the visit whose branch or iteration it is in.
 #[derive(Clone, Copy, Default)]
 struct Place {
     row: Option<usize>,
@@ -105,7 +105,7 @@ struct Row {
     output_bytes: Option<u32>,
     attempts: u32,
     note: String,
-    /// The input and the output, cut to what is shown, where they are asked for.
+    /// The input and the output, truncated for display, if requested.
     data: [String; 2],
 }
 
@@ -180,8 +180,8 @@ impl Listener for Trace {
 const PLACES_MAX: usize = 1 << 20;
 
 impl Trace {
-    /// Time since the execution began. A clock that runs by itself is coarse, so that what takes less than its step is
-    /// measured here; where time is virtual, the record's own is the larger.
+    /// Time since the execution began. A real clock is coarse, so times below its resolution are measured here; with
+    /// virtual time, the record's own is the larger.
     fn now(&self, record: &Record<'_>) -> Duration {
         let Some(began) = &self.began else { return Duration::ZERO };
         let told = Duration::from_millis(record.time_ms.saturating_sub(began.at_ms));
@@ -224,7 +224,7 @@ impl Trace {
         Some(self.rows.len() - 1)
     }
 
-    /// The visit of `state` that the place is in: its own, or one around it.
+    /// The visit of `state` at a place: its own, or an enclosing one.
     fn visit(&self, place: Place, state: StateId) -> Option<usize> {
         let mut at = place.row;
         while let Some(row) = at {
@@ -280,8 +280,8 @@ impl Trace {
         !matches!(self.asked.which, Which::Line(asked) if asked != line)
     }
 
-    /// The table of the execution that just ended, which began with this line of the input; nothing, if it is not asked
-    /// for.
+    /// The table of the execution that just ended, which began with this line of the input; empty, if it is not
+    /// requested.
     pub(super) fn finish(&mut self, line: u64) -> String {
         let trace = std::mem::replace(self, Trace::new(self.asked.clone()));
         let is_asked = match &self.asked.which {
@@ -331,9 +331,9 @@ impl Trace {
 }
 
 const DEPTH_SHOWN_MAX: usize = 20;
-/// What stands before an input or an output.
+/// The indent of an input or an output.
 const DATA_INDENT: usize = 10;
-/// The step of the coarse clock, with something to spare.
+/// The resolution of the coarse clock, with a margin.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 
 /// Columns as wide as their widest cell; texts to the left, numbers to the right.
@@ -372,7 +372,7 @@ fn kind(kind: StateKind) -> &'static str {
     }
 }
 
-/// The end of an ARN that says most: `function:charge`, `dynamodb:getItem`.
+/// The most significant end of an ARN: `function:charge`, `dynamodb:getItem`.
 fn resource_name(arn: &str) -> &str {
     let parts = arn.rmatch_indices(':').nth(1);
     parts.map_or(arn, |(at, _)| &arn[at + 1..])
@@ -384,7 +384,7 @@ fn error_name(fault: &Fault) -> &str {
 
 fn failure(status: &str, fault: &Fault) -> String {
     let name = match fault.error.as_deref() {
-        // A fault without a name is what a Fail state without `Error` ends with.
+        // A fault without a name is from a Fail state without `Error`.
         None => String::new(),
         Some(fault::TIMEOUT) => format!(", {}", fault::TIMEOUT),
         Some(name) => format!(", {name}"),

@@ -12,17 +12,17 @@ use super::progress;
 use super::run::AnyClock;
 use super::trace::Trace;
 
-/// What became of some events.
+/// The results of some events.
 #[derive(Default)]
 pub(super) struct Report {
-    /// Outputs, one a line.
+    /// Outputs, one per line.
     pub(super) out: Vec<u8>,
     /// Traces, for people.
     pub(super) said: String,
     pub(super) succeeded: u64,
     pub(super) failures: Vec<Failure>,
     pub(super) bytes: u64,
-    /// How long every n-th event took.
+    /// The times of every n-th event.
     pub(super) times: Vec<Duration>,
     /// Whether the batch is done.
     pub(super) is_last: bool,
@@ -33,7 +33,7 @@ impl Report {
         self.succeeded == 0 && self.failures.is_empty() && self.bytes == 0
     }
 
-    /// Adds what became of later events.
+    /// Adds the results of later events.
     pub(super) fn add(&mut self, later: Report) {
         let Report { mut out, said, succeeded, failures, bytes, times, is_last } = later;
         if self.out.is_empty() {
@@ -50,7 +50,7 @@ impl Report {
     }
 }
 
-/// An event that has no output.
+/// An event without an output.
 pub(super) struct Failure {
     pub(super) line: u64,
     /// The error's name; `None` when the line did not become an execution.
@@ -58,17 +58,17 @@ pub(super) struct Failure {
     pub(super) cause: Option<String>,
 }
 
-/// What a Fail state without `Error` is called.
+/// The name of a Fail state's error without `Error`.
 const UNNAMED: &str = "(no error name)";
-/// A report is handed on when it has so many bytes of outputs, so that few lines with large outputs stay in bounds …
+/// A report is sent when it has so many bytes of outputs, so that few lines with large outputs stay bounded …
 const OUT_BYTES: usize = 1 << 18;
 /// … so many failures …
 const FAILURES: usize = 1 << 10;
 /// … or when so much time has passed: people wait for the outputs of slow events.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
-/// Looking at the clock twice costs 50 ns, a tenth of a small workflow; spread over this many events it is nothing.
+/// Reading the clock twice costs 50 ns, a tenth of a small workflow; spread over this many events it is negligible.
 const TIMED_EVERY: u32 = 8;
-/// After an event as slow as this the clock costs nothing.
+/// After an event this slow the cost of reading the clock is negligible.
 const SLOW: Duration = Duration::from_millis(1);
 
 /// Runs batches and reports, until there are no more or the receiver is dropped.
@@ -143,7 +143,7 @@ impl Worker {
         if is_full || is_due { self.hand_on(false) } else { Ok(()) }
     }
 
-    /// Keeps how long an event took; whether it is time to report.
+    /// Records the time of an event; whether it is time to report.
     fn timed(&mut self, begun: Instant) -> bool {
         let now = Instant::now();
         let time = now - begun;
@@ -179,7 +179,7 @@ pub(super) fn failure(line: u64, outcome: &Outcome) -> Failure {
     Failure { line, error: Some(error), cause: fault.cause.clone() }
 }
 
-/// A cause on one line of bearable length. Causes hold data, which may hold anything.
+/// A cause on one line of limited length. Causes have data, with any content.
 pub(super) fn shortened(cause: &str) -> String {
     let mut chars = cause.chars();
     let mut short: String =

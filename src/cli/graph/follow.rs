@@ -1,4 +1,4 @@
-//! Follows an execution, for the path that is shown.
+//! Follows an execution, for the displayed path.
 
 use expressway::engine::{EventKind, Listener, Record};
 use expressway::json::Arena;
@@ -13,14 +13,14 @@ pub(super) struct Follow {
     places: Vec<Place>,
 }
 
-/// What came before a record: the state that was left last, and whether the record before tells of a failure.
+/// The state before a record: the state that was left last, and whether the previous record is a failure.
 #[derive(Clone, Copy, Default)]
 struct Place {
     left: Option<StateId>,
     failed: bool,
 }
 
-/// Records that are put in their places: of longer executions the first ones.
+/// Records that are tracked: of longer executions the first ones.
 const RECORDS_MAX: usize = 1_000_000;
 
 impl Listener for Follow {

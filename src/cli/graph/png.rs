@@ -2,9 +2,9 @@
 
 use crate::cli::Stop;
 
-/// Pixels for each unit of the SVG: what is read on screens of today.
+/// Pixels for each unit of the SVG, for today's screens.
 const SCALE: f32 = 2.0;
-/// Pixels of a side; larger pictures are drawn smaller.
+/// Pixels of a side; larger pictures are scaled down.
 const SIDE_MAX: f32 = 16_000.0;
 
 /// The picture as a PNG.
@@ -17,7 +17,7 @@ pub(super) fn write(svg: &str) -> Result<Vec<u8>, Stop> {
     if options.fontdb.is_empty() {
         return Err(failed("this machine has no fonts to write names with".to_owned()));
     }
-    // For machines that have none of those that the picture asks for.
+    // For machines that have none of the fonts in the picture.
     let family =
         options.fontdb.faces().find_map(|face| face.families.first()).map(|(family, _)| family.clone());
     if let Some(family) = family {

@@ -1,4 +1,4 @@
-//! The file that describes a pipeline.
+//! The configuration file of a pipeline.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::cli::{Stop, definition};
 
-/// A pipeline, as its TOML file describes it. Relative names of files count from the file's own folder.
+/// A pipeline, as in its TOML file. Relative file names are relative to the file's folder.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
@@ -29,11 +29,11 @@ pub(super) struct Config {
 pub(super) struct Tasks {
     /// Service tasks, with region, credentials and endpoints of the environment.
     pub(super) services: bool,
-    /// Hosts that HTTP tasks may call wherever they are.
+    /// Hosts that HTTP tasks may call at any address.
     pub(super) http_allow: Vec<String>,
     /// The connections that HTTP tasks may name.
     pub(super) connections: Option<PathBuf>,
-    /// Tasks that publish to NATS and ask over it.
+    /// Tasks that publish to NATS and send requests over it.
     pub(super) nats: Option<NatsServer>,
     /// Tasks that publish to Kafka.
     pub(super) kafka: Option<KafkaServers>,
@@ -91,7 +91,7 @@ pub(super) enum Endpoint {
         stream: Option<String>,
         #[serde(default)]
         durable: Option<String>,
-        /// Of a source: the messages' subjects. Of a sink: where outputs go.
+        /// Of a source: the messages' subjects. Of a sink: the subject of outputs.
         #[serde(default)]
         subject: Option<String>,
         #[serde(default)]
@@ -114,7 +114,7 @@ pub(super) enum Endpoint {
         /// The field that has the body.
         #[serde(default)]
         body: Option<String>,
-        /// Of a source: the field that has the key.
+        /// Of a source: the field with the ordering key.
         #[serde(default)]
         key: Option<String>,
         /// Of a source: how long an entry may stay unacknowledged before it is given to another consumer.
@@ -139,7 +139,7 @@ pub(super) enum Endpoint {
         /// Of a sink.
         #[serde(default)]
         topic: Option<String>,
-        /// More properties of librdkafka.
+        /// Further properties of librdkafka.
         #[serde(default)]
         properties: std::collections::BTreeMap<String, String>,
     },
@@ -149,7 +149,7 @@ pub(super) enum Endpoint {
         address: std::net::SocketAddr,
         #[serde(default)]
         path: Option<String>,
-        /// Whether senders are answered with what came of their events.
+        /// Whether senders are answered with the outcome of their events.
         #[serde(default)]
         wait: bool,
         #[serde(default)]
@@ -169,7 +169,7 @@ pub(super) enum Endpoint {
         /// Whether anyone who reaches the address may post.
         #[serde(default)]
         insecure: bool,
-        /// Names that senders may call it by, beside those of loopback and its address.
+        /// Host names that senders may use, beside those of loopback and its address.
         #[serde(default)]
         hosts: Vec<String>,
     },
@@ -180,13 +180,13 @@ pub(super) enum Endpoint {
         /// Of a source: how long a message may stay unacknowledged before it is given to another consumer.
         #[serde(default, deserialize_with = "seconds")]
         visibility: Option<Duration>,
-        /// Of a source: requests that wait for messages side by side.
+        /// Of a source: parallel requests that wait for messages.
         #[serde(default)]
         receivers: Option<usize>,
     },
 }
 
-/// How a sender proves that it may post; what it knows is in a file, or in a variable of the environment.
+/// How a sender proves that it may post; the secret is in a file, or in an environment variable.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Proof {
@@ -211,7 +211,7 @@ fn loopback() -> std::net::SocketAddr {
     (std::net::Ipv4Addr::LOCALHOST, 8084).into()
 }
 
-/// How the pipeline is to behave.
+/// The settings of the pipeline.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Settings {
@@ -231,19 +231,19 @@ pub(super) struct Settings {
     /// One execution for each batch.
     pub(super) array: bool,
     pub(super) envelope: bool,
-    /// The key of events that are to run once: a path in the body, `source` or `id`.
+    /// The key of events that run once: a path in the body, `source` or `id`.
     pub(super) unique: Option<String>,
     #[serde(deserialize_with = "seconds")]
     pub(super) unique_for: Option<Duration>,
-    /// Of an execution that failed, in its dead letter; 0 for none.
+    /// Of a failed execution, in its dead letter; 0 for none.
     pub(super) history_bytes: Option<usize>,
     #[serde(deserialize_with = "seconds")]
     pub(super) grace: Option<Duration>,
-    /// Where `/metrics`, `/health` and `/ready` are.
+    /// The address of `/metrics`, `/health` and `/ready`.
     pub(super) metrics: Option<std::net::SocketAddr>,
 }
 
-/// What order is kept.
+/// Which order is kept.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Order {
@@ -262,7 +262,7 @@ fn seconds<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Option<Duration>, 
     Duration::try_from_secs_f64(seconds).map(Some).map_err(serde::de::Error::custom)
 }
 
-/// Where dead letters are, and where their events go.
+/// A source of dead letters, and the sink of their events.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Redrive {
@@ -285,7 +285,7 @@ pub(super) fn read(path: &Path) -> Result<Config, Stop> {
     Ok(config)
 }
 
-/// The description of what is to be sent again.
+/// The configuration of a redrive.
 pub(super) fn redrive(path: &Path) -> Result<Redrive, Stop> {
     let mut config: Redrive = parse(path)?;
     config.source.rebase(path);
@@ -299,13 +299,13 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Stop> {
         .map_err(|error| Stop::failed(format!("{}: {}", path.display(), error.to_string().trim_end())))
 }
 
-/// Makes a file's name count from the folder of the description.
+/// Makes a file name relative to the folder of the configuration.
 fn rebase(description: &Path, file: &mut PathBuf) {
     *file = description.parent().unwrap_or(Path::new(".")).join(&*file);
 }
 
 impl Endpoint {
-    /// What it is and where, without what a URL has to say of users and passwords.
+    /// Its kind and place, without user names and passwords in URLs.
     pub(super) fn place(&self) -> String {
         let url = |url: &str| match url.split_once("://") {
             Some((scheme, rest)) => {

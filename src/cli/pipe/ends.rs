@@ -1,4 +1,4 @@
-//! Sources and sinks by their descriptions.
+//! Sources and sinks from their configuration.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) async fn nats(
     expressway::pipe::Nats::connect(url, options).await.map_err(super::refused)
 }
 
-/// A queue, with region, credentials and endpoint as AWS's SDKs take them.
+/// A queue, with region, credentials and endpoint as in AWS's SDKs.
 fn queue(url: &str) -> Result<expressway::pipe::Sqs, Stop> {
     let integrations = expressway::task::aws::Integrations::from_env();
     let integrations = integrations.map_err(|error| Stop::failed(error.to_string()))?;
@@ -113,7 +113,7 @@ pub(super) fn absent(feature: &str) -> Stop {
     Stop::failed(format!("this build was made without the feature `{feature}`"))
 }
 
-/// The source that is described.
+/// The configured source.
 pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
     Ok(match end {
         Endpoint::Stdin {} => Box::new(Lines::from_stdin()),
@@ -163,7 +163,7 @@ pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
     })
 }
 
-/// The sink that is described.
+/// The configured sink.
 pub(super) async fn sink(end: &Endpoint) -> Result<Arc<dyn Sink>, Stop> {
     Ok(match end {
         Endpoint::Stdout {} => Arc::new(Lines::to_stdout()),

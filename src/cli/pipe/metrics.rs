@@ -1,4 +1,4 @@
-//! `/metrics`, `/health` and `/ready` of a pipeline, on an address of their own.
+//! `/metrics`, `/health` and `/ready` of a pipeline, on a separate address.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::cli::{Stop, say};
 const CONNECTIONS_MAX: usize = 64;
 const HEAD_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// What the pages are made of.
+/// The data of the pages.
 #[derive(Clone)]
 pub(super) struct Told {
     pub(super) stats: Arc<Stats>,
@@ -43,7 +43,7 @@ async fn accept(listener: TcpListener, told: Told) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
-            // Too many files are open, for instance: it passes.
+            // Too many files are open, for instance: that is temporary.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
         };
@@ -55,7 +55,7 @@ async fn accept(listener: TcpListener, told: Told) {
         tokio::spawn(async move {
             let mut server = hyper::server::conn::http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).keep_alive(false);
-            // An error here is the client's connection breaking.
+            // An error here means that the client's connection broke.
             let _ = server.serve_connection(TokioIo::new(stream), answer).await;
             drop(place);
         });

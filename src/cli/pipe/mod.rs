@@ -1,5 +1,5 @@
-//! `pipe`: a state machine between a source of events and a sink, as a file describes it. `redrive`: dead letters go
-//! back to where their events came from.
+//! `pipe`: a state machine between a source of events and a sink, as a file describes it. `redrive`: sends the events
+//! of dead letters again.
 
 mod config;
 mod ends;
@@ -54,7 +54,7 @@ fn refused(error: PipeError) -> Stop {
     Stop::failed(error.to_string())
 }
 
-/// The runtime that pipelines live on.
+/// The runtime of pipelines.
 fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
     let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     built.map_err(|error| Stop::failed(format!("cannot start threads: {error}")))
@@ -71,7 +71,7 @@ pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
     Ok(if report.dead == 0 { Went::Well } else { Went::PartlyWrong })
 }
 
-/// Says which end of the pipeline something is about, and where that is.
+/// Adds to an error which end of the pipeline it is about, and where that is.
 fn at(end: &str, described: &Endpoint, stop: Stop) -> Stop {
     match stop {
         Stop::Failed(why) => Stop::Failed(format!("the {end} {}: {why}", described.place())),
@@ -113,7 +113,7 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
         say("The pipeline runs.");
         tokio::spawn(status::keep_telling(pipe.stats(), arguments.log.is_text()));
     }
-    // In a log for machines, the library's own events tell of trouble; people read sentences.
+    // A log for machines has the library's own events; people read sentences.
     let (is_text, failures) = (arguments.log.is_text(), status::Failures::default());
     let pipe = pipe
         // Errors are shown even with `--quiet`.
@@ -139,7 +139,7 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
     ended
 }
 
-/// Waits for SIGINT or SIGTERM, which do nothing else from now on.
+/// Waits for SIGINT or SIGTERM, which have no other effect from now on.
 fn signalled() -> impl Future<Output = ()> {
     #[cfg(unix)]
     let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
@@ -158,7 +158,7 @@ fn signalled() -> impl Future<Output = ()> {
     }
 }
 
-/// What the pipeline is to do besides.
+/// Applies the settings to the pipeline.
 fn settle(mut pipe: Pipe, settings: &Settings) -> Result<Pipe, Stop> {
     let key = |text: &String| match text.as_str() {
         "source" => Ok(KeyOf::source()),
@@ -199,7 +199,7 @@ fn settle(mut pipe: Pipe, settings: &Settings) -> Result<Pipe, Stop> {
     Ok(pipe.grace(settings.grace.unwrap_or(Duration::from_secs(30))))
 }
 
-/// The state machine; where the definition is kept in a bucket, each new value replaces it.
+/// The state machine; if the definition is in a bucket, each new value replaces it.
 async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, Stop> {
     match definition {
         Definition::File(file) => {
@@ -219,7 +219,7 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
     }
 }
 
-/// Replaces the definition whenever there is a new one; a wrong one is reported, and the good one stays.
+/// Replaces the definition whenever there is a new one; an invalid one is reported, and the present one stays.
 async fn follow(engine: Engine, machine: Machine, mut value: expressway::pipe::NatsValue, key: String) {
     loop {
         match value.next().await {

@@ -1,4 +1,4 @@
-//! `redrive`: events that failed for good are sent again.
+//! `redrive`: sends events again that failed permanently.
 
 use std::path::PathBuf;
 use std::time::Duration;

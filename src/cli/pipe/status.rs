@@ -1,5 +1,5 @@
-//! How far a pipeline has come: a line in its place on a terminal, elsewhere one each minute in the log; and the first
-//! failures.
+//! The progress of a pipeline: a line that is updated on a terminal, elsewhere one line each minute in the log; and the
+//! first failures.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const TOLD_MAX: u64 = 10;
 const TERMINAL_EVERY: Duration = Duration::from_millis(500);
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// Tells of the first events that fail for good.
+/// Reports the first events that fail permanently.
 #[derive(Default)]
 pub(super) struct Failures(AtomicU64);
 
@@ -33,7 +33,7 @@ impl Failures {
     }
 }
 
-/// Takes the line off the terminal.
+/// Removes the line from the terminal.
 pub(super) fn clear() {
     let mut err = io::stderr().lock();
     if err.is_terminal() {
@@ -41,7 +41,7 @@ pub(super) fn clear() {
     }
 }
 
-/// Tells how far the pipeline is, for as long as it runs.
+/// Reports the pipeline's progress, for as long as it runs.
 pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
     let on_terminal = on_terminal && io::stderr().is_terminal();
     let every = if on_terminal { TERMINAL_EVERY } else { LOG_EVERY };
@@ -69,7 +69,7 @@ pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
     }
 }
 
-/// Events that are over, each once: what is tried again is not counted again.
+/// Events that are over, each once: repeated attempts are not counted again.
 pub(super) fn events(report: &Report) -> u64 {
     report.succeeded + report.dead + report.duplicates + report.unsettled
 }

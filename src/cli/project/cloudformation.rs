@@ -1,4 +1,4 @@
-//! Templates of CloudFormation and SAM, and what the CDK makes of its constructs.
+//! Templates of CloudFormation and SAM, and output of the CDK.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::resources::{self, Kind};
 use super::{FoundMachine, Stop, Substitutions, is_yaml, machine_type, text};
 
-/// Functions inside of functions, and names that follow from names.
+/// Nesting of functions, and of names that refer to names.
 const DEPTH_MAX: usize = 100;
 
 /// The state machines of a template.
@@ -52,7 +52,7 @@ impl Template<'_> {
             (place.clone(), plain(&self.resolve(value, &place, 0)))
         } else if let Some(value) = properties.get("Definition") {
             let place = at("Definition");
-            // Laid out, so that what is wrong with it is shown at a line.
+            // Pretty-printed, so that problems are shown at a line.
             (place.clone(), format!("{:#}", self.resolve(value, &place, 0)))
         } else if let Some(Json::String(name)) = properties.get("DefinitionUri") {
             let path = self.path.parent().unwrap_or(Path::new(".")).join(name);
@@ -68,7 +68,7 @@ impl Template<'_> {
         };
         let (definition, left) = self.given.apply(&definition, &known);
         for (name, line) in left {
-            // What was named already stands in the text now.
+            // The names in the text were reported already.
             let is_told = format!("--substitute {name}=VALUE");
             if self.unresolved.borrow().iter().any(|told| told.ends_with(&is_told)) {
                 continue;
@@ -92,7 +92,7 @@ impl Template<'_> {
         let kind = kind.map(|kind| plain(&self.resolve(kind, &at("Type"), 0)));
         Ok(FoundMachine {
             name: name.to_owned(),
-            // What CloudFormation takes where nothing is said.
+            // CloudFormation's default.
             machine_type: machine_type(kind.as_deref().or(Some("STANDARD"))),
             place,
             definition,
@@ -100,7 +100,7 @@ impl Template<'_> {
         })
     }
 
-    /// Something is left open: it stays as it would stand in a text.
+    /// Leaves a value unresolved, as it is written.
     fn open(&self, place: &str, name: &str, why: &str) -> Json {
         let place = format!("{}: {place}: {why}; say --substitute {name}=VALUE", self.path.display());
         let mut unresolved = self.unresolved.borrow_mut();
@@ -240,7 +240,7 @@ impl Template<'_> {
                 let (kind, called) = self.called(name, resource, place, depth);
                 Json::String(Kind::of(kind).map_or(called.clone(), |kind| kind.reference(&called)))
             }
-            // SAM makes versions and aliases beside its functions.
+            // SAM creates versions and aliases beside its functions.
             None if name.contains('.') => {
                 let (function, _) = name.split_once('.').unwrap_or((name, ""));
                 self.attribute(function, "Arn", place, depth)
@@ -253,7 +253,7 @@ impl Template<'_> {
         self.root["Resources"].get(name)
     }
 
-    /// A resource's type, and what it is called.
+    /// A resource's type, and its name.
     fn called<'a>(&self, name: &str, resource: &'a Json, place: &str, depth: usize) -> (&'a str, String) {
         let kind = resource["Type"].as_str().unwrap_or_default();
         let property = Kind::of(kind).map_or("Name", |kind| kind.named_by);
@@ -291,7 +291,7 @@ impl Template<'_> {
         }
     }
 
-    /// Whether a condition holds. What is left open does not.
+    /// Whether a condition is true. An unresolved one is not.
     fn holds(&self, condition: &Json, place: &str, depth: usize) -> bool {
         if depth > DEPTH_MAX {
             self.open(place, "CONDITION", "conditions refer to each other without an end");
@@ -326,7 +326,7 @@ impl Template<'_> {
     }
 }
 
-/// What `AWS::NoValue` is: whatever has it, is not there.
+/// The value of `AWS::NoValue`: a property with it is removed.
 fn no_value() -> Json {
     serde_json::json!({"Ref": "AWS::NoValue"})
 }
@@ -335,7 +335,7 @@ fn is_no_value(value: &Json) -> bool {
     value.get("Ref").is_some_and(|name| name == "AWS::NoValue")
 }
 
-/// As it stands in a text.
+/// Its form inside a text.
 fn plain(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

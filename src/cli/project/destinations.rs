@@ -1,4 +1,4 @@
-//! Where the tasks of state machines go when they run on a server, and what to set where that is nowhere.
+//! The destinations of tasks on a server, and what to set for tasks without one.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use expressway::task::mock::MockConfig;
 
 /// What a server calls for tasks.
 pub(in crate::cli) struct Destinations {
-    /// None, where no services are called.
+    /// `None` if no services are called.
     pub(in crate::cli) integrations: Option<Integrations>,
     pub(in crate::cli) mocks: Option<MockConfig>,
 }
 
 impl Destinations {
-    /// A line for each resource of a machine: what it is, where its tasks go, and which states name it.
+    /// A line for each resource of a machine: what it is, where its tasks go, and the states that name it.
     pub(in crate::cli) fn of(&self, machine: &str, program: &Program) -> Vec<String> {
         let mut states: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
         for (id, state) in program.states.iter() {

@@ -1,7 +1,7 @@
-//! Projects as they are: the state machines of templates of CloudFormation and SAM, of what the CDK makes, and of
-//! configurations of the Serverless Framework, and of directories of Terraform, each with the resources it names as ARNs of a local account.
+//! Projects: the state machines in templates of CloudFormation and SAM, in output of the CDK, in configurations of the
+//! Serverless Framework, and in directories of Terraform, each with the resources it names as ARNs of a local account.
 //!
-//! What cannot be resolved stays as it is written, and is named with its place.
+//! What cannot be resolved stays as it is written, and is reported with its place.
 
 mod cloudformation;
 #[cfg(feature = "cli-serve")]
@@ -31,7 +31,7 @@ pub(super) struct FoundMachine {
     /// Its logical id.
     pub(super) name: String,
     pub(super) machine_type: Option<MachineType>,
-    /// Where it stands, for people.
+    /// Its place, for people.
     pub(super) place: String,
     /// The definition as JSON.
     pub(super) definition: String,
@@ -42,7 +42,7 @@ pub(super) struct FoundMachine {
 /// Bytes that a file of a project may have.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// The state machines of a project: a folder, or a template. Nothing, where the file is something else.
+/// The state machines of a project: a folder, or a template. `None` if the file is something else.
 pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Vec<FoundMachine>>, Stop> {
     if path.as_os_str() == "-" {
         return Ok(None);
@@ -69,7 +69,7 @@ fn template(path: &Path, root: Json, given: &Substitutions) -> Result<Option<Vec
     Ok(None)
 }
 
-/// What projects are known by, in the order they are looked for.
+/// The files that identify projects, in the order in which they are looked for.
 const NAMES: [&str; 6] = [
     "template.yaml",
     "template.yml",
@@ -140,7 +140,7 @@ fn of_terraform(_: &Path, _: &Substitutions) -> Result<Vec<FoundMachine>, Stop> 
     Err(Stop::failed(super::missing::left_out("reading Terraform", "cli-terraform")))
 }
 
-/// The one that is asked for, or the only one.
+/// The selected one, or the only one.
 pub(super) fn choose(machines: Vec<FoundMachine>, name: Option<&str>) -> Result<FoundMachine, Stop> {
     let names: Vec<String> = machines.iter().map(|machine| machine.name.clone()).collect();
     let mut chosen = machines.into_iter();
@@ -162,7 +162,7 @@ pub(super) fn choose(machines: Vec<FoundMachine>, name: Option<&str>) -> Result<
     }
 }
 
-/// What a file of JSON or YAML holds; functions of templates as their long forms.
+/// The content of a JSON or YAML file; short forms of template functions become long ones.
 fn data(path: &Path) -> Result<Json, Stop> {
     let text = text(path)?;
     let wrong = |error: &dyn std::fmt::Display| Stop::failed(format!("{}: {error}", path.display()));

@@ -1,4 +1,4 @@
-//! What a resource of a template is called, and which ARN it gets: stable ones of a local account.
+//! Names and ARNs of a template's resources: stable ones of a local account.
 
 /// The account and the region of everything.
 pub(super) const ACCOUNT: &str = "123456789012";
@@ -6,13 +6,13 @@ pub(super) const REGION: &str = "us-east-1";
 
 /// A type of resource.
 pub(super) struct Kind {
-    /// As the template has it, behind `AWS::` or without.
+    /// As in the template, behind `AWS::` or without.
     name: &'static str,
-    /// The property that has its name.
+    /// The property with its name.
     pub(super) named_by: &'static str,
     /// Its ARN, with `{}` for the name.
     arn: &'static str,
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     reference: Reference,
 }
 
@@ -63,7 +63,7 @@ impl Kind {
         format!("arn:aws:{}", arn.replace("{}", name))
     }
 
-    /// What `Ref` gives.
+    /// The value of `Ref`.
     pub(super) fn reference(&self, name: &str) -> String {
         match self.reference {
             Reference::Name => name.to_owned(),

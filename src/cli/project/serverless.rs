@@ -1,5 +1,5 @@
-//! Configurations of the Serverless Framework with a `stepFunctions` block: its variables, and then what CloudFormation
-//! makes of the rest.
+//! Configurations of the Serverless Framework with a `stepFunctions` block: resolves its variables, and passes the rest
+//! to CloudFormation.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{FoundMachine, Stop, Substitutions, cloudformation, data, text};
 
-/// Variables in what variables stand for.
+/// Nesting of variables.
 const DEPTH_MAX: usize = 20;
 
 /// The state machines of a configuration.
@@ -20,7 +20,7 @@ pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Result
     let stage = variables.expand(&Json::from("${opt:stage, self:provider.stage, 'dev'}"), 0)?;
     let stage = stage.as_str().unwrap_or("dev").to_owned();
     let mut resources = Map::new();
-    // Functions are called by their short names, and by the logical ids they get.
+    // Functions are referred to by their short names, and by their generated logical ids.
     for (name, function) in root["functions"].as_object().into_iter().flatten() {
         let called = function["name"].as_str().map_or(format!("{service}-{stage}-{name}"), str::to_owned);
         let function = json!({"Type": "AWS::Lambda::Function", "Properties": {"FunctionName": called}});
@@ -87,7 +87,7 @@ impl Variables<'_> {
         })
     }
 
-    /// A text that is one variable is what that stands for; elsewhere variables stand in the text.
+    /// A text that is a single variable becomes its value; elsewhere variables are replaced in the text.
     fn string(&self, text: &str, depth: usize) -> Result<Json, Stop> {
         let mut out = String::new();
         let mut rest = text;
@@ -101,13 +101,13 @@ impl Variables<'_> {
                     out.push_str(&rest[..at]);
                     out.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
                 }
-                // CloudFormation's, or left open.
+                // CloudFormation's, or unresolved.
                 None => out.push_str(&rest[..at + 3 + length]),
             }
             rest = behind;
         }
         out.push_str(rest);
-        // The plugin's way of writing pseudo parameters.
+        // The plugin's syntax of pseudo parameters.
         Ok(if out.contains("#{") { json!({ "Fn::Sub": out.replace("#{", "${") }) } else { Json::String(out) })
     }
 
@@ -154,7 +154,7 @@ impl Variables<'_> {
     }
 }
 
-/// Where a variable ends that may have others inside.
+/// The end of a variable, which may have others inside.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, c) in text.char_indices() {

@@ -1,11 +1,11 @@
-//! `${NAME}` in definitions and templates, and the values that the command line gives.
+//! `${NAME}` in definitions and templates, and their values from the command line.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Stop, data};
 
-/// Values for what a project leaves open.
+/// Values for what a project leaves unresolved.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(in crate::cli) struct ProjectArguments {
     /// The state machine of a project, by its logical id; may be left out where there is only one
@@ -54,8 +54,8 @@ impl Substitutions {
         self.0.is_empty()
     }
 
-    /// The text with the values that are known in place of their names; `known` goes before what the command line gives.
-    /// What stands in a string is escaped as JSON has it. The names that are left, each with its line.
+    /// Replaces known names in the text by their values; `known` goes before the command line's. Values inside a string
+    /// are escaped as in JSON. Returns the names that are left, each with its line.
     pub(in crate::cli) fn apply(
         &self,
         text: &str,

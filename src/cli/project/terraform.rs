@@ -1,6 +1,7 @@
 //! Terraform directories: each `aws_sfn_state_machine`, with the variables, locals, files and resources it names.
 //!
-//! Terraform itself is not run: what it would ask of AWS, or of a state, is not known and stays as it is written.
+//! Terraform itself is not run: values that it would get from AWS, or from a state, are unknown and stay as they are
+//! written.
 
 mod evaluate;
 mod functions;
@@ -16,15 +17,15 @@ use serde_json::{Map, Value as Json};
 use super::resources::{ACCOUNT, Kind, REGION, other_arn};
 use super::{FoundMachine, Stop, Substitutions, machine_type, text, unreadable};
 
-/// Modules in modules.
+/// Nesting of modules.
 const MODULES_DEPTH_MAX: usize = 8;
 
-/// Whether a folder holds files of Terraform.
+/// Whether a folder has Terraform files.
 pub(super) fn is_there(folder: &Path) -> bool {
     files(folder, ".tf").is_ok_and(|files| !files.is_empty())
 }
 
-/// The state machines of a folder and of the modules in it that are folders, too.
+/// The state machines of a folder and of its modules that are folders.
 pub(super) fn machines(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
     let mut machines = Vec::new();
     module(folder, given, &assigned(folder)?, "", 0, &mut machines)?;
@@ -60,7 +61,7 @@ fn module(
     Ok(())
 }
 
-/// Files of a folder whose names end so, in the order of their names.
+/// Files of a folder with this suffix, ordered by name.
 fn files(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, Stop> {
     let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
     let mut files: Vec<PathBuf> = entries
@@ -73,7 +74,7 @@ fn files(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, Stop> {
     Ok(files)
 }
 
-/// What files of variables say, the later ones first to be believed.
+/// Values from files of variables; later files take precedence.
 fn assigned(folder: &Path) -> Result<Map<String, Json>, Stop> {
     let (mut values, nothing, none) = (Map::new(), Substitutions::default(), Map::new());
     let named = [folder.join("terraform.tfvars")].into_iter().filter(|file| file.is_file());
@@ -100,13 +101,13 @@ impl File {
     }
 }
 
-/// A folder of Terraform, and what it is given.
+/// A folder of Terraform, and its variables.
 struct Module<'m> {
     folder: PathBuf,
     files: Vec<File>,
     given: &'m Substitutions,
     inputs: &'m Map<String, Json>,
-    /// What could not be resolved since this was emptied, as it is written.
+    /// What could not be resolved since this was last cleared, as it is written.
     unresolved: RefCell<Vec<String>>,
 }
 
@@ -156,7 +157,7 @@ impl<'m> Module<'m> {
         self.unresolved.borrow_mut().clear();
         let definition = match self.value(definition) {
             Json::String(text) => text,
-            // Who forgot `jsonencode`.
+            // `jsonencode` was forgotten.
             other => other.to_string(),
         };
         let unresolved: Vec<String> = self.unresolved.take();
@@ -179,7 +180,7 @@ impl<'m> Module<'m> {
         })
     }
 
-    /// What `var.NAME` stands for.
+    /// The value of `var.NAME`.
     fn variable(&self, name: &str) -> Option<Json> {
         if let Some(value) = self.given.get(name).or_else(|| self.given.get(&format!("var.{name}"))) {
             return Some(Json::from(value));
@@ -190,19 +191,19 @@ impl<'m> Module<'m> {
         })
     }
 
-    /// What `local.NAME` stands for.
+    /// The value of `local.NAME`.
     fn local(&self, name: &str, depth: usize) -> Option<Json> {
         let (_, found) = (self.blocks("locals"))
             .find_map(|(file, block)| attribute(block, name).map(|expression| (file, expression)))?;
         Some(self.evaluate(found, &BTreeMap::new(), depth + 1))
     }
 
-    /// An attribute of a resource: its ARN, or what it is called.
+    /// An attribute of a resource: its ARN, or its name.
     fn resource(&self, kind: &str, name: &str, wanted: &str, depth: usize) -> Option<Json> {
         let (_, block) = (self.blocks("resource"))
             .find(|(_, block)| label(block, 0) == kind && label(block, 1) == name)?;
         let of = |attribute: &Expression| self.evaluate(attribute, &BTreeMap::new(), depth + 1);
-        // What is written there is what it is.
+        // An attribute that is set in the block has that value.
         if let Some(own) = attribute(block, wanted) {
             return Some(of(own));
         }
@@ -229,10 +230,10 @@ impl<'m> Module<'m> {
     }
 }
 
-/// The attributes that have the name of a resource.
+/// The attributes with the name of a resource.
 const NAMED_BY: [&str; 5] = ["function_name", "name", "bucket", "family", "identifier"];
 
-/// Resources whose ARNs have forms of their own, as CloudFormation calls them.
+/// Resources with special ARNs, by their names in CloudFormation.
 const KINDS: [(&str, &str); 12] = [
     ("aws_lambda_function", "AWS::Lambda::Function"),
     ("aws_lambda_alias", "AWS::Lambda::Alias"),
@@ -248,7 +249,7 @@ const KINDS: [(&str, &str); 12] = [
     ("aws_ecs_cluster", "AWS::ECS::Cluster"),
 ];
 
-/// The line on which a text stands, from a byte on.
+/// The line of a text, searched from a byte on.
 fn line_of(text: &str, from: usize, wanted: &str) -> Option<usize> {
     let at = text.get(from..)?.find(wanted)? + from;
     Some(1 + text[..at].matches('\n').count())

@@ -1,11 +1,11 @@
-//! What outlives the process of `serve`, and where it is.
+//! What `serve` stores, and where.
 
 use expressway::runtime::DurabilityMode;
 use expressway::service::{Builder, Service};
 
 use super::{Arguments, Stop};
 
-/// What a crash leaves of executions.
+/// What remains of executions after a crash.
 pub(super) fn durability(arguments: &Arguments) -> String {
     match (arguments.is_kept(), arguments.memory.durability) {
         (false, _) => {
@@ -24,7 +24,7 @@ pub(super) fn durability(arguments: &Arguments) -> String {
     }
 }
 
-/// What is kept of the API's, and where.
+/// What is stored of the API's resources, and where.
 pub(super) fn kept(arguments: &Arguments) -> Result<Builder, Stop> {
     let builder = Service::builder().durability(arguments.memory.durability);
     match &arguments.memory.state {

@@ -1,5 +1,5 @@
-//! `expressway top`: a running server at a glance. Machines with their rates and percentiles, failures, slowest states. Of a
-//! pipeline, what it counts.
+//! `expressway top`: an overview of a running server. Machines with their rates and percentiles, failures, slowest
+//! states. Of a pipeline, its counters.
 
 mod snapshot;
 mod view;
@@ -52,7 +52,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The address of the metrics: what is left out is what servers have.
+/// The address of the metrics: missing parts have the server's defaults.
 fn address(text: &str) -> Result<String, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let (_, rest) = url.split_once("://").unwrap_or_default();
@@ -63,7 +63,7 @@ fn address(text: &str) -> Result<String, String> {
     })
 }
 
-/// Rows and columns of what is printed without a terminal.
+/// Rows and columns of the output without a terminal.
 const PRINTED: (u16, u16) = (110, 32);
 
 pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
@@ -127,7 +127,7 @@ fn watch(
                 overview = Overview::new(&now, Some(&before));
                 before = now;
             }
-            // It may come back.
+            // The server may come back.
             Err(stop) => overview.trouble = Some(stop.to_string()),
         }
     }
@@ -193,7 +193,7 @@ fn tables(frame: &mut Frame<'_>, overview: &Overview, view: &mut View, (machines
 /// Rows above and below those of a table: its border, and the header.
 const FRAME_ROWS: u16 = 3;
 
-/// A table, as it is looked at.
+/// A table, as it is displayed.
 fn rows(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -219,7 +219,7 @@ fn rows(
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-/// Failures are red, what is refused or tried again is yellow, and so are percentiles of seconds.
+/// Failures are red, refusals and retries are yellow, and so are percentiles of seconds.
 fn colour(title: &str, value: f64) -> Style {
     match title {
         "fail/s" if value > 0.0 => Style::new().fg(Color::Red),
@@ -252,7 +252,7 @@ fn pipeline_summary<'o>(pipeline: &Pipeline, url: &'o str) -> Paragraph<'o> {
     Paragraph::new(vec![Line::from(first), second]).block(Block::bordered().title(format!(" {url} ")))
 }
 
-/// What the pipeline counts, and how much of it there was.
+/// The counters of a pipeline, with totals.
 fn pipeline_table(pipeline: &Pipeline) -> Table<'_> {
     let rows = pipeline.counts.iter().map(|(name, rate, all)| {
         let style = match *name {
@@ -299,7 +299,7 @@ fn table<'t>(
     sorted_by: usize,
     rows: impl Iterator<Item = Row<'t>>,
 ) -> Table<'t> {
-    // Names have what is left, and at 80 columns that is still most of them.
+    // Names get the rest, which at 80 columns is still most of them.
     let width = |title: &str| Constraint::Length(u16::try_from(title.len()).unwrap_or(u16::MAX).clamp(7, 11));
     let mut widths = [Constraint::Min(16); 8];
     for (width_of, title) in widths.iter_mut().zip(header).skip(1) {

@@ -1,4 +1,4 @@
-//! What a server's metrics say, and what that means beside the look before.
+//! A snapshot of a server's metrics, and what follows from it and the one before.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -77,7 +77,7 @@ fn is(sample: &Sample, name: &str, labels: &[(&str, &str)]) -> bool {
     sample.metric == name && labels.iter().all(|(name, value)| sample.labels.get(name) == Some(value))
 }
 
-/// What there is to see. Rates are per second.
+/// The displayed data. Rates are per second.
 #[derive(Debug, Default)]
 pub(super) struct Overview {
     pub(super) started: f64,
@@ -92,9 +92,9 @@ pub(super) struct Overview {
     pub(super) dropped: f64,
     pub(super) machines: Vec<Machine>,
     pub(super) states: Vec<State>,
-    /// Where the metrics are those of `expressway pipe`.
+    /// If the metrics are those of `expressway pipe`.
     pub(super) pipeline: Option<Pipeline>,
-    /// Why there is nothing newer.
+    /// Why there is no newer snapshot.
     pub(super) trouble: Option<String>,
 }
 
@@ -123,15 +123,15 @@ pub(super) struct State {
     pub(super) p99: Option<f64>,
 }
 
-/// What a pipeline counts.
+/// The counters of a pipeline.
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub(super) in_flight: f64,
-    /// What is counted, how often it happens a second, and how often it did in all.
+    /// The name of each counter, its rate per second, and its total.
     pub(super) counts: Vec<(&'static str, f64, f64)>,
 }
 
-/// The counters of a pipeline as they are called and shown.
+/// The counters of a pipeline, and their displayed names.
 const PIPELINE: [(&str, &str); 8] = [
     ("expressway_pipe_received_total", "received"),
     ("expressway_pipe_succeeded_total", "succeeded"),
@@ -152,7 +152,7 @@ impl Overview {
         let seconds = before.map_or(f64::INFINITY, |before| (now.at - before.at).as_secs_f64().max(1e-3));
         let rate = |name: &str, labels: &[(&str, &str)]| {
             let was = before.map_or(0.0, |before| before.sum(name, labels));
-            // A counter that fell began anew.
+            // A counter that fell was restarted.
             let is = now.sum(name, labels);
             (if is >= was { is - was } else { is }) / seconds
         };
@@ -205,7 +205,7 @@ impl Overview {
     }
 }
 
-/// How often something happens a second, by its name and labels.
+/// The rate per second of a metric, by its name and labels.
 type Rate<'r> = &'r dyn Fn(&str, &[(&str, &str)]) -> f64;
 
 fn machine(now: &Snapshot, before: Option<&Snapshot>, arn: &str, rate: Rate<'_>) -> Machine {
@@ -228,7 +228,7 @@ fn machine(now: &Snapshot, before: Option<&Snapshot>, arn: &str, rate: Rate<'_>)
     }
 }
 
-/// What was counted since the look before, by upper bound; of all times, when that is nothing.
+/// The counts since the last snapshot, by upper bound; since the beginning, if these are zero.
 fn recent(name: &str, labels: &[(&str, &str)], now: &Snapshot, before: Option<&Snapshot>) -> Vec<(f64, f64)> {
     let all = now.classes(name, labels).unwrap_or_default();
     let was: BTreeMap<u64, f64> =
@@ -243,7 +243,7 @@ fn recent(name: &str, labels: &[(&str, &str)], now: &Snapshot, before: Option<&S
     all.iter().map(|class| (class.less_than, if any { since(class) } else { class.count })).collect()
 }
 
-/// The upper bound of the class in which so large a part has ended; counts add up.
+/// The upper bound of the class in which this share is reached; counts are cumulative.
 fn percentile(classes: &[(f64, f64)], part: f64) -> Option<f64> {
     let all = classes.last().map_or(0.0, |(_, count)| *count);
     if all <= 0.0 {

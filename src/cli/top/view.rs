@@ -1,4 +1,4 @@
-//! What of the overview is looked at: which table, from which row on, in which order. Keys change that.
+//! The view of the overview: which table, from which row on, in which order. Keys change it.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -22,13 +22,13 @@ pub(super) enum Which {
 
 pub(super) type Row = [Value; 8];
 
-/// How one table is looked at.
+/// The view of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     /// The column by which rows are sorted.
     pub(super) sorted_by: usize,
     pub(super) ascending: bool,
-    /// Rows that are scrolled out of sight.
+    /// Rows that are scrolled out of view.
     pub(super) first: usize,
 }
 
@@ -39,17 +39,17 @@ pub(super) struct View {
     pub(super) states: Look,
 }
 
-/// What a key asks for.
+/// The effect of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Nothing,
-    /// The screen again.
+    /// Draw the screen again.
     Draw,
     End,
 }
 
 impl Default for View {
-    /// The busiest machines, the slowest states.
+    /// The default view: the busiest machines, the slowest states.
     fn default() -> View {
         let look = |sorted_by| Look { sorted_by, ascending: false, first: 0 };
         View { focus: Which::Machines, machines: look(2), states: look(5) }
@@ -60,7 +60,7 @@ impl Default for View {
 const PAGE: usize = 10;
 
 impl View {
-    /// Takes a key.
+    /// Handles a key.
     pub(super) fn key(&mut self, key: KeyEvent) -> Asked {
         if key.kind == KeyEventKind::Release {
             return Asked::Nothing;
@@ -97,12 +97,12 @@ impl View {
 }
 
 impl Look {
-    /// Names begin with A, and numbers with the largest.
+    /// Names are sorted from A, numbers from the largest.
     fn sort_by(&mut self, column: usize) {
         *self = Look { sorted_by: column, ascending: column == 0, first: 0 };
     }
 
-    /// The rows in order. What is the same stays in the order of the names.
+    /// The sorted rows. Equal ones stay ordered by name.
     pub(super) fn sort(&self, rows: &mut [Row]) {
         rows.sort_by(|a, b| {
             let order = compare(&a[self.sorted_by], &b[self.sorted_by]);
@@ -111,7 +111,7 @@ impl Look {
         });
     }
 
-    /// No further down than there are rows.
+    /// Limits scrolling to the existing rows.
     pub(super) fn bound(&mut self, rows: usize, visible: usize) {
         self.first = self.first.min(rows.saturating_sub(visible));
     }

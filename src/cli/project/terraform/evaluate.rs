@@ -1,4 +1,4 @@
-//! Expressions of Terraform, as far as they follow from what is in the folder. What does not stands as `${…}` in its place.
+//! Expressions of Terraform, as far as the folder determines them. The others stay as `${…}`.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use serde_json::{Map, Value as Json};
 use super::super::resources::{ACCOUNT, REGION};
 use super::{Module, functions};
 
-/// Expressions in expressions, and names that stand for others.
+/// Nesting of expressions and names.
 const DEPTH_MAX: usize = 100;
-/// Bytes that an expression may come to.
+/// Bytes of an expression's value.
 const BYTES_MAX: usize = 4 << 20;
 
 /// Variables of `for` and of templates.
@@ -75,7 +75,7 @@ impl Module<'_> {
         }
     }
 
-    /// Notes what nothing is known of. The command line may give it a value all the same.
+    /// Records an unknown value. The command line may supply it.
     fn unknown(&self, expression: &Expression) -> Json {
         let written = hcl::format::to_string(expression).unwrap_or_default();
         if let Some(value) = self.given.get(&written) {
@@ -88,7 +88,7 @@ impl Module<'_> {
         Json::from(format!("${{{written}}}"))
     }
 
-    /// The text of a template; one that is a single expression is what that comes to.
+    /// The text of a template; one that is a single expression has that one's value.
     pub(super) fn template(&self, template: &Template, known: &Variables, depth: usize) -> Json {
         if let [Element::Interpolation(only)] = template.elements() {
             return self.evaluate(&only.expr, known, depth + 1);
@@ -164,7 +164,7 @@ impl Module<'_> {
                 }
                 name if known.contains_key(name) => (known.get(name)?.clone(), 0),
                 kind if kind.starts_with("aws_") => {
-                    // One of several made by `count` or `for_each` is called like all of them.
+                    // One of several made by `count` or `for_each` is named like all of them.
                     let wanted = if steps.len() > 2 { steps.len() - 1 } else { 1 };
                     (self.resource(kind, step(0)?, step(wanted)?, depth)?, steps.len())
                 }
@@ -202,7 +202,7 @@ impl Module<'_> {
     }
 }
 
-/// What a collection has: by index or by key.
+/// The elements of a collection: by index or by key.
 fn pairs(collection: &Json) -> Vec<(Json, Json)> {
     match collection {
         Json::Array(items) => items.iter().enumerate().map(|(n, it)| (Json::from(n), it.clone())).collect(),
@@ -252,7 +252,7 @@ fn operate(operation: &Operation, value: &dyn Fn(&Expression) -> Json) -> Option
     }
 }
 
-/// Whole numbers are written as such.
+/// Integers are written as such.
 fn number(value: f64) -> Option<Json> {
     const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() < WHOLE_MAX {

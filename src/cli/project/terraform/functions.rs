@@ -1,4 +1,4 @@
-//! Functions of Terraform that definitions are made with. One that is not here is not known.
+//! Functions of Terraform that definitions use. Others are unknown.
 
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,7 @@ impl Module<'_> {
         })
     }
 
-    /// A path as Terraform takes it: from the folder it is called in, which is this one.
+    /// A path relative to the folder, as Terraform resolves it.
     fn beside(&self, path: &str) -> PathBuf {
         let path = Path::new(path);
         if path.starts_with(&self.folder) { path.to_owned() } else { self.folder.join(path) }
