@@ -1,4 +1,5 @@
-//! Two versions of a definition: which states came, went, changed, or lead elsewhere. How the text is written is nothing.
+//! Compares two versions of a definition: which states were added, removed, changed, or lead elsewhere. Formatting is
+//! ignored.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::Draft;
 use super::edit::whole;
 
-/// A state as it is compared: all but where it leads, and where it leads.
+/// A state for comparison: its content without its targets, and its targets.
 struct Compared {
     own: Json,
     ways: Json,
@@ -39,9 +40,9 @@ pub fn compare(before: Draft<'_>, after: Draft<'_>) -> Result<Json, String> {
     Ok(json!({"states": states, "machine": old_root != new_root}))
 }
 
-/// Takes the states out of a workflow, inner ones too. As deep as definitions are nested, which their reader bounds.
+/// Removes the states from a workflow, inner ones too. The depth is bounded by the reader of definitions.
 fn collect(workflow: &mut Json, states: &mut BTreeMap<String, Compared>) {
-    // What is no object has no states.
+    // A value that is not an object has no states.
     let members = match workflow.get_mut("States").map(Json::take) {
         Some(Json::Object(members)) => members,
         _ => Map::new(),
@@ -60,7 +61,7 @@ fn collect(workflow: &mut Json, states: &mut BTreeMap<String, Compared>) {
     }
 }
 
-/// Takes out where a state leads.
+/// Removes a state's targets.
 fn ways(state: &mut Json) -> Json {
     let mut ways = Vec::new();
     if let Some(members) = state.as_object_mut() {

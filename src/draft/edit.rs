@@ -18,7 +18,7 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "op", rename_all = "camelCase")]
 pub enum Edit {
-    /// Calls a state otherwise, wherever it is named.
+    /// Renames a state, with all references to it.
     Rename {
         /// The state.
         state: String,
@@ -29,7 +29,7 @@ pub enum Edit {
     Insert {
         /// Where the edge comes from.
         from: String,
-        /// Where it leads; nothing for the end.
+        /// Its target; `None` for the end.
         to: Option<String>,
         /// Whether it is the edge of a Catch.
         #[serde(default)]
@@ -38,31 +38,31 @@ pub enum Edit {
         kind: String,
         /// The new state's name.
         name: String,
-        /// What the state is to be but for where it leads, in place of what states of its type begin as.
+        /// The new state's content without its target, in place of its type's default.
         #[serde(default)]
         value: Option<Json>,
     },
-    /// Writes, or takes away, something in a state: a field, or what is inside of one.
+    /// Writes, or removes, a field of a state, or a part of one.
     Set {
         /// The state.
         state: String,
         /// Where: names of members and numbers of items.
         path: Vec<Step>,
-        /// What is to stand there.
+        /// The new value.
         #[serde(default)]
         value: Json,
-        /// Nothing is to stand there.
+        /// Whether to remove it.
         #[serde(default)]
         remove: bool,
     },
-    /// Lets a state that ends lead to another one.
+    /// Lets an ending state lead to another one.
     Lead {
         /// The state.
         state: String,
-        /// Where it leads then.
+        /// The new target.
         to: String,
     },
-    /// Lets an item of a list, such as a rule, change places with the one before it.
+    /// Swaps an item of a list, such as a rule, with the one before it.
     Raise {
         /// The state.
         state: String,
@@ -77,10 +77,10 @@ pub enum Edit {
         state: String,
         /// `Map` or `Parallel`.
         kind: String,
-        /// The name of what it is in then.
+        /// The name of the new Map or Parallel.
         name: String,
     },
-    /// Takes a state away; what led to it leads to what it led to.
+    /// Deletes a state; its predecessors lead to its target.
     Delete {
         /// The state.
         state: String,
@@ -89,7 +89,7 @@ pub enum Edit {
     Catch {
         /// The state.
         state: String,
-        /// Where it leads.
+        /// The target.
         to: String,
     },
     /// Adds a retrier of all errors.
@@ -99,14 +99,14 @@ pub enum Edit {
     },
 }
 
-/// A piece of text that takes the place of another, in UTF-16.
+/// A piece of text that replaces another, in UTF-16.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Patch {
     /// Where it begins.
     pub from: u32,
     /// Where it ends.
     pub to: u32,
-    /// What stands there then.
+    /// The replacement.
     pub insert: String,
 }
 
@@ -144,7 +144,7 @@ pub fn edit(draft: Draft<'_>, edit: &Edit) -> Result<Vec<Patch>, String> {
     let mut patched = String::with_capacity(draft.text.len() + 200);
     let mut at = 0;
     for splice in &splices {
-        // What overlaps would not be what was meant.
+        // Overlapping patches would not give the intended text.
         let between =
             draft.text.get(at..splice.from).ok_or("The text cannot be changed here: change it by hand")?;
         patched.push_str(between);
@@ -167,12 +167,12 @@ pub fn edit(draft: Draft<'_>, edit: &Edit) -> Result<Vec<Patch>, String> {
     Ok(patches.collect())
 }
 
-/// All of a draft as data.
+/// A whole draft as data.
 pub(super) fn whole(draft: Draft<'_>) -> Result<Json, String> {
     json(&read(draft, draft.text)?)
 }
 
-/// All of a draft as data, and the states among which one stands.
+/// A whole draft as data, and the path to the states that include this one.
 pub(super) fn tree(draft: Draft<'_>, state: &str) -> Result<(Json, Json), String> {
     let root = whole(draft)?;
     let path = data::states_with(&root, state).ok_or_else(|| format!("There is no state {state:?}"))?;

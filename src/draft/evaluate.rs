@@ -1,4 +1,4 @@
-//! One expression of a draft, over the values that a run had where it stands.
+//! Evaluates one expression of a draft, over the values of a run at its place.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::query::{Context, ContextField, Env, Names, Scope, Slot};
 /// Bytes of a value that are returned.
 const VALUE_BYTES_MAX: u32 = 64 << 10;
 
-/// An expression, and what it is evaluated over: JSON texts, `None` where there is nothing.
+/// An expression, and its data: JSON texts, `None` for missing ones.
 #[derive(Clone, Debug)]
 pub struct Expression<'a> {
     /// JSONata without the `{%` and `%}` around it; in JSONPath a path, or an intrinsic function.
@@ -28,13 +28,13 @@ pub struct Expression<'a> {
     pub result: Option<&'a str>,
     /// `$states.errorOutput`.
     pub error_output: Option<&'a str>,
-    /// The context object, as far as it is known.
+    /// The known part of the context object.
     pub context: &'a str,
     /// Variables: names and values.
     pub variables: &'a [(String, String)],
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
-    /// How long it may take of real time.
+    /// How much real time it may take.
     pub within: Duration,
 }
 
@@ -114,17 +114,17 @@ fn eval(
     call.eval(arena, scope, &mut random, fuel).map_err(|fault| fault.message(&call, arena, scope, fuel))
 }
 
-/// Variables by their places.
+/// Variables by index.
 struct Assigned<'a>(&'a [(String, String)]);
 
 impl Names for Assigned<'_> {
     fn slot(&mut self, name: &str) -> Option<Slot> {
-        // The last one of a name is what it was assigned last.
+        // The last one of a name has the latest value.
         self.0.iter().rposition(|(known, _)| known == name).map(|at| Slot(at as u32))
     }
 }
 
-/// The part of the context object that is known, and what was asked of the rest.
+/// The known part of the context object, and the requests for the rest.
 struct KnownContext {
     whole: Value,
     missing: Cell<Option<ContextField>>,

@@ -1,4 +1,4 @@
-//! What editors need beside the text: the fields of a state with what they hold, and the words that may be written.
+//! What editors need beside the text: the fields of a state with the types of their values, and possible words.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -32,8 +32,8 @@ fn fields(kind: &str, language: QueryLanguage) -> Vec<Json> {
         .collect()
 }
 
-/// `fields`: by language and type of state, the fields with what they hold; `functions`: of JSONata, with signatures;
-/// `intrinsics`.
+/// `fields`: by language and type of state, the fields with the types of their values; `functions`: of JSONata, with
+/// signatures; `intrinsics`.
 pub fn words() -> Json {
     let by_language = |name: &str| {
         let by_kind: Map<String, Json> =
@@ -48,7 +48,8 @@ pub fn words() -> Json {
     })
 }
 
-/// The state with its `type` and `language`, the `fields` that it may have, and `values`: those that it has, as JSON text.
+/// The state with its `type` and `language`, the `fields` that it may have, and `values`: those that it has, as JSON
+/// text.
 ///
 /// # Errors
 /// When the text cannot be read, or has no such state.

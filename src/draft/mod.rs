@@ -1,6 +1,5 @@
-//! Drafts: definitions being edited. What is wrong with one, how it looks, and what it does with an input and mocks
-//! under virtual time. Everything is answered as JSON for a page that only draws; places are counted in UTF-16, as
-//! editors in browsers count.
+//! Drafts: definitions being edited. Problems, picture, and runs with an input and mocks under virtual time. All
+//! results are JSON for a page that only draws; places are counted in UTF-16, as editors in browsers count.
 
 mod compare;
 mod edit;
@@ -28,7 +27,7 @@ pub use form::{form, words};
 pub use run::{Ask, run};
 pub use trace::{details_of, outline};
 
-/// A definition as it stands in an editor.
+/// A definition in an editor.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'t> {
     /// The text.
@@ -66,10 +65,11 @@ impl Draft<'_> {
     }
 }
 
-/// What is wrong with a draft, and its picture if nothing is.
+/// The problems of a draft, and its picture if it has none.
 ///
 /// `problems`: `severity`, `code`, `message`, `from`, `to`, and perhaps `suggestion` and a `fix` (`from`, `to`,
-/// `insert`). `problemsMore` counts those left out. `picture`: the graph with its places, and where each state stands in the text.
+/// `insert`). `problemsMore` counts those left out. `picture`: the graph with its places, and each state's position in
+/// the text.
 pub fn inspect(draft: Draft<'_>) -> Json {
     let (definition, problems) = draft.read();
     let places = Places::of(draft.text);
@@ -82,7 +82,7 @@ pub fn inspect(draft: Draft<'_>) -> Json {
     if let Err(refused) = compile::compile(&definition) {
         more += refused.len().saturating_sub(PROBLEMS_MAX);
         told.extend(refused.iter().take(PROBLEMS_MAX).map(|refused| {
-            // What cannot be compiled has no place in the text, only one in the definition.
+            // An error of compiling has no position in the text, only a place in the definition.
             json!({"severity": Severity::Error.name(), "code": "NOT_SUPPORTED",
                 "message": format!("{} at {}", refused.message, refused.location), "from": 0, "to": 0})
         }));
@@ -90,7 +90,7 @@ pub fn inspect(draft: Draft<'_>) -> Json {
     json!({"problems": told, "problemsMore": more, "picture": of_definition(&definition, &places)})
 }
 
-/// The picture of a definition that a machine has: `null` if it cannot be read.
+/// The picture of a machine's definition: `null` if it cannot be read.
 pub fn picture_of(text: &str, machine_type: MachineType) -> Json {
     let options = Options { machine_type, resources: Resources::Any };
     let (definition, _) = asl::read(text.as_bytes(), &options);
@@ -100,7 +100,7 @@ pub fn picture_of(text: &str, machine_type: MachineType) -> Json {
 /// The picture of a draft as text: `svg`, or `mermaid`.
 ///
 /// # Errors
-/// When the draft has a mistake, or there is no such form.
+/// When the draft is invalid, or there is no such form.
 pub fn export(draft: Draft<'_>, form: &str) -> Result<String, String> {
     let (definition, problems) = draft.read();
     let definition = definition.ok_or_else(|| asl::explain_invalid(&problems))?;
@@ -140,7 +140,7 @@ fn told(text: &str, places: &Places, problem: &Diagnostic) -> Json {
     told
 }
 
-/// What is to be written for one name that stands there alone, in its quotes if it has some.
+/// The replacement of a single name, in quotes if it has quotes.
 fn instead(written: &str, meant: &str) -> Option<String> {
     let quote = written.chars().next().filter(|first| matches!(first, '"' | '\''));
     match quote {

@@ -1,4 +1,4 @@
-//! A picture for the page: everything in one list each, with places from the upper left corner of the whole.
+//! A picture for the page: one list for each kind of element, with coordinates from the upper left corner.
 
 use serde_json::{Value as Json, json};
 
@@ -16,7 +16,7 @@ struct Lists {
     frames: Vec<Json>,
 }
 
-/// Where a workflow is drawn, and in what.
+/// The position of a workflow, and its parent.
 #[derive(Clone, Copy)]
 struct Origin {
     x: f64,
@@ -45,7 +45,7 @@ fn tenth(value: f64) -> f64 {
 }
 
 impl Lists {
-    /// Recursion is as deep as workflows are nested, which the reader of definitions bounds.
+    /// The depth is bounded by the reader of definitions.
     fn workflow(&mut self, workflow: &Workflow, scene: &Scene, origin: Origin, places: &Places) {
         let first_path = self.paths.len();
         let layout = &scene.layout;
@@ -116,7 +116,7 @@ impl Lists {
     }
 }
 
-/// A piece of an edge as an SVG path, with the rectangle it is in.
+/// A segment of an edge as an SVG path, with its bounding rectangle.
 fn path(piece: &Segment, origin: Origin) -> Json {
     let move_by = |(x, y): (f64, f64)| (tenth(x + origin.x), tenth(y + origin.y));
     let ((x1, y1), (x2, y2)) = (move_by(piece.from), move_by(piece.to));

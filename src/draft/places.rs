@@ -1,8 +1,8 @@
-//! Places in a text, in bytes and in UTF-16.
+//! Positions in a text, in bytes and in UTF-16.
 
-/// Translates places of one text. A text that is ASCII needs no table.
+/// Translates positions of one text. An ASCII text needs no table.
 pub(super) struct Places {
-    /// By byte, one more than there are; empty for ASCII.
+    /// By byte, with one more for the end; empty for ASCII.
     units: Vec<u32>,
     bytes: usize,
 }
@@ -22,7 +22,7 @@ impl Places {
         Places { units, bytes: text.len() }
     }
 
-    /// The place of a byte in UTF-16; one beyond the text is its end.
+    /// The position of a byte in UTF-16; beyond the text, its end.
     pub(super) fn of_byte(&self, byte: usize) -> u32 {
         let byte = byte.min(self.bytes);
         self.units.get(byte).copied().unwrap_or(byte as u32)

@@ -20,18 +20,18 @@ use crate::runtime::Clock;
 use crate::runtime::inline::{Answer, Driver, Outcome, Tasks};
 use crate::task::mock::{MockConfig, TestCase};
 
-/// What a draft is run with.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
     /// The input: JSON text.
     pub input: &'a str,
-    /// By state, what its task answers, as in `MockedResponses` of Step Functions Local's file: JSON text, or nothing.
+    /// By state, the answers of its task, as in `MockedResponses` of Step Functions Local's file: JSON text, or empty.
     pub mocks: &'a str,
-    /// Where the clock stands when it begins, in milliseconds since 1970.
+    /// The clock's time when it begins, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Decides all that is random.
+    /// The source of everything random.
     pub seed: u64,
-    /// How long it may take of real time.
+    /// How much real time it may take.
     pub within: Duration,
     /// Events that it may have.
     pub events_max: usize,
@@ -41,8 +41,8 @@ pub struct Ask<'a> {
 
 /// Runs a draft.
 ///
-/// `status` is AWS's, or `STOPPED` with `why` when the run went beyond its limits, or `REFUSED` with `why` when it did
-/// not begin. With `output`, `error`, `cause`, and `trace`: the visits of states, the events, and the payloads, each once.
+/// `status` is AWS's, or `STOPPED` with `why` when the run exceeded its limits, or `REFUSED` with `why` when it did not
+/// begin. With `output`, `error`, `cause`, and `trace`: the visits of states, the events, and the payloads, each once.
 pub fn run(draft: Draft<'_>, ask: &Ask<'_>) -> Json {
     let refused = |why: String| json!({"status": "REFUSED", "why": why});
     let program = match draft.program() {
@@ -93,7 +93,7 @@ pub fn run(draft: Draft<'_>, ask: &Ask<'_>) -> Json {
     };
     let mut events: Vec<Event> = recorder.history.take();
     if let Some(why) = limit.why.get() {
-        // It was ended from outside: what the engine told of that is not the workflow's.
+        // The run was ended from outside: the engine's event of that is not the workflow's.
         events.retain(|event| event.event_type.name() != "ExecutionTimedOut");
         ended = json!({"status": "STOPPED", "why": why});
     }
@@ -126,7 +126,7 @@ impl Tasks for Mocks {
         match &mut self.0 {
             Some(mocks) if mocks.has(state) => mocks.start(program, execution, call),
             _ => {
-                // `States.Runtime`, because no Retry or Catch should take this for something that happens to workflows.
+                // `States.Runtime`, because Retry and Catch should not handle this like an error of the workflow.
                 let cause =
                     format!("The task of the state '{state}' has no mock, and runs of drafts call nothing.");
                 Answer::Now(Err(Fault::new(fault::RUNTIME, cause)))
@@ -135,7 +135,7 @@ impl Tasks for Mocks {
     }
 }
 
-/// When a run is to end, and why it was ended.
+/// When a run must end, and why it was ended.
 struct Limit {
     until: Instant,
     why: Cell<Option<&'static str>>,
@@ -170,7 +170,7 @@ impl Clock for DraftClock {
     }
 }
 
-/// Keeps what happens, until it is too much.
+/// Records what happens, up to the limits.
 struct Recorder {
     history: History,
     steps: Vec<Step>,

@@ -1,5 +1,5 @@
-//! An execution for the page, made of its history: the events as they are, and the visits of states that they tell of.
-//! A history whose beginning is lost gives the visits that are left.
+//! An execution for the page, made from its history: the events, and the visits of states that follow from them. A
+//! history without its beginning gives the remaining visits.
 
 use std::collections::HashMap;
 
@@ -7,20 +7,20 @@ use serde_json::{Value as Json, json};
 
 use crate::observe::history::{Detail, Event};
 
-/// A value on its way through a state, as the event with this number tells of it.
+/// A value at a step of a state's processing, of the event with this number.
 pub(super) struct Step {
     pub(super) event: u64,
     pub(super) label: &'static str,
     pub(super) text: String,
 }
 
-/// Where an event belongs: the visit it is about, and the visit whose branch or iteration it is in.
+/// An event's place: the visit it is about, and the visit whose branch or iteration it is in.
 #[derive(Clone, Copy, Default)]
 struct Place {
     visit: Option<usize>,
     parent: Option<usize>,
     iteration: Option<u64>,
-    /// The visit that was left last on this way.
+    /// The visit that was left last on this path.
     left: Option<usize>,
 }
 
@@ -48,19 +48,19 @@ struct Visit {
     kind: &'static str,
     parent: Option<usize>,
     iteration: Option<u64>,
-    /// The visit before it on the same way.
+    /// The visit before it on the same path.
     after: Option<usize>,
     entered: usize,
     exited: Option<usize>,
     status: &'static str,
-    /// The event that tells its error.
+    /// The event with its error.
     fault: Option<usize>,
     attempts: u64,
     steps: Vec<Json>,
 }
 
-/// The trace of an execution: `visits`, `events`, `values`. Payloads stand in `values`, as text, and are named by their
-/// place there.
+/// The trace of an execution: `visits`, `events`, `values`. Payloads are in `values`, as text, and are referred to by
+/// index.
 pub(super) fn with_steps(events: &[Event], steps: &[Step]) -> Json {
     let mut values = Values::default();
     let (mut visits, places) = visits_of(events);
@@ -81,11 +81,11 @@ pub(super) fn with_steps(events: &[Event], steps: &[Step]) -> Json {
     json!({"visits": visits, "events": told, "values": values.texts})
 }
 
-/// What happened in an execution, without its payloads: columns of numbers, so that tens of thousands of events are small.
+/// The outline of an execution, without payloads: columns of numbers, so that tens of thousands of events are small.
 ///
 /// `events` has `time` (milliseconds since the event before), `type` and `visit` of each event from number `first` on;
-/// `visits` has a column for each member of a visit. Names of types, states, kinds and statuses are places in `names`; what
-/// is not there is -1. What an event tells is in [`details_of`].
+/// `visits` has a column for each member of a visit. Names of types, states, kinds and statuses are indexes into
+/// `names`; missing ones are -1. The details of an event are in [`details_of`].
 pub fn outline(events: &[Event]) -> Json {
     let (visits, places) = visits_of(events);
     let mut names = Names::default();
@@ -115,7 +115,7 @@ pub fn outline(events: &[Event]) -> Json {
     })
 }
 
-/// What these events tell: `events`, each with `id` and `details`, and `values`.
+/// The details of these events: `events`, each with `id` and `details`, and `values`.
 pub fn details_of(events: &[Event]) -> Json {
     let mut values = Values::default();
     let told: Vec<Json> = (events.iter())
@@ -124,7 +124,7 @@ pub fn details_of(events: &[Event]) -> Json {
     json!({"events": told, "values": values.texts})
 }
 
-/// Texts that come again and again, each once.
+/// Repeated texts, each once.
 #[derive(Default)]
 struct Names {
     texts: Vec<String>,
@@ -142,7 +142,7 @@ impl Names {
     }
 }
 
-/// The visits that events tell of, and where each event belongs.
+/// The visits in a history, and the place of each event.
 fn visits_of(events: &[Event]) -> (Vec<Visit>, Vec<Place>) {
     let mut by_id: HashMap<u64, usize> = HashMap::with_capacity(events.len());
     let mut visits: Vec<Visit> = Vec::new();
@@ -155,7 +155,7 @@ fn visits_of(events: &[Event]) -> (Vec<Visit>, Vec<Place>) {
     (visits, places)
 }
 
-/// Puts an event in its place, and notes what it tells of its visit.
+/// Places an event, and updates its visit.
 fn follow(n: usize, event: &Event, mut place: Place, visits: &mut Vec<Visit>) -> Place {
     let event_type = event.event_type.name();
     let name = event.text("name");
@@ -209,7 +209,7 @@ fn follow(n: usize, event: &Event, mut place: Place, visits: &mut Vec<Visit>) ->
             visit.status = "failed";
         }
     } else if event_type.ends_with("Succeeded") && !is_execution {
-        // An attempt that failed before is no failure of the visit.
+        // An earlier failed attempt is not a failure of the visit.
         visit.fault = None;
     }
     place
@@ -260,7 +260,7 @@ impl Visit {
     }
 }
 
-/// The visit of a state with this name that is this one, or around it.
+/// The visit of a state with this name: this one, or an enclosing one.
 fn of_state(visits: &[Visit], from: Option<usize>, name: &str) -> Option<usize> {
     let mut at = from;
     while let Some(n) = at {
@@ -272,7 +272,7 @@ fn of_state(visits: &[Visit], from: Option<usize>, name: &str) -> Option<usize> 
     None
 }
 
-/// The visit of a state of this type that is this one, or around it.
+/// The visit of a state of this type: this one, or an enclosing one.
 fn of_kind(visits: &[Visit], from: Option<usize>, kind: &str) -> Option<usize> {
     let mut at = from;
     while let Some(n) = at {
@@ -289,7 +289,7 @@ fn details(event: &Event, values: &mut Values) -> Vec<Json> {
         Detail::Text(text) => json!([name, "text", text]),
         Detail::Number(number) => json!([name, "text", number.to_string()]),
         Detail::Json(text) => json!([name, "value", values.keep(text)]),
-        // Told member by member.
+        // Shown member by member.
         Detail::Members(_) => Json::Null,
     };
     let mut told = Vec::with_capacity(event.details.len());

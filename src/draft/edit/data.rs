@@ -4,13 +4,13 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Edit, Step};
 
-/// The path of the object `States` that holds a state of this name.
+/// The path of the object `States` with a state of this name.
 pub(super) fn states_with(root: &Json, name: &str) -> Option<Vec<Step>> {
     let mut path = Vec::new();
     find(root, name, &mut path).then_some(path)
 }
 
-/// As deep as definitions are nested, which their readers bound. Only workflows are looked into, no payloads.
+/// The depth is bounded by the readers of definitions. Only workflows are searched, not payloads.
 fn find(workflow: &Json, name: &str, path: &mut Vec<Step>) -> bool {
     let Some(states) = workflow.get("States").and_then(Json::as_object) else { return false };
     path.push(Step::Member("States".to_owned()));
@@ -191,7 +191,7 @@ pub(super) fn retrier() -> Json {
     json!({"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 3, "BackoffRate": 2})
 }
 
-/// What a new state begins as.
+/// The default content of a new state.
 pub(super) fn new_state(kind: &str, name: &str, to: Option<&str>, language: &str) -> Result<Json, String> {
     let inner = || json!({"StartAt": format!("{name}: inner"), "States": {format!("{name}: inner"): {"Type": "Pass", "End": true}}});
     let mut state = match kind {
@@ -212,7 +212,7 @@ pub(super) fn new_state(kind: &str, name: &str, to: Option<&str>, language: &str
     Ok(state)
 }
 
-/// A new state that is pasted, or begins as its type does.
+/// A new state: a pasted one, or its type's default.
 pub(super) fn inserted(
     value: Option<&Json>,
     kind: &str,
@@ -237,7 +237,7 @@ pub(super) fn inserted(
     Ok(Json::Object(state))
 }
 
-/// Writes or takes away what is at a path.
+/// Writes or removes the value at a path.
 fn set(state: &mut Json, path: &[Step], value: Option<&Json>) -> Result<(), String> {
     let (last, before) = path.split_last().ok_or("It has to be said what is to be changed")?;
     let mut at = state;
@@ -298,13 +298,13 @@ fn states(workflow: &mut Json) -> &mut Map<String, Json> {
     workflow["States"].as_object_mut().expect("the path leads to an object")
 }
 
-/// Where a state leads if nothing else is said.
+/// A state's default target.
 pub(super) fn next_of(state: &Json) -> Option<String> {
     let target = state.get("Next").or_else(|| state.get("Default"));
     target.and_then(Json::as_str).map(str::to_owned)
 }
 
-/// All places in which a workflow names its states.
+/// All references to states in a workflow.
 fn for_each_target(workflow: &mut Json, seen: &mut dyn FnMut(&mut Json)) {
     if let Some(start) = workflow.get_mut("StartAt") {
         seen(start);
@@ -314,7 +314,7 @@ fn for_each_target(workflow: &mut Json, seen: &mut dyn FnMut(&mut Json)) {
     }
 }
 
-/// The places in which a state names others, each with the field it is in.
+/// The references of a state to others, each with its field.
 fn targets(state: &mut Json, mut seen: impl FnMut(&str, &mut Json)) {
     for field in ["Next", "Default"] {
         if let Some(target) = state.get_mut(field) {

@@ -8,7 +8,7 @@ use crate::draft::Draft;
 use crate::json::source::{Member, Node};
 use crate::json::yaml;
 
-/// Where things are written, and how.
+/// The text, and how it is written.
 struct Writer<'t> {
     text: &'t str,
     yaml: bool,
@@ -146,7 +146,7 @@ fn targets<'n>(state: &'n Node, mut seen: impl FnMut(&str, &'n Node)) {
     }
 }
 
-/// JSON on one line, as people write it; it is YAML as well.
+/// JSON on one line, as people write it; it is valid YAML as well.
 fn spaced(json: &Json) -> String {
     match json {
         Json::Object(members) => {
@@ -166,7 +166,7 @@ impl Writer<'_> {
         self.splices.push(Splice { from, to, insert: insert.into() });
     }
 
-    /// A name as the text writes names: plain in YAML where that is safe.
+    /// A name in the text's style: unquoted in YAML if that is safe.
     fn key(&self, name: &str) -> String {
         let is_plain = name.chars().all(|c| c.is_alphanumeric() || c == '_')
             && name.starts_with(|c: char| c.is_alphabetic())
@@ -194,7 +194,7 @@ impl Writer<'_> {
         self.splice(span.start as usize, span.end as usize, insert);
     }
 
-    /// Another member in the place of this one.
+    /// Replaces a member.
     fn instead(&mut self, member: &Member, name: &str, value: &Json) {
         let (key, old) = (member.key.span, member.value.span);
         let new = self.written(key.start, key.end, name);
@@ -218,7 +218,7 @@ impl Writer<'_> {
         self.text[at..].find('\n').map_or(self.text.len(), |next| at + next)
     }
 
-    /// The blanks before a place, if nothing else stands before it on its line.
+    /// The whitespace before a position, if nothing else is before it on its line.
     fn indent(&self, at: usize) -> Option<&str> {
         let before = &self.text[self.line_start(at)..at];
         before.chars().all(|c| c == ' ' || c == '\t').then_some(before)
@@ -231,7 +231,7 @@ impl Writer<'_> {
         self.line_end(last)
     }
 
-    /// A new member behind another one.
+    /// Inserts a member after another one.
     fn after(&mut self, container: &Node, member: &Member, entry: &str) {
         let (start, end) = (member.key.span.start as usize, member.value.span.end as usize);
         if self.is_block(container) {
@@ -263,7 +263,7 @@ impl Writer<'_> {
         }
     }
 
-    /// One more item in a list of a state, which may not be there yet.
+    /// Appends an item to a list of a state, which may not exist yet.
     fn append(&mut self, state: &Member, field: &str, item: &Json) {
         let (members, item) = (members(&state.value), spaced(item));
         let Some(list) = state.value.get(field) else {
@@ -276,7 +276,7 @@ impl Writer<'_> {
         self.add_item(list, &item);
     }
 
-    /// One more item at the end of a list.
+    /// Appends an item to a list.
     fn add_item(&mut self, list: &Node, item: &str) {
         let Some(last) = list.items().and_then(<[Node]>::last) else {
             let insert = format!("[{item}]");
@@ -296,7 +296,7 @@ impl Writer<'_> {
 }
 
 impl Writer<'_> {
-    /// What stands for a value.
+    /// The text of a value.
     fn value(&self, value: &Json) -> String {
         match value.as_str() {
             Some(text) => self.key(text),
@@ -304,7 +304,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes or takes away what is at a path.
+    /// Writes or removes the value at a path.
     fn set(&mut self, state: &Node, path: &[Step], value: Option<&Json>) -> Result<(), String> {
         let (last, before) = path.split_last().ok_or(NOT_FOUND)?;
         let container = at(state, before).ok_or(NOT_FOUND)?;
@@ -329,12 +329,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Another value in the place of one.
+    /// Replaces a value.
     fn put(&mut self, container: &Node, node: &Node, value: &Json) {
         let start = node.span.start as usize;
         let is_block = self.is_block(container) && (node.members().is_some() || node.items().is_some());
         if is_block && self.is_block(node) {
-            // It stands on the lines that follow: from its first to its last.
+            // It is on the following lines: from its first to its last.
             let end = self.block_end(start, node);
             return self.splice(start, end, spaced(value));
         }
@@ -359,7 +359,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Two pieces of text change places.
+    /// Swaps two pieces of text.
     fn swap(&mut self, first: &Node, second: &Node) {
         let range = |node: &Node| (node.span.start as usize, last_leaf(node).max(node.span.end as usize));
         let (one, two) = (range(first), range(second));
@@ -370,7 +370,7 @@ impl Writer<'_> {
         self.splice(two.0, two.0 + lower.len(), upper);
     }
 
-    /// A state becomes what is inside of another one. Its own text stays where that can be.
+    /// Wraps a state in another one. Its own text is kept where possible.
     fn wrap(&mut self, states: &Node, wrapped: &Member, (kind, name): (&str, &str)) -> Result<(), String> {
         let state = &wrapped.value;
         let json: Json = serde_json::from_str(&yaml::to_json(state)).map_err(|error| error.to_string())?;
@@ -409,7 +409,7 @@ impl Writer<'_> {
     }
 }
 
-/// Where the last thing in a tree ends. As deep as the tree, which its reader bounds.
+/// The end of the last leaf of a tree. The depth is bounded by the reader.
 fn last_leaf(node: &Node) -> usize {
     let inner = match (node.members(), node.items()) {
         (Some(members), _) => {
