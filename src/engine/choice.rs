@@ -13,7 +13,7 @@ use crate::program::{
 impl Run<'_, '_> {
     pub(super) fn choice(&mut self, frame: u32, id: StateId, choice: ChoiceId) -> Result<(), StateError> {
         let (state, choice) = (&self.program.states[id], &self.program.choices[choice]);
-        // Who hears of steps wants to hear what every field did, also where none says anything.
+        // A listener to steps gets the result of every field, also of absent ones.
         if state.plain && !self.event_mask.steps() {
             let effective = self.execution.frames[frame as usize].input;
             let rule = self.decide(frame, choice, QueryInputs::of(effective))?;
@@ -31,7 +31,7 @@ impl Run<'_, '_> {
         self.leave_choice(frame, effective, rule.map(|rule| &choice.rules[rule as usize]))
     }
 
-    /// The first rule that holds.
+    /// The first rule that matches.
     #[inline]
     fn decide(
         &mut self,
@@ -41,7 +41,7 @@ impl Run<'_, '_> {
     ) -> Result<Option<u32>, StateError> {
         let mut tried = 0;
         let decided = self.try_rules(frame, choice, query_inputs, &mut tried);
-        // All together: a definition has no room for so many that this would come too late.
+        // Charged together: a definition is too small to have so many rules that this would be too late.
         self.charge(tried * COMPARE)?;
         decided
     }
@@ -54,7 +54,7 @@ impl Run<'_, '_> {
         query_inputs: QueryInputs,
         tried: &mut u64,
     ) -> Result<Option<u32>, StateError> {
-        // Rules in a row often look at the same variable.
+        // Consecutive rules often test the same variable.
         let mut last: Option<(PathId, Value)> = None;
         for step in &choice.steps {
             *tried += 1;
@@ -148,7 +148,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Charges what a long text takes to be compared.
+    /// Charges the comparison of a long text.
     #[inline]
     fn charge_long(&self, value: Value) -> Result<(), StateError> {
         if value.is_string() && value.len() > LONG_BYTES {
@@ -194,9 +194,9 @@ impl Run<'_, '_> {
     }
 }
 
-/// Work of a comparison beside what the text takes that is compared.
+/// Work of a comparison beside that of the compared text.
 const COMPARE: u64 = 5;
-/// Bytes of a text up to which going through it is no work to speak of.
+/// Bytes of a text up to which scanning it is negligible work.
 const LONG_BYTES: usize = 64;
 
 /// Work of comparing a value.
@@ -205,7 +205,7 @@ fn compare_work(value: Value) -> u64 {
     COMPARE + if value.is_string() { value.len() as u64 / 2 } else { 0 }
 }
 
-/// Compares with what the definition says. Values of another type are not an error; they do not compare.
+/// Compares with the definition's constant. Values of another type are not an error; they do not match.
 fn compare_constant(arena: &Arena, operator: Operator, left: Value, operand: &Operand) -> bool {
     let is = |found: bool| matches!(operand, Operand::Bool(wanted) if *wanted == found);
     match (operator, operand) {
@@ -236,7 +236,7 @@ fn compare_values(arena: &Arena, operator: Operator, left: Value, right: Value) 
         Operator::String(order) => {
             (arena.as_str(left).zip(arena.as_str(right))).is_some_and(|(l, r)| compare_text(order, l, r))
         }
-        // Measured: what the right path leads to and is no number counts as 0.
+        // Measured: a right path's value that is not a number counts as 0.
         Operator::Numeric(order) => arena
             .number(left)
             .is_some_and(|left| compare_numbers(order, left, arena.number(right).unwrap_or(Number::Int(0)))),

@@ -10,7 +10,7 @@ use crate::json::{Arena, Value};
 use crate::program::{Program, StateKind};
 use crate::query::{Context, ContextField};
 
-/// What the context object of one evaluation shows.
+/// The content of the context object for one evaluation.
 pub(super) struct StateContext<'a> {
     pub(super) identity: &'a Identity,
     pub(super) program: &'a Program,
@@ -21,7 +21,7 @@ pub(super) struct StateContext<'a> {
     pub(super) seed: u64,
     pub(super) secret: u128,
     pub(super) started_ms: u64,
-    /// How far times that are shown are ahead of those that frames have.
+    /// How far displayed times are ahead of those of frames.
     pub(super) ahead_ms: i64,
     pub(super) frame: &'a Frame,
     pub(super) item: Option<&'a MapItem>,
@@ -119,7 +119,7 @@ impl StateContext<'_> {
             MapItemIndex => self.item.map_or(Value::UNDEFINED, |item| Value::int(i64::from(item.index))),
             MapItemValue => self.item.map_or(Value::UNDEFINED, |item| item.value),
             MapItemKey => self.item.map_or(Value::UNDEFINED, |item| item.key),
-            // It is there in distributed Maps alone (measured).
+            // Only distributed Maps have it (measured).
             MapItemSource => self.item.map_or(Value::UNDEFINED, |item| item.source),
             _ => Value::UNDEFINED,
         }
@@ -127,7 +127,7 @@ impl StateContext<'_> {
 }
 
 impl StateContext<'_> {
-    /// A part of a context object that was handed in. Only an item that is being selected is added to it.
+    /// A part of a supplied context object. Only an item that is being selected is added to it.
     #[cold]
     fn made_elsewhere(&self, arena: &mut Arena, field: ContextField) -> Value {
         use ContextField::*;
@@ -153,7 +153,7 @@ impl StateContext<'_> {
         steps.iter().fold(self.whole, part)
     }
 
-    /// An object of those parts that are there.
+    /// An object of the parts that exist.
     fn object(&self, arena: &mut Arena, parts: &[(&str, ContextField)]) -> Value {
         let mark = arena.begin();
         for &(name, field) in parts {
@@ -195,8 +195,8 @@ pub(super) fn task_token(secret: u128, seed: u64, token: Token) -> u128 {
     hash.iter().take(16).fold(0, |number, &byte| number << 8 | u128::from(byte))
 }
 
-/// The execution's own ARN; else the machine's ARN with its resource type changed, the name, and for Express a part of
-/// its own.
+/// The execution's own ARN; else the machine's ARN with its resource type changed, the name, and for Express a unique
+/// suffix.
 pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
     let mut arn = Vec::new();
     write_execution_arn(identity, seed, &mut arn);
@@ -211,7 +211,7 @@ pub(super) fn write_execution_arn(identity: &Identity, seed: u64, out: &mut Vec<
     let machine = &*identity.state_machine_arn;
     let kind = if identity.is_standard { ":execution:" } else { ":express:" };
     const MACHINE: &str = ":stateMachine:";
-    // Mostly it ends with the name; if not, it is known what comes behind `arn:<partition>:states:<region>:<account>`.
+    // Usually it ends with the name; if not, the part behind `arn:<partition>:states:<region>:<account>` is known.
     let name = &*identity.state_machine_name;
     let parts = match machine.strip_suffix(name).and_then(|before| before.strip_suffix(MACHINE)) {
         Some(before) => Some((before, name)),
@@ -234,7 +234,7 @@ pub(super) fn write_execution_arn(identity: &Identity, seed: u64, out: &mut Vec<
     }
 }
 
-/// A UUID (version 4 in form) that follows from a number.
+/// A UUID (version 4 in form) derived from a number.
 pub(crate) fn uuid(seed: u64) -> String {
     String::from_utf8(uuid_text(seed).to_vec()).expect("it is ASCII")
 }

@@ -1,7 +1,7 @@
 //! Buffered events of one execution: small notes with handles of values in them, formatted only when a listener wants
 //! to see them.
 //!
-//! A turn writes them itself, without asking a listener: most executions are noted only because they might fail.
+//! A turn writes them itself, without calling a listener: most executions are noted only because they might fail.
 
 use super::record::{EventKind, EventMask, Listener, Record, Schedule, TaskKind};
 use crate::fault::Fault;
@@ -12,7 +12,7 @@ use crate::program::{Program, StateId, TaskId};
 /// values move again.
 #[derive(Clone, Debug, Default)]
 pub struct EventBuffer {
-    /// What is noted.
+    /// The events that are noted.
     pub event_mask: EventMask,
     event_buffer: Vec<Note>,
     /// The last of `marks`.
@@ -31,7 +31,7 @@ pub struct EventBuffer {
 #[derive(Clone, Copy, Debug)]
 struct Note {
     what: CompactEvent,
-    /// Counted from the mark's.
+    /// Relative to the mark's id.
     id: u32,
     /// How far back the previous event is; 0 if there is no previous event.
     back: u32,
@@ -41,14 +41,14 @@ const _: () = assert!(size_of::<Note>() == 32);
 
 /// In `back`: too far.
 const DISTANT: u32 = u32::MAX;
-/// The place of a worker that gave no name.
+/// The index of a worker without a name.
 const UNNAMED: u32 = u32::MAX;
-/// For so many notes memory is kept when they are forgotten.
+/// Memory for so many notes is kept when they are cleared.
 const KEPT: usize = 256;
-/// More of them than this are [due](super::Listener::events_due).
+/// With more notes than this, they are [due](super::Listener::events_due).
 const NOTES_MAX: usize = 16_384;
 
-/// From which note on which time holds, and what ids are counted from.
+/// The note from which on this time applies, and the base of ids.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
     from: u32,
@@ -56,7 +56,7 @@ struct Mark {
     time_ms: u64,
 }
 
-/// As [`EventKind`]. What is rare and large stands in a list beside; the number is its place there.
+/// As [`EventKind`]. Rare, large payloads are in side tables; the number is the index.
 #[derive(Clone, Copy, Debug)]
 enum CompactEvent {
     ExecutionStarted(Value),
@@ -66,7 +66,7 @@ enum CompactEvent {
     ExecutionTimedOut,
     ExecutionAborted(u32),
     StateEntered(StateId, Value),
-    /// Entered with the output that the note before tells.
+    /// Entered with the output of the note before.
     StateReached(StateId),
     /// Exited, and no variable was assigned.
     StateExited(StateId, Value),
@@ -103,7 +103,7 @@ struct Told<'n> {
 }
 
 impl EventBuffer {
-    /// How many there are.
+    /// The number of notes.
     #[inline]
     pub fn len(&self) -> usize {
         self.event_buffer.len()
@@ -126,7 +126,7 @@ impl EventBuffer {
         self.event_buffer.last().map(|note| self.mark.id + u64::from(note.id))
     }
 
-    /// Forgets them all, and keeps some memory for the next ones.
+    /// Drops all notes, and keeps some memory for the next ones.
     pub fn clear(&mut self) {
         self.mark = Mark::default();
         cleared(&mut self.event_buffer);
@@ -138,7 +138,7 @@ impl EventBuffer {
         cleared(&mut self.workers);
     }
 
-    /// Tells it all again. The values must not have moved.
+    /// Reports all notes to a listener. The values must not have moved.
     pub fn replay(&self, program: &Program, arena: &Arena, listener: &mut (impl Listener + ?Sized)) {
         let (mut marks, mut distant) = (self.marks.iter().peekable(), self.distant.iter());
         let mut mark = Mark::default();
@@ -158,7 +158,7 @@ impl EventBuffer {
         }
     }
 
-    /// A state was entered. What hands on its output is not read again, which would wait until it is in the cache.
+    /// A state was entered. An output that is passed on is not read again, which would stall until it is in the cache.
     #[inline(always)]
     pub(super) fn entered(&mut self, id: u64, previous: u64, time_ms: u64, state: StateId, input: &Value) {
         let what = match self.event_buffer.last() {
@@ -223,7 +223,7 @@ impl EventBuffer {
         use EventKind::*;
         let Record { id, previous, time_ms, event_kind } = *record;
         let what = match event_kind {
-            // The engine notes these without making records of them.
+            // The engine notes these directly, without records.
             StateEntered { state, input } => return self.entered(id, previous, time_ms, state, &input),
             StateExited { state, output, assigned } => {
                 return self.exited(id, previous, time_ms, state, output, assigned);
@@ -349,8 +349,8 @@ mod tests {
         }
     }
 
-    /// Ids far apart, time that passes, outputs that are handed on and others that are not: what the engine needs hours
-    /// for.
+    /// Ids far apart, time that passes, outputs that are passed on and others that are not: cases that take the engine
+    /// hours.
     #[test]
     fn notes_are_told_as_they_were_taken() {
         let (program, arena) = (Program::default(), Arena::new());

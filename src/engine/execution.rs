@@ -1,4 +1,4 @@
-//! An execution: plain data that can be moved, replayed from its seed, or written down.
+//! An execution: plain data that can be moved, replayed from its seed, or serialized.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use crate::limits;
 use crate::program::{Program, StateId};
 use crate::query::template::Prepared;
 
-/// Names a visit of a state by a frame: what the answer to a task or timer refers to. It is void once the frame has
+/// Identifies a visit of a state by a frame: the answer to a task or timer refers to it. It is stale once the frame has
 /// moved on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token {
@@ -23,12 +23,12 @@ impl Token {
         (self.visit as u64) << 32 | self.frame as u64
     }
 
-    /// Which of the execution's frames it belongs to; small numbers, used again and again.
+    /// The execution's frame it belongs to; small numbers, reused.
     pub const fn frame(self) -> u32 {
         self.frame
     }
 
-    /// Which visit of a state it belongs to; an execution's later ones have higher numbers.
+    /// The visit of a state it belongs to; later visits of an execution have higher numbers.
     pub const fn visit(self) -> u32 {
         self.visit
     }
@@ -39,12 +39,12 @@ impl Token {
     }
 }
 
-/// What an execution is called; the context object shows it.
+/// The identity of an execution; the context object shows it.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
-    /// ARN of the execution. Empty: made of the machine's ARN, the name and the seed when asked for.
+    /// ARN of the execution. If empty, it is derived on demand from the machine's ARN, the name and the seed.
     pub execution_arn: Box<str>,
-    /// Name of the execution. Empty: made of the seed, as a UUID.
+    /// Name of the execution. If empty, it is a UUID derived from the seed.
     pub execution_name: Box<str>,
     /// ARN of the state machine.
     pub state_machine_arn: Box<str>,
@@ -57,7 +57,7 @@ pub struct Identity {
     pub shows_redrive_count: bool,
     /// Whether it is an execution of a Standard machine, whose ARN has another form.
     pub is_standard: bool,
-    /// Whether it may be [redriven](Execution::redrive): where it stands is kept when it ends without success.
+    /// Whether it may be [redriven](Execution::redrive): its state is kept when it ends without success.
     pub is_redrivable: bool,
 }
 
@@ -81,34 +81,33 @@ impl Identity {
     }
 }
 
-/// With what an execution begins.
+/// Parameters of an execution's start.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// Everything random in the execution follows from it: the same seed and events give the same execution.
+    /// The source of everything random in the execution: the same seed and events give the same execution.
     pub seed: u64,
-    /// When it begins, in milliseconds since 1970 by the clock that durations are measured with.
+    /// When it begins, in milliseconds since 1970 by the monotonic clock.
     pub now_ms: u64,
     /// How many milliseconds the wall clock is ahead of that one; 0 if it was never set.
     pub ahead_ms: i64,
     /// How long it may take at most; the machine's own `TimeoutSeconds` may make it shorter.
     pub seconds_max: u64,
-    /// Bytes its arena may hold.
+    /// The limit of its arena, in bytes.
     pub bytes_max: usize,
-    /// What task tokens follow from, beside the seed; without it they cannot be guessed.
+    /// The secret of task tokens, beside the seed; without it they cannot be guessed.
     pub secret: u128,
-    /// What all waits, delays and timeouts are multiplied by; for tests. With 0, waits and delays take no time, and
-    /// timeouts stay what they are.
+    /// A factor for all waits, delays and timeouts; for tests. With 0, waits and delays take no time, and timeouts are
+    /// not scaled.
     pub time_scale: f64,
 }
 
 impl Start {
-    /// How many milliseconds pass instead of so many.
+    /// Scaled milliseconds.
     pub fn scaled(&self, milliseconds: u64) -> u64 {
         scaled(milliseconds, self.time_scale)
     }
 
-    /// The time allowed instead of so many milliseconds: where waiting takes no time at all, it stays what it is, for
-    /// work still takes some.
+    /// Scaled milliseconds of a timeout: with a scale of 0, it is not scaled, because work still takes some time.
     pub fn scaled_limit(&self, milliseconds: u64) -> u64 {
         scaled_limit(milliseconds, self.time_scale)
     }
@@ -119,7 +118,7 @@ fn scaled_limit(milliseconds: u64, scale: f64) -> u64 {
 }
 
 fn scaled(milliseconds: u64, scale: f64) -> u64 {
-    // A number this large means never, which it is to go on meaning.
+    // A number this large means never.
     if scale == 1.0 || milliseconds == u64::MAX {
         milliseconds
     } else {
@@ -155,13 +154,13 @@ pub enum Outcome {
     Aborted(Fault),
 }
 
-/// One execution of a state machine: its values, its frames, and where they stand. Reused from one execution to the
-/// next, it allocates nothing in the steady state.
+/// One execution of a state machine: its values, its frames, and their state. Reused from one execution to the next, it
+/// allocates nothing in the steady state.
 #[derive(Clone, Debug, Default)]
 pub struct Execution {
     /// Its values.
     pub arena: Arena,
-    /// What it is called.
+    /// Its identity.
     pub identity: Identity,
     pub(super) input: Value,
     /// The context object, if the caller supplies one; `Undefined` if the engine makes it.
@@ -170,18 +169,18 @@ pub struct Execution {
     pub(super) frames_free: Vec<u32>,
     pub(super) joins: Vec<Join>,
     pub(super) joins_free: Vec<u32>,
-    /// Places in the queue of frames that are to run; [`Frame::queued`] says which of them count still.
+    /// The queue of frames that are ready to run; [`Frame::queued`] says which entries are valid.
     pub(super) ready: VecDeque<Queued>,
-    /// The number of the last place given out.
+    /// The number of the last queue entry.
     pub(super) queued: u32,
-    /// Places in the queue that do not count any more, because their frames were freed.
+    /// Stale queue entries, whose frames were freed.
     pub(super) void: usize,
     pub(super) random: u64,
     pub(super) seed: u64,
     pub(super) secret: u128,
     pub(super) time_scale: f64,
-    /// When it began, by the clock that durations are measured with, and how far that of the wall was ahead then: what
-    /// is shown of the execution keeps to that, so that times and durations agree whatever becomes of the clock.
+    /// When it began, by the monotonic clock, and how far the wall clock was ahead then: displayed times of the
+    /// execution use that offset, so that times and durations agree even if the wall clock is set.
     pub(super) started_ms: u64,
     pub(super) ahead_ms: i64,
     pub(super) deadline_ms: u64,
@@ -189,16 +188,16 @@ pub struct Execution {
     pub(super) events: u64,
     pub(super) transitions: u64,
     pub(super) visits: u32,
-    /// The arena is compacted when it grows past this, and looked after when it grows past that.
+    /// The arena is compacted when it grows past the first, and checked when it grows past the second.
     pub(super) compact_at: usize,
     pub(super) looks_at: usize,
     pub(super) outcome: Option<Outcome>,
     pub(super) redrives: Redrives,
-    /// Where it stood before it ended, if it may be redriven.
+    /// Its state before it ended, if it may be redriven.
     pub(super) stopped: Option<Box<Stopped>>,
 }
 
-/// A place in the queue of frames that are to run.
+/// An entry in the queue of ready frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Queued {
     pub(super) frame: u32,
@@ -213,46 +212,46 @@ pub(super) const NO_FRAME: u32 = u32::MAX;
 pub(super) struct Frame {
     pub(super) state: Option<StateId>,
     pub(super) phase: Phase,
-    /// Names the present visit in tokens.
+    /// The number of the present visit in tokens.
     pub(super) visit: u32,
     /// The join it belongs to.
     pub(super) parent: Option<u32>,
     /// Its neighbours among the join's children, or [`NO_FRAME`].
     pub(super) older: u32,
     pub(super) younger: u32,
-    /// The number of its place in the queue of frames that are to run; 0 when it has none.
+    /// The number of its queue entry; 0 without one.
     pub(super) queued: u32,
     /// Which branch or iteration it is.
     pub(super) index: u32,
     /// The state's input, before `InputPath`.
     pub(super) input: Value,
-    /// What the state works on: after `InputPath` and `Parameters`.
+    /// The effective input: after `InputPath` and `Parameters`.
     pub(super) effective: Value,
-    /// An array of the variables it sees, by slot.
+    /// An array of the variables in its scope, by slot.
     pub(super) variables: Value,
-    /// What `Credentials` of the task that runs came to; of a distributed Map, what its Map Run is to do.
+    /// The value of `Credentials` of the running task; of a distributed Map, the request of its Map Run.
     pub(super) credentials: Value,
     /// The last event in its chain.
     pub(super) last_event: u64,
     /// The event of the state's entry.
     pub(super) entered_event: u64,
     pub(super) entered_ms: u64,
-    /// Retries in this visit, all retriers together, and each.
+    /// Retries in this visit, of all retriers together, and of each.
     pub(super) retries: u32,
     pub(super) attempts: Vec<u32>,
-    /// When the time of the task that runs is over; of a Wait until a time of day, that, by the clock on the wall.
+    /// When the running task times out; of a Wait until a time of day, that time, by the wall clock.
     pub(super) timeout_at_ms: u64,
-    /// When the next heartbeat of the task that runs is due; of a Wait, or a delay before a retry, when that is over.
+    /// When the next heartbeat of the running task is due; of a Wait, or a delay before a retry, when that is over.
     pub(super) due_at_ms: u64,
-    /// How often a heartbeat is due.
+    /// The heartbeat interval.
     pub(super) heartbeat_ms: u64,
-    /// How long the task that runs may take.
+    /// The timeout of the running task.
     pub(super) timeout_ms: u64,
-    /// Whether the task that failed last did so for want of a heartbeat.
+    /// Whether the last task failed because of a missing heartbeat.
     pub(super) heartbeat_missed: bool,
-    /// Whether the task that runs was begun: that of an activity is when a worker takes it.
+    /// Whether the running task was begun: an activity's task begins when a worker takes it.
     pub(super) is_begun: bool,
-    /// Whether the history says that the task that runs was submitted.
+    /// Whether the running task's submission is in the history.
     pub(super) is_submitted: bool,
 }
 
@@ -263,7 +262,7 @@ pub(super) enum Phase {
     Free,
     /// To enter its state.
     Enter,
-    /// To do its state once more, after a retry's delay.
+    /// To run its state again, after a retry's delay.
     Again,
     /// Waits for a timer before it leaves a Wait state.
     Waiting,
@@ -280,7 +279,7 @@ pub(super) enum Phase {
 pub(super) struct Join {
     /// The frame that waits.
     pub(super) frame: u32,
-    /// The child that began last, or [`NO_FRAME`]; the others hang on it.
+    /// The child that began last, or [`NO_FRAME`]; the others are linked to it.
     pub(super) youngest: u32,
     /// An array or object of a Map's items.
     pub(super) items: Value,
@@ -288,11 +287,11 @@ pub(super) struct Join {
     pub(super) started: u32,
     pub(super) running: u32,
     pub(super) failed: u32,
-    /// More failures than this fail the Map.
+    /// The number of failures beyond which the Map fails.
     pub(super) tolerated: u32,
-    /// Whether the definition says how many failures are tolerated.
+    /// Whether the definition sets the number of tolerated failures.
     pub(super) has_tolerance: bool,
-    /// What stays the same in the inputs of a Map's iterations.
+    /// The constant part of the inputs of a Map's iterations.
     pub(super) prepared: Prepared,
     /// By index; `Undefined` where failed.
     pub(super) results: Vec<Value>,
@@ -304,7 +303,7 @@ impl Execution {
         Execution::default()
     }
 
-    /// Forgets the last execution and keeps its memory. Then put the input into the [`arena`](Execution::arena) and
+    /// Clears the last execution and keeps its memory. Then put the input into the [`arena`](Execution::arena) and
     /// [`begin`](Execution::begin).
     pub fn reset(&mut self) {
         self.arena.clear();
@@ -316,15 +315,15 @@ impl Execution {
         self.redrives = Redrives::default();
         self.stopped = None;
         self.frames.iter_mut().for_each(|frame| frame.phase = Phase::Free);
-        // What a join that did not come to its end holds means nothing in the next execution's arena.
+        // Results of an unfinished join are invalid in the next execution's arena.
         self.joins.iter_mut().for_each(|join| join.results.clear());
-        // The lowest number is given out first, as in an execution whose memory is new.
+        // The lowest number is used first, as in an execution with new memory.
         self.frames_free.extend((0..self.frames.len() as u32).rev());
         self.joins_free.extend((0..self.joins.len() as u32).rev());
     }
 
     /// Begins an execution of `program` with an input that was put into the arena after [`reset`](Execution::reset).
-    /// The first [`Event::Go`](super::Event::Go) sets it off.
+    /// The first [`Event::Go`](super::Event::Go) starts it.
     pub fn begin(&mut self, program: &Program, start: &Start, input: Value) {
         self.arena.set_bytes_max(start.bytes_max);
         self.input = input;
@@ -361,27 +360,27 @@ impl Execution {
         self.input
     }
 
-    /// The seed that everything random in it follows from.
+    /// The source of everything random in it.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// When its time is over, in milliseconds since 1970 by the clock that durations are measured with.
+    /// When it times out, in milliseconds since 1970 by the monotonic clock.
     pub fn deadline_ms(&self) -> u64 {
         self.deadline_ms
     }
 
-    /// When it began, in milliseconds since 1970, as it is shown.
+    /// When it began, in milliseconds since 1970, as displayed.
     pub fn started_ms(&self) -> u64 {
         self.shown_ms(self.started_ms)
     }
 
-    /// When it began, by the clock that durations are measured with.
+    /// When it began, by the monotonic clock.
     pub fn began_ms(&self) -> u64 {
         self.started_ms
     }
 
-    /// How a time by that clock is shown.
+    /// The displayed time of a monotonic one.
     pub fn shown_ms(&self, time_ms: u64) -> u64 {
         time_ms.saturating_add_signed(self.ahead_ms)
     }
@@ -391,18 +390,18 @@ impl Execution {
         self.transitions
     }
 
-    /// History events so far, written down or not.
+    /// History events so far, recorded or not.
     pub fn events(&self) -> u64 {
         self.events
     }
 
-    /// Whether `token` still names a frame's present visit.
+    /// Whether `token` identifies a frame's present visit.
     pub fn is_current(&self, token: Token) -> bool {
         (self.frames.get(token.frame as usize))
             .is_some_and(|frame| frame.phase != Phase::Free && frame.visit == token.visit)
     }
 
-    /// The input of a task that runs, in the arena.
+    /// The input of a running task, in the arena.
     pub fn task_input(&self, token: Token) -> Option<Value> {
         self.is_current(token).then(|| self.frames[token.frame as usize].effective)
     }
@@ -412,12 +411,12 @@ impl Execution {
         self.frames.get(token.frame as usize).filter(|_| self.is_current(token))?.state
     }
 
-    /// The value of `Credentials` of a task that runs, an object with `RoleArn`; `Undefined` when it has none.
+    /// The value of `Credentials` of a running task, an object with `RoleArn`; `Undefined` without credentials.
     pub fn task_credentials(&self, token: Token) -> Option<Value> {
         self.is_current(token).then(|| self.frames[token.frame as usize].credentials)
     }
 
-    /// The task token of a task that runs, as the context object shows it.
+    /// The task token of a running task, as in the context object.
     pub fn task_token(&self, token: Token) -> u128 {
         super::context::task_token(self.secret, self.seed, token)
     }
@@ -427,7 +426,7 @@ impl Execution {
         self.identity.execution_arn_with(self.seed)
     }
 
-    /// Frames in use or kept for use.
+    /// Frames in use, or kept for reuse.
     pub fn frames(&self) -> usize {
         self.frames.len()
     }
@@ -437,7 +436,7 @@ impl Execution {
         (self.compact_at, self.looks_at) = (bytes, bytes.min(limits::GROWTH_BYTES_MIN));
     }
 
-    /// Gives memory back when it holds more than `bytes`; for pools.
+    /// Frees memory when it holds more than `bytes`; for pools.
     pub fn shrink_above(&mut self, bytes: usize) {
         self.arena.shrink_above(bytes);
         let frames = bytes / size_of::<Frame>();
@@ -451,17 +450,17 @@ impl Execution {
         }
     }
 
-    /// How many milliseconds are to pass instead of so many.
+    /// Scaled milliseconds.
     pub(super) fn scaled(&self, milliseconds: u64) -> u64 {
         scaled(milliseconds, self.time_scale)
     }
 
-    /// The time allowed instead of so many milliseconds.
+    /// Scaled milliseconds of a timeout.
     pub(super) fn scaled_limit(&self, milliseconds: u64) -> u64 {
         scaled_limit(milliseconds, self.time_scale)
     }
 
-    /// An array with no variable assigned; nothing at all where the workflow has none.
+    /// An array with no variable assigned; `Undefined` if the workflow has none.
     pub(super) fn empty_variables(&mut self, slots: u32) -> Value {
         if slots == 0 {
             return Value::UNDEFINED;
@@ -473,7 +472,7 @@ impl Execution {
         self.arena.end_array(mark)
     }
 
-    /// A frame that was not in use, as new but for the memory it holds.
+    /// A frame that was not in use, as new except for the memory it holds.
     #[inline]
     pub(super) fn add_frame(&mut self) -> (u32, &mut Frame) {
         self.visits = self.visits.wrapping_add(1);
@@ -501,9 +500,9 @@ impl Execution {
         self.frames_free.push(id);
     }
 
-    // ---- the queue of frames that are to run ----
+    // ---- the queue of ready frames ----
 
-    /// Puts the frame at the end of the queue, unless it has a place in it.
+    /// Appends the frame to the queue, unless it is in it.
     #[inline]
     pub(super) fn enqueue(&mut self, frame: u32) {
         if self.frames[frame as usize].queued == 0 {
@@ -512,7 +511,7 @@ impl Execution {
         }
     }
 
-    /// Puts the frame at the head of the queue: it was at it, and is not done.
+    /// Puts the frame at the head of the queue: it was there, and is not done.
     pub(super) fn enqueue_first(&mut self, frame: u32) {
         self.void += usize::from(self.frames[frame as usize].queued != 0);
         let place = self.place(frame);
@@ -541,7 +540,7 @@ impl Execution {
         }
     }
 
-    /// Whether this place in the queue counts still.
+    /// Whether this queue entry is valid.
     pub(super) fn is_queued(&self, place: &Queued) -> bool {
         self.frames[place.frame as usize].queued == place.number
     }
@@ -551,8 +550,8 @@ impl Execution {
         self.void = 0;
     }
 
-    /// Drops the places that do not count any more, when they have become most of the queue: a frame that begins and
-    /// stops children again and again in one turn would make it grow without end.
+    /// Drops stale queue entries, when they have become most of the queue: a frame that begins and stops children again
+    /// and again in one turn would otherwise let it grow without end.
     pub(super) fn tidy_ready(&mut self) {
         if self.void > limits::QUEUE_VOID_MIN && 2 * self.void > self.ready.len() {
             let frames = &self.frames;

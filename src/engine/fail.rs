@@ -1,4 +1,4 @@
-//! Failure: Retry, Catch, and the way up through joins (developer guide, "Handling errors").
+//! Failure: Retry, Catch, and propagation through joins (developer guide, "Handling errors").
 
 use super::execution::Phase;
 use super::record::{EventKind, MetricEvent};
@@ -60,15 +60,15 @@ impl Run<'_, '_> {
         }
     }
 
-    /// A state did not come to its end.
+    /// A state did not finish.
     pub(super) fn stopped(&mut self, frame: u32, stop: StateError) {
         let here = &mut self.execution.frames[frame as usize];
         if here.phase == Phase::Enter {
-            // It was entered: a redrive does it again, and does not enter it again.
+            // It was entered: a redrive runs it again, without entering it again.
             here.phase = Phase::Again;
         }
         if self.env.fuel.cut().is_some() {
-            // The execution is over; what looks like the state's failure is not one.
+            // The execution is over; this is not a failure of the state.
             return;
         }
         match stop {
@@ -81,7 +81,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The fault of a stop; a failed evaluation is recorded, at the end of the frame's chain.
+    /// The fault of a stopped state; a failed evaluation is recorded, at the end of the frame's chain.
     pub(super) fn tell_evaluation(&mut self, frame: u32, stop: StateError) -> Fault {
         match stop {
             StateError::Cut => unreachable!("whoever asks has looked at the fuel"),
@@ -94,7 +94,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// A state failed: retries, catches, or fails what it is part of.
+    /// A state failed: retries, catches, or fails its parent.
     pub(super) fn failed(&mut self, frame: u32, fault: Fault) {
         self.step_told(Step::Failed(&fault));
         if fault.error.as_deref() == Some(fault::RUNTIME) {
@@ -110,7 +110,7 @@ impl Run<'_, '_> {
             }
             let before = self.execution.frames[frame as usize].last_event;
             self.tell_join_failed(frame);
-            // If it is caught, the frame goes on at once, and may fail at another place.
+            // If it is caught, the frame continues at once, and may fail at another place.
             let stopped = self.execution.stopped.take();
             let caught = self.caught(frame, recovery, &fault);
             if !matches!(caught, Ok(true)) {
@@ -121,8 +121,8 @@ impl Run<'_, '_> {
                 Ok(false) => {}
                 Err(StateError::Cut) => return,
                 Err(_) if self.env.fuel.cut().is_some() => return,
-                // The catcher's own Output or Assign. What it hangs on, and that the state fails a second time, is
-                // measured.
+                // The catcher's own Output or Assign failed. The previous event, and that the state fails a second
+                // time, are measured.
                 Err(stop @ StateError::Evaluation { .. }) => {
                     self.execution.frames[frame as usize].last_event = before;
                     let fault = self.tell_evaluation(frame, stop);
@@ -137,7 +137,7 @@ impl Run<'_, '_> {
         self.fail_up(frame, fault);
     }
 
-    /// That a Map or Parallel failed; other states have no event for it.
+    /// Records that a Map or Parallel failed; other states have no event for it.
     fn tell_join_failed(&mut self, frame: u32) {
         match self.state(frame).kind {
             StateKind::Map(_) => self.chain(frame, EventKind::MapStateFailed),
@@ -158,7 +158,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Sets up the next attempt, if a retrier allows one. The first that matches decides.
+    /// Schedules the next attempt, if a retrier allows one. The first that matches decides.
     fn retry(&mut self, frame: u32, recovery: &Recovery, fault: &Fault) -> bool {
         let missed = self.execution.frames[frame as usize].heartbeat_missed;
         let matching = |retrier: &Retrier| matches(&retrier.errors, fault, missed);
@@ -187,7 +187,7 @@ impl Run<'_, '_> {
         true
     }
 
-    /// `min(IntervalSeconds · BackoffRate^n, MaxDelaySeconds)`, with full jitter anything from nothing to that.
+    /// `min(IntervalSeconds · BackoffRate^n, MaxDelaySeconds)`; with full jitter, a random delay up to that.
     fn delay_ms(&mut self, retrier: &Retrier, frame: u32, n: usize) -> u64 {
         let attempts = self.execution.frames[frame as usize].attempts[n];
         let backoff = power(retrier.backoff_rate, attempts);
@@ -225,8 +225,8 @@ impl Run<'_, '_> {
         Ok(true)
     }
 
-    /// The Error Output: `{"Error": …, "Cause": …}`. Recorded: where neither was said, both are null; of a timeout, which
-    /// has no cause, `Cause` is empty.
+    /// The Error Output: `{"Error": …, "Cause": …}`. Recorded: without a name and a cause, both are null; of a timeout,
+    /// which has no cause, `Cause` is empty.
     fn error_output(&mut self, fault: &Fault) -> Value {
         let says_nothing = fault.error.is_none() && fault.cause.is_none();
         let arena = &mut self.execution.arena;
@@ -245,7 +245,7 @@ impl Run<'_, '_> {
     }
 }
 
-/// `base` to a whole power, by squares: the same bits on every machine, which `powi` does not promise.
+/// `base` to an integer power, by squaring: the same bits on every machine, which `powi` does not guarantee.
 fn power(mut base: f64, mut exponent: u32) -> f64 {
     let mut power = 1.0;
     while exponent > 0 {
@@ -258,7 +258,7 @@ fn power(mut base: f64, mut exponent: u32) -> f64 {
     power
 }
 
-/// `heartbeat_missed`: the timeout was for want of a heartbeat.
+/// With `heartbeat_missed`, the timeout was a missing heartbeat.
 fn matches(classes: &[ErrorClass], fault: &Fault, heartbeat_missed: bool) -> bool {
     let error = fault.error.as_deref().unwrap_or_default();
     classes.iter().any(|class| match class {

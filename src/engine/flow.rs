@@ -8,11 +8,11 @@ use crate::json::Value;
 use crate::program::{Filter, PathId, ResultPath, TemplateId};
 use crate::query::path::Path;
 
-/// Bytes of an input up to which following a path in it is no work to speak of.
+/// Bytes of an input up to which following a path in it is negligible work.
 const LARGE_BYTES: u32 = 4_096;
 
 impl Run<'_, '_> {
-    /// The input after `InputPath`, kept as what the state works on.
+    /// The input after `InputPath`, kept as the effective input.
     pub(super) fn filtered_input(&mut self, frame: u32) -> Result<Value, StateError> {
         let input = self.execution.frames[frame as usize].input;
         let effective = self.filter(frame, self.state(frame).input, input)?;
@@ -32,13 +32,13 @@ impl Run<'_, '_> {
         Ok(effective)
     }
 
-    /// What `Parameters` or `ResultSelector` make of a value.
+    /// The result of `Parameters` or `ResultSelector`.
     fn template_of(&mut self, frame: u32, template: TemplateId, value: Value) -> Result<Value, StateError> {
         self.refuse_null(frame, template, value)?;
         self.template(frame, template, QueryInputs::of(value))
     }
 
-    /// In null AWS does not even look for a path of `Parameters`, `ResultSelector` or `ItemSelector`.
+    /// In null AWS does not even resolve a path of `Parameters`, `ResultSelector` or `ItemSelector`.
     #[inline]
     pub(super) fn refuse_null(
         &self,
@@ -64,7 +64,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// What a path selects, or `States.Runtime` with Jayway's words.
+    /// The value that a path selects, or `States.Runtime` with Jayway's message.
     pub(super) fn path(
         &mut self,
         frame: u32,
@@ -92,7 +92,7 @@ impl Run<'_, '_> {
         self.query(frame, query_inputs, |arena, scope, env| path.find(arena, scope, env.fuel).ok())
     }
 
-    /// What a path of names and indexes leads to.
+    /// The value at a path of names and indexes.
     #[inline(always)]
     fn follow(&self, path: &Path, input: Value) -> Value {
         if input.is_container() && self.execution.arena.size(input) > LARGE_BYTES {
@@ -101,7 +101,7 @@ impl Run<'_, '_> {
         path.follow(&self.execution.arena, input)
     }
 
-    /// What a path selects, if it selects anything.
+    /// The value that a path selects, if any.
     #[inline(always)]
     pub(super) fn try_path(&mut self, frame: u32, path: PathId, query_inputs: QueryInputs) -> Option<Value> {
         let path = &self.program.paths[path];
@@ -112,7 +112,7 @@ impl Run<'_, '_> {
         self.try_path_slowly(frame, path, query_inputs)
     }
 
-    /// The state's output in JSONPath, and what its Assign sees.
+    /// The state's output in JSONPath, and the data for its Assign.
     pub(super) fn jsonpath_output(
         &mut self,
         frame: u32,
@@ -146,7 +146,7 @@ impl Run<'_, '_> {
                 let path = &self.program.references[path];
                 self.charge(path.work(&self.execution.arena, input))?;
                 let inserted = path.insert(&mut self.execution.arena, input, result);
-                // Told without the state, unlike most failures.
+                // Reported without the state, unlike most failures.
                 inserted.map_err(|fault| {
                     let text = fault.message(path, &self.execution.arena, input);
                     Fault::new(fault::REFERENCE_PATH_CONFLICT, text).into()
@@ -155,7 +155,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The state's output in JSONata, and what its Assign sees.
+    /// The state's output in JSONata, and the data for its Assign.
     pub(super) fn jsonata_output(
         &mut self,
         frame: u32,

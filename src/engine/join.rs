@@ -1,4 +1,4 @@
-//! Joins: the children of a Parallel or Map state, and what becomes of them.
+//! Joins: the children of a Parallel or Map state, and their results.
 
 use super::Effect;
 use super::execution::{Execution, Join, NO_FRAME, Phase, Token};
@@ -10,7 +10,7 @@ use crate::json::Value;
 use crate::limits;
 use crate::program::{StateId, StateKind, WorkflowId};
 
-/// Where children of a join begin, and with what.
+/// What new children of a join share.
 pub(super) struct ChildTemplate {
     join: u32,
     parent: u32,
@@ -31,7 +31,7 @@ impl Run<'_, '_> {
         Ok(id)
     }
 
-    /// What the children of a join that run `workflow` have in common.
+    /// What the children of a join that run `workflow` share.
     pub(super) fn child_template(&mut self, join: u32, workflow: WorkflowId) -> ChildTemplate {
         let parent = self.execution.joins[join as usize].frame;
         let workflow = &self.program.workflows[workflow];
@@ -40,7 +40,7 @@ impl Run<'_, '_> {
     }
 
     /// Adds a child to a join: it begins with `input` after the event `last_event`.
-    // In the caller's loop: the call was a quarter of it.
+    // Inlined in the caller's loop: the call was a quarter of it.
     #[inline(always)]
     pub(super) fn open_child(
         &mut self,
@@ -75,7 +75,7 @@ impl Run<'_, '_> {
         self.runtime(parent, "Too many branches and iterations run at the same time.").into()
     }
 
-    /// What an inner workflow sees: the outer variables as they are now, and its own, not assigned yet. Values are
+    /// The variables of an inner workflow: the outer variables as they are now, and its own, unassigned. Values are
     /// immutable, so sharing is safe.
     fn inner_variables(&mut self, parent: u32, slots: u32) -> Value {
         let outer = self.execution.frames[parent as usize].variables;
@@ -100,7 +100,7 @@ impl Run<'_, '_> {
         if let StateKind::Map(_) = self.state(parent).kind {
             let state = self.state_id(parent);
             let id = self.emit(last, EventKind::MapIterationSucceeded { state, index });
-            // Recorded: the next iteration hangs on the same event, the end of the Map on this one.
+            // Recorded: the next iteration follows the same event, the end of the Map follows this one.
             let more =
                 self.execution.joins[join as usize].started < self.execution.joins[join as usize].total;
             chain = if more { last } else { id };
@@ -109,7 +109,7 @@ impl Run<'_, '_> {
         self.after_child(parent, join);
     }
 
-    /// One child less: begin the next, or finish the state.
+    /// A child ended: begin the next, or finish the state.
     #[inline]
     fn after_child(&mut self, parent: u32, join: u32) {
         self.compact_if_grown();
@@ -159,7 +159,7 @@ impl Run<'_, '_> {
         closed
     }
 
-    /// All children are done. The join is gone afterwards, also when the state fails.
+    /// All children are done. The join is freed, also when the state fails.
     fn finish_join(&mut self, parent: u32, join: u32) -> Result<(), StateError> {
         let Execution { arena, joins, .. } = &mut *self.execution;
         let Join { results, failed, .. } = &joins[join as usize];
@@ -183,7 +183,7 @@ impl Run<'_, '_> {
             _ => self.emit(last, EventKind::ParallelStateSucceeded),
         };
         let left = self.leave_with(parent, results);
-        // Measured: only what fails the state itself afterwards hangs on its success.
+        // Measured: only failures of the state itself afterwards follow its success event.
         if let Err(StateError::Failed(_)) = left {
             self.execution.frames[parent as usize].last_event = succeeded;
         }
@@ -252,7 +252,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Ends all children of a join, and theirs; with `last`, their events hang on it.
+    /// Ends all children of a join, and their children; with `last`, their events follow it.
     pub(super) fn stop_children(&mut self, join: u32, last: Option<u64>) {
         let parent = self.execution.joins[join as usize].frame;
         let map = matches!(self.state(parent).kind, StateKind::Map(_)).then(|| self.state_id(parent));

@@ -12,7 +12,7 @@ use crate::program::{Items, MapId, PathId, Percentage, Seconds, StateKind, Templ
 use crate::query::ContextField;
 use crate::query::template::Prepared;
 
-/// Work of beginning an iteration, beside what its input takes.
+/// Work of beginning an iteration, beside that of its input.
 const ITERATION: u64 = 100;
 
 impl Run<'_, '_> {
@@ -40,7 +40,7 @@ impl Run<'_, '_> {
         let items = self.items(frame, row.items, effective)?;
         self.step_told(Step::Items(items));
         let total = items.len() as u32;
-        // Failing when either threshold is crossed, the lower one counts.
+        // If either threshold fails the Map, the lower one counts.
         if let Some(count) = tolerated_count {
             self.step_told(Step::ToleratedFailureCount(count));
         }
@@ -51,14 +51,14 @@ impl Run<'_, '_> {
         let by_count = tolerated_count.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
         let tolerated = by_percentage.into_iter().chain(by_count).min();
         self.chain(frame, EventKind::MapStateStarted { length: total });
-        // A Map that is visited by itself is given its result, whatever its items are.
+        // A Map that is visited by itself gets a mocked result, with any items.
         if total == 0 && self.execution.context.is_undefined() {
             let last = self.execution.frames[frame as usize].last_event;
             let succeeded = self.emit(last, EventKind::MapStateSucceeded);
             let mark = self.execution.arena.begin();
             let nothing = self.execution.arena.end_array(mark);
             let left = self.leave_with(frame, nothing);
-            // As where there were iterations.
+            // As after iterations.
             if let Err(StateError::Failed(_)) = left {
                 self.execution.frames[frame as usize].last_event = succeeded;
             }
@@ -88,7 +88,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Begins the next iterations of the Map, so many of them. What is the same for all is looked up once.
+    /// Begins the Map's next `count` iterations. What is the same for all is looked up once.
     pub(super) fn next_iterations(&mut self, frame: u32, join: u32, count: u32) -> Result<(), StateError> {
         let state = self.state_id(frame);
         let StateKind::Map(map) = self.program.states[state].kind else {
@@ -192,7 +192,7 @@ impl Run<'_, '_> {
         if jsonata {
             let found = json::to_string(&self.execution.arena, found);
             let text = format!("Map state input must be an array but was: {found}");
-            // Recorded: the type of the items has no place.
+            // Recorded: an invalid type of the items has no location.
             return Err(self.evaluation(frame, "", &text));
         }
         // Recorded: a path into the context object is reported relative to that object's root.
@@ -204,7 +204,7 @@ impl Run<'_, '_> {
         Err(Fault::new(fault::RUNTIME, format!("Reference path \"{source}\" must point to array.")).into())
     }
 
-    /// What `ItemsPath` selects.
+    /// The value that `ItemsPath` selects.
     fn items_path(&mut self, frame: u32, path: PathId, effective: Value) -> Result<Value, StateError> {
         let query_inputs = QueryInputs::of(effective);
         if let Some(found) = self.try_path(frame, path, query_inputs) {
@@ -218,7 +218,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// `MaxConcurrency` as asked for; 0 is no limit.
+    /// The effective `MaxConcurrency`; 0 is no limit.
     pub(super) fn concurrency_asked(
         &mut self,
         frame: u32,
@@ -244,7 +244,7 @@ impl Run<'_, '_> {
         Ok(if asked == 0 { most } else { asked.min(most) } as u32)
     }
 
-    /// An integer, or a string that is one (recorded: `"1"` passes).
+    /// An integer, or a string that is one (recorded: `"1"` is accepted).
     pub(super) fn integer(
         &mut self,
         frame: u32,

@@ -12,12 +12,12 @@ use crate::json::Value;
 use crate::limits;
 use crate::program::{Distributed, Items, Map, MapId, Program, Seconds, StateKind, TaskId};
 
-/// What a Map Run is to do. The values lie in the execution's arena.
+/// The request of a Map Run. The values are in the execution's arena.
 #[derive(Clone, Copy, Debug)]
 pub struct MapRunRequest {
     /// Its ARN.
     pub arn: Value,
-    /// An array or object of items; `Undefined` where they are read.
+    /// An array or object of items; `Undefined` if they are read.
     pub items: Value,
     /// The arguments of `ItemReader`; `Undefined` without any.
     pub reader: Value,
@@ -35,13 +35,13 @@ pub struct MapRunRequest {
     pub batch_bytes_max: u64,
     /// `MaxConcurrency`; 0 is no limit.
     pub concurrency_max: u64,
-    /// `ToleratedFailureCount`; 0 is the same as none.
+    /// `ToleratedFailureCount`; 0 and absent are the same.
     pub tolerated_count: u64,
-    /// `ToleratedFailurePercentage`; 0 is the same as none.
+    /// `ToleratedFailurePercentage`; 0 and absent are the same.
     pub tolerated_percentage: f64,
 }
 
-/// The members of a request, which lies in the frame as an array.
+/// The members of a request, which the frame holds as an array.
 const MEMBERS: usize = 12;
 
 impl MapRunRequest {
@@ -75,7 +75,7 @@ impl MapRunRequest {
 }
 
 impl Execution {
-    /// What the Map Run of a distributed Map is to do that waits for it.
+    /// The request of a distributed Map's Map Run, by its token.
     pub fn map_run(&self, token: Token) -> MapRunRequest {
         assert!(self.is_current(token), "a Map Run is started in its visit");
         MapRunRequest::read(self, self.frames[token.frame as usize].credentials)
@@ -104,7 +104,7 @@ impl Run<'_, '_> {
         let row = &self.program.maps[map];
         let effective = self.filtered_input(frame)?;
         let items = match distributed.reader {
-            // Recorded: AWS does not look at what `ItemsPath` says then.
+            // Recorded: AWS does not evaluate `ItemsPath` then.
             Some(_) => Value::NULL,
             None => match row.items {
                 Items::NotInline => unreachable!("it is distributed"),
@@ -113,7 +113,7 @@ impl Run<'_, '_> {
         };
         let length = if items.is_null() { 0 } else { items.len() as u32 };
         self.chain(frame, EventKind::MapStateStarted { length });
-        // Recorded: what these come to is looked at when the state has started.
+        // Recorded: these are evaluated after the state has started.
         let request = self.map_run_request(frame, row, distributed, (effective, items))?;
         let arn = MapRunRequest::read(self.execution, request).arn;
         self.chain(frame, EventKind::MapRunStarted { map_run: arn });
@@ -200,7 +200,7 @@ impl Run<'_, '_> {
         Ok(request)
     }
 
-    /// `Map.Item.Source`, null where the arguments of `ItemReader` name nothing: then the Map Run fails (measured of S3;
+    /// `Map.Item.Source`, null if the arguments of `ItemReader` name nothing: then the Map Run fails (measured of S3;
     /// developer guide, "Accessing execution data from the Context object").
     fn items_source(&mut self, is_read: bool, arguments: Value) -> Value {
         let arena = &mut self.execution.arena;
@@ -221,7 +221,7 @@ impl Run<'_, '_> {
     fn map_run_arn(&mut self, label: &str) -> Value {
         let uuid = super::context::uuid(self.execution.random());
         let machine = self.execution.identity.state_machine_arn.replacen(":stateMachine:", ":mapRun:", 1);
-        // A child of another Map Run has a machine with a label already.
+        // The machine of a child of another Map Run already has a label.
         self.execution.arena.string(&format!("{machine}/{label}:{uuid}"))
     }
 
@@ -246,7 +246,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// `MaxItems`. Recorded: a negative one fails the Map Run, and one that is too large is taken for the largest.
+    /// `MaxItems`. Recorded: a negative one fails the Map Run, and one that is too large counts as the largest.
     fn items_max(&mut self, frame: u32, most: Seconds, effective: Value) -> Result<i64, StateError> {
         let most = match most {
             Seconds::Literal(most) => i64::try_from(most).unwrap_or(i64::MAX),
@@ -261,7 +261,7 @@ impl Run<'_, '_> {
         Ok(most.min(limits::MAP_RUN_ITEMS_MAX))
     }
 
-    /// The Map Run came to its end.
+    /// The Map Run is over.
     pub(super) fn map_run_over(&mut self, frame: u32, result: Result<Value, Fault>) {
         let token = self.token(frame);
         self.env.effects.push(Effect::Cancel(token));
@@ -280,7 +280,7 @@ impl Run<'_, '_> {
 
     fn map_run_succeeded(&mut self, frame: u32, output: Value) {
         let last = self.execution.frames[frame as usize].last_event;
-        // Measured: what comes next hangs on the start of the Map Run.
+        // Measured: the next event follows the start of the Map Run.
         let run = self.emit(last, EventKind::MapRunSucceeded);
         if self.execution.arena.size(output) > limits::PAYLOAD_BYTES_MAX {
             let fault = too_large(self.program.name(self.state_id(frame)));
@@ -302,15 +302,15 @@ impl Run<'_, '_> {
 /// An item of a distributed Map.
 #[derive(Clone, Copy, Debug)]
 pub enum Item {
-    /// The one at this place among the state's items.
+    /// The item at this index of the state's items.
     At(u32),
-    /// One that was read, with its place.
+    /// An item that was read, with its index.
     Read(u32, Value),
     /// The same, of this [source](MapRunRequest::source).
     ReadFrom(u32, Value, Value),
 }
 
-/// Makes a copy of an execution, of which only that is left which the inputs of a Map Run's children are made of.
+/// Copies the part of an execution that is needed for the inputs of a Map Run's children.
 pub fn for_items(execution: &Execution, token: Token) -> Execution {
     let mut copy = execution.clone();
     for (n, frame) in copy.frames.iter_mut().enumerate() {
@@ -320,12 +320,12 @@ pub fn for_items(execution: &Execution, token: Token) -> Execution {
     }
     copy.joins.clear();
     copy.clear_ready();
-    // What else lies in its arena goes when the first item is made.
+    // The rest of its arena is freed when the first item is made.
     copy.compact_beyond(0);
     copy
 }
 
-/// The input of a child, after `ItemSelector`: made in what [`for_items`] gave, and there until the next call.
+/// The input of a child, after `ItemSelector`: made in the copy from [`for_items`], and valid until the next call.
 ///
 /// # Errors
 /// Why the item's input cannot be made: then the Map Run fails.
@@ -385,12 +385,12 @@ impl Run<'_, '_> {
     }
 }
 
-/// Why a Map fails whose result is too large.
+/// The fault of a Map whose result is too large.
 pub fn too_large_result(state: &str) -> Fault {
     too_large(state)
 }
 
-/// Why a Map Run ends that has more failed items than it tolerates.
+/// The fault of a Map Run with more failed items than it tolerates.
 pub fn threshold_exceeded() -> Fault {
     Fault::new(
         fault::EXCEED_TOLERATED_FAILURE_THRESHOLD,

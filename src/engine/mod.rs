@@ -6,8 +6,8 @@
 //!
 //! One lifecycle for every state: *enter*, perhaps *wait* (for a task, a timer, or branches), then *leave* or *fail*.
 //! Branches of a Parallel and iterations of a Map are frames of the same execution, so a join is a counter. Frames run
-//! until they park, first come first served; a turn ends when all are parked, the budget of transitions or the slice of
-//! fuel is used up, or the execution is over.
+//! until they park, in FIFO order; a turn ends when all are parked, the budget of transitions or the slice of fuel is
+//! used up, or the execution is over.
 
 mod choice;
 mod context;
@@ -47,20 +47,20 @@ use crate::program::{Program, StateId, TaskId};
 use crate::query::jsonata::Scratch;
 use run::Run;
 
-/// What happened outside.
+/// An event from outside.
 #[derive(Debug)]
 pub enum Event {
-    /// Begins the execution, or goes on after a turn that [yielded](Turn::Yielded).
+    /// Begins the execution, or continues after a turn that [yielded](Turn::Yielded).
     Go,
-    /// A task succeeded; the result lies in the execution's arena.
+    /// A task succeeded; the result is in the execution's arena.
     TaskSucceeded(Token, Value),
     /// A task failed.
     TaskFailed(Token, Fault),
     /// A worker of this name, if it has one, took the task of an activity.
     TaskStarted(Token, Option<Box<str>>),
-    /// A service has taken on the job of a task, or handed its token on, and answered with this value.
+    /// A service has accepted the job of a task, or passed its token on, and answered with this value.
     TaskSubmitted(Token, Value),
-    /// A task said that it is alive.
+    /// A heartbeat of a task.
     Heartbeat(Token),
     /// A timer fired.
     Timer(Token, TimerKind),
@@ -70,11 +70,11 @@ pub enum Event {
     Deadline,
     /// A request to end the execution.
     Abort(Fault),
-    /// The execution cannot be run: its input is of no use.
+    /// The execution cannot be run: its input is invalid.
     Fail(Fault),
 }
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TimerKind {
     /// A Wait state, or the delay before a retry, is over.
@@ -85,31 +85,30 @@ pub enum TimerKind {
     Heartbeat,
 }
 
-/// What the engine wants done. Effects with a [`Token`] of an earlier visit are answered in vain: late events are
-/// ignored.
+/// An effect to carry out. Answers to effects with a [`Token`] of an earlier visit are ignored.
 #[derive(Clone, Copy, Debug)]
 pub enum Effect {
     /// Start a task.
     Task(TaskCall),
     /// Fire a timer at this time, in milliseconds since 1970.
     Timer {
-        /// For whom.
+        /// Its token.
         token: Token,
-        /// What for.
+        /// Its purpose.
         kind: TimerKind,
-        /// When.
+        /// When it is due.
         at_ms: u64,
     },
-    /// The task and the timers of this token are of no interest any more.
+    /// The task and the timers of this token are no longer needed.
     Cancel(Token),
 }
 
-/// A task to start. Its input and credentials lie in the execution: see [`Execution::task_input`].
+/// A task to start. Its input and credentials are in the execution: see [`Execution::task_input`].
 #[derive(Clone, Copy, Debug)]
 pub struct TaskCall {
-    /// Names the task in the events that answer it.
+    /// Identifies the task in the events that answer it.
     pub token: Token,
-    /// What to call, in the program's table.
+    /// The task, in the program's table.
     pub task: TaskId,
     /// The state that calls.
     pub state: StateId,
@@ -128,29 +127,28 @@ pub enum Turn {
     Done,
     /// Nothing to do until the next event.
     Parked,
-    /// The budget of transitions, or the slice of fuel, is used up; send [`Event::Go`] when others had their turn.
+    /// The budget of transitions, or the slice of fuel, is used up; send [`Event::Go`] after letting others run.
     Yielded,
-    /// The fuel's driver cut the work short, perhaps in the midst of a state. All that may follow is the event that ends
+    /// The fuel's driver cut the work short, perhaps inside a state. The only event that may follow is one that ends
     /// the execution: [`Event::Deadline`] or [`Event::Abort`].
     Cut(Cut),
 }
 
-/// What a turn may use of the outside world.
+/// The environment of a turn.
 pub struct Env<'e> {
-    /// The time, in milliseconds since 1970, the same for the whole turn, by the monotonic clock: durations are measured
-    /// with it.
+    /// The time by the monotonic clock, in milliseconds since 1970, the same for the whole turn.
     pub now_ms: u64,
-    /// How many milliseconds the clock on the wall is ahead of that one.
+    /// How many milliseconds the wall clock is ahead of that one.
     pub ahead_ms: i64,
     /// State transitions this turn may take at most.
     pub transitions_max: u32,
-    /// Whether the execution is aborted instead of entering one more state, as that of a deleted state machine is.
+    /// Whether the execution is aborted instead of entering one more state, as for a deleted state machine.
     pub is_last_state: bool,
-    /// What all work of the turn is charged to.
+    /// All work of the turn is charged to it.
     pub fuel: &'e Fuel<'e>,
-    /// What the turn wants done; the driver empties it.
+    /// The turn's effects; the driver empties it.
     pub effects: &'e mut Vec<Effect>,
-    /// Who listens, if anyone does.
+    /// The listener, if there is one.
     pub listener: Option<&'e mut dyn Listener>,
     /// The events that the listener wants; none without a listener.
     pub event_mask: EventMask,
@@ -167,7 +165,7 @@ pub struct Env<'e> {
 }
 
 impl Env<'_> {
-    /// The time by the clock on the wall.
+    /// The time by the wall clock.
     fn wall_ms(&self) -> u64 {
         self.now_ms.saturating_add_signed(self.ahead_ms)
     }
@@ -184,9 +182,9 @@ pub enum ActivityWork {
     Missing,
 }
 
-/// Lets an execution react to an event and go on until it parks, ends, or used up its budget.
+/// Lets an execution handle an event and continue until it parks, ends, or has used up its budget.
 ///
-/// Events for a token of the past are ignored, and so is everything after the end.
+/// Events for a stale token are ignored, and so are all events after the end.
 pub fn advance(program: &Program, execution: &mut Execution, event: Event, env: &mut Env<'_>) -> Turn {
     let mut run = Run::new(program, execution, env);
     run.take(event);

@@ -1,7 +1,7 @@
 //! A parked execution in as few bytes as it needs: its numbers as varints, its values as JSON text, each once.
 //!
 //! The text of a 200-byte input is half of what its nodes in an arena take, and reading it again costs less than the
-//! cache misses that bring a parked execution back. What was garbage in the arena is gone afterwards.
+//! cache misses that bring a parked execution back. It also leaves out the garbage in the arena.
 
 use super::execution::{Execution, Frame, Join, NO_FRAME, Phase, Start};
 use crate::index::Id;
@@ -11,8 +11,8 @@ use crate::program::StateId;
 use crate::query::template::Prepared;
 
 impl Execution {
-    /// Appends what the execution needs to go on, its identity left out. False, with `out` as it was, when it is not
-    /// parked, has ended, or is so large that packing it would not pay.
+    /// Appends what the execution needs to continue, without its identity. False, with `out` unchanged, when it is not
+    /// parked, has ended, or is so large that packing it would not pay off.
     pub fn pack(&self, out: &mut Vec<u8>) -> bool {
         if self.outcome.is_some() || !self.ready.is_empty() || self.arena.overflowed() {
             return false;
@@ -39,13 +39,13 @@ impl Execution {
         (&self.frames[..frames], &self.joins[..joins])
     }
 
-    /// Writes all but its identity, its secret, the scale of time, and the queue of frames that are to run.
+    /// Writes everything except its identity, its secret, the scale of time, and the queue of ready frames.
     pub(super) fn write(&self, writer: &mut Writer<'_>, frames: &[Frame], joins: &[Join]) {
         writer.out.extend_from_slice(&self.seed.to_le_bytes());
         writer.number(self.random.wrapping_sub(self.seed ^ GOLDEN));
         writer.number(self.started_ms);
         writer.number(self.ahead_ms as u64);
-        // No deadline at all is the largest number.
+        // No deadline is the largest number.
         let allowed = self.deadline_ms.checked_add(1).map_or(0, |after| after - self.started_ms);
         writer.number(allowed);
         writer.number(self.events);
@@ -58,8 +58,9 @@ impl Execution {
         joins.iter().for_each(|join| writer.join(join));
     }
 
-    /// Takes over what [`pack`](Execution::pack) wrote; of `start`, only what was not packed: how many bytes it may
-    /// hold, its secret, and the scale of time. False when these are not such bytes, which leaves it [reset](Execution::reset) at best.
+    /// Restores what [`pack`](Execution::pack) wrote; from `start`, only what was not packed: its memory limit, its
+    /// secret, and the scale of time. False when the bytes are malformed, which leaves it [reset](Execution::reset) at
+    /// best.
     pub fn unpack(&mut self, packed: &[u8], start: &Start) -> bool {
         self.reset();
         self.arena.set_bytes_max(start.bytes_max);
@@ -70,7 +71,7 @@ impl Execution {
         read.is_some() && reader.rest.is_empty()
     }
 
-    /// Reads what [`write`](Execution::write) wrote; `None` when these are not such bytes.
+    /// Reads what [`write`](Execution::write) wrote; `None` when the bytes are malformed.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         let (seed, rest) = reader.rest.split_first_chunk()?;
         (self.seed, reader.rest) = (u64::from_le_bytes(*seed), rest);
@@ -98,7 +99,7 @@ impl Execution {
         for n in 0..frames as u32 {
             let frame = &self.frames[n as usize];
             if let (Some(join), true) = (frame.parent, frame.phase != Phase::Free) {
-                // Else these are not bytes that were packed.
+                // Else the bytes are malformed.
                 self.joins.get(join as usize)?;
                 self.link_child(join, n);
             }
@@ -109,10 +110,10 @@ impl Execution {
 }
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Values that are looked up when another one comes, so that the same value is written once.
+/// Values that are compared with each new one, so that the same value is written once.
 const SEEN: usize = 8;
 
-/// Of the free numbers, how many were never given out: they lie at the bottom, highest first.
+/// How many of the free numbers were never used: they are at the bottom, highest first.
 fn untouched(free: &[u32], len: usize) -> usize {
     free.iter().zip((0..len as u32).rev()).take_while(|(free, n)| **free == *n).count()
 }
@@ -122,11 +123,11 @@ pub(super) struct Writer<'a> {
     pub(super) out: &'a mut Vec<u8>,
     seen: [Value; SEEN],
     count: usize,
-    /// Bytes of text that still fit; below 0 when something did not.
+    /// Bytes of text that still fit; negative when something did not fit.
     pub(super) left: i64,
 }
 
-/// What comes before a value: nothing is there, an array with gaps, one of the values before, or text and its length.
+/// The tag before a value: nothing, an array with gaps, one of the values before, or text and its length.
 const UNDEFINED: u64 = 0;
 const GAPPED: u64 = 1;
 const AGAIN: u64 = 2;
@@ -168,7 +169,7 @@ impl Writer<'_> {
         json::write(self.arena, value, self.out);
     }
 
-    /// An array that may have holes: the variables.
+    /// An array that may have gaps: the variables.
     fn gapped(&mut self, array: Value) {
         if array.is_undefined() {
             return self.number(UNDEFINED);
@@ -179,7 +180,7 @@ impl Writer<'_> {
         arena.items(array).iter().for_each(|&item| self.value(item));
     }
 
-    /// How many rows follow, and those of them that are free, in the order in which they were.
+    /// The number of rows, and the free ones of them, in their order.
     fn list(&mut self, rows: usize, free: &[u32]) {
         self.number(rows as u64);
         let touched = free.iter().filter(|&&n| (n as usize) < rows);
@@ -215,11 +216,11 @@ impl Writer<'_> {
         self.number(u64::from(frame.retries));
         self.number(frame.attempts.len() as u64);
         frame.attempts.iter().for_each(|&attempts| self.number(u64::from(attempts)));
-        // No time at all is the largest number.
+        // No timeout is the largest number.
         self.number(frame.timeout_at_ms.wrapping_add(1));
         self.number(frame.timeout_ms.wrapping_add(1));
         self.number(frame.due_at_ms);
-        // No heartbeats at all is the largest number.
+        // No heartbeat is the largest number.
         self.number(frame.heartbeat_ms.wrapping_add(1));
         self.number(u64::from(frame.is_begun) | u64::from(frame.is_submitted) << 1);
     }
@@ -232,7 +233,7 @@ impl Writer<'_> {
         }
         self.number(u64::from(join.has_tolerance));
         self.number(join.results.len() as u64);
-        // A result takes at least a byte, which keeps long rows of them out.
+        // A result takes at least a byte, which excludes long rows of them.
         self.left -= join.results.len() as i64;
         if self.left >= 0 {
             join.results.iter().for_each(|&result| self.value(result));
@@ -248,7 +249,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads no more than so many frames, nor joins.
+    /// Reads at most so many frames, and joins.
     pub(super) fn new(rest: &'a [u8], rows_max: usize) -> Reader<'a> {
         Reader { rest, seen: [Value::UNDEFINED; SEEN], count: 0, rows_max }
     }
@@ -329,16 +330,16 @@ impl Reader<'_> {
             5 => Phase::Task,
             join => Phase::Joining(u32::try_from(join - 6).ok()?),
         };
-        // Every field by name: one that is added must be thought of here. They are read in the order of writing.
+        // Every field by name, so that a new field cannot be forgotten here. They are read in the order of writing.
         *frame = Frame {
             phase,
             state: self.number()?.checked_sub(1).map(|state| StateId::from_index(state as usize)),
             visit: self.small()?,
             parent: self.small()?.checked_sub(1),
-            // Linked when all are there.
+            // Linked when all are read.
             older: NO_FRAME,
             younger: NO_FRAME,
-            // The queue, where there is one, is read afterwards.
+            // The queue, if there is one, is read afterwards.
             queued: 0,
             index: self.small()?,
             input: self.value(arena)?,
@@ -357,7 +358,7 @@ impl Reader<'_> {
             // These two are one number.
             is_begun: false,
             is_submitted: false,
-            // Decides about Retry and Catch at once, or not at all.
+            // Only used at once by Retry and Catch.
             heartbeat_missed: false,
         };
         let begun = self.number()?;
@@ -384,7 +385,7 @@ impl Reader<'_> {
             failed: self.small()?,
             tolerated: self.small()?,
             has_tolerance: self.number()? == 1,
-            // Saves time only.
+            // Only an optimisation.
             prepared: Prepared::default(),
             results: self.results(arena, std::mem::take(&mut join.results))?,
         };

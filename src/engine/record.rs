@@ -15,17 +15,17 @@ pub trait Listener {
     /// One event.
     fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>);
 
-    /// Something that is no event of the history, but of interest to those who count and trace.
+    /// An event for counters and traces that is not in the history.
     fn metric_event(&mut self, program: &Program, metric_event: MetricEvent) {
         let _ = (program, metric_event);
     }
 
-    /// A value on its way through a state; most listeners are not interested.
+    /// A value at a step of a state's processing; most listeners ignore it.
     fn step(&mut self, arena: &Arena, step: Step<'_>) {
         let _ = (arena, step);
     }
 
-    /// The values of all records so far are about to move: after this call they mean nothing.
+    /// The values of all records so far are about to move: they are invalid after this call.
     fn moving(&mut self, program: &Program, arena: &Arena) {
         let _ = (program, arena);
     }
@@ -37,38 +37,38 @@ pub trait Listener {
     }
 }
 
-/// What happens beside the events of the history.
+/// Events beside those of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetricEvent {
     /// A state that takes time (any but Pass, Choice, Succeed and Fail) was left, so many milliseconds after it was
     /// entered.
     Took {
-        /// Which.
+        /// The state.
         state: StateId,
         /// How long it took.
         ms: u64,
     },
     /// A state failed and is tried again, after so many milliseconds.
     Retried {
-        /// Which.
+        /// The state.
         state: StateId,
-        /// When.
+        /// The delay before the retry.
         delay_ms: u64,
     },
-    /// A state failed, and one of its catchers says how to go on.
+    /// A state failed, and one of its catchers handles the error.
     Caught {
-        /// Which.
+        /// The state.
         state: StateId,
     },
-    /// A task timed out because no heartbeat came. The record that follows says only that it timed out, as AWS's does.
+    /// A task timed out because of a missing heartbeat. The record that follows only shows a timeout, as on AWS.
     HeartbeatMissed {
-        /// Which.
+        /// The task.
         task: TaskId,
     },
 }
 
-/// Which records a listener wants to hear, or to have noted.
+/// The records that a listener wants, or that are to be noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventMask(u16);
 
@@ -77,32 +77,31 @@ impl EventMask {
     pub const NONE: EventMask = EventMask(0);
     /// All, and the [steps](Listener::step) inside of states.
     pub const ALL: EventMask = EventMask(u16::MAX);
-    /// None, but the steps inside of states.
+    /// None except the steps inside of states.
     pub const STEPS: EventMask = EventMask(1 << 8);
     /// That something failed, timed out or was aborted: the execution, a state, a task, an iteration, an expression; and
     /// that a Fail state was entered and exited.
     pub const FAILURES: EventMask = EventMask(1 << 9 | 1 << 5);
-    /// All but that states were entered and exited.
+    /// All except states' entries and exits.
     pub const EVENTS: EventMask = EventMask(1 << 9 | 1 << 10);
-    /// All that is no step.
+    /// All except steps.
     pub const STATES: EventMask = EventMask(0xFF | EventMask::EVENTS.0);
-    /// All, but of states only that those were entered and exited that take time, and Fail states: no Pass, Choice and
-    /// Succeed.
+    /// All, but entries and exits only of states that take time, and of Fail states: not of Pass, Choice and Succeed.
     pub const WORK: EventMask = EventMask(1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | EventMask::EVENTS.0);
 
-    /// Of what either hears.
+    /// The records in either mask.
     #[must_use]
     pub const fn union(self, other: EventMask) -> EventMask {
         EventMask(self.0 | other.0)
     }
 
-    /// Whether it hears of steps.
+    /// Whether it has steps.
     #[inline]
     pub(super) const fn steps(self) -> bool {
         self.0 & EventMask::STEPS.0 != 0
     }
 
-    /// Whether it hears that states of this kind were entered and exited.
+    /// Whether it has entries and exits of states of this kind.
     #[inline]
     pub(super) const fn of(self, kind: StateKind) -> bool {
         self.0 & EventMask::kind(kind) != 0
@@ -122,7 +121,7 @@ impl EventMask {
         }
     }
 
-    /// Whether it hears of this; of states it is to be asked [by their kind](EventMask::of).
+    /// Whether it has this kind of event; for states, check [their kind](EventMask::of).
     #[inline(always)]
     pub(super) const fn event_mask(self, event_kind: &EventKind<'_>) -> bool {
         use EventKind::*;
@@ -188,17 +187,17 @@ pub enum TaskKind {
 /// A task that is about to be called.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Which one.
+    /// The task.
     pub task: TaskId,
-    /// By whom it is done.
+    /// How it is done.
     pub kind: TaskKind,
-    /// What it is given.
+    /// Its input.
     pub parameters: Value,
-    /// How long it may take, if that is bounded.
+    /// Its timeout, if it has one.
     pub timeout_seconds: Option<u64>,
-    /// How long it may be silent, if that is bounded.
+    /// Its heartbeat interval, if it has one.
     pub heartbeat_seconds: Option<u64>,
-    /// Its `Credentials`, `Undefined` without them.
+    /// Its `Credentials`; `Undefined` without them.
     pub credentials: Value,
 }
 

@@ -1,9 +1,9 @@
-//! Redrive: an execution that failed, was aborted or timed out goes on where it stood (developer guide, "Restarting state
-//! machine executions with redrive").
+//! Redrive: an execution that failed, was aborted or timed out continues where it stopped (developer guide, "Restarting
+//! state machine executions with redrive").
 //!
-//! Where it stood is kept when it ends, or, when branches are stopped on the way to that end, just before the first of
-//! them is. States that were entered and not exited are done once more, with the same input and without another event of
-//! their entry; branches and iterations that succeeded keep their results.
+//! Its state is kept when it ends, or, when branches are stopped on the way to that end, just before the first of them
+//! is. States that were entered and not exited are run again, with the same input and without another event of their
+//! entry; branches and iterations that succeeded keep their results.
 
 use super::execution::{Execution, Frame, Join, Phase};
 use super::pack::{Reader, Writer};
@@ -13,18 +13,18 @@ use super::snapshot::TooDeep;
 use crate::json::Value;
 use crate::program::Program;
 
-/// How often an execution was redriven, and when the last time was.
+/// How often an execution was redriven, and when last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Redrives {
-    /// How often.
+    /// The number of redrives.
     pub count: u32,
-    /// The last time, in milliseconds since 1970, as it is shown; nothing before the first.
+    /// The last time, in milliseconds since 1970, as displayed; `None` before the first.
     pub last_ms: u64,
-    /// Whether the event of the last time is still to come.
+    /// Whether the event of the last redrive is still to be recorded.
     pub(super) is_untold: bool,
 }
 
-/// Where an execution stood before it ended.
+/// The state of an execution before it ended.
 #[derive(Clone, Debug)]
 pub(super) struct Stopped {
     frames: Vec<Frame>,
@@ -52,12 +52,12 @@ impl Execution {
         self.redrives
     }
 
-    /// Appends, of an execution that is over and may be redriven, what [`redrive`](Execution::redrive) needs: a
-    /// [snapshot](Execution::snapshot) of where it stood. Whether there is one. It means nothing afterwards but its
-    /// outcome.
+    /// Appends what [`redrive`](Execution::redrive) needs of an execution that is over and may be redriven: a
+    /// [snapshot](Execution::snapshot) of its state when it stopped. Whether there is one. Afterwards, only its outcome
+    /// is valid.
     ///
     /// # Errors
-    /// When a value is nested deeper than JSON is read; then `out` is as it was.
+    /// When a value is nested deeper than JSON is read; then `out` is unchanged.
     pub fn stopped_snapshot(&mut self, fingerprint: u64, out: &mut Vec<u8>) -> Result<bool, TooDeep> {
         let Some(stopped) = self.stopped.take() else { return Ok(false) };
         let outcome = self.outcome.take();
@@ -71,7 +71,7 @@ impl Execution {
         written.map(|()| true)
     }
 
-    /// States that were not exited are to be done once more, as if for the first time.
+    /// Marks states that were not exited to be run again, as if for the first time.
     fn do_again(&mut self) {
         for n in 0..self.frames.len() {
             let frame = &mut self.frames[n];
@@ -91,7 +91,7 @@ impl Execution {
             }
             let frame = &mut self.frames[n];
             frame.phase = Phase::Again;
-            // Recorded: what follows hangs on the event of the state's entry.
+            // Recorded: the next event follows the event of the state's entry.
             frame.last_event = frame.entered_event;
             (frame.effective, frame.credentials) = (Value::UNDEFINED, Value::UNDEFINED);
             (frame.timeout_at_ms, frame.due_at_ms, frame.heartbeat_ms, frame.timeout_ms) = (0, 0, 0, 0);
@@ -99,15 +99,15 @@ impl Execution {
         }
     }
 
-    /// Whether the frame waits for children that are to be done again. A join without any failed as a whole.
+    /// Whether the frame waits for children that are to be run again. A join without any failed as a whole.
     fn has_children(&self, join: u32, frame: u32) -> bool {
         let row = &self.joins[join as usize];
         !self.joins_free.contains(&join) && row.frame == frame && row.running > 0
     }
 
-    /// Lets an execution that was [restored](Execution::restore) from a [`stopped_snapshot`](Execution::stopped_snapshot)
-    /// go on with the next [`Event::Go`](super::Event::Go). Its time begins anew, but it ends `open_ms_max` after its
-    /// start at the latest.
+    /// Lets an execution that was [restored](Execution::restore) from a
+    /// [`stopped_snapshot`](Execution::stopped_snapshot) continue with the next [`Event::Go`](super::Event::Go). Its
+    /// timeout begins anew, but it ends `open_ms_max` after its start at the latest.
     pub fn redrive(&mut self, program: &Program, now_ms: u64, open_ms_max: u64) {
         let seconds = program.timeout_seconds.unwrap_or(u64::MAX);
         let allowed_ms = self.scaled(seconds.saturating_mul(1_000));
@@ -144,7 +144,7 @@ impl Execution {
 }
 
 impl Run<'_, '_> {
-    /// Tells that the execution was redriven, if that is new.
+    /// Records the last redrive, if that was not done yet.
     pub(super) fn tell_redriven(&mut self) {
         if !std::mem::take(&mut self.execution.redrives.is_untold) {
             return;
@@ -155,7 +155,7 @@ impl Run<'_, '_> {
         self.emit(last, EventKind::ExecutionRedriven { count });
     }
 
-    /// A failure was caught, is retried or tolerated: the execution goes on, and where it stood is of no interest.
+    /// A failure was caught, is retried or tolerated: the execution continues, and the kept state is dropped.
     pub(super) fn goes_on(&mut self) {
         self.execution.stopped = None;
     }

@@ -1,4 +1,4 @@
-//! One turn: takes an event, runs the ready frames, writes down what happens.
+//! One turn: takes an event, runs the ready frames, records what happens.
 
 use super::context::StateContext;
 use super::execution::{Execution, Outcome, Phase, Token};
@@ -15,24 +15,24 @@ use crate::query::{self, ContextField, Scope};
 
 /// What a transition costs beside the work on its data: entering and leaving, without listeners.
 const TRANSITION_WORK: u64 = 100;
-/// Work of a compaction beside what it moves.
+/// Work of a compaction beside that of moving values.
 const COMPACTION: u64 = 1_000;
 /// Bytes that are kept for the next compaction.
 const SPARE_BYTES_MAX: usize = 4 << 20;
 
-/// What the functions of a turn work with.
+/// The context of a turn's functions.
 pub(super) struct Run<'a, 'e> {
     pub(super) program: &'a Program,
     pub(super) execution: &'a mut Execution,
     pub(super) env: &'a mut Env<'e>,
-    /// What the listener hears, or is noted.
+    /// The events that are recorded or noted.
     pub(super) event_mask: EventMask,
 }
 
-/// Why a state did not come to its end.
+/// Why a state did not finish.
 #[derive(Debug)]
 pub(super) enum StateError {
-    /// It failed; Retry and Catch may have a word.
+    /// It failed; Retry and Catch apply.
     Failed(Fault),
     /// A JSONata expression failed at this field.
     Evaluation { fault: Fault, location: String },
@@ -52,13 +52,13 @@ impl From<Fault> for StateError {
     }
 }
 
-/// What a query sees beside the frame's own values.
+/// The data of a query beside the frame's own values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct QueryInputs<'i> {
     pub(super) input: Value,
     pub(super) result: Value,
     pub(super) error_output: Value,
-    /// `Map.Item`. Elsewhere, because the inputs are copied for each query.
+    /// `Map.Item`. By reference, because the inputs are copied for each query.
     pub(super) item: Option<&'i MapItem>,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct QueryInputs<'i> {
 pub(super) struct MapItem {
     pub(super) index: u32,
     pub(super) value: Value,
-    /// `Undefined` where the items are an array.
+    /// `Undefined` if the items are an array.
     pub(super) key: Value,
     /// Where it came from; `Undefined` in an inline Map.
     pub(super) source: Value,
@@ -164,7 +164,7 @@ impl Run<'_, '_> {
         self.execution.outcome = Some(Outcome::Aborted(fault));
     }
 
-    /// The frame that waits in this way for the answer that `token` names.
+    /// The frame that waits in this phase for the answer to `token`.
     fn awaited(&self, token: Token, phase: Phase) -> Option<u32> {
         let frame = self.execution.frames.get(token.frame as usize)?;
         (frame.visit == token.visit && frame.phase == phase).then_some(token.frame)
@@ -176,14 +176,14 @@ impl Run<'_, '_> {
             self.time_out();
         }
         if let Some(cut) = self.env.fuel.cut() {
-            // Already by what the event led to.
+            // Cut while the event was handled.
             return Turn::Cut(cut);
         }
         while self.execution.outcome.is_none() {
             let Some(frame) = self.execution.next_ready() else { return self.unless_cut(Turn::Parked) };
             while matches!(self.execution.frames[frame as usize].phase, Phase::Enter | Phase::Again) {
                 if left == 0 || !self.env.fuel.goes_on(TRANSITION_WORK) {
-                    // What was cut short has no fuel to go on.
+                    // A turn that was cut has no fuel to continue.
                     if let Some(cut) = self.env.fuel.cut() {
                         return Turn::Cut(cut);
                     }
@@ -210,13 +210,13 @@ impl Run<'_, '_> {
         self.unless_cut(Turn::Done)
     }
 
-    /// How a turn ended, unless work was cut short in it: then what it came to does not count.
+    /// How a turn ended, unless work was cut in it: then its result is ignored.
     fn unless_cut(&self, turn: Turn) -> Turn {
         self.env.fuel.cut().map_or(turn, Turn::Cut)
     }
 
-    /// A Standard execution has as many events as it may have (developer guide, "Quotas related to state machine
-    /// executions").
+    /// Fails a Standard execution that has the maximum number of events (developer guide, "Quotas related to state
+    /// machine executions").
     #[cold]
     fn history_is_full(&mut self) {
         let max = limits::HISTORY_EVENTS_MAX;
@@ -253,7 +253,7 @@ impl Run<'_, '_> {
 
     // ---- events ----
 
-    /// Counts an event and tells the listener; gives its id.
+    /// Counts an event and reports it to the listener; returns its id.
     #[inline]
     pub(super) fn emit(&mut self, previous: u64, event_kind: EventKind<'_>) -> u64 {
         self.execution.events += 1;
@@ -264,7 +264,7 @@ impl Run<'_, '_> {
         id
     }
 
-    /// Tells the listener, if there is one.
+    /// Reports to the listener, if there is one.
     pub(super) fn metric_event(&mut self, metric_event: MetricEvent) {
         if let Some(listener) = &mut self.env.listener {
             listener.metric_event(self.program, metric_event);
@@ -277,7 +277,7 @@ impl Run<'_, '_> {
         self.event_mask != EventMask::NONE && self.event_mask.of(kind)
     }
 
-    /// Notes it, and tells the listener, as far as they want to know it.
+    /// Notes the event, and reports it to the listener, if they want it.
     #[inline(never)]
     pub(super) fn tell(&mut self, id: u64, previous: u64, event_kind: EventKind<'_>) {
         if let Some(event_buffer) = &mut self.env.event_buffer
@@ -336,7 +336,7 @@ impl Run<'_, '_> {
 
     #[inline]
     pub(super) fn state_id(&self, frame: u32) -> StateId {
-        // A frame in use has a state from its first moment on.
+        // A frame in use has a state from its beginning.
         self.execution.frames[frame as usize].state.unwrap_or_else(|| self.program.start())
     }
 
@@ -352,7 +352,7 @@ impl Run<'_, '_> {
         Ok(self.env.fuel.charge(work)?)
     }
 
-    /// Ends the state where its work was cut short.
+    /// Stops the state if its work was cut.
     #[inline]
     pub(super) fn cut(&self) -> Result<(), StateError> {
         self.env.fuel.cut().map_or(Ok(()), |cut| Err(cut.into()))
@@ -360,7 +360,7 @@ impl Run<'_, '_> {
 
     // ---- queries ----
 
-    /// Evaluates something with what the frame sees.
+    /// Evaluates a query with the frame's data.
     #[inline(always)]
     pub(super) fn query<T>(
         &mut self,
@@ -430,7 +430,7 @@ impl Run<'_, '_> {
         Ok(value)
     }
 
-    /// Whether what was just made fitted.
+    /// Fails the state if the result did not fit into memory.
     pub(super) fn check_memory(&mut self, frame: u32) -> Result<(), StateError> {
         if !self.execution.arena.overflowed() {
             Ok(())
@@ -452,9 +452,9 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The text of a failure that the interpreter itself raises, in AWS's words.
+    /// The cause of a failure that the interpreter itself raises, in AWS's words.
     pub(super) fn cause(&self, frame: u32, text: &str) -> String {
-        // Recorded: `TestState`, which brings a context object, tells the reason alone.
+        // Recorded: `TestState`, which supplies a context object, shows only the reason.
         if !self.execution.context.is_undefined() {
             return text.to_owned();
         }
@@ -478,7 +478,7 @@ impl Run<'_, '_> {
 
     // ---- memory ----
 
-    /// [Compacts](Run::compact), when it pays. Only where no value is held outside the execution.
+    /// [Compacts](Run::compact), when it pays off. Only where no value is held outside the execution.
     #[inline(always)]
     pub(super) fn compact_if_grown(&mut self) {
         if self.execution.arena.bytes() > self.execution.looks_at {
@@ -493,7 +493,7 @@ impl Run<'_, '_> {
         if bytes > self.execution.compact_at {
             return self.compact();
         }
-        // Much would be copied at once if the arena grew in the midst of something.
+        // If the arena grew during an operation, much would be copied at once.
         let fuel = self.env.fuel;
         self.execution
             .arena
@@ -501,8 +501,8 @@ impl Run<'_, '_> {
         self.execution.looks_at = self.execution.compact_at.min(bytes + bytes / 8);
     }
 
-    /// Copies what lives into a fresh arena, when the old one has grown enough for that to pay: at four times what was
-    /// live last time, so that the cost per byte allocated stays constant.
+    /// Copies live values into a fresh arena, when the old one has grown to four times what was live last time, so that
+    /// the cost per byte allocated stays constant.
     fn compact(&mut self) {
         if let Some(listener) = &mut self.env.listener {
             listener.moving(self.program, &self.execution.arena);
@@ -531,16 +531,16 @@ impl Run<'_, '_> {
         let compactor = &mut *self.env.compactor;
         fuel.whole(|| compactor.compact_in_pieces(arena, each_root, &mut |work| fuel.note(work)));
         self.env.compactor.shrink_above(SPARE_BYTES_MAX);
-        // Many frames that share few values are much to visit and little to copy.
+        // Many frames that share few values are expensive to visit and cheap to copy.
         let grown = limits::COMPACT_BYTES_MIN.max(4 * arena.bytes()).max(visited * size_of::<Value>());
         self.execution.compact_beyond(grown);
     }
 }
 
-/// A failed query, told in AWS's words; `location` for JSONata.
+/// A failed query, in AWS's words; `location` for JSONata.
 struct Why {
     text: String,
-    /// What `TestState` says instead.
+    /// The text in `TestState`.
     tested: Option<String>,
     location: Option<String>,
 }
@@ -559,7 +559,7 @@ fn explain(
             Why { text: fault.message(path, arena, scope, fuel), tested: None, location: None }
         }
         template::Fault::Path { path, field, .. } => {
-            // Measured: `TestState` tells a path into the context object as one from its root.
+            // Measured: `TestState` shows a path into the context object relative to its root.
             let context = path.source().strip_prefix('$').filter(|source| source.starts_with('$'));
             let tested = context.map(|source| {
                 let document = scope.context.field(arena, ContextField::Whole);
@@ -583,7 +583,7 @@ fn explain(
     }
 }
 
-/// What AWS says when a path of a payload template selects nothing.
+/// AWS's message when a path of a payload template selects nothing.
 pub(super) fn not_found(arena: &crate::json::Arena, input: Value, path: &str, field: &str) -> String {
     let input = crate::json::to_string(arena, input);
     format!(
@@ -591,7 +591,7 @@ pub(super) fn not_found(arena: &crate::json::Arena, input: Value, path: &str, fi
     )
 }
 
-/// SplitMix64: small, seedable, good enough for jitter, and for tests.
+/// SplitMix64: small, seedable, good enough for jitter and tests.
 fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;
@@ -601,7 +601,7 @@ fn next_random(state: &mut u64) -> u64 {
 }
 
 impl Execution {
-    /// The next random number; everything random comes from the seed.
+    /// The next random number; by default from the seed.
     pub(super) fn random(&mut self) -> u64 {
         next_random(&mut self.random)
     }

@@ -1,5 +1,5 @@
-//! One visit of one state by itself, and a look at the data on its way through it: what `TestState` needs. The state is
-//! run by the same functions as in any execution; nothing here evaluates anything.
+//! One visit of one state by itself, with the data at each step: for `TestState`. The state is run by the same
+//! functions as in any execution; nothing here evaluates anything.
 
 use super::execution::{Execution, Phase, Start};
 use super::run::{Run, StateError};
@@ -17,17 +17,17 @@ pub enum Step<'s> {
     InputPath(Value),
     /// The input after `Parameters` or `Arguments`.
     Parameters(Value),
-    /// What the state came to, before anything is selected from it.
+    /// The state's result, before any selection.
     Result(Value),
     /// The result after `ResultSelector`.
     ResultSelector(Value),
-    /// The result and the input, put together by `ResultPath`.
+    /// The result and the input, combined by `ResultPath`.
     ResultPath(Value),
     /// The items of a Map.
     Items(Value),
     /// The input of the next iteration, after `ItemSelector`.
     Item(Value),
-    /// `MaxConcurrency` as asked for; 0 is no limit.
+    /// The effective `MaxConcurrency`; 0 is no limit.
     MaxConcurrency(u64),
     /// `ToleratedFailureCount`
     ToleratedFailureCount(u64),
@@ -41,12 +41,12 @@ pub enum Step<'s> {
     Catch(usize),
 }
 
-/// How a visit begins.
+/// The parameters of a visit.
 #[derive(Clone, Copy, Debug)]
 pub struct Visit {
     /// The state, one of the program's outermost workflow.
     pub state: StateId,
-    /// An object of variables in the execution's arena; the members stand in the order of the workflow's slots.
+    /// An object of variables in the execution's arena; the members are in the order of the workflow's slots.
     /// `Undefined` for none.
     pub variables: Value,
     /// The whole context object, in the execution's arena. `Map` is added to it where items are selected.
@@ -55,10 +55,10 @@ pub struct Visit {
     pub retries: u32,
 }
 
-/// Where a visit stands.
+/// The status of a visit.
 #[derive(Clone, Debug)]
 pub enum Visited {
-    /// In the state still: waiting for a task, a timer, or children.
+    /// Still in the state: waiting for a task, a timer, or children.
     Inside,
     /// It left for another state, with this output.
     Left(StateId, Value),
@@ -67,7 +67,7 @@ pub enum Visited {
 }
 
 impl Execution {
-    /// Begins an execution in the middle: with one visit of one state. As [`begin`](Execution::begin) otherwise.
+    /// Begins an execution with one visit of one state. Otherwise as [`begin`](Execution::begin).
     pub fn begin_visit(&mut self, program: &Program, start: &Start, input: Value, visit: &Visit) {
         self.begin(program, start, input);
         self.context = visit.context;
@@ -94,7 +94,7 @@ impl Execution {
         }
     }
 
-    /// Where the visit stands.
+    /// The status of the visit.
     pub fn visited(&self) -> Visited {
         let top = self.frames.iter().find(|frame| frame.phase != Phase::Free && frame.parent.is_none());
         match top {
@@ -106,7 +106,7 @@ impl Execution {
         }
     }
 
-    /// The value of the variable in `slot`, as the machine's own workflow sees it.
+    /// The value of the variable in `slot`, in the scope of the machine's own workflow.
     pub fn variable(&self, slot: usize) -> Value {
         let top = self.frames.iter().find(|frame| frame.parent.is_none());
         top.and_then(|frame| self.arena.item(frame.variables, slot)).unwrap_or(Value::UNDEFINED)
@@ -138,7 +138,7 @@ pub fn complete_children(
 }
 
 impl Run<'_, '_> {
-    /// Tells who listens.
+    /// Reports a step to the listener.
     #[inline]
     pub(super) fn step_told(&mut self, step: Step<'_>) {
         if self.event_mask.steps() {

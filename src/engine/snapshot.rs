@@ -1,7 +1,7 @@
-//! An execution as bytes that outlive the process: everything it is, whatever its size, at the end of any turn.
+//! An execution as bytes that outlive the process: complete, of any size, at the end of any turn.
 //!
 //! Behind a version and the program's fingerprint come the identity, the secret, the scale of time, the context object,
-//! and what [`pack`](super::pack) writes; then the queue of frames that are to run. What it waits for is not written:
+//! and what [`pack`](super::pack) writes; then the queue of ready frames. What it waits for is not written:
 //! [`Execution::pending`] derives it.
 
 use super::execution::{Execution, Frame, Identity, Phase, Token};
@@ -11,25 +11,25 @@ use super::{Effect, TaskCall, TimerKind};
 use crate::limits;
 use crate::program::Program;
 
-/// The newest version that is read. It is written of executions that were redriven; of others, which are the same in
-/// both, the first.
+/// The newest version that is read. It is written for executions that were redriven; for others, which are the same in
+/// both, version 1.
 const VERSION: u8 = 2;
 
-/// Why bytes are not taken for an execution.
+/// Why bytes are refused as an execution.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// A newer release has written them.
     #[error("the snapshot is in version {0} of its format; this release reads version {VERSION}")]
     Version(u8),
-    /// They are of an execution of another program, or of the same definition as another release compiles it.
+    /// They are of an execution of another program, or of the same definition compiled by another release.
     #[error("the snapshot belongs to another program")]
     Program,
-    /// They are no snapshot.
+    /// They are not a snapshot.
     #[error("the snapshot is malformed")]
     Malformed,
 }
 
-/// Why an execution cannot be written down.
+/// A value is nested too deeply for a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a value is nested deeper than {max} levels", max = limits::JSON_DEPTH_MAX)]
 pub struct TooDeep;
@@ -38,7 +38,7 @@ impl Execution {
     /// Appends the whole execution, which must not be over. `fingerprint` is its program's.
     ///
     /// # Errors
-    /// When a value is nested deeper than JSON is read; then `out` is as it was.
+    /// When a value is nested deeper than JSON is read; then `out` is unchanged.
     pub fn snapshot(&self, fingerprint: u64, out: &mut Vec<u8>) -> Result<(), TooDeep> {
         assert!(self.outcome.is_none(), "an execution that is over has an outcome, and no state");
         let from = out.len();
@@ -71,10 +71,10 @@ impl Execution {
         if is_whole { Ok(()) } else { Err(TooDeep) }
     }
 
-    /// Takes over what [`snapshot`](Execution::snapshot) wrote. `fingerprint` is that of the program it is to go on with.
+    /// Restores what [`snapshot`](Execution::snapshot) wrote. `fingerprint` is that of its program.
     ///
     /// # Errors
-    /// When these are not such bytes, or of another program's execution; then it is [reset](Execution::reset) at best.
+    /// When the bytes are malformed, or of another program's execution; then it is [reset](Execution::reset) at best.
     pub fn restore(&mut self, snapshot: &[u8], fingerprint: u64) -> Result<(), SnapshotError> {
         self.reset();
         let malformed = || SnapshotError::Malformed;

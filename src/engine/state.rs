@@ -1,4 +1,4 @@
-//! Entering and leaving: what all states have in common.
+//! Entering and leaving: what all states share.
 
 use super::execution::{Outcome, Phase};
 use super::record::{EventKind, EventMask, MetricEvent};
@@ -10,7 +10,7 @@ use crate::limits;
 use crate::program::{AssignId, Next, StateId, StateKind, TemplateId};
 
 impl Run<'_, '_> {
-    /// One transition: enters the frame's state (or does it again) and carries it as far as it goes.
+    /// One transition: enters the frame's state (or runs it again) and runs it as far as possible.
     pub(super) fn step(&mut self, frame: u32) {
         self.execution.transitions += 1;
         let id = self.state_id(frame);
@@ -39,8 +39,8 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Out of line: the input was written by the state before a moment ago, as two words, and to read it back as one
-    /// value just in case waits until both are in the cache, which was a twenty-fifth of W2.
+    /// Out of line: the input was just written by the state before, as two words, and reading it back as one value,
+    /// needed or not, stalls until both are in the cache, which was a twenty-fifth of W2.
     #[inline(never)]
     fn tell_entered(&mut self, frame: u32, id: u64, previous: u64, (state, kind): (StateId, StateKind)) {
         let input = &self.execution.frames[frame as usize].input;
@@ -77,7 +77,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Leaves a state that does nothing to its data, which was checked when the state before it made it.
+    /// Leaves a state that does not change its data, which was checked when the state before it made it.
     #[inline]
     pub(super) fn pass_through(&mut self, frame: u32, id: StateId, kind: StateKind, next: Next) {
         let output = self.execution.frames[frame as usize].input;
@@ -138,7 +138,8 @@ impl Run<'_, '_> {
         self.leave_with(frame, result)
     }
 
-    /// Leaves with `result` by the state's own fields: ResultSelector, ResultPath, OutputPath, Output, Assign.
+    /// Leaves with `result`, processed by the state's own fields: ResultSelector, ResultPath, OutputPath, Output,
+    /// Assign.
     pub(super) fn leave_with(&mut self, frame: u32, result: Value) -> Result<(), StateError> {
         let state = self.state(frame);
         let (jsonata, next, assign) = (state.jsonata, state.next, state.assign);
@@ -148,7 +149,7 @@ impl Run<'_, '_> {
         self.leave(frame, output, assign, query_inputs, next)
     }
 
-    /// Leaves with `output`; `assign` sees `query_inputs`.
+    /// Leaves with `output`; `assign` is evaluated with `query_inputs`.
     pub(super) fn leave(
         &mut self,
         frame: u32,
@@ -179,7 +180,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Moves the frame on.
+    /// Moves the frame to its next state.
     #[inline]
     pub(super) fn go(&mut self, frame: u32, output: Value, next: Next) {
         let here = &mut self.execution.frames[frame as usize];

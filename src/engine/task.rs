@@ -11,7 +11,7 @@ use crate::limits;
 use crate::models::{Operation, check};
 use crate::program::{ResourceKind, Seconds, StateKind, TaskId};
 
-/// In place of a number of milliseconds: the task may take as long, or be silent for as long, as it likes.
+/// In place of a number of milliseconds: no timeout, or no heartbeat interval.
 pub(super) const UNLIMITED: u64 = u64::MAX;
 
 impl Run<'_, '_> {
@@ -22,7 +22,7 @@ impl Run<'_, '_> {
         let input = self.effective_input(frame)?;
         let row = &self.program.tasks[task];
         let filtered = match self.state(frame).parameters {
-            // The `…Path` twins look at the input, not at what Parameters make of it.
+            // The `…Path` twins apply to the input, not to the result of Parameters.
             Some(_) => {
                 self.filter(frame, self.state(frame).input, self.execution.frames[frame as usize].input)?
             }
@@ -84,7 +84,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// How this task is done, as far as it is one of an activity.
+    /// How this task is done, if it is an activity's.
     fn activity_work(&self, frame: u32, task: TaskId) -> ActivityWork {
         match (self.env.activities, &self.program.tasks[task].resource.kind) {
             (Some(work), ResourceKind::Activity) => work(self.state_id(frame), task),
@@ -92,7 +92,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// A worker has taken the task of an activity; from now on its time counts, and it has to say that it is alive.
+    /// A worker has taken the task of an activity; from now on its timeout runs, and it has to send heartbeats.
     pub(super) fn task_started(&mut self, frame: u32, worker: Option<&str>) {
         let task = self.running_task(frame);
         if self.execution.frames[frame as usize].is_begun {
@@ -104,8 +104,8 @@ impl Run<'_, '_> {
         self.begin_timeouts(frame);
     }
 
-    /// A service has taken on the task's job, or handed its token on. That of a durable execution may do so once more
-    /// after a restart.
+    /// A service has accepted the task's job, or passed its token on. That of a durable execution may do so again after
+    /// a restart.
     pub(super) fn task_submitted(&mut self, frame: u32, response: Value) {
         let resource = &self.program.tasks[self.running_task(frame)].resource;
         if !resource.has_token || self.execution.frames[frame as usize].is_submitted {
@@ -135,7 +135,7 @@ impl Run<'_, '_> {
         self.env.effects.push(Effect::Timer { token, kind: TimerKind::Heartbeat, at_ms });
     }
 
-    /// Recorded: parameters are looked at before the task is scheduled.
+    /// Recorded: parameters are checked before the task is scheduled.
     fn check_parameters(
         &mut self,
         frame: u32,
@@ -186,7 +186,7 @@ impl Run<'_, '_> {
         Ok(Some(seconds))
     }
 
-    /// The task of a frame that waits for one.
+    /// The running task of a frame.
     fn running_task(&self, frame: u32) -> TaskId {
         match super::map_run::task_of(self.program, self.state(frame).kind) {
             Some(task) => task,
@@ -194,7 +194,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The task that a frame waits for has its answer.
+    /// The task of a frame has its answer.
     pub(super) fn task_over(&mut self, frame: u32, result: Result<Value, Fault>) {
         match result {
             result if matches!(self.state(frame).kind, StateKind::Map(_)) => self.map_run_over(frame, result),
@@ -257,7 +257,7 @@ impl Run<'_, '_> {
         self.task_failed(frame, Fault { error: Some(fault::TIMEOUT.into()), cause: None });
     }
 
-    /// The task has its answer: what still runs for it may stop, what comes later is ignored.
+    /// The task has its answer: what still runs for it is cancelled, later answers are ignored.
     fn end_task(&mut self, frame: u32) {
         let token = self.token(frame);
         self.env.effects.push(Effect::Cancel(token));

@@ -1,24 +1,24 @@
-//! What is asserted of an execution at the end of each turn, in debug builds.
+//! Assertions about an execution at the end of each turn, in debug builds.
 
 use super::Turn;
 use super::execution::{Execution, NO_FRAME, Phase};
 use crate::index::Id;
 use crate::program::{Program, StateKind};
 
-/// Executions of more frames are not checked: turn by turn that would be quadratic.
+/// Executions with more frames are not checked: turn by turn that would be quadratic.
 const FRAMES_MAX: usize = 500;
 
 impl Execution {
     /// Checks that frames, joins, the queue and the free lists agree.
     ///
     /// # Panics
-    /// When they do not: that is a bug of ours.
+    /// When they do not: that is a bug.
     pub(super) fn verify(&self, program: &Program, turn: Turn) {
         if self.outcome.is_some() {
             assert!(!self.ready.iter().any(|place| self.is_queued(place)), "nothing is to run after the end");
             return;
         }
-        // One that was cut is in the midst of a state, and all that may follow is its end.
+        // One that was cut is inside a state, and can only end.
         if matches!(turn, Turn::Cut(_)) || self.frames.len() > FRAMES_MAX {
             return;
         }
@@ -73,7 +73,7 @@ impl Execution {
                 running += 1;
             }
             assert_eq!(running, join.running, "join {id} counts its children");
-            // In a test of one state, its result may come from elsewhere.
+            // In a test of one state, its result may be mocked.
             let is_test = !self.context.is_undefined();
             assert!(running > 0 || is_test, "join {id} of {:?} waits for nothing", frame.state);
             children += running;
@@ -91,7 +91,8 @@ impl Execution {
         let queued = self.in_use().filter(|(_, frame)| frame.queued != 0).count();
         assert_eq!(queued, counts, "a frame has one place in the queue");
         for (n, frame) in self.in_use() {
-            // A frame that was given to the next iteration while it ran goes on at once, and leaves its place behind.
+            // A frame that was reused for the next iteration while it ran continues at once, and leaves a stale queue
+            // entry behind.
             let is_to_run = matches!(frame.phase, Phase::Enter | Phase::Again);
             assert!(!is_to_run || frame.queued != 0, "frame {n} is {:?}", frame.phase);
         }

@@ -34,7 +34,7 @@ impl Run<'_, '_> {
         }
         let at_ms = now_ms.saturating_add(self.execution.scaled(at_ms.saturating_sub(now_ms)));
         self.execution.visits = self.execution.visits.wrapping_add(1);
-        // Where time is scaled there is no clock on a wall that would agree with it.
+        // With scaled time, no wall clock agrees with it.
         let is_scaled = self.execution.time_scale != 1.0;
         let here = &mut self.execution.frames[frame as usize];
         here.visit = self.execution.visits;
@@ -46,13 +46,13 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// The timer of a Wait fired. The clock on the wall may have been set back meanwhile.
+    /// The timer of a Wait fired. The wall clock may have been set back meanwhile.
     pub(super) fn woken(&mut self, frame: u32) {
         let left_ms = self.execution.frames[frame as usize].timeout_at_ms.saturating_sub(self.env.wall_ms());
         if left_ms > limits::CLOCK_SLACK_MS { self.wait_until_wall(frame) } else { self.wait_over(frame) }
     }
 
-    /// The clock on the wall was set: Waits until a time of day are over sooner or later than it seemed.
+    /// The wall clock was set: Waits until a time of day end sooner or later than expected.
     pub(super) fn clock_set(&mut self) {
         for frame in 0..self.execution.frames.len() as u32 {
             let here = &self.execution.frames[frame as usize];
@@ -77,7 +77,7 @@ impl Run<'_, '_> {
         self.resume(frame);
     }
 
-    /// Lets a frame that an event moved on take its turn.
+    /// Makes a frame ready after an event.
     pub(super) fn resume(&mut self, frame: u32) {
         if self.execution.frames[frame as usize].phase == Phase::Enter {
             self.execution.enqueue(frame);
@@ -140,7 +140,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// A whole number of seconds that an expression gives.
+    /// A whole number of seconds from an expression.
     pub(super) fn expression_seconds(
         &mut self,
         frame: u32,
@@ -152,7 +152,7 @@ impl Run<'_, '_> {
         self.expect_type(frame, template, value, "number", Value::is_number)?;
         let whole = match self.execution.arena.number(value) {
             Some(json::Number::Int(seconds)) => Some(seconds),
-            // The cast saturates far outside of what is allowed.
+            // The cast saturates far outside of the allowed range.
             Some(json::Number::Float(seconds)) if seconds.fract() == 0.0 => Some(seconds as i64),
             _ => None,
         };
@@ -168,7 +168,7 @@ impl Run<'_, '_> {
         Err(self.evaluation(frame, field, &text))
     }
 
-    /// That an expression gave what the field demands.
+    /// Checks that an expression's result has the type that the field demands.
     pub(super) fn expect_type(
         &mut self,
         frame: u32,
