@@ -90,7 +90,7 @@ impl Kafka {
             ("auto.commit.interval.ms", "1000"),
             ("enable.auto.offset.store", "false"),
         ];
-        // While there is no room for more events, it does not poll.
+        // It does not poll while there is no room for more events.
         let usual = [("auto.offset.reset", "earliest"), ("max.poll.interval.ms", "900000")];
         let unset = usual.into_iter().filter(|(name, _)| self.config.get(name).is_none());
         for (name, value) in unset.chain(ours) {
