@@ -1,8 +1,9 @@
-//! What may take long is done aside: definitions that are checked and compiled, states that are tested, lists that are
-//! searched, large bodies. The threads that serve connections go on meanwhile, and these have to stand back where there
-//! are not enough processors.
+//! Slow operations run on separate threads: checking and compiling definitions, testing states, searching lists,
+//! reading large bodies. The threads that serve connections continue meanwhile, and the separate ones have a lower
+//! priority.
 //!
-//! Each kind has threads of its own: a state may compute for seconds, and a definition takes milliseconds.
+//! Each kind has its own threads: testing a state may compute for seconds, and compiling a definition takes
+//! milliseconds.
 
 use std::io;
 use std::sync::Arc;
@@ -16,15 +17,15 @@ use tokio::task::spawn_local;
 use crate::api::{self, Call, Reply};
 use crate::service::Service;
 
-/// Which threads do it: how many there are of each kind. Tests take turns on the processor as threads do, for they have no
-/// others.
+/// The number of threads of each kind. Tests that compute at the same time need a thread each, because they do not
+/// yield to each other.
 const THREADS: [usize; 4] = [1, 6, 1, 2];
 const DEFINITIONS: usize = 0;
 const TESTS: usize = 1;
 const LISTS: usize = 2;
 const BODIES: usize = 3;
 
-/// Bytes of a body that is read where its connection is served.
+/// Bytes of a body that is read on its connection's thread.
 const BODY_BYTES_MAX: usize = 128 << 10;
 
 /// The threads.
@@ -48,7 +49,7 @@ struct Job {
     answer: oneshot::Sender<Reply>,
 }
 
-/// Which threads a call is for, if it is done aside.
+/// The threads for a call, if it is slow.
 fn lane(call: Call<'_>) -> Option<usize> {
     if call.target == api::START_SYNC_EXECUTION && call.body.len() <= BODY_BYTES_MAX {
         return None;
@@ -62,7 +63,7 @@ fn lane(call: Call<'_>) -> Option<usize> {
     }
 }
 
-/// Whether a call is done aside.
+/// Whether a call is slow.
 pub(super) fn is_long(call: Call<'_>) -> bool {
     lane(call).is_some()
 }
@@ -74,7 +75,7 @@ impl Aside {
         Ok(Aside { lanes: [definitions?, tests?, lists?, bodies?] })
     }
 
-    /// Answers a call that [is long](is_long). When this is dropped, what is computed for it stops.
+    /// Answers a call that [is slow](is_long). When this is dropped, computation for it stops.
     pub(super) async fn answer(&self, service: &Service, call: Call<'_>, body: &Bytes) -> Option<Reply> {
         let threads = &self.lanes[lane(call)?];
         let thread = threads.iter().min_by_key(|thread| thread.left.load(Ordering::Relaxed))?;
@@ -121,7 +122,7 @@ fn run(mut waiting: mpsc::UnboundedReceiver<Job>, left: Arc<AtomicUsize>) {
     let all = async {
         while let Some(job) = waiting.recv().await {
             let left = Left(Arc::clone(&left));
-            // One that waits for a task lets others have the thread.
+            // A job that waits for a task lets other jobs use the thread.
             spawn_local(async move {
                 let _left = left;
                 job.run().await;
@@ -135,7 +136,7 @@ fn run(mut waiting: mpsc::UnboundedReceiver<Job>, left: Arc<AtomicUsize>) {
     }
 }
 
-/// One job less, however it ends.
+/// Decrements the number of jobs, however the job ends.
 struct Left(Arc<AtomicUsize>);
 
 impl Drop for Left {
@@ -157,13 +158,13 @@ impl Job {
             answering.as_mut().poll(context).map(Some)
         });
         if let Some(reply) = reply.await {
-            // Who asked may be gone.
+            // The caller may be gone.
             let _ = answer.send(reply);
         }
     }
 }
 
-/// What is answered by a thread that is gone.
+/// The answer when the thread is gone.
 pub(super) fn the_end() -> Reply {
     Reply {
         status: 503,
@@ -173,9 +174,9 @@ pub(super) fn the_end() -> Reply {
     }
 }
 
-/// Has the scheduler prefer other threads.
+/// Lowers this thread's priority.
 pub(super) fn stand_back() {
-    // On Linux a thread has a nice value of its own, elsewhere it is that of the process.
+    // On Linux a thread has its own nice value, elsewhere it is the process's.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, 10);
 }

@@ -38,9 +38,9 @@ pub(super) const NO_FILES: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
     let mut http = auto::Builder::new(LocalExecutor);
     http.http1()
-        // Who sent all of a request may close that side; the connection's watch sees to it.
+        // Clients may half-close after sending a request; `Watch` handles it.
         .half_close(false)
-        // Reading is timed by the connection's watch.
+        // The connection's watch enforces the timeouts of reading.
         .header_read_timeout(None)
         .max_buf_size(limits.head_bytes_max.max(8 << 10));
     http.http2()
@@ -53,13 +53,13 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(local: &Rc<Local>, watch: Rc<Watch>, stream: TcpStream) {
-    // Small responses are not to wait for the acknowledgement of the one before.
+    // Small responses must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
     let output_buffer = OutputBuffer::new(stream, &watch, &local.outbox);
     let stream = Watched { output_buffer: Rc::clone(&output_buffer), watch: Rc::clone(&watch) };
     match &local.shared.tls {
         None => speak(local, &watch, &output_buffer, stream).await,
-        // A box, so that those without it are no larger for it: 2 KiB instead of 7.
+        // Boxed, so that connections without TLS are no larger for it: 2 KiB instead of 7.
         Some(tls) => Box::pin(serve_tls(local, tls, &watch, &output_buffer, stream)).await,
     }
 }
@@ -93,14 +93,14 @@ async fn speak(
         if local.is_draining() && !std::mem::replace(&mut is_told, true) {
             connection.as_mut().graceful_shutdown();
         }
-        // What went wrong with a connection concerns its client alone, who sees it.
+        // A connection's error only concerns its client, which sees it.
         connection.as_mut().poll(context).map(|_| ())
     })
     .await;
 }
 
-/// Takes turns until one comes to an end, and has written what each had to say. None if the connection was cut, or cannot
-/// be written to.
+/// Polls the connection until it ends, and has flushed its output. `None` if the connection was cut, or cannot be
+/// written to.
 async fn drive<T>(
     watch: &Watch,
     output_buffer: &Rc<RefCell<OutputBuffer>>,

@@ -1,8 +1,8 @@
-//! What is known of a connection while it is served: who is slow, who is idle, who is to end.
+//! Timeouts of a connection: detects slow and idle clients, and ends connections.
 //!
-//! A timer for each head, body and pause would cost more than the request itself. Instead the stream notes, in ticks
-//! of a second that its thread counts, since when it waits for what; once a tick, the thread looks through its
-//! connections and cuts those that waited too long.
+//! A timer for each head, body and pause would cost more than the request itself. Instead the stream notes, in ticks of
+//! a second that its thread counts, since when it waits for what; once a tick, the thread checks its connections and
+//! cuts those that waited too long.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -10,29 +10,29 @@ use std::task::Waker;
 
 use super::Limits;
 
-/// Ticks of a second since the thread began, from 1 on; 0 stands for none.
+/// Ticks of a second since the thread began, from 1 on; 0 means none.
 pub(super) type Tick = u32;
 
 #[derive(Debug)]
 pub(super) struct Watch {
     now: Rc<Cell<Tick>>,
-    /// When something was read or written last.
+    /// When something was last read or written.
     heard: Cell<Tick>,
     /// Since when a head or a body is being read.
     reading: Cell<Tick>,
-    /// Since when the client does not take what is written: all of what was collected, a part does not count.
+    /// Since when the client has not taken all of what was collected; a part does not count.
     stalled: Cell<Tick>,
-    /// Bodies that a client of HTTP/2 has to take, each in its time, whatever it does with the connection.
+    /// Bodies that a client of HTTP/2 has to take, each within its own time limit.
     unsent: RefCell<Vec<Rc<Pace>>>,
     /// Requests that are being answered.
     requests: Cell<u32>,
-    /// HTTP/2 reads frames of many kinds: those are no beginnings of a head.
+    /// HTTP/2 reads frames of many kinds, which are not beginnings of a head.
     framed: Cell<bool>,
-    /// The request under way waits for something to come up, for which its client has to be there.
+    /// The request under way polls for a task; its client has to be connected.
     polling: Cell<bool>,
     /// The end of the stream was seen while a body was being read.
     ending: Cell<bool>,
-    /// The end of the stream was kept from HTTP.
+    /// The end of the stream was hidden from HTTP.
     kept: Cell<bool>,
     cut: Cell<bool>,
     task: OnceCell<Waker>,
@@ -56,7 +56,7 @@ impl Watch {
         }
     }
 
-    /// The connection's task, as it is polled for the first time.
+    /// The connection's task, when it is first polled.
     pub(super) fn polled_by(&self, waker: &Waker) {
         self.task.get_or_init(|| waker.clone());
     }
@@ -79,28 +79,28 @@ impl Watch {
         self.reading.set(if begins { self.now.get() } else { 0 });
     }
 
-    /// Its response is made; what was not read of its body is not waited for.
+    /// Its response is made; the unread rest of its body is not awaited.
     pub(super) fn end(&self) {
         self.heard.set(self.now.get());
         self.reading.set(0);
         self.requests.set(self.requests.get().saturating_sub(1));
         if self.kept.replace(false) {
-            // HTTP believes that there is nothing to read, and would wait for it.
+            // HTTP assumes that there is nothing to read, and would wait for it.
             self.wake();
         }
     }
 
-    /// The request under way begins, or ends, to wait for something to come up: its client has to be there.
+    /// The request under way begins, or ends, to poll for a task: its client has to be connected.
     pub(super) fn polling(&self, begins: bool) {
         self.polling.set(begins);
         if begins {
-            // An end that was kept from HTTP is to be seen now.
+            // A hidden end must be seen now.
             self.wake();
         }
     }
 
-    /// What to make of the end of what the client sends. HTTP would take it for the end of the connection and abandon
-    /// the request, although a client may close its half when it has said everything.
+    /// How to handle the end of the client's stream. HTTP would treat it as the end of the connection and abandon the
+    /// request, although a client may half-close after sending everything.
     pub(super) fn end_of_stream(&self) -> End {
         if self.framed.get() || self.requests.get() == 0 || self.polling.get() {
             return End::Tell;
@@ -110,7 +110,7 @@ impl Watch {
                 self.kept.set(true);
                 End::Keep
             }
-            // Perhaps all of the body is there and only has to be taken: looking once more tells.
+            // Perhaps all of the body has arrived and only has to be read: another look shows that.
             _ if !self.ending.replace(true) => End::LookAgain,
             _ => End::Tell,
         }
@@ -145,12 +145,12 @@ impl Watch {
         }
     }
 
-    /// Some of what was collected was taken.
+    /// Some of the collected output was taken.
     pub(super) fn wrote(&self) {
         self.hear();
     }
 
-    /// Something is said. Of HTTP/2 only requests count: a PING asks for nothing.
+    /// Input was received. With HTTP/2 only requests count: a PING asks for nothing.
     fn hear(&self) {
         if !self.framed.get() {
             self.heard.set(self.now.get());
@@ -164,7 +164,7 @@ impl Watch {
         }
     }
 
-    /// All that was collected was taken.
+    /// All of the collected output was taken.
     pub(super) fn emptied(&self) {
         self.stalled.set(0);
     }
@@ -177,10 +177,10 @@ impl Watch {
     }
 }
 
-/// Bytes of a body that a client has to take in the time that it has for a head.
+/// Bytes of a body that a client has to take within the time limit of a head.
 const SLOW_BYTES_MIN: usize = 64 << 10;
 
-/// How fast a body is taken.
+/// The pace at which a body is taken.
 #[derive(Debug)]
 struct Pace {
     /// Since when so many bytes were taken.
@@ -196,7 +196,7 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
-    /// Bytes were taken. Enough of them give it as much time again.
+    /// Bytes were taken. Enough of them restart the time limit.
     pub(super) fn took(&self, bytes: usize) {
         let Pace { since, bytes: taken } = &*self.pace;
         taken.set(taken.get() + bytes);
@@ -217,7 +217,7 @@ impl Drop for Unsent {
     }
 }
 
-/// What to make of the end of what a client sends.
+/// How to handle the end of a client's stream.
 pub(super) enum End {
     Tell,
     Keep,
@@ -268,7 +268,7 @@ mod tests {
         assert!(!watch.is_overdue(&limits));
         fast.took(SLOW_BYTES_MIN);
         slow.took(SLOW_BYTES_MIN - 1);
-        // Whatever is read and written for other reasons, such as PING.
+        // Other reads and writes, such as PING.
         watch.read();
         watch.wrote();
         watch.emptied();

@@ -1,7 +1,7 @@
-//! Pages in a browser, and what they may do: by default nothing.
+//! CORS: what pages in a browser may do; by default nothing.
 //!
-//! A browser says where a page came from, in `Origin`. Any page can send requests to a server on its reader's machine,
-//! and a server that minds no host name would take them for requests of the reader's own.
+//! A browser sends a page's origin in `Origin`. Any page can send requests to a server on the user's machine, and a
+//! server that does not check host names would take them for the user's own.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -25,7 +25,7 @@ pub(super) fn grant(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(seen));
 }
 
-/// What a browser asks before it sends what the page wants sent.
+/// The response to a browser's preflight request.
 pub(super) fn preflight() -> Response<Rest> {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -1,9 +1,9 @@
-//! What a server did, in numbers.
+//! Counters of a server.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What one server thread counts. Only that thread writes, so adding is a load and a store.
+/// The counters of one server thread. Only that thread writes, so adding is a load and a store.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) connections: Counter,
@@ -19,7 +19,7 @@ pub(super) struct Counters {
     pub(super) body_bytes_out: Counter,
 }
 
-/// A number that only grows, and that one thread writes.
+/// A counter that only one thread writes.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
@@ -33,7 +33,7 @@ impl Counter {
     }
 }
 
-/// What a server did.
+/// The counts of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -47,7 +47,7 @@ pub struct Counts {
     pub connections_cut: u64,
     /// Connections that were refused because no file descriptor was left.
     pub descriptors_missing: u64,
-    /// Requests and responses that were refused because others took all the memory there is for them.
+    /// Requests and responses that were refused for lack of memory.
     pub memory_refused: u64,
     /// Bytes that requests and responses take now.
     pub memory_bytes: u64,
@@ -57,7 +57,7 @@ pub struct Counts {
     pub errors_client: u64,
     /// Responses with a status of 5xx.
     pub errors_server: u64,
-    /// Responses that told the client to come back later.
+    /// Responses that asked the client to retry later.
     pub throttled: u64,
     /// Bytes of the requests' bodies.
     pub body_bytes_in: u64,

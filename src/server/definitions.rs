@@ -19,9 +19,9 @@ use crate::json::yaml;
 use crate::limits;
 use crate::service::Service;
 
-/// Bytes of a file that is looked at.
+/// Bytes of the largest file that is read.
 const FILE_BYTES_MAX: u64 = limits::DEFINITION_BYTES_MAX as u64;
-/// The execution role that machines from files have; nothing is asked of it.
+/// The execution role of machines from files; it grants nothing.
 const ROLE: &str = "role/expressway";
 
 /// A folder of definitions.
@@ -33,14 +33,14 @@ pub struct Definitions {
     seen: BTreeMap<PathBuf, Stamp>,
 }
 
-/// Which of its contents a file had.
+/// Identifies the content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     bytes: u64,
     modified: Option<SystemTime>,
 }
 
-/// What became of a file.
+/// What was done for a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
@@ -56,13 +56,13 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Done {
-    /// The machine is there now.
+    /// The machine was created.
     Created,
-    /// The machine has this definition now; executions under way keep theirs.
+    /// The machine was updated; executions under way keep their definition.
     Updated,
-    /// Nothing: the file cannot be used, and the machine, if there is one, is as before.
+    /// Nothing: the file is invalid, and the machine, if there is one, is unchanged.
     Refused(String),
-    /// Nothing: the file is gone, and its machine stays until the server ends.
+    /// Nothing: the file was removed, and its machine stays until the server ends.
     Gone,
 }
 
@@ -87,18 +87,18 @@ impl Definitions {
         Definitions { folder: folder.into(), place, machine_type, seen: BTreeMap::new() }
     }
 
-    /// Looks for files that are new, changed or gone since the last time, and has the service follow.
+    /// Finds files that are new, changed or removed since the last call, and updates the service.
     ///
     /// # Errors
-    /// When the folder cannot be read. What is wrong with a file is in its report.
+    /// When the folder cannot be read. Errors of a file are in its report.
     pub async fn look(&mut self, service: &Service) -> io::Result<Vec<Report>> {
         let mut reports = Vec::new();
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let Some(machine) = machine_name(&path) else { continue };
-            // A link's target counts, if it is in the folder. A file that vanishes meanwhile is seen to be gone the next
-            // time.
+            // A link's target counts, if it is in the folder. A file that vanishes meanwhile is reported as removed the
+            // next time.
             let Ok(metadata) = fs::metadata(&path) else { continue };
             if metadata.is_file() {
                 let stamp = Stamp { bytes: metadata.len(), modified: metadata.modified().ok() };
@@ -174,15 +174,15 @@ impl Definitions {
     }
 }
 
-/// The file's name up to its first dot, if the rest says that it is a definition.
+/// The file's name up to its first dot, if the extension is a definition's.
 fn machine_name(path: &Path) -> Option<String> {
     let (name, rest) = path.file_name()?.to_str()?.split_once('.')?;
     let is_definition = matches!(rest, "asl.json" | "asl.yaml" | "asl.yml");
     (is_definition && !name.is_empty()).then(|| name.to_owned())
 }
 
-/// The definition as JSON text. JSON files are taken as they are, so that what is said of them names their lines. Of a
-/// file that is no definition, none of its text is said: it may be a secret.
+/// The definition as JSON text. JSON files are taken unchanged, so that messages refer to their lines. The text of a
+/// file that is not a definition is never shown: it may be a secret.
 fn text(folder: &Path, path: &Path) -> Result<String, String> {
     let inside = |path: &Path| Ok(fs::canonicalize(path)?.starts_with(fs::canonicalize(folder)?));
     match inside(path) {
@@ -208,7 +208,7 @@ fn text(folder: &Path, path: &Path) -> Result<String, String> {
     }
 }
 
-/// The text, if it looks like a definition: what AWS says of one that is wrong quotes it.
+/// The text, if it looks like a definition: AWS's messages quote a wrong one.
 fn definition(text: String) -> Result<String, String> {
     match serde_json::from_str::<BTreeMap<String, serde::de::IgnoredAny>>(&text) {
         Ok(members) if members.contains_key("StartAt") || members.contains_key("States") => Ok(text),
@@ -218,7 +218,7 @@ fn definition(text: String) -> Result<String, String> {
     }
 }
 
-/// An operation, as any client asks for it. The error's name and message, if there is one.
+/// Calls an operation like a client. The error's name and message, if there is one.
 async fn ask(
     service: &Service,
     operation: &str,

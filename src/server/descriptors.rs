@@ -1,21 +1,21 @@
-//! File descriptors: each connection takes one, and so does each call of a service.
+//! File descriptors: each connection uses one, and so does each call of a service.
 
 use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How many a process may have.
+/// The limit of open files of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileLimit {
-    /// When it was started; what is beyond any number is `u64::MAX`.
+    /// At the start; no limit is `u64::MAX`.
     pub before: u64,
     /// Now.
     pub now: u64,
 }
 
-/// Raises the number of files that this process may have open as far as it may by itself: the usual 1,024 is a relic.
-/// None where that is not known.
+/// Raises this process's soft limit of open files to the hard limit: the usual 1,024 is a relic. `None` where the
+/// limits are unknown.
 pub fn raise_file_limit() -> Option<FileLimit> {
     #[cfg(target_os = "linux")]
     {
@@ -31,7 +31,7 @@ pub fn raise_file_limit() -> Option<FileLimit> {
     None
 }
 
-/// A descriptor that is kept, so that when there is no other a client can still be told.
+/// A spare descriptor, so that a client can still be answered when there are no others.
 #[derive(Debug)]
 pub(super) struct Reserve {
     file: Option<File>,
@@ -46,7 +46,7 @@ impl Reserve {
         Reserve { file: File::open("/dev/null").ok(), said_at: None }
     }
 
-    /// Whether accepting failed because there are no descriptors left, which is said now and then.
+    /// Whether accepting failed because there are no descriptors left, which is logged at intervals.
     pub(super) fn is_needed(&mut self, error: &io::Error) -> bool {
         #[cfg(target_os = "linux")]
         let is_it = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
@@ -61,12 +61,12 @@ impl Reserve {
         is_it
     }
 
-    /// Lets go of it; whether there was one.
+    /// Frees it; whether there was one.
     pub(super) fn free(&mut self) -> bool {
         self.file.take().is_some()
     }
 
-    /// Takes one again, if one is left.
+    /// Takes one again, if possible.
     pub(super) fn renew(&mut self) {
         self.file = File::open("/dev/null").ok();
     }

@@ -40,9 +40,9 @@ const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-/// Bytes of a body that is too large, that are read so that the connection stays usable.
+/// Bytes of a too large body that are read so that the connection stays usable.
 const OVERFLOW_BYTES_MAX: usize = 16 << 20;
-/// Bytes, about, that a request takes beside its body, and each of its headers beside its value.
+/// Bytes, roughly, of a request beside its body, and of each header beside its value.
 const HEAD_BYTES: usize = 2 << 10;
 const HEADER_BYTES: usize = 100;
 /// Headers for which a connection keeps room.
@@ -50,8 +50,8 @@ const HEADERS_KEPT: usize = 32;
 
 /// Answers a request.
 ///
-/// What is awaited here is kept small, because each connection, and each stream of HTTP/2, has one of these futures and
-/// it is moved about: whatever is rare has a box of its own.
+/// The future is kept small, because each connection, and each stream of HTTP/2, has one and it is moved: rare parts
+/// are boxed.
 ///
 /// The request is under way from the call on: before its future is polled, HTTP may already see the end of what the
 /// client sends, and would abandon a request that is not counted yet.
@@ -104,8 +104,8 @@ async fn respond_to(
     Ok(response)
 }
 
-/// Bytes of a body that are counted in any case. Of HTTP/1.1 a connection has one request and one response at a time, and
-/// what is smaller is within what a connection may take; of HTTP/2 it has many.
+/// Bytes of a small body, which is never refused. With HTTP/1.1 a connection has one request and one response at a
+/// time, and small ones are within its fixed share, so they are not charged; with HTTP/2 it has many.
 const SMALL_BYTES: usize = 4 << 10;
 
 /// Charges a response until the client has taken it, and enforces the time limit for that. A response for which there
@@ -129,10 +129,10 @@ fn hold(local: &Local, watch: &Rc<Watch>, version: Version, only_reads: bool, re
     }
 }
 
-/// By which nodes of a cluster know requests of each other: the cluster's secret.
+/// Has the cluster's secret, by which nodes recognize requests of each other.
 pub(super) const HOP: HeaderName = HeaderName::from_static("x-expressway-hop");
 
-/// Whether a request was sent on by another node, which was called by a name of its own.
+/// Whether a request was forwarded by another node, which the client called by that node's own name.
 fn is_hop(local: &Local, head: &Parts) -> bool {
     let (Some(secret), Some(told)) = (&local.shared.hop_secret, head.headers.get(HOP)) else { return false };
     let (secret, told) = (secret.as_bytes(), told.as_bytes());
@@ -180,7 +180,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
     }
 }
 
-/// The host that a request is for: HTTP/1.1 and HTTP/2 say it, and say it once (RFC 9110, section 7.2).
+/// The host that a request is for: HTTP/1.1 and HTTP/2 have it, exactly once (RFC 9110, section 7.2).
 pub(super) fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
@@ -195,7 +195,7 @@ pub(super) fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
     }
 }
 
-/// A request is under way for as long as this lives.
+/// Counts a request as under way for as long as this lives.
 pub(super) struct Busy(Rc<Watch>);
 
 impl Busy {
@@ -276,10 +276,10 @@ async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body:
     response
 }
 
-/// What calls are logged under.
+/// The log target of calls.
 const CALLS: &str = "expressway::calls";
 
-/// One line for each call: those that failed as warnings. Inputs and outputs of executions are in none.
+/// One line for each call: failed ones as warnings. It never has inputs and outputs of executions.
 fn log(target: &str, reply: &Reply, began: Option<Instant>) {
     let operation = operation_name(target);
     let Some(error) = &reply.error else {
@@ -299,13 +299,13 @@ fn log(target: &str, reply: &Reply, began: Option<Instant>) {
     }
 }
 
-/// `DescribeExecution` of `AWSStepFunctions.DescribeExecution`; cut, for it is the client's word.
+/// `DescribeExecution` of `AWSStepFunctions.DescribeExecution`; truncated, because it is untrusted.
 fn operation_name(target: &str) -> &str {
     let name = target.rsplit('.').next().unwrap_or_default();
     name.get(..64).unwrap_or(name)
 }
 
-/// The service as the caller sees it, if callers have to be known, and may ask for what it asks for.
+/// The service as the caller may use it, if callers are authenticated, and the call is allowed.
 fn let_in(local: &Local, head: &Parts, call: Call<'_>) -> Result<Option<Service>, Denied> {
     let Some(auth) = &local.shared.auth else {
         let named =
@@ -327,8 +327,8 @@ fn let_in(local: &Local, head: &Parts, call: Call<'_>) -> Result<Option<Service>
     }
 }
 
-/// The map of the request's headers, for those of the response. HTTP/1.1 hands it back to who reads the next request, so
-/// that a connection gets along with one.
+/// The map of the request's headers, reused for the response. With HTTP/1.1 the connection reuses it for the next
+/// request.
 fn emptied(head: &mut Parts) -> HeaderMap {
     let mut headers = std::mem::take(&mut head.headers);
     if headers.capacity() > HEADERS_KEPT {
@@ -338,7 +338,7 @@ fn emptied(head: &mut Parts) -> HeaderMap {
     headers
 }
 
-/// All of the body, which mostly came with the head, and what is charged for it.
+/// The whole body, which usually came with the head, and its charge.
 async fn body_of(
     local: &Local,
     watch: &Watch,
@@ -356,7 +356,7 @@ async fn body_of(
         if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
             return body;
         }
-        // Its streams are slow each on its own.
+        // The time limit applies to each stream separately.
         let within = Duration::from_secs(u64::from(limits.slow_seconds_max));
         return Box::pin(tokio::time::timeout(within, reading)).await.unwrap_or(Err(Refusal::TooSlow));
     }
@@ -365,7 +365,7 @@ async fn body_of(
     body
 }
 
-/// The answer of another thread, for this one is the acceptor.
+/// The answer of another thread, because this one is the acceptor.
 async fn forward(local: &Local, service: &Service, call: Call<'_>) -> Reply {
     local.forward(service, call).await.unwrap_or_else(aside::the_end)
 }
@@ -397,7 +397,7 @@ async fn poll(local: &Local, watch: &Watch, answer: impl Future<Output = Reply>)
     .await
 }
 
-/// What the request asks for. What most ask for needs no looking through for what is not text.
+/// The target of the request. The most frequent targets need no check for invalid text.
 fn target(headers: &HeaderMap) -> &str {
     match headers.get(&TARGET) {
         Some(target) if target == api::START_SYNC_EXECUTION => api::START_SYNC_EXECUTION,
@@ -422,7 +422,7 @@ fn respond(reply: Reply, headers: HeaderMap) -> Response<Rest> {
         headers.insert(ERROR_TYPE, error);
     }
     if let Some(retry_after_ms) = reply.retry_after_ms {
-        // SDKs wait for these milliseconds; others know the header of HTTP, in seconds.
+        // SDKs use this header, in milliseconds; others the standard one, in seconds.
         headers.insert(RETRY_AFTER_MS, HeaderValue::from(retry_after_ms));
         headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_ms.div_ceil(1_000)));
     }
@@ -466,8 +466,8 @@ fn text_response(status: StatusCode, content_type: HeaderValue, text: String) ->
     response
 }
 
-/// Metrics take milliseconds where there are many state machines: they are made on a thread of their own, for one request
-/// at a time, while this one serves others.
+/// Metrics take milliseconds where there are many state machines: they are made on a thread of their own, for one
+/// request at a time, while this one serves others.
 async fn metrics(local: &Local) -> Response<Rest> {
     let _turn = local.shared.scrapes.lock().await;
     let (shared, service) = (Arc::clone(&local.shared), local.service.clone());
@@ -517,7 +517,7 @@ impl Refusal {
     }
 }
 
-/// All of a body. A small one came with its head and is not copied, and up to `free` bytes are not charged.
+/// The whole body. A small one came with its head and is not copied, and up to `free` bytes are not charged.
 async fn read(
     mut body: Incoming,
     bytes_max: usize,
@@ -560,7 +560,7 @@ async fn collect(
     requests: &Arc<Share>,
     mut charge: Charge,
 ) -> Result<(Bytes, Charge), Refusal> {
-    // What is announced is not believed before it comes.
+    // Content-Length is untrusted: memory is allocated as data arrives.
     let mut whole = Vec::new();
     let mut room = |whole: &mut Vec<u8>, bytes: usize| {
         let wanted = bytes.max(2 * whole.capacity()).min(bytes_max.max(bytes));

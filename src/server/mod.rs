@@ -1,12 +1,12 @@
-//! The AWS API over HTTP: connections, threads, limits, security, and an orderly end. What operations mean is decided
-//! below, in the service; how they are written is decided in `api`.
+//! The AWS API over HTTP: connections, threads, limits, security, and shutdown. Operations are implemented in the
+//! service below, and their wire format in `api`.
 //!
 //! Each server thread runs its own connections on a single-threaded runtime and shares nothing with the others but
-//! counters. An execution that neither waits nor calls runs right there, between the reading of its request and the
-//! writing of its response. A thread of its own accepts connections and deals them out in turn: that spreads them evenly,
-//! keeps their limit in one place, and leaves a second server on the same port the error that it is, none of which
-//! `SO_REUSEPORT` does. It runs no workflow, so `/health`, `/ready` and `/metrics`, which it answers itself, are answered
-//! whatever the others do.
+//! counters. An execution that neither waits nor calls runs on that thread, between the reading of its request and the
+//! writing of its response. A thread of its own accepts connections and distributes them: that spreads them evenly,
+//! keeps their limit in one place, and makes a second server on the same port an error, none of which `SO_REUSEPORT`
+//! does. It runs no workflow, so `/health`, `/ready` and `/metrics`, which it answers itself, are answered even when
+//! the others are busy.
 
 mod aside;
 mod auth;
@@ -48,44 +48,44 @@ pub use descriptors::{FileLimit, raise_file_limit};
 pub use standby::Standby;
 pub use tls::{Tls, TlsError};
 
-/// How a server is set up.
+/// The configuration of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where it listens; port 0 takes any that is free.
+    /// The address to listen on; port 0 takes any free one.
     pub listen: SocketAddr,
     /// Threads that serve connections.
     pub threads: usize,
-    /// What clients may ask of it.
+    /// Limits of clients.
     pub limits: Limits,
     /// The certificate to serve; without one, connections are not encrypted.
     pub tls: Option<Tls>,
-    /// Who may do what; without it, everyone may do everything.
+    /// Keys and permissions; without it, every client may do everything.
     pub auth: Option<Auth>,
-    /// Whether an address that others can reach is fine without [`auth`](Config::auth).
+    /// Whether an address that others can reach is allowed without [`auth`](Config::auth).
     pub insecure: bool,
     /// The origins, as `https://example.com`, whose pages may use the API from a browser; `*` is any. Requests from
-    /// other pages are refused: a page from anywhere could otherwise reach a server on its reader's machine.
+    /// other pages are refused: any page could otherwise reach a server on its user's machine.
     pub origins: Vec<String>,
-    /// Names that clients may call it by, beside loopback ones and the address it listens on; `*` is any. A page could
-    /// have a name of its own lead here, and would then be taken for one of ours.
+    /// Host names that clients may use, beside loopback ones and the address it listens on; `*` is any. Otherwise a
+    /// page could have a name of its own resolve to this server (DNS rebinding), and would pass for one of ours.
     pub hosts: Vec<String>,
-    /// Where the server says it is.
+    /// The server's region and account.
     pub place: Place,
     /// Whether region and account are those that a request's credentials name (its signature is not looked at), so that
-    /// clients of several regions and accounts share the server. An access key of 12 digits is an account; any other stands
-    /// for the account of [`place`](Config::place), as does a request without credentials.
+    /// clients of several regions and accounts share the server. An access key of 12 digits is an account; any other
+    /// means the account of [`place`](Config::place), as does a request without credentials.
     pub scope_from_credentials: bool,
     /// Whether `POST /_expressway/reset` forgets everything, and `PUT /_expressway/mocks` sets the mocks: for test suites.
     pub testing: bool,
-    /// The secret by which nodes of a cluster know requests that come from each other.
+    /// The secret by which nodes of a cluster recognize each other's requests.
     pub hop_secret: Option<String>,
     /// The console for browsers, below `/console/`; without it, that address does not exist.
     #[cfg(feature = "console")]
     pub console: Option<Console>,
 }
 
-/// Region and account, as they stand in ARNs.
+/// Region and account, as in ARNs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Place {
@@ -96,7 +96,7 @@ pub struct Place {
 }
 
 impl Default for Place {
-    /// What Step Functions Local takes.
+    /// The values of Step Functions Local.
     fn default() -> Place {
         Place { region: "us-east-1".to_owned(), account: "123456789012".to_owned() }
     }
@@ -128,7 +128,7 @@ impl Default for Config {
 /// The port of Step Functions Local.
 pub const PORT: u16 = 8083;
 
-/// What clients may ask of a server.
+/// Limits of a server's clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -138,7 +138,7 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// Bytes of a request's head.
     pub head_bytes_max: usize,
-    /// Time for a head, for a body, and for a client that does not read its responses.
+    /// Time limit for a head, for a body, and for a client that does not read its responses.
     pub slow_seconds_max: u32,
     /// Time a connection may stay open without a request.
     pub idle_seconds_max: u32,
@@ -180,7 +180,7 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// A server that runs. When it is dropped, connections are cut.
+/// A running server. When it is dropped, connections are cut.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -188,7 +188,7 @@ pub struct Server {
     threads: Vec<thread::Joined>,
 }
 
-/// How a drain went.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
@@ -201,8 +201,8 @@ pub struct Drained {
 }
 
 impl Server {
-    /// Listens, and answers from threads of its own. Requests are answered at once; [`ready`](Server::ready) decides
-    /// what `/ready` says.
+    /// Listens, and answers on threads of its own. Requests are answered at once; [`ready`](Server::ready) sets the
+    /// answer of `/ready`.
     ///
     /// # Errors
     /// When the address is taken, when others could reach it without a key, or when the system has no more threads.
@@ -210,7 +210,7 @@ impl Server {
         Server::start_on(Server::listen(config)?, config, service)
     }
 
-    /// Takes the address, so that others cannot; clients that come wait until the server [starts](Server::start_on).
+    /// Binds the address, so that others cannot; clients that connect wait until the server [starts](Server::start_on).
     ///
     /// # Errors
     /// When the address is taken, or when others could reach it without a key.
@@ -225,7 +225,7 @@ impl Server {
         Ok(listener)
     }
 
-    /// As [`start`](Server::start), where it [listens](Server::listen) already.
+    /// As [`start`](Server::start), on a [listener](Server::listen).
     ///
     /// # Errors
     /// When the system has no more threads.
@@ -237,23 +237,22 @@ impl Server {
         Ok(Server { address, shared, threads })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether `/ready` says yes.
+    /// Sets whether `/ready` reports ready.
     pub fn ready(&self, ready: bool) {
         self.shared.ready.store(ready, Ordering::Release);
     }
 
-    /// What it did so far.
+    /// Its counts so far.
     pub fn counts(&self) -> Counts {
         self.shared.counts()
     }
 
-    /// Accepts no more connections: when this returns, another server can have the address. Those that are open are served
-    /// on.
+    /// Accepts no more connections: when this returns, another server can bind the address. Open ones are still served.
     pub fn stop_listening(&self) {
         self.ready(false);
         self.threads.iter().for_each(thread::Joined::stop_listening);

@@ -1,8 +1,8 @@
-//! What a connection reads and writes.
+//! Buffered reading and writing of a connection.
 //!
-//! Nothing is written at once. Responses to requests that came together leave together, in one system call; and the
-//! other connections that can be read are answered in between: what is written to all of them then leaves close
-//! together, and wakes who reads it once and not for each. On one machine a wake-up costs as much as the whole request.
+//! Nothing is written at once. Responses to requests that came together are written together, in one system call; and
+//! the other readable connections are answered in between: their output is then written close together, and wakes the
+//! reader once and not for each. On one machine a wake-up costs as much as the whole request.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use super::connection_timeouts::{End, Watch};
 
-/// The wires of a thread that have something to write.
+/// The output buffers of a thread that have something to write.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     wires: RefCell<Vec<Rc<RefCell<OutputBuffer>>>>,
@@ -23,7 +23,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Writes what is posted here, as long as it is polled.
+    /// Writes the posted buffers each time it is polled.
     pub(super) fn poll(&self, context: &Context<'_>) {
         let mut wires = self.wires.take();
         for output_buffer in wires.drain(..) {
@@ -53,7 +53,7 @@ const OUT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a buffer that a connection keeps: 16 pipelined responses of 1 KB fit without a new one each turn.
 const OUT_BYTES_KEPT: usize = 24 << 10;
 
-/// A socket, and what is to be written to it. (hyper can collect responses too, but forgets them when what follows is not
+/// A socket, and its pending output. (hyper can collect responses too, but drops them when the following input is not
 /// HTTP.)
 #[derive(Debug)]
 pub(super) struct OutputBuffer {
@@ -62,7 +62,7 @@ pub(super) struct OutputBuffer {
     outbox: Rc<Outbox>,
     out: Vec<u8>,
     written: usize,
-    /// The outbox writes what there is.
+    /// Whether the outbox has it.
     is_posted: bool,
     is_broken: bool,
 }
@@ -91,7 +91,7 @@ impl OutputBuffer {
         self.out.is_empty()
     }
 
-    /// Has what was collected written when all had their turn.
+    /// Queues the collected output to be written after all other connections were polled.
     pub(super) fn post(this: &Rc<RefCell<OutputBuffer>>) {
         let mut output_buffer = this.borrow_mut();
         if !std::mem::replace(&mut output_buffer.is_posted, true) {
@@ -128,7 +128,7 @@ impl OutputBuffer {
         self.out.shrink_to(OUT_BYTES_KEPT);
     }
 
-    /// Goes on with what the outbox could not write. Ready when there is nothing, or it is posted.
+    /// Continues what the outbox could not write. Ready when nothing is left, or it is posted.
     pub(super) fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_posted { Poll::Ready(Ok(())) } else { self.poll_out(context) }
     }
@@ -156,7 +156,7 @@ impl OutputBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Makes room, so that a client that does not read has us keep no more than a bounded amount.
+    /// Makes room, so that the buffer of a client that does not read stays bounded.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.out.len() >= OUT_BYTES_MAX {
             ready!(self.poll_out(context))?;
@@ -165,7 +165,7 @@ impl OutputBuffer {
     }
 }
 
-/// A stream that keeps its watch informed.
+/// A stream that informs its watch.
 pub(super) struct Watched {
     pub(super) output_buffer: Rc<RefCell<OutputBuffer>>,
     pub(super) watch: Rc<Watch>,
@@ -185,7 +185,7 @@ impl AsyncRead for Watched {
         }
         match self.watch.end_of_stream() {
             End::Tell => Poll::Ready(Ok(())),
-            // The response's end has it looked at again.
+            // The end of the response wakes it again.
             End::Keep => Poll::Pending,
             End::LookAgain => {
                 context.waker().wake_by_ref();

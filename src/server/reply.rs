@@ -1,4 +1,4 @@
-//! A response's body: in pieces, so that what a client does not take is known, and is let go of if it never does.
+//! A response's body: in pieces, so that the untaken rest is known, and is dropped if the client never takes it.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,14 +18,14 @@ const PIECE_BYTES: usize = 16 << 10;
 /// covers what it holds then.
 const TAIL_BYTES: usize = 1 << 10;
 
-/// What is left of a body. It is dropped when all of it was taken.
+/// The rest of a body. It is freed when all of it was taken.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     left: Bytes,
     charge: Charge,
-    /// Told how it goes, when a client can keep a body waiting although it takes what is written.
+    /// Notified of the pace, when a client can keep a body waiting although it takes the output.
     unsent: Option<Unsent>,
-    /// What follows, of a body whose length is not known.
+    /// The following pieces, of a body of unknown length.
     #[cfg(feature = "console")]
     more: Option<tokio::sync::mpsc::Receiver<(Bytes, Charge)>>,
 }
@@ -41,7 +41,7 @@ impl Rest {
         Rest { more: Some(more), ..Rest::default() }
     }
 
-    /// What comes when nothing is left.
+    /// Polls for the next piece when the present one is used up.
     #[cfg(feature = "console")]
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         let Some(more) = &mut self.more else { return Poll::Ready(false) };
@@ -58,7 +58,7 @@ impl Rest {
         Poll::Ready(false)
     }
 
-    /// Whether all that there will be is here.
+    /// Whether the whole rest is here.
     fn is_whole(&self) -> bool {
         #[cfg(feature = "console")]
         return self.more.is_none();
@@ -66,12 +66,12 @@ impl Rest {
         true
     }
 
-    /// The bytes are charged until they are taken.
+    /// Holds the charge until the bytes are taken.
     pub(super) fn charge(&mut self, charge: Charge) {
         self.charge = charge;
     }
 
-    /// The client has to take it, in time.
+    /// Enforces the client's time limit.
     pub(super) fn watched_by(&mut self, watch: &Rc<Watch>) {
         if !self.left.is_empty() {
             self.unsent = Some(Watch::unsent(watch));

@@ -1,5 +1,5 @@
-//! Identifiers of requests: UUIDs of version 4 in form. They name requests in logs and guard nothing, so a fast
-//! generator makes them.
+//! Identifiers of requests: UUIDs of version 4 in form. They only identify requests in logs and need not be secret, so
+//! a fast generator makes them.
 
 use std::cell::Cell;
 
@@ -20,7 +20,7 @@ pub(super) struct RequestIds {
 impl RequestIds {
     pub(super) fn new() -> RequestIds {
         let mut seed = [0; 8];
-        // Without randomness the address of a local variable and the time would do as well: nothing depends on it.
+        // Without randomness, an address and the time suffice: nothing depends on it.
         let _ = getrandom::fill(&mut seed);
         RequestIds { state: Cell::new(u64::from_le_bytes(seed)), batch: Cell::default() }
     }

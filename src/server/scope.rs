@@ -1,12 +1,12 @@
-//! The region and the account that a request's credentials name.
+//! The region and the account in a request's credentials.
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
 use super::Place;
 use crate::service::Scope;
 
-/// Where a signed request is meant for: `Credential=<access key>/<date>/<region>/states/aws4_request`. An access key of 12
-/// digits is an account; any other one stands for the server's own. Nothing, where there is no such header.
+/// The scope of a signed request: `Credential=<access key>/<date>/<region>/states/aws4_request`. An access key of 12
+/// digits is an account; any other one means the server's own. `None` without such a header.
 pub(super) fn of(headers: &HeaderMap, place: &Place) -> Option<Scope> {
     let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (_, credential) = authorization.split_once("Credential=")?;

@@ -1,5 +1,5 @@
-//! A node that stands by: it answers for itself whether it lives and what it waits for, and sends everything else on to the
-//! node that does the work, one hop, over HTTP. When it takes over, it stops accepting, and what it has under way ends.
+//! A standby node: it answers for itself whether it is alive and what it waits for, and forwards everything else to the
+//! owner, one hop, over HTTP. When it takes over, it stops accepting, and finishes the requests that are under way.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,24 +27,24 @@ use super::exchange::{HOP, host};
 use crate::hosts::Hosts;
 use crate::limits::{STANDBY_IDLE_MAX, STANDBY_OWNER_WAIT_MS};
 
-/// How a server refuses that is about to end, and a node that does not own the cluster.
+/// Messages of a server that is about to end, and of a node that does not own the cluster.
 const NOT_DONE: [&str; 2] = ["The server ends", NO_OWNER];
 const NO_OWNER: &str = "This node does not own the cluster";
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
-/// Where requests go.
+/// The owner, to which requests go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Owner {
     /// As `host:port`; `None` while no owner of the cluster is known.
     address: Option<String>,
-    /// By which it knows that a node asks.
+    /// The secret by which it recognizes nodes.
     secret: String,
-    /// What is said of it.
+    /// The description of it in answers.
     text: String,
 }
 
-/// Answers on a listener that a server will have later.
+/// Answers on a listener that a server will use later.
 #[derive(Debug)]
 pub struct Standby {
     owner: watch::Sender<Owner>,
@@ -55,7 +55,7 @@ pub struct Standby {
 struct Shared {
     owner: watch::Receiver<Owner>,
     is_over: watch::Receiver<bool>,
-    /// The owner does not look at the names that clients call this node by.
+    /// Host names are checked here, because the owner does not know those of this node.
     hosts: Hosts,
     body_bytes_max: usize,
     /// Idle connections to the owner, with its address.
@@ -63,10 +63,10 @@ struct Shared {
 }
 
 impl Standby {
-    /// Begins to answer. The listener stays the caller's; it is to be used again after [`end`](Standby::end).
+    /// Starts answering. The listener stays the caller's; it is to be used again after [`end`](Standby::end).
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the system cannot provide a thread.
     pub fn start(listener: &TcpListener, config: &Config) -> io::Result<Standby> {
         let listener = listener.try_clone()?;
         let (owner, owned) = watch::channel(Owner::default());
@@ -89,7 +89,7 @@ impl Standby {
         Ok(Standby { owner, is_over, thread: Some(thread) })
     }
 
-    /// Tells where the owner is, as `http://host:port`, with the secret of the cluster, and what is to be said of it.
+    /// Sets the owner's address, as `http://host:port`, the secret of the cluster, and the owner's description.
     pub fn owner(&self, address: Option<&str>, secret: &str, text: &str) {
         let address = address.and_then(|address| address.strip_prefix("http://")).map(str::to_owned);
         let owner = Owner { address, secret: secret.to_owned(), text: text.to_owned() };
@@ -100,12 +100,12 @@ impl Standby {
         });
     }
 
-    /// Accepts no more. What is under way is sent on to this address, where it has not been, and ends there: the server that
-    /// now has the listener.
+    /// Accepts no more. Requests under way that were not forwarded yet go to this address: the server that now has the
+    /// listener.
     pub fn end(mut self, address: &str, secret: &str) {
         self.is_over.send_replace(true);
         self.owner(Some(address), secret, "this node");
-        // It goes on with its connections by itself, and then ends.
+        // The thread finishes its connections, and then ends.
         drop(self.thread.take());
     }
 }
@@ -132,7 +132,7 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, connecti
     }
     drop(listener);
     let seats_max = u32::try_from(connections_max).unwrap_or(u32::MAX);
-    // All that is left is over when every seat is free.
+    // Everything is done when every seat is free.
     let _ = tokio::time::timeout(Duration::from_secs(120), seats.acquire_many(seats_max)).await;
 }
 
@@ -149,7 +149,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
         _ = connection.as_mut() => return,
         _ = is_over.wait_for(|over| *over) => connection.as_mut().graceful_shutdown(),
     }
-    // What went wrong with a connection concerns its client alone.
+    // A connection's error only concerns its client.
     let _ = connection.await;
 }
 
@@ -173,7 +173,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     }
 }
 
-/// What the owner answers.
+/// The owner's answer.
 async fn send_on(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     let (mut head, body) = request.into_parts();
     if !host(&head).is_ok_and(|host| host.is_some_and(|host| shared.hosts.allows(host))) {
@@ -213,12 +213,12 @@ async fn send_on(shared: &Shared, request: Request<Incoming>) -> Response<Body> 
         if tokio::time::Instant::now() >= until {
             return unavailable("No node owns the cluster at present; ask again");
         }
-        // Sooner, when there is another one.
+        // Sooner, when the owner changes.
         let _ = tokio::time::timeout(Duration::from_millis(50), owner.changed()).await;
     }
 }
 
-/// What came of a request.
+/// The result of forwarding a request.
 enum Asked {
     Answered(Response<Body>),
     /// It was sent, and its outcome is unknown.
@@ -247,7 +247,7 @@ impl Shared {
                 Asked::Answered(response.map(BodyExt::boxed))
             }
             Err(mut error) => match error.take_message() {
-                // A connection that was idle had ended.
+                // An idle connection had ended.
                 Some(_unsent) => Asked::Not,
                 None => Asked::Lost,
             },

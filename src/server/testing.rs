@@ -1,4 +1,4 @@
-//! Calls for test suites: everything forgotten, other mocks.
+//! Calls for test suites: forgetting everything, replacing the mocks.
 
 use hyper::Method;
 use hyper::http::request::Parts;
@@ -10,13 +10,13 @@ use crate::task::mock::MockConfig;
 const RESET: &str = "/_expressway/reset";
 const MOCKS: &str = "/_expressway/mocks";
 
-/// Whether there is such a call.
+/// Whether this is the path of such a call.
 pub(super) fn is_call(path: &str) -> bool {
     [RESET, MOCKS].contains(&path)
 }
 
-/// `POST /_expressway/reset` forgets everything; `PUT /_expressway/mocks` sets the mocks, as a `MockConfigFile.json` says
-/// them.
+/// `POST /_expressway/reset` forgets everything; `PUT /_expressway/mocks` sets the mocks, in the form of a
+/// `MockConfigFile.json`.
 pub(super) fn answer(service: &Service, head: &Parts, body: &[u8]) -> Reply {
     match (&head.method, head.uri.path()) {
         (&Method::POST, RESET) => {

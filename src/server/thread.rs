@@ -1,8 +1,8 @@
-//! Server threads: each serves its own connections, counts its own seconds, and ends in order.
+//! Server threads: each serves its own connections, has its own counters, and ends in order.
 //!
-//! One more, the *acceptor*, accepts connections and keeps those that begin with a GET: `/health`, `/ready` and `/metrics`
-//! are answered there. It runs no workflow and reads no definition; an operation that is asked for on one of its
-//! connections is done by another thread.
+//! One more, the *acceptor*, accepts connections and keeps those that begin with a GET: `/health`, `/ready` and
+//! `/metrics` are answered there. It runs no workflow and reads no definition; an operation on one of its connections
+//! is done by another thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ use crate::hosts::Hosts;
 use crate::memory::Share;
 use crate::service::Service;
 
-/// What all threads of a server see.
+/// State shared by all threads of a server.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: Limits,
@@ -46,9 +46,9 @@ pub(super) struct Shared {
     pub(super) origins: Vec<String>,
     pub(super) hosts: Hosts,
     pub(super) hop_secret: Option<String>,
-    /// What requests and responses take.
+    /// The memory of requests and responses.
     pub(super) requests: Arc<Share>,
-    /// Lets one request for metrics after the other have its turn.
+    /// Serializes requests for metrics.
     pub(super) scrapes: Mutex<()>,
     pub(super) place: Place,
     pub(super) scope_from_credentials: bool,
@@ -57,7 +57,7 @@ pub(super) struct Shared {
     #[cfg(feature = "console")]
     pub(super) console: Option<super::console::ThreadStats>,
     pub(super) ready: AtomicBool,
-    /// By thread, that of the acceptor last: what it counts, and how many connections it has.
+    /// By thread, that of the acceptor last: its counters, and its number of connections.
     thread_stats: Box<[CachePadded<ThreadStats>]>,
 }
 
@@ -115,26 +115,26 @@ impl Shared {
         self.thread_stats.len() - 1
     }
 
-    /// The thread with the fewest connections, the acceptor's left out.
+    /// The thread with the fewest connections, without the acceptor.
     fn least_loaded(&self) -> usize {
         let open = |&index: &usize| self.thread_stats[index].open.load(Ordering::Relaxed);
         (0..self.acceptor()).min_by_key(open).unwrap_or_default()
     }
 }
 
-/// What one thread sends to another.
+/// A message between threads.
 enum ThreadMessage {
     /// A connection to serve.
     Connection(std::net::TcpStream),
     /// An operation to do for the acceptor.
     Call(Box<Forwarded>),
-    /// To accept no more connections, and to tell when that is so.
+    /// Accept no more connections, and confirm that.
     StopListening(std::sync::mpsc::SyncSender<()>),
-    /// To finish what is under way within this time.
+    /// Finish what is under way within this time.
     Drain(Duration),
 }
 
-/// An operation that was asked for at the acceptor.
+/// An operation that the acceptor received.
 struct Forwarded {
     service: Service,
     target: String,
@@ -146,7 +146,7 @@ struct Forwarded {
 /// Connections of all threads are limited in number, and each has one call under way, so these channels are as well.
 type Senders = Vec<mpsc::UnboundedSender<ThreadMessage>>;
 
-/// A server thread, as the one sees it who started it.
+/// A handle to a server thread.
 #[derive(Debug)]
 pub(super) struct Joined {
     messages: mpsc::UnboundedSender<ThreadMessage>,
@@ -158,13 +158,13 @@ impl Joined {
     pub(super) fn stop_listening(&self) {
         let (done, stopped) = std::sync::mpsc::sync_channel(1);
         if self.messages.send(ThreadMessage::StopListening(done)).is_ok() {
-            // A thread that is busy with a long request is not waited for.
+            // It does not wait longer for a thread that is busy with a long request.
             let _ = stopped.recv_timeout(Duration::from_secs(1));
         }
     }
 
     pub(super) fn drain(&self, within: Duration) {
-        // A thread that is gone needs no telling.
+        // A thread that is gone needs no message.
         let _ = self.messages.send(ThreadMessage::Drain(within));
     }
 
@@ -214,31 +214,31 @@ pub(super) fn start(
     Ok(threads)
 }
 
-/// What one thread has for its connections.
+/// The state of one thread for its connections.
 pub(super) struct Local {
     pub(super) shared: Arc<Shared>,
     pub(super) service: Service,
     pub(super) identifiers: RequestIds,
     pub(super) http: auto::Builder<LocalExecutor>,
-    /// What the connections have to say.
+    /// The pending output of the connections.
     pub(super) outbox: Rc<Outbox>,
-    /// A name that was allowed of late.
+    /// The host name that was last allowed.
     host: RefCell<String>,
     index: usize,
     /// Of the acceptor: the threads that do the work.
     workers: Senders,
     now: Rc<Cell<Tick>>,
     draining: Cell<bool>,
-    /// Told when the thread begins to drain.
+    /// Notified when the thread begins to drain.
     pub(super) drain: Notify,
-    /// Told when a connection ends.
+    /// Notified when a connection ends.
     ended: Notify,
     open: RefCell<BTreeMap<u64, Rc<Watch>>>,
-    /// How many there were.
+    /// The number of entries so far.
     entries: Cell<u64>,
 }
 
-/// Runs what HTTP/2 has to run beside its connections, on the same thread.
+/// Runs HTTP/2's background work, on the same thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalExecutor;
 
@@ -273,14 +273,14 @@ impl Local {
         &self.shared.thread_stats[self.index].counters
     }
 
-    /// Whether this server goes by that name.
+    /// Whether this is a host name of this server.
     pub(super) fn goes_by(&self, host: &str) -> bool {
         if !host.is_empty() && *self.host.borrow() == host {
             return true;
         }
         let is_allowed = self.shared.hosts.allows(host);
         if is_allowed {
-            // Clients mostly use one, and it is looked at once.
+            // Clients mostly use one name, which is checked once.
             host.clone_into(&mut self.host.borrow_mut());
         }
         is_allowed
@@ -348,7 +348,7 @@ impl Local {
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
-                // A client that is gone already, or no more file descriptors: those come back when connections end.
+                // A client that is gone already, or a lack of file descriptors, which are freed when connections end.
                 Err(error) => {
                     if !reserve.is_needed(&error) || !self.turn_away(&listener, &mut reserve).await {
                         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -359,7 +359,7 @@ impl Local {
             if self.shared.open() >= self.shared.limits.connections_max {
                 self.counters().connections_refused.add(1);
                 if self.shared.tls.is_none() {
-                    // As much as fits at once: who is one too many is not waited for.
+                    // As much as fits at once: the refused client is not waited for.
                     let _ = stream.try_write(connection::TOO_MANY);
                 }
                 continue;
@@ -367,13 +367,13 @@ impl Local {
             self.shared.thread_stats[self.index].open.fetch_add(1, Ordering::Relaxed);
             match self.shared.tls {
                 None => self.receive(stream),
-                // What is encrypted says nothing here.
+                // The first byte of an encrypted connection reveals nothing.
                 Some(_) => self.hand_over(stream),
             }
         }
     }
 
-    /// Tells a client that there is no file descriptor for it, with the one that is kept for that. Whether there was one.
+    /// Answers a client for which there is no file descriptor, using the spare one. Whether there was one.
     async fn turn_away(&self, listener: &tokio::net::TcpListener, reserve: &mut Reserve) -> bool {
         if !reserve.free() {
             reserve.renew();
@@ -389,7 +389,7 @@ impl Local {
             && self.shared.tls.is_none()
         {
             let _ = stream.try_write(connection::NO_FILES);
-            // What came is taken, or closing would reset the connection before the client has read.
+            // Input is read, because closing would otherwise reset the connection before the client has read.
             let mut came = [0; 4 << 10];
             while stream.try_read(&mut came).is_ok_and(|bytes| bytes > 0) {}
         }
@@ -397,7 +397,7 @@ impl Local {
         true
     }
 
-    /// Waits for the first byte of a connection: those that ask for a page stay, the others are handed to other threads.
+    /// Waits for the first byte of a connection: connections with a GET stay, the others are passed to other threads.
     fn receive(self: &Rc<Local>, stream: TcpStream) {
         let (local, entry) = (Rc::clone(self), self.enter());
         spawn_local(async move {
@@ -422,7 +422,7 @@ impl Local {
         });
     }
 
-    /// Hands a connection to another thread.
+    /// Passes a connection to another thread.
     fn hand_over(&self, stream: TcpStream) {
         let Ok(stream) = stream.into_std() else { return self.one_less() };
         let index = self.shared.least_loaded();
@@ -447,7 +447,7 @@ impl Local {
         !self.workers.is_empty()
     }
 
-    /// Has an operation done by another thread. Nothing comes of it if that ends first.
+    /// Has an operation done by another thread. There is no answer if that ends first.
     pub(super) async fn forward(&self, service: &Service, call: Call<'_>) -> Option<Reply> {
         let (answer, answered) = oneshot::channel();
         let (target, trace_header) = (call.target.to_owned(), call.trace_header.map(str::to_owned));
@@ -474,7 +474,7 @@ impl Local {
                 }
             });
             if let Some(reply) = reply.await {
-                // Who asked may be gone.
+                // The caller may be gone.
                 let _ = answer.send(reply);
             }
         });
@@ -499,12 +499,12 @@ impl Local {
         Entry { local: Rc::clone(self), number, watch }
     }
 
-    /// A connection of this thread's is over, or another's.
+    /// A connection of this thread, or of another, is over.
     fn one_less(&self) {
         self.shared.thread_stats[self.index].open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Lets the connections finish what they do.
+    /// Lets the connections finish their requests.
     async fn end(&self, within: Duration) -> (usize, usize) {
         let before = self.open.borrow().len();
         self.draining.set(true);
@@ -513,7 +513,7 @@ impl Local {
         let _ = tokio::time::timeout(within, self.emptied()).await;
         let cut = self.open.borrow().len();
         self.for_all(Watch::cut);
-        // Those that were cut end as soon as they are polled.
+        // Cut connections end as soon as they are polled.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.emptied()).await;
         (before.saturating_sub(cut), cut)
     }
@@ -535,12 +535,12 @@ impl Local {
 async fn stop(accepting: Option<JoinHandle<()>>) {
     if let Some(accepting) = accepting {
         accepting.abort();
-        // That it was aborted is what is waited for.
+        // It was aborted: that is what is awaited.
         let _ = accepting.await;
     }
 }
 
-/// What is under way on this thread; off the list again, however it ends.
+/// A connection under way on this thread; removed from the list on drop.
 struct Entry {
     local: Rc<Local>,
     number: u64,

@@ -18,12 +18,12 @@ pub enum TlsError {
     /// A file cannot be read, or is not PEM of the kind it should be.
     #[error("{file}: {reason}")]
     File {
-        /// Which.
+        /// The file.
         file: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// Certificate and key do not go together, or are of a kind that is not supported.
+    /// Certificate and key do not match, or are of a kind that is not supported.
     #[error("the certificate and its key cannot be used: {0}")]
     Pair(#[source] rustls::Error),
 }
@@ -32,7 +32,7 @@ impl Tls {
     /// Reads a chain of certificates and a private key, both PEM.
     ///
     /// # Errors
-    /// When a file cannot be read, or they do not go together.
+    /// When a file cannot be read, or they do not match.
     pub fn read(certificates: &Path, key: &Path) -> Result<Tls, TlsError> {
         let wrong = |file: &Path, reason: String| TlsError::File { file: file.display().to_string(), reason };
         let chain = CertificateDer::pem_file_iter(certificates)

@@ -1,5 +1,5 @@
-//! Who may do what: requests are signed with AWS's Signature Version 4, as every SDK does it, and keys have lists of
-//! the actions and resources that they are allowed.
+//! Authentication: requests are signed with AWS's Signature Version 4, as every SDK does it, and keys have lists of the
+//! actions and resources that they are allowed.
 //!
 //! What this is not: IAM. There are no roles, no conditions, no temporary credentials; what is not allowed is denied.
 
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::Place;
 use crate::service::{Grant, Rule};
 
-/// Keys, and what they may do. Read from JSON:
+/// Keys, and their permissions. Read from JSON:
 ///
 /// ```
 /// use expressway::server::Auth;
@@ -36,10 +36,10 @@ pub struct Auth {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// It is not JSON of the form it has to have.
+    /// It is not JSON of the required form.
     #[error("the key file cannot be parsed: {0}")]
     Form(String),
-    /// It has no key, or one twice, or one without a secret.
+    /// It has no key, a key twice, or a key without a secret.
     #[error("cannot read the key file: {0}")]
     Keys(String),
 }
@@ -72,10 +72,10 @@ impl std::fmt::Debug for Auth {
     }
 }
 
-/// How far a client's clock may be off.
+/// How much a client's clock may differ.
 const SKEW_MAX: Duration = Duration::from_secs(300);
 
-/// Why a request is not let through: AWS's name of the error, and its message.
+/// Why a request is denied: AWS's name of the error, and its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Denied {
     pub(super) error: &'static str,
@@ -90,7 +90,7 @@ impl Auth {
     /// Reads keys from JSON text.
     ///
     /// # Errors
-    /// When the text has another form, or its keys make no sense.
+    /// When the text has another form, or its keys are invalid.
     pub fn parse(text: &[u8]) -> Result<Auth, AuthError> {
         let file: File = serde_json::from_slice(text).map_err(|error| AuthError::Form(error.to_string()))?;
         let mut keys = HashMap::new();
@@ -110,7 +110,7 @@ impl Auth {
         Ok(Auth { keys })
     }
 
-    /// What the key may do that signed the request.
+    /// The grant of the key that signed the request.
     pub(super) fn check(
         &self,
         head: &Parts,

@@ -1,4 +1,4 @@
-//! Signature Version 4: what a request claims, and whether its signature holds.
+//! Signature Version 4: parses and verifies a request's signature.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,10 +12,10 @@ use super::{Denied, denied};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "states";
-/// Headers that decide what a request does, and so have to be signed when they are there.
+/// Headers that determine what a request does, and so have to be signed if present.
 const SIGNED_ALWAYS: [&str; 3] = ["host", "x-amz-date", "x-amz-target"];
 
-/// What a request says of its signature.
+/// A request's signature header.
 pub(super) struct Claim<'a> {
     pub(super) access_key_id: &'a str,
     region: &'a str,
@@ -77,7 +77,7 @@ impl<'a> Claim<'a> {
         Ok(Claim { access_key_id, region, time, date, signed_headers, signature })
     }
 
-    /// Whether it was signed for a service of this region: what is signed for another server is not for this one.
+    /// Whether it was signed for a service of this region: a request signed for another server is refused.
     pub(super) fn check_region(&self, region: &str) -> Result<(), Denied> {
         if self.region == region {
             return Ok(());
@@ -88,7 +88,7 @@ impl<'a> Claim<'a> {
         )
     }
 
-    /// Whether it was signed about now.
+    /// Whether it was signed recently.
     pub(super) fn check_time(&self, now: SystemTime, skew_max: Duration) -> Result<(), Denied> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let Some(then) = parse_time(self.time) else {
@@ -102,7 +102,7 @@ impl<'a> Claim<'a> {
         denied("InvalidSignatureException", format!("Signature {what}: {} is {off} seconds off", self.time))
     }
 
-    /// Whether the signature is the one that the secret gives. Compared in constant time.
+    /// Verifies the signature with the secret. Compared in constant time.
     pub(super) fn verify(&self, head: &Parts, body: &[u8], secret: &str) -> Result<(), Denied> {
         for name in SIGNED_ALWAYS {
             let is_signed = self.signed_headers.split(';').any(|it| it == name);
@@ -128,8 +128,8 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// The text that is signed. Operations are POST requests without a query; a query is taken as it was sent, which is how
-    /// it is signed where it is one parameter, or parameters in order, encoded as the signature wants it.
+    /// The text that is signed. Operations are POST requests without a query; a query is taken as it was sent, which is
+    /// its signed form if it is one parameter, or parameters in order, encoded as the signature requires.
     fn canonical(&self, head: &Parts, body: &[u8]) -> Result<Vec<u8>, Denied> {
         let query = head.uri.query();
         if query.is_some() && head.method != Method::GET {

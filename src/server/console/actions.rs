@@ -28,7 +28,7 @@ const EVENTS_MAX: usize = 25_000;
 const PAGE_MAX: u32 = 1_000;
 /// Events whose details are returned at once.
 const DETAILS_MAX: usize = 32;
-/// Permissions that are asked for at once.
+/// Permissions that may be queried at once.
 const PERMISSIONS_MAX: usize = 256;
 
 pub(super) enum Wrong {
@@ -59,7 +59,7 @@ impl Members {
         self.draft_of("text", "format")
     }
 
-    /// Another version of the draft.
+    /// The version of the draft before this one.
     fn before(&self) -> Draft<'_> {
         self.draft_of("before", "beforeFormat")
     }
@@ -150,7 +150,7 @@ fn run(members: &Members) -> Json {
     )
 }
 
-/// An expression over the values that a run had: `source`, `language`, `input`, `result`, `errorOutput`, `context`,
+/// Evaluates an expression over the values of a run: `source`, `language`, `input`, `result`, `errorOutput`, `context`,
 /// `variables` (pairs of a name and a value), `now`. Values are JSON texts.
 fn evaluate(members: &Members) -> Answer {
     let given = |name: &str| members.0.get(name).and_then(Json::as_str);
@@ -207,7 +207,7 @@ fn overview(service: &Service) -> Answer {
     Ok(json!({"machines": machines}))
 }
 
-/// What was counted of each machine so far, or of one: pages make rates of two of these.
+/// The counters of each machine, or of one: pages derive rates from two of these.
 fn rates(service: &Service, members: &Members) -> Answer {
     let wanted = members.text("machineArn");
     let machines: Vec<Json> = service
@@ -223,7 +223,7 @@ fn rates(service: &Service, members: &Members) -> Answer {
     Ok(json!({"now": service.time_ms(), "boundsUs": MachineCounts::bounds_us(), "machines": machines}))
 }
 
-/// What executions of a machine do at present, of one in so many.
+/// What executions of a machine do at present, from a sample.
 fn heat(service: &Service, members: &Members) -> Answer {
     let arn = members.text("machineArn");
     service.describe_state_machine(arn)?;
@@ -242,7 +242,7 @@ fn heat(service: &Service, members: &Members) -> Answer {
     }))
 }
 
-/// An execution: what it came to, the outline of what happened in it, and the picture of its definition.
+/// An execution: its outcome, the outline of its events, and the picture of its definition.
 fn execution(service: &Service, members: &Members) -> Answer {
     let arn = members.text("executionArn");
     let described = service.describe_execution(arn)?;
@@ -272,7 +272,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
         "lost": events.first().map_or(0, |first| first.id - 1), "cut": is_cut,
         "outline": draft::outline(&events), "waits": waits::waits(service, &events),
     });
-    // The events may be known to the page already, and the picture is.
+    // The page may have the events already, and the picture.
     if members.0.get("picture").and_then(Json::as_bool) == Some(true) {
         let machine = service.describe_state_machine_for_execution(arn)?;
         told["picture"] = draft::picture_of(&machine.definition, MachineType::Standard);
@@ -280,7 +280,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
     Ok(told)
 }
 
-/// What events of an execution tell: of those whose numbers are in `ids`.
+/// The details of an execution's events: of those whose numbers are in `ids`.
 fn events(service: &Service, members: &Members) -> Answer {
     let ids = members.0.get("ids").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
     if ids.len() > DETAILS_MAX {
@@ -291,8 +291,8 @@ fn events(service: &Service, members: &Members) -> Answer {
     Ok(draft::details_of(&service.events(members.text("executionArn"), &ids)?))
 }
 
-/// What the caller may do: `ask` is a list of pairs of an action, such as `states:StartExecution`, and the ARN it is about.
-/// `refused` has for each of them why not, or `null`.
+/// The caller's permissions: `ask` is a list of pairs of an action, such as `states:StartExecution`, and the ARN of its
+/// resource. `refused` has for each of them why not, or `null`.
 fn permissions(service: &Service, members: &Members) -> Answer {
     let ask: Vec<(String, String)> =
         serde_json::from_value(members.0.get("ask").cloned().unwrap_or_default())

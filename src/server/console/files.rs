@@ -13,9 +13,9 @@ use crate::limits;
 #[derive(Clone)]
 pub struct Files {
     folder: PathBuf,
-    /// The one file; without it, those of the folder that are called as definitions are.
+    /// The single file; without it, those of the folder with a definition's name.
     only: Option<String>,
-    /// What the page has to know.
+    /// The secret that the page must send.
     key: String,
 }
 
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Files {
 const FILES_MAX: usize = 2_000;
 
 impl Files {
-    /// The definitions of a folder, or one file. Only a page that knows `key` may read or write them.
+    /// The definitions of a folder, or one file. Only a page with `key` may read or write them.
     ///
     /// # Errors
     /// When there is no such file or folder.
@@ -50,9 +50,9 @@ impl Files {
         }
     }
 
-    /// Whether the page knows the key.
+    /// Whether this is the key.
     pub(super) fn opens(&self, key: &str) -> bool {
-        // Hashes, so that how long it takes says nothing about the key.
+        // Hashes, so that the duration reveals nothing about the key.
         hash(key.as_bytes()) == hash(self.key.as_bytes())
     }
 
@@ -91,7 +91,7 @@ impl Files {
         Ok(json!({"name": name, "hash": hash(text.as_bytes()), "text": text}))
     }
 
-    /// Writes a file, if it still is what the page read; `hash` is empty for one that is new.
+    /// Writes a file, if it is still what the page read; `hash` is empty for a new one.
     pub(super) fn write(&self, name: &str, text: &str, known: &str) -> Result<Json, String> {
         let path = self.path(name)?;
         if text.len() > limits::DEFINITION_BYTES_MAX {
@@ -112,7 +112,7 @@ impl Files {
         Ok(json!({"name": name, "hash": hash(text.as_bytes())}))
     }
 
-    /// Where a file of this name is. Links lead out of the folder, so none is followed.
+    /// The path of a file of this name. Links may lead out of the folder, so none is followed.
     fn path(&self, name: &str) -> Result<PathBuf, String> {
         let is_fine = match &self.only {
             Some(only) => only == name,
@@ -133,7 +133,7 @@ impl Files {
     }
 }
 
-/// A plain name, as definitions have it.
+/// Whether this is a plain name of a definition.
 fn is_definition(name: &str) -> bool {
     let ends = [".asl.json", ".asl.yaml", ".asl.yml"]
         .iter()

@@ -9,11 +9,11 @@ use crate::api;
 use crate::runtime::Status;
 use crate::service::{Service, Surveyed, is_map_run};
 
-/// Executions that are looked through for one list.
+/// Executions that are searched for one list.
 const LOOKED_MAX: usize = 250_000;
 /// Executions that are returned at once.
 const LISTED_MAX: usize = 1_000;
-/// Executions that did not succeed that are looked at for their groups: their histories are read.
+/// Unsuccessful executions that are read for groups: their histories are read.
 const FAILURES_MAX: usize = 20_000;
 const GROUPS_MAX: usize = 200;
 /// Executions that are named for each group.
@@ -75,7 +75,7 @@ fn row(execution: &Surveyed) -> Json {
     })
 }
 
-/// Machines whose executions are not kept.
+/// The number of machines whose executions are not kept.
 fn unlisted(service: &Service, machine: Option<&str>) -> Result<usize, crate::service::Error> {
     if machine.is_some() || service.keeps_express() {
         return Ok(0);
@@ -94,7 +94,7 @@ struct Group<'e> {
     samples: Vec<&'e Surveyed>,
 }
 
-/// What did not succeed, by machine, state, error and cause; causes that differ in their numbers only are one.
+/// Unsuccessful executions, by machine, state, error and cause; causes that differ only in their numbers are one.
 pub(super) fn failures(service: &Service, members: &Members) -> Answer {
     let machine = Some(members.text("machineArn")).filter(|arn| !arn.is_empty());
     let (executions, is_cut) = service.survey(machine, LOOKED_MAX)?;
@@ -143,7 +143,7 @@ fn group_json(group: &Group<'_>) -> Json {
     })
 }
 
-/// A cause without what differs from one execution to the next: words with digits in them.
+/// A cause without the parts that differ between executions: words with digits in them.
 fn pattern(cause: &str) -> String {
     let is_word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
     let mut pattern = String::new();

@@ -1,7 +1,7 @@
-//! Streams of answers: what an action answers now, and again whenever that changes, as server-sent events.
+//! Streams of answers: an action's answer now, and again whenever it changes, as server-sent events.
 //!
-//! A frame holds the whole answer, so a client that reconnects misses nothing and gets nothing twice. The next answer
-//! is made only when the client has taken the one before: one that reads slowly gets the newest, never a queue.
+//! A frame has the whole answer, so a client that reconnects misses nothing and gets nothing twice. The next answer is
+//! made only when the client has taken the one before: a slow reader gets the newest, never a queue.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::pin::pin;
@@ -30,11 +30,11 @@ use crate::service::Service;
 const STREAMED: [&str; 6] = ["Overview", "FindExecutions", "GetExecution", "Failures", "Heat", "Rates"];
 /// Streams of all clients.
 const STREAMS_MAX: usize = 64;
-/// Bytes of what is asked, in the address.
+/// Bytes of the query, in the address.
 const ASK_BYTES_MAX: usize = 4 << 10;
-/// From one look to the next.
+/// The interval between two evaluations.
 const EVERY: Duration = Duration::from_millis(250);
-/// A look that took long is paid for with a longer pause, so that streams take a fifth of the console's thread at most.
+/// A slow evaluation is followed by a longer pause, so that streams take at most a fifth of the console's thread.
 const PAUSE_FACTOR: u32 = 4;
 /// After so long a silence a comment is sent, so that proxies do not close the connection as idle.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -43,7 +43,7 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; c
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// A stream that is open.
+/// An open stream.
 struct Open(Arc<AtomicUsize>);
 
 impl Open {
@@ -60,7 +60,7 @@ impl Drop for Open {
     }
 }
 
-/// What one client watches.
+/// The subscription of one client.
 struct Subject {
     service: Service,
     target: String,
@@ -119,9 +119,9 @@ pub(in crate::server) fn stream(
 
 type Frames = mpsc::Sender<(Bytes, Charge)>;
 
-/// Sends frames until the client is gone, the server drains, or there is nothing to be seen any more.
+/// Sends frames until the client is gone, the server drains, or the subject no longer exists.
 async fn feed(local: Rc<Local>, busy: Busy, _open: Open, mut subject: Subject, frames: Frames) {
-    // Its client has to be there: its end is the end of this.
+    // The stream ends with its client.
     busy.watch().polling(true);
     let mut drain = pin!(local.drain.notified());
     let mut gone = pin!(frames.closed());
@@ -150,7 +150,7 @@ impl Subject {
             let is_silent = spoke.elapsed() >= SILENCE_MAX;
             let text = frame.unwrap_or_else(|| if is_silent { ":\n\n".to_owned() } else { String::new() });
             if !text.is_empty() {
-                // While there is no room for it, the next look tries again.
+                // Without room for it, the next evaluation tries again.
                 match local.shared.requests.take(text.len()) {
                     Some(charge) => {
                         local.counters().body_bytes_out.add(text.len() as u64);
@@ -167,7 +167,7 @@ impl Subject {
         }
     }
 
-    /// The answer as it is now; none, while the console has too much else to do.
+    /// The present answer; `None` while the console is too busy.
     async fn look(&self, console: &ThreadStats) -> Option<Reply> {
         let reply = console.answer_with(&self.service, String::new(), &self.target, &self.ask).await;
         (reply.error.as_deref() != Some("ThrottlingException")).then_some(reply)
@@ -183,7 +183,7 @@ impl Subject {
         }
         self.known.clone_from(&id);
         let event = if reply.error.is_some() { "refused" } else { "answer" };
-        // JSON as it is written here has no line breaks.
+        // This JSON has no line breaks.
         Some(format!("event: {event}\nid: {id}\ndata: {}\n\n", String::from_utf8_lossy(&reply.body)))
     }
 }

@@ -1,8 +1,8 @@
-//! The console for browsers: a page of a few files, and the actions that it asks for beside AWS's.
+//! The console for browsers: a page of a few files, and the actions it uses beside AWS's.
 //!
-//! The page is one origin with the API and uses it as any client does. What only the page needs are the actions of
-//! `POST /console/api`, under the same signatures, as `expressway:Inspect` and the like in files of keys. Their work is
-//! done on a thread of its own, one after the other: however large a draft is, connections are served meanwhile.
+//! The page has the same origin as the API and uses it as any client does. Actions that only the page needs are at
+//! `POST /console/api`, with the same signatures, as `expressway:Inspect` and the like in files of keys. Their work is
+//! done on a thread of its own, one after the other: connections are served meanwhile, however large a draft is.
 
 mod actions;
 mod files;
@@ -32,15 +32,15 @@ use crate::service::{Grant, Service};
 pub use files::Files;
 pub(super) use live::stream;
 
-/// Where the page's actions are.
+/// The path of the page's actions.
 pub(super) const API: &str = "/console/api";
-/// Where answers are streamed.
+/// The path of the streams.
 pub(super) const LIVE: &str = "/console/live";
 const PREFIX: &str = "Expressway.";
 /// Gives access to a studio's files: its user has the key, other users of the machine do not.
 const KEY: HeaderName = HeaderName::from_static("x-expressway-key");
 
-/// How the console is set up.
+/// The settings of the console.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Console {
@@ -76,7 +76,7 @@ assets! {
     "licences.txt": "text/plain; charset=utf-8",
 }
 
-/// What the page may do: load its own files, call its own server, and be no part of other pages. Editors write their
+/// The page's policy: load its own files, call its own server, and not be embedded in other pages. Editors write their
 /// styles into the page.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
@@ -91,7 +91,7 @@ impl Asset {
     }
 }
 
-/// Whether this asks for an action of the page, once or as a stream.
+/// Whether this is an action of the page, single or streamed.
 pub(super) fn is_action(head: &Parts) -> bool {
     match head.uri.path() {
         API => head.method == Method::POST,
@@ -100,7 +100,7 @@ pub(super) fn is_action(head: &Parts) -> bool {
     }
 }
 
-/// Whether this is about the page: its files, or the server's address itself, opened in a browser.
+/// Whether this is for the page: its files, or the server's root, opened in a browser.
 pub(super) fn is_page(head: &Parts) -> bool {
     let path = head.uri.path();
     path == "/console" || path.starts_with("/console/") || (path == "/" && wants_html(head))
@@ -113,7 +113,7 @@ fn wants_html(head: &Parts) -> bool {
         .is_some_and(|it| it.contains("text/html"))
 }
 
-/// The response to a GET. A file that does not exist is not there: the page itself is never in its place.
+/// The response to a GET. A missing file is an error; it is never replaced by the page.
 pub(super) fn page(head: &Parts) -> Response<Rest> {
     let mut response = Response::new(Rest::default());
     let name = match head.uri.path().strip_prefix("/console/") {
@@ -151,7 +151,7 @@ pub(super) fn page(head: &Parts) -> Response<Rest> {
     response
 }
 
-/// Whether a grant allows an action of the page. What a caller may do, each caller may ask.
+/// Whether a grant allows an action of the page. Each caller may query its own permissions.
 ///
 /// # Errors
 /// What is not allowed.
@@ -170,7 +170,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct ThreadStats {
     jobs: SyncSender<Job>,
     console: Console,
-    /// Streams that are open.
+    /// Open streams.
     streams: Arc<AtomicUsize>,
 }
 
@@ -224,7 +224,7 @@ impl ThreadStats {
     }
 }
 
-/// A refusal, written as AWS's are.
+/// A refusal in AWS's form.
 fn refusal(error: &'static str, message: &str) -> Reply {
     Reply {
         status: if error == "InternalFailure" { 500 } else { 400 },

@@ -10,8 +10,8 @@ use crate::service::Service;
 /// Hexadecimal digits of a token.
 const TOKEN_DIGITS: usize = 32;
 
-/// The tasks that wait, each with the number of the event that it was scheduled by: `activity`, whose worker is waited for,
-/// or `token`, which the task's parameters tell and which is still good.
+/// The waiting tasks, each with the number of the event that scheduled it: `activity`, if a worker has to take it, or
+/// `token`, which is in the task's parameters and still valid.
 pub(super) fn waits(service: &Service, events: &[Event]) -> Json {
     let mut activities: BTreeMap<u64, &str> = BTreeMap::new();
     let mut told: Vec<Json> = Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn waits(service: &Service, events: &[Event]) -> Json {
     Json::Array(told)
 }
 
-/// What may be tokens in a text.
+/// Possible tokens in a text.
 fn tokens(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == TOKEN_DIGITS)
 }
