@@ -1,4 +1,4 @@
-//! Activities and the answers to tasks, on the wire.
+//! Wire format of activities and of answers to tasks.
 
 use super::machines::{encryption, tags, write_encryption};
 use super::read::{Fields, page};

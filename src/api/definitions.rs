@@ -1,4 +1,4 @@
-//! `ValidateStateMachineDefinition` and `TestState`, on the wire.
+//! Wire format of `ValidateStateMachineDefinition` and `TestState`.
 
 use super::read::Fields;
 use super::write::{Object, object};

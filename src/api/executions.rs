@@ -1,4 +1,4 @@
-//! Executions, on the wire.
+//! Wire format of executions.
 
 use super::history;
 use super::read::{Fields, page};
@@ -149,7 +149,7 @@ fn status_of(name: &str) -> Option<Status> {
         .find(|&status| status_name(status) == name)
 }
 
-/// `input`, and what the execution came to.
+/// `input`, and the execution's outcome.
 fn payloads(reply: &mut Object<'_>, whole: bool, input: &str, outcome: Option<&Outcome>) {
     let included = |details: &mut Object<'_>| {
         details.flag("included", whole);

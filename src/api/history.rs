@@ -1,4 +1,4 @@
-//! History events, on the wire (API reference, `HistoryEvent`).
+//! Wire format of history events (API reference, `HistoryEvent`).
 
 use super::write::Object;
 use crate::observe::EventType;
@@ -28,8 +28,8 @@ pub(super) fn write(item: &mut Object<'_>, event: &Event, labels: &HistoryLabels
     });
 }
 
-/// A member of an event's details. Payloads that are asked for have a sibling that says whether they are whole;
-/// `parameters` has none, and stays whatever was asked.
+/// A member of an event's details. Requested payloads have a sibling with their truncation; `parameters` has none, and
+/// is always shown.
 fn member(details: &mut Object<'_>, name: &str, detail: &Detail, data: bool) {
     match detail {
         Detail::Text(text) => {

@@ -1,4 +1,4 @@
-//! State machines, their versions and aliases, and tags, on the wire.
+//! Wire format of state machines, their versions and aliases, and tags.
 
 use super::read::{Fields, page};
 use super::write::{EMPTY, Object, object};

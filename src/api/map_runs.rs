@@ -1,4 +1,4 @@
-//! Map Runs, on the wire.
+//! Wire format of Map Runs.
 
 use super::executions::status_name;
 use super::read::{Fields, page};

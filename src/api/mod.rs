@@ -1,7 +1,7 @@
-//! AWS JSON 1.0: what a call says, which action it wants, and how the answer is written.
+//! AWS JSON 1.0: parses calls, dispatches them to actions, and writes the replies.
 //!
-//! A [`Call`] is what an HTTP request brings, a [`Reply`] what its response takes back; neither knows a connection, so
-//! any HTTP library, or a test, can stand in front of [`answer`].
+//! A [`Call`] is the content of an HTTP request, a [`Reply`] that of its response; neither refers to a connection, so
+//! any HTTP library, or a test, can call [`answer`].
 
 mod activities;
 mod definitions;
@@ -27,7 +27,7 @@ use crate::service::{Error, Exception, Grant, Service, made_by};
 use read::Fields;
 use request::Action;
 
-/// A request. Its `Content-Type` is not looked at: AWS's own clients disagree about it.
+/// A request. Its `Content-Type` is ignored: AWS's own clients disagree about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     /// The header `X-Amz-Target`: `AWSStepFunctions.StartExecution`.
@@ -56,8 +56,8 @@ pub(super) const START_SYNC_EXECUTION: &str = "AWSStepFunctions.StartSyncExecuti
 
 /// Answers a request.
 ///
-/// Dropping the future abandons what it waits for: an execution that `StartSyncExecution` began is aborted, a worker
-/// that waits in `GetActivityTask` gets nothing.
+/// Dropping the future abandons what it waits for: an execution that `StartSyncExecution` began is aborted, a worker in
+/// `GetActivityTask` gets no task.
 pub async fn answer(service: &Service, call: Call<'_>) -> Reply {
     match answer_now(service, call) {
         Some(reply) => reply,
@@ -65,8 +65,8 @@ pub async fn answer(service: &Service, call: Call<'_>) -> Reply {
     }
 }
 
-/// Answers what is answered at once, and often: an execution that neither waits nor calls. `None`, and nothing has
-/// happened, for all else.
+/// Answers frequent calls that need no waiting: executions that neither wait nor call. `None`, without any effect, for
+/// all others.
 pub(super) fn answer_now(service: &Service, call: Call<'_>) -> Option<Reply> {
     if call.target != START_SYNC_EXECUTION {
         return None;
@@ -75,7 +75,7 @@ pub(super) fn answer_now(service: &Service, call: Call<'_>) -> Option<Reply> {
     Some(Reply { status: 200, body, error: None, retry_after_ms: None })
 }
 
-/// Answers what [`answer_now`] does not.
+/// Answers calls that [`answer_now`] does not.
 pub(super) async fn answer_in_time(service: &Service, call: Call<'_>) -> Reply {
     match handle(service, call).await {
         Ok(body) => Reply { status: 200, body, error: None, retry_after_ms: None },
@@ -83,15 +83,16 @@ pub(super) async fn answer_in_time(service: &Service, call: Call<'_>) -> Reply {
     }
 }
 
-/// Whether a grant allows what a call asks for. What the call is about is read as [`answer`] reads it: members that the
-/// operation does not have say nothing to either, and of one that comes twice both take the last.
+/// Whether a grant allows a call. Its resources are read as [`answer`] reads them: both ignore members that the
+/// operation does not have, and of a repeated member both take the last.
 ///
 /// # Errors
 /// AWS's message.
 pub fn permit(service: &Service, call: Call<'_>, grant: &Grant) -> Result<(), String> {
     let operation = call.target.strip_prefix(TARGET_PREFIX).unwrap_or(call.target);
     let (Some(action), Ok(members)) = (Action::of(operation), members(call.body)) else {
-        // What cannot be parsed names no resource: only who may call the operation on any learns what is wrong with it.
+        // A body that cannot be parsed names no resource: only callers that may call the operation on any resource get
+        // the error of parsing.
         return grant.check(operation, []);
     };
     let mut resources = Vec::new();
@@ -103,7 +104,7 @@ pub fn permit(service: &Service, call: Call<'_>, grant: &Grant) -> Result<(), St
     grant.check(operation, resources)
 }
 
-/// What AWS says of an error, where that quotes no data of executions: for logs. Messages about inputs, outputs and members
+/// AWS's message of an error, if it quotes no data of executions: for logs. Messages about inputs, outputs and members
 /// of requests may quote them.
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the server logs"))]
 pub(crate) fn message_without_data(error: &str, body: &[u8]) -> Option<String> {
@@ -182,7 +183,7 @@ async fn handle(service: &Service, call: Call<'_>) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// The members of a body; one without any may be empty.
+/// The members of a body; a call without members may have an empty body.
 fn members(body: &[u8]) -> Result<Map<String, Json>, Error> {
     if body.len() > limits::REQUEST_BYTES_MAX + limits::DEFINITION_BYTES_MAX {
         return Err(shape::unreadable("The request is too large".to_owned()));
@@ -198,7 +199,7 @@ fn members(body: &[u8]) -> Result<Map<String, Json>, Error> {
     }
 }
 
-/// The response that says why a request was refused.
+/// The response to a refused request.
 pub fn refusal(error: &Error) -> Reply {
     let name = error.exception.name();
     let namespace = match error.exception {
@@ -211,7 +212,8 @@ pub fn refusal(error: &Error) -> Reply {
     let body = write::object(|reply| {
         reply.text("__type", &format!("{namespace}#{name}"));
         if !error.message.is_empty() {
-            // What cannot be read is refused before the action's own model, which has a small letter, is known.
+            // A request that cannot be read is refused before the action's own model, which has a small letter, is
+            // known.
             let unread = error.exception == Exception::SerializationException;
             reply.text(if unread { "Message" } else { "message" }, &error.message);
         }

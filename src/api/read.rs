@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::shape::whole;
 use crate::service::Page;
 
-/// The members of a request, or of a structure in it. What the shape demands is there.
+/// The members of a request, or of a structure in it. Required members are present.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'r>(pub(super) &'r Map<String, Json>);
 
@@ -14,12 +14,12 @@ impl<'r> Fields<'r> {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
-    /// A string that may be absent.
+    /// An optional string.
     pub(super) fn text(self, name: &str) -> Option<&'r str> {
         self.get(name).and_then(Json::as_str)
     }
 
-    /// A string that must be there.
+    /// A required string.
     pub(super) fn need(self, name: &str) -> &'r str {
         self.text(name).unwrap_or_default()
     }
@@ -35,7 +35,7 @@ impl<'r> Fields<'r> {
         }
     }
 
-    /// A number that need not be a whole one.
+    /// A number that need not be an integer.
     pub(super) fn fraction(self, name: &str) -> Option<f64> {
         self.get(name).and_then(Json::as_f64)
     }
@@ -54,7 +54,7 @@ impl<'r> Fields<'r> {
         items.into_iter().flatten().filter_map(Json::as_str)
     }
 
-    /// Whether payloads and definitions are wanted (`includedData`).
+    /// Whether payloads and definitions are requested (`includedData`).
     pub(super) fn wants_all_data(self) -> bool {
         self.text("includedData") != Some("METADATA_ONLY")
     }

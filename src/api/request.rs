@@ -1,4 +1,4 @@
-//! The 37 actions and the shapes of their requests, as AWS's service model for `2016-11-23` has them; a test compares the
+//! The 37 actions and the shapes of their requests, as in AWS's service model for `2016-11-23`; a test compares the
 //! two.
 
 use super::shape::{
@@ -24,7 +24,7 @@ macro_rules! actions {
                 }
             }
 
-            /// What its request may hold.
+            /// The members of its request.
             pub(super) const fn request(self) -> &'static [Member] {
                 match self { $(Action::$name => $request,)* }
             }

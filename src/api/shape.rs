@@ -1,10 +1,9 @@
-//! What the members of a request may be, and what AWS says of those that are not.
+//! Shapes of requests' members, and AWS's messages for invalid ones.
 //!
 //! Two layers refuse a request before its action sees it. A member of another JSON type is a `SerializationException`;
 //! one that is missing, too long, out of range or not among the values of an enumeration is a `ValidationException`,
 //! which counts all that is wrong and lists it (recorded: `1 validation error detected: Value '1001' at 'maxResults'
-//! failed to satisfy constraint: Member must have value less than or equal to 1000`). Members that the API does not know
-//! are left alone.
+//! failed to satisfy constraint: Member must have value less than or equal to 1000`). Unknown members are ignored.
 
 use std::borrow::Cow;
 
@@ -12,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::service::{Error, Exception, names_resource};
 
-/// What a member may be.
+/// The shape of a member.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape {
     Text(Text),
@@ -110,7 +109,7 @@ impl Shape {
 }
 
 impl Pattern {
-    /// As the API model writes it.
+    /// As in the API model.
     const fn source(self) -> &'static str {
         match self {
             Pattern::AliasName => r"^(?=.*[a-zA-Z_\-\.])[a-zA-Z0-9_\-\.]+$",
@@ -148,8 +147,8 @@ pub(super) fn check(members: &Map<String, Json>, shape: &'static [Member]) -> Re
     }
 }
 
-/// What a request is about, by the members that the operation has. One of another type than it should have is about
-/// everything.
+/// The resources of a request, by the members that the operation has. A member of the wrong type stands for all
+/// resources.
 pub(super) fn resources<'r>(
     members: &'r Map<String, Json>,
     shape: &'static [Member],
@@ -176,7 +175,7 @@ struct Problem {
     text: String,
 }
 
-/// The names and numbers of a path such as `tags.10.member.key`, to be compared.
+/// The names and numbers of a path such as `tags.10.member.key`, for sorting.
 fn steps(path: &str) -> impl Iterator<Item = (Option<usize>, &str)> {
     path.split('.').map(|step| (step.parse().ok(), step))
 }
@@ -203,7 +202,7 @@ fn typed(value: &Json, shape: &'static Shape) -> Result<(), Error> {
         }),
         (Shape::Object(_, members), Json::Object(object)) => types(object, members),
         (Shape::List { .. }, _) => Err(unreadable("Expected list or null".to_owned())),
-        // One ends with a full stop, the other does not: so it was recorded.
+        // One ends with a full stop, the other does not: recorded like that.
         (_, Json::Array(_)) => Err(unreadable(LIST.to_owned())),
         (Shape::Object(..), _) => Err(unreadable("Expected null".to_owned())),
         (_, Json::Object(_)) => {
@@ -228,10 +227,10 @@ fn typed(value: &Json, shape: &'static Shape) -> Result<(), Error> {
     }
 }
 
-/// What AWS says of an array where something else belongs.
+/// AWS's message for an array of the wrong type.
 pub(super) const LIST: &str = "Start of list found where not expected";
 
-/// The request cannot be read at all.
+/// The request cannot be read.
 pub(super) fn unreadable(message: String) -> Error {
     Error::new(Exception::SerializationException, message)
 }
@@ -258,7 +257,7 @@ fn constraints(
     }
 }
 
-/// Problems that are listed of one request.
+/// Problems that are listed for one request.
 const PROBLEMS_MAX: usize = 100;
 
 fn constrained(value: &Json, shape: &'static Shape, path: &str, problems: &mut Vec<Problem>) {
@@ -326,7 +325,7 @@ fn constrained(value: &Json, shape: &'static Shape, path: &str, problems: &mut V
     }
 }
 
-/// A value as Java prints it, which is how AWS shows it.
+/// A value in Java's format, as AWS shows it.
 fn java(value: &Json, shape: &'static Shape) -> String {
     match (value, shape) {
         (Json::String(text), Shape::Text(rule)) if rule.secret => {
@@ -351,7 +350,7 @@ fn java(value: &Json, shape: &'static Shape) -> String {
     }
 }
 
-/// A number as an integer: a fraction is cut off before anything looks at it (measured: 59.9 is `Value '59'`).
+/// A number as an integer: a fraction is truncated before validation (measured: 59.9 is `Value '59'`).
 pub(super) fn whole(number: &serde_json::Number) -> i64 {
     number.as_i64().unwrap_or_else(|| number.as_f64().map_or(i64::MAX, |float| float as i64))
 }

@@ -1,9 +1,9 @@
-//! `StartSyncExecution`, as fast as it goes: the body is scanned once, a pure machine runs where it stands, and what it
-//! comes to is written into the reply.
+//! The fast path of `StartSyncExecution`: the body is scanned once, a pure machine runs on this thread, and its output
+//! is written directly into the reply.
 //!
-//! Whatever is out of the ordinary is left to the general way, which begins anew: a member that is no string or comes
-//! twice, a name, an escape in a name, an input that is not JSON, a machine that waits or calls. So there is nothing to
-//! say here about errors.
+//! Everything out of the ordinary is left to the general path, which begins anew: a member that is not a string or is
+//! repeated, a name, an escape in a name, an input that is not JSON, a machine that waits or calls. So there are no
+//! errors here.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ use crate::limits;
 use crate::runtime::Status;
 use crate::service::{Billing, Ended, KnownMachine, Service, ShortMachine};
 
-/// The members of a request, still escaped; only their quotes are gone.
+/// The members of a request, still escaped, without their quotes.
 #[derive(Default)]
 struct Members<'b> {
     machine_arn: Option<&'b [u8]>,
@@ -30,9 +30,9 @@ struct Members<'b> {
 struct Input<'b> {
     /// Where its opening quote is.
     at: usize,
-    /// What stands between the quotes.
+    /// The text between the quotes.
     escaped: &'b [u8],
-    /// How long it is without its escapes.
+    /// Its length without escapes.
     length: usize,
 }
 
@@ -48,11 +48,11 @@ impl Input<'_> {
 struct RequestCache {
     /// The input without its escapes. It only ever grows; the writer tracks how much of it is valid.
     input: Vec<u8>,
-    /// How a request of late began, up to where its input does, and the machine it named: a client writes all of its
+    /// The beginning of a recent request, up to its input, and the machine it named: a client writes all of its
     /// requests alike, and mostly to one machine.
     opening: Vec<u8>,
     machine: Option<KnownMachine>,
-    /// Where a reply is put together, which takes more room than it does.
+    /// Where a reply is assembled, with spare room.
     reply: Vec<u8>,
 }
 
@@ -60,7 +60,7 @@ thread_local! {
     static REQUEST_CACHE: RefCell<RequestCache> = RefCell::default();
 }
 
-/// The body of the reply, unless this is not the way to make it.
+/// The body of the reply; `None` if the general path is needed.
 pub(super) fn answer(service: &Service, body: &[u8], trace: Option<&str>) -> Option<Vec<u8>> {
     REQUEST_CACHE.with_borrow_mut(|cache| {
         let (machine, input, trace_header) = match cache.alike(service, body) {
@@ -74,14 +74,14 @@ pub(super) fn answer(service: &Service, body: &[u8], trace: Option<&str>) -> Opt
         service.start_sync_execution_now(&machine, &text[..input.length], |ended| {
             out.clear();
             reply(&ended, input.escaped, trace_header, out);
-            // As long as it is, and no longer: allocators are quickest with what is small.
+            // With the exact size: allocators are fastest for small sizes.
             out.as_slice().to_vec()
         })
     })
 }
 
 impl RequestCache {
-    /// A request that begins as the one of late, and ends with its input.
+    /// A request that begins like the recent one, and ends with its input.
     fn alike<'b>(&mut self, service: &Service, body: &'b [u8]) -> Option<(ShortMachine, Input<'b>)> {
         let known = self.machine.as_ref().filter(|_| body.starts_with(&self.opening))?;
         let machine = service.recall(known)?;
@@ -119,7 +119,7 @@ fn reply(ended: &Ended<'_>, input: &[u8], trace_header: Option<&str>, out: &mut 
     let execution = ended.ended.execution();
     let (identity, seed) = (&execution.identity, execution.seed());
     out.extend_from_slice(b"{\"executionArn\":\"");
-    // Neither ARNs nor names hold what JSON escapes.
+    // ARNs and names have no characters that JSON escapes.
     identity.write_execution_arn(seed, out);
     out.extend_from_slice(b"\",\"stateMachineArn\":\"");
     out.extend_from_slice(identity.state_machine_arn.as_bytes());
@@ -166,7 +166,7 @@ fn reply(ended: &Ended<'_>, input: &[u8], trace_header: Option<&str>, out: &mut 
 
 // ---- reading ----
 
-/// The members of a body that is an object of strings, and in `input` the one of that name, without its escapes.
+/// The members of a body that is an object of strings, and in `input` the member of that name, without its escapes.
 fn scan<'b>(body: &'b [u8], input: &mut Vec<u8>) -> Option<Members<'b>> {
     let mut members = Members::default();
     let mut at = expect(body, space(body, 0), b'{')?;
@@ -196,7 +196,7 @@ fn once<T>(member: &mut Option<T>, (value, after): (T, usize)) -> Option<usize> 
     member.replace(value).is_none().then_some(after)
 }
 
-/// Where the body goes on behind the object that ends here.
+/// Where the body continues behind the object that ends here.
 fn end(body: &[u8], at: usize) -> Option<usize> {
     Some(space(body, expect(body, space(body, at), b'}')?))
 }
@@ -212,7 +212,7 @@ fn expect(body: &[u8], at: usize, byte: u8) -> Option<usize> {
     (body.get(at) == Some(&byte)).then_some(at + 1)
 }
 
-/// What stands between the quotes, and where it goes on. Whatever is escaped is looked at later.
+/// The text between the quotes, and where reading continues. Escapes are handled later.
 fn string(body: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let from = expect(body, at, b'"')?;
     let end = inside::end(body, from)?;

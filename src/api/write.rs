@@ -1,4 +1,4 @@
-//! Replies: JSON written straight into the body, in the order the API documents.
+//! Replies: JSON written directly into the body, in the order the API documents.
 
 use crate::json::{shortest, write_string};
 
@@ -8,7 +8,7 @@ pub(super) struct Object<'o> {
     empty: bool,
 }
 
-/// The body of a reply that says nothing.
+/// The body of an empty reply.
 pub(super) const EMPTY: &[u8] = b"{}";
 
 /// A body that is one object.
