@@ -1,7 +1,6 @@
 //! Builds the model from a tree that passed all checks.
 //!
-//! Every function gives `None` only where a check should have refused the tree; that would be our bug, not the
-//! author's.
+//! Every function returns `None` only where a check should have refused the tree; that would be a bug.
 
 use super::model::{
     Catcher, Definition, Fail, Parallel, Pass, PathField, QueryLanguage, Resource, ResourceKind, Retrier,
@@ -186,7 +185,7 @@ fn path_field(node: &Node, name: &str) -> PathField {
     }
 }
 
-/// A field and its twin that holds a path. A text field is never an expression in JSONPath; other fields hold texts in
+/// A field and its twin with a path. A text field is never an expression in JSONPath; other fields have texts in
 /// JSONata only.
 fn setting<T>(
     node: &Node,

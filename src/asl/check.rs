@@ -1,5 +1,5 @@
-//! Checks every object of a definition against the [table of fields](super::fields) and every value against what its
-//! field must hold. Never stops at a problem.
+//! Checks every object of a definition against the [table of fields](super::fields) and every value against its field's
+//! type. Never stops at a problem.
 
 pub(crate) mod data;
 mod state;
@@ -20,7 +20,7 @@ use crate::query::jsonata::{Allowed, Regexes};
 pub(super) struct Check {
     pub(super) options: Options,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// The last one of those there was no room for.
+    /// The last problem that was dropped for lack of room.
     dropped: Option<Diagnostic>,
     errors: usize,
     warnings: usize,
@@ -30,26 +30,26 @@ pub(super) struct Check {
     regexes: Regexes,
 }
 
-/// What the objects around a value say about it.
+/// What the objects around a value determine.
 #[derive(Clone, Copy)]
 pub(super) struct Context {
-    /// The language that applies here.
+    /// The language here.
     language: QueryLanguage,
-    /// The machine's language: what a state without its own has.
+    /// The machine's language: the default of its states.
     machine_language: QueryLanguage,
     /// The object the value is a field of.
     owner: Owner,
-    /// Whether fields of the other language pass: the state's `QueryLanguage` was refused already.
+    /// Whether fields of the other language are allowed: the state's `QueryLanguage` was refused already.
     any_language: bool,
     /// Whether the state around is a task that waits for its token.
     has_token: bool,
-    /// The type of the machine, or of the child executions of the distributed Map around.
+    /// The type of the machine, or of the child executions of the enclosing distributed Map.
     machine_type: MachineType,
-    /// How many workflows are around.
+    /// The number of enclosing workflows.
     depth: usize,
 }
 
-/// Types as AWS names them where a value has the wrong one.
+/// AWS's names of types in its messages.
 const OBJECT: &str = "Expected value of type [OBJECT]";
 const ARRAY: &str = "Expected value of type [ARRAY]";
 const STRING: &str = "Expected value of type [STRING]";
@@ -75,7 +75,7 @@ impl Check {
         self.errors > 0
     }
 
-    /// Whether suggestions are still worth their time.
+    /// Whether computing suggestions is still worthwhile.
     pub(super) fn suggests(&self) -> bool {
         self.diagnostics.len() < limits::SUGGESTIONS_MAX
     }
@@ -148,7 +148,7 @@ impl Check {
         self.object(root, Place::ROOT, self.context(language));
     }
 
-    /// Checks a state that stands by itself, in a machine whose language is JSONPath.
+    /// Checks a single state, in a machine whose language is JSONPath.
     pub(super) fn lone_state(&mut self, state: &Node, place: Place<'_>) {
         self.state(state, place, self.context(QueryLanguage::JsonPath));
     }
@@ -165,14 +165,14 @@ impl Check {
         }
     }
 
-    /// Checks an object whose kind `context` names.
+    /// Checks an object; `context` names its kind.
     fn object(&mut self, node: &Node, place: Place<'_>, context: Context) {
         let Some(members) = node.members() else {
             self.schema(OBJECT, place, node.span);
             return;
         };
         self.required(node, members, place, context);
-        // Recorded: where the role is missing, nothing is said of what is there in its place.
+        // Recorded: without the role, other members are not reported.
         let no_role = context.owner == Owner::Credentials && !has_role(members, context);
         for member in members.iter().filter(|_| !no_role) {
             self.member(member, place, context);
@@ -223,7 +223,7 @@ impl Check {
         self.value(field.expect, &member.value, place.field(name), context);
     }
 
-    /// A field of the language that is not set.
+    /// A field of the other language.
     fn other_language(&mut self, name: &str, only: QueryLanguage, place: Place<'_>, span: Span) {
         let (set, other) = match only {
             QueryLanguage::Jsonata => ("JSONPath", "JSONata"),
@@ -236,13 +236,13 @@ impl Check {
         self.schema(message, place, span);
     }
 
-    /// Of some fields there may be only so many.
+    /// Of some fields an object may have only so many.
     fn choices(&mut self, node: &Node, members: &[Member], place: Place<'_>, context: Context) {
         for choose in fields::choices(context.owner) {
             let present: Vec<&Member> = members
                 .iter()
                 .filter(|member| choose.names.contains(&&*member.key.value))
-                // `"End": false` says nothing.
+                // `"End": false` does not count.
                 .filter(|member| &*member.key.value != "End" || member.value.as_bool() != Some(false))
                 .collect();
             if present.len() < choose.at_least {
@@ -256,19 +256,19 @@ impl Check {
     }
 }
 
-/// What AWS says where one of these fields must be and none is.
+/// AWS's message when one of these fields is required and missing.
 fn none_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     format!("This object should have only one of the following fields: [{}]", names.join(", "))
 }
 
-/// What AWS says where more than one of these fields is.
+/// AWS's message when more than one of these fields is given.
 fn several_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     format!("There should only be one of the following fields: [{}]", names.join(", "))
 }
 
-/// Whether credentials name a role.
+/// Whether credentials have a role.
 fn has_role(members: &[Member], context: Context) -> bool {
     has(members, "RoleArn") || (!context.is_jsonata() && has(members, "RoleArn.$"))
 }
@@ -284,7 +284,7 @@ impl Context {
         Context { owner, ..self }
     }
 
-    /// What of `$states` is there in all fields.
+    /// The parts of `$states` that are available in all fields.
     fn allowed(self) -> Allowed {
         Allowed { no_token: !self.has_token, ..Allowed::default() }
     }
@@ -305,7 +305,7 @@ fn looks_like_query(text: &str) -> bool {
 }
 
 impl Expect {
-    /// Whether `Assign` or `Output` of a state sees the state's result.
+    /// Whether `Assign` or `Output` of a state can use the state's result.
     fn sees_result(self, name: &str, owner: Owner) -> bool {
         matches!(self, Expect::Template | Expect::Assign)
             && matches!(name, "Output" | "Assign")

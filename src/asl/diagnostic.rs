@@ -1,4 +1,4 @@
-//! What is wrong with a definition, in AWS's words, with the place and a suggestion of our own.
+//! Problems of a definition, in AWS's words, with the place and a suggestion of our own.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::json::source::Span;
 pub struct Diagnostic {
     /// Whether the definition is refused for it.
     pub severity: Severity,
-    /// Which kind of problem it is.
+    /// The kind of problem.
     pub code: Code,
     /// What is wrong; AWS's own text where it is known.
     pub message: String,
@@ -113,7 +113,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     /// AWS's one-line form: `<CODE>: <message> at <location>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What the JSON parser says ends with its place already.
+        // The JSON parser's message ends with its place already.
         if self.code == Code::InvalidJsonDescription {
             return write!(f, "{}: {}", self.code.name(), self.message);
         }
@@ -122,14 +122,14 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// What `CreateStateMachine` says of a definition with these problems: all errors, in order, in one line.
+/// The message of `CreateStateMachine` for a definition with these problems: all errors, in order, in one line.
 pub fn invalid_definition(diagnostics: &[Diagnostic]) -> String {
     let errors: Vec<String> =
         diagnostics.iter().filter(|it| it.severity == Severity::Error).map(Diagnostic::to_string).collect();
     format!("Invalid State Machine Definition: '{}'", errors.join(", "))
 }
 
-/// As [`invalid_definition`], with the suggestions there are: what a programmer reads.
+/// As [`invalid_definition`], with suggestions: for programmers.
 pub fn explain_invalid(diagnostics: &[Diagnostic]) -> String {
     let mut text = "invalid state machine definition:".to_owned();
     for diagnostic in diagnostics.iter().filter(|it| it.severity == Severity::Error) {
@@ -174,7 +174,7 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
 /// Longer words get no suggestion: they are unlikely to be misspelt, and comparing them costs time.
 const WORD_CHARS_MAX: usize = 100;
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, letter case aside.
+/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, ignoring case.
 fn edit_distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().flat_map(char::to_lowercase).collect();
     let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();

@@ -1,4 +1,4 @@
-//! Problems of definitions with the source they are about, as compilers show them.
+//! Problems of definitions with their source lines, as compilers show them.
 
 use std::ops::Range;
 
@@ -6,13 +6,13 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::{Code, Diagnostic, Severity};
 
-/// More bytes of a line than this are cut out around the place that is shown.
+/// Longer lines are cut around the displayed place.
 const EXCERPT_BYTES_MAX: usize = 160;
-/// Columns of an excerpt that is not for a terminal.
+/// Columns of an excerpt if the output is not a terminal.
 const COLUMNS: usize = 140;
 
-/// A problem with its line of the source, the place marked, and the suggestion if there is one. `file` is what the
-/// definition is called; `colours` are those of terminals.
+/// A problem with its line of the source, the place marked, and the suggestion if there is one. `file` is the
+/// definition's name; `colours` are those of terminals.
 ///
 /// ```
 /// use expressway::asl::{self, Options};
@@ -26,7 +26,7 @@ pub fn excerpt(diagnostic: &Diagnostic, file: &str, source: &str, colours: bool)
     excerpt_within(diagnostic, file, source, colours, COLUMNS)
 }
 
-/// As [`excerpt`], whose lines of the source have at most so many columns.
+/// As [`excerpt`], with at most so many columns for lines of the source.
 pub fn excerpt_within(
     diagnostic: &Diagnostic,
     file: &str,
@@ -49,7 +49,7 @@ pub fn excerpt_within(
     } else {
         snippet = snippet.path(file)
     }
-    // What the JSON parser says has the text itself for a location.
+    // The JSON parser's location is the text itself.
     if let Some(location) = &diagnostic.location
         && diagnostic.code != Code::InvalidJsonDescription
     {
@@ -68,7 +68,7 @@ pub fn excerpt_within(
     renderer.render(&[group])
 }
 
-/// The line of a place, the place in it, and whether the line was too long to show whole.
+/// The line of a place, the place in it, and whether the line was too long to show completely.
 fn place(source: &str, start: usize, end: usize) -> (&str, Range<usize>, bool) {
     let start = boundary(source, start.min(source.len()));
     let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);

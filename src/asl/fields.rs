@@ -1,6 +1,6 @@
 //! Which field is allowed where: one table for all objects of a definition, in both query languages.
 //!
-//! The reader asks this table and nothing else; a field that AWS adds is a row here.
+//! The reader uses only this table; a field that AWS adds is a row here.
 
 use super::model::QueryLanguage;
 
@@ -58,16 +58,16 @@ impl Owner {
         1 << self as u32
     }
 
-    /// Whether rules of Choice states stand here, whose fields are also the comparison operators.
+    /// Whether it is a rule of a Choice state, whose fields are also the comparison operators.
     pub(super) const fn is_rule(self) -> bool {
         matches!(self, Owner::Rule | Owner::NestedRule)
     }
 }
 
-/// What a field must hold.
+/// The type of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Expect {
-    /// Any JSON, not looked at.
+    /// Any JSON, unchecked.
     Data,
     /// A string, never evaluated.
     Text,
@@ -224,7 +224,7 @@ const fn jsonata(name: &'static str, on: u32, expect: Expect) -> Field {
     Field { name, on, required: 0, only: Some(QueryLanguage::Jsonata), expect }
 }
 
-/// Required fields stand in the order in which AWS lists them when they are missing.
+/// Required fields are in the order in which AWS reports missing ones.
 const FIELDS: &[Field] = &[
     // The machine and what is nested in it (specification, "Top-level fields").
     need("States", WORKFLOWS, States),
@@ -342,14 +342,14 @@ const FIELDS: &[Field] = &[
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choose {
     on: u32,
-    /// How many there must be.
+    /// The least number.
     pub(super) at_least: usize,
-    /// How many there may be.
+    /// The greatest number.
     pub(super) at_most: usize,
     pub(super) names: &'static [&'static str],
 }
 
-/// What an object of this kind must choose between.
+/// The choices in an object of this kind.
 pub(super) fn choices(owner: Owner) -> impl Iterator<Item = &'static Choose> {
     CHOICES.iter().filter(move |choose| choose.on & owner.bit() != 0)
 }

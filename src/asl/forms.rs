@@ -1,4 +1,4 @@
-//! Which fields a state may have and what they hold, for editors: forms and completion.
+//! The fields of a state and the types of their values, for editors: forms and completion.
 
 use super::fields::{Expect, Owner, fields};
 use super::model::QueryLanguage;
@@ -9,13 +9,13 @@ use super::model::QueryLanguage;
 pub struct StateField {
     /// Its name.
     pub name: &'static str,
-    /// Whether the state has to have it.
+    /// Whether it is required.
     pub required: bool,
-    /// What it holds.
+    /// The type of its value.
     pub form: Form,
 }
 
-/// What a field holds, as far as a form needs to know.
+/// The type of a field's value, as far as a form needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Form {
@@ -50,7 +50,7 @@ impl Form {
     }
 }
 
-/// The fields of states of a `Type` in a query language; none, if there is no such type.
+/// The fields of states of a `Type` in a query language; empty, if there is no such type.
 pub fn state_fields(kind: &str, language: QueryLanguage) -> Vec<StateField> {
     let Some(owner) = Owner::state(kind) else { return Vec::new() };
     let of_language = fields(owner).filter(|field| field.only.is_none_or(|only| only == language));

@@ -1,4 +1,4 @@
-//! How states lead to each other: targets exist, every state can be reached, the machine can end, names are unique.
+//! Transitions: targets exist, every state can be reached, the machine can end, names are unique.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use super::place::Place;
 use crate::json::source::{Member, Node, Sourced, Span};
 use crate::limits;
 
-/// Checks the whole machine. `duplicates` are the names the text holds twice in one object.
+/// Checks the whole machine. `duplicates` are the repeated names of objects in the text.
 pub(super) fn check(check: &mut Check, root: &Node, duplicates: &[Sourced<Box<str>>]) {
     let duplicates = Duplicates::new(duplicates);
     let mut graph = Graph { check, names: HashSet::new(), duplicates, top: true, depth: 0 };
@@ -21,7 +21,7 @@ pub(super) fn check(check: &mut Check, root: &Node, duplicates: &[Sourced<Box<st
     }
 }
 
-/// Checks the workflows nested in a state that stands by itself.
+/// Checks the workflows nested in a single state.
 pub(super) fn check_state(check: &mut Check, state: &Node, place: Place<'_>) {
     let mut graph =
         Graph { check, names: HashSet::new(), duplicates: Duplicates::new(&[]), top: false, depth: 1 };
@@ -38,11 +38,11 @@ struct Graph<'c, 'n> {
     depth: usize,
 }
 
-/// Names that stand twice in one object and no workflow has claimed as states.
+/// Repeated names in one object that no workflow has claimed as states.
 struct Duplicates<'n> {
     /// As the text was read; `None` where claimed.
     names: Vec<Option<&'n Sourced<Box<str>>>>,
-    /// Where each begins and which it is, in the order of the text.
+    /// Where each begins and its index, in the order of the text.
     starts: Vec<(u32, usize)>,
 }
 
@@ -54,7 +54,7 @@ impl<'n> Duplicates<'n> {
         Duplicates { names: names.iter().map(Some).collect(), starts }
     }
 
-    /// Takes out those that stand in the object itself, not in one of its members.
+    /// Takes out those in the object itself, not in one of its members.
     fn claim(&mut self, object: &Node, members: &[Member]) -> Vec<&'n Sourced<Box<str>>> {
         let Span { start, end } = object.span;
         let from = self.starts.partition_point(|&(at, _)| at < start);
@@ -80,7 +80,7 @@ impl<'n> Duplicates<'n> {
     }
 }
 
-/// What is known of the states of one workflow while it is walked.
+/// What is known of the states of one workflow during the walk.
 struct States<'n> {
     members: &'n [Member],
     index: HashMap<&'n str, usize>,
@@ -122,7 +122,7 @@ impl<'n> Graph<'_, 'n> {
     }
 
     fn unique(&mut self, node: &'n Node, members: &'n [Member], place: Place<'_>) {
-        // A name that stands twice in `States` itself: only the later one is in the tree.
+        // A repeated name in `States` itself: only the later one is in the tree.
         for duplicate in self.duplicates.claim(node, members) {
             self.duplicate(&duplicate.value, place, duplicate.span);
         }
@@ -138,7 +138,7 @@ impl<'n> Graph<'_, 'n> {
         self.check.error(Code::DuplicateStateName, message, place.field(name), span);
     }
 
-    /// Collects where a state leads.
+    /// Collects a state's transitions.
     fn transitions(&mut self, states: &mut States<'n>, at: usize, place: Place<'_>) {
         let state = &states.members[at].value;
         let mut found = Vec::new();
@@ -171,7 +171,7 @@ impl<'n> Graph<'_, 'n> {
         found
     }
 
-    /// Tells the states to which no way leads from the start; if there is no start, that is all of them.
+    /// Reports the states that cannot be reached from the start; without a start, all of them.
     fn reachable(&mut self, states: &States<'n>, start: Option<usize>, place: Place<'_>) {
         let mut seen = vec![false; states.members.len()];
         let mut open = Vec::from_iter(start);
@@ -188,7 +188,7 @@ impl<'n> Graph<'_, 'n> {
     }
 }
 
-/// States looked at for a suggestion.
+/// States that are considered for a suggestion.
 const SUGGESTED_MAX: usize = 200;
 
 /// Whether a workflow may end with a state. One without a type may not (recorded). One of an unknown type may: its

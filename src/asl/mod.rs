@@ -1,11 +1,12 @@
-//! Amazon States Language: text to a checked model, with every problem found, each in AWS's words and at its place.
+//! Amazon States Language: from text to a checked model, with every problem found, each with AWS's message and
+//! location.
 //!
-//! [`read`] runs three passes over the tree of the text: `check` looks at each object by itself (a table says which
-//! field may stand where), `graph` at how states lead to each other, `scope` at variables. What passes all of them is
-//! built into a [`Definition`].
+//! [`read`] runs three passes over the tree of the text: `check` checks each object by itself (with a table of the
+//! allowed fields), `graph` the transitions, `scope` the variables. A tree that passes all of them is built into a
+//! [`Definition`].
 //!
-//! What this is not: it resolves no paths, evaluates nothing and knows no tables of programs. [`crate::query`] tells it
-//! whether a path or expression is well formed; `compile` turns the model into a program.
+//! What this is not: it resolves no paths, evaluates nothing and does not know the tables of programs. [`crate::query`]
+//! checks whether a path or expression is well formed; `compile` turns the model into a program.
 
 mod build;
 mod check;
@@ -36,7 +37,7 @@ use crate::json::source::{self, Source, SourceErrorKind, Sourced, Span};
 use crate::limits;
 use place::Place;
 
-/// What a definition is read as.
+/// How a definition is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The type of the machine.
@@ -71,13 +72,12 @@ pub enum Resources {
     /// Those AWS recognizes: functions, activities, service integrations.
     #[default]
     Aws,
-    /// Those, and the integrations of our own: `nats:publish`, `nats:request`, `kafka:produce`.
+    /// Those, and our own integrations: `nats:publish`, `nats:request`, `kafka:produce`.
     AwsAndOurs,
-    /// Any text, for handlers under names of the embedder's own; ARNs of `lambda` and `states` must still be ones
-    /// that AWS recognizes, or integrations of our own.
+    /// Any text, for handlers with custom names; ARNs of `lambda` and `states` must still be ones that AWS recognizes,
+    /// or our own integrations.
     AwsAndOthers,
-    /// The same; handlers of the embedder's own do the work of AWS's services, too, with whatever parameters they
-    /// like.
+    /// The same; custom handlers also do the work of AWS's services, with any parameters.
     Any,
 }
 
@@ -199,7 +199,7 @@ fn unreadable(text: &[u8], error: source::SourceError) -> Diagnostic {
             diagnostic.message = NOT_AN_OBJECT.into();
         }
         (_, Some(why)) => {
-            // The place stands on a line of its own, as the parser prints it.
+            // The location is on a line of its own, as the parser prints it.
             let place = why.place(&String::from_utf8_lossy(text));
             diagnostic.message = format!("{}\n at {place}", why.message);
             diagnostic.location = Some(place);

@@ -1,4 +1,4 @@
-//! A definition as its author meant it: typed, complete for both query languages, checked, with places in the text.
+//! The model of a definition: typed, complete for both query languages, checked, with places in the text.
 //!
 //! Paths, expressions and payload templates are still text here; `compile` turns them into programs. Defaults that AWS
 //! documents are not filled in: an absent field is `None`.
@@ -13,18 +13,18 @@ pub struct Definition {
     pub comment: Option<String>,
     /// `Version`
     pub version: Option<String>,
-    /// `QueryLanguage` of the machine: what states without their own say.
+    /// `QueryLanguage` of the machine: the default of its states.
     pub query_language: QueryLanguage,
     /// `TimeoutSeconds`: how long an execution may take.
     pub timeout_seconds: Option<u64>,
     /// `StartAt` and `States`.
     pub workflow: Workflow,
-    /// Whether tasks of services must have the parameters that AWS wants, those that come with an execution as well.
+    /// Whether tasks of services must have the parameters that AWS requires, including those known at run time.
     pub(crate) checks_parameters: bool,
 }
 
 impl Definition {
-    /// The state of this name, however deep it lies: names are unique in the whole machine.
+    /// The state of this name, at any depth: names are unique in the whole machine.
     pub fn state(&self, name: &str) -> Option<&State> {
         let mut workflows = vec![&self.workflow];
         while let Some(workflow) = workflows.pop() {
@@ -53,7 +53,7 @@ pub enum QueryLanguage {
     Jsonata,
 }
 
-/// States that refer to each other: the machine itself, a branch of a Parallel, or what a Map does with each item.
+/// States that refer to each other: the machine itself, a branch of a Parallel, or a Map's processor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workflow {
     /// `StartAt`: the name of one of `states`.
@@ -107,18 +107,18 @@ pub struct State {
     pub kind: StateKind,
 }
 
-/// Where a state leads.
+/// The transition of a state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Transition {
     /// `Next`: the name of a state of the same workflow.
     Next(Sourced<String>),
     /// `"End": true`, and Succeed and Fail states.
     End,
-    /// A Choice: its rules and `Default` say.
+    /// A Choice: its rules and `Default` decide.
     Choice,
 }
 
-/// A path field whose `null` has a meaning of its own.
+/// A path field whose `null` has a special meaning.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum PathField {
     /// Not given: `$`.
@@ -130,14 +130,14 @@ pub enum PathField {
     Path(Sourced<String>),
 }
 
-/// A field that is a plain value, or is computed while running.
+/// A field that is a plain value, or is computed at run time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Setting<T> {
     /// The value itself.
     Literal(Sourced<T>),
     /// The path of the `…Path` twin (JSONPath). `ErrorPath` and `CausePath` may hold an intrinsic call instead.
     Path(Sourced<String>),
-    /// What stands between `{%` and `%}`, trimmed (JSONata).
+    /// The text between `{%` and `%}`, trimmed (JSONata).
     Expression(Sourced<String>),
 }
 
@@ -152,13 +152,13 @@ pub enum StateKind {
     Choice(Choice),
     /// Waits.
     Wait(Wait),
-    /// Ends well.
+    /// Ends with success.
     Succeed,
-    /// Ends badly.
+    /// Ends with a failure.
     Fail(Fail),
-    /// Does several things at once.
+    /// Runs several branches at once.
     Parallel(Parallel),
-    /// Does the same for many items.
+    /// Runs the same for many items.
     Map(Box<Map>),
 }
 
@@ -228,7 +228,7 @@ pub enum ResourceKind {
 }
 
 impl ResourceKind {
-    /// Service and action of an integration, and whether it is one of the SDK.
+    /// Service and action of an integration, and whether it is an SDK integration.
     pub(crate) fn call(&self) -> Option<Call<'_>> {
         match self {
             ResourceKind::Service { service, action } => Some(Call { service, action, is_sdk: false }),
@@ -285,7 +285,7 @@ pub struct ChoiceRule {
     pub span: Span,
 }
 
-/// What a choice rule asks.
+/// The condition of a choice rule.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
     /// Whether all hold.
@@ -307,7 +307,7 @@ pub struct Comparison {
     pub variable: Sourced<String>,
     /// The operator.
     pub operator: Operator,
-    /// What `variable` is compared with.
+    /// The right-hand side.
     pub operand: Sourced<Operand>,
 }
 
@@ -345,12 +345,12 @@ macro_rules! operators {
                 match name { $(stringify!($name) => Some(Operator::$name),)* _ => None }
             }
 
-            /// What it works on.
+            /// The class of its operands.
             pub const fn class(self) -> OperatorClass {
                 match self { $(Operator::$name => OperatorClass::$class),* }
             }
 
-            /// How it compares; `Equal` for the ones that have no order.
+            /// How it compares; `Equal` for operators without an order.
             pub const fn order(self) -> OperatorOrder {
                 match self { $(Operator::$name => OperatorOrder::$order),* }
             }
@@ -385,7 +385,7 @@ operators! {
     IsBoolean Is Equal false, IsTimestamp Is Equal false,
 }
 
-/// What an [`Operator`] works on.
+/// The class of an [`Operator`]'s operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OperatorClass {
     /// Strings.
@@ -518,7 +518,7 @@ pub struct ResultWriter {
     pub config: Option<Node>,
 }
 
-/// One of `Retry` (specification, "Retrying after error"). Fields not given are `None`; AWS's defaults are
+/// One of `Retry` (specification, "Retrying after error"). Absent fields are `None`; AWS's defaults are
 /// `IntervalSeconds` 1, `MaxAttempts` 3, `BackoffRate` 2.0, `JitterStrategy` `NONE`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retrier {
@@ -555,13 +555,13 @@ pub struct Catcher {
     pub span: Span,
 }
 
-/// What stands between `{%` and `%}`, trimmed, if `text` is a JSONata expression: it must begin and end with the marks
+/// The text between `{%` and `%}`, trimmed, if `text` is a JSONata expression: it must begin and end with the marks
 /// exactly (recorded on AWS: with a blank around them it stays a plain string).
 pub fn jsonata_expression(text: &str) -> Option<&str> {
     text.strip_prefix("{%")?.strip_suffix("%}").map(str::trim)
 }
 
-/// The marks removed from a payload template's key, if its value is to be evaluated: `name.$` gives `name`.
+/// A payload template's key without its suffix, if its value is to be evaluated: `name.$` gives `name`.
 pub fn template_key(key: &str) -> Option<&str> {
     key.strip_suffix(".$")
 }

@@ -1,10 +1,10 @@
-//! What a state leads to: the next states, and the workflows nested in it.
+//! The successors of a state, and the workflows nested in it.
 
 use super::place::Place;
 use crate::json::source::Node;
 
-/// Calls `visit` with each workflow nested in a state: a Parallel's branches, what a Map does with its items. `apart`
-/// is true for a distributed Map, whose iterations are executions of their own.
+/// Calls `visit` with each workflow nested in a state: a Parallel's branches, a Map's processor. `apart` is true for a
+/// distributed Map, whose iterations are separate executions.
 pub(super) fn each<'n>(state: &'n Node, place: Place<'_>, visit: &mut dyn FnMut(&'n Node, Place<'_>, bool)) {
     match state.get("Type").and_then(Node::as_str) {
         Some("Parallel") => {

@@ -1,8 +1,8 @@
 //! Which of a workflow's variables may have a value before a state begins: those that are assigned by a state which may
 //! come before it.
 //!
-//! States that lead to each other are one component; components are looked at in the order in which they lead to each
-//! other, for 64 variables at once, and only for those that are asked for.
+//! States that lead to each other are one component; components are processed in the order of their transitions, for 64
+//! variables at once, and only for queried ones.
 
 use std::collections::HashMap;
 
@@ -27,26 +27,26 @@ impl<'n> Assigned<'n> {
         self.states[number].push(state);
     }
 
-    /// The number of a variable that some state assigns.
+    /// The number of a variable that a state assigns.
     pub(super) fn number(&self, name: &str) -> Option<usize> {
         self.numbers.get(name).copied()
     }
 }
 
-/// What may come before the states that are asked about.
+/// What may come before the queried states.
 pub(super) struct Before {
     /// The component of each state. States lead to components of the same number or a lower one.
     component: Vec<usize>,
     /// The components that lead to each one; itself where its states lead to each other.
     sources: Vec<Vec<usize>>,
-    /// The place of each state that may be asked about.
+    /// The index of each queried state.
     asked: HashMap<usize, usize>,
-    /// By 64 variables: those that may have a value, for each state that may be asked about.
+    /// By 64 variables: those that may have a value, for each queried state.
     variables: HashMap<usize, Vec<u64>>,
 }
 
 impl Before {
-    /// `targets` are the states that each state leads to, `asked` those that will be asked about.
+    /// `targets` are the successors of each state, `asked` the states that will be queried.
     pub(super) fn new(targets: &[Vec<usize>], asked: impl Iterator<Item = usize>) -> Before {
         let component = components(targets);
         let mut sources = vec![Vec::new(); component.iter().max().map_or(0, |last| last + 1)];

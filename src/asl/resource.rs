@@ -1,10 +1,10 @@
-//! What a Task's `Resource` names (developer guide, "Integrating services").
+//! Parsing of a Task's `Resource` (developer guide, "Integrating services").
 
 use super::diagnostic::did_you_mean;
 use super::model::{Pattern, ResourceKind};
 use crate::models;
 
-/// Reads a resource ARN; `None` when neither AWS nor we would recognize it.
+/// Parses a resource ARN; `None` when neither AWS nor we recognize it.
 pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
     let mut parts = arn.splitn(6, ':');
     let (prefix, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
@@ -33,26 +33,26 @@ pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
     }
 }
 
-/// `aws`, or one of the partitions whose names begin so: `aws-cn`, `aws-us-gov`.
+/// `aws`, or one of the other partitions with this prefix: `aws-cn`, `aws-us-gov`.
 fn is_partition(partition: &str) -> bool {
     let mut words = partition.split('-');
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
     words.next() == Some("aws") && words.all(is_word)
 }
 
-/// Whether an ARN that is recognized is one of ours, which AWS does not know.
+/// Whether a recognized ARN is one of ours, which AWS does not know.
 pub(super) fn is_ours(arn: &str) -> bool {
     let rest = arn.split_once(":states:::").map_or("", |(_, rest)| rest);
     rest.split_once(':').is_some_and(|(service, _)| OURS.iter().any(|row| row.service == service))
 }
 
-/// Whether an ARN is of the services whose resources AWS knows, so that it must be one of them.
+/// Whether an ARN is of a service whose resources AWS checks.
 pub(super) fn is_of_aws(arn: &str) -> bool {
     let mut parts = arn.split(':');
     parts.next() == Some("arn") && matches!(parts.nth(1), Some("lambda" | "states"))
 }
 
-/// What the author of a call that AWS does not recognize may have meant.
+/// A suggestion for a call that AWS does not recognize.
 pub(super) fn suggestion(arn: &str) -> Option<String> {
     let (_, call) = arn.split_once(":states:::aws-sdk:")?;
     let (service, action) = call.split_once(':')?;
@@ -63,7 +63,7 @@ pub(super) fn suggestion(arn: &str) -> Option<String> {
         };
     }
     let actions = models::actions(service);
-    // What is there was refused for another reason.
+    // An action that exists was refused for another reason.
     let is_there = actions.iter().any(|there| there == action);
     if is_there { None } else { did_you_mean(action, actions.iter().map(String::as_str)) }
 }
@@ -73,7 +73,7 @@ fn is_function_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Reads `<service>:<action>[.<pattern>]` or `aws-sdk:<service>:<action>[.waitForTaskToken]`.
+/// Parses `<service>:<action>[.<pattern>]` or `aws-sdk:<service>:<action>[.waitForTaskToken]`.
 fn integration(rest: &str) -> Option<(ResourceKind, Pattern)> {
     let (service, call) = rest.split_once(':')?;
     let (call, pattern) = split_pattern(call)?;
@@ -106,7 +106,7 @@ fn split_pattern(call: &str) -> Option<(&str, Pattern)> {
     Some((call, pattern))
 }
 
-/// Actions of an optimised integration, separated by blanks, by what they can be waited for.
+/// Actions of an optimised integration, separated by blanks, by their patterns.
 struct Integration {
     service: &'static str,
     actions: &'static str,
@@ -129,7 +129,7 @@ const EKS_SYNC: &str = "createCluster deleteCluster createNodegroup deleteNodegr
 const SAGEMAKER_SYNC: &str = "createTrainingJob createTransformJob createHyperParameterTuningJob createLabelingJob createProcessingJob \
      createAutoMLJob createAutoMLJobV2";
 
-/// The integrations of our own.
+/// Our own integrations.
 const OURS: &[Integration] = &[row("kafka", "produce", "", ""), row("nats", "publish request", "", "")];
 
 /// The optimised integrations (developer guide, "Integrating optimized services").

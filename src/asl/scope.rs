@@ -1,4 +1,4 @@
-//! Variables: a branch or iteration may read what the workflow around it assigns, but not assign it itself
+//! Variables: a branch or iteration may read what the enclosing workflow assigns, but not assign it itself
 //! (specification, "Variables").
 
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ pub(super) fn check(check: &mut Check, root: &Node) {
     scope.workflow(root, Place::ROOT);
 }
 
-/// Checks the workflows nested in a state that stands by itself.
+/// Checks the workflows nested in a single state.
 pub(super) fn check_state(check: &mut Check, state: &Node, place: Place<'_>) {
     let mut scope = Scope { check, language: QueryLanguage::JsonPath, outer: Vec::new() };
     scope.nested(state, place);
@@ -31,17 +31,17 @@ pub(super) fn check_state(check: &mut Check, state: &Node, place: Place<'_>) {
 struct Scope<'c, 'n> {
     check: &'c mut Check,
     language: QueryLanguage,
-    /// The workflows around, from the outside in.
+    /// The enclosing workflows, from the outside in.
     outer: Vec<Outer<'n>>,
 }
 
-/// A workflow while the ones nested in one of its states are walked.
+/// A workflow while those nested in one of its states are walked.
 struct Outer<'n> {
     assigned: Assigned<'n>,
     states: &'n [Member],
-    /// The state whose inside is walked.
+    /// The state that is being walked.
     at: usize,
-    /// What may come before, made when first needed.
+    /// What may come before, computed when first needed.
     before: Option<Before>,
 }
 
@@ -69,7 +69,7 @@ impl<'n> Scope<'_, 'n> {
     fn nested(&mut self, state: &'n Node, place: Place<'_>) {
         nested::each(state, place, &mut |workflow, place, apart| {
             if apart {
-                // Executions of their own see no variables of their parent.
+                // Separate executions do not see their parent's variables.
                 let outer = std::mem::take(&mut self.outer);
                 self.workflow(workflow, place);
                 self.outer = outer;
@@ -116,8 +116,8 @@ impl<'n> Scope<'_, 'n> {
 }
 
 impl Outer<'_> {
-    /// Whether `name` may have a value when the nested workflow begins. What only comes later does not count: recorded
-    /// on AWS, a Parallel's own Catch may assign a name that its branches assign too.
+    /// Whether `name` may have a value when the nested workflow begins. Later assignments do not count: recorded on
+    /// AWS, a Parallel's own Catch may assign a name that its branches assign too.
     fn may_have_assigned(&mut self, name: &str) -> bool {
         let Some(variable) = self.assigned.number(name) else { return false };
         let states = self.states;
@@ -133,7 +133,7 @@ fn type_of(state: &Node) -> Option<&str> {
     state.get("Type").and_then(Node::as_str)
 }
 
-/// The states that each state leads to.
+/// The successors of each state.
 fn targets(states: &[Member]) -> Vec<Vec<usize>> {
     let index: HashMap<&str, usize> =
         states.iter().enumerate().map(|(at, state)| (&*state.key.value, at)).collect();

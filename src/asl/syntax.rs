@@ -1,4 +1,4 @@
-//! Whether paths, intrinsic calls and expressions are well formed: the one door from here to [`crate::query`].
+//! Syntax checks of paths, intrinsic calls and expressions: the only use of [`crate::query`] here.
 
 use super::diagnostic::Code;
 use crate::query::intrinsic::Call;
@@ -6,7 +6,7 @@ use crate::query::jsonata::{Allowed, CompileErrorKind, Expr, Profile, Regexes};
 use crate::query::path::{Path, ReferencePath, SyntaxError};
 use crate::query::{Names, Slot};
 
-/// Whether a text is well formed does not depend on which variables there are.
+/// Syntax does not depend on the existing variables.
 struct NoNames;
 
 impl Names for NoNames {
@@ -56,8 +56,8 @@ impl Names for Shared<'_> {
     }
 }
 
-/// What is wrong with a JSONata expression (the text between its marks), and at which byte. `allowed` says what it may
-/// refer to besides `$states.input`, `$states.context` and variables.
+/// What is wrong with a JSONata expression (the text between its marks), and at which byte. `allowed` are its possible
+/// references besides `$states.input`, `$states.context` and variables.
 pub(super) fn jsonata_error(
     text: &str,
     allowed: Allowed,

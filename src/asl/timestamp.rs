@@ -1,4 +1,4 @@
-//! RFC 3339 timestamps as Amazon States Language narrows them (specification, "Timestamps").
+//! RFC 3339 timestamps as restricted by Amazon States Language (specification, "Timestamps").
 
 use jiff::civil::DateTime;
 

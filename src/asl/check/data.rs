@@ -1,5 +1,5 @@
-//! What distributed Maps read from and write to: the `Parameters` (or `Arguments`) of `ItemReader` and `ResultWriter`
-//! (developer guide, "ItemReader", "ResultWriter"), in the words that AWS has for those of tasks.
+//! The data of distributed Maps: the `Parameters` (or `Arguments`) of `ItemReader` and `ResultWriter` (developer guide,
+//! "ItemReader", "ResultWriter"), with AWS's messages for those of tasks.
 
 use std::path::{Component, Path};
 
@@ -10,13 +10,13 @@ use crate::asl::place::Place;
 use crate::json::source::{Node, NodeValue};
 use crate::models::{self, Naming};
 
-/// What can be done with data, and the members that say with which.
+/// An action on data, and the members that identify the data.
 struct Action {
-    /// As resources name it.
+    /// Its name in resources.
     name: &'static str,
     required: &'static [&'static str],
     optional: &'static [&'static str],
-    /// The operation of S3 whose other members AWS takes.
+    /// The operation of S3 whose other members AWS accepts.
     operation: Option<&'static str>,
 }
 
@@ -43,11 +43,11 @@ const ACTIONS: [Action; 5] = [
     Action { name: "file:write", required: &["Path"], optional: &[], operation: None },
 ];
 
-/// What a Map Run itself says, and no definition.
+/// Set by a Map Run itself, never by a definition.
 const GIVEN_BY_THE_RUN: [&str; 2] = ["Body", "Key"];
 
 impl Action {
-    /// What a resource names.
+    /// The action of a resource.
     fn of(arn: &str) -> Option<&'static Action> {
         let (_, name) = arn.split_once(":states:::")?;
         ACTIONS.iter().find(|action| action.name == name)
@@ -57,7 +57,7 @@ impl Action {
         self.required.iter().chain(self.optional).copied()
     }
 
-    /// Whether AWS takes a member, and this engine does not.
+    /// Whether AWS accepts a member, and this engine does not.
     fn is_on_aws(&self, member: &str) -> bool {
         let find = |action| models::find("s3", action, Naming::Service).ok();
         let Some(operation) = self.operation.and_then(find) else { return false };
@@ -67,7 +67,7 @@ impl Action {
     }
 }
 
-/// Members of a reader's or a writer's parameters, without the mark of those that come with the execution.
+/// Members of a reader's or a writer's parameters, without the suffix of those that are known at run time.
 fn members(node: &Node, is_jsonata: bool) -> impl Iterator<Item = (&str, Option<&Node>)> {
     node.members().into_iter().flatten().map(move |member| {
         let comes = |value: &Node| is_jsonata && value.as_str().is_some_and(|text| text.starts_with("{%"));
@@ -78,20 +78,20 @@ fn members(node: &Node, is_jsonata: bool) -> impl Iterator<Item = (&str, Option<
     })
 }
 
-/// The members that AWS takes, and this engine does not.
+/// The members that AWS accepts, and this engine does not.
 pub(crate) fn not_here<'n>(arn: &str, parameters: &'n Node, is_jsonata: bool) -> Vec<&'n str> {
     let Some(action) = Action::of(arn) else { return Vec::new() };
     let is_not_here = |name: &&str| action.members().all(|member| member != *name);
     members(parameters, is_jsonata).map(|(name, _)| name).filter(is_not_here).collect()
 }
 
-/// Whether a path stays below the folder that it begins in.
+/// Whether a path stays below its starting folder.
 pub(crate) fn stays_below(path: &str) -> bool {
     Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 impl Check {
-    /// Of an `ItemReader` or a `ResultWriter`.
+    /// Checks those of an `ItemReader` or a `ResultWriter`.
     pub(super) fn data_parameters(&mut self, node: &Node, place: Place<'_>, context: Context) {
         let Some((resource, arn)) = node.get("Resource").and_then(|it| Some((it, it.as_str()?))) else {
             return;
@@ -100,7 +100,7 @@ impl Check {
         let field = if context.is_jsonata() { "Arguments" } else { "Parameters" };
         let Some(given) = node.get(field) else {
             let is_given = node.get("Parameters").or(node.get("Arguments")).is_some();
-            // Stores of an embedder's own may need nothing.
+            // Custom stores may need none.
             if !is_given && self.options.resources != Resources::Any {
                 let message = format!("{field} field is required for resource ARN: {arn}");
                 self.schema(message, place, resource.span);
@@ -109,7 +109,7 @@ impl Check {
         };
         let place = place.field(field);
         match &given.value {
-            // It comes with the execution, or was refused as a text that is no expression.
+            // It is known at run time, or was refused as a text that is not an expression.
             NodeValue::String(_) if context.is_jsonata() => return,
             NodeValue::Object(_) => {}
             _ => {
@@ -139,7 +139,7 @@ impl Check {
     fn data_parameter(&mut self, action: &Action, name: &str, value: &Node, place: Place<'_>) {
         let is_file = action.operation.is_none();
         match value.as_str() {
-            // It is there, for the store to refuse.
+            // It is present, and the store refuses it.
             None if value.value == NodeValue::Null => {}
             None if is_file => {
                 self.schema(STRING, place.field(name), value.span);
@@ -157,7 +157,7 @@ impl Check {
     }
 }
 
-/// What is said of a member that there is not.
+/// The message for an unknown member.
 fn unknown(action: &Action, name: &str, suggests: bool) -> (String, Option<String>) {
     if action.operation.is_none() {
         let message = format!("The field \"{name}\" is not supported by {}", action.name);

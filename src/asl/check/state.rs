@@ -84,7 +84,7 @@ impl Check {
         }
     }
 
-    /// What the table of fields cannot say about an object.
+    /// Rules about an object that the table of fields cannot express.
     pub(super) fn object_rules(
         &mut self,
         node: &Node,
@@ -121,7 +121,7 @@ impl Check {
         }
     }
 
-    /// What a service is called with must be said, be it `{}`; activities run with the role of their workers.
+    /// A service's parameters must be given, even if they are `{}`; activities run with the role of their workers.
     fn service_task(&mut self, node: &Node, place: Place<'_>, context: Context) {
         let known = node.get("Resource").and_then(|resource| {
             let arn = resource.as_str().filter(|arn| !resource::is_ours(arn))?;
@@ -131,7 +131,7 @@ impl Check {
         let field = if context.is_jsonata() { "Arguments" } else { "Parameters" };
         let missing = node.get("Parameters").or(node.get("Arguments")).is_none();
         match kind {
-            // Handlers of an embedder's own may take the input as it is.
+            // Custom handlers may take the input unchanged.
             ResourceKind::Service { .. } | ResourceKind::Sdk { .. }
                 if self.options.resources == Resources::Any => {}
             ResourceKind::Service { .. } | ResourceKind::Sdk { .. } if missing => {
@@ -155,7 +155,7 @@ impl Check {
         }
     }
 
-    /// Recorded: whatever member is wrong, however deep, the place is that of all parameters.
+    /// Recorded: for an invalid member at any depth, the location is that of all parameters.
     fn service_parameters(
         &mut self,
         given: &Node,
@@ -174,7 +174,7 @@ impl Check {
         }
     }
 
-    /// What a reader's configuration must and may have depends on what is read.
+    /// A reader's required and allowed configuration depends on what is read.
     fn reader_config(&mut self, node: &Node, place: Place<'_>) {
         let text = |name| node.get(name).and_then(Node::as_str);
         let input = text("InputType");
@@ -252,7 +252,7 @@ impl Check {
         true
     }
 
-    /// A rule asks one thing, and a rule about a variable compares it once.
+    /// A rule has one condition, and a rule about a variable has one comparison.
     fn rule(&mut self, node: &Node, members: &[Member], place: Place<'_>, context: Context) {
         let selectors = members.iter().filter(|member| SELECTORS.contains(&&*member.key.value)).count();
         if selectors != 1 {
@@ -281,7 +281,7 @@ impl Check {
         }
     }
 
-    /// `States.ALL` stands alone and last.
+    /// `States.ALL` must be alone and last.
     pub(super) fn wildcard_last(&mut self, handlers: &[Node], place: Place<'_>) {
         for (index, handler) in handlers.iter().enumerate() {
             let Some(names) = handler.get("ErrorEquals").and_then(Node::items) else { continue };
@@ -298,10 +298,10 @@ impl Check {
     }
 }
 
-/// What a rule may ask, of which it asks one, in the order in which AWS lists them.
+/// The conditions of a rule, of which it has one, in the order in which AWS lists them.
 const SELECTORS: [&str; 5] = ["And", "Or", "Not", "Variable", "Condition"];
 
-/// The type of the executions that run what a Map does with its items.
+/// The type of the executions that run a Map's processor.
 pub(super) fn child_type(processor: &Node, around: MachineType) -> MachineType {
     let config = processor.get("ProcessorConfig");
     let field = |name| config.and_then(|it| it.get(name)).and_then(Node::as_str);

@@ -46,7 +46,7 @@ impl Check {
                 self.integer(min, max, node, place);
             }
             Expect::DynamicNumber => self.number(f64::MIN, f64::MAX, NUMBER, node, place),
-            // Recorded: what is no number is no integer either.
+            // Recorded: a value that is not a number is reported as not an integer.
             Expect::Percentage => self.number(0.0, 100.0, INTEGER, node, place),
             Expect::NumberFrom(min) => self.number(min, f64::MAX, NUMBER, node, place),
             Expect::JsonPointer => self.json_pointer(node, place),
@@ -100,7 +100,7 @@ impl Check {
         }
     }
 
-    /// JSONata: whether the field is settled because it holds expressions.
+    /// JSONata: whether the field needs no further check because it has expressions.
     fn expression_field(&mut self, expect: Expect, node: &Node, place: Place<'_>, context: Context) -> bool {
         let allowed = Allowed {
             result: expect.sees_result(place.name(), context.owner),
@@ -182,7 +182,7 @@ impl Check {
             self.schema(INTEGER, place, node.span).suggestion = placeholder(node);
             return;
         };
-        // What is too long for any integer is beyond the limit that its sign says.
+        // A number too long for any integer exceeds the limit on the side of its sign.
         let value = text.parse().unwrap_or(if text.starts_with('-') { i128::MIN } else { i128::MAX });
         if value < i128::from(min) {
             self.schema(format!("Minimum value is {min}"), place, node.span);
@@ -313,8 +313,8 @@ impl Check {
         }
     }
 
-    /// A Pass state's `Result` is not evaluated. AWS warns of "attempt to use a path in the result of a pass state" (API
-    /// reference), whatever the key is called.
+    /// A Pass state's `Result` is not evaluated. AWS warns of "attempt to use a path in the result of a pass state"
+    /// (API reference), for any key.
     fn static_data(&mut self, node: &Node, place: Place<'_>) {
         match &node.value {
             NodeValue::String(text) if looks_like_path(text) => {
@@ -397,7 +397,7 @@ impl Check {
         if context.machine_type == MachineType::Standard {
             return;
         }
-        // Word for word as recorded, the blank at the end of one included.
+        // Exactly as recorded, including a trailing blank.
         let message = match (kind, pattern) {
             (ResourceKind::Activity, _) => "Express state machine does not support Activity ARN",
             (_, Pattern::Sync | Pattern::Sync2) => {
@@ -411,7 +411,7 @@ impl Check {
         self.schema(message, place, node.span);
     }
 
-    /// One of AWS's actions, or that of our own.
+    /// One of AWS's actions, or our own.
     fn resource_action(&mut self, actions: &[&str], ours: &str, node: &Node, place: Place<'_>) {
         let Some(text) = self.text(node, place) else { return };
         let action = text.strip_prefix("arn:").and_then(|rest| rest.split_once(":states:::"));
@@ -449,7 +449,7 @@ impl Check {
 /// Characters of a distributed Map's label.
 const LABEL_CHARS_MAX: usize = 40;
 
-/// The place of a byte of a string, from where it goes wrong to its end.
+/// The span of a string from a byte on, where it goes wrong, to its end.
 fn inside(node: &Node, offset: usize) -> Span {
     let Span { start, end } = node.span;
     // With escapes in the text, the byte offset is unknown.
@@ -462,13 +462,13 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '.'))
 }
 
-/// Whether a text has one of the marks of an expression and not the other. With a blank before it, it is plain data.
+/// Whether a text has only one of the two marks of an expression. With a blank before it, it is plain data.
 fn is_half_open(text: &str) -> bool {
     let spaced = text.starts_with(char::is_whitespace);
     text.starts_with("{%") || (text.ends_with("%}") && !spaced)
 }
 
-/// Says that a text is what some tool was to replace: `${Table}`, `<PARTITION>`.
+/// The suggestion for a text that a tool should have replaced: `${Table}`, `<PARTITION>`.
 fn placeholder(node: &Node) -> Option<String> {
     let text = node.as_str()?;
     let between = |open: &str, close: &str| {
@@ -480,7 +480,7 @@ fn placeholder(node: &Node) -> Option<String> {
     Some(format!("the placeholder `{found}` was not replaced"))
 }
 
-/// Variables are named like identifiers (specification, "Variables").
+/// Variable names are identifiers (specification, "Variables").
 fn variable_name_error(name: &str) -> Option<String> {
     let mut chars = name.chars();
     let count = name.chars().count();
