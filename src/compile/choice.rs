@@ -142,7 +142,7 @@ impl Lower {
     }
 }
 
-/// What is tried for one rule by itself.
+/// The step of a single rule.
 fn step(choice: &Choice, rule: u32) -> ChoiceStep {
     match &choice.tests[choice.rules[rule as usize].test] {
         Test::Comparison(comparison)

@@ -1,4 +1,4 @@
-//! Distributed Maps: what a child execution runs is a program of its own, and the Map Run is a task of the Map's state.
+//! Distributed Maps: a child execution runs a separate program, and the Map Run is a task of the Map's state.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::program::{
 use crate::query::jsonata::Allowed;
 
 impl Lower {
-    /// What makes a Map a distributed one, if it is.
+    /// The distributed part of a Map, if it has one.
     pub(super) fn distributed(&mut self, place: &Place<'_, '_>, map: &asl::Map) -> Option<Box<Distributed>> {
         let is_express = match map.mode {
             MapMode::Inline => return None,
@@ -74,7 +74,7 @@ impl Lower {
         Some(Box::new(Distributed { child, is_express, label, task, reader, batcher, writer }))
     }
 
-    /// What this engine cannot read.
+    /// Refuses what this engine cannot read.
     fn refuse_unreadable(&mut self, place: &Place<'_, '_>, map: &asl::Map) {
         if let Some(reader) = &map.item_reader {
             self.refuse_members(place, "ItemReader", &reader.resource.value, reader.arguments.as_ref());
@@ -89,7 +89,7 @@ impl Lower {
         }
     }
 
-    /// Members that AWS takes, and this engine does not.
+    /// Members that AWS accepts, and this engine does not.
     fn refuse_members(&mut self, place: &Place<'_, '_>, of: &str, arn: &str, arguments: Option<&Node>) {
         let is_jsonata = place.state.query_language == asl::QueryLanguage::Jsonata;
         let name = arguments_of(place);
@@ -105,7 +105,7 @@ impl Lower {
     }
 }
 
-/// What the arguments of readers and writers are called.
+/// The name of the arguments of readers and writers.
 fn arguments_of(place: &Place<'_, '_>) -> &'static str {
     match place.state.query_language {
         asl::QueryLanguage::JsonPath => "Parameters",
@@ -113,8 +113,8 @@ fn arguments_of(place: &Place<'_, '_>) -> &'static str {
     }
 }
 
-/// The label of a Map without one. AWS draws a UUID; here it follows from the state's place, so that the same definition
-/// has the same labels.
+/// The label of a Map without one. AWS generates a UUID; here it is derived from the state's place, so that the same
+/// definition has the same labels.
 fn label(place: &Place<'_, '_>) -> Box<str> {
     let digest = Sha256::digest(place.state.location.as_bytes());
     let (high, low) = digest.split_at(8);
@@ -178,7 +178,7 @@ fn unreadable(reader: &asl::ItemReader) -> Vec<(&'static str, String)> {
             let message = "Data without an InputType is not supported: name JSON, JSONL, CSV or MANIFEST";
             refuse("", message.to_owned());
         }
-        // What they list would be read as if it were in this format.
+        // Listed objects would be read as if they were in this format.
         (Some(kind), _) if is_list && !flattens => {
             let message =
                 format!("The InputType {kind} is not supported for a list of objects: leave it out");

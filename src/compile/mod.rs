@@ -4,7 +4,7 @@
 //! 2. **Lower**: fields become table rows; paths, calls, expressions and templates are compiled.
 //! 3. **Gather**: runs of equality rules of a Choice become hash tables.
 //!
-//! The definition was checked by [`asl`](crate::asl), so what is refused here is what this engine cannot run.
+//! The definition was checked by [`asl`](crate::asl), so only what this engine cannot run is refused here.
 
 mod choice;
 mod distributed;
@@ -22,7 +22,7 @@ use crate::program::{PathId, Program, StateId, Workflow, WorkflowId};
 use crate::query::jsonata::Regexes;
 use variables::Variables;
 
-/// Why a checked definition cannot be compiled: the place, as AWS writes it, and the reason.
+/// Why a checked definition cannot be compiled: the location, in AWS's form, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} at {location}")]
 pub struct Error {
@@ -40,12 +40,12 @@ pub struct Error {
 /// # Panics
 /// When the definition is not one that [`asl::read`](crate::asl::read) found without errors.
 pub fn compile(definition: &asl::Definition) -> Result<Program, Vec<Error>> {
-    // AWS accepts 0 for a machine; what ends at once could do nothing, so it stands for no limit.
+    // AWS accepts 0 for a machine; a machine that ends at once would be useless, so it means no limit.
     let timeout_seconds = definition.timeout_seconds.filter(|&seconds| seconds > 0);
     workflow(&definition.workflow, timeout_seconds, definition.checks_parameters)
 }
 
-/// A program of its own for a workflow: the machine's, or that of a distributed Map's child executions.
+/// The program of a workflow: the machine's, or that of a distributed Map's child executions.
 fn workflow(
     workflow: &asl::Workflow,
     timeout_seconds: Option<u64>,
@@ -77,7 +77,7 @@ fn workflow(
     Ok(program)
 }
 
-/// Why a text is no program.
+/// Why a text does not give a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DefinitionError {
@@ -122,7 +122,7 @@ impl std::str::FromStr for Program {
     }
 }
 
-/// A workflow with its ids given out, to be lowered.
+/// A workflow with allocated ids, to be lowered.
 struct Plan<'d> {
     workflow: &'d asl::Workflow,
     states: HashMap<&'d str, StateId>,
@@ -131,7 +131,7 @@ struct Plan<'d> {
     inner: Vec<Vec<WorkflowId>>,
 }
 
-/// Pass 1. Workflows are visited from the outside in; the states of one workflow stand together in the table.
+/// Pass 1. Workflows are visited from the outside in; the states of one workflow are contiguous in the table.
 fn allocate<'d>(
     top: &'d asl::Workflow,
     outer: Variables<'d>,
@@ -179,15 +179,15 @@ struct Lower {
     program: Program,
     states: Table<StateId, crate::program::State>,
     errors: Vec<Error>,
-    /// Paths that mean the same everywhere, by their text.
+    /// Paths with the same meaning everywhere, by their text.
     paths: HashMap<String, PathId>,
     /// Regular expressions, each compiled once.
     regexes: Regexes,
-    /// As the definition has it.
+    /// As in the definition.
     checks_parameters: bool,
 }
 
-/// What a state's fields are lowered with.
+/// The context in which a state's fields are lowered.
 struct Place<'p, 'd> {
     plan: &'p Plan<'d>,
     state: &'d asl::State,

@@ -15,7 +15,7 @@ impl Lower {
     pub(super) fn state(&mut self, place: &Place<'_, '_>, inner: &[WorkflowId]) -> State {
         let state = place.state;
         let jsonata = state.query_language == asl::QueryLanguage::Jsonata;
-        // `$states.result` exists where there is a result: in Task, Parallel and Map.
+        // `$states.result` exists for states with a result: Task, Parallel and Map.
         let has_result = matches!(
             state.kind,
             asl::StateKind::Task(_) | asl::StateKind::Parallel(_) | asl::StateKind::Map(_)
@@ -110,8 +110,8 @@ impl Lower {
         }
     }
 
-    /// The operation whose parameters are looked at before the task begins: those that stand in the definition were, when
-    /// it was checked.
+    /// The operation whose parameters are checked before the task begins: constant ones were checked with the
+    /// definition.
     fn checked_parameters(&self, place: &Place<'_, '_>, kind: &asl::ResourceKind) -> Option<Box<Operation>> {
         if !self.checks_parameters {
             return None;
@@ -203,8 +203,7 @@ impl Lower {
     }
 }
 
-/// The names that the history of a service task shows: what stands behind the service in the ARN is the action, with
-/// its pattern.
+/// The names in the history of a service task: the part behind the service in the ARN is the action, with its pattern.
 fn service_action(arn: &str, service: &str) -> ResourceKind {
     let action = arn.rsplit_once(&format!("{service}:")).map_or(arn, |(_, action)| action);
     ResourceKind::Service { service: service.into(), action: action.into() }

@@ -1,5 +1,5 @@
-//! Variables become slots. A workflow sees the variables of the workflows around it and its own; siblings reuse slots,
-//! because no two of them are ever seen from one place.
+//! Variables become slots. A workflow sees the variables of its enclosing workflows and its own; siblings reuse slots,
+//! because no two of them are visible at one place.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,11 +8,11 @@ use crate::asl::model as asl;
 use crate::query::jsonata::Regexes;
 use crate::query::{Names, Slot};
 
-/// The variables one workflow sees, outer ones first. Workflows inside share what is around them.
+/// The variables of one workflow, outer ones first. Nested workflows share the outer ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables<'d>(Option<Rc<Level<'d>>>);
 
-/// What a workflow adds to the variables around it.
+/// What a workflow adds to the outer variables.
 #[derive(Debug)]
 struct Level<'d> {
     outer: Variables<'d>,
@@ -22,7 +22,7 @@ struct Level<'d> {
 }
 
 impl<'d> Variables<'d> {
-    /// What `workflow` sees, standing inside a workflow that sees `self`.
+    /// The variables of `workflow`, nested in a workflow with those of `self`.
     pub(super) fn enter(self, workflow: &'d asl::Workflow) -> Variables<'d> {
         let len = self.len();
         let mut level = Level { outer: self, slots: HashMap::new(), len };
@@ -40,7 +40,7 @@ impl<'d> Variables<'d> {
         if level.slots.is_empty() { level.outer } else { Variables(Some(Rc::new(level))) }
     }
 
-    /// How many variables the workflow sees.
+    /// The number of variables.
     pub(super) fn len(&self) -> u32 {
         self.0.as_ref().map_or(0, |level| level.len)
     }
@@ -75,7 +75,7 @@ fn variable_name(key: &str) -> &str {
     key.strip_suffix(".$").unwrap_or(key)
 }
 
-/// [`Variables`] as the query languages ask for them, and what expressions share.
+/// [`Variables`] for the query languages, and what expressions share.
 pub(super) struct Lookup<'v, 'd> {
     pub(super) variables: &'v Variables<'d>,
     pub(super) regexes: &'v mut Regexes,
