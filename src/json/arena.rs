@@ -11,11 +11,11 @@ use crate::limits;
 
 pub(super) const NO_SPAN: u32 = u32::MAX;
 
-/// Where the building of a container began, on the arena's stack.
+/// Where a container begins, on the arena's stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(pub(super) usize);
 
-/// Where the building of a string began, in the arena's text.
+/// Where a string begins, in the arena's text.
 #[derive(Clone, Copy, Debug)]
 pub struct TextMark(usize);
 
@@ -51,10 +51,10 @@ pub struct Arena {
     pub(super) text: String,
     pub(super) nodes: Vec<Value>,
     pub(super) stack: Vec<Value>,
-    /// Where the reader puts what it has read until a container is complete. Only its memory is kept between two texts:
-    /// all of it stands ready, whatever it holds.
+    /// The reader's values until a container is complete. Only the memory is kept between two texts: all of it is
+    /// initialized, with any content.
     pub(super) slots: Vec<Value>,
-    /// What the reader remembers of the texts before.
+    /// The reader's memory of names in earlier texts.
     pub(super) names: Option<Box<Names>>,
     pub(super) bytes_max: usize,
     /// Bytes in use from which on it is looked at closely: `bytes_max`, or less when the byte count is published.
@@ -85,7 +85,7 @@ impl Arena {
         }
     }
 
-    /// Forgets all values and keeps the memory.
+    /// Drops all values and keeps the memory.
     pub fn clear(&mut self) {
         self.text.clear();
         self.nodes.clear();
@@ -98,14 +98,14 @@ impl Arena {
         self.text.len() + (self.nodes.len() + self.stack.len()) * size_of::<Value>()
     }
 
-    /// Bytes held, used or not.
+    /// Bytes allocated, used or not.
     pub fn capacity_bytes(&self) -> usize {
         let values = self.nodes.capacity() + self.stack.capacity() + self.slots.capacity();
         let names = if self.names.is_some() { size_of::<Names>() } else { 0 };
         self.text.capacity() + values * size_of::<Value>() + names
     }
 
-    /// Gives memory back when more than `bytes` are held; for pools, so that one large execution does not stay large
+    /// Frees memory when more than `bytes` are allocated; for pools, so that one large execution does not stay large
     /// for ever.
     pub fn shrink_above(&mut self, bytes: usize) {
         if self.capacity_bytes() > bytes {
@@ -133,12 +133,12 @@ impl Arena {
         std::mem::take(&mut self.stack)
     }
 
-    /// Puts the stack back.
+    /// Restores the stack.
     pub(super) fn put_stack(&mut self, stack: Vec<Value>) {
         self.stack = stack;
     }
 
-    /// Takes over the budget of `other`, whether it is used up, and what its reader has learnt.
+    /// Takes over the budget of `other`, whether it is used up, and the names its reader has learnt.
     pub(super) fn take_over(&mut self, other: &mut Arena) {
         self.bytes_max = other.bytes_max;
         self.held = other.held.take();
@@ -154,7 +154,7 @@ impl Arena {
         self.overflowed
     }
 
-    /// Says that what comes next needs `bytes`; false (and [`overflowed`](Arena::overflowed)) when they do not fit.
+    /// Announces that `bytes` are needed; false (and [`overflowed`](Arena::overflowed)) when they do not fit.
     pub fn reserve(&mut self, bytes: usize) -> bool {
         let needed = self.bytes().saturating_add(bytes);
         if needed > self.looks_at {
@@ -175,8 +175,7 @@ impl Arena {
         self.string_at(at, self.text.len(), escape_growth(text.as_bytes()))
     }
 
-    /// A string that stands between its quotes in the text, with a colon behind them if `key`: it is written with one
-    /// copy.
+    /// A string that is between its quotes in the text, with a colon behind them if `key`: it is written with one copy.
     pub fn quoted_string(&mut self, text: &str, key: bool) -> Value {
         let growth = escape_growth(text.as_bytes());
         if growth > 0 || !self.reserve(text.len() + 3) {
@@ -205,7 +204,7 @@ impl Arena {
         &self.text[mark.0..]
     }
 
-    /// Takes back what was appended since `mark`.
+    /// Removes what was appended since `mark`.
     pub fn cancel_text(&mut self, mark: TextMark) {
         self.text.truncate(mark.0);
     }
@@ -220,7 +219,7 @@ impl Arena {
         self.string_at(mark.0, self.text.len(), growth)
     }
 
-    /// Copies the text of another arena's strings behind this one's; see [`rebased`](Arena::rebased).
+    /// Appends the text of another arena's strings to this one's; see [`rebased`](Arena::rebased).
     pub fn append_text(&mut self, text: &str) -> TextMark {
         let mark = self.begin_text();
         self.text.push_str(text);
@@ -293,12 +292,12 @@ impl Arena {
         &mut self.stack[mark.0..]
     }
 
-    /// Takes back the children pushed since `mark`.
+    /// Removes the children pushed since `mark`.
     pub fn cancel(&mut self, mark: Mark) {
         self.stack.truncate(mark.0);
     }
 
-    /// Takes back all but the first `len` children pushed since `mark`.
+    /// Removes all but the first `len` children pushed since `mark`.
     pub fn cancel_after(&mut self, mark: Mark, len: usize) {
         self.stack.truncate(mark.0 + len);
     }
@@ -308,8 +307,8 @@ impl Arena {
         self.close(false, mark)
     }
 
-    /// Closes the keys and values pushed since `mark` into an object. Of a key pushed twice the last value stays, in
-    /// the place of the first.
+    /// Closes the keys and values pushed since `mark` into an object. Of a repeated key, the last value stays, in the
+    /// place of the first.
     pub fn end_object(&mut self, mark: Mark) -> Value {
         debug_assert!((self.stack.len() - mark.0).is_multiple_of(2));
         self.drop_duplicate_keys(mark);
@@ -321,14 +320,14 @@ impl Arena {
         self.close(true, mark)
     }
 
-    /// Closes keys that are known to differ, and their values, into an object; `size` is what it takes as compact JSON
+    /// Closes keys that are known to differ, and their values, into an object; `size` is its length as compact JSON
     /// text, `depth` that of its deepest value.
     pub(crate) fn end_measured_object(&mut self, mark: Mark, size: usize, depth: u16) -> Value {
         self.close_as(true, mark, size, depth)
     }
 
-    /// An object with the keys and values of `row`, an array of them, and the values of the members that have none
-    /// there: each with the member's number. `size` and `depth` are what there is without these. `Undefined` when one of
+    /// An object with the keys and values of `row`, an array of them, and the values of the members that are missing
+    /// there: each with the member's number. `size` and `depth` are those without these values. `Undefined` when one of
     /// the values is, or there is no row.
     #[inline]
     pub(crate) fn fill_object(
@@ -342,7 +341,7 @@ impl Arena {
         }
         let (mut size, mut depth) = (size, depth);
         let (header, from) = (self.nodes.len(), row.at() as usize - 1);
-        // Straight to where it stays, header and all: what was only just pushed would be waited for.
+        // Directly to its final place, with the header: reading values that were just pushed would stall.
         self.nodes.extend_from_within(from..=from + row.count() as usize);
         for (member, value) in blanks {
             if value.is_undefined() {
@@ -399,7 +398,7 @@ impl Arena {
     #[inline]
     fn drop_duplicate_keys(&mut self, mark: Mark) {
         if may_hold_twins(&self.stack[mark.0..]) {
-            // Taken out meanwhile, because the texts that are compared lie in the arena too.
+            // Taken out meanwhile, because the compared texts are in the arena too.
             let mut stack = std::mem::take(&mut self.stack);
             let kept = self.drop_equal_keys(&mut stack[mark.0..]);
             stack.truncate(mark.0 + kept);
@@ -412,7 +411,7 @@ impl Arena {
     #[inline(never)]
     pub(super) fn drop_equal_keys(&self, members: &mut [Value]) -> usize {
         let count = members.len() / 2;
-        // Large objects are looked up in a set, so that the time stays linear.
+        // A set is used for large objects, so that the time stays linear.
         let mut seen = std::collections::HashMap::new();
         let mut kept = 0;
         for i in 0..count {
@@ -587,7 +586,7 @@ impl Arena {
         }
     }
 
-    /// About the bytes of a value, for the account of work: any number that is no text counts as the same.
+    /// Roughly the bytes of a value, for charging work: all numbers that are not kept as text count the same.
     #[inline]
     pub(crate) fn bulk(&self, value: Value) -> u64 {
         u64::from(match value.kind() {
@@ -608,7 +607,7 @@ impl Arena {
         }
     }
 
-    /// Where the value stands in the text, and its length, for a container read in canonical form.
+    /// The value's span in the text, for a container read in canonical form.
     #[inline]
     pub(super) fn span(&self, value: Value) -> Option<(usize, usize)> {
         let header = self.header(value);
@@ -640,8 +639,8 @@ impl Iterator for Entries<'_> {
 
 impl ExactSizeIterator for Entries<'_> {}
 
-/// Whether two of these keys, each followed by its value, may be the same text. A set of 256 hashes: the few keys of most
-/// objects do not meet in it, and none needs a look at its text.
+/// Whether two of these keys, each followed by its value, may be equal. A set of 256 hashes: the few keys of most
+/// objects do not collide in it, so their text need not be compared.
 #[inline]
 pub(super) fn may_hold_twins(members: &[Value]) -> bool {
     let (mut seen, mut twice) = ([0u64; 4], 0u64);
@@ -654,7 +653,7 @@ pub(super) fn may_hold_twins(members: &[Value]) -> bool {
     twice != 0
 }
 
-/// Whether two texts of the same length, longer than four bytes, are the same. Names are short: two overlapping words
+/// Whether two texts of the same length, longer than four bytes, are equal. Names are short: two overlapping words
 /// cover them without a call.
 #[inline]
 fn same_bytes(a: &[u8], b: &[u8]) -> bool {
@@ -675,12 +674,12 @@ pub(super) fn escape_growth(bytes: &[u8]) -> usize {
     if bytes.len() > LONG_TEXT { escape_growth_of_long(bytes) } else { escape_growth_of_short(bytes) }
 }
 
-/// From here on a text is gone over many bytes at a time.
+/// Texts from this length on are processed many bytes at a time.
 const LONG_TEXT: usize = 1_024;
 
 #[inline(never)]
 fn escape_growth_of_long(bytes: &[u8]) -> usize {
-    // Sums of 48 bytes that add 5 at most fit a byte, so that the additions become one for many bytes.
+    // Sums of 48 bytes that add at most 5 fit a byte, so the additions are vectorized.
     let growth = |byte: u8| {
         let named = u8::from(matches!(byte, 0x08 | 0x09 | 0x0a | 0x0c | 0x0d));
         u8::from(byte == b'"') + u8::from(byte == b'\\') + 5 * u8::from(byte < 0x20) - 4 * named

@@ -1,4 +1,4 @@
-//! What can go wrong between Rust types and values, and where in the value it did.
+//! Errors of conversions between Rust types and values, with their place in the value.
 
 use std::fmt;
 
@@ -24,13 +24,13 @@ enum Step {
     Index(usize),
 }
 
-/// What kind of mistake an [`Error`] tells of.
+/// The kind of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The value is not what the type needs, or the type's own code refused it.
     Mismatch,
-    /// A map key is neither a string nor something with one obvious text (integer, finite float, boolean, character).
+    /// A map key is neither a string nor a value with an unambiguous text (integer, finite float, boolean, character).
     Key,
     /// Nested deeper than [`limits::JSON_DEPTH_MAX`].
     TooDeep,
@@ -61,12 +61,12 @@ impl Error {
         self
     }
 
-    /// What kind of mistake it is.
+    /// The kind of error.
     pub fn kind(&self) -> ErrorKind {
         self.detail.kind
     }
 
-    /// What is wrong, without the place.
+    /// The message, without the place.
     pub fn message(&self) -> &str {
         &self.detail.message
     }

@@ -1,13 +1,13 @@
 //! Compaction: at a state boundary the live values of an execution move to a fresh arena and the garbage stays behind.
 //!
 //! Blocks move breadth first, as in Cheney's collector: the new blocks are their own work list, so there is no
-//! recursion however deep a value is, and a block's header in the old arena remembers where it went, so what was shared
-//! stays shared. Text moves afterwards: the spans still referred to (strings, decimals, the spans of canonical
-//! containers) are sorted and overlapping ones merged, so each live byte is copied once, in its old order, and the new
-//! text is never longer than the old one, whatever strings were cut out of each other.
+//! recursion at any depth, and a block's header in the old arena stores its new place, so sharing is preserved. Text
+//! moves afterwards: the spans still referred to (strings, decimals, the spans of canonical containers) are sorted and
+//! overlapping ones merged, so each live byte is copied once, in its old order, and the new text is never longer than
+//! the old one, even with overlapping substrings.
 //!
-//! All of it goes on piece by piece, and between two pieces says how much was done: much that lives takes a tenth of a
-//! second to move, and others are to have their turn meanwhile.
+//! All of it is done piece by piece, and reports the work done in between: moving many live values takes a tenth of a
+//! second, and others must have their turn meanwhile.
 
 use super::arena::NO_SPAN;
 use super::room::{AT_ONCE, AT_ONCE_BYTES, push_text, push_values};
@@ -37,11 +37,11 @@ pub struct Compactor {
     sorted: Vec<u64>,
     /// The roots that refer to text themselves.
     root_texts: Vec<Value>,
-    /// What was made before stays where it is.
+    /// Older values stay where they are.
     since: Since,
 }
 
-/// A moment in the life of an arena: what was made since then lies behind it.
+/// A moment in the life of an arena: values made since then are behind it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Since {
     nodes: usize,
@@ -84,12 +84,12 @@ impl Compactor {
         }
     }
 
-    /// Moves what the roots reach into a fresh arena that takes the place of `arena`; everything else is forgotten, and
-    /// so are containers and strings that are still being built.
+    /// Moves all values that are reachable from the roots into a fresh arena that replaces `arena`; everything else is
+    /// dropped, including containers and strings that are still being built.
     ///
     /// `each_root` must call its argument for every root, and is called twice: it must visit the same roots in the same
-    /// order both times. Values that are not visited mean nothing afterwards. Takes time linear in what is reached, but
-    /// for a sort of the references to text.
+    /// order both times. Values that are not visited are invalid afterwards. The time is linear in the reachable
+    /// values, except for a sort of the references to text.
     pub fn compact(&mut self, arena: &mut Arena, each_root: impl FnMut(&mut dyn FnMut(&mut Value))) {
         self.compact_in_pieces(arena, each_root, &mut |_| ());
     }
@@ -107,8 +107,8 @@ impl Compactor {
         std::mem::swap(&mut self.fresh, arena);
     }
 
-    /// The same for what was made since a moment; what is older stays where it is, and so do the containers that are
-    /// still being built. Older values refer to no younger ones, so that roots need not be older themselves.
+    /// The same for values made since a moment; older ones stay where they are, and so do containers that are still
+    /// being built. Older values do not refer to younger ones, so the roots themselves need not be older.
     pub(crate) fn compact_since(
         &mut self,
         arena: &mut Arena,
@@ -140,7 +140,7 @@ impl Compactor {
         self.references.clear();
         self.root_texts.clear();
         if self.since.bytes(arena) > AT_ONCE_BYTES {
-            // At once: what grows while it is filled is copied as a whole again and again.
+            // Reserved at once: a vector that grows while it is filled is copied again and again.
             self.fresh.nodes.reserve(arena.nodes.len() - self.since.nodes);
             self.fresh.text.reserve(arena.text.len() - self.since.text);
         }
@@ -183,7 +183,7 @@ impl Compactor {
         }
     }
 
-    /// Copies a container's block as it stands, unless that was done before; returns where it is now.
+    /// Copies a container's block unchanged, unless that was done before; returns its new place.
     fn move_block(&mut self, old: &mut Arena, container: Value, pause: &mut dyn FnMut(u64)) -> u32 {
         let header_at = container.at() as usize - 1;
         let header = old.nodes[header_at];
@@ -198,7 +198,7 @@ impl Compactor {
         at
     }
 
-    /// Goes through the blocks moved so far, moving those they point to, until there are no more.
+    /// Scans the blocks moved so far, moving those they point to, until there are no more.
     fn move_blocks(&mut self, old: &mut Arena, pause: &mut dyn FnMut(u64)) {
         let mut next = 0;
         while let Some(&node) = self.fresh.nodes.get(next) {
@@ -221,10 +221,10 @@ impl Compactor {
         }
     }
 
-    /// Copies every byte of text that is still referred to once, and makes the references point there.
+    /// Copies every byte of text that is still referred to once, and updates the references.
     fn move_text(&mut self, old: &Arena, pause: &mut dyn FnMut(u64)) {
         sort(&mut self.references, &mut self.sorted, pause);
-        // What was copied last: where it began and ends in the old text, and where it begins in the new one.
+        // The last copied span: where it began and ends in the old text, and where it begins in the new one.
         let (mut from, mut copied, mut to) = (0, 0, 0);
         for (n, &reference) in self.references.iter().enumerate() {
             if n & (AT_ONCE - 1) == AT_ONCE - 1 {
@@ -270,7 +270,7 @@ impl Steps<'_> {
     }
 }
 
-/// Sorts a list; a long one piece by piece, and then by merging these.
+/// Sorts a list; a long one in pieces, which are then merged.
 fn sort(list: &mut Vec<u64>, spare: &mut Vec<u64>, pause: &mut dyn FnMut(u64)) {
     for piece in list.chunks_mut(AT_ONCE) {
         if piece.len() == AT_ONCE {
@@ -308,7 +308,7 @@ fn merge<'l>(mut first: &'l [u64], mut second: &'l [u64], to: &mut Vec<u64>, pau
     }
 }
 
-/// The text a value refers to: a string that stands between quotes keeps them.
+/// The text a value refers to: a string between quotes keeps them.
 fn reach(value: Value) -> (u32, u32) {
     match value.kind() {
         Kind::String if value.extra() & QUOTED != 0 => {

@@ -144,7 +144,7 @@ impl<'de> Deserializer<'de> for Reading<'de> {
         visitor.visit_unit()
     }
 
-    /// Names only: serde's own visitors would take a number for a field's index.
+    /// Only names: serde's own visitors would take a number as a field's index.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if self.value.is_string() {
             visitor.visit_borrowed_str(self.arena.str(self.value))
@@ -273,7 +273,7 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
     }
 }
 
-/// A member's name as a map key: a string that may stand for a number or boolean.
+/// A member's name as a map key: a string that may represent a number or boolean.
 struct Name<'de>(&'de str);
 
 /// Numbers in names have the same grammar as numbers in JSON text.

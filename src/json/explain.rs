@@ -1,8 +1,8 @@
-//! Why a text is not JSON, in the words of Jackson, the parser AWS uses.
+//! Explains why a text is not JSON, with the messages of Jackson, the parser AWS uses.
 //!
-//! AWS hands Jackson's messages on to its callers: an execution input that is not JSON is refused with the message, a
-//! definition with the message and the place. So this walks the text the way Jackson's character parser does and stops
-//! where it would.
+//! AWS passes Jackson's messages on to its callers: an execution input that is not JSON is refused with the message, a
+//! definition with the message and the place. So this scans the text like Jackson's character parser and stops where it
+//! would.
 
 use crate::limits;
 
@@ -39,7 +39,7 @@ fn place(text: &str, line: u32, column: u32) -> String {
     format!("[Source: (String)\"{shown}\"{cut}; line: {line}, column: {column}]")
 }
 
-/// Says why `text` is not one JSON value; `None` when it is one.
+/// The reason why `text` is not one JSON value; `None` when it is one.
 ///
 /// ```
 /// use expressway::json::explain::explain;
@@ -63,7 +63,7 @@ pub fn explain(text: &[u8]) -> Option<Explanation> {
     let mut scan = Scan { text: valid, at: 0, open: Vec::new(), shows_source: true };
     let message = match (scan.run(), broken) {
         (Ok(()), None) => return None,
-        // Where the valid part ends too early, the byte that broke it is the reason.
+        // If the valid part ends too early, the byte after it is the reason.
         (Err(message), None) => message,
         (Err(message), Some(_)) if scan.at < valid.len() => message,
         (_, Some(byte)) => format!("Invalid UTF-8 start byte 0x{byte:x}"),
@@ -72,8 +72,8 @@ pub fn explain(text: &[u8]) -> Option<Explanation> {
     Some(Explanation { message, line, column })
 }
 
-/// Why `text` is not JSON, with the place, in the form of a Jackson that does not show what it read: a text within an
-/// execution's data.
+/// The reason why `text` is not JSON, with the place, in the form of a Jackson that does not show the source: a text
+/// within an execution's data.
 pub fn without_source(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut scan = Scan { text: &text, at: 0, open: Vec::new(), shows_source: false };
@@ -87,7 +87,7 @@ pub fn without_source(text: &[u8]) -> String {
 struct Scan<'t> {
     text: &'t str,
     at: usize,
-    /// The brackets that are open, and where.
+    /// The open brackets, and their places.
     open: Vec<(u8, usize)>,
     /// Whether places show the text.
     shows_source: bool,
@@ -135,7 +135,7 @@ impl Scan<'_> {
         !before.ends_with(',')
     }
 
-    /// After a value: true at the end of the text, else the comma is taken, or nothing before a closing bracket.
+    /// After a value: true at the end of the text, else consumes the comma, or nothing before a closing bracket.
     fn after_value(&mut self) -> Step<bool> {
         self.skip_space();
         let Some(&(bracket, _)) = self.open.last() else {
@@ -456,7 +456,7 @@ fn describe(char: char) -> String {
     match code {
         0..0x20 | 0x7f..0xa0 => format!("(CTRL-CHAR, code {code})"),
         0x100.. => {
-            // Jackson sees UTF-16, so of a character beyond U+FFFF the first half.
+            // Jackson uses UTF-16, so of a character beyond U+FFFF it shows the first half.
             let unit = u32::from(char.encode_utf16(&mut [0; 2])[0]);
             format!("'{char}' (code {unit} / 0x{unit:x})")
         }

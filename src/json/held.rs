@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::Arena;
 
-/// What an arena holds, and whether it may hold more.
+/// The bytes of an arena, and whether it may grow.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     bytes: AtomicUsize,
@@ -16,12 +16,12 @@ pub(crate) struct Held {
 
 #[cfg(feature = "runtime")]
 impl Held {
-    /// As of some time ago: it may be a quarter more by now, and what is made in one step.
+    /// Updated at intervals: it may be a quarter more by now, and what one step adds.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
 
-    /// Whether there is no room for more: what comes next does not fit then, as if the arena had all that it may have.
+    /// Sets whether there is no room for more: further values then do not fit, as at the arena's limit.
     pub(crate) fn has_enough(&self, has_enough: bool) {
         self.is_enough.store(has_enough, Relaxed);
     }
@@ -31,7 +31,7 @@ impl Held {
 const TELL_BYTES_MIN: usize = 16 << 10;
 
 impl Arena {
-    /// The [bytes held](Arena::capacity_bytes), from now on; it may hold more again.
+    /// Publishes the [bytes held](Arena::capacity_bytes) from now on; the arena may grow again.
     #[cfg(feature = "runtime")]
     pub(crate) fn told_bytes(&mut self) -> Arc<Held> {
         let held = Arc::clone(self.held.get_or_insert_default());
@@ -41,7 +41,7 @@ impl Arena {
         held
     }
 
-    /// So many bytes will be in use: whether there is room for them, and whether it is time to tell how many are held.
+    /// Before so many bytes are in use: checks whether there is room for them, and publishes the count if it is due.
     #[cold]
     #[inline(never)]
     pub(super) fn look(&mut self, needed: usize) {

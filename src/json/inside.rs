@@ -1,11 +1,11 @@
-//! JSON text inside of JSON strings, as the API's `input` and `output` are.
+//! JSON text inside of JSON strings, as in the API's `input` and `output`.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Range;
 
-/// Where the string ends whose opening quote is before `from`. What is escaped in it is not looked at.
+/// The end of the string whose opening quote is before `from`. Escapes in it are not validated.
 pub(crate) fn end(text: &[u8], from: usize) -> Option<usize> {
-    // With this bit turned over, the quote follows right after the control characters.
+    // With this bit flipped, the quote follows right after the control characters.
     let loud = |word| below(word ^ (ONES * 0x02), 0x21) | equal(word, b'\\');
     let mut look = from;
     each_marked(text, from, loud, |at, byte| match byte {
@@ -19,8 +19,8 @@ pub(crate) fn end(text: &[u8], from: usize) -> Option<usize> {
     })?
 }
 
-/// Writes JSON text, in which there are no control characters, with escapes; what is left of the room. There must be
-/// room for twice as much and [`SPARE`].
+/// Writes JSON text without control characters, escaped; returns the rest of the room. There must be room for twice as
+/// much and [`SPARE`].
 pub(super) fn escape<'o>(text: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
     // What was written, and where to.
     let (mut done, mut to) = (0, 0);
@@ -30,7 +30,7 @@ pub(super) fn escape<'o>(text: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
         to += at - done;
         out[to] = b'\\';
         to += 1;
-        // It goes itself with what follows.
+        // It is copied with what follows.
         done = at;
         Continue(())
     });
@@ -38,22 +38,21 @@ pub(super) fn escape<'o>(text: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
     &mut out[to + text.len() - done..]
 }
 
-/// Bytes that may be written behind what was asked for, and are written over then.
+/// Bytes that may be written beyond the result, and are overwritten later.
 pub(super) const SPARE: usize = RUN;
 
-/// Where the string's closing quote is, and how long the string is without its escapes; as such it is written to `out`, which
-/// is made longer where it has to be, but never shorter. `None` if it does not end, or has what is rare in JSON inside
-/// of JSON: a character written by its number.
+/// The position of the string's closing quote, and its length without escapes; the unescaped text is written to `out`,
+/// which grows if necessary, but never shrinks. `None` if it does not end, or has what is rare in JSON inside of JSON:
+/// a numeric escape.
 ///
-/// In JSON inside of JSON every seventh byte is a quote with a backslash before it. Words in which there is nothing else to
-/// see to have their backslashes taken out without asking where they are: a branch for each would be guessed wrong
-/// often.
+/// In JSON inside of JSON every seventh byte is a quote with a backslash before it. In words with nothing else to
+/// handle, the backslashes are removed without branches for each, which would often be mispredicted.
 pub(crate) fn unescape(body: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(usize, usize)> {
     if out.len() < body.len() + 8 {
         out.resize(body.len() + 8, 0);
     }
     let out = &mut out[..];
-    // In the last word everything is looked at, because a word was taken from its end.
+    // In the last word every byte is handled, because a word was read from its end.
     let (mut at, mut to, mut is_escaped) = (from, 0, false);
     let mut controls = 0;
     loop {
@@ -79,16 +78,16 @@ pub(crate) fn unescape(body: &[u8], from: usize, out: &mut Vec<u8>) -> Option<(u
     }
 }
 
-/// The backslashes of a word, if there is nothing but them and the quotes behind them to be seen to.
+/// The backslashes of a word, if only they and the quotes behind them have to be handled.
 #[inline(always)]
 fn escaped_quotes(word: u64, is_escaped: bool) -> Option<u64> {
-    // Where one says too much, because `#` follows a quote or `]` a backslash, the other does not agree.
+    // A false positive of one, where `#` follows a quote or `]` a backslash, is excluded by the other.
     let (quotes, backslashes) = (maybe_equal(word, b'"'), maybe_equal(word, b'\\'));
     let expected = (backslashes << 8) | (u64::from(is_escaped) << 7);
     (quotes == expected).then_some(backslashes)
 }
 
-/// The word without the bytes that are marked.
+/// The word without the marked bytes.
 #[inline(always)]
 fn without(mut word: u64, mut marks: u64) -> u64 {
     let mut take = || {
@@ -98,7 +97,7 @@ fn without(mut word: u64, mut marks: u64) -> u64 {
         marks = (marks & marks.wrapping_sub(1)) >> 8;
         marks != 0
     };
-    // There mostly are up to two.
+    // Usually there are up to two.
     take();
     while take() {}
     word
@@ -139,7 +138,7 @@ fn unescape_singly(
     (*at < body.len()).then_some(false)
 }
 
-/// What an escape stands for, by the byte behind the backslash; 0 for none.
+/// The meaning of an escape, by the byte behind the backslash; 0 for none.
 const ESCAPES: [u8; 256] = {
     let mut escapes = [0; 256];
     let pairs = *b"\"\"\\\\//n\nt\tr\rb\x08f\x0c";
@@ -151,10 +150,10 @@ const ESCAPES: [u8; 256] = {
     escapes
 };
 
-/// As many bytes mostly stand between two quotes, or fewer.
+/// The usual maximum of bytes between two quotes.
 const RUN: usize = 16;
 
-/// Copies some bytes. Behind them there is room for more, so that few are copied as if they were many.
+/// Copies some bytes. There is spare room behind them, so that few are copied with a fixed size.
 #[inline(always)]
 fn copy(from: &[u8], bytes: Range<usize>, out: &mut [u8], to: usize) {
     match (from[bytes.start..].first_chunk(), out[to..].first_chunk_mut::<RUN>()) {
@@ -168,10 +167,10 @@ fn copy_long(from: &[u8], out: &mut [u8]) {
     out[..from.len()].copy_from_slice(from);
 }
 
-/// Goes through the bytes of a text that are marked, from a place on, until one breaks off.
+/// Visits the marked bytes of a text, from a position on, until the callback breaks.
 ///
-/// They are looked for eight at once, at places that do not depend on what was found before: then the processor looks
-/// ahead while those are dealt with, which in JSON inside of JSON are a third of all bytes.
+/// Eight bytes are searched at once, at positions that do not depend on earlier results: so the processor can work
+/// ahead; in JSON inside of JSON a third of all bytes are marked.
 #[inline(always)]
 fn each_marked<R>(
     text: &[u8],
@@ -196,7 +195,7 @@ fn each_marked<R>(
     None
 }
 
-/// Less than eight bytes as if spaces followed.
+/// Less than eight bytes, padded with spaces.
 #[inline(never)]
 fn last_word(rest: &[u8]) -> [u8; 8] {
     let mut word = [b' '; 8];
@@ -220,7 +219,7 @@ fn maybe_below(word: u64, limit: u64) -> u64 {
     word.wrapping_sub(ONES * limit) & !word & HIGHS
 }
 
-/// As [`equal`], but bytes behind one that is equal may be marked as well if they differ in nothing but the lowest bit.
+/// As [`equal`], but bytes behind an equal one may be marked as well if they differ only in the lowest bit.
 #[inline(always)]
 fn maybe_equal(word: u64, byte: u8) -> u64 {
     maybe_below(word ^ (ONES * u64::from(byte)), 1)
@@ -236,7 +235,7 @@ fn equal(word: u64, byte: u8) -> u64 {
 mod tests {
     use super::*;
 
-    /// Every text of five of these behind up to nine others, so that they cross words everywhere.
+    /// Every text of five of these behind up to nine others, so that they cross word boundaries everywhere.
     fn each_text(mut check: impl FnMut(&str)) {
         let pieces = ["\"", "\\", "\n", "#", "]", "é"];
         for number in 0..6usize.pow(5) {

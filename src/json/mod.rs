@@ -1,13 +1,13 @@
 //! The value model: one arena per execution, and a value that is a 16-byte `Copy` record pointing into it.
 //!
-//! * A scalar is whole in its [`Value`]; a string is a span of the arena's text; an array or object points to a block
-//!   of child values. Passing data from state to state copies 16 bytes; aliasing a subtree costs the same.
+//! * * A scalar is complete in its [`Value`]; a string is a span of the arena's text; an array or object points to a
+//!   block of child values. Passing data from state to state copies 16 bytes; aliasing a subtree costs the same.
 //! * Values are immutable once made. A builder pushes children on the arena's stack and closes them into a block.
 //! * Every container knows its serialized size and its depth, so the 262,144-byte payload limit is one comparison.
 //! * The bytes of an input are copied once into the text; strings without escapes, and numbers that are written the way
 //!   they were read, stay spans of it. A container that was read in canonical form is written by copying its span.
 //!
-//! What this is not: it knows nothing of states or executions, and a [`Value`] means nothing without the [`Arena`] it
+//! What this is not: it does not know states or executions, and a [`Value`] is only meaningful with the [`Arena`] it
 //! was made in.
 
 mod arena;

@@ -1,18 +1,18 @@
-//! Names seen before. JSON texts that come one after the other mostly have the same names in the same order, and so have
-//! the objects in an array.
+//! A cache of names. Consecutive JSON texts mostly have the same names in the same order, and so have the objects in an
+//! array.
 //!
-//! The reader keeps a small table of names, in which each remembers the one that followed it last time. So the next name
-//! is mostly not read but compared, whole words at a time, with the one that is expected; its end, its first bytes and
-//! its colon are then known. It also tells that the names of an object differ, without looking at them again.
+//! The reader keeps a small table of names, in which each has the one that followed it last time. So the next name is
+//! mostly not read but compared, whole words at a time, with the expected one; its end, its first bytes and its colon
+//! are then known. The table also shows that the names of an object differ, without comparing them again.
 //!
-//! The table saves time and nothing else: what is read does not depend on it.
+//! The table only saves time: results do not depend on it.
 
 use super::value::Value;
 
-/// How many names are remembered; a power of two.
+/// How many names are cached; a power of two.
 const ENTRIES: usize = 128;
 
-/// Bytes that are compared: a quote, the name, a quote and a colon. What does not fit is read each time.
+/// Bytes that are compared: a quote, the name, a quote and a colon. Longer names are read each time.
 const COMPARED: usize = size_of::<[u64; 2]>();
 
 /// The table, and where the reader is in it.
@@ -21,9 +21,9 @@ pub(super) struct Names {
     entries: [Entry; ENTRIES],
     /// The entry of the last name, in the order of the text.
     last: u8,
-    /// The rank that is given out next.
+    /// The next rank.
     rank: u8,
-    /// Whether a name has gone from the table since the document began: ranks say nothing then.
+    /// Whether a name was removed from the table since the document began: ranks are meaningless then.
     shaken: bool,
 }
 
@@ -32,7 +32,7 @@ struct Entry {
     /// `"name":` and which of its bits count, as two words each.
     text: [u64; 2],
     mask: [u64; 2],
-    /// The name, but for its place in the text.
+    /// The name, without its place in the text.
     name: Value,
     /// Bytes of the text; 0 if the entry is empty.
     len: u8,
@@ -42,12 +42,12 @@ struct Entry {
     rank: u8,
 }
 
-/// Its text is never found: what is read is UTF-8, which has no such bytes.
+/// Its text never matches: the input is UTF-8, which has no such bytes.
 const EMPTY: Entry =
     Entry { text: [u64::MAX; 2], mask: [u64::MAX; 2], name: Value::UNDEFINED, len: 0, next: 0, rank: 0 };
 
-/// What is known of the names of one object so far: the rank of the last. As long as ranks grow, no two names are the
-/// same.
+/// What is known of the names of one object so far: the rank of the last. As long as ranks grow, no two names are
+/// equal.
 pub(super) type Order = u8;
 
 /// Before the first name.
@@ -57,7 +57,7 @@ pub(super) const ORDER_START: Order = 0;
 pub(super) const ORDER_UNKNOWN: Order = u8::MAX;
 
 impl Names {
-    /// Out of line, because the table is made on the stack, which the reader is to leave small.
+    /// Out of line, because the table is made on the stack, which should stay small in the reader.
     #[cold]
     #[inline(never)]
     pub(super) fn new() -> Box<Names> {
@@ -71,7 +71,7 @@ impl Names {
         self.shaken = false;
     }
 
-    /// The name that begins with these bytes of the text, if it is the one that is expected, and the bytes it takes with its colon.
+    /// The name that begins with these bytes of the text, if it is the expected one, and its length with the colon.
     #[inline(always)]
     pub(super) fn expected(&mut self, [a, b]: [u64; 2], order: &mut Order) -> Option<(Value, usize)> {
         let place = self.entries[usize::from(self.last) % ENTRIES].next;
@@ -84,7 +84,7 @@ impl Names {
         Some((entry.name, usize::from(entry.len)))
     }
 
-    /// Remembers the name that begins with these bytes of the text: `len` bytes with its colon.
+    /// Adds the name that begins with these bytes of the text: `len` bytes with its colon.
     #[inline(always)]
     pub(super) fn learn(&mut self, [a, b]: [u64; 2], name: Value, len: usize) {
         if len > COMPARED {
@@ -94,7 +94,7 @@ impl Names {
         let mask = [bits(len), bits(len.saturating_sub(8))];
         let text = [a & mask[0], b & mask[1]];
         let hash = (text[0] ^ text[1].rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 57;
-        // One of four places, so that a name is at one place at most.
+        // One of four places, so that a name is at most at one place.
         let places = [0, 1, 2, 3].map(|n| (hash as usize + n) % ENTRIES);
         let found = places.into_iter().find(|&place| self.entries[place].text == text);
         let place = match found {

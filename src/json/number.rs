@@ -1,6 +1,6 @@
-//! Numbers: to compute with, integers that fit 64 bits are exact, and all others are doubles.
+//! Numbers in arithmetic: integers that fit 64 bits are exact, all others are doubles.
 
-/// A JSON number to compute with.
+/// A JSON number for arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
     /// Fits a signed 64-bit integer and was written without fraction and exponent.

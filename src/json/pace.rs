@@ -1,4 +1,4 @@
-//! Whether the reader reads a text at once, or stops between pieces to ask whether to go on.
+//! Whether the reader reads a text at once, or stops between pieces to ask whether to continue.
 
 /// Bytes of a piece.
 pub(super) const PIECE_BYTES: usize = 16 << 10;
@@ -8,7 +8,7 @@ pub(super) trait Pace {
     /// Whether it does.
     const STOPS: bool;
 
-    /// Whether to go on, after so many bytes.
+    /// Whether to continue, after so many bytes.
     fn goes_on(&mut self, bytes: usize) -> bool;
 }
 
@@ -23,7 +23,7 @@ impl Pace for AtOnce {
     }
 }
 
-/// Asks the function between pieces.
+/// Calls the function between pieces.
 pub(super) struct InPieces<F>(pub(super) F);
 
 impl<F: FnMut(usize) -> bool> Pace for InPieces<F> {

@@ -1,4 +1,4 @@
-//! JSON text to values (RFC 8259, nothing more lenient).
+//! JSON text to values (strictly RFC 8259).
 //!
 //! The text is copied once into the arena; strings without escapes and numbers that would be written as they stand
 //! remain spans of it. `benches/read.rs` holds the measurement that justifies a parser of our own: the same arena
@@ -22,7 +22,7 @@ pub struct ReadError {
 }
 
 impl ReadError {
-    /// What is to be said of the text before the error itself: what is only too large for this reader is JSON.
+    /// The first part of a message about the text: one that is only too large for this reader is JSON.
     pub fn verdict(&self) -> &'static str {
         use ReadErrorKind::{NumberRange, Stopped, TooDeep, TooLarge};
         match self.kind {
@@ -68,7 +68,7 @@ pub enum ReadErrorKind {
     /// A number that is JSON, but too large for a double: `1e400`.
     #[error("number out of range (of a double, at most 1.7976931348623157e308)")]
     NumberRange,
-    /// A backslash with something that is no escape, or half a surrogate pair.
+    /// An invalid escape, or half a surrogate pair.
     #[error("malformed escape in a string")]
     Escape,
     /// A control character in a string.
@@ -108,10 +108,10 @@ pub fn read(arena: &mut Arena, text: &[u8]) -> Result<Value, ReadError> {
     read_by(arena, text, AtOnce)
 }
 
-/// [`read`] in pieces: `goes_on` is asked, with the bytes read since the last time, whether to go on.
+/// [`read`] in pieces: `goes_on` is called, with the bytes read since the last call, and decides whether to continue.
 ///
 /// # Errors
-/// As [`read`]'s, and where it was not to go on.
+/// As [`read`]'s, and where it was stopped.
 pub(crate) fn read_in_pieces(
     arena: &mut Arena,
     text: &[u8],
@@ -132,7 +132,7 @@ fn read_by<P: Pace>(arena: &mut Arena, text: &[u8], pace: P) -> Result<Value, Re
     }
     let base = arena.text.len();
     arena.text.push_str(valid);
-    // Taken for the time of reading, so that it is plain which of the two changes.
+    // Taken out while reading, so that it is clear which of the two changes.
     let slots = std::mem::take(&mut arena.slots);
     let mut names = arena.names.take().unwrap_or_else(Names::new);
     names.rewind();
@@ -153,8 +153,8 @@ fn read_by<P: Pace>(arena: &mut Arena, text: &[u8], pace: P) -> Result<Value, Re
     };
     let result = reader.document();
     let Reader { slots, names, arena, .. } = reader;
-    // It was just written, as two words; with the marks looked at it is read as two words, too, and not as one value,
-    // which would wait until both are in the cache.
+    // It was just written, as two words; with its marks changed it is also read as two words, and not as one value,
+    // which would stall until both are in the cache.
     let value = slots.first().map_or(Value::NULL, |value| value.with_marks(0));
     arena.slots = slots;
     arena.names = Some(names);
@@ -167,9 +167,8 @@ fn read_by<P: Pace>(arena: &mut Arena, text: &[u8], pace: P) -> Result<Value, Re
 
 type Fail = (ReadErrorKind, usize);
 
-/// Reads without recursion. Values are put into `slots`, one behind the other; a container that is open is a frame
-/// there, below its children: the record that becomes the header of its block, so that closing it copies header and
-/// children at once.
+/// Reads without recursion. Values are put into consecutive `slots`; an open container has a frame there, below its
+/// children: the record that becomes the header of its block, so that closing it copies header and children at once.
 ///
 /// | frame | while open |
 /// |---|---|
@@ -180,17 +179,17 @@ type Fail = (ReadErrorKind, usize);
 /// | `aux` | `dirty` when it was opened |
 ///
 /// The position in the text (`at`), the first free slot (`top`) and the byte that closes the innermost container are
-/// passed from hand to hand rather than kept here: that holds them in registers, which is a quarter of the speed.
+/// passed as arguments rather than kept here: that holds them in registers, which is a quarter of the speed.
 struct Reader<'a, P> {
     text: &'a [u8],
     valid: &'a str,
     /// Where the text begins in the arena's text.
     base: u32,
-    /// Grows with everything that would be written otherwise than it was read.
+    /// Grows with everything whose canonical text differs from the input.
     dirty: u32,
     /// How many containers are open.
     depth: u16,
-    /// How many have been open at a time, since the innermost that is open.
+    /// The greatest number of open containers since the innermost open one.
     deepest: u16,
     /// The slot of the innermost open container.
     frame: usize,
@@ -200,7 +199,7 @@ struct Reader<'a, P> {
     names: Box<Names>,
     arena: &'a mut Arena,
     pace: P,
-    /// How far it was when that was told.
+    /// The position at the last call of `pace`.
     told: usize,
 }
 
@@ -254,7 +253,7 @@ impl<P: Pace> Reader<'_, P> {
                     return Err((ReadErrorKind::Stopped, at));
                 }
             }
-            // A value is complete: close what ends here, and go on to the next.
+            // A value is complete: close what ends here, and continue with the next.
             loop {
                 let byte = self.byte(at);
                 if byte == b',' && closing != END {
@@ -355,8 +354,8 @@ impl<P: Pace> Reader<'_, P> {
         Ok(())
     }
 
-    /// Closes the innermost container, whose closing bracket is here; its value takes the place of its frame. Returns
-    /// the first free slot, and what closes the parent.
+    /// Closes the innermost container, whose closing bracket is here; its value replaces its frame. Returns the first
+    /// free slot, and the byte that closes the parent.
     #[inline(always)]
     fn close(&mut self, at: usize, mut top: usize, closing: u8) -> (usize, u8) {
         let (frame, object) = (self.frame, closing == b'}');
@@ -387,7 +386,7 @@ impl<P: Pace> Reader<'_, P> {
         (frame + 1, closing)
     }
 
-    /// Makes the names of the innermost object unique; returns the first slot that is free then.
+    /// Makes the names of the innermost object unique; returns the first free slot afterwards.
     #[inline(never)]
     fn drop_twins(&mut self, top: usize) -> usize {
         let members = &mut self.slots[self.frame + 1..top];
@@ -451,13 +450,13 @@ impl<P: Pace> Reader<'_, P> {
         if self.byte(end) != b'"' {
             return self.odd_string(start, end, top);
         }
-        // Where the colon follows at once, the name can be written with it.
+        // If the colon follows at once, the name can be written with it.
         let marks = if key && self.byte(end + 1) == b':' { QUOTED | COLON } else { QUOTED };
         self.put(top, Value::new(Kind::String, marks, (end - start) as u32, self.base + start as u32, head));
         Ok(end + 1)
     }
 
-    /// The first place from `at` on that a string cannot hold as it stands, the end of the text at last.
+    /// The first position from `at` on that a string cannot have unescaped, at most the end of the text.
     #[inline(always)]
     fn special(&self, mut at: usize) -> usize {
         loop {
@@ -470,7 +469,7 @@ impl<P: Pace> Reader<'_, P> {
         }
     }
 
-    /// Sixteen bytes of the text; behind its end follow NULs.
+    /// Sixteen bytes of the text, padded with NULs.
     #[inline(always)]
     fn words(&self, at: usize) -> [u64; 2] {
         match self.text.get(at..).and_then(|rest| rest.first_chunk()) {
@@ -479,7 +478,7 @@ impl<P: Pace> Reader<'_, P> {
         }
     }
 
-    /// The string that begins at `start` and has something else than its closing quote at `at`.
+    /// The string that begins at `start` and has a special byte at `at`.
     #[cold]
     #[inline(never)]
     fn odd_string(&mut self, start: usize, mut at: usize, top: usize) -> Result<usize, Fail> {
@@ -529,7 +528,7 @@ impl<P: Pace> Reader<'_, P> {
             return self.long_integer(start, at, top);
         }
         let negative = first > start;
-        // `-0` is the integer 0 to AWS, which is not how it was written.
+        // For AWS `-0` is the integer 0, which differs from the input.
         self.dirty += u32::from(negative && magnitude == 0);
         let int = if negative { -(magnitude as i64) } else { magnitude as i64 };
         self.put(top, Value::int(int));
@@ -572,7 +571,7 @@ impl<P: Pace> Reader<'_, P> {
         }
     }
 
-    /// The number that begins at `start` and goes on with a fraction or exponent at `at`.
+    /// The number that begins at `start` and continues with a fraction or exponent at `at`.
     fn decimal(&mut self, start: usize, first: usize, mut at: usize, top: usize) -> Result<usize, Fail> {
         let digits = |mut at: usize| {
             let from = at;
@@ -603,8 +602,8 @@ impl<P: Pace> Reader<'_, P> {
     }
 }
 
-/// Whether the shortest text of this number is the one it was read from: at most 15 digits always survive the way
-/// through a double, no trailing zero would be dropped, and it is not so small that it gets an exponent.
+/// Whether the shortest text of this number is the input: at most 15 digits always survive a double, no trailing zero
+/// would be dropped, and it is not so small that it gets an exponent.
 fn written_as_read(zero_integer: bool, integer_digits: usize, fraction: &[u8]) -> bool {
     let leading_zeros = fraction.iter().take_while(|&&digit| digit == b'0').count();
     let trailing_zero = fraction.len() > 1 && fraction.last() == Some(&b'0');
@@ -620,7 +619,7 @@ fn words(text: &[u8; 16]) -> [u64; 2] {
     [word(a), word(b)]
 }
 
-/// The same of less than sixteen bytes, put together without a detour through memory, which would wait for itself.
+/// The same of less than sixteen bytes, assembled without memory accesses, which would stall.
 #[inline(never)]
 fn last_words(rest: &[u8]) -> [u64; 2] {
     match rest.split_first_chunk() {
@@ -643,16 +642,16 @@ fn last_word(rest: &[u8]) -> u64 {
     }
 }
 
-/// Which of eight bytes a string cannot hold as they stand: quote, backslash, control characters. The lowest bit set
+/// Which of eight bytes a string cannot have unescaped: quote, backslash, control characters. The lowest bit set
 /// belongs to the first of them; bits above it may be wrong.
 #[inline(always)]
 fn specials(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    // With this bit turned over, the quote follows right after the control characters.
+    // With this bit flipped, the quote follows right after the control characters.
     let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
     let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-    // Borrows go upwards only; bytes of 0x80 and above are no candidates.
+    // Borrows only go upwards; bytes of 0x80 and above are excluded.
     (quote_or_control | backslash) & !word & HIGH
 }
 

@@ -9,7 +9,7 @@ use crate::limits;
 pub(super) const AT_ONCE: usize = 16 << 10;
 /// Bytes that are copied between two pauses.
 pub(super) const AT_ONCE_BYTES: usize = 256 << 10;
-/// What is smaller is copied at once.
+/// Smaller lists are copied at once.
 const SMALL_BYTES: usize = 1 << 20;
 
 impl Arena {
@@ -29,7 +29,7 @@ impl Arena {
         for list in [&mut self.nodes, &mut self.stack] {
             if list.capacity() - list.len() < values && size_of_val(&**list) >= SMALL_BYTES {
                 let mut grown = Vec::new();
-                // What the system does not give now is asked for again where it is needed.
+                // If the system refuses memory now, it is requested again where it is needed.
                 if grown.try_reserve_exact((2 * list.capacity()).max(list.len() + values)).is_ok() {
                     push_values(&mut grown, list, pause);
                     *list = grown;
@@ -88,7 +88,7 @@ impl Arena {
 }
 
 pub(super) fn push_values(to: &mut Vec<Value>, values: &[Value], pause: &mut dyn FnMut(u64)) {
-    // Nearly always the first are all of them.
+    // Usually the first ones are all of them.
     let (first, rest) = values.split_at(values.len().min(AT_ONCE));
     to.extend_from_slice(first);
     for piece in rest.chunks(AT_ONCE) {

@@ -1,6 +1,6 @@
 //! Typed structs to values: a [`serde::Serializer`] that builds in the arena, without JSON text in between.
 //!
-//! The data model is serde_json's: the value is the one that would be read from the text serde_json writes.
+//! The data model is serde_json's: the value equals the one read from the text serde_json writes.
 
 use std::fmt::{Display, Write as _};
 
@@ -47,8 +47,8 @@ struct Writing<'a> {
     depth: u16,
 }
 
-/// serde_json's way to pass text through a serializer that is its own; with these names its raw values and its numbers
-/// of arbitrary precision arrive.
+/// serde_json passes text through its own serializer with these names: they carry its raw values and its numbers of
+/// arbitrary precision.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 const NUMBER: &str = "$serde_json::private::Number";
 
@@ -256,7 +256,7 @@ struct Children<'a> {
     depth: u16,
     /// The object around a variant's content.
     outer: Option<Mark>,
-    /// Its one member is JSON text that stands for the whole.
+    /// Its one member is JSON text that represents the whole.
     raw: bool,
 }
 
@@ -282,7 +282,7 @@ impl Children<'_> {
         self.push(made)
     }
 
-    /// Children lie on the stack until their container is closed; a hostile iterator must not fill the memory.
+    /// Children are on the stack until their container is closed; a hostile iterator must not fill the memory.
     fn push(&mut self, child: Value) -> Result<(), Error> {
         self.arena.push(child);
         if self.arena.reserve(0) { Ok(()) } else { Err(Error::too_large()) }
@@ -383,7 +383,7 @@ impl SerializeMap for Children<'_> {
     }
 }
 
-/// Makes map keys: strings, and what has one obvious text.
+/// Serializes map keys: strings, and values with an unambiguous text.
 struct KeyWriting<'a> {
     arena: &'a mut Arena,
 }

@@ -1,5 +1,5 @@
-//! JSON text as its author wrote it: a tree in which every node knows its place. For definitions and messages about
-//! them; execution data goes into the [`Arena`](super::Arena) instead.
+//! JSON text as its author wrote it: a tree in which every node has its place. For definitions and messages about them;
+//! execution data goes into the [`Arena`](super::Arena) instead.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub struct Span {
     pub end: u32,
 }
 
-/// A value and where it stands in the text.
+/// A value and its place in the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sourced<T> {
     /// The value.
@@ -113,16 +113,16 @@ impl Node {
     }
 }
 
-/// A whole text, read.
+/// A text that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     /// The value the text holds.
     pub root: Node,
-    /// Names that an object holds twice, at their later place. Their earlier values are not in the tree.
+    /// Repeated names in an object, at their later place. Their earlier values are not in the tree.
     pub duplicates: Vec<Sourced<Box<str>>>,
 }
 
-/// Why a text could not be read. [`explain`](super::explain::explain) puts it into words.
+/// Why a text could not be read. [`explain`](super::explain::explain) gives the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceError {
     /// What is wrong.
@@ -171,7 +171,7 @@ struct Reader<'t> {
     duplicates: Vec<Sourced<Box<str>>>,
 }
 
-/// From how many members on an object looks for duplicates in a hash set.
+/// The number of members from which on an object checks for duplicates with a hash set.
 const MEMBERS_SCANNED_MAX: usize = 32;
 
 impl Reader<'_> {
@@ -349,7 +349,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Skips what stands for itself in a string.
+    /// Skips unescaped text in a string.
     fn skip_plain(&mut self) {
         while let Some(byte) = self.peek() {
             if byte < 0x20 || byte == b'"' || byte == b'\\' {
@@ -359,7 +359,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads an escape. Half of a surrogate pair becomes U+FFFD: no Rust text can hold it.
+    /// Reads an escape. Half of a surrogate pair becomes U+FFFD, because a Rust string cannot have it.
     fn escape(&mut self) -> Result<char, SourceError> {
         self.at += 1;
         let plain = match self.peek() {
@@ -403,7 +403,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where `members` already hold `name`. Large objects are looked up in `seen`, which follows `members`.
+/// The index of `name` in `members`. Large objects are looked up in `seen`, which follows `members`.
 fn position(members: &[Member], seen: &mut HashMap<Box<str>, usize>, name: &str) -> Option<usize> {
     if members.len() < MEMBERS_SCANNED_MAX {
         return members.iter().position(|member| *member.key.value == *name);

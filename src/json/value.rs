@@ -1,6 +1,6 @@
 //! The 16-byte value record.
 
-/// What a [`Value`] is.
+/// The kind of a [`Value`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -23,7 +23,7 @@ pub enum Kind {
     Array,
     /// An object; its block holds key, value, key, value, with no key twice.
     Object,
-    /// Something only its maker can read (a JSONata function). Never part of a JSON text.
+    /// A value that only its maker can interpret (a JSONata function). Never part of a JSON text.
     Opaque,
     /// The record in front of a container's children. Never handed out.
     Header,
@@ -65,11 +65,11 @@ impl std::fmt::Debug for Value {
     }
 }
 
-/// In `extra` of a string: it stands between its quotes in the text.
+/// In `extra` of a string: it is between its quotes in the text.
 pub(super) const QUOTED: u16 = 0x8000;
 /// In `extra` of a string: a colon follows its closing quote.
 pub(super) const COLON: u16 = 0x4000;
-/// In `extra` of a string: the bytes that escaping adds, or this when they are more.
+/// In `extra` of a string: the bytes that escaping adds, saturating.
 pub(super) const GROWTH_MAX: u16 = 0x3FFF;
 
 impl Value {
@@ -158,7 +158,7 @@ impl Value {
         Value::number(Kind::Float, value.to_bits())
     }
 
-    /// A value that only its maker can read; `id` comes back from [`opaque_id`](Value::opaque_id).
+    /// A value that only its maker can interpret; [`opaque_id`](Value::opaque_id) returns `id`.
     pub const fn opaque(id: u32) -> Value {
         Value::new(Kind::Opaque, 0, 0, id, 0)
     }
@@ -181,7 +181,7 @@ impl Value {
         }
     }
 
-    /// The same as comparing [`kind`](Value::kind), which turns a byte into a kind first.
+    /// The same as comparing [`kind`](Value::kind), which converts a byte into a kind first.
     #[inline]
     pub(super) const fn is(self, kind: Kind) -> bool {
         self.head as u8 == kind as u8
@@ -238,7 +238,7 @@ impl Value {
         if matches!(self.kind(), Kind::Int) { Some(self.bits() as i64) } else { None }
     }
 
-    /// The id an opaque value was made with.
+    /// The id of an opaque value.
     pub const fn opaque_id(self) -> Option<u32> {
         if matches!(self.kind(), Kind::Opaque) { Some(self.at()) } else { None }
     }
@@ -261,12 +261,12 @@ impl Value {
         if self.is_container() { self.extra() } else { 0 }
     }
 
-    /// Whether both are the very same container, not only equal ones.
+    /// Whether both are the same container, not just equal ones.
     pub const fn is_same_place(self, other: Value) -> bool {
         self.is_container() && self.head as u8 == other.head as u8 && self.at() == other.at()
     }
 
-    /// Which block a container's children stand in: two handles with the same block are one and the same container.
+    /// The block of a container's children: two handles with the same block are the same container.
     pub(crate) const fn block(self) -> Option<u32> {
         if self.is_container() { Some(self.at()) } else { None }
     }

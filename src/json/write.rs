@@ -16,14 +16,14 @@ pub fn write(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     }
     let from = out.len();
     let size = arena.size(value) as usize;
-    // The size is known, so the room is made once; a little more lets short texts be copied as if they were longer.
+    // The size is known, so the room is made once; a little more allows copying short texts with a fixed size.
     out.resize(from + size + COPIED_AT_ONCE, 0);
     let left = Writer::<false> { arena, text: arena.text.as_bytes() }.value(value, &mut out[from..]).len();
     debug_assert_eq!(left, COPIED_AT_ONCE);
     out.truncate(out.len() - left);
 }
 
-/// As [`write`], but as it stands inside of a JSON string: with a backslash before each quote and backslash.
+/// As [`write`], for the inside of a JSON string: with a backslash before each quote and backslash.
 #[cfg(feature = "api")]
 pub(crate) fn write_inside(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     let from = out.len();
@@ -32,13 +32,13 @@ pub(crate) fn write_inside(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     out.truncate(out.len() - left);
 }
 
-/// Texts up to this long are copied as if they were that long.
+/// Texts up to this length are copied with this length.
 pub(crate) const COPIED_AT_ONCE: usize = 32;
 
 const _: () = assert!(inside::SPARE <= COPIED_AT_ONCE);
 
-/// Each function is given the room that is left and hands back what it leaves. That keeps the place in registers: kept
-/// in the writer, every byte and every name waited for the place that the one before had just stored.
+/// Each function takes the remaining room and returns the rest. That keeps the position in registers: kept in the
+/// writer, every byte and every name waited for the position that the one before had just stored.
 ///
 /// `INSIDE` of a JSON string, quotes and backslashes are escaped.
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ impl<const INSIDE: bool> Writer<'_, INSIDE> {
         }
     }
 
-    /// A child of a container. What most children are is written without a call.
+    /// A child of a container. The most frequent kinds are written without a call.
     #[inline(always)]
     fn child(self, value: Value, out: &mut [u8]) -> &mut [u8] {
         match value.kind() {
@@ -105,7 +105,7 @@ impl<const INSIDE: bool> Writer<'_, INSIDE> {
     fn span(self, from: usize, len: usize, out: &mut [u8]) -> &mut [u8] {
         let short = self.text.get(from..).and_then(|rest| rest.first_chunk::<COPIED_AT_ONCE>());
         match (short, out.first_chunk_mut::<COPIED_AT_ONCE>()) {
-            // What is too much is overwritten by what comes next.
+            // The excess is overwritten by what comes next.
             (Some(short), Some(room)) if len <= COPIED_AT_ONCE => {
                 *room = *short;
                 &mut out[len..]
@@ -178,7 +178,7 @@ fn bytes<'o>(bytes: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
 pub fn to_string(arena: &Arena, value: Value) -> String {
     let mut out = Vec::with_capacity(arena.size(value) as usize);
     write(arena, value, &mut out);
-    // All that is written is ASCII or comes from `str`s.
+    // Everything written is ASCII or comes from `str`s.
     String::from_utf8(out).unwrap_or_default()
 }
 
@@ -187,7 +187,7 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.reserve(text.len() + 2);
     out.push(b'"');
-    // Most texts need no escapes. Looked at without a branch for each byte, which the compiler makes many at a time.
+    // Most texts need no escapes. Checked without a branch for each byte, which the compiler vectorizes.
     let is_special = |byte: &u8| (*byte < b' ') | (*byte == b'"') | (*byte == b'\\');
     if !text.as_bytes().iter().fold(false, |any, byte| any | is_special(byte)) {
         out.extend_from_slice(text.as_bytes());
@@ -236,7 +236,7 @@ mod tests {
         let mut arena = Arena::new();
         for text in &texts {
             arena.clear();
-            // Twice, so that names are known by then.
+            // Twice, so that names are known the second time.
             for _ in 0..2 {
                 let value = super::super::read(&mut arena, text.as_bytes()).expect("JSON");
                 let plain = to_string(&arena, value);

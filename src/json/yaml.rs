@@ -1,9 +1,8 @@
 //! YAML as JSON: a definition written in YAML becomes the same tree that JSON text becomes, and every node knows its
 //! place in the YAML text. So problems are reported at their line, without a detour through JSON.
 //!
-//! The schema is YAML 1.2's: `yes` and `on` are strings, `null`, `~` and nothing at all are null. Aliases are copied,
-//! within a bound; `<<` merges. Tags of one's own are refused by name, but for CloudFormation's where its templates are
-//! read.
+//! The schema is YAML 1.2's: `yes` and `on` are strings, `null`, `~` and an empty value are null. Aliases are copied,
+//! within a bound; `<<` merges. Custom tags are refused by name, except CloudFormation's in its templates.
 
 use std::collections::HashMap;
 
@@ -14,7 +13,7 @@ use super::source::{Member, Node, NodeValue, Source, Sourced, Span};
 use super::write::write_string;
 use crate::limits;
 
-/// Why a text is not YAML that can be JSON.
+/// Why a YAML text cannot become JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct YamlError {
@@ -77,7 +76,7 @@ pub fn to_json(root: &Node) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// As deep as the tree, which the reader bounds.
+/// The depth is bounded by the reader.
 fn write(node: &Node, out: &mut Vec<u8>) {
     match &node.value {
         NodeValue::Null => out.extend_from_slice(b"null"),
@@ -119,11 +118,11 @@ struct Open {
     /// The anchor's number, 0 for none.
     anchor: usize,
     start: u32,
-    /// What had been spent when it was opened.
+    /// The budget spent when it was opened.
     spent: usize,
     depth_below: u16,
     what: What,
-    /// The function of a template that it is the argument of.
+    /// The template function whose argument it is.
     function: Option<String>,
 }
 
@@ -154,13 +153,13 @@ struct Builder {
     root: Option<Node>,
     anchors: HashMap<usize, Anchored>,
     duplicates: Vec<Sourced<Box<str>>>,
-    /// Bytes, about, that the tree takes.
+    /// Bytes, roughly, of the tree.
     spent: usize,
-    /// Tags of its own are functions of CloudFormation.
+    /// Whether custom tags are functions of CloudFormation.
     is_template: bool,
 }
 
-/// What a node costs beside its text.
+/// The cost of a node beside its text.
 const NODE_BYTES: usize = 64;
 
 impl Builder {
@@ -220,7 +219,7 @@ impl Builder {
         if self.spent > limits::YAML_BYTES_MAX { Err(too_large(span)) } else { Ok(()) }
     }
 
-    /// Whether a scalar is the next key of the mapping that is open.
+    /// Whether a scalar is the next key of the open mapping.
     fn takes_key(&mut self, text: &str, style: ScalarStyle, span: Span) -> bool {
         match self.open.last_mut().map(|open| &mut open.what) {
             Some(What::Mapping(mapping)) if mapping.key.is_none() => {
@@ -232,7 +231,7 @@ impl Builder {
         }
     }
 
-    /// The core schema's name for a tag, or the function of a template that it stands for.
+    /// The core schema's name for a tag, or its function in a template.
     fn tag<'t>(
         &self,
         tag: Option<&'t Tag>,
@@ -297,7 +296,7 @@ impl Builder {
         self.finish(node, anchor, self.spent - spent, depth_below + 1)
     }
 
-    /// Puts a whole node where it belongs. It is `depth` containers deep.
+    /// Adds a complete node to its parent. It is `depth` containers deep.
     fn finish(&mut self, node: Node, anchor: usize, cost: usize, depth: u16) -> Result<(), YamlError> {
         if anchor > 0 {
             self.spend(cost, node.span)?;
@@ -336,7 +335,7 @@ impl Builder {
 }
 
 impl Mapping {
-    /// `<<`: the members of a mapping, or of several, the first of a name counts.
+    /// `<<`: the members of a mapping, or of several; the first of a name counts.
     fn merge(&mut self, node: Node) -> Result<(), YamlError> {
         let span = node.span;
         let parts = match node.value {
@@ -370,7 +369,7 @@ fn kind(tag: Option<&Tag>, span: Span) -> Result<Option<&str>, YamlError> {
     let Some(tag) = tag else { return Ok(None) };
     match tag.core_suffix() {
         Some(kind) => Ok(Some(kind)),
-        // A lone `!` asks for a string.
+        // A lone `!` means a string.
         None if tag.handle().is_empty() && tag.suffix() == "!" => Ok(Some("str")),
         None => {
             let message = format!("The tag '{}{}' is not supported", tag.original_handle(), tag.suffix());
@@ -399,7 +398,7 @@ fn resolve(text: &str) -> NodeValue {
     if super::read(&mut super::Arena::new(), text.as_bytes()).is_ok() {
         return NodeValue::Number(text.into());
     }
-    // What JSON writes otherwise: `+1`, `.5`, `5.`, `007`.
+    // Forms that JSON writes differently: `+1`, `.5`, `5.`, `007`.
     let unsigned = text.trim_start_matches(['+', '-']);
     let is_number = text.len() - unsigned.len() <= 1
         && unsigned
