@@ -1,5 +1,5 @@
-//! Parameters against the model of the operation that takes them: of a definition, where not every value is known yet,
-//! and of a task that is about to begin.
+//! Checks parameters against the model of their operation: of a definition, where not every value is known yet, and of
+//! a task that is about to begin.
 
 use super::{Bounded, Extent, Naming, Need, Operation, Shape, Type};
 use crate::json::source::{Node, NodeValue};
@@ -8,24 +8,24 @@ use crate::json::{Arena, Value};
 /// Problems that are reported for one task's parameters.
 const PROBLEMS_MAX: usize = 20;
 
-/// What is wrong with parameters, in AWS's words.
+/// A problem of parameters, in AWS's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) message: String,
-    /// Of a member that does not exist: its name, and those there are.
+    /// Of an unknown member: its name, and the known ones.
     pub(crate) unknown: Option<(String, Vec<String>)>,
 }
 
-/// Data as a definition has it, or an execution.
+/// Data of a definition, or of an execution.
 trait Data<'d>: Copy {
     fn kind(self) -> Kind;
     fn items(self) -> impl Iterator<Item = Self>;
-    /// Members of an object, and whether a name stands for a value that comes with the execution.
+    /// Members of an object, and whether a name is that of a value known at run time.
     fn members(self) -> impl Iterator<Item = (&'d str, Option<Self>)>;
     fn text(self) -> Option<&'d str>;
 }
 
-/// What data is, as Jackson calls it.
+/// The kind of data, by Jackson's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Null,
@@ -34,7 +34,7 @@ enum Kind {
     Text,
     Array,
     Object,
-    /// It comes with the execution.
+    /// Known at run time.
     Unknown,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn task(operation: &Operation, arena: &Arena, value: Value) -> Vec<Pr
     check(operation, Given { arena, value })
 }
 
-/// Whether nothing in parameters of a definition comes with the execution.
+/// Whether all parameters of a definition are constant.
 pub(crate) fn is_written(node: &Node, is_jsonata: bool) -> bool {
     fn all<'d>(data: impl Data<'d>) -> bool {
         data.kind() != Kind::Unknown
@@ -108,7 +108,7 @@ impl Problems<'_> {
                 Need::Optional => false,
             };
             let name = member.name(naming);
-            // Recorded: what is null is there, for the service to refuse.
+            // Recorded: null counts as present, for the service to refuse.
             if needed && !data.members().any(|(given, _)| self.operation.is_called(member, given, is_inside))
             {
                 self.add(format!("The field '{name}' is required but was missing"));
@@ -118,7 +118,7 @@ impl Problems<'_> {
             if self.found.len() >= PROBLEMS_MAX {
                 return;
             }
-            // What comes with the execution is looked at when it is there, its name included: so does AWS.
+            // Values known at run time are checked then, including their names: as on AWS.
             let Some(value) = value else { continue };
             match members.iter().find(|member| self.operation.is_called(member, name, is_inside)) {
                 Some(member) => self.value(name, member.value, value),
@@ -148,9 +148,9 @@ impl Problems<'_> {
         }
         let fits = match expected.kind {
             Type::Any => true,
-            // Objects and arrays are sent as the JSON text they are (recorded of several services).
+            // Objects and arrays are sent as JSON text (recorded of several services).
             Type::Text | Type::Bytes => matches!(kind, Kind::Text | Kind::Object | Kind::Array),
-            // A text that says one is taken for it (published: `"BOOL": "false"`).
+            // A text with a value is accepted as that value (published: `"BOOL": "false"`).
             Type::Integer | Type::Float => {
                 kind == Kind::Number || data.text().is_some_and(|text| text.parse::<f64>().is_ok())
             }
@@ -183,7 +183,7 @@ impl Problems<'_> {
         }
     }
 
-    /// The name that Jackson has for what a member must be.
+    /// Jackson's name for the required type.
     fn json_type(&self, kind: Type) -> &'static str {
         match kind {
             Type::Text | Type::Bytes | Type::Seconds | Type::Time | Type::Any => "STRING",
@@ -196,7 +196,7 @@ impl Problems<'_> {
         }
     }
 
-    /// What calls over HTTP must and must not have.
+    /// Required and forbidden members of calls over HTTP.
     fn own_rules<'d>(&mut self, data: impl Data<'d>) {
         if self.operation.service.extent != Extent::Own {
             return;
@@ -221,7 +221,7 @@ impl Problems<'_> {
         }
     }
 
-    /// Headers are an object, for API Gateway of lists; some are AWS's own.
+    /// Headers are an object, for API Gateway of lists; some are reserved for AWS.
     fn headers<'d>(&mut self, headers: impl Data<'d>, is_gateway: bool) {
         let is_list = |value: Option<_>| {
             value.is_none_or(|value| matches!(Data::kind(value), Kind::Array | Kind::Unknown))
@@ -243,7 +243,7 @@ impl Problems<'_> {
     }
 }
 
-/// Headers that a task must not set, and how the names of others begin.
+/// Headers that a task must not set, and prefixes of others.
 struct Forbidden {
     names: &'static [&'static str],
     prefixes: &'static [&'static str],
@@ -309,7 +309,7 @@ const FORBIDDEN_IN_GATEWAY: Forbidden = Forbidden {
     prefixes: &["x-forwarded", "x-amz"],
 };
 
-/// Whether a task must not set a header. `name` is in small letters.
+/// Whether a task must not set a header. `name` is in lower case.
 pub(crate) fn is_forbidden_header(name: &str, is_gateway: bool) -> bool {
     let Forbidden { names, prefixes } = if is_gateway { FORBIDDEN_IN_GATEWAY } else { FORBIDDEN_IN_HTTP };
     names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))

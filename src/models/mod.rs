@@ -1,6 +1,6 @@
-//! AWS's services: their operations, and the shapes of what goes in and comes out, as a table that `generate.py` makes of
-//! AWS's own service models and of what its SDK for Java renames. Definitions, tasks, mocks and calls are checked against
-//! it. A service is read when something first needs it, and kept.
+//! AWS's services: their operations, and the shapes of requests and responses, as a table that `generate.py` makes from
+//! AWS's own service models and from what its SDK for Java renames. Definitions, tasks, mocks and calls are checked
+//! against it. A service is parsed when it is first needed, and kept.
 
 pub(crate) mod check;
 pub(crate) mod names;
@@ -14,31 +14,31 @@ const SERVICES: &str = include_str!("services.txt");
 #[cfg(not(feature = "models"))]
 const SERVICES: &str = "";
 
-/// The names of all of AWS's services; `generate.py` makes them.
+/// The names of all of AWS's services; made by `generate.py`.
 #[cfg(feature = "models")]
 const NAMES: &str = include_str!("names.txt");
 #[cfg(not(feature = "models"))]
 const NAMES: &str = "";
 
-/// How a service is spoken to.
+/// The protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// `application/x-amz-json-1.0` or `-1.1`
     Json,
-    /// Forms out, XML in.
+    /// Requests as forms, responses as XML.
     Query,
     /// A path and a method for each operation, JSON in bodies.
     Rest,
 }
 
-/// How much of a service is here.
+/// How much of a service is modelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// All of its operations.
     Whole,
     /// Some of them.
     Part,
-    /// It is an integration that is no service's operation.
+    /// It is an integration, not a service's operation.
     Own,
 }
 
@@ -47,14 +47,14 @@ pub(crate) enum Extent {
 pub(crate) struct Service {
     /// AWS's identifier: `Secrets Manager`.
     pub(crate) id: String,
-    /// None where nothing here speaks it: parameters and mocks are checked.
+    /// `None` if it cannot be called: only parameters and mocks are checked.
     pub(crate) protocol: Option<Protocol>,
     pub(crate) extent: Extent,
-    /// What its hosts are called.
+    /// Its host prefix.
     pub(crate) host: &'static str,
-    /// What signatures call it.
+    /// Its name in signatures.
     pub(crate) signing: &'static str,
-    /// Before the operation's name in `X-Amz-Target`.
+    /// The part before the operation's name in `X-Amz-Target`.
     pub(crate) target: &'static str,
     /// Of the JSON protocol, or of the query API.
     pub(crate) version: &'static str,
@@ -74,19 +74,19 @@ struct Row {
     wrapper: Option<&'static str>,
 }
 
-/// An operation, with its service, as workflows call its members.
+/// An operation, with its service, and the naming of its members in workflows.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation {
     pub(crate) service: &'static Service,
     pub(crate) name: &'static str,
     pub(crate) input: Option<usize>,
     pub(crate) output: Option<usize>,
-    /// The element around the result, in the query protocol. Of REST, method and path.
+    /// The element around the result, in the query protocol. For REST, method and path.
     pub(crate) wrapper: Option<&'static str>,
     pub(crate) naming: Naming,
 }
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     Text,
@@ -103,7 +103,7 @@ pub(crate) enum Type {
     Shape(usize),
 }
 
-/// A value with values in it.
+/// A composite value.
 #[derive(Debug)]
 pub(crate) enum Shape {
     Structure(Vec<Member>),
@@ -111,7 +111,7 @@ pub(crate) enum Shape {
     Map { value: Bounded, flat: bool, key_name: &'static str, value_name: &'static str },
 }
 
-/// A type, with the number of the bounds of its values where they have any.
+/// A type, with the number of the bounds of its values, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounded {
     pub(crate) kind: Type,
@@ -123,15 +123,15 @@ pub(crate) struct Bounded {
 pub(crate) struct Member {
     service_name: String,
     java_name: String,
-    /// As the service calls it; empty for what is not sent.
+    /// The service's name for it; empty for what is not sent.
     pub(crate) wire: &'static str,
-    /// Where the service wants it, or says it.
+    /// Its location in the request or the response.
     pub(crate) location: Location,
     pub(crate) value: Bounded,
     pub(crate) need: Need,
 }
 
-/// Where a member stands in a request or an answer: outside of REST, always in the body.
+/// The location of a member in a request or a response: outside of REST, always in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     Body,
@@ -140,7 +140,7 @@ pub(crate) enum Location {
     Header,
 }
 
-/// Whether a member must be there.
+/// Whether a member is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     Optional,
@@ -149,7 +149,7 @@ pub(crate) enum Need {
     Token,
 }
 
-/// What values may be.
+/// Bounds of values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Bounds {
     /// Of a number, or of a length.
@@ -157,30 +157,30 @@ pub(crate) struct Bounds {
     pub(crate) max: Option<f64>,
     /// A regular expression that a text must match.
     pub(crate) pattern: Option<&'static str>,
-    /// All that a text may be, with bars between.
+    /// All possible texts, separated by bars.
     pub(crate) names: Option<&'static str>,
 }
 
-/// How workflows call members.
+/// The naming of members in workflows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Naming {
-    /// As the service does, with a capital at the beginning: the optimised integrations.
+    /// The service's names, capitalized: the optimised integrations.
     Service,
-    /// As AWS's SDK for Java does, with a capital at the beginning: the SDK integrations.
+    /// The names of AWS's SDK for Java, capitalized: the SDK integrations.
     Java,
 }
 
 /// Why there is no such operation.
 #[derive(Debug)]
 pub(crate) enum NotFound {
-    /// The service is not here.
+    /// The service is not modelled.
     Service,
     /// The service has no such operation. Its identifier, and its actions as resources name them.
     Action(&'static Service),
 }
 
 impl Member {
-    /// As workflows call it.
+    /// Its name in workflows.
     pub(crate) fn name(&self, naming: Naming) -> &str {
         match naming {
             Naming::Service => &self.service_name,
@@ -190,21 +190,21 @@ impl Member {
 }
 
 impl Operation {
-    /// Whether workflows call a member so. The optimised integration of Batch also takes those deep inside by the service's
-    /// own name (documented: `"RetryStrategy": {"attempts": 5}`).
+    /// Whether this is the member's name in workflows. The optimised integration of Batch also accepts nested members
+    /// by the service's own name (documented: `"RetryStrategy": {"attempts": 5}`).
     pub(crate) fn is_called(&self, member: &Member, name: &str, is_inside: bool) -> bool {
         let by_own_name = is_inside && self.naming == Naming::Service && self.service.id == "Batch";
         member.name(self.naming) == name || (by_own_name && member.wire == name)
     }
 
-    /// Whether a text may stand in the place of the structure: in the optimised integration of DynamoDB, for an attribute
+    /// Whether a text is accepted in place of the structure: in the optimised integration of DynamoDB, for an attribute
     /// value that is one (published: `":status": "done"`).
     pub(crate) fn is_text_too(&self, shape: usize) -> bool {
         let is_table = self.naming == Naming::Service && self.service.id == "DynamoDB";
         is_table && self.members(shape).first().is_some_and(|member| member.wire == "S")
     }
 
-    /// The members of a structure, and nothing else.
+    /// The members of a structure; empty for other shapes.
     pub(crate) fn members(&self, shape: usize) -> &'static [Member] {
         match &self.service.shapes[shape] {
             Shape::Structure(members) => members,
@@ -244,7 +244,7 @@ impl Service {
 
 /// A service's part of the table.
 struct Section {
-    /// As resources name it.
+    /// Its name in resources.
     package: String,
     text: &'static str,
     service: OnceLock<Service>,
@@ -265,7 +265,7 @@ fn service(package: &str) -> Option<&'static Service> {
     Some(section.service.get_or_init(|| read_service(section.text)))
 }
 
-/// The names of the services that can be called, as `aws-sdk` resources have them.
+/// The names of the services that can be called, as in `aws-sdk` resources.
 pub(crate) fn called() -> impl Iterator<Item = &'static str> {
     let called = |section: &&Section| {
         let protocol = section.text.split(' ').nth(1).map(|word| word.trim_start_matches("part-"));
@@ -274,7 +274,7 @@ pub(crate) fn called() -> impl Iterator<Item = &'static str> {
     SECTIONS.iter().filter(called).map(|section| section.package.as_str())
 }
 
-/// AWS's identifier of a service that is here.
+/// AWS's identifier of a modelled service.
 pub(crate) fn identifier(package: &str) -> Option<&'static str> {
     service(package).map(|service| service.id.as_str())
 }
@@ -285,7 +285,7 @@ pub(crate) fn find(package: &str, action: &str, naming: Naming) -> Result<Operat
     service.operation(action, naming).ok_or(NotFound::Action(service))
 }
 
-/// What a resource of a service names.
+/// The service and action of a resource.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'r> {
     pub(crate) service: &'r str,
@@ -294,8 +294,8 @@ pub(crate) struct Call<'r> {
     pub(crate) is_sdk: bool,
 }
 
-/// The operation of a call, as far as it is here: an optimised integration takes the parameters of the operation it
-/// stands for, with few exceptions.
+/// The operation of a call, if it is modelled: an optimised integration takes the parameters of the operation it stands
+/// for, with few exceptions.
 pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
     let Call { service, action, is_sdk } = call;
     if is_sdk {
@@ -304,7 +304,7 @@ pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
     let package = match (service, action) {
         ("http", _) => return self::service("httptask")?.operation(action, Naming::Service),
         ("apigateway", _) => return self::service("apigatewaytask")?.operation(action, Naming::Service),
-        // Their parameters are of their own.
+        // Their parameters are special.
         ("eks", "call" | "runJob")
         | ("elasticmapreduce" | "bedrockagentcore", _)
         | ("bedrock", "invokeModel") => return None,
@@ -373,13 +373,13 @@ const UNSUPPORTED_SERVICES: [&str; 2] = ["cloudsearchdomain", "mediastoredata"];
 const ENDED: &str = "apptest elasticinference elastictranscoder evidently honeycode iotanalytics iotfleethub \
     lookoutmetrics lookoutvision opsworks opsworkscm privatenetworks qldb qldbsession robomaker sms";
 
-/// The names of AWS's services, as `aws-sdk` resources have them, whether they are modelled or not.
+/// The names of AWS's services, as in `aws-sdk` resources, modelled or not.
 pub(crate) fn services() -> impl Iterator<Item = &'static str> {
     let ended = ENDED.split(' ').filter(|_| !NAMES.is_empty());
     NAMES.lines().chain(ended).filter(|name| !UNSUPPORTED_SERVICES.contains(name))
 }
 
-/// Whether AWS would not recognize a call of the SDK: it has no such service or action, or does not allow it.
+/// Whether AWS refuses a call of the SDK: it has no such service or action, or does not allow it.
 pub(crate) fn is_refused(service: &str, action: &str) -> bool {
     let is_unknown = !NAMES.is_empty() && !services().any(|name| name == service);
     let is_unsupported =
@@ -389,7 +389,7 @@ pub(crate) fn is_refused(service: &str, action: &str) -> bool {
         || matches!(find(service, action, Naming::Java), Err(NotFound::Action(service)) if service.extent == Extent::Whole)
 }
 
-/// What services are called elsewhere: in ARNs, among the optimised integrations, by people.
+/// Other names of services: in ARNs, among the optimised integrations, in common use.
 const OTHER_NAMES: [(&str, &str); 7] = [
     ("events", "eventbridge"),
     ("states", "sfn"),
@@ -400,7 +400,7 @@ const OTHER_NAMES: [(&str, &str); 7] = [
     ("email", "ses"),
 ];
 
-/// The name in resources of a service that is called otherwise elsewhere.
+/// The name in resources of a service with another name.
 pub(crate) fn other_name(service: &str) -> Option<&'static str> {
     OTHER_NAMES.iter().find(|(other, _)| *other == service).map(|(_, name)| *name)
 }

@@ -1,5 +1,5 @@
-//! How AWS names things: services in resources, members of parameters, exceptions. Step Functions calls services
-//! through AWS's SDK for Java, so it is that SDK's way of writing names.
+//! AWS's naming rules: services in resources, members of parameters, exceptions. Step Functions calls services through
+//! AWS's SDK for Java, so these are that SDK's rules.
 
 use std::sync::LazyLock;
 
@@ -15,28 +15,28 @@ pub(crate) fn package(id: &str) -> String {
     name
 }
 
-/// As resources name an operation: `PutItem` is `putItem`.
+/// An operation's name in resources: `PutItem` is `putItem`.
 pub(super) fn action(operation: &str) -> String {
     let mut chars = operation.chars();
     chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect()
 }
 
-/// With a capital at the beginning.
+/// Capitalizes a name.
 pub(super) fn capitalize(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }
 
-/// A name as the SDK writes it, with a capital at the beginning: `DBInstanceArn` is `DbInstanceArn`.
+/// A name in the SDK's spelling, capitalized: `DBInstanceArn` is `DbInstanceArn`.
 pub(crate) fn java(name: &str) -> String {
     let text = apart(name);
     let words = text.split(' ').filter(|word| !word.is_empty());
     words.map(|word| capitalize(&word.to_ascii_lowercase())).collect()
 }
 
-/// A member as the SDK for Java calls it, with a capital at the beginning: its first word, be it an acronym, begins with one
-/// and goes on in small letters; what follows stays as it is. What Java or the SDK needs for itself has `Value` behind
-/// it (`DefaultNamingStrategy` of the SDK's code generator).
+/// A member's name in the SDK for Java, capitalized: its first word, even an acronym, is capitalized and continues in
+/// lower case; the rest is unchanged. Names reserved by Java or the SDK get the suffix `Value` (`DefaultNamingStrategy`
+/// of the SDK's code generator).
 pub(super) fn member(name: &str, in_union: bool) -> String {
     const KEYWORDS: &str = " abstract assert boolean break byte case catch char class const continue default do double \
         else enum extends false final finally float for goto if implements import instanceof int interface long native \
@@ -51,7 +51,7 @@ pub(super) fn member(name: &str, in_union: bool) -> String {
     capitalize(&if is_taken { small + "Value" } else { small })
 }
 
-/// The first word in small letters: `DBInstanceArn` is `dbInstanceArn`, `ARN` is `arn`, `StreamARN` is `streamARN`.
+/// The first word in lower case: `DBInstanceArn` is `dbInstanceArn`, `ARN` is `arn`, `StreamARN` is `streamARN`.
 fn uncapitalize(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     let is_upper = |at: usize| chars.get(at).is_some_and(|char| char.is_uppercase());
@@ -64,7 +64,7 @@ fn uncapitalize(name: &str) -> String {
     small.chain(chars.iter().skip(words).copied()).collect()
 }
 
-/// A service's name before those of its errors, by its identifier: `Config Service` is `Config`.
+/// The prefix of a service's error names, by its identifier: `Config Service` is `Config`.
 pub(crate) fn of_errors(id: &str) -> String {
     let mut name = java(id);
     if name.ends_with("Service") {
@@ -81,7 +81,7 @@ pub(crate) fn base_exception(id: &str) -> String {
     }
 }
 
-/// The name of an error's class: always some `…Exception`.
+/// The name of an error's class: always `…Exception`.
 pub(crate) fn exception(shape: &str) -> String {
     let name = java(shape);
     match name.strip_suffix("Fault") {
@@ -91,7 +91,7 @@ pub(crate) fn exception(shape: &str) -> String {
     }
 }
 
-/// A name with blanks between its words, by the SDK's rules.
+/// A name split into words, by the SDK's rules.
 fn apart(name: &str) -> String {
     type Rule = (LazyLock<Regex>, &'static str);
     // The patterns are constants; the tests below compile each.
