@@ -18,8 +18,7 @@ pub fn write(graph: &Graph, path: Option<&Path>) -> String {
     out
 }
 
-/// Recursion is as deep as workflows are nested, which the reader of definitions bounds. `path` makes the marks of each
-/// workflow its own.
+/// The depth is bounded by the reader of definitions. `path` makes the ids of each workflow unique.
 fn workflow(workflow: &Workflow, path: &str, depth: usize, out: &mut String) {
     let indent = "  ".repeat(depth);
     out.push_str(&format!("{indent}start{path} [shape=point, width=0.15, label=\"\"];\n"));
@@ -66,7 +65,7 @@ fn state(node: &Node, depth: usize, out: &mut String) {
         return;
     }
     out.push_str(&format!("{indent}subgraph cluster_{id} {{\n{indent}  label=\"{label}\"; style=rounded;\n"));
-    // What edges to and from the cluster hold on to.
+    // An anchor for edges to and from the cluster.
     out.push_str(&format!("{indent}  s{id} [shape=point, style=invis, width=0, label=\"\"];\n"));
     for (n, inner) in node.inner.iter().enumerate() {
         out.push_str(&format!(
@@ -105,7 +104,7 @@ fn attributes(list: &[String]) -> String {
     if list.is_empty() { String::new() } else { format!(" [{}]", list.join(", ")) }
 }
 
-/// Inside double quotes.
+/// Escapes text inside double quotes.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

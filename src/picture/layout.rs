@@ -1,20 +1,20 @@
-//! Where things stand: a layered drawing of one workflow (after Sugiyama, Tagawa and Toda).
+//! Layout: a layered drawing of one workflow (after Sugiyama, Tagawa and Toda).
 //!
-//! 1. *Ranks*: edges that close a cycle are turned round; each state stands below all that lead to it.
-//! 2. *Bends*: labels and long edges get vertices of their own on the ranks they pass, so that nothing is drawn over a
-//!    box. Long edges to one place share their bends.
+//! 1. 1. *Ranks*: edges that close a cycle are reversed; each state is below all its predecessors.
+//! 2. 2. *Bends*: labels and long edges get separate vertices on the ranks they pass, so that nothing is drawn over a
+//!    box. Long edges to one target share their bends.
 //! 3. *Order* within each rank, by the median of the neighbours, sweeping down and up, keeping the order with the fewest
 //!    crossings.
-//! 4. *Places*: each vertex goes as near to its neighbours as those beside it allow (a least-squares fit that keeps the
-//!    order), straight edges before all.
+//! 4. 4. *Places*: each vertex is placed as near to its neighbours as the adjacent ones allow (a least-squares fit that
+//!    keeps the order), with priority for straight edges.
 
 use std::collections::HashMap;
 
-/// Bends of one drawing, those of nested workflows together. Edges beyond them run straight from label to box, over what
-/// is in between: a drawing of that many is not looked at as a whole, and each bend costs time.
+/// Bends of one drawing, including nested workflows. Further edges run straight from label to box, over what is in
+/// between: such a large drawing cannot be viewed as a whole, and each bend costs time.
 pub(super) const BENDS_MAX: usize = 60_000;
 
-/// What is laid out: boxes and the edges between them.
+/// The input of the layout: boxes and the edges between them.
 pub(super) struct Plan {
     pub(super) boxes: Vec<PlanBox>,
     pub(super) edges: Vec<PlanEdge>,
@@ -23,7 +23,7 @@ pub(super) struct Plan {
 pub(super) struct PlanBox {
     pub(super) width: f64,
     pub(super) height: f64,
-    /// How much of its width, in the middle, edges may begin and end at.
+    /// The middle part of its width where edges may begin and end.
     pub(super) ports: f64,
 }
 
@@ -32,23 +32,23 @@ pub(super) struct PlanEdge {
     pub(super) to: usize,
     /// Width and height of its label.
     pub(super) label: Option<(f64, f64)>,
-    /// Edges of one class to one box may share their way.
+    /// Edges of one class to one box may share segments.
     pub(super) class: u8,
 }
 
-/// A layout: places are of centres.
+/// A layout, with coordinates of centres.
 pub struct Layout {
-    /// Of the whole.
+    /// Of the whole drawing.
     pub width: f64,
-    /// Of the whole.
+    /// Of the whole drawing.
     pub height: f64,
     /// By box.
     pub boxes: Vec<(f64, f64)>,
-    /// By edge that has one.
+    /// By edge with a label.
     pub labels: Vec<Option<(f64, f64)>>,
-    /// What edges are made of; edges that share their way share segments.
+    /// Pieces of edges; edges may share segments.
     pub segments: Vec<Segment>,
-    /// By edge, the segments it runs along.
+    /// By edge, its segments.
     pub routes: Vec<Vec<usize>>,
 }
 
@@ -58,11 +58,11 @@ pub struct Segment {
     pub from: (f64, f64),
     /// Its lower end.
     pub to: (f64, f64),
-    /// Between these heights it may run across; above and below it runs straight, past the boxes beside it.
+    /// Between these heights it may run diagonally; above and below it runs straight, past the adjacent boxes.
     pub across: (f64, f64),
-    /// An arrow's head at the upper end (the edge was turned round), and at the lower one.
+    /// An arrowhead at the upper end (the edge was reversed), and at the lower one.
     pub heads: (bool, bool),
-    /// That of its edges.
+    /// The class of its edges.
     pub class: u8,
 }
 
@@ -84,7 +84,7 @@ struct Vertex {
     below: Vec<usize>,
 }
 
-/// How far apart the middles of two vertices stand at least that are beside each other.
+/// The minimal distance between the centres of two adjacent vertices.
 fn distance(left: &Vertex, right: &Vertex) -> f64 {
     let bends = left.role != Role::Box || right.role != Role::Box;
     (left.width + right.width) / 2.0 + if bends { GAP_BEND } else { GAP_X }
@@ -107,7 +107,7 @@ const PLACE_SWEEPS: usize = 80;
 const CALM_SWEEPS: usize = 10;
 const ZEAL: f64 = 1.8;
 
-/// Lays out a plan whose first box is where it begins. `bends` is how many bends there may be still.
+/// Lays out a plan whose first box is its start. `bends` is how many bends are still available.
 pub(super) fn lay_out(plan: &Plan, bends: &mut usize) -> Layout {
     let turned = turned(plan);
     let ranks = ranks(plan, &turned);
@@ -118,14 +118,14 @@ pub(super) fn lay_out(plan: &Plan, bends: &mut usize) -> Layout {
     drawing.finish(plan)
 }
 
-/// Which edges close a cycle, seen from the first box. A loop of one box is drawn with the box.
+/// Which edges close a cycle, in a depth-first search from the first box. A loop of one box is drawn with the box.
 fn turned(plan: &Plan) -> Vec<bool> {
     let mut out: Vec<Vec<usize>> = vec![Vec::new(); plan.boxes.len()];
     for (n, edge) in plan.edges.iter().enumerate() {
         out[edge.from].push(n);
     }
     let mut turned = vec![false; plan.edges.len()];
-    // 0 not seen, 1 on the way here, 2 done.
+    // 0 unseen, 1 on the stack, 2 done.
     let mut seen = vec![0u8; plan.boxes.len()];
     for root in 0..plan.boxes.len() {
         let mut way = vec![(root, 0)];
@@ -154,12 +154,12 @@ fn turned(plan: &Plan) -> Vec<bool> {
     turned
 }
 
-/// The ends of an edge from above to below.
+/// The ends of an edge, from above to below.
 fn ends(edge: &PlanEdge, turned: bool) -> (usize, usize) {
     if turned { (edge.to, edge.from) } else { (edge.from, edge.to) }
 }
 
-/// The longest way to each box; boxes stand on even ranks, the odd ones are for labels.
+/// The longest path to each box; boxes are on even ranks, the odd ones are for labels.
 fn ranks(plan: &Plan, turned: &[bool]) -> Vec<usize> {
     let mut waits = vec![0usize; plan.boxes.len()];
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); plan.boxes.len()];
@@ -196,7 +196,7 @@ struct Drawing {
     linked: HashMap<(usize, usize), usize>,
 }
 
-/// The bends of long edges, by what they lead to and the rank they are on, and how many there may be still.
+/// The bends of long edges, by their target and rank, and how many are still available.
 struct Bends<'b> {
     by_place: HashMap<(usize, u8, bool, usize), usize>,
     left: &'b mut usize,
@@ -242,8 +242,7 @@ impl Drawing {
         self.vertices.len() - 1
     }
 
-    /// Leads an edge from rank to rank. Its label stands next to the box it comes from; from there it may share the way
-    /// of others.
+    /// Routes an edge from rank to rank. Its label is next to its source; from there it may share segments with others.
     fn edge(&mut self, n: usize, edge: &PlanEdge, turned: bool, bends: &mut Bends<'_>) {
         let (upper, lower) = ends(edge, turned);
         let (top, bottom) = (self.vertices[upper].rank, self.vertices[lower].rank);
@@ -257,7 +256,7 @@ impl Drawing {
                     vertex
                 }
                 _ => {
-                    // Without a label, the rank beside the box is where ways part.
+                    // Without a label, paths part at the rank next to the box.
                     let shared = (rank != label_rank).then_some((edge.to, edge.class, turned, rank));
                     match shared.and_then(|place| bends.by_place.get(&place)) {
                         Some(&bend) => bend,
@@ -279,7 +278,7 @@ impl Drawing {
         self.link(n, (last, lower), edge.class, (turned && last == upper, !turned));
     }
 
-    /// Links two vertices for an edge. What shares its way is drawn once.
+    /// Links two vertices for an edge. A shared link is drawn once.
     fn link(&mut self, edge: usize, (from, to): (usize, usize), class: u8, heads: (bool, bool)) {
         let link = *self.linked.entry((from, to)).or_insert_with(|| {
             self.vertices[from].below.push(to);
@@ -371,7 +370,7 @@ impl Drawing {
         total
     }
 
-    /// Gives each vertex its place across.
+    /// Assigns each vertex its horizontal position.
     fn place(&mut self) {
         for rank in 0..self.ranks.len() {
             let gaps = self.gaps(rank);
@@ -383,9 +382,9 @@ impl Drawing {
             let down = sweep % 2 == 0;
             let depth = self.ranks.len();
             let ranks: Vec<usize> = if down { (0..depth).collect() } else { (0..depth).rev().collect() };
-            // At last both sides count, so that a box stands in the middle of all it is linked to.
+            // In the last sweeps both sides count, so that a box is in the middle of all its neighbours.
             let both = sweep >= PLACE_SWEEPS / 4;
-            // Going further than wished spreads a wish along a long chain sooner; at last all come to rest.
+            // Overshooting propagates a wish along a long chain faster; at last all positions settle.
             let zeal = if both && sweep + CALM_SWEEPS < PLACE_SWEEPS { ZEAL } else { 1.0 };
             for rank in ranks {
                 self.place_rank(rank, down || both, !down || both, zeal);
@@ -393,8 +392,8 @@ impl Drawing {
         }
     }
 
-    /// Makes chains of vertices that lead to each other, and to nothing else but what a Catch leads to, stand exactly
-    /// below each other, as far as what stands beside them allows: the fit spreads a chain's ends over its length.
+    /// Aligns chains of vertices that lead to each other, and otherwise only to targets of a Catch, vertically, as far
+    /// as their neighbours allow: the fit alone spreads the difference of a chain's ends over its length.
     fn straighten(&mut self) {
         let positions = self.positions();
         let next: Vec<Option<usize>> = (0..self.vertices.len()).map(|it| self.follower(it)).collect();
@@ -405,7 +404,7 @@ impl Drawing {
         for first in (0..next.len()).filter(|&it| !has_before[it]) {
             let mut at = Some(first);
             while let Some(begin) = at {
-                // As many as can stand at one place across.
+                // As many as can be at one horizontal position.
                 let (mut low, mut high) = self.room(begin, &positions);
                 let (mut chain, mut sum) = (vec![begin], self.vertices[begin].x);
                 at = next[begin];
@@ -425,7 +424,7 @@ impl Drawing {
         }
     }
 
-    /// The one vertex that this leads to, if nothing else leads there; by a Catch neither counts.
+    /// The single successor of a vertex, if it has no other predecessor; edges of a Catch do not count.
     fn follower(&self, vertex: usize) -> Option<usize> {
         let mut only = None;
         for &below in &self.vertices[vertex].below {
@@ -442,7 +441,7 @@ impl Drawing {
         self.linked.get(&(from, to)).is_some_and(|&link| self.links[link].class != 0)
     }
 
-    /// How far left and right a vertex may stand between those beside it.
+    /// How far left and right a vertex may be between its neighbours.
     fn room(&self, vertex: usize, positions: &[usize]) -> (f64, f64) {
         let this = &self.vertices[vertex];
         let rank = &self.ranks[this.rank];
@@ -454,11 +453,11 @@ impl Drawing {
         let right = rank.get(positions[vertex] + 1).map(|&it| apart(it));
         let low = left.map_or(f64::NEG_INFINITY, |(x, distance)| x + distance);
         let high = right.map_or(f64::INFINITY, |(x, distance)| x - distance);
-        // Where rounding left no room, it stays.
+        // If rounding left no room, it stays.
         if low > high { (this.x, this.x) } else { (low, high) }
     }
 
-    /// How far right of the first vertex of its rank each one stands at least.
+    /// The minimal distance of each vertex from the first one of its rank.
     fn gaps(&self, rank: usize) -> Vec<f64> {
         let mut at = 0.0;
         let mut last: Option<&Vertex> = None;
@@ -502,7 +501,7 @@ impl Drawing {
         }
     }
 
-    /// Where a vertex would like to stand, and how much.
+    /// The preferred position of a vertex, and its weight.
     fn wish(&self, vertex: usize, above: bool, below: bool) -> (f64, f64) {
         let this = &self.vertices[vertex];
         let above = this.above.iter().filter(|_| above);
@@ -510,7 +509,7 @@ impl Drawing {
         let (mut sum, mut weight) = (0.0, 0.0);
         for &other in neighbours {
             let other = &self.vertices[other];
-            // Long edges are to be straight before all.
+            // Straight long edges have priority.
             let pull = match (this.role, other.role) {
                 (Role::Bend, Role::Bend) => 24.0,
                 (Role::Box, Role::Box) => 2.0,
@@ -540,7 +539,7 @@ impl Drawing {
         let ports = self.ports();
         for (n, link) in self.links.iter().enumerate() {
             let (from, to) = (&self.vertices[link.from], &self.vertices[link.to]);
-            // Bends and labels fill their rank, so that links run straight past the boxes beside them.
+            // Bends and labels fill their rank, so that links run straight past the adjacent boxes.
             let half = |it: &Vertex| if it.role == Role::Box { it.height } else { heights[it.rank] } / 2.0;
             segments.push(Segment {
                 from: (from.x - left + ports[n].0, middle(from).1 + half(from)),
@@ -602,8 +601,8 @@ impl Drawing {
         })
     }
 
-    /// The room below each rank: little where links run straight, more where they run far across. A rank without labels
-    /// needs none of its own.
+    /// The room below each rank: little if links run straight, more if they run far across. A rank without labels needs
+    /// none.
     fn rank_gaps(&self) -> Vec<f64> {
         let mut across = vec![0.0f64; self.ranks.len()];
         for link in &self.links {
@@ -613,7 +612,7 @@ impl Drawing {
         across.iter().map(|across| (GAP_Y / 2.0 + across * 0.06).min(3.0 * GAP_Y)).collect()
     }
 
-    /// How far from the middle each link leaves its upper and reaches its lower vertex: side by side, in the order of
+    /// How far from the centre each link leaves its upper and reaches its lower vertex: side by side, in the order of
     /// their other ends.
     fn ports(&self) -> Vec<(f64, f64)> {
         let mut ports = vec![(0.0, 0.0); self.links.len()];

@@ -1,11 +1,11 @@
-//! How wide text is, without a font: an upper bound for the usual sans-serif faces, so that nothing runs out of its box.
+//! Text widths without a font: an upper bound for the usual sans-serif faces, so that text fits its box.
 
 /// Width of a text in pixels at a font size.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(em).sum::<f64>() * size
 }
 
-/// Width of a character in units of the font size: Verdana's and DejaVu's, which are the widest of those in use.
+/// Width of a character in units of the font size: of Verdana and DejaVu, the widest common ones.
 fn em(c: char) -> f64 {
     match c {
         'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | ' ' => 0.37,
@@ -19,8 +19,8 @@ fn em(c: char) -> f64 {
     }
 }
 
-/// A text on lines of at most `chars_max` characters, broken at blanks and at the humps and joints of names; at most
-/// `lines_max` lines.
+/// A text on lines of at most `chars_max` characters, broken at blanks and inside camel-case or hyphenated names; at
+/// most `lines_max` lines.
 pub(super) fn wrap(text: &str, chars_max: usize, lines_max: usize) -> Vec<String> {
     let chars: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Mermaid flowcharts. `end` is a word of its own there, so the end is called `stop`.
+//! Mermaid flowcharts. `end` is a reserved word there, so the end is called `stop`.
 
 use super::{Edge, Graph, Node, Way, Workflow};
 
@@ -12,7 +12,7 @@ pub fn write(graph: &Graph, path: Option<&Path>) -> String {
         "  classDef mark fill:#334155,stroke:#334155,color:#334155\n  \
          classDef good fill:#dcfce7,stroke:#15803d\n  classDef bad fill:#fee2e2,stroke:#b91c1c\n",
     );
-    // What an execution entered.
+    // States that an execution entered.
     let names = |state: fn(&Path, &str) -> bool| {
         let Some(path) = path else { return String::new() };
         let entered = nodes(&graph.workflow).into_iter().filter(|node| state(path, &node.name));
@@ -33,8 +33,7 @@ fn nodes(workflow: &Workflow) -> Vec<&Node> {
     workflow.nodes.iter().chain(inner).collect()
 }
 
-/// Recursion is as deep as workflows are nested, which the reader of definitions bounds. `path` makes the marks of each
-/// workflow its own.
+/// The depth is bounded by the reader of definitions. `path` makes the ids of each workflow unique.
 fn workflow(workflow: &Workflow, path: &str, depth: usize, out: &mut String) {
     let indent = "  ".repeat(depth);
     out.push_str(&format!("{indent}start{path}(( )):::mark\n"));
@@ -95,7 +94,7 @@ fn arrow(workflow: &Workflow, edge: &Edge, path: &str) -> String {
     }
 }
 
-/// Entity codes for what means something to Mermaid or to HTML.
+/// Entity codes for characters that are special in Mermaid or HTML.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

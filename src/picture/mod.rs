@@ -1,5 +1,5 @@
-//! Pictures of definitions: what is drawn ([`Graph`]), where it stands ([`Scene`]), and the same as text for others to show.
-//! How it is drawn in a browser is decided above.
+//! Pictures of definitions: the elements ([`Graph`]), their layout ([`Scene`]), and text formats for other tools.
+//! Rendering in a browser is implemented above.
 
 pub mod dot;
 mod layout;

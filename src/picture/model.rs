@@ -1,4 +1,4 @@
-//! What is drawn: workflows of nodes and edges, nested in the nodes that hold them. No format and no place is known here.
+//! The elements of a picture: workflows of nodes and edges, nested in nodes. Independent of format and layout.
 
 use std::collections::HashMap;
 
@@ -15,43 +15,43 @@ pub struct Graph {
 
 /// States that lead to each other.
 pub struct Workflow {
-    /// Where it begins, among `nodes`.
+    /// The start, as an index into `nodes`.
     pub start: usize,
     /// In the order of the text.
     pub nodes: Vec<Node>,
-    /// State by state.
+    /// Ordered by state.
     pub edges: Vec<Edge>,
 }
 
 /// A state.
 pub struct Node {
-    /// Counts all states of the definition.
+    /// Unique in the definition.
     pub id: usize,
     /// Its name.
     pub name: String,
-    /// Where its name stands in the text.
+    /// The place of its name in the text.
     pub span: Span,
     /// Its `Type`.
     pub kind: &'static str,
     /// What it does, in a few words: `dynamodb:getItem`, `10 s`.
     pub detail: String,
-    /// Branches, or what is done with each item.
+    /// Branches, or a Map's processor.
     pub inner: Vec<Workflow>,
 }
 
-/// Where one state leads.
+/// An edge from one state to another.
 pub struct Edge {
     /// Among the nodes of its workflow.
     pub from: usize,
     /// `None` is the end of the workflow.
     pub to: Option<usize>,
-    /// How it is led there.
+    /// The kind of edge.
     pub way: Way,
-    /// One for each rule or catcher that goes this way.
+    /// One for each rule or catcher of this edge.
     pub labels: Vec<String>,
 }
 
-/// How it is led there.
+/// The kind of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
     /// `Next`, `End`, and the rules of a Choice.
@@ -60,9 +60,9 @@ pub enum Way {
     Catch,
 }
 
-/// Longer rules are cut.
+/// Longer rules are truncated.
 const RULE_CHARS_MAX: usize = 90;
-/// Rules that go the same way are counted from here on.
+/// More rules of one edge are only counted.
 const LABELS_MAX: usize = 6;
 const DETAIL_CHARS_MAX: usize = 40;
 
@@ -73,7 +73,7 @@ impl Graph {
     }
 }
 
-/// Recursion is as deep as workflows are nested, which the reader of definitions bounds.
+/// The depth is bounded by the reader of definitions.
 fn workflow(source: &asl::Workflow, ids: &mut usize) -> Workflow {
     let places: HashMap<&str, usize> =
         source.states.iter().enumerate().map(|(n, state)| (state.name.value.as_str(), n)).collect();
@@ -104,12 +104,12 @@ fn workflow(source: &asl::Workflow, ids: &mut usize) -> Workflow {
     Workflow { start, nodes, edges }
 }
 
-/// The edges of one state, those to one place put together.
+/// The edges of one state, grouped by target.
 struct Ways<'p> {
     from: usize,
     places: &'p HashMap<&'p str, usize>,
     edges: Vec<Edge>,
-    /// Which of `edges` leads there in that way.
+    /// The index in `edges`, by target and kind.
     known: HashMap<(usize, Way), usize>,
 }
 
@@ -117,7 +117,7 @@ impl Ways<'_> {
     fn of(&mut self, state: &asl::State) {
         match &state.next {
             Transition::Next(next) => self.add(&next.value, Way::Next, None),
-            // Succeed and Fail are ends by themselves.
+            // Succeed and Fail end the workflow themselves.
             Transition::End if matches!(state.kind, StateKind::Succeed | StateKind::Fail(_)) => {}
             Transition::End => {
                 self.edges.push(Edge { from: self.from, to: None, way: Way::Next, labels: Vec::new() });
@@ -184,7 +184,7 @@ fn said<T: ToString>(setting: &Setting<T>) -> String {
     }
 }
 
-/// The end of an ARN that says most.
+/// The most significant end of an ARN.
 fn resource(arn: &str) -> String {
     if let Some(service) = arn.strip_prefix("arn:aws:states:::") {
         return service.to_owned();

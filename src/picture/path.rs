@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Edge, Way};
 
-/// What is known of the states, by their names, which are different within a machine.
+/// What is known of the states, by their names, which are unique within a machine.
 #[derive(Debug, Default)]
 pub struct Path {
     states: BTreeMap<String, Visits>,
@@ -15,7 +15,7 @@ pub struct Path {
 #[derive(Debug, Default)]
 struct Visits {
     entered: u32,
-    /// By leading on, or because something else ended it.
+    /// By a transition, or because it was ended from outside.
     left: u32,
 }
 
@@ -25,12 +25,12 @@ impl Path {
         self.states.entry(state.to_owned()).or_default().entered += 1;
     }
 
-    /// A state was left, or something else ended it.
+    /// A state was left, or was ended from outside.
     pub fn leave(&mut self, state: &str) {
         self.states.entry(state.to_owned()).or_default().left += 1;
     }
 
-    /// One state led to another, or to the end; perhaps because it failed.
+    /// A transition from one state to another, or to the end; possibly by a failure.
     pub fn step(&mut self, from: &str, to: Option<&str>, failed: bool) {
         self.steps.insert((from.to_owned(), to.map(str::to_owned), failed));
     }
@@ -40,12 +40,12 @@ impl Path {
         self.states.get(state).map_or(0, |visits| visits.entered)
     }
 
-    /// Whether a state was entered and never left: it failed for good, or what is in it did.
+    /// Whether a state was entered and never left: it failed, or a state in it did.
     pub fn has_failed(&self, state: &str) -> bool {
         self.states.get(state).is_some_and(|visits| visits.entered > visits.left)
     }
 
-    /// Whether an edge was gone that leads from one state to another, or to the end.
+    /// Whether an edge from one state to another, or to the end, was taken.
     pub fn went(&self, from: &str, to: Option<&str>, edge: &Edge) -> bool {
         self.steps.contains(&(from.to_owned(), to.map(str::to_owned), edge.way == Way::Catch))
     }

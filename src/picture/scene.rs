@@ -1,5 +1,5 @@
-//! A graph with its places. Each workflow is laid out by itself, from the inside out: what a Map or Parallel holds is one
-//! box of the workflow around it.
+//! A graph with its layout. Each workflow is laid out by itself, from the inside out: the content of a Map or Parallel
+//! is one box of its workflow.
 
 use super::layout::{self, Layout, Plan, PlanBox, PlanEdge};
 use super::lettering::{width, wrap};
@@ -19,7 +19,7 @@ pub mod measure {
     pub const PADDING: f64 = 12.0;
     /// The diameter of the marks of start and end.
     pub const MARK: f64 = 16.0;
-    /// How far a Choice's sides point outwards.
+    /// How far a Choice's sides extend outwards.
     pub const POINT: f64 = 16.0;
     /// Room for the loop of a state that leads to itself.
     pub const LOOP: f64 = 34.0;
@@ -28,8 +28,8 @@ use measure::{LINE, LOOP, MARK, NAME_SIZE, PADDING, POINT, SMALL_LINE, SMALL_SIZ
 
 /// A workflow, laid out: its upper left corner is at 0, 0.
 pub struct Scene {
-    /// Box 0 is the mark of the start, then come the states in their order, then the mark of the end. Edge 0 is the one
-    /// from the start, then come those of the workflow.
+    /// Box 0 is the mark of the start, then come the states in order, then the mark of the end. Edge 0 is the one from
+    /// the start, then come those of the workflow.
     pub layout: Layout,
     /// The box of the end's mark.
     pub end: Option<usize>,
@@ -41,7 +41,7 @@ pub struct Scene {
 
 /// A state, measured and placed.
 pub struct Drawn {
-    /// The middle of its box.
+    /// The centre of its box.
     pub at: (f64, f64),
     /// Of its box.
     pub width: f64,
@@ -49,25 +49,25 @@ pub struct Drawn {
     pub height: f64,
     /// Its name, on lines.
     pub name: Vec<String>,
-    /// Its type and what it does.
+    /// Its type and details.
     pub small: String,
-    /// What it holds.
+    /// Its branches.
     pub branches: Vec<Branch>,
 }
 
-/// A branch of a Parallel, or what a Map does with each item.
+/// A branch of a Parallel, or a Map's processor.
 pub struct Branch {
     /// Left, top, width and height of its frame, from the upper left corner of the state's box.
     pub frame: (f64, f64, f64, f64),
-    /// What is in it, from [`PADDING`](measure::PADDING) inside of the frame on.
+    /// Its content, from [`PADDING`](measure::PADDING) inside of the frame on.
     pub scene: Scene,
 }
 
 /// The label of an edge, on lines.
 pub struct Label {
-    /// Of all lines, with some room.
+    /// Of all lines, with padding.
     pub width: f64,
-    /// Of all lines, with some room.
+    /// Of all lines, with padding.
     pub height: f64,
     /// The text.
     pub lines: Vec<String>,
@@ -89,14 +89,13 @@ impl Scene {
     }
 }
 
-/// Recursion is as deep as workflows are nested, which the reader of definitions bounds. `bends` is how many bends there
-/// may be still.
+/// The depth is bounded by the reader of definitions. `bends` is how many bends are still available.
 fn workflow(workflow: &Workflow, bends: &mut usize) -> Scene {
     let mut states: Vec<Drawn> = workflow.nodes.iter().map(|node| state(node, bends)).collect();
     let labels: Vec<Option<Label>> = workflow.edges.iter().map(Label::of).collect();
     let end = states.len() + 1;
     let has_end = workflow.edges.iter().any(|edge| edge.to.is_none());
-    // How much room each state needs at its sides for the loops that lead to itself.
+    // The room each state needs at its sides for loops to itself.
     let mut rooms = vec![0.0f64; states.len()];
     for (edge, label) in workflow.edges.iter().zip(&labels).filter(|(edge, _)| edge.to == Some(edge.from)) {
         let room = LOOP + label.as_ref().map_or(0.0, |label| label.width);
@@ -126,7 +125,7 @@ fn workflow(workflow: &Workflow, bends: &mut usize) -> Scene {
     Scene { layout, end: has_end.then_some(end), states, labels }
 }
 
-/// A state whose place is not known yet.
+/// A state without a position yet.
 fn state(node: &Node, bends: &mut usize) -> Drawn {
     let name = wrap(&node.name, 30, 3);
     let small = if node.detail.is_empty() {
@@ -200,7 +199,7 @@ mod tests {
             .collect();
         let line = scene(&format!(r#"{{"StartAt": "0", "States": {{{}}}}}"#, line.join(",")));
         assert!(line.states.windows(2).all(|pair| pair[0].at.1 < pair[1].at.1));
-        // More bends than are drawn: the edges are there all the same.
+        // More bends than are drawn: the edges are still there.
         let tangle: Vec<String> = (0..1_000)
             .map(|n| {
                 format!(

@@ -1,4 +1,5 @@
-//! Half a definition as a graph: whatever states there are, and where they lead as far as that is said. Nothing is checked.
+//! A graph of an incomplete definition: all its states, and their transitions as far as they are written. Nothing is
+//! checked.
 
 use std::collections::HashMap;
 
@@ -7,17 +8,17 @@ use super::words;
 use crate::json::source::{self, Node as Source, Span};
 use crate::limits;
 
-/// What stands for the type of a state that has none, and for a state that is led to and is not there.
+/// The type of a state without one, and of a target that does not exist.
 const UNKNOWN: &str = "?";
 const MISSING: &str = "missing";
-/// Texts beside edges and below names are cut.
+/// Texts beside edges and below names are truncated.
 const WORDS_CHARS_MAX: usize = 40;
-/// States that are drawn of half a definition.
+/// The most states that are drawn of an incomplete definition.
 const NODES_MAX: usize = 10_000;
 
 impl Graph {
-    /// The graph of a definition that may be wrong or half written. States that are led to and do not exist are drawn, as
-    /// of type `missing`; where the text breaks off, what stands before that is drawn. Nothing, where there is no state.
+    /// The graph of a definition that may be invalid or incomplete. Targets that do not exist are drawn, with the type
+    /// `missing`; of a truncated text, the part before the end is drawn. `None` without any state.
     ///
     /// ```
     /// use expressway::picture::Graph;
@@ -35,14 +36,14 @@ impl Graph {
         Graph::sketch_of(&source.root)
     }
 
-    /// As [`sketch`](Graph::sketch), of a tree that was read already.
+    /// As [`sketch`](Graph::sketch), for a parsed tree.
     pub fn sketch_of(root: &Source) -> Option<Graph> {
         let workflow = workflow(root, &mut 0, limits::WORKFLOW_DEPTH_MAX)?;
         (!workflow.nodes.is_empty()).then_some(Graph { workflow })
     }
 }
 
-/// JSON that breaks off, without what is not whole at its end, and with everything closed that is open.
+/// Truncated JSON, without an incomplete end, and with all open brackets closed.
 fn closed(text: &[u8]) -> Option<Vec<u8>> {
     let (mut open, mut in_string, mut escaped) = (Vec::new(), false, false);
     // Where it may be cut, and how many of `open` are to be closed there.
@@ -67,12 +68,12 @@ fn closed(text: &[u8]) -> Option<Vec<u8>> {
             return None;
         }
     }
-    // Whatever was closed since is a cut of its own, so what was open there still is.
+    // Closing a bracket is a cut too, so what was open at this one is still open.
     let (at, left) = cut?;
     Some(text[..at].iter().copied().chain(open.into_iter().take(left).rev()).collect())
 }
 
-/// Recursion is `depth` deep; what is nested deeper is left out.
+/// `depth` bounds the recursion; what is nested deeper is left out.
 fn workflow(source: &Source, ids: &mut usize, depth: usize) -> Option<Workflow> {
     let depth = depth.checked_sub(1)?;
     let states = source.get("States")?.members()?;
@@ -99,7 +100,7 @@ fn workflow(source: &Source, ids: &mut usize, depth: usize) -> Option<Workflow> 
         let (name, span) = (member.key.value.to_string(), member.key.span);
         sketch.nodes.push(Node { id, name, span, kind, detail: detail(state), inner });
     }
-    // Only those that are drawn lead somewhere.
+    // Only drawn states have transitions.
     let drawn = sketch.nodes.len();
     sketch.places.retain(|_, place| *place < drawn);
     for (from, member) in states.iter().enumerate().take(drawn) {
@@ -115,7 +116,7 @@ struct Sketch {
     places: HashMap<String, usize>,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
-    /// Where those of the state begin that is looked at.
+    /// The first edge of the present state.
     first: usize,
 }
 
@@ -151,7 +152,7 @@ impl Sketch {
 
     fn lead(&mut self, from: usize, to: &Source, way: Way, label: Option<String>, ids: &mut usize) {
         let Some(name) = to.as_str() else {
-            // What is no name leads nowhere.
+            // A value that is not a name has no target.
             return;
         };
         let to = match self.places.get(name) {
@@ -174,7 +175,7 @@ impl Sketch {
     }
 }
 
-/// The type of a state, if it is one that there is.
+/// The type of a state, if it is a known one.
 fn known(kind: &str) -> &'static str {
     const KINDS: [&str; 8] = ["Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"];
     KINDS.into_iter().find(|known| *known == kind).unwrap_or(UNKNOWN)

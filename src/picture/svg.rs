@@ -1,4 +1,4 @@
-//! SVG, needing nothing else.
+//! Self-contained SVG.
 
 use super::measure::{LINE, LOOP, MARK, NAME_SIZE, PADDING, POINT, SMALL_LINE, SMALL_SIZE};
 use super::{Drawn, Edge, Graph, Label, Layout, Node, Scene, Segment, Way, Workflow};
@@ -20,7 +20,7 @@ text{font-family:Verdana,'DejaVu Sans',sans-serif;fill:#0f172a}\
 .off{opacity:.35}.on>.box{stroke-width:3}.broke>.box{stroke:#dc2626;stroke-width:3}.went.edge{stroke-width:3}\
 .badge{font-size:11px;font-weight:600;fill:#334155}";
 
-/// The graph as an SVG document, with the path that an execution took, if there is one: what it did not reach is pale.
+/// The graph as an SVG document, with the path of an execution, if there is one: states that it did not reach are pale.
 pub fn write(graph: &Graph, path: Option<&Path>) -> String {
     let scene = Scene::of(graph);
     let (width, height) = (scene.layout.width + 2.0 * MARGIN, scene.layout.height + 2.0 * MARGIN);
@@ -42,7 +42,7 @@ pub fn write(graph: &Graph, path: Option<&Path>) -> String {
     out
 }
 
-/// Recursion is as deep as workflows are nested, which the reader of definitions bounds.
+/// The depth is bounded by the reader of definitions.
 fn workflow(workflow: &Workflow, scene: &Scene, path: Option<&Path>, out: &mut String) {
     let layout = &scene.layout;
     let gone = |edge: &Edge| {
@@ -74,7 +74,7 @@ fn workflow(workflow: &Workflow, scene: &Scene, path: Option<&Path>, out: &mut S
     }
 }
 
-/// The class of what an execution went along, or did not; none without an execution.
+/// The class of elements that an execution passed, or did not; empty without an execution.
 fn mark(path: Option<&Path>, went: bool) -> &'static str {
     match (path, went) {
         (None, _) => "",
@@ -83,7 +83,7 @@ fn mark(path: Option<&Path>, went: bool) -> &'static str {
     }
 }
 
-/// The same of a state.
+/// The same for a state.
 fn state_mark(path: Option<&Path>, name: &str) -> &'static str {
     match path {
         None => "",
@@ -156,7 +156,7 @@ fn marks(layout: &Layout, end: Option<usize>, out: &mut String) {
     }
 }
 
-/// The class and the arrow's head of a way.
+/// The class and the arrowhead of a kind of edge.
 fn look(class: u8) -> (&'static str, &'static str) {
     if class == Way::Catch as u8 { ("catch edge", "catch") } else { ("edge", "next") }
 }
@@ -212,7 +212,7 @@ fn text(class: &str, x: f64, y: f64, text: &str, out: &mut String) {
     ));
 }
 
-/// XML's special characters, and none that XML does not allow.
+/// Escapes XML's special characters, and drops those that XML does not allow.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -2,14 +2,14 @@
 
 use crate::asl::model::{Comparison, Operand, Operator, OperatorClass, OperatorOrder, Setting, Test};
 
-/// A rule as a person would say it, at most about `chars_max` characters: `$.order.qty > 100`.
+/// A rule in readable form, of at most about `chars_max` characters: `$.order.qty > 100`.
 pub(super) fn rule(test: &Test, chars_max: usize) -> String {
     let mut out = String::new();
     say(test, false, chars_max, &mut out);
     shorten(&out, chars_max)
 }
 
-/// The first characters of a text, with a mark where some are missing.
+/// The first characters of a text, with an ellipsis if it is truncated.
 pub(super) fn shorten(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         None => text.to_owned(),
@@ -17,7 +17,7 @@ pub(super) fn shorten(text: &str, chars_max: usize) -> String {
     }
 }
 
-/// A path by its last steps, where it is long: those tell it from others.
+/// A long path by its last steps, which distinguish it from others.
 fn tail(path: &str) -> String {
     let chars = path.chars().count();
     let Some((from, _)) =
@@ -31,8 +31,7 @@ fn tail(path: &str) -> String {
 
 const PATH_CHARS_MAX: usize = 36;
 
-/// Recursion is as deep as the rule was written, which the reader of definitions bounds; what will not be shown is not
-/// visited.
+/// The depth is bounded by the reader of definitions; parts that will not be shown are not visited.
 fn say(test: &Test, inner: bool, chars_max: usize, out: &mut String) {
     if out.chars().count() > chars_max {
         return;
