@@ -13,11 +13,11 @@ ids! {
     TestId;
 }
 
-/// A Choice state. In one cache line, as a state is.
+/// A Choice state. In one cache line, like a state.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct Choice {
-    /// What is tried, in order; the first that holds decides.
+    /// The steps, in order; the first that matches decides.
     pub steps: Box<[ChoiceStep]>,
     /// `Choices`, in order.
     pub rules: Box<[Rule]>,
@@ -27,21 +27,21 @@ pub struct Choice {
 
 const _: () = assert!(size_of::<Choice>() == 64 && size_of::<ChoiceStep>() == 64);
 
-/// One thing that is tried.
+/// One step of a Choice.
 #[derive(Debug)]
 #[repr(align(64))]
 pub enum ChoiceStep {
     /// One rule.
     Rule(u32),
-    /// One rule that compares a variable with what the definition says: the comparison itself, so that a rule that
-    /// does not hold is one look at one place. That is most rules there are.
+    /// One rule that compares a variable with a constant: the comparison itself, so that a rule that does not match
+    /// needs a single memory access. Most rules are of this kind.
     Compare {
         /// The comparison.
         comparison: Comparison,
         /// The rule.
         rule: u32,
     },
-    /// Several rules in a row that all ask whether the same variable equals a string: one look-up.
+    /// Several consecutive rules that compare the same variable with a string: one look-up.
     Equals {
         /// The variable.
         variable: PathId,
@@ -63,7 +63,7 @@ pub struct Rule {
     pub output: Option<TemplateId>,
 }
 
-/// What a rule asks.
+/// The condition of a rule.
 #[derive(Debug)]
 pub enum Test {
     /// Whether all hold.
@@ -87,11 +87,11 @@ pub struct Comparison {
     pub variable: PathId,
     /// The operator.
     pub operator: Operator,
-    /// With what.
+    /// The right-hand side.
     pub operand: Operand,
 }
 
-/// The comparison operators, 39 names of AWS's folded into what they do.
+/// The comparison operators: AWS's 39 names grouped by what they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// `StringEquals`, `StringLessThan` …
@@ -118,7 +118,7 @@ pub enum Operator {
     IsTimestamp,
 }
 
-/// How two things compare.
+/// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// `=`
@@ -134,7 +134,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// Whether the left side stands in this order to the right side.
+    /// Whether the left and the right side are in this order.
     pub fn holds(self, found: Ordering) -> bool {
         match self {
             Order::Equal => found.is_eq(),
@@ -163,7 +163,7 @@ pub enum Operand {
     Path(PathId),
 }
 
-/// A pattern of `StringMatches`: `*` stands for any text, `\*` and `\\` for themselves.
+/// A pattern of `StringMatches`: `*` matches any text, `\*` and `\\` are literal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     /// The texts between the stars; one when there is no star.
@@ -188,8 +188,8 @@ impl Pattern {
         Pattern { pieces: pieces.into_iter().map(String::into_boxed_str).collect() }
     }
 
-    /// Whether the whole text matches. Linear in the text times the pattern at worst, never exponential: the leftmost
-    /// place of each piece is as good as any.
+    /// Whether the whole text matches. At worst, the time is the length of the text times that of the pattern, never
+    /// exponential: the leftmost match of each piece suffices.
     pub fn matches(&self, text: &str) -> bool {
         let [first, middle @ .., last] = &*self.pieces else {
             return self.pieces.first().is_some_and(|only| **only == *text);

@@ -1,7 +1,8 @@
-//! Prints a program: its workflows with one line a state, then the tables that the states refer to.
+//! Prints a program: its workflows with one line per state, then the tables that the states refer to.
 //!
-//! Rows are named by a letter and their index: `s0` is a state, `w0` a workflow, `t0` a template, `a0` an Assign, `h0`
-//! the handlers of a state, `k0` a task. What has one user only (paths, waits, fails, maps, choices) is printed there.
+//! Rows are labelled by a letter and their index: `s0` is a state, `w0` a workflow, `t0` a template, `a0` an Assign,
+//! `h0` the handlers of a state, `k0` a task. Rows with a single user (paths, waits, fails, maps, choices) are printed
+//! with it.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -31,8 +32,8 @@ impl Program {
         self.to_string()
     }
 
-    /// A number that differs where states, their kinds, workflows or variables differ: what an execution that was
-    /// written down refers to by its place.
+    /// A fingerprint of the states, their kinds, workflows and variables: a recorded execution refers to these by
+    /// index.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = 0xCBF2_9CE4_8422_2325;
         let mut add = |bytes: &[u8]| {
@@ -120,8 +121,7 @@ fn section<I: Id, T>(
 }
 
 impl Program {
-    /// The workflow of each state, found by following where states lead: the reader refuses states that nothing leads
-    /// to.
+    /// The workflow of each state, found by following transitions: the reader refuses unreachable states.
     fn owners(&self) -> Vec<usize> {
         let mut owners = vec![usize::MAX; self.states.len()];
         for (workflow, row) in self.workflows.iter() {
@@ -394,7 +394,7 @@ impl Program {
         writeln!(f, "; next {}", s(rule.next))
     }
 
-    /// Recursion is as deep as the rule was written, which the reader of definitions bounds.
+    /// The depth is bounded by the reader of definitions.
     fn test(&self, f: &mut Formatter<'_>, choice: &Choice, test: TestId, inner: bool) -> fmt::Result {
         match &choice.tests[test] {
             Test::And(tests) | Test::Or(tests) => {
@@ -444,7 +444,7 @@ impl Program {
             Order::Greater => ">",
             Order::GreaterEqual => ">=",
         };
-        // A path does not show what is compared.
+        // The type of the comparison is not visible in a path.
         let what = if matches!(operand, Operand::Path(_)) { format!(" as {what}") } else { String::new() };
         write!(f, " {sign} {}{what}", Shown(operand, self))
     }

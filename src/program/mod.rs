@@ -1,10 +1,10 @@
-//! A definition as immutable tables with typed `u32` indices: what the engine obeys.
+//! A definition as immutable tables with typed `u32` indices, which the engine executes.
 //!
 //! Paths are parsed, keys prepared, error names classified, equality rules of a Choice gathered into one hash table.
 //! A program is `Send + Sync` and has no interior mutability; it knows neither the definition's text nor any execution.
 //! [`Program::dump`] prints it.
 //!
-//! What users hold is a [`Program`]. The tables in it are open to who writes tools, and change with any release.
+//! Users of the library hold a [`Program`]. Its tables are public for tools, and change with any release.
 
 mod choice;
 mod dump;
@@ -93,8 +93,8 @@ impl Program {
         self.workflows[WorkflowId::from_index(0)].start
     }
 
-    /// About how many bytes it takes: its tables, what they hold, and the automata of its regular expressions, which
-    /// its expressions share.
+    /// Roughly its bytes: its tables with their content, and the automata of its regular expressions, which its
+    /// expressions share.
     pub fn bytes(&self) -> usize {
         let names: usize = self.names.iter().map(|(_, name)| size_of::<Box<str>>() + name.len()).sum();
         let paths: usize =
@@ -121,7 +121,7 @@ impl Program {
         &self.names[state]
     }
 
-    /// What distributed Maps read items from and write results to, those of child executions among them.
+    /// The data resources of distributed Maps, including those of child executions.
     pub fn data_resources(&self) -> Vec<DataResource<'_>> {
         let mut found = Vec::new();
         for (id, state) in self.states.iter() {
@@ -147,12 +147,12 @@ impl Program {
 pub struct Workflow {
     /// `StartAt`
     pub start: StateId,
-    /// Variables that its states see: those of the enclosing workflows first.
+    /// The number of variables its states see: those of the enclosing workflows first.
     pub slots: u32,
 }
 
-/// A state: where it leads, how data flows through it, and its own table row. It lies in one cache line, so that a machine
-/// of many states waits for memory once where it jumps to one.
+/// A state: its transition, its data flow, and its own table row. It is in one cache line, so that a transition in a
+/// large machine waits for memory once.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub struct State {
@@ -160,9 +160,9 @@ pub struct State {
     pub kind: StateKind,
     /// Whether its fields are JSONata.
     pub jsonata: bool,
-    /// Whether none of the shared fields below says anything: data goes through as it is.
+    /// Whether none of the shared fields below is set: data passes through unchanged.
     pub plain: bool,
-    /// Where it leads; of a Choice, its `Default`.
+    /// Its successor; of a Choice, its `Default`.
     pub next: Next,
     /// `InputPath`
     pub input: Filter,
@@ -203,7 +203,7 @@ pub enum StateKind {
     Map(MapId),
 }
 
-/// Where a state leads.
+/// The successor of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// To another state of the same workflow.
@@ -256,7 +256,7 @@ pub struct Recovery {
     pub catch: Box<[Catcher]>,
 }
 
-/// A retrier, defaults filled in.
+/// A retrier, with defaults filled in.
 #[derive(Debug)]
 pub struct Retrier {
     /// `ErrorEquals`
@@ -288,12 +288,12 @@ pub struct Catcher {
     pub assign: Option<AssignId>,
 }
 
-/// What one element of `ErrorEquals` stands for.
+/// The meaning of one element of `ErrorEquals`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
     /// `States.ALL`
     All,
-    /// `States.TaskFailed`: any task failure but a timeout.
+    /// `States.TaskFailed`: any task failure except a timeout.
     TaskFailed,
     /// `States.Timeout`: a heartbeat timeout as well.
     Timeout,
@@ -308,11 +308,11 @@ pub enum Seconds {
     Literal(u64),
     /// What the path selects.
     Path(PathId),
-    /// What the expression gives.
+    /// The value of the expression.
     Expression(TemplateId),
 }
 
-/// Until when a Wait waits.
+/// The end of a Wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// `Seconds`, `SecondsPath`
@@ -345,7 +345,7 @@ pub enum Text {
     Path(PathId),
     /// What the intrinsic function returns.
     Call(Call),
-    /// What the expression gives.
+    /// The value of the expression.
     Expression(TemplateId),
 }
 
@@ -360,11 +360,11 @@ pub struct Task {
     pub heartbeat: Option<Seconds>,
     /// `Credentials`: an object with `RoleArn`.
     pub credentials: Option<TemplateId>,
-    /// The operation whose parameters these must be, which is looked at before the task begins.
+    /// The operation whose parameters these are, checked before the task begins.
     pub(crate) parameters: Option<Box<Operation>>,
 }
 
-/// What a Task calls, and how the history calls it.
+/// What a Task calls, and its name in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     /// The ARN as written.
@@ -373,11 +373,11 @@ pub struct Resource {
     pub kind: ResourceKind,
     /// Waits for `SendTaskSuccess`.
     pub waits_for_token: bool,
-    /// Has a task token: it waits for one, or for a job (`.sync`), which on AWS may also be answered for with the token.
+    /// Has a task token: it waits for one, or for a job (`.sync`), which on AWS may also be completed with the token.
     pub has_token: bool,
 }
 
-/// What a resource ARN names.
+/// The kind of a resource ARN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
     /// A Lambda function.
@@ -407,9 +407,9 @@ pub struct Parallel {
 /// A Map state.
 #[derive(Debug)]
 pub struct Map {
-    /// `ItemProcessor`; of a distributed Map, which has a program for it, the machine's own workflow.
+    /// `ItemProcessor`; of a distributed Map, which has a separate program for it, the machine's own workflow.
     pub processor: WorkflowId,
-    /// Where the items come from.
+    /// The source of its items.
     pub items: Items,
     /// `ItemSelector`
     pub selector: Option<TemplateId>,
@@ -419,18 +419,18 @@ pub struct Map {
     pub tolerated_count: Option<Seconds>,
     /// `ToleratedFailurePercentage`
     pub tolerated_percentage: Option<Percentage>,
-    /// What makes it a distributed Map.
+    /// The distributed part, if it has one.
     pub distributed: Option<Box<Distributed>>,
 }
 
-/// A distributed Map: each item, or batch of items, is the input of an execution of its own, all of them one Map Run.
+/// A distributed Map: each item, or batch of items, is the input of a separate execution, all of them in one Map Run.
 #[derive(Debug)]
 pub struct Distributed {
-    /// What a child execution runs.
+    /// The program of a child execution.
     pub child: Arc<Program>,
     /// Whether child executions are Express ones.
     pub is_express: bool,
-    /// `Label`, or one that follows from the definition.
+    /// `Label`, or one derived from the definition.
     pub label: Box<str>,
     /// The Map Run, as a task.
     pub task: TaskId,
@@ -449,7 +449,7 @@ pub struct ItemReader {
     pub resource: Box<str>,
     /// `Parameters`, `Arguments`
     pub arguments: Option<TemplateId>,
-    /// `InputType`, and what belongs to it.
+    /// `InputType`, and its settings.
     pub format: Format,
     /// `ItemsPointer`
     pub pointer: Option<Box<str>>,
@@ -459,7 +459,7 @@ pub struct ItemReader {
     pub items_max: Option<Seconds>,
 }
 
-/// How the data that an `ItemReader` reads is written.
+/// The format of an `ItemReader`'s data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The objects of a bucket, by their names; no data is read.
@@ -470,21 +470,21 @@ pub enum Format {
     JsonLines,
     /// Rows of fields.
     Csv {
-        /// What stands between two fields.
+        /// The separator of fields.
         delimiter: u8,
-        /// The names of the fields; those of the first row, where none are given.
+        /// The names of the fields; by default, those of the first row.
         headers: Option<Box<[Box<str>]>>,
     },
     /// Columns.
     Parquet,
-    /// As a manifest of S3 Inventory says.
+    /// The format given in a manifest of S3 Inventory.
     Manifest,
 }
 
-/// What an `ItemReader` reads items from.
+/// The data of an `ItemReader`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dataset {
-    /// What its arguments name.
+    /// The object that its arguments name.
     One,
     /// The objects of a list: its `Transformation` is `LOAD_AND_FLATTEN`.
     Flattened,
@@ -494,7 +494,7 @@ pub enum Dataset {
     Athena,
 }
 
-/// Where a distributed Map reads items from, or writes results to.
+/// A data source or destination of a distributed Map.
 #[derive(Clone, Copy, Debug)]
 pub struct DataResource<'p> {
     /// The name of the Map state.
@@ -529,18 +529,18 @@ pub struct ResultWriter {
     pub transformation: Transformation,
 }
 
-/// What a `ResultWriter` makes of the results of child executions.
+/// The form of a `ResultWriter`'s results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transformation {
-    /// What is known of each execution, its output among it.
+    /// Each execution's description, including its output.
     None,
     /// The outputs.
     Compact,
-    /// The outputs, and in place of one that is an array its elements.
+    /// The outputs, with arrays replaced by their elements.
     Flatten,
 }
 
-/// Where a Map's items come from.
+/// The source of a Map's items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Items {
     /// The state's input.
@@ -561,6 +561,6 @@ pub enum Percentage {
     Literal(f64),
     /// What the path selects.
     Path(PathId),
-    /// What the expression gives.
+    /// The value of the expression.
     Expression(TemplateId),
 }

@@ -1,5 +1,5 @@
-//! What is asserted of a finished program: ids lie in their tables, and states, rules and workflows hang together as the
-//! engine takes for granted.
+//! Assertions about a finished program: ids are in their tables, and states, rules and workflows are connected as the
+//! engine assumes.
 
 use super::{
     Assign, AssignId, Choice, ChoiceId, ChoiceStep, Comparison, Distributed, Filter, Items, Map, Next,
@@ -9,10 +9,10 @@ use super::{
 use crate::index::{Id, Table};
 
 impl Program {
-    /// Checks what compiling promises.
+    /// Checks the guarantees of compiling.
     ///
     /// # Panics
-    /// When it does not hold: that is a bug of ours.
+    /// When one does not hold: that is a bug.
     pub fn verify(&self) {
         assert_eq!(self.states.len(), self.names.len(), "each state has a name");
         assert!(!self.workflows.is_empty(), "the machine itself is a workflow");
@@ -33,7 +33,7 @@ impl Program {
         assert!(uses[1..].iter().all(|&uses| uses == 1), "each inner workflow is run by one state");
     }
 
-    /// Checks a state, and adds where it leads.
+    /// Checks a state, and adds its successors.
     fn follow(&self, id: StateId, slots: u32, pending: &mut Vec<StateId>, uses: &mut [u32]) {
         let state = &self.states[id];
         self.verify_flow(state, slots);
@@ -153,7 +153,7 @@ impl Program {
             }
         }
         for (test, row) in tests.iter() {
-            // A test stands behind those it is made of, so that going through them comes to an end.
+            // A test comes after those it consists of, so that visiting them terminates.
             let is_inner = |inner: TestId| assert!(inner < test, "{test:?} of {id:?} is made of {inner:?}");
             match row {
                 Test::And(inner) | Test::Or(inner) => inner.iter().copied().for_each(is_inner),
