@@ -1,12 +1,12 @@
-//! How Java shows values. AWS's interpreter is written in Java, and what its collections and numbers print as appears in
-//! the output of `States.Format` and in error causes.
+//! Java's format of values. AWS's interpreter is written in Java, and the printed form of its collections and numbers
+//! appears in the output of `States.Format` and in error causes.
 
 use crate::json::{Arena, Kind, Number, Value};
 
-/// Appends what `toString` of the Java value gives: a text without quotes, `{a=1, b=[x, null]}`, doubles as
-/// `Double.toString` prints them.
+/// Appends the result of the Java value's `toString`: a text without quotes, `{a=1, b=[x, null]}`, doubles as by
+/// `Double.toString`.
 ///
-/// Recursion is as deep as the value, which the reader and the arena's makers bound.
+/// The depth is bounded by the reader and the makers of values.
 pub fn write(arena: &Arena, value: Value, out: &mut String) {
     match value.kind() {
         Kind::String => out.push_str(arena.str(value)),
@@ -40,7 +40,7 @@ pub fn write(arena: &Arena, value: Value, out: &mut String) {
     }
 }
 
-/// Appends what `Double.toString` gives: at least one digit behind the point, an exponent outside of 10^-3 … 10^7.
+/// Appends the result of `Double.toString`: at least one digit behind the point, an exponent outside of 10^-3 … 10^7.
 pub fn write_double(float: f64, out: &mut String) {
     if !float.is_finite() {
         let sign = if float < 0.0 { "-" } else { "" };
@@ -70,17 +70,17 @@ pub fn hash_text(text: &str) -> i32 {
     text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }
 
-/// How many buckets a `HashMap` or `HashSet` has that so many entries were put into one after the other.
+/// The number of buckets of a `HashMap` or `HashSet` after so many insertions.
 pub fn buckets(entries: usize) -> usize {
     grown(16, entries)
 }
 
-/// How many buckets a `HashMap` has that was made from a map of so many entries.
+/// The number of buckets of a `HashMap` copied from a map with so many entries.
 pub fn buckets_of_copy(entries: usize) -> usize {
     (entries * 4 / 3 + 1).next_power_of_two()
 }
 
-/// How many it has once it holds so many: it doubles when they are more than three quarters of its buckets.
+/// The number of buckets with so many entries: it doubles when they exceed three quarters of it.
 pub fn grown(mut buckets: usize, entries: usize) -> usize {
     while entries > buckets * 3 / 4 {
         buckets *= 2;
@@ -88,14 +88,14 @@ pub fn grown(mut buckets: usize, entries: usize) -> usize {
     buckets
 }
 
-/// Which of the buckets an entry lies in; iteration goes from bucket to bucket.
+/// The bucket of an entry; iteration goes from bucket to bucket.
 pub fn bucket(hash: i32, buckets: usize) -> usize {
     let spread = hash as u32 ^ (hash as u32 >> 16);
     spread as usize & (buckets - 1)
 }
 
-/// The `hashCode` of the Java object that a JSON value becomes (`null`, `Boolean`, `Integer` or `Long`, `Double`,
-/// `String`, `List`, `Map`).
+/// The `hashCode` of a JSON value's Java object (`null`, `Boolean`, `Integer` or `Long`, `Double`, `String`, `List`,
+/// `Map`).
 pub fn hash(arena: &Arena, value: Value) -> i32 {
     match value.kind() {
         Kind::String => hash_text(arena.str(value)),
@@ -114,7 +114,7 @@ pub fn hash(arena: &Arena, value: Value) -> i32 {
             }
         }
         _ => match arena.number(value) {
-            // An integer that fits 32 bits is its own hash; a long folds its halves.
+            // An integer within 32 bits is its own hash; a long combines its halves.
             Some(Number::Int(int)) => {
                 i32::try_from(int).unwrap_or((int ^ ((int as u64) >> 32) as i64) as i32)
             }

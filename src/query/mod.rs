@@ -11,39 +11,38 @@ pub mod template;
 use crate::fuel::Fuel;
 use crate::json::{Arena, Value};
 
-/// Where a variable lives among [`Scope::variables`]. Names become slots at compile time.
+/// The index of a variable in [`Scope::variables`]. Names become slots at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
 
-/// Turns variable names into slots while compiling.
+/// Resolves variable names to slots while compiling.
 pub trait Names {
     /// The slot of the workflow variable `name`, as seen from the state being compiled; `None` when no state assigns
-    /// it, in which case reading it gives no value.
+    /// it, in which case it has no value.
     fn slot(&mut self, name: &str) -> Option<Slot>;
 
-    /// The regular expressions that are compiled already, where expressions share them.
+    /// The shared regular expressions that are compiled already, if expressions share them.
     fn regexes(&mut self) -> Option<&mut jsonata::Regexes> {
         None
     }
 }
 
-/// What a query may look at.
+/// The data of a query.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
-    /// What `$` means in JSONPath (the state's input, or its result where the field sees that), and what
-    /// `$states.input` means.
+    /// The value of `$` in JSONPath (the state's input, or its result in some fields), and of `$states.input`.
     pub input: Value,
-    /// What `$states.result` means; `Undefined` if there is no result.
+    /// The value of `$states.result`; `Undefined` if there is no result.
     pub result: Value,
-    /// What `$states.errorOutput` means; `Undefined` outside catchers.
+    /// The value of `$states.errorOutput`; `Undefined` outside catchers.
     pub error_output: Value,
-    /// An array with the workflow variables by [`Slot`]; `Undefined` where not assigned yet.
+    /// An array of the workflow variables by [`Slot`]; `Undefined` if not assigned yet.
     pub variables: Value,
-    /// What `$$` and `$states.context` mean.
+    /// The value of `$$` and `$states.context`.
     pub context: &'a dyn Context,
 }
 
-/// What evaluation needs from outside, so that it stays a pure function.
+/// The environment of an evaluation, so that it stays a pure function.
 pub struct Env<'a> {
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
@@ -51,7 +50,7 @@ pub struct Env<'a> {
     pub random: &'a mut dyn FnMut() -> u64,
     /// JSONata's memory, kept from one evaluation to the next.
     pub scratch: &'a mut jsonata::Scratch,
-    /// What the work is charged to.
+    /// The fuel to charge.
     pub fuel: &'a Fuel<'a>,
 }
 
@@ -77,7 +76,7 @@ impl Scope<'_> {
 
 /// The context object, made piece by piece so that a path such as `$$.Map.Item.Index` builds nothing.
 pub trait Context {
-    /// The part `field`, `Undefined` where the context object has no such member at this place.
+    /// The part `field`, `Undefined` if the context object does not have it here.
     fn field(&self, arena: &mut Arena, field: ContextField) -> Value;
 }
 
@@ -93,7 +92,7 @@ macro_rules! context_fields {
                 match self { $(ContextField::$name => &[$($step),*],)* }
             }
 
-            /// The longest part that a path beginning with `names` goes through, and how many of them lead there.
+            /// The longest part on a path that begins with `names`, and how many of them lead to it.
             pub fn resolve<'n>(names: impl Iterator<Item = &'n str>) -> (ContextField, usize) {
                 let names: Vec<&str> = names.collect();
                 [$(ContextField::$name),*]

@@ -9,13 +9,13 @@ use regex_automata::nfa::thompson::{self, NFA, State, WhichCaptures};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
 
-/// Bytes times states up to which a text is searched in one call: half a millisecond at worst.
+/// The product of bytes and states up to which a text is searched in one call: half a millisecond at worst.
 const AT_ONCE_MAX: usize = 50_000;
-/// States times places of groups that a search may have to keep.
+/// The product of states and group positions that a search may have to keep.
 const SLOTS_MAX: usize = 1 << 20;
 /// Work of visiting a state.
 const VISIT: u64 = 8;
-/// Bytes that are passed over between two charges where no match can begin.
+/// Bytes that are skipped between two charges where no match can begin.
 const PASSED_OVER: usize = 16 * 1_024;
 
 /// A compiled regular expression.
@@ -23,7 +23,7 @@ const PASSED_OVER: usize = 16 * 1_024;
 pub(super) struct Pattern {
     regex: Regex,
     nfa: NFA,
-    /// The bytes a match can begin with; `None` where it may be empty.
+    /// The possible first bytes of a match; `None` if it may be empty.
     first: Option<Box<[bool; 256]>>,
 }
 
@@ -38,10 +38,10 @@ pub(super) enum PatternError {
 pub(super) type Spans = Vec<Option<(usize, usize)>>;
 
 impl Pattern {
-    /// Automata of one expression: this one, and those of the `regex` crate that go forwards and backwards.
+    /// Automata of one expression: this one, and the forward and backward ones of the `regex` crate.
     pub(super) const AUTOMATA: usize = 3;
 
-    /// About how many bytes its automata take.
+    /// Roughly the bytes of its automata.
     pub(super) fn bytes(&self) -> usize {
         Pattern::AUTOMATA * self.nfa.memory_usage()
     }
@@ -79,7 +79,7 @@ impl Pattern {
     /// The first match in `text` that begins at byte `at` or later, and its groups.
     ///
     /// # Errors
-    /// What `charge` gives.
+    /// The error of `charge`.
     pub(super) fn search<E>(
         &self,
         text: &str,
@@ -97,7 +97,7 @@ impl Pattern {
             .map(|found| found.iter().map(|group| group.map(|group| (group.start(), group.end()))).collect()))
     }
 
-    /// Whether it matches somewhere.
+    /// Whether it matches anywhere.
     pub(super) fn is_match<E>(
         &self,
         text: &str,
@@ -116,7 +116,7 @@ impl Pattern {
     }
 }
 
-/// The bytes that leave the closure of the start; `None` when it holds a match.
+/// The bytes that leave the closure of the start; `None` when it contains a match.
 fn first_bytes(nfa: &NFA) -> Option<Box<[bool; 256]>> {
     let mut first = Box::new([false; 256]);
     let mut seen = vec![false; nfa.states().len()];
@@ -147,29 +147,29 @@ fn first_bytes(nfa: &NFA) -> Option<Box<[bool; 256]>> {
     Some(first)
 }
 
-/// No place yet.
+/// No position yet.
 const NOWHERE: usize = usize::MAX;
 
-/// One search: threads of the automaton side by side, those that are preferred first.
+/// One search: parallel threads of the automaton, ordered by preference.
 struct Machine<'p, 't> {
     pattern: &'p Pattern,
     text: &'t str,
-    /// Places of groups per thread.
+    /// Positions of groups per thread.
     width: usize,
     now: Threads,
     next: Threads,
-    /// The places of the thread that is being followed.
+    /// The positions of the thread that is being followed.
     places: Vec<usize>,
     stack: Vec<Follow>,
 }
 
 enum Follow {
     State(StateID),
-    /// Puts a place back when what lay behind it has been followed.
+    /// Restores a position after what is behind it has been followed.
     Restore(usize, usize),
 }
 
-/// States by number, in the order in which they were reached, with the places of their threads' groups.
+/// States by number, in the order in which they were reached, with the group positions of their threads.
 #[derive(Default)]
 struct Threads {
     order: Vec<StateID>,
@@ -219,7 +219,7 @@ impl<'p, 't> Machine<'p, 't> {
                     None => break,
                 }
             }
-            // A match may begin at every character, but is preferred the less the later it begins.
+            // A match may begin at every character, with decreasing preference.
             if found.is_none() && self.text.is_char_boundary(at) {
                 self.places.fill(NOWHERE);
                 let start = self.pattern.nfa.start_anchored();
@@ -242,7 +242,7 @@ impl<'p, 't> Machine<'p, 't> {
         Ok(found.map(pairs))
     }
 
-    /// Where a match can begin, from `at` on.
+    /// The next possible beginning of a match, from `at` on.
     fn pass_over<E>(
         &self,
         mut at: usize,
@@ -262,7 +262,7 @@ impl<'p, 't> Machine<'p, 't> {
         Ok(None)
     }
 
-    /// Takes all threads over the byte at `at`; gives the groups of a match that ends there.
+    /// Moves all threads over the byte at `at`; returns the groups of a match that ends there.
     fn step<E>(
         &mut self,
         at: usize,
@@ -276,7 +276,7 @@ impl<'p, 't> Machine<'p, 't> {
                 State::Sparse(sparse) => sparse.matches(bytes, at),
                 State::Dense(dense) => dense.matches(bytes, at),
                 State::Match { .. } => {
-                    // Those behind are preferred less.
+                    // The following ones are preferred less.
                     let from = id.as_usize() * self.width;
                     return Ok(Some(self.now.places[from..from + self.width].to_vec()));
                 }
@@ -349,7 +349,7 @@ impl<'p, 't> Machine<'p, 't> {
 mod tests {
     use super::*;
 
-    /// Both ways of searching find the same, groups and all.
+    /// Both kinds of search find the same, including groups.
     #[test]
     fn the_simulation_finds_what_the_crate_finds() {
         let sources = [

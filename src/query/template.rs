@@ -1,8 +1,8 @@
 //! Payload templates and JSONata values: JSON whose marked parts are evaluated (specification, "Payload Template";
 //! developer guide, "Transforming data with JSONata").
 //!
-//! A template is a flat table of nodes. The texts it writes stand together in one string, so that evaluating it copies
-//! them into the arena at once and builds containers of plain 16-byte records.
+//! A template is a flat table of nodes. Its constant texts are in one string, so that an evaluation copies them into
+//! the arena at once and builds containers of plain 16-byte records.
 
 mod dump;
 
@@ -19,19 +19,19 @@ pub struct Template {
     root: Node,
     /// Children of arrays; keys and children of objects.
     children: Vec<Child>,
-    /// All texts, one behind the other; leaves and keys are spans of it.
+    /// All texts, concatenated; leaves and keys are spans of it.
     text: Box<str>,
     queries: Vec<Query>,
-    /// Where the queries stand.
+    /// The fields of the queries.
     places: Vec<Place>,
-    /// Members of the whole that the item of a Map decides.
+    /// Members of the whole that depend on a Map's item.
     blanks: Vec<Blank>,
-    /// Work of making it beside what its queries take.
+    /// Work of making it beside that of its queries.
     work: u64,
 }
 
-/// A field, as AWS names it in causes: a step from the field around it. Written out for each they would take as much as
-/// their number times their length.
+/// A field, with AWS's name for causes: a step from the enclosing field. Complete paths would take their number times
+/// their length.
 #[derive(Debug)]
 struct Place {
     around: Option<PlaceId>,
@@ -47,7 +47,7 @@ enum Step<T> {
 #[derive(Debug, Clone, Copy)]
 struct PlaceId(u32);
 
-/// The field at a place.
+/// The path of a field.
 fn field(places: &[Place], place: PlaceId) -> String {
     let mut steps = Vec::new();
     let mut next = Some(place);
@@ -78,7 +78,7 @@ enum Node {
     /// A scalar, relative to the template's text.
     Leaf(Value),
     Array(Span),
-    /// `size` is what keys, colons, commas and braces take; `distinct` says that no two keys are the same.
+    /// `size` is that of keys, colons, commas and braces; `distinct` means that no two keys are equal.
     Object {
         members: Span,
         size: u32,
@@ -108,10 +108,10 @@ struct Child {
 
 /// Work of making a node.
 const NODE: usize = 4;
-/// Bytes of an input up to which following a path in it is no work to speak of.
+/// Bytes of an input up to which following a path in it is negligible work.
 const LARGE_BYTES: u32 = 4_096;
 
-/// Something that is evaluated, and the field it stands in, as AWS names it in causes.
+/// A query, and its field, as AWS names it in causes.
 #[derive(Debug)]
 struct Query {
     place: PlaceId,
@@ -125,30 +125,30 @@ enum What {
     Expr(Box<Expr>),
 }
 
-/// What a template's value is made of, but for what the items of a Map decide.
+/// A template's value, without the parts that depend on a Map's items.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Prepared {
     /// An array of keys and values, a value `Undefined` where the item decides; `Undefined` when nothing is prepared.
     /// Compaction of the arena must visit it.
     pub row: Value,
-    /// Bytes of the object but for the values that are not there.
+    /// Bytes of the object without the missing values.
     size: u32,
-    /// Depth of the deepest value that is there.
+    /// Depth of the deepest present value.
     depth: u16,
 }
 
-/// Which language the marked parts are in.
+/// The language of the marked parts.
 #[derive(Clone, Copy, Debug)]
 pub enum Language {
     /// Members whose key ends in `.$`.
     JsonPath,
-    /// Strings in `{% %}`, which may look at what `Allowed` says.
+    /// Strings in `{% %}`, with the references that `Allowed` permits.
     Jsonata(Allowed),
-    /// None: the JSON as it stands.
+    /// None: the JSON unchanged.
     Literal,
 }
 
-/// Why a template cannot be compiled: the field and what is wrong there.
+/// Why a template cannot be compiled: the field and the problem.
 #[derive(Debug)]
 pub struct CompileError {
     /// The field, as AWS names it in causes.
@@ -166,7 +166,7 @@ pub enum Fault<'t> {
         path: &'t Path,
         /// The member, with its `.$`.
         field: String,
-        /// What Jayway says.
+        /// Jayway's fault.
         fault: PathFault,
     },
     /// An intrinsic function failed.
@@ -178,11 +178,11 @@ pub enum Fault<'t> {
         /// Why.
         fault: intrinsic::Fault,
     },
-    /// The work was cut short from outside: the execution is over.
+    /// The work was cut from outside: the execution is over.
     Cut,
     /// A JSONata expression failed.
     Expr {
-        /// The expression as written between the marks.
+        /// The expression between the marks.
         expression: &'t str,
         /// The field, from the state down: `Output/a[0]`.
         field: String,
@@ -195,7 +195,7 @@ impl Template {
     /// Compiles `source`, the value of `field`.
     ///
     /// # Errors
-    /// The first marked part that is no path, call or expression. Definitions are checked before they come here.
+    /// The first marked part that is not a path, call or expression. Definitions are checked before.
     pub fn compile(
         source: &Source,
         field: &str,
@@ -210,7 +210,7 @@ impl Template {
     /// Compiles one JSONata expression, the value of `field`.
     ///
     /// # Errors
-    /// When it is no expression.
+    /// When it is not an expression.
     pub fn expression(
         expression: &str,
         field: &str,
@@ -228,7 +228,7 @@ impl Template {
         1 + self.children.len() + self.queries.len()
     }
 
-    /// Whether its values are found by following names, and nothing is computed.
+    /// Whether its values are found by following names, without computation.
     pub fn is_light(&self) -> bool {
         self.queries.iter().all(|query| match &query.what {
             What::Path(path) => path.is_direct(),
@@ -237,7 +237,7 @@ impl Template {
         })
     }
 
-    /// About how many bytes it takes, without the automata of regular expressions.
+    /// Roughly its bytes, without the automata of regular expressions.
     pub fn bytes(&self) -> usize {
         let queries = self.queries.iter().map(|query| match &query.what {
             What::Path(path) => 4 * path.source().len(),
@@ -286,8 +286,8 @@ impl Template {
         }
     }
 
-    /// Makes what stays the same when the template is [completed](Template::complete) for one item of a Map after the
-    /// other. Only where every member is a scalar, a path that leads somewhere, or the item's index, value or key.
+    /// Prepares what is the same when the template is [completed](Template::complete) for each item of a Map. Only if
+    /// every member is a scalar, a path with a value, or the item's index, value or key.
     pub fn prepare(&self, arena: &mut Arena, input: Value) -> Prepared {
         let Node::Object { members, size, distinct: true } = self.root else { return Prepared::default() };
         if !arena.reserve(self.text.len()) {
@@ -318,7 +318,7 @@ impl Template {
         Prepared { row: arena.end_array(mark), size, depth }
     }
 
-    /// The value for one item, with nothing looked up but what the item decides; `Undefined` where the template must be
+    /// The value for one item, looking up only what depends on the item; `Undefined` if the template must be
     /// [evaluated](Template::eval).
     #[inline]
     pub fn complete(
@@ -332,7 +332,7 @@ impl Template {
         arena.fill_object(prepared.row, known, blanks)
     }
 
-    /// The names of the object that the template makes, in their order; none, where it makes no object.
+    /// The names in the template's object, in order; empty if it is not an object.
     pub fn keys(&self) -> Vec<String> {
         let Node::Object { members, .. } = self.root else { return Vec::new() };
         let mut arena = Arena::new();
@@ -340,7 +340,7 @@ impl Template {
         members.of(&self.children).iter().map(|child| arena.str(child.key).to_owned()).collect()
     }
 
-    /// Whether one of its paths looks at the input.
+    /// Whether one of its paths reads the input.
     pub fn reads_input(&self) -> bool {
         self.queries.iter().any(|query| match &query.what {
             What::Path(path) => path.is_of_input(),
@@ -354,7 +354,7 @@ impl Template {
     }
 }
 
-/// One evaluation. Its functions return the value alone, which fits two registers, and `Undefined` after a fault: no
+/// One evaluation. Its functions return only the value, which fits two registers, and `Undefined` after a fault: no
 /// part of a template may be undefined.
 struct Evaluator<'t, 'a, 's, 'e> {
     template: &'t Template,
@@ -362,13 +362,13 @@ struct Evaluator<'t, 'a, 's, 'e> {
     arena: &'a mut Arena,
     scope: &'a Scope<'s>,
     env: &'a mut Env<'e>,
-    /// The input is so large that following a path in it may be work to be charged.
+    /// Whether the input is so large that following a path in it is charged.
     large: bool,
     fault: Option<Box<Fault<'t>>>,
 }
 
 impl<'t> Evaluator<'t, '_, '_, '_> {
-    /// A part of a template. What most parts are is made without a call.
+    /// A part of a template. The most frequent kinds are made without a call.
     #[inline(always)]
     fn make(&mut self, node: Node) -> Value {
         match node {
@@ -392,7 +392,7 @@ impl<'t> Evaluator<'t, '_, '_, '_> {
         }
     }
 
-    /// Recursion is as deep as the template was written, which the reader of definitions bounds.
+    /// The depth is bounded by the reader of definitions.
     #[inline(never)]
     fn array(&mut self, span: Span) -> Value {
         let mark = self.arena.begin();
@@ -423,8 +423,8 @@ impl<'t> Evaluator<'t, '_, '_, '_> {
         self.arena.end_object(mark)
     }
 
-    /// The same where no two keys are the same. `size` is what there is without the values; measured with these at hand,
-    /// which were waited for when they were read back from where they had just been put.
+    /// The same without equal keys. `size` is that without the values; computed with the values at hand, because
+    /// reading them back from memory stalled.
     #[inline(never)]
     fn distinct_object(&mut self, span: Span, size: u32) -> Value {
         let mark = self.arena.begin();
@@ -521,7 +521,7 @@ impl<'n> Build<'n> {
     fn finish(mut self, root: Node) -> Template {
         let mut text = std::mem::take(self.arena.text());
         if !text.is_empty() {
-            // Space behind the last text, so that it is copied into an output like those before it.
+            // Padding behind the last text, so that it is copied into an output like those before it.
             text.extend(std::iter::repeat_n(' ', crate::json::COPIED_AT_ONCE));
         }
         let blanks = match root {
@@ -539,7 +539,7 @@ impl<'n> Build<'n> {
         }
     }
 
-    /// A place for a step from the field around.
+    /// Adds a place: a step from the enclosing field.
     fn place(&mut self, around: Option<PlaceId>, step: Step<&str>) -> PlaceId {
         let step = match step {
             Step::Field(name) => Step::Field(name.into()),
@@ -553,7 +553,7 @@ impl<'n> Build<'n> {
         CompileError { field: field(&self.places, place), message: error.to_string() }
     }
 
-    /// A value that stands at a step from the field around.
+    /// A value at a step from the enclosing field.
     fn node(
         &mut self,
         source: &Source,
@@ -610,8 +610,8 @@ impl<'n> Build<'n> {
         Node::Object { members: self.children(children), size, distinct }
     }
 
-    /// The order in which AWS writes a payload template: what is literal first, as it stands, then the `.$` members as
-    /// a Java `HashMap` has them.
+    /// AWS's order of a payload template: first literals in their order, then the `.$` members in the order of a Java
+    /// `HashMap`.
     fn order(&self, children: &mut [Child]) {
         let buckets = java::buckets(children.len());
         children.sort_by_cached_key(|child| match child.node {
@@ -638,7 +638,7 @@ impl<'n> Build<'n> {
                     });
                 }
             };
-            // In a payload template it is the member alone that is named.
+            // In a payload template the path is only the member's name.
             let place = self.place(None, Step::Field(key));
             let node = self.query(place, what);
             return Ok(Child { key: self.arena.quoted_string(name, true), node });

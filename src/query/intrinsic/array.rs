@@ -1,4 +1,4 @@
-//! Functions on arrays. AWS cuts the fraction off numbers here, where the documents speak of rounding.
+//! Functions on arrays. AWS truncates numbers here, although its documentation says that they are rounded.
 
 use super::Detail;
 use super::eval::{INVALID, Outcome, TOO_LARGE};
@@ -8,7 +8,7 @@ use crate::limits;
 use crate::query::java;
 use std::collections::HashMap;
 
-/// The whole part of a number.
+/// The integer part of a number.
 pub(super) fn whole(arena: &Arena, value: Value) -> Result<i64, Detail> {
     match arena.number(value) {
         Some(Number::Int(int)) => Ok(int),
@@ -17,11 +17,11 @@ pub(super) fn whole(arena: &Arena, value: Value) -> Result<i64, Detail> {
     }
 }
 
-/// What an argument prints as is larger than anything a state may hold.
+/// An argument's text would be larger than any state's data may be.
 const TOO_LARGE_ARGUMENT: Detail = Detail::Arguments("an argument is too large.");
 
-/// Refuses arguments that are compared by what they print as, where that is more than any state may hold: where parts of a
-/// value are the same, it can be thousands of times what the value takes.
+/// Refuses arguments that are compared as text, if that is larger than any state's data may be: with shared parts, the
+/// text can be thousands of times larger than the value.
 fn print_little(arena: &Arena, arguments: &[Value]) -> Result<(), Detail> {
     let is_large = |&argument: &Value| arena.size(argument) > limits::INTRINSIC_ARGUMENT_BYTES_MAX;
     if arguments.iter().any(is_large) { Err(TOO_LARGE_ARGUMENT) } else { Ok(()) }
@@ -31,8 +31,7 @@ fn array(value: Value) -> Result<Value, Detail> {
     if value.is_array() { Ok(value) } else { Err(INVALID) }
 }
 
-/// AWS compares what the values print as: `true` is found among texts that say `true`, and an object is not found where
-/// its members stand in another order.
+/// AWS compares texts: `true` is equal to the text `true`, and objects with different orders of members differ.
 pub(super) fn contains(arena: &Arena, among: Value, wanted: Value, fuel: &Fuel) -> Outcome {
     print_little(arena, &[among, wanted])?;
     let among = array(among)?;
@@ -40,7 +39,7 @@ pub(super) fn contains(arena: &Arena, among: Value, wanted: Value, fuel: &Fuel) 
     java::write(arena, wanted, &mut text);
     let mut other = String::new();
     for &item in arena.items(among) {
-        // What it says is not looked at where the work was cut short.
+        // The result is ignored when the work was cut.
         fuel.charge(10 + 4 * u64::from(arena.size(item))).map_err(|_| INVALID)?;
         let found = match arena.as_str(item) {
             Some(item) => item == text,
@@ -57,7 +56,7 @@ pub(super) fn contains(arena: &Arena, among: Value, wanted: Value, fuel: &Fuel) 
     Ok(Value::FALSE)
 }
 
-/// Of an empty array AWS gives `null`, whatever the index.
+/// Of an empty array AWS returns `null`, for any index.
 pub(super) fn get_item(arena: &Arena, of: Value, index: Value) -> Outcome {
     let (of, index) = (array(of)?, whole(arena, index)?);
     if of.is_empty() && index >= 0 {
@@ -94,7 +93,7 @@ pub(super) fn partition(arena: &mut Arena, of: Value, size: Value, fuel: &Fuel) 
     Ok(arena.end_array(outer))
 }
 
-/// The end is included where a step hits it. Bounds in the wrong order give an empty array.
+/// The end is included if a step reaches it. Bounds in the wrong order give an empty array.
 pub(super) fn range(arena: &mut Arena, from: Value, to: Value, step: Value) -> Outcome {
     let (from, to, step) = (whole(arena, from)?, whole(arena, to)?, whole(arena, step)?);
     if step == 0 {
@@ -114,7 +113,7 @@ pub(super) fn range(arena: &mut Arena, from: Value, to: Value, step: Value) -> O
     Ok(arena.end_array(mark))
 }
 
-/// In the order in which a Java `HashSet` made from the array goes over its elements.
+/// In the iteration order of a Java `HashSet` made from the array.
 pub(super) fn unique(arena: &mut Arena, of: Value, fuel: &Fuel) -> Outcome {
     print_little(arena, &[of])?;
     let of = array(of)?;
@@ -131,7 +130,7 @@ pub(super) fn unique(arena: &mut Arena, of: Value, fuel: &Fuel) -> Outcome {
         let hash = java::hash(arena, item);
         let twins = seen.entry(hash).or_default();
         comparisons += twins.len();
-        // Texts can be made to collide; comparing all of them with each other must not take for ever.
+        // Texts can be made to collide; the number of comparisons must be bounded.
         if comparisons > limits::ARRAY_UNIQUE_COMPARISONS_MAX {
             return Err(TOO_LARGE);
         }
@@ -152,7 +151,7 @@ pub(super) fn unique(arena: &mut Arena, of: Value, fuel: &Fuel) -> Outcome {
     Ok(arena.end_array(mark))
 }
 
-/// `equals` of Java: an integer is not equal to a double.
+/// Java's `equals`: an integer is not equal to a double.
 fn same(arena: &Arena, a: Value, b: Value) -> bool {
     (a.kind() == Kind::Int) == (b.kind() == Kind::Int) && equal(arena, a, b)
 }

@@ -1,4 +1,4 @@
-//! Evaluation of calls. Arguments are pushed onto the arena's stack; recursion is as deep as calls are nested.
+//! Evaluation of calls. Arguments are pushed onto the arena's stack; the depth of recursion is that of the calls.
 
 use super::program::{Function, Node, NodeId};
 use super::{Call, Detail, Fault, FaultKind, array, math, text};
@@ -15,19 +15,19 @@ pub(super) struct Evaluation<'e> {
     pub(super) fuel: &'e Fuel<'e>,
 }
 
-/// Work of a call beside its arguments.
+/// Work of a call beside that of its arguments.
 const CALL: u64 = 100;
-/// Work for a byte of what is given to a call.
+/// Work for a byte of an argument.
 const BYTE: u64 = 5;
 
-/// What a function gives: a value, or what is wrong.
+/// The result of a function: a value, or what is wrong.
 pub(super) type Outcome = Result<Value, Detail>;
 
-/// The arguments are of the wrong kind; AWS says no more.
+/// The arguments are of the wrong kind; AWS gives no details.
 pub(super) const INVALID: Detail = Detail::Arguments("");
-/// The result is larger than anything a state may hand on.
+/// The result is larger than any state's data may be.
 pub(super) const TOO_LARGE: Detail = Detail::Arguments("the result is too large.");
-/// `States.JsonToString` says more than the others.
+/// The message of `States.JsonToString` has more details.
 const ONE_ARGUMENT: Detail = Detail::Arguments("only a single argument is allowed.");
 
 impl Evaluation<'_> {
@@ -66,7 +66,7 @@ impl Evaluation<'_> {
                     _ if !self.charged(bytes) => Err(INVALID),
                     Function::JsonToString if count != 1 => Err(ONE_ARGUMENT),
                     _ if !function.takes(count) => Err(INVALID),
-                    // A number that no double holds is read, and is of no use to anything.
+                    // A number beyond doubles is parsed, but invalid for every function.
                     _ if infinite => Err(INVALID),
                     Function::UUID => Ok(math::uuid(self.arena, self.random)),
                     // Closes the pushed arguments themselves.
@@ -84,8 +84,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Charges a call for what its arguments hold; false where it was cut short. What is larger than a result may be is
-    /// refused before it is written, or charged piece by piece.
+    /// Charges a call for its arguments; false when the work was cut. Results that are too large are refused before
+    /// they are written, or charged piece by piece.
     #[inline]
     fn charged(&self, bytes: u64) -> bool {
         let bytes = bytes.min(u64::from(limits::INTRINSIC_RESULT_BYTES_MAX));

@@ -23,7 +23,7 @@ pub(super) fn add(arena: &Arena, a: Value, b: Value) -> Outcome {
     within_32_bits(rounded(arena, a)? + rounded(arena, b)?).map(Value::int)
 }
 
-/// From `from` up to, not including, `to`. AWS cuts fractions off the bounds.
+/// From `from` up to, but excluding, `to`. AWS truncates the bounds.
 pub(super) fn random(
     arena: &Arena,
     from: Value,
@@ -58,7 +58,7 @@ pub(super) fn uuid(arena: &mut Arena, bits: &mut dyn FnMut() -> u64) -> Value {
     arena.string(&text)
 }
 
-/// The generator of `java.util.Random`: a seed gives the same number everywhere.
+/// The generator of `java.util.Random`: a seed always gives the same number.
 struct JavaRandom(u64);
 
 impl JavaRandom {
@@ -71,7 +71,7 @@ impl JavaRandom {
         self.0 >> (48 - bits)
     }
 
-    /// As `nextInt(bound)` gives it. Bounds beyond 31 bits, which Java does not have, take more bits.
+    /// As `nextInt(bound)`. Bounds beyond 31 bits, which Java does not have, use more bits.
     fn below(&mut self, bound: u64) -> u128 {
         if bound > i32::MAX as u64 {
             let bits = self.next(32) << 32 | self.next(32);
@@ -83,7 +83,7 @@ impl JavaRandom {
         loop {
             let bits = self.next(31);
             let value = bits % bound;
-            // The last, incomplete run of values would favour the small ones.
+            // The last, incomplete range would favour small values.
             if bits - value + (bound - 1) <= i32::MAX as u64 {
                 return u128::from(value);
             }

@@ -26,11 +26,11 @@ use std::fmt;
 #[derive(Clone, Debug)]
 pub struct Call {
     text: Box<str>,
-    /// Arguments stand together, before the call they belong to; the outermost call is the last node.
+    /// Arguments are contiguous, before their call; the outermost call is the last node.
     nodes: Box<[Node]>,
 }
 
-/// Why a call gives no value. AWS reports each as `States.Runtime`.
+/// Why a call has no value. AWS reports each as `States.Runtime`.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     kind: FaultKind,
@@ -42,24 +42,24 @@ enum FaultKind {
     Path { fault: PathFault, path: NodeId },
 }
 
-/// What a function finds wrong with its arguments.
+/// What is wrong with the arguments.
 #[derive(Clone, Copy, Debug)]
 enum Detail {
-    /// `Invalid arguments in …`, and what follows a colon, if anything does.
+    /// `Invalid arguments in …`, and the part after a colon, if there is one.
     Arguments(&'static str),
-    /// A brace of `States.Format`'s template stands alone.
+    /// A single brace in `States.Format`'s template.
     Brace(char),
-    /// The text given to `States.StringToJson` is not JSON.
+    /// The text for `States.StringToJson` is not JSON.
     NotJson(Value),
 }
 
 impl Call {
-    /// Reads a call such as `States.Format('Hello {}', $.name)`.
+    /// Parses a call such as `States.Format('Hello {}', $.name)`.
     ///
     /// # Errors
-    /// An unknown function, an argument that is no string, number, `null`, `true`, `false`, path or call, a backslash
-    /// before anything but `'`, `{`, `}` and `\`, and more than
-    /// [`INTRINSIC_DEPTH_MAX`](crate::limits::INTRINSIC_DEPTH_MAX) calls within each other.
+    /// An unknown function, an argument that is not a string, number, `null`, `true`, `false`, path or call, a
+    /// backslash before anything but `'`, `{`, `}` and `\`, and more than
+    /// [`INTRINSIC_DEPTH_MAX`](crate::limits::INTRINSIC_DEPTH_MAX) nested calls.
     pub fn parse(text: &str, names: &mut dyn Names) -> Result<Call, SyntaxError> {
         syntax::parse(text, names)
     }
@@ -76,7 +76,7 @@ impl Call {
         eval::Evaluation { call: self, arena, scope, random, fuel }.run()
     }
 
-    /// The text it was read from.
+    /// Its source text.
     pub fn source(&self) -> &str {
         &self.text
     }
@@ -97,8 +97,8 @@ impl Call {
         })
     }
 
-    /// The first function, in the order of the table, that is called with a number of arguments it cannot take. AWS
-    /// accepts such a call and fails when it is evaluated.
+    /// The first function, in the order of the table, that is called with a wrong number of arguments. AWS accepts such
+    /// a call and fails when it is evaluated.
     pub fn wrong_arity(&self) -> Option<Function> {
         self.nodes.iter().find_map(|node| match node {
             Node::Call { function, from, to, .. } => {
@@ -109,7 +109,7 @@ impl Call {
     }
 }
 
-/// The table, one node a line.
+/// The table, one node per line.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, node) in self.nodes.iter().enumerate() {
@@ -138,8 +138,8 @@ impl Fault {
         }
     }
 
-    /// The text that AWS gives as the cause: the outermost call as it is written, and what is wrong, be it within it or
-    /// in a call that is its argument. `call` and `scope` must be those of the evaluation that failed.
+    /// The cause in AWS's words: the outermost call as it is written, and what is wrong, in it or in a nested call.
+    /// `call` and `scope` must be those of the evaluation that failed.
     pub fn message(self, call: &Call, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> String {
         let source = call.source();
         if let FaultKind::Invalid { function, detail } = self.kind {
@@ -156,8 +156,8 @@ impl Fault {
         format!("The function '{source}' had the following error: Invalid path '{}' : {error}", path.source())
     }
 
-    /// What `TestState` says instead where a path into the context object finds nothing: it is one from the root of that
-    /// object (measured of payload templates).
+    /// The text in `TestState` when a path into the context object finds nothing: the path is relative to that object's
+    /// root (measured of payload templates).
     pub(crate) fn message_of_context(self, call: &Call, arena: &mut Arena, scope: &Scope) -> Option<String> {
         let (FaultKind::Path { fault, .. }, Some(path)) = (self.kind, self.path_node(call)) else {
             return None;

@@ -1,4 +1,4 @@
-//! What a call is once it has been read: a flat table of arguments.
+//! A parsed call: a flat table of arguments.
 
 use crate::json::Value;
 use crate::query::path::Path;
@@ -11,7 +11,7 @@ macro_rules! functions {
         pub enum Function { $($name,)* }
 
         impl Function {
-            /// The function called `States.` and `name`.
+            /// The function `States.name`.
             pub fn named(name: &str) -> Option<Function> {
                 match name {
                     $(stringify!($name) => Some(Function::$name),)*
@@ -27,7 +27,7 @@ macro_rules! functions {
                 match self { $(Function::$name => concat!("States.", stringify!($name)),)* }
             }
 
-            /// Whether it can take so many arguments.
+            /// Whether it accepts so many arguments.
             pub fn takes(self, count: usize) -> bool {
                 match self { $(Function::$name => ($least..=$most).contains(&count),)* }
             }
@@ -65,7 +65,7 @@ pub(super) enum Node {
     /// `null`, a boolean, or a number.
     Constant(Value),
     Text(Box<str>),
-    /// A literal template of `States.Format`: the texts around its holes, or the brace that stands alone.
+    /// A literal template of `States.Format`: the texts around its holes, or an unpaired brace.
     Template(Result<Box<[Box<str>]>, char>),
     Path(Box<Path>),
     /// Its arguments are the nodes `from..to`.
@@ -76,11 +76,10 @@ pub(super) enum Node {
     },
 }
 
-/// Cuts a template at its holes. `\{` and `\}` are braces that are meant; with `literal`, `\'` and `\\` count as escapes
-/// as well.
+/// Splits a template at its holes. `\{` and `\}` are literal braces; with `literal`, `\'` and `\\` are escapes as well.
 ///
 /// # Errors
-/// The brace that stands alone.
+/// The unpaired brace.
 pub(super) fn template(text: &str, literal: bool) -> Result<Vec<String>, char> {
     let mut pieces = vec![String::new()];
     let mut chars = text.chars().peekable();

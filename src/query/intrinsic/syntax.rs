@@ -1,4 +1,4 @@
-//! Text to calls.
+//! Parsing of calls.
 
 use super::Call;
 use super::program::{Function, Node, NodeId, template};
@@ -121,7 +121,7 @@ impl<'t> Reader<'t> {
         Ok(Node::Template(pieces.map(|pieces| pieces.into_iter().map(Into::into).collect())))
     }
 
-    /// A path ends before a comma, a parenthesis or a space that is in no brackets.
+    /// A path ends before a comma, a parenthesis or a space outside of brackets.
     fn path(&mut self) -> Result<Node, SyntaxError> {
         let rest = self.rest();
         let (mut square, mut quoted) = (0usize, false);
@@ -163,7 +163,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// The number written as JSON writes numbers.
+/// A number in JSON's syntax.
 fn number_value(text: &str) -> Option<Value> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, rest) = digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
@@ -176,6 +176,6 @@ fn number_value(text: &str) -> Option<Value> {
     {
         return Some(Value::int(int));
     }
-    // One beyond a double is infinite; AWS reads it, too.
+    // One beyond a double is infinite; AWS accepts it, too.
     text.parse().ok().map(Value::float)
 }

@@ -11,7 +11,7 @@ use sha2::Digest;
 
 const MISMATCH: Detail = Detail::Arguments("number of arguments do not match the occurrences of {}.");
 
-/// `{}` becomes the argument: texts as they are, arrays and objects as Java prints them.
+/// `{}` is replaced by the argument: texts unchanged, arrays and objects in Java's format.
 pub(super) fn format(arena: &mut Arena, mark: Mark, first: Option<&Node>) -> Outcome {
     let arguments = &arena.pushed(mark)[1..];
     let made;
@@ -40,7 +40,7 @@ pub(super) fn format(arena: &mut Arena, mark: Mark, first: Option<&Node>) -> Out
     Ok(arena.string(&text))
 }
 
-/// A number at the top is written the way it was read, one within an array or object the way Java prints it.
+/// A number at the top level is written as in its source, one inside of an array or object in Java's format.
 fn write_argument(arena: &Arena, argument: Value, out: &mut String) {
     if argument.is_number() {
         out.push_str(&json::to_string(arena, argument))
@@ -74,7 +74,7 @@ pub(super) fn json_to_string(arena: &mut Arena, value: Value) -> Outcome {
     Ok(arena.string(&text))
 }
 
-/// Only shallow, as documented; AWS takes any third argument but `true` for `false`.
+/// Only shallow, as documented; AWS takes any third argument except `true` as `false`.
 pub(super) fn json_merge(arena: &mut Arena, a: Value, b: Value, deep: Value) -> Outcome {
     if !a.is_object() || !b.is_object() || deep.as_bool() == Some(true) {
         return Err(INVALID);
@@ -93,7 +93,7 @@ pub(super) fn json_merge(arena: &mut Arena, a: Value, b: Value, deep: Value) -> 
     Ok(in_order(arena, merged, java::buckets_of_copy(first.len())))
 }
 
-/// The object with its members as a Java `HashMap` has them that had so many buckets before it grew.
+/// The object with its members in the order of a Java `HashMap` with initially so many buckets.
 fn in_order(arena: &mut Arena, object: Value, buckets: usize) -> Value {
     let buckets = java::grown(buckets, object.len());
     let mut members: Vec<(Value, Value)> = arena.entries(object).collect();
@@ -109,7 +109,7 @@ fn in_order(arena: &mut Arena, object: Value, buckets: usize) -> Value {
 /// Each character of `at` is a delimiter; empty pieces are dropped.
 pub(super) fn string_split(arena: &mut Arena, of: Value, at: Value) -> Outcome {
     let (text, delimiters) = (arena.as_str(of).ok_or(INVALID)?, arena.as_str(at).ok_or(INVALID)?);
-    // A set, so that many delimiters cost no more than few.
+    // A set, so that the cost does not depend on the number of delimiters.
     let delimiters: std::collections::HashSet<char> = delimiters.chars().collect();
     let mut pieces = Vec::new();
     let mut from = 0;
@@ -127,7 +127,7 @@ pub(super) fn string_split(arena: &mut Arena, of: Value, at: Value) -> Outcome {
     Ok(arena.end_array(mark))
 }
 
-/// A text of no more characters than these functions accept.
+/// A text within the length that these functions accept.
 fn short(text: &str) -> Result<&str, Detail> {
     let fits = text.len() <= limits::INTRINSIC_TEXT_CHARS_MAX
         || text.encode_utf16().count() <= limits::INTRINSIC_TEXT_CHARS_MAX;
@@ -140,8 +140,8 @@ pub(super) fn base64_encode(arena: &mut Arena, text: Value) -> Outcome {
     Ok(arena.string(&encoded))
 }
 
-/// Lenient, as AWS is: characters of neither Base64 alphabet are passed over, padding may be missing, what follows it
-/// is not looked at, and bytes that are not UTF-8 become U+FFFD.
+/// Lenient, like AWS: characters of neither Base64 alphabet are skipped, padding may be missing, text after it is
+/// ignored, and bytes that are not UTF-8 become U+FFFD.
 pub(super) fn base64_decode(arena: &mut Arena, text: Value) -> Outcome {
     let text = short(arena.as_str(text).ok_or(INVALID)?)?;
     let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
@@ -165,7 +165,7 @@ pub(super) fn base64_decode(arena: &mut Arena, text: Value) -> Outcome {
     Ok(arena.string(&String::from_utf8_lossy(&bytes)))
 }
 
-/// What is no text is hashed as the text it prints as.
+/// A value that is not a text is hashed as its printed text.
 pub(super) fn hash(arena: &mut Arena, data: Value, algorithm: Value) -> Outcome {
     let mut printed = String::new();
     let data = match arena.as_str(data) {

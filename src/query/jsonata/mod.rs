@@ -1,7 +1,7 @@
 //! JSONata 2.0.6 as AWS Step Functions runs it: compiled once into flat tables, evaluated over the arena's values.
 //!
-//! syntax → program → eval, and the built-in functions by family. One evaluator, no other value type. What this is not:
-//! it knows nothing of states, of fields that carry `{% %}`, or of the texts that AWS puts around an error.
+//! syntax → program → eval, and the built-in functions by family. One evaluator, no other value type. It does not know
+//! states, fields with `{% %}`, or the texts that AWS puts around an error.
 //!
 //! ```
 //! use expressway::fuel::Fuel;
@@ -57,7 +57,7 @@ pub use syntax::{CompileError, CompileErrorKind};
 use super::{Names, Scope};
 use crate::json::{Arena, Value};
 
-/// The functions that definitions may call: their names without `$`, and their signatures as JSONata writes them.
+/// The functions for definitions: their names without `$`, and their signatures in JSONata's notation.
 pub fn functions() -> impl Iterator<Item = (&'static str, &'static str)> {
     functions::told()
 }
@@ -79,15 +79,15 @@ impl Expr {
         Ok(Expr { program: program::compile(source, names, profile)?, profile })
     }
 
-    /// About how many bytes it takes, without the automata of its regular expressions.
+    /// Roughly its bytes, without the automata of its regular expressions.
     pub fn bytes(&self) -> usize {
         let program = &self.program;
         let texts: usize = program.texts.iter().map(|text| size_of::<Box<str>>() + text.len()).sum();
-        // The other tables have about a row for each node together.
+        // The other tables together have about one row per node.
         size_of::<Expr>() + program.source.len() + texts + 3 * size_of_val(&*program.nodes)
     }
 
-    /// Its text.
+    /// Its source text.
     pub fn source(&self) -> &str {
         &self.program.source
     }
@@ -101,7 +101,7 @@ impl Expr {
     /// Evaluates it. The value is [`Value::UNDEFINED`] when the expression finds nothing.
     ///
     /// # Errors
-    /// What JSONata raises, a bound that was reached, or a result that is a function.
+    /// An error of JSONata, a bound that was reached, or a result that is a function.
     pub fn eval(&self, arena: &mut Arena, scope: &Scope<'_>, env: &mut Env<'_>) -> Result<Value, EvalError> {
         eval::run(&self.program, self.profile, arena, scope, env)
     }

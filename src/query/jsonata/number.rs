@@ -1,9 +1,9 @@
-//! Numbers as JavaScript prints and rounds them.
+//! Numbers in JavaScript's format and rounding.
 
 use crate::json::Value;
 use std::fmt::Write;
 
-/// The value of a computed number: an integer where it is whole and exact.
+/// The value of a computed number: an integer if it is whole and exact.
 #[inline]
 pub(super) fn number(float: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -11,7 +11,7 @@ pub(super) fn number(float: f64) -> Value {
     if int as f64 == float && float.abs() <= EXACT { Value::int(int) } else { Value::float(float) }
 }
 
-/// Appends a number as JavaScript's `String(x)` does: the shortest text that reads back as the same double.
+/// Appends a number like JavaScript's `String(x)`: the shortest text that reads back as the same double.
 pub(super) fn write_js(float: f64, out: &mut String) {
     if !float.is_finite() {
         out.push_str(match float {
@@ -33,7 +33,7 @@ pub(super) fn write_js(float: f64, out: &mut String) {
     write_digits(digits.as_str(), point, out);
 }
 
-/// As [`write_js`], in a string of its own.
+/// As [`write_js`], in a new string.
 pub(super) fn js_text(float: f64) -> String {
     let mut out = String::new();
     write_js(float, &mut out);
@@ -51,7 +51,7 @@ impl Digits {
         std::str::from_utf8(&self.bytes[..self.len]).unwrap_or("0")
     }
 
-    /// The digits of a text such as `12.5` or `1.25e-7`, and how many of them stand before the point.
+    /// The digits of a text such as `12.5` or `1.25e-7`, and how many of them are before the point.
     fn of(text: &str) -> (Digits, i32) {
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -61,7 +61,7 @@ impl Digits {
         for (place, byte) in whole.bytes().chain(fraction.bytes()).enumerate() {
             let before_point = place < whole.len();
             if digits.len == 0 && byte == b'0' {
-                // A leading zero: before the point it does not count, behind it it moves the point.
+                // A leading zero: before the point it does not count, behind it it shifts the point.
                 point -= i32::from(!before_point);
                 continue;
             }
@@ -110,7 +110,7 @@ fn write_exponent(digits: &str, point: i32, out: &mut String) {
     let _ = write!(out, "e{}{}", if point > 0 { '+' } else { '-' }, (point - 1).abs());
 }
 
-/// `Number(x.toPrecision(15))`: what `$string` prints.
+/// `Number(x.toPrecision(15))`, as `$string` prints it.
 pub(super) fn to_precision_15(float: f64) -> f64 {
     if !float.is_finite() || (float.fract() == 0.0 && float.abs() < 1e15) {
         return float;
@@ -126,8 +126,8 @@ pub(super) fn to_precision_15(float: f64) -> f64 {
     text.as_str().parse().unwrap_or(float)
 }
 
-/// As AWS's `$string` prints a number that is no integer of 64 bits: a whole one with all its digits, a fraction cut to
-/// 15 digits, downwards, and with an exponent where these end before the point.
+/// AWS's `$string` of a number that is not an integer of 64 bits: an integer with all its digits, a fraction truncated
+/// to 15 digits, and with an exponent if these end before the point.
 pub(super) fn write_java_15(float: f64, out: &mut String) {
     const DIGITS_MAX: usize = 15;
     let mut buffer = zmij::Buffer::new();
@@ -138,7 +138,7 @@ pub(super) fn write_java_15(float: f64, out: &mut String) {
     digits.len = DIGITS_MAX;
     if float < 0.0 {
         out.push('-');
-        // What is cut off is not zero: zeros at the end are no digits.
+        // The truncated part is not zero: zeros at the end are not digits.
         while digits.len > 0 && digits.bytes[digits.len - 1] == b'9' {
             digits.len -= 1;
         }
@@ -160,7 +160,7 @@ pub(super) fn write_java_15(float: f64, out: &mut String) {
     }
 }
 
-/// Moves the decimal point of a number, in its digits: multiplying would add errors of its own.
+/// Shifts the decimal point of a number, in its digits: multiplying would add rounding errors.
 pub(super) fn shift_point(float: f64, places: f64) -> f64 {
     if places.fract() != 0.0 || float == 0.0 || !float.is_finite() {
         return if places.fract() != 0.0 { f64::NAN } else { float };

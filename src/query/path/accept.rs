@@ -53,7 +53,7 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
         Ok(false)
     }
 
-    /// Whether there is something other than `null`. A path that begins with `$` is taken from the element here, too.
+    /// Whether the value exists and is not `null`. A path that begins with `$` is relative to the element here, too.
     fn exists(&mut self, operand: &Operand, element: Value) -> Result<bool, PathFaultKind> {
         let Operand::Path { steps, .. } = operand else {
             return Ok(false);

@@ -1,5 +1,5 @@
-//! How filters compare. The order is that of Jayway 2.0.0: texts turn into what they are compared with, and what cannot
-//! be compared fails the condition, `!=` included.
+//! Comparisons in filters, with the semantics of Jayway 2.0.0: texts are converted to the type they are compared with,
+//! and incomparable values fail the condition, even for `!=`.
 
 use super::PathFaultKind;
 use super::filter::{Literal, Test, decimal};
@@ -47,7 +47,7 @@ impl Datum<'_> {
         }
     }
 
-    /// Work that comparing it may take beside the step itself.
+    /// Work of comparing it, beside the step itself.
     pub(super) fn work(&self, arena: &Arena) -> u32 {
         match self {
             Datum::Value(value) => arena.size(*value) / 8,
@@ -57,7 +57,7 @@ impl Datum<'_> {
     }
 }
 
-/// Whether the condition holds between the operands left and right of its operator.
+/// Whether the condition is true for its left and right operands.
 pub(super) fn holds(
     arena: &Arena,
     test: Test,
@@ -74,7 +74,7 @@ pub(super) fn holds(
     Ok(match test {
         Test::Equal => order == Ordering::Equal,
         Test::NotEqual => order != Ordering::Equal,
-        // `null` is in no order with anything but itself.
+        // `null` is only comparable with itself.
         _ if left.is_null() != right.is_null() => false,
         Test::Greater => order == Ordering::Less,
         Test::GreaterOrEqual => order != Ordering::Greater,
@@ -106,7 +106,7 @@ fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering
                 Datum::Literal(literal) => literal.number,
                 _ => decimal(text),
             };
-            // A text that is no number is not unequal to a number: it is an error.
+            // A text that is not a number is not unequal to a number: it is an error.
             return expected
                 .map_or(Err(PathFaultKind::Invalid), |expected| Ok(order_numbers(expected, found)));
         }
@@ -118,7 +118,7 @@ fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering
     if let (Some(expected), Some(found)) = (expected.bool(), found.bool()) {
         return Ok(Some(expected.cmp(&found)));
     }
-    // Containers are equal only where they are the very same one.
+    // Containers are equal only if they are the same one.
     let same = matches!((expected, found), (Datum::Value(a), Datum::Value(b)) if a.is_same_place(b));
     Ok(same.then_some(Ordering::Equal))
 }
@@ -134,7 +134,7 @@ fn order_numbers(a: Number, b: Number) -> Option<Ordering> {
 
 fn order_mixed(int: i64, float: f64) -> Option<Ordering> {
     let whole = float.trunc();
-    // The cast saturates far beyond the integers that can be meant.
+    // The cast saturates far beyond 64-bit integers.
     match i128::from(int).cmp(&(whole as i128)) {
         Ordering::Equal => whole.partial_cmp(&float),
         order => Some(order),

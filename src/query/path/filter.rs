@@ -1,24 +1,24 @@
-//! Filters: `[?(@.a == 1 && @.b)]`, read the way Jayway 2.0.0 reads them.
+//! Filters: `[?(@.a == 1 && @.b)]`, with the syntax of Jayway 2.0.0.
 //!
-//! The text is split at `&&` and `||`, then at the first operator found in a fixed order, neither with regard to
-//! quotes. Parentheses around parts are dropped. So a filter is always alternatives of conditions, and it is tested from
-//! the right end of its text to the left.
+//! The text is split at `&&` and `||`, then at the first operator found in a fixed order, both without regard to
+//! quotes. Parentheses around parts are dropped. So a filter always consists of alternatives of conditions, and it is
+//! tested from right to left.
 
 use super::program::Step;
 use super::syntax::{SyntaxError, steps, trim};
 use crate::json::Number;
 use crate::query::pattern::Pattern;
 
-/// Memory a compiled pattern may take, which also bounds the time per character.
+/// Memory of a compiled pattern, which also bounds the time per character.
 const PATTERN_BYTES_MAX: usize = 1 << 16;
 /// Nesting of a pattern.
 const PATTERN_DEPTH_MAX: u32 = 250;
 
-/// A filter: it holds where all conditions of one of its alternatives hold.
+/// A filter: true where all conditions of one of its alternatives are.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     pub(super) any_of: Box<[Box<[Condition]>]>,
-    /// How many question marks it prints as.
+    /// How many question marks it is printed with.
     pub(super) count: usize,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Test {
 
 #[derive(Clone, Debug)]
 pub(super) enum Operand {
-    /// A definite path from the element under test, or from the document.
+    /// A definite path from the tested element, or from the document.
     Path {
         steps: Box<[Step]>,
         from_document: bool,
@@ -53,16 +53,16 @@ pub(super) enum Operand {
     Pattern(Box<Pattern>),
 }
 
-/// A literal; all are texts, quoted or not, and turn into what they are compared with.
+/// A literal; all are texts, quoted or not, and are converted to the type they are compared with.
 #[derive(Clone, Debug)]
 pub(super) struct Literal {
     pub(super) text: Box<str>,
-    /// The text with `\'` made `'`, where that differs.
+    /// The text with `\'` replaced by `'`, if that differs.
     pub(super) unescaped: Option<Box<str>>,
     pub(super) number: Option<Number>,
 }
 
-/// In the order in which an operator is looked for.
+/// In the order in which operators are searched.
 const OPERATORS: [(&str, Test); 7] = [
     ("==", Test::Equal),
     (">=", Test::GreaterOrEqual),
@@ -74,12 +74,12 @@ const OPERATORS: [(&str, Test); 7] = [
 ];
 
 impl Filter {
-    /// `count` filters that were never given; trying one is an error.
+    /// `count` filters without values; evaluating one is an error.
     pub(super) fn absent(count: usize) -> Filter {
         Filter { any_of: Box::new([]), count }
     }
 
-    /// Reads `[?(…)]`, which stands at `at` in the whole text.
+    /// Parses `[?(…)]`, at the position `at` of the whole text.
     pub(super) fn parse(text: &str, at: usize) -> Result<Filter, SyntaxError> {
         let inside = || {
             let text = text.strip_prefix('[')?.strip_suffix(']')?;
@@ -115,7 +115,7 @@ impl Filter {
     }
 }
 
-/// Cuts before and behind each `&&` and `||`; of `&&&` each sign becomes a part.
+/// Splits before and behind each `&&` and `||`; of `&&&` each sign becomes a part.
 fn split(text: &str) -> Vec<&str> {
     let joins = |at: usize| matches!(text.as_bytes().get(at..at + 2), Some(b"&&" | b"||"));
     let mut parts = Vec::new();
@@ -202,7 +202,7 @@ impl Literal {
     }
 }
 
-/// The number a text means to Java's `BigDecimal`.
+/// The number of a text by Java's `BigDecimal`.
 pub(super) fn decimal(text: &str) -> Option<Number> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let written = digits.starts_with(|c: char| c == '.' || c.is_ascii_digit())

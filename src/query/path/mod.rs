@@ -1,8 +1,8 @@
 //! JSONPath as AWS Step Functions runs it, which is Jayway JsonPath 2.0.0: not RFC 9535, and not today's Jayway.
 //!
-//! A [`Path`] is read once into steps. Plain names and indexes, which is what nearly all paths are, are followed
-//! without any allocation or bookkeeping; everything else goes through one evaluator whose work is bounded. A failure is
-//! a small value; the message AWS would show is made on demand, by following the path once more and writing down the way.
+//! A [`Path`] is parsed once into steps. Plain names and indexes, as in nearly all paths, are followed without any
+//! allocation or bookkeeping; everything else goes through one evaluator whose work is bounded. A failure is a small
+//! value; AWS's message is made on demand, by following the path once more and recording the way.
 
 mod accept;
 mod compare;
@@ -24,8 +24,8 @@ use walk::Walk;
 
 /// A path, ready to be evaluated.
 ///
-/// A definite path gives one value or fails. An indefinite one (wildcards, slices, several indexes, filters, `..`) gives
-/// an array of what it finds, which may be empty.
+/// A definite path has one value or fails. An indefinite one (wildcards, slices, several indexes, filters, `..`) has an
+/// array of its matches, which may be empty.
 #[derive(Clone, Debug)]
 pub struct Path {
     text: Box<str>,
@@ -44,41 +44,41 @@ enum Root {
     Variable(Box<str>, Option<Slot>),
 }
 
-/// Why a path gives no value.
+/// Why a path has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathFault {
     kind: PathFaultKind,
 }
 
-/// What kind of [`PathFault`].
+/// The kind of a [`PathFault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathFaultKind {
-    /// There is nothing at the place: Jayway's `PathNotFoundException`.
+    /// There is no value at the place: Jayway's `PathNotFoundException`.
     NotFound,
-    /// A step cannot be applied to what is there, such as an index to an object: Jayway's `InvalidPathException`.
+    /// A step cannot be applied to a value, such as an index to an object: Jayway's `InvalidPathException`.
     Invalid,
-    /// The root has no value: a variable that is not assigned, or a part the context object does not have here.
+    /// The root has no value: a variable that is not assigned, or a part that the context object does not have here.
     Unset,
     /// The evaluation would take more work or memory than [`limits`](crate::limits) allow.
     Exhausted,
-    /// Cut short from outside: the execution is over. Not a fault of the path.
+    /// Cut from outside: the execution is over. Not a fault of the path.
     Cut,
 }
 
 impl PathFault {
-    /// What kind it is.
+    /// The kind.
     pub fn kind(self) -> PathFaultKind {
         self.kind
     }
 
-    /// Whether the value is simply not there.
+    /// Whether the value is simply missing.
     pub fn is_missing(self) -> bool {
         matches!(self.kind, PathFaultKind::NotFound | PathFaultKind::Unset)
     }
 
-    /// The text that Jayway gives for it. `path` and `scope` must be those of the evaluation that failed, which is done
-    /// again to find out where.
+    /// Jayway's message. `path` and `scope` must be those of the evaluation that failed, which is repeated to find the
+    /// place.
     pub fn message(self, path: &Path, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> String {
         let (steps, document) = match &path.root {
             Root::Input => (path.steps.to_vec(), scope.input),
@@ -106,7 +106,7 @@ impl From<PathFaultKind> for PathFault {
 }
 
 impl Path {
-    /// Reads a path. `names` gives the slot of the variable that a path such as `$order.id` begins with.
+    /// Parses a path. `names` resolves the variable that a path such as `$order.id` begins with.
     ///
     /// # Errors
     /// What Jayway 2.0.0 refuses, a path that does not begin with `$`, and one with more than
@@ -146,8 +146,8 @@ impl Path {
         Ok(Path { text: text.into(), root, steps: steps.into(), direct, definite })
     }
 
-    /// The value that a path of plain names and indexes leads to from `input`. `Undefined` says that it must be
-    /// [evaluated](Path::eval): it is another kind of path, or there is nothing.
+    /// The value of a path of plain names and indexes from `input`. `Undefined` means that it must be
+    /// [evaluated](Path::eval): it is another kind of path, or there is no value.
     #[inline]
     pub fn follow(&self, arena: &Arena, input: Value) -> Value {
         if self.direct && matches!(self.root, Root::Input) {
@@ -157,7 +157,7 @@ impl Path {
         }
     }
 
-    /// The part of the context object that the path is, if it is one and nothing more.
+    /// The part of the context object that the path denotes exactly, if any.
     #[inline]
     pub fn as_context_field(&self) -> Option<ContextField> {
         match self.root {
@@ -176,15 +176,15 @@ impl Path {
         work
     }
 
-    /// The value the path leads to, or the array of the values it finds. Past the end of an array is `null`.
+    /// The value of the path, or the array of its matches. Past the end of an array is `null`.
     #[inline]
     pub fn eval(&self, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> Result<Value, PathFault> {
         let found = self.read(arena, scope, fuel)?;
         Ok(if found.is_undefined() { Value::NULL } else { found })
     }
 
-    /// Like [`eval`](Path::eval), for those who ask whether there is anything: a path that ends past the end of an array
-    /// leads nowhere. AWS asks so in Choice rules and in the arguments of intrinsic functions.
+    /// Like [`eval`](Path::eval), for checks of existence: a path that ends past the end of an array has no value. AWS
+    /// evaluates like this in Choice rules and in the arguments of intrinsic functions.
     #[inline]
     pub fn find(&self, arena: &mut Arena, scope: &Scope, fuel: &Fuel) -> Result<Value, PathFault> {
         let found = self.read(arena, scope, fuel)?;
@@ -208,7 +208,7 @@ impl Path {
         self.walk(arena, document, fuel)
     }
 
-    /// What the steps begin from; `Undefined` where there is nothing.
+    /// The start of the steps; `Undefined` if there is none.
     #[inline]
     fn document(&self, arena: &mut Arena, scope: &Scope) -> Value {
         match &self.root {
@@ -241,17 +241,17 @@ impl Path {
         }
     }
 
-    /// Whether the path leads to one value, rather than to an array of what it finds.
+    /// Whether the path has one value, rather than an array of matches.
     pub fn is_definite(&self) -> bool {
         self.definite
     }
 
-    /// Whether all its steps are plain names and indexes: it is followed in no time, whatever the data.
+    /// Whether all its steps are plain names and indexes: following it is fast for any data.
     pub fn is_direct(&self) -> bool {
         self.direct
     }
 
-    /// The text it was read from.
+    /// Its source text.
     pub fn source(&self) -> &str {
         &self.text
     }
@@ -261,13 +261,13 @@ impl Path {
         self.steps.is_empty() && matches!(self.root, Root::Input)
     }
 
-    /// Whether it names exactly one place by names and indexes: the specification's Reference Path, which most fields
-    /// that end in `Path` must be. A negative index, where there never is an element, makes it none.
+    /// Whether it denotes exactly one place by names and indexes: the specification's Reference Path, which most fields
+    /// that end in `Path` must be. A negative index excludes it.
     pub fn is_reference(&self) -> bool {
         self.steps.iter().all(|step| matches!(step, Step::Name(_) | Step::Index(0..)))
     }
 
-    /// Whether it looks at the input.
+    /// Whether it reads the input.
     pub fn is_of_input(&self) -> bool {
         matches!(self.root, Root::Input)
     }
@@ -286,14 +286,14 @@ impl Path {
     }
 }
 
-/// Members that looking for one may look at.
+/// Members that searching for one may visit.
 #[inline]
 fn members(value: Value) -> u64 {
     if value.is_object() { value.len() as u64 } else { 0 }
 }
 
-/// Follows plain names and indexes, the way of most paths; `Undefined` where there is nothing, or for another kind of
-/// step. `visit` sees each value on the way.
+/// Follows plain names and indexes, as in most paths; `Undefined` if there is no value, or for another kind of step.
+/// `visit` is called with each value on the way.
 #[inline]
 fn direct(arena: &Arena, steps: &[Step], mut value: Value, mut visit: impl FnMut(Value)) -> Value {
     for step in steps {
@@ -327,7 +327,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// Whether `name` can name a variable: a letter or `_`, then letters, digits and `_`.
+/// Whether `name` is valid for a variable: a letter or `_`, then letters, digits and `_`.
 fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|c| c == '_' || c.is_alphabetic())

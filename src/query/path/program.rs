@@ -1,16 +1,16 @@
-//! What a path is once it has been read: a row of steps.
+//! A parsed path: a list of steps.
 
 use super::filter::Filter;
 use crate::json::Key;
 
-/// One step of a path. The names follow what each does to the value it is applied to.
+/// One step of a path, named after its effect on a value.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// `.a`, `['a']`: a member of an object.
     Name(Key),
-    /// `['a', 'b']`: a new object with these members; those that are absent are left out.
+    /// `['a', 'b']`: a new object with these members; missing ones are left out.
     Names(Box<[Key]>),
-    /// `[0]`: an element. A negative index is read, and has no element.
+    /// `[0]`: an element. A negative index is accepted, and has no element.
     Index(i32),
     /// `[0,2]`.
     Indexes(Box<[i32]>),
@@ -24,16 +24,16 @@ pub(super) enum Step {
     Slice(i32, i32),
     /// `.*`, `[*]`.
     Wildcard,
-    /// `..`; says where the following step is tried.
+    /// `..`; determines where the following step is tried.
     Scan,
     /// `[?(@.a == 1)]`.
     Filter(Box<Filter>),
-    /// A `$` in the middle of a path, which changes nothing but the place that messages name.
+    /// A `$` in the middle of a path, which only affects the place in messages.
     Root,
 }
 
 impl Step {
-    /// Whether the step leads to one value at most.
+    /// Whether the step has at most one value.
     pub(super) fn is_definite(&self) -> bool {
         matches!(self, Step::Name(_) | Step::Names(_) | Step::Index(_) | Step::FromEnd(_) | Step::Root)
     }
@@ -43,14 +43,14 @@ impl Step {
         matches!(self, Step::Name(_) | Step::Index(_))
     }
 
-    /// Whether the step picks elements of arrays by their place.
+    /// Whether the step picks elements of arrays by index.
     pub(super) fn is_by_place(&self) -> bool {
         use Step::{FromEnd, Index, Indexes, Slice, SliceFrom, SliceTo};
         matches!(self, Index(_) | Indexes(_) | FromEnd(_) | SliceFrom(_) | SliceTo(_) | Slice(..))
     }
 }
 
-/// Appends the steps in the normal form that Jayway prints and its messages contain.
+/// Appends the steps in Jayway's normal form, which its messages contain.
 pub(super) fn write_steps(steps: &[Step], out: &mut String) {
     steps.iter().for_each(|step| write_step(step, out));
 }

@@ -1,4 +1,4 @@
-//! Reference paths: paths that name exactly one place, and so can be written to (specification, "Reference Paths").
+//! Reference paths: paths that denote exactly one place, and so can be written to (specification, "Reference Paths").
 
 use super::program::Step;
 use super::{Path, SyntaxError};
@@ -9,14 +9,14 @@ use crate::query::{Names, Scope, Slot};
 #[derive(Clone, Debug)]
 pub struct ReferencePath(Path);
 
-/// A value could not be put where a [`ReferencePath`] says: what is in the way is neither object nor array, or an array
+/// A value could not be inserted at a [`ReferencePath`]: a value on the way is neither object nor array, or an array
 /// has no such element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReferenceFault {
     step: usize,
 }
 
-/// A reference path that is written to knows no variables.
+/// A reference path for writing has no variables.
 struct NoNames;
 
 impl Names for NoNames {
@@ -26,10 +26,11 @@ impl Names for NoNames {
 }
 
 impl ReferencePath {
-    /// Reads the path of a `ResultPath`.
+    /// Parses the path of a `ResultPath`.
     ///
     /// # Errors
-    /// What is no path; the operators `@`, `,`, `:`, `?`, `*` and `..`; negative indexes; the roots `$$` and `$name`.
+    /// A text that is not a path; the operators `@`, `,`, `:`, `?`, `*` and `..`; negative indexes; the roots `$$` and
+    /// `$name`.
     pub fn parse(text: &str) -> Result<ReferencePath, SyntaxError> {
         let path = Path::parse(text, &mut NoNames)?;
         if path.is_context() || path.variable().is_some() {
@@ -46,7 +47,7 @@ impl ReferencePath {
         self.0.is_input_root()
     }
 
-    /// The text it was read from.
+    /// Its source text.
     pub fn source(&self) -> &str {
         self.0.source()
     }
@@ -58,8 +59,8 @@ impl ReferencePath {
         work
     }
 
-    /// `into` with `value` at the place the path names. Objects that are missing on the way are made; everything beside
-    /// the way is shared with `into`.
+    /// `into` with `value` at the path's place. Missing objects on the way are created; everything else is shared with
+    /// `into`.
     ///
     /// # Errors
     /// When a value on the way is not an object (for a name) or not an array with such an element (for an index).
@@ -111,7 +112,7 @@ impl ReferencePath {
 }
 
 impl ReferenceFault {
-    /// Says what could not be put where, as AWS does.
+    /// AWS's message: which value could not be inserted where.
     pub fn message(self, path: &ReferencePath, arena: &Arena, into: Value) -> String {
         let steps = &path.0.steps[..self.step];
         let here = super::direct(arena, steps, into, |_| ());

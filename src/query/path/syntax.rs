@@ -1,8 +1,8 @@
-//! Path text to steps, as Jayway 2.0.0 reads it.
+//! Parsing of paths, like Jayway 2.0.0.
 //!
-//! That reader is not a grammar. It cuts the text into fragments and guesses from the first telling character of each
-//! what the fragment is, so it accepts texts that are not paths, and users depend on some of them. This reader makes
-//! the same cuts and the same guesses; where the original fails with an exception, this one refuses.
+//! That parser has no grammar. It cuts the text into fragments and guesses the kind of each from its first significant
+//! character, so it accepts texts that are not paths, and users depend on some of them. This parser makes the same cuts
+//! and the same guesses; where the original fails with an exception, this one refuses.
 
 use super::filter::Filter;
 use super::program::Step;
@@ -32,14 +32,14 @@ impl std::fmt::Display for SyntaxError {
 
 impl std::error::Error for SyntaxError {}
 
-/// Removes what Java's `String.trim` removes; returns what is left and how many bytes went at the front.
+/// Removes what Java's `String.trim` removes; returns the rest and how many bytes were removed at the front.
 pub(super) fn trim(text: &str) -> (&str, usize) {
     let kept = text.trim_start_matches(|c| c <= ' ');
     (kept.trim_end_matches(|c| c <= ' '), text.len() - kept.len())
 }
 
-/// Reads what follows the root of a path. `at` is where `text` stands in the whole text. A path within a filter may
-/// not itself contain a filter: it would not be definite.
+/// Parses the part behind the root of a path. `at` is the position of `text` in the whole text. A path within a filter
+/// may not itself contain a filter: it would not be definite.
 pub(super) fn steps(text: &str, at: usize, in_filter: bool) -> Result<Vec<Step>, SyntaxError> {
     let bytes = text.as_bytes();
     if text.ends_with("..") {
@@ -88,13 +88,14 @@ pub(super) fn steps(text: &str, at: usize, in_filter: bool) -> Result<Vec<Step>,
     Ok(steps)
 }
 
-/// Where a name written without brackets ends.
+/// The end of a name without brackets.
 fn name_end(bytes: &[u8], from: usize) -> usize {
     let length = bytes[from..].iter().position(|byte| matches!(byte, b'.' | b'[' | b' '));
     length.map_or(bytes.len(), |length| from + length)
 }
 
-/// Behind the bracket that closes the one at `from`, quotes not considered; the end of the text if it is missing.
+/// The position behind the bracket that closes the one at `from`, ignoring quotes; the end of the text if it is
+/// missing.
 fn bracket_end(bytes: &[u8], from: usize) -> usize {
     let mut open = 0;
     for (i, byte) in bytes.iter().enumerate().skip(from + 1) {
@@ -108,7 +109,7 @@ fn bracket_end(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// The quoted names in `text` up to the first `]`; one that is not closed is dropped.
+/// The quoted names in `text` up to the first `]`; an unclosed one is dropped.
 fn names(text: &str, mut open: bool) -> Step {
     let mut keys = Vec::new();
     let mut from = 0;
@@ -120,7 +121,7 @@ fn names(text: &str, mut open: bool) -> Step {
         from = i + 1;
         open = !open;
     }
-    // A name without brackets is closed by the end of its text.
+    // A name without brackets ends with its text.
     if open && end.is_none() {
         keys.push(Key::new(&text[from..]));
     }
@@ -164,7 +165,7 @@ impl Fragment<'_> {
         Err(SyntaxError::new(message, self.at + i))
     }
 
-    /// `[?]`, `[?,?]`: places for filters that a Java caller would hand in. Returns how many.
+    /// `[?]`, `[?,?]`: placeholders for filters that a Java caller would pass. Returns how many.
     fn placeholders(&self) -> Option<usize> {
         let inside = self.text.strip_prefix('[')?.strip_suffix(']')?;
         let space = |c: char| matches!(c, ' ' | '\t'..='\r');
@@ -173,7 +174,7 @@ impl Fragment<'_> {
         only_marks.then(|| 1 + rest.matches('?').count())
     }
 
-    /// `[?(…)]`: from the bracket before the question mark to the one that closes it outside quotes and parentheses.
+    /// `[?(…)]`: from the bracket before the question mark to the closing one outside of quotes and parentheses.
     fn filter(&self, question: usize) -> Result<Step, SyntaxError> {
         let from = self.text[..question].rfind('[').unwrap_or(0);
         let (mut round, mut square) = (0i32, 0i32);
@@ -221,7 +222,7 @@ impl Fragment<'_> {
     }
 }
 
-/// Reads indexes and slices.
+/// Parses indexes and slices.
 struct Numbers<'t> {
     bytes: &'t [u8],
     i: usize,

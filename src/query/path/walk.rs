@@ -1,7 +1,7 @@
-//! The evaluator for paths that are more than names and indexes, and for finding out why one failed.
+//! The evaluator for general paths, and for messages of failed ones.
 //!
-//! One recursion per step at most, and [`PATH_STEPS_MAX`](crate::limits::PATH_STEPS_MAX) bounds the steps; going down a
-//! document keeps its own stack. Every step costs work, and when the work is used up the evaluation ends.
+//! At most one recursion per step, and [`PATH_STEPS_MAX`](crate::limits::PATH_STEPS_MAX) bounds the steps; descending
+//! into a document uses an explicit stack. Every step costs work, and when the work is used up the evaluation ends.
 
 use super::PathFaultKind;
 use super::program::{Step, write_name, write_names, write_step, write_steps};
@@ -15,16 +15,16 @@ const STEP: u64 = 10;
 
 pub(super) type Done = Result<(), PathFaultKind>;
 
-/// One evaluation. What it finds is pushed onto the arena's stack; `Undefined` stands for an element past the end of its
-/// array, which in an array of what is found is `null`. With `TRAIL` it knows at every moment where in the
-/// document it is, as messages need it; without, it spends nothing on that.
+/// One evaluation. Matches are pushed onto the arena's stack; `Undefined` stands for an element past the end of its
+/// array, which is `null` in an array of matches. With `TRAIL` it tracks its place in the document, as messages need
+/// it; without, that costs nothing.
 pub(super) struct Walk<'a, const TRAIL: bool> {
     pub(super) arena: &'a mut Arena,
     steps: &'a [Step],
     pub(super) document: Value,
     /// From this step on all are definite.
     settled: usize,
-    /// Whether a member that is absent is a fault also where several are asked for.
+    /// Whether a missing member is a fault also among several names.
     pub(super) strict: bool,
     pub(super) work: u32,
     pub(super) fuel: &'a Fuel<'a>,
@@ -32,7 +32,7 @@ pub(super) struct Walk<'a, const TRAIL: bool> {
     pub(super) message: String,
 }
 
-/// The message of the fault that following the steps ends with; `None` if it does not.
+/// The message of the fault at which following the steps ends; `None` if it succeeds.
 pub(super) fn message(arena: &mut Arena, steps: &[Step], document: Value, fuel: &Fuel<'_>) -> Option<String> {
     let mark = arena.begin();
     let mut walk = Walk::<true>::new(arena, steps, document, fuel);
@@ -68,7 +68,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         self.follow(0, self.document)
     }
 
-    /// Goes on with step `at`; the trail is afterwards what it was.
+    /// Continues with step `at`; the trail is unchanged afterwards.
     pub(super) fn follow(&mut self, at: usize, value: Value) -> Done {
         let length = self.trail.len();
         let done = self.go(at, value);
@@ -154,7 +154,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
 
     // ---- members ----
 
-    /// The member `key`, or `None` where its absence only means that there is nothing to find.
+    /// The member `key`, or `None` if its absence is not a fault.
     fn name(&mut self, at: usize, key: &Key, value: Value) -> Result<Option<Value>, PathFaultKind> {
         if !value.is_object() {
             return self.not_an_object(at);
@@ -248,7 +248,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         })
     }
 
-    /// The element, or `Undefined` where the array has none: Jackson answers Java's `null` then, and no exception.
+    /// The element, or `Undefined` if the array has none: Jackson returns Java's `null` then, and no exception.
     fn element(&mut self, array: Value, index: i64) -> Value {
         self.trace(|_, trail| write_index(index, trail));
         let element = usize::try_from(index).ok().and_then(|index| self.arena.item(array, index));
@@ -266,8 +266,8 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         Ok(())
     }
 
-    /// All members or elements. Of an array, the elements in which the rest of the path is not found are passed over;
-    /// what was found in them before stays.
+    /// All members or elements. Elements of an array in which the rest of the path is not found are skipped; earlier
+    /// matches in them stay.
     fn wildcard(&mut self, at: usize, value: Value) -> Done {
         let length = self.trail.len();
         for i in 0..value.len() {
@@ -297,8 +297,8 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
 
     // ---- everywhere below ----
 
-    /// Tries the next step on the value and on all containers below it, parents before children. Of an array that the
-    /// next step matches, the elements go on behind that step, whichever of them it would pick.
+    /// Tries the next step on the value and on all containers below it, parents before children. If an array matches
+    /// the next step, all its elements continue behind that step, whichever of them it would pick.
     fn scan(&mut self, at: usize, value: Value) -> Done {
         let steps = self.steps;
         let Some(target) = steps.get(at + 1) else {
@@ -355,7 +355,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
     }
 }
 
-/// How a value below is reached from the one it lies in.
+/// How a nested value is reached from its parent.
 enum Way {
     Here,
     Member(Value),

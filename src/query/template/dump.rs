@@ -1,4 +1,4 @@
-//! Templates as dumps show them.
+//! Templates in dumps.
 
 use super::{Node, Template, What};
 use crate::json::Arena;

@@ -30,7 +30,7 @@ impl Eval<'_> {
         value.map_err(|error| self.in_call(error, id))
     }
 
-    /// `$sum` and its kin over a path: the items are folded where they stand, no array is made of them.
+    /// `$sum` and similar functions over a path: the items are folded in place, without an array.
     fn fold_call(&mut self, fold: Builtin, id: CallId, input: Value, frame: Frame) -> Outcome {
         let program = self.program;
         let call = &program.calls[id.index()];
@@ -86,7 +86,7 @@ impl Eval<'_> {
         Failure::new(error)
     }
 
-    /// Adds the place and the function's name to an error that has none.
+    /// Adds the position and the function's name to an error without them.
     #[cold]
     fn in_call(&self, mut error: Failure, id: CallId) -> Failure {
         let call = &self.program.calls[id.index()];
@@ -123,7 +123,7 @@ impl Eval<'_> {
     }
 
     /// Applies a function to the arguments pushed since `from`. They stay on the stack or are replaced; the caller
-    /// takes them away.
+    /// removes them.
     pub(in crate::query::jsonata) fn apply(
         &mut self,
         function: Value,
@@ -141,7 +141,7 @@ impl Eval<'_> {
     }
 
     fn apply_loop(&mut self, mut function: Value, from: Arguments, input: Value, frame: Frame) -> Outcome {
-        // Where an error in a tail call happened.
+        // The position of an error in a tail call.
         let mut place = None;
         let since = self.since();
         loop {
@@ -230,7 +230,7 @@ impl Eval<'_> {
         let value = self.eval(lambda.body, input, inner)?;
         self.tail_depth = outer;
         if self.scratch.functions.len() > functions && !value.is_container() && value.kind() != Kind::Opaque {
-            // Nothing that was made inside can be reached any more.
+            // Functions made inside are unreachable now.
             self.scratch.functions.truncate(functions);
         }
         self.pop_frame(inner, functions);
@@ -242,7 +242,7 @@ impl Eval<'_> {
         self.arena.pushed(from).get(index).copied().unwrap_or(Value::UNDEFINED)
     }
 
-    /// Puts the arguments on the stack into the gaps of a partial application's.
+    /// Fills the gaps of a partial application with the arguments on the stack.
     fn fill_in(&mut self, arguments: Value, from: Arguments) {
         let given = self.arena.pushed(from).len();
         let mut next = 0;
@@ -343,7 +343,7 @@ impl Eval<'_> {
         }
     }
 
-    /// Calls `function` with as many of `arguments` as it takes, but at least the first.
+    /// Calls `function` with as many of `arguments` as it takes, at least the first.
     pub(in crate::query::jsonata) fn call_with(
         &mut self,
         function: Value,
@@ -362,12 +362,12 @@ impl Eval<'_> {
 
     // ---- matchers ----
 
-    /// The compiled expression of a function that is one.
+    /// The compiled expression, if the function is one.
     pub(in crate::query::jsonata) fn regex_of(&self, function: Value) -> Option<RegexId> {
         function.opaque_id().filter(|id| (REGEXES..LAMBDAS).contains(id)).map(|id| RegexId(id - REGEXES))
     }
 
-    /// A regular expression called as a function: a text, and where to begin.
+    /// A regular expression called as a function: with a text, and a start.
     fn match_from(&mut self, regex: RegexId, from: Arguments) -> Outcome {
         let text = self.argument(from, 0);
         if !text.is_string() {
@@ -440,7 +440,7 @@ fn not_a_function() -> Failure {
     Failure::new(EvalError::new("T1006", "Attempted to invoke a non-function".to_owned()))
 }
 
-/// A regular expression that matches nothing would match for ever.
+/// A regular expression that matches the empty text would match for ever.
 #[cold]
 pub(in crate::query::jsonata) fn empty_match() -> Failure {
     Failure::new(EvalError::new("D1004", "Regular expression matches zero length string".to_owned()))

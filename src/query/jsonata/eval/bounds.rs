@@ -1,33 +1,33 @@
-//! How far an evaluation goes: work, memory, depth.
+//! Bounds of an evaluation: work, memory, depth.
 
 use super::*;
 use crate::fuel::{self, Fuel};
 use crate::json::{self, Since};
 use std::cell::Cell;
 
-/// Work of evaluating a node, about.
+/// Work of evaluating a node, roughly.
 pub(super) const NODE: u64 = 50;
-/// Work of handling an item: pushing it, looking at its kind, adding it up.
+/// Work of handling an item: pushing it, checking its kind, adding it up.
 const ITEM: u64 = 8;
 /// Work of reading a byte of JSON.
 const READ_BYTE: u64 = 8;
 /// Work of making a part of the context object.
 pub(super) const CONTEXT: u64 = 1_000;
-/// Work of a collection of garbage beside what it moves.
+/// Work of a garbage collection beside that of moving values.
 const COLLECTION: u64 = 1_000;
-/// Looks at an object's members that cost nothing beside the lookup itself.
+/// Members of an object that are searched without a charge beside the lookup itself.
 pub(super) const MEMBERS_FREE: usize = 32;
 
-/// The fuel of an evaluation. It counts down what was taken from the turn's fuel, which is one place to look at less.
+/// The fuel of an evaluation. It counts down what was taken from the turn's fuel, which saves an indirection.
 pub(super) struct Tank<'e> {
     fuel: &'e Fuel<'e>,
     left: Cell<u64>,
-    /// What `left` was when it was last taken.
+    /// The value of `left` when it was last taken.
     taken: Cell<u64>,
-    /// What the evaluation cost before that.
+    /// The cost of the evaluation before that.
     before: Cell<u64>,
     work_max: u64,
-    /// What the driver's clock said when it was first looked at.
+    /// The driver's clock when it was first read.
     busy_from_ns: Cell<Option<u64>>,
 }
 
@@ -56,7 +56,7 @@ impl<'e> Tank<'e> {
         }
     }
 
-    /// Gives back what is left.
+    /// Gives back the rest.
     pub(super) fn close(&self) {
         self.fuel.put_back(self.left.replace(0));
     }
@@ -77,7 +77,7 @@ impl<'e> Tank<'e> {
         if before > self.work_max || self.is_late() { Err(timeout()) } else { Ok(()) }
     }
 
-    /// Whether it takes too long by the clock, where there is one.
+    /// Whether it takes too long by the clock, if there is one.
     fn is_late(&self) -> bool {
         let Some(now_ns) = self.fuel.busy_ns() else { return false };
         let from_ns = self.busy_from_ns.get().unwrap_or(now_ns);
@@ -92,7 +92,7 @@ fn timeout() -> Failure {
 }
 
 impl Eval<'_> {
-    /// Charges work, in units of [fuel](crate::fuel): about nanoseconds.
+    /// Charges work, in units of [fuel](crate::fuel): roughly nanoseconds.
     #[inline]
     pub(in crate::query::jsonata) fn charge(&self, work: u64) -> Outcome<()> {
         self.tank.charge(work)
@@ -116,10 +116,10 @@ impl Eval<'_> {
         self.charge(items as u64 * ITEM)
     }
 
-    /// Charges little work where nothing may go wrong; a later [`charge`](Self::charge) says when it was too much.
+    /// Charges little work where no error can be returned; a later [`charge`](Self::charge) reports if it was too much.
     #[inline]
     pub(in crate::query::jsonata) fn note(&self, work: u64) {
-        // What it would say is said again when the next slice is spent.
+        // The error is raised again when the next slice is spent.
         let _ = self.charge(work);
     }
 
@@ -130,7 +130,7 @@ impl Eval<'_> {
         self.arena.member(object, key)
     }
 
-    /// Charges looking for a member among many.
+    /// Charges a search among many members.
     #[inline]
     pub(super) fn note_members(&self, object: Value) {
         if object.len() > MEMBERS_FREE {
@@ -161,7 +161,7 @@ impl Eval<'_> {
         }
     }
 
-    /// Where a loop begins that may make much garbage.
+    /// Marks the beginning of a loop that may make much garbage.
     #[inline]
     pub(in crate::query::jsonata) fn since(&self) -> Since {
         Since::now(self.arena)
@@ -196,33 +196,33 @@ impl Eval<'_> {
                 visit(root);
             }
         };
-        // What it says when that is too much is said again when the next slice is spent.
+        // An error of exhausted fuel is raised again when the next slice is spent.
         let tank = &self.tank;
         tank.fuel.whole(|| {
             collector.compact_since(self.arena, since, each_root, &mut |work| _ = tank.charge(work));
         });
         let live = self.arena.bytes();
         collector.shrink_above(limits::JSONATA_GARBAGE_BYTES_MIN);
-        // The next time when as much again was made, or half of what there is room for.
+        // Next when as much again was made, or half of the remaining room.
         let room = self.bytes_max.saturating_sub(live);
         let more = since.bytes(self.arena).max(limits::JSONATA_GARBAGE_BYTES_MIN).min(room / 2);
         self.reclaim_at = live + more;
         self.charge(COLLECTION)
     }
 
-    /// Sees to it that there is room for so many values in a large arena: it does not grow all at once.
+    /// Makes room for so many values in a large arena, so that it does not grow all at once.
     #[inline]
     pub(in crate::query::jsonata) fn make_room(&mut self, values: usize) {
         let (arena, tank) = (&mut *self.arena, &self.tank);
-        // What it says when that is too much is said again when the next slice is spent.
+        // An error of exhausted fuel is raised again when the next slice is spent.
         arena.make_room(values, 0, &mut |work| _ = tank.charge(work));
     }
 
-    /// Closes what was pushed since `from` into an array, or an object of different keys, piece by piece.
+    /// Closes what was pushed since `from` into an array, or an object with different keys, piece by piece.
     #[inline(never)]
     pub(super) fn end_large(&mut self, object: bool, from: crate::json::Mark) -> Value {
         let (arena, tank) = (&mut *self.arena, &self.tank);
-        // What it says when that is too much is said again when the next slice is spent.
+        // An error of exhausted fuel is raised again when the next slice is spent.
         arena.close_in_pieces(object, from, &mut |work| _ = tank.charge(work))
     }
 
@@ -232,7 +232,7 @@ impl Eval<'_> {
         if items > self.limits.sequence_items { Err(self.out_of_memory()) } else { Ok(()) }
     }
 
-    /// Nothing may be nested so deeply that walking it would exhaust a stack.
+    /// No value may be nested so deeply that walking it would exhaust a stack.
     pub(super) fn check_depth(&self, value: Value) -> Outcome<()> {
         if value.depth() > limits::JSON_DEPTH_MAX { Err(self.out_of_memory()) } else { Ok(()) }
     }
@@ -254,7 +254,7 @@ impl Eval<'_> {
 }
 
 impl Scratch {
-    /// Gives memory back when an evaluation needed much.
+    /// Frees memory after a large evaluation.
     pub(super) fn shrink(&mut self) {
         let bytes = self.text.capacity().max(self.text2.capacity());
         let items = self.frames.capacity().max(self.functions.capacity()).max(self.orders.len());
@@ -271,7 +271,7 @@ impl Scratch {
 const SCRATCH_BYTES_KEPT: usize = 1 << 20;
 const SCRATCH_ITEMS_KEPT: usize = 64 << 10;
 
-/// Bytes of a text that are gone over between two charges.
+/// Bytes of a text that are processed between two charges.
 pub(in crate::query::jsonata) const TEXT_PIECE: usize = 32 * 1_024;
 
 /// Items that are handled between two charges.

@@ -1,4 +1,4 @@
-//! Equality, order and sets of values, charged as they go.
+//! Equality, order and sets of values, with charges.
 
 use super::*;
 use crate::json::{Mark, compare_utf16};
@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
-/// Objects with more members than this are compared with an index of one's keys, where their order differs.
+/// Objects with more members are compared with an index of one's keys, if their order differs.
 const MEMBERS_SEARCHED_MAX: usize = 16;
 
 /// The first of equal texts and numbers, by hash.
@@ -14,7 +14,7 @@ const MEMBERS_SEARCHED_MAX: usize = 16;
 pub(in crate::query::jsonata) struct Firsts(HashMap<u64, (Value, u32)>);
 
 impl Eval<'_> {
-    /// Whether two strings are the same.
+    /// Whether two strings are equal.
     #[inline]
     pub(in crate::query::jsonata) fn same_text(&self, a: Value, b: Value) -> Outcome<bool> {
         if a.len() == b.len() {
@@ -135,11 +135,11 @@ impl Eval<'_> {
     }
 }
 
-/// Work of finding a place in a hash table that does not fit any cache.
+/// Work of a lookup in a hash table that does not fit any cache.
 const LOOKUP: u64 = 100;
 
 impl Firsts {
-    /// Room for so many, so that it is never made anew in one long go.
+    /// With capacity for so many, so that it never grows in one long step.
     pub(in crate::query::jsonata) fn of(count: usize) -> Firsts {
         Firsts(HashMap::with_capacity(count))
     }
@@ -148,8 +148,8 @@ impl Firsts {
         self.0.is_empty()
     }
 
-    /// The number that came with the first value equal to `value`: `number` if there was none before. Of values that
-    /// are neither texts nor numbers there never was.
+    /// The number of the first value equal to `value`: `number` if there was none before. Only for texts and numbers;
+    /// for other values there is never an earlier one.
     pub(in crate::query::jsonata) fn first(
         &mut self,
         eval: &Eval<'_>,
@@ -165,13 +165,13 @@ impl Firsts {
                     return Ok(number);
                 }
                 Some(&(known, first)) if eval.same_scalar(known, value)? => return Ok(first),
-                // Another value with the same hash stands here.
+                // Another value with the same hash is here.
                 Some(_) => place = place.wrapping_add(1),
             }
         }
     }
 
-    /// The number that came with `value`, if it was there.
+    /// The number of `value`, if it is present.
     fn find(&self, eval: &Eval<'_>, value: Value) -> Outcome<Option<u32>> {
         let Some(mut place) = eval.hash(value)? else { return Ok(None) };
         loop {

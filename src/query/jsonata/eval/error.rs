@@ -1,32 +1,32 @@
-//! Why an evaluation ends without a value.
+//! Errors of evaluation.
 
 use crate::fuel::Cut;
 use std::fmt;
 
-/// What kind of failure it is; AWS words their causes differently.
+/// The kind of failure; AWS words their causes differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EvalErrorKind {
     /// "threw an error during evaluation": JSONata raised an error or reached a bound.
     Thrown,
-    /// "returned an unsupported result type": the value is or holds a function.
+    /// "returned an unsupported result type": the value is or contains a function.
     UnsupportedResult,
-    /// Cut short from outside: the execution is over. Not an error of the expression.
+    /// Cut from outside: the execution is over. Not an error of the expression.
     Cut(Cut),
 }
 
 /// A failed evaluation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvalError {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub kind: EvalErrorKind,
     /// JSONata's code (`T2001`); bounds have none.
     pub code: Option<&'static str>,
     /// The message, without the code.
     pub message: String,
-    /// Where, in UTF-16 code units from the beginning of the expression (the end of the token), where known.
+    /// The position, in UTF-16 code units from the beginning of the expression (the end of the token), if known.
     pub position: Option<usize>,
-    /// The operator or the name of the function, where known.
+    /// The operator or the name of the function, if known.
     pub token: Option<String>,
 }
 
@@ -41,11 +41,11 @@ impl EvalError {
 }
 
 impl EvalError {
-    /// What AWS says of it, behind the expression and the field it stands in.
+    /// AWS's text of it, behind the expression and its field.
     pub fn says(&self) -> String {
         match self.kind {
             EvalErrorKind::Thrown | EvalErrorKind::Cut(_) => {
-                // AWS joins what has a code with a full stop, and what has none with a colon.
+                // AWS joins errors with a code by a full stop, those without one by a colon.
                 let join = if self.code.is_some() { '.' } else { ':' };
                 format!("threw an error during evaluation{join} {self}")
             }
@@ -65,7 +65,7 @@ impl fmt::Display for EvalError {
 
 impl std::error::Error for EvalError {}
 
-/// What a failed evaluation carries through the evaluator.
+/// The failure of an evaluation inside of the evaluator.
 ///
 /// Wider than the box it holds, so that `Result<Value, Failure>` has a tag of its own: sharing the tag with the value's
 /// kind splits the value into a byte and the rest, and reading it back whole stalls (a fifth of an evaluation).

@@ -1,9 +1,9 @@
-//! What leaves the evaluator: no functions, no sequence marks, no numbers JSON does not have.
+//! Cleaning of results: no functions, no sequence marks, no numbers JSON does not have.
 
 use super::*;
 
 impl Eval<'_> {
-    /// The value as its user gets it.
+    /// The value for the user.
     pub(super) fn finish(&mut self, value: Value) -> Outcome {
         let value = self.without_bindings(value)?;
         self.check_bytes()?;

@@ -1,4 +1,4 @@
-//! Object constructors, and grouping: the same thing over one item or many.
+//! Object constructors, and grouping: the same operation over one item or many.
 
 use super::path::Items;
 use super::*;
@@ -11,7 +11,7 @@ pub(super) struct Groups {
     groups: Vec<Group>,
     /// Items of the groups: the item's number and the next entry.
     entries: Vec<(u32, u32)>,
-    /// Groups by their key, once there are many.
+    /// Groups by their key, if there are many.
     index: Firsts,
 }
 
@@ -27,7 +27,7 @@ const NO_ENTRY: u32 = u32::MAX;
 /// Up to this many groups are searched one by one.
 const GROUPS_SEARCHED_MAX: usize = 8;
 
-/// What is grouped.
+/// The parameters of a grouping.
 #[derive(Clone, Copy)]
 pub(super) struct Grouping {
     pub(super) members: Span,
@@ -38,7 +38,7 @@ pub(super) struct Grouping {
 }
 
 impl Eval<'_> {
-    /// `{…}` on its own; `constant` says that its keys are different constants.
+    /// A single `{…}`; `constant` means that its keys are different constants.
     pub(super) fn object(
         &mut self,
         node: NodeId,
@@ -214,7 +214,7 @@ impl Eval<'_> {
         }
     }
 
-    /// The group with the key; enters a new one into the index, for the caller to add.
+    /// The group with the key; adds a new key to the index, for the caller to add the group.
     fn find_group(&self, groups: &mut Groups, key: Value) -> Outcome<Option<usize>> {
         let count = groups.groups.len();
         if count <= GROUPS_SEARCHED_MAX {
@@ -278,7 +278,7 @@ impl Eval<'_> {
     }
 }
 
-/// Where the grouped items stand.
+/// Where the grouped items are.
 #[derive(Clone, Copy)]
 struct Source {
     items: Items,

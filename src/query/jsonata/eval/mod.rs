@@ -1,9 +1,9 @@
 //! The evaluator: walks the program over the arena's values.
 //!
 //! * Sequences are built on the arena's stack and become arrays only when they leave a path with several items.
-//! * Marks on a value say what kind of array it is: see [`mark`]. They travel with the handle.
-//! * Frames of variables stand in one vector; a frame goes when what made it ends, unless a function was made since
-//!   that may still look into it.
+//! * * Marks on a value encode its kind of array: see [`mark`]. They are part of the handle.
+//! * * Frames of variables are in one vector; a frame is freed when its creator ends, unless a function was made since
+//!   that may refer to it.
 //! * Depth is counted as the reference implementation nests its `evaluate`; native recursion has a bound of its own.
 
 mod apply;
@@ -34,9 +34,9 @@ use crate::json::{Arena, Compactor, Key, Kind, Value};
 use crate::limits;
 use crate::query::Scope;
 
-/// What kind of array a value is.
+/// Kinds of arrays, as marks of values.
 pub(super) mod mark {
-    /// A sequence: one item stands for itself, none for no value.
+    /// A sequence: a single item is unwrapped, an empty one is no value.
     pub(in crate::query::jsonata) const SEQUENCE: u8 = 1;
     /// A sequence that stays an array even with one item.
     pub(in crate::query::jsonata) const KEEP: u8 = 2;
@@ -56,26 +56,27 @@ fn marked(mut value: Value, marks: u8) -> Value {
 
 /// A slot that is not bound.
 pub(super) const UNBOUND: Value = Value::opaque(u32::MAX);
-/// Says that the value is that of the pending tail call.
+/// Marks the value as that of the pending tail call.
 const TAIL: Value = Value::opaque(u32::MAX - 1);
-/// Opaque ids below are built-in functions, up to `LAMBDAS` regular expressions, then functions made while evaluating.
+/// Opaque ids below are built-in functions, up to `LAMBDAS` regular expressions, then functions made during the
+/// evaluation.
 const REGEXES: u32 = 1 << 10;
 const LAMBDAS: u32 = 1 << 24;
 
-/// Up to this many members, objects look for equal keys themselves.
+/// Up to this many members, objects search for equal keys linearly.
 const TWINS_SEARCHED_MAX: usize = 16;
 
-/// What the evaluator passes on.
+/// The result of evaluating.
 pub(super) type Outcome<T = Value> = Result<T, Failure>;
 
 /// Validated arguments of a built-in function; missing ones are `Undefined`.
 pub(super) type Args = [Value; 4];
 
-/// A frame: where it begins in the scratch's slots.
+/// A frame: its start in the scratch's slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame(u32);
 
-/// How far an evaluation may go. Reaching a bound is an error without a code, which a state can catch.
+/// Bounds of an evaluation. Reaching one is an error without a code, which a state can catch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Nested evaluations, counted as JSONata nests them.
@@ -109,27 +110,27 @@ impl Limits {
     };
 }
 
-/// What an evaluation needs from outside.
+/// The environment of an evaluation.
 pub struct Env<'e> {
     /// `$now()` and `$millis()`: milliseconds since 1970.
     pub now_ms: i64,
-    /// Where `$random()`, `$shuffle` and `$uuid()` get their bits from.
+    /// The source of bits for `$random()`, `$shuffle` and `$uuid()`.
     pub random: &'e mut dyn FnMut() -> u64,
     /// Memory that is reused from evaluation to evaluation.
     pub scratch: &'e mut Scratch,
-    /// How far it may go.
+    /// Its bounds.
     pub limits: Limits,
-    /// What the work is charged to.
+    /// The fuel to charge.
     pub fuel: &'e Fuel<'e>,
 }
 
-/// Memory of evaluations, reused. Holds nothing between them.
+/// Memory of evaluations, reused. Empty between them.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// Frames: the frame outside, then the slots.
+    /// Frames: the enclosing frame, then the slots.
     frames: Vec<Value>,
     functions: Vec<Function>,
-    /// Text constants already in the arena.
+    /// Text constants that are already in the arena.
     texts: Vec<Value>,
     collector: Compactor,
     orders: Vec<Vec<u32>>,
@@ -138,7 +139,7 @@ pub struct Scratch {
     pub(super) text2: String,
 }
 
-/// A function made while evaluating.
+/// A function made during the evaluation.
 #[derive(Clone, Debug)]
 enum Function {
     Lambda {
@@ -192,15 +193,16 @@ pub(super) struct Eval<'e> {
     nesting: u32,
     tank: bounds::Tank<'e>,
     bytes_max: usize,
-    /// Bytes of the arena from which on a loop looks whether it made garbage.
+    /// Bytes of the arena from which on a loop checks for garbage.
     reclaim_at: usize,
     /// The function and the number of arguments (on the stack) of the pending tail call.
     tail: (Value, u32),
     tail_depth: u32,
     tail_call: CallId,
-    /// Something was made that cannot leave as it is: a function, a non-finite number, a missing array item.
+    /// Whether something was made that needs cleaning at the end: a function, a non-finite number, a missing array
+    /// item.
     pub(super) odd: bool,
-    /// Step Functions' dialect, where it differs from the language's reference.
+    /// Whether Step Functions' dialect applies, where it differs from the language's reference.
     pub(super) aws: bool,
 }
 
@@ -213,7 +215,7 @@ pub(super) fn run(
     env: &mut Env<'_>,
 ) -> Result<Value, EvalError> {
     if let Node::Chain(chain) = program.node(program.root) {
-        // Three of four expressions in real workflows are this and nothing else.
+        // Three of four expressions in real workflows are a single chain.
         let chain = program.chains[chain.index()];
         let root = match chain.root {
             ChainRoot::StatesInput => Some(states.input),
@@ -273,15 +275,14 @@ pub(super) fn run(
     })
 }
 
-/// Says that a chain meets something else than objects and must be walked with care. Not an `Option`, see
-/// [`Arena::member`].
+/// A chain meets a value that is not an object and needs the general path. Not an `Option`, see [`Arena::member`].
 const ELSEWHERE: Value = Value::opaque(u32::MAX - 2);
 
 fn is_elsewhere(value: Value) -> bool {
     value.opaque_id() == ELSEWHERE.opaque_id()
 }
 
-/// Follows names through objects; `ELSEWHERE` when an array or something else is on the way.
+/// Follows names through objects; `ELSEWHERE` when another kind of value is on the way.
 #[inline]
 fn plain_members(
     program: &Program,
@@ -300,7 +301,7 @@ fn plain_members(
     if value.is_array() && value.marks() & mark::SEQUENCE != 0 { ELSEWHERE } else { value }
 }
 
-/// The value of a variable that only a slot can hold.
+/// The value of a variable that is always in a slot.
 fn only_slot(program: &Program, id: VariableId, arena: &Arena, states: &Scope<'_>) -> Option<Value> {
     let variable = program.variables[id.index()];
     let slot = variable.slot.filter(|_| variable.places.is_empty())?;
@@ -361,7 +362,7 @@ impl<'e> Eval<'e> {
         Frame(at as u32)
     }
 
-    /// Forgets a frame, unless a function was made since there were `functions`.
+    /// Frees a frame, unless a function was made since there were `functions`.
     fn pop_frame(&mut self, frame: Frame, functions: usize) {
         if self.scratch.functions.len() == functions {
             self.scratch.frames.truncate(frame.0 as usize);
@@ -498,7 +499,7 @@ impl<'e> Eval<'e> {
         Ok(value)
     }
 
-    /// What a sequence stands for.
+    /// The value that a sequence represents.
     #[inline]
     pub(super) fn collapse(&self, value: Value) -> Value {
         if value.marks() & (mark::SEQUENCE | mark::TUPLE) != mark::SEQUENCE || !value.is_array() {
@@ -511,7 +512,7 @@ impl<'e> Eval<'e> {
         }
     }
 
-    /// The items of an array, or the value itself as the only one.
+    /// The number of items of an array; 1 for other values.
     #[inline]
     pub(super) fn count_of(&self, value: Value) -> usize {
         if value.is_array() { value.len() } else { 1 }
@@ -551,7 +552,7 @@ impl<'e> Eval<'e> {
                 }
                 self.depth += 1;
                 self.nesting += 1;
-                // Binary operators and blocks of one expression are most of what is nested.
+                // Binary operators and single-expression blocks are the most frequent nested nodes.
                 let value = match node {
                     Node::Binary(op, left, right) => self.binary(id, op, (left, right), input, frame)?,
                     Node::Block(block) => self.block(block, input, frame)?,
@@ -634,7 +635,7 @@ impl<'e> Eval<'e> {
         let from = self.arena.begin();
         for (index, item) in items.iter().enumerate() {
             if let Node::Binary(super::syntax::BinaryOp::Range, left, right) = program.node(item.node) {
-                // A range goes straight onto the stack.
+                // A range is pushed directly onto the stack.
                 self.range(item.node, (left, right), input, frame)?;
                 continue;
             }
@@ -643,7 +644,7 @@ impl<'e> Eval<'e> {
                 Kind::Undefined => {}
                 Kind::Array if !item.nested => {
                     if index == 0 && items.len() == 1 && !cons {
-                        // `[sequence]` is the sequence's items as a plain array; the block can be shared.
+                        // `[sequence]` has the sequence's items as a plain array; the block can be shared.
                         self.arena.cancel(from);
                         return Ok(marked(value, 0));
                     }

@@ -18,7 +18,7 @@ impl Eval<'_> {
         Failure::new(error)
     }
 
-    /// A value as messages quote it.
+    /// A value quoted for messages.
     #[cold]
     pub(in crate::query::jsonata) fn quoted(&self, value: Value) -> String {
         const QUOTED_BYTES_MAX: u32 = 1 << 16;
@@ -104,7 +104,7 @@ impl Eval<'_> {
             return Ok(Value::bool(self.truth(b)?));
         }
         if let (Equal | NotEqual, Node::Text(text)) = (op, self.program.node(right)) {
-            // A constant is compared where it stands.
+            // A constant is compared in place.
             self.charge(8 + self.program.texts[text.index()].len() as u64 / 8)?;
             let same = self.arena.as_str(a).map(|a| *a == *self.program.texts[text.index()]);
             return Ok(Value::bool(!a.is_undefined() && (same == Some(true)) == (op == Equal)));
@@ -147,7 +147,7 @@ impl Eval<'_> {
         self.not_numbers(node, op, a, b)
     }
 
-    /// What arithmetic gives when it cannot be done.
+    /// The result of arithmetic on values that are not numbers.
     #[cold]
     fn not_numbers(&self, node: NodeId, op: BinaryOp, a: Value, b: Value) -> Outcome {
         let numbers = self.numeric(a).and_then(|x| Ok((x, self.numeric(b)?)));
@@ -167,7 +167,7 @@ impl Eval<'_> {
                 let numbers = self.arena.as_f64(a).zip(self.arena.as_f64(b));
                 numbers.and_then(|(x, y)| {
                     if self.aws {
-                        // As Java orders doubles: NaN behind all others.
+                        // Java's order of doubles: NaN behind all others.
                         x.partial_cmp(&y).or(Some(x.is_nan().cmp(&y.is_nan())))
                     } else {
                         x.partial_cmp(&y)
@@ -222,7 +222,7 @@ impl Eval<'_> {
             self.work(1)?;
             let item = self.item_of(b, index);
             let same = if a.is_container() || item.is_container() {
-                // Containers are the same only when they are one and the same.
+                // Containers are equal only if they are the same one.
                 a.kind() == item.kind() && a.block() == item.block()
             } else {
                 self.equal(a, item)?
@@ -284,7 +284,7 @@ impl Eval<'_> {
 
     // ---- text ----
 
-    /// Appends what `$string` makes of a value.
+    /// Appends the result of `$string` for a value.
     pub(in crate::query::jsonata) fn write_text(&mut self, value: Value, out: &mut String) -> Outcome<()> {
         match value.kind() {
             Kind::Undefined | Kind::Opaque | Kind::Header => {}
@@ -318,7 +318,7 @@ impl Eval<'_> {
         if self.odd {
             self.check_finite(value)?;
         }
-        // Shared subtrees are written as often as they occur, so the size is asked before, not after.
+        // Shared subtrees are written as often as they occur, so the size is checked before.
         if self.arena.size(value) as usize > self.limits.string_chars.saturating_mul(8) {
             return Err(self.out_of_memory());
         }
@@ -327,7 +327,7 @@ impl Eval<'_> {
         self.check_text(out)
     }
 
-    /// A text may not become too long while it is written.
+    /// Limits a text while it is written.
     pub(in crate::query::jsonata) fn check_text(&self, text: &str) -> Outcome<()> {
         let chars_max = self.limits.string_chars;
         if text.len() > chars_max && self.char_count(text)? > chars_max {
@@ -352,7 +352,8 @@ impl Eval<'_> {
         Ok(())
     }
 
-    /// JSON as `$string` prints it: numbers to 15 digits, functions as empty strings. The depth of values is bounded.
+    /// JSON in the format of `$string`: numbers to 15 digits, functions as empty strings. The depth of values is
+    /// bounded.
     fn write_json(&self, value: Value, out: &mut String, indent: Option<usize>, level: usize) -> Outcome<()> {
         self.work(1 + indent.map_or(0, |width| width * level / 8))?;
         let line = |out: &mut String, level: usize| {
@@ -402,7 +403,7 @@ impl Eval<'_> {
         Ok(())
     }
 
-    /// A finite number as `$string` prints it.
+    /// A finite number in the format of `$string`.
     fn write_number(&self, value: Value, float: f64, out: &mut String) -> Outcome<()> {
         self.charge(NUMBER_TEXT)?;
         match value.as_int() {
@@ -424,7 +425,7 @@ impl Eval<'_> {
     }
 }
 
-/// Of the other control characters AWS writes none as an escape.
+/// AWS writes none of the other control characters as an escape.
 fn write_escaped(text: &str, aws: bool, out: &mut String) {
     for c in text.chars() {
         match c {

@@ -1,10 +1,10 @@
-//! Paths without bindings: names, wildcards, chains, steps and their predicates. Items of a step stand on the arena's
-//! stack; the runs of earlier steps are left below until the path ends.
+//! Paths without bindings: names, wildcards, chains, steps and their predicates. Items of a step are on the arena's
+//! stack; the items of earlier steps are left below until the path ends.
 
 use super::*;
 use crate::json::Mark;
 
-/// The items a step begins with, or ends with.
+/// The items before or after a step.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Items {
     None,
@@ -13,11 +13,11 @@ pub(super) enum Items {
     Of(Value),
     /// Those on the stack, counted from the path's mark.
     Stack(usize, usize),
-    /// One array that is the last step's whole result: it is not a sequence.
+    /// A single array that is the last step's whole result: it is not a sequence.
     Raw(Value),
 }
 
-/// Collects what the last step gives: a single array stays itself, everything else is flattened.
+/// Collects the results of the last step: a single array stays itself, everything else is flattened.
 #[derive(Clone, Copy)]
 struct Gathering {
     results: usize,
@@ -98,7 +98,7 @@ impl<'e> Eval<'e> {
         }
     }
 
-    /// As [`sequence`](Self::sequence), but nothing stays an empty sequence.
+    /// As [`sequence`](Self::sequence), but without items it is an empty sequence.
     fn sequence_or_empty(&mut self, from: Mark) -> Outcome {
         match *self.arena.pushed(from) {
             [only] => {
@@ -121,7 +121,7 @@ impl<'e> Eval<'e> {
                 None => self.item_of(input, index),
             };
             if value.is_array() {
-                // Appending an array makes a plain array of the sequence.
+                // Appending an array turns the sequence into a plain array.
 
                 plain = true;
                 self.push_deep(value)?;
@@ -132,7 +132,7 @@ impl<'e> Eval<'e> {
         if plain { self.end_array(from, 0) } else { self.end_array(from, mark::SEQUENCE) }
     }
 
-    /// Pushes all that an array of arrays holds.
+    /// Pushes all values in an array of arrays.
     fn push_deep(&mut self, value: Value) -> Outcome<()> {
         for index in 0..value.len() {
             self.work(1)?;
@@ -172,14 +172,14 @@ impl<'e> Eval<'e> {
 
     // ---- chains ----
 
-    /// A chain alone.
+    /// A single chain.
     pub(super) fn chain(&mut self, id: ChainId, input: Value, frame: Frame) -> Outcome {
         let from = self.arena.begin();
         let items = self.chain_items(id, input, frame, from, true)?;
         self.gather_up(items, from)
     }
 
-    /// Makes a value of the items a path ended with.
+    /// Makes a value of the items at the end of a path.
     fn gather_up(&mut self, items: Items, from: Mark) -> Outcome {
         match items {
             Items::None => {
@@ -209,7 +209,7 @@ impl<'e> Eval<'e> {
         self.arena.cancel_after(from, last - first);
     }
 
-    /// Where a chain begins.
+    /// The start of a chain.
     fn chain_root(&mut self, root: ChainRoot, input: Value, frame: Frame) -> Outcome {
         let states = self.states;
         Ok(match root {
@@ -226,7 +226,7 @@ impl<'e> Eval<'e> {
         })
     }
 
-    /// The items a chain leads to; `last` says that nothing follows it in its path.
+    /// The items at the end of a chain; `last` means that nothing follows it in its path.
     fn chain_items(
         &mut self,
         id: ChainId,
@@ -326,7 +326,7 @@ impl<'e> Eval<'e> {
         }
     }
 
-    /// The items of an argument that is a path or a chain, left on the stack where they are several numbers.
+    /// The items of an argument that is a path or a chain, left on the stack if they are several numbers.
     pub(super) fn argument_items(
         &mut self,
         node: NodeId,
@@ -338,14 +338,14 @@ impl<'e> Eval<'e> {
             Node::Chain(chain) => self.chain_items(chain, input, frame, from, true),
             Node::Path(path) => match self.path_items(path, input, frame, from)? {
                 Walked::Items(items) => Ok(items),
-                // Paths with bindings do not come here.
+                // Paths with bindings are not handled here.
                 Walked::Rows(..) => Ok(Items::None),
             },
             _ => Ok(Items::One(self.eval(node, input, frame)?)),
         }
     }
 
-    /// Makes one value of items, as a path does at its end.
+    /// Makes one value of items, as at the end of a path.
     pub(super) fn value_of(&mut self, items: Items, from: Mark) -> Outcome {
         self.gather_up(items, from)
     }
@@ -433,7 +433,7 @@ impl<'e> Eval<'e> {
                 StepKind::Eval(framed) => {
                     self.step(step, framed.node, items, index + 1 == steps.len(), frame, from)?
                 }
-                // What needs no sorting stays what it is; a constructed array is not a sequence.
+                // A single item needs no sorting; a constructed array is not a sequence.
                 StepKind::Sort(_) if matches!(items, Items::Raw(value) if value.len() <= 1) => {
                     self.filter_items(step.stages, items, frame, from)?
                 }
@@ -517,13 +517,13 @@ impl<'e> Eval<'e> {
         self.gathered(gathering, from, start, last)
     }
 
-    /// Applies predicates to a value and pushes what passes. An array picked by number is also returned: it is not a
-    /// sequence.
+    /// Applies predicates to a value and pushes the items that pass. An array picked by number is also returned: it is
+    /// not a sequence.
     fn filter_value(&mut self, stages: &[Stage], value: Value, frame: Frame) -> Outcome<Option<Value>> {
         let from = self.arena.begin();
-        // No value is an item as well: what passes the predicate is one item that has no value.
+        // No value is an item as well: if it passes the predicate, it is one item without a value.
         self.odd |= value.is_undefined();
-        // A constructed array is the list the predicates look at, like any other.
+        // A constructed array is filtered like any other.
         self.push_flat(value)?;
         let mut raw = None;
         for stage in stages {
@@ -566,13 +566,13 @@ impl<'e> Eval<'e> {
         Ok(None)
     }
 
-    /// The place an index counts to, from the end when negative.
+    /// The position of an index, counted from the end when negative.
     pub(super) fn pick(&self, index: f64, count: usize) -> Option<usize> {
         let index = if index < 0.0 { count as f64 + index } else { index };
         (index >= 0.0 && index < count as f64).then_some(index as usize)
     }
 
-    /// How often a predicate lets item `index` pass.
+    /// How many times a predicate lets item `index` pass.
     #[inline]
     pub(super) fn passes(&mut self, verdict: Value, index: usize, count: usize) -> Outcome<usize> {
         if let Some(passes) = verdict.as_bool() {
@@ -607,7 +607,7 @@ impl<'e> Eval<'e> {
         Ok(usize::from(self.truth(verdict)?))
     }
 
-    /// Predicates behind a sort.
+    /// Predicates after a sort.
     fn filter_items(&mut self, stages: Span, items: Items, frame: Frame, from: Mark) -> Outcome<Items> {
         let program = self.program;
         if stages.is_empty() {
@@ -634,7 +634,7 @@ impl<'e> Eval<'e> {
     }
 }
 
-/// What walking a path's steps gave.
+/// The result of walking a path's steps.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Walked {
     Items(Items),

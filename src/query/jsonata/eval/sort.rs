@@ -5,10 +5,10 @@ use super::*;
 use crate::json::Mark;
 use std::cmp::Ordering;
 
-/// Says whether the second comes before the first.
+/// Returns whether the second comes before the first.
 pub(in crate::query::jsonata) type Swap<'c> = &'c mut dyn FnMut(&mut Eval<'_>, u32, u32) -> Outcome<bool>;
 
-/// What is sorted: items or rows on the stack.
+/// The input of a sort: items or rows on the stack.
 #[derive(Clone, Copy)]
 struct Sorted {
     terms: Span,
@@ -16,7 +16,7 @@ struct Sorted {
     /// Values per item: more than one for rows.
     width: usize,
     from: Mark,
-    /// Where the keys stand, counted from the mark.
+    /// The position of the keys, counted from the mark.
     keys: usize,
     frame: Frame,
     schema: Option<SchemaId>,
@@ -88,12 +88,12 @@ impl Eval<'_> {
         order
     }
 
-    /// Gives the memory of an order back.
+    /// Returns the memory of an order.
     pub(in crate::query::jsonata) fn give_back(&mut self, order: Vec<u32>) {
         self.scratch.orders.push(order);
     }
 
-    /// The key of item `index` for term `term`, computed when first asked for.
+    /// The key of item `index` for term `term`, computed when first needed.
     fn sort_key(&mut self, sorted: &Sorted, term: usize, index: u32) -> Outcome {
         let program = self.program;
         let terms = &program.terms[sorted.terms.range()];
@@ -120,7 +120,7 @@ impl Eval<'_> {
         for (index, term) in program.terms[sorted.terms.range()].iter().enumerate() {
             let x = self.sort_key(sorted, index, a)?;
             let y = self.sort_key(sorted, index, b)?;
-            // No value comes last, whatever the direction.
+            // No value comes last, in both directions.
             let order = match (x.is_undefined(), y.is_undefined()) {
                 (true, true) => continue,
                 (true, false) => return Ok(true),

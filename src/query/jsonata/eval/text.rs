@@ -1,17 +1,17 @@
-//! Texts are searched, counted and copied in pieces, each charged before it is gone over.
+//! Texts are searched, counted and copied in pieces, each charged before it is processed.
 
 use super::*;
 
-/// Bytes that are looked through first; then twice as many, and so on.
+/// Bytes that are searched first; then twice as many, and so on.
 const FIRST_PIECE: usize = 256;
 
 impl Eval<'_> {
-    /// Where `needle` begins in `text`.
+    /// The position of `needle` in `text`.
     pub(in crate::query::jsonata) fn find(&self, text: &str, needle: &str) -> Outcome<Option<usize>> {
         if needle.len() > TEXT_PIECE {
             return self.find_long(text.as_bytes(), needle.as_bytes());
         }
-        // What is found near the beginning costs little: a text may be cut at each of its commas.
+        // A match near the beginning is cheap: a text may be split at each of its commas.
         let (mut from, mut piece) = (0, FIRST_PIECE.max(needle.len()));
         loop {
             let to = text.floor_char_boundary(from + piece + needle.len());
@@ -22,13 +22,13 @@ impl Eval<'_> {
             if to == text.len() {
                 return Ok(None);
             }
-            // What begins in this piece was looked for; the needle may begin before its end.
+            // Starts in this piece were searched; the needle may begin before its end.
             from = text.floor_char_boundary(from + piece);
             piece = TEXT_PIECE.min(2 * piece);
         }
     }
 
-    /// Knuth, Morris and Pratt's search, which can stop anywhere.
+    /// Knuth, Morris and Pratt's search, which can stop at any byte.
     fn find_long(&self, text: &[u8], needle: &[u8]) -> Outcome<Option<usize>> {
         if needle.len() > text.len() {
             return Ok(None);
@@ -59,7 +59,7 @@ impl Eval<'_> {
         Ok(None)
     }
 
-    /// Charges a loop that does little for each of `len` bytes, at its place `at`.
+    /// Charges a loop that does little for each of `len` bytes, at its position `at`.
     #[inline]
     pub(in crate::query::jsonata) fn now_and_then(&self, at: usize, len: usize) -> Outcome<()> {
         if at.is_multiple_of(TEXT_PIECE) { self.charge(6 * TEXT_PIECE.min(len - at) as u64) } else { Ok(()) }
@@ -75,7 +75,7 @@ impl Eval<'_> {
         Ok(count)
     }
 
-    /// The byte offset of character `index`; beyond the end it is the end.
+    /// The byte offset of character `index`; beyond the text, its end.
     pub(in crate::query::jsonata) fn byte_of_char(&self, text: &str, index: usize) -> Outcome<usize> {
         let (mut left, mut at) = (index, 0);
         for piece in pieces(text) {

@@ -1,12 +1,12 @@
-//! `| pattern | update, delete |`: a copy of the object with changes where the pattern points.
+//! `| pattern | update, delete |`: a copy of the object with changes to the matches of the pattern.
 //!
-//! The reference changes its copy in place. Values here are immutable, so changes are remembered by the block they
-//! change, and a value is built anew with them when it is looked at and at the end.
+//! The reference changes its copy in place. Values here are immutable, so changes are recorded by the block they
+//! change, and a value is rebuilt with them when it is read and at the end.
 
 use super::*;
 use std::collections::HashMap;
 
-/// Changed objects: the members of a block, as they are now. The values in it are those of the copy, unchanged.
+/// Changed objects: the present members of a block. The values in it are those of the copy, unchanged.
 type Changes = HashMap<u32, Vec<(Value, Value)>>;
 
 impl Eval<'_> {
@@ -47,7 +47,7 @@ impl Eval<'_> {
         self.with_changes(copy, &changes)
     }
 
-    /// The members of an object as they are now.
+    /// The present members of an object.
     fn members_of(&self, target: Value, changes: &Changes) -> Vec<(Value, Value)> {
         let block = target.block().unwrap_or(0);
         changes.get(&block).cloned().unwrap_or_else(|| self.arena.entries(target).collect())
@@ -99,7 +99,7 @@ impl Eval<'_> {
         if changes.is_empty() { Ok(value) } else { self.rebuild(value, changes, &mut Vec::new()) }
     }
 
-    /// `inside` are the blocks being rebuilt: an object put into itself is not followed again.
+    /// `inside` are the blocks being rebuilt: an object inserted into itself is not followed again.
     fn rebuild(&mut self, value: Value, changes: &Changes, inside: &mut Vec<u32>) -> Outcome {
         let Some(block) = value.block().filter(|block| !inside.contains(block)) else { return Ok(value) };
         self.work(1 + value.len() + inside.len() / 8)?;
@@ -129,7 +129,7 @@ impl Eval<'_> {
         if value.is_array() { self.end_array(from, value.marks()) } else { self.end_object(from) }
     }
 
-    /// A copy in which every container has a block of its own.
+    /// A copy in which every container has a separate block.
     pub(in crate::query::jsonata) fn deep_copy(&mut self, value: Value) -> Outcome {
         if !value.is_container() {
             return Ok(if self.is_function(value) { Value::UNDEFINED } else { value });

@@ -1,4 +1,4 @@
-//! Paths with bindings: every item is a row, the item first and then what `@`, `#` and `%` carry along.
+//! Paths with bindings: every item is a row, the item first and then the bindings of `@`, `#` and `%`.
 
 use super::path::{Items, Walked};
 use super::*;
@@ -37,7 +37,7 @@ impl Eval<'_> {
         Ok(value)
     }
 
-    /// Evaluates outside of any row: where there is a frame for bindings, none of them is bound.
+    /// Evaluates outside of any row: in a frame for bindings, none of them is bound.
     #[inline]
     pub(super) fn eval_framed(&mut self, framed: Framed, context: Value, frame: Frame) -> Outcome {
         let Some(slots) = framed.slots else { return self.eval(framed.node, context, frame) };
@@ -48,7 +48,7 @@ impl Eval<'_> {
         Ok(value)
     }
 
-    /// Walks the steps of a path from the first that binds something.
+    /// Walks the steps of a path from the first one with a binding.
     pub(super) fn rows(
         &mut self,
         path: &Path,
@@ -156,7 +156,7 @@ impl Eval<'_> {
         Ok((start, end))
     }
 
-    /// Copies a row to the top of the stack and returns its place.
+    /// Copies a row to the top of the stack and returns its position.
     fn push_row(&mut self, row: usize, width: usize, from: Mark) -> usize {
         let at = self.arena.pushed(from).len();
         for column in 0..width {
@@ -166,7 +166,7 @@ impl Eval<'_> {
         at
     }
 
-    /// Rows of a path inside: their bindings join those of the row.
+    /// Rows of a nested path: their bindings are added to those of the row.
     fn push_inner_rows(&mut self, value: Value, schema: SchemaId, row: usize, from: Mark) -> Outcome<()> {
         let program = self.program;
         let width = self.width(schema);
@@ -208,7 +208,7 @@ impl Eval<'_> {
         Ok(rows)
     }
 
-    /// The rows a predicate lets pass.
+    /// The rows that pass a predicate.
     pub(super) fn filter_rows(
         &mut self,
         framed: Framed,
@@ -266,7 +266,7 @@ impl Eval<'_> {
         self.end_array(from, mark::TUPLE)
     }
 
-    /// The items of rows that nothing looks at as rows.
+    /// The items of rows whose bindings are not used.
     pub(super) fn without_bindings(&mut self, value: Value) -> Outcome {
         if value.marks() & mark::TUPLE == 0 {
             return Ok(value);

@@ -1,10 +1,10 @@
-//! Arguments against signatures.
+//! Validation of arguments against signatures.
 
 use super::*;
 use crate::json::Mark;
 use crate::query::jsonata::syntax::{ParamKind, Signature, kinds};
 
-/// Most arguments a call can have, with the one `~>` adds.
+/// The most arguments of a call, with the one `~>` adds.
 const ARGUMENTS_MAX: usize = 127;
 
 impl Eval<'_> {
@@ -36,7 +36,7 @@ impl Eval<'_> {
     pub(super) fn validate(&mut self, signature: &Signature, from: Mark, context: Value) -> Outcome<()> {
         let params = signature.params();
         let given = self.arena.pushed(from).len();
-        // Nearly every call fits parameter by parameter.
+        // Nearly every call matches parameter by parameter.
         let fits = given <= params.len()
             && params.iter().enumerate().all(|(index, param)| {
                 if index < given {
@@ -52,14 +52,14 @@ impl Eval<'_> {
         self.rearrange(params, &taken, from, context)
     }
 
-    /// How many arguments each parameter takes where they do not simply follow each other: as many as it can.
+    /// How many arguments each parameter takes if they do not simply follow each other: as many as possible.
     fn arrange(&mut self, params: &[ParamKind], from: Mark) -> Outcome<[u8; Signature::PARAMS_MAX]> {
         let given = self.arena.pushed(from).len().min(ARGUMENTS_MAX);
         let mut letters = [0u8; ARGUMENTS_MAX];
         for (letter, &value) in letters.iter_mut().zip(self.arena.pushed(from)) {
             *letter = self.kinds_of(value);
         }
-        // reach[p] has bit a when parameters p.. can take exactly the arguments a.. .
+        // `reach[p]` has bit `a` when parameters `p..` can take exactly the arguments `a..`.
         let mut reach = [0u128; Signature::PARAMS_MAX + 1];
         reach[params.len()] = 1 << given;
         for (p, param) in params.iter().enumerate().rev() {
@@ -88,7 +88,7 @@ impl Eval<'_> {
         Ok(taken)
     }
 
-    /// Builds the arguments as the reference does, also in that a parameter that is left out uses up an argument.
+    /// Builds the arguments like the reference, including that an omitted parameter uses up an argument.
     fn rearrange(
         &mut self,
         params: &[ParamKind],
@@ -137,7 +137,7 @@ impl Eval<'_> {
         Err(Failure::new(EvalError::new("T0411", message)))
     }
 
-    /// Which argument is the first that fits no parameter.
+    /// The first argument that matches no parameter.
     #[cold]
     fn mismatch(&self, params: &[ParamKind], letters: &[u8]) -> Failure {
         let mut good = 0;

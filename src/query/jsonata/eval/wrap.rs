@@ -1,4 +1,4 @@
-//! Predicates, grouping and `[]` on something that is not a path.
+//! Predicates, grouping and `[]` on a node that is not a path.
 
 use super::path::Items;
 use super::*;
@@ -7,7 +7,7 @@ impl Eval<'_> {
     pub(super) fn wrap(&mut self, id: WrapId, input: Value, frame: Frame) -> Outcome {
         let program = self.program;
         let wrap = &program.wraps[id.index()];
-        // Not `eval`: the node and what is attached to it are one evaluation, and the sequence must arrive as one.
+        // Not `eval`: the node and its attachments are one evaluation, and the sequence must stay one.
         let mut value = self.dispatch(wrap.inner, input, frame)?;
         for stage in &program.stages[wrap.predicates.range()] {
             if let Stage::Filter(framed) = stage {

@@ -26,7 +26,7 @@ pub(super) fn count(_: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outcome {
     Ok(Value::int(array.len() as i64))
 }
 
-/// Nothing of nothing.
+/// Whether there is nothing to aggregate.
 fn is_nothing(array: Value) -> bool {
     array.is_undefined() || array.is_empty()
 }

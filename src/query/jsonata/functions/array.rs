@@ -34,7 +34,7 @@ pub(super) fn reverse(eval: &mut Eval<'_>, [array, ..]: Args, _: Frame) -> Outco
     eval.end_array(from, 0)
 }
 
-/// Items that change places between two charges, and the work of one: a number by chance, and a place in no cache.
+/// Items that are swapped between two charges, and the work of one: a random number, and a cache miss.
 const SHUFFLED_AT_ONCE: usize = 4 * 1_024;
 const SHUFFLED: u64 = 50;
 
@@ -134,7 +134,7 @@ pub(super) fn sort(eval: &mut Eval<'_>, [array, comparator, ..]: Args, frame: Fr
 }
 
 pub(super) fn zip(eval: &mut Eval<'_>, _: Args, _: Frame) -> Outcome {
-    // Reached through `zip_all`, which sees all arguments.
+    // Called through `zip_all`, which has all arguments.
     let from = eval.arena.begin();
     eval.end_array(from, 0)
 }

@@ -1,4 +1,4 @@
-//! What Step Functions adds (developer guide, "JSONata functions provided by Step Functions").
+//! Functions that Step Functions adds (developer guide, "JSONata functions provided by Step Functions").
 
 use super::*;
 use crate::json::{Kind, Value};
@@ -43,7 +43,7 @@ pub(super) fn partition(eval: &mut Eval<'_>, [array, size, ..]: Args, _: Frame) 
     eval.end_array(from, 0)
 }
 
-/// `$range(start, end, step)`: with both ends, in whole numbers. One number stands for itself.
+/// `$range(start, end, step)`: with both ends, in integers. A single number is returned unchanged.
 pub(super) fn range(eval: &mut Eval<'_>, [start, end, step, _]: Args, _: Frame) -> Outcome {
     let number = |value| eval.arena.as_f64(value).map(f64::trunc).filter(|float| float.is_finite());
     let (Some(start), Some(end), Some(step)) = (number(start), number(end), number(step)) else {
@@ -149,8 +149,8 @@ pub(super) fn parse(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome 
 
 const INVALID_JSON: &str = "Invalid JSON";
 
-/// The text with strings in single quotes, which AWS reads as well, in double ones, and how many members its objects
-/// have. `None` where a string does not end.
+/// The text with strings in double quotes instead of single ones, which AWS accepts as well, and the number of members
+/// in its objects. `None` if a string does not end.
 fn json_text(eval: &Eval<'_>, text: Value) -> Outcome<Option<(String, usize)>> {
     let text = eval.arena.str(text);
     let (mut out, mut members) = (String::with_capacity(text.len()), 0);
@@ -186,10 +186,10 @@ fn json_text(eval: &Eval<'_>, text: Value) -> Outcome<Option<(String, usize)>> {
     Ok(quote.is_none().then_some((out, members)))
 }
 
-/// Characters of a text that are gone over at once.
+/// Characters of a text that are processed at once.
 const REQUOTED_CHARS: usize = 16 << 10;
 
-/// The value with its numbers as a computation would leave them (`1.0` is 1), and how many members it has.
+/// The value with its numbers as after a computation (`1.0` is 1), and the number of its members.
 fn plain_numbers(eval: &mut Eval<'_>, value: Value, members: &mut usize) -> Outcome {
     if matches!(value.kind(), Kind::Decimal | Kind::Float) {
         let float = eval.arena.as_f64(value).expect("it is a number");

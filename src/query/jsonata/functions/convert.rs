@@ -39,7 +39,7 @@ pub(super) fn number(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcom
     }
 }
 
-/// A text that is read as a number or a date, which is not a long one.
+/// A text to be parsed as a number or a date, which is never long.
 pub(super) fn number_text<'e>(eval: &'e Eval<'_>, text: Value) -> Outcome<&'e str> {
     short(eval, text, crate::limits::JSONATA_NUMBER_BYTES_MAX, 20)
 }

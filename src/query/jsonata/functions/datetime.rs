@@ -8,7 +8,7 @@ use crate::json::Value;
 use crate::query::jsonata::eval::{EvalError, Failure};
 use jiff::civil::{Date, DateTime, Weekday};
 
-/// A picture, cut into literal text and markers.
+/// A picture, split into literal text and markers.
 pub(super) type Picture = Vec<Part>;
 
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(super) enum Part {
     Marker(Marker),
 }
 
-/// `[M01]`: a component and how it is written.
+/// `[M01]`: a component and its format.
 #[derive(Clone, Debug)]
 pub(super) struct Marker {
     pub(super) component: char,
@@ -61,7 +61,7 @@ pub(super) const MONTHS: [&str; 12] = [
 pub(super) const DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// Reads a picture.
+/// Parses a picture.
 pub(super) fn picture(text: &str) -> Outcome<Picture> {
     let mut parts = Picture::new();
     let mut rest = text;
@@ -84,7 +84,7 @@ pub(super) fn picture(text: &str) -> Outcome<Picture> {
         if let Some(Part::Marker(Marker { integer: Some(picture), .. })) = parts.last_mut()
             && let Style::Decimal(decimal) = &mut picture.style
         {
-            // A number follows at once: how many digits belong to this one is in the picture.
+            // Another number follows: the picture determines the digits of this one.
             decimal.parse_width = Some(decimal.mandatory);
         }
         parts.push(Part::Marker(marker));
@@ -308,7 +308,7 @@ fn component_value(time: DateTime, component: char) -> i64 {
     }
 }
 
-/// The month a week belongs to, and its number there. Weeks begin on Monday and belong to the month of their Thursday.
+/// The month of a week, and the week's number in it. Weeks begin on Monday and belong to the month of their Thursday.
 fn week_of_month(date: Date) -> (i64, i64) {
     let thursday = date
         .checked_sub(jiff::Span::new().days(i64::from(date.weekday().to_monday_zero_offset())))

@@ -1,4 +1,4 @@
-//! Reading times: ISO 8601, or with a picture.
+//! Parsing of times: ISO 8601, or with a picture.
 
 use super::datetime::{DAYS, MONTHS, Marker, Part, Picture, fail, millis_of, not_a_name};
 use super::format_integer::{Case, Style, is_number_word, parse_with};
@@ -59,7 +59,7 @@ pub(super) fn iso(text: &str) -> Option<f64> {
     Some(millis + fraction + next_day * 86_400_000.0 - f64::from(offset as i32) * 60_000.0)
 }
 
-/// The components found, by their letter.
+/// The parsed components, by their letter.
 struct Fields {
     values: [Option<f64>; 128],
     /// Minutes east of UTC.
@@ -76,27 +76,27 @@ impl Fields {
     }
 }
 
-/// Reads a time with a picture; `None` when the text does not match it.
+/// Parses a time with a picture; `None` when the text does not match it.
 pub(super) fn parse(text: &str, parts: &Picture, now_ms: i64) -> Outcome<Option<f64>> {
     if let Some(component) = parts.iter().find_map(unreadable) {
         return fail("D3133", not_a_name(component));
     }
     let mut fields = Fields { values: [None; 128], zone: None };
-    // The text is matched without regard to case, as the reference does.
+    // The text is matched case-insensitively, like in the reference.
     if !matches(text, parts, &mut fields)? {
         return Ok(None);
     }
     assemble(&fields, now_ms)
 }
 
-/// The component of a marker that can be read neither as a number nor as a name.
+/// The component of a marker that can be parsed neither as a number nor as a name.
 fn unreadable(part: &Part) -> Option<char> {
     let Part::Marker(marker) = part else { return None };
     let readable = marker.integer.is_some() || matches!(marker.component, 'M' | 'x' | 'F' | 'P' | 'Z' | 'z');
     (!readable).then_some(marker.component)
 }
 
-/// Matches the parts one after the other. Numbers take as many digits as they can, unless a number follows at once.
+/// Matches the parts in order. Numbers take as many digits as they can, unless another number follows.
 fn matches(text: &str, parts: &[Part], fields: &mut Fields) -> Outcome<bool> {
     let mut rest = text;
     for part in parts {
@@ -249,7 +249,7 @@ fn underspecified<T>() -> Outcome<T> {
     fail("D3136", message)
 }
 
-/// Makes a time of its components. What is coarser than the first one given is today's, what is finer is the least.
+/// Makes a time of its components. Components coarser than the first given one are today's, finer ones are the least.
 fn assemble(fields: &Fields, now_ms: i64) -> Outcome<Option<f64>> {
     let has = |component: char| fields.get(component).is_some();
     if !"YXMxWwdDFPHhmsf".chars().any(has) && fields.zone.is_none() {
@@ -300,7 +300,7 @@ fn assemble(fields: &Fields, now_ms: i64) -> Outcome<Option<f64>> {
     let days = days_from_civil(value('Y'), month - 1.0) + day - 1.0;
     let seconds = ((days * 24.0 + hour) * 60.0 + value('m')) * 60.0 + value('s');
     let millis = seconds * 1000.0 + value('f') - fields.zone.unwrap_or(0.0) * 60_000.0;
-    // The range of times that dates have in the language.
+    // The language's range of dates.
     Ok((millis.abs() <= 8.64e15).then_some(millis))
 }
 

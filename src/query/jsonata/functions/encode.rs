@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD};
 
-/// Bits left over in the last letter do not matter: `YWJ` is `ab`.
+/// Unused bits in the last letter are ignored: `YWJ` is `ab`.
 const FORGIVING: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, NO_PAD.with_decode_allow_trailing_bits(true));
 
@@ -29,7 +29,7 @@ pub(super) fn base64_decode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> 
     if text.is_undefined() {
         return Ok(text);
     }
-    // Forgiving, as decoders of the reference are: white space and the padding do not matter.
+    // Lenient, like decoders of the reference: white space and padding are ignored.
     let mut compact = Vec::with_capacity(text.len());
     for piece in pieces(eval.arena.str(text)) {
         eval.charge(5 * piece.len() as u64)?;
@@ -37,7 +37,7 @@ pub(super) fn base64_decode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> 
             compact.push(match c {
                 '-' => b'+',
                 '_' => b'/',
-                // What is beyond ASCII is no letter of the alphabet, nor is this.
+                // Characters beyond ASCII are not in the alphabet, and neither is this.
                 c => u8::try_from(c).unwrap_or(b'=').min(0x7f),
             });
         }
@@ -65,7 +65,7 @@ pub(super) fn base64_decode(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> 
 
 const COMPONENT: &[u8] = b"-_.!~*'()";
 const WHOLE: &[u8] = b"-_.!~*'();/?:@&=+$,#";
-/// What decoding a whole URL leaves encoded.
+/// Characters that decoding a whole URL leaves encoded.
 const RESERVED: &[u8] = b";/?:@&=+$,#";
 
 fn encode(eval: &mut Eval<'_>, text: Value, kept: &[u8]) -> Outcome {
@@ -101,7 +101,7 @@ fn decode(eval: &mut Eval<'_>, text: Value, reserved: &[u8], name: &str) -> Outc
             charged = at + piece;
         }
         if source[at] != b'%' {
-            // AWS decodes as for a form.
+            // AWS decodes like a form.
             out.push(if eval.aws && source[at] == b'+' { b' ' } else { source[at] });
             at += 1;
             continue;

@@ -5,7 +5,7 @@ use super::*;
 use crate::query::jsonata::eval::{EvalError, Failure};
 use crate::query::jsonata::number::js_text;
 
-/// How a whole number is written.
+/// The format of an integer.
 #[derive(Clone, Debug)]
 pub(super) struct IntegerPicture {
     pub(super) style: Style,
@@ -33,15 +33,15 @@ pub(super) enum Style {
 /// A pattern of digits.
 #[derive(Clone, Debug)]
 pub(super) struct Decimal {
-    /// The character that is zero.
+    /// The character for zero.
     pub(super) zero: u32,
     pub(super) mandatory: usize,
     pub(super) optional: usize,
-    /// Separators at every multiple of the first one's place.
+    /// Whether separators are at every multiple of the first one's position.
     pub(super) regular: bool,
     /// Digits to the right, and the separator.
     pub(super) separators: Vec<(usize, char)>,
-    /// Digits to read when another number follows at once.
+    /// Digits to parse when another number follows.
     pub(super) parse_width: Option<usize>,
 }
 
@@ -56,7 +56,7 @@ fn fail<T>(code: &'static str, message: String) -> Outcome<T> {
     Err(Failure::new(EvalError::new(code, message)))
 }
 
-/// Reads a picture.
+/// Parses a picture.
 pub(super) fn picture(text: &str) -> Outcome<IntegerPicture> {
     let (primary, modifier) = text.rsplit_once(';').unwrap_or((text, ""));
     let ordinal = modifier.starts_with('o');
@@ -106,7 +106,7 @@ fn digits(primary: &str) -> Outcome<Style> {
     }))
 }
 
-/// The distance of separators that are all the same and equally far apart.
+/// The distance of separators that are equal and equally spaced.
 fn regular(separators: &[(usize, char)]) -> Option<usize> {
     let &(_, first) = separators.first()?;
     if separators.iter().any(|&(_, c)| c != first) {
@@ -115,7 +115,7 @@ fn regular(separators: &[(usize, char)]) -> Option<usize> {
     regular_distance(&separators.iter().map(|&(place, _)| place).collect::<Vec<_>>())
 }
 
-/// The distance at whose multiples all the places are, if they are at all of them.
+/// The distance whose multiples are exactly the positions, if there is one.
 pub(super) fn regular_distance(places: &[usize]) -> Option<usize> {
     let factor = places.iter().copied().reduce(gcd).filter(|&factor| factor > 0)?;
     (1..=places.len()).all(|index| places.contains(&(index * factor))).then_some(factor)
@@ -132,7 +132,7 @@ pub(super) fn format(eval: &mut Eval<'_>, [value, pattern, ..]: Args, _: Frame) 
     eval.string(&text)
 }
 
-/// Writes a whole number.
+/// Formats an integer.
 pub(super) fn format_with(value: f64, picture: &IntegerPicture, chars_max: usize) -> Outcome<String> {
     let (negative, value) = (value < 0.0, value.abs());
     let mut text = match &picture.style {
@@ -277,7 +277,7 @@ fn push_words(value: f64, follows: bool, ordinal: bool, out: &mut String) {
         let magnitude = ((value.log10() / 3.0).floor() as usize).clamp(1, MAGNITUDES.len());
         let factor = 10f64.powi(3 * magnitude as i32);
         let count = (value / factor).floor();
-        // Beyond the largest word the count has words of its own; a double ends after a few rounds.
+        // Beyond the largest word the count is written in words; a double ends after a few rounds.
         push_words(count, false, false, out);
         out.push(' ');
         out.push_str(MAGNITUDES[magnitude - 1]);
@@ -360,7 +360,7 @@ pub(super) fn parse(eval: &mut Eval<'_>, [text, pattern, ..]: Args, _: Frame) ->
     Ok(eval.number(value))
 }
 
-/// Reads a whole number that was written with a picture.
+/// Parses an integer that was formatted with a picture.
 pub(super) fn parse_with(text: &str, picture: &IntegerPicture) -> Outcome<f64> {
     Ok(match &picture.style {
         Style::Letters(case) => {
@@ -463,7 +463,7 @@ fn word_value(word: &str) -> Option<f64> {
     Some(10f64.powi(3 * (magnitude as i32 + 1)))
 }
 
-/// The words a number may consist of, for reading dates.
+/// The words a number may consist of, for parsing dates.
 pub(super) fn is_number_word(word: &str) -> bool {
     word_value(word).is_some()
 }

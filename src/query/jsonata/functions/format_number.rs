@@ -68,7 +68,7 @@ impl Symbols {
     fn new(eval: &Eval<'_>, options: Value) -> Symbols {
         let symbol = |name: &str, default: &str| {
             let given = eval.arena.get_str(options, name).and_then(|value| eval.arena.as_str(value));
-            // A symbol is a character; of a longer text none of these many bytes could be met in a picture.
+            // A symbol is a character; a longer text could not occur in a picture.
             let given = given.filter(|given| given.len() <= crate::limits::JSONATA_PICTURE_BYTES_MAX);
             given.unwrap_or(default).to_owned()
         };
@@ -110,7 +110,7 @@ impl Symbols {
     }
 }
 
-/// A picture cut into its parts.
+/// A picture split into its parts.
 struct Parts<'p> {
     picture: &'p str,
     prefix: &'p str,
@@ -124,7 +124,7 @@ struct Parts<'p> {
 impl<'p> Parts<'p> {
     fn cut(picture: &'p str, symbols: &Symbols) -> Parts<'p> {
         let begins = |c: char| symbols.is_active(c) && !symbols.is(&symbols.exponent, c);
-        // A picture of passive characters alone is refused as if they stood between active ones.
+        // A picture of passive characters only is refused as if they were between active ones.
         let first = picture.find(begins).unwrap_or(0);
         let last = picture
             .rfind(begins)
@@ -178,7 +178,7 @@ impl<'p> Parts<'p> {
                 "D3093",
             ),
         ];
-        // Of several faults the reference tells the last.
+        // Of several errors the reference reports the last.
         match checks.iter().rfind(|(wrong, _)| *wrong) {
             Some((_, code)) => fail(code),
             None => Ok(()),
@@ -186,7 +186,7 @@ impl<'p> Parts<'p> {
     }
 }
 
-/// Sizes and places that a picture asks for.
+/// Sizes and positions of a picture.
 struct Layout {
     integer_groups: Vec<usize>,
     regular: Option<usize>,
@@ -264,14 +264,14 @@ pub(super) fn format_number(eval: &mut Eval<'_>, [value, picture, options, _]: A
         _ if part.picture.contains(&symbols.per_mille) => (value * 1000.0, 3),
         _ => (value, 0),
     };
-    // What a double cannot hold is made of its digits.
+    // Beyond the range of a double, the digits are shifted.
     let (scaled, zeros) = if scaled.is_finite() { (scaled, 0) } else { (value, zeros) };
     let number = written((scaled, zeros), &layout, part, &symbols);
     let text = format!("{sign}{}{number}{}", part.prefix, part.suffix);
     eval.string(&text)
 }
 
-/// The mantissa and exponent of a number as a picture with an exponent shows it.
+/// The mantissa and exponent of a number for a picture with an exponent.
 fn scientific(value: f64, scale: usize) -> (f64, i32) {
     let (mut mantissa, mut exponent) = (value, 0);
     if value == 0.0 || !value.is_finite() {
@@ -311,7 +311,7 @@ fn written((value, zeros): (f64, usize), layout: &Layout, part: &Parts<'_>, symb
         // Too large to have any of these places.
         _ => mantissa.abs(),
     };
-    // The shortest decimal that is this double, not all the digits of its binary fraction.
+    // The shortest decimal of this double, not all the digits of its binary fraction.
     let fixed = rounded.to_string();
     let (integer, fraction) = fixed.split_once('.').unwrap_or((&fixed, ""));
     let mut integer = integer.trim_start_matches('0').to_owned();

@@ -1,4 +1,4 @@
-//! `$match $contains $replace $split` with texts, regular expressions, and functions that match like them.
+//! `$match $contains $replace $split` with texts, regular expressions, and functions that match like these.
 
 use super::*;
 use crate::json::Value;
@@ -13,7 +13,7 @@ struct Found {
     start: usize,
     end: usize,
     groups: Value,
-    /// The function that finds the next match; `Undefined` for regular expressions, which go on from `end`.
+    /// The function that finds the next match; `Undefined` for regular expressions, which continue from `end`.
     next: Value,
     object: Value,
 }
@@ -171,7 +171,7 @@ pub(super) fn split(eval: &mut Eval<'_>, [text, separator, max, _]: Args, frame:
 }
 
 fn split_by_text(eval: &mut Eval<'_>, text: Value, separator: Value, limit: Option<f64>) -> Outcome<()> {
-    // A limit is a whole number.
+    // A limit is an integer.
     let limit = limit.map_or(usize::MAX, |limit| limit as usize);
     let (mut start, mut pieces) = (0, 0);
     let whole = separator.is_undefined();
@@ -179,7 +179,7 @@ fn split_by_text(eval: &mut Eval<'_>, text: Value, separator: Value, limit: Opti
     while pieces < limit {
         eval.check_items(pieces)?;
         let rest = &eval.arena.str(text)[start..];
-        // Java and JavaScript have two units for such a character; a half of one is no text here.
+        // Such a character has two units in Java and JavaScript; half of one is not text here.
         if by_units && let Some(wide) = rest.chars().next().filter(|char| char.len_utf16() == 2) {
             start += wide.len_utf8();
             eval.work(2)?;
@@ -301,7 +301,7 @@ fn replace_matches(
     Ok(())
 }
 
-/// A match as replacing functions see it.
+/// A match, as passed to replacing functions.
 fn match_object(eval: &mut Eval<'_>, text: Value, found: &Found) -> Outcome {
     if !found.object.is_undefined() {
         return Ok(found.object);

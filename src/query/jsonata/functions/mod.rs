@@ -1,4 +1,5 @@
-//! The built-in functions, by family. Each takes validated arguments; what a signature cannot say it checks itself.
+//! The built-in functions, by family. Each takes validated arguments, and checks itself what a signature cannot
+//! express.
 
 mod aggregate;
 mod array;
@@ -54,7 +55,7 @@ macro_rules! builtins {
     };
 }
 
-/// Which dialect knows a function.
+/// The dialects that have a function.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
     Both,
@@ -145,7 +146,7 @@ impl Builtin {
         ALL.iter().find(|&&(_, known, scope)| known == name && scope != other).map(|&(builtin, ..)| builtin)
     }
 
-    /// The function with the number `index`.
+    /// The function with this number.
     pub(super) fn at(index: u32) -> Option<Builtin> {
         ALL.get(index as usize).map(|&(builtin, ..)| builtin)
     }
@@ -155,7 +156,7 @@ impl Builtin {
         matches!(self, Builtin::Sum | Builtin::Max | Builtin::Min | Builtin::Average | Builtin::Count)
     }
 
-    /// What it makes of several values; `None` when they are not all numbers and it minds.
+    /// Its result for several values; `None` when they are not all numbers and it requires that.
     pub(super) fn fold(self, arena: &Arena, values: &[Value]) -> Option<f64> {
         let fold = |start: f64, step: fn(f64, f64) -> f64| {
             values.iter().try_fold(start, |total, &value| Some(step(total, arena.as_f64(value)?)))
@@ -170,12 +171,12 @@ impl Builtin {
         }
     }
 
-    /// Which arguments it takes.
+    /// Its signature.
     pub(super) fn signature(self) -> &'static Signature {
         &SIGNATURES[self as usize]
     }
 
-    /// Work of a call beside what its arguments take.
+    /// Work of a call beside that of its arguments.
     pub(super) fn work(self) -> u64 {
         match self {
             Builtin::FormatNumber | Builtin::FromMillis | Builtin::ToMillis | Builtin::Now => 2_000,

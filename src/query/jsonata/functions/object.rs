@@ -44,7 +44,7 @@ pub(super) fn lookup(eval: &mut Eval<'_>, [value, key, ..]: Args, _: Frame) -> O
     if !value.is_array() {
         return Ok(Value::UNDEFINED);
     }
-    // A sequence, which a function that is called back by another one hands on as it is.
+    // A sequence, which is passed on unchanged by a function called back by another one.
     let from = eval.arena.begin();
     if key.is_string() {
         eval.charge(key.len() as u64)?;

@@ -1,4 +1,4 @@
-//! Text: cutting, padding, joining. Lengths and places count characters (code points).
+//! Text functions: cutting, padding, joining. Lengths and positions count characters (code points).
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: 
     let source = eval.arena.str(text);
     let count = eval.char_count(source)? as f64;
     let Some(mut start) = eval.arena.as_f64(start) else {
-        // Without a beginning there is no end to count to.
+        // Without a start, the length is meaningless.
         return if length.is_undefined() { Ok(text) } else { eval.string("") };
     };
     if count + start < 0.0 {
@@ -26,7 +26,7 @@ pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: 
         Some(length) => count + start + length,
         None => count,
     };
-    // Places count whole characters from the beginning, or from the end when negative.
+    // Positions count whole characters from the beginning, or from the end when negative.
     let place = |at: f64| {
         let at = at.trunc();
         (if at < 0.0 { (count + at).max(0.0) } else { at.min(count) }) as usize
@@ -36,7 +36,7 @@ pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: 
         return eval.string("");
     }
     if count as usize == source.len() {
-        // Every character is a byte.
+        // Every character is one byte.
         return eval.part(text, from, to);
     }
     let start = eval.byte_of_char(source, from)?;
@@ -44,7 +44,7 @@ pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: 
     eval.part(text, start, end)
 }
 
-/// Where the separator begins in a text.
+/// The position of the separator in a text.
 fn place_of(eval: &Eval<'_>, text: Value, separator: Value) -> Outcome<Option<usize>> {
     if text.is_string() && separator.is_string() {
         eval.find(eval.arena.str(text), eval.arena.str(separator))
@@ -67,7 +67,7 @@ pub(super) fn substring_after(eval: &mut Eval<'_>, [text, separator, ..]: Args, 
     }
 }
 
-/// A text made of another, piece by piece, at so much work for a byte.
+/// A text transformed piece by piece, with so much work for a byte.
 fn mapped(
     eval: &mut Eval<'_>,
     text: Value,
@@ -102,7 +102,7 @@ pub(super) fn lowercase(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outc
         }
         eval.charge(6 * piece.len() as u64)?;
         let mut rest = piece;
-        // Of all letters only the sigma looks at those around it, perhaps beyond the piece.
+        // Of all letters only the sigma depends on its context, perhaps beyond the piece.
         while let Some(sigma) = rest.find('Σ') {
             out.push_str(&rest[..sigma].to_lowercase());
             rest = &rest[sigma + 'Σ'.len_utf8()..];
@@ -113,7 +113,7 @@ pub(super) fn lowercase(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outc
     })
 }
 
-/// The small letter for the sigma before byte `at`: another one at the end of a word.
+/// The lower-case letter for the sigma before byte `at`: a different one at the end of a word.
 fn small_sigma(eval: &Eval<'_>, text: &str, at: usize) -> Outcome<char> {
     #[derive(PartialEq)]
     enum Class {
@@ -121,7 +121,7 @@ fn small_sigma(eval: &Eval<'_>, text: &str, at: usize) -> Outcome<char> {
         PassedOver,
         Other,
     }
-    // The standard library knows the classes, and shows them by what becomes of a sigma beside the character.
+    // The standard library has the character classes, and reveals them by the lower case of an adjacent sigma.
     let class = |c: char| -> Outcome<Class> {
         let is_final = |behind: &[char]| {
             let text: String = ['a', 'Σ'].iter().chain(behind).collect();
@@ -167,7 +167,7 @@ pub(super) fn length(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome
 }
 
 pub(super) fn trim(eval: &mut Eval<'_>, [text, ..]: Args, _: Frame) -> Outcome {
-    // Whether white space was passed over since the last word.
+    // Whether white space was skipped since the last word.
     let mut gap = false;
     mapped(eval, text, 5, |_, piece, out| {
         for (index, word) in piece.split([' ', '\t', '\n', '\r']).enumerate() {
@@ -223,7 +223,7 @@ fn push_padded(
     }
     let at_once = (AT_ONCE / fill_chars).max(1);
     let mut left = missing / fill_chars;
-    // Copied as a block: going over the characters one by one takes ten times as long.
+    // Copied as a block: one character at a time takes ten times as long.
     let block = if left > 16 { Cow::Owned(fill.repeat(left.min(at_once))) } else { Cow::Borrowed(fill) };
     while left > 0 {
         let now = left.min(block.len() / fill.len());

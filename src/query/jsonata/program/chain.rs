@@ -1,4 +1,4 @@
-//! Which part of a path is a plain chain of member names.
+//! Finds the plain chain of member names at the beginning of a path.
 
 use super::draft::{Draft, DraftId, Drafts, Form};
 

@@ -1,5 +1,5 @@
 //! The first half of compiling: chains of `.` become paths, predicates and bindings move to their steps, and every `%`
-//! finds the step whose input it means. (The same transformations as the reference implementation's, in the same
+//! is resolved to the step whose input it is. (The same transformations as the reference implementation's, in the same
 //! order, because the order decides which error is reported.)
 
 use super::super::syntax::{BinaryOp, CompileError, Literal, Signature, Syntax, SyntaxId, Tree};
@@ -8,21 +8,21 @@ use super::super::syntax::{BinaryOp, CompileError, Literal, Signature, Syntax, S
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DraftId(u32);
 
-/// The place where a `%` gets its value from.
+/// The source of a `%`'s value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ancestor(u32);
 
-/// A node with what is attached to it.
+/// A node with its attachments.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) form: Form,
     pub(super) end: u32,
     pub(super) keep_array: bool,
-    /// Its array is not flattened into the sequence around it.
+    /// Its array is not flattened into the enclosing sequence.
     pub(super) cons_array: bool,
     /// It carries bindings from item to item.
     pub(super) tuple: bool,
-    /// Predicates on its value as a whole.
+    /// Predicates on its whole value.
     pub(super) predicates: Vec<Stage>,
     /// Predicates and index bindings on it as a step of a path.
     pub(super) stages: Vec<Stage>,
@@ -31,11 +31,11 @@ pub(super) struct Draft {
     pub(super) focus: Option<String>,
     pub(super) index: Option<String>,
     pub(super) ancestor: Option<Ancestor>,
-    /// `%`s inside that look for their step further out.
+    /// Nested `%`s whose step is further out.
     seeking: Vec<Ancestor>,
 }
 
-/// What happens to the items of a step.
+/// An operation on the items of a step.
 #[derive(Debug)]
 pub(super) enum Stage {
     Filter(DraftId),
@@ -89,7 +89,7 @@ impl Drafts {
         &self.drafts[id.0 as usize]
     }
 
-    /// The name under which the value of a `%` is carried; no variable can have it.
+    /// The name under which the value of a `%` is carried; it is not valid for variables.
     pub(super) fn label(&self, ancestor: Ancestor) -> String {
         format!("!{}", self.ancestors[ancestor.0 as usize].label)
     }
@@ -159,7 +159,7 @@ impl Drafting<'_> {
         matches!(self.at(id).form, Form::Path { .. })
     }
 
-    /// The reference's word for the type of a node, which one error quotes.
+    /// The reference's name for the type of a node, which one error quotes.
     fn type_of(&self, id: DraftId) -> String {
         match &self.at(id).form {
             Form::Path { .. } => "path",
@@ -311,7 +311,7 @@ impl Drafting<'_> {
         pairs.iter().map(|&(key, value)| Ok((self.process(key)?, self.process(value)?))).collect()
     }
 
-    /// Whether the item makes the block around it an array constructor.
+    /// Whether the item makes its block an array constructor.
     fn conses(&self, item: DraftId) -> bool {
         match &self.at(item).form {
             Form::Path { steps, .. } => steps.first().is_some_and(|&step| self.at(step).cons_array),
@@ -367,7 +367,7 @@ impl Drafting<'_> {
         }
     }
 
-    /// Literal strings in a path are names; other literals have no place there.
+    /// Literal strings in a path are names; other literals are not allowed there.
     fn check_steps(&mut self, steps: &[DraftId]) -> Result<(), CompileError> {
         for &step in steps {
             let draft = self.at_mut(step);
@@ -490,7 +490,7 @@ impl Drafting<'_> {
         Ok(result)
     }
 
-    /// Hands what the children still seek to their parent.
+    /// Passes the children's unresolved `%`s to their parent.
     fn take_seekers(&mut self, parent: DraftId, children: &[DraftId]) {
         for &child in children {
             let mut seeking = std::mem::take(&mut self.at_mut(child).seeking);
@@ -530,7 +530,7 @@ impl Drafting<'_> {
         Ok(())
     }
 
-    /// Goes outwards through `id` by one level, or more where it is a path.
+    /// Goes outwards through `id` by one level, or more if it is a path.
     fn seek_parent(&mut self, id: DraftId, slot: Ancestor) -> Result<(), CompileError> {
         let draft = self.at_mut(id);
         match &draft.form {

@@ -11,7 +11,7 @@ use super::scope::{ScopeId, Scopes, carried};
 use super::*;
 use crate::query::jsonata::syntax::Literal;
 
-/// Which dialect an expression is written in.
+/// The dialect of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// JSONata 2.0.6 itself: `$` and `$$` are the input, names stand for its members.
@@ -84,13 +84,13 @@ pub(super) fn emit(
     Ok(emitter.program)
 }
 
-/// Where a draft stands.
+/// The context of a draft.
 #[derive(Clone, Copy)]
 struct Place {
     scope: ScopeId,
-    /// The context is the one AWS does not give.
+    /// The context is the top-level one, which AWS does not provide.
     context_is_top: bool,
-    /// Its value is the value of the function around it.
+    /// Its value is that of the enclosing function.
     tail: bool,
 }
 
@@ -107,7 +107,7 @@ struct Emitter<'d, 'n> {
     scopes: Scopes,
     /// Variables to be resolved when all scopes are complete.
     pending: Vec<(NodeId, Cow<'d, str>, ScopeId)>,
-    /// Where the program's texts and keys stand.
+    /// The indexes of the program's texts and keys.
     texts: HashMap<&'d str, u32>,
     keys: HashMap<&'d str, u32>,
     program: Program,
@@ -151,7 +151,7 @@ impl<'d> Emitter<'d, '_> {
         KeyId(*self.keys.entry(text).or_insert_with(|| push(keys, Key::new(text))))
     }
 
-    /// A draft with what is attached to it.
+    /// A draft with its attachments.
     fn node(&mut self, id: DraftId, place: Place) -> Emitted {
         let drafts = self.drafts;
         let draft = drafts.get(id);
@@ -351,7 +351,7 @@ impl<'d> Emitter<'d, '_> {
         let mut keys: Vec<u32> = Vec::new();
         for member in &self.program.members[members.range()] {
             match self.program.node(member.key.node) {
-                // Equal texts have one number.
+                // Equal texts have the same number.
                 Node::Text(text) if !keys.contains(&text.0) && keys.len() < 64 => keys.push(text.0),
                 _ => return false,
             }
@@ -359,7 +359,7 @@ impl<'d> Emitter<'d, '_> {
         true
     }
 
-    /// A draft in a frame that holds the row's bindings, where there are rows.
+    /// A draft in a frame with the row's bindings, if there are rows.
     fn framed(
         &mut self,
         id: DraftId,
@@ -440,7 +440,7 @@ impl<'d> Emitter<'d, '_> {
             let place = if index == 0 { place } else { later };
             let mut emitted_step = self.step(step, place, rows, None)?;
             if let (Form::Sort(terms), true, true) = (&draft.form, sorts_items, draft.tuple) {
-                // A sort that begins the stream looks at items; only what follows it sees rows.
+                // A sort at the start of the stream has items; only the following steps have rows.
                 emitted_step.what = StepKind::Sort(self.terms(terms, later, None)?);
             }
             emitted.push(emitted_step);
@@ -469,7 +469,7 @@ impl<'d> Emitter<'d, '_> {
         Ok(self.add(Node::Path(path), draft.end))
     }
 
-    /// AWS gives no context at the top level, so a path cannot begin with a bare name there.
+    /// AWS provides no context at the top level, so a path cannot begin with a bare name there.
     fn check_first_step(&self, steps: &[DraftId], place: Place) -> Result<(), CompileError> {
         let Some(first) = steps.first().map(|&step| self.drafts.get(step)) else { return Ok(()) };
         match &first.form {
@@ -512,7 +512,7 @@ impl<'d> Emitter<'d, '_> {
     }
 
     fn add_chain(&mut self, root: ChainRoot, names: &[&'d str]) -> ChainId {
-        // Keys of one chain stand together, so they are not shared with other chains.
+        // Keys of one chain are contiguous, so they are not shared with other chains.
         let keys = extend(&mut self.program.keys, names.iter().map(|name| Key::new(name)).collect());
         for (at, name) in (keys.from..).zip(names) {
             self.keys.entry(name).or_insert(at);
@@ -520,7 +520,7 @@ impl<'d> Emitter<'d, '_> {
         ChainId(push(&mut self.program.chains, Chain { root, keys }))
     }
 
-    /// A chain that begins with `$states`; `end` is the place of the first name.
+    /// A chain that begins with `$states`; `end` is the position of the first name.
     fn states_chain(&mut self, names: &[&'d str], end: u32) -> Result<ChainId, CompileError> {
         let allowed = match self.profile {
             Profile::StepFunctions(allowed) => allowed,
@@ -596,7 +596,7 @@ impl<'d> Emitter<'d, '_> {
     ) -> Result<Framed, CompileError> {
         let draft = self.drafts.get(id);
         match &draft.form {
-            // Whether one member stays an array is the whole path's business.
+            // Whether one member stays an array is decided for the whole path.
             Form::Name(_) => {
                 let node = self.bare(id, place)?;
                 Ok(Framed { node, slots: rows.map(|names| names.len() as u16) })
@@ -639,7 +639,7 @@ impl<'d> Emitter<'d, '_> {
         }
     }
 
-    /// Finds all variables, now that every scope knows its names.
+    /// Resolves all variables, when the names of every scope are known.
     fn resolve(&mut self) -> Result<(), CompileError> {
         for (node, name, scope) in std::mem::take(&mut self.pending) {
             let places = self.scopes.places(scope, &name);
@@ -690,7 +690,7 @@ impl<'d> Emitter<'d, '_> {
     }
 }
 
-/// The place of a carried name in a row: the item comes first. 0 when nothing is carried.
+/// The column of a carried name in a row: the item comes first. 0 without a name.
 fn column(rows: Option<&Rc<[String]>>, name: Option<&str>) -> u16 {
     match (rows, name) {
         (Some(rows), Some(name)) => rows.iter().position(|known| known == name).map_or(0, |at| at as u16 + 1),

@@ -1,7 +1,7 @@
-//! A compiled expression: flat tables with typed indices. Names are slots, constants are interned, plain chains such
-//! as `$states.input.order.id` are direct steps. Immutable; everything that changes is the evaluator's scratch.
+//! A compiled expression: flat tables with typed indices. Names are slots, constants are interned, plain chains such as
+//! `$states.input.order.id` are direct steps. Immutable; all mutable state is in the evaluator's scratch.
 //!
-//! What it is not: it holds no values but numbers, so one program serves any arena.
+//! It has no values except numbers, so one program works with any arena.
 
 mod chain;
 mod draft;
@@ -43,7 +43,7 @@ ids! {
     NumberId;
     /// A compiled regular expression.
     RegexId;
-    /// A variable with several places to look at.
+    /// A variable with several possible places.
     VariableId;
     /// A chain of member names.
     ChainId;
@@ -63,7 +63,7 @@ ids! {
     SchemaId;
 }
 
-/// A run of entries in one of the tables.
+/// A range of entries in one of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) from: u32,
@@ -81,7 +81,7 @@ impl Span {
     }
 }
 
-/// What to compute.
+/// A node's operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Node {
     Undefined,
@@ -105,16 +105,16 @@ pub(super) enum Node {
     },
     Variable(VariableId),
     Builtin(Builtin),
-    /// `$states` as a whole.
+    /// The whole `$states`.
     States {
         has_result: bool,
     },
     Chain(ChainId),
     Path(PathId),
     Negate(NodeId),
-    /// The items; the second says that the array stays one item of the sequence around it.
+    /// The items; the second means that the array stays one item of the enclosing sequence.
     Array(Span, bool),
-    /// The members; the second says that the keys are different constants.
+    /// The members; the second means that the keys are different constants.
     Object(Span, bool),
     Binary(BinaryOp, NodeId, NodeId),
     Condition(NodeId, NodeId, NodeId),
@@ -124,7 +124,7 @@ pub(super) enum Node {
         value: NodeId,
     },
     Call(CallId),
-    /// A call whose value is the value of the function it stands in.
+    /// A call whose value is that of the enclosing function.
     TailCall(CallId),
     Partial(CallId),
     Lambda(LambdaId),
@@ -137,12 +137,12 @@ pub(super) enum Node {
 
 const _: () = assert!(size_of::<Node>() <= 16);
 
-/// Where a chain begins.
+/// The start of a chain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum ChainRoot {
     /// The context.
     Context,
-    /// The value of a node; paths that begin so do not look at the context.
+    /// The value of a node; such paths do not use the context.
     Node(NodeId),
     StatesInput,
     StatesResult,
@@ -152,14 +152,14 @@ pub(super) enum ChainRoot {
     Nowhere,
 }
 
-/// Member names one after the other.
+/// Consecutive member names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Chain {
     pub(super) root: ChainRoot,
     pub(super) keys: Span,
 }
 
-/// A node evaluated in a frame of its own, or in the frame around it (`slots` is `None`).
+/// A node evaluated in a new frame, or in the enclosing frame (`slots` is `None`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Framed {
     pub(super) node: NodeId,
@@ -169,7 +169,7 @@ pub(super) struct Framed {
 /// A path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Path {
-    /// The plain names it begins with.
+    /// The plain names at its beginning.
     pub(super) prefix: Option<ChainId>,
     pub(super) steps: Span,
     pub(super) keep_singleton: bool,
@@ -192,20 +192,20 @@ pub(super) struct Step {
     pub(super) tuple: bool,
     /// An array constructor that begins the path: evaluated once for the whole context.
     pub(super) cons_array: bool,
-    /// Places in the row, 0 for none.
+    /// Columns of the row, 0 for none.
     pub(super) focus: u16,
     pub(super) index: u16,
     pub(super) ancestor: u16,
 }
 
-/// What a step does.
+/// A step's operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum StepKind {
     Eval(Framed),
     Sort(Span),
 }
 
-/// What happens to a step's items.
+/// An operation on a step's items.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stage {
     Filter(Framed),
@@ -239,7 +239,7 @@ pub(super) struct Item {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Call {
     pub(super) procedure: NodeId,
-    /// The built-in function, when no variable can stand in its way.
+    /// The built-in function, when no variable can hide it.
     pub(super) direct: Option<Builtin>,
     /// `direct` folds the numbers of its one argument, a path without bindings.
     pub(super) fold: Option<Builtin>,
@@ -260,7 +260,7 @@ pub(super) struct Lambda {
     pub(super) body: NodeId,
 }
 
-/// Expressions one after the other.
+/// Consecutive expressions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Block {
     pub(super) items: Span,
@@ -286,7 +286,7 @@ pub(super) struct Wrap {
     pub(super) keep_array: bool,
 }
 
-/// Where a variable may be found: the places in order, then what it is when none of them is bound.
+/// The possible places of a variable, in order, and the fallback when none of them is bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Variable {
     pub(super) places: Span,
@@ -321,7 +321,7 @@ pub(super) struct Program {
     pub(super) blocks: Vec<Block>,
     pub(super) transforms: Vec<Transform>,
     pub(super) wraps: Vec<Wrap>,
-    /// The names carried along each path; a row holds the item, then these.
+    /// The names carried along each path; a row has the item, then these.
     pub(super) schemas: Vec<Vec<Box<str>>>,
     pub(super) root: NodeId,
     /// Slots of the outermost frame.

@@ -1,5 +1,5 @@
-//! JavaScript's regular expressions in the syntax of the `regex` crate, which matches in linear time. What only
-//! backtracking can do (look-around, back-references) is refused by name.
+//! Translates JavaScript's regular expressions to the syntax of the `regex` crate, which matches in linear time.
+//! Features that need backtracking (look-around, back-references) are refused by name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::Profile;
 use crate::limits;
 use crate::query::pattern::{Pattern, PatternError};
 
-/// Pattern, flags, and what `\s` means.
+/// Pattern, flags, and the class `\s`.
 type Written = (Box<str>, Box<str>, &'static str);
 
 /// The regular expressions of one state machine: each is compiled once, and together they are bounded.
@@ -19,7 +19,7 @@ pub struct Regexes {
 }
 
 impl Regexes {
-    /// Bytes of their automata, about.
+    /// Roughly the bytes of their automata.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -40,7 +40,7 @@ impl Regexes {
         let translated =
             Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line, space }
                 .run()?;
-        // What does not fit any more is not even compiled to its end.
+        // Compiling stops when it exceeds the remaining room.
         let left = limits::PROGRAM_REGEX_BYTES_MAX.saturating_sub(self.bytes) / Pattern::AUTOMATA;
         let (bytes_max, depth_max) = (limits::JSONATA_REGEX_BYTES_MAX, limits::JSONATA_REGEX_DEPTH_MAX);
         let compiled = Pattern::new(&translated, flags.contains('i'), bytes_max.min(left), depth_max);
@@ -94,14 +94,14 @@ impl Translation {
                     self.out.push('\\');
                     self.out.push(c);
                 }
-                // White space and `#` mean themselves: the `x` flag is never set.
+                // White space and `#` are literal: the `x` flag is never set.
                 _ => self.out.push(c),
             }
         }
         Ok(self.out)
     }
 
-    /// A `{` is a repetition only where it is written as one.
+    /// A `{` is a repetition only if it has the syntax of one.
     fn brace(&mut self) {
         let rest = &self.chars[self.at..];
         let counts = rest.iter().take_while(|c| c.is_ascii_digit() || **c == ',').count();
@@ -164,7 +164,7 @@ impl Translation {
         Ok(())
     }
 
-    /// The character an escape means, behind the letter `c`.
+    /// The character of an escape, behind the letter `c`.
     fn escaped_char(&mut self, c: char) -> char {
         let code = match c {
             'n' => return '\n',

@@ -1,4 +1,4 @@
-//! Scopes while compiling: which frame a variable lives in.
+//! Scopes during compilation: the frame of each variable.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,19 +12,19 @@ pub(super) struct ScopeId(u32);
 #[derive(Debug, Default)]
 struct Scope {
     parent: Option<ScopeId>,
-    /// The variables that its frame begins with, by slot; shared by the scopes of one row.
+    /// The first variables of its frame, by slot; shared by the scopes of one row.
     first: Rc<[String]>,
     /// Those of them that are bound as soon as the frame exists.
     bound: usize,
     /// The variables that follow, by slot.
     names: Vec<String>,
-    /// Their slots, when they are many.
+    /// Their slots, if there are many.
     slots: HashMap<String, usize>,
-    /// It has a frame even when nothing is assigned in it.
+    /// Whether it has a frame even when nothing is assigned in it.
     framed: bool,
 }
 
-/// So many variables are found as fast one by one.
+/// For so few variables, a linear search is as fast.
 const NAMES_SCANNED_MAX: usize = 16;
 
 impl Scope {
@@ -93,8 +93,8 @@ impl Scopes {
         (scope.framed || !scope.names.is_empty()).then_some(scope.len())
     }
 
-    /// The places where `name` may be bound as seen from `scope`, inmost first: frames outwards, slot, and whether it
-    /// is certainly bound there (then it is the last).
+    /// The places where `name` may be bound, seen from `scope`, inmost first: frames outwards, slot, and whether it is
+    /// certainly bound there (then it is the last).
     pub(super) fn places(&self, scope: ScopeId, name: &str) -> Vec<(usize, usize, bool)> {
         let (mut places, mut hops, mut at) = (Vec::new(), 0, Some(scope));
         while let Some(id) = at {
@@ -113,7 +113,7 @@ impl Scopes {
     }
 }
 
-/// The names a path carries from item to item: those it binds, and those of paths inside that carry theirs on.
+/// The names a path carries from item to item: its own bindings, and those that nested paths carry.
 pub(super) fn carried(drafts: &Drafts, steps: &[DraftId], names: &mut Vec<String>) {
     let mut add = |name: String| {
         if !names.contains(&name) {

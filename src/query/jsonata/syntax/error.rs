@@ -1,13 +1,13 @@
-//! Why an expression is refused when it is compiled.
+//! Errors of compiling an expression.
 
 use std::fmt;
 
-/// Which of AWS's diagnostics a refusal belongs to (`CreateStateMachine`, `ValidateStateMachineDefinition`).
+/// AWS's diagnostic for an error (`CreateStateMachine`, `ValidateStateMachineDefinition`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompileErrorKind {
     /// `INVALID_JSONATA_EXPRESSION`: it does not parse.
     Invalid,
-    /// `UNSUPPORTED_JSONATA_EXPRESSION`: it parses, but refers to something that is not there.
+    /// `UNSUPPORTED_JSONATA_EXPRESSION`: it parses, but refers to something that is not available.
     Unsupported,
 }
 
@@ -24,18 +24,18 @@ impl CompileErrorKind {
 /// A refused expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompileError {
-    /// Which diagnostic it is.
+    /// The diagnostic.
     pub kind: CompileErrorKind,
-    /// JSONata's code (`S0201`), empty for what AWS alone refuses.
+    /// JSONata's code (`S0201`), empty for what only AWS refuses.
     pub code: &'static str,
     /// JSONata's or AWS's message, without the code.
     pub message: String,
-    /// Where, in UTF-16 code units from the beginning of the expression; as in the reference implementation this is
-    /// the end of the offending token.
+    /// The position, in UTF-16 code units from the beginning of the expression; as in the reference implementation this
+    /// is the end of the offending token.
     pub position: usize,
-    /// Where, as a byte offset (the same place as `position`).
+    /// The position as a byte offset.
     pub offset: usize,
-    /// The offending token, where there is one.
+    /// The offending token, if there is one.
     pub token: Option<String>,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for CompileError {
 
 impl std::error::Error for CompileError {}
 
-/// The UTF-16 offset of a byte offset; beyond the end it is the end.
+/// The UTF-16 offset of a byte offset; beyond the text, its end.
 pub(in crate::query::jsonata) fn utf16_offset(source: &str, offset: usize) -> usize {
     source.char_indices().take_while(|&(at, _)| at < offset).map(|(_, c)| c.len_utf16()).sum()
 }

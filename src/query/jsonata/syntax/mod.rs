@@ -1,8 +1,7 @@
 //! From text to a syntax tree: the tokenizer, the operator-precedence parser, and function signatures.
 //!
-//! The tree is a flat table in which children stand before their parents. It says what was written, not what it means:
-//! paths are still chains of `.`, and a `%` does not know yet whose parent it is. That is the business of
-//! [`program`](super::program).
+//! The tree is a flat table in which children come before their parents. It represents the syntax, not the meaning:
+//! paths are still chains of `.`, and a `%` is not resolved yet. That is done by [`program`](super::program).
 
 mod error;
 mod parse;

@@ -9,19 +9,19 @@ use crate::limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::query::jsonata) struct SyntaxId(u32);
 
-/// What stands at one place of an expression.
+/// A node of the syntax tree.
 #[derive(Clone, Debug)]
 pub(in crate::query::jsonata) struct SyntaxNode {
     pub(in crate::query::jsonata) kind: Syntax,
     /// Byte offset of the end of its token.
     pub(in crate::query::jsonata) end: u32,
-    /// `[]` was written behind it: a sequence of one stays an array.
+    /// Whether `[]` follows it: a sequence of one stays an array.
     pub(in crate::query::jsonata) keep_array: bool,
     /// Levels below it.
     depth: u32,
 }
 
-/// The forms of the language.
+/// The syntactic forms of the language.
 #[derive(Clone, Debug)]
 pub(in crate::query::jsonata) enum Syntax {
     Name(String),
@@ -67,7 +67,7 @@ pub(in crate::query::jsonata) enum Syntax {
     },
 }
 
-/// The operators that take two values.
+/// The binary operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::query::jsonata) enum BinaryOp {
     Add,
@@ -89,7 +89,7 @@ pub(in crate::query::jsonata) enum BinaryOp {
 }
 
 impl BinaryOp {
-    /// As it is written.
+    /// Its source text.
     pub(in crate::query::jsonata) const fn text(self) -> &'static str {
         match self {
             BinaryOp::Add => "+",
@@ -133,7 +133,7 @@ impl BinaryOp {
     }
 }
 
-/// How tightly an operator binds to what stands left of it; 0 where it does not continue an expression.
+/// The left binding power of an operator; 0 if it does not continue an expression.
 fn binding_power(operator: &str) -> u32 {
     match operator {
         "[" | "(" | "@" | "#" => 80,
@@ -150,7 +150,7 @@ fn binding_power(operator: &str) -> u32 {
     }
 }
 
-/// A parsed expression. Children stand before their parents; the last node is the root.
+/// A parsed expression. Children come before their parents; the last node is the root.
 #[derive(Clone, Debug)]
 pub(in crate::query::jsonata) struct Tree {
     nodes: Vec<SyntaxNode>,
@@ -180,7 +180,7 @@ pub(in crate::query::jsonata) fn parse(source: &str) -> Result<Tree, CompileErro
     Ok(Tree { nodes: parser.nodes, root })
 }
 
-/// Refuses the characters that are reserved but mean nothing.
+/// Refuses characters that are reserved but have no meaning.
 fn known(token: Token) -> Result<Token, CompileError> {
     match token.kind {
         TokenKind::Operator(operator @ ("!" | "~")) => {
@@ -198,7 +198,7 @@ fn too_deep(offset: usize) -> CompileError {
 
 struct Parser<'s> {
     tokens: Tokens<'s>,
-    /// The token to be consumed next.
+    /// The next token.
     token: Token,
     nodes: Vec<SyntaxNode>,
     depth: u32,
@@ -254,7 +254,7 @@ impl Parser<'_> {
         matches!(&self.token.kind, TokenKind::Operator(text) if *text == operator)
     }
 
-    /// Consumes the current token; `operand` says that a regular expression may come next.
+    /// Consumes the current token; `operand` means that a regular expression may follow.
     fn next(&mut self, operand: bool) -> Result<Token, CompileError> {
         let next = known(self.tokens.next(operand)?)?;
         Ok(std::mem::replace(&mut self.token, next))
@@ -289,7 +289,7 @@ impl Parser<'_> {
         if self.depth > limits::JSONATA_SYNTAX_DEPTH_MAX {
             return Err(too_deep(self.token.end as usize));
         }
-        // What follows the first token of an operand is an operator: there a `/` divides. (So it is behind `(` as well.)
+        // After the first token of an operand comes an operator: there a `/` divides. (So it does behind `(` as well.)
         let token = self.next(false)?;
         let mut left = self.prefix(token)?;
         while let TokenKind::Operator(operator) = self.token.kind {

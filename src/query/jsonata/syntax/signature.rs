@@ -2,7 +2,7 @@
 
 use super::CompileError;
 
-/// The kinds of values a signature tells apart, as bits.
+/// The kinds of values that signatures distinguish, as bits.
 pub(in crate::query::jsonata) mod kinds {
     pub(in crate::query::jsonata) const STRING: u8 = 1;
     pub(in crate::query::jsonata) const NUMBER: u8 = 2;
@@ -37,15 +37,15 @@ pub(in crate::query::jsonata) mod kinds {
 /// One parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::query::jsonata) struct ParamKind {
-    /// Kinds it takes.
+    /// Accepted kinds.
     pub(in crate::query::jsonata) kinds: u8,
-    /// May be left out.
+    /// May be omitted.
     pub(in crate::query::jsonata) optional: bool,
-    /// When left out, the context takes its place.
+    /// When omitted, the context is used.
     pub(in crate::query::jsonata) context: bool,
     /// Takes one or more arguments.
     pub(in crate::query::jsonata) many: bool,
-    /// Wants an array: anything else becomes an array of one.
+    /// Requires an array: any other value becomes an array of one.
     pub(in crate::query::jsonata) array: bool,
     /// The letter of the kind its elements must have, 0 for any.
     pub(in crate::query::jsonata) element: u8,
@@ -72,7 +72,7 @@ impl Signature {
         &self.params[..self.len as usize]
     }
 
-    /// Reads a signature. The error is a code and the offset inside the signature.
+    /// Parses a signature. The error is a code and the offset inside the signature.
     pub(in crate::query::jsonata) const fn parse(text: &[u8]) -> Result<Signature, (&'static str, usize)> {
         let mut params = [ParamKind::NONE; Signature::PARAMS_MAX];
         let mut len = 0;
@@ -135,7 +135,7 @@ impl Signature {
     }
 }
 
-/// Where the bracket opened at `from` closes, or the end of the text.
+/// The end of the bracket opened at `from`, or the end of the text.
 const fn closing(text: &[u8], from: usize, open: u8, close: u8) -> usize {
     let (mut at, mut depth) = (from + 1, 1);
     while at < text.len() {

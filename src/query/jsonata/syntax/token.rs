@@ -1,9 +1,9 @@
-//! The tokenizer. Whether a `/` begins a regular expression depends on what stands before it, so the parser says with
+//! The tokenizer. Whether a `/` begins a regular expression depends on the token before it, so the parser passes with
 //! each call whether an operand may begin here.
 
 use super::CompileError;
 
-/// A token and where it ends.
+/// A token and its end.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
@@ -11,7 +11,7 @@ pub(super) struct Token {
     pub(super) end: u32,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum TokenKind {
     Name(String),
@@ -36,7 +36,7 @@ pub(in crate::query::jsonata) enum Literal {
 }
 
 impl TokenKind {
-    /// The token's value as JSONata's messages quote it.
+    /// The token's value, quoted for JSONata's messages.
     pub(super) fn quoted(&self) -> String {
         match self {
             TokenKind::Name(text) | TokenKind::Variable(text) => quote(text),
@@ -65,7 +65,7 @@ pub(in crate::query::jsonata) fn quote(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// A number as JavaScript prints it.
+/// A number in JavaScript's format.
 pub(in crate::query::jsonata) fn number_text(number: f64) -> String {
     let mut out = String::new();
     crate::query::jsonata::number::write_js(number, &mut out);
@@ -85,7 +85,7 @@ fn is_operator_byte(byte: u8) -> bool {
     b".[]{}(),@#;:?+-*/%|=<>^&!~".contains(&byte)
 }
 
-/// Cuts an expression into tokens.
+/// Splits an expression into tokens.
 pub(super) struct Tokens<'s> {
     source: &'s str,
     at: usize,
@@ -104,7 +104,7 @@ impl<'s> Tokens<'s> {
         Token { kind, end: self.at as u32 }
     }
 
-    /// The next token; `operand` says that a regular expression may begin here.
+    /// The next token; `operand` means that a regular expression may begin here.
     pub(super) fn next(&mut self, operand: bool) -> Result<Token, CompileError> {
         self.skip_space_and_comments()?;
         if self.at >= self.source.len() {
@@ -154,7 +154,7 @@ impl<'s> Tokens<'s> {
     fn string(&mut self, quote: u8) -> Result<Token, CompileError> {
         self.at += 1;
         let mut text = String::new();
-        // Halves of surrogate pairs written as two \u escapes meet here.
+        // Halves of surrogate pairs written as two `\u` escapes are combined here.
         let mut high = None;
         loop {
             let Some(c) = self.source[self.at..].chars().next() else {
@@ -300,7 +300,7 @@ impl<'s> Tokens<'s> {
             if byte == b'/' && depth == 0 && backslashes % 2 == 0 {
                 return self.regex_end(start);
             }
-            // As in the reference, one backslash before a bracket hides it, whatever stands before that.
+            // As in the reference, one backslash before a bracket hides it, even if that backslash is escaped.
             let hidden = backslashes > 0;
             match byte {
                 b'(' | b'[' | b'{' if !hidden => depth += 1,
