@@ -1,5 +1,4 @@
-//! ARNs of AWS Step Functions: what they are made of, and how they are taken apart (API reference; the forms are those
-//! that AWS's own answers show).
+//! ARNs of AWS Step Functions: their parts, and parsing (API reference; the forms are those in AWS's own answers).
 //!
 //! ```text
 //! arn:<partition>:states:<region>:<account>:stateMachine:<name>[:<version or alias>]
@@ -10,10 +9,10 @@
 //! arn:<partition>:states:<region>:<account>:mapRun:<machine>/<label>:<uuid>
 //! ```
 
-/// An ARN of the service, taken apart. Its parts are not checked any further.
+/// A parsed ARN of the service. Its parts are not checked any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arn<'a> {
-    /// All up to the resource type, its colon included: `arn:aws:states:us-east-1:123456789012:`.
+    /// Everything up to the resource type, with its colon: `arn:aws:states:us-east-1:123456789012:`.
     pub prefix: &'a str,
     /// The resource type: `stateMachine`, `execution`, …
     pub resource_type: &'a str,
@@ -22,7 +21,7 @@ pub struct Arn<'a> {
 }
 
 impl<'a> Arn<'a> {
-    /// Takes an ARN apart. `None` if it does not begin as ARNs of this service do.
+    /// Parses an ARN. `None` if it does not begin as ARNs of this service do.
     ///
     /// ```
     /// use expressway::arn::Arn;
@@ -52,7 +51,7 @@ impl<'a> Arn<'a> {
         self.resource.split_once(':').map(|(_, rest)| rest)
     }
 
-    /// Whether the name carries the label of a Map state: `machine/label`.
+    /// Whether the name has the label of a Map state: `machine/label`.
     pub fn is_labelled(&self) -> bool {
         self.name().contains('/')
     }
@@ -63,8 +62,8 @@ impl<'a> Arn<'a> {
     }
 }
 
-/// Whether `name` is one that AWS allows for state machines, executions and activities: 1 to 80 characters, none of
-/// them white space, a bracket, a wildcard, one of `"#%\^|~` `` ` `` `$&,;:/`, or a control character.
+/// Whether `name` is valid for state machines, executions and activities on AWS: 1 to 80 characters, none of them white
+/// space, a bracket, a wildcard, one of `"#%\^|~` `` ` `` `$&,;:/`, or a control character.
 pub fn is_name(name: &str) -> bool {
     let allowed = |c: char| {
         !c.is_whitespace()
