@@ -1,8 +1,8 @@
-//! Timestamps as Amazon States Language writes and reads them. Nothing here asks for the time.
+//! Formatting and parsing of timestamps in Amazon States Language. Nothing here reads a clock.
 
-/// A timestamp in nanoseconds since 1970, read as Java's `DateTimeFormatter.ISO_OFFSET_DATE_TIME` reads it, which is what
-/// AWS does while executions run: `t` and `z` may be small, seconds may be absent, a fraction has up to nine digits, an
-/// offset has a colon and lies within 18 hours, and there is no leap second.
+/// A timestamp in nanoseconds since 1970, parsed like Java's `DateTimeFormatter.ISO_OFFSET_DATE_TIME`, which AWS uses
+/// at run time: `t` and `z` may be lower case, seconds may be absent, a fraction has up to nine digits, an offset has a
+/// colon and is within 18 hours, and there is no leap second.
 pub fn parse_timestamp(text: &str) -> Option<i128> {
     let mut rest = Rest(text.as_bytes());
     let year = rest.year()?;
@@ -24,7 +24,7 @@ pub fn parse_timestamp(text: &str) -> Option<i128> {
     Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
 }
 
-/// What is left to read.
+/// The unread rest.
 struct Rest<'t>(&'t [u8]);
 
 impl Rest<'_> {
@@ -32,7 +32,7 @@ impl Rest<'_> {
         self.0.first().is_some_and(|byte| any.contains(byte))
     }
 
-    /// Takes as many digits as there are, up to `max`.
+    /// Takes as many digits as possible, up to `max`.
     fn digits(&mut self, max: usize) -> (usize, i64) {
         let count = self.0.iter().take(max).take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, rest) = self.0.split_at(count);
@@ -50,7 +50,7 @@ impl Rest<'_> {
         (count == 2).then_some(number)
     }
 
-    /// Four digits, or more behind a sign: years of Java have up to nine.
+    /// Four digits, or more behind a sign: Java's years have up to nine.
     fn year(&mut self) -> Option<i64> {
         let sign = self.0.first().copied().filter(|byte| matches!(byte, b'+' | b'-'));
         self.0 = &self.0[usize::from(sign.is_some())..];
@@ -98,15 +98,15 @@ fn month_days(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1 January 1970 in the Gregorian calendar, which is carried back before it began.
+/// Days from 1 January 1970 in the proleptic Gregorian calendar.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    // Days of March to February, so that the day that years differ in is the last one.
+    // Years from March to February, so that the leap day is the last one.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
-/// Milliseconds since 1970 as ISO 8601 in UTC with as many fractional digits as Java's `Instant` prints: none or three.
+/// Milliseconds since 1970 as ISO 8601 in UTC with as many fractional digits as Java's `Instant`: none or three.
 pub fn format_millis(millis: u64) -> String {
     let millis = i64::try_from(millis).unwrap_or(i64::MAX);
     match jiff::Timestamp::from_millisecond(millis) {
@@ -116,7 +116,7 @@ pub fn format_millis(millis: u64) -> String {
     }
 }
 
-/// Seconds since 1970 as the HTTP header `Date` has them (RFC 9110).
+/// Seconds since 1970 in the format of the HTTP header `Date` (RFC 9110).
 #[cfg(feature = "service")]
 pub fn http_date(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
