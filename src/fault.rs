@@ -1,13 +1,12 @@
-//! A workflow failure is a value: it is matched by Retry and Catch tables and ends as the caller's error.
+//! A workflow failure is a value: it is matched by Retry and Catch tables and becomes the caller's error.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// What went wrong inside a workflow, as Amazon States Language names it (specification, "Errors").
+/// A failure inside a workflow, with Amazon States Language's names (specification, "Errors").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The error name: `States.Timeout`, `States.Runtime`, or one of the author's own. Absent when a Fail state
-    /// names none.
+    /// The error name: `States.Timeout`, `States.Runtime`, or a custom one. Absent when a Fail state has none.
     pub error: Option<Cow<'static, str>>,
     /// Free text for people. Timeouts have none.
     pub cause: Option<String>,
@@ -21,7 +20,7 @@ impl Fault {
 }
 
 impl fmt::Display for Fault {
-    /// `<error name>: <cause>`, as far as there are any.
+    /// `<error name>: <cause>`, or the part that exists.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.error, &self.cause) {
             (Some(error), Some(cause)) => write!(f, "{error}: {cause}"),
@@ -34,7 +33,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// `States.Runtime`: the interpreter could not go on. Never caught.
+/// `States.Runtime`: the interpreter could not continue. Never caught.
 pub const RUNTIME: &str = "States.Runtime";
 /// `States.QueryEvaluationError`: a JSONata expression failed.
 pub const QUERY_EVALUATION_ERROR: &str = "States.QueryEvaluationError";
@@ -42,11 +41,11 @@ pub const QUERY_EVALUATION_ERROR: &str = "States.QueryEvaluationError";
 pub const TIMEOUT: &str = "States.Timeout";
 /// `States.HeartbeatTimeout`: a task missed its heartbeat.
 pub const HEARTBEAT_TIMEOUT: &str = "States.HeartbeatTimeout";
-/// `States.TaskFailed`: a task failed; as a wildcard, any task failure but a timeout.
+/// `States.TaskFailed`: a task failed; as a wildcard, any task failure except a timeout.
 pub const TASK_FAILED: &str = "States.TaskFailed";
 /// `States.ALL`: the wildcard.
 pub const ALL: &str = "States.ALL";
-/// `States.ReferencePathConflict`: a Reference Path cannot be applied to what it should be applied to.
+/// `States.ReferencePathConflict`: a Reference Path cannot be applied to its target.
 pub const REFERENCE_PATH_CONFLICT: &str = "States.ReferencePathConflict";
 /// `States.DataLimitExceeded`: a payload is larger than the service limit.
 pub const DATA_LIMIT_EXCEEDED: &str = "States.DataLimitExceeded";
