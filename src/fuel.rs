@@ -1,38 +1,37 @@
-//! Fuel: the account of work for a turn of an execution.
+//! Fuel: accounts for the work of an execution's turn.
 //!
 //! Code that loops over user data (items, members, bytes of a text, comparisons) charges what that costs, before it is
-//! done or in pieces of at most [`PIECE`]. A unit is about a nanosecond on today's machines, so that a slice of fuel is
-//! a time that no clock had to be asked for; the same work costs the same everywhere, and a simulation stays
-//! deterministic. When a slice is spent, the driver's [`Refill`] looks at the clock, lets others have their turn, and
-//! gives the next slice or [cuts](Cut) the work short.
+//! done or in pieces of at most [`PIECE`]. A unit is about a nanosecond on today's machines, so that a slice of fuel
+//! measures time without a clock; the same work costs the same everywhere, and a simulation stays deterministic. When a
+//! slice is spent, the driver's [`Refill`] reads the clock, lets others run, and gives the next slice or [cuts](Cut)
+//! the work short.
 //!
-//! What it is not: no error of an expression. Work that is cut short ends the turn, and no Catch of a workflow sees it.
+//! What it is not: an error of an expression. Work that is cut short ends the turn, and no Catch of a workflow sees it.
 
 use std::cell::Cell;
 use std::fmt;
 
-/// Work after which a driver with a clock looks at it: 200 µs, so that it is certainly looked at every millisecond.
+/// Work after which a driver with a clock reads it: 200 µs, so that it is certainly read every millisecond.
 pub const SLICE: u64 = 200_000;
 /// Work that may be done between two charges.
 pub const PIECE: u64 = 500_000;
 
-/// Asked when a slice is spent.
+/// Called when a slice is spent.
 pub trait Refill {
-    /// `work` was charged since the last time, or since the beginning. May take its time: let others run, and come back
-    /// when it is this turn's time again.
+    /// `work` was charged since the last call, or since the beginning. It may block to let others run, and return at
+    /// this turn's next slice.
     ///
     /// # Errors
-    /// Why the work must not go on. It is not asked again.
+    /// Why the work must stop. It is not called again.
     fn spent(&self, work: u64) -> Result<u64, Cut>;
 
-    /// What is done from now on, until it is said that this is over, has to come to its end: it may be kept waiting, and
-    /// not be cut.
+    /// Until this is called with `false`, the work must be completed: it may be delayed, but not cut.
     fn hold(&self, holds: bool) {
         let _ = holds;
     }
 
-    /// The time this fuel was worked with, in nanoseconds and as of the last look at the clock, without the time that
-    /// others had meanwhile; `None` where there is no clock. Bounds an evaluation by time beside its work.
+    /// The time spent with this fuel, in nanoseconds as of the last look at the clock, without the time that others ran
+    /// meanwhile; `None` without a clock. Bounds an evaluation by time beside its work.
     fn busy_ns(&self) -> Option<u64> {
         None
     }
@@ -42,7 +41,7 @@ pub trait Refill {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cut {
-    /// The time allowed for the execution is over.
+    /// The execution timed out.
     Deadline,
     /// It was stopped, the caller no longer waits for it, or the process ends.
     Aborted,
@@ -59,7 +58,8 @@ impl fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// The work that may be done before the clock is looked at. Shared by reference: everything a turn does charges one.
+/// The work that may be done before the clock is read. Shared by reference: all work of a turn is charged to the same
+/// one.
 ///
 /// ```
 /// use expressway::fuel::{Cut, Fuel, Refill};
@@ -77,16 +77,16 @@ impl std::error::Error for Cut {}
 /// ```
 pub struct Fuel<'a> {
     left: Cell<u64>,
-    /// What `left` was when it was last filled up.
+    /// The value of `left` when it was last refilled.
     slice: Cell<u64>,
-    /// Work of the slices before.
+    /// Work of the earlier slices.
     before: Cell<u64>,
     cut: Cell<Option<Cut>>,
     refill: Option<&'a dyn Refill>,
 }
 
 impl Fuel<'_> {
-    /// Fuel that is filled up for ever.
+    /// Fuel that is refilled without end.
     pub const fn unlimited() -> Fuel<'static> {
         Fuel {
             left: Cell::new(SLICE),
@@ -97,7 +97,7 @@ impl Fuel<'_> {
         }
     }
 
-    /// Fuel for `slice` units; then `refill` says how to go on.
+    /// Fuel for `slice` units; then `refill` decides how to continue.
     pub fn new(slice: u64, refill: &dyn Refill) -> Fuel<'_> {
         Fuel { refill: Some(refill), left: slice.into(), slice: slice.into(), ..Fuel::unlimited() }
     }
@@ -117,8 +117,8 @@ impl Fuel<'_> {
         }
     }
 
-    /// Charges work where nothing may go wrong any more, at most a [`PIECE`] at a time. Whether it was cut short is
-    /// found by the next [`charge`](Fuel::charge), or by [`cut`](Fuel::cut).
+    /// Charges work where no error can be returned, at most a [`PIECE`] at a time. A cut is found by the next
+    /// [`charge`](Fuel::charge), or by [`cut`](Fuel::cut).
     #[inline]
     pub fn note(&self, work: u64) {
         let left = self.left.get();
@@ -142,7 +142,7 @@ impl Fuel<'_> {
         }
     }
 
-    /// Does what has to come to its end once it began.
+    /// Does work that must not be cut once it began.
     pub(crate) fn whole<T>(&self, work: impl FnOnce() -> T) -> T {
         let hold = |holds| self.refill.iter().for_each(|refill| refill.hold(holds));
         hold(true);
@@ -158,7 +158,7 @@ impl Fuel<'_> {
         self.left.replace(0)
     }
 
-    /// Puts back what is left of what was [taken](Fuel::take).
+    /// Returns the rest of what was [taken](Fuel::take).
     #[inline]
     pub(crate) fn put_back(&self, left: u64) {
         self.left.set(left);
@@ -187,13 +187,13 @@ impl Fuel<'_> {
         }
     }
 
-    /// Why work was cut short, if it was.
+    /// Why work was cut, if it was.
     #[inline]
     pub fn cut(&self) -> Option<Cut> {
         self.cut.get()
     }
 
-    /// All that was charged.
+    /// All charged work.
     #[inline]
     pub fn used(&self) -> u64 {
         self.before.get() + (self.slice.get() - self.left.get())
