@@ -1,7 +1,7 @@
-//! Which names a listener goes by, and whose pages may use it.
+//! Host names of a listener, and origins of pages that may use it.
 //!
-//! Any page in a browser may have its own host name lead to this machine (DNS rebinding), and then its requests are of
-//! one origin with what it reads. Its name gives it away: it stands in `Host`.
+//! Any page in a browser may have its own host name resolve to this machine (DNS rebinding), and then its requests have
+//! the same origin as what it reads. Its name is in `Host`, which shows it.
 
 use std::net::IpAddr;
 
@@ -19,8 +19,8 @@ impl Hosts {
         Hosts { bound: bound.to_canonical(), names: names.to_vec() }
     }
 
-    /// Whether this host, with or without a port, is one of its names: a loopback one, the address it listens on, or one
-    /// that was allowed. The port may be another one, as behind a proxy.
+    /// Whether this host, with or without a port, is one of its names: a loopback one, the address it listens on, or an
+    /// allowed one. The port may differ, as behind a proxy.
     pub(crate) fn allows(&self, authority: &str) -> bool {
         let Some(host) = host(authority) else { return false };
         if self.names.iter().any(|name| name == "*" || name.eq_ignore_ascii_case(host)) {
@@ -30,19 +30,19 @@ impl Hosts {
             // A number cannot be rebound to another address by DNS: bound to all addresses, any is one of its own.
             return address.is_loopback() || self.bound.is_unspecified() || address == self.bound;
         }
-        // SDKs put this before the host for synchronous executions.
+        // SDKs prepend this to the host for synchronous executions.
         let bare = host.strip_prefix("sync-").unwrap_or(host);
         is_local(bare) || self.names.iter().any(|name| name.eq_ignore_ascii_case(bare))
     }
 }
 
-/// Whether an `Origin` is that of a page from this very host, as it is asked for.
+/// Whether an `Origin` is that of a page from this same host.
 pub(crate) fn is_same_origin(origin: &str, authority: &str) -> bool {
     let of_page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     of_page.is_some_and(|of_page| of_page.eq_ignore_ascii_case(authority))
 }
 
-/// What stands before the port.
+/// The part before the port.
 fn host(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -57,7 +57,7 @@ fn host(authority: &str) -> Option<&str> {
     (is_fine && !host.is_empty()).then_some(host)
 }
 
-/// Whether it is `localhost`, or below.
+/// Whether it is `localhost`, or a subdomain of it.
 fn is_local(name: &str) -> bool {
     let at = name.len().checked_sub("localhost".len());
     let parts = at.and_then(|at| Some((name.get(..at)?, name.get(at..)?)));
