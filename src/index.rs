@@ -1,4 +1,4 @@
-//! Typed `u32` indices and the tables they index. A program is made of these: no pointers, nothing recursive.
+//! Typed `u32` indices and the tables they index. Programs consist of these: no pointers, no recursion.
 
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
@@ -42,7 +42,7 @@ macro_rules! ids {
 }
 pub(crate) use ids;
 
-/// A vector whose elements are named by ids of one type.
+/// A vector whose elements are identified by ids of one type.
 #[derive(Clone, Debug)]
 pub struct Table<I, T> {
     rows: Vec<T>,
