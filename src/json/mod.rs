@@ -1,6 +1,6 @@
 //! The value model: one arena per execution, and a value that is a 16-byte `Copy` record pointing into it.
 //!
-//! * * A scalar is complete in its [`Value`]; a string is a span of the arena's text; an array or object points to a
+//! * A scalar is complete in its [`Value`]; a string is a span of the arena's text; an array or object points to a
 //!   block of child values. Passing data from state to state copies 16 bytes; aliasing a subtree costs the same.
 //! * Values are immutable once made. A builder pushes children on the arena's stack and closes them into a block.
 //! * Every container knows its serialized size and its depth, so the 262,144-byte payload limit is one comparison.
