@@ -46,9 +46,9 @@
 //! | `postgres`, `cluster` | durable executions in PostgreSQL, a second server that stands by |
 //! | `cli` (default), `full` | the command; a library leaves them out with `default-features = false` |
 //!
-//! What the next releases keep is listed item by item in `tests/surface/public-api.txt` of the repository, and changes
-//! to it are announced in the changelog. [`engine`] and [`program`] are on that list, but change with any release: they
-//! are for tools that look inside.
+//! The stable API is listed item by item in `tests/surface/public-api.txt` of the repository, and changes to it are
+//! announced in the changelog. [`engine`] and [`program`] are on that list, but change with any release: they are for
+//! tools that inspect executions and programs.
 //!
 //! # How it is built
 //!
@@ -59,12 +59,12 @@
 //!                                                      randomness         records    simulation
 //! ```
 //!
-//! Three sentences decide everything:
+//! Three principles:
 //!
 //! 1. **A definition becomes tables once.** Nothing of it is parsed, looked up by name or validated while running.
 //! 2. **The engine is a pure function**, [`engine::advance`]: program, execution, event and environment give effects. An
 //!    [`engine::Execution`] is plain data that can be moved, replayed from its seed, or run under virtual time.
-//! 3. 3. **The driver owns its executions**: a caller's in-line driver, or a shard. What crosses threads is inputs,
+//! 3. **The driver owns its executions**: a caller's in-line driver, or a shard. What crosses threads is inputs,
 //!    outputs, answers of tasks, and the shared program.
 //!
 //! # The ladder
@@ -86,10 +86,10 @@
 //!
 //! # Values
 //!
-//! JSON is where such an engine spends its time, so an execution has one [`json::Arena`], and a [`json::Value`] is a `Copy`
-//! record of 16 bytes in it: a scalar is whole in its record, a string is a span of the arena's text, a container points
-//! to a block of children. Passing data from state to state copies a record; ending an execution clears one arena, whose
-//! memory the next one uses again.
+//! Such an engine spends its time on JSON, so an execution has one [`json::Arena`], and a [`json::Value`] is a `Copy`
+//! record of 16 bytes in it: a scalar is complete in its record, a string is a span of the arena's text, a container
+//! points to a block of children. Passing data from state to state copies a record; ending an execution clears one
+//! arena, whose memory the next one reuses.
 //!
 //! # Four kinds of error, never mixed
 //!
@@ -126,7 +126,7 @@ pub mod json;
 pub mod limits;
 #[cfg(feature = "service")]
 pub mod memory;
-// What only calls and mocks need of it is not asked for without them.
+// Without calls and mocks, parts of it are unused.
 #[cfg_attr(not(all(feature = "integrations", feature = "service")), allow(dead_code))]
 mod models;
 pub mod observe;
