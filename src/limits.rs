@@ -2,20 +2,20 @@
 
 /// Payload: input, output and result of every state and of the execution, as UTF-8 JSON (AWS quota, hard).
 pub const PAYLOAD_BYTES_MAX: u32 = 262_144;
-/// Bytes of a payload in a log line; longer ones are cut (documentation: 248 KiB).
+/// Bytes of a payload in a log line; longer ones are truncated (documentation: 248 KiB).
 pub const LOG_PAYLOAD_BYTES_MAX: usize = 253_952;
 /// Definition text (API model: 1 to 1,048,576).
 pub const DEFINITION_BYTES_MAX: usize = 1_048_576;
 /// Bytes one arena may hold. Offsets are 32 bits wide; this stays well below.
 pub const ARENA_BYTES_MAX: usize = 1 << 30;
-/// Bytes as JSON of a container that is made of others. (One that is read may be as large as its arena.)
+/// Bytes as JSON of a container that is built from others. (One that is parsed may be as large as its arena.)
 pub const VALUE_BYTES_MAX: usize = 256 << 20;
 /// Nesting of arrays and objects in any JSON text or value (the depth AWS's own parser accepts).
 pub const JSON_DEPTH_MAX: u16 = 1_000;
-/// Workflows inside each other: Map processors and Parallel branches (AWS has a limit, `TOO_DEEPLY_NESTED`; its value is
-/// not published).
+/// Nesting of workflows: Map processors and Parallel branches (AWS has a limit, `TOO_DEEPLY_NESTED`; its value is not
+/// published).
 pub const WORKFLOW_DEPTH_MAX: usize = 100;
-/// Errors, and warnings, that are reported of one definition.
+/// Errors, and warnings, that are reported for one definition.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
 /// Problems of one definition that are reported with a suggestion.
 pub const SUGGESTIONS_MAX: usize = 100;
@@ -49,30 +49,30 @@ pub const JSONATA_DEPTH_MAX: usize = 100;
 pub const JSONATA_SEQUENCE_ITEMS_MAX: usize = 873_782;
 /// Characters of a string JSONata may build (AWS: 2^22 passes, 2^23 fails).
 pub const JSONATA_STRING_CHARS_MAX: usize = 4_194_304;
-/// Bytes the values of one execution may take: its input and output, all variables, and what a state makes of them.
+/// Bytes of the values of one execution: its input and output, all variables, and intermediate values.
 pub const EXECUTION_BYTES_MAX: usize = 256 * 1_048_576;
 /// Bytes of JSON text up to which a parked execution is packed; a larger one keeps its arena, because unpacking it for
-/// every event would cost more than the memory is worth.
+/// every event would cost more than the memory saves.
 pub const PACK_BYTES_MAX: u32 = 4_096;
 /// Frames, and joins, up to which a parked execution is packed.
 pub const PACK_FRAMES_MAX: usize = 8;
 /// An arena smaller than this is not compacted.
 pub const COMPACT_BYTES_MIN: usize = 128 * 1_024;
-/// Bytes of an arena from which on room for more is made between two states, piece by piece.
+/// Bytes of an arena from which on growth is done between two states, piece by piece.
 pub const GROWTH_BYTES_MIN: usize = 1 << 20;
-/// What JSONata may give for `TimeoutSeconds` and other counts (recorded).
+/// The greatest result of JSONata for `TimeoutSeconds` and other counts (recorded).
 pub const EXPRESSION_SECONDS_MAX: i64 = 99_999_999;
 /// Milliseconds a Wait may last: 2^31 - 1 seconds (recorded: 24,855 days pass, 24,856 do not).
 pub const WAIT_SECONDS_MAX: u64 = 2_147_483_647;
 /// Iterations and branches of one execution that exist at the same time.
 pub const FRAMES_MAX: usize = 100_000;
-/// State machines that metrics show each by itself, the busiest; the numbers of the others are added up.
+/// State machines with separate metrics, the busiest ones; the metrics of the others are summed up.
 pub const METRICS_MACHINES_MAX: usize = 200;
-/// States that they show.
+/// States with separate metrics.
 pub const METRICS_STATES_MAX: usize = 400;
-/// Resources of tasks that they show, of each kind.
+/// Resources of tasks with separate metrics, of each kind.
 pub const METRICS_RESOURCES_MAX: usize = 200;
-/// Places in the queue of an execution's frames that may be void before it is tidied.
+/// Stale entries in an execution's queue of frames before it is cleaned up.
 pub const QUEUE_VOID_MIN: usize = 64;
 
 const _: () = assert!(EXECUTION_BYTES_MAX <= ARENA_BYTES_MAX);
@@ -82,10 +82,10 @@ const _: () = assert!((PAYLOAD_BYTES_MAX as usize) < EXECUTION_BYTES_MAX);
 pub const PATH_STEPS_MAX: usize = 500;
 /// Steps one evaluation of a JSONPath may take, with large lookups and comparisons counting for several (about 20 ms).
 pub const PATH_WORK_MAX: u32 = 2_000_000;
-/// Bytes as JSON of what one intrinsic function may return: four payloads, so that only what no state could hand on is
+/// Bytes as JSON of the result of one intrinsic function: four payloads, so that only what exceeds any state's limit is
 /// refused early.
 pub const INTRINSIC_RESULT_BYTES_MAX: u32 = 1_048_576;
-/// Bytes as JSON of an argument whose elements are compared by what they print as.
+/// Bytes as JSON of an argument whose elements are compared as text.
 pub const INTRINSIC_ARGUMENT_BYTES_MAX: u32 = 4 * INTRINSIC_RESULT_BYTES_MAX;
 /// Comparisons `States.ArrayUnique` makes between elements whose hashes collide.
 pub const ARRAY_UNIQUE_COMPARISONS_MAX: usize = 1_000_000;
@@ -97,32 +97,32 @@ pub const JSONATA_SYNTAX_DEPTH_MAX: u32 = 500;
 pub const JSONATA_ARGUMENTS_MAX: usize = 126;
 /// JSONata evaluation depth outside of Step Functions.
 pub const JSONATA_LANGUAGE_DEPTH_MAX: u32 = 600;
-/// Native recursion of the JSONata evaluator, whatever causes it; fits a thread's stack of 2 MiB in an optimised
-/// build, and of [`STACK_BYTES`] in any.
+/// Native recursion of the JSONata evaluator, for any reason; fits a thread's stack of 2 MiB in an optimised build, and
+/// of [`STACK_BYTES`] in any.
 pub const JSONATA_NESTING_MAX: u32 = 800;
-/// Bytes of the stack of a thread that runs executions. What is not optimised has frames several times as large.
+/// Bytes of the stack of a thread that runs executions. Unoptimised frames are several times as large.
 pub const STACK_BYTES: usize = if cfg!(debug_assertions) { 16 << 20 } else { 4 << 20 };
-/// Elements the JSONata range operator may give.
+/// Elements of the JSONata range operator.
 pub const JSONATA_RANGE_ITEMS_MAX: usize = 10_000_000;
 /// Elements of a JSONata sequence outside of Step Functions.
 pub const JSONATA_LANGUAGE_SEQUENCE_ITEMS_MAX: usize = JSONATA_RANGE_ITEMS_MAX;
-/// Work of one JSONata evaluation, in units of fuel: AWS's second, as far as work tells time.
+/// Work of one JSONata evaluation, in units of fuel: corresponds to AWS's second.
 pub const JSONATA_WORK_MAX: u64 = 1_000_000_000;
-/// Time of one JSONata evaluation where there is a clock: twice AWS's second, because others may use the machine.
+/// Time of one JSONata evaluation with a clock: twice AWS's second, because others may use the machine.
 pub const JSONATA_NANOSECONDS_MAX: u64 = 2_000_000_000;
 /// Bytes one JSONata evaluation may add to the arena.
 pub const JSONATA_BYTES_MAX: usize = 64 << 20;
-/// Bytes an evaluation makes before it is worth looking for garbage among them.
+/// Bytes an evaluation makes before a garbage collection is worthwhile.
 pub const JSONATA_GARBAGE_BYTES_MIN: usize = 1 << 20;
 /// Bytes of the picture of a number or a date.
 pub const JSONATA_PICTURE_BYTES_MAX: usize = 1 << 10;
-/// Bytes of a text that is read as a number or a date.
+/// Bytes of a text that is parsed as a number or a date.
 pub const JSONATA_NUMBER_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a compiled regular expression.
 pub const JSONATA_REGEX_BYTES_MAX: usize = 1 << 20;
-/// Bytes of all compiled regular expressions of a state machine; what is the same counts once.
+/// Bytes of all compiled regular expressions of a state machine; equal ones count once.
 pub const PROGRAM_REGEX_BYTES_MAX: usize = 16 << 20;
-/// Bytes of what a regular expression remembers while it matches, on each thread and in each direction.
+/// Bytes of a regular expression's cache while matching, on each thread and in each direction.
 pub const REGEX_CACHE_BYTES_MAX: usize = 512 << 10;
 /// Nesting of a regular expression.
 pub const JSONATA_REGEX_DEPTH_MAX: u32 = 50;
@@ -144,34 +144,35 @@ pub const OPEN_EXECUTIONS_MAX: usize = 1_000_000;
 pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 /// Bytes of a request's body (AWS quota: 1 MB).
 pub const REQUEST_BYTES_MAX: usize = 1_048_576;
-/// Seconds that a test of a state may compute.
+/// Seconds of computation of a test of a state.
 pub const TEST_STATE_SECONDS_MAX: u64 = 10;
-/// Bytes that the values of a test of a state may take.
+/// Bytes of the values of a test of a state.
 pub const TEST_STATE_BYTES_MAX: usize = EXECUTION_BYTES_MAX / 2;
-/// Bytes of the inputs of a Map's iterations that a test of it shows; more of them are not shown.
+/// Bytes of the inputs of a Map's iterations that a test of it shows; further ones are not shown.
 pub const TEST_STATE_SELECTED_BYTES_MAX: usize = 4 << 20;
-/// Workers that wait for tasks of one activity (AWS quota).
+/// Workers that may wait for tasks of one activity (AWS quota).
 pub const ACTIVITY_POLLERS_MAX: usize = 1_000;
-/// How many times a definition's text a state machine takes, about: the text, its tables, and what compiling it leaves.
+/// The memory of a state machine as a multiple of its definition's text, roughly: the text, its tables, and remains of
+/// compiling.
 pub const DEFINITION_BYTES_FACTOR: usize = 3;
-/// Bytes that any state machine takes.
+/// The minimal bytes of a state machine.
 pub const STATE_MACHINE_BYTES: usize = 16 << 10;
-/// The first and the longest delay after which the store is tried again that could not be written to.
+/// The first and the longest delay before a failed write to the store is retried.
 pub const STORE_RETRY_MS_MIN: u64 = 100;
 /// See [`STORE_RETRY_MS_MIN`].
 pub const STORE_RETRY_MS_MAX: u64 = 30_000;
-/// Bytes, about, that a definition in YAML may stand for once its aliases are copied.
+/// Bytes, roughly, of a definition in YAML after its aliases are copied.
 pub const YAML_BYTES_MAX: usize = 64 << 20;
-/// Work that one turn of a shard does before tokio, the handlers and other shards have theirs (units of
-/// [fuel](crate::fuel), about a nanosecond each).
+/// Work of one turn of a shard before tokio, the handlers and other shards run (units of [fuel](crate::fuel), about a
+/// nanosecond each).
 pub const TURN_WORK_MAX: u64 = 1_000_000;
-/// Work that each state machine may do in a round, before the others that wait on the same shard have done theirs.
+/// Work of each state machine in a round, before others that wait on the same shard have their turn.
 pub const MACHINE_SHARE_WORK: u64 = 250_000;
-/// How many shares a machine may be behind that did too much at once; more is forgiven.
+/// The debt, in shares, of a machine that did too much at once; more is forgiven.
 pub const MACHINE_DEBT_SHARES_MAX: i64 = 16;
 /// Bytes of address space for the stack of an execution that may be suspended inside of an expression.
 pub const FIBER_STACK_BYTES: usize = STACK_BYTES;
-/// A handler that keeps its shard from everything else for so many milliseconds is counted and warned of.
+/// A handler that blocks its shard for so many milliseconds is counted and logged as a warning.
 pub const HANDLER_BLOCKS_MS: u64 = 100;
 /// Executions of one shard that may be suspended inside of an expression; others wait before they begin one.
 pub const FIBERS_MAX: u32 = 256;
@@ -179,68 +180,69 @@ pub const FIBERS_MAX: u32 = 256;
 pub const FIBERS_PER_MACHINE_MAX: u32 = 8;
 /// Stacks that a shard keeps for later.
 pub const FIBERS_KEPT_MAX: usize = 32;
-/// Bytes that an execution which is suspended inside of an expression is billed beside its values: what is usually touched
-/// of its stack.
+/// Bytes that an execution suspended inside of an expression is billed beside its values: the usual size of the touched
+/// part of its stack.
 pub const FIBER_BILL_BYTES: usize = 64 << 10;
-/// Parts of all templates, and tests of all Choice states, of a program whose states are all a matter of microseconds.
+/// Parts of all templates, and tests of all Choice states, of a program whose states all take microseconds.
 pub const LIGHT_PARTS_MAX: usize = 4_096;
-/// Bytes that an execution of such a program may hold; when it holds more, moving them takes longer than that.
+/// Bytes of an execution of such a program; above this, moving values takes longer than that.
 pub const LIGHT_BYTES_MAX: usize = 1 << 20;
-/// Bytes that an execution holds at least which is refused more because there is no room for those of others.
+/// The least size of an execution that is refused more memory in favour of others.
 pub const REFUSED_BYTES_MIN: u32 = 1 << 20;
-/// Starts of a machine that go to a shard at once, after one that ran on the thread of its caller took too long there.
+/// Starts of a machine that go directly to a shard, after one took too long on its caller's thread.
 pub const STARTS_ELSEWHERE: u32 = 32;
 /// Milliseconds between two checks whether the wall clock was set.
 pub const CLOCK_LOOK_MS: u64 = 100;
-/// Milliseconds that clocks may disagree by without anyone having set them.
+/// Milliseconds by which clocks may differ without having been set.
 pub const CLOCK_SLACK_MS: u64 = 10;
-/// Bytes of state up to which a durable execution that is parked is kept as its last record has it; a larger one keeps its
-/// arena.
+/// Bytes of state up to which a parked durable execution is kept as its last record; a larger one keeps its arena.
 pub const DURABLE_PARKED_BYTES_MAX: usize = 8_192;
-/// Durable executions that are parked and stay in memory, of all shards; the states and histories of more are in a file.
+/// Parked durable executions that stay in memory, of all shards; the states and histories of further ones are in a
+/// file.
 pub const DURABLE_RESIDENT_MAX: usize = 10_000;
 /// Milliseconds that a durable execution is parked at least before its state is written to that file.
 pub const DURABLE_SPILL_AFTER_MS: u64 = 1_000;
-/// Durable executions leave memory altogether only when what they wait for is due later than in so many milliseconds; they
-/// come back half as long before.
+/// Durable executions leave memory completely only when their wake-up is due later than in so many milliseconds; they
+/// come back half of that before.
 pub const DURABLE_COLD_MS_MIN: u64 = 300_000;
-/// Executions whose rows are still to be written: more stay in memory.
+/// Executions whose rows are still to be written: beyond that, executions stay in memory.
 pub const DURABLE_COLD_PENDING_MAX: usize = 16_384;
-/// Rows that are written in one transaction, and how often it is looked what is due.
+/// Rows that are written in one transaction, and the interval at which due ones are searched.
 pub const DURABLE_COLD_BATCH: usize = 4_096;
 /// See [`DURABLE_COLD_BATCH`].
 pub const DURABLE_COLD_LOOK_MS: u64 = 1_000;
-/// Bytes of the disk that the store of executions that are not in memory leaves to others.
+/// Free bytes of the disk that the store of executions that are not in memory leaves to others.
 pub const DURABLE_COLD_FREE_BYTES_MIN: u64 = 256 << 20;
-/// Bytes of memory that this store takes for its pages.
+/// Bytes of this store's page cache.
 pub const COLD_CACHE_BYTES: usize = 32 << 20;
-/// Executions that a survey takes of those that are not in memory.
+/// Executions that are not in memory in a survey.
 pub const COLD_SURVEYED_MAX: usize = 1_000;
-/// Bytes of a history or a state that goes to that file.
+/// Bytes of a history or a state in that file.
 pub const DURABLE_SPILL_BYTES_MAX: usize = 16 << 20;
-/// Durable executions that keep their arenas while tasks wait for their records; those beyond, and those whose arena has more bytes,
-/// are kept as their records have them, and are read from those again.
+/// Durable executions that keep their arenas while tasks wait for their records; further ones, and those with larger
+/// arenas, are kept as their records, and restored from those.
 pub const DURABLE_SEATED_MAX: usize = 4_096;
 /// See [`DURABLE_SEATED_MAX`].
 pub const DURABLE_SEATED_BYTES_MAX: usize = 64 << 10;
-/// Milliseconds that relaxed durability may lose, unless they are given; and the most that may be.
+/// Milliseconds that relaxed durability may lose, by default; and the maximum.
 pub const DURABLE_RELAXED_MS: u64 = 100;
 /// See [`DURABLE_RELAXED_MS`].
 pub const DURABLE_RELAXED_MS_MAX: u64 = 60_000;
-/// Records that a shard appends before the journal's thread is woken; it is anyway at the end of each turn of the shard.
+/// Records that a shard appends before it wakes the journal's thread; that is also done at the end of each turn of the
+/// shard.
 pub const DURABLE_QUIET_RECORDS_MAX: usize = 16;
-/// Bytes that one turn's history and the state after it may have.
+/// Bytes of one turn's history and the state after it.
 pub const DURABLE_TURN_BYTES_MAX: usize = 512 << 20;
-/// Records of one block of the journal: what is made durable by one sync.
+/// Records of one block of the journal: the unit of a sync.
 pub const JOURNAL_BLOCK_RECORDS_MAX: usize = 1_024;
-/// Bytes of one block of the journal. (Larger blocks were measured to add latency and no throughput.) A single record
-/// that is larger has a block of its own.
+/// Bytes of one block of the journal. (Larger blocks were measured to add latency and no throughput.) A larger single
+/// record gets a separate block.
 pub const JOURNAL_BLOCK_BYTES_MAX: usize = 1 << 20;
-/// Bytes of one record of the journal; a quarter of a segment where that is less.
+/// Bytes of one record of the journal; at most a quarter of a segment.
 pub const JOURNAL_RECORD_BYTES_MAX: usize = 16 << 20;
-/// Bytes of a segment of the journal, unless told otherwise.
+/// Default bytes of a segment of the journal.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 128 << 20;
-/// A journal of durable executions is not compacted before so many bytes were appended; and how often it is looked at.
+/// Bytes that must be appended before a journal of durable executions is compacted; and the interval of the check.
 pub const DURABLE_COMPACT_BYTES_MIN: u64 = 128 << 20;
 /// See [`DURABLE_COMPACT_BYTES_MIN`].
 pub const DURABLE_COMPACT_LOOK_MS: u64 = 1_000;
@@ -250,40 +252,40 @@ pub const DURABLE_SEGMENT_BYTES: u64 = 32 << 20;
 pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// See [`JOURNAL_SEGMENT_BYTES_MIN`].
 pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// Bytes of blocks that wait for the journal's disk; what comes then is refused.
+/// Bytes of blocks that wait for the journal's disk; beyond that, records are refused.
 pub const JOURNAL_QUEUE_BYTES_MAX: u64 = 64 << 20;
-/// Partitions of executions; fixed, because it is part of what is on disk.
+/// Partitions of executions; fixed, because it is part of the format on disk.
 pub const JOURNAL_PARTITIONS: u16 = 64;
-/// Milliseconds for which a node that stands by waits for one that owns the cluster, for each request.
+/// Milliseconds for which a standby node waits for an owner of the cluster, for each request.
 pub const STANDBY_OWNER_WAIT_MS: u64 = 10_000;
 /// Idle connections to the owner that a standby node keeps open.
 pub const STANDBY_IDLE_MAX: usize = 64;
 /// When a client that is refused because the journal's database is away should retry, in milliseconds.
 pub const AWAY_RETRY_MS: u64 = 1_000;
-/// Milliseconds in which PostgreSQL answers, or the connection is given up and made anew: for what is asked, and for
+/// Milliseconds in which PostgreSQL must answer, or the connection is replaced by a new one: for queries, and for
 /// connecting.
 pub const POSTGRES_ANSWER_MS: u64 = 10_000;
 /// See [`POSTGRES_ANSWER_MS`].
 pub const POSTGRES_CONNECT_MS: u64 = 5_000;
-/// Milliseconds between attempts to append a block, which double.
+/// Milliseconds between attempts to append a block; the delay doubles.
 pub const POSTGRES_RETRY_MS_MIN: u64 = 20;
 /// See [`POSTGRES_RETRY_MS_MIN`].
 pub const POSTGRES_RETRY_MS_MAX: u64 = 500;
 /// Milliseconds for which a journal that is to end waits for a database that does not answer.
 pub const POSTGRES_CLOSE_MS: u64 = 5_000;
-/// Milliseconds after which an owner that is not heard of may be replaced.
+/// Milliseconds after which an owner without a sign of life may be replaced.
 pub const POSTGRES_LEASE_MS: u64 = 3_000;
 /// Blocks that are read from PostgreSQL at once.
 pub const POSTGRES_READ_BLOCKS: i64 = 16;
 /// Blocks that are deleted in one transaction.
 pub const POSTGRES_TRIM_BLOCKS: i64 = 256;
-/// Bytes of what a Lambda function is given, and of what it returns, when a process of this machine answers it.
+/// Bytes of a Lambda function's payload, and of its result, when a local process answers it.
 pub const LAMBDA_PAYLOAD_BYTES_MAX: usize = 6_291_556;
 /// Seconds that one invocation of such a function may take.
 pub const LAMBDA_SECONDS_MAX: u64 = 900;
-/// Bytes that are kept of a line which such a function writes.
+/// Bytes that are kept of a line in such a function's output.
 pub const LAMBDA_LINE_BYTES_MAX: usize = 8 << 10;
-/// Invocations of such a function that may wait for a process, and the bytes of what they are given.
+/// Invocations of such a function that may wait for a process, and the bytes of their payloads.
 pub const LAMBDA_WAITING_MAX: usize = 10_000;
 /// See [`LAMBDA_WAITING_MAX`].
 pub const LAMBDA_WAITING_BYTES_MAX: usize = 64 << 20;
