@@ -1,4 +1,4 @@
-//! The `expressway` command: runs, checks, prints and draws workflows. It uses the library's public API only.
+//! The `expressway` command: runs, checks, prints and draws workflows. It only uses the library's public API.
 
 mod cli;
 
