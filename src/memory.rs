@@ -1,4 +1,4 @@
-//! Bytes: how many this process may take, and who has them. What does not fit is refused before it is taken.
+//! Memory budgets of this process and their users. What does not fit is refused before it is allocated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -17,7 +17,7 @@ fn available_bytes() -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         number(line.trim().strip_suffix("kB")?).map(|kib| kib << 10)
     });
-    // Version 2 of control groups: a group has no more than those it is in. Version 1 says it in one place.
+    // Version 2 of control groups: the limits of enclosing groups apply as well. Version 1 has it in one place.
     let own = read("/proc/self/cgroup");
     let own = own.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("0::"));
     let groups = own.into_iter().flat_map(|path| {
@@ -29,7 +29,7 @@ fn available_bytes() -> Option<u64> {
     limits.filter_map(|path| number(&read(&path)?)).chain(machine).min()
 }
 
-/// What one kind of thing may take of the whole.
+/// The budget of one kind of use.
 #[derive(Debug)]
 pub struct Share {
     bytes_max: usize,
@@ -43,25 +43,25 @@ impl Share {
         Arc::new(Share { bytes_max, used: AtomicUsize::new(0), refused: AtomicU64::new(0) })
     }
 
-    /// Takes bytes, until the charge is dropped. None, and that is counted, if there are not so many left.
+    /// Takes bytes, until the charge is dropped. `None`, which is counted, if not so many are left.
     pub fn take(self: &Arc<Share>, bytes: usize) -> Option<Charge> {
         let mut charge = Charge { share: Some(Arc::clone(self)), bytes: 0 };
         charge.grow(bytes).then_some(charge)
     }
 
-    /// Takes bytes whether they are there or not.
+    /// Takes bytes even beyond the budget.
     pub fn take_anyway(self: &Arc<Share>, bytes: usize) -> Charge {
         self.used.fetch_add(bytes, Relaxed);
         Charge { share: Some(Arc::clone(self)), bytes }
     }
 
-    /// Takes more for a charge that is still empty, or is of this share; whether there was as much.
+    /// Takes more for a charge that is still empty, or is of this share; whether so many were left.
     pub fn extend(self: &Arc<Share>, charge: &mut Charge, bytes: usize) -> bool {
         charge.share.get_or_insert_with(|| Arc::clone(self));
         charge.grow(bytes)
     }
 
-    /// Bytes there are.
+    /// The bytes of the budget.
     pub fn bytes_max(&self) -> usize {
         self.bytes_max
     }
@@ -71,7 +71,7 @@ impl Share {
         self.used.load(Relaxed)
     }
 
-    /// How often there were too few.
+    /// How often a request was refused.
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
     }
@@ -85,7 +85,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Takes more; whether there was as much. An empty charge, of no share, has room for anything.
+    /// Takes more; whether so many were left. An empty charge, of no share, is unlimited.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let Some(share) = &self.share else { return true };
         let fits = |used: usize| used.checked_add(bytes).filter(|&used| used <= share.bytes_max);
@@ -98,7 +98,7 @@ impl Charge {
         taken
     }
 
-    /// Gives bytes back.
+    /// Returns bytes.
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
