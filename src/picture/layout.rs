@@ -1,11 +1,11 @@
 //! Layout: a layered drawing of one workflow (after Sugiyama, Tagawa and Toda).
 //!
-//! 1. 1. *Ranks*: edges that close a cycle are reversed; each state is below all its predecessors.
-//! 2. 2. *Bends*: labels and long edges get separate vertices on the ranks they pass, so that nothing is drawn over a
+//! 1. *Ranks*: edges that close a cycle are reversed; each state is below all its predecessors.
+//! 2. *Bends*: labels and long edges get separate vertices on the ranks they pass, so that nothing is drawn over a
 //!    box. Long edges to one target share their bends.
 //! 3. *Order* within each rank, by the median of the neighbours, sweeping down and up, keeping the order with the fewest
 //!    crossings.
-//! 4. 4. *Places*: each vertex is placed as near to its neighbours as the adjacent ones allow (a least-squares fit that
+//! 4. *Places*: each vertex is placed as near to its neighbours as the adjacent ones allow (a least-squares fit that
 //!    keeps the order), with priority for straight edges.
 
 use std::collections::HashMap;
