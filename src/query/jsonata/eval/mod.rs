@@ -1,8 +1,8 @@
 //! The evaluator: walks the program over the arena's values.
 //!
 //! * Sequences are built on the arena's stack and become arrays only when they leave a path with several items.
-//! * * Marks on a value encode its kind of array: see [`mark`]. They are part of the handle.
-//! * * Frames of variables are in one vector; a frame is freed when its creator ends, unless a function was made since
+//! * Marks on a value encode its kind of array: see [`mark`]. They are part of the handle.
+//! * Frames of variables are in one vector; a frame is freed when its creator ends, unless a function was made since
 //!   that may refer to it.
 //! * Depth is counted as the reference implementation nests its `evaluate`; native recursion has a bound of its own.
 
