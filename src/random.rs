@@ -1,13 +1,13 @@
 //! Unpredictable random numbers, for what others get to see: names of executions, UUIDs, `$random`.
 
-/// The next number of this thread's generator, which is seeded, and seeded again now and then, by the system.
+/// The next number of this thread's generator, which the system seeds, again at intervals.
 #[cfg(feature = "runtime")]
 pub(crate) fn next() -> u64 {
     use rand::RngCore;
     rand::rng().next_u64()
 }
 
-/// The next number of this thread's: a keyed hash of how many there were, whose key comes from the system.
+/// The next number of this thread: a keyed hash of a counter, with a key from the system.
 #[cfg(not(feature = "runtime"))]
 pub(crate) fn next() -> u64 {
     use std::cell::Cell;
